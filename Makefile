@@ -1,0 +1,41 @@
+# Needs only make and Python 3.10 or newer with venv; everything else goes into .venv.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/ready
+# Discovery of whatever runs here stays on this machine.
+export GDISPY_IP_ADDR = 127.0.0.1
+
+.PHONY: run test check bench chaos clean format
+
+run: $(READY)
+	$(BIN)/python examples/first_run.py
+
+test: $(READY)
+	$(BIN)/python -m pytest tests -m "not chaos"
+
+check: $(READY)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q tests/unit tests/simulation tests/test_architecture.py
+
+bench: $(READY)
+	$(BIN)/python benchmarks/bench.py
+
+chaos: $(READY)
+	$(BIN)/python -m pytest tests -m chaos
+
+format: $(READY)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+$(READY): pyproject.toml setup.py $(wildcard scripts/*)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "gdispy needs Python 3.10 or newer: make PYTHON=python3.11 ...")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable '.[dev,progress,net]'
+	touch $(READY)
+
+clean:
+	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

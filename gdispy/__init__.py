@@ -1,0 +1,76 @@
+"""gdispy runs a Python function or a program on many machines, with different data each time.
+
+Floor 4. The public names, found when they are first used: importing the package patches nothing,
+starts nothing, and stays cheap for the processes that run jobs.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from gdispy.config import VERSION as __version__
+
+if TYPE_CHECKING:
+    from gdispy.cluster import JobCluster
+    from gdispy.errors import (
+        ClusterClosed,
+        ConfigError,
+        ConnectFailed,
+        ForkedError,
+        GdispyError,
+        PeerError,
+        PeerRejected,
+        SecretError,
+    )
+    from gdispy.job import DispyJob
+    from gdispy.log import logger
+    from gdispy.status import ClusterStatus, DispyNode
+
+_PLACES = {
+    "JobCluster": "cluster",
+    "DispyJob": "job",
+    "ClusterStatus": "status",
+    "DispyNode": "status",
+    "logger": "log",
+    **dict.fromkeys(
+        [
+            *("ClusterClosed", "ConfigError", "ConnectFailed", "ForkedError", "GdispyError"),
+            *("PeerError", "PeerRejected", "SecretError"),
+        ],
+        "errors",
+    ),
+}
+
+__all__ = [
+    # running jobs
+    "JobCluster",
+    "DispyJob",
+    # looking at them
+    "ClusterStatus",
+    "DispyNode",
+    "logger",
+    # what can go wrong
+    "ClusterClosed",
+    "ConfigError",
+    "ConnectFailed",
+    "ForkedError",
+    "GdispyError",
+    "PeerError",
+    "PeerRejected",
+    "SecretError",
+    "__version__",
+]
+
+
+def __getattr__(name: str) -> Any:
+    place = _PLACES.get(name)
+    if place is None:
+        raise AttributeError(f"module 'gdispy' has no attribute {name!r}")
+    value = getattr(import_module(f"gdispy.{place}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

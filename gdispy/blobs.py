@@ -1,0 +1,140 @@
+"""Where a node keeps payloads that arrive: memory files, and dependency files on disk.
+
+Floor 2. Made by connections of the node (`net.Handlers.make_sink`), read by `workers.py`. A memory
+file is handed to a worker as it is, so a payload is never copied within the node.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from hashlib import blake2b
+from typing import Any
+
+from gdispy.core.messages import Payload
+from gdispy.core.wire import FilePayload
+from gdispy.worker import control
+
+#: Bytes of the digest of a file.
+DIGEST_BYTES = 32
+
+
+class MemoryFile(Payload):
+    """A payload in a memory file; owns its descriptor."""
+
+    __slots__ = ("fd",)
+
+    def __init__(self, fd: int, size: int) -> None:
+        self.fd = fd
+        self.size = size
+
+    def read(self, offset: int, length: int) -> Any:
+        return os.pread(self.fd, length, offset)
+
+    def release(self) -> None:
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
+    def __del__(self) -> None:
+        self.release()
+
+
+class MemoryFileSink:
+    """Collects a stream in a memory file."""
+
+    def __init__(self) -> None:
+        self._fd = control.memory_file("gdispy-payload")
+        self._size = 0
+
+    def write(self, data: bytes) -> None:
+        view = memoryview(data)
+        while view:
+            written = os.write(self._fd, view)
+            self._size += written
+            view = view[written:]
+
+    def finish(self) -> Payload:
+        return MemoryFile(self._fd, self._size)
+
+    def abandon(self) -> None:
+        os.close(self._fd)
+
+
+class ReceivedFile(FilePayload):
+    """A dependency file that has arrived, under a name of its own; `error` says why it could not."""
+
+    __slots__ = ("digest", "error", "path")
+
+    def __init__(self, path: str, size: int, digest: bytes, error: str) -> None:
+        self.path = path
+        self.size = size
+        self.digest = digest
+        self.error = error
+
+    def release(self) -> None:
+        with contextlib.suppress(OSError):
+            os.unlink(self.path)
+
+
+class FileSink:
+    """Collects a dependency file on disk. What cannot be kept is read to its end all the same, so that
+    the connection goes on and the computation gets the reason."""
+
+    def __init__(self, directory: str, size: int, limit: int) -> None:
+        self._fd, self._path = tempfile.mkstemp(prefix=".gdispy-", dir=directory)
+        self._digest = blake2b(digest_size=DIGEST_BYTES)
+        self._size = 0
+        self._error = ""
+        if limit and size > limit:
+            self._error = f"{size:,} bytes, and this node takes files up to {limit:,} (--max_file_size)"
+
+    def write(self, data: bytes) -> None:
+        self._size += len(data)
+        if self._error:
+            return
+        self._digest.update(data)
+        view = memoryview(data)
+        try:
+            while view:
+                view = view[os.write(self._fd, view) :]
+        except OSError as error:
+            self._error = f"it cannot be written on the node: {error.strerror}"
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._fd, 0)
+
+    def finish(self) -> Payload:
+        os.close(self._fd)
+        return ReceivedFile(self._path, self._size, self._digest.digest(), self._error)
+
+    def abandon(self) -> None:
+        os.close(self._fd)
+        with contextlib.suppress(OSError):
+            os.unlink(self._path)
+
+
+class DiskFile(FilePayload):
+    """A dependency file as the client reads it while it is sent."""
+
+    __slots__ = ("path",)
+
+    def __init__(self, path: str, size: int) -> None:
+        self.path = path
+        self.size = size
+
+    def read(self, offset: int, length: int) -> Any:
+        try:
+            with open(self.path, "rb") as file:
+                return os.pread(file.fileno(), length, offset)
+        except OSError:
+            return b""  # Gone meanwhile: it is filled up, and its digest tells the node.
+
+
+def digest_of(path: str) -> bytes:
+    """BLAKE2b of a file."""
+    digest = blake2b(digest_size=DIGEST_BYTES)
+    with open(path, "rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.digest()

@@ -1,0 +1,230 @@
+"""What a user wants to run -> what travels: the function or program, and what it depends on.
+
+Floor 2. Called by `cluster.py` in the user's thread, once for each cluster: whatever is wrong with a
+computation is told there and then.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import secrets
+import shutil
+import site
+import sys
+import sysconfig
+import types
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from gdispy.blobs import DiskFile, digest_of
+from gdispy.core.messages import Bulk, ComputationId, MemoryPayload, Prepare
+from gdispy.core.paths import safe_parts
+from gdispy.errors import ConfigError, ProtocolError
+from gdispy.worker import pickling
+
+#: Payloads up to this many bytes lie in the message itself.
+INLINE = 32 * 1024
+
+
+@dataclass
+class Parts:
+    """The pieces of a computation while they are gathered."""
+
+    #: Path on the node -> path here.
+    files: dict[str, str] = field(default_factory=dict)
+    #: Functions, classes and values that are given to the computation by name.
+    names: dict[str, Any] = field(default_factory=dict)
+
+
+def bulk(payload: pickling.Payload) -> Bulk:
+    """A payload as a field of a message."""
+    if isinstance(payload, bytes):
+        return payload if len(payload) <= INLINE else MemoryPayload([payload])
+    return MemoryPayload(payload)
+
+
+def is_program(computation: Any) -> bool:
+    """Whether this is the path of a program. Raises ConfigError for what is neither that nor callable."""
+    if isinstance(computation, str | os.PathLike):
+        return True
+    if callable(computation):
+        return False
+    raise ConfigError(
+        "computation must be a function (or anything that can be called) or the path of a program, "
+        f"not {type(computation).__name__}"
+    )
+
+
+def prepare(
+    computation: Any, depends: Iterable[Any], isolation: str, directory: str, cleanup: bool
+) -> Prepare:
+    """The message that has a node load a computation. Raises ConfigError, in plain words."""
+    parts = Parts()
+    for each in _as_list(depends):
+        _add(parts, each)
+    number = ComputationId(secrets.token_bytes(8))
+    if is_program(computation):
+        name = _add_program(parts, os.fspath(computation))
+        kind, body, python = "program", b"", ""
+    else:
+        name, kind = _name(computation), "function"
+        _add_own_module(parts, computation)
+        body = _pickled(computation, parts.names)
+        python = f"{sys.version_info.major}.{sys.version_info.minor}"
+    rows, contents = _read(parts.files)
+    where = "/".join(_directory(directory)) if directory else ""
+    return Prepare(number, name, kind, isolation, python, where, cleanup, bulk(body), rows, contents)
+
+
+def _as_list(depends: Any) -> list[Any]:
+    if depends is None:
+        return []
+    if isinstance(depends, str | os.PathLike):
+        raise ConfigError(f"depends must be a list; write depends=[{os.fspath(depends)!r}]")
+    try:
+        return list(depends)
+    except TypeError:
+        raise ConfigError(f"depends must be a list, not {type(depends).__name__}") from None
+
+
+def _directory(directory: str) -> list[str]:
+    if not isinstance(directory, str):
+        raise ConfigError(f"dest_path must be text, not {type(directory).__name__}")
+    try:
+        return safe_parts(directory.strip("/"))
+    except ProtocolError as error:
+        raise ConfigError(f"dest_path must be a relative directory: {error}") from None
+
+
+def _name(computation: Any) -> str:
+    if isinstance(computation, functools.partial):
+        return _name(computation.func)
+    return str(getattr(computation, "__name__", type(computation).__name__))
+
+
+def _pickled(computation: Any, names: dict[str, Any]) -> pickling.Payload:
+    try:
+        return pickling.dumps((computation, names))
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise ConfigError(
+            f"{_name(computation)} cannot be sent to nodes: {reason}. It refers to something that cannot "
+            "be copied to another machine; create that inside the function"
+        ) from error
+
+
+def _add(parts: Parts, depend: Any) -> None:
+    if isinstance(depend, str | os.PathLike):
+        _add_file(parts, os.fspath(depend))
+    elif isinstance(depend, types.ModuleType):
+        _add_module(parts, depend)
+    elif isinstance(depend, functools.partial):
+        _add(parts, depend.func)
+    elif isinstance(depend, types.FunctionType | type):
+        _add_own_module(parts, depend)
+        parts.names[depend.__name__] = depend
+    elif isinstance(depend, types.MethodType):
+        _add(parts, type(depend.__self__))
+    else:
+        raise ConfigError(
+            "a dependency must be a file's path, a module, a function or a class, "
+            f"not {type(depend).__name__}: {depend!r}"
+        )
+
+
+def _add_file(parts: Parts, path: str) -> None:
+    if not os.path.exists(path):
+        raise ConfigError(f"the dependency {path} does not exist")
+    if not os.path.isfile(path):
+        raise ConfigError(f"the dependency {path} is not a file: name its files one by one")
+    here = os.path.relpath(os.path.abspath(path))
+    outside = here.split(os.sep)[0] == os.pardir or os.path.isabs(here)
+    _put(parts, os.path.basename(path) if outside else here, path)
+
+
+def _put(parts: Parts, goal: str, path: str) -> None:
+    goal = goal.replace(os.sep, "/")
+    try:
+        safe_parts(goal)
+    except ProtocolError as error:
+        raise ConfigError(f"a dependency cannot be sent: {error}") from None
+    known = parts.files.setdefault(goal, os.path.abspath(path))
+    if known != os.path.abspath(path):
+        raise ConfigError(f"two dependencies would be one file on the nodes: {known} and {path}")
+
+
+def _add_module(parts: Parts, module: types.ModuleType) -> None:
+    top = sys.modules.get(module.__name__.partition(".")[0], module)
+    source = getattr(top, "__file__", None)
+    if source is None:
+        roots = list(getattr(top, "__path__", []))
+        if not roots:
+            raise ConfigError(f"the module {module.__name__} has no file that could be sent")
+        _add_package(parts, roots[0])
+    elif os.path.basename(source) == "__init__.py":
+        _add_package(parts, os.path.dirname(source))
+    else:
+        _put(parts, os.path.basename(source), source)
+
+
+def _add_package(parts: Parts, root: str) -> None:
+    base = os.path.dirname(os.path.abspath(root))
+    for folder, folders, names in os.walk(root):
+        folders[:] = [name for name in folders if name != "__pycache__" and not name.startswith(".")]
+        for name in names:
+            if not name.endswith((".pyc", ".pyo")) and not name.startswith("."):
+                path = os.path.join(folder, name)
+                _put(parts, os.path.relpath(path, base), path)
+
+
+def _add_own_module(parts: Parts, computation: Any) -> None:
+    """A function of a module that the user wrote needs that module there: it is found by name."""
+    while isinstance(computation, functools.partial):
+        computation = computation.func
+    if isinstance(computation, types.MethodType):
+        computation = type(computation.__self__)
+    elif not isinstance(computation, types.FunctionType | type):
+        computation = type(computation)
+    module = sys.modules.get(getattr(computation, "__module__", None) or "")
+    if module is None or module.__name__ == "__main__" or _is_installed(module):
+        return
+    _add_module(parts, module)
+
+
+def _is_installed(module: types.ModuleType) -> bool:
+    """Whether a module belongs to Python or was installed, so that nodes have it themselves."""
+    top = sys.modules.get(module.__name__.partition(".")[0], module)
+    source = getattr(top, "__file__", None)
+    if source is None or top.__name__ == __name__.partition(".")[0]:
+        return True
+    installed = [sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
+    installed += [*site.getsitepackages(), site.getusersitepackages()]
+    real = os.path.realpath(source)
+    return any(real.startswith(os.path.realpath(path) + os.sep) for path in installed if path)
+
+
+def _add_program(parts: Parts, path: str) -> str:
+    found = path if os.path.isfile(path) else shutil.which(path)
+    if found is None:
+        raise ConfigError(f"the program {path} does not exist, here or in PATH")
+    if not os.access(found, os.X_OK):
+        raise ConfigError(f"the program {path} is not executable: run chmod +x {path}")
+    name = os.path.basename(found)
+    _put(parts, name, found)
+    return name
+
+
+def _read(files: dict[str, str]) -> tuple[list[list[Any]], list[Bulk]]:
+    rows: list[list[Any]] = []
+    contents: list[Bulk] = []
+    for goal, path in files.items():
+        try:
+            about = os.stat(path)
+            digest = digest_of(path)
+        except OSError as error:
+            raise ConfigError(f"the dependency {path} cannot be read: {error.strerror}") from error
+        rows.append([goal, about.st_mode & 0o777, float(about.st_mtime), about.st_size, digest])
+        contents.append(DiskFile(path, about.st_size))
+    return rows, contents

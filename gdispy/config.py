@@ -1,0 +1,55 @@
+"""Defaults, in one place, with units; and the environment variables that change them.
+
+Floor 0. Every `GDISPY_*` variable mirrors a command-line option.
+"""
+
+from __future__ import annotations
+
+import os
+
+from gdispy.errors import ConfigError
+
+VERSION = "0.1.0"
+
+#: Ports, TCP and UDP: where nodes listen, and where clients hear of new nodes.
+NODE_PORT = 51348
+CLIENT_PORT = 51347
+
+#: Seconds between two looks around for nodes at the beginning, and later on.
+LOOK_INTERVALS = (0.0, 0.5, 1.0, 2.0, 5.0)
+LOOK_INTERVAL = 10.0
+
+#: Processes that one job may have at the same time, where the node's owner says nothing else.
+PROCESS_LIMIT = 1000
+
+_SIZES = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3, "t": 1024**4}
+
+
+def default_ip_addr() -> str:
+    """The address that every role uses where none is given: GDISPY_IP_ADDR, or '' for any."""
+    return os.environ.get("GDISPY_IP_ADDR", "").strip()
+
+
+def is_loopback(address: str) -> bool:
+    """Whether an address is one that other machines cannot reach."""
+    return address == "localhost" or address == "::1" or address.startswith("127.")
+
+
+def parse_size(text: str) -> int:
+    """Bytes in '500', '10k', '2.5m', '1g'. Raises ConfigError for anything else, or below 0."""
+    word = text.strip().lower().removesuffix("ib").removesuffix("b")
+    unit = word[-1:] if word[-1:] in _SIZES else ""
+    try:
+        size = float(word.removesuffix(unit)) * _SIZES[unit]
+    except ValueError:
+        size = -1.0
+    if not 0 <= size < 1e18:
+        raise ConfigError(f"{text!r} is not a size: write a number of bytes, or 10k, 2m, 1g")
+    return int(size)
+
+
+def port_number(value: object, name: str = "port") -> int:
+    """A port, 0 for any free one. Raises ConfigError for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 65536:
+        raise ConfigError(f"{name} must be a whole number from 0 to 65535, not {value!r}")
+    return value

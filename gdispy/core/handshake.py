@@ -1,0 +1,208 @@
+"""Keys, and the handshake that two peers open each connection with.
+
+Floor 1; libsodium through PyNaCl's bindings, random bytes handed in. `net.py` drives it.
+
+    I -> R   magic 8 | Ei 32 | box(k1, flags 8)                 64 bytes
+    R -> I   magic 8 | Er 32 | box(k2, flags 8 | instance 16)   80 bytes
+    then transport frames (wire.py), a key for each direction
+
+Ei and Er are fresh X25519 keys. k1 comes from the shared secret, k2 and the transport keys from the
+secret and the Diffie-Hellman result, and all from everything said before (as in Noise NNpsk0) and
+from the roles of both sides. So a connection can be opened only by who has the secret, what was
+recorded cannot be read later by who learns it, and a message cannot be used in any other place.
+
+Invariants: nothing is answered before the initiator's box opened; a first message that was recorded
+and is sent again gets an answer and no more, so nothing may happen before the first transport frame.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from dataclasses import dataclass
+from hashlib import blake2b
+
+from nacl import bindings
+from nacl.exceptions import CryptoError
+
+from gdispy.errors import PeerRejected, ProtocolError, SecretError
+
+#: Version of the protocol, in the last two bytes of the magic.
+PROTOCOL = 1
+MAGIC = b"gdispy" + PROTOCOL.to_bytes(2, "big")
+FIRST_BYTES = 64
+SECOND_BYTES = 80
+KEY_BYTES = 32
+
+#: Beginning of a generated secret, which is random and needs no stretching.
+GENERATED = "gdk1_"
+#: Argon2id: passes, and bytes of memory.
+STRETCH_PASSES = 2
+STRETCH_MEMORY = 64 * 1024 * 1024
+
+_FLAGS = bytes(8)
+_NONCE = bytes(24)
+_NO_CERTIFICATE = bytes(32)
+
+
+def generate_secret(random: bytes) -> str:
+    """A secret in the form that key files hold, from 32 random bytes."""
+    return GENERATED + base64.urlsafe_b64encode(random).decode().rstrip("=")
+
+
+def secret_key(secret: str) -> bytes:
+    """The key that a secret stands for: 32 bytes.
+
+    A generated secret is its own key; a pass phrase is stretched (Argon2id, about 0.1 s).
+    Raises SecretError where the secret looks generated but is damaged.
+    """
+    if secret.startswith(GENERATED):
+        body = secret[len(GENERATED) :]
+        try:
+            raw = base64.urlsafe_b64decode(body + "=" * (-len(body) % 4))
+        except (binascii.Error, ValueError):
+            raw = b""
+        if len(raw) != KEY_BYTES:
+            raise SecretError(f"the secret begins with {GENERATED} but is cut short or damaged")
+        return raw
+    salt = blake2b(b"gdispy pass phrase v1", digest_size=16).digest()
+    phrase = secret.encode("utf-8")
+    try:
+        return bindings.crypto_pwhash_alg(
+            KEY_BYTES,
+            phrase,
+            salt,
+            STRETCH_PASSES,
+            STRETCH_MEMORY,
+            bindings.crypto_pwhash_ALG_ARGON2ID13,
+        )
+    except (CryptoError, MemoryError, RuntimeError) as error:
+        raise SecretError(f"64 MiB of memory are needed to stretch the pass phrase: {error}") from error
+
+
+def purpose_key(key: bytes, purpose: bytes) -> bytes:
+    """The key for one purpose ('tcp', 'udp'), so that no two purposes share one."""
+    return _derive(key, b"gdispy purpose", purpose)
+
+
+def _derive(key: bytes, label: bytes, data: bytes) -> bytes:
+    return blake2b(data, digest_size=KEY_BYTES, key=key, person=label.ljust(16, b"\0")[:16]).digest()
+
+
+def _hash(*parts: bytes) -> bytes:
+    return blake2b(b"".join(parts), digest_size=KEY_BYTES, person=b"gdispy hash").digest()
+
+
+def seal(key: bytes, nonce: bytes, plaintext: bytes) -> bytes:
+    return bindings.crypto_secretbox(plaintext, nonce, key)
+
+
+def unseal(key: bytes, nonce: bytes, box: bytes) -> bytes | None:
+    """The plaintext, or None for a box that was not made with this key and nonce."""
+    try:
+        return bindings.crypto_secretbox_open(box, nonce, key)
+    except CryptoError:
+        return None
+
+
+@dataclass(frozen=True)
+class Keys:
+    """What a finished handshake leaves: keys to send and to receive with, and the peer's life."""
+
+    send: bytes
+    receive: bytes
+    instance: bytes
+
+
+class Initiator:
+    """The side that connects. `ephemeral` is 32 random bytes, used once."""
+
+    def __init__(self, psk: bytes, roles: bytes, ephemeral: bytes, certificate: bytes = _NO_CERTIFICATE) -> None:
+        self._psk = psk
+        self._private = ephemeral
+        public = bindings.crypto_scalarmult_base(ephemeral)
+        heard = _hash(_prologue(roles, certificate), MAGIC, public)
+        box = seal(_derive(psk, b"gdispy first", heard), _NONCE, _FLAGS)
+        self._heard = _hash(heard, box)
+        #: The message to send.
+        self.first = MAGIC + public + box
+
+    def finish(self, second: bytes) -> Keys:
+        """The keys, from the responder's answer. Raises PeerRejected or ProtocolError."""
+        refuse_other_version(second)
+        if len(second) != SECOND_BYTES:
+            raise ProtocolError("the answer to the handshake has a wrong length")
+        public, box = second[8:40], second[40:]
+        shared = _agree(self._private, public)
+        heard, chain = _hash(self._heard, public), _derive(self._psk, b"gdispy chain", shared)
+        said = unseal(_derive(chain, b"gdispy second", heard), _NONCE, box)
+        if said is None:
+            raise ProtocolError("the answer to the handshake does not fit the secret")
+        to_responder, to_initiator = _transport(chain, _hash(heard, box))
+        return Keys(to_responder, to_initiator, said[8:])
+
+
+class Responder:
+    """The side that is connected to. `roles` are the pairs of roles it takes part in."""
+
+    def __init__(
+        self,
+        psk: bytes,
+        roles: list[bytes],
+        ephemeral: bytes,
+        instance: bytes,
+        certificate: bytes = _NO_CERTIFICATE,
+    ) -> None:
+        self._psk = psk
+        self._roles = roles
+        self._private = ephemeral
+        self._instance = instance
+        self._certificate = certificate
+
+    def answer(self, first: bytes) -> tuple[bytes, Keys, bytes]:
+        """The answer to send, the keys, and which pair of roles it is.
+
+        Raises ProtocolError where the first message is not from a peer with the secret.
+        """
+        if len(first) != FIRST_BYTES or first[:8] != MAGIC:
+            raise ProtocolError("not the first message of a handshake")
+        public, box = first[8:40], first[40:]
+        for roles in self._roles:
+            heard = _hash(_prologue(roles, self._certificate), MAGIC, public)
+            if unseal(_derive(self._psk, b"gdispy first", heard), _NONCE, box) == _FLAGS:
+                second, keys = self._accept(_hash(heard, box), public)
+                return second, keys, roles
+        raise ProtocolError("the first message of a handshake does not fit the secret")
+
+    def _accept(self, heard: bytes, public: bytes) -> tuple[bytes, Keys]:
+        own = bindings.crypto_scalarmult_base(self._private)
+        shared = _agree(self._private, public)
+        heard, chain = _hash(heard, own), _derive(self._psk, b"gdispy chain", shared)
+        box = seal(_derive(chain, b"gdispy second", heard), _NONCE, _FLAGS + self._instance)
+        to_responder, to_initiator = _transport(chain, _hash(heard, box))
+        return MAGIC + own + box, Keys(to_initiator, to_responder, b"")
+
+
+def refuse_other_version(beginning: bytes) -> None:
+    """Raise PeerRejected where a peer's first eight bytes are of another version of the protocol."""
+    if beginning[:6] == MAGIC[:6] and beginning[:8] != MAGIC and len(beginning) >= 8:
+        theirs = int.from_bytes(beginning[6:8], "big")
+        raise PeerRejected(
+            f"the other side speaks version {theirs} of the gdispy protocol, this side version "
+            f"{PROTOCOL}: install the same gdispy on both"
+        )
+
+
+def _prologue(roles: bytes, certificate: bytes) -> bytes:
+    return b"gdispy/%d " % PROTOCOL + roles.ljust(24, b" ") + certificate
+
+
+def _agree(private: bytes, public: bytes) -> bytes:
+    try:
+        return bindings.crypto_scalarmult(private, public)
+    except (CryptoError, RuntimeError) as error:  # a point of low order
+        raise ProtocolError("the peer's key is not one") from error
+
+
+def _transport(chain: bytes, heard: bytes) -> tuple[bytes, bytes]:
+    return _derive(chain, b"gdispy i to r", heard), _derive(chain, b"gdispy r to i", heard)

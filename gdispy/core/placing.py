@@ -1,0 +1,152 @@
+"""What the scheduler's rules know of jobs, computations and nodes: the records behind `dispatch.py`.
+
+Floor 1: pure. Only `dispatch.py` changes them.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any
+
+from gdispy.core.effects import Peer
+from gdispy.core.messages import Bulk, ComputationId, Ended, Hello, Instance, JobId, Prepare, bulk_size
+from gdispy.core.patterns import join
+
+#: Seconds of work that a node has ahead of it for each CPU, to hide the way there and back.
+AHEAD = 0.005
+#: Jobs longer than this are not sent ahead at all.
+LONG = 0.25
+#: Jobs that one CPU has ahead of it at most.
+AHEAD_LIMIT = 400
+#: Bytes of arguments on a node beyond which nothing is sent ahead.
+BULK_LIMIT = 32 * 1024 * 1024
+
+
+class Task:
+    """A job that has not ended."""
+
+    __slots__ = ("arguments", "attempt", "cancelled", "job", "losses", "node", "size")
+
+    def __init__(self, job: JobId, arguments: Bulk) -> None:
+        self.job = job
+        self.arguments = arguments
+        self.size = bulk_size(arguments)
+        #: Number of its current or next placement.
+        self.attempt = 1
+        #: How many of its nodes were lost.
+        self.losses = 0
+        self.node: Node | None = None
+        self.cancelled = False
+
+
+class Computation:
+    """A function or program that a client wants to run."""
+
+    def __init__(self, number: ComputationId, client: Peer, nodes: list[str], reentrant: bool) -> None:
+        self.id = number
+        self.client = client
+        self.nodes = nodes
+        self.reentrant = reentrant
+        self.prepare: Prepare | None = None
+        #: Jobs that no node has; cancelled ones among them are skipped.
+        self.queue: deque[Task] = deque()
+        #: All jobs that have not ended.
+        self.tasks: dict[JobId, Task] = {}
+        #: Nodes that `nodes` does not name.
+        self.refused: set[Instance] = set()
+        #: Nodes that have not yet said that nothing is left of it.
+        self.releasing: set[Instance] = set()
+        #: Since when jobs wait and no node is usable; None while one is.
+        self.waiting_since: float | None = None
+        #: Whether the user was told so.
+        self.told = False
+
+
+class Share:
+    """What one node does for one computation."""
+
+    __slots__ = ("depth", "done", "error", "pace", "placed", "ready", "recalling", "seconds")
+
+    def __init__(self) -> None:
+        #: Whether the node has loaded it; `error` says why not where it cannot.
+        self.ready = False
+        self.error = ""
+        self.placed: dict[JobId, Task] = {}
+        #: Jobs for each CPU that may be on the node, running or ahead.
+        self.depth = 1
+        #: Average seconds of a job; None as long as none has ended.
+        self.pace: float | None = None
+        #: A recall is on its way.
+        self.recalling = False
+        self.done = 0
+        self.seconds = 0.0
+
+    def count(self, message: Ended, fresh: int) -> None:
+        """Learn from jobs that have ended how long they take, and so how many to send ahead."""
+        total = sum(message.ends) - sum(message.starts)
+        took = max(0.0, total / len(message.jobs))
+        self.done += fresh
+        self.seconds += took * fresh
+        self.pace = took if self.pace is None else 0.7 * self.pace + 0.3 * took
+        if self.pace > LONG:
+            self.depth = 1
+        else:
+            wanted = 1 + min(AHEAD_LIMIT, int(AHEAD / max(self.pace, 1e-6)) + 1)
+            # Doubling: a few short jobs at the beginning prove little.
+            self.depth = min(wanted, 2 * self.depth)
+
+
+class Node:
+    """A node, from its first connection until it is lost."""
+
+    def __init__(self, hello: Hello, names: list[str], port: int) -> None:
+        self.instance = hello.instance
+        self.name = hello.name
+        self.python = hello.python
+        self.cpus = max(1, hello.cpus)
+        #: Addresses and names it is known by; the first is what users are shown.
+        self.names = [*names, hello.name]
+        self.port = port
+        #: Address and port, as messages to the user name it.
+        self.place = join(names[0], port)
+        #: Its connection; None while there is none.
+        self.peer: Peer | None = None
+        #: Whether it has said what it holds since it was connected.
+        self.greeted = False
+        #: When it counts as lost, while it is away.
+        self.lost_at: float | None = None
+        #: No sign of life for some time: it gets no new jobs.
+        self.silent = False
+        self.shares: dict[ComputationId, Share] = {}
+        #: Jobs placed here, and the bytes of their arguments.
+        self.load = 0
+        self.bulk = 0
+        #: Its valid place in the heap.
+        self.stamp = -1
+
+    def is_ready(self, computation: ComputationId) -> bool:
+        share = self.shares.get(computation)
+        return share is not None and share.ready
+
+    def is_full_of_bytes(self) -> bool:
+        return self.bulk >= BULK_LIMIT
+
+    def room_for(self, share: Share) -> int:
+        """How many more jobs of a computation may be placed here now."""
+        if not share.ready or self.peer is None or self.silent or not self.greeted:
+            return 0
+        depth = 1 if self.is_full_of_bytes() else share.depth
+        return self.cpus * depth - self.load
+
+    def room(self) -> int:
+        return max((self.room_for(share) for share in self.shares.values()), default=0)
+
+    def excess(self, computation: ComputationId) -> int:
+        """How many jobs of a computation are here beyond what its CPUs can run."""
+        share = self.shares.get(computation)
+        return min(len(share.placed), self.load - self.cpus) if share is not None else 0
+
+    def row(self, share: Share) -> list[Any]:
+        """What `Standing` says of the node."""
+        busy = min(self.cpus, len(share.placed))
+        return [self.name, self.names[0], self.port, self.cpus, busy, share.done, share.seconds, 0, 0]

@@ -1,0 +1,150 @@
+"""The client's rules: what was asked for, what is still awaited, and that each end is told once.
+
+Floor 1: pure. Driven by the pump of `cluster.py`. The other end is a scheduler, in this process or
+elsewhere.
+
+Invariants:
+1. Each job that was submitted is resolved exactly once, however often its end is reported.
+2. The provisional results of a job are shown in the order in which it sent them, and all before its
+   end; what arrives early waits here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from gdispy.core.effects import Answer, Closed, Effects, Peer, Provide, Resolve, Send, Show, Tell
+from gdispy.core.messages import (
+    Bulk,
+    Cancel,
+    ComputationId,
+    Ended,
+    JobId,
+    Message,
+    Progress,
+    Release,
+    Released,
+    Run,
+    Standing,
+    Started,
+    Trouble,
+)
+from gdispy.errors import InternalError
+
+
+class _Shown:
+    """How far a job's provisional results have come."""
+
+    __slots__ = ("count", "early", "end")
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.early: dict[int, Progress] = {}
+        self.end: tuple[Ended, int] | None = None
+
+
+class Session:
+    """One computation, as its client sees it."""
+
+    def __init__(self, computation: ComputationId, scheduler: Peer) -> None:
+        self._computation = computation
+        self._scheduler = scheduler
+        #: Jobs that have not ended.
+        self._open: set[JobId] = set()
+        #: Those of them that have sent, or will have sent, provisional results.
+        self._shown: dict[JobId, _Shown] = {}
+
+    def submit(self, jobs: list[JobId], arguments: list[Bulk]) -> Effects:
+        self._open.update(jobs)
+        return [Send(self._scheduler, Run(self._computation, jobs, [1] * len(jobs), arguments))]
+
+    def cancel(self, jobs: list[JobId]) -> Effects:
+        """Cancel those that have not ended; their ends are reported as all are."""
+        jobs = [job for job in jobs if job in self._open]
+        if not jobs:
+            return []
+        return [Send(self._scheduler, Cancel(self._computation, jobs, [0] * len(jobs)))]
+
+    def release(self) -> Effects:
+        return [Send(self._scheduler, Release(self._computation))]
+
+    def receive(self, messages: list[Message]) -> Effects:
+        effects: Effects = []
+        for message in messages:
+            handler = self._HANDLERS.get(type(message))
+            if handler is None:
+                raise InternalError(f"a client does not take {type(message).__name__}")
+            effects += handler(self, message)
+        return effects
+
+    def _on_ended(self, message: Ended) -> Effects:
+        known = self._open
+        picks: list[int] = []
+        shown: Effects = []
+        for place, job in enumerate(message.jobs):
+            if job not in known:
+                continue  # Told before.
+            wanted = message.progress[place]
+            if wanted and self._await_progress(message, place, wanted):
+                continue
+            known.discard(job)
+            picks.append(place)
+        if len(picks) == len(message.jobs):
+            return [Resolve(message, None)]
+        if picks:
+            shown.append(Resolve(message, picks))
+        return shown
+
+    def _await_progress(self, message: Ended, place: int, wanted: int) -> bool:
+        shown = self._shown.setdefault(message.jobs[place], _Shown())
+        if shown.count < wanted:
+            shown.end = (message, place)
+            return True
+        del self._shown[message.jobs[place]]
+        return False
+
+    def _on_progress(self, message: Progress) -> Effects:
+        if message.job not in self._open:
+            return []
+        shown = self._shown.setdefault(message.job, _Shown())
+        if message.index < shown.count:
+            return []
+        shown.early[message.index] = message
+        effects: Effects = []
+        while shown.count in shown.early:
+            effects.append(Provide(shown.early.pop(shown.count)))
+            shown.count += 1
+        if shown.end is not None:
+            ended, place = shown.end
+            if shown.count >= ended.progress[place]:
+                del self._shown[message.job]
+                self._open.discard(message.job)
+                effects.append(Resolve(ended, [place]))
+        return effects
+
+    def _on_started(self, message: Started) -> Effects:
+        return [Show(message)]
+
+    def _on_standing(self, message: Standing) -> Effects:
+        return [Answer(message)]
+
+    def _on_trouble(self, message: Trouble) -> Effects:
+        return [Tell(message.text)]
+
+    def _on_released(self, message: Released) -> Effects:
+        return [Closed(message.computation)]
+
+    _HANDLERS: dict[type[Message], Callable[..., Any]] = {
+        Ended: _on_ended,
+        Progress: _on_progress,
+        Started: _on_started,
+        Standing: _on_standing,
+        Trouble: _on_trouble,
+        Released: _on_released,
+    }
+
+    def check(self) -> None:
+        """Raise InternalError where an invariant does not hold; for tests."""
+        if not self._shown.keys() <= self._open:
+            raise InternalError("provisional results are awaited of a job that has ended")

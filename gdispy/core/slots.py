@@ -1,0 +1,622 @@
+"""The node's rules: which job goes to which worker, for whom, and which outcomes are still held.
+
+Floor 1: pure. Driven by the pump of `node.py`, in one greenlet; `workers.py` performs the effects.
+
+Invariants:
+1. A job that was accepted is in exactly one place: waiting, in the hand of one worker, or ended.
+2. A job is begun at most once for each attempt: what is taken out of a worker's socket had not begun,
+   what stays in its hand had, and is never handed out again.
+3. An outcome is held until `Collected` names it, whatever happens to the connection.
+4. At most `cpus` workers have a job in hand.
+5. One scheduler is served at a time; one that went away is remembered until `lease` seconds later.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from itertools import count
+from typing import Any
+
+from gdispy.core.effects import (
+    Drop,
+    Effects,
+    End,
+    Hand,
+    Interrupt,
+    Load,
+    NewWorker,
+    Peer,
+    Send,
+    TakeBack,
+    Terminate,
+    Unload,
+    WorkerId,
+)
+from gdispy.core.messages import (
+    Bulk,
+    Cancel,
+    Collected,
+    ComputationId,
+    Ended,
+    Hello,
+    Holding,
+    Instance,
+    JobId,
+    Message,
+    Payload,
+    Prepare,
+    Prepared,
+    Progress,
+    Recall,
+    Release,
+    Released,
+    Returned,
+    Run,
+    Started,
+)
+from gdispy.core.statuses import CANCELLED, TERMINATED
+from gdispy.errors import InternalError
+
+#: Seconds after which a running job is reported as such; shorter ones are reported by their end.
+REPORT_AFTER = 0.02
+#: Seconds from the interrupt of a cancelled job to SIGTERM, and to SIGKILL.
+TERMINATE_AFTER = 3.0
+KILL_AFTER = 5.0
+#: Seconds that the jobs of a scheduler which went away are kept.
+LEASE = 3600.0
+#: Workers of one computation that may end before their first job until that job is given up.
+STILLBORN_LIMIT = 3
+#: Templates of one computation that may end by themselves until it is given up.
+TEMPLATE_LIMIT = 3
+
+#: A job's outcome: the columns of `Ended`, in their order.
+Row = tuple[Any, ...]
+
+
+class Job:
+    """A job that this node has accepted and not ended."""
+
+    __slots__ = ("arguments", "attempt", "cancelled", "number", "reported")
+
+    def __init__(self, number: JobId, attempt: int, arguments: Bulk) -> None:
+        self.number = number
+        self.attempt = attempt
+        self.arguments = arguments
+        self.cancelled = False
+        #: Whether the scheduler was told that it runs.
+        self.reported = False
+
+
+class Worker:
+    """A worker process, from the order to fork it until its exit is known."""
+
+    __slots__ = ("cause", "computation", "ending", "hand", "interrupted", "number", "since", "told", "truncated")
+
+    def __init__(self, number: WorkerId, computation: Computation) -> None:
+        self.number = number
+        self.computation = computation
+        #: What it was handed and has not answered, oldest first; only the first can have begun.
+        self.hand: deque[Job] = deque()
+        #: When the first in hand can have begun at the earliest.
+        self.since = 0.0
+        #: When the first in hand was interrupted; None where it was not.
+        self.interrupted: float | None = None
+        self.told = False
+        #: Whether it was told to end: it gets no more jobs.
+        self.ending = False
+        self.cause = ""
+        self.truncated = False
+
+
+class Computation:
+    """A computation on this node."""
+
+    def __init__(self, prepare: Prepare, session: Session) -> None:
+        self.id = prepare.computation
+        self.prepare = prepare
+        self.session = session
+        self.ready = False
+        self.error = ""
+        #: Jobs that wait for a worker; `jobs` holds them and those in a worker's hand.
+        self.queue: deque[Job] = deque()
+        self.jobs: dict[JobId, Job] = {}
+        #: Outcomes that nobody has collected.
+        self.ended: dict[JobId, Row] = {}
+        #: Outcomes of this turn, to be sent at its end.
+        self.fresh: list[Row] = []
+        #: Cancels that arrived before their jobs (wire.py: messages may overtake payloads).
+        self.early: set[tuple[JobId, int]] = set()
+        self.workers: dict[WorkerId, Worker] = {}
+        #: Average seconds of a job, None as long as none has ended.
+        self.pace: float | None = None
+        self.stillborn = 0
+        self.lost_templates = 0
+
+    def depth(self) -> int:
+        """How many jobs one worker has in hand: more than one only where they are short."""
+        if self.prepare.isolation == "job" or self.pace is None or self.pace > 0.02:
+            return 1
+        return 16 if self.pace < 0.0005 else 2
+
+
+class Session:
+    """A scheduler that this node works for."""
+
+    def __init__(self, instance: Instance, name: str) -> None:
+        self.instance = instance
+        self.name = name
+        self.peer: Peer | None = None
+        #: When it is forgotten, while it is away.
+        self.expires: float | None = None
+
+
+class Slots:
+    """What this node runs."""
+
+    def __init__(self, cpus: int, lease: float = LEASE, epoch: float = 0.0) -> None:
+        self.cpus = cpus
+        #: What to add to a time here to have seconds since the epoch, as users are shown them.
+        self._epoch = epoch
+        self._lease = lease
+        self._sessions: dict[Instance, Session] = {}
+        self._by_peer: dict[Peer, Session] = {}
+        self._computations: dict[ComputationId, Computation] = {}
+        #: Released, and not yet gone.
+        self._unloading: dict[ComputationId, Session] = {}
+        self._workers: dict[WorkerId, Worker] = {}
+        self._numbers = count(1)
+        #: Computations with outcomes to send at the end of this turn.
+        self._dirty: dict[ComputationId, Computation] = {}
+        #: Computations with jobs that wait, in the order in which they get the next free worker.
+        self._waiting: deque[Computation] = deque()
+        self._busy = 0
+
+    # What peers do
+
+    def joined(self, peer: Peer, hello: Hello, now: float) -> Effects:
+        """A scheduler has connected."""
+        for session in self._sessions.values():
+            if session.peer is not None and session.instance != hello.instance:
+                reason = f"busy: it works for {session.name} at present"
+                return [Drop(peer, reason)]
+        session = self._sessions.setdefault(hello.instance, Session(hello.instance, hello.name))
+        effects: Effects = []
+        if session.peer is not None:  # It has come back before the old connection was known broken.
+            del self._by_peer[session.peer]
+            effects.append(Drop(session.peer, "a newer connection took its place"))
+        session.peer, session.expires = peer, None
+        self._by_peer[peer] = session
+        own = [each for each in self._computations.values() if each.session is session]
+        effects.append(Send(peer, _holding(own)))
+        for computation in own:
+            computation.fresh = list(computation.ended.values())
+            self._dirty[computation.id] = computation
+        return effects + self._turn_end(now)
+
+    def gone(self, peer: Peer, now: float) -> Effects:
+        """A connection is over. What it asked for goes on."""
+        session = self._by_peer.pop(peer, None)
+        if session is not None:
+            session.peer = None
+            session.expires = now + self._lease
+        return []
+
+    def receive(self, peer: Peer, messages: list[Message], now: float) -> Effects:
+        session = self._by_peer.get(peer)
+        if session is None:
+            return []
+        effects: Effects = []
+        for message in messages:
+            handler = self._HANDLERS.get(type(message))
+            if handler is None:
+                return [*effects, Drop(peer, f"a node does not take {type(message).__name__}")]
+            effects += handler(self, session, message, now)
+        return effects + self._turn_end(now)
+
+    def _on_prepare(self, session: Session, message: Prepare, now: float) -> Effects:
+        known = self._computations.get(message.computation)
+        if known is None:
+            self._computations[message.computation] = Computation(message, session)
+            return [Load(message)]
+        if known.session is not session:
+            return [Send(_peer(session), Prepared(message.computation, "it belongs to another client"))]
+        return [Send(_peer(session), Prepared(known.id, known.error))] if known.ready or known.error else []
+
+    def _on_run(self, session: Session, message: Run, now: float) -> Effects:
+        computation = self._computations.get(message.computation)
+        if computation is None or computation.session is not session or not computation.ready:
+            return [Send(_peer(session), Returned(message.computation, message.jobs, message.attempts))]
+        jobs, queue = computation.jobs, computation.queue
+        for number, attempt, arguments in zip(message.jobs, message.attempts, message.arguments, strict=True):
+            if number in jobs or number in computation.ended:
+                continue  # Said twice; the first still holds.
+            job = jobs[number] = Job(number, attempt, arguments)
+            if computation.early and (number, attempt) in computation.early:
+                computation.early.discard((number, attempt))
+                self._end(computation, job, CANCELLED, "", now)
+            else:
+                queue.append(job)
+        self._wait(computation)
+        return []
+
+    def _on_cancel(self, session: Session, message: Cancel, now: float) -> Effects:
+        computation = self._computations.get(message.computation)
+        if computation is None or computation.session is not session:
+            return []
+        effects: Effects = []
+        for number, attempt in zip(message.jobs, message.attempts, strict=True):
+            job = computation.jobs.get(number)
+            if job is None or job.attempt != attempt:
+                if number not in computation.ended:
+                    computation.early.add((number, attempt))
+                continue
+            job.cancelled = True
+            holder = self._holder(computation, job)
+            if holder is not None:
+                effects.append(TakeBack(holder.number))
+            else:
+                computation.queue.remove(job)
+                self._end(computation, job, CANCELLED, "", now)
+        return effects
+
+    def _on_recall(self, session: Session, message: Recall, now: float) -> Effects:
+        computation = self._computations.get(message.computation)
+        if computation is None or computation.session is not session:
+            return []
+        given: list[Job] = []
+        while computation.queue and len(given) < message.count:
+            given.append(computation.queue.pop())
+        for job in given:
+            del computation.jobs[job.number]
+            _release(job.arguments)
+        numbers, attempts = [job.number for job in given], [job.attempt for job in given]
+        return [Send(_peer(session), Returned(computation.id, numbers, attempts))]
+
+    def _on_collected(self, session: Session, message: Collected, now: float) -> Effects:
+        computation = self._computations.get(message.computation)
+        if computation is not None and computation.session is session:
+            ended = computation.ended
+            for number, attempt in zip(message.jobs, message.attempts, strict=True):
+                row = ended.get(number)
+                if row is not None and row[1] == attempt:
+                    del ended[number]
+                    for value in row[3:6]:
+                        _release(value)
+        return []
+
+    def _on_release(self, session: Session, message: Release, now: float) -> Effects:
+        computation = self._computations.get(message.computation)
+        if computation is None or computation.session is not session:
+            return [Send(_peer(session), Released(message.computation))]
+        return self._forget(computation)
+
+    _HANDLERS: dict[type[Message], Callable[..., Effects]] = {
+        Prepare: _on_prepare,
+        Run: _on_run,
+        Cancel: _on_cancel,
+        Recall: _on_recall,
+        Collected: _on_collected,
+        Release: _on_release,
+    }
+
+    # What the processes do
+
+    def loaded(self, computation_id: ComputationId, error: str, now: float) -> Effects:
+        """The template has loaded the computation, or could not."""
+        computation = self._computations.get(computation_id)
+        if computation is None:
+            return []
+        computation.ready, computation.error = not error, error
+        effects: Effects = []
+        if computation.session.peer is not None:
+            effects.append(Send(computation.session.peer, Prepared(computation.id, error)))
+        if error:
+            for job in list(computation.jobs.values()):
+                self._end(computation, job, TERMINATED, error, now)
+            computation.queue.clear()
+        self._wait(computation)
+        return effects + self._turn_end(now)
+
+    def unloaded(self, computation_id: ComputationId, now: float) -> Effects:
+        """Nothing is left of a computation that was released."""
+        owner = self._unloading.pop(computation_id, None)
+        if owner is None or owner.peer is None:
+            return []
+        return [Send(owner.peer, Released(computation_id))]
+
+    def answered(self, worker_id: WorkerId, rows: list[Row], now: float) -> Effects:
+        """A worker has finished its first jobs in hand; rows as in `Ended`."""
+        worker = self._workers.get(worker_id)
+        if worker is None:
+            return []
+        computation, hand = worker.computation, worker.hand
+        for row in rows:
+            if not hand or hand[0].number != row[0] or hand[0].attempt != row[1]:
+                worker.ending = True
+                return [End(worker_id), *self._turn_end(now)]
+            job = hand.popleft()
+            if worker.truncated:
+                row = (*row[:-1], True)
+                worker.truncated = False
+            self._take_outcome(computation, job, row)
+        computation.stillborn = 0
+        worker.since, worker.interrupted, worker.told = now, None, False
+        took = sum(row[8] - row[7] for row in rows) / len(rows)
+        computation.pace = took if computation.pace is None else 0.7 * computation.pace + 0.3 * took
+        effects: Effects = []
+        if not hand:
+            self._busy -= 1
+            if computation.prepare.isolation == "job":
+                worker.ending = True
+                effects.append(End(worker_id))
+        return effects + self._turn_end(now)
+
+    def progressed(self, worker_id: WorkerId, job: JobId, attempt: int, index: int, value: Bulk) -> Effects:
+        """A job has sent a provisional result."""
+        worker = self._workers.get(worker_id)
+        if worker is None or worker.computation.session.peer is None:
+            return []
+        message = Progress(worker.computation.id, job, attempt, index, value, "")
+        return [Send(worker.computation.session.peer, message)]
+
+    def took_back(self, worker_id: WorkerId, taken: list[tuple[JobId, int]], now: float) -> Effects:
+        """These were in the worker's socket: they had not begun. What else is in hand had."""
+        worker = self._workers.get(worker_id)
+        if worker is None:
+            return []
+        effects: Effects = []
+        self._put_back(worker, taken, now)
+        if worker.hand and worker.hand[0].cancelled and worker.interrupted is None:
+            worker.interrupted = now
+            job = worker.hand[0]
+            effects.append(Interrupt(worker_id, job.number, job.attempt))
+        return effects + self._turn_end(now)
+
+    def exited(self, worker_id: WorkerId, taken: list[tuple[JobId, int]], cause: str, now: float) -> Effects:
+        """A worker is gone, and all that it started; `taken` were still in its socket."""
+        worker = self._workers.pop(worker_id, None)
+        if worker is None:
+            return []
+        computation = worker.computation
+        del computation.workers[worker_id]
+        begun = len(worker.hand) - len(taken)
+        self._put_back(worker, taken, now)
+        if worker.hand:
+            self._busy -= 1
+        for job in worker.hand:
+            text = f"{worker.cause or cause}\n"
+            if job.cancelled:
+                text = f"The job was cancelled, and did not end by itself: {text}"
+            self._end(computation, job, TERMINATED, text, now, worker.since)
+        if not begun and taken:
+            self._count_stillborn(computation, cause, now)
+        return self._turn_end(now)
+
+    def template_lost(self, computation_id: ComputationId, cause: str, now: float) -> Effects:
+        """The template of a computation has ended by itself. Its workers' ends were told before."""
+        computation = self._computations.get(computation_id)
+        if computation is None:
+            return []
+        computation.ready = False
+        computation.lost_templates += 1
+        if computation.lost_templates >= TEMPLATE_LIMIT:
+            return self.loaded(computation_id, f"its process on the node keeps ending: {cause}", now)
+        return [Load(computation.prepare), *self._turn_end(now)]
+
+    def truncated(self, worker_id: WorkerId) -> Effects:
+        """The output of the job that a worker runs was cut short."""
+        worker = self._workers.get(worker_id)
+        if worker is not None:
+            worker.truncated = True
+        return []
+
+    # Time
+
+    def due(self) -> float | None:
+        """When `tick` is to be called next, if at all."""
+        times = [session.expires for session in self._sessions.values() if session.expires is not None]
+        for worker in self._workers.values():
+            if not worker.hand or worker.ending:
+                continue
+            if worker.interrupted is not None:
+                times.append(worker.interrupted + (KILL_AFTER if worker.told else TERMINATE_AFTER))
+            elif not worker.hand[0].reported or len(worker.hand) > 1:
+                times.append(worker.since + REPORT_AFTER)
+        return min(times, default=None)
+
+    def tick(self, now: float) -> Effects:
+        effects: Effects = []
+        for worker in list(self._workers.values()):
+            if worker.hand and not worker.ending:
+                effects += self._watch(worker, now)
+        for session in list(self._sessions.values()):
+            if session.expires is not None and session.expires <= now:
+                del self._sessions[session.instance]
+                for computation in [each for each in self._computations.values() if each.session is session]:
+                    effects += self._forget(computation)
+        return effects + self._turn_end(now)
+
+    def _watch(self, worker: Worker, now: float) -> Effects:
+        if worker.interrupted is not None:
+            if worker.told and now >= worker.interrupted + KILL_AFTER:
+                worker.ending = True
+                return [End(worker.number)]
+            if not worker.told and now >= worker.interrupted + TERMINATE_AFTER:
+                worker.told = True
+                return [Terminate(worker.number)]
+            return []
+        if now < worker.since + REPORT_AFTER:
+            return []
+        effects: Effects = []
+        job, computation = worker.hand[0], worker.computation
+        if not job.reported:
+            job.reported = True
+            if computation.session.peer is not None:
+                began = [worker.since + self._epoch]
+                started = Started(computation.id, [job.number], [job.attempt], began, "")
+                effects.append(Send(computation.session.peer, started))
+        if len(worker.hand) > 1:  # Taken for short, and is not: others must not wait behind it.
+            worker.since = now
+            effects.append(TakeBack(worker.number))
+        return effects
+
+    # Inner workings
+
+    def _wait(self, computation: Computation) -> None:
+        if computation.queue and computation.ready and computation not in self._waiting:
+            self._waiting.append(computation)
+
+    def _holder(self, computation: Computation, job: Job) -> Worker | None:
+        for worker in computation.workers.values():
+            if job in worker.hand:
+                return worker
+        return None
+
+    def _take_outcome(self, computation: Computation, job: Job, row: Row) -> None:
+        del computation.jobs[job.number]
+        _release(job.arguments)
+        computation.ended[job.number] = row
+        computation.fresh.append(row)
+        self._dirty[computation.id] = computation
+
+    def _end(
+        self, computation: Computation, job: Job, status: int, text: str, now: float, since: float | None = None
+    ) -> None:
+        """End a job that no worker will answer for."""
+        began, ended = (now if since is None else since) + self._epoch, now + self._epoch
+        row = (job.number, job.attempt, status, b"", b"", b"", text, began, ended, 0, False)
+        self._take_outcome(computation, job, row)
+
+    def _put_back(self, worker: Worker, taken: list[tuple[JobId, int]], now: float) -> None:
+        computation = worker.computation
+        numbers = {number for number, _ in taken}
+        back = [job for job in worker.hand if job.number in numbers]
+        was_busy = bool(worker.hand)
+        worker.hand = deque(job for job in worker.hand if job.number not in numbers)
+        if was_busy and not worker.hand:
+            self._busy -= 1
+        for job in reversed(back):
+            if job.cancelled:
+                self._end(computation, job, CANCELLED, "", now)
+            else:
+                computation.queue.appendleft(job)
+        self._wait(computation)
+
+    def _count_stillborn(self, computation: Computation, cause: str, now: float) -> None:
+        computation.stillborn += 1
+        if computation.stillborn >= STILLBORN_LIMIT and computation.queue:
+            computation.stillborn = 0
+            text = f"Its worker process ended before the job could begin: {cause}\n"
+            self._end(computation, computation.queue.popleft(), TERMINATED, text, now)
+
+    def _forget(self, computation: Computation) -> Effects:
+        del self._computations[computation.id]
+        self._dirty.pop(computation.id, None)
+        if computation in self._waiting:
+            self._waiting.remove(computation)
+        for number, worker in computation.workers.items():
+            del self._workers[number]
+            self._busy -= bool(worker.hand)
+        for job in computation.jobs.values():
+            _release(job.arguments)
+        for row in computation.ended.values():
+            for value in row[3:6]:
+                _release(value)
+        self._unloading[computation.id] = computation.session
+        return [Unload(computation.id)]
+
+    def _turn_end(self, now: float) -> Effects:
+        effects = self._assign(now)
+        for computation in self._dirty.values():
+            peer = computation.session.peer
+            if peer is not None and computation.fresh:
+                columns = [list(column) for column in zip(*computation.fresh, strict=True)]
+                effects.append(Send(peer, Ended(computation.id, *columns, "")))
+            computation.fresh = []
+        self._dirty.clear()
+        return effects
+
+    def _assign(self, now: float) -> Effects:
+        """Give waiting jobs to workers: first to free ones, in turn between computations."""
+        effects: Effects = []
+        waiting = self._waiting
+        for _ in range(len(waiting)):
+            computation = waiting.popleft()
+            idle = [worker for worker in computation.workers.values() if not worker.hand and not worker.ending]
+            share = -(-(self.cpus - self._busy) // (len(waiting) + 1))
+            while computation.queue and share > 0 and self._busy < self.cpus:
+                worker = idle.pop() if idle else self._new_worker(computation, effects)
+                effects += self._hand(worker, 1, now)
+                share -= 1
+            if computation.queue:
+                effects += self._top_up(computation, now)
+            if computation.queue:
+                waiting.append(computation)
+        return effects
+
+    def _top_up(self, computation: Computation, now: float) -> Effects:
+        depth = computation.depth()
+        if depth == 1:
+            return []
+        effects: Effects = []
+        busy = [worker for worker in computation.workers.values() if worker.hand and not worker.ending]
+        for place, worker in enumerate(busy):
+            if worker.interrupted is None:
+                fair = -(-len(computation.queue) // (len(busy) - place))
+                effects += self._hand(worker, min(depth - len(worker.hand), fair), now)
+        return effects
+
+    def _new_worker(self, computation: Computation, effects: Effects) -> Worker:
+        number = WorkerId(next(self._numbers))
+        worker = self._workers[number] = computation.workers[number] = Worker(number, computation)
+        effects.append(NewWorker(number, computation.id))
+        return worker
+
+    def _hand(self, worker: Worker, amount: int, now: float) -> Effects:
+        queue = worker.computation.queue
+        jobs = [queue.popleft() for _ in range(min(amount, len(queue)))]
+        if not jobs:
+            return []
+        if not worker.hand:
+            self._busy += 1
+            worker.since = now
+        worker.hand.extend(jobs)
+        return [Hand(worker.number, jobs)]
+
+    def check(self) -> None:
+        """Raise InternalError where an invariant does not hold; for tests."""
+        busy = sum(1 for worker in self._workers.values() if worker.hand)
+        if busy != self._busy or busy > self.cpus:
+            raise InternalError(f"{busy} workers are busy, {self._busy} counted, of {self.cpus}")
+        for computation in self._computations.values():
+            held = [job.number for worker in computation.workers.values() for job in worker.hand]
+            places = sorted([*held, *(job.number for job in computation.queue)])
+            if places != sorted(computation.jobs):
+                raise InternalError("a job is in no place, or in two")
+            if computation.jobs.keys() & computation.ended.keys():
+                raise InternalError("a job has ended and has not")
+            if computation.queue and computation.ready and computation not in self._waiting:
+                raise InternalError("jobs wait where nobody looks")
+
+
+def _peer(session: Session) -> Peer:
+    if session.peer is None:
+        raise InternalError("a message came from a scheduler that is away")
+    return session.peer
+
+
+def _release(value: Bulk) -> None:
+    if isinstance(value, Payload):
+        value.release()
+
+
+def _holding(computations: list[Computation]) -> Holding:
+    jobs: list[list[JobId]] = []
+    attempts: list[list[int]] = []
+    for computation in computations:
+        held = {number: job.attempt for number, job in computation.jobs.items()}
+        held |= {number: row[1] for number, row in computation.ended.items()}
+        jobs.append(list(held))
+        attempts.append(list(held.values()))
+    return Holding([computation.id for computation in computations], jobs, attempts)

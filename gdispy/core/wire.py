@@ -1,0 +1,417 @@
+"""Bytes <-> messages: sealing, framing, streams, windows and limits of one connection.
+
+Floor 1; msgpack and libsodium, no I/O. `net.py` moves the bytes.
+
+    frame   u32 length of box | secretbox(chunk)          box <= 64 KiB + 16
+    chunk   kind 1 | rest
+       MESSAGES  msgpack arrays, one after the other
+       STREAM    u32 stream | flags 1 | bytes             FIRST: u64 size, u8 purpose before them
+       PULSE     nothing: a sign of life
+       CREDIT    u64: so many more bytes may be sent
+       BYE       text: the sender closes on purpose
+
+Payloads travel as streams beside the messages, cut into chunks, so pulses and small messages pass
+between them; a message that refers to streams (msgpack ext type 1: u32 stream) leaves when the last
+of them has left. So messages without payloads may overtake those with.
+
+Invariants: the nonce of a frame is its number, never sent, so a frame that is lost, repeated, moved
+or reflected does not open, and then the connection is over. Nothing is allocated for a peer beyond
+one frame before that frame opened. `Sender` never has more than the peer's window in flight.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import msgpack
+
+from gdispy.core.handshake import Keys, seal, unseal
+from gdispy.core.messages import Bulk, Message, Payload, from_values
+from gdispy.errors import InternalError, ProtocolError
+
+#: Bytes of plaintext in one frame at most.
+CHUNK_LIMIT = 64 * 1024
+BOX_LIMIT = CHUNK_LIMIT + 16
+#: Bytes that may be on their way, or taken in and not yet dealt with, before the sender waits.
+WINDOW = 8 * 1024 * 1024
+#: Credit is given back in portions of at least this many bytes.
+CREDIT_STEP = WINDOW // 8
+#: Bytes of one encoded message, its payloads aside, at most.
+MESSAGE_LIMIT = 64 * 1024 * 1024
+#: Streams that a peer may have open at once.
+STREAM_LIMIT = 4096
+
+MESSAGES, STREAM, PULSE, CREDIT, BYE = range(5)
+FIRST, LAST = 1, 2
+
+#: What a stream carries: a payload, a dependency file, or a message too long for a frame.
+PAYLOAD, FILE, LONG_MESSAGE = range(3)
+
+_LENGTH = struct.Struct(">I")
+_STREAM_HEAD = struct.Struct(">BIB")
+_STREAM_SIZE = struct.Struct(">QB")
+_CREDIT_BODY = struct.Struct(">BQ")
+_REFERENCE = struct.Struct(">I")
+_EXT = 1
+
+
+class Sink(Protocol):
+    """Where the bytes of one incoming stream go."""
+
+    def write(self, data: bytes) -> None: ...
+
+    def finish(self) -> Payload: ...
+
+    def abandon(self) -> None: ...
+
+
+#: Makes the sink for a stream of this size and purpose; raises ProtocolError to refuse it.
+MakeSink = Callable[[int, int], Sink]
+
+
+class FilePayload(Payload):
+    """Marks payloads that are dependency files, so that the receiver puts them on disk."""
+
+    __slots__ = ()
+
+
+class Sender:
+    """One direction of a connection, outgoing: takes messages, gives frames."""
+
+    def __init__(self, key: bytes, check_owner: Callable[[], None] = lambda: None) -> None:
+        self._key = key
+        self._counter = 0
+        self._check_owner = check_owner
+        self._ready: deque[tuple[bytes, int]] = deque()  # encoded messages
+        self._streaming: deque[_Outgoing] = deque()
+        self._next_stream = 0
+        self._window = WINDOW
+        #: Bytes taken in and not yet given out as frames.
+        self.backlog = 0
+
+    def put(self, message: Message) -> None:
+        """Queue a message."""
+        packer = _Packer(self)
+        data = packer.pack(message)
+        self.backlog += len(data)
+        if len(data) > CHUNK_LIMIT - 1:
+            packer.streams.append(self._open(_Bytes(data), LONG_MESSAGE))
+            data = b""
+        if packer.streams:
+            packer.streams[-1].then = data
+            self._streaming.extend(packer.streams)
+        else:
+            self._ready.append((data, len(data)))
+
+    def _open(self, payload: Payload, purpose: int) -> _Outgoing:
+        self._next_stream = (self._next_stream + 1) & 0xFFFFFFFF
+        self.backlog += payload.size
+        return _Outgoing(self._next_stream, payload, purpose)
+
+    def credit(self, amount: int) -> None:
+        """The peer has dealt with so many bytes."""
+        self._window += amount
+
+    def frames(self) -> list[bytes]:
+        """The next frames to send: one with all messages that fit, and one piece of a stream."""
+        found = []
+        if self._window > 0:
+            for chunk in (self._message_chunk(), self._stream_chunk()):
+                if chunk:
+                    self._window -= len(chunk)
+                    found += self._sealed(chunk)
+        return found
+
+    def pulse(self) -> list[bytes]:
+        return self._sealed(bytes([PULSE]))
+
+    def give_credit(self, amount: int) -> list[bytes]:
+        return self._sealed(_CREDIT_BODY.pack(CREDIT, amount))
+
+    def bye(self, reason: str) -> list[bytes]:
+        return self._sealed(bytes([BYE]) + reason.encode("utf-8", "replace")[:1024])
+
+    def _message_chunk(self) -> bytes:
+        ready = self._ready
+        if not ready:
+            return b""
+        parts, room = [bytes([MESSAGES])], CHUNK_LIMIT - 1
+        while ready and ready[0][1] <= room:
+            data, size = ready.popleft()
+            parts.append(data)
+            room -= size
+        chunk = b"".join(parts)
+        self.backlog -= len(chunk) - 1
+        return chunk
+
+    def _stream_chunk(self) -> bytes:
+        if not self._streaming:
+            return b""
+        stream = self._streaming.popleft()
+        chunk, size = stream.next_chunk()
+        self.backlog -= size
+        if not stream.done:
+            self._streaming.appendleft(stream)
+        elif stream.then:
+            self._ready.append((stream.then, len(stream.then)))
+        return chunk
+
+    def _sealed(self, chunk: bytes) -> list[bytes]:
+        # A forked copy of this process has the same key and counter; two different boxes under one
+        # nonce would give both away.
+        self._check_owner()
+        box = seal(self._key, self._counter.to_bytes(24, "little"), chunk)
+        self._counter += 1
+        return [_LENGTH.pack(len(box)), box]
+
+
+class _Packer:
+    """Packs one message, opening a stream for each payload it meets."""
+
+    def __init__(self, sender: Sender) -> None:
+        self._sender = sender
+        self.streams: list[_Outgoing] = []
+
+    def pack(self, message: Message) -> bytes:
+        return msgpack.packb(message.values(), default=self._refer)
+
+    def _refer(self, value: object) -> msgpack.ExtType:
+        if not isinstance(value, Payload):
+            raise InternalError(f"a {type(value).__name__} cannot travel in a message")
+        purpose = FILE if isinstance(value, FilePayload) else PAYLOAD
+        stream = self._sender._open(value, purpose)
+        self.streams.append(stream)
+        return msgpack.ExtType(_EXT, _REFERENCE.pack(stream.number))
+
+
+class _Bytes(Payload):
+    __slots__ = ("_data",)
+
+    def __init__(self, data: bytes) -> None:
+        self._data = memoryview(data)
+        self.size = len(data)
+
+    def read(self, offset: int, length: int) -> Any:
+        return self._data[offset : offset + length]
+
+
+class _Outgoing:
+    """A payload on its way out."""
+
+    def __init__(self, number: int, payload: Payload, purpose: int) -> None:
+        self.number = number
+        self.done = False
+        #: An encoded message that may leave once this stream has.
+        self.then = b""
+        self._payload = payload
+        self._purpose = purpose
+        self._offset = 0
+
+    def next_chunk(self) -> tuple[bytes, int]:
+        flags, head = 0, b""
+        if self._offset == 0:
+            flags, head = FIRST, _STREAM_SIZE.pack(self._payload.size, self._purpose)
+        room = CHUNK_LIMIT - _STREAM_HEAD.size - len(head)
+        left = self._payload.size - self._offset
+        # A file that has shrunk since it was announced is filled up: its digest tells.
+        data = self._payload.read(self._offset, min(room, left)) or bytes(min(room, left))
+        self._offset += len(data)
+        self.done = self._offset >= self._payload.size
+        if self.done:
+            flags |= LAST
+        return b"".join((_STREAM_HEAD.pack(STREAM, self.number, flags), head, data)), len(data)
+
+
+@dataclass(frozen=True, slots=True)
+class Bye:
+    """The peer closes on purpose."""
+
+    reason: str
+
+
+class Receiver:
+    """The other direction, incoming: takes bytes, gives messages."""
+
+    def __init__(self, key: bytes, make_sink: MakeSink) -> None:
+        self._key = key
+        self._counter = 0
+        self._make_sink = make_sink
+        self._buffer = bytearray()
+        self._streams: dict[int, _Incoming] = {}
+        self._finished: dict[int, Payload] = {}
+        self._unpacker_limits = {
+            "max_bin_len": MESSAGE_LIMIT,
+            "max_str_len": MESSAGE_LIMIT,
+            "max_array_len": 1 << 20,
+            "max_map_len": 0,
+            "max_ext_len": 16,
+        }
+        #: What the peer has granted since this was last set to 0.
+        self.granted = 0
+        #: Bytes taken in of messages and of streams: both count against the peer's window.
+        self.taken = 0
+        self.streamed = 0
+
+    def receive(self, data: bytes) -> list[Message | Bye]:
+        """What the bytes complete, in order. Raises ProtocolError, and then the connection is over."""
+        self._buffer += data
+        found: list[Message | Bye] = []
+        offset, end = 0, len(self._buffer)
+        with memoryview(self._buffer) as view:
+            while end - offset >= 4:
+                (length,) = _LENGTH.unpack_from(view, offset)
+                if not 16 < length <= BOX_LIMIT:
+                    raise ProtocolError("a frame has an impossible length")
+                if end - offset - 4 < length:
+                    break
+                offset += 4
+                chunk = unseal(self._key, self._counter.to_bytes(24, "little"), view[offset : offset + length])
+                if chunk is None:
+                    raise ProtocolError("a frame does not open with the key of this connection")
+                self._counter += 1
+                offset += length
+                self._take(chunk, found)
+        del self._buffer[:offset]
+        return found
+
+    def abandon(self) -> None:
+        """The connection is over: give back what was half received or not asked for."""
+        for stream in self._streams.values():
+            stream.sink.abandon()
+        for payload in self._finished.values():
+            payload.release()
+        self._streams.clear()
+        self._finished.clear()
+
+    def _take(self, chunk: bytes, found: list[Message | Bye]) -> None:
+        kind = chunk[0]
+        if kind == MESSAGES:
+            self.taken += len(chunk)
+            self._decode(memoryview(chunk)[1:], found)
+        elif kind == STREAM:
+            self.streamed += len(chunk)
+            self._take_stream(chunk, found)
+        elif kind == CREDIT and len(chunk) == _CREDIT_BODY.size:
+            self.granted += _CREDIT_BODY.unpack(chunk)[1]
+        elif kind == BYE:
+            found.append(Bye(chunk[1:].decode("utf-8", "replace")))
+        elif kind != PULSE:
+            raise ProtocolError("a frame is of an unknown kind")
+
+    def _take_stream(self, chunk: bytes, found: list[Message | Bye]) -> None:
+        if len(chunk) < _STREAM_HEAD.size:
+            raise ProtocolError("a piece of a stream is cut short")
+        _, number, flags = _STREAM_HEAD.unpack_from(chunk)
+        offset = _STREAM_HEAD.size
+        if flags & FIRST:
+            if number in self._streams or number in self._finished:
+                raise ProtocolError("a stream begins twice")
+            if len(self._streams) + len(self._finished) >= STREAM_LIMIT:
+                raise ProtocolError("too many streams at once")
+            if len(chunk) < offset + _STREAM_SIZE.size:
+                raise ProtocolError("the beginning of a stream is cut short")
+            size, purpose = _STREAM_SIZE.unpack_from(chunk, offset)
+            offset += _STREAM_SIZE.size
+            self._streams[number] = _Incoming(size, purpose, self._sink(size, purpose))
+        stream = self._streams.get(number)
+        if stream is None:
+            raise ProtocolError("a stream goes on that has not begun")
+        stream.write(chunk[offset:])
+        if flags & LAST:
+            del self._streams[number]
+            payload = stream.finish()
+            if stream.purpose == LONG_MESSAGE:
+                self._decode(payload.read(0, payload.size), found)
+            else:
+                self._finished[number] = payload
+
+    def _sink(self, size: int, purpose: int) -> Sink:
+        if purpose == LONG_MESSAGE:
+            if size > MESSAGE_LIMIT:
+                raise ProtocolError("a message is too long")
+            return MemorySink(size)
+        if purpose not in (PAYLOAD, FILE):
+            raise ProtocolError("a stream has an unknown purpose")
+        return self._make_sink(size, purpose)
+
+    def _decode(self, data: Any, found: list[Message | Bye]) -> None:
+        unpacker = msgpack.Unpacker(
+            ext_hook=self._refer, max_buffer_size=MESSAGE_LIMIT, **self._unpacker_limits
+        )
+        try:
+            unpacker.feed(data)
+            for values in unpacker:
+                found.append(from_values(values))
+            if unpacker.tell() != len(data):
+                raise ProtocolError("a message is cut short")
+        except ProtocolError:
+            raise
+        except Exception as error:  # msgpack raises several unrelated kinds
+            raise ProtocolError(f"not msgpack as expected: {type(error).__name__}") from None
+
+    def _refer(self, code: int, data: bytes) -> Bulk:
+        if code != _EXT or len(data) != _REFERENCE.size:
+            raise ProtocolError("an unknown extension type")
+        payload = self._finished.pop(_REFERENCE.unpack(data)[0], None)
+        if payload is None:
+            raise ProtocolError("a message refers to a stream that has not arrived")
+        return payload
+
+
+class _Incoming:
+    """A stream on its way in."""
+
+    def __init__(self, size: int, purpose: int, sink: Sink) -> None:
+        self.purpose = purpose
+        self.sink = sink
+        self._left = size
+
+    def write(self, data: bytes) -> None:
+        self._left -= len(data)
+        if self._left < 0:
+            raise ProtocolError("a stream is longer than it said")
+        self.sink.write(data)
+
+    def finish(self) -> Payload:
+        if self._left:
+            raise ProtocolError("a stream is shorter than it said")
+        return self.sink.finish()
+
+
+class MemorySink:
+    """Collects a stream in one writable buffer of this process."""
+
+    def __init__(self, size: int) -> None:
+        self._data = bytearray()
+        self._size = size
+
+    def write(self, data: bytes) -> None:
+        self._data += data
+
+    def finish(self) -> Payload:
+        return ReceivedPayload(self._data)
+
+    def abandon(self) -> None:
+        self._data = bytearray()
+
+
+class ReceivedPayload(Payload):
+    """A payload that arrived in memory."""
+
+    __slots__ = ("data",)
+
+    def __init__(self, data: bytearray) -> None:
+        self.data = data
+        self.size = len(data)
+
+    def read(self, offset: int, length: int) -> Any:
+        return memoryview(self.data)[offset : offset + length]
+
+
+def channel(keys: Keys, make_sink: MakeSink, check_owner: Callable[[], None]) -> tuple[Sender, Receiver]:
+    """Both directions of a connection whose handshake is done."""
+    return Sender(keys.send, check_owner), Receiver(keys.receive, make_sink)

@@ -1,0 +1,356 @@
+"""Where greenlets run in a user's program, and the only place where native threads meet them.
+
+Floor 2. `cluster.py` makes a hub; any thread of the user may call `post`, `call`, `Gate.wait`.
+
+In a program that gevent has not patched, the greenlets run in one native daemon thread with a loop
+of its own: a program that computes between `submit` and `job()` does not stop its cluster, and need
+not know of gevent. In a patched program they run on the program's own loop, since a native thread
+beside patched locks deadlocks.
+
+Invariants:
+1. Into the hub leads one way: a deque and a doorbell (a loop's async watcher). gevent's own events and
+   queues lose wake-ups when they are used between threads.
+2. Out of the hub leads one way: a Gate, on raw locks or, where the waiting thread has a loop, on a
+   watcher of that loop. It is chosen at each wait, so patching later does not matter.
+3. What the user gives us to call runs in a thread (or greenlet) of its own, never in the hub.
+4. In a forked child the hub is dead, and says so: its thread has stayed in the parent.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import threading
+import time
+import warnings
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+_FIRST_IMPORT = "gevent" not in sys.modules
+
+import gevent  # noqa: E402
+import gevent.event  # noqa: E402
+import gevent.monkey  # noqa: E402
+import gevent.socket  # noqa: E402
+from gevent.hub import Waiter  # noqa: E402
+
+from gdispy.errors import ForkedError, InternalError  # noqa: E402
+
+logger = logging.getLogger(__name__)
+
+_allocate_lock = gevent.monkey.get_original("_thread", "allocate_lock")
+
+if _FIRST_IMPORT and threading.current_thread() is not threading.main_thread():
+    warnings.warn(
+        "gevent was imported first in a thread other than the main one, and will take that thread "
+        "for the main one: import gdispy at the top of the program",
+        RuntimeWarning,
+        stacklevel=2,
+    )
+
+
+def _import_what_gevent_imports_late() -> None:
+    # In a new thread these imports can deadlock with imports of the main one.
+    config = gevent.config
+    for setting in (config.loop, config.format_context, config.threadpool, config.resolver, config.fileobject):
+        assert setting is not None
+
+
+class Gate:
+    """Closed at first; `open` lets through all who wait and will wait. For threads and greenlets."""
+
+    __slots__ = ("_open", "_wakers")
+
+    def __init__(self) -> None:
+        self._open = False
+        self._wakers: list[Callable[[], None]] = []
+
+    def is_open(self) -> bool:
+        return self._open
+
+    def open(self) -> None:
+        # First the flag, then the wakers: `_pass` adds its waker first and looks at the flag then.
+        self._open = True
+        for wake in list(self._wakers):
+            wake()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until the gate is open; False if `timeout` seconds pass before."""
+        if self._open:
+            return True
+        if timeout is not None and timeout <= 0:
+            return False
+        if gevent.monkey.is_module_patched("threading") or _has_loop():
+            return self._wait_on_loop(timeout)
+        return self._wait_on_lock(timeout)
+
+    def _wait_on_lock(self, timeout: float | None) -> bool:
+        lock = _allocate_lock()
+        lock.acquire()
+        wake = _Once(lock.release)
+        self._wakers.append(wake)
+        if not self._open:
+            # TIMEOUT_MAX is what a lock takes at most; longer waits would raise.
+            lock.acquire(True, -1 if timeout is None else min(timeout, threading.TIMEOUT_MAX))
+        self._wakers.remove(wake)
+        return self._open
+
+    def _wait_on_loop(self, timeout: float | None) -> bool:
+        hub = gevent.get_hub()
+        waiter = Waiter(hub)
+        watcher = hub.loop.async_()
+        watcher.start(waiter.switch, True)
+        self._wakers.append(watcher.send)
+        try:
+            if not self._open:
+                with gevent.Timeout(timeout, False):
+                    waiter.get()
+        finally:
+            self._wakers.remove(watcher.send)
+            watcher.stop()
+            watcher.close()
+        return self._open
+
+
+class _Once:
+    """A lock may be released once only; a gate may be opened twice."""
+
+    __slots__ = ("_done", "_release")
+
+    def __init__(self, release: Callable[[], None]) -> None:
+        self._release = release
+        self._done = False
+
+    def __call__(self) -> None:
+        if not self._done:
+            self._done = True
+            self._release()
+
+
+def _has_loop() -> bool:
+    return gevent._hub_local.get_hub_if_exists() is not None
+
+
+class Hub:
+    """Runs greenlets beside the user's program. Use `Hub.get()`: one for each process."""
+
+    _instance: Hub | None = None
+    _lock = threading.Lock()
+
+    def __init__(self) -> None:
+        self._letters: deque[tuple[Callable[..., Any], tuple[Any, ...]]] = deque()
+        self._rung = False
+        self._dead = False
+        self._ended = Gate()
+        self._errands = Errands()
+        #: Called in a forked child, to close its copies of what belongs to the parent.
+        self.in_forked_child: list[Callable[[], None]] = []
+        self.is_patched = gevent.monkey.is_module_patched("threading")
+        started = Gate()
+        if self.is_patched:
+            self._set_up(started)
+        else:
+            _import_what_gevent_imports_late()
+            threading.Thread(target=self._live, args=(started,), name="gdispy-hub", daemon=True).start()
+            started.wait()
+
+    @classmethod
+    def get(cls) -> Hub:
+        """The hub of this process, made on first use."""
+        with cls._lock:
+            if cls._instance is None or cls._instance._dead:
+                cls._instance = cls()
+            return cls._instance
+
+    def _set_up(self, started: Gate) -> None:
+        hub = gevent.get_hub()
+        if not self.is_patched:
+            # A SystemExit in some greenlet would otherwise end the whole thread without a word.
+            hub.SYSTEM_ERROR = ()
+        self._bell = hub.loop.async_(ref=not self.is_patched)
+        self._bell.start(self._drain)
+        self._thread = threading.get_ident()
+        started.open()
+
+    def _live(self, started: Gate) -> None:
+        self._set_up(started)
+        self._stop = gevent.event.Event()
+        self._stop.wait()
+        self._ended.open()
+
+    def post(self, function: Callable[..., Any], *args: Any) -> None:
+        """Have the hub call the function soon. It must not block. From any thread."""
+        if self._dead:
+            raise ForkedError
+        self._letters.append((function, args))
+        # The flag is cleared before the deque is emptied, so a letter that finds it set is read.
+        if not self._rung:
+            self._rung = True
+            self._bell.send()
+
+    def _drain(self) -> None:
+        self._rung = False
+        letters = self._letters
+        while letters:
+            function, args = letters.popleft()
+            try:
+                function(*args)
+            except BaseException:
+                logger.exception("gdispy: a defect in the hub")
+
+    def call(self, function: Callable[..., Any], *args: Any, timeout: float | None = None) -> Any:
+        """Have the hub call the function, in a greenlet, and wait for what it returns or raises.
+
+        Raises InternalError if that takes longer than `timeout` seconds.
+        """
+        if not self.is_patched and threading.get_ident() == self._thread:
+            raise InternalError("the hub would wait for itself")
+        gate, answer = Gate(), _Answer()
+        self.post(self._answer, gate, answer, function, args)
+        if not gate.wait(timeout):
+            raise InternalError(f"gdispy's hub did not answer within {timeout} s")
+        if answer.error is not None:
+            raise answer.error
+        return answer.value
+
+    def _answer(self, gate: Gate, answer: _Answer, function: Callable[..., Any], args: tuple[Any, ...]) -> None:
+        def run() -> None:
+            try:
+                answer.value = function(*args)
+            except BaseException as error:
+                answer.error = error
+            gate.open()
+
+        gevent.spawn(run)
+
+    def spawn(self, function: Callable[..., Any], *args: Any) -> None:
+        """Start a greenlet in the hub; a failure of it is logged. From any thread."""
+        self.post(self._spawn, function, args)
+
+    def _spawn(self, function: Callable[..., Any], args: tuple[Any, ...]) -> None:
+        def run() -> None:
+            try:
+                function(*args)
+            except gevent.GreenletExit:
+                pass
+            except BaseException:
+                logger.exception("gdispy: a defect in a greenlet of the hub")
+
+        gevent.spawn(run)
+
+    def errand(self, function: Callable[..., Any], *args: Any) -> None:
+        """Call what the user gave us, apart from the hub, one after the other."""
+        self._errands.put(function, args)
+
+    def prepare_errands(self) -> None:
+        """Start what runs errands. Here, since late in a program's life no thread can be started."""
+        self._errands.start()
+
+    def finish_errands(self, timeout: float) -> bool:
+        """Wait until all errands given so far are done; not where an errand itself asks."""
+        return self._errands.finish(timeout)
+
+    def _die_in_child(self) -> None:
+        self._dead = True
+        for close in self.in_forked_child:
+            close()
+        Hub._lock = threading.Lock()
+
+
+class Errands:
+    """Calls functions of the user one after the other, in a thread (patched: a greenlet) of its own.
+
+    One that takes longer than `PATIENCE` while others wait does not hold them up: they go on in
+    another thread, and the log says so.
+    """
+
+    #: Seconds.
+    PATIENCE = 5.0
+
+    def __init__(self) -> None:
+        self._waiting: deque[tuple[Callable[..., Any], tuple[Any, ...]]] = deque()
+        self._condition = threading.Condition()
+        self._runner: object = None
+        self._began: float | None = None
+        self._given = self._done = 0
+
+    def start(self) -> None:
+        with self._condition:
+            if self._runner is None:
+                self._replace_runner()
+                _start(self._watch)
+
+    def put(self, function: Callable[..., Any], args: tuple[Any, ...]) -> None:
+        with self._condition:
+            self._waiting.append((function, args))
+            self._given += 1
+            self._condition.notify_all()
+
+    def finish(self, timeout: float) -> bool:
+        with self._condition:
+            goal = self._given
+            if threading.current_thread() is getattr(self._runner, "thread", None):
+                return False
+            return self._condition.wait_for(lambda: self._done >= goal, timeout)
+
+    def _replace_runner(self) -> None:
+        self._runner = runner = _Runner()
+        _start(self._run, runner)
+
+    def _run(self, runner: _Runner) -> None:
+        runner.thread = threading.current_thread()
+        while True:
+            with self._condition:
+                while not self._waiting and self._runner is runner:
+                    self._condition.wait()
+                if self._runner is not runner:  # Replaced, and at last back from its errand.
+                    return
+                function, args = self._waiting.popleft()
+                self._began = time.monotonic()
+            try:
+                function(*args)
+            except BaseException:
+                logger.exception("a callback failed: %s", getattr(function, "__qualname__", function))
+            with self._condition:
+                self._done += 1
+                if self._runner is runner:
+                    self._began = None
+                self._condition.notify_all()
+
+    def _watch(self) -> None:
+        while True:
+            with self._condition:
+                while self._began is None or not self._waiting:
+                    self._condition.wait()
+                left = self._began + self.PATIENCE - time.monotonic()
+                if left > 0:
+                    self._condition.wait(left)
+                    continue
+                logger.warning("a callback has not returned for %.0f s; the others go on", self.PATIENCE)
+                self._began = None
+                self._replace_runner()
+
+
+class _Runner:
+    thread: object = None
+
+
+def _start(function: Callable[..., Any], *args: Any) -> None:
+    threading.Thread(target=function, args=args, name="gdispy-callbacks", daemon=True).start()
+
+
+class _Answer:
+    value: Any = None
+    error: BaseException | None = None
+
+
+def _after_fork_in_child() -> None:
+    if Hub._instance is not None:
+        Hub._instance._die_in_child()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)
+

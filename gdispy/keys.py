@@ -1,0 +1,145 @@
+"""Which secret applies: argument, file, environment, or the user's own key file.
+
+Floor 2. Called once by each role before it opens any port. Whoever has the secret can run code as
+the owner of the nodes that use it; it encrypts and authenticates everything between machines.
+
+Order: the argument; the file given; GDISPY_SECRET; GDISPY_SECRET_FILE; the key file of the user,
+`$XDG_CONFIG_HOME/gdispy/secret` (`~/.config/gdispy/secret`), which is made on first use. A file
+that others may read, or that is not the user's, is refused.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import secrets
+import stat
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from gdispy.core.handshake import GENERATED, generate_secret, purpose_key, secret_key
+from gdispy.errors import SecretError
+
+logger = logging.getLogger(__name__)
+
+#: Pass phrases shorter than this can be guessed from recorded traffic with patience.
+SHORT_PHRASE = 16
+
+
+@dataclass(frozen=True)
+class Secret:
+    """A key, and where it came from (in words for the user)."""
+
+    key: bytes
+    source: str
+    #: The key file was made just now, so no other machine can have it yet.
+    is_new: bool = False
+    #: There is no secret at all: loopback only.
+    insecure: bool = False
+
+    def for_tcp(self) -> bytes:
+        return purpose_key(self.key, b"tcp")
+
+    def for_udp(self) -> bytes:
+        return purpose_key(self.key, b"udp")
+
+
+def find_secret(secret: str = "", secret_file: str = "", insecure: bool = False) -> Secret:
+    """The secret that applies. Raises SecretError, in plain words."""
+    if insecure:
+        if secret or secret_file:
+            raise SecretError("a secret and insecure=True contradict each other")
+        return Secret(bytes(32), "no secret (insecure)", insecure=True)
+    if not isinstance(secret, str):
+        raise SecretError(f"secret must be text, not {type(secret).__name__}")
+    if secret and secret_file:
+        raise SecretError("give a secret or a file with the secret, not both")
+    if secret:
+        return _from_text(secret, "the secret given")
+    if secret_file:
+        return _from_file(secret_file)
+    if os.environ.get("GDISPY_SECRET"):
+        return _from_text(os.environ["GDISPY_SECRET"], "GDISPY_SECRET")
+    if os.environ.get("GDISPY_SECRET_FILE"):
+        return _from_file(os.environ["GDISPY_SECRET_FILE"])
+    return _own_key()
+
+
+def own_key_path() -> Path:
+    """Where the key file of this user is."""
+    base = os.environ.get("XDG_CONFIG_HOME") or os.path.join(os.path.expanduser("~"), ".config")
+    return Path(base) / "gdispy" / "secret"
+
+
+def _from_text(text: str, source: str) -> Secret:
+    text = text.strip()
+    if not text:
+        raise SecretError(f"{source} is empty")
+    if len(text) < SHORT_PHRASE and not text.startswith(GENERATED):
+        logger.warning(
+            "the pass phrase is short: with fewer than %d characters it can be guessed; a key file is safer",
+            SHORT_PHRASE,
+        )
+    return Secret(secret_key(text), source)
+
+
+def _from_file(name: str) -> Secret:
+    if name == "-":
+        return _from_text(sys.stdin.readline(), "the secret on standard input")
+    return _from_text(_read_private(Path(name)), name)
+
+
+def _read_private(path: Path) -> str:
+    try:
+        fd = os.open(path, os.O_RDONLY | getattr(os, "O_NOCTTY", 0) | getattr(os, "O_NONBLOCK", 0))
+    except OSError as error:
+        raise SecretError(f"the secret file {path} cannot be read: {error.strerror}") from error
+    with os.fdopen(fd, "rb") as file:
+        about = os.fstat(file.fileno())
+        if not stat.S_ISREG(about.st_mode):
+            raise SecretError(f"the secret file {path} is not a file")
+        if hasattr(os, "geteuid") and about.st_uid not in (os.geteuid(), 0):
+            raise SecretError(f"the secret file {path} belongs to another user")
+        if about.st_mode & 0o077 and os.name == "posix":
+            raise SecretError(f"others can read the secret file {path}: run chmod 600 {path}")
+        try:
+            text = file.read(4096).decode("utf-8").strip()
+        except UnicodeDecodeError as error:
+            raise SecretError(f"the secret file {path} does not hold text") from error
+    if not text:
+        raise SecretError(f"the secret file {path} is empty: delete it to have a new one made")
+    return text
+
+
+def _own_key() -> Secret:
+    path = own_key_path()
+    try:
+        is_new = _make_key(path)
+    except OSError as error:
+        raise SecretError(f"the key file {path} cannot be made: {error.strerror}") from error
+    found = _from_text(_read_private(path), str(path))
+    return Secret(found.key, found.source, is_new)
+
+
+def _make_key(path: Path) -> bool:
+    """Make the key file unless there is one; of two who start at once, both use the same."""
+    if path.exists() or path.is_symlink():
+        return False
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    draft = path.with_name(f".secret-{os.getpid()}-{secrets.token_hex(8)}")
+    fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(fd, "w") as file:
+            file.write(generate_secret(secrets.token_bytes(32)) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        # link() fails where a file is there, unlike rename(), which would replace it.
+        os.link(draft, path)
+        return True
+    except FileExistsError:
+        return False
+    finally:
+        with contextlib.suppress(OSError):
+            os.unlink(draft)

@@ -1,0 +1,107 @@
+"""A private node on this machine, for the life of a cluster: `nodes=['local']`.
+
+Floor 2. It is a `gdispy-node` process like any other, with a secret of its own that only this
+program knows, on the loopback interface. It ends when its standard input does, so it cannot outlive
+the program that started it, however that ends.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import signal
+import sys
+from typing import Any
+
+import gevent
+from gevent import socket
+
+from gdispy.core.handshake import generate_secret
+from gdispy.errors import ConnectFailed
+from gdispy.keys import Secret
+
+#: What `scripts/gdispy-node` does, for a program that may have no scripts in its PATH.
+_CODE = """
+import gevent.monkey
+gevent.monkey.patch_all(subprocess=False, os=False, signal=False)
+import sys
+from gdispy.cli import node_main
+sys.exit(node_main())
+"""
+#: Seconds in which it must be ready.
+START_LIMIT = 30.0
+
+
+class LocalNode:
+    """The process, from its start on."""
+
+    def __init__(self, secret: Secret) -> None:
+        text = generate_secret(secret.key)
+        #: A name that no other node has, so that it can be told from those found by broadcast.
+        self.name = f"local-{secrets.token_hex(4)}"
+        read_end, stdin = os.pipe()
+        self._stdout, write_end = os.pipe()
+        for fd in (read_end, write_end):
+            os.set_inheritable(fd, True)
+        arguments = [sys.executable, "-c", _CODE, "--daemon", "--exit-with-stdin", "--secret-file", "-"]
+        arguments += ["--ip_addr", "127.0.0.1", "--node_port", "0", "--name", self.name]
+        actions: list[Any] = []
+        for fd, goal in ((read_end, 0), (write_end, 1)):
+            actions += [(os.POSIX_SPAWN_DUP2, fd, goal), (os.POSIX_SPAWN_CLOSE, fd)]
+        self._pid = os.posix_spawn(sys.executable, arguments, _environment(), file_actions=actions, setsid=True)
+        os.close(read_end)
+        os.close(write_end)
+        self._stdin = stdin
+        os.write(stdin, text.encode() + b"\n")
+
+    def await_ready(self) -> tuple[str, int]:
+        """Its address, once it takes connections. In a greenlet. Raises ConnectFailed."""
+        text = b""
+        with gevent.Timeout(START_LIMIT, ConnectFailed("the local node did not start in time")):
+            while not text.endswith(b"\n"):
+                socket.wait_read(self._stdout)
+                more = os.read(self._stdout, 4096)
+                if not more:
+                    raise ConnectFailed("the local node could not start; its own message is above")
+                text += more
+        _, _, place = text.decode().strip().splitlines()[-1].partition("ready ")
+        host, _, port = place.rpartition(":")
+        return host, int(port)
+
+    def close(self) -> None:
+        """End it, and wait until it has ended."""
+        for fd in (self._stdin, self._stdout):
+            with contextlib.suppress(OSError):
+                os.close(fd)
+        for _ in range(500):
+            if self._is_over():
+                return
+            gevent.sleep(0.01)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self._pid, signal.SIGKILL)
+        self._is_over(wait=True)
+
+    def _is_over(self, wait: bool = False) -> bool:
+        try:
+            return os.waitpid(self._pid, 0 if wait else os.WNOHANG)[0] != 0
+        except ChildProcessError:  # Somebody else in this program has waited for it.
+            return True
+
+    def forget_in_child(self) -> None:
+        """This is a forked child: its copy of the pipe must not keep the node alive."""
+        with contextlib.suppress(OSError):
+            os.close(self._stdin)
+
+
+def _environment() -> dict[str, str]:
+    return importable({key: value for key, value in os.environ.items() if not key.startswith("GDISPY_")})
+
+
+def importable(environment: dict[str, str]) -> dict[str, str]:
+    """The environment, changed so that a new interpreter finds this very package."""
+    here = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    if os.path.basename(here) not in ("site-packages", "dist-packages"):  # Those are found anyway.
+        paths = [here, *filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))]
+        environment["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(paths))
+    return environment

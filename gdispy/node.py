@@ -1,0 +1,319 @@
+"""The node: listens for schedulers, and runs their jobs in processes of its own.
+
+Floor 3. `gdispy-node` makes one and calls `run` in its main greenlet. It joins the rules of
+`core/slots.py` to connections (`net.py`), processes (`workers.py`) and discovery (`beacon.py`), and
+decides nothing itself. It never unpickles anything.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import platform
+import secrets
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import gevent
+import gevent.event
+
+from gdispy import config
+from gdispy.beacon import HERE, LOOK, Beacon, Packet
+from gdispy.blobs import FileSink, MemoryFileSink
+from gdispy.core.effects import (
+    Drop,
+    End,
+    Hand,
+    Interrupt,
+    Load,
+    NewWorker,
+    Peer,
+    Send,
+    TakeBack,
+    Terminate,
+    Unload,
+)
+from gdispy.core.handshake import Keys
+from gdispy.core.messages import Hello, Instance, Message
+from gdispy.core.slots import Slots
+from gdispy.core.wire import FILE, Sink
+from gdispy.errors import ConfigError
+from gdispy.keys import Secret
+from gdispy.net import Connection, Handlers, Listener
+from gdispy.pump import Pump
+from gdispy.worker.processes import adopt_orphans, kill_descendants, with_marker
+from gdispy.workers import Workers
+
+logger = logging.getLogger(__name__)
+
+#: Roles of the connections that a node takes.
+ROLES = [b"scheduler>node"]
+
+
+@dataclass(frozen=True)
+class NodeSettings:
+    """How a node is set up; the options of `gdispy-node`."""
+
+    secret: Secret
+    cpus: int
+    #: Address to listen on, '' for all; and the one to announce where it differs.
+    ip_addr: str = ""
+    ext_ip_addr: str = ""
+    node_port: int = config.NODE_PORT
+    name: str = ""
+    dest_path_prefix: str = ""
+    #: Bytes of one dependency file at most; 0 is no limit.
+    max_file_size: int = 0
+    #: Bytes of memory of one job with all its processes; 0 is no limit.
+    job_memory: int = 0
+    #: Processes of one job at most; 0 is no limit.
+    job_processes: int = config.PROCESS_LIMIT
+
+
+class Node:
+    """A running node."""
+
+    def __init__(self, settings: NodeSettings) -> None:
+        self._settings = settings
+        self.instance = Instance(secrets.token_bytes(16))
+        self._name = settings.name or platform.node() or "node"
+        prefix = settings.dest_path_prefix or default_prefix()
+        self._slots = Slots(settings.cpus, epoch=time.time() - time.monotonic())
+        self._stop = gevent.event.Event()
+        self._pump = Pump(self._perform, self._slots.tick, self._slots.due, self._on_defect)
+        self._failure: BaseException | None = None
+        self._connections: dict[Peer, Connection] = {}
+        self._greeted: set[Peer] = set()
+        self._claim = _claim_directory(prefix, self.instance.hex())
+        host = listening_address(settings)
+        self._listener = Listener(
+            host, settings.node_port, settings.secret.for_tcp(), ROLES, self.instance, self._on_connection
+        )
+        self.host, self.port = self._listener.host, self._listener.port
+        setting = {
+            "dest_path_prefix": prefix,
+            "name": self._name,
+            "address": settings.ext_ip_addr or self.host,
+            "memory_limit": settings.job_memory,
+            "process_limit": settings.job_processes,
+        }
+        self._workers = Workers(self._slots, self._pump, setting, self.instance)
+        self._workers.backlog = lambda: max((each.backlog for each in self._connections.values()), default=0)
+        self._beacon: Beacon | None = None
+
+    def run(self, on_ready: Callable[[], None] = lambda: None) -> None:
+        """Work until `stop` is called. Raises what broke the node."""
+        adopt_orphans()
+        self._workers.start()
+        self._pump.start()
+        self._listener.start()
+        self._announce()
+        on_ready()
+        try:
+            self._stop.wait()
+        finally:
+            self._close()
+        if self._failure is not None:
+            raise self._failure
+
+    def stop(self) -> None:
+        """End the node soon; from any greenlet of its loop, or a signal handler."""
+        self._stop.set()
+
+    def _close(self) -> None:
+        self._listener.close()
+        if self._beacon is not None:
+            self._beacon.close()
+        for connection in list(self._connections.values()):
+            connection.close("the node was stopped")
+        for _ in range(100):
+            if not self._connections:
+                break
+            gevent.sleep(0.01)
+        self._pump.stop()
+        self._workers.close()
+        os.close(self._claim)
+
+    def _on_defect(self, error: BaseException) -> None:
+        self._failure = error
+        self._stop.set()
+
+    def _announce(self) -> None:
+        """Answer who looks around, and tell clients that run already."""
+        settings = self._settings
+        if settings.secret.insecure and not config.is_loopback(self.host):
+            return
+        ip_addr = "" if self.host in ("0.0.0.0", "::") else self.host
+        try:
+            ear = settings.node_port or config.NODE_PORT
+            self._beacon = Beacon(settings.secret.for_udp(), self.instance, ip_addr, ear, self._on_packet)
+        except OSError as error:
+            logger.warning("this node cannot be found by broadcast: %s", error.strerror)
+            return
+        self._beacon.start()
+        self._beacon.broadcast(HERE, self.port, config.CLIENT_PORT, settings.ext_ip_addr, self._name)
+
+    def _on_packet(self, beacon: Beacon, packet: Packet, address: tuple[str, int]) -> None:
+        if packet.kind == LOOK:
+            beacon.tell(HERE, self.port, address, self._settings.ext_ip_addr, self._name)
+
+    # Connections
+
+    def _on_connection(self, sock: Any, keys: Keys) -> None:
+        handlers = Handlers(self._on_messages, self._on_closed, make_sink=self._make_sink)
+        connection = Connection(sock, keys, handlers)
+        self._connections[connection.peer] = connection
+        connection.start()
+
+    def _make_sink(self, size: int, purpose: int) -> Sink:
+        if purpose == FILE:
+            return FileSink(self._workers.directory, size, self._settings.max_file_size)
+        return MemoryFileSink()
+
+    def _on_messages(self, connection: Connection, messages: list[Message]) -> None:
+        if connection.peer not in self._greeted:
+            hello = messages.pop(0)
+            if not isinstance(hello, Hello):
+                connection.abort("the first message was not Hello")
+                return
+            self._greet(connection, hello)
+        self._pump.put(self._receive, connection, messages, connection.taken())
+
+    def _greet(self, connection: Connection, hello: Hello) -> None:
+        self._listener.was_honest(connection)
+        self._greeted.add(connection.peer)
+        logger.info("connected: %s at %s, gdispy %s", hello.name, connection.address, hello.version)
+        if 0.05 <= hello.pulse <= 1000:
+            connection.set_pulse(hello.pulse)
+        connection.send(
+            Hello(
+                "node",
+                self.instance,
+                self._name,
+                config.VERSION,
+                python_version(),
+                sys.platform,
+                self._slots.cpus,
+                self._settings.ext_ip_addr,
+                0.0,
+            )
+        )
+        self._pump.put(self._slots.joined, connection.peer, hello)
+
+    def _receive(self, connection: Connection, messages: list[Message], size: int, now: float) -> Any:
+        connection.acknowledge(size)
+        return self._slots.receive(connection.peer, messages, now)
+
+    def _on_closed(self, connection: Connection, reason: str) -> None:
+        self._connections.pop(connection.peer, None)
+        if connection.peer in self._greeted:
+            self._greeted.discard(connection.peer)
+            logger.info("disconnected from %s: %s", connection.address, reason)
+            self._pump.put(self._slots.gone, connection.peer)
+
+    # Effects
+
+    def _perform(self, effect: Any) -> None:
+        self._EFFECTS[type(effect)](self, effect)
+
+    def _send(self, effect: Send) -> None:
+        connection = self._connections.get(effect.peer)
+        if connection is not None:
+            connection.send(effect.message)
+
+    def _drop(self, effect: Drop) -> None:
+        connection = self._connections.get(effect.peer)
+        if connection is not None:
+            connection.close(effect.reason)
+
+    def _unload(self, effect: Unload) -> None:
+        self._workers.unload(effect.computation)
+
+    _EFFECTS: dict[type, Callable[[Node, Any], None]] = {
+        Send: _send,
+        Drop: _drop,
+        Load: lambda self, effect: self._workers.load(effect.prepare),
+        Unload: _unload,
+        NewWorker: lambda self, effect: self._workers.new_worker(effect.worker, effect.computation),
+        Hand: lambda self, effect: self._workers.hand(effect.worker, effect.jobs),
+        TakeBack: lambda self, effect: self._workers.take_back(effect.worker),
+        Interrupt: lambda self, effect: self._workers.interrupt(effect.worker, effect.job, effect.attempt),
+        Terminate: lambda self, effect: self._workers.terminate(effect.worker),
+        End: lambda self, effect: self._workers.end(effect.worker),
+    }
+
+
+def python_version() -> str:
+    """Major and minor version, within which compiled functions can travel."""
+    return f"{sys.version_info.major}.{sys.version_info.minor}"
+
+
+def listening_address(settings: NodeSettings) -> str:
+    """Where to listen. Raises ConfigError where that would let strangers in."""
+    address = settings.ip_addr or config.default_ip_addr()
+    if settings.secret.insecure:
+        if address and not config.is_loopback(address):
+            raise ConfigError(f"without a secret a node listens on this machine only, not on {address}")
+        return address or "127.0.0.1"
+    if not address and settings.secret.is_new:
+        logger.warning(
+            "made a new secret in %s, which no other machine has: listening on this machine only. "
+            "Copy the file to the other machines and start the node again",
+            settings.secret.source,
+        )
+        return "127.0.0.1"
+    return address or "0.0.0.0"
+
+
+def default_prefix() -> str:
+    """Where files of computations go: a directory of this user below the one for temporary files."""
+    return os.path.join(tempfile.gettempdir(), f"gdispy-{os.geteuid()}")
+
+
+def _claim_directory(prefix: str, name: str) -> int:
+    """Remove what dead nodes left below the prefix, and claim a directory for this one.
+
+    Returns an open file that is locked as long as the node lives. Raises ConfigError for a prefix
+    that others could write to.
+    """
+    try:
+        os.makedirs(prefix, mode=0o700, exist_ok=True)
+        about = os.lstat(prefix)
+        if about.st_uid != os.geteuid():
+            raise ConfigError(f"{prefix} belongs to another user: choose another --dest_path_prefix")
+        for entry in os.listdir(prefix):
+            if entry.endswith(".lock"):
+                _clear(prefix, entry.removesuffix(".lock"))
+        fd = os.open(os.path.join(prefix, f"{name}.lock"), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise ConfigError(f"{prefix} cannot be used: {error.strerror}") from error
+    fcntl.flock(fd, fcntl.LOCK_EX)
+    return fd
+
+
+def _clear(prefix: str, name: str) -> None:
+    """Remove files and processes of a node, unless it lives."""
+    lock = os.path.join(prefix, f"{name}.lock")
+    fd = os.open(lock, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return
+    finally:
+        os.close(fd)
+    for pid in with_marker("GDISPY_NODE", {name}):
+        try:
+            kill_descendants(pid)
+            os.kill(pid, 9)
+        except OSError:
+            continue
+    shutil.rmtree(os.path.join(prefix, name), ignore_errors=True)
+    os.unlink(lock)
+
+

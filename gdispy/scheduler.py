@@ -1,0 +1,301 @@
+"""The scheduler: keeps connections to nodes, and lets the rules decide what runs where.
+
+Floor 3. Runs on one gevent loop. A `JobCluster` has one within its own process, joined to it by a
+pair in memory; clusters of one process with the same settings share it, and so the nodes.
+
+It joins the rules of `core/dispatch.py` to connections (`net.py`) and discovery (`beacon.py`), and
+decides nothing itself. Payloads pass through unopened.
+"""
+
+from __future__ import annotations
+
+import logging
+import platform
+import random
+import secrets
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import gevent
+import gevent.event
+
+from gdispy import config
+from gdispy.beacon import HERE, LOOK, Beacon, Packet
+from gdispy.core.dispatch import Dispatch
+from gdispy.core.effects import Drop, Effects, Peer, Send
+from gdispy.core.messages import Hello, Instance, Message
+from gdispy.core.patterns import join
+from gdispy.errors import ConnectFailed, PeerRejected
+from gdispy.keys import Secret
+from gdispy.net import LOST_AFTER, PULSE_INTERVAL, Connection, Handlers, PairEnd, connect, next_peer
+from gdispy.pump import Pump
+
+logger = logging.getLogger(__name__)
+
+ROLES = b"scheduler>node"
+
+#: Seconds between two attempts to reach a node: at first, and at most.
+RETRY_FIRST = 0.5
+RETRY_LIMIT = 30.0
+#: Seconds between two attempts to be taken by a node that refused, being busy for another.
+RETRY_REFUSED = 2.0
+#: Failed attempts after which an address that was found by broadcast is forgotten.
+FORGET_AFTER = 8
+
+
+class _Dialer:
+    """Keeps one address connected, as long as that makes sense."""
+
+    def __init__(self, scheduler: Scheduler, host: str, port: int, found: bool) -> None:
+        self.host = host
+        self.port = port
+        #: Found by broadcast; else the user has named it.
+        self.found = found
+        self.place = join(host, port)
+        self._scheduler = scheduler
+        self._over = gevent.event.Event()
+        self._reason = ""
+        self.greenlet = gevent.spawn(self._run)
+
+    def _run(self) -> None:
+        failures = 0
+        while True:
+            reached, text = self._attempt()
+            if text is None:
+                return
+            failures = 0 if reached else failures + 1
+            self._scheduler.report(self.place, text)
+            if self.found and failures > FORGET_AFTER:
+                self._scheduler.forget(self)
+                return
+            pause = min(RETRY_LIMIT, RETRY_FIRST * 2 ** min(failures, 10))
+            gevent.sleep(max(RETRY_REFUSED, pause) if reached else random.uniform(0.5, 1.0) * pause)
+
+    def _attempt(self) -> tuple[bool, str | None]:
+        """Connect, and stay so as long as it lasts: whether it was reached, and what went wrong.
+
+        None as the latter: trying again makes no sense.
+        """
+        try:
+            connection = self._scheduler.dial(self)
+        except PeerRejected as error:
+            self._scheduler.report(self.place, str(error))
+            return False, None
+        except ConnectFailed as error:
+            return False, str(error)
+        if connection is None:  # Known already by another address.
+            return False, None
+        self._over.wait()
+        self._over.clear()
+        return True, self._reason
+
+    def closed(self, reason: str) -> None:
+        self._reason = reason
+        self._over.set()
+
+
+class Scheduler:
+    """Connections to nodes, and the rules that use them. All methods are called in its loop."""
+
+    def __init__(
+        self,
+        secret: Secret,
+        ip_addr: str = "",
+        ext_ip_addr: str = "",
+        port: int = config.CLIENT_PORT,
+        pulse_interval: float | None = None,
+        ping_interval: float | None = None,
+    ) -> None:
+        self._secret = secret
+        self._psk = secret.for_tcp()
+        self._ip_addr = ip_addr
+        self._ext_ip_addr = ext_ip_addr
+        self._port = port
+        self._pulse = pulse_interval or PULSE_INTERVAL
+        self._look_interval = ping_interval or config.LOOK_INTERVAL
+        self.instance = Instance(secrets.token_bytes(16))
+        self._dispatch = Dispatch(lease=LOST_AFTER * self._pulse)
+        self._pump = Pump(self._perform, self._dispatch.tick, self._dispatch.due)
+        self._clients: dict[Peer, Callable[[list[Message]], None]] = {}
+        self._connections: dict[Peer, Connection] = {}
+        self._dialers: dict[tuple[str, int], _Dialer] = {}
+        self._dialer_of: dict[Peer, _Dialer] = {}
+        self._greeted: set[Peer] = set()
+        self._beacon: Beacon | None = None
+        self._looker: Any = None
+        #: Ports where nodes hear broadcasts.
+        self._look_ports: set[int] = set()
+
+    def start(self) -> None:
+        self._pump.start()
+
+    def close(self) -> None:
+        """Say goodbye to the nodes and stop."""
+        for greenlet in (self._looker, *(dialer.greenlet for dialer in self._dialers.values())):
+            if greenlet is not None:
+                greenlet.kill(block=False)
+        if self._beacon is not None:
+            self._beacon.close()
+        for connection in list(self._connections.values()):
+            connection.close("the client has closed")
+        for _ in range(50):
+            if not self._connections:
+                break
+            gevent.sleep(0.01)
+        for connection in list(self._connections.values()):
+            connection.abort("the client has closed")
+        self._pump.stop()
+
+    def abandon_in_child(self) -> None:
+        """This is a forked child: close its copies of the connections."""
+        for connection in self._connections.values():
+            connection.forget_in_child()
+
+    # Clients
+
+    def attach(self, deliver: Callable[[list[Message]], None]) -> tuple[PairEnd, Peer]:
+        """A client in this process: its end of the pair, and what it calls the scheduler."""
+        client = next_peer()
+        self._clients[client] = deliver
+
+        def to_scheduler(messages: list[Message]) -> None:
+            self._pump.put(self._dispatch.receive_from_client, client, messages)
+
+        end = PairEnd(to_scheduler)
+        return end, end.peer
+
+    def detach(self, client_end: PairEnd) -> None:
+        """A client is gone."""
+
+    # Nodes
+
+    def seek(self, targets: list[tuple[str, int]], look: bool, node_port: int) -> None:
+        """Connect to these addresses, and with `look` to whoever answers broadcasts."""
+        for host, port in targets:
+            self._dial(host, port, found=False)
+        if look:
+            self._look_ports.add(node_port)
+            self._start_looking()
+
+    def _dial(self, host: str, port: int, found: bool) -> None:
+        if (host, port) not in self._dialers:
+            self._dialers[host, port] = _Dialer(self, host, port, found)
+
+    def forget(self, dialer: _Dialer) -> None:
+        """An address that was found by broadcast is not there any more."""
+        self._dialers.pop((dialer.host, dialer.port), None)
+        self.report(dialer.place, "")
+
+    def report(self, place: str, text: str) -> None:
+        """What keeps an address from being a node; '' takes it back."""
+        self._pump.put(self._report, place, text)
+
+    def _report(self, place: str, text: str, now: float) -> Effects:
+        return self._dispatch.problem(place, text)
+
+    def dial(self, dialer: _Dialer) -> Connection | None:
+        """Connect to a node. None where it is connected already by another address."""
+        handlers = Handlers(self._on_messages, self._on_closed, self._on_silent)
+        connection = connect(dialer.host, dialer.port, self._psk, ROLES, handlers, self._source(dialer.host))
+        if any(other.instance == connection.instance for other in self._connections.values()):
+            connection.abort("connected already")
+            return None
+        connection.set_pulse(self._pulse)
+        self._connections[connection.peer] = connection
+        self._dialer_of[connection.peer] = dialer
+        connection.start()
+        connection.send(self._hello())
+        return connection
+
+    def _source(self, host: str) -> str:
+        """The address to connect from: ours, except towards this machine itself."""
+        if not self._ip_addr or config.is_loopback(host) or ":" in host:
+            return ""
+        return self._ip_addr
+
+    def _hello(self) -> Hello:
+        python = f"{sys.version_info.major}.{sys.version_info.minor}"
+        name = platform.node() or "client"
+        ours = ("scheduler", self.instance, name, config.VERSION, python, sys.platform)
+        return Hello(*ours, 0, self._ext_ip_addr, self._pulse)
+
+    def _on_messages(self, connection: Connection, messages: list[Message]) -> None:
+        size = connection.taken()
+        if connection.peer not in self._greeted:
+            hello = messages.pop(0)
+            if not isinstance(hello, Hello):
+                connection.abort("the first message was not Hello")
+                return
+            self._greeted.add(connection.peer)
+            dialer = self._dialer_of[connection.peer]
+            names = [connection.address]
+            if dialer.host != connection.address:
+                names.append(dialer.host)
+            self._pump.put(self._dispatch.joined, connection.peer, hello, names, connection.port)
+            self.report(dialer.place, "")
+        if messages:
+            self._pump.put(self._receive, connection, messages, size)
+
+    def _receive(self, connection: Connection, messages: list[Message], size: int, now: float) -> Effects:
+        connection.acknowledge(size)
+        return self._dispatch.receive(connection.peer, messages, now)
+
+    def _on_silent(self, connection: Connection, silent: bool) -> None:
+        self._pump.put(self._dispatch.silent, connection.peer, silent)
+
+    def _on_closed(self, connection: Connection, reason: str) -> None:
+        if self._connections.pop(connection.peer, None) is None:
+            return
+        self._greeted.discard(connection.peer)
+        self._pump.put(self._dispatch.gone, connection.peer)
+        logger.info("disconnected from the node at %s: %s", connection.address, reason)
+        self._dialer_of.pop(connection.peer).closed(reason)
+
+    # Discovery
+
+    def _start_looking(self) -> None:
+        if self._beacon is None:
+            key = self._secret.for_udp()
+            try:
+                self._beacon = Beacon(key, self.instance, self._ip_addr, self._port, self._on_packet)
+            except OSError as error:
+                self.report("broadcast", f"no node can be found by broadcast: {error.strerror}")
+                return
+            self._beacon.start()
+            self._looker = gevent.spawn(self._look)
+
+    def _look(self) -> None:
+        before = 0.0
+        for moment in config.LOOK_INTERVALS:
+            gevent.sleep(moment - before)
+            before = moment
+            self._broadcast()
+        while True:
+            gevent.sleep(self._look_interval)
+            self._broadcast()
+
+    def _broadcast(self) -> None:
+        assert self._beacon is not None
+        for port in self._look_ports:
+            self._beacon.broadcast(LOOK, 0, port, self._ext_ip_addr)
+
+    def _on_packet(self, beacon: Beacon, packet: Packet, address: tuple[str, int]) -> None:
+        if packet.kind == HERE and packet.port:
+            self._dial(packet.address or address[0], packet.port, found=True)
+
+    # Effects
+
+    def _perform(self, effect: Any) -> None:
+        if isinstance(effect, Send):
+            client = self._clients.get(effect.peer)
+            if client is not None:
+                client([effect.message])
+                return
+            connection = self._connections.get(effect.peer)
+            if connection is not None:
+                connection.send(effect.message)
+        elif isinstance(effect, Drop):
+            connection = self._connections.get(effect.peer)
+            if connection is not None:
+                connection.close(effect.reason)

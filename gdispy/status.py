@@ -1,0 +1,76 @@
+"""How a cluster stands: the records and the table that users see.
+
+Floor 2. Made by `cluster.py` from what the scheduler answers.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import namedtuple
+from typing import Any
+
+
+class DispyNode:
+    """A node as one cluster sees it: what it is, and what it has done for this cluster."""
+
+    def __init__(self, row: list[Any]) -> None:
+        self.name: str = row[0]
+        self.ip_addr: str = row[1]
+        self.port: int = row[2]
+        #: CPUs in use for this cluster, and how many the node offers.
+        self.cpus: int = row[3]
+        self.avail_cpus: int = row[3]
+        #: Jobs that run there now, and that have ended there.
+        self.busy: int = row[4]
+        self.jobs_done: int = row[5]
+        #: Seconds that jobs took there.
+        self.cpu_time: float = row[6]
+        #: Bytes of arguments sent to it, and of results received.
+        self.tx: int = row[7]
+        self.rx: int = row[8]
+        self.update_time = time.time()
+
+    def __repr__(self) -> str:
+        return f"<DispyNode {self.name} {self.ip_addr}:{self.port}>"
+
+
+class ClusterStatus(namedtuple("ClusterStatus", ["nodes", "jobs_pending"])):
+    """`nodes`, a list of DispyNode; `jobs_pending`; and `problems`, what keeps nodes from being used."""
+
+    problems: list[str]
+
+    def __new__(cls, nodes: list[DispyNode], jobs_pending: int, problems: list[str]) -> ClusterStatus:
+        self = super().__new__(cls, nodes, jobs_pending)
+        self.problems = problems
+        return self
+
+
+def table(status: ClusterStatus, wall_time: float) -> str:
+    """The nodes and their work as text; `wall_time` in seconds."""
+    lines = [
+        "",
+        f"{'Node':>30} | {'CPUs':>5} | {'Jobs':>8} | {'Sec/Job':>9} | {'Node Time Sec':>13} | {'Sent':>8} | {'Rcvd':>8}",
+        "-" * 99,
+    ]
+    for node in sorted(status.nodes, key=lambda node: (node.ip_addr, node.port)):
+        each = node.cpu_time / node.jobs_done if node.jobs_done else 0.0
+        name = f"{node.ip_addr}:{node.port} ({node.name[:12]})"
+        counts = f"{node.cpus:>5} | {node.jobs_done:>8} | {each:>9.4f} | {node.cpu_time:>13.3f}"
+        lines.append(f"{name:>30} | {counts} | {size(node.tx):>8} | {size(node.rx):>8}")
+    lines.append("")
+    if status.jobs_pending:
+        lines.append(f"Jobs pending: {status.jobs_pending}")
+    total = sum(node.cpu_time for node in status.nodes)
+    speedup = total / wall_time if wall_time > 0 else 0.0
+    lines.append(f"Total job time: {total:.3f} sec, wall time: {wall_time:.3f} sec, speedup: {speedup:.3f}")
+    lines += [f"Problem: {problem}" for problem in status.problems]
+    return "\n".join(lines)
+
+
+def size(count: float) -> str:
+    """Bytes for people: 512 B, 1.5 K, 3.2 M."""
+    for unit in ("B", "K", "M", "G"):
+        if count < 1024:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1024
+    return f"{count:.1f} T"

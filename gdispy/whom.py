@@ -1,0 +1,79 @@
+"""What a user writes as `nodes` -> whom to connect to, and whom to use.
+
+Floor 1: pure. Called by `cluster.py` in the user's thread.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from gdispy.core.patterns import join, split
+from gdispy.errors import ConfigError
+
+LOCAL = "local"
+
+
+@dataclass
+class Whom:
+    """Which nodes a cluster wants."""
+
+    #: Host and port of those named outright.
+    targets: list[tuple[str, int]] = field(default_factory=list)
+    #: What the address of a node has to fit.
+    patterns: list[str] = field(default_factory=list)
+    #: Whether to look around by broadcast.
+    look: bool = False
+    #: Whether a private node on this machine is wanted.
+    local: bool = False
+
+
+def parse(nodes: Any, node_port: int) -> Whom:
+    """Read `nodes`: None, one element, or a list of elements. Raises ConfigError.
+
+    An element is a host name or address, with ':port' if wanted; a tuple of those two; a pattern with
+    `*`; or 'local'.
+    """
+    if nodes is None or (isinstance(nodes, list | str) and not nodes):
+        nodes = ["*"]
+    if isinstance(nodes, str) or (isinstance(nodes, tuple) and _is_pair(nodes)):
+        nodes = [nodes]
+    if not isinstance(nodes, list | tuple | set | frozenset):
+        raise ConfigError(f"nodes must be a list, not {type(nodes).__name__}")
+    whom = Whom()
+    for element in nodes:
+        _add(whom, element, node_port)
+    return whom
+
+
+def _is_pair(value: tuple[Any, ...]) -> bool:
+    return len(value) == 2 and isinstance(value[0], str) and isinstance(value[1], int)
+
+
+def _add(whom: Whom, element: Any, node_port: int) -> None:
+    host, port = _host_and_port(element)
+    if host == LOCAL and port is None:
+        whom.local = True
+    elif "*" in host:
+        whom.look = True
+        whom.patterns.append(join(host, port))
+    else:
+        whom.targets.append((host, port or node_port))
+        whom.patterns.append(join(host, port or node_port))
+
+
+def _host_and_port(element: Any) -> tuple[str, int | None]:
+    if isinstance(element, str) and element.strip():
+        try:
+            return split(element.strip())
+        except ValueError as error:
+            raise ConfigError(f"in nodes, {element!r}: {error}") from None
+    if isinstance(element, tuple | list) and element and isinstance(element[0], str):
+        host, *rest = element
+        if not rest or rest[0] is None:
+            return host, None
+        if len(rest) == 1 and type(rest[0]) is int and 0 < rest[0] < 65536:
+            return host, rest[0]
+    raise ConfigError(
+        f"in nodes, {element!r} is not a host: write 'host', 'host:port', ('host', port), '*' or 'local'"
+    )

@@ -1,0 +1,77 @@
+"""Messages between the node, its spawner and the templates: msgpack arrays with file descriptors.
+
+Floor 1. The sockets are local pairs that keep message boundaries. Each message is an array whose
+first item is a word; the descriptors that belong to it come with it.
+"""
+
+from __future__ import annotations
+
+import array
+import contextlib
+import fcntl
+import os
+import socket
+from typing import Any
+
+import msgpack
+
+#: Bytes of one message at most; what may be larger is handed over as an open file.
+LIMIT = 64 * 1024
+#: Descriptors of one message at most.
+FD_LIMIT = 8
+
+_FD = array.array("i")
+
+
+def pair() -> tuple[socket.socket, socket.socket]:
+    """Two joined ends of a local connection that keeps message boundaries."""
+    return socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+
+
+def send(end: socket.socket, message: list[Any], fds: list[int] | None = None) -> None:
+    data = msgpack.packb(message)
+    if fds:
+        socket.send_fds(end, [data], fds)
+    else:
+        end.send(data)
+
+
+def send_with_file(end: socket.socket, data: bytes, fd: int) -> None:
+    """Send bytes that are no message of this module, with one descriptor."""
+    end.sendmsg([data], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [fd]))])
+
+
+def receive(end: socket.socket) -> tuple[list[Any], list[int]] | None:
+    """The next message and its descriptors, or None when the other end is gone."""
+    try:
+        data, ancillary, _, _ = end.recvmsg(LIMIT, socket.CMSG_SPACE(FD_LIMIT * _FD.itemsize))
+    except ConnectionError:
+        return None
+    fds = descriptors(ancillary)
+    if not data:
+        return None
+    return msgpack.unpackb(data), fds
+
+
+def descriptors(ancillary: list[tuple[int, int, bytes]]) -> list[int]:
+    """The descriptors that came with a message; they are not passed on to programs."""
+    found = array.array("i")
+    for level, kind, data in ancillary:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+            found.frombytes(data[: len(data) - len(data) % found.itemsize])
+    for fd in found:
+        os.set_inheritable(fd, False)
+    return list(found)
+
+
+def close_all(fds: list[int]) -> None:
+    for fd in fds:
+        with contextlib.suppress(OSError):
+            os.close(fd)
+
+
+def memory_file(name: str) -> int:
+    """A file that has no name on any disk and goes with its last descriptor; writes append."""
+    fd = os.memfd_create(name, os.MFD_CLOEXEC)
+    fcntl.fcntl(fd, fcntl.F_SETFL, os.O_APPEND)
+    return fd

@@ -1,0 +1,51 @@
+"""The names that a computation finds without importing them, as programs for dispy expect.
+
+Floor 1. Called once in each template, before the computation is loaded. The names become builtins:
+functions arrive with globals of their own, and builtins are what all of them see.
+"""
+
+from __future__ import annotations
+
+import builtins
+import importlib
+import logging
+import os
+from typing import Any
+
+from gdispy.worker.runner import Job
+
+#: Modules that dispy's nodes have imported before a job runs (dispy-reference, 1.9).
+MODULES = (
+    "copy errno glob hashlib io marshal multiprocessing os pickle platform re shutil signal socket"
+    " stat struct subprocess sys tempfile threading time traceback"
+).split()
+
+
+def provide(node_name: str, address: str, directory: str) -> None:
+    """Make the names builtins, and environment variables for programs."""
+    texts = {
+        "dispy_node_name": node_name,
+        "dispy_node_ip_addr": address,
+        "dispy_job_path": directory,
+    }
+    names: dict[str, Any] = {name: importlib.import_module(name) for name in MODULES}
+    names["dispy_provisional_result"] = dispy_provisional_result
+    names["dispynode_logger"] = logging.getLogger("dispynode")
+    for name, value in {**names, **texts}.items():
+        setattr(builtins, name, value)
+    os.environ.update(texts)
+    os.environ["PATH"] = directory + os.pathsep + os.environ.get("PATH", os.defpath)
+
+
+def dispy_provisional_result(result: object) -> int:
+    """Send an intermediate value of the running job to the client, and go on.
+
+    The client's callback gets the job with status `ProvisionalResult` and this value as `result`,
+    in the order of the calls and before the final result. Returns 0, or -1 outside a job. Raises
+    what pickling raises for a value that cannot travel.
+    """
+    job = Job.current
+    if job is None:
+        return -1
+    job.provide(result)
+    return 0

@@ -1,0 +1,236 @@
+"""Python objects <-> payload bytes: arguments, results, provisional results, computations.
+
+Floor 1: standard library, dill and msgpack. The client calls it in the thread that submits or that
+asks for a result; a worker calls it in its only thread. Daemons never import it.
+
+Three ways, tried in this order:
+
+1. C pickle, protocol 5. Large buffers (arrays, and `bytes` that are arguments themselves) are left
+   out of the stream and follow it, so that they are not copied once more.
+2. Classes that the user's program defines in `__main__` cannot be found by name in a worker. They
+   travel by value, once per definition (name and digest): every object of that class, and the
+   function that uses it, meet the same class there, so `isinstance` holds. On the way back they
+   travel by name, and become objects of the program's own class again.
+3. dill, for what pickle refuses: lambdas, closures, functions of `__main__`, ...
+
+A payload is a pickle (first byte 0x80), or 0x00, u32 length of a head, the head
+`[pickle length, [[kind, offset, size], ...]]` in msgpack, zeros up to a multiple of 64, the pickle,
+and the buffers at offsets counted from where the pickle begins. Kind 0 is `bytes`, 1 any other
+buffer, handed out writable.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import pickle
+import struct
+import sys
+import types
+from collections.abc import Callable
+from typing import Any
+
+import dill
+import msgpack
+
+#: Buffers below this many bytes stay inside the pickle: a copy is cheaper than an entry of its own.
+OUT_OF_BAND = 32 * 1024
+#: Buffers begin at multiples of this, so that arrays of any element type are aligned.
+ALIGNMENT = 64
+#: A payload in one piece, or in parts that follow each other.
+Payload = bytes | list[Any]
+
+_MAIN = b"__main__"
+_HEAD = struct.Struct(">BI")
+
+#: Classes defined from a definition by value: (qualified name, digest) -> class. In workers only.
+_defined: dict[tuple[str, bytes], type] = {}
+_known: set[type] = set()
+#: What the client has pickled by value before: class -> (digest, pickle of the class).
+_definitions: dict[type, tuple[bytes, bytes]] = {}
+_in_progress: set[type] = set()
+
+
+def dumps(value: object) -> Payload:
+    """Serialise `value`. Raises what pickle and dill raise for an object that neither can take."""
+    buffers: list[pickle.PickleBuffer] = []
+    try:
+        stream = pickle.dumps(value, 5, buffer_callback=_collector(buffers))
+    except Exception:
+        return _by_value(value)
+    if _MAIN in stream and not _found_by_name(value):
+        return _by_value(value)
+    return _container(stream, [(1, buffer) for buffer in buffers]) if buffers else stream
+
+
+def dumps_call(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Payload:
+    """Serialise the arguments of a call. Large `bytes` among `args` are not copied."""
+    for arg in args:
+        if type(arg) is bytes and len(arg) >= OUT_OF_BAND:
+            return _with_bytes_aside(args, kwargs)
+    return dumps((args, kwargs))
+
+
+def dumps_result(value: object) -> Payload:
+    """Serialise what a job returned. A large `bytes` is not copied."""
+    if type(value) is bytes and len(value) >= OUT_OF_BAND:
+        stream = pickle.dumps(pickle.PickleBuffer(value), 5, buffer_callback=lambda buffer: None)
+        return _container(stream, [(0, value)])
+    return dumps(value)
+
+
+def loads(data: Any) -> Any:
+    """The object in a payload: bytes, bytearray, memoryview or mmap.
+
+    Arrays come out as views of `data` where that is writable, so it must stay as it is.
+    """
+    if data[0] != 0:
+        return pickle.loads(data)
+    view = memoryview(data)
+    _, head_length = _HEAD.unpack_from(view)
+    length, entries = msgpack.unpackb(view[_HEAD.size : _HEAD.size + head_length])
+    base = _aligned(_HEAD.size + head_length)
+    buffers: list[Any] = []
+    for kind, offset, size in entries:
+        piece = view[base + offset : base + offset + size]
+        if len(piece) != size:
+            raise pickle.UnpicklingError("the payload is shorter than its head says")
+        buffers.append(bytes(piece) if kind == 0 else piece)
+    return pickle.loads(view[base : base + length], buffers=buffers)
+
+
+def _collector(buffers: list[pickle.PickleBuffer]) -> Callable[[pickle.PickleBuffer], bool]:
+    def collect(buffer: pickle.PickleBuffer) -> bool:
+        with memoryview(buffer) as view:
+            if view.nbytes < OUT_OF_BAND or not view.contiguous:
+                return True
+        buffers.append(buffer)
+        return False
+
+    return collect
+
+
+def _with_bytes_aside(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Payload:
+    # A PickleBuffer around a bytes object comes back as whatever the reader supplies in its place,
+    # which `loads` makes a bytes object again.
+    aside: list[tuple[int, Any]] = []
+    shown: list[Any] = []
+    for arg in args:
+        if type(arg) is bytes and len(arg) >= OUT_OF_BAND:
+            arg = pickle.PickleBuffer(arg)
+        shown.append(arg)
+
+    def collect(buffer: pickle.PickleBuffer) -> bool:
+        with memoryview(buffer) as view:
+            owned = type(view.obj) is bytes
+            if view.nbytes < OUT_OF_BAND or not view.contiguous:
+                return True
+        aside.append((0 if owned else 1, buffer))
+        return False
+
+    try:
+        stream = pickle.dumps((tuple(shown), kwargs), 5, buffer_callback=collect)
+    except Exception:
+        return dumps((args, kwargs))
+    if _MAIN in stream and not _found_by_name((args, kwargs)):
+        return dumps((args, kwargs))
+    return _container(stream, aside)
+
+
+def _container(stream: bytes, buffers: list[tuple[int, Any]]) -> list[Any]:
+    entries: list[tuple[int, int, int]] = []
+    parts: list[Any] = [b"", stream]
+    offset = len(stream)
+    for kind, buffer in buffers:
+        view = memoryview(buffer) if type(buffer) is bytes else buffer.raw()
+        parts += [bytes(_aligned(offset) - offset), view]
+        offset = _aligned(offset)
+        entries.append((kind, offset, view.nbytes))
+        offset += view.nbytes
+    head = msgpack.packb([len(stream), entries])
+    head = _HEAD.pack(0, len(head)) + head
+    parts[0] = head + bytes(_aligned(len(head)) - len(head))
+    return parts
+
+
+def _aligned(offset: int) -> int:
+    return -(-offset // ALIGNMENT) * ALIGNMENT
+
+
+def _is_of_main(cls: type) -> bool:
+    return cls.__module__ == "__main__" and cls is not types.FunctionType
+
+
+class _ByName(pickle.Pickler):
+    """Finds out whether all that a stream refers to in `__main__` is known by name over there."""
+
+    def reducer_override(self, obj: Any) -> Any:
+        if isinstance(obj, type) and _is_of_main(obj) and obj not in _known:
+            raise pickle.PicklingError("not known by name")
+        if isinstance(obj, types.FunctionType) and obj.__module__ == "__main__":
+            raise pickle.PicklingError("not known by name")
+        return NotImplemented
+
+
+def _found_by_name(value: object) -> bool:
+    # In the client nothing is known by name at the other end, so the first object of a class of
+    # __main__ answers; text that only happens to hold the word passes.
+    try:
+        _ByName(io.BytesIO(), 5).dump(value)
+    except Exception:
+        return False
+    return True
+
+
+class _ByValue(dill.Pickler):  # type: ignore[misc]
+    """dill, with the classes of `__main__` defined once at the other end (see the module's head)."""
+
+    def reducer_override(self, obj: Any) -> Any:
+        if not isinstance(obj, type) or not _is_of_main(obj) or obj in _in_progress:
+            return NotImplemented
+        if obj in _known:
+            return _class_by_name, (obj.__qualname__,)
+        digest, definition = _definition(obj)
+        return _define_class, (obj.__qualname__, digest, definition)
+
+
+def _by_value(value: object) -> bytes:
+    sink = io.BytesIO()
+    # recurse: only those globals of a function travel which it refers to. Without it a function
+    # drags along every global of its module, megabytes of them where the program holds data.
+    _ByValue(sink, protocol=5, recurse=True).dump(value)
+    return sink.getvalue()
+
+
+def _definition(cls: type) -> tuple[bytes, bytes]:
+    found = _definitions.get(cls)
+    if found is None:
+        # While its own definition is written, a class is pickled as dill does it; methods that
+        # mention the class are then part of that definition.
+        _in_progress.add(cls)
+        try:
+            pickled = _by_value(cls)
+        finally:
+            _in_progress.discard(cls)
+        found = _definitions[cls] = (hashlib.blake2b(pickled, digest_size=16).digest(), pickled)
+    return found
+
+
+def _define_class(name: str, digest: bytes, definition: bytes) -> type:
+    """Called by unpickling: the class of that name and digest, made at most once per process."""
+    cls = _defined.get((name, digest))
+    if cls is None:
+        cls = _defined[name, digest] = pickle.loads(definition)
+        _known.add(cls)
+        main = sys.modules["__main__"]
+        if "." not in name:
+            setattr(main, name, cls)
+    return cls
+
+
+def _class_by_name(name: str) -> Any:
+    """Called by unpickling at the client: its own class of that name."""
+    found: Any = sys.modules["__main__"]
+    for part in name.split("."):
+        found = getattr(found, part)
+    return found

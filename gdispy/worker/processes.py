@@ -1,0 +1,123 @@
+"""What the kernel offers to keep hold of processes: death signals, sub-reaping, killing a whole tree.
+
+Floor 1: standard library. Called by the spawner, the templates and the workers, each with a single
+thread: the death signal of a process follows the thread that made it, so that matters. The node
+calls `descendants` and `kill_descendants` too. Where the kernel lacks something (no Linux), the
+functions do what they can: process groups remain.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import signal
+import sys
+import time
+
+_PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
+
+_libc: ctypes.CDLL | None = None
+with contextlib.suppress(OSError):
+    _libc = ctypes.CDLL(None, use_errno=True)
+
+#: How many rounds a tree is killed in before giving up: each round finds what was forked meanwhile.
+_ROUNDS = 2000
+
+
+def flush_c_output() -> None:
+    """Write out what C code has printed into buffers of the C library."""
+    if _libc is not None:
+        _libc.fflush(None)
+
+
+def die_with_parent(parent: int) -> None:
+    """Ask for SIGKILL when the parent, which is process `parent`, dies; exit if it is dead already."""
+    if _libc is not None and sys.platform == "linux":
+        _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        if os.getppid() != parent:
+            os._exit(1)
+
+
+def adopt_orphans() -> None:
+    """Become the parent of every descendant whose own parent dies (not inherited by children)."""
+    if _libc is not None and sys.platform == "linux":
+        _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def children(pid: int) -> list[int]:
+    """The live and dead-but-unreaped children of a process."""
+    found: list[int] = []
+    try:
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            with contextlib.suppress(OSError), open(f"/proc/{pid}/task/{thread}/children") as file:
+                found += map(int, file.read().split())
+    except OSError:
+        pass
+    return found
+
+
+def descendants(pid: int) -> list[int]:
+    """All processes below `pid`, parents before their children."""
+    found = children(pid)
+    for child in found:
+        found += children(child)
+    return found
+
+
+def kill_descendants(pid: int, spare: frozenset[int] = frozenset()) -> None:
+    """SIGKILL all processes below `pid`, and those they fork meanwhile; not below those of `spare`.
+
+    For the calling process itself (`pid` is its own) they are reaped as well.
+    """
+    own = pid == os.getpid()
+    for _ in range(_ROUNDS):
+        living = [child for child in children(pid) if child not in spare]
+        below = [each for child in living for each in (child, *descendants(child))]
+        below = [each for each in below if not _is_zombie(each)]
+        for each in below:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(each, signal.SIGKILL)
+        if own:
+            _reap(living)
+        if not below:
+            return
+        time.sleep(0.001)
+
+
+def _is_zombie(pid: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read().rpartition(b")")[2].split()[0] in (b"Z", b"X")
+    except OSError:
+        return True
+
+
+def _reap(pids: list[int]) -> None:
+    for pid in pids:
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(pid, os.WNOHANG)
+
+
+def resident_bytes(pid: int) -> int:
+    """Resident memory of one process, without pages shared with others; 0 when it is gone."""
+    try:
+        with open(f"/proc/{pid}/statm") as file:
+            _, resident, shared = map(int, file.read().split()[:3])
+    except OSError:
+        return 0
+    return (resident - shared) * os.sysconf("SC_PAGESIZE")
+
+
+def with_marker(name: str, values: set[str]) -> list[int]:
+    """Own processes whose environment holds `name` with one of `values`."""
+    wanted = {f"{name}={value}".encode() for value in values}
+    found = []
+    for entry in os.listdir("/proc") if os.path.isdir("/proc") else []:
+        if not entry.isdigit() or int(entry) == os.getpid():
+            continue
+        with contextlib.suppress(OSError), open(f"/proc/{entry}/environ", "rb") as file:
+            if wanted & set(file.read().split(b"\0")):
+                found.append(int(entry))
+    return found

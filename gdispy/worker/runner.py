@@ -1,0 +1,234 @@
+"""The loop of a worker: take a job, run it, hand back what came of it.
+
+Floor 1. Runs in the only thread of a process that a template has forked. Jobs come as messages of
+a local socket pair. The kernel hands each message to exactly one reader, so a job that the node can
+take back out of the socket has not begun and never will, and one that it cannot, has. That is why
+each job is a message of its own, and why this loop never reads ahead.
+
+A job message is `[job, attempt, arguments]`, a result frame u32 length and
+`[RESULT, job, attempt, status, result, stdout, stderr, exception, start, end, progress, truncated]`
+or `[PROGRESS, job, attempt, index, value]`. Arguments and values above `INLINE` bytes come in a
+memory file that travels with the message; their place in it holds the size in bytes.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import signal
+import socket
+import struct
+import time
+import traceback
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import msgpack
+
+from gdispy.worker import control, pickling
+from gdispy.worker.capture import Capture
+from gdispy.worker.processes import kill_descendants
+
+RESULT = 0
+PROGRESS = 1
+
+#: Statuses a worker can report; the numbers are those of `DispyJob`.
+TERMINATED = 9
+FINISHED = 11
+
+#: Payloads up to this many bytes travel inside the message.
+INLINE = 32 * 1024
+#: Bytes of one message at most.
+MESSAGE_LIMIT = 64 * 1024
+
+_LENGTH = struct.Struct(">I")
+_TARGET = struct.Struct("<QI")
+_ANCILLARY = socket.CMSG_SPACE(control.FD_LIMIT * 4)
+
+
+class Outcome(NamedTuple):
+    """What came of one job."""
+
+    status: int
+    result: pickling.Payload
+    exception: str
+
+
+#: Runs one job: the arguments' payload and the environment of the job in, the outcome out.
+Run = Callable[[Any, "Job"], Outcome]
+
+
+class Job:
+    """The job that runs now; `current` is None between jobs."""
+
+    current: Job | None = None
+
+    def __init__(self, number: int, attempt: int, worker: Worker) -> None:
+        self.number = number
+        self.attempt = attempt
+        self.progress = 0
+        #: The process of a program job, which an interrupt is for; -1 once it has ended.
+        self.program = 0
+        self.cancelled = False
+        self._worker = worker
+
+    def provide(self, value: object) -> None:
+        """Send a provisional result."""
+        self._worker.answer(
+            [PROGRESS, self.number, self.attempt, self.progress], pickling.dumps(value), []
+        )
+        self.progress += 1
+
+
+class Worker:
+    """The worker's ends of what joins it to the node."""
+
+    def __init__(self, fds: list[int], run: Run, directory: str) -> None:
+        jobs, results, out, err, page = fds
+        self._jobs = socket.socket(fileno=jobs)
+        self._results = socket.socket(fileno=results)
+        self._jobs.setblocking(True)
+        self._results.setblocking(True)
+        self._capture = Capture(out, err)
+        # The node writes here which job is to be interrupted, then sends the signal.
+        self._page = mmap.mmap(page, mmap.PAGESIZE)
+        self._run = run
+        self._directory = directory
+
+    def serve(self) -> None:
+        """Run jobs until the node closes its end."""
+        signal.signal(signal.SIGINT, self._on_interrupt)
+        receive, directory = self._jobs.recvmsg, self._directory
+        while True:
+            data, ancillary, _, _ = receive(MESSAGE_LIMIT, _ANCILLARY)
+            if not data:
+                return
+            number, attempt, arguments = msgpack.unpackb(data)
+            if ancillary:
+                arguments = _mapped(control.descriptors(ancillary)[0], arguments)
+            self._work(Job(number, attempt, self), arguments)
+            # Before the next recvmsg, so that a job never begins in another's directory.
+            os.chdir(directory)
+
+    def _work(self, job: Job, arguments: Any) -> None:
+        self._capture.begin()
+        begun = time.time()
+        clock = time.perf_counter()
+        try:
+            Job.current = job
+            if self._is_target(job):
+                raise KeyboardInterrupt
+            outcome = self._run(arguments, job)
+            Job.current = None
+        except BaseException as error:
+            Job.current = None
+            outcome = Outcome(TERMINATED, b"", _describe(error, job))
+        ended = begun + (time.perf_counter() - clock)
+        _end_leftovers()
+        out, err, cut = self._capture.end()
+        tail = [out, err, outcome.exception, begun, ended, job.progress, cut]
+        self.answer([RESULT, job.number, job.attempt, outcome.status], outcome.result, tail)
+
+    def answer(self, head: list[Any], value: pickling.Payload, tail: list[Any]) -> None:
+        """Write one frame; a large value goes into a memory file that is passed along."""
+        fds = []
+        if type(value) is not bytes or len(value) > INLINE:
+            fds.append(_written(value))
+            shown: Any = os.fstat(fds[0]).st_size
+        else:
+            shown = value
+        body = msgpack.packb([*head, shown, *tail], unicode_errors="backslashreplace")
+        frame = _LENGTH.pack(len(body)) + body
+        # An interrupt in the middle of a frame would spoil the stream: Job.current is None by now,
+        # or the handler only takes a note.
+        if fds:
+            sent = socket.send_fds(self._results, [frame], fds)
+            self._results.sendall(frame[sent:])
+            control.close_all(fds)
+        else:
+            self._results.sendall(frame)
+
+    def _is_target(self, job: Job) -> bool:
+        number, attempt = _TARGET.unpack_from(self._page)
+        return bool(number == job.number and attempt == job.attempt)
+
+    def _on_interrupt(self, _signum: int, _frame: object) -> None:
+        job = Job.current
+        if job is None or not self._is_target(job):
+            return
+        job.cancelled = True
+        if job.program == 0:
+            raise KeyboardInterrupt
+        if job.program > 0:
+            os.kill(job.program, signal.SIGINT)
+
+
+class _Unpicklable(Exception):
+    """The job returned something that cannot travel."""
+
+
+def target(number: int, attempt: int) -> bytes:
+    """What the node writes into a worker's page before it has the worker interrupted."""
+    return _TARGET.pack(number, attempt)
+
+
+def call_function(function: Callable[..., Any]) -> Run:
+    """How the jobs of a function computation run."""
+
+    def run(arguments: Any, _job: Job) -> Outcome:
+        args, kwargs = pickling.loads(arguments)
+        value = function(*args, **kwargs)
+        if value is None:
+            return Outcome(FINISHED, b"", "")
+        return Outcome(FINISHED, _result(value), "")
+
+    return run
+
+
+def _result(value: object) -> pickling.Payload:
+    try:
+        return pickling.dumps_result(value)
+    except Exception as error:
+        kind = type(value).__name__
+        reason = f"{type(error).__name__}: {error}"
+        raise _Unpicklable(f"The result, a {kind}, cannot be pickled: {reason}") from error
+
+
+def _describe(error: BaseException, job: Job) -> str:
+    """The traceback as the user would see it, without the frames of this package."""
+    frames = error.__traceback__
+    here = os.path.dirname(os.path.abspath(__file__))
+    while frames is not None and frames.tb_frame.f_code.co_filename.startswith(here):
+        frames = frames.tb_next
+    if isinstance(error, _Unpicklable):
+        return f"{error}\n"
+    text = "".join(traceback.format_exception(type(error), error, frames))
+    if job.cancelled or (isinstance(error, KeyboardInterrupt) and job.program == 0):
+        return text + "The job was cancelled.\n"
+    return text
+
+
+def _end_leftovers() -> None:
+    """No process outlives the job that made it."""
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return
+    kill_descendants(os.getpid())
+
+
+def _mapped(fd: int, size: int) -> mmap.mmap:
+    # Private and writable: arrays that are views of it may be changed by the job.
+    try:
+        return mmap.mmap(fd, size, flags=mmap.MAP_PRIVATE)
+    finally:
+        os.close(fd)
+
+
+def _written(value: pickling.Payload) -> int:
+    fd = control.memory_file("gdispy-result")
+    for part in [value] if isinstance(value, bytes) else value:
+        view = memoryview(part)
+        while view:
+            view = view[os.write(fd, view) :]
+    return fd
