@@ -42,7 +42,7 @@ _PLACES = {
     ),
 }
 
-__all__ = [
+__all__ = [  # noqa: RUF022 (in groups)
     # running jobs
     "JobCluster",
     "DispyJob",

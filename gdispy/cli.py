@@ -19,11 +19,7 @@ import gevent
 from gdispy import config
 from gdispy.errors import ConfigError, GdispyError
 from gdispy.keys import find_secret
-
-#: Exit codes, besides 0.
-EXIT_FAILED = 1
-EXIT_USAGE = 2
-EXIT_INTERRUPTED = 130
+from gdispy.options import EXIT_FAILED, add_common_options, add_secret_options, fail, from_environment, set_up_logging
 
 _NODE_EXAMPLES = """examples:
   gdispy-node                             serve all CPUs to programs with this user's secret
@@ -36,32 +32,6 @@ machines that are to work together. Whoever has the secret can run programs as t
 """
 
 
-def _add_secret_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("-s", "--secret", default="", help="shared secret; others on this machine can see it in the list of processes, so --secret-file is better")
-    parser.add_argument("--secret-file", "--secret_file", default="", metavar="FILE", help="file with the shared secret; '-' reads a line from standard input")
-    parser.add_argument("--insecure", action="store_true", help="no secret at all; on this machine only")
-
-
-def _add_common_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("-d", "--debug", action="store_true", help="tell in detail what happens")
-    parser.add_argument("--version", action="version", version=f"%(prog)s {config.VERSION}")
-
-
-def _set_up_logging(debug: bool, level: int) -> None:
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
-    logging.getLogger("gdispy").setLevel(logging.DEBUG if debug else level)
-
-
-def _fail(program: str, error: BaseException) -> int:
-    print(f"{program}: {error}", file=sys.stderr)
-    return EXIT_USAGE if isinstance(error, ConfigError) else EXIT_FAILED
-
-
-def _option(name: str, default: str = "") -> str:
-    """The value of an option that is not given: from the environment."""
-    return os.environ.get(f"GDISPY_{name}", default)
-
-
 def node_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="gdispy-node",
@@ -70,19 +40,70 @@ def node_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("-c", "--cpus", type=int, default=None, metavar="N", help="CPUs to serve; negative leaves that many free (default: all)")
-    add("-i", "--ip_addr", "--host", default="", metavar="ADDR", help="address to listen on (default: GDISPY_IP_ADDR, or all)")
-    add("--ext_ip_addr", "--ext_host", default=_option("EXT_IP_ADDR"), metavar="ADDR", help="address to announce, where it differs (NAT)")
-    add("-p", "--node_port", "--dispy_port", type=int, default=None, metavar="PORT", help=f"port to listen on, 0 for any free one (default: {config.NODE_PORT})")
-    add("--name", default=_option("NAME"), help="name of this node (default: host name)")
-    add("--dest_path_prefix", default=_option("DEST_PATH_PREFIX"), metavar="DIR", help="where files of computations go (default: in the directory for temporary files)")
-    add("--max_file_size", default=_option("MAX_FILE_SIZE", "0"), metavar="SIZE", help="refuse larger files; 10m, 2g (default: 0, no limit)")
-    add("--job_memory", "--job-memory", default=_option("JOB_MEMORY", "0"), metavar="SIZE", help="end jobs that use more memory, with all their processes (default: 0, no limit)")
-    add("--job_processes", "--job-processes", type=int, default=config.PROCESS_LIMIT, metavar="N", help=f"end jobs that have more processes, 0 for no limit (default: {config.PROCESS_LIMIT})")
+    add(
+        "-c",
+        "--cpus",
+        type=int,
+        default=None,
+        metavar="N",
+        help="CPUs to serve; negative leaves that many free (default: all)",
+    )
+    add(
+        "-i",
+        "--ip_addr",
+        "--host",
+        default="",
+        metavar="ADDR",
+        help="address to listen on (default: GDISPY_IP_ADDR, or all)",
+    )
+    add(
+        "--ext_ip_addr",
+        "--ext_host",
+        default=from_environment("EXT_IP_ADDR"),
+        metavar="ADDR",
+        help="address to announce, where it differs (NAT)",
+    )
+    add(
+        "-p",
+        "--node_port",
+        "--dispy_port",
+        type=int,
+        default=None,
+        metavar="PORT",
+        help=f"port to listen on, 0 for any free one (default: {config.NODE_PORT})",
+    )
+    add("--name", default=from_environment("NAME"), help="name of this node (default: host name)")
+    add(
+        "--dest_path_prefix",
+        default=from_environment("DEST_PATH_PREFIX"),
+        metavar="DIR",
+        help="where files of computations go (default: in the directory for temporary files)",
+    )
+    add(
+        "--max_file_size",
+        default=from_environment("MAX_FILE_SIZE", "0"),
+        metavar="SIZE",
+        help="refuse larger files; 10m, 2g (default: 0, no limit)",
+    )
+    add(
+        "--job_memory",
+        "--job-memory",
+        default=from_environment("JOB_MEMORY", "0"),
+        metavar="SIZE",
+        help="end jobs that use more memory, with all their processes (default: 0, no limit)",
+    )
+    add(
+        "--job_processes",
+        "--job-processes",
+        type=int,
+        default=config.PROCESS_LIMIT,
+        metavar="N",
+        help=f"end jobs that have more processes, 0 for no limit (default: {config.PROCESS_LIMIT})",
+    )
     add("--daemon", action="store_true", help="take no commands from standard input")
     add("--exit-with-stdin", action="store_true", help=argparse.SUPPRESS)
-    _add_secret_options(parser)
-    _add_common_options(parser)
+    add_secret_options(parser)
+    add_common_options(parser)
     return parser
 
 
@@ -100,7 +121,8 @@ def count_cpus(wanted: int | None) -> int:
 def node_main(words: Sequence[str] | None = None) -> int:
     """`gdispy-node`."""
     options = node_parser().parse_args(words)
-    _set_up_logging(options.debug, logging.INFO if not options.exit_with_stdin else logging.WARNING)
+    level = logging.WARNING if options.exit_with_stdin else logging.INFO
+    set_up_logging("%(asctime)s %(levelname)s %(message)s", options.debug, level)
     from gdispy.node import Node, NodeSettings
 
     try:
@@ -120,7 +142,7 @@ def node_main(words: Sequence[str] | None = None) -> int:
             logging.getLogger("gdispy").warning("no secret: every user of this machine can run programs as this one")
         node = Node(settings)
     except (GdispyError, OSError) as error:
-        return _fail("gdispy-node", _bind_error(error, options))
+        return fail("gdispy-node", _bind_error(error, options))
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         gevent.signal_handler(number, node.stop)
     if options.exit_with_stdin:
@@ -128,14 +150,14 @@ def node_main(words: Sequence[str] | None = None) -> int:
     try:
         node.run(lambda: print(f"ready {_place(node.host, node.port)}", flush=True))
     except Exception as error:
-        return _fail("gdispy-node", error)
+        return fail("gdispy-node", error)
     return 0
 
 
 def _node_port(given: int | None) -> int:
     if given is not None:
         return given
-    text = _option("NODE_PORT", str(config.NODE_PORT))
+    text = from_environment("NODE_PORT", str(config.NODE_PORT))
     try:
         return int(text)
     except ValueError:
@@ -146,7 +168,9 @@ def _bind_error(error: BaseException, options: Any) -> BaseException:
     if not isinstance(error, OSError) or isinstance(error, ConfigError):
         return error
     where = f"{options.ip_addr or config.default_ip_addr() or '0.0.0.0'}:{_node_port(options.node_port)}"
-    return ConfigError(f"cannot listen on {where}: {error.strerror}; another node may run there (-p 0 takes a free port)")
+    return ConfigError(
+        f"cannot listen on {where}: {error.strerror}; another node may run there (-p 0 takes a free port)"
+    )
 
 
 def _place(host: str, port: int) -> str:
@@ -166,7 +190,7 @@ def _stop_with_stdin(node: Any) -> None:
 
 def main(words: Sequence[str] | None = None) -> int:
     """`gdispy`."""
-    from gdispy.run_program import run_main
+    from gdispy.run import run_main
 
     return run_main(words)
 
@@ -174,7 +198,7 @@ def main(words: Sequence[str] | None = None) -> int:
 def scheduler_main(words: Sequence[str] | None = None) -> int:
     """`gdispy-scheduler`."""
     parser = argparse.ArgumentParser(prog="gdispy-scheduler", description="Share nodes among clients.")
-    _add_common_options(parser)
+    add_common_options(parser)
     parser.parse_args(words)
     print("gdispy-scheduler: sharing nodes among clients is not part of this version", file=sys.stderr)
     return EXIT_FAILED

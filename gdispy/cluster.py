@@ -27,7 +27,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from gdispy import config, whom
-from gdispy.computation import bulk, is_program, prepare
+from gdispy.computation import INLINE, bulk, is_program, prepare
 from gdispy.core import statuses
 from gdispy.core.effects import Answer, Closed, Effects, Provide, Resolve, Send, Show, Tell
 from gdispy.core.handshake import generate_secret
@@ -178,10 +178,7 @@ class JobCluster:
         For a program the arguments are its words; numbers are written as text. Raises ClusterClosed,
         and TypeError for arguments that cannot travel.
         """
-        if self._is_program:
-            payload = _program_words(args, kwargs)
-        else:
-            payload = self._pickled(args, kwargs)
+        payload = _program_words(args, kwargs) if self._is_program else _call(args, kwargs)
         with self._lock:
             if self._closing:
                 raise ForkedError() if self._forked else ClusterClosed()
@@ -262,14 +259,6 @@ class JobCluster:
             self.close(timeout=0, terminate=True)
 
     # In the user's thread
-
-    def _pickled(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Bulk:
-        try:
-            payload = pickling.dumps_call(args, kwargs)
-        except Exception as error:
-            reason = f"{type(error).__name__}: {error}"
-            raise TypeError(f"an argument of the job cannot be pickled: {reason}") from error
-        return payload if type(payload) is bytes and len(payload) <= 32768 else bulk(payload)
 
     def _refuse_fork(self) -> None:
         if self._forked:
@@ -403,6 +392,7 @@ class JobCluster:
     def _resolve(self, effect: Resolve) -> None:
         ended = effect.ended
         numbers, jobs = ended.jobs, self._jobs
+        gates: list[Gate] = []
         for place in range(len(numbers)) if effect.picks is None else effect.picks:
             job = jobs.pop(numbers[place])
             job._result = None
@@ -415,14 +405,18 @@ class JobCluster:
             job.truncated = ended.truncated[place]
             job.exception = ended.exceptions[place] or None
             job.status = ended.statuses[place]
-            job._finish()
+            job._done = True
+            if job._gate is not None:
+                gates.append(job._gate)
             if self._callback is not None:
                 self._hub.errand(self._callback, job)
         self._ended += len(numbers) if effect.picks is None else len(effect.picks)
         if self._ended >= self._made and self._idle_gates:
-            gates, self._idle_gates = self._idle_gates, []
-            for gate in gates:
-                gate.open()
+            gates += self._idle_gates
+            self._idle_gates = []
+        # After the last, or the user's thread would wake up in between and want the interpreter.
+        for gate in gates:
+            gate.open()
 
     def _printed(self, output: Bulk) -> Any:
         if not output:
@@ -489,7 +483,9 @@ def _refuse_what_is_not_there(fault_recover: Any, keyfile: Any, certfile: Any) -
 
 
 def _check_interval(name: str, value: Any, least: float, most: float) -> None:
-    if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most):
+    if value is not None and (
+        isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most
+    ):
         raise ConfigError(f"{name} must be a number of seconds from {least} to {most}, not {value!r}")
 
 
@@ -505,6 +501,16 @@ def _checked_callback(callback: Any) -> Callable[[DispyJob], Any] | None:
     except ValueError:  # No signature is known of some functions written in C.
         pass
     return callback  # type: ignore[no-any-return]
+
+
+def _call(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Bulk:
+    """The arguments of a function as they travel."""
+    try:
+        payload = pickling.dumps_call(args, kwargs)
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise TypeError(f"an argument of the job cannot be pickled: {reason}") from error
+    return payload if type(payload) is bytes and len(payload) <= INLINE else bulk(payload)
 
 
 def _program_words(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Bulk:
@@ -537,4 +543,3 @@ def _close_at_exit() -> None:
 
 
 atexit.register(_close_at_exit)
-

@@ -57,9 +57,7 @@ def is_program(computation: Any) -> bool:
     )
 
 
-def prepare(
-    computation: Any, depends: Iterable[Any], isolation: str, directory: str, cleanup: bool
-) -> Prepare:
+def prepare(computation: Any, depends: Iterable[Any], isolation: str, directory: str, cleanup: bool) -> Prepare:
     """The message that has a node load a computation. Raises ConfigError, in plain words."""
     parts = Parts()
     for each in _as_list(depends):
@@ -67,7 +65,8 @@ def prepare(
     number = ComputationId(secrets.token_bytes(8))
     if is_program(computation):
         name = _add_program(parts, os.fspath(computation))
-        kind, body, python = "program", b"", ""
+        kind, python = "program", ""
+        body: pickling.Payload = b""
     else:
         name, kind = _name(computation), "function"
         _add_own_module(parts, computation)

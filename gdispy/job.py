@@ -107,11 +107,6 @@ class DispyJob:
         # The hub sets `_done` first and looks for a gate then.
         return self._done or gate.wait(timeout)
 
-    def _finish(self) -> None:
-        self._done = True
-        if self._gate is not None:
-            self._gate.open()
-
     def _copy(self) -> DispyJob:
         """What a callback gets for a provisional result: the job as it is at this moment."""
         copy = DispyJob(self._number, self.submit_time)

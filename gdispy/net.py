@@ -271,14 +271,14 @@ class PairEnd:
         self._deliver([message])
 
 
-def pair(to_first: Callable[[list[Message]], None], to_second: Callable[[list[Message]], None]) -> tuple[PairEnd, PairEnd]:
+def pair(
+    to_first: Callable[[list[Message]], None], to_second: Callable[[list[Message]], None]
+) -> tuple[PairEnd, PairEnd]:
     """Two joined ends: what the first sends goes to `to_second`, and the other way round."""
     return PairEnd(to_second), PairEnd(to_first)
 
 
-def connect(
-    host: str, port: int, psk: bytes, roles: bytes, handlers: Handlers, source: str = ""
-) -> Connection:
+def connect(host: str, port: int, psk: bytes, roles: bytes, handlers: Handlers, source: str = "") -> Connection:
     """Connect to a listener and shake hands. Raises ConnectFailed or PeerRejected, in plain words."""
     where = join(host, port)
     try:
@@ -303,8 +303,7 @@ def connect(
 
 
 _CLOSED_EARLY = (
-    "it closed the connection during the handshake: its secret differs from this side's, or it is "
-    "not a gdispy port"
+    "it closed the connection during the handshake: its secret differs from this side's, or it is not a gdispy port"
 )
 
 
@@ -452,5 +451,3 @@ def _stranger(error: BaseException) -> str:
     if isinstance(error, ProtocolError | PeerRejected) and str(error) != _CLOSED_EARLY:
         return str(error)
     return "it closed the connection during the handshake"
-
-

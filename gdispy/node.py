@@ -315,5 +315,3 @@ def _clear(prefix: str, name: str) -> None:
             continue
     shutil.rmtree(os.path.join(prefix, name), ignore_errors=True)
     os.unlink(lock)
-
-

@@ -49,7 +49,8 @@ def table(status: ClusterStatus, wall_time: float) -> str:
     """The nodes and their work as text; `wall_time` in seconds."""
     lines = [
         "",
-        f"{'Node':>30} | {'CPUs':>5} | {'Jobs':>8} | {'Sec/Job':>9} | {'Node Time Sec':>13} | {'Sent':>8} | {'Rcvd':>8}",
+        f"{'Node':>30} | {'CPUs':>5} | {'Jobs':>8} | {'Sec/Job':>9} | {'Node Time Sec':>13}"
+        f" | {'Sent':>8} | {'Rcvd':>8}",
         "-" * 99,
     ]
     for node in sorted(status.nodes, key=lambda node: (node.ip_addr, node.port)):

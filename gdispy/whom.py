@@ -74,6 +74,4 @@ def _host_and_port(element: Any) -> tuple[str, int | None]:
             return host, None
         if len(rest) == 1 and type(rest[0]) is int and 0 < rest[0] < 65536:
             return host, rest[0]
-    raise ConfigError(
-        f"in nodes, {element!r} is not a host: write 'host', 'host:port', ('host', port), '*' or 'local'"
-    )
+    raise ConfigError(f"in nodes, {element!r} is not a host: write 'host', 'host:port', ('host', port), '*' or 'local'")

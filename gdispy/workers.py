@@ -51,10 +51,16 @@ READ_SIZE = 256 * 1024
 FRAME_LIMIT = 32 * 1024 * 1024
 #: Seconds between two looks at how much the running jobs have printed.
 OUTPUT_INTERVAL = 0.1
+#: A worker that has this many jobs in hand is read every millisecond, not at each result: the node
+#: then wakes up once for many results, and nobody waits, since the worker has enough to do.
+MANY = 32
+READ_INTERVAL = 0.001
 #: Bytes waiting for the scheduler beyond which workers are not read: they wait in turn.
 BACKLOG_LIMIT = 64 * 1024 * 1024
 
 _LENGTH = struct.Struct(">I")
+_pack = msgpack.Packer().pack
+_FIELD_TYPES = frozenset((bytes, str, float, int, bool))
 _ANCILLARY = socket.CMSG_SPACE(64 * 4)
 
 
@@ -77,6 +83,8 @@ class _Worker:
         self.page_fd = control.memory_file("gdispy-page")
         os.ftruncate(self.page_fd, mmap.PAGESIZE)
         self.page = mmap.mmap(self.page_fd, mmap.PAGESIZE)
+        #: Jobs handed over and not answered.
+        self.outstanding = 0
         #: Jobs that did not fit into the socket.
         self.overflow: deque[tuple[bytes, Job]] = deque()
         self.reader: Any = None
@@ -92,22 +100,23 @@ class _Worker:
         os.close(self.page_fd)
 
     def hand(self, jobs: list[Job]) -> None:
+        self.outstanding += len(jobs)
         for job in jobs:
             value = job.arguments
             shown: Any = value if type(value) is bytes else value.size  # type: ignore[union-attr]
-            self.overflow.append((msgpack.packb([job.number, job.attempt, shown]), job))
+            self.overflow.append((_pack([job.number, job.attempt, shown]), job))
         self.flush()
 
     def flush(self) -> None:
         """Put into the socket what fits."""
-        overflow, end = self.overflow, self.jobs
+        overflow, fd = self.overflow, self.jobs.fileno()
         while overflow:
             data, job = overflow[0]
             try:
                 if type(job.arguments) is bytes:
-                    end.send(data)
+                    os.write(fd, data)
                 else:
-                    control.send_with_file(end, data, _as_memory_file(job.arguments).fd)
+                    control.send_with_file(self.jobs, data, _as_memory_file(job.arguments).fd)
             except BlockingIOError:
                 return
             except OSError:  # The worker is dead; its exit is on the way.
@@ -128,6 +137,7 @@ class _Worker:
             taken.append((job, attempt))
         taken += [(job.number, job.attempt) for _, job in self.overflow]
         self.overflow.clear()
+        self.outstanding -= len(taken)
         return taken
 
     def close(self) -> None:
@@ -348,6 +358,8 @@ class Workers:
             if not data:
                 return
             self._take_results(worker, data, ancillary)
+            if worker.outstanding >= MANY:
+                gevent.sleep(READ_INTERVAL)
 
     def _take_results(self, worker: _Worker, data: bytes, ancillary: list[Any]) -> None:
         if ancillary:
@@ -360,6 +372,7 @@ class Workers:
             self.end(worker.number)
             return
         if rows:
+            worker.outstanding -= len(rows)
             worker.flush()
             self._pump.put(self._slots.answered, worker.number, rows)
 
@@ -378,7 +391,9 @@ class Workers:
             offset += length
             if kind == RESULT:
                 status, result, *tail = rest
-                rows.append((job, attempt, status, _value(worker, result), *map(_checked, tail)))
+                if len(tail) != 7 or not _FIELD_TYPES.issuperset(map(type, tail)):
+                    raise ProtocolError("a field that is none")
+                rows.append((job, attempt, status, _value(worker, result), *tail))
             elif kind == PROGRESS:
                 if rows:
                     self._pump.put(self._slots.answered, worker.number, rows)
@@ -447,12 +462,6 @@ def _value(worker: _Worker, value: Any) -> Bulk:
         return MemoryFile(worker.fds.popleft(), value)
     if type(value) is not bytes or len(value) > INLINE:
         raise ProtocolError("a value that is none")
-    return value
-
-
-def _checked(value: Any) -> Any:
-    if type(value) not in (bytes, str, float, int, bool):
-        raise ProtocolError("a field that is none")
     return value
 
 

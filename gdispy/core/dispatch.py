@@ -29,7 +29,6 @@ from gdispy.core.messages import (
     Hello,
     Holding,
     Instance,
-    JobId,
     Message,
     Open,
     Prepare,
@@ -55,8 +54,6 @@ LEASE = 30.0
 PATIENCE = 3.0
 #: How often a job is placed whose nodes are lost each time.
 ATTEMPTS = 3
-
-_COLUMNS = Ended.columns
 
 
 class Dispatch:
@@ -160,7 +157,9 @@ class Dispatch:
             if share is not None and node.instance not in computation.refused:
                 rows.append(node.row(share))
         queued = len(computation.tasks) - sum(row[4] for row in rows)
-        return [Send(peer, Standing(computation.id, message.question, rows, max(0, queued), self.problems(computation)))]
+        return [
+            Send(peer, Standing(computation.id, message.question, rows, max(0, queued), self.problems(computation)))
+        ]
 
     _CLIENT_HANDLERS: dict[type[Message], Callable[..., Effects]] = {
         Open: _on_open,
@@ -560,16 +559,19 @@ class Dispatch:
         for task in tasks:
             del computation.tasks[task.job]
         ended = Ended(
-            computation.id,
-            [task.job for task in tasks],
-            [task.attempt for task in tasks],
-            [status] * size,
-            *([b""] * size for _ in range(3)),
-            [text] * size,
-            *([0.0] * size for _ in range(2)),
-            [0] * size,
-            [False] * size,
-            address,
+            computation=computation.id,
+            jobs=[task.job for task in tasks],
+            attempts=[task.attempt for task in tasks],
+            statuses=[status] * size,
+            results=[b""] * size,
+            outputs=[b""] * size,
+            errors=[b""] * size,
+            exceptions=[text] * size,
+            starts=[0.0] * size,
+            ends=[0.0] * size,
+            progress=[0] * size,
+            truncated=[False] * size,
+            address=address,
         )
         return Send(computation.client, ended)
 
@@ -596,6 +598,5 @@ _NONE_FOUND = (
 
 
 def _picked(message: Ended, places: list[int]) -> Ended:
-    return replace(
-        message, **{name: [getattr(message, name)[place] for place in places] for name in _COLUMNS}
-    )
+    columns: dict[str, Any] = {name: [getattr(message, name)[place] for place in places] for name in Ended.columns}
+    return replace(message, **columns)

@@ -21,11 +21,14 @@ import base64
 import binascii
 from dataclasses import dataclass
 from hashlib import blake2b
+from typing import Any
 
-from nacl import bindings
+from nacl import bindings as untyped_bindings
 from nacl.exceptions import CryptoError
 
 from gdispy.errors import PeerRejected, ProtocolError, SecretError
+
+bindings: Any = untyped_bindings
 
 #: Version of the protocol, in the last two bytes of the magic.
 PROTOCOL = 1
@@ -68,13 +71,15 @@ def secret_key(secret: str) -> bytes:
     salt = blake2b(b"gdispy pass phrase v1", digest_size=16).digest()
     phrase = secret.encode("utf-8")
     try:
-        return bindings.crypto_pwhash_alg(
-            KEY_BYTES,
-            phrase,
-            salt,
-            STRETCH_PASSES,
-            STRETCH_MEMORY,
-            bindings.crypto_pwhash_ALG_ARGON2ID13,
+        return bytes(
+            bindings.crypto_pwhash_alg(
+                KEY_BYTES,
+                phrase,
+                salt,
+                STRETCH_PASSES,
+                STRETCH_MEMORY,
+                bindings.crypto_pwhash_ALG_ARGON2ID13,
+            )
         )
     except (CryptoError, MemoryError, RuntimeError) as error:
         raise SecretError(f"64 MiB of memory are needed to stretch the pass phrase: {error}") from error
@@ -94,15 +99,18 @@ def _hash(*parts: bytes) -> bytes:
 
 
 def seal(key: bytes, nonce: bytes, plaintext: bytes) -> bytes:
-    return bindings.crypto_secretbox(plaintext, nonce, key)
+    """A secret box around the plaintext."""
+    box: bytes = bindings.crypto_secretbox(plaintext, nonce, key)
+    return box
 
 
-def unseal(key: bytes, nonce: bytes, box: bytes) -> bytes | None:
+def unseal(key: bytes, nonce: bytes, box: bytes | memoryview) -> bytes | None:
     """The plaintext, or None for a box that was not made with this key and nonce."""
     try:
-        return bindings.crypto_secretbox_open(box, nonce, key)
+        plaintext: bytes = bindings.crypto_secretbox_open(box, nonce, key)
     except CryptoError:
         return None
+    return plaintext
 
 
 @dataclass(frozen=True)
@@ -199,7 +207,7 @@ def _prologue(roles: bytes, certificate: bytes) -> bytes:
 
 def _agree(private: bytes, public: bytes) -> bytes:
     try:
-        return bindings.crypto_scalarmult(private, public)
+        return bytes(bindings.crypto_scalarmult(private, public))
     except (CryptoError, RuntimeError) as error:  # a point of low order
         raise ProtocolError("the peer's key is not one") from error
 

@@ -28,6 +28,6 @@ def safe_parts(path: str) -> list[str]:
             raise ProtocolError(f"not a name for a file here: {path!r}")
         if len(part.encode("utf-8", "surrogatepass")) > PART_LIMIT:
             raise ProtocolError(f"a file name is too long: {path[:80]!r}")
-        if any(ord(char) < 32 or char in '\\:\x7f' or 0xD800 <= ord(char) < 0xE000 for char in part):
+        if any(ord(char) < 32 or char in "\\:\x7f" or 0xD800 <= ord(char) < 0xE000 for char in part):
             raise ProtocolError(f"a character of this file name is not allowed: {path!r}")
     return parts

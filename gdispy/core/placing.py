@@ -13,11 +13,11 @@ from gdispy.core.messages import Bulk, ComputationId, Ended, Hello, Instance, Jo
 from gdispy.core.patterns import join
 
 #: Seconds of work that a node has ahead of it for each CPU, to hide the way there and back.
-AHEAD = 0.005
+AHEAD = 0.01
 #: Jobs longer than this are not sent ahead at all.
 LONG = 0.25
 #: Jobs that one CPU has ahead of it at most.
-AHEAD_LIMIT = 400
+AHEAD_LIMIT = 1000
 #: Bytes of arguments on a node beyond which nothing is sent ahead.
 BULK_LIMIT = 32 * 1024 * 1024
 

@@ -70,6 +70,9 @@ STILLBORN_LIMIT = 3
 #: Templates of one computation that may end by themselves until it is given up.
 TEMPLATE_LIMIT = 3
 
+#: Jobs that one worker has in hand at most; what the kernel keeps in a socket is about 270.
+DEPTH_LIMIT = 200
+
 #: A job's outcome: the columns of `Ended`, in their order.
 Row = tuple[Any, ...]
 
@@ -137,7 +140,9 @@ class Computation:
         """How many jobs one worker has in hand: more than one only where they are short."""
         if self.prepare.isolation == "job" or self.pace is None or self.pace > 0.02:
             return 1
-        return 16 if self.pace < 0.0005 else 2
+        if self.pace > 0.0005:
+            return 2
+        return 16 if self.pace > 0.00005 else DEPTH_LIMIT
 
 
 class Session:
@@ -531,8 +536,11 @@ class Slots:
         for computation in self._dirty.values():
             peer = computation.session.peer
             if peer is not None and computation.fresh:
-                columns = [list(column) for column in zip(*computation.fresh, strict=True)]
-                effects.append(Send(peer, Ended(computation.id, *columns, "")))
+                columns: dict[str, Any] = {
+                    name: list(column)
+                    for name, column in zip(Ended.columns, zip(*computation.fresh, strict=True), strict=True)
+                }
+                effects.append(Send(peer, Ended(computation=computation.id, **columns, address="")))
             computation.fresh = []
         self._dirty.clear()
         return effects
@@ -562,7 +570,8 @@ class Slots:
         effects: Effects = []
         busy = [worker for worker in computation.workers.values() if worker.hand and not worker.ending]
         for place, worker in enumerate(busy):
-            if worker.interrupted is None:
+            # In portions: handing over each job as its place becomes free costs a wake-up for each.
+            if worker.interrupted is None and 2 * len(worker.hand) <= depth:
                 fair = -(-len(computation.queue) // (len(busy) - place))
                 effects += self._hand(worker, min(depth - len(worker.hand), fair), now)
         return effects

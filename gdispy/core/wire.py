@@ -177,7 +177,8 @@ class _Packer:
         self.streams: list[_Outgoing] = []
 
     def pack(self, message: Message) -> bytes:
-        return msgpack.packb(message.values(), default=self._refer)
+        data: bytes = msgpack.packb(message.values(), default=self._refer)
+        return data
 
     def _refer(self, value: object) -> msgpack.ExtType:
         if not isinstance(value, Payload):
@@ -339,9 +340,7 @@ class Receiver:
         return self._make_sink(size, purpose)
 
     def _decode(self, data: Any, found: list[Message | Bye]) -> None:
-        unpacker = msgpack.Unpacker(
-            ext_hook=self._refer, max_buffer_size=MESSAGE_LIMIT, **self._unpacker_limits
-        )
+        unpacker = msgpack.Unpacker(ext_hook=self._refer, max_buffer_size=MESSAGE_LIMIT, **self._unpacker_limits)
         try:
             unpacker.feed(data)
             for values in unpacker:

@@ -53,7 +53,9 @@ class Capture:
         self._out = _stream(1)
         self._err = _stream(2)
         sys.stdout, sys.stderr = self._out, self._err
-        sys.__stdout__, sys.__stderr__ = self._out, self._err
+        # Typed as constants, but what is printed at exit or by pdb goes there.
+        setattr(sys, "__stdout__", self._out)  # noqa: B010
+        setattr(sys, "__stderr__", self._err)  # noqa: B010
 
 
 def _stream(fd: int) -> TextIO:

@@ -16,9 +16,11 @@ from gdispy.worker.runner import Job
 
 #: Modules that dispy's nodes have imported before a job runs (dispy-reference, 1.9).
 MODULES = (
-    "copy errno glob hashlib io marshal multiprocessing os pickle platform re shutil signal socket"
-    " stat struct subprocess sys tempfile threading time traceback"
-).split()
+    *("copy", "errno", "glob", "hashlib", "io", "marshal"),
+    *("multiprocessing", "os", "pickle", "platform", "re", "shutil"),
+    *("signal", "socket", "stat", "struct", "subprocess", "sys"),
+    *("tempfile", "threading", "time", "traceback"),
+)
 
 
 def provide(node_name: str, address: str, directory: str) -> None:

@@ -41,6 +41,8 @@ ALIGNMENT = 64
 Payload = bytes | list[Any]
 
 _MAIN = b"__main__"
+#: Values of these types need neither buffers nor classes.
+_PLAIN = frozenset((int, float, bool, str, type(None), complex))
 _HEAD = struct.Struct(">BI")
 
 #: Classes defined from a definition by value: (qualified name, digest) -> class. In workers only.
@@ -65,6 +67,8 @@ def dumps(value: object) -> Payload:
 
 def dumps_call(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Payload:
     """Serialise the arguments of a call. Large `bytes` among `args` are not copied."""
+    if not kwargs and _PLAIN.issuperset(map(type, args)):
+        return pickle.dumps((args, kwargs), 5)
     for arg in args:
         if type(arg) is bytes and len(arg) >= OUT_OF_BAND:
             return _with_bytes_aside(args, kwargs)
@@ -73,6 +77,8 @@ def dumps_call(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Payload:
 
 def dumps_result(value: object) -> Payload:
     """Serialise what a job returned. A large `bytes` is not copied."""
+    if type(value) in _PLAIN:
+        return pickle.dumps(value, 5)
     if type(value) is bytes and len(value) >= OUT_OF_BAND:
         stream = pickle.dumps(pickle.PickleBuffer(value), 5, buffer_callback=lambda buffer: None)
         return _container(stream, [(0, value)])

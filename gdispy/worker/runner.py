@@ -74,9 +74,7 @@ class Job:
 
     def provide(self, value: object) -> None:
         """Send a provisional result."""
-        self._worker.answer(
-            [PROGRESS, self.number, self.attempt, self.progress], pickling.dumps(value), []
-        )
+        self._worker.answer([PROGRESS, self.number, self.attempt, self.progress], pickling.dumps(value), [])
         self.progress += 1
 
 
@@ -94,11 +92,13 @@ class Worker:
         self._page = mmap.mmap(page, mmap.PAGESIZE)
         self._run = run
         self._directory = directory
+        self._folder = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._pack = msgpack.Packer(unicode_errors="backslashreplace").pack
 
     def serve(self) -> None:
         """Run jobs until the node closes its end."""
         signal.signal(signal.SIGINT, self._on_interrupt)
-        receive, directory = self._jobs.recvmsg, self._directory
+        receive = self._jobs.recvmsg
         while True:
             data, ancillary, _, _ = receive(MESSAGE_LIMIT, _ANCILLARY)
             if not data:
@@ -107,8 +107,10 @@ class Worker:
             if ancillary:
                 arguments = _mapped(control.descriptors(ancillary)[0], arguments)
             self._work(Job(number, attempt, self), arguments)
-            # Before the next recvmsg, so that a job never begins in another's directory.
-            os.chdir(directory)
+            try:
+                os.fchdir(self._folder)
+            except OSError:  # The job has closed descriptors that are not its own.
+                os.chdir(self._directory)
 
     def _work(self, job: Job, arguments: Any) -> None:
         self._capture.begin()
@@ -137,7 +139,7 @@ class Worker:
             shown: Any = os.fstat(fds[0]).st_size
         else:
             shown = value
-        body = msgpack.packb([*head, shown, *tail], unicode_errors="backslashreplace")
+        body = self._pack([*head, shown, *tail])
         frame = _LENGTH.pack(len(body)) + body
         # An interrupt in the middle of a frame would spoil the stream: Job.current is None by now,
         # or the handler only takes a note.

@@ -61,14 +61,16 @@ class Setting:
 
 def main(end: socket.socket, setting: Setting, parent: int) -> None:
     """Run the template in a process just forked; does not return."""
-    code = 1
+    code = 0
     try:
         die_with_parent(parent)
         adopt_orphans()
         os.setsid()
         template = Template(end, setting)
-        code = template.serve()
+        with contextlib.suppress(ConnectionError):  # The node has let go of it meanwhile.
+            code = template.serve()
     except BaseException:
+        code = 1
         traceback.print_exc()
     finally:
         kill_descendants(os.getpid())
@@ -115,13 +117,13 @@ class Template:
 
     def _obey(self, message: list[Any], fds: list[int]) -> None:
         word, *rest = message
-        handler: Callable[..., None] = {
+        handlers: dict[str, Callable[..., None]] = {
             "load": self._load,
             "fork": self._fork,
             "signal": self._signal,
             "end": self._end_worker,
-        }[word]
-        handler(*rest, *([fds] if fds else []))
+        }
+        handlers[word](*rest, *([fds] if fds else []))
 
     def _load(self, kind: str, name: str, fds: list[int]) -> None:
         try:

@@ -1,0 +1,139 @@
+"""The rows of the table: what is measured how often, against what, and what the goal is."""
+
+from __future__ import annotations
+
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from processes import cpu_seconds, idle_client, run_client, running_node, seconds_to_first_line
+from sides import MeasureError
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table. `judged` names the figure that the goal is about."""
+
+    number: int
+    what: str
+    unit: str
+    count: int
+    quick_count: int
+    rounds: int
+    limit: float
+    peer: str
+    goal: float
+    judged: str = "ratio"
+    at_most: bool = False
+    stretch: float | None = None
+
+    def is_met(self, outcome: Outcome) -> bool | None:
+        """Whether the goal is met; None where the figure is not there."""
+        figure = outcome.ratio if self.judged == "ratio" else outcome.figure(self.judged)
+        if figure is None:
+            return None
+        return figure <= self.goal if self.at_most else figure >= self.goal
+
+
+@dataclass
+class Outcome:
+    """What was measured for a row: by side and figure, one value for each round."""
+
+    rounds: dict[str, list[float]] = field(default_factory=dict)
+    note: str = ""
+    error: str = ""
+
+    def add(self, side: str, figures: dict[str, float]) -> None:
+        """Keep the figures of one round."""
+        for name, value in figures.items():
+            self.rounds.setdefault(side if name == "value" else f"{side} {name}", []).append(value)
+
+    def figure(self, name: str) -> float | None:
+        """The median of the rounds."""
+        values = self.rounds.get(name)
+        return statistics.median(values) if values else None
+
+    @property
+    def ratio(self) -> float | None:
+        """gdispy's median / the peer's median."""
+        own, peer = self.figure("gdispy"), self.figure("peer")
+        return None if own is None or not peer else own / peer
+
+
+POOL = "Pool(2)"
+ROWS = (
+    Row(1, "no-op jobs, one submit each", "jobs/s", 20_000, 2_000, 3, 60, POOL, 2, stretch=4),
+    Row(2, "round trip of one job, p50", "ms", 300, 50, 3, 30, POOL, 3, at_most=True),
+    Row(3, "4 MiB echoed, both ways summed", "MB/s", 40, 6, 3, 60, POOL, 1),
+    Row(4, "jobs of 5 ms CPU time, efficiency", "", 2_000, 200, 3, 60, POOL, 0.93, judged="gdispy"),
+    Row(5, "runs of /bin/true", "runs/s", 1_000, 100, 3, 60, "xargs -P2", 1),
+    Row(6, "script's start to first result", "s", 1, 1, 5, 30, POOL, 0.5, judged="gdispy", at_most=True),
+    Row(7, "memory of a queued job", "bytes", 50_000, 10_000, 3, 60, "", 1024, judged="gdispy", at_most=True),
+    Row(8, "idle CPU, of the node and of the client", "% of a core", 20, 20, 1, 30, "", 0.1, "gdispy", True),
+)
+
+
+def measure(row: Row, quick: bool) -> Outcome:
+    """Measure one row, both sides in turn. Whatever goes wrong is in the outcome's `error`."""
+    outcome = Outcome()
+    count, rounds = (row.quick_count, 1) if quick else (row.count, row.rounds)
+    try:
+        _MEASURES.get(row.number, _with_node)(row, outcome, count, rounds)
+    except (MeasureError, OSError, ValueError, subprocess.SubprocessError) as error:
+        outcome.error = str(error) if isinstance(error, MeasureError) else f"{type(error).__name__}: {error}"
+        print(f"ROW {row.number} ({row.what}) FAILED: {outcome.error}", file=sys.stderr, flush=True)
+    return outcome
+
+
+def _with_node(row: Row, outcome: Outcome, count: int, rounds: int) -> None:
+    """Rows 1 to 5 and 7: each round a new client of gdispy, then a new one of the peer."""
+    has_peer = bool(row.peer)
+    if row.number == 5 and not _has_gnu_xargs():
+        has_peer, outcome.note = False, "GNU xargs is missing"
+    with running_node() as node:
+        for _ in range(rounds):
+            outcome.add("gdispy", run_client(row.number, "gdispy", count, row.limit, node))
+            if has_peer:
+                outcome.add("peer", run_client(row.number, "peer", count, row.limit, None))
+    p99, peak = outcome.figure("gdispy p99"), outcome.figure("gdispy peak")
+    if p99 is not None:
+        outcome.note = f"p99 {p99:.3g} ms, the pool's {outcome.figure('peer p99'):.3g} ms"
+    if peak is not None:
+        outcome.note = f"no node reachable; at the peak {peak:.0f}"
+
+
+def _starts(row: Row, outcome: Outcome, count: int, rounds: int) -> None:
+    """Row 6: a script each time; the first of each side is not counted, since it fills the page cache."""
+    outcome.note = "nodes=['local']; the peer for information"
+    for place in range(rounds + 1):
+        for side, script in (("gdispy", "start_gdispy.py"), ("peer", "start_pool.py")):
+            took = seconds_to_first_line(script, "42", row.limit)
+            if place:
+                outcome.add(side, {"value": took})
+
+
+def _idle(row: Row, outcome: Outcome, count: int, rounds: int) -> None:
+    """Row 8: CPU time of the node with all below it and of the client, connected and without jobs."""
+    settle, watch = (1.0, 2.0) if count < 0 else (2.0, 10.0)
+    with running_node() as node, idle_client(count, row.limit, node) as client:
+        time.sleep(settle)
+        began, before = time.perf_counter(), (cpu_seconds(node.pid), cpu_seconds(client))
+        time.sleep(watch)
+        used = cpu_seconds(node.pid) - before[0], cpu_seconds(client) - before[1]
+        took = time.perf_counter() - began
+    percents = [100 * each / took for each in used]
+    outcome.add("gdispy", {"value": max(percents), "node": percents[0], "client": percents[1]})
+
+
+def _has_gnu_xargs() -> bool:
+    if shutil.which("xargs") is None:
+        return False
+    said = subprocess.run(["xargs", "--version"], capture_output=True, text=True, timeout=10, check=False)
+    return "GNU findutils" in said.stdout
+
+
+_MEASURES: dict[int, Callable[[Row, Outcome, int, int], None]] = {6: _starts, 8: _idle}

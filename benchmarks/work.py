@@ -1,0 +1,23 @@
+"""What the jobs of the benchmark do. Small on purpose: nodes get this file, and the pool imports it."""
+
+from __future__ import annotations
+
+import time
+
+
+def answer(number: int) -> int:
+    """A job that does nothing, but whose result can be told from that of any other."""
+    return number
+
+
+def echo(payload: bytes) -> bytes:
+    """Give the argument back."""
+    return payload
+
+
+def burn(seconds: float) -> bool:
+    """Use this much time of a CPU, however long that takes on the clock."""
+    until = time.process_time() + seconds
+    while time.process_time() < until:
+        pass
+    return True

@@ -1,0 +1,175 @@
+"""`gdispy PROGRAM`: run a program on the nodes, once for each `-a`, and print what each printed.
+
+Floor 4. Called by `cli.main`, in a patched program.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import importlib
+import shlex
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from gdispy import config
+from gdispy.cluster import JobCluster
+from gdispy.core import statuses
+from gdispy.errors import ConfigError, GdispyError
+from gdispy.job import DispyJob
+from gdispy.options import (
+    EXIT_FAILED,
+    EXIT_INTERRUPTED,
+    add_common_options,
+    add_secret_options,
+    fail,
+    set_up_logging,
+)
+from gdispy.status import table
+
+_EXAMPLES = """examples:
+  gdispy --local -a 1 -a 2 -a 3 ./simulate        three jobs on this machine
+  gdispy -n 10.0.0.5 -n 10.0.0.6 -f data.csv -a "data.csv --from 1" -a "data.csv --from 2" ./count
+  gdispy -a "'two words' third" ./program         quoting in -a works as in a shell
+
+Each job's output is printed in the order of the -a options. The exit status is 0 only if every job
+ended with exit code 0.
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The options of `gdispy`."""
+    parser = argparse.ArgumentParser(
+        prog="gdispy",
+        description="Run a program on the nodes, with different arguments each time.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("program", help="the program to run: its path, or a name that is found in PATH")
+    add(
+        "-a",
+        dest="args",
+        action="append",
+        default=[],
+        metavar="ARGS",
+        help="arguments of one job; give it once for each job",
+    )
+    add("-f", dest="files", action="append", default=[], metavar="FILE", help="file that the program needs")
+    add(
+        "-n",
+        "--nodes",
+        action="append",
+        default=[],
+        metavar="HOST[:PORT]",
+        help="node to use (default: all that are found)",
+    )
+    add("--local", action="store_true", help="use this machine, without any gdispy-node running")
+    add("-i", "--ip_addr", default=None, metavar="ADDR", help="local address to use (default: GDISPY_IP_ADDR, or any)")
+    add(
+        "--node_port",
+        type=int,
+        default=config.NODE_PORT,
+        metavar="PORT",
+        help=f"where nodes listen (default: {config.NODE_PORT})",
+    )
+    add("--dest_path", default=None, metavar="DIR", help="directory on the nodes that is used again next time")
+    add("--stats", action="store_true", help="print a table of the nodes and their work at the end")
+    add_secret_options(parser)
+    add_common_options(parser)
+    return parser
+
+
+def run_main(words: Sequence[str] | None = None) -> int:
+    """`gdispy`; returns the exit code."""
+    options = parser().parse_args(words)
+    set_up_logging("gdispy: %(message)s", options.debug)
+    try:
+        jobs = [_split(text) for text in options.args] or [[]]
+        cluster = _cluster(options)
+    except (GdispyError, OSError) as error:
+        return fail("gdispy", error)
+    with cluster:
+        try:
+            return _run(cluster, jobs, options.stats)
+        except KeyboardInterrupt:
+            print("gdispy: interrupted; ending the jobs that run", file=sys.stderr)
+            cluster.close(timeout=0, terminate=True)
+            return EXIT_INTERRUPTED
+
+
+def _cluster(options: Any) -> JobCluster:
+    nodes = [*options.nodes, *(["local"] if options.local else [])]
+    return JobCluster(
+        options.program,
+        nodes=nodes or ["*"],
+        depends=options.files,
+        ip_addr=options.ip_addr,
+        node_port=options.node_port,
+        dest_path=options.dest_path,
+        secret=options.secret,
+        secret_file=options.secret_file,
+        insecure=options.insecure,
+    )
+
+
+def _split(text: str) -> list[str]:
+    try:
+        return shlex.split(text)
+    except ValueError as error:
+        raise ConfigError(f"-a {text!r} cannot be read: {error}") from None
+
+
+def _run(cluster: JobCluster, arguments: list[list[str]], stats: bool) -> int:
+    jobs = [cluster.submit(*words) for words in arguments]
+    good = True
+    with _progress(len(jobs)) as step:
+        for number, (job, words) in enumerate(zip(jobs, arguments, strict=True), 1):
+            job.wait()
+            step(lambda job=job, number=number, words=words: _print(job, number, words))
+            good = good and job.status == statuses.FINISHED and job.result == 0
+    if stats:
+        print(table(cluster.status(), _wall_time(jobs)), file=sys.stderr)
+    return 0 if good else EXIT_FAILED
+
+
+def _wall_time(jobs: list[DispyJob]) -> float:
+    ends = [job.end_time for job in jobs if job.end_time is not None]
+    return max(ends, default=jobs[0].submit_time) - jobs[0].submit_time
+
+
+def _print(job: DispyJob, number: int, words: list[str]) -> None:
+    for stream, output in ((sys.stdout, job.stdout), (sys.stderr, job.stderr)):
+        if output:
+            stream.flush()
+            stream.buffer.write(output)
+            stream.flush()
+    trouble = (job.exception or "").strip()
+    if not trouble and job.result != 0:
+        trouble = f"exit code {job.result}"
+    if trouble:
+        print(f"gdispy: job {number} ({shlex.join(words)}): {trouble}", file=sys.stderr)
+
+
+@contextlib.contextmanager
+def _progress(total: int) -> Iterator[Any]:
+    """Shows on a terminal how many jobs have ended; yields what to call with a job's printing."""
+    bar: Any = None
+    if sys.stderr.isatty():
+        with contextlib.suppress(ImportError):
+            bar = importlib.import_module("tqdm").tqdm(total=total, unit="job", leave=False)
+
+    def step(print_job: Any) -> None:
+        if bar is None:
+            print_job()
+            return
+        bar.clear()
+        print_job()
+        bar.update()
+
+    try:
+        yield step
+    finally:
+        if bar is not None:
+            bar.close()
