@@ -14,6 +14,7 @@ import platform
 import random
 import secrets
 import sys
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -38,8 +39,12 @@ ROLES = b"scheduler>node"
 #: Seconds between two attempts to reach a node: at first, and at most.
 RETRY_FIRST = 0.5
 RETRY_LIMIT = 30.0
-#: Seconds between two attempts to be taken by a node that refused, being busy for another.
-RETRY_REFUSED = 2.0
+#: The same for a node that was reached and did not keep the connection, being busy for another: it
+#: may be free at any moment.
+REFUSED_FIRST = 0.1
+REFUSED_LIMIT = 2.0
+#: A connection that lasted for this many seconds was a good one.
+GOOD_AFTER = 5.0
 #: Failed attempts after which an address that was found by broadcast is forgotten.
 FORGET_AFTER = 8
 
@@ -61,16 +66,17 @@ class _Dialer:
     def _run(self) -> None:
         failures = 0
         while True:
+            began = time.monotonic()
             reached, text = self._attempt()
             if text is None:
                 return
-            failures = 0 if reached else failures + 1
+            failures = 0 if time.monotonic() - began > GOOD_AFTER else failures + 1
             self._scheduler.report(self.place, text)
-            if self.found and failures > FORGET_AFTER:
+            if self.found and not reached and failures > FORGET_AFTER:
                 self._scheduler.forget(self)
                 return
-            pause = min(RETRY_LIMIT, RETRY_FIRST * 2 ** min(failures, 10))
-            gevent.sleep(max(RETRY_REFUSED, pause) if reached else random.uniform(0.5, 1.0) * pause)
+            first, limit = (REFUSED_FIRST, REFUSED_LIMIT) if reached else (RETRY_FIRST, RETRY_LIMIT)
+            gevent.sleep(random.uniform(0.5, 1.0) * min(limit, first * 2 ** min(failures, 10)))
 
     def _attempt(self) -> tuple[bool, str | None]:
         """Connect, and stay so as long as it lasts: whether it was reached, and what went wrong.

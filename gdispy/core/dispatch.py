@@ -481,6 +481,7 @@ class Dispatch:
             placed[task.job] = task
             node.load += 1
             node.bulk += task.size
+            share.sent += task.size
             given += 1
             jobs.append(task.job)
             attempts.append(task.attempt)

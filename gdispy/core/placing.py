@@ -65,7 +65,7 @@ class Computation:
 class Share:
     """What one node does for one computation."""
 
-    __slots__ = ("depth", "done", "error", "pace", "placed", "ready", "recalling", "seconds")
+    __slots__ = ("depth", "done", "error", "pace", "placed", "ready", "recalling", "received", "seconds", "sent")
 
     def __init__(self) -> None:
         #: Whether the node has loaded it; `error` says why not where it cannot.
@@ -80,6 +80,8 @@ class Share:
         self.recalling = False
         self.done = 0
         self.seconds = 0.0
+        #: Bytes of arguments sent, and of results received.
+        self.sent = self.received = 0
 
     def count(self, message: Ended, fresh: int) -> None:
         """Learn from jobs that have ended how long they take, and so how many to send ahead."""
@@ -87,6 +89,7 @@ class Share:
         took = max(0.0, total / len(message.jobs))
         self.done += fresh
         self.seconds += took * fresh
+        self.received += sum(map(bulk_size, message.results))
         self.pace = took if self.pace is None else 0.7 * self.pace + 0.3 * took
         if self.pace > LONG:
             self.depth = 1
@@ -149,4 +152,4 @@ class Node:
     def row(self, share: Share) -> list[Any]:
         """What `Standing` says of the node."""
         busy = min(self.cpus, len(share.placed))
-        return [self.name, self.names[0], self.port, self.cpus, busy, share.done, share.seconds, 0, 0]
+        return [self.name, self.names[0], self.port, self.cpus, busy, share.done, share.seconds, share.sent, share.received]

@@ -1,0 +1,74 @@
+"""Fixtures of all rings. Whatever a test starts, its fixture ends, also when the test fails."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from gdispy.core.handshake import generate_secret
+from tests.support.daemons import Daemon
+
+# Discovery stays on this machine, in this process and in all that the tests start.
+os.environ["GDISPY_IP_ADDR"] = "127.0.0.1"
+os.environ.pop("GDISPY_SECRET", None)
+os.environ.pop("GDISPY_SECRET_FILE", None)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_directories(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Key files and computations' files go where no real node of this user looks."""
+    before = os.environ.get("XDG_CONFIG_HOME")
+    os.environ["XDG_CONFIG_HOME"] = str(tmp_path_factory.mktemp("config"))
+    yield
+    if before is None:
+        del os.environ["XDG_CONFIG_HOME"]
+    else:
+        os.environ["XDG_CONFIG_HOME"] = before
+
+
+@pytest.fixture(scope="session")
+def secret_file(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A file with the secret that the nodes of the tests share."""
+    path = tmp_path_factory.mktemp("secret") / "secret"
+    path.touch(0o600)
+    path.write_text(generate_secret(os.urandom(32)))
+    return str(path)
+
+
+@pytest.fixture
+def start_node(tmp_path: Path, secret_file: str) -> Iterator[Callable[..., Daemon]]:
+    """Starts nodes on free ports of the loopback interface; ends them after the test."""
+    started: list[Daemon] = []
+
+    def start(*options: str, secret: str = secret_file, env: dict[str, str] | None = None) -> Daemon:
+        prefix = tmp_path / f"prefix{len(started)}"
+        words = ["--dest_path_prefix", str(prefix), *options]
+        if secret:
+            words += ["--secret-file", secret]
+        daemon = Daemon(tmp_path, *words, env=env)
+        started.append(daemon)
+        return daemon
+
+    yield start
+    failures = []
+    for daemon in started:
+        try:
+            daemon.stop()
+        except Exception as error:
+            failures.append(error)
+    if failures:
+        raise failures[0]
+
+
+@pytest.fixture(scope="module")
+def node(tmp_path_factory: pytest.TempPathFactory, secret_file: str) -> Iterator[Daemon]:
+    """One node with two CPUs for all tests of a module."""
+    directory = tmp_path_factory.mktemp("node")
+    daemon = Daemon(
+        directory, "--cpus", "2", "--dest_path_prefix", str(directory / "prefix"), "--secret-file", secret_file
+    )
+    yield daemon
+    daemon.stop()
