@@ -426,10 +426,10 @@ class Listener:
         if beginning != MAGIC:
             raise ProtocolError("it does not speak the gdispy protocol")
         first = beginning + _read_exactly(sock, FIRST_BYTES - len(MAGIC))
-        if not self._admission.may_answer(address, time.monotonic()):
-            raise ProtocolError("too many attempts")
         responder = Responder(self._psk, self._roles, secrets.token_bytes(32), self._instance)
-        second, keys, _ = responder.answer(first)
+        second, keys, _ = responder.answer(
+            first, lambda: self._admission.may_answer(address, time.monotonic())
+        )
         sock.sendall(second)
         return keys
 

@@ -61,6 +61,7 @@ class _Dialer:
         self._scheduler = scheduler
         self._over = gevent.event.Event()
         self._reason = ""
+        self._rejected = False
         self.greenlet = gevent.spawn(self._run)
 
     def _run(self) -> None:
@@ -75,6 +76,10 @@ class _Dialer:
             if self.found and not reached and failures > FORGET_AFTER:
                 self._scheduler.forget(self)
                 return
+            if self._rejected:  # It would be so again, unless somebody changes something over there.
+                self._rejected = False
+                gevent.sleep(RETRY_LIMIT)
+                continue
             first, limit = (REFUSED_FIRST, REFUSED_LIMIT) if reached else (RETRY_FIRST, RETRY_LIMIT)
             gevent.sleep(random.uniform(0.5, 1.0) * min(limit, first * 2 ** min(failures, 10)))
 
@@ -86,8 +91,8 @@ class _Dialer:
         try:
             connection = self._scheduler.dial(self)
         except PeerRejected as error:
-            self._scheduler.report(self.place, str(error))
-            return False, None
+            self._rejected = True
+            return False, str(error)
         except ConnectFailed as error:
             return False, str(error)
         if connection is None:  # Known already by another address.

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
@@ -167,10 +168,11 @@ class Responder:
         self._instance = instance
         self._certificate = certificate
 
-    def answer(self, first: bytes) -> tuple[bytes, Keys, bytes]:
+    def answer(self, first: bytes, may_answer: Callable[[], bool] = lambda: True) -> tuple[bytes, Keys, bytes]:
         """The answer to send, the keys, and which pair of roles it is.
 
-        Raises ProtocolError where the first message is not from a peer with the secret.
+        Raises ProtocolError where the first message is not from a peer with the secret. Where it is,
+        perhaps recorded and sent again, `may_answer` decides whether it is worth a Diffie-Hellman.
         """
         if len(first) != FIRST_BYTES or first[:8] != MAGIC:
             raise ProtocolError("not the first message of a handshake")
@@ -178,6 +180,8 @@ class Responder:
         for roles in self._roles:
             heard = _hash(_prologue(roles, self._certificate), MAGIC, public)
             if unseal(_derive(self._psk, b"gdispy first", heard), _NONCE, box) == _FLAGS:
+                if not may_answer():
+                    raise ProtocolError("too many attempts")
                 second, keys = self._accept(_hash(heard, box), public)
                 return second, keys, roles
         raise ProtocolError("the first message of a handshake does not fit the secret")

@@ -43,6 +43,7 @@ class Daemon:
         line = self.process.stdout.readline().decode()
         if not line.startswith("ready "):
             self.process.wait(10)
+            self.process.stdout.close()
             raise AssertionError(f"no ready line: {line!r}\n{self.log.read_text()}")
         host, _, port = line.split()[1].rpartition(":")
         self.place = (host, int(port))
