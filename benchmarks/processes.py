@@ -49,7 +49,7 @@ def environment() -> dict[str, str]:
 
 @contextlib.contextmanager
 def started(command: list[str], **options: Any) -> Iterator[subprocess.Popen[bytes]]:
-    """A process, with all its descendants gone when the block is left. What it says wrong is in `errors`."""
+    """A process, which is gone, with all below it, when the block is left."""
     with subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE, **options) as process:
         try:
             yield process
@@ -68,10 +68,14 @@ def end(process: subprocess.Popen[bytes]) -> None:
         print(f"process {process.pid} did not end when told to, and was killed", file=sys.stderr)
         process.kill()
         process.wait()
-    for each in below:
-        if each.pid != process.pid and _is_alive(each):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(each.pid, signal.SIGKILL)
+    until = time.monotonic() + END_LIMIT  # Those below may end by themselves, and tidy up before.
+    left = [each for each in below if each.pid != process.pid]
+    while (left := [each for each in left if _is_alive(each)]) and time.monotonic() < until:
+        time.sleep(0.02)
+    for each in left:
+        print(f"process {each.pid} was left behind by {process.pid}, and was killed", file=sys.stderr)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(each.pid, signal.SIGKILL)
 
 
 def read_line(stream: IO[bytes], limit: float) -> str:

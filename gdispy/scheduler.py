@@ -14,7 +14,6 @@ import platform
 import random
 import secrets
 import sys
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -43,8 +42,6 @@ RETRY_LIMIT = 30.0
 #: may be free at any moment.
 REFUSED_FIRST = 0.1
 REFUSED_LIMIT = 2.0
-#: A connection that lasted for this many seconds was a good one.
-GOOD_AFTER = 5.0
 #: Failed attempts after which an address that was found by broadcast is forgotten.
 FORGET_AFTER = 8
 
@@ -62,16 +59,21 @@ class _Dialer:
         self._over = gevent.event.Event()
         self._reason = ""
         self._rejected = False
+        #: Whether any connection to it was good.
+        self._proven = False
+        #: Whether the connection came so far that the node told what it holds.
+        self.good = False
         self.greenlet = gevent.spawn(self._run)
 
     def _run(self) -> None:
         failures = 0
         while True:
-            began = time.monotonic()
             reached, text = self._attempt()
             if text is None:
                 return
-            failures = 0 if time.monotonic() - began > GOOD_AFTER else failures + 1
+            failures = 0 if self.good else failures + 1
+            self._proven = self._proven or self.good
+            self.good = False
             self._scheduler.report(self.place, text)
             if self.found and not reached and failures > FORGET_AFTER:
                 self._scheduler.forget(self)
@@ -91,7 +93,8 @@ class _Dialer:
         try:
             connection = self._scheduler.dial(self)
         except PeerRejected as error:
-            self._rejected = True
+            # From an address that has been a node, it is more likely that the link is bad.
+            self._rejected = not self._proven
             return False, str(error)
         except ConnectFailed as error:
             return False, str(error)
@@ -246,6 +249,7 @@ class Scheduler:
             self._pump.put(self._dispatch.joined, connection.peer, hello, names, connection.port)
             self.report(dialer.place, "")
         if messages:
+            self._dialer_of[connection.peer].good = True
             self._pump.put(self._receive, connection, messages, size)
 
     def _receive(self, connection: Connection, messages: list[Message], size: int, now: float) -> Effects:

@@ -1,0 +1,233 @@
+"""Processes killed, links cut, bytes damaged: every job still ends once. (Faults 8, 10, 30, 35, 36.)"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from gdispy import DispyJob, JobCluster
+from tests.support.daemons import Daemon, alive
+from tests.support.proxy import Proxy
+from tests.support.waiting import eventually
+
+Start = Callable[..., Daemon]
+
+
+@pytest.fixture
+def proxy(node: Daemon) -> Iterator[Proxy]:
+    made = Proxy(node.place)
+    yield made
+    made.close()
+
+
+def note_and_wait(path: str, number: int, seconds: float) -> int:
+    """Leaves a line for each time it is begun."""
+    with open(path, "a") as file:
+        file.write(f"{number}\n")
+    time.sleep(seconds)
+    return number
+
+
+def begun(path: Path) -> list[int]:
+    return [int(line) for line in path.read_text().split()] if path.exists() else []
+
+
+def test_a_link_that_is_cut_again_and_again_loses_and_repeats_nothing(
+    proxy: Proxy, secret_file: str, tmp_path: Path
+) -> None:
+    told: list[int] = []
+    log = tmp_path / "begun"
+    with JobCluster(
+        note_and_wait, nodes=[proxy.place], secret_file=secret_file, callback=lambda job: told.append(job.id)
+    ) as made:
+        jobs = [made.submit(str(log), number, 0.005) for number in range(300)]
+        for share in (20, 80, 150, 220):
+            eventually(lambda share=share: len(told) >= share, 30)
+            proxy.cut()
+        assert made.wait(60), made.status().problems
+    assert [job.result for job in jobs] == list(range(300))
+    assert sorted(begun(log)) == list(range(300))
+    assert sorted(told) == [job.id for job in jobs]
+    assert proxy.connections >= 5
+
+
+def test_a_link_that_breaks_in_the_middle_of_frames_loses_nothing(proxy: Proxy, secret_file: str) -> None:
+    proxy.cut_after = 5_000_000
+    data = [os.urandom(700_000) for _ in range(12)]
+    with JobCluster(lambda part: part, nodes=[proxy.place], secret_file=secret_file) as made:
+        jobs = [made.submit(part) for part in data]
+        assert made.wait(60), made.status().problems
+    assert [job.result == part for job, part in zip(jobs, data, strict=True)] == [True] * 12
+    assert proxy.connections >= 2
+
+
+@pytest.mark.parametrize("damage", ["flip", "repeat", "drop"])
+def test_damaged_repeated_and_missing_bytes_break_the_connection_and_nothing_else(
+    proxy: Proxy, secret_file: str, damage: str
+) -> None:
+    pieces = [0]
+
+    def change(data: bytes) -> bytes:
+        pieces[0] += 1
+        if pieces[0] % 5:
+            return data
+        if damage == "flip":
+            middle = len(data) // 2
+            return data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :]
+        return data * 2 if damage == "repeat" else b""
+
+    with JobCluster(abs, nodes=[proxy.place], secret_file=secret_file) as made:
+        assert made.submit(-1)() == 1
+        proxy.change = change
+        for round in range(8):
+            jobs = [made.submit(-number) for number in range(round, round + 5)]
+            assert all(job.wait(30) for job in jobs), made.status().problems
+            assert [job.result for job in jobs] == list(range(round, round + 5))
+        proxy.change = lambda data: data
+
+
+def test_killing_the_node_ends_its_processes_and_tells_what_became_of_its_jobs(
+    start_node: Start, secret_file: str, tmp_path: Path
+) -> None:
+    daemon = start_node("--cpus", "2")
+    log = tmp_path / "begun"
+    made = JobCluster(note_and_wait, nodes=[daemon.place], secret_file=secret_file, pulse_interval=0.2)
+    try:
+        jobs = [made.submit(str(log), number, 60) for number in range(2)]
+        eventually(lambda: len(begun(log)) == 2)
+        below = daemon.below()
+        assert len(below) >= 4
+        daemon.kill()
+        killed = time.monotonic()
+        eventually(lambda: not any(map(alive, below)), 1)
+        assert all(job.wait(5) for job in jobs)
+        assert 1.2 - 0.3 < time.monotonic() - killed < 3
+        assert all(job.status == DispyJob.Abandoned and job() is None for job in jobs)
+        assert "lost" in jobs[0].exception
+        assert made.wait(1)
+    finally:
+        made.close(timeout=0, terminate=True)
+
+
+def test_reentrant_jobs_of_a_killed_node_run_elsewhere(start_node: Start, secret_file: str, tmp_path: Path) -> None:
+    nodes = [start_node("--cpus", "1") for _ in range(2)]
+    log = tmp_path / "begun"
+    options = {"nodes": [each.place for each in nodes], "secret_file": secret_file, "pulse_interval": 0.2}
+    made = JobCluster(note_and_wait, reentrant=True, **options)
+    try:
+        jobs = [made.submit(str(log), number, 0.3) for number in range(6)]
+        eventually(lambda: len(begun(log)) >= 2)
+        nodes[0].kill()
+        assert made.wait(30)
+        assert [job.result for job in jobs] == list(range(6))
+    finally:
+        made.close(timeout=0, terminate=True)
+
+
+def test_a_restarted_node_takes_up_the_jobs_that_wait(start_node: Start, secret_file: str, tmp_path: Path) -> None:
+    daemon = start_node("--cpus", "1")
+    log = tmp_path / "begun"
+    made = JobCluster(note_and_wait, nodes=[daemon.place], secret_file=secret_file)
+    try:
+        jobs = [made.submit(str(log), number, 0.5) for number in range(3)]
+        eventually(lambda: len(begun(log)) == 1)
+        daemon.kill()
+        daemon.process.wait(5)
+        start_node("--cpus", "1", "-p", str(daemon.place[1]))
+        assert made.wait(20), made.status().problems
+        # The one that had begun is not begun again; nobody waits for the lease, since the node is new.
+        assert [job.status for job in jobs] == [DispyJob.Abandoned, DispyJob.Finished, DispyJob.Finished]
+    finally:
+        made.close(timeout=0, terminate=True)
+
+
+def test_killing_the_spawner_ends_the_running_jobs_and_the_node_goes_on(
+    start_node: Start, secret_file: str, tmp_path: Path
+) -> None:
+    daemon = start_node("--cpus", "2")
+    log = tmp_path / "begun"
+    with JobCluster(note_and_wait, nodes=[daemon.place], secret_file=secret_file) as made:
+        jobs = [made.submit(str(log), number, 60) for number in range(2)]
+        eventually(lambda: len(begun(log)) == 2)
+        below = daemon.below()
+        os.kill(below[0], signal.SIGKILL)
+        assert all(job.wait(2) for job in jobs)
+        assert all(job.status == DispyJob.Terminated for job in jobs)
+        assert "spawner" in jobs[0].exception
+        eventually(lambda: not any(map(alive, below)), 2)
+        assert made.submit(str(log), 7, 0)() == 7
+
+
+def test_killing_a_worker_ends_its_job_only(start_node: Start, secret_file: str, tmp_path: Path) -> None:
+    daemon = start_node("--cpus", "2")
+
+    def wait_for(path: str) -> str:
+        Path(path).write_text(str(os.getpid()))
+        while not os.path.exists(path + ".go"):
+            time.sleep(0.01)
+        return path
+
+    with JobCluster(wait_for, nodes=[daemon.place], secret_file=secret_file) as made:
+        paths = [tmp_path / name for name in ("a", "b")]
+        jobs = [made.submit(str(path)) for path in paths]
+        eventually(lambda: all(path.exists() and path.read_text() for path in paths))
+        os.kill(int(paths[0].read_text()), signal.SIGKILL)
+        assert jobs[0].wait(1) and "SIGKILL" in jobs[0].exception
+        (tmp_path / "b.go").touch()
+        assert jobs[1]() == str(paths[1])
+
+
+def test_a_job_beyond_the_limits_of_its_node_is_ended_and_told(start_node: Start, secret_file: str) -> None:
+    daemon = start_node("--cpus", "1", "--job_memory", "200m", "--job_processes", "20")
+
+    def take(what: str) -> None:
+        if what == "memory":
+            parts = [bytearray(os.urandom(1000)) * 20_000 for _ in range(50)]
+            time.sleep(30 + len(parts))
+        while what == "processes":
+            if os.fork() == 0:
+                time.sleep(30)
+                os._exit(0)
+            time.sleep(0.001)
+
+    with JobCluster(take, nodes=[daemon.place], secret_file=secret_file) as made:
+        job = made.submit("memory")
+        assert job.wait(20) and "bytes of memory, and the limit" in job.exception
+        job = made.submit("processes")
+        assert job.wait(20) and "processes, and the limit" in job.exception
+        assert made.submit("nothing").wait(5)
+        eventually(lambda: len(daemon.below()) < 8)
+
+
+def test_a_job_that_fills_its_directory_with_files_leaves_none(start_node: Start, secret_file: str) -> None:
+    daemon = start_node("--cpus", "1")
+
+    def litter() -> str:
+        for number in range(10_000):
+            open(f"file{number}", "w").close()
+        return os.getcwd()
+
+    with JobCluster(litter, nodes=[daemon.place], secret_file=secret_file) as made:
+        directory = made.submit()()
+    eventually(lambda: not os.path.exists(directory))
+
+
+def test_a_node_clears_away_what_a_killed_one_left(start_node: Start, secret_file: str, tmp_path: Path) -> None:
+    prefix = tmp_path / "shared"
+    first = start_node("--cpus", "1", "--dest_path_prefix", str(prefix))
+    living = start_node("--cpus", "1", "--dest_path_prefix", str(prefix))
+    spawner = first.below()[0]
+    # The spawner cleans up when its node dies; stopped, it cannot.
+    os.kill(spawner, signal.SIGSTOP)
+    first.kill()
+    first.process.wait(5)
+    assert len([entry for entry in os.listdir(prefix) if not entry.endswith(".lock")]) == 2
+    start_node("--cpus", "1", "--dest_path_prefix", str(prefix))
+    assert not alive(spawner)
+    assert len([entry for entry in os.listdir(prefix) if not entry.endswith(".lock")]) == 2
+    assert alive(living.pid)

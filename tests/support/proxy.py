@@ -1,0 +1,73 @@
+"""A TCP proxy between a client and a node, which the test cuts, holds and damages."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+from collections.abc import Callable
+
+
+class Proxy:
+    """Passes connections on to `goal`. `change` may replace, or drop, each piece on its way to the node."""
+
+    def __init__(self, goal: tuple[str, int]) -> None:
+        self.goal = goal
+        self.connections = 0
+        self.change: Callable[[bytes], bytes] = lambda data: data
+        #: Cut each connection after this many bytes in either direction; 0 never.
+        self.cut_after = 0
+        self._server = socket.create_server(("127.0.0.1", 0))
+        self.place: tuple[str, int] = self._server.getsockname()
+        self._open: list[socket.socket] = []
+        self._lock = threading.Lock()
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def cut(self) -> None:
+        """Break all connections, without a goodbye."""
+        with self._lock:
+            for sock in self._open:
+                with contextlib.suppress(OSError):
+                    sock.shutdown(socket.SHUT_RDWR)
+            self._open.clear()
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):
+            self._server.shutdown(socket.SHUT_RDWR)
+        self._server.close()
+        self.cut()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._server.accept()
+            except OSError:
+                return
+            try:
+                node = socket.create_connection(self.goal)
+            except OSError:
+                client.close()
+                continue
+            self.connections += 1
+            with self._lock:
+                self._open += [client, node]
+            ends = [2]
+            for source, goal, change in ((client, node, True), (node, client, False)):
+                threading.Thread(target=self._pass, args=(source, goal, change, ends), daemon=True).start()
+
+    def _pass(self, source: socket.socket, goal: socket.socket, change: bool, ends: list[int]) -> None:
+        passed = 0
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                passed += len(data)
+                if self.cut_after and passed > self.cut_after:
+                    break
+                goal.sendall(self.change(data) if change else data)
+        for sock in (source, goal):
+            with contextlib.suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
+        with self._lock:
+            ends[0] -= 1
+            if not ends[0]:
+                source.close()
+                goal.close()

@@ -1,0 +1,348 @@
+"""What a user wants to run -> the message that has a node load it, or a ConfigError that says why not."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import importlib
+import os
+import sys
+import types
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gdispy import computation as module_under_test
+from gdispy.computation import INLINE, bulk, is_program, prepare
+from gdispy.core.messages import MemoryPayload, Prepare, from_values
+from gdispy.errors import ConfigError
+from gdispy.worker import pickling
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The user's directory, from where the program runs and imports its modules."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    return tmp_path
+
+
+@pytest.fixture
+def module(here: Path) -> Any:
+    """Writes a module of the user and imports it."""
+    made: list[str] = []
+
+    def make(name: str, text: str) -> types.ModuleType:
+        path = here / f"{name}.py"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        importlib.invalidate_caches()
+        dotted = name.replace("/", ".").removesuffix(".__init__")
+        made.append(dotted)
+        return importlib.import_module(dotted)
+
+    yield make
+    for name in made:
+        sys.modules.pop(name, None)
+
+
+def prepared(
+    computation: Any, depends: Any = (), isolation: str = "", directory: str = "", cleanup: bool = True
+) -> Prepare:
+    message = prepare(computation, depends, isolation, directory, cleanup)
+    assert from_values(message.values()) == message
+    return message
+
+
+def paths(message: Prepare) -> list[str]:
+    return sorted(row[0] for row in message.files)
+
+
+def loaded(message: Prepare) -> Any:
+    body = message.body
+    return pickling.loads(bytearray(body if isinstance(body, bytes) else body.read(0, body.size)))
+
+
+# Functions
+
+
+def test_function_travels_with_its_name_and_the_version_of_python() -> None:
+    message = prepared(len)
+    assert (message.name, message.kind, message.isolation, message.directory) == ("len", "function", "", "")
+    assert message.python == f"{sys.version_info.major}.{sys.version_info.minor}"
+    assert (message.cleanup, message.files, message.contents) == (True, [], [])
+    assert loaded(message)[0]([1, 2]) == 2
+
+
+def test_each_computation_has_a_number_of_its_own() -> None:
+    assert prepared(len).computation != prepared(len).computation
+
+
+def test_settings_travel_along() -> None:
+    message = prepared(len, isolation="job", directory="/a/b/", cleanup=False)
+    assert (message.isolation, message.directory, message.cleanup) == ("job", "a/b", False)
+
+
+def test_lambda_partial_and_object_that_can_be_called_travel() -> None:
+    class Caller:
+        def __call__(self) -> int:
+            return 5
+
+    assert prepared(lambda: 3).name == "<lambda>"
+    partial = prepared(functools.partial(functools.partial(max, 1), 2))
+    assert (partial.name, loaded(partial)[0](0)) == ("max", 2)
+    caller = prepared(Caller())
+    assert (caller.name, loaded(caller)[0]()) == ("Caller", 5)
+
+
+@pytest.mark.parametrize(
+    "pick",
+    [
+        pytest.param(lambda own: own.work, id="function"),
+        pytest.param(lambda own: functools.partial(own.work, 1), id="partial"),
+        pytest.param(lambda own: own.Worker, id="class"),
+        pytest.param(lambda own: own.Worker(), id="object"),
+        pytest.param(lambda own: own.Worker().method, id="method"),
+        pytest.param(lambda own: own.Worker.of_class, id="class method"),
+        pytest.param(lambda own: own.Worker.static, id="static method"),
+        pytest.param(lambda own: functools.partial(own.Worker().method, 1), id="partial of a method"),
+    ],
+)
+def test_module_of_a_computation_goes_along_without_being_named(module: Any, pick: Callable[[Any], Any]) -> None:
+    own = module(
+        "own_module",
+        "def work(x): return x\n"
+        "class Worker:\n"
+        "    def __call__(self): return 1\n"
+        "    def method(self, x): return x\n"
+        "    @classmethod\n"
+        "    def of_class(cls): return 1\n"
+        "    @staticmethod\n"
+        "    def static(): return 1\n",
+    )
+    assert paths(prepared(pick(own))) == ["own_module.py"]
+
+
+def test_module_inside_a_package_brings_the_whole_package_without_compiled_files(module: Any, here: Path) -> None:
+    module("own_package/__init__", "")
+    own = module("own_package/inner/__init__", "def work(): pass")
+    module("own_package/other", "")
+    (here / "own_package" / "data.txt").write_text("data")
+    (here / "own_package" / ".hidden").write_text("hidden")
+    (here / "own_package" / ".git").mkdir()
+    (here / "own_package" / ".git" / "config").write_text("config")
+    assert paths(prepared(own.work)) == [
+        "own_package/__init__.py",
+        "own_package/data.txt",
+        "own_package/inner/__init__.py",
+        "own_package/other.py",
+    ]
+
+
+def test_installed_module_stays_here() -> None:
+    assert prepared(pytest.raises).files == []
+    assert prepared(os.path.join).files == []
+    assert prepared(prepare).files == []
+
+
+def test_body_that_is_large_travels_as_a_payload() -> None:
+    ballast = "x" * (2 * INLINE)
+    message = prepared(lambda: ballast)
+    assert isinstance(message.body, MemoryPayload)
+    assert loaded(message)[0]() == ballast
+
+
+# Dependencies
+
+
+def test_file_keeps_its_place_below_the_current_directory(here: Path) -> None:
+    (here / "data").mkdir()
+    path = here / "data" / "a.txt"
+    path.write_text("hello")
+    path.chmod(0o4755)
+    os.utime(path, (1.5, 1.5))
+    message = prepared(len, ["data/a.txt"])
+    assert message.files == [["data/a.txt", 0o755, 1.5, 5, hashlib.blake2b(b"hello", digest_size=32).digest()]]
+    [content] = message.contents
+    assert not isinstance(content, bytes)
+    assert (content.size, content.read(0, 100)) == (5, b"hello")
+
+
+def test_file_from_elsewhere_arrives_under_its_own_name(tmp_path_factory: pytest.TempPathFactory) -> None:
+    path = tmp_path_factory.mktemp("elsewhere") / "b.txt"
+    path.write_text("b")
+    assert paths(prepared(len, [str(path)])) == paths(prepared(len, [path])) == ["b.txt"]
+
+
+def test_same_file_named_twice_is_sent_once(here: Path) -> None:
+    (here / "a.txt").write_text("a")
+    assert paths(prepared(len, ["a.txt", here / "a.txt", "./a.txt"])) == ["a.txt"]
+
+
+def test_module_as_dependency_is_sent(module: Any) -> None:
+    own = module("own_module", "x = 1")
+    assert paths(prepared(len, [own])) == ["own_module.py"]
+
+
+def test_package_without_init_is_sent(module: Any, here: Path) -> None:
+    own = module("own_space/inner", "x = 1")
+    assert paths(prepared(len, [own])) == ["own_space/inner.py"]
+
+
+def test_function_and_class_as_dependencies_are_given_by_name_with_their_module(module: Any) -> None:
+    own = module("own_module", "def helper(): return 3\nclass Thing: pass\n")
+    message = prepared(len, [own.helper, own.Thing])
+    names = loaded(message)[1]
+    assert (names["helper"](), names["Thing"]) == (3, own.Thing)
+    assert paths(message) == ["own_module.py"]
+
+
+def test_partial_and_method_as_dependencies_stand_for_what_is_behind_them(module: Any) -> None:
+    own = module("own_module", "def helper(): pass\nclass Thing:\n    def method(self): pass\n")
+    names = loaded(prepared(len, [functools.partial(own.helper), own.Thing().method]))[1]
+    assert sorted(names) == ["Thing", "helper"]
+
+
+def test_class_method_as_dependency_stands_for_its_class(module: Any) -> None:
+    own = module("own_module", "class Thing:\n    @classmethod\n    def of_class(cls): pass\n")
+    message = prepared(len, [own.Thing.of_class])
+    assert (sorted(loaded(message)[1]), paths(message)) == (["Thing"], ["own_module.py"])
+
+
+@pytest.mark.parametrize("depends", [None, (), [], set(), iter(())])
+def test_no_dependencies_may_be_written_in_any_way(depends: Any) -> None:
+    assert prepared(len, depends).files == []
+
+
+# Programs
+
+
+def test_program_travels_as_a_file_under_its_name(here: Path) -> None:
+    path = here / "bin" / "run.sh"
+    path.parent.mkdir()
+    path.write_text("#!/bin/sh\n")
+    path.chmod(0o755)
+    for each in ("bin/run.sh", path):
+        message = prepared(each)
+        assert (message.name, message.kind, message.python, message.body) == ("run.sh", "program", "", b"")
+        assert paths(message) == ["run.sh"]
+
+
+def test_program_is_found_in_the_path(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = here / "bin"
+    folder.mkdir()
+    (folder / "own-tool").write_text("#!/bin/sh\n")
+    (folder / "own-tool").chmod(0o755)
+    monkeypatch.setenv("PATH", str(folder))
+    assert prepared("own-tool").name == "own-tool"
+
+
+@pytest.mark.parametrize(("value", "program"), [("a", True), (Path("a"), True), (len, False), (int, False)])
+def test_paths_are_programs_and_what_can_be_called_is_not(value: Any, program: bool) -> None:
+    assert is_program(value) is program
+
+
+# What cannot be sent, in words
+
+
+def sentence(*args: Any, **kwargs: Any) -> str:
+    with pytest.raises(ConfigError) as caught:
+        prepared(*args, **kwargs)
+    return str(caught.value)
+
+
+def test_computation_that_cannot_be_called_is_refused() -> None:
+    assert sentence(7) == (
+        "computation must be a function (or anything that can be called) or the path of a program, not int"
+    )
+
+
+def test_function_that_cannot_be_copied_is_refused() -> None:
+    numbers = (number for number in ())
+    assert sentence(lambda: numbers).startswith("<lambda> cannot be sent to nodes: TypeError: ")
+    assert sentence(lambda: numbers).endswith("create that inside the function")
+
+
+def test_program_that_does_not_exist_is_refused() -> None:
+    assert sentence("./no-such") == "the program ./no-such does not exist, here or in PATH"
+
+
+def test_program_that_is_a_directory_is_refused(here: Path) -> None:
+    (here / "folder").mkdir()
+    assert sentence("./folder") == "the program ./folder does not exist, here or in PATH"
+
+
+def test_program_that_is_not_executable_is_refused(here: Path) -> None:
+    (here / "run.sh").write_text("")
+    assert sentence("run.sh") == "the program run.sh is not executable: run chmod +x run.sh"
+
+
+def test_one_dependency_that_is_not_in_a_list_is_refused() -> None:
+    assert sentence(len, "a.txt") == "depends must be a list; write depends=['a.txt']"
+    assert sentence(len, Path("a.txt")) == "depends must be a list; write depends=['a.txt']"
+    assert sentence(len, 7) == "depends must be a list, not int"
+
+
+def test_dependency_of_another_kind_is_refused() -> None:
+    assert sentence(len, [7]) == "a dependency must be a file's path, a module, a function or a class, not int: 7"
+
+
+def test_dependency_that_does_not_exist_is_refused() -> None:
+    assert sentence(len, ["no.txt"]) == "the dependency no.txt does not exist"
+
+
+def test_directory_as_dependency_is_refused(here: Path) -> None:
+    (here / "data").mkdir()
+    assert sentence(len, ["data"]) == "the dependency data is not a file: name its files one by one"
+
+
+def test_dependency_whose_name_no_node_takes_is_refused(here: Path) -> None:
+    (here / "a:b").write_text("")
+    (here / ".gdispy-x").write_text("")
+    assert sentence(len, ["a:b"]).startswith("a dependency cannot be sent: a character of this file name")
+    assert sentence(len, [".gdispy-x"]).startswith("a dependency cannot be sent: not a name for a file here")
+
+
+def test_two_files_that_would_become_one_are_refused(tmp_path_factory: pytest.TempPathFactory) -> None:
+    first = tmp_path_factory.mktemp("first") / "a.txt"
+    second = tmp_path_factory.mktemp("second") / "a.txt"
+    first.write_text("1")
+    second.write_text("2")
+    assert sentence(len, [first, second]) == (f"two dependencies would be one file on the nodes: {first} and {second}")
+
+
+def test_module_without_a_file_is_refused() -> None:
+    assert sentence(len, [sys]) == "the module sys has no file that could be sent"
+
+
+def test_dependency_that_cannot_be_read_is_refused(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: str) -> bytes:
+        raise PermissionError(13, "Permission denied")
+
+    (here / "a.txt").write_text("")
+    monkeypatch.setattr(module_under_test, "digest_of", refuse)
+    assert sentence(len, ["a.txt"]) == f"the dependency {here / 'a.txt'} cannot be read: Permission denied"
+
+
+@pytest.mark.parametrize("directory", ["..", "a/../b", "a//b", ".gdispy", "a:b", "/"])
+def test_directory_that_leads_elsewhere_is_refused(directory: str) -> None:
+    assert sentence(len, directory=directory).startswith("dest_path must be a relative directory: ")
+
+
+def test_directory_that_is_no_text_is_refused() -> None:
+    assert sentence(len, directory=Path("a")) == f"dest_path must be text, not {type(Path('a')).__name__}"
+
+
+# Payloads as fields
+
+
+def test_small_payload_lies_in_the_message_and_a_large_one_beside_it() -> None:
+    assert bulk(b"x" * INLINE) == b"x" * INLINE
+    large = bulk(b"x" * (INLINE + 1))
+    assert isinstance(large, MemoryPayload)
+    assert large.size == INLINE + 1
+    parts = bulk([b"ab", b"c"])
+    assert isinstance(parts, MemoryPayload)
+    assert bytes(parts.joined()) == b"abc"

@@ -1,0 +1,156 @@
+"""Packets of discovery: what was made with the secret opens, once, and all else is ignored."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import msgpack
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from gdispy.core.discovery import (
+    BODY_BYTES,
+    CLOCK_LIMIT,
+    HERE,
+    LOOK,
+    MAGIC,
+    MEMORY,
+    PACKET_LIMIT,
+    Memory,
+    Packet,
+    pack,
+    unpack,
+)
+from gdispy.core.handshake import seal
+from gdispy.errors import ProtocolError
+
+KEY = bytes(range(32))
+NONCE = b"n" * 24
+PACKET = Packet(HERE, b"i" * 16, 1000.0, 51348, "10.0.0.1", "host")
+
+
+def sealed(body: bytes) -> bytes:
+    return MAGIC + NONCE + seal(KEY, NONCE, body)
+
+
+def changed(**fields: Any) -> bytes:
+    values: dict[str, Any] = {**vars(PACKET), **fields}
+    return sealed(msgpack.packb([*values.values(), b""]))
+
+
+def test_packet_comes_out_as_it_went_in() -> None:
+    assert unpack(KEY, pack(KEY, PACKET, NONCE)) == PACKET
+
+
+def test_packet_is_what_the_published_vector_says() -> None:
+    vectors = json.loads((Path(__file__).parent / "vectors.json").read_text())
+    packet = Packet(HERE, bytes.fromhex(vectors["responder_instance"]), 1700000000.0, 51348, "", "host")
+    data = pack(bytes.fromhex(vectors["udp_key"]), packet, bytes.fromhex(vectors["udp_nonce"]))
+    assert data.hex() == vectors["udp_packet"]
+
+
+@example(address="", name="\N{GRINNING FACE}" * 64, port=65535)
+@example(address="x" * 60, name="x" * 80, port=65535)
+@given(address=st.text(max_size=60), name=st.text(max_size=80), port=st.integers(0, 65535))
+def test_packets_fit_and_no_answer_is_longer_than_what_it_answers(address: str, name: str, port: int) -> None:
+    address, name = (text.encode("utf-8", "ignore").decode() for text in (address, name))
+    look = pack(KEY, Packet(LOOK, b"i" * 16, 1000.0, 0, "", ""), NONCE)
+    here = pack(KEY, Packet(HERE, b"i" * 16, 1000.0, port, address, name), NONCE)
+    assert len(look) == 8 + 24 + 16 + BODY_BYTES
+    assert len(here) <= len(look) <= PACKET_LIMIT
+
+
+def test_packet_of_another_secret_is_ignored() -> None:
+    with pytest.raises(ProtocolError, match="another secret"):
+        unpack(bytes(32), pack(KEY, PACKET, NONCE))
+
+
+def test_packet_with_any_bit_flipped_is_ignored() -> None:
+    good = pack(KEY, PACKET, NONCE)
+    for bit in range(8 * len(good)):
+        bad = bytearray(good)
+        bad[bit // 8] ^= 1 << bit % 8
+        with pytest.raises(ProtocolError):
+            unpack(KEY, bytes(bad))
+
+
+def test_packet_cut_anywhere_is_ignored() -> None:
+    good = pack(KEY, PACKET, NONCE)
+    for length in range(len(good)):
+        with pytest.raises(ProtocolError):
+            unpack(KEY, good[:length])
+
+
+@given(st.binary(max_size=600))
+def test_random_bytes_are_ignored(data: bytes) -> None:
+    for each in (data, MAGIC + data):
+        with pytest.raises(ProtocolError):
+            unpack(KEY, each)
+
+
+def test_packet_that_is_too_long_is_ignored() -> None:
+    with pytest.raises(ProtocolError, match="not a packet"):
+        unpack(KEY, sealed(bytes(PACKET_LIMIT)))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(sealed(b"\xc1"), id="not msgpack"),
+        pytest.param(sealed(b""), id="nothing"),
+        pytest.param(sealed(msgpack.packb(7)), id="a number"),
+        pytest.param(sealed(msgpack.packb([1, 2])), id="too few fields"),
+        pytest.param(sealed(msgpack.packb({"a": 1})), id="a map"),
+        pytest.param(changed(kind=3), id="unknown kind"),
+        pytest.param(changed(kind="LOOK"), id="kind of another type"),
+        pytest.param(changed(kind=[1]), id="kind that is an array"),
+        pytest.param(changed(instance=b"short"), id="instance too short"),
+        pytest.param(changed(instance=7), id="instance that is a number"),
+        pytest.param(changed(instance="i" * 16), id="instance that is text"),
+        pytest.param(changed(instance=[0] * 16), id="instance that is an array"),
+        pytest.param(changed(time=1000), id="time that is no float"),
+        pytest.param(changed(time="now"), id="time that is text"),
+        pytest.param(changed(port=-1), id="negative port"),
+        pytest.param(changed(port=65536), id="port too large"),
+        pytest.param(changed(port=True), id="port that is a truth"),
+        pytest.param(changed(address=b"10.0.0.1"), id="address that is bytes"),
+        pytest.param(changed(name=None), id="no name"),
+    ],
+)
+def test_packet_with_other_content_is_ignored(data: bytes) -> None:
+    with pytest.raises(ProtocolError):
+        unpack(KEY, data)
+
+
+# Packets seen before
+
+
+def test_packet_counts_once() -> None:
+    memory, data = Memory(), pack(KEY, PACKET, NONCE)
+    assert [memory.is_new(data, PACKET, 1000.0) for _ in range(3)] == [True, False, False]
+
+
+@pytest.mark.parametrize(("now", "expected"), [(1000 + CLOCK_LIMIT, True), (1000 - CLOCK_LIMIT, True)])
+def test_packet_within_the_limit_of_the_clocks_counts(now: float, expected: bool) -> None:
+    assert Memory().is_new(pack(KEY, PACKET, NONCE), PACKET, now) is expected
+
+
+@pytest.mark.parametrize("now", [1001 + CLOCK_LIMIT, 999 - CLOCK_LIMIT, 0.0, 1e12])
+def test_packet_of_another_time_is_ignored(now: float) -> None:
+    assert not Memory().is_new(pack(KEY, PACKET, NONCE), PACKET, now)
+
+
+def test_packet_without_a_sane_time_is_ignored() -> None:
+    data = changed(time=float("nan"))
+    with pytest.raises(ProtocolError):
+        unpack(KEY, data)
+
+
+def test_packets_remembered_are_limited() -> None:
+    memory = Memory()
+    for number in range(MEMORY + 100):
+        memory.is_new(pack(KEY, PACKET, number.to_bytes(24, "big")), PACKET, 1000.0)
+    assert len(memory._seen) == MEMORY

@@ -1,0 +1,231 @@
+"""Messages: what may be in each field, and nothing else gets past `from_values`."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any
+
+import pytest
+
+from gdispy.core.messages import (
+    ALL,
+    BY_TAG,
+    COLUMN_LIMIT,
+    TEXT_LIMIT,
+    Ask,
+    Cancel,
+    Collected,
+    Ended,
+    Hello,
+    Holding,
+    MemoryPayload,
+    Message,
+    Open,
+    Prepare,
+    Prepared,
+    Progress,
+    Recall,
+    Release,
+    Released,
+    Returned,
+    Run,
+    Standing,
+    Started,
+    Trouble,
+    bulk_size,
+    from_values,
+)
+from gdispy.errors import ProtocolError
+from tests.unit.making import Announced, C, D
+
+PAYLOAD = Announced(100_000)
+ROW = ["node", "10.0.0.1", 51348, 4, 2, 10, 1.5, 0, 0]
+
+EXAMPLES: list[Message] = [
+    Hello("node", b"i" * 16, "host", "0.1.0", "3.11", "linux", 8, "", 5.0),  # type: ignore[arg-type]
+    Holding([C, D], [[1, 2], []], [[1, 3], []]),  # type: ignore[list-item]
+    Prepare(C, "f", "function", "", "3.11", "", True, PAYLOAD, [["a/b.py", 0o644, 1.5, 3, b"d" * 32]], [PAYLOAD]),
+    Prepared(C, "no such file"),
+    Run(C, [1, 2], [1, 1], [b"", PAYLOAD]),  # type: ignore[list-item]
+    Cancel(C, [1], [0]),  # type: ignore[list-item]
+    Recall(C, 4),
+    Returned(C, [1], [1]),  # type: ignore[list-item]
+    Started(C, [1], [1], [1.5], ""),  # type: ignore[list-item]
+    Progress(C, 1, 1, 0, PAYLOAD, ""),  # type: ignore[arg-type]
+    Ended(C, [1], [1], [11], [PAYLOAD], [b"out"], [b""], [""], [1.0], [2.0], [0], [False], ""),  # type: ignore[list-item]
+    Collected(C, [1], [1]),  # type: ignore[list-item]
+    Release(C),
+    Released(C),
+    Open(C, ["*"], False),
+    Ask(C, 1),
+    Standing(C, 1, [ROW], 0, ["text"]),
+    Trouble(C, "text"),
+]
+IDS = [type(message).__name__ for message in EXAMPLES]
+
+#: Values that no field takes.
+NEVER: list[Any] = [
+    None,
+    {},
+    {"a": 1},
+    (),
+    set(),
+    object(),
+    -1,
+    1 << 53,
+    float("nan"),
+    float("inf"),
+    1e300,
+    [None],
+    [{}],
+]
+
+
+def field_cases() -> list[Any]:
+    cases = []
+    for message in EXAMPLES:
+        for place, field in enumerate(fields(message), 1):  # type: ignore[arg-type]
+            cases.append(pytest.param(message, place, id=f"{type(message).__name__}.{field.name}"))
+    return cases
+
+
+@pytest.mark.parametrize("message", EXAMPLES, ids=IDS)
+def test_message_survives_the_way_through_its_values(message: Message) -> None:
+    assert from_values(message.values()) == message
+
+
+def test_every_message_has_an_example_and_a_tag_of_its_own() -> None:
+    assert {type(message) for message in EXAMPLES} == set(ALL)
+    assert len(BY_TAG) == len(ALL)
+
+
+@pytest.mark.parametrize("kind", ALL)
+def test_every_field_has_its_check_and_every_column_is_a_field(kind: type[Message]) -> None:
+    names = [field.name for field in fields(kind)]  # type: ignore[arg-type]
+    assert len(kind.shape) == len(names)
+    assert set(kind.columns) <= set(names)
+
+
+@pytest.mark.parametrize(("message", "place"), field_cases())
+def test_field_refuses_what_it_cannot_be(message: Message, place: int) -> None:
+    for value in NEVER:
+        values = message.values()
+        values[place] = value
+        with pytest.raises(ProtocolError):
+            from_values(values)
+
+
+@pytest.mark.parametrize("message", EXAMPLES, ids=IDS)
+def test_message_with_a_field_missing_is_refused(message: Message) -> None:
+    with pytest.raises(ProtocolError, match="fields, not"):
+        from_values(message.values()[:-1])
+
+
+@pytest.mark.parametrize("message", EXAMPLES, ids=IDS)
+def test_fields_that_a_later_version_added_are_ignored(message: Message) -> None:
+    assert from_values([*message.values(), {"later": 1}]) == message
+
+
+@pytest.mark.parametrize("message", [each for each in EXAMPLES if each.columns], ids=lambda each: type(each).__name__)
+def test_columns_of_different_length_are_refused(message: Message) -> None:
+    names = [field.name for field in fields(message)]  # type: ignore[arg-type]
+    for name in message.columns:
+        values = message.values()
+        values[1 + names.index(name)] = []
+        with pytest.raises(ProtocolError, match="differ in length"):
+            from_values(values)
+
+
+@pytest.mark.parametrize("values", [None, [], {}, "x", [None], [1.0], [True, C], [0], [2], [-1], [1 << 70], ["Hello"]])
+def test_what_is_no_message_is_refused(values: Any) -> None:
+    with pytest.raises(ProtocolError):
+        from_values(values)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        pytest.param([1, "node", b"i" * 15, "", "", "", "", 0, "", 0.0], id="instance too short"),
+        pytest.param([1, "node", b"i" * 16, "x" * (TEXT_LIMIT + 1), "", "", "", 0, "", 0.0], id="text too long"),
+        pytest.param([1, "node", b"i" * 16, "", "", "", "", True, "", 0.0], id="truth for a count"),
+        pytest.param([1, "node", b"i" * 16, "", "", "", "", 0, "", 5], id="count for a number"),
+        pytest.param([13, C, [1, True], [1, 1]], id="truth for a job"),
+        pytest.param([13, C, [1, 2.0], [1, 1]], id="number for a job"),
+        pytest.param([13, C, [0] * (COLUMN_LIMIT + 1), [0] * (COLUMN_LIMIT + 1)], id="column too long"),
+        pytest.param([12, C, [1], [1], [bytearray(b"x")]], id="bytearray for bulk"),
+        pytest.param([12, C, [1], [1], ["x"]], id="text for bulk"),
+        pytest.param([16, C, [1], [1], [1], ""], id="count for a time"),
+        pytest.param([30, C, ["*", 1], False], id="count for an address"),
+        pytest.param([30, C, ["*"], 0], id="count for a flag"),
+        pytest.param([10, C, "f", "function", "", "", "", True, b"", [["a", 1, 1.0, 1]], [b""]], id="file of 4 fields"),
+        pytest.param(
+            [10, C, "f", "function", "", "", "", True, b"", [["a", 1, 1, 1, b""]], [b""]], id="time of a file"
+        ),
+        pytest.param(
+            [10, C, "f", "function", "", "", "", True, b"", [[1, 1, 1.0, 1, b""]], [b""]], id="name of a file"
+        ),
+        pytest.param([10, C, "f", "function", "", "", "", True, b"", [["a", -1, 1.0, 1, b""]], [b""]], id="mode"),
+        pytest.param([10, C, "f", "function", "", "", "", True, b"", ["a"], [b""]], id="text for a file"),
+    ],
+)
+def test_value_just_beyond_what_a_field_takes_is_refused(values: list[Any]) -> None:
+    with pytest.raises(ProtocolError):
+        from_values(values)
+
+
+@pytest.mark.parametrize(
+    ("jobs", "attempts"),
+    [
+        pytest.param([[1, 2]], [[1]], id="fewer attempts than jobs"),
+        pytest.param([["1"]], [[1]], id="text for a job"),
+        pytest.param([[-1]], [[1]], id="negative job"),
+        pytest.param([[1]], [[-1]], id="negative attempt"),
+        pytest.param([[[1]]], [[1]], id="array for a job"),
+        pytest.param([[None]], [[None]], id="nothing for a job"),
+        pytest.param([[1.5]], [[1]], id="number for a job"),
+    ],
+)
+def test_rows_of_holding_are_checked_like_columns(jobs: Any, attempts: Any) -> None:
+    with pytest.raises(ProtocolError):
+        from_values([Holding.tag, [C], jobs, attempts])
+
+
+@pytest.mark.parametrize("row", [[], ["x"], ROW[:-1], [None] * 9, [*ROW[:3], "4", *ROW[4:]], [*ROW[:6], -1, 0, 0, 0]])
+def test_rows_of_standing_are_checked(row: list[Any]) -> None:
+    with pytest.raises(ProtocolError):
+        from_values([Standing.tag, C, 1, [row], 0, []])
+
+
+def test_refusal_names_the_field_and_not_its_content() -> None:
+    with pytest.raises(ProtocolError) as caught:
+        from_values([14, C, "secretive"])
+    assert str(caught.value) == "Recall.count is not what it must be"
+
+
+# Payloads
+
+
+def test_memory_payload_reads_across_its_parts() -> None:
+    payload = MemoryPayload([b"abc", b"", bytearray(b"defg"), memoryview(b"h")])
+    assert payload.size == 8
+    whole, offset = b"", 0
+    while piece := payload.read(offset, 2):
+        whole += bytes(piece)
+        offset += len(piece)
+    assert whole == b"abcdefgh"
+    assert bytes(payload.joined()) == b"abcdefgh"
+
+
+def test_memory_payload_of_one_writable_part_is_joined_without_a_copy() -> None:
+    data = bytearray(b"abc")
+    MemoryPayload([data]).joined()[0:1] = b"A"
+    assert data == b"Abc"
+
+
+def test_memory_payload_of_nothing_is_empty() -> None:
+    assert MemoryPayload([]).size == 0
+    assert bytes(MemoryPayload([b""]).joined()) == b""
+
+
+def test_bulk_size_is_that_of_either_kind() -> None:
+    assert (bulk_size(b"abc"), bulk_size(Announced(7))) == (3, 7)

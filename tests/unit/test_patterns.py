@@ -1,0 +1,84 @@
+"""Addresses and the patterns they must fit."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gdispy.core.patterns import join, matches, split
+
+
+@pytest.mark.parametrize(
+    ("text", "host", "port"),
+    [
+        ("host", "host", None),
+        ("host:1", "host", 1),
+        ("10.0.0.1:65535", "10.0.0.1", 65535),
+        ("::1", "::1", None),
+        ("fe80::1:2", "fe80::1:2", None),
+        ("[::1]", "::1", None),
+        ("[::1]:51348", "::1", 51348),
+        ("*", "*", None),
+        ("10.*:7", "10.*", 7),
+    ],
+)
+def test_split_reads_host_and_port(text: str, host: str, port: int | None) -> None:
+    assert split(text) == (host, port)
+
+
+@pytest.mark.parametrize(
+    "text", ["host:0", "host:65536", "host:-1", "host:", "host:x", "[::1]:", "[::1]:0", "host:1.5"]
+)
+def test_split_refuses_what_is_no_port(text: str) -> None:
+    with pytest.raises(ValueError):
+        split(text)
+
+
+@given(
+    host=st.from_regex(r"[a-z0-9.*]{1,20}|[0-9a-f]{0,4}:[0-9a-f]{0,4}:[0-9a-f]{1,4}", fullmatch=True),
+    port=st.integers(1, 65535),
+)
+def test_split_reads_what_join_writes(host: str, port: int) -> None:
+    assert split(join(host, port)) == (host, port)
+    assert split(join(host, None)) == (host, None)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "fits"),
+    [
+        ("*", True),
+        ("10.0.0.1", True),
+        ("10.0.0.15", False),
+        ("10.0.0", False),
+        ("0.0.0.1", False),
+        ("10.0.0.*", True),
+        ("10.*.1", True),
+        ("10.0.0.1:51348", True),
+        ("10.0.0.1:51349", False),
+        ("*:51348", True),
+        ("*:1", False),
+        ("worker", True),
+        ("WORKER", True),
+        ("work*", True),
+        ("w.rker", False),
+        ("10.0.0.1*", True),
+        ("10?0.0.1", False),
+    ],
+)
+def test_pattern_must_fit_the_whole_of_an_address(pattern: str, fits: bool) -> None:
+    assert matches([pattern], ["10.0.0.1", "worker"], 51348) is fits
+
+
+def test_pattern_without_a_star_does_not_take_dots_for_anything() -> None:
+    assert not matches(["10.0.0.1"], ["10a0b0c1"], 51348)
+
+
+def test_one_pattern_of_several_is_enough_and_none_of_none() -> None:
+    assert matches(["a", "b"], ["b"], 1)
+    assert not matches([], ["b"], 1)
+    assert not matches(["b"], [], 1)
+
+
+def test_names_may_be_an_iterator_that_can_be_read_once() -> None:
+    assert matches(["a", "b"], iter(["b"]), 1)

@@ -1,0 +1,720 @@
+"""The node's rules: every job in one place, one outcome for each, kept until it is collected."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from gdispy.core.effects import (
+    Drop,
+    Effects,
+    End,
+    Hand,
+    Interrupt,
+    Load,
+    NewWorker,
+    Peer,
+    Send,
+    TakeBack,
+    Terminate,
+    Unload,
+    WorkerId,
+)
+from gdispy.core.messages import (
+    COLUMN_LIMIT,
+    Ask,
+    Bulk,
+    Cancel,
+    Collected,
+    ComputationId,
+    Ended,
+    Holding,
+    JobId,
+    Prepared,
+    Progress,
+    Recall,
+    Release,
+    Released,
+    Returned,
+    Run,
+    Started,
+)
+from gdispy.core.slots import KILL_AFTER, LEASE, REPORT_AFTER, STILLBORN_LIMIT, TEMPLATE_LIMIT, TERMINATE_AFTER, Slots
+from gdispy.core.statuses import CANCELLED, FINISHED, TERMINATED
+from gdispy.core.wire import MESSAGE_LIMIT
+from tests.unit.making import Announced, C, D, checked, ended, hello, outcome, plain, prepare, sent
+
+A, B = Peer(1), Peer(2)
+W1, W2, W3 = WorkerId(1), WorkerId(2), WorkerId(3)
+
+
+def node(cpus: int = 2, isolation: str = "", **options: Any) -> Slots:
+    """A node whose scheduler is A, with the computation C loaded."""
+    slots = checked(Slots(cpus, **options))
+    assert slots.joined(A, hello(), 0.0) == [Send(A, Holding([], [], []))]
+    message = prepare(isolation=isolation)
+    assert slots.receive(A, [message], 0.0) == [Load(message)]
+    assert slots.loaded(C, "", 0.0) == [Send(A, Prepared(C, ""))]
+    return slots
+
+
+def run(*jobs: int, computation: ComputationId = C, arguments: Bulk = b"", attempt: int = 1) -> Run:
+    return Run(computation, [JobId(job) for job in jobs], [attempt] * len(jobs), [arguments] * len(jobs))
+
+
+def cancel(job: int, attempt: int = 1) -> Cancel:
+    return Cancel(C, [JobId(job)], [attempt])
+
+
+def start(slots: Slots, *jobs: int, now: float = 0.0) -> list[Any]:
+    return plain(slots.receive(A, [run(*jobs)], now))
+
+
+def cancelled(job: int, now: float, attempt: int = 1) -> Send:
+    return Send(A, ended(outcome(job, attempt, CANCELLED, b"", start=now, end=now)))
+
+
+def busy_with_short_jobs(last: int = 40) -> Slots:
+    """A node with one CPU, whose one worker has answered short jobs and so has several in hand."""
+    slots = node(cpus=1)
+    start(slots, 1, now=1.0)
+    slots.answered(W1, [outcome(1, start=1.0, end=1.0001)], 1.0)
+    effects = start(slots, *range(2, last + 1), now=2.0)
+    assert effects == [Hand(W1, [2]), Hand(W1, list(range(3, 18)))]  # type: ignore[list-item]
+    return slots
+
+
+# Joining and loading
+
+
+def test_first_word_to_a_scheduler_is_what_is_held_for_it() -> None:
+    assert checked(Slots(1)).joined(A, hello(), 0.0) == [Send(A, Holding([], [], []))]
+
+
+def test_computation_is_loaded_once_and_said_to_be_prepared_as_often_as_asked() -> None:
+    # Given a computation that is being loaded.
+    slots = checked(Slots(1))
+    slots.joined(A, hello(), 0.0)
+    assert slots.receive(A, [prepare()], 0.0) == [Load(prepare())]
+    # When it comes again, then nothing happens until it is loaded.
+    assert slots.receive(A, [prepare()], 0.0) == []
+    assert slots.loaded(C, "", 0.0) == [Send(A, Prepared(C, ""))]
+    assert slots.receive(A, [prepare()], 0.0) == [Send(A, Prepared(C, ""))]
+
+
+def test_computation_that_cannot_be_loaded_says_why_as_often_as_asked() -> None:
+    slots = checked(Slots(1))
+    slots.joined(A, hello(), 0.0)
+    slots.receive(A, [prepare()], 0.0)
+    assert slots.loaded(C, "no module", 0.0) == [Send(A, Prepared(C, "no module"))]
+    assert slots.receive(A, [prepare()], 0.0) == [Send(A, Prepared(C, "no module"))]
+
+
+@pytest.mark.parametrize("state", ["unknown", "loading", "failed"])
+def test_jobs_of_a_computation_that_is_not_loaded_are_returned(state: str) -> None:
+    slots = checked(Slots(1))
+    slots.joined(A, hello(), 0.0)
+    if state != "unknown":
+        slots.receive(A, [prepare()], 0.0)
+    if state == "failed":
+        slots.loaded(C, "no module", 0.0)
+    assert slots.receive(A, [run(1, 2)], 0.0) == [Send(A, Returned(C, [JobId(1), JobId(2)], [1, 1]))]
+
+
+def test_loading_that_ends_after_the_release_changes_nothing() -> None:
+    slots = checked(Slots(1))
+    slots.joined(A, hello(), 0.0)
+    slots.receive(A, [prepare(), Release(C)], 0.0)
+    assert slots.loaded(C, "", 0.0) == []
+
+
+def test_message_that_a_node_does_not_take_ends_the_connection() -> None:
+    assert node().receive(A, [Ask(C, 1)], 0.0) == [Drop(A, "a node does not take Ask")]
+
+
+def test_messages_of_who_has_not_joined_are_ignored() -> None:
+    assert node().receive(B, [run(1)], 0.0) == []
+
+
+# Running
+
+
+def test_job_runs_in_a_new_worker_and_its_outcome_is_told() -> None:
+    slots = node()
+    assert start(slots, 1) == [NewWorker(W1, C), Hand(W1, [1])]  # type: ignore[list-item]
+    assert slots.answered(W1, [outcome(1)], 1.0) == [Send(A, ended(outcome(1)))]
+
+
+def test_idle_worker_gets_the_next_job() -> None:
+    slots = node()
+    start(slots, 1)
+    slots.answered(W1, [outcome(1)], 1.0)
+    assert start(slots, 2, now=2.0) == [Hand(W1, [2])]  # type: ignore[list-item]
+
+
+def test_no_more_workers_have_jobs_than_there_are_cpus() -> None:
+    # Given two CPUs and three jobs.
+    slots = node(cpus=2)
+    assert start(slots, 1, 2, 3) == [
+        NewWorker(W1, C),
+        Hand(W1, [1]),  # type: ignore[list-item]
+        NewWorker(W2, C),
+        Hand(W2, [2]),  # type: ignore[list-item]
+    ]
+    # When one ends, then the third begins in its place.
+    effects = plain(slots.answered(W2, [outcome(2)], 1.0))
+    assert effects == [Hand(W2, [3]), Send(A, ended(outcome(2)))]  # type: ignore[list-item]
+
+
+def test_job_that_is_said_twice_runs_once() -> None:
+    slots = node(cpus=1)
+    start(slots, 1, 2)
+    assert start(slots, 1, 2) == []
+    slots.answered(W1, [outcome(1)], 1.0)
+    assert start(slots, 1) == []
+
+
+def test_arguments_and_outcome_are_given_back_when_they_are_not_needed() -> None:
+    arguments, result = Announced(100_000), Announced(200_000)
+    slots = node()
+    slots.receive(A, [run(1, arguments=arguments)], 0.0)
+    slots.answered(W1, [outcome(1, result=result)], 1.0)
+    assert (arguments.released, result.released) == (1, 0)
+    slots.receive(A, [Collected(C, [JobId(1)], [1])], 2.0)
+    assert result.released == 1
+
+
+def test_outcome_whose_output_was_cut_says_so_and_the_next_one_does_not() -> None:
+    slots = node(cpus=1)
+    start(slots, 1, 2)
+    slots.truncated(W1)
+    assert sent(slots.answered(W1, [outcome(1)], 1.0), A) == [ended(outcome(1, truncated=True))]
+    assert sent(slots.answered(W1, [outcome(2)], 2.0), A) == [ended(outcome(2))]
+
+
+def test_provisional_result_is_passed_on() -> None:
+    slots = node()
+    start(slots, 1)
+    assert slots.progressed(W1, JobId(1), 1, 0, b"half") == [Send(A, Progress(C, JobId(1), 1, 0, b"half", ""))]
+
+
+def test_what_comes_of_a_worker_that_is_gone_is_ignored() -> None:
+    slots = node()
+    assert slots.answered(W3, [outcome(1)], 0.0) == []
+    assert slots.progressed(W3, JobId(1), 1, 0, b"") == []
+    assert slots.took_back(W3, [], 0.0) == []
+    assert slots.exited(W3, [], "", 0.0) == []
+    assert slots.truncated(W3) == []
+
+
+@pytest.mark.parametrize(
+    "rows", [[outcome(2)], [outcome(1, attempt=2)], [outcome(1), outcome(1)], [outcome(1), outcome(2)]]
+)
+def test_worker_that_answers_for_what_it_was_not_given_is_ended(rows: list[Any]) -> None:
+    slots = node(cpus=1)
+    start(slots, 1)
+    assert End(W1) in slots.answered(W1, rows, 1.0)
+    slots.exited(W1, [], "killed", 2.0)
+    assert start(slots, 9, now=3.0) == [NewWorker(W2, C), Hand(W2, [9])]  # type: ignore[list-item]
+
+
+def test_two_computations_take_turns() -> None:
+    # Given two computations with many jobs each.
+    slots = node(cpus=2)
+    slots.receive(A, [prepare(D)], 0.0)
+    slots.loaded(D, "", 0.0)
+    effects = plain(slots.receive(A, [run(1, 2, 3, 4), run(1, 2, 3, 4, computation=D)], 0.0))
+    # Then each has one of the two CPUs.
+    assert [each.computation for each in effects if isinstance(each, NewWorker)] == [C, D]
+
+
+def test_jobs_of_a_computation_that_failed_to_load_again_end_with_the_reason() -> None:
+    slots = node(cpus=1)
+    start(slots, 1, now=1.0)
+    slots.exited(W1, [], "killed", 2.0)
+    slots.template_lost(C, "killed", 2.0)
+    assert slots.loaded(C, "no memory", 3.0) == [Send(A, Prepared(C, "no memory"))]
+
+
+# How many jobs a worker has in hand
+
+
+def test_worker_has_several_short_jobs_in_hand_and_is_filled_up_in_portions() -> None:
+    slots = busy_with_short_jobs()
+    for job in range(2, 9):
+        effects = slots.answered(W1, [outcome(job, start=2.0, end=2.0001)], 2.0)
+        assert [type(each) for each in effects] == [Send]
+    effects = plain(slots.answered(W1, [outcome(9, start=2.0, end=2.0001)], 2.0))
+    assert effects[0] == Hand(W1, list(range(18, 26)))  # type: ignore[arg-type]
+
+
+def test_worker_has_one_job_in_hand_where_jobs_are_long() -> None:
+    slots = node(cpus=1)
+    start(slots, 1)
+    slots.answered(W1, [outcome(1, start=0.0, end=1.0)], 1.0)
+    assert start(slots, 2, 3, 4) == [Hand(W1, [2])]  # type: ignore[list-item]
+
+
+def test_worker_has_one_job_in_hand_as_long_as_none_has_ended() -> None:
+    slots = node(cpus=1)
+    assert start(slots, 1, 2, 3) == [NewWorker(W1, C), Hand(W1, [1])]  # type: ignore[list-item]
+
+
+def test_free_worker_comes_before_filling_up_a_busy_one() -> None:
+    slots = node(cpus=2)
+    start(slots, 1)
+    slots.answered(W1, [outcome(1, start=0.0, end=0.0001)], 1.0)
+    effects = start(slots, 2, 3)
+    assert effects == [Hand(W1, [2]), NewWorker(W2, C), Hand(W2, [3])]  # type: ignore[list-item]
+
+
+def test_job_that_turns_out_long_keeps_no_others_waiting_behind_it() -> None:
+    # Given a worker with sixteen jobs in hand, of which the first has not ended for some time.
+    slots = busy_with_short_jobs()
+    assert slots.due() == pytest.approx(2.0 + REPORT_AFTER)
+    effects = slots.tick(2.0 + REPORT_AFTER)
+    assert effects == [Send(A, Started(C, [JobId(2)], [1], [2.0], "")), TakeBack(W1)]
+    # When the others are taken back, then they wait again, the first of them first.
+    assert slots.took_back(W1, [(JobId(job), 1) for job in range(3, 18)], 2.1) == []
+    slots.receive(A, [Recall(C, 100)], 2.2)
+    assert slots.receive(A, [cancel(3)], 2.3) == []
+    assert slots.due() is None
+
+
+def test_jobs_that_were_taken_back_go_to_another_worker_in_their_order() -> None:
+    slots = node(cpus=2)
+    start(slots, 1)
+    slots.answered(W1, [outcome(1, start=0.0, end=0.0001)], 1.0)
+    start(slots, 2, 3, 4, 5, now=2.0)
+    slots.tick(2.0 + REPORT_AFTER)
+    slots.answered(W2, [outcome(3, start=2.0, end=2.0)], 2.05)
+    hands = [each.jobs for each in plain(slots.took_back(W1, [(JobId(4), 1)], 2.1)) if isinstance(each, Hand)]
+    assert hands in ([[4]], [])
+
+
+def test_running_is_told_once_and_of_long_jobs_only() -> None:
+    # Given a job that ends at once, and another that does not.
+    slots = node(cpus=2, epoch=100.0)
+    start(slots, 1, 2, now=1.0)
+    slots.answered(W1, [outcome(1)], 1.0)
+    assert slots.due() == pytest.approx(1.0 + REPORT_AFTER)
+    assert slots.tick(1.0) == []
+    # Then it is said of the other, once, with the time that the user's clock shows.
+    assert slots.tick(1.5) == [Send(A, Started(C, [JobId(2)], [1], [101.0], ""))]
+    assert slots.due() is None
+    assert slots.tick(9.0) == []
+
+
+# A process for each job
+
+
+def test_with_isolation_each_job_has_a_process_of_its_own() -> None:
+    # Given a computation whose jobs are to be isolated, and short.
+    slots = node(cpus=1, isolation="job")
+    assert start(slots, 1, 2, 3) == [NewWorker(W1, C), Hand(W1, [1])]  # type: ignore[list-item]
+    # When a job ends, then its worker is ended and another one begins.
+    effects = plain(slots.answered(W1, [outcome(1, start=0.0, end=0.0)], 1.0))
+    assert effects == [End(W1), NewWorker(W2, C), Hand(W2, [2]), Send(A, ended(outcome(1, start=0.0, end=0.0)))]  # type: ignore[list-item]
+    # And the end of the process is nobody's failure.
+    assert slots.exited(W1, [], "killed", 1.1) == []
+
+
+# Cancelling
+
+
+def test_job_that_waits_is_cancelled_at_once() -> None:
+    slots = node(cpus=1)
+    start(slots, 1, 2)
+    assert slots.receive(A, [cancel(2)], 1.0) == [cancelled(2, 1.0)]
+
+
+def test_job_in_hand_that_has_not_begun_is_taken_back_and_cancelled() -> None:
+    slots = busy_with_short_jobs(last=17)
+    assert slots.receive(A, [cancel(5)], 3.0) == [TakeBack(W1)]
+    effects = plain(slots.took_back(W1, [(JobId(job), 1) for job in range(3, 18)], 3.0))
+    assert effects[-1] == cancelled(5, 3.0)
+    assert Interrupt(W1, JobId(5), 1) not in effects
+    handed = [job for each in effects if isinstance(each, Hand) for job in each.jobs]
+    assert handed == [3, 4, *range(6, 18)]
+
+
+def test_only_job_in_hand_that_has_not_begun_is_cancelled_and_the_worker_is_free() -> None:
+    slots = node(cpus=1)
+    start(slots, 1, 2)
+    assert slots.receive(A, [cancel(1)], 1.0) == [TakeBack(W1)]
+    effects = plain(slots.took_back(W1, [(JobId(1), 1)], 1.0))
+    assert effects == [Hand(W1, [2]), cancelled(1, 1.0)]  # type: ignore[list-item]
+
+
+def test_job_that_runs_is_interrupted_then_terminated_then_killed() -> None:
+    # Given a job that runs and is cancelled.
+    slots = node(cpus=1)
+    start(slots, 1)
+    slots.tick(1.0)
+    assert slots.receive(A, [cancel(1)], 10.0) == [TakeBack(W1)]
+    assert slots.took_back(W1, [], 10.0) == [Interrupt(W1, JobId(1), 1)]
+    # When it does not end, then each step follows at its time, once.
+    assert slots.due() == 10.0 + TERMINATE_AFTER
+    assert slots.tick(9.9 + TERMINATE_AFTER) == []
+    assert slots.tick(10.0 + TERMINATE_AFTER) == [Terminate(W1)]
+    assert slots.due() == 10.0 + KILL_AFTER
+    assert slots.tick(10.1 + TERMINATE_AFTER) == []
+    assert slots.tick(10.0 + KILL_AFTER) == [End(W1)]
+    assert slots.due() is None
+    assert slots.tick(99.0) == []
+    # Then its end says that it was cancelled.
+    [report] = sent(slots.exited(W1, [], "SIGKILL", 16.0), A)
+    assert report.statuses == [TERMINATED]
+    assert report.exceptions == ["The job was cancelled, and did not end by itself: SIGKILL\n"]
+
+
+def test_job_that_ends_after_its_interrupt_is_not_killed_nor_is_the_next_one() -> None:
+    slots = node(cpus=1)
+    start(slots, 1, 2)
+    slots.receive(A, [cancel(1)], 10.0)
+    slots.took_back(W1, [], 10.0)
+    slots.answered(W1, [outcome(1, status=TERMINATED)], 11.0)
+    effects = slots.tick(10.0 + KILL_AFTER)
+    assert not any(isinstance(each, Terminate | End) for each in effects)
+
+
+def test_cancelling_twice_interrupts_once() -> None:
+    slots = node(cpus=1)
+    start(slots, 1)
+    slots.receive(A, [cancel(1)], 10.0)
+    slots.took_back(W1, [], 10.0)
+    slots.receive(A, [cancel(1)], 11.0)
+    assert slots.took_back(W1, [], 11.0) == []
+
+
+def test_cancel_reaches_a_job_that_the_worker_began_meanwhile() -> None:
+    # Given two jobs in hand, of which the worker has ended the first and begun the second; that answer
+    # is still on its way when the second is cancelled.
+    slots = busy_with_short_jobs(last=3)
+    assert slots.receive(A, [cancel(3)], 3.0) == [TakeBack(W1)]
+    effects = slots.took_back(W1, [], 3.0)
+    # When the answer arrives, then the second is interrupted.
+    effects += slots.answered(W1, [outcome(2)], 3.1)
+    effects += slots.tick(3.2)
+    assert Interrupt(W1, JobId(3), 1) in effects
+
+
+def test_cancel_that_comes_before_its_job_ends_it_at_once() -> None:
+    slots = node()
+    assert slots.receive(A, [cancel(1)], 1.0) == []
+    assert slots.receive(A, [run(1)], 2.0) == [cancelled(1, 2.0)]
+
+
+def test_cancel_of_another_attempt_changes_nothing() -> None:
+    slots = node(cpus=1)
+    start(slots, 1, 2)
+    assert slots.receive(A, [cancel(2, attempt=7)], 1.0) == []
+    effects = plain(slots.answered(W1, [outcome(1)], 2.0))
+    assert effects[0] == Hand(W1, [2])  # type: ignore[arg-type]
+
+
+def test_cancel_of_a_job_that_has_ended_changes_nothing() -> None:
+    slots = node()
+    start(slots, 1)
+    slots.answered(W1, [outcome(1)], 1.0)
+    assert slots.receive(A, [cancel(1)], 2.0) == []
+
+
+# Workers that end
+
+
+def test_job_that_had_begun_ends_with_its_worker() -> None:
+    slots = node(cpus=1)
+    start(slots, 1, now=1.0)
+    assert slots.exited(W1, [], "its process was ended by SIGSEGV", 2.0) == [
+        Send(
+            A, ended(outcome(1, 1, TERMINATED, b"", exception="its process was ended by SIGSEGV\n", start=1.0, end=2.0))
+        )
+    ]
+
+
+def test_job_that_had_not_begun_runs_in_another_worker() -> None:
+    # Given a worker with three jobs in hand that ends while it runs the first.
+    slots = busy_with_short_jobs(last=4)
+    effects = plain(slots.exited(W1, [(JobId(3), 1), (JobId(4), 1)], "killed", 3.0))
+    # Then the first is lost and the others run elsewhere.
+    assert effects[0] == NewWorker(W2, C)
+    assert [job for each in effects if isinstance(each, Hand) for job in each.jobs] == [3, 4]
+    [report] = sent(effects, A)
+    assert (report.jobs, report.statuses) == ([2], [TERMINATED])
+
+
+def test_worker_that_ends_without_a_job_is_nobodys_failure() -> None:
+    slots = node(cpus=1)
+    start(slots, 1)
+    slots.answered(W1, [outcome(1)], 1.0)
+    assert slots.exited(W1, [], "killed", 2.0) == []
+    assert start(slots, 2, now=3.0) == [NewWorker(W2, C), Hand(W2, [2])]  # type: ignore[list-item]
+
+
+def test_job_whose_workers_end_before_it_can_begin_is_given_up_after_some() -> None:
+    # Given workers that end at once, time and again.
+    slots = node(cpus=1)
+    effects: Effects = start(slots, 1, 2)
+    for number in range(1, STILLBORN_LIMIT + 1):
+        assert NewWorker(WorkerId(number), C) in effects
+        effects = slots.exited(WorkerId(number), [(JobId(1), 1)], "no memory", 1.0)
+    # Then the job that waited first is given up, and the next one has its chance.
+    [report] = sent(effects, A)
+    assert (report.jobs, report.statuses) == ([1], [TERMINATED])
+    assert report.exceptions == ["Its worker process ended before the job could begin: no memory\n"]
+    assert plain(effects)[:2] == [NewWorker(WorkerId(4), C), Hand(WorkerId(4), [2])]  # type: ignore[list-item]
+
+
+def test_workers_that_end_early_count_in_a_row_only() -> None:
+    slots = node(cpus=1)
+    start(slots, 1)
+    for number in range(1, STILLBORN_LIMIT):
+        slots.exited(WorkerId(number), [(JobId(1), 1)], "killed", 1.0)
+    slots.answered(WorkerId(STILLBORN_LIMIT), [outcome(1)], 2.0)
+    start(slots, 2, now=3.0)
+    assert sent(slots.exited(WorkerId(STILLBORN_LIMIT), [(JobId(2), 1)], "killed", 4.0), A) == []
+
+
+# Templates that end
+
+
+def test_template_that_ends_is_loaded_again_and_jobs_go_on() -> None:
+    slots = node(cpus=1)
+    start(slots, 1)
+    slots.exited(W1, [], "killed", 1.0)
+    assert slots.template_lost(C, "killed", 1.0) == [Load(prepare())]
+    assert start(slots, 2, now=1.5) == [Send(A, Returned(C, [JobId(2)], [1]))]
+    assert slots.loaded(C, "", 2.0) == [Send(A, Prepared(C, ""))]
+
+
+def test_no_worker_is_forked_from_a_template_that_has_ended() -> None:
+    # Given jobs that wait while the template and its worker end; the worker's end is told first.
+    slots = node(cpus=1)
+    start(slots, 1, 2, 3)
+    effects = slots.exited(W1, [], "killed", 1.0) + slots.template_lost(C, "killed", 1.0)
+    # Then the next worker comes when the template has been loaded again.
+    assert [each for each in plain(effects) if isinstance(each, NewWorker | Hand)] == []
+    assert [job for each in plain(slots.loaded(C, "", 2.0)) if isinstance(each, Hand) for job in each.jobs] == [2]
+
+
+def test_computation_whose_template_keeps_ending_is_given_up() -> None:
+    # Given a template that ends again and again, and jobs that wait for it.
+    slots = node(cpus=1)
+    start(slots, 1, 2, 3)
+    effects: Effects = []
+    for number in range(TEMPLATE_LIMIT):
+        effects += slots.exited(WorkerId(number + 1), [], "killed", 1.0)
+        effects += slots.template_lost(C, "killed", 1.0)
+        if number < TEMPLATE_LIMIT - 1:
+            effects += slots.loaded(C, "", 1.0)
+    # Then each job has its end, and the scheduler hears why.
+    assert sorted(job for message in sent(effects, A, Ended) for job in message.jobs) == [1, 2, 3]
+    assert sent(effects, A, Prepared)[-1] == Prepared(C, "its process on the node keeps ending: killed")
+
+
+def test_template_of_a_released_computation_may_end() -> None:
+    assert node().template_lost(D, "killed", 0.0) == []
+
+
+# Recalling
+
+
+def test_recall_gives_back_what_waits_the_last_first_and_no_more_than_asked() -> None:
+    slots = node(cpus=1)
+    start(slots, 1, 2, 3, 4)
+    assert slots.receive(A, [Recall(C, 2)], 1.0) == [Send(A, Returned(C, [JobId(4), JobId(3)], [1, 1]))]
+    assert slots.receive(A, [Recall(C, 9)], 1.0) == [Send(A, Returned(C, [JobId(2)], [1]))]
+    assert slots.receive(A, [Recall(C, 9)], 1.0) == [Send(A, Returned(C, [], []))]
+
+
+def test_job_that_was_returned_can_come_again() -> None:
+    slots = node(cpus=1)
+    start(slots, 1, 2)
+    slots.receive(A, [Recall(C, 1)], 1.0)
+    assert slots.receive(A, [run(2, attempt=2)], 2.0) == []
+    assert plain(slots.answered(W1, [outcome(1)], 3.0))[0] == Hand(W1, [2])  # type: ignore[arg-type]
+
+
+def test_arguments_of_returned_jobs_are_given_back() -> None:
+    arguments = Announced(100_000)
+    slots = node(cpus=1)
+    slots.receive(A, [run(1), run(2, arguments=arguments), Recall(C, 1)], 0.0)
+    assert arguments.released == 1
+
+
+# Schedulers that come and go
+
+
+def test_other_scheduler_is_refused_while_one_is_served() -> None:
+    slots = node()
+    assert slots.joined(B, hello(b"o" * 16, "other"), 1.0) == [Drop(B, "busy: it works for client at present")]
+    assert slots.receive(B, [prepare(D)], 1.0) == []
+
+
+def test_other_scheduler_is_served_while_the_first_is_away_and_shares_nothing_with_it() -> None:
+    # Given a scheduler that went away, with a job running.
+    slots = node(cpus=2)
+    start(slots, 1)
+    slots.gone(A, 1.0)
+    # When another one comes, then it sees nothing of the first.
+    assert slots.joined(B, hello(b"o" * 16, "other"), 2.0) == [Send(B, Holding([], [], []))]
+    assert slots.receive(B, [prepare(C)], 2.0) == [Send(B, Prepared(C, "it belongs to another client"))]
+    assert slots.receive(B, [run(5)], 2.0) == [Send(B, Returned(C, [JobId(5)], [1]))]
+    assert slots.receive(B, [cancel(1), Recall(C, 5), Collected(C, [JobId(1)], [1])], 2.0) == []
+    assert slots.receive(B, [Release(C)], 2.0) == [Send(B, Released(C))]
+    # And the first cannot come back as long as the other is there.
+    assert slots.joined(A, hello(), 3.0) == [Drop(A, "busy: it works for client at present".replace("client", "other"))]
+
+
+def test_jobs_go_on_while_their_scheduler_is_away_and_nothing_is_sent() -> None:
+    slots = node(cpus=1)
+    start(slots, 1, 2)
+    assert slots.gone(A, 1.0) == []
+    assert plain(slots.answered(W1, [outcome(1)], 2.0)) == [Hand(W1, [2])]  # type: ignore[list-item]
+    assert slots.tick(5.0) == []
+
+
+def test_scheduler_that_comes_back_hears_what_is_held_and_every_outcome_not_collected() -> None:
+    # Given outcomes collected, not collected and made while it was away; a job that runs; one that waits.
+    slots = node(cpus=1)
+    start(slots, 1, 2, 3, 4, 5)
+    slots.answered(W1, [outcome(1)], 1.0)
+    slots.answered(W1, [outcome(2)], 1.0)
+    slots.receive(A, [Collected(C, [JobId(1)], [1])], 1.5)
+    slots.gone(A, 2.0)
+    slots.answered(W1, [outcome(3)], 3.0)
+    # When it comes back.
+    effects = slots.joined(B, hello(), 4.0)
+    # Then it hears of all but the first, and the outcomes come again.
+    [holding] = sent(effects, B, Holding)
+    assert effects[0] == Send(B, holding)
+    assert holding.computations == [C]
+    assert sorted(holding.jobs[0]) == [2, 3, 4, 5]
+    assert holding.attempts == [[1, 1, 1, 1]]
+    assert sent(effects, B, Ended) == [ended(outcome(2), outcome(3))]
+
+
+def test_outcome_comes_again_after_each_reconnection_until_it_is_collected() -> None:
+    slots = node(cpus=1)
+    start(slots, 1)
+    slots.answered(W1, [outcome(1)], 1.0)
+    for peer in (B, Peer(3)):
+        slots.gone(A, 2.0)
+        assert sent(slots.joined(peer, hello(), 3.0), peer, Ended) == [ended(outcome(1))]
+    slots.receive(Peer(3), [Collected(C, [JobId(1)], [1])], 4.0)
+    assert slots.joined(Peer(4), hello(), 5.0) == [
+        Drop(Peer(3), "a newer connection took its place"),
+        Send(Peer(4), Holding([C], [[]], [[]])),
+    ]
+
+
+def test_collected_of_another_attempt_or_job_forgets_nothing() -> None:
+    slots = node(cpus=1)
+    start(slots, 1)
+    slots.answered(W1, [outcome(1)], 1.0)
+    slots.receive(A, [Collected(C, [JobId(1), JobId(7)], [2, 1])], 2.0)
+    assert sent(slots.joined(B, hello(), 3.0), B, Ended) == [ended(outcome(1))]
+
+
+def test_newer_connection_of_the_same_scheduler_takes_the_place_of_the_old() -> None:
+    slots = node(cpus=1)
+    assert slots.joined(B, hello(), 1.0)[0] == Drop(A, "a newer connection took its place")
+    assert slots.receive(A, [run(1)], 1.0) == []
+    assert slots.gone(A, 1.0) == []
+    assert plain(slots.receive(B, [run(1)], 1.0)) == [NewWorker(W1, C), Hand(W1, [1])]  # type: ignore[list-item]
+
+
+def test_outcomes_that_are_sent_again_fit_into_messages_that_the_other_side_takes() -> None:
+    # Given sixty-four outcomes with a megabyte of output on each stream, made while the scheduler was away.
+    output = bytes(1 << 20)
+    slots = node(cpus=64)
+    start(slots, *range(1, 65))
+    slots.gone(A, 1.0)
+    for number in range(1, 65):
+        slots.answered(WorkerId(number), [outcome(number, stdout=output, stderr=output)], 2.0)
+    # When they are told, then no message is longer than a receiver accepts.
+    messages = sent(slots.joined(B, hello(), 3.0), B, Ended)
+    assert sum(len(message.jobs) for message in messages) == 64
+    for message in messages:
+        assert len(message.jobs) <= COLUMN_LIMIT
+        assert sum(map(len, message.outputs)) + sum(map(len, message.errors)) <= MESSAGE_LIMIT
+
+
+def test_scheduler_that_stays_away_is_forgotten_after_the_lease() -> None:
+    # Given a scheduler that went away with a job running, one waiting and an outcome.
+    slots = node(cpus=1)
+    start(slots, 1, 2, 3)
+    slots.answered(W1, [outcome(1)], 1.0)
+    slots.tick(1.5)
+    slots.gone(A, 2.0)
+    # When the lease is over, then all of its work is ended.
+    assert slots.due() == 2.0 + LEASE
+    assert slots.tick(1.9 + LEASE) == []
+    assert slots.tick(2.0 + LEASE) == [Unload(C)]
+    assert slots.due() is None
+    assert slots.unloaded(C, 3.0 + LEASE) == []
+    assert slots.joined(B, hello(), 4.0 + LEASE) == [Send(B, Holding([], [], []))]
+
+
+def test_scheduler_that_comes_back_in_time_keeps_its_work() -> None:
+    slots = node(cpus=1)
+    start(slots, 1)
+    slots.tick(1.0)
+    slots.gone(A, 1.0)
+    slots.joined(B, hello(), 2.0)
+    assert slots.due() is None
+    assert slots.tick(9.0 + LEASE) == []
+
+
+# Releasing
+
+
+def test_release_ends_everything_of_a_computation_and_is_confirmed_when_nothing_is_left() -> None:
+    # Given a computation with a job running, one waiting and an outcome.
+    arguments, result = Announced(100_000), Announced(100_000)
+    slots = node(cpus=1)
+    slots.receive(A, [run(1, 2, 3, arguments=arguments)], 0.0)
+    slots.answered(W1, [outcome(1, result=result)], 1.0)
+    # When it is released, then it ends, and its payloads are given back.
+    assert slots.receive(A, [Release(C)], 2.0) == [Unload(C)]
+    assert (arguments.released, result.released) == (3, 1)
+    assert slots.unloaded(C, 3.0) == [Send(A, Released(C))]
+    assert slots.unloaded(C, 3.0) == []
+
+
+def test_release_of_what_is_not_there_is_confirmed() -> None:
+    assert node().receive(A, [Release(D)], 0.0) == [Send(A, Released(D))]
+
+
+def test_release_frees_the_cpus_for_other_computations() -> None:
+    slots = node(cpus=1)
+    slots.receive(A, [prepare(D)], 0.0)
+    slots.loaded(D, "", 0.0)
+    slots.receive(A, [run(1), run(1, computation=D)], 0.0)
+    effects = plain(slots.receive(A, [Release(C)], 1.0))
+    assert effects == [Unload(C), NewWorker(W2, D), Hand(W2, [1])]  # type: ignore[list-item]
+
+
+def test_late_word_of_a_worker_of_a_released_computation_is_ignored() -> None:
+    slots = node(cpus=1)
+    start(slots, 1)
+    slots.receive(A, [Release(C)], 1.0)
+    assert slots.answered(W1, [outcome(1)], 2.0) == []
+    assert slots.exited(W1, [], "killed", 2.0) == []
+
+
+def test_computation_that_is_prepared_again_is_loaded_when_the_former_is_gone() -> None:
+    # Given a release that is still going on, as after a node was taken for lost and is back.
+    slots = node(cpus=1)
+    effects = slots.receive(A, [Release(C), prepare()], 1.0)
+    assert effects == [Unload(C)]
+    # When nothing is left of the former, then it is loaded anew.
+    assert Load(prepare()) in slots.unloaded(C, 2.0)
+    slots.loaded(C, "", 3.0)
+    assert [type(each) for each in start(slots, 1, now=4.0)] == [NewWorker, Hand]
+
+
+def test_statuses_a_node_reports_are_final() -> None:
+    assert CANCELLED < TERMINATED < FINISHED
