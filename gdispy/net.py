@@ -50,7 +50,7 @@ HANDSHAKE_LIMIT = 10.0
 #: Seconds until a connection attempt is given up.
 CONNECT_LIMIT = 10.0
 #: Bytes read from a socket at once.
-READ_SIZE = 256 * 1024
+READ_SIZE = 64 * 1024
 #: Bytes of frames put together for one write.
 WRITE_SIZE = 128 * 1024
 #: Seconds between two signs of life, and how many may be missing until the peer is taken for silent
@@ -94,6 +94,11 @@ class Connection:
         self._closing = ""
         self._closed = False
         self._ungranted = 0
+        self._fd: int = sock.fileno()
+        self._flushing = False
+        self._writing = False
+        #: Sealed bytes that did not fit into the socket.
+        self._rest = b""
         self._last_sent = self._last_heard = time.monotonic()
         self._silent = False
         self._timer: Any = None
@@ -104,6 +109,8 @@ class Connection:
 
     def start(self) -> None:
         """Begin to read and write."""
+        self._loop = gevent.get_hub().loop
+        self._readable = self._loop.io(self._socket.fileno(), 1)
         self._reader = gevent.spawn(self._read)
         self._writer = gevent.spawn(self._write)
         self._timer = gevent.get_hub().loop.timer(self._pulse / 2, self._pulse / 2, ref=False)
@@ -113,6 +120,37 @@ class Connection:
         """Queue a message; nothing happens on a connection that is over."""
         if not self._closed and not self._closing:
             self._sender.put(message)
+            if not self._flushing:
+                self._flushing = True
+                self._loop.run_callback(self._flush)
+
+    def _flush(self) -> None:
+        """Write what fits into the socket at once; the writer greenlet does the rest.
+
+        Most of what is sent is short and fits, and then nobody has to be woken up for it.
+        """
+        self._flushing = False
+        if self._closed or self._writing or self._rest:
+            return
+        if self._sender.is_streaming:
+            self._wake.set()
+            return
+        try:
+            data = b"".join(self._next_frames())
+            if not data:
+                return
+            written = os.write(self._fd, data)
+        except BlockingIOError:
+            written = 0
+        except (OSError, ForkedError):
+            self._rest = data  # The writer meets the same error, and deals with it.
+            self._wake.set()
+            return
+        self.sent += written
+        self._last_sent = time.monotonic()
+        if written < len(data):
+            self._rest = data[written:]
+        if self._rest or self._sender.backlog:
             self._wake.set()
 
     @property
@@ -154,8 +192,10 @@ class Connection:
             raise ForkedError
 
     def _read(self) -> None:
+        hub = gevent.get_hub()
         try:
             while not self._closed:
+                hub.wait(self._readable)
                 data = self._socket.recv(READ_SIZE)
                 if not data:
                     raise ConnectFailed("the connection broke: the other side is gone without a goodbye")
@@ -195,10 +235,13 @@ class Connection:
     def _write(self) -> None:
         try:
             while not self._closed:
-                frames = self._next_frames()
-                if frames:
-                    data = b"".join(frames)
+                data, self._rest = self._rest, b""
+                if not data:
+                    data = b"".join(self._next_frames())
+                if data:
+                    self._writing = True
                     self._socket.sendall(data)
+                    self._writing = False
                     self.sent += len(data)
                     self._last_sent = time.monotonic()
                     if len(data) > WRITE_SIZE // 2:
@@ -256,6 +299,8 @@ class Connection:
         for greenlet in (self._reader, self._writer):
             if greenlet is not None and greenlet is not current:
                 greenlet.kill(block=False)
+        self._readable.stop()
+        self._readable.close()
         self._socket.close()
         self._handlers.on_closed(self, reason)
 
@@ -427,9 +472,7 @@ class Listener:
             raise ProtocolError("it does not speak the gdispy protocol")
         first = beginning + _read_exactly(sock, FIRST_BYTES - len(MAGIC))
         responder = Responder(self._psk, self._roles, secrets.token_bytes(32), self._instance)
-        second, keys, _ = responder.answer(
-            first, lambda: self._admission.may_answer(address, time.monotonic())
-        )
+        second, keys, _ = responder.answer(first, lambda: self._admission.may_answer(address, time.monotonic()))
         sock.sendall(second)
         return keys
 

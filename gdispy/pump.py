@@ -1,11 +1,12 @@
 """Drives one rules object: take all that has come in, decide, then act.
 
-Floor 2. Each role has one; it runs in one greenlet, so the rules need no locks.
+Floor 2. Each role has one; its turns run in the loop itself, never two at once, so the rules need no
+locks. Effects must not wait for anything: what would, the role does in a greenlet of its own.
 
     put(stimulus) ──> inbox ──> turn: effects = stimulus(now) for each ──> perform(effects)
                                       tick(now) when due() says so
 
-Batching comes from load by itself: the longer a turn takes, the more the next one takes in. Rules
+Batching comes from load by itself: a turn takes all that came in while the loop was elsewhere. Rules
 cannot switch greenlets (they import nothing that could), so a turn sees one consistent state.
 """
 
@@ -18,21 +19,17 @@ from collections.abc import Callable
 from typing import Any
 
 import gevent
-import gevent.event
 
 from gdispy.core.effects import Effects
 
 logger = logging.getLogger(__name__)
-
-#: Called in a turn with the time; returns what is to be done.
-Stimulus = Callable[[float], Effects]
 
 #: Turns kept for the log when a defect shows.
 _REMEMBERED = 32
 
 
 class Pump:
-    """One rules object's inbox and its turns."""
+    """One rules object's inbox and its turns. `stimulus(*args, now)` returns what is to be done."""
 
     def __init__(
         self,
@@ -46,53 +43,76 @@ class Pump:
         self._due = due
         self._on_defect = on_defect
         self._inbox: deque[tuple[Callable[..., Effects], tuple[Any, ...]]] = deque()
-        self._wake = gevent.event.Event()
+        self._loop: Any = None
+        self._scheduled = False
+        self._stopped = False
+        self._timer: Any = None
+        self._timer_at: float | None = None
         self._recent: deque[str] = deque(maxlen=_REMEMBERED)
-        self._greenlet: Any = None
 
     def start(self) -> None:
-        self._greenlet = gevent.spawn(self._run)
+        """Begin with the turns, in the loop of the calling thread."""
+        self._loop = gevent.get_hub().loop
+        self._timer = self._loop.timer(0, ref=False)
+        if self._inbox:
+            self._schedule()
 
     def stop(self) -> None:
-        if self._greenlet is not None:
-            self._greenlet.kill(block=False)
+        self._stopped = True
+        if self._timer is not None:
+            self._timer.stop()
 
     def put(self, stimulus: Callable[..., Effects], *args: Any) -> None:
-        """Have `stimulus(*args, now)` decide in the next turn. From greenlets of the same loop."""
+        """Have a stimulus decide in the next turn. In the pump's loop."""
         self._inbox.append((stimulus, args))
-        self._wake.set()
+        if not self._scheduled and self._loop is not None:
+            self._schedule()
 
-    def _run(self) -> None:
-        while True:
-            self._wait()
-            self._wake.clear()
-            try:
-                self._turn()
-            except Exception as error:
-                # Rules that have lost their way must not go on deciding.
-                logger.critical("gdispy: a defect; recent turns: %s", list(self._recent), exc_info=True)
-                self._on_defect(error)
-                return
+    def _schedule(self) -> None:
+        self._scheduled = True
+        self._loop.run_callback(self._guarded_turn)
 
-    def _wait(self) -> None:
-        if self._inbox:
-            gevent.sleep(0)  # Let readers and writers go on between two turns.
+    def _guarded_turn(self) -> None:
+        self._scheduled = False
+        if self._stopped:
             return
-        due = self._due() if self._due is not None else None
-        if due is None:
-            self._wake.wait()
-        else:
-            self._wake.wait(max(0.0, due - time.monotonic()))
+        try:
+            self._turn()
+            self._set_timer()
+        except Exception as error:
+            # Rules that have lost their way must not go on deciding.
+            self.stop()
+            logger.critical("gdispy: a defect; recent turns: %s", list(self._recent), exc_info=True)
+            self._on_defect(error)
 
     def _turn(self) -> None:
         now = time.monotonic()
         inbox, self._inbox = self._inbox, deque()
+        perform = self._perform
         for stimulus, args in inbox:
             self._recent.append(stimulus.__name__)
             for effect in stimulus(*args, now):
-                self._perform(effect)
-        if self._tick is not None and self._due is not None:
+                perform(effect)
+        if self._due is not None and self._tick is not None:
             due = self._due()
             if due is not None and due <= now:
                 for effect in self._tick(now):
-                    self._perform(effect)
+                    perform(effect)
+
+    def _set_timer(self) -> None:
+        """Wake up when the rules want to; a timer that is early is left, since it only asks again."""
+        due = self._due() if self._due is not None else None
+        if due is None:
+            return
+        now = time.monotonic()
+        if self._timer_at is not None and now < self._timer_at <= due:
+            return
+        self._timer_at = due
+        self._timer.stop()
+        self._timer = self._loop.timer(max(0.0, due - now) + 0.0005, ref=False)
+        self._timer.start(self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._timer_at = None
+        if not self._scheduled:
+            self._schedule()

@@ -27,6 +27,7 @@ from collections.abc import Callable
 from typing import Any
 
 import gevent
+import gevent.event
 import msgpack
 from gevent import socket
 
@@ -47,7 +48,7 @@ from gdispy.worker.runner import INLINE, MESSAGE_LIMIT, PROGRESS, RESULT, target
 logger = logging.getLogger(__name__)
 
 #: Bytes read from a worker's results at once, and of one frame at most.
-READ_SIZE = 256 * 1024
+READ_SIZE = 64 * 1024
 FRAME_LIMIT = 32 * 1024 * 1024
 #: Seconds between two looks at how much the running jobs have printed.
 OUTPUT_INTERVAL = 0.1
@@ -172,9 +173,13 @@ class Workers:
         self.directory = os.path.join(setting["dest_path_prefix"], instance.hex())
         self._templates: dict[str, _Template] = {}
         self._workers: dict[WorkerId, _Worker] = {}
+        #: Computations whose files are in place; a template that is started again finds them there.
+        self._placed: set[ComputationId] = set()
         self._spawner: Any = None
         self._spawner_pid = 0
         self._closing = False
+        #: Set while any worker has a job.
+        self._some_work = gevent.event.Event()
         #: Bytes that wait to be sent to the scheduler; asked before workers are read.
         self.backlog: Callable[[], int] = lambda: 0
 
@@ -246,6 +251,7 @@ class Workers:
 
     def _remove(self, prepare: Prepare) -> None:
         """The computation is over: its files go, unless they are to be kept."""
+        self._placed.discard(prepare.computation)
         if prepare.cleanup:
             with contextlib.suppress(OSError):
                 control.send(self._spawner, ["remove", self._directory(prepare)])
@@ -264,8 +270,10 @@ class Workers:
             directory = self._directory(prepare)
             template = _Template(prepare, directory)
             os.makedirs(directory, mode=0o700, exist_ok=True)
-            for row, content in zip(prepare.files, prepare.contents, strict=True):
-                _place(directory, row, content)
+            if prepare.computation not in self._placed:
+                for row, content in zip(prepare.files, prepare.contents, strict=True):
+                    _place(directory, row, content)
+                self._placed.add(prepare.computation)
             self._start_template(template)
         except (OSError, ProtocolError) as error:
             self._pump.put(self._slots.loaded, prepare.computation, str(error))
@@ -320,6 +328,7 @@ class Workers:
         worker = self._workers.get(number)
         if worker is not None:
             worker.hand(jobs)
+            self._some_work.set()
 
     def take_back(self, number: WorkerId) -> None:
         worker = self._workers.get(number)
@@ -348,18 +357,22 @@ class Workers:
             control.send(worker.template.end, message)
 
     def _read_results(self, worker: _Worker) -> None:
-        while True:
-            while self.backlog() > BACKLOG_LIMIT:
-                gevent.sleep(0.01)
-            try:
+        readable = gevent.get_hub().loop.io(worker.results.fileno(), 1)
+        try:
+            while True:
+                gevent.get_hub().wait(readable)
+                while self.backlog() > BACKLOG_LIMIT:
+                    gevent.sleep(0.01)
                 data, ancillary, _, _ = worker.results.recvmsg(READ_SIZE, _ANCILLARY)
-            except OSError:
-                return
-            if not data:
-                return
-            self._take_results(worker, data, ancillary)
-            if worker.outstanding >= MANY:
-                gevent.sleep(READ_INTERVAL)
+                if not data:
+                    return
+                self._take_results(worker, data, ancillary)
+                if worker.outstanding >= MANY:
+                    gevent.sleep(READ_INTERVAL)
+        except OSError:
+            return
+        finally:
+            readable.close()
 
     def _take_results(self, worker: _Worker, data: bytes, ancillary: list[Any]) -> None:
         if ancillary:
@@ -430,8 +443,12 @@ class Workers:
 
     def _watch_output(self) -> None:
         while True:
-            gevent.sleep(OUTPUT_INTERVAL if self._workers else 1.0)
-            for worker in list(self._workers.values()):
+            self._some_work.wait()
+            gevent.sleep(OUTPUT_INTERVAL)
+            busy = [worker for worker in self._workers.values() if worker.outstanding]
+            if not busy:
+                self._some_work.clear()
+            for worker in busy:
                 cut = keep_within_limit(worker.out) | keep_within_limit(worker.err)
                 if cut:
                     self._pump.put(self._truncated, worker.number)

@@ -54,6 +54,8 @@ LEASE = 30.0
 PATIENCE = 3.0
 #: How often a job is placed whose nodes are lost each time.
 ATTEMPTS = 3
+#: Seconds after which a node is told that its outcomes have arrived, where nothing else is to be said.
+COLLECT_AFTER = 0.1
 
 
 class Dispatch:
@@ -186,6 +188,7 @@ class Dispatch:
             del self._by_peer[node.peer]
             effects.append(Drop(node.peer, "a newer connection took its place"))
         node.peer, node.lost_at, node.silent, node.greeted = peer, None, False, False
+        node.uncollected, node.collect_at = {}, None
         self._by_peer[peer] = node
         self._problems.pop(node.place, None)
         return effects
@@ -229,6 +232,8 @@ class Dispatch:
         if node is None:
             return []
         node.peer, node.lost_at = None, now + self._lease
+        # What it was not told of, it will report again.
+        node.uncollected, node.collect_at = {}, None
         effects: Effects = []
         for computation in list(self._computations.values()):
             if node.instance in computation.releasing:
@@ -275,7 +280,8 @@ class Dispatch:
         return []
 
     def _on_ended(self, node: Node, message: Ended, now: float) -> Effects:
-        effects: Effects = [self._to(node, Collected(message.computation, message.jobs, message.attempts))]
+        self._collect(node, message, now)
+        effects: Effects = []
         share = node.shares.get(message.computation)
         if share is None:
             return effects
@@ -300,6 +306,20 @@ class Dispatch:
         if node.load == 0:
             effects += self._recall_for(node, computation)
         return effects
+
+    def _collect(self, node: Node, message: Ended, now: float) -> None:
+        """Note what the node may forget. It is told with the next jobs it gets, or a little later."""
+        jobs, attempts = node.uncollected.setdefault(message.computation, ([], []))
+        jobs += message.jobs
+        attempts += message.attempts
+        if node.collect_at is None:
+            node.collect_at = now + COLLECT_AFTER
+
+    def _collected(self, node: Node) -> Effects:
+        found = [self._to(node, Collected(number, *columns)) for number, columns in node.uncollected.items()]
+        node.uncollected = {}
+        node.collect_at = None
+        return found
 
     def _on_started(self, node: Node, message: Started, now: float) -> Effects:
         share = node.shares.get(message.computation)
@@ -359,6 +379,7 @@ class Dispatch:
     def due(self) -> float | None:
         """When `tick` is to be called next, if at all."""
         times = [node.lost_at for node in self._nodes.values() if node.lost_at is not None]
+        times += [node.collect_at for node in self._nodes.values() if node.collect_at is not None]
         for computation in self._waiting.values():
             if computation.waiting_since is not None and not computation.told:
                 times.append(computation.waiting_since + PATIENCE)
@@ -368,6 +389,9 @@ class Dispatch:
         effects: Effects = []
         for node in [node for node in self._nodes.values() if node.lost_at is not None and node.lost_at <= now]:
             effects += self._lose(node, now, f"nothing was heard of it for {self._lease:.0f} s")
+        for node in self._nodes.values():
+            if node.collect_at is not None and node.collect_at <= now:
+                effects += self._collected(node)
         for computation in self._waiting.values():
             since = computation.waiting_since
             if since is not None and not computation.told and now >= since + PATIENCE:
@@ -456,7 +480,9 @@ class Dispatch:
                 self._waiting[computation.id] = computation
         effects: Effects = []
         for (instance, computation_id), columns in self._outgoing.items():
-            effects.append(self._to(self._nodes[instance], Run(computation_id, *columns)))
+            node = self._nodes[instance]
+            effects += self._collected(node)
+            effects.append(self._to(node, Run(computation_id, *columns)))
         self._outgoing.clear()
         return effects
 

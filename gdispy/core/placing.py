@@ -124,6 +124,9 @@ class Node:
         #: Jobs placed here, and the bytes of their arguments.
         self.load = 0
         self.bulk = 0
+        #: Outcomes received that the node has not been told of, and when that is to be done at last.
+        self.uncollected: dict[ComputationId, tuple[list[JobId], list[int]]] = {}
+        self.collect_at: float | None = None
         #: Its valid place in the heap.
         self.stamp = -1
 
@@ -139,7 +142,9 @@ class Node:
         if not share.ready or self.peer is None or self.silent or not self.greeted:
             return 0
         depth = 1 if self.is_full_of_bytes() else share.depth
-        return self.cpus * depth - self.load
+        room = self.cpus * depth - self.load
+        # What is sent ahead goes in portions: a message for each job would cost more than short jobs do.
+        return room if self.load < self.cpus or 2 * room >= self.cpus * depth else 0
 
     def room(self) -> int:
         return max((self.room_for(share) for share in self.shares.values()), default=0)
@@ -152,4 +157,14 @@ class Node:
     def row(self, share: Share) -> list[Any]:
         """What `Standing` says of the node."""
         busy = min(self.cpus, len(share.placed))
-        return [self.name, self.names[0], self.port, self.cpus, busy, share.done, share.seconds, share.sent, share.received]
+        return [
+            self.name,
+            self.names[0],
+            self.port,
+            self.cpus,
+            busy,
+            share.done,
+            share.seconds,
+            share.sent,
+            share.received,
+        ]

@@ -112,6 +112,11 @@ class Sender:
         self.backlog += payload.size
         return _Outgoing(self._next_stream, payload, purpose)
 
+    @property
+    def is_streaming(self) -> bool:
+        """Whether payloads are on their way out."""
+        return bool(self._streaming)
+
     def credit(self, amount: int) -> None:
         """The peer has dealt with so many bytes."""
         self._window += amount

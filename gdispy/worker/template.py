@@ -43,7 +43,7 @@ from gdispy.worker.program import run_program
 from gdispy.worker.runner import Run, Worker, call_function
 
 #: Seconds between two looks at the sizes of the workers' process trees.
-WATCH_INTERVAL = 0.5
+WATCH_INTERVAL = 1.0
 
 
 @dataclass(frozen=True)

@@ -47,8 +47,10 @@ def test_a_program_runs_among_its_files_with_dispys_environment(
     cluster: Make, script: Callable[[str], str], tmp_path: Path
 ) -> None:
     (tmp_path / "data.txt").write_text("contents")
-    made = cluster(script('cat data.txt; test "$dispy_job_path" = "$PWD" && echo $dispy_node_ip_addr\n'),
-                   depends=[str(tmp_path / "data.txt")])
+    made = cluster(
+        script('cat data.txt; test "$dispy_job_path" = "$PWD" && echo $dispy_node_ip_addr\n'),
+        depends=[str(tmp_path / "data.txt")],
+    )
     assert made.submit().wait(10)
     job = made.submit()
     assert job() == 0 and job.stdout == b"contents127.0.0.1\n"
@@ -135,7 +137,9 @@ def test_what_cannot_be_a_dependency_is_refused_by_name(cluster: Make, tmp_path:
         cluster("/no/such/program")
 
 
-def test_a_file_that_is_too_large_for_the_node_is_told(start_node: Callable[..., object], secret_file: str, tmp_path: Path) -> None:
+def test_a_file_that_is_too_large_for_the_node_is_told(
+    start_node: Callable[..., object], secret_file: str, tmp_path: Path
+) -> None:
     daemon = start_node("--cpus", "1", "--max_file_size", "10k")
     (tmp_path / "large").write_bytes(bytes(20_000))
     with JobCluster(len, nodes=[daemon.place], secret_file=secret_file, depends=[str(tmp_path / "large")]) as made:  # type: ignore[attr-defined]

@@ -88,7 +88,9 @@ def test_the_computation_cannot_be_loaded(node: Daemon, secret_file: str, caplog
         del sys.modules["module_that_is_only_here"]
 
 
-def test_found_but_not_named(start_node: Callable[..., Daemon], secret_file: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_found_but_not_named(
+    start_node: Callable[..., Daemon], secret_file: str, caplog: pytest.LogCaptureFixture
+) -> None:
     start_node("--cpus", "1", "-i", "127.0.0.1", "--name", "found")
     text = told(caplog, nodes=["192.0.2.*"], node_port=51348, ip_addr="127.0.0.1", secret_file=secret_file)
     assert "`nodes` does not name it" in text or "no gdispy-node was found" in text
