@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import secrets
 import select
 import signal
 import subprocess
@@ -18,7 +17,7 @@ from typing import IO, Any, NamedTuple
 
 from sides import CPUS, MeasureError
 
-from gdispy.core.handshake import generate_secret
+from gdispy import generate_secret
 
 HERE = Path(__file__).parent
 #: Seconds in which a node must be ready, and in which a process must end when it is told to.
@@ -98,7 +97,7 @@ def running_node() -> Iterator[NodePlace]:
     with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile() as errors:
         secret_file = os.path.join(folder, "secret")
         with open(os.open(secret_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.write(generate_secret(secrets.token_bytes(32)) + "\n")
+            file.write(generate_secret() + "\n")
         program = str(Path(sys.executable).with_name("gdispy-node"))
         command = [program, "--daemon", "--cpus", str(CPUS), "-i", "127.0.0.1", "-p", "0"]
         with started([*command, "--secret-file", secret_file], stderr=errors) as process:

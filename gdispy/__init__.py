@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         SecretError,
     )
     from gdispy.job import DispyJob
+    from gdispy.keys import generate_secret
     from gdispy.log import logger
     from gdispy.status import ClusterStatus, DispyNode
 
@@ -32,6 +33,7 @@ _PLACES = {
     "DispyJob": "job",
     "ClusterStatus": "status",
     "DispyNode": "status",
+    "generate_secret": "keys",
     "logger": "log",
     **dict.fromkeys(
         [
@@ -46,6 +48,7 @@ __all__ = [  # noqa: RUF022 (in groups)
     # running jobs
     "JobCluster",
     "DispyJob",
+    "generate_secret",
     # looking at them
     "ClusterStatus",
     "DispyNode",

@@ -17,7 +17,6 @@ import contextlib
 import inspect
 import itertools
 import logging
-import secrets
 import sys
 import threading
 import time
@@ -30,13 +29,12 @@ from gdispy import config, whom
 from gdispy.computation import INLINE, bulk, is_program, prepare
 from gdispy.core import statuses
 from gdispy.core.effects import Answer, Closed, Effects, Provide, Resolve, Send, Show, Tell
-from gdispy.core.handshake import generate_secret
 from gdispy.core.messages import Ask, Bulk, JobId, Open, Prepare, Standing
 from gdispy.core.session import Session
 from gdispy.errors import ClusterClosed, ConfigError, ConnectFailed, ForkedError
 from gdispy.hub import Gate, Hub
 from gdispy.job import DispyJob
-from gdispy.keys import Secret, find_secret
+from gdispy.keys import Secret, find_secret, generate_secret
 from gdispy.local import LocalNode
 from gdispy.pump import Pump
 from gdispy.scheduler import Scheduler
@@ -468,7 +466,7 @@ def _secret_for(wanted: whom.Whom, secret: str, secret_file: str, insecure: bool
     only_local = wanted.local and not wanted.targets and not wanted.look
     if only_local and not secret and not secret_file:
         # Nobody else is to come in: not even this user's other programs need the secret.
-        return find_secret(generate_secret(secrets.token_bytes(32)))
+        return find_secret(generate_secret())
     return find_secret(secret, secret_file, insecure)
 
 

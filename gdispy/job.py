@@ -11,7 +11,6 @@ from typing import Any
 
 from gdispy.core import statuses
 from gdispy.core.messages import Bulk, MemoryPayload
-from gdispy.core.wire import ReceivedPayload
 from gdispy.hub import Gate
 from gdispy.worker import pickling
 
@@ -80,7 +79,7 @@ class DispyJob:
         if payload:
             self._payload = b""
             try:
-                self._result = pickling.loads(_buffer(payload))
+                self._result = pickling.loads(_bytes(payload))
             except Exception as error:
                 self.status = statuses.TERMINATED
                 reason = f"{type(error).__name__}: {error}"
@@ -132,9 +131,5 @@ STATUS_NAMES = {
 }
 
 
-def _buffer(payload: Bulk) -> Any:
-    if isinstance(payload, ReceivedPayload):
-        return payload.data
-    if isinstance(payload, MemoryPayload):
-        return payload.joined()
-    return payload
+def _bytes(payload: Bulk) -> Any:
+    return payload.parts() if isinstance(payload, MemoryPayload) else payload

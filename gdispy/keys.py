@@ -19,7 +19,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from gdispy.core.handshake import GENERATED, generate_secret, purpose_key, secret_key
+from gdispy.core.handshake import GENERATED, encode_secret, purpose_key, secret_key
 from gdispy.errors import SecretError
 
 logger = logging.getLogger(__name__)
@@ -65,6 +65,11 @@ def find_secret(secret: str = "", secret_file: str = "", insecure: bool = False)
     if os.environ.get("GDISPY_SECRET_FILE"):
         return _from_file(os.environ["GDISPY_SECRET_FILE"])
     return _own_key()
+
+
+def generate_secret() -> str:
+    """A new random secret, as text for a key file."""
+    return encode_secret(secrets.token_bytes(32))
 
 
 def own_key_path() -> Path:
@@ -132,7 +137,7 @@ def _make_key(path: Path) -> bool:
     fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         with os.fdopen(fd, "w") as file:
-            file.write(generate_secret(secrets.token_bytes(32)) + "\n")
+            file.write(generate_secret() + "\n")
             file.flush()
             os.fsync(file.fileno())
         # link() fails where a file is there, unlike rename(), which would replace it.

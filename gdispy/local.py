@@ -17,7 +17,7 @@ from typing import Any
 import gevent
 from gevent import socket
 
-from gdispy.core.handshake import generate_secret
+from gdispy.core.handshake import encode_secret
 from gdispy.errors import ConnectFailed
 from gdispy.keys import Secret
 
@@ -37,7 +37,7 @@ class LocalNode:
     """The process, from its start on."""
 
     def __init__(self, secret: Secret) -> None:
-        text = generate_secret(secret.key)
+        text = encode_secret(secret.key)
         #: A name that no other node has, so that it can be told from those found by broadcast.
         self.name = f"local-{secrets.token_hex(4)}"
         read_end, stdin = os.pipe()

@@ -74,7 +74,7 @@ class Handlers:
     on_messages: Callable[[Connection, list[Message]], None]
     on_closed: Callable[[Connection, str], None]
     on_silent: Callable[[Connection, bool], None] = lambda connection, silent: None
-    make_sink: MakeSink = lambda size, purpose: MemorySink(size)
+    make_sink: MakeSink = lambda size, purpose: MemorySink()
 
 
 class Connection:
@@ -137,15 +137,14 @@ class Connection:
             return
         try:
             data = b"".join(self._next_frames())
-            if not data:
-                return
-            written = os.write(self._fd, data)
-        except BlockingIOError:
-            written = 0
-        except (OSError, ForkedError):
-            self._rest = data  # The writer meets the same error, and deals with it.
-            self._wake.set()
+        except ForkedError:
             return
+        if not data:
+            return
+        try:
+            written = os.write(self._fd, data)
+        except OSError:  # The socket is full, or broken: the writer meets that too, and deals with it.
+            written = 0
         self.sent += written
         self._last_sent = time.monotonic()
         if written < len(data):
@@ -415,7 +414,7 @@ class Listener:
         self._on_connection = on_connection
         self._admission = Admission()
         self._strangers: dict[int, Any] = {}
-        self._next_log = 0.0
+        self._next_logs: dict[type, float] = {}
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self._socket = socket.socket(family, socket.SOCK_STREAM)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -454,7 +453,7 @@ class Listener:
                 keys = self._answer(sock, address)
         except (OSError, ProtocolError, PeerRejected) as error:
             sock.close()
-            self._log(f"turned away a connection from {address}: {_stranger(error)}")
+            self._log(f"turned away a connection from {address}: {_stranger(error)}", type(error))
             return
         finally:
             self._admission.leave(number)
@@ -480,10 +479,11 @@ class Listener:
         """The first sealed frame of a connection has opened."""
         self._admission.was_honest(connection.address)
 
-    def _log(self, text: str) -> None:
+    def _log(self, text: str, kind: type = OSError) -> None:
+        """One line a second for each kind of trouble, so that a crowd does not hide a wrong version."""
         now = time.monotonic()
-        if now >= self._next_log:
-            self._next_log = now + 1.0
+        if now >= self._next_logs.get(kind, 0.0):
+            self._next_logs[kind] = now + 1.0
             logger.info(text)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gdispy.core.handshake import generate_secret
+from gdispy import generate_secret
 from tests.support.daemons import Daemon
 
 # Discovery stays on this machine, in this process and in all that the tests start.
@@ -34,7 +34,7 @@ def secret_file(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A file with the secret that the nodes of the tests share."""
     path = tmp_path_factory.mktemp("secret") / "secret"
     path.touch(0o600)
-    path.write_text(generate_secret(os.urandom(32)))
+    path.write_text(generate_secret())
     return str(path)
 
 

@@ -49,7 +49,7 @@ _NONCE = bytes(24)
 _NO_CERTIFICATE = bytes(32)
 
 
-def generate_secret(random: bytes) -> str:
+def encode_secret(random: bytes) -> str:
     """A secret in the form that key files hold, from 32 random bytes."""
     return GENERATED + base64.urlsafe_b64encode(random).decode().rstrip("=")
 

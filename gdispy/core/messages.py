@@ -67,11 +67,9 @@ class MemoryPayload(Payload):
             offset -= part.nbytes
         return b""
 
-    def joined(self) -> Any:
-        """All of it as one buffer, writable where it was received as such."""
-        if len(self._parts) == 1:
-            return self._parts[0]
-        return b"".join(self._parts)
+    def parts(self) -> list[memoryview]:
+        """All of it, in order."""
+        return self._parts
 
 
 #: A payload as a field: few bytes as they are, many as a Payload.

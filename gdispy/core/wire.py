@@ -30,7 +30,7 @@ from typing import Any, Protocol
 import msgpack
 
 from gdispy.core.handshake import Keys, seal, unseal
-from gdispy.core.messages import Bulk, Message, Payload, from_values
+from gdispy.core.messages import Bulk, MemoryPayload, Message, Payload, from_values
 from gdispy.errors import InternalError, ProtocolError
 
 #: Bytes of plaintext in one frame at most.
@@ -329,9 +329,9 @@ class Receiver:
         stream.write(chunk[offset:])
         if flags & LAST:
             del self._streams[number]
-            payload = stream.finish()
+            payload: Any = stream.finish()
             if stream.purpose == LONG_MESSAGE:
-                self._decode(payload.read(0, payload.size), found)
+                self._decode(b"".join(payload.parts()), found)
             else:
                 self._finished[number] = payload
 
@@ -339,7 +339,7 @@ class Receiver:
         if purpose == LONG_MESSAGE:
             if size > MESSAGE_LIMIT:
                 raise ProtocolError("a message is too long")
-            return MemorySink(size)
+            return MemorySink()
         if purpose not in (PAYLOAD, FILE):
             raise ProtocolError("a stream has an unknown purpose")
         return self._make_sink(size, purpose)
@@ -387,33 +387,19 @@ class _Incoming:
 
 
 class MemorySink:
-    """Collects a stream in one writable buffer of this process."""
+    """Collects a stream in the pieces in which it arrives."""
 
-    def __init__(self, size: int) -> None:
-        self._data = bytearray()
-        self._size = size
+    def __init__(self) -> None:
+        self._pieces: list[bytes] = []
 
     def write(self, data: bytes) -> None:
-        self._data += data
+        self._pieces.append(data)
 
     def finish(self) -> Payload:
-        return ReceivedPayload(self._data)
+        return MemoryPayload(self._pieces)
 
     def abandon(self) -> None:
-        self._data = bytearray()
-
-
-class ReceivedPayload(Payload):
-    """A payload that arrived in memory."""
-
-    __slots__ = ("data",)
-
-    def __init__(self, data: bytearray) -> None:
-        self.data = data
-        self.size = len(data)
-
-    def read(self, offset: int, length: int) -> Any:
-        return memoryview(self.data)[offset : offset + length]
+        self._pieces.clear()
 
 
 def channel(keys: Keys, make_sink: MakeSink, check_owner: Callable[[], None]) -> tuple[Sender, Receiver]:

@@ -86,16 +86,16 @@ def dumps_result(value: object) -> Payload:
 
 
 def loads(data: Any) -> Any:
-    """The object in a payload: bytes, bytearray, memoryview or mmap.
+    """The object in a payload: any buffer, or a list of buffers that follow each other.
 
-    Arrays come out as views of `data` where that is writable, so it must stay as it is.
+    Arrays come out as views of `data` where that is one writable buffer, so it must stay as it is.
     """
+    if isinstance(data, list):
+        return _loads_pieces(data)
     if data[0] != 0:
         return pickle.loads(data)
     view = memoryview(data)
-    _, head_length = _HEAD.unpack_from(view)
-    length, entries = msgpack.unpackb(view[_HEAD.size : _HEAD.size + head_length])
-    base = _aligned(_HEAD.size + head_length)
+    base, length, entries = _read_head(view)
     buffers: list[Any] = []
     for kind, offset, size in entries:
         piece = view[base + offset : base + offset + size]
@@ -103,6 +103,29 @@ def loads(data: Any) -> Any:
             raise pickle.UnpicklingError("the payload is shorter than its head says")
         buffers.append(bytes(piece) if kind == 0 else piece)
     return pickle.loads(view[base : base + length], buffers=buffers)
+
+
+def _loads_pieces(pieces: list[memoryview]) -> Any:
+    """A payload in pieces. One large `bytes`, the frequent case, is put together in one step."""
+    first = pieces[0]
+    if first[0] == 0:
+        base, length, entries = _read_head(first)
+        if len(entries) == 1 and entries[0][0] == 0 and base + entries[0][1] <= len(first):
+            _, offset, size = entries[0]
+            joined = b"".join([first[base + offset :], *pieces[1:]])
+            if len(joined) != size:
+                raise pickle.UnpicklingError("the payload has another size than its head says")
+            return pickle.loads(first[base : base + length], buffers=[joined])
+    # Writable, so that arrays which are views of it may be changed.
+    whole = bytearray().join(pieces)
+    return loads(whole)
+
+
+def _read_head(view: memoryview) -> tuple[int, int, list[tuple[int, int, int]]]:
+    """Where the pickle begins, its length, and the buffers."""
+    _, head_length = _HEAD.unpack_from(view)
+    length, entries = msgpack.unpackb(view[_HEAD.size : _HEAD.size + head_length])
+    return _aligned(_HEAD.size + head_length), length, entries
 
 
 def _collector(buffers: list[pickle.PickleBuffer]) -> Callable[[pickle.PickleBuffer], bool]:

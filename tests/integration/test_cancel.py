@@ -32,7 +32,7 @@ def ignore_everything(mark: str) -> None:
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    code = "import os, time; os.setsid(); open(%r, 'a').write(f'{os.getpid()} '); time.sleep(60)" % mark
+    code = f"import os, time; os.setsid(); open({mark!r}, 'a').write(f'{{os.getpid()}} '); time.sleep(60)"
     # A grandchild in a session of its own, whose parent is dead: nothing but its ancestry leads to it.
     subprocess.run([sys.executable, "-c", f"import os\nif os.fork() == 0:\n exec({code!r})"], check=True)
     Path(mark + "2").write_text(str(os.getpid()))

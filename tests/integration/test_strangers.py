@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from gdispy import ConfigError, JobCluster, SecretError
-from gdispy.core.handshake import FIRST_BYTES, MAGIC, SECOND_BYTES, Initiator, generate_secret
+from gdispy import ConfigError, JobCluster, SecretError, generate_secret
+from gdispy.core.handshake import FIRST_BYTES, MAGIC, SECOND_BYTES, Initiator
 from gdispy.core.messages import Hello
 from gdispy.core.wire import Sender
 from gdispy.keys import find_secret
@@ -80,13 +80,14 @@ def test_another_version_is_told_both(node: Daemon) -> None:
 
 
 def test_a_client_of_another_version_of_the_node_says_both() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        with JobCluster(abs, nodes=[server.getsockname()], insecure=True) as made:
-            peer, _ = server.accept()
-            with peer:
-                peer.recv(64)
-                peer.sendall(b"gdispy" + (7).to_bytes(2, "big"))
-                problem = eventually(lambda: made.status().problems)[0]
+    with (
+        socket.create_server(("127.0.0.1", 0)) as server,
+        JobCluster(abs, nodes=[server.getsockname()], insecure=True) as made,
+        server.accept()[0] as peer,
+    ):
+        peer.recv(64)
+        peer.sendall(b"gdispy" + (7).to_bytes(2, "big"))
+        problem = eventually(lambda: made.status().problems)[0]
     assert "version 7" in problem and "version 1" in problem
 
 
@@ -122,7 +123,7 @@ def test_a_handshake_byte_by_byte_is_ended_after_ten_seconds(node: Daemon, secre
 
 def test_a_wrong_secret_is_named_within_a_second_and_not_tried_again(node: Daemon) -> None:
     lines = node.log.read_text().count("turned away")
-    with JobCluster(abs, nodes=[node.place], secret=generate_secret(os.urandom(32))) as made:
+    with JobCluster(abs, nodes=[node.place], secret=generate_secret()) as made:
         began = time.monotonic()
         problem = eventually(lambda: made.status().problems)[0]
         assert time.monotonic() - began < 1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import time
 from collections.abc import Callable
@@ -10,8 +9,7 @@ from typing import Any
 
 import pytest
 
-from gdispy import ConfigError, JobCluster
-from gdispy.core.handshake import generate_secret
+from gdispy import ConfigError, JobCluster, generate_secret
 from tests.support.daemons import Daemon
 from tests.support.waiting import eventually
 
@@ -41,7 +39,7 @@ def test_nobody_there(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_nobody_found(caplog: pytest.LogCaptureFixture) -> None:
-    text = told(caplog, nodes=["*"], node_port=51399, ip_addr="127.0.0.1", secret=generate_secret(os.urandom(32)))
+    text = told(caplog, nodes=["*"], node_port=51399, ip_addr="127.0.0.1", secret=generate_secret())
     assert "no gdispy-node was found" in text and "start gdispy-node" in text
 
 
@@ -51,7 +49,7 @@ def test_a_name_that_nobody_knows(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_another_secret(node: Daemon, caplog: pytest.LogCaptureFixture) -> None:
-    text = told(caplog, nodes=[node.place], secret=generate_secret(os.urandom(32)))
+    text = told(caplog, nodes=[node.place], secret=generate_secret())
     assert f"{node.place[1]}" in text and "secret differs" in text
 
 

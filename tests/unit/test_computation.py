@@ -62,7 +62,7 @@ def paths(message: Prepare) -> list[str]:
 
 def loaded(message: Prepare) -> Any:
     body = message.body
-    return pickling.loads(bytearray(body if isinstance(body, bytes) else body.read(0, body.size)))
+    return pickling.loads(bytearray(body if isinstance(body, bytes) else b"".join(body.parts())))  # type: ignore[attr-defined]
 
 
 # Functions
@@ -345,4 +345,4 @@ def test_small_payload_lies_in_the_message_and_a_large_one_beside_it() -> None:
     assert large.size == INLINE + 1
     parts = bulk([b"ab", b"c"])
     assert isinstance(parts, MemoryPayload)
-    assert bytes(parts.joined()) == b"abc"
+    assert b"".join(parts.parts()) == b"abc"

@@ -14,12 +14,12 @@ from pathlib import Path
 import pytest
 
 from gdispy import keys
-from gdispy.core.handshake import generate_secret, purpose_key
+from gdispy.core.handshake import encode_secret, purpose_key
 from gdispy.errors import ConfigError, SecretError
-from gdispy.keys import find_secret, own_key_path
+from gdispy.keys import find_secret, generate_secret, own_key_path
 
 KEY, OTHER_KEY = bytes(range(32)), bytes(range(1, 33))
-SECRET, OTHER = generate_secret(KEY), generate_secret(OTHER_KEY)
+SECRET, OTHER = encode_secret(KEY), encode_secret(OTHER_KEY)
 
 
 @pytest.fixture(autouse=True)
@@ -141,6 +141,10 @@ def test_purposes_have_keys_of_their_own() -> None:
     found = find_secret(SECRET)
     assert found.for_tcp() == purpose_key(KEY, b"tcp")
     assert found.for_udp() == purpose_key(KEY, b"udp")
+
+
+def test_generated_secrets_are_all_different_and_usable() -> None:
+    assert len({find_secret(generate_secret()).key for _ in range(10)}) == 10
 
 
 # Files that are not to be trusted

@@ -190,10 +190,15 @@ def test_rows_of_holding_are_checked_like_columns(jobs: Any, attempts: Any) -> N
         from_values([Holding.tag, [C], jobs, attempts])
 
 
-@pytest.mark.parametrize("row", [[], ["x"], ROW[:-1], [None] * 9, [*ROW[:3], "4", *ROW[4:]], [*ROW[:6], -1, 0, 0, 0]])
-def test_rows_of_standing_are_checked(row: list[Any]) -> None:
-    with pytest.raises(ProtocolError):
-        from_values([Standing.tag, C, 1, [row], 0, []])
+def test_rows_of_standing_are_checked() -> None:
+    accepted = []
+    for row in ([], ["x"], ROW[:-1], [None] * 9, [*ROW[:3], "4", *ROW[4:]], [*ROW[:6], -1, 0, 0]):
+        try:
+            from_values([Standing.tag, C, 1, [row], 0, []])
+        except ProtocolError:
+            continue
+        accepted.append(row)
+    assert accepted == []
 
 
 def test_refusal_names_the_field_and_not_its_content() -> None:
@@ -213,18 +218,19 @@ def test_memory_payload_reads_across_its_parts() -> None:
         whole += bytes(piece)
         offset += len(piece)
     assert whole == b"abcdefgh"
-    assert bytes(payload.joined()) == b"abcdefgh"
+    assert b"".join(payload.parts()) == b"abcdefgh"
 
 
-def test_memory_payload_of_one_writable_part_is_joined_without_a_copy() -> None:
+def test_parts_of_a_memory_payload_are_not_copied() -> None:
     data = bytearray(b"abc")
-    MemoryPayload([data]).joined()[0:1] = b"A"
+    [part] = MemoryPayload([data]).parts()
+    part[0:1] = b"A"
     assert data == b"Abc"
 
 
 def test_memory_payload_of_nothing_is_empty() -> None:
     assert MemoryPayload([]).size == 0
-    assert bytes(MemoryPayload([b""]).joined()) == b""
+    assert b"".join(MemoryPayload([b""]).parts()) == b""
 
 
 def test_bulk_size_is_that_of_either_kind() -> None:

@@ -204,6 +204,26 @@ def test_large_arrays_are_not_copied_into_the_pickle() -> None:
     assert sum(len(part) for part in parts if isinstance(part, bytes)) < 1000
 
 
+@pytest.mark.parametrize("size", [1, 50, 1000, 65_521, 10**6])
+@pytest.mark.parametrize(
+    "value",
+    [[1, "a"], [np.arange(BIG // 8), np.arange(BIG // 8)], bytes(range(256)) * 500],
+    ids=["plain", "arrays", "bytes"],
+)
+def test_payload_may_come_in_pieces_of_any_size(value: Any, size: int) -> None:
+    for payload in (dumps_result(value), dumps(value)):
+        data = bytes(joined(payload))
+        back = loads([memoryview(data)[place : place + size] for place in range(0, len(data), size)])
+        assert type(back) is type(value)
+        assert bytes(back) == value if isinstance(value, bytes) else all(map(np.array_equal, back, value))
+
+
+def test_arrays_that_came_in_pieces_are_writable() -> None:
+    data = bytes(joined(dumps([np.arange(BIG)])))
+    [array] = loads([memoryview(data)[:65_521], memoryview(data)[65_521:]])
+    array[0] = 7
+
+
 def test_container_that_is_cut_short_is_refused() -> None:
     data = joined(dumps([np.arange(BIG)]))
     with pytest.raises(pickle.UnpicklingError, match="shorter than its head says"):

@@ -1,0 +1,75 @@
+"""Count the primes below two hundred million on two nodes, as `make run` does.
+
+The nodes are started here, on this machine; on other machines one would type `gdispy-node` there and
+write their names into `nodes`.
+"""
+
+import contextlib
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from tqdm import tqdm
+
+import gdispy
+
+BELOW = 200_000_000
+STEP = 1_000_000
+#: The count of primes below BELOW, as tables give it.
+KNOWN = 11_078_937
+
+
+def count_primes(first: int, last: int) -> int:
+    """How many primes there are from `first` up to, not including, `last`."""
+    is_prime = bytearray([1]) * (last - first)
+    for factor in range(2, int((last - 1) ** 0.5) + 1):
+        begin = max(factor * factor, -(-first // factor) * factor)
+        is_prime[begin - first :: factor] = bytes(len(range(begin, last, factor)))
+    return sum(is_prime) - sum(1 for number in (0, 1) if first <= number < last)
+
+
+@contextlib.contextmanager
+def node(name: str, secret_file: str, directory: str) -> Iterator[str]:
+    """A `gdispy-node` on this machine; gives 'host:port', and ends it afterwards."""
+    command = [sys.executable, str(Path(sys.executable).with_name("gdispy-node"))]
+    command += ["--daemon", "--ip_addr", "127.0.0.1", "--node_port", "0", "--cpus", "1", "--name", name]
+    command += ["--secret-file", secret_file, "--dest_path_prefix", directory]
+    log = open(Path(directory) / f"{name}.log", "w")
+    with log, subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True) as process:
+        try:
+            assert process.stdout is not None
+            ready = process.stdout.readline().split()
+            if not ready:
+                sys.exit(f"{name} could not start:\n{Path(log.name).read_text()}")
+            yield ready[1]
+        finally:
+            process.terminate()
+
+
+def main() -> None:
+    with contextlib.ExitStack() as stack:
+        directory = stack.enter_context(tempfile.TemporaryDirectory())
+        secret_file = Path(directory) / "secret"
+        secret_file.touch(mode=0o600)
+        secret_file.write_text(gdispy.generate_secret())
+        names = ("first-node", "second-node")
+        nodes = [stack.enter_context(node(name, str(secret_file), directory)) for name in names]
+        print(f"Two nodes are ready: {nodes[0]} and {nodes[1]}.")
+        print(f"Counting the primes below {BELOW:,} in {BELOW // STEP} jobs ...")
+        with gdispy.JobCluster(count_primes, nodes=nodes, secret_file=str(secret_file)) as cluster:
+            jobs = [cluster.submit(first, first + STEP) for first in range(0, BELOW, STEP)]
+            found = 0
+            for job in tqdm(jobs, unit="job"):
+                count = job()
+                if job.exception:
+                    sys.exit(job.exception)
+                found += count
+            cluster.print_status()
+    print(f"\nThere are {found:,} primes below {BELOW:,}: {'right' if found == KNOWN else 'WRONG'}.")
+    sys.exit(found != KNOWN)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,254 @@
+"""What holds the modules apart: floors, forbidden imports, sizes, and the document of the protocol."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from gdispy.core.messages import ALL
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "gdispy"
+TESTS = ROOT / "tests"
+
+_FLOORS = {
+    0: "errors config log core.statuses",
+    1: "core worker whom",
+    2: "hub pump net keys beacon blobs computation job local workers status",
+    3: "cluster scheduler node options",
+    4: "cli run",
+}
+#: Module or package -> floor; the longest name that fits counts.
+FLOOR_OF = {f"gdispy.{name}": floor for floor, names in _FLOORS.items() for name in names.split()}
+FLOOR_OF["gdispy"] = 4
+
+PURE = {"gevent", "socket", "os", "time", "threading", "random", "logging", "subprocess"}
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+SOURCES = {module_name(path): path for path in sorted(PACKAGE.rglob("*.py"))}
+TREES = {name: ast.parse(path.read_text()) for name, path in SOURCES.items()}
+TEST_TREES = {path: ast.parse(path.read_text()) for path in sorted(TESTS.rglob("*.py"))}
+
+
+def floor_of(name: str) -> int | None:
+    if name == "gdispy":
+        return FLOOR_OF["gdispy"]
+    while name and name != "gdispy":
+        if name in FLOOR_OF:
+            return FLOOR_OF[name]
+        name = name.rpartition(".")[0]
+    return None
+
+
+def _is_for_types(node: ast.stmt) -> bool:
+    return isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)
+
+
+def statements(body: list[ast.stmt], everywhere: bool) -> Iterator[ast.stmt]:
+    """The statements that run on import; with `everywhere` those of functions too."""
+    for node in body:
+        yield node
+        if _is_for_types(node) and not everywhere:
+            yield from statements(node.orelse, everywhere)  # type: ignore[attr-defined]
+            continue
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and not everywhere:
+            continue
+        for name in ("body", "orelse", "finalbody"):
+            yield from statements(getattr(node, name, []), everywhere)
+        for handler in getattr(node, "handlers", []):
+            yield from statements(handler.body, everywhere)
+
+
+def imports(name: str, everywhere: bool = False) -> set[str]:
+    """The modules that a module imports, by their full names."""
+    found: set[str] = set()
+    for node in statements(TREES[name].body, everywhere):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{name}: a relative import"
+            module = node.module or ""
+            submodules = {f"{module}.{alias.name}" for alias in node.names} & SOURCES.keys()
+            only_submodules = len(submodules) == len(node.names)
+            found |= submodules if only_submodules else submodules | {module}
+    return found
+
+
+def is_one_of(module: str, packages: set[str]) -> bool:
+    return any(module == each or module.startswith(f"{each}.") for each in packages)
+
+
+def functions(tree: ast.Module) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield node
+
+
+# Floors and imports
+
+
+def test_every_module_has_a_floor() -> None:
+    assert [name for name in SOURCES if floor_of(name) is None] == []
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_module_imports_only_from_its_floor_or_below(name: str) -> None:
+    own = floor_of(name)
+    above = {
+        each for each in imports(name) if each in SOURCES and each != "gdispy" and (floor_of(each) or 0) > (own or 0)
+    }
+    assert above == set()
+
+
+def test_modules_import_each_other_in_no_circle() -> None:
+    done: set[str] = set()
+
+    def visit(name: str, trail: tuple[str, ...]) -> None:
+        assert name not in trail, " -> ".join([*trail[trail.index(name) :], name])
+        if name in done:
+            return
+        for each in sorted(imports(name) & SOURCES.keys() - {"gdispy"}):
+            visit(each, (*trail, name))
+        done.add(name)
+
+    for name in SOURCES:
+        visit(name, ())
+
+
+@pytest.mark.parametrize("name", [name for name in SOURCES if is_one_of(name, {"gdispy.core"})])
+def test_rules_import_nothing_that_acts(name: str) -> None:
+    assert {each for each in imports(name, everywhere=True) if is_one_of(each, PURE)} == set()
+
+
+@pytest.mark.parametrize("name", [name for name in SOURCES if is_one_of(name, {"gdispy.worker"})])
+def test_worker_imports_neither_gevent_nor_the_rest_of_the_package(name: str) -> None:
+    found = imports(name, everywhere=True)
+    others = {each for each in found if is_one_of(each, {"gdispy"}) and not is_one_of(each, {"gdispy.worker"})}
+    assert others | {each for each in found if is_one_of(each, {"gevent", "greenlet"})} == set()
+
+
+def test_only_two_modules_import_what_unpickles() -> None:
+    names = {
+        name
+        for name in SOURCES
+        if any(
+            is_one_of(each, {"pickle", "dill", "cloudpickle", "marshal", "shelve"})
+            for each in imports(name, everywhere=True)
+        )
+    }
+    assert names <= {"gdispy.worker.pickling", "gdispy.worker.spawner"}
+
+
+def test_package_patches_nothing_itself() -> None:
+    """The one place that says so is the program that `local.py` starts, which is a string there."""
+    for name, tree in TREES.items():
+        patching = [
+            node for node in ast.walk(tree) if isinstance(node, ast.Attribute) and node.attr.startswith("patch_")
+        ]
+        assert patching == [], name
+        if "monkey.patch" in SOURCES[name].read_text():
+            assert name == "gdispy.local"
+
+
+def test_gevents_processes_are_used_nowhere() -> None:
+    for name, path in SOURCES.items():
+        assert "gevent.subprocess" not in imports(name, everywhere=True), name
+        assert not re.search(r"gevent\.subprocess|from gevent import .*\bsubprocess\b", path.read_text()), name
+
+
+# Fresh processes
+
+
+def run_fresh(code: str) -> str:
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, cwd=ROOT)
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+@pytest.mark.parametrize("statement", ["import gdispy", "from gdispy import JobCluster"])
+def test_importing_patches_nothing_starts_nothing_and_makes_no_hub(statement: str) -> None:
+    code = f"""
+import os, threading
+before = set(threading.enumerate()), set(os.listdir("/proc/self/task"))
+{statement}
+assert (set(threading.enumerate()), set(os.listdir("/proc/self/task"))) == before, "threads"
+import sys
+monkey = sys.modules.get("gevent.monkey")
+assert monkey is None or not monkey.saved, "patched"
+if "gevent" in sys.modules:
+    from gevent._hub_local import get_hub_if_exists
+    assert get_hub_if_exists() is None, "hub"
+"""
+    run_fresh(code)
+
+
+def test_package_itself_does_not_load_gevent() -> None:
+    assert run_fresh("import gdispy, sys; print('gevent' in sys.modules)") == "False\n"
+
+
+@pytest.mark.parametrize("module", ["runner", "spawner", "template", "names", "program"])
+def test_worker_loads_no_gevent_and_nothing_of_the_network(module: str) -> None:
+    loaded = run_fresh(f"import gdispy.worker.{module}, sys; print(*sys.modules)").split()
+    suspects = [each for each in loaded if is_one_of(each, {"gevent", "greenlet", "nacl", "gdispy"})]
+    allowed = {"gdispy.worker", "gdispy.config", "gdispy.errors"}
+    assert [each for each in suspects if each != "gdispy" and not is_one_of(each, allowed)] == []
+
+
+# Sizes and headers
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_module_names_its_floor(name: str) -> None:
+    found = re.search(r"\bFloor (\d)\b", ast.get_docstring(TREES[name]) or "")
+    assert found is not None
+    assert int(found[1]) == floor_of(name)
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_module_is_not_too_long(name: str) -> None:
+    assert len(SOURCES[name].read_text().splitlines()) <= 620
+
+
+def test_functions_are_short() -> None:
+    lengths = {
+        f"{name}.{node.name}": (node.end_lineno or 0) - node.lineno + 1
+        for name, tree in TREES.items()
+        for node in functions(tree)
+    }
+    assert {name: length for name, length in lengths.items() if length > 60} == {}
+    assert sorted(lengths.values())[len(lengths) * 9 // 10] <= 30
+
+
+def test_tests_do_not_sleep() -> None:
+    """Only `tests/support` waits; what must still run when a test looks waits for the test."""
+    found = []
+    for path, tree in TEST_TREES.items():
+        if path.relative_to(TESTS).parts[0] == "support":
+            continue
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in ("time.sleep", "gevent.sleep"):
+                found.append(f"{path.relative_to(ROOT)}:{node.lineno}")
+    assert found == []
+
+
+# The document
+
+
+def test_document_describes_every_message_with_its_tag_and_fields_and_no_others() -> None:
+    text = (ROOT / "docs" / "protocol.md").read_text()
+    rows = re.findall(r"^\| (\d+) \| `(\w+)` \| ([^|]*) \|", text, re.MULTILINE)
+    described = [(int(tag), name, re.findall(r"`(\w+)`", cell)) for tag, name, cell in rows]
+    expected = [(kind.tag, kind.__name__, [field.name for field in fields(kind)]) for kind in ALL]  # type: ignore[arg-type]
+    assert sorted(described) == sorted(expected)

@@ -1,0 +1,829 @@
+"""The scheduler's rules: every job waits or is on one node, and has one end."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from gdispy.core.dispatch import ATTEMPTS, COLLECT_AFTER, LEASE, PATIENCE, Dispatch
+from gdispy.core.effects import Drop, Effects, Peer, Send
+from gdispy.core.messages import (
+    Ask,
+    Bulk,
+    Cancel,
+    Collected,
+    ComputationId,
+    Ended,
+    Holding,
+    JobId,
+    Open,
+    Prepare,
+    Prepared,
+    Progress,
+    Recall,
+    Release,
+    Released,
+    Returned,
+    Run,
+    Standing,
+    Started,
+    Trouble,
+)
+from gdispy.core.placing import AHEAD_LIMIT, BULK_LIMIT
+from gdispy.core.statuses import ABANDONED, CANCELLED
+from tests.unit.making import Announced, C, D, checked, ended, hello, outcome, prepare, sent
+
+CLIENT = Peer(100)
+A, B = Peer(1), Peer(2)
+
+
+def scheduler(nodes: tuple[str, ...] = ("*",), reentrant: bool = False, python: str = "3.11") -> Dispatch:
+    """A scheduler whose client has brought the computation C."""
+    dispatch = checked(Dispatch())
+    dispatch.receive_from_client(CLIENT, [Open(C, list(nodes), reentrant), prepare(python=python)], 0.0)
+    return dispatch
+
+
+def join(
+    dispatch: Dispatch,
+    peer: Peer,
+    cpus: int = 2,
+    name: str = "",
+    holding: Holding | None = None,
+    instance: bytes = b"",
+    now: float = 0.0,
+    host: str = "",
+    python: str = "3.11",
+) -> Effects:
+    """A node connects and says what it holds. Its address is 10.0.0.<peer>."""
+    word = hello(instance or bytes([peer]) * 16, name or f"node{peer}", cpus, python)
+    effects = dispatch.joined(peer, word, [host or f"10.0.0.{peer}"], 51348, now)
+    return effects + dispatch.receive(peer, [holding or Holding([], [], [])], now)
+
+
+def ready(dispatch: Dispatch, peer: Peer, cpus: int = 2, now: float = 0.0, **options: Any) -> Effects:
+    """A node connects and loads the computation; what follows from that."""
+    assert sent(join(dispatch, peer, cpus, now=now, **options), peer, Prepare)
+    return dispatch.receive(peer, [Prepared(C, "")], now)
+
+
+def submit(
+    dispatch: Dispatch, *jobs: int, now: float = 0.0, arguments: Bulk = b"", number: ComputationId = C
+) -> Effects:
+    run = Run(number, [JobId(job) for job in jobs], [1] * len(jobs), [arguments] * len(jobs))
+    return dispatch.receive_from_client(CLIENT, [run], now)
+
+
+def placed(effects: Effects, peer: Peer) -> list[tuple[int, int]]:
+    """Jobs and attempts that go to a node."""
+    return [each for run in sent(effects, peer, Run) for each in zip(run.jobs, run.attempts, strict=True)]
+
+
+def finish(
+    dispatch: Dispatch, peer: Peer, *jobs: int, took: float = 1.0, attempt: int = 1, now: float = 1.0
+) -> Effects:
+    rows = [outcome(job, attempt, start=0.0, end=took) for job in jobs]
+    return dispatch.receive(peer, [ended(*rows)], now)
+
+
+def holding(*jobs: tuple[int, int]) -> Holding:
+    return Holding([C], [[JobId(job) for job, _ in jobs]], [[attempt for _, attempt in jobs]])
+
+
+def ends(effects: Effects) -> dict[int, int]:
+    """The jobs whose end the client is told, with their statuses."""
+    return {
+        job: status
+        for each in sent(effects, CLIENT, Ended)
+        for job, status in zip(each.jobs, each.statuses, strict=True)
+    }
+
+
+def acknowledged(dispatch: Dispatch, peer: Peer, effects: Effects) -> list[tuple[int, int]]:
+    """Jobs and attempts that a node is told to forget: at once, or when the time for that has come."""
+    later = dispatch.tick((dispatch.due() or 0.0) + 0.001) if dispatch.due() is not None else []
+    messages = sent([*effects, *later], peer, Collected)
+    return [each for message in messages for each in zip(message.jobs, message.attempts, strict=True)]
+
+
+# Placing
+
+
+def test_node_is_asked_to_prepare_once_it_has_said_what_it_holds_and_gets_jobs_when_it_has() -> None:
+    dispatch = scheduler()
+    assert submit(dispatch, 1) == []
+    assert dispatch.joined(A, hello(b"a" * 16, "n", 2), ["10.0.0.1"], 51348, 0.0) == []
+    assert dispatch.receive(A, [Holding([], [], [])], 0.0) == [Send(A, prepare())]
+    assert dispatch.receive(A, [Prepared(C, "")], 0.0) == [Send(A, Run(C, [JobId(1)], [1], [b""]))]
+
+
+def test_computation_that_comes_later_is_offered_to_all_nodes() -> None:
+    dispatch = checked(Dispatch())
+    join(dispatch, A)
+    join(dispatch, B)
+    effects = dispatch.receive_from_client(CLIENT, [Open(C, ["*"], False), prepare()], 0.0)
+    assert effects == [Send(A, prepare()), Send(B, prepare())]
+
+
+def test_jobs_are_spread_evenly_over_nodes() -> None:
+    dispatch = scheduler()
+    ready(dispatch, A)
+    ready(dispatch, B)
+    effects = submit(dispatch, 1, 2)
+    assert [len(placed(effects, peer)) for peer in (A, B)] == [1, 1]
+    effects = submit(dispatch, 3, 4)
+    assert [len(placed(effects, peer)) for peer in (A, B)] == [1, 1]
+    assert submit(dispatch, 5) == []
+
+
+def test_nodes_are_filled_in_proportion_to_their_cpus() -> None:
+    dispatch = scheduler()
+    ready(dispatch, A, cpus=1)
+    ready(dispatch, B, cpus=3)
+    effects = submit(dispatch, *range(1, 21))
+    assert [len(placed(effects, peer)) for peer in (A, B)] == [1, 3]
+
+
+def test_job_that_ends_makes_room_for_the_next_one() -> None:
+    dispatch = scheduler()
+    ready(dispatch, A)
+    submit(dispatch, 1, 2, 3, 4)
+    assert finish(dispatch, A, 2) == [
+        Send(CLIENT, ended(outcome(2), address="10.0.0.1")),
+        Send(A, Collected(C, [JobId(2)], [1])),
+        Send(A, Run(C, [JobId(3)], [1], [b""])),
+    ]
+
+
+def test_jobs_are_placed_in_the_order_of_their_submission() -> None:
+    dispatch = scheduler()
+    ready(dispatch, A, cpus=3)
+    assert placed(submit(dispatch, 3, 1, 2), A) == [(3, 1), (1, 1), (2, 1)]
+
+
+def test_many_short_jobs_are_sent_ahead_in_growing_numbers() -> None:
+    # Given a node whose jobs turn out to be very short.
+    dispatch = scheduler()
+    ready(dispatch, A, cpus=2)
+    on_node = [job for job, _ in placed(submit(dispatch, *range(1, 20_001)), A)]
+    counts = []
+    for _ in range(12):
+        effects = finish(dispatch, A, *on_node, took=0.000001)
+        on_node = [job for job, _ in placed(effects, A)]
+        counts.append(len(on_node))
+    # Then ever more are ahead of it, doubling, up to a limit.
+    assert counts[:4] == [4, 8, 16, 32]
+    assert counts[-1] == 2 * (1 + AHEAD_LIMIT)
+
+
+def test_long_jobs_are_not_sent_ahead() -> None:
+    dispatch = scheduler()
+    ready(dispatch, A, cpus=2)
+    submit(dispatch, *range(1, 101))
+    for job in range(1, 50):
+        assert len(placed(finish(dispatch, A, job, took=0.5), A)) == 1
+
+
+def test_jobs_sent_ahead_become_fewer_when_jobs_become_long() -> None:
+    dispatch = scheduler()
+    ready(dispatch, A, cpus=1)
+    on_node = [job for job, _ in placed(submit(dispatch, *range(1, 1001)), A)]
+    for _ in range(5):
+        effects = finish(dispatch, A, *on_node, took=0.0001)
+        on_node = [job for job, _ in placed(effects, A)]
+    assert len(on_node) > 20
+    for job in on_node[:-1]:
+        assert placed(finish(dispatch, A, job, took=5.0), A) == []
+    assert len(placed(finish(dispatch, A, on_node[-1], took=5.0), A)) == 1
+
+
+def test_jobs_with_many_bytes_are_not_sent_ahead() -> None:
+    # Given a node that is known for short jobs.
+    dispatch = scheduler()
+    ready(dispatch, A, cpus=1)
+    submit(dispatch, 1)
+    finish(dispatch, A, 1, took=0.0001)
+    # When the arguments are large, then no more than the CPUs need are on the node.
+    effects = submit(dispatch, *range(2, 10), arguments=Announced(BULK_LIMIT + 1))
+    assert placed(effects, A) == [(2, 1)]
+
+
+def test_node_that_gives_no_sign_of_life_gets_no_jobs_until_it_does() -> None:
+    dispatch = scheduler()
+    ready(dispatch, A)
+    assert dispatch.silent(A, True, 1.0) == []
+    assert submit(dispatch, 1, now=1.0) == []
+    assert placed(dispatch.silent(A, False, 2.0), A) == [(1, 1)]
+    assert dispatch.silent(A, False, 2.0) == []
+    assert dispatch.silent(Peer(77), True, 2.0) == []
+
+
+def test_two_computations_take_turns_on_a_node() -> None:
+    # Given two computations, each with more jobs than fit.
+    dispatch = scheduler()
+    dispatch.receive_from_client(CLIENT, [Open(D, ["*"], False), prepare(D)], 0.0)
+    join(dispatch, A, cpus=1)
+    dispatch.receive(A, [Prepared(C, ""), Prepared(D, "")], 0.0)
+    submit(dispatch, *range(1, 11))
+    submit(dispatch, *range(1, 11), number=D)
+    # When jobs end, one after the other, then both get their share.
+    running: ComputationId = C
+    served = []
+    for _ in range(6):
+        job = len([each for each in served if each == running]) + 1
+        effects = dispatch.receive(A, [ended(outcome(job), computation=running)], 1.0)
+        served.append(running)
+        [run] = sent(effects, A, Run)
+        running = run.computation
+    assert served.count(C) == served.count(D) == 3
+
+
+# What nodes say
+
+
+def test_outcome_gets_the_address_by_which_the_client_knows_the_node() -> None:
+    dispatch = scheduler()
+    ready(dispatch, A)
+    submit(dispatch, 1)
+    started = Started(C, [JobId(1)], [1], [5.0], "")
+    assert dispatch.receive(A, [started], 0.0) == [Send(CLIENT, Started(C, [JobId(1)], [1], [5.0], "10.0.0.1"))]
+    progress = Progress(C, JobId(1), 1, 0, b"half", "")
+    assert dispatch.receive(A, [progress], 0.0) == [Send(CLIENT, Progress(C, JobId(1), 1, 0, b"half", "10.0.0.1"))]
+    assert sent(finish(dispatch, A, 1), CLIENT) == [ended(outcome(1), address="10.0.0.1")]
+
+
+def test_outcome_is_acknowledged_soon_where_no_jobs_follow() -> None:
+    dispatch = scheduler()
+    ready(dispatch, A)
+    submit(dispatch, 1, 2)
+    finish(dispatch, A, 1, now=5.0)
+    finish(dispatch, A, 2, now=5.05)
+    assert dispatch.due() == pytest.approx(5.0 + COLLECT_AFTER)
+    assert dispatch.tick(5.0) == []
+    assert dispatch.tick(5.0 + COLLECT_AFTER) == [Send(A, Collected(C, [JobId(1), JobId(2)], [1, 1]))]
+    assert dispatch.due() is None
+
+
+def test_acknowledgement_that_was_not_sent_in_time_is_not_sent_to_the_next_connection() -> None:
+    dispatch = scheduler()
+    ready(dispatch, A)
+    submit(dispatch, 1, 2)
+    finish(dispatch, A, 1)
+    dispatch.gone(A, 2.0)
+    effects = join(dispatch, B, instance=bytes([A]) * 16, host="10.0.0.1", holding=holding((1, 1), (2, 1)), now=3.0)
+    assert sent(effects, B, Collected) == []
+    # The outcome comes again then, and is acknowledged.
+    assert acknowledged(dispatch, B, finish(dispatch, B, 1)) == [(1, 1)]
+
+
+def test_outcome_that_comes_twice_is_collected_twice_and_told_once() -> None:
+    dispatch = scheduler()
+    ready(dispatch, A)
+    submit(dispatch, 1)
+    assert acknowledged(dispatch, A, finish(dispatch, A, 1)) == [(1, 1)]
+    effects = finish(dispatch, A, 1)
+    assert ends(effects) == {}
+    assert acknowledged(dispatch, A, effects) == [(1, 1)]
+
+
+def test_message_with_some_outcomes_told_before_tells_the_others() -> None:
+    dispatch = scheduler()
+    ready(dispatch, A)
+    submit(dispatch, 1, 2)
+    finish(dispatch, A, 1)
+    effects = finish(dispatch, A, 1, 2)
+    assert acknowledged(dispatch, A, effects) == [(1, 1), (1, 1), (2, 1)]
+    assert ends(effects) == {2: 11}
+
+
+def test_word_about_a_job_that_is_not_there_is_dropped() -> None:
+    dispatch = scheduler()
+    ready(dispatch, A)
+    assert dispatch.receive(A, [Started(C, [JobId(9)], [1], [5.0], "")], 0.0) == []
+    assert dispatch.receive(A, [Progress(C, JobId(9), 1, 0, b"", "")], 0.0) == []
+    assert dispatch.receive(A, [Progress(D, JobId(9), 1, 0, b"", "")], 0.0) == []
+    assert dispatch.receive(A, [Returned(C, [JobId(9)], [1])], 0.0) == []
+    assert dispatch.receive(A, [Returned(D, [JobId(9)], [1])], 0.0) == []
+    assert dispatch.receive(A, [Prepared(D, "")], 0.0) == []
+    assert dispatch.receive(A, [Released(D)], 0.0) == []
+    assert dispatch.receive(A, [ended(outcome(9), computation=D)], 0.0) == []
+    assert dispatch.tick(1.0) == [Send(A, Collected(D, [JobId(9)], [1]))]
+
+
+def test_message_that_a_scheduler_does_not_take_from_a_node_ends_the_connection() -> None:
+    dispatch = scheduler()
+    ready(dispatch, A)
+    assert dispatch.receive(A, [Ask(C, 1)], 0.0) == [Drop(A, "a scheduler does not take Ask from a node")]
+
+
+def test_messages_of_a_connection_that_is_over_are_ignored() -> None:
+    dispatch = scheduler()
+    ready(dispatch, A)
+    dispatch.gone(A, 1.0)
+    assert dispatch.receive(A, [ended(outcome(1))], 1.0) == []
+    assert dispatch.gone(A, 1.0) == []
+
+
+def test_returned_jobs_are_placed_again_as_a_new_attempt() -> None:
+    dispatch = scheduler()
+    ready(dispatch, A, cpus=1)
+    submit(dispatch, 1)
+    ready(dispatch, B, cpus=1)
+    effects = dispatch.receive(A, [Returned(C, [JobId(1)], [1])], 1.0)
+    assert placed(effects, A) + placed(effects, B) == [(1, 2)]
+
+
+def test_returned_jobs_come_before_those_that_wait() -> None:
+    dispatch = scheduler()
+    ready(dispatch, A, cpus=2)
+    submit(dispatch, 1, 2, 3)
+    effects = dispatch.receive(A, [Returned(C, [JobId(1), JobId(2)], [1, 1])], 1.0)
+    assert placed(effects, A) == [(1, 2), (2, 2)]
+
+
+# Nodes that are lost
+
+
+def test_node_that_is_away_keeps_its_jobs_until_the_lease_is_over() -> None:
+    # Given a node that is gone with two jobs.
+    dispatch = scheduler()
+    ready(dispatch, A)
+    submit(dispatch, 1, 2)
+    assert dispatch.gone(A, 10.0) == []
+    assert dispatch.due() == 10.0 + LEASE
+    assert dispatch.tick(9.9 + LEASE) == []
+    # When the lease is over, then they are abandoned, for they may have begun.
+    [report] = sent(dispatch.tick(10.0 + LEASE), CLIENT)
+    assert (report.jobs, report.statuses, report.address) == ([1, 2], [ABANDONED] * 2, "10.0.0.1")
+    assert (
+        report.exceptions
+        == ["The node 10.0.0.1:51348 that ran the job is lost: nothing was heard of it for 30 s.\n"] * 2
+    )
+    assert dispatch.due() is None
+
+
+def test_jobs_of_a_lost_node_run_elsewhere_where_that_is_allowed() -> None:
+    dispatch = scheduler(reentrant=True)
+    ready(dispatch, A)
+    submit(dispatch, 1, 2)
+    dispatch.gone(A, 10.0)
+    ready(dispatch, B, now=11.0)
+    assert placed(dispatch.tick(10.0 + LEASE), B) == [(1, 2), (2, 2)]
+
+
+def test_job_whose_nodes_are_lost_each_time_is_abandoned_after_some() -> None:
+    # Given a job that may run again, and nodes that are lost one after the other.
+    dispatch = scheduler(reentrant=True)
+    submit(dispatch, 1)
+    told: dict[int, int] = {}
+    for number in range(1, ATTEMPTS + 1):
+        assert told == {}
+        now = 100.0 * number
+        assert placed(ready(dispatch, Peer(number), now=now), Peer(number)) == [(1, number)]
+        dispatch.gone(Peer(number), now)
+        told = ends(dispatch.tick(now + LEASE))
+    # Then the last loss is its end.
+    assert told == {1: ABANDONED}
+
+
+def test_late_answer_of_an_older_attempt_is_collected_and_dropped() -> None:
+    # Given a job that was moved from a lost node to another one.
+    dispatch = scheduler(reentrant=True)
+    ready(dispatch, A)
+    submit(dispatch, 1)
+    dispatch.gone(A, 0.0)
+    ready(dispatch, B, now=1.0)
+    dispatch.tick(LEASE)
+    # When the first node is back and answers, then it is told to forget, and the client hears nothing.
+    effects = join(dispatch, A, holding=holding((1, 1)), now=LEASE + 1)
+    assert sent(effects, A)[0] == Release(C)
+    effects = dispatch.receive(A, [ended(outcome(1))], LEASE + 2)
+    assert ends(effects) == {}
+    assert acknowledged(dispatch, A, effects) == [(1, 1)]
+    # And the answer of the second counts.
+    assert ends(finish(dispatch, B, 1, attempt=2)) == {1: 11}
+
+
+def test_answer_of_an_older_attempt_on_the_same_node_is_collected_and_dropped() -> None:
+    dispatch = scheduler()
+    ready(dispatch, A)
+    submit(dispatch, 1)
+    dispatch.receive(A, [Returned(C, [JobId(1)], [1])], 1.0)
+    effects = finish(dispatch, A, 1, attempt=1)
+    assert ends(effects) == {}
+    assert acknowledged(dispatch, A, effects) == [(1, 1)]
+    assert dispatch.receive(A, [Progress(C, JobId(1), 1, 0, b"", "")], 2.0) == []
+    assert ends(finish(dispatch, A, 1, attempt=2)) == {1: 11}
+
+
+def test_cancelled_job_of_a_lost_node_ends_as_cancelled_and_never_runs_again() -> None:
+    dispatch = scheduler(reentrant=True)
+    ready(dispatch, A)
+    submit(dispatch, 1, 2)
+    dispatch.gone(A, 0.0)
+    dispatch.receive_from_client(CLIENT, [Cancel(C, [JobId(1)], [0])], 1.0)
+    ready(dispatch, B, now=2.0)
+    effects = dispatch.tick(LEASE)
+    assert ends(effects) == {1: CANCELLED}
+    assert placed(effects, B) == [(2, 2)]
+
+
+def test_node_without_jobs_is_lost_as_soon_as_it_is_gone() -> None:
+    dispatch = scheduler()
+    ready(dispatch, A)
+    dispatch.gone(A, 1.0)
+    assert dispatch.due() is None
+    assert sent(dispatch.receive_from_client(CLIENT, [Ask(C, 1)], 2.0), CLIENT) == [Standing(C, 1, [], 0, [])]
+
+
+def test_other_life_at_the_same_place_means_that_the_former_is_lost() -> None:
+    dispatch = scheduler()
+    ready(dispatch, A)
+    submit(dispatch, 1)
+    dispatch.gone(A, 1.0)
+    effects = join(dispatch, B, host="10.0.0.1", now=2.0)
+    assert ends(effects) == {1: ABANDONED}
+    [report] = sent(effects, CLIENT)
+    assert report.exceptions == ["The node 10.0.0.1:51348 that ran the job is lost: it was started again.\n"]
+
+
+# Nodes that come back
+
+
+def test_node_that_comes_back_with_all_its_jobs_goes_on() -> None:
+    dispatch = scheduler()
+    ready(dispatch, A)
+    submit(dispatch, 1, 2)
+    dispatch.gone(A, 1.0)
+    assert join(dispatch, B, instance=bytes([A]) * 16, host="10.0.0.1", holding=holding((1, 1), (2, 1)), now=2.0) == []
+    assert dispatch.due() is None
+    assert ends(finish(dispatch, B, 1)) == {1: 11}
+
+
+def test_jobs_that_a_returning_node_does_not_hold_are_placed_again() -> None:
+    # Given a node that never got what was sent last.
+    dispatch = scheduler()
+    ready(dispatch, A)
+    submit(dispatch, 1, 2)
+    dispatch.gone(A, 1.0)
+    # When it is back with one of two, then the other is sent again as a new attempt.
+    effects = join(dispatch, B, instance=bytes([A]) * 16, host="10.0.0.1", holding=holding((1, 1)), now=2.0)
+    assert placed(effects, B) == [(2, 2)]
+
+
+def test_jobs_that_a_returning_node_should_not_hold_are_cancelled_there() -> None:
+    dispatch = scheduler()
+    ready(dispatch, A)
+    submit(dispatch, 1)
+    dispatch.receive(A, [Returned(C, [JobId(1)], [1])], 1.0)
+    dispatch.gone(A, 1.0)
+    effects = join(dispatch, B, instance=bytes([A]) * 16, host="10.0.0.1", holding=holding((1, 1), (9, 4)), now=2.0)
+    assert sent(effects, B, Cancel) == [Cancel(C, [JobId(1), JobId(9)], [1, 4])]
+    assert placed(effects, B) == [(1, 3)]
+
+
+def test_cancel_while_the_node_was_away_is_sent_when_it_is_back() -> None:
+    dispatch = scheduler()
+    ready(dispatch, A)
+    submit(dispatch, 1)
+    dispatch.gone(A, 1.0)
+    assert dispatch.receive_from_client(CLIENT, [Cancel(C, [JobId(1)], [0])], 2.0) == []
+    effects = join(dispatch, B, instance=bytes([A]) * 16, host="10.0.0.1", holding=holding((1, 1)), now=3.0)
+    assert sent(effects, B, Cancel) == [Cancel(C, [JobId(1)], [1])]
+
+
+def test_cancelled_job_that_a_returning_node_does_not_hold_ends_as_cancelled() -> None:
+    dispatch = scheduler()
+    ready(dispatch, A)
+    submit(dispatch, 1)
+    dispatch.gone(A, 1.0)
+    dispatch.receive_from_client(CLIENT, [Cancel(C, [JobId(1)], [0])], 2.0)
+    effects = join(dispatch, B, instance=bytes([A]) * 16, host="10.0.0.1", holding=holding(), now=3.0)
+    assert ends(effects) == {1: CANCELLED}
+
+
+def test_returning_node_that_has_lost_the_computation_prepares_it_again() -> None:
+    dispatch = scheduler()
+    ready(dispatch, A)
+    submit(dispatch, 1)
+    dispatch.gone(A, 1.0)
+    effects = join(dispatch, B, instance=bytes([A]) * 16, host="10.0.0.1", now=2.0)
+    assert sent(effects, B) == [prepare()]
+    assert placed(dispatch.receive(B, [Prepared(C, "")], 3.0), B) == [(1, 2)]
+
+
+def test_node_that_holds_an_unknown_computation_is_told_to_release_it() -> None:
+    dispatch = scheduler()
+    effects = join(dispatch, A, holding=Holding([D], [[JobId(1)]], [[1]]))
+    assert sent(effects, A) == [Release(D), prepare()]
+
+
+def test_newer_connection_of_a_node_takes_the_place_of_the_old() -> None:
+    dispatch = scheduler()
+    ready(dispatch, A)
+    submit(dispatch, 1)
+    effects = join(dispatch, B, instance=bytes([A]) * 16, host="10.0.0.1", holding=holding((1, 1)), now=1.0)
+    assert effects == [Drop(A, "a newer connection took its place")]
+    assert dispatch.gone(A, 2.0) == []
+    assert ends(finish(dispatch, B, 1)) == {1: 11}
+
+
+# Recalling
+
+
+def with_jobs_ahead() -> Dispatch:
+    """Node A is known for short jobs and has sixteen, node B is idle; each has one CPU."""
+    dispatch = scheduler()
+    ready(dispatch, A, cpus=1)
+    on_node = [job for job, _ in placed(submit(dispatch, *range(1, 32)), A)]
+    for _ in range(4):
+        on_node = [job for job, _ in placed(finish(dispatch, A, *on_node, took=0.0001), A)]
+    assert len(on_node) == 16
+    submit(dispatch, 90)
+    ready(dispatch, B, cpus=1)
+    return dispatch
+
+
+def test_idle_node_gets_half_of_what_the_fullest_has_ahead() -> None:
+    # Given a node that has sixteen jobs, fifteen of them ahead, and another that becomes idle.
+    dispatch = with_jobs_ahead()
+    effects = finish(dispatch, B, 90)
+    assert sent(effects, A, Recall) == [Recall(C, 7)]
+    # When they are returned, then they go to the idle one.
+    returned = [JobId(job) for job in (31, 30, 29)]
+    effects = dispatch.receive(A, [Returned(C, returned, [1] * 3)], 2.0)
+    assert placed(effects, B)[0] == (31, 2)
+
+
+def test_node_is_asked_for_jobs_once_at_a_time() -> None:
+    # Given a recall that is not answered yet.
+    dispatch = with_jobs_ahead()
+    finish(dispatch, B, 90)
+    submit(dispatch, 91)
+    assert sent(finish(dispatch, B, 91), A, Recall) == []
+    # When it is answered, then the next may follow.
+    dispatch.receive(A, [Returned(C, [], [])], 2.0)
+    submit(dispatch, 92)
+    assert sent(finish(dispatch, B, 92), A, Recall) == [Recall(C, 7)]
+
+
+def test_recall_that_was_lost_with_its_connection_does_not_keep_others_from_following() -> None:
+    # Given a recall on its way to a node whose connection breaks.
+    dispatch = with_jobs_ahead()
+    finish(dispatch, B, 90)
+    dispatch.gone(A, 2.0)
+    held = holding(*((job, 1) for job in range(16, 32)))
+    join(dispatch, Peer(3), cpus=1, instance=bytes([A]) * 16, host="10.0.0.1", holding=held, now=3.0)
+    # When it is back and the other node is idle again, then it is asked again.
+    effects = submit(dispatch, 91)
+    assert placed(effects, B) == [(91, 1)]
+    assert sent(finish(dispatch, B, 91), Peer(3), Recall) == [Recall(C, 7)]
+
+
+def test_nothing_is_recalled_while_jobs_wait_or_where_none_is_ahead() -> None:
+    dispatch = scheduler()
+    ready(dispatch, A, cpus=1)
+    ready(dispatch, B, cpus=1)
+    submit(dispatch, 1, 2, 3)
+    assert sent(finish(dispatch, A, 1), B, Recall) == []
+    assert sent(finish(dispatch, B, 2), A, Recall) == []
+
+
+# Cancelling
+
+
+def test_waiting_job_is_cancelled_at_once_and_never_placed() -> None:
+    dispatch = scheduler()
+    submit(dispatch, 1, 2)
+    assert ends(dispatch.receive_from_client(CLIENT, [Cancel(C, [JobId(1)], [0])], 1.0)) == {1: CANCELLED}
+    assert placed(ready(dispatch, A), A) == [(2, 1)]
+
+
+def test_placed_job_is_cancelled_by_its_node() -> None:
+    dispatch = scheduler()
+    ready(dispatch, A)
+    submit(dispatch, 1)
+    assert dispatch.receive_from_client(CLIENT, [Cancel(C, [JobId(1)], [0])], 1.0) == [
+        Send(A, Cancel(C, [JobId(1)], [1]))
+    ]
+    row = outcome(1, status=CANCELLED)
+    assert ends(dispatch.receive(A, [ended(row)], 2.0)) == {1: CANCELLED}
+
+
+def test_cancelled_job_that_is_returned_ends_as_cancelled() -> None:
+    dispatch = scheduler()
+    ready(dispatch, A)
+    submit(dispatch, 1)
+    dispatch.receive_from_client(CLIENT, [Cancel(C, [JobId(1)], [0])], 1.0)
+    effects = dispatch.receive(A, [Returned(C, [JobId(1)], [1])], 2.0)
+    assert (ends(effects), placed(effects, A)) == ({1: CANCELLED}, [])
+
+
+def test_cancel_of_what_has_ended_or_was_cancelled_changes_nothing() -> None:
+    dispatch = scheduler()
+    ready(dispatch, A)
+    submit(dispatch, 1, 2)
+    finish(dispatch, A, 1)
+    dispatch.receive_from_client(CLIENT, [Cancel(C, [JobId(2)], [0])], 1.0)
+    assert dispatch.receive_from_client(CLIENT, [Cancel(C, [JobId(1), JobId(2), JobId(9)], [0] * 3)], 1.0) == []
+
+
+# Releasing
+
+
+def test_release_is_confirmed_when_all_nodes_have_confirmed_it() -> None:
+    dispatch = scheduler()
+    ready(dispatch, A)
+    ready(dispatch, B)
+    submit(dispatch, 1, 2, 3, 4, 5)
+    effects = dispatch.receive_from_client(CLIENT, [Release(C)], 1.0)
+    assert effects == [Send(A, Release(C)), Send(B, Release(C))]
+    assert dispatch.receive(A, [Released(C)], 2.0) == []
+    assert dispatch.receive(A, [Released(C)], 2.0) == []
+    assert dispatch.receive(B, [Released(C)], 2.0) == [Send(CLIENT, Released(C))]
+
+
+def test_node_that_goes_counts_as_having_confirmed_the_release() -> None:
+    dispatch = scheduler()
+    ready(dispatch, A)
+    dispatch.receive_from_client(CLIENT, [Release(C)], 1.0)
+    assert dispatch.gone(A, 2.0) == [Send(CLIENT, Released(C))]
+
+
+def test_release_without_nodes_or_of_nothing_is_confirmed_at_once() -> None:
+    dispatch = scheduler()
+    assert dispatch.receive_from_client(CLIENT, [Release(C)], 1.0) == [Send(CLIENT, Released(C))]
+    assert dispatch.receive_from_client(CLIENT, [Release(C)], 1.0) == [Send(CLIENT, Released(C))]
+
+
+def test_outcomes_after_the_release_are_collected_and_dropped() -> None:
+    dispatch = scheduler()
+    ready(dispatch, A)
+    submit(dispatch, 1)
+    dispatch.receive_from_client(CLIENT, [Release(C)], 1.0)
+    effects = finish(dispatch, A, 1)
+    assert ends(effects) == {}
+    assert acknowledged(dispatch, A, effects) == [(1, 1)]
+
+
+def test_release_makes_room_for_other_computations() -> None:
+    dispatch = scheduler()
+    dispatch.receive_from_client(CLIENT, [Open(D, ["*"], False), prepare(D)], 0.0)
+    join(dispatch, A, cpus=1)
+    dispatch.receive(A, [Prepared(C, ""), Prepared(D, "")], 0.0)
+    submit(dispatch, 1)
+    submit(dispatch, 1, number=D)
+    effects = dispatch.receive_from_client(CLIENT, [Release(C)], 1.0)
+    assert sent(effects, A) == [Release(C), Run(D, [JobId(1)], [1], [b""])]
+
+
+def test_late_messages_of_a_client_about_a_released_computation_are_ignored() -> None:
+    dispatch = scheduler()
+    dispatch.receive_from_client(CLIENT, [Release(C)], 1.0)
+    assert dispatch.receive_from_client(CLIENT, [Cancel(C, [JobId(1)], [0])], 2.0) == []
+
+
+# Telling the user
+
+
+def test_user_is_told_once_why_jobs_wait() -> None:
+    # Given a job and no node.
+    dispatch = scheduler()
+    submit(dispatch, 1, now=10.0)
+    assert dispatch.due() == 10.0 + PATIENCE
+    assert dispatch.tick(9.9 + PATIENCE) == []
+    # When patience is over, then the user hears of it, once.
+    [trouble] = sent(dispatch.tick(10.0 + PATIENCE), CLIENT)
+    assert trouble == Trouble(
+        C,
+        "f: 1 job waits, and no node can run them.\n"
+        "  no gdispy-node was found: start gdispy-node on the machines that are to run them, with the same "
+        "secret as this program",
+    )
+    assert dispatch.due() is None
+    submit(dispatch, 2, now=20.0)
+    assert dispatch.tick(99.0) == []
+
+
+def test_user_is_told_what_is_wrong_with_each_node() -> None:
+    # Given nodes that cannot be used, each for a reason of its own.
+    dispatch = scheduler(nodes=("10.0.0.1", "10.0.0.2", "10.0.0.3"))
+    dispatch.problem("10.0.0.3:51348", "connection refused")
+    assert sent(join(dispatch, A, python="3.9"), A) == []
+    assert sent(join(dispatch, Peer(4)), Peer(4)) == []
+    assert sent(join(dispatch, B), B) == [prepare()]
+    dispatch.receive(B, [Prepared(C, "no module named x\n")], 0.0)
+    submit(dispatch, 1, 2)
+    # Then all reasons are told.
+    [trouble] = sent(dispatch.tick(PATIENCE), CLIENT)
+    assert trouble.text.split("\n  ") == [
+        "f: 2 jobs wait, and no node can run them.",
+        "10.0.0.3:51348: connection refused",
+        "10.0.0.1:51348: it runs Python 3.9, and the function was made by Python 3.11",
+        "10.0.0.4:51348: it is there, but `nodes` does not name it",
+        "10.0.0.2:51348: no module named x",
+    ]
+
+
+def test_problem_of_a_place_ends_when_a_node_joins_there_or_it_is_taken_back() -> None:
+    dispatch = scheduler()
+    dispatch.problem("10.0.0.1:51348", "refused")
+    dispatch.problem("10.0.0.9:51348", "refused")
+    dispatch.problem("10.0.0.9:51348", "")
+    join(dispatch, A)
+    [standing] = sent(dispatch.receive_from_client(CLIENT, [Ask(C, 7)], 1.0), CLIENT)
+    assert standing.problems == []
+
+
+def test_program_runs_under_any_version_of_python() -> None:
+    dispatch = scheduler(python="")
+    assert sent(join(dispatch, A, python="3.9"), A) == [prepare(python="")]
+
+
+def test_node_that_joins_in_time_spares_the_user_the_word() -> None:
+    dispatch = scheduler()
+    submit(dispatch, 1, 2, 3, now=10.0)
+    ready(dispatch, A, now=11.0)
+    assert dispatch.due() is None
+    assert dispatch.tick(99.0) == []
+
+
+def test_node_that_comes_back_in_time_spares_the_user_the_word() -> None:
+    # Given more jobs than fit on the only node, whose connection breaks for a moment.
+    dispatch = scheduler()
+    ready(dispatch, A)
+    submit(dispatch, 1, 2, 3, 4, 5, now=1.0)
+    dispatch.gone(A, 2.0)
+    held = holding((1, 1), (2, 1))
+    join(dispatch, B, instance=bytes([A]) * 16, host="10.0.0.1", holding=held, now=3.0)
+    # Then a node can run them, and nobody says otherwise.
+    assert sent(dispatch.tick(2.0 + PATIENCE), CLIENT) == []
+
+
+def test_user_is_not_told_of_jobs_that_were_cancelled() -> None:
+    dispatch = scheduler()
+    submit(dispatch, 1)
+    dispatch.receive_from_client(CLIENT, [Cancel(C, [JobId(1)], [0])], 1.0)
+    assert dispatch.due() is None
+    assert dispatch.tick(PATIENCE) == []
+
+
+def test_user_is_told_again_when_the_last_node_is_lost_later() -> None:
+    dispatch = scheduler()
+    submit(dispatch, *range(1, 10))
+    dispatch.tick(PATIENCE)
+    ready(dispatch, A, now=10.0)
+    dispatch.gone(A, 20.0)
+    assert len(sent(dispatch.tick(20.0 + PATIENCE), CLIENT, Trouble)) == 1
+
+
+def test_standing_says_what_each_node_does() -> None:
+    # Given a node that has done one job and has two more, with two waiting.
+    dispatch = scheduler()
+    ready(dispatch, A)
+    ready(dispatch, B, cpus=4)
+    dispatch.gone(B, 0.0)
+    submit(dispatch, 1, 2, 3, 4, 5)
+    finish(dispatch, A, 1, took=1.5)
+    # When the client asks.
+    [standing] = sent(dispatch.receive_from_client(CLIENT, [Ask(C, 7)], 1.0), CLIENT)
+    assert standing == Standing(C, 7, [["node1", "10.0.0.1", 51348, 2, 2, 1, 1.5, 0, 6]], 2, [])
+
+
+def test_standing_of_nothing_is_empty() -> None:
+    dispatch = scheduler()
+    assert dispatch.receive_from_client(CLIENT, [Ask(D, 7)], 1.0) == [Send(CLIENT, Standing(D, 7, [], 0, []))]
+
+
+def test_standing_names_nodes_that_are_away_or_silent() -> None:
+    dispatch = scheduler()
+    ready(dispatch, A)
+    ready(dispatch, B)
+    submit(dispatch, 1, 2)
+    dispatch.gone(A, 1.0)
+    dispatch.silent(B, True, 1.0)
+    [standing] = sent(dispatch.receive_from_client(CLIENT, [Ask(C, 7)], 1.0), CLIENT)
+    assert standing.problems == [
+        "10.0.0.1:51348: the connection broke; trying to reach it again",
+        "10.0.0.2:51348: no sign of life at present",
+    ]
+
+
+@pytest.mark.parametrize("count", [1000, 16_000])
+def test_work_for_one_decision_does_not_grow_with_the_queue(count: int) -> None:
+    """Counts the tasks that are looked at, not seconds."""
+    dispatch = scheduler()
+    ready(dispatch, A)
+    submit(dispatch, *range(1, count + 1))
+    queue = dispatch._computations[C].queue
+    looked_at = []
+
+    class Watched(type(queue)):  # type: ignore[misc]
+        def __iter__(self) -> Any:
+            looked_at.append(len(self))
+            return super().__iter__()
+
+    dispatch._computations[C].queue = Watched(queue)
+    dispatch._rules.receive(A, [ended(outcome(1))], 1.0)  # type: ignore[attr-defined]
+    assert looked_at == []
