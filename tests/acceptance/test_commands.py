@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import pty
 import signal
+import struct
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -72,6 +75,7 @@ def test_ctrl_c_ends_what_runs(tmp_path: Path, program: str) -> None:
 
 def test_a_terminal_shows_a_progress_bar(program: str) -> None:
     ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
     command = [sys.executable, str(SCRIPTS / "gdispy"), "--local", "-a", "1", "-a", "2", program]
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=theirs, timeout=60)
     shown = os.read(ours, 65536)
