@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import inspect
 import itertools
 import logging
 import sys
@@ -26,7 +25,15 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from gdispy import config, whom
-from gdispy.computation import INLINE, bulk, is_program, prepare
+from gdispy.arguments import (
+    check_interval,
+    checked_callback,
+    function_call,
+    program_call,
+    refuse_what_is_not_there,
+    secret_for,
+)
+from gdispy.computation import is_program, prepare
 from gdispy.core import statuses
 from gdispy.core.effects import Answer, Closed, Effects, Provide, Resolve, Send, Show, Tell
 from gdispy.core.messages import Ask, Bulk, JobId, Open, Prepare, Standing
@@ -34,12 +41,11 @@ from gdispy.core.session import Session
 from gdispy.errors import ClusterClosed, ConfigError, ConnectFailed, ForkedError
 from gdispy.hub import Gate, Hub
 from gdispy.job import DispyJob
-from gdispy.keys import Secret, find_secret, generate_secret
+from gdispy.keys import Secret
 from gdispy.local import LocalNode
 from gdispy.pump import Pump
 from gdispy.scheduler import Scheduler
 from gdispy.status import ClusterStatus, DispyNode, table
-from gdispy.worker import pickling
 
 logger = logging.getLogger("gdispy")
 
@@ -107,17 +113,17 @@ class JobCluster:
         insecure: bool = False,
         isolation: str = "",
     ) -> None:
-        _refuse_what_is_not_there(fault_recover, keyfile, certfile)
+        refuse_what_is_not_there(fault_recover, keyfile, certfile)
         if loglevel is not None:
             logger.setLevel(loglevel)
-        _check_interval("pulse_interval", pulse_interval, 0.1, 1000)
-        _check_interval("ping_interval", ping_interval, 1, 1000)
+        check_interval("pulse_interval", pulse_interval, 0.1, 1000)
+        check_interval("ping_interval", ping_interval, 1, 1000)
         if isolation not in ("", "job"):
             raise ConfigError(f"isolation must be '' or 'job', not {isolation!r}")
-        self._callback = _checked_callback(callback)
+        self._callback = checked_callback(callback)
         self._is_program = is_program(computation)
         wanted = whom.parse(nodes, config.port_number(node_port or config.NODE_PORT, "node_port"))
-        found = _secret_for(wanted, secret, secret_file, insecure)
+        found = secret_for(wanted, secret, secret_file, insecure)
         # First, since it starts while the rest is done here.
         self._local = LocalNode(found) if wanted.local else None
         try:
@@ -176,7 +182,7 @@ class JobCluster:
         For a program the arguments are its words; numbers are written as text. Raises ClusterClosed,
         and TypeError for arguments that cannot travel.
         """
-        payload = _program_words(args, kwargs) if self._is_program else _call(args, kwargs)
+        payload = program_call(args, kwargs) if self._is_program else function_call(args, kwargs)
         with self._lock:
             if self._closing:
                 raise ForkedError() if self._forked else ClusterClosed()
@@ -311,8 +317,8 @@ class JobCluster:
         self._scheduler = shared.scheduler
         self._pump = Pump(self._perform)
         self._pump.start()
-        self._end, peer = self._scheduler.attach(lambda messages: self._pump.put(self._receive, messages))
-        self._session = Session(self._computation, peer)
+        self._end = self._scheduler.attach(lambda messages: self._pump.put(self._receive, messages))
+        self._session = Session(self._computation, self._end.peer)
         if self._local is None:
             patterns = wanted.patterns
         else:
@@ -332,6 +338,7 @@ class JobCluster:
 
     def _part(self) -> None:
         self._pump.stop()
+        self._scheduler.detach(self._end)
         shared = _schedulers[self._key]
         shared.users.discard(id(self))
         if not shared.users:
@@ -460,65 +467,6 @@ class JobCluster:
 
 
 LOCAL_PLACE = "the local node"
-
-
-def _secret_for(wanted: whom.Whom, secret: str, secret_file: str, insecure: bool) -> Secret:
-    only_local = wanted.local and not wanted.targets and not wanted.look
-    if only_local and not secret and not secret_file:
-        # Nobody else is to come in: not even this user's other programs need the secret.
-        return find_secret(generate_secret())
-    return find_secret(secret, secret_file, insecure)
-
-
-def _refuse_what_is_not_there(fault_recover: Any, keyfile: Any, certfile: Any) -> None:
-    if fault_recover:
-        raise ConfigError("fault_recover is not available in this version of gdispy; leave it out")
-    if keyfile or certfile:
-        raise ConfigError(
-            "keyfile and certfile are not available in this version of gdispy; connections are always "
-            "encrypted with the secret, so leave them out"
-        )
-
-
-def _check_interval(name: str, value: Any, least: float, most: float) -> None:
-    if value is not None and (
-        isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most
-    ):
-        raise ConfigError(f"{name} must be a number of seconds from {least} to {most}, not {value!r}")
-
-
-def _checked_callback(callback: Any) -> Callable[[DispyJob], Any] | None:
-    if callback is None:
-        return None
-    if not callable(callback):
-        raise ConfigError(f"callback must be a function, not {type(callback).__name__}")
-    try:
-        inspect.signature(callback).bind(None)
-    except TypeError:
-        raise ConfigError("callback must take exactly one argument, a job") from None
-    except ValueError:  # No signature is known of some functions written in C.
-        pass
-    return callback  # type: ignore[no-any-return]
-
-
-def _call(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Bulk:
-    """The arguments of a function as they travel."""
-    try:
-        payload = pickling.dumps_call(args, kwargs)
-    except Exception as error:
-        reason = f"{type(error).__name__}: {error}"
-        raise TypeError(f"an argument of the job cannot be pickled: {reason}") from error
-    return payload if type(payload) is bytes and len(payload) <= INLINE else bulk(payload)
-
-
-def _program_words(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Bulk:
-    if kwargs:
-        names = ", ".join(kwargs)
-        raise TypeError(f"a program takes no keyword arguments ({names}): write them as its words")
-    words = [arg if isinstance(arg, str) else str(arg) for arg in args]
-    if any("\0" in word for word in words):
-        raise TypeError("an argument of a program must not hold a zero character")
-    return bulk(pickling.dumps(words))
 
 
 def _close_at_exit() -> None:

@@ -28,6 +28,7 @@ import gevent.event
 from gdispy import config
 from gdispy.beacon import HERE, LOOK, Beacon, Packet
 from gdispy.blobs import FileSink, MemoryFileSink
+from gdispy.connection import Connection, Handlers
 from gdispy.core.effects import (
     Drop,
     End,
@@ -47,7 +48,7 @@ from gdispy.core.slots import Slots
 from gdispy.core.wire import FILE, Sink
 from gdispy.errors import ConfigError
 from gdispy.keys import Secret
-from gdispy.net import Connection, Handlers, Listener
+from gdispy.net import Listener
 from gdispy.pump import Pump
 from gdispy.worker.processes import adopt_orphans, kill_descendants, with_marker
 from gdispy.workers import Workers

@@ -22,13 +22,14 @@ import gevent.event
 
 from gdispy import config
 from gdispy.beacon import HERE, LOOK, Beacon, Packet
+from gdispy.connection import LOST_AFTER, PULSE_INTERVAL, Connection, Handlers, PairEnd
 from gdispy.core.dispatch import Dispatch
 from gdispy.core.effects import Drop, Effects, Peer, Send
 from gdispy.core.messages import Hello, Instance, Message
 from gdispy.core.patterns import join
 from gdispy.errors import ConnectFailed, PeerRejected
 from gdispy.keys import Secret
-from gdispy.net import LOST_AFTER, PULSE_INTERVAL, Connection, Handlers, PairEnd, connect, next_peer
+from gdispy.net import connect, pair
 from gdispy.pump import Pump
 
 logger = logging.getLogger(__name__)
@@ -131,7 +132,8 @@ class Scheduler:
         self.instance = Instance(secrets.token_bytes(16))
         self._dispatch = Dispatch(lease=LOST_AFTER * self._pulse)
         self._pump = Pump(self._perform, self._dispatch.tick, self._dispatch.due)
-        self._clients: dict[Peer, Callable[[list[Message]], None]] = {}
+        #: Ends of the pairs to clients in this process.
+        self._clients: dict[Peer, PairEnd] = {}
         self._connections: dict[Peer, Connection] = {}
         self._dialers: dict[tuple[str, int], _Dialer] = {}
         self._dialer_of: dict[Peer, _Dialer] = {}
@@ -168,19 +170,19 @@ class Scheduler:
 
     # Clients
 
-    def attach(self, deliver: Callable[[list[Message]], None]) -> tuple[PairEnd, Peer]:
-        """A client in this process: its end of the pair, and what it calls the scheduler."""
-        client = next_peer()
-        self._clients[client] = deliver
+    def attach(self, deliver: Callable[[list[Message]], None]) -> PairEnd:
+        """Join a client in this process; what it sends goes into the end returned."""
 
         def to_scheduler(messages: list[Message]) -> None:
-            self._pump.put(self._dispatch.receive_from_client, client, messages)
+            self._pump.put(self._dispatch.receive_from_client, theirs.peer, messages)
 
-        end = PairEnd(to_scheduler)
-        return end, end.peer
+        theirs, ours = pair(deliver, to_scheduler)
+        self._clients[theirs.peer] = theirs
+        return ours
 
-    def detach(self, client_end: PairEnd) -> None:
-        """A client is gone."""
+    def detach(self, client: PairEnd) -> None:
+        """A client is gone; its computation was released before."""
+        self._clients = {peer: end for peer, end in self._clients.items() if not end.is_joined_to(client)}
 
     # Nodes
 
@@ -305,7 +307,7 @@ class Scheduler:
         if isinstance(effect, Send):
             client = self._clients.get(effect.peer)
             if client is not None:
-                client([effect.message])
+                client.send(effect.message)
                 return
             connection = self._connections.get(effect.peer)
             if connection is not None:

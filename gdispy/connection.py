@@ -1,0 +1,304 @@
+"""One connection whose handshake is done: greenlets that read and write, signs of life; pairs in memory.
+
+Floor 2. Runs on one gevent loop. A `Connection` knows its peer and nothing of jobs; what arrives
+goes to the pump of the role. `net.py` makes them.
+
+Invariants:
+1. Only the reader greenlet reads. Only the writer greenlet waits to write; what fits into the socket at
+   once is written without waking it. A write that was interrupted condemns the connection.
+2. `on_closed` is called exactly once for each connection that was started, with the reason.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import gevent
+import gevent.event
+from gevent import socket
+
+from gdispy.core.effects import Peer
+from gdispy.core.handshake import Keys
+from gdispy.core.messages import Message
+from gdispy.core.wire import CREDIT_STEP, Bye, MakeSink, MemorySink, channel
+from gdispy.errors import ConnectFailed, ForkedError, ProtocolError
+
+#: Bytes read from a socket at once.
+READ_SIZE = 64 * 1024
+#: Bytes of frames put together for one write.
+WRITE_SIZE = 128 * 1024
+#: Seconds between two signs of life, and how many may be missing until the peer is taken for silent
+#: and for lost.
+PULSE_INTERVAL = 5.0
+SILENT_AFTER = 3
+LOST_AFTER = 6
+
+_peers = itertools.count(1)
+
+
+def next_peer() -> Peer:
+    """A name for a connection or an end of a pair, new in this process."""
+    return Peer(next(_peers))
+
+
+@dataclass
+class Handlers:
+    """What a role does with what a connection brings. All are called in the connection's loop."""
+
+    on_messages: Callable[[Connection, list[Message]], None]
+    on_closed: Callable[[Connection, str], None]
+    on_silent: Callable[[Connection, bool], None] = lambda connection, silent: None
+    make_sink: MakeSink = lambda size, purpose: MemorySink()
+
+
+class Connection:
+    """A connection whose handshake is done. `address` is that of the other side."""
+
+    def __init__(self, sock: Any, keys: Keys, handlers: Handlers, pulse: float = PULSE_INTERVAL) -> None:
+        self.peer = next_peer()
+        self.address: str = sock.getpeername()[0]
+        self.port: int = sock.getpeername()[1]
+        self.instance = keys.instance
+        self._socket = sock
+        self._handlers = handlers
+        self._pulse = pulse
+        self._owner = os.getpid()
+        self._sender, self._receiver = channel(keys, handlers.make_sink, self._check_owner)
+        self._wake = gevent.event.Event()
+        self._closing = ""
+        self._closed = False
+        self._ungranted = 0
+        self._fd: int = sock.fileno()
+        self._flushing = False
+        self._writing = False
+        #: Sealed bytes that did not fit into the socket.
+        self._rest = b""
+        self._last_sent = self._last_heard = time.monotonic()
+        self._silent = False
+        self._timer: Any = None
+        self._reader: Any = None
+        self._writer: Any = None
+        #: Bytes received and sent, frames and all.
+        self.received = self.sent = 0
+
+    def start(self) -> None:
+        """Begin to read and write."""
+        self._loop = gevent.get_hub().loop
+        self._readable = self._loop.io(self._socket.fileno(), 1)
+        self._reader = gevent.spawn(self._read)
+        self._writer = gevent.spawn(self._write)
+        self._timer = gevent.get_hub().loop.timer(self._pulse / 2, self._pulse / 2, ref=False)
+        self._timer.start(self._check_life)
+
+    def send(self, message: Message) -> None:
+        """Queue a message; nothing happens on a connection that is over."""
+        if not self._closed and not self._closing:
+            self._sender.put(message)
+            if not self._flushing:
+                self._flushing = True
+                self._loop.run_callback(self._flush)
+
+    def _flush(self) -> None:
+        """Write what fits into the socket at once; the writer greenlet does the rest.
+
+        Most of what is sent is short and fits, and then nobody has to be woken up for it.
+        """
+        self._flushing = False
+        if self._closed or self._writing or self._rest:
+            return
+        if self._sender.is_streaming:
+            self._wake.set()
+            return
+        try:
+            data = b"".join(self._next_frames())
+        except ForkedError:
+            return
+        if not data:
+            return
+        try:
+            written = os.write(self._fd, data)
+        except OSError:  # The socket is full, or broken: the writer meets that too, and deals with it.
+            written = 0
+        self.sent += written
+        self._last_sent = time.monotonic()
+        if written < len(data):
+            self._rest = data[written:]
+        if self._rest or self._sender.backlog:
+            self._wake.set()
+
+    @property
+    def backlog(self) -> int:
+        """Bytes that wait to be sent."""
+        return self._sender.backlog
+
+    def acknowledge(self, size: int) -> None:
+        """So many bytes that arrived have been dealt with; the peer may send as many more."""
+        self._ungranted += size
+        if self._ungranted >= CREDIT_STEP:
+            self._wake.set()
+
+    def set_pulse(self, pulse: float) -> None:
+        """Give, and expect, a sign of life this often (seconds)."""
+        self._pulse = pulse
+        if self._timer is not None:
+            self._timer.stop()
+            self._timer = gevent.get_hub().loop.timer(pulse / 2, pulse / 2, ref=False)
+            self._timer.start(self._check_life)
+
+    def close(self, reason: str) -> None:
+        """Send what is queued, say goodbye and close; `on_closed` follows."""
+        if not self._closed and not self._closing:
+            self._closing = reason or "closed"
+            self._wake.set()
+
+    def abort(self, reason: str) -> None:
+        """Close at once."""
+        self._finish(reason)
+
+    def forget_in_child(self) -> None:
+        """Close a forked child's copy, so that the parent's connection ends when the parent's does."""
+        with contextlib.suppress(OSError):
+            os.close(self._socket.fileno())
+
+    def _check_owner(self) -> None:
+        if os.getpid() != self._owner:
+            raise ForkedError
+
+    def _read(self) -> None:
+        hub = gevent.get_hub()
+        try:
+            while not self._closed:
+                hub.wait(self._readable)
+                data = self._socket.recv(READ_SIZE)
+                if not data:
+                    raise ConnectFailed("the connection broke: the other side is gone without a goodbye")
+                self._take(data)
+        except (ProtocolError, ConnectFailed) as error:
+            self._finish(str(error))
+        except OSError as error:
+            self._finish(f"the connection broke: {plain(error)}")
+
+    def _take(self, data: bytes) -> None:
+        receiver = self._receiver
+        self.received += len(data)
+        self._last_heard = time.monotonic()
+        if self._silent:
+            self._silent = False
+            self._handlers.on_silent(self, False)
+        found = receiver.receive(data)
+        if receiver.granted:
+            self._sender.credit(receiver.granted)
+            receiver.granted = 0
+            self._wake.set()
+        if receiver.streamed:
+            streamed, receiver.streamed = receiver.streamed, 0
+            self.acknowledge(streamed)
+        messages = [each for each in found if not isinstance(each, Bye)]
+        if messages:
+            self._handlers.on_messages(self, messages)
+        for each in found:
+            if isinstance(each, Bye):
+                raise ConnectFailed(each.reason)
+
+    def taken(self) -> int:
+        """Bytes of messages that arrived since this was last asked."""
+        taken, self._receiver.taken = self._receiver.taken, 0
+        return taken
+
+    def _write(self) -> None:
+        try:
+            while not self._closed:
+                data, self._rest = self._rest, b""
+                if not data:
+                    data = b"".join(self._next_frames())
+                if data:
+                    self._writing = True
+                    self._socket.sendall(data)
+                    self._writing = False
+                    self.sent += len(data)
+                    self._last_sent = time.monotonic()
+                    if len(data) > WRITE_SIZE // 2:
+                        gevent.sleep(0)  # Others have their turn between two large writes.
+                elif self._closing:
+                    self._socket.sendall(b"".join(self._sender.bye(self._closing)))
+                    self._finish(self._closing)
+                else:
+                    self._wake.wait()
+                    self._wake.clear()
+        except OSError as error:
+            self._finish(f"the connection broke: {plain(error)}")
+        except ForkedError:
+            self._finish("forked")
+
+    def _next_frames(self) -> list[bytes]:
+        sender = self._sender
+        frames: list[bytes] = []
+        if self._ungranted >= CREDIT_STEP:
+            frames += sender.give_credit(self._ungranted)
+            self._ungranted = 0
+        size = 0
+        while size < WRITE_SIZE:
+            more = sender.frames()
+            if not more:
+                break
+            frames += more
+            size += sum(map(len, more))
+        if not frames and time.monotonic() - self._last_sent >= 0.9 * self._pulse:
+            frames = sender.pulse()
+        return frames
+
+    def _check_life(self) -> None:
+        now = time.monotonic()
+        if now - self._last_sent >= 0.9 * self._pulse:
+            self._wake.set()
+        quiet = now - self._last_heard
+        if quiet > LOST_AFTER * self._pulse:
+            gevent.spawn(self._finish, f"nothing was heard of the other side for {quiet:.0f} s")
+        elif quiet > SILENT_AFTER * self._pulse and not self._silent:
+            self._silent = True
+            gevent.spawn(self._handlers.on_silent, self, True)
+
+    def _finish(self, reason: str) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        if self._timer is not None:
+            self._timer.stop()
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+        self._receiver.abandon()
+        self._wake.set()
+        current = gevent.getcurrent()
+        for greenlet in (self._reader, self._writer):
+            if greenlet is not None and greenlet is not current:
+                greenlet.kill(block=False)
+        self._readable.stop()
+        self._readable.close()
+        self._socket.close()
+        self._handlers.on_closed(self, reason)
+
+
+class PairEnd:
+    """One end of a pair in memory: has a name and a `send`, as a connection has."""
+
+    def __init__(self, deliver: Callable[[list[Message]], None]) -> None:
+        self.peer = next_peer()
+        self.other: PairEnd | None = None
+        self._deliver = deliver
+
+    def send(self, message: Message) -> None:
+        self._deliver([message])
+
+    def is_joined_to(self, end: PairEnd) -> bool:
+        return self.other is end
+
+
+def plain(error: OSError) -> str:
+    """What the system says of an error."""
+    return error.strerror or str(error) or type(error).__name__
