@@ -55,7 +55,7 @@ class MemoryFileSink:
             self._size += written
             view = view[written:]
 
-    def finish(self) -> Payload:
+    def finish(self) -> MemoryFile:
         return MemoryFile(self._fd, self._size)
 
     def abandon(self) -> None:

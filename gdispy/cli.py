@@ -39,6 +39,16 @@ def node_parser() -> argparse.ArgumentParser:
         epilog=_NODE_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    _add_place_options(parser)
+    _add_limits(parser)
+    parser.add_argument("--daemon", action="store_true", help="take no commands from standard input")
+    parser.add_argument("--exit-with-stdin", action="store_true", help=argparse.SUPPRESS)
+    add_secret_options(parser)
+    add_common_options(parser)
+    return parser
+
+
+def _add_place_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add(
         "-c",
@@ -79,6 +89,10 @@ def node_parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help="where files of computations go (default: in the directory for temporary files)",
     )
+
+
+def _add_limits(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
     add(
         "--max_file_size",
         default=from_environment("MAX_FILE_SIZE", "0"),
@@ -100,11 +114,6 @@ def node_parser() -> argparse.ArgumentParser:
         metavar="N",
         help=f"end jobs that have more processes, 0 for no limit (default: {config.PROCESS_LIMIT})",
     )
-    add("--daemon", action="store_true", help="take no commands from standard input")
-    add("--exit-with-stdin", action="store_true", help=argparse.SUPPRESS)
-    add_secret_options(parser)
-    add_common_options(parser)
-    return parser
 
 
 def count_cpus(wanted: int | None) -> int:

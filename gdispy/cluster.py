@@ -36,7 +36,7 @@ from gdispy.arguments import (
 from gdispy.computation import is_program, prepare
 from gdispy.core import statuses
 from gdispy.core.effects import Answer, Closed, Effects, Provide, Resolve, Send, Show, Tell
-from gdispy.core.messages import Ask, Bulk, JobId, Open, Prepare, Standing
+from gdispy.core.messages import Ask, Bulk, JobId, Open, Prepare, Standing, joined
 from gdispy.core.session import Session
 from gdispy.errors import ClusterClosed, ConfigError, ConnectFailed, ForkedError
 from gdispy.hub import Gate, Hub
@@ -426,7 +426,7 @@ class JobCluster:
     def _printed(self, output: Bulk) -> Any:
         if not output:
             return b"" if self._is_program else ""
-        data = bytes(output) if isinstance(output, bytes) else bytes(output.read(0, output.size))
+        data = joined(output)
         return data if self._is_program else data.decode("utf-8", "replace")
 
     def _show(self, effect: Show) -> None:

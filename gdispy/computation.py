@@ -125,7 +125,7 @@ def _add(parts: Parts, depend: Any) -> None:
         _add_own_module(parts, depend)
         parts.names[depend.__name__] = depend
     elif isinstance(depend, types.MethodType):
-        _add(parts, type(depend.__self__))
+        _add(parts, _class_of(depend))
     else:
         raise ConfigError(
             "a dependency must be a file's path, a module, a function or a class, "
@@ -183,13 +183,18 @@ def _add_own_module(parts: Parts, computation: Any) -> None:
     while isinstance(computation, functools.partial):
         computation = computation.func
     if isinstance(computation, types.MethodType):
-        computation = type(computation.__self__)
+        computation = _class_of(computation)
     elif not isinstance(computation, types.FunctionType | type):
         computation = type(computation)
     module = sys.modules.get(getattr(computation, "__module__", None) or "")
     if module is None or module.__name__ == "__main__" or _is_installed(module):
         return
     _add_module(parts, module)
+
+
+def _class_of(method: types.MethodType) -> type:
+    owner = method.__self__
+    return owner if isinstance(owner, type) else type(owner)
 
 
 def _is_installed(module: types.ModuleType) -> bool:

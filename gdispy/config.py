@@ -5,6 +5,7 @@ Floor 0. Every `GDISPY_*` variable mirrors a command-line option.
 
 from __future__ import annotations
 
+import ipaddress
 import os
 
 from gdispy.errors import ConfigError
@@ -32,7 +33,10 @@ def default_ip_addr() -> str:
 
 def is_loopback(address: str) -> bool:
     """Whether an address is one that other machines cannot reach."""
-    return address == "localhost" or address == "::1" or address.startswith("127.")
+    try:
+        return ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return address == "localhost"
 
 
 def parse_size(text: str) -> int:

@@ -101,10 +101,11 @@ def _read_private(path: Path) -> str:
         fd = os.open(path, os.O_RDONLY | getattr(os, "O_NOCTTY", 0) | getattr(os, "O_NONBLOCK", 0))
     except OSError as error:
         raise SecretError(f"the secret file {path} cannot be read: {error.strerror}") from error
+    about = os.fstat(fd)
+    if not stat.S_ISREG(about.st_mode):
+        os.close(fd)
+        raise SecretError(f"the secret file {path} is not a file")
     with os.fdopen(fd, "rb") as file:
-        about = os.fstat(file.fileno())
-        if not stat.S_ISREG(about.st_mode):
-            raise SecretError(f"the secret file {path} is not a file")
         if hasattr(os, "geteuid") and about.st_uid not in (os.geteuid(), 0):
             raise SecretError(f"the secret file {path} belongs to another user")
         if about.st_mode & 0o077 and os.name == "posix":

@@ -68,6 +68,8 @@ class _Dialer:
 
     def _run(self) -> None:
         failures = 0
+        if not self.found:
+            self._scheduler.report(self.place, "no answer yet")
         while True:
             reached, text = self._attempt()
             if text is None:

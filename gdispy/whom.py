@@ -34,7 +34,7 @@ def parse(nodes: Any, node_port: int) -> Whom:
     An element is a host name or address, with ':port' if wanted; a tuple of those two; a pattern with
     `*`; or 'local'.
     """
-    if nodes is None or (isinstance(nodes, list | str) and not nodes):
+    if nodes is None or (isinstance(nodes, list | tuple | str | set | frozenset) and not nodes):
         nodes = ["*"]
     if isinstance(nodes, str) or (isinstance(nodes, tuple) and _is_pair(nodes)):
         nodes = [nodes]
@@ -52,6 +52,8 @@ def _is_pair(value: tuple[Any, ...]) -> bool:
 
 def _add(whom: Whom, element: Any, node_port: int) -> None:
     host, port = _host_and_port(element)
+    if not host:
+        raise ConfigError(f"in nodes, {element!r} names no host")
     if host == LOCAL and port is None:
         whom.local = True
     elif "*" in host:

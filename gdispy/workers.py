@@ -31,11 +31,12 @@ import gevent.event
 import msgpack
 from gevent import socket
 
-from gdispy.blobs import DIGEST_BYTES, MemoryFile, ReceivedFile
-from gdispy.core.effects import WorkerId
-from gdispy.core.messages import Bulk, ComputationId, JobId, Prepare
+from gdispy.blobs import DIGEST_BYTES, MemoryFile, MemoryFileSink, ReceivedFile
+from gdispy.core.effects import Effects, WorkerId
+from gdispy.core.holding import Job
+from gdispy.core.messages import Bulk, ComputationId, JobId, MemoryPayload, Prepare
 from gdispy.core.paths import safe_parts
-from gdispy.core.slots import Job, Slots
+from gdispy.core.slots import Slots
 from gdispy.errors import ProtocolError
 from gdispy.local import importable
 from gdispy.pump import Pump
@@ -104,6 +105,8 @@ class _Worker:
         self.outstanding += len(jobs)
         for job in jobs:
             value = job.arguments
+            if type(value) is bytes and len(value) > INLINE:
+                value = job.arguments = _in_memory_file(value)
             shown: Any = value if type(value) is bytes else value.size  # type: ignore[union-attr]
             self.overflow.append((_pack([job.number, job.attempt, shown]), job))
         self.flush()
@@ -222,9 +225,7 @@ class Workers:
     def _read_spawner(self, end: Any) -> None:
         for message in _messages(end):
             if message[0] == "exited":
-                template = self._templates.pop(message[1], None)
-                if template is not None:
-                    self._template_ended(template, _cause(message[2], "the computation's process"))
+                self._pump.put(self._template_ended, message[1], _cause(message[2], "the computation's process"))
         if not self._closing:
             self._spawner_lost()
 
@@ -234,20 +235,24 @@ class Workers:
         self._spawner.close()
         self._await_spawner()
         kill_descendants(os.getpid())
-        templates = list(self._templates.values())
-        self._templates.clear()
         self._start_spawner()
-        for template in templates:
-            self._template_ended(template, "the node's spawner process was killed")
+        for key in list(self._templates):
+            self._pump.put(self._template_ended, key, "the node's spawner process was killed")
 
-    def _template_ended(self, template: _Template, cause: str) -> None:
+    def _template_ended(self, key: str, cause: str, now: float) -> Effects:
+        """Report it in one turn of the pump, so that no decision falls between its end and the report."""
+        template = self._templates.pop(key, None)
+        if template is None:
+            return []
         template.end.close()
+        self._slots.template_ended(template.id, now)
         for worker in list(template.workers.values()):
             self._worker_ended(worker, cause)
         if template.ending:
             self._remove(template.prepare)
         else:
             self._pump.put(self._slots.template_lost, template.id, cause)
+        return []
 
     def _remove(self, prepare: Prepare) -> None:
         """The computation is over: its files go, unless they are to be kept."""
@@ -406,7 +411,9 @@ class Workers:
                 status, result, *tail = rest
                 if len(tail) != 7 or not _FIELD_TYPES.issuperset(map(type, tail)):
                     raise ProtocolError("a field that is none")
-                rows.append((job, attempt, status, _value(worker, result), *tail))
+                out, err, *rest = tail
+                printed = map(_printed, (out, err))
+                rows.append((job, attempt, status, _value(worker, result), *printed, *rest))
             elif kind == PROGRESS:
                 if rows:
                     self._pump.put(self._slots.answered, worker.number, rows)
@@ -449,12 +456,8 @@ class Workers:
             if not busy:
                 self._some_work.clear()
             for worker in busy:
-                cut = keep_within_limit(worker.out) | keep_within_limit(worker.err)
-                if cut:
-                    self._pump.put(self._truncated, worker.number)
-
-    def _truncated(self, number: WorkerId, now: float) -> Any:
-        return self._slots.truncated(number)
+                keep_within_limit(worker.out)
+                keep_within_limit(worker.err)
 
 
 def _messages(end: Any) -> Any:
@@ -480,6 +483,19 @@ def _value(worker: _Worker, value: Any) -> Bulk:
     if type(value) is not bytes or len(value) > INLINE:
         raise ProtocolError("a value that is none")
     return value
+
+
+def _printed(output: Any) -> Bulk:
+    """Output in the form in which it travels: much of it as a payload."""
+    if type(output) is not bytes:
+        raise ProtocolError("output that is none")
+    return output if len(output) <= INLINE else MemoryPayload([output])
+
+
+def _in_memory_file(value: bytes) -> MemoryFile:
+    sink = MemoryFileSink()
+    sink.write(value)
+    return sink.finish()
 
 
 def _as_memory_file(value: Bulk) -> MemoryFile:

@@ -21,7 +21,7 @@ TESTS = ROOT / "tests"
 _FLOORS = {
     0: "errors config log core.statuses",
     1: "core worker whom",
-    2: "hub pump net keys beacon blobs computation job local workers status",
+    2: "hub pump net connection keys beacon blobs computation arguments job local workers status",
     3: "cluster scheduler node options",
     4: "cli run",
 }

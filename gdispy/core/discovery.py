@@ -50,7 +50,8 @@ class Packet:
 
 def pack(key: bytes, packet: Packet, nonce: bytes) -> bytes:
     """The bytes of a packet; `nonce` is 24 random bytes."""
-    fields = [packet.kind, packet.instance, packet.time, packet.port, packet.address[:45], packet.name[:64]]
+    name = packet.name.encode("utf-8", "replace")[:64].decode("utf-8", "ignore")
+    fields = [packet.kind, packet.instance, packet.time, packet.port, packet.address[:45], name]
     bare = len(msgpack.packb([*fields, b""]))
     body = msgpack.packb([*fields, bytes(max(0, BODY_BYTES - bare))])
     return MAGIC + nonce + seal(key, nonce, body)
@@ -68,8 +69,9 @@ def unpack(key: bytes, data: bytes) -> Packet:
     except Exception:
         raise ProtocolError("a packet of another version") from None
     texts = type(address) is str and type(name) is str
-    numbers = type(port) is int and 0 <= port < 65536 and type(time) is float
-    if kind not in (LOOK, HERE) or not texts or not numbers or len(instance) != INSTANCE_BYTES:
+    numbers = type(port) is int and 0 <= port < 65536 and type(time) is float and 0 <= time < 1e12
+    named = type(instance) is bytes and len(instance) == INSTANCE_BYTES
+    if type(kind) is not int or kind not in (LOOK, HERE) or not texts or not numbers or not named:
         raise ProtocolError("a packet of another version")
     return Packet(kind, instance, time, port, address, name)
 

@@ -23,7 +23,6 @@ from gdispy.core.effects import Drop, Effects, Peer, Send
 from gdispy.core.messages import (
     Ask,
     Cancel,
-    Collected,
     ComputationId,
     Ended,
     Hello,
@@ -44,7 +43,7 @@ from gdispy.core.messages import (
     Trouble,
 )
 from gdispy.core.patterns import matches
-from gdispy.core.placing import Computation, Node, Share, Task
+from gdispy.core.placing import Computation, Node, Share, Task, ended_by_scheduler, picked
 from gdispy.core.statuses import ABANDONED, CANCELLED
 from gdispy.errors import InternalError
 
@@ -55,7 +54,7 @@ PATIENCE = 3.0
 #: How often a job is placed whose nodes are lost each time.
 ATTEMPTS = 3
 #: Seconds after which a node is told that its outcomes have arrived, where nothing else is to be said.
-COLLECT_AFTER = 0.1
+RECEIPT_AFTER = 0.1
 
 
 class Dispatch:
@@ -89,7 +88,9 @@ class Dispatch:
         return []
 
     def _on_prepare(self, peer: Peer, message: Prepare, now: float) -> Effects:
-        computation = self._computations[message.computation]
+        computation = self._computations.get(message.computation)
+        if computation is None:
+            return []
         computation.prepare = message
         effects: Effects = []
         for node in self._nodes.values():
@@ -97,7 +98,9 @@ class Dispatch:
         return effects
 
     def _on_run(self, peer: Peer, message: Run, now: float) -> Effects:
-        computation = self._computations[message.computation]
+        computation = self._computations.get(message.computation)
+        if computation is None:  # It was released meanwhile, and with it its jobs.
+            return []
         tasks, queue = computation.tasks, computation.queue
         for job, arguments in zip(message.jobs, message.arguments, strict=True):
             task = tasks[job] = Task(job, arguments)
@@ -106,7 +109,9 @@ class Dispatch:
         return []
 
     def _on_cancel(self, peer: Peer, message: Cancel, now: float) -> Effects:
-        computation = self._computations[message.computation]
+        computation = self._computations.get(message.computation)
+        if computation is None:
+            return []
         effects: Effects = []
         waiting: list[Task] = []
         for job in message.jobs:
@@ -120,7 +125,10 @@ class Dispatch:
                 effects.append(Send(task.node.peer, Cancel(computation.id, [job], [task.attempt])))
         if waiting:
             # What is cancelled is skipped when its turn in the queue comes.
-            effects.append(self._end(computation, waiting, CANCELLED, "", now))
+            computation.cancelled += len(waiting)
+            if computation.cancelled == len(computation.queue):
+                self._nothing_waits(computation)
+            effects.append(self._end(computation, waiting, CANCELLED, ""))
         return effects
 
     def _on_release(self, peer: Peer, message: Release, now: float) -> Effects:
@@ -128,8 +136,7 @@ class Dispatch:
         if computation is None:
             return [Send(peer, Released(message.computation))]
         effects: Effects = []
-        self._waiting.pop(computation.id, None)
-        computation.queue.clear()
+        self._nothing_waits(computation)
         computation.tasks.clear()
         for node in self._nodes.values():
             share = node.shares.pop(computation.id, None)
@@ -188,7 +195,7 @@ class Dispatch:
             del self._by_peer[node.peer]
             effects.append(Drop(node.peer, "a newer connection took its place"))
         node.peer, node.lost_at, node.silent, node.greeted = peer, None, False, False
-        node.uncollected, node.collect_at = {}, None
+        node.forget_receipts()
         self._by_peer[peer] = node
         self._problems.pop(node.place, None)
         return effects
@@ -215,8 +222,11 @@ class Dispatch:
             known = set(zip(jobs, attempts, strict=True))
             missing = [task for task in share.placed.values() if (task.job, task.attempt) not in known]
             effects += self._requeue(node, self._computations[computation_id], missing, now)
+            share.recalling = False
             if computation_id not in held:
                 share.ready = False
+            elif share.ready:
+                self._usable(self._computations[computation_id])
             cancelled = [task for task in share.placed.values() if task.cancelled]
             if cancelled:
                 numbers = [task.job for task in cancelled], [task.attempt for task in cancelled]
@@ -233,7 +243,7 @@ class Dispatch:
             return []
         node.peer, node.lost_at = None, now + self._lease
         # What it was not told of, it will report again.
-        node.uncollected, node.collect_at = {}, None
+        node.forget_receipts()
         effects: Effects = []
         for computation in list(self._computations.values()):
             if node.instance in computation.releasing:
@@ -273,14 +283,17 @@ class Dispatch:
             return []
         share.ready, share.error = not message.error, message.error
         if share.ready:
-            computation = self._computations[message.computation]
-            computation.waiting_since = None
-            computation.told = False
+            self._usable(self._computations[message.computation])
         self._push(node)
         return []
 
+    def _usable(self, computation: Computation) -> None:
+        """There is a node for it: if it must wait again, the user hears of it again."""
+        computation.waiting_since = None
+        computation.told = False
+
     def _on_ended(self, node: Node, message: Ended, now: float) -> Effects:
-        self._collect(node, message, now)
+        node.note_ended(message, now + RECEIPT_AFTER)
         effects: Effects = []
         share = node.shares.get(message.computation)
         if share is None:
@@ -300,26 +313,15 @@ class Dispatch:
         node.load -= len(fresh)
         share.count(message, len(fresh))
         if len(fresh) < len(message.jobs):
-            message = _picked(message, fresh)
+            message = picked(message, fresh)
         self._push(node)
         effects.append(Send(computation.client, replace(message, address=node.names[0])))
         if node.load == 0:
             effects += self._recall_for(node, computation)
         return effects
 
-    def _collect(self, node: Node, message: Ended, now: float) -> None:
-        """Note what the node may forget. It is told with the next jobs it gets, or a little later."""
-        jobs, attempts = node.uncollected.setdefault(message.computation, ([], []))
-        jobs += message.jobs
-        attempts += message.attempts
-        if node.collect_at is None:
-            node.collect_at = now + COLLECT_AFTER
-
-    def _collected(self, node: Node) -> Effects:
-        found = [self._to(node, Collected(number, *columns)) for number, columns in node.uncollected.items()]
-        node.uncollected = {}
-        node.collect_at = None
-        return found
+    def _receipts(self, node: Node) -> Effects:
+        return [self._to(node, message) for message in node.take_receipts()]
 
     def _on_started(self, node: Node, message: Started, now: float) -> Effects:
         share = node.shares.get(message.computation)
@@ -334,6 +336,7 @@ class Dispatch:
         task = share.placed.get(message.job) if share is not None else None
         if task is None or task.attempt != message.attempt:
             return []
+        node.note_progress(message, now + RECEIPT_AFTER)
         client = self._computations[message.computation].client
         return [Send(client, replace(message, address=node.names[0]))]
 
@@ -379,7 +382,7 @@ class Dispatch:
     def due(self) -> float | None:
         """When `tick` is to be called next, if at all."""
         times = [node.lost_at for node in self._nodes.values() if node.lost_at is not None]
-        times += [node.collect_at for node in self._nodes.values() if node.collect_at is not None]
+        times += [node.receipts_at for node in self._nodes.values() if node.receipts_at is not None]
         for computation in self._waiting.values():
             if computation.waiting_since is not None and not computation.told:
                 times.append(computation.waiting_since + PATIENCE)
@@ -390,8 +393,8 @@ class Dispatch:
         for node in [node for node in self._nodes.values() if node.lost_at is not None and node.lost_at <= now]:
             effects += self._lose(node, now, f"nothing was heard of it for {self._lease:.0f} s")
         for node in self._nodes.values():
-            if node.collect_at is not None and node.collect_at <= now:
-                effects += self._collected(node)
+            if node.receipts_at is not None and node.receipts_at <= now:
+                effects += self._receipts(node)
         for computation in self._waiting.values():
             since = computation.waiting_since
             if since is not None and not computation.told and now >= since + PATIENCE:
@@ -456,6 +459,12 @@ class Dispatch:
         if not usable and computation.waiting_since is None:
             computation.waiting_since = now
 
+    def _nothing_waits(self, computation: Computation) -> None:
+        computation.queue.clear()
+        computation.cancelled = 0
+        computation.waiting_since = None
+        self._waiting.pop(computation.id, None)
+
     def _push(self, node: Node) -> None:
         """Put a node into the heap, or out of it, after its load or its use has changed."""
         node.stamp = next(self._stamps)
@@ -465,23 +474,26 @@ class Dispatch:
     def _place(self, now: float) -> Effects:
         for computation in list(self._waiting.values()):
             passed: list[tuple[float, int, Node]] = []
+            served = False
             while computation.queue and self._heap:
                 entry = heapq.heappop(self._heap)
                 node = entry[2]
                 if entry[1] != node.stamp:
                     continue
-                if not self._give(node, computation, len(self._heap) + 1):
+                if self._give(node, computation, len(self._heap) + 1):
+                    served = True
+                else:
                     passed.append(entry)
             for entry in passed:
                 heapq.heappush(self._heap, entry)
-            # Served once, a computation goes behind the others.
-            del self._waiting[computation.id]
-            if computation.queue:
-                self._waiting[computation.id] = computation
+            if served:  # It goes behind the others.
+                del self._waiting[computation.id]
+                if computation.queue:
+                    self._waiting[computation.id] = computation
         effects: Effects = []
         for (instance, computation_id), columns in self._outgoing.items():
             node = self._nodes[instance]
-            effects += self._collected(node)
+            effects += self._receipts(node)
             effects.append(self._to(node, Run(computation_id, *columns)))
         self._outgoing.clear()
         return effects
@@ -502,6 +514,7 @@ class Dispatch:
         while queue and given < amount and (node.load < node.cpus or not node.is_full_of_bytes()):
             task = queue.popleft()
             if task.cancelled:
+                computation.cancelled -= 1
                 continue
             task.node = node
             placed[task.job] = task
@@ -535,7 +548,7 @@ class Dispatch:
                 computation.queue.appendleft(task)
         self._push(node)
         self._wait(computation, now)
-        return [self._end(computation, cancelled, CANCELLED, "", now)] if cancelled else []
+        return [self._end(computation, cancelled, CANCELLED, "")] if cancelled else []
 
     def _recall_for(self, idle: Node, computation: Computation) -> Effects:
         """Nothing is left for a node to do: take from the fullest what has not begun there."""
@@ -575,32 +588,14 @@ class Dispatch:
             effects += self._requeue(node, computation, again_tasks, now)
             text = f"The node {node.place} that ran the job is lost: {why}.\n"
             for status, group in ended.items():
-                effects.append(self._end(computation, group, status, text, now, node.names[0]))
+                effects.append(self._end(computation, group, status, text, node.names[0]))
         return effects
 
-    def _end(
-        self, computation: Computation, tasks: list[Task], status: int, text: str, now: float, address: str = ""
-    ) -> Send:
+    def _end(self, computation: Computation, tasks: list[Task], status: int, text: str, address: str = "") -> Send:
         """Report the end of jobs that no node will report."""
-        size = len(tasks)
         for task in tasks:
             del computation.tasks[task.job]
-        ended = Ended(
-            computation=computation.id,
-            jobs=[task.job for task in tasks],
-            attempts=[task.attempt for task in tasks],
-            statuses=[status] * size,
-            results=[b""] * size,
-            outputs=[b""] * size,
-            errors=[b""] * size,
-            exceptions=[text] * size,
-            starts=[0.0] * size,
-            ends=[0.0] * size,
-            progress=[0] * size,
-            truncated=[False] * size,
-            address=address,
-        )
-        return Send(computation.client, ended)
+        return Send(computation.client, ended_by_scheduler(computation.id, tasks, status, text, address))
 
     def check(self) -> None:
         """Raise InternalError where an invariant does not hold; for tests."""
@@ -622,8 +617,3 @@ _NONE_FOUND = (
     "no gdispy-node was found: start gdispy-node on the machines that are to run them, with the "
     "same secret as this program"
 )
-
-
-def _picked(message: Ended, places: list[int]) -> Ended:
-    columns: dict[str, Any] = {name: [getattr(message, name)[place] for place in places] for name in Ended.columns}
-    return replace(message, **columns)

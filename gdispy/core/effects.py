@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NewType
 from gdispy.core.messages import ComputationId, Ended, JobId, Message, Prepare, Progress, Standing, Started
 
 if TYPE_CHECKING:
-    from gdispy.core.slots import Job
+    from gdispy.core.holding import Job
 
 #: Names one connection, or one end of a pair; a new one for each.
 Peer = NewType("Peer", int)

@@ -139,8 +139,8 @@ class Initiator:
     def finish(self, second: bytes) -> Keys:
         """The keys, from the responder's answer. Raises PeerRejected or ProtocolError."""
         refuse_other_version(second)
-        if len(second) != SECOND_BYTES:
-            raise ProtocolError("the answer to the handshake has a wrong length")
+        if len(second) != SECOND_BYTES or second[:8] != MAGIC:
+            raise ProtocolError("the answer to the handshake is not one")
         public, box = second[8:40], second[40:]
         shared = _agree(self._private, public)
         heard, chain = _hash(self._heard, public), _derive(self._psk, b"gdispy chain", shared)

@@ -81,6 +81,18 @@ def bulk_size(value: Bulk) -> int:
     return len(value) if type(value) is bytes else value.size  # type: ignore[union-attr]
 
 
+def joined(value: Bulk) -> bytes:
+    """All of a payload as one piece."""
+    if isinstance(value, bytes):
+        return value
+    pieces: list[Any] = []
+    offset = 0
+    while offset < value.size:
+        pieces.append(value.read(offset, value.size - offset))
+        offset += len(pieces[-1])
+    return b"".join(pieces)
+
+
 Check = Callable[[Any], bool]
 
 
@@ -150,11 +162,25 @@ def _is_file(value: Any) -> bool:
         return False
     path, mode, modified, size, digest = value
     counts = _is_count(mode) and _is_count(size)
-    return counts and _is_text(path) and _is_number(modified) and type(digest) is bytes
+    date = _is_number(modified) and 0 <= modified < 1 << 40
+    return counts and _is_text(path) and date and type(digest) is bytes
 
 
-def _is_rows(value: Any) -> bool:
-    return type(value) is list and len(value) <= COLUMN_LIMIT and all(type(row) is list for row in value)
+def _is_column_list(value: Any) -> bool:
+    return type(value) is list and len(value) <= COLUMN_LIMIT and all(map(_is_count_column, value))
+
+
+_NODE_ROW = (_is_text, _is_text, *[_is_count] * 4, _is_number, _is_count, _is_count)
+
+
+def _is_node_list(value: Any) -> bool:
+    return type(value) is list and len(value) <= COLUMN_LIMIT and all(map(_is_node, value))
+
+
+def _is_node(value: Any) -> bool:
+    if type(value) is not list or len(value) != len(_NODE_ROW):
+        return False
+    return all(check(field) for check, field in zip(_NODE_ROW, value, strict=True))
 
 
 class Message:
@@ -196,7 +222,7 @@ class Holding(Message):
     """A node's first word to its scheduler: the jobs it holds, begun, waiting or ended."""
 
     tag = 3
-    shape = (_is_computation_column, _is_rows, _is_rows)
+    shape = (_is_computation_column, _is_column_list, _is_column_list)
     columns = ("computations", "jobs", "attempts")
     computations: list[ComputationId]
     jobs: list[list[JobId]]
@@ -362,6 +388,19 @@ class Collected(Message):
 
 
 @dataclass(frozen=True, slots=True)
+class Seen(Message):
+    """The first so many provisional results of these jobs have arrived; forget them."""
+
+    tag = 22
+    shape = (_is_computation, *[_is_count_column] * 3)
+    columns = ("jobs", "attempts", "counts")
+    computation: ComputationId
+    jobs: list[JobId]
+    attempts: list[int]
+    counts: list[int]
+
+
+@dataclass(frozen=True, slots=True)
 class Release(Message):
     """The computation is over: end its jobs, its processes and its files."""
 
@@ -408,7 +447,7 @@ class Standing(Message):
     bytes sent, bytes received]` of the nodes, the count of waiting jobs, and what is wrong."""
 
     tag = 32
-    shape = (_is_computation, _is_count, _is_rows, _is_count, _is_text_column)
+    shape = (_is_computation, _is_count, _is_node_list, _is_count, _is_text_column)
     computation: ComputationId
     question: int
     nodes: list[list[Any]]
@@ -429,7 +468,7 @@ class Trouble(Message):
 ALL: tuple[type[Message], ...] = (
     *(Hello, Holding),
     *(Prepare, Prepared, Run, Cancel, Recall, Returned, Started, Progress, Ended, Collected),
-    *(Release, Released, Open, Ask, Standing, Trouble),
+    *(Seen, Release, Released, Open, Ask, Standing, Trouble),
 )
 BY_TAG: dict[int, type[Message]] = {kind.tag: kind for kind in ALL}
 _field_names: dict[type[Message], tuple[str, ...]] = {
@@ -456,4 +495,6 @@ def from_values(values: Any) -> Message:
     message = kind(*found)
     if kind.columns and len({len(getattr(message, name)) for name in kind.columns}) != 1:
         raise ProtocolError(f"the columns of {kind.__name__} differ in length")
+    if isinstance(message, Holding) and list(map(len, message.jobs)) != list(map(len, message.attempts)):
+        raise ProtocolError("the columns within Holding differ in length")
     return message

@@ -32,10 +32,9 @@ def split(text: str) -> tuple[str, int | None]:
 
 
 def _port(text: str) -> int:
-    port = int(text)
-    if not 0 < port < 65536:
-        raise ValueError(f"{port} is not a port (1 to 65535)")
-    return port
+    if not (text.isascii() and text.isdigit() and 0 < int(text) < 65536):
+        raise ValueError(f"{text if text.isdigit() else repr(text)} is not a port (1 to 65535)")
+    return int(text)
 
 
 @lru_cache(maxsize=1024)

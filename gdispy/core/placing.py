@@ -6,10 +6,24 @@ Floor 1: pure. Only `dispatch.py` changes them.
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import replace
 from typing import Any
 
 from gdispy.core.effects import Peer
-from gdispy.core.messages import Bulk, ComputationId, Ended, Hello, Instance, JobId, Prepare, bulk_size
+from gdispy.core.messages import (
+    Bulk,
+    Collected,
+    ComputationId,
+    Ended,
+    Hello,
+    Instance,
+    JobId,
+    Message,
+    Prepare,
+    Progress,
+    Seen,
+    bulk_size,
+)
 from gdispy.core.patterns import join
 
 #: Seconds of work that a node has ahead of it for each CPU, to hide the way there and back.
@@ -50,6 +64,8 @@ class Computation:
         self.prepare: Prepare | None = None
         #: Jobs that no node has; cancelled ones among them are skipped.
         self.queue: deque[Task] = deque()
+        #: How many of those are cancelled.
+        self.cancelled = 0
         #: All jobs that have not ended.
         self.tasks: dict[JobId, Task] = {}
         #: Nodes that `nodes` does not name.
@@ -124,11 +140,41 @@ class Node:
         #: Jobs placed here, and the bytes of their arguments.
         self.load = 0
         self.bulk = 0
-        #: Outcomes received that the node has not been told of, and when that is to be done at last.
-        self.uncollected: dict[ComputationId, tuple[list[JobId], list[int]]] = {}
-        self.collect_at: float | None = None
+        #: Outcomes and provisional results received that the node has not been told of, and when it must
+        #: be told at the latest.
+        self._collected: dict[ComputationId, tuple[list[JobId], list[int]]] = {}
+        self._seen: dict[ComputationId, dict[tuple[JobId, int], int]] = {}
+        self.receipts_at: float | None = None
         #: Its valid place in the heap.
         self.stamp = -1
+
+    def note_ended(self, message: Ended, latest: float) -> None:
+        """The node may forget these outcomes. It is told with the next jobs it gets, or a little later."""
+        jobs, attempts = self._collected.setdefault(message.computation, ([], []))
+        jobs += message.jobs
+        attempts += message.attempts
+        self.receipts_at = latest if self.receipts_at is None else self.receipts_at
+
+    def note_progress(self, message: Progress, latest: float) -> None:
+        """The same for a provisional result."""
+        seen = self._seen.setdefault(message.computation, {})
+        key = message.job, message.attempt
+        seen[key] = max(message.index + 1, seen.get(key, 0))
+        self.receipts_at = latest if self.receipts_at is None else self.receipts_at
+
+    def take_receipts(self) -> list[Message]:
+        """What the node is to be told of all that has arrived from it."""
+        found: list[Message] = []
+        for number, seen in self._seen.items():
+            jobs, attempts = [job for job, _ in seen], [attempt for _, attempt in seen]
+            found.append(Seen(number, jobs, attempts, list(seen.values())))
+        found += [Collected(number, *columns) for number, columns in self._collected.items()]
+        self.forget_receipts()
+        return found
+
+    def forget_receipts(self) -> None:
+        """They were sent, or the connection is gone: the node then reports again what it was not told of."""
+        self._collected, self._seen, self.receipts_at = {}, {}, None
 
     def is_ready(self, computation: ComputationId) -> bool:
         share = self.shares.get(computation)
@@ -168,3 +214,29 @@ class Node:
             share.sent,
             share.received,
         ]
+
+
+def ended_by_scheduler(computation: ComputationId, tasks: list[Task], status: int, text: str, address: str) -> Ended:
+    """The message about the end of jobs that no node will report."""
+    size = len(tasks)
+    return Ended(
+        computation=computation,
+        jobs=[task.job for task in tasks],
+        attempts=[task.attempt for task in tasks],
+        statuses=[status] * size,
+        results=[b""] * size,
+        outputs=[b""] * size,
+        errors=[b""] * size,
+        exceptions=[text] * size,
+        starts=[0.0] * size,
+        ends=[0.0] * size,
+        progress=[0] * size,
+        truncated=[False] * size,
+        address=address,
+    )
+
+
+def picked(message: Ended, places: list[int]) -> Ended:
+    """The same message with some of its jobs only."""
+    columns: dict[str, Any] = {name: [getattr(message, name)[place] for place in places] for name in Ended.columns}
+    return replace(message, **columns)

@@ -88,6 +88,8 @@ class Session:
             wanted = message.progress[place]
             if wanted and self._await_progress(message, place, wanted):
                 continue
+            if self._shown:
+                self._shown.pop(job, None)
             known.discard(job)
             picks.append(place)
         if len(picks) == len(message.jobs):
@@ -101,7 +103,6 @@ class Session:
         if shown.count < wanted:
             shown.end = (message, place)
             return True
-        del self._shown[message.jobs[place]]
         return False
 
     def _on_progress(self, message: Progress) -> Effects:

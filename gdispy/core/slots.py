@@ -33,6 +33,7 @@ from gdispy.core.effects import (
     Unload,
     WorkerId,
 )
+from gdispy.core.holding import Computation, Job, Row, Session, Worker, portions, release
 from gdispy.core.messages import (
     Bulk,
     Cancel,
@@ -44,7 +45,6 @@ from gdispy.core.messages import (
     Instance,
     JobId,
     Message,
-    Payload,
     Prepare,
     Prepared,
     Progress,
@@ -53,6 +53,7 @@ from gdispy.core.messages import (
     Released,
     Returned,
     Run,
+    Seen,
     Started,
 )
 from gdispy.core.statuses import CANCELLED, TERMINATED
@@ -70,91 +71,6 @@ STILLBORN_LIMIT = 3
 #: Templates of one computation that may end by themselves until it is given up.
 TEMPLATE_LIMIT = 3
 
-#: Jobs that one worker has in hand at most; what the kernel keeps in a socket is about 270.
-DEPTH_LIMIT = 200
-
-#: A job's outcome: the columns of `Ended`, in their order.
-Row = tuple[Any, ...]
-
-
-class Job:
-    """A job that this node has accepted and not ended."""
-
-    __slots__ = ("arguments", "attempt", "cancelled", "number", "reported")
-
-    def __init__(self, number: JobId, attempt: int, arguments: Bulk) -> None:
-        self.number = number
-        self.attempt = attempt
-        self.arguments = arguments
-        self.cancelled = False
-        #: Whether the scheduler was told that it runs.
-        self.reported = False
-
-
-class Worker:
-    """A worker process, from the order to fork it until its exit is known."""
-
-    __slots__ = ("cause", "computation", "ending", "hand", "interrupted", "number", "since", "told", "truncated")
-
-    def __init__(self, number: WorkerId, computation: Computation) -> None:
-        self.number = number
-        self.computation = computation
-        #: What it was handed and has not answered, oldest first; only the first can have begun.
-        self.hand: deque[Job] = deque()
-        #: When the first in hand can have begun at the earliest.
-        self.since = 0.0
-        #: When the first in hand was interrupted; None where it was not.
-        self.interrupted: float | None = None
-        self.told = False
-        #: Whether it was told to end: it gets no more jobs.
-        self.ending = False
-        self.cause = ""
-        self.truncated = False
-
-
-class Computation:
-    """A computation on this node."""
-
-    def __init__(self, prepare: Prepare, session: Session) -> None:
-        self.id = prepare.computation
-        self.prepare = prepare
-        self.session = session
-        self.ready = False
-        self.error = ""
-        #: Jobs that wait for a worker; `jobs` holds them and those in a worker's hand.
-        self.queue: deque[Job] = deque()
-        self.jobs: dict[JobId, Job] = {}
-        #: Outcomes that nobody has collected.
-        self.ended: dict[JobId, Row] = {}
-        #: Outcomes of this turn, to be sent at its end.
-        self.fresh: list[Row] = []
-        #: Cancels that arrived before their jobs (wire.py: messages may overtake payloads).
-        self.early: set[tuple[JobId, int]] = set()
-        self.workers: dict[WorkerId, Worker] = {}
-        #: Average seconds of a job, None as long as none has ended.
-        self.pace: float | None = None
-        self.stillborn = 0
-        self.lost_templates = 0
-
-    def depth(self) -> int:
-        """How many jobs one worker has in hand: more than one only where they are short."""
-        if self.prepare.isolation == "job" or self.pace is None or self.pace > 0.02:
-            return 1
-        if self.pace > 0.0005:
-            return 2
-        return 16 if self.pace > 0.00005 else DEPTH_LIMIT
-
-
-class Session:
-    """A scheduler that this node works for."""
-
-    def __init__(self, instance: Instance, name: str) -> None:
-        self.instance = instance
-        self.name = name
-        self.peer: Peer | None = None
-        #: When it is forgotten, while it is away.
-        self.expires: float | None = None
-
 
 class Slots:
     """What this node runs."""
@@ -169,6 +85,8 @@ class Slots:
         self._computations: dict[ComputationId, Computation] = {}
         #: Released, and not yet gone.
         self._unloading: dict[ComputationId, Session] = {}
+        #: Asked for again before they were gone.
+        self._again: dict[ComputationId, Prepare] = {}
         self._workers: dict[WorkerId, Worker] = {}
         self._numbers = count(1)
         #: Computations with outcomes to send at the end of this turn.
@@ -195,6 +113,8 @@ class Slots:
         own = [each for each in self._computations.values() if each.session is session]
         effects.append(Send(peer, _holding(own)))
         for computation in own:
+            for job, values in computation.shown.items():
+                effects += [Send(peer, Progress(computation.id, job, *value, "")) for value in values]
             computation.fresh = list(computation.ended.values())
             self._dirty[computation.id] = computation
         return effects + self._turn_end(now)
@@ -220,6 +140,9 @@ class Slots:
         return effects + self._turn_end(now)
 
     def _on_prepare(self, session: Session, message: Prepare, now: float) -> Effects:
+        if message.computation in self._unloading:
+            self._again[message.computation] = message  # When the former is gone; see `unloaded`.
+            return []
         known = self._computations.get(message.computation)
         if known is None:
             self._computations[message.computation] = Computation(message, session)
@@ -274,7 +197,7 @@ class Slots:
             given.append(computation.queue.pop())
         for job in given:
             del computation.jobs[job.number]
-            _release(job.arguments)
+            release(job.arguments)
         numbers, attempts = [job.number for job in given], [job.attempt for job in given]
         return [Send(_peer(session), Returned(computation.id, numbers, attempts))]
 
@@ -287,14 +210,28 @@ class Slots:
                 if row is not None and row[1] == attempt:
                     del ended[number]
                     for value in row[3:6]:
-                        _release(value)
+                        release(value)
+                if computation.early:
+                    computation.early.discard((number, attempt))
+                if computation.shown:
+                    _forget_shown(computation, number, attempt, None)
+        return []
+
+    def _on_seen(self, session: Session, message: Seen, now: float) -> Effects:
+        computation = self._computations.get(message.computation)
+        if computation is not None and computation.session is session:
+            for number, attempt, amount in zip(message.jobs, message.attempts, message.counts, strict=True):
+                _forget_shown(computation, number, attempt, amount)
         return []
 
     def _on_release(self, session: Session, message: Release, now: float) -> Effects:
         computation = self._computations.get(message.computation)
-        if computation is None or computation.session is not session:
-            return [Send(_peer(session), Released(message.computation))]
-        return self._forget(computation)
+        if computation is not None and computation.session is session:
+            return self._forget(computation)
+        self._again.pop(message.computation, None)
+        if message.computation in self._unloading:
+            return []
+        return [Send(_peer(session), Released(message.computation))]
 
     _HANDLERS: dict[type[Message], Callable[..., Effects]] = {
         Prepare: _on_prepare,
@@ -302,6 +239,7 @@ class Slots:
         Cancel: _on_cancel,
         Recall: _on_recall,
         Collected: _on_collected,
+        Seen: _on_seen,
         Release: _on_release,
     }
 
@@ -317,7 +255,7 @@ class Slots:
         if computation.session.peer is not None:
             effects.append(Send(computation.session.peer, Prepared(computation.id, error)))
         if error:
-            for job in list(computation.jobs.values()):
+            for job in computation.queue:
                 self._end(computation, job, TERMINATED, error, now)
             computation.queue.clear()
         self._wait(computation)
@@ -326,8 +264,11 @@ class Slots:
     def unloaded(self, computation_id: ComputationId, now: float) -> Effects:
         """Nothing is left of a computation that was released."""
         owner = self._unloading.pop(computation_id, None)
+        again = self._again.pop(computation_id, None)
         if owner is None or owner.peer is None:
             return []
+        if again is not None:
+            return self._on_prepare(owner, again, now)
         return [Send(owner.peer, Released(computation_id))]
 
     def answered(self, worker_id: WorkerId, rows: list[Row], now: float) -> Effects:
@@ -336,34 +277,39 @@ class Slots:
         if worker is None:
             return []
         computation, hand = worker.computation, worker.hand
+        was_busy = bool(hand)
+        effects: Effects = []
         for row in rows:
             if not hand or hand[0].number != row[0] or hand[0].attempt != row[1]:
                 worker.ending = True
-                return [End(worker_id), *self._turn_end(now)]
+                effects.append(End(worker_id))
+                break
             job = hand.popleft()
-            if worker.truncated:
-                row = (*row[:-1], True)
-                worker.truncated = False
             self._take_outcome(computation, job, row)
         computation.stillborn = 0
-        worker.since, worker.interrupted, worker.told = now, None, False
+        worker.since, worker.interrupted, worker.told, worker.slow = now, None, False, False
         took = sum(row[8] - row[7] for row in rows) / len(rows)
         computation.pace = took if computation.pace is None else 0.7 * computation.pace + 0.3 * took
-        effects: Effects = []
-        if not hand:
+        if was_busy and not hand:
             self._busy -= 1
-            if computation.prepare.isolation == "job":
-                worker.ending = True
-                effects.append(End(worker_id))
+        if not hand and computation.prepare.isolation == "job" and not worker.ending:
+            worker.ending = True
+            effects.append(End(worker_id))
+        if hand and hand[0].cancelled:  # It was not taken back when it was cancelled, so it has begun.
+            worker.interrupted = now
+            effects.append(Interrupt(worker_id, hand[0].number, hand[0].attempt))
         return effects + self._turn_end(now)
 
     def progressed(self, worker_id: WorkerId, job: JobId, attempt: int, index: int, value: Bulk) -> Effects:
         """A job has sent a provisional result."""
         worker = self._workers.get(worker_id)
-        if worker is None or worker.computation.session.peer is None:
+        if worker is None:
             return []
-        message = Progress(worker.computation.id, job, attempt, index, value, "")
-        return [Send(worker.computation.session.peer, message)]
+        computation = worker.computation
+        computation.shown.setdefault(job, deque()).append((attempt, index, value))
+        if computation.session.peer is None:
+            return []
+        return [Send(computation.session.peer, Progress(computation.id, job, attempt, index, value, ""))]
 
     def took_back(self, worker_id: WorkerId, taken: list[tuple[JobId, int]], now: float) -> Effects:
         """These were in the worker's socket: they had not begun. What else is in hand had."""
@@ -372,7 +318,9 @@ class Slots:
             return []
         effects: Effects = []
         self._put_back(worker, taken, now)
-        if worker.hand and worker.hand[0].cancelled and worker.interrupted is None:
+        if not worker.hand or not worker.hand[0].cancelled:
+            worker.interrupted = None
+        elif worker.interrupted is None:
             worker.interrupted = now
             job = worker.hand[0]
             effects.append(Interrupt(worker_id, job.number, job.attempt))
@@ -398,6 +346,13 @@ class Slots:
             self._count_stillborn(computation, cause, now)
         return self._turn_end(now)
 
+    def template_ended(self, computation_id: ComputationId, now: float) -> Effects:
+        """The template of a computation is gone; its workers' ends, then `template_lost`, follow."""
+        computation = self._computations.get(computation_id)
+        if computation is not None:
+            computation.ready = False
+        return []
+
     def template_lost(self, computation_id: ComputationId, cause: str, now: float) -> Effects:
         """The template of a computation has ended by itself. Its workers' ends were told before."""
         computation = self._computations.get(computation_id)
@@ -408,13 +363,6 @@ class Slots:
         if computation.lost_templates >= TEMPLATE_LIMIT:
             return self.loaded(computation_id, f"its process on the node keeps ending: {cause}", now)
         return [Load(computation.prepare), *self._turn_end(now)]
-
-    def truncated(self, worker_id: WorkerId) -> Effects:
-        """The output of the job that a worker runs was cut short."""
-        worker = self._workers.get(worker_id)
-        if worker is not None:
-            worker.truncated = True
-        return []
 
     # Time
 
@@ -462,7 +410,7 @@ class Slots:
                 started = Started(computation.id, [job.number], [job.attempt], began, "")
                 effects.append(Send(computation.session.peer, started))
         if len(worker.hand) > 1:  # Taken for short, and is not: others must not wait behind it.
-            worker.since = now
+            worker.since, worker.slow = now, True
             effects.append(TakeBack(worker.number))
         return effects
 
@@ -480,7 +428,8 @@ class Slots:
 
     def _take_outcome(self, computation: Computation, job: Job, row: Row) -> None:
         del computation.jobs[job.number]
-        _release(job.arguments)
+        if type(job.arguments) is not bytes:
+            release(job.arguments)
         computation.ended[job.number] = row
         computation.fresh.append(row)
         self._dirty[computation.id] = computation
@@ -524,10 +473,13 @@ class Slots:
             del self._workers[number]
             self._busy -= bool(worker.hand)
         for job in computation.jobs.values():
-            _release(job.arguments)
+            release(job.arguments)
         for row in computation.ended.values():
             for value in row[3:6]:
-                _release(value)
+                release(value)
+        for values in computation.shown.values():
+            for _, _, value in values:
+                release(value)
         self._unloading[computation.id] = computation.session
         return [Unload(computation.id)]
 
@@ -535,12 +487,12 @@ class Slots:
         effects = self._assign(now)
         for computation in self._dirty.values():
             peer = computation.session.peer
-            if peer is not None and computation.fresh:
-                columns: dict[str, Any] = {
-                    name: list(column)
-                    for name, column in zip(Ended.columns, zip(*computation.fresh, strict=True), strict=True)
-                }
-                effects.append(Send(peer, Ended(computation=computation.id, **columns, address="")))
+            if peer is not None:
+                for rows in portions(computation.fresh):
+                    columns: dict[str, Any] = {
+                        name: list(column) for name, column in zip(Ended.columns, zip(*rows, strict=True), strict=True)
+                    }
+                    effects.append(Send(peer, Ended(computation=computation.id, **columns, address="")))
             computation.fresh = []
         self._dirty.clear()
         return effects
@@ -551,6 +503,8 @@ class Slots:
         waiting = self._waiting
         for _ in range(len(waiting)):
             computation = waiting.popleft()
+            if not computation.ready:
+                continue  # `loaded` puts it back.
             idle = [worker for worker in computation.workers.values() if not worker.hand and not worker.ending]
             share = -(-(self.cpus - self._busy) // (len(waiting) + 1))
             while computation.queue and share > 0 and self._busy < self.cpus:
@@ -571,7 +525,7 @@ class Slots:
         busy = [worker for worker in computation.workers.values() if worker.hand and not worker.ending]
         for place, worker in enumerate(busy):
             # In portions: handing over each job as its place becomes free costs a wake-up for each.
-            if worker.interrupted is None and 2 * len(worker.hand) <= depth:
+            if worker.interrupted is None and not worker.slow and 2 * len(worker.hand) <= depth:
                 fair = -(-len(computation.queue) // (len(busy) - place))
                 effects += self._hand(worker, min(depth - len(worker.hand), fair), now)
         return effects
@@ -615,9 +569,13 @@ def _peer(session: Session) -> Peer:
     return session.peer
 
 
-def _release(value: Bulk) -> None:
-    if isinstance(value, Payload):
-        value.release()
+def _forget_shown(computation: Computation, number: JobId, attempt: int, amount: int | None) -> None:
+    """Drop provisional results that have arrived: the first `amount` of an attempt, None for all."""
+    values = computation.shown.get(number)
+    while values and values[0][0] <= attempt and (amount is None or values[0][1] < amount):
+        release(values.popleft()[2])
+    if not values:
+        computation.shown.pop(number, None)
 
 
 def _holding(computations: list[Computation]) -> Holding:

@@ -97,10 +97,10 @@ class Sender:
         """Queue a message."""
         packer = _Packer(self)
         data = packer.pack(message)
-        self.backlog += len(data)
         if len(data) > CHUNK_LIMIT - 1:
             packer.streams.append(self._open(_Bytes(data), LONG_MESSAGE))
             data = b""
+        self.backlog += len(data)
         if packer.streams:
             packer.streams[-1].then = data
             self._streaming.extend(packer.streams)
@@ -124,11 +124,11 @@ class Sender:
     def frames(self) -> list[bytes]:
         """The next frames to send: one with all messages that fit, and one piece of a stream."""
         found = []
-        if self._window > 0:
-            for chunk in (self._message_chunk(), self._stream_chunk()):
-                if chunk:
-                    self._window -= len(chunk)
-                    found += self._sealed(chunk)
+        for next_chunk in (self._message_chunk, self._stream_chunk):
+            chunk = next_chunk() if self._window >= CHUNK_LIMIT else b""
+            if chunk:
+                self._window -= len(chunk)
+                found += self._sealed(chunk)
         return found
 
     def pulse(self) -> list[bytes]:
@@ -348,9 +348,11 @@ class Receiver:
         unpacker = msgpack.Unpacker(ext_hook=self._refer, max_buffer_size=MESSAGE_LIMIT, **self._unpacker_limits)
         try:
             unpacker.feed(data)
+            whole = 0
             for values in unpacker:
+                whole = unpacker.tell()
                 found.append(from_values(values))
-            if unpacker.tell() != len(data):
+            if whole != len(data):
                 raise ProtocolError("a message is cut short")
         except ProtocolError:
             raise

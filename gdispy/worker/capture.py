@@ -1,8 +1,8 @@
 """What a job prints, caught at the level of file descriptors 1 and 2.
 
-Floor 1. Used by a worker around each job. The two files are made by the node, which watches their
-size while the job runs and cuts them short, so a job that prints without end costs no memory
-without end. C code and child processes write to the same descriptors, so their output is here too.
+Floor 1. Used by a worker around each job. The two files are made by the node, which looks at
+their size while the job runs and frees what will not be kept, so a job that prints without end costs
+no memory without end. C code and child processes write to the same descriptors, so their output is here too.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import os
 import sys
 from typing import TextIO
 
-from gdispy.worker.processes import flush_c_output
+from gdispy.worker.processes import flush_c_output, free_memory
 
 #: Of each stream, this many bytes from its beginning and as many from its end are kept.
 KEPT = 4 * 1024 * 1024
@@ -77,13 +77,11 @@ def _take(fd: int) -> tuple[bytes, bool]:
     return data, cut
 
 
-def keep_within_limit(fd: int) -> bool:
-    """Shorten a file that a running job has filled; for the node. True if something was cut off.
+def keep_within_limit(fd: int) -> None:
+    """Give back the memory of what will be left out of a file that a running job fills; for the node.
 
-    The files are open for appending, so whoever writes goes on behind what is left.
+    The file keeps its length, so what the job writes meanwhile stays where it is.
     """
-    if os.fstat(fd).st_size <= 4 * KEPT:
-        return False
-    os.ftruncate(fd, KEPT)
-    os.write(fd, b"\n[gdispy: output left out here]\n")
-    return True
+    size = os.fstat(fd).st_size
+    if size > 4 * KEPT:
+        free_memory(fd, KEPT, size - 2 * KEPT)

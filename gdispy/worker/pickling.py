@@ -108,7 +108,7 @@ def loads(data: Any) -> Any:
 def _loads_pieces(pieces: list[memoryview]) -> Any:
     """A payload in pieces. One large `bytes`, the frequent case, is put together in one step."""
     first = pieces[0]
-    if first[0] == 0:
+    if first[0] == 0 and _holds_head(first):
         base, length, entries = _read_head(first)
         if len(entries) == 1 and entries[0][0] == 0 and base + entries[0][1] <= len(first):
             _, offset, size = entries[0]
@@ -119,6 +119,10 @@ def _loads_pieces(pieces: list[memoryview]) -> Any:
     # Writable, so that arrays which are views of it may be changed.
     whole = bytearray().join(pieces)
     return loads(whole)
+
+
+def _holds_head(view: memoryview) -> bool:
+    return len(view) >= _HEAD.size and len(view) >= _HEAD.size + int(_HEAD.unpack_from(view)[1])
 
 
 def _read_head(view: memoryview) -> tuple[int, int, list[tuple[int, int, int]]]:
@@ -224,10 +228,21 @@ class _ByValue(dill.Pickler):  # type: ignore[misc]
 
 
 def _by_value(value: object) -> bytes:
-    sink = io.BytesIO()
     # recurse: only those globals of a function travel which it refers to. Without it a function
-    # drags along every global of its module, megabytes of them where the program holds data.
-    _ByValue(sink, protocol=5, recurse=True).dump(value)
+    # drags along every global of its module, megabytes of them where the program holds data. But
+    # some functions, such as nested ones that call themselves, travel only without it.
+    try:
+        return _written_by_dill(value, recurse=True)
+    except Exception as first:
+        try:
+            return _written_by_dill(value, recurse=False)
+        except Exception:
+            raise first from None
+
+
+def _written_by_dill(value: object, recurse: bool) -> bytes:
+    sink = io.BytesIO()
+    _ByValue(sink, protocol=5, recurse=recurse).dump(value)
     return sink.getvalue()
 
 

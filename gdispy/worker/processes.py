@@ -17,6 +17,8 @@ import time
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
+_FALLOC_FL_KEEP_SIZE = 1
+_FALLOC_FL_PUNCH_HOLE = 2
 
 _libc: ctypes.CDLL | None = None
 with contextlib.suppress(OSError):
@@ -30,6 +32,13 @@ def flush_c_output() -> None:
     """Write out what C code has printed into buffers of the C library."""
     if _libc is not None:
         _libc.fflush(None)
+
+
+def free_memory(fd: int, offset: int, length: int) -> None:
+    """Make a hole in a memory file: its length stays, the pages in between are given back."""
+    if _libc is not None and sys.platform == "linux" and length > 0:
+        mode = _FALLOC_FL_KEEP_SIZE | _FALLOC_FL_PUNCH_HOLE
+        _libc.fallocate(fd, mode, ctypes.c_int64(offset), ctypes.c_int64(length))
 
 
 def die_with_parent(parent: int) -> None:

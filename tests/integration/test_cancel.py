@@ -2,42 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 from gdispy import DispyJob, JobCluster
 from tests.support.daemons import alive
+from tests.support.jobs import ignore_everything, leave_a_process, wait_for_interrupt
 from tests.support.waiting import eventually
 
 Make = Callable[..., JobCluster]
-
-
-def wait_for_interrupt(mark: str, catch: bool) -> str:
-    Path(mark).write_text(str(os.getpid()))
-    try:
-        time.sleep(60)
-    except KeyboardInterrupt:
-        if not catch:
-            raise
-        return "caught"
-    return "slept"
-
-
-def ignore_everything(mark: str) -> None:
-    import subprocess
-    import sys
-
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)
-    code = f"import os, time; os.setsid(); open({mark!r}, 'a').write(f'{{os.getpid()}} '); time.sleep(60)"
-    # A grandchild in a session of its own, whose parent is dead: nothing but its ancestry leads to it.
-    subprocess.run([sys.executable, "-c", f"import os\nif os.fork() == 0:\n exec({code!r})"], check=True)
-    Path(mark + "2").write_text(str(os.getpid()))
-    while True:
-        time.sleep(60)
 
 
 def test_a_waiting_job_is_cancelled_at_once(cluster: Make, tmp_path: Path) -> None:
@@ -91,17 +64,6 @@ def test_a_job_that_ignores_all_signals_is_gone_after_six_seconds(cluster: Make,
 
 def test_what_a_job_leaves_behind_ends_with_it(cluster: Make, tmp_path: Path) -> None:
     mark = tmp_path / "pid"
-
-    def leave_a_process(mark: str) -> int:
-        import subprocess
-        import sys
-
-        child = f"import os, time; open({mark!r}, 'w').write(str(os.getpid())); time.sleep(60)"
-        subprocess.Popen([sys.executable, "-c", child], start_new_session=True)
-        while not os.path.exists(mark) or not open(mark).read():
-            time.sleep(0.01)
-        return 1
-
     assert cluster(leave_a_process).submit(str(mark))() == 1
     assert not alive(int(mark.read_text()))
 

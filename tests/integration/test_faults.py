@@ -13,6 +13,7 @@ import pytest
 from gdispy import DispyJob, JobCluster
 from gdispy.core.handshake import FIRST_BYTES
 from tests.support.daemons import Daemon, alive
+from tests.support.jobs import note_and_wait, take_too_much, wait_for_go
 from tests.support.proxy import Proxy
 from tests.support.waiting import eventually
 
@@ -24,14 +25,6 @@ def proxy(node: Daemon) -> Iterator[Proxy]:
     made = Proxy(node.place)
     yield made
     made.close()
-
-
-def note_and_wait(path: str, number: int, seconds: float) -> int:
-    """Leaves a line for each time it is begun."""
-    with open(path, "a") as file:
-        file.write(f"{number}\n")
-    time.sleep(seconds)
-    return number
 
 
 def begun(path: Path) -> list[int]:
@@ -167,13 +160,7 @@ def test_killing_the_spawner_ends_the_running_jobs_and_the_node_goes_on(
 def test_killing_a_worker_ends_its_job_only(start_node: Start, secret_file: str, tmp_path: Path) -> None:
     daemon = start_node("--cpus", "2")
 
-    def wait_for(path: str) -> str:
-        Path(path).write_text(str(os.getpid()))
-        while not os.path.exists(path + ".go"):
-            time.sleep(0.01)
-        return path
-
-    with JobCluster(wait_for, nodes=[daemon.place], secret_file=secret_file) as made:
+    with JobCluster(wait_for_go, nodes=[daemon.place], secret_file=secret_file) as made:
         paths = [tmp_path / name for name in ("a", "b")]
         jobs = [made.submit(str(path)) for path in paths]
         eventually(lambda: all(path.exists() and path.read_text() for path in paths))
@@ -186,17 +173,7 @@ def test_killing_a_worker_ends_its_job_only(start_node: Start, secret_file: str,
 def test_a_job_beyond_the_limits_of_its_node_is_ended_and_told(start_node: Start, secret_file: str) -> None:
     daemon = start_node("--cpus", "1", "--job_memory", "200m", "--job_processes", "20")
 
-    def take(what: str) -> None:
-        if what == "memory":
-            parts = [bytearray(os.urandom(1000)) * 20_000 for _ in range(50)]
-            time.sleep(30 + len(parts))
-        while what == "processes":
-            if os.fork() == 0:
-                time.sleep(30)
-                os._exit(0)
-            time.sleep(0.001)
-
-    with JobCluster(take, nodes=[daemon.place], secret_file=secret_file) as made:
+    with JobCluster(take_too_much, nodes=[daemon.place], secret_file=secret_file) as made:
         job = made.submit("memory")
         assert job.wait(20) and "bytes of memory, and the limit" in job.exception
         job = made.submit("processes")

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from gdispy.core.dispatch import ATTEMPTS, COLLECT_AFTER, LEASE, PATIENCE, Dispatch
+from gdispy.core.dispatch import ATTEMPTS, LEASE, PATIENCE, RECEIPT_AFTER, Dispatch
 from gdispy.core.effects import Drop, Effects, Peer, Send
 from gdispy.core.messages import (
     Ask,
@@ -236,7 +236,7 @@ def test_two_computations_take_turns_on_a_node() -> None:
         served.append(running)
         [run] = sent(effects, A, Run)
         running = run.computation
-    assert served.count(C) == served.count(D) == 3
+    assert served[1:] == [C, D, C, D, C]
 
 
 # What nodes say
@@ -259,9 +259,9 @@ def test_outcome_is_acknowledged_soon_where_no_jobs_follow() -> None:
     submit(dispatch, 1, 2)
     finish(dispatch, A, 1, now=5.0)
     finish(dispatch, A, 2, now=5.05)
-    assert dispatch.due() == pytest.approx(5.0 + COLLECT_AFTER)
+    assert dispatch.due() == pytest.approx(5.0 + RECEIPT_AFTER)
     assert dispatch.tick(5.0) == []
-    assert dispatch.tick(5.0 + COLLECT_AFTER) == [Send(A, Collected(C, [JobId(1), JobId(2)], [1, 1]))]
+    assert dispatch.tick(5.0 + RECEIPT_AFTER) == [Send(A, Collected(C, [JobId(1), JobId(2)], [1, 1]))]
     assert dispatch.due() is None
 
 

@@ -29,6 +29,7 @@ from gdispy.core.messages import (
     Released,
     Returned,
     Run,
+    Seen,
     Standing,
     Started,
     Trouble,
@@ -54,6 +55,7 @@ EXAMPLES: list[Message] = [
     Progress(C, 1, 1, 0, PAYLOAD, ""),  # type: ignore[arg-type]
     Ended(C, [1], [1], [11], [PAYLOAD], [b"out"], [b""], [""], [1.0], [2.0], [0], [False], ""),  # type: ignore[list-item]
     Collected(C, [1], [1]),  # type: ignore[list-item]
+    Seen(C, [1], [1], [3]),  # type: ignore[list-item]
     Release(C),
     Released(C),
     Open(C, ["*"], False),

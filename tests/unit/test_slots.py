@@ -185,14 +185,6 @@ def test_arguments_and_outcome_are_given_back_when_they_are_not_needed() -> None
     assert result.released == 1
 
 
-def test_outcome_whose_output_was_cut_says_so_and_the_next_one_does_not() -> None:
-    slots = node(cpus=1)
-    start(slots, 1, 2)
-    slots.truncated(W1)
-    assert sent(slots.answered(W1, [outcome(1)], 1.0), A) == [ended(outcome(1, truncated=True))]
-    assert sent(slots.answered(W1, [outcome(2)], 2.0), A) == [ended(outcome(2))]
-
-
 def test_provisional_result_is_passed_on() -> None:
     slots = node()
     start(slots, 1)
@@ -205,7 +197,6 @@ def test_what_comes_of_a_worker_that_is_gone_is_ignored() -> None:
     assert slots.progressed(W3, JobId(1), 1, 0, b"") == []
     assert slots.took_back(W3, [], 0.0) == []
     assert slots.exited(W3, [], "", 0.0) == []
-    assert slots.truncated(W3) == []
 
 
 @pytest.mark.parametrize(
@@ -493,7 +484,8 @@ def test_no_worker_is_forked_from_a_template_that_has_ended() -> None:
     # Given jobs that wait while the template and its worker end; the worker's end is told first.
     slots = node(cpus=1)
     start(slots, 1, 2, 3)
-    effects = slots.exited(W1, [], "killed", 1.0) + slots.template_lost(C, "killed", 1.0)
+    effects = slots.template_ended(C, 1.0)
+    effects += slots.exited(W1, [], "killed", 1.0) + slots.template_lost(C, "killed", 1.0)
     # Then the next worker comes when the template has been loaded again.
     assert [each for each in plain(effects) if isinstance(each, NewWorker | Hand)] == []
     assert [job for each in plain(slots.loaded(C, "", 2.0)) if isinstance(each, Hand) for job in each.jobs] == [2]

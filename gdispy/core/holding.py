@@ -1,0 +1,138 @@
+"""What the node's rules know of jobs, workers, computations and schedulers: the records of `slots.py`.
+
+Floor 1: pure. Only `slots.py` changes them.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any
+
+from gdispy.core.effects import Peer, WorkerId
+from gdispy.core.messages import Bulk, Instance, JobId, Payload, Prepare, bulk_size
+
+#: Jobs that one worker has in hand at most; what the kernel keeps in a socket is about 270.
+DEPTH_LIMIT = 200
+#: Bytes, payloads aside, and jobs in one message about outcomes at most.
+MESSAGE_BYTES = 256 * 1024
+MESSAGE_JOBS = 4096
+
+#: A job's outcome: the columns of `Ended`, in their order.
+Row = tuple[Any, ...]
+
+
+class Job:
+    """A job that this node has accepted and not ended."""
+
+    __slots__ = ("arguments", "attempt", "cancelled", "number", "reported")
+
+    def __init__(self, number: JobId, attempt: int, arguments: Bulk) -> None:
+        self.number = number
+        self.attempt = attempt
+        self.arguments = arguments
+        self.cancelled = False
+        #: Whether the scheduler was told that it runs.
+        self.reported = False
+
+
+class Worker:
+    """A worker process, from the order to fork it until its exit is known."""
+
+    __slots__ = (
+        "cause",
+        "computation",
+        "ending",
+        "hand",
+        "interrupted",
+        "number",
+        "since",
+        "slow",
+        "told",
+    )
+
+    def __init__(self, number: WorkerId, computation: Computation) -> None:
+        self.number = number
+        self.computation = computation
+        #: What it was handed and has not answered, oldest first; only the first can have begun.
+        self.hand: deque[Job] = deque()
+        #: When the first in hand can have begun at the earliest.
+        self.since = 0.0
+        #: When the first in hand was interrupted; None where it was not.
+        self.interrupted: float | None = None
+        self.told = False
+        #: Whether its job was taken for short and is not: nothing is put behind it.
+        self.slow = False
+        #: Whether it was told to end: it gets no more jobs.
+        self.ending = False
+        self.cause = ""
+
+
+class Computation:
+    """A computation on this node."""
+
+    def __init__(self, prepare: Prepare, session: Session) -> None:
+        self.id = prepare.computation
+        self.prepare = prepare
+        self.session = session
+        self.ready = False
+        self.error = ""
+        #: Jobs that wait for a worker; `jobs` holds them and those in a worker's hand.
+        self.queue: deque[Job] = deque()
+        self.jobs: dict[JobId, Job] = {}
+        #: Outcomes that nobody has collected.
+        self.ended: dict[JobId, Row] = {}
+        #: Outcomes of this turn, to be sent at its end.
+        self.fresh: list[Row] = []
+        #: Provisional results that the scheduler has not said it has: job -> (attempt, index, value).
+        self.shown: dict[JobId, deque[tuple[int, int, Bulk]]] = {}
+        #: Cancels that arrived before their jobs (wire.py: messages may overtake payloads).
+        self.early: set[tuple[JobId, int]] = set()
+        self.workers: dict[WorkerId, Worker] = {}
+        #: Average seconds of a job, None as long as none has ended.
+        self.pace: float | None = None
+        self.stillborn = 0
+        self.lost_templates = 0
+
+    def depth(self) -> int:
+        """How many jobs one worker has in hand: more than one only where they are short."""
+        if self.prepare.isolation == "job" or self.pace is None or self.pace > 0.02:
+            return 1
+        if self.pace > 0.0005:
+            return 2
+        return 16 if self.pace > 0.00005 else DEPTH_LIMIT
+
+
+class Session:
+    """A scheduler that this node works for."""
+
+    def __init__(self, instance: Instance, name: str) -> None:
+        self.instance = instance
+        self.name = name
+        self.peer: Peer | None = None
+        #: When it is forgotten, while it is away.
+        self.expires: float | None = None
+
+
+def release(value: Bulk) -> None:
+    """Give back what a payload occupies."""
+    if isinstance(value, Payload):
+        value.release()
+
+
+def row_bytes(row: Row) -> int:
+    """About how many bytes an outcome has within a message."""
+    return sum(bulk_size(value) for value in row[3:6] if type(value) is bytes) + 4 * len(row[6]) + 64
+
+
+def portions(rows: list[Row]) -> list[list[Row]]:
+    """Outcomes in as many lists as make messages of a size that the other side takes."""
+    found: list[list[Row]] = []
+    room = 0
+    for row in rows:
+        size = row_bytes(row)
+        if not found or size > room or len(found[-1]) >= MESSAGE_JOBS:
+            found.append([])
+            room = MESSAGE_BYTES
+        found[-1].append(row)
+        room -= size
+    return found

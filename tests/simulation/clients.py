@@ -1,0 +1,144 @@
+"""Simulated clients: the real `Session`, driven as `cluster.py` does it."""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Any
+
+from gdispy.core.effects import Answer, Closed, Effects, Provide, Resolve, Send, Show, Tell
+from gdispy.core.messages import Ask, Bulk, ComputationId, JobId, Message, Open, Prepare
+from gdispy.core.session import Session
+from tests.simulation.book import Book
+from tests.simulation.links import Parcel, next_peer
+from tests.simulation.processes import Plan
+from tests.simulation.scheduler import Scheduler
+from tests.simulation.timeline import Broken, JobKey, Timeline, Turns
+
+
+class Client:
+    """One client with its one computation."""
+
+    def __init__(
+        self, timeline: Timeline, random: Random, book: Book, scheduler: Scheduler, place: int, is_reentrant: bool
+    ) -> None:
+        self._timeline = timeline
+        self._random = random
+        self._book = book
+        self._scheduler = scheduler
+        self.place = place
+        self.is_reentrant = is_reentrant
+        self.computation = ComputationId(b"%08d" % place)
+        self.peer = next_peer()
+        self._to_scheduler = next_peer()
+        self.session = Session(self.computation, self._to_scheduler)
+        self._turns = Turns(timeline, random, self.session, self._perform)
+        self._made = 0
+        self._asked = self._answered = 0
+        self.is_released = False
+        #: It was released while jobs had not ended.
+        self.is_hasty = False
+        self._closed = 0
+        scheduler.attach(self.peer, self._deliver)
+
+    def open(self, nodes: list[str]) -> None:
+        isolation = "job" if self._random.random() < 0.25 else ""
+        body: Bulk = Parcel(b"body") if self._random.random() < 0.4 else b"body"
+        self._scheduler.from_client(self.peer, Open(self.computation, nodes, self.is_reentrant))
+        prepare = Prepare(self.computation, "f", "function", isolation, "", "", True, body, [], [])
+        self._scheduler.from_client(self.peer, prepare)
+
+    # What users do
+
+    def submit(self, plans: list[Plan]) -> None:
+        if self.is_released:
+            return
+        jobs: list[JobId] = []
+        for plan in plans:
+            self._made += 1
+            jobs.append(JobId(self._made))
+            self._book.submitted((self.place, self._made), plan, self.is_reentrant)
+        arguments: list[Bulk] = [Parcel(b"") if self._random.random() < 0.1 else b"" for _ in jobs]
+        self._turns.put(self._submit, jobs, arguments)
+
+    def cancel(self, jobs: list[JobId]) -> None:
+        for job in jobs:
+            self._book.cancelled((self.place, job))
+        self._turns.put(self._cancel, jobs)
+
+    def cancel_some(self) -> None:
+        jobs = self.open_jobs()
+        if jobs:
+            self.cancel(self._random.sample(jobs, self._random.randint(1, min(5, len(jobs)))))
+
+    def cancel_hanging(self) -> None:
+        """Cancel what would never end by itself."""
+        self.cancel([job for job in self.open_jobs() if self._entry(job).plan.hangs])
+
+    def ask(self) -> None:
+        if not self.is_released:
+            self._asked += 1
+            self._scheduler.from_client(self.peer, Ask(self.computation, self._asked))
+
+    def release(self, is_hasty: bool = False) -> None:
+        if self.is_released:
+            return
+        if is_hasty:
+            self.cancel(self.open_jobs())
+        self.is_hasty = bool(self.open_jobs())
+        self.is_released = True
+        self._turns.put(self._release)
+
+    def open_jobs(self) -> list[JobId]:
+        """Jobs that have not ended."""
+        return [JobId(job) for job in range(1, self._made + 1) if self._entry(job).status is None]
+
+    def _entry(self, job: int) -> Any:
+        key: JobKey = (self.place, job)
+        return self._book.entries[key]
+
+    # Turns
+
+    def _submit(self, jobs: list[JobId], arguments: list[Bulk], now: float) -> Effects:
+        return self.session.submit(jobs, arguments)
+
+    def _cancel(self, jobs: list[JobId], now: float) -> Effects:
+        return self.session.cancel(jobs)
+
+    def _release(self, now: float) -> Effects:
+        self._timeline.note(None, f"client {self.place} releases its computation")
+        return self.session.release()
+
+    def _receive(self, messages: list[Message], now: float) -> Effects:
+        return self.session.receive(messages)
+
+    def _deliver(self, messages: list[Message]) -> None:
+        self._turns.put(self._receive, messages)
+
+    def _perform(self, effect: Any) -> None:
+        if isinstance(effect, Send):
+            self._scheduler.from_client(self.peer, effect.message)
+        elif isinstance(effect, Resolve):
+            for place in range(len(effect.ended.jobs)) if effect.picks is None else effect.picks:
+                self._book.resolved(effect.ended, place)
+        elif isinstance(effect, Provide):
+            self._book.provided(effect.progress)
+        elif isinstance(effect, Show):
+            self._book.started(effect.started)
+        elif isinstance(effect, Answer):
+            self._answered += 1
+        elif isinstance(effect, Closed):
+            self._closed += 1
+        elif not isinstance(effect, Tell):
+            raise Broken(f"a client is asked for {effect}")
+
+    # What is left
+
+    def check_idle(self) -> None:
+        if self._answered != self._asked:
+            raise Broken(f"client {self.place} has {self._answered} answers to {self._asked} questions")
+        if not self.is_hasty and (self.session._open or self.session._shown):
+            raise Broken(f"the session of client {self.place} still waits")
+
+    def check_closed(self) -> None:
+        if self._closed != 1:
+            raise Broken(f"client {self.place} was told {self._closed} times that nothing is left")

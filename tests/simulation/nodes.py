@@ -1,0 +1,221 @@
+"""Simulated nodes: the real `Slots`, driven as `node.py` does it, with processes that are not real."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+from typing import Any
+
+from gdispy.core.effects import (
+    Drop,
+    Effects,
+    End,
+    Hand,
+    Interrupt,
+    Load,
+    NewWorker,
+    Peer,
+    Send,
+    TakeBack,
+    Terminate,
+    Unload,
+)
+from gdispy.core.messages import ComputationId, Ended, Hello, Instance, JobId, Message
+from gdispy.core.slots import Slots
+from tests.simulation.book import Book
+from tests.simulation.links import Link
+from tests.simulation.processes import NOT_LOADED, Processes, Run, Template
+from tests.simulation.timeline import Broken, JobKey, Timeline, Turns
+
+#: Why a connection may be closed on purpose here.
+_GOOD_REASON = "a newer connection took its place"
+
+
+class Health:
+    """What may go wrong with the computations on a node; a safe one always runs them in the end."""
+
+    def __init__(self, random: Random, safe: set[ComputationId], error_rate: float) -> None:
+        self._random = random
+        self._safe = safe
+        self._error_rate = error_rate
+        self._deaths: dict[ComputationId, int] = {}
+
+    def load_error(self, computation: ComputationId) -> str:
+        if computation not in self._safe and self._random.random() < self._error_rate:
+            return f"{NOT_LOADED}: an error"
+        return ""
+
+    def may_die(self, computation: ComputationId) -> bool:
+        """Whether the template may die once more without the computation being given up."""
+        if computation in self._safe and self._deaths.get(computation, 0) >= 2:
+            return False
+        self._deaths[computation] = self._deaths.get(computation, 0) + 1
+        return True
+
+
+class Life:
+    """One life of a node, from its start until it crashes."""
+
+    def __init__(
+        self,
+        timeline: Timeline,
+        random: Random,
+        book: Book,
+        instance: Instance,
+        cpus: int,
+        lease: float,
+        health: Health,
+    ) -> None:
+        self._timeline = timeline
+        self._random = random
+        self._book = book
+        self.instance = instance
+        self.cpus = cpus
+        self._health = health
+        self.slots = Slots(cpus, lease=lease)
+        self._turns = Turns(timeline, random, self.slots, self._perform)
+        self.processes = Processes(timeline, random, self.slots, self._turns, self)
+        self._links: dict[Peer, Link] = {}
+        self.is_over = False
+        book.breaks[instance] = 0
+
+    # Its connections
+
+    def accept(self, link: Link) -> None:
+        self._links[link.at_node] = link
+
+    def on_messages(self, link: Link, messages: list[Message]) -> None:
+        if self.is_over:
+            return
+        if not link.node_greeted:
+            hello = messages.pop(0)
+            if not isinstance(hello, Hello):
+                raise Broken(f"the first word to a node is {hello}")
+            link.node_greeted = True
+            self._book.breaks[self.instance] += 1
+            link.to_scheduler.send(
+                Hello("node", self.instance, self.instance.decode(), "1", "3.11", "linux", self.cpus, "", 0.0)
+            )
+            self._turns.put(self.slots.joined, link.at_node, hello)
+        for message in messages:
+            self._note(message, "arrives at")
+        self._turns.put(self.slots.receive, link.at_node, messages)
+
+    def closed(self, link: Link) -> None:
+        self._links.pop(link.at_node, None)
+        if link.node_greeted and not self.is_over:
+            self._turns.put(self.slots.gone, link.at_node)
+
+    def _note(self, message: Any, what: str) -> None:
+        if type(message).columns and hasattr(message, "attempts") and hasattr(message, "computation"):
+            text = f"{type(message).__name__} {what} {self.instance!r}"
+            for job, attempt in zip(message.jobs, message.attempts, strict=True):
+                self._book.note(message.computation, [job], f"{text}, attempt {attempt}")
+
+    # Its end, and trouble
+
+    def crash(self) -> None:
+        """All at once, without a word."""
+        self.is_over = True
+        self._turns.stop()
+        self.processes.vanish()
+
+    def kill_some_process(self, rate_of_templates: float) -> None:
+        """A worker dies, or a template, or all templates at once."""
+        random, processes = self._random, self.processes
+        templates = [each for each in processes.templates.values() if each.is_alive and not each.is_ending]
+        if random.random() < rate_of_templates:
+            if random.random() < 0.7:
+                templates = templates[:1]
+            for template in templates:
+                self._kill(template)
+            return
+        workers = [each for each in processes.workers.values() if each.is_alive]
+        if workers:
+            processes.kill_worker(random.choice(workers), "died of itself")
+
+    def _kill(self, template: Template) -> None:
+        if self._health.may_die(template.id):
+            self._timeline.note(None, f"the template of {template.id!r} on {self.instance!r} dies")
+            self.processes.kill_template(template)
+
+    # What its processes need
+
+    def begun(self, computation: ComputationId, job: JobId, attempt: int) -> Run:
+        return self._book.begun(self._book.key(computation, job), attempt, self.instance)
+
+    def told(self, computation: ComputationId, job: JobId, text: str) -> None:
+        self._book.note(computation, [job], text)
+
+    def load_error(self, computation: ComputationId, again: bool) -> str:
+        return self._health.load_error(computation)
+
+    # Effects
+
+    def _perform(self, effect: Any) -> None:
+        self._EFFECTS[type(effect)](self, effect)
+
+    def _send(self, effect: Send) -> None:
+        link = self._links.get(effect.peer)
+        if link is not None:
+            self._note(effect.message, "is sent by")
+            link.to_scheduler.send(effect.message)
+
+    def _drop(self, effect: Drop) -> None:
+        if effect.reason != _GOOD_REASON:
+            raise Broken(f"a node closes a connection: {effect.reason}")
+        link = self._links.get(effect.peer)
+        if link is not None:
+            link.cut(0.01)
+
+    def _hand(self, effect: Hand) -> None:
+        worker = self.slots._workers.get(effect.worker)
+        if worker is not None:
+            numbers = [job.number for job in effect.jobs]
+            self._book.note(worker.computation.id, numbers, f"handed to worker {effect.worker}")
+        self.processes.hand(effect.worker, effect.jobs)
+
+    _EFFECTS: dict[type, Callable[[Life, Any], None]] = {
+        Send: _send,
+        Drop: _drop,
+        Hand: _hand,
+        Load: lambda self, effect: self.processes.load(effect.prepare),
+        Unload: lambda self, effect: self.processes.unload(effect.computation),
+        NewWorker: lambda self, effect: self.processes.new_worker(effect.worker, effect.computation),
+        TakeBack: lambda self, effect: self.processes.take_back(effect.worker),
+        Interrupt: lambda self, effect: self.processes.interrupt(effect.worker, effect.job, effect.attempt),
+        Terminate: lambda self, effect: self.processes.terminate(effect.worker),
+        End: lambda self, effect: self.processes.end(effect.worker),
+    }
+
+    # What is left
+
+    def held(self) -> list[tuple[JobKey, int]]:
+        """Jobs, with their attempts, that have not ended here."""
+        return [
+            (self._book.key(computation.id, job.number), job.attempt)
+            for computation in self.slots._computations.values()
+            for job in computation.jobs.values()
+        ]
+
+    def check_idle(self) -> None:
+        """No job, and no outcome that nobody collected."""
+        for computation in self.slots._computations.values():
+            for number in [*computation.jobs, *computation.ended, *computation.shown]:
+                key = self._book.key(computation.id, number)
+                raise Broken(f"{self.instance!r} still has a job, an outcome or a provisional result", key)
+            if computation.early:
+                number, attempt = min(computation.early)
+                key = self._book.key(computation.id, number)
+                raise Broken(f"{self.instance!r} still remembers a cancel of attempt {attempt}", key)
+
+    def check_empty(self) -> None:
+        """Nothing is left of any computation."""
+        slots, processes = self.slots, self.processes
+        left = [*slots._computations, *slots._unloading, *slots._again, *slots._waiting, *slots._workers]
+        left += [*processes.templates, *processes.workers]
+        if left:
+            raise Broken(f"on {self.instance!r} something is left: {left}")
+
+
+__all__ = ["Effects", "Ended", "Health", "Life"]

@@ -1,0 +1,131 @@
+"""The simulated scheduler: the real `Dispatch`, driven as `scheduler.py` does it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+from typing import Any
+
+from gdispy.core.dispatch import Dispatch
+from gdispy.core.effects import Drop, Effects, Peer, Send
+from gdispy.core.messages import Hello, Instance, Message
+from tests.simulation.book import Book
+from tests.simulation.links import Link
+from tests.simulation.nodes import Life
+from tests.simulation.timeline import Broken, Timeline, Turns
+
+PORT = 51348
+
+
+class Scheduler:
+    """The one scheduler of a world."""
+
+    def __init__(self, timeline: Timeline, random: Random, book: Book, lease: float) -> None:
+        self._timeline = timeline
+        self._book = book
+        self.instance = Instance(b"scheduler-------")
+        self.dispatch = Dispatch(lease=lease)
+        self._turns = Turns(timeline, random, self, self._perform)
+        self._clients: dict[Peer, Callable[[list[Message]], None]] = {}
+        self._links: dict[Peer, Link] = {}
+        #: Where each connection leads.
+        self._hosts: dict[Peer, str] = {}
+        #: All lives of nodes, so that it is known what is on one that is given up.
+        self.lives: dict[Instance, Life] = {}
+        self._known: set[Instance] = set()
+
+    # What `Turns` needs of rules
+
+    def tick(self, now: float) -> Effects:
+        return self.dispatch.tick(now)
+
+    def due(self) -> float | None:
+        return self.dispatch.due()
+
+    def check(self) -> None:
+        self.dispatch.check()
+        known = self.dispatch._nodes.keys()
+        if known != self._known:
+            for instance in self._known - known:
+                self._timeline.note(None, f"{instance!r} is given up")
+                self._book.lost(instance, self.lives[instance].held())
+            self._known = set(known)
+
+    # Clients
+
+    def attach(self, client: Peer, deliver: Callable[[list[Message]], None]) -> None:
+        self._clients[client] = deliver
+
+    def from_client(self, client: Peer, message: Message) -> None:
+        self._turns.put(self.dispatch.receive_from_client, client, [message])
+
+    # Nodes
+
+    def dialled(self, link: Link, host: str) -> None:
+        """A connection to that host is made."""
+        self._links[link.at_scheduler] = link
+        self._hosts[link.at_scheduler] = host
+        link.to_node.send(Hello("scheduler", self.instance, "client", "1", "3.11", "linux", 0, "", 5.0))
+
+    def on_messages(self, link: Link, messages: list[Message]) -> None:
+        if link.at_scheduler not in self._links:
+            return
+        if not link.scheduler_greeted:
+            hello = messages.pop(0)
+            if not isinstance(hello, Hello):
+                raise Broken(f"the first word of a node is {hello}")
+            link.scheduler_greeted = True
+            names = [self._hosts[link.at_scheduler]]
+            self._turns.put(self.dispatch.joined, link.at_scheduler, hello, names, PORT)
+        if link.silent:
+            self.silent(link, False)
+        if messages:
+            self._turns.put(self.dispatch.receive, link.at_scheduler, messages)
+
+    def silent(self, link: Link, silent: bool) -> None:
+        if link.at_scheduler in self._links:
+            link.silent = silent
+            self._turns.put(self.dispatch.silent, link.at_scheduler, silent)
+
+    def closed(self, link: Link) -> None:
+        if self._links.pop(link.at_scheduler, None) is not None:
+            self._turns.put(self.dispatch.gone, link.at_scheduler)
+
+    def report(self, place: str, text: str) -> None:
+        def stimulus(now: float) -> Effects:
+            return self.dispatch.problem(place, text)
+
+        self._turns.put(stimulus)
+
+    # Effects
+
+    def _perform(self, effect: Any) -> None:
+        if isinstance(effect, Send):
+            client = self._clients.get(effect.peer)
+            link = self._links.get(effect.peer)
+            if client is not None:
+                client([effect.message])
+            elif link is not None:
+                link.to_node.send(effect.message)
+        elif isinstance(effect, Drop):
+            raise Broken(f"the scheduler closes a connection: {effect.reason}")
+
+    # What is left
+
+    def check_idle(self) -> None:
+        """No job waits or is on a node, and nothing is to be said."""
+        for computation in self.dispatch._computations.values():
+            for job in computation.tasks:
+                raise Broken("the scheduler still has a job", self._book.key(computation.id, job))
+        for node in self.dispatch._nodes.values():
+            if node.receipts_at is not None or node.load or node.bulk:
+                raise Broken(f"the scheduler still counts {node.load} jobs on {node.name}")
+            if any(share.recalling for share in node.shares.values()):
+                raise Broken(f"the scheduler still waits for jobs it asked {node.name} for")
+
+    def check_empty(self) -> None:
+        dispatch = self.dispatch
+        left = [*dispatch._computations, *dispatch._waiting]
+        left += [number for node in dispatch._nodes.values() for number in node.shares]
+        if left:
+            raise Broken(f"the scheduler still knows of computations: {left}")

@@ -1,0 +1,277 @@
+"""Random worlds: clients, a scheduler and nodes, with everything that may happen to them.
+
+One seed is one world. Chaos reigns for some time; then all is connected again, what would never end
+is cancelled, and the world must come to rest with every promise kept.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from random import Random
+
+from gdispy.core.messages import ComputationId, Instance
+from tests.simulation.book import Book
+from tests.simulation.clients import Client
+from tests.simulation.links import Link
+from tests.simulation.nodes import Health, Life
+from tests.simulation.processes import Plan
+from tests.simulation.scheduler import PORT, Scheduler
+from tests.simulation.timeline import Broken, Timeline
+
+
+@dataclass
+class Climate:
+    """How a world is."""
+
+    #: Seconds until a node counts as lost; how long chaos reigns, in such leases.
+    lease: float
+    leases: float
+    #: How many of each happen.
+    cuts: int
+    crashes: int
+    hushes: int
+    deaths: int
+    cancels: int
+    #: How likely a death is a template's, and a load fails.
+    templates: float
+    load_errors: float
+    #: Seconds of a job, roughly; how likely it shows provisional results, and hangs.
+    seconds: list[float]
+    shows: float
+    hangs: float
+
+    @classmethod
+    def random(cls, random: Random) -> Climate:
+        return cls(
+            lease=random.choice((0.6, 5.0, 30.0)),
+            leases=random.uniform(0.5, 4.0),
+            cuts=random.choice((0, 0, 1, 3, 8)),
+            crashes=random.choice((0, 0, 1, 3)),
+            hushes=random.choice((0, 0, 1, 3)),
+            deaths=random.choice((0, 0, 2, 10)),
+            cancels=random.choice((0, 0, 2, 8)),
+            templates=random.choice((0.0, 0.2, 0.6)),
+            load_errors=random.choice((0.0, 0.0, 0.2)),
+            seconds=random.choice(([1e-5], [1e-4, 1e-3], [1e-5, 0.3], [0.003, 0.03], [0.1, 1.0], [1.0, 8.0])),
+            shows=random.choice((0.0, 0.0, 0.2, 0.6)),
+            hangs=random.choice((0.0, 0.0, 0.05)),
+        )
+
+
+class Place:
+    """A machine where a node runs, most of the time."""
+
+    def __init__(self, number: int, cpus: int, health: set[ComputationId]) -> None:
+        self.number = number
+        self.host = f"10.0.0.{number + 1}"
+        self.cpus = cpus
+        #: Computations that it can always run.
+        self.safe = health
+        self.lives = 0
+        #: None while it is down.
+        self.life: Life | None = None
+        self.link: Link | None = None
+
+
+class World:
+    """All that one seed makes."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+        self._random = random = Random(seed)
+        self._climate = climate = Climate.random(random)
+        self._timeline = timeline = Timeline()
+        self._book = Book(timeline)
+        self._chaos_until = climate.lease * climate.leases
+        self._scheduler = Scheduler(timeline, random, self._book, climate.lease)
+        self._clients = [self._new_client(place) for place in range(random.randint(1, 3))]
+        self._places = [Place(number, random.randint(1, 4), set()) for number in range(random.randint(1, 4))]
+        #: Which life each connection belongs to.
+        self._ends: dict[Link, tuple[Place, Life]] = {}
+
+    def run(self) -> None:
+        """Let it all happen. Raises AssertionError, with the story, where a promise is broken."""
+        try:
+            self._run()
+        except Exception as error:
+            job = error.job if isinstance(error, Broken) else None
+            head = f"seed {self.seed}: {type(error).__name__}: {error} (job {job}, GDISPY_SEED={self.seed})"
+            raise AssertionError(f"{head}\n{self._climate}\n{self._timeline.story(job)}") from error
+
+    def _run(self) -> None:
+        for place in self._places:
+            self._start(place)
+        for client in self._clients:
+            self._plan_client(client)
+        self._plan_chaos()
+        self._timeline.run(self._chaos_until)
+        self._timeline.now = self._chaos_until
+        self._timeline.note(None, "chaos is over")
+        for client in self._clients:
+            if not client.is_released:
+                client.cancel_hanging()
+        self._timeline.run()
+        self._check_idle()
+        for client in self._clients:
+            client.release()
+        self._timeline.run()
+        self._check_empty()
+
+    # Clients
+
+    def _new_client(self, place: int) -> Client:
+        is_reentrant = self._random.random() < 0.5
+        return Client(self._timeline, self._random, self._book, self._scheduler, place, is_reentrant)
+
+    def _plan_client(self, client: Client) -> None:
+        random = self._random
+        safe = random.choice(self._places)
+        safe.safe.add(client.computation)
+        nodes = [safe.host] if random.random() < 0.15 else ["*"]
+        begin = 0.0 if random.random() < 0.5 else self._chaos_until * 0.5 * random.random()
+        after = self._timeline.after
+        after(begin, client.open, nodes)
+        for _ in range(random.randint(1, 4)):
+            amount = random.choice((1, 3, 8, 20))
+            after(self._moment(begin), client.submit, [self._plan() for _ in range(amount)])
+        for _ in range(random.randint(0, self._climate.cancels)):
+            after(self._moment(begin), self._cancel_some, client)
+        after(self._moment(begin), client.ask)
+        if random.random() < 0.25:
+            after(self._moment(begin), client.release, random.random() < 0.5)
+
+    def _cancel_some(self, client: Client) -> None:
+        if not client.is_released:
+            client.cancel_some()
+
+    def _moment(self, begin: float) -> float:
+        """Some time of the chaos, rather early."""
+        return begin + (self._chaos_until - begin) * self._random.random() ** 2
+
+    def _plan(self) -> Plan:
+        random, climate = self._random, self._climate
+        seconds = random.choice(climate.seconds) * random.uniform(0.5, 1.5)
+        return Plan(
+            seconds=min(seconds, 0.3 * climate.lease),
+            shows=random.randint(1, 4) if random.random() < climate.shows else 0,
+            fails=random.random() < 0.05,
+            kills=random.random() < 0.02,
+            is_stubborn=random.random() < 0.3,
+            hangs=random.random() < climate.hangs,
+            is_bulky=random.random() < 0.2,
+        )
+
+    # Nodes and their connections
+
+    def _start(self, place: Place) -> None:
+        place.lives += 1
+        instance = Instance(b"node%d-life%06d" % (place.number, place.lives))
+        health = Health(self._random, place.safe, self._climate.load_errors)
+        lease = 4 * self._climate.lease
+        place.life = Life(self._timeline, self._random, self._book, instance, place.cpus, lease, health)
+        self._scheduler.lives[instance] = place.life
+        self._timeline.note(None, f"{instance!r} starts with {place.cpus} cpus")
+        if place.link is None and place.lives == 1:
+            self._timeline.after(0.1 * self._random.random(), self._dial, place)
+
+    def _dial(self, place: Place) -> None:
+        """The scheduler connects to a place, and tries again later where it is down."""
+        if place.life is None:
+            self._scheduler.report(f"{place.host}:{PORT}", "refused")
+            self._timeline.after(self._pause(), self._dial, place)
+            return
+        to_node, to_scheduler = place.life.on_messages, self._scheduler.on_messages
+        link = place.link = Link(self._timeline, self._random, to_node, to_scheduler, self._closed)
+        self._ends[link] = place, place.life
+        self._timeline.note(None, f"{place.life.instance!r} is connected")
+        place.life.accept(link)
+        self._scheduler.dialled(link, place.host)
+
+    def _pause(self) -> float:
+        """Seconds until the next attempt to connect: mostly few, sometimes longer than the lease."""
+        return self._climate.lease * 5 * self._random.random() ** 4
+
+    def _closed(self, link: Link, side: str) -> None:
+        """One side hears that a connection is over."""
+        place, life = self._ends[link]
+        self._timeline.note(None, f"the {side} hears that the connection with {life.instance!r} is over")
+        if side == "node":
+            life.closed(link)
+            return
+        self._scheduler.closed(link)
+        place.link = None
+        self._timeline.after(self._pause(), self._dial, place)
+
+    def _cut(self, place: Place) -> None:
+        if place.link is None or place.link.is_cut:
+            return
+        _, life = self._ends[place.link]
+        self._timeline.note(None, f"{life.instance!r} is cut off")
+        self._book.breaks[life.instance] += 1
+        place.link.cut(self._climate.lease * self._random.random() ** 2)
+
+    # Chaos
+
+    def _plan_chaos(self) -> None:
+        climate, random = self._climate, self._random
+        for amount, action in (
+            (climate.cuts, self._cut),
+            (climate.crashes, self._crash),
+            (climate.hushes, self._hush),
+            (climate.deaths, self._kill_some_process),
+        ):
+            for _ in range(random.randint(0, amount)):
+                self._timeline.after(self._moment(0.0), action, random.choice(self._places))
+
+    def _crash(self, place: Place) -> None:
+        life = place.life
+        if life is not None:
+            self._timeline.note(None, f"{life.instance!r} crashes")
+            life.crash()
+            place.life = None
+            self._cut(place)
+            self._timeline.after(self._pause(), self._start, place)
+
+    def _hush(self, place: Place) -> None:
+        """Nothing comes from a node any more; some of them come back, others are cut off in the end."""
+        link = place.link
+        if link is None or link.is_cut:
+            return
+        lease = self._climate.lease
+        seconds = lease * 1.2 * self._random.random()
+        self._timeline.note(None, f"nothing is heard of place {place.number} for {seconds:.3f} s")
+        link.freeze(seconds)
+        if seconds > lease / 2:
+            self._timeline.after(lease / 2, self._scheduler.silent, link, True)
+        if seconds > lease:
+            self._timeline.after(lease, self._cut_link, place, link)
+        else:
+            self._timeline.after(seconds + 0.001, self._scheduler.silent, link, False)
+
+    def _cut_link(self, place: Place, link: Link) -> None:
+        if place.link is link:
+            self._cut(place)
+
+    def _kill_some_process(self, place: Place) -> None:
+        if place.life is not None:
+            place.life.kill_some_process(self._climate.templates)
+
+    # What must hold in the end
+
+    def _check_idle(self) -> None:
+        self._book.check_all_resolved({client.place for client in self._clients if not client.is_hasty})
+        self._scheduler.check_idle()
+        for client in self._clients:
+            client.check_idle()
+        for place in self._places:
+            if place.life is None or place.link is None or place.link.is_cut:
+                raise Broken(f"place {place.number} is not connected")
+            place.life.check_idle()
+
+    def _check_empty(self) -> None:
+        for client in self._clients:
+            client.check_closed()
+        self._scheduler.check_empty()
+        for place in self._places:
+            assert place.life is not None
+            place.life.check_empty()

@@ -1,0 +1,66 @@
+"""Functions that run as jobs. Where one sleeps, the sleep is the job."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+
+def wait_for_interrupt(mark: str, catch: bool) -> str:
+    Path(mark).write_text(str(os.getpid()))
+    try:
+        time.sleep(60)
+    except KeyboardInterrupt:
+        if not catch:
+            raise
+        return "caught"
+    return "slept"
+
+
+def ignore_everything(mark: str) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    code = f"import os, time; os.setsid(); open({mark!r}, 'a').write(f'{{os.getpid()}} '); time.sleep(60)"
+    # A grandchild in a session of its own, whose parent is dead: nothing but its ancestry leads to it.
+    subprocess.run([sys.executable, "-c", f"import os\nif os.fork() == 0:\n exec({code!r})"], check=True)
+    Path(mark + "2").write_text(str(os.getpid()))
+    while True:
+        time.sleep(60)
+
+
+def leave_a_process(mark: str) -> int:
+    child = f"import os, time; open({mark!r}, 'w').write(str(os.getpid())); time.sleep(60)"
+    subprocess.Popen([sys.executable, "-c", child], start_new_session=True)
+    while not os.path.exists(mark) or not open(mark).read():
+        time.sleep(0.01)
+    return 1
+
+
+def note_and_wait(path: str, number: int, seconds: float) -> int:
+    """Leaves a line for each time it is begun."""
+    with open(path, "a") as file:
+        file.write(f"{number}\n")
+    time.sleep(seconds)
+    return number
+
+
+def wait_for_go(path: str) -> str:
+    Path(path).write_text(str(os.getpid()))
+    while not os.path.exists(path + ".go"):
+        time.sleep(0.01)
+    return path
+
+
+def take_too_much(what: str) -> None:
+    if what == "memory":
+        parts = [bytearray(os.urandom(1000)) * 20_000 for _ in range(50)]
+        time.sleep(30 + len(parts))
+    while what == "processes":
+        if os.fork() == 0:
+            time.sleep(30)
+            os._exit(0)
+        time.sleep(0.001)
