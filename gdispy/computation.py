@@ -7,6 +7,7 @@ computation is told there and then.
 from __future__ import annotations
 
 import functools
+import logging
 import os
 import secrets
 import shutil
@@ -26,6 +27,10 @@ from gdispy.worker import pickling
 
 #: Payloads up to this many bytes lie in the message itself.
 INLINE = 32 * 1024
+#: Bytes of a pickled function beyond which the user is warned.
+LARGE = 10 * 1024 * 1024
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -71,10 +76,21 @@ def prepare(computation: Any, depends: Iterable[Any], isolation: str, directory:
         name, kind = _name(computation), "function"
         _add_own_module(parts, computation)
         body = _pickled(computation, parts.names)
+        _warn_of_size(name, body)
         python = f"{sys.version_info.major}.{sys.version_info.minor}"
     rows, contents = _read(parts.files)
     where = "/".join(_directory(directory)) if directory else ""
     return Prepare(number, name, kind, isolation, python, where, cleanup, bulk(body), rows, contents)
+
+
+def _warn_of_size(name: str, body: pickling.Payload) -> None:
+    size = len(body) if isinstance(body, bytes) else sum(map(len, body))
+    if size > LARGE:
+        logger.warning(
+            "%s takes %.0f MB to send to each node: it refers to large data; give that as an argument, or as a file",
+            name,
+            size / 1e6,
+        )
 
 
 def _as_list(depends: Any) -> list[Any]:

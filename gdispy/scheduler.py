@@ -39,6 +39,8 @@ ROLES = b"scheduler>node"
 #: Seconds between two attempts to reach a node: at first, and at most.
 RETRY_FIRST = 0.5
 RETRY_LIMIT = 30.0
+#: Seconds of the first attempt after which the user may hear that it takes long.
+IMPATIENT_AFTER = 1.0
 #: The same for a node that was reached and did not keep the connection, being busy for another: it
 #: may be free at any moment.
 REFUSED_FIRST = 0.1
@@ -60,6 +62,7 @@ class _Dialer:
         self._over = gevent.event.Event()
         self._reason = ""
         self._rejected = False
+        self._impatient: Any = None
         #: Whether any connection to it was good.
         self._proven = False
         #: Whether the connection came so far that the node told what it holds.
@@ -68,10 +71,10 @@ class _Dialer:
 
     def _run(self) -> None:
         failures = 0
-        if not self.found:
-            self._scheduler.report(self.place, "no answer yet")
+        self._impatient = gevent.spawn_later(IMPATIENT_AFTER, self._scheduler.report, self.place, "no answer yet")
         while True:
             reached, text = self._attempt()
+            self._impatient.kill(block=False)
             if text is None:
                 return
             failures = 0 if self.good else failures + 1
@@ -103,6 +106,7 @@ class _Dialer:
             return False, str(error)
         if connection is None:  # Known already by another address.
             return False, None
+        self._impatient.kill(block=False)
         self._over.wait()
         self._over.clear()
         return True, self._reason

@@ -346,3 +346,13 @@ def test_small_payload_lies_in_the_message_and_a_large_one_beside_it() -> None:
     parts = bulk([b"ab", b"c"])
     assert isinstance(parts, MemoryPayload)
     assert b"".join(parts.parts()) == b"abc"
+
+
+def test_function_that_drags_large_data_along_is_sent_with_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    large = bytes(11_000_000)
+    assert prepare(lambda: len(large), [], "", "", True).kind == "function"
+    assert "11 MB" in caplog.text
+    caplog.clear()
+    small = 5
+    prepare(lambda: small, [], "", "", True)
+    assert not caplog.text
