@@ -176,13 +176,17 @@ def tree(root: int) -> list[Ident]:
 
 
 def cpu_seconds(root: int) -> float:
-    """CPU time that a process and all below it have used, those included that have ended."""
-    ticks = 0
-    for each in tree(root):
-        fields = _stat(each.pid)
-        if fields is not None:
-            ticks += sum(int(field) for field in fields[11:15])
-    return ticks / os.sysconf("SC_CLK_TCK")
+    """CPU time that a process and all below it have used, in nanoseconds' steps where the kernel counts them."""
+    return sum(_own_cpu_seconds(each.pid) for each in tree(root))
+
+
+def _own_cpu_seconds(pid: int) -> float:
+    try:
+        threads = list(Path(f"/proc/{pid}/task").iterdir())
+        return sum(int((thread / "schedstat").read_text().split()[0]) for thread in threads) / 1e9
+    except (OSError, IndexError):  # Gone, or a kernel that counts ticks only.
+        fields = _stat(pid)
+        return sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK") if fields is not None else 0.0
 
 
 def _stat(pid: int) -> list[str] | None:
