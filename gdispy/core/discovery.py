@@ -50,11 +50,15 @@ class Packet:
 
 def pack(key: bytes, packet: Packet, nonce: bytes) -> bytes:
     """The bytes of a packet; `nonce` is 24 random bytes."""
-    name = packet.name.encode("utf-8", "replace")[:64].decode("utf-8", "ignore")
-    fields = [packet.kind, packet.instance, packet.time, packet.port, packet.address[:45], name]
-    bare = len(msgpack.packb([*fields, b""]))
-    body = msgpack.packb([*fields, bytes(max(0, BODY_BYTES - bare))])
+    fields = [packet.kind, packet.instance, packet.time, packet.port, _cut(packet.address, 45), _cut(packet.name, 64)]
+    bare = msgpack.packb([*fields, b""])
+    body = msgpack.packb([*fields, bytes(max(0, BODY_BYTES - len(bare)))])
     return MAGIC + nonce + seal(key, nonce, body)
+
+
+def _cut(text: str, size: int) -> str:
+    """The text, or as much of it as fits into so many bytes."""
+    return text.encode("utf-8", "replace")[:size].decode("utf-8", "ignore")
 
 
 def unpack(key: bytes, data: bytes) -> Packet:

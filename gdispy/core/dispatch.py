@@ -38,6 +38,7 @@ from gdispy.core.messages import (
     Released,
     Returned,
     Run,
+    Seen,
     Standing,
     Started,
     Trouble,
@@ -45,6 +46,7 @@ from gdispy.core.messages import (
 from gdispy.core.patterns import matches
 from gdispy.core.placing import Computation, Node, Share, Task, ended_by_scheduler, picked
 from gdispy.core.statuses import ABANDONED, CANCELLED
+from gdispy.core.troubles import problems, trouble
 from gdispy.errors import InternalError
 
 #: Seconds from a node's last sign of life until it counts as lost, where nobody says otherwise.
@@ -53,6 +55,8 @@ LEASE = 30.0
 PATIENCE = 3.0
 #: How often a job is placed whose nodes are lost each time.
 ATTEMPTS = 3
+#: What a node may forget of an attempt that is of no interest any more.
+ALL_OF_THEM = 1 << 40
 #: Seconds after which a node is told that its outcomes have arrived, where nothing else is to be said.
 RECEIPT_AFTER = 0.1
 
@@ -136,6 +140,9 @@ class Dispatch:
         if computation is None:
             return [Send(peer, Released(message.computation))]
         effects: Effects = []
+        if computation.closing:
+            return []
+        computation.closing = True
         self._nothing_waits(computation)
         computation.tasks.clear()
         for node in self._nodes.values():
@@ -249,7 +256,7 @@ class Dispatch:
             if node.instance in computation.releasing:
                 computation.releasing.discard(node.instance)
                 effects += self._released(computation)
-        if not any(share.placed for share in node.shares.values()):
+        if not any(share.placed or share.owed for share in node.shares.values()):
             effects += self._lose(node, now, "it is gone")
         for computation in self._waiting.values():
             self._wait(computation, now)
@@ -307,6 +314,8 @@ class Dispatch:
                 continue
             del placed[job], tasks[job]
             node.bulk -= task.size
+            if message.progress[place]:
+                share.note_end(job, attempt, message.progress[place])
             fresh.append(place)
         if not fresh:
             return effects
@@ -333,10 +342,15 @@ class Dispatch:
 
     def _on_progress(self, node: Node, message: Progress, now: float) -> Effects:
         share = node.shares.get(message.computation)
-        task = share.placed.get(message.job) if share is not None else None
-        if task is None or task.attempt != message.attempt:
+        if share is None:
             return []
-        node.note_progress(message, now + RECEIPT_AFTER)
+        task = share.placed.get(message.job)
+        is_owed = (message.job, message.attempt) in share.owed
+        if not is_owed and (task is None or task.attempt != message.attempt):
+            node.note_progress(message, ALL_OF_THEM, now + RECEIPT_AFTER)
+            return []
+        count = share.note_shown(message.job, message.attempt, message.index)
+        node.note_progress(message, count, now + RECEIPT_AFTER)
         client = self._computations[message.computation].client
         return [Send(client, replace(message, address=node.names[0]))]
 
@@ -399,31 +413,17 @@ class Dispatch:
             since = computation.waiting_since
             if since is not None and not computation.told and now >= since + PATIENCE:
                 computation.told = True
-                effects.append(Send(computation.client, Trouble(computation.id, self._trouble(computation))))
+                effects.append(
+                    Send(
+                        computation.client,
+                        Trouble(computation.id, trouble(computation, self._nodes.values(), self._problems)),
+                    )
+                )
         return effects + self._place(now)
 
     def problems(self, computation: Computation) -> list[str]:
         """Why nodes are not used for a computation, a line for each."""
-        found = [f"{place}: {text}" for place, text in self._problems.items()]
-        for node in self._nodes.values():
-            share = node.shares.get(computation.id)
-            if share is not None and share.error:
-                found.append(f"{node.place}: {share.error.strip()}")
-            elif node.peer is None:
-                found.append(f"{node.place}: the connection broke; trying to reach it again")
-            elif node.silent:
-                found.append(f"{node.place}: no sign of life at present")
-        return found
-
-    def _trouble(self, computation: Computation) -> str:
-        name = computation.prepare.name if computation.prepare is not None else "?"
-        jobs = "1 job waits" if len(computation.tasks) == 1 else f"{len(computation.tasks)} jobs wait"
-        head = f"{name}: {jobs}, and no node can run them."
-        lines = self.problems(computation)
-        if not lines:
-            preparing = any(computation.id in node.shares for node in self._nodes.values())
-            lines = ["a node is still loading the computation"] if preparing else [_NONE_FOUND]
-        return "\n  ".join([head, *lines])
+        return problems(computation, self._nodes.values(), self._problems)
 
     # Inner workings
 
@@ -435,7 +435,7 @@ class Dispatch:
     def _offer(self, node: Node, computation: Computation) -> Effects:
         """Have a connected node prepare a computation, where it may be used and is not yet."""
         prepare = computation.prepare
-        if prepare is None or node.peer is None or not node.greeted:
+        if prepare is None or computation.closing or node.peer is None or not node.greeted:
             return []
         share = node.shares.get(computation.id)
         if share is None:
@@ -575,7 +575,12 @@ class Dispatch:
         node.stamp = next(self._stamps)
         for computation_id, share in node.shares.items():
             computation = self._computations.get(computation_id)
-            if computation is None or not share.placed:
+            if computation is None:
+                continue
+            if share.owed:  # Nobody will send those provisional results any more.
+                jobs, attempts = map(list, zip(*share.owed, strict=True))
+                effects.append(Send(computation.client, Seen(computation_id, jobs, attempts, [0] * len(jobs))))
+            if not share.placed:
                 continue
             ended: dict[int, list[Task]] = {}
             tasks = list(share.placed.values())
@@ -611,9 +616,3 @@ class Dispatch:
         for node in self._nodes.values():
             if node.load != sum(len(share.placed) for share in node.shares.values()):
                 raise InternalError("the load of a node is not what is placed on it")
-
-
-_NONE_FOUND = (
-    "no gdispy-node was found: start gdispy-node on the machines that are to run them, with the "
-    "same secret as this program"
-)

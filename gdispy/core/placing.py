@@ -70,6 +70,8 @@ class Computation:
         self.tasks: dict[JobId, Task] = {}
         #: Nodes that `nodes` does not name.
         self.refused: set[Instance] = set()
+        #: Its client has released it: no node gets it any more.
+        self.closing = False
         #: Nodes that have not yet said that nothing is left of it.
         self.releasing: set[Instance] = set()
         #: Since when jobs wait and no node is usable; None while one is.
@@ -81,13 +83,20 @@ class Computation:
 class Share:
     """What one node does for one computation."""
 
-    __slots__ = ("depth", "done", "error", "pace", "placed", "ready", "recalling", "received", "seconds", "sent")
+    __slots__ = (
+        *("depth", "done", "error", "owed", "pace", "placed"),
+        *("ready", "recalling", "received", "seconds", "sent", "shown"),
+    )
 
     def __init__(self) -> None:
         #: Whether the node has loaded it; `error` says why not where it cannot.
         self.ready = False
         self.error = ""
         self.placed: dict[JobId, Task] = {}
+        #: Which provisional results of each job and attempt have arrived: how many without a gap, and those
+        #: behind a gap. And of which jobs that have ended some are still on their way: how many there are.
+        self.shown: dict[tuple[JobId, int], tuple[int, set[int]]] = {}
+        self.owed: dict[tuple[JobId, int], int] = {}
         #: Jobs for each CPU that may be on the node, running or ahead.
         self.depth = 1
         #: Average seconds of a job; None as long as none has ended.
@@ -98,6 +107,26 @@ class Share:
         self.seconds = 0.0
         #: Bytes of arguments sent, and of results received.
         self.sent = self.received = 0
+
+    def note_shown(self, job: JobId, attempt: int, index: int) -> int:
+        """A provisional result has arrived; returns how many have, from the first on without a gap."""
+        count, early = self.shown.get((job, attempt), (0, set()))
+        if index >= count:
+            early.add(index)
+        while count in early:
+            early.discard(count)
+            count += 1
+        self.shown[job, attempt] = count, early
+        if count >= self.owed.get((job, attempt), count + 1):
+            del self.owed[job, attempt], self.shown[job, attempt]
+        return count
+
+    def note_end(self, job: JobId, attempt: int, shown: int) -> None:
+        """A job has ended that made so many provisional results."""
+        if self.shown.get((job, attempt), (0,))[0] < shown:
+            self.owed[job, attempt] = shown
+        else:
+            self.shown.pop((job, attempt), None)
 
     def count(self, message: Ended, fresh: int) -> None:
         """Learn from jobs that have ended how long they take, and so how many to send ahead."""
@@ -155,11 +184,9 @@ class Node:
         attempts += message.attempts
         self.receipts_at = latest if self.receipts_at is None else self.receipts_at
 
-    def note_progress(self, message: Progress, latest: float) -> None:
-        """The same for a provisional result."""
-        seen = self._seen.setdefault(message.computation, {})
-        key = message.job, message.attempt
-        seen[key] = max(message.index + 1, seen.get(key, 0))
+    def note_progress(self, message: Progress, count: int, latest: float) -> None:
+        """The same for the first so many provisional results of a job."""
+        self._seen.setdefault(message.computation, {})[message.job, message.attempt] = count
         self.receipts_at = latest if self.receipts_at is None else self.receipts_at
 
     def take_receipts(self) -> list[Message]:

@@ -26,6 +26,7 @@ from gdispy.core.messages import (
     Release,
     Released,
     Run,
+    Seen,
     Standing,
     Started,
     Trouble,
@@ -39,6 +40,7 @@ class _Shown:
     __slots__ = ("count", "early", "end")
 
     def __init__(self) -> None:
+        #: How many were shown; each once, also where the job is run a second time and makes them again.
         self.count = 0
         self.early: dict[int, Progress] = {}
         self.end: tuple[Ended, int] | None = None
@@ -124,6 +126,17 @@ class Session:
                 effects.append(Resolve(ended, [place]))
         return effects
 
+    def _on_seen(self, message: Seen) -> Effects:
+        """What is missing of these jobs' provisional results will not come: their ends need not wait."""
+        effects: Effects = []
+        for job in message.jobs:
+            shown = self._shown.get(job)
+            if shown is not None and shown.end is not None:
+                del self._shown[job]
+                self._open.discard(job)
+                effects.append(Resolve(shown.end[0], [shown.end[1]]))
+        return effects
+
     def _on_started(self, message: Started) -> Effects:
         return [Show(message)]
 
@@ -139,6 +152,7 @@ class Session:
     _HANDLERS: dict[type[Message], Callable[..., Any]] = {
         Ended: _on_ended,
         Progress: _on_progress,
+        Seen: _on_seen,
         Started: _on_started,
         Standing: _on_standing,
         Trouble: _on_trouble,

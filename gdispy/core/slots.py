@@ -68,6 +68,8 @@ KILL_AFTER = 5.0
 LEASE = 3600.0
 #: Workers of one computation that may end before their first job until that job is given up.
 STILLBORN_LIMIT = 3
+#: Computations remembered that were released before they came.
+WITHDRAWN_LIMIT = 4096
 #: Templates of one computation that may end by themselves until it is given up.
 TEMPLATE_LIMIT = 3
 
@@ -85,6 +87,8 @@ class Slots:
         self._computations: dict[ComputationId, Computation] = {}
         #: Released, and not yet gone.
         self._unloading: dict[ComputationId, Session] = {}
+        #: Released before they came; see wire.py on what overtakes what.
+        self._withdrawn: dict[ComputationId, bool] = {}
         #: Asked for again before they were gone.
         self._again: dict[ComputationId, Prepare] = {}
         self._workers: dict[WorkerId, Worker] = {}
@@ -140,6 +144,8 @@ class Slots:
         return effects + self._turn_end(now)
 
     def _on_prepare(self, session: Session, message: Prepare, now: float) -> Effects:
+        if self._withdrawn.pop(message.computation, False):
+            return []  # Its release has overtaken it.
         if message.computation in self._unloading:
             self._again[message.computation] = message  # When the former is gone; see `unloaded`.
             return []
@@ -213,8 +219,6 @@ class Slots:
                         release(value)
                 if computation.early:
                     computation.early.discard((number, attempt))
-                if computation.shown:
-                    _forget_shown(computation, number, attempt, None)
         return []
 
     def _on_seen(self, session: Session, message: Seen, now: float) -> Effects:
@@ -231,6 +235,9 @@ class Slots:
         self._again.pop(message.computation, None)
         if message.computation in self._unloading:
             return []
+        self._withdrawn[message.computation] = True
+        if len(self._withdrawn) > WITHDRAWN_LIMIT:
+            del self._withdrawn[next(iter(self._withdrawn))]
         return [Send(_peer(session), Released(message.computation))]
 
     _HANDLERS: dict[type[Message], Callable[..., Effects]] = {
@@ -569,10 +576,10 @@ def _peer(session: Session) -> Peer:
     return session.peer
 
 
-def _forget_shown(computation: Computation, number: JobId, attempt: int, amount: int | None) -> None:
-    """Drop provisional results that have arrived: the first `amount` of an attempt, None for all."""
+def _forget_shown(computation: Computation, number: JobId, attempt: int, amount: int) -> None:
+    """Drop the first `amount` provisional results of a job, which have arrived."""
     values = computation.shown.get(number)
-    while values and values[0][0] <= attempt and (amount is None or values[0][1] < amount):
+    while values and (values[0][0] < attempt or values[0][1] < amount):
         release(values.popleft()[2])
     if not values:
         computation.shown.pop(number, None)

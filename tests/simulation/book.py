@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from gdispy.core.dispatch import ATTEMPTS
-from gdispy.core.messages import ComputationId, Ended, Instance, JobId, Progress, Started
+from gdispy.core.messages import Cancel, ComputationId, Ended, Instance, JobId, Progress, Run, Started
 from gdispy.core.statuses import ABANDONED, CANCELLED, FINAL, FINISHED, TERMINATED
 from tests.simulation.links import content
-from tests.simulation.processes import DIED, FAILED, INTERRUPTED, NOT_LOADED, Plan, Run
+from tests.simulation.processes import DIED, FAILED, INTERRUPTED, NOT_LOADED, Plan
+from tests.simulation.processes import Run as RunOfJob
 from tests.simulation.timeline import Broken, JobKey, Timeline
 
 #: What `slots.py` says of a job whose workers died too often before they could begin it.
@@ -23,9 +24,11 @@ class Entry:
     plan: Plan
     is_reentrant: bool
     #: Its runs, with the life of the node where each began and how often that was cut off by then.
-    runs: list[tuple[Run, Instance, int]] = field(default_factory=list)
+    runs: list[tuple[RunOfJob, Instance, int]] = field(default_factory=list)
     #: Whether its client has wanted it cancelled.
     is_cancelled: bool = False
+    #: Whether the scheduler has been told so.
+    is_refused: bool = False
     #: Provisional results that were shown, by their places.
     shown: list[int] = field(default_factory=list)
     #: Its final status.
@@ -38,7 +41,7 @@ class Book:
     def __init__(self, timeline: Timeline) -> None:
         self._timeline = timeline
         self.entries: dict[JobKey, Entry] = {}
-        self._runs: list[Run] = []
+        self._runs: list[RunOfJob] = []
         #: How often each life of a node was cut off from the scheduler, or joined to it.
         self.breaks: dict[Instance, int] = {}
         #: Attempts that were on a node when it counted as lost: what they do is nobody's concern.
@@ -63,9 +66,24 @@ class Book:
         self.entries[key].is_cancelled = True
         self._timeline.note(key, "its client wants it cancelled")
 
+    # What the scheduler does
+
+    def cancel_arrived(self, cancel: Cancel) -> None:
+        """The scheduler knows that these jobs are not wanted any more."""
+        for job in cancel.jobs:
+            self.entries[self.key(cancel.computation, job)].is_refused = True
+        self.note(cancel.computation, cancel.jobs, "the scheduler hears that it is cancelled")
+
+    def placed(self, run: Run) -> None:
+        """The scheduler has sent these jobs to a node."""
+        for job in run.jobs:
+            key = self.key(run.computation, job)
+            if self.entries[key].is_refused:
+                raise Broken("a job is sent to a node though it was cancelled", key)
+
     # What nodes do
 
-    def begun(self, key: JobKey, attempt: int, life: Instance) -> Run:
+    def begun(self, key: JobKey, attempt: int, life: Instance) -> RunOfJob:
         """A worker has taken the job."""
         self._timeline.note(key, f"begun on {life!r}, attempt {attempt}")
         entry = self.entries.get(key)
@@ -79,7 +97,7 @@ class Book:
             raise Broken(f"a job begins more than {ATTEMPTS} times", key)
         if entry.status is not None and (key, attempt) not in self._lost:
             raise Broken("a job begins that has ended", key)
-        run = Run(len(self._runs), JobId(key[1]), attempt, entry.plan, self._timeline.now)
+        run = RunOfJob(len(self._runs), JobId(key[1]), attempt, entry.plan, self._timeline.now)
         self._runs.append(run)
         entry.runs.append((run, life, self.breaks[life]))
         return run
@@ -143,10 +161,12 @@ class Book:
             if runs:
                 raise Broken("a job that had begun is said not to have", entry.key)
             return
+        if runs and runs[0].is_spoiled and DIED in text:
+            return
         if not runs or not runs[0].outcome:
             raise Broken("a job is told to have died that has not begun or still runs", entry.key)
-        if INTERRUPTED in text and not entry.is_cancelled:
-            raise Broken("a job is interrupted that nobody wanted cancelled", entry.key)
+        if (INTERRUPTED in text or "SIGTERM" in text) and not entry.is_cancelled:
+            raise Broken("a job is ended that nobody wanted cancelled", entry.key)
         expected = next((each for each in (FAILED, INTERRUPTED, DIED) if each in text), None)
         if expected is None or expected not in runs[0].outcome:
             raise Broken(f"a job is told to have ended otherwise than it did: {runs[0].outcome}", entry.key)

@@ -57,7 +57,7 @@ class Client:
             self._made += 1
             jobs.append(JobId(self._made))
             self._book.submitted((self.place, self._made), plan, self.is_reentrant)
-        arguments: list[Bulk] = [Parcel(b"") if self._random.random() < 0.1 else b"" for _ in jobs]
+        arguments: list[Bulk] = [Parcel(b"") if plan.is_bulky else b"" for plan in plans]
         self._turns.put(self._submit, jobs, arguments)
 
     def cancel(self, jobs: list[JobId]) -> None:
@@ -75,7 +75,7 @@ class Client:
         self.cancel([job for job in self.open_jobs() if self._entry(job).plan.hangs])
 
     def ask(self) -> None:
-        if not self.is_released:
+        if not self._closed:
             self._asked += 1
             self._scheduler.from_client(self.peer, Ask(self.computation, self._asked))
 

@@ -69,7 +69,9 @@ class Direction:
         self._timeline = timeline
         self._random = random
         self._deliver = deliver
-        self._latency = random.choice((0.0001, 0.002, 0.05))
+        self._latency = random.choice((0.0001, 0.002, 0.05, 0.2))
+        #: Seconds that a message with payloads takes in addition.
+        self._slowness = random.choice((0.0001, 0.02, 0.5))
         #: When the last of the payloads that were sent has left.
         self._streamed = 0.0
         #: On their way: arrival and message, in the order of both.
@@ -85,7 +87,7 @@ class Direction:
         # A message with many jobs is itself too long for a frame.
         if is_long or (type(message).columns and self._random.random() < 0.02):
             now = self._timeline.now
-            self._streamed = max(now, self._streamed) + self._random.random() * 2 * self._latency
+            self._streamed = max(now, self._streamed) + self._random.random() * self._slowness
             self._timeline.after(self._streamed - now, self._enter, message)
         else:
             self._enter(message)

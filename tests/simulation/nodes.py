@@ -8,7 +8,6 @@ from typing import Any
 
 from gdispy.core.effects import (
     Drop,
-    Effects,
     End,
     Hand,
     Interrupt,
@@ -20,30 +19,52 @@ from gdispy.core.effects import (
     Terminate,
     Unload,
 )
-from gdispy.core.messages import ComputationId, Ended, Hello, Instance, JobId, Message
+from gdispy.core.messages import (
+    Cancel,
+    Collected,
+    ComputationId,
+    Ended,
+    Hello,
+    Holding,
+    Instance,
+    JobId,
+    Message,
+    Progress,
+    Returned,
+    Run,
+    Seen,
+    Started,
+)
 from gdispy.core.slots import Slots
 from tests.simulation.book import Book
 from tests.simulation.links import Link
-from tests.simulation.processes import NOT_LOADED, Processes, Run, Template
+from tests.simulation.processes import NOT_LOADED, Processes, Template
+from tests.simulation.processes import Run as RunOfJob
 from tests.simulation.timeline import Broken, JobKey, Timeline, Turns
 
 #: Why a connection may be closed on purpose here.
 _GOOD_REASON = "a newer connection took its place"
+_ABOUT_JOBS = (Run, Cancel, Returned, Started, Ended, Collected, Seen)
 
 
 class Health:
     """What may go wrong with the computations on a node; a safe one always runs them in the end."""
 
-    def __init__(self, random: Random, safe: set[ComputationId], error_rate: float) -> None:
+    def __init__(self, random: Random, safe: set[ComputationId], error_rate: float, stillborn_rate: float) -> None:
         self._random = random
         self._safe = safe
         self._error_rate = error_rate
+        self._stillborn_rate = stillborn_rate
         self._deaths: dict[ComputationId, int] = {}
 
     def load_error(self, computation: ComputationId) -> str:
         if computation not in self._safe and self._random.random() < self._error_rate:
             return f"{NOT_LOADED}: an error"
         return ""
+
+    def is_stillborn(self) -> bool:
+        """Whether a worker dies before it can take a job."""
+        return self._random.random() < self._stillborn_rate
 
     def may_die(self, computation: ComputationId) -> bool:
         """Whether the template may die once more without the computation being given up."""
@@ -77,6 +98,8 @@ class Life:
         self.processes = Processes(timeline, random, self.slots, self._turns, self)
         self._links: dict[Peer, Link] = {}
         self.is_over = False
+        #: What to do when a job crashes this node.
+        self.on_deadly_job: Callable[[], None] = self.crash
         book.breaks[instance] = 0
 
     # Its connections
@@ -107,10 +130,16 @@ class Life:
             self._turns.put(self.slots.gone, link.at_node)
 
     def _note(self, message: Any, what: str) -> None:
-        if type(message).columns and hasattr(message, "attempts") and hasattr(message, "computation"):
-            text = f"{type(message).__name__} {what} {self.instance!r}"
+        text = f"{type(message).__name__} {what} {self.instance!r}"
+        if isinstance(message, _ABOUT_JOBS):
             for job, attempt in zip(message.jobs, message.attempts, strict=True):
                 self._book.note(message.computation, [job], f"{text}, attempt {attempt}")
+        elif isinstance(message, Progress):
+            self._book.note(message.computation, [message.job], f"{text}, place {message.index}")
+        elif isinstance(message, Holding):
+            self._timeline.note(None, text)
+        else:
+            self._timeline.note(None, f"{text}, for {message.computation!r}")
 
     # Its end, and trouble
 
@@ -141,14 +170,24 @@ class Life:
 
     # What its processes need
 
-    def begun(self, computation: ComputationId, job: JobId, attempt: int) -> Run:
-        return self._book.begun(self._book.key(computation, job), attempt, self.instance)
+    def begun(self, computation: ComputationId, job: JobId, attempt: int) -> RunOfJob:
+        run = self._book.begun(self._book.key(computation, job), attempt, self.instance)
+        if run.plan.is_deadly:
+            self._timeline.after(run.plan.seconds * self._random.random(), self._die_of_job)
+        return run
+
+    def _die_of_job(self) -> None:
+        if not self.is_over:
+            self.on_deadly_job()
 
     def told(self, computation: ComputationId, job: JobId, text: str) -> None:
         self._book.note(computation, [job], text)
 
-    def load_error(self, computation: ComputationId, again: bool) -> str:
+    def load_error(self, computation: ComputationId) -> str:
         return self._health.load_error(computation)
+
+    def is_stillborn(self) -> bool:
+        return self._health.is_stillborn()
 
     # Effects
 
@@ -204,10 +243,6 @@ class Life:
             for number in [*computation.jobs, *computation.ended, *computation.shown]:
                 key = self._book.key(computation.id, number)
                 raise Broken(f"{self.instance!r} still has a job, an outcome or a provisional result", key)
-            if computation.early:
-                number, attempt = min(computation.early)
-                key = self._book.key(computation.id, number)
-                raise Broken(f"{self.instance!r} still remembers a cancel of attempt {attempt}", key)
 
     def check_empty(self) -> None:
         """Nothing is left of any computation."""
@@ -216,6 +251,3 @@ class Life:
         left += [*processes.templates, *processes.workers]
         if left:
             raise Broken(f"on {self.instance!r} something is left: {left}")
-
-
-__all__ = ["Effects", "Ended", "Health", "Life"]

@@ -34,12 +34,18 @@ class Plan:
     fails: bool = False
     #: Its process dies before it ends.
     kills: bool = False
+    #: Its process dies soon after it has ended, of something that it left behind.
+    kills_later: bool = False
     #: It goes on in spite of an interrupt.
     is_stubborn: bool = False
     #: It never ends by itself.
     hangs: bool = False
     #: Its results are too long for a message.
     is_bulky: bool = False
+    #: It writes where only its worker should: what comes from that worker then makes no sense.
+    babbles: bool = False
+    #: It crashes the whole node.
+    is_deadly: bool = False
 
 
 @dataclass
@@ -55,6 +61,8 @@ class Run:
     outcome: str = ""
     #: Provisional results that it has sent.
     shown: int = 0
+    #: What came of it cannot be told, since its worker's results make no sense.
+    is_spoiled: bool = False
 
 
 class Surroundings(Protocol):
@@ -64,7 +72,9 @@ class Surroundings(Protocol):
 
     def told(self, computation: ComputationId, job: JobId, text: str) -> None: ...
 
-    def load_error(self, computation: ComputationId, again: bool) -> str: ...
+    def load_error(self, computation: ComputationId) -> str: ...
+
+    def is_stillborn(self) -> bool: ...
 
 
 class Worker:
@@ -83,6 +93,8 @@ class Worker:
         self.page: tuple[JobId, int] | None = None
         #: Results that the node has not read.
         self.frames: list[tuple[str, tuple[Any, ...]]] = []
+        #: What it writes makes no sense any more.
+        self.is_spoiled = False
         #: Its exit was put into the pump.
         self.has_ended = False
 
@@ -111,7 +123,6 @@ class Processes:
         self._world = world
         self.templates: dict[ComputationId, Template] = {}
         self.workers: dict[WorkerId, Worker] = {}
-        self._loaded_before: set[ComputationId] = set()
         self.is_gone = False
 
     def _soon(self, scale: float = 0.002) -> float:
@@ -129,9 +140,7 @@ class Processes:
         if prepare.computation in self.templates:
             raise Broken("a computation is to be loaded that is not gone yet")
         template = self.templates[prepare.computation] = Template(prepare)
-        again = prepare.computation in self._loaded_before
-        self._loaded_before.add(prepare.computation)
-        template.error = self._world.load_error(prepare.computation, again)
+        template.error = self._world.load_error(prepare.computation)
         self._order(template, self._load, template, scale=0.2)
 
     def _load(self, template: Template) -> None:
@@ -235,8 +244,8 @@ class Processes:
 
     def _fork(self, worker: Worker) -> None:
         worker.is_alive = True
-        if worker.template.error:
-            self.kill_worker(worker, f"{DIED}: nothing is loaded")
+        if worker.template.error or self._world.is_stillborn():
+            self.kill_worker(worker, f"{DIED} before it could begin")
         self._wake(worker)
 
     def _wake(self, worker: Worker) -> None:
@@ -251,6 +260,10 @@ class Processes:
         run = worker.run = self._world.begun(worker.template.id, job.number, job.attempt)
         worker.step += 1
         plan = run.plan
+        if plan.babbles:
+            worker.is_spoiled = True
+            self._write(worker, "answered", (-1, 0, FINISHED, b"", b"", b"", "", 0.0, 0.0, 0, False))
+        run.is_spoiled = worker.is_spoiled
         for index in range(plan.shows):
             moment = plan.seconds * (index + self._random.random()) / plan.shows
             self._timeline.after(moment, self._show, worker, worker.step, index)
@@ -292,6 +305,8 @@ class Processes:
         row = (run.job, run.attempt, status, result, b"", b"", text, run.began, now, run.shown, False)
         self._world.told(worker.template.id, run.job, f"run {run.number} {outcome} in worker {worker.number}")
         self._write(worker, "answered", row)
+        if run.plan.kills_later:
+            self._timeline.after(self._soon(), self.kill_worker, worker, f"{DIED} of what a former job left")
         self._wake(worker)
 
     def _write(self, worker: Worker, kind: str, row: tuple[Any, ...]) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from gdispy.core.dispatch import Dispatch
 from gdispy.core.effects import Drop, Effects, Peer, Send
-from gdispy.core.messages import Hello, Instance, Message
+from gdispy.core.messages import Cancel, Hello, Instance, Message, Run
 from tests.simulation.book import Book
 from tests.simulation.links import Link
 from tests.simulation.nodes import Life
@@ -57,7 +57,12 @@ class Scheduler:
         self._clients[client] = deliver
 
     def from_client(self, client: Peer, message: Message) -> None:
-        self._turns.put(self.dispatch.receive_from_client, client, [message])
+        self._turns.put(self._receive_from_client, client, message)
+
+    def _receive_from_client(self, client: Peer, message: Message, now: float) -> Effects:
+        if isinstance(message, Cancel):
+            self._book.cancel_arrived(message)
+        return self.dispatch.receive_from_client(client, [message], now)
 
     # Nodes
 
@@ -106,6 +111,8 @@ class Scheduler:
             if client is not None:
                 client([effect.message])
             elif link is not None:
+                if isinstance(effect.message, Run):
+                    self._book.placed(effect.message)
                 link.to_node.send(effect.message)
         elif isinstance(effect, Drop):
             raise Broken(f"the scheduler closes a connection: {effect.reason}")

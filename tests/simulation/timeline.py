@@ -16,7 +16,7 @@ from gdispy.core.effects import Effects
 JobKey = tuple[int, int]
 
 #: Things that may happen in one world at most; a world that needs more never comes to rest.
-STEP_LIMIT = 200_000
+STEP_LIMIT = 50_000
 #: Lines of a job's story that are shown.
 STORY_LIMIT = 80
 

@@ -26,6 +26,8 @@ class Climate:
     #: Seconds until a node counts as lost; how long chaos reigns, in such leases.
     lease: float
     leases: float
+    #: How many leases the scheduler waits at most before it connects again.
+    pause: float
     #: How many of each happen.
     cuts: int
     crashes: int
@@ -35,26 +37,39 @@ class Climate:
     #: How likely a death is a template's, and a load fails.
     templates: float
     load_errors: float
+    #: How likely a worker dies before its first job.
+    stillborn: float
     #: Seconds of a job, roughly; how likely it shows provisional results, and hangs.
     seconds: list[float]
     shows: float
     hangs: float
+    #: How likely arguments and results are too long for a message.
+    bulk: float
+    #: How likely a job crashes its node.
+    deadly: float
 
     @classmethod
     def random(cls, random: Random) -> Climate:
+        lease = random.choice((0.6, 5.0, 30.0))
+        short = [1e-5], [1e-4, 1e-3], [1e-5, 0.3], [0.003, 0.03]
+        long = [0.1, 1.0], [1.0, 8.0], [0.3 * lease, 2 * lease], [1e-4, 2 * lease]
         return cls(
-            lease=random.choice((0.6, 5.0, 30.0)),
-            leases=random.uniform(0.5, 4.0),
-            cuts=random.choice((0, 0, 1, 3, 8)),
-            crashes=random.choice((0, 0, 1, 3)),
-            hushes=random.choice((0, 0, 1, 3)),
-            deaths=random.choice((0, 0, 2, 10)),
-            cancels=random.choice((0, 0, 2, 8)),
+            lease=lease,
+            leases=random.uniform(0.5, 6.0),
+            pause=random.choice((0.1, 4.0)),
+            cuts=random.choice((0, 0, 4, 20, 60)),
+            crashes=random.choice((0, 0, 4, 30)),
+            hushes=random.choice((0, 0, 3, 10)),
+            deaths=random.choice((0, 0, 4, 20)),
+            cancels=random.choice((0, 6, 24)),
             templates=random.choice((0.0, 0.2, 0.6)),
             load_errors=random.choice((0.0, 0.0, 0.2)),
-            seconds=random.choice(([1e-5], [1e-4, 1e-3], [1e-5, 0.3], [0.003, 0.03], [0.1, 1.0], [1.0, 8.0])),
-            shows=random.choice((0.0, 0.0, 0.2, 0.6)),
-            hangs=random.choice((0.0, 0.0, 0.05)),
+            stillborn=random.choice((0.0, 0.0, 0.3)),
+            seconds=random.choice((*short, *long)),
+            shows=random.choice((0.0, 0.2, 0.7)),
+            hangs=random.choice((0.0, 0.05, 0.2)),
+            bulk=random.choice((0.0, 0.1, 0.5)),
+            deadly=random.choice((0.0, 0.0, 0.02)),
         )
 
 
@@ -68,6 +83,8 @@ class Place:
         #: Computations that it can always run.
         self.safe = health
         self.lives = 0
+        #: It was taken away, and nobody will reach it again.
+        self.is_removed = False
         #: None while it is down.
         self.life: Life | None = None
         self.link: Link | None = None
@@ -86,6 +103,8 @@ class World:
         self._scheduler = Scheduler(timeline, random, self._book, climate.lease)
         self._clients = [self._new_client(place) for place in range(random.randint(1, 3))]
         self._places = [Place(number, random.randint(1, 4), set()) for number in range(random.randint(1, 4))]
+        #: When jobs are submitted.
+        self._bursts: list[float] = []
         #: Which life each connection belongs to.
         self._ends: dict[Link, tuple[Place, Life]] = {}
 
@@ -120,7 +139,7 @@ class World:
     # Clients
 
     def _new_client(self, place: int) -> Client:
-        is_reentrant = self._random.random() < 0.5
+        is_reentrant = self._random.random() < 0.6
         return Client(self._timeline, self._random, self._book, self._scheduler, place, is_reentrant)
 
     def _plan_client(self, client: Client) -> None:
@@ -131,18 +150,18 @@ class World:
         begin = 0.0 if random.random() < 0.5 else self._chaos_until * 0.5 * random.random()
         after = self._timeline.after
         after(begin, client.open, nodes)
-        for _ in range(random.randint(1, 4)):
-            amount = random.choice((1, 3, 8, 20))
-            after(self._moment(begin), client.submit, [self._plan() for _ in range(amount)])
-        for _ in range(random.randint(0, self._climate.cancels)):
-            after(self._moment(begin), self._cancel_some, client)
+        for _ in range(random.randint(1, 8)):
+            amount, moment = random.choice((1, 3, 8, 20, 50)), self._moment(begin)
+            self._bursts.append(moment)
+            after(moment, client.submit, [self._plan() for _ in range(amount)])
+            # Soon after, when some of them have just begun, and some are on their way.
+            for _ in range(random.randint(0, self._climate.cancels) // 2):
+                after(moment + random.random() ** 4, client.cancel_some)
+        for _ in range(random.randint(0, self._climate.cancels) // 2):
+            after(self._moment(begin), client.cancel_some)
         after(self._moment(begin), client.ask)
         if random.random() < 0.25:
             after(self._moment(begin), client.release, random.random() < 0.5)
-
-    def _cancel_some(self, client: Client) -> None:
-        if not client.is_released:
-            client.cancel_some()
 
     def _moment(self, begin: float) -> float:
         """Some time of the chaos, rather early."""
@@ -152,23 +171,29 @@ class World:
         random, climate = self._random, self._climate
         seconds = random.choice(climate.seconds) * random.uniform(0.5, 1.5)
         return Plan(
-            seconds=min(seconds, 0.3 * climate.lease),
+            seconds=min(seconds, 3 * climate.lease),
             shows=random.randint(1, 4) if random.random() < climate.shows else 0,
             fails=random.random() < 0.05,
             kills=random.random() < 0.02,
+            kills_later=random.random() < 0.02,
             is_stubborn=random.random() < 0.3,
             hangs=random.random() < climate.hangs,
-            is_bulky=random.random() < 0.2,
+            is_bulky=random.random() < climate.bulk,
+            babbles=random.random() < 0.01,
+            is_deadly=random.random() < climate.deadly,
         )
 
     # Nodes and their connections
 
     def _start(self, place: Place) -> None:
+        if place.is_removed:
+            return
         place.lives += 1
         instance = Instance(b"node%d-life%06d" % (place.number, place.lives))
-        health = Health(self._random, place.safe, self._climate.load_errors)
+        health = Health(self._random, place.safe, self._climate.load_errors, self._climate.stillborn)
         lease = 4 * self._climate.lease
         place.life = Life(self._timeline, self._random, self._book, instance, place.cpus, lease, health)
+        place.life.on_deadly_job = lambda: self._crash(place)
         self._scheduler.lives[instance] = place.life
         self._timeline.note(None, f"{instance!r} starts with {place.cpus} cpus")
         if place.link is None and place.lives == 1:
@@ -176,10 +201,13 @@ class World:
 
     def _dial(self, place: Place) -> None:
         """The scheduler connects to a place, and tries again later where it is down."""
+        if place.is_removed:
+            return
         if place.life is None:
             self._scheduler.report(f"{place.host}:{PORT}", "refused")
             self._timeline.after(self._pause(), self._dial, place)
             return
+        self._scheduler.report(f"{place.host}:{PORT}", "")
         to_node, to_scheduler = place.life.on_messages, self._scheduler.on_messages
         link = place.link = Link(self._timeline, self._random, to_node, to_scheduler, self._closed)
         self._ends[link] = place, place.life
@@ -189,7 +217,7 @@ class World:
 
     def _pause(self) -> float:
         """Seconds until the next attempt to connect: mostly few, sometimes longer than the lease."""
-        return self._climate.lease * 5 * self._random.random() ** 4
+        return self._climate.lease * self._climate.pause * self._random.random() ** 2
 
     def _closed(self, link: Link, side: str) -> None:
         """One side hears that a connection is over."""
@@ -221,7 +249,13 @@ class World:
             (climate.deaths, self._kill_some_process),
         ):
             for _ in range(random.randint(0, amount)):
-                self._timeline.after(self._moment(0.0), action, random.choice(self._places))
+                moment = self._moment(0.0)
+                if random.random() < 0.7:  # While there is much to be lost.
+                    moment = random.choice(self._bursts) + climate.lease * random.random() ** 4
+                self._timeline.after(moment, action, random.choice(self._places))
+        spare = [place for place in self._places if not place.safe]
+        if spare and random.random() < 0.3:
+            self._timeline.after(self._moment(0.0), self._remove, random.choice(spare))
 
     def _crash(self, place: Place) -> None:
         life = place.life
@@ -230,7 +264,17 @@ class World:
             life.crash()
             place.life = None
             self._cut(place)
-            self._timeline.after(self._pause(), self._start, place)
+            if not place.is_removed:
+                self._timeline.after(self._pause(), self._start, place)
+
+    def _remove(self, place: Place) -> None:
+        """A place is taken away for good; its node may go on without being reached."""
+        self._timeline.note(None, f"place {place.number} is taken away")
+        place.is_removed = True
+        if self._random.random() < 0.5:
+            self._crash(place)
+        else:
+            self._cut(place)
 
     def _hush(self, place: Place) -> None:
         """Nothing comes from a node any more; some of them come back, others are cut off in the end."""
@@ -264,6 +308,8 @@ class World:
         for client in self._clients:
             client.check_idle()
         for place in self._places:
+            if place.is_removed:
+                continue
             if place.life is None or place.link is None or place.link.is_cut:
                 raise Broken(f"place {place.number} is not connected")
             place.life.check_idle()
@@ -273,5 +319,5 @@ class World:
             client.check_closed()
         self._scheduler.check_empty()
         for place in self._places:
-            assert place.life is not None
-            place.life.check_empty()
+            if place.life is not None:
+                place.life.check_empty()

@@ -301,7 +301,6 @@ def test_word_about_a_job_that_is_not_there_is_dropped() -> None:
     dispatch = scheduler()
     ready(dispatch, A)
     assert dispatch.receive(A, [Started(C, [JobId(9)], [1], [5.0], "")], 0.0) == []
-    assert dispatch.receive(A, [Progress(C, JobId(9), 1, 0, b"", "")], 0.0) == []
     assert dispatch.receive(A, [Progress(D, JobId(9), 1, 0, b"", "")], 0.0) == []
     assert dispatch.receive(A, [Returned(C, [JobId(9)], [1])], 0.0) == []
     assert dispatch.receive(A, [Returned(D, [JobId(9)], [1])], 0.0) == []

@@ -1,0 +1,41 @@
+"""Why jobs wait and no node runs them, in words for the user.
+
+Floor 1: pure. Called by `dispatch.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from gdispy.core.placing import Computation, Node
+
+_NONE_FOUND = (
+    "no gdispy-node was found: start gdispy-node on the machines that are to run them, with the "
+    "same secret as this program"
+)
+
+
+def problems(computation: Computation, nodes: Iterable[Node], addresses: Mapping[str, str]) -> list[str]:
+    """What keeps nodes from being used, a line for each; `addresses` are those that are no nodes, and why."""
+    found = [f"{place}: {text}" for place, text in addresses.items()]
+    for node in nodes:
+        share = node.shares.get(computation.id)
+        if share is not None and share.error:
+            found.append(f"{node.place}: {share.error.strip()}")
+        elif node.peer is None:
+            found.append(f"{node.place}: the connection broke; trying to reach it again")
+        elif node.silent:
+            found.append(f"{node.place}: no sign of life at present")
+    return found
+
+
+def trouble(computation: Computation, nodes: Iterable[Node], addresses: Mapping[str, str]) -> str:
+    """What the user is told, once, when jobs have waited for too long."""
+    nodes = list(nodes)
+    name = computation.prepare.name if computation.prepare is not None else "?"
+    jobs = "1 job waits" if len(computation.tasks) == 1 else f"{len(computation.tasks)} jobs wait"
+    lines = problems(computation, nodes, addresses)
+    if not lines:
+        is_loading = any(computation.id in node.shares for node in nodes)
+        lines = ["a node is still loading the computation"] if is_loading else [_NONE_FOUND]
+    return "\n  ".join([f"{name}: {jobs}, and no node can run them.", *lines])

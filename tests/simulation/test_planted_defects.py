@@ -1,0 +1,419 @@
+"""The worlds are worth something only if they catch defects: here are some that they must catch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from gdispy.core import dispatch as dispatch_module
+from gdispy.core.dispatch import Dispatch
+from gdispy.core.effects import Effects, Provide, Resolve, Send
+from gdispy.core.messages import Cancel, Ended, Holding, Release, Returned, Run
+from gdispy.core.placing import Node
+from gdispy.core.session import Session
+from gdispy.core.slots import Slots
+from tests.simulation.processes import Processes
+from tests.simulation.world import World
+
+SEEDS = 200
+
+Patch = pytest.MonkeyPatch
+Plant = Callable[[Patch], None]
+
+
+def change(patch: Patch, owner: type, name: str, make: Callable[[Any], Callable[..., Any]]) -> None:
+    """Put `make(original)` in the place of a method, also where a table names it."""
+    original = getattr(owner, name)
+    changed = make(original)
+    patch.setattr(owner, name, changed)
+    for table in [value for value in vars(owner).values() if isinstance(value, dict)]:
+        for key, value in table.items():
+            if value is original:
+                patch.setitem(table, key, changed)
+
+
+def fails(seed: int) -> bool:
+    try:
+        World(seed).run()
+    except AssertionError:
+        return True
+    return False
+
+
+def without(effects: Effects, kind: type) -> Effects:
+    """The effects without the messages of a kind."""
+    return [each for each in effects if not (isinstance(each, Send) and isinstance(each.message, kind))]
+
+
+# Defects of the scheduler
+
+
+def ends_of_older_attempts_count(patch: Patch) -> None:
+    def move(computation: Any, task: Any, node: Any) -> None:
+        """Have the job be on the node that speaks of it."""
+        if task.node is None:
+            computation.queue.remove(task)
+        else:
+            del task.node.shares[computation.id].placed[task.job]
+            task.node.load -= 1
+            task.node.bulk -= task.size
+        node.shares[computation.id].placed[task.job] = task
+        node.load += 1
+        node.bulk += task.size
+        task.node = node
+
+    def make(original: Any) -> Any:
+        def on_ended(self: Dispatch, node: Any, message: Ended, now: float) -> Effects:
+            computation, attempts = self._computations.get(message.computation), list(message.attempts)
+            for place, job in enumerate(message.jobs):
+                task = computation.tasks.get(job) if computation is not None else None
+                if task is not None and message.computation in node.shares:
+                    attempts[place] = task.attempt
+                    if task.node is not node:
+                        move(computation, task, node)
+            return original(self, node, replace(message, attempts=attempts), now)
+
+        return on_ended
+
+    change(patch, Dispatch, "_on_ended", make)
+
+
+def holding_is_believed_to_be_all(patch: Patch) -> None:
+    def make(original: Any) -> Any:
+        def on_holding(self: Dispatch, node: Any, message: Holding, now: float) -> Effects:
+            placed = {number: share.placed for number, share in node.shares.items()}
+            jobs = [list(each) for each in placed.values()]
+            attempts = [[task.attempt for task in each.values()] for each in placed.values()]
+            return original(self, node, Holding(list(placed), jobs, attempts), now)
+
+        return on_holding
+
+    change(patch, Dispatch, "_on_holding", make)
+
+
+def attempt_is_not_raised(patch: Patch) -> None:
+    def make(original: Any) -> Any:
+        def requeue(self: Dispatch, node: Any, computation: Any, tasks: list[Any], now: float) -> Effects:
+            effects = original(self, node, computation, tasks, now)
+            for task in tasks:
+                task.attempt -= 1
+            return effects
+
+        return requeue
+
+    change(patch, Dispatch, "_requeue", make)
+
+
+def every_job_may_run_again(patch: Patch) -> None:
+    def make(original: Any) -> Any:
+        def lose(self: Dispatch, node: Any, now: float, why: str) -> Effects:
+            before = {each: each.reentrant for each in self._computations.values()}
+            for each in before:
+                each.reentrant = True
+            effects = original(self, node, now, why)
+            for each, reentrant in before.items():
+                each.reentrant = reentrant
+            return effects
+
+        return lose
+
+    change(patch, Dispatch, "_lose", make)
+
+
+def jobs_are_placed_without_end(patch: Patch) -> None:
+    patch.setattr(dispatch_module, "ATTEMPTS", 100)
+
+
+def cancelled_jobs_are_placed_again(patch: Patch) -> None:
+    def make(original: Any) -> Any:
+        def on_returned(self: Dispatch, node: Any, message: Returned, now: float) -> Effects:
+            share = node.shares.get(message.computation)
+            for job in message.jobs if share is not None else []:
+                if job in share.placed:
+                    share.placed[job].cancelled = False
+            return original(self, node, message, now)
+
+        return on_returned
+
+    change(patch, Dispatch, "_on_returned", make)
+
+
+def cancels_are_not_said_again(patch: Patch) -> None:
+    def make(original: Any) -> Any:
+        def on_holding(self: Dispatch, *args: Any) -> Effects:
+            return without(original(self, *args), Cancel)
+
+        return on_holding
+
+    change(patch, Dispatch, "_on_holding", make)
+
+
+def receipts_are_not_sent(patch: Patch) -> None:
+    def make(original: Any) -> Any:
+        def take_receipts(self: Node) -> list[Any]:
+            original(self)
+            return []
+
+        return take_receipts
+
+    change(patch, Node, "take_receipts", make)
+
+
+def lost_nodes_are_waited_for(patch: Patch) -> None:
+    def make(original: Any) -> Any:
+        def gone(self: Dispatch, *args: Any) -> Effects:
+            effects = original(self, *args)
+            for node in self._nodes.values():
+                node.lost_at = None
+            return effects
+
+        return gone
+
+    change(patch, Dispatch, "gone", make)
+
+
+def lost_nodes_are_to_confirm_the_release(patch: Patch) -> None:
+    def make(original: Any) -> Any:
+        def gone(self: Dispatch, *args: Any) -> Effects:
+            before = {each: each.releasing for each in self._computations.values()}
+            for each in before:
+                each.releasing = set()
+            effects = original(self, *args)
+            for each, releasing in before.items():
+                each.releasing = releasing
+            return effects
+
+        return gone
+
+    change(patch, Dispatch, "gone", make)
+
+
+def unknown_computations_stay_on_nodes(patch: Patch) -> None:
+    def make(original: Any) -> Any:
+        def on_holding(self: Dispatch, *args: Any) -> Effects:
+            return without(original(self, *args), Release)
+
+        return on_holding
+
+    change(patch, Dispatch, "_on_holding", make)
+
+
+# Defects of the node
+
+
+def outcomes_are_forgotten_when_sent(patch: Patch) -> None:
+    def make(original: Any) -> Any:
+        def turn_end(self: Slots, now: float) -> Effects:
+            effects = original(self, now)
+            for each in effects:
+                if isinstance(each, Send) and isinstance(each.message, Ended):
+                    self._computations[each.message.computation].ended.clear()
+            return effects
+
+        return turn_end
+
+    change(patch, Slots, "_turn_end", make)
+
+
+def outcomes_are_sent_once(patch: Patch) -> None:
+    def make(original: Any) -> Any:
+        def joined(self: Slots, *args: Any) -> Effects:
+            return without(original(self, *args), Ended)
+
+        return joined
+
+    change(patch, Slots, "joined", make)
+
+
+def jobs_that_were_taken_back_are_forgotten(patch: Patch) -> None:
+    def make(original: Any) -> Any:
+        def took_back(self: Slots, worker: Any, taken: Any, now: float) -> Effects:
+            return original(self, worker, [], now)
+
+        return took_back
+
+    change(patch, Slots, "took_back", make)
+
+
+def jobs_of_dead_workers_are_given_up(patch: Patch) -> None:
+    def make(original: Any) -> Any:
+        def exited(self: Slots, worker: Any, taken: Any, cause: str, now: float) -> Effects:
+            return original(self, worker, [], cause, now)
+
+        return exited
+
+    change(patch, Slots, "exited", make)
+
+
+def jobs_of_dead_workers_begin_again(patch: Patch) -> None:
+    def make(original: Any) -> Any:
+        def exited(self: Slots, worker: Any, taken: Any, cause: str, now: float) -> Effects:
+            known = self._workers.get(worker)
+            hand = [(job.number, job.attempt) for job in known.hand] if known is not None else []
+            return original(self, worker, hand, cause, now)
+
+        return exited
+
+    change(patch, Slots, "exited", make)
+
+
+def jobs_are_accepted_twice(patch: Patch) -> None:
+    def make(original: Any) -> Any:
+        def on_run(self: Slots, session: Any, message: Run, now: float) -> Effects:
+            effects = original(self, session, message, now)
+            computation = self._computations.get(message.computation)
+            if computation is None or not computation.ready:
+                return effects
+            for job in message.jobs:
+                computation.jobs.pop(job, None)
+            return effects + original(self, session, message, now)
+
+        return on_run
+
+    change(patch, Slots, "_on_run", make)
+
+
+def recalled_jobs_are_forgotten(patch: Patch) -> None:
+    def make(original: Any) -> Any:
+        def on_recall(self: Slots, *args: Any) -> Effects:
+            return [Send(each.peer, replace(each.message, jobs=[], attempts=[])) for each in original(self, *args)]
+
+        return on_recall
+
+    change(patch, Slots, "_on_recall", make)
+
+
+def next_job_is_ended_for_a_cancelled_one(patch: Patch) -> None:
+    def make(original: Any) -> Any:
+        def answered(self: Slots, number: Any, rows: Any, now: float) -> Effects:
+            worker = self._workers.get(number)
+            before = (worker.interrupted, worker.told) if worker is not None else (None, False)
+            effects = original(self, number, rows, now)
+            if worker is not None and before[0] is not None:
+                worker.interrupted, worker.told = before
+            return effects
+
+        return answered
+
+    change(patch, Slots, "answered", make)
+
+
+def cancels_that_come_early_are_forgotten(patch: Patch) -> None:
+    def make(original: Any) -> Any:
+        def on_cancel(self: Slots, session: Any, message: Cancel, now: float) -> Effects:
+            effects = original(self, session, message, now)
+            computation = self._computations.get(message.computation)
+            if computation is not None:
+                computation.early.clear()
+            return effects
+
+        return on_cancel
+
+    change(patch, Slots, "_on_cancel", make)
+
+
+def provisional_results_are_not_kept(patch: Patch) -> None:
+    def make(original: Any) -> Any:
+        def progressed(self: Slots, number: Any, *args: Any) -> Effects:
+            effects = original(self, number, *args)
+            if number in self._workers:
+                self._workers[number].computation.shown.clear()
+            return effects
+
+        return progressed
+
+    change(patch, Slots, "progressed", make)
+
+
+# Defects of the client
+
+
+def ends_are_told_again(patch: Patch) -> None:
+    def make(original: Any) -> Any:
+        def receive(self: Session, messages: Any) -> Effects:
+            effects = original(self, messages)
+            told = [each for each in effects if isinstance(each, Resolve)]
+            return effects + told[:1]
+
+        return receive
+
+    change(patch, Session, "receive", make)
+
+
+def provisional_results_are_shown_as_they_come(patch: Patch) -> None:
+    def make(original: Any) -> Any:
+        def on_progress(self: Session, message: Any) -> Effects:
+            others = [each for each in original(self, message) if not isinstance(each, Provide)]
+            return [Provide(message), *others]
+
+        return on_progress
+
+    change(patch, Session, "_on_progress", make)
+
+
+# Defects of what drives the node's rules
+
+
+def exits_are_told_with_what_was_in_the_socket_before(patch: Patch) -> None:
+    """What is handed over between the end of a worker and the turn that hears of it is lost."""
+
+    def make(original: Any) -> Any:
+        def worker_ended(self: Processes, worker: Any, cause: str) -> None:
+            original(self, worker, cause)
+            worker.queue = list(worker.queue)
+            self.workers[worker.number] = replace_queue(worker)
+
+        return worker_ended
+
+    def replace_queue(worker: Any) -> Any:
+        class Deaf(list):  # type: ignore[type-arg]
+            def extend(self, jobs: Any) -> None:
+                """The worker is gone, and what is handed to it too."""
+
+        worker.queue = Deaf(worker.queue)
+        return worker
+
+    change(patch, Processes, "_worker_ended", make)
+
+
+PLANTS: list[Plant] = [
+    ends_of_older_attempts_count,
+    holding_is_believed_to_be_all,
+    attempt_is_not_raised,
+    every_job_may_run_again,
+    jobs_are_placed_without_end,
+    cancelled_jobs_are_placed_again,
+    cancels_are_not_said_again,
+    receipts_are_not_sent,
+    lost_nodes_are_waited_for,
+    lost_nodes_are_to_confirm_the_release,
+    unknown_computations_stay_on_nodes,
+    outcomes_are_forgotten_when_sent,
+    outcomes_are_sent_once,
+    jobs_that_were_taken_back_are_forgotten,
+    jobs_of_dead_workers_are_given_up,
+    jobs_of_dead_workers_begin_again,
+    jobs_are_accepted_twice,
+    recalled_jobs_are_forgotten,
+    next_job_is_ended_for_a_cancelled_one,
+    cancels_that_come_early_are_forgotten,
+    provisional_results_are_not_kept,
+    ends_are_told_again,
+    provisional_results_are_shown_as_they_come,
+    exits_are_told_with_what_was_in_the_socket_before,
+]
+
+
+@pytest.mark.parametrize("plant", PLANTS, ids=lambda plant: plant.__name__)
+def test_planted_defect_is_caught(plant: Plant) -> None:
+    """Some world fails with the defect, and does not without it."""
+    for seed in range(SEEDS):
+        with pytest.MonkeyPatch.context() as patch:
+            plant(patch)
+            caught = fails(seed)
+        if caught and not fails(seed):
+            return
+    pytest.fail(f"none of {SEEDS} worlds has shown the defect")
