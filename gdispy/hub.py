@@ -309,6 +309,8 @@ class Errands:
                     return
                 function, args = self._waiting.popleft()
                 self._began = time.monotonic()
+                if self._waiting:
+                    self._condition.notify_all()  # `_watch` counts from now.
             try:
                 function(*args)
             except BaseException:
