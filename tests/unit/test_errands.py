@@ -1,0 +1,49 @@
+"""What the user gave us to call: one after the other, and nobody is held up for long."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from gdispy.hub import Errands
+
+#: Seconds until a test gives up.
+LIMIT = 20
+
+
+def test_errands_run_in_order() -> None:
+    errands, seen = Errands(), list[int]()
+    errands.start()
+    for number in range(100):
+        errands.put(seen.append, (number,))
+    assert errands.finish(LIMIT)
+    assert seen == list(range(100))
+
+
+@pytest.mark.parametrize("behind", [1, 5])
+def test_one_that_blocks_holds_the_others_up_for_a_while_only(behind: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Errands, "PATIENCE", 0.05)
+    release, passed = threading.Event(), threading.Semaphore(0)
+    errands = Errands()
+    errands.start()
+    try:
+        errands.put(release.wait, ())
+        for _ in range(behind):
+            errands.put(passed.release, ())
+        assert all(passed.acquire(timeout=LIMIT) for _ in range(behind))
+    finally:
+        release.set()
+    assert errands.finish(LIMIT)
+
+
+def test_one_that_fails_or_exits_is_told_and_the_others_go_on(caplog: pytest.LogCaptureFixture) -> None:
+    def fail() -> None:
+        raise SystemExit(3)
+
+    errands, seen = Errands(), list[int]()
+    errands.start()
+    errands.put(fail, ())
+    errands.put(seen.append, (1,))
+    assert errands.finish(LIMIT)
+    assert seen == [1] and "a callback failed" in caplog.text
