@@ -10,6 +10,8 @@ import array
 import contextlib
 import fcntl
 import os
+import select
+import signal
 import socket
 from typing import Any
 
@@ -75,3 +77,34 @@ def memory_file(name: str) -> int:
     fd = os.memfd_create(name, os.MFD_CLOEXEC)
     fcntl.fcntl(fd, fcntl.F_SETFL, os.O_APPEND)
     return fd
+
+
+class Doorbell:
+    """Waits for a message on a control socket, or for the end of a child, whichever comes first."""
+
+    def __init__(self, end: socket.socket) -> None:
+        self._end = end
+        self._wakes, self._wake = socket.socketpair()
+        self._wakes.setblocking(False)
+        self._wake.setblocking(False)
+        # A handler of its own, or the signal would be ignored and wake nobody.
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.set_wakeup_fd(self._wake.fileno(), warn_on_full_buffer=False)
+        self._poll = select.poll()
+        self._poll.register(self._end, select.POLLIN)
+        self._poll.register(self._wakes, select.POLLIN)
+
+    def wait(self, seconds: float | None = None) -> bool:
+        """Wait, for so long at most; whether there is a message."""
+        ready = {fd for fd, _ in self._poll.poll(None if seconds is None else seconds * 1000)}
+        if self._wakes.fileno() in ready:
+            with contextlib.suppress(BlockingIOError):
+                self._wakes.recv(4096)
+        return self._end.fileno() in ready
+
+    def leave_in_child(self) -> None:
+        """This is a forked child: it has no part in this conversation."""
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        for end in (self._end, self._wakes, self._wake):
+            end.close()

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import select
 import shutil
 import signal
 import socket
@@ -38,24 +37,14 @@ class Spawner:
         self._directory = directory
         self._templates: dict[int, str] = {}  # pid -> key
         self._removing: set[int] = set()
-        self._wakes, self._wake = socket.socketpair()
-        self._wakes.setblocking(False)
-        self._wake.setblocking(False)
-        signal.signal(signal.SIGCHLD, lambda *_: None)
-        signal.set_wakeup_fd(self._wake.fileno(), warn_on_full_buffer=False)
+        self._doorbell = control.Doorbell(end)
 
     def serve(self) -> None:
         control.send(self._end, ["up"])
-        poll = select.poll()
-        poll.register(self._end, select.POLLIN)
-        poll.register(self._wakes, select.POLLIN)
         while True:
-            ready = {fd for fd, _ in poll.poll()}
-            if self._wakes.fileno() in ready:
-                with contextlib.suppress(BlockingIOError):
-                    self._wakes.recv(4096)
+            has_message = self._doorbell.wait()
             self._reap()
-            if self._end.fileno() in ready:
+            if has_message:
                 received = control.receive(self._end)
                 if received is None:
                     return
@@ -69,7 +58,7 @@ class Spawner:
         parent = os.getpid()
         pid = os.fork()
         if pid == 0:
-            self._become()
+            self._doorbell.leave_in_child()
             template_main(socket.socket(fileno=fds[0]), Setting(*setting), parent)
         control.close_all(fds)
         self._templates[pid] = key
@@ -78,15 +67,10 @@ class Spawner:
         # In a child: a large tree takes long, and the node must not wait for its next template.
         pid = os.fork()
         if pid == 0:
-            self._become()
+            self._doorbell.leave_in_child()
             shutil.rmtree(path, ignore_errors=True)
             os._exit(0)
         self._removing.add(pid)
-
-    def _become(self) -> None:
-        signal.set_wakeup_fd(-1)
-        for end in (self._end, self._wakes, self._wake):
-            end.close()
 
     def _reap(self) -> None:
         while True:

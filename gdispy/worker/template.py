@@ -20,7 +20,6 @@ from __future__ import annotations
 import contextlib
 import mmap
 import os
-import select
 import signal
 import socket
 import sys
@@ -89,26 +88,15 @@ class Template:
         #: Processes that loading the computation left on purpose.
         self._own: frozenset[int] = frozenset()
         self._next_watch = 0.0
-        self._wakes, wake = socket.socketpair()
-        self._wakes.setblocking(False)
-        wake.setblocking(False)
-        self._wake = wake
-        signal.signal(signal.SIGCHLD, lambda *_: None)
-        signal.set_wakeup_fd(wake.fileno(), warn_on_full_buffer=False)
+        self._doorbell = control.Doorbell(end)
         os.makedirs(setting.directory, exist_ok=True)
         os.chdir(setting.directory)
 
     def serve(self) -> int:
-        poll = select.poll()
-        poll.register(self._end, select.POLLIN)
-        poll.register(self._wakes, select.POLLIN)
         while True:
-            ready = {fd for fd, _ in poll.poll(WATCH_INTERVAL * 1000 if self._workers else None)}
-            if self._wakes.fileno() in ready:
-                with contextlib.suppress(BlockingIOError):
-                    self._wakes.recv(4096)
+            has_message = self._doorbell.wait(WATCH_INTERVAL if self._workers else None)
             self._reap()
-            if self._end.fileno() in ready:
+            if has_message:
                 received = control.receive(self._end)
                 if received is None:
                     return 0
@@ -167,11 +155,8 @@ class Template:
             die_with_parent(parent)
             adopt_orphans()
             os.setsid()
-            signal.set_wakeup_fd(-1)
-            for number in (signal.SIGCHLD, signal.SIGTERM):
-                signal.signal(number, signal.SIG_DFL)
-            for end in (self._end, self._wakes, self._wake):
-                end.close()
+            self._doorbell.leave_in_child()
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
             assert self._run is not None
             _shoot_me_first()
             Worker(fds, self._run, self._setting.directory).serve()

@@ -52,8 +52,7 @@ def test_a_job_that_ignores_all_signals_is_gone_after_six_seconds(cluster: Make,
     made = cluster(ignore_everything)
     mark = tmp_path / "pids"
     job = made.submit(str(mark))
-    eventually((tmp_path / "pids2").exists)
-    eventually(mark.exists)
+    eventually(lambda: all(path.exists() and path.read_text() for path in (mark, tmp_path / "pids2")))
     pids = [int(mark.read_text()), int((tmp_path / "pids2").read_text())]
     assert all(map(alive, pids))
     made.cancel(job)
