@@ -160,7 +160,12 @@ class Slots:
     def _on_run(self, session: Session, message: Run, now: float) -> Effects:
         computation = self._computations.get(message.computation)
         if computation is None or computation.session is not session or not computation.ready:
-            return [Send(_peer(session), Returned(message.computation, message.jobs, message.attempts))]
+            # First why, or they would be sent here again at once.
+            why = computation.error if computation is not None and computation.error else "it is still being loaded"
+            return [
+                Send(_peer(session), Prepared(message.computation, why)),
+                Send(_peer(session), Returned(message.computation, message.jobs, message.attempts)),
+            ]
         jobs, queue = computation.jobs, computation.queue
         for number, attempt, arguments in zip(message.jobs, message.attempts, message.arguments, strict=True):
             if number in jobs or number in computation.ended:

@@ -15,6 +15,9 @@ from tests.simulation.timeline import Broken, JobKey, Timeline
 #: What `slots.py` says of a job whose workers died too often before they could begin it.
 STILLBORN = "Its worker process ended before the job could begin"
 
+#: How often a job may be sent to nodes in all; most of these times it is asked back, or not taken.
+ATTEMPT_LIMIT = 25
+
 
 @dataclass
 class Entry:
@@ -76,8 +79,10 @@ class Book:
 
     def placed(self, run: Run) -> None:
         """The scheduler has sent these jobs to a node."""
-        for job in run.jobs:
+        for job, attempt in zip(run.jobs, run.attempts, strict=True):
             key = self.key(run.computation, job)
+            if attempt > ATTEMPT_LIMIT:
+                raise Broken("a job goes to and fro between the scheduler and nodes without end", key)
             if self.entries[key].is_refused:
                 raise Broken("a job is sent to a node though it was cancelled", key)
 

@@ -357,26 +357,17 @@ def provisional_results_are_shown_as_they_come(patch: Patch) -> None:
 # Defects of what drives the node's rules
 
 
-def exits_are_told_with_what_was_in_the_socket_before(patch: Patch) -> None:
-    """What is handed over between the end of a worker and the turn that hears of it is lost."""
+def jobs_are_lost_on_their_way_to_a_dead_worker(patch: Patch) -> None:
+    """Its exit is told with what was in its socket when it died, not with what it was handed since."""
 
     def make(original: Any) -> Any:
-        def worker_ended(self: Processes, worker: Any, cause: str) -> None:
-            original(self, worker, cause)
-            worker.queue = list(worker.queue)
-            self.workers[worker.number] = replace_queue(worker)
+        def hand(self: Processes, number: Any, jobs: Any) -> None:
+            if number in self.workers and not self.workers[number].has_ended:
+                original(self, number, jobs)
 
-        return worker_ended
+        return hand
 
-    def replace_queue(worker: Any) -> Any:
-        class Deaf(list):  # type: ignore[type-arg]
-            def extend(self, jobs: Any) -> None:
-                """The worker is gone, and what is handed to it too."""
-
-        worker.queue = Deaf(worker.queue)
-        return worker
-
-    change(patch, Processes, "_worker_ended", make)
+    change(patch, Processes, "hand", make)
 
 
 PLANTS: list[Plant] = [
@@ -403,7 +394,7 @@ PLANTS: list[Plant] = [
     provisional_results_are_not_kept,
     ends_are_told_again,
     provisional_results_are_shown_as_they_come,
-    exits_are_told_with_what_was_in_the_socket_before,
+    jobs_are_lost_on_their_way_to_a_dead_worker,
 ]
 
 
