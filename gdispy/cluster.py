@@ -398,18 +398,20 @@ class JobCluster:
         ended = effect.ended
         numbers, jobs = ended.jobs, self._jobs
         gates: list[Gate] = []
+        results, outputs, errors = ended.results, ended.outputs, ended.errors
+        statuses, starts, ends, exceptions = ended.statuses, ended.starts, ended.ends, ended.exceptions
         for place in range(len(numbers)) if effect.picks is None else effect.picks:
             job = jobs.pop(numbers[place])
             job._result = None
-            job._payload = ended.results[place]
+            job._payload = results[place]
             job.ip_addr = ended.address
-            job.start_time = ended.starts[place] or job.start_time
-            job.end_time = ended.ends[place] or None
-            job.stdout = self._printed(ended.outputs[place])
-            job.stderr = self._printed(ended.errors[place])
-            job.truncated = ended.truncated[place]
-            job.exception = ended.exceptions[place] or None
-            job.status = ended.statuses[place]
+            job.start_time = starts[place] or job.start_time
+            job.end_time = ends[place] or None
+            if outputs[place] or errors[place] or self._is_program:
+                job.stdout, job.stderr = self._printed(outputs[place]), self._printed(errors[place])
+                job.truncated = ended.truncated[place]
+            job.exception = exceptions[place] or None
+            job.status = statuses[place]
             job._done = True
             if job._gate is not None:
                 gates.append(job._gate)

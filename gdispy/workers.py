@@ -33,7 +33,7 @@ from gevent import socket
 
 from gdispy.blobs import DIGEST_BYTES, MemoryFile, MemoryFileSink, ReceivedFile
 from gdispy.core.effects import Effects, WorkerId
-from gdispy.core.holding import Job
+from gdispy.core.holding import Job, Row
 from gdispy.core.messages import Bulk, ComputationId, JobId, MemoryPayload, Prepare
 from gdispy.core.paths import safe_parts
 from gdispy.core.slots import Slots
@@ -62,7 +62,9 @@ BACKLOG_LIMIT = 64 * 1024 * 1024
 
 _LENGTH = struct.Struct(">I")
 _pack = msgpack.Packer().pack
-_FIELD_TYPES = frozenset((bytes, str, float, int, bool))
+_TAIL_TYPES = (bytes, bytes, str, float, float, int, bool)
+#: Of the fields of a result frame; the result itself, or the size of the file that it came in.
+_RESULT_TYPES = frozenset((int, int, int, int, kind, *_TAIL_TYPES) for kind in (bytes, int))
 _ANCILLARY = socket.CMSG_SPACE(64 * 4)
 
 
@@ -405,20 +407,15 @@ class Workers:
             if end - offset - 4 < length:
                 break
             offset += 4
-            kind, job, attempt, *rest = msgpack.unpackb(view[offset : offset + length])
+            fields = msgpack.unpackb(view[offset : offset + length])
             offset += length
-            if kind == RESULT:
-                status, result, *tail = rest
-                if len(tail) != 7 or not _FIELD_TYPES.issuperset(map(type, tail)):
-                    raise ProtocolError("a field that is none")
-                out, err, *rest = tail
-                printed = map(_printed, (out, err))
-                rows.append((job, attempt, status, _value(worker, result), *printed, *rest))
-            elif kind == PROGRESS:
+            if fields[0] == RESULT:
+                rows.append(_row(worker, fields))
+            elif fields[0] == PROGRESS:
                 if rows:
                     self._pump.put(self._slots.answered, worker.number, rows)
                     rows = []
-                index, value = rest
+                _, job, attempt, index, value = fields
                 self._pump.put(self._progressed, worker.number, job, attempt, index, _value(worker, value))
         worker.buffer = data[offset:]
         return rows
@@ -476,6 +473,16 @@ def _messages(end: Any) -> Any:
         yield received[0]
 
 
+def _row(worker: _Worker, fields: list[Any]) -> Row:
+    """The outcome in a frame, as a row of `Ended`."""
+    _, job, attempt, status, result, out, err, *rest = fields
+    if tuple(map(type, fields)) not in _RESULT_TYPES:
+        raise ProtocolError("a field that is none")
+    if type(result) is not bytes or len(out) > INLINE or len(err) > INLINE:
+        result, out, err = _value(worker, result), _printed(out), _printed(err)
+    return (job, attempt, status, result, out, err, *rest)
+
+
 def _value(worker: _Worker, value: Any) -> Bulk:
     """A payload out of a frame: as it is, or the next memory file that came along."""
     if type(value) is int:
@@ -487,8 +494,6 @@ def _value(worker: _Worker, value: Any) -> Bulk:
 
 def _printed(output: Any) -> Bulk:
     """Output in the form in which it travels: much of it as a payload."""
-    if type(output) is not bytes:
-        raise ProtocolError("output that is none")
     return output if len(output) <= INLINE else MemoryPayload([output])
 
 

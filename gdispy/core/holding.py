@@ -124,8 +124,21 @@ def row_bytes(row: Row) -> int:
     return sum(bulk_size(value) for value in row[3:6] if type(value) is bytes) + 4 * len(row[6]) + 64
 
 
+def _fit(rows: list[Row]) -> bool:
+    """Whether outcomes fit into one message; by columns, since that is fast for many short ones."""
+    columns = list(zip(*rows, strict=True))
+    size = 64 * len(rows) + 4 * sum(map(len, columns[6]))
+    for column in columns[3:6]:
+        if set(map(type, column)) != {bytes}:
+            return False
+        size += sum(map(len, column))
+    return len(rows) <= MESSAGE_JOBS and size <= MESSAGE_BYTES
+
+
 def portions(rows: list[Row]) -> list[list[Row]]:
     """Outcomes in as many lists as make messages of a size that the other side takes."""
+    if not rows or _fit(rows):
+        return [rows] if rows else []
     found: list[list[Row]] = []
     room = 0
     for row in rows:

@@ -28,7 +28,7 @@ def run_program(path: str) -> Run:
         try:
             job.program = os.posix_spawn(path, words, environment, setsigdef=_RESTORED)
         except OSError as error:
-            return Outcome(TERMINATED, b"", _cannot_start(path, error))
+            return TERMINATED, b"", _cannot_start(path, error)
         if job.cancelled:  # The interrupt came before its target existed.
             os.kill(job.program, signal.SIGINT)
         _, status = os.waitpid(job.program, 0)
@@ -41,10 +41,10 @@ def run_program(path: str) -> Run:
 def _outcome(code: int, job: Job) -> Outcome:
     result = pickling.dumps(code)
     if job.cancelled:
-        return Outcome(TERMINATED, result, "The job was cancelled.\n")
+        return TERMINATED, result, "The job was cancelled.\n"
     if code < 0:
-        return Outcome(TERMINATED, result, f"The program was ended by {signal_name(-code)}.\n")
-    return Outcome(FINISHED, result, "")
+        return TERMINATED, result, f"The program was ended by {signal_name(-code)}.\n"
+    return FINISHED, result, ""
 
 
 def signal_name(number: int) -> str:

@@ -21,7 +21,7 @@ import struct
 import time
 import traceback
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgpack
 
@@ -46,14 +46,8 @@ _TARGET = struct.Struct("<QI")
 _ANCILLARY = socket.CMSG_SPACE(control.FD_LIMIT * 4)
 
 
-class Outcome(NamedTuple):
-    """What came of one job."""
-
-    status: int
-    result: pickling.Payload
-    exception: str
-
-
+#: What came of one job: status, result, and what went wrong.
+Outcome = tuple[int, pickling.Payload, str]
 #: Runs one job: the arguments' payload and the environment of the job in, the outcome out.
 Run = Callable[[Any, "Job"], Outcome]
 
@@ -70,12 +64,19 @@ class Job:
         #: The process of a program job, which an interrupt is for; -1 once it has ended.
         self.program = 0
         self.cancelled = False
+        #: In the middle of a frame: an interrupt now would spoil the stream, and comes afterwards.
+        self.is_sending = False
         self._worker = worker
 
     def provide(self, value: object) -> None:
         """Send a provisional result."""
-        self._worker.answer([PROGRESS, self.number, self.attempt, self.progress], pickling.dumps(value), [])
+        payload = pickling.dumps(value)
+        self.is_sending = True
+        self._worker.answer([PROGRESS, self.number, self.attempt, self.progress], payload, [])
+        self.is_sending = False
         self.progress += 1
+        if self.cancelled:
+            raise KeyboardInterrupt
 
 
 class Worker:
@@ -120,16 +121,16 @@ class Worker:
             Job.current = job
             if self._is_target(job):
                 raise KeyboardInterrupt
-            outcome = self._run(arguments, job)
+            status, result, exception = self._run(arguments, job)
             Job.current = None
         except BaseException as error:
             Job.current = None
-            outcome = Outcome(TERMINATED, b"", _describe(error, job))
+            status, result, exception = TERMINATED, b"", _describe(error, job)
         ended = begun + (time.perf_counter() - clock)
         _end_leftovers()
         out, err, cut = self._capture.end()
-        tail = [out, err, outcome.exception, begun, ended, job.progress, cut]
-        self.answer([RESULT, job.number, job.attempt, outcome.status], outcome.result, tail)
+        tail = [out, err, exception, begun, ended, job.progress, cut]
+        self.answer([RESULT, job.number, job.attempt, status], result, tail)
 
     def answer(self, head: list[Any], value: pickling.Payload, tail: list[Any]) -> None:
         """Write one frame; a large value goes into a memory file that is passed along."""
@@ -141,8 +142,6 @@ class Worker:
             shown = value
         body = self._pack([*head, shown, *tail])
         frame = _LENGTH.pack(len(body)) + body
-        # An interrupt in the middle of a frame would spoil the stream: Job.current is None by now,
-        # or the handler only takes a note.
         if fds:
             sent = socket.send_fds(self._results, [frame], fds)
             self._results.sendall(frame[sent:])
@@ -159,7 +158,7 @@ class Worker:
         if job is None or not self._is_target(job):
             return
         job.cancelled = True
-        if job.program == 0:
+        if job.program == 0 and not job.is_sending:
             raise KeyboardInterrupt
         if job.program > 0:
             os.kill(job.program, signal.SIGINT)
@@ -181,8 +180,8 @@ def call_function(function: Callable[..., Any]) -> Run:
         args, kwargs = pickling.loads(arguments)
         value = function(*args, **kwargs)
         if value is None:
-            return Outcome(FINISHED, b"", "")
-        return Outcome(FINISHED, _result(value), "")
+            return FINISHED, b"", ""
+        return FINISHED, _result(value), ""
 
     return run
 
