@@ -222,6 +222,8 @@ class World:
     def _closed(self, link: Link, side: str) -> None:
         """One side hears that a connection is over."""
         place, life = self._ends[link]
+        # Counted here too: until now one direction may have held after the other was cut.
+        self._book.breaks[life.instance] += 1
         self._timeline.note(None, f"the {side} hears that the connection with {life.instance!r} is over")
         if side == "node":
             life.closed(link)
