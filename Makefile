@@ -24,7 +24,7 @@ bench: $(READY)
 	$(BIN)/python benchmarks/bench.py
 
 chaos: $(READY)
-	$(BIN)/python -m pytest tests -m chaos
+	$(BIN)/python -m pytest tests -m chaos -s
 
 format: $(READY)
 	$(BIN)/ruff format .
