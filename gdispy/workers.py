@@ -87,6 +87,8 @@ class _Worker:
         self.page_fd = control.memory_file("gdispy-page")
         os.ftruncate(self.page_fd, mmap.PAGESIZE)
         self.page = mmap.mmap(self.page_fd, mmap.PAGESIZE)
+        #: Its exit is known, and will be reported.
+        self.is_dead = False
         #: Jobs handed over and not answered.
         self.outstanding = 0
         #: Jobs that did not fit into the socket.
@@ -339,7 +341,7 @@ class Workers:
 
     def take_back(self, number: WorkerId) -> None:
         worker = self._workers.get(number)
-        if worker is not None:
+        if worker is not None and not worker.is_dead:
             self._pump.put(self._slots.took_back, number, worker.take_back())
 
     def interrupt(self, number: WorkerId, job: JobId, attempt: int) -> None:
@@ -424,8 +426,9 @@ class Workers:
         return self._slots.progressed(number, job, attempt, index, value)
 
     def _worker_ended(self, worker: _Worker, cause: str) -> None:
-        if self._workers.get(worker.number) is not worker:
+        if worker.is_dead or self._workers.get(worker.number) is not worker:
             return
+        worker.is_dead = True
         worker.reader.kill(block=False)
         while True:  # Invariant 2.
             try:
@@ -435,9 +438,16 @@ class Workers:
             if not data:
                 break
             self._take_results(worker, data, ancillary)
+        self._pump.put(self._exited, worker, cause)
+
+    def _exited(self, worker: _Worker, cause: str, now: float) -> Effects:
+        """Take back what had not begun in the turn that reports the end, so that no job is handed over in
+        between and lost with the socket."""
+        if self._workers.get(worker.number) is not worker:
+            return []
         taken = worker.take_back()
         self._forget(worker)
-        self._pump.put(self._slots.exited, worker.number, taken, cause)
+        return self._slots.exited(worker.number, taken, cause, now)
 
     def _forget(self, worker: _Worker) -> None:
         self._workers.pop(worker.number, None)

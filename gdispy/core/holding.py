@@ -111,6 +111,8 @@ class Session:
         self.peer: Peer | None = None
         #: When it is forgotten, while it is away.
         self.expires: float | None = None
+        #: Seconds for which it is remembered while it is away.
+        self.lease = 0.0
 
 
 def release(value: Bulk) -> None:

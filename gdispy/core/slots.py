@@ -66,6 +66,9 @@ TERMINATE_AFTER = 3.0
 KILL_AFTER = 5.0
 #: Seconds that the jobs of a scheduler which went away are kept.
 LEASE = 3600.0
+#: The same as a multiple of the interval at which the scheduler wants signs of life; it gives a node up
+#: after six.
+LEASE_PULSES = 12
 #: Workers of one computation that may end before their first job until that job is given up.
 STILLBORN_LIMIT = 3
 #: Computations remembered that were released before they came.
@@ -113,6 +116,8 @@ class Slots:
             del self._by_peer[session.peer]
             effects.append(Drop(session.peer, "a newer connection took its place"))
         session.peer, session.expires = peer, None
+        # Longer than the scheduler waits for this node, or what it believes to be here would be gone.
+        session.lease = max(self._lease, LEASE_PULSES * hello.pulse)
         self._by_peer[peer] = session
         own = [each for each in self._computations.values() if each.session is session]
         effects.append(Send(peer, _holding(own)))
@@ -128,7 +133,7 @@ class Slots:
         session = self._by_peer.pop(peer, None)
         if session is not None:
             session.peer = None
-            session.expires = now + self._lease
+            session.expires = now + session.lease
         return []
 
     def receive(self, peer: Peer, messages: list[Message], now: float) -> Effects:
@@ -237,12 +242,12 @@ class Slots:
         computation = self._computations.get(message.computation)
         if computation is not None and computation.session is session:
             return self._forget(computation)
-        self._again.pop(message.computation, None)
+        if self._again.pop(message.computation, None) is None:
+            self._withdrawn[message.computation] = True
+            if len(self._withdrawn) > WITHDRAWN_LIMIT:
+                del self._withdrawn[next(iter(self._withdrawn))]
         if message.computation in self._unloading:
             return []
-        self._withdrawn[message.computation] = True
-        if len(self._withdrawn) > WITHDRAWN_LIMIT:
-            del self._withdrawn[next(iter(self._withdrawn))]
         return [Send(_peer(session), Released(message.computation))]
 
     _HANDLERS: dict[type[Message], Callable[..., Effects]] = {

@@ -75,13 +75,17 @@ def test_every_job_ends_once_whatever_breaks(
         secret_file=secret_file,
         callback=lambda job: told.update([job.id]),
     )
+    jobs: list[DispyJob] = []
+
+    def few_wait() -> bool:
+        return sum(job.status == DispyJob.Created for job in jobs) < 100
+
     try:
-        jobs: list[DispyJob] = []
         until = time.monotonic() + SECONDS
         while time.monotonic() < until:
             jobs += [made.submit(str(log), len(jobs) + number, 0.01) for number in range(20)]
             nemesis.strike()
-            eventually(lambda: sum(job.status == DispyJob.Created for job in jobs) < 100, 60)
+            eventually(few_wait, 60)
         assert made.wait(60), made.status().problems
         eventually(lambda: len(told) == len(jobs))
     finally:
