@@ -23,6 +23,7 @@ from gdispy.core.effects import Drop, Effects, Peer, Send
 from gdispy.core.messages import (
     Ask,
     Cancel,
+    Collected,
     ComputationId,
     Ended,
     Hello,
@@ -44,7 +45,7 @@ from gdispy.core.messages import (
     Trouble,
 )
 from gdispy.core.patterns import matches
-from gdispy.core.placing import Computation, Node, Share, Task, ended_by_scheduler, picked
+from gdispy.core.placing import Computation, Node, Share, Task, ended_by_scheduler, in_portions, picked
 from gdispy.core.statuses import ABANDONED, CANCELLED
 from gdispy.core.troubles import problems, trouble
 from gdispy.errors import InternalError
@@ -55,8 +56,7 @@ LEASE = 30.0
 PATIENCE = 3.0
 #: How often a job is placed whose nodes are lost each time.
 ATTEMPTS = 3
-#: What a node may forget of an attempt that is of no interest any more.
-ALL_OF_THEM = 1 << 40
+ALL_OF_THEM = 1 << 40  #: What a node may forget of an attempt that is of no interest any more.
 #: Seconds after which a node is told that its outcomes have arrived, where nothing else is to be said.
 RECEIPT_AFTER = 0.1
 
@@ -223,7 +223,9 @@ class Dispatch:
                 if job not in share.placed or share.placed[job].attempt != attempt
             ]
             if stale:
-                effects.append(self._to(node, Cancel(computation_id, *map(list, zip(*stale, strict=True)))))
+                # Receipts too, or on a bad link the node would send it all each time and come no further.
+                columns = tuple(map(list, zip(*stale, strict=True)))
+                effects += [self._to(node, kind(computation_id, *columns)) for kind in (Collected, Cancel)]
         for computation_id, share in node.shares.items():
             jobs, attempts = held.get(computation_id, ([], []))
             known = set(zip(jobs, attempts, strict=True))
@@ -494,7 +496,7 @@ class Dispatch:
         for (instance, computation_id), columns in self._outgoing.items():
             node = self._nodes[instance]
             effects += self._receipts(node)
-            effects.append(self._to(node, Run(computation_id, *columns)))
+            effects += [self._to(node, Run(computation_id, *part)) for part in in_portions(columns)]
         self._outgoing.clear()
         return effects
 

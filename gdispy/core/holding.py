@@ -122,8 +122,8 @@ def release(value: Bulk) -> None:
 
 
 def row_bytes(row: Row) -> int:
-    """About how many bytes an outcome has within a message."""
-    return sum(bulk_size(value) for value in row[3:6] if type(value) is bytes) + 4 * len(row[6]) + 64
+    """About how many bytes an outcome has, its payloads included: a message arrives when they all have."""
+    return sum(map(bulk_size, row[3:6])) + 4 * len(row[6]) + 64
 
 
 def _fit(rows: list[Row]) -> bool:

@@ -34,6 +34,8 @@ LONG = 0.25
 AHEAD_LIMIT = 1000
 #: Bytes of arguments on a node beyond which nothing is sent ahead.
 BULK_LIMIT = 32 * 1024 * 1024
+#: Bytes of arguments in one message, where it is more than one job's.
+PORTION_BYTES = 1024 * 1024
 
 
 class Task:
@@ -267,3 +269,18 @@ def picked(message: Ended, places: list[int]) -> Ended:
     """The same message with some of its jobs only."""
     columns: dict[str, Any] = {name: [getattr(message, name)[place] for place in places] for name in Ended.columns}
     return replace(message, **columns)
+
+
+def in_portions(columns: tuple[list[JobId], list[int], list[Bulk]]) -> list[tuple[list[Any], ...]]:
+    """Jobs in as many messages as keep the payloads of each small: a message arrives when they all have."""
+    arguments = columns[2]
+    if set(map(type, arguments)) == {bytes}:
+        return [columns]
+    found: list[tuple[list[Any], ...]] = []
+    begin = size = 0
+    for place, value in enumerate(arguments):
+        if size and size + bulk_size(value) > PORTION_BYTES:
+            found.append(tuple(column[begin:place] for column in columns))
+            begin, size = place, 0
+        size += bulk_size(value)
+    return [*found, tuple(column[begin:] for column in columns)]
