@@ -17,6 +17,7 @@ from typing import Any
 import gevent
 
 from gdispy import config
+from gdispy.core.patterns import join
 from gdispy.errors import ConfigError, GdispyError
 from gdispy.keys import find_secret
 from gdispy.options import EXIT_FAILED, add_common_options, add_secret_options, fail, from_environment, set_up_logging
@@ -157,7 +158,7 @@ def node_main(words: Sequence[str] | None = None) -> int:
     if options.exit_with_stdin:
         gevent.spawn(_stop_with_stdin, node)
     try:
-        node.run(lambda: print(f"ready {_place(node.host, node.port)}", flush=True))
+        node.run(lambda: print(f"ready {join(node.host, node.port)}", flush=True))
     except Exception as error:
         return fail("gdispy-node", error)
     return 0
@@ -180,10 +181,6 @@ def _bind_error(error: BaseException, options: Any) -> BaseException:
     return ConfigError(
         f"cannot listen on {where}: {error.strerror}; another node may run there (-p 0 takes a free port)"
     )
-
-
-def _place(host: str, port: int) -> str:
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _stop_with_stdin(node: Any) -> None:

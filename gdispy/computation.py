@@ -19,6 +19,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from gdispy import config
 from gdispy.blobs import DiskFile, digest_of
 from gdispy.core.messages import Bulk, ComputationId, MemoryPayload, Prepare
 from gdispy.core.paths import safe_parts
@@ -77,7 +78,7 @@ def prepare(computation: Any, depends: Iterable[Any], isolation: str, directory:
         _add_own_module(parts, computation)
         body = _pickled(computation, parts.names)
         _warn_of_size(name, body)
-        python = f"{sys.version_info.major}.{sys.version_info.minor}"
+        python = config.PYTHON
     rows, contents = _read(parts.files)
     where = "/".join(_directory(directory)) if directory else ""
     return Prepare(number, name, kind, isolation, python, where, cleanup, bulk(body), rows, contents)

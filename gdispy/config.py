@@ -7,10 +7,14 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import sys
 
 from gdispy.errors import ConfigError
 
 VERSION = "0.1.0"
+
+#: Major and minor version of this Python, within which compiled functions can travel.
+PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 #: Ports, TCP and UDP: where nodes listen, and where clients hear of new nodes.
 NODE_PORT = 51348

@@ -67,9 +67,6 @@ class Gate:
         self._open = False
         self._wakers: list[Callable[[], None]] = []
 
-    def is_open(self) -> bool:
-        return self._open
-
     def open(self) -> None:
         # First the flag, then the wakers: `_pass` adds its waker first and looks at the flag then.
         self._open = True
@@ -143,7 +140,6 @@ class Hub:
         self._letters: deque[tuple[Callable[..., Any], tuple[Any, ...]]] = deque()
         self._rung = False
         self._dead = False
-        self._ended = Gate()
         self._errands = Errands()
         #: Called in a forked child, to close its copies of what belongs to the parent.
         self.in_forked_child: list[Callable[[], None]] = []
@@ -178,7 +174,6 @@ class Hub:
         self._set_up(started)
         self._stop = gevent.event.Event()
         self._stop.wait()
-        self._ended.open()
 
     def post(self, function: Callable[..., Any], *args: Any) -> None:
         """Have the hub call the function soon. It must not block. From any thread."""

@@ -204,7 +204,7 @@ class Node:
                 self.instance,
                 self._name,
                 config.VERSION,
-                python_version(),
+                config.PYTHON,
                 sys.platform,
                 self._slots.cpus,
                 self._settings.ext_ip_addr,
@@ -254,11 +254,6 @@ class Node:
         Terminate: lambda self, effect: self._workers.terminate(effect.worker),
         End: lambda self, effect: self._workers.end(effect.worker),
     }
-
-
-def python_version() -> str:
-    """Major and minor version, within which compiled functions can travel."""
-    return f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
 def listening_address(settings: NodeSettings) -> str:

@@ -237,9 +237,8 @@ class Scheduler:
         return self._ip_addr
 
     def _hello(self) -> Hello:
-        python = f"{sys.version_info.major}.{sys.version_info.minor}"
         name = platform.node() or "client"
-        ours = ("scheduler", self.instance, name, config.VERSION, python, sys.platform)
+        ours = ("scheduler", self.instance, name, config.VERSION, config.PYTHON, sys.platform)
         return Hello(*ours, 0, self._ext_ip_addr, self._pulse)
 
     def _on_messages(self, connection: Connection, messages: list[Message]) -> None:

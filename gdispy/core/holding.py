@@ -39,7 +39,6 @@ class Worker:
     """A worker process, from the order to fork it until its exit is known."""
 
     __slots__ = (
-        "cause",
         "computation",
         "ending",
         "hand",
@@ -64,7 +63,6 @@ class Worker:
         self.slow = False
         #: Whether it was told to end: it gets no more jobs.
         self.ending = False
-        self.cause = ""
 
 
 class Computation:

@@ -355,7 +355,7 @@ class Slots:
         if worker.hand:
             self._busy -= 1
         for job in worker.hand:
-            text = f"{worker.cause or cause}\n"
+            text = f"{cause}\n"
             if job.cancelled:
                 text = f"The job was cancelled, and did not end by itself: {text}"
             self._end(computation, job, TERMINATED, text, now, worker.since)
