@@ -48,7 +48,7 @@ class MemoryFileSink:
         self._fd = control.memory_file("gdispy-payload")
         self._size = 0
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes | memoryview) -> None:
         view = memoryview(data)
         while view:
             written = os.write(self._fd, view)
@@ -90,15 +90,14 @@ class FileSink:
         if limit and size > limit:
             self._error = f"{size:,} bytes, and this node takes files up to {limit:,} (--max_file_size)"
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: memoryview) -> None:
         self._size += len(data)
         if self._error:
             return
         self._digest.update(data)
-        view = memoryview(data)
         try:
-            while view:
-                view = view[os.write(self._fd, view) :]
+            while data:
+                data = data[os.write(self._fd, data) :]
         except OSError as error:
             self._error = f"it cannot be written on the node: {error.strerror}"
             with contextlib.suppress(OSError):

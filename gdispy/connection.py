@@ -30,9 +30,11 @@ from gdispy.core.wire import CREDIT_STEP, Bye, MakeSink, MemorySink, channel
 from gdispy.errors import ConnectFailed, ForkedError, ProtocolError
 
 #: Bytes read from a socket at once.
-READ_SIZE = 64 * 1024
+READ_SIZE = 256 * 1024
 #: Bytes of frames put together for one write.
 WRITE_SIZE = 128 * 1024
+#: Pieces in one write; the system takes no more than 1024.
+WRITE_PIECES = 64
 #: Seconds between two signs of life, and how many may be missing until the peer is taken for silent
 #: and for lost.
 PULSE_INTERVAL = 5.0
@@ -214,19 +216,18 @@ class Connection:
     def _write(self) -> None:
         try:
             while not self._closed:
-                data, self._rest = self._rest, b""
-                if not data:
-                    data = b"".join(self._next_frames())
-                if data:
+                rest, self._rest = self._rest, b""
+                frames = [rest] if rest else self._next_frames()
+                if frames:
                     self._writing = True
-                    self._socket.sendall(data)
+                    size = self._write_all(frames)
                     self._writing = False
-                    self.sent += len(data)
+                    self.sent += size
                     self._last_sent = time.monotonic()
-                    if len(data) > WRITE_SIZE // 2:
+                    if size > WRITE_SIZE // 2:
                         gevent.sleep(0)  # Others have their turn between two large writes.
                 elif self._closing:
-                    self._socket.sendall(b"".join(self._sender.bye(self._closing)))
+                    self._write_all(self._sender.bye(self._closing))
                     self._finish(self._closing)
                 else:
                     self._wake.wait()
@@ -235,6 +236,23 @@ class Connection:
             self._finish(f"the connection broke: {plain(error)}")
         except ForkedError:
             self._finish("forked")
+
+    def _write_all(self, frames: list[bytes]) -> int:
+        """Write as they are, without joining them, as many pieces as the system takes; how many bytes."""
+        size = sum(map(len, frames))
+        left = size
+        while left:
+            try:
+                written = os.writev(self._fd, frames[:WRITE_PIECES])
+            except BlockingIOError:
+                socket.wait_write(self._fd)
+                continue
+            left -= written
+            while written and written >= len(frames[0]):
+                written -= len(frames.pop(0))
+            if written:
+                frames[0] = frames[0][written:]
+        return size
 
     def _next_frames(self) -> list[bytes]:
         sender = self._sender

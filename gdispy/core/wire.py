@@ -62,7 +62,7 @@ _EXT = 1
 class Sink(Protocol):
     """Where the bytes of one incoming stream go."""
 
-    def write(self, data: bytes) -> None: ...
+    def write(self, data: memoryview) -> None: ...
 
     def finish(self) -> Payload: ...
 
@@ -246,7 +246,8 @@ class Receiver:
         self._key = key
         self._counter = 0
         self._make_sink = make_sink
-        self._buffer = bytearray()
+        #: A frame of which only a part has arrived.
+        self._begun = bytearray()
         self._streams: dict[int, _Incoming] = {}
         self._finished: dict[int, Payload] = {}
         self._unpacker_limits = {
@@ -264,25 +265,41 @@ class Receiver:
 
     def receive(self, data: bytes) -> list[Message | Bye]:
         """What the bytes complete, in order. Raises ProtocolError, and then the connection is over."""
-        self._buffer += data
         found: list[Message | Bye] = []
-        offset, end = 0, len(self._buffer)
-        with memoryview(self._buffer) as view:
-            while end - offset >= 4:
-                (length,) = _LENGTH.unpack_from(view, offset)
-                if not 16 < length <= BOX_LIMIT:
-                    raise ProtocolError("a frame has an impossible length")
-                if end - offset - 4 < length:
-                    break
-                offset += 4
-                chunk = unseal(self._key, self._counter.to_bytes(24, "little"), view[offset : offset + length])
-                if chunk is None:
-                    raise ProtocolError("a frame does not open with the key of this connection")
-                self._counter += 1
-                offset += length
-                self._take(chunk, found)
-        del self._buffer[:offset]
+        view = memoryview(data)
+        offset = self._complete(view, found) if self._begun else 0
+        end = len(view)
+        while end - offset >= 4:
+            after = offset + 4 + _box_length(view, offset)
+            if after > end:
+                break
+            self._open(view[offset + 4 : after], found)
+            offset = after
+        self._begun += view[offset:]
         return found
+
+    def _complete(self, view: memoryview, found: list[Message | Bye]) -> int:
+        """Fill up the frame of which a part came before, and no further: what lies whole in new bytes
+        is not copied. Returns how many bytes that took."""
+        begun, used = self._begun, 0
+        if len(begun) < 4:
+            used = min(4 - len(begun), len(view))
+            begun += view[:used]
+            if len(begun) < 4:
+                return used
+        missing = 4 + _box_length(begun, 0) - len(begun)
+        begun += view[used : used + missing]
+        if len(view) - used >= missing:
+            self._begun = bytearray()
+            self._open(memoryview(begun)[4:], found)
+        return min(used + missing, len(view))
+
+    def _open(self, box: memoryview, found: list[Message | Bye]) -> None:
+        chunk = unseal(self._key, self._counter.to_bytes(24, "little"), box)
+        if chunk is None:
+            raise ProtocolError("a frame does not open with the key of this connection")
+        self._counter += 1
+        self._take(chunk, found)
 
     def abandon(self) -> None:
         """The connection is over: give back what was half received or not asked for."""
@@ -326,7 +343,7 @@ class Receiver:
         stream = self._streams.get(number)
         if stream is None:
             raise ProtocolError("a stream goes on that has not begun")
-        stream.write(chunk[offset:])
+        stream.write(memoryview(chunk)[offset:])
         if flags & LAST:
             del self._streams[number]
             payload: Any = stream.finish()
@@ -368,6 +385,13 @@ class Receiver:
         return payload
 
 
+def _box_length(data: Any, offset: int) -> int:
+    length: int = _LENGTH.unpack_from(data, offset)[0]
+    if not 16 < length <= BOX_LIMIT:
+        raise ProtocolError("a frame has an impossible length")
+    return length
+
+
 class _Incoming:
     """A stream on its way in."""
 
@@ -376,7 +400,7 @@ class _Incoming:
         self.sink = sink
         self._left = size
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: memoryview) -> None:
         self._left -= len(data)
         if self._left < 0:
             raise ProtocolError("a stream is longer than it said")
@@ -392,9 +416,9 @@ class MemorySink:
     """Collects a stream in the pieces in which it arrives."""
 
     def __init__(self) -> None:
-        self._pieces: list[bytes] = []
+        self._pieces: list[memoryview] = []
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: memoryview) -> None:
         self._pieces.append(data)
 
     def finish(self) -> Payload:
