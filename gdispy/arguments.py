@@ -12,7 +12,7 @@ from typing import Any
 
 from gdispy import whom
 from gdispy.computation import INLINE, bulk
-from gdispy.core.messages import Bulk
+from gdispy.core.payloads import Bulk
 from gdispy.errors import ConfigError
 from gdispy.keys import Secret, find_secret, generate_secret
 from gdispy.worker import pickling

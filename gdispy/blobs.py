@@ -12,7 +12,7 @@ import tempfile
 from hashlib import blake2b
 from typing import Any
 
-from gdispy.core.messages import Payload
+from gdispy.core.payloads import Payload
 from gdispy.core.wire import FilePayload
 from gdispy.worker import control
 

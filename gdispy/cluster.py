@@ -36,7 +36,8 @@ from gdispy.arguments import (
 from gdispy.computation import is_program, prepare
 from gdispy.core import statuses
 from gdispy.core.effects import Answer, Closed, Effects, Provide, Resolve, Send, Show, Tell
-from gdispy.core.messages import Ask, Bulk, JobId, Open, Prepare, Standing, joined
+from gdispy.core.messages import Ask, JobId, Open, Prepare, Standing
+from gdispy.core.payloads import Bulk, joined
 from gdispy.core.session import Session
 from gdispy.errors import ClusterClosed, ConfigError, ConnectFailed, ForkedError
 from gdispy.hub import Gate, Hub

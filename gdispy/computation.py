@@ -21,8 +21,9 @@ from typing import Any
 
 from gdispy import config
 from gdispy.blobs import DiskFile, digest_of
-from gdispy.core.messages import Bulk, ComputationId, MemoryPayload, Prepare
+from gdispy.core.messages import ComputationId, Prepare
 from gdispy.core.paths import safe_parts
+from gdispy.core.payloads import Bulk, MemoryPayload
 from gdispy.errors import ConfigError, ProtocolError
 from gdispy.worker import pickling
 

@@ -10,7 +10,7 @@ import threading
 from typing import Any
 
 from gdispy.core import statuses
-from gdispy.core.messages import Bulk, MemoryPayload
+from gdispy.core.payloads import Bulk, MemoryPayload
 from gdispy.hub import Gate
 from gdispy.worker import pickling
 

@@ -34,8 +34,9 @@ from gevent import socket
 from gdispy.blobs import DIGEST_BYTES, MemoryFile, MemoryFileSink, ReceivedFile
 from gdispy.core.effects import Effects, WorkerId
 from gdispy.core.holding import Job, Row
-from gdispy.core.messages import Bulk, ComputationId, JobId, MemoryPayload, Prepare
+from gdispy.core.messages import ComputationId, JobId, Prepare
 from gdispy.core.paths import safe_parts
+from gdispy.core.payloads import Bulk, MemoryPayload
 from gdispy.core.slots import Slots
 from gdispy.errors import ProtocolError
 from gdispy.local import importable

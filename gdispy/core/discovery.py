@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import msgpack
 
 from gdispy.core.handshake import seal, unseal
-from gdispy.core.messages import INSTANCE_BYTES
+from gdispy.core.shapes import INSTANCE_BYTES
 from gdispy.errors import ProtocolError
 
 MAGIC = b"gdispyU1"

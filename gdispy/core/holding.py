@@ -9,7 +9,8 @@ from collections import deque
 from typing import Any
 
 from gdispy.core.effects import Peer, WorkerId
-from gdispy.core.messages import Bulk, Instance, JobId, Payload, Prepare, bulk_size
+from gdispy.core.messages import Instance, JobId, Prepare
+from gdispy.core.payloads import Bulk, Payload, bulk_size
 
 #: Jobs that one worker has in hand at most; what the kernel keeps in a socket is about 270.
 DEPTH_LIMIT = 200

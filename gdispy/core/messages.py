@@ -10,10 +10,29 @@ docs/protocol.md says who sends what, when, and what the receiver does; a test h
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, NewType
 
+from gdispy.core.payloads import Bulk
+from gdispy.core.shapes import (
+    Check,
+    is_bulk,
+    is_bulk_column,
+    is_column_list,
+    is_computation,
+    is_computation_column,
+    is_count,
+    is_count_column,
+    is_file_list,
+    is_flag,
+    is_flag_column,
+    is_instance,
+    is_node_list,
+    is_number,
+    is_number_column,
+    is_text,
+    is_text_column,
+)
 from gdispy.errors import ProtocolError
 
 #: Sixteen random bytes: one life of one process.
@@ -22,165 +41,6 @@ Instance = NewType("Instance", bytes)
 ComputationId = NewType("ComputationId", bytes)
 #: Counts from 1 in each computation.
 JobId = NewType("JobId", int)
-
-INSTANCE_BYTES = 16
-COMPUTATION_BYTES = 8
-
-#: Text fields hold at most this many characters.
-TEXT_LIMIT = 1 << 20
-#: Columns hold at most this many jobs.
-COLUMN_LIMIT = 1 << 16
-
-
-class Payload:
-    """Bytes of a user that no daemon looks into, too many to lie inside a message.
-
-    `read` may be called any number of times, by several connections; `release` says that the
-    holder, who received or made it, needs it no longer.
-    """
-
-    __slots__ = ("size",)
-
-    size: int
-
-    def read(self, offset: int, length: int) -> Any:
-        """Up to `length` bytes from `offset`, as any buffer; empty only at the end."""
-        raise NotImplementedError
-
-    def release(self) -> None:
-        """Give the memory or file back."""
-
-
-class MemoryPayload(Payload):
-    """A payload in this process's memory, in one part or several."""
-
-    __slots__ = ("_parts",)
-
-    def __init__(self, parts: Iterable[Any]) -> None:
-        self._parts = [memoryview(part).cast("B") for part in parts if len(part)]
-        self.size = sum(part.nbytes for part in self._parts)
-
-    def read(self, offset: int, length: int) -> Any:
-        for part in self._parts:
-            if offset < part.nbytes:
-                return part[offset : offset + length]
-            offset -= part.nbytes
-        return b""
-
-    def parts(self) -> list[memoryview]:
-        """All of it, in order."""
-        return self._parts
-
-
-#: A payload as a field: few bytes as they are, many as a Payload.
-Bulk = bytes | Payload
-
-
-def bulk_size(value: Bulk) -> int:
-    """Bytes of a payload of either kind."""
-    return len(value) if type(value) is bytes else value.size  # type: ignore[union-attr]
-
-
-def joined(value: Bulk) -> bytes:
-    """All of a payload as one piece."""
-    if isinstance(value, bytes):
-        return value
-    pieces: list[Any] = []
-    offset = 0
-    while offset < value.size:
-        pieces.append(value.read(offset, value.size - offset))
-        offset += len(pieces[-1])
-    return b"".join(pieces)
-
-
-Check = Callable[[Any], bool]
-
-
-def _is_text(value: Any) -> bool:
-    return type(value) is str and len(value) <= TEXT_LIMIT
-
-
-def _is_flag(value: Any) -> bool:
-    return type(value) is bool
-
-
-def _is_count(value: Any) -> bool:
-    return type(value) is int and 0 <= value < 1 << 53
-
-
-def _is_number(value: Any) -> bool:
-    return type(value) is float and value == value and abs(value) < 1e300
-
-
-def _is_bulk(value: Any) -> bool:
-    return type(value) is bytes or isinstance(value, Payload)
-
-
-def _is_instance(value: Any) -> bool:
-    return type(value) is bytes and len(value) == INSTANCE_BYTES
-
-
-def _is_computation(value: Any) -> bool:
-    return type(value) is bytes and len(value) == COMPUTATION_BYTES
-
-
-def _column(types: frozenset[type], check: Check | None = None) -> Check:
-    def is_column(value: Any) -> bool:
-        if type(value) is not list or len(value) > COLUMN_LIMIT or not types.issuperset(map(type, value)):
-            return False
-        return check is None or all(map(check, value))
-
-    return is_column
-
-
-def _is_count_column(value: Any) -> bool:
-    if type(value) is not list or len(value) > COLUMN_LIMIT:
-        return False
-    if not value:
-        return True
-    return set(map(type, value)) == {int} and min(value) >= 0 and max(value) < 1 << 53
-
-
-_is_text_column = _column(frozenset({str}), _is_text)
-_is_flag_column = _column(frozenset({bool}))
-_is_number_column = _column(frozenset({float}), _is_number)
-_is_computation_column = _column(frozenset({bytes}), _is_computation)
-
-
-def _is_bulk_column(value: Any) -> bool:
-    if type(value) is not list or len(value) > COLUMN_LIMIT:
-        return False
-    return all(kind is bytes or issubclass(kind, Payload) for kind in set(map(type, value)))
-
-
-def _is_file_list(value: Any) -> bool:
-    return type(value) is list and len(value) <= COLUMN_LIMIT and all(map(_is_file, value))
-
-
-def _is_file(value: Any) -> bool:
-    if type(value) is not list or len(value) != 5:
-        return False
-    path, mode, modified, size, digest = value
-    counts = _is_count(mode) and _is_count(size)
-    date = _is_number(modified) and 0 <= modified < 1 << 40
-    return counts and _is_text(path) and date and type(digest) is bytes
-
-
-def _is_column_list(value: Any) -> bool:
-    return type(value) is list and len(value) <= COLUMN_LIMIT and all(map(_is_count_column, value))
-
-
-_NODE_ROW = (_is_text, _is_text, *[_is_count] * 4, _is_number, _is_count, _is_count)
-
-
-def _is_node_list(value: Any) -> bool:
-    return type(value) is list and len(value) <= COLUMN_LIMIT and all(map(_is_node, value))
-
-
-def _is_node(value: Any) -> bool:
-    if type(value) is not list or len(value) != len(_NODE_ROW):
-        return False
-    return all(check(field) for check, field in zip(_NODE_ROW, value, strict=True))
 
 
 class Message:
@@ -204,7 +64,7 @@ class Hello(Message):
     the sender wants to be reached."""
 
     tag = 1
-    shape = (_is_text, _is_instance, *[_is_text] * 4, _is_count, _is_text, _is_number)
+    shape = (is_text, is_instance, *[is_text] * 4, is_count, is_text, is_number)
     role: str
     instance: Instance
     name: str
@@ -222,7 +82,7 @@ class Holding(Message):
     """A node's first word to its scheduler: the jobs it holds, begun, waiting or ended."""
 
     tag = 3
-    shape = (_is_computation_column, _is_column_list, _is_column_list)
+    shape = (is_computation_column, is_column_list, is_column_list)
     columns = ("computations", "jobs", "attempts")
     computations: list[ComputationId]
     jobs: list[list[JobId]]
@@ -235,7 +95,7 @@ class Prepare(Message):
     nothing; `files` rows `[path, mode, mtime, size, BLAKE2b-32]`, `contents` their bytes."""
 
     tag = 10
-    shape = (_is_computation, *[_is_text] * 5, _is_flag, _is_bulk, _is_file_list, _is_bulk_column)
+    shape = (is_computation, *[is_text] * 5, is_flag, is_bulk, is_file_list, is_bulk_column)
     columns = ("files", "contents")
     computation: ComputationId
     name: str
@@ -258,7 +118,7 @@ class Prepared(Message):
     """The computation is loaded, or cannot be: `error` says why."""
 
     tag = 11
-    shape = (_is_computation, _is_text)
+    shape = (is_computation, is_text)
     computation: ComputationId
     error: str
 
@@ -268,7 +128,7 @@ class Run(Message):
     """Run these jobs: from a client to a scheduler, and from a scheduler to a node."""
 
     tag = 12
-    shape = (_is_computation, _is_count_column, _is_count_column, _is_bulk_column)
+    shape = (is_computation, is_count_column, is_count_column, is_bulk_column)
     columns = ("jobs", "attempts", "arguments")
     computation: ComputationId
     jobs: list[JobId]
@@ -281,7 +141,7 @@ class Cancel(Message):
     """End these jobs, begun or not."""
 
     tag = 13
-    shape = (_is_computation, _is_count_column, _is_count_column)
+    shape = (is_computation, is_count_column, is_count_column)
     columns = ("jobs", "attempts")
     computation: ComputationId
     jobs: list[JobId]
@@ -293,7 +153,7 @@ class Recall(Message):
     """Give up to `count` jobs back that have not begun."""
 
     tag = 14
-    shape = (_is_computation, _is_count)
+    shape = (is_computation, is_count)
     computation: ComputationId
     count: int
 
@@ -303,7 +163,7 @@ class Returned(Message):
     """These jobs have not begun here and will not."""
 
     tag = 15
-    shape = (_is_computation, _is_count_column, _is_count_column)
+    shape = (is_computation, is_count_column, is_count_column)
     columns = ("jobs", "attempts")
     computation: ComputationId
     jobs: list[JobId]
@@ -315,7 +175,7 @@ class Started(Message):
     """These jobs run, since these times (seconds since the epoch, by the node's clock)."""
 
     tag = 16
-    shape = (_is_computation, _is_count_column, _is_count_column, _is_number_column, _is_text)
+    shape = (is_computation, is_count_column, is_count_column, is_number_column, is_text)
     columns = ("jobs", "attempts", "times")
     computation: ComputationId
     jobs: list[JobId]
@@ -330,7 +190,7 @@ class Progress(Message):
     """A provisional result, the `index`-th of its job from 0."""
 
     tag = 17
-    shape = (_is_computation, _is_count, _is_count, _is_count, _is_bulk, _is_text)
+    shape = (is_computation, is_count, is_count, is_count, is_bulk, is_text)
     computation: ComputationId
     job: JobId
     attempt: int
@@ -345,14 +205,14 @@ class Ended(Message):
 
     tag = 18
     shape = (
-        _is_computation,
-        *[_is_count_column] * 3,
-        *[_is_bulk_column] * 3,
-        _is_text_column,
-        *[_is_number_column] * 2,
-        _is_count_column,
-        _is_flag_column,
-        _is_text,
+        is_computation,
+        *[is_count_column] * 3,
+        *[is_bulk_column] * 3,
+        is_text_column,
+        *[is_number_column] * 2,
+        is_count_column,
+        is_flag_column,
+        is_text,
     )
     columns = (
         *("jobs", "attempts", "statuses", "results", "outputs", "errors", "exceptions"),
@@ -380,7 +240,7 @@ class Collected(Message):
     """The outcomes of these jobs are in safe hands; forget them."""
 
     tag = 19
-    shape = (_is_computation, _is_count_column, _is_count_column)
+    shape = (is_computation, is_count_column, is_count_column)
     columns = ("jobs", "attempts")
     computation: ComputationId
     jobs: list[JobId]
@@ -392,7 +252,7 @@ class Seen(Message):
     """The first so many provisional results of these jobs have arrived; forget them."""
 
     tag = 22
-    shape = (_is_computation, *[_is_count_column] * 3)
+    shape = (is_computation, *[is_count_column] * 3)
     columns = ("jobs", "attempts", "counts")
     computation: ComputationId
     jobs: list[JobId]
@@ -405,7 +265,7 @@ class Release(Message):
     """The computation is over: end its jobs, its processes and its files."""
 
     tag = 20
-    shape = (_is_computation,)
+    shape = (is_computation,)
     computation: ComputationId
 
 
@@ -414,7 +274,7 @@ class Released(Message):
     """Nothing is left of the computation."""
 
     tag = 21
-    shape = (_is_computation,)
+    shape = (is_computation,)
     computation: ComputationId
 
 
@@ -424,7 +284,7 @@ class Open(Message):
     that may be used, `*` in them standing for anything."""
 
     tag = 30
-    shape = (_is_computation, _is_text_column, _is_flag)
+    shape = (is_computation, is_text_column, is_flag)
     computation: ComputationId
     nodes: list[str]
     #: Whether a job whose node is lost may run again.
@@ -436,7 +296,7 @@ class Ask(Message):
     """A client asks how its computation stands."""
 
     tag = 31
-    shape = (_is_computation, _is_count)
+    shape = (is_computation, is_count)
     computation: ComputationId
     question: int
 
@@ -447,7 +307,7 @@ class Standing(Message):
     bytes sent, bytes received]` of the nodes, the count of waiting jobs, and what is wrong."""
 
     tag = 32
-    shape = (_is_computation, _is_count, _is_node_list, _is_count, _is_text_column)
+    shape = (is_computation, is_count, is_node_list, is_count, is_text_column)
     computation: ComputationId
     question: int
     nodes: list[list[Any]]
@@ -460,7 +320,7 @@ class Trouble(Message):
     """Jobs wait and no node can run them; `text` tells the user why and what to do."""
 
     tag = 33
-    shape = (_is_computation, _is_text)
+    shape = (is_computation, is_text)
     computation: ComputationId
     text: str
 

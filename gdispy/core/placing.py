@@ -11,7 +11,6 @@ from typing import Any
 
 from gdispy.core.effects import Peer
 from gdispy.core.messages import (
-    Bulk,
     Collected,
     ComputationId,
     Ended,
@@ -22,9 +21,9 @@ from gdispy.core.messages import (
     Prepare,
     Progress,
     Seen,
-    bulk_size,
 )
 from gdispy.core.patterns import join
+from gdispy.core.payloads import Bulk, bulk_size
 
 #: Seconds of work that a node has ahead of it for each CPU, to hide the way there and back.
 AHEAD = 0.02

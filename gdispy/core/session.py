@@ -16,7 +16,6 @@ from typing import Any
 
 from gdispy.core.effects import Answer, Closed, Effects, Peer, Provide, Resolve, Send, Show, Tell
 from gdispy.core.messages import (
-    Bulk,
     Cancel,
     ComputationId,
     Ended,
@@ -31,6 +30,7 @@ from gdispy.core.messages import (
     Started,
     Trouble,
 )
+from gdispy.core.payloads import Bulk
 from gdispy.errors import InternalError
 
 

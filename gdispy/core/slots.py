@@ -35,7 +35,6 @@ from gdispy.core.effects import (
 )
 from gdispy.core.holding import Computation, Job, Row, Session, Worker, portions, release
 from gdispy.core.messages import (
-    Bulk,
     Cancel,
     Collected,
     ComputationId,
@@ -56,6 +55,7 @@ from gdispy.core.messages import (
     Seen,
     Started,
 )
+from gdispy.core.payloads import Bulk
 from gdispy.core.statuses import CANCELLED, TERMINATED
 from gdispy.errors import InternalError
 

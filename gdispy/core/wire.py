@@ -30,7 +30,8 @@ from typing import Any, Protocol
 import msgpack
 
 from gdispy.core.handshake import Keys, seal, unseal
-from gdispy.core.messages import Bulk, MemoryPayload, Message, Payload, from_values
+from gdispy.core.messages import Message, from_values
+from gdispy.core.payloads import Bulk, MemoryPayload, Payload
 from gdispy.errors import InternalError, ProtocolError
 
 #: Bytes of plaintext in one frame at most.

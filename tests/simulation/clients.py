@@ -6,7 +6,8 @@ from random import Random
 from typing import Any
 
 from gdispy.core.effects import Answer, Closed, Effects, Provide, Resolve, Send, Show, Tell
-from gdispy.core.messages import Ask, Bulk, ComputationId, JobId, Message, Open, Prepare
+from gdispy.core.messages import Ask, ComputationId, JobId, Message, Open, Prepare
+from gdispy.core.payloads import Bulk
 from gdispy.core.session import Session
 from tests.simulation.book import Book
 from tests.simulation.links import Parcel, next_peer

@@ -14,7 +14,8 @@ from random import Random
 from typing import Any
 
 from gdispy.core.effects import Peer
-from gdispy.core.messages import Message, Payload
+from gdispy.core.messages import Message
+from gdispy.core.payloads import Payload
 from tests.simulation.timeline import Broken, Timeline
 
 _peers = count(1)

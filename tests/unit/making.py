@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any, TypeVar, cast
 
 from gdispy.core.effects import Effects, Hand, Peer, Send
-from gdispy.core.messages import ComputationId, Ended, Hello, Instance, Message, Payload, Prepare
+from gdispy.core.messages import ComputationId, Ended, Hello, Instance, Message, Prepare
+from gdispy.core.payloads import Payload
 from gdispy.core.statuses import FINISHED
 
 T = TypeVar("T")

@@ -16,7 +16,8 @@ import pytest
 
 from gdispy import computation as module_under_test
 from gdispy.computation import INLINE, bulk, is_program, prepare
-from gdispy.core.messages import MemoryPayload, Prepare, from_values
+from gdispy.core.messages import Prepare, from_values
+from gdispy.core.payloads import MemoryPayload
 from gdispy.errors import ConfigError
 from gdispy.worker import pickling
 

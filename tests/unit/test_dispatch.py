@@ -10,7 +10,6 @@ from gdispy.core.dispatch import ATTEMPTS, LEASE, PATIENCE, RECEIPT_AFTER, Dispa
 from gdispy.core.effects import Drop, Effects, Peer, Send
 from gdispy.core.messages import (
     Ask,
-    Bulk,
     Cancel,
     Collected,
     ComputationId,
@@ -30,6 +29,7 @@ from gdispy.core.messages import (
     Started,
     Trouble,
 )
+from gdispy.core.payloads import Bulk
 from gdispy.core.placing import AHEAD_LIMIT, BULK_LIMIT
 from gdispy.core.statuses import ABANDONED, CANCELLED
 from tests.unit.making import Announced, C, D, checked, ended, hello, outcome, prepare, sent

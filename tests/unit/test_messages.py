@@ -10,15 +10,12 @@ import pytest
 from gdispy.core.messages import (
     ALL,
     BY_TAG,
-    COLUMN_LIMIT,
-    TEXT_LIMIT,
     Ask,
     Cancel,
     Collected,
     Ended,
     Hello,
     Holding,
-    MemoryPayload,
     Message,
     Open,
     Prepare,
@@ -33,9 +30,10 @@ from gdispy.core.messages import (
     Standing,
     Started,
     Trouble,
-    bulk_size,
     from_values,
 )
+from gdispy.core.payloads import MemoryPayload, bulk_size
+from gdispy.core.shapes import COLUMN_LIMIT, TEXT_LIMIT
 from gdispy.errors import ProtocolError
 from tests.unit.making import Announced, C, D
 

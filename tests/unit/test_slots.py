@@ -22,9 +22,7 @@ from gdispy.core.effects import (
     WorkerId,
 )
 from gdispy.core.messages import (
-    COLUMN_LIMIT,
     Ask,
-    Bulk,
     Cancel,
     Collected,
     ComputationId,
@@ -40,6 +38,8 @@ from gdispy.core.messages import (
     Run,
     Started,
 )
+from gdispy.core.payloads import Bulk
+from gdispy.core.shapes import COLUMN_LIMIT
 from gdispy.core.slots import KILL_AFTER, LEASE, REPORT_AFTER, STILLBORN_LIMIT, TEMPLATE_LIMIT, TERMINATE_AFTER, Slots
 from gdispy.core.statuses import CANCELLED, FINISHED, TERMINATED
 from gdispy.core.wire import MESSAGE_LIMIT

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from gdispy.core import wire
 from gdispy.core.handshake import Keys, seal
-from gdispy.core.messages import JobId, MemoryPayload, Message, Payload, Progress, Recall, Run, bulk_size
+from gdispy.core.messages import JobId, Message, Progress, Recall, Run
+from gdispy.core.payloads import MemoryPayload, Payload, bulk_size
 from gdispy.core.wire import (
     BOX_LIMIT,
     BYE,

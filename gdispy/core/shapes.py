@@ -1,0 +1,109 @@
+"""What the fields of messages must be: one check for each kind of field.
+
+Floor 1: pure. Used by `messages.py`, once for each message that arrives. Columns are checked by their
+types as a whole where that is possible: a thousand short jobs are one message.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from gdispy.core.payloads import Payload
+
+INSTANCE_BYTES = 16
+COMPUTATION_BYTES = 8
+
+#: Text fields hold at most this many characters.
+TEXT_LIMIT = 1 << 20
+#: Columns hold at most this many jobs.
+COLUMN_LIMIT = 1 << 16
+
+Check = Callable[[Any], bool]
+
+
+def is_text(value: Any) -> bool:
+    return type(value) is str and len(value) <= TEXT_LIMIT
+
+
+def is_flag(value: Any) -> bool:
+    return type(value) is bool
+
+
+def is_count(value: Any) -> bool:
+    return type(value) is int and 0 <= value < 1 << 53
+
+
+def is_number(value: Any) -> bool:
+    return type(value) is float and value == value and abs(value) < 1e300
+
+
+def is_bulk(value: Any) -> bool:
+    return type(value) is bytes or isinstance(value, Payload)
+
+
+def is_instance(value: Any) -> bool:
+    return type(value) is bytes and len(value) == INSTANCE_BYTES
+
+
+def is_computation(value: Any) -> bool:
+    return type(value) is bytes and len(value) == COMPUTATION_BYTES
+
+
+def column(types: frozenset[type], check: Check | None = None) -> Check:
+    def is_column(value: Any) -> bool:
+        if type(value) is not list or len(value) > COLUMN_LIMIT or not types.issuperset(map(type, value)):
+            return False
+        return check is None or all(map(check, value))
+
+    return is_column
+
+
+def is_count_column(value: Any) -> bool:
+    if type(value) is not list or len(value) > COLUMN_LIMIT:
+        return False
+    if not value:
+        return True
+    return set(map(type, value)) == {int} and min(value) >= 0 and max(value) < 1 << 53
+
+
+is_text_column = column(frozenset({str}), is_text)
+is_flag_column = column(frozenset({bool}))
+is_number_column = column(frozenset({float}), is_number)
+is_computation_column = column(frozenset({bytes}), is_computation)
+
+
+def is_bulk_column(value: Any) -> bool:
+    if type(value) is not list or len(value) > COLUMN_LIMIT:
+        return False
+    return all(kind is bytes or issubclass(kind, Payload) for kind in set(map(type, value)))
+
+
+def is_file_list(value: Any) -> bool:
+    return type(value) is list and len(value) <= COLUMN_LIMIT and all(map(is_file, value))
+
+
+def is_file(value: Any) -> bool:
+    if type(value) is not list or len(value) != 5:
+        return False
+    path, mode, modified, size, digest = value
+    counts = is_count(mode) and is_count(size)
+    date = is_number(modified) and 0 <= modified < 1 << 40
+    return counts and is_text(path) and date and type(digest) is bytes
+
+
+def is_column_list(value: Any) -> bool:
+    return type(value) is list and len(value) <= COLUMN_LIMIT and all(map(is_count_column, value))
+
+
+NODE_ROW = (is_text, is_text, *[is_count] * 4, is_number, is_count, is_count)
+
+
+def is_node_list(value: Any) -> bool:
+    return type(value) is list and len(value) <= COLUMN_LIMIT and all(map(is_node, value))
+
+
+def is_node(value: Any) -> bool:
+    if type(value) is not list or len(value) != len(NODE_ROW):
+        return False
+    return all(check(field) for check, field in zip(NODE_ROW, value, strict=True))
