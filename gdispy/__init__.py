@@ -9,9 +9,11 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from gdispy import config
 from gdispy.config import VERSION as __version__
 
 if TYPE_CHECKING:
+    from gdispy.allocation import NodeAllocate
     from gdispy.cluster import JobCluster
     from gdispy.errors import (
         ClusterClosed,
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
         ConnectFailed,
         ForkedError,
         GdispyError,
+        JobFailed,
         PeerError,
         PeerRejected,
         SecretError,
@@ -26,18 +29,20 @@ if TYPE_CHECKING:
     from gdispy.job import DispyJob
     from gdispy.keys import generate_secret
     from gdispy.log import logger
-    from gdispy.status import ClusterStatus, DispyNode
+    from gdispy.status import ClusterStatus, DispyNode, DispyNodeAvailInfo
 
 _PLACES = {
     "JobCluster": "cluster",
+    "NodeAllocate": "allocation",
     "DispyJob": "job",
     "ClusterStatus": "status",
     "DispyNode": "status",
+    "DispyNodeAvailInfo": "status",
     "generate_secret": "keys",
     "logger": "log",
     **dict.fromkeys(
         [
-            *("ClusterClosed", "ConfigError", "ConnectFailed", "ForkedError", "GdispyError"),
+            *("ClusterClosed", "ConfigError", "ConnectFailed", "ForkedError", "GdispyError", "JobFailed"),
             *("PeerError", "PeerRejected", "SecretError"),
         ],
         "errors",
@@ -48,10 +53,13 @@ __all__ = [  # noqa: RUF022 (in groups)
     # running jobs
     "JobCluster",
     "DispyJob",
+    "NodeAllocate",
     "generate_secret",
     # looking at them
     "ClusterStatus",
     "DispyNode",
+    "DispyNodeAvailInfo",
+    "config",
     "logger",
     # what can go wrong
     "ClusterClosed",
@@ -59,6 +67,7 @@ __all__ = [  # noqa: RUF022 (in groups)
     "ConnectFailed",
     "ForkedError",
     "GdispyError",
+    "JobFailed",
     "PeerError",
     "PeerRejected",
     "SecretError",

@@ -2,11 +2,15 @@
 
 Floor 2. Called by `cluster.py` in the user's thread. Each check raises ConfigError, or TypeError for
 the arguments of a job, with a sentence that says what is wrong.
+
+dispy's parameters have had other names later on. Both are accepted by keyword, and become ours here: `both_names`.
 """
 
 from __future__ import annotations
 
+import functools
 import inspect
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +20,82 @@ from gdispy.core.payloads import Bulk
 from gdispy.errors import ConfigError
 from gdispy.keys import Secret, find_secret, generate_secret
 from gdispy.worker import pickling
+
+logger = logging.getLogger("gdispy")
+
+#: Names of later versions of dispy -> ours.
+_LATER_NAMES = {
+    "host": "ip_addr",
+    "ext_host": "ext_ip_addr",
+    "recover_file": "fault_recover",
+    "job_status": "callback",
+}
+
+
+def both_names(initialise: Callable[..., None]) -> Callable[..., None]:
+    """Has an `__init__` take the names of both generations of dispy, and its plain parameters checked."""
+    signature = inspect.signature(initialise)
+
+    @functools.wraps(initialise)
+    def checking(*args: Any, **kwargs: Any) -> None:
+        kwargs = own_names(kwargs)
+        for name, value in signature.bind(*args, **kwargs).arguments.items():
+            check_plain(name, value)
+        initialise(*args, **kwargs)
+
+    return checking
+
+
+def own_names(given: dict[str, Any]) -> dict[str, Any]:
+    """Keywords with our names, from those with the names of any version of dispy."""
+    own = dict(given)
+    for later, name in _LATER_NAMES.items():
+        value = own.pop(later, None)
+        if value is None:
+            continue
+        check_plain(later, value)
+        before = own.get(name)
+        if later == "job_status" and before is not None and before != value:
+            logger.warning("callback and job_status are both given: only job_status is called")
+        elif before and before != value:
+            raise ConfigError(f"{later} and {name} are two names of one thing, and say different things; give one")
+        own[name] = value
+    _take_base_port(own)
+    check_interval("poll_interval", own.pop("poll_interval", None), 5, 1000)  # Results come without being asked for.
+    if own.pop("ipv4_udp_multicast", None):
+        raise ConfigError("ipv4_udp_multicast is not available in this version of gdispy; leave it out, or name nodes")
+    return own
+
+
+def _take_base_port(own: dict[str, Any]) -> None:
+    base = own.pop("dispy_port", None)
+    if base is None:
+        return
+    if isinstance(base, bool) or not isinstance(base, int) or not 1 <= base < 65535:
+        raise ConfigError(f"dispy_port must be a whole number from 1 to 65534, not {base!r}")
+    for name, port in (("port", base), ("node_port", base + 1)):
+        if own.get(name) not in (None, port):
+            raise ConfigError(f"dispy_port={base} means {name}={port}, but {name} is {own[name]}; give one of them")
+        own[name] = port
+
+
+_TEXTS = frozenset(
+    ["host", "ext_host", "ip_addr", "ext_ip_addr", "dest_path", "secret", "secret_file", "keyfile", "certfile"]
+)
+_FLAGS = frozenset(["reentrant", "insecure"])
+
+
+def check_plain(name: str, value: Any) -> None:
+    """Check a parameter of which the name says all."""
+    kind = type(value).__name__
+    if name in _TEXTS and value is not None and not isinstance(value, str):
+        raise ConfigError(f"{name} must be text, not {kind}")
+    if name in _FLAGS and not isinstance(value, bool):
+        raise ConfigError(f"{name} must be True or False, not {value!r}")
+    if name == "loglevel" and value is not None and (isinstance(value, bool) or not isinstance(value, int)):
+        raise ConfigError(f"loglevel must be a whole number, such as gdispy.logger.DEBUG, not {value!r}")
+    if name == "cleanup" and not isinstance(value, bool):
+        checked_function("cleanup", value)
 
 
 def secret_for(wanted: whom.Whom, secret: str, secret_file: str, insecure: bool) -> Secret:
@@ -44,17 +124,44 @@ def check_interval(name: str, value: Any, least: float, most: float) -> None:
 
 
 def checked_callback(callback: Any) -> Callable[[Any], Any] | None:
-    if callback is None:
+    return _checked_function("callback", callback, 1, "one argument, a job")
+
+
+def checked_status_callback(callback: Any) -> Callable[[Any, Any, Any], Any] | None:
+    return _checked_function("cluster_status", callback, 3, "three arguments: a status, a node and a job")
+
+
+def checked_function(name: str, function: Any) -> Callable[..., Any] | None:
+    """`setup` or `cleanup`, which nodes call with the `setup_args` of their NodeAllocate."""
+    if function is None:
         return None
-    if not callable(callback):
-        raise ConfigError(f"callback must be a function, not {type(callback).__name__}")
+    if not callable(function):
+        raise ConfigError(f"{name} must be a function, not {type(function).__name__}")
+    for parameter in _parameters(function):
+        if parameter.kind is parameter.KEYWORD_ONLY and parameter.default is parameter.empty:
+            raise ConfigError(f"{name} is called with arguments by place, but needs {parameter.name} by its name")
+    return function  # type: ignore[no-any-return]
+
+
+def _parameters(function: Any) -> list[inspect.Parameter]:
     try:
-        inspect.signature(callback).bind(None)
+        return list(inspect.signature(function).parameters.values())
+    except (TypeError, ValueError):  # No signature is known of some functions written in C.
+        return []
+
+
+def _checked_function(name: str, function: Any, count: int, takes: str) -> Callable[..., Any] | None:
+    if function is None:
+        return None
+    if not callable(function):
+        raise ConfigError(f"{name} must be a function, not {type(function).__name__}")
+    try:
+        inspect.signature(function).bind(*[None] * count)
     except TypeError:
-        raise ConfigError("callback must take exactly one argument, a job") from None
+        raise ConfigError(f"{name} must take exactly {takes}") from None
     except ValueError:  # No signature is known of some functions written in C.
         pass
-    return callback  # type: ignore[no-any-return]
+    return function  # type: ignore[no-any-return]
 
 
 def function_call(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Bulk:

@@ -1,13 +1,11 @@
 """JobCluster: the user's side of a computation.
 
-Floor 3. Methods are called in any thread of the user's program; what they do happens in the hub, in
-one pump. The nodes are kept by a `Scheduler` in the same process, which clusters with the same
-settings share.
+Floor 3. Methods are called in any thread of the user's program; what they do happens in the hub, in `client.py`.
+The nodes are kept by a `Scheduler` in the same process, which clusters with the same settings share.
 
 Invariants:
 1. `submit` never waits for a node.
-2. A job's fields are written in the hub only; its end is told once, and then never changes.
-3. What the user gave us to call is called outside the hub (`Hub.errand`).
+2. What the user gave is checked here, before anything is started.
 """
 
 from __future__ import annotations
@@ -17,58 +15,49 @@ import contextlib
 import itertools
 import logging
 import sys
-import threading
 import time
 import weakref
-from collections import deque
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
-from gdispy import config, whom
+from gdispy import allocation, config, flow, reserved, whom
 from gdispy.arguments import (
+    both_names,
     check_interval,
     checked_callback,
+    checked_function,
+    checked_status_callback,
     function_call,
     program_call,
     refuse_what_is_not_there,
     secret_for,
 )
-from gdispy.computation import is_program, prepare
-from gdispy.core import statuses
-from gdispy.core.effects import Answer, Closed, Effects, Provide, Resolve, Send, Show, Tell
-from gdispy.core.messages import Ask, JobId, Open, Prepare, Standing
-from gdispy.core.payloads import Bulk, joined
-from gdispy.core.session import Session
-from gdispy.errors import ClusterClosed, ConfigError, ConnectFailed, ForkedError
-from gdispy.hub import Gate, Hub
+from gdispy.client import Client
+from gdispy.computation import Care, Parts, gather, is_program, prepare, read_files
+from gdispy.core.messages import Ask, Deliver, Instance, JobId, Message, Order, Reply, Standing
+from gdispy.core.patterns import split
+from gdispy.core.payloads import Bulk
+from gdispy.errors import ClusterClosed, ConfigError, ForkedError
+from gdispy.hub import Gate
 from gdispy.job import DispyJob
 from gdispy.keys import Secret
 from gdispy.local import LocalNode
-from gdispy.pump import Pump
-from gdispy.scheduler import Scheduler
+from gdispy.progress import wait_with_bar
 from gdispy.status import ClusterStatus, DispyNode, table
 
 logger = logging.getLogger("gdispy")
 
 #: Seconds that closing waits for the nodes to say that nothing is left.
 RELEASE_LIMIT = 10.0
+#: Seconds that a question to the scheduler may take; a file may be large.
+ANSWER_LIMIT = 600.0
 #: Seconds that a program which ends by an exception takes to leave its nodes.
 HASTY_LIMIT = 2.0
 
 _open_clusters: weakref.WeakSet[JobCluster] = weakref.WeakSet()
 
 
-class _Shared(NamedTuple):
-    """A scheduler and the clusters that use it."""
-
-    scheduler: Scheduler
-    users: set[int]
-
-
-_schedulers: dict[tuple[Any, ...], _Shared] = {}
-
-
-class JobCluster:
+class JobCluster(Client):
     """Runs one function or program, with different arguments each time, on nodes of its own.
 
     `computation` is a function (or anything that can be called) or the path of a program. `nodes` is a
@@ -89,6 +78,7 @@ class JobCluster:
     Raises ConfigError, in plain words, for arguments that cannot be used.
     """
 
+    @both_names
     def __init__(
         self,
         computation: Any,
@@ -102,7 +92,7 @@ class JobCluster:
         fault_recover: Any = False,
         dest_path: str | None = None,
         loglevel: int | None = None,
-        cleanup: bool = True,
+        cleanup: bool | Callable[..., Any] = True,
         pulse_interval: float | None = None,
         ping_interval: float | None = None,
         reentrant: bool = False,
@@ -110,6 +100,8 @@ class JobCluster:
         keyfile: str | None = None,
         certfile: str | None = None,
         *,
+        setup: Callable[..., Any] | None = None,
+        cluster_status: Callable[[int, DispyNode | None, DispyJob | None], Any] | None = None,
         secret_file: str = "",
         insecure: bool = False,
         isolation: str = "",
@@ -122,18 +114,13 @@ class JobCluster:
         if isolation not in ("", "job"):
             raise ConfigError(f"isolation must be '' or 'job', not {isolation!r}")
         self._callback = checked_callback(callback)
+        self._cluster_status = checked_status_callback(cluster_status)
         self._is_program = is_program(computation)
-        wanted = whom.parse(nodes, config.port_number(node_port or config.NODE_PORT, "node_port"))
+        self._node_port = config.port_number(node_port or config.NODE_PORT, "node_port")
+        allocated = allocation.read(nodes, self._node_port)
+        self._allocations = allocated.nodes
+        wanted = allocated.whom
         found = secret_for(wanted, secret, secret_file, insecure)
-        # First, since it starts while the rest is done here.
-        self._local = LocalNode(found) if wanted.local else None
-        try:
-            message = prepare(computation, depends, isolation, dest_path or "", bool(cleanup))
-        except BaseException:
-            if self._local is not None:
-                self._local.close()
-            raise
-        self.name: str = message.name
         self._key = (
             found.key,
             ip_addr or config.default_ip_addr(),
@@ -143,53 +130,72 @@ class JobCluster:
             ping_interval,
             found.insecure,
         )
-        self._reentrant = bool(reentrant)
-        self._begin(message, wanted, found, node_port or config.NODE_PORT)
-
-    def _begin(self, message: Prepare, wanted: whom.Whom, secret: Secret, node_port: int) -> None:
-        self._computation = message.computation
-        self._lock = threading.Lock()
-        self._numbers = itertools.count(1)
-        self._made = 0
-        self._ended = 0
-        self._submitted: deque[tuple[DispyJob, Bulk]] = deque()
-        self._rung = False
-        self._jobs: dict[JobId, DispyJob] = {}
-        self._idle_gates: list[Gate] = []
-        self._answers: dict[int, tuple[Gate, list[Standing]]] = {}
+        self._reentrant = reentrant
+        self._isolation = isolation
+        self._wanted = wanted
+        self._has_cleanup = callable(cleanup)
         self._questions = itertools.count(1)
-        self._released = Gate()
-        self._closing = False
-        self._closed = False
-        self._forked = False
-        self._started = time.time()
-        self._hub = Hub.get()
-        if self._callback is not None:
-            self._hub.prepare_errands()
-        self._hub.in_forked_child.append(self._die_in_child)
+        own = cleanup if callable(cleanup) else None
+        care = Care(isolation, dest_path or "", checked_function("setup", setup), own, bool(cleanup))
+        self._start(computation, depends, care, wanted, found)
+        _open_clusters.add(self)
+
+    def _start(self, computation: Any, depends: Any, care: Care, wanted: whom.Whom, secret: Secret) -> None:
+        # First, since it starts while the rest is done here.
+        self._local = LocalNode(secret) if wanted.local else None
         try:
-            self._hub.call(self._join, message, wanted, secret, node_port)
+            message = prepare(computation, depends, care)
         except BaseException:
             if self._local is not None:
                 self._local.close()
             raise
-        _open_clusters.add(self)
+        self.name = message.name
+        self._begin(message, wanted, secret, self._node_port)
 
     # What the user calls
 
     def submit(self, *args: Any, **kwargs: Any) -> DispyJob:
         """Queue one job: the computation called with these arguments. Returns at once.
 
-        For a program the arguments are its words; numbers are written as text. Raises ClusterClosed,
-        and TypeError for arguments that cannot travel.
+        For a program the arguments are its words; numbers are written as text. Keywords that begin with
+        `dispy_` are not for the computation: `dispy_timeout`, seconds that the job may run; `dispy_cpus`, how
+        many CPUs of a node it occupies; `dispy_memory`, bytes that it may use; `dispy_priority`, a number,
+        higher goes first; `dispy_job_depends`, what only this job needs. Raises ClusterClosed, ConfigError for
+        such keywords that make no sense, and TypeError for arguments that cannot travel.
         """
+        return self._submit_new(args, kwargs, reserved.take(kwargs) if kwargs else None)
+
+    def submit_job_id(self, job_id: Any, *args: Any, **kwargs: Any) -> DispyJob:
+        """As `submit`, with `id` of the job set before anything happens to it."""
+        return self._submit_new(args, kwargs, reserved.take(kwargs), job_id)
+
+    def submit_node(self, node: Any, *args: Any, **kwargs: Any) -> DispyJob | None:
+        """As `submit`, for one node that is set up already: a DispyNode, its address, or its name. The job runs
+        there or nowhere. None where there is no such node."""
+        return self.submit_job_id_node(None, node, *args, **kwargs)
+
+    def submit_job_id_node(self, job_id: Any, node: Any, *args: Any, **kwargs: Any) -> DispyJob | None:
+        """`submit_job_id` and `submit_node` in one."""
+        found = self._find_node(node)
+        if found is None:
+            return None
+        return self._submit_new(args, kwargs, reserved.take(kwargs, found), job_id)
+
+    def _submit_new(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], options: reserved.Options | None, job_id: Any = None
+    ) -> DispyJob:
         payload = program_call(args, kwargs) if self._is_program else function_call(args, kwargs)
+        return self._enqueue(payload, options, job_id)
+
+    def _enqueue(self, payload: Bulk, options: reserved.Options | None = None, job_id: Any = None) -> DispyJob:
         with self._lock:
             if self._closing:
                 raise ForkedError() if self._forked else ClusterClosed()
             number = self._made = self._made + 1
             job = DispyJob(number, time.time())
-            self._submitted.append((job, payload))
+            if job_id is not None:
+                job.id = job_id
+            self._submitted.append((job, payload, options))
             ring, self._rung = not self._rung, True
         if ring:
             self._hub.post(self._take_submitted)
@@ -206,8 +212,42 @@ class JobCluster:
         self._refuse_fork()
         return int(self._hub.call(self._cancel, job))
 
-    def wait(self, timeout: float | None = None) -> bool:
-        """Wait until all jobs that were submitted have ended; False if `timeout` seconds pass before."""
+    def map(self, arguments: Iterable[Any], *more: Iterable[Any], chunksize: int | str = "auto") -> flow.Results:
+        """The results of the computation for each item of `arguments`, in their order, as an iterator.
+
+        Each item is the one argument of a call, a tuple too; with several iterables, a call gets one item of each,
+        as with Python's own `map`. For a program each item is its word, or a tuple or list of its words.
+
+        Items are read as results are taken, and only so far ahead that the nodes stay busy (jobs for a second,
+        and at least 4 for each CPU), so `arguments` may be endless. The first are read when the first result is
+        asked for. An item that fails raises JobFailed at its place, and the next result can be asked for after
+        that. `close()` on what is returned cancels what has not ended.
+
+        Calls that are short go together in one job of about 20 ms; `chunksize` says instead how many. They share
+        what a job has: its output, its directory, and its end if that comes by a crash or by force.
+        """
+        self._refuse_fork()
+        only_single = "it is a program" if self._is_program else ""
+        only_single = only_single or ("callback is told of each job" if self._callback is not None else "")
+        only_single = only_single or ("cluster_status is told of each job" if self._cluster_status is not None else "")
+        only_single = only_single or ("each job has a process of its own" if self._isolation else "")
+        size = flow.chunk_size(chunksize, only_single)
+        return flow.Results(self, flow.rows((arguments, *more), self._is_program), self._encode_row, size)
+
+    def as_completed(self, jobs: Iterable[DispyJob], timeout: float | None = None) -> Iterator[DispyJob]:
+        """The jobs, each once, in the order in which they end; those that have ended come first.
+
+        Raises TimeoutError where not all have ended `timeout` seconds after this call.
+        """
+        return flow.as_completed(jobs, timeout)
+
+    def wait(self, timeout: float | None = None, progress: bool = False) -> bool:
+        """Wait until all jobs that were submitted have ended; False if `timeout` seconds pass before.
+
+        With `progress`, a bar shows how many have; that needs `pip install gdispy[progress]`.
+        """
+        if progress:
+            return wait_with_bar(self.wait, lambda: (self._ended, self._made), timeout)
         self._refuse_fork()
         until = None if timeout is None else time.monotonic() + timeout
         while self._ended < self._made:
@@ -220,12 +260,101 @@ class JobCluster:
                 return False
         return True
 
+    __call__ = wait
+
     def status(self) -> ClusterStatus:
         """The nodes of this cluster, how many jobs are pending, and (`problems`) what is wrong."""
         self._refuse_fork()
         standing = self._standing()
         nodes = [DispyNode(row) for row in standing.nodes]
-        return ClusterStatus(nodes, self._made - self._ended, list(standing.problems))
+        return ClusterStatus(nodes, self._made - self._ended, list(standing.problems), self._is_hopeless())
+
+    # Single nodes
+
+    def discover_nodes(self, nodes: Any) -> int:
+        """Look for these nodes now: names, addresses, or '*' for a broadcast. Returns 0."""
+        self._refuse_fork()
+        self._hub.call(self._seek, whom.parse(nodes, self._node_port), self._node_port)
+        return 0
+
+    def allocate_node(self, node: Any) -> int:
+        """Use more nodes: anything that may stand in `nodes`. Returns 0.
+
+        A node that was deallocated or closed is used again.
+        """
+        self._refuse_fork()
+        self._hub.call(self._want, allocation.read(node, self._node_port), self._node_port)
+        found = self._find_node(node)
+        if found is not None:
+            self._order("allocate", found)
+        return 0
+
+    def deallocate_node(self, node: Any) -> int:
+        """Run no more jobs of this cluster on a node; the computation stays loaded there. 0, or -1."""
+        return self._order("deallocate", self._find_node(node))
+
+    def close_node(self, node: Any, terminate_pending: bool = False) -> int:
+        """Leave a node when its jobs have ended, or end them with `terminate_pending`: cleanup is called there
+        and files are removed. 0, or -1 where there is no such node."""
+        return self._order("close", self._find_node(node), float(bool(terminate_pending)))
+
+    def resetup_node(self, node: Any, terminate_pending: bool = False) -> int:
+        """Leave a node as `close_node` does, and set it up again: `allocate` of its NodeAllocate is asked
+        once more. 0, or -1 where there is no such node."""
+        return self._order("resetup", self._find_node(node), float(bool(terminate_pending)))
+
+    def set_node_cpus(self, node: Any, cpus: int) -> int:
+        """Use at most so many CPUs of a node, over all clusters of this program; negative leaves that many
+        unused. How many are used now, or -1 where there is no such node."""
+        if isinstance(cpus, bool) or not isinstance(cpus, int):
+            raise ConfigError(f"cpus must be a whole number, not {cpus!r}")
+        return self._order("cpus", self._find_node(node), float(cpus))
+
+    def node_jobs(self, node: Any, from_node: bool = False) -> list[DispyJob]:
+        """The jobs that are on a node now. `from_node` makes no difference: the answer is always the true one."""
+        reply = self._ask_about("jobs", self._find_node(node))
+        jobs = reply.jobs if isinstance(reply, Reply) else []
+        return [job for job in (self._jobs.get(each) for each in jobs) if job is not None]
+
+    def send_file(self, path: Any, node: Any, relay: bool = False) -> int:
+        """Put a file into the directory of the computation on a node. 0, or -1 and a line in the log.
+
+        Raises ConfigError for a file that cannot be read. `relay` is for compatibility.
+        """
+        parts = Parts()
+        gather(parts, [path])
+        files, contents = read_files(parts.files)
+        found = self._find_node(node)
+        if found is None:
+            return -1
+        reply = self._question(lambda number: Deliver(self._computation, number, Instance(found), files, contents))
+        if isinstance(reply, Reply) and not reply.error:
+            return 0
+        logger.warning("%s was not sent: %s", path, reply.error if isinstance(reply, Reply) else "no answer")
+        return -1
+
+    def _find_node(self, node: Any) -> bytes | None:
+        """The instance of a node that is set up; by DispyNode, address, name, or 'host:port'."""
+        self._refuse_fork()
+        if isinstance(node, allocation.NodeAllocate):
+            node = node.ip_rex
+        for instance, known in list(self._nodes.items()):
+            if known is node:
+                return instance
+        host, port = (node.ip_addr, node.port) if isinstance(node, DispyNode) else _host_and_port(node)
+        for instance, known in list(self._nodes.items()):
+            if host in (known.ip_addr, known.name) and port in (None, known.port):
+                return instance
+        return None
+
+    def _order(self, word: str, node: bytes | None, value: float = 0.0) -> int:
+        reply = self._ask_about(word, node, value)
+        return int(reply.value) if isinstance(reply, Reply) else -1
+
+    def _ask_about(self, word: str, node: bytes | None, value: float = 0.0) -> Standing | Reply | None:
+        if node is None:
+            return None
+        return self._question(lambda number: Order(self._computation, number, word, Instance(node), value))
 
     def print_status(self, wall_time: float | None = None) -> None:
         """Print a table of the nodes and what they have done."""
@@ -265,19 +394,38 @@ class JobCluster:
 
     # In the user's thread
 
-    def _refuse_fork(self) -> None:
-        if self._forked:
-            raise ForkedError
+    def _encode_row(self, row: tuple[Any, ...]) -> Bulk:
+        return program_call(row, {}) if self._is_program else function_call(row, {})
+
+    def _cancel_jobs(self, jobs: list[DispyJob]) -> None:
+        """Cancel them, without waiting; in any thread, the hub's too."""
+        if not self._closed:
+            numbers = [JobId(job._number) for job in jobs]
+            self._hub.post(self._take_submitted)
+            self._hub.post(self._pump.put, lambda now: self._session.cancel(numbers))
+
+    def _count_cpus(self) -> int:
+        return sum(node.cpus for node in self.status().nodes)
+
+    def _is_hopeless(self) -> bool:
+        """Whether no node can be expected any more."""
+        wanted = self._wanted
+        return not (wanted.look or wanted.local) and not self._closed and self._scheduler.have_refused(wanted.targets)
+
+    def _question(self, make: Callable[[int], Message]) -> Standing | Reply | None:
+        """Ask the scheduler, and wait for its answer; None where none comes."""
+        number, gate, answers = next(self._questions), Gate(), list[Standing | Reply]()
+        self._answers[number] = gate, answers
+        self._hub.post(self._say, make(number))
+        gate.wait(ANSWER_LIMIT)
+        self._answers.pop(number, None)
+        return answers[0] if answers else None
 
     def _standing(self) -> Standing:
-        question, gate, answer = next(self._questions), Gate(), list[Standing]()
-        self._answers[question] = gate, answer
         if self._closed:
-            return Standing(self._computation, question, self._last_rows, 0, [])
-        self._hub.post(self._ask, question)
-        gate.wait(RELEASE_LIMIT)
-        self._answers.pop(question, None)
-        return answer[0] if answer else Standing(self._computation, question, [], 0, [])
+            return Standing(self._computation, 0, self._last_rows, 0, [])
+        found = self._question(lambda number: Ask(self._computation, number))
+        return found if isinstance(found, Standing) else Standing(self._computation, 0, [], 0, [])
 
     def _cancel_all(self) -> None:
         self._hub.call(self._cancel_everything)
@@ -289,187 +437,22 @@ class JobCluster:
             self._closing = True
         self._last_rows = self._standing().nodes
         self._hub.post(self._release)
-        if not self._released.wait(limit):
+        # A cleanup function may take as long as it needs; the log says who is waited for.
+        if not self._released.wait(None if self._has_cleanup and limit == RELEASE_LIMIT else limit):
             logger.warning("%s: a node has not said in time that all is cleaned up there", self.name)
         self._hub.finish_errands(limit)
         self._hub.call(self._part)
         self._closed = True
         _open_clusters.discard(self)
 
-    def _die_in_child(self) -> None:
-        self._forked = self._closing = self._closed = True
-        self._lock = threading.Lock()
-        shared = _schedulers.get(self._key)
-        if shared is not None:
-            shared.scheduler.abandon_in_child()
-        if self._local is not None:
-            self._local.forget_in_child()
 
-    # In the hub
-
-    def _join(self, message: Prepare, wanted: whom.Whom, secret: Secret, node_port: int) -> None:
-        shared = _schedulers.get(self._key)
-        if shared is None:
-            _, ip_addr, ext_ip_addr, port, pulse, ping, _ = self._key
-            scheduler = Scheduler(secret, ip_addr, ext_ip_addr, port, pulse, ping)
-            shared = _schedulers[self._key] = _Shared(scheduler, set())
-            scheduler.start()
-        shared.users.add(id(self))
-        self._scheduler = shared.scheduler
-        self._pump = Pump(self._perform)
-        self._pump.start()
-        self._end = self._scheduler.attach(lambda messages: self._pump.put(self._receive, messages))
-        self._session = Session(self._computation, self._end.peer)
-        if self._local is None:
-            patterns = wanted.patterns
-        else:
-            patterns = [*wanted.patterns, self._local.name]
-            self._hub.spawn(self._await_local, self._local)
-        self._end.send(Open(self._computation, patterns, self._reentrant))
-        self._end.send(message)
-        self._scheduler.seek(wanted.targets, wanted.look, node_port)
-
-    def _await_local(self, local: LocalNode) -> None:
-        try:
-            host, port = local.await_ready()
-        except ConnectFailed as error:
-            self._scheduler.report(LOCAL_PLACE, str(error))
-            return
-        self._scheduler.seek([(host, port)], False, port)
-
-    def _part(self) -> None:
-        self._pump.stop()
-        self._scheduler.detach(self._end)
-        shared = _schedulers[self._key]
-        shared.users.discard(id(self))
-        if not shared.users:
-            del _schedulers[self._key]
-            shared.scheduler.close()
-        if self._local is not None:
-            self._local.close()
-        with contextlib.suppress(ValueError):
-            self._hub.in_forked_child.remove(self._die_in_child)
-
-    def _take_submitted(self) -> None:
-        self._rung = False
-        jobs: list[JobId] = []
-        arguments: list[Bulk] = []
-        submitted, known = self._submitted, self._jobs
-        while submitted:
-            job, payload = submitted.popleft()
-            number = JobId(job._number)
-            known[number] = job
-            jobs.append(number)
-            arguments.append(payload)
-        if jobs:
-            self._pump.put(self._submit, jobs, arguments)
-
-    def _submit(self, jobs: list[JobId], arguments: list[Bulk], now: float) -> Effects:
-        return self._session.submit(jobs, arguments)
-
-    def _receive(self, messages: list[Any], now: float) -> Effects:
-        return self._session.receive(messages)
-
-    def _cancel(self, job: DispyJob) -> int:
-        self._take_submitted()
-        if self._jobs.get(JobId(job._number)) is not job:
-            return -1
-        self._pump.put(lambda now: self._session.cancel([JobId(job._number)]))
-        return 0
-
-    def _cancel_everything(self) -> None:
-        self._take_submitted()
-        self._pump.put(lambda now: self._session.cancel(list(self._jobs)))
-
-    def _ask(self, question: int) -> None:
-        self._end.send(Ask(self._computation, question))
-
-    def _release(self) -> None:
-        self._pump.put(lambda now: self._session.release())
-
-    def _perform(self, effect: Any) -> None:
-        if isinstance(effect, Send):
-            self._end.send(effect.message)
-        elif isinstance(effect, Resolve):
-            self._resolve(effect)
-        else:
-            self._OTHER_EFFECTS[type(effect)](self, effect)
-
-    def _resolve(self, effect: Resolve) -> None:
-        ended = effect.ended
-        numbers, jobs = ended.jobs, self._jobs
-        gates: list[Gate] = []
-        results, outputs, errors = ended.results, ended.outputs, ended.errors
-        statuses, starts, ends, exceptions = ended.statuses, ended.starts, ended.ends, ended.exceptions
-        for place in range(len(numbers)) if effect.picks is None else effect.picks:
-            job = jobs.pop(numbers[place])
-            job._result = None
-            job._payload = results[place]
-            job.ip_addr = ended.address
-            job.start_time = starts[place] or job.start_time
-            job.end_time = ends[place] or None
-            if outputs[place] or errors[place] or self._is_program:
-                job.stdout, job.stderr = self._printed(outputs[place]), self._printed(errors[place])
-                job.truncated = ended.truncated[place]
-            job.exception = exceptions[place] or None
-            job.status = statuses[place]
-            job._done = True
-            if job._gate is not None:
-                gates.append(job._gate)
-            if self._callback is not None:
-                self._hub.errand(self._callback, job)
-        self._ended += len(numbers) if effect.picks is None else len(effect.picks)
-        if self._ended >= self._made and self._idle_gates:
-            gates += self._idle_gates
-            self._idle_gates = []
-        # After the last, or the user's thread would wake up in between and want the interpreter.
-        for gate in gates:
-            gate.open()
-
-    def _printed(self, output: Bulk) -> Any:
-        if not output:
-            return b"" if self._is_program else ""
-        data = joined(output)
-        return data if self._is_program else data.decode("utf-8", "replace")
-
-    def _show(self, effect: Show) -> None:
-        started = effect.started
-        for number, began in zip(started.jobs, started.times, strict=True):
-            job = self._jobs.get(number)
-            if job is not None and job.status == statuses.CREATED:
-                job.status, job.start_time, job.ip_addr = statuses.RUNNING, began, started.address
-
-    def _provide(self, effect: Provide) -> None:
-        progress = effect.progress
-        job = self._jobs.get(progress.job)
-        if job is not None:
-            job.status, job.ip_addr = statuses.PROVISIONAL_RESULT, progress.address
-            job._payload, job._result = progress.value, None
-            if self._callback is not None:
-                self._hub.errand(self._callback, job._copy())
-
-    def _tell(self, effect: Tell) -> None:
-        logger.warning("%s", effect.text)
-
-    def _answer(self, effect: Answer) -> None:
-        known = self._answers.get(effect.standing.question)
-        if known is not None:
-            known[1].append(effect.standing)
-            known[0].open()
-
-    def _on_closed(self, effect: Closed) -> None:
-        self._released.open()
-
-    _OTHER_EFFECTS: dict[type, Callable[[JobCluster, Any], None]] = {
-        Show: _show,
-        Provide: _provide,
-        Tell: _tell,
-        Answer: _answer,
-        Closed: _on_closed,
-    }
-
-
-LOCAL_PLACE = "the local node"
+def _host_and_port(node: Any) -> tuple[str, int | None]:
+    if isinstance(node, tuple) and len(node) > 1:
+        return str(node[0]), node[1]
+    try:
+        return split(str(node))
+    except ValueError:
+        return str(node), None
 
 
 def _close_at_exit() -> None:

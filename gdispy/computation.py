@@ -15,7 +15,7 @@ import site
 import sys
 import sysconfig
 import types
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,7 +25,7 @@ from gdispy.core.messages import ComputationId, Prepare
 from gdispy.core.paths import safe_parts
 from gdispy.core.payloads import Bulk, MemoryPayload
 from gdispy.errors import ConfigError, ProtocolError
-from gdispy.worker import pickling
+from gdispy.worker import pickling, source
 
 #: Payloads up to this many bytes lie in the message itself.
 INLINE = 32 * 1024
@@ -64,25 +64,59 @@ def is_program(computation: Any) -> bool:
     )
 
 
-def prepare(computation: Any, depends: Iterable[Any], isolation: str, directory: str, cleanup: bool) -> Prepare:
+@dataclass
+class Care:
+    """What surrounds the jobs of a computation on a node."""
+
+    #: '' or 'job': every job in a process of its own.
+    isolation: str = ""
+    #: A directory on the nodes that is used again, or ''.
+    directory: str = ""
+    #: Called once on each node, before the first job and after the last.
+    setup: Callable[..., Any] | None = None
+    cleanup: Callable[..., Any] | None = None
+    #: Whether files are removed at the end.
+    removes: bool = True
+
+
+def prepare(computation: Any, depends: Iterable[Any], care: Care) -> Prepare:
     """The message that has a node load a computation. Raises ConfigError, in plain words."""
     parts = Parts()
-    for each in _as_list(depends):
-        _add(parts, each)
+    gather(parts, depends)
     number = ComputationId(secrets.token_bytes(8))
     if is_program(computation):
-        name = _add_program(parts, os.fspath(computation))
-        kind, python = "program", ""
-        body: pickling.Payload = b""
+        name, kind, function = _add_program(parts, os.fspath(computation)), "program", None
     else:
-        name, kind = _name(computation), "function"
-        _add_own_module(parts, computation)
-        body = _pickled(computation, parts.names)
+        name, kind, function = _name(computation), "function", computation
+    for each in (function, care.setup, care.cleanup):
+        if each is not None:
+            _add_own_module(parts, each)
+    body: pickling.Payload = b""
+    python, source_text = "", b""
+    if function is not None or care.setup is not None or care.cleanup is not None or parts.names:
+        body = _pickled(name, (function, parts.names, care.setup, care.cleanup))
         _warn_of_size(name, body)
         python = config.PYTHON
-    rows, contents = _read(parts.files)
-    where = "/".join(_directory(directory)) if directory else ""
-    return Prepare(number, name, kind, isolation, python, where, cleanup, bulk(body), rows, contents)
+        source_text = _source((function, parts.names, care.setup, care.cleanup))
+    rows, contents = read_files(parts.files)
+    where = "/".join(_directory(care.directory)) if care.directory else ""
+    sent = (bulk(body), rows, contents, b"", bulk(source_text))
+    return Prepare(number, name, kind, care.isolation, python, where, care.removes, *sent)
+
+
+def _source(value: Any) -> bytes:
+    """The same as source text, for nodes of another version of Python; nothing where that is impossible."""
+    try:
+        return source.dumps(value)
+    except Exception as error:
+        logger.debug("nodes of another version of Python cannot be used: %s", error)
+        return b""
+
+
+def gather(parts: Parts, depends: Any) -> None:
+    """Add everything that a user lists as `depends`. Raises ConfigError."""
+    for each in _as_list(depends):
+        _add(parts, each)
 
 
 def _warn_of_size(name: str, body: pickling.Payload) -> None:
@@ -121,13 +155,13 @@ def _name(computation: Any) -> str:
     return str(getattr(computation, "__name__", type(computation).__name__))
 
 
-def _pickled(computation: Any, names: dict[str, Any]) -> pickling.Payload:
+def _pickled(name: str, value: Any) -> pickling.Payload:
     try:
-        return pickling.dumps((computation, names))
+        return pickling.dumps(value)
     except Exception as error:
         reason = f"{type(error).__name__}: {error}"
         raise ConfigError(
-            f"{_name(computation)} cannot be sent to nodes: {reason}. It refers to something that cannot "
+            f"{name} cannot be sent to nodes: {reason}. It refers to something that cannot "
             "be copied to another machine; create that inside the function"
         ) from error
 
@@ -144,6 +178,8 @@ def _add(parts: Parts, depend: Any) -> None:
         parts.names[depend.__name__] = depend
     elif isinstance(depend, types.MethodType):
         _add(parts, _class_of(depend))
+    elif type(depend).__module__ not in ("builtins", "types") and not callable(depend):
+        _add(parts, type(depend))  # An object stands for its class.
     else:
         raise ConfigError(
             "a dependency must be a file's path, a module, a function or a class, "
@@ -238,7 +274,8 @@ def _add_program(parts: Parts, path: str) -> str:
     return name
 
 
-def _read(files: dict[str, str]) -> tuple[list[list[Any]], list[Bulk]]:
+def read_files(files: dict[str, str]) -> tuple[list[list[Any]], list[Bulk]]:
+    """Rows and contents, as in `Prepare`, of files: path on the node -> path here. Raises ConfigError."""
     rows: list[list[Any]] = []
     contents: list[Bulk] = []
     for goal, path in files.items():

@@ -20,6 +20,13 @@ PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 NODE_PORT = 51348
 CLIENT_PORT = 51347
 
+# The names that programs for dispy read. One base port, as for the parameter `dispy_port`: clients have it, nodes the
+# next. Files are as large as they are where the node's owner says nothing else; messages have seconds to arrive.
+DispyPort = ClientPort = CLIENT_PORT
+NodePort = NODE_PORT
+MaxFileSize = 0
+MsgTimeout = 10
+
 #: Seconds between two looks around for nodes at the beginning, and later on.
 LOOK_INTERVALS = (0.0, 0.5, 1.0, 2.0, 5.0)
 LOOK_INTERVAL = 10.0

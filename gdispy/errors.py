@@ -5,6 +5,7 @@
     │   └─ SecretError         the secret, or the file it should come from, is unusable
     ├─ ClusterClosed           the cluster no longer takes jobs
     │   └─ ForkedError         this is a forked child; the cluster lives in its parent
+    ├─ JobFailed               a job ended without a result
     ├─ PeerError               a connection to another process
     │   ├─ ConnectFailed       nobody answers there, or the connection broke: trying again may help
     │   └─ PeerRejected        other secret, other protocol, refused: trying again does not help
@@ -15,6 +16,8 @@ Floor 0. The docstring of each is also its message where none is given.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 
 class GdispyError(Exception):
@@ -38,6 +41,14 @@ class ClusterClosed(GdispyError):
 
 class ForkedError(ClusterClosed):
     """This process was forked from the one that made the cluster. Make a cluster of its own here."""
+
+
+class JobFailed(GdispyError):
+    """A job ended without a result. `job` is that job; the message holds what it had in `exception`."""
+
+    def __init__(self, message: str = "", job: Any = None) -> None:
+        super().__init__(message)
+        self.job = job
 
 
 class PeerError(GdispyError):

@@ -18,6 +18,7 @@ Invariants:
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import sys
@@ -72,6 +73,17 @@ class Gate:
         self._open = True
         for wake in list(self._wakers):
             wake()
+
+    def tell(self, wake: Callable[[], None]) -> None:
+        """Have `wake` called when the gate opens, at once if it is open: at least once, from any thread."""
+        self._wakers.append(wake)
+        if self._open:
+            wake()
+
+    def forget(self, wake: Callable[[], None]) -> None:
+        """Take back what `tell` was told."""
+        with contextlib.suppress(ValueError):
+            self._wakers.remove(wake)
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until the gate is open; False if `timeout` seconds pass before."""

@@ -6,13 +6,19 @@ is kept small: a program may hold a million of them.
 
 from __future__ import annotations
 
+import contextlib
 import threading
-from typing import Any
+from collections.abc import Callable, Generator
+from typing import TYPE_CHECKING, Any
 
 from gdispy.core import statuses
 from gdispy.core.payloads import Bulk, MemoryPayload
+from gdispy.errors import JobFailed
 from gdispy.hub import Gate
 from gdispy.worker import pickling
+
+if TYPE_CHECKING:
+    import asyncio
 
 _gates = threading.Lock()
 
@@ -20,12 +26,15 @@ _gates = threading.Lock()
 class DispyJob:
     """One call of the computation, from `submit` to its result.
 
-    `id` is the user's to set; the rest is read only. `status` is one of the constants below.
-    `result` is what the function returned, or the exit code of a program; while the status is
-    `ProvisionalResult`, the latest provisional result. `stdout` and `stderr` are text for functions and
-    bytes for programs; `truncated` says whether too much was printed to be kept. `exception` is None,
-    or text that tells what went wrong. `submit_time`, `start_time` and `end_time` are seconds since
-    the epoch, the latter two by the node's clock; `ip_addr` is the address of that node.
+    `id` is the user's to set, and `result` may be set to None to free its memory; the rest is read only.
+    `status` is one of the constants below. `result` is what the function returned, or the exit code of
+    a program; while the status is `ProvisionalResult`, the latest provisional result. `stdout` and
+    `stderr` are text for functions and bytes for programs; `truncated` says whether too much was
+    printed to be kept. `exception` is None, or text that tells what went wrong. `submit_time`,
+    `start_time` and `end_time` are seconds since the epoch, the latter two by the node's clock;
+    `ip_addr` is the address of that node.
+
+    Wait with `job()`, `job.wait(seconds)`, `job.result_or_raise()`, or, in a coroutine, `await job`.
     """
 
     Created = statuses.CREATED
@@ -75,49 +84,147 @@ class DispyJob:
     @property
     def result(self) -> Any:
         """What the job returned. It is unpickled here, in the thread that asks first."""
-        payload = self._payload
-        if payload:
-            self._payload = b""
-            try:
-                self._result = pickling.loads(_bytes(payload))
-            except Exception as error:
-                self.status = statuses.TERMINATED
-                reason = f"{type(error).__name__}: {error}"
-                self.exception = f"The result arrived, but cannot be unpickled here: {reason}\n"
+        done, payload = self._done, self._payload
+        if not payload:
+            return self._result
+        value = self._unpickled(payload)
+        if not done:  # The hub may replace a provisional result at any moment, so nothing is kept.
+            return value
+        with _gates:
+            # Of several threads that unpickle it at the same time, the first one's is everybody's.
+            if self._payload is payload:
+                self._result, self._payload = value, b""
         return self._result
 
     @result.setter
     def result(self, value: Any) -> None:
-        self._payload, self._result = b"", value
+        with _gates:
+            self._result, self._payload = value, b""
+
+    def _unpickled(self, payload: Bulk) -> Any:
+        try:
+            return pickling.loads(_bytes(payload))
+        except Exception as error:
+            self.status = statuses.TERMINATED
+            reason = f"{type(error).__name__}: {error}"
+            self.exception = f"The result arrived, but cannot be unpickled here: {reason}\n"
+            return None
 
     def __call__(self, clear: bool = False) -> Any:
-        """Wait for the end, and return `result`: None where the job failed (see `exception`)."""
+        """Wait for the end, and return `result`: None where the job failed (see `exception`).
+
+        `clear` is for compatibility: a job that has ended stays so.
+        """
         self.wait()
         return self.result
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait for the end; False if `timeout` seconds pass before."""
-        if self._done:
-            return True
-        with _gates:
-            gate = self._gate
-            if gate is None:
-                gate = self._gate = Gate()
         # The hub sets `_done` first and looks for a gate then.
-        return self._done or gate.wait(timeout)
+        return self._done or self._own_gate().wait(timeout) or self._done
+
+    def result_or_raise(self, timeout: float | None = None) -> Any:
+        """Wait for the end, and return `result`. Raises JobFailed where there is none, since the job was
+        cancelled, terminated or abandoned, and TimeoutError if `timeout` seconds pass before."""
+        if not self.wait(timeout):
+            raise TimeoutError(f"job {self.id!r} has not ended within {timeout} s")
+        result = self.result
+        if self.status != statuses.FINISHED:
+            raise JobFailed(self._failure(), self)
+        return result
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        """`await job` waits for the end, and gives `result` as `job()` does. In any number of loops."""
+        if not self._done:
+            import asyncio  # It is large, and who awaits has it already.
+
+            loop = asyncio.get_running_loop()
+            future = loop.create_future()
+
+            def wake() -> None:
+                with contextlib.suppress(RuntimeError):  # The loop is closed: nobody waits any more.
+                    loop.call_soon_threadsafe(_settle, future)
+
+            self._tell(wake)
+            try:
+                yield from future.__await__()
+            finally:
+                self._forget(wake)
+        return self.result
+
+    @property
+    def finish(self) -> Finish:
+        """What programs for dispy wait on, as `job.finish.wait(seconds)`."""
+        return Finish(self)
+
+    def _tell(self, wake: Callable[[], None]) -> None:
+        """Have `wake` called when the job ends, at once if it has: at least once, from any thread."""
+        gate = self._own_gate()
+        if self._done:
+            wake()
+        else:
+            gate.tell(wake)
+
+    def _forget(self, wake: Callable[[], None]) -> None:
+        if self._gate is not None:
+            self._gate.forget(wake)
+
+    def _own_gate(self) -> Gate:
+        with _gates:
+            if self._gate is None:
+                self._gate = Gate()
+            return self._gate
+
+    def _failure(self) -> str:
+        """Why there is no result, in a line and, where there is one, the traceback of the node."""
+        line = f"job {self.id!r}: {STATUS_NAMES[self.status]}"
+        cause = (self.exception or "").strip()
+        return f"{line}\n{cause}" if cause else line
 
     def _copy(self) -> DispyJob:
         """What a callback gets for a provisional result: the job as it is at this moment."""
         copy = DispyJob(self._number, self.submit_time)
         for name in ("id", "status", "start_time", "ip_addr", "_result", "_payload"):
             setattr(copy, name, getattr(self, name))
+        copy._gate = self._own_gate()
         return copy
+
+    def _part(self, exception: str) -> DispyJob:
+        """One of several calls that this job made, which has failed."""
+        part = DispyJob(self._number, self.submit_time)
+        for name in ("id", "start_time", "end_time", "ip_addr", "stdout", "stderr", "truncated"):
+            setattr(part, name, getattr(self, name))
+        part.status, part.exception, part._done = statuses.TERMINATED, exception, True
+        return part
 
     def __lt__(self, other: DispyJob) -> bool:
         return self._number < other._number
 
     def __repr__(self) -> str:
         return f"<DispyJob {self.id!r}: {STATUS_NAMES[self.status]}>"
+
+
+class Finish:
+    """The end of a job, in the shape of a `threading.Event`. Made when it is asked for."""
+
+    __slots__ = ("_job",)
+
+    def __init__(self, job: DispyJob) -> None:
+        self._job = job
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait for the end of the job; False if `timeout` seconds pass before."""
+        return self._job.wait(timeout)
+
+    def is_set(self) -> bool:
+        """Whether the job has ended."""
+        return self._job._done
+
+    def set(self) -> None:
+        """For compatibility. It changes nothing: only its node ends a job."""
+
+    def clear(self) -> None:
+        """For compatibility. It changes nothing: a job that has ended stays so."""
 
 
 STATUS_NAMES = {
@@ -129,6 +236,11 @@ STATUS_NAMES = {
     statuses.ABANDONED: "Abandoned",
     statuses.FINISHED: "Finished",
 }
+
+
+def _settle(future: asyncio.Future[None]) -> None:
+    if not future.done():  # Else it was cancelled, or told twice.
+        future.set_result(None)
 
 
 def _bytes(payload: Bulk) -> Any:

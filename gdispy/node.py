@@ -9,17 +9,14 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import fcntl
 import logging
 import os
 import platform
 import secrets
-import shutil
 import sys
-import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import gevent
@@ -30,33 +27,44 @@ from gdispy.beacon import HERE, LOOK, Beacon, Packet
 from gdispy.blobs import FileSink, MemoryFileSink
 from gdispy.connection import Connection, Handlers
 from gdispy.core.effects import (
+    AnswerFile,
     Drop,
     End,
     Hand,
     Interrupt,
+    Leave,
     Load,
+    Look,
     NewWorker,
     Peer,
+    Place,
     Send,
     TakeBack,
     Terminate,
     Unload,
 )
 from gdispy.core.handshake import Keys
+from gdispy.core.hours import OPEN, Hours, clock
 from gdispy.core.messages import Hello, Instance, Message
+from gdispy.core.patterns import join
+from gdispy.core.serving import LEASE
 from gdispy.core.slots import Slots
 from gdispy.core.wire import FILE, Sink
 from gdispy.errors import ConfigError
 from gdispy.keys import Secret
 from gdispy.net import Listener
+from gdispy.prefix import claim, default_prefix
 from gdispy.pump import Pump
-from gdispy.worker.processes import adopt_orphans, kill_descendants, with_marker
+from gdispy.worker.processes import adopt_orphans
 from gdispy.workers import Workers
 
 logger = logging.getLogger(__name__)
 
 # Options of glibc's mallopt(3).
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
+
+#: Why no jobs are taken, where its owner has said so.
+_STOPPED = "stopped"
 
 #: Roles of the connections that a node takes.
 ROLES = [b"scheduler>node"]
@@ -80,6 +88,20 @@ class NodeSettings:
     job_memory: int = 0
     #: Processes of one job at most; 0 is no limit.
     job_processes: int = config.PROCESS_LIMIT
+    #: When it takes jobs; None is always.
+    hours: Hours | None = None
+    #: End when so many clients were served; -1 never.
+    serve: int = -1
+    #: Seconds that the jobs of a scheduler which went away are kept.
+    lease: float = LEASE
+    #: Seconds between two announcements while nobody uses the node; 0 is one, at the start.
+    ping_interval: float = 0.0
+    #: Remove files of computations also where their clients want to keep them.
+    force_cleanup: bool = False
+    #: Let cleanup functions end the node.
+    client_shutdown: bool = False
+    #: Absolute path of the Python file to run before all computations, or ''.
+    init: str = ""
 
 
 class Node:
@@ -90,13 +112,19 @@ class Node:
         self.instance = Instance(secrets.token_bytes(16))
         self._name = settings.name or platform.node() or "node"
         prefix = settings.dest_path_prefix or default_prefix()
-        self._slots = Slots(settings.cpus, epoch=time.time() - time.monotonic())
+        epoch = time.time() - time.monotonic()
+        self._slots = Slots(settings.cpus, lease=settings.lease, epoch=epoch, serve=settings.serve)
+        self._began = time.monotonic()
+        self._state = OPEN
+        if settings.hours is not None:  # Before anybody hears of CPUs that are not offered now.
+            self._state, _ = settings.hours.at(_seconds_of_day())
+            self._slots.keep_hours(self._state, clock(settings.hours.last), self._began)
         self._stop = gevent.event.Event()
         self._pump = Pump(self._perform, self._slots.tick, self._slots.due, self._on_defect)
         self._failure: BaseException | None = None
         self._connections: dict[Peer, Connection] = {}
         self._greeted: set[Peer] = set()
-        self._claim = _claim_directory(prefix, self.instance.hex())
+        self._claim = claim(prefix, self.instance.hex())
         host = listening_address(settings)
         self._listener = Listener(
             host, settings.node_port, settings.secret.for_tcp(), ROLES, self.instance, self._on_connection
@@ -108,30 +136,83 @@ class Node:
             "address": settings.ext_ip_addr or self.host,
             "memory_limit": settings.job_memory,
             "process_limit": settings.job_processes,
+            "client_shutdown": settings.client_shutdown,
+            "init": settings.init,
         }
         self._workers = Workers(self._slots, self._pump, setting, self.instance)
         self._workers.backlog = lambda: max((each.backlog for each in self._connections.values()), default=0)
+        self._workers.on_shutdown = self.shutdown_after_clients
+        self._workers.on_failure = self._on_failure
         self._beacon: Beacon | None = None
 
     def run(self, on_ready: Callable[[], None] = lambda: None) -> None:
         """Work until `stop` is called. Raises what broke the node."""
         adopt_orphans()
         _keep_freed_memory()
-        self._workers.start()
-        self._pump.start()
-        self._listener.start()
-        self._announce()
-        on_ready()
         try:
+            self._workers.start()
+            self._pump.start()
+            gevent.wait([self._workers.is_up, self._stop], count=1)
+            if not self._stop.is_set():
+                self._open_doors()
+                on_ready()
             self._stop.wait()
         finally:
             self._close()
         if self._failure is not None:
             raise self._failure
 
+    def _open_doors(self) -> None:
+        if self._settings.hours is not None:
+            gevent.spawn(self._keep_hours, self._settings.hours)
+        self._listener.start()
+        self._announce()
+
     def stop(self) -> None:
         """End the node soon; from any greenlet of its loop, or a signal handler."""
         self._stop.set()
+
+    def shutdown_after_clients(self) -> None:
+        """End the node when the computations that are here are over; take no others."""
+        self._pump.put(self._slots.finish)
+
+    # What its owner wants while it runs
+
+    def set_cpus(self, cpus: int) -> None:
+        """Offer so many CPUs from now on; what runs goes on."""
+        self._pump.put(self._slots.set_cpus, cpus)
+
+    def stop_jobs(self) -> None:
+        """Take no new jobs until `start_jobs`."""
+        self._pump.put(self._slots.shut, _STOPPED)
+
+    def start_jobs(self) -> None:
+        self._pump.put(self._slots.reopen, _STOPPED)
+
+    def release(self) -> str:
+        """Give up schedulers that are away, instead of keeping what is held for them; what came of it."""
+        here, away = self._slots.clients()
+        if away:
+            self._pump.put(self._slots.give_up)
+            return f"given up: {', '.join(away)}"
+        return f"nothing was done: {', '.join(here)} is connected" if here else "no client holds this node"
+
+    def status(self) -> list[str]:
+        """How the node stands, in lines."""
+        now = time.monotonic()
+        minutes = int(now - self._began) // 60
+        uptime = f"up {minutes // 1440} days, {minutes % 1440 // 60:02}:{minutes % 60:02}"
+        return [f"{self._name} at {join(self.host, self.port)}, {uptime}", *self._slots.standing(now)]
+
+    def _keep_hours(self, hours: Hours) -> None:
+        while True:
+            state, seconds = hours.at(_seconds_of_day())
+            if state != self._state:
+                logger.info("service hours: %s", state)
+                self._state = state
+                self._pump.put(self._slots.keep_hours, state, clock(hours.last))
+            # Soon again, since clocks are set, and machines sleep.
+            gevent.sleep(min(seconds, 30.0) + 0.01)
 
     def _close(self) -> None:
         self._listener.close()
@@ -146,6 +227,9 @@ class Node:
         self._pump.stop()
         self._workers.close()
         os.close(self._claim)
+
+    def _on_failure(self, reason: str) -> None:
+        self._on_defect(ConfigError(f"--init: {reason}"))
 
     def _on_defect(self, error: BaseException) -> None:
         self._failure = error
@@ -164,7 +248,17 @@ class Node:
             logger.warning("this node cannot be found by broadcast: %s", error.strerror)
             return
         self._beacon.start()
-        self._beacon.broadcast(HERE, self.port, config.CLIENT_PORT, settings.ext_ip_addr, self._name)
+        gevent.spawn(self._tell_clients, self._beacon)
+
+    def _tell_clients(self, beacon: Beacon) -> None:
+        """Tell clients that run already; at intervals as long as nobody uses the node, if that is wanted."""
+        settings = self._settings
+        while not self._stop.is_set():
+            if not self._connections:
+                beacon.broadcast(HERE, self.port, config.CLIENT_PORT, settings.ext_ip_addr, self._name)
+            if not settings.ping_interval:
+                return
+            gevent.sleep(settings.ping_interval)
 
     def _on_packet(self, beacon: Beacon, packet: Packet, address: tuple[str, int]) -> None:
         if packet.kind == LOOK:
@@ -239,14 +333,24 @@ class Node:
         if connection is not None:
             connection.close(effect.reason)
 
+    def _load(self, effect: Load) -> None:
+        prepare = effect.prepare
+        if self._settings.force_cleanup:
+            prepare = replace(prepare, cleanup=True)
+        self._workers.load(prepare, effect.arrived)
+
     def _unload(self, effect: Unload) -> None:
         self._workers.unload(effect.computation)
 
     _EFFECTS: dict[type, Callable[[Node, Any], None]] = {
         Send: _send,
         Drop: _drop,
-        Load: lambda self, effect: self._workers.load(effect.prepare),
+        Load: _load,
+        Look: lambda self, effect: self._workers.look(effect.prepare),
+        Place: lambda self, effect: self._workers.deliver(effect.prepare, effect.deliver),
+        AnswerFile: lambda self, effect: self._workers.answer_file(effect.worker, effect.error),
         Unload: _unload,
+        Leave: lambda self, effect: self.stop(),
         NewWorker: lambda self, effect: self._workers.new_worker(effect.worker, effect.computation),
         Hand: lambda self, effect: self._workers.hand(effect.worker, effect.jobs),
         TakeBack: lambda self, effect: self._workers.take_back(effect.worker),
@@ -273,9 +377,10 @@ def listening_address(settings: NodeSettings) -> str:
     return address or "0.0.0.0"
 
 
-def default_prefix() -> str:
-    """Where files of computations go: a directory of this user below the one for temporary files."""
-    return os.path.join(tempfile.gettempdir(), f"gdispy-{os.geteuid()}")
+def _seconds_of_day() -> float:
+    """Seconds after midnight, by the local clock."""
+    now = time.localtime()
+    return 3600 * now.tm_hour + 60 * now.tm_min + now.tm_sec
 
 
 def _keep_freed_memory() -> None:
@@ -288,44 +393,3 @@ def _keep_freed_memory() -> None:
         mallopt = ctypes.CDLL(None).mallopt
         for option, value in ((_M_MMAP_THRESHOLD, 64 << 20), (_M_TRIM_THRESHOLD, 256 << 20), (_M_TOP_PAD, 16 << 20)):
             mallopt(option, value)
-
-
-def _claim_directory(prefix: str, name: str) -> int:
-    """Remove what dead nodes left below the prefix, and claim a directory for this one.
-
-    Returns an open file that is locked as long as the node lives. Raises ConfigError for a prefix
-    that others could write to.
-    """
-    try:
-        os.makedirs(prefix, mode=0o700, exist_ok=True)
-        about = os.lstat(prefix)
-        if about.st_uid != os.geteuid():
-            raise ConfigError(f"{prefix} belongs to another user: choose another --dest_path_prefix")
-        for entry in os.listdir(prefix):
-            if entry.endswith(".lock"):
-                _clear(prefix, entry.removesuffix(".lock"))
-        fd = os.open(os.path.join(prefix, f"{name}.lock"), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise ConfigError(f"{prefix} cannot be used: {error.strerror}") from error
-    fcntl.flock(fd, fcntl.LOCK_EX)
-    return fd
-
-
-def _clear(prefix: str, name: str) -> None:
-    """Remove files and processes of a node, unless it lives."""
-    lock = os.path.join(prefix, f"{name}.lock")
-    fd = os.open(lock, os.O_RDWR | os.O_CLOEXEC)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return
-    finally:
-        os.close(fd)
-    for pid in with_marker("GDISPY_NODE", {name}):
-        try:
-            kill_descendants(pid)
-            os.kill(pid, 9)
-        except OSError:
-            continue
-    shutil.rmtree(os.path.join(prefix, name), ignore_errors=True)
-    os.unlink(lock)

@@ -61,7 +61,8 @@ class _Dialer:
         self._scheduler = scheduler
         self._over = gevent.event.Event()
         self._reason = ""
-        self._rejected = False
+        #: Refused for a reason that remains, such as another secret.
+        self.rejected = False
         self._impatient: Any = None
         #: Whether any connection to it was good.
         self._proven = False
@@ -84,8 +85,7 @@ class _Dialer:
             if self.found and not reached and failures > FORGET_AFTER:
                 self._scheduler.forget(self)
                 return
-            if self._rejected:  # It would be so again, unless somebody changes something over there.
-                self._rejected = False
+            if self.rejected:  # It would be so again, unless somebody changes something over there.
                 gevent.sleep(RETRY_LIMIT)
                 continue
             first, limit = (REFUSED_FIRST, REFUSED_LIMIT) if reached else (RETRY_FIRST, RETRY_LIMIT)
@@ -100,10 +100,12 @@ class _Dialer:
             connection = self._scheduler.dial(self)
         except PeerRejected as error:
             # From an address that has been a node, it is more likely that the link is bad.
-            self._rejected = not self._proven
+            self.rejected = not self._proven
             return False, str(error)
         except ConnectFailed as error:
+            self.rejected = False
             return False, str(error)
+        self.rejected = False
         if connection is None:  # Known already by another address.
             return False, None
         self._impatient.kill(block=False)
@@ -203,6 +205,11 @@ class Scheduler:
     def _dial(self, host: str, port: int, found: bool) -> None:
         if (host, port) not in self._dialers:
             self._dialers[host, port] = _Dialer(self, host, port, found)
+
+    def have_refused(self, targets: list[tuple[str, int]]) -> bool:
+        """Whether all these addresses are of nodes that have refused, and will do so again."""
+        dialers = [self._dialers.get(target) for target in targets]
+        return bool(dialers) and all(dialer is not None and dialer.rejected for dialer in dialers)
 
     def forget(self, dialer: _Dialer) -> None:
         """An address that was found by broadcast is not there any more."""

@@ -7,13 +7,39 @@ from __future__ import annotations
 
 import time
 from collections import namedtuple
-from typing import Any
+from typing import Any, NamedTuple
+
+
+class DispyNodeAvailInfo(NamedTuple):
+    """What is free on a node: percent of its CPUs, bytes of memory, bytes of disk where computations live,
+    percent of swap."""
+
+    cpu: float
+    memory: int
+    disk: int
+    swap: float
+
+    @classmethod
+    def of(cls, free: list[float]) -> DispyNodeAvailInfo | None:
+        """The record of what a node has said; None where it has said nothing, having no psutil."""
+        return cls(free[0], int(free[1]), int(free[2]), free[3]) if free else None
 
 
 class DispyNode:
     """A node as one cluster sees it: what it is, and what it has done for this cluster."""
 
+    #: What a `cluster_status` function is told of a node: it is set up; it is closed, or lost; what is free there.
+    Initialized = 4
+    Closed = 16
+    AvailInfo = 17
+
     def __init__(self, row: list[Any]) -> None:
+        #: What is free there, as far as it has said.
+        self.avail_info: DispyNodeAvailInfo | None = None
+        self.update(row)
+
+    def update(self, row: list[Any]) -> None:
+        """Take what the scheduler says of the node."""
         self.name: str = row[0]
         self.ip_addr: str = row[1]
         self.port: int = row[2]
@@ -35,13 +61,20 @@ class DispyNode:
 
 
 class ClusterStatus(namedtuple("ClusterStatus", ["nodes", "jobs_pending"])):
-    """`nodes`, a list of DispyNode; `jobs_pending`; and `problems`, what keeps nodes from being used."""
+    """`nodes`, a list of DispyNode; `jobs_pending`; and `problems`, what keeps nodes from being used.
+
+    `is_hopeless` tells that no node can be expected any more: all were named, and all have refused for good.
+    """
 
     problems: list[str]
+    is_hopeless: bool
 
-    def __new__(cls, nodes: list[DispyNode], jobs_pending: int, problems: list[str]) -> ClusterStatus:
+    def __new__(
+        cls, nodes: list[DispyNode], jobs_pending: int, problems: list[str], is_hopeless: bool = False
+    ) -> ClusterStatus:
         self = super().__new__(cls, nodes, jobs_pending)
         self.problems = problems
+        self.is_hopeless = is_hopeless
         return self
 
 

@@ -27,6 +27,12 @@ class Whom:
     #: Whether a private node on this machine is wanted.
     local: bool = False
 
+    def add(self, other: Whom) -> None:
+        """Want those of another as well."""
+        self.targets += other.targets
+        self.patterns += other.patterns
+        self.look, self.local = self.look or other.look, self.local or other.local
+
 
 def parse(nodes: Any, node_port: int) -> Whom:
     """Read `nodes`: None, one element, or a list of elements. Raises ConfigError.

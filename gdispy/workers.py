@@ -8,152 +8,57 @@ processes goes back to its pump. Never forks, and starts the spawner by exec.
       └───── jobs (a message each), results (a stream) ────────────────────────────────────┘
 
 Invariants:
-1. The node keeps a copy of the worker's end of the job socket. What it reads there, the worker never
-   will: so it knows which jobs had not begun, also when the worker is dead.
-2. All results that a worker wrote are read before its exit is reported to the rules.
+1. All results that a worker wrote are read before its exit is reported to the rules.
+2. What had not begun is taken back in the turn that reports a worker's end; see `worker_ends.py`.
 """
 
 from __future__ import annotations
 
 import contextlib
 import logging
-import mmap
 import os
+import shutil
 import signal
-import struct
 import sys
-from collections import deque
 from collections.abc import Callable
 from typing import Any
 
 import gevent
 import gevent.event
-import msgpack
 from gevent import socket
 
-from gdispy.blobs import DIGEST_BYTES, MemoryFile, MemoryFileSink, ReceivedFile
+from gdispy import config
+from gdispy.blobs import MemoryFile
 from gdispy.core.effects import Effects, WorkerId
-from gdispy.core.holding import Job, Row
-from gdispy.core.messages import ComputationId, JobId, Prepare
+from gdispy.core.holding import Job
+from gdispy.core.messages import ComputationId, Deliver, JobId, Prepare
 from gdispy.core.paths import safe_parts
-from gdispy.core.payloads import Bulk, MemoryPayload
+from gdispy.core.payloads import Bulk
 from gdispy.core.slots import Slots
 from gdispy.errors import ProtocolError
+from gdispy.files import JobFiles, lacking, place
 from gdispy.local import importable
 from gdispy.pump import Pump
 from gdispy.worker import control
 from gdispy.worker.capture import keep_within_limit
-from gdispy.worker.processes import kill_descendants
+from gdispy.worker.processes import descendants, kill_descendants, resident_bytes
 from gdispy.worker.program import signal_name
-from gdispy.worker.runner import INLINE, MESSAGE_LIMIT, PROGRESS, RESULT, target
+from gdispy.worker.runner import FILE, PROGRESS, RESULT, target
+from gdispy.worker_ends import ANCILLARY, WorkerEnds
 
 logger = logging.getLogger(__name__)
 
-#: Bytes read from a worker's results at once, and of one frame at most.
+#: Bytes read from a worker's results at once.
 READ_SIZE = 64 * 1024
-FRAME_LIMIT = 32 * 1024 * 1024
-#: Seconds between two looks at how much the running jobs have printed.
+#: Seconds between two looks at how much the running jobs have printed, and at the memory of one that has a limit.
 OUTPUT_INTERVAL = 0.1
+MEMORY_INTERVAL = 0.2
 #: A worker that has this many jobs in hand is read every millisecond, not at each result: the node
 #: then wakes up once for many results, and nobody waits, since the worker has enough to do.
 MANY = 32
 READ_INTERVAL = 0.001
 #: Bytes waiting for the scheduler beyond which workers are not read: they wait in turn.
 BACKLOG_LIMIT = 64 * 1024 * 1024
-
-_LENGTH = struct.Struct(">I")
-_pack = msgpack.Packer().pack
-_TAIL_TYPES = (bytes, bytes, str, float, float, int, bool)
-#: Of the fields of a result frame; the result itself, or the size of the file that it came in.
-_RESULT_TYPES = frozenset((int, int, int, int, kind, *_TAIL_TYPES) for kind in (bytes, int))
-_ANCILLARY = socket.CMSG_SPACE(64 * 4)
-
-
-class _Worker:
-    """The node's ends of what joins it to one worker."""
-
-    def __init__(self, number: WorkerId, template: _Template) -> None:
-        self.number = number
-        self.template = template
-        jobs, self._worker_jobs = control.pair()
-        self.jobs = jobs
-        # The worker makes its end wait again, once it has it; here nothing ever waits on either.
-        self.jobs.setblocking(False)
-        self._worker_jobs.setblocking(False)
-        results, worker_results = socket.socketpair()
-        self.results = results
-        self.worker_results = worker_results
-        self.out = control.memory_file("gdispy-stdout")
-        self.err = control.memory_file("gdispy-stderr")
-        self.page_fd = control.memory_file("gdispy-page")
-        os.ftruncate(self.page_fd, mmap.PAGESIZE)
-        self.page = mmap.mmap(self.page_fd, mmap.PAGESIZE)
-        #: Its exit is known, and will be reported.
-        self.is_dead = False
-        #: Jobs handed over and not answered.
-        self.outstanding = 0
-        #: Jobs that did not fit into the socket.
-        self.overflow: deque[tuple[bytes, Job]] = deque()
-        self.reader: Any = None
-        self.buffer = b""
-        self.fds: deque[int] = deque()
-
-    def ends_for_worker(self) -> list[int]:
-        return [self._worker_jobs.fileno(), self.worker_results.fileno(), self.out, self.err, self.page_fd]
-
-    def forked(self) -> None:
-        """The worker has its ends; of the job socket's a copy is kept (invariant 1)."""
-        self.worker_results.close()
-        os.close(self.page_fd)
-
-    def hand(self, jobs: list[Job]) -> None:
-        self.outstanding += len(jobs)
-        for job in jobs:
-            value = job.arguments
-            if type(value) is bytes and len(value) > INLINE:
-                value = job.arguments = _in_memory_file(value)
-            shown: Any = value if type(value) is bytes else value.size  # type: ignore[union-attr]
-            self.overflow.append((_pack([job.number, job.attempt, shown]), job))
-        self.flush()
-
-    def flush(self) -> None:
-        """Put into the socket what fits."""
-        overflow, fd = self.overflow, self.jobs.fileno()
-        while overflow:
-            data, job = overflow[0]
-            try:
-                if type(job.arguments) is bytes:
-                    os.write(fd, data)
-                else:
-                    control.send_with_file(self.jobs, data, _as_memory_file(job.arguments).fd)
-            except BlockingIOError:
-                return
-            except OSError:  # The worker is dead; its exit is on the way.
-                return
-            overflow.popleft()
-
-    def take_back(self) -> list[tuple[JobId, int]]:
-        taken = []
-        while True:
-            try:
-                data, ancillary, _, _ = self._worker_jobs.recvmsg(MESSAGE_LIMIT, _ANCILLARY, socket.MSG_DONTWAIT)
-            except OSError:
-                break
-            if not data:
-                break
-            control.close_all(control.descriptors(ancillary))
-            job, attempt, _ = msgpack.unpackb(data)
-            taken.append((job, attempt))
-        taken += [(job.number, job.attempt) for _, job in self.overflow]
-        self.overflow.clear()
-        self.outstanding -= len(taken)
-        return taken
-
-    def close(self) -> None:
-        for end in (self.jobs, self._worker_jobs, self.results, self.worker_results):
-            end.close()
-        control.close_all([self.out, self.err, *self.fds])
-        self.page.close()
 
 
 class _Template:
@@ -163,11 +68,14 @@ class _Template:
         self.id = prepare.computation
         self.prepare = prepare
         self.directory = directory
-        self.workers: dict[WorkerId, _Worker] = {}
+        self.workers: dict[WorkerId, WorkerEnds] = {}
         self.end: Any = None
         self.reader: Any = None
         #: It was told to end; its end is no accident.
         self.ending = False
+        #: It has loaded the computation; and there is a cleanup function to be called at the end.
+        self.is_loaded = self.cares = False
+        self.job_files: JobFiles | None = None
 
 
 class Workers:
@@ -180,7 +88,7 @@ class Workers:
         self._instance = instance
         self.directory = os.path.join(setting["dest_path_prefix"], instance.hex())
         self._templates: dict[str, _Template] = {}
-        self._workers: dict[WorkerId, _Worker] = {}
+        self._workers: dict[WorkerId, WorkerEnds] = {}
         #: Computations whose files are in place; a template that is started again finds them there.
         self._placed: set[ComputationId] = set()
         self._spawner: Any = None
@@ -190,6 +98,11 @@ class Workers:
         self._some_work = gevent.event.Event()
         #: Bytes that wait to be sent to the scheduler; asked before workers are read.
         self.backlog: Callable[[], int] = lambda: 0
+        #: The spawner has done what comes before all computations.
+        self.is_up = gevent.event.Event()
+        #: What to do when a cleanup function asks for the end of the node, and when it cannot work at all.
+        self.on_shutdown: Callable[[], None] = lambda: None
+        self.on_failure: Callable[[str], None] = lambda reason: None
 
     def start(self) -> None:
         """Start the spawner. Raises OSError where that is impossible."""
@@ -202,6 +115,9 @@ class Workers:
         self._closing = True
         if self._spawner is not None:
             self._spawner.close()
+            if not self.is_up.is_set():  # It may be in the middle of the node's `--init`, and hears nothing.
+                kill_descendants(os.getpid())
+                shutil.rmtree(self.directory, ignore_errors=True)
             self._await_spawner()
 
     def _await_spawner(self) -> None:
@@ -215,7 +131,9 @@ class Workers:
     def _start_spawner(self) -> None:
         end, theirs = control.pair()
         theirs.set_inheritable(True)
+        self.is_up.clear()
         arguments = [sys.executable, "-m", "gdispy.worker.spawner", str(theirs.fileno()), self.directory]
+        arguments.append(self._setting["init"])
         self._spawner_pid = os.posix_spawn(
             sys.executable,
             arguments,
@@ -229,7 +147,12 @@ class Workers:
 
     def _read_spawner(self, end: Any) -> None:
         for message in _messages(end):
-            if message[0] == "exited":
+            if message[0] == "up":
+                self.is_up.set()
+            elif message[0] == "failed":
+                self._closing = True
+                self.on_failure(message[1])
+            elif message[0] == "exited":
                 self._pump.put(self._template_ended, message[1], _cause(message[2], "the computation's process"))
         if not self._closing:
             self._spawner_lost()
@@ -274,19 +197,45 @@ class Workers:
 
     # Computations
 
-    def load(self, prepare: Prepare) -> None:
+    def look(self, prepare: Prepare) -> None:
+        """Find out which files of a computation are not there; answer with `looked`."""
+        gevent.spawn(self._look, prepare)
+
+    def _look(self, prepare: Prepare) -> None:
+        try:
+            directory = self._directory(prepare)
+            if os.path.isdir(directory):  # A new one is empty, and reading large files takes time.
+                places = gevent.get_hub().threadpool.apply(lacking, (directory, prepare.files))
+            else:
+                places = list(range(len(prepare.files)))
+        except (OSError, ProtocolError) as error:
+            self._pump.put(self._slots.loaded, prepare.computation, str(error))
+            return
+        self._pump.put(self._slots.looked, prepare.computation, places)
+
+    def load(self, prepare: Prepare, arrived: dict[int, Bulk]) -> None:
         """Put the files of a computation in place and start its template."""
         try:
             directory = self._directory(prepare)
             template = _Template(prepare, directory)
             os.makedirs(directory, mode=0o700, exist_ok=True)
             if prepare.computation not in self._placed:
-                for row, content in zip(prepare.files, prepare.contents, strict=True):
-                    _place(directory, row, content)
+                for number, content in arrived.items():
+                    place(directory, prepare.files[number], content)
                 self._placed.add(prepare.computation)
             self._start_template(template)
         except (OSError, ProtocolError) as error:
             self._pump.put(self._slots.loaded, prepare.computation, str(error))
+
+    def deliver(self, prepare: Prepare, message: Deliver) -> None:
+        """Put files into the directory of a computation that runs; answer with `delivered`."""
+        error = ""
+        try:
+            for row, content in zip(message.files, message.contents, strict=True):
+                place(self._directory(prepare), row, content)
+        except (OSError, ProtocolError) as failure:
+            error = str(failure)
+        self._pump.put(self._slots.delivered, prepare.computation, message.question, error)
 
     def _start_template(self, template: _Template) -> None:
         setting = self._setting
@@ -295,22 +244,35 @@ class Workers:
         key = template.id.hex()
         self._templates[key] = template
         values = [template.directory, setting["name"], setting["address"], setting["memory_limit"]]
-        control.send(self._spawner, ["template", key, *values, setting["process_limit"]], [theirs.fileno()])
+        control.send(
+            self._spawner,
+            ["template", key, *values, setting["process_limit"], setting["client_shutdown"]],
+            [theirs.fileno()],
+        )
         theirs.close()
-        body = _body_file(template.prepare.body)
-        control.send(end, ["load", template.prepare.kind, template.prepare.name], [body])
-        os.close(body)
+        prepare = template.prepare
+        body = prepare.body if prepare.python in ("", config.PYTHON) or not prepare.source else prepare.source
+        files = [_as_file(body), _as_file(prepare.arguments)]
+        control.send(end, ["load", prepare.kind, prepare.name], files)
+        control.close_all(files)
         template.reader = gevent.spawn(self._read_template, template)
 
     def _read_template(self, template: _Template) -> None:
         for message in _messages(template.end):
             word = message[0]
             if word == "loaded":
+                template.is_loaded, template.cares = True, message[2]
                 self._pump.put(self._slots.loaded, template.id, message[1])
+            elif word == "forked":
+                worker = template.workers.get(message[1])
+                if worker is not None:
+                    worker.pid = message[2]
             elif word == "exited":
                 worker = template.workers.get(message[1])
                 if worker is not None:
                     self._worker_ended(worker, message[3] or _cause(message[2], "its process"))
+            elif word == "shutdown":
+                self.on_shutdown()
 
     def unload(self, computation: ComputationId) -> None:
         """End a template and all below it; its files go when it has ended."""
@@ -319,6 +281,13 @@ class Workers:
             template.ending = True
             for worker in list(template.workers.values()):
                 self._forget(worker)
+            if template.cares:
+                with contextlib.suppress(OSError):
+                    control.send(template.end, ["leave"])
+                return
+            if not template.is_loaded:  # It may be in the middle of a setup, and hears nothing.
+                with contextlib.suppress(OSError):
+                    control.send(self._spawner, ["end", computation.hex()])
             template.end.close()
             template.reader.kill(block=False)
         else:  # It never came so far as to have processes.
@@ -328,7 +297,7 @@ class Workers:
 
     def new_worker(self, number: WorkerId, computation: ComputationId) -> None:
         template = self._templates[computation.hex()]
-        worker = self._workers[number] = template.workers[number] = _Worker(number, template)
+        worker = self._workers[number] = template.workers[number] = WorkerEnds(number, template)
         with contextlib.suppress(OSError):  # A dead template is reported by the spawner.
             control.send(template.end, ["fork", number], worker.ends_for_worker())
         worker.forked()
@@ -337,8 +306,49 @@ class Workers:
     def hand(self, number: WorkerId, jobs: list[Job]) -> None:
         worker = self._workers.get(number)
         if worker is not None:
-            worker.hand(jobs)
+            errors: dict[JobId, str] = {}
+            for job in jobs:
+                if job.options is not None:
+                    self._make_ready(worker, job, job.options, errors)
+            worker.hand(jobs, errors)
             self._some_work.set()
+
+    def _make_ready(self, worker: WorkerEnds, job: Job, options: list[Any], errors: dict[JobId, str]) -> None:
+        """Give a job with options what only it gets."""
+        worker.memory_limit = options[4]
+        if worker.memory_limit:
+            gevent.spawn(self._watch_memory, worker, job)
+        if options[6]:
+            template = worker.template
+            if template.job_files is None:
+                template.job_files = JobFiles(template.directory, template.prepare.files)
+            key = (job.number, job.attempt)
+            worker.file_jobs.add(key)
+            error = template.job_files.place(key, options[6], options[7])
+            if error:
+                errors[job.number] = error
+
+    def _remove_files(self, worker: WorkerEnds, key: tuple[int, int]) -> None:
+        worker.file_jobs.discard(key)
+        if worker.template.job_files is not None:
+            worker.template.job_files.remove(key)
+
+    def _watch_memory(self, worker: WorkerEnds, job: Job) -> None:
+        limit = worker.memory_limit
+        while worker.memory_limit == limit and not worker.is_dead and worker.outstanding:
+            if worker.pid:
+                used = sum(map(resident_bytes, [worker.pid, *descendants(worker.pid)]))
+                if used > limit:
+                    cause = f"it used {used:,} bytes of memory, and its limit (dispy_memory) is {limit:,}"
+                    self._order(worker, ["end", worker.number, cause])
+                    return
+            gevent.sleep(MEMORY_INTERVAL)
+
+    def answer_file(self, number: WorkerId, error: str) -> None:
+        worker = self._workers.get(number)
+        if worker is not None:
+            with contextlib.suppress(OSError):
+                worker.answer_file(error)
 
     def take_back(self, number: WorkerId) -> None:
         worker = self._workers.get(number)
@@ -360,20 +370,20 @@ class Workers:
     def end(self, number: WorkerId) -> None:
         worker = self._workers.get(number)
         if worker is not None:
-            self._order(worker, ["end", number])
+            self._order(worker, ["end", number, ""])
 
-    def _order(self, worker: _Worker, message: list[Any]) -> None:
+    def _order(self, worker: WorkerEnds, message: list[Any]) -> None:
         with contextlib.suppress(OSError):
             control.send(worker.template.end, message)
 
-    def _read_results(self, worker: _Worker) -> None:
+    def _read_results(self, worker: WorkerEnds) -> None:
         readable = gevent.get_hub().loop.io(worker.results.fileno(), 1)
         try:
             while True:
                 gevent.get_hub().wait(readable)
                 while self.backlog() > BACKLOG_LIMIT:
                     gevent.sleep(0.01)
-                data, ancillary, _, _ = worker.results.recvmsg(READ_SIZE, _ANCILLARY)
+                data, ancillary, _, _ = worker.results.recvmsg(READ_SIZE, ANCILLARY)
                 if not data:
                     return
                 self._take_results(worker, data, ancillary)
@@ -384,11 +394,11 @@ class Workers:
         finally:
             readable.close()
 
-    def _take_results(self, worker: _Worker, data: bytes, ancillary: list[Any]) -> None:
+    def _take_results(self, worker: WorkerEnds, data: bytes, ancillary: list[Any]) -> None:
         if ancillary:
             worker.fds.extend(control.descriptors(ancillary))
         try:
-            rows = self._parse(worker, worker.buffer + data if worker.buffer else data)
+            rows = self._sort(worker, worker.parse(data))
         except Exception as error:  # A job that writes there itself can send anything.
             logger.warning("a worker's results make no sense (%s); it is ended", error)
             worker.buffer = b""
@@ -396,44 +406,41 @@ class Workers:
             return
         if rows:
             worker.outstanding -= len(rows)
+            worker.memory_limit = 0
+            if worker.file_jobs:
+                for row in rows:
+                    self._remove_files(worker, (row[0], row[1]))
             worker.flush()
             self._pump.put(self._slots.answered, worker.number, rows)
 
-    def _parse(self, worker: _Worker, data: bytes) -> list[Any]:
+    def _sort(self, worker: WorkerEnds, frames: list[list[Any]]) -> list[Any]:
+        """Outcomes among frames, as rows; what else is among them goes its way, in order."""
         rows: list[Any] = []
-        offset, end = 0, len(data)
-        view = memoryview(data)
-        while end - offset >= 4:
-            (length,) = _LENGTH.unpack_from(data, offset)
-            if length > FRAME_LIMIT:
-                raise ProtocolError("a frame is too long")
-            if end - offset - 4 < length:
-                break
-            offset += 4
-            fields = msgpack.unpackb(view[offset : offset + length])
-            offset += length
+        for fields in frames:
             if fields[0] == RESULT:
-                rows.append(_row(worker, fields))
-            elif fields[0] == PROGRESS:
-                if rows:
-                    self._pump.put(self._slots.answered, worker.number, rows)
-                    rows = []
+                rows.append(worker.row(fields))
+                continue
+            if rows:
+                self._pump.put(self._slots.answered, worker.number, rows)
+                rows = []
+            if fields[0] == PROGRESS:
                 _, job, attempt, index, value = fields
-                self._pump.put(self._progressed, worker.number, job, attempt, index, _value(worker, value))
-        worker.buffer = data[offset:]
+                self._pump.put(self._progressed, worker.number, job, attempt, index, worker.value(value))
+            elif fields[0] == FILE:
+                self._pump.put(self._slots.file_sent, worker.number, *worker.sent_file(fields))
         return rows
 
     def _progressed(self, number: WorkerId, job: JobId, attempt: int, index: int, value: Bulk, now: float) -> Any:
         return self._slots.progressed(number, job, attempt, index, value)
 
-    def _worker_ended(self, worker: _Worker, cause: str) -> None:
+    def _worker_ended(self, worker: WorkerEnds, cause: str) -> None:
         if worker.is_dead or self._workers.get(worker.number) is not worker:
             return
         worker.is_dead = True
         worker.reader.kill(block=False)
         while True:  # Invariant 2.
             try:
-                data, ancillary, _, _ = worker.results.recvmsg(READ_SIZE, _ANCILLARY, socket.MSG_DONTWAIT)
+                data, ancillary, _, _ = worker.results.recvmsg(READ_SIZE, ANCILLARY, socket.MSG_DONTWAIT)
             except OSError:
                 break
             if not data:
@@ -441,7 +448,7 @@ class Workers:
             self._take_results(worker, data, ancillary)
         self._pump.put(self._exited, worker, cause)
 
-    def _exited(self, worker: _Worker, cause: str, now: float) -> Effects:
+    def _exited(self, worker: WorkerEnds, cause: str, now: float) -> Effects:
         """Take back what had not begun in the turn that reports the end, so that no job is handed over in
         between and lost with the socket."""
         if self._workers.get(worker.number) is not worker:
@@ -450,7 +457,10 @@ class Workers:
         self._forget(worker)
         return self._slots.exited(worker.number, taken, cause, now)
 
-    def _forget(self, worker: _Worker) -> None:
+    def _forget(self, worker: WorkerEnds) -> None:
+        worker.memory_limit = 0
+        for key in list(worker.file_jobs):
+            self._remove_files(worker, key)
         self._workers.pop(worker.number, None)
         worker.template.workers.pop(worker.number, None)
         worker.reader.kill(block=False)
@@ -484,73 +494,13 @@ def _messages(end: Any) -> Any:
         yield received[0]
 
 
-def _row(worker: _Worker, fields: list[Any]) -> Row:
-    """The outcome in a frame, as a row of `Ended`."""
-    _, job, attempt, status, result, out, err, *rest = fields
-    if tuple(map(type, fields)) not in _RESULT_TYPES:
-        raise ProtocolError("a field that is none")
-    if type(result) is not bytes or len(out) > INLINE or len(err) > INLINE:
-        result, out, err = _value(worker, result), _printed(out), _printed(err)
-    return (job, attempt, status, result, out, err, *rest)
-
-
-def _value(worker: _Worker, value: Any) -> Bulk:
-    """A payload out of a frame: as it is, or the next memory file that came along."""
-    if type(value) is int:
-        return MemoryFile(worker.fds.popleft(), value)
-    if type(value) is not bytes or len(value) > INLINE:
-        raise ProtocolError("a value that is none")
-    return value
-
-
-def _printed(output: Any) -> Bulk:
-    """Output in the form in which it travels: much of it as a payload."""
-    return output if len(output) <= INLINE else MemoryPayload([output])
-
-
-def _in_memory_file(value: bytes) -> MemoryFile:
-    sink = MemoryFileSink()
-    sink.write(value)
-    return sink.finish()
-
-
-def _as_memory_file(value: Bulk) -> MemoryFile:
-    if not isinstance(value, MemoryFile):
-        raise ProtocolError("arguments arrived in another way than files in memory")
-    return value
-
-
-def _body_file(body: Bulk) -> int:
-    """The computation's body as an open file, to be closed by the caller."""
-    if isinstance(body, MemoryFile):
-        return os.dup(body.fd)
+def _as_file(value: Bulk) -> int:
+    """A payload as an open file, to be closed by the caller."""
+    if isinstance(value, MemoryFile):
+        return os.dup(value.fd)
     fd = control.memory_file("gdispy-body")
-    # A mapping of nothing is impossible; a program has no body.
-    os.write(fd, body if type(body) is bytes and body else b"\0")
+    os.write(fd, value if type(value) is bytes else b"")
     return fd
-
-
-def _place(directory: str, row: list[Any], content: Bulk) -> None:
-    """Put one dependency file where it belongs, and check that it is what was announced."""
-    path, mode, modified, size, digest = row
-    parts = safe_parts(path)
-    folder = directory
-    for part in parts[:-1]:
-        folder = os.path.join(folder, part)
-        with contextlib.suppress(FileExistsError):
-            os.mkdir(folder, 0o700)
-        if os.path.islink(folder) or not os.path.isdir(folder):
-            raise ProtocolError(f"{path!r}: something is in the way")
-    goal = os.path.join(folder, parts[-1])
-    if not isinstance(content, ReceivedFile):
-        raise ProtocolError(f"{path!r}: it did not arrive as a file")
-    if content.error:
-        raise ProtocolError(f"the file {path!r} is refused: {content.error}")
-    if content.size != size or content.digest != digest or len(digest) != DIGEST_BYTES:
-        raise ProtocolError(f"the file {path!r} changed while it was sent")
-    os.chmod(content.path, mode & 0o777 & ~0o077)
-    os.utime(content.path, (modified, modified))
-    os.replace(content.path, goal)
 
 
 def _environment(instance: bytes) -> dict[str, str]:

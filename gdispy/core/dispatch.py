@@ -1,59 +1,55 @@
 """The scheduler's rules: which node runs which job, and why not.
 
 Floor 1: pure. Driven by the pump of `scheduler.py`. Clients are at the other end of pairs or
-connections, nodes at the other end of connections; both are named by their `Peer`.
+connections, nodes at the other end of connections; both are named by their `Peer`. `board.py` places
+jobs, `demands.py` takes what clients say, and this module what nodes say, and time.
 
-Invariants:
-1. A job that has not ended is in its computation's queue or placed on exactly one node.
-2. Each placement of a job has its own attempt number; what an older attempt says is acknowledged and
+Invariants, besides those of `board.py`:
+1. Each placement of a job has its own attempt number; what an older attempt says is acknowledged and
    changes nothing. A job that may have begun is placed again only if its computation is reentrant.
-3. Work per decision does not grow with the number of queued jobs: queues are taken from at their
-   ends, and nodes that can take a job wait in a heap by load.
+2. A node that is lost is never spoken to again, and what was placed on it has an end or another place.
 """
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Callable
 from dataclasses import replace
-from itertools import count
-from typing import Any
 
+from gdispy.core.board import AVAILABLE, CLOSED, INITIALIZED
+from gdispy.core.demands import Demands
 from gdispy.core.effects import Drop, Effects, Peer, Send
 from gdispy.core.messages import (
-    Ask,
+    Availability,
     Cancel,
     Collected,
-    ComputationId,
+    Contents,
+    Cpus,
     Ended,
     Hello,
     Holding,
-    Instance,
+    Lacking,
     Message,
-    Open,
-    Prepare,
     Prepared,
     Progress,
-    Recall,
     Release,
     Released,
+    Reply,
     Returned,
-    Run,
     Seen,
-    Standing,
     Started,
     Trouble,
+    Upload,
 )
-from gdispy.core.patterns import matches
-from gdispy.core.placing import Computation, Node, Share, Task, ended_by_scheduler, in_portions, picked
+from gdispy.core.placing import Computation, Node, Task, picked
 from gdispy.core.statuses import ABANDONED, CANCELLED
-from gdispy.core.troubles import problems, trouble
-from gdispy.errors import InternalError
+from gdispy.core.troubles import slow_nodes, trouble
 
 #: Seconds from a node's last sign of life until it counts as lost, where nobody says otherwise.
 LEASE = 30.0
 #: Seconds that jobs wait for a node before the user hears why.
 PATIENCE = 3.0
+#: Seconds that a node may take to set a computation up, or to clean up after it, before the user hears of it.
+SETUP_PATIENCE = 10.0
 #: How often a job is placed whose nodes are lost each time.
 ATTEMPTS = 3
 ALL_OF_THEM = 1 << 40  #: What a node may forget of an attempt that is of no interest any more.
@@ -61,132 +57,14 @@ ALL_OF_THEM = 1 << 40  #: What a node may forget of an attempt that is of no int
 RECEIPT_AFTER = 0.1
 
 
-class Dispatch:
+class Dispatch(Demands):
     """What is to run, and where."""
 
     def __init__(self, lease: float = LEASE) -> None:
+        super().__init__()
         self._lease = lease
-        self._computations: dict[ComputationId, Computation] = {}
-        self._nodes: dict[Instance, Node] = {}
-        self._by_peer: dict[Peer, Node] = {}
-        #: Computations with jobs in their queue, in the order in which they are served.
-        self._waiting: dict[ComputationId, Computation] = {}
-        #: Nodes that can take jobs, as (load for each CPU, stamp, node); stale where stamps differ.
-        self._heap: list[tuple[float, int, Node]] = []
-        self._stamps = count()
-        #: What keeps addresses from being nodes, as the shell found it.
-        self._problems: dict[str, str] = {}
-        self._outgoing: dict[tuple[Instance, ComputationId], tuple[list[Any], list[Any], list[Any]]] = {}
 
-    # Clients
-
-    def receive_from_client(self, peer: Peer, messages: list[Message], now: float) -> Effects:
-        effects: Effects = []
-        for message in messages:
-            effects += self._CLIENT_HANDLERS[type(message)](self, peer, message, now)
-        return effects + self._place(now)
-
-    def _on_open(self, peer: Peer, message: Open, now: float) -> Effects:
-        computation = Computation(message.computation, peer, message.nodes, message.reentrant)
-        self._computations[message.computation] = computation
-        return []
-
-    def _on_prepare(self, peer: Peer, message: Prepare, now: float) -> Effects:
-        computation = self._computations.get(message.computation)
-        if computation is None:
-            return []
-        computation.prepare = message
-        effects: Effects = []
-        for node in self._nodes.values():
-            effects += self._offer(node, computation)
-        return effects
-
-    def _on_run(self, peer: Peer, message: Run, now: float) -> Effects:
-        computation = self._computations.get(message.computation)
-        if computation is None:  # It was released meanwhile, and with it its jobs.
-            return []
-        tasks, queue = computation.tasks, computation.queue
-        for job, arguments in zip(message.jobs, message.arguments, strict=True):
-            task = tasks[job] = Task(job, arguments)
-            queue.append(task)
-        self._wait(computation, now)
-        return []
-
-    def _on_cancel(self, peer: Peer, message: Cancel, now: float) -> Effects:
-        computation = self._computations.get(message.computation)
-        if computation is None:
-            return []
-        effects: Effects = []
-        waiting: list[Task] = []
-        for job in message.jobs:
-            task = computation.tasks.get(job)
-            if task is None or task.cancelled:
-                continue
-            task.cancelled = True
-            if task.node is None:
-                waiting.append(task)
-            elif task.node.peer is not None:
-                effects.append(Send(task.node.peer, Cancel(computation.id, [job], [task.attempt])))
-        if waiting:
-            # What is cancelled is skipped when its turn in the queue comes.
-            computation.cancelled += len(waiting)
-            if computation.cancelled == len(computation.queue):
-                self._nothing_waits(computation)
-            effects.append(self._end(computation, waiting, CANCELLED, ""))
-        return effects
-
-    def _on_release(self, peer: Peer, message: Release, now: float) -> Effects:
-        computation = self._computations.get(message.computation)
-        if computation is None:
-            return [Send(peer, Released(message.computation))]
-        effects: Effects = []
-        if computation.closing:
-            return []
-        computation.closing = True
-        self._nothing_waits(computation)
-        computation.tasks.clear()
-        for node in self._nodes.values():
-            share = node.shares.pop(computation.id, None)
-            if share is None:
-                continue
-            node.load -= len(share.placed)
-            node.bulk -= sum(task.size for task in share.placed.values())
-            self._push(node)
-            if node.peer is not None:
-                computation.releasing.add(node.instance)
-                effects.append(Send(node.peer, Release(computation.id)))
-        return effects + self._released(computation)
-
-    def _released(self, computation: Computation) -> Effects:
-        if computation.releasing:
-            return []
-        del self._computations[computation.id]
-        return [Send(computation.client, Released(computation.id))]
-
-    def _on_ask(self, peer: Peer, message: Ask, now: float) -> Effects:
-        computation = self._computations.get(message.computation)
-        if computation is None:
-            return [Send(peer, Standing(message.computation, message.question, [], 0, []))]
-        rows: list[list[Any]] = []
-        for node in self._nodes.values():
-            share = node.shares.get(computation.id)
-            if share is not None and node.instance not in computation.refused:
-                rows.append(node.row(share))
-        queued = len(computation.tasks) - sum(row[4] for row in rows)
-        return [
-            Send(peer, Standing(computation.id, message.question, rows, max(0, queued), self.problems(computation)))
-        ]
-
-    _CLIENT_HANDLERS: dict[type[Message], Callable[..., Effects]] = {
-        Open: _on_open,
-        Prepare: _on_prepare,
-        Run: _on_run,
-        Cancel: _on_cancel,
-        Release: _on_release,
-        Ask: _on_ask,
-    }
-
-    # Nodes
+    # Nodes come and go
 
     def joined(self, peer: Peer, hello: Hello, names: list[str], port: int, now: float) -> Effects:
         """A node is connected; `names` are the addresses and names it is known by, the best first."""
@@ -205,6 +83,27 @@ class Dispatch:
         node.forget_receipts()
         self._by_peer[peer] = node
         self._problems.pop(node.place, None)
+        return effects
+
+    def _on_availability(self, node: Node, message: Availability, now: float) -> Effects:
+        node.free = message.free
+        effects: Effects = []
+        for computation in self._computations.values():
+            if computation.watches and node.is_ready(computation.id):
+                effects += self._event(computation, node, AVAILABLE)
+        return effects
+
+    def _on_cpus(self, node: Node, message: Cpus, now: float) -> Effects:
+        """The node offers another number of CPUs than before; 0: it takes no jobs at present."""
+        node.set_cpus(message.cpus, node.allowed)
+        self._push(node)
+        effects: Effects = []
+        for number, share in node.shares.items():
+            effects += self._recall(node, self._computations[number])
+            if share.ready and node.cpus:
+                self._usable(self._computations[number])
+        for computation in self._waiting.values():
+            self._wait(computation, now)
         return effects
 
     def _on_holding(self, node: Node, message: Holding, now: float) -> Effects:
@@ -233,15 +132,17 @@ class Dispatch:
             effects += self._requeue(node, self._computations[computation_id], missing, now)
             share.recalling = False
             if computation_id not in held:
-                share.ready = False
+                share.ready, share.prepared_at = False, None
             elif share.ready:
                 self._usable(self._computations[computation_id])
+            elif share.leaving:
+                effects += self._leave(node, self._computations[computation_id], share)
             cancelled = [task for task in share.placed.values() if task.cancelled]
             if cancelled:
                 numbers = [task.job for task in cancelled], [task.attempt for task in cancelled]
                 effects.append(self._to(node, Cancel(computation_id, *numbers)))
         for computation in self._computations.values():
-            effects += self._offer(node, computation)
+            effects += self._offer(node, computation, now)
         self._push(node)
         return effects
 
@@ -286,20 +187,61 @@ class Dispatch:
             effects += handler(self, node, message, now)
         return effects + self._place(now)
 
+    # Computations on nodes
+
+    def _on_lacking(self, node: Node, message: Lacking, now: float) -> Effects:
+        share = node.shares.get(message.computation)
+        computation = self._computations.get(message.computation)
+        if share is None or computation is None or computation.prepare is None:
+            return []
+        contents = [*computation.prepare.contents, *share.contents]
+        if any(place >= len(contents) for place in message.places):
+            return [Drop(node.peer, "it asks for files that there are not")] if node.peer is not None else []
+        found = [contents[place] for place in message.places]
+        return [self._to(node, Contents(message.computation, message.places, found))]
+
     def _on_prepared(self, node: Node, message: Prepared, now: float) -> Effects:
         share = node.shares.get(message.computation)
         if share is None:
             return []
         share.ready, share.error = not message.error, message.error
-        if share.ready:
-            self._usable(self._computations[message.computation])
+        share.prepared_at, share.told = None, False
         self._push(node)
-        return []
+        computation = self._computations[message.computation]
+        if not share.ready:
+            return []
+        self._usable(computation)
+        return self._event(computation, node, INITIALIZED)
 
     def _usable(self, computation: Computation) -> None:
         """There is a node for it: if it must wait again, the user hears of it again."""
         computation.waiting_since = None
         computation.told = False
+
+    def _on_released(self, node: Node, message: Released, now: float) -> Effects:
+        computation = self._computations.get(message.computation)
+        if computation is None:
+            return []
+        if node.instance in computation.releasing:
+            computation.releasing.discard(node.instance)
+            return self._released(computation)
+        share = node.shares.get(computation.id)
+        if share is None or not share.leaving or share.ready:
+            return []
+        # It has left the computation, for good or to be set up again.
+        effects = self._event(computation, node, CLOSED)
+        again = share.leaving == "resetup"
+        share.leaving, share.closed = "", not again
+        share.asked = share.taken = False
+        return effects + (self._offer(node, computation, now) if again else [])
+
+    def _on_reply(self, node: Node, message: Reply, now: float) -> Effects:
+        """A file is there, or cannot be."""
+        computation = self._computations.get(message.computation)
+        known = self._deliveries.pop((message.computation, message.question), None)
+        return [Send(computation.client, message)] if computation is not None and known is not None else []
+
+    # Jobs on nodes
 
     def _on_ended(self, node: Node, message: Ended, now: float) -> Effects:
         node.note_ended(message, now + RECEIPT_AFTER)
@@ -314,19 +256,20 @@ class Dispatch:
             task = placed.get(job)
             if task is None or task.attempt != attempt:
                 continue
-            del placed[job], tasks[job]
-            node.bulk -= task.size
+            node.remove(share, job)
+            del tasks[job]
             if message.progress[place]:
                 share.note_end(job, attempt, message.progress[place])
             fresh.append(place)
         if not fresh:
             return effects
-        node.load -= len(fresh)
         share.count(message, len(fresh))
         if len(fresh) < len(message.jobs):
             message = picked(message, fresh)
         self._push(node)
-        effects.append(Send(computation.client, replace(message, address=node.names[0])))
+        effects.append(Send(computation.client, replace(message, address=node.names[0], node=node.instance)))
+        if share.leaving:
+            effects += self._leave(node, computation, share)
         if node.load == 0:
             effects += self._recall_for(node, computation)
         return effects
@@ -340,7 +283,7 @@ class Dispatch:
         if not known:
             return []
         client = self._computations[message.computation].client
-        return [Send(client, replace(message, address=node.names[0]))]
+        return [Send(client, replace(message, address=node.names[0], node=node.instance))]
 
     def _on_progress(self, node: Node, message: Progress, now: float) -> Effects:
         share = node.shares.get(message.computation)
@@ -354,7 +297,7 @@ class Dispatch:
         count = share.note_shown(message.job, message.attempt, message.index)
         node.note_progress(message, count, now + RECEIPT_AFTER)
         client = self._computations[message.computation].client
-        return [Send(client, replace(message, address=node.names[0]))]
+        return [Send(client, replace(message, address=node.names[0], node=node.instance))]
 
     def _on_returned(self, node: Node, message: Returned, now: float) -> Effects:
         share = node.shares.get(message.computation)
@@ -368,12 +311,12 @@ class Dispatch:
         ]
         return self._requeue(node, self._computations[message.computation], returned, now)
 
-    def _on_released(self, node: Node, message: Released, now: float) -> Effects:
-        computation = self._computations.get(message.computation)
-        if computation is None or node.instance not in computation.releasing:
+    def _on_upload(self, node: Node, message: Upload, now: float) -> Effects:
+        share = node.shares.get(message.computation)
+        task = share.placed.get(message.job) if share is not None else None
+        if task is None or task.attempt != message.attempt:
             return []
-        computation.releasing.discard(node.instance)
-        return self._released(computation)
+        return [Send(self._computations[message.computation].client, message)]
 
     _NODE_HANDLERS: dict[type[Message], Callable[..., Effects]] = {
         Holding: _on_holding,
@@ -383,6 +326,11 @@ class Dispatch:
         Progress: _on_progress,
         Returned: _on_returned,
         Released: _on_released,
+        Availability: _on_availability,
+        Cpus: _on_cpus,
+        Lacking: _on_lacking,
+        Reply: _on_reply,
+        Upload: _on_upload,
     }
 
     # Time and trouble
@@ -402,6 +350,13 @@ class Dispatch:
         for computation in self._waiting.values():
             if computation.waiting_since is not None and not computation.told:
                 times.append(computation.waiting_since + PATIENCE)
+        for computation in self._computations.values():
+            if computation.closing:
+                times.append(computation.closing_since + SETUP_PATIENCE)
+        for node in self._nodes.values():
+            for share in node.shares.values():
+                if share.prepared_at is not None and not share.told:
+                    times.append(share.prepared_at + SETUP_PATIENCE)
         return min(times, default=None)
 
     def tick(self, now: float) -> Effects:
@@ -415,160 +370,29 @@ class Dispatch:
             since = computation.waiting_since
             if since is not None and not computation.told and now >= since + PATIENCE:
                 computation.told = True
-                effects.append(
-                    Send(
-                        computation.client,
-                        Trouble(computation.id, trouble(computation, self._nodes.values(), self._problems)),
-                    )
-                )
-        return effects + self._place(now)
+                text = trouble(computation, self._nodes.values(), self._problems)
+                effects.append(Send(computation.client, Trouble(computation.id, text)))
+        return effects + self._tell_of_slow_nodes(now) + self._place(now)
 
-    def problems(self, computation: Computation) -> list[str]:
-        """Why nodes are not used for a computation, a line for each."""
-        return problems(computation, self._nodes.values(), self._problems)
-
-    # Inner workings
-
-    def _to(self, node: Node, message: Message) -> Send:
-        if node.peer is None:
-            raise InternalError("a node that is away is spoken to")
-        return Send(node.peer, message)
-
-    def _offer(self, node: Node, computation: Computation) -> Effects:
-        """Have a connected node prepare a computation, where it may be used and is not yet."""
-        prepare = computation.prepare
-        if prepare is None or computation.closing or node.peer is None or not node.greeted:
-            return []
-        share = node.shares.get(computation.id)
-        if share is None:
-            share = node.shares[computation.id] = Share()
-        if not matches(computation.nodes, node.names, node.port):
-            share.error = "it is there, but `nodes` does not name it"
-            computation.refused.add(node.instance)
-        elif prepare.python not in ("", node.python):
-            share.error = f"it runs Python {node.python}, and the function was made by Python {prepare.python}"
-        elif not share.ready:
-            share.error = ""
-            return [Send(node.peer, prepare)]
-        return []
-
-    def _wait(self, computation: Computation, now: float) -> None:
-        """Note that jobs wait, and since when no node could run them."""
-        if not computation.queue:
-            return
-        self._waiting[computation.id] = computation
-        usable = any(node.peer is not None and node.is_ready(computation.id) for node in self._nodes.values())
-        if not usable and computation.waiting_since is None:
-            computation.waiting_since = now
-
-    def _nothing_waits(self, computation: Computation) -> None:
-        computation.queue.clear()
-        computation.cancelled = 0
-        computation.waiting_since = None
-        self._waiting.pop(computation.id, None)
-
-    def _push(self, node: Node) -> None:
-        """Put a node into the heap, or out of it, after its load or its use has changed."""
-        node.stamp = next(self._stamps)
-        if node.room() > 0:
-            heapq.heappush(self._heap, (node.load / node.cpus, node.stamp, node))
-
-    def _place(self, now: float) -> Effects:
-        for computation in list(self._waiting.values()):
-            passed: list[tuple[float, int, Node]] = []
-            served = False
-            while computation.queue and self._heap:
-                entry = heapq.heappop(self._heap)
-                node = entry[2]
-                if entry[1] != node.stamp:
-                    continue
-                if self._give(node, computation, len(self._heap) + 1):
-                    served = True
-                else:
-                    passed.append(entry)
-            for entry in passed:
-                heapq.heappush(self._heap, entry)
-            if served:  # It goes behind the others.
-                del self._waiting[computation.id]
-                if computation.queue:
-                    self._waiting[computation.id] = computation
+    def _tell_of_slow_nodes(self, now: float) -> Effects:
+        """Setup and cleanup may take as long as they need, but not silently."""
         effects: Effects = []
-        for (instance, computation_id), columns in self._outgoing.items():
-            node = self._nodes[instance]
-            effects += self._receipts(node)
-            effects += [self._to(node, Run(computation_id, *part)) for part in in_portions(columns)]
-        self._outgoing.clear()
+        for computation in self._computations.values():
+            slow: list[Node] = []
+            for node in self._nodes.values():
+                share = node.shares.get(computation.id)
+                since = share.prepared_at if share is not None and not share.told else None
+                if share is not None and since is not None and since + SETUP_PATIENCE <= now:
+                    share.told = True
+                    slow.append(node)
+            if computation.closing and computation.closing_since + SETUP_PATIENCE <= now:
+                computation.closing_since = now
+                slow += [self._nodes[each] for each in computation.releasing if each in self._nodes]
+            if slow:
+                effects.append(Send(computation.client, Trouble(computation.id, slow_nodes(computation, slow))))
         return effects
 
-    def _give(self, node: Node, computation: Computation, candidates: int) -> bool:
-        """Place jobs on a node: to its free CPUs first, then ahead of them, a fair part of the queue."""
-        share = node.shares.get(computation.id)
-        room = 0 if share is None else node.room_for(share)
-        if share is None or room <= 0:
-            return False
-        queue = computation.queue
-        free = node.cpus - node.load
-        amount = min(free if free > 0 else room, -(-len(queue) // candidates))
-        columns = self._outgoing.setdefault((node.instance, computation.id), ([], [], []))
-        jobs, attempts, arguments = columns
-        placed = share.placed
-        given = 0
-        while queue and given < amount and (node.load < node.cpus or not node.is_full_of_bytes()):
-            task = queue.popleft()
-            if task.cancelled:
-                computation.cancelled -= 1
-                continue
-            task.node = node
-            placed[task.job] = task
-            node.load += 1
-            node.bulk += task.size
-            share.sent += task.size
-            given += 1
-            jobs.append(task.job)
-            attempts.append(task.attempt)
-            arguments.append(task.arguments)
-        if not jobs:
-            del self._outgoing[node.instance, computation.id]
-        self._push(node)
-        return True
-
-    def _requeue(self, node: Node, computation: Computation, tasks: list[Task], now: float) -> Effects:
-        """Put jobs that have not begun at the front of their queue again."""
-        if not tasks:
-            return []
-        share = node.shares[computation.id]
-        cancelled = []
-        for task in reversed(tasks):
-            del share.placed[task.job]
-            node.load -= 1
-            node.bulk -= task.size
-            task.node = None
-            task.attempt += 1
-            if task.cancelled:
-                cancelled.append(task)
-            else:
-                computation.queue.appendleft(task)
-        self._push(node)
-        self._wait(computation, now)
-        return [self._end(computation, cancelled, CANCELLED, "")] if cancelled else []
-
-    def _recall_for(self, idle: Node, computation: Computation) -> Effects:
-        """Nothing is left for a node to do: take from the fullest what has not begun there."""
-        if computation.queue:
-            return []
-        fullest = max(
-            (node for node in self._nodes.values() if node.peer is not None and node is not idle),
-            key=lambda node: node.excess(computation.id),
-            default=None,
-        )
-        if fullest is None or fullest.excess(computation.id) <= 0:
-            return []
-        share = fullest.shares[computation.id]
-        if share.recalling:
-            return []
-        share.recalling = True
-        amount = max(1, fullest.excess(computation.id) // 2)
-        return [self._to(fullest, Recall(computation.id, amount))]
+    # Losses
 
     def _lose(self, node: Node, now: float, why: str) -> Effects:
         """Give a node up, and with it what it may have begun."""
@@ -579,6 +403,13 @@ class Dispatch:
             computation = self._computations.get(computation_id)
             if computation is None:
                 continue
+            effects += self._event(computation, node, CLOSED)
+            stranded = list(computation.pinned.pop(node.instance, ()))
+            waiting = [task for task in stranded if not task.cancelled]
+            computation.cancelled -= len(stranded) - len(waiting)
+            if waiting:
+                text = f"The node {node.place} that the job was submitted to is lost: {why}.\n"
+                effects.append(self._end(computation, waiting, ABANDONED, text, node.names[0]))
             if share.owed:  # Nobody will send those provisional results any more.
                 jobs, attempts = map(list, zip(*share.owed, strict=True))
                 effects.append(Send(computation.client, Seen(computation_id, jobs, attempts, [0] * len(jobs))))
@@ -589,6 +420,7 @@ class Dispatch:
             for task in tasks:
                 task.losses += 1
                 again = computation.reentrant and task.losses < ATTEMPTS and not task.cancelled
+                again = again and task.pinned is None
                 if not again:
                     ended.setdefault(CANCELLED if task.cancelled else ABANDONED, []).append(task)
             again_tasks = [task for task in tasks if not any(task in group for group in ended.values())]
@@ -597,24 +429,3 @@ class Dispatch:
             for status, group in ended.items():
                 effects.append(self._end(computation, group, status, text, node.names[0]))
         return effects
-
-    def _end(self, computation: Computation, tasks: list[Task], status: int, text: str, address: str = "") -> Send:
-        """Report the end of jobs that no node will report."""
-        for task in tasks:
-            del computation.tasks[task.job]
-        return Send(computation.client, ended_by_scheduler(computation.id, tasks, status, text, address))
-
-    def check(self) -> None:
-        """Raise InternalError where an invariant does not hold; for tests."""
-        for computation in self._computations.values():
-            places = [task.job for task in computation.queue if not task.cancelled]
-            for node in self._nodes.values():
-                share = node.shares.get(computation.id)
-                places += list(share.placed) if share is not None else []
-            if sorted(places) != sorted(computation.tasks):
-                raise InternalError("a job is in no place, or in two")
-            if any(not task.cancelled for task in computation.queue) and computation.id not in self._waiting:
-                raise InternalError("jobs wait where nobody looks")
-        for node in self._nodes.values():
-            if node.load != sum(len(share.placed) for share in node.shares.values()):
-                raise InternalError("the load of a node is not what is placed on it")

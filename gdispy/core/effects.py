@@ -9,7 +9,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NewType
 
-from gdispy.core.messages import ComputationId, Ended, JobId, Message, Prepare, Progress, Standing, Started
+from gdispy.core.messages import (
+    Appeared,
+    ComputationId,
+    Deliver,
+    Ended,
+    Event,
+    JobId,
+    Message,
+    Prepare,
+    Progress,
+    Reply,
+    Standing,
+    Started,
+    Upload,
+)
+from gdispy.core.payloads import Bulk
 
 if TYPE_CHECKING:
     from gdispy.core.holding import Job
@@ -75,7 +90,28 @@ class Tell(Effect):
 class Answer(Effect):
     """Client: the answer to a question of the user."""
 
-    standing: Standing
+    answer: Standing | Reply
+
+
+@dataclass(frozen=True, slots=True)
+class Decide(Effect):
+    """Client: shall this node be used? Answer with `Take`."""
+
+    appeared: Appeared
+
+
+@dataclass(frozen=True, slots=True)
+class Happen(Effect):
+    """Client: something has happened to a node."""
+
+    event: Event
+
+
+@dataclass(frozen=True, slots=True)
+class Store(Effect):
+    """Client: a job sends a file. Put it in its place and answer with `Uploaded`."""
+
+    upload: Upload
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +123,34 @@ class Closed(Effect):
 
 @dataclass(frozen=True, slots=True)
 class Load(Effect):
-    """Node: put the files in place and start a template; answer with `loaded`."""
+    """Node: put the files that have arrived in place and start a template; answer with `loaded`."""
 
     prepare: Prepare
+    #: Contents by their places in `prepare.files`.
+    arrived: dict[int, Bulk]
+
+
+@dataclass(frozen=True, slots=True)
+class Look(Effect):
+    """Node: find out which files of the computation are not there; answer with `looked`."""
+
+    prepare: Prepare
+
+
+@dataclass(frozen=True, slots=True)
+class Place(Effect):
+    """Node: put files into the directory of the computation; answer with `delivered`."""
+
+    prepare: Prepare
+    deliver: Deliver
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerFile(Effect):
+    """Node: tell the job in the worker's hand what came of the file that it sent."""
+
+    worker: WorkerId
+    error: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +204,11 @@ class End(Effect):
     """Node: SIGKILL to the worker and all that it started."""
 
     worker: WorkerId
+
+
+@dataclass(frozen=True, slots=True)
+class Leave(Effect):
+    """Node: it has done what it was to do, and ends."""
 
 
 Effects = list[Any]

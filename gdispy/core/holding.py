@@ -1,6 +1,7 @@
-"""What the node's rules know of jobs, workers, computations and schedulers: the records of `slots.py`.
+"""What the node's rules know of jobs, workers, computations and schedulers: the records behind
+`custody.py`, `serving.py` and `slots.py`.
 
-Floor 1: pure. Only `slots.py` changes them.
+Floor 1: pure. Only these rules change them.
 """
 
 from __future__ import annotations
@@ -25,15 +26,37 @@ Row = tuple[Any, ...]
 class Job:
     """A job that this node has accepted and not ended."""
 
-    __slots__ = ("arguments", "attempt", "cancelled", "number", "reported")
+    __slots__ = ("arguments", "attempt", "cancelled", "expired", "number", "options", "reported")
 
-    def __init__(self, number: JobId, attempt: int, arguments: Bulk) -> None:
+    def __init__(self, number: JobId, attempt: int, arguments: Bulk, options: list[Any] | None = None) -> None:
         self.number = number
         self.attempt = attempt
         self.arguments = arguments
+        #: As in `Run`.
+        self.options = options
         self.cancelled = False
+        #: It has taken longer than it may.
+        self.expired = False
         #: Whether the scheduler was told that it runs.
         self.reported = False
+
+    @property
+    def cpus(self) -> int:
+        """How many CPUs it occupies."""
+        return 1 if self.options is None else max(1, self.options[3])
+
+    @property
+    def limit(self) -> float:
+        """Seconds that it may run; 0 is no limit."""
+        return 0.0 if self.options is None else float(self.options[2])
+
+    def release(self) -> None:
+        """Give back what it needed to run."""
+        release(self.arguments)
+        if self.options is not None:
+            release(self.options[5])
+            for value in self.options[7]:
+                release(value)
 
 
 class Worker:
@@ -41,6 +64,7 @@ class Worker:
 
     __slots__ = (
         "computation",
+        "cpus",
         "ending",
         "hand",
         "interrupted",
@@ -48,6 +72,7 @@ class Worker:
         "since",
         "slow",
         "told",
+        "why",
     )
 
     def __init__(self, number: WorkerId, computation: Computation) -> None:
@@ -55,6 +80,8 @@ class Worker:
         self.computation = computation
         #: What it was handed and has not answered, oldest first; only the first can have begun.
         self.hand: deque[Job] = deque()
+        #: CPUs that those occupy; they run one after the other.
+        self.cpus = 1
         #: When the first in hand can have begun at the earliest.
         self.since = 0.0
         #: When the first in hand was interrupted; None where it was not.
@@ -62,8 +89,9 @@ class Worker:
         self.told = False
         #: Whether its job was taken for short and is not: nothing is put behind it.
         self.slow = False
-        #: Whether it was told to end: it gets no more jobs.
+        #: Whether it was told to end: it gets no more jobs. And why, where that is not its own doing.
         self.ending = False
+        self.why = ""
 
 
 class Computation:
@@ -75,6 +103,8 @@ class Computation:
         self.session = session
         self.ready = False
         self.error = ""
+        #: Places of the files that were asked for, and what has arrived of them.
+        self.lacking: list[int] = []
         #: Jobs that wait for a worker; `jobs` holds them and those in a worker's hand.
         self.queue: deque[Job] = deque()
         self.jobs: dict[JobId, Job] = {}
@@ -86,9 +116,13 @@ class Computation:
         self.shown: dict[JobId, deque[tuple[int, int, Bulk]]] = {}
         #: Cancels that arrived before their jobs (wire.py: messages may overtake payloads).
         self.early: set[tuple[JobId, int]] = set()
+        #: Files that jobs have sent, and no answer yet: (job, attempt, number) -> row, contents, worker.
+        self.uploads: dict[tuple[JobId, int, int], tuple[list[Any], Bulk, WorkerId]] = {}
         self.workers: dict[WorkerId, Worker] = {}
         #: Average seconds of a job, None as long as none has ended.
         self.pace: float | None = None
+        #: Jobs that have ended here.
+        self.done = 0
         self.stillborn = 0
         self.lost_templates = 0
 
@@ -112,6 +146,8 @@ class Session:
         self.expires: float | None = None
         #: Seconds for which it is remembered while it is away.
         self.lease = 0.0
+        #: Whether it ever had a computation here.
+        self.was_served = False
 
 
 def release(value: Bulk) -> None:

@@ -10,12 +10,13 @@ docs/protocol.md says who sends what, when, and what the receiver does; a test h
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, NewType
 
 from gdispy.core.payloads import Bulk
 from gdispy.core.shapes import (
     Check,
+    is_availability,
     is_bulk,
     is_bulk_column,
     is_column_list,
@@ -28,8 +29,10 @@ from gdispy.core.shapes import (
     is_flag_column,
     is_instance,
     is_node_list,
+    is_node_name,
     is_number,
     is_number_column,
+    is_option_column,
     is_text,
     is_text_column,
 )
@@ -95,8 +98,7 @@ class Prepare(Message):
     nothing; `files` rows `[path, mode, mtime, size, BLAKE2b-32]`, `contents` their bytes."""
 
     tag = 10
-    shape = (is_computation, *[is_text] * 5, is_flag, is_bulk, is_file_list, is_bulk_column)
-    columns = ("files", "contents")
+    shape = (is_computation, *[is_text] * 5, is_flag, is_bulk, is_file_list, is_bulk_column, is_bulk, is_bulk)
     computation: ComputationId
     name: str
     kind: str
@@ -110,6 +112,33 @@ class Prepare(Message):
     cleanup: bool
     body: Bulk
     files: list[list[Any]]
+    #: Nothing from a scheduler to a node, which says with `Lacking` what it has not.
+    contents: list[Bulk]
+    #: The pickled arguments of the computation's setup and cleanup functions.
+    arguments: Bulk = b""
+    #: The body for other versions of Python than `python`, or nothing where there is none.
+    source: Bulk = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Lacking(Message):
+    """These files of a computation, by their places in `Prepare`, are not there yet."""
+
+    tag = 25
+    shape = (is_computation, is_count_column)
+    computation: ComputationId
+    places: list[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Contents(Message):
+    """The contents of the files that were lacking."""
+
+    tag = 26
+    shape = (is_computation, is_count_column, is_bulk_column)
+    columns = ("places", "contents")
+    computation: ComputationId
+    places: list[int]
     contents: list[Bulk]
 
 
@@ -128,12 +157,16 @@ class Run(Message):
     """Run these jobs: from a client to a scheduler, and from a scheduler to a node."""
 
     tag = 12
-    shape = (is_computation, is_count_column, is_count_column, is_bulk_column)
+    shape = (is_computation, is_count_column, is_count_column, is_bulk_column, is_option_column)
     columns = ("jobs", "attempts", "arguments")
     computation: ComputationId
     jobs: list[JobId]
     attempts: list[int]
     arguments: list[Bulk]
+    #: Nothing where no job has options, else None or `[node, priority, seconds, cpus, bytes of memory, names,
+    #: files, contents]` for each: where it must run, who goes first, limits (0 is none), and what it needs
+    #: besides the computation: pickled names, and files that are there as long as it runs.
+    options: list[list[Any] | None] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,14 +208,15 @@ class Started(Message):
     """These jobs run, since these times (seconds since the epoch, by the node's clock)."""
 
     tag = 16
-    shape = (is_computation, is_count_column, is_count_column, is_number_column, is_text)
+    shape = (is_computation, is_count_column, is_count_column, is_number_column, is_text, is_node_name)
     columns = ("jobs", "attempts", "times")
     computation: ComputationId
     jobs: list[JobId]
     attempts: list[int]
     times: list[float]
-    #: The node's address as the client knows it; filled in by the scheduler.
+    #: The node's address as the client knows it, and the node; filled in by the scheduler.
     address: str
+    node: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,13 +224,14 @@ class Progress(Message):
     """A provisional result, the `index`-th of its job from 0."""
 
     tag = 17
-    shape = (is_computation, is_count, is_count, is_count, is_bulk, is_text)
+    shape = (is_computation, is_count, is_count, is_count, is_bulk, is_text, is_node_name)
     computation: ComputationId
     job: JobId
     attempt: int
     index: int
     value: Bulk
     address: str
+    node: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,6 +248,7 @@ class Ended(Message):
         is_count_column,
         is_flag_column,
         is_text,
+        is_node_name,
     )
     columns = (
         *("jobs", "attempts", "statuses", "results", "outputs", "errors", "exceptions"),
@@ -233,6 +269,7 @@ class Ended(Message):
     progress: list[int]
     truncated: list[bool]
     address: str
+    node: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,11 +321,15 @@ class Open(Message):
     that may be used, `*` in them standing for anything."""
 
     tag = 30
-    shape = (is_computation, is_text_column, is_flag)
+    shape = (is_computation, is_text_column, is_flag, is_flag, is_flag)
     computation: ComputationId
     nodes: list[str]
     #: Whether a job whose node is lost may run again.
     reentrant: bool
+    #: Whether the client decides about each node itself: it is asked with `Appeared`.
+    asks: bool = False
+    #: Whether the client wants to hear of what happens to its nodes.
+    watches: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -325,10 +366,142 @@ class Trouble(Message):
     text: str
 
 
+@dataclass(frozen=True, slots=True)
+class Cpus(Message):
+    """The node offers so many CPUs from now on; 0: it takes no jobs at present."""
+
+    tag = 23
+    shape = (is_count,)
+    cpus: int
+
+
+@dataclass(frozen=True, slots=True)
+class Availability(Message):
+    """What is free on the node: CPU (percent), memory (bytes), disk (bytes), swap (percent)."""
+
+    tag = 24
+    shape = (is_availability,)
+    free: list[float]
+
+
+@dataclass(frozen=True, slots=True)
+class Appeared(Message):
+    """There is a node, known by these addresses and names: shall it be used? The answer is `Take`."""
+
+    tag = 34
+    shape = (is_computation, is_instance, is_text_column, is_count, is_count, is_text, is_availability)
+    computation: ComputationId
+    node: Instance
+    names: list[str]
+    port: int
+    cpus: int
+    platform: str
+    free: list[float]
+
+
+@dataclass(frozen=True, slots=True)
+class Take(Message):
+    """Use so many CPUs of a node, 0 for none, with these arguments of setup and these files besides."""
+
+    tag = 35
+    shape = (is_computation, is_instance, is_count, is_bulk, is_file_list, is_bulk_column)
+    columns = ("files", "contents")
+    computation: ComputationId
+    node: Instance
+    cpus: int
+    arguments: Bulk
+    files: list[list[Any]]
+    contents: list[Bulk]
+
+
+@dataclass(frozen=True, slots=True)
+class Order(Message):
+    """Do this with a node: 'deallocate', 'close', 'resetup', 'cpus', 'jobs'. The answer is `Reply`."""
+
+    tag = 36
+    shape = (is_computation, is_count, is_text, is_instance, is_number)
+    computation: ComputationId
+    question: int
+    word: str
+    node: Instance
+    #: CPUs, where they are to be set; 1 where running jobs are to be ended, else 0.
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class Reply(Message):
+    """The answer to `Order` or `Deliver`: an error or '', a number, and jobs, where such were asked for."""
+
+    tag = 37
+    shape = (is_computation, is_count, is_text, is_number, is_count_column)
+    computation: ComputationId
+    question: int
+    error: str
+    value: float
+    jobs: list[JobId]
+
+
+@dataclass(frozen=True, slots=True)
+class Deliver(Message):
+    """Put a file into the directory of a computation on a node. The answer is `Reply`."""
+
+    tag = 38
+    shape = (is_computation, is_count, is_instance, is_file_list, is_bulk_column)
+    columns = ("files", "contents")
+    computation: ComputationId
+    question: int
+    node: Instance
+    files: list[list[Any]]
+    contents: list[Bulk]
+
+
+@dataclass(frozen=True, slots=True)
+class Upload(Message):
+    """A job sends a file, its `number`-th from 0, to the client. The answer is `Uploaded`."""
+
+    tag = 39
+    shape = (is_computation, is_count, is_count, is_count, is_file_list, is_bulk_column)
+    columns = ("files", "contents")
+    computation: ComputationId
+    job: JobId
+    attempt: int
+    number: int
+    files: list[list[Any]]
+    contents: list[Bulk]
+
+
+@dataclass(frozen=True, slots=True)
+class Uploaded(Message):
+    """The client has the file, or cannot take it: `error` says why."""
+
+    tag = 40
+    shape = (is_computation, is_count, is_count, is_count, is_text)
+    computation: ComputationId
+    job: JobId
+    attempt: int
+    number: int
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class Event(Message):
+    """Something has happened to a node: 4 it is set up, 16 it is closed or lost, 17 what is free on it."""
+
+    tag = 41
+    shape = (is_computation, is_count, is_instance, is_node_list, is_availability)
+    computation: ComputationId
+    what: int
+    node: Instance
+    #: One row, as in `Standing`.
+    rows: list[list[Any]]
+    free: list[float]
+
+
 ALL: tuple[type[Message], ...] = (
     *(Hello, Holding),
     *(Prepare, Prepared, Run, Cancel, Recall, Returned, Started, Progress, Ended, Collected),
-    *(Seen, Release, Released, Open, Ask, Standing, Trouble),
+    *(Seen, Release, Released, Open, Ask, Standing, Trouble, Cpus, Availability, Lacking, Contents),
+    *(Appeared, Take, Order, Reply, Deliver, Upload, Uploaded, Event),
 )
 BY_TAG: dict[int, type[Message]] = {kind.tag: kind for kind in ALL}
 _field_names: dict[type[Message], tuple[str, ...]] = {
@@ -355,6 +528,10 @@ def from_values(values: Any) -> Message:
     message = kind(*found)
     if kind.columns and len({len(getattr(message, name)) for name in kind.columns}) != 1:
         raise ProtocolError(f"the columns of {kind.__name__} differ in length")
+    if isinstance(message, Prepare) and message.contents and len(message.contents) != len(message.files):
+        raise ProtocolError("Prepare has contents for some of its files only")
+    if isinstance(message, Run) and message.options and len(message.options) != len(message.jobs):
+        raise ProtocolError("Run has options for some of its jobs only")
     if isinstance(message, Holding) and list(map(len, message.jobs)) != list(map(len, message.attempts)):
         raise ProtocolError("the columns within Holding differ in length")
     return message

@@ -5,7 +5,6 @@ Floor 1: pure. Only `dispatch.py` changes them.
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import replace
 from typing import Any
 
@@ -18,12 +17,14 @@ from gdispy.core.messages import (
     Instance,
     JobId,
     Message,
+    Open,
     Prepare,
     Progress,
     Seen,
 )
 from gdispy.core.patterns import join
 from gdispy.core.payloads import Bulk, bulk_size
+from gdispy.core.queues import JobQueue
 
 #: Seconds of work that a node has ahead of it for each CPU, to hide the way there and back.
 AHEAD = 0.02
@@ -35,17 +36,30 @@ AHEAD_LIMIT = 1000
 BULK_LIMIT = 32 * 1024 * 1024
 #: Bytes of arguments in one message, where it is more than one job's.
 PORTION_BYTES = 1024 * 1024
+#: CPUs, where nobody has set a limit.
+NO_LIMIT = 1 << 30
+
+#: Jobs, attempts, arguments and options, as in `Run`.
+Columns = tuple[list[JobId], list[int], list[Bulk], list[list[Any] | None]]
 
 
 class Task:
     """A job that has not ended."""
 
-    __slots__ = ("arguments", "attempt", "cancelled", "job", "losses", "node", "size")
+    __slots__ = ("arguments", "attempt", "cancelled", "cpus", "job", "losses", "node", "options", "priority", "size")
 
-    def __init__(self, job: JobId, arguments: Bulk) -> None:
+    def __init__(self, job: JobId, arguments: Bulk, options: list[Any] | None = None) -> None:
         self.job = job
         self.arguments = arguments
         self.size = bulk_size(arguments)
+        #: As in `Run`.
+        self.options = options
+        self.priority = 0.0
+        #: CPUs that it occupies.
+        self.cpus = 1
+        if options is not None:
+            self.priority, self.cpus = options[1], max(1, options[3])
+            self.size += sum(map(bulk_size, options[7]))
         #: Number of its current or next placement.
         self.attempt = 1
         #: How many of its nodes were lost.
@@ -53,18 +67,27 @@ class Task:
         self.node: Node | None = None
         self.cancelled = False
 
+    @property
+    def pinned(self) -> Instance | None:
+        """The only node that may run it."""
+        return self.options[0] or None if self.options is not None else None
+
 
 class Computation:
     """A function or program that a client wants to run."""
 
-    def __init__(self, number: ComputationId, client: Peer, nodes: list[str], reentrant: bool) -> None:
-        self.id = number
+    def __init__(self, message: Open, client: Peer) -> None:
+        self.id = message.computation
         self.client = client
-        self.nodes = nodes
-        self.reentrant = reentrant
+        self.nodes = message.nodes
+        self.reentrant = message.reentrant
+        #: Whether its client decides about each node, and wants to hear of what happens to them.
+        self.asks = message.asks
+        self.watches = message.watches
         self.prepare: Prepare | None = None
-        #: Jobs that no node has; cancelled ones among them are skipped.
-        self.queue: deque[Task] = deque()
+        #: Jobs that no node has; cancelled ones among them are skipped. Those for one node have a queue of their own.
+        self.queue = JobQueue()
+        self.pinned: dict[Instance, JobQueue] = {}
         #: How many of those are cancelled.
         self.cancelled = 0
         #: All jobs that have not ended.
@@ -73,6 +96,8 @@ class Computation:
         self.refused: set[Instance] = set()
         #: Its client has released it: no node gets it any more.
         self.closing = False
+        #: Since when, or when the user was last told that it takes long.
+        self.closing_since = 0.0
         #: Nodes that have not yet said that nothing is left of it.
         self.releasing: set[Instance] = set()
         #: Since when jobs wait and no node is usable; None while one is.
@@ -80,20 +105,56 @@ class Computation:
         #: Whether the user was told so.
         self.told = False
 
+    def add(self, task: Task, first: bool = False) -> None:
+        """Have a job wait, behind its like or before them."""
+        pinned = task.pinned
+        queue = self.queue if pinned is None else self.pinned.setdefault(pinned, JobQueue())
+        (queue.appendleft if first else queue.append)(task)
+
+    def waiting(self) -> int:
+        """How many jobs wait, cancelled ones included."""
+        return len(self.queue) + sum(map(len, self.pinned.values()))
+
+    def all_waiting(self) -> list[Task]:
+        return [task for queue in (self.queue, *self.pinned.values()) for task in queue]
+
+    def clear_waiting(self) -> None:
+        self.queue.clear()
+        self.pinned.clear()
+        self.cancelled = 0
+
 
 class Share:
     """What one node does for one computation."""
 
     __slots__ = (
-        *("depth", "done", "error", "owed", "pace", "placed"),
-        *("ready", "recalling", "received", "seconds", "sent", "shown"),
+        *("arguments", "asked", "closed", "contents", "cpus", "depth", "done", "error", "files", "leaving", "load"),
+        *("owed", "pace", "placed", "prepared_at", "ready", "recalling", "received", "seconds", "sent", "shown"),
+        *("taken", "told"),
     )
 
     def __init__(self) -> None:
         #: Whether the node has loaded it; `error` says why not where it cannot.
         self.ready = False
         self.error = ""
+        #: Whether the client was asked about the node, and has taken it: how many CPUs it may use there, and what
+        #: is special to this node, as in `Take`.
+        self.asked = self.taken = False
+        self.cpus = NO_LIMIT
+        self.arguments: Bulk = b""
+        self.files: list[list[Any]] = []
+        self.contents: list[Bulk] = []
+        #: The client wants no more jobs here.
+        self.closed = False
+        #: The node is to leave the computation when no job is left: '' or not, 'close' for good, 'resetup' to be
+        #: set up again.
+        self.leaving = ""
+        #: Since when the node prepares it, None when it does not; and whether the user was told how long that takes.
+        self.prepared_at: float | None = None
+        self.told = False
         self.placed: dict[JobId, Task] = {}
+        #: CPUs of those.
+        self.load = 0
         #: Which provisional results of each job and attempt have arrived: how many without a gap, and those
         #: behind a gap. And of which jobs that have ended some are still on their way: how many there are.
         self.shown: dict[tuple[JobId, int], tuple[int, set[int]]] = {}
@@ -108,6 +169,11 @@ class Share:
         self.seconds = 0.0
         #: Bytes of arguments sent, and of results received.
         self.sent = self.received = 0
+
+    def special(self, prepare: Prepare) -> Prepare:
+        """What this node is to prepare; it asks for the contents of files that it has not."""
+        arguments = self.arguments or prepare.arguments
+        return replace(prepare, files=[*prepare.files, *self.files], contents=[], arguments=arguments)
 
     def note_shown(self, job: JobId, attempt: int, index: int) -> int:
         """A provisional result has arrived; returns how many have, from the first on without a gap."""
@@ -152,7 +218,14 @@ class Node:
         self.instance = hello.instance
         self.name = hello.name
         self.python = hello.python
-        self.cpus = max(1, hello.cpus)
+        self.platform = hello.platform
+        #: CPUs that it offers, 0 at times when it takes no jobs; how many of them the user allows; and what
+        #: comes of both.
+        self.offered = hello.cpus
+        self.allowed = NO_LIMIT
+        self.cpus = hello.cpus
+        #: What is free on it, as in `Availability`.
+        self.free: list[float] = []
         #: Addresses and names it is known by; the first is what users are shown.
         self.names = [*names, hello.name]
         self.port = port
@@ -167,7 +240,7 @@ class Node:
         #: No sign of life for some time: it gets no new jobs.
         self.silent = False
         self.shares: dict[ComputationId, Share] = {}
-        #: Jobs placed here, and the bytes of their arguments.
+        #: CPUs of the jobs placed here, and the bytes of their arguments.
         self.load = 0
         self.bulk = 0
         #: Outcomes and provisional results received that the node has not been told of, and when it must
@@ -208,17 +281,44 @@ class Node:
         share = self.shares.get(computation)
         return share is not None and share.ready
 
+    def set_cpus(self, offered: int, allowed: int) -> None:
+        self.offered, self.allowed = offered, allowed
+        self.cpus = min(offered, allowed)
+
+    def put(self, share: Share, task: Task) -> None:
+        """Count a job as placed here."""
+        task.node = self
+        share.placed[task.job] = task
+        share.load += task.cpus
+        share.sent += task.size
+        self.load += task.cpus
+        self.bulk += task.size
+
+    def remove(self, share: Share, job: JobId) -> None:
+        """The same back."""
+        task = share.placed.pop(job)
+        task.node = None
+        share.load -= task.cpus
+        self.load -= task.cpus
+        self.bulk -= task.size
+
     def is_full_of_bytes(self) -> bool:
         return self.bulk >= BULK_LIMIT
 
     def room_for(self, share: Share) -> int:
         """How many more jobs of a computation may be placed here now."""
-        if not share.ready or self.peer is None or self.silent or not self.greeted:
+        if not share.ready or share.closed or share.leaving or self.peer is None or self.silent or not self.greeted:
             return 0
         depth = 1 if self.is_full_of_bytes() else share.depth
         room = self.cpus * depth - self.load
+        if share.cpus < self.cpus:
+            room = min(room, share.cpus * depth - share.load)
         # What is sent ahead goes in portions: a message for each job would cost more than short jobs do.
         return room if self.load < self.cpus or 2 * room >= self.cpus * depth else 0
+
+    def has_room_for(self, share: Share, task: Task) -> bool:
+        """Whether a job that occupies several CPUs finds them free; such a job is never sent ahead."""
+        return task.cpus <= min(self.cpus - self.load, share.cpus - share.load)
 
     def room(self) -> int:
         return max((self.room_for(share) for share in self.shares.values()), default=0)
@@ -235,7 +335,7 @@ class Node:
             self.name,
             self.names[0],
             self.port,
-            self.cpus,
+            min(self.cpus, share.cpus),
             busy,
             share.done,
             share.seconds,
@@ -270,16 +370,23 @@ def picked(message: Ended, places: list[int]) -> Ended:
     return replace(message, **columns)
 
 
-def in_portions(columns: tuple[list[JobId], list[int], list[Bulk]]) -> list[tuple[list[Any], ...]]:
+def in_portions(columns: Columns) -> list[Columns]:
     """Jobs in as many messages as keep the payloads of each small: a message arrives when they all have."""
-    arguments = columns[2]
-    if set(map(type, arguments)) == {bytes}:
-        return [columns]
-    found: list[tuple[list[Any], ...]] = []
+    jobs, attempts, arguments, options = columns
+    if not any(options):
+        columns = jobs, attempts, arguments, []
+        if set(map(type, arguments)) == {bytes}:
+            return [columns]
+    found: list[Any] = []
     begin = size = 0
     for place, value in enumerate(arguments):
-        if size and size + bulk_size(value) > PORTION_BYTES:
+        own = bulk_size(value) + _options_size(options[place])
+        if size and size + own > PORTION_BYTES:
             found.append(tuple(column[begin:place] for column in columns))
             begin, size = place, 0
-        size += bulk_size(value)
+        size += own
     return [*found, tuple(column[begin:] for column in columns)]
+
+
+def _options_size(options: list[Any] | None) -> int:
+    return 0 if options is None else bulk_size(options[5]) + sum(map(bulk_size, options[7]))

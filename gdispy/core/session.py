@@ -11,24 +11,29 @@ Invariants:
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from gdispy.core.effects import Answer, Closed, Effects, Peer, Provide, Resolve, Send, Show, Tell
+from gdispy.core.effects import Answer, Closed, Decide, Effects, Happen, Peer, Provide, Resolve, Send, Show, Store, Tell
 from gdispy.core.messages import (
+    Appeared,
     Cancel,
     ComputationId,
     Ended,
+    Event,
     JobId,
     Message,
     Progress,
     Release,
     Released,
+    Reply,
     Run,
     Seen,
     Standing,
     Started,
     Trouble,
+    Upload,
+    Uploaded,
 )
 from gdispy.core.payloads import Bulk
 from gdispy.errors import InternalError
@@ -57,9 +62,10 @@ class Session:
         #: Those of them that have sent, or will have sent, provisional results.
         self._shown: dict[JobId, _Shown] = {}
 
-    def submit(self, jobs: list[JobId], arguments: list[Bulk]) -> Effects:
+    def submit(self, jobs: list[JobId], arguments: list[Bulk], options: Sequence[list[Any] | None] = ()) -> Effects:
+        """`options` as in `Run`: nothing, or an item for each job."""
         self._open.update(jobs)
-        return [Send(self._scheduler, Run(self._computation, jobs, [1] * len(jobs), arguments))]
+        return [Send(self._scheduler, Run(self._computation, jobs, [1] * len(jobs), arguments, list(options)))]
 
     def cancel(self, jobs: list[JobId]) -> Effects:
         """Cancel those that have not ended; their ends are reported as all are."""
@@ -140,8 +146,20 @@ class Session:
     def _on_started(self, message: Started) -> Effects:
         return [Show(message)]
 
-    def _on_standing(self, message: Standing) -> Effects:
+    def _on_answer(self, message: Standing | Reply) -> Effects:
         return [Answer(message)]
+
+    def _on_appeared(self, message: Appeared) -> Effects:
+        return [Decide(message)]
+
+    def _on_event(self, message: Event) -> Effects:
+        return [Happen(message)]
+
+    def _on_upload(self, message: Upload) -> Effects:
+        if message.job in self._open:
+            return [Store(message)]
+        answer = (message.job, message.attempt, message.number, "the job has ended")
+        return [Send(self._scheduler, Uploaded(message.computation, *answer))]
 
     def _on_trouble(self, message: Trouble) -> Effects:
         return [Tell(message.text)]
@@ -154,7 +172,11 @@ class Session:
         Progress: _on_progress,
         Seen: _on_seen,
         Started: _on_started,
-        Standing: _on_standing,
+        Standing: _on_answer,
+        Reply: _on_answer,
+        Appeared: _on_appeared,
+        Event: _on_event,
+        Upload: _on_upload,
         Trouble: _on_trouble,
         Released: _on_released,
     }

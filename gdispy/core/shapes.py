@@ -92,6 +92,26 @@ def is_file(value: Any) -> bool:
     return counts and is_text(path) and date and type(digest) is bytes
 
 
+def is_option_column(value: Any) -> bool:
+    """Nothing for jobs without options; for each other `[node, priority, seconds, cpus, bytes of memory,
+    names, files, contents]`."""
+    if type(value) is not list or len(value) > COLUMN_LIMIT:
+        return False
+    return all(row is None or (is_row(_OPTION_ROW, row) and len(row[6]) == len(row[7])) for row in value)
+
+
+def is_row(checks: tuple[Check, ...], value: Any) -> bool:
+    """Whether a value is a list with a field for each check that passes it."""
+    if type(value) is not list or len(value) != len(checks):
+        return False
+    return all(check(field) for check, field in zip(checks, value, strict=True))
+
+
+def is_availability(value: Any) -> bool:
+    """Nothing, or free CPU (percent), memory (bytes), disk (bytes) and swap (percent)."""
+    return is_number_column(value) and len(value) in (0, 4)
+
+
 def is_column_list(value: Any) -> bool:
     return type(value) is list and len(value) <= COLUMN_LIMIT and all(map(is_count_column, value))
 
@@ -104,6 +124,12 @@ def is_node_list(value: Any) -> bool:
 
 
 def is_node(value: Any) -> bool:
-    if type(value) is not list or len(value) != len(NODE_ROW):
-        return False
-    return all(check(field) for check, field in zip(NODE_ROW, value, strict=True))
+    return is_row(NODE_ROW, value)
+
+
+def is_node_name(value: Any) -> bool:
+    """The instance of a node, or nothing for any node."""
+    return type(value) is bytes and len(value) in (0, INSTANCE_BYTES)
+
+
+_OPTION_ROW = (is_node_name, is_number, is_number, is_count, is_count, is_bulk, is_file_list, is_bulk_column)

@@ -17,6 +17,7 @@ _NONE_FOUND = (
 
 def problems(computation: Computation, nodes: Iterable[Node], addresses: Mapping[str, str]) -> list[str]:
     """What keeps nodes from being used, a line for each; `addresses` are those that are no nodes, and why."""
+    wanted = computation.queue.head().cpus if computation.queue else 1
     found = [f"{place}: {text}" for place, text in addresses.items()]
     for node in nodes:
         share = node.shares.get(computation.id)
@@ -26,7 +27,21 @@ def problems(computation: Computation, nodes: Iterable[Node], addresses: Mapping
             found.append(f"{node.place}: the connection broke; trying to reach it again")
         elif node.silent:
             found.append(f"{node.place}: no sign of life at present")
+        elif node.cpus == 0:
+            found.append(f"{node.place}: it takes no jobs at present")
+        elif share is not None and min(node.cpus, share.cpus) < wanted:
+            found.append(
+                f"{node.place}: a job asks for {wanted} CPUs, and {min(node.cpus, share.cpus)} may be used there"
+            )
     return found
+
+
+def slow_nodes(computation: Computation, nodes: Iterable[Node]) -> str:
+    """What the user is told of nodes that take long to set up, or to clean up."""
+    name = computation.prepare.name if computation.prepare is not None else "?"
+    what = "cleaning up after the computation" if computation.closing else "setting up the computation"
+    places = ", ".join(node.place for node in nodes)
+    return f"{name}: still waiting for {places}: {what}"
 
 
 def trouble(computation: Computation, nodes: Iterable[Node], addresses: Mapping[str, str]) -> str:

@@ -38,9 +38,9 @@ def send(end: socket.socket, message: list[Any], fds: list[int] | None = None) -
         end.send(data)
 
 
-def send_with_file(end: socket.socket, data: bytes, fd: int) -> None:
-    """Send bytes that are no message of this module, with one descriptor."""
-    end.sendmsg([data], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [fd]))])
+def send_with_files(end: socket.socket, data: bytes, fds: list[int]) -> None:
+    """Send bytes that are no message of this module, with descriptors."""
+    end.sendmsg([data], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))])
 
 
 def receive(end: socket.socket) -> tuple[list[Any], list[int]] | None:

@@ -10,6 +10,8 @@ import builtins
 import importlib
 import logging
 import os
+import sys
+from collections.abc import Callable
 from typing import Any
 
 from gdispy.worker.runner import Job
@@ -32,6 +34,8 @@ def provide(node_name: str, address: str, directory: str) -> None:
     }
     names: dict[str, Any] = {name: importlib.import_module(name) for name in MODULES}
     names["dispy_provisional_result"] = dispy_provisional_result
+    names["dispy_send_file"] = dispy_send_file
+    names["dispynode_shutdown"] = dispynode_shutdown
     names["dispynode_logger"] = logging.getLogger("dispynode")
     for name, value in {**names, **texts}.items():
         setattr(builtins, name, value)
@@ -51,3 +55,45 @@ def dispy_provisional_result(result: object) -> int:
         return -1
     job.provide(result)
     return 0
+
+
+def dispy_send_file(path: str, relay: bool = False, timeout: float | None = None) -> int:
+    """Send a file to the client, and wait until it is there: below its working directory, at the same relative
+    path; a file from elsewhere, under its own name.
+
+    Returns 0, or -1 outside a job, or where the file cannot be read here or written there; standard error says
+    why. `relay` and `timeout` are for compatibility.
+    """
+    job = Job.current
+    if job is None:
+        return -1
+    shown = os.path.relpath(path)
+    if shown.split(os.sep)[0] == os.pardir:
+        shown = os.path.basename(path)
+    try:
+        error = job.send_file(path, shown.replace(os.sep, "/"))
+    except OSError as failure:
+        error = f"{path}: {failure.strerror or failure}"
+    if error:
+        print(f"dispy_send_file: {error}", file=sys.stderr)
+    return -1 if error else 0
+
+
+def dispynode_shutdown() -> int:
+    """Have the node end when its present computations are over. For cleanup functions.
+
+    Returns 0, or -1 elsewhere, and on a node that was started without `--client_shutdown`.
+    """
+    if not _shutdown:
+        return -1
+    _shutdown[-1]()
+    return 0
+
+
+#: Asks the node to end; empty where that is not allowed.
+_shutdown: list[Callable[[], None]] = []
+
+
+def allow_shutdown(ask: Callable[[], None]) -> None:
+    """From now on `dispynode_shutdown` does this. Called by the template before cleanup."""
+    _shutdown.append(ask)

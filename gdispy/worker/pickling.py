@@ -272,6 +272,11 @@ def _define_class(name: str, digest: bytes, definition: bytes) -> type:
     return cls
 
 
+def know(cls: type) -> None:
+    """A class of the user's program that is here under its own name, and so travels by that."""
+    _known.add(cls)
+
+
 def _class_by_name(name: str) -> Any:
     """Called by unpickling at the client: its own class of that name."""
     found: Any = sys.modules["__main__"]

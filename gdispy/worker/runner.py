@@ -5,14 +5,19 @@ a local socket pair. The kernel hands each message to exactly one reader, so a j
 take back out of the socket has not begun and never will, and one that it cannot, has. That is why
 each job is a message of its own, and why this loop never reads ahead.
 
-A job message is `[job, attempt, arguments]`, a result frame u32 length and
-`[RESULT, job, attempt, status, result, stdout, stderr, exception, start, end, progress, truncated]`
-or `[PROGRESS, job, attempt, index, value]`. Arguments and values above `INLINE` bytes come in a
-memory file that travels with the message; their place in it holds the size in bytes.
+A job message is `[job, attempt, arguments]`, for a job with options of its own `[job, attempt, arguments,
+names, error]`, a result frame u32 length and
+`[RESULT, job, attempt, status, result, stdout, stderr, exception, start, end, progress, truncated]`,
+`[PROGRESS, job, attempt, index, value]`, or `[FILE, job, attempt, number, path, mode, mtime, size]` with the open
+file. Arguments, names and values above `INLINE` bytes come in a memory file that travels with the message; their
+place in it holds the size in bytes. The answer to FILE, u32 length and a text, '' for good, comes back through
+the socket of the results.
 """
 
 from __future__ import annotations
 
+import builtins
+import math
 import mmap
 import os
 import signal
@@ -25,12 +30,13 @@ from typing import Any
 
 import msgpack
 
-from gdispy.worker import control, pickling
+from gdispy.worker import chunks, control, pickling
 from gdispy.worker.capture import Capture
 from gdispy.worker.processes import kill_descendants
 
 RESULT = 0
 PROGRESS = 1
+FILE = 2
 
 #: Statuses a worker can report; the numbers are those of `DispyJob`.
 TERMINATED = 9
@@ -45,6 +51,9 @@ _LENGTH = struct.Struct(">I")
 _TARGET = struct.Struct("<QI")
 _ANCILLARY = socket.CMSG_SPACE(control.FD_LIMIT * 4)
 
+
+#: Bytes of the answer to FILE at most.
+ANSWER_LIMIT = 64 * 1024
 
 #: What came of one job: status, result, and what went wrong.
 Outcome = tuple[int, pickling.Payload, str]
@@ -61,12 +70,18 @@ class Job:
         self.number = number
         self.attempt = attempt
         self.progress = 0
+        #: Files that it has sent.
+        self.files = 0
         #: The process of a program job, which an interrupt is for; -1 once it has ended.
         self.program = 0
         self.cancelled = False
         #: In the middle of a frame: an interrupt now would spoil the stream, and comes afterwards.
         self.is_sending = False
         self._worker = worker
+
+    def go_home(self) -> None:
+        """Back to the directory where jobs begin."""
+        self._worker.go_home()
 
     def provide(self, value: object) -> None:
         """Send a provisional result."""
@@ -77,6 +92,19 @@ class Job:
         self.progress += 1
         if self.cancelled:
             raise KeyboardInterrupt
+
+    def send_file(self, path: str, shown: str) -> str:
+        """Send a file to the client, where it is to be called `shown`, and wait; what went wrong, or ''."""
+        with open(path, "rb") as file:
+            about = os.fstat(file.fileno())
+            row = [shown, about.st_mode & 0o777, float(about.st_mtime), about.st_size]
+            self.is_sending = True
+            self._worker.write([FILE, self.number, self.attempt, self.files, *row], [file.fileno()])
+            self.is_sending = False
+        self.files += 1
+        if self.cancelled:
+            raise KeyboardInterrupt
+        return self._worker.read_answer()
 
 
 class Worker:
@@ -104,16 +132,24 @@ class Worker:
             data, ancillary, _, _ = receive(MESSAGE_LIMIT, _ANCILLARY)
             if not data:
                 return
-            number, attempt, arguments = msgpack.unpackb(data)
+            number, attempt, arguments, *special = msgpack.unpackb(data)
             if ancillary:
-                arguments = _mapped(control.descriptors(ancillary)[0], arguments)
-            self._work(Job(number, attempt, self), arguments)
-            try:
-                os.fchdir(self._folder)
-            except OSError:  # The job has closed descriptors that are not its own.
-                os.chdir(self._directory)
+                files = control.descriptors(ancillary)
+                if type(arguments) is int:
+                    arguments = _mapped(files.pop(0), arguments)
+                if files:
+                    special[0] = _mapped(files[0], special[0])
+            self._work(Job(number, attempt, self), arguments, special)
+            self.go_home()
 
-    def _work(self, job: Job, arguments: Any) -> None:
+    def go_home(self) -> None:
+        """Back to the directory where jobs begin."""
+        try:
+            os.fchdir(self._folder)
+        except OSError:  # The job has closed descriptors that are not its own.
+            os.chdir(self._directory)
+
+    def _work(self, job: Job, arguments: Any, special: list[Any]) -> None:
         self._capture.begin()
         begun = time.time()
         clock = time.perf_counter()
@@ -121,7 +157,10 @@ class Worker:
             Job.current = job
             if self._is_target(job):
                 raise KeyboardInterrupt
-            status, result, exception = self._run(arguments, job)
+            if special:
+                status, result, exception = self._run_special(arguments, job, *special)
+            else:
+                status, result, exception = self._run(arguments, job)
             Job.current = None
         except BaseException as error:
             Job.current = None
@@ -132,6 +171,22 @@ class Worker:
         tail = [out, err, exception, begun, ended, job.progress, cut]
         self.answer([RESULT, job.number, job.attempt, status], result, tail)
 
+    def _run_special(self, arguments: Any, job: Job, names: Any, error: str) -> Outcome:
+        """Run a job that has names of its own, or that cannot run at all."""
+        if error:
+            return TERMINATED, b"", error
+        if not names:
+            return self._run(arguments, job)
+        given = pickling.loads(names)
+        before = {name: getattr(builtins, name) for name in given if hasattr(builtins, name)}
+        try:
+            vars(builtins).update(given)
+            return self._run(arguments, job)
+        finally:
+            for name in given:
+                delattr(builtins, name)
+            vars(builtins).update(before)
+
     def answer(self, head: list[Any], value: pickling.Payload, tail: list[Any]) -> None:
         """Write one frame; a large value goes into a memory file that is passed along."""
         fds = []
@@ -140,14 +195,32 @@ class Worker:
             shown: Any = os.fstat(fds[0]).st_size
         else:
             shown = value
-        body = self._pack([*head, shown, *tail])
+        self.write([*head, shown, *tail], fds)
+        control.close_all(fds)
+
+    def write(self, fields: list[Any], fds: list[int]) -> None:
+        """Write one frame, with these open files."""
+        body = self._pack(fields)
         frame = _LENGTH.pack(len(body)) + body
         if fds:
             sent = socket.send_fds(self._results, [frame], fds)
             self._results.sendall(frame[sent:])
-            control.close_all(fds)
         else:
             self._results.sendall(frame)
+
+    def read_answer(self) -> str:
+        """What the node answers to a file."""
+        (length,) = _LENGTH.unpack(self._read(_LENGTH.size))
+        return self._read(min(length, ANSWER_LIMIT)).decode("utf-8", "replace")
+
+    def _read(self, size: int) -> bytes:
+        data = b""
+        while len(data) < size:
+            more = self._results.recv(size - len(data))
+            if not more:
+                raise ConnectionError("the node is gone")
+            data += more
+        return data
 
     def _is_target(self, job: Job) -> bool:
         number, attempt = _TARGET.unpack_from(self._page)
@@ -176,14 +249,40 @@ def target(number: int, attempt: int) -> bytes:
 def call_function(function: Callable[..., Any]) -> Run:
     """How the jobs of a function computation run."""
 
-    def run(arguments: Any, _job: Job) -> Outcome:
+    def call(arguments: Any) -> pickling.Payload:
         args, kwargs = pickling.loads(arguments)
         value = function(*args, **kwargs)
-        if value is None:
-            return FINISHED, b"", ""
-        return FINISHED, _result(value), ""
+        return b"" if value is None else _result(value)
+
+    def run(arguments: Any, job: Job) -> Outcome:
+        if arguments[0] == chunks.MARK:
+            return FINISHED, _work_off(call, arguments, job), ""
+        return FINISHED, call(arguments), ""
 
     return run
+
+
+def _work_off(call: Callable[[Any], pickling.Payload], arguments: Any, job: Job) -> bytes:
+    """Run the calls of a chunk, one after the other."""
+    seconds, calls = chunks.unpack_calls(arguments)
+    until = time.perf_counter() + (seconds or math.inf)
+    results: list[pickling.Payload] = []
+    failures: list[tuple[int, str]] = []
+    for place, each in enumerate(calls):
+        result: pickling.Payload = b""
+        try:
+            result = call(each)
+        except BaseException as error:
+            if job.cancelled:
+                raise
+            failures.append((place, _describe(error, job)))
+        results.append(result)
+        if job.cancelled:  # The call has caught the interrupt, which was for all of them.
+            raise KeyboardInterrupt
+        job.go_home()
+        if time.perf_counter() > until:
+            break
+    return chunks.pack_results(results, failures)
 
 
 def _result(value: object) -> pickling.Payload:

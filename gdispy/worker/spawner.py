@@ -1,11 +1,11 @@
-"""The spawner: the one process that makes processes for a node. `python -m gdispy.worker.spawner FD`
+"""The spawner: the one process that makes processes for a node. `python -m gdispy.worker.spawner FD DIRECTORY INIT`
 
 Floor 1. Plain Python with one thread and no gevent, started by the node with exec. It forks a
 template for each computation and is the reaper of every process below. It obeys the node:
 
   node -> spawner   [template, key, setting...]  with the template's end of its control socket
                     [remove, path]               delete a directory tree
-  spawner -> node   [up] · [exited, key, status]
+  spawner -> node   [up] or [failed, reason], once · [exited, key, status]
 
 Invariant: when the node is gone (end of file), everything below is killed, the node's directory is
 removed, and this process ends. So SIGKILL of a node leaves nothing behind.
@@ -24,7 +24,8 @@ from typing import Any
 import dill  # noqa: F401  (loaded once here, shared by all that is forked)
 
 from gdispy.worker import control, names, pickling  # noqa: F401
-from gdispy.worker.processes import adopt_orphans, kill_descendants
+from gdispy.worker.processes import adopt_orphans, children, kill_descendants
+from gdispy.worker.startup import Startup
 from gdispy.worker.template import Setting
 from gdispy.worker.template import main as template_main
 
@@ -32,14 +33,22 @@ from gdispy.worker.template import main as template_main
 class Spawner:
     """The loop of the spawner and what it knows of its templates."""
 
-    def __init__(self, end: socket.socket, directory: str) -> None:
+    def __init__(self, end: socket.socket, directory: str, startup: Startup) -> None:
         self._end = end
         self._directory = directory
+        self._startup = startup
+        #: Processes that its `init()` has started.
+        self._own: frozenset[int] = frozenset()
         self._templates: dict[int, str] = {}  # pid -> key
         self._removing: set[int] = set()
         self._doorbell = control.Doorbell(end)
 
     def serve(self) -> None:
+        failure = self._startup.run()
+        self._own = frozenset(children(os.getpid()))
+        if failure:
+            control.send(self._end, ["failed", failure[-control.LIMIT // 4 :]])
+            return
         control.send(self._end, ["up"])
         while True:
             has_message = self._doorbell.wait()
@@ -51,6 +60,8 @@ class Spawner:
                 message, fds = received
                 if message[0] == "template":
                     self._fork_template(message[1], message[2:], fds)
+                elif message[0] == "end":
+                    self._end_template(message[1])
                 else:
                     self._remove(message[1])
 
@@ -62,6 +73,14 @@ class Spawner:
             template_main(socket.socket(fileno=fds[0]), Setting(*setting), parent)
         control.close_all(fds)
         self._templates[pid] = key
+
+    def _end_template(self, key: str) -> None:
+        """End a template that hears nothing, with all below it."""
+        for pid, known in self._templates.items():
+            if known == key:
+                kill_descendants(pid)
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
 
     def _remove(self, path: str) -> None:
         # In a child: a large tree takes long, and the node must not wait for its next template.
@@ -87,9 +106,11 @@ class Spawner:
             self._removing.discard(pid)
 
     def _end_orphans(self) -> None:
-        kill_descendants(os.getpid(), frozenset(self._templates) | frozenset(self._removing))
+        kill_descendants(os.getpid(), frozenset(self._templates) | frozenset(self._removing) | self._own)
 
     def finish(self) -> None:
+        kill_descendants(os.getpid(), self._own)
+        self._startup.close()
         kill_descendants(os.getpid())
         shutil.rmtree(self._directory, ignore_errors=True)
 
@@ -101,7 +122,7 @@ def main() -> None:
     os.umask(0o077)
     # Jobs get the default of SIGINT from their worker; here Ctrl-C on a terminal means nothing.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    spawner = Spawner(end, sys.argv[2])
+    spawner = Spawner(end, sys.argv[2], Startup(sys.argv[3]))
     with contextlib.suppress(ConnectionError):
         spawner.serve()
     spawner.finish()

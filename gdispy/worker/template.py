@@ -3,16 +3,19 @@
 Floor 1. Forked from the spawner; one thread. What is loaded here is shared with all workers without
 copying. It obeys the node over a local socket:
 
-  node -> template   [load, kind, name]              with the body as a file
+  node -> template   [load, kind, name]              with the body and the arguments of setup as files
+                     [leave]                         call cleanup and exit
                      [fork, worker]                  with the worker's five descriptors
                      [signal, worker, number, whole] whole: the worker's process group
-                     [end, worker]                   kill the worker and all below it
-  template -> node   [loaded, error]                 error '' where all went well
+                     [end, worker, cause]            kill the worker and all below it
+  template -> node   [loaded, error, cares]          error '' where all went well; cares: there is a cleanup
                      [forked, worker, pid] · [exited, worker, status, cause]
+                     [shutdown]                      cleanup wants the node to end
 
 Invariants: a worker is reaped here and nowhere else, so its exit status is never lost, and a signal
 never goes to a process that only has the number of a dead worker. When a worker has ended, nothing
-that it started is left. When the node's end closes, all workers end, then the template.
+that it started is left. When the node's end closes, all workers end, then the template. Setup and cleanup run
+here, so what setup makes is there in every worker: globals, shared memory, locks.
 """
 
 from __future__ import annotations
@@ -40,6 +43,7 @@ from gdispy.worker.processes import (
 )
 from gdispy.worker.program import run_program
 from gdispy.worker.runner import Run, Worker, call_function
+from gdispy.worker.sharing import Globals
 
 #: Seconds between two looks at the sizes of the workers' process trees.
 WATCH_INTERVAL = 1.0
@@ -56,6 +60,8 @@ class Setting:
     memory_limit: int
     #: Processes of one job at the same time.
     process_limit: int
+    #: Whether cleanup functions may end the node.
+    client_shutdown: bool
 
 
 def main(end: socket.socket, setting: Setting, parent: int) -> None:
@@ -83,6 +89,12 @@ class Template:
         self._end = end
         self._setting = setting
         self._run: Run | None = None
+        self._setup: Callable[..., Any] | None = None
+        self._cleanup: Callable[..., Any] | None = None
+        self._arguments: tuple[Any, ...] = ()
+        #: All functions that came with the computation.
+        self._functions: list[Any] = []
+        self._is_leaving = False
         self._workers: dict[int, int] = {}  # worker -> pid
         self._causes: dict[int, str] = {}  # worker -> why it was killed here
         #: Processes that loading the computation left on purpose.
@@ -101,6 +113,8 @@ class Template:
                 if received is None:
                     return 0
                 self._obey(*received)
+                if self._is_leaving:
+                    return 0
             self._watch()
 
     def _obey(self, message: list[Any], fds: list[int]) -> None:
@@ -110,34 +124,72 @@ class Template:
             "fork": self._fork,
             "signal": self._signal,
             "end": self._end_worker,
+            "leave": self._leave,
         }
         handlers[word](*rest, *([fds] if fds else []))
 
     def _load(self, kind: str, name: str, fds: list[int]) -> None:
         try:
-            self._run = self._loaded(kind, name, fds[0])
+            self._run = self._loaded(kind, name, _contents(fds[0]))
+            self._arguments = pickling.loads(_contents(fds[1])) if os.fstat(fds[1]).st_size else ()
             error = ""
         except BaseException as failure:
             error = f"{name} cannot be loaded on {self._setting.node_name}: " + "".join(
                 traceback.format_exception_only(type(failure), failure)
             )
         control.close_all(fds)
+        error = error or self._set_up(name)
         self._own = frozenset(descendants(os.getpid()))
-        control.send(self._end, ["loaded", error[: control.LIMIT // 2]])
+        control.send(self._end, ["loaded", error[: control.LIMIT // 2], self._cleanup is not None])
 
-    def _loaded(self, kind: str, name: str, fd: int) -> Run:
+    def _set_up(self, name: str) -> str:
+        """Call what must be called before the first job; what went wrong, or ''."""
+        depends_init = getattr(sys.modules["__main__"], "init_depends", None)
+        try:
+            if callable(depends_init):
+                depends_init()
+            names = Globals(self._functions)
+            result = self._setup(*self._arguments) if self._setup is not None else 0
+            names.share()
+        except BaseException as failure:
+            self._cleanup = None  # What is to be cleaned up was never made.
+            return f"setup of {name} failed on {self._setting.node_name}: " + "".join(
+                traceback.format_exception(type(failure), failure, failure.__traceback__)
+            )
+        # 1 and 2 choose between ways to hand globals to jobs; here jobs are always forked from this process.
+        if result in (0, 1, 2, None) and not isinstance(result, bool):
+            return ""
+        self._cleanup = None
+        return f"setup of {name} returned {result!r} on {self._setting.node_name}, so the node is not used\n"
+
+    def _leave(self) -> None:
+        """The computation is over: end its workers, then call cleanup."""
+        self._is_leaving = True
+        for pid in self._workers.values():
+            self._kill(pid)
+        kill_descendants(os.getpid(), self._own)
+        if self._cleanup is not None:
+            if self._setting.client_shutdown:
+                names.allow_shutdown(lambda: control.send(self._end, ["shutdown"]))
+            try:
+                self._cleanup(*self._arguments)
+            except BaseException:
+                traceback.print_exc()
+        sys.stdout.flush()
+
+    def _loaded(self, kind: str, name: str, body: bytes) -> Run:
         setting = self._setting
         names.provide(setting.node_name, setting.address, setting.directory)
         sys.path.insert(0, setting.directory)
         main = sys.modules["__main__"] = types.ModuleType("__main__")
         main.__dict__["__builtins__"] = __builtins__
-        if kind == "program":
-            return run_program(os.path.join(setting.directory, name))
-        with mmap.mmap(fd, 0, flags=mmap.MAP_PRIVATE) as body:
-            function, given = pickling.loads(bytes(body))
+        function, given, self._setup, self._cleanup = pickling.loads(body) if body else (None, {}, None, None)
+        self._functions = [function, self._setup, self._cleanup, *given.values()]
         for key, value in given.items():
             setattr(sys.modules["builtins"], key, value)
             setattr(main, key, value)
+        if kind == "program":
+            return run_program(os.path.join(setting.directory, name))
         return call_function(function)
 
     def _fork(self, worker: int, fds: list[int]) -> None:
@@ -172,9 +224,11 @@ class Template:
             with contextlib.suppress(ProcessLookupError):
                 (os.killpg if whole else os.kill)(pid, number)
 
-    def _end_worker(self, worker: int) -> None:
+    def _end_worker(self, worker: int, cause: str) -> None:
         pid = self._workers.get(worker)
         if pid is not None:
+            if cause:
+                self._causes.setdefault(worker, cause)
             self._kill(pid)
 
     def _kill(self, pid: int) -> None:
@@ -230,6 +284,14 @@ class Template:
             if used > limit:
                 return f"it used {used:,} bytes of memory, and the limit of this node is {limit:,}"
         return ""
+
+
+def _contents(fd: int) -> bytes:
+    size = os.fstat(fd).st_size
+    if not size:
+        return b""
+    with mmap.mmap(fd, size, flags=mmap.MAP_PRIVATE) as mapped:
+        return bytes(mapped)
 
 
 def _shoot_me_first() -> None:

@@ -23,6 +23,7 @@ from gdispy.core.messages import (
     Cancel,
     Collected,
     ComputationId,
+    Cpus,
     Ended,
     Hello,
     Holding,
@@ -91,7 +92,6 @@ class Life:
         self._random = random
         self._book = book
         self.instance = instance
-        self.cpus = cpus
         self._health = health
         self.slots = Slots(cpus, lease=lease)
         self._turns = Turns(timeline, random, self.slots, self._perform)
@@ -117,7 +117,7 @@ class Life:
             link.node_greeted = True
             self._book.breaks[self.instance] += 1
             link.to_scheduler.send(
-                Hello("node", self.instance, self.instance.decode(), "1", "3.11", "linux", self.cpus, "", 0.0)
+                Hello("node", self.instance, self.instance.decode(), "1", "3.11", "linux", self.slots.cpus, "", 0.0)
             )
             self._turns.put(self.slots.joined, link.at_node, hello)
         for message in messages:
@@ -136,10 +136,15 @@ class Life:
                 self._book.note(message.computation, [job], f"{text}, attempt {attempt}")
         elif isinstance(message, Progress):
             self._book.note(message.computation, [message.job], f"{text}, place {message.index}")
-        elif isinstance(message, Holding):
+        elif isinstance(message, Holding | Cpus):
             self._timeline.note(None, text)
         else:
             self._timeline.note(None, f"{text}, for {message.computation!r}")
+
+    def set_cpus(self, cpus: int) -> None:
+        """Its owner wants it to offer so many."""
+        self._timeline.note(None, f"{self.instance!r} offers {cpus} cpus")
+        self._turns.put(self.slots.set_cpus, cpus)
 
     # Its end, and trouble
 

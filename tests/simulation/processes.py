@@ -14,8 +14,9 @@ from random import Random
 from typing import Any, Protocol
 
 from gdispy.core.effects import Effects, WorkerId
+from gdispy.core.holding import Job
 from gdispy.core.messages import ComputationId, JobId, Prepare
-from gdispy.core.slots import Job, Slots
+from gdispy.core.slots import Slots
 from gdispy.core.statuses import FINISHED, TERMINATED
 from tests.simulation.links import Parcel
 from tests.simulation.timeline import Broken, Timeline, Turns

@@ -29,7 +29,8 @@ def change(patch: Patch, owner: type, name: str, make: Callable[[Any], Callable[
     original = getattr(owner, name)
     changed = make(original)
     patch.setattr(owner, name, changed)
-    for table in [value for value in vars(owner).values() if isinstance(value, dict)]:
+    attributes = [value for kind in owner.__mro__ for value in vars(kind).values()]
+    for table in [value for value in attributes if isinstance(value, dict)]:
         for key, value in table.items():
             if value is original:
                 patch.setitem(table, key, changed)

@@ -126,6 +126,8 @@ class World:
         self._timeline.run(self._chaos_until)
         self._timeline.now = self._chaos_until
         self._timeline.note(None, "chaos is over")
+        for place in self._places:
+            self._set_cpus(place, place.cpus)
         for client in self._clients:
             if not client.is_released:
                 client.cancel_hanging()
@@ -255,6 +257,11 @@ class World:
                 if random.random() < 0.7:  # While there is much to be lost.
                     moment = random.choice(self._bursts) + climate.lease * random.random() ** 4
                 self._timeline.after(moment, action, random.choice(self._places))
+        # With chances of their own, so that all else in a world is as it was without them.
+        changing = Random(f"cpus {self.seed}")
+        for _ in range(changing.choice((0, 0, 5, 30))):
+            place, cpus = changing.choice(self._places), changing.choice((0, 0, 1, 2, 3, 4))
+            self._timeline.after(self._chaos_until * changing.random() ** 2, self._set_cpus, place, cpus)
         spare = [place for place in self._places if not place.safe]
         if spare and random.random() < 0.3:
             self._timeline.after(self._moment(0.0), self._remove, random.choice(spare))
@@ -297,6 +304,10 @@ class World:
     def _cut_link(self, place: Place, link: Link) -> None:
         if place.link is link:
             self._cut(place)
+
+    def _set_cpus(self, place: Place, cpus: int) -> None:
+        if place.life is not None:
+            place.life.set_cpus(cpus)
 
     def _kill_some_process(self, place: Place) -> None:
         if place.life is not None:

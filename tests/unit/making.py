@@ -65,9 +65,9 @@ def outcome(
     return (job, attempt, status, result, stdout, stderr, exception, start, end, progress, truncated)
 
 
-def ended(*rows: tuple[Any, ...], computation: ComputationId = C, address: str = "") -> Ended:
+def ended(*rows: tuple[Any, ...], computation: ComputationId = C, address: str = "", node: bytes = b"") -> Ended:
     columns: dict[str, Any] = {name: [row[place] for row in rows] for place, name in enumerate(Ended.columns)}
-    return Ended(computation=computation, **columns, address=address)
+    return Ended(computation=computation, **columns, address=address, node=node)
 
 
 def plain(effects: Effects) -> list[Any]:

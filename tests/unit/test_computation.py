@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from gdispy import computation as module_under_test
-from gdispy.computation import INLINE, bulk, is_program, prepare
+from gdispy.computation import INLINE, Care, bulk, is_program, prepare
 from gdispy.core.messages import Prepare, from_values
 from gdispy.core.payloads import MemoryPayload
 from gdispy.errors import ConfigError
@@ -52,7 +52,7 @@ def module(here: Path) -> Any:
 def prepared(
     computation: Any, depends: Any = (), isolation: str = "", directory: str = "", cleanup: bool = True
 ) -> Prepare:
-    message = prepare(computation, depends, isolation, directory, cleanup)
+    message = prepare(computation, depends, Care(isolation, directory, removes=cleanup))
     assert from_values(message.values()) == message
     return message
 
@@ -351,9 +351,9 @@ def test_small_payload_lies_in_the_message_and_a_large_one_beside_it() -> None:
 
 def test_function_that_drags_large_data_along_is_sent_with_a_warning(caplog: pytest.LogCaptureFixture) -> None:
     large = bytes(11_000_000)
-    assert prepare(lambda: len(large), [], "", "", True).kind == "function"
+    assert prepare(lambda: len(large), [], Care()).kind == "function"
     assert "11 MB" in caplog.text
     caplog.clear()
     small = 5
-    prepare(lambda: small, [], "", "", True)
+    prepare(lambda: small, [], Care())
     assert not caplog.text

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from gdispy.core.board import CLOSED, INITIALIZED
 from gdispy.core.dispatch import ATTEMPTS, LEASE, PATIENCE, RECEIPT_AFTER, Dispatch
 from gdispy.core.effects import Drop, Effects, Peer, Send
 from gdispy.core.messages import (
@@ -14,7 +15,9 @@ from gdispy.core.messages import (
     Collected,
     ComputationId,
     Ended,
+    Event,
     Holding,
+    Instance,
     JobId,
     Open,
     Prepare,
@@ -36,6 +39,7 @@ from tests.unit.making import Announced, C, D, checked, ended, hello, outcome, p
 
 CLIENT = Peer(100)
 A, B = Peer(1), Peer(2)
+NODE_A = Instance(bytes([1]) * 16)
 
 
 def scheduler(nodes: tuple[str, ...] = ("*",), reentrant: bool = False, python: str = "3.11") -> Dispatch:
@@ -115,7 +119,10 @@ def test_node_is_asked_to_prepare_once_it_has_said_what_it_holds_and_gets_jobs_w
     assert submit(dispatch, 1) == []
     assert dispatch.joined(A, hello(b"a" * 16, "n", 2), ["10.0.0.1"], 51348, 0.0) == []
     assert dispatch.receive(A, [Holding([], [], [])], 0.0) == [Send(A, prepare())]
-    assert dispatch.receive(A, [Prepared(C, "")], 0.0) == [Send(A, Run(C, [JobId(1)], [1], [b""]))]
+    told, run = dispatch.receive(A, [Prepared(C, "")], 0.0)
+    assert run == Send(A, Run(C, [JobId(1)], [1], [b""]))
+    row = ["n", "10.0.0.1", 51348, 2, 0, 0, 0.0, 0, 0]
+    assert told == Send(CLIENT, Event(C, INITIALIZED, Instance(b"a" * 16), [row], []))
 
 
 def test_computation_that_comes_later_is_offered_to_all_nodes() -> None:
@@ -150,7 +157,7 @@ def test_job_that_ends_makes_room_for_the_next_one() -> None:
     ready(dispatch, A)
     submit(dispatch, 1, 2, 3, 4)
     assert finish(dispatch, A, 2) == [
-        Send(CLIENT, ended(outcome(2), address="10.0.0.1")),
+        Send(CLIENT, ended(outcome(2), address="10.0.0.1", node=NODE_A)),
         Send(A, Collected(C, [JobId(2)], [1])),
         Send(A, Run(C, [JobId(3)], [1], [b""])),
     ]
@@ -247,10 +254,11 @@ def test_outcome_gets_the_address_by_which_the_client_knows_the_node() -> None:
     ready(dispatch, A)
     submit(dispatch, 1)
     started = Started(C, [JobId(1)], [1], [5.0], "")
-    assert dispatch.receive(A, [started], 0.0) == [Send(CLIENT, Started(C, [JobId(1)], [1], [5.0], "10.0.0.1"))]
+    assert dispatch.receive(A, [started], 0.0) == [Send(CLIENT, Started(C, [JobId(1)], [1], [5.0], "10.0.0.1", NODE_A))]
     progress = Progress(C, JobId(1), 1, 0, b"half", "")
-    assert dispatch.receive(A, [progress], 0.0) == [Send(CLIENT, Progress(C, JobId(1), 1, 0, b"half", "10.0.0.1"))]
-    assert sent(finish(dispatch, A, 1), CLIENT) == [ended(outcome(1), address="10.0.0.1")]
+    shown = Progress(C, JobId(1), 1, 0, b"half", "10.0.0.1", NODE_A)
+    assert dispatch.receive(A, [progress], 0.0) == [Send(CLIENT, shown)]
+    assert sent(finish(dispatch, A, 1), CLIENT) == [ended(outcome(1), address="10.0.0.1", node=NODE_A)]
 
 
 def test_outcome_is_acknowledged_soon_where_no_jobs_follow() -> None:
@@ -354,7 +362,8 @@ def test_node_that_is_away_keeps_its_jobs_until_the_lease_is_over() -> None:
     assert dispatch.due() == 10.0 + LEASE
     assert dispatch.tick(9.9 + LEASE) == []
     # When the lease is over, then they are abandoned, for they may have begun.
-    [report] = sent(dispatch.tick(10.0 + LEASE), CLIENT)
+    event, report = sent(dispatch.tick(10.0 + LEASE), CLIENT)
+    assert (event.what, event.node) == (CLOSED, NODE_A)
     assert (report.jobs, report.statuses, report.address) == ([1, 2], [ABANDONED] * 2, "10.0.0.1")
     assert (
         report.exceptions
@@ -444,7 +453,7 @@ def test_other_life_at_the_same_place_means_that_the_former_is_lost() -> None:
     dispatch.gone(A, 1.0)
     effects = join(dispatch, B, host="10.0.0.1", now=2.0)
     assert ends(effects) == {1: ABANDONED}
-    [report] = sent(effects, CLIENT)
+    [report] = sent(effects, CLIENT, Ended)
     assert report.exceptions == ["The node 10.0.0.1:51348 that ran the job is lost: it was started again.\n"]
 
 
@@ -638,7 +647,8 @@ def test_release_is_confirmed_when_all_nodes_have_confirmed_it() -> None:
     ready(dispatch, B)
     submit(dispatch, 1, 2, 3, 4, 5)
     effects = dispatch.receive_from_client(CLIENT, [Release(C)], 1.0)
-    assert effects == [Send(A, Release(C)), Send(B, Release(C))]
+    assert [each.what for each in sent(effects, CLIENT)] == [CLOSED, CLOSED]
+    assert (sent(effects, A), sent(effects, B)) == ([Release(C)], [Release(C)])
     assert dispatch.receive(A, [Released(C)], 2.0) == []
     assert dispatch.receive(A, [Released(C)], 2.0) == []
     assert dispatch.receive(B, [Released(C)], 2.0) == [Send(CLIENT, Released(C))]
@@ -824,6 +834,8 @@ def test_work_for_one_decision_does_not_grow_with_the_queue(count: int) -> None:
             looked_at.append(len(self))
             return super().__iter__()
 
-    dispatch._computations[C].queue = Watched(queue)
+    watched = dispatch._computations[C].queue = Watched()
+    for task in queue:
+        watched.append(task)
     dispatch._rules.receive(A, [ended(outcome(1))], 1.0)  # type: ignore[attr-defined]
     assert looked_at == []

@@ -10,26 +10,39 @@ import pytest
 from gdispy.core.messages import (
     ALL,
     BY_TAG,
+    Appeared,
     Ask,
+    Availability,
     Cancel,
     Collected,
+    Contents,
+    Cpus,
+    Deliver,
     Ended,
+    Event,
     Hello,
     Holding,
+    Instance,
+    Lacking,
     Message,
     Open,
+    Order,
     Prepare,
     Prepared,
     Progress,
     Recall,
     Release,
     Released,
+    Reply,
     Returned,
     Run,
     Seen,
     Standing,
     Started,
+    Take,
     Trouble,
+    Upload,
+    Uploaded,
     from_values,
 )
 from gdispy.core.payloads import MemoryPayload, bulk_size
@@ -38,14 +51,16 @@ from gdispy.errors import ProtocolError
 from tests.unit.making import Announced, C, D
 
 PAYLOAD = Announced(100_000)
+FILE = ["a/b.py", 0o644, 1.5, 3, b"d" * 32]
+NODE = Instance(b"n" * 16)
 ROW = ["node", "10.0.0.1", 51348, 4, 2, 10, 1.5, 0, 0]
 
 EXAMPLES: list[Message] = [
     Hello("node", b"i" * 16, "host", "0.1.0", "3.11", "linux", 8, "", 5.0),  # type: ignore[arg-type]
     Holding([C, D], [[1, 2], []], [[1, 3], []]),  # type: ignore[list-item]
-    Prepare(C, "f", "function", "", "3.11", "", True, PAYLOAD, [["a/b.py", 0o644, 1.5, 3, b"d" * 32]], [PAYLOAD]),
+    Prepare(C, "f", "function", "", "3.11", "", True, PAYLOAD, [FILE], [PAYLOAD], b"arguments", b"source"),
     Prepared(C, "no such file"),
-    Run(C, [1, 2], [1, 1], [b"", PAYLOAD]),  # type: ignore[list-item]
+    Run(C, [1, 2], [1, 1], [b"", PAYLOAD], [None, [NODE, 1.0, 60.0, 2, 0, b"", [FILE], [PAYLOAD]]]),  # type: ignore[list-item]
     Cancel(C, [1], [0]),  # type: ignore[list-item]
     Recall(C, 4),
     Returned(C, [1], [1]),  # type: ignore[list-item]
@@ -56,10 +71,22 @@ EXAMPLES: list[Message] = [
     Seen(C, [1], [1], [3]),  # type: ignore[list-item]
     Release(C),
     Released(C),
-    Open(C, ["*"], False),
+    Open(C, ["*"], False, True, False),
     Ask(C, 1),
     Standing(C, 1, [ROW], 0, ["text"]),
     Trouble(C, "text"),
+    Cpus(3),
+    Availability([50.0, 1e9, 2e9, 100.0]),
+    Lacking(C, [0, 2]),
+    Contents(C, [0], [PAYLOAD]),
+    Appeared(C, NODE, ["10.0.0.1", "node"], 51348, 4, "linux", []),
+    Take(C, NODE, 2, b"arguments", [FILE], [PAYLOAD]),
+    Order(C, 1, "cpus", NODE, -1.0),
+    Reply(C, 1, "", 3.0, [1, 2]),  # type: ignore[list-item]
+    Deliver(C, 1, NODE, [FILE], [PAYLOAD]),
+    Upload(C, 1, 1, 0, [FILE], [PAYLOAD]),  # type: ignore[arg-type]
+    Uploaded(C, 1, 1, 0, "no room"),  # type: ignore[arg-type]
+    Event(C, 4, NODE, [ROW], []),
 ]
 IDS = [type(message).__name__ for message in EXAMPLES]
 

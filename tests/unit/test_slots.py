@@ -39,8 +39,9 @@ from gdispy.core.messages import (
     Started,
 )
 from gdispy.core.payloads import Bulk
+from gdispy.core.serving import LEASE
 from gdispy.core.shapes import COLUMN_LIMIT
-from gdispy.core.slots import KILL_AFTER, LEASE, REPORT_AFTER, STILLBORN_LIMIT, TEMPLATE_LIMIT, TERMINATE_AFTER, Slots
+from gdispy.core.slots import KILL_AFTER, REPORT_AFTER, STILLBORN_LIMIT, TEMPLATE_LIMIT, TERMINATE_AFTER, Slots
 from gdispy.core.statuses import CANCELLED, FINISHED, TERMINATED
 from gdispy.core.wire import MESSAGE_LIMIT
 from tests.unit.making import Announced, C, D, checked, ended, hello, outcome, plain, prepare, sent
@@ -54,7 +55,7 @@ def node(cpus: int = 2, isolation: str = "", **options: Any) -> Slots:
     slots = checked(Slots(cpus, **options))
     assert slots.joined(A, hello(), 0.0) == [Send(A, Holding([], [], []))]
     message = prepare(isolation=isolation)
-    assert slots.receive(A, [message], 0.0) == [Load(message)]
+    assert slots.receive(A, [message], 0.0) == [Load(message, {})]
     assert slots.loaded(C, "", 0.0) == [Send(A, Prepared(C, ""))]
     return slots
 
@@ -103,7 +104,7 @@ def test_computation_is_loaded_once_and_said_to_be_prepared_as_often_as_asked() 
     # Given a computation that is being loaded.
     slots = checked(Slots(1))
     slots.joined(A, hello(), 0.0)
-    assert slots.receive(A, [prepare()], 0.0) == [Load(prepare())]
+    assert slots.receive(A, [prepare()], 0.0) == [Load(prepare(), {})]
     # When it comes again, then nothing happens until it is loaded.
     assert slots.receive(A, [prepare()], 0.0) == []
     assert slots.loaded(C, "", 0.0) == [Send(A, Prepared(C, ""))]
@@ -482,7 +483,7 @@ def test_template_that_ends_is_loaded_again_and_jobs_go_on() -> None:
     slots = node(cpus=1)
     start(slots, 1)
     slots.exited(W1, [], "killed", 1.0)
-    assert slots.template_lost(C, "killed", 1.0) == [Load(prepare())]
+    assert slots.template_lost(C, "killed", 1.0) == [Load(prepare(), {})]
     assert_given_back(start(slots, 2, now=1.5), A, Returned(C, [JobId(2)], [1]))
     assert slots.loaded(C, "", 2.0) == [Send(A, Prepared(C, ""))]
 
@@ -711,7 +712,7 @@ def test_computation_that_is_prepared_again_is_loaded_when_the_former_is_gone() 
     effects = slots.receive(A, [Release(C), prepare()], 1.0)
     assert effects == [Unload(C)]
     # When nothing is left of the former, then it is loaded anew.
-    assert Load(prepare()) in slots.unloaded(C, 2.0)
+    assert Load(prepare(), {}) in slots.unloaded(C, 2.0)
     slots.loaded(C, "", 3.0)
     assert [type(each) for each in start(slots, 1, now=4.0)] == [NewWorker, Hand]
 

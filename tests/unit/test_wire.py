@@ -540,14 +540,14 @@ def test_stream_serves_one_reference_only() -> None:
     with pytest.raises(ProtocolError, match="a stream that has not arrived"):
         receive_chunks(
             stream(1, FIRST | LAST, b"a", 1),
-            packed([17, C, 1, 1, 0, refer(1), ""]),
-            packed([17, C, 1, 1, 1, refer(1), ""]),
+            packed([17, C, 1, 1, 0, refer(1), "", b""]),
+            packed([17, C, 1, 1, 1, refer(1), "", b""]),
         )
 
 
 def test_stream_that_has_not_ended_cannot_be_referred_to() -> None:
     with pytest.raises(ProtocolError, match="a stream that has not arrived"):
-        receive_chunks(stream(1, FIRST, b"a", 2), packed([17, C, 1, 1, 0, refer(1), ""]))
+        receive_chunks(stream(1, FIRST, b"a", 2), packed([17, C, 1, 1, 0, refer(1), "", b""]))
 
 
 def test_huge_announcement_allocates_nothing() -> None:

@@ -1,0 +1,180 @@
+"""Which nodes a cluster uses and how: `NodeAllocate`, and what a user may write as `nodes`.
+
+Floor 2. Read by `cluster.py` in the user's thread; asked about each node that appears, in the hub, or, where the
+user has written an `allocate`, apart from it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from gdispy import config, whom
+from gdispy.computation import Parts, gather, read_files
+from gdispy.core.messages import Appeared, ComputationId, Take
+from gdispy.core.patterns import join, matches, split
+from gdispy.core.payloads import Bulk
+from gdispy.errors import ConfigError
+from gdispy.status import DispyNode, DispyNodeAvailInfo
+from gdispy.worker import pickling
+
+logger = logging.getLogger(__name__)
+
+
+class NodeAllocate:
+    """Describes nodes, and decides how many of their CPUs to use.
+
+    `host` is an address, a name, or a pattern with `*`; `port` where it listens, None for any. `cpus` is how many
+    CPUs to use at most, 0 for all, negative to leave that many unused. `depends` lists files that these nodes get
+    besides those of the cluster; `setup_args`, a tuple, is what the cluster's `setup` and `cleanup` are called with.
+    Derive a class and define `allocate` to decide for each node.
+    """
+
+    def __init__(
+        self, host: str, port: int | None = None, cpus: int = 0, depends: Iterable[Any] = (), setup_args: Any = ()
+    ) -> None:
+        if not isinstance(host, str) or not host.strip():
+            raise ConfigError(f"NodeAllocate: host must be a name, an address or a pattern, not {host!r}")
+        if isinstance(cpus, bool) or not isinstance(cpus, int):
+            raise ConfigError(f"NodeAllocate: cpus must be a whole number, not {cpus!r}")
+        if not isinstance(setup_args, tuple):
+            raise ConfigError(f"NodeAllocate: setup_args must be a tuple, not {type(setup_args).__name__}")
+        self.ip_addr = host.strip()
+        self.port = port or None
+        if port is not None:
+            config.port_number(port, "NodeAllocate: port")
+        self.cpus = cpus
+        self.depends = list(depends)
+        self.setup_args = setup_args
+
+    @property
+    def ip_rex(self) -> str:
+        """What the address or name of a node has to fit, `*` standing for anything."""
+        return join(self.ip_addr, self.port)
+
+    def allocate(
+        self,
+        cluster: Any,
+        ip_addr: str,
+        name: str,
+        cpus: int,
+        avail_info: DispyNodeAvailInfo | None = None,
+        platform: str = "",
+    ) -> int:
+        """How many CPUs of a node to use, 0 for none. Called for each node that fits, and again before it is set up
+        anew; may set `self.depends` and `self.setup_args` for this node."""
+        if self.cpus > 0:
+            return min(self.cpus, cpus)
+        return max(0, cpus + self.cpus)
+
+    def is_plain(self) -> bool:
+        """Whether all it says is whom to use."""
+        is_own = type(self).allocate is not NodeAllocate.allocate
+        return not (is_own or self.cpus or self.depends or self.setup_args)
+
+
+@dataclass
+class Allocation:
+    """What `nodes` says: whom to connect to, and how to use them."""
+
+    whom: whom.Whom
+    nodes: list[NodeAllocate]
+
+    def is_plain(self) -> bool:
+        return all(each.is_plain() for each in self.nodes)
+
+
+def read(nodes: Any, node_port: int) -> Allocation:
+    """Read `nodes`. Raises ConfigError.
+
+    An element is what `whom.parse` takes; a tuple `(host, port, cpus, depends, setup_args)`; a dict with such keys;
+    a DispyNode; or a NodeAllocate.
+    """
+    if isinstance(nodes, NodeAllocate | DispyNode | dict):
+        nodes = [nodes]
+    if not isinstance(nodes, list | tuple | set | frozenset) or not nodes or _is_one(nodes):
+        found = whom.parse(nodes, node_port)
+        return Allocation(found, [_allocate(*_split(each)) for each in found.patterns])
+    result = Allocation(whom.Whom(), [])
+    for element in nodes:
+        allocate = _special(element)
+        plain = element if allocate is None else (allocate.ip_addr, allocate.port)
+        own = whom.parse([plain], node_port)
+        result.whom.add(own)
+        result.nodes += [allocate] if allocate is not None else [_allocate(*_split(each)) for each in own.patterns]
+    return result
+
+
+def _is_one(nodes: Any) -> bool:
+    return isinstance(nodes, tuple) and len(nodes) > 1 and isinstance(nodes[0], str) and isinstance(nodes[1], int)
+
+
+def _split(pattern: str) -> tuple[str, int | None]:
+    return split(pattern)
+
+
+def _allocate(host: str, port: int | None) -> NodeAllocate:
+    return NodeAllocate(host, port)
+
+
+_KEYS = {"host", "port", "cpus", "depends", "setup_args"}
+
+
+def _special(element: Any) -> NodeAllocate | None:
+    """The NodeAllocate of an element that says more than whom to use."""
+    if isinstance(element, NodeAllocate):
+        return element
+    if isinstance(element, DispyNode):
+        return NodeAllocate(element.ip_addr, element.port)
+    if isinstance(element, dict):
+        unknown = set(element) - _KEYS
+        if unknown or "host" not in element:
+            wrong = f"has the unknown key {sorted(map(str, unknown))[0]!r}" if unknown else "has no 'host'"
+            raise ConfigError(f"in nodes, {element!r} {wrong}; the keys are {', '.join(sorted(_KEYS))}")
+        return NodeAllocate(**element)
+    if isinstance(element, tuple | list) and 2 < len(element) <= len(_KEYS) and isinstance(element[0], str):
+        return NodeAllocate(*element)
+    return None
+
+
+def decide(nodes: list[NodeAllocate], cluster: Any, computation: ComputationId, appeared: Appeared) -> Take:
+    """Whether and how to use a node: the most specific of `nodes` that wants it decides."""
+    avail_info = DispyNodeAvailInfo.of(appeared.free)
+    for each in sorted(nodes, key=_vagueness):
+        if not matches([each.ip_rex], appeared.names, appeared.port):
+            continue
+        try:
+            address, name = appeared.names[0], appeared.names[-1]
+            cpus = each.allocate(cluster, address, name, appeared.cpus, avail_info, appeared.platform)
+            if isinstance(cpus, int) and cpus > 0:
+                return _take(each, computation, appeared, min(int(cpus), appeared.cpus))
+        except Exception:
+            logger.exception("the node %s is not used: its NodeAllocate failed", join(appeared.names[0], appeared.port))
+    return Take(computation, appeared.node, 0, b"", [], [])
+
+
+def _vagueness(each: NodeAllocate) -> tuple[int, int]:
+    return each.ip_addr.count("*"), -len(each.ip_addr)
+
+
+def _take(allocate: NodeAllocate, computation: ComputationId, appeared: Appeared, cpus: int) -> Take:
+    arguments: Bulk = b""
+    if allocate.setup_args:
+        arguments = pickled_arguments(tuple(allocate.setup_args))
+    parts = Parts()
+    gather(parts, allocate.depends)
+    if parts.names:
+        raise ConfigError("depends of a NodeAllocate may name files and modules only")
+    return Take(computation, appeared.node, cpus, arguments, *read_files(parts.files))
+
+
+def pickled_arguments(arguments: tuple[Any, ...]) -> Bulk:
+    """The arguments of `setup` as they travel. Raises ConfigError for what cannot."""
+    from gdispy.computation import bulk
+
+    try:
+        return bulk(pickling.dumps(arguments))
+    except Exception as error:
+        raise ConfigError(f"setup_args cannot be sent to nodes: {type(error).__name__}: {error}") from error

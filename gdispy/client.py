@@ -1,0 +1,377 @@
+"""The client's side of one computation, in the hub: its rules, its jobs, its nodes.
+
+Floor 3. `cluster.py` puts the methods for users on top. Everything here runs in the hub, except what says
+otherwise; all decisions are those of `core/session.py`.
+
+Invariants:
+1. A job's fields are written in the hub only; its end is told once, and then never changes.
+2. What the user gave us to call is called outside the hub (`Hub.errand`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from gdispy import allocation, whom
+from gdispy.core import statuses
+from gdispy.core.effects import (
+    Answer,
+    Closed,
+    Decide,
+    Effects,
+    Happen,
+    Provide,
+    Resolve,
+    Send,
+    Show,
+    Store,
+    Tell,
+)
+from gdispy.core.messages import Appeared, ComputationId, JobId, Message, Open, Prepare, Reply, Standing, Uploaded
+from gdispy.core.payloads import Bulk, joined
+from gdispy.core.session import Session
+from gdispy.errors import ConnectFailed, ForkedError
+from gdispy.hub import Gate, Hub
+from gdispy.job import DispyJob
+from gdispy.keys import Secret
+from gdispy.local import LocalNode
+from gdispy.pump import Pump
+from gdispy.reserved import Options
+from gdispy.scheduler import Scheduler
+from gdispy.status import DispyNode, DispyNodeAvailInfo
+from gdispy.uploads import store
+
+logger = logging.getLogger("gdispy")
+
+LOCAL_PLACE = "the local node"
+
+
+class _Shared(NamedTuple):
+    """A scheduler and the clusters that use it."""
+
+    scheduler: Scheduler
+    users: set[int]
+
+
+#: The schedulers of this process, by their settings.
+schedulers: dict[tuple[Any, ...], _Shared] = {}
+
+
+class Client:
+    """One computation, seen from the client. `cluster.py` derives from it."""
+
+    name: str
+    _key: tuple[Any, ...]
+    _local: LocalNode | None
+    _is_program: bool
+    _callback: Callable[[DispyJob], Any] | None
+    _cluster_status: Callable[[int, DispyNode | None, DispyJob | None], Any] | None
+    _allocations: list[allocation.NodeAllocate]
+    _reentrant: bool
+
+    def _begin(self, message: Prepare, wanted: whom.Whom, secret: Secret, node_port: int) -> None:
+        """Called in the user's thread, when everything that the user gave was found good."""
+        self._computation: ComputationId = message.computation
+        self._patterns: list[str] = []
+        self._asks = False
+        self._lock = threading.Lock()
+        self._made = 0
+        self._ended = 0
+        self._submitted: deque[tuple[DispyJob, Bulk, Options | None]] = deque()
+        self._rung = False
+        self._jobs: dict[JobId, DispyJob] = {}
+        #: The nodes that are set up, or were: by their instances.
+        self._nodes: dict[bytes, DispyNode] = {}
+        #: Files that jobs have sent: (job, attempt, number).
+        self._stored: set[tuple[int, int, int]] = set()
+        self._idle_gates: list[Gate] = []
+        self._answers: dict[int, tuple[Gate, list[Standing | Reply]]] = {}
+        self._released = Gate()
+        self._closing = False
+        self._closed = False
+        self._forked = False
+        self._started = time.time()
+        self._hub = Hub.get()
+        if self._callback is not None or self._cluster_status is not None or self._asks_itself():
+            self._hub.prepare_errands()
+        self._hub.in_forked_child.append(self._die_in_child)
+        try:
+            self._hub.call(self._join, message, wanted, secret, node_port)
+        except BaseException:
+            if self._local is not None:
+                self._local.close()
+            raise
+
+    def _asks_itself(self) -> bool:
+        return not all(each.is_plain() for each in self._allocations)
+
+    def _die_in_child(self) -> None:
+        """In a forked child: all of this has stayed with the parent."""
+        self._forked = self._closing = self._closed = True
+        self._lock = threading.Lock()
+        shared = schedulers.get(self._key)
+        if shared is not None:
+            shared.scheduler.abandon_in_child()
+        if self._local is not None:
+            self._local.forget_in_child()
+
+    def _refuse_fork(self) -> None:
+        if self._forked:
+            raise ForkedError
+
+    # Coming and going
+
+    def _join(self, message: Prepare, wanted: whom.Whom, secret: Secret, node_port: int) -> None:
+        shared = schedulers.get(self._key)
+        if shared is None:
+            _, ip_addr, ext_ip_addr, port, pulse, ping, _ = self._key
+            scheduler = Scheduler(secret, ip_addr, ext_ip_addr, port, pulse, ping)
+            shared = schedulers[self._key] = _Shared(scheduler, set())
+            scheduler.start()
+        shared.users.add(id(self))
+        self._scheduler = shared.scheduler
+        self._pump = Pump(self._perform)
+        self._pump.start()
+        self._end = self._scheduler.attach(lambda messages: self._pump.put(self._receive, messages))
+        self._session = Session(self._computation, self._end.peer)
+        self._patterns = list(wanted.patterns)
+        if self._local is not None:
+            self._patterns.append(self._local.name)
+            self._allocations.append(allocation.NodeAllocate(self._local.name))
+            self._hub.spawn(self._await_local, self._local)
+        self._open()
+        self._end.send(message)
+        self._scheduler.seek(wanted.targets, wanted.look, node_port)
+
+    def _open(self) -> None:
+        """Tell the scheduler which nodes are wanted; again when that has changed."""
+        self._asks = self._asks_itself()
+        watches = self._cluster_status is not None
+        self._end.send(Open(self._computation, self._patterns, self._reentrant, self._asks, watches))
+
+    def _await_local(self, local: LocalNode) -> None:
+        try:
+            host, port = local.await_ready()
+        except ConnectFailed as error:
+            self._scheduler.report(LOCAL_PLACE, str(error))
+            return
+        self._scheduler.seek([(host, port)], False, port)
+
+    def _want(self, wanted: allocation.Allocation, node_port: int) -> None:
+        """Use more nodes than before."""
+        self._allocations += wanted.nodes
+        self._patterns += wanted.whom.patterns
+        self._open()
+        self._scheduler.seek(wanted.whom.targets, wanted.whom.look, node_port)
+
+    def _seek(self, wanted: whom.Whom, node_port: int) -> None:
+        self._scheduler.seek(wanted.targets, wanted.look, node_port)
+
+    def _part(self) -> None:
+        self._pump.stop()
+        self._scheduler.detach(self._end)
+        shared = schedulers[self._key]
+        shared.users.discard(id(self))
+        if not shared.users:
+            del schedulers[self._key]
+            shared.scheduler.close()
+        if self._local is not None:
+            self._local.close()
+        with contextlib.suppress(ValueError):
+            self._hub.in_forked_child.remove(self._die_in_child)
+
+    # What the user asks for
+
+    def _take_submitted(self) -> None:
+        self._rung = False
+        jobs: list[JobId] = []
+        arguments: list[Bulk] = []
+        options: list[Options | None] = []
+        submitted, known = self._submitted, self._jobs
+        while submitted:
+            job, payload, wishes = submitted.popleft()
+            number = JobId(job._number)
+            known[number] = job
+            jobs.append(number)
+            arguments.append(payload)
+            options.append(wishes)
+            if self._cluster_status is not None:
+                self._hub.errand(self._cluster_status, statuses.CREATED, None, job)
+        if jobs:
+            self._pump.put(self._submit, jobs, arguments, options if any(options) else [])
+
+    def _submit(self, jobs: list[JobId], arguments: list[Bulk], options: list[Options | None], now: float) -> Effects:
+        return self._session.submit(jobs, arguments, options)
+
+    def _receive(self, messages: list[Any], now: float) -> Effects:
+        return self._session.receive(messages)
+
+    def _cancel(self, job: DispyJob) -> int:
+        self._take_submitted()
+        if self._jobs.get(JobId(job._number)) is not job:
+            return -1
+        self._pump.put(lambda now: self._session.cancel([JobId(job._number)]))
+        return 0
+
+    def _cancel_everything(self) -> None:
+        self._take_submitted()
+        self._pump.put(lambda now: self._session.cancel(list(self._jobs)))
+
+    def _say(self, message: Message) -> None:
+        self._take_submitted()
+        self._end.send(message)
+
+    def _release(self) -> None:
+        self._pump.put(lambda now: self._session.release())
+
+    # What the rules ask for
+
+    def _perform(self, effect: Any) -> None:
+        if isinstance(effect, Send):
+            self._end.send(effect.message)
+        elif isinstance(effect, Resolve):
+            self._resolve(effect)
+        else:
+            self._OTHER_EFFECTS[type(effect)](self, effect)
+
+    def _resolve(self, effect: Resolve) -> None:
+        ended = effect.ended
+        numbers, jobs = ended.jobs, self._jobs
+        gates: list[Gate] = []
+        results, outputs, errors = ended.results, ended.outputs, ended.errors
+        codes, starts, ends, exceptions = ended.statuses, ended.starts, ended.ends, ended.exceptions
+        for place in range(len(numbers)) if effect.picks is None else effect.picks:
+            job = jobs.pop(numbers[place])
+            job._result = None
+            job._payload = results[place]
+            job.ip_addr = ended.address
+            job.start_time = starts[place] or job.start_time
+            job.end_time = ends[place] or None
+            if outputs[place] or errors[place] or self._is_program:
+                job.stdout, job.stderr = self._printed(outputs[place]), self._printed(errors[place])
+                job.truncated = ended.truncated[place]
+            job.exception = exceptions[place] or None
+            if self._cluster_status is not None:
+                self._tell_begin(job, ended.node)
+            job.status = codes[place]
+            job._done = True
+            if job._gate is not None:
+                gates.append(job._gate)
+            if self._callback is not None:
+                self._hub.errand(self._callback, job)
+            if self._cluster_status is not None:
+                self._tell_status(job.status, ended.node, job)
+        self._ended += len(numbers) if effect.picks is None else len(effect.picks)
+        if self._ended >= self._made and self._idle_gates:
+            gates += self._idle_gates
+            self._idle_gates = []
+        # After the last, or the user's thread would wake up in between and want the interpreter.
+        for gate in gates:
+            gate.open()
+
+    def _tell_status(self, status: int, node: bytes, job: DispyJob) -> None:
+        if self._cluster_status is not None:
+            self._hub.errand(self._cluster_status, status, self._nodes.get(node), job)
+
+    def _tell_begin(self, job: DispyJob, node: bytes) -> None:
+        """A job so short that only its end was told has begun all the same."""
+        if job.status == statuses.CREATED and job.start_time:
+            job.status = statuses.RUNNING
+            self._tell_status(statuses.RUNNING, node, job._copy())
+
+    def _printed(self, output: Bulk) -> Any:
+        if not output:
+            return b"" if self._is_program else ""
+        data = joined(output)
+        return data if self._is_program else data.decode("utf-8", "replace")
+
+    def _show(self, effect: Show) -> None:
+        started = effect.started
+        for number, began in zip(started.jobs, started.times, strict=True):
+            job = self._jobs.get(number)
+            if job is not None and job.status == statuses.CREATED:
+                job.status, job.start_time, job.ip_addr = statuses.RUNNING, began, started.address
+                if self._cluster_status is not None:
+                    self._tell_status(statuses.RUNNING, started.node, job._copy())
+
+    def _provide(self, effect: Provide) -> None:
+        progress = effect.progress
+        job = self._jobs.get(progress.job)
+        if job is not None:
+            if self._cluster_status is not None:
+                self._tell_begin(job, progress.node)
+            job.status, job.ip_addr = statuses.PROVISIONAL_RESULT, progress.address
+            job._payload, job._result = progress.value, None
+            if self._callback is not None:
+                self._hub.errand(self._callback, job._copy())
+            if self._cluster_status is not None:
+                self._tell_status(job.status, progress.node, job._copy())
+
+    def _tell(self, effect: Tell) -> None:
+        logger.warning("%s", effect.text)
+
+    def _answer(self, effect: Answer) -> None:
+        known = self._answers.get(effect.answer.question)
+        if known is not None:
+            known[1].append(effect.answer)
+            known[0].open()
+
+    def _on_closed(self, effect: Closed) -> None:
+        self._released.open()
+
+    def _decide(self, effect: Decide) -> None:
+        if self._asks:
+            # What the user has written may take its time, or fail: not in the hub.
+            self._hub.errand(self._decide_apart, effect.appeared)
+
+    def _decide_apart(self, appeared: Appeared) -> None:
+        take = allocation.decide(self._allocations, self, self._computation, appeared)
+        with contextlib.suppress(ForkedError):
+            self._hub.post(self._say, take)
+
+    def _happen(self, effect: Happen) -> None:
+        event = effect.event
+        node = self._nodes.get(event.node)
+        if node is None:
+            node = self._nodes[event.node] = DispyNode(event.rows[0])
+        node.update(event.rows[0])
+        node.avail_info = DispyNodeAvailInfo.of(event.free) or node.avail_info
+        if event.what == DispyNode.Closed:
+            del self._nodes[event.node]
+        if self._cluster_status is not None:
+            self._hub.errand(self._cluster_status, event.what, node, None)
+
+    def _store(self, effect: Store) -> None:
+        upload = effect.upload
+        if (upload.job, upload.attempt, upload.number) in self._stored:  # It is said again after a break.
+            self._uploaded(upload.job, upload.attempt, upload.number, "")
+            return
+        self._hub.errand(self._store_apart, upload)
+
+    def _store_apart(self, upload: Any) -> None:
+        error = store(os.getcwd(), upload.files[0], upload.contents[0]) if upload.files else "no file came"
+        if not error:
+            self._stored.add((upload.job, upload.attempt, upload.number))
+        with contextlib.suppress(ForkedError):
+            self._hub.post(self._uploaded, upload.job, upload.attempt, upload.number, error)
+
+    def _uploaded(self, job: JobId, attempt: int, number: int, error: str) -> None:
+        self._end.send(Uploaded(self._computation, job, attempt, number, error))
+
+    _OTHER_EFFECTS: dict[type, Callable[[Client, Any], None]] = {
+        Show: _show,
+        Provide: _provide,
+        Tell: _tell,
+        Answer: _answer,
+        Closed: _on_closed,
+        Decide: _decide,
+        Happen: _happen,
+        Store: _store,
+    }

@@ -1,0 +1,265 @@
+"""Which job goes to which node: the queues, the nodes that have room, and what is to be sent to them.
+
+Floor 1: pure. The lowest part of the scheduler's rules; `demands.py` adds what clients say, `dispatch.py`
+what nodes say.
+
+Invariants:
+1. A job that has not ended is in a queue of its computation or placed on exactly one node.
+2. Work per decision does not grow with the number of queued jobs: queues are taken from at their
+   ends, and nodes that can take a job wait in a heap by load.
+"""
+
+from __future__ import annotations
+
+import heapq
+from itertools import count
+from typing import Any
+
+from gdispy.core.effects import Effects, Peer, Send
+from gdispy.core.messages import Appeared, ComputationId, Event, Instance, Message, Recall, Run
+from gdispy.core.patterns import matches
+from gdispy.core.placing import Columns, Computation, Node, Share, Task, ended_by_scheduler, in_portions
+from gdispy.core.queues import JobQueue
+from gdispy.core.statuses import CANCELLED
+from gdispy.errors import InternalError
+
+#: What an `Event` can be, by the numbers of `DispyNode`.
+INITIALIZED, CLOSED, AVAILABLE = 4, 16, 17
+
+
+class Board:
+    """Computations, nodes, and the placing of jobs."""
+
+    def __init__(self) -> None:
+        self._computations: dict[ComputationId, Computation] = {}
+        self._nodes: dict[Instance, Node] = {}
+        self._by_peer: dict[Peer, Node] = {}
+        #: Computations with jobs that wait, in the order in which they are served.
+        self._waiting: dict[ComputationId, Computation] = {}
+        #: Nodes that can take jobs, as (load for each CPU, stamp, node); stale where stamps differ.
+        self._heap: list[tuple[float, int, Node]] = []
+        self._stamps = count()
+        self._outgoing: dict[tuple[Instance, ComputationId], Columns] = {}
+
+    # What goes out
+
+    def _to(self, node: Node, message: Message) -> Send:
+        if node.peer is None:
+            raise InternalError("a node that is away is spoken to")
+        return Send(node.peer, message)
+
+    def _event(self, computation: Computation, node: Node, what: int) -> Effects:
+        """Tell a client that wants to hear of it what has happened to a node."""
+        share = node.shares.get(computation.id)
+        if share is None or share.error or (what == AVAILABLE and not computation.watches):
+            return []
+        row = node.row(share)
+        return [Send(computation.client, Event(computation.id, what, node.instance, [row], node.free))]
+
+    def _receipts(self, node: Node) -> Effects:
+        return [self._to(node, message) for message in node.take_receipts()]
+
+    # Which nodes a computation may use
+
+    def _offer(self, node: Node, computation: Computation, now: float) -> Effects:
+        """Have a connected node prepare a computation, where it may be used and is not yet."""
+        prepare = computation.prepare
+        if prepare is None or computation.closing or node.peer is None or not node.greeted:
+            return []
+        share = node.shares.get(computation.id)
+        if share is None:
+            share = node.shares[computation.id] = Share()
+        if share.ready or share.leaving or share.closed:
+            return []
+        share.error = self._objection(node, computation, share)
+        if share.error:
+            return []
+        if computation.asks and not share.taken:
+            if share.asked:
+                return []
+            share.asked = True
+            question = (node.instance, node.names, node.port, node.cpus, node.platform, node.free)
+            return [Send(computation.client, Appeared(computation.id, *question))]
+        share.prepared_at = now if share.prepared_at is None else share.prepared_at
+        return [Send(node.peer, share.special(prepare))]
+
+    def _objection(self, node: Node, computation: Computation, share: Share) -> str:
+        prepare = computation.prepare
+        assert prepare is not None
+        if not computation.asks and not matches(computation.nodes, node.names, node.port):
+            computation.refused.add(node.instance)
+            return "it is there, but `nodes` does not name it"
+        computation.refused.discard(node.instance)
+        if prepare.python not in ("", node.python) and not prepare.source:
+            return f"it runs Python {node.python}, and the function was made by Python {prepare.python}"
+        return share.error if computation.asks and share.asked and not share.taken else ""
+
+    # Jobs that wait
+
+    def _wait(self, computation: Computation, now: float) -> None:
+        """Note that jobs wait, and since when no node could run them."""
+        if not computation.waiting():
+            return
+        self._waiting[computation.id] = computation
+        if computation.waiting_since is None and not self._is_usable(computation):
+            computation.waiting_since = now
+
+    def _is_usable(self, computation: Computation) -> bool:
+        """Whether some node could run the next job, if it were free."""
+        wanted = computation.queue.head().cpus if computation.queue else 1
+        for node in self._nodes.values():
+            share = node.shares.get(computation.id)
+            if share is not None and share.ready and node.peer is not None and min(node.cpus, share.cpus) >= wanted:
+                return True
+        return False
+
+    def _nothing_waits(self, computation: Computation) -> None:
+        computation.clear_waiting()
+        computation.waiting_since = None
+        self._waiting.pop(computation.id, None)
+
+    def _requeue(self, node: Node, computation: Computation, tasks: list[Task], now: float) -> Effects:
+        """Put jobs that have not begun at the front of their queue again."""
+        if not tasks:
+            return []
+        share = node.shares[computation.id]
+        cancelled = []
+        for task in reversed(tasks):
+            node.remove(share, task.job)
+            task.attempt += 1
+            if task.cancelled:
+                cancelled.append(task)
+            else:
+                computation.add(task, first=True)
+        self._push(node)
+        self._wait(computation, now)
+        return [self._end(computation, cancelled, CANCELLED, "")] if cancelled else []
+
+    def _end(self, computation: Computation, tasks: list[Task], status: int, text: str, address: str = "") -> Send:
+        """Report the end of jobs that no node will report."""
+        for task in tasks:
+            del computation.tasks[task.job]
+        return Send(computation.client, ended_by_scheduler(computation.id, tasks, status, text, address))
+
+    # Placing
+
+    def _push(self, node: Node) -> None:
+        """Put a node into the heap, or out of it, after its load or its use has changed."""
+        node.stamp = next(self._stamps)
+        if node.room() > 0:
+            heapq.heappush(self._heap, (node.load / node.cpus, node.stamp, node))
+
+    def _place(self, now: float) -> Effects:
+        for computation in list(self._waiting.values()):
+            if self._serve(computation):  # It goes behind the others.
+                del self._waiting[computation.id]
+                if computation.waiting():
+                    self._waiting[computation.id] = computation
+        effects: Effects = []
+        for (instance, computation_id), columns in self._outgoing.items():
+            node = self._nodes[instance]
+            effects += self._receipts(node)
+            effects += [self._to(node, Run(computation_id, *part)) for part in in_portions(columns)]
+        self._outgoing.clear()
+        return effects
+
+    def _serve(self, computation: Computation) -> bool:
+        """Place what can be placed; whether that was anything."""
+        served = bool(computation.pinned) and self._serve_pinned(computation)
+        passed: list[tuple[float, int, Node]] = []
+        while computation.queue and self._heap:
+            entry = heapq.heappop(self._heap)
+            node = entry[2]
+            if entry[1] != node.stamp:
+                continue
+            if self._give(node, computation, len(self._heap) + 1):
+                served = True
+            else:
+                passed.append(entry)
+        for entry in passed:
+            heapq.heappush(self._heap, entry)
+        return served
+
+    def _serve_pinned(self, computation: Computation) -> bool:
+        served = False
+        for instance, queue in list(computation.pinned.items()):
+            node = self._nodes.get(instance)
+            share = node.shares.get(computation.id) if node is not None else None
+            room = node.room_for(share) if node is not None and share is not None else 0
+            if node is not None and share is not None and room > 0:
+                served = self._fill(node, share, computation, queue, room) or served
+                self._push(node)
+            if not queue:
+                del computation.pinned[instance]
+        return served
+
+    def _give(self, node: Node, computation: Computation, candidates: int) -> bool:
+        """Place jobs on a node: to its free CPUs first, then ahead of them, a fair part of the queue."""
+        share = node.shares.get(computation.id)
+        room = 0 if share is None else node.room_for(share)
+        if share is None or room <= 0:
+            return False
+        queue = computation.queue
+        free = node.cpus - node.load
+        amount = min(min(free, room) if free > 0 else room, -(-len(queue) // candidates))
+        if not self._fill(node, share, computation, queue, amount):
+            return False
+        self._push(node)
+        return True
+
+    def _fill(self, node: Node, share: Share, computation: Computation, queue: JobQueue, amount: int) -> bool:
+        """Take up to so many CPUs' worth of jobs from a queue; whether anything was taken out."""
+        columns = self._outgoing.setdefault((node.instance, computation.id), ([], [], [], []))
+        jobs, attempts, arguments, options = columns
+        before, limit = len(queue), node.load + amount
+        while queue and node.load < limit and (node.load < node.cpus or not node.is_full_of_bytes()):
+            task = queue.head()
+            if task.cpus > 1 and not task.cancelled and not node.has_room_for(share, task):
+                break
+            queue.popleft()
+            if task.cancelled:
+                computation.cancelled -= 1
+                continue
+            node.put(share, task)
+            jobs.append(task.job)
+            attempts.append(task.attempt)
+            arguments.append(task.arguments)
+            options.append(task.options)
+        if not jobs:
+            del self._outgoing[node.instance, computation.id]
+        return len(queue) < before
+
+    def _recall_for(self, idle: Node, computation: Computation) -> Effects:
+        """Nothing is left for a node to do: take from the fullest what has not begun there."""
+        if computation.queue:
+            return []
+        fullest = max(
+            (node for node in self._nodes.values() if node.peer is not None and node is not idle),
+            key=lambda node: node.excess(computation.id),
+            default=None,
+        )
+        return self._recall(fullest, computation) if fullest is not None else []
+
+    def _recall(self, node: Node, computation: Computation) -> Effects:
+        excess = node.excess(computation.id)
+        if excess <= 0 or node.shares[computation.id].recalling:
+            return []
+        node.shares[computation.id].recalling = True
+        return [self._to(node, Recall(computation.id, max(1, excess // 2)))]
+
+    def check(self) -> None:
+        """Raise InternalError where an invariant does not hold; for tests."""
+        for computation in self._computations.values():
+            waiting = computation.all_waiting()
+            places = [task.job for task in waiting if not task.cancelled]
+            for node in self._nodes.values():
+                share = node.shares.get(computation.id)
+                places += list(share.placed) if share is not None else []
+            if sorted(places) != sorted(computation.tasks):
+                raise InternalError("a job is in no place, or in two")
+            if any(not task.cancelled for task in waiting) and computation.id not in self._waiting:
+                raise InternalError("jobs wait where nobody looks")
+        for node in self._nodes.values():
+            placed: list[Any] = [task for share in node.shares.values() for task in share.placed.values()]
+            if node.load != sum(task.cpus for task in placed) or node.bulk != sum(task.size for task in placed):
+                raise InternalError("the load of a node is not what is placed on it")

@@ -1,0 +1,262 @@
+"""What a node holds, and who works on it: jobs that wait, workers and what is in their hands, outcomes.
+
+Floor 1: pure. The lowest part of the node's rules; `serving.py` adds what schedulers say, `slots.py` what
+processes do, and time.
+
+Invariants:
+1. A job that was accepted is in exactly one place: waiting, in the hand of one worker, or ended.
+2. At most `cpus` workers have a job in hand; where that number was lowered, those that have go on, and
+   no other begins before they are few enough.
+3. While `cpus` is 0, jobs that wait are given back to their scheduler.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from itertools import count
+from typing import Any
+
+from gdispy.core.effects import Effects, Hand, NewWorker, Peer, Send, TakeBack, Unload, WorkerId
+from gdispy.core.holding import Computation, Job, Row, Session, Worker, portions, release
+from gdispy.core.messages import ComputationId, Cpus, Ended, Instance, JobId, Returned
+from gdispy.core.statuses import CANCELLED
+from gdispy.errors import InternalError
+
+
+class Custody:
+    """Computations, their jobs, and workers."""
+
+    def __init__(self, cpus: int, epoch: float = 0.0) -> None:
+        #: CPUs that are offered now: what the node's owner wants, or 0 as long as there is a reason to take no jobs.
+        self.cpus = self.wanted = cpus
+        self._shut: dict[str, bool] = {}
+        #: As many workers may be busy where the number was lowered; it goes down with those that end.
+        self._ceiling = cpus
+        #: Whether the number was ever another one than schedulers hear when they connect.
+        self._varies = False
+        #: What to add to a time here to have seconds since the epoch, as users are shown them.
+        self._epoch = epoch
+        self._sessions: dict[Instance, Session] = {}
+        self._by_peer: dict[Peer, Session] = {}
+        self._computations: dict[ComputationId, Computation] = {}
+        #: Released, and not yet gone.
+        self._unloading: dict[ComputationId, Session] = {}
+        self._workers: dict[WorkerId, Worker] = {}
+        self._numbers = count(1)
+        #: Computations with outcomes to send at the end of this turn.
+        self._dirty: dict[ComputationId, Computation] = {}
+        #: Computations with jobs that wait, in the order in which they get the next free worker.
+        self._waiting: deque[Computation] = deque()
+        self._busy = 0
+
+    # How many run
+
+    def set_cpus(self, cpus: int, now: float) -> Effects:
+        """Offer so many from now on; what runs goes on."""
+        self.wanted = cpus
+        return self._offer(now)
+
+    def shut(self, why: str, now: float) -> Effects:
+        """Take no jobs for this reason, until `reopen` takes it back."""
+        self._shut[why] = True
+        return self._offer(now)
+
+    def reopen(self, why: str, now: float) -> Effects:
+        self._shut.pop(why, None)
+        return self._offer(now)
+
+    def _offer(self, now: float) -> Effects:
+        before, self.cpus = self.cpus, 0 if self._shut else self.wanted
+        if self.cpus == before:
+            return []
+        self._varies = True
+        self._ceiling = max(self.cpus, self._busy)
+        # First how many, or jobs that go back would come again at once.
+        effects: Effects = [Send(peer, Cpus(self.cpus)) for peer in self._by_peer]
+        if self.cpus < before:
+            least = 1 if self.cpus else 0
+            workers = [each for each in self._workers.values() if len(each.hand) > least and not each.ending]
+            effects += [TakeBack(worker.number) for worker in workers]
+        return effects + self._turn_end(now)
+
+    def _give_back(self) -> Effects:
+        """Return what waits here, to where it can run; a scheduler that is away hears of it when it is back."""
+        effects: Effects = []
+        for computation in self._computations.values():
+            if computation.queue and computation.session.peer is not None:
+                effects.append(self._return(computation, list(computation.queue)))
+                computation.queue.clear()
+        return effects
+
+    def _return(self, computation: Computation, given: list[Job]) -> Send:
+        """Jobs that are in no queue any more go back to their scheduler."""
+        for job in given:
+            del computation.jobs[job.number]
+            job.release()
+        numbers, attempts = [job.number for job in given], [job.attempt for job in given]
+        return Send(peer_of(computation.session), Returned(computation.id, numbers, attempts))
+
+    # Where jobs are
+
+    def _wait(self, computation: Computation) -> None:
+        if computation.queue and computation.ready and computation not in self._waiting:
+            self._waiting.append(computation)
+
+    def _holder(self, computation: Computation, job: Job) -> Worker | None:
+        for worker in computation.workers.values():
+            if job in worker.hand:
+                return worker
+        return None
+
+    def _take_outcome(self, computation: Computation, job: Job, row: Row) -> None:
+        del computation.jobs[job.number]
+        if type(job.arguments) is not bytes or job.options is not None:
+            job.release()
+        if computation.uploads:
+            self._drop_uploads(computation, job)
+        computation.ended[job.number] = row
+        computation.done += 1
+        computation.fresh.append(row)
+        self._dirty[computation.id] = computation
+
+    def _drop_uploads(self, computation: Computation, job: Job) -> None:
+        for key in [key for key in computation.uploads if key[0] == job.number]:
+            release(computation.uploads.pop(key)[1])
+
+    def _end(
+        self, computation: Computation, job: Job, status: int, text: str, now: float, since: float | None = None
+    ) -> None:
+        """End a job that no worker will answer for."""
+        began, ended = (now if since is None else since) + self._epoch, now + self._epoch
+        row = (job.number, job.attempt, status, b"", b"", b"", text, began, ended, 0, False)
+        self._take_outcome(computation, job, row)
+
+    def _put_back(self, worker: Worker, taken: list[tuple[JobId, int]], now: float) -> None:
+        computation = worker.computation
+        numbers = {number for number, _ in taken}
+        back = [job for job in worker.hand if job.number in numbers]
+        was_busy = bool(worker.hand)
+        worker.hand = deque(job for job in worker.hand if job.number not in numbers)
+        if was_busy and not worker.hand:
+            self._busy -= worker.cpus
+        for job in reversed(back):
+            if job.cancelled:
+                self._end(computation, job, CANCELLED, "", now)
+            else:
+                computation.queue.appendleft(job)
+        self._wait(computation)
+
+    def _forget(self, computation: Computation) -> Effects:
+        del self._computations[computation.id]
+        self._dirty.pop(computation.id, None)
+        if computation in self._waiting:
+            self._waiting.remove(computation)
+        for number, worker in computation.workers.items():
+            del self._workers[number]
+            self._busy -= worker.cpus if worker.hand else 0
+        for job in computation.jobs.values():
+            job.release()
+        for _, content, _ in computation.uploads.values():
+            release(content)
+        for row in computation.ended.values():
+            for value in row[3:6]:
+                release(value)
+        for values in computation.shown.values():
+            for _, _, value in values:
+                release(value)
+        self._unloading[computation.id] = computation.session
+        return [Unload(computation.id)]
+
+    def _turn_end(self, now: float) -> Effects:
+        effects = self._assign(now) if self.cpus else self._give_back()
+        self._ceiling = max(self.cpus, min(self._ceiling, self._busy))
+        for computation in self._dirty.values():
+            peer = computation.session.peer
+            if peer is not None:
+                for rows in portions(computation.fresh):
+                    columns: dict[str, Any] = {
+                        name: list(column) for name, column in zip(Ended.columns, zip(*rows, strict=True), strict=True)
+                    }
+                    effects.append(Send(peer, Ended(computation=computation.id, **columns, address="")))
+            computation.fresh = []
+        self._dirty.clear()
+        return effects
+
+    def _assign(self, now: float) -> Effects:
+        """Give waiting jobs to workers: first to free ones, in turn between computations."""
+        effects: Effects = []
+        waiting = self._waiting
+        for _ in range(len(waiting)):
+            computation = waiting.popleft()
+            if not computation.ready:
+                continue  # `loaded` puts it back.
+            idle = [worker for worker in computation.workers.values() if not worker.hand and not worker.ending]
+            share = -(-(self.cpus - self._busy) // (len(waiting) + 1))
+            while computation.queue and share > 0 and self._busy < self.cpus:
+                cpus = min(computation.queue[0].cpus, self.cpus)
+                if cpus > self.cpus - self._busy:
+                    break
+                worker = idle.pop() if idle else self._new_worker(computation, effects)
+                worker.cpus = cpus
+                effects += self._hand(worker, 1, now)
+                share -= cpus
+            if computation.queue:
+                effects += self._top_up(computation, now)
+            if computation.queue:
+                waiting.append(computation)
+        return effects
+
+    def _top_up(self, computation: Computation, now: float) -> Effects:
+        depth = computation.depth()
+        if depth == 1 or self._busy > self.cpus:
+            return []
+        effects: Effects = []
+        busy = [worker for worker in computation.workers.values() if worker.hand and not worker.ending]
+        for place, worker in enumerate(busy):
+            # In portions: handing over each job as its place becomes free costs a wake-up for each.
+            # A job with options is alone in its worker's hand.
+            alone = worker.hand[0].options is not None
+            if worker.interrupted is None and not worker.slow and not alone and 2 * len(worker.hand) <= depth:
+                fair = -(-len(computation.queue) // (len(busy) - place))
+                effects += self._hand(worker, min(depth - len(worker.hand), fair), now)
+        return effects
+
+    def _new_worker(self, computation: Computation, effects: Effects) -> Worker:
+        number = WorkerId(next(self._numbers))
+        worker = self._workers[number] = computation.workers[number] = Worker(number, computation)
+        effects.append(NewWorker(number, computation.id))
+        return worker
+
+    def _hand(self, worker: Worker, amount: int, now: float) -> Effects:
+        queue = worker.computation.queue
+        jobs: list[Job] = []
+        while queue and len(jobs) < amount and (not worker.hand or queue[0].options is None):
+            jobs.append(queue.popleft())
+        if not jobs:
+            return []
+        if not worker.hand:
+            self._busy += worker.cpus
+            worker.since = now
+        worker.hand.extend(jobs)
+        return [Hand(worker.number, jobs)]
+
+    def check(self) -> None:
+        """Raise InternalError where an invariant does not hold; for tests."""
+        busy = sum(worker.cpus for worker in self._workers.values() if worker.hand)
+        if busy != self._busy or busy > self._ceiling:
+            raise InternalError(f"{busy} workers are busy, {self._busy} counted, of {self._ceiling}")
+        for computation in self._computations.values():
+            held = [job.number for worker in computation.workers.values() for job in worker.hand]
+            places = sorted([*held, *(job.number for job in computation.queue)])
+            if places != sorted(computation.jobs):
+                raise InternalError("a job is in no place, or in two")
+            if computation.jobs.keys() & computation.ended.keys():
+                raise InternalError("a job has ended and has not")
+            if computation.queue and computation.ready and computation not in self._waiting:
+                raise InternalError("jobs wait where nobody looks")
+
+
+def peer_of(session: Session) -> Peer:
+    if session.peer is None:
+        raise InternalError("a message came from a scheduler that is away")
+    return session.peer

@@ -1,0 +1,262 @@
+"""What clients demand of the scheduler: computations, jobs, and how their nodes are to be used.
+
+Floor 1: pure. The part of the scheduler's rules between `board.py` and `dispatch.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from gdispy.core.board import CLOSED, Board
+from gdispy.core.effects import Effects, Peer, Send
+from gdispy.core.messages import (
+    Ask,
+    Cancel,
+    ComputationId,
+    Deliver,
+    JobId,
+    Message,
+    Open,
+    Order,
+    Prepare,
+    Release,
+    Released,
+    Reply,
+    Run,
+    Standing,
+    Take,
+    Uploaded,
+)
+from gdispy.core.placing import NO_LIMIT, Computation, Node, Share, Task
+from gdispy.core.statuses import ABANDONED, CANCELLED
+from gdispy.core.troubles import problems
+
+
+class Demands(Board):
+    """The scheduler's rules, as far as clients are concerned."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        #: What keeps addresses from being nodes, as the shell found it.
+        self._problems: dict[str, str] = {}
+        #: Clients that wait for a file to be on a node: (computation, question) -> node.
+        self._deliveries: dict[tuple[ComputationId, int], Node] = {}
+
+    def receive_from_client(self, peer: Peer, messages: list[Message], now: float) -> Effects:
+        effects: Effects = []
+        for message in messages:
+            effects += self._CLIENT_HANDLERS[type(message)](self, peer, message, now)
+        return effects + self._place(now)
+
+    # Computations
+
+    def _on_open(self, peer: Peer, message: Open, now: float) -> Effects:
+        computation = self._computations.get(message.computation)
+        if computation is None:
+            self._computations[message.computation] = Computation(message, peer)
+            return []
+        # It is known: its client wants other nodes than before, perhaps those that it did not want.
+        computation.nodes, computation.asks = message.nodes, message.asks
+        for node in self._nodes.values():
+            share = node.shares.get(computation.id)
+            if share is not None and not share.taken:
+                share.asked = False
+        return self._offer_to_all(computation, now)
+
+    def _on_prepare(self, peer: Peer, message: Prepare, now: float) -> Effects:
+        computation = self._computations.get(message.computation)
+        if computation is None:
+            return []
+        computation.prepare = message
+        return self._offer_to_all(computation, now)
+
+    def _offer_to_all(self, computation: Computation, now: float) -> Effects:
+        effects: Effects = []
+        for node in self._nodes.values():
+            effects += self._offer(node, computation, now)
+        return effects
+
+    def _on_take(self, peer: Peer, message: Take, now: float) -> Effects:
+        computation, node = self._computations.get(message.computation), self._nodes.get(message.node)
+        if computation is None or node is None or computation.closing:
+            return []
+        share = node.shares.setdefault(computation.id, Share())
+        share.asked, share.taken = True, message.cpus > 0
+        share.cpus = message.cpus or NO_LIMIT
+        share.arguments, share.files, share.contents = message.arguments, message.files, message.contents
+        share.error = "" if share.taken else "this program does not want it"
+        computation.refused.discard(node.instance)
+        if not share.taken:
+            computation.refused.add(node.instance)
+            return []
+        share.closed = False
+        self._push(node)
+        return self._offer(node, computation, now)
+
+    def _on_release(self, peer: Peer, message: Release, now: float) -> Effects:
+        computation = self._computations.get(message.computation)
+        if computation is None:
+            return [Send(peer, Released(message.computation))]
+        effects: Effects = []
+        if computation.closing:
+            return []
+        computation.closing = True
+        computation.closing_since = now
+        self._nothing_waits(computation)
+        computation.tasks.clear()
+        for node in self._nodes.values():
+            effects += self._event(computation, node, CLOSED)
+            share = node.shares.pop(computation.id, None)
+            if share is None:
+                continue
+            node.load -= share.load
+            node.bulk -= sum(task.size for task in share.placed.values())
+            self._push(node)
+            if node.peer is not None:
+                computation.releasing.add(node.instance)
+                effects.append(Send(node.peer, Release(computation.id)))
+        return effects + self._released(computation)
+
+    def _released(self, computation: Computation) -> Effects:
+        if computation.releasing:
+            return []
+        del self._computations[computation.id]
+        return [Send(computation.client, Released(computation.id))]
+
+    def _on_ask(self, peer: Peer, message: Ask, now: float) -> Effects:
+        computation = self._computations.get(message.computation)
+        if computation is None:
+            return [Send(peer, Standing(message.computation, message.question, [], 0, []))]
+        rows = []
+        queued = len(computation.tasks)
+        for node in self._nodes.values():
+            share = node.shares.get(computation.id)
+            if share is not None and node.instance not in computation.refused:
+                rows.append(node.row(share))
+                queued -= rows[-1][4]
+        return [
+            Send(peer, Standing(computation.id, message.question, rows, max(0, queued), self.problems(computation)))
+        ]
+
+    def problems(self, computation: Computation) -> list[str]:
+        """Why nodes are not used for a computation, a line for each."""
+        return problems(computation, self._nodes.values(), self._problems)
+
+    # Jobs
+
+    def _on_run(self, peer: Peer, message: Run, now: float) -> Effects:
+        computation = self._computations.get(message.computation)
+        if computation is None:  # It was released meanwhile, and with it its jobs.
+            return []
+        if message.options:
+            return self._on_run_with_options(computation, message, now)
+        tasks, queue = computation.tasks, computation.queue
+        for job, arguments in zip(message.jobs, message.arguments, strict=True):
+            task = tasks[job] = Task(job, arguments)
+            queue.append(task)
+        self._wait(computation, now)
+        return []
+
+    def _on_run_with_options(self, computation: Computation, message: Run, now: float) -> Effects:
+        stranded: list[Task] = []
+        for job, arguments, options in zip(message.jobs, message.arguments, message.options, strict=True):
+            task = computation.tasks[job] = Task(job, arguments, options)
+            if task.pinned is not None and task.pinned not in self._nodes:
+                stranded.append(task)
+            else:
+                computation.add(task)
+        self._wait(computation, now)
+        text = "The node that the job was submitted to is gone.\n"
+        return [self._end(computation, stranded, ABANDONED, text)] if stranded else []
+
+    def _on_cancel(self, peer: Peer, message: Cancel, now: float) -> Effects:
+        computation = self._computations.get(message.computation)
+        return self._cancel(computation, message.jobs) if computation is not None else []
+
+    def _cancel(self, computation: Computation, jobs: list[JobId]) -> Effects:
+        effects: Effects = []
+        waiting: list[Task] = []
+        for job in jobs:
+            task = computation.tasks.get(job)
+            if task is None or task.cancelled:
+                continue
+            task.cancelled = True
+            if task.node is None:
+                waiting.append(task)
+            elif task.node.peer is not None:
+                effects.append(Send(task.node.peer, Cancel(computation.id, [task.job], [task.attempt])))
+        if waiting:
+            # What is cancelled is skipped when its turn in the queue comes.
+            computation.cancelled += len(waiting)
+            if computation.cancelled == computation.waiting():
+                self._nothing_waits(computation)
+            effects.append(self._end(computation, waiting, CANCELLED, ""))
+        return effects
+
+    # Single nodes
+
+    def _on_order(self, peer: Peer, message: Order, now: float) -> Effects:
+        computation, node = self._computations.get(message.computation), self._nodes.get(message.node)
+        share = node.shares.get(message.computation) if node is not None else None
+        if computation is None or node is None or share is None:
+            return [Send(peer, Reply(message.computation, message.question, "there is no such node", -1.0, []))]
+        effects: Effects = []
+        value = 0.0
+        if message.word == "deallocate":
+            share.closed = True
+        elif message.word == "allocate":
+            share.closed = share.asked = False
+            effects += self._offer(node, computation, now)
+        elif message.word in ("close", "resetup"):
+            share.leaving = message.word
+            if message.value:
+                effects += self._cancel(computation, list(share.placed))
+            effects += self._leave(node, computation, share)
+        elif message.word == "cpus":
+            value = float(self._allow(node, int(message.value)))
+        elif message.word != "jobs":
+            return [Send(peer, Reply(message.computation, message.question, "there is no such order", -1.0, []))]
+        self._push(node)
+        jobs = list(share.placed) if message.word == "jobs" else []
+        return [*effects, Send(peer, Reply(message.computation, message.question, "", value, jobs))]
+
+    def _allow(self, node: Node, cpus: int) -> int:
+        """Use so many CPUs of a node at most; negative: all but so many."""
+        allowed = cpus if cpus >= 0 else max(0, node.offered + cpus)
+        node.set_cpus(node.offered, allowed)
+        return node.cpus
+
+    def _leave(self, node: Node, computation: Computation, share: Share) -> Effects:
+        """Release a computation on one node, once no job is left there."""
+        if share.placed or node.peer is None:
+            return []
+        share.ready, share.prepared_at = False, None
+        return [Send(node.peer, Release(computation.id))]
+
+    def _on_deliver(self, peer: Peer, message: Deliver, now: float) -> Effects:
+        node = self._nodes.get(message.node)
+        if node is None or node.peer is None or not node.is_ready(message.computation):
+            error = "the node is not there, or has not loaded the computation"
+            return [Send(peer, Reply(message.computation, message.question, error, -1.0, []))]
+        self._deliveries[message.computation, message.question] = node
+        return [Send(node.peer, message)]
+
+    def _on_uploaded(self, peer: Peer, message: Uploaded, now: float) -> Effects:
+        computation = self._computations.get(message.computation)
+        task = computation.tasks.get(message.job) if computation is not None else None
+        if task is None or task.node is None or task.node.peer is None or task.attempt != message.attempt:
+            return []
+        return [Send(task.node.peer, message)]
+
+    _CLIENT_HANDLERS: dict[type[Message], Callable[..., Effects]] = {
+        Open: _on_open,
+        Prepare: _on_prepare,
+        Take: _on_take,
+        Run: _on_run,
+        Cancel: _on_cancel,
+        Release: _on_release,
+        Ask: _on_ask,
+        Order: _on_order,
+        Deliver: _on_deliver,
+        Uploaded: _on_uploaded,
+    }

@@ -1,0 +1,323 @@
+"""What schedulers say to a node, and which of them it works for.
+
+Floor 1: pure. The part of the node's rules above `custody.py` and below `slots.py`.
+
+Invariants:
+1. One scheduler is served at a time; one that went away is remembered until `lease` seconds later. While
+   it is connected nothing of it is forgotten, however long its jobs take.
+2. An outcome is held until `Collected` names it, whatever happens to the connection.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from gdispy.core.custody import Custody, peer_of
+from gdispy.core.effects import AnswerFile, Drop, Effects, Leave, Load, Look, Peer, Place, Send, TakeBack
+from gdispy.core.holding import Computation, Job, Session, release
+from gdispy.core.messages import (
+    Cancel,
+    Collected,
+    ComputationId,
+    Contents,
+    Cpus,
+    Deliver,
+    Hello,
+    Holding,
+    JobId,
+    Lacking,
+    Message,
+    Prepare,
+    Prepared,
+    Progress,
+    Recall,
+    Release,
+    Released,
+    Reply,
+    Returned,
+    Run,
+    Seen,
+    Upload,
+    Uploaded,
+)
+from gdispy.core.statuses import CANCELLED
+
+#: Seconds that the jobs of a scheduler which went away are kept.
+LEASE = 3600.0
+#: The same as a multiple of the interval at which the scheduler wants signs of life; it gives a node up
+#: after six.
+LEASE_PULSES = 12
+#: Computations remembered that were released before they came.
+WITHDRAWN_LIMIT = 4096
+
+_LAST_WORK = "it ends when its present work is done"
+
+
+class Serving(Custody):
+    """What this node does for its schedulers."""
+
+    def __init__(self, cpus: int, lease: float = LEASE, epoch: float = 0.0, serve: int = -1) -> None:
+        super().__init__(cpus, epoch)
+        self._lease = lease
+        #: End when so many schedulers were served; -1 never. How many were, and whether no more are taken.
+        self._serve = serve
+        self._served = 0
+        self._finishing = False
+        #: Released before they came; see wire.py on what overtakes what.
+        self._withdrawn: dict[ComputationId, bool] = {}
+        #: Asked for again before they were gone.
+        self._again: dict[ComputationId, Prepare] = {}
+
+    # Who is there
+
+    def joined(self, peer: Peer, hello: Hello, now: float) -> Effects:
+        """A scheduler has connected."""
+        for session in self._sessions.values():
+            if session.peer is not None and session.instance != hello.instance:
+                reason = f"busy: it works for {session.name} at present"
+                return [Drop(peer, reason)]
+        if self._finishing and hello.instance not in self._sessions:
+            return [Drop(peer, _LAST_WORK)]
+        session = self._sessions.setdefault(hello.instance, Session(hello.instance, hello.name))
+        effects: Effects = []
+        if session.peer is not None:  # It has come back before the old connection was known broken.
+            del self._by_peer[session.peer]
+            effects.append(Drop(session.peer, "a newer connection took its place"))
+        session.peer, session.expires = peer, None
+        # Longer than the scheduler waits for this node, or what it believes to be here would be gone.
+        session.lease = max(self._lease, LEASE_PULSES * hello.pulse)
+        self._by_peer[peer] = session
+        own = [each for each in self._computations.values() if each.session is session]
+        effects.append(Send(peer, _holding(own)))
+        if self._varies:  # It may have changed since it was said in Hello, or in an earlier connection.
+            effects.append(Send(peer, Cpus(self.cpus)))
+        for computation in own:
+            for job, values in computation.shown.items():
+                effects += [Send(peer, Progress(computation.id, job, *value, "")) for value in values]
+            for (job, attempt, number), (row, content, _) in computation.uploads.items():
+                effects.append(Send(peer, Upload(computation.id, job, attempt, number, [row], [content])))
+            computation.fresh = list(computation.ended.values())
+            self._dirty[computation.id] = computation
+        return effects + self._turn_end(now)
+
+    def gone(self, peer: Peer, now: float) -> Effects:
+        """A connection is over. What it asked for goes on."""
+        session = self._by_peer.pop(peer, None)
+        if session is not None:
+            session.peer = None
+            session.expires = now + session.lease
+            self._note_leaving(session)
+        return self._farewell()
+
+    def give_up(self, now: float) -> Effects:
+        """Forget the schedulers that are away, with all that is held for them."""
+        effects: Effects = []
+        for session in [each for each in self._sessions.values() if each.peer is None]:
+            effects += self._give_up(session)
+        return effects + self._farewell() + self._turn_end(now)
+
+    def _give_up(self, session: Session) -> Effects:
+        session.expires = None
+        effects: Effects = []
+        for computation in [each for each in self._computations.values() if each.session is session]:
+            effects += self._forget(computation)
+        self._note_leaving(session)
+        return effects
+
+    def finish(self, now: float) -> Effects:
+        """Take no new clients and computations; end when those that are here are over."""
+        self._finishing = True
+        return self._farewell()
+
+    def _note_leaving(self, session: Session) -> None:
+        """Forget a scheduler that is away as soon as nothing is left of it."""
+        held = [*(each.session for each in self._computations.values()), *self._unloading.values()]
+        if session.peer is not None or session in held or session.instance not in self._sessions:
+            return
+        del self._sessions[session.instance]
+        if session.was_served:
+            self._served += 1
+            self._finishing = self._finishing or self._served == self._serve
+
+    def _farewell(self) -> Effects:
+        """The end, where it was asked for and nothing is left to do."""
+        if not self._finishing or self._computations or self._unloading:
+            return []
+        return [Leave()]
+
+    # What schedulers say
+
+    def receive(self, peer: Peer, messages: list[Message], now: float) -> Effects:
+        session = self._by_peer.get(peer)
+        if session is None:
+            return []
+        effects: Effects = []
+        for message in messages:
+            handler = self._HANDLERS.get(type(message))
+            if handler is None:
+                return [*effects, Drop(peer, f"a node does not take {type(message).__name__}")]
+            effects += handler(self, session, message, now)
+        return effects + self._turn_end(now)
+
+    def _on_prepare(self, session: Session, message: Prepare, now: float) -> Effects:
+        if self._withdrawn.pop(message.computation, False):
+            return []  # Its release has overtaken it.
+        if message.computation in self._unloading:
+            self._again[message.computation] = message  # When the former is gone; see `unloaded`.
+            return []
+        known = self._computations.get(message.computation)
+        if known is None and self._finishing:
+            return [Send(peer_of(session), Prepared(message.computation, _LAST_WORK))]
+        if known is None:
+            session.was_served = True
+            self._computations[message.computation] = Computation(message, session)
+            return [Look(message)] if message.files else [Load(message, {})]
+        if known.session is not session:
+            return [Send(peer_of(session), Prepared(message.computation, "it belongs to another client"))]
+        if known.lacking:  # The connection broke before they came.
+            return [Send(peer_of(session), Lacking(known.id, known.lacking))]
+        return [Send(peer_of(session), Prepared(known.id, known.error))] if known.ready or known.error else []
+
+    def _on_contents(self, session: Session, message: Contents, now: float) -> Effects:
+        computation = self._computations.get(message.computation)
+        if computation is None or computation.session is not session or message.places != computation.lacking:
+            for value in message.contents:
+                release(value)
+            return []
+        computation.lacking = []
+        return [Load(computation.prepare, dict(zip(message.places, message.contents, strict=True)))]
+
+    def _on_deliver(self, session: Session, message: Deliver, now: float) -> Effects:
+        computation = self._computations.get(message.computation)
+        if computation is None or computation.session is not session or not computation.ready:
+            answer = (message.question, "the computation is not loaded there", -1.0)
+            return [Send(peer_of(session), Reply(message.computation, *answer, []))]
+        return [Place(computation.prepare, message)]
+
+    def _on_uploaded(self, session: Session, message: Uploaded, now: float) -> Effects:
+        computation = self._computations.get(message.computation)
+        key = (message.job, message.attempt, message.number)
+        known = computation.uploads.pop(key, None) if computation is not None else None
+        if known is None:
+            return []
+        release(known[1])
+        return [AnswerFile(known[2], message.error)]
+
+    def _on_run(self, session: Session, message: Run, now: float) -> Effects:
+        computation = self._computations.get(message.computation)
+        if computation is None or computation.session is not session or not computation.ready:
+            # First why, or they would be sent here again at once.
+            why = computation.error if computation is not None and computation.error else "it is still being loaded"
+            return [
+                Send(peer_of(session), Prepared(message.computation, why)),
+                Send(peer_of(session), Returned(message.computation, message.jobs, message.attempts)),
+            ]
+        jobs, queue = computation.jobs, computation.queue
+        options = message.options or [None] * len(message.jobs)
+        columns = zip(message.jobs, message.attempts, message.arguments, options, strict=True)
+        for number, attempt, arguments, wishes in columns:
+            if number in jobs or number in computation.ended:
+                continue  # Said twice; the first still holds.
+            job = jobs[number] = Job(number, attempt, arguments, wishes)
+            if computation.early and (number, attempt) in computation.early:
+                computation.early.discard((number, attempt))
+                self._end(computation, job, CANCELLED, "", now)
+            else:
+                queue.append(job)
+        self._wait(computation)
+        return []
+
+    def _on_cancel(self, session: Session, message: Cancel, now: float) -> Effects:
+        computation = self._computations.get(message.computation)
+        if computation is None or computation.session is not session:
+            return []
+        effects: Effects = []
+        for number, attempt in zip(message.jobs, message.attempts, strict=True):
+            job = computation.jobs.get(number)
+            if job is None or job.attempt != attempt:
+                if number not in computation.ended:
+                    computation.early.add((number, attempt))
+                continue
+            job.cancelled = True
+            holder = self._holder(computation, job)
+            if holder is not None:
+                effects.append(TakeBack(holder.number))
+            else:
+                computation.queue.remove(job)
+                self._end(computation, job, CANCELLED, "", now)
+        return effects
+
+    def _on_recall(self, session: Session, message: Recall, now: float) -> Effects:
+        computation = self._computations.get(message.computation)
+        if computation is None or computation.session is not session:
+            return []
+        given: list[Job] = []
+        while computation.queue and len(given) < message.count:
+            given.append(computation.queue.pop())
+        return [self._return(computation, given)]
+
+    def _on_collected(self, session: Session, message: Collected, now: float) -> Effects:
+        computation = self._computations.get(message.computation)
+        if computation is not None and computation.session is session:
+            ended = computation.ended
+            for number, attempt in zip(message.jobs, message.attempts, strict=True):
+                row = ended.get(number)
+                if row is not None and row[1] == attempt:
+                    del ended[number]
+                    for value in row[3:6]:
+                        release(value)
+                if computation.early:
+                    computation.early.discard((number, attempt))
+        return []
+
+    def _on_seen(self, session: Session, message: Seen, now: float) -> Effects:
+        computation = self._computations.get(message.computation)
+        if computation is not None and computation.session is session:
+            for number, attempt, amount in zip(message.jobs, message.attempts, message.counts, strict=True):
+                _forget_shown(computation, number, attempt, amount)
+        return []
+
+    def _on_release(self, session: Session, message: Release, now: float) -> Effects:
+        computation = self._computations.get(message.computation)
+        if computation is not None and computation.session is session:
+            return self._forget(computation)
+        if self._again.pop(message.computation, None) is None:
+            self._withdrawn[message.computation] = True
+            if len(self._withdrawn) > WITHDRAWN_LIMIT:
+                del self._withdrawn[next(iter(self._withdrawn))]
+        if message.computation in self._unloading:
+            return []
+        return [Send(peer_of(session), Released(message.computation))]
+
+    _HANDLERS: dict[type[Message], Callable[..., Effects]] = {
+        Prepare: _on_prepare,
+        Contents: _on_contents,
+        Deliver: _on_deliver,
+        Uploaded: _on_uploaded,
+        Run: _on_run,
+        Cancel: _on_cancel,
+        Recall: _on_recall,
+        Collected: _on_collected,
+        Seen: _on_seen,
+        Release: _on_release,
+    }
+
+
+def _forget_shown(computation: Computation, number: JobId, attempt: int, amount: int) -> None:
+    """Drop the first `amount` provisional results of a job, which have arrived."""
+    values = computation.shown.get(number)
+    while values and (values[0][0] < attempt or values[0][1] < amount):
+        release(values.popleft()[2])
+    if not values:
+        computation.shown.pop(number, None)
+
+
+def _holding(computations: list[Computation]) -> Holding:
+    jobs: list[list[JobId]] = []
+    attempts: list[list[int]] = []
+    for computation in computations:
+        held = {number: job.attempt for number, job in computation.jobs.items()}
+        held |= {number: row[1] for number, row in computation.ended.items()}
+        jobs.append(list(held))
+        attempts.append(list(held.values()))
+    return Holding([computation.id for computation in computations], jobs, attempts)

@@ -1,0 +1,87 @@
+"""The directory below which the nodes of a user keep their files, and what former nodes left there.
+
+Floor 2. Called by `node.py` before anything else, and by `serve.py` for `--clean`.
+
+    PREFIX/<instance>.lock   locked as long as the node lives
+    PREFIX/<instance>/       its files; the processes of its jobs carry the same name
+    PREFIX/kept/             directories of computations that outlive them, shared by all nodes
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import shutil
+import tempfile
+
+from gdispy.errors import ConfigError
+from gdispy.worker.processes import kill_descendants, with_marker
+
+
+def default_prefix() -> str:
+    """Where files of computations go: a directory of this user below the one for temporary files."""
+    return os.path.join(tempfile.gettempdir(), f"gdispy-{os.geteuid()}")
+
+
+def claim(prefix: str, name: str) -> int:
+    """Remove what dead nodes left below the prefix, and claim a directory for this one.
+
+    Returns an open file that is locked as long as the node lives. Raises ConfigError for a prefix
+    that others could write to.
+    """
+    try:
+        _clear_dead(prefix)
+        fd = os.open(os.path.join(prefix, f"{name}.lock"), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise ConfigError(f"{prefix} cannot be used: {error.strerror}") from error
+    fcntl.flock(fd, fcntl.LOCK_EX)
+    return fd
+
+
+def clean(prefix: str) -> None:
+    """Remove all that former nodes left: besides what `claim` removes, what computations wanted to keep, and
+    directories that lost their locks. What belongs to nodes that live stays. Raises ConfigError."""
+    try:
+        living = _clear_dead(prefix)
+        for entry in os.listdir(prefix):
+            is_of_node = re.fullmatch("[0-9a-f]{32}", entry) is not None and entry not in living
+            if is_of_node or (entry == "kept" and not living):
+                _remove(prefix, entry)
+    except OSError as error:
+        raise ConfigError(f"{prefix} cannot be cleaned: {error.strerror}") from error
+
+
+def _clear_dead(prefix: str) -> set[str]:
+    """Remove what dead nodes left; the names of those that live."""
+    os.makedirs(prefix, mode=0o700, exist_ok=True)
+    about = os.lstat(prefix)
+    if about.st_uid != os.geteuid():
+        raise ConfigError(f"{prefix} belongs to another user: choose another --dest_path_prefix")
+    names = [entry.removesuffix(".lock") for entry in os.listdir(prefix) if entry.endswith(".lock")]
+    return {name for name in names if not _clear(prefix, name)}
+
+
+def _clear(prefix: str, name: str) -> bool:
+    """Remove files and processes of a node; not, if it lives."""
+    lock = os.path.join(prefix, f"{name}.lock")
+    fd = os.open(lock, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    finally:
+        os.close(fd)
+    _remove(prefix, name)
+    os.unlink(lock)
+    return True
+
+
+def _remove(prefix: str, name: str) -> None:
+    for pid in with_marker("GDISPY_NODE", {name}):
+        try:
+            kill_descendants(pid)
+            os.kill(pid, 9)
+        except OSError:
+            continue
+    shutil.rmtree(os.path.join(prefix, name), ignore_errors=True)
