@@ -1,0 +1,168 @@
+"""Names of both generations of dispy, and what is refused of what a user gives."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import logging
+from typing import Any
+
+import pytest
+
+import gdispy
+from gdispy import ConfigError, DispyNode, DispyNodeAvailInfo, JobCluster
+from gdispy.arguments import both_names, own_names
+
+
+@pytest.mark.parametrize(
+    ("given", "own"),
+    [
+        ({"host": "10.0.0.1"}, {"ip_addr": "10.0.0.1"}),
+        ({"host": "10.0.0.1", "ip_addr": "10.0.0.1"}, {"ip_addr": "10.0.0.1"}),
+        ({"host": None, "ip_addr": "10.0.0.1"}, {"ip_addr": "10.0.0.1"}),
+        ({"host": "10.0.0.1", "ip_addr": None}, {"ip_addr": "10.0.0.1"}),
+        ({"ext_host": "1.2.3.4"}, {"ext_ip_addr": "1.2.3.4"}),
+        ({"job_status": print}, {"callback": print}),
+        ({"job_status": None, "callback": print}, {"callback": print}),
+        ({"recover_file": None}, {}),
+        ({"recover_file": "here"}, {"fault_recover": "here"}),
+        ({"dispy_port": 9700}, {"port": 9700, "node_port": 9701}),
+        ({"dispy_port": 9700, "node_port": 9701}, {"port": 9700, "node_port": 9701}),
+        ({"dispy_port": None}, {}),
+        ({"poll_interval": 5}, {}),
+        ({"poll_interval": 1000.0}, {}),
+        ({"poll_interval": None}, {}),
+        ({"ipv4_udp_multicast": False}, {}),
+        ({"nodes": ["a"], "anything": 1}, {"nodes": ["a"], "anything": 1}),
+    ],
+)
+def test_names_of_both_generations_become_ours(given: dict[str, Any], own: dict[str, Any]) -> None:
+    before = dict(given)
+    assert own_names(given) == own
+    assert given == before
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"host": "10.0.0.1", "ip_addr": "10.0.0.2"}, "host and ip_addr are two names of one thing"),
+        ({"ext_host": "a", "ext_ip_addr": "b"}, "ext_host and ext_ip_addr"),
+        ({"host": ["10.0.0.1"]}, "host must be text, not list"),
+        ({"ext_host": 5}, "ext_host must be text, not int"),
+        ({"recover_file": "a", "fault_recover": "b"}, "recover_file and fault_recover"),
+        ({"dispy_port": 9700, "port": 9701}, "dispy_port=9700 means port=9700, but port is 9701"),
+        ({"dispy_port": 9700, "node_port": 51348}, "dispy_port=9700 means node_port=9701, but node_port is 51348"),
+        ({"dispy_port": "9700"}, "dispy_port must be a whole number"),
+        ({"dispy_port": 65535}, "dispy_port must be a whole number"),
+        ({"dispy_port": 0}, "dispy_port must be a whole number"),
+        ({"dispy_port": True}, "dispy_port must be a whole number"),
+        ({"poll_interval": 4.9}, "poll_interval must be a number of seconds from 5 to 1000"),
+        ({"poll_interval": 1001}, "poll_interval"),
+        ({"poll_interval": "10"}, "poll_interval"),
+        ({"ipv4_udp_multicast": True}, "ipv4_udp_multicast is not available"),
+    ],
+)
+def test_contradictions_and_what_cannot_be_are_refused(given: dict[str, Any], told: str) -> None:
+    with pytest.raises(ConfigError, match=told):
+        own_names(given)
+
+
+def test_of_both_callbacks_the_later_name_wins_with_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    assert own_names({"job_status": print, "callback": len}) == {"callback": print}
+    assert "only job_status is called" in caplog.text
+    caplog.clear()
+    own_names({"job_status": print, "callback": print})
+    assert caplog.text == ""
+
+
+class Taking:
+    @both_names
+    def __init__(
+        self,
+        computation: Any,
+        ip_addr: str | None = None,
+        callback: Any = None,
+        loglevel: int | None = None,
+        cleanup: Any = True,
+        reentrant: bool = False,
+        secret: str = "",
+    ) -> None:
+        """What it is for."""
+        self.given = (computation, ip_addr, callback, loglevel, cleanup, reentrant, secret)
+
+
+def test_what_is_decorated_takes_both_names_and_looks_as_before() -> None:
+    assert Taking(abs, host="here", job_status=print).given == (abs, "here", print, None, True, False, "")
+    assert Taking(abs, "here", len, logging.INFO, False, True, "s").given == (
+        *(abs, "here", len, logging.INFO, False, True, "s"),
+    )
+    assert Taking.__init__.__doc__ == "What it is for."
+    assert "callback" in inspect.signature(JobCluster).parameters
+    assert list(inspect.signature(Taking).parameters)[:2] == ["computation", "ip_addr"]
+
+
+@pytest.mark.parametrize("given", [{"no_such": 1}, {"computation": abs}, {"host": "a", "Host": "a"}])
+def test_unknown_keywords_are_pythons_own_error(given: dict[str, Any]) -> None:
+    with pytest.raises(TypeError):
+        Taking(abs, **given)
+
+
+def no_arguments_by_name(directory: str, *, only_by_name: int) -> None:
+    """Cannot be called as nodes call."""
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"reentrant": 1}, "reentrant must be True or False, not 1"),
+        ({"reentrant": None}, "reentrant must be True or False"),
+        ({"loglevel": "DEBUG"}, "loglevel must be a whole number, such as gdispy.logger.DEBUG, not 'DEBUG'"),
+        ({"loglevel": True}, "loglevel"),
+        ({"ip_addr": 5}, "ip_addr must be text, not int"),
+        ({"secret": b"bytes"}, "secret must be text, not bytes"),
+        ({"cleanup": 1}, "cleanup must be a function, not int"),
+        ({"cleanup": no_arguments_by_name}, "cleanup is called with arguments by place, but needs only_by_name"),
+    ],
+)
+def test_plain_parameters_of_a_wrong_kind_are_refused(given: dict[str, Any], told: str) -> None:
+    with pytest.raises(ConfigError, match=told):
+        Taking(abs, **given)
+
+
+@pytest.mark.parametrize("cleanup", [True, False, print, functools.partial(print, 1), lambda *args: 0])
+def test_cleanup_may_be_a_function(cleanup: Any) -> None:
+    assert Taking(abs, cleanup=cleanup).given[4] is cleanup
+
+
+def test_a_cluster_refuses_before_anything_is_started() -> None:
+    for given, told in (({"reentrant": "yes"}, "reentrant"), ({"host": "a", "ip_addr": "b"}, "two names")):
+        with pytest.raises(ConfigError, match=told):
+            JobCluster(abs, nodes=["127.0.0.1"], insecure=True, **given)
+    with pytest.raises(TypeError, match="unexpected"):
+        JobCluster(abs, nodes=["127.0.0.1"], insecure=True, unexpected=1)
+
+
+# Names of the package
+
+
+def test_levels_and_settings_are_where_programs_for_dispy_look() -> None:
+    for name in ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"):
+        assert getattr(gdispy.logger, name) == getattr(logging, name)
+    settings = gdispy.config
+    assert (settings.ClientPort, settings.NodePort) == (51347, 51348) == (settings.DispyPort, settings.DispyPort + 1)
+    assert settings.MaxFileSize == 0 and settings.MsgTimeout > 0
+    assert gdispy.__version__ == settings.VERSION
+    assert set(gdispy.__all__) <= set(dir(gdispy))
+    for name in gdispy.__all__:
+        assert getattr(gdispy, name) is not None
+
+
+def test_what_can_happen_to_nodes_has_dispys_numbers() -> None:
+    assert (DispyNode.Initialized, DispyNode.Closed, DispyNode.AvailInfo) == (4, 16, 17)
+
+
+def test_what_is_free_is_a_record() -> None:
+    assert DispyNodeAvailInfo.of([]) is None
+    info = DispyNodeAvailInfo.of([50.0, 1e9, 2e9, 100.0])
+    assert info == (50.0, 10**9, 2 * 10**9, 100.0)
+    assert info is not None and (info.cpu, info.memory, info.disk, info.swap) == tuple(info)
