@@ -74,12 +74,14 @@ class Client:
     _callback: Callable[[DispyJob], Any] | None
     _cluster_status: Callable[[int, DispyNode | None, DispyJob | None], Any] | None
     _allocations: list[allocation.NodeAllocate]
+    _wanted: whom.Whom
     _reentrant: bool
 
     def _begin(self, message: Prepare, wanted: whom.Whom, secret: Secret, node_port: int) -> None:
         """Called in the user's thread, when everything that the user gave was found good."""
         self._computation: ComputationId = message.computation
         self._patterns: list[str] = []
+        self._has_lost_local = False
         self._asks = False
         self._lock = threading.Lock()
         self._made = 0
@@ -161,11 +163,13 @@ class Client:
             host, port = local.await_ready()
         except ConnectFailed as error:
             self._scheduler.report(LOCAL_PLACE, str(error))
+            self._has_lost_local = True
             return
         self._scheduler.seek([(host, port)], False, port)
 
     def _want(self, wanted: allocation.Allocation, node_port: int) -> None:
         """Use more nodes than before."""
+        self._wanted.add(wanted.whom)
         self._allocations += wanted.nodes
         self._patterns += wanted.whom.patterns
         self._open()

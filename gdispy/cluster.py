@@ -410,7 +410,11 @@ class JobCluster(Client):
     def _is_hopeless(self) -> bool:
         """Whether no node can be expected any more."""
         wanted = self._wanted
-        return not (wanted.look or wanted.local) and not self._closed and self._scheduler.have_refused(wanted.targets)
+        if wanted.look or self._closed or (wanted.local and not self._has_lost_local):
+            return False
+        if wanted.local and not wanted.targets:
+            return True
+        return bool(self._hub.call(self._scheduler.have_refused, wanted.targets, self._computation))
 
     def _question(self, make: Callable[[int], Message]) -> Standing | Reply | None:
         """Ask the scheduler, and wait for its answer; None where none comes."""

@@ -28,6 +28,9 @@ from gdispy.options import (
 )
 from gdispy.status import table
 
+#: Seconds between two looks at whether any node can be expected.
+LOOK_INTERVAL = 0.5
+
 _EXAMPLES = """examples:
   gdispy --local -a 1 -a 2 -a 3 ./simulate        three jobs on this machine
   gdispy -n 10.0.0.5 -n 10.0.0.6 -f data.csv -a "data.csv --from 1" -a "data.csv --from 2" ./count
@@ -93,6 +96,9 @@ def run_main(words: Sequence[str] | None = None) -> int:
     with cluster:
         try:
             return _run(cluster, jobs, options.stats)
+        except _Hopeless as error:
+            cluster.close(timeout=0, terminate=True)
+            return fail("gdispy", error)
         except KeyboardInterrupt:
             print("gdispy: interrupted; ending the jobs that run", file=sys.stderr)
             cluster.close(timeout=0, terminate=True)
@@ -126,12 +132,24 @@ def _run(cluster: JobCluster, arguments: list[list[str]], stats: bool) -> int:
     good = True
     with _progress(len(jobs)) as step:
         for number, (job, words) in enumerate(zip(jobs, arguments, strict=True), 1):
-            job.wait()
+            _wait(cluster, job)
             step(lambda job=job, number=number, words=words: _print(job, number, words))
             good = good and job.status == statuses.FINISHED and job.result == 0
     if stats:
         print(table(cluster.status(), _wall_time(jobs)), file=sys.stderr)
     return 0 if good else EXIT_FAILED
+
+
+def _wait(cluster: JobCluster, job: DispyJob) -> None:
+    """Wait for the end of a job, as long as there is a node, or one may still come."""
+    while not job.wait(LOOK_INTERVAL):
+        status = cluster.status()
+        if status.is_hopeless:
+            raise _Hopeless("\n  ".join(["no node can run the jobs, and none will come.", *status.problems]))
+
+
+class _Hopeless(GdispyError):
+    """All nodes have refused for good."""
 
 
 def _wall_time(jobs: list[DispyJob]) -> float:

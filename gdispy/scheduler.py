@@ -25,7 +25,7 @@ from gdispy.beacon import HERE, LOOK, Beacon, Packet
 from gdispy.connection import LOST_AFTER, PULSE_INTERVAL, Connection, Handlers, PairEnd
 from gdispy.core.dispatch import Dispatch
 from gdispy.core.effects import Drop, Effects, Peer, Send
-from gdispy.core.messages import Hello, Instance, Message
+from gdispy.core.messages import ComputationId, Hello, Instance, Message
 from gdispy.core.patterns import join
 from gdispy.errors import ConnectFailed, PeerRejected
 from gdispy.keys import Secret
@@ -206,10 +206,13 @@ class Scheduler:
         if (host, port) not in self._dialers:
             self._dialers[host, port] = _Dialer(self, host, port, found)
 
-    def have_refused(self, targets: list[tuple[str, int]]) -> bool:
-        """Whether all these addresses are of nodes that have refused, and will do so again."""
-        dialers = [self._dialers.get(target) for target in targets]
-        return bool(dialers) and all(dialer is not None and dialer.rejected for dialer in dialers)
+    def have_refused(self, targets: list[tuple[str, int]], computation: ComputationId) -> bool:
+        """Whether all these are addresses of nodes that have refused this program, or the computation, for good."""
+        refusing = {dialer.place for dialer in self._dialers.values() if dialer.rejected}
+        refusing |= {
+            dialer.place for peer, dialer in self._dialer_of.items() if self._dispatch.refuses(peer, computation)
+        }
+        return bool(targets) and all(join(*target) in refusing for target in targets)
 
     def forget(self, dialer: _Dialer) -> None:
         """An address that was found by broadcast is not there any more."""

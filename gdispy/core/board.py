@@ -94,6 +94,12 @@ class Board:
             return f"it runs Python {node.python}, and the function was made by Python {prepare.python}"
         return share.error if computation.asks and share.asked and not share.taken else ""
 
+    def refuses(self, peer: Peer, computation: ComputationId) -> bool:
+        """Whether a node that is connected cannot run a computation, and will not, as long as nothing changes there."""
+        node = self._by_peer.get(peer)
+        share = node.shares.get(computation) if node is not None else None
+        return share is not None and bool(share.error)
+
     # Jobs that wait
 
     def _wait(self, computation: Computation, now: float) -> None:
