@@ -80,8 +80,9 @@ def test_a_node_that_refuses_the_files_ends_it_with_status_1(
     assert run_script("gdispy", *words[:4], "-a", "1", "echo").stdout == b"1\n"
 
 
-def test_a_local_node_that_cannot_start_ends_it_with_status_1() -> None:
-    done = run_script("gdispy", "--local", "echo", env={**os.environ, "TMPDIR": "/proc/none"})
+def test_a_local_node_that_cannot_start_ends_it_with_status_1(tmp_path: Path) -> None:
+    (tmp_path / f"gdispy-{os.geteuid()}").touch()  # A file where the directory of nodes should be.
+    done = run_script("gdispy", "--local", "echo", env={**os.environ, "TMPDIR": str(tmp_path)})
     assert done.returncode == 1 and "the local node could not start" in done.stderr.decode()
 
 
