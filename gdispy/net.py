@@ -145,9 +145,10 @@ class Listener:
         self._socket.bind((host, port))
         self._socket.listen(1024)
         self.host, self.port = self._socket.getsockname()[:2]
+        self._greenlet: Any = gevent.Greenlet(self._accept)
 
     def start(self) -> None:
-        self._greenlet = gevent.spawn(self._accept)
+        self._greenlet.start()
 
     def close(self) -> None:
         self._greenlet.kill(block=False)

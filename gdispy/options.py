@@ -1,6 +1,6 @@
 """What the commands have in common: options, logging, exit codes.
 
-Floor 3. Used by `cli.py` and `run.py`.
+Floor 3. Used by `cli.py`, `run.py` and `serve.py`.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ import argparse
 import logging
 import os
 import sys
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 from gdispy import config
 from gdispy.errors import ConfigError
@@ -17,6 +19,14 @@ from gdispy.errors import ConfigError
 EXIT_FAILED = 1
 EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
+
+#: Options that say whose secret applies; `keys.py` knows their variables.
+SECRETS = ("secret", "secret_file", "insecure")
+
+_ONLY_ON_COMMAND_LINE = ("help", "version", "config", "save_config", "exit_with_stdin")
+_FLAGS = {"1": True, "yes": True, "true": True, "on": True, "0": False, "no": False, "false": False, "off": False}
+
+T = TypeVar("T")
 
 
 def add_secret_options(parser: argparse.ArgumentParser) -> None:
@@ -53,6 +63,86 @@ def fail(program: str, error: BaseException) -> int:
     return EXIT_USAGE if isinstance(error, ConfigError) else EXIT_FAILED
 
 
-def from_environment(name: str, default: str = "") -> str:
-    """The value of an option that is not given."""
-    return os.environ.get(f"GDISPY_{name}", default)
+def parse(parser: argparse.ArgumentParser, words: Sequence[str] | None) -> argparse.Namespace:
+    """Parse a command line in which long options may have `-` for `_`, and the other way round."""
+    words = sys.argv[1:] if words is None else words
+    return parser.parse_args([_as_declared(parser, word) for word in words])
+
+
+def _as_declared(parser: argparse.ArgumentParser, word: str) -> str:
+    name, equals, value = word.partition("=")
+    known = parser._option_string_actions
+    if not name.startswith("--") or name in known:
+        return word
+    for other in (name[2:].replace("-", "_"), name[2:].replace("_", "-")):
+        if f"--{other}" in known:
+            return f"--{other}{equals}{value}"
+    return word
+
+
+class Settled:
+    """Options, each from the command line, a `GDISPY_*` variable, or the options file, in this order."""
+
+    def __init__(self, parser: argparse.ArgumentParser, options: argparse.Namespace, file: dict[str, str], path: str):
+        self._options = options
+        #: Where a value came from that is not of the command line.
+        self._sources: dict[str, str] = {}
+        for action in adjustable(parser):
+            name = action.dest
+            text = os.environ.get(f"GDISPY_{name.upper()}", "").strip()
+            if is_given(getattr(options, name)) or name in SECRETS:
+                continue
+            if text:
+                self._take(action, text, f"GDISPY_{name.upper()}")
+            elif name in file:
+                self._take(action, file[name], f"{name} in {path}")
+        if not self._has_secret():
+            for action in adjustable(parser):
+                if action.dest in SECRETS and action.dest in file:
+                    self._take(action, file[action.dest], f"{action.dest} in {path}")
+
+    def _has_secret(self) -> bool:
+        given = any(is_given(getattr(self._options, name)) for name in SECRETS)
+        return given or any(os.environ.get(name) for name in ("GDISPY_SECRET", "GDISPY_SECRET_FILE"))
+
+    def _take(self, action: argparse.Action, text: str, source: str) -> None:
+        self._sources[action.dest] = source
+        setattr(self._options, action.dest, _converted(action, text, source))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._options, name)
+
+    def read(self, name: str, convert: Callable[[Any], T], default: T) -> T:
+        """An option's value, checked; what is wrong with it is told with where it came from."""
+        value = getattr(self._options, name)
+        if not is_given(value):
+            return default
+        try:
+            return convert(value)
+        except ConfigError as error:
+            raise ConfigError(f"{self._sources.get(name, f'--{name}')}: {error}") from None
+
+
+def adjustable(parser: argparse.ArgumentParser) -> list[argparse.Action]:
+    """The options that may come from elsewhere than the command line."""
+    return [action for action in parser._actions if action.option_strings and action.dest not in _ONLY_ON_COMMAND_LINE]
+
+
+def is_given(value: object) -> bool:
+    """Whether an option has a value, 0 included."""
+    return value is not None and value is not False and value != ""
+
+
+def _converted(action: argparse.Action, text: str, source: str) -> Any:
+    if action.nargs == 0:
+        value = _FLAGS.get(text.lower())
+        if value is None:
+            raise ConfigError(f"{source} must be yes or no, not {text!r}")
+        return value
+    if action.type in (int, float):
+        try:
+            return action.type(text)
+        except ValueError:
+            kind = "a whole number" if action.type is int else "a number"
+            raise ConfigError(f"{source} must be {kind}, not {text!r}") from None
+    return text

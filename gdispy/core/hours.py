@@ -52,9 +52,9 @@ def parse_hours(start: str, stop: str, end: str, now: str) -> Hours | None:
         return None
     if not stop and not end:
         raise ConfigError("--service_start needs --service_stop or --service_end")
-    first = minutes(start or now, "--service_start")
-    last = minutes(end, "--service_end") if end else None
-    middle = minutes(stop, "--service_stop") if stop else last
+    first = minutes(start or now)
+    last = minutes(end) if end else None
+    middle = minutes(stop) if stop else last
     assert middle is not None
     hours = Hours(first, middle, last)
     if middle == first or last == first:
@@ -64,11 +64,11 @@ def parse_hours(start: str, stop: str, end: str, now: str) -> Hours | None:
     return hours
 
 
-def minutes(text: str, option: str) -> int:
+def minutes(text: str) -> int:
     """Minutes after midnight in 'HH:MM'. Raises ConfigError."""
     found = re.fullmatch(r"(\d\d?):(\d\d)", text.strip(), re.ASCII)
     if found is None or int(found[1]) > 23 or int(found[2]) > 59:
-        raise ConfigError(f"{option} must be a time of day from 00:00 to 23:59, as HH:MM, not {text!r}")
+        raise ConfigError(f"write a time of day from 00:00 to 23:59 as HH:MM, not {text!r}")
     return 60 * int(found[1]) + int(found[2])
 
 

@@ -1,0 +1,203 @@
+"""`gdispy-node`: from its command line to a node that runs, its console and its signals.
+
+Floor 4. Called by `cli.node_main`, in a patched program.
+
+Signals: SIGTERM and SIGHUP end the node at once. SIGINT ends it when the present computations are over,
+a second one at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import signal
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import gevent
+
+from gdispy import config
+from gdispy.core.hours import Hours, clock, minutes, parse_hours
+from gdispy.core.patterns import join
+from gdispy.errors import ConfigError, GdispyError
+from gdispy.keys import find_secret
+from gdispy.node_options import node_parser
+from gdispy.optionfile import read_options, save_options
+from gdispy.options import Settled, fail, is_given, parse, set_up_logging
+from gdispy.prefix import clean, default_prefix
+
+if TYPE_CHECKING:
+    from gdispy.node import Node, NodeSettings
+
+_PROGRAM = "gdispy-node"
+
+logger = logging.getLogger("gdispy")
+
+
+def node_main(words: Sequence[str] | None = None) -> int:
+    """`gdispy-node`; the exit code."""
+    parser = node_parser()
+    given = parse(parser, words)
+    level = logging.WARNING if given.exit_with_stdin else logging.INFO
+    set_up_logging("%(asctime)s %(levelname)s %(message)s", given.debug, level)
+    try:
+        options = settle(parser, given)
+        if options.serve == 0:
+            return _only_clean(options)
+        settings = node_settings(options)
+        if given.save_config:
+            save_options(given.save_config, _PROGRAM, parser, options)
+            return 0
+        if options.clean:
+            clean(settings.dest_path_prefix or default_prefix())
+        node = _new_node(settings, options)
+    except (GdispyError, OSError) as error:
+        return fail(_PROGRAM, error)
+    _listen_to_owner(node, options)
+    try:
+        node.run(lambda: print(f"ready {join(node.host, node.port)}", flush=True))
+    except Exception as error:
+        return fail(_PROGRAM, error)
+    return 0
+
+
+def _only_clean(options: Settled) -> int:
+    if not options.clean:
+        raise ConfigError("--serve 0 is for --clean only: give the number of clients, or leave it out")
+    clean(options.dest_path_prefix or default_prefix())
+    return 0
+
+
+def settle(parser: argparse.ArgumentParser, given: argparse.Namespace) -> Settled:
+    """What was typed, with what the environment and the options file add. Raises ConfigError."""
+    if is_given(given.dispy_port) and is_given(given.node_port):
+        raise ConfigError("--dispy_port and --node_port contradict each other: give one of them")
+    if is_given(given.dispy_port):
+        given.node_port = _after_base(given.dispy_port)
+    file = read_options(given.config, _PROGRAM, parser) if given.config else {}
+    options = Settled(parser, given, file, given.config)
+    if options.debug:
+        logger.setLevel(logging.DEBUG)
+    return options
+
+
+def node_settings(options: Any) -> NodeSettings:
+    """The options, checked. Raises ConfigError."""
+    from gdispy.node import NodeSettings
+
+    port = options.read("dispy_port", _after_base, config.NODE_PORT)
+    options.read("msg_timeout", within(0), 0.0)
+    return NodeSettings(
+        secret=find_secret(options.secret, options.secret_file, options.insecure),
+        cpus=options.read("cpus", count_cpus, count_cpus(None)),
+        ip_addr=options.ip_addr,
+        ext_ip_addr=options.ext_ip_addr,
+        node_port=options.read("node_port", _port, _port(port)),
+        name=options.name,
+        dest_path_prefix=options.dest_path_prefix,
+        max_file_size=options.read("max_file_size", config.parse_size, 0),
+        job_memory=options.read("job_memory", config.parse_size, 0),
+        job_processes=options.read("job_processes", within(0), config.PROCESS_LIMIT),
+        hours=_hours(options),
+        serve=options.read("serve", within(-1), -1),
+        lease=60.0 * options.read("zombie_interval", within(1), 60.0),
+        ping_interval=options.read("ping_interval", within(10), 0.0),
+        force_cleanup=bool(options.force_cleanup),
+        client_shutdown=bool(options.client_shutdown),
+        init=options.read("init", _existing, ""),
+    )
+
+
+def count_cpus(wanted: int | None) -> int:
+    """How many CPUs to serve. Raises ConfigError for more than there are, or none."""
+    there = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cpus = there if wanted is None else wanted
+    if cpus < 0:
+        cpus += there
+    if not 1 <= cpus <= there:
+        raise ConfigError(f"cpus must be from 1 to {there}, or negative to leave some free, not {wanted}")
+    return cpus
+
+
+def within(least: float, most: float = 1e8) -> Callable[[Any], Any]:
+    """A check of a number."""
+
+    def check(number: Any) -> Any:
+        if not least <= number <= most:
+            raise ConfigError(f"it must be from {least} to {most:.0f}, not {number}")
+        return number
+
+    return check
+
+
+def _port(number: int) -> int:
+    return config.port_number(number, "node_port")
+
+
+def _after_base(base: int) -> int:
+    """The port of nodes, of dispy's base port."""
+    return base + 1 if base else 0
+
+
+def _existing(path: str) -> str:
+    if not os.path.isfile(path):
+        raise ConfigError(f"there is no file {path}")
+    return os.path.abspath(path)
+
+
+def _hours(options: Any) -> Hours | None:
+    # First each alone, so that what is wrong is told with where it came from.
+    start, stop, end = (
+        options.read(f"service_{name}", lambda text: clock(minutes(text)), "") for name in ("start", "stop", "end")
+    )
+    return parse_hours(start, stop, end, time.strftime("%H:%M"))
+
+
+def _new_node(settings: NodeSettings, options: Any) -> Node:
+    from gdispy.node import Node
+
+    if settings.secret.insecure:
+        logger.warning("no secret: every user of this machine can run programs as this one")
+    try:
+        return Node(settings)
+    except OSError as error:
+        where = join(options.ip_addr or config.default_ip_addr() or "0.0.0.0", settings.node_port)
+        raise ConfigError(
+            f"cannot listen on {where}: {error.strerror}; another node may run there (-p 0 takes a free port)"
+        ) from error
+
+
+def _listen_to_owner(node: Node, options: Any) -> None:
+    """Obey signals, and what comes on standard input."""
+    from gdispy import console
+
+    interrupts: list[None] = []
+
+    def interrupted() -> None:
+        interrupts.append(None)
+        if len(interrupts) > 1:
+            node.stop()
+        else:
+            logger.warning("ending when the present computations are over; another SIGINT ends at once")
+            node.shutdown_after_clients()
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        gevent.signal_handler(number, node.stop)
+    gevent.signal_handler(signal.SIGINT, interrupted)
+    if options.exit_with_stdin:
+        gevent.spawn(_stop_with_stdin, node)
+    elif not options.daemon and console.is_wanted():
+        gevent.spawn(console.run, node, count_cpus)
+
+
+def _stop_with_stdin(node: Node) -> None:
+    """End with the program that started this node: its end of the pipe closes, however it ends."""
+    from gevent import socket
+
+    while True:
+        socket.wait_read(0)
+        if not os.read(0, 4096):
+            node.stop()
+            return

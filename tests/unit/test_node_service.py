@@ -1,0 +1,364 @@
+"""The node's rules as a service: CPUs that change, hours, clients that are counted, and the end."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from gdispy.core.effects import Drop, End, Hand, Leave, NewWorker, Peer, Send, TakeBack, Unload, WorkerId
+from gdispy.core.hours import CLOSED, DRAINING, OPEN
+from gdispy.core.messages import (
+    Collected,
+    Cpus,
+    Ended,
+    Hello,
+    Holding,
+    JobId,
+    Prepared,
+    Release,
+    Released,
+    Returned,
+    Run,
+)
+from gdispy.core.slots import Slots
+from gdispy.core.statuses import TERMINATED
+from tests.unit.making import Announced, C, D, checked, ended, hello, outcome, plain, prepare, sent
+
+A, B = Peer(1), Peer(2)
+W1, W2, W3 = WorkerId(1), WorkerId(2), WorkerId(3)
+
+
+def node(cpus: int = 2, **options: Any) -> Slots:
+    """A node whose scheduler is A, with the computation C loaded."""
+    slots = checked(Slots(cpus, **options))
+    slots.joined(A, hello(), 0.0)
+    slots.receive(A, [prepare()], 0.0)
+    slots.loaded(C, "", 0.0)
+    return slots
+
+
+def run(*jobs: int) -> Run:
+    return Run(C, [JobId(job) for job in jobs], [1] * len(jobs), [b""] * len(jobs))
+
+
+def start(slots: Slots, *jobs: int, now: float = 0.0) -> list[Any]:
+    return plain(slots.receive(A, [run(*jobs)], now))
+
+
+def returned(*jobs: int) -> Send:
+    return Send(A, Returned(C, [JobId(job) for job in jobs], [1] * len(jobs)))
+
+
+def begun(effects: list[Any]) -> list[Any]:
+    return [job for each in effects if isinstance(each, Hand) for job in each.jobs]
+
+
+def other(now: float = 0.0) -> Hello:
+    return hello(b"d" * 16, "another")
+
+
+# CPUs
+
+
+def test_scheduler_hears_of_another_number_of_cpus_once() -> None:
+    slots = node(cpus=2)
+    assert slots.set_cpus(4, 1.0) == [Send(A, Cpus(4))]
+    assert slots.set_cpus(4, 2.0) == []
+
+
+def test_more_cpus_are_used_at_once() -> None:
+    slots = node(cpus=1)
+    start(slots, 1, 2, 3)
+    assert begun(plain(slots.set_cpus(3, 1.0))) == [2, 3]
+
+
+def test_with_fewer_cpus_what_runs_goes_on_and_no_other_begins_before_there_is_room() -> None:
+    # Given three jobs that run on three CPUs, and one that waits.
+    slots = node(cpus=3)
+    start(slots, 1, 2, 3, 4)
+    # When there is only one CPU, then what runs is left alone.
+    assert plain(slots.set_cpus(1, 1.0)) == [Send(A, Cpus(1))]
+    # Then the fourth begins when the last of the three has ended.
+    assert begun(plain(slots.answered(W1, [outcome(1)], 2.0))) == []
+    assert begun(plain(slots.answered(W2, [outcome(2)], 2.0))) == []
+    assert begun(plain(slots.answered(W3, [outcome(3)], 2.0))) == [4]
+
+
+def test_fewer_cpus_take_what_has_not_begun_out_of_the_workers_hands() -> None:
+    # Given two workers with several short jobs each.
+    slots = node(cpus=2)
+    start(slots, 1, 2)
+    slots.answered(W1, [outcome(1, start=1.0, end=1.0001)], 1.0)
+    slots.answered(W2, [outcome(2, start=1.0, end=1.0001)], 1.0)
+    start(slots, *range(3, 40), now=1.0)
+    # When the number is lowered, then what lies ahead comes back, and is not handed out while both are busy.
+    effects = slots.set_cpus(1, 2.0)
+    workers = slots._workers  # type: ignore[attr-defined]
+    assert effects == [Send(A, Cpus(1)), TakeBack(W1), TakeBack(W2)]
+    for number in (W1, W2):
+        taken = [(job.number, job.attempt) for job in list(workers[number].hand)[1:]]
+        assert begun(plain(slots.took_back(number, taken, 2.0))) == []
+    assert [len(workers[number].hand) for number in (W1, W2)] == [1, 1]
+
+
+def test_scheduler_that_comes_later_hears_of_the_number_that_holds() -> None:
+    slots = checked(Slots(2))
+    slots.set_cpus(1, 0.0)
+    assert slots.joined(A, hello(), 1.0) == [Send(A, Holding([], [], [])), Send(A, Cpus(1))]
+    slots.gone(A, 2.0)
+    slots.set_cpus(2, 3.0)
+    assert slots.joined(B, hello(), 4.0)[1] == Send(B, Cpus(2))
+
+
+# No jobs at present
+
+
+def test_node_that_is_shut_gives_back_what_waits_after_it_has_said_so() -> None:
+    slots = node(cpus=1)
+    start(slots, 1, 2, 3)
+    assert plain(slots.shut("stopped", 1.0)) == [Send(A, Cpus(0)), TakeBack(W1), returned(2, 3)]
+    # What has begun goes on and ends as ever.
+    assert slots.took_back(W1, [], 1.0) == []
+    assert slots.answered(W1, [outcome(1)], 2.0) == [Send(A, ended(outcome(1)))]
+
+
+def test_job_in_a_hand_that_has_not_begun_goes_back_too() -> None:
+    slots = node(cpus=1)
+    start(slots, 1)
+    slots.shut("stopped", 1.0)
+    assert slots.took_back(W1, [(JobId(1), 1)], 1.0) == [returned(1)]
+
+
+def test_jobs_that_were_on_their_way_to_a_node_that_is_shut_go_back() -> None:
+    slots = node()
+    slots.shut("stopped", 1.0)
+    assert start(slots, 1, 2, now=1.0) == [returned(1, 2)]
+    assert slots.joined(B, hello(), 2.0)[1] == Send(B, Holding([C], [[]], [[]]))
+
+
+def test_jobs_of_a_scheduler_that_is_away_go_back_when_it_is_there() -> None:
+    slots = node(cpus=1)
+    start(slots, 1, 2)
+    slots.gone(A, 1.0)
+    assert slots.shut("stopped", 2.0) == [TakeBack(W1)]
+    slots.took_back(W1, [], 2.0)
+    held = Holding([C], [[JobId(1), JobId(2)]], [[1, 1]])
+    back = Send(B, Returned(C, [JobId(2)], [1]))
+    assert slots.joined(B, hello(), 3.0) == [Send(B, held), Send(B, Cpus(0)), back]
+
+
+def test_node_opens_when_no_reason_is_left_to_be_shut() -> None:
+    slots = node(cpus=2)
+    slots.shut("stopped", 1.0)
+    assert slots.shut("another reason", 2.0) == []
+    assert slots.reopen("stopped", 3.0) == []
+    assert slots.reopen("another reason", 4.0) == [Send(A, Cpus(2))]
+    assert start(slots, 1, now=5.0) == [NewWorker(W1, C), Hand(W1, [1])]  # type: ignore[list-item]
+
+
+def test_cpus_that_are_set_while_it_is_shut_count_when_it_opens() -> None:
+    slots = node(cpus=2)
+    slots.shut("stopped", 1.0)
+    assert slots.set_cpus(3, 2.0) == []
+    assert slots.reopen("stopped", 3.0) == [Send(A, Cpus(3))]
+
+
+# Hours
+
+
+def test_at_the_end_of_the_service_hours_running_jobs_are_ended_with_the_reason() -> None:
+    # Given a job that runs and one that waits, when no new ones are taken any more.
+    slots = node(cpus=1)
+    start(slots, 1, 2)
+    assert slots.keep_hours(DRAINING, "18:00", 1.0) == [Send(A, Cpus(0)), TakeBack(W1), returned(2)]
+    slots.took_back(W1, [], 1.0)
+    # When the hours end, then the worker is ended, and its job with the reason.
+    assert slots.keep_hours(CLOSED, "18:00", 60.0) == [End(W1)]
+    (message,) = sent(slots.exited(W1, [], "killed by SIGKILL", 60.1), A, Ended)
+    assert message.statuses == [TERMINATED]
+    assert message.exceptions == ["the node's service hours ended at 18:00\n"]
+    # When they begin again, then it takes jobs.
+    assert slots.keep_hours(OPEN, "18:00", 100.0) == [Send(A, Cpus(1))]
+    assert begun(start(slots, 3, now=101.0)) == [3]
+
+
+def test_hours_that_end_without_draining_give_back_what_had_not_begun() -> None:
+    slots = node(cpus=2)
+    start(slots, 1, 2, 3)
+    effects = slots.keep_hours(CLOSED, "18:00", 1.0)
+    assert effects == [Send(A, Cpus(0)), TakeBack(W1), TakeBack(W2), returned(3), End(W1), End(W2)]
+    # The second had not begun: it goes back, as often as that happens.
+    for job in (2, 4, 5, 6, 7):
+        if job > 2:
+            slots.keep_hours(OPEN, "18:00", 2.0)
+            (new,) = [each.worker for each in start(slots, job) if isinstance(each, NewWorker)]
+            slots.keep_hours(CLOSED, "18:00", 2.0)
+        assert slots.exited(W2 if job == 2 else new, [(JobId(job), 1)], "killed", 2.0) == [returned(job)]
+
+
+def test_console_does_not_open_what_the_hours_have_shut() -> None:
+    slots = node()
+    slots.keep_hours(DRAINING, "18:00", 1.0)
+    assert slots.reopen("stopped", 2.0) == []
+
+
+# The end
+
+
+def leave(slots: Slots, peer: Peer = A, now: float = 1.0) -> list[Any]:
+    """A scheduler releases C and goes."""
+    effects = slots.receive(peer, [Release(C)], now)
+    effects += slots.unloaded(C, now)
+    return effects + slots.gone(peer, now)
+
+
+def test_node_that_is_to_finish_ends_when_its_last_computation_is_over() -> None:
+    slots = node()
+    start(slots, 1)
+    assert slots.finish(1.0) == []
+    # What is there gets jobs as before, and nothing new is taken.
+    assert begun(start(slots, 2, now=1.0)) == [2]
+    (answer,) = sent(slots.receive(A, [prepare(D)], 1.0), A)
+    assert isinstance(answer, Prepared) and "present work" in answer.error
+    slots.gone(A, 2.0)
+    assert [type(each) for each in slots.joined(B, other(), 2.0)] == [Drop]
+    assert not any(isinstance(each, Drop) for each in slots.joined(A, hello(), 3.0))
+    # When nothing is left of the computation, then its scheduler hears that before the node ends.
+    assert slots.receive(A, [Release(C)], 4.0) == [Unload(C)]
+    assert slots.unloaded(C, 4.0) == [Send(A, Released(C)), Leave()]
+
+
+def test_node_without_work_that_is_to_finish_ends_at_once() -> None:
+    assert checked(Slots(1)).finish(0.0) == [Leave()]
+    slots = checked(Slots(1))
+    slots.joined(A, hello(), 0.0)
+    assert slots.finish(0.0) == [Leave()]
+
+
+def test_node_that_is_to_finish_does_not_wait_longer_than_the_lease() -> None:
+    slots = node(lease=50.0)
+    slots.finish(0.0)
+    slots.gone(A, 10.0)
+    assert slots.due() == 60.0
+    assert slots.tick(60.0) == [Unload(C)]
+    assert slots.due() is None
+    assert slots.unloaded(C, 60.0) == [Leave()]
+
+
+def test_node_ends_when_so_many_clients_were_served_and_have_left() -> None:
+    # Given a node for two clients, when the first has left, then it goes on.
+    slots = node(serve=2)
+    assert Leave() not in leave(slots)
+    slots.joined(B, other(), 2.0)
+    slots.receive(B, [prepare()], 2.0)
+    # When the second has no computation any more, then it could still bring another one.
+    assert Leave() not in slots.receive(B, [Release(C)], 3.0) + slots.unloaded(C, 3.0)
+    # When it has left, then the node ends.
+    assert slots.gone(B, 3.0) == [Leave()]
+
+
+def test_client_that_never_brought_a_computation_does_not_count() -> None:
+    slots = checked(Slots(1, serve=1))
+    slots.joined(A, hello(), 0.0)
+    assert slots.gone(A, 1.0) == []
+    assert not any(isinstance(each, Drop) for each in slots.joined(B, other(), 2.0))
+
+
+def test_client_that_is_away_has_not_left_before_its_lease_is_over() -> None:
+    slots = node(serve=1, lease=50.0)
+    assert slots.gone(A, 0.0) == []
+    assert slots.tick(50.0) == [Unload(C)]
+    assert slots.unloaded(C, 50.0) == [Leave()]
+
+
+def test_node_that_has_served_enough_waits_for_who_came_meanwhile() -> None:
+    # Given a client that is away, and another one that is served meanwhile.
+    slots = node(serve=1, lease=50.0)
+    slots.gone(A, 0.0)
+    slots.joined(B, other(), 1.0)
+    slots.receive(B, [prepare(D)], 1.0)
+    # When the first counts as gone, then the second's work goes on.
+    assert slots.tick(50.0) == [Unload(C)]
+    assert slots.unloaded(C, 50.0) == []
+    slots.receive(B, [Release(D)], 60.0)
+    assert slots.unloaded(D, 60.0) == [Send(B, Released(D)), Leave()]
+
+
+# Clients that are away
+
+
+def test_client_that_is_connected_keeps_its_work_however_long_its_jobs_take() -> None:
+    slots = node(cpus=1, lease=60.0)
+    start(slots, 1, 2)
+    for hours in range(1, 100):
+        assert not any(isinstance(each, Unload | Drop) for each in slots.tick(hours * 3600.0))
+    effects = plain(slots.answered(W1, [outcome(1)], 360_000.0))
+    assert begun(effects) == [2]
+
+
+def test_client_that_is_away_can_be_given_up_at_once() -> None:
+    slots = node()
+    start(slots, 1)
+    slots.gone(A, 1.0)
+    assert slots.clients() == ([], ["client"])
+    assert slots.give_up(2.0) == [Unload(C)]
+    slots.unloaded(C, 2.0)
+    assert slots.clients() == ([], [])
+    # Nothing of it is left, also where it comes back.
+    assert slots.joined(A, hello(), 3.0) == [Send(A, Holding([], [], []))]
+
+
+def test_client_that_is_connected_is_not_given_up() -> None:
+    slots = node()
+    start(slots, 1)
+    assert slots.give_up(1.0) == []
+    assert slots.clients() == (["client"], [])
+    assert begun(start(slots, 2, now=1.0)) == [2]
+
+
+def test_client_that_holds_nothing_is_forgotten_when_it_goes() -> None:
+    slots = node()
+    leave(slots)
+    assert slots.clients() == ([], []) and slots.due() is None
+
+
+# How it stands
+
+
+def test_status_tells_cpus_computations_and_clients() -> None:
+    slots = node(cpus=2)
+    start(slots, 1, 2, 3)
+    slots.answered(W1, [outcome(1)], 1.0)
+    assert slots.standing(1.0) == [
+        "CPUs: 2, busy: 2",
+        "computation f of client, jobs: 2 running, 0 waiting, 1 done, 1 not collected",
+        "client client: connected",
+    ]
+    slots.receive(A, [Collected(C, [JobId(1)], [1])], 1.0)
+    slots.shut("stopped", 1.0)
+    slots.gone(A, 1.0)
+    assert slots.standing(601.0) == [
+        "CPUs: 0 of 2 (stopped), busy: 2",
+        "computation f of client, jobs: 2 running, 0 waiting, 1 done",
+        "client client: away; what is held for it is kept for 50 minutes",
+    ]
+
+
+@pytest.mark.parametrize(("error", "state"), [("", ", being loaded"), ("no module", ", cannot be loaded")])
+def test_status_tells_what_is_not_ready(error: str, state: str) -> None:
+    slots = checked(Slots(1))
+    slots.joined(A, hello(), 0.0)
+    slots.receive(A, [prepare()], 0.0)
+    if error:
+        slots.loaded(C, error, 0.0)
+    assert slots.standing(0.0)[1] == f"computation f of client{state}, jobs: 0 running, 0 waiting, 0 done"
+
+
+def test_jobs_that_go_back_give_back_what_they_occupy() -> None:
+    arguments = Announced(100_000)
+    slots = node(cpus=1)
+    start(slots, 1)
+    slots.receive(A, [Run(C, [JobId(2)], [1], [arguments])], 0.0)
+    slots.shut("stopped", 1.0)
+    assert arguments.released == 1
