@@ -357,6 +357,7 @@ class Client:
         if (upload.job, upload.attempt, upload.number) in self._stored:  # It is said again after a break.
             self._uploaded(upload.job, upload.attempt, upload.number, "")
             return
+        self._hub.prepare_errands()
         self._hub.errand(self._store_apart, upload)
 
     def _store_apart(self, upload: Any) -> None:

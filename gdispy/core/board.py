@@ -75,7 +75,7 @@ class Board:
         if share.error:
             return []
         if computation.asks and not share.taken:
-            if share.asked:
+            if share.asked or not node.cpus:  # When it takes jobs again, it is offered again.
                 return []
             share.asked = True
             question = (node.instance, node.names, node.port, node.cpus, node.platform, node.free)
@@ -115,9 +115,16 @@ class Board:
         wanted = computation.queue.head().cpus if computation.queue else 1
         for node in self._nodes.values():
             share = node.shares.get(computation.id)
-            if share is not None and share.ready and node.peer is not None and min(node.cpus, share.cpus) >= wanted:
+            if share is None or not share.ready or share.closed or share.leaving or node.peer is None:
+                continue
+            if min(node.cpus, share.cpus) >= wanted:
                 return True
         return False
+
+    def _look_again(self, now: float) -> None:
+        """Nodes have changed: what waits may have none left."""
+        for computation in self._waiting.values():
+            self._wait(computation, now)
 
     def _nothing_waits(self, computation: Computation) -> None:
         computation.clear_waiting()

@@ -217,6 +217,7 @@ class Demands(Board):
         elif message.word != "jobs":
             return [Send(peer, Reply(message.computation, message.question, "there is no such order", -1.0, []))]
         self._push(node)
+        self._look_again(now)
         jobs = list(share.placed) if message.word == "jobs" else []
         return [*effects, Send(peer, Reply(message.computation, message.question, "", value, jobs))]
 

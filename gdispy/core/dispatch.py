@@ -97,13 +97,16 @@ class Dispatch(Demands):
         """The node offers another number of CPUs than before; 0: it takes no jobs at present."""
         node.set_cpus(message.cpus, node.allowed)
         self._push(node)
+        self._look_again(now)
         effects: Effects = []
         for number, share in node.shares.items():
             effects += self._recall(node, self._computations[number])
             if share.ready and node.cpus:
                 self._usable(self._computations[number])
-        for computation in self._waiting.values():
-            self._wait(computation, now)
+        self._look_again(now)
+        for computation in self._computations.values():
+            if computation.asks:
+                effects += self._offer(node, computation, now)
         return effects
 
     def _on_holding(self, node: Node, message: Holding, now: float) -> Effects:
@@ -161,8 +164,7 @@ class Dispatch(Demands):
                 effects += self._released(computation)
         if not any(share.placed or share.owed for share in node.shares.values()):
             effects += self._lose(node, now, "it is gone")
-        for computation in self._waiting.values():
-            self._wait(computation, now)
+        self._look_again(now)
         return effects + self._place(now)
 
     def silent(self, peer: Peer, silent: bool, now: float) -> Effects:
@@ -215,6 +217,8 @@ class Dispatch(Demands):
 
     def _usable(self, computation: Computation) -> None:
         """There is a node for it: if it must wait again, the user hears of it again."""
+        if not self._is_usable(computation):
+            return
         computation.waiting_since = None
         computation.told = False
 

@@ -27,6 +27,8 @@ def problems(computation: Computation, nodes: Iterable[Node], addresses: Mapping
             found.append(f"{node.place}: the connection broke; trying to reach it again")
         elif node.silent:
             found.append(f"{node.place}: no sign of life at present")
+        elif share is not None and (share.closed or share.leaving):
+            found.append(f"{node.place}: this program has let go of it")
         elif node.cpus == 0:
             found.append(f"{node.place}: it takes no jobs at present")
         elif share is not None and min(node.cpus, share.cpus) < wanted:

@@ -55,6 +55,11 @@ def wait_for_go(path: str) -> str:
     return path
 
 
+def set_up_slowly() -> int:
+    time.sleep(1.5)
+    return 0
+
+
 def take_too_much(what: str) -> None:
     if what == "memory":
         parts = [bytearray(os.urandom(1000)) * 20_000 for _ in range(50)]
