@@ -23,6 +23,7 @@ import gevent
 import gevent.event
 
 from gdispy import config
+from gdispy.availability import measure
 from gdispy.beacon import HERE, LOOK, Beacon, Packet
 from gdispy.blobs import FileSink, MemoryFileSink
 from gdispy.connection import Connection, Handlers
@@ -45,7 +46,7 @@ from gdispy.core.effects import (
 )
 from gdispy.core.handshake import Keys
 from gdispy.core.hours import OPEN, Hours, clock
-from gdispy.core.messages import Hello, Instance, Message
+from gdispy.core.messages import Availability, Hello, Instance, Message
 from gdispy.core.patterns import join
 from gdispy.core.serving import LEASE
 from gdispy.core.slots import Slots
@@ -68,6 +69,10 @@ _STOPPED = "stopped"
 
 #: Roles of the connections that a node takes.
 ROLES = [b"scheduler>node"]
+
+
+#: Seconds between two words to schedulers about what is free here.
+AVAILABILITY_INTERVAL = 10.0
 
 
 @dataclass(frozen=True)
@@ -111,7 +116,7 @@ class Node:
         self._settings = settings
         self.instance = Instance(secrets.token_bytes(16))
         self._name = settings.name or platform.node() or "node"
-        prefix = settings.dest_path_prefix or default_prefix()
+        prefix = self._prefix = settings.dest_path_prefix or default_prefix()
         epoch = time.time() - time.monotonic()
         self._slots = Slots(settings.cpus, lease=settings.lease, epoch=epoch, serve=settings.serve)
         self._began = time.monotonic()
@@ -165,6 +170,7 @@ class Node:
     def _open_doors(self) -> None:
         if self._settings.hours is not None:
             gevent.spawn(self._keep_hours, self._settings.hours)
+        gevent.spawn(self._tell_availability)
         self._listener.start()
         self._announce()
 
@@ -286,6 +292,14 @@ class Node:
             self._greet(connection, hello)
         self._pump.put(self._receive, connection, messages, connection.taken())
 
+    def _tell_availability(self) -> None:
+        while True:
+            gevent.sleep(AVAILABILITY_INTERVAL)
+            if self._greeted:
+                free = measure(self._prefix)
+                for peer in self._greeted if free else ():
+                    self._connections[peer].send(Availability(free))
+
     def _greet(self, connection: Connection, hello: Hello) -> None:
         self._listener.was_honest(connection)
         self._greeted.add(connection.peer)
@@ -305,6 +319,9 @@ class Node:
                 0.0,
             )
         )
+        free = measure(self._prefix)
+        if free:
+            connection.send(Availability(free))
         self._pump.put(self._slots.joined, connection.peer, hello)
 
     def _receive(self, connection: Connection, messages: list[Message], size: int, now: float) -> Any:
