@@ -22,6 +22,10 @@ from gdispy.core.messages import ComputationId, Cpus, Ended, Instance, JobId, Re
 from gdispy.core.statuses import CANCELLED
 from gdispy.errors import InternalError
 
+#: Seconds that outcomes of jobs of such a length (seconds) wait for others.
+TELL_AFTER = 0.01
+TOGETHER_FROM, TOGETHER_TO = 0.0005, 0.05
+
 
 class Custody:
     """Computations, their jobs, and workers."""
@@ -170,7 +174,11 @@ class Custody:
     def _turn_end(self, now: float) -> Effects:
         effects = self._assign(now) if self.cpus else self._give_back()
         self._ceiling = max(self.cpus, min(self._ceiling, self._busy))
-        for computation in self._dirty.values():
+        for computation in list(self._dirty.values()):
+            if self._may_wait(computation, now):
+                continue
+            del self._dirty[computation.id]
+            computation.tell_at = None
             peer = computation.session.peer
             if peer is not None:
                 for rows in portions(computation.fresh):
@@ -179,8 +187,17 @@ class Custody:
                     }
                     effects.append(Send(peer, Ended(computation=computation.id, **columns, address="")))
             computation.fresh = []
-        self._dirty.clear()
         return effects
+
+    def _may_wait(self, computation: Computation, now: float) -> bool:
+        """Whether outcomes may wait for others, to be told together: the node has enough to do, and each message
+        costs both sides a wake-up, which short jobs notice. The shortest come together by themselves."""
+        pace = computation.pace
+        if not computation.queue or pace is None or not TOGETHER_FROM < pace < TOGETHER_TO:
+            return False
+        if computation.tell_at is None:
+            computation.tell_at = now + TELL_AFTER
+        return now < computation.tell_at
 
     def _assign(self, now: float) -> Effects:
         """Give waiting jobs to workers: first to free ones, in turn between computations."""

@@ -112,6 +112,8 @@ class Computation:
         self.ended: dict[JobId, Row] = {}
         #: Outcomes of this turn, to be sent at its end.
         self.fresh: list[Row] = []
+        #: When those are told at the latest; None where they need not wait.
+        self.tell_at: float | None = None
         #: Provisional results that the scheduler has not said it has: job -> (attempt, index, value).
         self.shown: dict[JobId, deque[tuple[int, int, Bulk]]] = {}
         #: Cancels that arrived before their jobs (wire.py: messages may overtake payloads).

@@ -27,7 +27,7 @@ from gdispy.core.payloads import Bulk, bulk_size
 from gdispy.core.queues import JobQueue
 
 #: Seconds of work that a node has ahead of it for each CPU, to hide the way there and back.
-AHEAD = 0.02
+AHEAD = 0.05
 #: Jobs longer than this are not sent ahead at all.
 LONG = 0.25
 #: Jobs that one CPU has ahead of it at most.

@@ -242,6 +242,7 @@ class Slots(Serving):
     def due(self) -> float | None:
         """When `tick` is to be called next, if at all."""
         times = [session.expires for session in self._sessions.values() if session.expires is not None]
+        times += [each.tell_at for each in self._dirty.values() if each.tell_at is not None]
         for worker in self._workers.values():
             if not worker.hand or worker.ending:
                 continue
