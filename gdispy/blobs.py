@@ -83,10 +83,14 @@ class FileSink:
     the connection goes on and the computation gets the reason."""
 
     def __init__(self, directory: str, size: int, limit: int) -> None:
-        self._fd, self._path = tempfile.mkstemp(prefix=".gdispy-", dir=directory)
+        self._fd, self._path = -1, ""
         self._digest = blake2b(digest_size=DIGEST_BYTES)
         self._size = 0
         self._error = ""
+        try:
+            self._fd, self._path = tempfile.mkstemp(prefix=".gdispy-", dir=directory)
+        except OSError as error:
+            self._error = f"it cannot be written on the node: {error.strerror}"
         if limit and size > limit:
             self._error = f"{size:,} bytes, and this node takes files up to {limit:,} (--max_file_size)"
 
@@ -104,13 +108,17 @@ class FileSink:
                 os.ftruncate(self._fd, 0)
 
     def finish(self) -> Payload:
-        os.close(self._fd)
+        self._close()
         return ReceivedFile(self._path, self._size, self._digest.digest(), self._error)
 
     def abandon(self) -> None:
-        os.close(self._fd)
+        self._close()
         with contextlib.suppress(OSError):
             os.unlink(self._path)
+
+    def _close(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
 
 
 class DiskFile(FilePayload):

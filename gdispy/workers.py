@@ -20,7 +20,7 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import gevent
@@ -30,7 +30,7 @@ from gevent import socket
 from gdispy import config
 from gdispy.blobs import MemoryFile
 from gdispy.core.effects import Effects, WorkerId
-from gdispy.core.holding import Job
+from gdispy.core.holding import Job, release
 from gdispy.core.messages import ComputationId, Deliver, JobId, Prepare
 from gdispy.core.paths import safe_parts
 from gdispy.core.payloads import Bulk
@@ -225,7 +225,15 @@ class Workers:
                 self._placed.add(prepare.computation)
             self._start_template(template)
         except (OSError, ProtocolError) as error:
+            self._discard(prepare, arrived.values())
             self._pump.put(self._slots.loaded, prepare.computation, str(error))
+
+    def _discard(self, prepare: Prepare, arrived: Iterable[Bulk]) -> None:
+        """Remove what has come of a computation that is refused, or a full disk would stay so."""
+        for content in arrived:
+            release(content)
+        if not prepare.directory and prepare.computation not in self._placed:
+            shutil.rmtree(self._directory(prepare), ignore_errors=True)
 
     def deliver(self, prepare: Prepare, message: Deliver) -> None:
         """Put files into the directory of a computation that runs; answer with `delivered`."""
@@ -235,6 +243,8 @@ class Workers:
                 place(self._directory(prepare), row, content)
         except (OSError, ProtocolError) as failure:
             error = str(failure)
+        for content in message.contents:  # Those that are not in their places.
+            release(content)
         self._pump.put(self._slots.delivered, prepare.computation, message.question, error)
 
     def _start_template(self, template: _Template) -> None:
