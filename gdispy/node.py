@@ -10,13 +10,12 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import logging
-import os
 import platform
 import secrets
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import gevent
@@ -48,13 +47,12 @@ from gdispy.core.handshake import Keys
 from gdispy.core.hours import OPEN, Hours, clock
 from gdispy.core.messages import Availability, Hello, Instance, Message
 from gdispy.core.patterns import join
-from gdispy.core.serving import LEASE
 from gdispy.core.slots import Slots
 from gdispy.core.wire import FILE, Sink
 from gdispy.errors import ConfigError
-from gdispy.keys import Secret
 from gdispy.net import Listener
-from gdispy.prefix import claim, default_prefix
+from gdispy.node_settings import NodeSettings, listening_address
+from gdispy.prefix import claim, default_prefix, unclaim
 from gdispy.pump import Pump
 from gdispy.worker.processes import adopt_orphans
 from gdispy.workers import Workers
@@ -73,40 +71,6 @@ ROLES = [b"scheduler>node"]
 
 #: Seconds between two words to schedulers about what is free here.
 AVAILABILITY_INTERVAL = 10.0
-
-
-@dataclass(frozen=True)
-class NodeSettings:
-    """How a node is set up; the options of `gdispy-node`."""
-
-    secret: Secret
-    cpus: int
-    #: Address to listen on, '' for all; and the one to announce where it differs.
-    ip_addr: str = ""
-    ext_ip_addr: str = ""
-    node_port: int = config.NODE_PORT
-    name: str = ""
-    dest_path_prefix: str = ""
-    #: Bytes of one dependency file at most; 0 is no limit.
-    max_file_size: int = 0
-    #: Bytes of memory of one job with all its processes; 0 is no limit.
-    job_memory: int = 0
-    #: Processes of one job at most; 0 is no limit.
-    job_processes: int = config.PROCESS_LIMIT
-    #: When it takes jobs; None is always.
-    hours: Hours | None = None
-    #: End when so many clients were served; -1 never.
-    serve: int = -1
-    #: Seconds that the jobs of a scheduler which went away are kept.
-    lease: float = LEASE
-    #: Seconds between two announcements while nobody uses the node; 0 is one, at the start.
-    ping_interval: float = 0.0
-    #: Remove files of computations also where their clients want to keep them.
-    force_cleanup: bool = False
-    #: Let cleanup functions end the node.
-    client_shutdown: bool = False
-    #: Absolute path of the Python file to run before all computations, or ''.
-    init: str = ""
 
 
 class Node:
@@ -232,7 +196,7 @@ class Node:
             gevent.sleep(0.01)
         self._pump.stop()
         self._workers.close()
-        os.close(self._claim)
+        unclaim(self._prefix, self.instance.hex(), self._claim)
 
     def _on_failure(self, reason: str) -> None:
         self._on_defect(ConfigError(f"--init: {reason}"))
@@ -375,23 +339,6 @@ class Node:
         Terminate: lambda self, effect: self._workers.terminate(effect.worker),
         End: lambda self, effect: self._workers.end(effect.worker),
     }
-
-
-def listening_address(settings: NodeSettings) -> str:
-    """Where to listen. Raises ConfigError where that would let strangers in."""
-    address = settings.ip_addr or config.default_ip_addr()
-    if settings.secret.insecure:
-        if address and not config.is_loopback(address):
-            raise ConfigError(f"without a secret a node listens on this machine only, not on {address}")
-        return address or "127.0.0.1"
-    if not address and settings.secret.is_new:
-        logger.warning(
-            "made a new secret in %s, which no other machine has: listening on this machine only. "
-            "Copy the file to the other machines and start the node again",
-            settings.secret.source,
-        )
-        return "127.0.0.1"
-    return address or "0.0.0.0"
 
 
 def _seconds_of_day() -> float:

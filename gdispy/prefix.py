@@ -9,6 +9,7 @@ Floor 2. Called by `node.py` before anything else, and by `serve.py` for `--clea
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import re
@@ -39,6 +40,13 @@ def claim(prefix: str, name: str) -> int:
     return fd
 
 
+def unclaim(prefix: str, name: str, fd: int) -> None:
+    """The node has ended and left nothing."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(os.path.join(prefix, f"{name}.lock"))
+    os.close(fd)
+
+
 def clean(prefix: str) -> None:
     """Remove all that former nodes left: besides what `claim` removes, what computations wanted to keep, and
     directories that lost their locks. What belongs to nodes that live stays. Raises ConfigError."""
@@ -65,7 +73,10 @@ def _clear_dead(prefix: str) -> set[str]:
 def _clear(prefix: str, name: str) -> bool:
     """Remove files and processes of a node; not, if it lives."""
     lock = os.path.join(prefix, f"{name}.lock")
-    fd = os.open(lock, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        fd = os.open(lock, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:  # Somebody else was faster.
+        return True
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
@@ -73,7 +84,8 @@ def _clear(prefix: str, name: str) -> bool:
     finally:
         os.close(fd)
     _remove(prefix, name)
-    os.unlink(lock)
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(lock)
     return True
 
 

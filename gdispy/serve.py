@@ -24,12 +24,13 @@ from gdispy.core.patterns import join
 from gdispy.errors import ConfigError, GdispyError
 from gdispy.keys import find_secret
 from gdispy.node_options import node_parser
+from gdispy.node_settings import NodeSettings
 from gdispy.optionfile import read_options, save_options
 from gdispy.options import Settled, fail, is_given, parse, set_up_logging
 from gdispy.prefix import clean, default_prefix
 
 if TYPE_CHECKING:
-    from gdispy.node import Node, NodeSettings
+    from gdispy.node import Node
 
 _PROGRAM = "gdispy-node"
 
@@ -85,8 +86,6 @@ def settle(parser: argparse.ArgumentParser, given: argparse.Namespace) -> Settle
 
 def node_settings(options: Any) -> NodeSettings:
     """The options, checked. Raises ConfigError."""
-    from gdispy.node import NodeSettings
-
     port = options.read("dispy_port", _after_base, config.NODE_PORT)
     options.read("msg_timeout", within(0), 0.0)
     return NodeSettings(

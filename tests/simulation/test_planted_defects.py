@@ -287,6 +287,21 @@ def recalled_jobs_are_forgotten(patch: Patch) -> None:
     change(patch, Slots, "_on_recall", make)
 
 
+def jobs_that_were_given_back_are_kept_too(patch: Patch) -> None:
+    def make(original: Any) -> Any:
+        def give_back(self: Slots) -> Effects:
+            kept = [(each, list(each.queue), dict(each.jobs)) for each in self._computations.values()]
+            effects = original(self)
+            for computation, queue, jobs in kept:
+                computation.queue.extend(job for job in queue if job not in computation.queue)
+                computation.jobs.update(jobs)
+            return effects
+
+        return give_back
+
+    change(patch, Slots, "_give_back", make)
+
+
 def next_job_is_ended_for_a_cancelled_one(patch: Patch) -> None:
     def make(original: Any) -> Any:
         def answered(self: Slots, number: Any, rows: Any, now: float) -> Effects:
@@ -390,6 +405,7 @@ PLANTS: list[Plant] = [
     jobs_of_dead_workers_begin_again,
     jobs_are_accepted_twice,
     recalled_jobs_are_forgotten,
+    jobs_that_were_given_back_are_kept_too,
     next_job_is_ended_for_a_cancelled_one,
     cancels_that_come_early_are_forgotten,
     provisional_results_are_not_kept,

@@ -9,8 +9,8 @@ import pytest
 
 from gdispy.config import NODE_PORT
 from gdispy.errors import ConfigError
-from gdispy.node import NodeSettings
 from gdispy.node_options import node_parser
+from gdispy.node_settings import NodeSettings
 from gdispy.optionfile import read_options, save_options
 from gdispy.options import Settled, parse
 from gdispy.serve import count_cpus, node_settings, settle
