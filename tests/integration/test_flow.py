@@ -18,7 +18,7 @@ import pytest
 from gdispy import ClusterClosed, ConfigError, DispyJob, JobCluster, JobFailed
 from gdispy.core.payloads import Payload
 from tests.support.daemons import Daemon
-from tests.support.jobs import wait_for_go
+from tests.support.jobs import become_slow, wait_for_go
 from tests.support.waiting import eventually
 
 Make = Callable[..., JobCluster]
@@ -95,17 +95,9 @@ def test_a_crash_fails_the_items_of_its_job_and_no_others(cluster: Make) -> None
     assert seen == [0, 1, 2, 3, True, True, True, True, 8, 9, 10, 11]
 
 
-def sleep_at_the_end(number: int) -> tuple[int, int]:
-    import time
-
-    if number >= 3000:
-        time.sleep(0.02)
-    return number, os.getpid()
-
-
 def test_items_that_become_slow_are_given_back_and_spread(cluster: Make) -> None:
     """Jobs made up when items were quick would otherwise keep one worker busy with many slow ones."""
-    made = cluster(sleep_at_the_end)
+    made = cluster(become_slow)
     seen = list(made.map(range(3100)))
     assert [number for number, _ in seen] == list(range(3100))
     slow = collections.Counter(pid for _, pid in seen[3000:])

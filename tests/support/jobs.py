@@ -48,6 +48,13 @@ def note_and_wait(path: str, number: int, seconds: float) -> int:
     return number
 
 
+def become_slow(number: int) -> tuple[int, int]:
+    """Slow from 3000 on; also tells in which process."""
+    if number >= 3000:
+        time.sleep(0.02)
+    return number, os.getpid()
+
+
 def wait_for_go(path: str) -> str:
     Path(path).write_text(str(os.getpid()))
     while not os.path.exists(path + ".go"):
