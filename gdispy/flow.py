@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import functools
 import math
+import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -25,7 +26,7 @@ from gdispy.hub import Gate
 from gdispy.job import DispyJob
 from gdispy.worker import chunks, pickling
 
-#: Jobs read ahead: at least so many for each CPU, so many seconds of what is taken, and at most so many.
+#: Read ahead: at least so many jobs for each CPU, so many seconds of what is taken, and at most so many jobs.
 JOBS_PER_CPU = 4
 SECONDS_AHEAD = 1.0
 JOBS_LIMIT = 10_000
@@ -151,13 +152,15 @@ class Results(Iterator[Any]):
         if jobs:
             self._cluster._cancel_jobs(jobs)
 
-    def __del__(self) -> None:
-        self.close()
+    def __del__(self, is_finalizing: Callable[[], bool] = sys.is_finalizing) -> None:
+        # As a default, since of this module nothing is left at the end of a program.
+        if not is_finalizing():
+            self.close()
 
     # Reading
 
     def _read_ahead(self) -> None:
-        limit = self._window.jobs()
+        limit = self._window.jobs(self._size.items)
         until = time.monotonic() + READ_LIMIT
         while self._rows is not None and len(self._entries) < limit:
             if self._is_first_ready() and time.monotonic() > until:
@@ -238,7 +241,7 @@ class Results(Iterator[Any]):
         except BaseException:
             self._entries.appendleft(entry)
             raise
-        self._window.taken += 1
+        self._window.taken += 1 if entry.calls is None else len(entry.calls)
         self._learn(entry)
         if entry.calls is None:
             self._ready.append(entry.job.result_or_raise)
@@ -280,18 +283,22 @@ class _Window:
     def __init__(self, cluster: Place) -> None:
         self._cluster = cluster
         self._looked = -LOOK_INTERVAL
-        self._jobs = 0
-        #: Jobs that were taken since the last look.
+        self._cpus = 0
+        self._rate = 0.0
+        #: Items that were taken since the last look.
         self.taken = 0
 
-    def jobs(self) -> int:
+    def jobs(self, items: int) -> int:
+        """How many of `items` each."""
         now = time.monotonic()
         passed = now - self._looked
+        if passed >= LOOK_INTERVAL or not self._cpus:
+            self._cpus = self._cluster._count_cpus()
         if passed >= LOOK_INTERVAL:
-            least = JOBS_PER_CPU * (self._cluster._count_cpus() or ASSUMED_CPUS)
-            self._jobs = max(least, min(int(SECONDS_AHEAD * self.taken / passed), JOBS_LIMIT))
+            self._rate = self.taken / passed
             self._looked, self.taken = now, 0
-        return self._jobs
+        least = JOBS_PER_CPU * (self._cpus or ASSUMED_CPUS)
+        return max(least, min(int(SECONDS_AHEAD * self._rate / items), JOBS_LIMIT))
 
 
 def _raise(error: Exception) -> Any:

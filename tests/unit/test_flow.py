@@ -135,13 +135,15 @@ def test_window_follows_what_is_taken_within_bounds(monkeypatch: pytest.MonkeyPa
     now = 100.0
     monkeypatch.setattr(flow.time, "monotonic", lambda: now)
     window = flow._Window(Cluster(abs))
-    assert window.jobs() == 8
+    assert window.jobs(1) == 8
     for taken, expected in ((1000, int(flow.SECONDS_AHEAD * 1000)), (0, 8), (10**9, flow.JOBS_LIMIT)):
         now += 1
         window.taken = taken
-        assert window.jobs() == expected
+        assert window.jobs(1) == expected
         window.taken = 5 * 10**5
-        assert window.jobs() == expected
+        assert window.jobs(1) == expected
+    now += 1
+    assert window.jobs(5000) == 5 * 10**5 // 5000
 
 
 def test_results_that_are_there_do_not_wait_for_a_slow_source(monkeypatch: pytest.MonkeyPatch) -> None:
