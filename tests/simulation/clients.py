@@ -28,6 +28,8 @@ class Client:
         self._scheduler = scheduler
         self.place = place
         self.is_reentrant = is_reentrant
+        #: CPUs that every node has.
+        self.widest = 1
         self.computation = ComputationId(b"%08d" % place)
         self.peer = next_peer()
         self._to_scheduler = next_peer()
@@ -59,7 +61,16 @@ class Client:
             jobs.append(JobId(self._made))
             self._book.submitted((self.place, self._made), plan, self.is_reentrant)
         arguments: list[Bulk] = [Parcel(b"") if plan.is_bulky else b"" for plan in plans]
-        self._turns.put(self._submit, jobs, arguments)
+        options: list[Any] = [self._wishes() for _ in plans] if self._random.random() < 0.3 else []
+        self._turns.put(self._submit, jobs, arguments, options)
+
+    def _wishes(self) -> list[Any] | None:
+        """What a job asks for: nothing, or some priority and CPUs, sometimes with files of its own."""
+        if self._random.random() < 0.5:
+            return None
+        files = [["f", 0o600, 0.0, 6, b""]] if self._random.random() < 0.3 else []
+        contents: list[Bulk] = [Parcel(b"parcel") for _ in files]
+        return [b"", float(self._random.randint(-1, 1)), 0.0, self._random.choice([0, 0, 1, self.widest]), 0, b"", files, contents]
 
     def cancel(self, jobs: list[JobId]) -> None:
         for job in jobs:
@@ -99,8 +110,8 @@ class Client:
 
     # Turns
 
-    def _submit(self, jobs: list[JobId], arguments: list[Bulk], now: float) -> Effects:
-        return self.session.submit(jobs, arguments)
+    def _submit(self, jobs: list[JobId], arguments: list[Bulk], options: list[Any], now: float) -> Effects:
+        return self.session.submit(jobs, arguments, options)
 
     def _cancel(self, jobs: list[JobId], now: float) -> Effects:
         return self.session.cancel(jobs)

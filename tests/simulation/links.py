@@ -54,13 +54,24 @@ def content(value: Any) -> bytes:
 def received(message: Message) -> tuple[Message, bool]:
     """The message as its receiver gets it, with payloads of its own, and whether it had any."""
     changes: dict[str, Any] = {}
+    is_long = False
     for field in fields(message):  # type: ignore[arg-type]
         value = getattr(message, field.name)
-        if isinstance(value, Payload):
-            changes[field.name] = Parcel(content(value))
-        elif type(value) is list and any(isinstance(each, Payload) for each in value):
-            changes[field.name] = [Parcel(content(each)) if isinstance(each, Payload) else each for each in value]
-    return (replace(message, **changes), True) if changes else (message, False)  # type: ignore[type-var]
+        if isinstance(value, Payload) or type(value) is list:
+            changes[field.name] = _copy(value)
+            is_long = is_long or _holds_payload(value)
+    return (replace(message, **changes), is_long) if changes else (message, False)  # type: ignore[type-var]
+
+
+def _copy(value: Any) -> Any:
+    """What the wire makes of a field: lists and payloads anew, however deep."""
+    if isinstance(value, Payload):
+        return Parcel(content(value))
+    return [_copy(each) for each in value] if type(value) is list else value
+
+
+def _holds_payload(value: Any) -> bool:
+    return isinstance(value, Payload) or (type(value) is list and any(map(_holds_payload, value)))
 
 
 class Direction:

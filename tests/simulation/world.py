@@ -148,6 +148,7 @@ class World:
         random = self._random
         safe = random.choice(self._places)
         safe.safe.add(client.computation)
+        client.widest = min(place.cpus for place in self._places)
         nodes = [safe.host] if random.random() < 0.15 else ["*"]
         begin = 0.0 if random.random() < 0.5 else self._chaos_until * 0.5 * random.random()
         after = self._timeline.after
