@@ -1,0 +1,328 @@
+"""The scheduler's rules about single nodes and about what single jobs ask for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from gdispy.core.board import AVAILABLE, CLOSED, INITIALIZED
+from gdispy.core.dispatch import PATIENCE, SETUP_PATIENCE, Dispatch
+from gdispy.core.effects import Effects, Peer
+from gdispy.core.messages import (
+    Appeared,
+    Availability,
+    Cancel,
+    Contents,
+    Cpus,
+    Deliver,
+    Ended,
+    Event,
+    Holding,
+    Instance,
+    JobId,
+    Lacking,
+    Open,
+    Order,
+    Prepare,
+    Prepared,
+    Recall,
+    Release,
+    Released,
+    Reply,
+    Returned,
+    Run,
+    Take,
+    Trouble,
+    Upload,
+    Uploaded,
+)
+from gdispy.core.statuses import ABANDONED, CANCELLED
+from tests.unit.making import C, checked, ended, hello, outcome, prepare, sent
+
+CLIENT = Peer(100)
+A, B = Peer(1), Peer(2)
+FILE = ["f", 0o600, 0.0, 1, b"d" * 32]
+
+
+def instance(peer: Peer) -> Instance:
+    return Instance(bytes([peer]) * 16)
+
+
+def scheduler(asks: bool = False, watches: bool = False, reentrant: bool = False) -> Dispatch:
+    dispatch = checked(Dispatch())
+    dispatch.receive_from_client(CLIENT, [Open(C, ["*"], reentrant, asks, watches), prepare()], 0.0)
+    return dispatch
+
+
+def join(dispatch: Dispatch, peer: Peer, cpus: int = 2, now: float = 0.0) -> Effects:
+    word = hello(instance(peer), f"node{peer}", cpus)
+    effects = dispatch.joined(peer, word, [f"10.0.0.{peer}"], 51348, now)
+    return effects + dispatch.receive(peer, [Holding([], [], [])], now)
+
+
+def ready(dispatch: Dispatch, *peers: Peer, cpus: int = 2) -> None:
+    for peer in peers:
+        join(dispatch, peer, cpus)
+        dispatch.receive(peer, [Prepared(C, "")], 0.0)
+
+
+def wish(node: bytes = b"", priority: float = 0.0, cpus: int = 0) -> list[Any]:
+    return [node, priority, 0.0, cpus, 0, b"", [], []]
+
+
+def submit(dispatch: Dispatch, jobs: dict[int, list[Any] | None], now: float = 0.0) -> Effects:
+    numbers = [JobId(job) for job in jobs]
+    run = Run(C, numbers, [1] * len(jobs), [b""] * len(jobs), list(jobs.values()))
+    return dispatch.receive_from_client(CLIENT, [run], now)
+
+
+def runs(effects: Effects, peer: Peer) -> list[int]:
+    return [job for message in sent(effects, peer, Run) for job in message.jobs]
+
+
+def finish(dispatch: Dispatch, peer: Peer, *jobs: int, attempt: int = 1) -> Effects:
+    return dispatch.receive(peer, [ended(*[outcome(job, attempt) for job in jobs])], 1.0)
+
+
+def order(dispatch: Dispatch, word: str, peer: Peer, value: float = 0.0, now: float = 0.0) -> Effects:
+    return dispatch.receive_from_client(CLIENT, [Order(C, 7, word, instance(peer), value)], now)
+
+
+# Which nodes
+
+
+def test_client_that_asks_decides_about_each_node_once() -> None:
+    dispatch = scheduler(asks=True)
+    [question] = sent(join(dispatch, A), CLIENT, Appeared)
+    assert (question.names, question.port, question.cpus, question.platform) == (
+        ["10.0.0.1", "node1"],
+        51348,
+        2,
+        "linux",
+    )
+    take = Take(C, question.node, 1, b"args", [FILE], [b"x"])
+    [told] = sent(dispatch.receive_from_client(CLIENT, [take], 0.0), A, Prepare)
+    assert (told.arguments, told.files, told.contents) == (b"args", [FILE], [])
+    dispatch.receive(A, [Prepared(C, "")], 0.0)
+    # One CPU of two is used.
+    assert runs(submit(dispatch, {1: None, 2: None}), A) == [1]
+
+
+def test_node_that_the_client_does_not_take_is_left_alone_and_told() -> None:
+    dispatch = scheduler(asks=True)
+    [question] = sent(join(dispatch, A), CLIENT, Appeared)
+    assert dispatch.receive_from_client(CLIENT, [Take(C, question.node, 0, b"", [], [])], 0.0) == []
+    assert runs(submit(dispatch, {1: None}), A) == []
+    [trouble] = sent(dispatch.tick(PATIENCE), CLIENT, Trouble)
+    assert "10.0.0.1:51348: this program does not want it" in trouble.text
+
+
+def test_client_that_wants_more_nodes_is_asked_again() -> None:
+    dispatch = scheduler(asks=True)
+    [question] = sent(join(dispatch, A), CLIENT, Appeared)
+    dispatch.receive_from_client(CLIENT, [Take(C, question.node, 0, b"", [], [])], 0.0)
+    assert sent(dispatch.receive_from_client(CLIENT, [Open(C, [], False, True)], 0.0), CLIENT) == [question]
+
+
+def test_node_gets_the_contents_of_the_files_that_it_lacks_its_own_ones_last() -> None:
+    dispatch = checked(Dispatch())
+    files, contents = [FILE, ["g", *FILE[1:]]], [b"x", b"y"]
+    word = Prepare(C, "f", "function", "", "", "", True, b"", files, contents)  # type: ignore[arg-type]
+    dispatch.receive_from_client(CLIENT, [Open(C, ["*"], False, True), word], 0.0)
+    [question] = sent(join(dispatch, A), CLIENT, Appeared)
+    take = Take(C, question.node, 2, b"", [["h", *FILE[1:]]], [b"z"])
+    [told] = sent(dispatch.receive_from_client(CLIENT, [take], 0.0), A, Prepare)
+    assert ([row[0] for row in told.files], told.contents) == (["f", "g", "h"], [])
+    assert sent(dispatch.receive(A, [Lacking(C, [1, 2])], 0.0), A) == [Contents(C, [1, 2], [b"y", b"z"])]
+    [drop] = dispatch.receive(A, [Lacking(C, [3])], 0.0)
+    assert "asks for files that there are not" in drop.reason
+
+
+def test_deallocated_node_gets_no_jobs_until_it_is_allocated_again() -> None:
+    dispatch = scheduler()
+    ready(dispatch, A)
+    assert sent(order(dispatch, "deallocate", A), CLIENT) == [Reply(C, 7, "", 0.0, [])]
+    assert runs(submit(dispatch, {1: None}), A) == []
+    [trouble] = sent(dispatch.tick(PATIENCE), CLIENT, Trouble)
+    assert "has let go of it" in trouble.text
+    assert runs(order(dispatch, "allocate", A), A) == [1]
+
+
+def test_closed_node_is_left_when_its_jobs_have_ended() -> None:
+    dispatch = scheduler()
+    ready(dispatch, A)
+    submit(dispatch, {1: None, 2: None, 3: None})
+    assert sent(order(dispatch, "close", A), A) == []
+    assert Release(C) not in sent(finish(dispatch, A, 1), A)
+    assert sent(finish(dispatch, A, 2), A, Release) == [Release(C)]
+    [event] = sent(dispatch.receive(A, [Released(C)], 1.0), CLIENT)
+    assert (event.what, event.node) == (CLOSED, instance(A))
+    # The third job waits for another node.
+    join(dispatch, B)
+    assert runs(dispatch.receive(B, [Prepared(C, "")], 1.0), B) == [3]
+
+
+def test_closing_a_node_can_end_its_jobs() -> None:
+    dispatch = scheduler()
+    ready(dispatch, A)
+    submit(dispatch, {1: None})
+    assert sent(order(dispatch, "close", A, 1.0), A) == [Cancel(C, [JobId(1)], [1])]
+
+
+@pytest.mark.parametrize("asks", [False, True])
+def test_node_that_is_set_up_again_is_asked_about_and_prepared_again(asks: bool) -> None:
+    dispatch = scheduler(asks)
+    join(dispatch, A)
+    take = Take(C, instance(A), 2, b"", [], [])
+    dispatch.receive_from_client(CLIENT, [take] if asks else [], 0.0)
+    dispatch.receive(A, [Prepared(C, "")], 0.0)
+    assert sent(order(dispatch, "resetup", A), A) == [Release(C)]
+    effects = dispatch.receive(A, [Released(C)], 0.0)
+    if asks:
+        assert len(sent(effects, CLIENT, Appeared)) == 1
+        effects = dispatch.receive_from_client(CLIENT, [take], 0.0)
+    assert len(sent(effects, A, Prepare)) == 1
+    effects = dispatch.receive(A, [Prepared(C, "")], 0.0)
+    assert [each.what for each in sent(effects, CLIENT, Event)] == [INITIALIZED]
+    assert runs(submit(dispatch, {1: None}), A) == [1]
+
+
+@pytest.mark.parametrize(("value", "used"), [(1.0, 1), (-1.0, 3), (9.0, 4), (-9.0, 0), (0.0, 0)])
+def test_cpus_of_a_node_are_limited_for_all(value: float, used: int) -> None:
+    dispatch = scheduler()
+    ready(dispatch, A, cpus=4)
+    assert sent(order(dispatch, "cpus", A, value), CLIENT) == [Reply(C, 7, "", float(used), [])]
+    assert len(runs(submit(dispatch, dict.fromkeys(range(1, 10))), A)) == used
+
+
+def test_node_that_offers_fewer_cpus_gives_back_what_waits_there() -> None:
+    dispatch = scheduler()
+    ready(dispatch, A, cpus=4)
+    submit(dispatch, dict.fromkeys(range(1, 5)))
+    [recall] = sent(dispatch.receive(A, [Cpus(0)], 1.0), A)
+    assert recall == Recall(C, 2)
+    dispatch.receive(A, [Returned(C, [JobId(3), JobId(4)], [1, 1])], 1.0)
+    [trouble] = sent(dispatch.tick(1.0 + PATIENCE), CLIENT, Trouble)
+    assert "takes no jobs at present" in trouble.text
+    finish(dispatch, A, 1, 2)
+    assert runs(dispatch.receive(A, [Cpus(1)], 5.0), A) == [3]
+
+
+def test_jobs_of_a_node_are_told() -> None:
+    dispatch = scheduler()
+    ready(dispatch, A)
+    submit(dispatch, {1: None, 2: None, 3: None})
+    assert sent(order(dispatch, "jobs", A), CLIENT) == [Reply(C, 7, "", 0.0, [JobId(1), JobId(2)])]
+
+
+def test_orders_for_nodes_that_there_are_not_and_unknown_orders_are_answered() -> None:
+    dispatch = scheduler()
+    assert "no such node" in sent(order(dispatch, "close", A), CLIENT)[0].error
+    ready(dispatch, A)
+    assert "no such order" in sent(order(dispatch, "explode", A), CLIENT)[0].error
+
+
+# What single jobs ask for
+
+
+def test_job_for_one_node_goes_there_or_nowhere() -> None:
+    dispatch = scheduler(reentrant=True)
+    ready(dispatch, A, B)
+    pinned = {job: wish(instance(B)) for job in (1, 2, 3)}
+    effects = submit(dispatch, pinned)
+    assert (runs(effects, A), runs(effects, B)) == ([], [1, 2])
+    dispatch.gone(B, 1.0)
+    effects = dispatch.tick(1000.0)
+    [first, second] = sent(effects, CLIENT, Ended)
+    assert sorted([*first.jobs, *second.jobs]) == [1, 2, 3]
+    assert {*first.statuses, *second.statuses} == {ABANDONED} and "is lost" in first.exceptions[0]
+    # And one for a node that is gone already.
+    [end] = sent(submit(dispatch, {4: wish(instance(B))}), CLIENT, Ended)
+    assert end.statuses == [ABANDONED] and "is gone" in end.exceptions[0]
+
+
+def test_job_for_one_node_that_waits_is_cancelled_at_once() -> None:
+    dispatch = scheduler()
+    ready(dispatch, A, cpus=1)
+    submit(dispatch, {1: wish(instance(A)), 2: wish(instance(A))})
+    [end] = sent(dispatch.receive_from_client(CLIENT, [Cancel(C, [JobId(2)], [0])], 0.0), CLIENT, Ended)
+    assert (end.jobs, end.statuses) == ([2], [CANCELLED])
+    assert runs(finish(dispatch, A, 1), A) == []
+
+
+def test_jobs_of_higher_priority_go_first() -> None:
+    dispatch = scheduler()
+    submit(dispatch, {1: None, 2: wish(priority=-1.0), 3: wish(priority=5.0), 4: None, 5: wish(priority=5.0)})
+    join(dispatch, A, 1)
+    order_of_starts = runs(dispatch.receive(A, [Prepared(C, "")], 0.0), A)
+    while len(order_of_starts) < 5:
+        order_of_starts += runs(finish(dispatch, A, order_of_starts[-1]), A)
+    assert order_of_starts == [3, 5, 1, 4, 2]
+
+
+def test_job_of_several_cpus_waits_until_they_are_free_and_nothing_passes_it() -> None:
+    dispatch = scheduler()
+    ready(dispatch, A)
+    assert runs(submit(dispatch, {1: None, 2: wish(cpus=2), 3: None}), A) == [1]
+    assert runs(finish(dispatch, A, 1), A) == [2]
+    assert runs(finish(dispatch, A, 2), A) == [3]
+
+
+def test_job_of_more_cpus_than_there_are_is_told() -> None:
+    dispatch = scheduler()
+    ready(dispatch, A)
+    submit(dispatch, {1: wish(cpus=3)})
+    [trouble] = sent(dispatch.tick(PATIENCE), CLIENT, Trouble)
+    assert "a job asks for 3 CPUs, and 2 may be used there" in trouble.text
+    join(dispatch, B, 4)
+    assert runs(dispatch.receive(B, [Prepared(C, "")], 9.0), B) == [1]
+
+
+# Files, events, patience
+
+
+def test_file_goes_to_its_node_and_the_answer_to_its_client() -> None:
+    dispatch = scheduler()
+    word = Deliver(C, 3, instance(A), [FILE], [b"x"])
+    assert "not there" in sent(dispatch.receive_from_client(CLIENT, [word], 0.0), CLIENT)[0].error
+    ready(dispatch, A)
+    assert sent(dispatch.receive_from_client(CLIENT, [word], 0.0), A) == [word]
+    reply = Reply(C, 3, "", 0.0, [])
+    assert sent(dispatch.receive(A, [reply], 0.0), CLIENT) == [reply]
+    assert dispatch.receive(A, [reply], 0.0) == []
+
+
+def test_file_of_a_job_goes_to_its_client_and_the_answer_to_the_job() -> None:
+    dispatch = scheduler()
+    ready(dispatch, A)
+    submit(dispatch, {1: None})
+    upload = Upload(C, JobId(1), 1, 0, [FILE], [b"x"])
+    assert sent(dispatch.receive(A, [upload], 0.0), CLIENT) == [upload]
+    answer = Uploaded(C, JobId(1), 1, 0, "")
+    assert sent(dispatch.receive_from_client(CLIENT, [answer], 0.0), A) == [answer]
+    finish(dispatch, A, 1)
+    assert dispatch.receive(A, [upload], 0.0) == []
+    assert dispatch.receive_from_client(CLIENT, [answer], 0.0) == []
+
+
+def test_what_is_free_is_told_to_those_who_watch() -> None:
+    for watches in (False, True):
+        dispatch = scheduler(watches=watches)
+        ready(dispatch, A)
+        events = sent(dispatch.receive(A, [Availability([1.0, 2.0, 3.0, 4.0])], 0.0), CLIENT)
+        assert [(each.what, each.free) for each in events] == ([(AVAILABLE, [1.0, 2.0, 3.0, 4.0])] if watches else [])
+
+
+def test_setup_and_cleanup_that_take_long_are_told_and_waited_for() -> None:
+    dispatch = scheduler()
+    join(dispatch, A)
+    assert dispatch.due() == SETUP_PATIENCE
+    [trouble] = sent(dispatch.tick(SETUP_PATIENCE), CLIENT, Trouble)
+    assert "still waiting for 10.0.0.1:51348: setting up" in trouble.text
+    assert dispatch.tick(SETUP_PATIENCE + 1) == []
+    dispatch.receive(A, [Prepared(C, "")], 20.0)
+    dispatch.receive_from_client(CLIENT, [Release(C)], 30.0)
+    [trouble] = sent(dispatch.tick(30.0 + SETUP_PATIENCE), CLIENT, Trouble)
+    assert "cleaning up" in trouble.text
+    assert sent(dispatch.receive(A, [Released(C)], 50.0), CLIENT) == [Released(C)]
