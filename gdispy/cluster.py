@@ -75,6 +75,9 @@ class JobCluster(Client):
     is what this program and the nodes share; see `secret_file` and docs/security. `isolation='job'` gives
     each job a process of its own.
 
+    By keyword the names of later versions of dispy are taken too: `host`, `ext_host`, `job_status`, `recover_file`,
+    `dispy_port` (of this side; nodes have the next), `poll_interval` (not needed: results come by themselves).
+
     Raises ConfigError, in plain words, for arguments that cannot be used.
     """
 
