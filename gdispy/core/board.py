@@ -18,10 +18,14 @@ from typing import Any
 from gdispy.core.effects import Effects, Peer, Send
 from gdispy.core.messages import Appeared, ComputationId, Event, Instance, Message, Recall, Run
 from gdispy.core.patterns import matches
-from gdispy.core.placing import Columns, Computation, Node, Share, Task, ended_by_scheduler, in_portions
+from gdispy.core.placing import Columns, Computation, Node, Owner, Share, Task, ended_by_scheduler, in_portions
 from gdispy.core.queues import JobQueue
 from gdispy.core.statuses import CANCELLED
 from gdispy.errors import InternalError
+
+#: Who is served first: the client that has least, the computation that was opened first, or the one that was not
+#: served for longest.
+FAIR, EARLIEST, ROUND_ROBIN = "fair", "earliest", "round robin"
 
 #: What an `Event` can be, by the numbers of `DispyNode`.
 INITIALIZED, CLOSED, AVAILABLE = 4, 16, 17
@@ -30,12 +34,16 @@ INITIALIZED, CLOSED, AVAILABLE = 4, 16, 17
 class Board:
     """Computations, nodes, and the placing of jobs."""
 
-    def __init__(self) -> None:
+    def __init__(self, policy: str = FAIR) -> None:
+        self._policy = policy
+        self._owners: dict[Peer, Owner] = {}
         self._computations: dict[ComputationId, Computation] = {}
         self._nodes: dict[Instance, Node] = {}
         self._by_peer: dict[Peer, Node] = {}
-        #: Computations with jobs that wait, in the order in which they are served.
+        #: Computations with jobs that wait; and whose turn it is, as (urgency, stamp, computation), stale where
+        #: stamps differ.
         self._waiting: dict[ComputationId, Computation] = {}
+        self._turns: list[tuple[tuple[float, int], int, Computation]] = []
         #: Nodes that can take jobs, as (load for each CPU, stamp, node); stale where stamps differ.
         self._heap: list[tuple[float, int, Node]] = []
         self._stamps = count()
@@ -68,7 +76,7 @@ class Board:
             return []
         share = node.shares.get(computation.id)
         if share is None:
-            share = node.shares[computation.id] = Share()
+            share = node.shares[computation.id] = Share(computation.owner)
         if share.ready or share.leaving or share.closed:
             return []
         share.error = self._objection(node, computation, share)
@@ -106,7 +114,9 @@ class Board:
         """Note that jobs wait, and since when no node could run them."""
         if not computation.waiting():
             return
-        self._waiting[computation.id] = computation
+        if computation.id not in self._waiting:
+            self._waiting[computation.id] = computation.owner.waiting[computation.id] = computation
+            self._queue(computation)
         if computation.waiting_since is None and not self._is_usable(computation):
             computation.waiting_since = now
 
@@ -129,7 +139,52 @@ class Board:
     def _nothing_waits(self, computation: Computation) -> None:
         computation.clear_waiting()
         computation.waiting_since = None
+        self._stop_waiting(computation)
+
+    def _stop_waiting(self, computation: Computation) -> None:
         self._waiting.pop(computation.id, None)
+        computation.owner.waiting.pop(computation.id, None)
+
+    # Whose turn it is
+
+    def _urgency(self, computation: Computation) -> tuple[float, int]:
+        """Whom to serve first: the smallest."""
+        if self._policy == EARLIEST:
+            return 0.0, computation.opened
+        if self._policy == ROUND_ROBIN:
+            return 0.0, computation.served
+        return computation.owner.load / computation.owner.weight, computation.served
+
+    def _queue(self, computation: Computation) -> None:
+        computation.turn = next(self._stamps)
+        heapq.heappush(self._turns, (self._urgency(computation), computation.turn, computation))
+
+    def _freed(self, owner: Owner) -> None:
+        """A client has fewer jobs on nodes than before: its turn comes earlier."""
+        if len(self._waiting) > 1:
+            for computation in owner.waiting.values():
+                self._queue(computation)
+
+    def _next(self) -> Computation | None:
+        turns = self._turns
+        while turns:
+            urgency, stamp, computation = heapq.heappop(turns)
+            if stamp != computation.turn or computation.id not in self._waiting:
+                continue
+            if turns and urgency < self._urgency(computation):
+                self._queue(computation)  # It was served meanwhile, through another computation of its client.
+                continue
+            return computation
+        return None
+
+    def _may_run(self, computation: Computation) -> bool:
+        """Whether no computation that wants all nodes to itself is in the way."""
+        for other in self._computations.values():
+            if other is computation:
+                return not computation.exclusive or next(iter(self._computations.values())) is computation
+            if other.exclusive:
+                return False
+        return True
 
     def _requeue(self, node: Node, computation: Computation, tasks: list[Task], now: float) -> Effects:
         """Put jobs that have not begun at the front of their queue again."""
@@ -145,6 +200,7 @@ class Board:
             else:
                 computation.add(task, first=True)
         self._push(node)
+        self._freed(computation.owner)
         self._wait(computation, now)
         return [self._end(computation, cancelled, CANCELLED, "")] if cancelled else []
 
@@ -163,11 +219,22 @@ class Board:
             heapq.heappush(self._heap, (node.load / node.cpus, node.stamp, node))
 
     def _place(self, now: float) -> Effects:
-        for computation in list(self._waiting.values()):
-            if self._serve(computation):  # It goes behind the others.
-                del self._waiting[computation.id]
-                if computation.waiting():
-                    self._waiting[computation.id] = computation
+        self._place_pinned()
+        put_off: list[Computation] = []
+        while self._heap:
+            computation = self._next()
+            if computation is None:
+                break
+            if not self._may_run(computation) or not self._serve(computation):
+                put_off.append(computation)
+                continue
+            computation.served = next(self._stamps)
+            if computation.waiting():
+                self._queue(computation)
+            else:
+                self._stop_waiting(computation)
+        for computation in put_off:
+            self._queue(computation)
         effects: Effects = []
         for (instance, computation_id), columns in self._outgoing.items():
             node = self._nodes[instance]
@@ -177,34 +244,39 @@ class Board:
         return effects
 
     def _serve(self, computation: Computation) -> bool:
-        """Place what can be placed; whether that was anything."""
-        served = bool(computation.pinned) and self._serve_pinned(computation)
+        """Place some jobs on the least loaded node that takes any; whether there was one."""
         passed: list[tuple[float, int, Node]] = []
-        while computation.queue and self._heap:
+        served = False
+        while computation.queue and self._heap and not served:
             entry = heapq.heappop(self._heap)
             node = entry[2]
             if entry[1] != node.stamp:
                 continue
-            if self._give(node, computation, len(self._heap) + 1):
-                served = True
-            else:
+            served = self._give(node, computation, len(self._heap) + 1)
+            if not served:
                 passed.append(entry)
         for entry in passed:
             heapq.heappush(self._heap, entry)
         return served
 
-    def _serve_pinned(self, computation: Computation) -> bool:
-        served = False
+    def _place_pinned(self) -> None:
+        """Jobs for one node only; they come first there."""
+        for computation in [each for each in self._waiting.values() if each.pinned]:
+            if self._may_run(computation):
+                self._serve_pinned(computation)
+            if not computation.waiting():
+                self._stop_waiting(computation)
+
+    def _serve_pinned(self, computation: Computation) -> None:
         for instance, queue in list(computation.pinned.items()):
             node = self._nodes.get(instance)
             share = node.shares.get(computation.id) if node is not None else None
             room = node.room_for(share) if node is not None and share is not None else 0
             if node is not None and share is not None and room > 0:
-                served = self._fill(node, share, computation, queue, room) or served
+                self._fill(node, share, computation, queue, room)
                 self._push(node)
             if not queue:
                 del computation.pinned[instance]
-        return served
 
     def _give(self, node: Node, computation: Computation, candidates: int) -> bool:
         """Place jobs on a node: to its free CPUs first, then ahead of them, a fair part of the queue."""
@@ -214,7 +286,10 @@ class Board:
             return False
         queue = computation.queue
         free = node.cpus - node.load
-        amount = min(min(free, room) if free > 0 else room, -(-len(queue) // candidates))
+        room = min(free, room) if free > 0 else room
+        if len(self._waiting) > 1:  # Others have a part in it.
+            room = -(-room // sum(1 for owner in self._owners.values() if owner.waiting))
+        amount = min(room, -(-len(queue) // candidates))
         if not self._fill(node, share, computation, queue, amount):
             return False
         self._push(node)
@@ -272,6 +347,10 @@ class Board:
                 raise InternalError("a job is in no place, or in two")
             if any(not task.cancelled for task in waiting) and computation.id not in self._waiting:
                 raise InternalError("jobs wait where nobody looks")
+        for owner in self._owners.values():
+            shares = [share for node in self._nodes.values() for share in node.shares.values() if share.owner is owner]
+            if owner.load != sum(share.load for share in shares):
+                raise InternalError("the load of a client is not what is placed of it")
         for node in self._nodes.values():
             placed: list[Any] = [task for share in node.shares.values() for task in share.placed.values()]
             if node.load != sum(task.cpus for task in placed) or node.bulk != sum(task.size for task in placed):

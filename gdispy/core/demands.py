@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from gdispy.core.board import CLOSED, Board
+from gdispy.core.board import CLOSED, FAIR, Board
 from gdispy.core.effects import Effects, Peer, Send
 from gdispy.core.messages import (
     Ask,
@@ -27,7 +27,7 @@ from gdispy.core.messages import (
     Take,
     Uploaded,
 )
-from gdispy.core.placing import NO_LIMIT, Computation, Node, Share, Task
+from gdispy.core.placing import NO_LIMIT, Computation, Node, Owner, Share, Task
 from gdispy.core.statuses import ABANDONED, CANCELLED
 from gdispy.core.troubles import problems
 
@@ -35,8 +35,8 @@ from gdispy.core.troubles import problems
 class Demands(Board):
     """The scheduler's rules, as far as clients are concerned."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, policy: str = FAIR) -> None:
+        super().__init__(policy)
         #: What keeps addresses from being nodes, as the shell found it.
         self._problems: dict[str, str] = {}
         #: Clients that wait for a file to be on a node: (computation, question) -> node.
@@ -53,7 +53,8 @@ class Demands(Board):
     def _on_open(self, peer: Peer, message: Open, now: float) -> Effects:
         computation = self._computations.get(message.computation)
         if computation is None:
-            self._computations[message.computation] = Computation(message, peer)
+            owner = self._owners.setdefault(peer, Owner())
+            self._computations[message.computation] = Computation(message, peer, owner, next(self._stamps))
             return []
         # It is known: its client wants other nodes than before, perhaps those that it did not want.
         computation.nodes, computation.asks = message.nodes, message.asks
@@ -80,7 +81,7 @@ class Demands(Board):
         computation, node = self._computations.get(message.computation), self._nodes.get(message.node)
         if computation is None or node is None or computation.closing:
             return []
-        share = node.shares.setdefault(computation.id, Share())
+        share = node.shares.setdefault(computation.id, Share(computation.owner))
         share.asked, share.taken = True, message.cpus > 0
         share.cpus = message.cpus or NO_LIMIT
         share.arguments, share.files, share.contents = message.arguments, message.files, message.contents
@@ -109,8 +110,7 @@ class Demands(Board):
             share = node.shares.pop(computation.id, None)
             if share is None:
                 continue
-            node.load -= share.load
-            node.bulk -= sum(task.size for task in share.placed.values())
+            node.forget(share)
             self._push(node)
             if node.peer is not None:
                 computation.releasing.add(node.instance)
@@ -121,6 +121,8 @@ class Demands(Board):
         if computation.releasing:
             return []
         del self._computations[computation.id]
+        if not any(each.owner is computation.owner for each in self._computations.values()):
+            self._owners.pop(computation.client, None)
         return [Send(computation.client, Released(computation.id))]
 
     def _on_ask(self, peer: Peer, message: Ask, now: float) -> Effects:

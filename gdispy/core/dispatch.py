@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from gdispy.core.board import AVAILABLE, CLOSED, INITIALIZED
+from gdispy.core.board import AVAILABLE, CLOSED, FAIR, INITIALIZED
 from gdispy.core.demands import Demands
 from gdispy.core.effects import Drop, Effects, Peer, Send
 from gdispy.core.messages import (
@@ -60,8 +60,8 @@ RECEIPT_AFTER = 0.1
 class Dispatch(Demands):
     """What is to run, and where."""
 
-    def __init__(self, lease: float = LEASE) -> None:
-        super().__init__()
+    def __init__(self, lease: float = LEASE, policy: str = FAIR) -> None:
+        super().__init__(policy)
         self._lease = lease
 
     # Nodes come and go
@@ -268,6 +268,7 @@ class Dispatch(Demands):
         if not fresh:
             return effects
         share.count(message, len(fresh))
+        self._freed(computation.owner)
         if len(fresh) < len(message.jobs):
             message = picked(message, fresh)
         self._push(node)
@@ -432,4 +433,6 @@ class Dispatch(Demands):
             text = f"The node {node.place} that ran the job is lost: {why}.\n"
             for status, group in ended.items():
                 effects.append(self._end(computation, group, status, text, node.names[0]))
+            node.forget(share)
+            self._freed(computation.owner)
         return effects

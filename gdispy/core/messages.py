@@ -321,7 +321,7 @@ class Open(Message):
     that may be used, `*` in them standing for anything."""
 
     tag = 30
-    shape = (is_computation, is_text_column, is_flag, is_flag, is_flag)
+    shape = (is_computation, is_text_column, is_flag, is_flag, is_flag, is_flag)
     computation: ComputationId
     nodes: list[str]
     #: Whether a job whose node is lost may run again.
@@ -330,6 +330,8 @@ class Open(Message):
     asks: bool = False
     #: Whether the client wants to hear of what happens to its nodes.
     watches: bool = False
+    #: Whether it waits until all others are over, and then has all nodes to itself.
+    exclusive: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,12 +73,31 @@ class Task:
         return self.options[0] or None if self.options is not None else None
 
 
+class Owner:
+    """A client, as far as its part of the nodes is concerned."""
+
+    __slots__ = ("load", "waiting", "weight")
+
+    def __init__(self) -> None:
+        #: CPUs of its jobs that are placed.
+        self.load = 0
+        #: How large its part is, compared with the others'.
+        self.weight = 1.0
+        #: Its computations with jobs that wait.
+        self.waiting: dict[ComputationId, Computation] = {}
+
+
 class Computation:
     """A function or program that a client wants to run."""
 
-    def __init__(self, message: Open, client: Peer) -> None:
+    def __init__(self, message: Open, client: Peer, owner: Owner, number: int) -> None:
         self.id = message.computation
         self.client = client
+        self.owner = owner
+        #: When it was opened, counted; when it was last served; and its valid place among those that wait.
+        self.opened = self.served = number
+        self.turn = -1
+        self.exclusive = message.exclusive
         self.nodes = message.nodes
         self.reentrant = message.reentrant
         #: Whether its client decides about each node, and wants to hear of what happens to them.
@@ -130,10 +149,11 @@ class Share:
     __slots__ = (
         *("arguments", "asked", "closed", "contents", "cpus", "depth", "done", "error", "files", "leaving", "load"),
         *("owed", "pace", "placed", "prepared_at", "ready", "recalling", "received", "seconds", "sent", "shown"),
-        *("taken", "told"),
+        *("owner", "taken", "told"),
     )
 
-    def __init__(self) -> None:
+    def __init__(self, owner: Owner) -> None:
+        self.owner = owner
         #: Whether the node has loaded it; `error` says why not where it cannot.
         self.ready = False
         self.error = ""
@@ -291,6 +311,7 @@ class Node:
         share.placed[task.job] = task
         share.load += task.cpus
         share.sent += task.size
+        share.owner.load += task.cpus
         self.load += task.cpus
         self.bulk += task.size
 
@@ -299,8 +320,14 @@ class Node:
         task = share.placed.pop(job)
         task.node = None
         share.load -= task.cpus
+        share.owner.load -= task.cpus
         self.load -= task.cpus
         self.bulk -= task.size
+
+    def forget(self, share: Share) -> None:
+        """The same back for all jobs of a computation."""
+        for job in list(share.placed):
+            self.remove(share, job)
 
     def is_full_of_bytes(self) -> bool:
         return self.bulk >= BULK_LIMIT

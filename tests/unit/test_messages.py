@@ -71,7 +71,7 @@ EXAMPLES: list[Message] = [
     Seen(C, [1], [1], [3]),  # type: ignore[list-item]
     Release(C),
     Released(C),
-    Open(C, ["*"], False, True, False),
+    Open(C, ["*"], False, True, False, True),
     Ask(C, 1),
     Standing(C, 1, [ROW], 0, ["text"]),
     Trouble(C, "text"),
