@@ -29,10 +29,12 @@ if TYPE_CHECKING:
     from gdispy.job import DispyJob
     from gdispy.keys import generate_secret
     from gdispy.log import logger
+    from gdispy.shared import SharedJobCluster
     from gdispy.status import ClusterStatus, DispyNode, DispyNodeAvailInfo
 
 _PLACES = {
     "JobCluster": "cluster",
+    "SharedJobCluster": "shared",
     "NodeAllocate": "allocation",
     "DispyJob": "job",
     "ClusterStatus": "status",
@@ -52,6 +54,7 @@ _PLACES = {
 __all__ = [  # noqa: RUF022 (in groups)
     # running jobs
     "JobCluster",
+    "SharedJobCluster",
     "DispyJob",
     "NodeAllocate",
     "generate_secret",

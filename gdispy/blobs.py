@@ -73,6 +73,9 @@ class ReceivedFile(FilePayload):
         self.digest = digest
         self.error = error
 
+    def read(self, offset: int, length: int) -> Any:
+        return _read_part(self.path, offset, length)
+
     def release(self) -> None:
         with contextlib.suppress(OSError):
             os.unlink(self.path)
@@ -131,11 +134,15 @@ class DiskFile(FilePayload):
         self.size = size
 
     def read(self, offset: int, length: int) -> Any:
-        try:
-            with open(self.path, "rb") as file:
-                return os.pread(file.fileno(), length, offset)
-        except OSError:
-            return b""  # Gone meanwhile: it is filled up, and its digest tells the node.
+        return _read_part(self.path, offset, length)
+
+
+def _read_part(path: str, offset: int, length: int) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            return os.pread(file.fileno(), length, offset)
+    except OSError:
+        return b""  # Gone meanwhile: it is filled up, and its digest tells the node.
 
 
 def digest_of(path: str) -> bytes:

@@ -6,11 +6,7 @@ command line and returns the exit code.
 
 from __future__ import annotations
 
-import argparse
-import sys
 from collections.abc import Sequence
-
-from gdispy.options import EXIT_FAILED, add_common_options
 
 
 def node_main(words: Sequence[str] | None = None) -> int:
@@ -29,8 +25,6 @@ def main(words: Sequence[str] | None = None) -> int:
 
 def scheduler_main(words: Sequence[str] | None = None) -> int:
     """`gdispy-scheduler`."""
-    parser = argparse.ArgumentParser(prog="gdispy-scheduler", description="Share nodes among clients.")
-    add_common_options(parser)
-    parser.parse_args(words)
-    print("gdispy-scheduler: sharing nodes among clients is not part of this version", file=sys.stderr)
-    return EXIT_FAILED
+    from gdispy import share
+
+    return share.scheduler_main(words)

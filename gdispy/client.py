@@ -56,7 +56,7 @@ LOCAL_PLACE = "the local node"
 class _Shared(NamedTuple):
     """A scheduler and the clusters that use it."""
 
-    scheduler: Scheduler
+    scheduler: Any
     users: set[int]
 
 
@@ -76,6 +76,7 @@ class Client:
     _allocations: list[allocation.NodeAllocate]
     _wanted: whom.Whom
     _reentrant: bool
+    _exclusive: bool
 
     def _begin(self, message: Prepare, wanted: whom.Whom, secret: Secret, node_port: int) -> None:
         """Called in the user's thread, when everything that the user gave was found good."""
@@ -133,10 +134,8 @@ class Client:
     def _join(self, message: Prepare, wanted: whom.Whom, secret: Secret, node_port: int) -> None:
         shared = schedulers.get(self._key)
         if shared is None:
-            _, ip_addr, ext_ip_addr, port, pulse, ping, _ = self._key
-            scheduler = Scheduler(secret, ip_addr, ext_ip_addr, port, pulse, ping)
-            shared = schedulers[self._key] = _Shared(scheduler, set())
-            scheduler.start()
+            shared = schedulers[self._key] = _Shared(self._new_scheduler(secret), set())
+            shared.scheduler.start()
         shared.users.add(id(self))
         self._scheduler = shared.scheduler
         self._pump = Pump(self._perform)
@@ -152,11 +151,17 @@ class Client:
         self._end.send(message)
         self._scheduler.seek(wanted.targets, wanted.look, node_port)
 
+    def _new_scheduler(self, secret: Secret) -> Any:
+        """The scheduler that clusters with these settings share."""
+        _, ip_addr, ext_ip_addr, port, pulse, ping, _ = self._key
+        return Scheduler(secret, ip_addr, ext_ip_addr, port, pulse, ping)
+
     def _open(self) -> None:
         """Tell the scheduler which nodes are wanted; again when that has changed."""
         self._asks = self._asks_itself()
         watches = self._cluster_status is not None
-        self._end.send(Open(self._computation, self._patterns, self._reentrant, self._asks, watches))
+        wishes = (self._reentrant, self._asks, watches, self._exclusive)
+        self._end.send(Open(self._computation, self._patterns, *wishes))
 
     def _await_local(self, local: LocalNode) -> None:
         try:

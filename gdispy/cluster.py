@@ -109,16 +109,10 @@ class JobCluster(Client):
         insecure: bool = False,
         isolation: str = "",
     ) -> None:
-        refuse_what_is_not_there(fault_recover, keyfile, certfile)
-        if loglevel is not None:
-            logger.setLevel(loglevel)
         check_interval("pulse_interval", pulse_interval, 0.1, 1000)
         check_interval("ping_interval", ping_interval, 1, 1000)
-        if isolation not in ("", "job"):
-            raise ConfigError(f"isolation must be '' or 'job', not {isolation!r}")
-        self._callback = checked_callback(callback)
-        self._cluster_status = checked_status_callback(cluster_status)
-        self._is_program = is_program(computation)
+        self._check(fault_recover, keyfile, certfile, loglevel, isolation)
+        self._take_callbacks(computation, callback, cluster_status)
         self._node_port = config.port_number(node_port or config.NODE_PORT, "node_port")
         allocated = allocation.read(nodes, self._node_port)
         self._allocations = allocated.nodes
@@ -133,17 +127,29 @@ class JobCluster(Client):
             ping_interval,
             found.insecure,
         )
-        self._reentrant = reentrant
-        self._isolation = isolation
+        self._reentrant, self._exclusive = reentrant, False
+        self._start(computation, depends, (isolation, dest_path, setup, cleanup), wanted, found)
+
+    def _check(self, fault_recover: Any, keyfile: Any, certfile: Any, loglevel: int | None, isolation: str) -> None:
+        refuse_what_is_not_there(fault_recover, keyfile, certfile)
+        if loglevel is not None:
+            logger.setLevel(loglevel)
+        if isolation not in ("", "job"):
+            raise ConfigError(f"isolation must be '' or 'job', not {isolation!r}")
+
+    def _take_callbacks(self, computation: Any, callback: Any, cluster_status: Any) -> None:
+        self._callback = checked_callback(callback)
+        self._cluster_status = checked_status_callback(cluster_status)
+        self._is_program = is_program(computation)
+
+    def _start(self, computation: Any, depends: Any, cares: tuple[Any, ...], wanted: whom.Whom, secret: Secret) -> None:
+        """Everything that was given is good, but for the computation itself: look at that, and begin."""
+        self._isolation, directory, setup, cleanup = cares
         self._wanted = wanted
         self._has_cleanup = callable(cleanup)
         self._questions = itertools.count(1)
         own = cleanup if callable(cleanup) else None
-        care = Care(isolation, dest_path or "", checked_function("setup", setup), own, bool(cleanup))
-        self._start(computation, depends, care, wanted, found)
-        _open_clusters.add(self)
-
-    def _start(self, computation: Any, depends: Any, care: Care, wanted: whom.Whom, secret: Secret) -> None:
+        care = Care(self._isolation, directory or "", checked_function("setup", setup), own, bool(cleanup))
         # First, since it starts while the rest is done here.
         self._local = LocalNode(secret) if wanted.local else None
         try:
@@ -154,6 +160,7 @@ class JobCluster(Client):
             raise
         self.name = message.name
         self._begin(message, wanted, secret, self._node_port)
+        _open_clusters.add(self)
 
     # What the user calls
 

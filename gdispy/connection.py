@@ -313,9 +313,6 @@ class PairEnd:
     def send(self, message: Message) -> None:
         self._deliver([message])
 
-    def is_joined_to(self, end: PairEnd) -> bool:
-        return self.other is end
-
 
 def plain(error: OSError) -> str:
     """What the system says of an error."""

@@ -29,10 +29,10 @@ def is_wanted() -> bool:
         return False
 
 
-def run(node: Node, count_cpus: Callable[[int], int]) -> None:
-    """Do what is typed, until the end of standard input."""
+def run(obey: Callable[[str], str]) -> None:
+    """Do what is typed, until the end of standard input; print the answers."""
     for line in _lines():
-        print(obey(node, line, count_cpus), flush=True)
+        print(obey(line), flush=True)
 
 
 def obey(node: Node, line: str, count_cpus: Callable[[int], int]) -> str:

@@ -50,14 +50,22 @@ def pair(
     return first, second
 
 
-def connect(host: str, port: int, psk: bytes, roles: bytes, handlers: Handlers, source: str = "") -> Connection:
-    """Connect to a listener and shake hands. Raises ConnectFailed or PeerRejected, in plain words."""
+def connect(
+    host: str,
+    port: int,
+    psk: bytes,
+    roles: bytes,
+    handlers: Handlers,
+    source: str = "",
+    what: str = "gdispy-node",
+) -> Connection:
+    """Connect to a listener, a `what`, and shake hands. Raises ConnectFailed or PeerRejected, in plain words."""
     where = join(host, port)
     try:
         with gevent.Timeout(CONNECT_LIMIT, TimeoutError("no answer")):
             sock = socket.create_connection((host, port), source_address=(source, 0) if source else None)
     except OSError as error:
-        raise ConnectFailed(_why_not(where, error)) from error
+        raise ConnectFailed(_why_not(what, where, error)) from error
     try:
         _tune(sock)
         with gevent.Timeout(HANDSHAKE_LIMIT, TimeoutError("no answer")):
@@ -108,9 +116,9 @@ def _tune(sock: Any) -> None:
             sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
 
 
-def _why_not(where: str, error: OSError) -> str:
+def _why_not(what: str, where: str, error: OSError) -> str:
     if error.errno == errno.ECONNREFUSED:
-        return f"no gdispy-node answers at {where} (connection refused): start it there"
+        return f"no {what} answers at {where} (connection refused): start it there"
     if isinstance(error, socket.gaierror):
         return f"the name in {where} is not known: {plain(error)}"
     return f"{where} cannot be reached: {plain(error)}"

@@ -21,7 +21,7 @@ from gdispy.options import adjustable, is_given
 #: Options whose values are paths; a saved file must mean the same from another directory.
 _PATHS = ("secret_file", "init", "dest_path_prefix")
 #: Options that are for one start.
-_NOT_SAVED = ("secret", "clean")
+_NOT_SAVED = ("secret", "node_secret", "cluster_secret", "clean")
 
 
 def read_options(path: str, section: str, parser: argparse.ArgumentParser) -> dict[str, str]:
@@ -43,7 +43,7 @@ def read_options(path: str, section: str, parser: argparse.ArgumentParser) -> di
         if name in found:
             raise ConfigError(f"{path}: {written!r} says again what another line has said")
         found[name] = value
-    if found.get("secret") and not is_private:
+    if any(found.get(name) for name in _NOT_SAVED if name.endswith("secret")) and not is_private:
         raise ConfigError(f"{path} holds a secret and others can read it: run chmod 600 on it, or use secret_file")
     return found
 

@@ -15,7 +15,7 @@ import random
 import secrets
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import gevent
 import gevent.event
@@ -23,6 +23,7 @@ import gevent.event
 from gdispy import config
 from gdispy.beacon import HERE, LOOK, Beacon, Packet
 from gdispy.connection import LOST_AFTER, PULSE_INTERVAL, Connection, Handlers, PairEnd
+from gdispy.core.board import FAIR
 from gdispy.core.dispatch import Dispatch
 from gdispy.core.effects import Drop, Effects, Peer, Send
 from gdispy.core.messages import ComputationId, Hello, Instance, Message
@@ -47,6 +48,12 @@ REFUSED_FIRST = 0.1
 REFUSED_LIMIT = 2.0
 #: Failed attempts after which an address that was found by broadcast is forgotten.
 FORGET_AFTER = 8
+
+
+class ClientEnd(Protocol):
+    """Where what the rules say to one client goes."""
+
+    def send(self, message: Message) -> None: ...
 
 
 class _Dialer:
@@ -129,6 +136,7 @@ class Scheduler:
         port: int = config.CLIENT_PORT,
         pulse_interval: float | None = None,
         ping_interval: float | None = None,
+        policy: str = FAIR,
     ) -> None:
         self._secret = secret
         self._psk = secret.for_tcp()
@@ -138,10 +146,10 @@ class Scheduler:
         self._pulse = pulse_interval or PULSE_INTERVAL
         self._look_interval = ping_interval or config.LOOK_INTERVAL
         self.instance = Instance(secrets.token_bytes(16))
-        self._dispatch = Dispatch(lease=LOST_AFTER * self._pulse)
+        self.rules = self._dispatch = Dispatch(lease=LOST_AFTER * self._pulse, policy=policy)
         self._pump = Pump(self._perform, self._dispatch.tick, self._dispatch.due)
-        #: Ends of the pairs to clients in this process.
-        self._clients: dict[Peer, PairEnd] = {}
+        #: Ends of the pairs to clients in this process, and what stands for clients elsewhere.
+        self._clients: dict[Peer, ClientEnd] = {}
         self._connections: dict[Peer, Connection] = {}
         self._dialers: dict[tuple[str, int], _Dialer] = {}
         self._dialer_of: dict[Peer, _Dialer] = {}
@@ -190,7 +198,22 @@ class Scheduler:
 
     def detach(self, client: PairEnd) -> None:
         """A client is gone; its computation was released before."""
-        self._clients = {peer: end for peer, end in self._clients.items() if not end.is_joined_to(client)}
+        self._clients = {peer: end for peer, end in self._clients.items() if end is not client.other}
+
+    def admit(self, peer: Peer, end: ClientEnd) -> None:
+        """A client elsewhere, which the rules are to know by this name; what they say to it goes into the end."""
+        self._clients[peer] = end
+
+    def dismiss(self, peer: Peer) -> None:
+        self._clients.pop(peer, None)
+
+    def put(self, stimulus: Callable[..., Effects], *args: Any) -> None:
+        """Have a stimulus decide in the next turn."""
+        self._pump.put(stimulus, *args)
+
+    def node_lines(self) -> list[str]:
+        """The nodes, a line for each, for the owner of the scheduler."""
+        return self._dispatch.node_lines()
 
     # Nodes
 

@@ -188,7 +188,7 @@ def _listen_to_owner(node: Node, options: Any) -> None:
     if options.exit_with_stdin:
         gevent.spawn(_stop_with_stdin, node)
     elif not options.daemon and console.is_wanted():
-        gevent.spawn(console.run, node, count_cpus)
+        gevent.spawn(console.run, lambda line: console.obey(node, line, count_cpus))
 
 
 def _stop_with_stdin(node: Node) -> None:

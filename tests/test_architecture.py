@@ -23,8 +23,8 @@ _FLOORS = {
     1: "core worker whom",
     2: "hub pump net connection keys beacon blobs computation arguments job local workers status allocation"
     " reserved uploads files worker_ends node_settings availability prefix",
-    3: "cluster client flow progress scheduler node options optionfile console",
-    4: "cli run serve node_options",
+    3: "cluster shared client remote sharing flow progress scheduler node options optionfile console",
+    4: "cli run share serve node_options",
 }
 #: Module or package -> floor; the longest name that fits counts.
 FLOOR_OF = {f"gdispy.{name}": floor for floor, names in _FLOORS.items() for name in names.split()}

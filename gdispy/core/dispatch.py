@@ -189,6 +189,14 @@ class Dispatch(Demands):
             effects += handler(self, node, message, now)
         return effects + self._place(now)
 
+    def node_lines(self) -> list[str]:
+        """The nodes, a line for each."""
+        return [
+            f"node {node.place} ({node.name}): {node.load} of {node.cpus} CPUs"
+            + ("" if node.peer is not None else ", not connected at present")
+            for node in self._nodes.values()
+        ]
+
     # Computations on nodes
 
     def _on_lacking(self, node: Node, message: Lacking, now: float) -> Effects:

@@ -499,11 +499,43 @@ class Event(Message):
     free: list[float]
 
 
+@dataclass(frozen=True, slots=True)
+class Resume(Message):
+    """A client's first word to a scheduler elsewhere: its computations, and their jobs that have not ended."""
+
+    tag = 50
+    shape = (is_computation_column, is_column_list)
+    columns = ("computations", "jobs")
+    computations: list[ComputationId]
+    jobs: list[list[JobId]]
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted(Message):
+    """The scheduler has these jobs in its hands."""
+
+    tag = 51
+    shape = (is_computation, is_count_column)
+    computation: ComputationId
+    jobs: list[JobId]
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown(Message):
+    """The scheduler does not know these jobs of `Resume`; or, with `all`, the computation."""
+
+    tag = 52
+    shape = (is_computation, is_count_column, is_flag)
+    computation: ComputationId
+    jobs: list[JobId]
+    all: bool
+
+
 ALL: tuple[type[Message], ...] = (
     *(Hello, Holding),
     *(Prepare, Prepared, Run, Cancel, Recall, Returned, Started, Progress, Ended, Collected),
     *(Seen, Release, Released, Open, Ask, Standing, Trouble, Cpus, Availability, Lacking, Contents),
-    *(Appeared, Take, Order, Reply, Deliver, Upload, Uploaded, Event),
+    *(Appeared, Take, Order, Reply, Deliver, Upload, Uploaded, Event, Resume, Accepted, Unknown),
 )
 BY_TAG: dict[int, type[Message]] = {kind.tag: kind for kind in ALL}
 _field_names: dict[type[Message], tuple[str, ...]] = {

@@ -10,6 +10,7 @@ import pytest
 from gdispy.core.messages import (
     ALL,
     BY_TAG,
+    Accepted,
     Appeared,
     Ask,
     Availability,
@@ -34,6 +35,7 @@ from gdispy.core.messages import (
     Release,
     Released,
     Reply,
+    Resume,
     Returned,
     Run,
     Seen,
@@ -41,6 +43,7 @@ from gdispy.core.messages import (
     Started,
     Take,
     Trouble,
+    Unknown,
     Upload,
     Uploaded,
     from_values,
@@ -87,6 +90,9 @@ EXAMPLES: list[Message] = [
     Upload(C, 1, 1, 0, [FILE], [PAYLOAD]),  # type: ignore[arg-type]
     Uploaded(C, 1, 1, 0, "no room"),  # type: ignore[arg-type]
     Event(C, 4, NODE, [ROW], []),
+    Resume([C, D], [[1, 2], []]),  # type: ignore[list-item]
+    Accepted(C, [1]),  # type: ignore[list-item]
+    Unknown(C, [1], False),  # type: ignore[list-item]
 ]
 IDS = [type(message).__name__ for message in EXAMPLES]
 

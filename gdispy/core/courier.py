@@ -1,0 +1,179 @@
+"""The client's end of a connection to a scheduler elsewhere: what must be said again when it breaks.
+
+Floor 1: pure. Driven by `remote.py`, between the connection and the sessions of the clusters of this program. The
+other end is `patron.py`.
+
+Invariants:
+1. What a job needs to be said again is kept until the scheduler has it in its hands; for jobs that may run twice,
+   until they have ended.
+2. Each open job is named on each new connection, so that none is forgotten: it is known there, said again, or told
+   to have been lost.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gdispy.core.messages import (
+    Accepted,
+    Ask,
+    Cancel,
+    Collected,
+    ComputationId,
+    Deliver,
+    Ended,
+    JobId,
+    Message,
+    Open,
+    Order,
+    Prepare,
+    Progress,
+    Release,
+    Released,
+    Reply,
+    Resume,
+    Run,
+    Seen,
+    Standing,
+    Unknown,
+)
+from gdispy.core.payloads import Bulk
+from gdispy.core.placing import Task, ended_by_scheduler
+from gdispy.core.statuses import ABANDONED
+
+_FORGOTTEN = (
+    "The scheduler was started again and does not know the job any more. It may have run, so it is not run again; "
+    "with reentrant=True it would be.\n"
+)
+
+
+class _Brief:
+    """One computation, as far as it may have to be said again."""
+
+    def __init__(self, message: Open) -> None:
+        self.open = message
+        self.prepare: Prepare | None = None
+        #: Jobs that have not ended.
+        self.jobs: set[JobId] = set()
+        #: Of those that may be said again, what they are called with, and what they ask for.
+        self.runs: dict[JobId, tuple[Bulk, list[Any] | None]] = {}
+        self.cancelled: set[JobId] = set()
+        self.releasing = False
+
+
+class Courier:
+    """All computations that go over one connection."""
+
+    def __init__(self, place: str) -> None:
+        self._place = place
+        self._briefs: dict[ComputationId, _Brief] = {}
+        self.is_connected = False
+        #: Why there is no connection, as far as that is known.
+        self.trouble = "not connected yet"
+
+    # From the sessions to the scheduler
+
+    def outgoing(self, message: Message) -> list[Message]:
+        """Keep what may have to be said again; what the session is answered at once, the scheduler being away."""
+        if isinstance(message, Open):
+            brief = self._briefs.setdefault(message.computation, _Brief(message))
+            brief.open = message
+            return []
+        known = self._briefs.get(getattr(message, "computation", None))  # type: ignore[arg-type]
+        if known is None:
+            return []
+        if isinstance(message, Prepare):
+            known.prepare = message
+        elif isinstance(message, Run):
+            known.jobs.update(message.jobs)
+            options = message.options or [None] * len(message.jobs)
+            for job, arguments, wishes in zip(message.jobs, message.arguments, options, strict=True):
+                known.runs[job] = arguments, wishes
+        elif isinstance(message, Cancel):
+            known.cancelled.update(job for job in message.jobs if job in known.jobs)
+        elif isinstance(message, Release):
+            known.releasing = True
+            known.runs.clear()
+            known.jobs.clear()
+        elif not self.is_connected:
+            return self._answer(message)
+        return []
+
+    def _answer(self, message: Message) -> list[Message]:
+        problem = f"the scheduler at {self._place} cannot be reached: {self.trouble}"
+        if isinstance(message, Ask):
+            jobs = len(self._briefs[message.computation].jobs)
+            return [Standing(message.computation, message.question, [], jobs, [problem])]
+        if isinstance(message, Order | Deliver):
+            return [Reply(message.computation, message.question, problem, -1.0, [])]
+        return []
+
+    def connected(self) -> list[Message]:
+        """There is a connection: what to say first."""
+        self.is_connected, self.trouble = True, ""
+        found: list[Message] = [Resume(list(self._briefs), [sorted(each.jobs) for each in self._briefs.values()])]
+        for computation, brief in self._briefs.items():
+            if brief.releasing:
+                found.append(Release(computation))
+                continue
+            found.append(brief.open)  # Nodes that were asked about meanwhile are asked about again.
+            if brief.cancelled:
+                jobs = sorted(brief.cancelled)
+                found.append(Cancel(computation, jobs, [0] * len(jobs)))
+        return found
+
+    def gone(self, reason: str) -> None:
+        self.is_connected, self.trouble = False, reason
+
+    def waiting(self) -> list[ComputationId]:
+        """Computations with jobs that have not ended."""
+        return [computation for computation, brief in self._briefs.items() if brief.jobs]
+
+    # From the scheduler
+
+    def incoming(self, message: Message) -> tuple[list[Message], list[Message]]:
+        """What the session is to get, and what the scheduler is to be told."""
+        brief = self._briefs.get(getattr(message, "computation", None))  # type: ignore[arg-type]
+        if isinstance(message, Ended):
+            if brief is not None:
+                self._end(brief, message.jobs)
+            return [message], [Collected(message.computation, message.jobs, message.attempts)]
+        if isinstance(message, Progress):
+            seen = Seen(message.computation, [message.job], [message.attempt], [message.index + 1])
+            return [message], [seen]
+        if brief is None:
+            return [message], []
+        if isinstance(message, Accepted):
+            if not brief.open.reentrant:
+                for job in message.jobs:
+                    brief.runs.pop(job, None)
+            return [], []
+        if isinstance(message, Unknown):
+            return self._say_again(brief, message)
+        if isinstance(message, Released):
+            del self._briefs[message.computation]
+        return [message], []
+
+    def _end(self, brief: _Brief, jobs: list[JobId]) -> None:
+        brief.jobs.difference_update(jobs)
+        brief.cancelled.difference_update(jobs)
+        for job in jobs:
+            brief.runs.pop(job, None)
+
+    def _say_again(self, brief: _Brief, message: Unknown) -> tuple[list[Message], list[Message]]:
+        answers: list[Message] = []
+        if brief.releasing:
+            return [], []
+        if message.all:
+            answers += [brief.open, *([brief.prepare] if brief.prepare is not None else [])]
+        again = [job for job in message.jobs if job in brief.runs]
+        if again:
+            arguments, options = map(list, zip(*(brief.runs[job] for job in again), strict=True))
+            answers.append(
+                Run(message.computation, again, [1] * len(again), arguments, options if any(options) else [])
+            )
+        lost = [Task(job, b"") for job in message.jobs if job in brief.jobs and job not in brief.runs]
+        if not lost:
+            return [], answers
+        self._end(brief, [task.job for task in lost])
+        return [ended_by_scheduler(message.computation, lost, ABANDONED, _FORGOTTEN, "")], answers

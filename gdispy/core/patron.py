@@ -1,0 +1,177 @@
+"""A client elsewhere, as its scheduler keeps it: what it has not yet collected, while it is here and away.
+
+Floor 1: pure. Driven by the pump of `sharing.py`, between connections and `dispatch.py`, which knows nothing of
+connections to clients. The other end is `courier.py`.
+
+Invariants:
+1. An outcome is kept until the client has collected it, a provisional result until it has seen it, a file of a job
+   until it has answered; on each new connection they are said again.
+2. A job is handed on once, however often it is said.
+3. A client reaches its own computations only.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gdispy.core.effects import Peer
+from gdispy.core.messages import (
+    Accepted,
+    Cancel,
+    Collected,
+    ComputationId,
+    Ended,
+    Instance,
+    JobId,
+    Message,
+    Open,
+    Progress,
+    Release,
+    Released,
+    Resume,
+    Run,
+    Seen,
+    Unknown,
+    Upload,
+    Uploaded,
+)
+from gdispy.core.placing import picked
+
+
+class _Account:
+    """What is kept for one computation."""
+
+    def __init__(self) -> None:
+        #: Jobs that were accepted and not collected.
+        self.known: set[JobId] = set()
+        #: Cancels that came before their jobs: messages without payloads overtake those with.
+        self.early: set[JobId] = set()
+        #: Outcomes that were not collected: job -> message and place in it.
+        self.outcomes: dict[JobId, tuple[Ended, int]] = {}
+        self.shown: dict[tuple[JobId, int], dict[int, Progress]] = {}
+        self.uploads: dict[tuple[JobId, int, int], Upload] = {}
+
+
+class Patron:
+    """One client. `peer` is how `dispatch.py` calls it, whatever its connection."""
+
+    def __init__(self, peer: Peer, instance: Instance, name: str) -> None:
+        self.peer = peer
+        self.instance = instance
+        self.name = name
+        #: Its connection, and when it is forgotten while it has none.
+        self.link: Peer | None = None
+        self.expires: float | None = None
+        self._accounts: dict[ComputationId, _Account] = {}
+
+    @property
+    def computations(self) -> list[ComputationId]:
+        return list(self._accounts)
+
+    def pending(self) -> int:
+        """How many jobs have not ended, or were not collected."""
+        return sum(len(account.known) for account in self._accounts.values())
+
+    # From the scheduler's rules to the client
+
+    def outgoing(self, message: Message) -> None:
+        """Keep what the client must get; it is sent by the caller, if the client is here."""
+        account = self._accounts.get(getattr(message, "computation", None))  # type: ignore[arg-type]
+        if account is None:
+            return
+        if isinstance(message, Ended):
+            for place, job in enumerate(message.jobs):
+                account.outcomes[job] = message, place
+        elif isinstance(message, Progress):
+            account.shown.setdefault((message.job, message.attempt), {})[message.index] = message
+        elif isinstance(message, Upload):
+            account.uploads[message.job, message.attempt, message.number] = message
+        elif isinstance(message, Released):
+            del self._accounts[message.computation]
+
+    # From the client
+
+    def incoming(self, message: Message) -> tuple[list[Message], list[Message]]:
+        """What the scheduler's rules are to take, and what the client is to be answered."""
+        if isinstance(message, Resume):
+            return self._resume(message)
+        if isinstance(message, Open):
+            self._accounts.setdefault(message.computation, _Account())
+            return [message], []
+        account = self._accounts.get(getattr(message, "computation", None))  # type: ignore[arg-type]
+        if account is None:
+            # Not its own, or gone.
+            return ([], [Released(message.computation)]) if isinstance(message, Release) else ([], [])
+        if isinstance(message, Run):
+            return self._run(account, message)
+        if isinstance(message, Cancel):
+            account.early.update(job for job in message.jobs if job not in account.known)
+        elif isinstance(message, Collected):
+            _collect(account, message)
+            return [], []
+        elif isinstance(message, Seen):
+            _forget_shown(account, message)
+            return [], []
+        elif isinstance(message, Uploaded):
+            account.uploads.pop((message.job, message.attempt, message.number), None)
+        return [message], []
+
+    def _run(self, account: _Account, message: Run) -> tuple[list[Message], list[Message]]:
+        places = [place for place, job in enumerate(message.jobs) if job not in account.known]
+        accepted = Accepted(message.computation, message.jobs)
+        if len(places) < len(message.jobs):  # It says again what it does not know to have arrived.
+            options = message.options or [None] * len(message.jobs)
+            columns = (message.jobs, message.attempts, message.arguments, options)
+            picks: list[Any] = [[column[place] for place in places] for column in columns]
+            message = Run(message.computation, *picks)
+        account.known.update(message.jobs)
+        found: list[Message] = [message] if message.jobs else []
+        early = [job for job in message.jobs if job in account.early]
+        if early:
+            account.early.difference_update(early)
+            found.append(Cancel(message.computation, early, [0] * len(early)))
+        return found, [accepted]
+
+    def _resume(self, message: Resume) -> tuple[list[Message], list[Message]]:
+        wanted = dict(zip(message.computations, message.jobs, strict=True))
+        found: list[Message] = [Release(each) for each in self._accounts if each not in wanted]
+        answers: list[Message] = []
+        for computation, jobs in wanted.items():
+            account = self._accounts.get(computation)
+            if account is None:
+                answers.append(Unknown(computation, jobs, True))
+                continue
+            account.early.clear()  # The client says again which jobs it has cancelled.
+            unknown = [job for job in jobs if job not in account.known]
+            if unknown:
+                answers.append(Unknown(computation, unknown, False))
+            answers += _uncollected(account)
+        return found, answers
+
+
+def _uncollected(account: _Account) -> list[Message]:
+    """All that is kept, once more; outcomes in the messages that they came in."""
+    found: list[Message] = [each for shown in account.shown.values() for each in shown.values()]
+    found += account.uploads.values()
+    places: dict[int, tuple[Ended, list[int]]] = {}
+    for ended, place in account.outcomes.values():
+        places.setdefault(id(ended), (ended, []))[1].append(place)
+    return [*found, *(picked(ended, sorted(each)) for ended, each in places.values())]
+
+
+def _collect(account: _Account, message: Collected) -> None:
+    for job in message.jobs:
+        if account.outcomes.pop(job, None) is not None:
+            account.known.discard(job)
+    gone = set(message.jobs)
+    if account.shown or account.uploads:
+        account.shown = {key: value for key, value in account.shown.items() if key[0] not in gone}
+        account.uploads = {key: value for key, value in account.uploads.items() if key[0] not in gone}
+
+
+def _forget_shown(account: _Account, message: Seen) -> None:
+    for job, attempt, count in zip(message.jobs, message.attempts, message.counts, strict=True):
+        shown = account.shown.get((job, attempt), {})
+        shown.pop(count - 1, None)
+        if not shown:
+            account.shown.pop((job, attempt), None)

@@ -1,0 +1,183 @@
+"""A scheduler elsewhere, as the clusters of this program see it: one connection, kept up, with a `Courier`.
+
+Floor 3. Runs in the hub; made by `client.py` in the place of a `Scheduler` of this process, and used like one. What
+must be said again after a break, `core/courier.py` knows.
+"""
+
+from __future__ import annotations
+
+import logging
+import platform
+import random
+import secrets
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import gevent
+import gevent.event
+
+from gdispy import config
+from gdispy.connection import PULSE_INTERVAL, Connection, Handlers, next_peer
+from gdispy.core.courier import Courier
+from gdispy.core.messages import ComputationId, Hello, Instance, Message, Open, Trouble
+from gdispy.core.patterns import join
+from gdispy.errors import ConnectFailed, PeerRejected
+from gdispy.keys import Secret
+from gdispy.net import connect
+
+logger = logging.getLogger("gdispy")
+
+ROLES = b"client>scheduler"
+
+#: Seconds between two attempts to reach the scheduler: at first, at most, and where it refuses for good.
+RETRY_FIRST = 0.2
+RETRY_LIMIT = 5.0
+REFUSED_INTERVAL = 30.0
+#: Seconds that jobs wait for the scheduler before the user hears why.
+PATIENCE = 3.0
+
+
+class RemoteEnd:
+    """One cluster's end of the way to the scheduler; has a name and a `send`, as the end of a pair has."""
+
+    def __init__(self, remote: Remote, deliver: Callable[[list[Message]], None]) -> None:
+        self.peer = next_peer()
+        self.deliver = deliver
+        self._remote = remote
+
+    def send(self, message: Message) -> None:
+        self._remote.say(self, message)
+
+
+class Remote:
+    """The way to one shared scheduler. All methods are called in the hub."""
+
+    def __init__(self, secret: Secret, host: str, port: int, ip_addr: str = "", pulse: float | None = None) -> None:
+        self._psk = secret.for_tcp()
+        self._host, self._port = host, port
+        self.place = join(host, port)
+        self._ip_addr = ip_addr
+        self._pulse = pulse or PULSE_INTERVAL
+        self.instance = Instance(secrets.token_bytes(16))
+        self._courier = Courier(self.place)
+        self._ends: dict[ComputationId, RemoteEnd] = {}
+        self._connection: Connection | None = None
+        self._greeted = False
+        self._over = gevent.event.Event()
+        self._rejected = False
+        self._greenlets: list[Any] = []
+
+    def start(self) -> None:
+        self._greenlets = [gevent.spawn(self._run), gevent.spawn(self._tell_of_absence)]
+
+    def close(self) -> None:
+        """Say goodbye and stop."""
+        for greenlet in self._greenlets:
+            greenlet.kill(block=False)
+        if self._connection is not None:
+            self._connection.close("the client has closed")
+            self._over.wait(0.5)
+
+    def abandon_in_child(self) -> None:
+        """This is a forked child: close its copy of the connection."""
+        if self._connection is not None:
+            self._connection.forget_in_child()
+
+    # Clusters
+
+    def attach(self, deliver: Callable[[list[Message]], None]) -> RemoteEnd:
+        """Join a cluster of this program; what it sends goes into the end returned."""
+        return RemoteEnd(self, deliver)
+
+    def detach(self, end: RemoteEnd) -> None:
+        self._ends = {number: each for number, each in self._ends.items() if each is not end}
+
+    def say(self, end: RemoteEnd, message: Message) -> None:
+        if isinstance(message, Open):
+            self._ends[message.computation] = end
+        answers = self._courier.outgoing(message)
+        if answers:
+            end.deliver(answers)
+        elif self._connection is not None and self._greeted:
+            self._connection.send(message)
+
+    def seek(self, targets: list[tuple[str, int]], look: bool, node_port: int) -> None:
+        """The scheduler finds the nodes; those that a cluster names it learns from `Open`."""
+
+    def have_refused(self, targets: list[tuple[str, int]], computation: ComputationId) -> bool:
+        """Whether the scheduler has refused this program for good."""
+        return self._rejected
+
+    def report(self, place: str, text: str) -> None:
+        logger.warning("%s: %s", place, text)
+
+    # The connection
+
+    def _run(self) -> None:
+        failures = 0
+        while True:
+            reason = self._attempt()
+            self._courier.gone(reason)
+            failures = 0 if self._greeted else failures + 1
+            self._greeted = False
+            pause = REFUSED_INTERVAL if self._rejected else min(RETRY_LIMIT, RETRY_FIRST * 2 ** min(failures, 10))
+            gevent.sleep(random.uniform(0.5, 1.0) * pause)
+
+    def _attempt(self) -> str:
+        """Connect, and stay so as long as it lasts; why it is over."""
+        self._over.clear()
+        self._rejected = False
+        handlers = Handlers(self._on_messages, self._on_closed)
+        source = "" if config.is_loopback(self._host) or ":" in self._host else self._ip_addr
+        try:
+            connection = connect(self._host, self._port, self._psk, ROLES, handlers, source, what="gdispy-scheduler")
+        except PeerRejected as error:
+            self._rejected = True
+            return str(error)
+        except ConnectFailed as error:
+            return str(error)
+        connection.set_pulse(self._pulse)
+        self._connection = connection
+        connection.start()
+        ours = ("client", self.instance, platform.node() or "client", config.VERSION, config.PYTHON, sys.platform)
+        connection.send(Hello(*ours, 0, "", self._pulse))
+        for message in self._courier.connected():
+            connection.send(message)
+        self._greeted = True
+        self._over.wait()
+        return self._reason
+
+    def _on_messages(self, connection: Connection, messages: list[Message]) -> None:
+        connection.acknowledge(connection.taken())
+        for message in messages:
+            if isinstance(message, Hello):
+                continue
+            delivered, answers = self._courier.incoming(message)
+            for answer in answers:
+                connection.send(answer)
+            end = self._ends.get(getattr(message, "computation", None))  # type: ignore[arg-type]
+            if end is not None and delivered:
+                end.deliver(delivered)
+
+    def _on_closed(self, connection: Connection, reason: str) -> None:
+        if connection is self._connection:
+            logger.info("disconnected from the scheduler at %s: %s", self.place, reason)
+            self._connection = None
+            self._reason = reason
+            self._over.set()
+
+    def _tell_of_absence(self) -> None:
+        """Jobs that wait for a scheduler that is not there do not wait silently."""
+        told: set[ComputationId] = set()
+        while True:
+            gevent.sleep(PATIENCE)
+            if self._courier.is_connected:
+                told.clear()
+                continue
+            for computation in self._courier.waiting():
+                end = self._ends.get(computation)
+                if end is not None and computation not in told:
+                    told.add(computation)
+                    text = f"jobs wait, and the scheduler at {self.place} cannot be reached: {self._courier.trouble}"
+                    end.deliver([Trouble(computation, text)])

@@ -1,0 +1,179 @@
+"""`gdispy-scheduler`: from its command line to a shared scheduler that runs.
+
+Floor 4. Called by `cli.scheduler_main`, in a patched program. SIGTERM, SIGINT and SIGHUP end it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import signal
+from collections.abc import Sequence
+from typing import Any
+
+import gevent
+
+from gdispy import config, console
+from gdispy.core.board import EARLIEST, FAIR, ROUND_ROBIN
+from gdispy.core.patterns import join
+from gdispy.errors import ConfigError, GdispyError
+from gdispy.keys import Secret, find_secret
+from gdispy.optionfile import read_options, save_options
+from gdispy.options import Settled, add_common_options, fail, parse, set_up_logging
+from gdispy.sharing import Sharing, SharingSettings
+
+_PROGRAM = "gdispy-scheduler"
+
+_EXAMPLES = """examples:
+  gdispy-scheduler                          share all nodes that are found, with this user's secret
+  gdispy-scheduler -n 10.0.0.5 -n 10.0.0.6  share these nodes
+  gdispy-scheduler --node-secret-file nodes.key --cluster-secret-file lab.key
+                                            another secret towards nodes than towards clients
+
+Programs use it with SharedJobCluster(..., scheduler_node='this host'), or `gdispy --scheduler_node HOST program`.
+Every option can come from a variable (GDISPY_NODES for --nodes) or from the file of --config as well.
+"""
+
+
+def scheduler_parser() -> argparse.ArgumentParser:
+    """The options of `gdispy-scheduler`."""
+    parser = argparse.ArgumentParser(
+        prog=_PROGRAM,
+        description="Share nodes among programs.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    _add_places(parser.add_argument_group("where"))
+    _add_secrets(parser.add_argument_group("who may come in"))
+    _add_ways(parser.add_argument_group("how"))
+    parser.add_argument("--daemon", action="store_true", help="take no commands from standard input")
+    add_common_options(parser)
+    return parser
+
+
+def _add_places(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    text = "node to use: a name or address with ':port' if wanted, or a pattern; once for each (default: all found)"
+    add("-n", "--nodes", "--node", action="append", metavar="HOST", help=text)
+    add("-i", "--ip_addr", "--host", default="", metavar="ADDR", help="address to listen on (default: all)")
+    text = "address to announce, where it differs (NAT)"
+    add("--ext_ip_addr", "--ext_host", default="", metavar="ADDR", help=text)
+    text = f"port for clients, 0 for any free one (default: {config.CLIENT_PORT})"
+    add("-p", "--port", "--scheduler_port", type=int, metavar="PORT", help=text)
+    add("--node_port", type=int, metavar="PORT", help=f"where nodes listen (default: {config.NODE_PORT})")
+
+
+def _add_secrets(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    for whose in ("node", "cluster"):
+        towards = "nodes" if whose == "node" else "clients"
+        text = f"secret towards {towards}; it shows in the list of processes, so a file is better"
+        add(f"--{whose}_secret", default="", metavar="SECRET", help=text)
+        add(f"--{whose}_secret_file", default="", metavar="FILE", help=f"file with the secret towards {towards}")
+    add("-s", "--secret", default="", help="secret towards both, where it is one")
+    add("--secret-file", "--secret_file", default="", metavar="FILE", help="file with the secret towards both")
+    add("--insecure", action="store_true", help="no secret at all; on this machine only")
+
+
+def _add_ways(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    add("--pulse_interval", type=float, metavar="SECONDS", help="how often nodes give a sign of life (default: 5)")
+    add("--ping_interval", type=float, metavar="SECONDS", help="how often to look for nodes (default: 10)")
+    text = "keep jobs and results of a client that went away so long; 1 or more (default: 60)"
+    add("--zombie_interval", type=float, metavar="MINUTES", help=text)
+    text = "serve the computation first that was not served for longest (default: the client that has least)"
+    add("--fair_cluster_scheduler", action="store_true", help=text)
+    add("--early_cluster_scheduler", action="store_true", help="serve the computation first that came first")
+    add("--cooperative", action="store_true", help="let clients change how many CPUs of a node are used")
+    add("--max_file_size", default="", metavar="SIZE", help="refuse larger files; 10m, 2g (default: 0, no limit)")
+    add("--config", default="", metavar="FILE", help=f"read options from the section [{_PROGRAM}] of this file")
+    add("--save_config", default="", metavar="FILE", help="write the options, but no secret, to this file and exit")
+
+
+def scheduler_main(words: Sequence[str] | None = None) -> int:
+    """`gdispy-scheduler`; the exit code."""
+    parser = scheduler_parser()
+    given = parse(parser, words)
+    set_up_logging("%(asctime)s %(levelname)s %(message)s", given.debug, logging.INFO)
+    try:
+        file = read_options(given.config, _PROGRAM, parser) if given.config else {}
+        options = Settled(parser, given, file, given.config)
+        settings = sharing_settings(options)
+        if given.save_config:
+            save_options(given.save_config, _PROGRAM, parser, options)
+            return 0
+        sharing = Sharing(settings)
+    except (GdispyError, OSError) as error:
+        return fail(_PROGRAM, _bind_error(error, given))
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        gevent.signal_handler(number, sharing.stop)
+    if not options.daemon and console.is_wanted():
+        gevent.spawn(console.run, lambda line: _obey(sharing, line))
+    try:
+        sharing.run(lambda: print(f"ready {join(sharing.host, sharing.port)}", flush=True))
+    except Exception as error:
+        return fail(_PROGRAM, error)
+    return 0
+
+
+def sharing_settings(options: Any) -> SharingSettings:
+    """The options, checked. Raises ConfigError."""
+    if options.fair_cluster_scheduler and options.early_cluster_scheduler:
+        raise ConfigError("--fair_cluster_scheduler and --early_cluster_scheduler contradict each other")
+    policy = ROUND_ROBIN if options.fair_cluster_scheduler else EARLIEST if options.early_cluster_scheduler else FAIR
+    return SharingSettings(
+        node_secret=_secret(options, "node"),
+        client_secret=_secret(options, "cluster"),
+        nodes=_nodes(options.nodes),
+        ip_addr=options.ip_addr,
+        ext_ip_addr=options.ext_ip_addr,
+        port=options.read("port", _port, config.CLIENT_PORT),
+        node_port=options.read("node_port", _port, config.NODE_PORT),
+        pulse_interval=options.read("pulse_interval", _within(0.1, 1000), None),
+        ping_interval=options.read("ping_interval", _within(1, 1000), None),
+        policy=policy,
+        lease=60.0 * options.read("zombie_interval", _within(1, 1e6), 60.0),
+        cooperative=bool(options.cooperative),
+        max_file_size=options.read("max_file_size", config.parse_size, 0),
+    )
+
+
+def _nodes(given: Any) -> list[str]:
+    """What `-n` says; a variable or a file says it in one text."""
+    return given.replace(",", " ").split() if isinstance(given, str) else list(given or ["*"])
+
+
+def _secret(options: Any, whose: str) -> Secret:
+    own, file = getattr(options, f"{whose}_secret"), getattr(options, f"{whose}_secret_file")
+    if own or file:
+        return find_secret(own, file)
+    return find_secret(options.secret, options.secret_file, options.insecure)
+
+
+def _port(value: Any) -> int:
+    return config.port_number(int(value))
+
+
+def _within(least: float, most: float) -> Any:
+    def check(value: Any) -> float:
+        number = float(value)
+        if not least <= number <= most:
+            raise ConfigError(f"it must be from {least:g} to {most:g}, not {value}")
+        return number
+
+    return check
+
+
+def _bind_error(error: BaseException, given: Any) -> BaseException:
+    if not isinstance(error, OSError) or isinstance(error, ConfigError):
+        return error
+    port = config.CLIENT_PORT if given.port is None else given.port
+    return ConfigError(f"cannot listen on port {port}: {error.strerror}; -p 0 takes a free port")
+
+
+def _obey(sharing: Sharing, line: str) -> str:
+    """Do what was typed; the answer."""
+    if line.strip() in ("quit", "exit"):
+        sharing.stop()
+        return "ending"
+    return "\n".join([*sharing.status(), "commands: quit; anything else shows this"])

@@ -1,0 +1,100 @@
+"""SharedJobCluster: a cluster whose nodes are kept by a `gdispy-scheduler`, for many programs.
+
+Floor 3. The same methods as `JobCluster`; between this program and the nodes is a scheduler elsewhere (`remote.py`).
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from typing import Any
+
+from gdispy import allocation, config
+from gdispy.arguments import both_names
+from gdispy.cluster import JobCluster
+from gdispy.core.patterns import split
+from gdispy.errors import ConfigError
+from gdispy.job import DispyJob
+from gdispy.keys import Secret, find_secret
+from gdispy.remote import Remote
+from gdispy.status import DispyNode
+
+
+class SharedJobCluster(JobCluster):
+    """Runs one function or program on nodes that it shares with other programs, through `gdispy-scheduler`.
+
+    `scheduler_node` is the host where the scheduler runs (default: this one), with ':port' where it is not 51347, or
+    `scheduler_port`. `nodes` says which of the scheduler's nodes to use; those that are named outright the scheduler
+    looks for as well. With `exclusive`, the computation waits until all others are over, and then has the nodes to
+    itself. `pulse_interval` and `ping_interval` towards nodes are the scheduler's. The other parameters, and all
+    methods, are those of `JobCluster`; `client_port` and `port` are accepted and not needed: nobody connects to
+    this program.
+
+    Raises ConfigError, in plain words, for arguments that cannot be used. A scheduler that cannot be reached is told
+    on the log when jobs wait, and in `status()`; jobs wait for it, also when it goes away for a while.
+    """
+
+    @both_names
+    def __init__(
+        self,
+        computation: Any,
+        nodes: Any = None,
+        depends: Any = (),
+        callback: Callable[[DispyJob], Any] | None = None,
+        ip_addr: str | None = None,
+        port: int | None = None,
+        scheduler_node: str | None = None,
+        scheduler_port: int | None = None,
+        ext_ip_addr: str | None = None,
+        loglevel: int | None = None,
+        cleanup: bool | Callable[..., Any] = True,
+        reentrant: bool = False,
+        secret: str = "",
+        keyfile: str | None = None,
+        certfile: str | None = None,
+        *,
+        dest_path: str | None = None,
+        setup: Callable[..., Any] | None = None,
+        cluster_status: Callable[[int, DispyNode | None, DispyJob | None], Any] | None = None,
+        fault_recover: Any = False,
+        exclusive: bool = False,
+        client_port: int | None = None,
+        secret_file: str = "",
+        insecure: bool = False,
+        isolation: str = "",
+    ) -> None:
+        if scheduler_port is not None:
+            config.port_number(scheduler_port, "scheduler_port")
+        if client_port is not None:
+            config.port_number(client_port, "client_port")
+        if not isinstance(exclusive, bool):
+            raise ConfigError(f"exclusive must be True or False, not {exclusive!r}")
+        self._check(fault_recover, keyfile, certfile, loglevel, isolation)
+        self._take_callbacks(computation, callback, cluster_status)
+        self._node_port = config.NODE_PORT
+        allocated = allocation.read(nodes, self._node_port)
+        if allocated.whom.local:
+            raise ConfigError("nodes='local' is for JobCluster: a shared scheduler has its own nodes")
+        self._allocations = allocated.nodes
+        found = find_secret(secret, secret_file, insecure)
+        place = scheduler_place(scheduler_node, scheduler_port)
+        self._key = ("shared", *place, found.key, ip_addr or config.default_ip_addr(), found.insecure)
+        self._exclusive, self._reentrant = exclusive, reentrant
+        self._start(computation, depends, (isolation, dest_path, setup, cleanup), allocated.whom, found)
+
+    def _new_scheduler(self, secret: Secret) -> Any:
+        _, host, port, _, ip_addr, _ = self._key
+        return Remote(secret, host, port, ip_addr)
+
+
+def scheduler_place(host: str | None, port: int | None) -> tuple[str, int]:
+    """Where the scheduler is, from what a user writes. Raises ConfigError."""
+    if not host:
+        return config.default_ip_addr() or socket.gethostname(), port or config.CLIENT_PORT
+    try:
+        name, own = split(host.strip())
+    except ValueError as error:
+        raise ConfigError(f"scheduler_node {host!r}: {error}") from None
+    if own is not None and port is not None and own != port:
+        raise ConfigError(f"scheduler_node {host!r} and scheduler_port {port} contradict each other: give one of them")
+    return name, own or port or config.CLIENT_PORT
