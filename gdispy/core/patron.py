@@ -120,9 +120,8 @@ class Patron:
         places = [place for place, job in enumerate(message.jobs) if job not in account.known]
         accepted = Accepted(message.computation, message.jobs)
         if len(places) < len(message.jobs):  # It says again what it does not know to have arrived.
-            options = message.options or [None] * len(message.jobs)
-            columns = (message.jobs, message.attempts, message.arguments, options)
-            picks: list[Any] = [[column[place] for place in places] for column in columns]
+            columns = (message.jobs, message.attempts, message.arguments, message.options)
+            picks: list[Any] = [[column[place] for place in places] if column else [] for column in columns]
             message = Run(message.computation, *picks)
         account.known.update(message.jobs)
         found: list[Message] = [message] if message.jobs else []

@@ -1,0 +1,266 @@
+"""The way between a client and a scheduler elsewhere: cut anywhere, nothing is lost and nothing is done twice."""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Any
+
+import pytest
+
+from gdispy.core.courier import Courier
+from gdispy.core.effects import Peer
+from gdispy.core.messages import (
+    Accepted,
+    Ask,
+    Cancel,
+    Collected,
+    Ended,
+    Instance,
+    JobId,
+    Message,
+    Open,
+    Order,
+    Progress,
+    Release,
+    Released,
+    Reply,
+    Resume,
+    Run,
+    Seen,
+    Standing,
+    Unknown,
+    Upload,
+    Uploaded,
+)
+from gdispy.core.patron import Patron
+from gdispy.core.statuses import ABANDONED, FINISHED
+from tests.unit.making import C, D, ended, outcome, prepare
+
+FILE = ["f", 0o600, 0.0, 1, b""]
+
+
+def run(*jobs: int, options: Any = ()) -> Run:
+    numbers = [JobId(job) for job in jobs]
+    return Run(C, numbers, [1] * len(jobs), [b"a%d" % job for job in jobs], list(options))
+
+
+def patron() -> Patron:
+    found = Patron(Peer(9), Instance(b"c" * 16), "client")
+    found.incoming(Open(C, ["*"], False))
+    return found
+
+
+def courier(reentrant: bool = False) -> Courier:
+    found = Courier("10.0.0.9:51347")
+    found.outgoing(Open(C, ["*"], reentrant))
+    found.outgoing(prepare())
+    return found
+
+
+# The scheduler's end
+
+
+def test_job_that_is_said_again_is_handed_on_once_and_accepted_each_time() -> None:
+    desk = patron()
+    assert desk.incoming(run(1, 2)) == ([run(1, 2)], [Accepted(C, [JobId(1), JobId(2)])])
+    forward, answers = desk.incoming(run(2, 3))
+    assert (forward, answers) == ([run(3)], [Accepted(C, [JobId(2), JobId(3)])])
+    assert desk.incoming(run(3))[0] == []
+
+
+def test_outcome_is_said_on_each_connection_until_it_is_collected() -> None:
+    desk = patron()
+    desk.incoming(run(1, 2, 3))
+    desk.outgoing(ended(outcome(1), outcome(2)))
+    resume = Resume([C], [[JobId(1), JobId(2), JobId(3)]])
+    for _ in range(2):
+        assert desk.incoming(resume) == ([], [ended(outcome(1), outcome(2))])
+    assert desk.incoming(Collected(C, [JobId(2)], [1])) == ([], [])
+    assert desk.incoming(resume)[1] == [Unknown(C, [JobId(2)], False), ended(outcome(1))]
+    # A job may not be forgotten before it has ended, whatever the client says.
+    desk.incoming(Collected(C, [JobId(3)], [1]))
+    assert desk.pending() == 2
+
+
+def test_provisional_results_and_files_are_kept_until_they_are_answered() -> None:
+    desk = patron()
+    desk.incoming(run(1))
+    shown = [Progress(C, JobId(1), 1, index, b"x", "") for index in range(2)]
+    upload = Upload(C, JobId(1), 1, 0, [FILE], [b"x"])
+    for message in (*shown, upload):
+        desk.outgoing(message)
+    resume = Resume([C], [[JobId(1)]])
+    assert desk.incoming(resume)[1] == [*shown, upload]
+    desk.incoming(Seen(C, [JobId(1)], [1], [1]))
+    answer = Uploaded(C, JobId(1), 1, 0, "")
+    assert desk.incoming(answer) == ([answer], [])
+    assert desk.incoming(resume)[1] == [shown[1]]
+    desk.outgoing(ended(outcome(1)))
+    desk.incoming(Collected(C, [JobId(1)], [1]))
+    assert desk.incoming(Resume([C], [[]]))[1] == []
+
+
+def test_cancel_that_comes_before_its_job_waits_for_it() -> None:
+    desk = patron()
+    cancel = Cancel(C, [JobId(1)], [0])
+    assert desk.incoming(cancel) == ([cancel], [])
+    assert desk.incoming(run(1, 2))[0] == [run(1, 2), cancel]
+
+
+def test_client_reaches_its_own_computations_only() -> None:
+    desk = patron()
+    for message in (Ask(D, 1), Cancel(D, [JobId(1)], [0]), Run(D, [JobId(1)], [1], [b""]), Collected(D, [], [])):
+        assert desk.incoming(message) == ([], [])
+    assert desk.incoming(Release(D)) == ([], [Released(D)])
+
+
+def test_computation_that_a_client_has_let_go_of_meanwhile_is_released() -> None:
+    desk = patron()
+    assert desk.incoming(Resume([D], [[JobId(4)]])) == ([Release(C)], [Unknown(D, [JobId(4)], True)])
+    desk.outgoing(Released(C))
+    assert desk.computations == []
+
+
+# The client's end
+
+
+def test_first_word_names_every_open_job_and_what_was_cancelled() -> None:
+    ours = courier()
+    ours.outgoing(run(1, 2, 3))
+    ours.outgoing(Cancel(C, [JobId(2)], [0]))
+    ours.incoming(ended(outcome(1)))
+    assert ours.connected() == [
+        Resume([C], [[JobId(2), JobId(3)]]),
+        Open(C, ["*"], False),
+        Cancel(C, [JobId(2)], [0]),
+    ]
+
+
+def test_outcome_is_collected_also_when_it_comes_again() -> None:
+    ours = courier()
+    ours.outgoing(run(1))
+    for _ in range(2):
+        assert ours.incoming(ended(outcome(1))) == ([ended(outcome(1))], [Collected(C, [JobId(1)], [1])])
+
+
+@pytest.mark.parametrize("reentrant", [False, True])
+def test_job_that_a_new_scheduler_does_not_know_runs_again_only_if_it_may(reentrant: bool) -> None:
+    ours = courier(reentrant)
+    ours.outgoing(run(1, 2))
+    ours.incoming(Accepted(C, [JobId(1)]))
+    told, answers = ours.incoming(Unknown(C, [JobId(1), JobId(2)], True))
+    again = run(1, 2) if reentrant else run(2)
+    assert answers == [Open(C, ["*"], reentrant), prepare(), again]
+    if reentrant:
+        assert told == []
+        return
+    [end] = told
+    assert isinstance(end, Ended)
+    assert (end.jobs, end.statuses) == ([1], [ABANDONED]) and "started again" in end.exceptions[0]
+    # And not once more.
+    assert ours.incoming(Unknown(C, [JobId(1)], False)) == ([], [])
+
+
+def test_questions_are_answered_while_the_scheduler_is_away() -> None:
+    ours = courier()
+    ours.outgoing(run(1, 2))
+    ours.gone("connection refused")
+    [standing] = ours.outgoing(Ask(C, 5))
+    assert isinstance(standing, Standing) and (standing.question, standing.queued) == (5, 2)
+    assert standing.problems == ["the scheduler at 10.0.0.9:51347 cannot be reached: connection refused"]
+    [reply] = ours.outgoing(Order(C, 6, "jobs", Instance(b"n" * 16), 0.0))
+    assert isinstance(reply, Reply) and reply.value == -1.0 and "cannot be reached" in reply.error
+    ours.connected()
+    assert ours.outgoing(Ask(C, 7)) == []
+
+
+def test_release_is_said_until_it_is_confirmed() -> None:
+    ours = courier()
+    ours.outgoing(run(1))
+    ours.outgoing(Release(C))
+    assert ours.connected() == [Resume([C], [[]]), Release(C)]
+    assert ours.incoming(Unknown(C, [], True)) == ([], [])
+    assert ours.incoming(Released(C)) == ([Released(C)], [])
+    assert ours.connected() == [Resume([], [])]
+
+
+# Both together
+
+
+class _World:
+    """A client, a scheduler that runs jobs at its leisure, and a way between them that is cut again and again."""
+
+    def __init__(self, seed: int) -> None:
+        self.random = Random(seed)
+        self.client = courier()
+        self.patron = Patron(Peer(9), Instance(b"c" * 16), "client")
+        self.there: list[Message] = []
+        self.back: list[Message] = []
+        self.connected = False
+        self.begun: list[int] = []
+        self.waiting: list[int] = []
+        self.told: list[int] = []
+        self.made = 0
+
+    def say(self, message: Message) -> None:
+        self.client.outgoing(message)
+        if self.connected:
+            self.there.append(message)
+
+    def connect(self) -> None:
+        self.there, self.back = list(self.client.connected()), []
+        self.connected = True
+
+    def cut(self) -> None:
+        self.connected = False
+        self.client.gone("cut")
+        self.there, self.back = [], []
+
+    def step(self) -> None:
+        choice = self.random.random()
+        if choice < 0.1 and self.made < 60:
+            jobs = range(self.made + 1, self.made + self.random.randint(2, 6))
+            self.made += len(jobs)
+            self.say(run(*jobs))
+        elif choice < 0.15:
+            (self.cut if self.connected else self.connect)()
+        elif choice < 0.4 and self.there:
+            forward, answers = self.patron.incoming(self.there.pop(0))
+            self.back += answers
+            for message in forward:
+                if isinstance(message, Run):
+                    self.begun += message.jobs
+                    self.waiting += message.jobs
+        elif choice < 0.6 and self.back:
+            told, answers = self.client.incoming(self.back.pop(0))
+            if self.connected:
+                self.there += answers
+            for message in told:
+                if isinstance(message, Ended):
+                    assert message.statuses == [FINISHED] * len(message.jobs)
+                    self.told += [job for job in message.jobs if job not in self.told]
+        elif choice < 0.8 and self.waiting:
+            job = self.waiting.pop(self.random.randrange(len(self.waiting)))
+            message = ended(outcome(job))
+            self.patron.outgoing(message)
+            if self.connected:
+                self.back.append(message)
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_every_job_begins_once_and_is_told_whatever_is_cut(seed: int) -> None:
+    world = _World(seed)
+    for _ in range(3000):
+        world.step()
+    if not world.connected:
+        world.connect()
+    world.random = Random(1)
+    for _ in range(20_000):
+        if not (world.there or world.back or world.waiting):
+            break
+        choice = world.random.choice((0.3, 0.5, 0.7))
+        world.random.random = lambda choice=choice: choice  # type: ignore[method-assign, misc]
+        world.step()
+        world.random = Random(world.random.getrandbits(32))
+    assert sorted(world.begun) == sorted(world.told) == list(range(1, world.made + 1))
+    assert world.patron.pending() == 0 and world.client.waiting() == []
