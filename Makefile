@@ -6,7 +6,7 @@ READY := $(VENV)/ready
 # Discovery of whatever runs here stays on this machine.
 export GDISPY_IP_ADDR = 127.0.0.1
 
-.PHONY: run test check bench chaos clean format
+.PHONY: run test check bench chaos docs clean format
 
 run: $(READY)
 	$(BIN)/python examples/first_run.py
@@ -26,6 +26,10 @@ bench: $(READY)
 chaos: $(READY)
 	$(BIN)/python -m pytest tests -m chaos -s
 
+docs: $(READY)
+	$(BIN)/python -m sphinx -q -W --keep-going -b html docs docs/_build
+	@echo "Open docs/_build/index.html"
+
 format: $(READY)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
@@ -38,4 +42,4 @@ $(READY): pyproject.toml setup.py $(wildcard scripts/*)
 	touch $(READY)
 
 clean:
-	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) build docs/_build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

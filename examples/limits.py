@@ -1,0 +1,39 @@
+"""Limits and priorities of single jobs.
+
+    python examples/limits.py                      on this machine
+    python examples/limits.py node1 node2          on two machines where gdispy-node runs
+
+Keywords of `submit` that begin with `dispy_` are for gdispy; the function does not get them.
+"""
+
+import os
+import sys
+import time
+
+import gdispy
+
+
+def work(what: str) -> str:
+    if what == "endless":
+        time.sleep(3600)
+    if what == "greedy":
+        return str(len(os.urandom(1) * 2_000_000_000))
+    return f"{what} was here"
+
+
+def main() -> None:
+    nodes = sys.argv[1:] or ["local"]
+    with gdispy.JobCluster(work, nodes=nodes) as cluster:
+        jobs = [
+            cluster.submit("late", dispy_priority=-1),  # Goes after all others that wait.
+            cluster.submit("endless", dispy_timeout=0.5),  # Seconds that it may run.
+            cluster.submit("greedy", dispy_memory=500_000_000),  # Bytes, with all its processes.
+            cluster.submit("wide", dispy_cpus=1),  # How many CPUs of one node it occupies.
+            cluster.submit("urgent", dispy_priority=10),  # Higher goes first; 0 is usual.
+        ]
+        for job in jobs:
+            print(job() or job.exception.strip())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,38 @@
+"""A program instead of a function: any executable file, in any language, run once for each file of data.
+
+    python examples/programs.py                    on this machine
+    python examples/programs.py node1 node2        on two machines where gdispy-node runs
+
+From a shell, the same is:
+
+    gdispy --local -f a.txt -f b.txt -a a.txt -a b.txt examples/longest_line.sh
+"""
+
+import os
+import sys
+from pathlib import Path
+
+import gdispy
+
+HERE = Path(__file__).parent
+
+
+def main() -> None:
+    nodes = sys.argv[1:] or ["local"]
+    # Files below the working directory have the same relative paths on the nodes.
+    os.chdir(HERE)
+    files = sorted(Path().glob("*.py"))
+    with gdispy.JobCluster("longest_line.sh", nodes=nodes) as cluster:
+        # The arguments are the program's words. Files go to the directory that it runs in.
+        jobs = [cluster.submit(path, dispy_job_depends=[path]) for path in files]
+        for path, job in zip(files, jobs, strict=True):
+            job.wait()
+            # The result is the exit code, and what the program printed is bytes.
+            if job.status == gdispy.DispyJob.Finished and job.result == 0:
+                print(job.stdout.decode(), end="")
+            else:
+                print(f"{path}: exit code {job.result}", job.exception or "", job.stderr.decode())
+
+
+if __name__ == "__main__":
+    main()
