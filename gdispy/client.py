@@ -268,7 +268,7 @@ class Client:
                 job.truncated = ended.truncated[place]
             job.exception = exceptions[place] or None
             if self._cluster_status is not None:
-                self._tell_begin(job, ended.node)
+                self._tell_begin(job, ended.node, bool(job.start_time))
             job.status = codes[place]
             job._done = True
             if job._gate is not None:
@@ -289,9 +289,9 @@ class Client:
         if self._cluster_status is not None:
             self._hub.errand(self._cluster_status, status, self._nodes.get(node), job)
 
-    def _tell_begin(self, job: DispyJob, node: bytes) -> None:
-        """A job so short that only its end was told has begun all the same."""
-        if job.status == statuses.CREATED and job.start_time:
+    def _tell_begin(self, job: DispyJob, node: bytes, has_begun: bool) -> None:
+        """A job so short that only its end, or a provisional result, was told has begun all the same."""
+        if job.status == statuses.CREATED and has_begun:
             job.status = statuses.RUNNING
             self._tell_status(statuses.RUNNING, node, job._copy())
 
@@ -315,7 +315,7 @@ class Client:
         job = self._jobs.get(progress.job)
         if job is not None:
             if self._cluster_status is not None:
-                self._tell_begin(job, progress.node)
+                self._tell_begin(job, progress.node, True)
             job.status, job.ip_addr = statuses.PROVISIONAL_RESULT, progress.address
             job._payload, job._result = progress.value, None
             if self._callback is not None:

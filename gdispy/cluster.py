@@ -123,7 +123,7 @@ class JobCluster(Client):
             ip_addr or config.default_ip_addr(),
             ext_ip_addr or "",
             config.port_number(port or config.CLIENT_PORT, "port"),
-            pulse_interval,
+            float(pulse_interval) if pulse_interval else None,
             ping_interval,
             found.insecure,
         )
@@ -277,6 +277,9 @@ class JobCluster(Client):
         self._refuse_fork()
         standing = self._standing()
         nodes = [DispyNode(row) for row in standing.nodes]
+        told = {(node.ip_addr, node.port): node.avail_info for node in list(self._nodes.values())}
+        for node in nodes:
+            node.avail_info = told.get((node.ip_addr, node.port))
         return ClusterStatus(nodes, self._made - self._ended, list(standing.problems), self._is_hopeless())
 
     # Single nodes
@@ -359,7 +362,11 @@ class JobCluster(Client):
 
     def _order(self, word: str, node: bytes | None, value: float = 0.0) -> int:
         reply = self._ask_about(word, node, value)
-        return int(reply.value) if isinstance(reply, Reply) else -1
+        if not isinstance(reply, Reply):
+            return -1
+        if reply.error:
+            logger.warning("%s", reply.error)
+        return int(reply.value)
 
     def _ask_about(self, word: str, node: bytes | None, value: float = 0.0) -> Standing | Reply | None:
         if node is None:

@@ -66,6 +66,8 @@ class Remote:
         self._greeted = False
         self._over = gevent.event.Event()
         self._rejected = False
+        #: It was reached once: a refusal is then more likely to be a bad link.
+        self._proven = False
         self._greenlets: list[Any] = []
 
     def start(self) -> None:
@@ -133,7 +135,7 @@ class Remote:
         try:
             connection = connect(self._host, self._port, self._psk, ROLES, handlers, source, what="gdispy-scheduler")
         except PeerRejected as error:
-            self._rejected = True
+            self._rejected = not self._proven
             return str(error)
         except ConnectFailed as error:
             return str(error)
@@ -144,7 +146,7 @@ class Remote:
         connection.send(Hello(*ours, 0, "", self._pulse))
         for message in self._courier.connected():
             connection.send(message)
-        self._greeted = True
+        self._greeted = self._proven = True
         self._over.wait()
         return self._reason
 

@@ -137,6 +137,7 @@ class Scheduler:
         pulse_interval: float | None = None,
         ping_interval: float | None = None,
         policy: str = FAIR,
+        cooperative: bool = True,
     ) -> None:
         self._secret = secret
         self._psk = secret.for_tcp()
@@ -146,7 +147,7 @@ class Scheduler:
         self._pulse = pulse_interval or PULSE_INTERVAL
         self._look_interval = ping_interval or config.LOOK_INTERVAL
         self.instance = Instance(secrets.token_bytes(16))
-        self.rules = self._dispatch = Dispatch(lease=LOST_AFTER * self._pulse, policy=policy)
+        self.rules = self._dispatch = Dispatch(LOST_AFTER * self._pulse, policy, cooperative)
         self._pump = Pump(self._perform, self._dispatch.tick, self._dispatch.due)
         #: Ends of the pairs to clients in this process, and what stands for clients elsewhere.
         self._clients: dict[Peer, ClientEnd] = {}

@@ -101,7 +101,8 @@ class Sharing:
         self._settings = settings
         place = (settings.ip_addr, settings.ext_ip_addr, settings.port)
         intervals = (settings.pulse_interval, settings.ping_interval)
-        self._scheduler = Scheduler(settings.node_secret, *place, *intervals, policy=settings.policy)
+        ways = (settings.policy, settings.cooperative)
+        self._scheduler = Scheduler(settings.node_secret, *place, *intervals, *ways)
         self._directory = tempfile.mkdtemp(prefix="gdispy-scheduler-")
         self._desks: dict[Instance, _Desk] = {}
         self._desk_of: dict[Peer, _Desk] = {}

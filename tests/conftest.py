@@ -53,6 +53,25 @@ def start_node(tmp_path: Path, secret_file: str) -> Iterator[Callable[..., Daemo
         return daemon
 
     yield start
+    _stop(started)
+
+
+@pytest.fixture
+def start_scheduler(tmp_path: Path, secret_file: str) -> Iterator[Callable[..., Daemon]]:
+    """Starts shared schedulers on free ports of the loopback interface; ends them after the test."""
+    started: list[Daemon] = []
+
+    def start(*options: str, secret: str = secret_file) -> Daemon:
+        words = [*options, *(["--secret-file", secret] if secret else [])]
+        daemon = Daemon(tmp_path, *words, script="gdispy-scheduler")
+        started.append(daemon)
+        return daemon
+
+    yield start
+    _stop(started)
+
+
+def _stop(started: list[Daemon]) -> None:
     failures = []
     for daemon in started:
         try:

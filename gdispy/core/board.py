@@ -34,8 +34,10 @@ INITIALIZED, CLOSED, AVAILABLE = 4, 16, 17
 class Board:
     """Computations, nodes, and the placing of jobs."""
 
-    def __init__(self, policy: str = FAIR) -> None:
+    def __init__(self, policy: str = FAIR, cooperative: bool = True) -> None:
         self._policy = policy
+        #: Whether clients may say how many CPUs of a node are used by all.
+        self._cooperative = cooperative
         self._owners: dict[Peer, Owner] = {}
         self._computations: dict[ComputationId, Computation] = {}
         self._nodes: dict[Instance, Node] = {}

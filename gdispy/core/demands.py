@@ -35,8 +35,8 @@ from gdispy.core.troubles import problems
 class Demands(Board):
     """The scheduler's rules, as far as clients are concerned."""
 
-    def __init__(self, policy: str = FAIR) -> None:
-        super().__init__(policy)
+    def __init__(self, policy: str = FAIR, cooperative: bool = True) -> None:
+        super().__init__(policy, cooperative)
         #: What keeps addresses from being nodes, as the shell found it.
         self._problems: dict[str, str] = {}
         #: Clients that wait for a file to be on a node: (computation, question) -> node.
@@ -214,6 +214,9 @@ class Demands(Board):
             if message.value:
                 effects += self._cancel(computation, list(share.placed))
             effects += self._leave(node, computation, share)
+        elif message.word == "cpus" and not self._cooperative and not computation.exclusive:
+            error = "the scheduler shares its nodes, and lets nobody change their CPUs (--cooperative does)"
+            return [Send(peer, Reply(message.computation, message.question, error, -1.0, []))]
         elif message.word == "cpus":
             value = float(self._allow(node, int(message.value)))
         elif message.word != "jobs":

@@ -60,8 +60,8 @@ RECEIPT_AFTER = 0.1
 class Dispatch(Demands):
     """What is to run, and where."""
 
-    def __init__(self, lease: float = LEASE, policy: str = FAIR) -> None:
-        super().__init__(policy)
+    def __init__(self, lease: float = LEASE, policy: str = FAIR, cooperative: bool = True) -> None:
+        super().__init__(policy, cooperative)
         self._lease = lease
 
     # Nodes come and go

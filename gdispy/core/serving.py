@@ -172,8 +172,14 @@ class Serving(Custody):
             session.was_served = True
             self._computations[message.computation] = Computation(message, session)
             return [Look(message)] if message.files else [Load(message, {})]
-        if known.session is not session:
+        if known.session is not session and known.session.peer is not None:
             return [Send(peer_of(session), Prepared(message.computation, "it belongs to another client"))]
+        if known.session is not session:
+            # Its scheduler was started again, and has forgotten what it had here: begin anew.
+            effects = self._forget(known)
+            self._unloading[known.id], self._again[known.id] = session, message
+            session.was_served = True
+            return effects
         if known.lacking:  # The connection broke before they came.
             return [Send(peer_of(session), Lacking(known.id, known.lacking))]
         return [Send(peer_of(session), Prepared(known.id, known.error))] if known.ready or known.error else []

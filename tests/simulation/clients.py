@@ -70,7 +70,16 @@ class Client:
             return None
         files = [["f", 0o600, 0.0, 6, b""]] if self._random.random() < 0.3 else []
         contents: list[Bulk] = [Parcel(b"parcel") for _ in files]
-        return [b"", float(self._random.randint(-1, 1)), 0.0, self._random.choice([0, 0, 1, self.widest]), 0, b"", files, contents]
+        return [
+            b"",
+            float(self._random.randint(-1, 1)),
+            0.0,
+            self._random.choice([0, 0, 1, self.widest]),
+            0,
+            b"",
+            files,
+            contents,
+        ]
 
     def cancel(self, jobs: list[JobId]) -> None:
         for job in jobs:

@@ -25,11 +25,13 @@ def alive(pid: int) -> bool:
 
 
 class Daemon:
-    """A running `gdispy-node`; `place` is its host and port."""
+    """A running `gdispy-node`, or another daemon; `place` is its host and port."""
 
-    def __init__(self, directory: Path, *options: str, env: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, directory: Path, *options: str, env: dict[str, str] | None = None, script: str = "gdispy-node"
+    ) -> None:
         self.log = directory / f"node-{os.urandom(4).hex()}.log"
-        command = [sys.executable, str(SCRIPTS / "gdispy-node"), "--daemon", "-p", "0", *options]
+        command = [sys.executable, str(SCRIPTS / script), "--daemon", "-p", "0", *options]
         with open(self.log, "wb") as log:
             self.process = subprocess.Popen(
                 command,

@@ -20,6 +20,8 @@ class Proxy:
         self._server = socket.create_server(("127.0.0.1", 0))
         self.place: tuple[str, int] = self._server.getsockname()
         self._open: list[socket.socket] = []
+        #: New connections are broken at once.
+        self.is_blocked = False
         self._lock = threading.Lock()
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -30,6 +32,20 @@ class Proxy:
                 with contextlib.suppress(OSError):
                     sock.shutdown(socket.SHUT_RDWR)
             self._open.clear()
+
+    def block(self) -> None:
+        """Break all connections, and each new one, until `unblock`."""
+        self.is_blocked = True
+        self.cut()
+
+    def unblock(self) -> None:
+        self.is_blocked = False
+
+    def __enter__(self) -> Proxy:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def close(self) -> None:
         with contextlib.suppress(OSError):
@@ -43,6 +59,9 @@ class Proxy:
                 client, _ = self._server.accept()
             except OSError:
                 return
+            if self.is_blocked:
+                client.close()
+                continue
             try:
                 node = socket.create_connection(self.goal)
             except OSError:

@@ -560,12 +560,24 @@ def test_other_scheduler_is_served_while_the_first_is_away_and_shares_nothing_wi
     slots.gone(A, 1.0)
     # When another one comes, then it sees nothing of the first.
     assert slots.joined(B, hello(b"o" * 16, "other"), 2.0) == [Send(B, Holding([], [], []))]
-    assert slots.receive(B, [prepare(C)], 2.0) == [Send(B, Prepared(C, "it belongs to another client"))]
     assert_given_back(slots.receive(B, [run(5)], 2.0), B, Returned(C, [JobId(5)], [1]))
     assert slots.receive(B, [cancel(1), Recall(C, 5), Collected(C, [JobId(1)], [1])], 2.0) == []
     assert slots.receive(B, [Release(C)], 2.0) == [Send(B, Released(C))]
     # And the first cannot come back as long as the other is there.
     assert slots.joined(A, hello(), 3.0) == [Drop(A, "busy: it works for client at present".replace("client", "other"))]
+
+
+def test_computation_that_a_new_scheduler_brings_again_begins_anew() -> None:
+    # Given a job that runs for a scheduler that was killed.
+    slots = node(cpus=2)
+    start(slots, 1)
+    slots.gone(A, 1.0)
+    # When the next one brings the same computation, then what was there ends, and it is loaded afresh.
+    slots.joined(B, hello(b"o" * 16, "other"), 2.0)
+    assert slots.receive(B, [prepare(C)], 2.0) == [Unload(C)]
+    assert slots.unloaded(C, 3.0) == [Load(prepare(C), {})]
+    slots.loaded(C, "", 4.0)
+    assert plain(slots.receive(B, [run(1)], 5.0))[-1] == Hand(WorkerId(2), [1])  # type: ignore[list-item]
 
 
 def test_jobs_go_on_while_their_scheduler_is_away_and_nothing_is_sent() -> None:
