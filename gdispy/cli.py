@@ -6,6 +6,7 @@ command line and returns the exit code.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 
 
@@ -17,7 +18,12 @@ def node_main(words: Sequence[str] | None = None) -> int:
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """`gdispy`."""
+    """`gdispy`: a bare first word that names a subcommand is that; a program of such a name is given with its path."""
+    words = sys.argv[1:] if words is None else words
+    if words and words[0] == "status":
+        from gdispy.overview import status_main
+
+        return status_main(words[1:])
     from gdispy.run import run_main
 
     return run_main(words)

@@ -34,9 +34,12 @@ from gdispy.arguments import (
 )
 from gdispy.client import Client
 from gdispy.computation import Care, Parts, gather, is_program, prepare, read_files
+from gdispy.core import statuses
+from gdispy.core.effects import Resolve
 from gdispy.core.messages import Ask, Deliver, Instance, JobId, Message, Order, Reply, Standing
 from gdispy.core.patterns import split
 from gdispy.core.payloads import Bulk
+from gdispy.core.placing import Task, ended_by_scheduler
 from gdispy.errors import ClusterClosed, ConfigError, ForkedError
 from gdispy.hub import Gate
 from gdispy.job import DispyJob
@@ -463,8 +466,19 @@ class JobCluster(Client):
             logger.warning("%s: a node has not said in time that all is cleaned up there", self.name)
         self._hub.finish_errands(limit)
         self._hub.call(self._part)
+        if self._jobs:
+            self._hub.call(self._end_the_rest)
+            self._hub.finish_errands(limit)
         self._closed = True
         _open_clusters.discard(self)
+
+    def _end_the_rest(self) -> None:
+        """No node has said in time what became of these jobs, and nobody listens any more."""
+        text = "The cluster was closed before the node of the job had said what became of it.\n"
+        for number, job in list(self._jobs.items()):
+            rest = [Task(number, b"")]
+            ended = ended_by_scheduler(self._computation, rest, statuses.ABANDONED, text, job.ip_addr or "")
+            self._resolve(Resolve(ended, None))
 
 
 def _host_and_port(node: Any) -> tuple[str, int | None]:

@@ -220,6 +220,8 @@ class Finish:
         """Whether the job has ended."""
         return self._job._done
 
+    isSet = is_set
+
     def set(self) -> None:
         """For compatibility. It changes nothing: only its node ends a job."""
 

@@ -100,5 +100,6 @@ def _add_files(group: argparse._ArgumentGroup) -> None:
     add("--force_cleanup", action="store_true", help=text)
     text = "Python file whose init() runs before all jobs and returns 0; they find its names; close() runs at the end"
     add("--init", default="", metavar="FILE", help=text)
+    add("--unsafe_setup", action="store_true", help="for compatibility: jobs always find what setup has made")
     add("--config", default="", metavar="FILE", help="read options from the section [gdispy-node] of this file")
     add("--save_config", default="", metavar="FILE", help="write the options, but no secret, to this file and exit")

@@ -26,6 +26,7 @@ from gdispy.options import (
     fail,
     set_up_logging,
 )
+from gdispy.shared import SharedJobCluster
 from gdispy.status import table
 
 #: Seconds between two looks at whether any node can be expected.
@@ -35,6 +36,8 @@ _EXAMPLES = """examples:
   gdispy --local -a 1 -a 2 -a 3 ./simulate        three jobs on this machine
   gdispy -n 10.0.0.5 -n 10.0.0.6 -f data.csv -a "data.csv --from 1" -a "data.csv --from 2" ./count
   gdispy -a "'two words' third" ./program         quoting in -a works as in a shell
+  gdispy --scheduler_node lab -a 1 -a 2 ./program  share the nodes of the scheduler on host lab
+  gdispy status lab                               how that scheduler stands: nodes, clients, jobs
 
 Each job's output is printed in the order of the -a options. The exit status is 0 only if every job
 ended with exit code 0.
@@ -69,6 +72,14 @@ def parser() -> argparse.ArgumentParser:
         help="node to use (default: all that are found)",
     )
     add("--local", action="store_true", help="use this machine, without any gdispy-node running")
+    add(
+        "--scheduler_node",
+        "--scheduler-node",
+        "--scheduler_host",
+        default="",
+        metavar="HOST[:PORT]",
+        help="use the nodes of the gdispy-scheduler there, which shares them among programs",
+    )
     add("-i", "--ip_addr", default=None, metavar="ADDR", help="local address to use (default: GDISPY_IP_ADDR, or any)")
     add(
         "--node_port",
@@ -107,17 +118,18 @@ def run_main(words: Sequence[str] | None = None) -> int:
 
 def _cluster(options: Any) -> JobCluster:
     nodes = [*options.nodes, *(["local"] if options.local else [])]
-    return JobCluster(
-        options.program,
-        nodes=nodes or ["*"],
-        depends=options.files,
-        ip_addr=options.ip_addr,
-        node_port=options.node_port,
-        dest_path=options.dest_path,
-        secret=options.secret,
-        secret_file=options.secret_file,
-        insecure=options.insecure,
-    )
+    both: dict[str, Any] = {
+        "nodes": nodes or ["*"],
+        "depends": options.files,
+        "ip_addr": options.ip_addr,
+        "dest_path": options.dest_path,
+        "secret": options.secret,
+        "secret_file": options.secret_file,
+        "insecure": options.insecure,
+    }
+    if options.scheduler_node:
+        return SharedJobCluster(options.program, scheduler_node=options.scheduler_node, **both)
+    return JobCluster(options.program, node_port=options.node_port, **both)
 
 
 def _split(text: str) -> list[str]:

@@ -212,10 +212,6 @@ class Scheduler:
         """Have a stimulus decide in the next turn."""
         self._pump.put(stimulus, *args)
 
-    def node_lines(self) -> list[str]:
-        """The nodes, a line for each, for the owner of the scheduler."""
-        return self._dispatch.node_lines()
-
     # Nodes
 
     def seek(self, targets: list[tuple[str, int]], look: bool, node_port: int) -> None:

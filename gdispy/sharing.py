@@ -28,7 +28,19 @@ from gdispy.connection import Connection, Handlers, next_peer
 from gdispy.core.board import FAIR
 from gdispy.core.effects import Effects, Peer
 from gdispy.core.handshake import Keys
-from gdispy.core.messages import ComputationId, Hello, Instance, Message, Open, Prepare, Release, Released, Take
+from gdispy.core.messages import (
+    ComputationId,
+    Hello,
+    Instance,
+    Message,
+    Open,
+    Overview,
+    Prepare,
+    Release,
+    Released,
+    Survey,
+    Take,
+)
 from gdispy.core.patron import Patron
 from gdispy.core.payloads import Payload
 from gdispy.core.wire import FILE, MemorySink, Sink
@@ -36,6 +48,7 @@ from gdispy.errors import ConfigError
 from gdispy.keys import Secret
 from gdispy.net import Listener
 from gdispy.scheduler import Scheduler
+from gdispy.status import overview_lines
 
 logger = logging.getLogger(__name__)
 
@@ -148,11 +161,15 @@ class Sharing:
 
     def status(self) -> list[str]:
         """How it stands, in lines for its owner."""
-        lines = []
+        return overview_lines(self._overview(0))
+
+    def _overview(self, question: int) -> Overview:
+        rules = self._scheduler.rules
+        rows: list[list[Any]] = []
         for desk in self._desks.values():
-            where = f"connected from {desk.address}" if desk.connection is not None else "away"
-            lines.append(f"client {desk.patron.name}, {where}: {desk.patron.pending()} jobs")
-        return [*self._scheduler.node_lines(), *lines] or ["no node and no client yet"]
+            where = desk.address if desk.connection is not None else ""
+            rows += [[desk.patron.name, where, *row] for row in rules.computation_rows(desk.patron.peer)]
+        return Overview(question, rules.node_rows(), rows)
 
     # Connections
 
@@ -203,6 +220,9 @@ class Sharing:
         desk.connection = connection
         effects: Effects = []
         for message in messages:
+            if isinstance(message, Survey):
+                connection.send(self._overview(message.question))
+                continue
             forward, answers = desk.patron.incoming(message)
             for answer in answers:
                 connection.send(answer)

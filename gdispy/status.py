@@ -9,6 +9,9 @@ import time
 from collections import namedtuple
 from typing import Any, NamedTuple
 
+from gdispy.core.messages import Overview
+from gdispy.core.patterns import join
+
 
 class DispyNodeAvailInfo(NamedTuple):
     """What is free on a node: percent of its CPUs, bytes of memory, bytes of disk where computations live,
@@ -108,3 +111,16 @@ def size(count: float) -> str:
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
         count /= 1024
     return f"{count:.1f} T"
+
+
+def overview_lines(overview: Overview) -> list[str]:
+    """How a scheduler stands, as a table for people."""
+    lines = [f"{'Node':>30} | {'CPUs':>5} | {'In use':>6} | State"]
+    for name, address, port, cpus, load, connected in overview.nodes:
+        place = f"{join(address, port)} ({name[:12]})"
+        lines.append(f"{place:>30} | {cpus:>5} | {load:>6} | {'connected' if connected else 'away'}")
+    lines += ["", f"{'Client':>30} | {'Computation':>20} | {'Waiting':>9} | {'On nodes':>8}"]
+    for client, address, name, waiting, running in overview.computations:
+        who = f"{client[:15]} ({address or 'away'})"
+        lines.append(f"{who:>30} | {name[:20]:>20} | {waiting:>9} | {running:>8}")
+    return lines

@@ -24,7 +24,7 @@ _FLOORS = {
     2: "hub pump net connection keys beacon blobs computation arguments job local workers status allocation"
     " reserved uploads files worker_ends node_settings availability prefix",
     3: "cluster shared client remote sharing flow progress scheduler node options optionfile console",
-    4: "cli run share serve node_options",
+    4: "cli run share overview serve node_options",
 }
 #: Module or package -> floor; the longest name that fits counts.
 FLOOR_OF = {f"gdispy.{name}": floor for floor, names in _FLOORS.items() for name in names.split()}

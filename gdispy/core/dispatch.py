@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 from gdispy.core.board import AVAILABLE, CLOSED, FAIR, INITIALIZED
 from gdispy.core.demands import Demands
@@ -189,13 +190,22 @@ class Dispatch(Demands):
             effects += handler(self, node, message, now)
         return effects + self._place(now)
 
-    def node_lines(self) -> list[str]:
-        """The nodes, a line for each."""
+    def node_rows(self) -> list[list[Any]]:
+        """The nodes, as in `Overview`."""
         return [
-            f"node {node.place} ({node.name}): {node.load} of {node.cpus} CPUs"
-            + ("" if node.peer is not None else ", not connected at present")
+            [node.name, node.names[0], node.port, node.cpus, min(node.load, node.cpus), node.peer is not None]
             for node in self._nodes.values()
         ]
+
+    def computation_rows(self, client: Peer) -> list[list[Any]]:
+        """The computations of a client: name, jobs that wait, jobs on nodes."""
+        rows: list[list[Any]] = []
+        for computation in self._computations.values():
+            if computation.client == client:
+                name = computation.prepare.name if computation.prepare is not None else "?"
+                waiting = computation.waiting() - computation.cancelled
+                rows.append([name, waiting, len(computation.tasks) - waiting])
+        return rows
 
     # Computations on nodes
 

@@ -22,6 +22,7 @@ from gdispy.core.shapes import (
     is_column_list,
     is_computation,
     is_computation_column,
+    is_computation_overview,
     is_count,
     is_count_column,
     is_file_list,
@@ -30,6 +31,7 @@ from gdispy.core.shapes import (
     is_instance,
     is_node_list,
     is_node_name,
+    is_node_overview,
     is_number,
     is_number_column,
     is_option_column,
@@ -531,11 +533,32 @@ class Unknown(Message):
     all: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Survey(Message):
+    """Somebody with the secret of clients asks how the scheduler stands. The answer is `Overview`."""
+
+    tag = 53
+    shape = (is_count,)
+    question: int
+
+
+@dataclass(frozen=True, slots=True)
+class Overview(Message):
+    """How a scheduler stands: nodes `[name, address, port, CPUs, CPUs in use, whether it is connected]`, and
+    computations `[client, its address or '' while it is away, computation, jobs that wait, jobs on nodes]`."""
+
+    tag = 54
+    shape = (is_count, is_node_overview, is_computation_overview)
+    question: int
+    nodes: list[list[Any]]
+    computations: list[list[Any]]
+
+
 ALL: tuple[type[Message], ...] = (
     *(Hello, Holding),
     *(Prepare, Prepared, Run, Cancel, Recall, Returned, Started, Progress, Ended, Collected),
     *(Seen, Release, Released, Open, Ask, Standing, Trouble, Cpus, Availability, Lacking, Contents),
-    *(Appeared, Take, Order, Reply, Deliver, Upload, Uploaded, Event, Resume, Accepted, Unknown),
+    *(Appeared, Take, Order, Reply, Deliver, Upload, Uploaded, Event, Resume, Accepted, Unknown, Survey, Overview),
 )
 BY_TAG: dict[int, type[Message]] = {kind.tag: kind for kind in ALL}
 _field_names: dict[type[Message], tuple[str, ...]] = {

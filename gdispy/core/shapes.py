@@ -133,3 +133,16 @@ def is_node_name(value: Any) -> bool:
 
 
 _OPTION_ROW = (is_node_name, is_number, is_number, is_count, is_count, is_bulk, is_file_list, is_bulk_column)
+
+
+_NODE_OVERVIEW = (is_text, is_text, is_count, is_count, is_count, is_flag)
+_COMPUTATION_OVERVIEW = (is_text, is_text, is_text, is_count, is_count)
+
+
+def is_node_overview(value: Any) -> bool:
+    return type(value) is list and len(value) <= COLUMN_LIMIT and all(is_row(_NODE_OVERVIEW, row) for row in value)
+
+
+def is_computation_overview(value: Any) -> bool:
+    rows = type(value) is list and len(value) <= COLUMN_LIMIT
+    return rows and all(is_row(_COMPUTATION_OVERVIEW, row) for row in value)

@@ -43,12 +43,12 @@ def provide(node_name: str, address: str, directory: str) -> None:
     os.environ["PATH"] = directory + os.pathsep + os.environ.get("PATH", os.defpath)
 
 
-def dispy_provisional_result(result: object) -> int:
+def dispy_provisional_result(result: object, relay: bool = False, timeout: float | None = None) -> int:
     """Send an intermediate value of the running job to the client, and go on.
 
     The client's callback gets the job with status `ProvisionalResult` and this value as `result`,
     in the order of the calls and before the final result. Returns 0, or -1 outside a job. Raises
-    what pickling raises for a value that cannot travel.
+    what pickling raises for a value that cannot travel. `relay` and `timeout` are for compatibility.
     """
     job = Job.current
     if job is None:

@@ -45,12 +45,18 @@ def _dictionaries(functions: Iterable[Any]) -> list[dict[str, Any]]:
     waiting = list(functions)
     while waiting:
         names = _globals_of(waiting.pop())
-        # What a module of the node defines is the module's own.
-        if names.get("__name__") != "__main__" or any(names is known for known in found):
+        if _is_of_a_module(names) or any(names is known for known in found):
             continue
         found.append(names)
         waiting += [value for value in names.values() if isinstance(value, types.FunctionType)]
     return found
+
+
+def _is_of_a_module(names: dict[str, Any]) -> bool:
+    """What a module of the node defines is the module's own; functions that travelled by value have a copy."""
+    name = names.get("__name__")
+    module = sys.modules.get(name) if isinstance(name, str) and name != "__main__" else None
+    return module is not None and vars(module) is names
 
 
 def _globals_of(function: Any) -> dict[str, Any]:

@@ -146,11 +146,10 @@ class Template:
         """Call what must be called before the first job; what went wrong, or ''."""
         depends_init = getattr(sys.modules["__main__"], "init_depends", None)
         try:
-            if callable(depends_init):
-                depends_init()
-            names = Globals(self._functions)
-            result = self._setup(*self._arguments) if self._setup is not None else 0
-            names.share()
+            for call, arguments in ((depends_init, ()), (self._setup, self._arguments)):
+                names = Globals(self._functions)
+                result = call(*arguments) if callable(call) else 0
+                names.share()
         except BaseException as failure:
             self._cleanup = None  # What is to be cleaned up was never made.
             return f"setup of {name} failed on {self._setting.node_name}: " + "".join(

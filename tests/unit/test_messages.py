@@ -28,6 +28,7 @@ from gdispy.core.messages import (
     Message,
     Open,
     Order,
+    Overview,
     Prepare,
     Prepared,
     Progress,
@@ -41,6 +42,7 @@ from gdispy.core.messages import (
     Seen,
     Standing,
     Started,
+    Survey,
     Take,
     Trouble,
     Unknown,
@@ -93,6 +95,8 @@ EXAMPLES: list[Message] = [
     Resume([C, D], [[1, 2], []]),  # type: ignore[list-item]
     Accepted(C, [1]),  # type: ignore[list-item]
     Unknown(C, [1], False),  # type: ignore[list-item]
+    Survey(1),
+    Overview(1, [["node", "10.0.0.1", 51348, 4, 2, True]], [["client", "10.0.0.2", "f", 10, 2]]),
 ]
 IDS = [type(message).__name__ for message in EXAMPLES]
 

@@ -1,0 +1,92 @@
+"""`gdispy status [HOST]`: how a shared scheduler stands.
+
+Floor 4. Called by `cli.main`, in a patched program. It connects as a client does, asks once and prints the answer.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import secrets
+import sys
+from collections.abc import Sequence
+
+import gevent
+from gevent.event import AsyncResult
+
+from gdispy import config
+from gdispy.connection import Handlers
+from gdispy.core.messages import Hello, Instance, Overview, Survey
+from gdispy.core.patterns import join
+from gdispy.errors import ConnectFailed, GdispyError
+from gdispy.keys import Secret, find_secret
+from gdispy.net import connect
+from gdispy.options import add_common_options, add_secret_options, fail, set_up_logging
+from gdispy.remote import ROLES
+from gdispy.shared import scheduler_place
+from gdispy.status import overview_lines
+
+#: Seconds until an answer that does not come is given up.
+ANSWER_LIMIT = 10.0
+
+
+def status_parser() -> argparse.ArgumentParser:
+    """The options of `gdispy status`."""
+    parser = argparse.ArgumentParser(prog="gdispy status", description="Show how a gdispy-scheduler stands.")
+    text = "where gdispy-scheduler runs (default: this machine)"
+    parser.add_argument("host", nargs="?", default="", metavar="HOST[:PORT]", help=text)
+    parser.add_argument("--json", action="store_true", help="print an object with `nodes` and `computations`")
+    add_secret_options(parser)
+    add_common_options(parser)
+    return parser
+
+
+def status_main(words: Sequence[str] | None = None) -> int:
+    """`gdispy status`; the exit code."""
+    options = status_parser().parse_args(words)
+    set_up_logging("gdispy: %(message)s", options.debug)
+    try:
+        secret = find_secret(options.secret, options.secret_file, options.insecure)
+        found = ask(secret, *scheduler_place(options.host, None))
+    except (GdispyError, OSError) as error:
+        return fail("gdispy status", error)
+    print(json.dumps(as_object(found), indent=2) if options.json else "\n".join(overview_lines(found)))
+    return 0
+
+
+def ask(secret: Secret, host: str, port: int) -> Overview:
+    """Ask a scheduler how it stands. Raises ConnectFailed or PeerRejected."""
+    answer = AsyncResult()
+
+    def on_messages(connection: object, messages: list[object]) -> None:
+        for message in messages:
+            if isinstance(message, Overview):
+                answer.set(message)
+
+    def on_closed(connection: object, reason: str) -> None:
+        answer.set_exception(ConnectFailed(f"{join(host, port)}: {reason}"))
+
+    handlers = Handlers(on_messages, on_closed)  # type: ignore[arg-type]
+    connection = connect(host, port, secret.for_tcp(), ROLES, handlers, what="gdispy-scheduler")
+    connection.start()
+    ours = ("client", Instance(secrets.token_bytes(16)), platform.node(), config.VERSION, config.PYTHON, sys.platform)
+    connection.send(Hello(*ours, 0, "", 0.0))
+    connection.send(Survey(1))
+    try:
+        found: Overview = answer.get(timeout=ANSWER_LIMIT)
+    except gevent.Timeout:
+        raise ConnectFailed(f"{join(host, port)} does not answer") from None
+    finally:
+        connection.close("asked and answered")
+    return found
+
+
+def as_object(overview: Overview) -> dict[str, list[dict[str, object]]]:
+    """The overview as JSON has it."""
+    nodes = ("name", "address", "port", "cpus", "in_use", "connected")
+    computations = ("client", "address", "computation", "waiting", "on_nodes")
+    return {
+        "nodes": [dict(zip(nodes, row, strict=True)) for row in overview.nodes],
+        "computations": [dict(zip(computations, row, strict=True)) for row in overview.computations],
+    }
