@@ -1,0 +1,94 @@
+"""The documentation: it builds without a warning, says all there is, and its links lead somewhere."""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import gdispy
+from gdispy.node_options import node_parser
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    goal = tmp_path_factory.mktemp("html")
+    options = ["-q", "-W", "--keep-going", "-b", "html", "-d", str(goal / "doctrees")]
+    command = [sys.executable, "-m", "sphinx", *options, str(DOCS), str(goal)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return goal
+
+
+def test_it_builds_without_a_warning(built: Path) -> None:
+    pages = {path.relative_to(built).with_suffix("").as_posix() for path in built.rglob("*.html")}
+    sources = {
+        path.relative_to(DOCS).with_suffix("").as_posix() for path in [*DOCS.rglob("*.md"), *DOCS.rglob("*.rst")]
+    }
+    assert sources - {name for name in sources if name.startswith("_build")} <= pages
+
+
+def test_the_reference_has_every_public_name(built: Path) -> None:
+    text = (built / "api.html").read_text()
+    missing = [name for name in gdispy.__all__ if f'id="gdispy.{name}"' not in text]
+    assert missing == []
+
+
+def test_the_reference_has_every_method_of_clusters_and_jobs(built: Path) -> None:
+    text = (built / "api.html").read_text()
+    #: Other names of what is there.
+    others = {"stats", "shutdown"}
+    for kind in (gdispy.JobCluster, gdispy.DispyJob):
+        methods = {name for name, _ in inspect.getmembers(kind) if not name.startswith("_")} - others
+        fields = set(getattr(kind, "__slots__", ()))
+        missing = [name for name in methods - fields if f'id="gdispy.{kind.__name__}.{name}"' not in text]
+        assert missing == [], kind
+
+
+def test_the_reference_tells_what_the_docstrings_tell(built: Path) -> None:
+    text = re.sub(r"<[^>]+>|\s+", " ", (built / "api.html").read_text())
+    assert "higher goes first" in text and "Send an intermediate value of the running job" in text
+
+
+def test_every_example_is_in_the_guide() -> None:
+    guide = "".join(path.read_text() for path in (DOCS / "guide").glob("*.md"))
+    shown = set(re.findall(r"literalinclude\} \.\./\.\./examples/(\S+)", guide))
+    assert shown == {path.name for path in (ROOT / "examples").iterdir() if path.is_file()} - {"first_run.py"}
+
+
+def test_those_who_come_from_dispy_find_every_option_of_nodes() -> None:
+    text = (DOCS / "dispy.md").read_text()
+    actions = [each for each in node_parser()._actions if each.help != argparse.SUPPRESS]
+    names = [each.dest for each in actions if each.dest not in ("help", "version", "insecure", "debug")]
+    missing = [name for name in names if f"--{name}" not in text and f"--{name.replace('_', '-')}" not in text]
+    assert missing == []
+
+
+def test_those_who_come_from_dispy_find_every_parameter() -> None:
+    text = (DOCS / "dispy.md").read_text()
+    parameters = inspect.signature(gdispy.JobCluster).parameters
+    assert [name for name in parameters if f"`{name}`" not in text] == []
+
+
+def links(path: Path) -> list[str]:
+    found = re.findall(r"\]\(([^)\s]+)\)", re.sub(r"(?s)```.*?```", "", path.read_text()))
+    return [link for link in found if "://" not in link]
+
+
+@pytest.mark.parametrize("page", [*sorted(DOCS.rglob("*.md")), ROOT / "README.md", ROOT / "CONTRIBUTING.md"], ids=str)
+def test_links_lead_somewhere(page: Path) -> None:
+    for link in links(page):
+        name, _, anchor = link.partition("#")
+        goal = page.parent / name if name else page
+        assert goal.exists(), link
+        if anchor:
+            titles = re.findall(r"^#+ (.*)$", goal.read_text(), re.MULTILINE)
+            assert anchor in {re.sub(r"[^\w\- ]", "", title).lower().replace(" ", "-") for title in titles}, link
