@@ -1,5 +1,7 @@
 """One measurement, in a process of its own: `client.py ROW SIDE COUNT LIMIT [HOST PORT SECRET_FILE]`.
 
+SIDE is `gdispy`, `shared` (HOST and PORT are the scheduler's), or `peer`.
+
 The last line it prints is the measurement, as JSON. A process for each measurement means that neither
 side inherits threads, memory or warm caches from the other, and that one that hangs can be ended.
 """
@@ -16,13 +18,15 @@ from collections.abc import Callable
 from typing import Any
 
 import work
-from sides import CPUS, Deadline, Gdispy, MeasureError, Pool, Side
+from sides import CPUS, Deadline, Gdispy, MeasureError, Pool, Shared, Side
 
 #: Bytes of the argument in row 3.
 PAYLOAD = 4 * 1024 * 1024
 #: Seconds of CPU time of a job in row 4.
 BURN = 0.005
 PROGRAM = "/bin/true"
+#: The row of a client that only queues many jobs.
+CROWD = 0
 
 Figures = dict[str, float]
 
@@ -90,6 +94,14 @@ def xargs_per_second(count: int, deadline: Deadline) -> Figures:
     return {"value": count / (time.perf_counter() - began)}
 
 
+def few(side: Side, count: int) -> Figures:
+    """Row 11: milliseconds until a few jobs, submitted at once, have all ended."""
+    began = time.perf_counter()
+    for number, job in enumerate([side.submit(number) for number in range(count)]):
+        check(side.take(job), number)
+    return {"value": (time.perf_counter() - began) * 1000}
+
+
 def check(found: object, wanted: object) -> None:
     """Raise MeasureError where a result is not what it has to be."""
     if found != wanted:
@@ -102,9 +114,10 @@ MEASURES: dict[int, tuple[Any, Callable[[Side, int], Figures]]] = {
     3: (work.echo, megabytes_per_second),
     4: (work.burn, efficiency),
     5: (PROGRAM, programs_per_second),
+    11: (work.answer, few),
 }
 #: What is run once or twice first, so that all processes that run jobs are there.
-WARM_UP: dict[int, Any] = {1: 0, 2: 0, 3: b"", 4: BURN, 5: "0"}
+WARM_UP: dict[int, Any] = {1: 0, 2: 0, 3: b"", 4: BURN, 5: "0", 11: 0}
 
 
 def measure(row: int, side: Side, count: int) -> Figures:
@@ -161,9 +174,23 @@ def idle(count: int, side: Gdispy) -> None:
     side.close()
 
 
+def crowd(count: int, side: Gdispy) -> None:
+    """Row 11: queue many jobs, say so when they run, and wait until standard input ends."""
+    jobs = [side.submit(number) for number in range(count)]
+    side.take(jobs[0])
+    print("crowded", flush=True)
+    sys.stdin.read()
+    os._exit(0)
+
+
 def run(words: list[str]) -> Figures:
     """The measurement that the words of the command line ask for."""
     row, side, count, deadline = int(words[0]), words[1], int(words[2]), Deadline(float(words[3]))
+    if side == "shared":
+        shared = Shared(MEASURES.get(row, MEASURES[1])[0], (words[4], int(words[5])), words[6], deadline)
+        if row == CROWD:
+            crowd(count, shared)
+        return measure(row, shared, count)
     if side == "gdispy":
         host, port, secret_file = words[4], int(words[5]), words[6]
         if row == 7:

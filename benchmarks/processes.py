@@ -109,6 +109,32 @@ def running_node() -> Iterator[NodePlace]:
             yield NodePlace(process.pid, host, int(port), secret_file)
 
 
+@contextlib.contextmanager
+def running_scheduler(node: NodePlace) -> Iterator[NodePlace]:
+    """A shared scheduler that has this node, with the same secret towards both sides."""
+    program = str(Path(sys.executable).with_name("gdispy-scheduler"))
+    command = [program, "--daemon", "-i", "127.0.0.1", "-p", "0", "-n", f"{node.host}:{node.port}"]
+    with (
+        tempfile.TemporaryFile() as errors,
+        started([*command, "--secret-file", node.secret_file], stderr=errors) as process,
+    ):
+        assert process.stdout is not None
+        host, _, port = read_line(process.stdout, START_LIMIT).removeprefix("ready ").rpartition(":")
+        yield NodePlace(process.pid, host, int(port), node.secret_file)
+
+
+@contextlib.contextmanager
+def crowding_client(count: int, limit: float, scheduler: NodePlace) -> Iterator[None]:
+    """A client that has so many jobs queued at a scheduler."""
+    command = [sys.executable, str(HERE / "client.py"), "0", "shared", str(count), str(limit), *scheduler.words()]
+    with started(command, stdin=subprocess.PIPE) as process:
+        assert process.stdout is not None and process.stdin is not None
+        if read_line(process.stdout, limit) != "crowded":
+            raise MeasureError("the client with many jobs could not queue them")
+        yield
+        process.stdin.close()
+
+
 def run_client(row: int, side: str, count: int, limit: float, node: NodePlace | None) -> dict[str, float]:
     """What `client.py` measured. Raises MeasureError."""
     words = [str(row), side, str(count), str(limit), *(node.words() if node else [])]

@@ -8,9 +8,18 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-from processes import cpu_seconds, idle_client, run_client, running_node, seconds_to_first_line
+from processes import (
+    cpu_seconds,
+    crowding_client,
+    idle_client,
+    run_client,
+    running_node,
+    running_scheduler,
+    seconds_to_first_line,
+)
 from sides import MeasureError
 
 
@@ -89,6 +98,21 @@ ROWS = (
         judged="gdispy",
         at_most=True,
     ),
+    Row(9, "shared: no-op jobs of two clients", "jobs/s", 20_000, 2_000, 3, 60, "JobCluster", 0.5),
+    Row(10, "shared: 4 MiB echoed", "MB/s", 40, 6, 3, 60, "JobCluster", 0.5),
+    Row(
+        11,
+        "shared: 10 jobs beside many queued",
+        "ms",
+        500_000,
+        20_000,
+        3,
+        120,
+        "nobody else",
+        250,
+        judged="gdispy",
+        at_most=True,
+    ),
 )
 
 
@@ -144,6 +168,31 @@ def _idle(row: Row, outcome: Outcome, count: int, rounds: int) -> None:
     outcome.note = f"node {percents[0]:.2g}, client {percents[1]:.2g}"
 
 
+def _shared(row: Row, outcome: Outcome, count: int, rounds: int) -> None:
+    """Rows 9 and 10: through a scheduler, and by clusters with a node of their own, in turn."""
+    clients = 2 if row.number == 9 else 1
+    measured = 1 if row.number == 9 else 3
+    for _ in range(rounds):
+        with running_node() as node:
+            with running_scheduler(node) as scheduler, ThreadPoolExecutor(clients) as threads:
+                asked = [
+                    threads.submit(run_client, measured, "shared", count // clients, row.limit, scheduler)
+                    for _ in range(clients)
+                ]
+                outcome.add("gdispy", {"value": sum(each.result()["value"] for each in asked)})
+            outcome.add("peer", run_client(measured, "gdispy", count, row.limit, node))
+
+
+def _crowded(row: Row, outcome: Outcome, count: int, rounds: int) -> None:
+    """Row 11: ten jobs of one client, while another one has many queued, and while there is no other."""
+    with running_node() as node, running_scheduler(node) as scheduler:
+        for _ in range(rounds):
+            outcome.add("peer", run_client(11, "shared", 10, row.limit, scheduler))
+            with crowding_client(count, row.limit, scheduler):
+                outcome.add("gdispy", run_client(11, "shared", 10, row.limit, scheduler))
+    outcome.note = f"{count:,} jobs queued by another client"
+
+
 def _has_gnu_xargs() -> bool:
     if shutil.which("xargs") is None:
         return False
@@ -151,4 +200,10 @@ def _has_gnu_xargs() -> bool:
     return "GNU findutils" in said.stdout
 
 
-_MEASURES: dict[int, Callable[[Row, Outcome, int, int], None]] = {6: _starts, 8: _idle}
+_MEASURES: dict[int, Callable[[Row, Outcome, int, int], None]] = {
+    6: _starts,
+    8: _idle,
+    9: _shared,
+    10: _shared,
+    11: _crowded,
+}

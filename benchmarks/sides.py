@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from gdispy import DispyJob, JobCluster
+from gdispy import DispyJob, JobCluster, SharedJobCluster
 
 #: Processes that run jobs, on both sides.
 CPUS = 2
@@ -52,6 +52,16 @@ class Gdispy:
         """Leave the node. Raises MeasureError where that hangs."""
         if not self._cluster.close(timeout=self._deadline.left()):
             raise MeasureError("the cluster could not be closed in time")
+
+
+class Shared(Gdispy):
+    """A cluster that goes through a `gdispy-scheduler`, encrypted on both hops."""
+
+    def __init__(self, computation: Any, scheduler: tuple[str, int], secret_file: str, deadline: Deadline) -> None:
+        host, port = scheduler
+        self._cluster = SharedJobCluster(computation, scheduler_node=host, scheduler_port=port, secret_file=secret_file)
+        self._deadline = deadline
+        self.submit: Callable[..., DispyJob] = self._cluster.submit
 
 
 class Pool:
