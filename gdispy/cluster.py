@@ -71,7 +71,7 @@ class JobCluster(Client):
 
     `ip_addr` is the local address to use, `ext_ip_addr` the one to announce behind NAT, `port` where
     this side hears of new nodes, `node_port` where nodes listen. `dest_path` is a directory on the
-    nodes that is used again by the next cluster; `cleanup` tells whether files are removed there.
+    nodes, which is used again by the next cluster where `cleanup=False` has its files stay.
     `pulse_interval` (seconds, 0.1 to 1000) is how often nodes give a sign of life: after three missing
     ones a node gets no new jobs, after six it is lost. `ping_interval` (seconds, 1 to 1000) is how
     often to look for nodes again. With `reentrant`, jobs of a lost node run again elsewhere. `secret`
