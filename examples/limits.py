@@ -17,7 +17,9 @@ def work(what: str) -> str:
     if what == "endless":
         time.sleep(3600)
     if what == "greedy":
-        return str(len(os.urandom(1) * 2_000_000_000))
+        parts = []
+        while True:
+            parts.append(os.urandom(10_000_000))
     return f"{what} was here"
 
 
