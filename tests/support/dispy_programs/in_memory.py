@@ -2,6 +2,7 @@
 # ruff: noqa: F821, UP031
 
 import sys
+import threading
 
 import gdispy as dispy
 
@@ -30,13 +31,21 @@ def compute(n):
     return (dispy_node_ip_addr, file_name, len(data), os.getppid(), checksum.hexdigest())
 
 
+def cluster_status(status, node, job):
+    if status == dispy.DispyNode.Initialized:
+        ready.release()
+
+
 if __name__ == "__main__":
+    ready = threading.Semaphore(0)
     data_file, mark = sys.argv[1:3]
     nodes = []
     for node in sys.argv[3:]:
         host, port = node.split(":")
         nodes.append(dispy.NodeAllocate(host, int(port), depends=[data_file], setup_args=(data_file, mark)))
-    cluster = dispy.JobCluster(compute, nodes=nodes, setup=setup, cleanup=cleanup, loglevel=dispy.logger.INFO)
+    cluster = dispy.JobCluster(compute, nodes=nodes, cluster_status=cluster_status, setup=setup, cleanup=cleanup)
+    for node in nodes:
+        ready.acquire()
     jobs = [cluster.submit(n) for n in range(6)]
     results = set()
     for job in jobs:
