@@ -25,12 +25,13 @@ def work(what: str) -> str:
 
 def main() -> None:
     nodes = sys.argv[1:] or ["local"]
+    cpus = min(2, len(os.sched_getaffinity(0)))
     with gdispy.JobCluster(work, nodes=nodes) as cluster:
         jobs = [
             cluster.submit("late", dispy_priority=-1),  # Goes after all others that wait.
             cluster.submit("endless", dispy_timeout=0.5),  # Seconds that it may run.
             cluster.submit("greedy", dispy_memory=500_000_000),  # Bytes, with all its processes.
-            cluster.submit("wide", dispy_cpus=1),  # How many CPUs of one node it occupies.
+            cluster.submit("wide", dispy_cpus=cpus),  # CPUs of one node that it occupies.
             cluster.submit("urgent", dispy_priority=10),  # Higher goes first; 0 is usual.
         ]
         for job in jobs:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import ast
 import inspect
 import re
 import subprocess
@@ -76,6 +77,29 @@ def test_those_who_come_from_dispy_find_every_parameter() -> None:
     text = (DOCS / "dispy.md").read_text()
     parameters = inspect.signature(gdispy.JobCluster).parameters
     assert [name for name in parameters if f"`{name}`" not in text] == []
+
+
+def fences(path: Path, language: str) -> list[str]:
+    return re.findall(rf"(?ms)^ *```{language}$(.*?)^ *```$", path.read_text())
+
+
+@pytest.mark.parametrize("page", [*sorted(DOCS.rglob("*.md")), ROOT / "README.md"], ids=str)
+def test_what_is_shown_in_python_is_python(page: Path) -> None:
+    for code in fences(page, "python"):
+        compile(code, str(page), "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+
+
+def test_the_output_that_is_shown_is_what_comes() -> None:
+    (shown,) = fences(DOCS / "guide" / "trouble.md", "text")
+    command = [sys.executable, str(ROOT / "examples" / "trouble.py")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.stdout == shown.lstrip("\n"), done.stderr
+
+
+def test_the_first_program_of_the_readme_runs() -> None:
+    program = fences(ROOT / "README.md", "python")[0]
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert done.stdout == f"{[n * n for n in range(10)]}\n", done.stderr
 
 
 def links(path: Path) -> list[str]:
