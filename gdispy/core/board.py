@@ -15,17 +15,24 @@ import heapq
 from itertools import count
 from typing import Any
 
+from gdispy.core.alarms import Alarms
 from gdispy.core.effects import Effects, Peer, Send
-from gdispy.core.messages import Appeared, ComputationId, Event, Instance, Message, Recall, Run
+from gdispy.core.messages import Appeared, ComputationId, Event, Instance, Message, Recall, Run, Trouble
 from gdispy.core.patterns import matches
 from gdispy.core.placing import Columns, Computation, Node, Owner, Share, Task, ended_by_scheduler, in_portions
 from gdispy.core.queues import JobQueue
 from gdispy.core.statuses import CANCELLED
+from gdispy.core.troubles import slow_nodes, trouble
 from gdispy.errors import InternalError
 
 #: Who is served first: the client that has least, the computation that was opened first, or the one that was not
 #: served for longest.
 FAIR, EARLIEST, ROUND_ROBIN = "fair", "earliest", "round robin"
+
+#: Seconds that jobs wait for a node before the user hears why.
+PATIENCE = 3.0
+#: Seconds that a node may take to set a computation up, or to clean up after it, before the user hears of it.
+SETUP_PATIENCE = 10.0
 
 #: What an `Event` can be, by the numbers of `DispyNode`.
 INITIALIZED, CLOSED, AVAILABLE = 4, 16, 17
@@ -49,6 +56,14 @@ class Board:
         #: Nodes that can take jobs, as (load for each CPU, stamp, node); stale where stamps differ.
         self._heap: list[tuple[float, int, Node]] = []
         self._stamps = count()
+        self._alarms = Alarms()
+        #: Clients with computations that wait; computations of those that have jobs for single nodes; and those that
+        #: want all nodes to themselves.
+        self._hungry: dict[int, Owner] = {}
+        self._pinning: dict[ComputationId, Computation] = {}
+        self._exclusive: dict[ComputationId, Computation] = {}
+        #: What keeps addresses from being nodes, as the shell found it.
+        self._problems: dict[str, str] = {}
         self._outgoing: dict[tuple[Instance, ComputationId], Columns] = {}
 
     # What goes out
@@ -90,8 +105,24 @@ class Board:
             share.asked = True
             question = (node.instance, node.names, node.port, node.cpus, node.platform, node.free)
             return [Send(computation.client, Appeared(computation.id, *question))]
-        share.prepared_at = now if share.prepared_at is None else share.prepared_at
+        if share.prepared_at is None:
+            share.prepared_at = now
+            self._watch_setup(node, computation, share)
         return [Send(node.peer, share.special(prepare))]
+
+    def _watch_setup(self, node: Node, computation: Computation, share: Share) -> None:
+        """Setup may take as long as it needs, but not silently."""
+        since = share.prepared_at
+        assert since is not None
+
+        def tell(now: float) -> Effects:
+            share.told = True
+            return [Send(computation.client, Trouble(computation.id, slow_nodes(computation, [node])))]
+
+        def lasts() -> bool:
+            return share.prepared_at == since and not share.told and node.instance in self._nodes
+
+        self._alarms.set(since + SETUP_PATIENCE, lasts, tell)
 
     def _objection(self, node: Node, computation: Computation, share: Share) -> str:
         prepare = computation.prepare
@@ -118,9 +149,29 @@ class Board:
             return
         if computation.id not in self._waiting:
             self._waiting[computation.id] = computation.owner.waiting[computation.id] = computation
+            self._hungry[id(computation.owner)] = computation.owner
             self._queue(computation)
+        if computation.pinned:
+            self._pinning[computation.id] = computation
         if computation.waiting_since is None and not self._is_usable(computation):
             computation.waiting_since = now
+            self._watch_wait(computation)
+
+    def _watch_wait(self, computation: Computation) -> None:
+        """Jobs that wait for a node for too long are told, once."""
+        since = computation.waiting_since
+        assert since is not None
+
+        def tell(now: float) -> Effects:
+            computation.told = True
+            text = trouble(computation, self._nodes.values(), self._problems)
+            return [Send(computation.client, Trouble(computation.id, text))]
+
+        def lasts() -> bool:
+            waits = computation.waiting_since == since and computation.id in self._waiting
+            return waits and not computation.told
+
+        self._alarms.set(since + PATIENCE, lasts, tell)
 
     def _is_usable(self, computation: Computation) -> bool:
         """Whether some node could run the next job, if it were free."""
@@ -145,7 +196,10 @@ class Board:
 
     def _stop_waiting(self, computation: Computation) -> None:
         self._waiting.pop(computation.id, None)
+        self._pinning.pop(computation.id, None)
         computation.owner.waiting.pop(computation.id, None)
+        if not computation.owner.waiting:
+            self._hungry.pop(id(computation.owner), None)
 
     # Whose turn it is
 
@@ -181,12 +235,12 @@ class Board:
 
     def _may_run(self, computation: Computation) -> bool:
         """Whether no computation that wants all nodes to itself is in the way."""
-        for other in self._computations.values():
-            if other is computation:
-                return not computation.exclusive or next(iter(self._computations.values())) is computation
-            if other.exclusive:
-                return False
-        return True
+        if not self._exclusive:
+            return True
+        first = next(iter(self._exclusive.values()))
+        if computation is first:
+            return next(iter(self._computations.values())) is first
+        return computation.opened < first.opened
 
     def _requeue(self, node: Node, computation: Computation, tasks: list[Task], now: float) -> Effects:
         """Put jobs that have not begun at the front of their queue again."""
@@ -263,9 +317,11 @@ class Board:
 
     def _place_pinned(self) -> None:
         """Jobs for one node only; they come first there."""
-        for computation in [each for each in self._waiting.values() if each.pinned]:
+        for computation in list(self._pinning.values()):
             if self._may_run(computation):
                 self._serve_pinned(computation)
+            if not computation.pinned:
+                self._pinning.pop(computation.id, None)
             if not computation.waiting():
                 self._stop_waiting(computation)
 
@@ -290,7 +346,7 @@ class Board:
         free = node.cpus - node.load
         room = min(free, room) if free > 0 else room
         if len(self._waiting) > 1:  # Others have a part in it.
-            room = -(-room // sum(1 for owner in self._owners.values() if owner.waiting))
+            room = -(-room // len(self._hungry))
         amount = min(room, -(-len(queue) // candidates))
         if not self._fill(node, share, computation, queue, amount):
             return False
@@ -349,6 +405,8 @@ class Board:
                 raise InternalError("a job is in no place, or in two")
             if any(not task.cancelled for task in waiting) and computation.id not in self._waiting:
                 raise InternalError("jobs wait where nobody looks")
+        if {id(each.owner) for each in self._waiting.values()} != self._hungry.keys():
+            raise InternalError("a client waits and is not counted, or the other way round")
         for owner in self._owners.values():
             shares = [share for node in self._nodes.values() for share in node.shares.values() if share.owner is owner]
             if owner.load != sum(share.load for share in shares):

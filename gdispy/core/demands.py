@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from gdispy.core.board import CLOSED, FAIR, Board
+from gdispy.core.board import CLOSED, FAIR, SETUP_PATIENCE, Board
 from gdispy.core.effects import Effects, Peer, Send
 from gdispy.core.messages import (
     Ask,
@@ -25,11 +25,12 @@ from gdispy.core.messages import (
     Run,
     Standing,
     Take,
+    Trouble,
     Uploaded,
 )
 from gdispy.core.placing import NO_LIMIT, Computation, Node, Owner, Share, Task
 from gdispy.core.statuses import ABANDONED, CANCELLED
-from gdispy.core.troubles import problems
+from gdispy.core.troubles import problems, slow_nodes
 
 
 class Demands(Board):
@@ -37,8 +38,6 @@ class Demands(Board):
 
     def __init__(self, policy: str = FAIR, cooperative: bool = True) -> None:
         super().__init__(policy, cooperative)
-        #: What keeps addresses from being nodes, as the shell found it.
-        self._problems: dict[str, str] = {}
         #: Clients that wait for a file to be on a node: (computation, question) -> node.
         self._deliveries: dict[tuple[ComputationId, int], Node] = {}
 
@@ -54,7 +53,10 @@ class Demands(Board):
         computation = self._computations.get(message.computation)
         if computation is None:
             owner = self._owners.setdefault(peer, Owner())
-            self._computations[message.computation] = Computation(message, peer, owner, next(self._stamps))
+            opened = Computation(message, peer, owner, next(self._stamps))
+            self._computations[opened.id] = opened
+            if opened.exclusive:
+                self._exclusive[opened.id] = opened
             return []
         # It is known: its client wants other nodes than before, perhaps those that it did not want.
         computation.nodes, computation.asks = message.nodes, message.asks
@@ -102,8 +104,8 @@ class Demands(Board):
         if computation.closing:
             return []
         computation.closing = True
-        computation.closing_since = now
         self._nothing_waits(computation)
+        self._watch_cleanup(computation, now)
         computation.tasks.clear()
         for node in self._nodes.values():
             effects += self._event(computation, node, CLOSED)
@@ -117,10 +119,21 @@ class Demands(Board):
                 effects.append(Send(node.peer, Release(computation.id)))
         return effects + self._released(computation)
 
+    def _watch_cleanup(self, computation: Computation, now: float) -> None:
+        """Cleanup may take as long as it needs, but not silently."""
+
+        def tell(later: float) -> Effects:
+            slow = [self._nodes[each] for each in computation.releasing if each in self._nodes]
+            self._watch_cleanup(computation, later)
+            return [Send(computation.client, Trouble(computation.id, slow_nodes(computation, slow)))]
+
+        self._alarms.set(now + SETUP_PATIENCE, lambda: computation.id in self._computations, tell)
+
     def _released(self, computation: Computation) -> Effects:
         if computation.releasing:
             return []
         del self._computations[computation.id]
+        self._exclusive.pop(computation.id, None)
         if not any(each.owner is computation.owner for each in self._computations.values()):
             self._owners.pop(computation.client, None)
         return [Send(computation.client, Released(computation.id))]

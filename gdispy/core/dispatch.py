@@ -38,19 +38,13 @@ from gdispy.core.messages import (
     Returned,
     Seen,
     Started,
-    Trouble,
     Upload,
 )
 from gdispy.core.placing import Computation, Node, Task, picked
 from gdispy.core.statuses import ABANDONED, CANCELLED
-from gdispy.core.troubles import slow_nodes, trouble
 
 #: Seconds from a node's last sign of life until it counts as lost, where nobody says otherwise.
 LEASE = 30.0
-#: Seconds that jobs wait for a node before the user hears why.
-PATIENCE = 3.0
-#: Seconds that a node may take to set a computation up, or to clean up after it, before the user hears of it.
-SETUP_PATIENCE = 10.0
 #: How often a job is placed whose nodes are lost each time.
 ATTEMPTS = 3
 ALL_OF_THEM = 1 << 40  #: What a node may forget of an attempt that is of no interest any more.
@@ -156,6 +150,7 @@ class Dispatch(Demands):
         if node is None:
             return []
         node.peer, node.lost_at = None, now + self._lease
+        self._watch_absence(node)
         # What it was not told of, it will report again.
         node.forget_receipts()
         effects: Effects = []
@@ -266,7 +261,8 @@ class Dispatch(Demands):
     # Jobs on nodes
 
     def _on_ended(self, node: Node, message: Ended, now: float) -> Effects:
-        node.note_ended(message, now + RECEIPT_AFTER)
+        if node.note_ended(message, now + RECEIPT_AFTER):
+            self._watch_receipts(node)
         effects: Effects = []
         share = node.shares.get(message.computation)
         if share is None:
@@ -315,10 +311,12 @@ class Dispatch(Demands):
         task = share.placed.get(message.job)
         is_owed = (message.job, message.attempt) in share.owed
         if not is_owed and (task is None or task.attempt != message.attempt):
-            node.note_progress(message, ALL_OF_THEM, now + RECEIPT_AFTER)
+            if node.note_progress(message, ALL_OF_THEM, now + RECEIPT_AFTER):
+                self._watch_receipts(node)
             return []
         count = share.note_shown(message.job, message.attempt, message.index)
-        node.note_progress(message, count, now + RECEIPT_AFTER)
+        if node.note_progress(message, count, now + RECEIPT_AFTER):
+            self._watch_receipts(node)
         client = self._computations[message.computation].client
         return [Send(client, replace(message, address=node.names[0], node=node.instance))]
 
@@ -368,52 +366,31 @@ class Dispatch(Demands):
 
     def due(self) -> float | None:
         """When `tick` is to be called next, if at all."""
-        times = [node.lost_at for node in self._nodes.values() if node.lost_at is not None]
-        times += [node.receipts_at for node in self._nodes.values() if node.receipts_at is not None]
-        for computation in self._waiting.values():
-            if computation.waiting_since is not None and not computation.told:
-                times.append(computation.waiting_since + PATIENCE)
-        for computation in self._computations.values():
-            if computation.closing:
-                times.append(computation.closing_since + SETUP_PATIENCE)
-        for node in self._nodes.values():
-            for share in node.shares.values():
-                if share.prepared_at is not None and not share.told:
-                    times.append(share.prepared_at + SETUP_PATIENCE)
-        return min(times, default=None)
+        return self._alarms.due()
 
     def tick(self, now: float) -> Effects:
-        effects: Effects = []
-        for node in [node for node in self._nodes.values() if node.lost_at is not None and node.lost_at <= now]:
-            effects += self._lose(node, now, f"nothing was heard of it for {self._lease:.0f} s")
-        for node in self._nodes.values():
-            if node.receipts_at is not None and node.receipts_at <= now:
-                effects += self._receipts(node)
-        for computation in self._waiting.values():
-            since = computation.waiting_since
-            if since is not None and not computation.told and now >= since + PATIENCE:
-                computation.told = True
-                text = trouble(computation, self._nodes.values(), self._problems)
-                effects.append(Send(computation.client, Trouble(computation.id, text)))
-        return effects + self._tell_of_slow_nodes(now) + self._place(now)
+        return self._alarms.ring(now) + self._place(now)
 
-    def _tell_of_slow_nodes(self, now: float) -> Effects:
-        """Setup and cleanup may take as long as they need, but not silently."""
-        effects: Effects = []
-        for computation in self._computations.values():
-            slow: list[Node] = []
-            for node in self._nodes.values():
-                share = node.shares.get(computation.id)
-                since = share.prepared_at if share is not None and not share.told else None
-                if share is not None and since is not None and since + SETUP_PATIENCE <= now:
-                    share.told = True
-                    slow.append(node)
-            if computation.closing and computation.closing_since + SETUP_PATIENCE <= now:
-                computation.closing_since = now
-                slow += [self._nodes[each] for each in computation.releasing if each in self._nodes]
-            if slow:
-                effects.append(Send(computation.client, Trouble(computation.id, slow_nodes(computation, slow))))
-        return effects
+    def _watch_absence(self, node: Node) -> None:
+        """A node that does not come back is lost."""
+        moment = node.lost_at
+        assert moment is not None
+        why = f"nothing was heard of it for {self._lease:.0f} s"
+        self._alarms.set(
+            moment,
+            lambda: node.lost_at == moment and self._nodes.get(node.instance) is node,
+            lambda now: self._lose(node, now, why),
+        )
+
+    def _watch_receipts(self, node: Node) -> None:
+        """What has arrived is told to the node, if not with other words, then by itself."""
+        moment = node.receipts_at
+        assert moment is not None
+        self._alarms.set(
+            moment,
+            lambda: node.receipts_at == moment and node.peer is not None and node.instance in self._nodes,
+            lambda now: self._receipts(node),
+        )
 
     # Losses
 

@@ -115,8 +115,6 @@ class Computation:
         self.refused: set[Instance] = set()
         #: Its client has released it: no node gets it any more.
         self.closing = False
-        #: Since when, or when the user was last told that it takes long.
-        self.closing_since = 0.0
         #: Nodes that have not yet said that nothing is left of it.
         self.releasing: set[Instance] = set()
         #: Since when jobs wait and no node is usable; None while one is.
@@ -271,17 +269,22 @@ class Node:
         #: Its valid place in the heap.
         self.stamp = -1
 
-    def note_ended(self, message: Ended, latest: float) -> None:
-        """The node may forget these outcomes. It is told with the next jobs it gets, or a little later."""
+    def note_ended(self, message: Ended, latest: float) -> bool:
+        """The node may forget these outcomes. It is told with the next jobs it gets, or a little later; whether
+        nothing was to be told before."""
         jobs, attempts = self._collected.setdefault(message.computation, ([], []))
         jobs += message.jobs
         attempts += message.attempts
-        self.receipts_at = latest if self.receipts_at is None else self.receipts_at
+        is_first = self.receipts_at is None
+        self.receipts_at = latest if is_first else self.receipts_at
+        return is_first
 
-    def note_progress(self, message: Progress, count: int, latest: float) -> None:
+    def note_progress(self, message: Progress, count: int, latest: float) -> bool:
         """The same for the first so many provisional results of a job."""
         self._seen.setdefault(message.computation, {})[message.job, message.attempt] = count
-        self.receipts_at = latest if self.receipts_at is None else self.receipts_at
+        is_first = self.receipts_at is None
+        self.receipts_at = latest if is_first else self.receipts_at
+        return is_first
 
     def take_receipts(self) -> list[Message]:
         """What the node is to be told of all that has arrived from it."""

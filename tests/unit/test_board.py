@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from gdispy.core.board import AVAILABLE, CLOSED, INITIALIZED
-from gdispy.core.dispatch import PATIENCE, SETUP_PATIENCE, Dispatch
+from gdispy.core.board import AVAILABLE, CLOSED, INITIALIZED, PATIENCE, SETUP_PATIENCE
+from gdispy.core.dispatch import Dispatch
 from gdispy.core.effects import Effects, Peer
 from gdispy.core.messages import (
     Appeared,

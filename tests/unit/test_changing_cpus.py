@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from gdispy.core.dispatch import PATIENCE, Dispatch
+from gdispy.core.board import PATIENCE
+from gdispy.core.dispatch import Dispatch
 from gdispy.core.effects import Effects, Peer
 from gdispy.core.messages import (
     Appeared,

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from gdispy.core.board import CLOSED, INITIALIZED
-from gdispy.core.dispatch import ATTEMPTS, LEASE, PATIENCE, RECEIPT_AFTER, Dispatch
+from gdispy.core.board import CLOSED, INITIALIZED, PATIENCE
+from gdispy.core.dispatch import ATTEMPTS, LEASE, RECEIPT_AFTER, Dispatch
 from gdispy.core.effects import Drop, Effects, Peer, Send
 from gdispy.core.messages import (
     Ask,
