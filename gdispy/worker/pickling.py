@@ -13,6 +13,9 @@ Three ways, tried in this order:
    travel by name, and become objects of the program's own class again.
 3. dill, for what pickle refuses: lambdas, closures, functions of `__main__`, ...
 
+Compiled code is understood by one minor version of Python only, and another may crash on it, so it carries its version
+and is refused by others. What came to a node as source text (`source.py`) is used there in its place.
+
 A payload is a pickle (first byte 0x80), or 0x00, u32 length of a head, the head
 `[pickle length, [[kind, offset, size], ...]]` in msgpack, zeros up to a multiple of 64, the pickle,
 and the buffers at offsets counted from where the pickle begins. Kind 0 is `bytes`, 1 any other
@@ -23,6 +26,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import marshal
 import pickle
 import struct
 import sys
@@ -44,10 +48,13 @@ _MAIN = b"__main__"
 #: Values of these types need neither buffers nor classes.
 _PLAIN = frozenset((int, float, bool, str, type(None), complex))
 _HEAD = struct.Struct(">BI")
+_VERSION = sys.version_info[:2]
 
 #: Classes defined from a definition by value: (qualified name, digest) -> class. In workers only.
 _defined: dict[tuple[str, bytes], type] = {}
 _known: set[type] = set()
+#: Classes that came as source text: qualified name -> class.
+_from_source: dict[str, type] = {}
 #: What the client has pickled by value before: class -> (digest, pickle of the class).
 _definitions: dict[type, tuple[bytes, bytes]] = {}
 _in_progress: set[type] = set()
@@ -219,6 +226,8 @@ class _ByValue(dill.Pickler):  # type: ignore[misc]
     """dill, with the classes of `__main__` defined once at the other end (see the module's head)."""
 
     def reducer_override(self, obj: Any) -> Any:
+        if isinstance(obj, types.CodeType):
+            return _load_code, (_VERSION, marshal.dumps(obj))
         if not isinstance(obj, type) or not _is_of_main(obj) or obj in _in_progress:
             return NotImplemented
         if obj in _known:
@@ -262,7 +271,7 @@ def _definition(cls: type) -> tuple[bytes, bytes]:
 
 def _define_class(name: str, digest: bytes, definition: bytes) -> type:
     """Called by unpickling: the class of that name and digest, made at most once per process."""
-    cls = _defined.get((name, digest))
+    cls = _defined.get((name, digest)) or _from_source.get(name)
     if cls is None:
         cls = _defined[name, digest] = pickle.loads(definition)
         _known.add(cls)
@@ -273,8 +282,20 @@ def _define_class(name: str, digest: bytes, definition: bytes) -> type:
 
 
 def know(cls: type) -> None:
-    """A class of the user's program that is here under its own name, and so travels by that."""
+    """A class of the user's program that came as source text, is here under its own name, and so travels by that."""
     _known.add(cls)
+    _from_source[cls.__qualname__] = cls
+
+
+def _load_code(version: tuple[int, int], code: bytes) -> Any:
+    """Called by unpickling: compiled code, where this Python understands it."""
+    if version != _VERSION:
+        made, here = (".".join(map(str, each)) for each in (version, _VERSION))
+        raise pickle.UnpicklingError(
+            f"it holds code that Python {made} has compiled, and this is Python {here}; "
+            "functions and classes listed in depends, or used by the computation, can go to other versions"
+        )
+    return marshal.loads(code)
 
 
 def _class_by_name(name: str) -> Any:

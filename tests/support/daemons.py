@@ -28,10 +28,15 @@ class Daemon:
     """A running `gdispy-node`, or another daemon; `place` is its host and port."""
 
     def __init__(
-        self, directory: Path, *options: str, env: dict[str, str] | None = None, script: str = "gdispy-node"
+        self,
+        directory: Path,
+        *options: str,
+        env: dict[str, str] | None = None,
+        script: str = "gdispy-node",
+        python: str = sys.executable,
     ) -> None:
         self.log = directory / f"node-{os.urandom(4).hex()}.log"
-        command = [sys.executable, str(SCRIPTS / script), "--daemon", "-p", "0", *options]
+        command = [python, str(SCRIPTS / script), "--daemon", "-p", "0", *options]
         with open(self.log, "wb") as log:
             self.process = subprocess.Popen(
                 command,

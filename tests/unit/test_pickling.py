@@ -363,3 +363,11 @@ def test_classes_of_the_program_are_one_class_there_and_the_programs_own_again_h
         answer, _ = client.communicate(result, timeout=20)
     # Then isinstance held there, and here it is an object of the program's own class.
     assert answer.split() == ["True", "5", "True"]
+
+
+def test_code_of_another_version_of_python_is_refused_before_it_is_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = pickling.dumps(lambda number: number + 1)
+    assert pickling.loads(stream)(1) == 2
+    monkeypatch.setattr(pickling, "_VERSION", (3, 99))
+    with pytest.raises(pickle.UnpicklingError, match=r"has compiled, and this is Python 3\.99"):
+        pickling.loads(stream)

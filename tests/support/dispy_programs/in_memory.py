@@ -44,7 +44,7 @@ if __name__ == "__main__":
         host, port = node.split(":")
         nodes.append(dispy.NodeAllocate(host, int(port), depends=[data_file], setup_args=(data_file, mark)))
     cluster = dispy.JobCluster(compute, nodes=nodes, cluster_status=cluster_status, setup=setup, cleanup=cleanup)
-    for node in nodes:
+    for _ in nodes:
         ready.acquire()
     jobs = [cluster.submit(n) for n in range(6)]
     results = set()

@@ -1,0 +1,145 @@
+"""Nodes of another version of Python than the client's: what a program defines goes along as source text.
+
+Other interpreters are looked for in GDISPY_TEST_PYTHONS (paths, separated by colons), in PATH and below ~/.pyenv. They
+need what gdispy depends on; where the variable names one that lacks that, or CI is set, a venv is made for it.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.daemons import Daemon, run_python
+
+ROOT = Path(__file__).parents[2]
+PROGRAM = ROOT / "tests" / "support" / "dispy_programs" / "versions.py"
+OURS = sys.version_info[1]
+NEEDED = "import sys, dill, gevent, msgpack, nacl; print(sys.version_info[1])"
+#: Seconds in which a venv must be ready.
+PATIENCE = 60
+
+
+def version(python: str, code: str = "import sys; print(sys.version_info[1])") -> int | None:
+    """The minor version of an interpreter that runs the code, else None."""
+    try:
+        done = subprocess.run([python, "-c", code], capture_output=True, timeout=20, check=True)
+        return int(done.stdout)
+    except (OSError, ValueError, subprocess.SubprocessError):
+        return None
+
+
+def named() -> list[str]:
+    return [path for path in os.environ.get("GDISPY_TEST_PYTHONS", "").split(":") if path]
+
+
+def candidates(minor: int) -> list[str]:
+    found = [*named(), shutil.which(f"python3.{minor}") or ""]
+    found += map(str, Path.home().glob(f".pyenv/versions/3.{minor}.*/bin/python"))
+    return [path for path in found if path and version(path) == minor]
+
+
+@pytest.fixture(scope="session")
+def python_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], str]:
+    """Finds, or makes, an interpreter of Python 3.x that can run a node; skips the test where there is none."""
+
+    @functools.cache
+    def find(minor: int) -> tuple[str, str]:
+        found = candidates(minor)
+        for path in found:
+            if version(path, NEEDED) == minor:
+                return path, ""
+        for path in found:
+            if os.environ.get("CI") or path in named():
+                return made(path, tmp_path_factory.mktemp(f"python3.{minor}"))
+        return "", f"Python 3.{minor} lacks what gdispy depends on" if found else f"no Python 3.{minor} was found"
+
+    def find_or_skip(minor: int) -> str:
+        path, reason = find(minor)
+        if not path:
+            pytest.skip(reason)
+        return path
+
+    return find_or_skip
+
+
+def made(base: str, directory: Path) -> tuple[str, str]:
+    """The interpreter of a new venv, or why there is none."""
+    python = str(directory / "bin" / "python")
+    commands = [[base, "-m", "venv", str(directory)], [python, "-m", "pip", "install", "--quiet", str(ROOT)]]
+    try:
+        for command in commands:
+            subprocess.run(command, check=True, capture_output=True, timeout=PATIENCE)
+    except (OSError, subprocess.SubprocessError) as error:
+        return "", f"no venv could be made with {base}: {error}"
+    return python, ""
+
+
+@pytest.fixture(params=[minor for minor in range(10, 15) if minor != OURS], ids=lambda minor: f"3.{minor}")
+def other(
+    request: pytest.FixtureRequest, python_of: Callable[[int], str], secret_file: str, tmp_path: Path
+) -> Iterator[tuple[str, Daemon]]:
+    """A version, and a node that runs under it."""
+    python = python_of(request.param)
+    words = ["--cpus", "1", "--dest_path_prefix", str(tmp_path / "prefix"), "--secret-file", secret_file]
+    script, env = str(ROOT / "scripts" / "gdispy-node"), {"PYTHONPATH": str(ROOT)}
+    node = Daemon(tmp_path, *words, script=script, python=python, env=env)
+    yield f"3.{request.param}", node
+    node.stop()
+
+
+def test_what_a_program_defines_runs_under_another_version(
+    other: tuple[str, Daemon], secret_file: str, tmp_path: Path
+) -> None:
+    theirs, node = other
+    ours = f"3.{OURS}"
+    env = {**os.environ, "GDISPY_SECRET_FILE": secret_file}
+    words = [sys.executable, str(PROGRAM), f"{node.place[0]}:{node.place[1]}"]
+    done = subprocess.run(words, env=env, capture_output=True, text=True, timeout=60, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    here = (3, int(theirs.split(".")[1]))
+    lines = done.stdout.splitlines()
+    assert lines[:8] == [
+        f"([6, -1, 1, 4, 40, 2, 0], 'set', True, 1, {here}) square with 4 sides m one [] None",
+        f"([9, -4, 24, 16, 48, 32, 3], 'set', True, 4, {here}) square with 4 sides m more ['word'] None",
+        "8 [8, 9, 10]",
+        "8",
+        "12 36",
+        "30",
+        "square with 4 sides None",
+        "(True, 'square with 4 sides', 72) 9 None",
+    ]
+    # What cannot go there, or come back, is refused with the reason.
+    rest = "\n".join(lines[8:])
+    assert f"it holds code that Python {ours} has compiled, and this is Python {theirs}" in rest
+    assert f"it holds code that Python {theirs} has compiled, and this is Python {ours}" in rest
+    assert f"it runs Python {theirs}, and the function was made by Python {ours}" in lines[-1]
+
+
+def test_the_same_program_runs_under_the_same_version(
+    start_node: Callable[..., Daemon], secret_file: str, tmp_path: Path
+) -> None:
+    node = start_node("--cpus", "1")
+    env = {**os.environ, "GDISPY_SECRET_FILE": secret_file}
+    words = [sys.executable, str(PROGRAM), f"{node.place[0]}:{node.place[1]}"]
+    done = subprocess.run(words, env=env, capture_output=True, text=True, timeout=60, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[8:] == ["(True, 'late with 0 sides', 5) None", "2 None", "1"]
+
+
+def test_programs_run_under_any_version(other: tuple[str, Daemon], secret_file: str) -> None:
+    _, node = other
+    code = """
+import sys, gdispy
+with gdispy.JobCluster("echo", nodes=sys.argv[1:]) as cluster:
+    print(cluster.submit("hello")(), cluster.status().nodes[0].jobs_done)
+"""
+    env = {**os.environ, "GDISPY_SECRET_FILE": secret_file}
+    done = run_python(code, f"{node.place[0]}:{node.place[1]}", env=env)
+    assert done.stdout == b"0 1\n", done.stderr
