@@ -396,7 +396,10 @@ class JobCluster(Client):
             if not terminate:
                 return False
             self._cancel_all()
-            self.wait(RELEASE_LIMIT)
+            if not self.wait(RELEASE_LIMIT):
+                # A node that has not ended a job in this time is not there, and will not clean up soon either.
+                self._leave(HASTY_LIMIT)
+                return True
         self._leave(RELEASE_LIMIT)
         return True
 
