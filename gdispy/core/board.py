@@ -271,7 +271,7 @@ class Board:
     def _push(self, node: Node) -> None:
         """Put a node into the heap, or out of it, after its load or its use has changed."""
         node.stamp = next(self._stamps)
-        if node.room() > 0:
+        if node.has_room():
             heapq.heappush(self._heap, (node.load / node.cpus, node.stamp, node))
 
     def _place(self, now: float) -> Effects:
@@ -380,7 +380,7 @@ class Board:
         if computation.queue:
             return []
         fullest = max(
-            (node for node in self._nodes.values() if node.peer is not None and node is not idle),
+            (node for node in self._nodes.values() if node.deepest > 1 and node.peer is not None and node is not idle),
             key=lambda node: node.excess(computation.id),
             default=None,
         )

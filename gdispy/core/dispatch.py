@@ -282,6 +282,7 @@ class Dispatch(Demands):
         if not fresh:
             return effects
         share.count(message, len(fresh))
+        node.deepest = max(node.deepest, share.depth)
         self._freed(computation.owner)
         if len(fresh) < len(message.jobs):
             message = picked(message, fresh)

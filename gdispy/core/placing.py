@@ -258,6 +258,8 @@ class Node:
         #: No sign of life for some time: it gets no new jobs.
         self.silent = False
         self.shares: dict[ComputationId, Share] = {}
+        #: The greatest depth that any share ever had: while it is 1, nothing is sent ahead.
+        self.deepest = 1
         #: CPUs of the jobs placed here, and the bytes of their arguments.
         self.load = 0
         self.bulk = 0
@@ -350,8 +352,11 @@ class Node:
         """Whether a job that occupies several CPUs finds them free; such a job is never sent ahead."""
         return task.cpus <= min(self.cpus - self.load, share.cpus - share.load)
 
-    def room(self) -> int:
-        return max((self.room_for(share) for share in self.shares.values()), default=0)
+    def has_room(self) -> bool:
+        """Whether any computation could place a job here; found without asking all of them, as a rule."""
+        if self.load >= self.cpus and self.deepest == 1:
+            return False
+        return any(self.room_for(share) > 0 for share in self.shares.values())
 
     def excess(self, computation: ComputationId) -> int:
         """How many jobs of a computation are here beyond what its CPUs can run."""
