@@ -6,6 +6,7 @@ user has written an `allocate`, apart from it.
 
 from __future__ import annotations
 
+import copy
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -41,13 +42,23 @@ class NodeAllocate:
             raise ConfigError(f"NodeAllocate: cpus must be a whole number, not {cpus!r}")
         if not isinstance(setup_args, tuple):
             raise ConfigError(f"NodeAllocate: setup_args must be a tuple, not {type(setup_args).__name__}")
-        self.ip_addr = host.strip()
-        self.port = port or None
+        self.ip_addr, self.port = host.strip(), port or None
+        if self.port is None:
+            try:
+                self.ip_addr, self.port = split(self.ip_addr)
+            except ValueError as error:
+                raise ConfigError(f"NodeAllocate: {host!r}: {error}") from None
         if port is not None:
             config.port_number(port, "NodeAllocate: port")
         self.cpus = cpus
         self.depends = list(depends)
         self.setup_args = setup_args
+
+    def named(self, name: str) -> NodeAllocate:
+        """The same for the node of that name."""
+        found = copy.copy(self)
+        found.ip_addr = name
+        return found
 
     @property
     def ip_rex(self) -> str:

@@ -145,7 +145,10 @@ class Client:
         self._patterns = list(wanted.patterns)
         if self._local is not None:
             self._patterns.append(self._local.name)
-            self._allocations.append(allocation.NodeAllocate(self._local.name))
+            name = self._local.name
+            if not any(each.ip_addr == whom.LOCAL for each in self._allocations):
+                self._allocations.append(allocation.NodeAllocate(name))
+            self._allocations = [each.named(name) if each.ip_addr == whom.LOCAL else each for each in self._allocations]
             self._hub.spawn(self._await_local, self._local)
         self._open()
         self._end.send(message)

@@ -53,11 +53,14 @@ class LocalNode:
         os.close(read_end)
         os.close(write_end)
         self._stdin = stdin
+        #: The greenlet that waits for the node to be ready.
+        self._waiter: Any = None
         os.write(stdin, text.encode() + b"\n")
 
     def await_ready(self) -> tuple[str, int]:
         """Its address, once it takes connections. In a greenlet. Raises ConnectFailed."""
         text = b""
+        self._waiter = gevent.getcurrent()
         with gevent.Timeout(START_LIMIT, ConnectFailed("the local node did not start in time")):
             while not text.endswith(b"\n"):
                 socket.wait_read(self._stdout)
@@ -65,12 +68,16 @@ class LocalNode:
                 if not more:
                     raise ConnectFailed("the local node could not start; its own message is above")
                 text += more
+        self._waiter = None
         _, _, place = text.decode().strip().splitlines()[-1].partition("ready ")
         host, _, port = place.rpartition(":")
         return host, int(port)
 
     def close(self) -> None:
         """End it, and wait until it has ended."""
+        if self._waiter is not None:
+            # Before the descriptor is closed: its number may be another file's at once.
+            self._waiter.kill()
         for fd in (self._stdin, self._stdout):
             with contextlib.suppress(OSError):
                 os.close(fd)

@@ -26,6 +26,7 @@ from gdispy.availability import measure
 from gdispy.beacon import HERE, LOOK, Beacon, Packet
 from gdispy.blobs import FileSink, MemoryFileSink
 from gdispy.connection import Connection, Handlers
+from gdispy.core.dispatch import STOPPED
 from gdispy.core.effects import (
     AnswerFile,
     Drop,
@@ -189,7 +190,7 @@ class Node:
         if self._beacon is not None:
             self._beacon.close()
         for connection in list(self._connections.values()):
-            connection.close("the node was stopped")
+            connection.close(STOPPED)
         for _ in range(100):
             if not self._connections:
                 break

@@ -123,6 +123,7 @@ def _cluster(options: Any) -> JobCluster:
         "depends": options.files,
         "ip_addr": options.ip_addr,
         "dest_path": options.dest_path,
+        "cleanup": not options.dest_path,  # It is there to be used again.
         "secret": options.secret,
         "secret_file": options.secret_file,
         "insecure": options.insecure,

@@ -24,7 +24,7 @@ from gdispy import config
 from gdispy.beacon import HERE, LOOK, Beacon, Packet
 from gdispy.connection import LOST_AFTER, PULSE_INTERVAL, Connection, Handlers, PairEnd
 from gdispy.core.board import FAIR
-from gdispy.core.dispatch import Dispatch
+from gdispy.core.dispatch import STOPPED, Dispatch
 from gdispy.core.effects import Drop, Effects, Peer, Send
 from gdispy.core.messages import ComputationId, Hello, Instance, Message
 from gdispy.core.patterns import join
@@ -300,7 +300,7 @@ class Scheduler:
         if self._connections.pop(connection.peer, None) is None:
             return
         self._greeted.discard(connection.peer)
-        self._pump.put(self._dispatch.gone, connection.peer)
+        self._pump.put(self._dispatch.left if reason == STOPPED else self._dispatch.gone, connection.peer)
         logger.info("disconnected from the node at %s: %s", connection.address, reason)
         self._dialer_of.pop(connection.peer).closed(reason)
 

@@ -45,6 +45,8 @@ from gdispy.core.statuses import ABANDONED, CANCELLED
 
 #: Seconds from a node's last sign of life until it counts as lost, where nobody says otherwise.
 LEASE = 30.0
+#: What a node says when its owner has stopped it.
+STOPPED = "the node was stopped"
 #: How often a job is placed whose nodes are lost each time.
 ATTEMPTS = 3
 ALL_OF_THEM = 1 << 40  #: What a node may forget of an attempt that is of no interest any more.
@@ -161,6 +163,15 @@ class Dispatch(Demands):
         if not any(share.placed or share.owed for share in node.shares.values()):
             effects += self._lose(node, now, "it is gone")
         self._look_again(now)
+        return effects + self._place(now)
+
+    def left(self, peer: Peer, now: float) -> Effects:
+        """A node has said goodbye, being stopped: it will not come back, and its jobs have ended with it."""
+        node = self._by_peer.get(peer)
+        effects = self.gone(peer, now)
+        if node is not None and self._nodes.get(node.instance) is node:
+            effects += self._lose(node, now, "it was stopped")
+            self._look_again(now)
         return effects + self._place(now)
 
     def silent(self, peer: Peer, silent: bool, now: float) -> Effects:

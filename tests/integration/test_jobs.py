@@ -205,7 +205,7 @@ def test_provisional_results_come_in_order_and_before_the_end(cluster: Make) -> 
 
     def count_up(to: int) -> str:
         for number in range(to):
-            dispy_provisional_result(number)  # type: ignore[name-defined]  # noqa: F821
+            dispy_provisional_result(number)  # type: ignore[name-defined]
         return "end"
 
     def callback(job: DispyJob) -> None:
@@ -251,9 +251,9 @@ def test_wait_returns_at_once_without_jobs_and_false_when_time_is_up(cluster: Ma
 def test_names_that_dispy_gives_are_there_without_import(cluster: Make) -> None:
     def names() -> Any:
         return (
-            dispy_node_name,  # type: ignore[name-defined]  # noqa: F821
-            dispy_node_ip_addr,  # type: ignore[name-defined]  # noqa: F821
-            os.getcwd() == dispy_job_path,  # type: ignore[name-defined]  # noqa: F821
+            dispy_node_name,  # type: ignore[name-defined]
+            dispy_node_ip_addr,  # type: ignore[name-defined]
+            os.getcwd() == dispy_job_path,  # type: ignore[name-defined]
             socket.AF_INET,  # type: ignore[name-defined]  # noqa: F821
             time.time() > 0,  # type: ignore[name-defined]  # noqa: F821
         )

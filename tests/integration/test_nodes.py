@@ -22,7 +22,7 @@ made: list[Any] = []
 
 
 def node_name() -> str:
-    return dispy_node_name  # type: ignore[name-defined]  # noqa: F821
+    return dispy_node_name  # type: ignore[name-defined]
 
 
 def set_up(*words: str) -> int:
@@ -297,3 +297,27 @@ def test_a_computation_that_is_closed_in_the_middle_of_its_setup_leaves_nothing(
     made.close(timeout=0, terminate=True)
     pid = int(mark.read_text())
     eventually(lambda: not os.path.exists(f"/proc/{pid}") or "Z" in Path(f"/proc/{pid}/stat").read_text())
+
+
+def test_a_node_that_is_stopped_is_given_up_at_once(cluster: Make, two: tuple[Daemon, Daemon], tmp_path: Path) -> None:
+    made = cluster(wait_for_go, nodes=places(*two), reentrant=True)
+    all_nodes(made, 2)
+    job = made.submit_node("one", str(tmp_path / "pinned"))
+    eventually((tmp_path / "pinned").exists)
+    began = time.monotonic()
+    two[0].stop()
+    assert job is not None and job.wait(5) and job.status == DispyJob.Abandoned
+    assert time.monotonic() - began < 5 and "it was stopped" in (job.exception or "")
+
+
+def test_local_clusters_that_are_closed_before_their_node_is_ready_leave_the_next_one_alone() -> None:
+    for _ in range(3):
+        JobCluster(abs, nodes=["local"]).close(timeout=0, terminate=True)
+    with JobCluster(abs, nodes=["local"]) as made:
+        assert made.submit(-1)() == 1
+
+
+def test_the_local_node_is_set_up_as_its_element_says(tmp_path: Path) -> None:
+    with JobCluster(what_was_made, nodes=[("local", None, 1, [], ("word",))], setup=set_up) as made:
+        assert made.submit()() == [("word",)]
+        assert made.status().nodes[0].cpus == 1

@@ -53,7 +53,7 @@ def read(path: str) -> str:
 
 def provisional(count: int) -> int:
     for number in range(count):
-        dispy_provisional_result(number)  # type: ignore[name-defined]  # noqa: F821
+        dispy_provisional_result(number)  # type: ignore[name-defined]
     return count
 
 

@@ -26,7 +26,7 @@ def in_a_file(text: str, path: str) -> int:
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     Path(path).write_text(text)
     os.chmod(path, 0o640)
-    return int(dispy_send_file(path))  # type: ignore[name-defined]  # noqa: F821
+    return int(dispy_send_file(path))  # type: ignore[name-defined]
 
 
 # Limits
