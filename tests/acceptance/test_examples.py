@@ -86,6 +86,13 @@ def test_a_node_that_runs_already_is_used(node: Daemon, secret_file: str) -> Non
     assert place in printed and printed.count(" at 127.0.0.1\n") == 20
 
 
+def test_nodes_are_shared(node: Daemon, start_scheduler: Callable[..., Daemon], secret_file: str) -> None:
+    scheduler = start_scheduler("-n", f"127.0.0.1:{node.place[1]}")
+    environment = {**os.environ, "GDISPY_SECRET_FILE": secret_file}
+    printed = run_example("share.py", f"127.0.0.1:{scheduler.place[1]}", env=environment).stdout
+    assert "squares: [0, 1, 4, 9, 16" in printed and "lengths: [3, 5, 7]" in printed
+
+
 def test_the_command_runs_the_program_of_the_guide(tmp_path: Path) -> None:
     for name in ("a.txt", "b.txt"):
         (tmp_path / name).write_text(f"short\nlonger {name}\n")
@@ -95,7 +102,7 @@ def test_the_command_runs_the_program_of_the_guide(tmp_path: Path) -> None:
 
 
 def test_every_example_is_run_and_says_how() -> None:
-    run = {name for name, _, _ in RUNS} | {"files.py"}
+    run = {name for name, _, _ in RUNS} | {"files.py", "share.py"}
     assert {path.name for path in EXAMPLES.glob("*.py")} == run
     for path in EXAMPLES.glob("*.py"):
         assert f"python examples/{path.name}" in path.read_text().split('"""')[1], path.name

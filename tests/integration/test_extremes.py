@@ -60,13 +60,13 @@ def test_a_result_of_1_gib_arrives_whole(cluster: Callable[..., JobCluster]) -> 
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of 8 MB, and up to 100 files, where `start_node` puts the files of its first node."""
+    """A disk of 8 MB, and up to 500 files, where `start_node` puts the files of its first node."""
     if os.geteuid() != 0:
         pytest.skip("only root can mount a small disk")
     path = tmp_path / "prefix0"
     path.mkdir(mode=0o700)
     done = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=8m,nr_inodes=100,mode=700", "tmpfs", path], capture_output=True
+        ["mount", "-t", "tmpfs", "-o", "size=8m,nr_inodes=500,mode=700", "tmpfs", path], capture_output=True
     )
     if done.returncode:
         pytest.skip(f"no small disk can be mounted here: {done.stderr.decode().strip()}")
@@ -106,7 +106,7 @@ def test_a_disk_that_fills_up_refuses_the_computation_and_not_the_next_client(
 def test_a_disk_that_takes_no_more_files_refuses_the_computation_with_the_reason(
     small_disk: Path, start_node: Callable[..., Daemon], secret_file: str, tmp_path: Path
 ) -> None:
-    names = [tmp_path / f"file{number}" for number in range(150)]
+    names = [tmp_path / f"file{number}" for number in range(600)]
     for name in names:
         name.write_text("x")
     daemon = start_node("--cpus", "1")
