@@ -19,8 +19,9 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from gdispy import config
 from gdispy.core.handshake import GENERATED, encode_secret, purpose_key, secret_key
-from gdispy.errors import SecretError
+from gdispy.errors import ConfigError, SecretError
 
 logger = logging.getLogger(__name__)
 
@@ -44,6 +45,24 @@ class Secret:
 
     def for_udp(self) -> bytes:
         return purpose_key(self.key, b"udp")
+
+
+def listening_address(secret: Secret, ip_addr: str, what: str) -> str:
+    """Where a `what` listens: the address given, or all, as far as no stranger gets in there. Raises ConfigError."""
+    address = ip_addr or config.default_ip_addr()
+    if secret.insecure:
+        if address and not config.is_loopback(address):
+            raise ConfigError(f"without a secret a {what} listens on this machine only, not on {address}")
+        return address or "127.0.0.1"
+    if not address and secret.is_new:
+        logger.warning(
+            "made a new secret in %s, which no other machine has: listening on this machine only. "
+            "Copy the file to the other machines and start the %s again",
+            secret.source,
+            what,
+        )
+        return "127.0.0.1"
+    return address or "0.0.0.0"
 
 
 def find_secret(secret: str = "", secret_file: str = "", insecure: bool = False) -> Secret:

@@ -51,8 +51,9 @@ from gdispy.core.patterns import join
 from gdispy.core.slots import Slots
 from gdispy.core.wire import FILE, Sink
 from gdispy.errors import ConfigError
+from gdispy.keys import listening_address
 from gdispy.net import Listener
-from gdispy.node_settings import NodeSettings, listening_address
+from gdispy.node_settings import NodeSettings
 from gdispy.prefix import claim, default_prefix, unclaim
 from gdispy.pump import Pump
 from gdispy.worker.processes import adopt_orphans
@@ -95,7 +96,7 @@ class Node:
         self._connections: dict[Peer, Connection] = {}
         self._greeted: set[Peer] = set()
         self._claim = claim(prefix, self.instance.hex())
-        host = listening_address(settings)
+        host = listening_address(settings.secret, settings.ip_addr, "node")
         self._listener = Listener(
             host, settings.node_port, settings.secret.for_tcp(), ROLES, self.instance, self._on_connection
         )

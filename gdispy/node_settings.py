@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from gdispy import config
 from gdispy.core.hours import Hours
 from gdispy.core.serving import LEASE
-from gdispy.errors import ConfigError
 from gdispy.keys import Secret
 
 logger = logging.getLogger(__name__)
@@ -49,20 +48,3 @@ class NodeSettings:
     client_shutdown: bool = False
     #: Absolute path of the Python file to run before all computations, or ''.
     init: str = ""
-
-
-def listening_address(settings: NodeSettings) -> str:
-    """Where to listen. Raises ConfigError where that would let strangers in."""
-    address = settings.ip_addr or config.default_ip_addr()
-    if settings.secret.insecure:
-        if address and not config.is_loopback(address):
-            raise ConfigError(f"without a secret a node listens on this machine only, not on {address}")
-        return address or "127.0.0.1"
-    if not address and settings.secret.is_new:
-        logger.warning(
-            "made a new secret in %s, which no other machine has: listening on this machine only. "
-            "Copy the file to the other machines and start the node again",
-            settings.secret.source,
-        )
-        return "127.0.0.1"
-    return address or "0.0.0.0"

@@ -45,7 +45,7 @@ from gdispy.core.patron import Patron
 from gdispy.core.payloads import Payload
 from gdispy.core.wire import FILE, MemorySink, Sink
 from gdispy.errors import ConfigError
-from gdispy.keys import Secret
+from gdispy.keys import Secret, listening_address
 from gdispy.net import Listener
 from gdispy.scheduler import Scheduler
 from gdispy.status import overview_lines
@@ -122,7 +122,7 @@ class Sharing:
         self._connections: dict[Peer, Connection] = {}
         self._stop = gevent.event.Event()
         self._listener = Listener(
-            _listening_address(settings),
+            listening_address(settings.client_secret, settings.ip_addr, "scheduler"),
             settings.port,
             settings.client_secret.for_tcp(),
             ROLES,
@@ -271,20 +271,3 @@ class Sharing:
     def _release_all(self, desk: _Desk, now: float) -> Effects:
         messages: list[Message] = [Release(each) for each in desk.patron.computations]
         return self._scheduler.rules.receive_from_client(desk.patron.peer, messages, now)
-
-
-def _listening_address(settings: SharingSettings) -> str:
-    """Where to listen for clients. Raises ConfigError where that would let strangers in."""
-    address = settings.ip_addr or config.default_ip_addr()
-    if settings.client_secret.insecure:
-        if address and not config.is_loopback(address):
-            raise ConfigError(f"without a secret a scheduler listens on this machine only, not on {address}")
-        return address or "127.0.0.1"
-    if not address and settings.client_secret.is_new:
-        logger.warning(
-            "made a new secret in %s, which no other machine has: listening on this machine only. "
-            "Copy the file to the other machines and start the scheduler again",
-            settings.client_secret.source,
-        )
-        return "127.0.0.1"
-    return address or "0.0.0.0"

@@ -15,6 +15,7 @@ Invariants:
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 import os
 import shutil
@@ -91,6 +92,8 @@ class Workers:
         self._workers: dict[WorkerId, WorkerEnds] = {}
         #: Computations whose files are in place; a template that is started again finds them there.
         self._placed: set[ComputationId] = set()
+        #: Counts directories that were given up.
+        self._removals = itertools.count()
         self._spawner: Any = None
         self._spawner_pid = 0
         self._closing = False
@@ -187,7 +190,11 @@ class Workers:
         self._placed.discard(prepare.computation)
         if prepare.cleanup:
             with contextlib.suppress(OSError):
-                control.send(self._spawner, ["remove", self._directory(prepare)])
+                # Under another name first: the same computation may come again while this is removed.
+                directory = self._directory(prepare)
+                gone = f"{directory}.gone-{os.getpid()}-{next(self._removals)}"
+                os.rename(directory, gone)
+                control.send(self._spawner, ["remove", gone])
         self._pump.put(self._slots.unloaded, prepare.computation)
 
     def _directory(self, prepare: Prepare) -> str:

@@ -248,6 +248,12 @@ def test_wait_returns_at_once_without_jobs_and_false_when_time_is_up(cluster: Ma
     assert not made.wait(0.2)
 
 
+def test_psutil_is_there_without_import(cluster: Make) -> None:
+    made = cluster(eval("lambda: psutil.Process().pid == os.getpid()", {}))
+    job = made.submit()
+    assert job() is True, job.exception
+
+
 def test_names_that_dispy_gives_are_there_without_import(cluster: Make) -> None:
     def names() -> Any:
         return (
