@@ -247,9 +247,9 @@ class Demands(Board):
 
     def _leave(self, node: Node, computation: Computation, share: Share) -> Effects:
         """Release a computation on one node, once no job is left there."""
-        if share.placed or node.peer is None:
+        if share.placed or node.peer is None or share.released:
             return []
-        share.ready, share.prepared_at = False, None
+        share.ready, share.prepared_at, share.released = False, None, True
         return [Send(node.peer, Release(computation.id))]
 
     def _on_deliver(self, peer: Peer, message: Deliver, now: float) -> Effects:

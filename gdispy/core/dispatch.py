@@ -40,7 +40,7 @@ from gdispy.core.messages import (
     Started,
     Upload,
 )
-from gdispy.core.placing import Computation, Node, Task, picked
+from gdispy.core.placing import Computation, Node, Share, Task, picked
 from gdispy.core.statuses import ABANDONED, CANCELLED
 
 #: Seconds from a node's last sign of life until it counts as lost, where nobody says otherwise.
@@ -133,9 +133,12 @@ class Dispatch(Demands):
             share.recalling = False
             if computation_id not in held:
                 share.ready, share.prepared_at = False, None
+                if share.leaving and not share.placed:
+                    effects += self._left(self._computations[computation_id], node, share)
             elif share.ready:
                 self._usable(self._computations[computation_id])
             elif share.leaving:
+                share.released = False
                 effects += self._leave(node, self._computations[computation_id], share)
             cancelled = [task for task in share.placed.values() if task.cancelled]
             if cancelled:
@@ -228,7 +231,7 @@ class Dispatch(Demands):
 
     def _on_prepared(self, node: Node, message: Prepared, now: float) -> Effects:
         share = node.shares.get(message.computation)
-        if share is None:
+        if share is None or share.released:  # It was said before the node heard that it is to leave.
             return []
         share.ready, share.error = not message.error, message.error
         share.prepared_at, share.told = None, False
@@ -254,14 +257,17 @@ class Dispatch(Demands):
             computation.releasing.discard(node.instance)
             return self._released(computation)
         share = node.shares.get(computation.id)
-        if share is None or not share.leaving or share.ready:
+        if share is None or not share.released:
             return []
-        # It has left the computation, for good or to be set up again.
+        return self._left(computation, node, share) + self._offer(node, computation, now)
+
+    def _left(self, computation: Computation, node: Node, share: Share) -> Effects:
+        """A node has left the computation, for good or to be set up again."""
         effects = self._event(computation, node, CLOSED)
         again = share.leaving == "resetup"
-        share.leaving, share.closed = "", not again
+        share.leaving, share.closed, share.released = "", not again, False
         share.asked = share.taken = False
-        return effects + (self._offer(node, computation, now) if again else [])
+        return effects
 
     def _on_reply(self, node: Node, message: Reply, now: float) -> Effects:
         """A file is there, or cannot be."""

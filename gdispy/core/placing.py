@@ -147,7 +147,7 @@ class Share:
     __slots__ = (
         *("arguments", "asked", "closed", "contents", "cpus", "depth", "done", "error", "files", "leaving", "load"),
         *("owed", "pace", "placed", "prepared_at", "ready", "recalling", "received", "seconds", "sent", "shown"),
-        *("owner", "taken", "told"),
+        *("owner", "released", "taken", "told"),
     )
 
     def __init__(self, owner: Owner) -> None:
@@ -167,6 +167,8 @@ class Share:
         #: The node is to leave the computation when no job is left: '' or not, 'close' for good, 'resetup' to be
         #: set up again.
         self.leaving = ""
+        #: The node was told so; it must not be told twice, or the second would end what comes after the first.
+        self.released = False
         #: Since when the node prepares it, None when it does not; and whether the user was told how long that takes.
         self.prepared_at: float | None = None
         self.told = False
@@ -343,6 +345,10 @@ class Node:
             return 0
         depth = 1 if self.is_full_of_bytes() else share.depth
         room = self.cpus * depth - self.load
+        own = min(self.cpus, share.cpus)
+        if self.load > self.cpus and share.load < own:
+            # What others have sent ahead is short, and must not keep this one out.
+            room = max(room, own - share.load)
         if share.cpus < self.cpus:
             room = min(room, share.cpus * depth - share.load)
         # What is sent ahead goes in portions: a message for each job would cost more than short jobs do.

@@ -60,8 +60,9 @@ def test_the_reference_tells_what_the_docstrings_tell(built: Path) -> None:
 
 
 def test_every_example_is_in_the_guide() -> None:
-    guide = "".join(path.read_text() for path in (DOCS / "guide").glob("*.md"))
-    shown = set(re.findall(r"literalinclude\} \.\./\.\./examples/(\S+)", guide))
+    pages = [*(DOCS / "guide").glob("*.md"), DOCS / "sharing.md"]
+    guide = "".join(path.read_text() for path in pages)
+    shown = set(re.findall(r"literalinclude\} (?:\.\./)+examples/(\S+)", guide))
     assert shown == {path.name for path in (ROOT / "examples").iterdir() if path.is_file()} - {"first_run.py"}
 
 

@@ -38,7 +38,7 @@ from gdispy.core.messages import (
     Uploaded,
 )
 from gdispy.core.statuses import ABANDONED, CANCELLED
-from tests.unit.making import C, checked, ended, hello, outcome, prepare, sent
+from tests.unit.making import C, D, checked, ended, hello, outcome, prepare, sent
 
 CLIENT = Peer(100)
 A, B = Peer(1), Peer(2)
@@ -186,6 +186,56 @@ def test_node_that_is_set_up_again_is_asked_about_and_prepared_again(asks: bool)
     effects = dispatch.receive(A, [Prepared(C, "")], 0.0)
     assert [each.what for each in sent(effects, CLIENT, Event)] == [INITIALIZED]
     assert runs(submit(dispatch, {1: None}), A) == [1]
+
+
+def test_node_that_is_to_be_set_up_again_is_told_once_however_often_that_is_wanted() -> None:
+    dispatch = scheduler()
+    ready(dispatch, A)
+    assert sent(order(dispatch, "resetup", A), A) == [Release(C)]
+    assert sent(order(dispatch, "resetup", A), A) == []
+    assert len(sent(dispatch.receive(A, [Released(C)], 0.0), A, Prepare)) == 1
+    # Again while it prepares: what it says of that comes too late.
+    assert sent(order(dispatch, "resetup", A), A) == [Release(C)]
+    assert dispatch.receive(A, [Prepared(C, "")], 0.0) == []
+    assert len(sent(dispatch.receive(A, [Released(C)], 0.0), A, Prepare)) == 1
+    dispatch.receive(A, [Prepared(C, "")], 0.0)
+    assert runs(submit(dispatch, {1: None}), A) == [1]
+
+
+def test_node_that_left_while_its_link_was_cut_is_set_up_again() -> None:
+    dispatch = scheduler()
+    ready(dispatch, A)
+    submit(dispatch, {1: None})
+    dispatch.receive_from_client(CLIENT, [Open(D, ["*"], False), prepare(D)], 0.0)
+    order(dispatch, "resetup", A)
+    finish(dispatch, A, 1)
+    dispatch.receive(A, [Prepared(D, "")], 0.0)
+    submit_to_d = Run(D, [JobId(1)], [1], [b""])
+    dispatch.receive_from_client(CLIENT, [submit_to_d], 0.0)
+    dispatch.gone(A, 1.0)
+    dispatch.joined(B, hello(instance(A), "node1", 2), ["10.0.0.1"], 51348, 2.0)
+    effects = dispatch.receive(B, [Holding([D], [[JobId(1)]], [[1]])], 2.0)
+    assert [message.computation for message in sent(effects, B, Prepare)] == [C]
+    dispatch.receive(B, [Prepared(C, "")], 2.0)
+    assert runs(submit(dispatch, {2: None}), B) == [2]
+
+
+def test_computation_whose_jobs_are_not_sent_ahead_gets_its_part_beside_one_whose_are() -> None:
+    # Given a computation of short jobs, which has filled the node with jobs that wait there.
+    dispatch = scheduler()
+    dispatch.receive_from_client(CLIENT, [Open(D, ["*"], False), prepare(D)], 0.0)
+    join(dispatch, A)
+    dispatch.receive(A, [Prepared(C, ""), Prepared(D, "")], 0.0)
+    submit(dispatch, dict.fromkeys(range(1, 100)))
+    for job in range(1, 20):
+        dispatch.receive(A, [ended(outcome(job, end=0.01))], 1.0)
+    assert dispatch._nodes[instance(A)].load > 2
+    # When another one comes, then it waits for one job to end, and not for all of them.
+    run = Run(D, [JobId(1)], [1], [b""])
+    dispatch.receive_from_client(CLIENT, [run], 1.0)
+    effects = dispatch.receive(A, [ended(outcome(20, end=0.01))], 1.0)
+    placed = [message.computation for message in sent(effects, A, Run)]
+    assert D in placed or dispatch._nodes[instance(A)].shares[D].placed
 
 
 @pytest.mark.parametrize(("value", "used"), [(1.0, 1), (-1.0, 3), (9.0, 4), (-9.0, 0), (0.0, 0)])
