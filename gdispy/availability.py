@@ -10,8 +10,13 @@ import importlib
 from typing import Any
 
 _psutil: Any = None
-with contextlib.suppress(ImportError):
-    _psutil = importlib.import_module("psutil")
+
+
+def load() -> None:
+    """Import what is needed. It takes as long as a short job, so the node does it when it is ready for those."""
+    global _psutil
+    with contextlib.suppress(ImportError):
+        _psutil = importlib.import_module("psutil")
 
 
 def measure(path: str) -> list[float]:

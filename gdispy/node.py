@@ -22,11 +22,10 @@ import gevent
 import gevent.event
 
 from gdispy import config
-from gdispy.availability import measure
+from gdispy.availability import load, measure
 from gdispy.beacon import HERE, LOOK, Beacon, Packet
 from gdispy.blobs import FileSink, MemoryFileSink
 from gdispy.connection import Connection, Handlers
-from gdispy.core.dispatch import STOPPED
 from gdispy.core.effects import (
     AnswerFile,
     Drop,
@@ -46,7 +45,7 @@ from gdispy.core.effects import (
 )
 from gdispy.core.handshake import Keys
 from gdispy.core.hours import OPEN, Hours, clock
-from gdispy.core.messages import Availability, Hello, Instance, Message
+from gdispy.core.messages import STOPPED, Availability, Hello, Instance, Message
 from gdispy.core.patterns import join
 from gdispy.core.slots import Slots
 from gdispy.core.wire import FILE, Sink
@@ -73,6 +72,8 @@ ROLES = [b"scheduler>node"]
 
 #: Seconds between two words to schedulers about what is free here.
 AVAILABILITY_INTERVAL = 10.0
+#: The same from the start to the first: what a program that starts its own node wants is its first result.
+AVAILABILITY_START = 0.3
 
 
 class Node:
@@ -123,7 +124,9 @@ class Node:
         try:
             self._workers.start()
             self._pump.start()
-            gevent.wait([self._workers.is_up, self._stop], count=1)
+            if self._settings.init:
+                # Jobs find what it makes. Without it nothing is to be waited for: the doors open while processes start.
+                gevent.wait([self._workers.is_up, self._stop], count=1)
             if not self._stop.is_set():
                 self._open_doors()
                 on_ready()
@@ -259,12 +262,14 @@ class Node:
         self._pump.put(self._receive, connection, messages, connection.taken())
 
     def _tell_availability(self) -> None:
+        gevent.sleep(AVAILABILITY_START)
+        load()
         while True:
-            gevent.sleep(AVAILABILITY_INTERVAL)
             if self._greeted:
                 free = measure(self._prefix)
                 for peer in self._greeted if free else ():
                     self._connections[peer].send(Availability(free))
+            gevent.sleep(AVAILABILITY_INTERVAL)
 
     def _greet(self, connection: Connection, hello: Hello) -> None:
         self._listener.was_honest(connection)

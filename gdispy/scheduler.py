@@ -24,9 +24,9 @@ from gdispy import config
 from gdispy.beacon import HERE, LOOK, Beacon, Packet
 from gdispy.connection import LOST_AFTER, PULSE_INTERVAL, Connection, Handlers, PairEnd
 from gdispy.core.board import FAIR
-from gdispy.core.dispatch import STOPPED, Dispatch
+from gdispy.core.dispatch import Dispatch
 from gdispy.core.effects import Drop, Effects, Peer, Send
-from gdispy.core.messages import ComputationId, Hello, Instance, Message
+from gdispy.core.messages import STOPPED, ComputationId, Hello, Instance, Message
 from gdispy.core.patterns import join
 from gdispy.errors import ConnectFailed, PeerRejected
 from gdispy.keys import Secret

@@ -45,8 +45,6 @@ from gdispy.core.statuses import ABANDONED, CANCELLED
 
 #: Seconds from a node's last sign of life until it counts as lost, where nobody says otherwise.
 LEASE = 30.0
-#: What a node says when its owner has stopped it.
-STOPPED = "the node was stopped"
 #: How often a job is placed whose nodes are lost each time.
 ATTEMPTS = 3
 ALL_OF_THEM = 1 << 40  #: What a node may forget of an attempt that is of no interest any more.

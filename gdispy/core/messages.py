@@ -40,6 +40,9 @@ from gdispy.core.shapes import (
 )
 from gdispy.errors import ProtocolError
 
+#: What a node says with its goodbye when its owner has stopped it: it will not come back.
+STOPPED = "the node was stopped"
+
 #: Sixteen random bytes: one life of one process.
 Instance = NewType("Instance", bytes)
 #: Eight random bytes: one computation of one client.
