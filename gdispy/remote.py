@@ -120,7 +120,10 @@ class Remote:
         failures = 0
         while True:
             reason = self._attempt()
-            self._courier.gone(reason)
+            for answer in self._courier.gone(reason):
+                end = self._ends.get(getattr(answer, "computation", None))  # type: ignore[arg-type]
+                if end is not None:
+                    end.deliver([answer])
             failures = 0 if self._greeted else failures + 1
             self._greeted = False
             pause = REFUSED_INTERVAL if self._rejected else min(RETRY_LIMIT, RETRY_FIRST * 2 ** min(failures, 10))

@@ -67,6 +67,8 @@ class Courier:
     def __init__(self, place: str) -> None:
         self._place = place
         self._briefs: dict[ComputationId, _Brief] = {}
+        #: Questions that have no answer yet.
+        self._asked: dict[tuple[ComputationId, int], Ask | Order | Deliver] = {}
         self.is_connected = False
         #: Why there is no connection, as far as that is known.
         self.trouble = "not connected yet"
@@ -97,12 +99,15 @@ class Courier:
             known.jobs.clear()
         elif not self.is_connected:
             return self._answer(message)
+        elif isinstance(message, Ask | Order | Deliver):
+            self._asked[message.computation, message.question] = message
         return []
 
     def _answer(self, message: Message) -> list[Message]:
         problem = f"the scheduler at {self._place} cannot be reached: {self.trouble}"
         if isinstance(message, Ask):
-            jobs = len(self._briefs[message.computation].jobs)
+            brief = self._briefs.get(message.computation)
+            jobs = len(brief.jobs) if brief is not None else 0
             return [Standing(message.computation, message.question, [], jobs, [problem])]
         if isinstance(message, Order | Deliver):
             return [Reply(message.computation, message.question, problem, -1.0, [])]
@@ -122,8 +127,11 @@ class Courier:
                 found.append(Cancel(computation, jobs, [0] * len(jobs)))
         return found
 
-    def gone(self, reason: str) -> None:
+    def gone(self, reason: str) -> list[Message]:
+        """The connection is over: what the sessions are answered that had asked something."""
         self.is_connected, self.trouble = False, reason
+        asked, self._asked = self._asked, {}
+        return [answer for message in asked.values() for answer in self._answer(message)]
 
     def waiting(self) -> list[ComputationId]:
         """Computations with jobs that have not ended."""
@@ -141,6 +149,8 @@ class Courier:
         if isinstance(message, Progress):
             seen = Seen(message.computation, [message.job], [message.attempt], [message.index + 1])
             return [message], [seen]
+        if isinstance(message, Standing | Reply):
+            self._asked.pop((message.computation, message.question), None)
         if brief is None:
             return [message], []
         if isinstance(message, Accepted):

@@ -174,6 +174,16 @@ def test_questions_are_answered_while_the_scheduler_is_away() -> None:
     assert ours.outgoing(Ask(C, 7)) == []
 
 
+def test_question_whose_connection_breaks_is_answered_all_the_same() -> None:
+    ours = courier()
+    ours.connected()
+    assert ours.outgoing(Ask(C, 5)) == ours.outgoing(Ask(C, 6)) == []
+    ours.incoming(Standing(C, 5, [], 0, []))
+    [answer] = ours.gone("cut")
+    assert isinstance(answer, Standing) and answer.question == 6 and "cut" in answer.problems[0]
+    assert ours.gone("cut") == []
+
+
 def test_release_is_said_until_it_is_confirmed() -> None:
     ours = courier()
     ours.outgoing(run(1))
