@@ -343,7 +343,9 @@ class Node:
         """How many more jobs of a computation may be placed here now."""
         if not share.ready or share.closed or share.leaving or self.peer is None or self.silent or not self.greeted:
             return 0
-        depth = 1 if self.is_full_of_bytes() else share.depth
+        # Where fewer CPUs may be used than the node has, what is sent ahead would run on the others.
+        is_limited = self.cpus < self.offered or share.cpus < self.cpus
+        depth = 1 if is_limited or self.is_full_of_bytes() else share.depth
         room = self.cpus * depth - self.load
         own = min(self.cpus, share.cpus)
         if self.load > self.cpus and share.load < own:

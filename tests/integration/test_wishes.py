@@ -94,7 +94,7 @@ def test_a_job_that_uses_too_much_memory_is_ended_with_the_reason(cluster: Make)
 def test_jobs_of_higher_priority_go_first_and_in_order_within_one(cluster: Make, tmp_path: Path) -> None:
     made = cluster(note_and_wait)
     log = str(tmp_path / "log")
-    first = [made.submit(log, number, 0.5) for number in (100, 101)]
+    first = [made.submit(log, number, 1.5) for number in (100, 101)]
     eventually(lambda: os.path.exists(log) and len(read(log).split()) == 2)
     made.set_node_cpus(made.status().nodes[0], 1)
     jobs = [made.submit(log, number, 0.01, dispy_priority=number % 3) for number in range(6)]
