@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gdispy import config, whom
-from gdispy.computation import Parts, gather, read_files
+from gdispy.computation import Parts, bulk, gather, read_files
 from gdispy.core.messages import Appeared, ComputationId, Take
 from gdispy.core.patterns import join, matches, split
 from gdispy.core.payloads import Bulk
@@ -107,27 +107,19 @@ def read(nodes: Any, node_port: int) -> Allocation:
         nodes = [nodes]
     if not isinstance(nodes, list | tuple | set | frozenset) or not nodes or _is_one(nodes):
         found = whom.parse(nodes, node_port)
-        return Allocation(found, [_allocate(*_split(each)) for each in found.patterns])
+        return Allocation(found, [NodeAllocate(each) for each in found.patterns])
     result = Allocation(whom.Whom(), [])
     for element in nodes:
         allocate = _special(element)
         plain = element if allocate is None else (allocate.ip_addr, allocate.port)
         own = whom.parse([plain], node_port)
         result.whom.add(own)
-        result.nodes += [allocate] if allocate is not None else [_allocate(*_split(each)) for each in own.patterns]
+        result.nodes += [allocate] if allocate is not None else [NodeAllocate(each) for each in own.patterns]
     return result
 
 
 def _is_one(nodes: Any) -> bool:
     return isinstance(nodes, tuple) and len(nodes) > 1 and isinstance(nodes[0], str) and isinstance(nodes[1], int)
-
-
-def _split(pattern: str) -> tuple[str, int | None]:
-    return split(pattern)
-
-
-def _allocate(host: str, port: int | None) -> NodeAllocate:
-    return NodeAllocate(host, port)
 
 
 _KEYS = {"host", "port", "cpus", "depends", "setup_args"}
@@ -183,8 +175,6 @@ def _take(allocate: NodeAllocate, computation: ComputationId, appeared: Appeared
 
 def pickled_arguments(arguments: tuple[Any, ...]) -> Bulk:
     """The arguments of `setup` as they travel. Raises ConfigError for what cannot."""
-    from gdispy.computation import bulk
-
     try:
         return bulk(pickling.dumps(arguments))
     except Exception as error:

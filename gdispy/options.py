@@ -123,6 +123,17 @@ class Settled:
             raise ConfigError(f"{self._sources.get(name, f'--{name}')}: {error}") from None
 
 
+def within(least: float, most: float = 1e8) -> Callable[[Any], Any]:
+    """A check of a number."""
+
+    def check(number: Any) -> Any:
+        if not least <= number <= most:
+            raise ConfigError(f"it must be from {least} to {most:.0f}, not {number}")
+        return number
+
+    return check
+
+
 def adjustable(parser: argparse.ArgumentParser) -> list[argparse.Action]:
     """The options that may come from elsewhere than the command line."""
     return [action for action in parser._actions if action.option_strings and action.dest not in _ONLY_ON_COMMAND_LINE]

@@ -147,8 +147,8 @@ class Scheduler:
         self._pulse = pulse_interval or PULSE_INTERVAL
         self._look_interval = ping_interval or config.LOOK_INTERVAL
         self.instance = Instance(secrets.token_bytes(16))
-        self.rules = self._dispatch = Dispatch(LOST_AFTER * self._pulse, policy, cooperative)
-        self._pump = Pump(self._perform, self._dispatch.tick, self._dispatch.due)
+        self.rules = Dispatch(LOST_AFTER * self._pulse, policy, cooperative)
+        self._pump = Pump(self._perform, self.rules.tick, self.rules.due)
         #: Ends of the pairs to clients in this process, and what stands for clients elsewhere.
         self._clients: dict[Peer, ClientEnd] = {}
         self._connections: dict[Peer, Connection] = {}
@@ -191,7 +191,7 @@ class Scheduler:
         """Join a client in this process; what it sends goes into the end returned."""
 
         def to_scheduler(messages: list[Message]) -> None:
-            self._pump.put(self._dispatch.receive_from_client, theirs.peer, messages)
+            self._pump.put(self.rules.receive_from_client, theirs.peer, messages)
 
         theirs, ours = pair(deliver, to_scheduler)
         self._clients[theirs.peer] = theirs
@@ -229,9 +229,7 @@ class Scheduler:
     def have_refused(self, targets: list[tuple[str, int]], computation: ComputationId) -> bool:
         """Whether all these are addresses of nodes that have refused this program, or the computation, for good."""
         refusing = {dialer.place for dialer in self._dialers.values() if dialer.rejected}
-        refusing |= {
-            dialer.place for peer, dialer in self._dialer_of.items() if self._dispatch.refuses(peer, computation)
-        }
+        refusing |= {dialer.place for peer, dialer in self._dialer_of.items() if self.rules.refuses(peer, computation)}
         return bool(targets) and all(join(*target) in refusing for target in targets)
 
     def forget(self, dialer: _Dialer) -> None:
@@ -244,7 +242,7 @@ class Scheduler:
         self._pump.put(self._report, place, text)
 
     def _report(self, place: str, text: str, now: float) -> Effects:
-        return self._dispatch.problem(place, text)
+        return self.rules.problem(place, text)
 
     def dial(self, dialer: _Dialer) -> Connection | None:
         """Connect to a node. None where it is connected already by another address."""
@@ -283,7 +281,7 @@ class Scheduler:
             names = [connection.address]
             if dialer.host != connection.address:
                 names.append(dialer.host)
-            self._pump.put(self._dispatch.joined, connection.peer, hello, names, connection.port)
+            self._pump.put(self.rules.joined, connection.peer, hello, names, connection.port)
             self.report(dialer.place, "")
         if messages:
             self._dialer_of[connection.peer].good = True
@@ -291,16 +289,16 @@ class Scheduler:
 
     def _receive(self, connection: Connection, messages: list[Message], size: int, now: float) -> Effects:
         connection.acknowledge(size)
-        return self._dispatch.receive(connection.peer, messages, now)
+        return self.rules.receive(connection.peer, messages, now)
 
     def _on_silent(self, connection: Connection, silent: bool) -> None:
-        self._pump.put(self._dispatch.silent, connection.peer, silent)
+        self._pump.put(self.rules.silent, connection.peer, silent)
 
     def _on_closed(self, connection: Connection, reason: str) -> None:
         if self._connections.pop(connection.peer, None) is None:
             return
         self._greeted.discard(connection.peer)
-        self._pump.put(self._dispatch.left if reason == STOPPED else self._dispatch.gone, connection.peer)
+        self._pump.put(self.rules.left if reason == STOPPED else self.rules.gone, connection.peer)
         logger.info("disconnected from the node at %s: %s", connection.address, reason)
         self._dialer_of.pop(connection.peer).closed(reason)
 

@@ -13,7 +13,7 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import gevent
@@ -26,7 +26,7 @@ from gdispy.keys import find_secret
 from gdispy.node_options import node_parser
 from gdispy.node_settings import NodeSettings
 from gdispy.optionfile import read_options, save_options
-from gdispy.options import Settled, fail, is_given, parse, set_up_logging
+from gdispy.options import Settled, fail, is_given, parse, set_up_logging, within
 from gdispy.prefix import clean, default_prefix
 
 if TYPE_CHECKING:
@@ -118,17 +118,6 @@ def count_cpus(wanted: int | None) -> int:
     if not 1 <= cpus <= there:
         raise ConfigError(f"cpus must be from 1 to {there}, or negative to leave some free, not {wanted}")
     return cpus
-
-
-def within(least: float, most: float = 1e8) -> Callable[[Any], Any]:
-    """A check of a number."""
-
-    def check(number: Any) -> Any:
-        if not least <= number <= most:
-            raise ConfigError(f"it must be from {least} to {most:.0f}, not {number}")
-        return number
-
-    return check
 
 
 def _port(number: int) -> int:

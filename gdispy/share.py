@@ -19,7 +19,7 @@ from gdispy.core.patterns import join
 from gdispy.errors import ConfigError, GdispyError
 from gdispy.keys import Secret, find_secret
 from gdispy.optionfile import read_options, save_options
-from gdispy.options import Settled, add_common_options, fail, parse, set_up_logging
+from gdispy.options import Settled, add_common_options, fail, parse, set_up_logging, within
 from gdispy.sharing import Sharing, SharingSettings
 
 _PROGRAM = "gdispy-scheduler"
@@ -127,12 +127,12 @@ def sharing_settings(options: Any) -> SharingSettings:
         nodes=_nodes(options.nodes),
         ip_addr=options.ip_addr,
         ext_ip_addr=options.ext_ip_addr,
-        port=options.read("port", _port, config.CLIENT_PORT),
-        node_port=options.read("node_port", _port, config.NODE_PORT),
-        pulse_interval=options.read("pulse_interval", _within(0.1, 1000), None),
-        ping_interval=options.read("ping_interval", _within(1, 1000), None),
+        port=options.read("port", config.port_number, config.CLIENT_PORT),
+        node_port=options.read("node_port", config.port_number, config.NODE_PORT),
+        pulse_interval=options.read("pulse_interval", within(0.1, 1000), None),
+        ping_interval=options.read("ping_interval", within(1, 1000), None),
         policy=policy,
-        lease=60.0 * options.read("zombie_interval", _within(1, 1e6), 60.0),
+        lease=60.0 * options.read("zombie_interval", within(1, 1e6), 60.0),
         cooperative=bool(options.cooperative),
         max_file_size=options.read("max_file_size", config.parse_size, 0),
     )
@@ -148,20 +148,6 @@ def _secret(options: Any, whose: str) -> Secret:
     if own or file:
         return find_secret(own, file)
     return find_secret(options.secret, options.secret_file, options.insecure)
-
-
-def _port(value: Any) -> int:
-    return config.port_number(int(value))
-
-
-def _within(least: float, most: float) -> Any:
-    def check(value: Any) -> float:
-        number = float(value)
-        if not least <= number <= most:
-            raise ConfigError(f"it must be from {least:g} to {most:g}, not {value}")
-        return number
-
-    return check
 
 
 def _bind_error(error: BaseException, given: Any) -> BaseException:

@@ -84,13 +84,12 @@ class SharingSettings:
 class _Desk:
     """Where one client is served: what goes to it goes through here."""
 
-    def __init__(self, patron: Patron, sharing: Sharing) -> None:
+    def __init__(self, patron: Patron) -> None:
         self.patron = patron
         self.connection: Connection | None = None
         self.address = ""
         #: Files that belong to its computations.
         self.files: dict[ComputationId, list[Payload]] = {}
-        self._sharing = sharing
 
     def send(self, message: Message) -> None:
         """The scheduler's rules say this to the client."""
@@ -199,7 +198,7 @@ class Sharing:
         logger.info("connected: client %s at %s, gdispy %s", hello.name, connection.address, hello.version)
         desk = self._desks.get(hello.instance)
         if desk is None:
-            desk = self._desks[hello.instance] = _Desk(Patron(next_peer(), hello.instance, hello.name), self)
+            desk = self._desks[hello.instance] = _Desk(Patron(next_peer(), hello.instance, hello.name))
             self._scheduler.admit(desk.patron.peer, desk)
         elif desk.connection is not None:
             self._desk_of.pop(desk.connection.peer, None)

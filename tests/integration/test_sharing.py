@@ -239,18 +239,20 @@ def test_a_scheduler_that_is_killed_leaves_no_job_hanging(
     assert once.submit(str(tmp_path / "again"), 7, 0)() == 7
 
 
-def test_a_program_that_dies_leaves_no_process_on_the_nodes(
+def test_a_program_that_ends_its_jobs_leaves_no_process_on_the_nodes(
     scheduler: Daemon, share: Share, secret_file: str, tmp_path: Path
 ) -> None:
     code = """
-import os, sys, time, gdispy
+import os, sys, threading, time, gdispy
 def job(mark):
     open(mark, "w").write(str(os.getpid()))
+    dispy_provisional_result(mark)
     time.sleep(60)
-made = gdispy.SharedJobCluster(job, scheduler_node="127.0.0.1:" + sys.argv[1], secret_file=sys.argv[2])
+begun = threading.Event()
+place = "127.0.0.1:" + sys.argv[1]
+made = gdispy.SharedJobCluster(job, callback=lambda _: begun.set(), scheduler_node=place, secret_file=sys.argv[2])
 made.submit(sys.argv[3])
-while not os.path.exists(sys.argv[3]) or not open(sys.argv[3]).read():
-    time.sleep(0.01)
+assert begun.wait(20)
 made.close(timeout=0, terminate=True)
 """
     mark = tmp_path / "mark"
