@@ -3,6 +3,7 @@
     GdispyError
     ├─ ConfigError             an argument, option, file or environment variable is unusable
     │   └─ SecretError         the secret, or the file it should come from, is unusable
+    ├─ JournalError            a recovery file or journal cannot be read or written
     ├─ ClusterClosed           the cluster no longer takes jobs
     │   └─ ForkedError         this is a forked child; the cluster lives in its parent
     ├─ JobFailed               a job ended without a result
@@ -33,6 +34,10 @@ class ConfigError(GdispyError, ValueError):
 
 class SecretError(ConfigError):
     """The secret, or the file it should come from, is unusable."""
+
+
+class JournalError(GdispyError):
+    """A recovery file, or a journal, cannot be read or written."""
 
 
 class ClusterClosed(GdispyError):

@@ -22,7 +22,7 @@ _FLOORS = {
     0: "errors config log core.statuses",
     1: "core worker whom",
     2: "hub pump net connection keys beacon blobs computation arguments job local workers status allocation"
-    " reserved uploads files worker_ends node_settings availability prefix",
+    " reserved uploads files worker_ends node_settings journal availability prefix",
     3: "cluster shared client remote sharing flow progress scheduler node options optionfile console",
     4: "cli run share overview serve node_options",
 }

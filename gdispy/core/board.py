@@ -16,8 +16,9 @@ from itertools import count
 from typing import Any
 
 from gdispy.core.alarms import Alarms
-from gdispy.core.effects import Effects, Peer, Send
-from gdispy.core.messages import Appeared, ComputationId, Event, Instance, Message, Recall, Run, Trouble
+from gdispy.core.effects import Effects, Peer, Record, Send
+from gdispy.core.facts import Met, Placed, Unplaced
+from gdispy.core.messages import Appeared, ComputationId, Ended, Event, Instance, Message, Recall, Run, Trouble
 from gdispy.core.patterns import matches
 from gdispy.core.placing import Columns, Computation, Node, Owner, Share, Task, ended_by_scheduler, in_portions
 from gdispy.core.queues import JobQueue
@@ -89,7 +90,7 @@ class Board:
     def _offer(self, node: Node, computation: Computation, now: float) -> Effects:
         """Have a connected node prepare a computation, where it may be used and is not yet."""
         prepare = computation.prepare
-        if prepare is None or computation.closing or node.peer is None or not node.greeted:
+        if prepare is None or computation.closing or computation.fenced or node.peer is None or not node.greeted:
             return []
         share = node.shares.get(computation.id)
         if share is None:
@@ -248,6 +249,10 @@ class Board:
             return []
         share = node.shares[computation.id]
         cancelled = []
+        effects: Effects = []
+        if computation.kept:
+            numbers = [task.job for task in tasks], [task.attempt + 1 for task in tasks]
+            effects.append(Record(computation.id, [Unplaced(computation.id, *numbers)]))
         for task in reversed(tasks):
             node.remove(share, task.job)
             task.attempt += 1
@@ -258,13 +263,18 @@ class Board:
         self._push(node)
         self._freed(computation.owner)
         self._wait(computation, now)
-        return [self._end(computation, cancelled, CANCELLED, "")] if cancelled else []
+        return effects + (self._end(computation, cancelled, CANCELLED, "") if cancelled else [])
 
-    def _end(self, computation: Computation, tasks: list[Task], status: int, text: str, address: str = "") -> Send:
+    def _end(self, computation: Computation, tasks: list[Task], status: int, text: str, address: str = "") -> Effects:
         """Report the end of jobs that no node will report."""
         for task in tasks:
             del computation.tasks[task.job]
-        return Send(computation.client, ended_by_scheduler(computation.id, tasks, status, text, address))
+        return self._tell_end(computation, ended_by_scheduler(computation.id, tasks, status, text, address))
+
+    def _tell_end(self, computation: Computation, ended: Ended) -> Effects:
+        """Jobs have ended: what the client is told is remembered first."""
+        effects: Effects = [Record(computation.id, [ended])] if computation.kept else []
+        return [*effects, Send(computation.client, ended)]
 
     # Placing
 
@@ -295,9 +305,20 @@ class Board:
         for (instance, computation_id), columns in self._outgoing.items():
             node = self._nodes[instance]
             effects += self._receipts(node)
+            if self._computations[computation_id].kept:
+                effects.append(self._note_placed(node, computation_id, columns))
             effects += [self._to(node, Run(computation_id, *part)) for part in in_portions(columns)]
         self._outgoing.clear()
         return effects
+
+    def _note_placed(self, node: Node, computation: ComputationId, columns: Columns) -> Record:
+        facts: list[Message] = [Placed(computation, node.instance, columns[0], columns[1])]
+        share = node.shares[computation]
+        if not share.met:
+            share.met = True
+            about = (node.names[:-1], node.port, node.python, node.platform, node.offered)
+            facts.insert(0, Met(computation, node.instance, node.name, *about))
+        return Record(computation, facts)
 
     def _serve(self, computation: Computation) -> bool:
         """Place some jobs on the least loaded node that takes any; whether there was one."""

@@ -32,6 +32,8 @@ from gdispy.core.placing import NO_LIMIT, Computation, Node, Owner, Share, Task
 from gdispy.core.statuses import ABANDONED, CANCELLED
 from gdispy.core.troubles import problems, slow_nodes
 
+TAKEN_OVER = "Another process has taken over this computation, with its jobs: ask that one.\n"
+
 
 class Demands(Board):
     """The scheduler's rules, as far as clients are concerned."""
@@ -170,7 +172,7 @@ class Demands(Board):
             task = tasks[job] = Task(job, arguments)
             queue.append(task)
         self._wait(computation, now)
-        return []
+        return self._fence(computation) if computation.fenced else []
 
     def _on_run_with_options(self, computation: Computation, message: Run, now: float) -> Effects:
         stranded: list[Task] = []
@@ -182,7 +184,8 @@ class Demands(Board):
                 computation.add(task)
         self._wait(computation, now)
         text = "The node that the job was submitted to is gone.\n"
-        return [self._end(computation, stranded, ABANDONED, text)] if stranded else []
+        effects = self._end(computation, stranded, ABANDONED, text) if stranded else []
+        return effects + (self._fence(computation) if computation.fenced else [])
 
     def _on_cancel(self, peer: Peer, message: Cancel, now: float) -> Effects:
         computation = self._computations.get(message.computation)
@@ -205,8 +208,20 @@ class Demands(Board):
             computation.cancelled += len(waiting)
             if computation.cancelled == computation.waiting():
                 self._nothing_waits(computation)
-            effects.append(self._end(computation, waiting, CANCELLED, ""))
+            effects += self._end(computation, waiting, CANCELLED, "")
         return effects
+
+    def _fence(self, computation: Computation) -> Effects:
+        """Somebody else has taken the computation over: its jobs are no longer this scheduler's."""
+        computation.fenced, computation.kept = True, False
+        tasks = [task for task in computation.tasks.values() if task.node is not None or not task.cancelled]
+        self._nothing_waits(computation)
+        for node in self._nodes.values():
+            share = node.shares.pop(computation.id, None)
+            if share is not None:
+                node.forget(share)
+                self._push(node)
+        return self._end(computation, tasks, ABANDONED, TAKEN_OVER) if tasks else []
 
     # Single nodes
 

@@ -17,7 +17,6 @@ from dataclasses import replace
 from typing import Any
 
 from gdispy.core.board import AVAILABLE, CLOSED, FAIR, INITIALIZED
-from gdispy.core.demands import Demands
 from gdispy.core.effects import Drop, Effects, Peer, Send
 from gdispy.core.messages import (
     Availability,
@@ -26,6 +25,7 @@ from gdispy.core.messages import (
     Contents,
     Cpus,
     Ended,
+    Fenced,
     Hello,
     Holding,
     Lacking,
@@ -41,6 +41,7 @@ from gdispy.core.messages import (
     Upload,
 )
 from gdispy.core.placing import Computation, Node, Share, Task, picked
+from gdispy.core.restoring import Restoring
 from gdispy.core.statuses import ABANDONED, CANCELLED
 
 #: Seconds from a node's last sign of life until it counts as lost, where nobody says otherwise.
@@ -52,12 +53,11 @@ ALL_OF_THEM = 1 << 40  #: What a node may forget of an attempt that is of no int
 RECEIPT_AFTER = 0.1
 
 
-class Dispatch(Demands):
+class Dispatch(Restoring):
     """What is to run, and where."""
 
     def __init__(self, lease: float = LEASE, policy: str = FAIR, cooperative: bool = True) -> None:
-        super().__init__(policy, cooperative)
-        self._lease = lease
+        super().__init__(lease, policy, cooperative)
 
     # Nodes come and go
 
@@ -66,11 +66,14 @@ class Dispatch(Demands):
         effects: Effects = []
         node = self._nodes.get(hello.instance)
         if node is None:
-            # Another life at the same place: what the former one held is lost.
-            for other in list(self._nodes.values()):
-                if other.peer is None and other.names[0] == names[0] and other.port == port:
-                    effects += self._lose(other, now, "it was started again")
+            # Another life at the same place: what the former one held is lost, but for what this one has found of it.
+            formers = [
+                other.instance
+                for other in self._nodes.values()
+                if other.peer is None and other.names[0] == names[0] and other.port == port
+            ]
             node = self._nodes[hello.instance] = Node(hello, names, port)
+            node.formers = formers
         elif node.peer is not None:
             del self._by_peer[node.peer]
             effects.append(Drop(node.peer, "a newer connection took its place"))
@@ -109,6 +112,13 @@ class Dispatch(Demands):
         node.greeted = True
         effects: Effects = []
         held = dict(zip(message.computations, zip(message.jobs, message.attempts, strict=True), strict=True))
+        for computation_id, (jobs, attempts) in held.items():
+            if computation_id in self._computations:
+                self._inherit(node, self._computations[computation_id], jobs, attempts)
+        for instance in node.formers:
+            if instance in self._nodes:
+                effects += self._lose(self._nodes[instance], now, "it was started again")
+        node.formers = []
         for computation_id, (jobs, attempts) in held.items():
             share = node.shares.get(computation_id)
             if share is None:
@@ -302,7 +312,7 @@ class Dispatch(Demands):
         if len(fresh) < len(message.jobs):
             message = picked(message, fresh)
         self._push(node)
-        effects.append(Send(computation.client, replace(message, address=node.names[0], node=node.instance)))
+        effects += self._tell_end(computation, replace(message, address=node.names[0], node=node.instance))
         if share.leaving:
             effects += self._leave(node, computation, share)
         if node.load == 0:
@@ -355,6 +365,12 @@ class Dispatch(Demands):
             return []
         return [Send(self._computations[message.computation].client, message)]
 
+    def _on_fenced(self, node: Node, message: Fenced, now: float) -> Effects:
+        computation = self._computations.get(message.computation)
+        if computation is None:
+            return []
+        return [*self._fence(computation), Send(computation.client, message)]
+
     _NODE_HANDLERS: dict[type[Message], Callable[..., Effects]] = {
         Holding: _on_holding,
         Prepared: _on_prepared,
@@ -368,6 +384,7 @@ class Dispatch(Demands):
         Lacking: _on_lacking,
         Reply: _on_reply,
         Upload: _on_upload,
+        Fenced: _on_fenced,
     }
 
     # Time and trouble
@@ -386,17 +403,6 @@ class Dispatch(Demands):
 
     def tick(self, now: float) -> Effects:
         return self._alarms.ring(now) + self._place(now)
-
-    def _watch_absence(self, node: Node) -> None:
-        """A node that does not come back is lost."""
-        moment = node.lost_at
-        assert moment is not None
-        why = f"nothing was heard of it for {self._lease:.0f} s"
-        self._alarms.set(
-            moment,
-            lambda: node.lost_at == moment and self._nodes.get(node.instance) is node,
-            lambda now: self._lose(node, now, why),
-        )
 
     def _watch_receipts(self, node: Node) -> None:
         """What has arrived is told to the node, if not with other words, then by itself."""
@@ -425,7 +431,7 @@ class Dispatch(Demands):
             computation.cancelled -= len(stranded) - len(waiting)
             if waiting:
                 text = f"The node {node.place} that the job was submitted to is lost: {why}.\n"
-                effects.append(self._end(computation, waiting, ABANDONED, text, node.names[0]))
+                effects += self._end(computation, waiting, ABANDONED, text, node.names[0])
             if share.owed:  # Nobody will send those provisional results any more.
                 jobs, attempts = map(list, zip(*share.owed, strict=True))
                 effects.append(Send(computation.client, Seen(computation_id, jobs, attempts, [0] * len(jobs))))
@@ -443,7 +449,7 @@ class Dispatch(Demands):
             effects += self._requeue(node, computation, again_tasks, now)
             text = f"The node {node.place} that ran the job is lost: {why}.\n"
             for status, group in ended.items():
-                effects.append(self._end(computation, group, status, text, node.names[0]))
+                effects += self._end(computation, group, status, text, node.names[0])
             node.forget(share)
             self._freed(computation.owner)
         return effects

@@ -58,6 +58,14 @@ class Drop(Effect):
 
 
 @dataclass(frozen=True, slots=True)
+class Record(Effect):
+    """Scheduler, node: write this into the journal of the computation, before what follows is done."""
+
+    computation: ComputationId
+    facts: list[Message]
+
+
+@dataclass(frozen=True, slots=True)
 class Resolve(Effect):
     """Client: these jobs of the message have ended; `picks` are places in its columns, None is all."""
 

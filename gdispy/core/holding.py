@@ -127,6 +127,10 @@ class Computation:
         self.done = 0
         self.stillborn = 0
         self.lost_templates = 0
+        #: How often it was taken over; who knows of fewer times has nothing more to do with it.
+        self.epoch = prepare.epoch
+        #: Its processes have ended for good, and its outcomes wait for somebody who takes it over.
+        self.over = False
 
     def depth(self) -> int:
         """How many jobs one worker has in hand: more than one only where they are short."""
@@ -150,6 +154,10 @@ class Session:
         self.lease = 0.0
         #: Whether it ever had a computation here.
         self.was_served = False
+        #: Its life, as its journal counts them.
+        self.epoch = 0
+        #: It only takes what is here, and brings nothing.
+        self.recovers = False
 
 
 def release(value: Bulk) -> None:

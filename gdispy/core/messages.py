@@ -10,15 +10,20 @@ docs/protocol.md says who sends what, when, and what the receiver does; a test h
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
-from typing import Any, ClassVar, NewType
+from dataclasses import dataclass, field
+from typing import Any
 
+from gdispy.core.message import ComputationId as ComputationId
+from gdispy.core.message import Instance as Instance
+from gdispy.core.message import JobId as JobId
+from gdispy.core.message import Message as Message
+from gdispy.core.message import read_values
 from gdispy.core.payloads import Bulk
 from gdispy.core.shapes import (
-    Check,
     is_availability,
     is_bulk,
     is_bulk_column,
+    is_claim_list,
     is_column_list,
     is_computation,
     is_computation_column,
@@ -37,33 +42,11 @@ from gdispy.core.shapes import (
     is_option_column,
     is_text,
     is_text_column,
+    is_token,
 )
-from gdispy.errors import ProtocolError
 
 #: What a node says with its goodbye when its owner has stopped it: it will not come back.
 STOPPED = "the node was stopped"
-
-#: Sixteen random bytes: one life of one process.
-Instance = NewType("Instance", bytes)
-#: Eight random bytes: one computation of one client.
-ComputationId = NewType("ComputationId", bytes)
-#: Counts from 1 in each computation.
-JobId = NewType("JobId", int)
-
-
-class Message:
-    """Base of all messages."""
-
-    __slots__ = ()
-    tag: ClassVar[int]
-    #: One check per field, in order.
-    shape: ClassVar[tuple[Check, ...]]
-    #: Names of the fields that hold one item per job, and so must be of one length.
-    columns: ClassVar[tuple[str, ...]] = ()
-
-    def values(self) -> list[Any]:
-        """The array that travels."""
-        return [self.tag, *[getattr(self, name) for name in _field_names[type(self)]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +55,7 @@ class Hello(Message):
     the sender wants to be reached."""
 
     tag = 1
-    shape = (is_text, is_instance, *[is_text] * 4, is_count, is_text, is_number)
+    shape = (is_text, is_instance, *[is_text] * 4, is_count, is_text, is_number, is_claim_list, is_count)
     role: str
     instance: Instance
     name: str
@@ -83,6 +66,10 @@ class Hello(Message):
     address: str
     #: Seconds between two signs of life that the sender will give; 0 leaves it to the receiver.
     pulse: float
+    #: Rows `[computation, token, epoch]`: these are the sender's from now on, whoever brought them.
+    claims: list[list[Any]] = field(default_factory=list)
+    #: How many lives of the sender a journal remembers; who was met in a later one is not met again.
+    epoch: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,11 +77,17 @@ class Holding(Message):
     """A node's first word to its scheduler: the jobs it holds, begun, waiting or ended."""
 
     tag = 3
-    shape = (is_computation_column, is_column_list, is_column_list)
+    shape = (is_computation_column, is_column_list, is_column_list, is_column_list)
     columns = ("computations", "jobs", "attempts")
     computations: list[ComputationId]
     jobs: list[list[JobId]]
     attempts: list[list[int]]
+    #: Which of those jobs have ended; told to a recoverer only, which then knows what will come.
+    ended: list[list[JobId]] = field(default_factory=list)
+
+    def problem(self) -> str:
+        is_even = list(map(len, self.jobs)) == list(map(len, self.attempts))
+        return "" if is_even else "the columns within Holding differ in length"
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +96,10 @@ class Prepare(Message):
     nothing; `files` rows `[path, mode, mtime, size, BLAKE2b-32]`, `contents` their bytes."""
 
     tag = 10
-    shape = (is_computation, *[is_text] * 5, is_flag, is_bulk, is_file_list, is_bulk_column, is_bulk, is_bulk)
+    shape = (
+        *(is_computation, *[is_text] * 5, is_flag, is_bulk, is_file_list, is_bulk_column, is_bulk, is_bulk),
+        *(is_token, is_count),
+    )
     computation: ComputationId
     name: str
     kind: str
@@ -123,6 +119,14 @@ class Prepare(Message):
     arguments: Bulk = b""
     #: The body for other versions of Python than `python`, or nothing where there is none.
     source: Bulk = b""
+    #: What somebody who takes the computation over must know, or nothing where nobody can; and how often that
+    #: was done.
+    token: bytes = b""
+    epoch: int = 0
+
+    def problem(self) -> str:
+        is_even = not self.contents or len(self.contents) == len(self.files)
+        return "" if is_even else "Prepare has contents for some of its files only"
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +176,10 @@ class Run(Message):
     #: files, contents]` for each: where it must run, who goes first, limits (0 is none), and what it needs
     #: besides the computation: pickled names, and files that are there as long as it runs.
     options: list[list[Any] | None] = field(default_factory=list)
+
+    def problem(self) -> str:
+        is_even = not self.options or len(self.options) == len(self.jobs)
+        return "" if is_even else "Run has options for some of its jobs only"
 
 
 @dataclass(frozen=True, slots=True)
@@ -326,7 +334,7 @@ class Open(Message):
     that may be used, `*` in them standing for anything."""
 
     tag = 30
-    shape = (is_computation, is_text_column, is_flag, is_flag, is_flag, is_flag)
+    shape = (is_computation, is_text_column, is_flag, is_flag, is_flag, is_flag, is_token, is_count)
     computation: ComputationId
     nodes: list[str]
     #: Whether a job whose node is lost may run again.
@@ -337,6 +345,9 @@ class Open(Message):
     watches: bool = False
     #: Whether it waits until all others are over, and then has all nodes to itself.
     exclusive: bool = False
+    #: As in `Prepare`.
+    token: bytes = b""
+    epoch: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -537,6 +548,27 @@ class Unknown(Message):
 
 
 @dataclass(frozen=True, slots=True)
+class Fenced(Message):
+    """Another process has taken this computation over: who gets this has nothing more to do with it."""
+
+    tag = 55
+    shape = (is_computation,)
+    computation: ComputationId
+
+
+@dataclass(frozen=True, slots=True)
+class Named(Message):
+    """What the user calls these jobs, pickled: for who takes the computation over."""
+
+    tag = 56
+    shape = (is_computation, is_count_column, is_bulk_column)
+    columns = ("jobs", "names")
+    computation: ComputationId
+    jobs: list[JobId]
+    names: list[Bulk]
+
+
+@dataclass(frozen=True, slots=True)
 class Survey(Message):
     """Somebody with the secret of clients asks how the scheduler stands. The answer is `Overview`."""
 
@@ -562,36 +594,11 @@ ALL: tuple[type[Message], ...] = (
     *(Prepare, Prepared, Run, Cancel, Recall, Returned, Started, Progress, Ended, Collected),
     *(Seen, Release, Released, Open, Ask, Standing, Trouble, Cpus, Availability, Lacking, Contents),
     *(Appeared, Take, Order, Reply, Deliver, Upload, Uploaded, Event, Resume, Accepted, Unknown, Survey, Overview),
+    *(Fenced, Named),
 )
 BY_TAG: dict[int, type[Message]] = {kind.tag: kind for kind in ALL}
-_field_names: dict[type[Message], tuple[str, ...]] = {
-    kind: tuple(field.name for field in fields(kind))  # type: ignore[arg-type]
-    for kind in ALL
-}
 
 
 def from_values(values: Any) -> Message:
     """The message in an array that arrived. Raises ProtocolError for anything else."""
-    if type(values) is not list or not values or type(values[0]) is not int:
-        raise ProtocolError("a message must be an array that begins with its number")
-    kind = BY_TAG.get(values[0])
-    if kind is None:
-        raise ProtocolError(f"there is no message {values[0]}")
-    shape = kind.shape
-    if len(values) - 1 < len(shape):
-        raise ProtocolError(f"{kind.__name__} has {len(shape)} fields, not {len(values) - 1}")
-    # Fields beyond those known here were added by a later version, and can be done without.
-    found = values[1 : len(shape) + 1]
-    for name, check, value in zip(_field_names[kind], shape, found, strict=True):
-        if not check(value):
-            raise ProtocolError(f"{kind.__name__}.{name} is not what it must be")
-    message = kind(*found)
-    if kind.columns and len({len(getattr(message, name)) for name in kind.columns}) != 1:
-        raise ProtocolError(f"the columns of {kind.__name__} differ in length")
-    if isinstance(message, Prepare) and message.contents and len(message.contents) != len(message.files):
-        raise ProtocolError("Prepare has contents for some of its files only")
-    if isinstance(message, Run) and message.options and len(message.options) != len(message.jobs):
-        raise ProtocolError("Run has options for some of its jobs only")
-    if isinstance(message, Holding) and list(map(len, message.jobs)) != list(map(len, message.attempts)):
-        raise ProtocolError("the columns within Holding differ in length")
-    return message
+    return read_values(values, BY_TAG)

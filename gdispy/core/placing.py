@@ -98,6 +98,10 @@ class Computation:
         self.opened = self.served = number
         self.turn = -1
         self.exclusive = message.exclusive
+        #: As in `Open`; where there is a token, a journal is kept. And whether somebody else has it now.
+        self.token, self.epoch = message.token, message.epoch
+        self.kept = bool(message.token)
+        self.fenced = False
         self.nodes = message.nodes
         self.reentrant = message.reentrant
         #: Whether its client decides about each node, and wants to hear of what happens to them.
@@ -147,7 +151,7 @@ class Share:
     __slots__ = (
         *("arguments", "asked", "closed", "contents", "cpus", "depth", "done", "error", "files", "leaving", "load"),
         *("owed", "pace", "placed", "prepared_at", "ready", "recalling", "received", "seconds", "sent", "shown"),
-        *("owner", "released", "taken", "told"),
+        *("met", "owner", "released", "taken", "told"),
     )
 
     def __init__(self, owner: Owner) -> None:
@@ -181,6 +185,8 @@ class Share:
         self.owed: dict[tuple[JobId, int], int] = {}
         #: Jobs for each CPU that may be on the node, running or ahead.
         self.depth = 1
+        #: Whether the computation's journal knows the node.
+        self.met = False
         #: Average seconds of a job; None as long as none has ended.
         self.pace: float | None = None
         #: A recall is on its way.
@@ -259,6 +265,8 @@ class Node:
         self.lost_at: float | None = None
         #: No sign of life for some time: it gets no new jobs.
         self.silent = False
+        #: Nodes that were at the same place before, and are given up when this one has said what it holds.
+        self.formers: list[Instance] = []
         self.shares: dict[ComputationId, Share] = {}
         #: The greatest depth that any share ever had: while it is 1, nothing is sent ahead.
         self.deepest = 1

@@ -22,6 +22,7 @@ from gdispy.core.messages import (
     Contents,
     Cpus,
     Deliver,
+    Fenced,
     Hello,
     Holding,
     JobId,
@@ -50,6 +51,9 @@ LEASE_PULSES = 12
 #: Computations remembered that were released before they came.
 WITHDRAWN_LIMIT = 4096
 
+#: The role of who takes what is here, and brings nothing.
+RECOVERER = "recoverer"
+
 _LAST_WORK = "it ends when its present work is done"
 
 
@@ -67,18 +71,21 @@ class Serving(Custody):
         self._withdrawn: dict[ComputationId, bool] = {}
         #: Asked for again before they were gone.
         self._again: dict[ComputationId, Prepare] = {}
+        #: How often computations were taken over, those that are gone included.
+        self._epochs: dict[ComputationId, int] = {}
 
     # Who is there
 
     def joined(self, peer: Peer, hello: Hello, now: float) -> Effects:
         """A scheduler has connected."""
-        for session in self._sessions.values():
-            if session.peer is not None and session.instance != hello.instance:
-                reason = f"busy: it works for {session.name} at present"
-                return [Drop(peer, reason)]
-        if self._finishing and hello.instance not in self._sessions:
-            return [Drop(peer, _LAST_WORK)]
+        refusal = self._refusal(hello)
+        if refusal:
+            return [Drop(peer, refusal)]
         session = self._sessions.setdefault(hello.instance, Session(hello.instance, hello.name))
+        session.recovers = hello.role == RECOVERER
+        if hello.epoch < session.epoch:
+            return [Drop(peer, "its journal is older than what it has said before: an old copy was put in its place")]
+        session.epoch = hello.epoch
         effects: Effects = []
         if session.peer is not None:  # It has come back before the old connection was known broken.
             del self._by_peer[session.peer]
@@ -87,8 +94,9 @@ class Serving(Custody):
         # Longer than the scheduler waits for this node, or what it believes to be here would be gone.
         session.lease = max(self._lease, LEASE_PULSES * hello.pulse)
         self._by_peer[peer] = session
+        effects += self._claim(session, hello)
         own = [each for each in self._computations.values() if each.session is session]
-        effects.append(Send(peer, _holding(own)))
+        effects.append(Send(peer, _holding(own, session.recovers)))
         if self._varies:  # It may have changed since it was said in Hello, or in an earlier connection.
             effects.append(Send(peer, Cpus(self.cpus)))
         for computation in own:
@@ -99,6 +107,56 @@ class Serving(Custody):
             computation.fresh = list(computation.ended.values())
             self._dirty[computation.id] = computation
         return effects + self._turn_end(now)
+
+    def _refusal(self, hello: Hello) -> str:
+        """Why a scheduler cannot be served now, or ''. One with computations here always can."""
+        own = {each.id for each in self._computations.values() if each.session.instance == hello.instance}
+        if hello.role == RECOVERER or own or any(self._is_due(*claim) for claim in hello.claims):
+            return ""
+        for session in self._sessions.values():
+            if session.peer is not None and session.instance != hello.instance and not session.recovers:
+                return f"busy: it works for {session.name} at present"
+        return _LAST_WORK if self._finishing and hello.instance not in self._sessions else ""
+
+    # Taking over
+
+    def _is_due(self, computation: ComputationId, token: bytes, epoch: int) -> bool:
+        """Whether who says this may have the computation."""
+        known = self._computations.get(computation)
+        return known is not None and known.prepare.token == token and epoch >= known.epoch
+
+    def _claim(self, session: Session, hello: Hello) -> Effects:
+        """Give it what it claims, and tell who had that, or who claims what is not its any more."""
+        effects: Effects = []
+        for computation, token, epoch in hello.claims:
+            known = self._computations.get(computation)
+            if known is None:
+                if self._epochs.get(computation, epoch) > epoch:
+                    effects.append(Send(peer_of(session), Fenced(computation)))
+            elif known.session is not session or known.epoch != epoch:
+                effects += self._take_over(session, known, token, epoch)
+        return effects
+
+    def _take_over(self, session: Session, known: Computation, token: bytes, epoch: int) -> Effects:
+        if not self._is_due(known.id, token, epoch) or (known.session is not session and epoch == known.epoch):
+            return [Send(peer_of(session), Fenced(known.id))] if known.prepare.token == token else []
+        effects: Effects = []
+        former = known.session
+        known.session, known.epoch = session, epoch
+        if former is not session and former.peer is not None:
+            effects.append(Send(former.peer, Fenced(known.id)))
+        if former is not session:
+            self._note_leaving(former)
+        self._note_epoch(known)
+        return effects
+
+    def _note_epoch(self, computation: Computation) -> None:
+        """Remember who has it, for longer than it is here."""
+        if computation.prepare.token:
+            self._epochs.pop(computation.id, None)
+            self._epochs[computation.id] = computation.epoch
+            if len(self._epochs) > WITHDRAWN_LIMIT:
+                del self._epochs[next(iter(self._epochs))]
 
     def gone(self, peer: Peer, now: float) -> Effects:
         """A connection is over. What it asked for goes on."""
@@ -162,6 +220,8 @@ class Serving(Custody):
     def _on_prepare(self, session: Session, message: Prepare, now: float) -> Effects:
         if self._withdrawn.pop(message.computation, False):
             return []  # Its release has overtaken it.
+        if self._epochs.get(message.computation, message.epoch) > message.epoch:
+            return [Send(peer_of(session), Fenced(message.computation))]
         if message.computation in self._unloading:
             self._again[message.computation] = message  # When the former is gone; see `unloaded`.
             return []
@@ -171,6 +231,7 @@ class Serving(Custody):
         if known is None:
             session.was_served = True
             self._computations[message.computation] = Computation(message, session)
+            self._note_epoch(self._computations[message.computation])
             return [Look(message)] if message.files else [Load(message, {})]
         if known.session is not session and known.session.peer is not None:
             return [Send(peer_of(session), Prepared(message.computation, "it belongs to another client"))]
@@ -318,12 +379,13 @@ def _forget_shown(computation: Computation, number: JobId, attempt: int, amount:
         computation.shown.pop(number, None)
 
 
-def _holding(computations: list[Computation]) -> Holding:
+def _holding(computations: list[Computation], with_ends: bool) -> Holding:
     jobs: list[list[JobId]] = []
     attempts: list[list[int]] = []
+    ended = [list(computation.ended) for computation in computations] if with_ends else []
     for computation in computations:
         held = {number: job.attempt for number, job in computation.jobs.items()}
         held |= {number: row[1] for number, row in computation.ended.items()}
         jobs.append(list(held))
         attempts.append(list(held.values()))
-    return Holding([computation.id for computation in computations], jobs, attempts)
+    return Holding([computation.id for computation in computations], jobs, attempts, ended)

@@ -132,6 +132,16 @@ def is_node_name(value: Any) -> bool:
     return type(value) is bytes and len(value) in (0, INSTANCE_BYTES)
 
 
+#: Sixteen random bytes, or nothing.
+is_token = is_node_name
+
+
+def is_claim_list(value: Any) -> bool:
+    """Rows `[computation, token, epoch]`."""
+    rows = type(value) is list and len(value) <= COLUMN_LIMIT
+    return rows and all(is_row((is_computation, is_instance, is_count), row) for row in value)
+
+
 _OPTION_ROW = (is_node_name, is_number, is_number, is_count, is_count, is_bulk, is_file_list, is_bulk_column)
 
 

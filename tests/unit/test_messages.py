@@ -21,11 +21,13 @@ from gdispy.core.messages import (
     Deliver,
     Ended,
     Event,
+    Fenced,
     Hello,
     Holding,
     Instance,
     Lacking,
     Message,
+    Named,
     Open,
     Order,
     Overview,
@@ -61,9 +63,11 @@ NODE = Instance(b"n" * 16)
 ROW = ["node", "10.0.0.1", 51348, 4, 2, 10, 1.5, 0, 0]
 
 EXAMPLES: list[Message] = [
-    Hello("node", b"i" * 16, "host", "0.1.0", "3.11", "linux", 8, "", 5.0),  # type: ignore[arg-type]
-    Holding([C, D], [[1, 2], []], [[1, 3], []]),  # type: ignore[list-item]
-    Prepare(C, "f", "function", "", "3.11", "", True, PAYLOAD, [FILE], [PAYLOAD], b"arguments", b"source"),
+    Hello("node", b"i" * 16, "host", "0.1.0", "3.11", "linux", 8, "", 5.0, [[C, b"t" * 16, 2]], 3),  # type: ignore[arg-type]
+    Holding([C, D], [[1, 2], []], [[1, 3], []], [[2], []]),  # type: ignore[list-item]
+    Prepare(
+        C, "f", "function", "", "3.11", "", True, PAYLOAD, [FILE], [PAYLOAD], b"arguments", b"source", b"t" * 16, 1
+    ),
     Prepared(C, "no such file"),
     Run(C, [1, 2], [1, 1], [b"", PAYLOAD], [None, [NODE, 1.0, 60.0, 2, 0, b"", [FILE], [PAYLOAD]]]),  # type: ignore[list-item]
     Cancel(C, [1], [0]),  # type: ignore[list-item]
@@ -95,6 +99,8 @@ EXAMPLES: list[Message] = [
     Resume([C, D], [[1, 2], []]),  # type: ignore[list-item]
     Accepted(C, [1]),  # type: ignore[list-item]
     Unknown(C, [1], False),  # type: ignore[list-item]
+    Fenced(C),
+    Named(C, [1], [b"name"]),  # type: ignore[list-item]
     Survey(1),
     Overview(1, [["node", "10.0.0.1", 51348, 4, 2, True]], [["client", "10.0.0.2", "f", 10, 2]]),
 ]

@@ -563,8 +563,10 @@ def test_other_scheduler_is_served_while_the_first_is_away_and_shares_nothing_wi
     assert_given_back(slots.receive(B, [run(5)], 2.0), B, Returned(C, [JobId(5)], [1]))
     assert slots.receive(B, [cancel(1), Recall(C, 5), Collected(C, [JobId(1)], [1])], 2.0) == []
     assert slots.receive(B, [Release(C)], 2.0) == [Send(B, Released(C))]
-    # And the first cannot come back as long as the other is there.
-    assert slots.joined(A, hello(), 3.0) == [Drop(A, "busy: it works for client at present".replace("client", "other"))]
+    # And the first, which has something here, can come back beside it; a third one cannot.
+    assert slots.joined(A, hello(), 3.0) == [Send(A, Holding([C], [[JobId(1)]], [[1]]))]
+    third = slots.joined(Peer(9), hello(b"t" * 16, "third"), 3.0)
+    assert [type(effect) for effect in third] == [Drop]
 
 
 def test_computation_that_a_new_scheduler_brings_again_begins_anew() -> None:

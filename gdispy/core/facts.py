@@ -1,0 +1,115 @@
+"""What a journal remembers: facts, in the past tense, beside the messages that are facts once they were accepted.
+
+Floor 1: pure. Written by `journal.py` as the arrays that messages are, read back by `remembered.py`.
+
+A client's journal, and a scheduler's, holds `Open`, `Prepare`, `Run`, `Cancel` and `Release` as they were accepted,
+`Ended` as it was received, `Collected` for what nobody needs any more, and the facts below.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gdispy.core.message import ComputationId, Instance, JobId, Message, read_values
+from gdispy.core.messages import Cancel, Collected, Ended, Named, Open, Prepare, Release, Released, Run
+from gdispy.core.shapes import (
+    is_computation,
+    is_count,
+    is_count_column,
+    is_instance,
+    is_node_name,
+    is_text,
+    is_text_column,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Began(Message):
+    """A process began to keep this journal: what a 'client', 'scheduler' or 'node' it was, and which life of it."""
+
+    tag = 100
+    shape = (is_text, is_instance, is_count, is_text, is_text, is_text, is_count)
+    kind: str
+    instance: Instance
+    epoch: int
+    version: str
+    #: Names the time since the machine was started, or ''.
+    boot: str
+    host: str
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class Owned(Message):
+    """Whose computation it is: the client that brought it, what the computation or the client is called, and the
+    scheduler that it was brought to, '' for one within the client."""
+
+    tag = 101
+    shape = (is_computation, is_node_name, is_text, is_text)
+    computation: ComputationId
+    client: bytes
+    name: str
+    place: str
+
+
+@dataclass(frozen=True, slots=True)
+class Met(Message):
+    """A node that was used for the computation, as it was met."""
+
+    tag = 102
+    shape = (is_computation, is_instance, is_text, is_text_column, is_count, is_text, is_text, is_count)
+    computation: ComputationId
+    node: Instance
+    name: str
+    names: list[str]
+    port: int
+    python: str
+    platform: str
+    cpus: int
+
+
+@dataclass(frozen=True, slots=True)
+class Placed(Message):
+    """These jobs were about to be sent to a node: from now on they may have begun there."""
+
+    tag = 103
+    shape = (is_computation, is_instance, is_count_column, is_count_column)
+    columns = ("jobs", "attempts")
+    computation: ComputationId
+    node: Instance
+    jobs: list[JobId]
+    attempts: list[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Unplaced(Message):
+    """These jobs are on no node any more and may be placed again; `attempts` are those to come."""
+
+    tag = 104
+    shape = (is_computation, is_count_column, is_count_column)
+    columns = ("jobs", "attempts")
+    computation: ComputationId
+    jobs: list[JobId]
+    attempts: list[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Told(Message):
+    """The user's callback was called for the ends of these jobs."""
+
+    tag = 105
+    shape = (is_computation, is_count_column)
+    computation: ComputationId
+    jobs: list[JobId]
+
+
+KINDS: tuple[type[Message], ...] = (
+    *(Began, Owned, Met, Placed, Unplaced, Told),
+    *(Open, Prepare, Run, Cancel, Ended, Collected, Named, Release, Released),
+)
+_BY_TAG: dict[int, type[Message]] = {kind.tag: kind for kind in KINDS}
+
+
+def from_values(values: object) -> Message:
+    """The fact in an array that was read. Raises ProtocolError for anything else."""
+    return read_values(values, _BY_TAG)

@@ -1,0 +1,122 @@
+"""How a scheduler takes up what a former life of it, or of its client, has left: on paper, and on nodes.
+
+Floor 1: pure. The part of the scheduler's rules between `demands.py` and `dispatch.py`.
+
+Invariants:
+1. A job that a node may have begun is placed on that node again, at least on paper: it comes back with what it
+   holds, or it is lost, as any node is.
+2. What a node says that it holds goes before what the journal says: the journal's last words may be missing.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gdispy.core.board import FAIR
+from gdispy.core.demands import Demands
+from gdispy.core.effects import Effects, Peer
+from gdispy.core.facts import Met
+from gdispy.core.messages import ComputationId, Hello, JobId, Prepare
+from gdispy.core.placing import Computation, Node, Owner, Share, Task
+from gdispy.core.remembered import Job, Story
+from gdispy.core.statuses import ABANDONED, CANCELLED
+
+
+class Restoring(Demands):
+    """The scheduler's rules, as far as former lives are concerned."""
+
+    def __init__(self, lease: float, policy: str = FAIR, cooperative: bool = True) -> None:
+        super().__init__(policy, cooperative)
+        #: Seconds from a node's last sign of life until it counts as lost.
+        self._lease = lease
+
+    def claims(self) -> list[list[Any]]:
+        """The computations that nodes are to take for this scheduler's, as in `Hello`."""
+        return [[each.id, each.token, each.epoch] for each in self._computations.values() if each.kept]
+
+    def restore(self, peer: Peer, story: Story, prepare: Prepare | None, now: float) -> Effects:
+        """Take up a computation with its jobs that have not ended."""
+        owner = self._owners.setdefault(peer, Owner())
+        computation = Computation(story.open, peer, owner, next(self._stamps))
+        self._computations[computation.id] = computation
+        if computation.exclusive:
+            self._exclusive[computation.id] = computation
+        computation.prepare = prepare
+        for met in story.nodes.values():
+            node = self._nodes.get(met.node) or self._expect(met, now)
+            node.shares[computation.id] = Share(owner)
+            node.shares[computation.id].met = True
+        effects: Effects = []
+        for number, job in story.unfinished().items():
+            effects += self._restore_job(computation, number, job)
+        self._wait(computation, now)
+        return effects + self._place(now)
+
+    def _expect(self, met: Met, now: float) -> Node:
+        """A node that should come back soon."""
+        about = (met.node, met.name, "", met.python, met.platform, met.cpus, "", 0.0)
+        node = self._nodes[met.node] = Node(Hello("node", *about), met.names, met.port)
+        node.lost_at = now + self._lease
+        self._watch_absence(node)
+        return node
+
+    def _restore_job(self, computation: Computation, number: JobId, job: Job) -> Effects:
+        task = computation.tasks[number] = Task(number, job.arguments, job.options)
+        task.attempt, task.cancelled = job.attempt, job.cancelled
+        node = self._nodes.get(job.node) if job.node is not None else None
+        share = node.shares.get(computation.id) if node is not None else None
+        if node is not None and share is not None:
+            node.put(share, task)
+            return []
+        if job.cancelled:
+            return self._end(computation, [task], CANCELLED, "")
+        lost = job.node is not None and not computation.reentrant
+        if lost or (task.pinned is not None and task.pinned not in self._nodes):
+            return self._end(computation, [task], ABANDONED, "Nothing is known any more of the node of the job.\n")
+        computation.add(task)
+        return []
+
+    def _inherit(self, node: Node, computation: Computation, jobs: list[JobId], attempts: list[int]) -> None:
+        """A node holds these jobs: if they are here as jobs of a node that is away, or of none, they are this one's."""
+        for job, attempt in zip(jobs, attempts, strict=True):
+            task = computation.tasks.get(job)
+            if task is None or task.node is node or attempt < task.attempt:
+                continue
+            share = node.shares.get(computation.id)
+            if share is None:
+                share = node.shares[computation.id] = Share(computation.owner)
+            if task.node is None:
+                task = self._take_out(computation, task)
+            elif task.node.peer is None:
+                task.node.remove(task.node.shares[computation.id], job)
+            else:
+                continue
+            task.attempt = attempt
+            node.put(share, task)
+
+    def _take_out(self, computation: Computation, task: Task) -> Task:
+        """A job that waits, out of its queue: what is left there is skipped when its turn comes."""
+        other = computation.tasks[task.job] = Task(task.job, task.arguments, task.options)
+        other.losses = task.losses
+        task.cancelled = True
+        computation.cancelled += 1
+        if computation.cancelled == computation.waiting():
+            self._nothing_waits(computation)
+        return other
+
+    def _watch_absence(self, node: Node) -> None:
+        """A node that does not come back is lost."""
+        moment = node.lost_at
+        assert moment is not None
+        why = f"nothing was heard of it for {self._lease:.0f} s"
+        self._alarms.set(
+            moment,
+            lambda: node.lost_at == moment and self._nodes.get(node.instance) is node,
+            lambda now: self._lose(node, now, why),
+        )
+
+    def is_known(self, computation: ComputationId) -> bool:
+        return computation in self._computations
+
+    def _lose(self, node: Node, now: float, why: str) -> Effects:
+        raise NotImplementedError

@@ -1,0 +1,417 @@
+"""A journal: facts in one file, appended, that outlives the process that writes it.
+
+Floor 2. Called by clients (from the user's thread and the hub), schedulers and nodes. What the facts say is
+`core/facts.py`'s; this module keeps bytes.
+
+    file    "gdispyJ1" | 16 random bytes | record ...
+    record  u64 length | u32 crc | facts, msgpack arrays one after the other
+
+Invariants:
+1. The crc of a record is that of the one before it, continued over the record's own bytes: no record is taken for
+   good that is torn, damaged, moved, or from another file.
+2. Who has appended may promise: when the process dies, the system still has what was written. `sync` is for the
+   death of the machine, and is done once a second, beside the loop.
+3. A fact that could not be written is kept in memory and written first when there is room again; `stuck` says so,
+   and who promises waits for that.
+4. The file belongs to one process at a time, and to nobody else of the machine's users.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import logging
+import os
+import platform
+import shutil
+import stat
+import struct
+import threading
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import gevent
+import msgpack
+
+from gdispy import config
+from gdispy.core.facts import Began, from_values
+from gdispy.core.message import Instance, Message
+from gdispy.core.payloads import joined
+from gdispy.core.remembered import Remembered
+from gdispy.errors import JournalError, ProtocolError
+
+logger = logging.getLogger("gdispy")
+
+MAGIC = b"gdispyJ1"
+_HEADER_BYTES = len(MAGIC) + 16
+_HEAD = struct.Struct(">QI")
+#: Seconds between two writes of the system's memory to the disk, and two attempts to write what could not be.
+SYNC_INTERVAL = 1.0
+#: Bytes of a damaged file that are searched for records behind the damage.
+_SEARCHED = 4 << 20
+
+
+class Reading:
+    """What was found in a file."""
+
+    def __init__(self) -> None:
+        self.remembered = Remembered()
+        #: Bytes that are good, and the crc there.
+        self.end = 0
+        self.crc = 0
+        #: What is wrong with the rest: '', 'torn' at its end, or 'damaged' with good records behind that.
+        self.fault = ""
+
+
+def boot_name() -> str:
+    """A name for the time since this machine was started, or '' where there is none."""
+    try:
+        with open("/proc/sys/kernel/random/boot_id") as file:
+            return file.read().strip()
+    except OSError:
+        return ""
+
+
+class Journal:
+    """An open journal. `append` may be called in any thread."""
+
+    def __init__(self, path: str, fd: int, reading: Reading) -> None:
+        self.path = path
+        self._fd = fd
+        self._end, self._crc = reading.end, reading.crc
+        self._lock = threading.Lock()
+        self._packer = msgpack.Packer(default=_as_bytes, unicode_errors="surrogatepass")
+        #: Facts that could not be written, and why.
+        self._unwritten: list[bytes] = []
+        self.stuck = ""
+        self._unsynced = False
+        self._keeper: Any = None
+
+    @classmethod
+    def open(cls, path: str) -> tuple[Journal, Reading]:
+        """Open a journal, new where there is none, for this process alone, with what it says. Raises JournalError."""
+        fd = _open_locked(path)
+        try:
+            reading = _read(fd, path)
+            _mend(fd, path, reading)
+            return cls(path, fd, reading), reading
+        except BaseException:
+            os.close(fd)
+            raise
+
+    @property
+    def size(self) -> int:
+        """Bytes in the file."""
+        return self._end
+
+    def begin(self, kind: str, instance: Instance, epoch: int) -> None:
+        """Say whose it is from now on. Raises JournalError."""
+        who = (config.VERSION, boot_name(), platform.node(), os.getpid())
+        self.append_or_raise([Began(kind, instance, epoch, *who)])
+
+    # Writing
+
+    def append(self, facts: Iterable[Message]) -> bool:
+        """Write these facts, all or none; whether that was possible. If not, they are kept: see `stuck`."""
+        data = self._pack(facts)
+        with self._lock:
+            if not self._unwritten:
+                try:
+                    self._write(data)
+                except OSError as error:
+                    self._get_stuck(error)
+                else:
+                    return True
+            self._unwritten.append(data)
+        return False
+
+    def append_or_raise(self, facts: Iterable[Message]) -> None:
+        """Write these facts, or raise JournalError, and then they are not remembered."""
+        data = self._pack(facts)
+        with self._lock:
+            try:
+                self._write_unwritten()
+                self._write(data)
+            except OSError as error:
+                raise JournalError(f"{self.path} cannot be written: {error.strerror}") from error
+
+    def _pack(self, facts: Iterable[Message]) -> bytes:
+        pack = self._packer.pack
+        with self._lock:
+            return b"".join([pack(fact.values()) for fact in facts])
+
+    def _write(self, data: bytes) -> None:
+        crc = zlib.crc32(data, self._crc)
+        frame = _HEAD.pack(len(data), crc) + data
+        done = 0
+        try:
+            while done < len(frame):
+                # A disk that is full takes a part, without a word.
+                done += os.pwrite(self._fd, frame[done:] if done else frame, self._end + done)
+        except OSError:
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._fd, self._end)
+            raise
+        self._end += len(frame)
+        self._crc = crc
+        self._unsynced = True
+
+    def _write_unwritten(self) -> None:
+        while self._unwritten:
+            self._write(self._unwritten[0])
+            del self._unwritten[0]
+        self.stuck = ""
+
+    def _get_stuck(self, error: OSError) -> None:
+        self.stuck = f"{self.path} cannot be written: {error.strerror}"
+        logger.error("%s; nothing is lost, but nothing goes on until it can be", self.stuck)
+
+    # In the background
+
+    def keep(self, when_free: Callable[[], None] = lambda: None, sync: bool = True) -> None:
+        """Have a greenlet of the calling loop write to the disk what was appended, and again what could not be."""
+        self._keeper = gevent.spawn(self._keep, when_free, sync)
+
+    def _keep(self, when_free: Callable[[], None], sync: bool) -> None:
+        while True:
+            gevent.sleep(SYNC_INTERVAL)
+            if self.stuck:
+                with self._lock, contextlib.suppress(OSError):
+                    self._write_unwritten()
+                if not self.stuck:
+                    logger.info("%s can be written again", self.path)
+                    when_free()
+            if sync and self._unsynced:
+                self._unsynced = False
+                with contextlib.suppress(OSError):
+                    gevent.get_hub().threadpool.apply(os.fdatasync, (self._fd,))
+
+    def sync(self) -> None:
+        """Have it on the disk now. Raises JournalError."""
+        try:
+            os.fdatasync(self._fd)
+        except OSError as error:
+            raise JournalError(f"{self.path} cannot be written: {error.strerror}") from error
+
+    def rewrite(self, facts: Iterable[Message]) -> None:
+        """Put these facts in the place of all that was written. Raises JournalError; then all is as it was."""
+        beside = f"{self.path}.new"
+        try:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(beside)
+            other, _ = Journal.open(beside)
+        except OSError as error:
+            raise JournalError(f"{beside} cannot be written: {error.strerror}") from error
+        try:
+            for fact in facts:
+                other.append_or_raise([fact])
+            os.fsync(other._fd)
+            with self._lock:
+                os.rename(beside, self.path)
+                old, self._fd = self._fd, other._fd
+                self._end, self._crc = other._end, other._crc
+                os.close(old)
+            _sync_directory(self.path)
+        except OSError as error:
+            os.close(other._fd)
+            raise JournalError(f"{beside} cannot be written: {error.strerror}") from error
+        except JournalError:
+            os.close(other._fd)
+            raise
+
+    def close(self, remove: bool = False) -> None:
+        """Give it up; with `remove` nothing in it is needed any more."""
+        if self._keeper is not None:
+            self._keeper.kill(block=False)
+        if self._fd < 0:
+            return
+        if remove:
+            with contextlib.suppress(OSError):
+                os.unlink(self.path)
+        os.close(self._fd)
+        self._fd = -1
+
+    def forget_in_child(self) -> None:
+        """This is a forked child: the journal is its parent's, and must not stay locked by the child."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+
+def read(path: str) -> Reading:
+    """What a journal says, whoever keeps it. Raises JournalError."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise JournalError(f"{path} cannot be read: {error.strerror}") from error
+    try:
+        return _read(fd, path)
+    finally:
+        os.close(fd)
+
+
+def facts_in(path: str) -> Iterator[Message]:
+    """All facts of a file, one after the other, as far as they are good."""
+    with open(path, "rb") as file:
+        header = file.read(_HEADER_BYTES)
+        for data, _, _ in _records(file.fileno(), len(header), zlib.crc32(header)):
+            yield from _unpack(data)
+
+
+def _open_locked(path: str) -> int:
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+    for _ in range(10):
+        try:
+            fd = os.open(path, flags, 0o600)
+        except OSError as error:
+            raise JournalError(f"{path} cannot be used: {error.strerror}") from error
+        try:
+            about = os.fstat(fd)
+            if not stat.S_ISREG(about.st_mode) or about.st_uid != os.geteuid():
+                raise JournalError(f"{path} cannot be used: it is no file of this user")
+            os.fchmod(fd, 0o600)
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if _is_at(path, about):
+                return fd
+        except BlockingIOError:
+            os.close(fd)
+            raise JournalError(f"{path} is in use by {_holder(path)}") from None
+        except BaseException:
+            os.close(fd)
+            raise
+        os.close(fd)  # It was replaced or removed between two steps.
+    raise JournalError(f"{path} cannot be used: it keeps being replaced")
+
+
+def _is_at(path: str, about: os.stat_result) -> bool:
+    try:
+        return os.stat(path).st_ino == about.st_ino
+    except FileNotFoundError:
+        return False
+
+
+def _holder(path: str) -> str:
+    try:
+        began = read(path).remembered.began
+    except JournalError:
+        began = None
+    return f"process {began.pid} on {began.host}" if began is not None else "another process"
+
+
+def _read(fd: int, path: str) -> Reading:
+    reading = Reading()
+    header = os.pread(fd, _HEADER_BYTES, 0)
+    if header[: len(MAGIC)] != MAGIC[: len(header)] or (len(header) >= len(MAGIC) and header[:8] != MAGIC):
+        raise JournalError(f"{path} {_what_else(header)}")
+    if len(header) < _HEADER_BYTES:  # New, or its writer died at once.
+        reading.fault = "torn" if header else ""
+        return reading
+    reading.end, reading.crc = _HEADER_BYTES, zlib.crc32(header)
+    for data, end, crc in _records(fd, reading.end, reading.crc):
+        try:
+            for fact in _unpack(data):
+                reading.remembered.take(fact)
+        except (ProtocolError, ValueError) as error:
+            raise JournalError(f"{path} was written by another version of gdispy: {error}") from error
+        reading.end, reading.crc = end, crc
+    size = os.fstat(fd).st_size
+    if reading.end < size:
+        reading.fault = "damaged" if _goes_on(fd, reading.end, size) else "torn"
+    return reading
+
+
+def _what_else(header: bytes) -> str:
+    if header.startswith(MAGIC[:-1]):
+        return "was written by another version of gdispy"
+    return "is no journal of gdispy"
+
+
+def _records(fd: int, end: int, crc: int) -> Iterator[tuple[bytes, int, int]]:
+    """The good records from an offset on: bytes, the end of each, and the crc there."""
+    while True:
+        head = os.pread(fd, _HEAD.size, end)
+        if len(head) < _HEAD.size:
+            return
+        size, wanted = _HEAD.unpack(head)
+        data = _pread_all(fd, size, end + _HEAD.size)
+        if len(data) < size or not size:
+            return
+        crc = zlib.crc32(data, crc)
+        if crc != wanted:
+            return
+        end += _HEAD.size + size
+        yield data, end, crc
+
+
+def _pread_all(fd: int, size: int, offset: int) -> bytes:
+    if size > os.fstat(fd).st_size - offset:
+        return b""
+    parts: list[bytes] = []
+    while size > 0:
+        part = os.pread(fd, size, offset)
+        if not part:
+            break
+        parts.append(part)
+        size -= len(part)
+        offset += len(part)
+    return b"".join(parts)
+
+
+def _goes_on(fd: int, begin: int, size: int) -> bool:
+    """Whether behind a bad place there is a record that goes on from the one before it: then this is no torn end."""
+    data = os.pread(fd, min(size - begin, _SEARCHED), begin)
+    for offset in range(1, len(data) - 2 * _HEAD.size):
+        length, crc = _HEAD.unpack_from(data, offset)
+        after = offset + _HEAD.size + length
+        if not length or after + _HEAD.size > len(data):
+            continue
+        more, wanted = _HEAD.unpack_from(data, after)
+        record = data[after + _HEAD.size : after + _HEAD.size + more]
+        if more and len(record) == more and zlib.crc32(record, crc) == wanted:
+            return True
+    return False
+
+
+def _mend(fd: int, path: str, reading: Reading) -> None:
+    """Make the file end where its good part does."""
+    if reading.fault == "damaged":
+        shutil.copyfile(path, f"{path}.corrupt")
+        os.chmod(f"{path}.corrupt", 0o600)
+        logger.error(
+            "%s is damaged at byte %d: what comes after that is lost; the whole file is kept as %s.corrupt",
+            *(path, reading.end, path),
+        )
+    elif reading.fault:
+        logger.warning("%s ends in the middle of a record, which is dropped: its writer was interrupted", path)
+    try:
+        if reading.end < _HEADER_BYTES:
+            header = MAGIC + os.urandom(16)
+            os.ftruncate(fd, 0)
+            if os.pwrite(fd, header, 0) < len(header):
+                raise JournalError(f"{path} cannot be written: the disk is full")
+            reading.end, reading.crc = len(header), zlib.crc32(header)
+            _sync_directory(path)
+        os.ftruncate(fd, reading.end)
+    except OSError as error:
+        raise JournalError(f"{path} cannot be written: {error.strerror}") from error
+
+
+def _sync_directory(path: str) -> None:
+    directory = os.open(os.path.dirname(os.path.abspath(path)), os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+
+
+def _unpack(data: bytes) -> Iterator[Message]:
+    limit = max(len(data), 1)
+    unpacker = msgpack.Unpacker(raw=False, unicode_errors="surrogatepass", max_buffer_size=limit)
+    unpacker.feed(data)
+    for values in unpacker:
+        yield from_values(values)
+
+
+def _as_bytes(value: Any) -> bytes:
+    return joined(value)

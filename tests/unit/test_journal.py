@@ -1,0 +1,267 @@
+"""Journals: what is appended is read again, whatever happens to the file."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from gdispy.core.facts import Began, Met, Owned, Placed, Told, Unplaced
+from gdispy.core.message import ComputationId, Instance, JobId, Message
+from gdispy.core.messages import Cancel, Collected, Ended, Named, Open, Release, Run
+from gdispy.core.payloads import MemoryPayload, joined
+from gdispy.core.placing import Task, ended_by_scheduler
+from gdispy.core.remembered import Remembered
+from gdispy.core.statuses import FINISHED
+from gdispy.errors import JournalError
+from gdispy.journal import Journal, facts_in, read
+
+C = ComputationId(b"computat")
+NODE, CLIENT = Instance(b"n" * 16), Instance(b"c" * 16)
+
+
+def jobs(*numbers: int) -> list[JobId]:
+    return [JobId(number) for number in numbers]
+
+
+def ended(*numbers: int) -> Ended:
+    return ended_by_scheduler(C, [Task(number, b"") for number in jobs(*numbers)], FINISHED, "", "10.0.0.1")
+
+
+OPEN = Open(C, ["*"], False, token=b"t" * 16, epoch=3)
+MET = Met(C, NODE, "n", ["10.0.0.1"], 51348, "3.11", "linux", 2)
+FACTS: list[Message] = [
+    OPEN,
+    Owned(C, CLIENT, "compute", ""),
+    Run(C, jobs(1, 2, 3), [1, 1, 1], [b"one", b"two", b"three"]),
+    Run(C, jobs(4, 5), [1, 1], [b"four", b"five"], [None, [b"", 1.0, 0.0, 1, 0, b"", [], []]]),
+    Named(C, jobs(2), [b"name"]),
+    MET,
+    Placed(C, NODE, jobs(1, 2), [1, 1]),
+    Placed(C, NODE, jobs(3), [1]),
+    Unplaced(C, jobs(3), [2]),
+    ended(1),
+    Told(C, jobs(1)),
+    Cancel(C, jobs(5), [0]),
+]
+
+
+def written(path: Path, facts: list[Message]) -> None:
+    journal, _ = Journal.open(str(path))
+    journal.begin("client", CLIENT, 3)
+    for fact in facts:
+        assert journal.append([fact])
+    journal.close()
+
+
+def remembered(facts: list[Message]) -> Remembered:
+    found = Remembered()
+    for fact in facts:
+        found.take(fact)
+    return found
+
+
+def told(known: Remembered) -> list[object]:
+    """All that is known, as something that can be compared."""
+    found: list[object] = []
+    for story in known.stories.values():
+        found.append((story.open, story.owned, story.prepare, story.nodes))
+        for number, job in story.jobs.items():
+            outcome = (
+                None
+                if job.outcome is None
+                else [getattr(job.outcome[0], name)[job.outcome[1]] for name in Ended.columns]
+            )
+            about = (
+                joined(job.arguments),
+                job.options,
+                job.name,
+                job.cancelled,
+                job.node,
+                job.attempt,
+                outcome,
+                job.told,
+            )
+            found.append((number, about))
+    return found
+
+
+def test_what_is_written_is_read_again(tmp_path: Path) -> None:
+    written(tmp_path / "j", FACTS)
+    reading = read(str(tmp_path / "j"))
+    assert reading.fault == ""
+    assert told(reading.remembered) == told(remembered(FACTS))
+    assert reading.remembered.began is not None
+    assert (reading.remembered.began.epoch, reading.remembered.began.pid) == (3, os.getpid())
+    assert list(facts_in(str(tmp_path / "j")))[1:] == FACTS
+    assert stat.S_IMODE(os.stat(tmp_path / "j").st_mode) == 0o600
+
+
+def test_the_shortest_way_says_the_same() -> None:
+    known = remembered(FACTS)
+    again = remembered(list(known.facts()))
+    assert told(again) == told(known)
+
+
+def test_what_is_collected_or_released_is_forgotten() -> None:
+    known = remembered([*FACTS, Collected(C, jobs(1, 3), [1, 2])])
+    assert list(known.stories[C].jobs) == jobs(2, 4, 5)
+    assert remembered([*FACTS, Release(C)]).stories == {}
+
+
+def test_large_arguments_are_payloads_again(tmp_path: Path) -> None:
+    large = os.urandom(200_000)
+    written(tmp_path / "j", [OPEN, Run(C, jobs(1), [1], [MemoryPayload([large])])])
+    job = read(str(tmp_path / "j")).remembered.stories[C].jobs[JobId(1)]
+    assert isinstance(job.arguments, MemoryPayload)
+    assert joined(job.arguments) == large
+
+
+def test_a_file_cut_anywhere_gives_its_beginning(tmp_path: Path) -> None:
+    path = tmp_path / "j"
+    written(path, FACTS)
+    whole = path.read_bytes()
+    facts = list(facts_in(str(path)))
+    before = 0
+    for size in range(len(whole)):
+        path.write_bytes(whole[:size])
+        journal, reading = Journal.open(str(path))
+        assert reading.fault in ("", "torn")
+        found = list(facts_in(str(path)))
+        assert found == facts[: len(found)]
+        assert len(found) >= before
+        before = len(found)
+        # And it can be written on.
+        assert journal.append([Told(C, jobs(9))])
+        journal.close()
+        assert list(facts_in(str(path)))[-1] == Told(C, jobs(9))
+    assert before == len(facts) - 1
+
+
+@pytest.mark.parametrize("bit", range(8))
+def test_a_flipped_bit_never_gives_a_wrong_fact(tmp_path: Path, bit: int) -> None:
+    path = tmp_path / "j"
+    written(path, FACTS)
+    whole = path.read_bytes()
+    facts = list(facts_in(str(path)))
+    for place in range(len(whole)):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1 << bit]) + whole[place + 1 :])
+        try:
+            reading = read(str(path))
+        except JournalError:
+            assert place < 8
+            continue
+        found = list(facts_in(str(path)))
+        assert found == facts[: len(found)]
+        assert len(found) < len(facts)
+        assert reading.fault
+
+
+def test_damage_before_the_end_is_kept_and_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "j"
+    written(path, FACTS)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:400] + b"\xff" + whole[401:])
+    journal, reading = Journal.open(str(path))
+    journal.close()
+    assert reading.fault == "damaged"
+    assert "is damaged" in caplog.text
+    assert (tmp_path / "j.corrupt").read_bytes() == whole[:400] + b"\xff" + whole[401:]
+
+
+def test_zeros_at_the_end_are_no_facts(tmp_path: Path) -> None:
+    path = tmp_path / "j"
+    written(path, FACTS)
+    with open(path, "ab") as file:
+        file.write(bytes(4096))
+    assert read(str(path)).fault == "torn"
+    assert told(read(str(path)).remembered) == told(remembered(FACTS))
+
+
+def test_records_of_another_file_are_no_facts(tmp_path: Path) -> None:
+    written(tmp_path / "a", FACTS[:3])
+    written(tmp_path / "b", FACTS)
+    longer = (tmp_path / "b").read_bytes()
+    size = (tmp_path / "a").stat().st_size
+    with open(tmp_path / "a", "ab") as file:
+        file.write(longer[size:])
+    assert told(read(str(tmp_path / "a")).remembered) == told(remembered(FACTS[:3]))
+
+
+@pytest.mark.parametrize("content", [b"hello, I am a text", b"gdispyJ2" + bytes(40), bytes(100)])
+def test_another_file_is_refused_and_left_alone(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "j"
+    path.write_bytes(content)
+    with pytest.raises(JournalError, match=r"is no journal|another version"):
+        Journal.open(str(path))
+    assert path.read_bytes() == content
+
+
+def test_only_one_process_has_it(tmp_path: Path) -> None:
+    journal, _ = Journal.open(str(tmp_path / "j"))
+    journal.begin("client", CLIENT, 1)
+    with pytest.raises(JournalError, match=f"in use by process {os.getpid()}"):
+        Journal.open(str(tmp_path / "j"))
+    journal.close()
+    Journal.open(str(tmp_path / "j"))[0].close()
+
+
+def test_a_link_or_a_directory_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "other")
+    for name in ("link", "."):
+        with pytest.raises(JournalError, match="cannot be used"):
+            Journal.open(str(tmp_path / name))
+    assert not (tmp_path / "other").exists()
+
+
+class FullDisk:
+    """Takes so many bytes more, then parts, then nothing."""
+
+    def __init__(self, room: int) -> None:
+        self.room = room
+        self._write = os.pwrite
+
+    def pwrite(self, fd: int, data: bytes, offset: int) -> int:
+        if self.room <= 0:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        done = self._write(fd, data[: self.room], offset)
+        self.room -= done
+        return done
+
+
+def test_a_full_disk_keeps_facts_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = str(tmp_path / "j")
+    journal, _ = Journal.open(path)
+    disk = FullDisk(150)
+    monkeypatch.setattr(os, "pwrite", disk.pwrite)
+    assert journal.append([OPEN])
+    assert not journal.append([Run(C, jobs(1), [1], [bytes(100)])])
+    assert "No space left" in journal.stuck
+    assert not journal.append([Placed(C, NODE, jobs(1), [1])])
+    with pytest.raises(JournalError, match="No space left"):
+        journal.append_or_raise([Run(C, jobs(2), [1], [b""])])
+    assert list(facts_in(path)) == [OPEN]  # Nothing torn is left.
+    disk.room = 10_000
+    journal.append_or_raise([Run(C, jobs(3), [1], [b""])])
+    assert journal.stuck == ""
+    journal.close()
+    assert list(read(path).remembered.stories[C].jobs) == jobs(1, 3)
+    assert read(path).remembered.stories[C].jobs[JobId(1)].node == NODE
+
+
+def test_rewriting_keeps_what_is_known_and_goes_on(tmp_path: Path) -> None:
+    path = str(tmp_path / "j")
+    written(Path(path), FACTS * 20)
+    journal, reading = Journal.open(path)
+    before = journal.size
+    journal.rewrite([Began("client", CLIENT, 4, "", "", "", 1), *reading.remembered.facts()])
+    assert journal.size < before / 5
+    journal.append([Told(C, jobs(2))])
+    with pytest.raises(JournalError, match="in use"):
+        Journal.open(path)
+    journal.close()
+    assert told(read(path).remembered) == told(remembered([*FACTS, Told(C, jobs(2))]))
+    assert os.listdir(tmp_path) == ["j"]
