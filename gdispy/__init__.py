@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         ForkedError,
         GdispyError,
         JobFailed,
+        JournalError,
         PeerError,
         PeerRejected,
         SecretError,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from gdispy.job import DispyJob
     from gdispy.keys import generate_secret
     from gdispy.log import logger
+    from gdispy.recover import fault_recover_jobs, recover_jobs
     from gdispy.shared import SharedJobCluster
     from gdispy.status import ClusterStatus, DispyNode, DispyNodeAvailInfo
 
@@ -37,6 +39,8 @@ _PLACES = {
     "SharedJobCluster": "shared",
     "NodeAllocate": "allocation",
     "DispyJob": "job",
+    "fault_recover_jobs": "recover",
+    "recover_jobs": "recover",
     "ClusterStatus": "status",
     "DispyNode": "status",
     "DispyNodeAvailInfo": "status",
@@ -45,7 +49,7 @@ _PLACES = {
     **dict.fromkeys(
         [
             *("ClusterClosed", "ConfigError", "ConnectFailed", "ForkedError", "GdispyError", "JobFailed"),
-            *("PeerError", "PeerRejected", "SecretError"),
+            *("JournalError", "PeerError", "PeerRejected", "SecretError"),
         ],
         "errors",
     ),
@@ -58,6 +62,9 @@ __all__ = [  # noqa: RUF022 (in groups)
     "DispyJob",
     "NodeAllocate",
     "generate_secret",
+    # after a crash
+    "fault_recover_jobs",
+    "recover_jobs",
     # looking at them
     "ClusterStatus",
     "DispyNode",
@@ -71,6 +78,7 @@ __all__ = [  # noqa: RUF022 (in groups)
     "ForkedError",
     "GdispyError",
     "JobFailed",
+    "JournalError",
     "PeerError",
     "PeerRejected",
     "SecretError",

@@ -19,6 +19,7 @@ from gdispy.computation import INLINE, bulk
 from gdispy.core.payloads import Bulk
 from gdispy.errors import ConfigError
 from gdispy.keys import Secret, find_secret, generate_secret
+from gdispy.logbook import recovery_path
 from gdispy.worker import pickling
 
 logger = logging.getLogger("gdispy")
@@ -62,8 +63,6 @@ def own_names(given: dict[str, Any]) -> dict[str, Any]:
         own[name] = value
     _take_base_port(own)
     check_interval("poll_interval", own.pop("poll_interval", None), 5, 1000)  # Results come without being asked for.
-    if own.pop("ipv4_udp_multicast", None):
-        raise ConfigError("ipv4_udp_multicast is not available in this version of gdispy; leave it out, or name nodes")
     return own
 
 
@@ -82,7 +81,7 @@ def _take_base_port(own: dict[str, Any]) -> None:
 _TEXTS = frozenset(
     ["host", "ext_host", "ip_addr", "ext_ip_addr", "dest_path", "secret", "secret_file", "keyfile", "certfile"]
 )
-_FLAGS = frozenset(["reentrant", "insecure"])
+_FLAGS = frozenset(["reentrant", "insecure", "resume", "ipv4_udp_multicast"])
 
 
 def check_plain(name: str, value: Any) -> None:
@@ -106,14 +105,13 @@ def secret_for(wanted: whom.Whom, secret: str, secret_file: str, insecure: bool)
     return find_secret(secret, secret_file, insecure)
 
 
-def refuse_what_is_not_there(fault_recover: Any, keyfile: Any, certfile: Any) -> None:
-    if fault_recover:
-        raise ConfigError("fault_recover is not available in this version of gdispy; leave it out")
-    if keyfile or certfile:
-        raise ConfigError(
-            "keyfile and certfile are not available in this version of gdispy; connections are always "
-            "encrypted with the secret, so leave them out"
-        )
+
+def checked_recovery(fault_recover: Any, resume: Any) -> tuple[str, bool]:
+    """Where the recovery file is, '' for none, and whether to go on with what it says."""
+    path = recovery_path(fault_recover)
+    if resume and (not path or fault_recover is True):
+        raise ConfigError("resume=True needs the path of the recovery file: fault_recover='jobs.recover'")
+    return path, resume
 
 
 def check_interval(name: str, value: Any, least: float, most: float) -> None:

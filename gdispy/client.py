@@ -17,6 +17,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from gdispy import allocation, whom
@@ -27,6 +28,7 @@ from gdispy.core.effects import (
     Decide,
     Effects,
     Happen,
+    Lost,
     Provide,
     Resolve,
     Send,
@@ -36,17 +38,20 @@ from gdispy.core.effects import (
 )
 from gdispy.core.messages import Appeared, ComputationId, JobId, Message, Open, Prepare, Reply, Standing, Uploaded
 from gdispy.core.payloads import Bulk, joined
+from gdispy.core.remembered import Story, outcomes
 from gdispy.core.session import Session
 from gdispy.errors import ConnectFailed, ForkedError
 from gdispy.hub import Gate, Hub
 from gdispy.job import DispyJob
 from gdispy.keys import Secret
 from gdispy.local import LocalNode
+from gdispy.logbook import Logbook
 from gdispy.pump import Pump
 from gdispy.reserved import Options
 from gdispy.scheduler import Scheduler
 from gdispy.status import DispyNode, DispyNodeAvailInfo
 from gdispy.uploads import store
+from gdispy.worker import pickling
 
 logger = logging.getLogger("gdispy")
 
@@ -77,19 +82,27 @@ class Client:
     _wanted: whom.Whom
     _reentrant: bool
     _exclusive: bool
+    _logbook: Logbook | None
 
     def _begin(self, message: Prepare, wanted: whom.Whom, secret: Secret, node_port: int) -> None:
         """Called in the user's thread, when everything that the user gave was found good."""
-        self._computation: ComputationId = message.computation
         self._patterns: list[str] = []
+        wishes = (self._reentrant, self._asks_itself(), self._cluster_status is not None, self._exclusive)
+        self._opened = Open(message.computation, self._patterns, *wishes)
+        if self._logbook is not None:
+            message, self._opened = self._logbook.begin(message, self._opened, self._place())
+        self._computation: ComputationId = message.computation
         self._has_lost_local = False
-        self._asks = False
         self._lock = threading.Lock()
         self._made = 0
         self._ended = 0
         self._submitted: deque[tuple[DispyJob, Bulk, Options | None]] = deque()
         self._rung = False
         self._jobs: dict[JobId, DispyJob] = {}
+        #: The jobs that a former life of the program has left.
+        self.resumed: list[DispyJob] = []
+        #: Jobs of that life whose ends the callback has been told of.
+        self._told: set[JobId] = set()
         #: The nodes that are set up, or were: by their instances.
         self._nodes: dict[bytes, DispyNode] = {}
         #: Files that jobs have sent: (job, attempt, number).
@@ -107,6 +120,8 @@ class Client:
         self._hub.in_forked_child.append(self._die_in_child)
         try:
             self._hub.call(self._join, message, wanted, secret, node_port)
+            if self._logbook is not None and self._logbook.former is not None:
+                self._hub.call(self._resolve_former, self._logbook.former)
         except BaseException:
             if self._local is not None:
                 self._local.close()
@@ -124,6 +139,8 @@ class Client:
             shared.scheduler.abandon_in_child()
         if self._local is not None:
             self._local.forget_in_child()
+        if self._logbook is not None:
+            self._logbook.journal.forget_in_child()
 
     def _refuse_fork(self) -> None:
         if self._forked:
@@ -150,21 +167,52 @@ class Client:
                 self._allocations.append(allocation.NodeAllocate(name))
             self._allocations = [each.named(name) if each.ip_addr == whom.LOCAL else each for each in self._allocations]
             self._hub.spawn(self._await_local, self._local)
+        if self._logbook is not None:
+            self._logbook.journal.keep(self._scheduler.ledger.free, self._logbook.flush)
+            self._scheduler.ledger.add(self._computation, self._logbook.journal)
+            if self._logbook.former is not None:
+                self._take_up(self._logbook.former, message)
         self._open()
         self._end.send(message)
         self._scheduler.seek(wanted.targets, wanted.look, node_port)
 
+    def _place(self) -> str:
+        """Where the scheduler is, '' for one in this process."""
+        return ""
+
+    # A former life
+
+    def _take_up(self, former: Story, message: Prepare) -> None:
+        """Go on with what a former life of the program has left."""
+        self._made = self._ended = former.last
+        self._ended -= len(former.jobs)
+        for number, known in former.jobs.items():
+            job = DispyJob(number, time.time())
+            if known.name:
+                job._id = pickling.loads(known.name)
+            job._arguments, job._logbook = known.arguments, self._logbook
+            self.resumed.append(job)
+            self._jobs[number] = job
+            if known.told:
+                self._told.add(number)
+        unfinished = former.unfinished()
+        self._session.resume(list(unfinished))
+        former.open = replace(self._opened, nodes=self._patterns)
+        self._scheduler.restore(self._end, former, message)
+
+    def _resolve_former(self, former: Story) -> None:
+        for ended in outcomes(former.jobs.values()):
+            self._resolve(Resolve(ended, None))
+
     def _new_scheduler(self, secret: Secret) -> Any:
         """The scheduler that clusters with these settings share."""
-        _, ip_addr, ext_ip_addr, port, pulse, ping, _ = self._key
-        return Scheduler(secret, ip_addr, ext_ip_addr, port, pulse, ping)
+        _, ip_addr, ext_ip_addr, port, pulse, ping, _, multicast = self._key
+        return Scheduler(secret, ip_addr, ext_ip_addr, port, pulse, ping, multicast=multicast)
 
     def _open(self) -> None:
         """Tell the scheduler which nodes are wanted; again when that has changed."""
-        self._asks = self._asks_itself()
-        watches = self._cluster_status is not None
-        wishes = (self._reentrant, self._asks, watches, self._exclusive)
-        self._end.send(Open(self._computation, self._patterns, *wishes))
+        self._opened = replace(self._opened, nodes=list(self._patterns), asks=self._asks_itself())
+        self._end.send(self._opened)
 
     def _await_local(self, local: LocalNode) -> None:
         try:
@@ -189,6 +237,9 @@ class Client:
     def _part(self) -> None:
         self._pump.stop()
         self._scheduler.detach(self._end)
+        if self._logbook is not None:
+            self._scheduler.ledger.remove(self._computation)
+            self._logbook.close()
         shared = schedulers[self._key]
         shared.users.discard(id(self))
         if not shared.users:
@@ -277,7 +328,7 @@ class Client:
             if job._gate is not None:
                 gates.append(job._gate)
             if self._callback is not None:
-                self._hub.errand(self._callback, job)
+                self._call_back(job)
             if self._cluster_status is not None:
                 self._tell_status(job.status, ended.node, job)
         self._ended += len(numbers) if effect.picks is None else len(effect.picks)
@@ -287,6 +338,25 @@ class Client:
         # After the last, or the user's thread would wake up in between and want the interpreter.
         for gate in gates:
             gate.open()
+
+    def _call_back(self, job: DispyJob) -> None:
+        """Tell the user of the end of a job, once in all lives of the program."""
+        if self._logbook is None:
+            self._hub.errand(self._callback, job)  # type: ignore[arg-type]
+        elif job._number not in self._told:
+            self._hub.errand(self._call_back_and_note, job, self._logbook)
+
+    def _call_back_and_note(self, job: DispyJob, logbook: Logbook) -> None:
+        assert self._callback is not None
+        try:
+            self._callback(job)
+        finally:
+            logbook.told(job._number)
+
+    def _lose(self, effect: Lost) -> None:
+        """Somebody else has the computation: what the file says is not this program's to remove."""
+        if self._logbook is not None:
+            self._logbook.stays = True
 
     def _tell_status(self, status: int, node: bytes, job: DispyJob) -> None:
         if self._cluster_status is not None:
@@ -339,7 +409,7 @@ class Client:
         self._released.open()
 
     def _decide(self, effect: Decide) -> None:
-        if self._asks:
+        if self._opened.asks:
             # What the user has written may take its time, or fail: not in the hub.
             self._hub.errand(self._decide_apart, effect.appeared)
 
@@ -382,6 +452,7 @@ class Client:
         Show: _show,
         Provide: _provide,
         Tell: _tell,
+        Lost: _lose,
         Answer: _answer,
         Closed: _on_closed,
         Decide: _decide,

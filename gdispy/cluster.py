@@ -26,10 +26,10 @@ from gdispy.arguments import (
     check_interval,
     checked_callback,
     checked_function,
+    checked_recovery,
     checked_status_callback,
     function_call,
     program_call,
-    refuse_what_is_not_there,
     secret_for,
 )
 from gdispy.client import Client
@@ -43,8 +43,9 @@ from gdispy.core.placing import Task, ended_by_scheduler
 from gdispy.errors import ClusterClosed, ConfigError, ForkedError
 from gdispy.hub import Gate
 from gdispy.job import DispyJob
-from gdispy.keys import Secret
+from gdispy.keys import Secret, with_tls
 from gdispy.local import LocalNode
+from gdispy.logbook import Logbook
 from gdispy.progress import wait_with_bar
 from gdispy.status import ClusterStatus, DispyNode, table
 
@@ -56,6 +57,9 @@ RELEASE_LIMIT = 10.0
 ANSWER_LIMIT = 600.0
 #: Seconds that a program which ends by an exception takes to leave its nodes.
 HASTY_LIMIT = 2.0
+
+_UNTOLD = "The cluster was closed before the node of the job had said what became of it.\n"
+_LEFT = "The program has left this job to itself; its recovery file tells where it is.\n"
 
 _open_clusters: weakref.WeakSet[JobCluster] = weakref.WeakSet()
 
@@ -72,11 +76,17 @@ class JobCluster(Client):
     `ip_addr` is the local address to use, `ext_ip_addr` the one to announce behind NAT, `port` where
     this side hears of new nodes, `node_port` where nodes listen. `dest_path` is a directory on the
     nodes, which is used again by the next cluster where `cleanup=False` has its files stay.
+    With `ipv4_udp_multicast`, nodes are looked for by multicast instead of broadcast. See docs/networks.
     `pulse_interval` (seconds, 0.1 to 1000) is how often nodes give a sign of life: after three missing
     ones a node gets no new jobs, after six it is lost. `ping_interval` (seconds, 1 to 1000) is how
     often to look for nodes again. With `reentrant`, jobs of a lost node run again elsewhere. `secret`
     is what this program and the nodes share; see `secret_file` and docs/security. `isolation='job'` gives
-    each job a process of its own.
+    each job a process of its own. `certfile` and `keyfile` are for sites that demand TLS: see docs/security.
+
+    With `fault_recover`, True or the path of a file, that file remembers the jobs and what came of them, so that a
+    crash of this program loses none: see `fault_recover_jobs`. With `resume` as well, this program takes up where one
+    that ended stopped: a job that is submitted again with the same arguments is the one that was submitted then, and is
+    not run again if it may have begun; all jobs of that life are in `resumed`. See docs/recovery.
 
     By keyword the names of later versions of dispy are taken too: `host`, `ext_host`, `job_status`, `recover_file`,
     `dispy_port` (of this side; nodes have the next), `poll_interval` (not needed: results come by themselves).
@@ -111,16 +121,20 @@ class JobCluster(Client):
         secret_file: str = "",
         insecure: bool = False,
         isolation: str = "",
+        resume: bool = False,
+        ipv4_udp_multicast: bool = False,
     ) -> None:
         check_interval("pulse_interval", pulse_interval, 0.1, 1000)
         check_interval("ping_interval", ping_interval, 1, 1000)
-        self._check(fault_recover, keyfile, certfile, loglevel, isolation)
+        self._check(loglevel, isolation)
+        self._recovery = checked_recovery(fault_recover, resume)
         self._take_callbacks(computation, callback, cluster_status)
         self._node_port = config.port_number(node_port or config.NODE_PORT, "node_port")
         allocated = allocation.read(nodes, self._node_port)
         self._allocations = allocated.nodes
         wanted = allocated.whom
         found = secret_for(wanted, secret, secret_file, insecure)
+        found = with_tls(found, certfile, keyfile, serves=wanted.local)
         self._key = (
             found.key,
             ip_addr or config.default_ip_addr(),
@@ -128,13 +142,13 @@ class JobCluster(Client):
             config.port_number(port or config.CLIENT_PORT, "port"),
             float(pulse_interval) if pulse_interval else None,
             ping_interval,
-            found.insecure,
+            (found.insecure, found.tls),
+            ipv4_udp_multicast,
         )
         self._reentrant, self._exclusive = reentrant, False
         self._start(computation, depends, (isolation, dest_path, setup, cleanup), wanted, found)
 
-    def _check(self, fault_recover: Any, keyfile: Any, certfile: Any, loglevel: int | None, isolation: str) -> None:
-        refuse_what_is_not_there(fault_recover, keyfile, certfile)
+    def _check(self, loglevel: int | None, isolation: str) -> None:
         if loglevel is not None:
             logger.setLevel(loglevel)
         if isolation not in ("", "job"):
@@ -153,16 +167,20 @@ class JobCluster(Client):
         self._questions = itertools.count(1)
         own = cleanup if callable(cleanup) else None
         care = Care(self._isolation, directory or "", checked_function("setup", setup), own, bool(cleanup))
+        path, resume = self._recovery
+        self._logbook = Logbook(path, resume) if path else None
         # First, since it starts while the rest is done here.
         self._local = LocalNode(secret) if wanted.local else None
         try:
             message = prepare(computation, depends, care)
+            self.name = message.name
+            self._begin(message, wanted, secret, self._node_port)
         except BaseException:
             if self._local is not None:
                 self._local.close()
+            if self._logbook is not None:
+                self._logbook.give_up()
             raise
-        self.name = message.name
-        self._begin(message, wanted, secret, self._node_port)
         _open_clusters.add(self)
 
     # What the user calls
@@ -198,14 +216,30 @@ class JobCluster(Client):
         self, args: tuple[Any, ...], kwargs: dict[str, Any], options: reserved.Options | None, job_id: Any = None
     ) -> DispyJob:
         payload = program_call(args, kwargs) if self._is_program else function_call(args, kwargs)
+        if self._logbook is not None and self._logbook.former is not None:
+            call = [str(arg) for arg in args] if self._is_program else (args, kwargs)
+            number = self._logbook.taken_up(payload, call)
+            if number is not None:
+                return self._take_former(number, job_id)
         return self._enqueue(payload, options, job_id)
+
+    def _take_former(self, number: int, job_id: Any) -> DispyJob:
+        """A job that the former life of the program has submitted, and this one does again."""
+        job = next(job for job in self.resumed if job._number == number)
+        if job_id is not None:
+            job.id = job_id
+        return job
 
     def _enqueue(self, payload: Bulk, options: reserved.Options | None = None, job_id: Any = None) -> DispyJob:
         with self._lock:
             if self._closing:
                 raise ForkedError() if self._forked else ClusterClosed()
-            number = self._made = self._made + 1
+            number = self._made + 1
             job = DispyJob(number, time.time())
+            if self._logbook is not None:
+                self._logbook.submitted(number, payload, options)
+                job._logbook = self._logbook
+            self._made = number
             if job_id is not None:
                 job.id = job_id
             self._submitted.append((job, payload, options))
@@ -244,6 +278,7 @@ class JobCluster(Client):
         only_single = only_single or ("callback is told of each job" if self._callback is not None else "")
         only_single = only_single or ("cluster_status is told of each job" if self._cluster_status is not None else "")
         only_single = only_single or ("each job has a process of its own" if self._isolation else "")
+        only_single = only_single or ("each job is kept for itself" if self._logbook is not None else "")
         size = flow.chunk_size(chunksize, only_single)
         return flow.Results(self, flow.rows((arguments, *more), self._is_program), self._encode_row, size)
 
@@ -383,6 +418,21 @@ class JobCluster(Client):
 
     stats = print_status
 
+    def detach(self) -> str:
+        """Leave the jobs to themselves, and this program without them; for a cluster with `fault_recover`.
+
+        What nodes have goes on there, and its results are kept. The file stays, and its path is returned:
+        `fault_recover_jobs` collects the results, in any process, and a cluster with `resume=True` goes on with all,
+        also with jobs that no node has begun. Raises ConfigError where there is no file.
+        """
+        self._refuse_fork()
+        if self._logbook is None:
+            raise ConfigError(
+                "detach is for a cluster with fault_recover: without that, nobody could find its jobs again"
+            )
+        self._leave(HASTY_LIMIT, to_return=True)
+        return self._logbook.path
+
     def close(self, timeout: float | None = None, terminate: bool = False) -> bool | None:
         """Wait for pending jobs, then leave the nodes: files and processes there are removed.
 
@@ -412,6 +462,8 @@ class JobCluster(Client):
         # After an exception nobody will ask for results, so what still runs is ended.
         if kind is None:
             self.close()
+        elif self._logbook is not None and not self._closed:
+            self._leave_for_recovery()
         else:
             self.close(timeout=0, terminate=True)
 
@@ -457,27 +509,41 @@ class JobCluster(Client):
     def _cancel_all(self) -> None:
         self._hub.call(self._cancel_everything)
 
-    def _leave(self, limit: float) -> None:
+    def _leave_for_recovery(self) -> None:
+        """The program fails, and wants its jobs to survive that."""
+        pending = self._made - self._ended
+        path = self.detach()
+        text = "%s: %d jobs go on without this program; %s tells where they are (see gdispy.fault_recover_jobs)"
+        logger.warning(text, self.name, pending, path)
+
+    def _leave(self, limit: float, to_return: bool = False) -> None:
         with self._lock:
             if self._closing:
                 return
             self._closing = True
         self._last_rows = self._standing().nodes
-        self._hub.post(self._release)
-        # A cleanup function may take as long as it needs; the log says who is waited for.
-        if not self._released.wait(None if self._has_cleanup and limit == RELEASE_LIMIT else limit):
-            logger.warning("%s: a node has not said in time that all is cleaned up there", self.name)
+        if self._logbook is not None:
+            self._logbook.stays = self._logbook.stays or to_return
+        if not to_return:
+            self._await_release(limit)
         self._hub.finish_errands(limit)
+        if self._jobs and self._logbook is not None:
+            self._logbook.stays = True
         self._hub.call(self._part)
         if self._jobs:
-            self._hub.call(self._end_the_rest)
+            self._hub.call(self._end_the_rest, _LEFT if to_return else _UNTOLD)
             self._hub.finish_errands(limit)
         self._closed = True
         _open_clusters.discard(self)
 
-    def _end_the_rest(self) -> None:
+    def _await_release(self, limit: float) -> None:
+        self._hub.post(self._release)
+        # A cleanup function may take as long as it needs; the log says who is waited for.
+        if not self._released.wait(None if self._has_cleanup and limit == RELEASE_LIMIT else limit):
+            logger.warning("%s: a node has not said in time that all is cleaned up there", self.name)
+
+    def _end_the_rest(self, text: str) -> None:
         """No node has said in time what became of these jobs, and nobody listens any more."""
-        text = "The cluster was closed before the node of the job had said what became of it.\n"
         for number, job in list(self._jobs.items()):
             rest = [Task(number, b"")]
             ended = ended_by_scheduler(self._computation, rest, statuses.ABANDONED, text, job.ip_addr or "")
@@ -501,6 +567,9 @@ def _close_at_exit() -> None:
             continue
         try:
             pending = cluster._made - cluster._ended
+            if pending and hasty and cluster._logbook is not None:
+                cluster._leave_for_recovery()
+                continue
             if pending and not hasty:
                 logger.warning("%s: waiting for %d jobs; Ctrl-C leaves them", cluster.name, pending)
                 cluster.wait()

@@ -12,13 +12,15 @@ from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any
 
 from gdispy.core import statuses
-from gdispy.core.payloads import Bulk, MemoryPayload
+from gdispy.core.payloads import Bulk, MemoryPayload, joined
 from gdispy.errors import JobFailed
 from gdispy.hub import Gate
 from gdispy.worker import pickling
 
 if TYPE_CHECKING:
     import asyncio
+
+    from gdispy.core.messages import Ended
 
 _gates = threading.Lock()
 
@@ -46,14 +48,16 @@ class DispyJob:
     Finished = statuses.FINISHED
 
     __slots__ = (
+        "_arguments",
         "_done",
         "_gate",
+        "_id",
+        "_logbook",
         "_number",
         "_payload",
         "_result",
         "end_time",
         "exception",
-        "id",
         "ip_addr",
         "start_time",
         "status",
@@ -64,7 +68,7 @@ class DispyJob:
     )
 
     def __init__(self, number: int, submit_time: float) -> None:
-        self.id: Any = number
+        self._id: Any = number
         self._number = number
         self.status = statuses.CREATED
         self.submit_time = submit_time
@@ -80,6 +84,36 @@ class DispyJob:
         self._payload: Bulk = b""
         self._done = False
         self._gate: Gate | None = None
+        #: What remembers the names of jobs, if anything does.
+        self._logbook: Any = None
+        #: What it is called with, where it comes from a recovery file.
+        self._arguments: Bulk | None = None
+
+    @property
+    def id(self) -> Any:
+        """What the user calls it; at first its number."""
+        return self._id
+
+    @id.setter
+    def id(self, value: Any) -> None:
+        self._id = value
+        if self._logbook is not None:
+            self._logbook.named(self._number, value)
+
+    @property
+    def args(self) -> Any:
+        """The arguments of a job that comes from a recovery file, for a program its words; else None."""
+        call = self._call()
+        return call[0] if type(call) is tuple else call
+
+    @property
+    def kwargs(self) -> Any:
+        """The keyword arguments of such a job; else None."""
+        call = self._call()
+        return call[1] if type(call) is tuple else None
+
+    def _call(self) -> Any:
+        return None if self._arguments is None else pickling.loads(_bytes(self._arguments))
 
     @property
     def result(self) -> Any:
@@ -181,10 +215,21 @@ class DispyJob:
         cause = (self.exception or "").strip()
         return f"{line}\n{cause}" if cause else line
 
+    def _end(self, ended: Ended, place: int, is_program: bool) -> None:
+        """Take what came of it from a message."""
+        self._payload = ended.results[place]
+        self.status, self.ip_addr = ended.statuses[place], ended.address or None
+        self.start_time, self.end_time = ended.starts[place] or None, ended.ends[place] or None
+        output, error = joined(ended.outputs[place]), joined(ended.errors[place])
+        self.stdout = output if is_program else output.decode("utf-8", "replace")
+        self.stderr = error if is_program else error.decode("utf-8", "replace")
+        self.truncated, self.exception = ended.truncated[place], ended.exceptions[place] or None
+        self._done = True
+
     def _copy(self) -> DispyJob:
         """What a callback gets for a provisional result: the job as it is at this moment."""
         copy = DispyJob(self._number, self.submit_time)
-        for name in ("id", "status", "start_time", "ip_addr", "_result", "_payload"):
+        for name in ("_id", "status", "start_time", "ip_addr", "_result", "_payload"):
             setattr(copy, name, getattr(self, name))
         copy._gate = self._own_gate()
         return copy
@@ -192,7 +237,7 @@ class DispyJob:
     def _part(self, exception: str) -> DispyJob:
         """One of several calls that this job made, which has failed."""
         part = DispyJob(self._number, self.submit_time)
-        for name in ("id", "start_time", "end_time", "ip_addr", "stdout", "stderr", "truncated"):
+        for name in ("_id", "start_time", "end_time", "ip_addr", "stdout", "stderr", "truncated"):
             setattr(part, name, getattr(self, name))
         part.status, part.exception, part._done = statuses.TERMINATED, exception, True
         return part

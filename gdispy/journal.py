@@ -36,7 +36,7 @@ import msgpack
 
 from gdispy import config
 from gdispy.core.facts import Began, from_values
-from gdispy.core.message import Instance, Message
+from gdispy.core.message import ComputationId, Instance, Message
 from gdispy.core.payloads import joined
 from gdispy.core.remembered import Remembered
 from gdispy.errors import JournalError, ProtocolError
@@ -48,6 +48,8 @@ _HEADER_BYTES = len(MAGIC) + 16
 _HEAD = struct.Struct(">QI")
 #: Seconds between two writes of the system's memory to the disk, and two attempts to write what could not be.
 SYNC_INTERVAL = 1.0
+#: Whether that is done at all; without, only the death of the machine costs more.
+syncs = os.environ.get("GDISPY_JOURNAL_SYNC", "1") != "0"
 #: Bytes of a damaged file that are searched for records behind the damage.
 _SEARCHED = 4 << 20
 
@@ -169,20 +171,21 @@ class Journal:
 
     # In the background
 
-    def keep(self, when_free: Callable[[], None] = lambda: None, sync: bool = True) -> None:
+    def keep(self, when_free: Callable[[], None], before: Callable[[], None] = lambda: None) -> None:
         """Have a greenlet of the calling loop write to the disk what was appended, and again what could not be."""
-        self._keeper = gevent.spawn(self._keep, when_free, sync)
+        self._keeper = gevent.spawn(self._keep, when_free, before)
 
-    def _keep(self, when_free: Callable[[], None], sync: bool) -> None:
+    def _keep(self, when_free: Callable[[], None], before: Callable[[], None]) -> None:
         while True:
             gevent.sleep(SYNC_INTERVAL)
+            before()
             if self.stuck:
                 with self._lock, contextlib.suppress(OSError):
                     self._write_unwritten()
                 if not self.stuck:
                     logger.info("%s can be written again", self.path)
                     when_free()
-            if sync and self._unsynced:
+            if syncs and self._unsynced:
                 self._unsynced = False
                 with contextlib.suppress(OSError):
                     gevent.get_hub().threadpool.apply(os.fdatasync, (self._fd,))
@@ -237,6 +240,42 @@ class Journal:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+
+
+class Ledger:
+    """Whose facts go into which journal; and what has to wait as long as one of them cannot be written."""
+
+    def __init__(self) -> None:
+        self._journals: dict[ComputationId, Journal] = {}
+        #: The journal of all computations that have none of their own.
+        self.common: Journal | None = None
+        self._waiting: list[Callable[[], None]] = []
+
+    def add(self, computation: ComputationId, journal: Journal) -> None:
+        self._journals[computation] = journal
+
+    def remove(self, computation: ComputationId) -> None:
+        self._journals.pop(computation, None)
+
+    def record(self, computation: ComputationId, facts: Iterable[Message]) -> None:
+        """Write facts of a computation, where a journal is kept for it."""
+        journal = self._journals.get(computation, self.common)
+        if journal is not None:
+            journal.append(facts)
+
+    def holds(self, computation: ComputationId, action: Callable[[], None]) -> bool:
+        """Whether the action, which promises what is not yet written, has to wait; then it is done later."""
+        journal = self._journals.get(computation, self.common)
+        if journal is None or not journal.stuck:
+            return False
+        self._waiting.append(action)
+        return True
+
+    def free(self) -> None:
+        """There is room again: do what has waited."""
+        waiting, self._waiting = self._waiting, []
+        for action in waiting:
+            action()
 
 
 def read(path: str) -> Reading:

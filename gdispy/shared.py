@@ -10,12 +10,12 @@ from collections.abc import Callable
 from typing import Any
 
 from gdispy import allocation, config
-from gdispy.arguments import both_names
+from gdispy.arguments import both_names, checked_recovery
 from gdispy.cluster import JobCluster
-from gdispy.core.patterns import split
+from gdispy.core.patterns import join, split
 from gdispy.errors import ConfigError
 from gdispy.job import DispyJob
-from gdispy.keys import Secret, find_secret
+from gdispy.keys import Secret, find_secret, with_tls
 from gdispy.remote import Remote
 from gdispy.status import DispyNode
 
@@ -62,25 +62,33 @@ class SharedJobCluster(JobCluster):
         secret_file: str = "",
         insecure: bool = False,
         isolation: str = "",
+        resume: bool = False,
+        ipv4_udp_multicast: bool = False,
     ) -> None:
+        if ipv4_udp_multicast:
+            raise ConfigError("ipv4_udp_multicast is for who looks for nodes: give it to gdispy-scheduler")
         if scheduler_port is not None:
             config.port_number(scheduler_port, "scheduler_port")
         if client_port is not None:
             config.port_number(client_port, "client_port")
         if not isinstance(exclusive, bool):
             raise ConfigError(f"exclusive must be True or False, not {exclusive!r}")
-        self._check(fault_recover, keyfile, certfile, loglevel, isolation)
+        self._check(loglevel, isolation)
+        self._recovery = checked_recovery(fault_recover, resume)
         self._take_callbacks(computation, callback, cluster_status)
         self._node_port = config.NODE_PORT
         allocated = allocation.read(nodes, self._node_port)
         if allocated.whom.local:
             raise ConfigError("nodes='local' is for JobCluster: a shared scheduler has its own nodes")
         self._allocations = allocated.nodes
-        found = find_secret(secret, secret_file, insecure)
+        found = with_tls(find_secret(secret, secret_file, insecure), certfile, keyfile)
         place = scheduler_place(scheduler_node, scheduler_port)
-        self._key = ("shared", *place, found.key, ip_addr or config.default_ip_addr(), found.insecure)
+        self._key = ("shared", *place, found.key, ip_addr or config.default_ip_addr(), (found.insecure, found.tls))
         self._exclusive, self._reentrant = exclusive, reentrant
         self._start(computation, depends, (isolation, dest_path, setup, cleanup), allocated.whom, found)
+
+    def _place(self) -> str:
+        return join(self._key[1], self._key[2])
 
     def _new_scheduler(self, secret: Secret) -> Any:
         _, host, port, _, ip_addr, _ = self._key

@@ -102,6 +102,11 @@ class Answer(Effect):
 
 
 @dataclass(frozen=True, slots=True)
+class Lost(Effect):
+    """Client: another process has the computation now, with all that is remembered of it."""
+
+
+@dataclass(frozen=True, slots=True)
 class Decide(Effect):
     """Client: shall this node be used? Answer with `Take`."""
 

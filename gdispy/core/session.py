@@ -14,13 +14,28 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from gdispy.core.effects import Answer, Closed, Decide, Effects, Happen, Peer, Provide, Resolve, Send, Show, Store, Tell
+from gdispy.core.effects import (
+    Answer,
+    Closed,
+    Decide,
+    Effects,
+    Happen,
+    Lost,
+    Peer,
+    Provide,
+    Resolve,
+    Send,
+    Show,
+    Store,
+    Tell,
+)
 from gdispy.core.messages import (
     Appeared,
     Cancel,
     ComputationId,
     Ended,
     Event,
+    Fenced,
     JobId,
     Message,
     Progress,
@@ -66,6 +81,10 @@ class Session:
         """`options` as in `Run`: nothing, or an item for each job."""
         self._open.update(jobs)
         return [Send(self._scheduler, Run(self._computation, jobs, [1] * len(jobs), arguments, list(options)))]
+
+    def resume(self, jobs: list[JobId]) -> None:
+        """These are under way since a former life of the program."""
+        self._open.update(jobs)
 
     def cancel(self, jobs: list[JobId]) -> Effects:
         """Cancel those that have not ended; their ends are reported as all are."""
@@ -161,6 +180,9 @@ class Session:
         answer = (message.job, message.attempt, message.number, "the job has ended")
         return [Send(self._scheduler, Uploaded(message.computation, *answer))]
 
+    def _on_fenced(self, message: Fenced) -> Effects:
+        return [Tell("another process has taken over this computation: its jobs have ended here"), Lost()]
+
     def _on_trouble(self, message: Trouble) -> Effects:
         return [Tell(message.text)]
 
@@ -178,6 +200,7 @@ class Session:
         Event: _on_event,
         Upload: _on_upload,
         Trouble: _on_trouble,
+        Fenced: _on_fenced,
         Released: _on_released,
     }
 

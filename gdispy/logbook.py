@@ -1,0 +1,186 @@
+"""A cluster's recovery file (`fault_recover`): what its jobs are, and what came of them, for the time after a crash.
+
+Floor 2. Made by `cluster.py` in the user's thread; written there and in the hub.
+
+Invariants:
+1. A job is in the file before `submit` returns, and its end before the node may forget it.
+2. The file holds no secret, belongs to one process at a time, and is removed when nothing in it is needed.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import threading
+import time
+from collections import deque
+from dataclasses import replace
+from hashlib import blake2b
+from typing import Any
+
+from gdispy.core.facts import Owned, Told
+from gdispy.core.message import ComputationId, Instance, JobId, Message
+from gdispy.core.messages import Named, Open, Prepare, Run
+from gdispy.core.payloads import Bulk, MemoryPayload, joined
+from gdispy.core.remembered import Job, Story
+from gdispy.errors import ConfigError, JournalError
+from gdispy.journal import Journal, Reading
+from gdispy.worker import pickling
+
+logger = logging.getLogger("gdispy")
+
+
+def recovery_path(fault_recover: Any) -> str:
+    """Where the file is, from what the user gives as `fault_recover`; '' for none. Raises ConfigError."""
+    if fault_recover is None or fault_recover is False or fault_recover == "":
+        return ""
+    if fault_recover is True:
+        return os.path.abspath(time.strftime("_dispy_fault_recover_%Y%m%d%H%M%S"))
+    if isinstance(fault_recover, str | os.PathLike):
+        return os.path.abspath(os.fspath(fault_recover))
+    raise ConfigError(f"fault_recover must be True, False or the path of a file, not {fault_recover!r}")
+
+
+class Logbook:
+    """One cluster's recovery file. `former` is what a former life of the program has left in it."""
+
+    def __init__(self, path: str, resume: bool) -> None:
+        self.path = path
+        self.journal, reading = Journal.open(path)
+        try:
+            self.former = _former(path, reading, resume)
+        except BaseException:
+            self.journal.close()
+            raise
+        self._began = reading.remembered.began
+        self._computation = ComputationId(b"")
+        self._lock = threading.Lock()
+        self._names: list[tuple[JobId, bytes]] = []
+        self._told: list[JobId] = []
+        #: Jobs of the former life that were not submitted again, by what they are called with, and by their numbers.
+        self._by_call: dict[bytes, deque[JobId]] = {}
+        self._left: dict[JobId, Job] = {}
+        #: Whether the file stays although the cluster is closed.
+        self.stays = False
+
+    def begin(self, message: Prepare, opened: Open, place: str) -> tuple[Prepare, Open]:
+        """Write down what the computation is; it and its `Open` as they are to be sent. Raises ConfigError."""
+        token, epoch = secrets.token_bytes(16), 1
+        if self.former is not None:
+            former = self.former
+            name = former.owned.name if former.owned is not None else "?"
+            if name != message.name:
+                raise ConfigError(
+                    f"{self.path} is about {name}, and this computation is {message.name}: give another file"
+                )
+            token, epoch = former.open.token, former.open.epoch + 1
+            message = replace(message, computation=former.id)
+            self._left = dict(former.jobs)
+            for number, job in former.jobs.items():
+                self._by_call.setdefault(_digest(job.arguments), deque()).append(number)
+        self._computation = message.computation
+        message = replace(message, token=token, epoch=epoch)
+        opened = replace(opened, computation=message.computation, token=token, epoch=epoch)
+        # The function and the files are with the nodes, and with the program.
+        short = replace(message, body=b"", files=[], contents=[], arguments=b"", source=b"")
+        self.journal.begin("client", Instance(secrets.token_bytes(16)), epoch)
+        owned = Owned(message.computation, b"", message.name, place)
+        self.journal.append_or_raise([opened, owned, short])
+        self.journal.sync()
+        return message, opened
+
+    def submitted(self, number: int, payload: Bulk, options: list[Any] | None) -> None:
+        """A job is about to be submitted. Raises JournalError, and then it must not be."""
+        job = JobId(number)
+        facts = [*self._pending(), Run(self._computation, [job], [1], [payload], [options] if options else [])]
+        self.journal.append_or_raise(facts)
+
+    def named(self, number: int, name: Any) -> None:
+        """The user calls a job this. It is written with the next job, or a little later."""
+        try:
+            data = pickling.dumps(name)
+        except Exception as error:
+            logger.warning("the id of job %d is not kept: it cannot be pickled: %s", number, error)
+            return
+        with self._lock:
+            self._names.append((JobId(number), data if isinstance(data, bytes) else b"".join(data)))
+
+    def told(self, number: int) -> None:
+        """The user's callback was called for the end of a job."""
+        with self._lock:
+            self._told.append(JobId(number))
+
+    def flush(self) -> None:
+        """Write what waits to be written."""
+        facts = self._pending()
+        if facts:
+            self.journal.append(facts)
+
+    def _pending(self) -> list[Message]:
+        if not self._names and not self._told:
+            return []
+        with self._lock:
+            names, self._names = self._names, []
+            told, self._told = self._told, []
+        facts: list[Message] = [Told(self._computation, told)] if told else []
+        if names:
+            facts.append(Named(self._computation, [job for job, _ in names], [name for _, name in names]))
+        return facts
+
+    def taken_up(self, payload: Bulk, call: Any) -> JobId | None:
+        """The job of the former life that is submitted again with this; None for a new one."""
+        if not self._left:
+            return None
+        numbers = self._by_call.get(_digest(payload), deque())
+        while numbers:
+            number = numbers.popleft()
+            if self._left.pop(number, None) is not None:
+                return number
+        # The same call may be pickled in other words, such as a set whose order is by chance.
+        number = next(iter(self._left))
+        if not _is_same(self._left[number].arguments, call):
+            return None
+        del self._left[number]
+        return number
+
+    def give_up(self) -> None:
+        """The cluster could not be made: leave the file as it was found."""
+        self.journal.close(remove=self.former is None)
+
+    def close(self) -> None:
+        """The cluster is over. Where nothing is left to be known, the file goes."""
+        self.flush()
+        self.journal.close(remove=not self.stays)
+
+
+def _former(path: str, reading: Reading, resume: bool) -> Story | None:
+    stories = list(reading.remembered.stories.values())
+    began = reading.remembered.began
+    if began is not None and began.kind != "client":
+        raise JournalError(f"{path} is the journal of a {began.kind}, and no recovery file")
+    if not stories:
+        return None
+    if not resume:
+        count = sum(len(story.jobs) for story in stories)
+        raise JournalError(
+            f"{path} holds {count} jobs of a program that has ended: collect them with gdispy.fault_recover_jobs, "
+            "go on with them with resume=True, or remove the file"
+        )
+    return stories[0]
+
+
+def call_of(payload: Bulk) -> Any:
+    """What a job is called with: `(args, kwargs)` of a function, the words of a program."""
+    return pickling.loads(payload.parts() if isinstance(payload, MemoryPayload) else payload)
+
+
+def _digest(payload: Bulk) -> bytes:
+    return blake2b(joined(payload), digest_size=16).digest()
+
+
+def _is_same(payload: Bulk, call: Any) -> bool:
+    try:
+        return bool(call_of(payload) == call)
+    except Exception:  # What the user's own classes do when they are compared is not known.
+        return False

@@ -1,0 +1,345 @@
+"""Collecting the jobs of a program that has ended: `fault_recover_jobs` and `recover_jobs`.
+
+Floor 3. Called in the user's thread; connections run in the hub. What is known of the jobs is in the recovery file
+(`logbook.py`); what nodes, or the shared scheduler, hold of them is asked for with the token of the computation.
+
+Invariants:
+1. An outcome is in the file before the one who held it may forget it; a job leaves the file when it was returned.
+2. Whoever cannot be reached is named, and its jobs stay in the file: nothing waits for it for ever.
+3. Who is asked learns that there is a later life of the client, so the former one, if it still lives, loses the jobs.
+"""
+
+from __future__ import annotations
+
+import glob
+import logging
+import os
+import platform
+import secrets
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+import gevent
+import gevent.event
+
+from gdispy import config
+from gdispy.connection import Connection, Handlers
+from gdispy.core import statuses
+from gdispy.core.message import Instance, JobId, Message
+from gdispy.core.messages import Cancel, Collected, Ended, Hello, Holding, Named, Release, Unknown
+from gdispy.core.patterns import join, split
+from gdispy.core.payloads import joined
+from gdispy.core.placing import Task, ended_by_scheduler, picked
+from gdispy.core.remembered import Job, Story
+from gdispy.errors import ConfigError, ConnectFailed, JournalError, PeerRejected
+from gdispy.hub import Hub
+from gdispy.job import DispyJob
+from gdispy.journal import Journal
+from gdispy.keys import Secret, find_secret
+from gdispy.net import connect
+from gdispy.worker import pickling
+
+logger = logging.getLogger("gdispy")
+
+#: Seconds that one who holds jobs may take to answer, and to send what it has.
+ANSWER_LIMIT = 10.0
+#: Seconds between two attempts to reach one, for who waits.
+RETRY_INTERVAL = 1.0
+#: Seconds that those who held jobs may take to clean up.
+RELEASE_LIMIT = 2.0
+
+_RESTARTED = "The node {} was started again, and knows nothing of the job: it may have run, or not.\n"
+
+
+class Recovered(list[DispyJob]):
+    """The jobs that were recovered. `unreachable` tells who could not be asked, and why; its jobs stay in the file."""
+
+    def __init__(self, jobs: list[DispyJob], unreachable: dict[str, str]) -> None:
+        super().__init__(jobs)
+        self.unreachable = unreachable
+
+
+def fault_recover_jobs(
+    fault_recover_file: str,
+    ip_addr: str | None = None,
+    secret: str = "",
+    node_port: int = config.NODE_PORT,
+    certfile: str | None = None,
+    keyfile: str | None = None,
+    *,
+    secret_file: str = "",
+    insecure: bool = False,
+) -> Recovered:
+    """The jobs of a program that has ended, from its recovery file, without waiting for any.
+
+    Each job that has ended is returned once, with `id`, `args`, `kwargs`, `result`, `stdout`, `stderr`, `exception`
+    and times, and then forgotten by the file and by who held it. A job that still runs is returned as Running, one
+    that was never begun as Created, and both again at the next call; a cluster with `resume=True` would go on with
+    them. When nothing is left, the file is removed.
+
+    `ip_addr` is the local address to use; where nodes listen is known from the file (`node_port` is for
+    compatibility). Raises JournalError for a file that is none, is damaged at its beginning, or is in use.
+    """
+    config.port_number(node_port, "node_port")
+    recovery = _Recovery(fault_recover_file, find_secret(secret, secret_file, insecure), ip_addr)
+    return recovery.run(0.0, False)
+
+
+def recover_jobs(
+    recover_file: str | None = None,
+    timeout: float | None = None,
+    terminate_pending: bool = False,
+    *,
+    ip_addr: str | None = None,
+    secret: str = "",
+    secret_file: str = "",
+    insecure: bool = False,
+) -> Recovered:
+    """The jobs of a program that has ended, when they have ended too.
+
+    Waits until all jobs that were begun have ended, or `timeout` seconds pass; with `terminate_pending` those that run
+    are cancelled first. Then who ran them is told to clean up, and the file is removed; not, where something is left in
+    it: jobs that have not ended in time, that nobody has begun (they are returned as Created), or whose nodes could not
+    be reached. `recover_file` is the newest `_dispy_*` file of the working directory by default.
+    """
+    path = recover_file or _newest()
+    recovery = _Recovery(path, find_secret(secret, secret_file, insecure), ip_addr)
+    return recovery.run(timeout, terminate_pending)
+
+
+def _newest() -> str:
+    found = [path for path in glob.glob("_dispy_*") if os.path.isfile(path) and not path.endswith((".corrupt", ".new"))]
+    if not found:
+        raise ConfigError("there is no recovery file _dispy_* here: give its path")
+    return max(found, key=os.path.getmtime)
+
+
+class _Recovery:
+    """One recovery file, and those who hold its jobs."""
+
+    def __init__(self, path: str, secret: Secret, ip_addr: str | None) -> None:
+        if not isinstance(path, str | os.PathLike):
+            raise ConfigError(f"the recovery file must be a path, not {path!r}")
+        self.path = os.path.abspath(os.fspath(path))
+        if not os.path.exists(self.path):
+            raise JournalError(f"{self.path} does not exist")
+        self.secret = secret
+        self.ip_addr = ip_addr or config.default_ip_addr()
+        self.journal, reading = Journal.open(self.path)
+        began = reading.remembered.began
+        if began is not None and began.kind != "client":
+            self.journal.close()
+            raise JournalError(f"{self.path} is the journal of a {began.kind}, and no recovery file")
+        self.stories = list(reading.remembered.stories.values())
+
+    def run(self, timeout: float | None, terminate: bool) -> Recovered:
+        """Ask all who hold jobs, in the hub, for so many seconds; None is until all jobs have ended."""
+        try:
+            unreachable: dict[str, str] = {}
+            jobs: list[DispyJob] = []
+            for story in self.stories:
+                self._begin_life(story)
+                unreachable |= Hub.get().call(self._ask_all, story, timeout, terminate)
+                jobs += self._returned(story)
+            for place, reason in unreachable.items():
+                logger.warning("%s cannot be asked, and its jobs stay in %s: %s", place, self.path, reason)
+            is_empty = not any(story.jobs for story in self.stories)
+            self.journal.close(remove=is_empty)
+            return Recovered(jobs, unreachable)
+        finally:
+            self.journal.close()
+
+    def _begin_life(self, story: Story) -> None:
+        """From now on this is the life of the computation that counts."""
+        story.open = replace(story.open, epoch=story.open.epoch + 1)
+        self.journal.begin("client", Instance(secrets.token_bytes(16)), story.open.epoch)
+        self.journal.append_or_raise([story.open])
+        self.journal.sync()
+
+    def _ask_all(self, story: Story, timeout: float | None, terminate: bool) -> dict[str, str]:
+        """What came of it for those who could not be reached."""
+        until = None if timeout is None else time.monotonic() + timeout
+        holders = [_Holder(self, story, *place) for place in _places(story)]
+        greenlets = [gevent.spawn(holder.ask, until, terminate) for holder in holders]
+        gevent.joinall(greenlets)
+        return {holder.place: holder.trouble for holder in holders if holder.trouble}
+
+    def keep(self, ended: Ended) -> None:
+        """Write outcomes down; only then may who held them be told so. Raises JournalError."""
+        self.journal.append_or_raise([ended])
+
+    def _returned(self, story: Story) -> list[DispyJob]:
+        """The jobs as the user gets them; those that have ended are forgotten here."""
+        is_program = story.prepare is not None and story.prepare.kind == "program"
+        jobs = [_as_user_sees_it(number, job, is_program) for number, job in story.jobs.items()]
+        over = [number for number, job in story.jobs.items() if job.outcome is not None]
+        if over:
+            self.journal.append_or_raise([Collected(story.id, over, [0] * len(over))])
+            for number in over:
+                del story.jobs[number]
+        return jobs
+
+
+def _places(story: Story) -> list[tuple[str, int, Instance | None]]:
+    """Who may hold jobs that have not ended: host, port, and which node it was; None for a shared scheduler."""
+    if story.owned is not None and story.owned.place:
+        host, port = split(story.owned.place)
+        return [(host, port or config.CLIENT_PORT, None)] if story.unfinished() else []
+    nodes = {job.node for job in story.unfinished().values()}
+    return [(met.names[0], met.port, met.node) for met in story.nodes.values() if met.node in nodes]
+
+
+class _Holder:
+    """One who may hold jobs: a node, or a shared scheduler. All of it runs in the hub."""
+
+    def __init__(self, recovery: _Recovery, story: Story, host: str, port: int, node: Instance | None) -> None:
+        self._recovery, self._story = recovery, story
+        self._host, self._port, self._node = host, port, node
+        self.place = join(host, port)
+        #: Why not all is known of its jobs.
+        self.trouble = ""
+        #: Jobs that it has; and of those that have ended there, those that have not arrived.
+        self._running: set[JobId] = set()
+        self._expected: set[JobId] = set()
+        self._answered = False
+        self._changed = gevent.event.Event()
+        self._closed = ""
+
+    def ask(self, until: float | None, terminate: bool) -> None:
+        """Get what it has: now, and until then what comes."""
+        while True:
+            self.trouble = self._attempt(until, terminate)
+            if not self.trouble or (until is not None and time.monotonic() >= until):
+                return
+            gevent.sleep(RETRY_INTERVAL)
+
+    def _attempt(self, until: float | None, terminate: bool) -> str:
+        try:
+            connection = self._connect()
+        except (ConnectFailed, PeerRejected) as error:
+            return str(error)
+        try:
+            if not self._await(lambda: self._answered and not self._expected, _later(ANSWER_LIMIT, until)):
+                return self._closed or "no answer"
+            if terminate and self._running:
+                jobs = sorted(self._running)
+                attempts = [self._story.jobs[job].attempt if self._node else 0 for job in jobs]
+                connection.send(Cancel(self._story.id, jobs, attempts))
+            if not self._await(lambda: not self._running, until) and self._closed:
+                return self._closed
+            if not self._running:
+                connection.send(Release(self._story.id))
+            connection.close("the client has closed")
+            self._await(lambda: bool(self._closed), time.monotonic() + RELEASE_LIMIT)
+            return ""
+        finally:
+            connection.abort("the client has closed")
+
+    def _connect(self) -> Connection:
+        roles, what = (b"scheduler>node", "gdispy-node") if self._node else (b"client>scheduler", "gdispy-scheduler")
+        source = "" if config.is_loopback(self._host) or ":" in self._host else self._recovery.ip_addr
+        handlers = Handlers(self._on_messages, self._on_closed)
+        psk = self._recovery.secret.for_tcp()
+        connection = connect(self._host, self._port, psk, roles, handlers, source, what)
+        self._answered, self._closed = False, ""
+        story = self._story
+        connection.start()
+        ours = ("recoverer", Instance(secrets.token_bytes(16)), platform.node() or "client", config.VERSION)
+        claim = [story.id, story.open.token, story.open.epoch]
+        connection.send(Hello(*ours, config.PYTHON, sys.platform, 0, "", 0.0, [claim]))
+        return connection
+
+    def _await(self, condition: Callable[[], bool], until: float | None) -> bool:
+        while not condition() and not self._closed:
+            self._changed.clear()
+            left = None if until is None else until - time.monotonic()
+            if left is not None and left <= 0:
+                return False
+            self._changed.wait(left)
+        return condition()
+
+    def _on_closed(self, connection: Connection, reason: str) -> None:
+        self._closed = reason
+        self._changed.set()
+
+    def _on_messages(self, connection: Connection, messages: list[Message]) -> None:
+        connection.acknowledge(connection.taken())
+        for message in messages:
+            if isinstance(message, Holding):
+                self._take_holding(message, connection.instance)
+            elif isinstance(message, Ended) and message.computation == self._story.id:
+                self._take_ended(connection, message)
+            elif isinstance(message, Named) and message.computation == self._story.id:
+                self._take_names(message)
+            elif isinstance(message, Unknown):
+                self._answered = True
+        self._changed.set()
+
+    def _take_holding(self, message: Holding, instance: bytes) -> None:
+        """Compare what it has with what the file says that it should have."""
+        story = self._story
+        held: dict[JobId, int] = {}
+        ended: list[JobId] = []
+        for place, computation in enumerate(message.computations):
+            if computation == story.id:
+                held = dict(zip(message.jobs[place], message.attempts[place], strict=True))
+                ended = message.ended[place] if message.ended else []
+        known = story.unfinished()
+        self._expected = {job for job in ended if job in known}
+        self._running = {job for job in held if job in known} - self._expected
+        for job in held.keys() & known.keys():
+            known[job].node, known[job].attempt = self._node or Instance(instance), held[job]
+        if self._node is not None:
+            missing = [job for job, about in known.items() if about.node == self._node and job not in held]
+            self._settle_missing(missing, instance)
+        self._answered = True
+
+    def _settle_missing(self, missing: list[JobId], instance: bytes) -> None:
+        """Jobs that the node should have, and has not."""
+        if not missing:
+            return
+        if instance == self._node:  # They never came there.
+            for job in missing:
+                self._story.jobs[job].node = None
+            return
+        tasks = [Task(job, b"") for job in missing]
+        text = _RESTARTED.format(self.place)
+        self._remember(ended_by_scheduler(self._story.id, tasks, statuses.ABANDONED, text, self._host))
+
+    def _take_ended(self, connection: Connection, message: Ended) -> None:
+        places = [place for place, job in enumerate(message.jobs) if job in self._story.unfinished()]
+        if places:
+            fresh = picked(message, places)
+            self._remember(replace(fresh, address=fresh.address or self._host))
+        connection.send(Collected(message.computation, message.jobs, message.attempts))
+        self._expected.difference_update(message.jobs)
+        self._running.difference_update(message.jobs)
+
+    def _remember(self, ended: Ended) -> None:
+        self._recovery.keep(ended)
+        for place, job in enumerate(ended.jobs):
+            self._story.jobs[job].outcome = ended, place
+
+    def _take_names(self, message: Named) -> None:
+        for job, name in zip(message.jobs, message.names, strict=True):
+            known = self._story.jobs.get(job)
+            if known is not None and not known.name:
+                known.name = joined(name)
+
+
+def _later(seconds: float, until: float | None) -> float:
+    return max(time.monotonic() + seconds, until or 0.0)
+
+
+def _as_user_sees_it(number: JobId, known: Job, is_program: bool) -> DispyJob:
+    job = DispyJob(number, 0.0)
+    job._arguments = known.arguments
+    if known.name:
+        job._id = pickling.loads(known.name)
+    if known.outcome is None:
+        job.status = statuses.CREATED if known.node is None else statuses.RUNNING
+        return job
+    job._end(*known.outcome, is_program)
+    return job
