@@ -1,17 +1,20 @@
-"""Finding nodes without being told where they are: broadcasts on UDP.
+"""Finding nodes without being told where they are: broadcasts and multicasts on UDP.
 
-Floor 2. Runs on one gevent loop. Each side has an ear, which hears broadcasts on a well-known port
-that several processes of a machine share, and a mouth, which sends and hears what is meant for it
-alone. An address given as `ip_addr` keeps both to its interface; a loopback one keeps them to this
-machine. A beacon yields addresses; who gets them decides whether to connect.
+Floor 2. Runs on one gevent loop. Each side has ears, which hear a well-known port that several processes of a machine
+share, and mouths, which send and hear what is meant for it alone; a pair for IPv4 and one for IPv6. What is for all
+goes out on every interface: to its broadcast address, or with `multicast` to a group; on IPv6 always to a group, of the
+link. An address given as `ip_addr` keeps both to its interface; a loopback one keeps them to this machine.
+
+A beacon yields addresses; who gets them decides whether to connect. The address of a packet is the one it came from, on
+the interface where it came in: that is one that works between the two, whatever else the sender has.
 """
 
 from __future__ import annotations
 
 import contextlib
-import importlib
 import logging
 import secrets
+import struct
 import time
 from collections.abc import Callable
 
@@ -20,17 +23,27 @@ from gevent import socket
 
 from gdispy.config import is_loopback
 from gdispy.core import discovery
-from gdispy.core.discovery import HERE, LOOK, Packet
+from gdispy.core.discovery import CLOCK_LIMIT, HERE, LOOK, Packet
 from gdispy.errors import ProtocolError
+from gdispy.interfaces import host_of, interfaces, resolve
 
 logger = logging.getLogger(__name__)
+
+#: Groups: of a site, and of a link.
+GROUP = "239.255.71.68"
+GROUP6 = "ff12::6764:6973"
+#: Routers that a multicast may pass; they let it pass only where somebody has set them up for it.
+MULTICAST_HOPS = 8
 
 _LOOPBACK_BROADCAST = "127.255.255.255"
 _ANY_BROADCAST = "255.255.255.255"
 
 
 class Beacon:
-    """One side of discovery. `on_packet(packet, address)` is called for each that is new."""
+    """One side of discovery. `on_packet(beacon, packet, address)` is called for each that is new.
+
+    Raises OSError where neither kind of address can be used.
+    """
 
     def __init__(
         self,
@@ -39,41 +52,127 @@ class Beacon:
         ip_addr: str,
         ear_port: int,
         on_packet: Callable[[Beacon, Packet, tuple[str, int]], None],
+        multicast: bool = False,
     ) -> None:
         self._key = key
         self._instance = instance
+        self._ip_addr = ip_addr
+        self._ear_port = ear_port
         self._on_packet = on_packet
+        self._multicast = multicast
         self._memory = discovery.Memory()
-        self._targets = broadcast_addresses(ip_addr)
-        self._mouth = _udp(ip_addr, 0)
-        self._sockets = [self._mouth]
-        ears = [""] if not ip_addr else self._targets
-        for host in ears:
-            with contextlib.suppress(OSError):  # Without an ear, what looks around still finds.
-                self._sockets.append(_udp(host, ear_port))
+        self._told_of_clock = False
+        self._greenlets: list[gevent.Greenlet] = []
+        #: Memberships in groups: (family, interface).
+        self._joined: set[tuple[int, int]] = set()
+        self._mouths: dict[int, socket.socket] = {}
+        self._ears: list[socket.socket] = []
+        self._group_ears: dict[int, socket.socket] = {}
+        families = [socket.AF_INET, socket.AF_INET6] if not ip_addr else [_family(ip_addr)]
+        trouble: OSError | None = None
+        for family in families:
+            try:
+                self._mouths[family] = _udp(family, ip_addr, 0)
+            except OSError as error:
+                trouble = error
+        if not self._mouths:
+            raise trouble or OSError("no address")
+        for family in self._mouths:
+            self._open_ears(family)
+        self._refresh()
+
+    def _open_ears(self, family: int) -> None:
+        """Without an ear, what looks around still finds."""
+        if not self._ip_addr:
+            hosts = [""]
+        elif family == socket.AF_INET:
+            hosts = [*self._broadcasts(), self._ip_addr]
+        else:
+            hosts = [self._ip_addr]
+        group = GROUP if family == socket.AF_INET else GROUP6
+        if self._ip_addr:
+            hosts.append(group)
+        for host in hosts:
+            with contextlib.suppress(OSError):
+                ear = _udp(family, host, self._ear_port)
+                self._ears.append(ear)
+                if host in ("", group):
+                    self._group_ears[family] = ear
 
     def start(self) -> None:
-        self._greenlets = [gevent.spawn(self._listen, sock) for sock in self._sockets]
+        for sock in (*self._mouths.values(), *self._ears):
+            self._greenlets.append(gevent.spawn(self._listen, sock))
 
     def close(self) -> None:
         for greenlet in self._greenlets:
             greenlet.kill(block=False)
-        for sock in self._sockets:
+        for sock in (*self._mouths.values(), *self._ears):
             sock.close()
 
-    def broadcast(self, kind: int, port: int, to_port: int, address: str = "", name: str = "") -> None:
-        """Tell all who hear broadcasts on `to_port`; `port` is where this side listens on TCP."""
-        for target in self._targets:
-            self.tell(kind, port, (target, to_port), address, name)
+    # Sending
 
-    def tell(self, kind: int, port: int, to: tuple[str, int], address: str = "", name: str = "") -> None:
+    def broadcast(
+        self, kind: int, port: int, to_port: int, address: str = "", name: str = "", udp: int = 0, via: str = ""
+    ) -> None:
+        """Tell all who hear `to_port`; `port` is where this side listens on TCP."""
+        packet = Packet(kind, self._instance, time.time(), port, address, name, udp, via)
+        self.broadcast_packet(packet, to_port)
+
+    def broadcast_packet(self, packet: Packet, to_port: int) -> None:
+        """Tell all who hear `to_port`, on every interface that is there now."""
+        self._refresh()
+        if socket.AF_INET in self._mouths and not self._multicast:
+            for target in self._broadcasts():
+                self.send(packet, (target, to_port))
+        for family, group in ((socket.AF_INET, GROUP), (socket.AF_INET6, GROUP6)):
+            if family in self._mouths and (self._multicast or family == socket.AF_INET6):
+                for index in self._group_interfaces():
+                    with contextlib.suppress(OSError):
+                        _send_by(self._mouths[family], family, index)
+                        self.send(packet, (group, to_port))
+
+    def tell(
+        self, kind: int, port: int, to: tuple[str, int], address: str = "", name: str = "", udp: int = 0, via: str = ""
+    ) -> None:
         """Tell one."""
-        packet = Packet(kind, self._instance, time.time(), port, address, name)
+        self.send(Packet(kind, self._instance, time.time(), port, address, name, udp, via), to)
+
+    def send(self, packet: Packet, to: tuple[str, int]) -> None:
+        """Send a packet to an address."""
+        mouth = self._mouths.get(_family(to[0]))
+        if mouth is None:
+            return
         data = discovery.pack(self._key, packet, secrets.token_bytes(discovery.NONCE_BYTES))
         try:
-            self._mouth.sendto(data, to)
+            mouth.sendto(data, to)
         except OSError as error:
-            logger.debug("no broadcast to %s: %s", to[0], error)
+            logger.debug("no packet to %s: %s", to[0], error)
+
+    def resolve(self, host: str, port: int) -> tuple[str, int] | None:
+        """The address of one who may be named, as its packets will have it; waits for the name to be found."""
+        try:
+            rows = resolve(host, port, socket.SOCK_DGRAM)
+        except OSError as error:
+            logger.debug("no packet to %s: %s", host, error)
+            return None
+        return host_of(rows[0][4]), port
+
+    def _broadcasts(self) -> list[str]:
+        return broadcast_addresses(self._ip_addr)
+
+    def _group_interfaces(self) -> list[int]:
+        return sorted({each.index for each in interfaces(self._ip_addr)} or {0})
+
+    def _refresh(self) -> None:
+        """Hear the groups on interfaces that are new, too."""
+        for family, ear in self._group_ears.items():
+            for index in self._group_interfaces():
+                if (family, index) not in self._joined:
+                    with contextlib.suppress(OSError):
+                        _join(ear, family, index)
+                        self._joined.add((family, index))
+
+    # Hearing
 
     def _listen(self, sock: socket.socket) -> None:
         while True:
@@ -86,44 +185,64 @@ class Beacon:
                 continue
             with contextlib.suppress(ProtocolError):
                 packet = discovery.unpack(self._key, data)
-                if packet.instance != self._instance and self._memory.is_new(data, packet, time.time()):
-                    self._on_packet(self, packet, address[:2])
+                if packet.instance == self._instance:
+                    continue
+                now = time.time()
+                if self._memory.is_new(data, packet, now):
+                    self._on_packet(self, packet, (host_of(address), address[1]))
+                elif abs(packet.time - now) > CLOCK_LIMIT and not self._told_of_clock:
+                    self._told_of_clock = True
+                    text = "a packet from %s is ignored: its clock differs by %.0f s, or somebody has sent it again"
+                    logger.warning(text, host_of(address), abs(packet.time - now))
 
 
-def _udp(host: str, port: int) -> socket.socket:
-    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
-    if port:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+def _family(host: str) -> int:
+    return int(socket.AF_INET6 if ":" in host else socket.AF_INET)
+
+
+def _udp(family: int, host: str, port: int) -> socket.socket:
+    sock = socket.socket(family, socket.SOCK_DGRAM)
     try:
-        sock.bind((host, port))
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_HOPS, 1)
+        else:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+            sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_TTL, MULTICAST_HOPS)
+        if port:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        any_host = "::" if family == socket.AF_INET6 else "0.0.0.0"
+        sock.bind(resolve(host or any_host, port, socket.SOCK_DGRAM)[0][4])
     except OSError:
         sock.close()
         raise
     return sock
 
 
+def _join(sock: socket.socket, family: int, index: int) -> None:
+    group = socket.inet_pton(family, GROUP6 if family == socket.AF_INET6 else GROUP)
+    if family == socket.AF_INET6:
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_JOIN_GROUP, group + struct.pack("@I", index))
+    else:
+        sock.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, group + bytes(4) + struct.pack("@i", index))
+
+
+def _send_by(sock: socket.socket, family: int, index: int) -> None:
+    """Have the next multicast leave by an interface; 0 leaves it to the kernel."""
+    if family == socket.AF_INET6:
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_IF, index)
+    else:
+        sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, bytes(8) + struct.pack("@i", index))
+
+
 def broadcast_addresses(ip_addr: str) -> list[str]:
     """Where to send broadcasts: on the interface of `ip_addr`, or on all where it is ''."""
     if is_loopback(ip_addr):
         return [_LOOPBACK_BROADCAST]
-    found = _by_interface(ip_addr)
+    found = sorted({address for each in interfaces(ip_addr) for address in each.broadcast})
     if ip_addr:
         return found or [_ANY_BROADCAST]
     return [*(found or [_ANY_BROADCAST]), _LOOPBACK_BROADCAST]
 
 
-def _by_interface(ip_addr: str) -> list[str]:
-    try:
-        psutil = importlib.import_module("psutil")
-    except ImportError:  # The kernel then picks one interface.
-        return []
-    found = []
-    for addresses in psutil.net_if_addrs().values():
-        for each in addresses:
-            if each.family == socket.AF_INET and each.broadcast and ip_addr in ("", each.address):
-                found.append(each.broadcast)
-    return sorted(set(found))
-
-
-__all__ = ["HERE", "LOOK", "Beacon", "Packet", "broadcast_addresses"]
+__all__ = ["GROUP", "GROUP6", "HERE", "LOOK", "Beacon", "Packet", "broadcast_addresses"]

@@ -28,6 +28,7 @@ from gdispy.core.handshake import Keys
 from gdispy.core.messages import Message
 from gdispy.core.wire import CREDIT_STEP, Bye, MakeSink, MemorySink, channel
 from gdispy.errors import ConnectFailed, ForkedError, ProtocolError
+from gdispy.interfaces import host_of
 
 #: Bytes read from a socket at once.
 READ_SIZE = 256 * 1024
@@ -40,6 +41,9 @@ WRITE_PIECES = 64
 PULSE_INTERVAL = 5.0
 SILENT_AFTER = 3
 LOST_AFTER = 6
+
+#: Why a connection is closed that its two sides do not need: they have another.
+CONNECTED = "connected already"
 
 _peers = itertools.count(1)
 
@@ -64,8 +68,10 @@ class Connection:
 
     def __init__(self, sock: Any, keys: Keys, handlers: Handlers, pulse: float = PULSE_INTERVAL) -> None:
         self.peer = next_peer()
-        self.address: str = sock.getpeername()[0]
+        self.address = host_of(sock.getpeername())
         self.port: int = sock.getpeername()[1]
+        #: The address of this side.
+        self.local = host_of(sock.getsockname())
         self.instance = keys.instance
         self._socket = sock
         self._handlers = handlers
@@ -77,6 +83,8 @@ class Connection:
         self._closed = False
         self._ungranted = 0
         self._fd: int = sock.fileno()
+        #: Of a TLS tunnel: what to write for these bytes.
+        self._seal: Callable[[bytes], bytes] | None = getattr(sock, "seal", None)
         self._flushing = False
         self._writing = False
         #: Sealed bytes that did not fit into the socket.
@@ -135,6 +143,11 @@ class Connection:
             self._wake.set()
 
     @property
+    def quiet(self) -> float:
+        """Intervals of signs of life since the other side was last heard."""
+        return (time.monotonic() - self._last_heard) / self._pulse
+
+    @property
     def backlog(self) -> int:
         """Bytes that wait to be sent."""
         return self._sender.backlog
@@ -176,7 +189,8 @@ class Connection:
         hub = gevent.get_hub()
         try:
             while not self._closed:
-                hub.wait(self._readable)
+                if self._seal is None:  # A tunnel may hold more than is in the socket.
+                    hub.wait(self._readable)
                 data = self._socket.recv(READ_SIZE)
                 if not data:
                     raise ConnectFailed("the connection broke: the other side is gone without a goodbye")
@@ -227,7 +241,7 @@ class Connection:
                     if size > WRITE_SIZE // 2:
                         gevent.sleep(0)  # Others have their turn between two large writes.
                 elif self._closing:
-                    self._write_all(self._sender.bye(self._closing))
+                    self._write_all(self._sealed(self._sender.bye(self._closing)))
                     self._finish(self._closing)
                 else:
                     self._wake.wait()
@@ -269,7 +283,10 @@ class Connection:
             size += sum(map(len, more))
         if not frames and time.monotonic() - self._last_sent >= 0.9 * self._pulse:
             frames = sender.pulse()
-        return frames
+        return self._sealed(frames)
+
+    def _sealed(self, frames: list[bytes]) -> list[bytes]:
+        return frames if self._seal is None or not frames else [self._seal(b"".join(frames))]
 
     def _check_life(self) -> None:
         now = time.monotonic()

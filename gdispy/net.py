@@ -13,16 +13,19 @@ import logging
 import secrets
 import time
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import gevent
 from gevent import socket
 
 from gdispy.connection import Connection, Handlers, PairEnd, plain
 from gdispy.core.admission import Admission
+from gdispy.core.discovery import NONCE_BYTES, OPENED, PACKET_BYTES, THROUGH, Packet, pack, unpack
 from gdispy.core.handshake import (
     FIRST_BYTES,
     MAGIC,
+    NO_CERTIFICATE,
     SECOND_BYTES,
     Initiator,
     Keys,
@@ -31,10 +34,17 @@ from gdispy.core.handshake import (
 )
 from gdispy.core.messages import Message
 from gdispy.core.patterns import join
+from gdispy.core.shapes import INSTANCE_BYTES
 from gdispy.errors import ConnectFailed, PeerRejected, ProtocolError
+from gdispy.interfaces import host_of, resolve
+
+if TYPE_CHECKING:
+    from gdispy.tls import Tls
 
 logger = logging.getLogger(__name__)
 
+#: What a side with TLS says to one that speaks without: a fatal alert of TLS, protocol_version.
+ALERT = b"\x15\x03\x03\x00\x02\x02\x46"
 #: Seconds that a handshake may take in all.
 HANDSHAKE_LIMIT = 10.0
 #: Seconds until a connection attempt is given up.
@@ -50,6 +60,15 @@ def pair(
     return first, second
 
 
+@dataclass(frozen=True)
+class Relay:
+    """A way to a peer that cannot be reached directly: through a relay, which knows the key of discovery only."""
+
+    host: str
+    port: int
+    key: bytes
+
+
 def connect(
     host: str,
     port: int,
@@ -58,17 +77,22 @@ def connect(
     handlers: Handlers,
     source: str = "",
     what: str = "gdispy-node",
+    relay: Relay | None = None,
+    limit: float = CONNECT_LIMIT,
+    tls: Tls | None = None,
 ) -> Connection:
     """Connect to a listener, a `what`, and shake hands. Raises ConnectFailed or PeerRejected, in plain words."""
     where = join(host, port)
-    try:
-        with gevent.Timeout(CONNECT_LIMIT, TimeoutError("no answer")):
-            sock = socket.create_connection((host, port), source_address=(source, 0) if source else None)
-    except OSError as error:
-        raise ConnectFailed(_why_not(what, where, error)) from error
+    if relay is None:
+        sock = _reach(host, port, what, source, limit)
+    else:
+        sock = _reach_through(relay, where, source, limit)
+        where = f"{where} through the relay at {join(relay.host, relay.port)}"
     try:
         _tune(sock)
         with gevent.Timeout(HANDSHAKE_LIMIT, TimeoutError("no answer")):
+            if tls is not None:
+                sock = tls.connect(sock)
             keys = _shake_hands(sock, psk, roles)
     except TimeoutError as error:
         sock.close()
@@ -82,13 +106,62 @@ def connect(
     return Connection(sock, keys, handlers)
 
 
+def _reach(host: str, port: int, what: str, source: str, limit: float) -> Any:
+    where = join(host, port)
+    try:
+        with gevent.Timeout(limit, TimeoutError(f"its address was not found within {limit:.0f} s")):
+            rows = resolve(host, port, socket.SOCK_STREAM)
+    except OSError as error:
+        raise ConnectFailed(_why_not(what, where, error)) from error
+    trouble: OSError = TimeoutError("no answer")
+    until = time.monotonic() + limit
+    for tried, (family, _, _, _, sockaddr) in enumerate(rows):
+        # Where a name has several addresses, one that swallows everything leaves time for the others.
+        share = (until - time.monotonic()) / (len(rows) - tried)
+        sock = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            if source and (":" in source) == (family == socket.AF_INET6):
+                sock.bind((source, 0))
+            with gevent.Timeout(max(0.1, share), TimeoutError(f"no answer within {limit:.0f} s")):
+                sock.connect(sockaddr)
+            return sock
+        except OSError as error:
+            sock.close()
+            trouble = error
+        except BaseException:
+            sock.close()
+            raise
+    raise ConnectFailed(_why_not(what, where, trouble)) from trouble
+
+
+def _reach_through(relay: Relay, where: str, source: str, limit: float) -> Any:
+    """A socket that a relay has joined to the address."""
+    sock = _reach(relay.host, relay.port, "relay", source, limit)
+    ask = Packet(THROUGH, secrets.token_bytes(INSTANCE_BYTES), time.time(), 0, where, "")
+    place = join(relay.host, relay.port)
+    try:
+        with gevent.Timeout(HANDSHAKE_LIMIT + CONNECT_LIMIT, TimeoutError("it does not answer")):
+            sock.sendall(pack(relay.key, ask, secrets.token_bytes(NONCE_BYTES)))
+            answer = unpack(relay.key, _read_exactly(sock, PACKET_BYTES))
+        if answer.kind != OPENED:
+            raise ConnectFailed(f"the relay at {place} cannot reach {where}: {answer.name or 'it gives no reason'}")
+    except (OSError, PeerRejected, ProtocolError) as error:
+        sock.close()
+        raise ConnectFailed(f"the relay at {place} does not join: {error}") from error
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+_WANTS_TLS = "it has a certfile and speaks TLS only: give this side a certfile as well"
 _CLOSED_EARLY = (
     "it closed the connection during the handshake: its secret differs from this side's, or it is not a gdispy port"
 )
 
 
 def _shake_hands(sock: Any, psk: bytes, roles: bytes) -> Keys:
-    initiator = Initiator(psk, roles, secrets.token_bytes(32))
+    initiator = Initiator(psk, roles, secrets.token_bytes(32), getattr(sock, "digest", NO_CERTIFICATE))
     sock.sendall(initiator.first)
     beginning = _read_exactly(sock, len(MAGIC))
     refuse_other_version(beginning)
@@ -103,7 +176,7 @@ def _read_exactly(sock: Any, size: int) -> bytes:
     while len(data) < size:
         more = sock.recv(size - len(data))
         if not more:
-            raise PeerRejected(_CLOSED_EARLY)
+            raise PeerRejected(_WANTS_TLS if data.startswith(b"\x15\x03") else _CLOSED_EARLY)
         data += more
     return data
 
@@ -125,7 +198,9 @@ def _why_not(what: str, where: str, error: OSError) -> str:
 
 
 class Listener:
-    """Accepts connections, and lets in those that have the secret.
+    """Accepts connections, and lets in those that have the secret: `doors` has the secret for each pair of roles.
+
+    Where `host` is '0.0.0.0', it listens on all addresses of both kinds.
 
     A stranger gets no byte of an answer unless its first message fits the secret, a fixed few bytes of
     memory, ten seconds in all, and at most one line of the log each second for all strangers together.
@@ -135,37 +210,37 @@ class Listener:
         self,
         host: str,
         port: int,
-        psk: bytes,
-        roles: list[bytes],
+        doors: dict[bytes, bytes],
         instance: bytes,
-        on_connection: Callable[[Any, Keys], None],
+        on_connection: Callable[[Any, Keys, bytes], None],
+        tls: Tls | None = None,
     ) -> None:
-        self._psk = psk
-        self._roles = roles
+        self._tls = tls
+        self._doors = doors
         self._instance = instance
         self._on_connection = on_connection
         self._admission = Admission()
         self._strangers: dict[int, Any] = {}
         self._next_logs: dict[type, float] = {}
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        self._socket = socket.socket(family, socket.SOCK_STREAM)
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self._socket.bind((host, port))
-        self._socket.listen(1024)
-        self.host, self.port = self._socket.getsockname()[:2]
-        self._greenlet: Any = gevent.Greenlet(self._accept)
+        self._numbers = itertools.count()
+        self._sockets = _listen(host, port)
+        self.host, self.port = host_of(self._sockets[0].getsockname()), self._sockets[0].getsockname()[1]
+        self._greenlets: list[Any] = [gevent.Greenlet(self._accept, each) for each in self._sockets]
 
     def start(self) -> None:
-        self._greenlet.start()
+        for greenlet in self._greenlets:
+            greenlet.start()
 
     def close(self) -> None:
-        self._greenlet.kill(block=False)
-        self._socket.close()
+        for greenlet in self._greenlets:
+            greenlet.kill(block=False)
+        for sock in self._sockets:
+            sock.close()
 
-    def _accept(self) -> None:
-        for number in itertools.count():
+    def _accept(self, server: Any) -> None:
+        for number in self._numbers:
             try:
-                sock, address = self._socket.accept()
+                sock, address = server.accept()
             except OSError as error:
                 if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
                     self._log(f"cannot accept connections: {plain(error)}")
@@ -174,16 +249,17 @@ class Listener:
                 if error.errno == errno.ECONNABORTED:
                     continue
                 return
-            for other in self._admission.arrive(number, address[0]):
+            for other in self._admission.arrive(number, host_of(address)):
                 self._strangers[other].close()
             self._strangers[number] = sock
-            gevent.spawn(self._admit, number, sock, address[0])
+            gevent.spawn(self._admit, number, sock, host_of(address))
 
     def _admit(self, number: int, sock: Any, address: str) -> None:
         try:
             _tune(sock)
             with gevent.Timeout(HANDSHAKE_LIMIT, TimeoutError("too slow")):
-                keys = self._answer(sock, address)
+                way = sock if self._tls is None else self._enter_tunnel(self._tls, sock, address)
+                keys, roles = self._answer(way, address)
         except (OSError, ProtocolError, PeerRejected) as error:
             sock.close()
             self._log(f"turned away a connection from {address}: {_stranger(error)}", type(error))
@@ -191,22 +267,49 @@ class Listener:
         finally:
             self._admission.leave(number)
             self._strangers.pop(number, None)
-        self._on_connection(sock, keys)
+        self._on_connection(way, keys, roles)
 
-    def _answer(self, sock: Any, address: str) -> Keys:
+    def _enter_tunnel(self, tls: Tls, sock: Any, address: str) -> Any:
+        beginning = _read_exactly(sock, len(MAGIC))
+        if beginning == MAGIC:
+            _read_exactly(sock, FIRST_BYTES - len(MAGIC))  # Closing on unread bytes would overtake the answer.
+            sock.sendall(ALERT)
+            raise ProtocolError("it speaks without TLS, and this side has a certfile")
+        if not beginning.startswith(b"\x16\x03"):
+            raise ProtocolError("it does not speak TLS")
+        if not self._may_answer(address):
+            raise ProtocolError("too many attempts")
+        return tls.accept(sock, beginning)
+
+    def _answer(self, sock: Any, address: str) -> tuple[Keys, bytes]:
         beginning = _read_exactly(sock, len(MAGIC))
         try:
             refuse_other_version(beginning)
         except PeerRejected:
             sock.sendall(MAGIC)
             raise
+        if beginning.startswith(b"\x16\x03"):
+            raise ProtocolError("it speaks TLS, and this side has no certfile")
         if beginning != MAGIC:
             raise ProtocolError("it does not speak the gdispy protocol")
         first = beginning + _read_exactly(sock, FIRST_BYTES - len(MAGIC))
-        responder = Responder(self._psk, self._roles, secrets.token_bytes(32), self._instance)
-        second, keys, _ = responder.answer(first, lambda: self._admission.may_answer(address, time.monotonic()))
-        sock.sendall(second)
-        return keys
+        certificate = NO_CERTIFICATE if self._tls is None else self._tls.digest
+        trouble = ProtocolError("the first message of a handshake does not fit the secret")
+        for psk in dict.fromkeys(self._doors.values()):
+            own = [roles for roles, key in self._doors.items() if key == psk]
+            responder = Responder(psk, own, secrets.token_bytes(32), self._instance, certificate)
+            try:
+                # With TLS, that it may be answered was decided before.
+                second, keys, roles = responder.answer(first, lambda: bool(self._tls) or self._may_answer(address))
+            except ProtocolError as error:
+                trouble = error
+                continue
+            sock.sendall(second)
+            return keys, roles
+        raise trouble
+
+    def _may_answer(self, address: str) -> bool:
+        return self._admission.may_answer(address, time.monotonic())
 
     def was_honest(self, connection: Connection) -> None:
         """The first sealed frame of a connection has opened."""
@@ -218,6 +321,34 @@ class Listener:
         if now >= self._next_logs.get(kind, 0.0):
             self._next_logs[kind] = now + 1.0
             logger.info(text)
+
+
+def _listen(host: str, port: int) -> list[Any]:
+    """Sockets that listen, of the same port. Raises OSError."""
+    first = _listening_socket(host, port)
+    if host != "0.0.0.0":
+        return [first]
+    try:
+        return [first, _listening_socket("::", first.getsockname()[1])]
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            logger.warning("not listening by IPv6: port %d is in use there", first.getsockname()[1])
+        return [first]
+
+
+def _listening_socket(host: str, port: int) -> Any:
+    family, _, _, _, sockaddr = resolve(host, port, socket.SOCK_STREAM, passive=True)[0]
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind(sockaddr)
+        sock.listen(1024)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
 
 
 def _stranger(error: BaseException) -> str:

@@ -22,8 +22,8 @@ import gevent
 import gevent.event
 
 from gdispy import config
+from gdispy.announcer import Announcer, Caller
 from gdispy.availability import load, measure
-from gdispy.beacon import HERE, LOOK, Beacon, Packet
 from gdispy.blobs import FileSink, MemoryFileSink
 from gdispy.connection import Connection, Handlers
 from gdispy.core.effects import (
@@ -45,7 +45,7 @@ from gdispy.core.effects import (
 )
 from gdispy.core.handshake import Keys
 from gdispy.core.hours import OPEN, Hours, clock
-from gdispy.core.messages import STOPPED, Availability, Hello, Instance, Message
+from gdispy.core.messages import STOPPED, Availability, Hello, Instance, Message, Overview, Survey
 from gdispy.core.patterns import join
 from gdispy.core.slots import Slots
 from gdispy.core.wire import FILE, Sink
@@ -66,9 +66,8 @@ _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
 #: Why no jobs are taken, where its owner has said so.
 _STOPPED = "stopped"
 
-#: Roles of the connections that a node takes.
-ROLES = [b"scheduler>node"]
-
+#: Roles of the connections that a node takes: of those who give jobs, and of those who only want to know how it stands.
+SCHEDULER, VISITOR = b"scheduler>node", b"visitor>node"
 
 #: Seconds between two words to schedulers about what is free here.
 AVAILABILITY_INTERVAL = 10.0
@@ -98,9 +97,17 @@ class Node:
         self._greeted: set[Peer] = set()
         self._claim = claim(prefix, self.instance.hex())
         host = listening_address(settings.secret, settings.ip_addr, "node")
+        psk = settings.secret.for_tcp()
+        doors = {SCHEDULER: psk, VISITOR: psk}
         self._listener = Listener(
-            host, settings.node_port, settings.secret.for_tcp(), ROLES, self.instance, self._on_connection
+            host, settings.node_port, doors, self.instance, self._on_connection, settings.secret.tls
         )
+        source = "" if host in ("0.0.0.0", "::") else host
+        self._callers = [Caller(self, settings.secret, place, source) for place in settings.connect]
+        #: Connections that this side has opened, and who keeps them up.
+        self._called: dict[Peer, Caller | None] = {}
+        #: The life of each scheduler that is connected.
+        self._schedulers: dict[Peer, bytes] = {}
         self.host, self.port = self._listener.host, self._listener.port
         setting = {
             "dest_path_prefix": prefix,
@@ -115,7 +122,7 @@ class Node:
         self._workers.backlog = lambda: max((each.backlog for each in self._connections.values()), default=0)
         self._workers.on_shutdown = self.shutdown_after_clients
         self._workers.on_failure = self._on_failure
-        self._beacon: Beacon | None = None
+        self._announcer: Announcer | None = None
 
     def run(self, on_ready: Callable[[], None] = lambda: None) -> None:
         """Work until `stop` is called. Raises what broke the node."""
@@ -142,6 +149,8 @@ class Node:
         gevent.spawn(self._tell_availability)
         self._listener.start()
         self._announce()
+        for caller in self._callers:
+            caller.start()
 
     def stop(self) -> None:
         """End the node soon; from any greenlet of its loop, or a signal handler."""
@@ -191,8 +200,10 @@ class Node:
 
     def _close(self) -> None:
         self._listener.close()
-        if self._beacon is not None:
-            self._beacon.close()
+        if self._announcer is not None:
+            self._announcer.close()
+        for caller in self._callers:
+            caller.close()
         for connection in list(self._connections.values()):
             connection.close(STOPPED)
         for _ in range(100):
@@ -215,37 +226,50 @@ class Node:
         settings = self._settings
         if settings.secret.insecure and not config.is_loopback(self.host):
             return
-        ip_addr = "" if self.host in ("0.0.0.0", "::") else self.host
         try:
-            ear = settings.node_port or config.NODE_PORT
-            self._beacon = Beacon(settings.secret.for_udp(), self.instance, ip_addr, ear, self._on_packet)
+            self._announcer = Announcer(self, settings, self.host, self.port, self._name)
         except OSError as error:
             logger.warning("this node cannot be found by broadcast: %s", error.strerror)
             return
-        self._beacon.start()
-        gevent.spawn(self._tell_clients, self._beacon)
-
-    def _tell_clients(self, beacon: Beacon) -> None:
-        """Tell clients that run already; at intervals as long as nobody uses the node, if that is wanted."""
-        settings = self._settings
-        while not self._stop.is_set():
-            if not self._connections:
-                beacon.broadcast(HERE, self.port, config.CLIENT_PORT, settings.ext_ip_addr, self._name)
-            if not settings.ping_interval:
-                return
-            gevent.sleep(settings.ping_interval)
-
-    def _on_packet(self, beacon: Beacon, packet: Packet, address: tuple[str, int]) -> None:
-        if packet.kind == LOOK:
-            beacon.tell(HERE, self.port, address, self._settings.ext_ip_addr, self._name)
+        self._announcer.start()
 
     # Connections
 
-    def _on_connection(self, sock: Any, keys: Keys) -> None:
-        handlers = Handlers(self._on_messages, self._on_closed, make_sink=self._make_sink)
-        connection = Connection(sock, keys, handlers)
+    def _on_connection(self, sock: Any, keys: Keys, roles: bytes) -> None:
+        connection = Connection(
+            sock, keys, self.handlers() if roles == SCHEDULER else Handlers(self._on_visit, self._on_closed)
+        )
         self._connections[connection.peer] = connection
         connection.start()
+
+    def handlers(self) -> Handlers:
+        return Handlers(self._on_messages, self._on_closed, make_sink=self._make_sink)
+
+    def use(self, connection: Connection, caller: Caller | None) -> None:
+        """A connection that this side has opened, so that it has to speak first."""
+        self._connections[connection.peer] = connection
+        self._called[connection.peer] = caller
+        connection.start()
+        connection.send(self._hello())
+
+    def connections(self) -> list[Connection]:
+        return list(self._connections.values())
+
+    def is_connected(self, instance: bytes) -> bool:
+        return instance in self._schedulers.values()
+
+    def is_busy(self) -> bool:
+        return bool(self._slots.clients()[0])
+
+    def _on_visit(self, connection: Connection, messages: list[Message]) -> None:
+        """Somebody wants to know how this node stands."""
+        for message in messages:
+            if isinstance(message, Hello):
+                self._listener.was_honest(connection)
+                connection.send(self._hello())
+            elif isinstance(message, Survey):
+                connection.send(Availability(measure(self._prefix)))
+                connection.send(Overview(message.question, *self._slots.overview(self._name, self.host, self.port)))
 
     def _make_sink(self, size: int, purpose: int) -> Sink:
         if purpose == FILE:
@@ -277,23 +301,20 @@ class Node:
         logger.info("connected: %s at %s, gdispy %s", hello.name, connection.address, hello.version)
         if 0.05 <= hello.pulse <= 1000:
             connection.set_pulse(hello.pulse)
-        connection.send(
-            Hello(
-                "node",
-                self.instance,
-                self._name,
-                config.VERSION,
-                config.PYTHON,
-                sys.platform,
-                self._slots.cpus,
-                self._settings.ext_ip_addr,
-                0.0,
-            )
-        )
+        caller = self._called.get(connection.peer)
+        if caller is not None:
+            caller.good = True
+        if connection.peer not in self._called:
+            connection.send(self._hello())
+        self._schedulers[connection.peer] = hello.instance
         free = measure(self._prefix)
         if free:
             connection.send(Availability(free))
         self._pump.put(self._slots.joined, connection.peer, hello)
+
+    def _hello(self) -> Hello:
+        ours = ("node", self.instance, self._name, config.VERSION, config.PYTHON, sys.platform)
+        return Hello(*ours, self._slots.cpus, self._settings.ext_ip_addr, 0.0)
 
     def _receive(self, connection: Connection, messages: list[Message], size: int, now: float) -> Any:
         connection.acknowledge(size)
@@ -301,6 +322,10 @@ class Node:
 
     def _on_closed(self, connection: Connection, reason: str) -> None:
         self._connections.pop(connection.peer, None)
+        self._schedulers.pop(connection.peer, None)
+        caller = self._called.pop(connection.peer, None)
+        if caller is not None:
+            caller.closed(reason)
         if connection.peer in self._greeted:
             self._greeted.discard(connection.peer)
             logger.info("disconnected from %s: %s", connection.address, reason)

@@ -9,12 +9,13 @@ from __future__ import annotations
 import argparse
 
 from gdispy import config
-from gdispy.options import add_common_options, add_secret_options
+from gdispy.options import add_common_options, add_secret_options, add_tls_options
 
 _EXAMPLES = """examples:
   gdispy-node                             serve all CPUs to programs with this user's secret
   gdispy-node --cpus -1                   leave one CPU free
   gdispy-node -i 10.0.0.5 -p 51348        listen on one address
+  gdispy-node --connect 192.0.2.1         come to the program or scheduler there, from behind NAT or a firewall
   gdispy-node --secret-file lab.key       use a secret that the lab shares
   gdispy-node --service_start 18:00 --service_stop 07:00 --service_end 08:00
                                           take jobs at night, end what still runs at eight
@@ -44,6 +45,7 @@ def node_parser() -> argparse.ArgumentParser:
     parser.add_argument("--daemon", action="store_true", help="take no commands from standard input")
     parser.add_argument("--exit-with-stdin", action="store_true", help=argparse.SUPPRESS)
     add_secret_options(parser)
+    add_tls_options(parser)
     add_common_options(parser)
     return parser
 
@@ -52,8 +54,12 @@ def _add_place(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
     text = "address to listen on (default: all)"
     add("-i", "--ip_addr", "--host", default="", metavar="ADDR", help=text)
-    text = "address to announce, where it differs (NAT)"
+    text = "address to announce, where it differs (NAT), with ':port' where that differs too"
     add("--ext_ip_addr", "--ext_host", default="", metavar="ADDR", help=text)
+    text = "connect to the program, or gdispy-scheduler, there, where it cannot connect to this node; once for each"
+    add("--connect", "--scheduler_node", "--scheduler_host", action="append", metavar="HOST[:PORT]", help=text)
+    text = "announce this node by multicast instead of broadcast"
+    add("--ipv4_udp_multicast", action="store_true", help=text)
     text = f"port to listen on, 0 for any free one (default: {config.NODE_PORT})"
     add("-p", "--node_port", type=int, metavar="PORT", help=text)
     add("--dispy_port", type=int, metavar="PORT", help="the same, less one: dispy's base port")

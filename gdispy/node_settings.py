@@ -25,6 +25,10 @@ class NodeSettings:
     #: Address to listen on, '' for all; and the one to announce where it differs.
     ip_addr: str = ""
     ext_ip_addr: str = ""
+    #: Programs and schedulers that the node connects to by itself: host and port.
+    connect: tuple[tuple[str, int], ...] = ()
+    #: Announce by a multicast group, instead of by broadcast.
+    multicast: bool = False
     node_port: int = config.NODE_PORT
     name: str = ""
     dest_path_prefix: str = ""

@@ -19,15 +19,17 @@ from typing import TYPE_CHECKING, Any
 import gevent
 
 from gdispy import config
+from gdispy.core.discovery import ADDRESS_LIMIT
 from gdispy.core.hours import Hours, clock, minutes, parse_hours
-from gdispy.core.patterns import join
+from gdispy.core.patterns import join, split
 from gdispy.errors import ConfigError, GdispyError
-from gdispy.keys import find_secret
+from gdispy.keys import Secret, find_secret, with_tls
 from gdispy.node_options import node_parser
 from gdispy.node_settings import NodeSettings
 from gdispy.optionfile import read_options, save_options
 from gdispy.options import Settled, fail, is_given, parse, set_up_logging, within
 from gdispy.prefix import clean, default_prefix
+from gdispy.seeker import is_reachable
 
 if TYPE_CHECKING:
     from gdispy.node import Node
@@ -89,10 +91,12 @@ def node_settings(options: Any) -> NodeSettings:
     port = options.read("dispy_port", _after_base, config.NODE_PORT)
     options.read("msg_timeout", within(0), 0.0)
     return NodeSettings(
-        secret=find_secret(options.secret, options.secret_file, options.insecure),
+        secret=_secret(options),
         cpus=options.read("cpus", count_cpus, count_cpus(None)),
         ip_addr=options.ip_addr,
-        ext_ip_addr=options.ext_ip_addr,
+        ext_ip_addr=options.read("ext_ip_addr", announced, ""),
+        connect=tuple(options.read("connect", _places, ())),
+        multicast=bool(options.ipv4_udp_multicast),
         node_port=options.read("node_port", _port, _port(port)),
         name=options.name,
         dest_path_prefix=options.dest_path_prefix,
@@ -107,6 +111,40 @@ def node_settings(options: Any) -> NodeSettings:
         client_shutdown=bool(options.client_shutdown),
         init=options.read("init", _existing, ""),
     )
+
+
+def announced(text: str) -> str:
+    """An address to announce. Raises ConfigError for what nobody can connect to."""
+    if not text:
+        return ""
+    try:
+        host, _ = split(text)
+    except ValueError as error:
+        raise ConfigError(f"{text!r}: {error}") from None
+    if not is_reachable(host) or any(character.isspace() for character in text):
+        raise ConfigError(f"{text!r} is not an address that others can connect to")
+    if len(text.encode()) > ADDRESS_LIMIT:
+        raise ConfigError(f"{text!r} is longer than {ADDRESS_LIMIT} bytes")
+    return text
+
+
+def _places(given: Any) -> list[tuple[str, int]]:
+    """What `--connect` says; a variable or a file says it in one text."""
+    found = []
+    for text in given.replace(",", " ").split() if isinstance(given, str) else given:
+        try:
+            host, port = split(text)
+        except ValueError as error:
+            raise ConfigError(f"{text!r}: {error}") from None
+        if not host or "*" in host:
+            raise ConfigError(f"{text!r} names no host to connect to")
+        found.append((host, port or config.CLIENT_PORT))
+    return found
+
+
+def _secret(options: Any) -> Secret:
+    found = find_secret(options.secret, options.secret_file, options.insecure)
+    return with_tls(found, options.certfile, options.keyfile, serves=True, what="--")
 
 
 def count_cpus(wanted: int | None) -> int:

@@ -17,9 +17,10 @@ from gdispy import config, console
 from gdispy.core.board import EARLIEST, FAIR, ROUND_ROBIN
 from gdispy.core.patterns import join
 from gdispy.errors import ConfigError, GdispyError
-from gdispy.keys import Secret, find_secret
+from gdispy.keys import Secret, find_secret, with_tls
 from gdispy.optionfile import read_options, save_options
 from gdispy.options import Settled, add_common_options, fail, parse, set_up_logging, within
+from gdispy.serve import announced
 from gdispy.sharing import Sharing, SharingSettings
 
 _PROGRAM = "gdispy-scheduler"
@@ -58,6 +59,7 @@ def _add_places(group: argparse._ArgumentGroup) -> None:
     add("-i", "--ip_addr", "--host", default="", metavar="ADDR", help="address to listen on (default: all)")
     text = "address to announce, where it differs (NAT)"
     add("--ext_ip_addr", "--ext_host", default="", metavar="ADDR", help=text)
+    add("--ipv4_udp_multicast", action="store_true", help="look for nodes by multicast instead of broadcast")
     text = f"port for clients, 0 for any free one (default: {config.CLIENT_PORT})"
     add("-p", "--port", "--scheduler_port", type=int, metavar="PORT", help=text)
     add("--node_port", type=int, metavar="PORT", help=f"where nodes listen (default: {config.NODE_PORT})")
@@ -70,6 +72,8 @@ def _add_secrets(group: argparse._ArgumentGroup) -> None:
         text = f"secret towards {towards}; it shows in the list of processes, so a file is better"
         add(f"--{whose}_secret", default="", metavar="SECRET", help=text)
         add(f"--{whose}_secret_file", default="", metavar="FILE", help=f"file with the secret towards {towards}")
+        add(f"--{whose}_certfile", default="", metavar="FILE", help=f"certificate for TLS towards {towards}")
+        add(f"--{whose}_keyfile", default="", metavar="FILE", help="its private key, if that is in another file")
     add("-s", "--secret", default="", help="secret towards both, where it is one")
     add("--secret-file", "--secret_file", default="", metavar="FILE", help="file with the secret towards both")
     add("--insecure", action="store_true", help="no secret at all; on this machine only")
@@ -126,7 +130,8 @@ def sharing_settings(options: Any) -> SharingSettings:
         client_secret=_secret(options, "cluster"),
         nodes=_nodes(options.nodes),
         ip_addr=options.ip_addr,
-        ext_ip_addr=options.ext_ip_addr,
+        ext_ip_addr=options.read("ext_ip_addr", announced, ""),
+        multicast=bool(options.ipv4_udp_multicast),
         port=options.read("port", config.port_number, config.CLIENT_PORT),
         node_port=options.read("node_port", config.port_number, config.NODE_PORT),
         pulse_interval=options.read("pulse_interval", within(0.1, 1000), None),
@@ -146,15 +151,21 @@ def _nodes(given: Any) -> list[str]:
 def _secret(options: Any, whose: str) -> Secret:
     own, file = getattr(options, f"{whose}_secret"), getattr(options, f"{whose}_secret_file")
     if own or file:
-        return find_secret(own, file)
-    return find_secret(options.secret, options.secret_file, options.insecure)
+        found = find_secret(own, file)
+    else:
+        found = find_secret(options.secret, options.secret_file, options.insecure)
+    certfile, keyfile = getattr(options, f"{whose}_certfile"), getattr(options, f"{whose}_keyfile")
+    return with_tls(found, certfile, keyfile, serves=whose == "cluster", what=f"--{whose}_")
 
 
 def _bind_error(error: BaseException, given: Any) -> BaseException:
     if not isinstance(error, OSError) or isinstance(error, ConfigError):
         return error
     port = config.CLIENT_PORT if given.port is None else given.port
-    return ConfigError(f"cannot listen on port {port}: {error.strerror}; -p 0 takes a free port")
+    return ConfigError(
+        f"cannot listen on port {port}: {error.strerror}; another scheduler, or a program, may listen there "
+        "(-p 0 takes a free port)"
+    )
 
 
 def _obey(sharing: Sharing, line: str) -> str:

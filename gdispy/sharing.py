@@ -48,12 +48,13 @@ from gdispy.errors import ConfigError
 from gdispy.keys import Secret, listening_address
 from gdispy.net import Listener
 from gdispy.scheduler import Scheduler
+from gdispy.seeker import FROM_NODES
 from gdispy.status import overview_lines
 
 logger = logging.getLogger(__name__)
 
-#: Roles of the connections that a shared scheduler takes.
-ROLES = [b"client>scheduler"]
+#: Roles of the connections that clients open.
+CLIENTS = b"client>scheduler"
 #: Seconds between two looks for clients that stay away.
 CLIENT_LOOK_INTERVAL = 5.0
 
@@ -79,6 +80,8 @@ class SharingSettings:
     #: Whether clients may change how many CPUs of a node are used.
     cooperative: bool = False
     max_file_size: int = 0
+    #: Look for nodes by a multicast group, instead of by broadcast.
+    multicast: bool = False
 
 
 class _Desk:
@@ -114,7 +117,7 @@ class Sharing:
         place = (settings.ip_addr, settings.ext_ip_addr, settings.port)
         intervals = (settings.pulse_interval, settings.ping_interval)
         ways = (settings.policy, settings.cooperative)
-        self._scheduler = Scheduler(settings.node_secret, *place, *intervals, *ways)
+        self._scheduler = Scheduler(settings.node_secret, *place, *intervals, *ways, settings.multicast)
         self._directory = tempfile.mkdtemp(prefix="gdispy-scheduler-")
         self._desks: dict[Instance, _Desk] = {}
         self._desk_of: dict[Peer, _Desk] = {}
@@ -123,11 +126,19 @@ class Sharing:
         self._listener = Listener(
             listening_address(settings.client_secret, settings.ip_addr, "scheduler"),
             settings.port,
-            settings.client_secret.for_tcp(),
-            ROLES,
+            self._doors(settings),
             self._scheduler.instance,
             self._on_connection,
+            settings.client_secret.tls,
         )
+        self._scheduler.listens(self._listener.port)
+
+    def _doors(self, settings: SharingSettings) -> dict[bytes, bytes]:
+        """Clients come here, and nodes that this side cannot reach."""
+        doors = {CLIENTS: settings.client_secret.for_tcp()}
+        if settings.client_secret.insecure or not settings.node_secret.insecure:
+            doors[FROM_NODES] = settings.node_secret.for_tcp()
+        return doors
 
     @property
     def host(self) -> str:
@@ -172,7 +183,10 @@ class Sharing:
 
     # Connections
 
-    def _on_connection(self, sock: Any, keys: Keys) -> None:
+    def _on_connection(self, sock: Any, keys: Keys, roles: bytes) -> None:
+        if roles == FROM_NODES:
+            self._scheduler.arrived(sock, keys, self._listener.was_honest)
+            return
         handlers = Handlers(self._on_messages, self._on_closed, make_sink=self._make_sink)
         connection = Connection(sock, keys, handlers)
         self._connections[connection.peer] = connection

@@ -21,9 +21,10 @@ TESTS = ROOT / "tests"
 _FLOORS = {
     0: "errors config log core.statuses",
     1: "core worker whom",
-    2: "interfaces hub pump net tls connection keys beacon blobs computation arguments job local workers status allocation"
-    " reserved uploads files worker_ends node_settings journal logbook availability prefix",
-    3: "seeker announcer relay cluster recover shared client remote sharing flow progress scheduler node options optionfile console",
+    2: "hub pump net tls connection keys beacon blobs computation arguments job local workers status allocation"
+    " reserved uploads files worker_ends node_settings journal logbook availability prefix interfaces",
+    3: "cluster recover shared client remote sharing flow progress scheduler node options optionfile console"
+    " seeker announcer relay",
     4: "survey cli run share overview serve node_options",
 }
 #: Module or package -> floor; the longest name that fits counts.

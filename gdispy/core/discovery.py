@@ -1,12 +1,13 @@
-"""The packets by which clients and nodes find each other: sealed, and only a hint to connect.
+"""The packets by which clients, nodes and relays find each other: sealed, and only a hint to connect.
 
-Floor 1; libsodium and msgpack, no I/O. `beacon.py` sends and receives them.
+Floor 1; libsodium and msgpack, no I/O. `beacon.py` sends and receives them; `relay.py` reads one on TCP too.
 
-    magic 8 | nonce 24 | secretbox(body)       body: msgpack, padded to 200 bytes
-    body  [kind, instance 16, unix time, TCP port, address, name, zeros]
+    magic 8 | nonce 24 | secretbox(body)       body: msgpack, padded to 240 bytes
+    body  [kind, instance 16, unix time, TCP port, address, name, UDP port, via, zeros]
 
-LOOK asks who is there, HERE says so. What opens was made by someone with the secret, perhaps long ago
-and sent again by another: so all that follows from a packet is one attempt to connect, and the
+LOOK asks who is there, HERE says so; RELAY says that a relay has passed a LOOK on. THROUGH, on a TCP connection to a
+relay, asks to be joined to `address`, and OPENED or REFUSED answers. What opens was made by someone with the secret,
+perhaps long ago and sent again by another: so all that follows from a packet is one attempt to connect, and the
 handshake proves the rest.
 """
 
@@ -25,8 +26,12 @@ MAGIC = b"gdispyU1"
 NONCE_BYTES = 24
 #: Bytes of a packet at most.
 PACKET_LIMIT = 512
-#: Bytes of a body, so that no answer is longer than what it answers.
-BODY_BYTES = 200
+#: Bytes of a body, so that no answer is longer than what it answers; and of a whole packet.
+BODY_BYTES = 240
+PACKET_BYTES = len(MAGIC) + NONCE_BYTES + 16 + BODY_BYTES
+#: Bytes of an address, and of a name, at most.
+ADDRESS_LIMIT = 56
+NAME_LIMIT = 64
 #: Seconds by which the clocks of two machines may differ.
 CLOCK_LIMIT = 300.0
 #: Packets remembered, so that none counts twice.
@@ -34,11 +39,16 @@ MEMORY = 4096
 
 LOOK = 1
 HERE = 2
+RELAY = 3
+THROUGH = 4
+OPENED = 5
+REFUSED = 6
+_KINDS = range(LOOK, REFUSED + 1)
 
 
 @dataclass(frozen=True)
 class Packet:
-    """What a packet says. `address` is '' where the packet's source is to be used."""
+    """What a packet says. `address` is '' where the packet's source is to be used, and may be 'host:port'."""
 
     kind: int
     instance: bytes
@@ -46,11 +56,17 @@ class Packet:
     port: int
     address: str
     name: str
+    #: Where an answer by UDP is to go, at `address`; 0: to the packet's source.
+    udp: int = 0
+    #: The relay, 'host:port', that has passed this on; in a LOOK its port alone, at the packet's source.
+    via: str = ""
 
 
 def pack(key: bytes, packet: Packet, nonce: bytes) -> bytes:
     """The bytes of a packet; `nonce` is 24 random bytes."""
-    fields = [packet.kind, packet.instance, packet.time, packet.port, _cut(packet.address, 45), _cut(packet.name, 64)]
+    address, name = _cut(packet.address, ADDRESS_LIMIT), _cut(packet.name, NAME_LIMIT)
+    head = [packet.kind, packet.instance, packet.time, packet.port, address, name]
+    fields = [*head, packet.udp, _cut(packet.via, ADDRESS_LIMIT)]
     bare = msgpack.packb([*fields, b""])
     body = msgpack.packb([*fields, bytes(max(0, BODY_BYTES - len(bare)))])
     return MAGIC + nonce + seal(key, nonce, body)
@@ -69,15 +85,16 @@ def unpack(key: bytes, data: bytes) -> Packet:
     if body is None:
         raise ProtocolError("a packet of another secret")
     try:
-        kind, instance, time, port, address, name, _ = msgpack.unpackb(body)
+        kind, instance, time, port, address, name, udp, via, _ = msgpack.unpackb(body)
     except Exception:
         raise ProtocolError("a packet of another version") from None
-    texts = type(address) is str and type(name) is str
-    numbers = type(port) is int and 0 <= port < 65536 and type(time) is float and 0 <= time < 1e12
+    texts = all(type(text) is str for text in (address, name, via))
+    ports = all(type(number) is int and 0 <= number < 65536 for number in (port, udp))
+    numbers = ports and type(time) is float and 0 <= time < 1e12
     named = type(instance) is bytes and len(instance) == INSTANCE_BYTES
-    if type(kind) is not int or kind not in (LOOK, HERE) or not texts or not numbers or not named:
+    if type(kind) is not int or kind not in _KINDS or not texts or not numbers or not named:
         raise ProtocolError("a packet of another version")
-    return Packet(kind, instance, time, port, address, name)
+    return Packet(kind, instance, time, port, address, name, udp, via)
 
 
 class Memory:

@@ -214,6 +214,15 @@ class Slots(Serving):
         lines += [client_line(session, now) for session in self._sessions.values()]
         return [*lines, "it ends when its present work is done"] if self._finishing else lines
 
+    def overview(self, name: str, host: str, port: int) -> tuple[list[list[Any]], list[list[Any]]]:
+        """The same for a visitor, as in `Overview`: this node, and the computations that are here."""
+        here, _ = self.clients()
+        computations = [
+            [each.session.name, "", each.prepare.name, len(each.queue), len(each.jobs) - len(each.queue)]
+            for each in self._computations.values()
+        ]
+        return [[name, host, port, self.cpus, self._busy, bool(here)]], computations
+
     def clients(self) -> tuple[list[str], list[str]]:
         """The names of the schedulers that are connected, and of those that are away."""
         sessions = self._sessions.values()

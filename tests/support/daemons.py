@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,9 +35,12 @@ class Daemon:
         env: dict[str, str] | None = None,
         script: str = "gdispy-node",
         python: str = sys.executable,
+        within: Sequence[str] = (),
     ) -> None:
         self.log = directory / f"node-{os.urandom(4).hex()}.log"
-        command = [python, str(SCRIPTS / script), "--daemon", "-p", "0", *options]
+        command = [*within, python, str(SCRIPTS / script), "--daemon", "-p", "0", *options]
+        if options[:1] == ("relay",):
+            command = [*within, python, str(SCRIPTS / script), *options]
         with open(self.log, "wb") as log:
             self.process = subprocess.Popen(
                 command,

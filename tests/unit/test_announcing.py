@@ -1,4 +1,4 @@
-"""How often a node announces itself."""
+"""When a node announces itself."""
 
 from __future__ import annotations
 
@@ -7,36 +7,53 @@ from typing import Any
 
 import pytest
 
-from gdispy import node as node_module
+from gdispy import announcer as module
+from gdispy.announcer import MOMENTS, Announcer
 from gdispy.keys import Secret
-from gdispy.node import Node
 from gdispy.node_settings import NodeSettings
 
 
+class Over(Exception):
+    pass
+
+
 def announce(interval: float, used: list[bool], monkeypatch: pytest.MonkeyPatch) -> tuple[list[float], int]:
-    """Let a node announce itself, used or not each time; the pauses it made, and how often it did."""
+    """Let a node announce itself, used or not after each pause; the pauses it made, and how often it did."""
     pauses: list[float] = []
     told: list[Any] = []
-    settings = NodeSettings(Secret(bytes(32), ""), 1, ping_interval=interval)
-    node: Any = SimpleNamespace(_settings=settings, _connections={}, port=1, _name="n")
-    node._stop = SimpleNamespace(is_set=lambda: not used)
-
-    def broadcast(*words: Any) -> None:
-        told.append(words)
+    connections: list[Any] = []
+    announcer: Any = SimpleNamespace(_settings=NodeSettings(Secret(bytes(32), ""), 1, ping_interval=interval))
+    announcer._home = SimpleNamespace(connections=lambda: connections)
+    announcer._broadcast = lambda: told.append(None)
+    announcer._tell_now = lambda: Announcer._tell_now(announcer)
 
     def pause(seconds: float) -> None:
+        if not used:
+            raise Over
         pauses.append(seconds)
-        node._connections = {1: None} if used.pop(0) else {}
+        connections[:] = [None] if used.pop(0) else []
 
-    monkeypatch.setattr(node_module.gevent, "sleep", pause)
-    Node._tell_clients(node, SimpleNamespace(broadcast=broadcast))  # type: ignore[arg-type]
+    monkeypatch.setattr(module.gevent, "sleep", pause)
+    try:
+        Announcer._tell(announcer)
+    except Over:
+        return pauses, len(told)
+    assert not interval
     return pauses, len(told)
 
 
-def test_node_announces_itself_once_where_nothing_else_is_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert announce(0.0, [False, False], monkeypatch) == ([], 1)
+def test_node_that_starts_announces_itself_a_few_times_since_packets_are_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    pauses, times = announce(0.0, [False] * 9, monkeypatch)
+    assert times == len(MOMENTS)
+    assert sum(pauses) == pytest.approx(MOMENTS[-1])
+
+
+def test_node_that_is_used_says_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert announce(0.0, [False, False, True, True], monkeypatch)[1] == 2
 
 
 def test_node_repeats_its_announcement_while_nobody_uses_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    # The last of these ends the node.
-    assert announce(10.0, [False, True, True, False, False], monkeypatch) == ([10.0] * 5, 3)
+    first = [False] * len(MOMENTS)
+    pauses, times = announce(10.0, [*first, False, True, True, False], monkeypatch)
+    assert pauses[len(MOMENTS) :] == [10.0] * 4
+    assert times == len(MOMENTS) + 2

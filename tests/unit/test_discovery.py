@@ -12,12 +12,12 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gdispy.core.discovery import (
-    BODY_BYTES,
     CLOCK_LIMIT,
     HERE,
     LOOK,
     MAGIC,
     MEMORY,
+    PACKET_BYTES,
     PACKET_LIMIT,
     Memory,
     Packet,
@@ -58,8 +58,8 @@ def test_packet_is_what_the_published_vector_says() -> None:
 def test_packets_fit_and_no_answer_is_longer_than_what_it_answers(address: str, name: str, port: int) -> None:
     address, name = (text.encode("utf-8", "ignore").decode() for text in (address, name))
     look = pack(KEY, Packet(LOOK, b"i" * 16, 1000.0, 0, "", ""), NONCE)
-    here = pack(KEY, Packet(HERE, b"i" * 16, 1000.0, port, address, name), NONCE)
-    assert len(look) == 8 + 24 + 16 + BODY_BYTES
+    here = pack(KEY, Packet(HERE, b"i" * 16, 1000.0, port, address, name, port, address), NONCE)
+    assert len(look) == PACKET_BYTES
     assert len(here) <= len(look) <= PACKET_LIMIT
 
 
@@ -103,8 +103,9 @@ def test_packet_that_is_too_long_is_ignored() -> None:
         pytest.param(sealed(b""), id="nothing"),
         pytest.param(sealed(msgpack.packb(7)), id="a number"),
         pytest.param(sealed(msgpack.packb([1, 2])), id="too few fields"),
+        pytest.param(sealed(msgpack.packb([1, b"i" * 16, 1.0, 1, "", "", b""])), id="of the first version"),
         pytest.param(sealed(msgpack.packb({"a": 1})), id="a map"),
-        pytest.param(changed(kind=3), id="unknown kind"),
+        pytest.param(changed(kind=7), id="unknown kind"),
         pytest.param(changed(kind="LOOK"), id="kind of another type"),
         pytest.param(changed(kind=[1]), id="kind that is an array"),
         pytest.param(changed(instance=b"short"), id="instance too short"),
@@ -118,6 +119,8 @@ def test_packet_that_is_too_long_is_ignored() -> None:
         pytest.param(changed(port=True), id="port that is a truth"),
         pytest.param(changed(address=b"10.0.0.1"), id="address that is bytes"),
         pytest.param(changed(name=None), id="no name"),
+        pytest.param(changed(udp=70000), id="UDP port too large"),
+        pytest.param(changed(via=7), id="relay that is a number"),
     ],
 )
 def test_packet_with_other_content_is_ignored(data: bytes) -> None:

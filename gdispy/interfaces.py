@@ -1,0 +1,84 @@
+"""The network interfaces of this machine, and addresses as users write them.
+
+Floor 2. Used by `net.py`, `beacon.py`, `node.py` and `relay.py`. With psutil (the extra `net`) all are known;
+without it, the kernel picks one for broadcasts.
+"""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from typing import Any
+
+from gevent import socket
+
+
+@dataclass(frozen=True)
+class Interface:
+    """One interface; `broadcast` and `addresses` are those of IPv4."""
+
+    name: str
+    index: int
+    addresses: tuple[str, ...] = ()
+    broadcast: tuple[str, ...] = ()
+    addresses6: tuple[str, ...] = ()
+
+
+def interfaces(ip_addr: str = "") -> list[Interface]:
+    """The interfaces that are there now; with `ip_addr` the one that has it."""
+    indices = {name: index for index, name in socket.if_nameindex()}
+    try:
+        known = importlib.import_module("psutil").net_if_addrs()
+    except ImportError:
+        return [] if ip_addr else [Interface(name, index) for name, index in indices.items()]
+    found = []
+    for name, rows in known.items():
+        v4 = [row for row in rows if row.family == socket.AF_INET]
+        v6 = tuple(with_zone(row.address.partition("%")[0], name) for row in rows if row.family == socket.AF_INET6)
+        if name not in indices or (ip_addr and ip_addr not in {*(row.address for row in v4), *v6}):
+            continue
+        v4 = [row for row in v4 if ip_addr in ("", row.address) or ":" in ip_addr]
+        broadcast = tuple(row.broadcast for row in v4 if row.broadcast)
+        found.append(Interface(name, indices[name], tuple(row.address for row in v4), broadcast, v6))
+    return found
+
+
+def own_addresses() -> set[str]:
+    """All addresses of this machine but those of the loopback interface; as far as they can be known."""
+    found = {address for each in interfaces() for address in (*each.addresses, *each.addresses6)}
+    return {address for address in found if not address.startswith("127.") and address != "::1"}
+
+
+def with_zone(address: str, zone: str) -> str:
+    """A link-local address of IPv6 makes sense with its interface only."""
+    is_link_local = address.lower().startswith(("fe8", "fe9", "fea", "feb")) and "%" not in address
+    return f"{address}%{zone}" if is_link_local and zone else address
+
+
+def host_of(sockaddr: tuple[Any, ...]) -> str:
+    """The host of an address as sockets have it, in the form in which it can be connected to."""
+    host = str(sockaddr[0])
+    if len(sockaddr) == 4 and sockaddr[3] and ":" in host:
+        try:
+            return with_zone(host, socket.if_indextoname(sockaddr[3]))
+        except OSError:
+            return host
+    return host
+
+
+def is_here(address: str) -> bool:
+    """Whether this machine has the address."""
+    try:
+        row = resolve(address, 0, socket.SOCK_DGRAM)[0]
+        with socket.socket(row[0], socket.SOCK_DGRAM) as sock:
+            sock.bind(row[4])
+    except OSError:
+        return False
+    return True
+
+
+def resolve(host: str, port: int, kind: int, passive: bool = False) -> list[tuple[Any, ...]]:
+    """What `getaddrinfo` says, for a name, or an address of either kind. Raises OSError."""
+    flags = socket.AI_PASSIVE if passive else 0
+    found: list[tuple[Any, ...]] = socket.getaddrinfo(host or None, port, type=kind, flags=flags)
+    return found

@@ -1,0 +1,409 @@
+"""Finding nodes and reaching them: addresses that users name, packets that tell of others, nodes that come here.
+
+Floor 3. Made by `scheduler.py`, which gets every connection that comes about and says what has become of it. A node may
+be known by several routes: the address that it announces (`ext_ip_addr`), the one that its packet came from, and one
+through a relay. They are tried in this order, and one connection is kept.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import gevent
+import gevent.event
+from gevent import socket
+
+from gdispy import config
+from gdispy.beacon import HERE, LOOK, Beacon, Packet
+from gdispy.connection import CONNECTED, Connection
+from gdispy.core.discovery import RELAY
+from gdispy.core.handshake import Keys
+from gdispy.core.messages import Instance
+from gdispy.core.patterns import join, split
+from gdispy.errors import ConnectFailed, PeerRejected
+from gdispy.keys import Secret, listening_address
+from gdispy.net import CONNECT_LIMIT, Listener, Relay
+
+logger = logging.getLogger(__name__)
+
+#: Roles of the connections that nodes open.
+FROM_NODES = b"node>scheduler"
+
+#: Seconds between two attempts to reach a node: at first, and at most.
+RETRY_FIRST = 0.5
+RETRY_LIMIT = 30.0
+#: Seconds of the first attempt after which the user may hear that it takes long.
+IMPATIENT_AFTER = 1.0
+#: The same for a node that was reached and did not keep the connection, being busy for another: it
+#: may be free at any moment.
+REFUSED_FIRST = 0.1
+REFUSED_LIMIT = 2.0
+#: Failed attempts after which an address that was found by broadcast is forgotten.
+FORGET_AFTER = 8
+#: Seconds for each route of a node that has several.
+ROUTE_LIMIT = 3.0
+#: Routes of one node, and nodes that are sought at the same time because packets told of them.
+ROUTES = 4
+FOUND_LIMIT = 4096
+#: Intervals of signs of life without one, after which another address of the node is tried.
+MOVED_AFTER = 1.4
+#: Seconds at least between two attempts that packets bring about.
+WAKE_INTERVAL = 0.5
+
+
+@dataclass(frozen=True)
+class Route:
+    """One way to a node."""
+
+    host: str
+    port: int
+    relay: Relay | None = None
+
+    @property
+    def place(self) -> str:
+        return join(self.host, self.port)
+
+
+class Owner(Protocol):
+    """What a scheduler does with connections. All are called in its loop."""
+
+    instance: Instance
+
+    def open(self, route: Route, limit: float) -> Connection: ...
+
+    def take(self, connection: Connection, dialer: Dialer) -> None: ...
+
+    def connection_to(self, instance: bytes) -> Connection | None: ...
+
+    def report(self, place: str, text: str) -> None: ...
+
+    def arrived(self, sock: Any, keys: Keys, was_honest: Callable[[Connection], None]) -> None: ...
+
+
+class Dialer:
+    """Keeps one node connected, as long as that makes sense."""
+
+    def __init__(
+        self, seeker: Seeker, owner: Owner, routes: list[Route], instance: bytes = b"", name: str = ""
+    ) -> None:
+        self.routes = routes
+        self.host, self.port = routes[0].host, routes[0].port
+        self.place = routes[0].place
+        #: Found by a packet, of this node; else the user has named it.
+        self.found = bool(instance)
+        self.instance = instance
+        self._name = name
+        self._seeker = seeker
+        self._owner = owner
+        self._over = gevent.event.Event()
+        self._wake = gevent.event.Event()
+        self._reason = ""
+        self._warned = False
+        #: Refused for a reason that remains, such as another secret.
+        self.rejected = False
+        self._impatient: Any = None
+        #: Whether any connection to it was good.
+        self._proven = False
+        #: Whether the connection came so far that the node told what it holds.
+        self.good = False
+        self.connection: Connection | None = None
+        self.greenlet = gevent.spawn(self._run)
+
+    def _run(self) -> None:
+        failures = 0
+        self._impatient = gevent.spawn_later(IMPATIENT_AFTER, self._owner.report, self.place, "no answer yet")
+        while True:
+            reached, text = self._attempt()
+            self._impatient.kill(block=False)
+            failures = 0 if self.good else failures + 1
+            self._proven = self._proven or self.good
+            self.good = False
+            self._owner.report(self.place, text)
+            if self.found and not reached and failures > FORGET_AFTER:
+                self._seeker.forget(self)
+                return
+            if self.rejected:  # It would be so again, unless somebody changes something over there.
+                self._pause(RETRY_LIMIT)
+                continue
+            first, limit = (REFUSED_FIRST, REFUSED_LIMIT) if reached else (RETRY_FIRST, RETRY_LIMIT)
+            self._pause(random.uniform(0.5, 1.0) * min(limit, first * 2 ** min(failures, 10)))
+
+    def _pause(self, seconds: float) -> None:
+        gevent.sleep(min(seconds, WAKE_INTERVAL))
+        self._wake.clear()
+        self._wake.wait(max(0.0, seconds - WAKE_INTERVAL))
+
+    def wake(self) -> None:
+        """There is news of the node: no need to wait any longer."""
+        self._wake.set()
+
+    def learn(self, routes: list[Route]) -> None:
+        """These are its routes now; former ones are kept behind them."""
+        self.routes = [*routes, *(each for each in self.routes if each not in routes)][:ROUTES]
+
+    def _attempt(self) -> tuple[bool, str]:
+        """Connect, and stay so as long as it lasts: whether it was reached, and what went wrong."""
+        troubles = []
+        self.rejected = False
+        for route in self.routes:
+            try:
+                connection = self._owner.open(route, ROUTE_LIMIT if len(self.routes) > 1 else CONNECT_LIMIT)
+            except (PeerRejected, ConnectFailed) as error:
+                # From an address that has been a node, it is more likely that the link is bad.
+                self.rejected = isinstance(error, PeerRejected) and not self._proven
+                troubles.append((route, str(error)))
+                continue
+            self.rejected = False
+            self._impatient.kill(block=False)
+            if troubles:
+                self._warn(troubles[0][0], route, troubles[0][1])
+            return self._stay(connection)
+        return False, "; ".join(self._told(*each) for each in troubles)
+
+    def _told(self, route: Route, text: str) -> str:
+        """What is wrong, with where the address came from: the user has not written it."""
+        if self.found and route is self.routes[0] and len(self.routes) > 1:
+            return f"{text} (the address that the node {self._name} at {self.routes[-1].host} announces)"
+        return text
+
+    def _warn(self, bad: Route, good: Route, text: str) -> None:
+        if not self._warned and bad.relay is None and good.relay is None:
+            self._warned = True
+            form = "the node %s announces %s, which does not work: %s. Reached at %s instead"
+            logger.warning(form, self._name or good.place, bad.place, text, good.place)
+
+    def _stay(self, connection: Connection) -> tuple[bool, str]:
+        other = self._owner.connection_to(connection.instance)
+        if other is not None and other.quiet < MOVED_AFTER:
+            connection.abort(CONNECTED)
+            self._owner.report(self.place, "")
+            self._seeker.wait_for_end(connection.instance, other)
+            return True, ""
+        self.connection = connection
+        self._owner.take(connection, self)
+        self._over.wait()
+        self._over.clear()
+        self.connection = None
+        return True, self._reason
+
+    def closed(self, reason: str) -> None:
+        self._reason = reason
+        self._over.set()
+
+
+class Seeker:
+    """All dialers of a scheduler, its beacon and its listener. All methods are called in its loop."""
+
+    def __init__(
+        self,
+        owner: Owner,
+        secret: Secret,
+        ip_addr: str,
+        ext_ip_addr: str,
+        port: int,
+        look_interval: float,
+        multicast: bool,
+        pulse: float,
+    ) -> None:
+        self._owner = owner
+        self._secret = secret
+        self._ip_addr = ip_addr
+        self._ext_ip_addr = ext_ip_addr
+        self._port = port
+        self._look_interval = look_interval
+        self._multicast = multicast
+        self._pulse = pulse
+        #: Where nodes can come to by TCP; 0 as long as they cannot.
+        self.listening_port = 0
+        self.dialers: dict[Route, Dialer] = {}
+        self._by_instance: dict[bytes, Dialer] = {}
+        self._beacon: Beacon | None = None
+        self._looker: Any = None
+        self._listener: Listener | None = None
+        #: Ports where nodes hear broadcasts.
+        self._look_ports: set[int] = set()
+        #: Addresses that LOOK was sent to -> which dialer they belong to; and those of them that are relays.
+        self._asked: dict[tuple[str, int], Dialer] = {}
+        self._relays: set[tuple[str, int]] = set()
+
+    def close(self) -> None:
+        for greenlet in (self._looker, *(dialer.greenlet for dialer in self.dialers.values())):
+            if greenlet is not None:
+                greenlet.kill(block=False)
+        if self._beacon is not None:
+            self._beacon.close()
+        if self._listener is not None:
+            self._listener.close()
+
+    def seek(self, targets: list[tuple[str, int]], look: bool, node_port: int) -> None:
+        """Connect to these addresses, and with `look` to whoever answers broadcasts."""
+        for target in targets:
+            route = Route(*target)
+            if route.port and route not in self.dialers and target not in self._relays:
+                self.dialers[route] = Dialer(self, self._owner, [route])
+        if not self.listening_port and (look or not all(config.is_loopback(host) for host, _ in targets)):
+            self._listen()
+        if look:
+            self._look_ports.add(node_port)
+            self._start_looking()
+
+    def forget(self, dialer: Dialer) -> None:
+        """An address that was found by a packet is not there any more."""
+        self.dialers = {route: each for route, each in self.dialers.items() if each is not dialer}
+        self._by_instance = {number: each for number, each in self._by_instance.items() if each is not dialer}
+        self._owner.report(dialer.place, "")
+
+    def wait_for_end(self, instance: bytes, connection: Connection) -> None:
+        """Return when that connection to a node is over, or nothing is heard by it."""
+        while self._owner.connection_to(instance) is connection and connection.quiet < MOVED_AFTER:
+            gevent.sleep(self._pulse / 5)
+
+    # Nodes that come by themselves
+
+    def _listen(self) -> None:
+        """Let nodes come that this side cannot reach. A program works without."""
+        secret = self._secret
+        # What nobody else can have yet, and no secret at all, stay on this machine.
+        loopback = "127.0.0.1" if (secret.is_new or secret.insecure) and not self._ip_addr else self._ip_addr
+        try:
+            host = listening_address(secret, loopback, "client")
+            for port in (self._port, 0):
+                try:
+                    self._listener = Listener(
+                        *(host, port, {FROM_NODES: secret.for_tcp()}, self._owner.instance, self._on_connection),
+                        tls=secret.tls,
+                    )
+                    break
+                except OSError:
+                    if not port:
+                        raise
+        except (OSError, ValueError) as error:
+            logger.info("nodes cannot come to this program: %s", error)
+            return
+        assert self._listener is not None
+        self._listener.start()
+        self.listening_port = self._listener.port
+
+    def _on_connection(self, sock: Any, keys: Keys, roles: bytes) -> None:
+        assert self._listener is not None
+        self._owner.arrived(sock, keys, self._listener.was_honest)
+
+    # Discovery
+
+    def _start_looking(self) -> None:
+        if self._beacon is None:
+            key = self._secret.for_udp()
+            try:
+                self._beacon = Beacon(
+                    key, self._owner.instance, self._ip_addr, self._port, self._on_packet, self._multicast
+                )
+            except OSError as error:
+                self._owner.report("broadcast", f"no node can be found by broadcast: {error.strerror}")
+                return
+            self._beacon.start()
+            self._looker = gevent.spawn(self._look, self._beacon)
+
+    def _look(self, beacon: Beacon) -> None:
+        before = 0.0
+        for moment in config.LOOK_INTERVALS:
+            gevent.sleep(moment - before)
+            before = moment
+            self._look_once(beacon)
+        while True:
+            gevent.sleep(self._look_interval)
+            self._look_once(beacon)
+
+    def _look_once(self, beacon: Beacon) -> None:
+        for port in self._look_ports:
+            beacon.broadcast(LOOK, self.listening_port, port, self._ext_ip_addr)
+        for place in self._relays:
+            beacon.tell(LOOK, self.listening_port, place, self._ext_ip_addr)
+        for dialer in self.dialers.values():
+            if not dialer.found and dialer.connection is None:
+                gevent.spawn(self._ask, beacon, dialer)
+
+    def _ask(self, beacon: Beacon, dialer: Dialer) -> None:
+        """Ask an address that the user has named; it may be a relay."""
+        place = beacon.resolve(dialer.host, dialer.port)
+        if place is not None:
+            self._asked[place] = dialer
+            beacon.tell(LOOK, self.listening_port, place, self._ext_ip_addr)
+
+    def _on_packet(self, beacon: Beacon, packet: Packet, address: tuple[str, int]) -> None:
+        if packet.kind == RELAY:
+            dialer = self._asked.pop((address[0], packet.port), None)
+            if dialer is not None:
+                self._relays.add((address[0], packet.port))
+                dialer.greenlet.kill(block=False)
+                self.forget(dialer)
+        elif packet.kind == HERE and packet.port:
+            self._on_here(packet, address[0])
+
+    def _on_here(self, packet: Packet, source: str) -> None:
+        routes = routes_of(packet, source, self._secret.for_udp())
+        dialer = self._by_instance.get(packet.instance) or next(
+            (self.dialers[each] for each in routes if each in self.dialers), None
+        )
+        if dialer is None:
+            other = self._owner.connection_to(packet.instance)
+            if routes and len(self._by_instance) < FOUND_LIMIT and (other is None or other.quiet >= MOVED_AFTER):
+                dialer = Dialer(self, self._owner, routes, packet.instance, packet.name)
+                self._by_instance[packet.instance] = self.dialers[routes[0]] = dialer
+            return
+        connection = dialer.connection
+        if dialer.found:
+            if dialer.instance != packet.instance:  # Another life at the same place.
+                self._by_instance.pop(dialer.instance, None)
+                dialer.instance = packet.instance
+                self._by_instance[packet.instance] = dialer
+            fresh = [each for each in routes if each not in dialer.routes]
+            if fresh and not (connection is not None and any(each.relay for each in fresh)):
+                dialer.learn(routes)
+                if connection is not None:
+                    gevent.spawn_later((MOVED_AFTER + 0.1) * self._pulse, self._check_moved, connection)
+        if connection is None:
+            dialer.wake()
+
+    def _check_moved(self, connection: Connection) -> None:
+        """A node has announced another address: is it still at the one where it was?"""
+        if connection.quiet >= MOVED_AFTER and self._owner.connection_to(connection.instance) is connection:
+            connection.abort("nothing is heard of it there, and it has announced another address")
+
+
+def routes_of(packet: Packet, source: str, key: bytes) -> list[Route]:
+    """The routes to a node that has said HERE, the best first."""
+    places: list[tuple[str, int]] = []
+    if packet.address:
+        try:
+            host, port = split(packet.address)
+        except ValueError:
+            host, port = "", None
+        if is_reachable(host):
+            places.append((host, port or packet.port))
+    relay = None
+    if packet.via:
+        try:
+            host, port = split(packet.via)
+        except ValueError:
+            host, port = "", None
+        relay = Relay(host, port, key) if port and is_reachable(host) else None
+        return [Route(*each) for each in places] + [Route(*each, relay) for each in places if relay is not None]
+    if (source, packet.port) not in places:
+        places.append((source, packet.port))
+    return [Route(*each) for each in places]
+
+
+def is_reachable(host: str) -> bool:
+    """Whether an address that a packet names can be that of one machine. Names count."""
+    for family in (socket.AF_INET, socket.AF_INET6):
+        try:
+            raw = socket.inet_pton(family, host.partition("%")[0])
+        except (OSError, ValueError):
+            continue
+        multicast = raw[0] == 0xFF if family == socket.AF_INET6 else raw[0] >= 224
+        return any(raw) and not multicast
+    return bool(host)
