@@ -24,6 +24,18 @@ def main(words: Sequence[str] | None = None) -> int:
         from gdispy.overview import status_main
 
         return status_main(words[1:])
+    if words and words[0] == "nodes":
+        from gdispy.survey import nodes_main
+
+        return nodes_main(words[1:])
+    if words and words[0] == "relay":
+        from gdispy.relay import relay_main
+
+        return relay_main(words[1:])
+    if words and words[0] == "certificate":
+        from gdispy.certificate import certificate_main
+
+        return certificate_main(words[1:])
     from gdispy.run import run_main
 
     return run_main(words)

@@ -16,8 +16,9 @@ import os
 import secrets
 import stat
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from gdispy import config
 from gdispy.core.handshake import GENERATED, encode_secret, purpose_key, secret_key
@@ -39,6 +40,8 @@ class Secret:
     is_new: bool = False
     #: There is no secret at all: loopback only.
     insecure: bool = False
+    #: The certificate files that go with it, a `tls.Tls`; None where connections have no TLS around them.
+    tls: Any = None
 
     def for_tcp(self) -> bytes:
         return purpose_key(self.key, b"tcp")
@@ -84,6 +87,15 @@ def find_secret(secret: str = "", secret_file: str = "", insecure: bool = False)
     if os.environ.get("GDISPY_SECRET_FILE"):
         return _from_file(os.environ["GDISPY_SECRET_FILE"])
     return _own_key()
+
+
+def with_tls(secret: Secret, certfile: str | None, keyfile: str | None, serves: bool = False, what: str = "") -> Secret:
+    """The secret, with certificate files if there are any. Raises ConfigError; see `tls.tls_files`."""
+    if not certfile and not keyfile:
+        return secret
+    from gdispy.tls import tls_files  # What few need is not loaded for all.
+
+    return replace(secret, tls=tls_files(certfile, keyfile, serves, what))
 
 
 def generate_secret() -> str:

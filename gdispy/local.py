@@ -46,6 +46,8 @@ class LocalNode:
             os.set_inheritable(fd, True)
         arguments = [sys.executable, "-c", _CODE, "--daemon", "--exit-with-stdin", "--secret-file", "-"]
         arguments += ["--ip_addr", "127.0.0.1", "--node_port", "0", "--name", self.name]
+        if secret.tls is not None:
+            arguments += ["--certfile", secret.tls.certfile, "--keyfile", secret.tls.keyfile]
         actions: list[Any] = []
         for fd, goal in ((read_end, 0), (write_end, 1)):
             actions += [(os.POSIX_SPAWN_DUP2, fd, goal), (os.POSIX_SPAWN_CLOSE, fd)]

@@ -38,6 +38,7 @@ from gdispy.core.effects import (
     NewWorker,
     Peer,
     Place,
+    Record,
     Send,
     TakeBack,
     Terminate,
@@ -55,6 +56,7 @@ from gdispy.net import Listener
 from gdispy.node_settings import NodeSettings
 from gdispy.prefix import claim, default_prefix, unclaim
 from gdispy.pump import Pump
+from gdispy.spool import Spool
 from gdispy.worker.processes import adopt_orphans
 from gdispy.workers import Workers
 
@@ -63,8 +65,9 @@ logger = logging.getLogger(__name__)
 # Options of glibc's mallopt(3).
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
 
-#: Why no jobs are taken, where its owner has said so.
+#: Why no jobs are taken, where its owner has said so, and where results that wait for clients have no room.
 _STOPPED = "stopped"
+_SPOOL_FULL = "no room for results"
 
 #: Roles of the connections that a node takes: of those who give jobs, and of those who only want to know how it stands.
 SCHEDULER, VISITOR = b"scheduler>node", b"visitor>node"
@@ -84,7 +87,7 @@ class Node:
         self._name = settings.name or platform.node() or "node"
         prefix = self._prefix = settings.dest_path_prefix or default_prefix()
         epoch = time.time() - time.monotonic()
-        self._slots = Slots(settings.cpus, lease=settings.lease, epoch=epoch, serve=settings.serve)
+        self._slots = Slots(settings.cpus, lease=settings.lease, epoch=epoch, serve=settings.serve, spool_age=settings.spool_age)
         self._began = time.monotonic()
         self._state = OPEN
         if settings.hours is not None:  # Before anybody hears of CPUs that are not offered now.
@@ -118,6 +121,9 @@ class Node:
             "client_shutdown": settings.client_shutdown,
             "init": settings.init,
         }
+        self._spool = Spool(prefix, self.instance, settings.spool_size, self._on_spool)
+        for story in self._spool.load(settings.spool_age):
+            self._slots.restore(story, self._began)
         self._workers = Workers(self._slots, self._pump, setting, self.instance)
         self._workers.backlog = lambda: max((each.backlog for each in self._connections.values()), default=0)
         self._workers.on_shutdown = self.shutdown_after_clients
@@ -212,7 +218,11 @@ class Node:
             gevent.sleep(0.01)
         self._pump.stop()
         self._workers.close()
+        self._spool.close()
         unclaim(self._prefix, self.instance.hex(), self._claim)
+
+    def _on_spool(self, trouble: str) -> None:
+        self._pump.put(self._slots.shut if trouble else self._slots.reopen, _SPOOL_FULL)
 
     def _on_failure(self, reason: str) -> None:
         self._on_defect(ConfigError(f"--init: {reason}"))
@@ -357,6 +367,7 @@ class Node:
 
     _EFFECTS: dict[type, Callable[[Node, Any], None]] = {
         Send: _send,
+        Record: lambda self, effect: self._spool.record(effect.computation, effect.facts),
         Drop: _drop,
         Load: _load,
         Look: lambda self, effect: self._workers.look(effect.prepare),

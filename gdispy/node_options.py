@@ -92,6 +92,10 @@ def _add_times(group: argparse._ArgumentGroup) -> None:
     add("--serve", type=int, metavar="N", help=text)
     text = "keep jobs and results of a client that went away so long; 1 or more (default: 60)"
     add("--zombie_interval", type=float, metavar="MINUTES", help=text)
+    text = "keep results of a client that is away longer than that, for who recovers them (default: 7)"
+    add("--spool_age", type=float, metavar="DAYS", help=text)
+    text = "take no new jobs while such results take more than this; 500m, 20g (default: 0, no limit)"
+    add("--spool_size", default="", metavar="SIZE", help=text)
     text = "let cleanup functions of clients end this node, with dispynode_shutdown()"
     add("--client_shutdown", action="store_true", help=text)
 

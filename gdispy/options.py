@@ -47,6 +47,13 @@ def add_secret_options(parser: argparse.ArgumentParser) -> None:
     add("--insecure", action="store_true", help="no secret at all; on this machine only")
 
 
+def add_tls_options(parser: argparse.ArgumentParser) -> None:
+    text = "certificate, where TLS is demanded: the same file on all sides, or the own first and the others' after it"
+    parser.add_argument("--certfile", default="", metavar="FILE", help=text)
+    text = "its private key, if that is in another file"
+    parser.add_argument("--keyfile", default="", metavar="FILE", help=text)
+
+
 def add_common_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-d", "--debug", action="store_true", help="tell in detail what happens")
     parser.add_argument("--version", action="version", version=f"%(prog)s {config.VERSION}")

@@ -20,9 +20,9 @@ from gdispy.connection import Handlers
 from gdispy.core.messages import Hello, Instance, Overview, Survey
 from gdispy.core.patterns import join
 from gdispy.errors import ConnectFailed, GdispyError
-from gdispy.keys import Secret, find_secret
+from gdispy.keys import Secret, find_secret, with_tls
 from gdispy.net import connect
-from gdispy.options import add_common_options, add_secret_options, fail, set_up_logging
+from gdispy.options import add_common_options, add_secret_options, add_tls_options, fail, set_up_logging
 from gdispy.remote import ROLES
 from gdispy.shared import scheduler_place
 from gdispy.status import overview_lines
@@ -38,6 +38,7 @@ def status_parser() -> argparse.ArgumentParser:
     parser.add_argument("host", nargs="?", default="", metavar="HOST[:PORT]", help=text)
     parser.add_argument("--json", action="store_true", help="print an object with `nodes` and `computations`")
     add_secret_options(parser)
+    add_tls_options(parser)
     add_common_options(parser)
     return parser
 
@@ -48,6 +49,7 @@ def status_main(words: Sequence[str] | None = None) -> int:
     set_up_logging("gdispy: %(message)s", options.debug)
     try:
         secret = find_secret(options.secret, options.secret_file, options.insecure)
+        secret = with_tls(secret, options.certfile, options.keyfile)
         found = ask(secret, *scheduler_place(options.host, None))
     except (GdispyError, OSError) as error:
         return fail("gdispy status", error)
@@ -68,7 +70,8 @@ def ask(secret: Secret, host: str, port: int) -> Overview:
         answer.set_exception(ConnectFailed(f"{join(host, port)}: {reason}"))
 
     handlers = Handlers(on_messages, on_closed)  # type: ignore[arg-type]
-    connection = connect(host, port, secret.for_tcp(), ROLES, handlers, what="gdispy-scheduler")
+    place = (host, port, secret.for_tcp(), ROLES)
+    connection = connect(*place, handlers, what="gdispy-scheduler", tls=secret.tls)
     connection.start()
     ours = ("client", Instance(secrets.token_bytes(16)), platform.node(), config.VERSION, config.PYTHON, sys.platform)
     connection.send(Hello(*ours, 0, "", 0.0))

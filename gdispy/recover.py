@@ -37,7 +37,7 @@ from gdispy.errors import ConfigError, ConnectFailed, JournalError, PeerRejected
 from gdispy.hub import Hub
 from gdispy.job import DispyJob
 from gdispy.journal import Journal
-from gdispy.keys import Secret, find_secret
+from gdispy.keys import Secret, find_secret, with_tls
 from gdispy.net import connect
 from gdispy.worker import pickling
 
@@ -83,7 +83,8 @@ def fault_recover_jobs(
     compatibility). Raises JournalError for a file that is none, is damaged at its beginning, or is in use.
     """
     config.port_number(node_port, "node_port")
-    recovery = _Recovery(fault_recover_file, find_secret(secret, secret_file, insecure), ip_addr)
+    found = with_tls(find_secret(secret, secret_file, insecure), certfile, keyfile)
+    recovery = _Recovery(fault_recover_file, found, ip_addr)
     return recovery.run(0.0, False)
 
 
@@ -96,6 +97,8 @@ def recover_jobs(
     secret: str = "",
     secret_file: str = "",
     insecure: bool = False,
+    certfile: str | None = None,
+    keyfile: str | None = None,
 ) -> Recovered:
     """The jobs of a program that has ended, when they have ended too.
 
@@ -105,7 +108,8 @@ def recover_jobs(
     be reached. `recover_file` is the newest `_dispy_*` file of the working directory by default.
     """
     path = recover_file or _newest()
-    recovery = _Recovery(path, find_secret(secret, secret_file, insecure), ip_addr)
+    found = with_tls(find_secret(secret, secret_file, insecure), certfile, keyfile)
+    recovery = _Recovery(path, found, ip_addr)
     return recovery.run(timeout, terminate_pending)
 
 
@@ -242,7 +246,7 @@ class _Holder:
         source = "" if config.is_loopback(self._host) or ":" in self._host else self._recovery.ip_addr
         handlers = Handlers(self._on_messages, self._on_closed)
         psk = self._recovery.secret.for_tcp()
-        connection = connect(self._host, self._port, psk, roles, handlers, source, what)
+        connection = connect(self._host, self._port, psk, roles, handlers, source, what, tls=self._recovery.secret.tls)
         self._answered, self._closed = False, ""
         story = self._story
         connection.start()

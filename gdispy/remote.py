@@ -54,7 +54,7 @@ class Remote:
     """The way to one shared scheduler. All methods are called in the hub."""
 
     def __init__(self, secret: Secret, host: str, port: int, ip_addr: str = "", pulse: float | None = None) -> None:
-        self._psk = secret.for_tcp()
+        self._psk, self._tls = secret.for_tcp(), secret.tls
         self._host, self._port = host, port
         self.place = join(host, port)
         self._ip_addr = ip_addr
@@ -136,7 +136,8 @@ class Remote:
         handlers = Handlers(self._on_messages, self._on_closed)
         source = "" if config.is_loopback(self._host) or ":" in self._host else self._ip_addr
         try:
-            connection = connect(self._host, self._port, self._psk, ROLES, handlers, source, what="gdispy-scheduler")
+            place = (self._host, self._port, self._psk, ROLES)
+            connection = connect(*place, handlers, source, what="gdispy-scheduler", tls=self._tls)
         except PeerRejected as error:
             self._rejected = not self._proven
             return str(error)

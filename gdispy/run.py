@@ -23,6 +23,7 @@ from gdispy.options import (
     EXIT_INTERRUPTED,
     add_common_options,
     add_secret_options,
+    add_tls_options,
     fail,
     set_up_logging,
 )
@@ -91,6 +92,7 @@ def parser() -> argparse.ArgumentParser:
     add("--dest_path", default=None, metavar="DIR", help="directory on the nodes that is used again next time")
     add("--stats", action="store_true", help="print a table of the nodes and their work at the end")
     add_secret_options(parser)
+    add_tls_options(parser)
     add_common_options(parser)
     return parser
 
@@ -127,6 +129,8 @@ def _cluster(options: Any) -> JobCluster:
         "secret": options.secret,
         "secret_file": options.secret_file,
         "insecure": options.insecure,
+        "certfile": options.certfile,
+        "keyfile": options.keyfile,
     }
     if options.scheduler_node:
         return SharedJobCluster(options.program, scheduler_node=options.scheduler_node, **both)

@@ -235,8 +235,9 @@ class Scheduler:
             logger.info("the node %s has come from %s", hello.name, connection.address)
         names, port = [connection.address], 0
         if dialer is not None:
-            port = connection.port
-            if dialer.host != connection.address:
+            relayed = dialer.route.relay is not None  # Then the connection is one with the relay.
+            names, port = ([dialer.route.host], dialer.route.port) if relayed else (names, connection.port)
+            if dialer.host not in names:
                 names.append(dialer.host)
             self.report(dialer.place, "")
         self._greeted.add(connection.peer)

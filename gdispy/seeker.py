@@ -93,6 +93,8 @@ class Dialer:
         self.routes = routes
         self.host, self.port = routes[0].host, routes[0].port
         self.place = routes[0].place
+        #: The one that has worked.
+        self.route = routes[0]
         #: Found by a packet, of this node; else the user has named it.
         self.found = bool(instance)
         self.instance = instance
@@ -159,6 +161,7 @@ class Dialer:
                 continue
             self.rejected = False
             self._impatient.kill(block=False)
+            self.route = route
             if troubles:
                 self._warn(troubles[0][0], route, troubles[0][1])
             return self._stay(connection)

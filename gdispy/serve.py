@@ -106,6 +106,8 @@ def node_settings(options: Any) -> NodeSettings:
         hours=_hours(options),
         serve=options.read("serve", within(-1), -1),
         lease=60.0 * options.read("zombie_interval", within(1), 60.0),
+        spool_age=24 * 3600.0 * options.read("spool_age", within(0), 7.0),
+        spool_size=options.read("spool_size", config.parse_size, 0),
         ping_interval=options.read("ping_interval", within(10), 0.0),
         force_cleanup=bool(options.force_cleanup),
         client_shutdown=bool(options.client_shutdown),

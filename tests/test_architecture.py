@@ -22,10 +22,10 @@ _FLOORS = {
     0: "errors config log core.statuses",
     1: "core worker whom",
     2: "hub pump net tls connection keys beacon blobs computation arguments job local workers status allocation"
-    " reserved uploads files worker_ends node_settings journal logbook availability prefix interfaces",
+    " reserved uploads files worker_ends node_settings journal logbook spool availability prefix interfaces",
     3: "cluster recover shared client remote sharing flow progress scheduler node options optionfile console"
     " seeker announcer relay",
-    4: "survey cli run share overview serve node_options",
+    4: "certificate survey cli run share overview serve node_options",
 }
 #: Module or package -> floor; the longest name that fits counts.
 FLOOR_OF = {f"gdispy.{name}": floor for floor, names in _FLOORS.items() for name in names.split()}

@@ -46,7 +46,8 @@ STRETCH_MEMORY = 64 * 1024 * 1024
 
 _FLAGS = bytes(8)
 _NONCE = bytes(24)
-_NO_CERTIFICATE = bytes(32)
+#: In place of the SHA-256 of the server's certificate, where there is no TLS.
+NO_CERTIFICATE = bytes(32)
 
 
 def encode_secret(random: bytes) -> str:
@@ -126,7 +127,7 @@ class Keys:
 class Initiator:
     """The side that connects. `ephemeral` is 32 random bytes, used once."""
 
-    def __init__(self, psk: bytes, roles: bytes, ephemeral: bytes, certificate: bytes = _NO_CERTIFICATE) -> None:
+    def __init__(self, psk: bytes, roles: bytes, ephemeral: bytes, certificate: bytes = NO_CERTIFICATE) -> None:
         self._psk = psk
         self._private = ephemeral
         public = bindings.crypto_scalarmult_base(ephemeral)
@@ -160,7 +161,7 @@ class Responder:
         roles: list[bytes],
         ephemeral: bytes,
         instance: bytes,
-        certificate: bytes = _NO_CERTIFICATE,
+        certificate: bytes = NO_CERTIFICATE,
     ) -> None:
         self._psk = psk
         self._roles = roles

@@ -122,7 +122,8 @@ def test_trouble_ends_when_a_node_comes(
         ({"isolation": "thread"}, "isolation"),
         ({"dest_path": "../up"}, "dest_path"),
         ({"fault_recover": True}, "fault_recover"),
-        ({"keyfile": "key"}, "keyfile"),
+        ({"keyfile": "key"}, "keyfile is given without certfile"),
+        ({"certfile": "/no/such/file"}, "certfile /no/such/file cannot be read"),
     ],
 )
 def test_arguments_that_cannot_be_used_are_refused_in_plain_words(options: dict[str, Any], told: str) -> None:

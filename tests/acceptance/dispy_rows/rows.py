@@ -10,7 +10,6 @@ from __future__ import annotations
 REASONS = {
     "shared": "it concerns the shared scheduler",
     "recovery": "it recovers jobs after the client has crashed",
-    "TLS": "connections are encrypted with the secret",
     "multicast": "nodes are found by broadcast",
     "NAT": "it shows behind a router only",
     "web": "it belongs to the web monitor or to dispyadmin",
@@ -74,6 +73,7 @@ WISHES = "integration/test_wishes.py::"
 FAULTS = "integration/test_faults.py::"
 CANCEL = "integration/test_cancel.py::"
 TROUBLES = "integration/test_troubles.py::"
+TLS = "integration/test_tls.py::"
 SERVICE = "integration/test_node_service.py::"
 MADE = "integration/test_computations.py::"
 FLOW = "integration/test_flow.py::"
@@ -121,7 +121,7 @@ PLACES = {
     "1.2 poll_interval": "test_parameters_of_later_versions",
     "1.2 reentrant": FAULTS + "test_reentrant_jobs_of_a_killed_node_run_elsewhere",
     "1.2 secret": TROUBLES + "test_another_secret",
-    "1.2 keyfile/certfile": "-TLS",
+    "1.2 keyfile/certfile": TLS + "test_jobs_run_over_tls_and_nothing_else_does",
     "1.2 intervals out of range": TROUBLES + "test_arguments_that_cannot_be_used_are_refused_in_plain_words",
     "1.2 wrong arity": TROUBLES + "test_arguments_that_cannot_be_used_are_refused_in_plain_words",
     "1.2 unusable nodes": TROUBLES + "test_arguments_that_cannot_be_used_are_refused_in_plain_words",
@@ -209,7 +209,7 @@ PLACES = {
     "1.11 msg_timeout": "test_options_of_nodes",
     "1.11 secret": TROUBLES + "test_another_secret",
     "1.11 admin_secret": "-web",
-    "1.11 certfile/keyfile": "-TLS",
+    "1.11 certfile/keyfile": TLS + "test_the_command_line_and_local_nodes_use_certificates",
     "1.11 clean": SERVICE + "test_clean_removes_what_former_nodes_left_and_spares_those_that_live",
     "1.11 init": SERVICE + "test_names_of_the_init_file_reach_the_jobs_and_close_is_called",
     "1.11 unsafe_setup": "test_options_of_nodes",
