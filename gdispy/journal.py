@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import itertools
 import logging
 import os
 import platform
@@ -46,8 +47,10 @@ logger = logging.getLogger("gdispy")
 MAGIC = b"gdispyJ1"
 _HEADER_BYTES = len(MAGIC) + 16
 _HEAD = struct.Struct(">QI")
-#: Seconds between two writes of the system's memory to the disk, and two attempts to write what could not be.
-SYNC_INTERVAL = 1.0
+#: Seconds after which what can wait is written; and of how many such times in one the system's memory is written to
+#: the disk, and what could not be written is tried again.
+FLUSH_INTERVAL = 0.1
+SYNC_TURNS = 10
 #: Whether that is done at all; without, only the death of the machine costs more.
 syncs = os.environ.get("GDISPY_JOURNAL_SYNC", "1") != "0"
 #: Bytes of a damaged file that are searched for records behind the damage.
@@ -176,9 +179,11 @@ class Journal:
         self._keeper = gevent.spawn(self._keep, when_free, before)
 
     def _keep(self, when_free: Callable[[], None], before: Callable[[], None]) -> None:
-        while True:
-            gevent.sleep(SYNC_INTERVAL)
+        for turn in itertools.count(1):
+            gevent.sleep(FLUSH_INTERVAL)
             before()
+            if turn % SYNC_TURNS:
+                continue
             if self.stuck:
                 with self._lock, contextlib.suppress(OSError):
                     self._write_unwritten()

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from gdispy import config
 from gdispy.core.hours import Hours
+from gdispy.core.keeping import SPOOL_AGE
 from gdispy.core.serving import LEASE
 from gdispy.keys import Secret
 
@@ -46,6 +47,10 @@ class NodeSettings:
     lease: float = LEASE
     #: Seconds between two announcements while nobody uses the node; 0 is one, at the start.
     ping_interval: float = 0.0
+    #: Seconds that results are kept whose clients have not come back by then, and bytes that those may take; 0 is no
+    #: limit.
+    spool_age: float = SPOOL_AGE
+    spool_size: int = 0
     #: Remove files of computations also where their clients want to keep them.
     force_cleanup: bool = False
     #: Let cleanup functions end the node.

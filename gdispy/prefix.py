@@ -5,6 +5,7 @@ Floor 2. Called by `node.py` before anything else, and by `serve.py` for `--clea
     PREFIX/<instance>.lock   locked as long as the node lives
     PREFIX/<instance>/       its files; the processes of its jobs carry the same name
     PREFIX/kept/             directories of computations that outlive them, shared by all nodes
+    PREFIX/spool/            results that wait for their clients; see `spool.py`
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ def clean(prefix: str) -> None:
         living = _clear_dead(prefix)
         for entry in os.listdir(prefix):
             is_of_node = re.fullmatch("[0-9a-f]{32}", entry) is not None and entry not in living
-            if is_of_node or (entry == "kept" and not living):
+            if is_of_node or (entry in ("kept", "spool") and not living):
                 _remove(prefix, entry)
     except OSError as error:
         raise ConfigError(f"{prefix} cannot be cleaned: {error.strerror}") from error

@@ -181,13 +181,14 @@ class Custody:
             computation.tell_at = None
             peer = computation.session.peer
             if peer is not None:
-                for rows in portions(computation.fresh):
-                    columns: dict[str, Any] = {
-                        name: list(column) for name, column in zip(Ended.columns, zip(*rows, strict=True), strict=True)
-                    }
-                    effects.append(Send(peer, Ended(computation=computation.id, **columns, address="")))
+                effects += [Send(peer, ended_message(computation.id, rows)) for rows in portions(computation.fresh)]
+            elif computation.prepare.token:
+                effects += self._spool(computation, computation.fresh)
             computation.fresh = []
         return effects
+
+    def _spool(self, computation: Computation, rows: list[Row]) -> Effects:
+        raise NotImplementedError
 
     def _may_wait(self, computation: Computation, now: float) -> bool:
         """Whether outcomes may wait for others, to be told together: the node has enough to do, and each message
@@ -271,6 +272,14 @@ class Custody:
                 raise InternalError("a job has ended and has not")
             if computation.queue and computation.ready and computation not in self._waiting:
                 raise InternalError("jobs wait where nobody looks")
+
+
+def ended_message(computation: ComputationId, rows: list[Row]) -> Ended:
+    """The message about these outcomes."""
+    columns: dict[str, Any] = {
+        name: list(column) for name, column in zip(Ended.columns, zip(*rows, strict=True), strict=True)
+    }
+    return Ended(computation=computation, **columns, address="")
 
 
 def peer_of(session: Session) -> Peer:

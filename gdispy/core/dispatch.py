@@ -62,7 +62,10 @@ class Dispatch(Restoring):
     # Nodes come and go
 
     def joined(self, peer: Peer, hello: Hello, names: list[str], port: int, now: float) -> Effects:
-        """A node is connected; `names` are the addresses and names it is known by, the best first."""
+        """A node is connected; `names` are the addresses and names it is known by, the best first.
+
+        `port` is 0 for one that has come by itself: others behind the same NAT have the same address.
+        """
         effects: Effects = []
         node = self._nodes.get(hello.instance)
         if node is None:
@@ -70,7 +73,7 @@ class Dispatch(Restoring):
             formers = [
                 other.instance
                 for other in self._nodes.values()
-                if other.peer is None and other.names[0] == names[0] and other.port == port
+                if port and other.peer is None and other.names[0] == names[0] and other.port == port
             ]
             node = self._nodes[hello.instance] = Node(hello, names, port)
             node.formers = formers

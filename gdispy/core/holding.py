@@ -131,6 +131,9 @@ class Computation:
         self.epoch = prepare.epoch
         #: Its processes have ended for good, and its outcomes wait for somebody who takes it over.
         self.over = False
+        #: Outcomes that are written down, not collected yet; and whether there is a file of it at all.
+        self.spooled: set[JobId] = set()
+        self.is_spooled = False
 
     def depth(self) -> int:
         """How many jobs one worker has in hand: more than one only where they are short."""

@@ -12,7 +12,7 @@ from functools import lru_cache
 
 def join(host: str, port: int | None) -> str:
     """'host:port' in the form that `split` reads, with brackets around an IPv6 address."""
-    if port is None:
+    if not port:
         return host
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
@@ -43,11 +43,14 @@ def _expression(host: str) -> re.Pattern[str]:
 
 
 def matches(patterns: Iterable[str], names: Iterable[str], port: int) -> bool:
-    """Whether a node, known by `names` (addresses, host name) and its port, fits a pattern."""
+    """Whether a node, known by `names` (addresses, host name) and its port, fits a pattern.
+
+    Port 0 is that of a node which has come by itself; it fits any.
+    """
     known = list(names)
     for pattern in patterns:
         host, wanted = split(pattern)
-        if wanted not in (None, port):
+        if port and wanted not in (None, port):
             continue
         expression = _expression(host)
         if any(expression.fullmatch(name) for name in known):

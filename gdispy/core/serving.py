@@ -12,9 +12,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from gdispy.core.custody import Custody, peer_of
+from gdispy.core.custody import peer_of
 from gdispy.core.effects import AnswerFile, Drop, Effects, Leave, Load, Look, Peer, Place, Send, TakeBack
 from gdispy.core.holding import Computation, Job, Session, release
+from gdispy.core.keeping import SPOOL_AGE, WITHDRAWN_LIMIT, Keeping
 from gdispy.core.messages import (
     Cancel,
     Collected,
@@ -48,20 +49,19 @@ LEASE = 3600.0
 #: The same as a multiple of the interval at which the scheduler wants signs of life; it gives a node up
 #: after six.
 LEASE_PULSES = 12
-#: Computations remembered that were released before they came.
-WITHDRAWN_LIMIT = 4096
-
 #: The role of who takes what is here, and brings nothing.
 RECOVERER = "recoverer"
 
 _LAST_WORK = "it ends when its present work is done"
 
 
-class Serving(Custody):
+class Serving(Keeping):
     """What this node does for its schedulers."""
 
-    def __init__(self, cpus: int, lease: float = LEASE, epoch: float = 0.0, serve: int = -1) -> None:
-        super().__init__(cpus, epoch)
+    def __init__(
+        self, cpus: int, lease: float = LEASE, epoch: float = 0.0, serve: int = -1, spool_age: float = SPOOL_AGE
+    ) -> None:
+        super().__init__(cpus, epoch, spool_age)
         self._lease = lease
         #: End when so many schedulers were served; -1 never. How many were, and whether no more are taken.
         self._serve = serve
@@ -71,8 +71,6 @@ class Serving(Custody):
         self._withdrawn: dict[ComputationId, bool] = {}
         #: Asked for again before they were gone.
         self._again: dict[ComputationId, Prepare] = {}
-        #: How often computations were taken over, those that are gone included.
-        self._epochs: dict[ComputationId, int] = {}
 
     # Who is there
 
@@ -118,46 +116,6 @@ class Serving(Custody):
                 return f"busy: it works for {session.name} at present"
         return _LAST_WORK if self._finishing and hello.instance not in self._sessions else ""
 
-    # Taking over
-
-    def _is_due(self, computation: ComputationId, token: bytes, epoch: int) -> bool:
-        """Whether who says this may have the computation."""
-        known = self._computations.get(computation)
-        return known is not None and known.prepare.token == token and epoch >= known.epoch
-
-    def _claim(self, session: Session, hello: Hello) -> Effects:
-        """Give it what it claims, and tell who had that, or who claims what is not its any more."""
-        effects: Effects = []
-        for computation, token, epoch in hello.claims:
-            known = self._computations.get(computation)
-            if known is None:
-                if self._epochs.get(computation, epoch) > epoch:
-                    effects.append(Send(peer_of(session), Fenced(computation)))
-            elif known.session is not session or known.epoch != epoch:
-                effects += self._take_over(session, known, token, epoch)
-        return effects
-
-    def _take_over(self, session: Session, known: Computation, token: bytes, epoch: int) -> Effects:
-        if not self._is_due(known.id, token, epoch) or (known.session is not session and epoch == known.epoch):
-            return [Send(peer_of(session), Fenced(known.id))] if known.prepare.token == token else []
-        effects: Effects = []
-        former = known.session
-        known.session, known.epoch = session, epoch
-        if former is not session and former.peer is not None:
-            effects.append(Send(former.peer, Fenced(known.id)))
-        if former is not session:
-            self._note_leaving(former)
-        self._note_epoch(known)
-        return effects
-
-    def _note_epoch(self, computation: Computation) -> None:
-        """Remember who has it, for longer than it is here."""
-        if computation.prepare.token:
-            self._epochs.pop(computation.id, None)
-            self._epochs[computation.id] = computation.epoch
-            if len(self._epochs) > WITHDRAWN_LIMIT:
-                del self._epochs[next(iter(self._epochs))]
-
     def gone(self, peer: Peer, now: float) -> Effects:
         """A connection is over. What it asked for goes on."""
         session = self._by_peer.pop(peer, None)
@@ -165,20 +123,27 @@ class Serving(Custody):
             session.peer = None
             session.expires = now + session.lease
             self._note_leaving(session)
+            return self._spool_all(session) + self._farewell()
         return self._farewell()
 
     def give_up(self, now: float) -> Effects:
         """Forget the schedulers that are away, with all that is held for them."""
         effects: Effects = []
         for session in [each for each in self._sessions.values() if each.peer is None]:
-            effects += self._give_up(session)
+            effects += self._give_up(session, now)
         return effects + self._farewell() + self._turn_end(now)
 
-    def _give_up(self, session: Session) -> Effects:
-        session.expires = None
+    def _give_up(self, session: Session, now: float) -> Effects:
+        """A scheduler was away for too long: end what runs for it. What somebody may still ask for is kept longer."""
         effects: Effects = []
+        retired = False
         for computation in [each for each in self._computations.values() if each.session is session]:
-            effects += self._forget(computation)
+            if computation.prepare.token and not computation.over:
+                effects += self._retire(computation, now)
+                retired = True
+            else:
+                effects += self._forget(computation)
+        session.expires = now + self._spool_age if retired else None
         self._note_leaving(session)
         return effects
 
@@ -199,7 +164,7 @@ class Serving(Custody):
 
     def _farewell(self) -> Effects:
         """The end, where it was asked for and nothing is left to do."""
-        if not self._finishing or self._computations or self._unloading:
+        if not self._finishing or self._unloading or any(not each.over for each in self._computations.values()):
             return []
         return [Leave()]
 
@@ -241,6 +206,9 @@ class Serving(Custody):
             self._unloading[known.id], self._again[known.id] = session, message
             session.was_served = True
             return effects
+        if known.over:  # Only its outcomes are left: it is loaded afresh, and they stay.
+            known.prepare, known.over = message, False
+            return [Look(message)] if message.files else [Load(message, {})]
         if known.lacking:  # The connection broke before they came.
             return [Send(peer_of(session), Lacking(known.id, known.lacking))]
         return [Send(peer_of(session), Prepared(known.id, known.error))] if known.ready or known.error else []
@@ -326,6 +294,7 @@ class Serving(Custody):
     def _on_collected(self, session: Session, message: Collected, now: float) -> Effects:
         computation = self._computations.get(message.computation)
         if computation is not None and computation.session is session:
+            effects = self._spool_collected(computation, message)
             ended = computation.ended
             for number, attempt in zip(message.jobs, message.attempts, strict=True):
                 row = ended.get(number)
@@ -335,6 +304,7 @@ class Serving(Custody):
                         release(value)
                 if computation.early:
                     computation.early.discard((number, attempt))
+            return effects
         return []
 
     def _on_seen(self, session: Session, message: Seen, now: float) -> Effects:

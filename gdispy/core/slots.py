@@ -271,7 +271,7 @@ class Slots(Serving):
                 effects += self._watch(worker, now)
         for session in list(self._sessions.values()):
             if session.expires is not None and session.expires <= now:
-                effects += self._give_up(session)
+                effects += self._give_up(session, now)
         return effects + self._farewell() + self._turn_end(now)
 
     def _watch(self, worker: Worker, now: float) -> Effects:
