@@ -71,6 +71,18 @@ class Host:
     def nft(self, rules: str) -> None:
         _run(*self.within, "nft", "-f", "-", text=rules)
 
+    def rules(self, *rules: str, hook: str = "input", kind: str = "filter") -> str:
+        """Rules of nftables where packets come in, go out or pass; the name of their table, for `lift`."""
+        table = f"lab{next(_numbers)}"
+        priority = {"prerouting": -100, "postrouting": 100}.get(hook, 0)
+        lines = [f"type {kind} hook {hook} priority {priority};", *rules]
+        self.nft(f"table inet {table} {{\nchain rules {{\n" + "\n".join(lines) + "\n}\n}\n")
+        return table
+
+    def lift(self, table: str) -> None:
+        """Take rules away again."""
+        self.nft(f"delete table inet {table}\n")
+
     @property
     def within(self) -> list[str]:
         """The beginning of a command that is to run on this host."""
@@ -133,13 +145,13 @@ class Host:
         command = [*self.within, sys.executable, str(SCRIPTS / script), *rest]
         return subprocess.run(command, capture_output=True, text=True, timeout=60, env=self._env(env))
 
-    def program(self, jobs: int = 1, nodes: int = 0, seconds: float = 0.0, **cluster: Any) -> Program:
+    def program(self, jobs: int = 1, count: int = 0, seconds: float = 0.0, **cluster: Any) -> Program:
         """Start a program that submits jobs; see `lab_program.py`."""
-        return Program(self, {"jobs": jobs, "nodes": nodes, "seconds": seconds, "cluster": cluster})
+        return Program(self, {"jobs": jobs, "count": count, "seconds": seconds, "cluster": cluster})
 
-    def run(self, jobs: int = 1, nodes: int = 0, seconds: float = 0.0, **cluster: Any) -> dict[str, Any]:
+    def run(self, jobs: int = 1, count: int = 0, seconds: float = 0.0, **cluster: Any) -> dict[str, Any]:
         """Run such a program to its end; what it tells."""
-        return self.program(jobs, nodes, seconds, **cluster).result()
+        return self.program(jobs, count, seconds, **cluster).result()
 
 
 class Lan(Host):
@@ -181,6 +193,12 @@ class Program:
         told: dict[str, Any] = self.ask("result")
         self.close()
         return {**told, "log": self.log.read_text()}
+
+    def result_of_jobs(self) -> list[str]:
+        """Wait until all its jobs have ended: the names of the nodes where they ran."""
+        told = self.ask("result")
+        assert told["done"], f"{told} {self.log.read_text()}"
+        return [name for _, name, _ in told["results"]]
 
     def close(self) -> None:
         if self.process.poll() is None:
@@ -228,12 +246,14 @@ class Lab:
         router = self.host(name)
         router.set("net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1")
         if nat:
-            router.nft(
-                f"table ip lab {{ chain post {{ type nat hook postrouting priority 100; oifname {nat} masquerade; }}\n"
-                f"chain forward {{ type filter hook forward priority 0; iifname {nat} ct state new ct status != dnat "
-                "drop; }\n}"
-            )
+            router.rules(f"oifname {nat} masquerade", hook="postrouting", kind="nat")
+            router.rules(f"iifname {nat} ct state new ct status & dnat == 0 drop", hook="forward")
         return router
+
+    @staticmethod
+    def forward(router: Host, nat: str, port: int, to: str) -> None:
+        """Pass a TCP port of the side that hides the others on to one of them."""
+        router.rules(f"iifname {nat} tcp dport {port} dnat ip to {to}", hook="prerouting", kind="nat")
 
     def close(self) -> None:
         failures: list[BaseException] = []

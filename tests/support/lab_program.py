@@ -41,8 +41,8 @@ def main() -> None:
     begun = time.monotonic()
     cluster = kind(echo if size else where, **options["cluster"])
     made = time.monotonic() - begun
-    if options["nodes"]:
-        eventually(lambda: len(cluster.status().nodes) >= options["nodes"], 20, "nodes")
+    if options["count"]:
+        eventually(lambda: len(cluster.status().nodes) >= options["count"], 20, "nodes")
     jobs: list[Any] = []
 
     def submit(count: int, seconds: float) -> None:
