@@ -18,7 +18,7 @@ from gdispy.beacon import HERE, LOOK, Beacon, Packet
 from gdispy.connection import CONNECTED, Connection, Handlers
 from gdispy.core.patterns import join, split
 from gdispy.errors import ConnectFailed, PeerRejected
-from gdispy.interfaces import is_here, own_addresses
+from gdispy.interfaces import is_here, is_numeric, own_addresses
 from gdispy.keys import Secret
 from gdispy.net import connect
 from gdispy.node_settings import NodeSettings
@@ -111,7 +111,7 @@ class Announcer:
         ours = (self._settings.ext_ip_addr, self._name)
         beacon.tell(HERE, self._port, address, *ours)
         asker = (packet.address or address[0], packet.port)
-        if packet.via and is_reachable(packet.address):
+        if packet.via and packet.udp and is_numeric(packet.address):
             # The one above goes to the relay, which passes it on; this one needs nobody.
             beacon.tell(HERE, self._port, (packet.address, packet.udp), *ours)
         if packet.port:

@@ -7,6 +7,7 @@ without it, the kernel picks one for broadcasts.
 from __future__ import annotations
 
 import importlib
+import ipaddress
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,6 +65,15 @@ def host_of(sockaddr: tuple[Any, ...]) -> str:
         except OSError:
             return host
     return host
+
+
+def is_numeric(host: str) -> bool:
+    """Whether a host is an address, and no name."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def is_here(address: str) -> bool:

@@ -84,7 +84,7 @@ def connect(
     """Connect to a listener, a `what`, and shake hands. Raises ConnectFailed or PeerRejected, in plain words."""
     where = join(host, port)
     if relay is None:
-        sock = _reach(host, port, what, source, limit)
+        sock = reach(host, port, what, source, limit)
     else:
         sock = _reach_through(relay, where, source, limit)
         where = f"{where} through the relay at {join(relay.host, relay.port)}"
@@ -106,7 +106,7 @@ def connect(
     return Connection(sock, keys, handlers)
 
 
-def _reach(host: str, port: int, what: str, source: str, limit: float) -> Any:
+def reach(host: str, port: int, what: str, source: str, limit: float) -> Any:
     where = join(host, port)
     try:
         with gevent.Timeout(limit, TimeoutError(f"its address was not found within {limit:.0f} s")):
@@ -136,13 +136,13 @@ def _reach(host: str, port: int, what: str, source: str, limit: float) -> Any:
 
 def _reach_through(relay: Relay, where: str, source: str, limit: float) -> Any:
     """A socket that a relay has joined to the address."""
-    sock = _reach(relay.host, relay.port, "relay", source, limit)
+    sock = reach(relay.host, relay.port, "relay", source, limit)
     ask = Packet(THROUGH, secrets.token_bytes(INSTANCE_BYTES), time.time(), 0, where, "")
     place = join(relay.host, relay.port)
     try:
         with gevent.Timeout(HANDSHAKE_LIMIT + CONNECT_LIMIT, TimeoutError("it does not answer")):
             sock.sendall(pack(relay.key, ask, secrets.token_bytes(NONCE_BYTES)))
-            answer = unpack(relay.key, _read_exactly(sock, PACKET_BYTES))
+            answer = unpack(relay.key, read_exactly(sock, PACKET_BYTES))
         if answer.kind != OPENED:
             raise ConnectFailed(f"the relay at {place} cannot reach {where}: {answer.name or 'it gives no reason'}")
     except (OSError, PeerRejected, ProtocolError) as error:
@@ -163,15 +163,15 @@ _CLOSED_EARLY = (
 def _shake_hands(sock: Any, psk: bytes, roles: bytes) -> Keys:
     initiator = Initiator(psk, roles, secrets.token_bytes(32), getattr(sock, "digest", NO_CERTIFICATE))
     sock.sendall(initiator.first)
-    beginning = _read_exactly(sock, len(MAGIC))
+    beginning = read_exactly(sock, len(MAGIC))
     refuse_other_version(beginning)
     try:
-        return initiator.finish(beginning + _read_exactly(sock, SECOND_BYTES - len(MAGIC)))
+        return initiator.finish(beginning + read_exactly(sock, SECOND_BYTES - len(MAGIC)))
     except ProtocolError as error:
         raise PeerRejected(f"{error}: its secret differs, or it is not a gdispy port") from error
 
 
-def _read_exactly(sock: Any, size: int) -> bytes:
+def read_exactly(sock: Any, size: int) -> bytes:
     data = b""
     while len(data) < size:
         more = sock.recv(size - len(data))
@@ -223,7 +223,7 @@ class Listener:
         self._strangers: dict[int, Any] = {}
         self._next_logs: dict[type, float] = {}
         self._numbers = itertools.count()
-        self._sockets = _listen(host, port)
+        self._sockets = listening_sockets(host, port)
         self.host, self.port = host_of(self._sockets[0].getsockname()), self._sockets[0].getsockname()[1]
         self._greenlets: list[Any] = [gevent.Greenlet(self._accept, each) for each in self._sockets]
 
@@ -270,9 +270,9 @@ class Listener:
         self._on_connection(way, keys, roles)
 
     def _enter_tunnel(self, tls: Tls, sock: Any, address: str) -> Any:
-        beginning = _read_exactly(sock, len(MAGIC))
+        beginning = read_exactly(sock, len(MAGIC))
         if beginning == MAGIC:
-            _read_exactly(sock, FIRST_BYTES - len(MAGIC))  # Closing on unread bytes would overtake the answer.
+            read_exactly(sock, FIRST_BYTES - len(MAGIC))  # Closing on unread bytes would overtake the answer.
             sock.sendall(ALERT)
             raise ProtocolError("it speaks without TLS, and this side has a certfile")
         if not beginning.startswith(b"\x16\x03"):
@@ -282,7 +282,7 @@ class Listener:
         return tls.accept(sock, beginning)
 
     def _answer(self, sock: Any, address: str) -> tuple[Keys, bytes]:
-        beginning = _read_exactly(sock, len(MAGIC))
+        beginning = read_exactly(sock, len(MAGIC))
         try:
             refuse_other_version(beginning)
         except PeerRejected:
@@ -292,7 +292,7 @@ class Listener:
             raise ProtocolError("it speaks TLS, and this side has no certfile")
         if beginning != MAGIC:
             raise ProtocolError("it does not speak the gdispy protocol")
-        first = beginning + _read_exactly(sock, FIRST_BYTES - len(MAGIC))
+        first = beginning + read_exactly(sock, FIRST_BYTES - len(MAGIC))
         certificate = NO_CERTIFICATE if self._tls is None else self._tls.digest
         trouble = ProtocolError("the first message of a handshake does not fit the secret")
         for psk in dict.fromkeys(self._doors.values()):
@@ -323,7 +323,7 @@ class Listener:
             logger.info(text)
 
 
-def _listen(host: str, port: int) -> list[Any]:
+def listening_sockets(host: str, port: int) -> list[Any]:
     """Sockets that listen, of the same port. Raises OSError."""
     first = _listening_socket(host, port)
     if host != "0.0.0.0":

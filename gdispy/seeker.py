@@ -193,6 +193,11 @@ class Dialer:
         self.connection = None
         return True, self._reason
 
+    def stop(self) -> None:
+        for greenlet in (self.greenlet, self._impatient):
+            if greenlet is not None:
+                greenlet.kill(block=False)
+
     def closed(self, reason: str) -> None:
         self._reason = reason
         self._over.set()
@@ -234,9 +239,10 @@ class Seeker:
         self._relays: set[tuple[str, int]] = set()
 
     def close(self) -> None:
-        for greenlet in (self._looker, *(dialer.greenlet for dialer in self.dialers.values())):
-            if greenlet is not None:
-                greenlet.kill(block=False)
+        for dialer in self.dialers.values():
+            dialer.stop()
+        if self._looker is not None:
+            self._looker.kill(block=False)
         if self._beacon is not None:
             self._beacon.close()
         if self._listener is not None:
@@ -341,7 +347,7 @@ class Seeker:
             dialer = self._asked.pop((address[0], packet.port), None)
             if dialer is not None:
                 self._relays.add((address[0], packet.port))
-                dialer.greenlet.kill(block=False)
+                dialer.stop()
                 self.forget(dialer)
         elif packet.kind == HERE and packet.port:
             self._on_here(packet, address[0])

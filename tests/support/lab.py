@@ -40,8 +40,8 @@ def why_not() -> str:
     return ""
 
 
-def _run(*words: str, text: str | None = None) -> str:
-    result = subprocess.run(words, capture_output=True, text=True, timeout=30, input=text)
+def _run(*words: str, text: str | None = None, env: dict[str, str] | None = None) -> str:
+    result = subprocess.run(words, capture_output=True, text=True, timeout=30, input=text, env=env)
     assert result.returncode == 0, f"{' '.join(words)}: {result.stderr}"
     return result.stdout
 
@@ -144,6 +144,10 @@ class Host:
         script, *rest = words
         command = [*self.within, sys.executable, str(SCRIPTS / script), *rest]
         return subprocess.run(command, capture_output=True, text=True, timeout=60, env=self._env(env))
+
+    def python(self, code: str) -> str:
+        """Run a piece of Python to its end; what it prints."""
+        return _run(*self.within, sys.executable, "-c", code, env=self._env())
 
     def program(self, jobs: int = 1, count: int = 0, seconds: float = 0.0, **cluster: Any) -> Program:
         """Start a program that submits jobs; see `lab_program.py`."""

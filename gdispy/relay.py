@@ -1,0 +1,316 @@
+"""`gdispy relay`: makes the nodes of one network known in another, and passes connections on where nothing else can.
+
+Floor 3. Called by `cli.main`, in a patched program; works until it is told to stop. Packets of discovery that ask for
+nodes are sent on to the networks of this machine, and answers go back to who has asked (section 9.1 of
+docs/protocol.md). Connections that pass are sealed from end to end; the relay has no keys to them.
+
+Invariants: only what opens with the key of discovery has any effect; connections are passed on to addresses of nodes
+that have answered here, and to no others; what is remembered is bounded.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import logging
+import secrets
+import signal
+import time
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import gevent
+import gevent.event
+from gevent import socket
+
+from gdispy import config
+from gdispy.beacon import HERE, LOOK, Beacon, Packet
+from gdispy.core.admission import Admission
+from gdispy.core.discovery import (
+    NONCE_BYTES,
+    OPENED,
+    PACKET_BYTES,
+    REFUSED,
+    RELAY,
+    THROUGH,
+    Memory,
+    pack,
+    unpack,
+)
+from gdispy.core.patterns import join, split
+from gdispy.errors import ConfigError, ConnectFailed, GdispyError, PeerRejected, ProtocolError
+from gdispy.interfaces import host_of
+from gdispy.keys import Secret, find_secret, listening_address
+from gdispy.net import HANDSHAKE_LIMIT, listening_sockets, reach, read_exactly
+from gdispy.options import add_common_options, add_secret_options, fail, parse, set_up_logging
+from gdispy.seeker import routes_of
+
+logger = logging.getLogger(__name__)
+
+_PROGRAM = "gdispy relay"
+
+#: Seconds that one who has asked is told of nodes which start later; and how many are.
+ASKER_LIFE = 1200.0
+ASKERS = 256
+#: Seconds that a node which has answered may be connected to; it answers again as long as somebody asks.
+NODE_LIFE = 1200.0
+NODES = 4096
+#: Connections that pass at the same time.
+PASSING = 1024
+#: Seconds for a node to be reached.
+REACH_LIMIT = 5.0
+#: Seconds before each look of its own at the start.
+LOOK_PAUSES = (0.0, 0.3, 1.0)
+#: Seconds between two packets on behalf of a scheduler that does not ask itself.
+SCHEDULER_INTERVAL = 10.0
+
+_EXAMPLES = """examples:
+  gdispy relay                           on a machine of the nodes' network, which programs elsewhere name:
+                                         JobCluster(compute, nodes=["*", "that machine"])
+  gdispy relay --scheduler_node lab      have the nodes here come to the gdispy-scheduler on lab
+
+The relay uses the port of nodes (51348, TCP and UDP); -p takes another where a node runs on the same machine. It needs
+the secret, but only for packets of discovery: what passes between programs and nodes stays sealed.
+"""
+
+
+def relay_parser() -> argparse.ArgumentParser:
+    """The options of `gdispy relay`."""
+    parser = argparse.ArgumentParser(
+        prog=_PROGRAM,
+        description="Make the nodes of this machine's networks known to programs in others.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("-i", "--ip_addr", "--host", default="", metavar="ADDR", help="address to listen on (default: all)")
+    text = f"port to listen on, 0 for any free one (default: {config.NODE_PORT})"
+    add("-p", "--relay_port", "--port", type=int, default=config.NODE_PORT, metavar="PORT", help=text)
+    text = f"where nodes listen (default: {config.NODE_PORT})"
+    add("--node_port", type=int, default=config.NODE_PORT, metavar="PORT", help=text)
+    text = "tell the nodes of the gdispy-scheduler there; once for each"
+    add("--scheduler_node", "--scheduler_host", action="append", default=[], metavar="HOST[:PORT]", help=text)
+    add("--ipv4_udp_multicast", action="store_true", help="use multicast instead of broadcast")
+    add("--daemon", action="store_true", help="for compatibility: a relay takes no commands anyway")
+    add_secret_options(parser)
+    add_common_options(parser)
+    return parser
+
+
+def relay_main(words: Sequence[str] | None = None) -> int:
+    """`gdispy relay`; the exit code."""
+    options = parse(relay_parser(), words)
+    set_up_logging("%(asctime)s %(levelname)s %(message)s", options.debug, logging.INFO)
+    try:
+        secret = find_secret(options.secret, options.secret_file, options.insecure)
+        relay = Relay(secret, options)
+    except OSError as error:
+        text = f"cannot listen on port {options.relay_port}: {error.strerror}; a node may run here (-p takes another)"
+        return fail(_PROGRAM, error if isinstance(error, GdispyError) else ConfigError(text))
+    except GdispyError as error:
+        return fail(_PROGRAM, error)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        gevent.signal_handler(number, relay.stop)
+    relay.start()
+    print(f"ready {join(relay.host, relay.port)}", flush=True)
+    relay.wait()
+    return 0
+
+
+class Relay:
+    """A running relay. Raises ConfigError or OSError where it cannot be."""
+
+    def __init__(self, secret: Secret, options: Any) -> None:
+        self._key = secret.for_udp()
+        self._node_port = config.port_number(options.node_port, "--node_port")
+        self._schedulers = [_scheduler(text) for text in options.scheduler_node]
+        host = listening_address(secret, options.ip_addr, "relay")
+        self._sockets = listening_sockets(host, config.port_number(options.relay_port, "--relay_port"))
+        self.host, self.port = host_of(self._sockets[0].getsockname()), int(self._sockets[0].getsockname()[1])
+        ip_addr = "" if host == "0.0.0.0" else host
+        own = (secrets.token_bytes(16), ip_addr)
+        multicast = options.ipv4_udp_multicast
+        self._beacon = Beacon(self._key, *own, self.port, self._on_packet, multicast)
+        #: What nodes say to programs when they start is for those elsewhere, too.
+        self._ear = Beacon(self._key, *own, config.CLIENT_PORT, self._on_packet, multicast)
+        #: Who has asked -> the packet, and where and when it came.
+        self._askers: OrderedDict[bytes, tuple[Packet, tuple[str, int], float]] = OrderedDict()
+        #: Where nodes are that have answered, and when they did.
+        self._nodes: OrderedDict[tuple[str, int], float] = OrderedDict()
+        self._memory = Memory()
+        self._admission = Admission()
+        self._strangers: dict[int, Any] = {}
+        self._passing = 0
+        self._stop = gevent.event.Event()
+        self._greenlets: list[Any] = []
+
+    def start(self) -> None:
+        for beacon in (self._beacon, self._ear):
+            beacon.start()
+        numbers = iter(range(1 << 62))
+        self._greenlets = [gevent.spawn(self._accept, sock, numbers) for sock in self._sockets]
+        self._greenlets.append(gevent.spawn(self._look))
+        self._greenlets += [gevent.spawn(self._tell_of, *place) for place in self._schedulers]
+
+    def stop(self) -> None:
+        self._stop.set()
+
+    def wait(self) -> None:
+        """Until `stop` is called; then close."""
+        self._stop.wait()
+        for greenlet in self._greenlets:
+            greenlet.kill(block=False)
+        for thing in (self._beacon, self._ear, *self._sockets):
+            thing.close()
+
+    # Packets
+
+    def _on_packet(self, beacon: Beacon, packet: Packet, address: tuple[str, int]) -> None:
+        if packet.kind == LOOK and not packet.via:  # What another relay has sent on goes no further.
+            self._ask(packet, address)
+        elif packet.kind == HERE and packet.port:
+            self._answer(packet, address)
+
+    def _ask(self, packet: Packet, address: tuple[str, int]) -> None:
+        self._beacon.tell(RELAY, self.port, address)
+        self._askers.pop(packet.instance, None)
+        self._askers[packet.instance] = (packet, address, time.monotonic())
+        if len(self._askers) > ASKERS:
+            self._askers.popitem(last=False)
+        # Its answers go to where the packet came from; where it is reached by TCP, it may have said itself.
+        host = packet.address or address[0]
+        on = replace(packet, time=time.time(), address=host, udp=address[1], via=str(self.port))
+        self._beacon.broadcast_packet(on, self._node_port)
+
+    def _answer(self, packet: Packet, address: tuple[str, int]) -> None:
+        now = time.monotonic()
+        routes = routes_of(packet, address[0], self._key)
+        for route in routes:
+            self._nodes.pop((route.host, route.port), None)
+            self._nodes[route.host, route.port] = now
+        while len(self._nodes) > NODES:
+            self._nodes.popitem(last=False)
+        if packet.via or not routes:
+            return
+        for instance, (_, asker, since) in list(self._askers.items()):
+            if now - since > ASKER_LIFE:
+                del self._askers[instance]
+            elif asker[0] != address[0]:
+                own = join(self._own_address(asker[0]), self.port)
+                for route in reversed(routes):  # What comes last is tried first.
+                    self._beacon.send(replace(packet, time=time.time(), address=route.place, via=own), asker)
+
+    def _own_address(self, towards: str) -> str:
+        """The address of this machine that another one sees."""
+        family = socket.AF_INET6 if ":" in towards else socket.AF_INET
+        with contextlib.suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as sock:
+            sock.connect((towards, self.port))
+            return host_of(sock.getsockname())
+        return self.host
+
+    def _look(self) -> None:
+        """Know nodes before anybody asks: a relay that is started again has connections to restore."""
+        for pause in LOOK_PAUSES:
+            gevent.sleep(pause)
+            self._beacon.broadcast(LOOK, 0, self._node_port)
+
+    def _tell_of(self, host: str, port: int) -> None:
+        """Have nodes come to a scheduler elsewhere."""
+        instance = secrets.token_bytes(16)
+        while True:
+            packet = Packet(LOOK, instance, time.time(), port, join(host, port), "", port, str(self.port))
+            self._beacon.broadcast_packet(packet, self._node_port)
+            gevent.sleep(SCHEDULER_INTERVAL)
+
+    # Connections
+
+    def _accept(self, server: Any, numbers: Any) -> None:
+        for number in numbers:
+            try:
+                sock, sockaddr = server.accept()
+            except OSError as error:
+                if server.fileno() < 0:
+                    return
+                logger.info("cannot accept connections: %s", error.strerror)
+                gevent.sleep(0.1)
+                continue
+            for other in self._admission.arrive(number, host_of(sockaddr)):
+                self._strangers[other].close()
+            self._strangers[number] = sock
+            gevent.spawn(self._pass, number, sock, host_of(sockaddr))
+
+    def _pass(self, number: int, sock: Any, address: str) -> None:
+        """Join a connection to the node that it asks for, if it may."""
+        try:
+            with gevent.Timeout(HANDSHAKE_LIMIT, TimeoutError("too slow")):
+                data = read_exactly(sock, PACKET_BYTES)
+            packet = unpack(self._key, data)
+            if packet.kind != THROUGH or not self._memory.is_new(data, packet, time.time()):
+                raise ProtocolError("not a question for a relay")
+        except (OSError, PeerRejected, ProtocolError):
+            # A program that takes the relay for a node comes here too; it will hear what it is by UDP.
+            sock.close()
+            return
+        finally:
+            self._admission.leave(number)
+            self._strangers.pop(number, None)
+        goal = None
+        try:
+            goal = self._open(packet)
+            sock.sendall(self._sealed(OPENED, ""))
+        except (ConnectFailed, ProtocolError, OSError) as error:
+            logger.info("%s asks for %s: %s", address, packet.address, error)
+            with contextlib.suppress(OSError):
+                sock.sendall(self._sealed(REFUSED, str(error)))
+            for each in (sock, goal):
+                if each is not None:
+                    each.close()
+            return
+        logger.info("joined: %s to %s", address, packet.address)
+        self._passing += 1
+        try:
+            gevent.joinall([gevent.spawn(_copy, sock, goal), gevent.spawn(_copy, goal, sock)])
+        finally:
+            self._passing -= 1
+            sock.close()
+            goal.close()
+
+    def _open(self, packet: Packet) -> Any:
+        try:
+            host, port = split(packet.address)
+        except ValueError as error:
+            raise ProtocolError(str(error)) from None
+        known = self._nodes.get((host, port or 0))
+        if known is None or time.monotonic() - known > NODE_LIFE:
+            raise ProtocolError(f"no node has answered from {packet.address}")
+        if self._passing >= PASSING:
+            raise ProtocolError(f"{PASSING} connections pass already")
+        return reach(host, port or 0, "gdispy-node", "", REACH_LIMIT)
+
+    def _sealed(self, kind: int, text: str) -> bytes:
+        packet = Packet(kind, secrets.token_bytes(16), time.time(), 0, "", text)
+        return pack(self._key, packet, secrets.token_bytes(NONCE_BYTES))
+
+
+def _copy(source: Any, goal: Any) -> None:
+    """All bytes of one direction; its end is the end of the goal's, so that none is lost and each side sees it."""
+    try:
+        while data := source.recv(256 * 1024):
+            goal.sendall(data)
+        goal.shutdown(socket.SHUT_WR)
+    except OSError:
+        for sock in (source, goal):
+            with contextlib.suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
+
+
+def _scheduler(text: str) -> tuple[str, int]:
+    try:
+        host, port = split(text)
+    except ValueError as error:
+        raise ConfigError(f"--scheduler_node {text!r}: {error}") from None
+    if not host or "*" in host:
+        raise ConfigError(f"--scheduler_node {text!r} names no host")
+    return host, port or config.CLIENT_PORT
