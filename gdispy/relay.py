@@ -45,7 +45,7 @@ from gdispy.interfaces import host_of
 from gdispy.keys import Secret, find_secret, listening_address
 from gdispy.net import HANDSHAKE_LIMIT, listening_sockets, reach, read_exactly
 from gdispy.options import add_common_options, add_secret_options, fail, parse, set_up_logging
-from gdispy.seeker import routes_of
+from gdispy.seeker import LINK_LOCAL_DELAY, Route, routes_of
 
 logger = logging.getLogger(__name__)
 
@@ -139,6 +139,8 @@ class Relay:
         self._askers: OrderedDict[bytes, tuple[Packet, tuple[str, int], float]] = OrderedDict()
         #: Where nodes are that have answered, and when they did.
         self._nodes: OrderedDict[tuple[str, int], float] = OrderedDict()
+        #: Nodes that have other addresses than those of a link.
+        self._better: OrderedDict[bytes, None] = OrderedDict()
         self._memory = Memory()
         self._admission = Admission()
         self._strangers: dict[int, Any] = {}
@@ -194,6 +196,21 @@ class Relay:
             self._nodes.popitem(last=False)
         if packet.via or not routes:
             return
+        if "%" not in address[0]:
+            self._better[packet.instance] = None
+            if len(self._better) > NODES:
+                self._better.popitem(last=False)
+            self._pass_on(packet, address, routes)
+        elif packet.instance not in self._better:
+            gevent.spawn_later(LINK_LOCAL_DELAY, self._pass_link_local, packet, address, routes)
+
+    def _pass_link_local(self, packet: Packet, address: tuple[str, int], routes: list[Route]) -> None:
+        """An address of the link alone is good for the relay only; where there is another, that one is told."""
+        if packet.instance not in self._better:
+            self._pass_on(packet, address, routes)
+
+    def _pass_on(self, packet: Packet, address: tuple[str, int], routes: list[Route]) -> None:
+        now = time.monotonic()
         for instance, (_, asker, since) in list(self._askers.items()):
             if now - since > ASKER_LIFE:
                 del self._askers[instance]

@@ -51,6 +51,8 @@ ROUTES = 4
 FOUND_LIMIT = 4096
 #: Intervals of signs of life without one, after which another address of the node is tried.
 MOVED_AFTER = 1.4
+#: Seconds that an address of the link alone waits for a better one of the same node, which users' patterns may name.
+LINK_LOCAL_DELAY = 0.2
 #: Seconds at least between two attempts that packets bring about.
 WAKE_INTERVAL = 0.5
 
@@ -162,6 +164,7 @@ class Dialer:
             self.rejected = False
             self._impatient.kill(block=False)
             self.route = route
+            self.routes = [route, *(each for each in self.routes if each != route)]  # What has worked goes first.
             if troubles:
                 self._warn(troubles[0][0], route, troubles[0][1])
             return self._stay(connection)
@@ -350,7 +353,10 @@ class Seeker:
                 dialer.stop()
                 self.forget(dialer)
         elif packet.kind == HERE and packet.port:
-            self._on_here(packet, address[0])
+            if "%" in address[0]:
+                gevent.spawn_later(LINK_LOCAL_DELAY, self._on_here, packet, address[0])
+            else:
+                self._on_here(packet, address[0])
 
     def _on_here(self, packet: Packet, source: str) -> None:
         routes = routes_of(packet, source, self._secret.for_udp())
