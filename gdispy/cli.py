@@ -8,6 +8,16 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from importlib import import_module
+
+#: First word -> module and function. Imported when they are wanted: a command starts sooner.
+_SUBCOMMANDS = {
+    "status": ("overview", "status_main"),
+    "nodes": ("survey", "nodes_main"),
+    "relay": ("relay", "relay_main"),
+    "certificate": ("certificate", "certificate_main"),
+    "journal": ("reader", "journal_main"),
+}
 
 
 def node_main(words: Sequence[str] | None = None) -> int:
@@ -20,22 +30,10 @@ def node_main(words: Sequence[str] | None = None) -> int:
 def main(words: Sequence[str] | None = None) -> int:
     """`gdispy`: a bare first word that names a subcommand is that; a program of such a name is given with its path."""
     words = sys.argv[1:] if words is None else words
-    if words and words[0] == "status":
-        from gdispy.overview import status_main
-
-        return status_main(words[1:])
-    if words and words[0] == "nodes":
-        from gdispy.survey import nodes_main
-
-        return nodes_main(words[1:])
-    if words and words[0] == "relay":
-        from gdispy.relay import relay_main
-
-        return relay_main(words[1:])
-    if words and words[0] == "certificate":
-        from gdispy.certificate import certificate_main
-
-        return certificate_main(words[1:])
+    place = _SUBCOMMANDS.get(words[0]) if words else None
+    if place is not None:
+        command: int = getattr(import_module(f"gdispy.{place[0]}"), place[1])(words[1:])
+        return command
     from gdispy.run import run_main
 
     return run_main(words)

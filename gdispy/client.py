@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import secrets
 import threading
 import time
 from collections import deque
@@ -91,6 +92,8 @@ class Client:
         self._opened = Open(message.computation, self._patterns, *wishes)
         if self._logbook is not None:
             message, self._opened = self._logbook.begin(message, self._opened, self._place())
+        elif self._place():  # Whoever knows this may take it over from the scheduler: see `detach`.
+            self._opened = replace(self._opened, token=secrets.token_bytes(16), epoch=1)
         self._computation: ComputationId = message.computation
         self._has_lost_local = False
         self._lock = threading.Lock()

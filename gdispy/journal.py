@@ -202,31 +202,27 @@ class Journal:
         except OSError as error:
             raise JournalError(f"{self.path} cannot be written: {error.strerror}") from error
 
-    def rewrite(self, facts: Iterable[Message]) -> None:
-        """Put these facts in the place of all that was written. Raises JournalError; then all is as it was."""
+    def compact(self, began: Began) -> None:
+        """Write it anew without what is not needed any more. Raises JournalError; then all is as it was.
+
+        It takes its time beside the loop; what is appended meanwhile is written behind. Not called twice at once.
+        """
+        end = self._end
         beside = f"{self.path}.new"
+        pool = gevent.get_hub().threadpool
+        other, crc = pool.apply(_rewritten, (self.path, beside, end, began))
         try:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(beside)
-            other, _ = Journal.open(beside)
-        except OSError as error:
-            raise JournalError(f"{beside} cannot be written: {error.strerror}") from error
-        try:
-            for fact in facts:
-                other.append_or_raise([fact])
-            os.fsync(other._fd)
             with self._lock:
+                for data, _, _ in _records(self._fd, end, crc):
+                    other._write(data)
                 os.rename(beside, self.path)
                 old, self._fd = self._fd, other._fd
-                self._end, self._crc = other._end, other._crc
+                self._end, self._crc, self._unsynced = other._end, other._crc, True
                 os.close(old)
             _sync_directory(self.path)
         except OSError as error:
             os.close(other._fd)
             raise JournalError(f"{beside} cannot be written: {error.strerror}") from error
-        except JournalError:
-            os.close(other._fd)
-            raise
 
     def close(self, remove: bool = False) -> None:
         """Give it up; with `remove` nothing in it is needed any more."""
@@ -293,6 +289,35 @@ def read(path: str) -> Reading:
         return _read(fd, path)
     finally:
         os.close(fd)
+
+
+def _rewritten(path: str, beside: str, end: int, began: Began) -> tuple[Journal, int]:
+    """A journal with what the first so many bytes of another say, and the crc there. Raises JournalError."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(beside)
+    known = Remembered()
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        header = os.pread(fd, _HEADER_BYTES, 0)
+        crc = zlib.crc32(header)
+        for data, at, crc_there in _records(fd, len(header), crc):
+            crc = crc_there
+            for fact in _unpack(data):
+                known.take(fact)
+            if at >= end:
+                break
+    finally:
+        os.close(fd)
+    other, _ = Journal.open(beside)
+    try:
+        other.append_or_raise([began])
+        for fact in known.facts():
+            other.append_or_raise([fact])
+        os.fsync(other._fd)
+    except BaseException:
+        other.close(remove=True)
+        raise
+    return other, crc
 
 
 def facts_in(path: str) -> Iterator[Message]:

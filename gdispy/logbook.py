@@ -26,6 +26,7 @@ from gdispy.core.payloads import Bulk, MemoryPayload, joined
 from gdispy.core.remembered import Job, Story
 from gdispy.errors import ConfigError, JournalError
 from gdispy.journal import Journal, Reading
+from gdispy.left import joined_dump
 from gdispy.worker import pickling
 
 logger = logging.getLogger("gdispy")
@@ -99,12 +100,12 @@ class Logbook:
     def named(self, number: int, name: Any) -> None:
         """The user calls a job this. It is written with the next job, or a little later."""
         try:
-            data = pickling.dumps(name)
+            data = joined_dump(name)
         except Exception as error:
             logger.warning("the id of job %d is not kept: it cannot be pickled: %s", number, error)
             return
         with self._lock:
-            self._names.append((JobId(number), data if isinstance(data, bytes) else b"".join(data)))
+            self._names.append((JobId(number), data))
 
     def told(self, number: int) -> None:
         """The user's callback was called for the end of a job."""

@@ -27,8 +27,9 @@ import gevent.event
 from gdispy import config
 from gdispy.connection import Connection, Handlers
 from gdispy.core import statuses
+from gdispy.core.facts import Owned
 from gdispy.core.message import Instance, JobId, Message
-from gdispy.core.messages import Cancel, Collected, Ended, Hello, Holding, Named, Release, Unknown
+from gdispy.core.messages import Cancel, Collected, Ended, Hello, Holding, Named, Open, Prepare, Release, Unknown
 from gdispy.core.patterns import join, split
 from gdispy.core.payloads import joined
 from gdispy.core.placing import Task, ended_by_scheduler, picked
@@ -38,6 +39,7 @@ from gdispy.hub import Hub
 from gdispy.job import DispyJob
 from gdispy.journal import Journal
 from gdispy.keys import Secret, find_secret, with_tls
+from gdispy.left import PREFIX, Left, read_token
 from gdispy.net import connect
 from gdispy.worker import pickling
 
@@ -72,7 +74,8 @@ def fault_recover_jobs(
     secret_file: str = "",
     insecure: bool = False,
 ) -> Recovered:
-    """The jobs of a program that has ended, from its recovery file, without waiting for any.
+    """The jobs of a program that has ended, from its recovery file, without waiting for any. In the place of a file
+    can stand the text that `detach` of a SharedJobCluster has returned.
 
     Each job that has ended is returned once, with `id`, `args`, `kwargs`, `result`, `stdout`, `stderr`, `exception`
     and times, and then forgotten by the file and by who held it. A job that still runs is returned as Running, one
@@ -124,13 +127,18 @@ class _Recovery:
     """One recovery file, and those who hold its jobs."""
 
     def __init__(self, path: str, secret: Secret, ip_addr: str | None) -> None:
+        self.secret = secret
+        self.ip_addr = ip_addr or config.default_ip_addr()
+        self.journal: Journal | None = None
+        if isinstance(path, str) and path.startswith(PREFIX):
+            self.path = "the text of detach()"
+            self.stories = [_story_of(read_token(path))]
+            return
         if not isinstance(path, str | os.PathLike):
             raise ConfigError(f"the recovery file must be a path, not {path!r}")
         self.path = os.path.abspath(os.fspath(path))
         if not os.path.exists(self.path):
             raise JournalError(f"{self.path} does not exist")
-        self.secret = secret
-        self.ip_addr = ip_addr or config.default_ip_addr()
         self.journal, reading = Journal.open(self.path)
         began = reading.remembered.began
         if began is not None and began.kind != "client":
@@ -149,18 +157,25 @@ class _Recovery:
                 jobs += self._returned(story)
             for place, reason in unreachable.items():
                 logger.warning("%s cannot be asked, and its jobs stay in %s: %s", place, self.path, reason)
-            is_empty = not any(story.jobs for story in self.stories)
-            self.journal.close(remove=is_empty)
+            if self.journal is not None:
+                self.journal.close(remove=not any(story.jobs for story in self.stories))
             return Recovered(jobs, unreachable)
         finally:
-            self.journal.close()
+            if self.journal is not None:
+                self.journal.close()
+
+    def keep(self, *facts: Message) -> None:
+        """Write down what must not be lost. Raises JournalError. With a text there is nowhere to write to."""
+        if self.journal is not None:
+            self.journal.append_or_raise(facts)
 
     def _begin_life(self, story: Story) -> None:
         """From now on this is the life of the computation that counts."""
-        story.open = replace(story.open, epoch=story.open.epoch + 1)
-        self.journal.begin("client", Instance(secrets.token_bytes(16)), story.open.epoch)
-        self.journal.append_or_raise([story.open])
-        self.journal.sync()
+        if self.journal is not None:
+            story.open = replace(story.open, epoch=story.open.epoch + 1)
+            self.journal.begin("client", Instance(secrets.token_bytes(16)), story.open.epoch)
+            self.journal.append_or_raise([story.open])
+            self.journal.sync()
 
     def _ask_all(self, story: Story, timeout: float | None, terminate: bool) -> dict[str, str]:
         """What came of it for those who could not be reached."""
@@ -170,27 +185,33 @@ class _Recovery:
         gevent.joinall(greenlets)
         return {holder.place: holder.trouble for holder in holders if holder.trouble}
 
-    def keep(self, ended: Ended) -> None:
-        """Write outcomes down; only then may who held them be told so. Raises JournalError."""
-        self.journal.append_or_raise([ended])
-
     def _returned(self, story: Story) -> list[DispyJob]:
         """The jobs as the user gets them; those that have ended are forgotten here."""
         is_program = story.prepare is not None and story.prepare.kind == "program"
         jobs = [_as_user_sees_it(number, job, is_program) for number, job in story.jobs.items()]
         over = [number for number, job in story.jobs.items() if job.outcome is not None]
         if over:
-            self.journal.append_or_raise([Collected(story.id, over, [0] * len(over))])
+            self.keep(Collected(story.id, over, [0] * len(over)))
             for number in over:
                 del story.jobs[number]
         return jobs
+
+
+def _story_of(left: Left) -> Story:
+    """What a text of `detach` says, as if it came from a file. Its epoch is the time, so that the latest wins."""
+    story = Story(Open(left.computation, [], False, token=left.token, epoch=time.time_ns() // 1_000_000))
+    story.owned = Owned(left.computation, b"", left.name, left.place)
+    kind = "program" if left.is_program else "function"
+    story.prepare = Prepare(left.computation, left.name, kind, "", "", "", True, b"", [], [])
+    return story
 
 
 def _places(story: Story) -> list[tuple[str, int, Instance | None]]:
     """Who may hold jobs that have not ended: host, port, and which node it was; None for a shared scheduler."""
     if story.owned is not None and story.owned.place:
         host, port = split(story.owned.place)
-        return [(host, port or config.CLIENT_PORT, None)] if story.unfinished() else []
+        is_wanted = story.unfinished() or not story.jobs
+        return [(host, port or config.CLIENT_PORT, None)] if is_wanted else []
     nodes = {job.node for job in story.unfinished().values()}
     return [(met.names[0], met.port, met.node) for met in story.nodes.values() if met.node in nodes]
 
@@ -290,6 +311,9 @@ class _Holder:
             if computation == story.id:
                 held = dict(zip(message.jobs[place], message.attempts[place], strict=True))
                 ended = message.ended[place] if message.ended else []
+        if self._recovery.journal is None:  # Only who holds them knows which jobs there are.
+            for job in held:
+                story.jobs.setdefault(job, Job(b"", None))
         known = story.unfinished()
         self._expected = {job for job in ended if job in known}
         self._running = {job for job in held if job in known} - self._expected
@@ -339,7 +363,7 @@ def _later(seconds: float, until: float | None) -> float:
 
 def _as_user_sees_it(number: JobId, known: Job, is_program: bool) -> DispyJob:
     job = DispyJob(number, 0.0)
-    job._arguments = known.arguments
+    job._arguments = known.arguments or None
     if known.name:
         job._id = pickling.loads(known.name)
     if known.outcome is None:

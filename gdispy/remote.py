@@ -12,6 +12,7 @@ import random
 import secrets
 import sys
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import gevent
@@ -20,9 +21,23 @@ import gevent.event
 from gdispy import config
 from gdispy.connection import PULSE_INTERVAL, Connection, Handlers, next_peer
 from gdispy.core.courier import Courier
-from gdispy.core.messages import ComputationId, Hello, Instance, Message, Open, Trouble
+from gdispy.core.facts import Placed
+from gdispy.core.messages import (
+    Collected,
+    ComputationId,
+    Ended,
+    Hello,
+    Instance,
+    Message,
+    Open,
+    Prepare,
+    Run,
+    Trouble,
+)
 from gdispy.core.patterns import join
+from gdispy.core.remembered import Story
 from gdispy.errors import ConnectFailed, PeerRejected
+from gdispy.journal import Ledger
 from gdispy.keys import Secret
 from gdispy.net import connect
 
@@ -61,6 +76,8 @@ class Remote:
         self._pulse = pulse or PULSE_INTERVAL
         self.instance = Instance(secrets.token_bytes(16))
         self._courier = Courier(self.place)
+        #: Where clusters of this program keep what becomes of their jobs.
+        self.ledger = Ledger()
         self._ends: dict[ComputationId, RemoteEnd] = {}
         self._connection: Connection | None = None
         self._greeted = False
@@ -102,10 +119,33 @@ class Remote:
         if answers:
             end.deliver(answers)
         elif self._connection is not None and self._greeted:
-            self._connection.send(message)
+            self._pass_on(self._connection, message)
+
+    def _pass_on(self, connection: Connection, message: Message) -> None:
+        """Send, when what it rests on is written."""
+        if isinstance(message, Run):
+            attempts = [1] * len(message.jobs)
+            self.ledger.record(
+                message.computation,
+                [Placed(message.computation, Instance(connection.instance), message.jobs, attempts)],
+            )
+        if isinstance(message, Run | Collected) and self.ledger.holds(
+            message.computation, partial(connection.send, message)
+        ):
+            return
+        connection.send(message)
+
+    def restore(self, end: RemoteEnd, story: Story, prepare: Prepare) -> None:
+        """Take up a computation of a former life of this client."""
+        self._ends[story.id] = end
+        self._courier.restore(story, prepare)
 
     def seek(self, targets: list[tuple[str, int]], look: bool, node_port: int) -> None:
         """The scheduler finds the nodes; those that a cluster names it learns from `Open`."""
+
+    def is_accepted(self, computation: ComputationId) -> bool:
+        """Whether the scheduler has all jobs of a computation."""
+        return self._courier.is_accepted(computation)
 
     def have_refused(self, targets: list[tuple[str, int]], computation: ComputationId) -> bool:
         """Whether the scheduler has refused this program for good."""
@@ -147,7 +187,7 @@ class Remote:
         self._connection = connection
         connection.start()
         ours = ("client", self.instance, platform.node() or "client", config.VERSION, config.PYTHON, sys.platform)
-        connection.send(Hello(*ours, 0, "", self._pulse))
+        connection.send(Hello(*ours, 0, "", self._pulse, self._courier.claims()))
         for message in self._courier.connected():
             connection.send(message)
         self._greeted = self._proven = True
@@ -160,8 +200,10 @@ class Remote:
             if isinstance(message, Hello):
                 continue
             delivered, answers = self._courier.incoming(message)
+            if isinstance(message, Ended):
+                self.ledger.record(message.computation, [message])
             for answer in answers:
-                connection.send(answer)
+                self._pass_on(connection, answer)
             end = self._ends.get(getattr(message, "computation", None))  # type: ignore[arg-type]
             if end is not None and delivered:
                 end.deliver(delivered)

@@ -20,6 +20,7 @@ from typing import Any, Protocol
 import gevent
 
 from gdispy import config
+from gdispy.archive import Archive
 from gdispy.connection import CONNECTED, LOST_AFTER, PULSE_INTERVAL, Connection, Handlers, PairEnd
 from gdispy.core.board import FAIR
 from gdispy.core.dispatch import Dispatch
@@ -62,6 +63,7 @@ class Scheduler:
         policy: str = FAIR,
         cooperative: bool = True,
         multicast: bool = False,
+        archive: Archive | None = None,
     ) -> None:
         self._secret = secret
         self._psk = secret.for_tcp()
@@ -69,11 +71,11 @@ class Scheduler:
         self._ext_ip_addr = ext_ip_addr
         self._port = port
         self._pulse = pulse_interval or PULSE_INTERVAL
-        self.instance = Instance(secrets.token_bytes(16))
+        self.instance = archive.instance if archive is not None else Instance(secrets.token_bytes(16))
         #: How many lives it has had, as far as a journal knows.
-        self.epoch = 0
+        self.epoch = archive.epoch if archive is not None else 0
         #: What its rules want to be remembered goes there.
-        self.ledger = Ledger()
+        self.ledger = archive.ledger if archive is not None else Ledger()
         self.rules = Dispatch(LOST_AFTER * self._pulse, policy, cooperative)
         self._pump = Pump(self._perform, self.rules.tick, self.rules.due)
         #: Ends of the pairs to clients in this process, and what stands for clients elsewhere.

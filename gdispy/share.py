@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import signal
 from collections.abc import Sequence
 from typing import Any
@@ -81,6 +82,9 @@ def _add_secrets(group: argparse._ArgumentGroup) -> None:
 
 def _add_ways(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
+    text = "where to remember jobs and results over restarts (default: a directory of this user for the port)"
+    add("--journal", default="", metavar="DIR", help=text)
+    add("--no_journal", action="store_true", help="remember nothing over restarts")
     add("--pulse_interval", type=float, metavar="SECONDS", help="how often nodes give a sign of life (default: 5)")
     add("--ping_interval", type=float, metavar="SECONDS", help="how often to look for nodes (default: 10)")
     text = "keep jobs and results of a client that went away so long; 1 or more (default: 60)"
@@ -140,7 +144,21 @@ def sharing_settings(options: Any) -> SharingSettings:
         lease=60.0 * options.read("zombie_interval", within(1, 1e6), 60.0),
         cooperative=bool(options.cooperative),
         max_file_size=options.read("max_file_size", config.parse_size, 0),
+        journal=_journal(options),
     )
+
+
+def _journal(options: Any) -> str:
+    """The directory of the journal. A scheduler on a port by chance could not be found again: it has none unasked."""
+    if options.no_journal:
+        if options.journal:
+            raise ConfigError("--journal and --no_journal contradict each other")
+        return ""
+    port = options.read("port", config.port_number, config.CLIENT_PORT)
+    if options.journal or not port:
+        return str(options.journal)
+    state = os.environ.get("XDG_STATE_HOME") or os.path.join(os.path.expanduser("~"), ".local", "state")
+    return os.path.join(state, "gdispy", f"scheduler-{port}")
 
 
 def _nodes(given: Any) -> list[str]:

@@ -6,18 +6,25 @@ Floor 3. The same methods as `JobCluster`; between this program and the nodes is
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Callable
 from typing import Any
 
 from gdispy import allocation, config
 from gdispy.arguments import both_names, checked_recovery
-from gdispy.cluster import JobCluster
+from gdispy.cluster import HASTY_LIMIT, JobCluster
+from gdispy.core.messages import JobId, Named
 from gdispy.core.patterns import join, split
-from gdispy.errors import ConfigError
+from gdispy.core.payloads import Bulk
+from gdispy.errors import ConfigError, ConnectFailed
 from gdispy.job import DispyJob
 from gdispy.keys import Secret, find_secret, with_tls
+from gdispy.left import Left, joined_dump, write_token
 from gdispy.remote import Remote
 from gdispy.status import DispyNode
+
+#: Seconds that the scheduler may take to say that it has all jobs that are left to it.
+DETACH_LIMIT = 30.0
 
 
 class SharedJobCluster(JobCluster):
@@ -86,6 +93,39 @@ class SharedJobCluster(JobCluster):
         self._key = ("shared", *place, found.key, ip_addr or config.default_ip_addr(), (found.insecure, found.tls))
         self._exclusive, self._reentrant = exclusive, reentrant
         self._start(computation, depends, (isolation, dest_path, setup, cleanup), allocated.whom, found)
+
+    def detach(self) -> str:
+        """Leave the jobs to the scheduler, and this program without them.
+
+        Returns a text with which `fault_recover_jobs` and `recover_jobs` find the jobs and their results again, in any
+        process on any machine that has the secret of the scheduler; whoever has that text can. The scheduler keeps
+        results for its `--zombie_interval`. With `fault_recover` it is the path of the file, which knows more: what the
+        jobs are called with. Raises ConnectFailed where the scheduler does not take all jobs in time; then nothing
+        has changed.
+        """
+        if self._logbook is not None:
+            return super().detach()
+        self._refuse_fork()
+        until = time.monotonic() + DETACH_LIMIT
+        while not self._hub.call(self._is_accepted):
+            if time.monotonic() >= until:
+                raise ConnectFailed(
+                    f"the scheduler at {self._place()} has not taken all jobs: wait, or close the cluster"
+                )
+            time.sleep(0.01)
+        self._leave(HASTY_LIMIT, to_return=True)
+        opened = self._opened
+        return write_token(Left(self._place(), opened.computation, opened.token, self.name, self._is_program))
+
+    def _is_accepted(self) -> bool:
+        self._take_submitted()
+        if not self._scheduler.is_accepted(self._computation):
+            return False
+        named = [job for job in self._jobs.values() if job.id != job._number]
+        if named:
+            names: list[Bulk] = [joined_dump(job.id) for job in named]
+            self._end.send(Named(self._computation, [JobId(job._number) for job in named], names))
+        return True
 
     def _place(self) -> str:
         return join(self._key[1], self._key[2])

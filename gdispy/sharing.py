@@ -11,28 +11,35 @@ from __future__ import annotations
 
 import logging
 import platform
-import shutil
 import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
+from hashlib import blake2b
 from typing import Any
 
 import gevent
 import gevent.event
 
 from gdispy import config, whom
+from gdispy.archive import Archive
 from gdispy.blobs import FileSink
 from gdispy.connection import Connection, Handlers, next_peer
 from gdispy.core.board import FAIR
 from gdispy.core.effects import Effects, Peer
+from gdispy.core.facts import Owned
 from gdispy.core.handshake import Keys
 from gdispy.core.messages import (
+    Accepted,
+    Collected,
     ComputationId,
+    Fenced,
     Hello,
     Instance,
     Message,
+    Named,
     Open,
     Overview,
     Prepare,
@@ -43,6 +50,8 @@ from gdispy.core.messages import (
 )
 from gdispy.core.patron import Patron
 from gdispy.core.payloads import Payload
+from gdispy.core.remembered import Story
+from gdispy.core.serving import RECOVERER
 from gdispy.core.wire import FILE, MemorySink, Sink
 from gdispy.errors import ConfigError
 from gdispy.keys import Secret, listening_address
@@ -80,6 +89,8 @@ class SharingSettings:
     #: Whether clients may change how many CPUs of a node are used.
     cooperative: bool = False
     max_file_size: int = 0
+    #: The directory of its journal, '' for none: then it forgets all when it ends.
+    journal: str = ""
     #: Look for nodes by a multicast group, instead of by broadcast.
     multicast: bool = False
 
@@ -91,6 +102,9 @@ class _Desk:
         self.patron = patron
         self.connection: Connection | None = None
         self.address = ""
+        #: What it has claimed with its `Hello`, and whether it only collects; until that is dealt with.
+        self.claims: list[list[Any]] = []
+        self.recovers = False
         #: Files that belong to its computations.
         self.files: dict[ComputationId, list[Payload]] = {}
 
@@ -116,9 +130,10 @@ class Sharing:
         self._settings = settings
         place = (settings.ip_addr, settings.ext_ip_addr, settings.port)
         intervals = (settings.pulse_interval, settings.ping_interval)
+        temporary = "" if settings.journal else tempfile.mkdtemp(prefix="gdispy-scheduler-")
+        self._archive = archive = Archive(settings.journal, temporary)
         ways = (settings.policy, settings.cooperative)
-        self._scheduler = Scheduler(settings.node_secret, *place, *intervals, *ways, settings.multicast)
-        self._directory = tempfile.mkdtemp(prefix="gdispy-scheduler-")
+        self._scheduler = Scheduler(settings.node_secret, *place, *intervals, *ways, settings.multicast, archive)
         self._desks: dict[Instance, _Desk] = {}
         self._desk_of: dict[Peer, _Desk] = {}
         self._connections: dict[Peer, Connection] = {}
@@ -152,6 +167,9 @@ class Sharing:
         """Work until `stop` is called."""
         try:
             self._scheduler.start()
+            self._archive.keep()
+            for story in self._archive.stories:
+                self._restore(story)
             self._listener.start()
             wanted = whom.parse(self._settings.nodes, self._settings.node_port)
             self._scheduler.seek(wanted.targets, wanted.look, self._settings.node_port)
@@ -163,7 +181,7 @@ class Sharing:
             for connection in list(self._connections.values()):
                 connection.close("the scheduler ends")
             self._scheduler.close()
-            shutil.rmtree(self._directory, ignore_errors=True)
+            self._archive.close()
 
     def stop(self) -> None:
         """End soon; from any greenlet of the loop, or a signal handler."""
@@ -194,14 +212,14 @@ class Sharing:
 
     def _make_sink(self, size: int, purpose: int) -> Sink:
         if purpose == FILE:
-            return FileSink(self._directory, size, self._settings.max_file_size)
+            return FileSink(self._archive.files, size, self._settings.max_file_size)
         return MemorySink()
 
     def _on_messages(self, connection: Connection, messages: list[Message]) -> None:
         desk = self._desk_of.get(connection.peer)
         if desk is None:
             hello = messages.pop(0)
-            if not isinstance(hello, Hello) or hello.role != "client":
+            if not isinstance(hello, Hello) or hello.role not in ("client", RECOVERER):
                 connection.abort("the first message was not Hello of a client")
                 return
             desk = self._greet(connection, hello)
@@ -212,13 +230,13 @@ class Sharing:
         logger.info("connected: client %s at %s, gdispy %s", hello.name, connection.address, hello.version)
         desk = self._desks.get(hello.instance)
         if desk is None:
-            desk = self._desks[hello.instance] = _Desk(Patron(next_peer(), hello.instance, hello.name))
-            self._scheduler.admit(desk.patron.peer, desk)
+            desk = self._new_desk(hello.instance, hello.name)
         elif desk.connection is not None:
             self._desk_of.pop(desk.connection.peer, None)
             desk.connection.close("a newer connection took its place")
         self._desk_of[connection.peer] = desk
         desk.address, desk.patron.link, desk.patron.expires = connection.address, connection.peer, None
+        desk.claims, desk.recovers = hello.claims, hello.role == RECOVERER
         if 0.05 <= hello.pulse <= 1000:
             connection.set_pulse(hello.pulse)
         ours = ("scheduler", self._scheduler.instance, platform.node(), config.VERSION, config.PYTHON, sys.platform)
@@ -229,6 +247,7 @@ class Sharing:
         connection.acknowledge(size)
         if desk.patron.link != connection.peer:
             return []
+        self._take_over(desk, connection)
         # Only now, and not when it was greeted: what the rules said meanwhile comes with its resumption.
         desk.connection = connection
         effects: Effects = []
@@ -237,14 +256,80 @@ class Sharing:
                 connection.send(self._overview(message.question))
                 continue
             forward, answers = desk.patron.incoming(message)
+            effects += self._forward(desk, forward, now)
+            if isinstance(message, Collected | Named) and message.computation in desk.patron.computations:
+                self._archive.record(message.computation, message)
             for answer in answers:
-                connection.send(answer)
-            for each in forward:
-                desk.keep_files(each)
-                self._seek_for(each)
-            if forward:
-                effects += self._scheduler.rules.receive_from_client(desk.patron.peer, forward, now)
+                self._answer(connection, answer)
         return effects
+
+    def _forward(self, desk: _Desk, messages: list[Message], now: float) -> Effects:
+        """Give the rules what a client has said, when it is written down."""
+        if not messages:
+            return []
+        for each in messages:
+            self._archive.accept(desk.patron.instance, desk.patron.name, each)
+            desk.keep_files(each)
+            self._seek_for(each)
+        forward = [self._for_nodes(each) if isinstance(each, Open | Prepare) else each for each in messages]
+        return self._scheduler.rules.receive_from_client(desk.patron.peer, forward, now)
+
+    def _answer(self, connection: Connection, answer: Message) -> None:
+        if isinstance(answer, Accepted) and self._archive.holds(answer.computation, partial(connection.send, answer)):
+            return
+        connection.send(answer)
+
+    def _for_nodes(self, message: Any) -> Any:
+        """A client's word as it goes on to the nodes: they know the computation as this scheduler's."""
+        if not self._archive.remembers:
+            return replace(message, token=b"", epoch=0)
+        key = self._settings.node_secret.for_tcp()
+        token = blake2b(message.computation, key=key, digest_size=16, person=b"gdispy token").digest()
+        return replace(message, token=token, epoch=self._archive.epoch)
+
+    # Former lives, and clients that take over what others have brought
+
+    def _new_desk(self, client: Instance, name: str) -> _Desk:
+        desk = self._desks[client] = _Desk(Patron(next_peer(), client, name))
+        self._scheduler.admit(desk.patron.peer, desk)
+        return desk
+
+    def _restore(self, story: Story) -> None:
+        """Take up a computation that a former life of this scheduler had."""
+        assert story.owned is not None and story.prepare is not None
+        client = Instance(story.owned.client)
+        desk = self._desks.get(client) or self._new_desk(client, story.owned.name)
+        desk.patron.restore(story)
+        desk.patron.expires = time.monotonic() + self._settings.lease
+        desk.keep_files(story.prepare)
+        story.open = self._for_nodes(story.open)
+        rules = self._scheduler.rules
+        self._scheduler.put(rules.restore, desk.patron.peer, story, self._for_nodes(story.prepare))
+        nodes = [(met.names[0], met.port) for met in story.nodes.values()]
+        self._scheduler.seek(nodes, False, self._settings.node_port)
+
+    def _take_over(self, desk: _Desk, connection: Connection) -> None:
+        """Give a client what it claims. In a turn of the pump, so that nothing is said to the former one in between."""
+        claims, desk.claims = desk.claims, []
+        for computation, token, epoch in claims:
+            for former in list(self._desks.values()):
+                may = former.patron.may_claim(computation, token, epoch)
+                if may is None or former is desk:
+                    continue
+                if not may:
+                    connection.send(Fenced(computation))
+                    continue
+                opened = former.patron.hand_over(computation, desk.patron, epoch)
+                desk.files[computation] = former.files.pop(computation, [])
+                patron = desk.patron
+                self._archive.record(computation, opened, Owned(computation, patron.instance, patron.name, ""))
+                self._scheduler.rules.hand_over(computation, patron.peer)
+                if former.connection is not None:
+                    former.connection.send(Fenced(computation))
+        if desk.recovers:
+            desk.recovers = False
+            for message in desk.patron.holding():
+                connection.send(message)
 
     def _seek_for(self, message: Message) -> None:
         """Nodes that a client names are looked for, like those of this scheduler's own list."""
@@ -282,5 +367,4 @@ class Sharing:
                     self._scheduler.put(self._release_all, desk)
 
     def _release_all(self, desk: _Desk, now: float) -> Effects:
-        messages: list[Message] = [Release(each) for each in desk.patron.computations]
-        return self._scheduler.rules.receive_from_client(desk.patron.peer, messages, now)
+        return self._forward(desk, [Release(each) for each in desk.patron.computations], now)

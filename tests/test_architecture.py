@@ -22,7 +22,7 @@ _FLOORS = {
     0: "errors config log core.statuses",
     1: "core worker whom",
     2: "hub pump net tls connection keys beacon blobs computation arguments job local workers status allocation"
-    " reserved uploads files worker_ends node_settings journal logbook spool availability prefix interfaces",
+    " reserved uploads files worker_ends node_settings journal logbook spool archive left availability prefix interfaces",
     3: "cluster recover shared client remote sharing flow progress scheduler node options optionfile console"
     " seeker announcer relay",
     4: "certificate survey cli run share overview serve node_options",

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from gdispy.core.demands import TAKEN_OVER
 from gdispy.core.messages import (
     Accepted,
     Ask,
@@ -22,6 +23,7 @@ from gdispy.core.messages import (
     ComputationId,
     Deliver,
     Ended,
+    Fenced,
     JobId,
     Message,
     Open,
@@ -39,6 +41,7 @@ from gdispy.core.messages import (
 )
 from gdispy.core.payloads import Bulk
 from gdispy.core.placing import Task, ended_by_scheduler
+from gdispy.core.remembered import Story
 from gdispy.core.statuses import ABANDONED
 
 _FORGOTTEN = (
@@ -59,6 +62,10 @@ class _Brief:
         self.runs: dict[JobId, tuple[Bulk, list[Any] | None]] = {}
         self.cancelled: set[JobId] = set()
         self.releasing = False
+        #: Somebody else has it now.
+        self.fenced = False
+        #: Jobs of which the scheduler has not said that it has them.
+        self.unaccepted: set[JobId] = set()
 
 
 class Courier:
@@ -88,15 +95,21 @@ class Courier:
             known.prepare = message
         elif isinstance(message, Run):
             known.jobs.update(message.jobs)
+            known.unaccepted.update(message.jobs)
             options = message.options or [None] * len(message.jobs)
             for job, arguments, wishes in zip(message.jobs, message.arguments, options, strict=True):
                 known.runs[job] = arguments, wishes
+            if known.fenced:
+                return self._lose(known, Fenced(message.computation))
         elif isinstance(message, Cancel):
             known.cancelled.update(job for job in message.jobs if job in known.jobs)
         elif isinstance(message, Release):
             known.releasing = True
             known.runs.clear()
             known.jobs.clear()
+            if known.fenced:
+                del self._briefs[message.computation]
+                return [Released(message.computation)]
         elif not self.is_connected:
             return self._answer(message)
         elif isinstance(message, Ask | Order | Deliver):
@@ -133,9 +146,33 @@ class Courier:
         asked, self._asked = self._asked, {}
         return [answer for message in asked.values() for answer in self._answer(message)]
 
+    def is_accepted(self, computation: ComputationId) -> bool:
+        """Whether the scheduler has all jobs of a computation."""
+        brief = self._briefs.get(computation)
+        return brief is None or not brief.unaccepted
+
     def waiting(self) -> list[ComputationId]:
         """Computations with jobs that have not ended."""
         return [computation for computation, brief in self._briefs.items() if brief.jobs]
+
+    def claims(self) -> list[list[Any]]:
+        """As in `Hello`: computations that were brought by a former life of this client, too."""
+        return [
+            [each.open.computation, each.open.token, each.open.epoch]
+            for each in self._briefs.values()
+            if each.open.token
+        ]
+
+    def restore(self, story: Story, prepare: Prepare) -> None:
+        """Take up what a former life of this client has brought."""
+        brief = self._briefs[story.id] = _Brief(story.open)
+        brief.prepare = prepare
+        for number, job in story.unfinished().items():
+            brief.jobs.add(number)
+            if job.node is None or story.open.reentrant:
+                brief.runs[number] = job.arguments, job.options
+            if job.cancelled:
+                brief.cancelled.add(number)
 
     # From the scheduler
 
@@ -154,19 +191,31 @@ class Courier:
         if brief is None:
             return [message], []
         if isinstance(message, Accepted):
+            brief.unaccepted.difference_update(message.jobs)
             if not brief.open.reentrant:
                 for job in message.jobs:
                     brief.runs.pop(job, None)
             return [], []
         if isinstance(message, Unknown):
             return self._say_again(brief, message)
+        if isinstance(message, Fenced):
+            return self._lose(brief, message), []
         if isinstance(message, Released):
             del self._briefs[message.computation]
         return [message], []
 
+    def _lose(self, brief: _Brief, message: Fenced) -> list[Message]:
+        """Somebody else has the computation: its jobs end here, now and as they come."""
+        brief.fenced = True
+        lost = [Task(job, b"") for job in sorted(brief.jobs)]
+        self._end(brief, [task.job for task in lost])
+        told: list[Message] = [message]
+        return [ended_by_scheduler(message.computation, lost, ABANDONED, TAKEN_OVER, ""), *told] if lost else told
+
     def _end(self, brief: _Brief, jobs: list[JobId]) -> None:
         brief.jobs.difference_update(jobs)
         brief.cancelled.difference_update(jobs)
+        brief.unaccepted.difference_update(jobs)
         for job in jobs:
             brief.runs.pop(job, None)
 

@@ -223,6 +223,30 @@ class Demands(Board):
                 self._push(node)
         return self._end(computation, tasks, ABANDONED, TAKEN_OVER) if tasks else []
 
+    def hand_over(self, computation: ComputationId, peer: Peer) -> None:
+        """Another client has this computation from now on."""
+        known = self._computations.get(computation)
+        if known is None:
+            return
+        former, owner = known.owner, self._owners.setdefault(peer, Owner())
+        known.client, known.owner = peer, owner
+        for node in self._nodes.values():
+            share = node.shares.get(computation)
+            if share is not None:
+                share.owner = owner
+                former.load -= share.load
+                owner.load += share.load
+        if former.waiting.pop(computation, None) is not None:
+            owner.waiting[computation] = known
+            self._hungry[id(owner)] = owner
+            if not former.waiting:
+                self._hungry.pop(id(former), None)
+        self._owners = {
+            client: each
+            for client, each in self._owners.items()
+            if any(other.owner is each for other in self._computations.values())
+        }
+
     # Single nodes
 
     def _on_order(self, peer: Peer, message: Order, now: float) -> Effects:

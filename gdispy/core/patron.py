@@ -12,6 +12,7 @@ Invariants:
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from gdispy.core.effects import Peer
@@ -21,9 +22,12 @@ from gdispy.core.messages import (
     Collected,
     ComputationId,
     Ended,
+    Fenced,
+    Holding,
     Instance,
     JobId,
     Message,
+    Named,
     Open,
     Progress,
     Release,
@@ -35,13 +39,19 @@ from gdispy.core.messages import (
     Upload,
     Uploaded,
 )
+from gdispy.core.payloads import Bulk
 from gdispy.core.placing import picked
+from gdispy.core.remembered import Story
 
 
 class _Account:
     """What is kept for one computation."""
 
-    def __init__(self) -> None:
+    def __init__(self, message: Open) -> None:
+        #: As its client has brought it; with what somebody who takes it over must know, and how often that was done.
+        self.open = message
+        #: What the client calls its jobs, pickled.
+        self.names: dict[JobId, Bulk] = {}
         #: Jobs that were accepted and not collected.
         self.known: set[JobId] = set()
         #: Cancels that came before their jobs: messages without payloads overtake those with.
@@ -63,6 +73,8 @@ class Patron:
         self.link: Peer | None = None
         self.expires: float | None = None
         self._accounts: dict[ComputationId, _Account] = {}
+        #: Computations that somebody else has taken over.
+        self._fenced: set[ComputationId] = set()
 
     @property
     def computations(self) -> list[ComputationId]:
@@ -96,7 +108,9 @@ class Patron:
         if isinstance(message, Resume):
             return self._resume(message)
         if isinstance(message, Open):
-            self._accounts.setdefault(message.computation, _Account())
+            if message.computation in self._fenced:
+                return [], [Fenced(message.computation)]
+            self._accounts.setdefault(message.computation, _Account(message)).open = message
             return [message], []
         account = self._accounts.get(getattr(message, "computation", None))  # type: ignore[arg-type]
         if account is None:
@@ -111,6 +125,9 @@ class Patron:
             return [], []
         elif isinstance(message, Seen):
             _forget_shown(account, message)
+            return [], []
+        elif isinstance(message, Named):
+            account.names.update(zip(message.jobs, message.names, strict=True))
             return [], []
         elif isinstance(message, Uploaded):
             account.uploads.pop((message.job, message.attempt, message.number), None)
@@ -138,7 +155,8 @@ class Patron:
         for computation, jobs in wanted.items():
             account = self._accounts.get(computation)
             if account is None:
-                answers.append(Unknown(computation, jobs, True))
+                is_fenced = computation in self._fenced
+                answers.append(Fenced(computation) if is_fenced else Unknown(computation, jobs, True))
                 continue
             account.early.clear()  # The client says again which jobs it has cancelled.
             unknown = [job for job in jobs if job not in account.known]
@@ -146,6 +164,46 @@ class Patron:
                 answers.append(Unknown(computation, unknown, False))
             answers += _uncollected(account)
         return found, answers
+
+    # Former lives, and other clients
+
+    def restore(self, story: Story) -> None:
+        """Take up what a former life of the scheduler has kept for one of its computations."""
+        account = self._accounts[story.id] = _Account(story.open)
+        account.known.update(story.jobs)
+        for number, job in story.jobs.items():
+            if job.outcome is not None:
+                account.outcomes[number] = job.outcome
+            if job.name:
+                account.names[number] = job.name
+
+    def may_claim(self, computation: ComputationId, token: bytes, epoch: int) -> bool | None:
+        """Whether who says this may take the computation over; None where there is no such computation here."""
+        account = self._accounts.get(computation)
+        if account is None or not token or account.open.token != token:
+            return None
+        return epoch > account.open.epoch
+
+    def hand_over(self, computation: ComputationId, other: Patron, epoch: int) -> Open:
+        """Another client has it from now on; the computation's `Open` as it is then."""
+        account = self._accounts.pop(computation)
+        account.open = replace(account.open, epoch=epoch)
+        self._fenced.add(computation)
+        other._fenced.discard(computation)
+        other._accounts[computation] = account
+        return account.open
+
+    def holding(self) -> list[Message]:
+        """What a client that only collects is told: which jobs there are, what has ended, and how they are called."""
+        numbers = list(self._accounts)
+        jobs = [sorted(self._accounts[each].known) for each in numbers]
+        ended = [sorted(self._accounts[each].outcomes) for each in numbers]
+        found: list[Message] = [Holding(numbers, jobs, [[0] * len(each) for each in jobs], ended)]
+        for computation, account in self._accounts.items():
+            if account.names:
+                found.append(Named(computation, list(account.names), list(account.names.values())))
+            found += _uncollected(account)
+        return found
 
 
 def _uncollected(account: _Account) -> list[Message]:

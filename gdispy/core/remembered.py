@@ -138,7 +138,7 @@ class Remembered:
         options = fact.options or [None] * len(fact.jobs)
         for number, arguments, wishes in zip(fact.jobs, fact.arguments, options, strict=True):
             if wishes is not None:
-                wishes = [*wishes[:5], bulk(wishes[5]), wishes[6], [bulk(value) for value in wishes[7]]]
+                wishes = [*wishes[:5], bulk(wishes[5]), wishes[6], [bulk(value) for value in wishes[7]], *wishes[8:]]
             story.jobs.setdefault(number, Job(bulk(arguments), wishes))
         story.last = max(story.last, *fact.jobs) if fact.jobs else story.last
 

@@ -37,7 +37,7 @@ FACTS: list[Message] = [
     OPEN,
     Owned(C, CLIENT, "compute", ""),
     Run(C, jobs(1, 2, 3), [1, 1, 1], [b"one", b"two", b"three"]),
-    Run(C, jobs(4, 5), [1, 1], [b"four", b"five"], [None, [b"", 1.0, 0.0, 1, 0, b"", [], []]]),
+    Run(C, jobs(4, 5), [1, 1], [b"four", b"five"], [None, [b"", 1.0, 0.0, 1, 0, b"", [], [], 0.0]]),
     Named(C, jobs(2), [b"name"]),
     MET,
     Placed(C, NODE, jobs(1, 2), [1, 1]),
@@ -255,9 +255,9 @@ def test_a_full_disk_keeps_facts_in_order(tmp_path: Path, monkeypatch: pytest.Mo
 def test_rewriting_keeps_what_is_known_and_goes_on(tmp_path: Path) -> None:
     path = str(tmp_path / "j")
     written(Path(path), FACTS * 20)
-    journal, reading = Journal.open(path)
+    journal, _ = Journal.open(path)
     before = journal.size
-    journal.rewrite([Began("client", CLIENT, 4, "", "", "", 1), *reading.remembered.facts()])
+    journal.compact(Began("client", CLIENT, 4, "", "", "", 1))
     assert journal.size < before / 5
     journal.append([Told(C, jobs(2))])
     with pytest.raises(JournalError, match="in use"):

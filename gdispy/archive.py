@@ -1,0 +1,163 @@
+"""What a shared scheduler remembers over its lives: its journal, and the files that clients have brought.
+
+Floor 2. Made by `sharing.py`; all in its loop.
+
+    DIRECTORY/journal    facts, as in `journal.py`; locked by the scheduler that lives
+    DIRECTORY/files/     dependency files, under the names by which the journal calls them
+
+Invariant: a fact is here before a client is told that something was accepted, and before a node is told that
+something may begin, or be forgotten.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from hashlib import blake2b
+
+import gevent
+
+from gdispy.blobs import DIGEST_BYTES, ReceivedFile
+from gdispy.core.facts import Began, Owned
+from gdispy.core.message import ComputationId, Instance, Message
+from gdispy.core.messages import Cancel, Named, Open, Prepare, Release, Run
+from gdispy.core.payloads import Bulk
+from gdispy.core.remembered import Story
+from gdispy.errors import JournalError
+from gdispy.journal import Journal, Ledger, boot_name
+
+logger = logging.getLogger(__name__)
+
+#: Bytes of a journal that it may have before it is written anew, and by which factor it must have grown since.
+COMPACT_SIZE = 64 << 20
+COMPACT_GROWTH = 2
+#: Seconds between two looks at its size.
+COMPACT_INTERVAL = 5.0
+
+
+class Archive:
+    """The journal of one scheduler; without a directory it remembers nothing."""
+
+    def __init__(self, directory: str, temporary: str) -> None:
+        self.ledger = Ledger()
+        self.instance = Instance(secrets.token_bytes(16))
+        self.epoch = 0
+        self.stories: list[Story] = []
+        #: The machine has been off: the journal's last words may be missing.
+        self.rebooted = False
+        self.files = temporary
+        self._journal: Journal | None = None
+        self._compact_at = COMPACT_SIZE
+        if directory:
+            self._open(os.path.abspath(directory))
+
+    def _open(self, directory: str) -> None:
+        self.files = os.path.join(directory, "files")
+        try:
+            os.makedirs(self.files, mode=0o700, exist_ok=True)
+        except OSError as error:
+            raise JournalError(f"{directory} cannot be used for the journal: {error.strerror}") from error
+        journal, reading = Journal.open(os.path.join(directory, "journal"))
+        began = reading.remembered.began
+        if began is not None and began.kind != "scheduler":
+            journal.close()
+            raise JournalError(f"{journal.path} is the journal of a {began.kind}, not of a scheduler")
+        if began is not None:
+            self.instance, self.epoch = began.instance, began.epoch
+            self.rebooted = began.boot != boot_name()
+        self.epoch += 1
+        journal.begin("scheduler", self.instance, self.epoch)
+        journal.sync()
+        self.stories = [story for story in reading.remembered.stories.values() if self._is_whole(story)]
+        self.ledger.common = self._journal = journal
+        self._remove_files()
+        jobs = sum(len(story.jobs) for story in self.stories)
+        if jobs:
+            logger.info("taking up %d computations with %d jobs from %s", len(self.stories), jobs, journal.path)
+
+    def _is_whole(self, story: Story) -> bool:
+        """Whether all of a computation has come; else its client, who was told of nothing, says it again."""
+        if story.prepare is None or story.owned is None or not story.owned.client:
+            return False
+        story.prepare = replace(story.prepare, contents=[self._file(name) for name in story.prepare.contents])
+        return all(isinstance(each, ReceivedFile) and not each.error for each in story.prepare.contents)
+
+    def _file(self, name: Bulk) -> Bulk:
+        """A file by the name that the journal gives it."""
+        path = os.path.join(self.files, os.path.basename(bytes(name).decode())) if isinstance(name, bytes) else ""
+        digest = blake2b(digest_size=DIGEST_BYTES)
+        try:
+            size = os.stat(path).st_size
+        except OSError:
+            return ReceivedFile(path, 0, digest.digest(), "it is gone")
+        return ReceivedFile(path, size, b"", "")
+
+    def _remove_files(self) -> None:
+        """Remove files of computations that are over."""
+        known = {
+            os.path.basename(each.path)
+            for story in self.stories
+            if story.prepare is not None
+            for each in story.prepare.contents
+            if isinstance(each, ReceivedFile)
+        }
+        for name in os.listdir(self.files):
+            if name not in known:
+                os.unlink(os.path.join(self.files, name))
+
+    @property
+    def remembers(self) -> bool:
+        return self._journal is not None
+
+    def keep(self) -> None:
+        """Begin to write to the disk, in a greenlet of the calling loop."""
+        if self._journal is not None:
+            self._journal.keep(self.ledger.free)
+            gevent.spawn(self._watch_size, self._journal)
+
+    def _watch_size(self, journal: Journal) -> None:
+        while True:
+            gevent.sleep(COMPACT_INTERVAL)
+            if journal.size < self._compact_at:
+                continue
+            try:
+                journal.compact(Began("scheduler", self.instance, self.epoch, "", boot_name(), "", os.getpid()))
+            except JournalError as error:
+                logger.error("the journal could not be made smaller: %s", error)
+            self._compact_at = max(COMPACT_SIZE, COMPACT_GROWTH * journal.size)
+
+    def accept(self, client: Instance, name: str, message: Message) -> None:
+        """A client has said this, and is going to be told that it was accepted."""
+        if self._journal is None:
+            return
+        if isinstance(message, Open):
+            self.ledger.record(message.computation, [message, Owned(message.computation, client, name, "")])
+        elif isinstance(message, Prepare):
+            self.ledger.record(message.computation, [self._by_names(message)])
+        elif isinstance(message, Run | Cancel | Release | Named):
+            self.ledger.record(message.computation, [message])
+
+    def _by_names(self, message: Prepare) -> Prepare:
+        names: list[Bulk] = [
+            os.path.basename(each.path).encode() if isinstance(each, ReceivedFile) else b"" for each in message.contents
+        ]
+        return replace(message, contents=names)
+
+    def record(self, computation: ComputationId, *facts: Message) -> None:
+        if self._journal is not None:
+            self.ledger.record(computation, facts)
+
+    def holds(self, computation: ComputationId, action: Callable[[], None]) -> bool:
+        """Whether the action has to wait until the journal can be written again; then it is done later."""
+        return self.ledger.holds(computation, action)
+
+    def close(self) -> None:
+        """The scheduler ends. Where nothing is to be remembered, its files go."""
+        if self._journal is not None:
+            self._journal.close()
+        else:
+            shutil.rmtree(self.files, ignore_errors=True)

@@ -1,0 +1,51 @@
+"""What a program that leaves its jobs to a shared scheduler writes down for whoever comes for them.
+
+Floor 2. Written by `shared.py`, read by `recover.py`.
+"""
+
+from __future__ import annotations
+
+import base64
+from typing import Any, NamedTuple
+
+import msgpack
+
+from gdispy.core.message import ComputationId
+from gdispy.core.shapes import is_computation, is_flag, is_instance, is_row, is_text
+from gdispy.errors import ConfigError
+from gdispy.worker import pickling
+
+PREFIX = "gdt1_"
+
+
+class Left(NamedTuple):
+    """A computation that was left: at which scheduler, and what to say there."""
+
+    place: str
+    computation: ComputationId
+    token: bytes
+    name: str
+    is_program: bool
+
+
+def write_token(left: Left) -> str:
+    """The same as a text."""
+    return PREFIX + base64.urlsafe_b64encode(msgpack.packb(list(left))).decode().rstrip("=")
+
+
+def read_token(text: str) -> Left:
+    """What such a text says. Raises ConfigError."""
+    data = text.strip().removeprefix(PREFIX)
+    try:
+        row = msgpack.unpackb(base64.b64decode(data + "=" * (-len(data) % 4), b"-_", validate=True))
+    except ValueError:
+        row = None
+    if not is_row((is_text, is_computation, is_instance, is_text, is_flag), row):
+        raise ConfigError(f"{text[:20]}... is not a whole text that detach() has returned")
+    return Left(*row)
+
+
+def joined_dump(value: Any) -> bytes:
+    """Any value, pickled, in one piece."""
+    data = pickling.dumps(value)
+    return data if isinstance(data, bytes) else b"".join(data)
