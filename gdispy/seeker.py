@@ -172,8 +172,9 @@ class Dialer:
 
     def _told(self, route: Route, text: str) -> str:
         """What is wrong, with where the address came from: the user has not written it."""
-        if self.found and route is self.routes[0] and len(self.routes) > 1:
-            return f"{text} (the address that the node {self._name} at {self.routes[-1].host} announces)"
+        sources = [each.host for each in self.routes if each.relay is None and each.host != route.host]
+        if self.found and route is self.routes[0] and route.relay is None and sources:
+            return f"{text} (the address that the node {self._name} at {sources[-1]} announces)"
         return text
 
     def _warn(self, bad: Route, good: Route, text: str) -> None:

@@ -35,8 +35,10 @@ from gdispy.seeker import Route, routes_of
 #: When to look around, in seconds, and when to stop listening for answers.
 MOMENTS = (0.0, 0.3, 0.8)
 LISTEN = 1.5
-#: Seconds for a node to be reached, and to say how it stands.
+LISTEN_NAMED = 0.4
+#: Seconds for a node to be reached, and to say how it stands; and for each route, where it has several.
 ANSWER_LIMIT = 5.0
+ROUTE_LIMIT = 1.5
 
 _EXAMPLES = """examples:
   gdispy nodes                  all nodes that are found on the networks of this machine
@@ -127,14 +129,14 @@ class Look:
         beacon = Beacon(*own)
         beacon.start()
         before = 0.0
-        for moment in MOMENTS:
+        for moment in MOMENTS if not self._options.only else MOMENTS[:1]:
             gevent.sleep(moment - before)
             before = moment
             if not self._options.only:
                 beacon.broadcast(LOOK, 0, self._options.node_port)
             for target in self._targets:
                 gevent.spawn(self._ask, beacon, target)
-        gevent.sleep(LISTEN - before)
+        gevent.sleep(LISTEN - before if not self._options.only else LISTEN_NAMED)
         beacon.close()
         return self._visit_all()
 
@@ -156,6 +158,8 @@ class Look:
             place = self._place_of(target)
             if place not in self._relays and not any(Route(*place) in each for each in self._routes.values()):
                 self._routes[target] = [Route(*target)]
+        for routes in self._routes.values():  # One of the link alone is good for little else.
+            routes.sort(key=lambda route: "%" in route.host)
         visits = [gevent.spawn(self._visit, key, routes) for key, routes in self._routes.items()]
         gevent.joinall(visits)
         seen: dict[Any, Found] = {}
@@ -175,13 +179,13 @@ class Look:
         troubles = []
         for route in routes:
             try:
-                return self._visit_by(route)
+                return self._visit_by(route, ANSWER_LIMIT if len(routes) == 1 else ROUTE_LIMIT)
             except (ConnectFailed, PeerRejected) as error:
                 troubles.append(str(error))
         name = self._names.get(key, "")
         return key, Found(name, routes[0].place, problem="; ".join(dict.fromkeys(troubles)))
 
-    def _visit_by(self, route: Route) -> tuple[Any, Found]:
+    def _visit_by(self, route: Route, limit: float) -> tuple[Any, Found]:
         answer = AsyncResult()
         heard: list[Message] = []
 
@@ -195,9 +199,7 @@ class Look:
 
         handlers = Handlers(on_messages, on_closed)
         psk, tls = self._secret.for_tcp(), self._secret.tls
-        connection = connect(
-            route.host, route.port, psk, VISITOR, handlers, relay=route.relay, limit=ANSWER_LIMIT, tls=tls
-        )
+        connection = connect(route.host, route.port, psk, VISITOR, handlers, relay=route.relay, limit=limit, tls=tls)
         connection.start()
         ours = ("visitor", self._instance, platform.node(), config.VERSION, config.PYTHON, sys.platform)
         connection.send(Hello(*ours, 0, "", 0.0))

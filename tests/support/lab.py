@@ -113,7 +113,7 @@ class Host:
 
         def look() -> str:
             rows = json.loads(self.ip("-j", "-6", "address", "show", "dev", interface, "scope", "link"))
-            return next((info["local"] for row in rows for info in row.get("addr_info", [])), "")
+            return next((info["local"] for row in rows for info in row.get("addr_info", []) if "local" in info), "")
 
         return eventually(look, 5)
 
