@@ -105,7 +105,6 @@ def secret_for(wanted: whom.Whom, secret: str, secret_file: str, insecure: bool)
     return find_secret(secret, secret_file, insecure)
 
 
-
 def checked_recovery(fault_recover: Any, resume: Any) -> tuple[str, bool]:
     """Where the recovery file is, '' for none, and whether to go on with what it says."""
     path = recovery_path(fault_recover)

@@ -1,12 +1,13 @@
-"""What is free on this machine: CPU, memory, disk, swap.
+"""What is free on this machine: CPU, memory, disk, swap; and whether that is too little for more jobs.
 
-Floor 2. Asked by `node.py` at intervals. Needs psutil (extra `net`); without it nothing is told.
+Floor 2. Asked by `node.py` at intervals. `measure` needs psutil (extra `net`); without it nothing is told.
 """
 
 from __future__ import annotations
 
 import contextlib
 import importlib
+import os
 from typing import Any
 
 _psutil: Any = None
@@ -34,3 +35,18 @@ def measure(path: str) -> list[float]:
         ]
     except (OSError, RuntimeError):
         return []
+
+
+#: Bytes that are to be free for files of jobs, and how much of a disk that is smaller.
+DISK_FLOOR = 256 * 1024 * 1024
+DISK_SHARE = 0.05
+
+
+def is_disk_full(path: str, floor: int | None) -> bool:
+    """Whether less is free at `path` than `floor` bytes; None for what is usual."""
+    try:
+        about = os.statvfs(path)
+    except OSError:  # What that means, the first job tells better.
+        return False
+    least = min(DISK_FLOOR, DISK_SHARE * about.f_blocks * about.f_frsize) if floor is None else floor
+    return about.f_bavail * about.f_frsize < least

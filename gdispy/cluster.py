@@ -190,7 +190,8 @@ class JobCluster(Client):
 
         For a program the arguments are its words; numbers are written as text. Keywords that begin with
         `dispy_` are not for the computation: `dispy_timeout`, seconds that the job may run; `dispy_cpus`, how
-        many CPUs of a node it occupies; `dispy_memory`, bytes that it may use; `dispy_priority`, a number,
+        many CPUs of a node it occupies; `dispy_memory`, bytes that it may use; `dispy_cpu_time`, seconds of processor
+        time that it may use with all its processes; `dispy_priority`, a number,
         higher goes first; `dispy_job_depends`, what only this job needs. Raises ClusterClosed, ConfigError for
         such keywords that make no sense, and TypeError for arguments that cannot travel.
         """
@@ -237,11 +238,11 @@ class JobCluster(Client):
             number = self._made + 1
             job = DispyJob(number, time.time())
             if self._logbook is not None:
-                self._logbook.submitted(number, payload, options)
+                self._logbook.submitted(number, payload, options, job_id)
                 job._logbook = self._logbook
             self._made = number
             if job_id is not None:
-                job.id = job_id
+                job._id = job_id
             self._submitted.append((job, payload, options))
             ring, self._rung = not self._rung, True
         if ring:

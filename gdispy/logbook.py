@@ -91,11 +91,13 @@ class Logbook:
         self.journal.sync()
         return message, opened
 
-    def submitted(self, number: int, payload: Bulk, options: list[Any] | None) -> None:
+    def submitted(self, number: int, payload: Bulk, options: list[Any] | None, name: Any) -> None:
         """A job is about to be submitted. Raises JournalError, and then it must not be."""
-        job = JobId(number)
-        facts = [*self._pending(), Run(self._computation, [job], [1], [payload], [options] if options else [])]
-        self.journal.append_or_raise(facts)
+        before = self._pending()
+        if name is not None:
+            self.named(number, name)
+        run = Run(self._computation, [JobId(number)], [1], [payload], [options] if options else [])
+        self.journal.append_or_raise([*before, run, *(self._pending() if name is not None else ())])
 
     def named(self, number: int, name: Any) -> None:
         """The user calls a job this. It is written with the next job, or a little later."""

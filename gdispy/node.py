@@ -15,7 +15,7 @@ import secrets
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import astuple, replace
 from typing import Any
 
 import gevent
@@ -23,7 +23,7 @@ import gevent.event
 
 from gdispy import config
 from gdispy.announcer import Announcer, Caller
-from gdispy.availability import load, measure
+from gdispy.availability import is_disk_full, load, measure
 from gdispy.blobs import FileSink, MemoryFileSink
 from gdispy.connection import Connection, Handlers
 from gdispy.core.effects import (
@@ -67,6 +67,9 @@ _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
 
 #: Why no jobs are taken, where its owner has said so, and where results that wait for clients have no room.
 _STOPPED = "stopped"
+#: The same, where there is no room for files of jobs; and seconds between two looks.
+_FULL = "its disk is nearly full"
+DISK_INTERVAL = 1.0
 _SPOOL_FULL = "no room for results"
 
 #: Roles of the connections that a node takes: of those who give jobs, and of those who only want to know how it stands.
@@ -87,7 +90,7 @@ class Node:
         self._name = settings.name or platform.node() or "node"
         prefix = self._prefix = settings.dest_path_prefix or default_prefix()
         epoch = time.time() - time.monotonic()
-        self._slots = Slots(settings.cpus, lease=settings.lease, epoch=epoch, serve=settings.serve, spool_age=settings.spool_age)
+        self._slots = Slots(settings.cpus, settings.lease, epoch, settings.serve, settings.spool_age)
         self._began = time.monotonic()
         self._state = OPEN
         if settings.hours is not None:  # Before anybody hears of CPUs that are not offered now.
@@ -116,8 +119,7 @@ class Node:
             "dest_path_prefix": prefix,
             "name": self._name,
             "address": settings.ext_ip_addr or self.host,
-            "memory_limit": settings.job_memory,
-            "process_limit": settings.job_processes,
+            "limits": list(astuple(settings.limits)),
             "client_shutdown": settings.client_shutdown,
             "init": settings.init,
         }
@@ -153,6 +155,7 @@ class Node:
         if self._settings.hours is not None:
             gevent.spawn(self._keep_hours, self._settings.hours)
         gevent.spawn(self._tell_availability)
+        gevent.spawn(self._watch_disk)
         self._listener.start()
         self._announce()
         for caller in self._callers:
@@ -294,6 +297,17 @@ class Node:
                 return
             self._greet(connection, hello)
         self._pump.put(self._receive, connection, messages, connection.taken())
+
+    def _watch_disk(self) -> None:
+        """Take no jobs while their files would not fit."""
+        was_full = False
+        while True:
+            is_full = is_disk_full(self._prefix, self._settings.disk_floor)
+            if is_full != was_full:
+                was_full = is_full
+                logger.warning("the disk at %s has %s", self._prefix, "too little room" if is_full else "room again")
+                self._pump.put(self._slots.shut if is_full else self._slots.reopen, _FULL)
+            gevent.sleep(DISK_INTERVAL)
 
     def _tell_availability(self) -> None:
         gevent.sleep(AVAILABILITY_START)

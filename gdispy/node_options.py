@@ -79,6 +79,16 @@ def _add_limits(group: argparse._ArgumentGroup) -> None:
     add("--job_memory", default="", metavar="SIZE", help=text)
     text = f"end jobs that have more processes, 0 for no limit (default: {config.PROCESS_LIMIT})"
     add("--job_processes", type=int, metavar="N", help=text)
+    text = "end jobs that use more processor time, with all their processes (default: 0, no limit)"
+    add("--job_cpu_time", type=float, metavar="SECONDS", help=text)
+    text = "let jobs write no larger files, nor print more at once (default: 0, no limit)"
+    add("--job_file_size", default="", metavar="SIZE", help=text)
+    text = "run so many jobs in one process, then start another one (default: 0, any number)"
+    add("--jobs_per_worker", type=int, metavar="N", help=text)
+    text = "start another process for jobs when one has grown by so much memory (default: 0, never)"
+    add("--worker_growth", default="", metavar="SIZE", help=text)
+    text = "take no new jobs while less disk is free for their files (default: 256m, or 5 %% of a small disk)"
+    add("--disk_floor", default="", metavar="SIZE", help=text)
 
 
 def _add_times(group: argparse._ArgumentGroup) -> None:

@@ -6,13 +6,14 @@ Floor 2. `serve.py` makes the settings out of options, `node.py` works by them.
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from gdispy import config
 from gdispy.core.hours import Hours
 from gdispy.core.keeping import SPOOL_AGE
 from gdispy.core.serving import LEASE
 from gdispy.keys import Secret
+from gdispy.worker.limits import Limits
 
 logger = logging.getLogger(__name__)
 
@@ -35,10 +36,9 @@ class NodeSettings:
     dest_path_prefix: str = ""
     #: Bytes of one dependency file at most; 0 is no limit.
     max_file_size: int = 0
-    #: Bytes of memory of one job with all its processes; 0 is no limit.
-    job_memory: int = 0
-    #: Processes of one job at most; 0 is no limit.
-    job_processes: int = config.PROCESS_LIMIT
+    limits: Limits = field(default_factory=lambda: Limits(processes=config.PROCESS_LIMIT))
+    #: Bytes that must be free where files of computations go; fewer, and no new jobs are taken. None is the usual.
+    disk_floor: int | None = None
     #: When it takes jobs; None is always.
     hours: Hours | None = None
     #: End when so many clients were served; -1 never.

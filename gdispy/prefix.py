@@ -18,7 +18,7 @@ import shutil
 import tempfile
 
 from gdispy.errors import ConfigError
-from gdispy.worker.processes import kill_descendants, with_marker
+from gdispy.worker.processes import end_marked
 
 
 def default_prefix() -> str:
@@ -91,10 +91,5 @@ def _clear(prefix: str, name: str) -> bool:
 
 
 def _remove(prefix: str, name: str) -> None:
-    for pid in with_marker("GDISPY_NODE", {name}):
-        try:
-            kill_descendants(pid)
-            os.kill(pid, 9)
-        except OSError:
-            continue
+    end_marked("GDISPY_NODE", name)
     shutil.rmtree(os.path.join(prefix, name), ignore_errors=True)

@@ -18,7 +18,7 @@ CPU_LIMIT = 1 << 16
 SECONDS_LIMIT = 1e9
 BYTES_LIMIT = 1 << 50
 
-_KNOWN = ("dispy_job_depends", "dispy_timeout", "dispy_cpus", "dispy_memory", "dispy_priority")
+_KNOWN = ("dispy_job_depends", "dispy_timeout", "dispy_cpus", "dispy_memory", "dispy_cpu_time", "dispy_priority")
 
 #: A row of `Run.options`.
 Options = list[Any]
@@ -28,8 +28,9 @@ def take(kwargs: dict[str, Any], node: bytes = b"") -> Options | None:
     """Remove the reserved keywords; the job's options, None where there are none.
 
     `dispy_timeout` is seconds that the job may run, `dispy_cpus` how many CPUs it occupies, `dispy_memory` bytes
-    that it may use with all its processes, `dispy_priority` any number, higher goes first, and
-    `dispy_job_depends` what only this job needs, as `depends` of a cluster. Raises ConfigError.
+    that it may use with all its processes, `dispy_cpu_time` seconds of processor time likewise, `dispy_priority` any
+    number, higher goes first, and `dispy_job_depends` what only this job needs, as `depends` of a cluster. Raises
+    ConfigError.
     """
     reserved = {name: kwargs.pop(name) for name in [*kwargs] if name.startswith("dispy_")} if kwargs else {}
     if not reserved and not node:
@@ -48,6 +49,7 @@ def take(kwargs: dict[str, Any], node: bytes = b"") -> Options | None:
         depends.names,
         depends.files,
         depends.contents,
+        _number("dispy_cpu_time", get("dispy_cpu_time"), 0.01, SECONDS_LIMIT),
     ]
 
 

@@ -30,6 +30,7 @@ from gdispy.optionfile import read_options, save_options
 from gdispy.options import Settled, fail, is_given, parse, set_up_logging, within
 from gdispy.prefix import clean, default_prefix
 from gdispy.seeker import is_reachable
+from gdispy.worker.limits import Limits
 
 if TYPE_CHECKING:
     from gdispy.node import Node
@@ -101,8 +102,8 @@ def node_settings(options: Any) -> NodeSettings:
         name=options.name,
         dest_path_prefix=options.dest_path_prefix,
         max_file_size=options.read("max_file_size", config.parse_size, 0),
-        job_memory=options.read("job_memory", config.parse_size, 0),
-        job_processes=options.read("job_processes", within(0), config.PROCESS_LIMIT),
+        limits=_limits(options),
+        disk_floor=options.read("disk_floor", config.parse_size, None),
         hours=_hours(options),
         serve=options.read("serve", within(-1), -1),
         lease=60.0 * options.read("zombie_interval", within(1), 60.0),
@@ -147,6 +148,17 @@ def _places(given: Any) -> list[tuple[str, int]]:
 def _secret(options: Any) -> Secret:
     found = find_secret(options.secret, options.secret_file, options.insecure)
     return with_tls(found, options.certfile, options.keyfile, serves=True, what="--")
+
+
+def _limits(options: Any) -> Limits:
+    return Limits(
+        memory=options.read("job_memory", config.parse_size, 0),
+        processes=options.read("job_processes", within(0), config.PROCESS_LIMIT),
+        processor=options.read("job_cpu_time", within(0), 0.0),
+        file=options.read("job_file_size", config.parse_size, 0),
+        jobs=options.read("jobs_per_worker", within(0), 0),
+        growth=options.read("worker_growth", config.parse_size, 0),
+    )
 
 
 def count_cpus(wanted: int | None) -> int:

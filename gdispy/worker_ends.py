@@ -90,7 +90,7 @@ class WorkerEnds:
             shown: Any = value if type(value) is bytes else value.size  # type: ignore[union-attr]
             fields = [job.number, job.attempt, shown]
             if job.options is not None:
-                fields += [_shown_names(job), errors.get(job.number, "")]
+                fields += [_shown_names(job), errors.get(job.number, ""), job.options[8]]
             self.overflow.append((_pack(fields), job))
         self.flush()
 

@@ -260,12 +260,8 @@ class Workers:
         template.end = end
         key = template.id.hex()
         self._templates[key] = template
-        values = [template.directory, setting["name"], setting["address"], setting["memory_limit"]]
-        control.send(
-            self._spawner,
-            ["template", key, *values, setting["process_limit"], setting["client_shutdown"]],
-            [theirs.fileno()],
-        )
+        values = [template.directory, setting["name"], setting["address"], setting["client_shutdown"]]
+        control.send(self._spawner, ["template", key, *values, setting["limits"]], [theirs.fileno()])
         theirs.close()
         prepare = template.prepare
         body = prepare.body if prepare.python in ("", config.PYTHON) or not prepare.source else prepare.source

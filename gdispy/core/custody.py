@@ -76,12 +76,15 @@ class Custody:
         self._varies = True
         self._ceiling = max(self.cpus, self._busy)
         # First how many, or jobs that go back would come again at once.
-        effects: Effects = [Send(peer, Cpus(self.cpus)) for peer in self._by_peer]
+        effects: Effects = [Send(peer, self._offered()) for peer in self._by_peer]
         if self.cpus < before:
             least = 1 if self.cpus else 0
             workers = [each for each in self._workers.values() if len(each.hand) > least and not each.ending]
             effects += [TakeBack(worker.number) for worker in workers]
         return effects + self._turn_end(now)
+
+    def _offered(self) -> Cpus:
+        return Cpus(self.cpus, ", ".join(self._shut))
 
     def _give_back(self) -> Effects:
         """Return what waits here, to where it can run; a scheduler that is away hears of it when it is back."""

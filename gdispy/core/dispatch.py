@@ -97,6 +97,7 @@ class Dispatch(Restoring):
     def _on_cpus(self, node: Node, message: Cpus, now: float) -> Effects:
         """The node offers another number of CPUs than before; 0: it takes no jobs at present."""
         node.set_cpus(message.cpus, node.allowed)
+        node.reason = message.reason
         self._push(node)
         self._look_again(now)
         effects: Effects = []

@@ -69,6 +69,7 @@ class Worker:
         "hand",
         "interrupted",
         "number",
+        "proven",
         "since",
         "slow",
         "told",
@@ -82,6 +83,8 @@ class Worker:
         self.hand: deque[Job] = deque()
         #: CPUs that those occupy; they run one after the other.
         self.cpus = 1
+        #: It has finished a job.
+        self.proven = False
         #: When the first in hand can have begun at the earliest.
         self.since = 0.0
         #: When the first in hand was interrupted; None where it was not.

@@ -386,11 +386,12 @@ class Trouble(Message):
 
 @dataclass(frozen=True, slots=True)
 class Cpus(Message):
-    """The node offers so many CPUs from now on; 0: it takes no jobs at present."""
+    """The node offers so many CPUs from now on; 0: it takes no jobs at present, for this reason."""
 
     tag = 23
-    shape = (is_count,)
+    shape = (is_count, is_text)
     cpus: int
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -250,6 +250,8 @@ class Node:
         self.offered = hello.cpus
         self.allowed = NO_LIMIT
         self.cpus = hello.cpus
+        #: Why it offers none, as it says.
+        self.reason = ""
         #: What is free on it, as in `Availability`.
         self.free: list[float] = []
         #: Addresses and names it is known by; the first is what users are shown.

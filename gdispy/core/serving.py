@@ -21,7 +21,6 @@ from gdispy.core.messages import (
     Collected,
     ComputationId,
     Contents,
-    Cpus,
     Deliver,
     Fenced,
     Hello,
@@ -96,7 +95,7 @@ class Serving(Keeping):
         own = [each for each in self._computations.values() if each.session is session]
         effects.append(Send(peer, _holding(own, session.recovers)))
         if self._varies:  # It may have changed since it was said in Hello, or in an earlier connection.
-            effects.append(Send(peer, Cpus(self.cpus)))
+            effects.append(Send(peer, self._offered()))
         for computation in own:
             for job, values in computation.shown.items():
                 effects += [Send(peer, Progress(computation.id, job, *value, "")) for value in values]

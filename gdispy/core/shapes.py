@@ -94,7 +94,7 @@ def is_file(value: Any) -> bool:
 
 def is_option_column(value: Any) -> bool:
     """Nothing for jobs without options; for each other `[node, priority, seconds, cpus, bytes of memory,
-    names, files, contents]`."""
+    names, files, contents, seconds of processor time]`."""
     if type(value) is not list or len(value) > COLUMN_LIMIT:
         return False
     return all(row is None or (is_row(_OPTION_ROW, row) and len(row[6]) == len(row[7])) for row in value)
@@ -142,7 +142,7 @@ def is_claim_list(value: Any) -> bool:
     return rows and all(is_row((is_computation, is_instance, is_count), row) for row in value)
 
 
-_OPTION_ROW = (is_node_name, is_number, is_number, is_count, is_count, is_bulk, is_file_list, is_bulk_column)
+_OPTION_ROW = (is_node_name, is_number, is_number, is_count, is_count, is_bulk, is_file_list, is_bulk_column, is_number)
 
 
 _NODE_OVERVIEW = (is_text, is_text, is_count, is_count, is_count, is_flag)

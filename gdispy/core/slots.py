@@ -118,7 +118,7 @@ class Slots(Serving):
             if job.expired and row[2] == TERMINATED:
                 row = (*row[:6], _too_long(job), *row[7:])
             self._take_outcome(computation, job, row)
-        computation.stillborn = 0
+        computation.stillborn, worker.proven = 0, True
         worker.since, worker.interrupted, worker.told, worker.slow = now, None, False, False
         took = sum(row[8] - row[7] for row in rows) / len(rows)
         computation.pace = took if computation.pace is None else 0.7 * computation.pace + 0.3 * took
@@ -176,7 +176,7 @@ class Slots(Serving):
             elif job.cancelled:
                 text = f"The job was cancelled, and did not end by itself: {text}"
             self._end(computation, job, TERMINATED, text, now, worker.since)
-        if not begun and taken and not worker.why:
+        if not begun and taken and not worker.why and not worker.proven:
             self._count_stillborn(computation, cause, now)
         return self._turn_end(now)
 

@@ -30,7 +30,8 @@ def problems(computation: Computation, nodes: Iterable[Node], addresses: Mapping
         elif share is not None and (share.closed or share.leaving):
             found.append(f"{node.place}: this program has let go of it")
         elif node.cpus == 0:
-            found.append(f"{node.place}: it takes no jobs at present")
+            reason = f" ({node.reason})" if node.reason else ""
+            found.append(f"{node.place}: it takes no jobs at present{reason}")
         elif share is not None and min(node.cpus, share.cpus) < wanted:
             found.append(
                 f"{node.place}: a job asks for {wanted} CPUs, and {min(node.cpus, share.cpus)} may be used there"

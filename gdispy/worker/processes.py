@@ -119,14 +119,53 @@ def resident_bytes(pid: int) -> int:
     return (resident - shared) * os.sysconf("SC_PAGESIZE")
 
 
-def with_marker(name: str, values: set[str]) -> list[int]:
-    """Own processes whose environment holds `name` with one of `values`."""
-    wanted = {f"{name}={value}".encode() for value in values}
-    found = []
-    for entry in os.listdir("/proc") if os.path.isdir("/proc") else []:
-        if not entry.isdigit() or int(entry) == os.getpid():
-            continue
-        with contextlib.suppress(OSError), open(f"/proc/{entry}/environ", "rb") as file:
-            if wanted & set(file.read().split(b"\0")):
-                found.append(int(entry))
-    return found
+def processor_seconds(pid: int) -> float:
+    """Processor time of one process and of those of its children that it has waited for; 0 when it is gone."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            fields = file.read().rpartition(b")")[2].split()
+    except OSError:
+        return 0.0
+    return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
+
+
+def end_marked(name: str, value: str) -> None:
+    """SIGKILL all own processes whose environment holds `name` with this value, and those below them."""
+    for _ in range(_ROUNDS):
+        if not [pid for pid in _processes() if _end_if_marked(pid, f"{name}={value}".encode())]:
+            return
+        time.sleep(0.001)
+
+
+def _processes() -> list[int]:
+    entries = os.listdir("/proc") if os.path.isdir("/proc") else []
+    return [int(entry) for entry in entries if entry.isdigit() and int(entry) != os.getpid()]
+
+
+def _end_if_marked(pid: int, marker: bytes) -> bool:
+    """Whether a process was one of those to end."""
+    if not _has_marker(pid, marker):
+        return False
+    try:
+        # It is held before it is looked at again: its number may be another process's meanwhile.
+        held = os.pidfd_open(pid)
+    except OSError:
+        return False
+    try:
+        if not _has_marker(pid, marker) or _is_zombie(pid):
+            return False
+        kill_descendants(pid)
+        signal.pidfd_send_signal(held, signal.SIGKILL)
+    except OSError:
+        return False
+    finally:
+        os.close(held)
+    return True
+
+
+def _has_marker(pid: int, marker: bytes) -> bool:
+    try:
+        with open(f"/proc/{pid}/environ", "rb") as file:
+            return marker in file.read().split(b"\0")
+    except OSError:
+        return False

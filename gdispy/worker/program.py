@@ -43,7 +43,7 @@ def _outcome(code: int, job: Job) -> Outcome:
     if job.cancelled:
         return TERMINATED, result, "The job was cancelled.\n"
     if code < 0:
-        return TERMINATED, result, f"The program was ended by {signal_name(-code)}.\n"
+        return TERMINATED, result, f"The program was ended by {signal_name(-code)}.\n{job.note_signal(-code)}"
     return FINISHED, result, ""
 
 

@@ -6,7 +6,7 @@ take back out of the socket has not begun and never will, and one that it cannot
 each job is a message of its own, and why this loop never reads ahead.
 
 A job message is `[job, attempt, arguments]`, for a job with options of its own `[job, attempt, arguments,
-names, error]`, a result frame u32 length and
+names, error, seconds of processor time]`, a result frame u32 length and
 `[RESULT, job, attempt, status, result, stdout, stderr, exception, start, end, progress, truncated]`,
 `[PROGRESS, job, attempt, index, value]`, or `[FILE, job, attempt, number, path, mode, mtime, size]` with the open
 file. Arguments, names and values above `INLINE` bytes come in a memory file that travels with the message; their
@@ -32,6 +32,7 @@ import msgpack
 
 from gdispy.worker import chunks, control, pickling
 from gdispy.worker.capture import Capture
+from gdispy.worker.limits import Limits, OwnLimits
 from gdispy.worker.processes import kill_descendants
 
 RESULT = 0
@@ -83,6 +84,10 @@ class Job:
         """Back to the directory where jobs begin."""
         self._worker.go_home()
 
+    def note_signal(self, number: int) -> str:
+        """What to add where a limit has ended its program by this signal."""
+        return self._worker.limits.note(None, number)
+
     def provide(self, value: object) -> None:
         """Send a provisional result."""
         payload = pickling.dumps(value)
@@ -110,7 +115,7 @@ class Job:
 class Worker:
     """The worker's ends of what joins it to the node."""
 
-    def __init__(self, fds: list[int], run: Run, directory: str) -> None:
+    def __init__(self, fds: list[int], run: Run, directory: str, limits: Limits) -> None:
         jobs, results, out, err, page = fds
         self._jobs = socket.socket(fileno=jobs)
         self._results = socket.socket(fileno=results)
@@ -119,13 +124,14 @@ class Worker:
         self._capture = Capture(out, err)
         # The node writes here which job is to be interrupted, then sends the signal.
         self._page = mmap.mmap(page, mmap.PAGESIZE)
+        self.limits = OwnLimits(limits, self._page)
         self._run = run
         self._directory = directory
         self._folder = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._pack = msgpack.Packer(unicode_errors="backslashreplace").pack
 
     def serve(self) -> None:
-        """Run jobs until the node closes its end."""
+        """Run jobs until the node closes its end, or this worker is used up."""
         signal.signal(signal.SIGINT, self._on_interrupt)
         receive = self._jobs.recvmsg
         while True:
@@ -140,6 +146,8 @@ class Worker:
                 if files:
                     special[0] = _mapped(files[0], special[0])
             self._work(Job(number, attempt, self), arguments, special)
+            if self.limits.is_used_up():
+                return
             self.go_home()
 
     def go_home(self) -> None:
@@ -151,6 +159,7 @@ class Worker:
 
     def _work(self, job: Job, arguments: Any, special: list[Any]) -> None:
         self._capture.begin()
+        is_timed = self.limits.begin(job.number, job.attempt, special[2] if special else 0.0)
         begun = time.time()
         clock = time.perf_counter()
         try:
@@ -158,15 +167,17 @@ class Worker:
             if self._is_target(job):
                 raise KeyboardInterrupt
             if special:
-                status, result, exception = self._run_special(arguments, job, *special)
+                status, result, exception = self._run_special(arguments, job, *special[:2])
             else:
                 status, result, exception = self._run(arguments, job)
             Job.current = None
         except BaseException as error:
             Job.current = None
-            status, result, exception = TERMINATED, b"", _describe(error, job)
+            status, result, exception = TERMINATED, b"", _describe(error, job) + self.limits.note(error)
         ended = begun + (time.perf_counter() - clock)
         _end_leftovers()
+        if is_timed:
+            self.limits.end()
         out, err, cut = self._capture.end()
         tail = [out, err, exception, begun, ended, job.progress, cut]
         self.answer([RESULT, job.number, job.attempt, status], result, tail)
@@ -191,7 +202,8 @@ class Worker:
         """Write one frame; a large value goes into a memory file that is passed along."""
         fds = []
         if type(value) is not bytes or len(value) > INLINE:
-            fds.append(_written(value))
+            with self.limits.lifted():
+                fds.append(_written(value))
             shown: Any = os.fstat(fds[0]).st_size
         else:
             shown = value

@@ -24,6 +24,7 @@ from typing import Any
 import dill  # noqa: F401  (loaded once here, shared by all that is forked)
 
 from gdispy.worker import control, names, pickling  # noqa: F401
+from gdispy.worker.limits import Limits, no_core_dumps
 from gdispy.worker.processes import adopt_orphans, children, kill_descendants
 from gdispy.worker.startup import Startup
 from gdispy.worker.template import Setting
@@ -70,7 +71,9 @@ class Spawner:
         pid = os.fork()
         if pid == 0:
             self._doorbell.leave_in_child()
-            template_main(socket.socket(fileno=fds[0]), Setting(*setting), parent)
+            directory, name, address, client_shutdown, limits = setting
+            about = Setting(directory, name, address, client_shutdown, Limits(*limits))
+            template_main(socket.socket(fileno=fds[0]), about, parent)
         control.close_all(fds)
         self._templates[pid] = key
 
@@ -120,6 +123,7 @@ def main() -> None:
     os.set_inheritable(end.fileno(), False)
     adopt_orphans()
     os.umask(0o077)
+    no_core_dumps()
     # Jobs get the default of SIGINT from their worker; here Ctrl-C on a terminal means nothing.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     spawner = Spawner(end, sys.argv[2], Startup(sys.argv[3]))

@@ -34,12 +34,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from gdispy.worker import control, names, pickling
+from gdispy.worker.limits import Limits, overtime
 from gdispy.worker.processes import (
     adopt_orphans,
     descendants,
     die_with_parent,
     kill_descendants,
-    resident_bytes,
 )
 from gdispy.worker.program import run_program
 from gdispy.worker.runner import Run, Worker, call_function
@@ -56,12 +56,9 @@ class Setting:
     directory: str
     node_name: str
     address: str
-    #: Bytes of resident memory of one job with all its processes; 0 is no limit.
-    memory_limit: int
-    #: Processes of one job at the same time.
-    process_limit: int
     #: Whether cleanup functions may end the node.
     client_shutdown: bool
+    limits: Limits
 
 
 def main(end: socket.socket, setting: Setting, parent: int) -> None:
@@ -96,6 +93,7 @@ class Template:
         self._functions: list[Any] = []
         self._is_leaving = False
         self._workers: dict[int, int] = {}  # worker -> pid
+        self._pages: dict[int, mmap.mmap] = {}  # worker -> its page
         self._causes: dict[int, str] = {}  # worker -> why it was killed here
         #: Processes that loading the computation left on purpose.
         self._own: frozenset[int] = frozenset()
@@ -197,6 +195,7 @@ class Template:
         pid = os.fork()
         if pid == 0:
             self._become_worker(parent, fds)
+        self._pages[worker] = mmap.mmap(fds[-1], mmap.PAGESIZE, prot=mmap.PROT_READ)
         control.close_all(fds)
         self._workers[worker] = pid
         control.send(self._end, ["forked", worker, pid])
@@ -210,7 +209,7 @@ class Template:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             assert self._run is not None
             _shoot_me_first()
-            Worker(fds, self._run, self._setting.directory).serve()
+            Worker(fds, self._run, self._setting.directory, self._setting.limits).serve()
             kill_descendants(os.getpid())
         except BaseException:
             traceback.print_exc()
@@ -257,6 +256,7 @@ class Template:
             worker = pids.get(pid)
             if worker is not None:
                 del self._workers[worker]
+                self._pages.pop(worker).close()
                 cause = self._causes.pop(worker, "")
                 control.send(self._end, ["exited", worker, status, cause])
 
@@ -268,21 +268,10 @@ class Template:
         self._next_watch = now + WATCH_INTERVAL
         for worker, pid in self._workers.items():
             tree = [pid, *descendants(pid)]
-            cause = self._excess(tree)
+            cause = self._setting.limits.excess(tree) or overtime(self._pages[worker], tree)
             if cause:
                 self._causes.setdefault(worker, cause)
                 self._kill(pid)
-
-    def _excess(self, tree: list[int]) -> str:
-        limit = self._setting.process_limit
-        if limit and len(tree) > limit:
-            return f"it had {len(tree)} processes, and the limit of this node is {limit}"
-        limit = self._setting.memory_limit
-        if limit:
-            used = sum(map(resident_bytes, tree))
-            if used > limit:
-                return f"it used {used:,} bytes of memory, and the limit of this node is {limit:,}"
-        return ""
 
 
 def _contents(fd: int) -> bytes:

@@ -76,3 +76,19 @@ def take_too_much(what: str) -> None:
             time.sleep(30)
             os._exit(0)
         time.sleep(0.001)
+
+
+def leave_far_descendant(mark: str) -> None:
+    """Has a grandchild in a session of its own, whose parent is dead, and goes on itself."""
+    code = f"import os, time; os.setsid(); open({mark!r}, 'w').write(str(os.getpid())); time.sleep(60)"
+    subprocess.run([sys.executable, "-c", f"import os\nif os.fork() == 0:\n exec({code!r})"], check=True)
+    time.sleep(60)
+
+
+def breed() -> None:
+    """Every process makes others, as fast as it can."""
+    while True:
+        try:
+            os.fork()
+        except OSError:
+            time.sleep(0.01)

@@ -68,7 +68,7 @@ def ready(dispatch: Dispatch, *peers: Peer, cpus: int = 2) -> None:
 
 
 def wish(node: bytes = b"", priority: float = 0.0, cpus: int = 0) -> list[Any]:
-    return [node, priority, 0.0, cpus, 0, b"", [], []]
+    return [node, priority, 0.0, cpus, 0, b"", [], [], 0.0]
 
 
 def submit(dispatch: Dispatch, jobs: dict[int, list[Any] | None], now: float = 0.0) -> Effects:

@@ -69,7 +69,7 @@ EXAMPLES: list[Message] = [
         C, "f", "function", "", "3.11", "", True, PAYLOAD, [FILE], [PAYLOAD], b"arguments", b"source", b"t" * 16, 1
     ),
     Prepared(C, "no such file"),
-    Run(C, [1, 2], [1, 1], [b"", PAYLOAD], [None, [NODE, 1.0, 60.0, 2, 0, b"", [FILE], [PAYLOAD]]]),  # type: ignore[list-item]
+    Run(C, [1, 2], [1, 1], [b"", PAYLOAD], [None, [NODE, 1.0, 60.0, 2, 0, b"", [FILE], [PAYLOAD], 1.5]]),  # type: ignore[list-item]
     Cancel(C, [1], [0]),  # type: ignore[list-item]
     Recall(C, 4),
     Returned(C, [1], [1]),  # type: ignore[list-item]
@@ -84,7 +84,7 @@ EXAMPLES: list[Message] = [
     Ask(C, 1),
     Standing(C, 1, [ROW], 0, ["text"]),
     Trouble(C, "text"),
-    Cpus(3),
+    Cpus(3, ""),
     Availability([50.0, 1e9, 2e9, 100.0]),
     Lacking(C, [0, 2]),
     Contents(C, [0], [PAYLOAD]),

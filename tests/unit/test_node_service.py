@@ -117,7 +117,7 @@ def test_scheduler_that_comes_later_hears_of_the_number_that_holds() -> None:
 def test_node_that_is_shut_gives_back_what_waits_after_it_has_said_so() -> None:
     slots = node(cpus=1)
     start(slots, 1, 2, 3)
-    assert plain(slots.shut("stopped", 1.0)) == [Send(A, Cpus(0)), TakeBack(W1), returned(2, 3)]
+    assert plain(slots.shut("stopped", 1.0)) == [Send(A, Cpus(0, "stopped")), TakeBack(W1), returned(2, 3)]
     # What has begun goes on and ends as ever.
     assert slots.took_back(W1, [], 1.0) == []
     assert slots.answered(W1, [outcome(1)], 2.0) == [Send(A, ended(outcome(1)))]
@@ -145,7 +145,7 @@ def test_jobs_of_a_scheduler_that_is_away_go_back_when_it_is_there() -> None:
     slots.took_back(W1, [], 2.0)
     held = Holding([C], [[JobId(1), JobId(2)]], [[1, 1]])
     back = Send(B, Returned(C, [JobId(2)], [1]))
-    assert slots.joined(B, hello(), 3.0) == [Send(B, held), Send(B, Cpus(0)), back]
+    assert slots.joined(B, hello(), 3.0) == [Send(B, held), Send(B, Cpus(0, "stopped")), back]
 
 
 def test_node_opens_when_no_reason_is_left_to_be_shut() -> None:
@@ -171,7 +171,7 @@ def test_at_the_end_of_the_service_hours_running_jobs_are_ended_with_the_reason(
     # Given a job that runs and one that waits, when no new ones are taken any more.
     slots = node(cpus=1)
     start(slots, 1, 2)
-    assert slots.keep_hours(DRAINING, "18:00", 1.0) == [Send(A, Cpus(0)), TakeBack(W1), returned(2)]
+    assert slots.keep_hours(DRAINING, "18:00", 1.0) == [Send(A, Cpus(0, "service hours")), TakeBack(W1), returned(2)]
     slots.took_back(W1, [], 1.0)
     # When the hours end, then the worker is ended, and its job with the reason.
     assert slots.keep_hours(CLOSED, "18:00", 60.0) == [End(W1)]
@@ -187,7 +187,7 @@ def test_hours_that_end_without_draining_give_back_what_had_not_begun() -> None:
     slots = node(cpus=2)
     start(slots, 1, 2, 3)
     effects = slots.keep_hours(CLOSED, "18:00", 1.0)
-    assert effects == [Send(A, Cpus(0)), TakeBack(W1), TakeBack(W2), returned(3), End(W1), End(W2)]
+    assert effects == [Send(A, Cpus(0, "service hours")), TakeBack(W1), TakeBack(W2), returned(3), End(W1), End(W2)]
     # The second had not begun: it goes back, as often as that happens.
     for job in (2, 4, 5, 6, 7):
         if job > 2:

@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 
-from gdispy.config import NODE_PORT
+from gdispy.config import NODE_PORT, PROCESS_LIMIT
 from gdispy.errors import ConfigError
 from gdispy.node_options import node_parser
 from gdispy.node_settings import NodeSettings
 from gdispy.optionfile import read_options, save_options
 from gdispy.options import Settled, parse
 from gdispy.serve import count_cpus, node_settings, settle
+from gdispy.worker.limits import Limits
 
 
 @pytest.fixture(autouse=True)
@@ -50,7 +51,8 @@ def test_defaults_are_those_of_the_help() -> None:
     found = settings()
     assert (found.cpus, found.node_port, found.serve) == (count_cpus(None), NODE_PORT, -1)
     assert (found.lease, found.ping_interval, found.hours, found.init) == (3600.0, 0.0, None, "")
-    assert (found.max_file_size, found.job_memory) == (0, 0)
+    assert (found.max_file_size, found.disk_floor) == (0, None)
+    assert found.limits == Limits(processes=PROCESS_LIMIT)
     assert not found.force_cleanup and not found.client_shutdown
 
 

@@ -1,0 +1,139 @@
+"""What jobs may use: memory, processes and processor time of a process tree, sizes of files; when a worker is used up.
+
+Floor 1: standard library. The template looks at the trees of its workers (`excess`, `overtime`); a worker keeps its own
+limits (`OwnLimits`). Processor time is that of a job and not of its worker, which may have run others before: where
+there is a limit, the worker writes into its page what it had used when the job began, and the template reads that.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import mmap
+import os
+import resource
+import signal
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from gdispy.worker.processes import processor_seconds, resident_bytes
+
+#: Job, attempt, seconds its worker had used before, seconds that it may use, whether it has said so itself.
+_MARK = struct.Struct("<QIdd?")
+#: Where it lies in the worker's page, beyond what the node writes there.
+_MARK_PLACE = 64
+_NO_MARK = bytes(_MARK.size)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What the node's owner allows; 0 is no limit."""
+
+    #: Bytes of resident memory of one job with all its processes, and how many those may be.
+    memory: int = 0
+    processes: int = 0
+    #: Seconds of processor time of one job with all its processes.
+    processor: float = 0.0
+    #: Bytes of one file that a job writes.
+    file: int = 0
+    #: Jobs, and bytes of memory that it may grow by, after which a worker is replaced by a new one.
+    jobs: int = 0
+    growth: int = 0
+
+    def excess(self, tree: list[int]) -> str:
+        """What is wrong with a worker's process tree, or ''."""
+        if self.processes and len(tree) > self.processes:
+            return f"it had {len(tree)} processes, and the limit of this node is {self.processes}"
+        if self.memory:
+            used = sum(map(resident_bytes, tree))
+            if used > self.memory:
+                return f"it used {used:,} bytes of memory, and the limit of this node is {self.memory:,}"
+        return ""
+
+
+def overtime(page: mmap.mmap, tree: list[int]) -> str:
+    """Whether the job that runs in a worker has used too much processor time: why it is to be ended, or ''.
+
+    The worker, the first of the tree, is left stopped where it has, so that it cannot go on with another job.
+    """
+    mark = page[_MARK_PLACE : _MARK_PLACE + _MARK.size]
+    _, _, before, limit, is_own = _MARK.unpack(mark)
+    if not limit:
+        return ""
+    used = sum(map(processor_seconds, tree)) - before
+    if used <= limit:
+        return ""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(tree[0], signal.SIGSTOP)
+        if page[_MARK_PLACE : _MARK_PLACE + _MARK.size] != mark:
+            os.kill(tree[0], signal.SIGCONT)
+            return ""
+    whose = "its limit (dispy_cpu_time)" if is_own else "the limit of this node"
+    return f"it used {used:.1f} s of processor time, and {whose} is {limit:g} s"
+
+
+class OwnLimits:
+    """A worker's part of its limits."""
+
+    def __init__(self, limits: Limits, page: mmap.mmap) -> None:
+        self._limits = limits
+        self._page = page
+        self._jobs = 0
+        self._size = resident_bytes(os.getpid()) if limits.growth else 0
+        if limits.file:
+            _set_file_limit(limits.file)
+
+    def begin(self, job: int, attempt: int, own: float) -> bool:
+        """A job begins, which wants to use so much processor time at most; whether `end` must be called."""
+        self._jobs += 1
+        limit = self._limits.processor
+        if not own and not limit:
+            return False
+        is_own = bool(own) and (not limit or own < limit)
+        used = sum(os.times()[:4])
+        mark = _MARK.pack(job, attempt, used, own if is_own else limit, is_own)
+        self._page[_MARK_PLACE : _MARK_PLACE + _MARK.size] = mark
+        return True
+
+    def end(self) -> None:
+        self._page[_MARK_PLACE : _MARK_PLACE + _MARK.size] = _NO_MARK
+
+    def is_used_up(self) -> bool:
+        """Whether another worker is to run the next job."""
+        limits = self._limits
+        if limits.jobs and self._jobs >= limits.jobs:
+            return True
+        return bool(limits.growth) and resident_bytes(os.getpid()) - self._size > limits.growth
+
+    @contextlib.contextmanager
+    def lifted(self) -> Iterator[None]:
+        """What the worker itself writes into memory files is no file of the job's."""
+        if not self._limits.file:
+            yield
+            return
+        _set_file_limit(0)
+        try:
+            yield
+        finally:
+            _set_file_limit(self._limits.file)
+
+    def note(self, error: BaseException | None, number: int = 0) -> str:
+        """What to add where a job ended because of a limit that only the kernel has told it of."""
+        is_file = number == signal.SIGXFSZ or (isinstance(error, OSError) and error.errno == errno.EFBIG)
+        if not is_file or not self._limits.file:
+            return ""
+        return f"A file of a job may have {self._limits.file:,} bytes on this node (--job_file_size).\n"
+
+
+def _set_file_limit(size: int) -> None:
+    _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    if size and most != resource.RLIM_INFINITY:
+        size = min(size, most)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size or most, most))
+
+
+def no_core_dumps() -> None:
+    """A job that crashes leaves no image of its memory on the disk; it may ask for one."""
+    _, most = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, most))
