@@ -16,6 +16,8 @@ _SUBCOMMANDS = {
     "nodes": ("survey", "nodes_main"),
     "relay": ("relay", "relay_main"),
     "certificate": ("certificate", "certificate_main"),
+    "start-nodes": ("starting", "start_main"),
+    "stop-nodes": ("starting", "stop_main"),
     "journal": ("reader", "journal_main"),
 }
 

@@ -25,7 +25,7 @@ _FLOORS = {
     " reserved uploads files worker_ends node_settings journal logbook spool archive left availability prefix interfaces",
     3: "cluster recover shared client remote sharing flow progress scheduler node options optionfile console"
     " seeker announcer relay",
-    4: "certificate survey reader cli run share overview serve node_options",
+    4: "certificate starting survey reader cli run share overview serve node_options",
 }
 #: Module or package -> floor; the longest name that fits counts.
 FLOOR_OF = {f"gdispy.{name}": floor for floor, names in _FLOORS.items() for name in names.split()}

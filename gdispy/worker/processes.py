@@ -129,6 +129,16 @@ def processor_seconds(pid: int) -> float:
     return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
 
 
+def began(pid: int) -> int:
+    """When a process began, in ticks since the machine did: with its number, it names it. 0 where there is none."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            fields = file.read().rpartition(b")")[2].split()
+    except OSError:
+        return 0
+    return 0 if fields[0] in (b"Z", b"X") else int(fields[19])
+
+
 def end_marked(name: str, value: str) -> None:
     """SIGKILL all own processes whose environment holds `name` with this value, and those below them."""
     for _ in range(_ROUNDS):
