@@ -58,7 +58,6 @@ class Logbook:
         self._computation = ComputationId(b"")
         self._lock = threading.Lock()
         self._names: list[tuple[JobId, bytes]] = []
-        self._told: list[JobId] = []
         #: Jobs of the former life that were not submitted again, by what they are called with, and by their numbers.
         self._by_call: dict[bytes, deque[JobId]] = {}
         self._left: dict[JobId, Job] = {}
@@ -110,9 +109,8 @@ class Logbook:
             self._names.append((JobId(number), data))
 
     def told(self, number: int) -> None:
-        """The user's callback was called for the end of a job."""
-        with self._lock:
-            self._told.append(JobId(number))
+        """The user's callback was called for the end of a job. Written at once, so that it is not called again."""
+        self.journal.append([*self._pending(), Told(self._computation, [JobId(number)])])
 
     def flush(self) -> None:
         """Write what waits to be written."""
@@ -121,15 +119,11 @@ class Logbook:
             self.journal.append(facts)
 
     def _pending(self) -> list[Message]:
-        if not self._names and not self._told:
+        if not self._names:
             return []
         with self._lock:
             names, self._names = self._names, []
-            told, self._told = self._told, []
-        facts: list[Message] = [Told(self._computation, told)] if told else []
-        if names:
-            facts.append(Named(self._computation, [job for job, _ in names], [name for _, name in names]))
-        return facts
+        return [Named(self._computation, [job for job, _ in names], [name for _, name in names])] if names else []
 
     def taken_up(self, payload: Bulk, call: Any) -> JobId | None:
         """The job of the former life that is submitted again with this; None for a new one."""
