@@ -185,13 +185,14 @@ class Caller:
         self._over.set()
 
     def _run(self) -> None:
-        failures = 0
+        failures, small = 0, False
         while True:
             limit = RETRY_LIMIT
             self.good = False
             try:
                 connection = connect(
                     *(self.host, self.port, self._psk, FROM_NODES, self._home.handlers(), self._source, _OTHER_SIDE),
+                    small=small,
                     tls=self._tls,
                 )
             except PeerRejected as error:
@@ -205,6 +206,7 @@ class Caller:
                 self._home.use(connection, self)
                 self._over.wait()
                 self._over.clear()
+                small = connection.stuck and not small
                 text = self._reason
                 if text == CONNECTED:
                     gevent.sleep(NOT_NEEDED)

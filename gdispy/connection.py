@@ -42,6 +42,9 @@ PULSE_INTERVAL = 5.0
 SILENT_AFTER = 3
 LOST_AFTER = 6
 
+#: Transmissions of the same bytes after which a connection is stuck.
+STUCK_AFTER = 2
+
 #: Why a connection is closed that its two sides do not need: they have another.
 CONNECTED = "connected already"
 
@@ -94,6 +97,8 @@ class Connection:
         self._timer: Any = None
         self._reader: Any = None
         self._writer: Any = None
+        #: Whether it seems to have ended because packets were swallowed: perhaps only long ones.
+        self.stuck = False
         #: Bytes received and sent, frames and all.
         self.received = self.sent = 0
 
@@ -303,6 +308,7 @@ class Connection:
         if self._closed:
             return
         self._closed = True
+        self.stuck = self._silent or _retransmits(self._socket) > STUCK_AFTER
         if self._timer is not None:
             self._timer.stop()
         with contextlib.suppress(OSError):
@@ -317,6 +323,15 @@ class Connection:
         self._readable.close()
         self._socket.close()
         self._handlers.on_closed(self, reason)
+
+
+def _retransmits(sock: Any) -> int:
+    """How often what was sent last was sent again without an answer."""
+    try:
+        info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 8)
+    except (OSError, AttributeError):
+        return 0
+    return max(info[2], info[4]) if len(info) >= 5 else 0
 
 
 class PairEnd:

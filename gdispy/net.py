@@ -47,6 +47,8 @@ logger = logging.getLogger(__name__)
 ALERT = b"\x15\x03\x03\x00\x02\x02\x46"
 #: Seconds that a handshake may take in all.
 HANDSHAKE_LIMIT = 10.0
+#: Bytes of TCP in one packet, both ways, that pass wherever IPv6 does: some ways swallow longer ones without a word.
+SMALL_SEGMENT = 1200
 #: Seconds until a connection attempt is given up.
 CONNECT_LIMIT = 10.0
 
@@ -79,14 +81,15 @@ def connect(
     what: str = "gdispy-node",
     relay: Relay | None = None,
     limit: float = CONNECT_LIMIT,
+    small: bool = False,
     tls: Tls | None = None,
 ) -> Connection:
     """Connect to a listener, a `what`, and shake hands. Raises ConnectFailed or PeerRejected, in plain words."""
     where = join(host, port)
     if relay is None:
-        sock = reach(host, port, what, source, limit)
+        sock = reach(host, port, what, source, limit, small)
     else:
-        sock = _reach_through(relay, where, source, limit)
+        sock = _reach_through(relay, where, source, limit, small)
         where = f"{where} through the relay at {join(relay.host, relay.port)}"
     try:
         _tune(sock)
@@ -106,7 +109,8 @@ def connect(
     return Connection(sock, keys, handlers)
 
 
-def reach(host: str, port: int, what: str, source: str, limit: float) -> Any:
+def reach(host: str, port: int, what: str, source: str, limit: float, small: bool = False) -> Any:
+    """A socket that is connected to the address; with `small`, for short packets. Raises ConnectFailed."""
     where = join(host, port)
     try:
         with gevent.Timeout(limit, TimeoutError(f"its address was not found within {limit:.0f} s")):
@@ -120,6 +124,8 @@ def reach(host: str, port: int, what: str, source: str, limit: float) -> Any:
         share = (until - time.monotonic()) / (len(rows) - tried)
         sock = socket.socket(family, socket.SOCK_STREAM)
         try:
+            if small:
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, SMALL_SEGMENT)
             if source and (":" in source) == (family == socket.AF_INET6):
                 sock.bind((source, 0))
             with gevent.Timeout(max(0.1, share), TimeoutError(f"no answer within {limit:.0f} s")):
@@ -134,9 +140,9 @@ def reach(host: str, port: int, what: str, source: str, limit: float) -> Any:
     raise ConnectFailed(_why_not(what, where, trouble)) from trouble
 
 
-def _reach_through(relay: Relay, where: str, source: str, limit: float) -> Any:
+def _reach_through(relay: Relay, where: str, source: str, limit: float, small: bool) -> Any:
     """A socket that a relay has joined to the address."""
-    sock = reach(relay.host, relay.port, "relay", source, limit)
+    sock = reach(relay.host, relay.port, "relay", source, limit, small)
     ask = Packet(THROUGH, secrets.token_bytes(INSTANCE_BYTES), time.time(), 0, where, "")
     place = join(relay.host, relay.port)
     try:

@@ -165,11 +165,11 @@ class Scheduler:
     def _report(self, place: str, text: str, now: float) -> Effects:
         return self.rules.problem(place, text)
 
-    def open(self, route: Route, limit: float) -> Connection:
+    def open(self, route: Route, limit: float, small: bool) -> Connection:
         """Connect to a node. Raises ConnectFailed or PeerRejected."""
         handlers = Handlers(self._on_messages, self._on_closed, self._on_silent)
         source = self._source(route.host)
-        ways = {"relay": route.relay, "limit": limit, "tls": self._secret.tls}
+        ways = {"relay": route.relay, "limit": limit, "small": small, "tls": self._secret.tls}
         return connect(route.host, route.port, self._psk, ROLES, handlers, source, **ways)
 
     def take(self, connection: Connection, dialer: Dialer) -> None:

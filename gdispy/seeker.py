@@ -75,7 +75,7 @@ class Owner(Protocol):
 
     instance: Instance
 
-    def open(self, route: Route, limit: float) -> Connection: ...
+    def open(self, route: Route, limit: float, small: bool) -> Connection: ...
 
     def take(self, connection: Connection, dialer: Dialer) -> None: ...
 
@@ -107,6 +107,8 @@ class Dialer:
         self._wake = gevent.event.Event()
         self._reason = ""
         self._warned = False
+        #: The next connection is to use short packets, since long ones may be swallowed.
+        self._small = False
         #: Refused for a reason that remains, such as another secret.
         self.rejected = False
         self._impatient: Any = None
@@ -155,7 +157,8 @@ class Dialer:
         self.rejected = False
         for route in self.routes:
             try:
-                connection = self._owner.open(route, ROUTE_LIMIT if len(self.routes) > 1 else CONNECT_LIMIT)
+                limit = ROUTE_LIMIT if len(self.routes) > 1 else CONNECT_LIMIT
+                connection = self._owner.open(route, limit, self._small)
             except (PeerRejected, ConnectFailed) as error:
                 # From an address that has been a node, it is more likely that the link is bad.
                 self.rejected = isinstance(error, PeerRejected) and not self._proven
@@ -194,6 +197,8 @@ class Dialer:
         self._owner.take(connection, self)
         self._over.wait()
         self._over.clear()
+        # The next one with short packets, and if that does not help, the one after it with long ones again.
+        self._small = connection.stuck and not self._small
         self.connection = None
         return True, self._reason
 

@@ -83,6 +83,20 @@ class Host:
         """Take rules away again."""
         self.nft(f"delete table inet {table}\n")
 
+    def _own_file(self, name: str, text: str) -> None:
+        """A file that programs of this host find in /etc; `ip netns exec` puts it there."""
+        directory = Path("/etc/netns") / self.space
+        directory.mkdir(parents=True, exist_ok=True)
+        (directory / name).write_text(text)  # In place: what is mounted is the file.
+
+    def resolver(self, address: str) -> None:
+        """Ask this server for names."""
+        self._own_file("resolv.conf", f"nameserver {address}\n")
+
+    def known_names(self, known: dict[str, str]) -> None:
+        """What is in /etc/hosts."""
+        self._own_file("hosts", "".join(f"{address} {name}\n" for name, address in known.items()))
+
     @property
     def within(self) -> list[str]:
         """The beginning of a command that is to run on this host."""
@@ -269,6 +283,7 @@ class Lab:
         for host in self.hosts:
             self._end_processes(host)
             subprocess.run(["ip", "netns", "delete", host.space], capture_output=True, timeout=30)
+            shutil.rmtree(Path("/etc/netns") / host.space, ignore_errors=True)
         if failures:
             raise failures[0]
 

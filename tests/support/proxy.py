@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import struct
 import threading
+import time
 from collections.abc import Callable
 
 
@@ -15,6 +17,13 @@ class Proxy:
         self.goal = goal
         self.connections = 0
         self.change: Callable[[bytes], bytes] = lambda data: data
+        #: Seconds that each piece is late.
+        self.delay = 0.0
+        #: Swallow what goes to the node, or what comes from it: the connection stays open.
+        self.swallow_to = self.swallow_from = False
+        #: Accept connections and do nothing more.
+        self.is_hole = False
+        self._swallowed: list[socket.socket] = []
         #: Cut each connection after this many bytes in either direction; 0 never.
         self.cut_after = 0
         self._server = socket.create_server(("127.0.0.1", 0))
@@ -32,6 +41,16 @@ class Proxy:
                 with contextlib.suppress(OSError):
                     sock.shutdown(socket.SHUT_RDWR)
             self._open.clear()
+
+    def reset(self) -> None:
+        """Break all connections with a reset, as a firewall does that has forgotten them."""
+        with self._lock:
+            for sock in self._open:
+                with contextlib.suppress(OSError):
+                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                    # Threads that read from it would keep it open.
+                    sock.shutdown(socket.SHUT_RD)
+        self.cut()
 
     def block(self) -> None:
         """Break all connections, and each new one, until `unblock`."""
@@ -52,6 +71,8 @@ class Proxy:
             self._server.shutdown(socket.SHUT_RDWR)
         self._server.close()
         self.cut()
+        for sock in self._swallowed:
+            sock.close()
 
     def _accept(self) -> None:
         while True:
@@ -61,6 +82,10 @@ class Proxy:
                 return
             if self.is_blocked:
                 client.close()
+                continue
+            if self.is_hole:
+                with self._lock:
+                    self._swallowed.append(client)
                 continue
             try:
                 node = socket.create_connection(self.goal)
@@ -81,7 +106,10 @@ class Proxy:
                 passed += len(data)
                 if self.cut_after and passed > self.cut_after:
                     break
-                goal.sendall(self.change(data) if change else data)
+                if self.delay:
+                    time.sleep(self.delay)
+                if not (self.swallow_to if change else self.swallow_from):
+                    goal.sendall(self.change(data) if change else data)
         for sock in (source, goal):
             with contextlib.suppress(OSError):
                 sock.shutdown(socket.SHUT_RDWR)
