@@ -16,7 +16,7 @@ import pytest
 
 from gdispy import JobCluster
 from gdispy.worker.processes import descendants
-from tests.support.daemons import SCRIPTS, alive, run_script
+from tests.support.daemons import SCRIPTS, alive, lacking, run_script
 from tests.support.jobs import wait_for_go
 from tests.support.waiting import eventually
 
@@ -38,7 +38,7 @@ PasswordAuthentication no
 def ssh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """How to reach an sshd of these tests: an ssh command."""
     if SSHD is None:
-        pytest.skip("openssh-server is not installed; .ci/run installs it")
+        lacking("openssh-server is not installed; .ci/run installs it")
     directory = tmp_path_factory.mktemp("sshd")
     for name in ("host", "user"):
         words = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(directory / name)]
