@@ -82,7 +82,7 @@ class Remote:
         self._connection: Connection | None = None
         self._greeted = False
         self._over = gevent.event.Event()
-        self._rejected = False
+        self._rejected = self._refused = False
         #: It was reached once: a refusal is then more likely to be a bad link.
         self._proven = False
         self._greenlets: list[Any] = []
@@ -179,10 +179,13 @@ class Remote:
             place = (self._host, self._port, self._psk, ROLES)
             connection = connect(*place, handlers, source, what="gdispy-scheduler", tls=self._tls)
         except PeerRejected as error:
-            self._rejected = not self._proven
+            # Once, it may have been killed in the middle of it; twice, it means it.
+            self._rejected = not self._proven and self._refused
+            self._refused = True
             return str(error)
         except ConnectFailed as error:
             return str(error)
+        self._refused = False
         connection.set_pulse(self._pulse)
         self._connection = connection
         connection.start()

@@ -245,11 +245,12 @@ class Sharing:
 
     def _receive(self, desk: _Desk, connection: Connection, messages: list[Message], size: int, now: float) -> Effects:
         connection.acknowledge(size)
-        if desk.patron.link != connection.peer:
-            return []
+        if desk.patron.link not in (connection.peer, None):
+            return []  # A newer connection took its place. Where there is none, its last words count.
         self._take_over(desk, connection)
-        # Only now, and not when it was greeted: what the rules said meanwhile comes with its resumption.
-        desk.connection = connection
+        if desk.patron.link is not None:
+            # Only now, and not when it was greeted: what the rules said meanwhile comes with its resumption.
+            desk.connection = connection
         effects: Effects = []
         for message in messages:
             if isinstance(message, Survey):

@@ -30,7 +30,8 @@ class Place:
         self.programs: list[Program] = []
 
     def program(self, node: Daemon, jobs: int = 12, seconds: float = 0.05, **todo: Any) -> Program:
-        options: dict[str, Any] = {"nodes": [node.place], "secret_file": self.secret_file, "fault_recover": str(self.file)}
+        options: dict[str, Any] = {"nodes": [node.place], "secret_file": self.secret_file}
+        options["fault_recover"] = str(self.file)
         options |= {"pulse_interval": 0.5, **todo.pop("options", {})}
         todo = {"jobs": jobs, "seconds": seconds, "log": str(self.log), "options": options, **todo}
         self.programs.append(Program(self.directory, **todo))
