@@ -26,10 +26,10 @@ from gdispy.core.messages import Availability, Hello, Instance, Message, Overvie
 from gdispy.core.patterns import join
 from gdispy.errors import ConfigError, ConnectFailed, GdispyError, PeerRejected
 from gdispy.interfaces import host_of, resolve
-from gdispy.keys import Secret, find_secret
+from gdispy.keys import Secret, find_secret, with_tls
 from gdispy.net import connect
 from gdispy.node import VISITOR
-from gdispy.options import add_common_options, add_secret_options, fail, set_up_logging
+from gdispy.options import add_common_options, add_secret_options, add_tls_options, fail, set_up_logging
 from gdispy.seeker import Route, routes_of
 
 #: When to look around, in seconds, and when to stop listening for answers.
@@ -85,6 +85,7 @@ def nodes_parser() -> argparse.ArgumentParser:
     add("--node_port", type=int, default=config.NODE_PORT, metavar="PORT", help=text)
     add("--ipv4_udp_multicast", action="store_true", help="look around by multicast instead of broadcast")
     add_secret_options(parser)
+    add_tls_options(parser)
     add_common_options(parser)
     return parser
 
@@ -97,6 +98,7 @@ def nodes_main(words: Sequence[str] | None = None) -> int:
         if options.only and not options.hosts:
             raise ConfigError("--only needs the hosts to ask")
         secret = find_secret(options.secret, options.secret_file, options.insecure)
+        secret = with_tls(secret, options.certfile, options.keyfile)
         config.port_number(options.node_port, "--node_port")
         targets = whom.parse(options.hosts, options.node_port).targets if options.hosts else []
         found = Look(secret, options, targets).run()

@@ -34,6 +34,8 @@ logger = logging.getLogger("gdispy")
 
 #: Bytes taken from the socket, and handed out, at once.
 READ_SIZE = 256 * 1024
+#: The same before the handshake is done.
+STRANGER_SIZE = 16 * 1024
 
 _PEM = re.compile(rb"-----BEGIN CERTIFICATE-----\s(.*?)-----END CERTIFICATE-----", re.DOTALL)
 _KEY = re.compile(rb"-----BEGIN [A-Z ]*PRIVATE KEY-----")
@@ -100,7 +102,7 @@ class Tunnel:
             except ssl.SSLError as error:
                 raise self._failure(_reason(error)) from error
             try:
-                data = self._sock.recv(READ_SIZE)
+                data = self._sock.recv(STRANGER_SIZE)
             except ConnectionError:
                 data = b""
             if not data:

@@ -15,14 +15,14 @@ from typing import Any
 
 import pytest
 
-from gdispy import ConfigError, JobCluster, SharedJobCluster
+from gdispy import ConfigError, JobCluster, SharedJobCluster, fault_recover_jobs
 from gdispy.certificate import make_certificate
 from gdispy.connection import Handlers
 from gdispy.errors import PeerRejected
 from gdispy.keys import find_secret
 from gdispy.net import Listener, connect
 from gdispy.tls import tls_files
-from tests.support.daemons import Daemon, run_script
+from tests.support.daemons import Daemon, run_python, run_script
 from tests.support.proxy import Proxy
 from tests.support.waiting import eventually
 
@@ -256,6 +256,49 @@ def test_a_shared_scheduler_has_certificates_of_its_own_on_each_side(
 def test_the_command_line_and_local_nodes_use_certificates(certified: Pair) -> None:
     done = run_script("gdispy", "--local", "--certfile", certified[0], "--keyfile", certified[1], "-a", "hello", "echo")
     assert done.returncode == 0 and done.stdout == b"hello\n", done.stderr
+
+
+def test_a_node_that_comes_by_itself_and_one_that_is_looked_at_use_certificates(
+    tls_node: Daemon, start_node: Start, start_scheduler: Start, secret_file: str, certified: Pair
+) -> None:
+    pair = ["--certfile", certified[0], "--keyfile", certified[1]]
+    scheduler = start_scheduler(
+        *["-n", "127.0.0.9"], *["--cluster_certfile", certified[0], "--cluster_keyfile", certified[1]]
+    )
+    place = f"{scheduler.place[0]}:{scheduler.place[1]}"
+    start_node("--cpus", "1", "--connect", place, *pair)
+    with SharedJobCluster(
+        abs, scheduler_node=place, secret_file=secret_file, certfile=certified[0], keyfile=certified[1]
+    ) as made:
+        assert made.submit(-3).result_or_raise(20) == 3
+    words = ["nodes", "--only", f"{tls_node.place[0]}:{tls_node.place[1]}", "--secret-file", secret_file]
+    done = run_script("gdispy", *words, "--certfile", certified[0])
+    assert done.returncode == 0 and str(tls_node.place[1]) in done.stdout.decode(), done.stderr
+    done = run_script("gdispy", *words)
+    assert done.returncode == 1 and b"certfile" in done.stdout
+
+
+CRASHING = """
+import os, sys
+import gdispy
+place, secret_file, certfile, keyfile, path = sys.argv[1:]
+tls = {"certfile": certfile, "keyfile": keyfile}
+cluster = gdispy.JobCluster(abs, nodes=[place], secret_file=secret_file, fault_recover=path, **tls)
+job = cluster.submit(-3)
+job.wait(30)
+os._exit(9)
+"""
+
+
+def test_jobs_of_a_program_that_crashed_are_recovered_over_tls(
+    tls_node: Daemon, secret_file: str, certified: Pair, tmp_path: Path
+) -> None:
+    path = str(tmp_path / "jobs")
+    place = f"{tls_node.place[0]}:{tls_node.place[1]}"
+    done = run_python(CRASHING, place, secret_file, *certified, path)
+    assert done.returncode == 9, done.stderr
+    found = fault_recover_jobs(path, secret_file=secret_file, certfile=certified[0], keyfile=certified[1])
+    assert [job.result for job in found] == [3]
 
 
 # Files
