@@ -43,7 +43,7 @@ SILENT_AFTER = 3
 LOST_AFTER = 6
 
 #: Transmissions of the same bytes after which a connection is stuck.
-STUCK_AFTER = 2
+STUCK_AFTER = 1
 
 #: Why a connection is closed that its two sides do not need: they have another.
 CONNECTED = "connected already"

@@ -43,10 +43,6 @@ def double(number: int) -> int:
     return 2 * number
 
 
-def echo(data: bytes) -> bytes:
-    return data
-
-
 # A proxy in between
 
 
@@ -58,7 +54,7 @@ def test_delay_makes_it_slower_and_nothing_else(proxy: Proxy, secret_file: str) 
 
 def test_cuts_every_100_kilobytes(proxy: Proxy, secret_file: str) -> None:
     proxy.cut_after = 100_000
-    with JobCluster(echo, nodes=[proxy.place], secret_file=secret_file) as cluster:
+    with JobCluster(bytes, nodes=[proxy.place], secret_file=secret_file) as cluster:
         data = [os.urandom(20_000) for _ in range(40)]
         for place in range(0, 40, 4):
             jobs = [cluster.submit(each) for each in data[place : place + 4]]
