@@ -178,7 +178,9 @@ class Worker:
         _end_leftovers()
         if is_timed:
             self.limits.end()
+        self.limits.lift(True)  # What Python has not yet written of the job's output is to be kept.
         out, err, cut = self._capture.end()
+        self.limits.lift(False)
         tail = [out, err, exception, begun, ended, job.progress, cut]
         self.answer([RESULT, job.number, job.attempt, status], result, tail)
 
@@ -202,8 +204,11 @@ class Worker:
         """Write one frame; a large value goes into a memory file that is passed along."""
         fds = []
         if type(value) is not bytes or len(value) > INLINE:
-            with self.limits.lifted():
+            self.limits.lift(True)
+            try:
                 fds.append(_written(value))
+            finally:
+                self.limits.lift(False)
             shown: Any = os.fstat(fds[0]).st_size
         else:
             shown = value

@@ -45,8 +45,9 @@ from gdispy.worker.program import run_program
 from gdispy.worker.runner import Run, Worker, call_function
 from gdispy.worker.sharing import Globals
 
-#: Seconds between two looks at the sizes of the workers' process trees.
+#: Seconds between two looks at the workers' process trees; and where there are limits that a job reaches quickly.
 WATCH_INTERVAL = 1.0
+CLOSE_WATCH_INTERVAL = 0.25
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,8 @@ class Template:
         self._causes: dict[int, str] = {}  # worker -> why it was killed here
         #: Processes that loading the computation left on purpose.
         self._own: frozenset[int] = frozenset()
+        limits = setting.limits
+        self._watch_interval = CLOSE_WATCH_INTERVAL if limits.memory or limits.processor else WATCH_INTERVAL
         self._next_watch = 0.0
         self._doorbell = control.Doorbell(end)
         os.makedirs(setting.directory, exist_ok=True)
@@ -104,7 +107,7 @@ class Template:
 
     def serve(self) -> int:
         while True:
-            has_message = self._doorbell.wait(WATCH_INTERVAL if self._workers else None)
+            has_message = self._doorbell.wait(self._watch_interval if self._workers else None)
             self._reap()
             if has_message:
                 received = control.receive(self._end)
@@ -265,7 +268,7 @@ class Template:
         now = time.monotonic()
         if now < self._next_watch or not self._workers:
             return
-        self._next_watch = now + WATCH_INTERVAL
+        self._next_watch = now + self._watch_interval
         for worker, pid in self._workers.items():
             tree = [pid, *descendants(pid)]
             cause = self._setting.limits.excess(tree) or overtime(self._pages[worker], tree)

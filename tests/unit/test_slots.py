@@ -472,8 +472,22 @@ def test_workers_that_end_early_count_in_a_row_only() -> None:
     for number in range(1, STILLBORN_LIMIT):
         slots.exited(WorkerId(number), [(JobId(1), 1)], "killed", 1.0)
     slots.answered(WorkerId(STILLBORN_LIMIT), [outcome(1)], 2.0)
+    slots.exited(WorkerId(STILLBORN_LIMIT), [], "killed", 2.5)
     start(slots, 2, now=3.0)
-    assert sent(slots.exited(WorkerId(STILLBORN_LIMIT), [(JobId(2), 1)], "killed", 4.0), A) == []
+    assert sent(slots.exited(WorkerId(STILLBORN_LIMIT + 1), [(JobId(2), 1)], "killed", 4.0), A) == []
+
+
+def test_workers_that_are_used_up_and_leave_jobs_untouched_count_for_nothing() -> None:
+    slots = node(cpus=STILLBORN_LIMIT)
+    workers = range(1, STILLBORN_LIMIT + 1)
+    start(slots, *range(1, 2 * STILLBORN_LIMIT + 1))
+    for number in workers:
+        effects = plain(slots.answered(WorkerId(number), [outcome(number)], 1.0))
+        assert Hand(WorkerId(number), [STILLBORN_LIMIT + number]) in effects  # type: ignore[list-item]
+    for number in workers:
+        untouched = [(JobId(STILLBORN_LIMIT + number), 1)]
+        effects = slots.exited(WorkerId(number), untouched, "exit code 0", 2.0)
+        assert not [each for each in sent(effects, A) if isinstance(each, Ended)]
 
 
 # Templates that end
