@@ -6,7 +6,7 @@ READY := $(VENV)/ready
 # Discovery of whatever runs here stays on this machine.
 export GDISPY_IP_ADDR = 127.0.0.1
 
-.PHONY: run test check bench chaos docs clean format
+.PHONY: run test check bench bench-network chaos docs clean format
 
 run: $(READY)
 	$(BIN)/python examples/first_run.py
@@ -22,6 +22,9 @@ check: $(READY)
 
 bench: $(READY)
 	$(BIN)/python benchmarks/bench.py
+
+bench-network: $(READY)
+	$(BIN)/python benchmarks/network.py
 
 chaos: $(READY)
 	$(BIN)/python -m pytest tests -m chaos -s

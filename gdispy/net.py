@@ -343,7 +343,7 @@ def listening_sockets(host: str, port: int) -> list[Any]:
 
 
 def _listening_socket(host: str, port: int) -> Any:
-    family, _, _, _, sockaddr = resolve(host, port, socket.SOCK_STREAM, passive=True)[0]
+    family, _, _, _, sockaddr = resolve(host, port, socket.SOCK_STREAM)[0]
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -241,6 +241,7 @@ class Seeker:
         self._beacon: Beacon | None = None
         self._looker: Any = None
         self._listener: Listener | None = None
+        self._openers: list[Any] = []
         #: Ports where nodes hear broadcasts.
         self._look_ports: set[int] = set()
         #: Addresses that LOOK was sent to -> which dialer they belong to; and those of them that are relays.
@@ -248,6 +249,7 @@ class Seeker:
         self._relays: set[tuple[str, int]] = set()
 
     def close(self) -> None:
+        gevent.killall(self._openers, block=False)
         for dialer in self.dialers.values():
             dialer.stop()
         if self._looker is not None:
@@ -263,10 +265,16 @@ class Seeker:
             route = Route(*target)
             if route.port and route not in self.dialers and target not in self._relays:
                 self.dialers[route] = Dialer(self, self._owner, [route])
-        if not self.listening_port and (look or not all(config.is_loopback(host) for host, _ in targets)):
-            self._listen()
         if look:
             self._look_ports.add(node_port)
+        if look or not all(config.is_loopback(host) for host, _ in targets):
+            # Not now: the user's thread waits for this, and not for that.
+            self._openers.append(gevent.spawn(self._open_doors, look))
+
+    def _open_doors(self, look: bool) -> None:
+        if not self.listening_port:
+            self._listen()
+        if look:
             self._start_looking()
 
     def forget(self, dialer: Dialer) -> None:

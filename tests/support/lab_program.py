@@ -59,6 +59,10 @@ def main() -> None:
             answer = standing(cluster)
         elif word == "submit":
             submit(int(rest[0]), float(rest[1]))
+        elif word == "bulk":
+            jobs.append(cluster.submit(bytes(int(rest[0]))))
+        elif word == "made":
+            answer = made
         elif word == "wait":
             answer = cluster.wait(float(rest[0]))
         elif word == "result":
