@@ -154,6 +154,21 @@ def test_a_job_that_forks_without_end_is_ended_and_the_node_lives(start_node: St
         assert made.status().nodes
 
 
+def leave_a_printer(leaves: bool) -> str:
+    code = "import time\nwhile True: print('late', flush=True); time.sleep(0.001)"
+    if leaves:
+        subprocess.Popen([sys.executable, "-c", code], start_new_session=True)
+    with open("/proc/self/oom_score_adj") as file:
+        return file.read().strip()
+
+
+def test_what_a_job_has_left_does_not_print_into_the_next_and_jobs_die_before_the_node(use: Use) -> None:
+    with use(leave_a_printer) as made:
+        jobs = [made.submit(number % 2 == 0) for number in range(10)]
+        assert [job.result_or_raise(20) for job in jobs] == ["500"] * 10
+        assert [job.stdout for job in jobs[1::2]] == [""] * 5
+
+
 # The disk
 
 

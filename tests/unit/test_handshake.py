@@ -249,6 +249,7 @@ def unhex(name: str) -> bytes:
 
 def test_vectors_are_what_the_code_does() -> None:
     initiator = Initiator(unhex("psk"), VECTORS["roles"].encode(), unhex("initiator_ephemeral"))
+    certified = Initiator(unhex("psk"), VECTORS["roles"].encode(), unhex("initiator_ephemeral"), unhex("certificate"))
     responder = Responder(
         unhex("psk"), [VECTORS["roles"].encode()], unhex("responder_ephemeral"), unhex("responder_instance")
     )
@@ -258,6 +259,7 @@ def test_vectors_are_what_the_code_does() -> None:
     sender.put(from_values([*VECTORS["hello"][:2], unhex("initiator_instance"), *VECTORS["hello"][3:]]))
     found = {
         "first": initiator.first,
+        "first_with_certificate": certified.first,
         "second": second,
         "key_i_to_r": keys.send,
         "key_r_to_i": keys.receive,
