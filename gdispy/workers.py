@@ -42,7 +42,7 @@ from gdispy.local import importable
 from gdispy.pump import Pump
 from gdispy.worker import control
 from gdispy.worker.capture import keep_within_limit
-from gdispy.worker.processes import descendants, kill_descendants, resident_bytes
+from gdispy.worker.processes import descendants, kill_descendants, tree_bytes
 from gdispy.worker.program import signal_name
 from gdispy.worker.runner import FILE, PROGRESS, RESULT, target
 from gdispy.worker_ends import ANCILLARY, WorkerEnds
@@ -350,7 +350,7 @@ class Workers:
         limit = worker.memory_limit
         while worker.memory_limit == limit and not worker.is_dead and worker.outstanding:
             if worker.pid:
-                used = sum(map(resident_bytes, [worker.pid, *descendants(worker.pid)]))
+                used = tree_bytes([worker.pid, *descendants(worker.pid)])
                 if used > limit:
                     cause = f"it used {used:,} bytes of memory, and its limit (dispy_memory) is {limit:,}"
                     self._order(worker, ["end", worker.number, cause])

@@ -16,7 +16,7 @@ import signal
 import struct
 from dataclasses import dataclass
 
-from gdispy.worker.processes import processor_seconds, resident_bytes
+from gdispy.worker.processes import processor_seconds, resident_bytes, tree_bytes
 
 #: Job, attempt, seconds its worker had used before, seconds that it may use, whether it has said so itself.
 _MARK = struct.Struct("<QIdd?")
@@ -45,7 +45,7 @@ class Limits:
         if self.processes and len(tree) > self.processes:
             return f"it had {len(tree)} processes, and the limit of this node is {self.processes}"
         if self.memory:
-            used = sum(map(resident_bytes, tree))
+            used = tree_bytes(tree)
             if used > self.memory:
                 return f"it used {used:,} bytes of memory, and the limit of this node is {self.memory:,}"
         return ""

@@ -119,6 +119,20 @@ def resident_bytes(pid: int) -> int:
     return (resident - shared) * os.sysconf("SC_PAGESIZE")
 
 
+def tree_bytes(tree: list[int]) -> int:
+    """Resident memory of a process and of those below it, but for what it has got from its own parent by forking: what
+    setup has loaded is there once, and not once more in each worker."""
+    return max(0, sum(map(resident_bytes, tree)) - resident_bytes(_parent(tree[0])))
+
+
+def _parent(pid: int) -> int:
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return int(file.read().rpartition(b")")[2].split()[1])
+    except OSError:
+        return 0
+
+
 def processor_seconds(pid: int) -> float:
     """Processor time of one process and of those of its children that it has waited for; 0 when it is gone."""
     try:

@@ -123,6 +123,31 @@ def test_a_worker_that_has_grown_is_replaced_when_its_job_is_over(use: Use) -> N
     assert len(set(pids)) == 3, pids
 
 
+def load_much() -> int:
+    global much
+    much = bytearray(os.urandom(1000)) * 300_000
+    return 0
+
+
+def use_much(size: int) -> int:
+    more = bytearray(os.urandom(1000)) * (size // 1000)
+    until = time.monotonic() + 1.5
+    while time.monotonic() < until:
+        pass
+    return len(much) + len(more)  # type: ignore[name-defined]
+
+
+def test_what_setup_has_loaded_is_not_the_memory_of_a_job(start_node: Start, secret_file: str) -> None:
+    daemon = start_node("--cpus", "1", "--job_memory", "200m")
+    with JobCluster(use_much, nodes=[daemon.place], secret_file=secret_file, setup=load_much) as made:
+        assert made.submit(50_000_000).result_or_raise(20) == 350_000_000
+        assert made.submit(50_000_000, dispy_memory=150_000_000).result_or_raise(20) == 350_000_000
+        job = made.submit(400_000_000)
+        assert job.wait(20) and "bytes of memory, and the limit of this node is 209,715,200" in job.exception
+        job = made.submit(100_000_000, dispy_memory=50_000_000)
+        assert job.wait(20) and "its limit (dispy_memory) is 50,000,000" in job.exception
+
+
 @pytest.mark.parametrize("words", [["--job_cpu_time", "-1"], ["--jobs_per_worker", "-1"], ["--worker_growth", "much"]])
 def test_limits_that_make_no_sense_are_refused_by_name(words: list[str]) -> None:
     done = run_script("gdispy-node", "--insecure", "--daemon", *words)
