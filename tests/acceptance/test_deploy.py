@@ -6,6 +6,7 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -20,7 +21,9 @@ from gdispy import JobCluster
 from gdispy.config import CLIENT_PORT, NODE_PORT
 from gdispy.node_options import node_parser
 from gdispy.options import adjustable, parse
+from gdispy.worker.processes import children
 from tests.support.daemons import SCRIPTS, Daemon, lacking
+from tests.support.jobs import orphan
 from tests.support.waiting import eventually
 
 ROOT = Path(__file__).parents[2]
@@ -99,6 +102,28 @@ def test_the_image_has_what_it_needs() -> None:
     (extra,) = re.findall(r"\[(\w+)\]", instructions["RUN"])
     assert re.search(rf"(?m)^{extra} = ", (ROOT / "pyproject.toml").read_text())
     assert f"useradd --create-home {instructions['USER']}" in instructions["RUN"]
+
+
+def test_a_node_is_a_good_first_process_of_a_container(tmp_path: Path, secret_file: str) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root can make a space of processes")
+    words = ["-i", "127.0.0.1", "-p", "0", "--cpus", "1", "--secret-file", secret_file]
+    words += ["--dest_path_prefix", str(tmp_path / "prefix")]
+    command = [sys.executable, str(SCRIPTS / "gdispy-node"), "--daemon", *words]
+    unshare = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"]
+    node = subprocess.Popen([*unshare, *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        assert node.stdout is not None
+        place = node.stdout.readline().split()[1]
+        with JobCluster(orphan, nodes=[place], secret_file=secret_file) as made:
+            assert [made.submit().result_or_raise(20) for _ in range(3)] == [1, 1, 1]
+        (first,) = children(node.pid)
+        os.kill(first, signal.SIGTERM)  # As `docker stop` does.
+        assert node.wait(10) == 0
+    finally:
+        if node.poll() is None:
+            node.kill()
+        node.communicate(timeout=10)
 
 
 def test_the_manifest_fits_together() -> None:

@@ -92,3 +92,23 @@ def breed() -> None:
             os.fork()
         except OSError:
             time.sleep(0.01)
+
+
+def read_at_gate(name: str, gate: str) -> str:
+    """What a file says, when the gate is there."""
+    while not os.path.exists(gate):
+        time.sleep(0.01)
+    with open(name) as file:
+        return file.read()
+
+
+def orphan() -> int:
+    """Leaves a process whose parent is dead, and tells who is the first process."""
+    if os.fork() == 0:
+        if os.fork() == 0:
+            os.setsid()
+            os.execvp("sleep", ["sleep", "60"])
+        os._exit(0)
+    os.wait()
+    with open("/proc/1/cmdline") as file:
+        return file.read().count("gdispy-node")
