@@ -25,6 +25,7 @@ from gdispy.core.handshake import Keys
 from gdispy.core.messages import Instance
 from gdispy.core.patterns import join, split
 from gdispy.errors import ConnectFailed, PeerRejected
+from gdispy.interfaces import is_numeric
 from gdispy.keys import Secret, listening_address
 from gdispy.net import CONNECT_LIMIT, Listener, Relay
 
@@ -241,7 +242,7 @@ class Seeker:
         self._beacon: Beacon | None = None
         self._looker: Any = None
         self._listener: Listener | None = None
-        self._openers: list[Any] = []
+        self._opener: Any = None
         #: Ports where nodes hear broadcasts.
         self._look_ports: set[int] = set()
         #: Addresses that LOOK was sent to -> which dialer they belong to; and those of them that are relays.
@@ -249,11 +250,11 @@ class Seeker:
         self._relays: set[tuple[str, int]] = set()
 
     def close(self) -> None:
-        gevent.killall(self._openers, block=False)
         for dialer in self.dialers.values():
             dialer.stop()
-        if self._looker is not None:
-            self._looker.kill(block=False)
+        for greenlet in (self._opener, self._looker):
+            if greenlet is not None:
+                greenlet.kill(block=False)
         if self._beacon is not None:
             self._beacon.close()
         if self._listener is not None:
@@ -267,15 +268,19 @@ class Seeker:
                 self.dialers[route] = Dialer(self, self._owner, [route])
         if look:
             self._look_ports.add(node_port)
-        if look or not all(config.is_loopback(host) for host, _ in targets):
+        is_wanted = look or not all(config.is_loopback(host) for host, _ in targets)
+        if is_wanted and (self._opener is None or (look and self._looker is None)):
             # Not now: the user's thread waits for this, and not for that.
-            self._openers.append(gevent.spawn(self._open_doors, look))
+            self._opener = gevent.spawn(self._open_doors, self._opener)
 
-    def _open_doors(self, look: bool) -> None:
+    def _open_doors(self, former: Any) -> None:
+        if former is not None:
+            former.join()
         if not self.listening_port:
             self._listen()
-        if look:
-            self._start_looking()
+        self._start_hearing()
+        if self._look_ports and self._beacon is not None and self._looker is None:
+            self._looker = gevent.spawn(self._look, self._beacon)
 
     def forget(self, dialer: Dialer) -> None:
         """An address that was found by a packet is not there any more."""
@@ -320,7 +325,8 @@ class Seeker:
 
     # Discovery
 
-    def _start_looking(self) -> None:
+    def _start_hearing(self) -> None:
+        """Hear of nodes that start, also where all are named: then they are tried again at once."""
         if self._beacon is None:
             key = self._secret.for_udp()
             try:
@@ -328,10 +334,10 @@ class Seeker:
                     key, self._owner.instance, self._ip_addr, self._port, self._on_packet, self._multicast
                 )
             except OSError as error:
-                self._owner.report("broadcast", f"no node can be found by broadcast: {error.strerror}")
+                if self._look_ports:
+                    self._owner.report("broadcast", f"no node can be found by broadcast: {error.strerror}")
                 return
             self._beacon.start()
-            self._looker = gevent.spawn(self._look, self._beacon)
 
     def _look(self, beacon: Beacon) -> None:
         before = 0.0
@@ -378,6 +384,9 @@ class Seeker:
             (self.dialers[each] for each in routes if each in self.dialers), None
         )
         if dialer is None:
+            if not self._look_ports:
+                self._wake_names()
+                return
             other = self._owner.connection_to(packet.instance)
             if routes and len(self._by_instance) < FOUND_LIMIT and (other is None or other.quiet >= MOVED_AFTER):
                 dialer = Dialer(self, self._owner, routes, packet.instance, packet.name)
@@ -396,6 +405,12 @@ class Seeker:
                     gevent.spawn_later((MOVED_AFTER + 0.1) * self._pulse, self._check_moved, connection)
         if connection is None:
             dialer.wake()
+
+    def _wake_names(self) -> None:
+        """A node has started, and may be one that is known by its name only."""
+        for dialer in self.dialers.values():
+            if dialer.connection is None and not is_numeric(dialer.host):
+                dialer.wake()
 
     def _check_moved(self, connection: Connection) -> None:
         """A node has announced another address: is it still at the one where it was?"""

@@ -82,3 +82,10 @@ def test_one_pattern_of_several_is_enough_and_none_of_none() -> None:
 
 def test_names_may_be_an_iterator_that_can_be_read_once() -> None:
     assert matches(["a", "b"], iter(["b"]), 1)
+
+
+def test_a_node_that_has_come_by_itself_fits_by_its_address_or_name_whatever_the_port() -> None:
+    assert matches(["10.0.0.1:51348"], ["10.0.0.1"], 0)
+    assert matches(["worker"], ["192.0.2.1", "worker"], 0)
+    assert not matches(["10.0.0.2"], ["10.0.0.1"], 0)
+    assert join("10.0.0.1", 0) == "10.0.0.1"

@@ -1,0 +1,200 @@
+"""What packets of discovery lead to: routes that make sense, tried in the right order, and no more than that."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from gdispy import seeker as module
+from gdispy.core.discovery import HERE, RELAY, Packet
+from gdispy.errors import ConnectFailed
+from gdispy.keys import Secret
+from gdispy.net import Relay
+from gdispy.seeker import FOUND_LIMIT, ROUTES, Dialer, Route, Seeker, is_reachable, routes_of
+
+KEY = bytes(32)
+
+
+def here(**fields: Any) -> Packet:
+    values: dict[str, Any] = {
+        "kind": HERE,
+        "instance": b"i" * 16,
+        "time": 1.0,
+        "port": 51348,
+        "address": "",
+        "name": "n",
+    }
+    return Packet(**{**values, **fields})
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [
+        ("10.0.0.1", True),
+        ("fe80::1%eth0", True),
+        ("node.example", True),
+        ("", False),
+        ("0.0.0.0", False),
+        ("::", False),
+        ("255.255.255.255", False),
+        ("224.0.0.1", False),
+        ("239.255.71.68", False),
+        ("ff02::1", False),
+        ("ff12::6764:6973%eth0", False),
+    ],
+)
+def test_addresses_of_several_or_none_are_not_connected_to(host: str, expected: bool) -> None:
+    assert is_reachable(host) is expected
+
+
+@pytest.mark.parametrize(
+    ("packet", "expected"),
+    [
+        (here(), [Route("10.0.0.9", 51348)]),
+        (here(address="192.0.2.1"), [Route("192.0.2.1", 51348), Route("10.0.0.9", 51348)]),
+        (here(address="192.0.2.1:40001"), [Route("192.0.2.1", 40001), Route("10.0.0.9", 51348)]),
+        (here(address="[fd00::1]:40001"), [Route("fd00::1", 40001), Route("10.0.0.9", 51348)]),
+        (here(address="10.0.0.9"), [Route("10.0.0.9", 51348)]),
+        (here(address="255.255.255.255"), [Route("10.0.0.9", 51348)]),
+        (here(address="a:b"), [Route("10.0.0.9", 51348)]),
+        (
+            here(address="10.2.0.3:51348", via="10.2.0.2:51349"),
+            [Route("10.2.0.3", 51348), Route("10.2.0.3", 51348, Relay("10.2.0.2", 51349, KEY))],
+        ),
+        (here(address="10.2.0.3:51348", via="nonsense"), [Route("10.2.0.3", 51348)]),
+        (here(address="10.2.0.3:51348", via="224.0.0.1:1"), [Route("10.2.0.3", 51348)]),
+        (here(via="10.2.0.2:51349"), []),
+    ],
+)
+def test_routes_are_what_is_announced_then_where_it_came_from_then_the_relay(
+    packet: Packet, expected: list[Route]
+) -> None:
+    assert routes_of(packet, "10.0.0.9", KEY) == expected
+
+
+class Owner:
+    """A scheduler without a network; what would run in greenlets does not."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.instance = b"o" * 16
+        self.connected: dict[bytes, Any] = {}
+        self.reports: list[tuple[str, str]] = []
+        self.answers: dict[Route, Any] = {}
+        self.tried: list[tuple[Route, float, bool]] = []
+        silent = SimpleNamespace(kill=lambda block: None)
+        for name in ("spawn", "spawn_later"):
+            monkeypatch.setattr(module.gevent, name, lambda *_: silent)
+        self.seeker = Seeker(self, Secret(bytes(32), ""), "127.0.0.1", "", 0, 10.0, False, 5.0)  # type: ignore[arg-type]
+
+    def report(self, place: str, text: str) -> None:
+        self.reports.append((place, text))
+
+    def connection_to(self, instance: bytes) -> Any:
+        return self.connected.get(instance)
+
+    def open(self, route: Route, limit: float, small: bool) -> Any:
+        self.tried.append((route, limit, small))
+        answer = self.answers.get(route)
+        if answer is None:
+            raise ConnectFailed(f"{route.place} is not there")
+        return answer
+
+    def take(self, connection: Any, dialer: Dialer) -> None:
+        dialer.closed("over")
+
+    def hear(self, packet: Packet, source: str = "10.0.0.9") -> None:
+        self.seeker._on_packet(None, packet, (source, 999))  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def owner(monkeypatch: pytest.MonkeyPatch) -> Owner:
+    made = Owner(monkeypatch)
+    made.seeker.seek([], True, 51348)
+    return made
+
+
+def test_one_node_that_answers_from_several_addresses_is_dialled_once(owner: Owner) -> None:
+    for source in ("10.0.0.9", "10.0.1.9", "10.0.2.9", "10.0.0.9"):
+        owner.hear(here(), source)
+    (dialer,) = {id(each): each for each in owner.seeker.dialers.values()}.values()
+    assert set(dialer.routes) == {Route(f"10.0.{number}.9", 51348) for number in range(3)}
+
+
+def test_routes_of_a_node_are_limited(owner: Owner) -> None:
+    for number in range(20):
+        owner.hear(here(), f"10.0.{number}.9")
+    (dialer,) = owner.seeker._by_instance.values()
+    assert len(dialer.routes) == ROUTES
+    assert dialer.routes[0] == Route("10.0.19.9", 51348)
+
+
+def test_a_node_that_is_connected_is_not_dialled_again(owner: Owner) -> None:
+    owner.connected[b"i" * 16] = SimpleNamespace(quiet=0.2)
+    owner.hear(here())
+    assert owner.seeker.dialers == {}
+    owner.connected[b"i" * 16].quiet = 5.0
+    owner.hear(here())
+    assert list(owner.seeker.dialers) == [Route("10.0.0.9", 51348)]
+
+
+def test_packets_without_a_port_or_a_way_lead_nowhere(owner: Owner) -> None:
+    owner.hear(here(port=0))
+    owner.hear(here(kind=RELAY))
+    owner.hear(here(via="10.2.0.2:1"))
+    assert owner.seeker.dialers == {}
+
+
+def test_who_has_named_nodes_uses_no_others_and_hears_when_they_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    owner = Owner(monkeypatch)
+    owner.seeker.seek([("10.0.0.9", 51348), ("worker", 51348)], False, 51348)
+    woken: list[str] = []
+    for dialer in owner.seeker.dialers.values():
+        monkeypatch.setattr(dialer, "wake", lambda host=dialer.host: woken.append(host))
+    owner.hear(here())
+    owner.hear(here(instance=b"j" * 16), "10.0.0.10")  # It may be the one with a name.
+    assert woken == ["10.0.0.9", "worker"]
+    assert len(owner.seeker.dialers) == 2
+
+
+def test_nodes_that_are_sought_are_limited(owner: Owner) -> None:
+    for number in range(FOUND_LIMIT + 10):
+        owner.hear(here(instance=number.to_bytes(16, "big")), f"10.{number >> 8}.{number & 255}.9")
+    assert len(owner.seeker._by_instance) == FOUND_LIMIT
+
+
+def test_another_life_at_the_same_place_is_the_same_dialer(owner: Owner) -> None:
+    owner.hear(here())
+    owner.hear(here(instance=b"j" * 16))
+    assert list(owner.seeker._by_instance) == [b"j" * 16]
+    assert len(owner.seeker.dialers) == 1
+
+
+def test_routes_are_tried_in_order_until_one_works_and_that_one_goes_first_then(owner: Owner) -> None:
+    owner.hear(here(address="192.0.2.1"))
+    (dialer,) = owner.seeker._by_instance.values()
+    bad, good = dialer.routes
+    dialer._impatient = SimpleNamespace(kill=lambda block: None)
+    reached, text = dialer._attempt()
+    assert not reached
+    assert "192.0.2.1:51348 is not there (the address that the node n at 10.0.0.9 announces)" in text
+    owner.answers[good] = SimpleNamespace(instance=b"i" * 16, quiet=0.0, stuck=True)
+    assert dialer._attempt() == (True, "over")
+    assert [route for route, _, _ in owner.tried] == [bad, good, bad, good]
+    # What was swallowed on the way is tried with short packets next time, once.
+    owner.tried.clear()
+    dialer._attempt()
+    dialer._attempt()
+    assert [(route, small) for route, _, small in owner.tried] == [(good, True), (good, False)]
+
+
+def test_an_address_that_is_a_relay_is_no_node(owner: Owner) -> None:
+    owner.seeker.seek([("10.2.0.2", 51348)], False, 51348)
+    (dialer,) = owner.seeker.dialers.values()
+    owner.seeker._asked["10.2.0.2", 51348] = dialer
+    owner.hear(here(kind=RELAY), "10.2.0.2")
+    assert owner.seeker.dialers == {}
+    assert owner.reports[-1] == ("10.2.0.2:51348", "")
+    owner.seeker.seek([("10.2.0.2", 51348)], False, 51348)
+    assert owner.seeker.dialers == {}
