@@ -142,7 +142,8 @@ class _Remote:
             self.process = subprocess.Popen(self._words, start_new_session=True, **pipes)  # type: ignore[call-overload]
         except OSError as error:
             raise ConfigError(f"{self._words[0]} cannot be started: {error.strerror}") from error
-        os.write(self.process.stdin.fileno(), secret.encode() + b"\n")
+        with contextlib.suppress(BrokenPipeError):  # Why ssh has ended already, it says itself.
+            os.write(self.process.stdin.fileno(), secret.encode() + b"\n")
         self._readers = [gevent.spawn(self._read), gevent.spawn(self._read_log)]
 
     @property

@@ -26,6 +26,8 @@ with contextlib.suppress(OSError):
 
 #: How many rounds a tree is killed in before giving up: each round finds what was forked meanwhile.
 _ROUNDS = 2000
+#: The same where all processes of the machine are looked at.
+_SWEEPS = 100
 
 
 def flush_c_output() -> None:
@@ -155,7 +157,7 @@ def began(pid: int) -> int:
 
 def end_marked(name: str, value: str) -> None:
     """SIGKILL all own processes whose environment holds `name` with this value, and those below them."""
-    for _ in range(_ROUNDS):
+    for _ in range(_SWEEPS):
         if not [pid for pid in _processes() if _end_if_marked(pid, f"{name}={value}".encode())]:
             return
         time.sleep(0.001)
