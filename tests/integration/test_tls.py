@@ -13,12 +13,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import gevent
 import pytest
 
 from gdispy import ConfigError, JobCluster, SharedJobCluster, fault_recover_jobs
 from gdispy.certificate import make_certificate
 from gdispy.connection import Handlers
-from gdispy.errors import PeerRejected
+from gdispy.errors import ConnectFailed, PeerRejected
 from gdispy.keys import find_secret
 from gdispy.net import Listener, connect
 from gdispy.tls import tls_files
@@ -175,6 +176,47 @@ def test_somebody_in_between_with_another_certificate_is_seen(
         )
 
 
+def contents(stream: bytes) -> list[int]:
+    """The places in a stream of TLS that are within records: of their headers TLS ignores the version."""
+    places: list[int] = []
+    begin = 0
+    while begin < len(stream):
+        end = begin + 5 + int.from_bytes(stream[begin + 3 : begin + 5], "big")
+        if stream[begin] != 0x14:  # A record for middle boxes only.
+            places += range(begin + 5, end)
+        begin = end
+    return places
+
+
+def test_no_handshake_with_a_changed_bit_comes_about(tls_node: Daemon, secret_file: str, certified: Pair) -> None:
+    psk, tls = find_secret("", secret_file).for_tcp(), tls_files(*certified, True)
+    handlers = Handlers(lambda *_: None, lambda *_: None)
+    with Proxy(tls_node.place) as proxy:
+
+        def shake(place: int = -1) -> bytes:
+            """A handshake in which the byte at this place is changed; what the client has sent."""
+            sent = bytearray()
+
+            def change(data: bytes) -> bytes:
+                at = place - len(sent)
+                sent.extend(data)
+                return data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :] if 0 <= at < len(data) else data
+
+            proxy.change = change
+            connection = connect(*proxy.place, psk, b"scheduler>node", handlers, tls=tls)
+            connection.start()
+            connection.abort("seen")
+            return bytes(sent)
+
+        places = contents(shake())
+        for place in places[:: len(places) // 30 + 1]:  # An address has no more than 40 attempts at once.
+            # A length that is changed makes the node wait for what never comes.
+            with pytest.raises((PeerRejected, ConnectFailed, gevent.Timeout)), gevent.Timeout(1):
+                shake(place)
+        shake()
+    assert "Traceback" not in tls_node.log.read_text()
+
+
 def test_an_expired_certificate_works_with_one_warning(
     start_node: Start, secret_file: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -216,8 +258,6 @@ def test_strangers_cost_little_and_break_nothing(
 
 
 def test_a_handshake_that_does_not_go_on_is_ended(certified: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
-    import gevent
-
     monkeypatch.setattr("gdispy.net.HANDSHAKE_LIMIT", 0.3)
     tls = tls_files(*certified, True)
     listener = Listener("127.0.0.1", 0, {b"scheduler>node": bytes(32)}, bytes(16), lambda *_: None, tls)
