@@ -32,6 +32,7 @@ from gdispy.core.messages import (
     Open,
     Prepare,
     Run,
+    Seen,
     Trouble,
 )
 from gdispy.core.patterns import join
@@ -83,6 +84,8 @@ class Remote:
         self._greeted = False
         self._over = gevent.event.Event()
         self._rejected = self._refused = False
+        #: Which scheduler it is, and which life of it.
+        self._life: tuple[bytes, int] | None = None
         #: It was reached once: a refusal is then more likely to be a bad link.
         self._proven = False
         self._greenlets: list[Any] = []
@@ -201,6 +204,7 @@ class Remote:
         connection.acknowledge(connection.taken())
         for message in messages:
             if isinstance(message, Hello):
+                self._greet(message)
                 continue
             delivered, answers = self._courier.incoming(message)
             if isinstance(message, Ended):
@@ -210,6 +214,14 @@ class Remote:
             end = self._ends.get(getattr(message, "computation", None))  # type: ignore[arg-type]
             if end is not None and delivered:
                 end.deliver(delivered)
+
+    def _greet(self, hello: Hello) -> None:
+        """Where this is another life of the scheduler, what provisional results the former one had are gone."""
+        life = (hello.instance, hello.epoch)
+        if self._life not in (None, life):
+            for computation, end in self._ends.items():
+                end.deliver([Seen(computation, [], [], [])])
+        self._life = life
 
     def _on_closed(self, connection: Connection, reason: str) -> None:
         if connection is self._connection:

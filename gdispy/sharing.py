@@ -45,6 +45,7 @@ from gdispy.core.messages import (
     Prepare,
     Release,
     Released,
+    Seen,
     Survey,
     Take,
 )
@@ -168,6 +169,7 @@ class Sharing:
         try:
             self._scheduler.start()
             self._archive.keep()
+            self._scheduler.rules.keeps_progress = self._archive.remembers
             for story in self._archive.stories:
                 self._restore(story)
             self._listener.start()
@@ -240,7 +242,7 @@ class Sharing:
         if 0.05 <= hello.pulse <= 1000:
             connection.set_pulse(hello.pulse)
         ours = ("scheduler", self._scheduler.instance, platform.node(), config.VERSION, config.PYTHON, sys.platform)
-        connection.send(Hello(*ours, 0, self._settings.ext_ip_addr, 0.0))
+        connection.send(Hello(*ours, 0, self._settings.ext_ip_addr, 0.0, [], self._archive.epoch))
         return desk
 
     def _receive(self, desk: _Desk, connection: Connection, messages: list[Message], size: int, now: float) -> Effects:
@@ -258,7 +260,7 @@ class Sharing:
                 continue
             forward, answers = desk.patron.incoming(message)
             effects += self._forward(desk, forward, now)
-            if isinstance(message, Collected | Named) and message.computation in desk.patron.computations:
+            if isinstance(message, Collected | Named | Seen) and message.computation in desk.patron.computations:
                 self._archive.record(message.computation, message)
             for answer in answers:
                 self._answer(connection, answer)

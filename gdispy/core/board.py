@@ -90,7 +90,7 @@ class Board:
     def _offer(self, node: Node, computation: Computation, now: float) -> Effects:
         """Have a connected node prepare a computation, where it may be used and is not yet."""
         prepare = computation.prepare
-        if prepare is None or computation.closing or computation.fenced or node.peer is None or not node.greeted:
+        if prepare is None or computation.is_over or node.peer is None or not node.greeted:
             return []
         share = node.shares.get(computation.id)
         if share is None:
@@ -251,8 +251,9 @@ class Board:
         cancelled = []
         effects: Effects = []
         if computation.kept:
-            numbers = [task.job for task in tasks], [task.attempt + 1 for task in tasks]
-            effects.append(Record(computation.id, [Unplaced(computation.id, *numbers)]))
+            numbers, attempts = [task.job for task in tasks], [task.attempt + 1 for task in tasks]
+            losses = [task.losses for task in tasks]
+            effects.append(Record(computation.id, [Unplaced(computation.id, numbers, attempts, losses)]))
         for task in reversed(tasks):
             node.remove(share, task.job)
             task.attempt += 1

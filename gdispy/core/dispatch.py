@@ -17,7 +17,8 @@ from dataclasses import replace
 from typing import Any
 
 from gdispy.core.board import AVAILABLE, CLOSED, FAIR, INITIALIZED
-from gdispy.core.effects import Drop, Effects, Peer, Send
+from gdispy.core.effects import Drop, Effects, Peer, Record, Send
+from gdispy.core.facts import GivenUp
 from gdispy.core.messages import (
     Availability,
     Cancel,
@@ -125,6 +126,9 @@ class Dispatch(Restoring):
         node.formers = []
         for computation_id, (jobs, attempts) in held.items():
             share = node.shares.get(computation_id)
+            computation = self._computations.get(computation_id)
+            if share is None and computation is not None and not jobs and not computation.is_over:
+                share = node.shares[computation_id] = Share(computation.owner)  # It was there in a former life.
             if share is None:
                 effects.append(self._to(node, Release(computation_id)))
                 continue
@@ -315,6 +319,8 @@ class Dispatch(Restoring):
         self._freed(computation.owner)
         if len(fresh) < len(message.jobs):
             message = picked(message, fresh)
+        if share.inherited:
+            message = _without_owed(message, share)
         self._push(node)
         effects += self._tell_end(computation, replace(message, address=node.names[0], node=node.instance))
         if share.leaving:
@@ -347,8 +353,9 @@ class Dispatch(Restoring):
         count = share.note_shown(message.job, message.attempt, message.index)
         if node.note_progress(message, count, now + RECEIPT_AFTER):
             self._watch_receipts(node)
-        client = self._computations[message.computation].client
-        return [Send(client, replace(message, address=node.names[0], node=node.instance))]
+        told = replace(message, address=node.names[0], node=node.instance)
+        effects: Effects = [Record(message.computation, [told])] if self.keeps_progress else []
+        return [*effects, Send(self._computations[message.computation].client, told)]
 
     def _on_returned(self, node: Node, message: Returned, now: float) -> Effects:
         share = node.shares.get(message.computation)
@@ -430,6 +437,8 @@ class Dispatch(Restoring):
             if computation is None:
                 continue
             effects += self._event(computation, node, CLOSED)
+            if computation.kept and share.met:
+                effects.append(Record(computation_id, [GivenUp(computation_id, node.instance)]))
             stranded = list(computation.pinned.pop(node.instance, ()))
             waiting = [task for task in stranded if not task.cancelled]
             computation.cancelled -= len(stranded) - len(waiting)
@@ -457,3 +466,10 @@ class Dispatch(Restoring):
             node.forget(share)
             self._freed(computation.owner)
         return effects
+
+
+def _without_owed(message: Ended, share: Share) -> Ended:
+    """Jobs of a former life do not wait for provisional results that may never come again."""
+    keys = zip(message.jobs, message.attempts, message.progress, strict=True)
+    progress = [0 if (job, attempt) in share.inherited else count for job, attempt, count in keys]
+    return replace(message, progress=progress)

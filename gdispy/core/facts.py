@@ -11,7 +11,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from gdispy.core.message import ComputationId, Instance, JobId, Message, read_values
-from gdispy.core.messages import Cancel, Collected, Ended, Named, Open, Prepare, Release, Released, Run
+from gdispy.core.messages import (
+    Cancel,
+    Collected,
+    Ended,
+    Named,
+    Open,
+    Prepare,
+    Progress,
+    Release,
+    Released,
+    Run,
+    Seen,
+)
 from gdispy.core.shapes import (
     is_computation,
     is_count,
@@ -83,14 +95,26 @@ class Placed(Message):
 
 @dataclass(frozen=True, slots=True)
 class Unplaced(Message):
-    """These jobs are on no node any more and may be placed again; `attempts` are those to come."""
+    """These jobs are on no node any more and may be placed again; `attempts` are those to come, `losses` how many of
+    their nodes were lost."""
 
     tag = 104
-    shape = (is_computation, is_count_column, is_count_column)
-    columns = ("jobs", "attempts")
+    shape = (is_computation, is_count_column, is_count_column, is_count_column)
+    columns = ("jobs", "attempts", "losses")
     computation: ComputationId
     jobs: list[JobId]
     attempts: list[int]
+    losses: list[int]
+
+
+@dataclass(frozen=True, slots=True)
+class GivenUp(Message):
+    """The node counts as lost; where it comes back, it is another one for this computation."""
+
+    tag = 106
+    shape = (is_computation, is_instance)
+    computation: ComputationId
+    node: Instance
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +128,8 @@ class Told(Message):
 
 
 KINDS: tuple[type[Message], ...] = (
-    *(Began, Owned, Met, Placed, Unplaced, Told),
-    *(Open, Prepare, Run, Cancel, Ended, Collected, Named, Release, Released),
+    *(Began, Owned, Met, Placed, Unplaced, GivenUp, Told),
+    *(Open, Prepare, Run, Cancel, Ended, Progress, Seen, Collected, Named, Release, Released),
 )
 _BY_TAG: dict[int, type[Message]] = {kind.tag: kind for kind in KINDS}
 

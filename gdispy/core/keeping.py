@@ -34,8 +34,8 @@ from gdispy.core.statuses import TERMINATED
 
 #: Seconds that outcomes are kept whose scheduler has not come back in time.
 SPOOL_AGE = 7 * 24 * 3600.0
-#: Computations remembered that were released before they came, or taken over before they went.
-WITHDRAWN_LIMIT = 4096
+#: Computations of which it is remembered how often they were taken over, when they are gone.
+EPOCHS_LIMIT = 4096
 
 _AWAY = "The client of the job was away for {:.0f} minutes, so the node has ended it (--zombie_interval).\n"
 
@@ -168,5 +168,5 @@ class Keeping(Custody):
         if computation.prepare.token:
             self._epochs.pop(computation.id, None)
             self._epochs[computation.id] = computation.epoch
-            if len(self._epochs) > WITHDRAWN_LIMIT:
+            if len(self._epochs) > EPOCHS_LIMIT:
                 del self._epochs[next(iter(self._epochs))]

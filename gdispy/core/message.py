@@ -27,6 +27,8 @@ class Message:
     shape: ClassVar[tuple[Check, ...]]
     #: Names of the fields that hold one item per job, and so must be of one length.
     columns: ClassVar[tuple[str, ...]] = ()
+    #: Whether it leaves behind all that was said before, payloads included.
+    is_last: ClassVar[bool] = False
     #: The names of the fields, in their order; `dataclass` sets it.
     __match_args__: ClassVar[tuple[str, ...]] = ()
 

@@ -312,9 +312,11 @@ class Seen(Message):
 
 @dataclass(frozen=True, slots=True)
 class Release(Message):
-    """The computation is over: end its jobs, its processes and its files."""
+    """The computation is over: end its jobs, its processes and its files. Nothing that follows it is about what was
+    said before it, and it overtakes nothing of that."""
 
     tag = 20
+    is_last = True
     shape = (is_computation,)
     computation: ComputationId
 

@@ -174,6 +174,8 @@ class Patron:
         for number, job in story.jobs.items():
             if job.outcome is not None:
                 account.outcomes[number] = job.outcome
+            for (attempt, index), progress in (job.shown or {}).items():
+                account.shown.setdefault((number, attempt), {})[index] = progress
             if job.name:
                 account.names[number] = job.name
 
@@ -221,8 +223,8 @@ def _collect(account: _Account, message: Collected) -> None:
         if account.outcomes.pop(job, None) is not None:
             account.known.discard(job)
     gone = set(message.jobs)
-    if account.shown or account.uploads:
-        account.shown = {key: value for key, value in account.shown.items() if key[0] not in gone}
+    # Not what they have shown: that may come after their ends, and is waited for.
+    if account.uploads:
         account.uploads = {key: value for key, value in account.uploads.items() if key[0] not in gone}
 
 

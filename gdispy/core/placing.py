@@ -126,6 +126,11 @@ class Computation:
         #: Whether the user was told so.
         self.told = False
 
+    @property
+    def is_over(self) -> bool:
+        """Whether no node gets it any more: released, or taken over by somebody else."""
+        return self.closing or self.fenced
+
     def add(self, task: Task, first: bool = False) -> None:
         """Have a job wait, behind its like or before them."""
         pinned = task.pinned
@@ -151,7 +156,7 @@ class Share:
     __slots__ = (
         *("arguments", "asked", "closed", "contents", "cpus", "depth", "done", "error", "files", "leaving", "load"),
         *("owed", "pace", "placed", "prepared_at", "ready", "recalling", "received", "seconds", "sent", "shown"),
-        *("met", "owner", "released", "taken", "told"),
+        *("inherited", "met", "owner", "released", "taken", "told"),
     )
 
     def __init__(self, owner: Owner) -> None:
@@ -183,6 +188,8 @@ class Share:
         #: behind a gap. And of which jobs that have ended some are still on their way: how many there are.
         self.shown: dict[tuple[JobId, int], tuple[int, set[int]]] = {}
         self.owed: dict[tuple[JobId, int], int] = {}
+        #: Jobs and attempts of a former life: which of their provisional results had arrived is not known.
+        self.inherited: set[tuple[JobId, int]] = set()
         #: Jobs for each CPU that may be on the node, running or ahead.
         self.depth = 1
         #: Whether the computation's journal knows the node.
@@ -204,6 +211,8 @@ class Share:
     def note_shown(self, job: JobId, attempt: int, index: int) -> int:
         """A provisional result has arrived; returns how many have, from the first on without a gap."""
         count, early = self.shown.get((job, attempt), (0, set()))
+        if (job, attempt) in self.inherited:  # The node sends them in their order; what is missing had arrived.
+            count = max(count, index)
         if index >= count:
             early.add(index)
         while count in early:
@@ -216,7 +225,7 @@ class Share:
 
     def note_end(self, job: JobId, attempt: int, shown: int) -> None:
         """A job has ended that made so many provisional results."""
-        if self.shown.get((job, attempt), (0,))[0] < shown:
+        if (job, attempt) not in self.inherited and self.shown.get((job, attempt), (0,))[0] < shown:
             self.owed[job, attempt] = shown
         else:
             self.shown.pop((job, attempt), None)

@@ -14,9 +14,21 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from gdispy.core.facts import Began, Met, Owned, Placed, Told, Unplaced
+from gdispy.core.facts import Began, GivenUp, Met, Owned, Placed, Told, Unplaced
 from gdispy.core.message import ComputationId, Instance, JobId, Message
-from gdispy.core.messages import Cancel, Collected, Ended, Named, Open, Prepare, Release, Released, Run
+from gdispy.core.messages import (
+    Cancel,
+    Collected,
+    Ended,
+    Named,
+    Open,
+    Prepare,
+    Progress,
+    Release,
+    Released,
+    Run,
+    Seen,
+)
 from gdispy.core.payloads import Bulk, MemoryPayload
 from gdispy.core.placing import picked
 
@@ -29,7 +41,7 @@ PORTION = 1000
 class Job:
     """A job, as far as it is known."""
 
-    __slots__ = ("arguments", "attempt", "cancelled", "name", "node", "options", "outcome", "told")
+    __slots__ = ("arguments", "attempt", "cancelled", "losses", "name", "node", "options", "outcome", "shown", "told")
 
     def __init__(self, arguments: Bulk, options: list[Any] | None) -> None:
         self.arguments = arguments
@@ -41,6 +53,10 @@ class Job:
         #: Where it is, or was; None where it is on no node. And the number of this placement, or of the next.
         self.node: Instance | None = None
         self.attempt = 1
+        #: How many of its nodes were lost.
+        self.losses = 0
+        #: Provisional results that its client has not seen, by attempts and indexes; None is none.
+        self.shown: dict[tuple[int, int], Progress] | None = None
         #: The message about its end, and its place in there.
         self.outcome: tuple[Ended, int] | None = None
         #: The user's callback was called for its end.
@@ -86,12 +102,13 @@ class Story:
         cancelled = [number for number, job in jobs if job.cancelled]
         if cancelled:
             yield Cancel(self.id, cancelled, [0] * len(cancelled))
-        again = [(number, job.attempt) for number, job in jobs if job.node is None and job.attempt > 1]
+        again = [(number, job.attempt, job.losses) for number, job in jobs if job.attempt > 1]
         if again:
-            yield Unplaced(self.id, [number for number, _ in again], [attempt for _, attempt in again])
+            yield Unplaced(self.id, *(list(column) for column in zip(*again, strict=True)))
         for node in {job.node for _, job in jobs if job.node is not None}:
             placed = [(number, job.attempt) for number, job in jobs if job.node == node]
             yield Placed(self.id, node, [number for number, _ in placed], [attempt for _, attempt in placed])
+        yield from (progress for _, job in jobs for progress in (job.shown or {}).values())
         yield from outcomes(job for _, job in jobs)
         told = [number for number, job in jobs if job.told]
         if told:
@@ -134,6 +151,9 @@ class Remembered:
     def _met(self, story: Story, fact: Met) -> None:
         story.nodes[fact.node] = fact
 
+    def _given_up(self, story: Story, fact: GivenUp) -> None:
+        story.nodes.pop(fact.node, None)
+
     def _run(self, story: Story, fact: Run) -> None:
         options = fact.options or [None] * len(fact.jobs)
         for number, arguments, wishes in zip(fact.jobs, fact.arguments, options, strict=True):
@@ -161,10 +181,22 @@ class Remembered:
                 job.node, job.attempt = fact.node, attempt
 
     def _unplaced(self, story: Story, fact: Unplaced) -> None:
-        for number, attempt in zip(fact.jobs, fact.attempts, strict=True):
+        for number, attempt, losses in zip(fact.jobs, fact.attempts, fact.losses, strict=True):
             job = story.jobs.get(number)
             if job is not None:
-                job.node, job.attempt = None, attempt
+                job.node, job.attempt, job.losses = None, attempt, losses
+
+    def _progress(self, story: Story, fact: Progress) -> None:
+        job = story.jobs.get(fact.job)
+        if job is not None:
+            job.shown = job.shown or {}
+            job.shown[fact.attempt, fact.index] = replace(fact, value=bulk(fact.value))
+
+    def _seen(self, story: Story, fact: Seen) -> None:
+        for number, attempt, count in zip(fact.jobs, fact.attempts, fact.counts, strict=True):
+            job = story.jobs.get(number)
+            if job is not None and job.shown:
+                job.shown.pop((attempt, count - 1), None)
 
     def _ended(self, story: Story, fact: Ended) -> None:
         columns: dict[str, Any] = {
@@ -193,12 +225,15 @@ class Remembered:
         Owned: _owned,
         Prepare: _prepare,
         Met: _met,
+        GivenUp: _given_up,
         Run: _run,
         Named: _named,
         Cancel: _cancel,
         Placed: _placed,
         Unplaced: _unplaced,
         Ended: _ended,
+        Progress: _progress,
+        Seen: _seen,
         Collected: _collected,
         Told: _told,
         Release: _released,

@@ -16,7 +16,7 @@ from gdispy.core.board import FAIR
 from gdispy.core.demands import Demands
 from gdispy.core.effects import Effects, Peer
 from gdispy.core.facts import Met
-from gdispy.core.messages import ComputationId, Hello, JobId, Prepare
+from gdispy.core.messages import Hello, JobId, Prepare
 from gdispy.core.placing import Computation, Node, Owner, Share, Task
 from gdispy.core.remembered import Job, Story
 from gdispy.core.statuses import ABANDONED, CANCELLED
@@ -29,6 +29,8 @@ class Restoring(Demands):
         super().__init__(policy, cooperative)
         #: Seconds from a node's last sign of life until it counts as lost.
         self._lease = lease
+        #: Whether provisional results are remembered, too, until clients have seen them.
+        self.keeps_progress = False
 
     def claims(self) -> list[list[Any]]:
         """The computations that nodes are to take for this scheduler's, as in `Hello`."""
@@ -62,11 +64,12 @@ class Restoring(Demands):
 
     def _restore_job(self, computation: Computation, number: JobId, job: Job) -> Effects:
         task = computation.tasks[number] = Task(number, job.arguments, job.options)
-        task.attempt, task.cancelled = job.attempt, job.cancelled
+        task.attempt, task.cancelled, task.losses = job.attempt, job.cancelled, job.losses
         node = self._nodes.get(job.node) if job.node is not None else None
         share = node.shares.get(computation.id) if node is not None else None
         if node is not None and share is not None:
             node.put(share, task)
+            share.inherited.add((number, task.attempt))
             return []
         if job.cancelled:
             return self._end(computation, [task], CANCELLED, "")
@@ -93,6 +96,7 @@ class Restoring(Demands):
                 continue
             task.attempt = attempt
             node.put(share, task)
+            share.inherited.add((job, attempt))
 
     def _take_out(self, computation: Computation, task: Task) -> Task:
         """A job that waits, out of its queue: what is left there is skipped when its turn comes."""
@@ -114,9 +118,6 @@ class Restoring(Demands):
             lambda: node.lost_at == moment and self._nodes.get(node.instance) is node,
             lambda now: self._lose(node, now, why),
         )
-
-    def is_known(self, computation: ComputationId) -> bool:
-        return computation in self._computations
 
     def _lose(self, node: Node, now: float, why: str) -> Effects:
         raise NotImplementedError

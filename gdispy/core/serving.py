@@ -15,7 +15,7 @@ from collections.abc import Callable
 from gdispy.core.custody import peer_of
 from gdispy.core.effects import AnswerFile, Drop, Effects, Leave, Load, Look, Peer, Place, Send, TakeBack
 from gdispy.core.holding import Computation, Job, Session, release
-from gdispy.core.keeping import SPOOL_AGE, WITHDRAWN_LIMIT, Keeping
+from gdispy.core.keeping import SPOOL_AGE, Keeping
 from gdispy.core.messages import (
     Cancel,
     Collected,
@@ -66,8 +66,6 @@ class Serving(Keeping):
         self._serve = serve
         self._served = 0
         self._finishing = False
-        #: Released before they came; see wire.py on what overtakes what.
-        self._withdrawn: dict[ComputationId, bool] = {}
         #: Asked for again before they were gone.
         self._again: dict[ComputationId, Prepare] = {}
 
@@ -182,8 +180,6 @@ class Serving(Keeping):
         return effects + self._turn_end(now)
 
     def _on_prepare(self, session: Session, message: Prepare, now: float) -> Effects:
-        if self._withdrawn.pop(message.computation, False):
-            return []  # Its release has overtaken it.
         if self._epochs.get(message.computation, message.epoch) > message.epoch:
             return [Send(peer_of(session), Fenced(message.computation))]
         if message.computation in self._unloading:
@@ -299,6 +295,8 @@ class Serving(Keeping):
                 row = ended.get(number)
                 if row is not None and row[1] == attempt:
                     del ended[number]
+                    if computation.fresh:  # It was to be told again.
+                        computation.fresh = [each for each in computation.fresh if each is not row]
                     for value in row[3:6]:
                         release(value)
                 if computation.early:
@@ -317,10 +315,7 @@ class Serving(Keeping):
         computation = self._computations.get(message.computation)
         if computation is not None and computation.session is session:
             return self._forget(computation)
-        if self._again.pop(message.computation, None) is None:
-            self._withdrawn[message.computation] = True
-            if len(self._withdrawn) > WITHDRAWN_LIMIT:
-                del self._withdrawn[next(iter(self._withdrawn))]
+        self._again.pop(message.computation, None)
         if message.computation in self._unloading:
             return []
         return [Send(peer_of(session), Released(message.computation))]

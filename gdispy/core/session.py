@@ -152,9 +152,10 @@ class Session:
         return effects
 
     def _on_seen(self, message: Seen) -> Effects:
-        """What is missing of these jobs' provisional results will not come: their ends need not wait."""
+        """What is missing of these jobs' provisional results, or of all where none is named, will not come: their ends
+        need not wait."""
         effects: Effects = []
-        for job in message.jobs:
+        for job in message.jobs or list(self._shown):
             shown = self._shown.get(job)
             if shown is not None and shown.end is not None:
                 del self._shown[job]

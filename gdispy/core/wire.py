@@ -12,7 +12,7 @@ Floor 1; msgpack and libsodium, no I/O. `net.py` moves the bytes.
 
 Payloads travel as streams beside the messages, cut into chunks, so pulses and small messages pass
 between them; a message that refers to streams (msgpack ext type 1: u32 stream) leaves when the last
-of them has left. So messages without payloads may overtake those with.
+of them has left. So messages without payloads may overtake those with; not those that are to be the last.
 
 Invariants: the nonce of a frame is its number, never sent, so a frame that is lost, repeated, moved
 or reflected does not open, and then the connection is over. Nothing is allocated for a peer beyond
@@ -103,8 +103,10 @@ class Sender:
             data = b""
         self.backlog += len(data)
         if packer.streams:
-            packer.streams[-1].then = data
+            packer.streams[-1].then.append(data)
             self._streaming.extend(packer.streams)
+        elif message.is_last and self._streaming:
+            self._streaming[-1].then.append(data)
         else:
             self._ready.append((data, len(data)))
 
@@ -162,8 +164,8 @@ class Sender:
         self.backlog -= size
         if not stream.done:
             self._streaming.appendleft(stream)
-        elif stream.then:
-            self._ready.append((stream.then, len(stream.then)))
+        else:
+            self._ready.extend((data, len(data)) for data in stream.then if data)
         return chunk
 
     def _sealed(self, chunk: bytes) -> list[bytes]:
@@ -213,7 +215,7 @@ class _Outgoing:
         self.number = number
         self.done = False
         #: An encoded message that may leave once this stream has.
-        self.then = b""
+        self.then: list[bytes] = []
         self._payload = payload
         self._purpose = purpose
         self._offset = 0

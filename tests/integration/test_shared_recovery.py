@@ -14,6 +14,7 @@ import pytest
 from gdispy import DispyJob, SharedJobCluster, fault_recover_jobs, recover_jobs
 from tests.support.crashing import Program, begun
 from tests.support.daemons import Daemon, run_script
+from tests.support.jobs import read_at_gate
 from tests.support.waiting import eventually
 
 
@@ -132,18 +133,9 @@ def test_two_schedulers_do_not_share_a_journal(site: Site) -> None:
 def test_files_of_a_client_survive_the_scheduler(site: Site, start_node: Callable[..., Daemon], tmp_path: Path) -> None:
     (tmp_path / "data.txt").write_text("forty-two")
 
-    def read(name: str, gate: str) -> str:
-        import os
-        import time
-
-        while gate and not os.path.exists(gate):
-            time.sleep(0.01)
-        with open(name) as file:
-            return file.read()
-
     gate = str(site.gate)
     options = {"scheduler_node": site.place, "secret_file": site.secret_file, "depends": [str(tmp_path / "data.txt")]}
-    with SharedJobCluster(read, **options) as cluster:
+    with SharedJobCluster(read_at_gate, **options) as cluster:
         jobs = [cluster.submit("data.txt", gate) for _ in range(4)]
         eventually(lambda: any(job.status == DispyJob.Running for job in jobs), 20)
         site.restart()

@@ -34,6 +34,8 @@ class Entry:
     is_refused: bool = False
     #: Provisional results that were shown, by their places.
     shown: list[int] = field(default_factory=list)
+    #: The scheduler was killed before it was resolved: provisional results may be missing.
+    is_orphaned: bool = False
     #: Its final status.
     status: int | None = None
 
@@ -114,6 +116,10 @@ class Book:
         for key, attempt in attempts:
             self._timeline.note(key, f"{life!r}, which holds attempt {attempt}, counts as lost")
 
+    def scheduler_killed(self) -> None:
+        for entry in self.entries.values():
+            entry.is_orphaned = entry.is_orphaned or entry.status is None
+
     # What clients are told
 
     def started(self, started: Started) -> None:
@@ -156,6 +162,8 @@ class Book:
             raise Broken("a result is told of a run that did not happen or did not finish", entry.key)
         run, life, breaks = known[0]
         # Nothing may be missing where the connection has held all the time.
+        if entry.is_orphaned:
+            return
         if len(entry.runs) == 1 and self.breaks[life] == breaks and len(entry.shown) != run.shown:
             raise Broken(f"{len(entry.shown)} of {run.shown} provisional results were shown", entry.key)
 

@@ -28,6 +28,8 @@ class Client:
         self._scheduler = scheduler
         self.place = place
         self.is_reentrant = is_reentrant
+        #: Whether a journal is kept of it.
+        self.is_kept = False
         #: CPUs that every node has.
         self.widest = 1
         self.computation = ComputationId(b"%08d" % place)
@@ -46,8 +48,10 @@ class Client:
     def open(self, nodes: list[str]) -> None:
         isolation = "job" if self._random.random() < 0.25 else ""
         body: Bulk = Parcel(b"body") if self._random.random() < 0.4 else b"body"
-        self._scheduler.from_client(self.peer, Open(self.computation, nodes, self.is_reentrant))
-        prepare = Prepare(self.computation, "f", "function", isolation, "", "", True, body, [], [])
+        token = b"t" * 16 if self.is_kept else b""
+        self._scheduler.from_client(self.peer, Open(self.computation, nodes, self.is_reentrant, token=token, epoch=1))
+        about = (self.computation, "f", "function", isolation, "", "", True)
+        prepare = Prepare(*about, body, [], [], token=token, epoch=1)
         self._scheduler.from_client(self.peer, prepare)
 
     # What users do

@@ -97,8 +97,10 @@ class Direction:
             return
         message, is_long = received(message)
         # A message with many jobs is itself too long for a frame.
-        if is_long or (type(message).columns and self._random.random() < 0.02):
-            now = self._timeline.now
+        now = self._timeline.now
+        if message.is_last and self._streamed > now:
+            self._timeline.after(self._streamed - now, self._enter, message)
+        elif is_long or (type(message).columns and self._random.random() < 0.02):
             self._streamed = max(now, self._streamed) + self._random.random() * self._slowness
             self._timeline.after(self._streamed - now, self._enter, message)
         else:

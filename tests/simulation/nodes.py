@@ -14,6 +14,7 @@ from gdispy.core.effects import (
     Load,
     NewWorker,
     Peer,
+    Record,
     Send,
     TakeBack,
     Terminate,
@@ -31,14 +32,16 @@ from gdispy.core.messages import (
     JobId,
     Message,
     Progress,
+    Release,
     Returned,
     Run,
     Seen,
     Started,
 )
+from gdispy.core.remembered import Remembered
 from gdispy.core.slots import Slots
 from tests.simulation.book import Book
-from tests.simulation.links import Link
+from tests.simulation.links import Link, received
 from tests.simulation.processes import NOT_LOADED, Processes, Template
 from tests.simulation.processes import Run as RunOfJob
 from tests.simulation.timeline import Broken, JobKey, Timeline, Turns
@@ -87,6 +90,7 @@ class Life:
         cpus: int,
         lease: float,
         health: Health,
+        spool: dict[ComputationId, list[Message]],
     ) -> None:
         self._timeline = timeline
         self._random = random
@@ -94,6 +98,9 @@ class Life:
         self.instance = instance
         self._health = health
         self.slots = Slots(cpus, lease=lease)
+        #: What is written down of computations whose scheduler is away; it outlives this life.
+        self._spool = spool
+        self._take_up()
         self._turns = Turns(timeline, random, self.slots, self._perform)
         self.processes = Processes(timeline, random, self.slots, self._turns, self)
         self._links: dict[Peer, Link] = {}
@@ -101,6 +108,15 @@ class Life:
         #: What to do when a job crashes this node.
         self.on_deadly_job: Callable[[], None] = self.crash
         book.breaks[instance] = 0
+
+    def _take_up(self) -> None:
+        """Find what a former life has written down."""
+        known = Remembered()
+        for facts in self._spool.values():
+            for fact in facts:
+                known.take(fact)
+        for story in known.stories.values():
+            self.slots.restore(story, self._timeline.now)
 
     # Its connections
 
@@ -212,6 +228,12 @@ class Life:
         if link is not None:
             link.cut(0.01)
 
+    def _record(self, effect: Record) -> None:
+        if isinstance(effect.facts[-1], Release):
+            self._spool.pop(effect.computation, None)
+        else:
+            self._spool.setdefault(effect.computation, []).extend(received(fact)[0] for fact in effect.facts)
+
     def _hand(self, effect: Hand) -> None:
         worker = self.slots._workers.get(effect.worker)
         if worker is not None:
@@ -221,6 +243,7 @@ class Life:
 
     _EFFECTS: dict[type, Callable[[Life, Any], None]] = {
         Send: _send,
+        Record: _record,
         Drop: _drop,
         Hand: _hand,
         Load: lambda self, effect: self.processes.load(effect.prepare),

@@ -7,10 +7,25 @@ from random import Random
 from typing import Any
 
 from gdispy.core.dispatch import Dispatch
-from gdispy.core.effects import Drop, Effects, Peer, Send
-from gdispy.core.messages import Cancel, Hello, Instance, Message, Run
+from gdispy.core.effects import Drop, Effects, Peer, Record, Send
+from gdispy.core.messages import (
+    Cancel,
+    Collected,
+    ComputationId,
+    Ended,
+    Hello,
+    Instance,
+    Message,
+    Open,
+    Prepare,
+    Release,
+    Released,
+    Run,
+    Seen,
+)
+from gdispy.core.remembered import Remembered, Story
 from tests.simulation.book import Book
-from tests.simulation.links import Link
+from tests.simulation.links import Link, received
 from tests.simulation.nodes import Life
 from tests.simulation.timeline import Broken, Timeline, Turns
 
@@ -24,8 +39,12 @@ class Scheduler:
         self._timeline = timeline
         self._book = book
         self.instance = Instance(b"scheduler-------")
+        self._random, self._lease = random, lease
         self.dispatch = Dispatch(lease=lease)
         self._turns = Turns(timeline, random, self, self._perform)
+        #: What a journal has of it: the facts, and who brought each computation.
+        self._facts: list[Message] = []
+        self._owners: dict[ComputationId, Peer] = {}
         self._clients: dict[Peer, Callable[[list[Message]], None]] = {}
         self._links: dict[Peer, Link] = {}
         #: Where each connection leads.
@@ -62,7 +81,46 @@ class Scheduler:
     def _receive_from_client(self, client: Peer, message: Message, now: float) -> Effects:
         if isinstance(message, Cancel):
             self._book.cancel_arrived(message)
+        if isinstance(message, Open | Prepare | Run | Cancel | Release):
+            self._remember(message)
+        if isinstance(message, Open):
+            self._owners[message.computation] = client
         return self.dispatch.receive_from_client(client, [message], now)
+
+    # Its end, and its next life
+
+    def _remember(self, fact: Message) -> None:
+        self._facts.append(received(fact)[0])
+
+    def crash(self) -> None:
+        """All at once, without a word; the next life begins with what the journal says."""
+        self._timeline.note(None, "the scheduler is killed")
+        self._book.scheduler_killed()
+        # What clients have said and it had not heard, they say again: so says `courier.py`.
+        unheard = [args for stimulus, args in self._turns._inbox if stimulus == self._receive_from_client]
+        self._turns.stop()
+        self._links.clear()
+        self.dispatch = Dispatch(lease=self._lease)
+        self._turns = Turns(self._timeline, self._random, self, self._perform)
+        known = Remembered()
+        for fact in self._facts:
+            known.take(fact)
+        self._facts = list(known.facts())
+        for computation, peer in self._owners.items():
+            story = known.stories.get(computation)
+            if story is None:  # Its release was accepted: its client asks again, and hears this.
+                self._clients[peer]([Released(computation)])
+            else:
+                self._restore(peer, story)
+        self._owners = {number: peer for number, peer in self._owners.items() if number in known.stories}
+        for computation, peer in self._owners.items():  # As `remote.py` does for a scheduler in another life.
+            self._clients[peer]([Seen(computation, [], [], [])])
+        for args in unheard:
+            self._turns.put(self._receive_from_client, *args)
+
+    def _restore(self, peer: Peer, story: Story) -> None:
+        for effect in self.dispatch.restore(peer, story, story.prepare, self._timeline.now):
+            self._perform(effect)
 
     # Nodes
 
@@ -70,7 +128,8 @@ class Scheduler:
         """A connection to that host is made."""
         self._links[link.at_scheduler] = link
         self._hosts[link.at_scheduler] = host
-        link.to_node.send(Hello("scheduler", self.instance, "client", "1", "3.11", "linux", 0, "", 5.0))
+        ours = ("scheduler", self.instance, "client", "1", "3.11", "linux")
+        link.to_node.send(Hello(*ours, 0, "", 5.0, self.dispatch.claims()))
 
     def on_messages(self, link: Link, messages: list[Message]) -> None:
         if link.at_scheduler not in self._links:
@@ -105,10 +164,14 @@ class Scheduler:
     # Effects
 
     def _perform(self, effect: Any) -> None:
-        if isinstance(effect, Send):
+        if isinstance(effect, Record):
+            for fact in effect.facts:
+                self._remember(fact)
+        elif isinstance(effect, Send):
             client = self._clients.get(effect.peer)
             link = self._links.get(effect.peer)
             if client is not None:
+                self._note_told(effect.message)
                 client([effect.message])
             elif link is not None:
                 if isinstance(effect.message, Run):
@@ -116,6 +179,13 @@ class Scheduler:
                 link.to_node.send(effect.message)
         elif isinstance(effect, Drop):
             raise Broken(f"the scheduler closes a connection: {effect.reason}")
+
+    def _note_told(self, message: Message) -> None:
+        """What clients have, nobody need remember."""
+        if isinstance(message, Ended):
+            self._remember(Collected(message.computation, message.jobs, message.attempts))
+        elif isinstance(message, Released):
+            self._owners.pop(message.computation, None)
 
     # What is left
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from random import Random
 
-from gdispy.core.messages import ComputationId, Instance
+from gdispy.core.messages import ComputationId, Instance, Message
 from tests.simulation.book import Book
 from tests.simulation.clients import Client
 from tests.simulation.links import Link
@@ -83,6 +83,8 @@ class Place:
         #: Computations that it can always run.
         self.safe = health
         self.lives = 0
+        #: What its disk has of results that wait for the scheduler.
+        self.spool: dict[ComputationId, list[Message]] = {}
         #: It was taken away, and nobody will reach it again.
         self.is_removed = False
         #: None while it is down.
@@ -195,7 +197,8 @@ class World:
         instance = Instance(b"node%d-life%06d" % (place.number, place.lives))
         health = Health(self._random, place.safe, self._climate.load_errors, self._climate.stillborn)
         lease = 4 * self._climate.lease
-        place.life = Life(self._timeline, self._random, self._book, instance, place.cpus, lease, health)
+        world = (self._timeline, self._random, self._book)
+        place.life = Life(*world, instance, place.cpus, lease, health, place.spool)
         place.life.on_deadly_job = lambda: self._crash(place)
         self._scheduler.lives[instance] = place.life
         self._timeline.note(None, f"{instance!r} starts with {place.cpus} cpus")
@@ -263,6 +266,14 @@ class World:
         for _ in range(changing.choice((0, 0, 5, 30))):
             place, cpus = changing.choice(self._places), changing.choice((0, 0, 1, 2, 3, 4))
             self._timeline.after(self._chaos_until * changing.random() ** 2, self._set_cpus, place, cpus)
+        # The scheduler itself: what it has promised is in its journal.
+        ending = Random(f"scheduler {self.seed}")
+        amount = ending.choice((0, 0, 1, 4))
+        for client in self._clients:
+            client.is_kept = amount > 0
+        for _ in range(amount):
+            moment = ending.choice([*self._bursts, self._chaos_until * ending.random()])
+            self._timeline.after(moment + climate.lease * ending.random() ** 4, self._kill_scheduler)
         spare = [place for place in self._places if not place.safe]
         if spare and random.random() < 0.3:
             self._timeline.after(self._moment(0.0), self._remove, random.choice(spare))
@@ -276,6 +287,11 @@ class World:
             self._cut(place)
             if not place.is_removed:
                 self._timeline.after(self._pause(), self._start, place)
+
+    def _kill_scheduler(self) -> None:
+        for place in self._places:
+            self._cut(place)
+        self._scheduler.crash()
 
     def _remove(self, place: Place) -> None:
         """A place is taken away for good; its node may go on without being reached."""

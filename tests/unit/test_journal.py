@@ -42,7 +42,7 @@ FACTS: list[Message] = [
     MET,
     Placed(C, NODE, jobs(1, 2), [1, 1]),
     Placed(C, NODE, jobs(3), [1]),
-    Unplaced(C, jobs(3), [2]),
+    Unplaced(C, jobs(3), [2], [1]),
     ended(1),
     Told(C, jobs(1)),
     Cancel(C, jobs(5), [0]),

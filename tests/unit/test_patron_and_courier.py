@@ -97,6 +97,9 @@ def test_provisional_results_and_files_are_kept_until_they_are_answered() -> Non
     assert desk.incoming(resume)[1] == [shown[1]]
     desk.outgoing(ended(outcome(1)))
     desk.incoming(Collected(C, [JobId(1)], [1]))
+    # It may come after the end, which waits for it at the client.
+    assert desk.incoming(Resume([C], [[]]))[1] == [shown[1]]
+    desk.incoming(Seen(C, [JobId(1)], [1], [2]))
     assert desk.incoming(Resume([C], [[]]))[1] == []
 
 
