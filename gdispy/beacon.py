@@ -59,7 +59,8 @@ class Beacon:
         self._ip_addr = ip_addr
         self._ear_port = ear_port
         self._on_packet = on_packet
-        self._multicast = multicast
+        #: On this machine alone broadcasts do.
+        self._multicast = multicast and not is_loopback(ip_addr)
         self._memory = discovery.Memory()
         self._told_of_clock = False
         self._greenlets: list[gevent.Greenlet] = []
@@ -90,7 +91,7 @@ class Beacon:
         else:
             hosts = [self._ip_addr]
         group = GROUP if family == socket.AF_INET else GROUP6
-        if self._ip_addr:
+        if self._ip_addr and (family == socket.AF_INET6 or not is_loopback(self._ip_addr)):
             hosts.append(group)
         for host in hosts:
             with contextlib.suppress(OSError):

@@ -216,8 +216,8 @@ def test_a_link_that_goes_down_and_up_again_loses_nothing(net: Net) -> None:
 @pytest.mark.parametrize("rule", ["ip saddr 10.2.0.2 drop", "ip daddr 10.2.0.2 drop"])
 def test_one_direction_to_one_node_is_cut(net: Net, rule: str) -> None:
     """The other node goes on, and the job on this one comes when it is mended."""
-    program = net.client.program(nodes=BOTH, jobs=2, seconds=2.0, count=2, pulse_interval=PULSE)
-    program.until("status", lambda told: told["pending"] == 2)
+    program = net.client.program(nodes=BOTH, jobs=2, seconds=1.5, count=2, pulse_interval=0.7)
+    program.until("status", lambda told: told["running"] == 2)
     table = net.router.rules(rule, hook="forward")
     program.until("status", lambda told: len(told["problems"]) == 1)
     program.ask("submit 3 0")
@@ -253,7 +253,7 @@ def test_a_way_that_swallows_long_packets_is_used_with_short_ones(net: Net) -> N
 
 def test_the_client_moves_to_another_address_while_jobs_run(net: Net) -> None:
     program = net.client.program(nodes=BOTH, jobs=2, seconds=2.0, count=2, pulse_interval=PULSE)
-    program.until("status", lambda told: told["pending"] == 2)
+    program.until("status", lambda told: told["running"] == 2)
     net.client.ip("address", "delete", "10.1.0.1/24", "dev", "eth0")
     net.client.add_address("eth0", "10.1.0.99/24")
     net.client.gateway("10.1.0.254")

@@ -56,7 +56,7 @@ def main() -> None:
         word, *rest = line.split()
         answer: Any = None
         if word == "status":
-            answer = standing(cluster)
+            answer = {**standing(cluster), "running": sum(job.status == job.Running for job in jobs)}
         elif word == "submit":
             submit(int(rest[0]), float(rest[1]))
         elif word == "bulk":
