@@ -1,0 +1,127 @@
+"""Defects of journals and of who takes up what they say: the worlds whose scheduler is killed must catch them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from gdispy.core.dispatch import Dispatch
+from gdispy.core.effects import Effects, Record
+from gdispy.core.facts import Placed, Unplaced
+from gdispy.core.message import Message
+from gdispy.core.messages import Cancel, Release, Run
+from gdispy.core.remembered import Remembered
+from gdispy.core.slots import Slots
+from tests.simulation.scheduler import Scheduler
+from tests.simulation.test_planted_defects import Patch, Plant, change, fails
+
+SEEDS = 200
+
+
+def fact_is_skipped(kind: type[Message]) -> Plant:
+    """Facts of a kind are not written."""
+
+    def plant(patch: Patch) -> None:
+        def make(original: Any) -> Any:
+            def remember(self: Scheduler, fact: Message) -> None:
+                if not isinstance(fact, kind):
+                    original(self, fact)
+
+            return remember
+
+        change(patch, Scheduler, "_remember", make)
+
+    plant.__name__ = f"{kind.__name__}_is_not_written"
+    return plant
+
+
+def facts_are_written_too_late(patch: Patch) -> None:
+    """What a turn promises is written at the next turn, when it has been sent."""
+    late: list[Effects] = []
+
+    def make(original: Any) -> Any:
+        def perform(self: Scheduler, effect: Any) -> None:
+            if isinstance(effect, Record):
+                late.append([self, effect])
+                return
+            original(self, effect)
+            if len(late) > 20:
+                other, record = late.pop(0)
+                if other is self:
+                    original(self, record)
+
+        return perform
+
+    change(patch, Scheduler, "_perform", make)
+
+
+def jobs_on_nodes_are_queued_again(patch: Patch) -> None:
+    """What may have begun is taken for new after a restart."""
+
+    def make(original: Any) -> Any:
+        def restore_job(self: Any, computation: Any, number: Any, job: Any) -> Any:
+            if not job.cancelled:
+                job.node = None
+            return original(self, computation, number, job)
+
+        return restore_job
+
+    change(patch, Dispatch, "_restore_job", make)
+
+
+def attempts_begin_anew(patch: Patch) -> None:
+    def make(original: Any) -> Any:
+        def restore_job(self: Any, computation: Any, number: Any, job: Any) -> Any:
+            job.attempt = 1
+            return original(self, computation, number, job)
+
+        return restore_job
+
+    change(patch, Dispatch, "_restore_job", make)
+
+
+def restored_nodes_are_waited_for_without_end(patch: Patch) -> None:
+    change(patch, Dispatch, "_watch_absence", lambda original: lambda self, node: None)
+
+
+def collected_results_come_back(patch: Patch) -> None:
+    """What is left of a node's former life is not forgotten when it was collected."""
+    change(patch, Slots, "_spool_collected", lambda original: lambda self, computation, message: [])
+    change(patch, Slots, "_on_collected", lambda original: lambda self, session, message, now: [])
+
+
+def losses_are_not_counted_over_lives(patch: Patch) -> None:
+    def make(original: Any) -> Any:
+        def take(self: Any, story: Any, fact: Any) -> None:
+            original(self, story, fact)
+            for number in fact.jobs:
+                if number in story.jobs:
+                    story.jobs[number].losses = 0
+
+        return take
+
+    change(patch, Remembered, "_unplaced", make)
+
+
+PLANTS: list[Plant] = [
+    *(fact_is_skipped(kind) for kind in (Run, Placed, Unplaced, Cancel, Release)),
+    facts_are_written_too_late,
+    jobs_on_nodes_are_queued_again,
+    attempts_begin_anew,
+    restored_nodes_are_waited_for_without_end,
+    collected_results_come_back,
+    losses_are_not_counted_over_lives,
+]
+
+
+@pytest.mark.parametrize("plant", PLANTS, ids=lambda plant: plant.__name__)
+def test_planted_defect_is_caught(plant: Plant) -> None:
+    """Some world fails with the defect, and does not without it."""
+    for seed in range(SEEDS):
+        with pytest.MonkeyPatch.context() as patch:
+            plant(patch)
+            caught = fails(seed)
+        if caught and not fails(seed):
+            return
+    pytest.fail(f"none of {SEEDS} worlds has shown the defect")
