@@ -18,11 +18,11 @@ from gdispy.beacon import HERE, LOOK, Beacon, Packet
 from gdispy.connection import CONNECTED, Connection, Handlers
 from gdispy.core.patterns import join, split
 from gdispy.errors import ConnectFailed, PeerRejected
-from gdispy.interfaces import is_here, is_numeric, own_addresses
+from gdispy.interfaces import is_here, is_numeric, is_reachable, own_addresses
 from gdispy.keys import Secret
 from gdispy.net import connect
 from gdispy.node_settings import NodeSettings
-from gdispy.seeker import FROM_NODES, ROUTE_LIMIT, is_reachable
+from gdispy.seeker import FROM_NODES, ROUTE_LIMIT
 
 logger = logging.getLogger(__name__)
 

@@ -18,6 +18,7 @@ from gdispy import whom
 from gdispy.computation import INLINE, bulk
 from gdispy.core.payloads import Bulk
 from gdispy.errors import ConfigError
+from gdispy.interfaces import announced
 from gdispy.keys import Secret, find_secret, generate_secret
 from gdispy.logbook import recovery_path
 from gdispy.worker import pickling
@@ -89,6 +90,11 @@ def check_plain(name: str, value: Any) -> None:
     kind = type(value).__name__
     if name in _TEXTS and value is not None and not isinstance(value, str):
         raise ConfigError(f"{name} must be text, not {kind}")
+    if name in ("ext_ip_addr", "ext_host") and value:
+        try:
+            announced(value)
+        except ConfigError as error:
+            raise ConfigError(f"{name}: {error}") from None
     if name in _FLAGS and not isinstance(value, bool):
         raise ConfigError(f"{name} must be True or False, not {value!r}")
     if name == "loglevel" and value is not None and (isinstance(value, bool) or not isinstance(value, int)):

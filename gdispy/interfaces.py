@@ -6,12 +6,17 @@ without it, the kernel picks one for broadcasts.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import ipaddress
 from dataclasses import dataclass
 from typing import Any
 
 from gevent import socket
+
+from gdispy.core.discovery import ADDRESS_LIMIT
+from gdispy.core.patterns import split
+from gdispy.errors import ConfigError
 
 
 @dataclass(frozen=True)
@@ -85,6 +90,42 @@ def is_here(address: str) -> bool:
     except OSError:
         return False
     return True
+
+
+def announced(text: str) -> str:
+    """An address to announce. Raises ConfigError for what nobody can connect to."""
+    if not text:
+        return ""
+    try:
+        host, _ = split(text)
+    except ValueError as error:
+        raise ConfigError(f"{text!r}: {error}") from None
+    if not is_reachable(host) or any(character.isspace() for character in text):
+        raise ConfigError(f"{text!r} is not an address that others can connect to")
+    if len(text.encode()) > ADDRESS_LIMIT:
+        raise ConfigError(f"{text!r} is longer than {ADDRESS_LIMIT} bytes")
+    return text
+
+
+def is_reachable(host: str) -> bool:
+    """Whether an address that a packet names can be that of one machine. Names count."""
+    for family in (socket.AF_INET, socket.AF_INET6):
+        try:
+            raw = socket.inet_pton(family, host.partition("%")[0])
+        except (OSError, ValueError):
+            continue
+        multicast = raw[0] == 0xFF if family == socket.AF_INET6 else raw[0] >= 224
+        return any(raw) and not multicast
+    return bool(host)
+
+
+def main_address() -> str:
+    """The address of this machine that others most likely know it by; '' where it has none."""
+    with contextlib.suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.connect(("192.0.2.1", 9))  # Of nobody; nothing is sent, but the kernel picks where it would leave.
+        return str(sock.getsockname()[0])
+    own = own_addresses()
+    return min(own, key=lambda address: (":" in address, "%" in address, address), default="")
 
 
 def resolve(host: str, port: int, kind: int) -> list[tuple[Any, ...]]:

@@ -51,6 +51,7 @@ from gdispy.core.patterns import join
 from gdispy.core.slots import Slots
 from gdispy.core.wire import FILE, Sink
 from gdispy.errors import ConfigError
+from gdispy.interfaces import main_address
 from gdispy.keys import listening_address
 from gdispy.net import Listener
 from gdispy.node_settings import NodeSettings
@@ -118,7 +119,7 @@ class Node:
         setting = {
             "dest_path_prefix": prefix,
             "name": self._name,
-            "address": settings.ext_ip_addr or self.host,
+            "address": settings.ext_ip_addr or (main_address() if self.host == "0.0.0.0" else "") or self.host,
             "limits": list(astuple(settings.limits)),
             "client_shutdown": settings.client_shutdown,
             "init": settings.init,

@@ -15,7 +15,6 @@ from typing import Any, Protocol
 
 import gevent
 import gevent.event
-from gevent import socket
 
 from gdispy import config
 from gdispy.beacon import HERE, LOOK, Beacon, Packet
@@ -25,7 +24,7 @@ from gdispy.core.handshake import Keys
 from gdispy.core.messages import Instance
 from gdispy.core.patterns import join, split
 from gdispy.errors import ConnectFailed, PeerRejected
-from gdispy.interfaces import is_numeric
+from gdispy.interfaces import is_numeric, is_reachable
 from gdispy.keys import Secret, listening_address
 from gdispy.net import CONNECT_LIMIT, Listener, Relay
 
@@ -439,15 +438,3 @@ def routes_of(packet: Packet, source: str, key: bytes) -> list[Route]:
     if (source, packet.port) not in places:
         places.append((source, packet.port))
     return [Route(*each) for each in places]
-
-
-def is_reachable(host: str) -> bool:
-    """Whether an address that a packet names can be that of one machine. Names count."""
-    for family in (socket.AF_INET, socket.AF_INET6):
-        try:
-            raw = socket.inet_pton(family, host.partition("%")[0])
-        except (OSError, ValueError):
-            continue
-        multicast = raw[0] == 0xFF if family == socket.AF_INET6 else raw[0] >= 224
-        return any(raw) and not multicast
-    return bool(host)

@@ -19,17 +19,16 @@ from typing import TYPE_CHECKING, Any
 import gevent
 
 from gdispy import config
-from gdispy.core.discovery import ADDRESS_LIMIT
 from gdispy.core.hours import Hours, clock, minutes, parse_hours
 from gdispy.core.patterns import join, split
 from gdispy.errors import ConfigError, GdispyError
+from gdispy.interfaces import announced
 from gdispy.keys import Secret, find_secret, with_tls
 from gdispy.node_options import node_parser
 from gdispy.node_settings import NodeSettings
 from gdispy.optionfile import read_options, save_options
 from gdispy.options import Settled, fail, is_given, parse, set_up_logging, within
 from gdispy.prefix import clean, default_prefix
-from gdispy.seeker import is_reachable
 from gdispy.worker.limits import Limits
 
 if TYPE_CHECKING:
@@ -114,21 +113,6 @@ def node_settings(options: Any) -> NodeSettings:
         client_shutdown=bool(options.client_shutdown),
         init=options.read("init", _existing, ""),
     )
-
-
-def announced(text: str) -> str:
-    """An address to announce. Raises ConfigError for what nobody can connect to."""
-    if not text:
-        return ""
-    try:
-        host, _ = split(text)
-    except ValueError as error:
-        raise ConfigError(f"{text!r}: {error}") from None
-    if not is_reachable(host) or any(character.isspace() for character in text):
-        raise ConfigError(f"{text!r} is not an address that others can connect to")
-    if len(text.encode()) > ADDRESS_LIMIT:
-        raise ConfigError(f"{text!r} is longer than {ADDRESS_LIMIT} bytes")
-    return text
 
 
 def _places(given: Any) -> list[tuple[str, int]]:

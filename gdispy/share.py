@@ -18,10 +18,10 @@ from gdispy import config, console
 from gdispy.core.board import EARLIEST, FAIR, ROUND_ROBIN
 from gdispy.core.patterns import join
 from gdispy.errors import ConfigError, GdispyError
+from gdispy.interfaces import announced
 from gdispy.keys import Secret, find_secret, with_tls
 from gdispy.optionfile import read_options, save_options
 from gdispy.options import Settled, add_common_options, fail, parse, set_up_logging, within
-from gdispy.serve import announced
 from gdispy.sharing import Sharing, SharingSettings
 
 _PROGRAM = "gdispy-scheduler"

@@ -33,8 +33,8 @@ from gdispy.options import add_common_options, add_secret_options, add_tls_optio
 from gdispy.seeker import Route, routes_of
 
 #: When to look around, in seconds, and when to stop listening for answers.
-MOMENTS = (0.0, 0.3, 0.8)
-LISTEN = 1.5
+MOMENTS = (0.0, 0.2, 0.5)
+LISTEN = 1.0
 LISTEN_NAMED = 0.4
 #: Seconds for a node to be reached, and to say how it stands; and for each route, where it has several.
 ANSWER_LIMIT = 5.0

@@ -26,7 +26,7 @@ def test_nodes_of_a_lan_are_found_by_broadcast(lab: Lab) -> None:
     two.node()
     told = client.run(jobs=4, count=2, seconds=0.1)
     assert told["nodes"] == [["one", "10.1.0.2"], ["two", "10.1.0.3"]]
-    assert {name for _, name, _ in told["results"]} == {"one", "two"}
+    assert {name for _, name, *_ in told["results"]} == {"one", "two"}
 
 
 def test_nodes_that_start_later_or_again_are_found_at_once(lab: Lab) -> None:
@@ -131,5 +131,12 @@ def test_a_node_that_moves_to_another_address_is_found_there_and_its_jobs_are_ke
     one.add_address("eth0", "10.1.0.77/24")
     told = program.result()
     assert told["done"]
-    assert [name for _, name, _ in told["results"]] == ["one"]
+    assert [name for _, name, *_ in told["results"]] == ["one"]
     assert told["seconds"] < 15
+
+
+def test_jobs_know_the_address_of_their_node(lab: Lab) -> None:
+    client, one = lab.simple("client", "one")
+    one.node()
+    told = client.run(jobs=1)
+    assert told["results"][0][3] == "10.1.0.2"

@@ -44,7 +44,7 @@ def test_a_node_with_its_port_forwarded_is_reached_from_outside(lab: Lab, nat: N
     lab.forward(nat.router, "eth1", 51348, "10.1.0.2:51348")
     nat.one.node("--ext_ip_addr", "192.0.2.1")
     told = nat.outside.run(nodes=["192.0.2.1"], jobs=2)
-    assert [name for _, name, _ in told["results"]] == ["one", "one"]
+    assert [name for _, name, *_ in told["results"]] == ["one", "one"]
     # On its own network it is found too, though the address that it announces is not reached from there.
     told = nat.two.run(jobs=1)
     assert told["results"][0][1] == "one"

@@ -37,7 +37,7 @@ def test_why_nodes_cannot_be_used(lab: Lab) -> None:
     for host in (busy, hidden):
         host.node()
     closed.node("--service_start", "00:00", "--service_stop", "00:01", "--service_end", "00:02")
-    hidden.rules("tcp dport 51348 drop")
+    table = hidden.rules("tcp dport 51348 drop")
     program = client.program(nodes=["10.1.0.2"], seconds=20.0)
     program.until("status", lambda told: told["nodes"])
 
@@ -50,6 +50,7 @@ def test_why_nodes_cannot_be_used(lab: Lab) -> None:
     assert "10.1.0.4:51348 cannot be reached: no answer within" in told["hidden"]
     assert told["closed"] in ("it takes no jobs at present", "")  # For one minute of the day it does.
     program.close()
+    hidden.lift(table)
     eventually(lambda: problems()["busy"] == "", 10)
 
 

@@ -216,7 +216,7 @@ class Program:
         """Wait until all its jobs have ended: the names of the nodes where they ran."""
         told = self.ask("result")
         assert told["done"], f"{told} {self.log.read_text()}"
-        return [name for _, name, _ in told["results"]]
+        return [name for _, name, *_ in told["results"]]
 
     def close(self) -> None:
         if self.process.poll() is None:

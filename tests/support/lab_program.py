@@ -16,10 +16,10 @@ import gdispy
 from tests.support.waiting import eventually
 
 
-def where(number: int, seconds: float) -> tuple[int, str, float]:
+def where(number: int, seconds: float) -> tuple[int, str, float, str]:
     """Runs as a job."""
     time.sleep(seconds)
-    return number, dispy_node_name, time.time()  # type: ignore[name-defined]
+    return number, dispy_node_name, time.time(), dispy_node_ip_addr  # type: ignore[name-defined]
 
 
 def echo(data: bytes) -> bytes:

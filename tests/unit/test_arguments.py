@@ -59,6 +59,8 @@ def test_names_of_both_generations_become_ours(given: dict[str, Any], own: dict[
         ({"poll_interval": 4.9}, "poll_interval must be a number of seconds from 5 to 1000"),
         ({"poll_interval": 1001}, "poll_interval"),
         ({"poll_interval": "10"}, "poll_interval"),
+        ({"ext_host": "0.0.0.0"}, "is not an address that others can connect to"),
+        ({"ext_host": "a:b"}, "not a port"),
     ],
 )
 def test_contradictions_and_what_cannot_be_are_refused(given: dict[str, Any], told: str) -> None:

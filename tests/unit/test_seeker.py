@@ -10,9 +10,10 @@ import pytest
 from gdispy import seeker as module
 from gdispy.core.discovery import HERE, RELAY, Packet
 from gdispy.errors import ConnectFailed
+from gdispy.interfaces import is_reachable
 from gdispy.keys import Secret
 from gdispy.net import Relay
-from gdispy.seeker import FOUND_LIMIT, ROUTES, Dialer, Route, Seeker, is_reachable, routes_of
+from gdispy.seeker import FOUND_LIMIT, ROUTES, Dialer, Route, Seeker, routes_of
 
 KEY = bytes(32)
 
