@@ -122,17 +122,26 @@ def resident_bytes(pid: int) -> int:
 
 
 def tree_bytes(tree: list[int]) -> int:
-    """Resident memory of a process and of those below it, but for what it has got from its own parent by forking: what
-    setup has loaded is there once, and not once more in each worker."""
-    return max(0, sum(map(resident_bytes, tree)) - resident_bytes(_parent(tree[0])))
+    """Resident memory of a process and of those below it, but for what they have got by forking from its own parent:
+    what setup has loaded is there once, and not once more in each worker and in each process that a job forks."""
+    parent, image = _origin(tree[0])
+    inherited = resident_bytes(parent)
+    total = 0
+    for pid in tree:
+        is_forked = pid == tree[0] or (image != 0 and _origin(pid)[1] == image)
+        total += max(0, resident_bytes(pid) - (inherited if is_forked else 0))
+    return total
 
 
-def _parent(pid: int) -> int:
+def _origin(pid: int) -> tuple[int, int]:
+    """The parent of a process, and where its stack begins, which is another place after each exec; 0 where that is
+    not known."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
-            return int(file.read().rpartition(b")")[2].split()[1])
+            fields = file.read().rpartition(b")")[2].split()
     except OSError:
-        return 0
+        return 0, 0
+    return int(fields[1]), int(fields[25])
 
 
 def processor_seconds(pid: int) -> float:
