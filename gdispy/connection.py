@@ -95,6 +95,7 @@ class Connection:
         self._last_sent = self._last_heard = time.monotonic()
         self._silent = False
         self._timer: Any = None
+        self._readable: Any = None
         self._reader: Any = None
         self._writer: Any = None
         #: Whether it seems to have ended because packets were swallowed: perhaps only long ones.
@@ -319,10 +320,12 @@ class Connection:
         for greenlet in (self._reader, self._writer):
             if greenlet is not None and greenlet is not current:
                 greenlet.kill(block=False)
-        self._readable.stop()
-        self._readable.close()
+        if self._readable is not None:
+            self._readable.stop()
+            self._readable.close()
         self._socket.close()
-        self._handlers.on_closed(self, reason)
+        if self._readable is not None:  # Else it was never started, and nobody waits to hear of it.
+            self._handlers.on_closed(self, reason)
 
 
 def _retransmits(sock: Any) -> int:

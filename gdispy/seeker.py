@@ -45,7 +45,7 @@ REFUSED_LIMIT = 2.0
 #: Failed attempts after which an address that was found by broadcast is forgotten.
 FORGET_AFTER = 8
 #: Seconds for each route of a node that has several.
-ROUTE_LIMIT = 3.0
+ROUTE_LIMIT = 2.0
 #: Routes of one node, and nodes that are sought at the same time because packets told of them.
 ROUTES = 4
 FOUND_LIMIT = 4096

@@ -60,7 +60,7 @@ class DispyNode:
         self.update_time = time.time()
 
     def __repr__(self) -> str:
-        return f"<DispyNode {self.name} {self.ip_addr}:{self.port}>"
+        return f"<DispyNode {self.name} {join(self.ip_addr, self.port)}>"
 
 
 class ClusterStatus(namedtuple("ClusterStatus", ["nodes", "jobs_pending"])):
@@ -91,7 +91,7 @@ def table(status: ClusterStatus, wall_time: float) -> str:
     ]
     for node in sorted(status.nodes, key=lambda node: (node.ip_addr, node.port)):
         each = node.cpu_time / node.jobs_done if node.jobs_done else 0.0
-        name = f"{node.ip_addr}:{node.port} ({node.name[:12]})"
+        name = f"{join(node.ip_addr, node.port)} ({node.name[:12]})"
         counts = f"{node.cpus:>5} | {node.jobs_done:>8} | {each:>9.4f} | {node.cpu_time:>13.3f}"
         lines.append(f"{name:>30} | {counts} | {size(node.tx):>8} | {size(node.rx):>8}")
     lines.append("")

@@ -275,6 +275,9 @@ class Lab:
 
     def close(self) -> None:
         failures: list[BaseException] = []
+        for each in (*self.programs, *self.daemons):
+            if "Traceback" in (text := each.log.read_text()):
+                failures.append(AssertionError(f"something failed on the way: {text}"))
         for thing in (*self.programs, *self.daemons):
             try:
                 thing.close() if isinstance(thing, Program) else thing.stop()
