@@ -45,7 +45,7 @@ from gdispy.errors import ConnectFailed, ForkedError
 from gdispy.hub import Gate, Hub
 from gdispy.job import DispyJob
 from gdispy.keys import Secret
-from gdispy.local import LocalNode
+from gdispy.local import LocalNode, died_with_its_program
 from gdispy.logbook import Logbook
 from gdispy.pump import Pump
 from gdispy.reserved import Options
@@ -198,6 +198,7 @@ class Client:
             self._jobs[number] = job
             if known.told:
                 self._told.add(number)
+        former.nodes = {node: met for node, met in former.nodes.items() if not died_with_its_program(met)}
         unfinished = former.unfinished()
         self._session.resume(list(unfinished))
         former.open = replace(self._opened, nodes=self._patterns)

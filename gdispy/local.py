@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import secrets
 import signal
 import sys
@@ -17,6 +18,8 @@ from typing import Any
 import gevent
 from gevent import socket
 
+from gdispy import config
+from gdispy.core.facts import Met
 from gdispy.core.handshake import encode_secret
 from gdispy.errors import ConnectFailed
 from gdispy.keys import Secret
@@ -101,6 +104,11 @@ class LocalNode:
         """This is a forked child: its copy of the pipe must not keep the node alive."""
         with contextlib.suppress(OSError):
             os.close(self._stdin)
+
+
+def died_with_its_program(met: Met) -> bool:
+    """Whether a node, as a recovery file tells of it, was a program's own: then it is gone as the program is."""
+    return re.fullmatch(r"local-[0-9a-f]{8}", met.name) is not None and config.is_loopback(met.names[0])
 
 
 def _environment() -> dict[str, str]:

@@ -39,6 +39,7 @@ from gdispy.hub import Hub
 from gdispy.job import DispyJob
 from gdispy.journal import Journal
 from gdispy.keys import Secret, find_secret, with_tls
+from gdispy.local import died_with_its_program
 from gdispy.left import PREFIX, Left, read_token
 from gdispy.net import connect
 from gdispy.worker import pickling
@@ -52,6 +53,7 @@ RETRY_INTERVAL = 1.0
 #: Seconds that those who held jobs may take to clean up.
 RELEASE_LIMIT = 2.0
 
+_OWN_NODE = "The node of the job was the program's own (nodes='local'), and has ended with it.\n"
 _RESTARTED = "The node {} was started again, and knows nothing of the job: it may have run, or not.\n"
 
 
@@ -180,10 +182,21 @@ class _Recovery:
     def _ask_all(self, story: Story, timeout: float | None, terminate: bool) -> dict[str, str]:
         """What came of it for those who could not be reached."""
         until = None if timeout is None else time.monotonic() + timeout
+        self._give_up_own(story)
         holders = [_Holder(self, story, *place) for place in _places(story)]
         greenlets = [gevent.spawn(holder.ask, until, terminate) for holder in holders]
         gevent.joinall(greenlets)
         return {holder.place: holder.trouble for holder in holders if holder.trouble}
+
+    def _give_up_own(self, story: Story) -> None:
+        """Jobs on nodes that were the program's own have ended with it."""
+        own = {met.node for met in story.nodes.values() if died_with_its_program(met)}
+        lost = [Task(number, b"") for number, job in story.unfinished().items() if job.node in own]
+        if lost:
+            ended = ended_by_scheduler(story.id, lost, statuses.ABANDONED, _OWN_NODE, "")
+            self.keep(ended)
+            for place, job in enumerate(ended.jobs):
+                story.jobs[job].outcome = ended, place
 
     def _returned(self, story: Story) -> list[DispyJob]:
         """The jobs as the user gets them; those that have ended are forgotten here."""
