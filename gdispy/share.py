@@ -92,6 +92,8 @@ def _add_ways(group: argparse._ArgumentGroup) -> None:
     text = "serve the computation first that was not served for longest (default: the client that has least)"
     add("--fair_cluster_scheduler", action="store_true", help=text)
     add("--early_cluster_scheduler", action="store_true", help="serve the computation first that came first")
+    text = "give the programs of a machine, by its name or address, a part of this size; others have 1; once for each"
+    add("--weight", action="append", metavar="HOST=NUMBER", help=text)
     add("--cooperative", action="store_true", help="let clients change how many CPUs of a node are used")
     add("--max_file_size", default="", metavar="SIZE", help="refuse larger files; 10m, 2g (default: 0, no limit)")
     add("--config", default="", metavar="FILE", help=f"read options from the section [{_PROGRAM}] of this file")
@@ -145,6 +147,7 @@ def sharing_settings(options: Any) -> SharingSettings:
         cooperative=bool(options.cooperative),
         max_file_size=options.read("max_file_size", config.parse_size, 0),
         journal=_journal(options),
+        weights=_weights(options.weight),
     )
 
 
@@ -159,6 +162,21 @@ def _journal(options: Any) -> str:
         return str(options.journal)
     state = os.environ.get("XDG_STATE_HOME") or os.path.join(os.path.expanduser("~"), ".local", "state")
     return os.path.join(state, "gdispy", f"scheduler-{port}")
+
+
+def _weights(given: Any) -> dict[str, float]:
+    """What `--weight` says; a variable or a file says it in one text."""
+    found: dict[str, float] = {}
+    for word in given.replace(",", " ").split() if isinstance(given, str) else given or ():
+        name, _, number = word.rpartition("=")
+        try:
+            weight = float(number)
+        except ValueError:
+            weight = 0.0
+        if not name or not 0 < weight < 1e6:
+            raise ConfigError(f"--weight {word!r}: write HOST=NUMBER, such as lab3=2")
+        found[name] = weight
+    return found
 
 
 def _nodes(given: Any) -> list[str]:

@@ -90,6 +90,8 @@ class SharingSettings:
     #: Whether clients may change how many CPUs of a node are used.
     cooperative: bool = False
     max_file_size: int = 0
+    #: How large the parts of clients are, by their names or addresses, where they are not 1.
+    weights: dict[str, float] = field(default_factory=dict)
     #: The directory of its journal, '' for none: then it forgets all when it ends.
     journal: str = ""
     #: Look for nodes by a multicast group, instead of by broadcast.
@@ -232,7 +234,7 @@ class Sharing:
         logger.info("connected: client %s at %s, gdispy %s", hello.name, connection.address, hello.version)
         desk = self._desks.get(hello.instance)
         if desk is None:
-            desk = self._new_desk(hello.instance, hello.name)
+            desk = self._new_desk(hello.instance, hello.name, connection.address)
         elif desk.connection is not None:
             self._desk_of.pop(desk.connection.peer, None)
             desk.connection.close("a newer connection took its place")
@@ -292,8 +294,12 @@ class Sharing:
 
     # Former lives, and clients that take over what others have brought
 
-    def _new_desk(self, client: Instance, name: str) -> _Desk:
+    def _new_desk(self, client: Instance, name: str, address: str = "") -> _Desk:
         desk = self._desks[client] = _Desk(Patron(next_peer(), client, name))
+        weights = self._settings.weights
+        weight = weights.get(name, weights.get(address))
+        if weight is not None:
+            self._scheduler.rules.weights[desk.patron.peer] = weight
         self._scheduler.admit(desk.patron.peer, desk)
         return desk
 
@@ -365,6 +371,7 @@ class Sharing:
                     continue
                 if not patron.computations:
                     del self._desks[instance]
+                    self._scheduler.rules.weights.pop(patron.peer, None)
                     self._scheduler.dismiss(patron.peer)
                 elif patron.expires <= now:
                     self._scheduler.put(self._release_all, desk)

@@ -12,6 +12,7 @@ Invariants:
 from __future__ import annotations
 
 import heapq
+import math
 from itertools import count
 from typing import Any
 
@@ -47,6 +48,8 @@ class Board:
         #: Whether clients may say how many CPUs of a node are used by all.
         self._cooperative = cooperative
         self._owners: dict[Peer, Owner] = {}
+        #: How large the parts of clients are; those that are not named have 1.
+        self.weights: dict[Peer, float] = {}
         self._computations: dict[ComputationId, Computation] = {}
         self._nodes: dict[Instance, Node] = {}
         self._by_peer: dict[Peer, Node] = {}
@@ -368,12 +371,17 @@ class Board:
         free = node.cpus - node.load
         room = min(free, room) if free > 0 else room
         if len(self._waiting) > 1:  # Others have a part in it.
-            room = -(-room // len(self._hungry))
+            room = -(-room // len(self._hungry)) if not self.weights else self._part(computation, room)
         amount = min(room, -(-len(queue) // candidates))
         if not self._fill(node, share, computation, queue, amount):
             return False
         self._push(node)
         return True
+
+    def _part(self, computation: Computation, room: int) -> int:
+        """The part of a client, where not all are of one size."""
+        total = sum(owner.weight for owner in self._hungry.values())
+        return max(1, math.ceil(room * computation.owner.weight / total))
 
     def _fill(self, node: Node, share: Share, computation: Computation, queue: JobQueue, amount: int) -> bool:
         """Take up to so many CPUs' worth of jobs from a queue; whether anything was taken out."""

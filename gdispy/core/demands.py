@@ -54,7 +54,7 @@ class Demands(Board):
     def _on_open(self, peer: Peer, message: Open, now: float) -> Effects:
         computation = self._computations.get(message.computation)
         if computation is None:
-            owner = self._owners.setdefault(peer, Owner())
+            owner = self._owner(peer)
             opened = Computation(message, peer, owner, next(self._stamps))
             self._computations[opened.id] = opened
             if opened.exclusive:
@@ -67,6 +67,12 @@ class Demands(Board):
             if share is not None and not share.taken:
                 share.asked = False
         return self._offer_to_all(computation, now)
+
+    def _owner(self, peer: Peer) -> Owner:
+        owner = self._owners.get(peer)
+        if owner is None:
+            owner = self._owners[peer] = Owner(self.weights.get(peer, 1.0))
+        return owner
 
     def _on_prepare(self, peer: Peer, message: Prepare, now: float) -> Effects:
         computation = self._computations.get(message.computation)
@@ -228,7 +234,7 @@ class Demands(Board):
         known = self._computations.get(computation)
         if known is None:
             return
-        former, owner = known.owner, self._owners.setdefault(peer, Owner())
+        former, owner = known.owner, self._owner(peer)
         known.client, known.owner = peer, owner
         for node in self._nodes.values():
             share = node.shares.get(computation)

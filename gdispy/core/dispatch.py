@@ -322,7 +322,7 @@ class Dispatch(Restoring):
         if share.inherited:
             message = _without_owed(message, share)
         self._push(node)
-        effects += self._tell_end(computation, replace(message, address=node.names[0], node=node.instance))
+        effects += self._tell_end(computation, message.at(node.names[0], node.instance))
         if share.leaving:
             effects += self._leave(node, computation, share)
         if node.load == 0:

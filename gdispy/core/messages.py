@@ -284,6 +284,11 @@ class Ended(Message):
     address: str
     node: bytes = b""
 
+    def at(self, address: str, node: bytes) -> Ended:
+        """The same, said of this node."""
+        own = [getattr(self, name) for name in self.__match_args__[:-2]]
+        return Ended(*own, address, node)
+
 
 @dataclass(frozen=True, slots=True)
 class Collected(Message):

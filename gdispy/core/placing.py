@@ -78,11 +78,11 @@ class Owner:
 
     __slots__ = ("load", "waiting", "weight")
 
-    def __init__(self) -> None:
+    def __init__(self, weight: float = 1.0) -> None:
         #: CPUs of its jobs that are placed.
         self.load = 0
         #: How large its part is, compared with the others'.
-        self.weight = 1.0
+        self.weight = weight
         #: Its computations with jobs that wait.
         self.waiting: dict[ComputationId, Computation] = {}
 

@@ -17,7 +17,7 @@ from gdispy.core.demands import Demands
 from gdispy.core.effects import Effects, Peer
 from gdispy.core.facts import Met
 from gdispy.core.messages import Hello, JobId, Prepare
-from gdispy.core.placing import Computation, Node, Owner, Share, Task
+from gdispy.core.placing import Computation, Node, Share, Task
 from gdispy.core.remembered import Job, Story
 from gdispy.core.statuses import ABANDONED, CANCELLED
 
@@ -38,7 +38,7 @@ class Restoring(Demands):
 
     def restore(self, peer: Peer, story: Story, prepare: Prepare | None, now: float) -> Effects:
         """Take up a computation with its jobs that have not ended."""
-        owner = self._owners.setdefault(peer, Owner())
+        owner = self._owner(peer)
         computation = Computation(story.open, peer, owner, next(self._stamps))
         self._computations[computation.id] = computation
         if computation.exclusive:

@@ -108,6 +108,8 @@ class Serving(Keeping):
         own = {each.id for each in self._computations.values() if each.session.instance == hello.instance}
         if hello.role == RECOVERER or own or any(self._is_due(*claim) for claim in hello.claims):
             return ""
+        if any(self._epochs.get(computation, 0) > epoch for computation, _, epoch in hello.claims):
+            return ""  # It has to hear that they are not its own any more.
         for session in self._sessions.values():
             if session.peer is not None and session.instance != hello.instance and not session.recovers:
                 return f"busy: it works for {session.name} at present"
@@ -118,7 +120,9 @@ class Serving(Keeping):
         session = self._by_peer.pop(peer, None)
         if session is not None:
             session.peer = None
-            session.expires = now + session.lease
+            own = [each for each in self._computations.values() if each.session is session]
+            has_ended = bool(own) and all(each.over for each in own)
+            session.expires = now + (self._spool_age if has_ended else session.lease)
             self._note_leaving(session)
             return self._spool_all(session) + self._farewell()
         return self._farewell()
@@ -133,14 +137,14 @@ class Serving(Keeping):
     def _give_up(self, session: Session, now: float) -> Effects:
         """A scheduler was away for too long: end what runs for it. What somebody may still ask for is kept longer."""
         effects: Effects = []
-        retired = False
-        for computation in [each for each in self._computations.values() if each.session is session]:
-            if computation.prepare.token and not computation.over:
-                effects += self._retire(computation, now)
-                retired = True
-            else:
+        own = [each for each in self._computations.values() if each.session is session]
+        retires = any(each.prepare.token and not each.over for each in own)
+        for computation in own:
+            if not retires or not computation.prepare.token:
                 effects += self._forget(computation)
-        session.expires = now + self._spool_age if retired else None
+            elif not computation.over:
+                effects += self._retire(computation, now)
+        session.expires = now + self._spool_age if retires else None
         self._note_leaving(session)
         return effects
 

@@ -1,0 +1,330 @@
+"""Computations that outlive their clients: what nodes write down, who takes them over, and who loses them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from gdispy.core.dispatch import Dispatch
+from gdispy.core.effects import Drop, Effects, Load, Peer, Record, Send, Unload, WorkerId
+from gdispy.core.facts import GivenUp, Met, Owned, Placed, Unplaced
+from gdispy.core.messages import (
+    Cancel,
+    Collected,
+    Ended,
+    Fenced,
+    Hello,
+    Holding,
+    Instance,
+    JobId,
+    Open,
+    Prepare,
+    Prepared,
+    Release,
+    Released,
+    Run,
+)
+from gdispy.core.remembered import Remembered, Story
+from gdispy.core.slots import Slots
+from gdispy.core.statuses import ABANDONED, FINISHED, TERMINATED
+from tests.unit.making import C, D, checked, ended, hello, outcome, plain, prepare, sent
+
+A, B, CLIENT, OTHER = Peer(1), Peer(2), Peer(100), Peer(101)
+W1 = WorkerId(1)
+TOKEN = b"t" * 16
+LATER = b"l" * 16
+
+
+def kept(epoch: int = 1) -> Prepare:
+    return replace(prepare(), token=TOKEN, epoch=epoch)
+
+
+def claiming(instance: bytes, epoch: int, token: bytes = TOKEN, role: str = "") -> Hello:
+    return replace(hello(instance, role=role), claims=[[C, token, epoch]])
+
+
+def run(*jobs: int) -> Run:
+    return Run(C, [JobId(job) for job in jobs], [1] * len(jobs), [b"arguments"] * len(jobs))
+
+
+def node(cpus: int = 1, **options: Any) -> Slots:
+    """A node with two jobs of a computation that somebody may take over; the first runs."""
+    slots = checked(Slots(cpus, **options))
+    slots.joined(A, claiming(b"c" * 16, 1), 0.0)
+    slots.receive(A, [kept()], 0.0)
+    slots.loaded(C, "", 0.0)
+    slots.receive(A, [run(1, 2)], 0.0)
+    return slots
+
+
+def facts(effects: Effects) -> list[Any]:
+    return [fact for effect in effects if isinstance(effect, Record) for fact in effect.facts]
+
+
+# Nodes
+
+
+def test_results_of_a_scheduler_that_is_away_are_written_down() -> None:
+    slots = node()
+    slots.gone(A, 1.0)
+    written = facts(slots.answered(W1, [outcome(1)], 2.0))
+    assert [type(fact) for fact in written] == [Open, Owned, Run, Ended]
+    assert written[0].token == TOKEN
+    assert written[3] == ended(outcome(1))
+    # And only once, with the next one.
+    assert facts(slots.answered(W1, [outcome(2)], 3.0)) == [
+        Run(C, [JobId(2)], [1], [b""]),
+        ended(outcome(2)),
+    ]
+
+
+def test_results_that_nobody_had_collected_are_written_down_when_the_scheduler_goes() -> None:
+    slots = node()
+    assert facts(slots.answered(W1, [outcome(1)], 2.0)) == []
+    assert ended(outcome(1)) in facts(slots.gone(A, 3.0))
+
+
+def test_nothing_is_written_of_a_computation_that_nobody_can_take_over() -> None:
+    slots = checked(Slots(1))
+    slots.joined(A, hello(), 0.0)
+    slots.receive(A, [prepare()], 0.0)
+    slots.loaded(C, "", 0.0)
+    slots.receive(A, [run(1)], 0.0)
+    slots.gone(A, 1.0)
+    assert facts(slots.answered(W1, [outcome(1)], 2.0)) == []
+
+
+def test_next_life_of_a_node_gives_out_what_was_written() -> None:
+    slots = node()
+    slots.gone(A, 1.0)
+    known = Remembered()
+    for fact in facts(slots.answered(W1, [outcome(1)], 2.0)):
+        known.take(fact)
+    # When another life of the node takes it up, and the scheduler comes back.
+    later = checked(Slots(1))
+    later.restore(known.stories[C], 10.0)
+    effects = later.joined(B, claiming(b"c" * 16, 1), 11.0)
+    assert sent(effects, B) == [Holding([C], [[JobId(1)]], [[1]]), ended(outcome(1))]
+    # Then what was collected is written as such, and what is released is forgotten.
+    assert facts(later.receive(B, [Collected(C, [JobId(1)], [1])], 12.0)) == [Collected(C, [JobId(1)], [0])]
+    assert facts(later.receive(B, [Release(C)], 13.0)) == [Release(C)]
+
+
+def test_computation_of_which_only_results_are_left_is_loaded_afresh() -> None:
+    slots = node()
+    slots.gone(A, 1.0)
+    known = Remembered()
+    for fact in facts(slots.answered(W1, [outcome(1)], 2.0)):
+        known.take(fact)
+    later = checked(Slots(1))
+    later.restore(known.stories[C], 10.0)
+    later.joined(B, claiming(b"c" * 16, 1), 11.0)
+    assert later.receive(B, [kept()], 11.0) == [Load(kept(), {})]
+    later.loaded(C, "", 12.0)
+    assert plain(later.receive(B, [run(3)], 12.0))
+
+
+def test_jobs_of_a_client_that_stays_away_are_ended_and_their_results_kept() -> None:
+    slots = node(lease=60.0, spool_age=1000.0)
+    slots.gone(A, 0.0)
+    effects = slots.tick(100.0)
+    assert Unload(C) in effects
+    written = [fact for fact in facts(effects) if isinstance(fact, Ended)]
+    assert [(each.jobs, each.statuses) for each in written] == [([1, 2], [TERMINATED, TERMINATED])]
+    assert "was away for 1 minutes" in written[0].exceptions[0]
+    slots.unloaded(C, 101.0)
+    # Whoever takes it over gets them; later than that nobody does.
+    assert [each.jobs for each in sent(slots.joined(B, claiming(LATER, 2), 200.0), B, Ended)] == [[1, 2]]
+    slots.gone(B, 300.0)
+    slots.tick(400.0)
+    assert facts(slots.tick(2000.0)) == [Release(C)]
+
+
+def test_who_knows_the_token_takes_over_and_the_former_owner_is_fenced() -> None:
+    slots = node()
+    effects = slots.joined(B, claiming(LATER, 2), 1.0)
+    assert sent(effects, A) == [Fenced(C)]
+    assert sent(effects, B) == [Holding([C], [[JobId(1), JobId(2)]], [[1, 1]])]
+    # What the former one says of it has no effect, and its end goes to the new one.
+    assert slots.receive(A, [Cancel(C, [JobId(1)], [1])], 2.0) == []
+    assert sent(slots.answered(W1, [outcome(1)], 3.0), B) == [ended(outcome(1))]
+    # And when it comes back with its older epoch, it hears it again.
+    slots.gone(A, 4.0)
+    assert Fenced(C) in sent(slots.joined(A, claiming(b"c" * 16, 1), 5.0), A)
+    assert sent(slots.receive(A, [kept(1)], 5.0), A) == [Fenced(C)]
+
+
+def test_fence_outlives_the_computation() -> None:
+    slots = node()
+    slots.gone(A, 1.0)
+    slots.joined(B, claiming(LATER, 2), 1.0)
+    slots.receive(B, [Release(C)], 2.0)
+    slots.unloaded(C, 2.0)
+    assert Fenced(C) in sent(slots.joined(A, claiming(b"c" * 16, 1), 5.0), A)
+
+
+def test_wrong_token_or_older_epoch_gets_nothing() -> None:
+    slots = node()
+    slots.gone(A, 1.0)
+    assert sent(slots.joined(B, claiming(LATER, 2, token=b"w" * 16), 1.0), B) == [Holding([], [], [])]
+    slots.gone(B, 2.0)
+    assert sent(slots.joined(B, claiming(LATER, 1), 3.0), B) == [Fenced(C), Holding([], [], [])]
+
+
+def test_who_only_collects_is_served_beside_a_scheduler_and_hears_what_has_ended() -> None:
+    slots = node()
+    slots.answered(W1, [outcome(1)], 1.0)
+    other = replace(hello(b"r" * 16, role="recoverer"), claims=[[D, TOKEN, 2]])
+    assert sent(slots.joined(B, other, 2.0), B) == [Holding([], [], [], [])]
+    taking = claiming(LATER, 2, role="recoverer")
+    assert sent(slots.joined(Peer(3), taking, 3.0), Peer(3)) == [
+        Holding([C], [[JobId(2), JobId(1)]], [[1, 1]], [[JobId(1)]]),
+        ended(outcome(1)),
+    ]
+
+
+def test_older_life_of_a_scheduler_is_refused() -> None:
+    slots = checked(Slots(1))
+    slots.joined(A, replace(hello(), epoch=5), 0.0)
+    slots.gone(A, 1.0)
+    slots.joined(A, replace(hello(), epoch=6), 2.0)
+    slots.receive(A, [kept()], 2.0)
+    slots.gone(A, 3.0)
+    effects = slots.joined(B, replace(hello(), epoch=5), 4.0)
+    assert len(effects) == 1
+    assert isinstance(effects[0], Drop) and "an old copy" in effects[0].reason
+
+
+# Schedulers
+
+
+def opened(reentrant: bool = False, epoch: int = 1) -> Open:
+    return Open(C, ["*"], reentrant, token=TOKEN, epoch=epoch)
+
+
+def join(dispatch: Dispatch, peer: Peer, life: bytes, *held: tuple[int, int]) -> Effects:
+    dispatch.joined(peer, hello(life, "node", 2), ["10.0.0.1"], 51348, 0.0)
+    jobs, attempts = [JobId(job) for job, _ in held], [attempt for _, attempt in held]
+    holding = Holding([C], [jobs], [attempts]) if held else Holding([], [], [])
+    return dispatch.receive(peer, [holding], 0.0)
+
+
+def story(reentrant: bool = False) -> Story:
+    """Of four jobs, one has ended, one was on a node, and two waited."""
+    known = Remembered()
+    life = Instance(b"n" * 16)
+    for fact in (
+        opened(reentrant, 2),
+        kept(2),
+        run(1, 2, 3, 4),
+        Met(C, life, "node", ["10.0.0.1"], 51348, "3.11", "linux", 2),
+        Placed(C, life, [JobId(1), JobId(2)], [1, 1]),
+        ended(outcome(1)),
+    ):
+        known.take(fact)
+    return known.stories[C]
+
+
+def test_what_is_placed_and_what_has_ended_is_written_before_it_is_said() -> None:
+    dispatch = checked(Dispatch())
+    dispatch.receive_from_client(CLIENT, [opened(), kept(), run(1, 2, 3)], 0.0)
+    join(dispatch, A, b"n" * 16)
+    effects = dispatch.receive(A, [Prepared(C, "")], 0.0)
+    assert [type(each) for each in effects if not isinstance(each, Send) or each.peer == A] == [Record, Send]
+    assert [type(fact) for fact in facts(effects)] == [Met, Placed]
+    effects = dispatch.receive(A, [ended(outcome(1))], 1.0)
+    told = [each for each in effects if isinstance(each, Record) or (isinstance(each, Send) and each.peer == CLIENT)]
+    assert [type(each) for each in told][:2] == [Record, Send]
+    assert isinstance(facts(effects)[0], Ended)
+
+
+def test_lost_node_is_written_with_what_becomes_of_its_jobs() -> None:
+    dispatch = checked(Dispatch(lease=30.0))
+    dispatch.receive_from_client(CLIENT, [opened(reentrant=True), kept(), run(1)], 0.0)
+    join(dispatch, A, b"n" * 16)
+    dispatch.receive(A, [Prepared(C, "")], 0.0)
+    dispatch.gone(A, 1.0)
+    assert facts(dispatch.tick(40.0)) == [
+        GivenUp(C, Instance(b"n" * 16)),
+        Unplaced(C, [JobId(1)], [2], [1]),
+    ]
+
+
+def test_next_life_of_a_scheduler_goes_on_with_the_node_that_held_the_jobs() -> None:
+    dispatch = checked(Dispatch())
+    assert dispatch.restore(CLIENT, story(), kept(2), 0.0) == []
+    assert dispatch.claims() == [[C, TOKEN, 2]]
+    effects = join(dispatch, A, b"n" * 16, (2, 1))
+    assert sent(effects, A) == [kept(2)]
+    effects = dispatch.receive(A, [Prepared(C, "")], 0.0)
+    assert [each.jobs for each in sent(effects, A, Run)] == [[3]]
+    assert [each.jobs for each in sent(dispatch.receive(A, [ended(outcome(2))], 1.0), CLIENT, Ended)] == [[2]]
+
+
+def test_job_that_never_came_to_its_node_runs_there_again() -> None:
+    dispatch = checked(Dispatch())
+    dispatch.restore(CLIENT, story(), kept(2), 0.0)
+    effects = join(dispatch, A, b"n" * 16)
+    effects += dispatch.receive(A, [Prepared(C, "")], 0.0)
+    assert [(each.jobs, each.attempts) for each in sent(effects, A, Run)] == [([2, 3], [2, 1])]
+
+
+def test_node_that_does_not_come_back_is_lost_with_its_jobs() -> None:
+    dispatch = checked(Dispatch(lease=30.0))
+    dispatch.restore(CLIENT, story(), kept(2), 0.0)
+    told = sent(dispatch.tick(31.0), CLIENT, Ended)
+    assert [(each.jobs, each.statuses) for each in told] == [([2], [ABANDONED])]
+
+
+def test_another_life_of_a_node_brings_what_the_former_one_has_written() -> None:
+    dispatch = checked(Dispatch())
+    dispatch.receive_from_client(CLIENT, [opened(), kept(), run(1, 2)], 0.0)
+    join(dispatch, A, b"n" * 16)
+    dispatch.receive(A, [Prepared(C, "")], 0.0)
+    dispatch.gone(A, 1.0)
+    # When it comes back as another one, with one of the two jobs, then the other one is lost.
+    effects = join(dispatch, B, b"m" * 16, (1, 1))
+    assert [(each.jobs, each.statuses) for each in sent(effects, CLIENT, Ended)] == [([2], [ABANDONED])]
+    assert [each.jobs for each in sent(dispatch.receive(B, [ended(outcome(1))], 2.0), CLIENT, Ended)] == [[1]]
+
+
+def test_fenced_scheduler_ends_its_jobs_and_all_that_come() -> None:
+    dispatch = checked(Dispatch())
+    dispatch.receive_from_client(CLIENT, [opened(), kept(), run(1, 2, 3)], 0.0)
+    join(dispatch, A, b"n" * 16)
+    dispatch.receive(A, [Prepared(C, "")], 0.0)
+    effects = dispatch.receive(A, [Fenced(C)], 1.0)
+    told = sent(effects, CLIENT)
+    assert sorted(told[0].jobs) == [1, 2, 3] and set(told[0].statuses) == {ABANDONED}
+    assert told[1] == Fenced(C)
+    assert facts(effects) == []
+    later = sent(dispatch.receive_from_client(CLIENT, [run(4)], 2.0), CLIENT)
+    assert [(each.jobs, each.statuses) for each in later] == [([4], [ABANDONED])]
+    # And the node hears nothing more of it.
+    effects = dispatch.receive_from_client(CLIENT, [Release(C)], 3.0)
+    assert sent(effects, A) == [] and sent(effects, CLIENT) == [Released(C)]
+
+
+def test_computation_that_was_handed_over_speaks_to_its_new_client() -> None:
+    dispatch = checked(Dispatch())
+    dispatch.receive_from_client(CLIENT, [opened(), kept(), run(1, 2, 3)], 0.0)
+    join(dispatch, A, b"n" * 16)
+    dispatch.receive(A, [Prepared(C, "")], 0.0)
+    dispatch.hand_over(C, OTHER)
+    assert [each.statuses for each in sent(dispatch.receive(A, [ended(outcome(1))], 1.0), OTHER, Ended)] == [[FINISHED]]
+
+
+def test_clients_have_parts_by_their_weights() -> None:
+    dispatch = checked(Dispatch())
+    dispatch.weights[OTHER] = 2.0
+    for peer, computation in ((CLIENT, C), (OTHER, D)):
+        messages = [Open(computation, ["*"], False), prepare(computation)]
+        dispatch.receive_from_client(peer, messages, 0.0)
+    dispatch.joined(A, hello(b"n" * 16, "node", 9), ["10.0.0.1"], 51348, 0.0)
+    dispatch.receive(A, [Holding([], [], [])], 0.0)
+    for peer, computation in ((CLIENT, C), (OTHER, D)):
+        jobs = [JobId(job) for job in range(1, 31)]
+        dispatch.receive_from_client(peer, [Run(computation, jobs, [1] * 30, [b""] * 30)], 0.0)
+    effects = dispatch.receive(A, [Prepared(C, ""), Prepared(D, "")], 0.0)
+    placed = {each.computation: len(each.jobs) for each in sent(effects, A, Run)}
+    assert placed == {C: 3, D: 6}
