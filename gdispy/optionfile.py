@@ -58,7 +58,8 @@ def save_options(path: str, section: str, parser: argparse.ArgumentParser, optio
             continue
         if name in _PATHS:
             value = os.path.abspath(value)
-        ini.set(section, name, "yes" if value is True else str(value))
+        text = " ".join(value) if isinstance(value, list) else str(value)
+        ini.set(section, name, "yes" if value is True else text)
     draft = f"{path}.{secrets.token_hex(4)}"
     try:
         fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

@@ -328,6 +328,6 @@ def _scheduler(text: str) -> tuple[str, int]:
         host, port = split(text)
     except ValueError as error:
         raise ConfigError(f"--scheduler_node {text!r}: {error}") from None
-    if not host or "*" in host:
+    if not host or "*" in host or any(character.isspace() for character in host):
         raise ConfigError(f"--scheduler_node {text!r} names no host")
     return host, port or config.CLIENT_PORT

@@ -123,7 +123,7 @@ def _places(given: Any) -> list[tuple[str, int]]:
             host, port = split(text)
         except ValueError as error:
             raise ConfigError(f"{text!r}: {error}") from None
-        if not host or "*" in host:
+        if not host or "*" in host or any(character.isspace() for character in host):
             raise ConfigError(f"{text!r} names no host to connect to")
         found.append((host, port or config.CLIENT_PORT))
     return found

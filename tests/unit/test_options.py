@@ -107,6 +107,11 @@ def test_minutes_become_seconds_and_numbers_are_taken() -> None:
         (["--max_file_size", "many"], "--max_file_size: 'many'"),
         (["--service_start", "25:00", "--service_stop", "09:00"], "--service_start: write a time"),
         (["--service_start", "09:00"], "needs --service_stop"),
+        (["--connect", "a b"], "--connect: 'a b' names no host"),
+        (["--connect", ":5"], "--connect: ':5' names no host"),
+        (["--connect", "*"], "--connect: "),
+        (["--scheduler_node", "a:http"], "--connect: 'a:http': 'http' is not a port"),
+        (["--ext_ip_addr", "224.0.0.1"], "--ext_ip_addr: '224.0.0.1' is not an address"),
         (["--init", "/no/such/file"], "--init: there is no file"),
         (["--config", "/no/such/file"], "cannot be read"),
     ],
@@ -200,6 +205,7 @@ def saved(path: Path, *words: str) -> dict[str, str]:
 
 def test_what_is_saved_means_the_same_when_it_is_read(tmp_path: Path) -> None:
     words = ["--name", "50% of %(it)s", "-p", "0", "--zombie_interval", "2.5", "--force_cleanup", "-c", "-1"]
+    words += ["--connect", "a", "--connect", "[::1]:5", "--ext_ip_addr", "192.0.2.1:40001"]
     before = settings(*words)
     parser = node_parser()
     save_options(str(tmp_path / "node.ini"), "gdispy-node", parser, settled("--insecure", *words))
