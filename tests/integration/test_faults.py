@@ -200,12 +200,20 @@ def test_a_node_clears_away_what_a_killed_one_left(start_node: Start, secret_fil
     first = start_node("--cpus", "1", "--dest_path_prefix", str(prefix))
     living = start_node("--cpus", "1", "--dest_path_prefix", str(prefix))
     spawner = first.below()[0]
+
+    def directories() -> int:
+        return sum(entry != "spool" and not entry.endswith(".lock") for entry in os.listdir(prefix))
+
     # The spawner cleans up when its node dies; stopped, it cannot.
     os.kill(spawner, signal.SIGSTOP)
-    first.kill()
-    first.process.wait(5)
-    assert len([entry for entry in os.listdir(prefix) if not entry.endswith(".lock")]) == 2
-    start_node("--cpus", "1", "--dest_path_prefix", str(prefix))
-    assert not alive(spawner)
-    assert len([entry for entry in os.listdir(prefix) if not entry.endswith(".lock")]) == 2
+    try:
+        first.kill()
+        first.process.wait(5)
+        assert directories() == 2
+        start_node("--cpus", "1", "--dest_path_prefix", str(prefix))
+        assert not alive(spawner)
+    finally:
+        if alive(spawner):
+            os.kill(spawner, signal.SIGKILL)
+    assert directories() == 2
     assert alive(living.pid)

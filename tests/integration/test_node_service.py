@@ -277,7 +277,8 @@ def test_clean_removes_what_former_nodes_left_and_spares_those_that_live(tmp_pat
         # Cleaning removes more, and nothing of the node that lives.
         own = [each for each in prefix.iterdir() if each.name.endswith(".lock")]
         assert run_script("gdispy-node", "--clean", "--serve", "0", "--dest_path_prefix", prefix).returncode == 0
-        assert sorted(prefix.iterdir()) == sorted([*own, own[0].with_suffix(""), prefix / "kept", prefix / "notes"])
+        stays = [*own, own[0].with_suffix(""), *(prefix / name for name in ("kept", "notes", "spool"))]
+        assert sorted(prefix.iterdir()) == sorted(stays)
     finally:
         sleeper.kill()
         sleeper.wait()

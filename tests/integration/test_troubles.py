@@ -121,7 +121,7 @@ def test_trouble_ends_when_a_node_comes(
         ({"depends": "file"}, "must be a list"),
         ({"isolation": "thread"}, "isolation"),
         ({"dest_path": "../up"}, "dest_path"),
-        ({"fault_recover": True}, "fault_recover"),
+        ({"fault_recover": 5}, "fault_recover must be"),
         ({"keyfile": "key"}, "keyfile is given without certfile"),
         ({"certfile": "/no/such/file"}, "certfile /no/such/file cannot be read"),
     ],
