@@ -90,8 +90,8 @@ def direct(place: Place) -> float:
 
 def relayed(place: Place) -> float:
     place.one.node()
-    place.router.relay()
-    return bulk(place.outside, nodes=["*", "192.0.2.1"])
+    place.router.relay("-p", "51349")
+    return bulk(place.outside, nodes=["*", "192.0.2.1:51349"])
 
 
 ROWS: list[tuple[str, str, float, Callable[[Place], float]]] = [

@@ -273,7 +273,11 @@ class Listener:
         finally:
             self._admission.leave(number)
             self._strangers.pop(number, None)
-        self._on_connection(way, keys, roles)
+        try:
+            self._on_connection(way, keys, roles)
+        except OSError as error:  # It has gone meanwhile.
+            way.close()
+            self._log(f"a connection from {address} broke at once: {plain(error)}")
 
     def _enter_tunnel(self, tls: Tls, sock: Any, address: str) -> Any:
         beginning = read_exactly(sock, len(MAGIC))
