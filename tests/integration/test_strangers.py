@@ -225,6 +225,8 @@ def test_an_impossible_length_ends_the_connection(node: Daemon, secret_file: str
 class Raw:
     """A message of any content, for `Sender.put`."""
 
+    is_last = False
+
     def __init__(self, values: Any) -> None:
         self._values = values
 
