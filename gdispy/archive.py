@@ -72,19 +72,20 @@ class Archive:
         self.epoch += 1
         journal.begin("scheduler", self.instance, self.epoch)
         journal.sync()
-        self.stories = [story for story in reading.remembered.stories.values() if self._is_whole(story)]
+        self.stories = [story for story in reading.remembered.stories.values() if self._find_files(story)]
         self.ledger.common = self._journal = journal
         self._remove_files()
         jobs = sum(len(story.jobs) for story in self.stories)
         if jobs:
             logger.info("taking up %d computations with %d jobs from %s", len(self.stories), jobs, journal.path)
 
-    def _is_whole(self, story: Story) -> bool:
-        """Whether all of a computation has come; else its client, who was told of nothing, says it again."""
-        if story.prepare is None or story.owned is None or not story.owned.client:
-            return False
-        story.prepare = replace(story.prepare, contents=[self._file(name) for name in story.prepare.contents])
-        return all(isinstance(each, ReceivedFile) and not each.error for each in story.prepare.contents)
+    def _find_files(self, story: Story) -> bool:
+        """Join a computation to its files; where one is gone, its client brings it again. Whether it has a client."""
+        if story.prepare is not None:
+            files = [self._file(name) for name in story.prepare.contents]
+            is_whole = all(isinstance(each, ReceivedFile) and not each.error for each in files)
+            story.prepare = replace(story.prepare, contents=files) if is_whole else None
+        return story.owned is not None and bool(story.owned.client)
 
     def _file(self, name: Bulk) -> Bulk:
         """A file by the name that the journal gives it."""

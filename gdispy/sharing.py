@@ -305,15 +305,17 @@ class Sharing:
 
     def _restore(self, story: Story) -> None:
         """Take up a computation that a former life of this scheduler had."""
-        assert story.owned is not None and story.prepare is not None
+        assert story.owned is not None
         client = Instance(story.owned.client)
         desk = self._desks.get(client) or self._new_desk(client, story.owned.name)
         desk.patron.restore(story)
         desk.patron.expires = time.monotonic() + self._settings.lease
-        desk.keep_files(story.prepare)
+        prepare = None
+        if story.prepare is not None:
+            desk.keep_files(story.prepare)
+            prepare = self._for_nodes(story.prepare)
         story.open = self._for_nodes(story.open)
-        rules = self._scheduler.rules
-        self._scheduler.put(rules.restore, desk.patron.peer, story, self._for_nodes(story.prepare))
+        self._scheduler.put(self._scheduler.rules.restore, desk.patron.peer, story, prepare)
         nodes = [(met.names[0], met.port) for met in story.nodes.values()]
         self._scheduler.seek(nodes, False, self._settings.node_port)
 

@@ -286,8 +286,8 @@ class Ended(Message):
 
     def at(self, address: str, node: bytes) -> Ended:
         """The same, said of this node."""
-        own = [getattr(self, name) for name in self.__match_args__[:-2]]
-        return Ended(*own, address, node)
+        values = [*(getattr(self, name) for name in self.__match_args__[:-2]), address, node]
+        return Ended(*values)
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,7 @@ from gdispy.core.messages import (
     Message,
     Named,
     Open,
+    Prepare,
     Progress,
     Release,
     Released,
@@ -50,6 +51,8 @@ class _Account:
     def __init__(self, message: Open) -> None:
         #: As its client has brought it; with what somebody who takes it over must know, and how often that was done.
         self.open = message
+        #: Whether what is to be run has come, too; it may be long, and the connection may break before.
+        self.is_whole = False
         #: What the client calls its jobs, pickled.
         self.names: dict[JobId, Bulk] = {}
         #: Jobs that were accepted and not collected.
@@ -126,6 +129,8 @@ class Patron:
         elif isinstance(message, Seen):
             _forget_shown(account, message)
             return [], []
+        elif isinstance(message, Prepare):
+            account.is_whole = True
         elif isinstance(message, Named):
             account.names.update(zip(message.jobs, message.names, strict=True))
             return [], []
@@ -160,8 +165,8 @@ class Patron:
                 continue
             account.early.clear()  # The client says again which jobs it has cancelled.
             unknown = [job for job in jobs if job not in account.known]
-            if unknown:
-                answers.append(Unknown(computation, unknown, False))
+            if unknown or not account.is_whole:
+                answers.append(Unknown(computation, unknown, not account.is_whole))
             answers += _uncollected(account)
         return found, answers
 
@@ -171,6 +176,7 @@ class Patron:
         """Take up what a former life of the scheduler has kept for one of its computations."""
         account = self._accounts[story.id] = _Account(story.open)
         account.known.update(story.jobs)
+        account.is_whole = story.prepare is not None
         for number, job in story.jobs.items():
             if job.outcome is not None:
                 account.outcomes[number] = job.outcome

@@ -26,7 +26,7 @@ from typing import Any
 
 from gdispy import generate_secret
 from gdispy.core import statuses
-from tests.support.daemons import Daemon, alive
+from tests.support.daemons import Daemon, alive, run_script
 from tests.support.proxy import Proxy
 from tests.support.waiting import eventually
 
@@ -315,16 +315,36 @@ class Storm:
         eventually(lambda: time.monotonic() >= until, seconds + 5)
 
     def _strike(self) -> None:
-        acts: list[Callable[[], None]] = [self._kill_node, self._stop_node, self._kill_worker, self._cut, self._block]
-        acts += [self._go_deaf, self._kill_program, self._kill_program, self._stop_program]
-        if self.scheduler is not None:
-            acts += [self._kill_scheduler, self._kill_scheduler, self._stop_scheduler]
+        acts: list[Callable[[], None]] = self.acts()
         act = self.random.choice(acts)
         name = act.__name__.strip("_").replace("_", " ")
         assert self._round is not None
         self._round.faults.append((time.time(), name))
         self.faults[name] += 1
         act()
+
+    def acts(self) -> list[Callable[[], None]]:
+        """All that may happen."""
+        acts: list[Callable[[], None]] = [self._kill_node, self._stop_node, self._kill_worker, self._cut, self._block]
+        acts += [self._go_deaf, self._kill_program, self._kill_program, self._stop_program]
+        if self.scheduler is not None:
+            acts += [self._kill_scheduler, self._kill_scheduler, self._stop_scheduler]
+        return acts
+
+    def _scene(self, current: Round) -> str:
+        """What everybody says, for who looks for the defect."""
+        lines = [f"{when:.3f} {fault}" for when, fault in current.faults]
+        told = {line.split()[0] for line in current.told.read_text().splitlines()}
+        lines.append(f"not told: {[each for each in range(len(current.seconds)) if str(each) not in told]}")
+        daemons = [machine.daemon for machine in self.machines]
+        for daemon in [*daemons, *([self.scheduler] if self.scheduler is not None else [])]:
+            lines.append(f"{daemon.place}: {daemon.log.read_text()[-1500:]}")
+        if self.scheduler is not None:
+            place = "{}:{}".format(*self.scheduler.place)
+            lines.append(run_script("gdispy", "status", place, "--secret-file", self.secret_file).stdout.decode())
+            lines.append(run_script("gdispy", "journal", "--jobs", self.directory / "journal/journal").stdout.decode())
+        lines.append(run_script("gdispy", "journal", "--jobs", current.directory / "jobs").stdout.decode())
+        return "\n".join([*lines, current._errors()])
 
     def _leftovers(self) -> list[str]:
         return [path for machine in self.machines for path in machine.leftovers()]
@@ -338,7 +358,11 @@ class Storm:
         while time.monotonic() < until or not self.rounds:
             self._run_round(until)
         if self.scheduler is not None:  # A program that ends while a node cannot be reached leaves it something.
-            eventually(lambda: not self._leftovers(), 15, f"something is left on nodes: {self._leftovers()}")
+            try:
+                eventually(lambda: not self._leftovers(), 15)
+            except AssertionError:
+                left = f"something is left on nodes: {self._leftovers()}"
+                raise Broken(f"{left}\n{self._scene(self._round)}" if self._round else left) from None
         grown = [machine.open_files() - before for machine, before in zip(self.machines, files, strict=True)]
         if max(grown) > 20:
             raise Broken(f"nodes have more open files than at the beginning: {grown}")
@@ -352,7 +376,10 @@ class Storm:
             if current.has_ended() or time.monotonic() > until:
                 break
             self._strike()
-        eventually(current.has_ended, REST_LIMIT, f"round {self.rounds} comes to no end: {current.faults}")
+        try:
+            eventually(current.has_ended, REST_LIMIT)
+        except AssertionError:
+            raise Broken(f"round {self.rounds} comes to no end\n{self._scene(current)}") from None
         rows = current.rows()
         self.outcomes += current.check(rows)
         self.jobs += len(rows)

@@ -47,6 +47,7 @@ def run(*jobs: int, options: Any = ()) -> Run:
 def patron() -> Patron:
     found = Patron(Peer(9), Instance(b"c" * 16), "client")
     found.incoming(Open(C, ["*"], False))
+    found.incoming(prepare())
     return found
 
 
@@ -101,6 +102,17 @@ def test_provisional_results_and_files_are_kept_until_they_are_answered() -> Non
     assert desk.incoming(Resume([C], [[]]))[1] == [shown[1]]
     desk.incoming(Seen(C, [JobId(1)], [1], [2]))
     assert desk.incoming(Resume([C], [[]]))[1] == []
+
+
+def test_computation_of_which_only_the_beginning_has_come_is_asked_for_again() -> None:
+    # Given a connection that broke when the jobs were there, and what is to be run, being long, was not.
+    desk = Patron(Peer(9), Instance(b"c" * 16), "client")
+    desk.incoming(Open(C, ["*"], False))
+    desk.incoming(run(1))
+    # When the client is back, then it is to say that again; and the job is not lost by it.
+    assert desk.incoming(Resume([C], [[JobId(1)]]))[1] == [Unknown(C, [], True)]
+    desk.incoming(prepare())
+    assert desk.incoming(Resume([C], [[JobId(1)]]))[1] == []
 
 
 def test_cancel_that_comes_before_its_job_waits_for_it() -> None:
