@@ -110,7 +110,7 @@ class Dialer:
         #: The next connection is to use short packets, since long ones may be swallowed.
         self._small = False
         #: Refused for a reason that remains, such as another secret.
-        self.rejected = False
+        self.rejected = self._refused = False
         self._impatient: Any = None
         #: Whether any connection to it was good.
         self._proven = False
@@ -160,8 +160,10 @@ class Dialer:
                 limit = ROUTE_LIMIT if len(self.routes) > 1 else CONNECT_LIMIT
                 connection = self._owner.open(route, limit, self._small)
             except (PeerRejected, ConnectFailed) as error:
-                # From an address that has been a node, it is more likely that the link is bad.
-                self.rejected = isinstance(error, PeerRejected) and not self._proven
+                # From an address that has been a node, it is more likely that the link is bad; and the first time, that
+                # it was killed in the middle of it.
+                self.rejected = isinstance(error, PeerRejected) and not self._proven and self._refused
+                self._refused = isinstance(error, PeerRejected)
                 troubles.append((route, str(error)))
                 continue
             self.rejected = False
