@@ -58,6 +58,8 @@ def _add_place(group: argparse._ArgumentGroup) -> None:
     add("--ext_ip_addr", "--ext_host", default="", metavar="ADDR", help=text)
     text = "connect to the program, or gdispy-scheduler, there, where it cannot connect to this node; once for each"
     add("--connect", "--scheduler_node", "--scheduler_host", action="append", metavar="HOST[:PORT]", help=text)
+    text = f"port there, where --connect says none (default: {config.CLIENT_PORT})"
+    add("--scheduler_port", type=int, metavar="PORT", help=text)
     text = "announce this node by multicast instead of broadcast"
     add("--ipv4_udp_multicast", action="store_true", help=text)
     text = f"port to listen on, 0 for any free one (default: {config.NODE_PORT})"

@@ -95,7 +95,7 @@ def node_settings(options: Any) -> NodeSettings:
         cpus=options.read("cpus", count_cpus, count_cpus(None)),
         ip_addr=options.ip_addr,
         ext_ip_addr=options.read("ext_ip_addr", announced, ""),
-        connect=tuple(options.read("connect", _places, ())),
+        connect=_to_connect_to(options),
         multicast=bool(options.ipv4_udp_multicast),
         node_port=options.read("node_port", _port, _port(port)),
         name=options.name,
@@ -115,7 +115,12 @@ def node_settings(options: Any) -> NodeSettings:
     )
 
 
-def _places(given: Any) -> list[tuple[str, int]]:
+def _to_connect_to(options: Any) -> tuple[tuple[str, int], ...]:
+    own = options.read("scheduler_port", lambda number: config.port_number(number, "it"), config.CLIENT_PORT)
+    return tuple((host, port or own) for host, port in options.read("connect", _places, []))
+
+
+def _places(given: Any) -> list[tuple[str, int | None]]:
     """What `--connect` says; a variable or a file says it in one text."""
     found = []
     for text in given.replace(",", " ").split() if isinstance(given, str) else given:
@@ -125,7 +130,7 @@ def _places(given: Any) -> list[tuple[str, int]]:
             raise ConfigError(f"{text!r}: {error}") from None
         if not host or "*" in host or any(character.isspace() for character in host):
             raise ConfigError(f"{text!r} names no host to connect to")
-        found.append((host, port or config.CLIENT_PORT))
+        found.append((host, port))
     return found
 
 

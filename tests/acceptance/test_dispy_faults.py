@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from gdispy import DispyJob, JobCluster, generate_secret
+from gdispy import DispyJob, JobCluster, SharedJobCluster, generate_secret
 from tests.support.daemons import Daemon
 from tests.support.jobs import wait_for_go
 from tests.support.proxy import Proxy
@@ -177,3 +177,69 @@ def test_no_job_is_left_without_an_end_when_its_node_does_not_answer_the_close(
     assert job.wait(1) and job() is None and job.status == DispyJob.Abandoned and job.ip_addr == "127.0.0.1"
     assert job.exception is not None and "was closed before" in job.exception
     assert told == [DispyJob.Abandoned] and made.status().jobs_pending == 0
+
+
+# Shared nodes
+
+
+@pytest.fixture
+def shared(start_node: Start, start_scheduler: Start) -> tuple[Daemon, Daemon, tuple[str, int]]:
+    """Two nodes, `one` and `two`, with a CPU each, and where their scheduler is."""
+    one, two = (start_node("--cpus", "1", "--name", name) for name in ("one", "two"))
+    places = ["{}:{}".format(*node.place) for node in (one, two)]
+    return one, two, start_scheduler("-n", places[0], "-n", places[1], "--pulse_interval", "0.2").place
+
+
+def both_run(one: Daemon, jobs: list[DispyJob], directory: Path) -> tuple[DispyJob, DispyJob]:
+    """Two jobs that run, that of `one` first. Jobs are called as their files."""
+
+    def pid(job: DispyJob) -> str:
+        path = directory / str(job.id)
+        return path.read_text() if path.exists() else ""
+
+    eventually(lambda: sum(bool(pid(job)) for job in jobs) == 2)
+    running = sorted((job for job in jobs if pid(job)), key=lambda job: int(pid(job)) not in one.below())
+    return running[0], running[1]
+
+
+def test_reentrant_jobs_of_shared_nodes_run_elsewhere_when_their_node_is_killed(
+    shared: tuple[Daemon, Daemon, tuple[str, int]], secret_file: str, tmp_path: Path
+) -> None:
+    one, two, (host, port) = shared
+    told: list[Any] = []
+    options = {"scheduler_node": host, "scheduler_port": port, "secret_file": secret_file, "reentrant": True}
+    with SharedJobCluster(wait_for_go, callback=lambda job: told.append(job.id), **options) as made:
+        eventually(lambda: len(made.status().nodes) == 2)
+        jobs = [made.submit_job_id(name, str(tmp_path / name)) for name in ("a", "b")]
+        lost, other = both_run(one, jobs, tmp_path)
+        one.kill()
+        (tmp_path / f"{other.id}.go").touch()
+        assert other() == str(tmp_path / str(other.id))
+        eventually(lambda: int((tmp_path / str(lost.id)).read_text() or 0) in two.below())
+        (tmp_path / f"{lost.id}.go").touch()
+        assert lost.wait(10) and lost.result == str(tmp_path / str(lost.id))
+        assert made.wait(5) and made.status().jobs_pending == 0
+    eventually(lambda: sorted(told) == ["a", "b"])
+
+
+def test_a_node_that_is_stopped_gives_its_jobs_back_to_the_scheduler(
+    shared: tuple[Daemon, Daemon, tuple[str, int]], secret_file: str, tmp_path: Path
+) -> None:
+    one, two, (host, port) = shared
+    options = {"scheduler_node": host, "scheduler_port": port, "secret_file": secret_file}
+    with SharedJobCluster(wait_for_go, **options) as made:
+        eventually(lambda: len(made.status().nodes) == 2)
+        jobs = [made.submit_job_id(name, str(tmp_path / name)) for name in "abcdef"]
+        own, other = both_run(one, jobs, tmp_path)
+        pinned = made.submit_job_id_node("pinned", "one", str(tmp_path / "pinned"))
+        one.stop()
+        for name in "abcdef":
+            (tmp_path / f"{name}.go").touch()
+        # The job that ran there has ended with it; those that waited run elsewhere, called as they were.
+        assert made.wait(20), made.status()
+        ended = [job for job in jobs if job.status == DispyJob.Finished]
+        assert [job.result for job in ended] == [str(tmp_path / str(job.id)) for job in ended] and other in ended
+        assert len(ended) == 5 and own.status in (DispyJob.Abandoned, DispyJob.Terminated)
+        assert pinned is not None and pinned.status == DispyJob.Abandoned
+        assert made.status().jobs_pending == 0
+    assert two.process.poll() is None

@@ -11,6 +11,7 @@ import inspect
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -21,6 +22,7 @@ import pytest
 import gdispy as dispy
 from tests.acceptance.dispy_rows import rows, semantics
 from tests.support.daemons import Daemon, run_script
+from tests.support.waiting import eventually
 
 TESTS = Path(__file__).parent.parent
 PROGRAMS = TESTS / "support" / "dispy_programs"
@@ -48,12 +50,12 @@ def two(tmp_path_factory: pytest.TempPathFactory, secret_file: str) -> Iterator[
 def run(tmp_path: Path, secret_file: str) -> Run:
     """Runs one of the programs in a directory of its own, and returns the lines that it prints."""
 
-    def run_one(name: str, *words: object) -> list[str]:
+    def run_one(name: str, *words: object, code: int = 0) -> list[str]:
         shutil.copy(PROGRAMS / f"{name}.py", tmp_path)
         command = [sys.executable, f"{name}.py", *map(str, words)]
         env = {**os.environ, "GDISPY_SECRET_FILE": secret_file}
         done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=60)
-        assert (done.returncode, done.stderr) == (0, ""), done.stderr + done.stdout
+        assert (done.returncode, done.stderr) == (code, ""), done.stderr + done.stdout
         return done.stdout.splitlines()
 
     return run_one
@@ -107,6 +109,16 @@ def test_parameters_of_the_first_version() -> None:
     first = "computation nodes depends callback ip_addr ext_ip_addr port node_port fault_recover dest_path loglevel"
     second = "cleanup pulse_interval ping_interval reentrant secret keyfile certfile"
     assert list(shown)[:18] == [*first.split(), *second.split()]
+    shared = inspect.signature(dispy.SharedJobCluster).parameters
+    first = "computation nodes depends callback ip_addr port scheduler_node scheduler_port ext_ip_addr loglevel"
+    assert list(shared)[:15] == [*first.split(), *["cleanup", "reentrant", "secret", "keyfile", "certfile"]]
+    recovery = inspect.signature(dispy.fault_recover_jobs).parameters
+    assert list(recovery)[:6] == ["fault_recover_file", "ip_addr", "secret", "node_port", "certfile", "keyfile"]
+    assert list(inspect.signature(dispy.recover_jobs).parameters)[:3] == [
+        "recover_file",
+        "timeout",
+        "terminate_pending",
+    ]
 
 
 # The programs
@@ -233,6 +245,82 @@ def test_names_that_jobs_find(run: Run, two: list[str]) -> None:
 def test_parameters_of_later_versions(run: Run, two: list[str]) -> None:
     lines = run("later_names", two[1])
     assert lines == ["5 7 compute", "[('127.0.0.1', 1)] 0", "not swallowed: of the program []"]
+
+
+# Recovery
+
+
+def collected(*rest: str) -> list[str]:
+    """What the two jobs that had ended look like, and the rest."""
+    return [f"number {n} Finished {n * n} {n} job {n} 127.0.0.1" for n in (0, 2)] + list(rest)
+
+
+@pytest.fixture
+def own(start_node: Callable[..., Daemon]) -> str:
+    """A node with two CPUs for one program: it goes on with the jobs of one that has crashed."""
+    return "{}:{}".format(*start_node("--cpus", "2").place)
+
+
+ENDED_LATER = [f"number {n} Finished {n * n} {n} job {n} 127.0.0.1" for n in (1, 3)]
+
+
+def test_a_program_that_crashed_is_recovered_without_waiting(
+    run: Run, own: str, tmp_path: Path, secret_file: str
+) -> None:
+    """As in the first version: what has ended is returned once, what runs as Running, and again later."""
+    assert run("crashing", own, tmp_path, "first", code=-signal.SIGKILL) == ["number 0 0", "number 2 4"]
+    running = [f"number {n} Running None {n}" for n in (1, 3)]
+    assert sorted(run("collecting", "first", secret_file)) == sorted(collected(*running))
+    assert run("collecting", "first", secret_file) == running
+    (tmp_path / "gate").touch()
+    lines: list[str] = []
+
+    def is_all() -> bool:
+        lines.extend(line for line in run("collecting", "first", secret_file) if "Running" not in line)
+        return not (tmp_path / "jobs").exists()
+
+    eventually(is_all, 20)
+    assert sorted(lines) == ENDED_LATER
+    assert sorted((tmp_path / "begun").read_text().split()) == ["0", "1", "2", "3"]
+
+
+def test_a_program_that_crashed_is_recovered_when_its_jobs_have_ended(
+    run: Run, own: str, tmp_path: Path, secret_file: str
+) -> None:
+    """As in version 4: the newest file, with a time limit; then the file is gone."""
+    run("crashing", own, tmp_path, "later", code=-signal.SIGKILL)
+    (tmp_path / "gate").touch()
+    assert sorted(run("collecting", "later", secret_file)) == sorted(collected(*ENDED_LATER))
+    assert not list(tmp_path.glob("_dispy_*"))
+
+
+def test_jobs_that_run_are_ended_where_a_program_has_crashed(
+    run: Run, own: str, tmp_path: Path, secret_file: str
+) -> None:
+    run("crashing", own, tmp_path, "later", code=-signal.SIGKILL)
+    terminated = [f"number {n} Terminated None {n}" for n in (1, 3)]
+    assert sorted(run("collecting", "terminate", secret_file)) == sorted(collected(*terminated))
+    assert not list(tmp_path.glob("_dispy_*"))
+
+
+# Shared nodes
+
+
+def test_a_function_on_shared_nodes(run: Run, two: list[str], start_scheduler: Callable[..., Daemon]) -> None:
+    scheduler = start_scheduler("-n", two[0], "-n", two[1])
+    lines = run("shared", *scheduler.place)
+    assert lines[:2] == [f"{list(range(10))} {{'process True'}}", "True"]
+    assert lines[-1] == "10"
+
+
+def test_a_node_that_is_told_its_scheduler_comes_to_it(
+    start_scheduler: Callable[..., Daemon], start_node: Callable[..., Daemon], secret_file: str
+) -> None:
+    host, port = start_scheduler("-n", "127.0.0.9").place
+    start_node("-c", "1", "--name", "coming", "--scheduler_host", host, "--scheduler_port", str(port))
+    name = lambda: dispy_node_name  # type: ignore[name-defined]  # noqa: E731
+    with dispy.SharedJobCluster(name, scheduler_node=host, scheduler_port=port, secret_file=secret_file) as cluster:
+        assert cluster.submit().result_or_raise(20) == "coming"
 
 
 def test_the_table_tells_what_is_pending(capsys: pytest.CaptureFixture[str]) -> None:

@@ -111,6 +111,7 @@ def test_minutes_become_seconds_and_numbers_are_taken() -> None:
         (["--connect", ":5"], "--connect: ':5' names no host"),
         (["--connect", "*"], "--connect: "),
         (["--scheduler_node", "a:http"], "--connect: 'a:http': 'http' is not a port"),
+        (["--scheduler_node", "a", "--scheduler_port", "70000"], "--scheduler_port"),
         (["--ext_ip_addr", "224.0.0.1"], "--ext_ip_addr: '224.0.0.1' is not an address"),
         (["--init", "/no/such/file"], "--init: there is no file"),
         (["--config", "/no/such/file"], "cannot be read"),

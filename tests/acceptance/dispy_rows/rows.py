@@ -8,10 +8,6 @@ from __future__ import annotations
 
 #: Reasons that count.
 REASONS = {
-    "shared": "it concerns the shared scheduler",
-    "recovery": "it recovers jobs after the client has crashed",
-    "multicast": "nodes are found by broadcast",
-    "NAT": "it shows behind a router only",
     "web": "it belongs to the web monitor or to dispyadmin",
     "internal": "dispy does not describe it to its users",
 }
@@ -81,14 +77,15 @@ STRANGERS = "integration/test_strangers.py::"
 COMMANDS = "acceptance/test_commands.py::"
 OURS = "acceptance/test_dispy_faults.py::"
 OPTIONS = "unit/test_options.py::"
+NETWORK = "network/test_discovery.py::"
 UNIT = "unit/test_"
 
 PLACES = {
     "1.1 JobCluster": "test_a_function_that_imports_nothing",
-    "1.1 SharedJobCluster": "-shared",
+    "1.1 SharedJobCluster": "test_a_function_on_shared_nodes",
     "1.1 DispyJob": "test_a_function_that_imports_nothing",
-    "1.1 fault_recover_jobs": "-recovery",
-    "1.1 recover_jobs": "-recovery",
+    "1.1 fault_recover_jobs": "test_a_program_that_crashed_is_recovered_without_waiting",
+    "1.1 recover_jobs": "test_a_program_that_crashed_is_recovered_when_its_jobs_have_ended",
     "1.1 NodeAllocate": "test_a_node_allocate_of_ones_own",
     "1.1 DispyNode": "test_a_program_that_schedules_itself",
     "1.1 DispyNodeAvailInfo": "test_a_program_that_schedules_itself",
@@ -109,9 +106,9 @@ PLACES = {
     "1.2 port": UNIT + "arguments.py::test_names_of_both_generations_become_ours",
     "1.2 node_port": TROUBLES + "test_nodes_are_found_by_broadcast_also_those_that_start_later",
     "1.2 dispy_port": "test_parameters_of_later_versions",
-    "1.2 ipv4_udp_multicast": "-multicast",
-    "1.2 fault_recover": "-recovery",
-    "1.2 recover_file": "-recovery",
+    "1.2 ipv4_udp_multicast": NETWORK + "test_nodes_are_found_by_multicast_where_broadcasts_are_dropped",
+    "1.2 fault_recover": "test_a_program_that_crashed_is_recovered_without_waiting",
+    "1.2 recover_file": UNIT + "arguments.py::test_names_of_both_generations_become_ours",
     "1.2 dest_path": "test_files_to_nodes_and_back",
     "1.2 loglevel": "test_a_function_that_imports_nothing",
     "1.2 setup": "test_data_read_once_on_each_node",
@@ -194,11 +191,11 @@ PLACES = {
     "1.11 ip_addr/host": OPTIONS + "test_address_has_the_names_of_all_versions",
     "1.11 ext_ip_addr/ext_host": "test_options_of_nodes",
     "1.11 node_port/dispy_port": OPTIONS + "test_port_or_base_port",
-    "1.11 ipv4_udp_multicast": "-multicast",
+    "1.11 ipv4_udp_multicast": NETWORK + "test_nodes_are_found_by_multicast_where_broadcasts_are_dropped",
     "1.11 name": "test_names_that_jobs_find",
     "1.11 dest_path_prefix": SERVICE + "test_clean_removes_what_former_nodes_left_and_spares_those_that_live",
-    "1.11 scheduler_node/scheduler_host": "-shared",
-    "1.11 scheduler_port": "-shared",
+    "1.11 scheduler_node/scheduler_host": "test_a_node_that_is_told_its_scheduler_comes_to_it",
+    "1.11 scheduler_port": "test_a_node_that_is_told_its_scheduler_comes_to_it",
     "1.11 max_file_size": MADE + "test_a_file_that_is_too_large_for_the_node_is_told",
     "1.11 zombie_interval": OPTIONS + "test_minutes_become_seconds_and_numbers_are_taken",
     "1.11 ping_interval": UNIT + "announcing.py::test_node_repeats_its_announcement_while_nobody_uses_it",
