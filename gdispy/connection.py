@@ -32,6 +32,8 @@ from gdispy.interfaces import host_of
 
 #: Bytes read from a socket at once.
 READ_SIZE = 256 * 1024
+#: The same where little came before: room for much costs time, also when it stays empty.
+SMALL_READ = 4096
 #: Bytes of frames put together for one write.
 WRITE_SIZE = 128 * 1024
 #: Pieces in one write; the system takes no more than 1024.
@@ -193,11 +195,13 @@ class Connection:
 
     def _read(self) -> None:
         hub = gevent.get_hub()
+        size = SMALL_READ
         try:
             while not self._closed:
                 if self._seal is None:  # A tunnel may hold more than is in the socket.
                     hub.wait(self._readable)
-                data = self._socket.recv(READ_SIZE)
+                data = self._socket.recv(size)
+                size = READ_SIZE if len(data) >= SMALL_READ else SMALL_READ
                 if not data:
                     raise ConnectFailed("the connection broke: the other side is gone without a goodbye")
                 self._take(data)
@@ -297,7 +301,10 @@ class Connection:
     def _check_life(self) -> None:
         now = time.monotonic()
         if now - self._last_sent >= 0.9 * self._pulse:
-            self._wake.set()
+            if self._seal is None:
+                self._flush()  # Without the writer greenlet: a thousand idle connections notice.
+            else:
+                self._wake.set()
         quiet = now - self._last_heard
         if quiet > LOST_AFTER * self._pulse:
             gevent.spawn(self._finish, f"nothing was heard of the other side for {quiet:.0f} s")
