@@ -60,7 +60,7 @@ def test_the_reference_tells_what_the_docstrings_tell(built: Path) -> None:
 
 
 def test_every_example_is_in_the_guide() -> None:
-    pages = [*(DOCS / "guide").glob("*.md"), DOCS / "sharing.md"]
+    pages = [*(DOCS / "guide").glob("*.md"), DOCS / "sharing.md", DOCS / "recovery.md"]
     guide = "".join(path.read_text() for path in pages)
     shown = set(re.findall(r"literalinclude\} (?:\.\./)+examples/(\S+)", guide))
     assert shown == {path.name for path in (ROOT / "examples").iterdir() if path.is_file()} - {"first_run.py"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.daemons import Daemon, run_script
+from tests.support.waiting import eventually
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -93,6 +95,35 @@ def test_nodes_are_shared(node: Daemon, start_scheduler: Callable[..., Daemon], 
     assert "squares: [0, 1, 4, 9, 16" in printed and "lengths: [3, 5, 7]" in printed
 
 
+def test_a_program_that_is_killed_goes_on_when_it_is_started_again(
+    node: Daemon, secret_file: str, tmp_path: Path
+) -> None:
+    place = f"127.0.0.1:{node.place[1]}"
+    environment = {**os.environ, "GDISPY_SECRET_FILE": secret_file}
+    command = [sys.executable, str(EXAMPLES / "recover.py"), place]
+    file = tmp_path / "simulate.recover"
+
+    def ended() -> int:
+        done = run_script("gdispy", "journal", "--json", file)
+        told = json.loads(done.stdout)["computations"] if done.returncode == 0 else []
+        return sum(job["state"] == "finished" for each in told for job in each["jobs"])
+
+    killed = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True)
+    assert killed.stdout is not None
+    try:
+        assert killed.stdout.readline() == "0 results are there from before\n"
+        eventually(lambda: ended() >= 5, 20)
+    finally:
+        killed.kill()
+        killed.wait(10)
+        killed.stdout.close()
+    assert ended() < 40
+    printed = run_example("recover.py", place, cwd=tmp_path, env=environment).stdout
+    known, total = re.fullmatch(r"(\d+) results are there from before\nsum: (\d+)\n", printed).groups()  # type: ignore[union-attr]
+    assert int(known) >= 5 and int(total) == sum(number * number for number in range(40))
+    assert not file.exists()
+
+
 def test_the_command_runs_the_program_of_the_guide(tmp_path: Path) -> None:
     for name in ("a.txt", "b.txt"):
         (tmp_path / name).write_text(f"short\nlonger {name}\n")
@@ -102,7 +133,7 @@ def test_the_command_runs_the_program_of_the_guide(tmp_path: Path) -> None:
 
 
 def test_every_example_is_run_and_says_how() -> None:
-    run = {name for name, _, _ in RUNS} | {"files.py", "share.py"}
+    run = {name for name, _, _ in RUNS} | {"files.py", "share.py", "recover.py"}
     assert {path.name for path in EXAMPLES.glob("*.py")} == run
     for path in EXAMPLES.glob("*.py"):
         assert f"python examples/{path.name}" in path.read_text().split('"""')[1], path.name
