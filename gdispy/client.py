@@ -29,6 +29,7 @@ from gdispy.core.effects import (
     Decide,
     Effects,
     Happen,
+    Late,
     Lost,
     Provide,
     Resolve,
@@ -102,6 +103,8 @@ class Client:
         self._submitted: deque[tuple[DispyJob, Bulk, Options | None]] = deque()
         self._rung = False
         self._jobs: dict[JobId, DispyJob] = {}
+        #: Jobs that were given up with their nodes.
+        self._abandoned: dict[int, DispyJob] = {}
         #: The jobs that a former life of the program has left.
         self.resumed: list[DispyJob] = []
         #: Jobs of that life whose ends the callback has been told of.
@@ -328,6 +331,8 @@ class Client:
             if self._cluster_status is not None:
                 self._tell_begin(job, ended.node, bool(job.start_time))
             job.status = codes[place]
+            if job.status == statuses.ABANDONED:
+                self._abandoned[job._number] = job
             job._done = True
             if job._gate is not None:
                 gates.append(job._gate)
@@ -356,6 +361,14 @@ class Client:
             self._callback(job)
         finally:
             logbook.told(job._number)
+
+    def _take_late(self, effect: Late) -> None:
+        """A node that had been given up has come back, with results of jobs that have ended without them."""
+        for place in effect.picks:
+            job = self._abandoned.pop(effect.ended.jobs[place], None)
+            if job is not None and effect.ended.statuses[place] == statuses.FINISHED:
+                job._late = effect.ended.results[place]
+                logger.warning("job %r was abandoned, and its node is back with its result: job.late_result", job.id)
 
     def _lose(self, effect: Lost) -> None:
         """Somebody else has the computation: what the file says is not this program's to remove."""
@@ -456,6 +469,7 @@ class Client:
         Show: _show,
         Provide: _provide,
         Tell: _tell,
+        Late: _take_late,
         Lost: _lose,
         Answer: _answer,
         Closed: _on_closed,

@@ -52,6 +52,7 @@ class DispyJob:
         "_done",
         "_gate",
         "_id",
+        "_late",
         "_logbook",
         "_number",
         "_payload",
@@ -86,6 +87,8 @@ class DispyJob:
         self._gate: Gate | None = None
         #: What remembers the names of jobs, if anything does.
         self._logbook: Any = None
+        #: The result that came when the job had been given up.
+        self._late: Bulk = b""
         #: What it is called with, where it comes from a recovery file.
         self._arguments: Bulk | None = None
 
@@ -99,6 +102,11 @@ class DispyJob:
         self._id = value
         if self._logbook is not None:
             self._logbook.named(self._number, value)
+
+    @property
+    def late_result(self) -> Any:
+        """What an abandoned job returned after all, where its node came back with that; else None. Its end stays."""
+        return pickling.loads(_bytes(self._late)) if self._late else None
 
     @property
     def args(self) -> Any:

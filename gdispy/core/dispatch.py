@@ -29,6 +29,7 @@ from gdispy.core.messages import (
     Fenced,
     Hello,
     Holding,
+    Instance,
     Lacking,
     Message,
     Prepared,
@@ -52,6 +53,8 @@ ATTEMPTS = 3
 ALL_OF_THEM = 1 << 40  #: What a node may forget of an attempt that is of no interest any more.
 #: Seconds after which a node is told that its outcomes have arrived, where nothing else is to be said.
 RECEIPT_AFTER = 0.1
+#: Nodes remembered that were given up.
+GIVEN_UP_LIMIT = 4096
 
 
 class Dispatch(Restoring):
@@ -59,6 +62,8 @@ class Dispatch(Restoring):
 
     def __init__(self, lease: float = LEASE, policy: str = FAIR, cooperative: bool = True) -> None:
         super().__init__(lease, policy, cooperative)
+        #: Nodes that were given up, and may come back with what they held.
+        self._given_up: dict[Instance, bool] = {}
 
     # Nodes come and go
 
@@ -78,6 +83,7 @@ class Dispatch(Restoring):
             ]
             node = self._nodes[hello.instance] = Node(hello, names, port)
             node.formers = formers
+            node.returned = hello.instance in self._given_up
         elif node.peer is not None:
             del self._by_peer[node.peer]
             effects.append(Drop(node.peer, "a newer connection took its place"))
@@ -296,7 +302,7 @@ class Dispatch(Restoring):
     def _on_ended(self, node: Node, message: Ended, now: float) -> Effects:
         if node.note_ended(message, now + RECEIPT_AFTER):
             self._watch_receipts(node)
-        effects: Effects = []
+        effects = self._tell_late(node, message)
         share = node.shares.get(message.computation)
         if share is None:
             return effects
@@ -328,6 +334,15 @@ class Dispatch(Restoring):
         if node.load == 0:
             effects += self._recall_for(node, computation)
         return effects
+
+    def _tell_late(self, node: Node, message: Ended) -> Effects:
+        """Results of jobs that were given up, since their node was away for too long: their clients may want them."""
+        computation = self._computations.get(message.computation)
+        if computation is None or computation.is_over or not node.returned:
+            return []
+        tasks = computation.tasks
+        places = [place for place, job in enumerate(message.jobs) if job not in tasks]
+        return [Send(computation.client, picked(message, places).at(node.names[0], node.instance))] if places else []
 
     def _receipts(self, node: Node) -> Effects:
         return [self._to(node, message) for message in node.take_receipts()]
@@ -431,6 +446,9 @@ class Dispatch(Restoring):
         """Give a node up, and with it what it may have begun."""
         effects: Effects = []
         del self._nodes[node.instance]
+        self._given_up[node.instance] = True
+        if len(self._given_up) > GIVEN_UP_LIMIT:
+            del self._given_up[next(iter(self._given_up))]
         node.stamp = next(self._stamps)
         for computation_id, share in node.shares.items():
             computation = self._computations.get(computation_id)

@@ -102,6 +102,14 @@ class Answer(Effect):
 
 
 @dataclass(frozen=True, slots=True)
+class Late(Effect):
+    """Client: these jobs of the message had ended before, perhaps since their node had been given up."""
+
+    ended: Ended
+    picks: list[int]
+
+
+@dataclass(frozen=True, slots=True)
 class Lost(Effect):
     """Client: another process has the computation now, with all that is remembered of it."""
 

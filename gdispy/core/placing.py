@@ -276,6 +276,8 @@ class Node:
         self.lost_at: float | None = None
         #: No sign of life for some time: it gets no new jobs.
         self.silent = False
+        #: It was given up before: what it says of jobs that have ended without it is news.
+        self.returned = False
         #: Nodes that were at the same place before, and are given up when this one has said what it holds.
         self.formers: list[Instance] = []
         self.shares: dict[ComputationId, Share] = {}

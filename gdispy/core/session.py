@@ -20,6 +20,7 @@ from gdispy.core.effects import (
     Decide,
     Effects,
     Happen,
+    Late,
     Lost,
     Peer,
     Provide,
@@ -51,6 +52,7 @@ from gdispy.core.messages import (
     Uploaded,
 )
 from gdispy.core.payloads import Bulk
+from gdispy.core.statuses import ABANDONED
 from gdispy.errors import InternalError
 
 
@@ -76,6 +78,8 @@ class Session:
         self._open: set[JobId] = set()
         #: Those of them that have sent, or will have sent, provisional results.
         self._shown: dict[JobId, _Shown] = {}
+        #: Jobs that were given up; their nodes may come back.
+        self._abandoned: set[JobId] = set()
 
     def submit(self, jobs: list[JobId], arguments: list[Bulk], options: Sequence[list[Any] | None] = ()) -> Effects:
         """`options` as in `Run`: nothing, or an item for each job."""
@@ -109,9 +113,12 @@ class Session:
         known = self._open
         picks: list[int] = []
         shown: Effects = []
+        late: list[int] = []
         for place, job in enumerate(message.jobs):
-            if job not in known:
-                continue  # Told before.
+            if job not in known:  # Told before; if it was given up, this is what came of it after all.
+                if job in self._abandoned and message.statuses[place] != ABANDONED:
+                    late.append(place)
+                continue
             wanted = message.progress[place]
             if wanted and self._await_progress(message, place, wanted):
                 continue
@@ -119,10 +126,16 @@ class Session:
                 self._shown.pop(job, None)
             known.discard(job)
             picks.append(place)
+        if ABANDONED in message.statuses:
+            ends = zip(message.jobs, message.statuses, strict=True)
+            self._abandoned.update(job for job, status in ends if status == ABANDONED)
         if len(picks) == len(message.jobs):
             return [Resolve(message, None)]
         if picks:
             shown.append(Resolve(message, picks))
+        if late:
+            self._abandoned.difference_update(message.jobs[place] for place in late)
+            shown.append(Late(message, late))
         return shown
 
     def _await_progress(self, message: Ended, place: int, wanted: int) -> bool:

@@ -217,3 +217,25 @@ def test_a_node_clears_away_what_a_killed_one_left(start_node: Start, secret_fil
             os.kill(spawner, signal.SIGKILL)
     assert directories() == 2
     assert alive(living.pid)
+
+
+def test_result_that_comes_when_its_job_was_given_up_is_kept_aside(
+    start_node: Start, secret_file: str, tmp_path: Path
+) -> None:
+    # Given a node that is stopped until its job counts as lost, and that had ended it by then.
+    node = start_node("--cpus", "1")
+    go = tmp_path / "go"
+    with (
+        Proxy(node.place) as link,
+        JobCluster(wait_for_go, nodes=[link.place], secret_file=secret_file, pulse_interval=0.2) as made,
+    ):
+        job = made.submit(str(go))
+        eventually(go.exists, 10)
+        link.block()
+        (tmp_path / "go.go").touch()
+        assert job.wait(10)
+        assert job.status == DispyJob.Abandoned
+        # When it can be reached again, then the job stays as it is, and its result is there.
+        link.unblock()
+        assert eventually(lambda: job.late_result, 20) == str(go)
+        assert (job.status, job.result) == (DispyJob.Abandoned, None)

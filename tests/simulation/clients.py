@@ -5,7 +5,7 @@ from __future__ import annotations
 from random import Random
 from typing import Any
 
-from gdispy.core.effects import Answer, Closed, Effects, Happen, Provide, Resolve, Send, Show, Tell
+from gdispy.core.effects import Answer, Closed, Effects, Happen, Late, Provide, Resolve, Send, Show, Tell
 from gdispy.core.messages import Ask, ComputationId, JobId, Message, Open, Prepare
 from gdispy.core.payloads import Bulk
 from gdispy.core.session import Session
@@ -153,7 +153,7 @@ class Client:
             self._answered += 1
         elif isinstance(effect, Closed):
             self._closed += 1
-        elif not isinstance(effect, Tell | Happen):
+        elif not isinstance(effect, Tell | Happen | Late):
             raise Broken(f"a client is asked for {effect}")
 
     # What is left

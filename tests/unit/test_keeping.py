@@ -328,3 +328,17 @@ def test_clients_have_parts_by_their_weights() -> None:
     effects = dispatch.receive(A, [Prepared(C, ""), Prepared(D, "")], 0.0)
     placed = {each.computation: len(each.jobs) for each in sent(effects, A, Run)}
     assert placed == {C: 3, D: 6}
+
+
+def test_result_of_a_node_that_was_given_up_is_told_when_it_comes_back() -> None:
+    # Given a job that was abandoned with its node.
+    dispatch = checked(Dispatch(lease=30.0))
+    dispatch.receive_from_client(CLIENT, [Open(C, ["*"], False), prepare(), run(1)], 0.0)
+    join(dispatch, A, b"n" * 16)
+    dispatch.receive(A, [Prepared(C, "")], 0.0)
+    dispatch.gone(A, 1.0)
+    assert [each.statuses for each in sent(dispatch.tick(40.0), CLIENT, Ended)] == [[ABANDONED]]
+    # When the node is back, with the result, then the client hears it, and the node may forget it.
+    join(dispatch, B, b"n" * 16, (1, 1))
+    effects = dispatch.receive(B, [ended(outcome(1))], 50.0)
+    assert [each.statuses for each in sent(effects, CLIENT, Ended)] == [[FINISHED]]
