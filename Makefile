@@ -26,8 +26,9 @@ bench: $(READY)
 bench-network: $(READY)
 	$(BIN)/python benchmarks/network.py
 
+# make chaos SECONDS=1800 SEED=7: so long for each kind of cluster, with that seed.
 chaos: $(READY)
-	$(BIN)/python -m pytest tests -m chaos -s
+	GDISPY_CHAOS_SECONDS=$(or $(SECONDS),30) $(if $(SEED),GDISPY_SEED=$(SEED)) $(BIN)/python -m pytest tests -m chaos -s
 
 docs: $(READY)
 	$(BIN)/python -m sphinx -q -W --keep-going -b html docs docs/_build
