@@ -66,12 +66,12 @@ logger = logging.getLogger(__name__)
 # Options of glibc's mallopt(3).
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
 
-#: Why no jobs are taken, where its owner has said so, and where results that wait for clients have no room.
+#: Why no jobs are taken: its owner has said so, results that wait for clients have no room, or files of jobs have none.
 _STOPPED = "stopped"
-#: The same, where there is no room for files of jobs; and seconds between two looks.
-_FULL = "its disk is nearly full"
-DISK_INTERVAL = 1.0
 _SPOOL_FULL = "no room for results"
+_FULL = "its disk is nearly full"
+#: Seconds between two looks at the disk.
+DISK_INTERVAL = 1.0
 
 #: Roles of the connections that a node takes: of those who give jobs, and of those who only want to know how it stands.
 SCHEDULER, VISITOR = b"scheduler>node", b"visitor>node"
