@@ -1,7 +1,7 @@
 """The program of a chaos run: submits jobs, is killed, is started again and goes on. argv: what to do, as JSON.
 
 Jobs leave a line each when they begin and when they end; the program leaves one for each outcome that it is told, and
-prints what became of all at its end.
+leaves what became of all at its end.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ def work(number: int, seconds: float, log: str) -> int:
 
 def main() -> None:
     todo = json.loads(sys.argv[1])
+    if os.path.exists(todo["rows"]):  # It was killed when it had all results.
+        return
     told = os.open(todo["told"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 
     def note(job: gdispy.DispyJob) -> None:
@@ -42,8 +44,11 @@ def main() -> None:
     ]
     cluster.wait()
     rows = [[job.id, job.status, job.result, job.exception] for job in jobs]
+    with open(f"{todo['rows']}.new", "w") as file:
+        json.dump(rows, file)
+    # From here on the program has done its work, whatever becomes of it.
+    os.rename(f"{todo['rows']}.new", todo["rows"])
     cluster.close()
-    print(json.dumps(rows), flush=True)
 
 
 if __name__ == "__main__":

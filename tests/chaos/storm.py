@@ -91,12 +91,10 @@ class Round:
         }
         options |= self._storm.places()
         todo = {"kind": self._storm.kind, "options": options, "seconds": self.seconds}
-        todo |= {"log": str(self.log), "told": str(self.told)}
+        todo |= {"log": str(self.log), "told": str(self.told), "rows": str(self.directory / "rows")}
         self.lives += 1
         with open(self.directory / "errors", "ab") as errors:
-            self.program = subprocess.Popen(
-                [sys.executable, str(PROGRAM), json.dumps(todo)], stdout=subprocess.PIPE, stderr=errors
-            )
+            self.program = subprocess.Popen([sys.executable, str(PROGRAM), json.dumps(todo)], stderr=errors)
 
     def has_ended(self) -> bool:
         return self.program is not None and self.program.poll() is not None
@@ -106,18 +104,14 @@ class Round:
             self.program.kill()
         if self.program is not None:
             self.program.wait(10)
-            assert self.program.stdout is not None
-            self.program.stdout.close()
             self.program = None
 
     def rows(self) -> list[list[Any]]:
-        assert self.program is not None and self.program.stdout is not None
-        out = self.program.stdout.read()
-        self.program.stdout.close()
+        assert self.program is not None
         if self.program.returncode != 0:
             raise Broken(f"the program ended with {self.program.returncode}: {self._errors()}")
         self.program = None
-        return list(json.loads(out.splitlines()[-1]))
+        return list(json.loads((self.directory / "rows").read_text()))
 
     def _errors(self) -> str:
         return (self.directory / "errors").read_text()[-3000:]
