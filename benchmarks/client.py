@@ -1,6 +1,6 @@
 """One measurement, in a process of its own: `client.py ROW SIDE COUNT LIMIT [HOST PORT SECRET_FILE]`.
 
-SIDE is `gdispy`, `shared` (HOST and PORT are the scheduler's), or `peer`.
+SIDE is `gdispy`, `recover` (with a recovery file), `shared` (HOST and PORT are the scheduler's), or `peer`.
 
 The last line it prints is the measurement, as JSON. A process for each measurement means that neither
 side inherits threads, memory or warm caches from the other, and that one that hangs can be ended.
@@ -18,7 +18,9 @@ from collections.abc import Callable
 from typing import Any
 
 import work
-from sides import CPUS, Deadline, Gdispy, MeasureError, Pool, Shared, Side
+from sides import CPUS, Deadline, Gdispy, MeasureError, Pool, Recoverable, Shared, Side
+
+from gdispy import DispyJob
 
 #: Bytes of the argument in row 3.
 PAYLOAD = 4 * 1024 * 1024
@@ -174,6 +176,18 @@ def idle(count: int, side: Gdispy) -> None:
     side.close()
 
 
+def lose(node: tuple[str, int], secret_file: str, deadline: Deadline, pulse: float) -> None:
+    """Row 14: run a job, say so, and say when it has ended; its node is killed meanwhile."""
+    side = Gdispy(work.last, node, secret_file, deadline, pulse_interval=pulse)
+    job = side.submit(3600.0)
+    while job.status != DispyJob.Running:
+        time.sleep(min(0.01, deadline.left()))
+    print("running", flush=True)
+    job.wait(deadline.left())
+    print("abandoned" if job.status == DispyJob.Abandoned else repr(job), flush=True)
+    os._exit(0)
+
+
 def crowd(count: int, side: Gdispy) -> None:
     """Row 11: queue many jobs, say so when they run, and wait until standard input ends."""
     jobs = [side.submit(number) for number in range(count)]
@@ -191,8 +205,12 @@ def run(words: list[str]) -> Figures:
         if row == CROWD:
             crowd(count, shared)
         return measure(row, shared, count)
+    if side == "recover":
+        return measure(row, Recoverable(MEASURES[row][0], (words[4], int(words[5])), words[6], deadline), count)
     if side == "gdispy":
         host, port, secret_file = words[4], int(words[5]), words[6]
+        if row == 14:
+            lose((host, port), secret_file, deadline, float(words[7]))
         if row == 7:
             return memory(count, secret_file, deadline)
         if row == 8:

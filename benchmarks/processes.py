@@ -47,9 +47,12 @@ def environment() -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def started(command: list[str], **options: Any) -> Iterator[subprocess.Popen[bytes]]:
+def started(
+    command: list[str], variables: dict[str, str] | None = None, **options: Any
+) -> Iterator[subprocess.Popen[bytes]]:
     """A process, which is gone, with all below it, when the block is left."""
-    with subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE, **options) as process:
+    env = {**environment(), **(variables or {})}
+    with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, **options) as process:
         try:
             yield process
         finally:
@@ -111,12 +114,13 @@ def running_node() -> Iterator[NodePlace]:
 
 @contextlib.contextmanager
 def running_scheduler(node: NodePlace) -> Iterator[NodePlace]:
-    """A shared scheduler that has this node, with the same secret towards both sides."""
+    """A shared scheduler that has this node, with the same secret towards both sides, and a journal."""
     program = str(Path(sys.executable).with_name("gdispy-scheduler"))
     command = [program, "--daemon", "-i", "127.0.0.1", "-p", "0", "-n", f"{node.host}:{node.port}"]
     with (
+        tempfile.TemporaryDirectory() as journal,
         tempfile.TemporaryFile() as errors,
-        started([*command, "--secret-file", node.secret_file], stderr=errors) as process,
+        started([*command, "--secret-file", node.secret_file, "--journal", journal], stderr=errors) as process,
     ):
         assert process.stdout is not None
         host, _, port = read_line(process.stdout, START_LIMIT).removeprefix("ready ").rpartition(":")
@@ -135,11 +139,18 @@ def crowding_client(count: int, limit: float, scheduler: NodePlace) -> Iterator[
         process.stdin.close()
 
 
-def run_client(row: int, side: str, count: int, limit: float, node: NodePlace | None) -> dict[str, float]:
+def run_client(
+    row: int,
+    side: str,
+    count: int,
+    limit: float,
+    node: NodePlace | None,
+    variables: dict[str, str] | None = None,
+) -> dict[str, float]:
     """What `client.py` measured. Raises MeasureError."""
     words = [str(row), side, str(count), str(limit), *(node.words() if node else [])]
     command = [sys.executable, str(HERE / "client.py"), *words]
-    with tempfile.TemporaryFile() as errors, started(command, stderr=errors) as process:
+    with tempfile.TemporaryFile() as errors, started(command, variables, stderr=errors) as process:
         assert process.stdout is not None
         try:
             text = read_line(process.stdout, limit + GRACE)
@@ -164,6 +175,22 @@ def idle_client(count: int, limit: float, node: NodePlace) -> Iterator[int]:
         process.stdin.close()
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(END_LIMIT)
+
+
+def seconds_to_abandoned(limit: float, node: NodePlace, pulse: float) -> float:
+    """Seconds from `kill -9` of a node until a program is told of the end of its job there. Raises MeasureError."""
+    words = ["14", "gdispy", "1", str(limit), *node.words(), str(pulse)]
+    with started([sys.executable, str(HERE / "client.py"), *words]) as process:
+        assert process.stdout is not None
+        if (line := read_line(process.stdout, limit)) != "running":
+            raise MeasureError(f"no job runs: {line}")
+        began = time.perf_counter()
+        os.kill(node.pid, signal.SIGKILL)
+        line = read_line(process.stdout, limit)
+        took = time.perf_counter() - began
+    if line != "abandoned":
+        raise MeasureError(f"the job of a killed node is {line}")
+    return took
 
 
 def seconds_to_first_line(script: str, wanted: str, limit: float) -> float:

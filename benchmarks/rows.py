@@ -18,6 +18,7 @@ from processes import (
     run_client,
     running_node,
     running_scheduler,
+    seconds_to_abandoned,
     seconds_to_first_line,
 )
 from sides import MeasureError
@@ -77,6 +78,9 @@ POOL = "Pool(2)"
 #: Row 8: jobs that are run before, and seconds until the counting begins.
 IDLE_JOBS = 20
 SETTLING = 2.0
+#: Row 14: seconds between two signs of life, and how many of them are missing when a node is lost.
+PULSE = 0.5
+LEASE = 6 * PULSE
 ROWS = (
     Row(1, "no-op jobs, one submit each", "jobs/s", 20_000, 2_000, 3, 60, POOL, 2, stretch=4),
     Row(2, "round trip of one job, p50", "ms", 300, 50, 3, 30, POOL, 3, at_most=True),
@@ -113,6 +117,9 @@ ROWS = (
         judged="gdispy",
         at_most=True,
     ),
+    Row(12, "no-op jobs with a recovery file", "jobs/s", 20_000, 2_000, 3, 60, "without", 0.7),
+    Row(13, "the same, nothing synced", "jobs/s", 20_000, 2_000, 3, 60, "without", 0.7),
+    Row(14, "kill -9 of a node to its job's end", "s", 1, 1, 3, 30, "", LEASE + 1, judged="gdispy", at_most=True),
 )
 
 
@@ -193,6 +200,23 @@ def _crowded(row: Row, outcome: Outcome, count: int, rounds: int) -> None:
     outcome.note = f"{count:,} jobs queued by another client"
 
 
+def _recoverable(row: Row, outcome: Outcome, count: int, rounds: int) -> None:
+    """Rows 12 and 13: the jobs of row 1 by a cluster with a recovery file, and by one without."""
+    variables = {"GDISPY_JOURNAL_SYNC": "0"} if row.number == 13 else {}
+    with running_node() as node:
+        for _ in range(rounds):
+            outcome.add("gdispy", run_client(1, "recover", count, row.limit, node, variables))
+            outcome.add("peer", run_client(1, "gdispy", count, row.limit, node))
+
+
+def _killed(row: Row, outcome: Outcome, count: int, rounds: int) -> None:
+    """Row 14: a node each time."""
+    outcome.note = f"the node is lost after {LEASE:g} s of silence"
+    for _ in range(rounds):
+        with running_node() as node:
+            outcome.add("gdispy", {"value": seconds_to_abandoned(row.limit, node, PULSE)})
+
+
 def _has_gnu_xargs() -> bool:
     if shutil.which("xargs") is None:
         return False
@@ -206,4 +230,7 @@ _MEASURES: dict[int, Callable[[Row, Outcome, int, int], None]] = {
     9: _shared,
     10: _shared,
     11: _crowded,
+    12: _recoverable,
+    13: _recoverable,
+    14: _killed,
 }

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
+import tempfile
 import time
 from collections.abc import Callable
 from typing import Any
@@ -35,8 +37,10 @@ class Deadline:
 class Gdispy:
     """A cluster on one node over TCP on the loopback interface, encrypted."""
 
-    def __init__(self, computation: Any, node: tuple[str, int], secret_file: str, deadline: Deadline) -> None:
-        self._cluster = JobCluster(computation, nodes=[node], secret_file=secret_file)
+    def __init__(
+        self, computation: Any, node: tuple[str, int], secret_file: str, deadline: Deadline, **options: Any
+    ) -> None:
+        self._cluster = JobCluster(computation, nodes=[node], secret_file=secret_file, **options)
         self._deadline = deadline
         self.submit: Callable[..., DispyJob] = self._cluster.submit
 
@@ -52,6 +56,20 @@ class Gdispy:
         """Leave the node. Raises MeasureError where that hangs."""
         if not self._cluster.close(timeout=self._deadline.left()):
             raise MeasureError("the cluster could not be closed in time")
+
+
+class Recoverable(Gdispy):
+    """The same with a recovery file, where temporary files are."""
+
+    def __init__(self, computation: Any, node: tuple[str, int], secret_file: str, deadline: Deadline) -> None:
+        self._folder = tempfile.TemporaryDirectory()
+        path = os.path.join(self._folder.name, "jobs")
+        super().__init__(computation, node, secret_file, deadline, fault_recover=path)
+
+    def close(self) -> None:
+        """Leave the node and remove the file."""
+        super().close()
+        self._folder.cleanup()
 
 
 class Shared(Gdispy):

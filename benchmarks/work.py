@@ -15,6 +15,11 @@ def echo(payload: bytes) -> bytes:
     return payload
 
 
+def last(seconds: float) -> None:
+    """Take this much time on the clock."""
+    time.sleep(seconds)
+
+
 def burn(seconds: float) -> bool:
     """Use this much time of a CPU, however long that takes on the clock."""
     until = time.process_time() + seconds
