@@ -47,8 +47,6 @@ class Archive:
         self.instance = Instance(secrets.token_bytes(16))
         self.epoch = 0
         self.stories: list[Story] = []
-        #: The machine has been off: the journal's last words may be missing.
-        self.rebooted = False
         self.files = temporary
         self._journal: Journal | None = None
         self._compact_at = COMPACT_SIZE
@@ -68,7 +66,9 @@ class Archive:
             raise JournalError(f"{journal.path} is the journal of a {began.kind}, not of a scheduler")
         if began is not None:
             self.instance, self.epoch = began.instance, began.epoch
-            self.rebooted = began.boot != boot_name()
+            rebooted = began.boot != boot_name()
+            for story in reading.remembered.stories.values():
+                story.rebooted = rebooted
         self.epoch += 1
         journal.begin("scheduler", self.instance, self.epoch)
         journal.sync()

@@ -25,7 +25,7 @@ from gdispy.core.messages import Named, Open, Prepare, Run
 from gdispy.core.payloads import Bulk, MemoryPayload, joined
 from gdispy.core.remembered import Job, Story
 from gdispy.errors import ConfigError, JournalError
-from gdispy.journal import Journal, Reading
+from gdispy.journal import Journal, Reading, boot_name
 from gdispy.left import joined_dump
 from gdispy.worker import pickling
 
@@ -164,6 +164,7 @@ def _former(path: str, reading: Reading, resume: bool) -> Story | None:
             f"{path} holds {count} jobs of a program that has ended: collect them with gdispy.fault_recover_jobs, "
             "go on with them with resume=True, or remove the file"
         )
+    stories[0].rebooted = began is not None and began.boot != boot_name()
     return stories[0]
 
 

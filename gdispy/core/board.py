@@ -239,6 +239,8 @@ class Board:
 
     def _may_run(self, computation: Computation) -> bool:
         """Whether no computation that wants all nodes to itself is in the way."""
+        if computation.held:
+            return False
         if not self._exclusive:
             return True
         first = next(iter(self._exclusive.values()))

@@ -168,6 +168,7 @@ class Dispatch(Restoring):
                 effects.append(self._to(node, Cancel(computation_id, *numbers)))
         for computation in self._computations.values():
             effects += self._offer(node, computation, now)
+        self._release_held()
         self._push(node)
         return effects
 

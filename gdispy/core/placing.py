@@ -102,6 +102,8 @@ class Computation:
         self.token, self.epoch = message.token, message.epoch
         self.kept = bool(message.token)
         self.fenced = False
+        #: Nothing is placed before its nodes have said what they hold, or are lost: they may have more than is known.
+        self.held = False
         self.nodes = message.nodes
         self.reentrant = message.reentrant
         #: Whether its client decides about each node, and wants to hear of what happens to them.

@@ -74,6 +74,8 @@ class Story:
         #: The greatest number that any job had.
         self.last = 0
         self.nodes: dict[Instance, Met] = {}
+        #: The machine has been off since: the last facts may be missing.
+        self.rebooted = False
 
     @property
     def id(self) -> ComputationId:

@@ -51,8 +51,26 @@ class Restoring(Demands):
         effects: Effects = []
         for number, job in story.unfinished().items():
             effects += self._restore_job(computation, number, job)
+        if story.rebooted and story.nodes:
+            self._hold(computation, now)
         self._wait(computation, now)
         return effects + self._place(now)
+
+    def _hold(self, computation: Computation, now: float) -> None:
+        """Place nothing for as long as its nodes may come back."""
+        computation.held = True
+
+        def release(later: float) -> Effects:
+            computation.held = False
+            return []
+
+        self._alarms.set(now + self._lease, lambda: computation.held, release)
+
+    def _release_held(self) -> None:
+        """All nodes that were expected have said what they hold: nothing is unknown any more."""
+        if not any(node.peer is None or not node.greeted for node in self._nodes.values()):
+            for computation in self._computations.values():
+                computation.held = False
 
     def _expect(self, met: Met, now: float) -> Node:
         """A node that should come back soon."""

@@ -342,3 +342,24 @@ def test_result_of_a_node_that_was_given_up_is_told_when_it_comes_back() -> None
     join(dispatch, B, b"n" * 16, (1, 1))
     effects = dispatch.receive(B, [ended(outcome(1))], 50.0)
     assert [each.statuses for each in sent(effects, CLIENT, Ended)] == [[FINISHED]]
+
+
+def test_when_the_machine_was_off_nodes_are_heard_before_anything_is_placed() -> None:
+    # Given a journal whose last words may be missing, and two nodes.
+    known = story()
+    known.rebooted = True
+    dispatch = checked(Dispatch(lease=30.0))
+    dispatch.restore(CLIENT, known, kept(2), 0.0)
+    dispatch.joined(B, hello(b"m" * 16, "other", 2), ["10.0.0.2"], 51348, 0.0)
+    dispatch.receive(B, [Holding([], [], [])], 0.0)
+    assert sent(dispatch.receive(B, [Prepared(C, "")], 0.0), B, Run) == []
+    # When the one that was used comes back, and has begun a job of which the journal does not know it.
+    effects = join(dispatch, A, b"n" * 16, (2, 1), (3, 1))
+    # Then only the other job is placed.
+    assert [each.jobs for each in sent(effects, B, Run)] == [[4]]
+    # And where it does not come back, the others wait for it no longer than for any node.
+    other = checked(Dispatch(lease=30.0))
+    other.restore(CLIENT, known, kept(2), 0.0)
+    other.joined(B, hello(b"m" * 16, "other", 2), ["10.0.0.2"], 51348, 0.0)
+    other.receive(B, [Holding([], [], []), Prepared(C, "")], 0.0)
+    assert [each.jobs for each in sent(other.tick(31.0), B, Run)] == [[3, 4]]
