@@ -167,6 +167,8 @@ class Life:
     def crash(self) -> None:
         """All at once, without a word."""
         self.is_over = True
+        # What is written down of its outcomes is not what they have shown.
+        self._book.breaks[self.instance] += 1
         self._turns.stop()
         self.processes.vanish()
 
