@@ -39,8 +39,8 @@ from gdispy.hub import Hub
 from gdispy.job import DispyJob
 from gdispy.journal import Journal
 from gdispy.keys import Secret, find_secret, with_tls
-from gdispy.local import died_with_its_program
 from gdispy.left import PREFIX, Left, read_token
+from gdispy.local import died_with_its_program
 from gdispy.net import connect
 from gdispy.worker import pickling
 
