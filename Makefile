@@ -6,7 +6,7 @@ READY := $(VENV)/ready
 # Discovery of whatever runs here stays on this machine.
 export GDISPY_IP_ADDR = 127.0.0.1
 
-.PHONY: run test check bench bench-network chaos docs clean format
+.PHONY: run test lint check bench bench-network chaos docs clean format
 
 run: $(READY)
 	$(BIN)/python examples/first_run.py
@@ -14,10 +14,12 @@ run: $(READY)
 test: $(READY)
 	$(BIN)/python -m pytest tests -m "not chaos"
 
-check: $(READY)
+lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+check: lint
 	$(BIN)/python -m pytest -q tests/unit tests/simulation tests/test_architecture.py
 
 bench: $(READY)

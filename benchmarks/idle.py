@@ -3,7 +3,7 @@
     python benchmarks/idle.py [--nodes 1000] [--clients 100] [--seconds 20]
 
 The scheduler is a real `gdispy-scheduler` process. Nodes and clients are connections of this process: each has shaken
-hands, said its first words, and gives and expects signs of life every five seconds, as real ones do. Goal: 1 % of a CPU.
+hands, said its first words, and gives and expects signs of life every five seconds, as real ones do. Goal: 1 %.
 """
 
 from __future__ import annotations

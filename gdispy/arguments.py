@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 import inspect
 import logging
+import socket
 from collections.abc import Callable
 from typing import Any
 
@@ -40,10 +41,11 @@ def both_names(initialise: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(initialise)
     def checking(*args: Any, **kwargs: Any) -> None:
-        kwargs = own_names(kwargs)
-        for name, value in signature.bind(*args, **kwargs).arguments.items():
-            check_plain(name, value)
-        initialise(*args, **kwargs)
+        bound = signature.bind(*args, **own_names(kwargs))
+        for name, value in bound.arguments.items():
+            bound.arguments[name] = _lenient(name, value)
+            check_plain(name, bound.arguments[name])
+        initialise(*bound.args, **bound.kwargs)
 
     return checking
 
@@ -52,7 +54,7 @@ def own_names(given: dict[str, Any]) -> dict[str, Any]:
     """Keywords with our names, from those with the names of any version of dispy."""
     own = dict(given)
     for later, name in _LATER_NAMES.items():
-        value = own.pop(later, None)
+        value = _lenient(later, own.pop(later, None))
         if value is None:
             continue
         check_plain(later, value)
@@ -77,6 +79,40 @@ def _take_base_port(own: dict[str, Any]) -> None:
         if own.get(name) not in (None, port):
             raise ConfigError(f"dispy_port={base} means {name}={port}, but {name} is {own[name]}; give one of them")
         own[name] = port
+
+
+def _lenient(name: str, value: Any) -> Any:
+    """What dispy takes in more forms than one, in ours."""
+    if name in ("ip_addr", "host") and isinstance(value, list | tuple):
+        return _first_here(name, list(value))
+    if name == "reentrant" and not isinstance(value, bool):
+        logger.warning("reentrant must be True or False: %r is ignored, and jobs are not run again", value)
+        return False
+    return value
+
+
+def _first_here(name: str, addresses: list[Any]) -> str | None:
+    """The first of several addresses that this machine has. Raises ConfigError where it has none of them."""
+    for address in addresses:
+        check_plain(name, address)
+    if len(addresses) < 2:
+        return addresses[0] if addresses else None
+    for address in addresses:
+        if _is_here(address):
+            return str(address)
+    raise ConfigError(f"{name}: this machine has none of the addresses {', '.join(map(str, addresses))}")
+
+
+def _is_here(address: str | None) -> bool:
+    if not address:
+        return False
+    try:
+        family, kind, _, _, where = socket.getaddrinfo(address, 0, type=socket.SOCK_DGRAM)[0]
+        with socket.socket(family, kind) as sock:  # Not gevent's: this is the user's thread.
+            sock.bind(where)
+    except (OSError, UnicodeError):
+        return False
+    return True
 
 
 _TEXTS = frozenset(

@@ -47,7 +47,8 @@ def test_names_of_both_generations_become_ours(given: dict[str, Any], own: dict[
     [
         ({"host": "10.0.0.1", "ip_addr": "10.0.0.2"}, "host and ip_addr are two names of one thing"),
         ({"ext_host": "a", "ext_ip_addr": "b"}, "ext_host and ext_ip_addr"),
-        ({"host": ["10.0.0.1"]}, "host must be text, not list"),
+        ({"host": [10]}, "host must be text, not int"),
+        ({"host": ["192.0.2.77", "192.0.2.78"]}, "this machine has none of the addresses 192.0.2.77, 192.0.2.78"),
         ({"ext_host": 5}, "ext_host must be text, not int"),
         ({"recover_file": "a", "fault_recover": "b"}, "recover_file and fault_recover"),
         ({"dispy_port": 9700, "port": 9701}, "dispy_port=9700 means port=9700, but port is 9701"),
@@ -102,6 +103,28 @@ def test_what_is_decorated_takes_both_names_and_looks_as_before() -> None:
     assert list(inspect.signature(Taking).parameters)[:2] == ["computation", "ip_addr"]
 
 
+@pytest.mark.parametrize("value", [1, None, "yes"])
+def test_reentrant_that_is_neither_yes_nor_no_is_ignored_with_a_warning(
+    value: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert Taking(abs, reentrant=value).given[5] is False
+    assert f"{value!r} is ignored" in caplog.text
+    assert Taking(abs, None, None, None, True, value).given[5] is False
+
+
+@pytest.mark.parametrize(
+    ("given", "used"),
+    [
+        ([], None),
+        (["127.0.0.5"], "127.0.0.5"),
+        (("192.0.2.77", "127.0.0.5", "127.0.0.6"), "127.0.0.5"),
+        (["not an address", "127.0.0.1"], "127.0.0.1"),
+    ],
+)
+def test_of_several_addresses_the_first_that_is_here_is_used(given: Any, used: str | None) -> None:
+    assert Taking(abs, ip_addr=given).given[1] == Taking(abs, host=given).given[1] == used
+
+
 @pytest.mark.parametrize("given", [{"no_such": 1}, {"computation": abs}, {"host": "a", "Host": "a"}])
 def test_unknown_keywords_are_pythons_own_error(given: dict[str, Any]) -> None:
     with pytest.raises(TypeError):
@@ -115,8 +138,6 @@ def no_arguments_by_name(directory: str, *, only_by_name: int) -> None:
 @pytest.mark.parametrize(
     ("given", "told"),
     [
-        ({"reentrant": 1}, "reentrant must be True or False, not 1"),
-        ({"reentrant": None}, "reentrant must be True or False"),
         ({"loglevel": "DEBUG"}, "loglevel must be a whole number, such as gdispy.logger.DEBUG, not 'DEBUG'"),
         ({"loglevel": True}, "loglevel"),
         ({"ip_addr": 5}, "ip_addr must be text, not int"),
@@ -136,7 +157,7 @@ def test_cleanup_may_be_a_function(cleanup: Any) -> None:
 
 
 def test_a_cluster_refuses_before_anything_is_started() -> None:
-    for given, told in (({"reentrant": "yes"}, "reentrant"), ({"host": "a", "ip_addr": "b"}, "two names")):
+    for given, told in (({"ip_addr": 5}, "ip_addr"), ({"host": "a", "ip_addr": "b"}, "two names")):
         with pytest.raises(ConfigError, match=told):
             JobCluster(abs, nodes=["127.0.0.1"], insecure=True, **given)
     with pytest.raises(TypeError, match="unexpected"):
