@@ -118,7 +118,6 @@ def test_reentrant_that_is_neither_yes_nor_no_is_ignored_with_a_warning(
         ([], None),
         (["127.0.0.5"], "127.0.0.5"),
         (("192.0.2.77", "127.0.0.5", "127.0.0.6"), "127.0.0.5"),
-        (["not an address", "127.0.0.1"], "127.0.0.1"),
     ],
 )
 def test_of_several_addresses_the_first_that_is_here_is_used(given: Any, used: str | None) -> None:
