@@ -67,6 +67,9 @@ logger = logging.getLogger(__name__)
 CLIENTS = b"client>scheduler"
 #: Seconds between two looks for clients that stay away.
 CLIENT_LOOK_INTERVAL = 5.0
+#: Bytes that may wait for a client until no more of its jobs are placed, and seconds between two looks at that.
+BACKLOG_LIMIT = 64 * 1024 * 1024
+BACKLOG_INTERVAL = 0.5
 
 
 @dataclass(frozen=True)
@@ -108,6 +111,8 @@ class _Desk:
         #: What it has claimed with its `Hello`, and whether it only collects; until that is dealt with.
         self.claims: list[list[Any]] = []
         self.recovers = False
+        #: It does not take its results as fast as they come.
+        self.is_slow = False
         #: Files that belong to its computations.
         self.files: dict[ComputationId, list[Payload]] = {}
 
@@ -178,6 +183,7 @@ class Sharing:
             wanted = whom.parse(self._settings.nodes, self._settings.node_port)
             self._scheduler.seek(wanted.targets, wanted.look, self._settings.node_port)
             gevent.spawn(self._look_for_absent)
+            gevent.spawn(self._watch_backlogs)
             on_ready()
             self._stop.wait()
         finally:
@@ -377,6 +383,18 @@ class Sharing:
                     self._scheduler.dismiss(patron.peer)
                 elif patron.expires <= now:
                     self._scheduler.put(self._release_all, desk)
+
+    def _watch_backlogs(self) -> None:
+        """A client that does not read must not fill the memory of this scheduler: it gets no more done meanwhile."""
+        while True:
+            gevent.sleep(BACKLOG_INTERVAL)
+            for desk in self._desks.values():
+                waiting = desk.connection.backlog if desk.connection is not None else 0
+                is_slow = waiting > (BACKLOG_LIMIT // 2 if desk.is_slow else BACKLOG_LIMIT)
+                if is_slow != desk.is_slow:
+                    desk.is_slow = is_slow
+                    logger.info("client %s %s", desk.patron.name, "does not take its results" if is_slow else "goes on")
+                    self._scheduler.put(self._scheduler.rules.slow_down, desk.patron.peer, is_slow)
 
     def _release_all(self, desk: _Desk, now: float) -> Effects:
         return self._forward(desk, [Release(each) for each in desk.patron.computations], now)

@@ -48,6 +48,8 @@ class Board:
         #: Whether clients may say how many CPUs of a node are used by all.
         self._cooperative = cooperative
         self._owners: dict[Peer, Owner] = {}
+        #: Clients that do not take their results as fast as those come.
+        self._slow: set[Peer] = set()
         #: How large the parts of clients are; those that are not named have 1.
         self.weights: dict[Peer, float] = {}
         self._computations: dict[ComputationId, Computation] = {}
@@ -239,7 +241,7 @@ class Board:
 
     def _may_run(self, computation: Computation) -> bool:
         """Whether no computation that wants all nodes to itself is in the way."""
-        if computation.held:
+        if computation.held or computation.client in self._slow:
             return False
         if not self._exclusive:
             return True

@@ -19,6 +19,7 @@ from gdispy.core.messages import (
     Open,
     Order,
     Prepare,
+    Recall,
     Release,
     Released,
     Reply,
@@ -228,6 +229,28 @@ class Demands(Board):
                 node.forget(share)
                 self._push(node)
         return self._end(computation, tasks, ABANDONED, TAKEN_OVER) if tasks else []
+
+    def slow_down(self, peer: Peer, is_slow: bool, now: float) -> Effects:
+        """A client does not take its results as fast as they come, or does again: its jobs wait meanwhile."""
+        if not is_slow:
+            self._slow.discard(peer)
+            return self._place(now)
+        self._slow.add(peer)
+        effects: Effects = []
+        for computation in self._computations.values():
+            if computation.client == peer:
+                effects += self._recall_all(computation)
+        return effects
+
+    def _recall_all(self, computation: Computation) -> Effects:
+        """Take back what has not begun."""
+        effects: Effects = []
+        for node in self._nodes.values():
+            share = node.shares.get(computation.id)
+            if share is not None and share.placed and not share.recalling and node.peer is not None:
+                share.recalling = True
+                effects.append(Send(node.peer, Recall(computation.id, len(share.placed))))
+        return effects
 
     def hand_over(self, computation: ComputationId, peer: Peer) -> None:
         """Another client has this computation from now on."""

@@ -363,3 +363,12 @@ def test_when_the_machine_was_off_nodes_are_heard_before_anything_is_placed() ->
     other.joined(B, hello(b"m" * 16, "other", 2), ["10.0.0.2"], 51348, 0.0)
     other.receive(B, [Holding([], [], []), Prepared(C, "")], 0.0)
     assert [each.jobs for each in sent(other.tick(31.0), B, Run)] == [[3, 4]]
+
+
+def test_client_that_does_not_take_its_results_gets_no_more_done_meanwhile() -> None:
+    dispatch = checked(Dispatch())
+    dispatch.receive_from_client(CLIENT, [Open(C, ["*"], False), prepare(), run(1, 2, 3)], 0.0)
+    join(dispatch, A, b"n" * 16)
+    dispatch.slow_down(CLIENT, True, 0.0)
+    assert sent(dispatch.receive(A, [Prepared(C, "")], 0.0), A, Run) == []
+    assert [each.jobs for each in sent(dispatch.slow_down(CLIENT, False, 1.0), A, Run)] == [[1, 2]]
