@@ -28,7 +28,9 @@ def work(number: int, seconds: float, log: str) -> int:
 
 def main() -> None:
     todo = json.loads(sys.argv[1])
-    if os.path.exists(todo["rows"]):  # It was killed when it had all results.
+    if os.path.exists(todo["rows"]):  # It was killed when it had all results, and may have left something behind.
+        if os.path.exists(todo["options"]["fault_recover"]):
+            gdispy.recover_jobs(todo["options"]["fault_recover"], 10.0, secret_file=todo["options"]["secret_file"])
         return
     told = os.open(todo["told"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 
