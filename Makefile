@@ -12,7 +12,7 @@ run: $(READY)
 	$(BIN)/python examples/first_run.py
 
 test: $(READY)
-	$(BIN)/python -m pytest tests -m "not chaos"
+	$(BIN)/python -m pytest tests -m "not chaos" -n 2 --dist loadgroup -q
 
 lint: $(READY)
 	$(BIN)/ruff format --check .

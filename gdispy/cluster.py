@@ -447,7 +447,7 @@ class JobCluster(Client):
             if not terminate:
                 return False
             self._cancel_all()
-            if not self.wait(RELEASE_LIMIT):
+            if not self.wait(RELEASE_LIMIT if self._is_answered() else HASTY_LIMIT):
                 # A node that has not ended a job in this time is not there, and will not clean up soon either.
                 self._leave(HASTY_LIMIT)
                 return True
@@ -537,7 +537,13 @@ class JobCluster(Client):
         self._closed = True
         _open_clusters.discard(self)
 
+    def _is_answered(self) -> bool:
+        """Whether anybody is there who could say what becomes of the jobs."""
+        return bool(self._hub.call(self._scheduler.is_answered, self._computation))
+
     def _await_release(self, limit: float) -> None:
+        if limit == RELEASE_LIMIT and not self._is_answered():
+            limit = HASTY_LIMIT
         self._hub.post(self._release)
         # A cleanup function may take as long as it needs; the log says who is waited for.
         if not self._released.wait(None if self._has_cleanup and limit == RELEASE_LIMIT else limit):

@@ -146,6 +146,10 @@ class Remote:
     def seek(self, targets: list[tuple[str, int]], look: bool, node_port: int) -> None:
         """The scheduler finds the nodes; those that a cluster names it learns from `Open`."""
 
+    def is_answered(self, computation: ComputationId) -> bool:
+        """Whether the scheduler is there."""
+        return self._courier.is_connected
+
     def is_accepted(self, computation: ComputationId) -> bool:
         """Whether the scheduler has all jobs of a computation."""
         return self._courier.is_accepted(computation)

@@ -158,6 +158,10 @@ class Scheduler:
         refusing |= {dialer.place for peer, dialer in self._dialer_of.items() if self.rules.refuses(peer, computation)}
         return bool(targets) and all(join(*target) in refusing for target in targets)
 
+    def is_answered(self, computation: ComputationId) -> bool:
+        """Whether the end of a job of a computation can be expected, its node being there."""
+        return self.rules.is_answered(computation)
+
     def report(self, place: str, text: str) -> None:
         """What keeps an address from being a node; '' takes it back."""
         self._pump.put(self._report, place, text)

@@ -17,6 +17,19 @@ os.environ.pop("GDISPY_SECRET", None)
 os.environ.pop("GDISPY_SECRET_FILE", None)
 
 
+#: Names this process among those that run tests at the same time, in the environment of all that it starts.
+os.environ["GDISPY_TEST_RUN"] = f"run{os.getpid()}"
+
+#: What is run in one process, one test after the other, where two share the work (`make test`).
+_TOGETHER = {"integration": "first", "chaos": "first"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        ring = Path(item.path).relative_to(Path(__file__).parent).parts[0]
+        item.add_marker(pytest.mark.xdist_group(_TOGETHER.get(ring, "second")))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def own_directories(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Key files, journals and computations' files go where nothing real of this user looks."""

@@ -162,6 +162,12 @@ class Demands(Board):
             Send(peer, Standing(computation.id, message.question, rows, max(0, queued), self.problems(computation)))
         ]
 
+    def is_answered(self, computation: ComputationId) -> bool:
+        """Whether not all jobs of a computation are on nodes that are away."""
+        known = self._computations.get(computation)
+        tasks = known.tasks.values() if known is not None else ()
+        return not tasks or any(task.node is None or task.node.peer is not None for task in tasks)
+
     def problems(self, computation: Computation) -> list[str]:
         """Why nodes are not used for a computation, a line for each."""
         return problems(computation, self._nodes.values(), self._problems)

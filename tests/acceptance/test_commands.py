@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from gdispy.config import VERSION
+from gdispy.worker.processes import with_marker
 from tests.support.daemons import SCRIPTS, Daemon, alive, run_script
 from tests.support.waiting import eventually
 
@@ -177,7 +178,16 @@ def user(end: str, tmp_path: Path, before: str = "") -> tuple[subprocess.Complet
 
 
 def no_nodes_left() -> bool:
-    return subprocess.run(["pgrep", "-f", "exit-with-stdin"], capture_output=True).returncode != 0
+    """Whether no private node is left that this run of the tests has started."""
+    own = with_marker("GDISPY_TEST_RUN", {os.environ["GDISPY_TEST_RUN"]})
+    return not any(b"exit-with-stdin" in _command(pid) for pid in own)
+
+
+def _command(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
 
 
 @pytest.mark.parametrize(

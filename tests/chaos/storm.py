@@ -236,8 +236,7 @@ class Storm:
     def _kill_node(self) -> None:
         machine = self.random.choice(self.machines)
         below = machine.daemon.below()
-        machine.daemon.kill()
-        machine.daemon.process.wait(10)
+        machine.daemon.bury()
         eventually(lambda: not any(map(alive, below)), 5, "processes of a killed node are left")
         self._pause(self.random.choice((0.0, 0.5, 1.5 * LEASE)))
         machine.restart()
@@ -271,8 +270,7 @@ class Storm:
 
     def _kill_scheduler(self) -> None:
         assert self.scheduler is not None
-        self.scheduler.kill()
-        self.scheduler.process.wait(10)
+        self.scheduler.bury()
         self._pause(self.random.choice((0.0, 0.5)))
         self.scheduler = self._start_scheduler(str(self.scheduler.place[1]))
 

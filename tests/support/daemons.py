@@ -72,6 +72,13 @@ class Daemon:
     def kill(self, number: int = signal.SIGKILL) -> None:
         os.kill(self.pid, number)
 
+    def bury(self) -> None:
+        """Kill it, and keep nothing of it."""
+        self.kill()
+        self.process.wait(10)
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+
     def stop(self) -> None:
         """End it as an operator would, and check that nothing is left."""
         below = self.below()
