@@ -18,7 +18,6 @@ from pathlib import Path
 import pytest
 
 from gdispy.config import VERSION
-from gdispy.worker.processes import with_marker
 from tests.support.daemons import SCRIPTS, Daemon, alive, run_script
 from tests.support.waiting import eventually
 
@@ -179,15 +178,16 @@ def user(end: str, tmp_path: Path, before: str = "") -> tuple[subprocess.Complet
 
 def no_nodes_left() -> bool:
     """Whether no private node is left that this run of the tests has started."""
-    own = with_marker("GDISPY_TEST_RUN", {os.environ["GDISPY_TEST_RUN"]})
-    return not any(b"exit-with-stdin" in _command(pid) for pid in own)
+    mark = f"GDISPY_TEST_RUN={os.environ['GDISPY_TEST_RUN']}".encode()
+    return not any(_is_private_node(Path("/proc", name), mark) for name in os.listdir("/proc") if name.isdigit())
 
 
-def _command(pid: int) -> bytes:
+def _is_private_node(process: Path, mark: bytes) -> bool:
     try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes()
+        is_one = b"exit-with-stdin" in (process / "cmdline").read_bytes()
+        return is_one and mark in (process / "environ").read_bytes().split(b"\0")
     except OSError:
-        return b""
+        return False
 
 
 @pytest.mark.parametrize(
