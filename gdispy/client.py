@@ -106,7 +106,7 @@ class Client:
         #: Jobs that were given up with their nodes.
         self._abandoned: dict[int, DispyJob] = {}
         #: The jobs that a former life of the program has left.
-        self.resumed: list[DispyJob] = []
+        self._former: dict[int, DispyJob] = {}
         #: Jobs of that life whose ends the callback has been told of.
         self._told: set[JobId] = set()
         #: The nodes that are set up, or were: by their instances.
@@ -188,6 +188,11 @@ class Client:
 
     # A former life
 
+    @property
+    def resumed(self) -> list[DispyJob]:
+        """The jobs that a former life of the program has left, as they were submitted."""
+        return list(self._former.values())
+
     def _take_up(self, former: Story, message: Prepare) -> None:
         """Go on with what a former life of the program has left."""
         self._made = self._ended = former.last
@@ -197,8 +202,7 @@ class Client:
             if known.name:
                 job._id = pickling.loads(known.name)
             job._arguments, job._logbook = known.arguments, self._logbook
-            self.resumed.append(job)
-            self._jobs[number] = job
+            self._former[number] = self._jobs[number] = job
             if known.told:
                 self._told.add(number)
         former.nodes = {node: met for node, met in former.nodes.items() if not died_with_its_program(met)}

@@ -226,7 +226,7 @@ class JobCluster(Client):
 
     def _take_former(self, number: int, job_id: Any) -> DispyJob:
         """A job that the former life of the program has submitted, and this one does again."""
-        job = next(job for job in self.resumed if job._number == number)
+        job = self._former[number]
         if job_id is not None:
             job.id = job_id
         return job

@@ -193,10 +193,13 @@ class _Recovery:
         own = {met.node for met in story.nodes.values() if died_with_its_program(met)}
         lost = [Task(number, b"") for number, job in story.unfinished().items() if job.node in own]
         if lost:
-            ended = ended_by_scheduler(story.id, lost, statuses.ABANDONED, _OWN_NODE, "")
-            self.keep(ended)
-            for place, job in enumerate(ended.jobs):
-                story.jobs[job].outcome = ended, place
+            self.remember(story, ended_by_scheduler(story.id, lost, statuses.ABANDONED, _OWN_NODE, ""))
+
+    def remember(self, story: Story, ended: Ended) -> None:
+        """Jobs have ended: write it down first."""
+        self.keep(ended)
+        for place, job in enumerate(ended.jobs):
+            story.jobs[job].outcome = ended, place
 
     def _returned(self, story: Story) -> list[DispyJob]:
         """The jobs as the user gets them; those that have ended are forgotten here."""
@@ -347,21 +350,18 @@ class _Holder:
             return
         tasks = [Task(job, b"") for job in missing]
         text = _RESTARTED.format(self.place)
-        self._remember(ended_by_scheduler(self._story.id, tasks, statuses.ABANDONED, text, self._host))
+        self._recovery.remember(
+            self._story, ended_by_scheduler(self._story.id, tasks, statuses.ABANDONED, text, self._host)
+        )
 
     def _take_ended(self, connection: Connection, message: Ended) -> None:
         places = [place for place, job in enumerate(message.jobs) if job in self._story.unfinished()]
         if places:
             fresh = picked(message, places)
-            self._remember(replace(fresh, address=fresh.address or self._host))
+            self._recovery.remember(self._story, replace(fresh, address=fresh.address or self._host))
         connection.send(Collected(message.computation, message.jobs, message.attempts))
         self._expected.difference_update(message.jobs)
         self._running.difference_update(message.jobs)
-
-    def _remember(self, ended: Ended) -> None:
-        self._recovery.keep(ended)
-        for place, job in enumerate(ended.jobs):
-            self._story.jobs[job].outcome = ended, place
 
     def _take_names(self, message: Named) -> None:
         for job, name in zip(message.jobs, message.names, strict=True):

@@ -15,12 +15,11 @@ import secrets
 import sys
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import gevent
 
 from gdispy import config
-from gdispy.archive import Archive
 from gdispy.connection import CONNECTED, LOST_AFTER, PULSE_INTERVAL, Connection, Handlers, PairEnd
 from gdispy.core.board import FAIR
 from gdispy.core.dispatch import Dispatch
@@ -34,6 +33,9 @@ from gdispy.keys import Secret
 from gdispy.net import connect, pair
 from gdispy.pump import Pump
 from gdispy.seeker import MOVED_AFTER, Dialer, Route, Seeker
+
+if TYPE_CHECKING:
+    from gdispy.archive import Archive
 
 logger = logging.getLogger(__name__)
 

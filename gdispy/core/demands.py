@@ -55,11 +55,7 @@ class Demands(Board):
     def _on_open(self, peer: Peer, message: Open, now: float) -> Effects:
         computation = self._computations.get(message.computation)
         if computation is None:
-            owner = self._owner(peer)
-            opened = Computation(message, peer, owner, next(self._stamps))
-            self._computations[opened.id] = opened
-            if opened.exclusive:
-                self._exclusive[opened.id] = opened
+            self._add_computation(peer, message)
             return []
         # It is known: its client wants other nodes than before, perhaps those that it did not want.
         computation.nodes, computation.asks = message.nodes, message.asks
@@ -68,6 +64,13 @@ class Demands(Board):
             if share is not None and not share.taken:
                 share.asked = False
         return self._offer_to_all(computation, now)
+
+    def _add_computation(self, peer: Peer, message: Open) -> Computation:
+        opened = Computation(message, peer, self._owner(peer), next(self._stamps))
+        self._computations[opened.id] = opened
+        if opened.exclusive:
+            self._exclusive[opened.id] = opened
+        return opened
 
     def _owner(self, peer: Peer) -> Owner:
         owner = self._owners.get(peer)

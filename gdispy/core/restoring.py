@@ -38,15 +38,11 @@ class Restoring(Demands):
 
     def restore(self, peer: Peer, story: Story, prepare: Prepare | None, now: float) -> Effects:
         """Take up a computation with its jobs that have not ended."""
-        owner = self._owner(peer)
-        computation = Computation(story.open, peer, owner, next(self._stamps))
-        self._computations[computation.id] = computation
-        if computation.exclusive:
-            self._exclusive[computation.id] = computation
+        computation = self._add_computation(peer, story.open)
         computation.prepare = prepare
         for met in story.nodes.values():
             node = self._nodes.get(met.node) or self._expect(met, now)
-            node.shares[computation.id] = Share(owner)
+            node.shares[computation.id] = Share(computation.owner)
             node.shares[computation.id].met = True
         effects: Effects = []
         for number, job in story.unfinished().items():
