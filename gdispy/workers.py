@@ -125,8 +125,10 @@ class Workers:
 
     def _await_spawner(self) -> None:
         """Wait until the spawner, which has been told to end or is dead, is gone."""
+        # Its own number is kept: while this waits for one that died, another may take its place.
+        pid = self._spawner_pid
         with contextlib.suppress(ChildProcessError):
-            while not os.waitpid(self._spawner_pid, os.WNOHANG)[0]:
+            while not os.waitpid(pid, os.WNOHANG)[0]:
                 gevent.sleep(0.005)
 
     # The spawner
@@ -162,10 +164,12 @@ class Workers:
 
     def _spawner_lost(self) -> None:
         """Somebody killed it. What it left is killed, and another one takes its place."""
-        logger.error("the spawner has ended unexpectedly; starting another one")
         self._spawner.close()
         self._await_spawner()
         kill_descendants(os.getpid())
+        if self._closing:  # The node was told to end meanwhile, as where both get the same signal.
+            return
+        logger.error("the spawner has ended unexpectedly; starting another one")
         self._start_spawner()
         for key in list(self._templates):
             self._pump.put(self._template_ended, key, "the node's spawner process was killed")

@@ -50,6 +50,7 @@ class Spawner:
         if failure:
             control.send(self._end, ["failed", failure[-control.LIMIT // 4 :]])
             return
+        _outlive_signals()
         control.send(self._end, ["up"])
         while True:
             has_message = self._doorbell.wait()
@@ -116,6 +117,13 @@ class Spawner:
         self._startup.close()
         kill_descendants(os.getpid())
         shutil.rmtree(self._directory, ignore_errors=True)
+
+
+def _outlive_signals() -> None:
+    """Signals that go to all processes of a node, as a batch system sends them, are the node's to obey: it still needs
+    this one to end in order. Handlers, unlike ignored signals, are gone in programs that are started."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: None)
 
 
 def main() -> None:

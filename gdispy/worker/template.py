@@ -69,6 +69,8 @@ def main(end: socket.socket, setting: Setting, parent: int) -> None:
         die_with_parent(parent)
         adopt_orphans()
         os.setsid()
+        for number in (signal.SIGTERM, signal.SIGHUP):  # What setup and jobs start can be ended by them.
+            signal.signal(number, signal.SIG_DFL)
         template = Template(end, setting)
         with contextlib.suppress(ConnectionError):  # The node has let go of it meanwhile.
             code = template.serve()
@@ -209,7 +211,6 @@ class Template:
             adopt_orphans()
             os.setsid()
             self._doorbell.leave_in_child()
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
             assert self._run is not None
             _shoot_me_first()
             Worker(fds, self._run, self._setting.directory, self._setting.limits).serve()

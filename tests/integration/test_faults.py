@@ -12,7 +12,7 @@ import pytest
 
 from gdispy import DispyJob, JobCluster
 from gdispy.core.handshake import FIRST_BYTES
-from tests.support.daemons import Daemon, alive
+from tests.support.daemons import Daemon, alive, run_python
 from tests.support.jobs import note_and_wait, take_too_much, wait_for_go
 from tests.support.proxy import Proxy
 from tests.support.waiting import eventually
@@ -155,6 +155,63 @@ def test_killing_the_spawner_ends_the_running_jobs_and_the_node_goes_on(
         assert "spawner" in jobs[0].exception
         eventually(lambda: not any(map(alive, below)), 2)
         assert made.submit(str(log), 7, 0)() == 7
+
+
+def test_node_whose_processes_all_get_sigterm_ends_in_order(
+    start_node: Start, secret_file: str, tmp_path: Path
+) -> None:
+    # Given a batch system, which signals every process of a step.
+    daemon = start_node("--cpus", "1")
+    with JobCluster(wait_for_go, nodes=[daemon.place], secret_file=secret_file) as made:
+        job = made.submit(str(tmp_path / "go"))
+        eventually((tmp_path / "go").exists)
+        spawner, *below = daemon.below()
+        os.kill(spawner, signal.SIGTERM)
+        (tmp_path / "go.go").touch()
+        assert job.result_or_raise(10)
+        assert spawner in daemon.below()
+        for pid in (*below, spawner, daemon.pid):
+            os.kill(pid, signal.SIGTERM)
+        assert daemon.process.wait(10) == 0
+        made.close(timeout=0, terminate=True)
+    assert not any(map(alive, [spawner, *below]))
+    assert "unexpectedly" not in daemon.log.read_text()
+
+
+#: A node that is told to end while it waits for a spawner that dies, but is not dead yet when it is first looked at.
+_ENDING_WITH_ITS_SPAWNER = """
+import gevent.monkey
+gevent.monkey.patch_all(subprocess=False, os=False, signal=False)
+import os, signal, sys
+import gdispy.workers
+from gdispy.keys import find_secret
+from gdispy.node import Node
+from gdispy.node_settings import NodeSettings
+
+secret = find_secret("", sys.argv[1])
+node = Node(NodeSettings(secret, 1, ip_addr="127.0.0.1", node_port=0, dest_path_prefix=sys.argv[2]))
+waitpid, looks = os.waitpid, 0
+
+def look(pid, options):
+    global looks
+    looks += 1
+    if looks == 1:
+        node.stop()
+    return waitpid(pid, options) if looks > 2 else (0, 0)
+
+def strike():
+    node._workers.is_up.wait()
+    gdispy.workers.os.waitpid = look
+    os.kill(node._workers._spawner_pid, signal.SIGKILL)
+
+node.run(lambda: gdispy.workers.gevent.spawn(strike))
+assert looks > 2
+"""
+
+
+def test_node_that_ends_while_its_spawner_dies_starts_no_other_one(secret_file: str, tmp_path: Path) -> None:
+    done = run_python(_ENDING_WITH_ITS_SPAWNER, secret_file, tmp_path / "prefix")
+    assert (done.returncode, done.stderr) == (0, b"")
 
 
 def test_killing_a_worker_ends_its_job_only(start_node: Start, secret_file: str, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from gdispy import DispyJob, JobCluster, JournalError, SharedJobCluster, fault_recover_jobs, recover_jobs
+from gdispy.journal import read
 from tests.support.crashing import Program, begun
 from tests.support.daemons import Daemon, lacking, run_python
 from tests.support.jobs import wait_for_go
@@ -184,7 +185,11 @@ def test_one_damaged_file_of_a_node_costs_its_own_results_only(
     written: list[Path] = []
 
     def files() -> list[Path]:
-        return [path for path in spool.iterdir() if path.stat().st_size > 250 and path not in written]
+        """The one in which both results are now."""
+        new = [path for path in spool.iterdir() if path not in written and path.stat().st_size]
+        return [
+            path for path in new if sum(len(story.jobs) for story in read(str(path)).remembered.stories.values()) == 2
+        ]
 
     for name in ("bad", "good"):
         program(node, name).kill_when(2)
