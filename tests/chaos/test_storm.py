@@ -18,6 +18,7 @@ KINDS = ["JobCluster", "SharedJobCluster"]
 
 
 @pytest.mark.chaos
+@pytest.mark.timeout(2 * SECONDS + 120)
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_job_ends_once_in_a_storm(kind: str, tmp_path: Path) -> None:
     print(run(kind, SECONDS, SEED, tmp_path))
