@@ -5,13 +5,15 @@ what nodes say.
 
 Invariants:
 1. A job that has not ended is in a queue of its computation or placed on exactly one node.
-2. Work per decision does not grow with the number of queued jobs: queues are taken from at their
-   ends, and nodes that can take a job wait in a heap by load.
+2. Work per decision does not grow with the number of queued jobs, nor with that of nodes: queues are taken from at
+   their ends, nodes that can take a job wait in a heap by load, and a computation that none of them can take is
+   looked at again with the nodes only that have changed since (`Computation.stuck`).
 """
 
 from __future__ import annotations
 
 import heapq
+import itertools
 import math
 from itertools import count
 from typing import Any
@@ -35,6 +37,9 @@ FAIR, EARLIEST, ROUND_ROBIN = "fair", "earliest", "round robin"
 PATIENCE = 3.0
 #: Seconds that a node may take to set a computation up, or to clean up after it, before the user hears of it.
 SETUP_PATIENCE = 10.0
+
+#: Nodes that have changed in one turn up to which a stuck computation looks at them one by one.
+FEW = 64
 
 #: What an `Event` can be, by the numbers of `DispyNode`.
 INITIALIZED, CLOSED, AVAILABLE = 4, 16, 17
@@ -61,6 +66,10 @@ class Board:
         self._turns: list[tuple[tuple[float, int], int, Computation]] = []
         #: Nodes that can take jobs, as (load for each CPU, stamp, node); stale where stamps differ.
         self._heap: list[tuple[float, int, Node]] = []
+        #: Nodes that came into the heap since jobs were last placed.
+        self._fresh: list[Node] = []
+        #: Nodes on which jobs were ever sent ahead.
+        self._deep: dict[Instance, Node] = {}
         self._stamps = count()
         self._alarms = Alarms()
         #: Clients with computations that wait; computations of those that have jobs for single nodes; and those that
@@ -201,6 +210,7 @@ class Board:
         self._stop_waiting(computation)
 
     def _stop_waiting(self, computation: Computation) -> None:
+        computation.stuck = 0
         self._waiting.pop(computation.id, None)
         self._pinning.pop(computation.id, None)
         computation.owner.waiting.pop(computation.id, None)
@@ -291,6 +301,7 @@ class Board:
         node.stamp = next(self._stamps)
         if node.has_room():
             heapq.heappush(self._heap, (node.load / node.cpus, node.stamp, node))
+            self._fresh.append(node)
 
     def _place(self, now: float) -> Effects:
         self._place_pinned()
@@ -299,7 +310,11 @@ class Board:
             computation = self._next()
             if computation is None:
                 break
-            if not self._may_run(computation) or not self._serve(computation):
+            if not self._may_run(computation):
+                computation.stuck = 0  # What changes meanwhile is not looked at for it.
+                put_off.append(computation)
+                continue
+            if not self._serve(computation):
                 put_off.append(computation)
                 continue
             computation.served = next(self._stamps)
@@ -309,6 +324,7 @@ class Board:
                 self._stop_waiting(computation)
         for computation in put_off:
             self._queue(computation)
+        self._fresh.clear()
         effects: Effects = []
         for (instance, computation_id), columns in self._outgoing.items():
             node = self._nodes[instance]
@@ -329,10 +345,26 @@ class Board:
         return Record(computation, facts)
 
     def _serve(self, computation: Computation) -> bool:
+        """Place some jobs, or drop what was cancelled; whether that could be done."""
+        queue = computation.queue
+        before = len(queue)
+        while queue and queue.head().cancelled:
+            queue.popleft()
+            computation.cancelled -= 1
+        if not queue:
+            return before > 0
+        # Where nodes had no room for its next job, they have none for one that needs as many CPUs or more.
+        wanted = queue.head().cpus
+        if 0 < computation.stuck <= wanted and len(self._fresh) <= FEW:
+            return any(self._give(node, computation, len(self._fresh)) for node in self._fresh)
+        computation.stuck = 0 if self._serve_least_loaded(computation) else wanted
+        return not computation.stuck
+
+    def _serve_least_loaded(self, computation: Computation) -> bool:
         """Place some jobs on the least loaded node that takes any; whether there was one."""
         passed: list[tuple[float, int, Node]] = []
         served = False
-        while computation.queue and self._heap and not served:
+        while self._heap and not served:
             entry = heapq.heappop(self._heap)
             node = entry[2]
             if entry[1] != node.stamp:
@@ -413,8 +445,14 @@ class Board:
         """Nothing is left for a node to do: take from the fullest what has not begun there."""
         if computation.queue:
             return []
+        # Not all of them, or an installation of ten thousand nodes would do nothing else; others have their turn next.
+        some = list(itertools.islice(self._deep.items(), FEW))
+        for instance, node in some:
+            del self._deep[instance]
+            if self._nodes.get(instance) is node:
+                self._deep[instance] = node
         fullest = max(
-            (node for node in self._nodes.values() if node.deepest > 1 and node.peer is not None and node is not idle),
+            (node for _, node in some if node.peer is not None and node is not idle and node.instance in self._nodes),
             key=lambda node: node.excess(computation.id),
             default=None,
         )

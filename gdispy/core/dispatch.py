@@ -75,18 +75,15 @@ class Dispatch(Restoring):
         effects: Effects = []
         node = self._nodes.get(hello.instance)
         if node is None:
-            # Another life at the same place: what the former one held is lost, but for what this one has found of it.
-            formers = [
-                other.instance
-                for other in self._nodes.values()
-                if port and other.peer is None and other.names[0] == names[0] and other.port == port
-            ]
             node = self._nodes[hello.instance] = Node(hello, names, port)
-            node.formers = formers
+            # Another life at the same place: what the former one held is lost, but for what this one has found of it.
+            node.formers = list(self._away.get(node.place, ())) if port else []
             node.returned = hello.instance in self._given_up
         elif node.peer is not None:
             del self._by_peer[node.peer]
             effects.append(Drop(node.peer, "a newer connection took its place"))
+        else:
+            self._is_back(node)
         node.peer, node.lost_at, node.silent, node.greeted = peer, None, False, False
         node.forget_receipts()
         self._by_peer[peer] = node
@@ -177,8 +174,8 @@ class Dispatch(Restoring):
         node = self._by_peer.pop(peer, None)
         if node is None:
             return []
-        node.peer, node.lost_at = None, now + self._lease
-        self._watch_absence(node)
+        node.peer = None
+        self._await(node, now)
         # What it was not told of, it will report again.
         node.forget_receipts()
         effects: Effects = []
@@ -322,7 +319,9 @@ class Dispatch(Restoring):
         if not fresh:
             return effects
         share.count(message, len(fresh))
-        node.deepest = max(node.deepest, share.depth)
+        if share.depth > node.deepest:
+            node.deepest = share.depth
+            self._deep[node.instance] = node
         self._freed(computation.owner)
         if len(fresh) < len(message.jobs):
             message = picked(message, fresh)
@@ -447,6 +446,7 @@ class Dispatch(Restoring):
         """Give a node up, and with it what it may have begun."""
         effects: Effects = []
         del self._nodes[node.instance]
+        self._is_back(node)
         self._given_up[node.instance] = True
         if len(self._given_up) > GIVEN_UP_LIMIT:
             del self._given_up[next(iter(self._given_up))]
@@ -470,15 +470,15 @@ class Dispatch(Restoring):
             if not share.placed:
                 continue
             ended: dict[int, list[Task]] = {}
-            tasks = list(share.placed.values())
-            for task in tasks:
+            again: list[Task] = []
+            for task in share.placed.values():
                 task.losses += 1
-                again = computation.reentrant and task.losses < ATTEMPTS and not task.cancelled
-                again = again and task.pinned is None
-                if not again:
+                may_run = computation.reentrant and task.losses < ATTEMPTS and not task.cancelled
+                if may_run and task.pinned is None:
+                    again.append(task)
+                else:
                     ended.setdefault(CANCELLED if task.cancelled else ABANDONED, []).append(task)
-            again_tasks = [task for task in tasks if not any(task in group for group in ended.values())]
-            effects += self._requeue(node, computation, again_tasks, now)
+            effects += self._requeue(node, computation, again, now)
             text = f"The node {node.place} that ran the job is lost: {why}.\n"
             for status, group in ended.items():
                 effects += self._end(computation, group, status, text, node.names[0])

@@ -97,6 +97,8 @@ class Computation:
         #: When it was opened, counted; when it was last served; and its valid place among those that wait.
         self.opened = self.served = number
         self.turn = -1
+        #: CPUs of its next job when no node could take that; 0 where one may be able to.
+        self.stuck = 0
         self.exclusive = message.exclusive
         #: As in `Open`; where there is a token, a journal is kept. And whether somebody else has it now.
         self.token, self.epoch = message.token, message.epoch

@@ -16,7 +16,7 @@ from gdispy.core.board import FAIR
 from gdispy.core.demands import Demands
 from gdispy.core.effects import Effects, Peer
 from gdispy.core.facts import Met
-from gdispy.core.messages import Hello, JobId, Prepare
+from gdispy.core.messages import Hello, Instance, JobId, Prepare
 from gdispy.core.placing import Computation, Node, Share, Task
 from gdispy.core.remembered import Job, Story
 from gdispy.core.statuses import ABANDONED, CANCELLED
@@ -29,6 +29,8 @@ class Restoring(Demands):
         super().__init__(policy, cooperative)
         #: Seconds from a node's last sign of life until it counts as lost.
         self._lease = lease
+        #: Nodes that are away and may come back, by where they were.
+        self._away: dict[str, dict[Instance, Node]] = {}
         #: Whether provisional results are remembered, too, until clients have seen them.
         self.keeps_progress = False
 
@@ -64,17 +66,31 @@ class Restoring(Demands):
 
     def _release_held(self) -> None:
         """All nodes that were expected have said what they hold: nothing is unknown any more."""
-        if not any(node.peer is None or not node.greeted for node in self._nodes.values()):
-            for computation in self._computations.values():
+        held = [each for each in self._computations.values() if each.held]
+        if held and not any(node.peer is None or not node.greeted for node in self._nodes.values()):
+            for computation in held:
                 computation.held = False
 
     def _expect(self, met: Met, now: float) -> Node:
         """A node that should come back soon."""
         about = (met.node, met.name, "", met.python, met.platform, met.cpus, "", 0.0)
         node = self._nodes[met.node] = Node(Hello("node", *about), met.names, met.port)
-        node.lost_at = now + self._lease
-        self._watch_absence(node)
+        self._await(node, now)
         return node
+
+    def _await(self, node: Node, now: float) -> None:
+        """A node is away; it may come back within the lease."""
+        node.lost_at = now + self._lease
+        self._away.setdefault(node.place, {})[node.instance] = node
+        self._watch_absence(node)
+
+    def _is_back(self, node: Node) -> None:
+        """A node that may have been away is not expected any more."""
+        others = self._away.get(node.place)
+        if others is not None:
+            others.pop(node.instance, None)
+            if not others:
+                del self._away[node.place]
 
     def _restore_job(self, computation: Computation, number: JobId, job: Job) -> Effects:
         task = computation.tasks[number] = Task(number, job.arguments, job.options)

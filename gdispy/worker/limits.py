@@ -78,6 +78,7 @@ class OwnLimits:
     def __init__(self, limits: Limits, page: mmap.mmap) -> None:
         self._limits = limits
         self._page = page
+        self.has_file_limit = bool(limits.file)
         self._jobs = 0
         self._size = resident_bytes(os.getpid()) if limits.growth else 0
         if limits.file:

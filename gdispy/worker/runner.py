@@ -33,7 +33,7 @@ import msgpack
 from gdispy.worker import chunks, control, pickling
 from gdispy.worker.capture import Capture
 from gdispy.worker.limits import Limits, OwnLimits
-from gdispy.worker.processes import kill_descendants
+from gdispy.worker.processes import has_children, kill_descendants
 
 RESULT = 0
 PROGRESS = 1
@@ -133,19 +133,15 @@ class Worker:
     def serve(self) -> None:
         """Run jobs until the node closes its end, or this worker is used up."""
         signal.signal(signal.SIGINT, self._on_interrupt)
-        receive = self._jobs.recvmsg
+        receive, unpack = self._jobs.recvmsg, msgpack.unpackb
         while True:
             data, ancillary, _, _ = receive(MESSAGE_LIMIT, _ANCILLARY)
             if not data:
                 return
-            number, attempt, arguments, *special = msgpack.unpackb(data)
+            fields = unpack(data)
             if ancillary:
-                files = control.descriptors(ancillary)
-                if type(arguments) is int:
-                    arguments = _mapped(files.pop(0), arguments)
-                if files:
-                    special[0] = _mapped(files[0], special[0])
-            self._work(Job(number, attempt, self), arguments, special)
+                _map_files(fields, control.descriptors(ancillary))
+            self._work(Job(fields[0], fields[1], self), fields[2], fields[3:])
             if self.limits.is_used_up():
                 return
             self.go_home()
@@ -159,7 +155,8 @@ class Worker:
 
     def _work(self, job: Job, arguments: Any, special: list[Any]) -> None:
         self._capture.begin()
-        is_timed = self.limits.begin(job.number, job.attempt, special[2] if special else 0.0)
+        limits = self.limits
+        is_timed = limits.begin(job.number, job.attempt, special[2] if special else 0.0)
         begun = time.time()
         clock = time.perf_counter()
         try:
@@ -173,16 +170,22 @@ class Worker:
             Job.current = None
         except BaseException as error:
             Job.current = None
-            status, result, exception = TERMINATED, b"", _describe(error, job) + self.limits.note(error)
+            status, result, exception = TERMINATED, b"", _describe(error, job) + limits.note(error)
         ended = begun + (time.perf_counter() - clock)
-        _end_leftovers()
+        if has_children():  # No process outlives the job that made it.
+            kill_descendants(os.getpid())
         if is_timed:
-            self.limits.end()
-        self.limits.lift(True)  # What Python has not yet written of the job's output is to be kept.
-        out, err, cut = self._capture.end()
-        self.limits.lift(False)
+            limits.end()
+        out, err, cut = self._printed() if limits.has_file_limit else self._capture.end()
         tail = [out, err, exception, begun, ended, job.progress, cut]
         self.answer([RESULT, job.number, job.attempt, status], result, tail)
+
+    def _printed(self) -> tuple[bytes, bytes, bool]:
+        """What Python has not yet written of the job's output is to be kept, however large a file of it may be."""
+        self.limits.lift(True)
+        found = self._capture.end()
+        self.limits.lift(False)
+        return found
 
     def _run_special(self, arguments: Any, job: Job, names: Any, error: str) -> Outcome:
         """Run a job that has names of its own, or that cannot run at all."""
@@ -325,13 +328,12 @@ def _describe(error: BaseException, job: Job) -> str:
     return text
 
 
-def _end_leftovers() -> None:
-    """No process outlives the job that made it."""
-    try:
-        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-    except ChildProcessError:
-        return
-    kill_descendants(os.getpid())
+def _map_files(fields: list[Any], files: list[int]) -> None:
+    """Put what came in files where the message has their sizes."""
+    if type(fields[2]) is int:
+        fields[2] = _mapped(files.pop(0), fields[2])
+    if files:
+        fields[3] = _mapped(files[0], fields[3])
 
 
 def _mapped(fd: int, size: int) -> mmap.mmap:
