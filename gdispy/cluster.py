@@ -55,6 +55,8 @@ logger = logging.getLogger("gdispy")
 RELEASE_LIMIT = 10.0
 #: Seconds that a question to the scheduler may take; a file may be large.
 ANSWER_LIMIT = 600.0
+#: The same where nobody is there who could say so; a scheduler that is started again comes within this time.
+ABSENT_LIMIT = 5.0
 #: Seconds that a program which ends by an exception takes to leave its nodes.
 HASTY_LIMIT = 2.0
 
@@ -543,7 +545,7 @@ class JobCluster(Client):
 
     def _await_release(self, limit: float) -> None:
         if limit == RELEASE_LIMIT and not self._is_answered():
-            limit = HASTY_LIMIT
+            limit = ABSENT_LIMIT
         self._hub.post(self._release)
         # A cleanup function may take as long as it needs; the log says who is waited for.
         if not self._released.wait(None if self._has_cleanup and limit == RELEASE_LIMIT else limit):

@@ -52,6 +52,8 @@ ANSWER_LIMIT = 10.0
 RETRY_INTERVAL = 1.0
 #: Seconds that those who held jobs may take to clean up.
 RELEASE_LIMIT = 2.0
+#: Seconds for one who holds nothing that is missing: it is told that it can clean up, if it is there.
+TELLING_LIMIT = 3.0
 
 _OWN_NODE = "The node of the job was the program's own (nodes='local'), and has ended with it.\n"
 _RESTARTED = "The node {} was started again, and knows nothing of the job: it may have run, or not.\n"
@@ -183,7 +185,7 @@ class _Recovery:
         """What came of it for those who could not be reached."""
         until = None if timeout is None else time.monotonic() + timeout
         self._give_up_own(story)
-        holders = [_Holder(self, story, *place) for place in _places(story)]
+        holders = [_Holder(self, story, *place) for place in _holders(story)]
         greenlets = [gevent.spawn(holder.ask, until, terminate) for holder in holders]
         gevent.joinall(greenlets)
         return {holder.place: holder.trouble for holder in holders if holder.trouble}
@@ -222,22 +224,27 @@ def _story_of(left: Left) -> Story:
     return story
 
 
-def _places(story: Story) -> list[tuple[str, int, Instance | None]]:
-    """Who may hold jobs that have not ended: host, port, and which node it was; None for a shared scheduler."""
+def _holders(story: Story) -> list[tuple[str, int, Instance | None, bool]]:
+    """Who may still hold something of the computation: host, port, and which node it was, None for a shared scheduler;
+    and whether jobs that have not ended may be there. Where all have, the program may have died while it closed."""
     if story.owned is not None and story.owned.place:
         host, port = split(story.owned.place)
-        is_wanted = story.unfinished() or not story.jobs
-        return [(host, port or config.CLIENT_PORT, None)] if is_wanted else []
+        return [(host, port or config.CLIENT_PORT, None, bool(story.unfinished()) or not story.jobs)]
     nodes = {job.node for job in story.unfinished().values()}
-    return [(met.names[0], met.port, met.node) for met in story.nodes.values() if met.node in nodes]
+    met = [each for each in story.nodes.values() if not died_with_its_program(each)]
+    return [(each.names[0], each.port, each.node, each.node in nodes) for each in met]
 
 
 class _Holder:
     """One who may hold jobs: a node, or a shared scheduler. All of it runs in the hub."""
 
-    def __init__(self, recovery: _Recovery, story: Story, host: str, port: int, node: Instance | None) -> None:
+    def __init__(
+        self, recovery: _Recovery, story: Story, host: str, port: int, node: Instance | None, is_needed: bool
+    ) -> None:
         self._recovery, self._story = recovery, story
         self._host, self._port, self._node = host, port, node
+        #: Whether jobs are missing that it may have.
+        self._is_needed = is_needed
         self.place = join(host, port)
         #: Why not all is known of its jobs.
         self.trouble = ""
@@ -250,6 +257,10 @@ class _Holder:
 
     def ask(self, until: float | None, terminate: bool) -> None:
         """Get what it has: now, and until then what comes."""
+        if not self._is_needed:
+            with gevent.Timeout(TELLING_LIMIT, False):
+                self._attempt(until, terminate)
+            return
         while True:
             self.trouble = self._attempt(until, terminate)
             if not self.trouble or (until is not None and time.monotonic() >= until):

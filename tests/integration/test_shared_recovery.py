@@ -49,6 +49,11 @@ class Site:
         self.programs.append(Program(self.directory, kind="SharedJobCluster", **todo))
         return self.programs[-1]
 
+    def computations(self) -> list[Any]:
+        """What the scheduler has of programs."""
+        words = (self.place, "--secret-file", self.secret_file, "--json")
+        return list(json.loads(run_script("gdispy", "status", *words).stdout)["computations"])
+
     def await_begun(self, count: int) -> None:
         eventually(lambda: sum(begun(self.log).values()) >= count, 20, "too few jobs begin")
 
@@ -94,6 +99,18 @@ def test_program_that_is_started_again_goes_on(site: Site) -> None:
     program = site.program(options={"fault_recover": str(file), "resume": True})
     assert program.result() == finished(30)
     assert begun(site.log) == Counter(range(30))
+
+
+def test_recovery_of_a_program_that_died_with_all_results_leaves_nothing_behind(site: Site) -> None:
+    # Given a program that knows all outcomes, and dies before it can say so.
+    file = site.directory / "jobs"
+    assert site.program(jobs=4, options={"fault_recover": str(file)}, then="vanish").result() == finished(4)
+    assert len(site.computations()) == 1
+    # When its jobs are recovered, then the scheduler forgets the computation, too.
+    jobs = recover_jobs(str(file), timeout=20, secret_file=site.secret_file)
+    assert sorted(job.result for job in jobs) == [0, 1, 4, 9]
+    eventually(lambda: not site.computations(), 10)
+    assert not file.exists()
 
 
 def test_jobs_that_were_left_are_found_with_the_text(site: Site) -> None:
