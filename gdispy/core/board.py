@@ -304,6 +304,9 @@ class Board:
             self._fresh.append(node)
 
     def _place(self, now: float) -> Effects:
+        if not self._waiting:
+            self._fresh.clear()
+            return []
         self._place_pinned()
         put_off: list[Computation] = []
         while self._heap:
@@ -443,7 +446,7 @@ class Board:
 
     def _recall_for(self, idle: Node, computation: Computation) -> Effects:
         """Nothing is left for a node to do: take from the fullest what has not begun there."""
-        if computation.queue:
+        if computation.queue or len(self._nodes) == 1:
             return []
         # Not all of them, or an installation of ten thousand nodes would do nothing else; others have their turn next.
         some = list(itertools.islice(self._deep.items(), FEW))

@@ -6,7 +6,6 @@ role's effects, and `Send`, which all share.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NewType
 
 from gdispy.core.messages import (
@@ -25,6 +24,7 @@ from gdispy.core.messages import (
     Upload,
 )
 from gdispy.core.payloads import Bulk
+from gdispy.core.record import Fields, record
 
 if TYPE_CHECKING:
     from gdispy.core.holding import Job
@@ -35,13 +35,13 @@ Peer = NewType("Peer", int)
 WorkerId = NewType("WorkerId", int)
 
 
-class Effect:
+class Effect(Fields):
     """Base of all effects."""
 
     __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Send(Effect):
     """Any role: send to a peer; nothing happens where it is gone."""
 
@@ -49,7 +49,7 @@ class Send(Effect):
     message: Message
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Drop(Effect):
     """Any role: close the connection, telling the peer why."""
 
@@ -57,7 +57,7 @@ class Drop(Effect):
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Record(Effect):
     """Scheduler, node: write this into the journal of the computation, before what follows is done."""
 
@@ -65,7 +65,7 @@ class Record(Effect):
     facts: list[Message]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Resolve(Effect):
     """Client: these jobs of the message have ended; `picks` are places in its columns, None is all."""
 
@@ -73,35 +73,35 @@ class Resolve(Effect):
     picks: list[int] | None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Show(Effect):
     """Client: these jobs run."""
 
     started: Started
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Provide(Effect):
     """Client: a provisional result."""
 
     progress: Progress
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Tell(Effect):
     """Client: the user must hear this."""
 
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Answer(Effect):
     """Client: the answer to a question of the user."""
 
     answer: Standing | Reply
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Late(Effect):
     """Client: these jobs of the message had ended before, perhaps since their node had been given up."""
 
@@ -109,40 +109,40 @@ class Late(Effect):
     picks: list[int]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Lost(Effect):
     """Client: another process has the computation now, with all that is remembered of it."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Decide(Effect):
     """Client: shall this node be used? Answer with `Take`."""
 
     appeared: Appeared
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Happen(Effect):
     """Client: something has happened to a node."""
 
     event: Event
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Store(Effect):
     """Client: a job sends a file. Put it in its place and answer with `Uploaded`."""
 
     upload: Upload
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Closed(Effect):
     """Client: nothing of the computation is left on any node."""
 
     computation: ComputationId
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Load(Effect):
     """Node: put the files that have arrived in place and start a template; answer with `loaded`."""
 
@@ -151,14 +151,14 @@ class Load(Effect):
     arrived: dict[int, Bulk]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Look(Effect):
     """Node: find out which files of the computation are not there; answer with `looked`."""
 
     prepare: Prepare
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Place(Effect):
     """Node: put files into the directory of the computation; answer with `delivered`."""
 
@@ -166,7 +166,7 @@ class Place(Effect):
     deliver: Deliver
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class AnswerFile(Effect):
     """Node: tell the job in the worker's hand what came of the file that it sent."""
 
@@ -174,14 +174,14 @@ class AnswerFile(Effect):
     error: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Unload(Effect):
     """Node: end the template with all below, and remove the files; answer with `unloaded`."""
 
     computation: ComputationId
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class NewWorker(Effect):
     """Node: fork a worker from the template of the computation."""
 
@@ -189,7 +189,7 @@ class NewWorker(Effect):
     computation: ComputationId
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Hand(Effect):
     """Node: put these jobs into the worker's socket."""
 
@@ -197,14 +197,14 @@ class Hand(Effect):
     jobs: list[Job]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class TakeBack(Effect):
     """Node: take all jobs out of the worker's socket again; answer with `took_back`."""
 
     worker: WorkerId
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Interrupt(Effect):
     """Node: KeyboardInterrupt for the job, if it is the one that runs."""
 
@@ -213,21 +213,21 @@ class Interrupt(Effect):
     attempt: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Terminate(Effect):
     """Node: SIGTERM to the worker and all that it started."""
 
     worker: WorkerId
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class End(Effect):
     """Node: SIGKILL to the worker and all that it started."""
 
     worker: WorkerId
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Leave(Effect):
     """Node: it has done what it was to do, and ends."""
 

@@ -8,8 +8,6 @@ A client's journal, and a scheduler's, holds `Open`, `Prepare`, `Run`, `Cancel` 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from gdispy.core.message import ComputationId, Instance, JobId, Message, read_values
 from gdispy.core.messages import (
     Cancel,
@@ -24,6 +22,7 @@ from gdispy.core.messages import (
     Run,
     Seen,
 )
+from gdispy.core.record import record
 from gdispy.core.shapes import (
     is_computation,
     is_count,
@@ -35,7 +34,7 @@ from gdispy.core.shapes import (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Began(Message):
     """A process began to keep this journal: what a 'client', 'scheduler' or 'node' it was, and which life of it."""
 
@@ -51,7 +50,7 @@ class Began(Message):
     pid: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Owned(Message):
     """Whose computation it is: the client that brought it, what the computation or the client is called, and the
     scheduler that it was brought to, '' for one within the client."""
@@ -64,7 +63,7 @@ class Owned(Message):
     place: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Met(Message):
     """A node that was used for the computation, as it was met."""
 
@@ -80,7 +79,7 @@ class Met(Message):
     cpus: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Placed(Message):
     """These jobs were about to be sent to a node: from now on they may have begun there."""
 
@@ -93,7 +92,7 @@ class Placed(Message):
     attempts: list[int]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Unplaced(Message):
     """These jobs are on no node any more and may be placed again; `attempts` are those to come, `losses` how many of
     their nodes were lost."""
@@ -107,7 +106,7 @@ class Unplaced(Message):
     losses: list[int]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class GivenUp(Message):
     """The node counts as lost; where it comes back, it is another one for this computation."""
 
@@ -117,7 +116,7 @@ class GivenUp(Message):
     node: Instance
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Told(Message):
     """The user's callback was called for the ends of these jobs."""
 

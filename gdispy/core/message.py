@@ -5,8 +5,11 @@ Floor 1: pure. `messages.py` has what peers say, `facts.py` what a journal remem
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from operator import itemgetter
 from typing import Any, ClassVar, NewType
 
+from gdispy.core.record import Fields, fields
 from gdispy.core.shapes import Check
 from gdispy.errors import ProtocolError
 
@@ -18,7 +21,7 @@ ComputationId = NewType("ComputationId", bytes)
 JobId = NewType("JobId", int)
 
 
-class Message:
+class Message(Fields):
     """Base of all messages."""
 
     __slots__ = ()
@@ -29,12 +32,10 @@ class Message:
     columns: ClassVar[tuple[str, ...]] = ()
     #: Whether it leaves behind all that was said before, payloads included.
     is_last: ClassVar[bool] = False
-    #: The names of the fields, in their order; `dataclass` sets it.
-    __match_args__: ClassVar[tuple[str, ...]] = ()
 
     def values(self) -> list[Any]:
         """The array that travels."""
-        return [self.tag, *[getattr(self, name) for name in self.__match_args__]]
+        return [self.tag, *fields(self)]
 
     def problem(self) -> str:
         """What is wrong with fields that are good each for itself, or ''."""
@@ -53,13 +54,32 @@ def read_values(values: Any, by_tag: dict[int, type[Message]]) -> Message:
         raise ProtocolError(f"{kind.__name__} has {len(shape)} fields, not {len(values) - 1}")
     # Fields beyond those known here were added by a later version, and can be done without.
     found = values[1 : len(shape) + 1]
-    for name, check, value in zip(kind.__match_args__, shape, found, strict=True):
+    for check, value in zip(shape, found, strict=True):
         if not check(value):
-            raise ProtocolError(f"{kind.__name__}.{name} is not what it must be")
-    message = kind(*found)
-    if kind.columns and len({len(getattr(message, name)) for name in kind.columns}) != 1:
+            raise ProtocolError(_what_is_wrong(kind, found))
+    if kind.columns and len(set(map(len, _columns(kind, found)))) != 1:
         raise ProtocolError(f"the columns of {kind.__name__} differ in length")
+    message = kind(*found)
     problem = message.problem()
     if problem:
         raise ProtocolError(problem)
     return message
+
+
+def _what_is_wrong(kind: type[Message], found: list[Any]) -> str:
+    fields = zip(kind.__match_args__, kind.shape, found, strict=True)
+    names = [name for name, check, value in fields if not check(value)]
+    return f"{kind.__name__}.{names[0]} is not what it must be"
+
+
+#: By kind of message, what gives its columns, of all its fields.
+_getters: dict[type[Message], Callable[[list[Any]], Any]] = {}
+
+
+def _columns(kind: type[Message], found: list[Any]) -> Any:
+    getter = _getters.get(kind)
+    if getter is None:
+        places = [kind.__match_args__.index(name) for name in kind.columns]
+        # Of one place it gives what is there, and no tuple; then the same place twice does no harm.
+        getter = _getters[kind] = itemgetter(*places, places[0])
+    return getter(found)

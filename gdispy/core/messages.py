@@ -1,6 +1,6 @@
 """What peers say to each other.
 
-Floor 1. A message is a frozen dataclass with a `tag`; on the wire it is the msgpack array
+Floor 1. A message is a record (`record.py`) with a `tag`; on the wire it is the msgpack array
 `[tag, field, ...]`. Its `shape` says what each field must be; `wire.py` checks it on arrival, once,
 and above that everything is trusted. Jobs travel in columns: the same place in each column belongs
 to one job, so a thousand short jobs are one message and a handful of lists.
@@ -10,7 +10,7 @@ docs/protocol.md says who sends what, when, and what the receiver does; a test h
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from gdispy.core.message import ComputationId as ComputationId
@@ -19,6 +19,7 @@ from gdispy.core.message import JobId as JobId
 from gdispy.core.message import Message as Message
 from gdispy.core.message import read_values
 from gdispy.core.payloads import Bulk
+from gdispy.core.record import fields, record
 from gdispy.core.shapes import (
     is_availability,
     is_bulk,
@@ -49,7 +50,7 @@ from gdispy.core.shapes import (
 STOPPED = "the node was stopped"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Hello(Message):
     """First message each way: who speaks. `cpus` is 0 for who runs no jobs; `address` is '' or where
     the sender wants to be reached."""
@@ -72,7 +73,7 @@ class Hello(Message):
     epoch: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Holding(Message):
     """A node's first word to its scheduler: the jobs it holds, begun, waiting or ended."""
 
@@ -90,7 +91,7 @@ class Holding(Message):
         return "" if is_even else "the columns within Holding differ in length"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Prepare(Message):
     """Load this computation. `kind` is 'function' or 'program'; `body` the pickled function, or
     nothing; `files` rows `[path, mode, mtime, size, BLAKE2b-32]`, `contents` their bytes."""
@@ -129,7 +130,7 @@ class Prepare(Message):
         return "" if is_even else "Prepare has contents for some of its files only"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Lacking(Message):
     """These files of a computation, by their places in `Prepare`, are not there yet."""
 
@@ -139,7 +140,7 @@ class Lacking(Message):
     places: list[int]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Contents(Message):
     """The contents of the files that were lacking."""
 
@@ -151,7 +152,7 @@ class Contents(Message):
     contents: list[Bulk]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Prepared(Message):
     """The computation is loaded, or cannot be: `error` says why."""
 
@@ -161,7 +162,7 @@ class Prepared(Message):
     error: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Run(Message):
     """Run these jobs: from a client to a scheduler, and from a scheduler to a node."""
 
@@ -182,7 +183,7 @@ class Run(Message):
         return "" if is_even else "Run has options for some of its jobs only"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Cancel(Message):
     """End these jobs, begun or not."""
 
@@ -194,7 +195,7 @@ class Cancel(Message):
     attempts: list[int]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Recall(Message):
     """Give up to `count` jobs back that have not begun."""
 
@@ -204,7 +205,7 @@ class Recall(Message):
     count: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Returned(Message):
     """These jobs have not begun here and will not."""
 
@@ -216,7 +217,7 @@ class Returned(Message):
     attempts: list[int]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Started(Message):
     """These jobs run, since these times (seconds since the epoch, by the node's clock)."""
 
@@ -232,7 +233,7 @@ class Started(Message):
     node: bytes = b""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Progress(Message):
     """A provisional result, the `index`-th of its job from 0."""
 
@@ -247,7 +248,7 @@ class Progress(Message):
     node: bytes = b""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Ended(Message):
     """What came of these jobs. Who receives it answers `Collected`, also when it comes again."""
 
@@ -286,11 +287,11 @@ class Ended(Message):
 
     def at(self, address: str, node: bytes) -> Ended:
         """The same, said of this node."""
-        values = [*(getattr(self, name) for name in self.__match_args__[:-2]), address, node]
+        values = [*fields(self)[:-2], address, node]
         return Ended(*values)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Collected(Message):
     """The outcomes of these jobs are in safe hands; forget them."""
 
@@ -302,7 +303,7 @@ class Collected(Message):
     attempts: list[int]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Seen(Message):
     """The first so many provisional results of these jobs have arrived; forget them."""
 
@@ -315,7 +316,7 @@ class Seen(Message):
     counts: list[int]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Release(Message):
     """The computation is over: end its jobs, its processes and its files. Nothing that follows it is about what was
     said before it, and it overtakes nothing of that."""
@@ -326,7 +327,7 @@ class Release(Message):
     computation: ComputationId
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Released(Message):
     """Nothing is left of the computation."""
 
@@ -335,7 +336,7 @@ class Released(Message):
     computation: ComputationId
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Open(Message):
     """A client brings a computation to a scheduler; `Prepare` follows. `nodes` are the addresses
     that may be used, `*` in them standing for anything."""
@@ -357,7 +358,7 @@ class Open(Message):
     epoch: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Ask(Message):
     """A client asks how its computation stands."""
 
@@ -367,7 +368,7 @@ class Ask(Message):
     question: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Standing(Message):
     """The answer to `Ask`: rows `[name, address, port, cpus, busy, jobs done, seconds of job time,
     bytes sent, bytes received]` of the nodes, the count of waiting jobs, and what is wrong."""
@@ -381,7 +382,7 @@ class Standing(Message):
     problems: list[str]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Trouble(Message):
     """Jobs wait and no node can run them; `text` tells the user why and what to do."""
 
@@ -391,7 +392,7 @@ class Trouble(Message):
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Cpus(Message):
     """The node offers so many CPUs from now on; 0: it takes no jobs at present, for this reason."""
 
@@ -401,7 +402,7 @@ class Cpus(Message):
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Availability(Message):
     """What is free on the node: CPU (percent), memory (bytes), disk (bytes), swap (percent)."""
 
@@ -410,7 +411,7 @@ class Availability(Message):
     free: list[float]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Appeared(Message):
     """There is a node, known by these addresses and names: shall it be used? The answer is `Take`."""
 
@@ -425,7 +426,7 @@ class Appeared(Message):
     free: list[float]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Take(Message):
     """Use so many CPUs of a node, 0 for none, with these arguments of setup and these files besides."""
 
@@ -440,7 +441,7 @@ class Take(Message):
     contents: list[Bulk]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Order(Message):
     """Do this with a node: 'deallocate', 'close', 'resetup', 'cpus', 'jobs'. The answer is `Reply`."""
 
@@ -454,7 +455,7 @@ class Order(Message):
     value: float
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Reply(Message):
     """The answer to `Order` or `Deliver`: an error or '', a number, and jobs, where such were asked for."""
 
@@ -467,7 +468,7 @@ class Reply(Message):
     jobs: list[JobId]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Deliver(Message):
     """Put a file into the directory of a computation on a node. The answer is `Reply`."""
 
@@ -481,7 +482,7 @@ class Deliver(Message):
     contents: list[Bulk]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Upload(Message):
     """A job sends a file, its `number`-th from 0, to the client. The answer is `Uploaded`."""
 
@@ -496,7 +497,7 @@ class Upload(Message):
     contents: list[Bulk]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Uploaded(Message):
     """The client has the file, or cannot take it: `error` says why."""
 
@@ -509,7 +510,7 @@ class Uploaded(Message):
     error: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Event(Message):
     """Something has happened to a node: 4 it is set up, 16 it is closed or lost, 17 what is free on it."""
 
@@ -523,7 +524,7 @@ class Event(Message):
     free: list[float]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Resume(Message):
     """A client's first word to a scheduler elsewhere: its computations, and their jobs that have not ended."""
 
@@ -534,7 +535,7 @@ class Resume(Message):
     jobs: list[list[JobId]]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Accepted(Message):
     """The scheduler has these jobs in its hands."""
 
@@ -544,7 +545,7 @@ class Accepted(Message):
     jobs: list[JobId]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Unknown(Message):
     """The scheduler does not know these jobs of `Resume`; or, with `all`, the computation."""
 
@@ -555,7 +556,7 @@ class Unknown(Message):
     all: bool
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Fenced(Message):
     """Another process has taken this computation over: who gets this has nothing more to do with it."""
 
@@ -564,7 +565,7 @@ class Fenced(Message):
     computation: ComputationId
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Named(Message):
     """What the user calls these jobs, pickled: for who takes the computation over."""
 
@@ -576,7 +577,7 @@ class Named(Message):
     names: list[Bulk]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Survey(Message):
     """Somebody with the secret of clients asks how the scheduler stands. The answer is `Overview`."""
 
@@ -585,7 +586,7 @@ class Survey(Message):
     question: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Overview(Message):
     """How a scheduler stands: nodes `[name, address, port, CPUs, CPUs in use, whether it is connected]`, and
     computations `[client, its address or '' while it is away, computation, jobs that wait, jobs on nodes]`."""

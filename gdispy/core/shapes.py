@@ -21,6 +21,8 @@ COLUMN_LIMIT = 1 << 16
 
 Check = Callable[[Any], bool]
 
+_BYTES = frozenset({bytes})
+
 
 def is_text(value: Any) -> bool:
     return type(value) is str and len(value) <= TEXT_LIMIT
@@ -62,9 +64,9 @@ def column(types: frozenset[type], check: Check | None = None) -> Check:
 def is_count_column(value: Any) -> bool:
     if type(value) is not list or len(value) > COLUMN_LIMIT:
         return False
-    if not value:
-        return True
-    return set(map(type, value)) == {int} and min(value) >= 0 and max(value) < 1 << 53
+    if len(value) == 1:
+        return is_count(value[0])
+    return not value or (set(map(type, value)) == {int} and min(value) >= 0 and max(value) < 1 << 53)
 
 
 is_text_column = column(frozenset({str}), is_text)
@@ -76,6 +78,8 @@ is_computation_column = column(frozenset({bytes}), is_computation)
 def is_bulk_column(value: Any) -> bool:
     if type(value) is not list or len(value) > COLUMN_LIMIT:
         return False
+    if _BYTES.issuperset(map(type, value)):
+        return True
     return all(kind is bytes or issubclass(kind, Payload) for kind in set(map(type, value)))
 
 

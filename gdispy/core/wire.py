@@ -365,19 +365,26 @@ class Receiver:
         return self._make_sink(size, purpose)
 
     def _decode(self, data: Any, found: list[Message | Bye]) -> None:
-        unpacker = msgpack.Unpacker(ext_hook=self._refer, max_buffer_size=MESSAGE_LIMIT, **self._unpacker_limits)
         try:
-            unpacker.feed(data)
-            whole = 0
-            for values in unpacker:
-                whole = unpacker.tell()
-                found.append(from_values(values))
-            if whole != len(data):
-                raise ProtocolError("a message is cut short")
+            try:
+                found.append(from_values(msgpack.unpackb(data, ext_hook=self._refer, **self._unpacker_limits)))
+            except msgpack.ExtraData as more:  # The first of several.
+                found.append(from_values(more.unpacked))
+                self._decode_several(more.extra, found)
         except ProtocolError:
             raise
         except Exception as error:  # msgpack raises several unrelated kinds
             raise ProtocolError(f"not msgpack as expected: {type(error).__name__}") from None
+
+    def _decode_several(self, data: bytes, found: list[Message | Bye]) -> None:
+        unpacker = msgpack.Unpacker(ext_hook=self._refer, max_buffer_size=MESSAGE_LIMIT, **self._unpacker_limits)
+        unpacker.feed(data)
+        whole = 0
+        for values in unpacker:
+            whole = unpacker.tell()
+            found.append(from_values(values))
+        if whole != len(data):
+            raise ProtocolError("a message is cut short")
 
     def _refer(self, code: int, data: bytes) -> Bulk:
         if code != _EXT or len(data) != _REFERENCE.size:
