@@ -26,7 +26,8 @@ from gdispy.keys import Secret
 
 #: What `scripts/gdispy-node` does, for a program that may have no scripts in its PATH.
 _CODE = """
-import gevent.monkey
+import gevent.events, gevent.monkey
+gevent.events.notify_and_call_entry_points = gevent.events.notify
 gevent.monkey.patch_all(subprocess=False, os=False, signal=False)
 import sys
 from gdispy.cli import node_main
