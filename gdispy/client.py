@@ -50,6 +50,7 @@ from gdispy.local import LocalNode, died_with_its_program
 from gdispy.logbook import Logbook
 from gdispy.pump import Pump
 from gdispy.reserved import Options
+from gdispy.results import result_sink
 from gdispy.scheduler import Scheduler
 from gdispy.status import DispyNode, DispyNodeAvailInfo
 from gdispy.uploads import store
@@ -218,7 +219,8 @@ class Client:
     def _new_scheduler(self, secret: Secret) -> Any:
         """The scheduler that clusters with these settings share."""
         _, ip_addr, ext_ip_addr, port, pulse, ping, _, multicast = self._key
-        return Scheduler(secret, ip_addr, ext_ip_addr, port, pulse, ping, multicast=multicast)
+        place = (ip_addr, ext_ip_addr, port)
+        return Scheduler(secret, *place, pulse, ping, multicast=multicast, make_sink=result_sink)
 
     def _open(self) -> None:
         """Tell the scheduler which nodes are wanted; again when that has changed."""

@@ -26,7 +26,7 @@ from gevent import socket
 from gdispy.core.effects import Peer
 from gdispy.core.handshake import Keys
 from gdispy.core.messages import Message
-from gdispy.core.wire import CREDIT_STEP, Bye, MakeSink, MemorySink, channel
+from gdispy.core.wire import CREDIT_STEP, Bye, MakeSink, MemorySink, Sink, channel
 from gdispy.errors import ConnectFailed, ForkedError, ProtocolError
 from gdispy.interfaces import host_of
 
@@ -58,6 +58,11 @@ def next_peer() -> Peer:
     return Peer(next(_peers))
 
 
+def any_sink(size: int, purpose: int) -> Sink:
+    """Keeps in memory what arrives, in pieces."""
+    return MemorySink()
+
+
 @dataclass
 class Handlers:
     """What a role does with what a connection brings. All are called in the connection's loop."""
@@ -65,7 +70,7 @@ class Handlers:
     on_messages: Callable[[Connection, list[Message]], None]
     on_closed: Callable[[Connection, str], None]
     on_silent: Callable[[Connection, bool], None] = lambda connection, silent: None
-    make_sink: MakeSink = lambda size, purpose: MemorySink()
+    make_sink: MakeSink = any_sink
 
 
 class Connection:
@@ -200,7 +205,7 @@ class Connection:
             while not self._closed:
                 if self._seal is None:  # A tunnel may hold more than is in the socket.
                     hub.wait(self._readable)
-                data = self._socket.recv(size)
+                data = self._received(size)
                 size = READ_SIZE if len(data) >= SMALL_READ else SMALL_READ
                 if not data:
                     raise ConnectFailed("the connection broke: the other side is gone without a goodbye")
@@ -210,7 +215,14 @@ class Connection:
         except OSError as error:
             self._finish(f"the connection broke: {plain(error)}")
 
-    def _take(self, data: bytes) -> None:
+    def _received(self, size: int) -> bytes | memoryview:
+        """What the socket has, up to so many bytes."""
+        if size <= SMALL_READ or self._seal is not None:
+            return self._socket.recv(size)  # type: ignore[no-any-return]
+        room = _room()
+        return room[: self._socket.recv_into(room)]
+
+    def _take(self, data: bytes | memoryview) -> None:
         receiver = self._receiver
         self.received += len(data)
         self._last_heard = time.monotonic()
@@ -333,6 +345,18 @@ class Connection:
         self._socket.close()
         if self._readable is not None:  # Else it was never started, and nobody waits to hear of it.
             self._handlers.on_closed(self, reason)
+
+
+#: For each loop, where much that arrives is put: nothing of it is kept there when the next comes.
+_rooms: dict[Any, memoryview] = {}
+
+
+def _room() -> memoryview:
+    loop = gevent.get_hub()
+    found = _rooms.get(loop)
+    if found is None:
+        found = _rooms[loop] = memoryview(bytearray(READ_SIZE))
+    return found
 
 
 def _retransmits(sock: Any) -> int:

@@ -41,6 +41,7 @@ from gdispy.errors import ConnectFailed, PeerRejected
 from gdispy.journal import Ledger
 from gdispy.keys import Secret
 from gdispy.net import connect
+from gdispy.results import result_sink
 
 logger = logging.getLogger("gdispy")
 
@@ -180,7 +181,7 @@ class Remote:
         """Connect, and stay so as long as it lasts; why it is over."""
         self._over.clear()
         self._rejected = False
-        handlers = Handlers(self._on_messages, self._on_closed)
+        handlers = Handlers(self._on_messages, self._on_closed, make_sink=result_sink)
         source = "" if config.is_loopback(self._host) or ":" in self._host else self._ip_addr
         try:
             place = (self._host, self._port, self._psk, ROLES)

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import gevent
 
 from gdispy import config
-from gdispy.connection import CONNECTED, LOST_AFTER, PULSE_INTERVAL, Connection, Handlers, PairEnd
+from gdispy.connection import CONNECTED, LOST_AFTER, PULSE_INTERVAL, Connection, Handlers, PairEnd, any_sink
 from gdispy.core.board import FAIR
 from gdispy.core.dispatch import Dispatch
 from gdispy.core.effects import Drop, Effects, Peer, Record, Send
@@ -28,6 +28,7 @@ from gdispy.core.handshake import Keys
 from gdispy.core.messages import STOPPED, Collected, ComputationId, Hello, Instance, Message, Prepare, Run
 from gdispy.core.patterns import join
 from gdispy.core.remembered import Story
+from gdispy.core.wire import MakeSink
 from gdispy.journal import Ledger
 from gdispy.keys import Secret
 from gdispy.net import connect, pair
@@ -66,12 +67,14 @@ class Scheduler:
         cooperative: bool = True,
         multicast: bool = False,
         archive: Archive | None = None,
+        make_sink: MakeSink = any_sink,
     ) -> None:
         self._secret = secret
         self._psk = secret.for_tcp()
         self._ip_addr = ip_addr
         self._ext_ip_addr = ext_ip_addr
         self._port = port
+        self._make_sink = make_sink
         self._pulse = pulse_interval or PULSE_INTERVAL
         self.instance = archive.instance if archive is not None else Instance(secrets.token_bytes(16))
         #: How many lives it has had, as far as a journal knows.
@@ -173,7 +176,7 @@ class Scheduler:
 
     def open(self, route: Route, limit: float, small: bool) -> Connection:
         """Connect to a node. Raises ConnectFailed or PeerRejected."""
-        handlers = Handlers(self._on_messages, self._on_closed, self._on_silent)
+        handlers = self._handlers()
         source = self._source(route.host)
         ways = {"relay": route.relay, "limit": limit, "small": small, "tls": self._secret.tls}
         return connect(route.host, route.port, self._psk, ROLES, handlers, source, **ways)
@@ -184,9 +187,14 @@ class Scheduler:
         self._use(connection)
         connection.send(self._hello())
 
+    def _handlers(self) -> Handlers:
+        return Handlers(self._on_messages, self._on_closed, self._on_silent, self._make_sink)
+
     def arrived(self, sock: Any, keys: Keys, was_honest: Callable[[Connection], None]) -> None:
         """A node has come by itself; it speaks first."""
-        connection = Connection(sock, keys, Handlers(self._on_messages, self._on_closed, self._on_silent))
+        connection = Connection(
+            sock, keys, Handlers(self._on_messages, self._on_closed, self._on_silent, self._make_sink)
+        )
         self._honest[connection.peer] = was_honest
         self._use(connection)
 

@@ -266,7 +266,7 @@ class Receiver:
         self.taken = 0
         self.streamed = 0
 
-    def receive(self, data: bytes) -> list[Message | Bye]:
+    def receive(self, data: bytes | memoryview) -> list[Message | Bye]:
         """What the bytes complete, in order. Raises ProtocolError, and then the connection is over."""
         found: list[Message | Bye] = []
         view = memoryview(data)

@@ -113,19 +113,35 @@ def loads(data: Any) -> Any:
 
 
 def _loads_pieces(pieces: list[memoryview]) -> Any:
-    """A payload in pieces. One large `bytes`, the frequent case, is put together in one step."""
+    """A payload in pieces. One large `bytes`, the frequent case, is put together in one step, or is there already."""
     first = pieces[0]
     if first[0] == 0 and _holds_head(first):
         base, length, entries = _read_head(first)
         if len(entries) == 1 and entries[0][0] == 0 and base + entries[0][1] <= len(first):
             _, offset, size = entries[0]
-            joined = b"".join([first[base + offset :], *pieces[1:]])
-            if len(joined) != size:
+            value = pieces[-1].obj
+            if len(pieces) != 2 or base + offset != len(first) or type(value) is not bytes or len(value) != size:
+                value = b"".join([first[base + offset :], *pieces[1:]])
+            if len(value) != size:
                 raise pickle.UnpicklingError("the payload has another size than its head says")
-            return pickle.loads(first[base : base + length], buffers=[joined])
+            return pickle.loads(first[base : base + length], buffers=[value])
     # Writable, so that arrays which are views of it may be changed.
     whole = bytearray().join(pieces)
     return loads(whole)
+
+
+def begin_of_bytes(first: memoryview, size: int) -> int | None:
+    """Where the one large `bytes` begins that a payload of so many bytes ends with, by its first piece; None where it
+    is made otherwise, or the piece does not tell."""
+    try:
+        if first[0] != 0 or not _holds_head(first):
+            return None
+        base, _, entries = _read_head(first)
+        ((kind, offset, length),) = entries
+        begin = int(base + offset)
+        return begin if kind == 0 and begin + length == size and 0 < begin <= len(first) else None
+    except (ValueError, TypeError, IndexError):  # It is no payload of ours, which will be told where it is opened.
+        return None
 
 
 def _holds_head(view: memoryview) -> bool:
