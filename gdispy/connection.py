@@ -35,7 +35,7 @@ READ_SIZE = 256 * 1024
 #: The same where little came before: room for much costs time, also when it stays empty.
 SMALL_READ = 4096
 #: Bytes of frames put together for one write.
-WRITE_SIZE = 128 * 1024
+WRITE_SIZE = 256 * 1024
 #: Pieces in one write; the system takes no more than 1024.
 WRITE_PIECES = 64
 #: Seconds between two signs of life, and how many may be missing until the peer is taken for silent
