@@ -3,12 +3,12 @@
 Floor 2. Made and driven by `workers.py`.
 
 Invariant: the node keeps a copy of the worker's end of the job socket. What it reads there, the worker never will:
-so it knows which jobs had not begun, also when the worker is dead.
+so it knows which jobs had not begun, also when the worker is dead. What the worker has read of a group of jobs, and not
+begun, it knows from the memory that they share (`worker/page.py`).
 """
 
 from __future__ import annotations
 
-import mmap
 import os
 import struct
 from collections import deque
@@ -23,11 +23,17 @@ from gdispy.core.holding import Job, Row
 from gdispy.core.messages import JobId
 from gdispy.core.payloads import Bulk, MemoryPayload, bulk_size
 from gdispy.errors import ProtocolError
-from gdispy.worker import control
+from gdispy.worker import control, page
 from gdispy.worker.runner import ANSWER_LIMIT, INLINE, MESSAGE_LIMIT
 
 #: Bytes of one frame of a worker's results at most.
 FRAME_LIMIT = 32 * 1024 * 1024
+
+#: Jobs of a group, and bytes of the arguments of each at most. So many as `TOGETHER_FROM` are handed over at once only
+#: where they take microseconds (`holding.Computation.depth`).
+GROUP = 8
+GROUP_ARGUMENTS = 1024
+TOGETHER_FROM = 2 * GROUP
 
 LENGTH = struct.Struct(">I")
 _pack = msgpack.Packer().pack
@@ -45,23 +51,30 @@ class WorkerEnds:
         self.template = template
         jobs, self._worker_jobs = control.pair()
         self.jobs = jobs
-        # The worker makes its end wait again, once it has it; here nothing ever waits on either.
-        self.jobs.setblocking(False)
-        self._worker_jobs.setblocking(False)
         results, worker_results = socket.socketpair()
         self.results = results
+        # The worker makes its ends wait again, once it has them; here nothing ever waits on any.
+        for end in (self.jobs, self._worker_jobs, self.results):
+            end.setblocking(False)
         self.worker_results = worker_results
         self.out = control.memory_file("gdispy-stdout")
         self.err = control.memory_file("gdispy-stderr")
         self.page_fd = control.memory_file("gdispy-page")
-        os.ftruncate(self.page_fd, mmap.PAGESIZE)
-        self.page = mmap.mmap(self.page_fd, mmap.PAGESIZE)
+        os.ftruncate(self.page_fd, page.SIZE)
+        self.page = page.Page(self.page_fd)
+        #: The last serial number given to a job of a group; and what is in the worker's hand of groups that it may have
+        #: read, oldest first, with the number of their first job.
+        self._serial = 0
+        self._groups: deque[tuple[int, list[tuple[JobId, int]]]] = deque()
+        #: The last generation of outcomes that was sent; and how many of which one were taken from the page.
+        self._sent_generation = -1
+        self._seen: tuple[int, int] = (-1, 0)
         #: Its exit is known, and will be reported.
         self.is_dead = False
         #: Jobs handed over and not answered.
         self.outstanding = 0
-        #: Jobs that did not fit into the socket.
-        self.overflow: deque[tuple[bytes, Job]] = deque()
+        #: Messages that did not fit into the socket, with their jobs, and the number of the first where it is a group.
+        self.overflow: deque[tuple[bytes, list[Job], int]] = deque()
         self.reader: Any = None
         self.buffer = b""
         #: Its process; 0 until it is known.
@@ -83,24 +96,51 @@ class WorkerEnds:
     def hand(self, jobs: list[Job], errors: dict[JobId, str]) -> None:
         """Hand over jobs; those of `errors` are only to report why they cannot run."""
         self.outstanding += len(jobs)
-        for job in jobs:
-            value = job.arguments
-            if type(value) is bytes and len(value) > INLINE:
-                value = job.arguments = _in_memory_file(value)
-            shown: Any = value if type(value) is bytes else value.size  # type: ignore[union-attr]
-            fields = [job.number, job.attempt, shown]
-            if job.options is not None:
-                fields += [_shown_names(job), errors.get(job.number, ""), job.options[8]]
-            self.overflow.append((_pack(fields), job))
+        if len(jobs) < TOGETHER_FROM:
+            for job in jobs:
+                self._hand_one(job, errors)
+        else:
+            self._hand_together(jobs, errors)
         self.flush()
+
+    def _hand_together(self, jobs: list[Job], errors: dict[JobId, str]) -> None:
+        group: list[Job] = []
+        for job in jobs:
+            if job.options is None and type(job.arguments) is bytes and len(job.arguments) <= GROUP_ARGUMENTS:
+                group.append(job)
+                if len(group) == GROUP:
+                    self._hand_group(group)
+                    group = []
+                continue
+            self._hand_group(group)
+            group = []
+            self._hand_one(job, errors)
+        self._hand_group(group)
+
+    def _hand_group(self, group: list[Job]) -> None:
+        if group:
+            first = self._serial + 1
+            self._serial += len(group)
+            data = _pack([first, [[job.number, job.attempt, job.arguments] for job in group]])
+            self.overflow.append((data, group, first))
+
+    def _hand_one(self, job: Job, errors: dict[JobId, str]) -> None:
+        value = job.arguments
+        if type(value) is bytes and len(value) > INLINE:
+            value = job.arguments = _in_memory_file(value)
+        shown: Any = value if type(value) is bytes else value.size  # type: ignore[union-attr]
+        fields = [job.number, job.attempt, shown]
+        if job.options is not None:
+            fields += [_shown_names(job), errors.get(job.number, ""), job.options[8]]
+        self.overflow.append((_pack(fields), [job], 0))
 
     def flush(self) -> None:
         """Put into the socket what fits."""
         overflow, fd = self.overflow, self.jobs.fileno()
         while overflow:
-            data, job = overflow[0]
+            data, jobs, first = overflow[0]
             try:
-                files = _files_of(job)
+                files = [] if first else _files_of(jobs[0])
                 if files:
                     control.send_with_files(self.jobs, data, files)
                 else:
@@ -110,9 +150,12 @@ class WorkerEnds:
             except OSError:  # The worker is dead; its exit is on the way.
                 return
             overflow.popleft()
+            if first:
+                self._groups.append((first, [(job.number, job.attempt) for job in jobs]))
 
     def take_back(self) -> list[tuple[JobId, int]]:
-        taken = []
+        """What the worker has not read; it never will."""
+        taken: list[tuple[JobId, int]] = []
         while True:
             try:
                 data, ancillary, _, _ = self._worker_jobs.recvmsg(MESSAGE_LIMIT, ANCILLARY, socket.MSG_DONTWAIT)
@@ -121,12 +164,62 @@ class WorkerEnds:
             if not data:
                 break
             control.close_all(control.descriptors(ancillary))
-            job, attempt, *_ = msgpack.unpackb(data)
-            taken.append((job, attempt))
-        taken += [(job.number, job.attempt) for _, job in self.overflow]
+            fields = msgpack.unpackb(data)
+            if len(fields) > 2:
+                taken.append((fields[0], fields[1]))
+                continue
+            taken += [(job, attempt) for job, attempt, _ in fields[1]]
+            while self._groups and self._groups[-1][0] >= fields[0]:
+                self._groups.pop()
+        taken += [(job.number, job.attempt) for _, jobs, _ in self.overflow for job in jobs]
         self.overflow.clear()
         self.outstanding -= len(taken)
         return taken
+
+    @property
+    def has_groups(self) -> bool:
+        """Whether the worker may have read jobs that it has not begun."""
+        return bool(self._groups)
+
+    def void(self) -> int:
+        """Tell a living worker to begin nothing more of the groups that it has read; `rest` takes what that gives up
+        to this number. See `worker/page.py` for how long to wait before."""
+        self.page.words[page.VOID] = self._serial
+        return self._serial
+
+    def rest(self, last: int) -> list[tuple[JobId, int]]:
+        """What the worker has read and, being dead or told so, will never begin, of the jobs up to this number."""
+        begun = self.page.words[page.BEGUN]
+        taken: list[tuple[JobId, int]] = []
+        for first, _ in list(self._groups):
+            # One that lies behind has begun altogether, or the worker says by itself what has not: see `returned`.
+            if first <= last and begun < last:
+                taken += self.returned(max(first, begun + 1))
+        return taken
+
+    def rest_of_dead(self) -> list[tuple[JobId, int]]:
+        return self.rest(self._serial)
+
+    def returned(self, serial: int) -> list[tuple[JobId, int]]:
+        """The jobs of a group from this number on, which the worker will not begin; those that were taken before
+        are none of them."""
+        for place, (first, jobs) in enumerate(self._groups):
+            if first <= serial < first + len(jobs):
+                taken = jobs[serial - first :]
+                del jobs[serial - first :]
+                if not jobs:
+                    del self._groups[place]
+                self.outstanding -= len(taken)
+                return taken
+        return []
+
+    def answered(self, rows: list[Row]) -> None:
+        """These jobs have ended, in the order in which they were handed over."""
+        self.outstanding -= len(rows)
+        groups = self._groups
+        for row in rows if groups else ():
+            if groups and groups[0][1][-1] == row[:2]:
+                groups.popleft()
 
     def close(self) -> None:
         for end in (self.jobs, self._worker_jobs, self.results, self.worker_results):
@@ -142,20 +235,24 @@ class WorkerEnds:
     def parse(self, data: bytes) -> list[list[Any]]:
         """The whole frames in what has arrived, as lists of their fields. Raises for what makes no sense."""
         data = self.buffer + data if self.buffer else data
-        frames = []
-        offset, end = 0, len(data)
-        view = memoryview(data)
-        while end - offset >= 4:
-            (length,) = LENGTH.unpack_from(data, offset)
-            if length > FRAME_LIMIT:
-                raise ProtocolError("a frame is too long")
-            if end - offset - 4 < length:
-                break
-            offset += 4
-            frames.append(msgpack.unpackb(view[offset : offset + length]))
-            offset += length
+        frames, offset = _frames(data)
         self.buffer = data[offset:]
         return frames
+
+    def sent_together(self, generation: int, data: bytes) -> list[list[Any]]:
+        """The frames that were sent together, but for those that were taken from the page before."""
+        self._sent_generation = generation
+        frames, _ = _frames(data)
+        return frames[self._seen[1] :] if self._seen[0] == generation else frames
+
+    def kept(self, generation: int, data: bytes) -> list[list[Any]]:
+        """The same of frames that are not sent, as far as is known by now."""
+        if generation == self._sent_generation:
+            return []
+        frames, _ = _frames(data)
+        before = self._seen[1] if self._seen[0] == generation else 0
+        self._seen = generation, len(frames)
+        return frames[before:]
 
     def row(self, fields: list[Any]) -> Row:
         """The outcome in a frame, as a row of `Ended`."""
@@ -181,6 +278,23 @@ class WorkerEnds:
         if tuple(map(type, fields)) != (int, int, int, int, str, int, float, int):
             raise ProtocolError("a field that is none")
         return job, attempt, number, row, MemoryFile(self.fds.popleft(), size)
+
+
+def _frames(data: bytes) -> tuple[list[list[Any]], int]:
+    """The whole frames in these bytes, as lists of their fields, and where the last one ends."""
+    frames: list[list[Any]] = []
+    offset, end = 0, len(data)
+    view = memoryview(data)
+    while end - offset >= 4:
+        (length,) = LENGTH.unpack_from(data, offset)
+        if length > FRAME_LIMIT:
+            raise ProtocolError("a frame is too long")
+        if end - offset - 4 < length:
+            break
+        offset += 4
+        frames.append(msgpack.unpackb(view[offset : offset + length]))
+        offset += length
+    return frames, offset
 
 
 def _shown_names(job: Job) -> Any:

@@ -42,9 +42,10 @@ from gdispy.local import importable
 from gdispy.pump import Pump
 from gdispy.worker import control
 from gdispy.worker.capture import keep_within_limit
+from gdispy.worker.page import VOID_SEEN
 from gdispy.worker.processes import descendants, kill_descendants, tree_bytes
 from gdispy.worker.program import signal_name
-from gdispy.worker.runner import FILE, PROGRESS, RESULT, target
+from gdispy.worker.runner import FILE, PROGRESS, RESULT, RETURNED, TOGETHER, target
 from gdispy.worker_ends import ANCILLARY, WorkerEnds
 
 logger = logging.getLogger(__name__)
@@ -371,12 +372,22 @@ class Workers:
         worker = self._workers.get(number)
         if worker is not None and not worker.is_dead:
             self._pump.put(self._slots.took_back, number, worker.take_back())
+            self._take_kept(worker)
+            if worker.has_groups:
+                gevent.spawn(self._take_rest, worker, worker.void())
+
+    def _take_rest(self, worker: WorkerEnds, last: int) -> None:
+        """Take back what a worker has read and not begun, when it cannot begin it any more."""
+        gevent.sleep(VOID_SEEN)
+        if not worker.is_dead and self._workers.get(worker.number) is worker:
+            self._take_kept(worker)
+            self._pump.put(self._slots.took_back, worker.number, worker.rest(last))
 
     def interrupt(self, number: WorkerId, job: JobId, attempt: int) -> None:
         worker = self._workers.get(number)
         if worker is not None:
             goal = target(job, attempt)
-            worker.page[: len(goal)] = goal
+            worker.page.map[: len(goal)] = goal
             self._order(worker, ["signal", number, int(signal.SIGINT), False])
 
     def terminate(self, number: WorkerId) -> None:
@@ -400,7 +411,10 @@ class Workers:
                 gevent.get_hub().wait(readable)
                 while self.backlog() > BACKLOG_LIMIT:
                     gevent.sleep(0.01)
-                data, ancillary, _, _ = worker.results.recvmsg(READ_SIZE, ANCILLARY)
+                try:
+                    data, ancillary, _, _ = worker.results.recvmsg(READ_SIZE, ANCILLARY)
+                except BlockingIOError:  # `_read_on` was here.
+                    continue
                 if not data:
                     return
                 self._take_results(worker, data, ancillary)
@@ -410,6 +424,29 @@ class Workers:
             return
         finally:
             readable.close()
+
+    def _read_on(self, worker: WorkerEnds) -> None:
+        """Take all that a worker has sent."""
+        while True:
+            try:
+                data, ancillary, _, _ = worker.results.recvmsg(READ_SIZE, ANCILLARY)
+            except OSError:
+                return
+            if not data:
+                return
+            self._take_results(worker, data, ancillary)
+
+    def _take_kept(self, worker: WorkerEnds) -> None:
+        """Take the outcomes that a worker has not sent yet."""
+        # First they are looked at, and then what was sent is read: of what was sent later, they are no part any more.
+        generation, frames = worker.page.kept()
+        self._read_on(worker)
+        try:
+            rows = self._sort(worker, worker.kept(generation, frames))
+        except Exception as error:  # A job can write there, too.
+            logger.warning("a worker's results make no sense (%s)", error)
+            return
+        self._take_rows(worker, rows)
 
     def _take_results(self, worker: WorkerEnds, data: bytes, ancillary: list[Any]) -> None:
         if ancillary:
@@ -421,8 +458,11 @@ class Workers:
             worker.buffer = b""
             self.end(worker.number)
             return
+        self._take_rows(worker, rows)
+
+    def _take_rows(self, worker: WorkerEnds, rows: list[Any]) -> None:
         if rows:
-            worker.outstanding -= len(rows)
+            worker.answered(rows)
             worker.memory_limit = 0
             if worker.file_jobs:
                 for row in rows:
@@ -437,6 +477,9 @@ class Workers:
             if fields[0] == RESULT:
                 rows.append(worker.row(fields))
                 continue
+            if fields[0] == TOGETHER:
+                rows += [worker.row(each) for each in worker.sent_together(*fields[1:])]
+                continue
             if rows:
                 self._pump.put(self._slots.answered, worker.number, rows)
                 rows = []
@@ -445,6 +488,8 @@ class Workers:
                 self._pump.put(self._progressed, worker.number, job, attempt, index, worker.value(value))
             elif fields[0] == FILE:
                 self._pump.put(self._slots.file_sent, worker.number, *worker.sent_file(fields))
+            elif fields[0] == RETURNED:
+                self._pump.put(self._slots.took_back, worker.number, worker.returned(fields[1]))
         return rows
 
     def _progressed(self, number: WorkerId, job: JobId, attempt: int, index: int, value: Bulk, now: float) -> Any:
@@ -455,14 +500,7 @@ class Workers:
             return
         worker.is_dead = True
         worker.reader.kill(block=False)
-        while True:  # Invariant 2.
-            try:
-                data, ancillary, _, _ = worker.results.recvmsg(READ_SIZE, ANCILLARY, socket.MSG_DONTWAIT)
-            except OSError:
-                break
-            if not data:
-                break
-            self._take_results(worker, data, ancillary)
+        self._take_kept(worker)  # Invariant 1.
         self._pump.put(self._exited, worker, cause)
 
     def _exited(self, worker: WorkerEnds, cause: str, now: float) -> Effects:
@@ -470,7 +508,7 @@ class Workers:
         between and lost with the socket."""
         if self._workers.get(worker.number) is not worker:
             return []
-        taken = worker.take_back()
+        taken = worker.take_back() + worker.rest_of_dead()
         self._forget(worker)
         return self._slots.exited(worker.number, taken, cause, now)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -16,6 +18,10 @@ os.environ["GDISPY_IP_ADDR"] = "127.0.0.1"
 os.environ.pop("GDISPY_SECRET", None)
 os.environ.pop("GDISPY_SECRET_FILE", None)
 
+
+# A shell that runs the tests in the background has them ignore SIGINT, and what they start would inherit that.
+with contextlib.suppress(ValueError):  # Only the main thread can say so, and as a rule this is it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 #: Names this process among those that run tests at the same time, in the environment of all that it starts.
 os.environ["GDISPY_TEST_RUN"] = f"run{os.getpid()}"

@@ -3,15 +3,19 @@
 Floor 1. Runs in the only thread of a process that a template has forked. Jobs come as messages of
 a local socket pair. The kernel hands each message to exactly one reader, so a job that the node can
 take back out of the socket has not begun and never will, and one that it cannot, has. That is why
-each job is a message of its own, and why this loop never reads ahead.
+each job is a message of its own, and why this loop never reads ahead; the shortest jobs come in groups (see `page.py`).
 
-A job message is `[job, attempt, arguments]`, for a job with options of its own `[job, attempt, arguments,
-names, error, seconds of processor time]`, a result frame u32 length and
-`[RESULT, job, attempt, status, result, stdout, stderr, exception, start, end, progress, truncated]`,
-`[PROGRESS, job, attempt, index, value]`, or `[FILE, job, attempt, number, path, mode, mtime, size]` with the open
-file. Arguments, names and values above `INLINE` bytes come in a memory file that travels with the message; their
-place in it holds the size in bytes. The answer to FILE, u32 length and a text, '' for good, comes back through
-the socket of the results.
+A job message is `[job, attempt, arguments]`; for a job with options of its own `[job, attempt, arguments, names,
+error, seconds of processor time]`; for a group `[serial number of the first, [[job, attempt, arguments], ...]]`.
+A result frame is u32 length and one of
+  `[RESULT, job, attempt, status, result, stdout, stderr, exception, start, end, progress, truncated]`
+  `[PROGRESS, job, attempt, index, value]`
+  `[FILE, job, attempt, number, path, mode, mtime, size]` with the open file
+  `[TOGETHER, generation, frames]`
+  `[RETURNED, serial]`: this and what follows in its group was not begun.
+Arguments, names and values above `INLINE` bytes come in a memory file that travels with the message; their place in it
+holds the size in bytes. The answer to FILE, u32 length and a text, '' for good, comes back through the socket of the
+results.
 """
 
 from __future__ import annotations
@@ -33,11 +37,14 @@ import msgpack
 from gdispy.worker import chunks, control, pickling
 from gdispy.worker.capture import Capture
 from gdispy.worker.limits import Limits, OwnLimits
+from gdispy.worker.page import BEGUN, FILLED, VOID, Page
 from gdispy.worker.processes import has_children, kill_descendants
 
 RESULT = 0
 PROGRESS = 1
 FILE = 2
+TOGETHER = 3
+RETURNED = 4
 
 #: Statuses a worker can report; the numbers are those of `DispyJob`.
 TERMINATED = 9
@@ -123,8 +130,10 @@ class Worker:
         self._results.setblocking(True)
         self._capture = Capture(out, err)
         # The node writes here which job is to be interrupted, then sends the signal.
-        self._page = mmap.mmap(page, mmap.PAGESIZE)
-        self.limits = OwnLimits(limits, self._page)
+        self._page = Page(page)
+        self.limits = OwnLimits(limits, self._page.map)
+        #: The job that runs is one of a group: its outcome need not leave at once.
+        self._is_together = False
         self._run = run
         self._directory = directory
         self._folder = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -139,6 +148,11 @@ class Worker:
             if not data:
                 return
             fields = unpack(data)
+            if len(fields) == 2:
+                self._work_together(*fields)
+                if self.limits.is_used_up():
+                    return
+                continue
             if ancillary:
                 _map_files(fields, control.descriptors(ancillary))
             self._work(Job(fields[0], fields[1], self), fields[2], fields[3:])
@@ -152,6 +166,24 @@ class Worker:
             os.fchdir(self._folder)
         except OSError:  # The job has closed descriptors that are not its own.
             os.chdir(self._directory)
+
+    def _work_together(self, serial: int, group: list[list[Any]]) -> None:
+        """Run the jobs of a group, as far as they are wanted and this worker is not used up."""
+        words = self._page.words
+        self._is_together = True
+        for number, attempt, arguments in group:
+            words[BEGUN] = serial
+            if words[VOID] >= serial:
+                self._is_together = False
+                self.write([RETURNED, serial], [])
+                return
+            self._work(Job(number, attempt, self), arguments, [])
+            self.go_home()
+            if self.limits.is_used_up():
+                break
+            serial += 1
+        self._is_together = False
+        self._send_kept()
 
     def _work(self, job: Job, arguments: Any, special: list[Any]) -> None:
         self._capture.begin()
@@ -219,14 +251,24 @@ class Worker:
         control.close_all(fds)
 
     def write(self, fields: list[Any], fds: list[int]) -> None:
-        """Write one frame, with these open files."""
+        """Write one frame, with these open files; or keep an outcome of a group for a little while."""
         body = self._pack(fields)
         frame = _LENGTH.pack(len(body)) + body
+        if self._is_together and fields[0] == RESULT and not fds and self._page.keep(frame):
+            return
+        self._send_kept()
         if fds:
             sent = socket.send_fds(self._results, [frame], fds)
             self._results.sendall(frame[sent:])
         else:
             self._results.sendall(frame)
+
+    def _send_kept(self) -> None:
+        """Send what is kept, before anything that comes after it."""
+        if self._page.words[FILLED]:
+            body = self._pack([TOGETHER, *self._page.kept()])
+            self._results.sendall(_LENGTH.pack(len(body)) + body)
+            self._page.sent()
 
     def read_answer(self) -> str:
         """What the node answers to a file."""
@@ -243,7 +285,7 @@ class Worker:
         return data
 
     def _is_target(self, job: Job) -> bool:
-        number, attempt = _TARGET.unpack_from(self._page)
+        number, attempt = _TARGET.unpack_from(self._page.map)
         return bool(number == job.number and attempt == job.attempt)
 
     def _on_interrupt(self, _signum: int, _frame: object) -> None:

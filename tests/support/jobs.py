@@ -48,6 +48,31 @@ def note_and_wait(path: str, number: int, seconds: float) -> int:
     return number
 
 
+def note_quickly(path: str, number: int, what: str) -> int:
+    """Leaves a line in a few microseconds; then kills itself, waits for a file to be there, or returns."""
+    log = _logs.get(path)
+    if log is None:
+        log = _logs[path] = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.write(log, b"%d\n" % number)
+    if what == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
+    while what and not os.path.exists(what):
+        time.sleep(0.01)
+    return number
+
+
+_logs: dict[str, int] = {}
+
+
+def pass_gate(number: int, gate: str) -> int:
+    """Waits at the gate, if there is one, and says so."""
+    if gate:
+        open(f"{gate}.at", "w").close()
+    while gate and not os.path.exists(gate):
+        time.sleep(0.01)
+    return number
+
+
 def become_slow(number: int) -> tuple[int, int]:
     """Slow from 3000 on; also tells in which process."""
     if number >= 3000:

@@ -1,0 +1,76 @@
+"""The memory that a worker and its node share, and how several jobs go to a worker, and come back, in one message.
+
+Floor 1: standard library. The worker has its side in `runner.py`, the node in `worker_ends.py`.
+
+    0     job and attempt that are to be interrupted    node      runner.target
+    64    the limit of the job that runs                worker    limits.py
+    128   words of 64 bits, below
+    4096  outcomes that are not sent yet                worker
+
+Jobs of microseconds are handed over eight in a message, a group, and their outcomes are kept here until the last of
+them has ended: a wake-up for each would cost more than they do. Yet what has begun is known exactly, and nothing that
+has ended is lost or late where a job takes longer than expected, or kills the worker:
+
+- Jobs in groups have serial numbers. The worker writes one into `BEGUN` before it begins the job.
+- To take back what a living worker has read and not begun, the node writes the last number that it has handed over
+  into `VOID`, waits until every processor has seen that (`VOID_SEEN`), and reads `BEGUN`: what is greater, up to that
+  number, will not be begun. For the worker first writes `BEGUN` and then looks at `VOID`. Where that tells it not to go
+  on it says so, since the node may have read a number that was not begun after all, or is one of a later group.
+- Outcomes lie here as whole frames, `FILLED` bytes of them, and of the frames that were sent together in a message the
+  node knows the `GENERATION`: it can take them from here at any time, and knows them when they are sent.
+"""
+
+from __future__ import annotations
+
+import mmap
+
+#: Bytes of the memory.
+SIZE = 32 * 1024
+#: Seconds after which all processors have seen what one has written; it takes less than a millionth of that.
+VOID_SEEN = 0.001
+
+BEGUN, VOID, GENERATION, FILLED = range(4)
+_WORDS, _OUTBOX = 128, 4096
+#: How often outcomes are looked at anew that are just being sent.
+_LOOKS = 100
+
+
+class Page:
+    """One process's view of the memory."""
+
+    def __init__(self, fd: int) -> None:
+        self.map = mmap.mmap(fd, SIZE)
+        #: Each is read and written in one step.
+        self.words = memoryview(self.map)[_WORDS : _WORDS + 32].cast("Q")
+        self.outbox = memoryview(self.map)[_OUTBOX:]
+
+    def close(self) -> None:
+        self.words.release()
+        self.outbox.release()
+        self.map.close()
+
+    def keep(self, frame: bytes) -> bool:
+        """For the worker: put a frame behind those that are here; False where there is no room."""
+        begin = self.words[FILLED]
+        end = begin + len(frame)
+        if end > len(self.outbox):
+            return False
+        self.outbox[begin:end] = frame
+        self.words[FILLED] = end
+        return True
+
+    def kept(self) -> tuple[int, bytes]:
+        """The generation of the frames that are here, and the frames."""
+        words = self.words
+        for _ in range(_LOOKS):
+            generation = words[GENERATION]
+            frames = bytes(self.outbox[: words[FILLED]])
+            if words[GENERATION] == generation:
+                return generation, frames
+        return words[GENERATION], b""
+
+    def sent(self) -> None:
+        """For the worker: the frames that were here are on their way."""
+        # In this order: a worker that dies in between has nothing here, and not the same again as a new generation.
+        self.words[FILLED] = 0
+        self.words[GENERATION] += 1
