@@ -21,7 +21,7 @@ from gdispy import JobCluster
 from gdispy.config import CLIENT_PORT, NODE_PORT
 from gdispy.node_options import node_parser
 from gdispy.options import adjustable, parse
-from gdispy.worker.processes import children
+from gdispy.worker.processes import children, end_marked
 from tests.support.daemons import SCRIPTS, Daemon, lacking
 from tests.support.jobs import orphan
 from tests.support.waiting import eventually
@@ -209,6 +209,8 @@ def slurm(tmp_path: Path) -> Iterator[dict[str, str]]:
         for daemon in reversed(daemons):
             daemon.terminate()
             daemon.wait(20)
+        # What runs in a job outlives the daemons, where the test fails.
+        end_marked("SLURM_CONF", str(path))
 
 
 PROGRAM = """
