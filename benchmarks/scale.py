@@ -1,6 +1,6 @@
 """How many decisions a second the scheduler's rules make, and whether that depends on the size of the installation.
 
-    python benchmarks/scale.py [--quick]
+    python benchmarks/scale.py [--quick | --full]
 
 No sockets and no processes: the real `Dispatch`, fed with what nodes and clients would say. Each node has 16 CPUs;
 each client has one computation and queues its jobs at once; jobs take a second of simulated time, so that nothing is
@@ -29,8 +29,10 @@ from gdispy.core.messages import (
 from gdispy.core.statuses import FINISHED
 
 CPUS = 16
-#: Nodes and clients of each line of the table.
+#: Nodes and clients of each line of the table; of the last with `--full`, which takes about ten minutes and 10 GB.
 SIZES = ((10, 1), (10, 10), (100, 10), (1_000, 10), (10_000, 10))
+FULL = (10_000, 1_000)
+FULL_JOBS = 10_000_000
 
 
 def run_message(computation: ComputationId, first: int, count: int) -> Run:
@@ -120,13 +122,15 @@ def measure(nodes: int, clients: int, jobs: int) -> tuple[float, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description="Measure the scheduler's rules alone.")
     parser.add_argument("--quick", action="store_true", help="few jobs: for a test")
+    parser.add_argument("--full", action="store_true", help="the largest installation as well")
     parser.add_argument("--jobs", type=int, default=400_000, help="jobs in all, for each line")
     options = parser.parse_args()
     jobs = 20_000 if options.quick else options.jobs
     print(f"{'nodes':>7} {'clients':>8} {'jobs':>10} {'decisions/s':>12} {'us each':>8} {'queued in':>10}")
-    for nodes, clients in SIZES:
-        rate, queueing = measure(nodes, clients, max(jobs, 2 * nodes * CPUS))
-        print(f"{nodes:>7} {clients:>8} {jobs:>10} {rate:>12,.0f} {1e6 / rate:>8.1f} {queueing:>8.2f} s")
+    lines = [(*size, max(jobs, 2 * size[0] * CPUS)) for size in SIZES]
+    for nodes, clients, count in [*lines, *([(*FULL, FULL_JOBS)] if options.full else [])]:
+        rate, queueing = measure(nodes, clients, count)
+        print(f"{nodes:>7} {clients:>8} {count:>10} {rate:>12,.0f} {1e6 / rate:>8.1f} {queueing:>8.2f} s", flush=True)
 
 
 if __name__ == "__main__":

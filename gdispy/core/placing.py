@@ -154,6 +154,13 @@ class Computation:
         self.cancelled = 0
 
 
+#: What shares have of what most never need: an installation of many clients has millions of them. Never written to.
+_NO_KEYS: set[tuple[JobId, int]] = set()
+_NO_SHOWN: dict[tuple[JobId, int], tuple[int, set[int]]] = {}
+_NO_COUNTS: dict[tuple[JobId, int], int] = {}
+_NO_FILES: list[Any] = []
+
+
 class Share:
     """What one node does for one computation."""
 
@@ -173,8 +180,8 @@ class Share:
         self.asked = self.taken = False
         self.cpus = NO_LIMIT
         self.arguments: Bulk = b""
-        self.files: list[list[Any]] = []
-        self.contents: list[Bulk] = []
+        self.files: list[list[Any]] = _NO_FILES
+        self.contents: list[Bulk] = _NO_FILES
         #: The client wants no more jobs here.
         self.closed = False
         #: The node is to leave the computation when no job is left: '' or not, 'close' for good, 'resetup' to be
@@ -190,10 +197,10 @@ class Share:
         self.load = 0
         #: Which provisional results of each job and attempt have arrived: how many without a gap, and those
         #: behind a gap. And of which jobs that have ended some are still on their way: how many there are.
-        self.shown: dict[tuple[JobId, int], tuple[int, set[int]]] = {}
-        self.owed: dict[tuple[JobId, int], int] = {}
+        self.shown = _NO_SHOWN
+        self.owed = _NO_COUNTS
         #: Jobs and attempts of a former life: which of their provisional results had arrived is not known.
-        self.inherited: set[tuple[JobId, int]] = set()
+        self.inherited = _NO_KEYS
         #: Jobs for each CPU that may be on the node, running or ahead.
         self.depth = 1
         #: Whether the computation's journal knows the node.
@@ -222,6 +229,8 @@ class Share:
         while count in early:
             early.discard(count)
             count += 1
+        if self.shown is _NO_SHOWN:
+            self.shown = {}
         self.shown[job, attempt] = count, early
         if count >= self.owed.get((job, attempt), count + 1):
             del self.owed[job, attempt], self.shown[job, attempt]
@@ -230,9 +239,17 @@ class Share:
     def note_end(self, job: JobId, attempt: int, shown: int) -> None:
         """A job has ended that made so many provisional results."""
         if (job, attempt) not in self.inherited and self.shown.get((job, attempt), (0,))[0] < shown:
+            if self.owed is _NO_COUNTS:
+                self.owed = {}
             self.owed[job, attempt] = shown
         else:
             self.shown.pop((job, attempt), None)
+
+    def inherit(self, job: JobId, attempt: int) -> None:
+        """A job of a former life is here."""
+        if self.inherited is _NO_KEYS:
+            self.inherited = set()
+        self.inherited.add((job, attempt))
 
     def count(self, message: Ended, fresh: int) -> None:
         """Learn from jobs that have ended how long they take, and so how many to send ahead."""

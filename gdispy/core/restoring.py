@@ -99,7 +99,7 @@ class Restoring(Demands):
         share = node.shares.get(computation.id) if node is not None else None
         if node is not None and share is not None:
             node.put(share, task)
-            share.inherited.add((number, task.attempt))
+            share.inherit(number, task.attempt)
             return []
         if job.cancelled:
             return self._end(computation, [task], CANCELLED, "")
@@ -126,7 +126,7 @@ class Restoring(Demands):
                 continue
             task.attempt = attempt
             node.put(share, task)
-            share.inherited.add((job, attempt))
+            share.inherit(job, attempt)
 
     def _take_out(self, computation: Computation, task: Task) -> Task:
         """A job that waits, out of its queue: what is left there is skipped when its turn comes."""
