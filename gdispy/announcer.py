@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 #: Seconds after the start, and after a change of addresses, when all are told.
 MOMENTS = (0.0, 0.3, 1.0, 3.0)
 #: Seconds between two looks at this machine's own addresses.
-ADDRESS_INTERVAL = 2.0
+ADDRESS_INTERVAL = 3.0
 #: Seconds that a scheduler which looks for nodes has to connect, until the node tries it the other way round.
 CALL_AFTER = 3.0
 #: Schedulers that are called back at the same time.
@@ -66,7 +66,7 @@ class Announcer:
     def __init__(self, home: Home, settings: NodeSettings, host: str, port: int, name: str) -> None:
         self._home = home
         self._settings = settings
-        self._port = port
+        self._host, self._port = host, port
         self._name = name
         self._psk, self._tls = settings.secret.for_tcp(), settings.secret.tls
         self._calls: set[bytes] = set()
@@ -145,11 +145,13 @@ class Announcer:
 
     def _watch_addresses(self) -> None:
         """Addresses change: tell all of new ones. Connections of one that is gone are dead, and do not know it."""
+        if config.is_loopback(self._host):
+            return
         before = own_addresses()
         while True:
             gevent.sleep(ADDRESS_INTERVAL)
             for connection in self._home.connections():
-                if not is_here(connection.local):
+                if not config.is_loopback(connection.local) and not is_here(connection.local):
                     connection.abort(f"this machine does not have the address {connection.local} any more")
             now = own_addresses()
             if now - before:

@@ -29,10 +29,16 @@ SIZE = 32 * 1024
 #: Seconds after which all processors have seen what one has written; it takes less than a millionth of that.
 VOID_SEEN = 0.001
 
-BEGUN, VOID, GENERATION, FILLED = range(4)
+BEGUN, VOID, GENERATION, FILLED, RUNNING = range(5)
 _WORDS, _OUTBOX = 128, 4096
+_RUNNING_PLACE = _WORDS + 8 * RUNNING
 #: How often outcomes are looked at anew that are just being sent.
 _LOOKS = 100
+
+
+def runs(page: mmap.mmap) -> bool:
+    """For the template, which reads only: whether the worker runs a job, so that there may be processes to look at."""
+    return any(page[_RUNNING_PLACE : _RUNNING_PLACE + 8])
 
 
 class Page:
@@ -41,7 +47,7 @@ class Page:
     def __init__(self, fd: int) -> None:
         self.map = mmap.mmap(fd, SIZE)
         #: Each is read and written in one step.
-        self.words = memoryview(self.map)[_WORDS : _WORDS + 32].cast("Q")
+        self.words = memoryview(self.map)[_WORDS : _WORDS + 40].cast("Q")
         self.outbox = memoryview(self.map)[_OUTBOX:]
 
     def close(self) -> None:

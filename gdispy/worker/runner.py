@@ -37,7 +37,7 @@ import msgpack
 from gdispy.worker import chunks, control, pickling
 from gdispy.worker.capture import Capture
 from gdispy.worker.limits import Limits, OwnLimits
-from gdispy.worker.page import BEGUN, FILLED, VOID, Page
+from gdispy.worker.page import BEGUN, FILLED, RUNNING, VOID, Page
 from gdispy.worker.processes import has_children, kill_descendants
 
 RESULT = 0
@@ -187,6 +187,8 @@ class Worker:
 
     def _work(self, job: Job, arguments: Any, special: list[Any]) -> None:
         self._capture.begin()
+        words = self._page.words
+        words[RUNNING] = 1
         limits = self.limits
         is_timed = limits.begin(job.number, job.attempt, special[2] if special else 0.0)
         begun = time.time()
@@ -206,6 +208,7 @@ class Worker:
         ended = begun + (time.perf_counter() - clock)
         if has_children():  # No process outlives the job that made it.
             kill_descendants(os.getpid())
+        words[RUNNING] = 0
         if is_timed:
             limits.end()
         out, err, cut = self._printed() if limits.has_file_limit else self._capture.end()

@@ -35,6 +35,7 @@ from typing import Any
 
 from gdispy.worker import control, names, pickling
 from gdispy.worker.limits import Limits, overtime
+from gdispy.worker.page import runs
 from gdispy.worker.processes import (
     adopt_orphans,
     descendants,
@@ -271,6 +272,8 @@ class Template:
             return
         self._next_watch = now + self._watch_interval
         for worker, pid in self._workers.items():
+            if not runs(self._pages[worker]):
+                continue
             tree = [pid, *descendants(pid)]
             cause = self._setting.limits.excess(tree) or overtime(self._pages[worker], tree)
             if cause:
