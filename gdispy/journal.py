@@ -38,7 +38,7 @@ import msgpack
 from gdispy import config
 from gdispy.core.facts import Began, from_values
 from gdispy.core.message import ComputationId, Instance, Message
-from gdispy.core.payloads import joined
+from gdispy.core.payloads import Payload, joined
 from gdispy.core.remembered import Remembered
 from gdispy.errors import JournalError, ProtocolError
 
@@ -53,6 +53,11 @@ FLUSH_INTERVAL = 0.1
 SYNC_TURNS = 10
 #: Whether that is done at all; without, only the death of the machine costs more.
 syncs = os.environ.get("GDISPY_JOURNAL_SYNC", "1") != "0"
+#: Bytes of a payload beyond which it is written as it lies; and pieces in one write: the system takes 1024 at most.
+LARGE = 64 * 1024
+_PIECES = 1000
+#: What a list begins with in msgpack, whatever its length.
+_ARRAY = b"\xdd"
 #: Bytes of a damaged file that are searched for records behind the damage.
 _SEARCHED = 4 << 20
 
@@ -86,7 +91,6 @@ class Journal:
         self._fd = fd
         self._end, self._crc = reading.end, reading.crc
         self._lock = threading.Lock()
-        self._packer = msgpack.Packer(default=_as_bytes, unicode_errors="surrogatepass")
         #: Facts that could not be written, and why.
         self._unwritten: list[bytes] = []
         self.stuck = ""
@@ -119,7 +123,7 @@ class Journal:
 
     def append(self, facts: Iterable[Message]) -> bool:
         """Write these facts, all or none; whether that was possible. If not, they are kept: see `stuck`."""
-        data = self._pack(facts)
+        data = _packed(facts)
         with self._lock:
             if not self._unwritten:
                 try:
@@ -128,12 +132,12 @@ class Journal:
                     self._get_stuck(error)
                 else:
                     return True
-            self._unwritten.append(data)
+            self._unwritten.append(b"".join(data))
         return False
 
     def append_or_raise(self, facts: Iterable[Message]) -> None:
         """Write these facts, or raise JournalError, and then they are not remembered."""
-        data = self._pack(facts)
+        data = _packed(facts)
         with self._lock:
             try:
                 self._write_unwritten()
@@ -141,30 +145,33 @@ class Journal:
             except OSError as error:
                 raise JournalError(f"{self.path} cannot be written: {error.strerror}") from error
 
-    def _pack(self, facts: Iterable[Message]) -> bytes:
-        pack = self._packer.pack
-        with self._lock:
-            return b"".join([pack(fact.values()) for fact in facts])
-
-    def _write(self, data: bytes) -> None:
-        crc = zlib.crc32(data, self._crc)
-        frame = _HEAD.pack(len(data), crc) + data
-        done = 0
+    def _write(self, pieces: list[Any]) -> None:
+        """Append one record, in pieces that follow each other."""
+        size, crc = sum(map(len, pieces)), self._crc
+        for piece in pieces:
+            crc = zlib.crc32(piece, crc)
+        left = [memoryview(piece) for piece in (_HEAD.pack(size, crc), *pieces)]
+        end = self._end
         try:
-            while done < len(frame):
+            while left:
                 # A disk that is full takes a part, without a word.
-                done += os.pwrite(self._fd, frame[done:] if done else frame, self._end + done)
+                written = os.pwritev(self._fd, left[:_PIECES], end)
+                end += written
+                while left and written >= len(left[0]):
+                    written -= len(left.pop(0))
+                if written:
+                    left[0] = left[0][written:]
         except OSError:
             with contextlib.suppress(OSError):
                 os.ftruncate(self._fd, self._end)
             raise
-        self._end += len(frame)
+        self._end = end
         self._crc = crc
         self._unsynced = True
 
     def _write_unwritten(self) -> None:
         while self._unwritten:
-            self._write(self._unwritten[0])
+            self._write([self._unwritten[0]])
             del self._unwritten[0]
         self.stuck = ""
 
@@ -214,7 +221,7 @@ class Journal:
         try:
             with self._lock:
                 for data, _, _ in _records(self._fd, end, crc):
-                    other._write(data)
+                    other._write([data])
                 os.rename(beside, self.path)
                 old, self._fd = self._fd, other._fd
                 self._end, self._crc, self._unsynced = other._end, other._crc, True
@@ -482,5 +489,45 @@ def _unpack(data: bytes) -> Iterator[Message]:
         yield from_values(values)
 
 
+class _Large(Exception):
+    """A fact holds a payload that is not to be copied."""
+
+
+def _packed(facts: Iterable[Message]) -> list[Any]:
+    """Facts as they are written, in pieces. Large payloads are pieces as they are: copies of them would cost more than
+    all that is done with them here."""
+    facts = list(facts)
+    try:
+        return [b"".join([_pack(fact.values()) for fact in facts])]
+    except _Large:
+        pieces: list[Any] = []
+        for fact in facts:
+            _add_pieces(fact.values(), pieces)
+        return pieces
+
+
+def _pack(value: Any) -> bytes:
+    data: bytes = msgpack.packb(value, default=_as_bytes, unicode_errors="surrogatepass")
+    return data
+
+
 def _as_bytes(value: Any) -> bytes:
+    if value.size > LARGE:
+        raise _Large
     return joined(value)
+
+
+def _add_pieces(value: Any, pieces: list[Any]) -> None:
+    """The same as `_pack`, piece by piece."""
+    if isinstance(value, Payload) and value.size > LARGE:
+        pieces.append(b"\xc6" + value.size.to_bytes(4, "big"))
+        offset = 0
+        while offset < value.size:
+            pieces.append(value.read(offset, value.size - offset))
+            offset += len(pieces[-1])
+    elif isinstance(value, list):
+        pieces.append(_ARRAY + len(value).to_bytes(4, "big"))
+        for each in value:
+            _add_pieces(each, pieces)
+    else:
+        pieces.append(_pack(value))

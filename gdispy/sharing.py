@@ -56,6 +56,7 @@ from gdispy.core.serving import RECOVERER
 from gdispy.core.wire import FILE, MemorySink, Sink
 from gdispy.errors import ConfigError
 from gdispy.keys import Secret, listening_address
+from gdispy.memory import keep_freed_memory
 from gdispy.net import Listener
 from gdispy.scheduler import Scheduler
 from gdispy.seeker import FROM_NODES
@@ -173,6 +174,7 @@ class Sharing:
 
     def run(self, on_ready: Callable[[], None] = lambda: None) -> None:
         """Work until `stop` is called."""
+        keep_freed_memory()
         try:
             self._scheduler.start()
             self._archive.keep()

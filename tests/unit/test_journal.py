@@ -6,6 +6,7 @@ import errno
 import os
 import stat
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,7 +18,7 @@ from gdispy.core.placing import Task, ended_by_scheduler
 from gdispy.core.remembered import Remembered
 from gdispy.core.statuses import FINISHED
 from gdispy.errors import JournalError
-from gdispy.journal import Journal, facts_in, read
+from gdispy.journal import LARGE, Journal, facts_in, read
 
 C = ComputationId(b"computat")
 NODE, CLIENT = Instance(b"n" * 16), Instance(b"c" * 16)
@@ -224,10 +225,10 @@ class FullDisk:
         self.room = room
         self._write = os.pwrite
 
-    def pwrite(self, fd: int, data: bytes, offset: int) -> int:
+    def pwritev(self, fd: int, pieces: list[bytes], offset: int) -> int:
         if self.room <= 0:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        done = self._write(fd, data[: self.room], offset)
+        done = self._write(fd, b"".join(pieces)[: self.room], offset)
         self.room -= done
         return done
 
@@ -236,7 +237,7 @@ def test_a_full_disk_keeps_facts_in_order(tmp_path: Path, monkeypatch: pytest.Mo
     path = str(tmp_path / "j")
     journal, _ = Journal.open(path)
     disk = FullDisk(150)
-    monkeypatch.setattr(os, "pwrite", disk.pwrite)
+    monkeypatch.setattr(os, "pwritev", disk.pwritev)
     assert journal.append([OPEN])
     assert not journal.append([Run(C, jobs(1), [1], [bytes(100)])])
     assert "No space left" in journal.stuck
@@ -250,6 +251,41 @@ def test_a_full_disk_keeps_facts_in_order(tmp_path: Path, monkeypatch: pytest.Mo
     journal.close()
     assert list(read(path).remembered.stories[C].jobs) == jobs(1, 3)
     assert read(path).remembered.stories[C].jobs[JobId(1)].node == NODE
+
+
+def test_large_payloads_are_written_as_they_lie(tmp_path: Path) -> None:
+    # Given facts with payloads of one piece and of several, more than go into one write, beside small ones.
+    path = str(tmp_path / "j")
+    parts = [os.urandom(100) for _ in range(1500)]
+    options: list[Any] = [b"", 0.0, 0.0, 1, 0, MemoryPayload([bytes(LARGE + 1)]), [], [], 0.0]
+    run = Run(
+        C, jobs(1, 2, 3), [1, 1, 1], [MemoryPayload(parts), b"small", MemoryPayload([b"x"])], [None, options, None]
+    )
+    journal, _ = Journal.open(path)
+    assert journal.append([OPEN, run, Placed(C, NODE, jobs(1), [1])])
+    assert journal.append([Cancel(C, jobs(2), [1])])
+    journal.close()
+    # Then they are read as if they had been written in one.
+    story = read(path).remembered.stories[C]
+    assert [joined(job.arguments) for job in story.jobs.values()] == [b"".join(parts), b"small", b"x"]
+    assert story.jobs[JobId(2)].options is not None and joined(story.jobs[JobId(2)].options[5]) == bytes(LARGE + 1)
+    assert (story.jobs[JobId(1)].node, story.jobs[JobId(2)].cancelled) == (NODE, True)
+
+
+def test_large_payload_that_a_full_disk_takes_a_part_of_is_written_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = str(tmp_path / "j")
+    parts = [os.urandom(1000) for _ in range(200)]
+    journal, _ = Journal.open(path)
+    disk = FullDisk(70_000)
+    monkeypatch.setattr(os, "pwritev", disk.pwritev)
+    assert not journal.append([OPEN, Run(C, jobs(1), [1], [MemoryPayload(parts)])])
+    assert list(facts_in(path)) == []
+    disk.room = 1_000_000
+    journal.append_or_raise([Run(C, jobs(2), [1], [b""])])
+    journal.close()
+    assert joined(read(path).remembered.stories[C].jobs[JobId(1)].arguments) == b"".join(parts)
 
 
 def test_rewriting_keeps_what_is_known_and_goes_on(tmp_path: Path) -> None:
