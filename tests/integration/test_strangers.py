@@ -121,7 +121,7 @@ def test_a_handshake_byte_by_byte_is_ended_after_ten_seconds(node: Daemon, secre
     assert 9 < time.monotonic() - began < 14
 
 
-def test_a_wrong_secret_is_named_within_a_second_and_not_tried_again(start_node: Start) -> None:
+def test_a_wrong_secret_is_named_within_a_second_and_tried_once_more_only(start_node: Start) -> None:
     node = start_node("--cpus", "1")  # its own: the log of a shared one still tells of the strangers of other tests
     with JobCluster(abs, nodes=[node.place], secret=generate_secret()) as made:
         began = time.monotonic()
@@ -130,7 +130,8 @@ def test_a_wrong_secret_is_named_within_a_second_and_not_tried_again(start_node:
         job = made.submit(1)
         assert not job.wait(1.5)
         made.cancel(job)
-    assert node.log.read_text().count("turned away") == 1
+    # Once more, since the first node may have been killed in the middle of it. The log has a line a second at most.
+    assert node.log.read_text().count("turned away") in (1, 2)
 
 
 def test_a_recorded_first_message_opens_nothing(node: Daemon, secret_file: str) -> None:
