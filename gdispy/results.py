@@ -36,10 +36,10 @@ class ResultSink:
             self._fill(data)
             return
         begin = begin_of_bytes(data, self._size) if not self._pieces else None
-        if begin is None:
+        value = _room_for(self._size - begin) if begin is not None else None
+        if begin is None or value is None:
             self._pieces.append(data)
             return
-        value = _new_bytes(None, self._size - begin)
         # Python's C interface lets who has just made a `bytes` write into it.
         memory = (ctypes.c_ubyte * len(value)).from_address(_address_of(value))
         self._pieces += [data[:begin], value]
@@ -57,6 +57,14 @@ class ResultSink:
     def abandon(self) -> None:
         self._room = None
         self._pieces.clear()
+
+
+def _room_for(size: int) -> Any:
+    """A `bytes` of this size, not written yet; None where the memory for it is not to be had at once."""
+    try:
+        return _new_bytes(None, size)
+    except (MemoryError, OverflowError, SystemError):
+        return None
 
 
 def result_sink(size: int, purpose: int) -> Sink:
