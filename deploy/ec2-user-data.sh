@@ -35,6 +35,7 @@ EnvironmentFile=-/etc/gdispy/node.env
 Restart=always
 RestartSec=5
 KillMode=control-group
+Delegate=yes
 TimeoutStopSec=30
 OOMPolicy=continue
 NoNewPrivileges=yes

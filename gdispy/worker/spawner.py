@@ -24,6 +24,7 @@ from typing import Any
 import dill  # noqa: F401  (loaded once here, shared by all that is forked)
 
 from gdispy.worker import control, names, pickling  # noqa: F401
+from gdispy.worker.cgroups import Groups
 from gdispy.worker.limits import Limits, no_core_dumps
 from gdispy.worker.processes import adopt_orphans, children, kill_descendants
 from gdispy.worker.startup import Startup
@@ -42,6 +43,7 @@ class Spawner:
         self._own: frozenset[int] = frozenset()
         self._templates: dict[int, str] = {}  # pid -> key
         self._removing: set[int] = set()
+        self._groups = Groups.find(frozenset((os.getpid(), os.getppid())))
         self._doorbell = control.Doorbell(end)
 
     def serve(self) -> None:
@@ -73,7 +75,7 @@ class Spawner:
         if pid == 0:
             self._doorbell.leave_in_child()
             directory, name, address, client_shutdown, limits = setting
-            about = Setting(directory, name, address, client_shutdown, Limits(*limits))
+            about = Setting(directory, name, address, client_shutdown, Limits(*limits), self._groups)
             template_main(socket.socket(fileno=fds[0]), about, parent)
         control.close_all(fds)
         self._templates[pid] = key
@@ -106,6 +108,8 @@ class Spawner:
             key = self._templates.pop(pid, None)
             if key is not None:
                 self._end_orphans()
+                if self._groups is not None:
+                    self._groups.sweep()
                 control.send(self._end, ["exited", key, status])
             self._removing.discard(pid)
 
@@ -116,6 +120,8 @@ class Spawner:
         kill_descendants(os.getpid(), self._own)
         self._startup.close()
         kill_descendants(os.getpid())
+        if self._groups is not None:
+            self._groups.sweep()
         shutil.rmtree(self._directory, ignore_errors=True)
 
 

@@ -34,6 +34,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gdispy.worker import control, names, pickling
+from gdispy.worker.cgroups import Groups
 from gdispy.worker.limits import Limits, overtime
 from gdispy.worker.page import runs
 from gdispy.worker.processes import (
@@ -61,6 +62,7 @@ class Setting:
     #: Whether cleanup functions may end the node.
     client_shutdown: bool
     limits: Limits
+    groups: Groups | None = None
 
 
 def main(end: socket.socket, setting: Setting, parent: int) -> None:
@@ -214,6 +216,8 @@ class Template:
             self._doorbell.leave_in_child()
             assert self._run is not None
             _shoot_me_first()
+            if self._setting.groups is not None:
+                self._setting.groups.enter(self._setting.limits)
             Worker(fds, self._run, self._setting.directory, self._setting.limits).serve()
             kill_descendants(os.getpid())
         except BaseException:
@@ -235,6 +239,8 @@ class Template:
             self._kill(pid)
 
     def _kill(self, pid: int) -> None:
+        if self._setting.groups is not None:
+            self._setting.groups.kill(pid)
         # What is below goes first: once its parent is dead, it is no longer found below it.
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGSTOP)
@@ -263,6 +269,8 @@ class Template:
                 del self._workers[worker]
                 self._pages.pop(worker).close()
                 cause = self._causes.pop(worker, "")
+                if self._setting.groups is not None:
+                    cause = self._setting.groups.end(pid, self._setting.limits) or cause
                 control.send(self._end, ["exited", worker, status, cause])
 
     def _watch(self) -> None:
