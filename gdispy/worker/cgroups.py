@@ -128,9 +128,20 @@ def _own_group() -> str | None:
         root, mount = fields[3].rstrip("/"), fields[4]
         if name == root or name.startswith(f"{root}/"):
             path = f"{mount}{name[len(root) :]}".rstrip("/")
-            if os.access(path, os.W_OK) and os.access(os.path.join(path, "cgroup.procs"), os.W_OK):
-                return path
+            may_write = os.access(path, os.W_OK) and os.access(os.path.join(path, "cgroup.procs"), os.W_OK)
+            return path if may_write and _is_given(path) else None
     return None
+
+
+def _is_given(path: str) -> bool:
+    """Whether the group is this node's to divide. Where systemd rules, root may write to all, and a mark tells."""
+    if not os.path.isdir("/run/systemd/system"):
+        return True
+    for name in ("user.delegate", "trusted.delegate"):
+        with contextlib.suppress(OSError):
+            if os.getxattr(path, name) == b"1":
+                return True
+    return False
 
 
 def _processes(path: str) -> set[int]:
