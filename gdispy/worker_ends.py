@@ -43,6 +43,19 @@ _RESULT_TYPES = frozenset((int, int, int, int, kind, *_TAIL_TYPES) for kind in (
 ANCILLARY = socket.CMSG_SPACE(64 * 4)
 
 
+class _Group:
+    """Jobs that were handed over in one message; `first` is the serial number of the first of them."""
+
+    __slots__ = ("answered", "first", "jobs")
+
+    def __init__(self, first: int, jobs: list[tuple[JobId, int]]) -> None:
+        self.first = first
+        #: But for those that were taken back.
+        self.jobs = jobs
+        #: How many of them have ended, as far as is known here.
+        self.answered = 0
+
+
 class WorkerEnds:
     """The node's ends of what joins it to one worker."""
 
@@ -62,10 +75,10 @@ class WorkerEnds:
         self.page_fd = control.memory_file("gdispy-page")
         os.ftruncate(self.page_fd, page.SIZE)
         self.page = page.Page(self.page_fd)
-        #: The last serial number given to a job of a group; and what is in the worker's hand of groups that it may have
-        #: read, oldest first, with the number of their first job.
+        #: The last serial number given to a job of a group; and the groups that the worker may have read and not worked
+        #: off, oldest first.
         self._serial = 0
-        self._groups: deque[tuple[int, list[tuple[JobId, int]]]] = deque()
+        self._groups: deque[_Group] = deque()
         #: The last generation of outcomes that was sent; and how many of which one were taken from the page.
         self._sent_generation = -1
         self._seen: tuple[int, int] = (-1, 0)
@@ -151,7 +164,7 @@ class WorkerEnds:
                 return
             overflow.popleft()
             if first:
-                self._groups.append((first, [(job.number, job.attempt) for job in jobs]))
+                self._groups.append(_Group(first, [(job.number, job.attempt) for job in jobs]))
 
     def take_back(self) -> list[tuple[JobId, int]]:
         """What the worker has not read; it never will."""
@@ -169,7 +182,7 @@ class WorkerEnds:
                 taken.append((fields[0], fields[1]))
                 continue
             taken += [(job, attempt) for job, attempt, _ in fields[1]]
-            while self._groups and self._groups[-1][0] >= fields[0]:
+            while self._groups and self._groups[-1].first >= fields[0]:
                 self._groups.pop()
         taken += [(job.number, job.attempt) for _, jobs, _ in self.overflow for job in jobs]
         self.overflow.clear()
@@ -191,10 +204,10 @@ class WorkerEnds:
         """What the worker has read and, being dead or told so, will never begin, of the jobs up to this number."""
         begun = self.page.words[page.BEGUN]
         taken: list[tuple[JobId, int]] = []
-        for first, _ in list(self._groups):
+        for group in list(self._groups):
             # One that lies behind has begun altogether, or the worker says by itself what has not: see `returned`.
-            if first <= last and begun < last:
-                taken += self.returned(max(first, begun + 1))
+            if group.first <= last and begun < last:
+                taken += self._take_from(group, max(0, begun + 1 - group.first))
         return taken
 
     def rest_of_dead(self) -> list[tuple[JobId, int]]:
@@ -203,23 +216,31 @@ class WorkerEnds:
     def returned(self, serial: int) -> list[tuple[JobId, int]]:
         """The jobs of a group from this number on, which the worker will not begin; those that were taken before
         are none of them."""
-        for place, (first, jobs) in enumerate(self._groups):
-            if first <= serial < first + len(jobs):
-                taken = jobs[serial - first :]
-                del jobs[serial - first :]
-                if not jobs:
-                    del self._groups[place]
-                self.outstanding -= len(taken)
-                return taken
+        for group in self._groups:
+            if group.first <= serial < group.first + len(group.jobs):
+                return self._take_from(group, serial - group.first)
         return []
+
+    def _take_from(self, group: _Group, place: int) -> list[tuple[JobId, int]]:
+        taken = group.jobs[place:]
+        del group.jobs[place:]
+        if group.answered == len(group.jobs):
+            self._groups.remove(group)
+        self.outstanding -= len(taken)
+        return taken
 
     def answered(self, rows: list[Row]) -> None:
         """These jobs have ended, in the order in which they were handed over."""
         self.outstanding -= len(rows)
         groups = self._groups
         for row in rows if groups else ():
-            if groups and groups[0][1][-1] == row[:2]:
-                groups.popleft()
+            group = groups[0]
+            if group.jobs[group.answered] == row[:2]:
+                group.answered += 1
+                if group.answered == len(group.jobs):
+                    groups.popleft()
+                    if not groups:
+                        return
 
     def close(self) -> None:
         for end in (self.jobs, self._worker_jobs, self.results, self.worker_results):
@@ -247,7 +268,7 @@ class WorkerEnds:
 
     def kept(self, generation: int, data: bytes) -> list[list[Any]]:
         """The same of frames that are not sent, as far as is known by now."""
-        if generation == self._sent_generation:
+        if generation <= self._sent_generation:
             return []
         frames, _ = _frames(data)
         before = self._seen[1] if self._seen[0] == generation else 0

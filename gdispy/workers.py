@@ -481,6 +481,7 @@ class Workers:
                 rows += [worker.row(each) for each in worker.sent_together(*fields[1:])]
                 continue
             if rows:
+                worker.answered(rows)
                 self._pump.put(self._slots.answered, worker.number, rows)
                 rows = []
             if fields[0] == PROGRESS:

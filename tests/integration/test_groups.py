@@ -150,6 +150,17 @@ def test_what_a_dead_worker_had_read_and_not_begun_is_taken_back(ends: WorkerEnd
     assert ends.rest_of_dead() == [(number, 1) for number in range(4, 9)]
 
 
+def test_outcomes_that_were_looked_at_and_then_sent_are_taken_once(ends: WorkerEnds, tmp_path: Path) -> None:
+    # Given that between the look and the reading of what was sent, several groups were.
+    hand(ends, tmp_path / "gate", closed=2, first=1)
+    eventually((tmp_path / "gate.at").exists, 10)
+    generation, frames = ends.page.kept()
+    (tmp_path / "gate").touch()
+    assert [frame[1] for frame in read(ends, 2 * GROUP)] == list(range(1, 17))
+    assert ends.kept(generation, frames) == []
+    assert ends.kept(*ends.page.kept()) == []
+
+
 def test_worker_that_gave_up_a_group_before_the_node_looked_says_what_it_has_not_begun(
     ends: WorkerEnds, tmp_path: Path
 ) -> None:
