@@ -1,10 +1,12 @@
-"""A hundred thousand tiny jobs, ten thousand of them cancelled, while nodes are killed and come back. (Fault 50.)"""
+"""A hundred thousand tiny jobs, many cancelled, while nodes and workers are killed and come back. (Fault 50.)"""
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import random
+import signal
 import threading
 from collections import Counter
 from collections.abc import Callable
@@ -57,7 +59,13 @@ def test_every_job_ends_once_and_nothing_is_left(
     told: Counter[int] = Counter()
     options = {"nodes": [steady.place, place], "secret_file": secret_file}
 
+    kills = 0
+
     def strike(number: int) -> None:
+        nonlocal kills
+        with contextlib.suppress(ProcessLookupError, IndexError):
+            os.kill(steady.below()[-1], signal.SIGKILL)  # The youngest: a worker.
+            kills += 1
         falling[-1].kill()
         falling[-1].process.wait(10)
         falling.append(start_node("--cpus", "2", "-p", str(place[1])))
@@ -76,13 +84,16 @@ def test_every_job_ends_once_and_nothing_is_left(
         assert set(told) == {job.id for job in jobs} and set(told.values()) == {1}
         begun = Counter(map(int, log.read_text().split()))
         ends = Counter(job.status for job in jobs)
+        unknown = []
         for number, job in enumerate(jobs):
             assert begun[number] <= 1
             assert job.result == (number if job.status == DispyJob.Finished else None)
             # An interrupt may come to a worker before it has called the function.
             was_cancelled = job.status == DispyJob.Terminated and "cancelled" in job.exception
-            is_known = begun[number] or was_cancelled or job.status in (DispyJob.Cancelled, DispyJob.Abandoned)
-            assert is_known, job.exception
+            if not (begun[number] or was_cancelled or job.status in (DispyJob.Cancelled, DispyJob.Abandoned)):
+                unknown.append((number, job.exception))
+        # A worker may be killed when it has said that it begins a job, and has not.
+        assert len(unknown) <= kills and all("SIGKILL" in text for _, text in unknown), unknown
         print(dict(ends))
         assert ends[DispyJob.Finished] > JOBS // 2
         assert set(ends) <= {DispyJob.Finished, DispyJob.Cancelled, DispyJob.Terminated, DispyJob.Abandoned}
