@@ -167,8 +167,9 @@ class WorkerEnds:
                 self._groups.append(_Group(first, [(job.number, job.attempt) for job in jobs]))
 
     def take_back(self) -> list[tuple[JobId, int]]:
-        """What the worker has not read; it never will."""
+        """What the worker has not read; it never will. It may read some of it in between."""
         taken: list[tuple[JobId, int]] = []
+        groups: set[int] = set()
         while True:
             try:
                 data, ancillary, _, _ = self._worker_jobs.recvmsg(MESSAGE_LIMIT, ANCILLARY, socket.MSG_DONTWAIT)
@@ -182,8 +183,9 @@ class WorkerEnds:
                 taken.append((fields[0], fields[1]))
                 continue
             taken += [(job, attempt) for job, attempt, _ in fields[1]]
-            while self._groups and self._groups[-1].first >= fields[0]:
-                self._groups.pop()
+            groups.add(fields[0])
+        if groups:
+            self._groups = deque(group for group in self._groups if group.first not in groups)
         taken += [(job.number, job.attempt) for _, jobs, _ in self.overflow for job in jobs]
         self.overflow.clear()
         self.outstanding -= len(taken)
@@ -272,6 +274,8 @@ class WorkerEnds:
             return []
         frames, _ = _frames(data)
         before = self._seen[1] if self._seen[0] == generation else 0
+        if len(frames) <= before:  # Somebody has looked later, and been here before.
+            return []
         self._seen = generation, len(frames)
         return frames[before:]
 

@@ -372,15 +372,15 @@ class Workers:
         worker = self._workers.get(number)
         if worker is not None and not worker.is_dead:
             self._pump.put(self._slots.took_back, number, worker.take_back())
-            self._take_kept(worker)
             if worker.has_groups:
-                gevent.spawn(self._take_rest, worker, worker.void())
+                gevent.spawn(self._take_rest, worker, worker.void(), worker.page.mark())
 
-    def _take_rest(self, worker: WorkerEnds, last: int) -> None:
-        """Take back what a worker has read and not begun, when it cannot begin it any more."""
+    def _take_rest(self, worker: WorkerEnds, last: int, mark: tuple[int, int]) -> None:
+        """Take the outcomes that a living worker has not sent yet; and what it has read and not begun, now that it
+        cannot begin it any more."""
         gevent.sleep(VOID_SEEN)
         if not worker.is_dead and self._workers.get(worker.number) is worker:
-            self._take_kept(worker)
+            self._take_kept(worker, *mark)
             self._pump.put(self._slots.took_back, worker.number, worker.rest(last))
 
     def interrupt(self, number: WorkerId, job: JobId, attempt: int) -> None:
@@ -436,10 +436,10 @@ class Workers:
                 return
             self._take_results(worker, data, ancillary)
 
-    def _take_kept(self, worker: WorkerEnds) -> None:
-        """Take the outcomes that a worker has not sent yet."""
+    def _take_kept(self, worker: WorkerEnds, generation: int, filled: int) -> None:
+        """Take the outcomes that a worker had not sent when the mark was set."""
         # First they are looked at, and then what was sent is read: of what was sent later, they are no part any more.
-        generation, frames = worker.page.kept()
+        frames = worker.page.kept(generation, filled)
         self._read_on(worker)
         try:
             rows = self._sort(worker, worker.kept(generation, frames))
@@ -501,7 +501,7 @@ class Workers:
             return
         worker.is_dead = True
         worker.reader.kill(block=False)
-        self._take_kept(worker)  # Invariant 1.
+        self._take_kept(worker, *worker.page.mark())  # Invariant 1.
         self._pump.put(self._exited, worker, cause)
 
     def _exited(self, worker: WorkerEnds, cause: str, now: float) -> Effects:

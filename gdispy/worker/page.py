@@ -65,15 +65,20 @@ class Page:
         self.words[FILLED] = end
         return True
 
-    def kept(self) -> tuple[int, bytes]:
-        """The generation of the frames that are here, and the frames."""
+    def mark(self) -> tuple[int, int]:
+        """The generation of the frames that are here, and how many bytes of them there are."""
         words = self.words
         for _ in range(_LOOKS):
-            generation = words[GENERATION]
-            frames = bytes(self.outbox[: words[FILLED]])
+            generation, filled = words[GENERATION], words[FILLED]
             if words[GENERATION] == generation:
-                return generation, frames
-        return words[GENERATION], b""
+                return generation, min(filled, len(self.outbox))
+        return words[GENERATION], 0
+
+    def kept(self, generation: int, filled: int) -> bytes:
+        """The frames up to a mark; nothing where they are on their way by now. Of a living worker not at once after
+        the mark, but when all that was written before is sure to be seen (`VOID_SEEN`)."""
+        frames = bytes(self.outbox[:filled])
+        return frames if self.words[GENERATION] == generation else b""
 
     def sent(self) -> None:
         """For the worker: the frames that were here are on their way."""

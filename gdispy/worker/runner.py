@@ -269,7 +269,8 @@ class Worker:
     def _send_kept(self) -> None:
         """Send what is kept, before anything that comes after it."""
         if self._page.words[FILLED]:
-            body = self._pack([TOGETHER, *self._page.kept()])
+            generation, filled = self._page.mark()
+            body = self._pack([TOGETHER, generation, self._page.kept(generation, filled)])
             self._results.sendall(_LENGTH.pack(len(body)) + body)
             self._page.sent()
 

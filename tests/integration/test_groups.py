@@ -7,6 +7,7 @@ import signal
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -106,6 +107,12 @@ def hand(ends: WorkerEnds, gate: Path, closed: int, first: int) -> None:
     ends.hand(jobs, {})
 
 
+def kept(ends: WorkerEnds) -> list[list[object]]:
+    """What the worker has not sent yet, of which nothing was taken before."""
+    generation, filled = ends.page.mark()
+    return ends.kept(generation, ends.page.kept(generation, filled))
+
+
 def read(ends: WorkerEnds, count: int) -> list[list[object]]:
     """Frames of the worker, until there are so many that are no longer together."""
     found: list[list[object]] = []
@@ -127,7 +134,7 @@ def test_what_a_worker_has_read_and_not_begun_is_taken_back(ends: WorkerEnds, tm
     hand(ends, gate, closed=3, first=1)
     eventually((tmp_path / "gate.at").exists, 10)
     # While it is at the third job, the outcomes of those before it can be had, and those behind it be taken back.
-    assert [frame[1] for frame in ends.kept(*ends.page.kept())] == [1, 2]
+    assert [frame[1] for frame in kept(ends)] == [1, 2]
     assert ends.take_back() == [(number, 1) for number in range(9, 17)]
     last = ends.void()
     assert ends.rest(last) == [(number, 1) for number in range(4, 9)]
@@ -145,20 +152,71 @@ def test_what_a_dead_worker_had_read_and_not_begun_is_taken_back(ends: WorkerEnd
     eventually((tmp_path / "gate.at").exists, 10)
     os.kill(ends.pid, signal.SIGKILL)
     os.waitid(os.P_PID, ends.pid, os.WEXITED | os.WNOWAIT)
-    assert [frame[1] for frame in ends.kept(*ends.page.kept())] == [1, 2]
+    assert [frame[1] for frame in kept(ends)] == [1, 2]
     assert ends.take_back() == [(number, 1) for number in range(9, 17)]
     assert ends.rest_of_dead() == [(number, 1) for number in range(4, 9)]
+
+
+class Contested:
+    """The worker's end of the job socket, from which the worker takes a message when the node has taken its first."""
+
+    def __init__(self, end: Any) -> None:
+        self._end = end
+        self._reads = 0
+
+    def recvmsg(self, *args: Any) -> Any:
+        self._reads += 1
+        if self._reads == 2:
+            self._end.recv(65536)
+        return self._end.recvmsg(*args)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._end, name)
+
+
+def test_a_group_that_the_worker_reads_while_others_are_taken_back_is_the_workers() -> None:
+    made = WorkerEnds(1, None)  # type: ignore[arg-type]
+    try:
+        made.hand([Job(JobId(number), 1, b"x") for number in range(1, 3 * GROUP + 1)], {})
+        made._worker_jobs = Contested(made._worker_jobs)  # type: ignore[assignment]
+        taken = [number for number, _ in made.take_back()]
+        assert taken == [*range(1, GROUP + 1), *range(2 * GROUP + 1, 3 * GROUP + 1)]
+        assert [number for number, _ in made.rest_of_dead()] == list(range(GROUP + 1, 2 * GROUP + 1))
+        assert made.outstanding == 0
+    finally:
+        made.worker_results.close()
+        made.close()
 
 
 def test_outcomes_that_were_looked_at_and_then_sent_are_taken_once(ends: WorkerEnds, tmp_path: Path) -> None:
     # Given that between the look and the reading of what was sent, several groups were.
     hand(ends, tmp_path / "gate", closed=2, first=1)
     eventually((tmp_path / "gate.at").exists, 10)
-    generation, frames = ends.page.kept()
+    generation, filled = ends.page.mark()
+    frames = ends.page.kept(generation, filled)
     (tmp_path / "gate").touch()
     assert [frame[1] for frame in read(ends, 2 * GROUP)] == list(range(1, 17))
     assert ends.kept(generation, frames) == []
-    assert ends.kept(*ends.page.kept()) == []
+    assert ends.page.kept(generation, filled) == b""
+    assert kept(ends) == []
+
+
+def test_outcomes_that_were_looked_at_twice_are_taken_once(ends: WorkerEnds, tmp_path: Path) -> None:
+    # Given two looks at a worker that goes on in between, of which the later one is dealt with first.
+    first, second = tmp_path / "first", tmp_path / "second"
+    gates = {3: str(first), 5: str(second)}
+    calls = {number: pickling.dumps_call((number, gates.get(number, "")), {}) for number in range(1, 2 * GROUP + 1)}
+    ends.hand([Job(JobId(number), 1, bytes(call)) for number, call in calls.items()], {})
+    eventually((tmp_path / "first.at").exists, 10)
+    earlier = ends.page.mark()
+    first.touch()
+    eventually((tmp_path / "second.at").exists, 10)
+    assert [frame[1] for frame in kept(ends)] == [1, 2, 3, 4]
+    assert ends.kept(earlier[0], ends.page.kept(*earlier)) == []
+    second.touch()
+    # Then what is sent brings the rest, and nothing twice.
+    assert [frame[1] for frame in read(ends, 2 * GROUP - 4)] == list(range(5, 2 * GROUP + 1))
+    assert ends.kept(earlier[0], b"") == []
 
 
 def test_worker_that_gave_up_a_group_before_the_node_looked_says_what_it_has_not_begun(
