@@ -57,7 +57,7 @@ def test_a_scheduler_and_nodes_that_come_to_it(six: list[Host]) -> None:
     one.node()
     two.rules("tcp dport 51348 drop")
     two.node("--connect", "[fd00:1::1]:51347", "--ext_ip_addr", "fd00:1::3")
-    program = two.program(scheduler_node="[fd00:1::1]:51347", nodes=["*"], jobs=2, seconds=0.3)
+    program = two.program(scheduler_node="[fd00:1::1]:51347", nodes=["*"], jobs=4, count=2, seconds=1.0)
     program.until("status", has("one", "two"))
     assert set(program.result_of_jobs()) == {"one", "two"}
     listed = client.command("gdispy", "status", "fd00:1::1")
