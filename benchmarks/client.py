@@ -10,11 +10,14 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import work
@@ -188,6 +191,24 @@ def lose(node: tuple[str, int], secret_file: str, deadline: Deadline, pulse: flo
     os._exit(0)
 
 
+def outlive(count: int, side: Gdispy, deadline: Deadline) -> Figures:
+    """Row 15: milliseconds from `kill -9` of the process that runs a job until the program knows of the job's end."""
+    took = []
+    with tempfile.TemporaryDirectory() as folder:
+        for number in range(count):
+            path = Path(folder, str(number))
+            job = side.submit(str(path))
+            while not path.exists():
+                time.sleep(min(0.002, deadline.left()))
+            began = time.perf_counter()
+            os.kill(int(path.read_text()), signal.SIGKILL)
+            job.wait(deadline.left())
+            took.append((time.perf_counter() - began) * 1000)
+            check("SIGKILL" in str(job.exception), True)
+    side.close()
+    return {"value": sorted(took)[count // 2], "worst": max(took)}
+
+
 def crowd(count: int, side: Gdispy) -> None:
     """Row 11: queue many jobs, say so when they run, and wait until standard input ends."""
     jobs = [side.submit(number) for number in range(count)]
@@ -216,6 +237,8 @@ def run(words: list[str]) -> Figures:
         if row == 8:
             idle(count, Gdispy(work.answer, (host, port), secret_file, deadline))
             return {}
+        if row == 15:
+            return outlive(count, Gdispy(work.stay, (host, port), secret_file, deadline), deadline)
         return measure(row, Gdispy(MEASURES[row][0], (host, port), secret_file, deadline), count)
     if row == 5:
         return xargs_per_second(count, deadline)

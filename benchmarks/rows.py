@@ -120,6 +120,7 @@ ROWS = (
     Row(12, "no-op jobs with a recovery file", "jobs/s", 20_000, 2_000, 3, 60, "without", 0.7),
     Row(13, "the same, nothing synced", "jobs/s", 20_000, 2_000, 3, 60, "without", 0.7),
     Row(14, "kill -9 of a node to its job's end", "s", 1, 1, 3, 30, "", LEASE + 1, judged="gdispy", at_most=True),
+    Row(15, "kill -9 of a worker to its job's end", "ms", 20, 3, 3, 30, "", 100, judged="gdispy", at_most=True),
 )
 
 
@@ -136,7 +137,7 @@ def measure(row: Row, quick: bool) -> Outcome:
 
 
 def _with_node(row: Row, outcome: Outcome, count: int, rounds: int) -> None:
-    """Rows 1 to 5 and 7: each round a new client of gdispy, then a new one of the peer."""
+    """Rows 1 to 5, 7 and 15: each round a new client of gdispy, then a new one of the peer."""
     has_peer = bool(row.peer)
     if row.number == 5 and not _has_gnu_xargs():
         has_peer, outcome.note = False, "GNU xargs is missing"
@@ -145,11 +146,13 @@ def _with_node(row: Row, outcome: Outcome, count: int, rounds: int) -> None:
             outcome.add("gdispy", run_client(row.number, "gdispy", count, row.limit, node))
             if has_peer:
                 outcome.add("peer", run_client(row.number, "peer", count, row.limit, None))
-    p99, peak = outcome.figure("gdispy p99"), outcome.figure("gdispy peak")
+    p99, peak, worst = (outcome.figure(f"gdispy {name}") for name in ("p99", "peak", "worst"))
     if p99 is not None:
         outcome.note = f"p99 {p99:.3g} ms, the pool's {outcome.figure('peer p99'):.3g} ms"
     if peak is not None:
         outcome.note = f"no node reachable; at the peak {peak:.0f}"
+    if worst is not None:
+        outcome.note = f"the slowest of {count} kills {worst:.3g} ms"
 
 
 def _starts(row: Row, outcome: Outcome, count: int, rounds: int) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import time
+from pathlib import Path
 
 
 def answer(number: int) -> int:
@@ -18,6 +20,14 @@ def echo(payload: bytes) -> bytes:
 def last(seconds: float) -> None:
     """Take this much time on the clock."""
     time.sleep(seconds)
+
+
+def stay(path: str) -> None:
+    """Write the number of the process that runs this into a file, and run until it is killed."""
+    part = Path(path + ".part")
+    part.write_text(str(os.getpid()))
+    part.rename(path)
+    time.sleep(3600.0)
 
 
 def burn(seconds: float) -> bool:
