@@ -203,14 +203,27 @@ def test_a_recorded_session_sent_again_runs_nothing(node: Daemon, secret_file: s
 
 
 def connect_as_scheduler(place: tuple[str, int], secret_file: str) -> tuple[socket.socket, Sender]:
-    """A connection of somebody who has the secret, for sending what no client sends."""
-    sock = socket.create_connection(place)
+    """A connection of somebody who has the secret, for sending what no client sends.
+
+    Tried again where it is refused, as by a client: other tests may have used up what the node answers to one address.
+    """
+    connected: tuple[socket.socket, Sender] = eventually(
+        lambda: _try_to_connect(place, secret_file), 10, "the node turns everybody away"
+    )
+    return connected
+
+
+def _try_to_connect(place: tuple[str, int], secret_file: str) -> tuple[socket.socket, Sender] | None:
+    sock = socket.create_connection(place, timeout=15)
     initiator = Initiator(find_secret("", secret_file).for_tcp(), ROLES, os.urandom(32))
     sock.sendall(initiator.first)
     answer = b""
-    while len(answer) < SECOND_BYTES:
-        answer += sock.recv(SECOND_BYTES - len(answer))
-    return sock, Sender(initiator.finish(answer).send)
+    while len(answer) < SECOND_BYTES and (more := sock.recv(SECOND_BYTES - len(answer))):
+        answer += more
+    if len(answer) == SECOND_BYTES:
+        return sock, Sender(initiator.finish(answer).send)
+    sock.close()
+    return None
 
 
 @pytest.mark.parametrize("length", [0, 16, 65_553, 2**32 - 1])
