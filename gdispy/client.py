@@ -44,7 +44,7 @@ from gdispy.core.remembered import Story, outcomes
 from gdispy.core.session import Session
 from gdispy.errors import ConnectFailed, ForkedError
 from gdispy.hub import Gate, Hub
-from gdispy.job import DispyJob
+from gdispy.job import DispyJob, KeptJob
 from gdispy.keys import Secret
 from gdispy.local import LocalNode, died_with_its_program
 from gdispy.logbook import Logbook
@@ -199,10 +199,9 @@ class Client:
         self._made = self._ended = former.last
         self._ended -= len(former.jobs)
         for number, known in former.jobs.items():
-            job = DispyJob(number, time.time())
+            job = KeptJob(number, time.time(), self._logbook, known.arguments)
             if known.name:
                 job._id = pickling.loads(known.name)
-            job._arguments, job._logbook = known.arguments, self._logbook
             self._former[number] = self._jobs[number] = job
             if known.told:
                 self._told.add(number)

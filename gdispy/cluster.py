@@ -42,7 +42,7 @@ from gdispy.core.payloads import Bulk
 from gdispy.core.placing import Task, ended_by_scheduler
 from gdispy.errors import ClusterClosed, ConfigError, ForkedError
 from gdispy.hub import Gate
-from gdispy.job import DispyJob
+from gdispy.job import DispyJob, KeptJob
 from gdispy.keys import Secret, with_tls
 from gdispy.local import LocalNode
 from gdispy.logbook import Logbook
@@ -238,10 +238,11 @@ class JobCluster(Client):
             if self._closing:
                 raise ForkedError() if self._forked else ClusterClosed()
             number = self._made + 1
-            job = DispyJob(number, time.time())
-            if self._logbook is not None:
+            if self._logbook is None:
+                job = DispyJob(number, time.time())
+            else:
                 self._logbook.submitted(number, payload, options, job_id)
-                job._logbook = self._logbook
+                job = KeptJob(number, time.time(), self._logbook)
             self._made = number
             if job_id is not None:
                 job._id = job_id

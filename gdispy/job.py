@@ -47,13 +47,16 @@ class DispyJob:
     Abandoned = statuses.ABANDONED
     Finished = statuses.FINISHED
 
+    #: What remembers the names of jobs, if anything does.
+    _logbook: Any = None
+    #: What it is called with, where it comes from a recovery file.
+    _arguments: Bulk | None = None
+
     __slots__ = (
-        "_arguments",
         "_done",
         "_gate",
         "_id",
         "_late",
-        "_logbook",
         "_number",
         "_payload",
         "_result",
@@ -85,12 +88,8 @@ class DispyJob:
         self._payload: Bulk = b""
         self._done = False
         self._gate: Gate | None = None
-        #: What remembers the names of jobs, if anything does.
-        self._logbook: Any = None
         #: The result that came when the job had been given up.
         self._late: Bulk = b""
-        #: What it is called with, where it comes from a recovery file.
-        self._arguments: Bulk | None = None
 
     @property
     def id(self) -> Any:
@@ -255,6 +254,16 @@ class DispyJob:
 
     def __repr__(self) -> str:
         return f"<DispyJob {self.id!r}: {STATUS_NAMES[self.status]}>"
+
+
+class KeptJob(DispyJob):
+    """A job that a recovery file remembers."""
+
+    __slots__ = ("_arguments", "_logbook")
+
+    def __init__(self, number: int, submit_time: float, logbook: Any, arguments: Bulk | None = None) -> None:
+        super().__init__(number, submit_time)
+        self._logbook, self._arguments = logbook, arguments
 
 
 class Finish:

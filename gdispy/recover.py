@@ -36,7 +36,7 @@ from gdispy.core.placing import Task, ended_by_scheduler, picked
 from gdispy.core.remembered import Job, Story
 from gdispy.errors import ConfigError, ConnectFailed, JournalError, PeerRejected
 from gdispy.hub import Hub
-from gdispy.job import DispyJob
+from gdispy.job import DispyJob, KeptJob
 from gdispy.journal import Journal
 from gdispy.keys import Secret, find_secret, with_tls
 from gdispy.left import PREFIX, Left, read_token
@@ -386,8 +386,7 @@ def _later(seconds: float, until: float | None) -> float:
 
 
 def _as_user_sees_it(number: JobId, known: Job, is_program: bool) -> DispyJob:
-    job = DispyJob(number, 0.0)
-    job._arguments = known.arguments or None
+    job = KeptJob(number, 0.0, None, known.arguments or None)
     if known.name:
         job._id = pickling.loads(known.name)
     if known.outcome is None:

@@ -29,7 +29,7 @@ from gdispy.core.messages import (
     Trouble,
     Uploaded,
 )
-from gdispy.core.placing import NO_LIMIT, Computation, Node, Owner, Share, Task
+from gdispy.core.placing import NO_LIMIT, Computation, Node, Owner, Share, Task, new_task
 from gdispy.core.statuses import ABANDONED, CANCELLED
 from gdispy.core.troubles import problems, slow_nodes
 
@@ -193,7 +193,7 @@ class Demands(Board):
     def _on_run_with_options(self, computation: Computation, message: Run, now: float) -> Effects:
         stranded: list[Task] = []
         for job, arguments, options in zip(message.jobs, message.arguments, message.options, strict=True):
-            task = computation.tasks[job] = Task(job, arguments, options)
+            task = computation.tasks[job] = new_task(job, arguments, options)
             if task.pinned is not None and task.pinned not in self._nodes:
                 stranded.append(task)
             else:

@@ -44,22 +44,19 @@ Columns = tuple[list[JobId], list[int], list[Bulk], list[list[Any] | None]]
 
 
 class Task:
-    """A job that has not ended."""
+    """A job that has not ended. There may be millions, and almost none asks for anything: see `Wishful`."""
 
-    __slots__ = ("arguments", "attempt", "cancelled", "cpus", "job", "losses", "node", "options", "priority", "size")
+    __slots__ = ("arguments", "attempt", "cancelled", "job", "losses", "node")
 
-    def __init__(self, job: JobId, arguments: Bulk, options: list[Any] | None = None) -> None:
+    #: As in `Run`.
+    options: list[Any] | None = None
+    priority = 0.0
+    #: CPUs that it occupies.
+    cpus = 1
+
+    def __init__(self, job: JobId, arguments: Bulk) -> None:
         self.job = job
         self.arguments = arguments
-        self.size = bulk_size(arguments)
-        #: As in `Run`.
-        self.options = options
-        self.priority = 0.0
-        #: CPUs that it occupies.
-        self.cpus = 1
-        if options is not None:
-            self.priority, self.cpus = options[1], max(1, options[3])
-            self.size += sum(map(bulk_size, options[7]))
         #: Number of its current or next placement.
         self.attempt = 1
         #: How many of its nodes were lost.
@@ -68,9 +65,36 @@ class Task:
         self.cancelled = False
 
     @property
+    def size(self) -> int:
+        """Bytes that it makes its node hold."""
+        return bulk_size(self.arguments)
+
+    @property
     def pinned(self) -> Instance | None:
         """The only node that may run it."""
         return self.options[0] or None if self.options is not None else None
+
+
+class Wishful(Task):
+    """A job with options of its own."""
+
+    __slots__ = ("cpus", "options", "priority")
+
+    def __init__(self, job: JobId, arguments: Bulk, options: list[Any]) -> None:
+        super().__init__(job, arguments)
+        self.options = options
+        self.priority, self.cpus = options[1], max(1, options[3])
+
+    @property
+    def size(self) -> int:
+        """Bytes that it makes its node hold, with the files that it needs."""
+        assert self.options is not None
+        return bulk_size(self.arguments) + sum(map(bulk_size, self.options[7]))
+
+
+def new_task(job: JobId, arguments: Bulk, options: list[Any] | None) -> Task:
+    """A job, with options or without."""
+    return Task(job, arguments) if options is None else Wishful(job, arguments, options)
 
 
 class Owner:
@@ -358,19 +382,21 @@ class Node:
         """Count a job as placed here."""
         task.node = self
         share.placed[task.job] = task
-        share.load += task.cpus
-        share.sent += task.size
-        share.owner.load += task.cpus
-        self.load += task.cpus
-        self.bulk += task.size
+        cpus, size = task.cpus, task.size
+        share.load += cpus
+        share.sent += size
+        share.owner.load += cpus
+        self.load += cpus
+        self.bulk += size
 
     def remove(self, share: Share, job: JobId) -> None:
         """The same back."""
         task = share.placed.pop(job)
         task.node = None
-        share.load -= task.cpus
-        share.owner.load -= task.cpus
-        self.load -= task.cpus
+        cpus = task.cpus
+        share.load -= cpus
+        share.owner.load -= cpus
+        self.load -= cpus
         self.bulk -= task.size
 
     def forget(self, share: Share) -> None:

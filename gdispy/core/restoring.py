@@ -17,7 +17,7 @@ from gdispy.core.demands import Demands
 from gdispy.core.effects import Effects, Peer
 from gdispy.core.facts import Met
 from gdispy.core.messages import Hello, Instance, JobId, Prepare
-from gdispy.core.placing import Computation, Node, Share, Task
+from gdispy.core.placing import Computation, Node, Share, Task, new_task
 from gdispy.core.remembered import Job, Story
 from gdispy.core.statuses import ABANDONED, CANCELLED
 
@@ -93,7 +93,7 @@ class Restoring(Demands):
                 del self._away[node.place]
 
     def _restore_job(self, computation: Computation, number: JobId, job: Job) -> Effects:
-        task = computation.tasks[number] = Task(number, job.arguments, job.options)
+        task = computation.tasks[number] = new_task(number, job.arguments, job.options)
         task.attempt, task.cancelled, task.losses = job.attempt, job.cancelled, job.losses
         node = self._nodes.get(job.node) if job.node is not None else None
         share = node.shares.get(computation.id) if node is not None else None
@@ -130,7 +130,7 @@ class Restoring(Demands):
 
     def _take_out(self, computation: Computation, task: Task) -> Task:
         """A job that waits, out of its queue: what is left there is skipped when its turn comes."""
-        other = computation.tasks[task.job] = Task(task.job, task.arguments, task.options)
+        other = computation.tasks[task.job] = new_task(task.job, task.arguments, task.options)
         other.losses = task.losses
         task.cancelled = True
         computation.cancelled += 1
