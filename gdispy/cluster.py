@@ -131,7 +131,7 @@ class JobCluster(Client):
         self._check(loglevel, isolation)
         self._recovery = checked_recovery(fault_recover, resume)
         self._take_callbacks(computation, callback, cluster_status)
-        self._node_port = config.port_number(node_port or config.NODE_PORT, "node_port")
+        self._node_port = config.port_number(node_port or config.node_port(), "node_port")
         allocated = allocation.read(nodes, self._node_port)
         self._allocations = allocated.nodes
         wanted = allocated.whom
@@ -141,7 +141,7 @@ class JobCluster(Client):
             found.key,
             ip_addr or config.default_ip_addr(),
             ext_ip_addr or "",
-            config.port_number(port or config.CLIENT_PORT, "port"),
+            config.port_number(port or config.client_port(), "port"),
             float(pulse_interval) if pulse_interval else None,
             ping_interval,
             (found.insecure, found.tls),
@@ -151,6 +151,7 @@ class JobCluster(Client):
         self._start(computation, depends, (isolation, dest_path, setup, cleanup), wanted, found)
 
     def _check(self, loglevel: int | None, isolation: str) -> None:
+        config.msg_timeout()
         if loglevel is not None:
             logger.setLevel(loglevel)
         if isolation not in ("", "job"):

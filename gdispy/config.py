@@ -20,12 +20,13 @@ PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 NODE_PORT = 51348
 CLIENT_PORT = 51347
 
-# The names that programs for dispy read. One base port, as for the parameter `dispy_port`: clients have it, nodes the
-# next. Files are as large as they are where the node's owner says nothing else; messages have seconds to arrive.
-DispyPort = ClientPort = CLIENT_PORT
+# The names that programs for dispy read, and set before they make a cluster. `DispyPort` is one base port, as the
+# parameter `dispy_port`: clients and schedulers have it, nodes the next; a port that is set by itself goes first.
+# `MsgTimeout` is in seconds, see `msg_timeout`. How large files may be, nodes say: that name is there to be read.
+DispyPort = ClientPort = SharedSchedulerPort = CLIENT_PORT
 NodePort = NODE_PORT
 MaxFileSize = 0
-MsgTimeout = 10
+MsgTimeout: float = 10
 
 #: Seconds between two looks around for nodes at the beginning, and later on.
 LOOK_INTERVALS = (0.0, 0.5, 1.0, 2.0, 5.0)
@@ -61,6 +62,35 @@ def parse_size(text: str) -> int:
     if not 0 <= size < 1e18:
         raise ConfigError(f"{text!r} is not a size: write a number of bytes, or 10k, 2m, 1g")
     return int(size)
+
+
+def client_port() -> int:
+    """Where clients hear of nodes, unless a parameter says otherwise. Raises ConfigError, as the next ones do."""
+    return _set_port("ClientPort", ClientPort, CLIENT_PORT, 0)
+
+
+def node_port() -> int:
+    """Where nodes listen."""
+    return _set_port("NodePort", NodePort, NODE_PORT, 1)
+
+
+def scheduler_port() -> int:
+    """Where shared schedulers listen for clients."""
+    return _set_port("SharedSchedulerPort", SharedSchedulerPort, CLIENT_PORT, 0)
+
+
+def _set_port(name: str, value: object, default: int, after_base: int) -> int:
+    if value == default and DispyPort != CLIENT_PORT:
+        return port_number(DispyPort, "config.DispyPort") + after_base
+    return port_number(value, f"config.{name}")
+
+
+def msg_timeout() -> float:
+    """Seconds that the other side has to accept a connection, and again to prove who it is."""
+    value: object = MsgTimeout
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1e6:
+        raise ConfigError(f"config.MsgTimeout must be a number of seconds above 0, not {value!r}")
+    return float(value)
 
 
 def port_number(value: object, name: str = "port") -> int:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import gevent
 from gevent import socket
 
+from gdispy import config
 from gdispy.connection import Connection, Handlers, PairEnd, plain
 from gdispy.core.admission import Admission
 from gdispy.core.discovery import NONCE_BYTES, OPENED, PACKET_BYTES, THROUGH, Packet, pack, unpack
@@ -45,12 +46,8 @@ logger = logging.getLogger(__name__)
 
 #: What a side with TLS says to one that speaks without: a fatal alert of TLS, protocol_version.
 ALERT = b"\x15\x03\x03\x00\x02\x02\x46"
-#: Seconds that a handshake may take in all.
-HANDSHAKE_LIMIT = 10.0
 #: Bytes of TCP in one packet, both ways, that pass wherever IPv6 does: some ways swallow longer ones without a word.
 SMALL_SEGMENT = 1200
-#: Seconds until a connection attempt is given up.
-CONNECT_LIMIT = 10.0
 
 
 def pair(
@@ -80,11 +77,13 @@ def connect(
     source: str = "",
     what: str = "gdispy-node",
     relay: Relay | None = None,
-    limit: float = CONNECT_LIMIT,
+    limit: float | None = None,
     small: bool = False,
     tls: Tls | None = None,
 ) -> Connection:
-    """Connect to a listener, a `what`, and shake hands. Raises ConnectFailed or PeerRejected, in plain words."""
+    """Connect to a listener, a `what`, and shake hands. `limit` is seconds until the attempt is given up, where that is
+    not `config.msg_timeout()`. Raises ConnectFailed or PeerRejected, in plain words."""
+    limit = config.msg_timeout() if limit is None else limit
     where = join(host, port)
     if relay is None:
         sock = reach(host, port, what, source, limit, small)
@@ -93,7 +92,7 @@ def connect(
         where = f"{where} through the relay at {join(relay.host, relay.port)}"
     try:
         _tune(sock)
-        with gevent.Timeout(HANDSHAKE_LIMIT, TimeoutError("no answer")):
+        with gevent.Timeout(config.msg_timeout(), TimeoutError("no answer")):
             if tls is not None:
                 sock = tls.connect(sock)
             keys = _shake_hands(sock, psk, roles)
@@ -146,7 +145,7 @@ def _reach_through(relay: Relay, where: str, source: str, limit: float, small: b
     ask = Packet(THROUGH, secrets.token_bytes(INSTANCE_BYTES), time.time(), 0, where, "")
     place = join(relay.host, relay.port)
     try:
-        with gevent.Timeout(HANDSHAKE_LIMIT + CONNECT_LIMIT, TimeoutError("it does not answer")):
+        with gevent.Timeout(2 * config.msg_timeout(), TimeoutError("it does not answer")):
             sock.sendall(pack(relay.key, ask, secrets.token_bytes(NONCE_BYTES)))
             answer = unpack(relay.key, read_exactly(sock, PACKET_BYTES))
         if answer.kind != OPENED:
@@ -263,7 +262,7 @@ class Listener:
     def _admit(self, number: int, sock: Any, address: str) -> None:
         try:
             _tune(sock)
-            with gevent.Timeout(HANDSHAKE_LIMIT, TimeoutError("too slow")):
+            with gevent.Timeout(config.msg_timeout(), TimeoutError("too slow")):
                 way = sock if self._tls is None else self._enter_tunnel(self._tls, sock, address)
                 keys, roles = self._answer(way, address)
         except (OSError, ProtocolError, PeerRejected) as error:

@@ -68,7 +68,8 @@ def _add_place(group: argparse._ArgumentGroup) -> None:
     add("--name", default="", help="name of this node (default: host name)")
     text = "repeat the announcement of this node while nobody uses it; 10 or more (default: once)"
     add("--ping_interval", type=float, metavar="SECONDS", help=text)
-    add("--msg_timeout", type=float, metavar="SECONDS", help="for compatibility: broken connections are noticed anyway")
+    text = f"others must accept a connection, and prove who they are, within so long (default: {config.MsgTimeout})"
+    add("--msg_timeout", type=float, metavar="SECONDS", help=text)
 
 
 def _add_limits(group: argparse._ArgumentGroup) -> None:

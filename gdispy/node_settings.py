@@ -47,6 +47,8 @@ class NodeSettings:
     lease: float = LEASE
     #: Seconds between two announcements while nobody uses the node; 0 is one, at the start.
     ping_interval: float = 0.0
+    #: Seconds that others have to accept a connection, and to prove who they are.
+    msg_timeout: float = config.MsgTimeout
     #: Seconds that results are kept whose clients have not come back by then, and bytes that those may take; 0 is no
     #: limit.
     spool_age: float = SPOOL_AGE

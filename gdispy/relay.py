@@ -43,7 +43,7 @@ from gdispy.core.patterns import join, split
 from gdispy.errors import ConfigError, ConnectFailed, GdispyError, PeerRejected, ProtocolError
 from gdispy.interfaces import host_of
 from gdispy.keys import Secret, find_secret, listening_address
-from gdispy.net import HANDSHAKE_LIMIT, listening_sockets, reach, read_exactly
+from gdispy.net import listening_sockets, reach, read_exactly
 from gdispy.options import add_common_options, add_secret_options, fail, parse, set_up_logging
 from gdispy.seeker import LINK_LOCAL_DELAY, Route, routes_of
 
@@ -261,7 +261,7 @@ class Relay:
     def _pass(self, number: int, sock: Any, address: str) -> None:
         """Join a connection to the node that it asks for, if it may."""
         try:
-            with gevent.Timeout(HANDSHAKE_LIMIT, TimeoutError("too slow")):
+            with gevent.Timeout(config.msg_timeout(), TimeoutError("too slow")):
                 data = read_exactly(sock, PACKET_BYTES)
             packet = unpack(self._key, data)
             if packet.kind != THROUGH or not self._memory.is_new(data, packet, time.time()):

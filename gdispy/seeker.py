@@ -26,7 +26,7 @@ from gdispy.core.patterns import join, split
 from gdispy.errors import ConnectFailed, PeerRejected
 from gdispy.interfaces import is_numeric, is_reachable
 from gdispy.keys import Secret, listening_address
-from gdispy.net import CONNECT_LIMIT, Listener, Relay
+from gdispy.net import Listener, Relay
 
 logger = logging.getLogger(__name__)
 
@@ -157,7 +157,7 @@ class Dialer:
         self.rejected = False
         for route in self.routes:
             try:
-                limit = ROUTE_LIMIT if len(self.routes) > 1 else CONNECT_LIMIT
+                limit = ROUTE_LIMIT if len(self.routes) > 1 else config.msg_timeout()
                 connection = self._owner.open(route, limit, self._small)
             except (PeerRejected, ConnectFailed) as error:
                 # From an address that has been a node, it is more likely that the link is bad; and the first time, that

@@ -50,6 +50,7 @@ def node_main(words: Sequence[str] | None = None) -> int:
         if options.serve == 0:
             return _only_clean(options)
         settings = node_settings(options)
+        config.MsgTimeout = settings.msg_timeout
         if given.save_config:
             save_options(given.save_config, _PROGRAM, parser, options)
             return 0
@@ -89,7 +90,6 @@ def settle(parser: argparse.ArgumentParser, given: argparse.Namespace) -> Settle
 def node_settings(options: Any) -> NodeSettings:
     """The options, checked. Raises ConfigError."""
     port = options.read("dispy_port", _after_base, config.NODE_PORT)
-    options.read("msg_timeout", within(0), 0.0)
     return NodeSettings(
         secret=_secret(options),
         cpus=options.read("cpus", count_cpus, count_cpus(None)),
@@ -109,6 +109,7 @@ def node_settings(options: Any) -> NodeSettings:
         spool_age=24 * 3600.0 * options.read("spool_age", within(0), 7.0),
         spool_size=options.read("spool_size", config.parse_size, 0),
         ping_interval=options.read("ping_interval", within(10), 0.0),
+        msg_timeout=options.read("msg_timeout", within(1), config.MsgTimeout),
         force_cleanup=bool(options.force_cleanup),
         client_shutdown=bool(options.client_shutdown),
         init=options.read("init", _existing, ""),

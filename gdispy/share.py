@@ -87,6 +87,8 @@ def _add_ways(group: argparse._ArgumentGroup) -> None:
     add("--no_journal", action="store_true", help="remember nothing over restarts")
     add("--pulse_interval", type=float, metavar="SECONDS", help="how often nodes give a sign of life (default: 5)")
     add("--ping_interval", type=float, metavar="SECONDS", help="how often to look for nodes (default: 10)")
+    text = f"others must accept a connection, and prove who they are, within so long (default: {config.MsgTimeout})"
+    add("--msg_timeout", type=float, metavar="SECONDS", help=text)
     text = "keep jobs and results of a client that went away so long; 1 or more (default: 60)"
     add("--zombie_interval", type=float, metavar="MINUTES", help=text)
     text = "serve the computation first that was not served for longest (default: the client that has least)"
@@ -109,6 +111,7 @@ def scheduler_main(words: Sequence[str] | None = None) -> int:
         file = read_options(given.config, _PROGRAM, parser) if given.config else {}
         options = Settled(parser, given, file, given.config)
         settings = sharing_settings(options)
+        config.MsgTimeout = settings.msg_timeout
         if given.save_config:
             save_options(given.save_config, _PROGRAM, parser, options)
             return 0
@@ -142,6 +145,7 @@ def sharing_settings(options: Any) -> SharingSettings:
         node_port=options.read("node_port", config.port_number, config.NODE_PORT),
         pulse_interval=options.read("pulse_interval", within(0.1, 1000), None),
         ping_interval=options.read("ping_interval", within(1, 1000), None),
+        msg_timeout=options.read("msg_timeout", within(1), config.MsgTimeout),
         policy=policy,
         lease=60.0 * options.read("zombie_interval", within(1, 1e6), 60.0),
         cooperative=bool(options.cooperative),

@@ -83,7 +83,7 @@ class SharedJobCluster(JobCluster):
         self._check(loglevel, isolation)
         self._recovery = checked_recovery(fault_recover, resume)
         self._take_callbacks(computation, callback, cluster_status)
-        self._node_port = config.NODE_PORT
+        self._node_port = config.node_port()
         allocated = allocation.read(nodes, self._node_port)
         if allocated.whom.local:
             raise ConfigError("nodes='local' is for JobCluster: a shared scheduler has its own nodes")
@@ -138,11 +138,11 @@ class SharedJobCluster(JobCluster):
 def scheduler_place(host: str | None, port: int | None) -> tuple[str, int]:
     """Where the scheduler is, from what a user writes. Raises ConfigError."""
     if not host:
-        return config.default_ip_addr() or socket.gethostname(), port or config.CLIENT_PORT
+        return config.default_ip_addr() or socket.gethostname(), port or config.scheduler_port()
     try:
         name, own = split(host.strip())
     except ValueError as error:
         raise ConfigError(f"scheduler_node {host!r}: {error}") from None
     if own is not None and port is not None and own != port:
         raise ConfigError(f"scheduler_node {host!r} and scheduler_port {port} contradict each other: give one of them")
-    return name, own or port or config.CLIENT_PORT
+    return name, own or port or config.scheduler_port()

@@ -88,6 +88,8 @@ class SharingSettings:
     node_port: int = config.NODE_PORT
     pulse_interval: float | None = None
     ping_interval: float | None = None
+    #: Seconds that others have to accept a connection, and to prove who they are.
+    msg_timeout: float = config.MsgTimeout
     policy: str = FAIR
     #: Seconds that jobs and results of a client that went away are kept.
     lease: float = 3600.0

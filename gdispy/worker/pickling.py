@@ -14,7 +14,8 @@ Three ways, tried in this order:
 3. dill, for what pickle refuses: lambdas, closures, functions of `__main__`, ...
 
 Compiled code is understood by one minor version of Python only, and another may crash on it, so it carries its version
-and is refused by others. What came to a node as source text (`source.py`) is used there in its place.
+and, where that is to be had, its source text, which other versions compile (`source.py`); without, they refuse it. What
+came to a node as source text is used there in its place.
 
 A payload is a pickle (first byte 0x80), or 0x00, u32 length of a head, the head
 `[pickle length, [[kind, offset, size], ...]]` in msgpack, zeros up to a multiple of 64, the pickle,
@@ -243,7 +244,9 @@ class _ByValue(dill.Pickler):  # type: ignore[misc]
 
     def reducer_override(self, obj: Any) -> Any:
         if isinstance(obj, types.CodeType):
-            return _load_code, (_VERSION, marshal.dumps(obj))
+            from gdispy.worker import source  # It imports this module.
+
+            return _load_code, (_VERSION, marshal.dumps(obj), obj.co_name, source.text_of_code(obj))
         if not isinstance(obj, type) or not _is_of_main(obj) or obj in _in_progress:
             return NotImplemented
         if obj in _known:
@@ -303,15 +306,18 @@ def know(cls: type) -> None:
     _from_source[cls.__qualname__] = cls
 
 
-def _load_code(version: tuple[int, int], code: bytes) -> Any:
-    """Called by unpickling: compiled code, where this Python understands it."""
-    if version != _VERSION:
-        made, here = (".".join(map(str, each)) for each in (version, _VERSION))
-        raise pickle.UnpicklingError(
-            f"it holds code that Python {made} has compiled, and this is Python {here}; "
-            "functions and classes listed in depends, or used by the computation, can go to other versions"
-        )
-    return marshal.loads(code)
+def _load_code(version: tuple[int, int], code: bytes, name: str, text: str) -> Any:
+    """Called by unpickling: compiled code, or, where this Python does not understand that, its source text compiled."""
+    if version == _VERSION:
+        return marshal.loads(code)
+    if text:
+        from gdispy.worker import source
+
+        return source.kept_code(text, name)
+    made, here = (".".join(map(str, each)) for each in (version, _VERSION))
+    raise pickle.UnpicklingError(
+        f"it holds code that Python {made} has compiled, and this is Python {here}, and there is no source text of it"
+    )
 
 
 def _class_by_name(name: str) -> Any:

@@ -8,20 +8,30 @@ values of the globals that it mentions; on the node all of it shares one `__main
 """
 
 from __future__ import annotations
+import __future__
 
 import ast
+import functools
 import importlib
 import inspect
 import io
+import linecache
+import logging
 import pickle
 import sys
 import textwrap
 import types
+import zlib
 from collections.abc import Iterator
 from typing import Any
 
 from gdispy.worker import pickling
 
+logger = logging.getLogger(__name__)
+
+#: Flags of code that tell what kind of function it is, without those of how it was compiled.
+_KIND_FLAGS = inspect.CO_VARARGS | inspect.CO_VARKEYWORDS | inspect.CO_GENERATOR | inspect.CO_COROUTINE
+_KIND_FLAGS |= inspect.CO_ASYNC_GENERATOR
 _OUTER = "_gdispy_outer"
 
 
@@ -95,13 +105,54 @@ def _text(obj: Any) -> str:
 
 
 def _function_text(function: types.FunctionType) -> str:
-    """The text of a function, within one whose parameters are what it closes over."""
-    code = function.__code__
     try:
-        text = textwrap.dedent(inspect.getsource(code))
-        node = _find(_parsed(text), code)
+        return _code_text(function.__code__)
     except (OSError, TypeError, SyntaxError) as error:
         raise NoSource(f"there is no source of {function.__qualname__}: {error}") from None
+
+
+@functools.lru_cache(256)
+def text_of_code(code: types.CodeType) -> str:
+    """Source text from which `code_of_text` makes the same again under any version; '' where there is none.
+
+    It is compiled here for a proof: text that has changed since, or means something else outside its class, does not.
+    """
+    try:
+        for owner in ("", *sorted(_owners(code))):
+            text = _code_text(code, owner)
+            if _is_same(code_of_text(text, code.co_name), code):
+                return text
+    except Exception as error:
+        logger.debug("%s cannot go to nodes of another version of Python: %s", code.co_name, error)
+    return ""
+
+
+def _owners(code: types.CodeType) -> set[str]:
+    """Names of classes that code may belong to: within class C, Python writes _C__name where the text says __name."""
+    return {name[1:].partition("__")[0] for name in code.co_names if name[:1] == "_" and "__" in name[2:]}
+
+
+def _is_same(one: types.CodeType, other: types.CodeType) -> bool:
+    """Whether two pieces of code do the same."""
+    for name in ("co_code", "co_names", "co_varnames", "co_freevars", "co_cellvars", "co_argcount"):
+        if getattr(one, name) != getattr(other, name):
+            return False
+    if (one.co_flags ^ other.co_flags) & _KIND_FLAGS:
+        return False
+    if len(one.co_consts) != len(other.co_consts):
+        return False
+    for mine, theirs in zip(one.co_consts, other.co_consts, strict=True):
+        is_code = isinstance(mine, types.CodeType) and isinstance(theirs, types.CodeType)
+        if not (_is_same(mine, theirs) if is_code else repr(mine) == repr(theirs)):
+            return False
+    return True
+
+
+def _code_text(code: types.CodeType, owner: str = "") -> str:
+    """The text of a function, within one whose parameters are what it closes over, and within a class where `owner`
+    names one. Raises OSError, TypeError or SyntaxError where there is none."""
+    text = textwrap.dedent(inspect.getsource(code))
+    node = _find(_parsed(text), code)
     outer = ast.parse(f"def {_OUTER}({', '.join(code.co_freevars)}): pass")
     definition: Any = outer.body[0]
     if isinstance(node, ast.Lambda):
@@ -111,6 +162,10 @@ def _function_text(function: types.FunctionType) -> str:
         # Its own name is a global, where it is nothing that it closes over.
         first = [] if node.name in code.co_freevars else [ast.Global([node.name])]
         definition.body = [*first, node]
+    if owner:
+        definition.body = [ast.ClassDef(owner, [], [], definition.body, [])]
+    if code.co_flags & __future__.annotations.compiler_flag:
+        outer.body.insert(0, ast.ImportFrom("__future__", [ast.alias("annotations")], 0))
     return ast.unparse(ast.fix_missing_locations(outer))
 
 
@@ -140,8 +195,7 @@ def _find(tree: ast.Module, code: types.CodeType) -> Any:
         module: Any = ast.Module([ast.Expr(node)], [])  # type: ignore[arg-type]
         compiled = compile(ast.fix_missing_locations(module), "<lambda>", "exec")
         inner = next(each for each in compiled.co_consts if isinstance(each, types.CodeType))
-        same = (inner.co_consts, inner.co_names, inner.co_varnames) == (code.co_consts, code.co_names, code.co_varnames)
-        if same or len(found) == 1:
+        if len(found) == 1 or _is_same(inner, code):
             return node
     raise SyntaxError("there are several lambdas on the line")
 
@@ -151,19 +205,32 @@ def _find(tree: ast.Module, code: types.CodeType) -> Any:
 
 def _make_function(text: str, code_name: str, name: str, qualname: str) -> types.FunctionType:
     """Called by unpickling: the function, with nothing in what it closes over yet."""
-    module = compile(text, f"<{qualname}>", "exec")
-    outer = next(_codes(module, _OUTER))
-    code = next(_codes(outer, code_name))
+    code = kept_code(text, code_name)
     closure = tuple(types.CellType() for _ in code.co_freevars)
     function = types.FunctionType(code, vars(sys.modules["__main__"]), name, None, closure)
     function.__qualname__, function.__module__ = qualname, "__main__"
     return function
 
 
+def code_of_text(text: str, name: str, file: str = "<text>") -> types.CodeType:
+    """The code of a function from text that `text_of_code` has made."""
+    # As it was compiled at home, and not as this module is.
+    module = compile(text, file, "exec", dont_inherit=True)
+    return next(_codes(next(_codes(module, _OUTER)), name))
+
+
+def kept_code(text: str, name: str) -> types.CodeType:
+    """The same, with the text at hand for tracebacks, and for the way to yet another version."""
+    file = f"<{name} {zlib.crc32(text.encode()):08x}>"
+    linecache.cache[file] = len(text), None, text.splitlines(keepends=True), file
+    return code_of_text(text, name, file)
+
+
 def _codes(code: types.CodeType, name: str) -> Iterator[types.CodeType]:
-    for constant in code.co_consts:
-        if isinstance(constant, types.CodeType) and constant.co_name == name:
-            yield constant
+    inner = [constant for constant in code.co_consts if isinstance(constant, types.CodeType)]
+    yield from (each for each in inner if each.co_name == name)
+    for each in inner:
+        yield from _codes(each, name)
 
 
 def _fill(function: types.FunctionType, state: dict[str, Any]) -> None:

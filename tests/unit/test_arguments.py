@@ -166,6 +166,25 @@ def test_a_cluster_refuses_before_anything_is_started() -> None:
 # Names of the package
 
 
+def test_ports_that_a_program_sets_in_config_are_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = gdispy.config
+    assert (config.client_port(), config.node_port(), config.scheduler_port()) == (51347, 51348, 51347)
+    monkeypatch.setattr(config, "DispyPort", 9700)
+    assert (config.client_port(), config.node_port(), config.scheduler_port()) == (9700, 9701, 9700)
+    monkeypatch.setattr(config, "NodePort", 5000)
+    assert (config.client_port(), config.node_port()) == (9700, 5000)
+    monkeypatch.setattr(config, "ClientPort", "DispyPort + 1")
+    with pytest.raises(ConfigError, match=r"config\.ClientPort must be a whole number from 0 to 65535"):
+        JobCluster(abs, nodes=["127.0.0.1"], insecure=True)
+
+
+@pytest.mark.parametrize("seconds", [0, -1, "10", True, None])
+def test_a_time_limit_of_messages_that_makes_no_sense_is_refused(seconds: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gdispy.config, "MsgTimeout", seconds)
+    with pytest.raises(ConfigError, match=r"config\.MsgTimeout must be a number of seconds above 0"):
+        JobCluster(abs, nodes=["127.0.0.1"], insecure=True)
+
+
 def test_levels_and_settings_are_where_programs_for_dispy_look() -> None:
     for name in ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"):
         assert getattr(gdispy.logger, name) == getattr(logging, name)

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gdispy.worker import pickling
+from gdispy.worker import pickling, source
 from gdispy.worker.pickling import ALIGNMENT, OUT_OF_BAND, dumps, dumps_call, dumps_result, loads
 
 BIG = 3 * OUT_OF_BAND + 5
@@ -311,7 +311,7 @@ def test_globals_that_a_function_does_not_refer_to_stay_here() -> None:
 
 _PROGRAM = """
 import sys
-from gdispy.worker import pickling
+from gdispy.worker import pickling, source
 
 class Own:
     def __init__(self, x): self.x = x
@@ -331,7 +331,7 @@ if sys.argv[1] == "client":
 """
 _WORKER = """
 import sys
-from gdispy.worker import pickling
+from gdispy.worker import pickling, source
 
 work, _ = pickling.loads(bytes.fromhex(sys.stdin.readline()))
 args, kwargs = pickling.loads(bytes.fromhex(sys.stdin.readline()))
@@ -366,8 +366,77 @@ def test_classes_of_the_program_are_one_class_there_and_the_programs_own_again_h
 
 
 def test_code_of_another_version_of_python_is_refused_before_it_is_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    stream = pickling.dumps(lambda number: number + 1)
+    names: dict[str, Any] = {}
+    exec("def made(number):\n    return number + 1", names)  # There is no source text of it.
+    stream = pickling.dumps(names["made"])
     assert pickling.loads(stream)(1) == 2
     monkeypatch.setattr(pickling, "_VERSION", (3, 99))
     with pytest.raises(pickle.UnpicklingError, match=r"has compiled, and this is Python 3\.99"):
         pickling.loads(stream)
+
+
+class _Guarded:
+    def __init__(self, number: int) -> None:
+        self.__number = number
+
+    def number(self) -> int:
+        return self.__number
+
+
+class _Kept(_Guarded):
+    def number(self) -> int:
+        def next_one(number: int) -> int:
+            return number + 1
+
+        return next_one(super().number())
+
+
+def _code_of(function: Any) -> Any:
+    return getattr(function, "__code__", None)
+
+
+def _adder(n: int) -> Any:
+    def add(x: int, *more: int, y: int = 2, **others: int) -> int:
+        return x + n + y + sum(more) + sum(others.values())
+
+    return add
+
+
+async def _later(x: int) -> int:
+    return x
+
+
+def _counting(n: int) -> Any:
+    yield from range(n)
+
+
+_TWO_ON_A_LINE = [lambda x: [x + y for y in range(x)], lambda x: {x + y for y in range(x)}]
+
+
+@pytest.mark.parametrize(
+    "function",
+    [_code_of, _adder(1), _later, _counting, _Guarded.__init__, _Guarded.number, _Kept.number, *_TWO_ON_A_LINE],
+)
+def test_code_of_another_version_is_compiled_from_its_text(function: Any) -> None:
+    text = source.text_of_code(function.__code__)
+    code = source.kept_code(text, function.__code__.co_name)
+    assert (code.co_names, code.co_freevars) == (function.__code__.co_names, function.__code__.co_freevars)
+    assert code.co_code == function.__code__.co_code
+    # It can go on to yet another version from there.
+    assert source.text_of_code(code) == text
+
+
+def test_functions_go_to_another_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = pickling.dumps((_adder(5), lambda x: x + 1))
+    monkeypatch.setattr(pickling, "_VERSION", (3, 99))
+    add, step = pickling.loads(stream)
+    assert (add(1, 10, z=100), step(1)) == (118, 2)
+
+
+def test_text_that_has_changed_since_is_not_sent(tmp_path: Any) -> None:
+    file = tmp_path / "changed.py"
+    file.write_text("def f(x):\n    return x + 1\n")
+    names: dict[str, Any] = {}
+    exec(compile(file.read_text(), str(file), "exec"), names)
+    file.write_text("def f(x):\n    return x + 2\n")
+    assert source.text_of_code(names["f"].__code__) == ""

@@ -92,6 +92,10 @@ def with_object(shape):
     return (isinstance(shape, Shape), shape.describe(), shape.area, type(shape)(9))
 
 
+def call(function, n):
+    return function(n)
+
+
 if __name__ == "__main__":
     host, port = sys.argv[1].split(":")
     nodes = [(host, int(port), 0, [], ("set",))]
@@ -122,8 +126,13 @@ if __name__ == "__main__":
     with dispy.JobCluster(make_adder, nodes=sys.argv[1:]) as cluster:
         job = cluster.submit(1)
         print(job() and job.result(1), job.exception)
-    names = {}
-    exec("def made(n):\n    return n", names)
+    with dispy.JobCluster(call, nodes=sys.argv[1:]) as cluster:
+        job = cluster.submit(lambda n: n + Square(2).size, 1)
+        print(job(), job.exception)
+        names = {}
+        exec("def made(n):\n    return n", names)
+        job = cluster.submit(names["made"], 1)
+        print(job(), job.exception)
     with dispy.JobCluster(names["made"], nodes=sys.argv[1:]) as cluster:
         job = cluster.submit(1)
         if not job.finish.wait(1):
