@@ -3,7 +3,8 @@
     python benchmarks/idle.py [--nodes 1000] [--clients 100] [--seconds 20]
 
 The scheduler is a real `gdispy-scheduler` process. Nodes and clients are connections of this process: each has shaken
-hands, said its first words, and gives and expects signs of life every five seconds, as real ones do. Goal: 1 %.
+hands, said its first words, and goes on as real ones do: with signs of life, rare ones where nothing is under way, and
+nodes with a word about what is free on them every two minutes. Goal: 1 %.
 """
 
 from __future__ import annotations
@@ -26,9 +27,10 @@ from typing import Any  # noqa: E402
 import gevent  # noqa: E402
 
 from gdispy.connection import Connection, Handlers  # noqa: E402
-from gdispy.core.messages import Hello, Holding, Instance, Message, Resume  # noqa: E402
+from gdispy.core.messages import Availability, Hello, Holding, Instance, Message, Resume  # noqa: E402
 from gdispy.keys import find_secret, generate_secret  # noqa: E402
 from gdispy.net import connect  # noqa: E402
+from gdispy.node import AVAILABILITY_INTERVAL, MISSED_AT_REST  # noqa: E402
 from gdispy.sharing import CLIENTS, FROM_NODES  # noqa: E402
 
 SCRIPTS = Path(sys.executable).parent
@@ -42,7 +44,7 @@ class Crowd:
         self.connections: list[Connection] = []
         self.lost: list[str] = []
 
-    def _connect(self, roles: bytes, first: list[Message], then: list[Message]) -> None:
+    def _connect(self, roles: bytes, first: list[Message], then: list[Message]) -> Connection:
         def on_messages(connection: Connection, messages: list[Message]) -> None:
             connection.acknowledge(connection.taken())
             if any(isinstance(message, Hello) for message in messages):
@@ -55,13 +57,22 @@ class Crowd:
         for message in first:
             connection.send(message)
         self.connections.append(connection)
+        return connection
 
     def add_node(self, number: int) -> None:
         hello = self._hello("node", f"node{number}", 16)
-        self._connect(FROM_NODES, [hello], [Holding([], [], [])])
+        connection = self._connect(FROM_NODES, [hello], [Holding([], [], [])])
+        connection.rest(True)
+        gevent.spawn(self._tell_availability, connection, 0.12 * number)
+
+    def _tell_availability(self, connection: Connection, wait: float) -> None:
+        gevent.sleep(wait)
+        while True:
+            connection.send(Availability([99.0, 1e9, 1e9, 1e9]))
+            gevent.sleep(AVAILABILITY_INTERVAL * (MISSED_AT_REST + 1))
 
     def add_client(self, number: int) -> None:
-        self._connect(CLIENTS, [self._hello("client", f"client{number}", 0), Resume([], [])], [])
+        self._connect(CLIENTS, [self._hello("client", f"client{number}", 0), Resume([], [])], []).rest(True)
 
     def _hello(self, role: str, name: str, cpus: int) -> Hello:
         return Hello(role, Instance(secrets.token_bytes(16)), name, "0", "3.11", "linux", cpus, "", 5.0)

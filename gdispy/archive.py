@@ -21,7 +21,7 @@ from hashlib import blake2b
 
 import gevent
 
-from gdispy.blobs import DIGEST_BYTES, ReceivedFile
+from gdispy.blobs import DIGEST_BYTES, FILE_PREFIX, ReceivedFile
 from gdispy.core.facts import Began, Owned
 from gdispy.core.message import ComputationId, Instance, Message
 from gdispy.core.messages import Cancel, Named, Open, Prepare, Release, Run
@@ -107,7 +107,8 @@ class Archive:
             if isinstance(each, ReceivedFile)
         }
         for name in os.listdir(self.files):
-            if name not in known:
+            # The directory is the user's to name: nothing is touched but what this program makes.
+            if name.startswith(FILE_PREFIX) and name not in known:
                 os.unlink(os.path.join(self.files, name))
 
     @property

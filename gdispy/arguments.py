@@ -29,6 +29,7 @@ logger = logging.getLogger("gdispy")
 #: Names of later versions of dispy -> ours.
 _LATER_NAMES = {
     "host": "ip_addr",
+    "scheduler_host": "scheduler_node",
     "ext_host": "ext_ip_addr",
     "recover_file": "fault_recover",
     "job_status": "callback",

@@ -18,6 +18,8 @@ from gdispy.worker import control
 
 #: Bytes of the digest of a file.
 DIGEST_BYTES = 32
+#: How the names of files begin that have arrived and have no place yet.
+FILE_PREFIX = ".gdispy-"
 
 
 class MemoryFile(Payload):
@@ -85,17 +87,18 @@ class FileSink:
     """Collects a dependency file on disk. What cannot be kept is read to its end all the same, so that
     the connection goes on and the computation gets the reason."""
 
-    def __init__(self, directory: str, size: int, limit: int) -> None:
+    def __init__(self, directory: str, size: int, limit: int, role: str = "node") -> None:
         self._fd, self._path = -1, ""
+        self._role = role
         self._digest = blake2b(digest_size=DIGEST_BYTES)
         self._size = 0
         self._error = ""
         try:
-            self._fd, self._path = tempfile.mkstemp(prefix=".gdispy-", dir=directory)
+            self._fd, self._path = tempfile.mkstemp(prefix=FILE_PREFIX, dir=directory)
         except OSError as error:
-            self._error = f"it cannot be written on the node: {error.strerror}"
+            self._error = f"it cannot be written on the {role}: {error.strerror}"
         if limit and size > limit:
-            self._error = f"{size:,} bytes, and this node takes files up to {limit:,} (--max_file_size)"
+            self._error = f"{size:,} bytes, and this {role} takes files up to {limit:,} (--max_file_size)"
 
     def write(self, data: memoryview) -> None:
         self._size += len(data)
@@ -106,7 +109,7 @@ class FileSink:
             while data:
                 data = data[os.write(self._fd, data) :]
         except OSError as error:
-            self._error = f"it cannot be written on the node: {error.strerror}"
+            self._error = f"it cannot be written on the {self._role}: {error.strerror}"
             with contextlib.suppress(OSError):
                 os.ftruncate(self._fd, 0)
 

@@ -25,6 +25,7 @@ from gevent import socket
 
 from gdispy.core.effects import Peer
 from gdispy.core.handshake import Keys
+from gdispy.core.life import INTERVAL, Life
 from gdispy.core.messages import Message
 from gdispy.core.wire import CREDIT_STEP, Bye, MakeSink, MemorySink, Sink, channel
 from gdispy.errors import ConnectFailed, ForkedError, ProtocolError
@@ -38,12 +39,6 @@ SMALL_READ = 4096
 WRITE_SIZE = 256 * 1024
 #: Pieces in one write; the system takes no more than 1024.
 WRITE_PIECES = 64
-#: Seconds between two signs of life, and how many may be missing until the peer is taken for silent
-#: and for lost.
-PULSE_INTERVAL = 5.0
-SILENT_AFTER = 3
-LOST_AFTER = 6
-
 #: Transmissions of the same bytes after which a connection is stuck.
 STUCK_AFTER = 1
 
@@ -76,7 +71,7 @@ class Handlers:
 class Connection:
     """A connection whose handshake is done. `address` is that of the other side."""
 
-    def __init__(self, sock: Any, keys: Keys, handlers: Handlers, pulse: float = PULSE_INTERVAL) -> None:
+    def __init__(self, sock: Any, keys: Keys, handlers: Handlers, pulse: float = INTERVAL) -> None:
         self.peer = next_peer()
         self.address = host_of(sock.getpeername())
         self.port: int = sock.getpeername()[1]
@@ -85,7 +80,7 @@ class Connection:
         self.instance = keys.instance
         self._socket = sock
         self._handlers = handlers
-        self._pulse = pulse
+        self._life = Life(pulse, time.monotonic())
         self._owner = os.getpid()
         self._sender, self._receiver = channel(keys, handlers.make_sink, self._check_owner)
         self._wake = gevent.event.Event()
@@ -99,9 +94,10 @@ class Connection:
         self._writing = False
         #: Sealed bytes that did not fit into the socket.
         self._rest = b""
-        self._last_sent = self._last_heard = time.monotonic()
         self._silent = False
         self._timer: Any = None
+        #: Seconds between two looks after signs of life.
+        self._wait = 0.0
         self._readable: Any = None
         self._reader: Any = None
         self._writer: Any = None
@@ -116,13 +112,15 @@ class Connection:
         self._readable = self._loop.io(self._socket.fileno(), 1)
         self._reader = gevent.spawn(self._read)
         self._writer = gevent.spawn(self._write)
-        self._timer = gevent.get_hub().loop.timer(self._pulse / 2, self._pulse / 2, ref=False)
-        self._timer.start(self._check_life)
+        self._set_timer()
 
     def send(self, message: Message) -> None:
         """Queue a message; nothing happens on a connection that is over."""
         if not self._closed and not self._closing:
             self._sender.put(message)
+            if self._life.is_slow:
+                self._life.asked(time.monotonic())
+                self._set_timer()
             if not self._flushing:
                 self._flushing = True
                 self._loop.run_callback(self._flush)
@@ -149,7 +147,7 @@ class Connection:
         except OSError:  # The socket is full, or broken: the writer meets that too, and deals with it.
             written = 0
         self.sent += written
-        self._last_sent = time.monotonic()
+        self._life.sent(time.monotonic())
         if written < len(data):
             self._rest = data[written:]
         if self._rest or self._sender.backlog:
@@ -157,8 +155,8 @@ class Connection:
 
     @property
     def quiet(self) -> float:
-        """Intervals of signs of life since the other side was last heard."""
-        return (time.monotonic() - self._last_heard) / self._pulse
+        """How many signs of life of the other side are missing, fractions included."""
+        return self._life.missing(time.monotonic())
 
     @property
     def backlog(self) -> int:
@@ -173,11 +171,20 @@ class Connection:
 
     def set_pulse(self, pulse: float) -> None:
         """Give, and expect, a sign of life this often (seconds)."""
-        self._pulse = pulse
+        self._life.interval = pulse
         if self._timer is not None:
-            self._timer.stop()
-            self._timer = gevent.get_hub().loop.timer(pulse / 2, pulse / 2, ref=False)
-            self._timer.start(self._check_life)
+            self._set_timer()
+
+    @property
+    def rests(self) -> bool:
+        return self._life.calm is True
+
+    def rest(self, rests: bool) -> None:
+        """Whether nothing is under way here, so that signs of life may be rare. A side that never says so does as the
+        other one."""
+        if rests != self._life.calm:
+            self._life.calm = rests
+            self._set_timer()
 
     def close(self, reason: str) -> None:
         """Send what is queued, say goodbye and close; `on_closed` follows."""
@@ -225,11 +232,16 @@ class Connection:
     def _take(self, data: bytes | memoryview) -> None:
         receiver = self._receiver
         self.received += len(data)
-        self._last_heard = time.monotonic()
+        found = receiver.receive(data)
+        promised, receiver.promised = receiver.promised, 0
+        self._life.heard(time.monotonic(), promised, bool(found))
         if self._silent:
             self._silent = False
             self._handlers.on_silent(self, False)
-        found = receiver.receive(data)
+        if promised or self._wait > self._life.interval:
+            if self._life.answers:
+                self._give_sign()
+            self._set_timer()
         if receiver.granted:
             self._sender.credit(receiver.granted)
             receiver.granted = 0
@@ -259,7 +271,7 @@ class Connection:
                     size = self._write_all(frames)
                     self._writing = False
                     self.sent += size
-                    self._last_sent = time.monotonic()
+                    self._life.sent(time.monotonic())
                     if size > WRITE_SIZE // 2:
                         gevent.sleep(0)  # Others have their turn between two large writes.
                 elif self._closing:
@@ -303,26 +315,40 @@ class Connection:
                 break
             frames += more
             size += sum(map(len, more))
-        if not frames and time.monotonic() - self._last_sent >= 0.9 * self._pulse:
-            frames = sender.pulse()
+        if not frames and self._life.is_due(time.monotonic()):
+            frames = sender.pulse(self._life.sign())
         return self._sealed(frames)
 
     def _sealed(self, frames: list[bytes]) -> list[bytes]:
         return frames if self._seal is None or not frames else [self._seal(b"".join(frames))]
 
     def _check_life(self) -> None:
-        now = time.monotonic()
-        if now - self._last_sent >= 0.9 * self._pulse:
-            if self._seal is None:
-                self._flush()  # Without the writer greenlet: a thousand idle connections notice.
-            else:
-                self._wake.set()
-        quiet = now - self._last_heard
-        if quiet > LOST_AFTER * self._pulse:
-            gevent.spawn(self._finish, f"nothing was heard of the other side for {quiet:.0f} s")
-        elif quiet > SILENT_AFTER * self._pulse and not self._silent:
+        now, life = time.monotonic(), self._life
+        if life.is_due(now):
+            self._give_sign()
+        if life.is_lost(now):
+            gevent.spawn(self._finish, f"nothing was heard of the other side for {life.quiet(now):.0f} s")
+        elif life.is_silent(now) and not self._silent:
             self._silent = True
             gevent.spawn(self._handlers.on_silent, self, True)
+        self._set_timer()
+
+    def _give_sign(self) -> None:
+        if self._seal is None:
+            self._flush()  # Without the writer greenlet: a thousand idle connections notice.
+        else:
+            self._wake.set()
+
+    def _set_timer(self) -> None:
+        """Look after signs of life when that is needed next."""
+        wait = self._life.wait(time.monotonic())
+        if self._closed or (wait == self._wait and wait < self._life.interval):
+            return  # The timer that runs does it, again and again.
+        self._wait = wait
+        if self._timer is not None:
+            self._timer.stop()
+        self._timer = self._loop.timer(wait, wait, ref=False)
+        self._timer.start(self._check_life)
 
     def _finish(self, reason: str) -> None:
         if self._closed:

@@ -37,6 +37,14 @@ def _is_there(directory: str, row: list[Any]) -> bool:
         return False
 
 
+def refusal(rows: list[list[Any]], contents: list[Bulk]) -> str:
+    """Why files are not taken that have arrived, or ''."""
+    for row, content in zip(rows, contents, strict=False):  # Contents may follow their rows later.
+        if isinstance(content, ReceivedFile) and content.error:
+            return f"the file {row[0]!r} is refused: {content.error}"
+    return ""
+
+
 def place(directory: str, row: list[Any], content: Bulk, again: bool = False) -> str:
     """Put one file where it belongs, and check that it is what was announced; returns where it is. With `again`,
     the same contents can be put in place another time.
@@ -56,7 +64,7 @@ def place(directory: str, row: list[Any], content: Bulk, again: bool = False) ->
     if not isinstance(content, ReceivedFile):
         raise ProtocolError(f"{path!r}: it did not arrive as a file")
     if content.error:
-        raise ProtocolError(f"the file {path!r} is refused: {content.error}")
+        raise ProtocolError(refusal([row], [content]))
     if content.size != size or content.digest != digest or len(digest) != DIGEST_BYTES:
         raise ProtocolError(f"the file {path!r} changed while it was sent")
     os.chmod(content.path, mode & 0o777 & ~0o077)

@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import itertools
 import logging
 import os
 import platform
@@ -181,16 +180,19 @@ class Journal:
 
     # In the background
 
-    def keep(self, when_free: Callable[[], None], before: Callable[[], None] = lambda: None) -> None:
-        """Have a greenlet of the calling loop write to the disk what was appended, and again what could not be."""
+    def keep(self, when_free: Callable[[], None], before: Callable[[], None] | None = None) -> None:
+        """Have a greenlet of the calling loop write to the disk what was appended, and again what could not be; and
+        call `before` more often than that, if there is one."""
         self._keeper = gevent.spawn(self._keep, when_free, before)
 
-    def _keep(self, when_free: Callable[[], None], before: Callable[[], None]) -> None:
-        for turn in itertools.count(1):
-            gevent.sleep(FLUSH_INTERVAL)
-            before()
-            if turn % SYNC_TURNS:
-                continue
+    def _keep(self, when_free: Callable[[], None], before: Callable[[], None] | None) -> None:
+        while True:
+            if before is None:
+                gevent.sleep(SYNC_TURNS * FLUSH_INTERVAL)
+            else:
+                for _ in range(SYNC_TURNS):
+                    gevent.sleep(FLUSH_INTERVAL)
+                    before()
             if self.stuck:
                 with self._lock, contextlib.suppress(OSError):
                     self._write_unwritten()

@@ -7,6 +7,7 @@ decides nothing itself. It never unpickles anything.
 
 from __future__ import annotations
 
+import itertools
 import logging
 import platform
 import secrets
@@ -72,8 +73,10 @@ DISK_INTERVAL = 1.0
 #: Roles of the connections that a node takes: of those who give jobs, and of those who only want to know how it stands.
 SCHEDULER, VISITOR = b"scheduler>node", b"visitor>node"
 
-#: Seconds between two words to schedulers about what is free here.
+#: Seconds between two words to schedulers about what is free here; and how many of them those may miss that have
+#: nothing here.
 AVAILABILITY_INTERVAL = 10.0
+MISSED_AT_REST = 11
 #: The same from the start to the first: what a program that starts its own node wants is its first result.
 AVAILABILITY_START = 0.3
 
@@ -309,10 +312,12 @@ class Node:
     def _tell_availability(self) -> None:
         gevent.sleep(AVAILABILITY_START)
         load()
-        while True:
-            if self._greeted:
-                free = measure(self._prefix)
-                for peer in self._greeted if free else ():
+        for turn in itertools.count():
+            free = measure(self._prefix) if self._greeted else []
+            for peer in self._greeted:
+                rests = self._slots.rests(peer)
+                self._connections[peer].rest(rests)
+                if free and not (rests and turn % (MISSED_AT_REST + 1)):
                     self._connections[peer].send(Availability(free))
             gevent.sleep(AVAILABILITY_INTERVAL)
 
@@ -339,7 +344,10 @@ class Node:
 
     def _receive(self, connection: Connection, messages: list[Message], size: int, now: float) -> Any:
         connection.acknowledge(size)
-        return self._slots.receive(connection.peer, messages, now)
+        effects = self._slots.receive(connection.peer, messages, now)
+        if connection.rests and not self._slots.rests(connection.peer):
+            connection.rest(False)
+        return effects
 
     def _on_closed(self, connection: Connection, reason: str) -> None:
         self._connections.pop(connection.peer, None)

@@ -19,7 +19,12 @@ from gdispy.errors import ConfigError
 from gdispy.options import adjustable, is_given
 
 #: Options whose values are paths; a saved file must mean the same from another directory.
-_PATHS = ("secret_file", "init", "dest_path_prefix")
+_PATHS = frozenset(
+    [
+        *("secret_file", "node_secret_file", "cluster_secret_file", "certfile", "keyfile", "init", "journal"),
+        *("node_certfile", "node_keyfile", "cluster_certfile", "cluster_keyfile", "dest_path_prefix"),
+    ]
+)
 #: Options that are for one start.
 _NOT_SAVED = ("secret", "node_secret", "cluster_secret", "clean")
 
@@ -54,7 +59,7 @@ def save_options(path: str, section: str, parser: argparse.ArgumentParser, optio
     ini.add_section(section)
     for action in adjustable(parser):
         name, value = action.dest, getattr(options, action.dest)
-        if not is_given(value) or name in _NOT_SAVED or (name == "secret_file" and value == "-"):
+        if not is_given(value) or name in _NOT_SAVED or (name.endswith("secret_file") and value == "-"):
             continue
         if name in _PATHS:
             value = os.path.abspath(value)

@@ -19,9 +19,10 @@ import gevent
 import gevent.event
 
 from gdispy import config
-from gdispy.connection import PULSE_INTERVAL, Connection, Handlers, next_peer
+from gdispy.connection import Connection, Handlers, next_peer
 from gdispy.core.courier import Courier
 from gdispy.core.facts import Placed
+from gdispy.core.life import INTERVAL
 from gdispy.core.messages import (
     Collected,
     ComputationId,
@@ -75,7 +76,7 @@ class Remote:
         self._host, self._port = host, port
         self.place = join(host, port)
         self._ip_addr = ip_addr
-        self._pulse = pulse or PULSE_INTERVAL
+        self._pulse = pulse or INTERVAL
         self.instance = Instance(secrets.token_bytes(16))
         self._courier = Courier(self.place)
         #: Where clusters of this program keep what becomes of their jobs.
@@ -128,6 +129,7 @@ class Remote:
     def _pass_on(self, connection: Connection, message: Message) -> None:
         """Send, when what it rests on is written."""
         if isinstance(message, Run):
+            connection.rest(False)
             attempts = [1] * len(message.jobs)
             self.ledger.record(
                 message.computation,
@@ -240,6 +242,8 @@ class Remote:
         told: set[ComputationId] = set()
         while True:
             gevent.sleep(PATIENCE)
+            if self._connection is not None:
+                self._connection.rest(not self._courier.waiting())
             if self._courier.is_connected:
                 told.clear()
                 continue

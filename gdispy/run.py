@@ -90,6 +90,8 @@ def parser() -> argparse.ArgumentParser:
         help=f"where nodes listen (default: {config.NODE_PORT})",
     )
     add("--dest_path", default=None, metavar="DIR", help="directory on the nodes that is used again next time")
+    text = "let the files stay on the nodes as long as those run; with --dest_path they stay anyway"
+    add("-c", "--keep", action="store_true", help=text)
     add("--stats", action="store_true", help="print a table of the nodes and their work at the end")
     add_secret_options(parser)
     add_tls_options(parser)
@@ -125,7 +127,7 @@ def _cluster(options: Any) -> JobCluster:
         "depends": options.files,
         "ip_addr": options.ip_addr,
         "dest_path": options.dest_path,
-        "cleanup": not options.dest_path,  # It is there to be used again.
+        "cleanup": not options.keep and not options.dest_path,  # The latter is there to be used again.
         "secret": options.secret,
         "secret_file": options.secret_file,
         "insecure": options.insecure,

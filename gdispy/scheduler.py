@@ -20,11 +20,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 import gevent
 
 from gdispy import config
-from gdispy.connection import CONNECTED, LOST_AFTER, PULSE_INTERVAL, Connection, Handlers, PairEnd, any_sink
+from gdispy.connection import CONNECTED, Connection, Handlers, PairEnd, any_sink
 from gdispy.core.board import FAIR
 from gdispy.core.dispatch import Dispatch
 from gdispy.core.effects import Drop, Effects, Peer, Record, Send
 from gdispy.core.handshake import Keys
+from gdispy.core.life import INTERVAL, LOST_AFTER
 from gdispy.core.messages import STOPPED, Collected, ComputationId, Hello, Instance, Message, Prepare, Run
 from gdispy.core.patterns import join
 from gdispy.core.remembered import Story
@@ -75,7 +76,7 @@ class Scheduler:
         self._ext_ip_addr = ext_ip_addr
         self._port = port
         self._make_sink = make_sink
-        self._pulse = pulse_interval or PULSE_INTERVAL
+        self._pulse = pulse_interval or INTERVAL
         self.instance = archive.instance if archive is not None else Instance(secrets.token_bytes(16))
         #: How many lives it has had, as far as a journal knows.
         self.epoch = archive.epoch if archive is not None else 0

@@ -9,7 +9,7 @@ import argparse
 import logging
 import os
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import gevent
@@ -19,6 +19,7 @@ from gdispy.core.board import EARLIEST, FAIR, ROUND_ROBIN
 from gdispy.core.patterns import join
 from gdispy.errors import ConfigError, GdispyError
 from gdispy.interfaces import announced
+from gdispy.journal import Journal
 from gdispy.keys import Secret, find_secret, with_tls
 from gdispy.optionfile import read_options, save_options
 from gdispy.options import Settled, add_common_options, fail, parse, set_up_logging, within
@@ -48,6 +49,7 @@ def scheduler_parser() -> argparse.ArgumentParser:
     _add_places(parser.add_argument_group("where"))
     _add_secrets(parser.add_argument_group("who may come in"))
     _add_ways(parser.add_argument_group("how"))
+    _add_files(parser.add_argument_group("files"))
     parser.add_argument("--daemon", action="store_true", help="take no commands from standard input")
     add_common_options(parser)
     return parser
@@ -82,11 +84,10 @@ def _add_secrets(group: argparse._ArgumentGroup) -> None:
 
 def _add_ways(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
-    text = "where to remember jobs and results over restarts (default: a directory of this user for the port)"
-    add("--journal", default="", metavar="DIR", help=text)
-    add("--no_journal", action="store_true", help="remember nothing over restarts")
     add("--pulse_interval", type=float, metavar="SECONDS", help="how often nodes give a sign of life (default: 5)")
     add("--ping_interval", type=float, metavar="SECONDS", help="how often to look for nodes (default: 10)")
+    text = "for compatibility: results come by themselves"
+    add("--poll_interval", type=float, metavar="SECONDS", help=text)
     text = f"others must accept a connection, and prove who they are, within so long (default: {config.MsgTimeout})"
     add("--msg_timeout", type=float, metavar="SECONDS", help=text)
     text = "keep jobs and results of a client that went away so long; 1 or more (default: 60)"
@@ -97,6 +98,18 @@ def _add_ways(group: argparse._ArgumentGroup) -> None:
     text = "give the programs of a machine, by its name or address, a part of this size; others have 1; once for each"
     add("--weight", action="append", metavar="HOST=NUMBER", help=text)
     add("--cooperative", action="store_true", help="let clients change how many CPUs of a node are used")
+
+
+def _add_files(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    text = "where to remember jobs and results over restarts (default: a directory of this user for the port)"
+    add("--journal", default="", metavar="DIR", help=text)
+    add("--dest_path_prefix", default="", metavar="DIR", help="the same, but in DIR/scheduler-PORT")
+    add("--no_journal", action="store_true", help="remember nothing over restarts")
+    text = "first forget what a former scheduler has left in the journal; its jobs on nodes are ended"
+    add("--clean", action="store_true", help=text)
+    text = "have nodes remove files of computations also where their clients want to keep them"
+    add("--cleanup_nodes", action="store_true", help=text)
     add("--max_file_size", default="", metavar="SIZE", help="refuse larger files; 10m, 2g (default: 0, no limit)")
     add("--config", default="", metavar="FILE", help=f"read options from the section [{_PROGRAM}] of this file")
     add("--save_config", default="", metavar="FILE", help="write the options, but no secret, to this file and exit")
@@ -110,11 +123,15 @@ def scheduler_main(words: Sequence[str] | None = None) -> int:
     try:
         file = read_options(given.config, _PROGRAM, parser) if given.config else {}
         options = Settled(parser, given, file, given.config)
+        if options.debug:
+            logging.getLogger("gdispy").setLevel(logging.DEBUG)
         settings = sharing_settings(options)
         config.MsgTimeout = settings.msg_timeout
         if given.save_config:
             save_options(given.save_config, _PROGRAM, parser, options)
             return 0
+        if options.clean:
+            _forget(settings.journal)
         sharing = Sharing(settings)
     except (GdispyError, OSError) as error:
         return fail(_PROGRAM, _bind_error(error, given))
@@ -133,6 +150,7 @@ def sharing_settings(options: Any) -> SharingSettings:
     """The options, checked. Raises ConfigError."""
     if options.fair_cluster_scheduler and options.early_cluster_scheduler:
         raise ConfigError("--fair_cluster_scheduler and --early_cluster_scheduler contradict each other")
+    options.read("poll_interval", within(5, 1000), None)  # Results come without being asked for.
     policy = ROUND_ROBIN if options.fair_cluster_scheduler else EARLIEST if options.early_cluster_scheduler else FAIR
     return SharingSettings(
         node_secret=_secret(options, "node"),
@@ -149,6 +167,7 @@ def sharing_settings(options: Any) -> SharingSettings:
         policy=policy,
         lease=60.0 * options.read("zombie_interval", within(1, 1e6), 60.0),
         cooperative=bool(options.cooperative),
+        cleanup_nodes=bool(options.cleanup_nodes),
         max_file_size=options.read("max_file_size", config.parse_size, 0),
         journal=_journal(options),
         weights=_weights(options.weight),
@@ -158,14 +177,49 @@ def sharing_settings(options: Any) -> SharingSettings:
 def _journal(options: Any) -> str:
     """The directory of the journal. A scheduler on a port by chance could not be found again: it has none unasked."""
     if options.no_journal:
-        if options.journal:
-            raise ConfigError("--journal and --no_journal contradict each other")
+        for name in ("journal", "dest_path_prefix", "clean"):
+            options.read(name, _contradicts("no_journal"), None)
         return ""
     port = options.read("port", config.port_number, config.CLIENT_PORT)
-    if options.journal or not port:
+    if options.journal:
+        options.read("dest_path_prefix", _contradicts("journal"), None)
         return str(options.journal)
+    if options.dest_path_prefix:
+        return os.path.join(options.dest_path_prefix, f"scheduler-{port}")
+    if not port:
+        return ""
     state = os.environ.get("XDG_STATE_HOME") or os.path.join(os.path.expanduser("~"), ".local", "state")
     return os.path.join(state, "gdispy", f"scheduler-{port}")
+
+
+def _contradicts(other: str) -> Callable[[Any], None]:
+    """A check of an option that must not be given beside another one."""
+
+    def check(_: Any) -> None:
+        raise ConfigError(f"this and --{other} contradict each other")
+
+    return check
+
+
+def _forget(directory: str) -> None:
+    """Empty the journal of a former scheduler, if there is one. Raises JournalError, for one that lives as well.
+
+    Only the name of the scheduler stays: nodes that hold jobs of the former life know it by that, and let go of them.
+    """
+    path = os.path.join(directory, "journal")
+    if not directory or not os.path.lexists(path):
+        return
+    journal, reading = Journal.open(path)
+    began = reading.remembered.began
+    # Of what is no scheduler's journal nothing is removed: whoever opens it next says what is wrong.
+    is_ours = began is not None and began.kind == "scheduler"
+    journal.close(remove=is_ours)
+    if began is not None and is_ours:
+        journal, _ = Journal.open(path)
+        try:
+            journal.begin("scheduler", began.instance, began.epoch)
+        finally:
+            journal.close()
 
 
 def _weights(given: Any) -> dict[str, float]:

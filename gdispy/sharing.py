@@ -55,6 +55,7 @@ from gdispy.core.remembered import Story
 from gdispy.core.serving import RECOVERER
 from gdispy.core.wire import FILE, MemorySink, Sink
 from gdispy.errors import ConfigError
+from gdispy.files import refusal
 from gdispy.keys import Secret, listening_address
 from gdispy.memory import keep_freed_memory
 from gdispy.net import Listener
@@ -95,6 +96,8 @@ class SharingSettings:
     lease: float = 3600.0
     #: Whether clients may change how many CPUs of a node are used.
     cooperative: bool = False
+    #: Have nodes remove files of computations also where clients want to keep them.
+    cleanup_nodes: bool = False
     max_file_size: int = 0
     #: How large the parts of clients are, by their names or addresses, where they are not 1.
     weights: dict[str, float] = field(default_factory=dict)
@@ -226,7 +229,7 @@ class Sharing:
 
     def _make_sink(self, size: int, purpose: int) -> Sink:
         if purpose == FILE:
-            return FileSink(self._archive.files, size, self._settings.max_file_size)
+            return FileSink(self._archive.files, size, self._settings.max_file_size, "scheduler")
         return MemorySink()
 
     def _on_messages(self, connection: Connection, messages: list[Message]) -> None:
@@ -286,6 +289,8 @@ class Sharing:
             self._archive.accept(desk.patron.instance, desk.patron.name, each)
             desk.keep_files(each)
             self._seek_for(each)
+            if isinstance(each, Prepare):
+                self._scheduler.rules.object_to(each.computation, refusal(each.files, each.contents))
         forward = [self._for_nodes(each) if isinstance(each, Open | Prepare) else each for each in messages]
         return self._scheduler.rules.receive_from_client(desk.patron.peer, forward, now)
 
@@ -296,6 +301,8 @@ class Sharing:
 
     def _for_nodes(self, message: Any) -> Any:
         """A client's word as it goes on to the nodes: they know the computation as this scheduler's."""
+        if isinstance(message, Prepare) and self._settings.cleanup_nodes:
+            message = replace(message, cleanup=True)
         if not self._archive.remembers:
             return replace(message, token=b"", epoch=0)
         key = self._settings.node_secret.for_tcp()

@@ -142,6 +142,8 @@ class Board:
     def _objection(self, node: Node, computation: Computation, share: Share) -> str:
         prepare = computation.prepare
         assert prepare is not None
+        if computation.objection:
+            return computation.objection
         if not computation.asks and not matches(computation.nodes, node.names, node.port):
             computation.refused.add(node.instance)
             return "it is there, but `nodes` does not name it"

@@ -85,6 +85,12 @@ class Demands(Board):
         computation.prepare = message
         return self._offer_to_all(computation, now)
 
+    def object_to(self, computation: ComputationId, reason: str) -> None:
+        """Its nodes must not get what a client is going to have prepared."""
+        known = self._computations.get(computation)
+        if known is not None:
+            known.objection = reason
+
     def _offer_to_all(self, computation: Computation, now: float) -> Effects:
         effects: Effects = []
         for node in self._nodes.values():

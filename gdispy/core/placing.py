@@ -136,6 +136,8 @@ class Computation:
         self.asks = message.asks
         self.watches = message.watches
         self.prepare: Prepare | None = None
+        #: Why no node gets it, or ''.
+        self.objection = ""
         #: Jobs that no node has; cancelled ones among them are skipped. Those for one node have a queue of their own.
         self.queue = JobQueue()
         self.pinned: dict[Instance, JobQueue] = {}

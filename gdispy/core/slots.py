@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Any
 
-from gdispy.core.effects import Effects, End, Interrupt, Load, Send, TakeBack, Terminate, WorkerId
+from gdispy.core.effects import Effects, End, Interrupt, Load, Peer, Send, TakeBack, Terminate, WorkerId
 from gdispy.core.holding import Computation, Job, Row, Worker, release
 from gdispy.core.hours import CLOSED, OPEN
 from gdispy.core.messages import ComputationId, JobId, Lacking, Prepared, Progress, Released, Reply, Started, Upload
@@ -228,6 +228,12 @@ class Slots(Serving):
         sessions = self._sessions.values()
         here = [session.name for session in sessions if session.peer is not None]
         return here, [session.name for session in sessions if session.peer is None]
+
+    def rests(self, peer: Peer) -> bool:
+        """Whether nothing is here for the scheduler of a connection."""
+        session = self._by_peer.get(peer)
+        held = [*(each.session for each in self._computations.values()), *self._unloading.values()]
+        return session is None or session not in held
 
     # Time
 

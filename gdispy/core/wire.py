@@ -6,7 +6,7 @@ Floor 1; msgpack and libsodium, no I/O. `net.py` moves the bytes.
     chunk   kind 1 | rest
        MESSAGES  msgpack arrays, one after the other
        STREAM    u32 stream | flags 1 | bytes             FIRST: u64 size, u8 purpose before them
-       PULSE     nothing: a sign of life
+       PULSE     u8: a sign of life, and in how many intervals the next one comes
        CREDIT    u64: so many more bytes may be sent
        BYE       text: the sender closes on purpose
 
@@ -134,8 +134,9 @@ class Sender:
                 found += self._sealed(chunk)
         return found
 
-    def pulse(self) -> list[bytes]:
-        return self._sealed(bytes([PULSE]))
+    def pulse(self, beat: int = 1) -> list[bytes]:
+        """A sign of life; the next one comes in so many intervals."""
+        return self._sealed(bytes([PULSE, beat]))
 
     def give_credit(self, amount: int) -> list[bytes]:
         return self._sealed(_CREDIT_BODY.pack(CREDIT, amount))
@@ -262,6 +263,8 @@ class Receiver:
         }
         #: What the peer has granted since this was last set to 0.
         self.granted = 0
+        #: In how many intervals the peer gives its next sign of life, as it said since this was last set to 0.
+        self.promised = 0
         #: Bytes taken in of messages and of streams: both count against the peer's window.
         self.taken = 0
         self.streamed = 0
@@ -325,7 +328,9 @@ class Receiver:
             self.granted += _CREDIT_BODY.unpack(chunk)[1]
         elif kind == BYE:
             found.append(Bye(chunk[1:].decode("utf-8", "replace")))
-        elif kind != PULSE:
+        elif kind == PULSE and len(chunk) == 2 and chunk[1]:
+            self.promised = chunk[1]
+        else:
             raise ProtocolError("a frame is of an unknown kind")
 
     def _take_stream(self, chunk: bytes, found: list[Message | Bye]) -> None:

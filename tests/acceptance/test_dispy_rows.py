@@ -20,13 +20,14 @@ from pathlib import Path
 import pytest
 
 import gdispy as dispy
-from tests.acceptance.dispy_rows import rows, semantics
+from tests.acceptance.dispy_rows import commands, rows, semantics
 from tests.support.daemons import Daemon, run_script
 from tests.support.waiting import eventually
 
 TESTS = Path(__file__).parent.parent
 PROGRAMS = TESTS / "support" / "dispy_programs"
-PLACES = {**rows.PLACES, **semantics.PLACES}
+PARTS = [rows.PLACES, semantics.PLACES, commands.PLACES]
+PLACES = {row: place for part in PARTS for row, place in part.items()}
 
 Run = Callable[..., list[str]]
 
@@ -69,10 +70,15 @@ def functions(path: Path) -> set[str]:
     return {node.name for node in ast.parse(path.read_text()).body if isinstance(node, ast.FunctionDef)}
 
 
+def names_of(row: str) -> set[str]:
+    """What dispy calls the things that a row is about."""
+    return set(row.partition(" ")[2].split("/"))
+
+
 def test_every_row_has_its_place_and_no_other() -> None:
     assert len(rows.ROWS) == len(set(rows.ROWS)) > 200
     assert set(rows.ROWS) == set(PLACES)
-    assert not set(rows.PLACES) & set(semantics.PLACES)
+    assert sum(map(len, PARTS)) == len(PLACES)
 
 
 @pytest.mark.parametrize("row", sorted(PLACES))
@@ -80,6 +86,8 @@ def test_the_place_of_a_row_is_a_test_or_a_reason_that_counts(row: str) -> None:
     place = PLACES[row]
     if place.startswith("-"):
         assert place[1:] in rows.REASONS
+        if place == "-otherwise":
+            assert names_of(row) <= set(re.findall(r"\w+", (TESTS.parent / "docs" / "dispy.md").read_text()))
         return
     file, _, name = place.rpartition("::")
     assert name.startswith("test_")
@@ -288,10 +296,13 @@ def test_a_program_that_crashed_is_recovered_when_its_jobs_have_ended(
     run: Run, own: str, tmp_path: Path, secret_file: str
 ) -> None:
     """As in version 4: the newest file, with a time limit; then the file is gone."""
+    older = tmp_path / "_dispy_20990101000000"
+    older.write_text("not the newest")
+    os.utime(older, (0, 0))
     run("crashing", own, tmp_path, "later", code=-signal.SIGKILL)
     (tmp_path / "gate").touch()
     assert sorted(run("collecting", "later", secret_file)) == sorted(collected(*ENDED_LATER))
-    assert not list(tmp_path.glob("_dispy_*"))
+    assert list(tmp_path.glob("_dispy_*")) == [older]
 
 
 def test_jobs_that_run_are_ended_where_a_program_has_crashed(
@@ -311,6 +322,16 @@ def test_a_function_on_shared_nodes(run: Run, two: list[str], start_scheduler: C
     lines = run("shared", *scheduler.place)
     assert lines[:2] == [f"{list(range(10))} {{'process True'}}", "True"]
     assert lines[-1] == "10"
+
+
+def test_parameters_of_later_versions_on_shared_nodes(
+    run: Run, two: list[str], start_scheduler: Callable[..., Daemon]
+) -> None:
+    scheduler = start_scheduler("-n", two[0])
+    lines = run("shared_later_names", *scheduler.place)
+    assert lines[:3] == ["53 7 compute True", "[7] False", "4"]
+    told = [line.split()[0] for line in lines[3:]]
+    assert told == ["TypeError", "TypeError", "ConfigError"] and "give it to gdispy-scheduler" in lines[-1]
 
 
 def test_a_node_that_is_told_its_scheduler_comes_to_it(
@@ -347,6 +368,27 @@ def test_a_program_file_by_the_command_line(two: list[str], secret_file: str, tm
     done = run_script("gdispy", *words, "-a", "arg11 arg12", "-a", "arg21 arg22", "bin/program", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout.decode().splitlines() == ["arg11 arg12 first second one", "arg21 arg22 first second one"]
+
+
+def test_options_of_the_command_line(two: list[str], secret_file: str, tmp_path: Path) -> None:
+    program = tmp_path / "program"
+    program.write_text("#!/bin/sh\npwd; cat data\n")
+    program.chmod(0o755)
+    (tmp_path / "data").write_text("data\n")
+    words = ["--nodes", two[0], "--ip_addr", "127.0.0.1", "--secret", Path(secret_file).read_text().strip()]
+    words += ["-f", tmp_path / "data", "-d", "--stats"]
+    directories = []
+    for more in ([], ["-c"]):
+        done = run_script("gdispy", *words, *more, program)
+        assert done.returncode == 0, done.stderr
+        directory, data = done.stdout.decode().splitlines()
+        assert data == "data"
+        # What is told in detail, and the table.
+        assert b"gdispy: disconnected from the node" in done.stderr and b"Sec/Job" in done.stderr, done.stderr
+        directories.append(Path(directory))
+    gone, kept = directories
+    eventually(lambda: not gone.exists())
+    assert (kept / "data").exists()
 
 
 def test_options_of_nodes(start_node: Callable[..., Daemon], secret_file: str) -> None:

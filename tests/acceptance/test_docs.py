@@ -8,12 +8,14 @@ import inspect
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 import gdispy
 from gdispy.node_options import node_parser
+from gdispy.share import scheduler_parser
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -66,9 +68,10 @@ def test_every_example_is_in_the_guide() -> None:
     assert shown == {path.name for path in (ROOT / "examples").iterdir() if path.is_file()} - {"first_run.py"}
 
 
-def test_those_who_come_from_dispy_find_every_option_of_nodes() -> None:
+@pytest.mark.parametrize("parser", [node_parser, scheduler_parser])
+def test_those_who_come_from_dispy_find_every_option(parser: Callable[[], argparse.ArgumentParser]) -> None:
     text = (DOCS / "dispy.md").read_text()
-    actions = [each for each in node_parser()._actions if each.help != argparse.SUPPRESS]
+    actions = [each for each in parser()._actions if each.help != argparse.SUPPRESS]
     names = [each.dest for each in actions if each.dest not in ("help", "version", "insecure", "debug")]
     missing = [name for name in names if f"--{name}" not in text and f"--{name.replace('_', '-')}" not in text]
     assert missing == []
