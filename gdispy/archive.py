@@ -12,9 +12,11 @@ something may begin, or be forgotten.
 from __future__ import annotations
 
 import logging
+import math
 import os
 import secrets
 import shutil
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from hashlib import blake2b
@@ -22,6 +24,7 @@ from hashlib import blake2b
 import gevent
 
 from gdispy.blobs import DIGEST_BYTES, FILE_PREFIX, ReceivedFile
+from gdispy.core.deferred import Deferred
 from gdispy.core.facts import Began, Owned
 from gdispy.core.message import ComputationId, Instance, Message
 from gdispy.core.messages import Cancel, Named, Open, Prepare, Release, Run
@@ -35,6 +38,8 @@ logger = logging.getLogger(__name__)
 #: Bytes of a journal that it may have before it is written anew, and by which factor it must have grown since.
 COMPACT_SIZE = 64 << 20
 COMPACT_GROWTH = 2
+#: Seconds between two looks at what was put aside.
+DEFERRED_INTERVAL = 0.5
 #: Seconds between two looks at its size.
 COMPACT_INTERVAL = 5.0
 
@@ -73,7 +78,8 @@ class Archive:
         journal.begin("scheduler", self.instance, self.epoch)
         journal.sync()
         self.stories = [story for story in reading.remembered.stories.values() if self._find_files(story)]
-        self.ledger.common = self._journal = journal
+        self.ledger.common, self.ledger.deferred = journal, Deferred()
+        self._journal = journal
         self._remove_files()
         jobs = sum(len(story.jobs) for story in self.stories)
         if jobs:
@@ -120,6 +126,13 @@ class Archive:
         if self._journal is not None:
             self._journal.keep(self.ledger.free)
             gevent.spawn(self._watch_size, self._journal)
+            gevent.spawn(self._write_deferred)
+
+    def _write_deferred(self) -> None:
+        while True:
+            gevent.sleep(DEFERRED_INTERVAL)
+            for _ in self.ledger.write_deferred(time.monotonic()):
+                gevent.sleep(0)
 
     def _watch_size(self, journal: Journal) -> None:
         while True:
@@ -160,6 +173,8 @@ class Archive:
     def close(self) -> None:
         """The scheduler ends. Where nothing is to be remembered, its files go."""
         if self._journal is not None:
+            for _ in self.ledger.write_deferred(math.inf):
+                pass
             self._journal.close()
         else:
             shutil.rmtree(self.files, ignore_errors=True)

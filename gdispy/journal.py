@@ -27,6 +27,7 @@ import shutil
 import stat
 import struct
 import threading
+import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -35,6 +36,7 @@ import gevent
 import msgpack
 
 from gdispy import config
+from gdispy.core.deferred import Deferred
 from gdispy.core.facts import Began, from_values
 from gdispy.core.message import ComputationId, Instance, Message
 from gdispy.core.payloads import Payload, joined
@@ -260,6 +262,8 @@ class Ledger:
         #: The journal of all computations that have none of their own.
         self.common: Journal | None = None
         self._waiting: list[Callable[[], None]] = []
+        #: What the common journal need not hold yet, where anybody decides that.
+        self.deferred: Deferred | None = None
 
     def add(self, computation: ComputationId, journal: Journal) -> None:
         self._journals[computation] = journal
@@ -270,8 +274,32 @@ class Ledger:
     def record(self, computation: ComputationId, facts: Iterable[Message]) -> None:
         """Write facts of a computation, where a journal is kept for it."""
         journal = self._journals.get(computation, self.common)
-        if journal is not None:
+        if journal is None:
+            return
+        if self.deferred is None or journal is not self.common:
             journal.append(facts)
+            return
+        facts = self.deferred.now(computation, facts, time.monotonic())
+        if facts:
+            journal.append(facts)
+        self.deferred.say()
+
+    def write_deferred(self, until: float) -> Iterator[None]:
+        """Write what has been put aside for long enough, in steps: it may be much."""
+        deferred, journal = self.deferred, self.common
+        if deferred is None or journal is None:
+            return
+        for computation, job in deferred.due(until):
+            facts = deferred.facts_of(computation, job)
+            if facts:
+                journal.append(facts)
+                deferred.written(computation, job)
+                deferred.say()
+                yield
+
+    def sayable(self, message: Message, say: Callable[[Message], None]) -> Message | None:
+        """What can be said now of what promises that something is remembered; `say` gets the rest when it can be."""
+        return message if self.deferred is None else self.deferred.sayable(message, say)
 
     def holds(self, computation: ComputationId, action: Callable[[], None]) -> bool:
         """Whether the action, which promises what is not yet written, has to wait; then it is done later."""

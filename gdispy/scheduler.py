@@ -283,20 +283,23 @@ class Scheduler:
 
     # Effects
 
+    def _send(self, peer: Peer, message: Message) -> None:
+        if isinstance(message, _PROMISES):
+            sayable = self.ledger.sayable(message, partial(self._send, peer))
+            if sayable is None or self.ledger.holds(message.computation, partial(self._send, peer, sayable)):
+                return
+            message = sayable
+        client = self._clients.get(peer)
+        if client is not None:
+            client.send(message)
+            return
+        connection = self._connections.get(peer)
+        if connection is not None:
+            connection.send(message)
+
     def _perform(self, effect: Any) -> None:
         if isinstance(effect, Send):
-            message = effect.message
-            if isinstance(message, _PROMISES) and self.ledger.holds(
-                message.computation, partial(self._perform, effect)
-            ):
-                return
-            client = self._clients.get(effect.peer)
-            if client is not None:
-                client.send(effect.message)
-                return
-            connection = self._connections.get(effect.peer)
-            if connection is not None:
-                connection.send(effect.message)
+            self._send(effect.peer, effect.message)
         elif isinstance(effect, Record):
             self.ledger.record(effect.computation, effect.facts)
         elif isinstance(effect, Drop):

@@ -295,8 +295,11 @@ class Sharing:
         return self._scheduler.rules.receive_from_client(desk.patron.peer, forward, now)
 
     def _answer(self, connection: Connection, answer: Message) -> None:
-        if isinstance(answer, Accepted) and self._archive.holds(answer.computation, partial(connection.send, answer)):
-            return
+        if isinstance(answer, Accepted):
+            sayable = self._archive.ledger.sayable(answer, partial(self._answer, connection))
+            if sayable is None or self._archive.holds(answer.computation, partial(connection.send, sayable)):
+                return
+            answer = sayable
         connection.send(answer)
 
     def _for_nodes(self, message: Any) -> Any:

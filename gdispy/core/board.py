@@ -21,8 +21,20 @@ from typing import Any
 from gdispy.core.alarms import Alarms
 from gdispy.core.effects import Effects, Peer, Record, Send
 from gdispy.core.facts import Met, Placed, Unplaced
-from gdispy.core.messages import Appeared, ComputationId, Ended, Event, Instance, Message, Recall, Run, Trouble
+from gdispy.core.messages import (
+    Appeared,
+    ComputationId,
+    Ended,
+    Event,
+    Instance,
+    Message,
+    Recall,
+    Run,
+    Trouble,
+    Unknown,
+)
 from gdispy.core.patterns import matches
+from gdispy.core.payloads import ABSENT
 from gdispy.core.placing import Columns, Computation, Node, Owner, Share, Task, ended_by_scheduler, in_portions
 from gdispy.core.queues import JobQueue
 from gdispy.core.statuses import CANCELLED
@@ -267,7 +279,8 @@ class Board:
         if not tasks:
             return []
         share = node.shares[computation.id]
-        cancelled = []
+        cancelled: list[Task] = []
+        absent: list[Task] = []
         effects: Effects = []
         if computation.kept:
             numbers, attempts = [task.job for task in tasks], [task.attempt + 1 for task in tasks]
@@ -278,12 +291,22 @@ class Board:
             task.attempt += 1
             if task.cancelled:
                 cancelled.append(task)
+            elif task.arguments is ABSENT:
+                absent.append(task)
             else:
                 computation.add(task, first=True)
         self._push(node)
         self._freed(computation.owner)
         self._wait(computation, now)
+        effects += self._give_back(computation, absent) if absent else []
         return effects + (self._end(computation, cancelled, CANCELLED, "") if cancelled else [])
+
+    def _give_back(self, computation: Computation, tasks: list[Task]) -> Effects:
+        """Jobs that their client has to say again: only a former life of the scheduler knew their arguments."""
+        for task in tasks:
+            del computation.tasks[task.job]
+            computation.given_back[task.job] = task.attempt, task.losses
+        return [Send(computation.client, Unknown(computation.id, [task.job for task in tasks], False))]
 
     def _end(self, computation: Computation, tasks: list[Task], status: int, text: str, address: str = "") -> Effects:
         """Report the end of jobs that no node will report."""

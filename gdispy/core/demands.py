@@ -193,6 +193,8 @@ class Demands(Board):
         for job, arguments in zip(message.jobs, message.arguments, strict=True):
             task = tasks[job] = Task(job, arguments)
             queue.append(task)
+            if computation.given_back:
+                computation.take_again(task)
         self._wait(computation, now)
         return self._fence(computation) if computation.fenced else []
 
@@ -200,6 +202,7 @@ class Demands(Board):
         stranded: list[Task] = []
         for job, arguments, options in zip(message.jobs, message.arguments, message.options, strict=True):
             task = computation.tasks[job] = new_task(job, arguments, options)
+            computation.take_again(task)
             if task.pinned is not None and task.pinned not in self._nodes:
                 stranded.append(task)
             else:

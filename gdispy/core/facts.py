@@ -8,6 +8,8 @@ A client's journal, and a scheduler's, holds `Open`, `Prepare`, `Run`, `Cancel` 
 
 from __future__ import annotations
 
+from typing import Any
+
 from gdispy.core.message import ComputationId, Instance, JobId, Message, read_values
 from gdispy.core.messages import (
     Cancel,
@@ -29,6 +31,7 @@ from gdispy.core.shapes import (
     is_count_column,
     is_instance,
     is_node_name,
+    is_option_column,
     is_text,
     is_text_column,
 )
@@ -117,6 +120,17 @@ class GivenUp(Message):
 
 
 @record
+class Announced(Message):
+    """These jobs were submitted, and what they are called with is still with their client; `options` as in `Run`."""
+
+    tag = 107
+    shape = (is_computation, is_count_column, is_option_column)
+    computation: ComputationId
+    jobs: list[JobId]
+    options: list[list[Any] | None]
+
+
+@record
 class Told(Message):
     """The user's callback was called for the ends of these jobs."""
 
@@ -127,7 +141,7 @@ class Told(Message):
 
 
 KINDS: tuple[type[Message], ...] = (
-    *(Began, Owned, Met, Placed, Unplaced, GivenUp, Told),
+    *(Began, Owned, Met, Placed, Unplaced, GivenUp, Announced, Told),
     *(Open, Prepare, Run, Cancel, Ended, Progress, Seen, Collected, Named, Release, Released),
 )
 _BY_TAG: dict[int, type[Message]] = {kind.tag: kind for kind in KINDS}

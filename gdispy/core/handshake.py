@@ -31,6 +31,9 @@ from gdispy.errors import PeerRejected, ProtocolError, SecretError
 
 bindings: Any = untyped_bindings
 
+#: Newer versions of PyNaCl have a form that copies the plaintext once less.
+_secretbox: Any = getattr(bindings, "crypto_secretbox_easy", bindings.crypto_secretbox)
+
 #: Version of the protocol, in the last two bytes of the magic.
 PROTOCOL = 1
 MAGIC = b"gdispy" + PROTOCOL.to_bytes(2, "big")
@@ -102,7 +105,7 @@ def _hash(*parts: bytes) -> bytes:
 
 def seal(key: bytes, nonce: bytes, plaintext: bytes) -> bytes:
     """A secret box around the plaintext."""
-    box: bytes = bindings.crypto_secretbox(plaintext, nonce, key)
+    box: bytes = _secretbox(plaintext, nonce, key)
     return box
 
 

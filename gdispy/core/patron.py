@@ -101,6 +101,8 @@ class Patron:
             account.shown.setdefault((message.job, message.attempt), {})[message.index] = message
         elif isinstance(message, Upload):
             account.uploads[message.job, message.attempt, message.number] = message
+        elif isinstance(message, Unknown):
+            account.known.difference_update(message.jobs)
         elif isinstance(message, Released):
             del self._accounts[message.computation]
 
@@ -165,6 +167,10 @@ class Patron:
                 continue
             account.early.clear()  # The client says again which jobs it has cancelled.
             unknown = [job for job in jobs if job not in account.known]
+            found += _ended_there(account, computation, jobs)
+            known = [job for job in jobs if job in account.known]
+            if known:  # The word that they were accepted may have been lost with the connection.
+                answers.append(Accepted(computation, known))
             if unknown or not account.is_whole:
                 answers.append(Unknown(computation, unknown, not account.is_whole))
             answers += _uncollected(account)
@@ -175,7 +181,7 @@ class Patron:
     def restore(self, story: Story) -> None:
         """Take up what a former life of the scheduler has kept for one of its computations."""
         account = self._accounts[story.id] = _Account(story.open)
-        account.known.update(story.jobs)
+        account.known.update(story.jobs.keys() - set(story.absent()))
         account.is_whole = story.prepare is not None
         for number, job in story.jobs.items():
             if job.outcome is not None:
@@ -222,6 +228,12 @@ def _uncollected(account: _Account) -> list[Message]:
     for ended, place in account.outcomes.values():
         places.setdefault(id(ended), (ended, []))[1].append(place)
     return [*found, *(picked(ended, sorted(each)) for ended, each in places.values())]
+
+
+def _ended_there(account: _Account, computation: ComputationId, jobs: list[JobId]) -> list[Message]:
+    """Jobs that have ended for the client, which a former life of this scheduler was not told: nobody needs them."""
+    ended = sorted(account.known - set(jobs) - account.outcomes.keys())
+    return [Cancel(computation, ended, [0] * len(ended))] if ended else []
 
 
 def _collect(account: _Account, message: Collected) -> None:

@@ -5,6 +5,8 @@ Floor 1: pure. No daemon looks into them.
 
 from __future__ import annotations
 
+import bisect
+import itertools
 from collections.abc import Iterable
 from typing import Any
 
@@ -31,23 +33,36 @@ class Payload:
 class MemoryPayload(Payload):
     """A payload in this process's memory, in one part or several."""
 
-    __slots__ = ("_parts",)
+    __slots__ = ("_begins", "_parts")
 
     def __init__(self, parts: Iterable[Any]) -> None:
         self._parts = [memoryview(part).cast("B") for part in parts if len(part)]
-        self.size = sum(part.nbytes for part in self._parts)
+        self._begins = [0, *itertools.accumulate(part.nbytes for part in self._parts)]
+        self.size = self._begins[-1]
 
     def read(self, offset: int, length: int) -> Any:
-        for part in self._parts:
-            if offset < part.nbytes:
-                return part[offset : offset + length]
-            offset -= part.nbytes
-        return b""
+        if offset >= self.size:
+            return b""
+        place = bisect.bisect_right(self._begins, offset) - 1
+        begin = offset - self._begins[place]
+        return self._parts[place][begin : begin + length]
 
     def parts(self) -> list[memoryview]:
         """All of it, in order."""
         return self._parts
 
+
+class Absent(Payload):
+    """In the place of a payload that somebody else has. It must not be sent."""
+
+    __slots__ = ()
+
+    def __init__(self) -> None:
+        self.size = 0
+
+
+#: The one there is.
+ABSENT = Absent()
 
 #: A payload as a field: few bytes as they are, many as a Payload.
 Bulk = bytes | Payload

@@ -143,6 +143,8 @@ class Computation:
         self.pinned: dict[Instance, JobQueue] = {}
         #: How many of those are cancelled.
         self.cancelled = 0
+        #: Jobs that the client is to say again: the number of their next placement, and how many nodes they have lost.
+        self.given_back: dict[JobId, tuple[int, int]] = {}
         #: All jobs that have not ended.
         self.tasks: dict[JobId, Task] = {}
         #: Nodes that `nodes` does not name.
@@ -160,6 +162,10 @@ class Computation:
     def is_over(self) -> bool:
         """Whether no node gets it any more: released, or taken over by somebody else."""
         return self.closing or self.fenced
+
+    def take_again(self, task: Task) -> None:
+        """The client has said a job again: its placements are counted on."""
+        task.attempt, task.losses = self.given_back.pop(task.job, (task.attempt, task.losses))
 
     def add(self, task: Task, first: bool = False) -> None:
         """Have a job wait, behind its like or before them."""
@@ -493,7 +499,7 @@ def in_portions(columns: Columns) -> list[Columns]:
     found: list[Any] = []
     begin = size = 0
     for place, value in enumerate(arguments):
-        own = bulk_size(value) + _options_size(options[place])
+        own = bulk_size(value) + options_size(options[place])
         if size and size + own > PORTION_BYTES:
             found.append(tuple(column[begin:place] for column in columns))
             begin, size = place, 0
@@ -501,5 +507,6 @@ def in_portions(columns: Columns) -> list[Columns]:
     return [*found, tuple(column[begin:] for column in columns)]
 
 
-def _options_size(options: list[Any] | None) -> int:
+def options_size(options: list[Any] | None) -> int:
+    """Bytes of what a job needs besides the computation."""
     return 0 if options is None else bulk_size(options[5]) + sum(map(bulk_size, options[7]))

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from gdispy.core.facts import Began, GivenUp, Met, Owned, Placed, Told, Unplaced
+from gdispy.core.facts import Announced, Began, GivenUp, Met, Owned, Placed, Told, Unplaced
 from gdispy.core.message import ComputationId, Instance, JobId, Message
 from gdispy.core.messages import (
     Cancel,
@@ -29,7 +29,7 @@ from gdispy.core.messages import (
     Run,
     Seen,
 )
-from gdispy.core.payloads import Bulk, MemoryPayload
+from gdispy.core.payloads import ABSENT, Bulk, MemoryPayload
 from gdispy.core.placing import picked
 
 #: Bytes that lie within a message; more become a payload of their own.
@@ -81,6 +81,14 @@ class Story:
     def id(self) -> ComputationId:
         return self.open.computation
 
+    def absent(self) -> list[JobId]:
+        """Jobs that only their client can say again: they are on no node, and what they are called with is not here."""
+        return [
+            number
+            for number, job in self.jobs.items()
+            if job.arguments is ABSENT and job.node is None and job.outcome is None
+        ]
+
     def unfinished(self) -> dict[JobId, Job]:
         return {number: job for number, job in self.jobs.items() if job.outcome is None}
 
@@ -94,10 +102,14 @@ class Story:
 
     def _jobs(self, numbers: list[JobId]) -> Iterator[Message]:
         jobs = [(number, self.jobs[number]) for number in numbers]
-        options = [job.options for _, job in jobs]
         # What has ended is not run again, so nobody needs what it was called with but who wants to know.
-        arguments = [job.arguments for _, job in jobs]
-        yield Run(self.id, numbers, [1] * len(numbers), arguments, options if any(options) else [])
+        here = [(number, job) for number, job in jobs if job.arguments is not ABSENT]
+        absent = [(number, job) for number, job in jobs if job.arguments is ABSENT]
+        if here:
+            arguments = [job.arguments for _, job in here]
+            yield Run(self.id, [number for number, _ in here], [1] * len(here), arguments, _options(here))
+        if absent:
+            yield Announced(self.id, [number for number, _ in absent], _options(absent))
         named = [(number, job.name) for number, job in jobs if job.name]
         if named:
             yield Named(self.id, [number for number, _ in named], [name for _, name in named])
@@ -159,9 +171,16 @@ class Remembered:
     def _run(self, story: Story, fact: Run) -> None:
         options = fact.options or [None] * len(fact.jobs)
         for number, arguments, wishes in zip(fact.jobs, fact.arguments, options, strict=True):
-            if wishes is not None:
-                wishes = [*wishes[:5], bulk(wishes[5]), wishes[6], [bulk(value) for value in wishes[7]], *wishes[8:]]
-            story.jobs.setdefault(number, Job(bulk(arguments), wishes))
+            job = story.jobs.get(number)
+            if job is None:
+                story.jobs[number] = Job(bulk(arguments), _read(wishes))
+            elif job.arguments is ABSENT:
+                job.arguments = bulk(arguments)
+        story.last = max(story.last, *fact.jobs) if fact.jobs else story.last
+
+    def _announced(self, story: Story, fact: Announced) -> None:
+        for number, wishes in zip(fact.jobs, fact.options or [None] * len(fact.jobs), strict=True):
+            story.jobs.setdefault(number, Job(ABSENT, _read(wishes)))
         story.last = max(story.last, *fact.jobs) if fact.jobs else story.last
 
     def _named(self, story: Story, fact: Named) -> None:
@@ -229,6 +248,7 @@ class Remembered:
         Met: _met,
         GivenUp: _given_up,
         Run: _run,
+        Announced: _announced,
         Named: _named,
         Cancel: _cancel,
         Placed: _placed,
@@ -241,6 +261,18 @@ class Remembered:
         Release: _released,
         Released: _released,
     }
+
+
+def _options(jobs: list[tuple[JobId, Job]]) -> list[list[Any] | None]:
+    options = [job.options for _, job in jobs]
+    return options if any(options) else []
+
+
+def _read(options: list[Any] | None) -> list[Any] | None:
+    """Options that were read, with bytes as messages hold them."""
+    if options is None:
+        return None
+    return [*options[:5], bulk(options[5]), options[6], [bulk(value) for value in options[7]], *options[8:]]
 
 
 def outcomes(jobs: Any) -> Iterator[Ended]:

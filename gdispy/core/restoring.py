@@ -17,6 +17,7 @@ from gdispy.core.demands import Demands
 from gdispy.core.effects import Effects, Peer
 from gdispy.core.facts import Met
 from gdispy.core.messages import Hello, Instance, JobId, Prepare
+from gdispy.core.payloads import ABSENT
 from gdispy.core.placing import Computation, Node, Share, Task, new_task
 from gdispy.core.remembered import Job, Story
 from gdispy.core.statuses import ABANDONED, CANCELLED
@@ -101,11 +102,15 @@ class Restoring(Demands):
             node.put(share, task)
             share.inherit(number, task.attempt)
             return []
+        if task.arguments is ABSENT and job.node is None:
+            return self._give_back(computation, [task])  # Its client says again, too, whether it is cancelled.
         if job.cancelled:
             return self._end(computation, [task], CANCELLED, "")
         lost = job.node is not None and not computation.reentrant
         if lost or (task.pinned is not None and task.pinned not in self._nodes):
             return self._end(computation, [task], ABANDONED, "Nothing is known any more of the node of the job.\n")
+        if task.arguments is ABSENT:
+            return self._give_back(computation, [task])
         computation.add(task)
         return []
 

@@ -36,6 +36,8 @@ class Entry:
     shown: list[int] = field(default_factory=list)
     #: The scheduler was killed before it was resolved: provisional results may be missing.
     is_orphaned: bool = False
+    #: The scheduler was killed before it heard that the client has its end: if it may run twice, it may run now.
+    is_uncollected: bool = False
     #: Its final status.
     status: int | None = None
 
@@ -102,7 +104,8 @@ class Book:
             raise Broken("a job that is not reentrant begins twice", key)
         if len(entry.runs) >= ATTEMPTS:
             raise Broken(f"a job begins more than {ATTEMPTS} times", key)
-        if entry.status is not None and (key, attempt) not in self._lost:
+        is_forgotten = entry.is_uncollected and entry.is_reentrant
+        if entry.status is not None and (key, attempt) not in self._lost and not is_forgotten:
             raise Broken("a job begins that has ended", key)
         run = RunOfJob(len(self._runs), JobId(key[1]), attempt, entry.plan, self._timeline.now)
         self._runs.append(run)
@@ -116,9 +119,15 @@ class Book:
         for key, attempt in attempts:
             self._timeline.note(key, f"{life!r}, which holds attempt {attempt}, counts as lost")
 
-    def scheduler_killed(self) -> None:
+    def scheduler_killed(self, uncollected: set[tuple[ComputationId, JobId]]) -> None:
+        for computation, job in uncollected:
+            self.entries[self.key(computation, job)].is_uncollected = True
         for entry in self.entries.values():
             entry.is_orphaned = entry.is_orphaned or entry.status is None
+
+    def has_ended(self, computation: ComputationId, job: JobId) -> bool:
+        """Whether the client knows the end of a job."""
+        return self.entries[self.key(computation, job)].status is not None
 
     # What clients are told
 

@@ -99,10 +99,10 @@ class Direction:
         # A message with many jobs is itself too long for a frame.
         now = self._timeline.now
         if message.is_last and self._streamed > now:
-            self._timeline.after(self._streamed - now, self._enter, message)
+            self._timeline.at(self._streamed, self._enter, message)
         elif is_long or (type(message).columns and self._random.random() < 0.02):
             self._streamed = max(now, self._streamed) + self._random.random() * self._slowness
-            self._timeline.after(self._streamed - now, self._enter, message)
+            self._timeline.at(self._streamed, self._enter, message)
         else:
             self._enter(message)
 

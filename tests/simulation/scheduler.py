@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from random import Random
 from typing import Any
 
+from gdispy.core.deferred import Deferred
 from gdispy.core.dispatch import Dispatch
 from gdispy.core.effects import Drop, Effects, Peer, Record, Send
 from gdispy.core.messages import (
+    Accepted,
     Cancel,
     Collected,
     ComputationId,
     Ended,
     Hello,
     Instance,
+    JobId,
     Message,
     Open,
     Prepare,
@@ -22,14 +26,17 @@ from gdispy.core.messages import (
     Released,
     Run,
     Seen,
+    Unknown,
 )
-from gdispy.core.remembered import Remembered, Story
+from gdispy.core.remembered import Remembered, Story, outcomes
 from tests.simulation.book import Book
 from tests.simulation.links import Link, received
 from tests.simulation.nodes import Life
 from tests.simulation.timeline import Broken, Timeline, Turns
 
 PORT = 51348
+#: Bytes from which on a payload is put aside; see `links.Parcel`.
+LARGE = 50_000
 
 
 class Scheduler:
@@ -44,6 +51,13 @@ class Scheduler:
         self._turns = Turns(timeline, random, self, self._perform)
         #: What a journal has of it: the facts, and who brought each computation.
         self._facts: list[Message] = []
+        #: What the journal need not hold yet; and the jobs that clients may have to say again, not being accepted.
+        self._delay = random.choice([0.05, 1.0, 1000.0])
+        self._deferred = Deferred(LARGE, self._delay)
+        self._unaccepted: dict[tuple[ComputationId, JobId], Run] = {}
+        #: As in `patron.py`: jobs that were accepted and not collected.
+        self._patrons: set[tuple[ComputationId, JobId]] = set()
+        self._lives = 1
         self._owners: dict[ComputationId, Peer] = {}
         self._clients: dict[Peer, Callable[[list[Message]], None]] = {}
         self._links: dict[Peer, Link] = {}
@@ -81,8 +95,14 @@ class Scheduler:
     def _receive_from_client(self, client: Peer, message: Message, now: float) -> Effects:
         if isinstance(message, Cancel):
             self._book.cancel_arrived(message)
+        if isinstance(message, Run):
+            message = self._new_ones(message)
+            if not message.jobs:
+                return []
         if isinstance(message, Open | Prepare | Run | Cancel | Release):
             self._remember(message)
+        if isinstance(message, Run):
+            self._accept(message)
         if isinstance(message, Open):
             self._owners[message.computation] = client
         return self.dispatch.receive_from_client(client, [message], now)
@@ -90,12 +110,50 @@ class Scheduler:
     # Its end, and its next life
 
     def _remember(self, fact: Message) -> None:
-        self._facts.append(received(fact)[0])
+        now = self._timeline.now
+        for job in self._deferred.due(now):
+            self._facts += [received(each)[0] for each in self._deferred.facts_of(*job)]
+            self._deferred.written(*job)
+        computation: Any = getattr(fact, "computation", None)
+        self._facts += [received(each)[0] for each in self._deferred.now(computation, [fact], now)]
+        self._deferred.say()
+
+    def _new_ones(self, message: Run) -> Run:
+        """A job is handed on once, however often it is said."""
+        fresh = [place for place, job in enumerate(message.jobs) if (message.computation, job) not in self._patrons]
+        self._patrons.update((message.computation, job) for job in message.jobs)
+        columns: Any = {name: [getattr(message, name)[place] for place in fresh] for name in Run.columns}
+        options = [message.options[place] for place in fresh] if message.options else []
+        return replace(message, **columns, options=options)
+
+    def _accept(self, message: Run) -> None:
+        """The client hears that these are in safe hands, now or later; until then it can say them again."""
+        options = message.options or [None] * len(message.jobs)
+        for job, arguments, wishes in zip(message.jobs, message.arguments, options, strict=True):
+            run = Run(message.computation, [job], [1], [arguments], [wishes] if wishes is not None else [])
+            self._unaccepted[message.computation, job] = run
+        accepted = self._deferred.sayable(Accepted(message.computation, message.jobs), self._forget_runs)
+        if accepted is not None:
+            self._forget_runs(accepted)
+
+    def _forget_runs(self, message: Any) -> None:
+        for job in message.jobs:
+            self._unaccepted.pop((message.computation, job), None)
+
+    def _say_again(self, client: Peer, computation: ComputationId, jobs: list[JobId]) -> None:
+        """What `courier.py` does for jobs that the scheduler does not know."""
+        for job in jobs:
+            if self._book.has_ended(computation, job):
+                continue
+            run = self._unaccepted.get((computation, job))
+            if run is None:
+                raise Broken("a job is nowhere", self._book.key(computation, job))
+            self.from_client(client, run)
 
     def crash(self) -> None:
         """All at once, without a word; the next life begins with what the journal says."""
         self._timeline.note(None, "the scheduler is killed")
-        self._book.scheduler_killed()
+        self._book.scheduler_killed({key for key in self._patrons if self._book.has_ended(*key)})
         # What clients have said and it had not heard, they say again: so says `courier.py`.
         unheard = [args for stimulus, args in self._turns._inbox if stimulus == self._receive_from_client]
         self._turns.stop()
@@ -106,6 +164,8 @@ class Scheduler:
         for fact in self._facts:
             known.take(fact)
         self._facts = list(known.facts())
+        self._deferred = Deferred(LARGE, self._delay)
+        self._lives += 1
         for computation, peer in self._owners.items():
             story = known.stories.get(computation)
             if story is None:  # Its release was accepted: its client asks again, and hears this.
@@ -119,8 +179,19 @@ class Scheduler:
             self._turns.put(self._receive_from_client, *args)
 
     def _restore(self, peer: Peer, story: Story) -> None:
+        absent = story.absent()
+        cancelled = [job for job in absent if story.jobs[job].cancelled]
+        ended = list(outcomes(story.jobs.values()))
         for effect in self.dispatch.restore(peer, story, story.prepare, self._timeline.now):
-            self._perform(effect)
+            if not (isinstance(effect, Send) and isinstance(effect.message, Unknown)):
+                self._perform(effect)
+        self._patrons.difference_update((story.id, job) for job in absent)
+        lost = [job for number, job in self._unaccepted if number == story.id and job not in story.jobs]
+        self._say_again(peer, story.id, [*absent, *lost])
+        if cancelled:
+            self.from_client(peer, Cancel(story.id, cancelled, [0] * len(cancelled)))
+        for message in ended:  # As `patron.py` says it on the next connection.
+            self._tell(peer, message)
 
     # Nodes
 
@@ -171,19 +242,46 @@ class Scheduler:
             client = self._clients.get(effect.peer)
             link = self._links.get(effect.peer)
             if client is not None:
-                self._note_told(effect.message)
-                client([effect.message])
+                self._tell(effect.peer, effect.message)
             elif link is not None:
-                if isinstance(effect.message, Run):
-                    self._book.placed(effect.message)
-                link.to_node.send(effect.message)
+                self._tell_node(effect.peer, effect.message)
         elif isinstance(effect, Drop):
             raise Broken(f"the scheduler closes a connection: {effect.reason}")
 
-    def _note_told(self, message: Message) -> None:
-        """What clients have, nobody need remember."""
-        if isinstance(message, Ended):
+    def _tell_node(self, peer: Peer, message: Message) -> None:
+        link = self._links.get(peer)
+        if isinstance(message, Collected):
+            sayable = self._deferred.sayable(message, lambda rest: self._tell_node(peer, rest))
+            if sayable is None:
+                return
+            message = sayable
+        if link is not None:
+            if isinstance(message, Run):
+                self._book.placed(message)
+            link.to_node.send(message)
+
+    def _tell(self, peer: Peer, message: Message) -> None:
+        self._note_told(message)
+        if isinstance(message, Unknown):
+            self._patrons.difference_update((message.computation, job) for job in message.jobs)
+            self._say_again(peer, message.computation, message.jobs)
+        else:
+            self._clients[peer]([message])
+
+    def _collect(self, life: int, message: Ended) -> None:
+        """What clients have, nobody need remember; where they say so too late, they say it again."""
+        if life == self._lives:
             self._remember(Collected(message.computation, message.jobs, message.attempts))
+            self._patrons.difference_update((message.computation, job) for job in message.jobs)
+
+    def _note_told(self, message: Message) -> None:
+        if isinstance(message, Ended):
+            self._forget_runs(message)
+            lag = self._random.choice([0.0, 0.0, 0.01, 0.5])
+            if lag:
+                self._timeline.after(lag, self._collect, self._lives, message)
+            else:
+                self._collect(self._lives, message)
         elif isinstance(message, Released):
             self._owners.pop(message.computation, None)
 

@@ -18,7 +18,7 @@ from gdispy.core.slots import Slots
 from tests.simulation.processes import Processes
 from tests.simulation.world import World
 
-SEEDS = 200
+SEEDS = 400
 
 Patch = pytest.MonkeyPatch
 Plant = Callable[[Patch], None]

@@ -6,11 +6,13 @@ from typing import Any
 
 import pytest
 
+from gdispy.core.deferred import Deferred
 from gdispy.core.dispatch import Dispatch
 from gdispy.core.effects import Effects, Record
 from gdispy.core.facts import Placed, Unplaced
 from gdispy.core.message import Message
 from gdispy.core.messages import Cancel, Release, Run
+from gdispy.core.placing import Computation
 from gdispy.core.remembered import Remembered
 from gdispy.core.slots import Slots
 from tests.simulation.scheduler import Scheduler
@@ -102,7 +104,32 @@ def losses_are_not_counted_over_lives(patch: Patch) -> None:
     change(patch, Remembered, "_unplaced", make)
 
 
+def outcomes_are_collected_before_they_are_written(patch: Patch) -> None:
+    """Nodes forget what the scheduler has only heard."""
+    change(patch, Deferred, "sayable", lambda original: lambda self, message, say: message)
+
+
+def jobs_whose_arguments_are_with_the_client_are_forgotten(patch: Patch) -> None:
+    """They are neither placed again, nor is their client asked for them."""
+
+    def make(original: Any) -> Any:
+        def give_back(self: Any, computation: Any, tasks: Any) -> Any:
+            original(self, computation, tasks)
+            return []
+
+        return give_back
+
+    change(patch, Dispatch, "_give_back", make)
+
+
+def attempts_begin_anew_when_clients_say_jobs_again(patch: Patch) -> None:
+    change(patch, Computation, "take_again", lambda original: lambda self, task: None)
+
+
 PLANTS: list[Plant] = [
+    outcomes_are_collected_before_they_are_written,
+    jobs_whose_arguments_are_with_the_client_are_forgotten,
+    attempts_begin_anew_when_clients_say_jobs_again,
     *(fact_is_skipped(kind) for kind in (Run, Placed, Unplaced, Cancel, Release)),
     facts_are_written_too_late,
     jobs_on_nodes_are_queued_again,

@@ -40,7 +40,11 @@ class Timeline:
         self._stories: dict[JobKey | None, list[tuple[float, str]]] = defaultdict(list)
 
     def after(self, delay: float, action: Callable[..., None], *args: Any) -> None:
-        heapq.heappush(self._heap, (self.now + delay, next(self._numbers), action, args))
+        self.at(self.now + delay, action, *args)
+
+    def at(self, moment: float, action: Callable[..., None], *args: Any) -> None:
+        """The same for a moment; of several at the same one, the first that was asked for goes first."""
+        heapq.heappush(self._heap, (moment, next(self._numbers), action, args))
 
     def run(self, until: float = math.inf) -> None:
         """Have everything happen, in its order, until a time or until nothing is left to happen."""

@@ -75,9 +75,11 @@ def test_outcome_is_said_on_each_connection_until_it_is_collected() -> None:
     desk.outgoing(ended(outcome(1), outcome(2)))
     resume = Resume([C], [[JobId(1), JobId(2), JobId(3)]])
     for _ in range(2):
-        assert desk.incoming(resume) == ([], [ended(outcome(1), outcome(2))])
+        # The word that the jobs were accepted may have been lost, too.
+        assert desk.incoming(resume) == ([], [Accepted(C, resume.jobs[0]), ended(outcome(1), outcome(2))])
     assert desk.incoming(Collected(C, [JobId(2)], [1])) == ([], [])
-    assert desk.incoming(resume)[1] == [Unknown(C, [JobId(2)], False), ended(outcome(1))]
+    answers = desk.incoming(resume)[1]
+    assert answers == [Accepted(C, [JobId(1), JobId(3)]), Unknown(C, [JobId(2)], False), ended(outcome(1))]
     # A job may not be forgotten before it has ended, whatever the client says.
     desk.incoming(Collected(C, [JobId(3)], [1]))
     assert desk.pending() == 2
@@ -91,11 +93,12 @@ def test_provisional_results_and_files_are_kept_until_they_are_answered() -> Non
     for message in (*shown, upload):
         desk.outgoing(message)
     resume = Resume([C], [[JobId(1)]])
-    assert desk.incoming(resume)[1] == [*shown, upload]
+    accepted = Accepted(C, [JobId(1)])
+    assert desk.incoming(resume)[1] == [accepted, *shown, upload]
     desk.incoming(Seen(C, [JobId(1)], [1], [1]))
     answer = Uploaded(C, JobId(1), 1, 0, "")
     assert desk.incoming(answer) == ([answer], [])
-    assert desk.incoming(resume)[1] == [shown[1]]
+    assert desk.incoming(resume)[1] == [accepted, shown[1]]
     desk.outgoing(ended(outcome(1)))
     desk.incoming(Collected(C, [JobId(1)], [1]))
     # It may come after the end, which waits for it at the client.
@@ -110,9 +113,31 @@ def test_computation_of_which_only_the_beginning_has_come_is_asked_for_again() -
     desk.incoming(Open(C, ["*"], False))
     desk.incoming(run(1))
     # When the client is back, then it is to say that again; and the job is not lost by it.
-    assert desk.incoming(Resume([C], [[JobId(1)]]))[1] == [Unknown(C, [], True)]
+    accepted = Accepted(C, [JobId(1)])
+    assert desk.incoming(Resume([C], [[JobId(1)]]))[1] == [accepted, Unknown(C, [], True)]
     desk.incoming(prepare())
-    assert desk.incoming(Resume([C], [[JobId(1)]]))[1] == []
+    assert desk.incoming(Resume([C], [[JobId(1)]]))[1] == [accepted]
+
+
+def test_job_that_has_ended_for_the_client_is_not_run_for_nobody() -> None:
+    # Given a job whose end the client has heard from a former life of this scheduler, which this one does not know.
+    desk = patron()
+    desk.incoming(run(1, 2))
+    # When the client names the jobs that it still awaits, then the other one is cancelled.
+    forward, _ = desk.incoming(Resume([C], [[JobId(2)]]))
+    assert forward == [Cancel(C, [JobId(1)], [0])]
+    # But not one whose outcome is here, and comes now.
+    desk.outgoing(ended(outcome(1)))
+    forward, answers = desk.incoming(Resume([C], [[JobId(2)]]))
+    assert (forward, answers[-1]) == ([], ended(outcome(1)))
+
+
+def test_job_that_the_rules_give_back_is_taken_when_it_is_said_again() -> None:
+    desk = patron()
+    desk.incoming(run(1))
+    assert desk.incoming(run(1))[0] == []
+    desk.outgoing(Unknown(C, [JobId(1)], False))
+    assert desk.incoming(run(1))[0] == [run(1)]
 
 
 def test_cancel_that_comes_before_its_job_waits_for_it() -> None:
