@@ -86,6 +86,10 @@ def _lenient(name: str, value: Any) -> Any:
     """What dispy takes in more forms than one, in ours."""
     if name in ("ip_addr", "host") and isinstance(value, list | tuple):
         return _first_here(name, list(value))
+    if name in ("ext_ip_addr", "ext_host") and isinstance(value, list | tuple):
+        if len(value) > 1:
+            logger.warning("%s: only the first of several addresses is announced, %s", name, value[0])
+        return value[0] if value else None
     if name == "reentrant" and not isinstance(value, bool):
         logger.warning("reentrant must be True or False: %r is ignored, and jobs are not run again", value)
         return False

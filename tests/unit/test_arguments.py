@@ -124,6 +124,19 @@ def test_of_several_addresses_the_first_that_is_here_is_used(given: Any, used: s
     assert Taking(abs, ip_addr=given).given[1] == Taking(abs, host=given).given[1] == used
 
 
+@pytest.mark.parametrize("name", ["ext_ip_addr", "ext_host"])
+def test_of_several_addresses_to_announce_the_first_is_taken(name: str, caplog: pytest.LogCaptureFixture) -> None:
+    class Announcing:
+        @both_names
+        def __init__(self, ext_ip_addr: str | None = None) -> None:
+            self.announced = ext_ip_addr
+
+    assert Announcing(**{name: []}).announced is None
+    assert Announcing(**{name: ["192.0.2.7"]}).announced == "192.0.2.7" and not caplog.text
+    assert Announcing(**{name: ("192.0.2.7", "192.0.2.8")}).announced == "192.0.2.7"
+    assert "only the first of several addresses is announced, 192.0.2.7" in caplog.text
+
+
 @pytest.mark.parametrize("given", [{"no_such": 1}, {"computation": abs}, {"host": "a", "Host": "a"}])
 def test_unknown_keywords_are_pythons_own_error(given: dict[str, Any]) -> None:
     with pytest.raises(TypeError):
