@@ -29,7 +29,20 @@ from gdispy.connection import Connection, Handlers
 from gdispy.core import statuses
 from gdispy.core.facts import Owned
 from gdispy.core.message import Instance, JobId, Message
-from gdispy.core.messages import Cancel, Collected, Ended, Hello, Holding, Named, Open, Prepare, Release, Unknown
+from gdispy.core.messages import (
+    Cancel,
+    Collected,
+    Ended,
+    Hello,
+    Holding,
+    Named,
+    Open,
+    Prepare,
+    Release,
+    Run,
+    Unknown,
+    Wanted,
+)
 from gdispy.core.patterns import join, split
 from gdispy.core.payloads import joined
 from gdispy.core.placing import Task, ended_by_scheduler, picked
@@ -327,6 +340,8 @@ class _Holder:
                 self._take_names(message)
             elif isinstance(message, Unknown):
                 self._answered = True
+            elif isinstance(message, Wanted) and message.computation == self._story.id:
+                self._take_wanted(connection, message)
         self._changed.set()
 
     def _take_holding(self, message: Holding, instance: bytes) -> None:
@@ -350,6 +365,16 @@ class _Holder:
             missing = [job for job, about in known.items() if about.node == self._node and job not in held]
             self._settle_missing(missing, instance)
         self._answered = True
+
+    def _take_wanted(self, connection: Connection, message: Wanted) -> None:
+        """It has these jobs, but not what they are called with; the file says that, as their program would."""
+        known = self._story.unfinished()
+        jobs = [job for job in message.jobs if job in known]
+        if jobs and self._recovery.journal is not None:
+            options = [known[job].options for job in jobs]
+            arguments = [known[job].arguments for job in jobs]
+            connection.send(Run(self._story.id, jobs, [1] * len(jobs), arguments, options if any(options) else []))
+            self._running.update(jobs)
 
     def _settle_missing(self, missing: list[JobId], instance: bytes) -> None:
         """Jobs that the node should have, and has not."""

@@ -31,7 +31,7 @@ from gdispy.core.messages import (
     Recall,
     Run,
     Trouble,
-    Unknown,
+    Wanted,
 )
 from gdispy.core.patterns import matches
 from gdispy.core.payloads import ABSENT
@@ -305,8 +305,9 @@ class Board:
         """Jobs that their client has to say again: only a former life of the scheduler knew their arguments."""
         for task in tasks:
             del computation.tasks[task.job]
+            computation.absent.discard(task.job)
             computation.given_back[task.job] = task.attempt, task.losses
-        return [Send(computation.client, Unknown(computation.id, [task.job for task in tasks], False))]
+        return [Send(computation.client, Wanted(computation.id, [task.job for task in tasks], True))]
 
     def _end(self, computation: Computation, tasks: list[Task], status: int, text: str, address: str = "") -> Effects:
         """Report the end of jobs that no node will report."""

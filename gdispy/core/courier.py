@@ -38,6 +38,7 @@ from gdispy.core.messages import (
     Seen,
     Standing,
     Unknown,
+    Wanted,
 )
 from gdispy.core.payloads import Bulk
 from gdispy.core.placing import Task, ended_by_scheduler
@@ -60,6 +61,8 @@ class _Brief:
         self.jobs: set[JobId] = set()
         #: Of those that may be said again, what they are called with, and what they ask for.
         self.runs: dict[JobId, tuple[Bulk, list[Any] | None]] = {}
+        #: The same of jobs of a former life of the client that may have begun: said again only if it is asked for them.
+        self.former: dict[JobId, tuple[Bulk, list[Any] | None]] = {}
         self.cancelled: set[JobId] = set()
         self.releasing = False
         #: Somebody else has it now.
@@ -106,6 +109,7 @@ class Courier:
         elif isinstance(message, Release):
             known.releasing = True
             known.runs.clear()
+            known.former.clear()
             known.jobs.clear()
             if known.fenced:
                 del self._briefs[message.computation]
@@ -169,8 +173,8 @@ class Courier:
         brief.prepare = prepare
         for number, job in story.unfinished().items():
             brief.jobs.add(number)
-            if job.node is None or story.open.reentrant:
-                brief.runs[number] = job.arguments, job.options
+            may_be_said = job.node is None or story.open.reentrant
+            (brief.runs if may_be_said else brief.former)[number] = job.arguments, job.options
             if job.cancelled:
                 brief.cancelled.add(number)
 
@@ -192,10 +196,15 @@ class Courier:
             return [message], []
         if isinstance(message, Accepted):
             brief.unaccepted.difference_update(message.jobs)
-            if not brief.open.reentrant:
-                for job in message.jobs:
+            for job in message.jobs:
+                brief.former.pop(job, None)
+                if not brief.open.reentrant:
                     brief.runs.pop(job, None)
             return [], []
+        if isinstance(message, Wanted):
+            brief.runs |= {job: brief.former.pop(job) for job in message.jobs if job in brief.former}
+            jobs = [job for job in message.jobs if message.all_wait or job in brief.runs]
+            return self._say_again(brief, Unknown(message.computation, jobs, False))
         if isinstance(message, Unknown):
             return self._say_again(brief, message)
         if isinstance(message, Fenced):
@@ -218,6 +227,7 @@ class Courier:
         brief.unaccepted.difference_update(jobs)
         for job in jobs:
             brief.runs.pop(job, None)
+            brief.former.pop(job, None)
 
     def _say_again(self, brief: _Brief, message: Unknown) -> tuple[list[Message], list[Message]]:
         answers: list[Message] = []

@@ -191,6 +191,8 @@ class Demands(Board):
             return self._on_run_with_options(computation, message, now)
         tasks, queue = computation.tasks, computation.queue
         for job, arguments in zip(message.jobs, message.arguments, strict=True):
+            if computation.absent and computation.fill(job, arguments):
+                continue
             task = tasks[job] = Task(job, arguments)
             queue.append(task)
             if computation.given_back:
@@ -201,6 +203,8 @@ class Demands(Board):
     def _on_run_with_options(self, computation: Computation, message: Run, now: float) -> Effects:
         stranded: list[Task] = []
         for job, arguments, options in zip(message.jobs, message.arguments, message.options, strict=True):
+            if computation.fill(job, arguments):
+                continue
             task = computation.tasks[job] = new_task(job, arguments, options)
             computation.take_again(task)
             if task.pinned is not None and task.pinned not in self._nodes:

@@ -86,6 +86,7 @@ class Dispatch(Restoring):
             self._is_back(node)
         node.peer, node.lost_at, node.silent, node.greeted = peer, None, False, False
         node.forget_receipts()
+        node.early.clear()
         self._by_peer[peer] = node
         self._problems.pop(node.place, None)
         return effects
@@ -216,7 +217,13 @@ class Dispatch(Restoring):
             handler = self._NODE_HANDLERS.get(type(message))
             if handler is None:
                 return [*effects, Drop(peer, f"a scheduler does not take {type(message).__name__} from a node")]
+            if not node.greeted and not isinstance(message, Holding):
+                node.early.append(message)  # It has overtaken what the node holds, which may be long.
+                continue
             effects += handler(self, node, message, now)
+            while node.early and node.greeted:
+                early = node.early.pop(0)
+                effects += self._NODE_HANDLERS[type(early)](self, node, early, now)
         return effects + self._place(now)
 
     def node_rows(self) -> list[list[Any]]:

@@ -13,6 +13,14 @@ from __future__ import annotations
 from dataclasses import field
 from typing import Any
 
+from gdispy.core.away import Accepted as Accepted
+from gdispy.core.away import Fenced as Fenced
+from gdispy.core.away import Named as Named
+from gdispy.core.away import Overview as Overview
+from gdispy.core.away import Resume as Resume
+from gdispy.core.away import Survey as Survey
+from gdispy.core.away import Unknown as Unknown
+from gdispy.core.away import Wanted as Wanted
 from gdispy.core.message import ComputationId as ComputationId
 from gdispy.core.message import Instance as Instance
 from gdispy.core.message import JobId as JobId
@@ -28,7 +36,6 @@ from gdispy.core.shapes import (
     is_column_list,
     is_computation,
     is_computation_column,
-    is_computation_overview,
     is_count,
     is_count_column,
     is_file_list,
@@ -37,7 +44,6 @@ from gdispy.core.shapes import (
     is_instance,
     is_node_list,
     is_node_name,
-    is_node_overview,
     is_number,
     is_number_column,
     is_option_column,
@@ -524,86 +530,12 @@ class Event(Message):
     free: list[float]
 
 
-@record
-class Resume(Message):
-    """A client's first word to a scheduler elsewhere: its computations, and their jobs that have not ended."""
-
-    tag = 50
-    shape = (is_computation_column, is_column_list)
-    columns = ("computations", "jobs")
-    computations: list[ComputationId]
-    jobs: list[list[JobId]]
-
-
-@record
-class Accepted(Message):
-    """The scheduler has these jobs in its hands."""
-
-    tag = 51
-    shape = (is_computation, is_count_column)
-    computation: ComputationId
-    jobs: list[JobId]
-
-
-@record
-class Unknown(Message):
-    """The scheduler does not know these jobs of `Resume`; or, with `all`, the computation."""
-
-    tag = 52
-    shape = (is_computation, is_count_column, is_flag)
-    computation: ComputationId
-    jobs: list[JobId]
-    all: bool
-
-
-@record
-class Fenced(Message):
-    """Another process has taken this computation over: who gets this has nothing more to do with it."""
-
-    tag = 55
-    shape = (is_computation,)
-    computation: ComputationId
-
-
-@record
-class Named(Message):
-    """What the user calls these jobs, pickled: for who takes the computation over."""
-
-    tag = 56
-    shape = (is_computation, is_count_column, is_bulk_column)
-    columns = ("jobs", "names")
-    computation: ComputationId
-    jobs: list[JobId]
-    names: list[Bulk]
-
-
-@record
-class Survey(Message):
-    """Somebody with the secret of clients asks how the scheduler stands. The answer is `Overview`."""
-
-    tag = 53
-    shape = (is_count,)
-    question: int
-
-
-@record
-class Overview(Message):
-    """How a scheduler stands: nodes `[name, address, port, CPUs, CPUs in use, whether it is connected]`, and
-    computations `[client, its address or '' while it is away, computation, jobs that wait, jobs on nodes]`."""
-
-    tag = 54
-    shape = (is_count, is_node_overview, is_computation_overview)
-    question: int
-    nodes: list[list[Any]]
-    computations: list[list[Any]]
-
-
 ALL: tuple[type[Message], ...] = (
     *(Hello, Holding),
     *(Prepare, Prepared, Run, Cancel, Recall, Returned, Started, Progress, Ended, Collected),
     *(Seen, Release, Released, Open, Ask, Standing, Trouble, Cpus, Availability, Lacking, Contents),
     *(Appeared, Take, Order, Reply, Deliver, Upload, Uploaded, Event, Resume, Accepted, Unknown, Survey, Overview),
-    *(Fenced, Named),
+    *(Wanted, Fenced, Named),
 )
 BY_TAG: dict[int, type[Message]] = {kind.tag: kind for kind in ALL}
 

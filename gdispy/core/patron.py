@@ -39,6 +39,7 @@ from gdispy.core.messages import (
     Unknown,
     Upload,
     Uploaded,
+    Wanted,
 )
 from gdispy.core.payloads import Bulk
 from gdispy.core.placing import picked
@@ -57,6 +58,10 @@ class _Account:
         self.names: dict[JobId, Bulk] = {}
         #: Jobs that were accepted and not collected.
         self.known: set[JobId] = set()
+        #: Jobs of a former life of the scheduler, some of them known, that the client is to say again.
+        self.absent: set[JobId] = set()
+        #: Those of them that it was asked for on this connection, until it has said them.
+        self.asked: set[JobId] = set()
         #: Cancels that came before their jobs: messages without payloads overtake those with.
         self.early: set[JobId] = set()
         #: Outcomes that were not collected: job -> message and place in it.
@@ -95,14 +100,17 @@ class Patron:
         if account is None:
             return
         if isinstance(message, Ended):
+            account.absent.difference_update(message.jobs)
             for place, job in enumerate(message.jobs):
                 account.outcomes[job] = message, place
         elif isinstance(message, Progress):
             account.shown.setdefault((message.job, message.attempt), {})[message.index] = message
         elif isinstance(message, Upload):
             account.uploads[message.job, message.attempt, message.number] = message
-        elif isinstance(message, Unknown):
+        elif isinstance(message, Wanted):
             account.known.difference_update(message.jobs)
+            account.absent.update(message.jobs)
+            account.asked.update(message.jobs)
         elif isinstance(message, Released):
             del self._accounts[message.computation]
 
@@ -141,7 +149,9 @@ class Patron:
         return [message], []
 
     def _run(self, account: _Account, message: Run) -> tuple[list[Message], list[Message]]:
-        places = [place for place, job in enumerate(message.jobs) if job not in account.known]
+        places = [place for place, job in enumerate(message.jobs) if _is_awaited(account, job)]
+        account.absent.difference_update(message.jobs)
+        account.asked.difference_update(message.jobs)
         accepted = Accepted(message.computation, message.jobs)
         if len(places) < len(message.jobs):  # It says again what it does not know to have arrived.
             columns = (message.jobs, message.attempts, message.arguments, message.options)
@@ -165,10 +175,17 @@ class Patron:
                 is_fenced = computation in self._fenced
                 answers.append(Fenced(computation) if is_fenced else Unknown(computation, jobs, True))
                 continue
+            account.asked.clear()
             account.early.clear()  # The client says again which jobs it has cancelled.
-            unknown = [job for job in jobs if job not in account.known]
+            for all_wait in (True, False):
+                absent = [job for job in jobs if job in account.absent and (job not in account.known) == all_wait]
+                if absent:
+                    answers.append(Wanted(computation, absent, all_wait))
+                    account.asked.update(absent)
+            unknown = [job for job in jobs if job not in account.known and job not in account.absent]
             found += _ended_there(account, computation, jobs)
-            known = [job for job in jobs if job in account.known]
+            here = account.known - account.absent - account.outcomes.keys()
+            known = [job for job in jobs if job in here]
             if known:  # The word that they were accepted may have been lost with the connection.
                 answers.append(Accepted(computation, known))
             if unknown or not account.is_whole:
@@ -181,7 +198,9 @@ class Patron:
     def restore(self, story: Story) -> None:
         """Take up what a former life of the scheduler has kept for one of its computations."""
         account = self._accounts[story.id] = _Account(story.open)
-        account.known.update(story.jobs.keys() - set(story.absent()))
+        waiting, placed = story.absent()
+        account.known.update(story.jobs.keys() - set(waiting))
+        account.absent.update(waiting, placed)
         account.is_whole = story.prepare is not None
         for number, job in story.jobs.items():
             if job.outcome is not None:
@@ -214,6 +233,9 @@ class Patron:
         ended = [sorted(self._accounts[each].outcomes) for each in numbers]
         found: list[Message] = [Holding(numbers, jobs, [[0] * len(each) for each in jobs], ended)]
         for computation, account in self._accounts.items():
+            waiting = sorted(account.absent - account.known)
+            if waiting:
+                found.append(Wanted(computation, waiting, True))
             if account.names:
                 found.append(Named(computation, list(account.names), list(account.names.values())))
             found += _uncollected(account)
@@ -228,6 +250,14 @@ def _uncollected(account: _Account) -> list[Message]:
     for ended, place in account.outcomes.values():
         places.setdefault(id(ended), (ended, []))[1].append(place)
     return [*found, *(picked(ended, sorted(each)) for ended, each in places.values())]
+
+
+def _is_awaited(account: _Account, job: JobId) -> bool:
+    """Whether a job that the client says is new, or was asked for and has not ended. A message with payloads comes
+    late: by then the job may have ended on the node that had it, and even be collected."""
+    if job in account.asked:
+        return job in account.absent
+    return job not in account.known or job in account.absent
 
 
 def _ended_there(account: _Account, computation: ComputationId, jobs: list[JobId]) -> list[Message]:

@@ -145,6 +145,8 @@ class Computation:
         self.cancelled = 0
         #: Jobs that the client is to say again: the number of their next placement, and how many nodes they have lost.
         self.given_back: dict[JobId, tuple[int, int]] = {}
+        #: Jobs on nodes of which only their client knows what they are called with.
+        self.absent: set[JobId] = set()
         #: All jobs that have not ended.
         self.tasks: dict[JobId, Task] = {}
         #: Nodes that `nodes` does not name.
@@ -162,6 +164,17 @@ class Computation:
     def is_over(self) -> bool:
         """Whether no node gets it any more: released, or taken over by somebody else."""
         return self.closing or self.fenced
+
+    def fill(self, job: JobId, arguments: Bulk) -> bool:
+        """Take what a job is called with that is on a node already; whether it is such a job."""
+        task = self.tasks.get(job) if job in self.absent else None
+        self.absent.discard(job)
+        if task is None:
+            return False
+        task.arguments = arguments
+        if task.node is not None:
+            task.node.bulk += bulk_size(arguments)
+        return True
 
     def take_again(self, task: Task) -> None:
         """The client has said a job again: its placements are counted on."""
@@ -325,6 +338,8 @@ class Node:
         self.peer: Peer | None = None
         #: Whether it has said what it holds since it was connected.
         self.greeted = False
+        #: What it has said before that, having overtaken it.
+        self.early: list[Message] = []
         #: When it counts as lost, while it is away.
         self.lost_at: float | None = None
         #: No sign of life for some time: it gets no new jobs.

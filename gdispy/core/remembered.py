@@ -81,13 +81,11 @@ class Story:
     def id(self) -> ComputationId:
         return self.open.computation
 
-    def absent(self) -> list[JobId]:
-        """Jobs that only their client can say again: they are on no node, and what they are called with is not here."""
-        return [
-            number
-            for number, job in self.jobs.items()
-            if job.arguments is ABSENT and job.node is None and job.outcome is None
-        ]
+    def absent(self) -> tuple[list[JobId], list[JobId]]:
+        """Jobs of which only their client knows what they are called with: on no node, and on one."""
+        absent = [(number, job) for number, job in self.unfinished().items() if job.arguments is ABSENT]
+        waiting = [number for number, job in absent if job.node is None]
+        return waiting, [number for number, job in absent if job.node is not None]
 
     def unfinished(self) -> dict[JobId, Job]:
         return {number: job for number, job in self.jobs.items() if job.outcome is None}

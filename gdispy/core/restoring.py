@@ -101,6 +101,8 @@ class Restoring(Demands):
         if node is not None and share is not None:
             node.put(share, task)
             share.inherit(number, task.attempt)
+            if task.arguments is ABSENT:
+                computation.absent.add(number)
             return []
         if task.arguments is ABSENT and job.node is None:
             return self._give_back(computation, [task])  # Its client says again, too, whether it is cancelled.
@@ -118,6 +120,9 @@ class Restoring(Demands):
         """A node holds these jobs: if they are here as jobs of a node that is away, or of none, they are this one's."""
         for job, attempt in zip(jobs, attempts, strict=True):
             task = computation.tasks.get(job)
+            if task is None and job in computation.given_back:
+                self._inherit_absent(node, computation, job, attempt)
+                continue
             if task is None or task.node is node or attempt < task.attempt:
                 continue
             share = node.shares.get(computation.id)
@@ -132,6 +137,19 @@ class Restoring(Demands):
             task.attempt = attempt
             node.put(share, task)
             share.inherit(job, attempt)
+
+    def _inherit_absent(self, node: Node, computation: Computation, job: JobId, attempt: int) -> None:
+        """The same of a job that is not even here: the journal's last words, that it was placed, are missing."""
+        task = Task(job, ABSENT)
+        computation.take_again(task)
+        task.attempt = attempt
+        computation.tasks[job] = task
+        computation.absent.add(job)
+        share = node.shares.get(computation.id)
+        if share is None:
+            share = node.shares[computation.id] = Share(computation.owner)
+        node.put(share, task)
+        share.inherit(job, attempt)
 
     def _take_out(self, computation: Computation, task: Task) -> Task:
         """A job that waits, out of its queue: what is left there is skipped when its turn comes."""

@@ -10,11 +10,25 @@ import json
 import os
 import sys
 import time
+from typing import Any
 
 import gdispy
 
 
-def work(number: int, seconds: float, log: str) -> int:
+def ballast(number: int, size: int) -> bytes:
+    """What a job carries there and back; the same in each life of the program."""
+    return bytes([number % 256]) * size
+
+
+def result_of(job: gdispy.DispyJob, size: int) -> Any:
+    """What the job has returned, its ballast aside."""
+    if job.result is None:
+        return None
+    number, carried = job.result
+    return number if carried == ballast(job.id, size) else "its ballast has changed"
+
+
+def work(number: int, seconds: float, log: str, carried: bytes = b"") -> tuple[int, bytes]:
     """One job. Lines: number, 'begin' or 'end', time, pid."""
     fd = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.write(fd, f"{number} begin {time.time():.3f} {os.getpid()}\n".encode())
@@ -23,7 +37,7 @@ def work(number: int, seconds: float, log: str) -> int:
         time.sleep(min(0.05, seconds))
     os.write(fd, f"{number} end {time.time():.3f} {os.getpid()}\n".encode())
     os.close(fd)
-    return number * 7
+    return number * 7, carried
 
 
 def main() -> None:
@@ -42,10 +56,13 @@ def main() -> None:
         options["nodes"] = [tuple(place) for place in options["nodes"]]
     cluster = getattr(gdispy, todo["kind"])(work, callback=note, resume=True, **options)
     jobs = [
-        cluster.submit_job_id(number, number, seconds, todo["log"]) for number, seconds in enumerate(todo["seconds"])
+        cluster.submit_job_id(number, number, seconds, todo["log"], ballast(number, size))
+        for number, (seconds, size) in enumerate(zip(todo["seconds"], todo["sizes"], strict=True))
     ]
     cluster.wait()
-    rows = [[job.id, job.status, job.result, job.exception] for job in jobs]
+    rows = [
+        [job.id, job.status, result_of(job, size), job.exception] for job, size in zip(jobs, todo["sizes"], strict=True)
+    ]
     with open(f"{todo['rows']}.new", "w") as file:
         json.dump(rows, file)
     # From here on the program has done its work, whatever becomes of it.

@@ -76,6 +76,9 @@ class Round:
         self.log, self.told = self.directory / "begun", self.directory / "told"
         chance = storm.random
         self.seconds = [chance.choice((0.0, 0.01, 0.1, 0.5)) * chance.random() for _ in range(chance.randint(20, 150))]
+        #: Bytes that each job carries there and back; large ones are kept in other ways.
+        most = chance.choice((0, 0, 300_000))
+        self.sizes = [int(most * chance.random()) for _ in self.seconds]
         self.is_reentrant = chance.random() < 0.5
         self.faults: list[tuple[float, str]] = []
         self.program: subprocess.Popen[bytes] | None = None
@@ -89,7 +92,7 @@ class Round:
             "reentrant": self.is_reentrant,
         }
         options |= self._storm.places()
-        todo = {"kind": self._storm.kind, "options": options, "seconds": self.seconds}
+        todo = {"kind": self._storm.kind, "options": options, "seconds": self.seconds, "sizes": self.sizes}
         todo |= {"log": str(self.log), "told": str(self.told), "rows": str(self.directory / "rows")}
         self.lives += 1
         with open(self.directory / "errors", "ab") as errors:

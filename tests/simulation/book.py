@@ -125,10 +125,6 @@ class Book:
         for entry in self.entries.values():
             entry.is_orphaned = entry.is_orphaned or entry.status is None
 
-    def has_ended(self, computation: ComputationId, job: JobId) -> bool:
-        """Whether the client knows the end of a job."""
-        return self.entries[self.key(computation, job)].status is not None
-
     # What clients are told
 
     def started(self, started: Started) -> None:

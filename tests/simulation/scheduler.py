@@ -26,7 +26,7 @@ from gdispy.core.messages import (
     Released,
     Run,
     Seen,
-    Unknown,
+    Wanted,
 )
 from gdispy.core.remembered import Remembered, Story, outcomes
 from tests.simulation.book import Book
@@ -57,6 +57,11 @@ class Scheduler:
         self._unaccepted: dict[tuple[ComputationId, JobId], Run] = {}
         #: As in `patron.py`: jobs that were accepted and not collected.
         self._patrons: set[tuple[ComputationId, JobId]] = set()
+        self._absent: set[tuple[ComputationId, JobId]] = set()
+        self._asked: set[tuple[ComputationId, JobId]] = set()
+        self._early: set[tuple[ComputationId, JobId]] = set()
+        #: Jobs whose ends clients have heard.
+        self._told: set[tuple[ComputationId, JobId]] = set()
         self._lives = 1
         self._owners: dict[ComputationId, Peer] = {}
         self._clients: dict[Peer, Callable[[list[Message]], None]] = {}
@@ -95,6 +100,8 @@ class Scheduler:
     def _receive_from_client(self, client: Peer, message: Message, now: float) -> Effects:
         if isinstance(message, Cancel):
             self._book.cancel_arrived(message)
+            keys = {(message.computation, job) for job in message.jobs}
+            self._early |= keys - self._patrons
         if isinstance(message, Run):
             message = self._new_ones(message)
             if not message.jobs:
@@ -105,7 +112,16 @@ class Scheduler:
             self._accept(message)
         if isinstance(message, Open):
             self._owners[message.computation] = client
-        return self.dispatch.receive_from_client(client, [message], now)
+        heard = [message, *self._cancel_early(message)] if isinstance(message, Run) else [message]
+        return self.dispatch.receive_from_client(client, heard, now)
+
+    def _cancel_early(self, message: Run) -> list[Message]:
+        """Cancels that have overtaken their jobs."""
+        early = [job for job in message.jobs if (message.computation, job) in self._early]
+        self._early.difference_update((message.computation, job) for job in early)
+        for job in early:
+            self._remember(Cancel(message.computation, [job], [0]))
+        return [Cancel(message.computation, early, [0] * len(early))] if early else []
 
     # Its end, and its next life
 
@@ -120,7 +136,14 @@ class Scheduler:
 
     def _new_ones(self, message: Run) -> Run:
         """A job is handed on once, however often it is said."""
-        fresh = [place for place, job in enumerate(message.jobs) if (message.computation, job) not in self._patrons]
+        keys = [(message.computation, job) for job in message.jobs]
+        fresh = [
+            place
+            for place, key in enumerate(keys)
+            if (key in self._absent if key in self._asked else key not in self._patrons or key in self._absent)
+        ]
+        self._absent.difference_update(keys)
+        self._asked.difference_update(keys)
         self._patrons.update((message.computation, job) for job in message.jobs)
         columns: Any = {name: [getattr(message, name)[place] for place in fresh] for name in Run.columns}
         options = [message.options[place] for place in fresh] if message.options else []
@@ -142,18 +165,25 @@ class Scheduler:
 
     def _say_again(self, client: Peer, computation: ComputationId, jobs: list[JobId]) -> None:
         """What `courier.py` does for jobs that the scheduler does not know."""
+        self._asked.update((computation, job) for job in jobs)
         for job in jobs:
-            if self._book.has_ended(computation, job):
+            if (computation, job) in self._told:
                 continue
             run = self._unaccepted.get((computation, job))
             if run is None:
                 raise Broken("a job is nowhere", self._book.key(computation, job))
+            # It is long: what is short overtakes it.
+            self._timeline.after(self._random.choice([0.0, 0.01, 0.3]), self._said, self._lives, client, run)
+
+    def _said(self, life: int, client: Peer, run: Run) -> None:
+        """A job that was asked for is said again; where the connection has ended meanwhile, it was not."""
+        if life == self._lives:
             self.from_client(client, run)
 
     def crash(self) -> None:
         """All at once, without a word; the next life begins with what the journal says."""
         self._timeline.note(None, "the scheduler is killed")
-        self._book.scheduler_killed({key for key in self._patrons if self._book.has_ended(*key)})
+        self._book.scheduler_killed(self._patrons & self._told)
         # What clients have said and it had not heard, they say again: so says `courier.py`.
         unheard = [args for stimulus, args in self._turns._inbox if stimulus == self._receive_from_client]
         self._turns.stop()
@@ -165,6 +195,9 @@ class Scheduler:
             known.take(fact)
         self._facts = list(known.facts())
         self._deferred = Deferred(LARGE, self._delay)
+        self._asked.clear()
+        self._early.clear()
+        self._absent.clear()
         self._lives += 1
         for computation, peer in self._owners.items():
             story = known.stories.get(computation)
@@ -179,13 +212,15 @@ class Scheduler:
             self._turns.put(self._receive_from_client, *args)
 
     def _restore(self, peer: Peer, story: Story) -> None:
-        absent = story.absent()
+        waiting, placed = story.absent()
+        absent = [*waiting, *placed]
         cancelled = [job for job in absent if story.jobs[job].cancelled]
         ended = list(outcomes(story.jobs.values()))
         for effect in self.dispatch.restore(peer, story, story.prepare, self._timeline.now):
-            if not (isinstance(effect, Send) and isinstance(effect.message, Unknown)):
+            if not (isinstance(effect, Send) and isinstance(effect.message, Wanted)):
                 self._perform(effect)
-        self._patrons.difference_update((story.id, job) for job in absent)
+        self._patrons.difference_update((story.id, job) for job in waiting)
+        self._absent.update((story.id, job) for job in absent)
         lost = [job for number, job in self._unaccepted if number == story.id and job not in story.jobs]
         self._say_again(peer, story.id, [*absent, *lost])
         if cancelled:
@@ -262,8 +297,9 @@ class Scheduler:
 
     def _tell(self, peer: Peer, message: Message) -> None:
         self._note_told(message)
-        if isinstance(message, Unknown):
+        if isinstance(message, Wanted):
             self._patrons.difference_update((message.computation, job) for job in message.jobs)
+            self._absent.update((message.computation, job) for job in message.jobs)
             self._say_again(peer, message.computation, message.jobs)
         else:
             self._clients[peer]([message])
@@ -277,6 +313,8 @@ class Scheduler:
     def _note_told(self, message: Message) -> None:
         if isinstance(message, Ended):
             self._forget_runs(message)
+            self._absent.difference_update((message.computation, job) for job in message.jobs)
+            self._told.update((message.computation, job) for job in message.jobs)
             lag = self._random.choice([0.0, 0.0, 0.01, 0.5])
             if lag:
                 self._timeline.after(lag, self._collect, self._lives, message)

@@ -87,6 +87,13 @@ def wait_for_go(path: str) -> str:
     return path
 
 
+def wait_until_there(path: str, seconds: float = 60) -> None:
+    """Runs as a part of a job: wait for a file, for so long at most."""
+    until = time.monotonic() + seconds
+    while not os.path.exists(path) and time.monotonic() < until:
+        time.sleep(0.01)
+
+
 def set_up_slowly() -> int:
     time.sleep(1.5)
     return 0

@@ -139,14 +139,14 @@ def test_announced_job_is_known_and_its_arguments_are_not() -> None:
     story = remembered(Announced(C, jobs(1, 2), [None, WISHES]), Placed(C, NODE, jobs(2), [1])).stories[C]
     assert [story.jobs[number].arguments for number in jobs(1, 2)] == [ABSENT, ABSENT]
     assert story.jobs[JobId(2)].options == WISHES
-    assert story.absent() == jobs(1)
+    assert story.absent() == (jobs(1), jobs(2))
 
 
 def test_arguments_that_are_written_later_are_known_then() -> None:
     facts = [Announced(C, jobs(1), []), Placed(C, NODE, jobs(1), [1]), Unplaced(C, jobs(1), [2], [0])]
     story = remembered(*facts, Cancel(C, jobs(1), [0]), run({1: b"x"})).stories[C]
     job = story.jobs[JobId(1)]
-    assert (job.arguments, job.attempt, job.cancelled, story.absent()) == (b"x", 2, True, [])
+    assert (job.arguments, job.attempt, job.cancelled, story.absent()) == (b"x", 2, True, ([], []))
 
 
 def test_what_was_remembered_remembered_again_says_the_same() -> None:

@@ -50,6 +50,7 @@ from gdispy.core.messages import (
     Unknown,
     Upload,
     Uploaded,
+    Wanted,
     from_values,
 )
 from gdispy.core.payloads import MemoryPayload, bulk_size
@@ -99,6 +100,7 @@ EXAMPLES: list[Message] = [
     Resume([C, D], [[1, 2], []]),  # type: ignore[list-item]
     Accepted(C, [1]),  # type: ignore[list-item]
     Unknown(C, [1], False),  # type: ignore[list-item]
+    Wanted(C, [1], True),  # type: ignore[list-item]
     Fenced(C),
     Named(C, [1], [b"name"]),  # type: ignore[list-item]
     Survey(1),

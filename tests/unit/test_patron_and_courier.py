@@ -9,6 +9,7 @@ import pytest
 
 from gdispy.core.courier import Courier
 from gdispy.core.effects import Peer
+from gdispy.core.facts import Announced, Placed
 from gdispy.core.messages import (
     Accepted,
     Ask,
@@ -31,8 +32,10 @@ from gdispy.core.messages import (
     Unknown,
     Upload,
     Uploaded,
+    Wanted,
 )
 from gdispy.core.patron import Patron
+from gdispy.core.remembered import Job, Remembered, Story
 from gdispy.core.statuses import ABANDONED, FINISHED
 from tests.unit.making import C, D, ended, outcome, prepare
 
@@ -76,10 +79,10 @@ def test_outcome_is_said_on_each_connection_until_it_is_collected() -> None:
     resume = Resume([C], [[JobId(1), JobId(2), JobId(3)]])
     for _ in range(2):
         # The word that the jobs were accepted may have been lost, too.
-        assert desk.incoming(resume) == ([], [Accepted(C, resume.jobs[0]), ended(outcome(1), outcome(2))])
+        assert desk.incoming(resume) == ([], [Accepted(C, [JobId(3)]), ended(outcome(1), outcome(2))])
     assert desk.incoming(Collected(C, [JobId(2)], [1])) == ([], [])
     answers = desk.incoming(resume)[1]
-    assert answers == [Accepted(C, [JobId(1), JobId(3)]), Unknown(C, [JobId(2)], False), ended(outcome(1))]
+    assert answers == [Accepted(C, [JobId(3)]), Unknown(C, [JobId(2)], False), ended(outcome(1))]
     # A job may not be forgotten before it has ended, whatever the client says.
     desk.incoming(Collected(C, [JobId(3)], [1]))
     assert desk.pending() == 2
@@ -136,8 +139,64 @@ def test_job_that_the_rules_give_back_is_taken_when_it_is_said_again() -> None:
     desk = patron()
     desk.incoming(run(1))
     assert desk.incoming(run(1))[0] == []
-    desk.outgoing(Unknown(C, [JobId(1)], False))
+    desk.outgoing(Wanted(C, [JobId(1)], True))
+    # On a new connection it is asked for again, and not accepted before it is said.
+    assert desk.incoming(Resume([C], [[JobId(1)]]))[1] == [Wanted(C, [JobId(1)], True)]
     assert desk.incoming(run(1))[0] == [run(1)]
+    assert desk.incoming(Resume([C], [[JobId(1)]]))[1] == [Accepted(C, [JobId(1)])]
+
+
+def test_job_of_which_a_former_life_had_only_heard_is_asked_for_wherever_it_is() -> None:
+    # Given a journal that knows of two jobs, one of them on a node, but not what they are called with.
+    known = Remembered()
+    for fact in [Open(C, ["*"], False), prepare(), Announced(C, [JobId(1), JobId(2)], [])]:
+        known.take(fact)
+    known.take(Placed(C, Instance(b"n" * 16), [JobId(2)], [1]))
+    desk = Patron(Peer(9), Instance(b"c" * 16), "client")
+    desk.restore(known.stories[C])
+    # Then the client is asked for both, and nothing is accepted before.
+    resume = Resume([C], [[JobId(1), JobId(2)]])
+    assert desk.incoming(resume)[1] == [Wanted(C, [JobId(1)], True), Wanted(C, [JobId(2)], False)]
+    # Who only collects is told of the one that nobody can run.
+    assert [each for each in desk.holding() if isinstance(each, Wanted)] == [Wanted(C, [JobId(1)], True)]
+    assert desk.incoming(run(1, 2)) == ([run(1, 2)], [Accepted(C, [JobId(1), JobId(2)])])
+    assert desk.incoming(resume)[1] == [Accepted(C, [JobId(1), JobId(2)])]
+
+
+def test_job_that_ends_while_it_is_said_again_is_not_run_again() -> None:
+    known = Remembered()
+    for fact in [Open(C, ["*"], False), prepare(), Announced(C, [JobId(1), JobId(2)], [])]:
+        known.take(fact)
+    known.take(Placed(C, Instance(b"n" * 16), [JobId(1), JobId(2)], [1, 1]))
+    desk = Patron(Peer(9), Instance(b"c" * 16), "client")
+    desk.restore(known.stories[C])
+    desk.incoming(Resume([C], [[JobId(1), JobId(2)]]))
+    # When its node says that it has ended, and the client's word that it has that overtakes its long arguments,
+    desk.outgoing(ended(outcome(1)))
+    desk.incoming(Collected(C, [JobId(1)], [1]))
+    desk.outgoing(ended(outcome(2)))
+    # then these come too late, whether that was collected or not.
+    assert desk.incoming(run(1, 2))[0] == []
+    assert desk.pending() == 1
+
+
+def test_client_says_again_what_it_is_asked_for_also_of_a_former_life() -> None:
+    story = Story(Open(C, ["*"], False))
+    story.prepare = prepare()
+    for number in (1, 2):
+        story.jobs[JobId(number)] = Job(b"a%d" % number, None)
+        story.jobs[JobId(number)].node = Instance(b"s" * 16)
+    way = Courier("10.0.0.9:51347")
+    way.restore(story, prepare())
+    assert way.incoming(Wanted(C, [JobId(1)], True)) == ([], [run(1)])
+    # What it has no more, and a node has, it leaves to that; else it is lost.
+    way.incoming(Accepted(C, [JobId(1)]))
+    assert way.incoming(Wanted(C, [JobId(1)], False)) == ([], [])
+    told, _ = way.incoming(Wanted(C, [JobId(1)], True))
+    assert isinstance(told[0], Ended) and told[0].statuses == [ABANDONED]
+    # A scheduler that does not know a job at all may have forgotten that it ran.
+    told, _ = way.incoming(Unknown(C, [JobId(2)], False))
+    assert isinstance(told[0], Ended) and told[0].statuses == [ABANDONED]
 
 
 def test_cancel_that_comes_before_its_job_waits_for_it() -> None:

@@ -1,0 +1,109 @@
+"""What is said over the connection of a client and a scheduler elsewhere only, and by who asks how things stand.
+
+Floor 1. As `messages.py`, which has the others, and a list of all.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gdispy.core.message import ComputationId, JobId, Message
+from gdispy.core.payloads import Bulk
+from gdispy.core.record import record
+from gdispy.core.shapes import (
+    is_bulk_column,
+    is_column_list,
+    is_computation,
+    is_computation_column,
+    is_computation_overview,
+    is_count,
+    is_count_column,
+    is_flag,
+    is_node_overview,
+)
+
+
+@record
+class Resume(Message):
+    """A client's first word to a scheduler elsewhere: its computations, and their jobs that have not ended."""
+
+    tag = 50
+    shape = (is_computation_column, is_column_list)
+    columns = ("computations", "jobs")
+    computations: list[ComputationId]
+    jobs: list[list[JobId]]
+
+
+@record
+class Accepted(Message):
+    """The scheduler has these jobs in its hands."""
+
+    tag = 51
+    shape = (is_computation, is_count_column)
+    computation: ComputationId
+    jobs: list[JobId]
+
+
+@record
+class Unknown(Message):
+    """The scheduler does not know these jobs of `Resume`; or, with `all`, the computation."""
+
+    tag = 52
+    shape = (is_computation, is_count_column, is_flag)
+    computation: ComputationId
+    jobs: list[JobId]
+    all: bool
+
+
+@record
+class Wanted(Message):
+    """The scheduler knows these jobs, but not what they are called with: a former life of it had only heard that.
+    With `all_wait` no node has them, and they are lost if nobody says them again."""
+
+    tag = 57
+    shape = (is_computation, is_count_column, is_flag)
+    computation: ComputationId
+    jobs: list[JobId]
+    all_wait: bool
+
+
+@record
+class Fenced(Message):
+    """Another process has taken this computation over: who gets this has nothing more to do with it."""
+
+    tag = 55
+    shape = (is_computation,)
+    computation: ComputationId
+
+
+@record
+class Named(Message):
+    """What the user calls these jobs, pickled: for who takes the computation over."""
+
+    tag = 56
+    shape = (is_computation, is_count_column, is_bulk_column)
+    columns = ("jobs", "names")
+    computation: ComputationId
+    jobs: list[JobId]
+    names: list[Bulk]
+
+
+@record
+class Survey(Message):
+    """Somebody with the secret of clients asks how the scheduler stands. The answer is `Overview`."""
+
+    tag = 53
+    shape = (is_count,)
+    question: int
+
+
+@record
+class Overview(Message):
+    """How a scheduler stands: nodes `[name, address, port, CPUs, CPUs in use, whether it is connected]`, and
+    computations `[client, its address or '' while it is away, computation, jobs that wait, jobs on nodes]`."""
+
+    tag = 54
+    shape = (is_count, is_node_overview, is_computation_overview)
+    question: int
+    nodes: list[list[Any]]
+    computations: list[list[Any]]
