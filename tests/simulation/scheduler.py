@@ -173,12 +173,16 @@ class Scheduler:
             if run is None:
                 raise Broken("a job is nowhere", self._book.key(computation, job))
             # It is long: what is short overtakes it.
-            self._timeline.after(self._random.choice([0.0, 0.01, 0.3]), self._said, self._lives, client, run)
+            self._timeline.after(self._random.choice([0.0, 0.01, 0.3, 2.0]), self._said, self._lives, client, run)
 
     def _said(self, life: int, client: Peer, run: Run) -> None:
         """A job that was asked for is said again; where the connection has ended meanwhile, it was not."""
         if life == self._lives:
             self.from_client(client, run)
+
+    def _is_said_again(self, message: Message) -> bool:
+        """Whether the client says this because it was asked; it will be asked again."""
+        return isinstance(message, Run) and (message.computation, message.jobs[0]) in self._unaccepted
 
     def crash(self) -> None:
         """All at once, without a word; the next life begins with what the journal says."""
@@ -186,6 +190,7 @@ class Scheduler:
         self._book.scheduler_killed(self._patrons & self._told)
         # What clients have said and it had not heard, they say again: so says `courier.py`.
         unheard = [args for stimulus, args in self._turns._inbox if stimulus == self._receive_from_client]
+        unheard = [args for args in unheard if not self._is_said_again(args[1])]
         self._turns.stop()
         self._links.clear()
         self.dispatch = Dispatch(lease=self._lease)
