@@ -12,6 +12,7 @@ Invariants:
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from typing import Any
 
@@ -60,8 +61,8 @@ class _Account:
         self.known: set[JobId] = set()
         #: Jobs of a former life of the scheduler, some of them known, that the client is to say again.
         self.absent: set[JobId] = set()
-        #: Those of them that it was asked for on this connection, until it has said them.
-        self.asked: set[JobId] = set()
+        #: Jobs that it was asked for on this connection, and how often it has still to say them.
+        self.asked: Counter[JobId] = Counter()
         #: Cancels that came before their jobs: messages without payloads overtake those with.
         self.early: set[JobId] = set()
         #: Outcomes that were not collected: job -> message and place in it.
@@ -151,7 +152,8 @@ class Patron:
     def _run(self, account: _Account, message: Run) -> tuple[list[Message], list[Message]]:
         places = [place for place, job in enumerate(message.jobs) if _is_awaited(account, job)]
         account.absent.difference_update(message.jobs)
-        account.asked.difference_update(message.jobs)
+        if account.asked:
+            account.asked -= Counter(message.jobs)  # Those that are answered are gone from it.
         accepted = Accepted(message.computation, message.jobs)
         if len(places) < len(message.jobs):  # It says again what it does not know to have arrived.
             columns = (message.jobs, message.attempts, message.arguments, message.options)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from random import Random
@@ -58,7 +59,7 @@ class Scheduler:
         #: As in `patron.py`: jobs that were accepted and not collected.
         self._patrons: set[tuple[ComputationId, JobId]] = set()
         self._absent: set[tuple[ComputationId, JobId]] = set()
-        self._asked: set[tuple[ComputationId, JobId]] = set()
+        self._asked: Counter[tuple[ComputationId, JobId]] = Counter()
         self._early: set[tuple[ComputationId, JobId]] = set()
         #: Jobs whose ends clients have heard.
         self._told: set[tuple[ComputationId, JobId]] = set()
@@ -143,7 +144,7 @@ class Scheduler:
             if (key in self._absent if key in self._asked else key not in self._patrons or key in self._absent)
         ]
         self._absent.difference_update(keys)
-        self._asked.difference_update(keys)
+        self._asked -= Counter(keys)
         self._patrons.update((message.computation, job) for job in message.jobs)
         columns: Any = {name: [getattr(message, name)[place] for place in fresh] for name in Run.columns}
         options = [message.options[place] for place in fresh] if message.options else []

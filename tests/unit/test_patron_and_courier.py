@@ -180,6 +180,17 @@ def test_job_that_ends_while_it_is_said_again_is_not_run_again() -> None:
     assert desk.pending() == 1
 
 
+def test_job_that_was_asked_for_twice_is_run_once() -> None:
+    desk = patron()
+    desk.incoming(run(1))
+    for _ in range(2):  # When the client is back, and when a node does not have it.
+        desk.outgoing(Wanted(C, [JobId(1)], True))
+    assert desk.incoming(run(1))[0] == [run(1)]
+    desk.outgoing(ended(outcome(1)))
+    desk.incoming(Collected(C, [JobId(1)], [1]))
+    assert desk.incoming(run(1))[0] == []
+
+
 def test_client_says_again_what_it_is_asked_for_also_of_a_former_life() -> None:
     story = Story(Open(C, ["*"], False))
     story.prepare = prepare()
