@@ -238,7 +238,7 @@ class Connection:
         if self._silent:
             self._silent = False
             self._handlers.on_silent(self, False)
-        if promised or self._wait > self._life.interval:
+        if promised > 1 or self._wait > self._life.interval:
             if self._life.answers:
                 self._give_sign()
             self._set_timer()

@@ -8,8 +8,8 @@ says in how many intervals the next one comes. A side that has no opinion of its
 rare signs of that one with its own: so who has a thousand of such connections has one thing to do for both.
 
 Invariants:
-1. Who has sent a message expects a sign of life at the usual time, whatever the other side has said before, and who
-   gets one knows that. So a node that is lost is noticed as soon after it was given work as any other.
+1. After a message both sides give, and expect, the next sign of life at the usual time, whatever was said before. So
+   a node that is lost is noticed as soon after it was given work as any other.
 2. A sign of life comes in time for what the one before has said.
 """
 
@@ -71,7 +71,7 @@ class Life:
         return self._answers
 
     def heard(self, now: float, promised: int, has_messages: bool) -> None:
-        """Something has arrived; `promised` is what a sign of life said, 0 where there was none."""
+        """Something has arrived; `promised` is what a sign of life said, 1 for a message after it, 0 for neither."""
         self._heard = now
         if promised:
             self._promised = promised
@@ -82,6 +82,7 @@ class Life:
 
     def asked(self, now: float) -> None:
         """A message goes to the other side."""
+        self._told = 1
         if self._promised > 1:
             self._promised, self._heard = 1, now
 

@@ -320,6 +320,7 @@ class Receiver:
         kind = chunk[0]
         if kind == MESSAGES:
             self.taken += len(chunk)
+            self.promised = 1
             self._decode(memoryview(chunk)[1:], found)
         elif kind == STREAM:
             self.streamed += len(chunk)

@@ -49,7 +49,7 @@ class Side:
     def say(self) -> None:
         if not self.is_dead:
             self.life.asked(self.world.now)
-            self.transmit(0, True)
+            self.transmit(1, True)
             self.look_later()
 
     def rest(self, rests: bool) -> None:
