@@ -17,7 +17,6 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from hashlib import blake2b
 
@@ -165,10 +164,6 @@ class Archive:
     def record(self, computation: ComputationId, *facts: Message) -> None:
         if self._journal is not None:
             self.ledger.record(computation, facts)
-
-    def holds(self, computation: ComputationId, action: Callable[[], None]) -> bool:
-        """Whether the action has to wait until the journal can be written again; then it is done later."""
-        return self.ledger.holds(computation, action)
 
     def close(self) -> None:
         """The scheduler ends. Where nothing is to be remembered, its files go."""

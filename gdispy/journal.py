@@ -30,6 +30,7 @@ import threading
 import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any
 
 import gevent
@@ -297,9 +298,11 @@ class Ledger:
                 deferred.say()
                 yield
 
-    def sayable(self, message: Message, say: Callable[[Message], None]) -> Message | None:
-        """What can be said now of what promises that something is remembered; `say` gets the rest when it can be."""
-        return message if self.deferred is None else self.deferred.sayable(message, say)
+    def sayable(self, message: Any, say: Callable[[Any], None]) -> Any:
+        """What can be said now of what promises that something is remembered; `say` gets the rest when it can be. None
+        where that is nothing."""
+        part: Any = message if self.deferred is None else self.deferred.sayable(message, say)
+        return None if part is None or self.holds(part.computation, partial(say, part)) else part
 
     def holds(self, computation: ComputationId, action: Callable[[], None]) -> bool:
         """Whether the action, which promises what is not yet written, has to wait; then it is done later."""

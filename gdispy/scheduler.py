@@ -283,12 +283,11 @@ class Scheduler:
 
     # Effects
 
-    def _send(self, peer: Peer, message: Message) -> None:
+    def _send(self, peer: Peer, message: Any) -> None:
         if isinstance(message, _PROMISES):
-            sayable = self.ledger.sayable(message, partial(self._send, peer))
-            if sayable is None or self.ledger.holds(message.computation, partial(self._send, peer, sayable)):
+            message = self.ledger.sayable(message, partial(self._send, peer))
+            if message is None:
                 return
-            message = sayable
         client = self._clients.get(peer)
         if client is not None:
             client.send(message)

@@ -294,13 +294,11 @@ class Sharing:
         forward = [self._for_nodes(each) if isinstance(each, Open | Prepare) else each for each in messages]
         return self._scheduler.rules.receive_from_client(desk.patron.peer, forward, now)
 
-    def _answer(self, connection: Connection, answer: Message) -> None:
+    def _answer(self, connection: Connection, answer: Any) -> None:
         if isinstance(answer, Accepted):
-            sayable = self._archive.ledger.sayable(answer, partial(self._answer, connection))
-            if sayable is None or self._archive.holds(answer.computation, partial(connection.send, sayable)):
-                return
-            answer = sayable
-        connection.send(answer)
+            answer = self._archive.ledger.sayable(answer, partial(self._answer, connection))
+        if answer is not None:
+            connection.send(answer)
 
     def _for_nodes(self, message: Any) -> Any:
         """A client's word as it goes on to the nodes: they know the computation as this scheduler's."""
