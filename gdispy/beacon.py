@@ -23,6 +23,7 @@ from gevent import socket
 
 from gdispy.config import is_loopback
 from gdispy.core import discovery
+from gdispy.core.boxes import NONCE_BYTES
 from gdispy.core.discovery import CLOCK_LIMIT, HERE, LOOK, Packet
 from gdispy.errors import ProtocolError
 from gdispy.interfaces import host_of, interfaces, resolve
@@ -143,7 +144,7 @@ class Beacon:
         mouth = self._mouths.get(_family(to[0]))
         if mouth is None:
             return
-        data = discovery.pack(self._key, packet, secrets.token_bytes(discovery.NONCE_BYTES))
+        data = discovery.pack(self._key, packet, secrets.token_bytes(NONCE_BYTES))
         try:
             mouth.sendto(data, to)
         except OSError as error:

@@ -93,7 +93,7 @@ class Connection:
         self._flushing = False
         self._writing = False
         #: Sealed bytes that did not fit into the socket.
-        self._rest = b""
+        self._rest: Any = b""
         self._silent = False
         self._timer: Any = None
         #: Seconds between two looks after signs of life.
@@ -137,11 +137,12 @@ class Connection:
             self._wake.set()
             return
         try:
-            data = b"".join(self._next_frames())
+            frames = self._next_frames()
         except ForkedError:
             return
-        if not data:
+        if not frames:
             return
+        data = frames[0] if len(frames) == 1 else b"".join(frames)
         try:
             written = os.write(self._fd, data)
         except OSError:  # The socket is full, or broken: the writer meets that too, and deals with it.
@@ -285,7 +286,7 @@ class Connection:
         except ForkedError:
             self._finish("forked")
 
-    def _write_all(self, frames: list[bytes]) -> int:
+    def _write_all(self, frames: list[Any]) -> int:
         """Write as they are, without joining them, as many pieces as the system takes; how many bytes."""
         size = sum(map(len, frames))
         left = size
@@ -299,12 +300,12 @@ class Connection:
             while written and written >= len(frames[0]):
                 written -= len(frames.pop(0))
             if written:
-                frames[0] = frames[0][written:]
+                frames[0] = memoryview(frames[0])[written:]
         return size
 
-    def _next_frames(self) -> list[bytes]:
+    def _next_frames(self) -> list[Any]:
         sender = self._sender
-        frames: list[bytes] = []
+        frames: list[Any] = []
         if self._ungranted >= CREDIT_STEP:
             frames += sender.give_credit(self._ungranted)
             self._ungranted = 0
@@ -319,7 +320,7 @@ class Connection:
             frames = sender.pulse(self._life.sign())
         return self._sealed(frames)
 
-    def _sealed(self, frames: list[bytes]) -> list[bytes]:
+    def _sealed(self, frames: list[Any]) -> list[Any]:
         return frames if self._seal is None or not frames else [self._seal(b"".join(frames))]
 
     def _check_life(self) -> None:

@@ -22,7 +22,8 @@ from gevent import socket
 from gdispy import config
 from gdispy.connection import Connection, Handlers, PairEnd, plain
 from gdispy.core.admission import Admission
-from gdispy.core.discovery import NONCE_BYTES, OPENED, PACKET_BYTES, THROUGH, Packet, pack, unpack
+from gdispy.core.boxes import NONCE_BYTES
+from gdispy.core.discovery import OPENED, PACKET_BYTES, THROUGH, Packet, pack, unpack
 from gdispy.core.handshake import (
     FIRST_BYTES,
     MAGIC,

@@ -28,8 +28,8 @@ from gevent import socket
 from gdispy import config
 from gdispy.beacon import HERE, LOOK, Beacon, Packet
 from gdispy.core.admission import Admission
+from gdispy.core.boxes import NONCE_BYTES
 from gdispy.core.discovery import (
-    NONCE_BYTES,
     OPENED,
     PACKET_BYTES,
     REFUSED,

@@ -18,12 +18,11 @@ from dataclasses import dataclass
 
 import msgpack
 
-from gdispy.core.handshake import seal, unseal
+from gdispy.core.boxes import NONCE_BYTES, seal, unseal
 from gdispy.core.shapes import INSTANCE_BYTES
 from gdispy.errors import ProtocolError
 
 MAGIC = b"gdispyU1"
-NONCE_BYTES = 24
 #: Bytes of a packet at most.
 PACKET_LIMIT = 512
 #: Bytes of a body, so that no answer is longer than what it answers; and of a whole packet.

@@ -27,19 +27,16 @@ from typing import Any
 from nacl import bindings as untyped_bindings
 from nacl.exceptions import CryptoError
 
+from gdispy.core.boxes import KEY_BYTES, seal, unseal
 from gdispy.errors import PeerRejected, ProtocolError, SecretError
 
 bindings: Any = untyped_bindings
-
-#: Newer versions of PyNaCl have a form that copies the plaintext once less.
-_secretbox: Any = getattr(bindings, "crypto_secretbox_easy", bindings.crypto_secretbox)
 
 #: Version of the protocol, in the last two bytes of the magic.
 PROTOCOL = 1
 MAGIC = b"gdispy" + PROTOCOL.to_bytes(2, "big")
 FIRST_BYTES = 64
 SECOND_BYTES = 80
-KEY_BYTES = 32
 
 #: Beginning of a generated secret, which is random and needs no stretching.
 GENERATED = "gdk1_"
@@ -101,21 +98,6 @@ def _derive(key: bytes, label: bytes, data: bytes) -> bytes:
 
 def _hash(*parts: bytes) -> bytes:
     return blake2b(b"".join(parts), digest_size=KEY_BYTES, person=b"gdispy hash").digest()
-
-
-def seal(key: bytes, nonce: bytes, plaintext: bytes) -> bytes:
-    """A secret box around the plaintext."""
-    box: bytes = _secretbox(plaintext, nonce, key)
-    return box
-
-
-def unseal(key: bytes, nonce: bytes, box: bytes | memoryview) -> bytes | None:
-    """The plaintext, or None for a box that was not made with this key and nonce."""
-    try:
-        plaintext: bytes = bindings.crypto_secretbox_open(box, nonce, key)
-    except CryptoError:
-        return None
-    return plaintext
 
 
 @dataclass(frozen=True)

@@ -23,13 +23,14 @@ from __future__ import annotations
 
 import struct
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import msgpack
 
-from gdispy.core.handshake import Keys, seal, unseal
+from gdispy.core.boxes import opened, sealed_frame
+from gdispy.core.handshake import Keys
 from gdispy.core.messages import Message, from_values
 from gdispy.core.payloads import Bulk, MemoryPayload, Payload
 from gdispy.errors import InternalError, ProtocolError
@@ -52,6 +53,10 @@ FIRST, LAST = 1, 2
 #: What a stream carries: a payload, a dependency file, or a message too long for a frame.
 PAYLOAD, FILE, LONG_MESSAGE = range(3)
 
+#: A sealed frame, as it is written.
+Frame = bytearray
+
+_OF_MESSAGES = bytes([MESSAGES])
 _LENGTH = struct.Struct(">I")
 _STREAM_HEAD = struct.Struct(">BIB")
 _STREAM_SIZE = struct.Struct(">QB")
@@ -61,7 +66,7 @@ _EXT = 1
 
 
 class Sink(Protocol):
-    """Where the bytes of one incoming stream go."""
+    """Where the bytes of one incoming stream go. What `write` is given is overwritten once it has returned."""
 
     def write(self, data: memoryview) -> None: ...
 
@@ -124,58 +129,56 @@ class Sender:
         """The peer has dealt with so many bytes."""
         self._window += amount
 
-    def frames(self) -> list[bytes]:
+    def frames(self) -> list[Frame]:
         """The next frames to send: one with all messages that fit, and one piece of a stream."""
         found = []
         for next_chunk in (self._message_chunk, self._stream_chunk):
-            chunk = next_chunk() if self._window >= CHUNK_LIMIT else b""
-            if chunk:
-                self._window -= len(chunk)
-                found += self._sealed(chunk)
+            parts = next_chunk() if self._window >= CHUNK_LIMIT else None
+            if parts:
+                self._window -= sum(map(len, parts))
+                found += self._sealed(*parts)
         return found
 
-    def pulse(self, beat: int = 1) -> list[bytes]:
+    def pulse(self, beat: int = 1) -> list[Frame]:
         """A sign of life; the next one comes in so many intervals."""
         return self._sealed(bytes([PULSE, beat]))
 
-    def give_credit(self, amount: int) -> list[bytes]:
+    def give_credit(self, amount: int) -> list[Frame]:
         return self._sealed(_CREDIT_BODY.pack(CREDIT, amount))
 
-    def bye(self, reason: str) -> list[bytes]:
-        return self._sealed(bytes([BYE]) + reason.encode("utf-8", "replace")[:1024])
+    def bye(self, reason: str) -> list[Frame]:
+        return self._sealed(bytes([BYE]), reason.encode("utf-8", "replace")[:1024])
 
-    def _message_chunk(self) -> bytes:
+    def _message_chunk(self) -> Sequence[Any]:
         ready = self._ready
         if not ready:
-            return b""
-        parts, room = [bytes([MESSAGES])], CHUNK_LIMIT - 1
+            return ()
+        parts, room = [_OF_MESSAGES], CHUNK_LIMIT - 1
         while ready and ready[0][1] <= room:
             data, size = ready.popleft()
             parts.append(data)
             room -= size
-        chunk = b"".join(parts)
-        self.backlog -= len(chunk) - 1
-        return chunk
+        self.backlog -= CHUNK_LIMIT - 1 - room
+        return parts
 
-    def _stream_chunk(self) -> bytes:
+    def _stream_chunk(self) -> Sequence[Any]:
         if not self._streaming:
-            return b""
-        stream = self._streaming.popleft()
-        chunk, size = stream.next_chunk()
-        self.backlog -= size
-        if not stream.done:
-            self._streaming.appendleft(stream)
-        else:
-            self._ready.extend((data, len(data)) for data in stream.then if data)
-        return chunk
+            return ()
+        stream = self._streaming[0]
+        head, data = stream.next_chunk()
+        self.backlog -= len(data)
+        if stream.done:
+            self._streaming.popleft()
+            self._ready.extend((message, len(message)) for message in stream.then if message)
+        return head, data
 
-    def _sealed(self, chunk: bytes) -> list[bytes]:
+    def _sealed(self, *parts: Any) -> list[Frame]:
         # A forked copy of this process has the same key and counter; two different boxes under one
         # nonce would give both away.
         self._check_owner()
-        box = seal(self._key, self._counter.to_bytes(24, "little"), chunk)
+        frame = sealed_frame(self._key, self._counter.to_bytes(24, "little"), *parts)
         self._counter += 1
-        return [_LENGTH.pack(len(box)), box]
+        return [frame]
 
 
 class _Packer:
@@ -221,7 +224,8 @@ class _Outgoing:
         self._purpose = purpose
         self._offset = 0
 
-    def next_chunk(self) -> tuple[bytes, int]:
+    def next_chunk(self) -> tuple[bytes, Any]:
+        """The head of the next chunk, and the bytes of the payload in it."""
         flags, head = 0, b""
         if self._offset == 0:
             flags, head = FIRST, _STREAM_SIZE.pack(self._payload.size, self._purpose)
@@ -233,7 +237,7 @@ class _Outgoing:
         self.done = self._offset >= self._payload.size
         if self.done:
             flags |= LAST
-        return b"".join((_STREAM_HEAD.pack(STREAM, self.number, flags), head, data)), len(data)
+        return _STREAM_HEAD.pack(STREAM, self.number, flags) + head, data
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,7 +274,8 @@ class Receiver:
         self.streamed = 0
 
     def receive(self, data: bytes | memoryview) -> list[Message | Bye]:
-        """What the bytes complete, in order. Raises ProtocolError, and then the connection is over."""
+        """What the bytes complete, in order. Boxes are opened in their place, where that can be written, so the bytes
+        are spent afterwards. Raises ProtocolError, and then the connection is over."""
         found: list[Message | Bye] = []
         view = memoryview(data)
         offset = self._complete(view, found) if self._begun else 0
@@ -301,7 +306,7 @@ class Receiver:
         return min(used + missing, len(view))
 
     def _open(self, box: memoryview, found: list[Message | Bye]) -> None:
-        chunk = unseal(self._key, self._counter.to_bytes(24, "little"), box)
+        chunk = opened(self._key, self._counter.to_bytes(24, "little"), box)
         if chunk is None:
             raise ProtocolError("a frame does not open with the key of this connection")
         self._counter += 1
@@ -316,25 +321,25 @@ class Receiver:
         self._streams.clear()
         self._finished.clear()
 
-    def _take(self, chunk: bytes, found: list[Message | Bye]) -> None:
+    def _take(self, chunk: memoryview, found: list[Message | Bye]) -> None:
         kind = chunk[0]
         if kind == MESSAGES:
             self.taken += len(chunk)
             self.promised = 1
-            self._decode(memoryview(chunk)[1:], found)
+            self._decode(chunk[1:], found)
         elif kind == STREAM:
             self.streamed += len(chunk)
             self._take_stream(chunk, found)
         elif kind == CREDIT and len(chunk) == _CREDIT_BODY.size:
             self.granted += _CREDIT_BODY.unpack(chunk)[1]
         elif kind == BYE:
-            found.append(Bye(chunk[1:].decode("utf-8", "replace")))
+            found.append(Bye(str(chunk[1:], "utf-8", "replace")))
         elif kind == PULSE and len(chunk) == 2 and chunk[1]:
             self.promised = chunk[1]
         else:
             raise ProtocolError("a frame is of an unknown kind")
 
-    def _take_stream(self, chunk: bytes, found: list[Message | Bye]) -> None:
+    def _take_stream(self, chunk: memoryview, found: list[Message | Bye]) -> None:
         if len(chunk) < _STREAM_HEAD.size:
             raise ProtocolError("a piece of a stream is cut short")
         _, number, flags = _STREAM_HEAD.unpack_from(chunk)
@@ -352,7 +357,7 @@ class Receiver:
         stream = self._streams.get(number)
         if stream is None:
             raise ProtocolError("a stream goes on that has not begun")
-        stream.write(memoryview(chunk)[offset:])
+        stream.write(chunk[offset:])
         if flags & LAST:
             del self._streams[number]
             payload: Any = stream.finish()
@@ -432,10 +437,10 @@ class MemorySink:
     """Collects a stream in the pieces in which it arrives."""
 
     def __init__(self) -> None:
-        self._pieces: list[memoryview] = []
+        self._pieces: list[bytes] = []
 
     def write(self, data: memoryview) -> None:
-        self._pieces.append(data)
+        self._pieces.append(bytes(data))
 
     def finish(self) -> Payload:
         return MemoryPayload(self._pieces)

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gdispy.core import wire
-from gdispy.core.handshake import Keys, seal
+from gdispy.core.boxes import seal
+from gdispy.core.handshake import Keys
 from gdispy.core.messages import JobId, Message, Progress, Recall, Run
 from gdispy.core.payloads import MemoryPayload, Payload, bulk_size
 from gdispy.core.wire import (
