@@ -23,8 +23,10 @@ from gdispy.core.holding import Job, Row
 from gdispy.core.messages import JobId
 from gdispy.core.payloads import Bulk, MemoryPayload, bulk_size
 from gdispy.errors import ProtocolError
+from gdispy.slabs import SlabFile
 from gdispy.worker import control, page
-from gdispy.worker.runner import ANSWER_LIMIT, INLINE, MESSAGE_LIMIT
+from gdispy.worker.files import INLINE
+from gdispy.worker.runner import ANSWER_LIMIT, MESSAGE_LIMIT
 
 #: Bytes of one frame of a worker's results at most.
 FRAME_LIMIT = 32 * 1024 * 1024
@@ -97,6 +99,8 @@ class WorkerEnds:
         #: Jobs in its hand that have files of their own, by number and attempt.
         self.file_jobs: set[tuple[int, int]] = set()
         self.fds: deque[int] = deque()
+        #: Where the arguments of jobs in its hand lie, by number and attempt.
+        self._lent: dict[tuple[int, int], SlabFile] = {}
 
     def ends_for_worker(self) -> list[int]:
         return [self._worker_jobs.fileno(), self.worker_results.fileno(), self.out, self.err, self.page_fd]
@@ -141,7 +145,9 @@ class WorkerEnds:
         value = job.arguments
         if type(value) is bytes and len(value) > INLINE:
             value = job.arguments = _in_memory_file(value)
-        shown: Any = value if type(value) is bytes else value.size  # type: ignore[union-attr]
+        shown: Any = value if type(value) is bytes else bulk_size(value)
+        if isinstance(value, SlabFile):
+            shown = -value.size
         fields = [job.number, job.attempt, shown]
         if job.options is not None:
             fields += [_shown_names(job), errors.get(job.number, ""), job.options[8]]
@@ -153,7 +159,7 @@ class WorkerEnds:
         while overflow:
             data, jobs, first = overflow[0]
             try:
-                files = [] if first else _files_of(jobs[0])
+                files = [] if first else self._files_of(jobs[0])
                 if files:
                     control.send_with_files(self.jobs, data, files)
                 else:
@@ -165,6 +171,21 @@ class WorkerEnds:
             overflow.popleft()
             if first:
                 self._groups.append(_Group(first, [(job.number, job.attempt) for job in jobs]))
+
+    def _files_of(self, job: Job) -> list[int]:
+        """The open files that go with a job's message: of its arguments, and of its names."""
+        files: list[int] = []
+        arguments = job.arguments
+        if type(arguments) is not bytes:
+            files.append(_as_memory_file(arguments).lend())
+            if isinstance(arguments, SlabFile):
+                self._lent[job.number, job.attempt] = arguments
+        if job.options is not None and type(_shown_names(job)) is int:
+            names = job.options[5]
+            if type(names) is bytes:
+                names = job.options[5] = _in_memory_file(names)
+            files.append(_as_memory_file(names).lend())
+        return files
 
     def take_back(self) -> list[tuple[JobId, int]]:
         """What the worker has not read; it never will. It may read some of it in between."""
@@ -181,6 +202,7 @@ class WorkerEnds:
             fields = msgpack.unpackb(data)
             if len(fields) > 2:
                 taken.append((fields[0], fields[1]))
+                self._lent.pop((fields[0], fields[1]), None)
                 continue
             taken += [(job, attempt) for job, attempt, _ in fields[1]]
             groups.add(fields[0])
@@ -249,6 +271,7 @@ class WorkerEnds:
             end.close()
         control.close_all([self.out, self.err, *self.fds])
         self.page.close()
+        self._lent.clear()
 
     def answer_file(self, error: str) -> None:
         """Tell the job that waits that its file has arrived, or could not."""
@@ -284,12 +307,25 @@ class WorkerEnds:
         _, job, attempt, status, result, out, err, *rest = fields
         if tuple(map(type, fields)) not in _RESULT_TYPES:
             raise ProtocolError("a field that is none")
+        lent = self._lent.pop((job, attempt), None) if self._lent else None
+        if type(result) is int and result < 0:
+            if lent is None:
+                raise ProtocolError("a result in a file that the worker does not have")
+            result = lent.successor(-result)
         if type(result) is not bytes or len(out) > INLINE or len(err) > INLINE:
             result, out, err = self.value(result), _printed(out), _printed(err)
         return (job, attempt, status, result, out, err, *rest)
 
+    def freed(self, job: JobId, attempt: int) -> None:
+        """The worker no longer uses the file in which the arguments of a job came."""
+        lent = self._lent.pop((job, attempt), None)
+        if lent is not None:
+            lent.returned()
+
     def value(self, value: Any) -> Bulk:
         """A payload out of a frame: as it is, or the next memory file that came along."""
+        if isinstance(value, SlabFile):
+            return value
         if type(value) is int:
             return MemoryFile(self.fds.popleft(), value)
         if type(value) is not bytes or len(value) > INLINE:
@@ -325,17 +361,6 @@ def _frames(data: bytes) -> tuple[list[list[Any]], int]:
 def _shown_names(job: Job) -> Any:
     names = job.options[5] if job.options is not None else b""
     return names if type(names) is bytes and len(names) <= INLINE // 2 else bulk_size(names)
-
-
-def _files_of(job: Job) -> list[int]:
-    """The open files that go with a job's message: of its arguments, and of its names."""
-    files = [] if type(job.arguments) is bytes else [_as_memory_file(job.arguments).fd]
-    if job.options is not None and type(_shown_names(job)) is int:
-        names = job.options[5]
-        if type(names) is bytes:
-            names = job.options[5] = _in_memory_file(names)
-        files.append(_as_memory_file(names).fd)
-    return files
 
 
 def _printed(output: Any) -> Bulk:

@@ -34,7 +34,7 @@ from gdispy.core.effects import Effects, WorkerId
 from gdispy.core.holding import Job, release
 from gdispy.core.messages import ComputationId, Deliver, JobId, Prepare
 from gdispy.core.paths import safe_parts
-from gdispy.core.payloads import Bulk
+from gdispy.core.payloads import Bulk, joined
 from gdispy.core.slots import Slots
 from gdispy.errors import ProtocolError
 from gdispy.files import JobFiles, lacking, place
@@ -45,7 +45,7 @@ from gdispy.worker.capture import keep_within_limit
 from gdispy.worker.page import VOID_SEEN
 from gdispy.worker.processes import descendants, kill_descendants, tree_bytes
 from gdispy.worker.program import signal_name
-from gdispy.worker.runner import FILE, PROGRESS, RESULT, RETURNED, TOGETHER, target
+from gdispy.worker.runner import FILE, FREED, PROGRESS, RESULT, RETURNED, TOGETHER, target
 from gdispy.worker_ends import ANCILLARY, WorkerEnds
 
 logger = logging.getLogger(__name__)
@@ -489,6 +489,8 @@ class Workers:
                 self._pump.put(self._progressed, worker.number, job, attempt, index, worker.value(value))
             elif fields[0] == FILE:
                 self._pump.put(self._slots.file_sent, worker.number, *worker.sent_file(fields))
+            elif fields[0] == FREED:
+                worker.freed(*fields[1:])
             elif fields[0] == RETURNED:
                 self._pump.put(self._slots.took_back, worker.number, worker.returned(fields[1]))
         return rows
@@ -552,10 +554,12 @@ def _messages(end: Any) -> Any:
 
 def _as_file(value: Bulk) -> int:
     """A payload as an open file, to be closed by the caller."""
-    if isinstance(value, MemoryFile):
+    if type(value) is MemoryFile:
         return os.dup(value.fd)
     fd = control.memory_file("gdispy-body")
-    os.write(fd, value if type(value) is bytes else b"")
+    rest = memoryview(joined(value))
+    while rest:
+        rest = rest[os.write(fd, rest) :]
     return fd
 
 

@@ -23,7 +23,7 @@ USER_PROGRAM = TESTS / "chaos" / "client_program.py"
 _FLOORS = {
     0: "errors config log core.statuses core.record",
     1: "core worker whom",
-    2: "hub pump net tls connection keys beacon blobs computation arguments job local workers status allocation"
+    2: "hub pump net tls connection keys beacon blobs slabs computation arguments job local workers status allocation"
     " reserved uploads files worker_ends node_settings journal logbook spool archive left availability prefix"
     " interfaces results memory",
     3: "cluster recover shared client remote sharing flow progress scheduler node options optionfile console"

@@ -23,7 +23,8 @@ class Payload:
     size: int
 
     def read(self, offset: int, length: int) -> Any:
-        """Up to `length` bytes from `offset`, as any buffer; empty only at the end."""
+        """Up to `length` bytes from `offset`, as any buffer; empty only at the end. It is to be used at once: where the
+        payload is released, the memory may soon hold something else."""
         raise NotImplementedError
 
     def release(self) -> None:

@@ -13,16 +13,17 @@ A result frame is u32 length and one of
   `[FILE, job, attempt, number, path, mode, mtime, size]` with the open file
   `[TOGETHER, generation, frames]`
   `[RETURNED, serial]`: this and what follows in its group was not begun.
+  `[FREED, job, attempt]`: the file in which its arguments came is not used here any more.
 Arguments, names and values above `INLINE` bytes come in a memory file that travels with the message; their place in it
-holds the size in bytes. The answer to FILE, u32 length and a text, '' for good, comes back through the socket of the
-results.
+holds the size in bytes. With a minus, the arguments are in a file that may be used again (`files.py`), and the result
+in that same file, which does not travel once more. The answer to FILE, u32 length and a text, '' for good, comes back
+through the socket of the results.
 """
 
 from __future__ import annotations
 
 import builtins
 import math
-import mmap
 import os
 import signal
 import socket
@@ -36,6 +37,7 @@ import msgpack
 
 from gdispy.worker import chunks, control, pickling
 from gdispy.worker.capture import Capture
+from gdispy.worker.files import INLINE, Loan, map_files, written
 from gdispy.worker.limits import Limits, OwnLimits
 from gdispy.worker.page import BEGUN, FILLED, RUNNING, VOID, Page
 from gdispy.worker.processes import has_children, kill_descendants
@@ -45,13 +47,12 @@ PROGRESS = 1
 FILE = 2
 TOGETHER = 3
 RETURNED = 4
+FREED = 5
 
 #: Statuses a worker can report; the numbers are those of `DispyJob`.
 TERMINATED = 9
 FINISHED = 11
 
-#: Payloads up to this many bytes travel inside the message.
-INLINE = 32 * 1024
 #: Bytes of one message at most.
 MESSAGE_LIMIT = 64 * 1024
 
@@ -137,6 +138,8 @@ class Worker:
         self._run = run
         self._directory = directory
         self._folder = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        #: What the arguments of the job that runs came in, if that is a file.
+        self._loan: Loan | None = None
         self._pack = msgpack.Packer(unicode_errors="backslashreplace").pack
 
     def serve(self) -> None:
@@ -154,7 +157,7 @@ class Worker:
                     return
                 continue
             if ancillary:
-                _map_files(fields, control.descriptors(ancillary))
+                self._loan = map_files(fields, control.descriptors(ancillary))
             self._work(Job(fields[0], fields[1], self), fields[2], fields[3:])
             if self.limits.is_used_up():
                 return
@@ -213,7 +216,15 @@ class Worker:
             limits.end()
         out, err, cut = self._printed() if limits.has_file_limit else self._capture.end()
         tail = [out, err, exception, begun, ended, job.progress, cut]
-        self.answer([RESULT, job.number, job.attempt, status], result, tail)
+        head = [RESULT, job.number, job.attempt, status]
+        loan, self._loan = self._loan, None
+        size = loan.give_back(result, self.limits) if loan is not None else None
+        if size:
+            self.write([*head, -size, *tail], [])
+            return
+        if size is not None:
+            self.write([FREED, job.number, job.attempt], [])
+        self.answer(head, result, tail)
 
     def _printed(self) -> tuple[bytes, bytes, bool]:
         """What Python has not yet written of the job's output is to be kept, however large a file of it may be."""
@@ -244,7 +255,7 @@ class Worker:
         if type(value) is not bytes or len(value) > INLINE:
             self.limits.lift(True)
             try:
-                fds.append(_written(value))
+                fds.append(written(value))
             finally:
                 self.limits.lift(False)
             shown: Any = os.fstat(fds[0]).st_size
@@ -372,28 +383,3 @@ def _describe(error: BaseException, job: Job) -> str:
     if job.cancelled or (isinstance(error, KeyboardInterrupt) and job.program == 0):
         return text + "The job was cancelled.\n"
     return text
-
-
-def _map_files(fields: list[Any], files: list[int]) -> None:
-    """Put what came in files where the message has their sizes."""
-    if type(fields[2]) is int:
-        fields[2] = _mapped(files.pop(0), fields[2])
-    if files:
-        fields[3] = _mapped(files[0], fields[3])
-
-
-def _mapped(fd: int, size: int) -> mmap.mmap:
-    # Private and writable: arrays that are views of it may be changed by the job.
-    try:
-        return mmap.mmap(fd, size, flags=mmap.MAP_PRIVATE)
-    finally:
-        os.close(fd)
-
-
-def _written(value: pickling.Payload) -> int:
-    fd = control.memory_file("gdispy-result")
-    for part in [value] if isinstance(value, bytes) else value:
-        view = memoryview(part)
-        while view:
-            view = view[os.write(fd, view) :]
-    return fd

@@ -1,0 +1,127 @@
+"""Memory files go round, and never while somebody else may look into them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gdispy.core.payloads import joined
+from gdispy.slabs import FROM, KEPT_BYTES, KEPT_FILES, STEP, UP_TO, Slab, SlabFile, Slabs, SlabSink
+
+
+@pytest.fixture
+def slabs() -> Iterator[Slabs]:
+    made = Slabs()
+    yield made
+    made.clear()
+
+
+def filled(slabs: Slabs, data: bytes, piece: int = 65530) -> SlabFile:
+    """A payload that has arrived in pieces."""
+    sink = slabs.sink(len(data))
+    assert isinstance(sink, SlabSink)
+    for begin in range(0, len(data), piece):
+        sink.write(memoryview(data)[begin : begin + piece])
+    return sink.finish()
+
+
+def test_what_was_written_is_read_at_each_use(slabs: Slabs) -> None:
+    fds = set()
+    for size in (FROM, FROM + 1, STEP, FROM + 7):
+        data = os.urandom(size)
+        payload = filled(slabs, data)
+        assert payload.size == size
+        assert joined(payload) == data
+        assert bytes(payload.read(size - 3, 1000)) == data[-3:]
+        assert bytes(payload.read(size, 1000)) == b""
+        fds.add(payload.fd)
+        payload.release()
+    assert len(fds) == 1
+
+
+def test_payload_that_nobody_has_any_more_gives_its_file_back(slabs: Slabs) -> None:
+    fd = filled(slabs, bytes(FROM)).fd
+    assert filled(slabs, bytes(FROM)).fd == fd
+
+
+def test_lent_file_is_not_used_again_until_it_has_been_returned(slabs: Slabs) -> None:
+    payload = filled(slabs, bytes(FROM))
+    fd = payload.lend()
+    payload.release()
+    with pytest.raises(OSError):
+        os.fstat(fd)
+    payload = filled(slabs, bytes(FROM))
+    fd = payload.lend()
+    payload.returned()
+    payload.release()
+    assert filled(slabs, bytes(FROM)).fd == fd
+
+
+def test_result_takes_the_place_of_the_arguments(slabs: Slabs) -> None:
+    arguments = filled(slabs, os.urandom(FROM))
+    fd = arguments.lend()
+    result = os.urandom(FROM // 2)
+    os.pwrite(fd, result, 0)
+    payload = arguments.successor(len(result))
+    assert joined(payload) == result
+    arguments.release()
+    with pytest.raises(OSError):
+        arguments.read(0, 1)
+    with pytest.raises(ValueError):
+        arguments.successor(1)
+    payload.release()
+    assert filled(slabs, bytes(FROM)).fd == fd
+    with pytest.raises(OSError):
+        payload.read(0, 1)
+
+
+def test_result_larger_than_its_file_is_none(slabs: Slabs) -> None:
+    with pytest.raises(ValueError):
+        filled(slabs, bytes(FROM)).successor(STEP + 1)
+
+
+def test_file_cannot_be_made_shorter(slabs: Slabs) -> None:
+    payload = filled(slabs, bytes(FROM))
+    for size in (0, 1 << 30):
+        with pytest.raises(PermissionError):
+            os.ftruncate(payload.fd, size)
+
+
+def test_stream_that_breaks_off_gives_its_file_back(slabs: Slabs) -> None:
+    sink = slabs.sink(FROM)
+    sink.write(memoryview(b"some"))
+    sink.abandon()
+    data = os.urandom(FROM)
+    assert joined(filled(slabs, data)) == data
+
+
+def test_only_payloads_of_a_middle_size_are_taken(slabs: Slabs) -> None:
+    for size in (FROM - 1, UP_TO + 1, 1 << 62):
+        sink = slabs.sink(size)
+        assert not isinstance(sink, SlabSink)
+        sink.abandon()
+
+
+def test_much_smaller_payload_does_not_take_a_large_file(slabs: Slabs) -> None:
+    large = filled(slabs, bytes(UP_TO))
+    fd = large.fd
+    large.release()
+    assert filled(slabs, bytes(FROM)).fd != fd
+    assert filled(slabs, bytes(UP_TO - STEP)).fd == fd
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.integers(FROM, UP_TO), max_size=100))
+def test_only_so_many_files_and_bytes_are_kept(sizes: list[int]) -> None:
+    slabs = Slabs()
+    for size in sizes:
+        slabs.give(Slab(size))
+        kept = slabs._free
+        assert len(kept) <= KEPT_FILES
+        assert sum(slab.size for slab in kept) <= KEPT_BYTES
+    slabs.clear()
+    assert not slabs._free
