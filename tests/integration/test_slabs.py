@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import signal
 from collections.abc import Callable
 from typing import Any
@@ -34,12 +35,12 @@ def longer(data: bytes) -> bytes:
     return data * 3
 
 
-def keep(data: bytearray) -> list[int]:
-    """Keeps what it is given, and says what all that it has kept begins with."""
+def keep(data: memoryview) -> list[int]:
+    """Keeps what it is given, as programs keep arrays, and says what is in all that it has kept."""
     kept = globals().setdefault("kept_by_this_test", [])
-    data[1] = 77  # It is the job's own.
-    kept.append(memoryview(data))
-    return [each[0] for each in kept] + [each[1] for each in kept]
+    data[SIZE // 2] = 77  # It is the job's own.
+    kept.append(data)
+    return [each[0] for each in kept] + [each[SIZE // 2] for each in kept]
 
 
 def close_all(data: bytes, path: str) -> bytes:
@@ -52,6 +53,7 @@ def close_all(data: bytes, path: str) -> bytes:
             own = os.open(path, os.O_RDWR | os.O_CREAT)
             if own != fd:
                 os.dup2(own, fd)
+            os.ftruncate(fd, 2 * SIZE)
             os.pwrite(fd, b"mine", 0)
             return data
     raise AssertionError("there is no such file")
@@ -108,7 +110,7 @@ def test_what_a_job_keeps_of_its_arguments_stays_as_it_is(
 ) -> None:
     runner = cluster(keep, nodes=[start_node("--cpus", "1").place])
     for count in range(1, 9):
-        job = runner.submit(bytearray([count]) * SIZE)
+        job = runner.submit(pickle.PickleBuffer(bytearray([count]) * SIZE))
         assert job() == [*range(1, count + 1), *[77] * count], job.exception
 
 
@@ -119,7 +121,7 @@ def test_file_of_the_job_itself_is_left_alone(cluster: Make, tmp_path: Any) -> N
         path = tmp_path / str(number)
         job = runner.submit(data, str(path))
         assert job() == data, job.exception
-        assert path.read_bytes() == b"mine"
+        assert path.read_bytes() == b"mine" + bytes(2 * SIZE - 4)
 
 
 def test_provisional_results_leave_the_arguments_alone(cluster: Make) -> None:
