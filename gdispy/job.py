@@ -105,7 +105,7 @@ class DispyJob:
     @property
     def late_result(self) -> Any:
         """What an abandoned job returned after all, where its node came back with that; else None. Its end stays."""
-        return pickling.loads(_bytes(self._late)) if self._late else None
+        return pickling.loads(_copied(self._late)) if self._late else None
 
     @property
     def args(self) -> Any:
@@ -128,8 +128,9 @@ class DispyJob:
         done, payload = self._done, self._payload
         if not payload:
             return self._result
-        value = self._unpickled(payload)
-        if not done:  # The hub may replace a provisional result at any moment, so nothing is kept.
+        # The hub may replace a provisional result at any moment, so nothing of it is kept.
+        value = self._unpickled(_bytes(payload) if done else _copied(payload))
+        if not done:
             return value
         with _gates:
             # Of several threads that unpickle it at the same time, the first one's is everybody's.
@@ -142,9 +143,9 @@ class DispyJob:
         with _gates:
             self._result, self._payload = value, b""
 
-    def _unpickled(self, payload: Bulk) -> Any:
+    def _unpickled(self, data: Any) -> Any:
         try:
-            return pickling.loads(_bytes(payload))
+            return pickling.loads(data)
         except Exception as error:
             self.status = statuses.TERMINATED
             reason = f"{type(error).__name__}: {error}"
@@ -309,3 +310,9 @@ def _settle(future: asyncio.Future[None]) -> None:
 
 def _bytes(payload: Bulk) -> Any:
     return payload.parts() if isinstance(payload, MemoryPayload) else payload
+
+
+def _copied(payload: Bulk) -> Any:
+    """For what is unpickled each time somebody asks: arrays are views of the one piece, and may be changed."""
+    data = _bytes(payload)
+    return bytearray(data[0]) if isinstance(data, list) and len(data) == 1 else data

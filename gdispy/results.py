@@ -4,8 +4,9 @@ Floor 2. Made by the connections of a client (`net.Handlers.make_sink`), in the 
 thread that asks for the result. Never used by daemons, which do not look into payloads.
 
 New memory costs more than to decrypt what goes into it (4 MiB of it were measured at 4 ms on a virtual machine). So the
-one large `bytes` that most large results are is not collected in pieces and put together, but written in its place,
-which the system makes ready in one call instead of page by page.
+one large `bytes` that many large results are is not collected in pieces and put together, but written in its place,
+which the system makes ready in one call instead of page by page. Any other result is written where it will be
+unpickled: its arrays are views of that memory.
 """
 
 from __future__ import annotations
@@ -21,19 +22,25 @@ from gdispy.worker.pickling import begin_of_bytes
 #: Bytes of new memory that are made ready at once.
 STEP = 1024 * 1024
 
-_new_bytes = ctypes.pythonapi.PyBytes_FromStringAndSize
-_new_bytes.argtypes, _new_bytes.restype = (ctypes.c_char_p, ctypes.c_ssize_t), ctypes.py_object
-_address_of = ctypes.pythonapi.PyBytes_AsString
-_address_of.argtypes, _address_of.restype = (ctypes.py_object,), ctypes.c_void_p
+
+def _maker(name: str) -> tuple[Any, Any]:
+    """How Python's C interface makes an object of this kind that is not written yet, and tells where its bytes are."""
+    make, place = getattr(ctypes.pythonapi, f"{name}_FromStringAndSize"), getattr(ctypes.pythonapi, f"{name}_AsString")
+    make.argtypes, make.restype = (ctypes.c_char_p, ctypes.c_ssize_t), ctypes.py_object
+    place.argtypes, place.restype = (ctypes.py_object,), ctypes.c_void_p
+    return make, place
+
+
+_BYTES, _BYTEARRAY = _maker("PyBytes"), _maker("PyByteArray")
 
 
 class ResultSink:
-    """Collects a stream; if it is a payload that ends with one `bytes`, then that in one piece."""
+    """Collects a stream in one piece; of a payload that ends with one `bytes`, that is a piece of its own."""
 
     def __init__(self, size: int) -> None:
         self._size = size
         self._pieces: list[Any] = []
-        #: What is left to be filled of the large `bytes`; None where there is none.
+        #: What is left to be filled of the last piece; None where there is no room for all.
         self._room: memoryview | None = None
         #: Where in memory that is, and how many bytes from there have been made ready.
         self._place = self._ready = 0
@@ -42,17 +49,25 @@ class ResultSink:
         if self._room is not None:
             self._fill(data)
             return
-        begin = begin_of_bytes(data, self._size) if not self._pieces else None
-        value = _room_for(self._size - begin) if begin is not None else None
-        if begin is None or value is None:
+        begin = begin_of_bytes(data, self._size) or 0
+        if self._pieces or not self._make_room(_BYTES if begin else _BYTEARRAY, self._size - begin):
             self._pieces.append(bytes(data))
             return
-        # Python's C interface lets who has just made a `bytes` write into it.
-        self._place = _address_of(value)
-        memory = (ctypes.c_ubyte * len(value)).from_address(self._place)
-        self._pieces += [bytes(data[:begin]), value]
-        self._room = memoryview(memory).cast("B")
+        if begin:
+            self._pieces.insert(0, bytes(data[:begin]))
         self._fill(data[begin:])
+
+    def _make_room(self, kind: tuple[Any, Any], size: int) -> bool:
+        """Whether there is memory for so many bytes, as far as is known at once."""
+        make, place = kind
+        try:
+            value = make(None, size)
+        except (MemoryError, OverflowError, SystemError):
+            return False
+        self._pieces.append(value)
+        self._place = place(value)
+        self._room = memoryview((ctypes.c_ubyte * size).from_address(self._place)).cast("B")
+        return True
 
     def _fill(self, data: memoryview) -> None:
         assert self._room is not None
@@ -72,14 +87,6 @@ class ResultSink:
     def abandon(self) -> None:
         self._room = None
         self._pieces.clear()
-
-
-def _room_for(size: int) -> Any:
-    """A `bytes` of this size, not written yet; None where the memory for it is not to be had at once."""
-    try:
-        return _new_bytes(None, size)
-    except (MemoryError, OverflowError, SystemError):
-        return None
 
 
 def result_sink(size: int, purpose: int) -> Sink:

@@ -114,8 +114,11 @@ def loads(data: Any) -> Any:
 
 
 def _loads_pieces(pieces: list[memoryview]) -> Any:
-    """A payload in pieces. One large `bytes`, the frequent case, is put together in one step, or is there already."""
+    """A payload in pieces. One large `bytes`, a frequent case, is put together in one step, or is there already, and so
+    is what has come in one piece that may be written: whoever unpickles it, has it to himself."""
     first = pieces[0]
+    if len(pieces) == 1 and type(first.obj) is bytearray and len(first.obj) == len(first):
+        return loads(first.obj)
     if first[0] == 0 and _holds_head(first):
         base, length, entries = _read_head(first)
         if len(entries) == 1 and entries[0][0] == 0 and base + entries[0][1] <= len(first):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import pickle
 from typing import Any
 
 import pytest
 
+from gdispy import DispyJob
 from gdispy.core.payloads import MemoryPayload
 from gdispy.results import ResultSink
 from gdispy.worker import pickling
@@ -37,6 +39,26 @@ def test_large_bytes_are_taken_as_they_lie() -> None:
     assert pickling.loads(payload.parts()) is payload.parts()[1].obj
     assert payload.size == sum(map(len, pickling.dumps_result(LARGE)))
     assert b"".join(bytes(part) for part in payload.parts()) == b"".join(pickling.dumps_result(LARGE))
+
+
+def test_anything_else_is_unpickled_where_it_lies() -> None:
+    value = [pickle.PickleBuffer(bytearray(LARGE)), pickle.PickleBuffer(bytearray(LARGE[::-1]))]
+    payload = arrived(pickling.dumps_result(value), 65536)
+    (part,) = payload.parts()
+    first, second = pickling.loads(payload.parts())
+    assert (first, second) == (LARGE, LARGE[::-1])
+    first[0] ^= 1
+    assert bytes(part).count(bytes(first)) == 1
+
+
+@pytest.mark.parametrize("field", ["_payload", "_late"])
+def test_result_that_is_unpickled_anew_each_time_is_not_what_somebody_has_changed(field: str) -> None:
+    payload = arrived(pickling.dumps_result([pickle.PickleBuffer(bytearray(LARGE)), 1]), 65536)
+    job = DispyJob(1, 0.0)
+    setattr(job, field, payload)
+    look = (lambda: job.result) if field == "_payload" else (lambda: job.late_result)
+    look()[0][0] ^= 1
+    assert look()[0] == LARGE
 
 
 @pytest.mark.parametrize(
