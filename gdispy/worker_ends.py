@@ -33,9 +33,9 @@ FRAME_LIMIT = 32 * 1024 * 1024
 
 #: Jobs of a group, and bytes of the arguments of each at most. So many as `TOGETHER_FROM` are handed over at once only
 #: where they take microseconds (`holding.Computation.depth`).
-GROUP = 8
+GROUP = 16
 GROUP_ARGUMENTS = 1024
-TOGETHER_FROM = 2 * GROUP
+TOGETHER_FROM = GROUP
 
 LENGTH = struct.Struct(">I")
 _pack = msgpack.Packer().pack
@@ -288,14 +288,14 @@ class WorkerEnds:
     def sent_together(self, generation: int, data: bytes) -> list[list[Any]]:
         """The frames that were sent together, but for those that were taken from the page before."""
         self._sent_generation = generation
-        frames, _ = _frames(data)
+        frames = _outcomes(data)
         return frames[self._seen[1] :] if self._seen[0] == generation else frames
 
     def kept(self, generation: int, data: bytes) -> list[list[Any]]:
         """The same of frames that are not sent, as far as is known by now."""
         if generation <= self._sent_generation:
             return []
-        frames, _ = _frames(data)
+        frames = _outcomes(data)
         before = self._seen[1] if self._seen[0] == generation else 0
         if len(frames) <= before:  # Somebody has looked later, and been here before.
             return []
@@ -356,6 +356,13 @@ def _frames(data: bytes) -> tuple[list[list[Any]], int]:
         frames.append(msgpack.unpackb(view[offset : offset + length]))
         offset += length
     return frames, offset
+
+
+def _outcomes(data: bytes) -> list[list[Any]]:
+    """What a worker has written into its page, one after the other."""
+    unpacker = msgpack.Unpacker(max_buffer_size=page.SIZE)
+    unpacker.feed(data)
+    return list(unpacker)
 
 
 def _shown_names(job: Job) -> Any:

@@ -7,7 +7,7 @@ Floor 1: standard library. The worker has its side in `runner.py`, the node in `
     128   words of 64 bits, below
     4096  outcomes that are not sent yet                worker
 
-Jobs of microseconds are handed over eight in a message, a group, and their outcomes are kept here until the last of
+Jobs of microseconds are handed over sixteen in a message, a group, and their outcomes are kept here until the last of
 them has ended: a wake-up for each would cost more than they do. Yet what has begun is known exactly, and nothing that
 has ended is lost or late where a job takes longer than expected, or kills the worker:
 
@@ -16,8 +16,8 @@ has ended is lost or late where a job takes longer than expected, or kills the w
   into `VOID`, waits until every processor has seen that (`VOID_SEEN`), and reads `BEGUN`: what is greater, up to that
   number, will not be begun. For the worker first writes `BEGUN` and then looks at `VOID`. Where that tells it not to go
   on it says so, since the node may have read a number that was not begun after all, or is one of a later group.
-- Outcomes lie here as whole frames, `FILLED` bytes of them, and of the frames that were sent together in a message the
-  node knows the `GENERATION`: it can take them from here at any time, and knows them when they are sent.
+- Outcomes lie here whole, one after the other, `FILLED` bytes of them, and of those that were sent together in a
+  message the node knows the `GENERATION`: it can take them from here at any time, and knows them when they are sent.
 """
 
 from __future__ import annotations
@@ -55,18 +55,18 @@ class Page:
         self.outbox.release()
         self.map.close()
 
-    def keep(self, frame: bytes) -> bool:
-        """For the worker: put a frame behind those that are here; False where there is no room."""
+    def keep(self, outcome: bytes) -> bool:
+        """For the worker: put an outcome behind those that are here; False where there is no room."""
         begin = self.words[FILLED]
-        end = begin + len(frame)
+        end = begin + len(outcome)
         if end > len(self.outbox):
             return False
-        self.outbox[begin:end] = frame
+        self.outbox[begin:end] = outcome
         self.words[FILLED] = end
         return True
 
     def mark(self) -> tuple[int, int]:
-        """The generation of the frames that are here, and how many bytes of them there are."""
+        """The generation of the outcomes that are here, and how many bytes of them there are."""
         words = self.words
         for _ in range(_LOOKS):
             generation, filled = words[GENERATION], words[FILLED]
@@ -75,13 +75,13 @@ class Page:
         return words[GENERATION], 0
 
     def kept(self, generation: int, filled: int) -> bytes:
-        """The frames up to a mark; nothing where they are on their way by now. Of a living worker not at once after
+        """The outcomes up to a mark; nothing where they are on their way by now. Of a living worker not at once after
         the mark, but when all that was written before is sure to be seen (`VOID_SEEN`)."""
-        frames = bytes(self.outbox[:filled])
-        return frames if self.words[GENERATION] == generation else b""
+        outcomes = bytes(self.outbox[:filled])
+        return outcomes if self.words[GENERATION] == generation else b""
 
     def sent(self) -> None:
-        """For the worker: the frames that were here are on their way."""
+        """For the worker: the outcomes that were here are on their way."""
         # In this order: a worker that dies in between has nothing here, and not the same again as a new generation.
         self.words[FILLED] = 0
         self.words[GENERATION] += 1

@@ -14,6 +14,7 @@ import os
 import signal
 import sys
 import time
+from typing import Any
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
@@ -21,8 +22,16 @@ _FALLOC_FL_KEEP_SIZE = 1
 _FALLOC_FL_PUNCH_HOLE = 2
 
 _libc: ctypes.CDLL | None = None
-with contextlib.suppress(OSError):
+_waitid: Any = None
+_fflush: Any = None
+with contextlib.suppress(OSError, AttributeError):
     _libc = ctypes.CDLL(None)
+    _fflush = _libc.fflush
+    # It returns at once, so the GIL is kept.
+    _waitid = ctypes.PyDLL(None).waitid
+
+#: Of `waitid`: any child, and no more than whether there is one.
+_ALL, _LOOK = (os.P_ALL, os.WEXITED | os.WNOHANG | os.WNOWAIT) if hasattr(os, "waitid") else (0, 0)
 
 #: How many rounds a tree is killed in before giving up: each round finds what was forked meanwhile.
 _ROUNDS = 2000
@@ -33,13 +42,13 @@ _SWEEPS = 100
 def has_children() -> bool:
     """Whether the calling process has children, living or dead, that nobody has waited for."""
     # By the C library, since Python's own makes an exception where there are none, and a worker asks after each job.
-    return _libc is not None and _libc.waitid(os.P_ALL, 0, None, os.WEXITED | os.WNOHANG | os.WNOWAIT) == 0
+    return _waitid is not None and _waitid(_ALL, 0, None, _LOOK) == 0
 
 
 def flush_c_output() -> None:
     """Write out what C code has printed into buffers of the C library."""
-    if _libc is not None:
-        _libc.fflush(None)
+    if _fflush is not None:
+        _fflush(None)
 
 
 def free_memory(fd: int, offset: int, length: int) -> None:

@@ -11,7 +11,7 @@ A result frame is u32 length and one of
   `[RESULT, job, attempt, status, result, stdout, stderr, exception, start, end, progress, truncated]`
   `[PROGRESS, job, attempt, index, value]`
   `[FILE, job, attempt, number, path, mode, mtime, size]` with the open file
-  `[TOGETHER, generation, frames]`
+  `[TOGETHER, generation, outcomes]`: arrays that begin with RESULT, one after the other
   `[RETURNED, serial]`: this and what follows in its group was not begun.
   `[FREED, job, attempt]`: the file in which its arguments came is not used here any more.
 Arguments, names and values above `INLINE` bytes come in a memory file that travels with the message; their place in it
@@ -48,6 +48,8 @@ FILE = 2
 TOGETHER = 3
 RETURNED = 4
 FREED = 5
+#: The place of the value in a result frame.
+VALUE = 4
 
 #: Statuses a worker can report; the numbers are those of `DispyJob`.
 TERMINATED = 9
@@ -75,17 +77,19 @@ class Job:
 
     current: Job | None = None
 
+    # As of every job at first; the shortest take hardly longer than to set them once more.
+    #: Provisional results, and files, that it has sent.
+    progress = 0
+    files = 0
+    #: The process of a program job, which an interrupt is for; -1 once it has ended.
+    program = 0
+    cancelled = False
+    #: In the middle of a frame: an interrupt now would spoil the stream, and comes afterwards.
+    is_sending = False
+
     def __init__(self, number: int, attempt: int, worker: Worker) -> None:
         self.number = number
         self.attempt = attempt
-        self.progress = 0
-        #: Files that it has sent.
-        self.files = 0
-        #: The process of a program job, which an interrupt is for; -1 once it has ended.
-        self.program = 0
-        self.cancelled = False
-        #: In the middle of a frame: an interrupt now would spoil the stream, and comes afterwards.
-        self.is_sending = False
         self._worker = worker
 
     def go_home(self) -> None:
@@ -100,7 +104,7 @@ class Job:
         """Send a provisional result."""
         payload = pickling.dumps(value)
         self.is_sending = True
-        self._worker.answer([PROGRESS, self.number, self.attempt, self.progress], payload, [])
+        self._worker.answer([PROGRESS, self.number, self.attempt, self.progress, payload])
         self.is_sending = False
         self.progress += 1
         if self.cancelled:
@@ -112,7 +116,7 @@ class Job:
             about = os.fstat(file.fileno())
             row = [shown, about.st_mode & 0o777, float(about.st_mtime), about.st_size]
             self.is_sending = True
-            self._worker.write([FILE, self.number, self.attempt, self.files, *row], [file.fileno()])
+            self._worker.write([FILE, self.number, self.attempt, self.files, *row], file.fileno())
             self.is_sending = False
         self.files += 1
         if self.cancelled:
@@ -178,7 +182,7 @@ class Worker:
             words[BEGUN] = serial
             if words[VOID] >= serial:
                 self._is_together = False
-                self.write([RETURNED, serial], [])
+                self.write([RETURNED, serial])
                 return
             self._work(Job(number, attempt, self), arguments, [])
             self.go_home()
@@ -215,16 +219,23 @@ class Worker:
         if is_timed:
             limits.end()
         out, err, cut = self._printed() if limits.has_file_limit else self._capture.end()
-        tail = [out, err, exception, begun, ended, job.progress, cut]
-        head = [RESULT, job.number, job.attempt, status]
-        loan, self._loan = self._loan, None
-        size = loan.give_back(result, self.limits) if loan is not None else None
+        row = [RESULT, job.number, job.attempt, status, result, out, err, exception, begun, ended, job.progress, cut]
+        if self._loan is not None:
+            self._give_back(self._loan, row)
+        else:
+            self.answer(row)
+
+    def _give_back(self, loan: Loan, row: list[Any]) -> None:
+        """The job that has ended had this file: answer with it, if that is possible."""
+        self._loan = None
+        size = loan.give_back(row[VALUE], self.limits)
         if size:
-            self.write([*head, -size, *tail], [])
+            row[VALUE] = -size
+            self.write(row)
             return
         if size is not None:
-            self.write([FREED, job.number, job.attempt], [])
-        self.answer(head, result, tail)
+            self.write([FREED, *row[1:3]])
+        self.answer(row)
 
     def _printed(self) -> tuple[bytes, bytes, bool]:
         """What Python has not yet written of the job's output is to be kept, however large a file of it may be."""
@@ -249,33 +260,32 @@ class Worker:
                 delattr(builtins, name)
             vars(builtins).update(before)
 
-    def answer(self, head: list[Any], value: pickling.Payload, tail: list[Any]) -> None:
-        """Write one frame; a large value goes into a memory file that is passed along."""
-        fds = []
-        if type(value) is not bytes or len(value) > INLINE:
-            self.limits.lift(True)
-            try:
-                fds.append(written(value))
-            finally:
-                self.limits.lift(False)
-            shown: Any = os.fstat(fds[0]).st_size
-        else:
-            shown = value
-        self.write([*head, shown, *tail], fds)
-        control.close_all(fds)
+    def answer(self, fields: list[Any]) -> None:
+        """Write a frame with a value; a large one goes into a memory file that is passed along."""
+        value = fields[VALUE]
+        if type(value) is bytes and len(value) <= INLINE:
+            self.write(fields)
+            return
+        self.limits.lift(True)
+        try:
+            fd = written(value)
+        finally:
+            self.limits.lift(False)
+        fields[VALUE] = os.fstat(fd).st_size
+        self.write(fields, fd)
+        os.close(fd)
 
-    def write(self, fields: list[Any], fds: list[int]) -> None:
-        """Write one frame, with these open files; or keep an outcome of a group for a little while."""
+    def write(self, fields: list[Any], fd: int = -1) -> None:
+        """Write one frame, with this open file; or keep an outcome of a group for a little while."""
         body = self._pack(fields)
-        frame = _LENGTH.pack(len(body)) + body
-        if self._is_together and fields[0] == RESULT and not fds and self._page.keep(frame):
+        if self._is_together and fields[0] == RESULT and fd < 0 and self._page.keep(body):
             return
         self._send_kept()
-        if fds:
-            sent = socket.send_fds(self._results, [frame], fds)
-            self._results.sendall(frame[sent:])
-        else:
-            self._results.sendall(frame)
+        frame = _LENGTH.pack(len(body)) + body
+        if fd >= 0:
+            sent = socket.send_fds(self._results, [frame], [fd])
+            frame = frame[sent:]
+        self._results.sendall(frame)
 
     def _send_kept(self) -> None:
         """Send what is kept, before anything that comes after it."""

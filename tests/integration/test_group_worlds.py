@@ -89,8 +89,7 @@ class World:
             yield
             self.ran.append(number)
             yield
-            body = msgpack.packb(self.outcome(number))
-            assert self.page.keep(LENGTH.pack(len(body)) + body)
+            assert self.page.keep(msgpack.packb(self.outcome(number)))
             serial += 1
         yield from self.send_kept()
 

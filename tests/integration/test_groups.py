@@ -101,9 +101,10 @@ def ends(tmp_path: Path) -> Iterator[WorkerEnds]:
 def hand(ends: WorkerEnds, gate: Path, closed: int, first: int) -> None:
     """Two groups; the worker waits at the job `closed` until there is the gate."""
     calls = [
-        pickling.dumps_call((number, str(gate) if number == closed else ""), {}) for number in range(first, first + 16)
+        pickling.dumps_call((number, str(gate) if number == closed else ""), {})
+        for number in range(first, first + 2 * GROUP)
     ]
-    jobs = [Job(JobId(number), 1, call) for number, call in zip(range(first, first + 16), calls, strict=True)]
+    jobs = [Job(JobId(number), 1, call) for number, call in zip(range(first, first + 2 * GROUP), calls, strict=True)]
     ends.hand(jobs, {})
 
 
@@ -135,16 +136,16 @@ def test_what_a_worker_has_read_and_not_begun_is_taken_back(ends: WorkerEnds, tm
     eventually((tmp_path / "gate.at").exists, 10)
     # While it is at the third job, the outcomes of those before it can be had, and those behind it be taken back.
     assert [frame[1] for frame in kept(ends)] == [1, 2]
-    assert ends.take_back() == [(number, 1) for number in range(9, 17)]
+    assert ends.take_back() == [(number, 1) for number in range(GROUP + 1, 2 * GROUP + 1)]
     last = ends.void()
-    assert ends.rest(last) == [(number, 1) for number in range(4, 9)]
+    assert ends.rest(last) == [(number, 1) for number in range(4, GROUP + 1)]
     # Then it says what it has done, nothing of that twice, and goes on with what comes.
     gate.touch()
     third, returned = read(ends, 2)
     assert (third[0], third[1], third[3]) == (RESULT, 3, FINISHED)
     assert returned[0] == RETURNED and ends.returned(int(returned[1])) == []  # type: ignore[call-overload]
     hand(ends, gate, closed=-1, first=101)
-    assert [frame[1] for frame in read(ends, 2 * GROUP)] == list(range(101, 117))
+    assert [frame[1] for frame in read(ends, 2 * GROUP)] == list(range(101, 101 + 2 * GROUP))
 
 
 def test_what_a_dead_worker_had_read_and_not_begun_is_taken_back(ends: WorkerEnds, tmp_path: Path) -> None:
@@ -153,8 +154,8 @@ def test_what_a_dead_worker_had_read_and_not_begun_is_taken_back(ends: WorkerEnd
     os.kill(ends.pid, signal.SIGKILL)
     os.waitid(os.P_PID, ends.pid, os.WEXITED | os.WNOWAIT)
     assert [frame[1] for frame in kept(ends)] == [1, 2]
-    assert ends.take_back() == [(number, 1) for number in range(9, 17)]
-    assert ends.rest_of_dead() == [(number, 1) for number in range(4, 9)]
+    assert ends.take_back() == [(number, 1) for number in range(GROUP + 1, 2 * GROUP + 1)]
+    assert ends.rest_of_dead() == [(number, 1) for number in range(4, GROUP + 1)]
 
 
 class Contested:
@@ -195,7 +196,7 @@ def test_outcomes_that_were_looked_at_and_then_sent_are_taken_once(ends: WorkerE
     generation, filled = ends.page.mark()
     frames = ends.page.kept(generation, filled)
     (tmp_path / "gate").touch()
-    assert [frame[1] for frame in read(ends, 2 * GROUP)] == list(range(1, 17))
+    assert [frame[1] for frame in read(ends, 2 * GROUP)] == list(range(1, 2 * GROUP + 1))
     assert ends.kept(generation, frames) == []
     assert ends.page.kept(generation, filled) == b""
     assert kept(ends) == []
@@ -234,4 +235,4 @@ def test_worker_that_gave_up_a_group_before_the_node_looked_says_what_it_has_not
     # It is at a later group by now, so the node cannot tell; but the worker has.
     assert ends.rest(last) == []
     assert returned[0] == RETURNED
-    assert ends.returned(int(returned[1])) == [(number, 1) for number in range(4, 9)]  # type: ignore[call-overload]
+    assert ends.returned(int(returned[1])) == [(number, 1) for number in range(4, GROUP + 1)]  # type: ignore[call-overload]
