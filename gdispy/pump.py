@@ -77,34 +77,38 @@ class Pump:
         if self._stopped:
             return
         try:
-            self._turn()
-            self._set_timer()
+            now = time.monotonic()
+            self._turn(now)
+            if self._due is not None:
+                self._set_timer(self._after_tick(now), now)
         except Exception as error:
             # Rules that have lost their way must not go on deciding.
             self.stop()
             logger.critical("gdispy: a defect; recent turns: %s", list(self._recent), exc_info=True)
             self._on_defect(error)
 
-    def _turn(self) -> None:
-        now = time.monotonic()
+    def _turn(self, now: float) -> None:
         inbox, self._inbox = self._inbox, deque()
         perform = self._perform
         for stimulus, args in inbox:
             self._recent.append(stimulus.__name__)
             for effect in stimulus(*args, now):
                 perform(effect)
-        if self._due is not None and self._tick is not None:
-            due = self._due()
-            if due is not None and due <= now:
-                for effect in self._tick(now):
-                    perform(effect)
 
-    def _set_timer(self) -> None:
-        """Wake up when the rules want to; a timer that is early is left, since it only asks again."""
-        due = self._due() if self._due is not None else None
+    def _after_tick(self, now: float) -> float | None:
+        """Do what is due by the time alone; when the rules want that next."""
+        assert self._due is not None
+        due = self._due()
+        if due is None or due > now or self._tick is None:
+            return due
+        for effect in self._tick(now):
+            self._perform(effect)
+        return self._due()
+
+    def _set_timer(self, due: float | None, now: float) -> None:
+        """Wake up then; a timer that is early is left, since it only asks again."""
         if due is None:
             return
-        now = time.monotonic()
         if self._timer_at is not None and now < self._timer_at <= due:
             return
         self._timer_at = due

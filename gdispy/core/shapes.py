@@ -54,7 +54,11 @@ def is_computation(value: Any) -> bool:
 
 def column(types: frozenset[type], check: Check | None = None) -> Check:
     def is_column(value: Any) -> bool:
-        if type(value) is not list or len(value) > COLUMN_LIMIT or not types.issuperset(map(type, value)):
+        if type(value) is not list or len(value) > COLUMN_LIMIT:
+            return False
+        if len(value) == 1:
+            return type(value[0]) in types and (check is None or check(value[0]))
+        if not types.issuperset(map(type, value)):
             return False
         return check is None or all(map(check, value))
 
@@ -78,6 +82,8 @@ is_computation_column = column(frozenset({bytes}), is_computation)
 def is_bulk_column(value: Any) -> bool:
     if type(value) is not list or len(value) > COLUMN_LIMIT:
         return False
+    if len(value) == 1:
+        return is_bulk(value[0])
     if _BYTES.issuperset(map(type, value)):
         return True
     return all(kind is bytes or issubclass(kind, Payload) for kind in set(map(type, value)))
