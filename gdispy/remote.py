@@ -51,7 +51,7 @@ ROLES = b"client>scheduler"
 #: Seconds between two attempts to reach the scheduler: at first, at most, and where it refuses for good.
 RETRY_FIRST = 0.2
 RETRY_LIMIT = 5.0
-REFUSED_INTERVAL = 30.0
+REFUSED_LIMIT = 30.0
 #: Seconds that jobs wait for the scheduler before the user hears why.
 PATIENCE = 3.0
 
@@ -176,8 +176,9 @@ class Remote:
                     end.deliver([answer])
             failures = 0 if self._greeted else failures + 1
             self._greeted = False
-            pause = REFUSED_INTERVAL if self._rejected else min(RETRY_LIMIT, RETRY_FIRST * 2 ** min(failures, 10))
-            gevent.sleep(random.uniform(0.5, 1.0) * pause)
+            # What looks like a refusal may be a forwarder in front of a scheduler that is being started again.
+            limit = REFUSED_LIMIT if self._rejected else RETRY_LIMIT
+            gevent.sleep(random.uniform(0.5, 1.0) * min(limit, RETRY_FIRST * 2 ** min(failures, 10)))
 
     def _attempt(self) -> str:
         """Connect, and stay so as long as it lasts; why it is over."""

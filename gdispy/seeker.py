@@ -132,9 +132,8 @@ class Dialer:
             if self.found and not reached and failures > FORGET_AFTER:
                 self._seeker.forget(self)
                 return
-            if self.rejected:  # It would be so again, unless somebody changes something over there.
-                self._pause(RETRY_LIMIT)
-                continue
+            # What looks like another secret may be a forwarder in front of a node that is being started again: no more
+            # than rarer and rarer, too.
             first, limit = (REFUSED_FIRST, REFUSED_LIMIT) if reached else (RETRY_FIRST, RETRY_LIMIT)
             self._pause(random.uniform(0.5, 1.0) * min(limit, first * 2 ** min(failures, 10)))
 

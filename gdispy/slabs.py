@@ -31,7 +31,7 @@ FROM, UP_TO = 128 * 1024, 32 * 1024 * 1024
 #: Sizes of files are multiples of this.
 STEP = 256 * 1024
 #: Bytes of files, and their number, that are kept for what comes next.
-KEPT_BYTES, KEPT_FILES = 64 * 1024 * 1024, 64
+KEPT_BYTES, KEPT_FILES = 64 * 1024 * 1024, 16
 
 
 class Slab:

@@ -15,6 +15,7 @@ from gdispy import DispyJob, SharedJobCluster, fault_recover_jobs, recover_jobs
 from tests.support.crashing import Program, begun
 from tests.support.daemons import Daemon, run_script
 from tests.support.jobs import read_at_gate
+from tests.support.proxy import Proxy
 from tests.support.waiting import eventually
 
 
@@ -39,8 +40,14 @@ class Site:
 
     def restart(self) -> None:
         """Kill the scheduler and start it again, at the same place."""
+        self.kill()
+        self.start()
+
+    def kill(self) -> None:
         self.scheduler.kill()
         self.scheduler.process.wait(10)
+
+    def start(self) -> None:
         self.scheduler = self._start(str(self.scheduler.place[1]))
 
     def program(self, jobs: int = 30, seconds: float = 0.05, **todo: Any) -> Program:
@@ -178,3 +185,19 @@ def test_journal_can_be_read_by_people(site: Site) -> None:
     wrong = run_script("gdispy", "journal", site.log)
     assert wrong.returncode == 1
     assert b"is no journal of gdispy" in wrong.stderr
+
+
+def test_program_that_is_started_while_the_scheduler_is_away_behind_a_forwarder_is_served_soon_after(
+    site: Site,
+) -> None:
+    # The forwarder takes the connection and closes it, which is all that a scheduler with another secret does.
+    with Proxy(site.scheduler.place) as forwarder:
+        site.kill()
+        options = {"scheduler_node": "{}:{}".format(*forwarder.place), "secret_file": site.secret_file}
+        with SharedJobCluster(abs, **options) as cluster:
+            job = cluster.submit(-7)
+            eventually(lambda: forwarder.turned_away >= 4, 15, "it is tried rarely")
+            assert "its secret differs" in " ".join(cluster.status().problems)
+            site.start()
+            assert job.wait(10)
+            assert job.result == 7

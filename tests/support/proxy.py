@@ -16,6 +16,8 @@ class Proxy:
     def __init__(self, goal: tuple[str, int]) -> None:
         self.goal = goal
         self.connections = 0
+        #: Connections that were taken and closed, since nobody was behind.
+        self.turned_away = 0
         self.change: Callable[[bytes], bytes] = lambda data: data
         #: Seconds that each piece is late.
         self.delay = 0.0
@@ -91,6 +93,7 @@ class Proxy:
                 node = socket.create_connection(self.goal)
             except OSError:
                 client.close()
+                self.turned_away += 1
                 continue
             self.connections += 1
             with self._lock:
