@@ -3,90 +3,29 @@
 Floor 2. Made by the connections of a client (`net.Handlers.make_sink`), in the hub; `pickling.loads` takes it up in the
 thread that asks for the result. Never used by daemons, which do not look into payloads.
 
-New memory costs more than to decrypt what goes into it (4 MiB of it were measured at 4 ms on a virtual machine). So the
-one large `bytes` that many large results are is not collected in pieces and put together, but written in its place,
-which the system makes ready in one call instead of page by page. Any other result is written where it will be
-unpickled: its arrays are views of that memory.
+The one large `bytes` that many large results are is written where it will be, as the user gets it. Any other result is
+written where it will be unpickled: its arrays are views of that memory.
 """
 
 from __future__ import annotations
 
-import ctypes
-from typing import Any
-
-from gdispy.core.payloads import MemoryPayload
 from gdispy.core.wire import FILE, MemorySink, Sink
-from gdispy.memory import populate
+from gdispy.rooms import BYTES, RoomSink
 from gdispy.worker.pickling import begin_of_bytes
 
-#: Bytes of new memory that are made ready at once.
-STEP = 1024 * 1024
 
-
-def _maker(name: str) -> tuple[Any, Any]:
-    """How Python's C interface makes an object of this kind that is not written yet, and tells where its bytes are."""
-    make, place = getattr(ctypes.pythonapi, f"{name}_FromStringAndSize"), getattr(ctypes.pythonapi, f"{name}_AsString")
-    make.argtypes, make.restype = (ctypes.c_char_p, ctypes.c_ssize_t), ctypes.py_object
-    place.argtypes, place.restype = (ctypes.py_object,), ctypes.c_void_p
-    return make, place
-
-
-_BYTES, _BYTEARRAY = _maker("PyBytes"), _maker("PyByteArray")
-
-
-class ResultSink:
+class ResultSink(RoomSink):
     """Collects a stream in one piece; of a payload that ends with one `bytes`, that is a piece of its own."""
 
-    def __init__(self, size: int) -> None:
-        self._size = size
-        self._pieces: list[Any] = []
-        #: What is left to be filled of the last piece; None where there is no room for all.
-        self._room: memoryview | None = None
-        #: Where in memory that is, and how many bytes from there have been made ready.
-        self._place = self._ready = 0
-
-    def write(self, data: memoryview) -> None:
-        if self._room is not None:
-            self._fill(data)
-            return
-        begin = begin_of_bytes(data, self._size) or 0
-        if self._pieces or not self._make_room(_BYTES if begin else _BYTEARRAY, self._size - begin):
-            self._pieces.append(bytes(data))
-            return
-        if begin:
-            self._pieces.insert(0, bytes(data[:begin]))
-        self._fill(data[begin:])
-
-    def _make_room(self, kind: tuple[Any, Any], size: int) -> bool:
-        """Whether there is memory for so many bytes, as far as is known at once."""
-        make, place = kind
-        try:
-            value = make(None, size)
-        except (MemoryError, OverflowError, SystemError):
+    def _begin(self, data: memoryview) -> bool:
+        begin = begin_of_bytes(data, self.size)
+        if not begin:
+            return super()._begin(data)
+        if not self._make_room(BYTES, self.size - begin):
             return False
-        self._pieces.append(value)
-        self._place = place(value)
-        self._room = memoryview((ctypes.c_ubyte * size).from_address(self._place)).cast("B")
+        self._pieces.insert(0, bytes(data[:begin]))
+        self._fill(data[begin:])
         return True
-
-    def _fill(self, data: memoryview) -> None:
-        assert self._room is not None
-        if len(data) > self._ready:
-            # By and by: nothing is taken for what the other side has only announced.
-            ahead = min(STEP, len(self._room) - self._ready)
-            populate(self._place + self._ready, ahead)
-            self._ready += ahead
-        self._room[: len(data)] = data
-        self._room = self._room[len(data) :]
-        self._place += len(data)
-        self._ready -= len(data)
-
-    def finish(self) -> MemoryPayload:
-        return MemoryPayload(self._pieces)
-
-    def abandon(self) -> None:
-        self._room = None
-        self._pieces.clear()
 
 
 def result_sink(size: int, purpose: int) -> Sink:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import gevent
 
 from gdispy import config
-from gdispy.connection import CONNECTED, Connection, Handlers, PairEnd, any_sink
+from gdispy.connection import CONNECTED, Connection, Handlers, PairEnd
 from gdispy.core.board import FAIR
 from gdispy.core.dispatch import Dispatch
 from gdispy.core.effects import Drop, Effects, Peer, Record, Send
@@ -34,6 +34,7 @@ from gdispy.journal import Ledger
 from gdispy.keys import Secret
 from gdispy.net import connect, pair
 from gdispy.pump import Pump
+from gdispy.rooms import room_sink
 from gdispy.seeker import MOVED_AFTER, Dialer, Route, Seeker
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ class Scheduler:
         cooperative: bool = True,
         multicast: bool = False,
         archive: Archive | None = None,
-        make_sink: MakeSink = any_sink,
+        make_sink: MakeSink = room_sink,
     ) -> None:
         self._secret = secret
         self._psk = secret.for_tcp()

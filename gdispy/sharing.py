@@ -53,12 +53,13 @@ from gdispy.core.patron import Patron
 from gdispy.core.payloads import Payload
 from gdispy.core.remembered import Story
 from gdispy.core.serving import RECOVERER
-from gdispy.core.wire import FILE, MemorySink, Sink
+from gdispy.core.wire import FILE, Sink
 from gdispy.errors import ConfigError
 from gdispy.files import refusal
 from gdispy.keys import Secret, listening_address
 from gdispy.memory import keep_freed_memory
 from gdispy.net import Listener
+from gdispy.rooms import room_sink
 from gdispy.scheduler import Scheduler
 from gdispy.seeker import FROM_NODES
 from gdispy.status import overview_lines
@@ -230,7 +231,7 @@ class Sharing:
     def _make_sink(self, size: int, purpose: int) -> Sink:
         if purpose == FILE:
             return FileSink(self._archive.files, size, self._settings.max_file_size, "scheduler")
-        return MemorySink()
+        return room_sink(size, purpose)
 
     def _on_messages(self, connection: Connection, messages: list[Message]) -> None:
         desk = self._desk_of.get(connection.peer)

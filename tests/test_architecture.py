@@ -25,7 +25,7 @@ _FLOORS = {
     1: "core worker whom",
     2: "hub pump net tls connection keys beacon blobs slabs computation arguments job local workers status allocation"
     " reserved uploads files worker_ends node_settings journal logbook spool archive left availability prefix"
-    " interfaces results memory",
+    " interfaces results rooms memory",
     3: "cluster recover shared client remote sharing flow progress scheduler node options optionfile console"
     " seeker announcer relay",
     4: "certificate starting survey reader cli run share overview serve node_options",
