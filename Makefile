@@ -20,7 +20,7 @@ lint: $(READY)
 	$(BIN)/mypy
 
 check: lint
-	$(BIN)/python -m pytest -q tests/unit tests/simulation tests/test_architecture.py
+	$(BIN)/python -m pytest -q -n 2 --dist worksteal tests/unit tests/simulation tests/test_architecture.py
 
 bench: $(READY)
 	$(BIN)/python benchmarks/bench.py
