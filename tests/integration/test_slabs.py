@@ -157,3 +157,12 @@ def test_few_files_do_for_many_jobs_and_none_is_left(start_node: Callable[..., D
                 assert job() == data, job.exception
         assert 0 < open_slabs(node) < 30
     eventually(lambda: open_slabs(node) == 0, within=30)
+
+
+def test_results_are_no_files_of_the_job(start_node: Callable[..., Daemon], secret_file: str) -> None:
+    node = start_node("--cpus", "1", "--job_file_size", "4k")
+    with JobCluster(turned, nodes=[node.place], secret_file=secret_file) as runner:
+        data = os.urandom(SIZE)
+        for _ in range(3):
+            job = runner.submit(data)
+            assert job() == data[::-1], job.exception
