@@ -143,9 +143,17 @@ def _is_same(one: types.CodeType, other: types.CodeType) -> bool:
         return False
     for mine, theirs in zip(one.co_consts, other.co_consts, strict=True):
         is_code = isinstance(mine, types.CodeType) and isinstance(theirs, types.CodeType)
-        if not (_is_same(mine, theirs) if is_code else repr(mine) == repr(theirs)):
+        if not (_is_same(mine, theirs) if is_code else _shown(mine) == _shown(theirs)):
             return False
     return True
+
+
+def _shown(constant: Any) -> str:
+    """A constant, for a comparison. Before Python 3.11 the full name of an inner function is one, and begins with where
+    the outer one stands."""
+    if sys.version_info < (3, 11) and type(constant) is str:
+        constant = constant.rpartition("<locals>.")[2]
+    return repr(constant)
 
 
 def _code_text(code: types.CodeType, owner: str = "") -> str:
