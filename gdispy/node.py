@@ -57,7 +57,6 @@ from gdispy.net import Listener
 from gdispy.node_settings import NodeSettings
 from gdispy.prefix import claim, default_prefix, unclaim
 from gdispy.pump import Pump
-from gdispy.slabs import Slabs
 from gdispy.spool import Spool
 from gdispy.worker.processes import adopt_orphans
 from gdispy.workers import Workers
@@ -97,7 +96,6 @@ class Node:
         if settings.hours is not None:  # Before anybody hears of CPUs that are not offered now.
             self._state, _ = settings.hours.at(_seconds_of_day())
             self._slots.keep_hours(self._state, clock(settings.hours.last), self._began)
-        self._slabs = Slabs()
         self._stop = gevent.event.Event()
         self._pump = Pump(self._perform, self._slots.tick, self._slots.due, self._on_defect)
         self._failure: BaseException | None = None
@@ -289,7 +287,7 @@ class Node:
     def _make_sink(self, size: int, purpose: int) -> Sink:
         if purpose == FILE:
             return FileSink(self._workers.directory, size, self._settings.max_file_size)
-        return self._slabs.sink(size)
+        return self._workers.slabs.sink(size)
 
     def _on_messages(self, connection: Connection, messages: list[Message]) -> None:
         if connection.peer not in self._greeted:
@@ -317,7 +315,7 @@ class Node:
         for turn in itertools.count():
             free = measure(self._prefix) if self._greeted else []
             if all(map(self._slots.rests, self._greeted)):
-                self._slabs.clear()
+                self._workers.slabs.clear()
             for peer in self._greeted:
                 rests = self._slots.rests(peer)
                 self._connections[peer].rest(rests)
@@ -364,7 +362,7 @@ class Node:
             logger.info("disconnected from %s: %s", connection.address, reason)
             self._pump.put(self._slots.gone, connection.peer)
             if not self._greeted:
-                self._slabs.clear()
+                self._workers.slabs.clear()
 
     # Effects
 

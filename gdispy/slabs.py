@@ -1,7 +1,7 @@
 """Memory files that are used again: large payloads of a node lie in them, in from a client and back.
 
-Floor 2. Made by connections of the node (`node._make_sink`), handed to workers by `worker_ends.py`; all in the node's
-loop.
+Floor 2. Made by connections of the node (`node._make_sink`), handed to workers by `worker_ends.py`, which makes blank
+ones for large results of small arguments; all in the node's loop.
 
 New memory costs half as much as sealing what goes into it: 4 MiB of a memory file were measured at 1.5 ms to write and
 0.5 ms to give back, at both ends of each job. So a file goes round: arguments arrive in it, the worker that has used
@@ -101,6 +101,13 @@ class Slabs:
         """Nothing is under way: give all memory back."""
         while self._free:
             self._free.pop().close()
+
+    def blank(self, size: int) -> SlabFile | None:
+        """An empty one with room for so many bytes, if they are neither few nor very many."""
+        if FROM <= size <= UP_TO:
+            with contextlib.suppress(OSError):
+                return SlabFile(self.take(size), 0, self)
+        return None
 
     def sink(self, size: int) -> Sink:
         """Where a stream of so many bytes goes."""

@@ -23,7 +23,7 @@ from gdispy.core.holding import Job, Row
 from gdispy.core.messages import JobId
 from gdispy.core.payloads import Bulk, MemoryPayload, bulk_size
 from gdispy.errors import ProtocolError
-from gdispy.slabs import SlabFile
+from gdispy.slabs import SlabFile, Slabs
 from gdispy.worker import control, page
 from gdispy.worker.files import INLINE
 from gdispy.worker.runner import ANSWER_LIMIT, MESSAGE_LIMIT
@@ -42,6 +42,8 @@ _pack = msgpack.Packer().pack
 _TAIL_TYPES = (bytes, bytes, str, float, float, int, bool)
 #: Of the fields of a result frame; the result itself, or the size of the file that it came in.
 _RESULT_TYPES = frozenset((int, int, int, int, kind, *_TAIL_TYPES) for kind in (bytes, int))
+#: Blank files that a worker has at most.
+BLANKS = 4
 ANCILLARY = socket.CMSG_SPACE(64 * 4)
 
 
@@ -61,9 +63,10 @@ class _Group:
 class WorkerEnds:
     """The node's ends of what joins it to one worker."""
 
-    def __init__(self, number: WorkerId, template: Any) -> None:
+    def __init__(self, number: WorkerId, template: Any, slabs: Slabs) -> None:
         self.number = number
         self.template = template
+        self._slabs = slabs
         jobs, self._worker_jobs = control.pair()
         self.jobs = jobs
         results, worker_results = socket.socketpair()
@@ -99,8 +102,10 @@ class WorkerEnds:
         #: Jobs in its hand that have files of their own, by number and attempt.
         self.file_jobs: set[tuple[int, int]] = set()
         self.fds: deque[int] = deque()
-        #: Where the arguments of jobs in its hand lie, by number and attempt.
+        #: Where the arguments of jobs in its hand lie, or their results may, by number and attempt.
         self._lent: dict[tuple[int, int], SlabFile] = {}
+        #: Bytes of its last result, where that was large: so will be the next one.
+        self._expected = 0
 
     def ends_for_worker(self) -> list[int]:
         return [self._worker_jobs.fileno(), self.worker_results.fileno(), self.out, self.err, self.page_fd]
@@ -173,18 +178,24 @@ class WorkerEnds:
                 self._groups.append(_Group(first, [(job.number, job.attempt) for job in jobs]))
 
     def _files_of(self, job: Job) -> list[int]:
-        """The open files that go with a job's message: of its arguments, and of its names."""
+        """The open files that go with a job's message: of its arguments, of its names, and a blank one for its result
+        where that will be large and has no place yet."""
         files: list[int] = []
-        arguments = job.arguments
+        arguments, key = job.arguments, (job.number, job.attempt)
         if type(arguments) is not bytes:
             files.append(_as_memory_file(arguments).lend())
             if isinstance(arguments, SlabFile):
-                self._lent[job.number, job.attempt] = arguments
+                self._lent[key] = arguments
         if job.options is not None and type(_shown_names(job)) is int:
             names = job.options[5]
             if type(names) is bytes:
                 names = job.options[5] = _in_memory_file(names)
             files.append(_as_memory_file(names).lend())
+        if type(arguments) is bytes and self._expected and (key in self._lent or len(self._lent) < BLANKS):
+            blank = self._lent.get(key) or self._slabs.blank(self._expected)
+            if blank is not None:
+                self._lent[key] = blank
+                files.append(blank.lend())
         return files
 
     def take_back(self) -> list[tuple[JobId, int]]:
@@ -202,7 +213,9 @@ class WorkerEnds:
             fields = msgpack.unpackb(data)
             if len(fields) > 2:
                 taken.append((fields[0], fields[1]))
-                self._lent.pop((fields[0], fields[1]), None)
+                lent = self._lent.pop((fields[0], fields[1]), None)
+                if lent is not None:
+                    lent.returned()
                 continue
             taken += [(job, attempt) for job, attempt, _ in fields[1]]
             groups.add(fields[0])
@@ -308,6 +321,8 @@ class WorkerEnds:
         if tuple(map(type, fields)) not in _RESULT_TYPES:
             raise ProtocolError("a field that is none")
         lent = self._lent.pop((job, attempt), None) if self._lent else None
+        if type(result) is int:
+            self._expected = abs(result)
         if type(result) is int and result < 0:
             if lent is None:
                 raise ProtocolError("a result in a file that the worker does not have")
@@ -317,7 +332,8 @@ class WorkerEnds:
         return (job, attempt, status, result, out, err, *rest)
 
     def freed(self, job: JobId, attempt: int) -> None:
-        """The worker no longer uses the file in which the arguments of a job came."""
+        """The worker no longer uses the file in which the arguments of a job came, or that was for its result."""
+        self._expected = 0
         lent = self._lent.pop((job, attempt), None)
         if lent is not None:
             lent.returned()

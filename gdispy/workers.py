@@ -40,6 +40,7 @@ from gdispy.errors import ProtocolError
 from gdispy.files import JobFiles, lacking, place
 from gdispy.local import importable
 from gdispy.pump import Pump
+from gdispy.slabs import Slabs
 from gdispy.worker import control
 from gdispy.worker.capture import keep_within_limit
 from gdispy.worker.page import VOID_SEEN
@@ -93,6 +94,8 @@ class Workers:
         self._workers: dict[WorkerId, WorkerEnds] = {}
         #: Computations whose files are in place; a template that is started again finds them there.
         self._placed: set[ComputationId] = set()
+        #: Where large payloads lie.
+        self.slabs = Slabs()
         #: Counts directories that were given up.
         self._removals = itertools.count()
         self._spawner: Any = None
@@ -315,7 +318,7 @@ class Workers:
 
     def new_worker(self, number: WorkerId, computation: ComputationId) -> None:
         template = self._templates[computation.hex()]
-        worker = self._workers[number] = template.workers[number] = WorkerEnds(number, template)
+        worker = self._workers[number] = template.workers[number] = WorkerEnds(number, template, self.slabs)
         with contextlib.suppress(OSError):  # A dead template is reported by the spawner.
             control.send(template.end, ["fork", number], worker.ends_for_worker())
         worker.forked()

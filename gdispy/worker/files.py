@@ -3,7 +3,8 @@
 Floor 1. Called by `runner.py`, in the worker's only thread.
 
 Some files in which arguments come are used again by the node (`slabs.py` there): such a `Loan` is given back when the
-job has ended, with the result in it where that is large and fits. It is new memory that is saved so.
+job has ended, with the result in it where that is large and fits. New memory is saved so. Where arguments are
+small and the last result was large, a blank one comes along.
 
 Invariant: what is given back is not seen by any object in this process any more, and its descriptor is closed.
 """
@@ -22,12 +23,12 @@ INLINE = 32 * 1024
 
 
 class Loan:
-    """A file in which arguments came, and which the node uses again."""
+    """A file in which arguments came, or that is blank, and which the node uses again."""
 
-    def __init__(self, fd: int, size: int) -> None:
+    def __init__(self, fd: int, size: int = 0) -> None:
         self._fd = fd
         self._identity = _identity(fd)
-        self.map = _map(fd, size)
+        self.map = _map(fd, size) if size else None
 
     def give_back(self, result: pickling.Payload, limits: OwnLimits) -> int | None:
         """Use it no more, but for a large result, if that goes in. The size of the result then, else 0; None where the
@@ -35,7 +36,8 @@ class Loan:
         # The job may have closed it with all others, and the number be that of a file of its own.
         is_ours = _identity(self._fd) == self._identity
         try:
-            self.map.close()
+            if self.map is not None:
+                self.map.close()
         except BufferError:  # Objects that the job has kept are views of it.
             is_free = False
         else:
@@ -66,7 +68,7 @@ def _identity(fd: int) -> tuple[int, int] | None:
 
 
 def map_files(fields: list[Any], files: list[int]) -> Loan | None:
-    """Put what came in files where the message has their sizes; the file of the arguments, if there is one."""
+    """Put what came in files where the message has their sizes; the one that is to be given back, if there is one."""
     loan = None
     size = fields[2]
     if type(size) is int:
@@ -75,9 +77,9 @@ def map_files(fields: list[Any], files: list[int]) -> Loan | None:
             fields[2] = loan.map
         else:
             fields[2] = _mapped(files.pop(0), size)
-    if files:
-        fields[3] = _mapped(files[0], fields[3])
-    return loan
+    if len(fields) > 3 and type(fields[3]) is int:
+        fields[3] = _mapped(files.pop(0), fields[3])
+    return Loan(files.pop(0)) if files else loan
 
 
 def _map(fd: int, size: int) -> mmap.mmap:

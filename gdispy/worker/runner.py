@@ -13,11 +13,12 @@ A result frame is u32 length and one of
   `[FILE, job, attempt, number, path, mode, mtime, size]` with the open file
   `[TOGETHER, generation, outcomes]`: arrays that begin with RESULT, one after the other
   `[RETURNED, serial]`: this and what follows in its group was not begun.
-  `[FREED, job, attempt]`: the file in which its arguments came is not used here any more.
+  `[FREED, job, attempt]`: the file that came with it is not used here any more.
 Arguments, names and values above `INLINE` bytes come in a memory file that travels with the message; their place in it
 holds the size in bytes. With a minus, the arguments are in a file that may be used again (`files.py`), and the result
-in that same file, which does not travel once more. The answer to FILE, u32 length and a text, '' for good, comes back
-through the socket of the results.
+in the one that came with the job, which does not travel once more. A file that nothing in the message speaks of is
+blank, for the result. The answer to FILE, u32 length and a text, '' for good, comes back through the socket of the
+results.
 """
 
 from __future__ import annotations

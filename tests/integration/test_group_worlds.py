@@ -13,6 +13,7 @@ import pytest
 
 from gdispy.core.holding import Job
 from gdispy.core.message import JobId
+from gdispy.slabs import Slabs
 from gdispy.worker.page import BEGUN, FILLED, GENERATION, VOID, Page
 from gdispy.worker.runner import FINISHED, RESULT, RETURNED, TOGETHER
 from gdispy.worker_ends import GROUP, LENGTH, WorkerEnds
@@ -40,7 +41,7 @@ class World:
 
     def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)
-        self.ends = WorkerEnds(1, None)  # type: ignore[arg-type]
+        self.ends = WorkerEnds(1, None, Slabs())  # type: ignore[arg-type]
         self.page = Page(self.ends.page_fd)
         self.inner = self.ends._worker_jobs
         self.ends._worker_jobs = Contested(self.inner, self)  # type: ignore[assignment]

@@ -15,6 +15,7 @@ from gdispy import DispyJob, JobCluster
 from gdispy.core.holding import Job
 from gdispy.core.message import JobId
 from gdispy.core.statuses import FINISHED
+from gdispy.slabs import Slabs
 from gdispy.worker import pickling
 from gdispy.worker.limits import Limits
 from gdispy.worker.runner import RESULT, RETURNED, TOGETHER, Worker, call_function
@@ -84,7 +85,7 @@ def test_jobs_of_groups_are_cancelled_or_run(cluster: Make, tmp_path: Path) -> N
 
 @pytest.fixture
 def ends(tmp_path: Path) -> Iterator[WorkerEnds]:
-    made = WorkerEnds(1, None)  # type: ignore[arg-type]
+    made = WorkerEnds(1, None, Slabs())  # type: ignore[arg-type]
     pid = os.fork()
     if pid == 0:
         try:
@@ -176,7 +177,7 @@ class Contested:
 
 
 def test_a_group_that_the_worker_reads_while_others_are_taken_back_is_the_workers() -> None:
-    made = WorkerEnds(1, None)  # type: ignore[arg-type]
+    made = WorkerEnds(1, None, Slabs())  # type: ignore[arg-type]
     try:
         made.hand([Job(JobId(number), 1, b"x") for number in range(1, 3 * GROUP + 1)], {})
         made._worker_jobs = Contested(made._worker_jobs)  # type: ignore[assignment]

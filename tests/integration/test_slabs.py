@@ -43,6 +43,21 @@ def keep(data: memoryview) -> list[int]:
     return [each[0] for each in kept] + [each[SIZE // 2] for each in kept]
 
 
+def make(size: int, number: int) -> bytes:
+    return number.to_bytes(4, "big") * (size // 4)
+
+
+def begun(size: int, path: str) -> bytes:
+    """Waits in the middle of what will have a large result."""
+    import time
+
+    with open(path, "a") as log:
+        log.write("x")
+    while not os.path.exists(path + ".go"):
+        time.sleep(0.01)
+    return b"x" * size
+
+
 def close_all(data: bytes, path: str) -> bytes:
     """What a program that becomes a daemon does; then it opens files of its own under the same numbers."""
     for fd in range(3, 100):
@@ -166,3 +181,39 @@ def test_results_are_no_files_of_the_job(start_node: Callable[..., Daemon], secr
         for _ in range(3):
             job = runner.submit(data)
             assert job() == data[::-1], job.exception
+
+
+def test_large_results_of_small_arguments(cluster: Make) -> None:
+    runner = cluster(make)
+    sizes = [SIZE, SIZE, SIZE, 100, SIZE, 2 * SIZE, 2 * SIZE, 200_000, 40_000, SIZE]
+    jobs = [runner.submit(size, number) for number, size in enumerate(4 * sizes)]
+    for number, job in enumerate(jobs):
+        assert job() == make(4 * sizes[number % len(sizes)] // 4, number), job.exception
+
+
+def test_results_of_small_arguments_go_round_too(start_node: Callable[..., Daemon], secret_file: str) -> None:
+    node = start_node("--cpus", "1")
+    with JobCluster(make, nodes=[node.place], secret_file=secret_file) as runner:
+        for number in range(30):
+            assert runner.submit(SIZE, number)() == make(SIZE, number)
+        assert 0 < open_slabs(node) < 12
+    eventually(lambda: open_slabs(node) == 0, within=30)
+
+
+def test_worker_that_dies_with_a_blank_file_spoils_nothing(cluster: Make, node: Daemon, tmp_path: Any) -> None:
+    runner, path = cluster(begun), tmp_path / "log"
+    go = tmp_path / "log.go"
+    go.touch()
+    for _ in range(4):
+        assert runner.submit(SIZE, str(path))() == b"x" * SIZE
+    go.unlink()
+    job = runner.submit(SIZE, str(path))
+    eventually(lambda: path.exists() and len(path.read_text()) == 5)
+    for pid in node.below()[2:]:
+        os.kill(pid, signal.SIGKILL)
+    job.wait()
+    assert job.status == DispyJob.Terminated
+    go.touch()
+    for _ in range(4):
+        job = runner.submit(SIZE, str(path))
+        assert job() == b"x" * SIZE, job.exception
