@@ -84,7 +84,10 @@ class Slabs:
         """One with room for so many bytes. Raises OSError."""
         fitting = [slab for slab in self._free if size <= slab.size <= 2 * size + STEP]
         if not fitting:
-            return Slab(-(-size // STEP) * STEP)
+            size = -(-size // STEP) * STEP
+            while self._free and not self._has_room(size):  # Those that are of no use any more.
+                self._free.pop(0).close()
+            return Slab(size)
         slab = min(fitting, key=lambda each: each.size)
         self._free.remove(slab)
         with contextlib.suppress(OSError):  # Then it is written like a new one.
@@ -93,9 +96,15 @@ class Slabs:
 
     def give(self, slab: Slab) -> None:
         """It is no longer in use."""
-        self._free.append(slab)
-        while len(self._free) > KEPT_FILES or sum(each.size for each in self._free) > KEPT_BYTES:
-            self._free.pop(0).close()
+        # Perhaps the garbage collector says so, in another thread: nothing is taken out here that `take` has seen.
+        if self._has_room(slab.size):
+            self._free.append(slab)
+        else:
+            slab.close()
+
+    def _has_room(self, size: int) -> bool:
+        """Whether one more of this size may be kept."""
+        return len(self._free) < KEPT_FILES and size + sum(each.size for each in self._free) <= KEPT_BYTES
 
     def clear(self) -> None:
         """Nothing is under way: give all memory back."""

@@ -12,6 +12,7 @@ import pytest
 
 from gdispy import DispyJob, JobCluster
 from tests.support.daemons import Daemon
+from tests.support.jobs import make_at_gate
 from tests.support.waiting import eventually
 
 Make = Callable[..., JobCluster]
@@ -45,17 +46,6 @@ def keep(data: memoryview) -> list[int]:
 
 def make(size: int, number: int) -> bytes:
     return number.to_bytes(4, "big") * (size // 4)
-
-
-def begun(size: int, path: str) -> bytes:
-    """Waits in the middle of what will have a large result."""
-    import time
-
-    with open(path, "a") as log:
-        log.write("x")
-    while not os.path.exists(path + ".go"):
-        time.sleep(0.01)
-    return b"x" * size
 
 
 def close_all(data: bytes, path: str) -> bytes:
@@ -201,19 +191,15 @@ def test_results_of_small_arguments_go_round_too(start_node: Callable[..., Daemo
 
 
 def test_worker_that_dies_with_a_blank_file_spoils_nothing(cluster: Make, node: Daemon, tmp_path: Any) -> None:
-    runner, path = cluster(begun), tmp_path / "log"
-    go = tmp_path / "log.go"
-    go.touch()
-    for _ in range(4):
-        assert runner.submit(SIZE, str(path))() == b"x" * SIZE
-    go.unlink()
-    job = runner.submit(SIZE, str(path))
-    eventually(lambda: path.exists() and len(path.read_text()) == 5)
+    runner, log, gate = cluster(make_at_gate), tmp_path / "log", tmp_path / "gate"
+    for number in range(4):
+        assert runner.submit(SIZE, str(log), number)() == b"x" * SIZE
+    job = runner.submit(SIZE, str(log), 4, str(gate))
+    eventually(lambda: len(log.read_text().splitlines()) == 5)
     for pid in node.below()[2:]:
         os.kill(pid, signal.SIGKILL)
     job.wait()
     assert job.status == DispyJob.Terminated
-    go.touch()
-    for _ in range(4):
-        job = runner.submit(SIZE, str(path))
+    for number in range(4):
+        job = runner.submit(SIZE, str(log), number)
         assert job() == b"x" * SIZE, job.exception

@@ -114,6 +114,15 @@ def test_much_smaller_payload_does_not_take_a_large_file(slabs: Slabs) -> None:
     assert filled(slabs, bytes(UP_TO - STEP)).fd == fd
 
 
+def test_files_of_another_size_make_room(slabs: Slabs) -> None:
+    for payload in [filled(slabs, bytes(FROM)) for _ in range(KEPT_FILES + 3)]:
+        payload.release()
+    assert len(slabs._free) == KEPT_FILES
+    fd = filled(slabs, bytes(UP_TO)).fd
+    assert filled(slabs, bytes(UP_TO)).fd == fd
+    assert len(slabs._free) == KEPT_FILES
+
+
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.integers(FROM, UP_TO), max_size=100))
 def test_only_so_many_files_and_bytes_are_kept(sizes: list[int]) -> None:
