@@ -315,6 +315,8 @@ class Connection:
             if not more:
                 break
             frames += more
+            if not sender.backlog and not sender.is_streaming:
+                break
             size += sum(map(len, more))
         if not frames and self._life.is_due(time.monotonic()):
             frames = sender.pulse(self._life.sign())

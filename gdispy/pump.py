@@ -77,15 +77,26 @@ class Pump:
         if self._stopped:
             return
         try:
-            now = time.monotonic()
-            self._turn(now)
-            if self._due is not None:
-                self._set_timer(self._after_tick(now), now)
+            self._turn(time.monotonic())
         except Exception as error:
-            # Rules that have lost their way must not go on deciding.
-            self.stop()
-            logger.critical("gdispy: a defect; recent turns: %s", list(self._recent), exc_info=True)
-            self._on_defect(error)
+            self._fail(error)
+        if self._due is not None:  # Behind what the turn has asked the loop for, such as to send.
+            self._loop.run_callback(self._look_at_time)
+
+    def _look_at_time(self) -> None:
+        if self._stopped:
+            return
+        try:
+            now = time.monotonic()
+            self._set_timer(self._after_tick(now), now)
+        except Exception as error:
+            self._fail(error)
+
+    def _fail(self, error: Exception) -> None:
+        # Rules that have lost their way must not go on deciding.
+        self.stop()
+        logger.critical("gdispy: a defect; recent turns: %s", list(self._recent), exc_info=True)
+        self._on_defect(error)
 
     def _turn(self, now: float) -> None:
         inbox, self._inbox = self._inbox, deque()
