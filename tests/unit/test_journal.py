@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from gdispy import journal as journal_module
 from gdispy.core.facts import Began, Met, Owned, Placed, Told, Unplaced
 from gdispy.core.message import ComputationId, Instance, JobId, Message
 from gdispy.core.messages import Cancel, Collected, Ended, Named, Open, Release, Run
@@ -232,12 +233,22 @@ class FullDisk:
         self.room -= done
         return done
 
+    def write_short(self, fd: int, record: bytes, size: int, offset: int) -> int:
+        try:
+            return self.pwritev(fd, [record], offset)
+        except OSError:
+            return -1
+
+    def insert(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(os, "pwritev", self.pwritev)
+        monkeypatch.setattr(journal_module, "_write_short", self.write_short)
+
 
 def test_a_full_disk_keeps_facts_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = str(tmp_path / "j")
     journal, _ = Journal.open(path)
     disk = FullDisk(150)
-    monkeypatch.setattr(os, "pwritev", disk.pwritev)
+    disk.insert(monkeypatch)
     assert journal.append([OPEN])
     assert not journal.append([Run(C, jobs(1), [1], [bytes(100)])])
     assert "No space left" in journal.stuck
@@ -279,7 +290,7 @@ def test_large_payload_that_a_full_disk_takes_a_part_of_is_written_later(
     parts = [os.urandom(1000) for _ in range(200)]
     journal, _ = Journal.open(path)
     disk = FullDisk(70_000)
-    monkeypatch.setattr(os, "pwritev", disk.pwritev)
+    disk.insert(monkeypatch)
     assert not journal.append([OPEN, Run(C, jobs(1), [1], [MemoryPayload(parts)])])
     assert list(facts_in(path)) == []
     disk.room = 1_000_000
