@@ -357,7 +357,8 @@ class Board:
         effects: Effects = []
         for (instance, computation_id), columns in self._outgoing.items():
             node = self._nodes[instance]
-            effects += self._receipts(node)
+            if node.has_many_receipts():
+                effects += self._receipts(node)
             if self._computations[computation_id].kept:
                 effects.append(self._note_placed(node, computation_id, columns))
             effects += [self._to(node, Run(computation_id, *part)) for part in in_portions(columns)]

@@ -351,9 +351,6 @@ class Dispatch(Restoring):
         places = [place for place, job in enumerate(message.jobs) if job not in tasks]
         return [Send(computation.client, picked(message, places).at(node.names[0], node.instance))] if places else []
 
-    def _receipts(self, node: Node) -> Effects:
-        return [self._to(node, message) for message in node.take_receipts()]
-
     def _on_started(self, node: Node, message: Started, now: float) -> Effects:
         share = node.shares.get(message.computation)
         known = share is not None and all(job in share.placed for job in message.jobs)

@@ -32,9 +32,9 @@ from gdispy.core.messages import (
     Started,
     Trouble,
 )
-from gdispy.core.payloads import Bulk
-from gdispy.core.placing import AHEAD_LIMIT, BULK_LIMIT
-from gdispy.core.statuses import ABANDONED, CANCELLED
+from gdispy.core.payloads import Bulk, MemoryPayload
+from gdispy.core.placing import AHEAD_LIMIT, BULK_LIMIT, MANY_RECEIPTS
+from gdispy.core.statuses import ABANDONED, CANCELLED, FINISHED
 from tests.unit.making import Announced, C, D, checked, ended, hello, outcome, prepare, sent
 
 CLIENT = Peer(100)
@@ -158,7 +158,6 @@ def test_job_that_ends_makes_room_for_the_next_one() -> None:
     submit(dispatch, 1, 2, 3, 4)
     assert finish(dispatch, A, 2) == [
         Send(CLIENT, ended(outcome(2), address="10.0.0.1", node=NODE_A)),
-        Send(A, Collected(C, [JobId(2)], [1])),
         Send(A, Run(C, [JobId(3)], [1], [b""])),
     ]
 
@@ -259,6 +258,22 @@ def test_outcome_gets_the_address_by_which_the_client_knows_the_node() -> None:
     shown = Progress(C, JobId(1), 1, 0, b"half", "10.0.0.1", NODE_A)
     assert dispatch.receive(A, [progress], 0.0) == [Send(CLIENT, shown)]
     assert sent(finish(dispatch, A, 1), CLIENT) == [ended(outcome(1), address="10.0.0.1", node=NODE_A)]
+
+
+@pytest.mark.parametrize("large", [False, True])
+def test_outcomes_are_acknowledged_with_the_next_jobs_where_they_are_many_or_large(large: bool) -> None:
+    dispatch = scheduler()
+    ready(dispatch, A, cpus=1)
+    count = 1 if large else MANY_RECEIPTS
+    result: Bulk = MemoryPayload([bytes(100_000)]) if large else b""
+    submit(dispatch, *range(1, count + 2))
+    for number in range(1, count):
+        assert sent(finish(dispatch, A, number), A) == [Run(C, [JobId(number + 1)], [1], [b""])]
+    row = (JobId(count), 1, FINISHED, result, *outcome(count)[4:])
+    assert sent(dispatch.receive(A, [ended(row)], 0.0), A) == [
+        Collected(C, [JobId(number) for number in range(1, count + 1)], [1] * count),
+        Run(C, [JobId(count + 1)], [1], [b""]),
+    ]
 
 
 def test_outcome_is_acknowledged_soon_where_no_jobs_follow() -> None:
