@@ -386,8 +386,8 @@ class Node:
         return is_first
 
     def has_many_receipts(self) -> bool:
-        """Whether it is worth while to tell the node with the next jobs: one that comes alone is there later for it (15 of
-        436 us, there and back)."""
+        """Whether it is worth while to tell the node with the next jobs: one that comes alone is there later for it
+        (15 of 436 us, there and back)."""
         return self._unsaid >= MANY_RECEIPTS
 
     def take_receipts(self) -> list[Message]:
