@@ -68,6 +68,13 @@ class MemoryFileSink:
         os.close(self._fd)
 
 
+def in_memory_file(value: bytes) -> MemoryFile:
+    """These bytes, as they are handed to a worker."""
+    sink = MemoryFileSink()
+    sink.write(value)
+    return sink.finish()
+
+
 class ReceivedFile(FilePayload):
     """A dependency file that has arrived, under a name of its own; `error` says why it could not."""
 

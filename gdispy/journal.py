@@ -73,13 +73,13 @@ def _find_write_short() -> Callable[[int, bytes, int, int], int]:
     A short record goes into the system's memory in 2 us. With Python's own functions each job that is submitted would
     hand the GIL to the hub, and wait for it, which costs 50 us where a processor has to be woken up.
     """
-    try:
+    with contextlib.suppress(OSError, AttributeError, TypeError):
         write = ctypes.PyDLL(None).pwrite
-    except (OSError, AttributeError, TypeError):
-        return lambda fd, record, size, offset: -1
-    write.argtypes, write.restype = (ctypes.c_int, ctypes.c_char_p, ctypes.c_size_t, ctypes.c_int64), ctypes.c_ssize_t
-    # Where offsets in files are shorter than this, the usual way is taken.
-    return write if ctypes.sizeof(ctypes.c_long) == 8 else lambda fd, record, size, offset: -1
+        write.argtypes = (ctypes.c_int, ctypes.c_char_p, ctypes.c_size_t, ctypes.c_int64)
+        write.restype = ctypes.c_ssize_t
+        if ctypes.sizeof(ctypes.c_long) == 8:  # Else offsets in files are shorter than this.
+            return write
+    return lambda fd, record, size, offset: -1
 
 
 _write_short = _find_write_short()
@@ -163,8 +163,7 @@ class Journal:
         data = _packed(facts)
         with self._lock:
             try:
-                if self._unwritten:
-                    self._write_unwritten()
+                self._write_unwritten()
                 self._write(data)
             except OSError as error:
                 raise JournalError(f"{self.path} cannot be written: {error.strerror}") from error
@@ -566,8 +565,6 @@ def _packed(facts: Iterable[Message]) -> list[Any]:
     all that is done with them here."""
     facts = list(facts)
     try:
-        if len(facts) == 1:
-            return [_pack(facts[0].values())]
         return [b"".join([_pack(fact.values()) for fact in facts])]
     except _Large:
         pieces: list[Any] = []

@@ -1,6 +1,6 @@
 """How the C library of a daemon keeps its memory, and how new memory is asked for.
 
-Floor 2. A daemon calls `keep_freed_memory` once, at its start; a client `populate` for each large result.
+Floor 2. A daemon calls `keep_freed_memory` once, at its start; `rooms.py` calls `populate` while a payload arrives.
 """
 
 from __future__ import annotations

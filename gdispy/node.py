@@ -314,10 +314,10 @@ class Node:
         load()
         for turn in itertools.count():
             free = measure(self._prefix) if self._greeted else []
-            if all(map(self._slots.rests, self._greeted)):
+            at_rest = {peer: self._slots.rests(peer) for peer in self._greeted}
+            if all(at_rest.values()):
                 self._workers.slabs.clear()
-            for peer in self._greeted:
-                rests = self._slots.rests(peer)
+            for peer, rests in at_rest.items():
                 self._connections[peer].rest(rests)
                 if free and not (rests and turn % (MISSED_AT_REST + 1)):
                     self._connections[peer].send(Availability(free))

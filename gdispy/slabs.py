@@ -153,10 +153,11 @@ class SlabFile(MemoryFile):
 
     def successor(self, size: int) -> SlabFile:
         """The payload that has been put in the place of this one."""
-        slab, self.slab, self.fd = self.slab, None, -1
-        if slab is None or size > slab.size:
+        if self.slab is None or size > self.slab.size:
             raise ValueError("it is not there, or not so large")
-        return SlabFile(slab, size, self._home)
+        heir = SlabFile(self.slab, size, self._home)
+        self.slab, self.fd = None, -1
+        return heir
 
     def release(self) -> None:
         slab, self.slab, self.fd = self.slab, None, -1

@@ -17,7 +17,7 @@ from typing import Any
 import msgpack
 from gevent import socket
 
-from gdispy.blobs import MemoryFile, MemoryFileSink
+from gdispy.blobs import MemoryFile, in_memory_file
 from gdispy.core.effects import WorkerId
 from gdispy.core.holding import Job, Row
 from gdispy.core.messages import JobId
@@ -149,7 +149,7 @@ class WorkerEnds:
     def _hand_one(self, job: Job, errors: dict[JobId, str]) -> None:
         value = job.arguments
         if type(value) is bytes and len(value) > INLINE:
-            value = job.arguments = _in_memory_file(value)
+            value = job.arguments = in_memory_file(value)
         shown: Any = value if type(value) is bytes else bulk_size(value)
         if isinstance(value, SlabFile):
             shown = -value.size
@@ -189,7 +189,7 @@ class WorkerEnds:
         if job.options is not None and type(_shown_names(job)) is int:
             names = job.options[5]
             if type(names) is bytes:
-                names = job.options[5] = _in_memory_file(names)
+                names = job.options[5] = in_memory_file(names)
             files.append(_as_memory_file(names).lend())
         if type(arguments) is bytes and self._expected and (key in self._lent or len(self._lent) < BLANKS):
             blank = self._lent.get(key) or self._slabs.blank(self._expected)
@@ -213,9 +213,6 @@ class WorkerEnds:
             fields = msgpack.unpackb(data)
             if len(fields) > 2:
                 taken.append((fields[0], fields[1]))
-                lent = self._lent.pop((fields[0], fields[1]), None)
-                if lent is not None:
-                    lent.returned()
                 continue
             taken += [(job, attempt) for job, attempt, _ in fields[1]]
             groups.add(fields[0])
@@ -223,8 +220,16 @@ class WorkerEnds:
             self._groups = deque(group for group in self._groups if group.first not in groups)
         taken += [(job.number, job.attempt) for _, jobs, _ in self.overflow for job in jobs]
         self.overflow.clear()
+        for key in taken if self._lent else ():
+            self._returned(key)
         self.outstanding -= len(taken)
         return taken
+
+    def _returned(self, key: tuple[int, int]) -> None:
+        """The file that went with a job is not in the worker's hand, or not any more."""
+        lent = self._lent.pop(key, None)
+        if lent is not None:
+            lent.returned()
 
     @property
     def has_groups(self) -> bool:
@@ -323,25 +328,21 @@ class WorkerEnds:
         lent = self._lent.pop((job, attempt), None) if self._lent else None
         if type(result) is int:
             self._expected = abs(result)
-        if type(result) is int and result < 0:
-            if lent is None:
-                raise ProtocolError("a result in a file that the worker does not have")
-            result = lent.successor(-result)
         if type(result) is not bytes or len(out) > INLINE or len(err) > INLINE:
-            result, out, err = self.value(result), _printed(out), _printed(err)
+            result, out, err = self.value(result, lent), _printed(out), _printed(err)
         return (job, attempt, status, result, out, err, *rest)
 
     def freed(self, job: JobId, attempt: int) -> None:
         """The worker no longer uses the file in which the arguments of a job came, or that was for its result."""
         self._expected = 0
-        lent = self._lent.pop((job, attempt), None)
-        if lent is not None:
-            lent.returned()
+        self._returned((job, attempt))
 
-    def value(self, value: Any) -> Bulk:
-        """A payload out of a frame: as it is, or the next memory file that came along."""
-        if isinstance(value, SlabFile):
-            return value
+    def value(self, value: Any, lent: SlabFile | None = None) -> Bulk:
+        """A payload out of a frame: as it is, or in the file that went with the job, or in the next that came along."""
+        if type(value) is int and value < 0:
+            if lent is None:
+                raise ProtocolError("a result in a file that the worker does not have")
+            return lent.successor(-value)
         if type(value) is int:
             return MemoryFile(self.fds.popleft(), value)
         if type(value) is not bytes or len(value) > INLINE:
@@ -389,12 +390,6 @@ def _shown_names(job: Job) -> Any:
 def _printed(output: Any) -> Bulk:
     """Output in the form in which it travels: much of it as a payload."""
     return output if len(output) <= INLINE else MemoryPayload([output])
-
-
-def _in_memory_file(value: bytes) -> MemoryFile:
-    sink = MemoryFileSink()
-    sink.write(value)
-    return sink.finish()
 
 
 def _as_memory_file(value: Bulk) -> MemoryFile:

@@ -29,7 +29,7 @@ import gevent.event
 from gevent import socket
 
 from gdispy import config
-from gdispy.blobs import MemoryFile
+from gdispy.blobs import MemoryFile, in_memory_file
 from gdispy.core.effects import Effects, WorkerId
 from gdispy.core.holding import Job, release
 from gdispy.core.messages import ComputationId, Deliver, JobId, Prepare
@@ -557,13 +557,9 @@ def _messages(end: Any) -> Any:
 
 def _as_file(value: Bulk) -> int:
     """A payload as an open file, to be closed by the caller."""
-    if type(value) is MemoryFile:
-        return os.dup(value.fd)
-    fd = control.memory_file("gdispy-body")
-    rest = memoryview(joined(value))
-    while rest:
-        rest = rest[os.write(fd, rest) :]
-    return fd
+    # A slab is longer than what is in it. A name for the copy: without any, it would be closed first.
+    file = value if type(value) is MemoryFile else in_memory_file(joined(value))
+    return os.dup(file.fd)
 
 
 def _environment(instance: bytes) -> dict[str, str]:

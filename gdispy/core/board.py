@@ -118,9 +118,7 @@ class Board:
         prepare = computation.prepare
         if prepare is None or computation.is_over or node.peer is None or not node.greeted:
             return []
-        share = node.shares.get(computation.id)
-        if share is None:
-            share = node.shares[computation.id] = Share(computation.owner)
+        share = node.share_of(computation)
         if share.ready or share.leaving or share.closed:
             return []
         share.error = self._objection(node, computation, share)

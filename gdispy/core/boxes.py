@@ -1,4 +1,4 @@
-"""Secret boxes of libsodium (XSalsa20-Poly1305): one at a time, and in place for what comes in bulk.
+"""Secret boxes of libsodium (XSalsa20-Poly1305), made and opened where they lie.
 
 Floor 1; libsodium through PyNaCl. Called by whoever seals or opens, in any thread; libsodium runs without the GIL.
 
@@ -15,10 +15,7 @@ import struct
 from typing import Any
 
 from nacl import _sodium as untyped_sodium
-from nacl import bindings as untyped_bindings
-from nacl.exceptions import CryptoError
 
-bindings: Any = untyped_bindings
 _sodium: Any = untyped_sodium
 _at, _seal, _open = _sodium.ffi.from_buffer, _sodium.lib.crypto_secretbox_easy, _sodium.lib.crypto_secretbox_open_easy
 
@@ -27,24 +24,23 @@ EXTRA = 16
 KEY_BYTES = 32
 NONCE_BYTES = 24
 
-_LENGTH = struct.Struct(">I")
+#: What a frame begins with.
+LENGTH = struct.Struct(">I")
 #: The place of the length and of the extra bytes in a frame.
-_HEAD = bytes(_LENGTH.size + EXTRA)
+_HEAD = bytes(LENGTH.size + EXTRA)
 
 
 def seal(key: bytes, nonce: bytes, plaintext: bytes) -> bytes:
     """A secret box around the plaintext."""
-    box: bytes = bindings.crypto_secretbox(plaintext, nonce, key)
-    return box
+    return bytes(sealed_frame(key, nonce, plaintext)[LENGTH.size :])
 
 
 def unseal(key: bytes, nonce: bytes, box: bytes | memoryview) -> bytes | None:
     """The plaintext, or None for a box that was not made with this key and nonce."""
-    try:
-        plaintext: bytes = bindings.crypto_secretbox_open(box, nonce, key)
-    except CryptoError:
+    if len(nonce) != NONCE_BYTES:  # It has arrived with the box, and is cut short.
         return None
-    return plaintext
+    plaintext = opened(key, nonce, memoryview(bytearray(box)))
+    return None if plaintext is None else bytes(plaintext)
 
 
 def sealed_frame(key: bytes, nonce: bytes, *parts: Any) -> bytearray:
@@ -52,9 +48,9 @@ def sealed_frame(key: bytes, nonce: bytes, *parts: Any) -> bytearray:
     _check(key, nonce)
     frame = bytearray().join((_HEAD, *parts))
     size = len(frame) - len(_HEAD)
-    _LENGTH.pack_into(frame, 0, EXTRA + size)
+    LENGTH.pack_into(frame, 0, EXTRA + size)
     place = _at(frame)
-    _seal(place + _LENGTH.size, place + len(_HEAD), size, nonce, key)
+    _seal(place + LENGTH.size, place + len(_HEAD), size, nonce, key)
     return frame
 
 

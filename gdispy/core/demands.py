@@ -101,7 +101,7 @@ class Demands(Board):
         computation, node = self._computations.get(message.computation), self._nodes.get(message.node)
         if computation is None or node is None or computation.closing:
             return []
-        share = node.shares.setdefault(computation.id, Share(computation.owner))
+        share = node.share_of(computation)
         share.asked, share.taken = True, message.cpus > 0
         share.cpus = message.cpus or NO_LIMIT
         share.arguments, share.files, share.contents = message.arguments, message.files, message.contents

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 import msgpack
 
-from gdispy.core.boxes import NONCE_BYTES, seal, unseal
+from gdispy.core.boxes import EXTRA, NONCE_BYTES, seal, unseal
 from gdispy.core.shapes import INSTANCE_BYTES
 from gdispy.errors import ProtocolError
 
@@ -27,7 +27,7 @@ MAGIC = b"gdispyU1"
 PACKET_LIMIT = 512
 #: Bytes of a body, so that no answer is longer than what it answers; and of a whole packet.
 BODY_BYTES = 240
-PACKET_BYTES = len(MAGIC) + NONCE_BYTES + 16 + BODY_BYTES
+PACKET_BYTES = len(MAGIC) + NONCE_BYTES + EXTRA + BODY_BYTES
 #: Bytes of an address, and of a name, at most.
 ADDRESS_LIMIT = 56
 NAME_LIMIT = 64

@@ -385,6 +385,13 @@ class Node:
         self.receipts_at = latest if is_first else self.receipts_at
         return is_first
 
+    def share_of(self, computation: Computation) -> Share:
+        """What the node has of a computation, made where there is nothing yet."""
+        share = self.shares.get(computation.id)
+        if share is None:
+            share = self.shares[computation.id] = Share(computation.owner)
+        return share
+
     def has_many_receipts(self) -> bool:
         """Whether it is worth while to tell the node with the next jobs: one that comes alone is there later for it
         (15 of 436 us, there and back)."""

@@ -125,9 +125,7 @@ class Restoring(Demands):
                 continue
             if task is None or task.node is node or attempt < task.attempt:
                 continue
-            share = node.shares.get(computation.id)
-            if share is None:
-                share = node.shares[computation.id] = Share(computation.owner)
+            share = node.share_of(computation)
             if task.node is None:
                 task = self._take_out(computation, task)
             elif task.node.peer is None:
@@ -145,9 +143,7 @@ class Restoring(Demands):
         task.attempt = attempt
         computation.tasks[job] = task
         computation.absent.add(job)
-        share = node.shares.get(computation.id)
-        if share is None:
-            share = node.shares[computation.id] = Share(computation.owner)
+        share = node.share_of(computation)
         node.put(share, task)
         share.inherit(job, attempt)
 

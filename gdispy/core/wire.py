@@ -29,7 +29,7 @@ from typing import Any, Protocol
 
 import msgpack
 
-from gdispy.core.boxes import opened, sealed_frame
+from gdispy.core.boxes import EXTRA, LENGTH, opened, sealed_frame
 from gdispy.core.handshake import Keys
 from gdispy.core.messages import Message, from_values
 from gdispy.core.payloads import Bulk, MemoryPayload, Payload
@@ -37,7 +37,7 @@ from gdispy.errors import InternalError, ProtocolError
 
 #: Bytes of plaintext in one frame at most.
 CHUNK_LIMIT = 64 * 1024
-BOX_LIMIT = CHUNK_LIMIT + 16
+BOX_LIMIT = CHUNK_LIMIT + EXTRA
 #: Bytes that may be on their way, or taken in and not yet dealt with, before the sender waits.
 WINDOW = 8 * 1024 * 1024
 #: Credit is given back in portions of at least this many bytes.
@@ -57,7 +57,6 @@ PAYLOAD, FILE, LONG_MESSAGE = range(3)
 Frame = bytearray
 
 _OF_MESSAGES = bytes([MESSAGES])
-_LENGTH = struct.Struct(">I")
 _STREAM_HEAD = struct.Struct(">BIB")
 _STREAM_SIZE = struct.Struct(">QB")
 _CREDIT_BODY = struct.Struct(">BQ")
@@ -407,8 +406,8 @@ class Receiver:
 
 
 def _box_length(data: Any, offset: int) -> int:
-    length: int = _LENGTH.unpack_from(data, offset)[0]
-    if not 16 < length <= BOX_LIMIT:
+    length: int = LENGTH.unpack_from(data, offset)[0]
+    if not EXTRA < length <= BOX_LIMIT:
         raise ProtocolError("a frame has an impossible length")
     return length
 

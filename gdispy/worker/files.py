@@ -34,29 +34,30 @@ class Loan:
         """Use it no more, but for a large result, if that goes in. The size of the result then, else 0; None where the
         file cannot be given back."""
         # The job may have closed it with all others, and the number be that of a file of its own.
-        is_ours = _identity(self._fd) == self._identity
+        if _identity(self._fd) != self._identity:
+            return None
         try:
-            if self.map is not None:
-                self.map.close()
-        except BufferError:  # Objects that the job has kept are views of it.
-            is_free = False
-        else:
-            is_free = is_ours
-        size = _size(result)
-        try:
-            if not is_free or size <= INLINE or size > os.fstat(self._fd).st_size:
-                return 0 if is_free else None
-            limits.lift(True)
-            try:
+            if not self._is_free():
+                return None
+            size = _size(result)
+            if not INLINE < size <= os.fstat(self._fd).st_size:
+                return 0
+            with limits.lifted():
                 _write(self._fd, result)
-            finally:
-                limits.lift(False)
             return size
         except OSError:  # No memory: the usual way may find none either, and says so.
             return 0
         finally:
-            if is_ours:
-                os.close(self._fd)
+            os.close(self._fd)
+
+    def _is_free(self) -> bool:
+        """Whether no object of the job is a view of it."""
+        try:
+            if self.map is not None:
+                self.map.close()
+        except BufferError:
+            return False
+        return True
 
 
 def _identity(fd: int) -> tuple[int, int] | None:

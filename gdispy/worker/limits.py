@@ -14,6 +14,7 @@ import os
 import resource
 import signal
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from gdispy.worker.processes import processor_seconds, resident_bytes, tree_bytes
@@ -106,10 +107,17 @@ class OwnLimits:
             return True
         return bool(limits.growth) and resident_bytes(os.getpid()) - self._size > limits.growth
 
-    def lift(self, is_lifted: bool) -> None:
+    @contextlib.contextmanager
+    def lifted(self) -> Iterator[None]:
         """What the worker itself writes into memory files is no file of the job's."""
-        if self._limits.file:
-            _set_file_limit(0 if is_lifted else self._limits.file)
+        if not self._limits.file:
+            yield
+            return
+        _set_file_limit(0)
+        try:
+            yield
+        finally:
+            _set_file_limit(self._limits.file)
 
     def note(self, error: BaseException | None, number: int = 0) -> str:
         """What to add where a job ended because of a limit that only the kernel has told it of."""

@@ -23,10 +23,8 @@ _FALLOC_FL_PUNCH_HOLE = 2
 
 _libc: ctypes.CDLL | None = None
 _waitid: Any = None
-_fflush: Any = None
 with contextlib.suppress(OSError, AttributeError):
     _libc = ctypes.CDLL(None)
-    _fflush = _libc.fflush
     # It returns at once, so the GIL is kept.
     _waitid = ctypes.PyDLL(None).waitid
 
@@ -47,8 +45,8 @@ def has_children() -> bool:
 
 def flush_c_output() -> None:
     """Write out what C code has printed into buffers of the C library."""
-    if _fflush is not None:
-        _fflush(None)
+    if _libc is not None:
+        _libc.fflush(None)
 
 
 def free_memory(fd: int, offset: int, length: int) -> None:

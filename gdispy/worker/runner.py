@@ -143,7 +143,7 @@ class Worker:
         self._run = run
         self._directory = directory
         self._folder = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        #: What the arguments of the job that runs came in, if that is a file.
+        #: The file that came with the job that runs, and is to be given back.
         self._loan: Loan | None = None
         self._pack = msgpack.Packer(unicode_errors="backslashreplace").pack
 
@@ -240,10 +240,8 @@ class Worker:
 
     def _printed(self) -> tuple[bytes, bytes, bool]:
         """What Python has not yet written of the job's output is to be kept, however large a file of it may be."""
-        self.limits.lift(True)
-        found = self._capture.end()
-        self.limits.lift(False)
-        return found
+        with self.limits.lifted():
+            return self._capture.end()
 
     def _run_special(self, arguments: Any, job: Job, names: Any, error: str) -> Outcome:
         """Run a job that has names of its own, or that cannot run at all."""
@@ -267,11 +265,8 @@ class Worker:
         if type(value) is bytes and len(value) <= INLINE:
             self.write(fields)
             return
-        self.limits.lift(True)
-        try:
+        with self.limits.lifted():
             fd = written(value)
-        finally:
-            self.limits.lift(False)
         fields[VALUE] = os.fstat(fd).st_size
         self.write(fields, fd)
         os.close(fd)
