@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import logging
 import os
 import time
 from collections.abc import Callable
@@ -30,6 +31,8 @@ from gdispy.core.messages import Message
 from gdispy.core.wire import CREDIT_STEP, Bye, MakeSink, MemorySink, Sink, channel
 from gdispy.errors import ConnectFailed, ForkedError, ProtocolError
 from gdispy.interfaces import host_of
+
+logger = logging.getLogger(__name__)
 
 #: Bytes read from a socket at once.
 READ_SIZE = 256 * 1024
@@ -222,6 +225,10 @@ class Connection:
             self._finish(str(error))
         except OSError as error:
             self._finish(f"the connection broke: {plain(error)}")
+        except ForkedError:
+            self._finish("forked")
+        except Exception as error:
+            self._finish_defective(error)
 
     def _received(self, size: int) -> bytes | memoryview:
         """What the socket has, up to so many bytes."""
@@ -250,12 +257,13 @@ class Connection:
         if receiver.streamed:
             streamed, receiver.streamed = receiver.streamed, 0
             self.acknowledge(streamed)
-        messages = [each for each in found if not isinstance(each, Bye)]
-        if messages:
-            self._handlers.on_messages(self, messages)
-        for each in found:
-            if isinstance(each, Bye):
-                raise ConnectFailed(each.reason)
+        if not found:
+            return
+        bye = _cut_off_bye(found) if Bye in map(type, found) else None
+        if found:
+            self._handlers.on_messages(self, found)  # type: ignore[arg-type]
+        if bye is not None:
+            raise ConnectFailed(bye.reason)
 
     def taken(self) -> int:
         """Bytes of messages that arrived since this was last asked."""
@@ -285,6 +293,13 @@ class Connection:
             self._finish(f"the connection broke: {plain(error)}")
         except ForkedError:
             self._finish("forked")
+        except Exception as error:
+            self._finish_defective(error)
+
+    def _finish_defective(self, error: Exception) -> None:
+        """A connection that nobody reads, or writes to, any more would hang without a word."""
+        logger.critical("gdispy: a defect in a connection", exc_info=True)
+        self._finish(f"a defect of gdispy on this side: {error!r}")
 
     def _write_all(self, frames: list[Any]) -> int:
         """Write as they are, without joining them, as many pieces as the system takes; how many bytes."""
@@ -374,6 +389,15 @@ class Connection:
         self._socket.close()
         if self._readable is not None:  # Else it was never started, and nobody waits to hear of it.
             self._handlers.on_closed(self, reason)
+
+
+def _cut_off_bye(found: list[Message | Bye]) -> Bye:
+    """Take a goodbye out of what was found, and all that comes behind it."""
+    place = next(place for place, each in enumerate(found) if type(each) is Bye)
+    bye = found[place]
+    del found[place:]
+    assert type(bye) is Bye
+    return bye
 
 
 #: For each loop, where much that arrives is put: nothing of it is kept there when the next comes.

@@ -12,12 +12,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from gevent.event import AsyncResult
 
 from gdispy import ConfigError, JobCluster, SecretError, generate_secret
+from gdispy.config import VERSION
+from gdispy.connection import Connection, Handlers
 from gdispy.core.handshake import FIRST_BYTES, MAGIC, SECOND_BYTES, Initiator
 from gdispy.core.messages import Hello
 from gdispy.core.wire import Sender
 from gdispy.keys import find_secret
+from gdispy.net import connect
 from gdispy.scheduler import ROLES
 from tests.support.daemons import Daemon, alive
 from tests.support.waiting import eventually
@@ -357,3 +361,22 @@ def test_secrets_do_not_reach_jobs(start_node: Start, secret_file: str) -> None:
     with JobCluster(lambda: dict(os.environ), nodes=[daemon.place], secret_file=secret_file) as made:
         environment = made.submit()()
     assert not [name for name in environment if name.startswith("GDISPY_SECRET")]
+
+
+def test_a_connection_in_which_gdispy_itself_fails_ends_and_says_so(
+    node: Daemon, secret_file: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It would hang without a word if nobody read from it any more."""
+    closed: Any = AsyncResult()
+
+    def fail(connection: Connection, messages: list[Any]) -> None:
+        raise RuntimeError("what nobody has thought of")
+
+    psk = find_secret("", secret_file).for_tcp()
+    made = connect(*node.place, psk, ROLES, Handlers(fail, lambda connection, reason: closed.set(reason)))
+    made.start()
+    made.send(Hello("scheduler", os.urandom(16), "made here", VERSION, "3.11", "test", 0, "", 1.0))
+    reason = closed.get(timeout=10)
+    assert "a defect of gdispy on this side" in reason and "nobody has thought of" in reason
+    assert "a defect in a connection" in caplog.text
+    works(node, secret_file)
