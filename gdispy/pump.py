@@ -55,7 +55,8 @@ class Pump:
         self._loop = gevent.get_hub().loop
         self._timer = self._loop.timer(0, ref=False)
         if self._inbox:
-            self._schedule()
+            self._scheduled = True
+            self._loop.run_callback(self._turn)
 
     def stop(self) -> None:
         self._stopped = True
@@ -66,29 +67,41 @@ class Pump:
         """Have a stimulus decide in the next turn. In the pump's loop."""
         self._inbox.append((stimulus, args))
         if not self._scheduled and self._loop is not None:
-            self._schedule()
+            self._scheduled = True
+            self._loop.run_callback(self._turn)
 
-    def _schedule(self) -> None:
-        self._scheduled = True
-        self._loop.run_callback(self._guarded_turn)
-
-    def _guarded_turn(self) -> None:
+    def _turn(self) -> None:
         self._scheduled = False
         if self._stopped:
             return
+        inbox, self._inbox = self._inbox, deque()
+        perform, recent = self._perform, self._recent
         try:
-            self._turn(time.monotonic())
+            now = time.monotonic()
+            for stimulus, args in inbox:
+                recent.append(stimulus.__name__)
+                for effect in stimulus(*args, now):
+                    perform(effect)
         except Exception as error:
             self._fail(error)
         if self._due is not None:  # Behind what the turn has asked the loop for, such as to send.
             self._loop.run_callback(self._look_at_time)
 
     def _look_at_time(self) -> None:
-        if self._stopped:
+        """Do what is due by the time alone, and see to it that this is done again when the rules want that next."""
+        if self._stopped or self._due is None:
             return
         try:
+            due = self._due()
+            if due is None:
+                return
             now = time.monotonic()
-            self._set_timer(self._after_tick(now), now)
+            if due <= now and self._tick is not None:
+                for effect in self._tick(now):
+                    self._perform(effect)
+                due = self._due()
+            if due is not None and not (self._timer_at is not None and now < self._timer_at <= due):
+                self._set_timer(due, now)  # One that comes earlier is left, since it only asks again.
         except Exception as error:
             self._fail(error)
 
@@ -98,30 +111,7 @@ class Pump:
         logger.critical("gdispy: a defect; recent turns: %s", list(self._recent), exc_info=True)
         self._on_defect(error)
 
-    def _turn(self, now: float) -> None:
-        inbox, self._inbox = self._inbox, deque()
-        perform = self._perform
-        for stimulus, args in inbox:
-            self._recent.append(stimulus.__name__)
-            for effect in stimulus(*args, now):
-                perform(effect)
-
-    def _after_tick(self, now: float) -> float | None:
-        """Do what is due by the time alone; when the rules want that next."""
-        assert self._due is not None
-        due = self._due()
-        if due is None or due > now or self._tick is None:
-            return due
-        for effect in self._tick(now):
-            self._perform(effect)
-        return self._due()
-
-    def _set_timer(self, due: float | None, now: float) -> None:
-        """Wake up then; a timer that is early is left, since it only asks again."""
-        if due is None:
-            return
-        if self._timer_at is not None and now < self._timer_at <= due:
-            return
+    def _set_timer(self, due: float, now: float) -> None:
         self._timer_at = due
         self._timer.stop()
         self._timer = self._loop.timer(max(0.0, due - now) + 0.0005, ref=False)
@@ -130,4 +120,5 @@ class Pump:
     def _on_timer(self) -> None:
         self._timer_at = None
         if not self._scheduled:
-            self._schedule()
+            self._scheduled = True
+            self._loop.run_callback(self._turn)

@@ -202,7 +202,8 @@ class Board:
 
     def _is_usable(self, computation: Computation) -> bool:
         """Whether some node could run the next job, if it were free."""
-        wanted = computation.queue.head().cpus if computation.queue else 1
+        head = computation.queue.head()
+        wanted = head.cpus if head is not None else 1
         for node in self._nodes.values():
             share = node.shares.get(computation.id)
             if share is None or not share.ready or share.closed or share.leaving or node.peer is None:
@@ -375,14 +376,15 @@ class Board:
     def _serve(self, computation: Computation) -> bool:
         """Place some jobs, or drop what was cancelled; whether that could be done."""
         queue = computation.queue
-        before = len(queue)
-        while queue and queue.head().cancelled:
+        head, dropped = queue.head(), False
+        while head is not None and head.cancelled:
             queue.popleft()
             computation.cancelled -= 1
-        if not queue:
-            return before > 0
+            head, dropped = queue.head(), True
+        if head is None:
+            return dropped
         # Where nodes had no room for its next job, they have none for one that needs as many CPUs or more.
-        wanted = queue.head().cpus
+        wanted = head.cpus
         if 0 < computation.stuck <= wanted and len(self._fresh) <= FEW:
             return any(self._give(node, computation, len(self._fresh)) for node in self._fresh)
         computation.stuck = 0 if self._serve_least_loaded(computation) else wanted
@@ -451,12 +453,13 @@ class Board:
         """Take up to so many CPUs' worth of jobs from a queue; whether anything was taken out."""
         columns = self._outgoing.setdefault((node.instance, computation.id), ([], [], [], []))
         jobs, attempts, arguments, options = columns
-        before, limit = len(queue), node.load + amount
-        while queue and node.load < limit and (node.load < node.cpus or not node.is_full_of_bytes()):
+        limit, taken = node.load + amount, False
+        while node.load < limit and (node.load < node.cpus or not node.is_full_of_bytes()):
             task = queue.head()
-            if task.cpus > 1 and not task.cancelled and not node.has_room_for(share, task):
+            if task is None or (task.cpus > 1 and not task.cancelled and not node.has_room_for(share, task)):
                 break
             queue.popleft()
+            taken = True
             if task.cancelled:
                 computation.cancelled -= 1
                 continue
@@ -467,7 +470,7 @@ class Board:
             options.append(task.options)
         if not jobs:
             del self._outgoing[node.instance, computation.id]
-        return len(queue) < before
+        return taken
 
     def _recall_for(self, idle: Node, computation: Computation) -> Effects:
         """Nothing is left for a node to do: take from the fullest what has not begun there."""

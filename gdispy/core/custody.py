@@ -279,10 +279,9 @@ class Custody:
 
 def ended_message(computation: ComputationId, rows: list[Row]) -> Ended:
     """The message about these outcomes."""
-    columns: dict[str, Any] = {
-        name: list(column) for name, column in zip(Ended.columns, zip(*rows, strict=True), strict=True)
-    }
-    return Ended(computation=computation, **columns, address="")
+    # The columns are the fields in their order, and rows have them in the same.
+    values: list[Any] = [computation, *map(list, zip(*rows, strict=True)), ""]
+    return Ended(*values)
 
 
 def peer_of(session: Session) -> Peer:

@@ -22,6 +22,7 @@ from gdispy.core.messages import (
     Progress,
     Seen,
 )
+from gdispy.core.pace import averaged
 from gdispy.core.patterns import join
 from gdispy.core.payloads import Bulk, bulk_size
 from gdispy.core.queues import JobQueue
@@ -70,7 +71,8 @@ class Task:
     @property
     def size(self) -> int:
         """Bytes that it makes its node hold."""
-        return bulk_size(self.arguments)
+        arguments = self.arguments
+        return len(arguments) if type(arguments) is bytes else bulk_size(arguments)
 
     @property
     def pinned(self) -> Instance | None:
@@ -191,7 +193,7 @@ class Computation:
 
     def waiting(self) -> int:
         """How many jobs wait, cancelled ones included."""
-        return len(self.queue) + sum(map(len, self.pinned.values()))
+        return len(self.queue) + (sum(map(len, self.pinned.values())) if self.pinned else 0)
 
     def all_waiting(self) -> list[Task]:
         return [task for queue in (self.queue, *self.pinned.values()) for task in queue]
@@ -306,7 +308,7 @@ class Share:
         self.done += fresh
         self.seconds += took * fresh
         self.received += sum(map(bulk_size, message.results))
-        self.pace = took if self.pace is None else 0.7 * self.pace + 0.3 * took
+        self.pace = averaged(self.pace, took, len(message.jobs))
         if self.pace > LONG:
             self.depth = 1
         else:
@@ -454,7 +456,7 @@ class Node:
             return 0
         # Where fewer CPUs may be used than the node has, what is sent ahead would run on the others.
         is_limited = self.cpus < self.offered or share.cpus < self.cpus
-        depth = 1 if is_limited or self.is_full_of_bytes() else share.depth
+        depth = 1 if is_limited or self.bulk >= BULK_LIMIT else share.depth
         room = self.cpus * depth - self.load
         own = min(self.cpus, share.cpus)
         if self.load > self.cpus and share.load < own:
@@ -473,7 +475,10 @@ class Node:
         """Whether any computation could place a job here; found without asking all of them, as a rule."""
         if self.load >= self.cpus and self.deepest == 1:
             return False
-        return any(self.room_for(share) > 0 for share in self.shares.values())
+        for share in self.shares.values():  # noqa: SIM110 - `any` makes a generator, for each job once more.
+            if self.room_for(share) > 0:
+                return True
+        return False
 
     def excess(self, computation: ComputationId) -> int:
         """How many jobs of a computation are here beyond what its CPUs can run."""

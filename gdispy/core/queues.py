@@ -19,6 +19,7 @@ class JobQueue:
     __slots__ = ("_first", "_lines", "_size")
 
     def __init__(self) -> None:
+        #: None is empty, but for one that is alone.
         self._lines: dict[float, deque[Task]] = {}
         #: The line of the highest priority.
         self._first: deque[Task] = deque()
@@ -32,22 +33,25 @@ class JobQueue:
             yield from self._lines[priority]
 
     def append(self, task: Task) -> None:
-        self._line(task.priority).append(task)
+        line = self._lines.get(task.priority)
+        if line is None:
+            line = self._line(task.priority)
+        line.append(task)
         self._size += 1
 
     def appendleft(self, task: Task) -> None:
         self._line(task.priority).appendleft(task)
         self._size += 1
 
-    def head(self) -> Task:
-        """The next job, left where it is."""
-        return self._first[0]
+    def head(self) -> Task | None:
+        """The next job, left where it is; None where there is none."""
+        return self._first[0] if self._first else None
 
     def popleft(self) -> Task:
         line = self._first
         task = line.popleft()
         self._size -= 1
-        if not line:
+        if not line and self._size:
             del self._lines[task.priority]
             self._choose()
         return task
@@ -59,9 +63,11 @@ class JobQueue:
     def _line(self, priority: float) -> deque[Task]:
         line = self._lines.get(priority)
         if line is None:
+            if not self._size:
+                self._lines.clear()
             line = self._lines[priority] = deque()
             self._choose()
         return line
 
     def _choose(self) -> None:
-        self._first = self._lines[max(self._lines)] if self._lines else deque()
+        self._first = self._lines[max(self._lines)]

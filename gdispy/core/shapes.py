@@ -69,7 +69,8 @@ def is_count_column(value: Any) -> bool:
     if type(value) is not list or len(value) > COLUMN_LIMIT:
         return False
     if len(value) == 1:
-        return is_count(value[0])
+        only = value[0]
+        return type(only) is int and 0 <= only < 1 << 53
     return not value or (set(map(type, value)) == {int} and min(value) >= 0 and max(value) < 1 << 53)
 
 
@@ -83,7 +84,7 @@ def is_bulk_column(value: Any) -> bool:
     if type(value) is not list or len(value) > COLUMN_LIMIT:
         return False
     if len(value) == 1:
-        return is_bulk(value[0])
+        return type(value[0]) is bytes or isinstance(value[0], Payload)
     if _BYTES.issuperset(map(type, value)):
         return True
     return all(kind is bytes or issubclass(kind, Payload) for kind in set(map(type, value)))

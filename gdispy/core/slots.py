@@ -17,6 +17,7 @@ from gdispy.core.effects import Effects, End, Interrupt, Load, Peer, Send, TakeB
 from gdispy.core.holding import Computation, Job, Row, Worker, release
 from gdispy.core.hours import CLOSED, OPEN
 from gdispy.core.messages import ComputationId, JobId, Lacking, Prepared, Progress, Released, Reply, Started, Upload
+from gdispy.core.pace import averaged
 from gdispy.core.payloads import Bulk
 from gdispy.core.serving import Serving
 from gdispy.core.standing import client_line, computation_line, cpu_line
@@ -121,7 +122,7 @@ class Slots(Serving):
         computation.stillborn, worker.proven = 0, True
         worker.since, worker.interrupted, worker.told, worker.slow = now, None, False, False
         took = sum(row[8] - row[7] for row in rows) / len(rows)
-        computation.pace = took if computation.pace is None else 0.7 * computation.pace + 0.3 * took
+        computation.pace = averaged(computation.pace, took, len(rows))
         if was_busy and not hand:
             self._busy -= worker.cpus
         if not hand and computation.prepare.isolation == "job" and not worker.ending:
@@ -256,8 +257,13 @@ class Slots(Serving):
 
     def due(self) -> float | None:
         """When `tick` is to be called next, if at all."""
-        times = [session.expires for session in self._sessions.values() if session.expires is not None]
-        times += [each.tell_at for each in self._dirty.values() if each.tell_at is not None]
+        times: list[float] = []
+        for session in self._sessions.values():
+            if session.expires is not None:
+                times.append(session.expires)
+        for each in self._dirty.values():
+            if each.tell_at is not None:
+                times.append(each.tell_at)
         for worker in self._workers.values():
             if not worker.hand or worker.ending:
                 continue

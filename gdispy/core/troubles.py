@@ -17,7 +17,8 @@ _NONE_FOUND = (
 
 def problems(computation: Computation, nodes: Iterable[Node], addresses: Mapping[str, str]) -> list[str]:
     """What keeps nodes from being used, a line for each; `addresses` are those that are no nodes, and why."""
-    wanted = computation.queue.head().cpus if computation.queue else 1
+    head = computation.queue.head()
+    wanted = head.cpus if head is not None else 1
     found = [f"{place}: {text}" for place, text in addresses.items()]
     for node in nodes:
         share = node.shares.get(computation.id)
