@@ -162,8 +162,11 @@ class DispyJob:
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait for the end; False if `timeout` seconds pass before."""
-        # The hub sets `_done` first and looks for a gate then.
-        return self._done or self._own_gate().wait(timeout) or self._done
+        if self._done:
+            return True
+        # First the gate, then a look at `_done`: the hub sets that first, and then looks for a gate.
+        gate = self._own_gate()
+        return self._done or gate.wait(timeout) or self._done
 
     def result_or_raise(self, timeout: float | None = None) -> Any:
         """Wait for the end, and return `result`. Raises JobFailed where there is none, since the job was

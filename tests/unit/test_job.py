@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from gdispy import DispyJob, JobFailed
+from gdispy.hub import Gate
 from tests.unit.ends import end
 
 #: Seconds until a test gives up.
@@ -38,6 +39,20 @@ def test_finish_waits_as_an_event_does_and_cannot_be_changed(job: DispyJob) -> N
     job.finish.clear()
     assert job.finish.is_set() and job.finish.wait(0) and job.finish.wait()
     thread.join()
+
+
+def test_a_job_that_ends_while_somebody_begins_to_wait_is_seen(job: DispyJob, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It ended between the look whether it had, and the making of a gate: the hub found none to open."""
+    make_gate = DispyJob._own_gate
+
+    def end_first(job: DispyJob) -> Gate:
+        assert job._gate is None
+        job._done = True
+        return make_gate(job)
+
+    monkeypatch.setattr(DispyJob, "_own_gate", end_first)
+    monkeypatch.setattr(Gate, "wait", lambda *_: pytest.fail("it waits for what has been"))
+    assert job.wait()
 
 
 def test_clear_does_not_make_the_next_call_wait(job: DispyJob) -> None:
