@@ -252,10 +252,11 @@ def test_a_new_node_ends_what_a_dead_one_and_its_spawner_left(
         below = first.below()
         for each in (first.pid, below[0]):  # Nobody is left to clean up.
             os.kill(each, signal.SIGSTOP)
-        for each in (below[0], first.pid):
-            os.kill(each, signal.SIGKILL)
-        first.process.wait(5)
+        # The node last: its end would have what is left below clean up.
+        os.kill(below[0], signal.SIGKILL)
         eventually(lambda: not any(alive(each) for each in below if each != pid), 5)
+        os.kill(first.pid, signal.SIGKILL)
+        first.process.wait(5)
         assert alive(pid), "there is nothing to sweep"
         directories = [entry for entry in os.listdir(prefix) if len(entry) == 32]
         assert len(directories) == 1
