@@ -335,7 +335,7 @@ class Connection:
             size += sum(map(len, more))
         if not frames and self._life.is_due(time.monotonic()):
             frames = sender.pulse(self._life.sign())
-        return self._sealed(frames)
+        return frames if self._seal is None else self._sealed(frames)
 
     def _sealed(self, frames: list[Any]) -> list[Any]:
         return frames if self._seal is None or not frames else [self._seal(b"".join(frames))]

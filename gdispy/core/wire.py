@@ -100,15 +100,20 @@ class Sender:
 
     def put(self, message: Message) -> None:
         """Queue a message."""
-        packer = _Packer(self)
-        data = packer.pack(message)
+        values = message.values()
+        streams: list[_Outgoing] = []
+        try:
+            data: bytes = _pack(values)
+        except TypeError:  # There is a payload in it.
+            packer = _Packer(self)
+            data, streams = packer.pack(values), packer.streams
         if len(data) > CHUNK_LIMIT - 1:
-            packer.streams.append(self._open(_Bytes(data), LONG_MESSAGE))
+            streams.append(self._open(_Bytes(data), LONG_MESSAGE))
             data = b""
         self.backlog += len(data)
-        if packer.streams:
-            packer.streams[-1].then.append(data)
-            self._streaming.extend(packer.streams)
+        if streams:
+            streams[-1].then.append(data)
+            self._streaming.extend(streams)
         elif message.is_last and self._streaming:
             self._streaming[-1].then.append(data)
         else:
@@ -130,13 +135,16 @@ class Sender:
 
     def frames(self) -> list[Frame]:
         """The next frames to send: one with all messages that fit, and one piece of a stream."""
-        found = []
-        for next_chunk in (self._message_chunk, self._stream_chunk):
-            parts = next_chunk() if self._window >= CHUNK_LIMIT else None
-            if parts:
-                self._window -= sum(map(len, parts))
-                found += self._sealed(*parts)
+        found: list[Frame] = []
+        if self._ready and self._window >= CHUNK_LIMIT:
+            found += self._charged(self._message_chunk())
+        if self._streaming and self._window >= CHUNK_LIMIT:
+            found += self._charged(self._stream_chunk())
         return found
+
+    def _charged(self, parts: Sequence[Any]) -> list[Frame]:
+        self._window -= sum(map(len, parts))
+        return self._sealed(*parts)
 
     def pulse(self, beat: int = 1) -> list[Frame]:
         """A sign of life; the next one comes in so many intervals."""
@@ -150,8 +158,6 @@ class Sender:
 
     def _message_chunk(self) -> Sequence[Any]:
         ready = self._ready
-        if not ready:
-            return ()
         parts, room = [_OF_MESSAGES], CHUNK_LIMIT - 1
         while ready and ready[0][1] <= room:
             data, size = ready.popleft()
@@ -161,8 +167,6 @@ class Sender:
         return parts
 
     def _stream_chunk(self) -> Sequence[Any]:
-        if not self._streaming:
-            return ()
         stream = self._streaming[0]
         head, data = stream.next_chunk()
         self.backlog -= len(data)
@@ -180,6 +184,10 @@ class Sender:
         return [frame]
 
 
+#: Packs what has no payloads. One for all, since one that is made for each message takes twice as long.
+_pack = msgpack.Packer().pack
+
+
 class _Packer:
     """Packs one message, opening a stream for each payload it meets."""
 
@@ -187,8 +195,8 @@ class _Packer:
         self._sender = sender
         self.streams: list[_Outgoing] = []
 
-    def pack(self, message: Message) -> bytes:
-        data: bytes = msgpack.packb(message.values(), default=self._refer)
+    def pack(self, values: list[Any]) -> bytes:
+        data: bytes = msgpack.packb(values, default=self._refer)
         return data
 
     def _refer(self, value: object) -> msgpack.ExtType:

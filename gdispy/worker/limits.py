@@ -80,6 +80,8 @@ class OwnLimits:
         self._limits = limits
         self._page = page
         self.has_file_limit = bool(limits.file)
+        #: Whether `begin`, for jobs that say nothing, and `is_used_up` need not be called at all.
+        self.are_none = not (limits.processor or limits.jobs or limits.growth)
         self._jobs = 0
         self._size = resident_bytes(os.getpid()) if limits.growth else 0
         if limits.file:

@@ -137,6 +137,8 @@ class Worker:
         self._capture = Capture(out, err)
         # The node writes here which job is to be interrupted, then sends the signal.
         self._page = Page(page)
+        #: The number in what it writes, to be looked at before each job.
+        self._target = memoryview(self._page.map)[:8].cast("Q")
         self.limits = OwnLimits(limits, self._page.map)
         #: The job that runs is one of a group: its outcome need not leave at once.
         self._is_together = False
@@ -177,7 +179,7 @@ class Worker:
 
     def _work_together(self, serial: int, group: list[list[Any]]) -> None:
         """Run the jobs of a group, as far as they are wanted and this worker is not used up."""
-        words = self._page.words
+        words, limits = self._page.words, self.limits
         self._is_together = True
         for number, attempt, arguments in group:
             words[BEGUN] = serial
@@ -187,7 +189,7 @@ class Worker:
                 return
             self._work(Job(number, attempt, self), arguments, [])
             self.go_home()
-            if self.limits.is_used_up():
+            if not limits.are_none and limits.is_used_up():
                 break
             serial += 1
         self._is_together = False
@@ -198,12 +200,14 @@ class Worker:
         words = self._page.words
         words[RUNNING] = 1
         limits = self.limits
-        is_timed = limits.begin(job.number, job.attempt, special[2] if special else 0.0)
+        is_timed = False
+        if special or not limits.are_none:
+            is_timed = limits.begin(job.number, job.attempt, special[2] if special else 0.0)
         begun = time.time()
         clock = time.perf_counter()
         try:
             Job.current = job
-            if self._is_target(job):
+            if self._target[0] == job.number and self._is_target(job):
                 raise KeyboardInterrupt
             if special:
                 status, result, exception = self._run_special(arguments, job, *special[:2])
@@ -223,7 +227,7 @@ class Worker:
         row = [RESULT, job.number, job.attempt, status, result, out, err, exception, begun, ended, job.progress, cut]
         if self._loan is not None:
             self._give_back(self._loan, row)
-        else:
+        elif not (self._is_together and type(result) is bytes and self._keep(result, row)):
             self.answer(row)
 
     def _give_back(self, loan: Loan, row: list[Any]) -> None:
@@ -272,16 +276,18 @@ class Worker:
         os.close(fd)
 
     def write(self, fields: list[Any], fd: int = -1) -> None:
-        """Write one frame, with this open file; or keep an outcome of a group for a little while."""
+        """Write one frame, with this open file."""
         body = self._pack(fields)
-        if self._is_together and fields[0] == RESULT and fd < 0 and self._page.keep(body):
-            return
         self._send_kept()
         frame = _LENGTH.pack(len(body)) + body
         if fd >= 0:
             sent = socket.send_fds(self._results, [frame], [fd])
             frame = frame[sent:]
         self._results.sendall(frame)
+
+    def _keep(self, result: bytes, row: list[Any]) -> bool:
+        """Keep an outcome of a group for a little while, if there is room."""
+        return len(result) <= INLINE and self._page.keep(self._pack(row))
 
     def _send_kept(self) -> None:
         """Send what is kept, before anything that comes after it."""
@@ -332,8 +338,10 @@ def target(number: int, attempt: int) -> bytes:
 def call_function(function: Callable[..., Any]) -> Run:
     """How the jobs of a function computation run."""
 
+    loads = pickling.loads
+
     def call(arguments: Any) -> pickling.Payload:
-        args, kwargs = pickling.loads(arguments)
+        args, kwargs = loads(arguments)
         value = function(*args, **kwargs)
         return b"" if value is None else _result(value)
 
