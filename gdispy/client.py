@@ -117,6 +117,8 @@ class Client:
         self._idle_gates: list[Gate] = []
         self._answers: dict[int, tuple[Gate, list[Standing | Reply]]] = {}
         self._released = Gate()
+        #: What to say of all jobs, where gdispy itself has failed.
+        self._defect = ""
         self._closing = False
         self._closed = False
         self._forked = False
@@ -162,8 +164,9 @@ class Client:
             shared.scheduler.start()
         shared.users.add(id(self))
         self._scheduler = shared.scheduler
-        self._pump = Pump(self._perform)
+        self._pump = Pump(self._perform, on_defect=self._on_defect)
         self._pump.start()
+        self._scheduler.on_defect.append(self._on_defect)
         self._end = self._scheduler.attach(lambda messages: self._pump.put(self._receive, messages))
         self._session = Session(self._computation, self._end.peer)
         self._patterns = list(wanted.patterns)
@@ -246,8 +249,29 @@ class Client:
     def _seek(self, wanted: whom.Whom, node_port: int) -> None:
         self._scheduler.seek(wanted.targets, wanted.look, node_port)
 
+    def _on_defect(self, error: BaseException) -> None:
+        """gdispy itself has failed, as the log says: nobody decides any more, and nobody is to wait for that."""
+        self._defect = f"gdispy itself has failed, see the log: {error!r}\n"
+        self._pump.stop()
+        if self._logbook is not None:
+            self._logbook.stays = True
+        self._give_up()
+        self._released.open()
+
+    def _give_up(self) -> None:
+        jobs = [*self._jobs.values(), *(job for job, _, _ in self._submitted)]
+        self._jobs.clear()
+        self._submitted.clear()
+        for job in jobs:
+            job.status, job.exception, job._done = statuses.ABANDONED, self._defect, True
+        self._ended += len(jobs)
+        gates, self._idle_gates = [*self._idle_gates, *(job._gate for job in jobs if job._gate is not None)], []
+        for gate in gates:
+            gate.open()
+
     def _part(self) -> None:
         self._pump.stop()
+        self._scheduler.on_defect.remove(self._on_defect)
         self._scheduler.detach(self._end)
         if self._logbook is not None:
             self._scheduler.ledger.remove(self._computation)
@@ -266,6 +290,8 @@ class Client:
 
     def _take_submitted(self) -> None:
         self._rung = False
+        if self._defect:
+            self._give_up()
         jobs: list[JobId] = []
         arguments: list[Bulk] = []
         options: list[Options | None] = []
@@ -322,36 +348,41 @@ class Client:
         gates: list[Gate] = []
         results, outputs, errors = ended.results, ended.outputs, ended.errors
         codes, starts, ends, exceptions = ended.statuses, ended.starts, ended.ends, ended.exceptions
-        for place in range(len(numbers)) if effect.picks is None else effect.picks:
-            job = jobs.pop(numbers[place])
-            job._result = None
-            job._payload = results[place]
-            job.ip_addr = ended.address
-            job.start_time = starts[place] or job.start_time
-            job.end_time = ends[place] or None
-            if outputs[place] or errors[place] or self._is_program:
-                job.stdout, job.stderr = self._printed(outputs[place]), self._printed(errors[place])
-                job.truncated = ended.truncated[place]
-            job.exception = exceptions[place] or None
-            if self._cluster_status is not None:
-                self._tell_begin(job, ended.node, bool(job.start_time))
-            job.status = codes[place]
-            if job.status == statuses.ABANDONED:
-                self._abandoned[job._number] = job
-            job._done = True
-            if job._gate is not None:
-                gates.append(job._gate)
-            if self._callback is not None:
-                self._call_back(job)
-            if self._cluster_status is not None:
-                self._tell_status(job.status, ended.node, job)
-        self._ended += len(numbers) if effect.picks is None else len(effect.picks)
-        if self._ended >= self._made and self._idle_gates:
-            gates += self._idle_gates
-            self._idle_gates = []
-        # After the last, or the user's thread would wake up in between and want the interpreter.
-        for gate in gates:
-            gate.open()
+        before = len(jobs)
+        try:
+            for place in range(len(numbers)) if effect.picks is None else effect.picks:
+                number = numbers[place]
+                job = jobs[number]
+                job._result = None
+                job._payload = results[place]
+                job.ip_addr = ended.address
+                job.start_time = starts[place] or job.start_time
+                job.end_time = ends[place] or None
+                if outputs[place] or errors[place] or self._is_program:
+                    job.stdout, job.stderr = self._printed(outputs[place]), self._printed(errors[place])
+                    job.truncated = ended.truncated[place]
+                job.exception = exceptions[place] or None
+                if self._cluster_status is not None:
+                    self._tell_begin(job, ended.node, bool(job.start_time))
+                job.status = codes[place]
+                if job.status == statuses.ABANDONED:
+                    self._abandoned[job._number] = job
+                job._done = True
+                del jobs[number]
+                if job._gate is not None:
+                    gates.append(job._gate)
+                if self._callback is not None:
+                    self._call_back(job)
+                if self._cluster_status is not None:
+                    self._tell_status(job.status, ended.node, job)
+        finally:
+            self._ended += before - len(jobs)
+            if self._ended >= self._made and self._idle_gates:
+                gates += self._idle_gates
+                self._idle_gates = []
+            # After the last, or the user's thread would wake up in between and want the interpreter.
+            for gate in gates:
+                gate.open()
 
     def _call_back(self, job: DispyJob) -> None:
         """Tell the user of the end of a job, once in all lives of the program."""

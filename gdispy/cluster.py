@@ -40,7 +40,7 @@ from gdispy.core.messages import Ask, Deliver, Instance, JobId, Message, Order, 
 from gdispy.core.patterns import split
 from gdispy.core.payloads import Bulk
 from gdispy.core.placing import Task, ended_by_scheduler
-from gdispy.errors import ClusterClosed, ConfigError, ForkedError
+from gdispy.errors import ClusterClosed, ConfigError, ForkedError, InternalError
 from gdispy.hub import Gate
 from gdispy.job import DispyJob, KeptJob
 from gdispy.keys import Secret, with_tls
@@ -238,6 +238,8 @@ class JobCluster(Client):
         with self._lock:
             if self._closing:
                 raise ForkedError() if self._forked else ClusterClosed()
+            if self._defect:
+                raise InternalError(self._defect.strip())
             number = self._made + 1
             if self._logbook is None:
                 job = DispyJob(number, time.time())
@@ -248,7 +250,11 @@ class JobCluster(Client):
             if job_id is not None:
                 job._id = job_id
             self._submitted.append((job, payload, options))
-            ring, self._rung = not self._rung, True
+            # Looked at and then set: where the hub, which clears it first and empties the queue then, comes in between,
+            # it is rung for nothing, and never not at all.
+            ring = not self._rung
+            if ring:
+                self._rung = True
         if ring:
             self._hub.post(self._take_submitted)
         return job
@@ -508,6 +514,8 @@ class JobCluster(Client):
     def _standing(self) -> Standing:
         if self._closed:
             return Standing(self._computation, 0, self._last_rows, 0, [])
+        if self._defect:
+            return Standing(self._computation, 0, [], 0, [self._defect.strip()])
         found = self._question(lambda number: Ask(self._computation, number))
         return found if isinstance(found, Standing) else Standing(self._computation, 0, [], 0, [])
 

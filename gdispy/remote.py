@@ -91,9 +91,19 @@ class Remote:
         #: It was reached once: a refusal is then more likely to be a bad link.
         self._proven = False
         self._greenlets: list[Any] = []
+        #: Whom to tell when this has failed by a defect, and nothing will come any more.
+        self.on_defect: list[Callable[[BaseException], None]] = []
 
     def start(self) -> None:
-        self._greenlets = [gevent.spawn(self._run), gevent.spawn(self._tell_of_absence)]
+        self._greenlets = [gevent.spawn(self._go_on, each) for each in (self._run, self._tell_of_absence)]
+
+    def _go_on(self, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except Exception as error:
+            logger.critical("gdispy: a defect on the way to %s", self.place, exc_info=True)
+            for tell in list(self.on_defect):
+                tell(error)
 
     def close(self) -> None:
         """Say goodbye and stop."""

@@ -84,7 +84,9 @@ class Scheduler:
         #: What its rules want to be remembered goes there.
         self.ledger = archive.ledger if archive is not None else Ledger()
         self.rules = Dispatch(LOST_AFTER * self._pulse, policy, cooperative)
-        self._pump = Pump(self._perform, self.rules.tick, self.rules.due)
+        #: Whom to tell when the rules have failed, and decide nothing any more.
+        self.on_defect: list[Callable[[BaseException], None]] = []
+        self._pump = Pump(self._perform, self.rules.tick, self.rules.due, self._tell_defect)
         #: Ends of the pairs to clients in this process, and what stands for clients elsewhere.
         self._clients: dict[Peer, ClientEnd] = {}
         self._connections: dict[Peer, Connection] = {}
@@ -296,6 +298,10 @@ class Scheduler:
         connection = self._connections.get(peer)
         if connection is not None:
             connection.send(message)
+
+    def _tell_defect(self, error: BaseException) -> None:
+        for tell in list(self.on_defect):
+            tell(error)
 
     def _perform(self, effect: Any) -> None:
         if isinstance(effect, Send):

@@ -149,6 +149,8 @@ class Sharing:
         self._archive = archive = Archive(settings.journal, temporary)
         ways = (settings.policy, settings.cooperative)
         self._scheduler = Scheduler(settings.node_secret, *place, *intervals, *ways, settings.multicast, archive)
+        self._scheduler.on_defect.append(self._on_defect)
+        self._failure: BaseException | None = None
         self._desks: dict[Instance, _Desk] = {}
         self._desk_of: dict[Peer, _Desk] = {}
         self._connections: dict[Peer, Connection] = {}
@@ -200,9 +202,16 @@ class Sharing:
                 connection.close("the scheduler ends")
             self._scheduler.close()
             self._archive.close()
+        if self._failure is not None:
+            raise self._failure
 
     def stop(self) -> None:
         """End soon; from any greenlet of the loop, or a signal handler."""
+        self._stop.set()
+
+    def _on_defect(self, error: BaseException) -> None:
+        """It ends, and is started again by whoever looks after it, rather than being there and doing nothing."""
+        self._failure = error
         self._stop.set()
 
     def status(self) -> list[str]:
