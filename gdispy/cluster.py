@@ -59,6 +59,9 @@ ANSWER_LIMIT = 600.0
 ABSENT_LIMIT = 5.0
 #: Seconds that a program which ends by an exception takes to leave its nodes.
 HASTY_LIMIT = 2.0
+#: When so many jobs wait for the hub to take them, `submit` lets it do so: nodes have begun long before the last of a
+#: hundred thousand, and it costs nothing, since both need the interpreter.
+HAND_OVER = 512
 
 _UNTOLD = "The cluster was closed before the node of the job had said what became of it.\n"
 _LEFT = "The program has left this job to itself; its recovery file tells where it is.\n"
@@ -189,7 +192,8 @@ class JobCluster(Client):
     # What the user calls
 
     def submit(self, *args: Any, **kwargs: Any) -> DispyJob:
-        """Queue one job: the computation called with these arguments. Returns at once.
+        """Queue one job: the computation called with these arguments. Returns at once; of very many jobs some wait a few
+        milliseconds, in which the others leave for the nodes.
 
         For a program the arguments are its words; numbers are written as text. Keywords that begin with
         `dispy_` are not for the computation: `dispy_timeout`, seconds that the job may run; `dispy_cpus`, how
@@ -257,6 +261,8 @@ class JobCluster(Client):
                 self._rung = True
         if ring:
             self._hub.post(self._take_submitted)
+        if len(self._submitted) >= HAND_OVER:
+            self._hub.let_run()
         return job
 
     def cancel(self, job: DispyJob) -> int:

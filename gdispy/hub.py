@@ -41,6 +41,9 @@ from gdispy.errors import ForkedError, InternalError  # noqa: E402
 
 logger = logging.getLogger(__name__)
 
+#: Seconds for which a thread lets the hub run at most.
+LET_RUN_LIMIT = 0.05
+
 _allocate_lock = gevent.monkey.get_original("_thread", "allocate_lock")
 
 if _FIRST_IMPORT and threading.current_thread() is not threading.main_thread():
@@ -196,6 +199,15 @@ class Hub:
         if not self._rung:
             self._rung = True
             self._bell.send()
+
+    def let_run(self) -> None:
+        """Let the hub do what was posted, now. A thread that posts on and on, and never waits, leaves it hardly any:
+        after each system call it gets the interpreter back 5 ms later. Nothing in a thread that has a loop itself."""
+        if self.is_patched or _has_loop():
+            return
+        gate = Gate()
+        self.post(gate.open)
+        gate.wait(LET_RUN_LIMIT)
 
     def _drain(self) -> None:
         self._rung = False

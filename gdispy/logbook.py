@@ -92,11 +92,14 @@ class Logbook:
 
     def submitted(self, number: int, payload: Bulk, options: list[Any] | None, name: Any) -> None:
         """A job is about to be submitted. Raises JournalError, and then it must not be."""
+        run = Run(self._computation, [JobId(number)], [1], [payload], [options] if options else [])
+        if name is None and not self._names:
+            self.journal.append_or_raise([run])
+            return
         before = self._pending()
         if name is not None:
             self.named(number, name)
-        run = Run(self._computation, [JobId(number)], [1], [payload], [options] if options else [])
-        self.journal.append_or_raise([*before, run, *(self._pending() if name is not None else ())])
+        self.journal.append_or_raise([*before, run, *self._pending()])
 
     def named(self, number: int, name: Any) -> None:
         """The user calls a job this. It is written with the next job, or a little later."""

@@ -32,7 +32,7 @@ AHEAD = 0.05
 #: Jobs longer than this are not sent ahead at all.
 LONG = 0.25
 #: Jobs that one CPU has ahead of it at most.
-AHEAD_LIMIT = 1000
+AHEAD_LIMIT = 8000
 #: Bytes of arguments on a node beyond which nothing is sent ahead.
 BULK_LIMIT = 32 * 1024 * 1024
 #: Bytes of arguments in one message, where it is more than one job's.
@@ -313,8 +313,9 @@ class Share:
             self.depth = 1
         else:
             wanted = 1 + min(AHEAD_LIMIT, int(AHEAD / max(self.pace, 1e-6)) + 1)
-            # Doubling: a few short jobs at the beginning prove little.
-            self.depth = min(wanted, 2 * self.depth)
+            # In steps, since a few short jobs at the beginning prove little; in few of them, since each is a way there
+            # and back, and those take long while the program submits and lets the hub wait for the interpreter.
+            self.depth = min(wanted, 4 * self.depth)
 
 
 class Node:

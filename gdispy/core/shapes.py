@@ -74,9 +74,24 @@ def is_count_column(value: Any) -> bool:
     return not value or (set(map(type, value)) == {int} and min(value) >= 0 and max(value) < 1 << 53)
 
 
-is_text_column = column(frozenset({str}), is_text)
+def is_text_column(value: Any) -> bool:
+    if type(value) is not list or len(value) > COLUMN_LIMIT:
+        return False
+    return not value or (set(map(type, value)) == {str} and max(map(len, value)) <= TEXT_LIMIT)
+
+
+def is_number_column(value: Any) -> bool:
+    if type(value) is not list or len(value) > COLUMN_LIMIT:
+        return False
+    if not value:
+        return True
+    if set(map(type, value)) != {float}:
+        return False
+    total = sum(value)  # No number where one of them is none, and for so few of so moderate a size always one.
+    return min(value) > -1e300 and max(value) < 1e300 and total == total
+
+
 is_flag_column = column(frozenset({bool}))
-is_number_column = column(frozenset({float}), is_number)
 is_computation_column = column(frozenset({bytes}), is_computation)
 
 

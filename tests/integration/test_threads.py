@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from gdispy import DispyJob, JobCluster
+from gdispy import DispyJob, JobCluster, hub
 from gdispy.journal import read
 
 Make = Callable[..., JobCluster]
@@ -133,3 +133,28 @@ def test_callbacks_are_called_once_for_each_job(cluster: Make) -> None:
     assert made.wait(LIMIT)
     made.close(timeout=LIMIT)
     assert sorted(told) == list(range(next(numbers)))
+
+
+def test_nodes_begin_while_a_program_submits_without_a_pause(cluster: Make) -> None:
+    made = cluster(answer)
+    assert made.submit(-1).result_or_raise(LIMIT) == -1
+    sys.setswitchinterval(60.0)  # Nobody takes the interpreter from this thread now: it has to hand it over.
+    jobs = [made.submit(number) for number in range(20_000)]
+    begun = sum(job.status == DispyJob.Finished for job in jobs)
+    sys.setswitchinterval(0.005)
+    assert begun > 1000
+    assert [job.result_or_raise(LIMIT) for job in jobs] == list(range(20_000))
+
+
+def test_submit_does_not_wait_for_a_hub_that_is_kept_busy(cluster: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    sys.setswitchinterval(0.005)
+    monkeypatch.setattr(hub, "LET_RUN_LIMIT", 0.001)
+    made = cluster(answer)
+    assert made.submit(-1).result_or_raise(LIMIT) == -1
+    gate = threading.Event()
+    made._hub.post(gate.wait)
+    try:
+        jobs = [made.submit(number) for number in range(1000)]
+    finally:
+        gate.set()
+    assert [job.result_or_raise(LIMIT) for job in jobs] == list(range(1000))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import fields
 from typing import Any
 
@@ -54,7 +55,7 @@ from gdispy.core.messages import (
     from_values,
 )
 from gdispy.core.payloads import MemoryPayload, bulk_size
-from gdispy.core.shapes import COLUMN_LIMIT, TEXT_LIMIT
+from gdispy.core.shapes import COLUMN_LIMIT, TEXT_LIMIT, is_number_column, is_text_column
 from gdispy.errors import ProtocolError
 from tests.unit.making import Announced, C, D
 
@@ -280,3 +281,20 @@ def test_memory_payload_of_nothing_is_empty() -> None:
 
 def test_bulk_size_is_that_of_either_kind() -> None:
     assert (bulk_size(b"abc"), bulk_size(Announced(7))) == (3, 7)
+
+
+@pytest.mark.parametrize("wrong", [math.nan, math.inf, -math.inf, 1e300, -1e301, 1, True, "", None])
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_a_column_of_numbers_holds_none_that_is_no_number(wrong: Any, place: int) -> None:
+    good = [0.0, -5e299, 9e299]
+    assert is_number_column(good) and is_number_column([]) and is_number_column([9e299] * COLUMN_LIMIT)
+    assert not is_number_column([*good[:place], wrong, *good[place:]])
+    assert not is_number_column([wrong])
+
+
+def test_a_column_of_texts_holds_none_that_is_too_long() -> None:
+    good = ["", "a" * TEXT_LIMIT]
+    assert is_text_column(good) and is_text_column([])
+    assert not is_text_column([*good, "a" * (TEXT_LIMIT + 1)])
+    assert not is_text_column(["a", b"a"])
+    assert not is_text_column(("a",))
