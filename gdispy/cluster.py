@@ -192,8 +192,8 @@ class JobCluster(Client):
     # What the user calls
 
     def submit(self, *args: Any, **kwargs: Any) -> DispyJob:
-        """Queue one job: the computation called with these arguments. Returns at once; of very many jobs some wait a few
-        milliseconds, in which the others leave for the nodes.
+        """Queue one job: the computation called with these arguments. Returns at once; of very many jobs some wait
+        a few milliseconds, in which the others leave for the nodes.
 
         For a program the arguments are its words; numbers are written as text. Keywords that begin with
         `dispy_` are not for the computation: `dispy_timeout`, seconds that the job may run; `dispy_cpus`, how

@@ -92,10 +92,10 @@ class Logbook:
 
     def submitted(self, number: int, payload: Bulk, options: list[Any] | None, name: Any) -> None:
         """A job is about to be submitted. Raises JournalError, and then it must not be."""
-        run = Run(self._computation, [JobId(number)], [1], [payload], [options] if options else [])
-        if name is None and not self._names:
-            self.journal.append_or_raise([run])
+        fields: list[Any] = [self._computation, [number], [1], [payload], [options] if options else []]
+        if name is None and not self._names and self.journal.add([Run.tag, *fields]):
             return
+        run = Run(*fields)
         before = self._pending()
         if name is not None:
             self.named(number, name)
