@@ -201,13 +201,14 @@ class Hub:
             self._bell.send()
 
     def let_run(self) -> None:
-        """Let the hub do what was posted, now. A thread that posts on and on, and never waits, leaves it hardly any:
-        after each system call it gets the interpreter back 5 ms later. Nothing in a thread that has a loop itself."""
-        if self.is_patched or _has_loop():
+        """Let the hub do what was posted, now. A thread that posts on and on, and never waits, leaves it little time:
+        after each system call it gets the interpreter back 5 ms later. Nothing in a patched program."""
+        if self.is_patched or threading.get_ident() == self._thread:
             return
         gate = Gate()
         self.post(gate.open)
-        gate.wait(LET_RUN_LIMIT)
+        # Also where this thread has a loop: nobody who submits expects other greenlets to have their turn.
+        gate._wait_on_lock(LET_RUN_LIMIT)
 
     def _drain(self) -> None:
         self._rung = False

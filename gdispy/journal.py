@@ -59,8 +59,7 @@ syncs = os.environ.get("GDISPY_JOURNAL_SYNC", "1") != "0"
 #: Bytes of a payload beyond which it is written as it lies; and pieces in one write: the system takes 1024 at most.
 LARGE = 64 * 1024
 _PIECES = 1000
-#: Records up to so many bytes are written without letting go of the GIL: whoever lets go of it gets it back 5 ms later,
-#: while another thread computes.
+#: Records up to so many bytes are written without letting go of the GIL, which comes back 5 ms later.
 SHORT = 64 * 1024
 #: What a list begins with in msgpack, whatever its length.
 _ARRAY = b"\xdd"
@@ -587,8 +586,7 @@ def _packed(facts: Iterable[Message]) -> list[Any]:
         return pieces
 
 
-#: Packs what has no payloads. One for all, since one that is made for each fact takes twice as long. Threads may share
-#: it: it calls nothing in which they could change.
+#: Packs what has no payloads; making one for each fact takes as long. It calls nothing in which threads could change.
 _pack_plain = msgpack.Packer(unicode_errors="surrogatepass").pack
 
 

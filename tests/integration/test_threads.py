@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import gevent
 import pytest
 
 from gdispy import DispyJob, JobCluster, hub
@@ -158,3 +159,8 @@ def test_submit_does_not_wait_for_a_hub_that_is_kept_busy(cluster: Make, monkeyp
     finally:
         gate.set()
     assert [job.result_or_raise(LIMIT) for job in jobs] == list(range(1000))
+
+
+def test_the_same_in_a_thread_that_has_a_loop(cluster: Make) -> None:
+    gevent.get_hub()
+    test_nodes_begin_while_a_program_submits_without_a_pause(cluster)
