@@ -229,6 +229,9 @@ class Connection:
             self._finish("forked")
         except Exception as error:
             self._finish_defective(error)
+        except BaseException:  # In a patched program Ctrl-C may come to any greenlet.
+            self._finish("it was interrupted")
+            raise
 
     def _received(self, size: int) -> bytes | memoryview:
         """What the socket has, up to so many bytes."""
@@ -295,6 +298,9 @@ class Connection:
             self._finish("forked")
         except Exception as error:
             self._finish_defective(error)
+        except BaseException:  # In a patched program Ctrl-C may come to any greenlet.
+            self._finish("it was interrupted")
+            raise
 
     def _finish_defective(self, error: Exception) -> None:
         """A connection that nobody reads, or writes to, any more would hang without a word."""
