@@ -113,8 +113,8 @@ class Connection:
         """Begin to read and write."""
         self._loop = gevent.get_hub().loop
         self._readable = self._loop.io(self._socket.fileno(), 1)
-        self._reader = gevent.spawn(self._read)
-        self._writer = gevent.spawn(self._write)
+        self._reader = gevent.spawn(self._go_on, self._read)
+        self._writer = gevent.spawn(self._go_on, self._write)
         self._set_timer()
 
     def send(self, message: Message) -> None:
@@ -209,18 +209,11 @@ class Connection:
         if os.getpid() != self._owner:
             raise ForkedError
 
-    def _read(self) -> None:
-        hub = gevent.get_hub()
-        size = SMALL_READ
+    def _go_on(self, work: Callable[[], None]) -> None:
+        """Read, or write, as long as the connection lasts. What nobody reads from, or writes to, any more is closed: it
+        would hang without a word."""
         try:
-            while not self._closed:
-                if self._seal is None:  # A tunnel may hold more than is in the socket.
-                    hub.wait(self._readable)
-                data = self._received(size)
-                size = READ_SIZE if len(data) >= SMALL_READ else SMALL_READ
-                if not data:
-                    raise ConnectFailed("the connection broke: the other side is gone without a goodbye")
-                self._take(data)
+            work()
         except (ProtocolError, ConnectFailed) as error:
             self._finish(str(error))
         except OSError as error:
@@ -228,10 +221,23 @@ class Connection:
         except ForkedError:
             self._finish("forked")
         except Exception as error:
-            self._finish_defective(error)
+            logger.critical("gdispy: a defect in a connection", exc_info=True)
+            self._finish(f"a defect of gdispy on this side: {error!r}")
         except BaseException:  # In a patched program Ctrl-C may come to any greenlet.
             self._finish("it was interrupted")
             raise
+
+    def _read(self) -> None:
+        hub = gevent.get_hub()
+        size = SMALL_READ
+        while not self._closed:
+            if self._seal is None:  # A tunnel may hold more than is in the socket.
+                hub.wait(self._readable)
+            data = self._received(size)
+            size = READ_SIZE if len(data) >= SMALL_READ else SMALL_READ
+            if not data:
+                raise ConnectFailed("the connection broke: the other side is gone without a goodbye")
+            self._take(data)
 
     def _received(self, size: int) -> bytes | memoryview:
         """What the socket has, up to so many bytes."""
@@ -274,38 +280,23 @@ class Connection:
         return taken
 
     def _write(self) -> None:
-        try:
-            while not self._closed:
-                rest, self._rest = self._rest, b""
-                frames = [rest] if rest else self._next_frames()
-                if frames:
-                    self._writing = True
-                    size = self._write_all(frames)
-                    self._writing = False
-                    self.sent += size
-                    self._life.sent(time.monotonic())
-                    if size > WRITE_SIZE // 2:
-                        gevent.sleep(0)  # Others have their turn between two large writes.
-                elif self._closing:
-                    self._write_all(self._sealed(self._sender.bye(self._closing)))
-                    self._finish(self._closing)
-                else:
-                    self._wake.wait()
-                    self._wake.clear()
-        except OSError as error:
-            self._finish(f"the connection broke: {plain(error)}")
-        except ForkedError:
-            self._finish("forked")
-        except Exception as error:
-            self._finish_defective(error)
-        except BaseException:  # In a patched program Ctrl-C may come to any greenlet.
-            self._finish("it was interrupted")
-            raise
-
-    def _finish_defective(self, error: Exception) -> None:
-        """A connection that nobody reads, or writes to, any more would hang without a word."""
-        logger.critical("gdispy: a defect in a connection", exc_info=True)
-        self._finish(f"a defect of gdispy on this side: {error!r}")
+        while not self._closed:
+            rest, self._rest = self._rest, b""
+            frames = [rest] if rest else self._next_frames()
+            if frames:
+                self._writing = True
+                size = self._write_all(frames)
+                self._writing = False
+                self.sent += size
+                self._life.sent(time.monotonic())
+                if size > WRITE_SIZE // 2:
+                    gevent.sleep(0)  # Others have their turn between two large writes.
+            elif self._closing:
+                self._write_all(self._sealed(self._sender.bye(self._closing)))
+                self._finish(self._closing)
+            else:
+                self._wake.wait()
+                self._wake.clear()
 
     def _write_all(self, frames: list[Any]) -> int:
         """Write as they are, without joining them, as many pieces as the system takes; how many bytes."""

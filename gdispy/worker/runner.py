@@ -338,10 +338,8 @@ def target(number: int, attempt: int) -> bytes:
 def call_function(function: Callable[..., Any]) -> Run:
     """How the jobs of a function computation run."""
 
-    loads = pickling.loads
-
     def call(arguments: Any) -> pickling.Payload:
-        args, kwargs = loads(arguments)
+        args, kwargs = pickling.loads(arguments)
         value = function(*args, **kwargs)
         return b"" if value is None else _result(value)
 
