@@ -163,8 +163,7 @@ class Journal:
         data = _packed(facts)
         with self._lock:
             try:
-                if self._unwritten:
-                    self._write_unwritten()
+                self._write_unwritten()
                 self._write(data)
             except OSError as error:
                 raise JournalError(f"{self.path} cannot be written: {error.strerror}") from error
@@ -576,8 +575,6 @@ def _packed(facts: Iterable[Message]) -> list[Any]:
     all that is done with them here."""
     facts = list(facts)
     try:
-        if len(facts) == 1:
-            return [_pack(facts[0].values())]
         return [b"".join([_pack(fact.values()) for fact in facts])]
     except _Large:
         pieces: list[Any] = []
