@@ -1,19 +1,14 @@
 """A journal: facts in one file, appended, that outlives the process that writes it.
 
 Floor 2. Called by clients (from the user's thread and the hub), schedulers and nodes. What the facts say is
-`core/facts.py`'s; this module keeps bytes.
-
-    file    "gdispyJ1" | 16 random bytes | record ...
-    record  u64 length | u32 crc | facts, msgpack arrays one after the other
+`core/facts.py`'s, how they lie in the file `records.py`'s.
 
 Invariants:
-1. The crc of a record is that of the one before it, continued over the record's own bytes: no record is taken for
-   good that is torn, damaged, moved, or from another file.
-2. Who has appended may promise: when the process dies, the system still has what was written. `sync` is for the
+1. Who has appended may promise: when the process dies, the system still has what was written. `sync` is for the
    death of the machine, and is done once a second, beside the loop.
-3. A fact that could not be written is kept in memory and written first when there is room again; `stuck` says so,
+2. A fact that could not be written is kept in memory and written first when there is room again; `stuck` says so,
    and who promises waits for that.
-4. The file belongs to one process at a time, and to nobody else of the machine's users.
+3. The file belongs to one process at a time, and to nobody else of the machine's users.
 """
 
 from __future__ import annotations
@@ -26,7 +21,6 @@ import os
 import platform
 import shutil
 import stat
-import struct
 import threading
 import time
 import zlib
@@ -35,36 +29,39 @@ from functools import partial
 from typing import Any
 
 import gevent
-import msgpack
 
 from gdispy import config
 from gdispy.core.deferred import Deferred
-from gdispy.core.facts import Began, from_values
+from gdispy.core.facts import Began
 from gdispy.core.message import ComputationId, Instance, Message
-from gdispy.core.payloads import Payload, joined
 from gdispy.core.remembered import Remembered
-from gdispy.errors import JournalError, ProtocolError
+from gdispy.errors import JournalError
+from gdispy.records import (
+    HEAD,
+    HEADER_BYTES,
+    MAGIC,
+    Reading,
+    first_record,
+    pack_plain,
+    packed,
+    read,
+    read_open,
+    records,
+    unpack,
+)
 
 logger = logging.getLogger("gdispy")
 
-MAGIC = b"gdispyJ1"
-_HEADER_BYTES = len(MAGIC) + 16
-_HEAD = struct.Struct(">QI")
 #: Seconds after which what can wait is written; and of how many such times in one the system's memory is written to
 #: the disk, and what could not be written is tried again.
 FLUSH_INTERVAL = 0.1
 SYNC_TURNS = 10
 #: Whether that is done at all; without, only the death of the machine costs more.
 syncs = os.environ.get("GDISPY_JOURNAL_SYNC", "1") != "0"
-#: Bytes of a payload beyond which it is written as it lies; and pieces in one write: the system takes 1024 at most.
-LARGE = 64 * 1024
+#: Pieces in one write: the system takes 1024 at most.
 _PIECES = 1000
 #: Records up to so many bytes are written without letting go of the GIL, which comes back 5 ms later.
 SHORT = 64 * 1024
-#: What a list begins with in msgpack, whatever its length.
-_ARRAY = b"\xdd"
-#: Bytes of a damaged file that are searched for records behind the damage.
-_SEARCHED = 4 << 20
 
 
 def _find_write_short() -> Callable[[int, bytes, int, int], int]:
@@ -83,18 +80,6 @@ def _find_write_short() -> Callable[[int, bytes, int, int], int]:
 
 
 _write_short = _find_write_short()
-
-
-class Reading:
-    """What was found in a file."""
-
-    def __init__(self) -> None:
-        self.remembered = Remembered()
-        #: Bytes that are good, and the crc there.
-        self.end = 0
-        self.crc = 0
-        #: What is wrong with the rest: '', 'torn' at its end, or 'damaged' with good records behind that.
-        self.fault = ""
 
 
 def boot_name() -> str:
@@ -125,7 +110,7 @@ class Journal:
         """Open a journal, new where there is none, for this process alone, with what it says. Raises JournalError."""
         fd = _open_locked(path)
         try:
-            reading = _read(fd, path)
+            reading = read_open(fd, path)
             _mend(fd, path, reading)
             return cls(path, fd, reading), reading
         except BaseException:
@@ -146,7 +131,7 @@ class Journal:
 
     def append(self, facts: Iterable[Message]) -> bool:
         """Write these facts, all or none; whether that was possible. If not, they are kept: see `stuck`."""
-        data = _packed(facts)
+        data = packed(facts)
         with self._lock:
             if not self._unwritten:
                 try:
@@ -160,7 +145,7 @@ class Journal:
 
     def append_or_raise(self, facts: Iterable[Message]) -> None:
         """Write these facts, or raise JournalError, and then they are not remembered."""
-        data = _packed(facts)
+        data = packed(facts)
         with self._lock:
             try:
                 self._write_unwritten()
@@ -172,7 +157,7 @@ class Journal:
         """Write one fact, as the array of its fields, in the shortest way: each job that is submitted is one. False
         where that cannot be, and nothing was written: then `append_or_raise` can, or says why not."""
         try:
-            data = _pack_plain(values)
+            data = pack_plain(values)
         except TypeError:  # There is a payload in it.
             return False
         with self._lock:
@@ -185,7 +170,7 @@ class Journal:
         size, crc = sum(map(len, pieces)), self._crc
         for piece in pieces:
             crc = zlib.crc32(piece, crc)
-        left = [memoryview(piece) for piece in (_HEAD.pack(size, crc), *pieces)]
+        left = [memoryview(piece) for piece in (HEAD.pack(size, crc), *pieces)]
         end = self._end
         try:
             while left:
@@ -207,7 +192,7 @@ class Journal:
     def _write_at_once(self, data: bytes) -> bool:
         """The same of one short piece, such as each job that is submitted; whether all of it went in."""
         crc = zlib.crc32(data, self._crc)
-        record = _HEAD.pack(len(data), crc) + data
+        record = HEAD.pack(len(data), crc) + data
         if _write_short(self._fd, record, len(record), self._end) < len(record):
             return False  # A disk that is full takes a part, or nothing. What is written next lies upon it.
         self._end += len(record)
@@ -269,7 +254,7 @@ class Journal:
         other, crc = pool.apply(_rewritten, (self.path, beside, end, began))
         try:
             with self._lock:
-                for data, _, _ in _records(self._fd, end, crc):
+                for data, _, _ in records(self._fd, end, crc):
                     other._write([data])
                 os.rename(beside, self.path)
                 old, self._fd = self._fd, other._fd
@@ -363,18 +348,6 @@ class Ledger:
             action()
 
 
-def read(path: str) -> Reading:
-    """What a journal says, whoever keeps it. Raises JournalError."""
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError as error:
-        raise JournalError(f"{path} cannot be read: {error.strerror}") from error
-    try:
-        return _read(fd, path)
-    finally:
-        os.close(fd)
-
-
 def _rewritten(path: str, beside: str, end: int, began: Began) -> tuple[Journal, int]:
     """A journal with what the first so many bytes of another say, and the crc there. Raises JournalError."""
     with contextlib.suppress(FileNotFoundError):
@@ -382,11 +355,10 @@ def _rewritten(path: str, beside: str, end: int, began: Began) -> tuple[Journal,
     known = Remembered()
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        header = os.pread(fd, _HEADER_BYTES, 0)
-        crc = zlib.crc32(header)
-        for data, at, crc_there in _records(fd, len(header), crc):
+        begin, crc = first_record(fd)
+        for data, at, crc_there in records(fd, begin, crc):
             crc = crc_there
-            for fact in _unpack(data):
+            for fact in unpack(data):
                 known.take(fact)
             if at >= end:
                 break
@@ -402,14 +374,6 @@ def _rewritten(path: str, beside: str, end: int, began: Began) -> tuple[Journal,
         other.close(remove=True)
         raise
     return other, crc
-
-
-def facts_in(path: str) -> Iterator[Message]:
-    """All facts of a file, one after the other, as far as they are good."""
-    with open(path, "rb") as file:
-        header = file.read(_HEADER_BYTES)
-        for data, _, _ in _records(file.fileno(), len(header), zlib.crc32(header)):
-            yield from _unpack(data)
 
 
 def _open_locked(path: str) -> int:
@@ -452,85 +416,10 @@ def _holder(path: str) -> str:
     return f"process {began.pid} on {began.host}" if began is not None else "another process"
 
 
-def _read(fd: int, path: str) -> Reading:
-    reading = Reading()
-    header = os.pread(fd, _HEADER_BYTES, 0)
-    if header[: len(MAGIC)] != MAGIC[: len(header)] or (len(header) >= len(MAGIC) and header[:8] != MAGIC):
-        raise JournalError(f"{path} {_what_else(header)}")
-    if len(header) < _HEADER_BYTES:  # New, or its writer died at once.
-        reading.fault = "torn" if header else ""
-        return reading
-    reading.end, reading.crc = _HEADER_BYTES, zlib.crc32(header)
-    for data, end, crc in _records(fd, reading.end, reading.crc):
-        try:
-            for fact in _unpack(data):
-                reading.remembered.take(fact)
-        except (ProtocolError, ValueError) as error:
-            raise JournalError(f"{path} was written by another version of gdispy: {error}") from error
-        reading.end, reading.crc = end, crc
-    size = os.fstat(fd).st_size
-    if reading.end < size:
-        reading.fault = "damaged" if _goes_on(fd, reading.end, size) else "torn"
-    return reading
-
-
-def _what_else(header: bytes) -> str:
-    if header.startswith(MAGIC[:-1]):
-        return "was written by another version of gdispy"
-    return "is no journal of gdispy"
-
-
-def _records(fd: int, end: int, crc: int) -> Iterator[tuple[bytes, int, int]]:
-    """The good records from an offset on: bytes, the end of each, and the crc there."""
-    while True:
-        head = os.pread(fd, _HEAD.size, end)
-        if len(head) < _HEAD.size:
-            return
-        size, wanted = _HEAD.unpack(head)
-        data = _pread_all(fd, size, end + _HEAD.size)
-        if len(data) < size or not size:
-            return
-        crc = zlib.crc32(data, crc)
-        if crc != wanted:
-            return
-        end += _HEAD.size + size
-        yield data, end, crc
-
-
-def _pread_all(fd: int, size: int, offset: int) -> bytes:
-    if size > os.fstat(fd).st_size - offset:
-        return b""
-    parts: list[bytes] = []
-    while size > 0:
-        part = os.pread(fd, size, offset)
-        if not part:
-            break
-        parts.append(part)
-        size -= len(part)
-        offset += len(part)
-    return b"".join(parts)
-
-
-def _goes_on(fd: int, begin: int, size: int) -> bool:
-    """Whether behind a bad place there is a record that goes on from the one before it: then this is no torn end."""
-    data = os.pread(fd, min(size - begin, _SEARCHED), begin)
-    for offset in range(1, len(data) - 2 * _HEAD.size):
-        length, crc = _HEAD.unpack_from(data, offset)
-        after = offset + _HEAD.size + length
-        if not length or after + _HEAD.size > len(data):
-            continue
-        more, wanted = _HEAD.unpack_from(data, after)
-        record = data[after + _HEAD.size : after + _HEAD.size + more]
-        if more and len(record) == more and zlib.crc32(record, crc) == wanted:
-            return True
-    return False
-
-
 def _mend(fd: int, path: str, reading: Reading) -> None:
     """Make the file end where its good part does."""
     if reading.fault == "damaged":
-        shutil.copyfile(path, f"{path}.corrupt")
-        os.chmod(f"{path}.corrupt", 0o600)
+        _keep_corrupt(path)
         logger.error(
             "%s is damaged at byte %d: what comes after that is lost; the whole file is kept as %s.corrupt",
             *(path, reading.end, path),
@@ -538,7 +427,7 @@ def _mend(fd: int, path: str, reading: Reading) -> None:
     elif reading.fault:
         logger.warning("%s ends in the middle of a record, which is dropped: its writer was interrupted", path)
     try:
-        if reading.end < _HEADER_BYTES:
+        if reading.end < HEADER_BYTES:
             header = MAGIC + os.urandom(16)
             os.ftruncate(fd, 0)
             if os.pwrite(fd, header, 0) < len(header):
@@ -550,68 +439,18 @@ def _mend(fd: int, path: str, reading: Reading) -> None:
         raise JournalError(f"{path} cannot be written: {error.strerror}") from error
 
 
+def _keep_corrupt(path: str) -> None:
+    try:
+        shutil.copyfile(path, f"{path}.corrupt")
+        os.chmod(f"{path}.corrupt", 0o600)
+    except OSError as error:
+        text = f"{path} is damaged, and is left as it is: {path}.corrupt cannot be written: {error.strerror}"
+        raise JournalError(text) from error
+
+
 def _sync_directory(path: str) -> None:
     directory = os.open(os.path.dirname(os.path.abspath(path)), os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(directory)
     finally:
         os.close(directory)
-
-
-def _unpack(data: bytes) -> Iterator[Message]:
-    limit = max(len(data), 1)
-    unpacker = msgpack.Unpacker(raw=False, unicode_errors="surrogatepass", max_buffer_size=limit)
-    unpacker.feed(data)
-    for values in unpacker:
-        yield from_values(values)
-
-
-class _Large(Exception):
-    """A fact holds a payload that is not to be copied."""
-
-
-def _packed(facts: Iterable[Message]) -> list[Any]:
-    """Facts as they are written, in pieces. Large payloads are pieces as they are: copies of them would cost more than
-    all that is done with them here."""
-    facts = list(facts)
-    try:
-        return [b"".join([_pack(fact.values()) for fact in facts])]
-    except _Large:
-        pieces: list[Any] = []
-        for fact in facts:
-            _add_pieces(fact.values(), pieces)
-        return pieces
-
-
-#: Packs what has no payloads; making one for each fact takes as long. It calls nothing in which threads could change.
-_pack_plain = msgpack.Packer(unicode_errors="surrogatepass").pack
-
-
-def _pack(value: Any) -> bytes:
-    try:
-        data: bytes = _pack_plain(value)
-    except TypeError:  # There is a payload in it.
-        data = msgpack.packb(value, default=_as_bytes, unicode_errors="surrogatepass")
-    return data
-
-
-def _as_bytes(value: Any) -> bytes:
-    if value.size > LARGE:
-        raise _Large
-    return joined(value)
-
-
-def _add_pieces(value: Any, pieces: list[Any]) -> None:
-    """The same as `_pack`, piece by piece."""
-    if isinstance(value, Payload) and value.size > LARGE:
-        pieces.append(b"\xc6" + value.size.to_bytes(4, "big"))
-        offset = 0
-        while offset < value.size:
-            pieces.append(value.read(offset, value.size - offset))
-            offset += len(pieces[-1])
-    elif isinstance(value, list):
-        pieces.append(_ARRAY + len(value).to_bytes(4, "big"))
-        for each in value:
-            _add_pieces(each, pieces)
-    else:
-        pieces.append(_pack(value))

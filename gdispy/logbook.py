@@ -25,8 +25,9 @@ from gdispy.core.messages import Named, Open, Prepare, Run
 from gdispy.core.payloads import Bulk, MemoryPayload, joined
 from gdispy.core.remembered import Job, Story
 from gdispy.errors import ConfigError, JournalError
-from gdispy.journal import Journal, Reading, boot_name
+from gdispy.journal import Journal, boot_name
 from gdispy.left import joined_dump
+from gdispy.records import Reading
 from gdispy.worker import pickling
 
 logger = logging.getLogger("gdispy")

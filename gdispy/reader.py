@@ -18,8 +18,8 @@ from gdispy.core.payloads import Payload, bulk_size
 from gdispy.core.remembered import Job, Story
 from gdispy.errors import GdispyError
 from gdispy.job import STATUS_NAMES
-from gdispy.journal import Reading, facts_in, read
 from gdispy.options import EXIT_FAILED, fail
+from gdispy.records import Reading, facts_in, read
 
 _FAULTS = {
     "": "",

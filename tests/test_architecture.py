@@ -24,7 +24,7 @@ _FLOORS = {
     0: "errors config log core.statuses core.record",
     1: "core worker whom",
     2: "hub pump net tls connection keys beacon blobs slabs computation arguments job local workers status allocation"
-    " reserved uploads files worker_ends node_settings journal logbook spool archive left availability prefix"
+    " reserved uploads files worker_ends node_settings journal records logbook spool archive left availability prefix"
     " interfaces results rooms memory",
     3: "cluster recover shared client remote sharing flow progress scheduler node options optionfile console"
     " seeker announcer relay",

@@ -12,7 +12,7 @@ import pytest
 
 from gdispy import DispyJob, JobCluster, SharedJobCluster
 from gdispy.errors import InternalError
-from gdispy.journal import read
+from gdispy.records import read
 from tests.support.jobs import wait_for_go
 from tests.support.waiting import eventually
 

@@ -22,7 +22,7 @@ from gdispy.core.message import Message
 from gdispy.core.messages import Ended, Run
 from gdispy.core.payloads import bulk_size
 from gdispy.core.wire import WINDOW
-from gdispy.journal import facts_in, read
+from gdispy.records import facts_in, read
 from tests.support.crashing import Program, begun
 from tests.support.daemons import Daemon, run_script
 from tests.support.jobs import wait_until_there

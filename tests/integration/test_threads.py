@@ -19,7 +19,7 @@ import gevent
 import pytest
 
 from gdispy import DispyJob, JobCluster, hub
-from gdispy.journal import read
+from gdispy.records import read
 
 Make = Callable[..., JobCluster]
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from gdispy import journal as journal_module
+from gdispy import records as records_module
 from gdispy.core.facts import Began, Met, Owned, Placed, Told, Unplaced
 from gdispy.core.message import ComputationId, Instance, JobId, Message
 from gdispy.core.messages import Cancel, Collected, Ended, Named, Open, Release, Run
@@ -19,7 +21,8 @@ from gdispy.core.placing import Task, ended_by_scheduler
 from gdispy.core.remembered import Remembered
 from gdispy.core.statuses import FINISHED
 from gdispy.errors import JournalError
-from gdispy.journal import LARGE, Journal, facts_in, read
+from gdispy.journal import Journal
+from gdispy.records import HEAD, LARGE, facts_in, first_record, read, records
 
 C = ComputationId(b"computat")
 NODE, CLIENT = Instance(b"n" * 16), Instance(b"c" * 16)
@@ -57,6 +60,12 @@ def written(path: Path, facts: list[Message]) -> None:
     for fact in facts:
         assert journal.append([fact])
     journal.close()
+
+
+def places_of_records(path: Path) -> list[int]:
+    with open(path, "rb") as file:
+        begin, crc = first_record(file.fileno())
+        return [begin, *(end for _, end, _ in records(file.fileno(), begin, crc))][:-1]
 
 
 def remembered(facts: list[Message]) -> Remembered:
@@ -149,6 +158,7 @@ def test_a_flipped_bit_never_gives_a_wrong_fact(tmp_path: Path, bit: int) -> Non
     written(path, FACTS)
     whole = path.read_bytes()
     facts = list(facts_in(str(path)))
+    last = places_of_records(path)[-1]
     for place in range(len(whole)):
         path.write_bytes(whole[:place] + bytes([whole[place] ^ 1 << bit]) + whole[place + 1 :])
         try:
@@ -159,19 +169,62 @@ def test_a_flipped_bit_never_gives_a_wrong_fact(tmp_path: Path, bit: int) -> Non
         found = list(facts_in(str(path)))
         assert found == facts[: len(found)]
         assert len(found) < len(facts)
-        assert reading.fault
+        # Nothing that was good once goes without a copy; but a last record that seems longer seems torn.
+        assert reading.fault == "damaged" or last <= place < last + 8
 
 
-def test_damage_before_the_end_is_kept_and_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("behind", [0, 1, 2, len(FACTS)])
+def test_damage_is_kept_and_told_whatever_is_behind_it(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, behind: int
+) -> None:
     path = tmp_path / "j"
-    written(path, FACTS)
-    whole = path.read_bytes()
-    path.write_bytes(whole[:400] + b"\xff" + whole[401:])
+    written(path, FACTS[:behind])
+    # In the record of `begin`.
+    damaged = bytearray(path.read_bytes())
+    damaged[40] ^= 1
+    path.write_bytes(damaged)
     journal, reading = Journal.open(str(path))
     journal.close()
     assert reading.fault == "damaged"
-    assert "is damaged" in caplog.text
-    assert (tmp_path / "j.corrupt").read_bytes() == whole[:400] + b"\xff" + whole[401:]
+    assert "is damaged at byte 24" in caplog.text
+    assert (tmp_path / "j.corrupt").read_bytes() == damaged
+
+
+def test_a_damaged_file_that_cannot_be_copied_is_left_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "j"
+    written(path, FACTS)
+    damaged = bytearray(path.read_bytes())
+    damaged[400] ^= 1
+    path.write_bytes(damaged)
+    (tmp_path / "j.corrupt").mkdir()
+    with pytest.raises(JournalError, match=r"left as it is: .*j\.corrupt cannot be written: Is a directory"):
+        Journal.open(str(path))
+    assert path.read_bytes() == damaged
+
+
+def test_a_torn_end_that_looks_like_many_records_is_kept_and_found_soon(tmp_path: Path) -> None:
+    path = tmp_path / "j"
+    written(path, FACTS)
+    with open(path, "ab") as file:
+        file.write(HEAD.pack(8 << 20, 1) + (1 << 20).to_bytes(8, "big") * (1 << 19))
+    assert read(str(path)).fault == "damaged"
+
+
+def test_what_is_written_while_one_reads_is_no_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "j"
+    written(path, FACTS)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-5])
+    found = records_module.records
+
+    def then_the_rest_comes(fd: int, end: int, crc: int) -> Iterator[tuple[bytes, int, int]]:
+        yield from found(fd, end, crc)
+        path.write_bytes(whole)
+
+    monkeypatch.setattr(records_module, "records", then_the_rest_comes)
+    assert read(str(path)).fault == "torn"
+    monkeypatch.undo()
+    assert read(str(path)).fault == ""
 
 
 def test_zeros_at_the_end_are_no_facts(tmp_path: Path) -> None:
