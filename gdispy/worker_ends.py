@@ -31,11 +31,10 @@ from gdispy.worker.runner import ANSWER_LIMIT, MESSAGE_LIMIT
 #: Bytes of one frame of a worker's results at most.
 FRAME_LIMIT = 32 * 1024 * 1024
 
-#: Jobs of a group, and bytes of the arguments of each at most. So many as `TOGETHER_FROM` are handed over at once only
-#: where they take microseconds (`holding.Computation.depth`).
+#: Jobs of a group, and bytes of the arguments of each at most. Several are handed over at once only where they take
+#: 20 ms together, at most (`holding.Computation.depth`).
 GROUP = 16
 GROUP_ARGUMENTS = 1024
-TOGETHER_FROM = GROUP
 
 LENGTH = struct.Struct(">I")
 _pack = msgpack.Packer().pack
@@ -118,9 +117,8 @@ class WorkerEnds:
     def hand(self, jobs: list[Job], errors: dict[JobId, str]) -> None:
         """Hand over jobs; those of `errors` are only to report why they cannot run."""
         self.outstanding += len(jobs)
-        if len(jobs) < TOGETHER_FROM:
-            for job in jobs:
-                self._hand_one(job, errors)
+        if len(jobs) == 1:
+            self._hand_one(jobs[0], errors)
         else:
             self._hand_together(jobs, errors)
         self.flush()

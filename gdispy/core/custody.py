@@ -194,10 +194,13 @@ class Custody:
         raise NotImplementedError
 
     def _may_wait(self, computation: Computation, now: float) -> bool:
-        """Whether outcomes may wait for others, to be told together: the node has enough to do, and each message
-        costs both sides a wake-up, which short jobs notice. The shortest come together by themselves."""
-        pace = computation.pace
-        if not computation.queue or pace is None or not TOGETHER_FROM < pace < TOGETHER_TO:
+        """Whether outcomes may wait for others, to be told together: until then, and until an answer could be here,
+        the workers have enough to do; and each message costs both sides a wake-up, which short jobs notice. The
+        shortest come together by themselves."""
+        pace, workers = computation.pace, len(computation.workers)
+        if pace is None or not TOGETHER_FROM < pace < TOGETHER_TO:
+            return False
+        if (len(computation.jobs) - workers) * pace < 2 * TELL_AFTER * workers:
             return False
         if computation.tell_at is None:
             computation.tell_at = now + TELL_AFTER
@@ -234,12 +237,14 @@ class Custody:
         effects: Effects = []
         busy = [worker for worker in computation.workers.values() if worker.hand and not worker.ending]
         for place, worker in enumerate(busy):
-            # In portions: handing over each job as its place becomes free costs a wake-up for each.
+            # In portions, whose outcomes come back together: one by one, each job would cost wake-ups.
             # A job with options is alone in its worker's hand.
             alone = worker.hand[0].options is not None
             if worker.interrupted is None and not worker.slow and not alone and 2 * len(worker.hand) <= depth:
-                fair = -(-len(computation.queue) // (len(busy) - place))
-                effects += self._hand(worker, min(depth - len(worker.hand), fair), now)
+                left = min(depth - len(worker.hand), -(-len(computation.queue) // (len(busy) - place)))
+                while left > 0:
+                    effects += self._hand(worker, min(left, depth // 2), now)
+                    left -= depth // 2
         return effects
 
     def _new_worker(self, computation: Computation, effects: Effects) -> Worker:

@@ -28,7 +28,7 @@ from gdispy.core.payloads import Bulk, bulk_size
 from gdispy.core.queues import JobQueue
 
 #: Seconds of work that a node has ahead of it for each CPU, to hide the way there and back.
-AHEAD = 0.05
+AHEAD = 0.08
 #: Jobs longer than this are not sent ahead at all.
 LONG = 0.25
 #: Jobs that one CPU has ahead of it at most.

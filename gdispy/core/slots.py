@@ -23,8 +23,9 @@ from gdispy.core.serving import Serving
 from gdispy.core.standing import client_line, computation_line, cpu_line
 from gdispy.core.statuses import TERMINATED
 
-#: Seconds after which a running job is reported as such; shorter ones are reported by their end.
-REPORT_AFTER = 0.02
+#: Seconds after which a running job is reported as such; shorter ones are reported by their end. And after which a
+#: worker gives back what it has in hand behind that job: more than it takes for a portion of short ones.
+REPORT_AFTER = 0.05
 #: Seconds from the interrupt of a cancelled job to SIGTERM, and to SIGKILL.
 TERMINATE_AFTER = 3.0
 KILL_AFTER = 5.0

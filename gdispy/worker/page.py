@@ -7,9 +7,9 @@ Floor 1: standard library. The worker has its side in `runner.py`, the node in `
     128   words of 64 bits, below
     4096  outcomes that are not sent yet                worker
 
-Jobs of microseconds are handed over sixteen in a message, a group, and their outcomes are kept here until the last of
-them has ended: a wake-up for each would cost more than they do. Yet what has begun is known exactly, and nothing that
-has ended is lost or late where a job takes longer than expected, or kills the worker:
+Short jobs are handed over up to sixteen in a message, a group, and their outcomes are kept here until the last of them
+has ended: a wake-up for each would cost more than the shortest do. Yet what has begun is known exactly, and nothing
+that has ended is lost or late where a job takes longer than expected, or kills the worker:
 
 - Jobs in groups have serial numbers. The worker writes one into `BEGUN` before it begins the job.
 - To take back what a living worker has read and not begun, the node writes the last number that it has handed over

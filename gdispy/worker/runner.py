@@ -3,7 +3,7 @@
 Floor 1. Runs in the only thread of a process that a template has forked. Jobs come as messages of
 a local socket pair. The kernel hands each message to exactly one reader, so a job that the node can
 take back out of the socket has not begun and never will, and one that it cannot, has. That is why
-each job is a message of its own, and why this loop never reads ahead; the shortest jobs come in groups (see `page.py`).
+each job is a message of its own, and why this loop never reads ahead; short jobs come in groups (see `page.py`).
 
 A job message is `[job, attempt, arguments]`; for a job with options of its own `[job, attempt, arguments, names,
 error, seconds of processor time]`; for a group `[serial number of the first, [[job, attempt, arguments], ...]]`.

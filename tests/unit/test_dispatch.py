@@ -194,7 +194,7 @@ def test_long_jobs_are_not_sent_ahead() -> None:
 def test_jobs_sent_ahead_become_fewer_when_jobs_become_long() -> None:
     dispatch = scheduler()
     ready(dispatch, A, cpus=1)
-    on_node = [job for job, _ in placed(submit(dispatch, *range(1, 1001)), A)]
+    on_node = [job for job, _ in placed(submit(dispatch, *range(1, 10_001)), A)]
     for _ in range(5):
         effects = finish(dispatch, A, *on_node, took=0.0001)
         on_node = [job for job, _ in placed(effects, A)]

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from gdispy.core.custody import TELL_AFTER
 from gdispy.core.effects import (
     Drop,
     Effects,
@@ -77,12 +78,14 @@ def cancelled(job: int, now: float, attempt: int = 1) -> Send:
 
 
 def busy_with_short_jobs(last: int = 40) -> Slots:
-    """A node with one CPU, whose one worker has answered short jobs and so has several in hand."""
+    """A node with one CPU, whose one worker has answered a job of 2.5 ms and so has several in hand."""
     slots = node(cpus=1)
     start(slots, 1, now=1.0)
-    slots.answered(W1, [outcome(1, start=1.0, end=1.0001)], 1.0)
+    slots.answered(W1, [outcome(1, start=1.0, end=1.0025)], 1.0)
     effects = start(slots, *range(2, last + 1), now=2.0)
-    assert effects == [Hand(W1, [2]), Hand(W1, list(range(3, min(last, 17) + 1)))]  # type: ignore[list-item]
+    in_hand = list(range(2, min(last, 17) + 1))
+    portions = [each for each in ([2], in_hand[1:9], in_hand[9:]) if each]
+    assert effects == [Hand(W1, portion) for portion in portions]  # type: ignore[arg-type]
     return slots
 
 
@@ -242,10 +245,21 @@ def test_jobs_of_a_computation_that_failed_to_load_again_end_with_the_reason() -
 def test_worker_has_several_short_jobs_in_hand_and_is_filled_up_in_portions() -> None:
     slots = busy_with_short_jobs()
     for job in range(2, 9):
-        effects = slots.answered(W1, [outcome(job, start=2.0, end=2.0001)], 2.0)
-        assert [type(each) for each in effects] == [Send]
-    effects = plain(slots.answered(W1, [outcome(9, start=2.0, end=2.0001)], 2.0))
+        assert slots.answered(W1, [outcome(job, start=2.0, end=2.0025)], 2.0) == []
+    effects = plain(slots.answered(W1, [outcome(9, start=2.0, end=2.0025)], 2.0))
     assert effects[0] == Hand(W1, list(range(18, 26)))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "amount"), [(0.03, 0), (0.019, 1), (0.0055, 4), (0.005, 4), (0.0001, 200), (0.0, 400)]
+)
+def test_a_portion_takes_twenty_milliseconds_at_most(seconds: float, amount: int) -> None:
+    slots = node(cpus=1)
+    start(slots, 1)
+    slots.answered(W1, [outcome(1, start=0.0, end=seconds)], 1.0)
+    effects = start(slots, *range(2, 1002))
+    hands = [len(each.jobs) for each in effects if isinstance(each, Hand)]
+    assert hands == [size for size in (1, amount, amount - 1) if size > 0]
 
 
 def test_worker_has_one_job_in_hand_where_jobs_are_long() -> None:
@@ -258,6 +272,28 @@ def test_worker_has_one_job_in_hand_where_jobs_are_long() -> None:
 def test_worker_has_one_job_in_hand_as_long_as_none_has_ended() -> None:
     slots = node(cpus=1)
     assert start(slots, 1, 2, 3) == [NewWorker(W1, C), Hand(W1, [1])]  # type: ignore[list-item]
+
+
+def test_outcomes_wait_for_others_while_the_node_has_enough_to_do() -> None:
+    # Given sixteen jobs of 2.5 ms in hand: when one of them has ended, then its outcome waits.
+    slots = busy_with_short_jobs(last=17)
+    assert slots.answered(W1, [outcome(2, start=2.0, end=2.0025)], 2.0025) == []
+    assert slots.answered(W1, [outcome(3, start=2.0, end=2.0025)], 2.005) == []
+    # And it is told with others in time.
+    assert slots.due() == pytest.approx(2.0025 + TELL_AFTER)
+    (told,) = slots.tick(2.0025 + TELL_AFTER)
+    assert isinstance(told, Send)
+    assert isinstance(told.message, Ended)
+    assert told.message.jobs == [2, 3]
+
+
+def test_outcomes_are_told_at_once_where_the_node_has_little_to_do() -> None:
+    # Given 17.5 ms of work behind the job that runs, and 20 ms from telling late to an answer.
+    slots = busy_with_short_jobs(last=10)
+    (told,) = slots.answered(W1, [outcome(2, start=2.0, end=2.0025)], 2.0025)
+    assert isinstance(told, Send)
+    assert isinstance(told.message, Ended)
+    assert told.message.jobs == [2]
 
 
 def test_free_worker_comes_before_filling_up_a_busy_one() -> None:
@@ -332,7 +368,7 @@ def test_job_in_hand_that_has_not_begun_is_taken_back_and_cancelled() -> None:
     slots = busy_with_short_jobs(last=17)
     assert slots.receive(A, [cancel(5)], 3.0) == [TakeBack(W1)]
     effects = plain(slots.took_back(W1, [(JobId(job), 1) for job in range(3, 18)], 3.0))
-    assert effects[-1] == cancelled(5, 3.0)
+    assert cancelled(5, 3.0) in slots.tick(3.0 + TELL_AFTER)
     assert Interrupt(W1, JobId(5), 1) not in effects
     handed = [job for each in effects if isinstance(each, Hand) for job in each.jobs]
     assert handed == [3, 4, *range(6, 18)]
