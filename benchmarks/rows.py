@@ -82,11 +82,11 @@ SETTLING = 2.0
 PULSE = 0.5
 LEASE = 6 * PULSE
 ROWS = (
-    Row(1, "no-op jobs, one submit each", "jobs/s", 20_000, 2_000, 3, 60, POOL, 2, stretch=4),
-    Row(2, "round trip of one job, p50", "ms", 300, 50, 3, 30, POOL, 3, at_most=True),
-    Row(3, "4 MiB echoed, both ways summed", "MB/s", 40, 6, 3, 60, POOL, 1),
+    Row(1, "no-op jobs, one submit each", "jobs/s", 20_000, 2_000, 7, 60, POOL, 2, stretch=4),
+    Row(2, "round trip of one job, p50", "ms", 300, 50, 7, 30, POOL, 3, at_most=True),
+    Row(3, "4 MiB echoed, both ways summed", "MB/s", 40, 6, 7, 60, POOL, 1),
     Row(4, "jobs of 5 ms CPU time, efficiency", "", 2_000, 200, 3, 60, POOL, 0.93, judged="gdispy"),
-    Row(5, "runs of /bin/true", "runs/s", 1_000, 100, 3, 60, "xargs -P2", 1),
+    Row(5, "runs of /bin/true", "runs/s", 1_000, 100, 5, 60, "xargs -P2", 1),
     Row(6, "script's start to first result", "s", 1, 1, 5, 30, POOL, 0.5, judged="gdispy", at_most=True),
     Row(7, "memory of a queued job", "bytes", 50_000, 10_000, 3, 60, "", 1024, judged="gdispy", at_most=True),
     Row(
@@ -102,8 +102,8 @@ ROWS = (
         judged="gdispy",
         at_most=True,
     ),
-    Row(9, "shared: no-op jobs of two clients", "jobs/s", 20_000, 2_000, 3, 60, "JobCluster", 0.5),
-    Row(10, "shared: 4 MiB echoed", "MB/s", 40, 6, 3, 60, "JobCluster", 0.5),
+    Row(9, "shared: no-op jobs of two clients", "jobs/s", 20_000, 2_000, 7, 60, "JobCluster", 0.5),
+    Row(10, "shared: 4 MiB echoed", "MB/s", 40, 6, 7, 60, "JobCluster", 0.5),
     Row(
         11,
         "shared: 10 jobs beside many queued",
@@ -117,8 +117,8 @@ ROWS = (
         judged="gdispy",
         at_most=True,
     ),
-    Row(12, "no-op jobs with a recovery file", "jobs/s", 20_000, 2_000, 3, 60, "without", 0.7),
-    Row(13, "the same, nothing synced", "jobs/s", 20_000, 2_000, 3, 60, "without", 0.7),
+    Row(12, "no-op jobs with a recovery file", "jobs/s", 20_000, 2_000, 7, 60, "without", 0.7),
+    Row(13, "the same, nothing synced", "jobs/s", 20_000, 2_000, 7, 60, "without", 0.7),
     Row(14, "kill -9 of a node to its job's end", "s", 1, 1, 3, 30, "", LEASE + 1, judged="gdispy", at_most=True),
     Row(15, "kill -9 of a worker to its job's end", "ms", 20, 3, 3, 30, "", 100, judged="gdispy", at_most=True),
 )
