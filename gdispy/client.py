@@ -11,6 +11,7 @@ Invariants:
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 import os
 import secrets
@@ -38,7 +39,17 @@ from gdispy.core.effects import (
     Store,
     Tell,
 )
-from gdispy.core.messages import Appeared, ComputationId, JobId, Message, Open, Prepare, Reply, Standing, Uploaded
+from gdispy.core.messages import (
+    Appeared,
+    ComputationId,
+    JobId,
+    Message,
+    Open,
+    Prepare,
+    Reply,
+    Standing,
+    Uploaded,
+)
 from gdispy.core.payloads import Bulk, joined
 from gdispy.core.remembered import Story, outcomes
 from gdispy.core.session import Session
@@ -59,6 +70,8 @@ from gdispy.worker import pickling
 logger = logging.getLogger("gdispy")
 
 LOCAL_PLACE = "the local node"
+#: Seconds that nodes have to leave a cluster whose making was interrupted.
+UNWANTED_LIMIT = 5.0
 
 
 class _Shared(NamedTuple):
@@ -87,6 +100,9 @@ class Client:
     _exclusive: bool
     _logbook: Logbook | None
 
+    #: How far the hub is with it; and that nobody needs that, since making it was interrupted.
+    _has_joined = _parted = _is_unwanted = False
+
     def _begin(self, message: Prepare, wanted: whom.Whom, secret: Secret, node_port: int) -> None:
         """Called in the user's thread, when everything that the user gave was found good."""
         self._patterns: list[str] = []
@@ -99,6 +115,8 @@ class Client:
         self._computation: ComputationId = message.computation
         self._has_lost_local = False
         self._lock = threading.Lock()
+        #: The last number given to a job: one that `submit` was interrupted with belongs to none.
+        self._number = 0
         self._made = 0
         self._ended = 0
         self._submitted: deque[tuple[DispyJob, Bulk, Options | None]] = deque()
@@ -115,26 +133,35 @@ class Client:
         #: Files that jobs have sent: (job, attempt, number).
         self._stored: set[tuple[int, int, int]] = set()
         self._idle_gates: list[Gate] = []
+        self._questions = itertools.count(1)
         self._answers: dict[int, tuple[Gate, list[Standing | Reply]]] = {}
         self._released = Gate()
         #: What to say of all jobs, where gdispy itself has failed.
         self._defect = ""
-        self._closing = False
+        #: No jobs are taken any more; and somebody is at what comes then.
+        self._closing = self._leaving = False
         self._closed = False
+        #: How the nodes stood when it was closed.
+        self._last_rows: list[list[Any]] = []
         self._forked = False
         self._started = time.time()
         self._hub = Hub.get()
         if self._callback is not None or self._cluster_status is not None or self._asks_itself():
             self._hub.prepare_errands()
         self._hub.in_forked_child.append(self._die_in_child)
-        try:
-            self._hub.call(self._join, message, wanted, secret, node_port)
-            if self._logbook is not None and self._logbook.former is not None:
-                self._hub.call(self._resolve_former, self._logbook.former)
-        except BaseException:
-            if self._local is not None:
-                self._local.close()
-            raise
+        self._hub.call(self._join, message, wanted, secret, node_port)
+        if self._logbook is not None and self._logbook.former is not None:
+            self._hub.call(self._resolve_former, self._logbook.former)
+
+    def _give_back(self) -> None:
+        """The cluster could not be made, or Ctrl-C came when it was: it may be in the hub's hands by then."""
+        if self._local is not None:
+            self._local.close()
+        if self._logbook is not None:
+            self._logbook.give_up()
+        if hasattr(self, "_hub"):
+            self._is_unwanted = True
+            self._hub.post(self._leave_unwanted)
 
     def _asks_itself(self) -> bool:
         return not all(each.is_plain() for each in self._allocations)
@@ -185,6 +212,24 @@ class Client:
         self._open()
         self._end.send(message)
         self._scheduler.seek(wanted.targets, wanted.look, node_port)
+        self._has_joined = True
+        self._leave_unwanted()
+
+    def _leave_unwanted(self) -> None:
+        """The program was interrupted when it made this cluster, and does not know it."""
+        if not self._is_unwanted or not self._has_joined:
+            return
+        self._is_unwanted = False
+        if self._logbook is not None and self._logbook.former is not None:
+            self._logbook.stays = True  # What a former life has left is still there for the next.
+            self._part()
+        else:
+            self._hub.spawn(self._release_and_part)
+
+    def _release_and_part(self) -> None:
+        self._release()
+        self._released.wait(UNWANTED_LIMIT)
+        self._part()
 
     def _place(self) -> str:
         """Where the scheduler is, '' for one in this process."""
@@ -199,7 +244,7 @@ class Client:
 
     def _take_up(self, former: Story, message: Prepare) -> None:
         """Go on with what a former life of the program has left."""
-        self._made = self._ended = former.last
+        self._number = self._made = self._ended = former.last
         self._ended -= len(former.jobs)
         for number, known in former.jobs.items():
             job = KeptJob(number, time.time(), self._logbook, known.arguments)
@@ -257,6 +302,12 @@ class Client:
             self._logbook.stays = True
         self._give_up()
         self._released.open()
+        self._leave_unanswered()
+
+    def _leave_unanswered(self) -> None:
+        """Nobody is there who could answer."""
+        for gate, _ in list(self._answers.values()):
+            gate.open()
 
     def _give_up(self) -> None:
         jobs = [*self._jobs.values(), *(job for job, _, _ in self._submitted)]
@@ -270,6 +321,10 @@ class Client:
             gate.open()
 
     def _part(self) -> None:
+        if self._parted:
+            return
+        self._parted = True
+        self._leave_unanswered()
         self._pump.stop()
         self._scheduler.on_defect.remove(self._on_defect)
         self._scheduler.detach(self._end)
@@ -324,6 +379,12 @@ class Client:
     def _cancel_everything(self) -> None:
         self._take_submitted()
         self._pump.put(lambda now: self._session.cancel(list(self._jobs)))
+
+    def _ask(self, message: Message) -> None:
+        if self._parted or self._defect:
+            self._leave_unanswered()
+        else:
+            self._say(message)
 
     def _say(self, message: Message) -> None:
         self._take_submitted()

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import itertools
 import logging
 import sys
 import time
@@ -32,12 +31,10 @@ from gdispy.arguments import (
     program_call,
     secret_for,
 )
-from gdispy.client import Client
-from gdispy.computation import Care, Parts, gather, is_program, prepare, read_files
+from gdispy.computation import Care, is_program, prepare
 from gdispy.core import statuses
 from gdispy.core.effects import Resolve
-from gdispy.core.messages import Ask, Deliver, Instance, JobId, Message, Order, Reply, Standing
-from gdispy.core.patterns import split
+from gdispy.core.messages import Ask, JobId, Standing
 from gdispy.core.payloads import Bulk
 from gdispy.core.placing import Task, ended_by_scheduler
 from gdispy.errors import ClusterClosed, ConfigError, ForkedError, InternalError
@@ -47,14 +44,13 @@ from gdispy.keys import Secret, with_tls
 from gdispy.local import LocalNode
 from gdispy.logbook import Logbook
 from gdispy.progress import wait_with_bar
+from gdispy.single import SingleNodes
 from gdispy.status import ClusterStatus, DispyNode, table
 
 logger = logging.getLogger("gdispy")
 
 #: Seconds that closing waits for the nodes to say that nothing is left.
 RELEASE_LIMIT = 10.0
-#: Seconds that a question to the scheduler may take; a file may be large.
-ANSWER_LIMIT = 600.0
 #: The same where nobody is there who could say so; a scheduler that is started again comes within this time.
 ABSENT_LIMIT = 5.0
 #: Seconds that a program which ends by an exception takes to leave its nodes.
@@ -69,7 +65,7 @@ _LEFT = "The program has left this job to itself; its recovery file tells where 
 _open_clusters: weakref.WeakSet[JobCluster] = weakref.WeakSet()
 
 
-class JobCluster(Client):
+class JobCluster(SingleNodes):
     """Runs one function or program, with different arguments each time, on nodes of its own.
 
     `computation` is a function (or anything that can be called) or the path of a program. `nodes` is a
@@ -170,7 +166,6 @@ class JobCluster(Client):
         self._isolation, directory, setup, cleanup = cares
         self._wanted = wanted
         self._has_cleanup = callable(cleanup)
-        self._questions = itertools.count(1)
         own = cleanup if callable(cleanup) else None
         care = Care(self._isolation, directory or "", checked_function("setup", setup), own, bool(cleanup))
         path, resume = self._recovery
@@ -181,13 +176,10 @@ class JobCluster(Client):
             message = prepare(computation, depends, care)
             self.name = message.name
             self._begin(message, wanted, secret, self._node_port)
+            _open_clusters.add(self)
         except BaseException:
-            if self._local is not None:
-                self._local.close()
-            if self._logbook is not None:
-                self._logbook.give_up()
+            self._give_back()
             raise
-        _open_clusters.add(self)
 
     # What the user calls
 
@@ -239,21 +231,31 @@ class JobCluster(Client):
         return job
 
     def _enqueue(self, payload: Bulk, options: reserved.Options | None = None, job_id: Any = None) -> DispyJob:
+        try:
+            return self._put(payload, options, job_id)
+        except BaseException:
+            # Ctrl-C, or what a handler of another signal raises, may come between any two steps of it.
+            with contextlib.suppress(ForkedError):
+                self._hub.post(self._take_submitted)
+            raise
+
+    def _put(self, payload: Bulk, options: reserved.Options | None, job_id: Any) -> DispyJob:
         with self._lock:
             if self._closing:
                 raise ForkedError() if self._forked else ClusterClosed()
             if self._defect:
                 raise InternalError(self._defect.strip())
-            number = self._made + 1
+            # First, so that no two jobs have the same number, whatever comes in between.
+            number = self._number = self._number + 1
             if self._logbook is None:
                 job = DispyJob(number, time.time())
             else:
                 self._logbook.submitted(number, payload, options, job_id)
                 job = KeptJob(number, time.time(), self._logbook)
-            self._made = number
             if job_id is not None:
                 job._id = job_id
             self._submitted.append((job, payload, options))
+            self._made += 1
             # Looked at and then set: where the hub, which clears it first and empties the queue then, comes in between,
             # it is rung for nothing, and never not at all.
             ring = not self._rung
@@ -337,97 +339,6 @@ class JobCluster(Client):
             node.avail_info = told.get((node.ip_addr, node.port))
         return ClusterStatus(nodes, self._made - self._ended, list(standing.problems), self._is_hopeless())
 
-    # Single nodes
-
-    def discover_nodes(self, nodes: Any) -> int:
-        """Look for these nodes now: names, addresses, or '*' for a broadcast. Returns 0."""
-        self._refuse_fork()
-        self._hub.call(self._seek, whom.parse(nodes, self._node_port), self._node_port)
-        return 0
-
-    def allocate_node(self, node: Any) -> int:
-        """Use more nodes: anything that may stand in `nodes`. Returns 0.
-
-        A node that was deallocated or closed is used again.
-        """
-        self._refuse_fork()
-        self._hub.call(self._want, allocation.read(node, self._node_port), self._node_port)
-        found = self._find_node(node)
-        if found is not None:
-            self._order("allocate", found)
-        return 0
-
-    def deallocate_node(self, node: Any) -> int:
-        """Run no more jobs of this cluster on a node; the computation stays loaded there. 0, or -1."""
-        return self._order("deallocate", self._find_node(node))
-
-    def close_node(self, node: Any, terminate_pending: bool = False) -> int:
-        """Leave a node when its jobs have ended, or end them with `terminate_pending`: cleanup is called there
-        and files are removed. 0, or -1 where there is no such node."""
-        return self._order("close", self._find_node(node), float(bool(terminate_pending)))
-
-    def resetup_node(self, node: Any, terminate_pending: bool = False) -> int:
-        """Leave a node as `close_node` does, and set it up again: `allocate` of its NodeAllocate is asked
-        once more. 0, or -1 where there is no such node."""
-        return self._order("resetup", self._find_node(node), float(bool(terminate_pending)))
-
-    def set_node_cpus(self, node: Any, cpus: int) -> int:
-        """Use at most so many CPUs of a node, over all clusters of this program; negative leaves that many
-        unused. How many are used now, or -1 where there is no such node."""
-        if isinstance(cpus, bool) or not isinstance(cpus, int):
-            raise ConfigError(f"cpus must be a whole number, not {cpus!r}")
-        return self._order("cpus", self._find_node(node), float(cpus))
-
-    def node_jobs(self, node: Any, from_node: bool = False) -> list[DispyJob]:
-        """The jobs that are on a node now. `from_node` makes no difference: the answer is always the true one."""
-        reply = self._ask_about("jobs", self._find_node(node))
-        jobs = reply.jobs if isinstance(reply, Reply) else []
-        return [job for job in (self._jobs.get(each) for each in jobs) if job is not None]
-
-    def send_file(self, path: Any, node: Any, relay: bool = False) -> int:
-        """Put a file into the directory of the computation on a node. 0, or -1 and a line in the log.
-
-        Raises ConfigError for a file that cannot be read. `relay` is for compatibility.
-        """
-        parts = Parts()
-        gather(parts, [path])
-        files, contents = read_files(parts.files)
-        found = self._find_node(node)
-        if found is None:
-            return -1
-        reply = self._question(lambda number: Deliver(self._computation, number, Instance(found), files, contents))
-        if isinstance(reply, Reply) and not reply.error:
-            return 0
-        logger.warning("%s was not sent: %s", path, reply.error if isinstance(reply, Reply) else "no answer")
-        return -1
-
-    def _find_node(self, node: Any) -> bytes | None:
-        """The instance of a node that is set up; by DispyNode, address, name, or 'host:port'."""
-        self._refuse_fork()
-        if isinstance(node, allocation.NodeAllocate):
-            node = node.ip_rex
-        for instance, known in list(self._nodes.items()):
-            if known is node:
-                return instance
-        host, port = (node.ip_addr, node.port) if isinstance(node, DispyNode) else _host_and_port(node)
-        for instance, known in list(self._nodes.items()):
-            if host in (known.ip_addr, known.name) and port in (None, known.port):
-                return instance
-        return None
-
-    def _order(self, word: str, node: bytes | None, value: float = 0.0) -> int:
-        reply = self._ask_about(word, node, value)
-        if not isinstance(reply, Reply):
-            return -1
-        if reply.error:
-            logger.warning("%s", reply.error)
-        return int(reply.value)
-
-    def _ask_about(self, word: str, node: bytes | None, value: float = 0.0) -> Standing | Reply | None:
-        if node is None:
-            return None
-        return self._question(lambda number: Order(self._computation, number, word, Instance(node), value))
-
     def print_status(self, wall_time: float | None = None) -> None:
         """Print a table of the nodes and what they have done."""
         took = time.time() - self._started if wall_time is None else wall_time
@@ -508,15 +419,6 @@ class JobCluster(Client):
             return True
         return bool(self._hub.call(self._scheduler.have_refused, wanted.targets, self._computation))
 
-    def _question(self, make: Callable[[int], Message]) -> Standing | Reply | None:
-        """Ask the scheduler, and wait for its answer; None where none comes."""
-        number, gate, answers = next(self._questions), Gate(), list[Standing | Reply]()
-        self._answers[number] = gate, answers
-        self._hub.post(self._say, make(number))
-        gate.wait(ANSWER_LIMIT)
-        self._answers.pop(number, None)
-        return answers[0] if answers else None
-
     def _standing(self) -> Standing:
         if self._closed:
             return Standing(self._computation, 0, self._last_rows, 0, [])
@@ -536,14 +438,22 @@ class JobCluster(Client):
         logger.warning(text, self.name, pending, path)
 
     def _leave(self, limit: float, to_return: bool = False) -> None:
-        with self._lock:
-            if self._closing:
-                return
-            self._closing = True
-        self._last_rows = self._standing().nodes
+        is_mine = False
+        try:
+            with self._lock:
+                if self._leaving or self._closed:
+                    return
+                self._leaving = self._closing = is_mine = True
+            self._leave_now(limit, to_return)
+        finally:
+            if is_mine:  # Where it was interrupted, the next one does it again.
+                self._leaving = False
+
+    def _leave_now(self, limit: float, to_return: bool) -> None:
+        self._last_rows = self._standing().nodes or self._last_rows
         if self._logbook is not None:
             self._logbook.stays = self._logbook.stays or to_return
-        if not to_return:
+        if not to_return and not self._parted:
             self._await_release(limit)
         self._hub.finish_errands(limit)
         if self._jobs and self._logbook is not None:
@@ -573,15 +483,6 @@ class JobCluster(Client):
             rest = [Task(number, b"")]
             ended = ended_by_scheduler(self._computation, rest, statuses.ABANDONED, text, job.ip_addr or "")
             self._resolve(Resolve(ended, None))
-
-
-def _host_and_port(node: Any) -> tuple[str, int | None]:
-    if isinstance(node, tuple) and len(node) > 1:
-        return str(node[0]), node[1]
-    try:
-        return split(str(node))
-    except ValueError:
-        return str(node), None
 
 
 def _close_at_exit() -> None:

@@ -153,8 +153,8 @@ class Results(Iterator[Any]):
             self._cluster._cancel_jobs(jobs)
 
     def __del__(self, is_finalizing: Callable[[], bool] = sys.is_finalizing) -> None:
-        # As a default, since of this module nothing is left at the end of a program.
-        if not is_finalizing():
+        # As a default, since of this module nothing is left at the end of a program. And `__init__` may not have ended.
+        if not is_finalizing() and hasattr(self, "_window"):
             self.close()
 
     # Reading

@@ -14,6 +14,7 @@ Invariants:
    watcher of that loop. It is chosen at each wait, so patching later does not matter.
 3. What the user gives us to call runs in a thread (or greenlet) of its own, never in the hub.
 4. In a forked child the hub is dead, and says so: its thread has stayed in the parent.
+5. In a patched program Ctrl-C interrupts the program's own code, and no greenlet in the middle of what it does.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import signal
 import sys
 import threading
 import time
@@ -145,6 +147,32 @@ def _has_loop() -> bool:
     return gevent._hub_local.get_hub_if_exists() is not None
 
 
+def _have_ctrl_c_interrupt_the_program(hub: Any) -> None:
+    """Python raises KeyboardInterrupt in whichever greenlet it finds: in the middle of a decision of ours, or in a
+    reader, whose connection would end. Have it raised where the program waits, as gevent would do in the end.
+
+    A second one, before that has come about, is raised at once: somebody keeps all others from running.
+    """
+    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        return
+    pending: list[bool] = []
+
+    def interrupt() -> None:
+        if pending:
+            pending.clear()
+            hub.parent.throw(KeyboardInterrupt)
+
+    def on_ctrl_c(number: int, frame: Any) -> None:
+        if pending or gevent.getcurrent() is hub.parent:
+            pending.clear()
+            signal.default_int_handler(number, frame)
+        pending.append(True)
+        hub.loop.run_callback_threadsafe(interrupt)
+
+    with contextlib.suppress(ValueError):  # In a native thread of its own, where no signal comes.
+        signal.signal(signal.SIGINT, on_ctrl_c)
+
+
 class Hub:
     """Runs greenlets beside the user's program. Use `Hub.get()`: one for each process."""
 
@@ -153,7 +181,6 @@ class Hub:
 
     def __init__(self) -> None:
         self._letters: deque[tuple[Callable[..., Any], tuple[Any, ...]]] = deque()
-        self._rung = False
         self._dead = False
         self._errands = Errands()
         #: Called in a forked child, to close its copies of what belongs to the parent.
@@ -177,7 +204,9 @@ class Hub:
 
     def _set_up(self, started: Gate) -> None:
         hub = gevent.get_hub()
-        if not self.is_patched:
+        if self.is_patched:
+            _have_ctrl_c_interrupt_the_program(hub)
+        else:
             # A SystemExit in some greenlet would otherwise end the whole thread without a word.
             hub.SYSTEM_ERROR = ()
         self._bell = hub.loop.async_(ref=not self.is_patched)
@@ -195,10 +224,9 @@ class Hub:
         if self._dead:
             raise ForkedError
         self._letters.append((function, args))
-        # The flag is cleared before the deque is emptied, so a letter that finds it set is read.
-        if not self._rung:
-            self._rung = True
-            self._bell.send()
+        # Each time, since no flag of ours could be trusted that says it has been rung: Ctrl-C may come in between. The
+        # loop has one of its own.
+        self._bell.send()
 
     def let_run(self) -> None:
         """Let the hub do what was posted, now. A thread that posts on and on, and never waits, leaves it little time:
@@ -211,7 +239,6 @@ class Hub:
         gate._wait_on_lock(LET_RUN_LIMIT)
 
     def _drain(self) -> None:
-        self._rung = False
         letters = self._letters
         while letters:
             function, args = letters.popleft()
@@ -265,8 +292,12 @@ class Hub:
         self._errands.put(function, args)
 
     def prepare_errands(self) -> None:
-        """Start what runs errands. Here, since late in a program's life no thread can be started."""
-        self._errands.start()
+        """Start what runs errands. Before there are any, since late in a program's life no thread can be started; and
+        in the hub, since Ctrl-C in the middle of starting a thread can leave it waiting for ever."""
+        if self.is_patched or threading.get_ident() == self._thread:
+            self._errands.start()
+        else:
+            self.call(self._errands.start)
 
     def finish_errands(self, timeout: float) -> bool:
         """Wait until all errands given so far are done; not where an errand itself asks."""
@@ -291,7 +322,12 @@ class Errands:
 
     def __init__(self) -> None:
         self._waiting: deque[tuple[Callable[..., Any], tuple[Any, ...]]] = deque()
-        self._condition = threading.Condition()
+        # The user's thread takes the lock only, and never the condition: where Ctrl-C came just when that had taken the
+        # lock, in Python, nobody would give it back. A lock of its own, taken by `with`, has no such moment.
+        self._lock = threading.Lock()
+        self._condition = threading.Condition(self._lock)
+        #: Who waits until so many errands are done.
+        self._goals: list[tuple[int, Gate]] = []
         self._runner: object = None
         self._began: float | None = None
         self._given = self._done = 0
@@ -309,11 +345,14 @@ class Errands:
             self._condition.notify_all()
 
     def finish(self, timeout: float) -> bool:
-        with self._condition:
-            goal = self._given
-            if threading.current_thread() is getattr(self._runner, "thread", None):
-                return False
-            return self._condition.wait_for(lambda: self._done >= goal, timeout)
+        if threading.current_thread() is getattr(self._runner, "thread", None):
+            return False
+        gate = Gate()
+        with self._lock:
+            if self._done >= self._given:
+                return True
+            self._goals.append((self._given, gate))
+        return gate.wait(timeout)
 
     def _replace_runner(self) -> None:
         self._runner = runner = _Runner()
@@ -339,7 +378,11 @@ class Errands:
                 self._done += 1
                 if self._runner is runner:
                     self._began = None
+                reached = [gate for goal, gate in self._goals if goal <= self._done]
+                self._goals = [each for each in self._goals if each[0] > self._done]
                 self._condition.notify_all()
+            for gate in reached:
+                gate.open()
 
     def _watch(self) -> None:
         while True:

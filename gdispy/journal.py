@@ -97,7 +97,9 @@ class Journal:
     def __init__(self, path: str, fd: int, reading: Reading) -> None:
         self.path = path
         self._fd = fd
-        self._end, self._crc = reading.end, reading.crc
+        #: Bytes in the file, and the crc there. Together, since Ctrl-C may come between any two steps of this class:
+        #: then what is written next lies upon what was just written, and nobody has been promised that.
+        self._tip = reading.end, reading.crc
         self._lock = threading.Lock()
         #: Facts that could not be written, and why.
         self._unwritten: list[bytes] = []
@@ -120,7 +122,7 @@ class Journal:
     @property
     def size(self) -> int:
         """Bytes in the file."""
-        return self._end
+        return self._tip[0]
 
     def begin(self, kind: str, instance: Instance, epoch: int) -> None:
         """Say whose it is from now on. Raises JournalError."""
@@ -167,11 +169,11 @@ class Journal:
         """Append one record, in pieces that follow each other."""
         if len(pieces) == 1 and len(pieces[0]) <= SHORT and self._write_at_once(pieces[0]):
             return
-        size, crc = sum(map(len, pieces)), self._crc
+        begin, crc = self._tip
+        size, end = sum(map(len, pieces)), begin
         for piece in pieces:
             crc = zlib.crc32(piece, crc)
         left = [memoryview(piece) for piece in (HEAD.pack(size, crc), *pieces)]
-        end = self._end
         try:
             while left:
                 # A disk that is full takes a part, without a word.
@@ -183,20 +185,20 @@ class Journal:
                     left[0] = left[0][written:]
         except OSError:
             with contextlib.suppress(OSError):
-                os.ftruncate(self._fd, self._end)
+                os.ftruncate(self._fd, begin)
             raise
-        self._end = end
-        self._crc = crc
+        self._tip = end, crc
         self._unsynced = True
 
     def _write_at_once(self, data: bytes) -> bool:
         """The same of one short piece, such as each job that is submitted; whether all of it went in."""
-        crc = zlib.crc32(data, self._crc)
+        begin, crc = self._tip
+        crc = zlib.crc32(data, crc)
         record = HEAD.pack(len(data), crc) + data
-        if _write_short(self._fd, record, len(record), self._end) < len(record):
+        size = len(record)
+        if _write_short(self._fd, record, size, begin) < size:
             return False  # A disk that is full takes a part, or nothing. What is written next lies upon it.
-        self._end += len(record)
-        self._crc = crc
+        self._tip = begin + size, crc
         self._unsynced = True
         return True
 
@@ -248,7 +250,7 @@ class Journal:
 
         It takes its time beside the loop; what is appended meanwhile is written behind. Not called twice at once.
         """
-        end = self._end
+        end = self.size
         beside = f"{self.path}.new"
         pool = gevent.get_hub().threadpool
         other, crc = pool.apply(_rewritten, (self.path, beside, end, began))
@@ -258,7 +260,7 @@ class Journal:
                     other._write([data])
                 os.rename(beside, self.path)
                 old, self._fd = self._fd, other._fd
-                self._end, self._crc, self._unsynced = other._end, other._crc, True
+                self._tip, self._unsynced = other._tip, True
                 os.close(old)
             _sync_directory(self.path)
         except OSError as error:
@@ -269,13 +271,14 @@ class Journal:
         """Give it up; with `remove` nothing in it is needed any more."""
         if self._keeper is not None:
             self._keeper.kill(block=False)
-        if self._fd < 0:
+        with self._lock:  # It may be given up by two at once, and in the middle of being written.
+            fd, self._fd = self._fd, -1
+        if fd < 0:
             return
         if remove:
             with contextlib.suppress(OSError):
                 os.unlink(self.path)
-        os.close(self._fd)
-        self._fd = -1
+        os.close(fd)
 
     def forget_in_child(self) -> None:
         """This is a forked child: the journal is its parent's, and must not stay locked by the child."""

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 ROLES = b"scheduler>node"
+_CLOSED = "the client has closed"
 
 #: What tells nodes to begin jobs, or to forget outcomes: it must not leave before what it rests on is written.
 _PROMISES = (Run, Collected)
@@ -89,6 +90,7 @@ class Scheduler:
         self._pump = Pump(self._perform, self.rules.tick, self.rules.due, self._tell_defect)
         #: Ends of the pairs to clients in this process, and what stands for clients elsewhere.
         self._clients: dict[Peer, ClientEnd] = {}
+        self._is_closed = False
         self._connections: dict[Peer, Connection] = {}
         self._dialer_of: dict[Peer, Dialer] = {}
         self._greeted: set[Peer] = set()
@@ -102,15 +104,16 @@ class Scheduler:
 
     def close(self) -> None:
         """Say goodbye to the nodes and stop."""
+        self._is_closed = True
         self._seeker.close()
         for connection in list(self._connections.values()):
-            connection.close("the client has closed")
+            connection.close(_CLOSED)
         for _ in range(50):
             if not self._connections:
                 break
             gevent.sleep(0.01)
         for connection in list(self._connections.values()):
-            connection.abort("the client has closed")
+            connection.abort(_CLOSED)
         self._pump.stop()
 
     def abandon_in_child(self) -> None:
@@ -203,6 +206,9 @@ class Scheduler:
         self._use(connection)
 
     def _use(self, connection: Connection) -> None:
+        if self._is_closed:  # It came about at the same moment; who dialled is told to stop only afterwards.
+            connection.abort(_CLOSED)
+            return
         connection.set_pulse(self._pulse)
         self._connections[connection.peer] = connection
         connection.start()

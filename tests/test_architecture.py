@@ -26,7 +26,7 @@ _FLOORS = {
     2: "hub pump net tls connection keys beacon blobs slabs computation arguments job local workers status allocation"
     " reserved uploads files worker_ends node_settings journal records logbook spool archive left availability prefix"
     " interfaces results rooms memory",
-    3: "cluster recover shared client remote sharing flow progress scheduler node options optionfile console"
+    3: "cluster single recover shared client remote sharing flow progress scheduler node options optionfile console"
     " seeker announcer relay",
     4: "certificate starting survey reader cli run share overview serve node_options",
 }
