@@ -94,30 +94,33 @@ def boot_name() -> str:
 class Journal:
     """An open journal. `append` may be called in any thread."""
 
-    def __init__(self, path: str, fd: int, reading: Reading) -> None:
+    def __init__(self, path: str) -> None:
+        self._fd = -1
         self.path = path
-        self._fd = fd
         #: Bytes in the file, and the crc there. Together, since Ctrl-C may come between any two steps of this class:
         #: then what is written next lies upon what was just written, and nobody has been promised that.
-        self._tip = reading.end, reading.crc
+        self._tip = 0, 0
         self._lock = threading.Lock()
         #: Facts that could not be written, and why.
         self._unwritten: list[bytes] = []
         self.stuck = ""
         self._unsynced = False
         self._keeper: Any = None
+        # Last: with it the file is locked, until `close` or `__del__`.
+        self._fd = _open_locked(path)
 
     @classmethod
     def open(cls, path: str) -> tuple[Journal, Reading]:
         """Open a journal, new where there is none, for this process alone, with what it says. Raises JournalError."""
-        fd = _open_locked(path)
+        journal = cls(path)
         try:
-            reading = read_open(fd, path)
-            _mend(fd, path, reading)
-            return cls(path, fd, reading), reading
+            reading = read_open(journal._fd, path)
+            _mend(journal._fd, path, reading)
+            journal._tip = reading.end, reading.crc
         except BaseException:
-            os.close(fd)
+            journal.close()
             raise
+        return journal, reading
 
     @property
     def size(self) -> int:
@@ -259,12 +262,12 @@ class Journal:
                 for data, _, _ in records(self._fd, end, crc):
                     other._write([data])
                 os.rename(beside, self.path)
-                old, self._fd = self._fd, other._fd
+                old, self._fd, other._fd = self._fd, other._fd, -1
                 self._tip, self._unsynced = other._tip, True
                 os.close(old)
             _sync_directory(self.path)
         except OSError as error:
-            os.close(other._fd)
+            other.close()
             raise JournalError(f"{beside} cannot be written: {error.strerror}") from error
 
     def close(self, remove: bool = False) -> None:
@@ -279,6 +282,11 @@ class Journal:
             with contextlib.suppress(OSError):
                 os.unlink(self.path)
         os.close(fd)
+
+    def __del__(self) -> None:
+        # Who has opened it was interrupted before he could keep it: it must not stay locked.
+        if getattr(self, "_fd", -1) >= 0:
+            os.close(self._fd)
 
     def forget_in_child(self) -> None:
         """This is a forked child: the journal is its parent's, and must not stay locked by the child."""
