@@ -39,17 +39,7 @@ from gdispy.core.effects import (
     Store,
     Tell,
 )
-from gdispy.core.messages import (
-    Appeared,
-    ComputationId,
-    JobId,
-    Message,
-    Open,
-    Prepare,
-    Reply,
-    Standing,
-    Uploaded,
-)
+from gdispy.core.messages import Appeared, ComputationId, JobId, Message, Open, Prepare, Reply, Standing, Uploaded
 from gdispy.core.payloads import Bulk, joined
 from gdispy.core.remembered import Story, outcomes
 from gdispy.core.session import Session

@@ -199,9 +199,7 @@ class Scheduler:
 
     def arrived(self, sock: Any, keys: Keys, was_honest: Callable[[Connection], None]) -> None:
         """A node has come by itself; it speaks first."""
-        connection = Connection(
-            sock, keys, Handlers(self._on_messages, self._on_closed, self._on_silent, self._make_sink)
-        )
+        connection = Connection(sock, keys, self._handlers())
         self._honest[connection.peer] = was_honest
         self._use(connection)
 

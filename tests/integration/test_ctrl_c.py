@@ -21,27 +21,30 @@ from tests.support.daemons import Daemon, run_python
 PROGRAM = """
 import gevent.monkey
 gevent.monkey.patch_all()
-import os, signal, sys, time
+import os, signal, sys
 import gevent
 import gdispy
 from gdispy.hub import Hub
 
-place = sys.argv[1]
+place, go = sys.argv[1:]
+os.mkfifo(go)
+gate = os.open(go, os.O_RDWR)
 went_on = []
 
 def strike():
     os.kill(os.getpid(), signal.SIGINT)
     went_on.append(place)
 
-def compute(seconds):
-    import time
-    time.sleep(seconds)
+def compute(go):
+    if go:  # Until the program writes there.
+        with open(go, "rb") as file:
+            file.read(1)
     return "result"
 
 with gdispy.JobCluster(compute, nodes=["local"]) as cluster:
-    first = cluster.submit(0)
+    first = cluster.submit("")
     assert first() == "result", first.exception
-    job = cluster.submit(0.5)
+    job = cluster.submit(go)
     if place == "hub":
         Hub.get().post(strike)
     elif place == "greenlet":
@@ -55,17 +58,17 @@ with gdispy.JobCluster(compute, nodes=["local"]) as cluster:
         job()
     except KeyboardInterrupt:
         print("interrupted", went_on)
+    os.write(gate, b"x")
     # All goes on as if nothing had been: the link, the node, and those who wait.
     assert job() == "result", job.exception
-    assert cluster.submit(0)() == "result"
-    gevent.sleep(0)
+    assert cluster.submit("")() == "result"
     print("over")
 """
 
 
 @pytest.mark.parametrize("place", ["hub", "greenlet", "thread", "program"])
-def test_ctrl_c_reaches_the_program_wherever_it_strikes(place: str) -> None:
-    done = run_python(PROGRAM, place)
+def test_ctrl_c_reaches_the_program_wherever_it_strikes(place: str, tmp_path: Path) -> None:
+    done = run_python(PROGRAM, place, tmp_path / "go")
     went_on = [] if place == "program" else [place]
     assert done.stdout.decode().split("\n") == [f"interrupted {went_on}", "over", ""], done.stderr.decode()
     assert done.stderr == b""
@@ -77,6 +80,7 @@ import gevent.monkey
 gevent.monkey.patch_all()
 import os, signal
 import gevent
+import gevent.event
 import gdispy
 
 def spin():
@@ -89,7 +93,7 @@ with gdispy.JobCluster(abs, nodes=["local"]) as cluster:
     assert cluster.submit(-1)() == 1
     gevent.spawn(spin)
     try:
-        gevent.sleep(30)
+        gevent.event.Event().wait()
     except KeyboardInterrupt:
         print("interrupted", flush=True)
 """
