@@ -16,7 +16,7 @@ from gdispy.core.payloads import Bulk, Payload, bulk_size
 #: Jobs, and seconds of work, that one worker has in hand at most, in two portions. With fewer of the shortest it has
 #: nothing to do at times while the node is kept from the processor: a fifth of the time on two processors, with 200
 #: jobs of microseconds. And of each portion node and client hear once: to be woken up costs them 0.3 ms of a processor
-#: that jobs need, so that jobs of 5 ms took 2 % longer with one wake-up for each.
+#: that jobs need, so that jobs of 5 ms took up to 2 % longer with one wake-up for each.
 DEPTH_LIMIT = 800
 DEPTH_SECONDS = 0.04
 #: Bytes, payloads aside, and jobs in one message about outcomes at most.
