@@ -32,7 +32,7 @@ from gdispy.worker.runner import ANSWER_LIMIT, MESSAGE_LIMIT
 FRAME_LIMIT = 32 * 1024 * 1024
 
 #: Jobs of a group, and bytes of the arguments of each at most. Several are handed over at once only where they take
-#: 20 ms together, at most (`holding.Computation.depth`).
+#: 40 ms together, at most (`holding.Computation.portion`).
 GROUP = 16
 GROUP_ARGUMENTS = 1024
 

@@ -435,7 +435,13 @@ class Board:
             return False
         queue = computation.queue
         free = node.cpus - node.load
-        room = min(free, room) if free > 0 else room
+        if free > 0:
+            room = min(free, room)
+        elif len(computation.places) > 1:
+            fair = share.fair_load(node.cpus, -(-len(computation.tasks) // len(computation.places)))
+            room = min(room, fair - share.load)
+            if 2 * room < fair:
+                return False
         if len(self._waiting) > 1:  # Others have a part in it.
             room = -(-room // len(self._hungry)) if not self.weights else self._part(computation, room)
         amount = min(room, -(-len(queue) // candidates))
@@ -506,6 +512,8 @@ class Board:
                 places += list(share.placed) if share is not None else []
             if sorted(places) != sorted(computation.tasks):
                 raise InternalError("a job is in no place, or in two")
+            if computation.places != {each.instance for each in self._nodes.values() if each.is_ready(computation.id)}:
+                raise InternalError("a node has loaded a computation and is not counted, or the other way round")
             if any(not task.cancelled for task in waiting) and computation.id not in self._waiting:
                 raise InternalError("jobs wait where nobody looks")
         if {id(each.owner) for each in self._waiting.values()} != self._hungry.keys():

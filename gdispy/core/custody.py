@@ -22,8 +22,8 @@ from gdispy.core.messages import ComputationId, Cpus, Ended, Instance, JobId, Re
 from gdispy.core.statuses import CANCELLED
 from gdispy.errors import InternalError
 
-#: Seconds that outcomes of jobs of such a length (seconds) wait for others.
-TELL_AFTER = 0.01
+#: Seconds that outcomes of jobs of such a length (seconds) wait for others, at most: until each worker has answered.
+TELL_AFTER = 0.02
 TOGETHER_FROM, TOGETHER_TO = 0.0005, 0.05
 
 
@@ -181,7 +181,7 @@ class Custody:
             if self._may_wait(computation, now):
                 continue
             del self._dirty[computation.id]
-            computation.tell_at = None
+            computation.tell_at, computation.answers = None, 0
             peer = computation.session.peer
             if peer is not None:
                 effects += [Send(peer, ended_message(computation.id, rows)) for rows in portions(computation.fresh)]
@@ -204,7 +204,7 @@ class Custody:
             return False
         if computation.tell_at is None:
             computation.tell_at = now + TELL_AFTER
-        return now < computation.tell_at
+        return now < computation.tell_at and computation.answers < workers
 
     def _assign(self, now: float) -> Effects:
         """Give waiting jobs to workers: first to free ones, in turn between computations."""
@@ -231,20 +231,17 @@ class Custody:
         return effects
 
     def _top_up(self, computation: Computation, now: float) -> Effects:
-        depth = computation.depth()
-        if depth == 1 or self._busy > self.cpus:
+        if not computation.has_short_jobs or self._busy > self.cpus:
             return []
-        effects: Effects = []
         busy = [worker for worker in computation.workers.values() if worker.hand and not worker.ending]
+        portion = computation.portion(max(1, len(busy)))
+        effects: Effects = []
         for place, worker in enumerate(busy):
-            # In portions, whose outcomes come back together: one by one, each job would cost wake-ups.
             # A job with options is alone in its worker's hand.
             alone = worker.hand[0].options is not None
-            if worker.interrupted is None and not worker.slow and not alone and 2 * len(worker.hand) <= depth:
-                left = min(depth - len(worker.hand), -(-len(computation.queue) // (len(busy) - place)))
-                while left > 0:
-                    effects += self._hand(worker, min(left, depth // 2), now)
-                    left -= depth // 2
+            if worker.interrupted is None and not worker.slow and not alone and len(worker.hand) <= worker.latest:
+                part = -(-len(computation.queue) // (len(busy) - place))
+                effects += self._hand(worker, min(portion, part), now)
         return effects
 
     def _new_worker(self, computation: Computation, effects: Effects) -> Worker:
@@ -264,6 +261,7 @@ class Custody:
             self._busy += worker.cpus
             worker.since = now
         worker.hand.extend(jobs)
+        worker.latest = len(jobs)
         return [Hand(worker.number, jobs)]
 
     def check(self) -> None:

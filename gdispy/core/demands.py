@@ -125,6 +125,7 @@ class Demands(Board):
         self._nothing_waits(computation)
         self._watch_cleanup(computation, now)
         computation.tasks.clear()
+        computation.places.clear()
         for node in self._nodes.values():
             effects += self._event(computation, node, CLOSED)
             share = node.shares.pop(computation.id, None)
@@ -245,6 +246,7 @@ class Demands(Board):
         computation.fenced, computation.kept = True, False
         tasks = [task for task in computation.tasks.values() if task.node is not None or not task.cancelled]
         self._nothing_waits(computation)
+        computation.places.clear()
         for node in self._nodes.values():
             share = node.shares.pop(computation.id, None)
             if share is not None:
@@ -340,6 +342,7 @@ class Demands(Board):
         if share.placed or node.peer is None or share.released:
             return []
         share.ready, share.prepared_at, share.released = False, None, True
+        computation.places.discard(node.instance)
         return [Send(node.peer, Release(computation.id))]
 
     def _on_deliver(self, peer: Peer, message: Deliver, now: float) -> Effects:

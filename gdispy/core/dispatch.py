@@ -153,6 +153,7 @@ class Dispatch(Restoring):
             share.recalling = False
             if computation_id not in held:
                 share.ready, share.prepared_at = False, None
+                self._computations[computation_id].places.discard(node.instance)
                 if share.leaving and not share.placed:
                     effects += self._left(self._computations[computation_id], node, share)
             elif share.ready:
@@ -265,7 +266,9 @@ class Dispatch(Restoring):
         self._push(node)
         computation = self._computations[message.computation]
         if not share.ready:
+            computation.places.discard(node.instance)
             return []
+        computation.places.add(node.instance)
         self._usable(computation)
         return self._event(computation, node, INITIALIZED)
 
@@ -459,6 +462,7 @@ class Dispatch(Restoring):
             computation = self._computations.get(computation_id)
             if computation is None:
                 continue
+            computation.places.discard(node.instance)
             effects += self._event(computation, node, CLOSED)
             if computation.kept and share.met:
                 effects.append(Record(computation_id, [GivenUp(computation_id, node.instance)]))

@@ -13,12 +13,19 @@ from gdispy.core.effects import Peer, WorkerId
 from gdispy.core.messages import Instance, JobId, Prepare
 from gdispy.core.payloads import Bulk, Payload, bulk_size
 
-#: Jobs, and seconds of work, that one worker has in hand at most, in two portions. With fewer of the shortest it has
-#: nothing to do at times while the node is kept from the processor: a fifth of the time on two processors, with 200
-#: jobs of microseconds. And of each portion node and client hear once: to be woken up costs them 0.3 ms of a processor
-#: that jobs need, so that jobs of 5 ms took up to 2 % longer with one wake-up for each.
-DEPTH_LIMIT = 800
-DEPTH_SECONDS = 0.04
+#: Jobs that are longer, in seconds on average, are handed to workers one by one.
+SHORT = 0.02
+#: Jobs, and seconds of work, of one portion of others at most. A worker has up to two in hand: with fewer of the
+#: shortest it has nothing to do at times while the node is kept from the processor, a fifth of the time on two
+#: processors, with 100 jobs of microseconds. And of each portion node and client hear once: to be woken up costs them
+#: 0.3 ms of a processor that jobs need, with caches that others have used meanwhile.
+PORTION_LIMIT = 400
+PORTION_SECONDS = 0.04
+#: Seconds of work of one portion at least: shorter ones are not worth those wake-ups.
+PORTION_LEAST = 0.002
+#: In so many portions for each worker goes what is here, so that they become smaller, and workers have done all that is
+#: here at about the same time.
+PORTIONS = 4
 #: Bytes, payloads aside, and jobs in one message about outcomes at most.
 MESSAGE_BYTES = 256 * 1024
 MESSAGE_JOBS = 4096
@@ -72,6 +79,7 @@ class Worker:
         "ending",
         "hand",
         "interrupted",
+        "latest",
         "number",
         "proven",
         "since",
@@ -85,6 +93,8 @@ class Worker:
         self.computation = computation
         #: What it was handed and has not answered, oldest first; only the first can have begun.
         self.hand: deque[Job] = deque()
+        #: How many of them it was handed at last.
+        self.latest = 0
         #: CPUs that those occupy; they run one after the other.
         self.cpus = 1
         #: It has finished a job.
@@ -121,6 +131,8 @@ class Computation:
         self.fresh: list[Row] = []
         #: When those are told at the latest; None where they need not wait.
         self.tell_at: float | None = None
+        #: How many portions workers have answered since they were told.
+        self.answers = 0
         #: Provisional results that the scheduler has not said it has: job -> (attempt, index, value).
         self.shown: dict[JobId, deque[tuple[int, int, Bulk]]] = {}
         #: Cancels that arrived before their jobs (wire.py: messages may overtake payloads).
@@ -142,12 +154,16 @@ class Computation:
         self.spooled: set[JobId] = set()
         self.is_spooled = False
 
-    def depth(self) -> int:
-        """How many jobs one worker has in hand: more than one only where they are short, and then an even number."""
-        longest = DEPTH_SECONDS / 2
-        if self.prepare.isolation == "job" or self.pace is None or self.pace > longest:
-            return 1
-        return 2 * max(1, min(DEPTH_LIMIT // 2, round(longest / max(self.pace, 1e-6))))
+    @property
+    def has_short_jobs(self) -> bool:
+        """Whether a worker may have several jobs in hand."""
+        return self.prepare.isolation != "job" and self.pace is not None and self.pace <= SHORT
+
+    def portion(self, workers: int) -> int:
+        """How many short jobs to hand to one of so many workers at a time."""
+        pace = max(self.pace or 0.0, 1e-6)
+        part = -(-len(self.jobs) // (PORTIONS * workers))
+        return max(1, min(max(part, int(PORTION_LEAST / pace)), PORTION_LIMIT, round(PORTION_SECONDS / pace)))
 
 
 class Session:

@@ -28,7 +28,9 @@ from gdispy.core.payloads import Bulk, bulk_size
 from gdispy.core.queues import JobQueue
 
 #: Seconds of work that a node has ahead of it for each CPU, to hide the way there and back.
-AHEAD = 0.08
+AHEAD = 0.16
+#: As little as that where few jobs are left.
+AHEAD_LEAST = 0.04
 #: Jobs longer than this are not sent ahead at all.
 LONG = 0.25
 #: Jobs that one CPU has ahead of it at most.
@@ -154,6 +156,8 @@ class Computation:
         self.absent: set[JobId] = set()
         #: All jobs that have not ended.
         self.tasks: dict[JobId, Task] = {}
+        #: Nodes that have loaded it.
+        self.places: set[Instance] = set()
         #: Nodes that `nodes` does not name.
         self.refused: set[Instance] = set()
         #: Its client has released it: no node gets it any more.
@@ -316,6 +320,13 @@ class Share:
             # In steps, since a few short jobs at the beginning prove little; in few of them, since each is a way there
             # and back, and those take long while the program submits and lets the hub wait for the interpreter.
             self.depth = min(wanted, 4 * self.depth)
+
+    def fair_load(self, cpus: int, part: int) -> int:
+        """How many jobs to have on a node with so many CPUs where `part` is what each node would have of all jobs. Half
+        of it stays where any node can get it: what each has ahead becomes less towards the end, and none has much to
+        do when others have nothing. But what hides the way there and back, it has."""
+        pace = max(self.pace if self.pace is not None else LONG, 1e-6)
+        return min(cpus * self.depth, max(-(-part // 2), cpus * (1 + int(AHEAD_LEAST / pace))))
 
 
 class Node:

@@ -25,7 +25,7 @@ from gdispy.core.statuses import TERMINATED
 
 #: Seconds after which a running job is reported as such; shorter ones are reported by their end. And after which a
 #: worker gives back what it has in hand behind that job: more than it takes for a portion of short ones.
-REPORT_AFTER = 0.05
+REPORT_AFTER = 0.1
 #: Seconds from the interrupt of a cancelled job to SIGTERM, and to SIGKILL.
 TERMINATE_AFTER = 3.0
 KILL_AFTER = 5.0
@@ -121,6 +121,8 @@ class Slots(Serving):
                 row = (*row[:6], _too_long(job), *row[7:])
             self._take_outcome(computation, job, row)
         computation.stillborn, worker.proven = 0, True
+        if len(hand) <= worker.latest:
+            computation.answers += 1
         worker.since, worker.interrupted, worker.told, worker.slow = now, None, False, False
         took = sum(row[8] - row[7] for row in rows) / len(rows)
         computation.pace = averaged(computation.pace, took, len(rows))

@@ -119,10 +119,10 @@ class Turns:
 
     def _set_timer(self) -> None:
         due, now = self._due(), self._timeline.now
-        if due is None or (self._timer_at is not None and now < self._timer_at <= due):
-            return
-        self._timer_at = due
-        self._timeline.after(max(0.0, due - now) + 0.0005, self._on_timer, due)
+        if due != self._timer_at:
+            self._timer_at = due
+            if due is not None:
+                self._timeline.after(max(0.0, due - now) + 0.0005, self._on_timer, due)
 
     def _on_timer(self, due: float) -> None:
         if due == self._timer_at:

@@ -33,7 +33,7 @@ from gdispy.core.messages import (
     Trouble,
 )
 from gdispy.core.payloads import Bulk, MemoryPayload
-from gdispy.core.placing import AHEAD_LIMIT, BULK_LIMIT, MANY_RECEIPTS
+from gdispy.core.placing import AHEAD_LEAST, AHEAD_LIMIT, BULK_LIMIT, MANY_RECEIPTS
 from gdispy.core.statuses import ABANDONED, CANCELLED, FINISHED
 from tests.unit.making import Announced, C, D, checked, ended, hello, outcome, prepare, sent
 
@@ -181,6 +181,32 @@ def test_many_short_jobs_are_sent_ahead_in_growing_numbers() -> None:
     # Then ever more are ahead of it, four times as many each time, up to a limit.
     assert counts[:4] == [8, 32, 128, 512]
     assert counts[-1] == 2 * (1 + AHEAD_LIMIT)
+
+
+def test_no_node_has_much_to_do_at_the_end_while_another_has_nothing() -> None:
+    # Given two nodes of one CPU each, and many jobs that turn out to take 10 ms.
+    dispatch = scheduler()
+    ready(dispatch, A, cpus=1)
+    ready(dispatch, B, cpus=1)
+    effects = submit(dispatch, *range(1, 201))
+    hands = {peer: [job for job, _ in placed(effects, peer)] for peer in (A, B)}
+    sizes: list[int] = []
+    # When each node works off what it has, one after the other.
+    while any(hands.values()):
+        for peer in (A, B):
+            effects = finish(dispatch, peer, *hands[peer], took=0.01) if hands[peer] else []
+            hands[peer] = []
+            for each in (A, B):
+                jobs = [job for job, _ in placed(effects, each)]
+                hands[each] += jobs
+                sizes += [len(jobs)] if jobs else []
+    # Then each has the more to do the better their length is known, and towards the end less, down to what hides
+    # the way there and back; the rest stays where the other can get it.
+    assert sizes[:4] == [4, 4, 16, 16]
+    assert {17, 18}.issuperset(sizes[4:11])
+    assert sizes[11:] == sorted(sizes[11:], reverse=True)
+    assert sizes[-1] <= 1 + AHEAD_LEAST / 0.01
+    assert sum(sizes) == 198
 
 
 def test_long_jobs_are_not_sent_ahead() -> None:

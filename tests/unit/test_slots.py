@@ -22,6 +22,7 @@ from gdispy.core.effects import (
     Unload,
     WorkerId,
 )
+from gdispy.core.holding import PORTIONS
 from gdispy.core.messages import (
     Ask,
     Cancel,
@@ -83,9 +84,8 @@ def busy_with_short_jobs(last: int = 40) -> Slots:
     start(slots, 1, now=1.0)
     slots.answered(W1, [outcome(1, start=1.0, end=1.0025)], 1.0)
     effects = start(slots, *range(2, last + 1), now=2.0)
-    in_hand = list(range(2, min(last, 17) + 1))
-    portions = [each for each in ([2], in_hand[1:9], in_hand[9:]) if each]
-    assert effects == [Hand(W1, portion) for portion in portions]  # type: ignore[arg-type]
+    behind = -(-(last - 1) // PORTIONS)
+    assert effects == [Hand(W1, [2]), Hand(W1, list(range(3, 3 + behind)))]  # type: ignore[list-item, arg-type]
     return slots
 
 
@@ -242,24 +242,61 @@ def test_jobs_of_a_computation_that_failed_to_load_again_end_with_the_reason() -
 # How many jobs a worker has in hand
 
 
-def test_worker_has_several_short_jobs_in_hand_and_is_filled_up_in_portions() -> None:
-    slots = busy_with_short_jobs()
-    for job in range(2, 9):
+def test_worker_has_two_portions_of_short_jobs_in_hand() -> None:
+    # Given a worker with a job, and a portion behind it.
+    slots = busy_with_short_jobs(last=40)
+    # When the job has ended, then the next portion is put behind the one that is left.
+    effects = plain(slots.answered(W1, [outcome(2, start=2.0, end=2.0025)], 2.0))
+    assert effects[0] == Hand(W1, list(range(13, 23)))  # type: ignore[arg-type]
+    # And the one after that when that has ended, not earlier.
+    for job in range(3, 12):
         assert slots.answered(W1, [outcome(job, start=2.0, end=2.0025)], 2.0) == []
-    effects = plain(slots.answered(W1, [outcome(9, start=2.0, end=2.0025)], 2.0))
-    assert effects[0] == Hand(W1, list(range(18, 26)))  # type: ignore[arg-type]
+    effects = plain(slots.answered(W1, [outcome(12, start=2.0, end=2.0025)], 2.0))
+    assert effects[0] == Hand(W1, list(range(23, 30)))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
-    ("seconds", "amount"), [(0.03, 0), (0.019, 1), (0.0055, 4), (0.005, 4), (0.0001, 200), (0.0, 400)]
+    ("seconds", "amount"), [(0.03, 0), (0.019, 2), (0.0055, 7), (0.005, 8), (0.0001, 400), (0.0, 400)]
 )
-def test_a_portion_takes_twenty_milliseconds_at_most(seconds: float, amount: int) -> None:
+def test_a_portion_takes_forty_milliseconds_at_most(seconds: float, amount: int) -> None:
+    assert hands_of(seconds, jobs=5000) == [1, amount] if amount else [1]
+
+
+def test_portions_become_smaller_with_what_is_left() -> None:
+    assert hands_of(0.005, jobs=20) == [1, 5]
+    assert hands_of(0.005, jobs=5) == [1, 2]
+    # But none of less than two milliseconds, which would cost more than it is worth.
+    assert hands_of(0.0001, jobs=40) == [1, 20]
+
+
+def hands_of(seconds: float, jobs: int) -> list[int]:
+    """What the one worker of a node is handed, its job before having taken so many seconds."""
     slots = node(cpus=1)
     start(slots, 1)
     slots.answered(W1, [outcome(1, start=0.0, end=seconds)], 1.0)
-    effects = start(slots, *range(2, 1002))
-    hands = [len(each.jobs) for each in effects if isinstance(each, Hand)]
-    assert hands == [size for size in (1, amount, amount - 1) if size > 0]
+    effects = start(slots, *range(2, 2 + jobs))
+    return [len(each.jobs) for each in effects if isinstance(each, Hand)]
+
+
+def test_workers_come_to_their_end_together() -> None:
+    # Given two workers, and forty jobs of 10 ms.
+    slots, effects = two_workers(jobs=40)
+    # When each answers what it has in hand, one after the other, as fast as the other.
+    hands: dict[WorkerId, list[int]] = {W1: [], W2: []}
+    handed: list[int] = []
+    while True:
+        for each in effects:
+            if isinstance(each, Hand):
+                hands[each.worker] += each.jobs
+                handed.append(len(each.jobs))
+        effects = []
+        if not all(hands.values()):
+            break
+        for worker, jobs in hands.items():
+            effects += plain(slots.answered(worker, [outcome(jobs.pop(0), start=0.0, end=0.01)], 1.0))
+    # Then little is left for the one when nothing is left for the other, and all has been handed out.
+    assert sum(handed) == 40
+    assert sum(map(len, hands.values())) <= 2
 
 
 def test_worker_has_one_job_in_hand_where_jobs_are_long() -> None:
@@ -275,25 +312,34 @@ def test_worker_has_one_job_in_hand_as_long_as_none_has_ended() -> None:
 
 
 def test_outcomes_wait_for_others_while_the_node_has_enough_to_do() -> None:
-    # Given sixteen jobs of 2.5 ms in hand: when one of them has ended, then its outcome waits.
-    slots = busy_with_short_jobs(last=17)
-    assert slots.answered(W1, [outcome(2, start=2.0, end=2.0025)], 2.0025) == []
-    assert slots.answered(W1, [outcome(3, start=2.0, end=2.0025)], 2.005) == []
-    # And it is told with others in time.
-    assert slots.due() == pytest.approx(2.0025 + TELL_AFTER)
-    (told,) = slots.tick(2.0025 + TELL_AFTER)
-    assert isinstance(told, Send)
-    assert isinstance(told.message, Ended)
-    assert told.message.jobs == [2, 3]
+    # Given two workers with many jobs of 10 ms: when the one has answered, then its outcomes wait for the other's.
+    slots, _ = two_workers(jobs=40)
+    assert told(slots.answered(W2, [outcome(3, start=1.0, end=1.01)], 1.01)) == []
+    assert told(slots.answered(W1, [outcome(4, start=1.0, end=1.01)], 1.012)) == [[3, 4]]
+    # And where that takes longer, they are told without.
+    assert told(slots.answered(W1, [outcome(5, start=1.01, end=1.02)], 1.02)) == []
+    assert slots.due() == pytest.approx(1.02 + TELL_AFTER)
+    assert told(slots.tick(1.02 + TELL_AFTER)) == [[5]]
 
 
 def test_outcomes_are_told_at_once_where_the_node_has_little_to_do() -> None:
-    # Given 17.5 ms of work behind the job that runs, and 20 ms from telling late to an answer.
-    slots = busy_with_short_jobs(last=10)
-    (told,) = slots.answered(W1, [outcome(2, start=2.0, end=2.0025)], 2.0025)
-    assert isinstance(told, Send)
-    assert isinstance(told.message, Ended)
-    assert told.message.jobs == [2]
+    # Given work for 30 ms behind the jobs that run, and 40 ms from telling late to an answer.
+    slots, _ = two_workers(jobs=9)
+    assert told(slots.answered(W2, [outcome(3, start=1.0, end=1.01)], 1.01)) == [[3]]
+
+
+def two_workers(jobs: int) -> tuple[Slots, list[Any]]:
+    """A node with two workers that have answered a job of 10 ms each, and so many further ones."""
+    slots = node(cpus=2)
+    start(slots, 1, 2)
+    slots.answered(W1, [outcome(1, start=0.0, end=0.01)], 1.0)
+    slots.answered(W2, [outcome(2, start=0.0, end=0.01)], 1.0)
+    return slots, start(slots, *range(3, 3 + jobs), now=1.0)
+
+
+def told(effects: Effects) -> list[list[JobId]]:
+    """The jobs whose outcomes are told, message by message."""
+    return [message.jobs for message in sent(effects, A) if isinstance(message, Ended)]
 
 
 def test_free_worker_comes_before_filling_up_a_busy_one() -> None:
@@ -305,13 +351,13 @@ def test_free_worker_comes_before_filling_up_a_busy_one() -> None:
 
 
 def test_job_that_turns_out_long_keeps_no_others_waiting_behind_it() -> None:
-    # Given a worker with sixteen jobs in hand, of which the first has not ended for some time.
-    slots = busy_with_short_jobs()
+    # Given a worker with eleven jobs in hand, of which the first has not ended for some time.
+    slots = busy_with_short_jobs(last=40)
     assert slots.due() == pytest.approx(2.0 + REPORT_AFTER)
     effects = slots.tick(2.0 + REPORT_AFTER)
     assert effects == [Send(A, Started(C, [JobId(2)], [1], [2.0], "")), TakeBack(W1)]
     # When the others are taken back, then they wait again, the first of them first.
-    assert slots.took_back(W1, [(JobId(job), 1) for job in range(3, 18)], 2.1) == []
+    assert slots.took_back(W1, [(JobId(job), 1) for job in range(3, 13)], 2.1) == []
     slots.receive(A, [Recall(C, 100)], 2.2)
     assert slots.receive(A, [cancel(3)], 2.3) == []
     assert slots.due() is None
@@ -367,11 +413,11 @@ def test_job_that_waits_is_cancelled_at_once() -> None:
 def test_job_in_hand_that_has_not_begun_is_taken_back_and_cancelled() -> None:
     slots = busy_with_short_jobs(last=17)
     assert slots.receive(A, [cancel(5)], 3.0) == [TakeBack(W1)]
-    effects = plain(slots.took_back(W1, [(JobId(job), 1) for job in range(3, 18)], 3.0))
-    assert cancelled(5, 3.0) in slots.tick(3.0 + TELL_AFTER)
+    effects = plain(slots.took_back(W1, [(JobId(job), 1) for job in range(3, 7)], 3.0))
+    assert cancelled(5, 3.0) in effects
     assert Interrupt(W1, JobId(5), 1) not in effects
     handed = [job for each in effects if isinstance(each, Hand) for job in each.jobs]
-    assert handed == [3, 4, *range(6, 18)]
+    assert handed == [3, 4, 6, 7]
 
 
 def test_only_job_in_hand_that_has_not_begun_is_cancelled_and_the_worker_is_free() -> None:
@@ -471,11 +517,11 @@ def test_job_that_had_begun_ends_with_its_worker() -> None:
 
 def test_job_that_had_not_begun_runs_in_another_worker() -> None:
     # Given a worker with three jobs in hand that ends while it runs the first.
-    slots = busy_with_short_jobs(last=4)
+    slots = busy_with_short_jobs(last=8)
     effects = plain(slots.exited(W1, [(JobId(3), 1), (JobId(4), 1)], "killed", 3.0))
     # Then the first is lost and the others run elsewhere.
     assert effects[0] == NewWorker(W2, C)
-    assert [job for each in effects if isinstance(each, Hand) for job in each.jobs] == [3, 4]
+    assert [job for each in effects if isinstance(each, Hand) for job in each.jobs] == [3, 4, 5]
     [report] = sent(effects, A)
     assert (report.jobs, report.statuses) == ([2], [TERMINATED])
 
