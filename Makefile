@@ -6,7 +6,7 @@ READY := $(VENV)/ready
 # Discovery of whatever runs here stays on this machine.
 export GDISPY_IP_ADDR = 127.0.0.1
 
-.PHONY: run test lint check bench bench-network chaos docs clean format
+.PHONY: run test lint check bench bench-network bench-waves chaos docs clean format
 
 run: $(READY)
 	$(BIN)/python examples/first_run.py
@@ -27,6 +27,9 @@ bench: $(READY)
 
 bench-network: $(READY)
 	$(BIN)/python benchmarks/network.py
+
+bench-waves: $(READY)
+	$(BIN)/python benchmarks/waves.py
 
 # make chaos SECONDS=1800 SEED=7: so long for each kind of cluster, with that seed.
 chaos: $(READY)

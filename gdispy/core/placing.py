@@ -30,7 +30,7 @@ from gdispy.core.queues import JobQueue
 #: Seconds of work that a node has ahead of it for each CPU, to hide the way there and back.
 AHEAD = 0.16
 #: As little as that where few jobs are left.
-AHEAD_LEAST = 0.04
+AHEAD_LEAST = 0.02
 #: Jobs longer than this are not sent ahead at all.
 LONG = 0.25
 #: Jobs that one CPU has ahead of it at most.
