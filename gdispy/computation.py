@@ -265,6 +265,8 @@ def _is_installed(module: types.ModuleType) -> bool:
 
 def _add_program(parts: Parts, path: str) -> str:
     found = path if os.path.isfile(path) else shutil.which(path)
+    if found is None and os.path.exists(path):
+        raise ConfigError(f"the program {path} is no file")
     if found is None:
         raise ConfigError(f"the program {path} does not exist, here or in PATH")
     if not os.access(found, os.X_OK):

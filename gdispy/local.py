@@ -84,9 +84,14 @@ class LocalNode:
         if self._waiter is not None:
             # Before the descriptor is closed: its number may be another file's at once.
             self._waiter.kill()
-        for fd in (self._stdin, self._stdout):
-            with contextlib.suppress(OSError):
-                os.close(fd)
+        with contextlib.suppress(OSError):
+            os.close(self._stdin)
+        self._end()
+        # Last, for it may be about to say that it is ready.
+        with contextlib.suppress(OSError):
+            os.close(self._stdout)
+
+    def _end(self) -> None:
         for _ in range(500):
             if self._is_over():
                 return

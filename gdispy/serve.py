@@ -61,10 +61,19 @@ def node_main(words: Sequence[str] | None = None) -> int:
         return fail(_PROGRAM, error)
     _listen_to_owner(node, options)
     try:
-        node.run(lambda: print(f"ready {join(node.host, node.port)}", flush=True))
+        node.run(lambda: _say_ready(node, options.exit_with_stdin))
     except Exception as error:
         return fail(_PROGRAM, error)
     return 0
+
+
+def _say_ready(node: Node, is_private: bool) -> None:
+    try:
+        os.write(1, f"ready {join(node.host, node.port)}\n".encode())
+    except BrokenPipeError:
+        if not is_private:
+            raise
+        # Whose node it is has gone meanwhile; it ends with its standard input, and need not say so.
 
 
 def _only_clean(options: Settled) -> int:

@@ -46,7 +46,7 @@ from gdispy.worker.capture import keep_within_limit
 from gdispy.worker.page import VOID_SEEN
 from gdispy.worker.processes import descendants, kill_descendants, tree_bytes
 from gdispy.worker.program import signal_name
-from gdispy.worker.runner import FILE, FREED, PROGRESS, RESULT, RETURNED, TOGETHER, target
+from gdispy.worker.runner import BROKEN, FILE, FREED, PROGRESS, RESULT, RETURNED, TOGETHER, target
 from gdispy.worker_ends import ANCILLARY, WorkerEnds
 
 logger = logging.getLogger(__name__)
@@ -576,4 +576,9 @@ def _cause(status: int, what: str) -> str:
         return f"{what} was ended by {signal_name(9)}: by another process, or by the kernel for lack of memory"
     if code < 0:
         return f"{what} was ended by {signal_name(-code)}"
+    if code == BROKEN:
+        return (
+            f"{what} ended with exit code {code}, as it does when something has been broken that it needs, "
+            "such as its own open files (has the job closed files that it had not opened?)"
+        )
     return f"{what} ended by itself with exit code {code} before the job was done"

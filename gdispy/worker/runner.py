@@ -56,6 +56,9 @@ VALUE = 4
 TERMINATED = 9
 FINISHED = 11
 
+#: The exit code of a worker that could not go on: what it needs is broken, such as its open files.
+BROKEN = 70
+
 #: Bytes of one message at most.
 MESSAGE_LIMIT = 64 * 1024
 
@@ -208,6 +211,7 @@ class Worker:
         try:
             Job.current = job
             if self._target[0] == job.number and self._is_target(job):
+                job.cancelled = True
                 raise KeyboardInterrupt
             if special:
                 status, result, exception = self._run_special(arguments, job, *special[:2])
@@ -391,7 +395,7 @@ def _describe(error: BaseException, job: Job) -> str:
         frames = frames.tb_next
     if isinstance(error, _Unpicklable):
         return f"{error}\n"
-    text = "".join(traceback.format_exception(type(error), error, frames))
-    if job.cancelled or (isinstance(error, KeyboardInterrupt) and job.program == 0):
-        return text + "The job was cancelled.\n"
-    return text
+    told = traceback.TracebackException(type(error), error, frames)
+    if told.stack and told.stack[-1].filename.startswith(here) and job.cancelled:
+        told.stack.pop()  # The handler of the interrupt.
+    return "".join(told.format()) + ("The job was cancelled.\n" if job.cancelled else "")

@@ -44,7 +44,7 @@ from gdispy.worker.processes import (
     kill_descendants,
 )
 from gdispy.worker.program import run_program
-from gdispy.worker.runner import Run, Worker, call_function
+from gdispy.worker.runner import BROKEN, Run, Worker, call_function
 from gdispy.worker.sharing import Globals
 
 #: Seconds between two looks at the workers' process trees; and where there are limits that a job reaches quickly.
@@ -222,7 +222,7 @@ class Template:
             kill_descendants(os.getpid())
         except BaseException:
             traceback.print_exc()
-            os._exit(70)
+            os._exit(BROKEN)
         os._exit(0)
 
     def _signal(self, worker: int, number: int, whole: bool) -> None:

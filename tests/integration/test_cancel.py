@@ -44,7 +44,8 @@ def test_a_running_job_that_does_not_catch_it_is_terminated(cluster: Make, tmp_p
     eventually(mark.exists)
     made.cancel(job)
     assert job.wait(2) and job.status == DispyJob.Terminated
-    assert "cancelled" in job.exception
+    assert job.exception.endswith("KeyboardInterrupt\nThe job was cancelled.\n")
+    assert "wait_for_interrupt" in job.exception and "runner.py" not in job.exception
     assert made.submit(str(tmp_path / "other"), True) is not None
 
 

@@ -57,6 +57,8 @@ def end_by(how: str) -> None:
         for _ in range(10**6):
             nested = [nested]
         repr(nested)
+    if how == "interrupt":
+        raise KeyboardInterrupt
     if how == "close all":
         os.closerange(0, 100)
     if how == "close standard":
@@ -99,7 +101,8 @@ def test_an_exception_is_told_with_the_users_frames_only(cluster: Make) -> None:
         ("abort", "SIGABRT"),
         ("kill", "SIGKILL"),
         ("stack", ""),
-        ("close all", ""),
+        ("close all", "has the job closed files that it had not opened?"),
+        ("interrupt", "KeyboardInterrupt\n"),
     ],
 )
 def test_every_end_of_a_process_is_told_and_the_next_job_runs(cluster: Make, how: str, told: str) -> None:
@@ -108,6 +111,7 @@ def test_every_end_of_a_process_is_told_and_the_next_job_runs(cluster: Make, how
     assert first.wait(10), "no final status"
     assert first.status == DispyJob.Terminated
     assert told in first.exception
+    assert "cancelled" not in first.exception
     second = made.submit("nothing")
     assert second.wait(10) and second.status == DispyJob.Finished
 

@@ -310,11 +310,17 @@ def test_a_node_that_is_stopped_is_given_up_at_once(cluster: Make, two: tuple[Da
     assert time.monotonic() - began < 5 and "it was stopped" in (job.exception or "")
 
 
-def test_local_clusters_that_are_closed_before_their_node_is_ready_leave_the_next_one_alone() -> None:
+def test_local_clusters_that_are_closed_before_their_node_is_ready_leave_the_next_one_alone(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
     for _ in range(3):
         JobCluster(abs, nodes=["local"]).close(timeout=0, terminate=True)
+    with pytest.raises(ConfigError):
+        JobCluster(abs, nodes=["local"], depends=["/no/such/file"])
     with JobCluster(abs, nodes=["local"]) as made:
         assert made.submit(-1)() == 1
+    # And their nodes end without a word.
+    assert capfd.readouterr().err == ""
 
 
 def test_the_local_node_is_set_up_as_its_element_says(tmp_path: Path) -> None:

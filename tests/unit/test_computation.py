@@ -272,7 +272,7 @@ def test_program_that_does_not_exist_is_refused() -> None:
 
 def test_program_that_is_a_directory_is_refused(here: Path) -> None:
     (here / "folder").mkdir()
-    assert sentence("./folder") == "the program ./folder does not exist, here or in PATH"
+    assert sentence("./folder") == "the program ./folder is no file"
 
 
 def test_program_that_is_not_executable_is_refused(here: Path) -> None:
