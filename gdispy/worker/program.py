@@ -58,4 +58,17 @@ def _cannot_start(path: str, error: OSError) -> str:
     text = f"{os.path.basename(path)} cannot be started: {error.strerror}"
     if error.errno == 8:  # ENOEXEC
         text += " (a script needs a first line such as #!/bin/sh)"
+    if error.errno == 2 and (wanted := _interpreter(path)):
+        # Of a script of Windows, the end of the line is a part of the name.
+        text += f": its first line asks for {wanted!r}, which is not on this node"
     return text + "\n"
+
+
+def _interpreter(path: str) -> str:
+    """What the first line of a script says that it is for, '' where it says nothing."""
+    try:
+        with open(path, "rb") as file:
+            line = file.readline(256)
+    except OSError:
+        return ""
+    return line[2:].rstrip(b"\n").strip(b" ").decode("utf-8", "backslashreplace") if line.startswith(b"#!") else ""

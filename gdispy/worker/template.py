@@ -158,8 +158,9 @@ class Template:
                 names.share()
         except BaseException as failure:
             self._cleanup = None  # What is to be cleaned up was never made.
+            frames = failure.__traceback__.tb_next if failure.__traceback__ is not None else None  # The user's own.
             return f"setup of {name} failed on {self._setting.node_name}: " + "".join(
-                traceback.format_exception(type(failure), failure, failure.__traceback__)
+                traceback.format_exception(type(failure), failure, frames)
             )
         # 1 and 2 choose between ways to hand globals to jobs; here jobs are always forked from this process.
         if result in (0, 1, 2, None) and not isinstance(result, bool):

@@ -64,6 +64,15 @@ def test_a_script_without_a_first_line_says_what_is_missing(cluster: Make, tmp_p
     assert job() is None and "#!/bin/sh" in job.exception
 
 
+@pytest.mark.parametrize("line", ["#!/bin/sh\r", "#!/no/such/interpreter"])
+def test_a_script_whose_interpreter_is_not_there_says_so(cluster: Make, tmp_path: Path, line: str) -> None:
+    path = tmp_path / "program"
+    path.write_text(f"{line}\necho hello\n", newline="")
+    path.chmod(0o755)
+    job = cluster(str(path)).submit()
+    assert job() is None and f"its first line asks for {line[2:]!r}, which is not on this node" in job.exception
+
+
 def test_a_running_program_is_interrupted(cluster: Make, script: Callable[[str], str], tmp_path: Path) -> None:
     mark = tmp_path / "mark"
     made = cluster(script(f"trap 'echo caught; exit 7' INT\ntouch {mark}\nwhile :; do sleep 0.05; done\n"))

@@ -8,7 +8,7 @@ import importlib
 import os
 import sys
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -258,6 +258,18 @@ def test_computation_that_cannot_be_called_is_refused() -> None:
     assert sentence(7) == (
         "computation must be a function (or anything that can be called) or the path of a program, not int"
     )
+
+
+def test_function_that_returns_what_cannot_travel_is_refused() -> None:
+    async def later(number: int) -> int:
+        return number
+
+    def numbers() -> Iterator[int]:
+        yield 1
+
+    assert sentence(later) == "later is a coroutine function: give one that runs it, as with asyncio.run"
+    assert sentence(functools.partial(later, 1)).startswith("later is a coroutine function")
+    assert sentence(numbers) == "numbers is a generator function: give one that returns a list"
 
 
 def test_function_that_cannot_be_copied_is_refused() -> None:
