@@ -439,9 +439,10 @@ class Board:
             room = min(free, room)
         elif len(computation.places) > 1:
             fair = share.fair_load(node.cpus, -(-len(computation.tasks) // len(computation.places)))
-            room = min(room, fair - share.load)
-            if 2 * room < fair:
-                return False
+            if fair - share.load < room:
+                room = fair - share.load
+                if 2 * room < fair:  # In portions, as in `room_for`.
+                    return False
         if len(self._waiting) > 1:  # Others have a part in it.
             room = -(-room // len(self._hungry)) if not self.weights else self._part(computation, room)
         amount = min(room, -(-len(queue) // candidates))
@@ -526,3 +527,5 @@ class Board:
             placed: list[Any] = [task for share in node.shares.values() for task in share.placed.values()]
             if node.load != sum(task.cpus for task in placed) or node.bulk != sum(task.size for task in placed):
                 raise InternalError("the load of a node is not what is placed on it")
+            if node.sharers != sum(bool(share.load) for share in node.shares.values()):
+                raise InternalError("the computations that have jobs on a node are not counted")

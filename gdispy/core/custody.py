@@ -13,6 +13,7 @@ Invariants:
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 from itertools import count
 from typing import Any
 
@@ -207,33 +208,56 @@ class Custody:
         return now < computation.tell_at and computation.answers < workers
 
     def _assign(self, now: float) -> Effects:
-        """Give waiting jobs to workers: first to free ones, in turn between computations."""
+        """Give waiting jobs to workers: first to free ones, and first those of the computation with the fewest."""
         effects: Effects = []
+        if len(self._waiting) > 1:
+            self._waiting = deque(sorted(self._waiting, key=Computation.load))
         waiting = self._waiting
+        served: list[Computation] = []
+        has_nothing = has_little = False
         for _ in range(len(waiting)):
             computation = waiting.popleft()
             if not computation.ready:
                 continue  # `loaded` puts it back.
-            idle = [worker for worker in computation.workers.values() if not worker.hand and not worker.ending]
-            share = -(-(self.cpus - self._busy) // (len(waiting) + 1))
-            while computation.queue and share > 0 and self._busy < self.cpus:
-                cpus = min(computation.queue[0].cpus, self.cpus)
-                if cpus > self.cpus - self._busy:
-                    break
-                worker = idle.pop() if idle else self._new_worker(computation, effects)
-                worker.cpus = cpus
-                effects += self._hand(worker, 1, now)
-                share -= cpus
+            fresh = self._hand_to_free(computation, -(-(self.cpus - self._busy) // (len(waiting) + 1)), effects, now)
+            if not computation.queue:
+                continue
+            workers: Iterable[Worker] = computation.workers.values()
+            if waiting or served:
+                load, part = computation.load(), self._part()
+                if has_nothing or (has_little and load > part):
+                    workers = fresh  # Others wait for its CPUs: what has work in hand gets no more.
+                has_nothing, has_little = has_nothing or load == 0, has_little or load < part
+            effects += self._top_up(computation, workers, now)
             if computation.queue:
-                effects += self._top_up(computation, now)
-            if computation.queue:
-                waiting.append(computation)
+                (served if fresh else waiting).append(computation)
+        waiting += served
         return effects
 
-    def _top_up(self, computation: Computation, now: float) -> Effects:
+    def _hand_to_free(self, computation: Computation, share: int, effects: Effects, now: float) -> list[Worker]:
+        """Give jobs to free workers, on so many CPUs at most; which these are."""
+        idle = [worker for worker in computation.workers.values() if not worker.hand and not worker.ending]
+        fresh: list[Worker] = []
+        while computation.queue and share > 0 and self._busy < self.cpus:
+            cpus = min(computation.queue[0].cpus, self.cpus)
+            if cpus > self.cpus - self._busy:
+                break
+            worker = idle.pop() if idle else self._new_worker(computation, effects)
+            worker.cpus = cpus
+            effects += self._hand(worker, 1, now)
+            fresh.append(worker)
+            share -= cpus
+        return fresh
+
+    def _part(self) -> int:
+        """The CPUs of each computation that has jobs here."""
+        return max(1, self.cpus // sum(bool(each.jobs) for each in self._computations.values()))
+
+    def _top_up(self, computation: Computation, workers: Iterable[Worker], now: float) -> Effects:
+        """Put more short jobs behind those that workers have in hand."""
         if not computation.has_short_jobs or self._busy > self.cpus:
             return []
-        busy = [worker for worker in computation.workers.values() if worker.hand and not worker.ending]
+        busy = [worker for worker in workers if worker.hand and not worker.ending]
         portion = computation.portion(max(1, len(busy)))
         effects: Effects = []
         for place, worker in enumerate(busy):

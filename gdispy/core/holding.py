@@ -154,6 +154,10 @@ class Computation:
         self.spooled: set[JobId] = set()
         self.is_spooled = False
 
+    def load(self) -> int:
+        """The CPUs that its jobs occupy."""
+        return sum(worker.cpus for worker in self.workers.values() if worker.hand)
+
     @property
     def has_short_jobs(self) -> bool:
         """Whether a worker may have several jobs in hand."""

@@ -368,7 +368,8 @@ class Node:
         self.shares: dict[ComputationId, Share] = {}
         #: The greatest depth that any share ever had: while it is 1, nothing is sent ahead.
         self.deepest = 1
-        #: CPUs of the jobs placed here, and the bytes of their arguments.
+        #: Computations that have jobs here; CPUs of those jobs, and the bytes of their arguments.
+        self.sharers = 0
         self.load = 0
         self.bulk = 0
         #: Outcomes and provisional results received that the node has not been told of, and when it must
@@ -437,6 +438,7 @@ class Node:
         """Count a job as placed here."""
         task.node = self
         share.placed[task.job] = task
+        self.sharers += not share.load
         cpus, size = task.cpus, task.size
         share.load += cpus
         share.sent += size
@@ -450,6 +452,7 @@ class Node:
         task.node = None
         cpus = task.cpus
         share.load -= cpus
+        self.sharers -= not share.load
         share.owner.load -= cpus
         self.load -= cpus
         self.bulk -= task.size
@@ -470,14 +473,18 @@ class Node:
         is_limited = self.cpus < self.offered or share.cpus < self.cpus
         depth = 1 if is_limited or self.bulk >= BULK_LIMIT else share.depth
         room = self.cpus * depth - self.load
-        own = min(self.cpus, share.cpus)
-        if self.load > self.cpus and share.load < own:
-            # What others have sent ahead is short, and must not keep this one out.
-            room = max(room, own - share.load)
         if share.cpus < self.cpus:
             room = min(room, share.cpus * depth - share.load)
         # What is sent ahead goes in portions: a message for each job would cost more than short jobs do.
-        return room if self.load < self.cpus or 2 * room >= self.cpus * depth else 0
+        if self.load < self.cpus or 2 * room >= self.cpus * depth:
+            return room
+        if self.load == self.cpus:
+            return 0
+        # What others have sent ahead is short, and must not keep this one out: it has its part beside that.
+        own = min(self.cpus, share.cpus)
+        part = max(own, own * depth // (self.sharers + (share.load == 0)))
+        left = part - share.load
+        return left if share.load < own or 2 * left >= part else 0
 
     def has_room_for(self, share: Share, task: Task) -> bool:
         """Whether a job that occupies several CPUs finds them free; such a job is never sent ahead."""

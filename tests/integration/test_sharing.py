@@ -47,6 +47,12 @@ def double(value: Any) -> Any:
     return value * 2
 
 
+def burn(seconds: float) -> None:
+    until = time.process_time() + seconds
+    while time.process_time() < until:
+        pass
+
+
 def read(path: str) -> str:
     return Path(path).read_text()
 
@@ -154,6 +160,22 @@ def test_one_with_many_jobs_does_not_keep_out_one_with_few(share: Share, tmp_pat
     assert [job() for job in [modest.submit(number) for number in range(10)]] == [2 * number for number in range(10)]
     assert time.monotonic() - began < 5
     greedy.close(timeout=0, terminate=True)
+
+
+def test_one_with_many_short_jobs_does_not_keep_out_another_with_short_ones(share: Share) -> None:
+    # Given two computations of which it is known how short their jobs are, and one with many of them.
+    crowd, other = share(burn), share(burn)
+    for made in (other, crowd):
+        for job in [made.submit(0.002) for _ in range(50)]:
+            job()
+    jobs = [crowd.submit(0.002) for _ in range(5000)]
+    jobs[100]()
+    # When the other submits a wave, then it has ended long before the crowd has; and another time.
+    for _ in range(2):
+        wave = [other.submit(0.002) for _ in range(20)]
+        assert all(job.wait(30) for job in wave)
+        assert not jobs[-1].finish.is_set()
+    assert sum(job.finish.is_set() for job in jobs) < 3000
 
 
 def test_an_exclusive_computation_waits_for_others_and_keeps_later_ones_waiting(share: Share, tmp_path: Path) -> None:

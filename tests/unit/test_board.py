@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import pytest
@@ -236,6 +237,36 @@ def test_computation_whose_jobs_are_not_sent_ahead_gets_its_part_beside_one_whos
     effects = dispatch.receive(A, [ended(outcome(20, end=0.01))], 1.0)
     placed = [message.computation for message in sent(effects, A, Run)]
     assert D in placed or dispatch._nodes[instance(A)].shares[D].placed
+
+
+def test_waves_of_one_computation_are_not_kept_out_by_what_another_has_ahead() -> None:
+    # Given two nodes that are full of short jobs of one computation, and known for short jobs of another.
+    dispatch = scheduler()
+    dispatch.receive_from_client(CLIENT, [Open(D, ["*"], False), prepare(D)], 0.0)
+    for node in (A, B):
+        join(dispatch, node)
+        dispatch.receive(node, [Prepared(C, ""), Prepared(D, "")], 0.0)
+    number = itertools.count(1)
+    for node in (A, B, A, B):
+        dispatch.receive_from_client(CLIENT, [Run(D, [JobId(next(number))], [1], [b""])], 0.0)
+        placed = dispatch._nodes[instance(node)].shares[D].placed
+        dispatch.receive(node, [ended(outcome(job, end=0.001), computation=D) for job in list(placed)], 0.0)
+    assert not any(node.shares[D].placed for node in dispatch._nodes.values())
+    assert all(node.shares[D].depth > 1 for node in dispatch._nodes.values())
+    submit(dispatch, dict.fromkeys(range(1, 1000)))
+    for _ in range(5):
+        for node in (A, B):
+            jobs = list(dispatch._nodes[instance(node)].shares[C].placed)[:-1]
+            rows = [outcome(job, end=0.001) for job in jobs]
+            dispatch.receive(node, [ended(*rows)] if rows else [], 1.0)
+    # When more of that other one come, then it has its part as soon as a job ends.
+    dispatch.receive_from_client(
+        CLIENT, [Run(D, [JobId(next(number)) for _ in range(500)], [1] * 500, [b""] * 500)], 1.0
+    )
+    for node in (A, B):
+        placed = dispatch._nodes[instance(node)].shares[C].placed
+        dispatch.receive(node, [ended(outcome(next(iter(placed)), end=0.001))], 1.0)
+        assert dispatch._nodes[instance(node)].shares[D].placed
 
 
 @pytest.mark.parametrize(("value", "used"), [(1.0, 1), (-1.0, 3), (9.0, 4), (-9.0, 0), (0.0, 0)])

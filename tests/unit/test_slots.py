@@ -231,6 +231,62 @@ def test_two_computations_take_turns() -> None:
     assert [each.computation for each in effects if isinstance(each, NewWorker)] == [C, D]
 
 
+@pytest.mark.parametrize(("cpus", "part"), [(1, 1), (2, 1), (4, 2), (5, 2)])
+def test_short_jobs_of_one_computation_leave_another_its_part(cpus: int, part: int) -> None:
+    # Given a node whose workers all have many short jobs of one computation in hand, and more wait.
+    slots = node(cpus=cpus)
+    slots.receive(A, [prepare(D)], 0.0)
+    slots.loaded(D, "", 0.0)
+    work = Work(slots)
+    work.take(slots.receive(A, [run(*range(1, 1001))], 0.0))
+    for _ in range(10 * cpus):
+        work.answer(0.005)
+    assert set(work.owners()) == {C}
+    # When as many come of another one, whose jobs are as short.
+    work.take(slots.receive(A, [run(*range(1, 1001), computation=D)], 1.0))
+    for _ in range(20 * cpus):
+        work.answer(0.005)
+    # Then it has its part of the CPUs, and goes on having it; a single one they have in turn.
+    shares = []
+    for _ in range(40):
+        work.answer(0.005)
+        shares.append(list(work.owners()).count(D))
+    if cpus == 1:
+        assert 0.3 < sum(shares) / len(shares) < 0.7
+    else:
+        assert part <= sum(shares) / len(shares) <= cpus - part
+
+
+class Work:
+    """The workers of a node, each of which answers for all that it was handed at once."""
+
+    def __init__(self, slots: Slots) -> None:
+        self._slots = slots
+        self._owner: dict[WorkerId, ComputationId] = {}
+        #: What each worker has in hand, message by message; and who answers next.
+        self.hands: dict[WorkerId, list[list[JobId]]] = {}
+
+    def take(self, effects: Effects) -> None:
+        for each in effects:
+            if isinstance(each, NewWorker):
+                self._owner[each.worker] = each.computation
+            elif isinstance(each, Hand):
+                self.hands.setdefault(each.worker, []).append([job.number for job in each.jobs])
+
+    def owners(self) -> list[ComputationId]:
+        """Whose jobs they have in hand."""
+        return [self._owner[worker] for worker in self.hands]
+
+    def answer(self, took: float) -> None:
+        """The worker that has waited longest answers for its first message."""
+        worker = next(iter(self.hands))
+        hand = self.hands.pop(worker)
+        rows = [outcome(job, start=0.0, end=took) for job in hand.pop(0)]
+        if hand:
+            self.hands[worker] = hand
+        self.take(self._slots.answered(worker, rows, 1.0))
+
+
 def test_jobs_of_a_computation_that_failed_to_load_again_end_with_the_reason() -> None:
     slots = node(cpus=1)
     start(slots, 1, now=1.0)
