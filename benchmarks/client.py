@@ -210,11 +210,12 @@ def outlive(count: int, side: Gdispy, deadline: Deadline) -> Figures:
 
 
 def crowd(count: int, side: Gdispy) -> None:
-    """Row 11: queue many jobs, say so when they run, and wait until standard input ends."""
+    """Row 11: queue many jobs, say so when they run, and wait until standard input ends; then say how many are left."""
     jobs = [side.submit(number) for number in range(count)]
     side.take(jobs[0])
     print("crowded", flush=True)
     sys.stdin.read()
+    print(sum(not job.finish.is_set() for job in jobs), flush=True)
     os._exit(0)
 
 

@@ -137,6 +137,8 @@ def crowding_client(count: int, limit: float, scheduler: NodePlace) -> Iterator[
             raise MeasureError("the client with many jobs could not queue them")
         yield
         process.stdin.close()
+        if read_line(process.stdout, limit) == "0":
+            raise MeasureError("the client with many jobs had none left when the others had ended")
 
 
 def run_client(

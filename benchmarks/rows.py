@@ -200,8 +200,9 @@ def _shared(row: Row, outcome: Outcome, count: int, rounds: int) -> None:
 
 def _crowded(row: Row, outcome: Outcome, count: int, rounds: int) -> None:
     """Row 11: ten jobs of one client, while another one has many queued, and while there is no other."""
-    with running_node() as node, running_scheduler(node) as scheduler:
-        for _ in range(rounds):
+    for _ in range(rounds):
+        # Others each time, since what the many jobs leave goes on when their client is gone.
+        with running_node() as node, running_scheduler(node) as scheduler:
             outcome.add("peer", run_client(11, "shared", 10, row.limit, scheduler))
             with crowding_client(count, row.limit, scheduler):
                 outcome.add("gdispy", run_client(11, "shared", 10, row.limit, scheduler))
