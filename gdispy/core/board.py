@@ -437,6 +437,8 @@ class Board:
         free = node.cpus - node.load
         if free > 0:
             room = min(free, room)
+        elif self._policy == EARLIEST and self._is_behind(computation):
+            return False  # What is free it may have, but nothing is put beside what an earlier one has ahead.
         elif len(computation.places) > 1:
             fair = share.fair_load(node.cpus, -(-len(computation.tasks) // len(computation.places)))
             if fair - share.load < room:
@@ -450,6 +452,10 @@ class Board:
             return False
         self._push(node)
         return True
+
+    def _is_behind(self, computation: Computation) -> bool:
+        """Whether a computation waits that was opened earlier."""
+        return any(each.opened < computation.opened and self._may_run(each) for each in self._waiting.values())
 
     def _part(self, computation: Computation, room: int) -> int:
         """The part of a client, where not all are of one size."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from gdispy.core.board import AVAILABLE, CLOSED, INITIALIZED, PATIENCE, SETUP_PATIENCE
+from gdispy.core.board import AVAILABLE, CLOSED, EARLIEST, FAIR, INITIALIZED, PATIENCE, ROUND_ROBIN, SETUP_PATIENCE
 from gdispy.core.dispatch import Dispatch
 from gdispy.core.effects import Effects, Peer
 from gdispy.core.messages import (
@@ -50,8 +50,8 @@ def instance(peer: Peer) -> Instance:
     return Instance(bytes([peer]) * 16)
 
 
-def scheduler(asks: bool = False, watches: bool = False, reentrant: bool = False) -> Dispatch:
-    dispatch = checked(Dispatch())
+def scheduler(asks: bool = False, watches: bool = False, reentrant: bool = False, policy: str = FAIR) -> Dispatch:
+    dispatch = checked(Dispatch(policy=policy))
     dispatch.receive_from_client(CLIENT, [Open(C, ["*"], reentrant, asks, watches), prepare()], 0.0)
     return dispatch
 
@@ -239,9 +239,10 @@ def test_computation_whose_jobs_are_not_sent_ahead_gets_its_part_beside_one_whos
     assert D in placed or dispatch._nodes[instance(A)].shares[D].placed
 
 
-def test_waves_of_one_computation_are_not_kept_out_by_what_another_has_ahead() -> None:
-    # Given two nodes that are full of short jobs of one computation, and known for short jobs of another.
-    dispatch = scheduler()
+@pytest.mark.parametrize("policy", [FAIR, ROUND_ROBIN, EARLIEST])
+def test_waves_of_one_computation_are_not_kept_out_by_what_another_has_ahead(policy: str) -> None:
+    # Given two nodes that are full of short jobs of one computation, and known for short jobs of a later one.
+    dispatch = scheduler(policy=policy)
     dispatch.receive_from_client(CLIENT, [Open(D, ["*"], False), prepare(D)], 0.0)
     for node in (A, B):
         join(dispatch, node)
@@ -259,14 +260,21 @@ def test_waves_of_one_computation_are_not_kept_out_by_what_another_has_ahead() -
             jobs = list(dispatch._nodes[instance(node)].shares[C].placed)[:-1]
             rows = [outcome(job, end=0.001) for job in jobs]
             dispatch.receive(node, [ended(*rows)] if rows else [], 1.0)
-    # When more of that other one come, then it has its part as soon as a job ends.
+    # When more of that later one come, then it has its part as soon as a job ends; unless the earliest goes first.
     dispatch.receive_from_client(
         CLIENT, [Run(D, [JobId(next(number)) for _ in range(500)], [1] * 500, [b""] * 500)], 1.0
     )
     for node in (A, B):
         placed = dispatch._nodes[instance(node)].shares[C].placed
         dispatch.receive(node, [ended(outcome(next(iter(placed)), end=0.001))], 1.0)
-        assert dispatch._nodes[instance(node)].shares[D].placed
+        assert bool(dispatch._nodes[instance(node)].shares[D].placed) == (policy != EARLIEST)
+    # And at last all are placed.
+    for _ in range(200):
+        for node in (A, B):
+            for share, computation in ((dispatch._nodes[instance(node)].shares[each], each) for each in (C, D)):
+                rows = [outcome(job, end=0.001) for job in list(share.placed)]
+                dispatch.receive(node, [ended(*rows, computation=computation)] if rows else [], 1.0)
+    assert not dispatch._computations[C].tasks and not dispatch._computations[D].tasks
 
 
 @pytest.mark.parametrize(("value", "used"), [(1.0, 1), (-1.0, 3), (9.0, 4), (-9.0, 0), (0.0, 0)])
