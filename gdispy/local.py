@@ -48,7 +48,7 @@ class LocalNode:
         self._stdout, write_end = os.pipe()
         for fd in (read_end, write_end):
             os.set_inheritable(fd, True)
-        arguments = [sys.executable, "-c", _CODE, "--daemon", "--exit-with-stdin", "--secret-file", "-"]
+        arguments = [sys.executable, "-c", _CODE, "--daemon", "--exit-with-stdin", "--private", "--secret-file", "-"]
         arguments += ["--ip_addr", "127.0.0.1", "--node_port", "0", "--name", self.name]
         if secret.tls is not None:
             arguments += ["--certfile", secret.tls.certfile, "--keyfile", secret.tls.keyfile]

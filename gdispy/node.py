@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import os
 import platform
 import secrets
 import sys
@@ -123,8 +124,9 @@ class Node:
             "client_shutdown": settings.client_shutdown,
             "init": settings.init,
         }
-        self._spool = Spool(prefix, self.instance, settings.spool_size, self._on_spool)
-        for story in self._spool.load(settings.spool_age):
+        own = os.path.join(prefix, self.instance.hex())
+        self._spool = Spool(own if settings.private else prefix, self.instance, settings.spool_size, self._on_spool)
+        for story in self._spool.load(settings.spool_age) if not settings.private else ():
             self._slots.restore(story, self._began)
         self._workers = Workers(self._slots, self._pump, setting, self.instance)
         self._workers.backlog = lambda: max((each.backlog for each in self._connections.values()), default=0)

@@ -44,6 +44,7 @@ def node_parser() -> argparse.ArgumentParser:
     _add_files(parser.add_argument_group("files"))
     parser.add_argument("--daemon", action="store_true", help="take no commands from standard input")
     parser.add_argument("--exit-with-stdin", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--private", action="store_true", help=argparse.SUPPRESS)
     add_secret_options(parser)
     add_tls_options(parser)
     add_common_options(parser)

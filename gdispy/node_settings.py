@@ -59,3 +59,5 @@ class NodeSettings:
     client_shutdown: bool = False
     #: Absolute path of the Python file to run before all computations, or ''.
     init: str = ""
+    #: It is one program's own, and ends with it: what other nodes have left for their clients is no business of its.
+    private: bool = False

@@ -23,7 +23,7 @@ EXIT_INTERRUPTED = 130
 #: Options that say whose secret applies; `keys.py` knows their variables.
 SECRETS = ("secret", "secret_file", "insecure")
 
-_ONLY_ON_COMMAND_LINE = ("help", "version", "config", "save_config", "exit_with_stdin")
+_ONLY_ON_COMMAND_LINE = ("help", "version", "config", "save_config", "exit_with_stdin", "private")
 _FLAGS = {"1": True, "yes": True, "true": True, "on": True, "0": False, "no": False, "false": False, "off": False}
 
 T = TypeVar("T")

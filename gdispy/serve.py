@@ -61,7 +61,7 @@ def node_main(words: Sequence[str] | None = None) -> int:
         return fail(_PROGRAM, error)
     _listen_to_owner(node, options)
     try:
-        node.run(lambda: _say_ready(node, options.exit_with_stdin))
+        node.run(lambda: _say_ready(node, options.private))
     except Exception as error:
         return fail(_PROGRAM, error)
     return 0
@@ -122,6 +122,7 @@ def node_settings(options: Any) -> NodeSettings:
         force_cleanup=bool(options.force_cleanup),
         client_shutdown=bool(options.client_shutdown),
         init=options.read("init", _existing, ""),
+        private=options.private,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Callable
@@ -11,9 +12,12 @@ from typing import Any
 import pytest
 
 from gdispy import ConfigError, DispyJob, DispyNode, JobCluster, NodeAllocate
+from gdispy.core.messages import ComputationId, Instance, Open
+from gdispy.journal import Journal
 from tests.support.daemons import Daemon
 from tests.support.jobs import note_and_wait, set_up_slowly, wait_for_go, wait_for_interrupt
 from tests.support.waiting import eventually
+from tests.unit.making import ended, outcome
 
 Make = Callable[..., JobCluster]
 Start = Callable[..., Daemon]
@@ -321,6 +325,29 @@ def test_local_clusters_that_are_closed_before_their_node_is_ready_leave_the_nex
         assert made.submit(-1)() == 1
     # And their nodes end without a word.
     assert capfd.readouterr().err == ""
+
+
+def test_a_local_node_leaves_what_others_have_left_for_their_clients_to_those(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given results on this machine that wait for their client, and no node that has them at the moment.
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    spool = tmp_path / f"gdispy-{os.geteuid()}" / "spool"
+    spool.mkdir(parents=True, mode=0o700)
+    spool.parent.chmod(0o700)
+    file = spool / ("0" * 16)
+    computation = ComputationId(bytes(8))
+    opened = Open(computation, ["*"], False, token=b"t" * 16, epoch=1)
+    with contextlib.closing(Journal.open(str(file))[0]) as journal:
+        journal.begin("node", Instance(bytes(16)), 0)
+        journal.append_or_raise([opened, ended(outcome(1), computation=computation)])
+    before = file.read_bytes()
+    # When a program has a local node, then a node that is started meanwhile finds them.
+    with JobCluster(abs, nodes=["local"]) as made:
+        assert made.submit(-1)() == 1
+        Journal.open(str(file))[0].close()
+        assert [each.name for each in spool.iterdir()] == [file.name]
+    assert file.read_bytes() == before
 
 
 def test_the_local_node_is_set_up_as_its_element_says(tmp_path: Path) -> None:
