@@ -95,14 +95,28 @@ def read_line(stream: IO[bytes], limit: float) -> str:
 
 
 @contextlib.contextmanager
-def running_node() -> Iterator[NodePlace]:
-    """A node with two CPUs and a secret that was made for it."""
-    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile() as errors:
+def new_secret() -> Iterator[str]:
+    """A file with a new secret."""
+    with tempfile.TemporaryDirectory() as folder:
         secret_file = os.path.join(folder, "secret")
         with open(os.open(secret_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
             file.write(generate_secret() + "\n")
+        yield secret_file
+
+
+@contextlib.contextmanager
+def running_node() -> Iterator[NodePlace]:
+    """A node with two CPUs and a secret that was made for it."""
+    with new_secret() as secret_file, node_with(secret_file) as node:
+        yield node
+
+
+@contextlib.contextmanager
+def node_with(secret_file: str, *options: str) -> Iterator[NodePlace]:
+    """A node with two CPUs and this secret."""
+    with tempfile.TemporaryFile() as errors:
         program = str(Path(sys.executable).with_name("gdispy-node"))
-        command = [program, "--daemon", "--cpus", str(CPUS), "-i", "127.0.0.1", "-p", "0"]
+        command = [program, "--daemon", "--cpus", str(CPUS), "-i", "127.0.0.1", "-p", "0", *options]
         with started([*command, "--secret-file", secret_file], stderr=errors) as process:
             assert process.stdout is not None
             try:

@@ -17,13 +17,11 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
-from processes import START_LIMIT, read_line, started
+from processes import new_secret, node_with
 from sides import CPUS
 
 import gdispy
-from gdispy import generate_secret
 
 NODES = 4
 WORKERS = NODES * CPUS
@@ -44,16 +42,13 @@ def nap(seconds: float) -> float:
 @contextlib.contextmanager
 def running_nodes(secret_file: str) -> Iterator[list[str]]:
     """The places of the nodes."""
-    program = str(Path(sys.executable).with_name("gdispy-node"))
-    command = [program, "--daemon", "--cpus", str(CPUS), "-i", "127.0.0.1", "-p", "0", "--secret-file", secret_file]
     with contextlib.ExitStack() as stack:
         places = []
         for number in range(NODES):
             folder = stack.enter_context(tempfile.TemporaryDirectory())
-            options = ["--name", f"node{number}", "--dest_path_prefix", folder]
-            process = stack.enter_context(started([*command, *options]))
-            assert process.stdout is not None
-            places.append(read_line(process.stdout, START_LIMIT).removeprefix("ready "))
+            options = ("--name", f"node{number}", "--dest_path_prefix", folder)
+            node = stack.enter_context(node_with(secret_file, *options))
+            places.append(f"{node.host}:{node.port}")
         yield places
 
 
@@ -87,26 +82,21 @@ def rows() -> Iterator[tuple[str, list[float]]]:
 
 
 def main() -> int:
-    with tempfile.TemporaryDirectory() as folder:
-        secret_file = Path(folder) / "secret"
-        secret_file.touch(0o600)
-        secret_file.write_text(generate_secret() + "\n")
-        with (
-            multiprocessing.get_context("fork").Pool(WORKERS) as pool,
-            running_nodes(str(secret_file)) as places,
-            gdispy.JobCluster(
-                nap, nodes=places, secret=secret_file.read_text().strip(), ip_addr="127.0.0.1"
-            ) as cluster,
-        ):
-            sides: list[Wave] = [lambda wave: by_cluster(cluster, wave), lambda wave: by_pool(pool, wave)]
-            print(f"{'time of a wave / the best possible':36} gdispy{'':16} Pool({WORKERS})")
-            for text, wave in rows():
-                values: list[list[float]] = [[], []]
-                for _ in range(ROUNDS):
-                    for side, do in enumerate(sides):
-                        values[side].append(multiple(do, wave))
-                shown = [f"{statistics.median(each):.2f} [{min(each):.2f}..{max(each):.2f}]" for each in values]
-                print(f"{text:36} {shown[0]:22} {shown[1]}", flush=True)
+    with (
+        multiprocessing.get_context("fork").Pool(WORKERS) as pool,
+        new_secret() as secret_file,
+        running_nodes(secret_file) as places,
+        gdispy.JobCluster(nap, nodes=places, secret_file=secret_file, ip_addr="127.0.0.1") as cluster,
+    ):
+        sides: list[Wave] = [lambda wave: by_cluster(cluster, wave), lambda wave: by_pool(pool, wave)]
+        print(f"{'time of a wave / the best possible':36} gdispy{'':16} Pool({WORKERS})")
+        for text, wave in rows():
+            values: list[list[float]] = [[], []]
+            for _ in range(ROUNDS):
+                for side, do in enumerate(sides):
+                    values[side].append(multiple(do, wave))
+            shown = [f"{statistics.median(each):.2f} [{min(each):.2f}..{max(each):.2f}]" for each in values]
+            print(f"{text:36} {shown[0]:22} {shown[1]}", flush=True)
     return 0
 
 

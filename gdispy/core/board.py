@@ -149,6 +149,11 @@ class Board:
 
         self._alarms.set(since + SETUP_PATIENCE, lasts, tell)
 
+    def _note_ready(self, node: Node, computation: Computation, share: Share, ready: bool) -> None:
+        """A node has loaded a computation, or has it no more."""
+        share.ready, share.prepared_at = ready, None
+        (computation.places.add if ready else computation.places.discard)(node.instance)
+
     def _objection(self, node: Node, computation: Computation, share: Share) -> str:
         prepare = computation.prepare
         assert prepare is not None
@@ -435,16 +440,9 @@ class Board:
             return False
         queue = computation.queue
         free = node.cpus - node.load
-        if free > 0:
-            room = min(free, room)
-        elif self._policy == EARLIEST and self._is_behind(computation):
-            return False  # What is free it may have, but nothing is put beside what an earlier one has ahead.
-        elif len(computation.places) > 1:
-            fair = share.fair_load(node.cpus, -(-len(computation.tasks) // len(computation.places)))
-            if fair - share.load < room:
-                room = fair - share.load
-                if 2 * room < fair:  # In portions, as in `room_for`.
-                    return False
+        room = min(free, room) if free > 0 else self._room_ahead(node, share, computation, room)
+        if not room:
+            return False
         if len(self._waiting) > 1:  # Others have a part in it.
             room = -(-room // len(self._hungry)) if not self.weights else self._part(computation, room)
         amount = min(room, -(-len(queue) // candidates))
@@ -452,6 +450,18 @@ class Board:
             return False
         self._push(node)
         return True
+
+    def _room_ahead(self, node: Node, share: Share, computation: Computation, room: int) -> int:
+        """What of the room on a node without a free CPU is for this computation."""
+        if self._policy == EARLIEST and self._is_behind(computation):
+            return 0  # What is free it may have, but nothing is put beside what an earlier one has ahead.
+        if len(computation.places) < 2:
+            return room
+        fair = share.fair_load(node.cpus, -(-len(computation.tasks) // len(computation.places)))
+        left = fair - share.load
+        if left >= room:
+            return room
+        return left if 2 * left >= fair else 0  # In portions, as in `room_for`.
 
     def _is_behind(self, computation: Computation) -> bool:
         """Whether a computation waits that was opened earlier."""

@@ -210,8 +210,11 @@ class Custody:
     def _assign(self, now: float) -> Effects:
         """Give waiting jobs to workers: first to free ones, and first those of the computation with the fewest."""
         effects: Effects = []
+        part = 0  # Of the CPUs, for each computation that has jobs here; 0 where at most one waits.
         if len(self._waiting) > 1:
             self._waiting = deque(sorted(self._waiting, key=Computation.load))
+            sharers = sum(bool(each.jobs) for each in self._computations.values())
+            part = max(1, self.cpus // max(1, sharers))  # Those that wait may have had their jobs cancelled.
         waiting = self._waiting
         served: list[Computation] = []
         has_nothing = has_little = False
@@ -223,8 +226,8 @@ class Custody:
             if not computation.queue:
                 continue
             workers: Iterable[Worker] = computation.workers.values()
-            if waiting or served:
-                load, part = computation.load(), self._part()
+            if part:
+                load = computation.load()
                 if has_nothing or (has_little and load > part):
                     workers = fresh  # Others wait for its CPUs: what has work in hand gets no more.
                 has_nothing, has_little = has_nothing or load == 0, has_little or load < part
@@ -248,10 +251,6 @@ class Custody:
             fresh.append(worker)
             share -= cpus
         return fresh
-
-    def _part(self) -> int:
-        """The CPUs of each computation that has jobs here."""
-        return max(1, self.cpus // sum(bool(each.jobs) for each in self._computations.values()))
 
     def _top_up(self, computation: Computation, workers: Iterable[Worker], now: float) -> Effects:
         """Put more short jobs behind those that workers have in hand."""

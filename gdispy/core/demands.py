@@ -341,8 +341,8 @@ class Demands(Board):
         """Release a computation on one node, once no job is left there."""
         if share.placed or node.peer is None or share.released:
             return []
-        share.ready, share.prepared_at, share.released = False, None, True
-        computation.places.discard(node.instance)
+        self._note_ready(node, computation, share, False)
+        share.released = True
         return [Send(node.peer, Release(computation.id))]
 
     def _on_deliver(self, peer: Peer, message: Deliver, now: float) -> Effects:

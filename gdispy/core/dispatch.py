@@ -152,8 +152,7 @@ class Dispatch(Restoring):
             effects += self._requeue(node, self._computations[computation_id], missing, now)
             share.recalling = False
             if computation_id not in held:
-                share.ready, share.prepared_at = False, None
-                self._computations[computation_id].places.discard(node.instance)
+                self._note_ready(node, self._computations[computation_id], share, False)
                 if share.leaving and not share.placed:
                     effects += self._left(self._computations[computation_id], node, share)
             elif share.ready:
@@ -261,14 +260,12 @@ class Dispatch(Restoring):
         share = node.shares.get(message.computation)
         if share is None or share.released:  # It was said before the node heard that it is to leave.
             return []
-        share.ready, share.error = not message.error, message.error
-        share.prepared_at, share.told = None, False
-        self._push(node)
         computation = self._computations[message.computation]
+        self._note_ready(node, computation, share, not message.error)
+        share.error, share.told = message.error, False
+        self._push(node)
         if not share.ready:
-            computation.places.discard(node.instance)
             return []
-        computation.places.add(node.instance)
         self._usable(computation)
         return self._event(computation, node, INITIALIZED)
 

@@ -32,6 +32,7 @@ import struct
 import time
 import traceback
 from collections.abc import Callable
+from types import TracebackType
 from typing import Any
 
 import msgpack
@@ -62,6 +63,7 @@ BROKEN = 70
 #: Bytes of one message at most.
 MESSAGE_LIMIT = 64 * 1024
 
+_HERE = os.path.dirname(os.path.abspath(__file__))
 _LENGTH = struct.Struct(">I")
 _TARGET = struct.Struct("<QI")
 _ANCILLARY = socket.CMSG_SPACE(control.FD_LIMIT * 4)
@@ -387,15 +389,19 @@ def _result(value: object) -> pickling.Payload:
         raise _Unpicklable(f"The result, a {kind}, cannot be pickled: {reason}") from error
 
 
-def _describe(error: BaseException, job: Job) -> str:
-    """The traceback as the user would see it, without the frames of this package."""
+def users_frames(error: BaseException) -> TracebackType | None:
+    """Where an error came about, without the frames of this package that lead there."""
     frames = error.__traceback__
-    here = os.path.dirname(os.path.abspath(__file__))
-    while frames is not None and frames.tb_frame.f_code.co_filename.startswith(here):
+    while frames is not None and frames.tb_frame.f_code.co_filename.startswith(_HERE):
         frames = frames.tb_next
+    return frames
+
+
+def _describe(error: BaseException, job: Job) -> str:
+    """The traceback as the user would see it."""
     if isinstance(error, _Unpicklable):
         return f"{error}\n"
-    told = traceback.TracebackException(type(error), error, frames)
-    if told.stack and told.stack[-1].filename.startswith(here) and job.cancelled:
+    told = traceback.TracebackException(type(error), error, users_frames(error))
+    if told.stack and told.stack[-1].filename.startswith(_HERE) and job.cancelled:
         told.stack.pop()  # The handler of the interrupt.
     return "".join(told.format()) + ("The job was cancelled.\n" if job.cancelled else "")

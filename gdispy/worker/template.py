@@ -44,7 +44,7 @@ from gdispy.worker.processes import (
     kill_descendants,
 )
 from gdispy.worker.program import run_program
-from gdispy.worker.runner import BROKEN, Run, Worker, call_function
+from gdispy.worker.runner import BROKEN, Run, Worker, call_function, users_frames
 from gdispy.worker.sharing import Globals
 
 #: Seconds between two looks at the workers' process trees; and where there are limits that a job reaches quickly.
@@ -158,9 +158,8 @@ class Template:
                 names.share()
         except BaseException as failure:
             self._cleanup = None  # What is to be cleaned up was never made.
-            frames = failure.__traceback__.tb_next if failure.__traceback__ is not None else None  # The user's own.
             return f"setup of {name} failed on {self._setting.node_name}: " + "".join(
-                traceback.format_exception(type(failure), failure, frames)
+                traceback.format_exception(type(failure), failure, users_frames(failure))
             )
         # 1 and 2 choose between ways to hand globals to jobs; here jobs are always forked from this process.
         if result in (0, 1, 2, None) and not isinstance(result, bool):

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 from typing import TypeVar
 
 T = TypeVar("T")
+
+
+async def reached(condition: Callable[[], T], within: float = 10.0) -> None:
+    """Let the running loop go on until `condition()` is true; fail after `within` seconds."""
+    until = time.monotonic() + within
+    while not condition():
+        assert time.monotonic() < until, f"not within {within} s: {condition}"
+        await asyncio.sleep(0)
 
 
 def eventually(condition: Callable[[], T], within: float = 10.0, what: str = "") -> T:

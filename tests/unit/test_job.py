@@ -11,6 +11,7 @@ import pytest
 
 from gdispy import DispyJob, JobFailed
 from gdispy.hub import Gate
+from tests.support.waiting import reached
 from tests.unit.ends import end
 
 #: Seconds until a test gives up.
@@ -148,7 +149,7 @@ def test_who_waits_for_a_provisional_copy_waits_for_the_end(job: DispyJob) -> No
 def test_await_gives_what_calling_gives(job: DispyJob) -> None:
     async def main() -> Any:
         task = asyncio.ensure_future(_result(job))
-        await asyncio.sleep(0)
+        await reached(lambda: waiting_for(job) == 1)
         threads.append(later(end, job, "result"))
         return await asyncio.wait_for(task, LIMIT), await job
 
@@ -165,6 +166,11 @@ def test_await_of_a_job_that_failed_gives_none_and_of_one_that_ended_needs_no_lo
     assert over.value.value is None and job._gate is None
 
 
+def waiting_for(job: DispyJob) -> int:
+    """How many wait for the end of a job."""
+    return len(job._gate._wakers) if job._gate is not None else 0
+
+
 async def _result(job: DispyJob) -> Any:
     return await job
 
@@ -175,7 +181,7 @@ def test_several_loops_and_tasks_await_the_same_job(job: DispyJob) -> None:
 
     async def main() -> None:
         tasks = [asyncio.ensure_future(_result(job)) for _ in range(5)]
-        await asyncio.sleep(0)
+        await reached(lambda: waiting_for(job) >= 5)
         await asyncio.to_thread(waiting.wait, LIMIT)
         seen.append(await asyncio.wait_for(asyncio.gather(*tasks), LIMIT))
 
@@ -190,7 +196,7 @@ def test_several_loops_and_tasks_await_the_same_job(job: DispyJob) -> None:
 def test_cancelling_who_awaits_leaves_the_job_and_the_others_alone(job: DispyJob) -> None:
     async def main() -> Any:
         first, second = asyncio.ensure_future(_result(job)), asyncio.ensure_future(_result(job))
-        await asyncio.sleep(0)
+        await reached(lambda: waiting_for(job) == 2)
         first.cancel()
         with pytest.raises(asyncio.CancelledError):
             await first
@@ -206,7 +212,7 @@ def test_cancelling_who_awaits_leaves_the_job_and_the_others_alone(job: DispyJob
 def test_a_loop_that_was_closed_does_not_disturb_the_end(job: DispyJob) -> None:
     loop = asyncio.new_event_loop()
     task = loop.create_task(_result(job))
-    loop.run_until_complete(asyncio.sleep(0))
+    loop.run_until_complete(reached(lambda: waiting_for(job) == 1))
     loop.close()
     end(job, 5)
     assert job() == 5
