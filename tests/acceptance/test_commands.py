@@ -297,8 +297,7 @@ def test_ctrl_c_while_waiting_works_at_once(tmp_path: Path) -> None:
         "def compute(path):\n    open(path, 'w').close(); time .sleep(60)\n"
         "if __name__ == '__main__':\n"
         "    cluster = gdispy.JobCluster(compute, nodes=['local'])\n"
-        f"    job = cluster.submit({str(mark)!r})\n"
-        "    try:\n        job()\n"
+        f"    try:\n        cluster.submit({str(mark)!r})()\n"
         "    except KeyboardInterrupt:\n        print('interrupted', flush=True); raise\n"
     )
     process = subprocess.Popen([sys.executable, str(path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE)

@@ -11,8 +11,8 @@ from pathlib import Path
 
 
 def wait_for_interrupt(mark: str, catch: bool) -> str:
-    Path(mark).write_text(str(os.getpid()))
     try:
+        Path(mark).write_text(str(os.getpid()))  # In here: who sees it may interrupt at once.
         time.sleep(60)
     except KeyboardInterrupt:
         if not catch:

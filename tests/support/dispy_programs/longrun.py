@@ -8,9 +8,9 @@ import gdispy as dispy
 
 
 def compute(mark, catch):
-    open(mark, "w").close()
     print("begun")
     try:
+        open(mark, "w").close()  # In here: who sees it may cancel at once.
         time.sleep(60)
     except KeyboardInterrupt:
         if not catch:
