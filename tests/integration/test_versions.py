@@ -7,6 +7,7 @@ need what gdispy depends on; where the variable names one that lacks that, or CI
 from __future__ import annotations
 
 import functools
+import importlib.metadata
 import os
 import shutil
 import subprocess
@@ -72,12 +73,14 @@ def python_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], str]:
 def made(base: str, directory: Path) -> tuple[str, str]:
     """The interpreter of a new venv, or why there is none."""
     python = str(directory / "bin" / "python")
-    commands = [[base, "-m", "venv", str(directory)], [python, "-m", "pip", "install", "--quiet", str(ROOT)]]
+    # Not the project itself: two that build it at the same time in the same directory disturb each other.
+    needed = [line for line in importlib.metadata.requires("gdispy") or [] if "extra ==" not in line]
+    commands = [[base, "-m", "venv", str(directory)], [python, "-m", "pip", "install", "--quiet", *needed]]
     try:
         for command in commands:
-            subprocess.run(command, check=True, capture_output=True, timeout=PATIENCE)
+            subprocess.run(command, check=True, capture_output=True, text=True, timeout=PATIENCE)
     except (OSError, subprocess.SubprocessError) as error:
-        return "", f"no venv could be made with {base}: {error}"
+        return "", f"no venv could be made with {base}: {error}\n{getattr(error, 'stderr', None) or ''}"
     return python, ""
 
 
