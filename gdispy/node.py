@@ -344,7 +344,7 @@ class Node:
 
     def _hello(self) -> Hello:
         ours = ("node", self.instance, self._name, config.VERSION, config.PYTHON, sys.platform)
-        return Hello(*ours, self._slots.cpus, self._settings.ext_ip_addr, 0.0)
+        return Hello(*ours, self._slots.offered, self._settings.ext_ip_addr, 0.0)
 
     def _receive(self, connection: Connection, messages: list[Message], size: int, now: float) -> Any:
         connection.acknowledge(size)

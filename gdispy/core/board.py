@@ -22,11 +22,14 @@ from gdispy.core.alarms import Alarms
 from gdispy.core.effects import Effects, Peer, Record, Send
 from gdispy.core.facts import Met, Placed, Unplaced
 from gdispy.core.messages import (
+    NO_LIMIT,
     Appeared,
     ComputationId,
     Ended,
     Event,
     Instance,
+    JobId,
+    Limit,
     Message,
     Recall,
     Run,
@@ -49,6 +52,10 @@ FAIR, EARLIEST, ROUND_ROBIN = "fair", "earliest", "round robin"
 PATIENCE = 3.0
 #: Seconds that a node may take to set a computation up, or to clean up after it, before the user hears of it.
 SETUP_PATIENCE = 10.0
+
+#: Entries of a heap that hold no longer, beyond as many as hold: a program that submits one job after the other leaves
+#: one with each, which never comes to the top.
+STALE_LIMIT = 64
 
 #: Nodes that have changed in one turn up to which a stuck computation looks at them one by one.
 FEW = 64
@@ -78,6 +85,8 @@ class Board:
         self._turns: list[tuple[tuple[float, int], int, Computation]] = []
         #: Nodes that can take jobs, as (load for each CPU, stamp, node); stale where stamps differ.
         self._heap: list[tuple[float, int, Node]] = []
+        #: Which these are.
+        self._roomy: set[Instance] = set()
         #: Nodes that came into the heap since jobs were last placed.
         self._fresh: list[Node] = []
         #: Nodes on which jobs were ever sent ahead.
@@ -107,6 +116,11 @@ class Board:
             return []
         row = node.row(share)
         return [Send(computation.client, Event(computation.id, what, node.instance, [row], node.free))]
+
+    def _limit(self, node: Node, computation: ComputationId) -> Effects:
+        """Say how many CPUs may be used: the node then has jobs ahead of it without running too many of them."""
+        share = node.shares[computation]
+        return [self._to(node, Limit(computation, share.cpus, node.allowed))] if node.peer is not None else []
 
     def _receipts(self, node: Node) -> Effects:
         return [self._to(node, message) for message in node.take_receipts()]
@@ -248,6 +262,9 @@ class Board:
     def _queue(self, computation: Computation) -> None:
         computation.turn = next(self._stamps)
         heapq.heappush(self._turns, (self._urgency(computation), computation.turn, computation))
+        if len(self._turns) > 2 * len(self._waiting) + STALE_LIMIT:
+            self._turns = [turn for turn in self._turns if turn[1] == turn[2].turn and turn[2].id in self._waiting]
+            heapq.heapify(self._turns)
 
     def _freed(self, owner: Owner) -> None:
         """A client has fewer jobs on nodes than before: its turn comes earlier."""
@@ -329,9 +346,15 @@ class Board:
     def _push(self, node: Node) -> None:
         """Put a node into the heap, or out of it, after its load or its use has changed."""
         node.stamp = next(self._stamps)
-        if node.has_room():
-            heapq.heappush(self._heap, (node.load / node.cpus, node.stamp, node))
-            self._fresh.append(node)
+        if not node.has_room():
+            self._roomy.discard(node.instance)
+            return
+        self._roomy.add(node.instance)
+        self._fresh.append(node)
+        heapq.heappush(self._heap, (node.load / node.cpus, node.stamp, node))
+        if len(self._heap) > 2 * len(self._nodes) + STALE_LIMIT:
+            self._heap = [entry for entry in self._heap if entry[1] == entry[2].stamp]
+            heapq.heapify(self._heap)
 
     def _place(self, now: float) -> Effects:
         if not self._waiting:
@@ -364,13 +387,13 @@ class Board:
             if node.has_many_receipts():
                 effects += self._receipts(node)
             if self._computations[computation_id].kept:
-                effects.append(self._note_placed(node, computation_id, columns))
+                effects.append(self._note_placed(node, computation_id, *columns[:2]))
             effects += [self._to(node, Run(computation_id, *part)) for part in in_portions(columns)]
         self._outgoing.clear()
         return effects
 
-    def _note_placed(self, node: Node, computation: ComputationId, columns: Columns) -> Record:
-        facts: list[Message] = [Placed(computation, node.instance, columns[0], columns[1])]
+    def _note_placed(self, node: Node, computation: ComputationId, jobs: list[JobId], attempts: list[int]) -> Record:
+        facts: list[Message] = [Placed(computation, node.instance, jobs, attempts)]
         share = node.shares[computation]
         if not share.met:
             share.met = True
@@ -404,7 +427,7 @@ class Board:
             node = entry[2]
             if entry[1] != node.stamp:
                 continue
-            served = self._give(node, computation, len(self._heap) + 1)
+            served = self._give(node, computation, len(self._roomy) - len(passed))
             if not served:
                 passed.append(entry)
         for entry in passed:
@@ -439,7 +462,7 @@ class Board:
         if share is None or room <= 0:
             return False
         queue = computation.queue
-        free = node.cpus - node.load
+        free = node.free_for(share)
         room = min(free, room) if free > 0 else self._room_ahead(node, share, computation, room)
         if not room:
             return False
@@ -457,7 +480,7 @@ class Board:
             return 0  # What is free it may have, but nothing is put beside what an earlier one has ahead.
         if len(computation.places) < 2:
             return room
-        fair = share.fair_load(node.cpus, -(-len(computation.tasks) // len(computation.places)))
+        fair = share.fair_load(min(node.cpus, share.cpus), -(-len(computation.tasks) // len(computation.places)))
         left = fair - share.load
         if left >= room:
             return room
@@ -496,8 +519,9 @@ class Board:
         return taken
 
     def _recall_for(self, idle: Node, computation: Computation) -> Effects:
-        """Nothing is left for a node to do: take from the fullest what has not begun there."""
-        if computation.queue or len(self._nodes) == 1:
+        """Nothing is left for a node to do: take what it has room for, and has not begun, from the fullest."""
+        room = idle.room_for(idle.shares[computation.id])
+        if computation.queue or len(self._nodes) == 1 or room <= 0:
             return []
         # Not all of them, or an installation of ten thousand nodes would do nothing else; others have their turn next.
         some = list(itertools.islice(self._deep.items(), FEW))
@@ -510,14 +534,16 @@ class Board:
             key=lambda node: node.excess(computation.id),
             default=None,
         )
-        return self._recall(fullest, computation) if fullest is not None else []
+        return self._recall(fullest, computation, room) if fullest is not None else []
 
-    def _recall(self, node: Node, computation: Computation) -> Effects:
+    def _recall(self, node: Node, computation: Computation, room: int = NO_LIMIT) -> Effects:
+        """Ask for half of what has not begun there, and for no more than there is room for elsewhere: what is too much
+        would go back."""
         excess = node.excess(computation.id)
-        if excess <= 0 or node.shares[computation.id].recalling:
+        if excess <= 0 or node.peer is None or node.shares[computation.id].recalling:
             return []
         node.shares[computation.id].recalling = True
-        return [self._to(node, Recall(computation.id, max(1, excess // 2)))]
+        return [self._to(node, Recall(computation.id, min(room, max(1, excess // 2))))]
 
     def check(self) -> None:
         """Raise InternalError where an invariant does not hold; for tests."""

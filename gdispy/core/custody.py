@@ -5,8 +5,8 @@ processes do, and time.
 
 Invariants:
 1. A job that was accepted is in exactly one place: waiting, in the hand of one worker, or ended.
-2. At most `cpus` workers have a job in hand; where that number was lowered, those that have go on, and
-   no other begins before they are few enough.
+2. At most `cpus` workers have a job in hand, and of a computation at most as many as its scheduler allows; where that
+   number was lowered, those that have go on, and no other begins before they are few enough.
 3. While `cpus` is 0, jobs that wait are given back to their scheduler.
 """
 
@@ -19,7 +19,7 @@ from typing import Any
 
 from gdispy.core.effects import Effects, Hand, NewWorker, Peer, Send, TakeBack, Unload, WorkerId
 from gdispy.core.holding import Computation, Job, Row, Session, Worker, portions, release
-from gdispy.core.messages import ComputationId, Cpus, Ended, Instance, JobId, Returned
+from gdispy.core.messages import NO_LIMIT, ComputationId, Cpus, Ended, Instance, JobId, Returned
 from gdispy.core.statuses import CANCELLED
 from gdispy.errors import InternalError
 
@@ -32,8 +32,10 @@ class Custody:
     """Computations, their jobs, and workers."""
 
     def __init__(self, cpus: int, epoch: float = 0.0) -> None:
-        #: CPUs that are offered now: what the node's owner wants, or 0 as long as there is a reason to take no jobs.
-        self.cpus = self.wanted = cpus
+        #: CPUs that are used now: of what is offered, as many as the scheduler wants that is served. Offered is what
+        #: the node's owner wants, or nothing as long as there is a reason to take no jobs.
+        self.cpus = self.offered = self.wanted = cpus
+        self._allowed = NO_LIMIT
         self._shut: dict[str, bool] = {}
         #: As many workers may be busy where the number was lowered; it goes down with those that end.
         self._ceiling = cpus
@@ -71,13 +73,22 @@ class Custody:
         return self._offer(now)
 
     def _offer(self, now: float) -> Effects:
-        before, self.cpus = self.cpus, 0 if self._shut else self.wanted
+        offered, self.offered = self.offered, 0 if self._shut else self.wanted
+        effects: Effects = []
+        if self.offered != offered:
+            self._varies = True
+            # First how many, or jobs that go back would come again at once.
+            effects += [Send(peer, self._offered()) for peer in self._by_peer]
+        return effects + self._use(self._allowed, now)
+
+    def _use(self, allowed: int, now: float) -> Effects:
+        """Use as many CPUs from now on as are offered and a scheduler allows; what runs goes on."""
+        self._allowed = allowed
+        before, self.cpus = self.cpus, min(self.offered, allowed)
         if self.cpus == before:
             return []
-        self._varies = True
         self._ceiling = max(self.cpus, self._busy)
-        # First how many, or jobs that go back would come again at once.
-        effects: Effects = [Send(peer, self._offered()) for peer in self._by_peer]
+        effects: Effects = []
         if self.cpus < before:
             least = 1 if self.cpus else 0
             workers = [each for each in self._workers.values() if len(each.hand) > least and not each.ending]
@@ -85,7 +96,7 @@ class Custody:
         return effects + self._turn_end(now)
 
     def _offered(self) -> Cpus:
-        return Cpus(self.cpus, ", ".join(self._shut))
+        return Cpus(self.offered, ", ".join(self._shut))
 
     def _give_back(self) -> Effects:
         """Return what waits here, to where it can run; a scheduler that is away hears of it when it is back."""
@@ -230,31 +241,35 @@ class Custody:
                 load = computation.load()
                 if has_nothing or (has_little and load > part):
                     workers = fresh  # Others wait for its CPUs: what has work in hand gets no more.
-                has_nothing, has_little = has_nothing or load == 0, has_little or load < part
+                has_nothing, has_little = has_nothing or load == 0, has_little or load < min(part, computation.cpus)
             effects += self._top_up(computation, workers, now)
             if computation.queue:
                 (served if fresh else waiting).append(computation)
-        waiting += served
+        for computation in served if self._busy < self.cpus else ():  # What others may not use.
+            self._hand_to_free(computation, self.cpus - self._busy, effects, now)
+        waiting += [computation for computation in served if computation.queue]
         return effects
 
     def _hand_to_free(self, computation: Computation, share: int, effects: Effects, now: float) -> list[Worker]:
         """Give jobs to free workers, on so many CPUs at most; which these are."""
         idle = [worker for worker in computation.workers.values() if not worker.hand and not worker.ending]
         fresh: list[Worker] = []
-        while computation.queue and share > 0 and self._busy < self.cpus:
-            cpus = min(computation.queue[0].cpus, self.cpus)
-            if cpus > self.cpus - self._busy:
+        free = min(self.cpus - self._busy, computation.room())
+        while computation.queue and share > 0 and free > 0:
+            cpus = min(computation.queue[0].cpus, self.cpus, computation.cpus)
+            if cpus > free:
                 break
             worker = idle.pop() if idle else self._new_worker(computation, effects)
             worker.cpus = cpus
             effects += self._hand(worker, 1, now)
             fresh.append(worker)
             share -= cpus
+            free -= cpus
         return fresh
 
     def _top_up(self, computation: Computation, workers: Iterable[Worker], now: float) -> Effects:
         """Put more short jobs behind those that workers have in hand."""
-        if not computation.has_short_jobs or self._busy > self.cpus:
+        if not computation.has_short_jobs or self._busy > self.cpus or computation.room() < 0:
             return []
         busy = [worker for worker in workers if worker.hand and not worker.ending]
         portion = computation.portion(max(1, len(busy)))

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from gdispy.core.board import CLOSED, FAIR, SETUP_PATIENCE, Board
 from gdispy.core.effects import Effects, Peer, Send
 from gdispy.core.messages import (
+    NO_LIMIT,
     Ask,
     Cancel,
     ComputationId,
@@ -29,7 +30,7 @@ from gdispy.core.messages import (
     Trouble,
     Uploaded,
 )
-from gdispy.core.placing import NO_LIMIT, Computation, Node, Owner, Share, Task, new_task
+from gdispy.core.placing import Computation, Node, Owner, Share, Task, new_task
 from gdispy.core.statuses import ABANDONED, CANCELLED
 from gdispy.core.troubles import problems, slow_nodes
 
@@ -112,7 +113,7 @@ class Demands(Board):
             return []
         share.closed = False
         self._push(node)
-        return self._offer(node, computation, now)
+        return [*self._offer(node, computation, now), *(self._limit(node, computation.id) if share.ready else ())]
 
     def _on_release(self, peer: Peer, message: Release, now: float) -> Effects:
         computation = self._computations.get(message.computation)
@@ -186,7 +187,7 @@ class Demands(Board):
 
     def _on_run(self, peer: Peer, message: Run, now: float) -> Effects:
         computation = self._computations.get(message.computation)
-        if computation is None:  # It was released meanwhile, and with it its jobs.
+        if computation is None or computation.closing:  # It was released meanwhile, and with it its jobs.
             return []
         if message.options:
             return self._on_run_with_options(computation, message, now)
@@ -323,7 +324,8 @@ class Demands(Board):
             error = "the scheduler shares its nodes, and lets nobody change their CPUs (--cooperative does)"
             return [Send(peer, Reply(message.computation, message.question, error, -1.0, []))]
         elif message.word == "cpus":
-            value = float(self._allow(node, int(message.value)))
+            effects += self._allow(node, int(message.value), now)
+            value = float(node.cpus)
         elif message.word != "jobs":
             return [Send(peer, Reply(message.computation, message.question, "there is no such order", -1.0, []))]
         self._push(node)
@@ -331,11 +333,38 @@ class Demands(Board):
         jobs = list(share.placed) if message.word == "jobs" else []
         return [*effects, Send(peer, Reply(message.computation, message.question, "", value, jobs))]
 
-    def _allow(self, node: Node, cpus: int) -> int:
+    def _allow(self, node: Node, cpus: int, now: float) -> Effects:
         """Use so many CPUs of a node at most; negative: all but so many."""
-        allowed = cpus if cpus >= 0 else max(0, node.offered + cpus)
-        node.set_cpus(node.offered, allowed)
-        return node.cpus
+        node.allowed = cpus if cpus >= 0 else max(0, node.offered + cpus)
+        effects: Effects = []
+        for number, share in node.shares.items():
+            if share.ready:
+                effects += self._limit(node, number)
+        return effects + self._count_cpus(node, now)
+
+    def _count_cpus(self, node: Node, now: float) -> Effects:
+        """Another number of CPUs of a node may be used than before."""
+        node.cpus = min(node.offered, node.allowed)
+        self._push(node)
+        self._look_again(now)
+        effects: Effects = []
+        for number, share in node.shares.items():
+            effects += self._recall(node, self._computations[number])
+            if share.ready and node.cpus:
+                self._usable(self._computations[number])
+        self._look_again(now)
+        for computation in self._computations.values():
+            known = node.shares.get(computation.id)
+            if computation.asks and (known is None or not known.asked):  # It was not offered while it took no jobs.
+                effects += self._offer(node, computation, now)
+        return effects
+
+    def _usable(self, computation: Computation) -> None:
+        """There is a node for it: if it must wait again, the user hears of it again."""
+        if not self._is_usable(computation):
+            return
+        computation.waiting_since = None
+        computation.told = False
 
     def _leave(self, node: Node, computation: Computation, share: Share) -> Effects:
         """Release a computation on one node, once no job is left there."""

@@ -101,20 +101,8 @@ class Dispatch(Restoring):
 
     def _on_cpus(self, node: Node, message: Cpus, now: float) -> Effects:
         """The node offers another number of CPUs than before; 0: it takes no jobs at present."""
-        node.set_cpus(message.cpus, node.allowed)
-        node.reason = message.reason
-        self._push(node)
-        self._look_again(now)
-        effects: Effects = []
-        for number, share in node.shares.items():
-            effects += self._recall(node, self._computations[number])
-            if share.ready and node.cpus:
-                self._usable(self._computations[number])
-        self._look_again(now)
-        for computation in self._computations.values():
-            if computation.asks:
-                effects += self._offer(node, computation, now)
-        return effects
+        node.offered, node.reason = message.cpus, message.reason
+        return self._count_cpus(node, now)
 
     def _on_holding(self, node: Node, message: Holding, now: float) -> Effects:
         """Compare what the node holds with what is placed on it, after a connection is made."""
@@ -123,7 +111,7 @@ class Dispatch(Restoring):
         held = dict(zip(message.computations, zip(message.jobs, message.attempts, strict=True), strict=True))
         for computation_id, (jobs, attempts) in held.items():
             if computation_id in self._computations:
-                self._inherit(node, self._computations[computation_id], jobs, attempts)
+                effects += self._inherit(node, self._computations[computation_id], jobs, attempts)
         for instance in node.formers:
             if instance in self._nodes:
                 effects += self._lose(self._nodes[instance], now, "it was started again")
@@ -157,6 +145,7 @@ class Dispatch(Restoring):
                     effects += self._left(self._computations[computation_id], node, share)
             elif share.ready:
                 self._usable(self._computations[computation_id])
+                effects += self._limit(node, computation_id)
             elif share.leaving:
                 share.released = False
                 effects += self._leave(node, self._computations[computation_id], share)
@@ -260,6 +249,8 @@ class Dispatch(Restoring):
         share = node.shares.get(message.computation)
         if share is None or share.released:  # It was said before the node heard that it is to leave.
             return []
+        if not share.ready and not share.error and share.prepared_at is None:
+            return []  # It was given up and has come back: that was for what it had before.
         computation = self._computations[message.computation]
         self._note_ready(node, computation, share, not message.error)
         share.error, share.told = message.error, False
@@ -267,14 +258,7 @@ class Dispatch(Restoring):
         if not share.ready:
             return []
         self._usable(computation)
-        return self._event(computation, node, INITIALIZED)
-
-    def _usable(self, computation: Computation) -> None:
-        """There is a node for it: if it must wait again, the user hears of it again."""
-        if not self._is_usable(computation):
-            return
-        computation.waiting_since = None
-        computation.told = False
+        return [*self._limit(node, computation.id), *self._event(computation, node, INITIALIZED)]
 
     def _on_released(self, node: Node, message: Released, now: float) -> Effects:
         computation = self._computations.get(message.computation)
@@ -338,7 +322,7 @@ class Dispatch(Restoring):
         effects += self._tell_end(computation, message.at(node.names[0], node.instance))
         if share.leaving:
             effects += self._leave(node, computation, share)
-        if node.load == 0:
+        if share.load == 0 and node.free_for(share) > 0:
             effects += self._recall_for(node, computation)
         return effects
 
@@ -455,6 +439,7 @@ class Dispatch(Restoring):
         if len(self._given_up) > GIVEN_UP_LIMIT:
             del self._given_up[next(iter(self._given_up))]
         node.stamp = next(self._stamps)
+        self._roomy.discard(node.instance)
         for computation_id, share in node.shares.items():
             computation = self._computations.get(computation_id)
             if computation is None:

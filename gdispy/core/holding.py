@@ -10,7 +10,7 @@ from collections import deque
 from typing import Any
 
 from gdispy.core.effects import Peer, WorkerId
-from gdispy.core.messages import Instance, JobId, Prepare
+from gdispy.core.messages import NO_LIMIT, Instance, JobId, Prepare
 from gdispy.core.payloads import Bulk, Payload, bulk_size
 
 #: Jobs that are longer, in seconds on average, are handed to workers one by one.
@@ -120,6 +120,8 @@ class Computation:
         self.session = session
         self.ready = False
         self.error = ""
+        #: CPUs that its jobs may occupy.
+        self.cpus = NO_LIMIT
         #: Places of the files that were asked for, and what has arrived of them.
         self.lacking: list[int] = []
         #: Jobs that wait for a worker; `jobs` holds them and those in a worker's hand.
@@ -158,6 +160,10 @@ class Computation:
         """The CPUs that its jobs occupy."""
         return sum(worker.cpus for worker in self.workers.values() if worker.hand)
 
+    def room(self) -> int:
+        """The CPUs that more of its jobs may occupy; less than 0 where it has more than it may have now."""
+        return self.cpus if self.cpus == NO_LIMIT else self.cpus - self.load()
+
     @property
     def has_short_jobs(self) -> bool:
         """Whether a worker may have several jobs in hand."""
@@ -181,6 +187,8 @@ class Session:
         self.expires: float | None = None
         #: Seconds for which it is remembered while it is away.
         self.lease = 0.0
+        #: CPUs that it wants to use.
+        self.cpus = NO_LIMIT
         #: Whether it ever had a computation here.
         self.was_served = False
         #: Its life, as its journal counts them.

@@ -52,6 +52,8 @@ from gdispy.core.shapes import (
     is_token,
 )
 
+#: CPUs, where nobody has set a limit.
+NO_LIMIT = 1 << 30
 #: What a node says with its goodbye when its owner has stopped it: it will not come back.
 STOPPED = "the node was stopped"
 
@@ -409,6 +411,18 @@ class Cpus(Message):
 
 
 @record
+class Limit(Message):
+    """Let jobs of this computation occupy no more than `own` CPUs of the node, and all jobs of this scheduler no
+    more than `total`."""
+
+    tag = 27
+    shape = (is_computation, is_count, is_count)
+    computation: ComputationId
+    own: int
+    total: int
+
+
+@record
 class Availability(Message):
     """What is free on the node: CPU (percent), memory (bytes), disk (bytes), swap (percent)."""
 
@@ -533,7 +547,7 @@ class Event(Message):
 ALL: tuple[type[Message], ...] = (
     *(Hello, Holding),
     *(Prepare, Prepared, Run, Cancel, Recall, Returned, Started, Progress, Ended, Collected),
-    *(Seen, Release, Released, Open, Ask, Standing, Trouble, Cpus, Availability, Lacking, Contents),
+    *(Seen, Release, Released, Open, Ask, Standing, Trouble, Cpus, Limit, Availability, Lacking, Contents),
     *(Appeared, Take, Order, Reply, Deliver, Upload, Uploaded, Event, Resume, Accepted, Unknown, Survey, Overview),
     *(Wanted, Fenced, Named),
 )

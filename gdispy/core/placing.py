@@ -10,6 +10,7 @@ from typing import Any
 
 from gdispy.core.effects import Peer
 from gdispy.core.messages import (
+    NO_LIMIT,
     Collected,
     ComputationId,
     Ended,
@@ -39,8 +40,6 @@ AHEAD_LIMIT = 8000
 BULK_LIMIT = 32 * 1024 * 1024
 #: Bytes of arguments in one message, where it is more than one job's.
 PORTION_BYTES = 1024 * 1024
-#: CPUs, where nobody has set a limit.
-NO_LIMIT = 1 << 30
 #: So many outcomes are acknowledged with the next jobs.
 MANY_RECEIPTS = 32
 _BYTES = frozenset((bytes,))
@@ -430,10 +429,6 @@ class Node:
         share = self.shares.get(computation)
         return share is not None and share.ready
 
-    def set_cpus(self, offered: int, allowed: int) -> None:
-        self.offered, self.allowed = offered, allowed
-        self.cpus = min(offered, allowed)
-
     def put(self, share: Share, task: Task) -> None:
         """Count a job as placed here."""
         task.node = self
@@ -469,26 +464,26 @@ class Node:
         """How many more jobs of a computation may be placed here now."""
         if not share.ready or share.closed or share.leaving or self.peer is None or self.silent or not self.greeted:
             return 0
-        # Where fewer CPUs may be used than the node has, what is sent ahead would run on the others.
-        is_limited = self.cpus < self.offered or share.cpus < self.cpus
-        depth = 1 if is_limited or self.bulk >= BULK_LIMIT else share.depth
-        room = self.cpus * depth - self.load
-        if share.cpus < self.cpus:
-            room = min(room, share.cpus * depth - share.load)
+        own = min(self.cpus, share.cpus)
+        depth = 1 if self.bulk >= BULK_LIMIT else share.depth
+        room = min(self.cpus * depth - self.load, own * depth - share.load)
         # What is sent ahead goes in portions: a message for each job would cost more than short jobs do.
-        if self.load < self.cpus or 2 * room >= self.cpus * depth:
+        if self.free_for(share) > 0 or 2 * room >= own * depth:
             return room
         if self.load == self.cpus:
             return 0
         # What others have sent ahead is short, and must not keep this one out: it has its part beside that.
-        own = min(self.cpus, share.cpus)
         part = max(own, own * depth // (self.sharers + (share.load == 0)))
         left = part - share.load
         return left if share.load < own or 2 * left >= part else 0
 
+    def free_for(self, share: Share) -> int:
+        """How many CPUs no job is on that this computation may use; less than 0 where jobs wait here for some."""
+        return min(self.cpus - self.load, share.cpus - share.load)
+
     def has_room_for(self, share: Share, task: Task) -> bool:
         """Whether a job that occupies several CPUs finds them free; such a job is never sent ahead."""
-        return task.cpus <= min(self.cpus - self.load, share.cpus - share.load)
+        return task.cpus <= self.free_for(share)
 
     def has_room(self) -> bool:
         """Whether any computation could place a job here; found without asking all of them, as a rule."""
@@ -502,7 +497,7 @@ class Node:
     def excess(self, computation: ComputationId) -> int:
         """How many jobs of a computation are here beyond what its CPUs can run."""
         share = self.shares.get(computation)
-        return min(len(share.placed), self.load - self.cpus) if share is not None else 0
+        return min(len(share.placed), -self.free_for(share)) if share is not None else 0
 
     def row(self, share: Share) -> list[Any]:
         """What `Standing` says of the node."""

@@ -104,6 +104,8 @@ class Restoring(Demands):
             if task.arguments is ABSENT:
                 computation.absent.add(number)
             return []
+        if job.node is not None:  # The node was given up, and then the job's outcome was not written.
+            task.attempt, task.losses = task.attempt + 1, task.losses + 1
         if task.arguments is ABSENT and job.node is None:
             return self._give_back(computation, [task])  # Its client says again, too, whether it is cancelled.
         if job.cancelled:
@@ -116,12 +118,14 @@ class Restoring(Demands):
         computation.add(task)
         return []
 
-    def _inherit(self, node: Node, computation: Computation, jobs: list[JobId], attempts: list[int]) -> None:
+    def _inherit(self, node: Node, computation: Computation, jobs: list[JobId], attempts: list[int]) -> Effects:
         """A node holds these jobs: if they are here as jobs of a node that is away, or of none, they are this one's."""
+        found: list[JobId] = []
         for job, attempt in zip(jobs, attempts, strict=True):
             task = computation.tasks.get(job)
             if task is None and job in computation.given_back:
                 self._inherit_absent(node, computation, job, attempt)
+                found.append(job)
                 continue
             if task is None or task.node is node or attempt < task.attempt:
                 continue
@@ -135,6 +139,12 @@ class Restoring(Demands):
             task.attempt = attempt
             node.put(share, task)
             share.inherit(job, attempt)
+            found.append(job)
+        if not found or not computation.kept:
+            return []
+        # Or the next life would give their next placement a number that was given before.
+        placed = node.shares[computation.id].placed
+        return [self._note_placed(node, computation.id, found, [placed[job].attempt for job in found])]
 
     def _inherit_absent(self, node: Node, computation: Computation, job: JobId, attempt: int) -> None:
         """The same of a job that is not even here: the journal's last words, that it was placed, are missing."""

@@ -27,6 +27,7 @@ from gdispy.core.messages import (
     Holding,
     JobId,
     Lacking,
+    Limit,
     Message,
     Prepare,
     Prepared,
@@ -81,7 +82,7 @@ class Serving(Keeping):
         if hello.epoch < session.epoch:
             return [Drop(peer, "its journal is older than what it has said before: an old copy was put in its place")]
         session.epoch = hello.epoch
-        effects: Effects = []
+        effects = [] if session.recovers else self._use(session.cpus, now)
         if session.peer is not None:  # It has come back before the old connection was known broken.
             del self._by_peer[session.peer]
             effects.append(Drop(session.peer, "a newer connection took its place"))
@@ -212,6 +213,13 @@ class Serving(Keeping):
             return [Send(peer_of(session), Lacking(known.id, known.lacking))]
         return [Send(peer_of(session), Prepared(known.id, known.error))] if known.ready or known.error else []
 
+    def _on_limit(self, session: Session, message: Limit, now: float) -> Effects:
+        computation = self._computations.get(message.computation)
+        if computation is not None and computation.session is session:
+            computation.cpus = message.own
+        session.cpus = message.total
+        return self._use(message.total, now)
+
     def _on_contents(self, session: Session, message: Contents, now: float) -> Effects:
         computation = self._computations.get(message.computation)
         if computation is None or computation.session is not session or message.places != computation.lacking:
@@ -326,6 +334,7 @@ class Serving(Keeping):
 
     _HANDLERS: dict[type[Message], Callable[..., Effects]] = {
         Prepare: _on_prepare,
+        Limit: _on_limit,
         Contents: _on_contents,
         Deliver: _on_deliver,
         Uploaded: _on_uploaded,

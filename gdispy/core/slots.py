@@ -213,7 +213,7 @@ class Slots(Serving):
 
     def standing(self, now: float) -> list[str]:
         """How this node stands, in lines."""
-        lines = [cpu_line(self.cpus, self.wanted, self._shut, self._busy)]
+        lines = [cpu_line(self.offered, self.wanted, self._shut, self._busy)]
         lines += [computation_line(computation) for computation in self._computations.values()]
         lines += [client_line(session, now) for session in self._sessions.values()]
         return [*lines, "it ends when its present work is done"] if self._finishing else lines
@@ -225,7 +225,7 @@ class Slots(Serving):
             [each.session.name, "", each.prepare.name, len(each.queue), len(each.jobs) - len(each.queue)]
             for each in self._computations.values()
         ]
-        return [[name, host, port, self.cpus, self._busy, bool(here)]], computations
+        return [[name, host, port, self.offered, self._busy, bool(here)]], computations
 
     def clients(self) -> tuple[list[str], list[str]]:
         """The names of the schedulers that are connected, and of those that are away."""

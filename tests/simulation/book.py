@@ -49,6 +49,8 @@ class Book:
         self._timeline = timeline
         self.entries: dict[JobKey, Entry] = {}
         self._runs: list[RunOfJob] = []
+        #: CPUs of a node that jobs of a computation may occupy, where that is limited.
+        self.limits: dict[ComputationId, int] = {}
         #: How often each life of a node was cut off from the scheduler, or joined to it.
         self.breaks: dict[Instance, int] = {}
         #: Attempts that were on a node when it counted as lost: what they do is nobody's concern.

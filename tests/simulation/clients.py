@@ -5,8 +5,8 @@ from __future__ import annotations
 from random import Random
 from typing import Any
 
-from gdispy.core.effects import Answer, Closed, Effects, Happen, Late, Provide, Resolve, Send, Show, Tell
-from gdispy.core.messages import Ask, ComputationId, JobId, Message, Open, Prepare
+from gdispy.core.effects import Answer, Closed, Decide, Effects, Happen, Late, Provide, Resolve, Send, Show, Tell
+from gdispy.core.messages import Ask, ComputationId, Instance, JobId, Message, Open, Order, Prepare, Take
 from gdispy.core.payloads import Bulk
 from gdispy.core.session import Session
 from tests.simulation.book import Book
@@ -32,6 +32,8 @@ class Client:
         self.is_kept = False
         #: CPUs that every node has.
         self.widest = 1
+        #: CPUs of a node that it uses at most; 0: all.
+        self.takes = 0
         self.computation = ComputationId(b"%08d" % place)
         self.peer = next_peer()
         self._to_scheduler = next_peer()
@@ -49,7 +51,10 @@ class Client:
         isolation = "job" if self._random.random() < 0.25 else ""
         body: Bulk = Parcel(b"body") if self._random.random() < 0.4 else b"body"
         token = b"t" * 16 if self.is_kept else b""
-        self._scheduler.from_client(self.peer, Open(self.computation, nodes, self.is_reentrant, token=token, epoch=1))
+        if self.takes:
+            self._book.limits[self.computation] = self.takes
+        opened = Open(self.computation, nodes, self.is_reentrant, bool(self.takes), token=token, epoch=1)
+        self._scheduler.from_client(self.peer, opened)
         about = (self.computation, "f", "function", isolation, "", "", True)
         prepare = Prepare(*about, body, [], [], token=token, epoch=1)
         self._scheduler.from_client(self.peer, prepare)
@@ -78,7 +83,7 @@ class Client:
             b"",
             float(self._random.randint(-1, 1)),
             0.0,
-            self._random.choice([0, 0, 1, self.widest]),
+            self._random.choice([0, 0, 1, min(self.widest, self.takes or self.widest)]),
             0,
             b"",
             files,
@@ -103,6 +108,12 @@ class Client:
         if not self._closed:
             self._asked += 1
             self._scheduler.from_client(self.peer, Ask(self.computation, self._asked))
+
+    def allow(self, node: Instance, cpus: int) -> None:
+        """Have the scheduler use so many CPUs of a node at most."""
+        if not self._closed:
+            self._asked += 1
+            self._scheduler.from_client(self.peer, Order(self.computation, self._asked, "cpus", node, float(cpus)))
 
     def release(self, is_hasty: bool = False) -> None:
         if self.is_released:
@@ -151,6 +162,9 @@ class Client:
             self._book.started(effect.started)
         elif isinstance(effect, Answer):
             self._answered += 1
+        elif isinstance(effect, Decide):
+            answer = (effect.appeared.node, self.takes, b"", [], [])
+            self._scheduler.from_client(self.peer, Take(self.computation, *answer))
         elif isinstance(effect, Closed):
             self._closed += 1
         elif not isinstance(effect, Tell | Happen | Late):

@@ -133,7 +133,7 @@ class Life:
             link.node_greeted = True
             self._book.breaks[self.instance] += 1
             link.to_scheduler.send(
-                Hello("node", self.instance, self.instance.decode(), "1", "3.11", "linux", self.slots.cpus, "", 0.0)
+                Hello("node", self.instance, self.instance.decode(), "1", "3.11", "linux", self.slots.offered, "", 0.0)
             )
             self._turns.put(self.slots.joined, link.at_node, hello)
         for message in messages:
@@ -194,7 +194,12 @@ class Life:
     # What its processes need
 
     def begun(self, computation: ComputationId, job: JobId, attempt: int) -> RunOfJob:
-        run = self._book.begun(self._book.key(computation, job), attempt, self.instance)
+        key = self._book.key(computation, job)
+        run = self._book.begun(key, attempt, self.instance)
+        workers = [each for each in self.processes.workers.values() if each.template.id == computation]
+        busy = [self.slots._workers[each.number].cpus for each in workers if each.run is not None and each.is_alive]
+        if sum(busy) >= self._book.limits.get(computation, sum(busy) + 1):
+            raise Broken(f"a job begins where others of its computation run on {sum(busy)} CPUs", key)
         if run.plan.is_deadly:
             self._timeline.after(run.plan.seconds * self._random.random(), self._die_of_job)
         return run

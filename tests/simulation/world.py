@@ -130,6 +130,7 @@ class World:
         self._timeline.note(None, "chaos is over")
         for place in self._places:
             self._set_cpus(place, place.cpus)
+            self._allow(place, 64)
         for client in self._clients:
             if not client.is_released:
                 client.cancel_hanging()
@@ -266,6 +267,12 @@ class World:
         for _ in range(changing.choice((0, 0, 5, 30))):
             place, cpus = changing.choice(self._places), changing.choice((0, 0, 1, 2, 3, 4))
             self._timeline.after(self._chaos_until * changing.random() ** 2, self._set_cpus, place, cpus)
+        limiting = Random(f"limits {self.seed}")
+        for client in self._clients:
+            client.takes = limiting.choice((0, 0, 1, 2))
+        for _ in range(limiting.choice((0, 0, 5, 30))):
+            place, cpus = limiting.choice(self._places), limiting.choice((0, 1, 1, 2, 3))
+            self._timeline.after(self._chaos_until * limiting.random() ** 2, self._allow, place, cpus)
         # The scheduler itself: what it has promised is in its journal.
         ending = Random(f"scheduler {self.seed}")
         amount = ending.choice((0, 0, 1, 4))
@@ -325,6 +332,12 @@ class World:
     def _set_cpus(self, place: Place, cpus: int) -> None:
         if place.life is not None:
             place.life.set_cpus(cpus)
+
+    def _allow(self, place: Place, cpus: int) -> None:
+        """All clients say how many CPUs of a node may be used: one that knows it will do."""
+        if place.life is not None:
+            for client in self._clients:
+                client.allow(place.life.instance, cpus)
 
     def _kill_some_process(self, place: Place) -> None:
         if place.life is not None:

@@ -11,6 +11,7 @@ from gdispy.core.board import AVAILABLE, CLOSED, EARLIEST, FAIR, INITIALIZED, PA
 from gdispy.core.dispatch import Dispatch
 from gdispy.core.effects import Effects, Peer
 from gdispy.core.messages import (
+    NO_LIMIT,
     Appeared,
     Availability,
     Cancel,
@@ -23,6 +24,7 @@ from gdispy.core.messages import (
     Instance,
     JobId,
     Lacking,
+    Limit,
     Open,
     Order,
     Prepare,
@@ -283,6 +285,61 @@ def test_cpus_of_a_node_are_limited_for_all(value: float, used: int) -> None:
     ready(dispatch, A, cpus=4)
     assert sent(order(dispatch, "cpus", A, value), CLIENT) == [Reply(C, 7, "", float(used), [])]
     assert len(runs(submit(dispatch, dict.fromkeys(range(1, 10))), A)) == used
+
+
+def test_node_that_is_away_is_not_told_of_fewer_cpus_before_it_is_back() -> None:
+    # Given a node that is away with two jobs.
+    dispatch = scheduler()
+    ready(dispatch, A, cpus=4)
+    submit(dispatch, dict.fromkeys((1, 2)))
+    dispatch.gone(A, 1.0)
+    assert sent(order(dispatch, "cpus", A, 1.0), A) == []
+    # When it is back, then it hears how many of its CPUs are to be used.
+    word = hello(instance(A), "node1", 4)
+    dispatch.joined(A, word, ["10.0.0.1"], 51348, 2.0)
+    effects = dispatch.receive(A, [Holding([C], [[JobId(1), JobId(2)]], [[1, 1]])], 2.0)
+    assert sent(effects, A) == [Limit(C, NO_LIMIT, 1)]
+
+
+def test_what_is_said_of_a_former_time_does_not_make_a_node_ready_that_was_given_up() -> None:
+    # Given a client that decides about nodes, and one that comes back after it was given up.
+    dispatch = scheduler(asks=True)
+    join(dispatch, A)
+    # When it says that it has loaded the computation, for which it was not asked yet, then that counts for nothing.
+    dispatch.receive(A, [Prepared(C, "")], 0.0)
+    take = Take(C, instance(A), 2, b"", [], [])
+    assert sent(dispatch.receive_from_client(CLIENT, [take], 1.0), A) == [prepare()]
+
+
+def test_jobs_that_come_after_the_release_of_their_computation_are_nobodys() -> None:
+    dispatch = scheduler()
+    ready(dispatch, A)
+    dispatch.receive_from_client(CLIENT, [Release(C)], 0.0)
+    assert submit(dispatch, {1: None}) == []
+    dispatch.receive(A, [Released(C)], 1.0)
+    assert not dispatch._waiting and not dispatch._hungry  # type: ignore[truthy-bool]
+
+
+def test_what_is_remembered_of_nodes_and_turns_does_not_grow_with_the_jobs() -> None:
+    # Given clients that submit one job after the other.
+    dispatch = scheduler()
+    ready(dispatch, A, B)
+    for job in range(1, 1000):
+        submit(dispatch, {job: None})
+        finish(dispatch, A if job in dispatch._nodes[instance(A)].shares[C].placed else B, job)
+    assert len(dispatch._heap) < 100
+    # When many come at once, then they go to the nodes in parts as large as ever.
+    many = range(1000, 3000)
+    assert len(runs(submit(dispatch, dict.fromkeys(many)), A)) == 2
+    # Given two computations that wait, while jobs of both end.
+    dispatch.receive_from_client(Peer(101), [Open(D, ["*"], False), prepare(D)], 0.0)
+    dispatch.receive(A, [Prepared(D, "")], 0.0)
+    dispatch.receive_from_client(Peer(101), [Run(D, [JobId(job) for job in many], [1] * 2000, [b""] * 2000)], 0.0)
+    for _ in range(1000):
+        for number, share in list(dispatch._nodes[instance(A)].shares.items()):
+            for job in list(share.placed)[:1]:
+                dispatch.receive(A, [ended(outcome(job, end=1.0), computation=number)], 1.0)
+    assert len(dispatch._turns) < 100
 
 
 def test_node_that_offers_fewer_cpus_gives_back_what_waits_there() -> None:

@@ -6,11 +6,16 @@ from gdispy.core.board import PATIENCE
 from gdispy.core.dispatch import Dispatch
 from gdispy.core.effects import Effects, Peer
 from gdispy.core.messages import (
+    NO_LIMIT,
     Appeared,
+    ComputationId,
     Cpus,
     Holding,
+    Instance,
     JobId,
+    Limit,
     Open,
+    Order,
     Prepare,
     Prepared,
     Returned,
@@ -18,7 +23,7 @@ from gdispy.core.messages import (
     Take,
     Trouble,
 )
-from tests.unit.making import C, checked, hello, prepare, sent
+from tests.unit.making import C, checked, ended, hello, outcome, prepare, sent
 
 CLIENT = Peer(100)
 A = Peer(1)
@@ -87,3 +92,52 @@ def test_client_that_decides_about_nodes_is_asked_when_there_is_something_to_dec
     assert sent(dispatch.receive(A, [Cpus(1)], 1.0), CLIENT, Appeared) == []
     take = Take(C, question.node, 1, b"", [], [])
     assert sent(dispatch.receive_from_client(CLIENT, [take], 2.0), A, Prepare)
+
+
+# How many of them a client wants to use
+
+
+def allow(dispatch: Dispatch, cpus: int) -> Effects:
+    """The client says how many CPUs of the node may be used."""
+    return dispatch.receive_from_client(CLIENT, [Order(C, 1, "cpus", Instance(b"a" * 16), float(cpus))], 1.0)
+
+
+def finish(dispatch: Dispatch, *jobs: int, took: float = 0.0001) -> Effects:
+    return dispatch.receive(A, [ended(*(outcome(job, end=took) for job in jobs))], 1.0)
+
+
+def test_node_hears_how_many_of_its_cpus_may_be_used_before_it_gets_jobs() -> None:
+    dispatch = scheduler()
+    join(dispatch, cpus=4)
+    submit(dispatch, *range(1, 9))
+    limit, run = sent(dispatch.receive(A, [Prepared(C, "")], 0.0), A)
+    assert limit == Limit(C, NO_LIMIT, NO_LIMIT) and run.jobs == [1, 2, 3, 4]
+    assert sent(allow(dispatch, 3), A, Limit) == [Limit(C, NO_LIMIT, 3)]
+    assert sent(allow(dispatch, -1), A, Limit) == [Limit(C, NO_LIMIT, 3)]
+
+
+def test_client_that_takes_some_cpus_of_a_node_has_jobs_ahead_on_those() -> None:
+    # Given a client that wants one CPU of four.
+    dispatch = scheduler(asks=True)
+    (question,) = sent(join(dispatch, cpus=4), CLIENT, Appeared)
+    dispatch.receive_from_client(CLIENT, [Take(C, question.node, 1, b"", [], [])], 0.0)
+    assert sent(dispatch.receive(A, [Prepared(C, "")], 0.0), A) == [Limit(C, 1, NO_LIMIT)]
+    assert placed(submit(dispatch, *range(1, 101))) == [1]
+    # When its jobs prove short, then it has some ahead, as it would with a node of one CPU.
+    assert placed(finish(dispatch, 1)) == [2, 3, 4, 5]
+    assert len(placed(finish(dispatch, 2, 3, 4, 5))) == 16
+
+
+def test_node_of_which_no_cpus_could_be_used_is_offered_when_some_can() -> None:
+    # Given two clients, of which the one has said that no CPUs of the node are to be used.
+    dispatch = scheduler()
+    join(dispatch, cpus=4)
+    dispatch.receive(A, [Prepared(C, "")], 0.0)
+    allow(dispatch, 0)
+    other = Peer(101)
+    number = ComputationId(b"asks....")
+    asking = [Open(number, ["*"], False, True), prepare(number)]
+    assert sent(dispatch.receive_from_client(other, asking, 2.0), other, Appeared) == []
+    # When it takes that back, then the other is asked whether it wants the node.
+    (question,) = sent(allow(dispatch, 2), other, Appeared)
+    assert question.cpus == 2

@@ -10,6 +10,7 @@ from gdispy.core.board import CLOSED, INITIALIZED, PATIENCE
 from gdispy.core.dispatch import ATTEMPTS, LEASE, RECEIPT_AFTER, Dispatch
 from gdispy.core.effects import Drop, Effects, Peer, Send
 from gdispy.core.messages import (
+    NO_LIMIT,
     Ask,
     Cancel,
     Collected,
@@ -19,6 +20,7 @@ from gdispy.core.messages import (
     Holding,
     Instance,
     JobId,
+    Limit,
     Open,
     Prepare,
     Prepared,
@@ -119,7 +121,8 @@ def test_node_is_asked_to_prepare_once_it_has_said_what_it_holds_and_gets_jobs_w
     assert submit(dispatch, 1) == []
     assert dispatch.joined(A, hello(b"a" * 16, "n", 2), ["10.0.0.1"], 51348, 0.0) == []
     assert dispatch.receive(A, [Holding([], [], [])], 0.0) == [Send(A, prepare())]
-    told, run = dispatch.receive(A, [Prepared(C, "")], 0.0)
+    limit, told, run = dispatch.receive(A, [Prepared(C, "")], 0.0)
+    assert limit == Send(A, Limit(C, NO_LIMIT, NO_LIMIT))
     assert run == Send(A, Run(C, [JobId(1)], [1], [b""]))
     row = ["n", "10.0.0.1", 51348, 2, 0, 0, 0.0, 0, 0]
     assert told == Send(CLIENT, Event(C, INITIALIZED, Instance(b"a" * 16), [row], []))
@@ -506,7 +509,8 @@ def test_node_that_comes_back_with_all_its_jobs_goes_on() -> None:
     ready(dispatch, A)
     submit(dispatch, 1, 2)
     dispatch.gone(A, 1.0)
-    assert join(dispatch, B, instance=bytes([A]) * 16, host="10.0.0.1", holding=holding((1, 1), (2, 1)), now=2.0) == []
+    effects = join(dispatch, B, instance=bytes([A]) * 16, host="10.0.0.1", holding=holding((1, 1), (2, 1)), now=2.0)
+    assert effects == [Send(B, Limit(C, NO_LIMIT, NO_LIMIT))]
     assert dispatch.due() is None
     assert ends(finish(dispatch, B, 1)) == {1: 11}
 
@@ -574,7 +578,7 @@ def test_newer_connection_of_a_node_takes_the_place_of_the_old() -> None:
     ready(dispatch, A)
     submit(dispatch, 1)
     effects = join(dispatch, B, instance=bytes([A]) * 16, host="10.0.0.1", holding=holding((1, 1)), now=1.0)
-    assert effects == [Drop(A, "a newer connection took its place")]
+    assert effects == [Drop(A, "a newer connection took its place"), Send(B, Limit(C, NO_LIMIT, NO_LIMIT))]
     assert dispatch.gone(A, 2.0) == []
     assert ends(finish(dispatch, B, 1)) == {1: 11}
 
@@ -596,10 +600,19 @@ def with_jobs_ahead() -> Dispatch:
 
 
 def test_idle_node_gets_half_of_what_the_fullest_has_ahead() -> None:
-    # Given a node that has sixteen jobs, fifteen of them ahead, and another that becomes idle.
+    # Given a node that has sixteen jobs, fifteen of them ahead, and another that becomes idle and may have more.
+    dispatch = with_jobs_ahead()
+    finish(dispatch, B, 90, took=0.0001)
+    submit(dispatch, 91)
+    dispatch.receive(A, [Returned(C, [], [])], 2.0)
+    assert sent(finish(dispatch, B, 91, took=0.0001), A, Recall) == [Recall(C, 7)]
+
+
+def test_idle_node_gets_no_more_than_it_may_have_ahead() -> None:
+    # Given an idle node whose first job was a long one; it may have no other behind the next.
     dispatch = with_jobs_ahead()
     effects = finish(dispatch, B, 90)
-    assert sent(effects, A, Recall) == [Recall(C, 7)]
+    assert sent(effects, A, Recall) == [Recall(C, 1)]
     # When they are returned, then they go to the idle one.
     returned = [JobId(job) for job in (21, 20, 19)]
     effects = dispatch.receive(A, [Returned(C, returned, [1] * 3)], 2.0)
@@ -615,7 +628,7 @@ def test_node_is_asked_for_jobs_once_at_a_time() -> None:
     # When it is answered, then the next may follow.
     dispatch.receive(A, [Returned(C, [], [])], 2.0)
     submit(dispatch, 92)
-    assert sent(finish(dispatch, B, 92), A, Recall) == [Recall(C, 7)]
+    assert sent(finish(dispatch, B, 92), A, Recall) == [Recall(C, 1)]
 
 
 def test_recall_that_was_lost_with_its_connection_does_not_keep_others_from_following() -> None:
@@ -628,7 +641,7 @@ def test_recall_that_was_lost_with_its_connection_does_not_keep_others_from_foll
     # When it is back and the other node is idle again, then it is asked again.
     effects = submit(dispatch, 91)
     assert placed(effects, B) == [(91, 1)]
-    assert sent(finish(dispatch, B, 91), Peer(3), Recall) == [Recall(C, 7)]
+    assert sent(finish(dispatch, B, 91), Peer(3), Recall) == [Recall(C, 1)]
 
 
 def test_nothing_is_recalled_while_jobs_wait_or_where_none_is_ahead() -> None:

@@ -9,6 +9,7 @@ from gdispy.core.dispatch import Dispatch
 from gdispy.core.effects import Drop, Effects, Load, Peer, Record, Send, Unload, WorkerId
 from gdispy.core.facts import GivenUp, Met, Owned, Placed, Unplaced
 from gdispy.core.messages import (
+    NO_LIMIT,
     Cancel,
     Collected,
     Ended,
@@ -17,6 +18,7 @@ from gdispy.core.messages import (
     Holding,
     Instance,
     JobId,
+    Limit,
     Open,
     Prepare,
     Prepared,
@@ -230,7 +232,9 @@ def test_what_is_placed_and_what_has_ended_is_written_before_it_is_said() -> Non
     dispatch.receive_from_client(CLIENT, [opened(), kept(), run(1, 2, 3)], 0.0)
     join(dispatch, A, b"n" * 16)
     effects = dispatch.receive(A, [Prepared(C, "")], 0.0)
-    assert [type(each) for each in effects if not isinstance(each, Send) or each.peer == A] == [Record, Send]
+    told = [each for each in effects if isinstance(each, Record) or (isinstance(each, Send) and each.peer == A)]
+    assert [each.message for each in told if isinstance(each, Send)] == [Limit(C, NO_LIMIT, NO_LIMIT), run(1, 2)]
+    assert isinstance(told[-2], Record)
     assert [type(fact) for fact in facts(effects)] == [Met, Placed]
     effects = dispatch.receive(A, [ended(outcome(1))], 1.0)
     told = [each for each in effects if isinstance(each, Record) or (isinstance(each, Send) and each.peer == CLIENT)]
@@ -259,6 +263,25 @@ def test_next_life_of_a_scheduler_goes_on_with_the_node_that_held_the_jobs() -> 
     effects = dispatch.receive(A, [Prepared(C, "")], 0.0)
     assert [each.jobs for each in sent(effects, A, Run)] == [[3]]
     assert [each.jobs for each in sent(dispatch.receive(A, [ended(outcome(2))], 1.0), CLIENT, Ended)] == [[2]]
+
+
+def test_what_a_node_holds_that_the_journal_did_not_say_is_written() -> None:
+    # Given a life that was killed before it had written that two jobs were placed, of which one was placed again.
+    dispatch = checked(Dispatch())
+    dispatch.restore(CLIENT, story(), kept(2), 0.0)
+    # When the node says what it has, then that is written: their next placements must have other numbers.
+    effects = join(dispatch, A, b"n" * 16, (2, 1), (3, 1), (4, 2))
+    assert facts(effects) == [Placed(C, Instance(b"n" * 16), [JobId(3), JobId(4)], [1, 2])]
+
+
+def test_job_whose_node_was_given_up_is_placed_anew_where_its_outcome_was_not_written() -> None:
+    known = story(reentrant=True)
+    del known.nodes[Instance(b"n" * 16)]
+    dispatch = checked(Dispatch())
+    dispatch.restore(CLIENT, known, kept(2), 0.0)
+    effects = join(dispatch, A, b"m" * 16)
+    effects += dispatch.receive(A, [Prepared(C, "")], 0.0)
+    assert [(each.jobs, each.attempts) for each in sent(effects, A, Run)] == [([2, 3], [2, 1])]
 
 
 def test_job_that_never_came_to_its_node_runs_there_again() -> None:

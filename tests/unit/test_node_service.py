@@ -9,12 +9,14 @@ import pytest
 from gdispy.core.effects import Drop, End, Hand, Leave, NewWorker, Peer, Send, TakeBack, Unload, WorkerId
 from gdispy.core.hours import CLOSED, DRAINING, OPEN
 from gdispy.core.messages import (
+    NO_LIMIT,
     Collected,
     Cpus,
     Ended,
     Hello,
     Holding,
     JobId,
+    Limit,
     Prepared,
     Release,
     Released,
@@ -109,6 +111,74 @@ def test_scheduler_that_comes_later_hears_of_the_number_that_holds() -> None:
     slots.gone(A, 2.0)
     slots.set_cpus(2, 3.0)
     assert slots.joined(B, hello(), 4.0)[1] == Send(B, Cpus(2))
+
+
+# CPUs that the scheduler wants to use
+
+
+def test_no_more_cpus_are_used_than_the_scheduler_wants_for_a_computation_and_in_all() -> None:
+    # Given a node of four CPUs whose scheduler wants one for the computation, and three for all that it has.
+    slots = node(cpus=4)
+    slots.receive(A, [prepare(D)], 0.0)
+    slots.loaded(D, "", 0.0)
+    assert slots.receive(A, [Limit(C, 1, 3), Limit(D, NO_LIMIT, 3)], 0.0) == []
+    assert begun(start(slots, 1, 2, 3)) == [1]
+    others = Run(D, [JobId(job) for job in (11, 12, 13)], [1] * 3, [b""] * 3)
+    assert begun(plain(slots.receive(A, [others], 0.0))) == [11, 12]
+    # When one of the other computation has ended, then its next begins.
+    assert begun(plain(slots.answered(W2, [outcome(11)], 1.0))) == [13]
+    # Then what the other one leaves is not for the first.
+    assert begun(plain(slots.answered(W2, [outcome(13)], 2.0))) == []
+    assert begun(plain(slots.answered(W1, [outcome(1)], 2.0))) == [2]
+
+
+def test_what_a_computation_may_not_use_is_for_others_that_wait() -> None:
+    # Given two computations with jobs that wait while the node is shut; one may use a single CPU.
+    slots = node(cpus=4)
+    slots.receive(A, [prepare(D), Limit(C, 1, NO_LIMIT)], 0.0)
+    slots.loaded(D, "", 0.0)
+    slots.receive(A, [Limit(D, NO_LIMIT, 1)], 0.0)
+    start(slots, 1, 2, 3)
+    slots.receive(A, [Run(D, [JobId(job) for job in (11, 12, 13, 14)], [1] * 4, [b""] * 4)], 0.0)
+    # When there is no other limit any more, then the other one has all the rest at once.
+    assert sorted(begun(plain(slots.receive(A, [Limit(D, NO_LIMIT, NO_LIMIT)], 1.0)))) == [11, 12, 13]
+
+
+def test_short_jobs_are_put_behind_what_runs_where_cpus_are_limited() -> None:
+    slots = node(cpus=2)
+    slots.receive(A, [Limit(C, 1, NO_LIMIT)], 0.0)
+    assert begun(start(slots, 1)) == [1]
+    slots.answered(W1, [outcome(1, start=1.0, end=1.0001)], 1.0)
+    effects = start(slots, *range(2, 10), now=1.0)
+    assert {each.worker for each in effects if isinstance(each, Hand)} == {W1} and len(begun(effects)) > 1
+
+
+def test_with_a_lower_limit_what_runs_goes_on_and_nothing_is_put_behind_it() -> None:
+    # Given two workers with one short job each.
+    slots = node(cpus=2)
+    start(slots, 1)
+    slots.answered(W1, [outcome(1, start=1.0, end=1.0001)], 1.0)
+    start(slots, 2, 3, now=1.0)
+    # When only one CPU may be used, then nothing is put behind them, until one has ended.
+    slots.receive(A, [Limit(C, 1, NO_LIMIT)], 1.0)
+    assert begun(start(slots, 4, 5, now=1.0)) == []
+    effects = plain(slots.answered(W1, [outcome(2, start=1.0, end=1.0001)], 1.0))
+    assert [each.worker for each in effects if isinstance(each, Hand)] == [W2]
+
+
+def test_scheduler_that_wants_no_cpus_gets_back_what_waits_and_others_hear_what_is_offered() -> None:
+    slots = node(cpus=1)
+    start(slots, 1, 2)
+    assert slots.receive(A, [Limit(C, NO_LIMIT, 0)], 1.0) == [TakeBack(W1), returned(2)]
+    slots.answered(W1, [outcome(1)], 2.0)
+    # When another one comes, then its wishes count.
+    slots.receive(A, [Release(C)], 3.0)
+    slots.unloaded(C, 3.0)
+    slots.gone(A, 3.0)
+    assert slots.joined(B, other(), 4.0) == [Send(B, Holding([], [], []))]
+    slots.receive(B, [prepare(D)], 4.0)
+    slots.loaded(D, "", 4.0)
+    assert begun(plain(slots.receive(B, [Run(D, [JobId(1)], [1], [b""])], 4.0))) == [1]
 
 
 # No jobs at present
