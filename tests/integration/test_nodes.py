@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import time
 from collections.abc import Callable
@@ -27,6 +28,13 @@ made: list[Any] = []
 
 def node_name() -> str:
     return dispy_node_name  # type: ignore[name-defined]
+
+
+def when_it_ran() -> tuple[float, float]:
+    begin = time.monotonic()
+    while time.monotonic() < begin + 0.0005:
+        pass
+    return begin, time.monotonic()
 
 
 def set_up(*words: str) -> int:
@@ -200,6 +208,19 @@ def test_cpus_are_set_for_all_clusters_and_jobs_of_a_node_are_known(cluster: Mak
     assert made.set_node_cpus("nowhere", 1) == -1
     with pytest.raises(ConfigError, match="whole number"):
         made.set_node_cpus(node, "all")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("way", ["set_node_cpus", "NodeAllocate"])
+def test_short_jobs_run_on_no_more_cpus_than_are_wanted(cluster: Make, two: tuple[Daemon, Daemon], way: str) -> None:
+    # Given a node with two CPUs of which one is wanted, and jobs so short that many of them are sent ahead.
+    host, port = two[1].place
+    wanted = 1 if way == "NodeAllocate" else 0
+    made = cluster(when_it_ran, nodes=[NodeAllocate(host, port=port, cpus=wanted)])
+    if way == "set_node_cpus":
+        assert made.set_node_cpus(all_nodes(made, 1)[0], 1) == 1
+    # When they have run, then no two of them ran at the same time.
+    times = sorted(job() for job in [made.submit() for _ in range(500)])
+    assert all(end <= begin for (_, end), (begin, _) in itertools.pairwise(times))
 
 
 # Setting up and leaving
