@@ -513,7 +513,7 @@ class Board:
             jobs.append(task.job)
             attempts.append(task.attempt)
             arguments.append(task.arguments)
-            options.append(task.options)
+            options.append(task.needs)
         if not jobs:
             del self._outgoing[node.instance, computation.id]
         return taken

@@ -397,6 +397,17 @@ def test_job_for_one_node_that_waits_is_cancelled_at_once() -> None:
     assert runs(finish(dispatch, A, 1), A) == []
 
 
+def test_node_is_told_what_it_must_know_of_a_job_and_no_more() -> None:
+    dispatch = scheduler()
+    ready(dispatch, A, cpus=4)
+    # Where it must run and when is the scheduler's business: such jobs may go with others in one message.
+    [run] = sent(submit(dispatch, {1: wish(priority=2.0), 2: wish(node=instance(A)), 3: wish(cpus=1)}), A, Run)
+    assert sorted(run.jobs) == [1, 2, 3] and run.options == []
+    timed = [b"", 0.0, 60.0, 0, 0, b"", [], [], 0.0]
+    [run] = sent(submit(dispatch, {4: timed}), A, Run)
+    assert run.options == [timed]
+
+
 def test_jobs_of_higher_priority_go_first() -> None:
     dispatch = scheduler()
     submit(dispatch, {1: None, 2: wish(priority=-1.0), 3: wish(priority=5.0), 4: None, 5: wish(priority=5.0)})
