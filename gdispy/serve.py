@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import platform
 import signal
 import time
 from collections.abc import Sequence
@@ -46,6 +47,7 @@ def node_main(words: Sequence[str] | None = None) -> int:
     level = logging.WARNING if given.exit_with_stdin else logging.INFO
     set_up_logging("%(asctime)s %(levelname)s %(message)s", given.debug, level)
     try:
+        _refuse_other_systems()
         options = settle(parser, given)
         if options.serve == 0:
             return _only_clean(options)
@@ -65,6 +67,13 @@ def node_main(words: Sequence[str] | None = None) -> int:
     except Exception as error:
         return fail(_PROGRAM, error)
     return 0
+
+
+def _refuse_other_systems() -> None:
+    system = platform.system()
+    if system != "Linux":
+        advice = "start it on a Linux machine, or in a container or virtual machine, and name that in `nodes`"
+        raise ConfigError(f"nodes run on Linux only, and this is {system}: {advice}")
 
 
 def _say_ready(node: Node, is_private: bool) -> None:

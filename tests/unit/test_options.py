@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from gdispy.node_options import node_parser
 from gdispy.node_settings import NodeSettings
 from gdispy.optionfile import read_options, save_options
 from gdispy.options import Settled, parse
-from gdispy.serve import count_cpus, node_settings, settle
+from gdispy.serve import count_cpus, node_main, node_settings, settle
 from gdispy.worker.limits import Limits
 
 
@@ -232,3 +233,12 @@ def test_saved_paths_do_not_depend_on_the_directory(tmp_path: Path, monkeypatch:
 def test_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"none/node.ini cannot be written"):
         saved(tmp_path / "none" / "node.ini")
+
+
+def test_node_that_cannot_run_here_says_where_it_can(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(platform, "system", lambda: "Darwin")
+    monkeypatch.setattr("gdispy.serve.set_up_logging", lambda *_: None)
+    assert node_main(["--cpus", "1"]) == 2
+    assert "nodes run on Linux only, and this is Darwin" in capsys.readouterr().err
