@@ -37,14 +37,19 @@ Row = tuple[Any, ...]
 class Job:
     """A job that this node has accepted and not ended."""
 
-    __slots__ = ("arguments", "attempt", "cancelled", "expired", "number", "options", "reported")
+    __slots__ = ("arguments", "attempt", "cancelled", "expired", "limit", "number", "options", "reported")
 
     def __init__(self, number: JobId, attempt: int, arguments: Bulk, options: list[Any] | None = None) -> None:
         self.number = number
         self.attempt = attempt
         self.arguments = arguments
-        #: As in `Run`.
-        self.options = options
+        #: Seconds that it may run; 0 is no limit.
+        self.limit = 0.0
+        #: As in `Run`; None also where nothing in it is for the worker, which then may have it in hand with others.
+        self.options: list[Any] | None = None
+        if options is not None:
+            self.limit = float(options[2])
+            self.options = options if options[3] > 1 or any(options[4:]) else None
         self.cancelled = False
         #: It has taken longer than it may.
         self.expired = False
@@ -55,11 +60,6 @@ class Job:
     def cpus(self) -> int:
         """How many CPUs it occupies."""
         return 1 if self.options is None else max(1, self.options[3])
-
-    @property
-    def limit(self) -> float:
-        """Seconds that it may run; 0 is no limit."""
-        return 0.0 if self.options is None else float(self.options[2])
 
     def release(self) -> None:
         """Give back what it needed to run."""

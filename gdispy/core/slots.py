@@ -299,19 +299,21 @@ class Slots(Serving):
                 return [Terminate(worker.number)]
             return []
         job, computation = worker.hand[0], worker.computation
-        if job.limit and now >= worker.since + job.limit:
+        is_alone = len(worker.hand) == 1
+        is_over = job.limit > 0 and now >= worker.since + job.limit
+        if is_over and is_alone:
             job.expired, worker.interrupted = True, now
             return [Interrupt(worker.number, job.number, job.attempt)]
-        if now < worker.since + REPORT_AFTER:
-            return []
+        is_long = now >= worker.since + REPORT_AFTER
         effects: Effects = []
-        if not job.reported:
+        if is_long and not job.reported:
             job.reported = True
             if computation.session.peer is not None:
                 began = [worker.since + self._epoch]
                 started = Started(computation.id, [job.number], [job.attempt], began, "")
                 effects.append(Send(computation.session.peer, started))
-        if len(worker.hand) > 1:  # Taken for short, and is not: others must not wait behind it.
+        if (is_long or is_over) and not is_alone:
+            # Taken for short, and is not: others must not wait behind it. Or it has ended, and that is not told yet.
             worker.since, worker.slow = now, True
             effects.append(TakeBack(worker.number))
         return effects

@@ -419,6 +419,25 @@ def test_job_that_turns_out_long_keeps_no_others_waiting_behind_it() -> None:
     assert slots.due() is None
 
 
+def test_job_with_a_time_limit_goes_with_others_and_is_alone_when_its_time_is_over() -> None:
+    # Given a worker with several jobs in hand of which each may take 50 ms.
+    slots = node(cpus=1)
+    start(slots, 1, now=1.0)
+    slots.answered(W1, [outcome(1, start=1.0, end=1.0025)], 1.0)
+    jobs = [JobId(job) for job in range(2, 10)]
+    options: list[Any] = [[b"", 0.0, 0.05, 0, 0, b"", [], [], 0.0]] * 8
+    effects = plain(slots.receive(A, [Run(C, jobs, [1] * 8, [b""] * 8, options)], 2.0))
+    assert effects == [Hand(W1, [2]), Hand(W1, [3, 4])]  # type: ignore[list-item, arg-type]
+    # When the time of the first is over, then what has ended and not been told comes, and what has not begun.
+    assert slots.due() == pytest.approx(2.05)
+    assert slots.tick(2.051) == [TakeBack(W1)]
+    slots.answered(W1, [outcome(2)], 2.052)
+    slots.took_back(W1, [(JobId(4), 1)], 2.053)
+    # Then the one that runs has its own time, and nobody else's.
+    assert slots.tick(2.07) == []
+    assert slots.tick(2.103) == [Interrupt(W1, JobId(3), 1)]
+
+
 def test_jobs_that_were_taken_back_go_to_another_worker_in_their_order() -> None:
     slots = node(cpus=2)
     start(slots, 1)
