@@ -275,7 +275,7 @@ class Custody:
         portion = computation.portion(max(1, len(busy)))
         effects: Effects = []
         for place, worker in enumerate(busy):
-            # A job with options is alone in its worker's hand.
+            # A job with options for its worker is alone in its worker's hand.
             alone = worker.hand[0].options is not None
             if worker.interrupted is None and not worker.slow and not alone and len(worker.hand) <= worker.latest:
                 part = -(-len(computation.queue) // (len(busy) - place))

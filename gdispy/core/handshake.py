@@ -92,6 +92,11 @@ def purpose_key(key: bytes, purpose: bytes) -> bytes:
     return _derive(key, b"gdispy purpose", purpose)
 
 
+def next_key(key: bytes) -> bytes:
+    """The key that takes the place of this one in a direction of a connection; from it this one cannot be found."""
+    return _derive(key, b"gdispy rekey", b"")
+
+
 def _derive(key: bytes, label: bytes, data: bytes) -> bytes:
     return blake2b(data, digest_size=KEY_BYTES, key=key, person=label.ljust(16, b"\0")[:16]).digest()
 

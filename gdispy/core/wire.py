@@ -30,7 +30,7 @@ from typing import Any, Protocol
 import msgpack
 
 from gdispy.core.boxes import EXTRA, LENGTH, opened, sealed_frame
-from gdispy.core.handshake import Keys
+from gdispy.core.handshake import Keys, next_key
 from gdispy.core.messages import Message, from_values
 from gdispy.core.payloads import Bulk, MemoryPayload, Payload
 from gdispy.errors import InternalError, ProtocolError
@@ -38,6 +38,8 @@ from gdispy.errors import InternalError, ProtocolError
 #: Bytes of plaintext in one frame at most.
 CHUNK_LIMIT = 64 * 1024
 BOX_LIMIT = CHUNK_LIMIT + EXTRA
+#: Frames after which a direction goes on with another key: 64 GiB at most are sealed with one.
+KEY_FRAMES = 1 << 20
 #: Bytes that may be on their way, or taken in and not yet dealt with, before the sender waits.
 WINDOW = 8 * 1024 * 1024
 #: Credit is given back in portions of at least this many bytes.
@@ -181,6 +183,8 @@ class Sender:
         self._check_owner()
         frame = sealed_frame(self._key, self._counter.to_bytes(24, "little"), *parts)
         self._counter += 1
+        if not self._counter % KEY_FRAMES:
+            self._key = next_key(self._key)
         return [frame]
 
 
@@ -317,6 +321,8 @@ class Receiver:
         if chunk is None:
             raise ProtocolError("a frame does not open with the key of this connection")
         self._counter += 1
+        if not self._counter % KEY_FRAMES:
+            self._key = next_key(self._key)
         self._take(chunk, found)
 
     def abandon(self) -> None:

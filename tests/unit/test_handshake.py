@@ -21,6 +21,7 @@ from gdispy.core.handshake import (
     Keys,
     Responder,
     encode_secret,
+    next_key,
     purpose_key,
     refuse_other_version,
     seal,
@@ -262,6 +263,7 @@ def test_vectors_are_what_the_code_does() -> None:
         "first_with_certificate": certified.first,
         "second": second,
         "key_i_to_r": keys.send,
+        "next_key_i_to_r": next_key(keys.send),
         "key_r_to_i": keys.receive,
         "frame": b"".join(sender.frames()),
     }
@@ -295,6 +297,7 @@ def test_vectors_follow_from_the_derivations_of_the_document() -> None:
     assert (magic + er + box2).hex() == VECTORS["second"]
     assert derive(chain, b"gdispy i to r", h3).hex() == VECTORS["key_i_to_r"]
     assert derive(chain, b"gdispy r to i", h3).hex() == VECTORS["key_r_to_i"]
+    assert derive(unhex("key_i_to_r"), b"gdispy rekey", b"").hex() == VECTORS["next_key_i_to_r"]
     box = bindings.crypto_secretbox(unhex("chunk"), bytes(24), unhex("key_i_to_r"))
     assert (len(box).to_bytes(4, "big") + box).hex() == VECTORS["frame"]
 

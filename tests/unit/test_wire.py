@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from gdispy.core import wire
 from gdispy.core.boxes import seal
-from gdispy.core.handshake import Keys
+from gdispy.core.handshake import Keys, next_key
 from gdispy.core.messages import JobId, Message, Progress, Recall, Run
 from gdispy.core.payloads import MemoryPayload, Payload, bulk_size
 from gdispy.core.wire import (
@@ -577,6 +577,26 @@ def test_receiver_whose_connection_is_over_gives_back_what_it_holds() -> None:
 # The fork guard
 
 
+def test_key_changes_after_so_many_frames_without_a_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wire, "KEY_FRAMES", 3)
+    sender, into = Sender(KEY), receiver()
+    found: list[Message | Bye] = []
+    for number in range(10):
+        sender.put(recall(number))
+        found += into.receive(b"".join(sender.frames()))
+    assert found == [recall(number) for number in range(10)]
+    # Each key is made of the one before, and what that has sealed is not taken any more.
+    keys = [KEY]
+    while len(keys) < 5:
+        keys.append(next_key(keys[-1]))
+    chunk = packed(recall(7).values())
+    into = receiver()
+    for number in range(12):
+        assert into.receive(frame(chunk, number, keys[number // 3])) == [recall(7)]
+    with pytest.raises(ProtocolError):
+        into.receive(frame(chunk, 12, keys[3]))
+
+
 @pytest.mark.parametrize("what", ["frames", "pulse", "give_credit", "bye"])
 def test_forked_copy_seals_nothing(what: str) -> None:
     def refuse() -> None:
@@ -596,3 +616,4 @@ def test_constants_are_those_of_the_document() -> None:
     assert (FIRST, LAST) == (1, 2)
     assert (CHUNK_LIMIT, BOX_LIMIT, WINDOW) == (65_536, 65_552, 8_388_608)
     assert (wire.CREDIT_STEP, MESSAGE_LIMIT, STREAM_LIMIT) == (1_048_576, 67_108_864, 4096)
+    assert wire.KEY_FRAMES == 1_048_576
