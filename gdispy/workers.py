@@ -421,7 +421,8 @@ class Workers:
                 if not data:
                     return
                 self._take_results(worker, data, ancillary)
-                if worker.outstanding >= MANY:
+                # What ends with an open file ends a read, too: there may be more.
+                if worker.outstanding >= MANY and not ancillary and len(data) < READ_SIZE:
                     gevent.sleep(READ_INTERVAL)
         except OSError:
             return
