@@ -32,13 +32,18 @@ def claim(prefix: str, name: str) -> int:
     Returns an open file that is locked as long as the node lives. Raises ConfigError for a prefix
     that others could write to.
     """
+    lock = os.path.join(prefix, f"{name}.lock")
     try:
         _clear_dead(prefix)
-        fd = os.open(os.path.join(prefix, f"{name}.lock"), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        while True:
+            fd = os.open(lock, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+            # Before that, another node that starts may take it for a dead one's, and remove it.
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            if _is_at(fd, lock):
+                return fd
+            os.close(fd)
     except OSError as error:
         raise ConfigError(f"{prefix} cannot be used: {error.strerror}") from error
-    fcntl.flock(fd, fcntl.LOCK_EX)
-    return fd
 
 
 def unclaim(prefix: str, name: str, fd: int) -> None:
@@ -80,14 +85,23 @@ def _clear(prefix: str, name: str) -> bool:
         return True
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+        # Locked until it is gone: what has the name afterwards is another file, perhaps of a node that starts.
+        if _is_at(fd, lock):
+            _remove(prefix, name)
+            os.unlink(lock)
+    except BlockingIOError:
         return False
     finally:
         os.close(fd)
-    _remove(prefix, name)
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(lock)
     return True
+
+
+def _is_at(fd: int, path: str) -> bool:
+    """Whether an open file is the one that has this name now."""
+    try:
+        return os.path.samestat(os.fstat(fd), os.stat(path))
+    except FileNotFoundError:
+        return False
 
 
 def _remove(prefix: str, name: str) -> None:
