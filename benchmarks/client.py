@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +26,8 @@ from sides import CPUS, Deadline, Gdispy, MeasureError, Pool, Recoverable, Share
 
 from gdispy import DispyJob
 
-#: Bytes of the argument in row 3.
-PAYLOAD = 4 * 1024 * 1024
+#: Bytes of the argument, by rows.
+PAYLOADS = {3: 4 * 1024 * 1024, 16: 20_000, 17: 64 * 1024}
 #: Seconds of CPU time of a job in row 4.
 BURN = 0.005
 PROGRAM = "/bin/true"
@@ -59,16 +60,16 @@ def round_trips(side: Side, count: int) -> Figures:
     return {"value": took[len(took) // 2], "p99": took[min(len(took) - 1, len(took) * 99 // 100)]}
 
 
-def megabytes_per_second(side: Side, count: int) -> Figures:
-    """Row 3: 4 MiB there and the same 4 MiB back, all submitted at once; both directions added up."""
-    payloads = [os.urandom(PAYLOAD) for _ in range(count)]
+def megabytes_per_second(row: int, side: Side, count: int) -> Figures:
+    """Rows 3, 16 and 17: so much there and the same back, all submitted at once; both directions added up."""
+    payloads = [os.urandom(PAYLOADS[row]) for _ in range(count)]
     began = time.perf_counter()
     jobs = [side.submit(payload) for payload in payloads]
     for payload, job in zip(payloads, jobs, strict=True):
         if side.take(job) != payload:
             raise MeasureError("an echoed payload came back changed")
     took = time.perf_counter() - began
-    return {"value": 2 * count * PAYLOAD / 1e6 / took}
+    return {"value": 2 * count * PAYLOADS[row] / 1e6 / took}
 
 
 def efficiency(side: Side, count: int) -> Figures:
@@ -116,17 +117,17 @@ def check(found: object, wanted: object) -> None:
 MEASURES: dict[int, tuple[Any, Callable[[Side, int], Figures]]] = {
     1: (work.answer, jobs_per_second),
     2: (work.answer, round_trips),
-    3: (work.echo, megabytes_per_second),
+    **{row: (work.echo, partial(megabytes_per_second, row)) for row in PAYLOADS},
     4: (work.burn, efficiency),
     5: (PROGRAM, programs_per_second),
     11: (work.answer, few),
 }
 #: What is run once or twice first, so that all processes that run jobs are there.
-WARM_UP: dict[int, Any] = {1: 0, 2: 0, 3: b"", 4: BURN, 5: "0", 11: 0}
+WARM_UP: dict[int, Any] = {1: 0, 2: 0, 4: BURN, 5: "0", 11: 0, **dict.fromkeys(PAYLOADS, b"")}
 
 
 def measure(row: int, side: Side, count: int) -> Figures:
-    """Rows 1 to 5, on a side whose processes have all run something already."""
+    """Rows 1 to 5, 16 and 17, on a side whose processes have all run something already."""
     try:
         for job in [side.submit(WARM_UP[row]) for _ in range(10 * CPUS)]:
             side.take(job)
