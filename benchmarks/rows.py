@@ -121,7 +121,7 @@ ROWS = (
     Row(13, "the same, nothing synced", "jobs/s", 20_000, 2_000, 7, 60, "without", 0.7),
     Row(14, "kill -9 of a node to its job's end", "s", 1, 1, 3, 30, "", LEASE + 1, judged="gdispy", at_most=True),
     Row(15, "kill -9 of a worker to its job's end", "ms", 20, 3, 3, 30, "", 100, judged="gdispy", at_most=True),
-    # Nobody has set a goal for these. To encrypt 64 KiB at both ends, both ways, takes longer than all that the pool does.
+    # Nobody has set a goal for these. To encrypt 64 KiB at both ends, both ways, takes longer than all that pools do.
     Row(16, "20 kB echoed, both ways summed", "MB/s", 3_000, 300, 5, 60, POOL, 0.6),
     Row(17, "64 KiB echoed, both ways summed", "MB/s", 1_000, 100, 5, 60, POOL, 0.25),
 )

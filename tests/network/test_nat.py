@@ -5,6 +5,8 @@ inside (10.1.0.2, 10.1.0.3) ─ lan ─ (10.1.0.1) router with NAT (192.0.2.1) �
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import Any, NamedTuple
 
 import pytest
@@ -57,8 +59,9 @@ def test_two_nodes_behind_one_nat_have_ports_of_their_own(lab: Lab, nat: Nat) ->
     lab.forward(nat.router, "eth1", 40002, "10.1.0.3:51348")
     nat.one.node("--ext_ip_addr", "192.0.2.1:40001")
     nat.two.node("--ext_ip_addr", "192.0.2.1:40002")
-    program = nat.outside.program(nodes=["192.0.2.1:40001", "192.0.2.1:40002"], jobs=4, seconds=0.3)
+    program = nat.outside.program(nodes=["192.0.2.1:40001", "192.0.2.1:40002"], jobs=0)
     program.until("status", has("one", "two"))
+    program.ask("submit 4 0.3")
     assert set(program.result_of_jobs()) == {"one", "two"}
 
 
@@ -71,9 +74,10 @@ def test_a_program_behind_nat_uses_nodes_outside_without_any_forwarding(nat: Nat
 def test_nodes_behind_nat_come_to_a_program_outside_without_any_forwarding(nat: Nat) -> None:
     for host in (nat.one, nat.two):
         host.node("--connect", "192.0.2.9")
-    program = nat.outside.program(jobs=6, seconds=0.2)
+    program = nat.outside.program(jobs=0)
     told = program.until("status", has("one", "two"), within=6)
     assert told["nodes"] == [["one", "192.0.2.1"], ["two", "192.0.2.1"]]
+    program.ask("submit 6 0.2")
     assert set(program.result_of_jobs()) == {"one", "two"}
     program.close()
     # They wait for the next program.
@@ -124,19 +128,18 @@ def test_a_wrong_address_of_a_node_is_named_and_others_work(nat: Nat) -> None:
 def test_a_port_that_is_forwarded_to_somebody_else_is_named(lab: Lab, nat: Nat, tmp_path: Any) -> None:
     lab.forward(nat.router, "eth1", 51348, "10.1.0.3:22")
     nat.one.node("--ext_ip_addr", "192.0.2.1")
-    web = "import socket; s = socket.create_server(('', 22)); c = s.accept()[0]; c.sendall(b'SSH-2.0\\r\\n'); c.recv(1)"
-    import subprocess
-    import sys
-
-    other = subprocess.Popen([*nat.two.within, sys.executable, "-c", web + "; c.close(); s.accept()"])
+    web = "import socket; s = socket.create_server(('', 22)); print(flush=True); c = s.accept()[0]"
+    web += "; c.sendall(b'SSH-2.0\\r\\n'); c.recv(1); c.close(); s.accept()"
+    other = subprocess.Popen([*nat.two.within, sys.executable, "-c", web], stdout=subprocess.PIPE)
     try:
+        assert other.stdout is not None and other.stdout.readline() == b"\n"  # It listens.
         program = nat.outside.program(nodes=["192.0.2.1"])
         told = program.until("status", lambda told: told["problems"] and "no answer yet" not in told["problems"][0])
         assert "192.0.2.1:51348" in told["problems"][0]
         assert "not a gdispy port" in told["problems"][0] or "is not one" in told["problems"][0]
     finally:
         other.kill()
-        other.wait(5)
+        other.communicate(timeout=5)
 
 
 def test_a_program_at_home_has_its_port_forwarded_and_announces_it(lab: Lab, nat: Nat) -> None:

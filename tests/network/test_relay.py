@@ -59,9 +59,10 @@ def test_jobs_go_through_the_relay_where_nothing_else_passes(far: Far) -> None:
     for host in (far.one, far.two):
         host.node()
     relay = far.relay.relay()
-    program = far.client.program(nodes=["*", "10.2.0.2"], jobs=6, seconds=0.2)
+    program = far.client.program(nodes=["*", "10.2.0.2"], jobs=0)
     told = program.until("status", has("one", "two"), within=10)
     assert told["nodes"] == [["one", "10.2.0.3"], ["two", "10.2.0.4"]]
+    program.ask("submit 6 0.2")
     assert set(program.result_of_jobs()) == {"one", "two"}
     assert relay.log.read_text().count("joined: 10.1.0.2 to 10.2.0.") == 2
     listed = far.client.command("gdispy", "nodes", "10.2.0.2")

@@ -95,9 +95,14 @@ class Proxy:
                 client.close()
                 self.turned_away += 1
                 continue
-            self.connections += 1
             with self._lock:
-                self._open += [client, node]
+                is_late = self.is_blocked
+                self._open += [] if is_late else [client, node]
+            if is_late:  # `block` has come meanwhile, and has not seen it.
+                client.close()
+                node.close()
+                continue
+            self.connections += 1
             ends = [2]
             for source, goal, change in ((client, node, True), (node, client, False)):
                 threading.Thread(target=self._pass, args=(source, goal, change, ends), daemon=True).start()
