@@ -22,7 +22,7 @@ import pytest
 import gdispy as dispy
 from tests.acceptance.dispy_rows import commands, rows, semantics
 from tests.support.daemons import Daemon, run_script
-from tests.support.waiting import eventually
+from tests.support.waiting import eventually, without_waiting
 
 TESTS = Path(__file__).parent.parent
 PROGRAMS = TESTS / "support" / "dispy_programs"
@@ -56,7 +56,7 @@ def run(tmp_path: Path, secret_file: str) -> Run:
         command = [sys.executable, f"{name}.py", *map(str, words)]
         env = {**os.environ, "GDISPY_SECRET_FILE": secret_file}
         done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=60)
-        assert (done.returncode, done.stderr) == (code, ""), done.stderr + done.stdout
+        assert (done.returncode, without_waiting(done.stderr)) == (code, ""), done.stderr + done.stdout
         return done.stdout.splitlines()
 
     return run_one

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from gdispy.core.patterns import join
-from tests.support.daemons import SCRIPTS, Daemon, run_script
+from tests.support.daemons import SCRIPTS, Daemon, ended, run_script
 from tests.support.waiting import eventually
 
 Start = Callable[..., Daemon]
@@ -34,9 +34,10 @@ def test_two_commands_at_once_share_the_nodes(place: str, secret_file: str) -> N
     words = ["--scheduler_node", place, "--secret-file", secret_file, "-a", "0.3", "-a", "0.3", "/bin/sleep"]
     command = [sys.executable, str(SCRIPTS / "gdispy"), *words]
     both = [subprocess.Popen(command, stderr=subprocess.PIPE) for _ in range(2)]
-    for each in both:
-        _, complaint = each.communicate(timeout=30)
-        assert each.returncode == 0, complaint
+    with ended(*both):
+        for each in both:
+            _, complaint = each.communicate(timeout=30)
+            assert each.returncode == 0, complaint
 
 
 def test_status_shows_nodes_clients_and_jobs(place: str, secret_file: str, node: Daemon) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 from collections.abc import Iterator
@@ -107,7 +108,11 @@ def node_within(group: Path, tmp_path: Path, secret_file: str) -> Iterator[Daemo
 
 
 def members(group: Path, kind: str) -> list[set[int]]:
-    return [set(map(int, path.read_text().split())) for path in group.glob(f"gdispy-{kind}*/cgroup.procs")]
+    found = []
+    for path in group.glob(f"gdispy-{kind}*/cgroup.procs"):
+        with contextlib.suppress(OSError):  # It has gone meanwhile.
+            found.append(set(map(int, path.read_text().split())))
+    return found
 
 
 def test_each_worker_is_in_a_group_that_goes_with_it(

@@ -114,6 +114,8 @@ class Site:
         self.directory, self.secret_file = directory, secret_file
         self.file, self.log, self.gate = directory / "journal" / "journal", directory / "begun", directory / "gate"
         self.start_node, self._start_scheduler = start_node, start_scheduler
+        #: A node that says nothing for six times as many seconds is lost.
+        self.pulse = "0.5"
         self.clusters: list[SharedJobCluster] = []
         self.owners: list[Owner] = []
 
@@ -121,7 +123,7 @@ class Site:
         """Start the scheduler with these nodes."""
         self._nodes = nodes
         words = [word for node in nodes for word in ("-n", "{}:{}".format(*node.place))]
-        where = ("-p", str(port), *words, "--journal", str(self.file.parent), "--pulse_interval", "0.5")
+        where = ("-p", str(port), *words, "--journal", str(self.file.parent), "--pulse_interval", self.pulse)
         self.scheduler = self._start_scheduler(*where)
 
     def kill(self) -> None:
@@ -425,6 +427,7 @@ def test_reentrant_job_of_a_node_that_is_killed_with_the_scheduler_is_said_again
 @pytest.mark.parametrize("reentrant", [False, True])
 def test_job_that_never_came_to_its_node_runs_although_its_client_was_back_first(site: Site, reentrant: bool) -> None:
     node = site.start_node("--cpus", "1")
+    site.pulse = "3"
     site.start(node)
     cluster = site.share(reentrant=reentrant)
     assert site.submit(cluster, 0, 0, gate=False).wait(10)
@@ -488,6 +491,7 @@ def test_jobs_outlive_client_and_scheduler_killed_before_they_were_written(site:
 def test_no_job_is_lost_where_nodes_come_back_after_clients(site: Site, seed: int) -> None:
     chance = random.Random(seed)
     nodes = [site.start_node("--cpus", "1") for _ in range(2)]
+    site.pulse = "3"
     site.start(*nodes)
     cluster = site.share()
     size = chance.choice([200 * KIB, 512 * KIB])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import time
@@ -98,9 +99,9 @@ def test_killing_the_node_ends_its_processes_and_tells_what_became_of_its_jobs(
         assert len(below) >= 4
         daemon.kill()
         killed = time.monotonic()
-        eventually(lambda: not any(map(alive, below)), 1)
-        assert all(job.wait(5) for job in jobs)
-        assert 1.2 - 0.3 < time.monotonic() - killed < 3
+        eventually(lambda: not any(map(alive, below)), 5)
+        assert all(job.wait(6) for job in jobs)
+        assert 1.2 - 0.3 < time.monotonic() - killed < 6
         assert all(job.status == DispyJob.Abandoned and job() is None for job in jobs)
         assert "lost" in jobs[0].exception
         assert made.wait(1)
@@ -128,7 +129,7 @@ def test_a_restarted_node_takes_up_the_jobs_that_wait(start_node: Start, secret_
     log = tmp_path / "begun"
     made = JobCluster(note_and_wait, nodes=[daemon.place], secret_file=secret_file)
     try:
-        jobs = [made.submit(str(log), number, 0.5) for number in range(3)]
+        jobs = [made.submit(str(log), number, 0 if number else 60) for number in range(3)]
         eventually(lambda: len(begun(log)) == 1)
         daemon.kill()
         daemon.process.wait(5)
@@ -150,10 +151,10 @@ def test_killing_the_spawner_ends_the_running_jobs_and_the_node_goes_on(
         eventually(lambda: len(begun(log)) == 2)
         below = daemon.below()
         os.kill(below[0], signal.SIGKILL)
-        assert all(job.wait(2) for job in jobs)
+        assert all(job.wait(5) for job in jobs)
         assert all(job.status == DispyJob.Terminated for job in jobs)
         assert "spawner" in jobs[0].exception
-        eventually(lambda: not any(map(alive, below)), 2)
+        eventually(lambda: not any(map(alive, below)), 5)
         assert made.submit(str(log), 7, 0)() == 7
 
 
@@ -171,7 +172,8 @@ def test_node_whose_processes_all_get_sigterm_ends_in_order(
         assert job.result_or_raise(10)
         assert spawner in daemon.below()
         for pid in (*below, spawner, daemon.pid):
-            os.kill(pid, signal.SIGTERM)
+            with contextlib.suppress(ProcessLookupError):  # The end of one may be that of those below.
+                os.kill(pid, signal.SIGTERM)
         assert daemon.process.wait(10) == 0
         made.close(timeout=0, terminate=True)
     assert not any(map(alive, [spawner, *below]))
@@ -222,7 +224,7 @@ def test_killing_a_worker_ends_its_job_only(start_node: Start, secret_file: str,
         jobs = [made.submit(str(path)) for path in paths]
         eventually(lambda: all(path.exists() and path.read_text() for path in paths))
         os.kill(int(paths[0].read_text()), signal.SIGKILL)
-        assert jobs[0].wait(1) and "SIGKILL" in jobs[0].exception
+        assert jobs[0].wait(5) and "SIGKILL" in jobs[0].exception
         (tmp_path / "b.go").touch()
         assert jobs[1]() == str(paths[1])
 

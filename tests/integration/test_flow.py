@@ -237,8 +237,9 @@ def test_a_result_that_the_callback_drops_frees_its_memory(cluster: Make) -> Non
     dropped: list[int] = []
 
     def drop(job: DispyJob) -> None:
-        dropped.append(len(job.result))
+        size = len(job.result)
         job.result = None
+        dropped.append(size)
 
     made = cluster(zeros, callback=drop)
     jobs = [made.submit(5_000_000) for _ in range(8)]

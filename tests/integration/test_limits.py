@@ -271,7 +271,9 @@ def test_a_process_that_only_looks_like_one_of_a_dead_node_lives(start_node: Sta
     prefix = tmp_path / "shared"
     first = start_node("--cpus", "1", "--dest_path_prefix", str(prefix))
     other = subprocess.Popen(
-        [sys.executable, "-c", "input()"], stdin=subprocess.PIPE, env={**os.environ, "GDISPY_NODE": "0" * 32}
+        [sys.executable, "-c", "input()"],
+        stdin=subprocess.PIPE,
+        env={**os.environ, "GDISPY_NODE": os.urandom(16).hex()},
     )
     try:
         os.kill(first.below()[0], signal.SIGSTOP)

@@ -262,7 +262,7 @@ def test_cleanup_function_ends_the_node_where_it_may(
 
 def test_clean_removes_what_former_nodes_left_and_spares_those_that_live(tmp_path: Path, secret_file: str) -> None:
     prefix = tmp_path / "prefix"
-    dead = "0" * 32
+    dead = os.urandom(16).hex()
     (prefix / dead).mkdir(parents=True)
     (prefix / dead / "file").touch()
     (prefix / ("1" * 32)).mkdir()
@@ -270,8 +270,9 @@ def test_clean_removes_what_former_nodes_left_and_spares_those_that_live(tmp_pat
     (prefix / f"{dead}.lock").touch()
     (prefix / "notes").mkdir()
     sleeper = subprocess.Popen(["sleep", "60"], env={**os.environ, "GDISPY_NODE": dead})
-    daemon = Daemon(tmp_path, "--dest_path_prefix", str(prefix), "--secret-file", secret_file)
+    daemon = None
     try:
+        daemon = Daemon(tmp_path, "--dest_path_prefix", str(prefix), "--secret-file", secret_file)
         # A node removes what the dead have left at each start.
         assert sleeper.wait(5) == -signal.SIGKILL and not (prefix / dead).exists()
         # Cleaning removes more, and nothing of the node that lives.
@@ -282,7 +283,8 @@ def test_clean_removes_what_former_nodes_left_and_spares_those_that_live(tmp_pat
     finally:
         sleeper.kill()
         sleeper.wait()
-        daemon.stop()
+        if daemon is not None:
+            daemon.stop()
     assert run_script("gdispy-node", "--clean", "--serve", "0", "--dest_path_prefix", prefix).returncode == 0
     assert [each.name for each in prefix.iterdir()] == ["notes"]
 
@@ -334,8 +336,12 @@ class Terminal:
         os.close(theirs)
         os.set_blocking(self._ours, False)
         self.shown = ""
-        self.await_("ready ")
-        eventually(lambda: self.read().endswith("\n"))
+        try:
+            self.await_("ready ")
+            eventually(lambda: self.read().endswith("\n"))
+        except BaseException:
+            self.close()
+            raise
         host, _, port = self.shown.split("ready ")[1].split()[0].rpartition(":")
         self.place = (host, int(port))
 
@@ -368,17 +374,18 @@ def terminal(tmp_path: Path, secret_file: str) -> Iterator[Terminal]:
 
 
 def test_console_shows_stops_starts_and_ends(terminal: Terminal, use: Use, tmp_path: Path) -> None:
-    mark = tmp_path / "mark"
     cluster = use(terminal.place, wait_for_go)
     cpus = len(os.sched_getaffinity(0))
-    jobs = [cluster.submit(str(mark)) for _ in range(cpus + 1)]
-    eventually(has_begun(mark))
+    marks = [tmp_path / f"mark{number}" for number in range(cpus + 1)]
+    jobs = [cluster.submit(str(each)) for each in marks]
+    eventually(lambda: all(has_begun(each)() for each in marks[:cpus]))
     shown = terminal.say("", "commands: ")
     assert f"CPUs: {cpus}, busy: {cpus}" in shown and "computation wait_for_go" in shown and "up 0 days" in shown
     # Stopped, it lets go on what runs, and gives back what waits.
     terminal.say("stop", "no new jobs")
     eventually(lambda: f"CPUs: 0 of {cpus} (stopped)" in terminal.say("status", "commands: "))
-    go(mark)
+    for each in marks:
+        go(each)
     eventually(lambda: sum(job.status == DispyJob.Finished for job in jobs) == cpus)
     eventually(lambda: "0 waiting" in terminal.say("status", "commands: "))
     assert sum(job.status == DispyJob.Finished for job in jobs) == cpus
@@ -436,7 +443,7 @@ def test_node_without_a_terminal_neither_ends_nor_spins(
         assert use((host, int(port))).submit(-3)() == 3
         before, until = processor_seconds(process.pid), time.monotonic() + 0.5
         eventually(lambda: time.monotonic() > until)
-        assert processor_seconds(process.pid) - before < 0.1
+        assert processor_seconds(process.pid) - before < 0.25
         process.terminate()
         assert process.wait(10) == 0
     finally:

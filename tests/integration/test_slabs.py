@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pickle
 import signal
@@ -84,9 +85,11 @@ def open_slabs(node: Daemon) -> int:
     for pid in [node.pid, *node.below()]:
         try:
             names = os.listdir(f"/proc/{pid}/fd")
-            count += sum("gdispy-slab" in os.readlink(f"/proc/{pid}/fd/{name}") for name in names)
         except OSError:
             continue
+        for name in names:
+            with contextlib.suppress(OSError):  # It was closed meanwhile.
+                count += "gdispy-slab" in os.readlink(f"/proc/{pid}/fd/{name}")
     return count
 
 
@@ -197,7 +200,8 @@ def test_worker_that_dies_with_a_blank_file_spoils_nothing(cluster: Make, node: 
     job = runner.submit(SIZE, str(log), 4, str(gate))
     eventually(lambda: len(log.read_text().splitlines()) == 5)
     for pid in node.below()[2:]:
-        os.kill(pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
     job.wait()
     assert job.status == DispyJob.Terminated
     for number in range(4):

@@ -66,13 +66,14 @@ def works(daemon: Daemon, secret_file: str) -> None:
 )
 def test_bytes_that_mean_nothing_get_no_answer(node: Daemon, secret_file: str, sent: bytes) -> None:
     before = resident(node.pid)
-    lines = len(node.log.read_text().splitlines())
+    lines, began = len(node.log.read_text().splitlines()), time.monotonic()
     for _ in range(50):
         with socket.create_connection(node.place) as sock:
             sock.sendall(sent)
             assert until_closed(sock, 10) == b""
     assert resident(node.pid) - before < 4_000_000
-    assert len(node.log.read_text().splitlines()) - lines <= 5
+    # One line each second.
+    assert len(node.log.read_text().splitlines()) - lines <= 5 + time.monotonic() - began
     works(node, secret_file)
 
 
@@ -145,7 +146,7 @@ def test_a_wrong_secret_is_named_within_a_second_and_tried_once_more_only(start_
 def test_a_recorded_first_message_opens_nothing(node: Daemon, secret_file: str) -> None:
     first = Initiator(find_secret("", secret_file).for_tcp(), ROLES, os.urandom(32)).first
     connected = node.log.read_text().count("connected:")
-    answers = 0
+    answers, began = 0, time.monotonic()
     for _ in range(300):
         with socket.create_connection(node.place) as sock:
             sock.sendall(first)
@@ -155,7 +156,7 @@ def test_a_recorded_first_message_opens_nothing(node: Daemon, secret_file: str) 
             except ConnectionError:
                 continue
     # The budget of one address is 40 at once, and 20 each second.
-    assert 1 <= answers < 250
+    assert 1 <= answers < 50 + 20 * (time.monotonic() - began)
     assert node.log.read_text().count("connected:") == connected
     eventually(lambda: _can_work(node, secret_file), 20)
 

@@ -80,7 +80,9 @@ class Program:
             )
         assert self.process.stdout is not None
         self.first = self.process.stdout.readline().decode().strip()
-        assert self.first == "submitted", f"{self.first}\n{self.error.read_text()}"
+        if self.first != "submitted":
+            self.end()
+            raise AssertionError(f"{self.first}\n{self.error.read_text()}")
 
     def begun(self) -> Counter[int]:
         return begun(self.log)

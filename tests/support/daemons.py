@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -25,6 +26,21 @@ def alive(pid: int) -> bool:
             return file.read().rpartition(b")")[2].split()[0] not in (b"Z", b"X")
     except OSError:
         return False
+
+
+@contextlib.contextmanager
+def ended(*processes: subprocess.Popen[Any]) -> Iterator[None]:
+    """Whatever happens, these are ended, and nothing of them is left."""
+    try:
+        yield
+    finally:
+        for process in processes:
+            if process.poll() is None:
+                process.kill()
+            process.wait(10)
+            for pipe in (process.stdin, process.stdout, process.stderr):
+                if pipe is not None:
+                    pipe.close()
 
 
 class Daemon:
@@ -55,6 +71,7 @@ class Daemon:
         assert self.process.stdout is not None
         line = self.process.stdout.readline().decode()
         if not line.startswith("ready "):
+            self.process.kill()
             self.process.wait(10)
             self.process.stdout.close()
             raise AssertionError(f"no ready line: {line!r}\n{self.log.read_text()}")
