@@ -7,7 +7,8 @@ Invariants:
 1. A job that was accepted is in exactly one place: waiting, in the hand of one worker, or ended.
 2. At most `cpus` workers have a job in hand, and of a computation at most as many as its scheduler allows; where that
    number was lowered, those that have go on, and no other begins before they are few enough.
-3. While `cpus` is 0, jobs that wait are given back to their scheduler.
+3. Of a job there is one attempt, the latest: what comes of a former one is dropped, and the later one waits for that.
+4. While `cpus` is 0, jobs that wait are given back to their scheduler.
 """
 
 from __future__ import annotations
@@ -133,10 +134,25 @@ class Custody:
             job.release()
         if computation.uploads:
             self._drop_uploads(computation, job)
+        if job.number in computation.succeeding:
+            for value in row[3:6]:
+                release(value)
+            self._accept(computation, computation.succeeding.pop(job.number), row[8] - self._epoch)
+            return
         computation.ended[job.number] = row
         computation.done += 1
         computation.fresh.append(row)
         self._dirty[computation.id] = computation
+
+    def _accept(self, computation: Computation, job: Job, now: float) -> None:
+        """A job waits from now on, or ends where its cancel has overtaken it."""
+        computation.jobs[job.number] = job
+        if (job.number, job.attempt) in computation.early:
+            computation.early.discard((job.number, job.attempt))
+            self._end(computation, job, CANCELLED, "", now)
+        else:
+            computation.queue.append(job)
+            self._wait(computation)
 
     def _drop_uploads(self, computation: Computation, job: Job) -> None:
         for key in [key for key in computation.uploads if key[0] == job.number]:
@@ -173,7 +189,7 @@ class Custody:
         for number, worker in computation.workers.items():
             del self._workers[number]
             self._busy -= worker.cpus if worker.hand else 0
-        for job in computation.jobs.values():
+        for job in (*computation.jobs.values(), *computation.succeeding.values()):
             job.release()
         for _, content, _ in computation.uploads.values():
             release(content)
@@ -314,6 +330,8 @@ class Custody:
                 raise InternalError("a job is in no place, or in two")
             if computation.jobs.keys() & computation.ended.keys():
                 raise InternalError("a job has ended and has not")
+            if computation.succeeding.keys() - computation.jobs.keys():
+                raise InternalError("an attempt waits for one that is not here")
             if computation.queue and computation.ready and computation not in self._waiting:
                 raise InternalError("jobs wait where nobody looks")
 

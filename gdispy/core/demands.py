@@ -314,6 +314,8 @@ class Demands(Board):
             share.closed = True
         elif message.word == "allocate":
             share.closed = share.asked = False
+            # One that is to be left is not, or, where it was told so already, is set up again.
+            share.leaving = "resetup" if share.released else ""
             effects += self._offer(node, computation, now)
         elif message.word in ("close", "resetup"):
             share.leaving = message.word

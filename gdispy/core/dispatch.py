@@ -370,7 +370,9 @@ class Dispatch(Restoring):
             for job, attempt in zip(message.jobs, message.attempts, strict=True)
             if job in share.placed and share.placed[job].attempt == attempt
         ]
-        return self._requeue(node, self._computations[message.computation], returned, now)
+        computation = self._computations[message.computation]
+        effects = self._requeue(node, computation, returned, now)
+        return effects + self._leave(node, computation, share) if share.leaving else effects
 
     def _on_upload(self, node: Node, message: Upload, now: float) -> Effects:
         share = node.shares.get(message.computation)
@@ -448,12 +450,6 @@ class Dispatch(Restoring):
             effects += self._event(computation, node, CLOSED)
             if computation.kept and share.met:
                 effects.append(Record(computation_id, [GivenUp(computation_id, node.instance)]))
-            stranded = list(computation.pinned.pop(node.instance, ()))
-            waiting = [task for task in stranded if not task.cancelled]
-            computation.cancelled -= len(stranded) - len(waiting)
-            if waiting:
-                text = f"The node {node.place} that the job was submitted to is lost: {why}.\n"
-                effects += self._end(computation, waiting, ABANDONED, text, node.names[0])
             if share.owed:  # Nobody will send those provisional results any more.
                 jobs, attempts = map(list, zip(*share.owed, strict=True))
                 effects.append(Send(computation.client, Seen(computation_id, jobs, attempts, [0] * len(jobs))))
@@ -474,6 +470,13 @@ class Dispatch(Restoring):
                 effects += self._end(computation, group, status, text, node.names[0])
             node.forget(share)
             self._freed(computation.owner)
+        text = f"The node {node.place} that the job was submitted to is lost: {why}.\n"
+        for computation in self._pinning.values():  # Also those that it was never to run.
+            stranded = list(computation.pinned.pop(node.instance, ()))
+            waiting = [task for task in stranded if not task.cancelled]
+            computation.cancelled -= len(stranded) - len(waiting)
+            if waiting:
+                effects += self._end(computation, waiting, ABANDONED, text, node.names[0])
         return effects
 
 

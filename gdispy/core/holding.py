@@ -127,6 +127,8 @@ class Computation:
         #: Jobs that wait for a worker; `jobs` holds them and those in a worker's hand.
         self.queue: deque[Job] = deque()
         self.jobs: dict[JobId, Job] = {}
+        #: Later attempts of jobs whose former attempt has not ended yet.
+        self.succeeding: dict[JobId, Job] = {}
         #: Outcomes that nobody has collected.
         self.ended: dict[JobId, Row] = {}
         #: Outcomes of this turn, to be sent at its end.

@@ -117,6 +117,9 @@ class Keeping(Custody):
         computation.queue.clear()
         if computation in self._waiting:
             self._waiting.remove(computation)
+        for job in computation.succeeding.values():
+            job.release()
+        computation.succeeding.clear()
         text = _AWAY.format(computation.session.lease / 60)
         for job in list(computation.jobs.values()):
             self._end(computation, job, TERMINATED, text, now)

@@ -255,11 +255,13 @@ class Serving(Keeping):
                 Send(peer_of(session), Returned(message.computation, message.jobs, message.attempts)),
             ]
         jobs, queue = computation.jobs, computation.queue
+        effects: Effects = []
         options = message.options or [None] * len(message.jobs)
         columns = zip(message.jobs, message.attempts, message.arguments, options, strict=True)
         for number, attempt, arguments, wishes in columns:
             if number in jobs or number in computation.ended:
-                continue  # Said twice; the first still holds.
+                effects += self._supersede(session, computation, Job(number, attempt, arguments, wishes), now)
+                continue
             job = jobs[number] = Job(number, attempt, arguments, wishes)
             if computation.early and (number, attempt) in computation.early:
                 computation.early.discard((number, attempt))
@@ -267,6 +269,32 @@ class Serving(Keeping):
             else:
                 queue.append(job)
         self._wait(computation)
+        return effects
+
+    def _supersede(self, session: Session, computation: Computation, job: Job, now: float) -> Effects:
+        """A job that is here already, or whose outcome is: said twice, or its scheduler had given this node up, and has
+        placed it here anew before it could hear what came of the former attempt."""
+        known, row = computation.jobs.get(job.number), computation.ended.get(job.number)
+        known = computation.succeeding.get(job.number, known)
+        if job.attempt <= (known.attempt if known is not None else row[1] if row is not None else 0):
+            job.release()
+            return []
+        if row is not None:
+            effects = self._on_collected(session, Collected(computation.id, [job.number], [row[1]]), now)
+            self._accept(computation, job, now)
+            return effects
+        assert known is not None
+        holder = self._holder(computation, known)
+        if holder is not None:
+            computation.succeeding[job.number] = job
+            known.cancelled = True
+            return [TakeBack(holder.number)]
+        if known.number in computation.succeeding:
+            computation.succeeding[job.number] = job
+        else:
+            computation.queue.remove(known)
+            self._accept(computation, job, now)
+        known.release()
         return []
 
     def _on_cancel(self, session: Session, message: Cancel, now: float) -> Effects:
@@ -361,7 +389,7 @@ def _holding(computations: list[Computation], with_ends: bool) -> Holding:
     attempts: list[list[int]] = []
     ended = [list(computation.ended) for computation in computations] if with_ends else []
     for computation in computations:
-        held = {number: job.attempt for number, job in computation.jobs.items()}
+        held = {number: job.attempt for number, job in (computation.jobs | computation.succeeding).items()}
         held |= {number: row[1] for number, row in computation.ended.items()}
         jobs.append(list(held))
         attempts.append(list(held.values()))

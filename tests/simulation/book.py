@@ -38,6 +38,8 @@ class Entry:
     is_orphaned: bool = False
     #: The scheduler was killed before it heard that the client has its end: if it may run twice, it may run now.
     is_uncollected: bool = False
+    #: The only node that may run it; nothing where any may.
+    pinned: bytes = b""
     #: Its final status.
     status: int | None = None
 
@@ -45,8 +47,9 @@ class Entry:
 class Book:
     """All jobs of a world."""
 
-    def __init__(self, timeline: Timeline) -> None:
+    def __init__(self, timeline: Timeline, seed: int) -> None:
         self._timeline = timeline
+        self.seed = seed
         self.entries: dict[JobKey, Entry] = {}
         self._runs: list[RunOfJob] = []
         #: CPUs of a node that jobs of a computation may occupy, where that is limited.
@@ -102,6 +105,8 @@ class Book:
             raise Broken("a job begins that nobody submitted", key)
         if any(run.attempt == attempt for run, _, _ in entry.runs):
             raise Broken(f"attempt {attempt} begins twice", key)
+        if entry.pinned not in (b"", life):
+            raise Broken("a job begins on another node than the one it was submitted to", key)
         if entry.runs and not entry.is_reentrant:
             raise Broken("a job that is not reentrant begins twice", key)
         if len(entry.runs) >= ATTEMPTS:
@@ -160,7 +165,7 @@ class Book:
             self._check_terminated(entry, text, ended.attempts[place])
         elif status == CANCELLED and not entry.is_cancelled:
             raise Broken("a job is cancelled that nobody wanted cancelled", key)
-        elif status == ABANDONED and self._losses < (ATTEMPTS if entry.is_reentrant else 1):
+        elif status == ABANDONED and not entry.pinned and self._losses < (ATTEMPTS if entry.is_reentrant else 1):
             raise Broken("a job is abandoned though no node was lost", key)
 
     def _check_finished(self, entry: Entry, result: bytes, attempt: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from random import Random
 from typing import Any
 
@@ -34,6 +35,9 @@ class Client:
         self.widest = 1
         #: CPUs of a node that it uses at most; 0: all.
         self.takes = 0
+        #: The node that can always run its jobs, as far as there is one now.
+        self.pin: Callable[[], Instance | None] | None = None
+        self._pinning = Random(f"pinning {place} {book.seed}")
         self.computation = ComputationId(b"%08d" % place)
         self.peer = next_peer()
         self._to_scheduler = next_peer()
@@ -41,7 +45,9 @@ class Client:
         self._turns = Turns(timeline, random, self.session, self._perform)
         self._made = 0
         self._asked = self._answered = 0
-        self.is_released = False
+        #: It has all nodes to itself, when those before it are over.
+        self.is_exclusive = False
+        self.is_open = self.is_released = False
         #: It was released while jobs had not ended.
         self.is_hasty = False
         self._closed = 0
@@ -53,13 +59,23 @@ class Client:
         token = b"t" * 16 if self.is_kept else b""
         if self.takes:
             self._book.limits[self.computation] = self.takes
-        opened = Open(self.computation, nodes, self.is_reentrant, bool(self.takes), token=token, epoch=1)
-        self._scheduler.from_client(self.peer, opened)
+        self._scheduler.from_client(self.peer, self._opened(nodes))
+        self.is_open = True
         about = (self.computation, "f", "function", isolation, "", "", True)
         prepare = Prepare(*about, body, [], [], token=token, epoch=1)
         self._scheduler.from_client(self.peer, prepare)
 
+    def _opened(self, nodes: list[str]) -> Open:
+        token = b"t" * 16 if self.is_kept else b""
+        asks = bool(self.takes)
+        return Open(self.computation, nodes, self.is_reentrant, asks, False, self.is_exclusive, token, 1)
+
     # What users do
+
+    def want(self, nodes: list[str]) -> None:
+        """Want other nodes than before."""
+        if self.is_open and not self.is_released:
+            self._scheduler.from_client(self.peer, self._opened(nodes))
 
     def submit(self, plans: list[Plan]) -> None:
         if self.is_released:
@@ -71,7 +87,17 @@ class Client:
             self._book.submitted((self.place, self._made), plan, self.is_reentrant)
         arguments: list[Bulk] = [Parcel(b"") if plan.is_bulky else b"" for plan in plans]
         options: list[Any] = [self._wishes() for _ in plans] if self._random.random() < 0.3 else []
+        if self._pinning.random() < 0.2:
+            options = [self._pinned(each) for each in options or [None] * len(plans)]
+        for job, wishes in zip(jobs, options, strict=bool(options)) if options else ():
+            self._book.entries[self.place, job].pinned = wishes[0] if wishes is not None else b""
         self._turns.put(self._submit, jobs, arguments, options)
+
+    def _pinned(self, wishes: list[Any] | None) -> list[Any] | None:
+        """What a job asks for, and some of them for the one node that can always run it."""
+        if self.pin is None or self._pinning.random() < 0.5:
+            return wishes
+        return [self.pin() or b"", *(wishes[1:] if wishes is not None else [0.0, 0.0, 0, 0, b"", [], []])]
 
     def _wishes(self) -> list[Any] | None:
         """What a job asks for: nothing, or some priority and CPUs, sometimes with files of its own."""
@@ -109,11 +135,11 @@ class Client:
             self._asked += 1
             self._scheduler.from_client(self.peer, Ask(self.computation, self._asked))
 
-    def allow(self, node: Instance, cpus: int) -> None:
-        """Have the scheduler use so many CPUs of a node at most."""
+    def order(self, node: Instance, word: str, value: float) -> None:
+        """Tell the scheduler how to use a node."""
         if not self._closed:
             self._asked += 1
-            self._scheduler.from_client(self.peer, Order(self.computation, self._asked, "cpus", node, float(cpus)))
+            self._scheduler.from_client(self.peer, Order(self.computation, self._asked, word, node, value))
 
     def release(self, is_hasty: bool = False) -> None:
         if self.is_released:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from random import Random
 from typing import Any
 
+from gdispy.core.board import FAIR
 from gdispy.core.deferred import Deferred
 from gdispy.core.dispatch import Dispatch
 from gdispy.core.effects import Drop, Effects, Peer, Record, Send
@@ -22,6 +23,7 @@ from gdispy.core.messages import (
     JobId,
     Message,
     Open,
+    Order,
     Prepare,
     Release,
     Released,
@@ -48,6 +50,8 @@ class Scheduler:
         self._book = book
         self.instance = Instance(b"scheduler-------")
         self._random, self._lease = random, lease
+        self.policy = FAIR
+        self.weights: dict[Peer, float] = {}
         self.dispatch = Dispatch(lease=lease)
         self._turns = Turns(timeline, random, self, self._perform)
         #: What a journal has of it: the facts, and who brought each computation.
@@ -92,6 +96,22 @@ class Scheduler:
 
     # Clients
 
+    def begin(self, policy: str, weights: dict[Peer, float]) -> None:
+        """Before anything happens: who comes first, and has how much."""
+        self.policy, self.weights = policy, weights
+        self._renew()
+
+    def _renew(self) -> None:
+        self.dispatch = Dispatch(lease=self._lease, policy=self.policy)
+        self.dispatch.weights.update(self.weights)
+
+    def slow_down(self, client: Peer, is_slow: bool) -> None:
+        """A client does not take its results as fast as they come, or does again."""
+        self._turns.put(self._slow_down, client, is_slow)
+
+    def _slow_down(self, client: Peer, is_slow: bool, now: float) -> Effects:
+        return self.dispatch.slow_down(client, is_slow, now)
+
     def attach(self, client: Peer, deliver: Callable[[list[Message]], None]) -> None:
         self._clients[client] = deliver
 
@@ -107,6 +127,8 @@ class Scheduler:
             message = self._new_ones(message)
             if not message.jobs:
                 return []
+        if isinstance(message, Order):
+            self._note_order(message)
         if isinstance(message, Open | Prepare | Run | Cancel | Release):
             self._remember(message)
         if isinstance(message, Run):
@@ -115,6 +137,14 @@ class Scheduler:
             self._owners[message.computation] = client
         heard = [message, *self._cancel_early(message)] if isinstance(message, Run) else [message]
         return self.dispatch.receive_from_client(client, heard, now)
+
+    def _note_order(self, message: Order) -> None:
+        """Leaving a node may end the jobs that are there."""
+        node = self.dispatch._nodes.get(message.node)
+        share = node.shares.get(message.computation) if node is not None else None
+        if share is not None and message.word in ("close", "resetup") and message.value:
+            for job in share.placed:
+                self._book.cancelled(self._book.key(message.computation, job))
 
     def _cancel_early(self, message: Run) -> list[Message]:
         """Cancels that have overtaken their jobs."""
@@ -194,7 +224,7 @@ class Scheduler:
         unheard = [args for args in unheard if not self._is_said_again(args[1])]
         self._turns.stop()
         self._links.clear()
-        self.dispatch = Dispatch(lease=self._lease)
+        self._renew()
         self._turns = Turns(self._timeline, self._random, self, self._perform)
         known = Remembered()
         for fact in self._facts:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from random import Random
 
+from gdispy.core.board import EARLIEST, FAIR, ROUND_ROBIN
 from gdispy.core.messages import ComputationId, Instance, Message
 from tests.simulation.book import Book
 from tests.simulation.clients import Client
@@ -100,7 +101,7 @@ class World:
         self._random = random = Random(seed)
         self._climate = climate = Climate.random(random)
         self._timeline = timeline = Timeline()
-        self._book = Book(timeline)
+        self._book = Book(timeline, seed)
         self._chaos_until = climate.lease * climate.leases
         self._scheduler = Scheduler(timeline, random, self._book, climate.lease)
         self._clients = [self._new_client(place) for place in range(random.randint(1, 3))]
@@ -130,16 +131,29 @@ class World:
         self._timeline.note(None, "chaos is over")
         for place in self._places:
             self._set_cpus(place, place.cpus)
-            self._allow(place, 64)
+            self._order(place, "cpus", 64.0)
+            self._order(place, "allocate", 0.0)
+        for client in self._clients:
+            self._scheduler.slow_down(client.peer, False)
         for client in self._clients:
             if not client.is_released:
                 client.cancel_hanging()
         self._timeline.run()
+        if any(client.is_exclusive for client in self._clients):
+            self._take_turns()
         self._check_idle()
         for client in self._clients:
             client.release()
         self._timeline.run()
         self._check_empty()
+
+    def _take_turns(self) -> None:
+        """Whoever has nothing more to do leaves, so that others begin who want all nodes, or wait for one who does."""
+        for _ in self._clients:
+            for client in self._clients:
+                if not client.open_jobs():
+                    client.release()
+            self._timeline.run()
 
     # Clients
 
@@ -151,6 +165,7 @@ class World:
         random = self._random
         safe = random.choice(self._places)
         safe.safe.add(client.computation)
+        client.pin = lambda: safe.life.instance if safe.life is not None else None
         client.widest = min(place.cpus for place in self._places)
         nodes = [safe.host] if random.random() < 0.15 else ["*"]
         begin = 0.0 if random.random() < 0.5 else self._chaos_until * 0.5 * random.random()
@@ -272,7 +287,22 @@ class World:
             client.takes = limiting.choice((0, 0, 1, 2))
         for _ in range(limiting.choice((0, 0, 5, 30))):
             place, cpus = limiting.choice(self._places), limiting.choice((0, 1, 1, 2, 3))
-            self._timeline.after(self._chaos_until * limiting.random() ** 2, self._allow, place, cpus)
+            self._timeline.after(self._chaos_until * limiting.random() ** 2, self._order, place, "cpus", float(cpus))
+        ordering = Random(f"orders {self.seed}")
+        policy = ordering.choice((FAIR, FAIR, EARLIEST, ROUND_ROBIN))
+        self._scheduler.begin(policy, {client.peer: ordering.choice((1.0, 1.0, 0.2, 5.0)) for client in self._clients})
+        for _ in range(ordering.choice((0, 0, 4, 16))):
+            moment, place = self._chaos_until * ordering.random() ** 2, ordering.choice(self._places)
+            word = ordering.choice(("deallocate", "allocate", "close", "resetup", "resetup"))
+            self._timeline.after(moment, self._order, place, word, ordering.choice((0.0, 0.0, 1.0)))
+        for client in self._clients:
+            client.is_exclusive = ordering.random() < 0.1
+            if ordering.random() < 0.2:
+                self._timeline.after(self._chaos_until * ordering.random(), client.want, ["*"])
+        for _ in range(ordering.choice((0, 0, 6))):
+            client, begin = ordering.choice(self._clients), self._chaos_until * ordering.random()
+            self._timeline.after(begin, self._scheduler.slow_down, client.peer, True)
+            self._timeline.after(begin + ordering.random(), self._scheduler.slow_down, client.peer, False)
         # The scheduler itself: what it has promised is in its journal.
         ending = Random(f"scheduler {self.seed}")
         amount = ending.choice((0, 0, 1, 4))
@@ -333,11 +363,11 @@ class World:
         if place.life is not None:
             place.life.set_cpus(cpus)
 
-    def _allow(self, place: Place, cpus: int) -> None:
-        """All clients say how many CPUs of a node may be used: one that knows it will do."""
+    def _order(self, place: Place, word: str, value: float) -> None:
+        """All clients say how a node is to be used: it may be that only one has it."""
         if place.life is not None:
             for client in self._clients:
-                client.allow(place.life.instance, cpus)
+                client.order(place.life.instance, word, value)
 
     def _kill_some_process(self, place: Place) -> None:
         if place.life is not None:

@@ -166,6 +166,30 @@ def test_closed_node_is_left_when_its_jobs_have_ended() -> None:
     assert runs(dispatch.receive(B, [Prepared(C, "")], 1.0), B) == [3]
 
 
+def test_closed_node_is_left_when_its_last_job_comes_back_without_having_begun() -> None:
+    dispatch = scheduler()
+    ready(dispatch, A)
+    submit(dispatch, {1: None})
+    order(dispatch, "close", A)
+    assert sent(dispatch.receive(A, [Returned(C, [JobId(1)], [1])], 1.0), A) == [Release(C)]
+
+
+def test_node_that_is_allocated_before_it_has_been_left_is_used_again() -> None:
+    # Given a node that is to be left when its job has ended, and then is not.
+    dispatch = scheduler()
+    ready(dispatch, A)
+    submit(dispatch, {1: None})
+    order(dispatch, "close", A)
+    order(dispatch, "allocate", A)
+    assert sent(finish(dispatch, A, 1), A, Release) == []
+    assert runs(submit(dispatch, {2: None}), A) == [2]
+    finish(dispatch, A, 2)
+    # Given that it has been told so already, then it is set up again.
+    assert sent(order(dispatch, "close", A), A) == [Release(C)]
+    order(dispatch, "allocate", A)
+    assert sent(dispatch.receive(A, [Released(C)], 1.0), A, Prepare) == [prepare()]
+
+
 def test_closing_a_node_can_end_its_jobs() -> None:
     dispatch = scheduler()
     ready(dispatch, A)
@@ -386,6 +410,17 @@ def test_job_for_one_node_goes_there_or_nowhere() -> None:
     # And one for a node that is gone already.
     [end] = sent(submit(dispatch, {4: wish(instance(B))}), CLIENT, Ended)
     assert end.statuses == [ABANDONED] and "is gone" in end.exceptions[0]
+
+
+def test_job_for_a_node_that_was_never_to_run_it_ends_with_the_node() -> None:
+    # Given a node that the client does not want, and a job for it all the same.
+    dispatch = scheduler(asks=True)
+    join(dispatch, A)
+    dispatch.receive_from_client(CLIENT, [Take(C, instance(A), 0, b"", [], [])], 0.0)
+    dispatch._nodes[instance(A)].shares.clear()
+    submit(dispatch, {1: wish(node=instance(A))})
+    [end] = sent(dispatch.left(A, 1.0), CLIENT, Ended)
+    assert (end.jobs, end.statuses) == ([1], [ABANDONED]) and "is lost" in end.exceptions[0]
 
 
 def test_job_for_one_node_that_waits_is_cancelled_at_once() -> None:

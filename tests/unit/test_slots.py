@@ -577,6 +577,73 @@ def test_cancel_of_a_job_that_has_ended_changes_nothing() -> None:
     assert slots.receive(A, [cancel(1)], 2.0) == []
 
 
+# Jobs that are placed anew where a former attempt still is: their scheduler had given the node up meanwhile
+
+
+def test_later_attempt_takes_the_place_of_one_that_waits() -> None:
+    slots = node(cpus=1)
+    start(slots, 1, 2)
+    assert slots.receive(A, [run(2, attempt=2), run(2, attempt=1), run(2, attempt=2)], 1.0) == []
+    effects = plain(slots.answered(W1, [outcome(1)], 2.0))
+    assert effects[0] == Hand(W1, [2])  # type: ignore[arg-type]
+    [report] = sent(slots.answered(W1, [outcome(2, attempt=2)], 3.0), A)
+    assert (report.jobs, report.attempts) == ([2], [2])
+
+
+@pytest.mark.parametrize("cancel_first", [True, False])
+def test_later_attempt_begins_when_the_former_has_ended_and_nobody_hears_of_that(cancel_first: bool) -> None:
+    # Given a job that runs.
+    slots = node(cpus=1)
+    start(slots, 1)
+    effects = slots.receive(A, [cancel(1)], 1.0) if cancel_first else []
+    # When it is said once more as another attempt, and as a later one still, then it is ended.
+    effects += slots.receive(A, [run(1, attempt=2), run(1, attempt=3), run(1, attempt=2)], 1.0)
+    assert TakeBack(W1) in effects
+    assert slots.took_back(W1, [], 1.0) == [Interrupt(W1, JobId(1), 1)]
+    # A scheduler that comes back hears of the later attempt.
+    slots.gone(A, 1.5)
+    assert slots.joined(B, hello(), 1.6) == [Send(B, Holding([C], [[JobId(1)]], [[3]]))]
+    # Then the later one begins.
+    effects = plain(slots.answered(W1, [outcome(1, status=TERMINATED)], 2.0))
+    assert effects == [Hand(W1, [1])]  # type: ignore[list-item]
+    [report] = sent(slots.answered(W1, [outcome(1, attempt=3)], 3.0), B)
+    assert (report.jobs, report.attempts, report.statuses) == ([1], [3], [FINISHED])
+
+
+def test_later_attempt_is_cancelled_while_the_former_has_not_ended() -> None:
+    slots = node(cpus=1)
+    start(slots, 1)
+    slots.receive(A, [run(1, attempt=2), cancel(1, attempt=2)], 1.0)
+    slots.took_back(W1, [], 1.0)
+    [report] = sent(slots.answered(W1, [outcome(1, status=TERMINATED, end=2.0)], 2.0), A)
+    assert (report.jobs, report.attempts, report.statuses) == ([1], [2], [CANCELLED])
+
+
+def test_later_attempt_runs_though_the_outcome_of_the_former_was_not_collected() -> None:
+    slots = node(cpus=1)
+    start(slots, 1)
+    slots.answered(W1, [outcome(1)], 1.0)
+    assert plain(slots.receive(A, [run(1)], 2.0)) == []
+    assert plain(slots.receive(A, [run(1, attempt=2)], 2.0)) == [Hand(W1, [1])]  # type: ignore[list-item]
+    # What is said of the former one changes nothing.
+    slots.receive(A, [Collected(C, [JobId(1)], [1])], 2.0)
+    [report] = sent(slots.answered(W1, [outcome(1, attempt=2)], 3.0), A)
+    assert report.attempts == [2]
+
+
+@pytest.mark.parametrize("end", ["release", "lease"])
+def test_later_attempt_goes_with_its_computation(end: str) -> None:
+    slots, arguments = node(cpus=1), Announced(100_000)
+    start(slots, 1)
+    slots.receive(A, [run(1, attempt=2, arguments=arguments)], 1.0)
+    if end == "release":
+        slots.receive(A, [Release(C)], 2.0)
+    else:
+        slots.gone(A, 2.0)
+        slots.tick(3.0 + LEASE)
+    assert arguments.released
+
+
 # Workers that end
 
 
