@@ -39,7 +39,7 @@ import gevent.monkey  # noqa: E402
 import gevent.socket  # noqa: E402
 from gevent.hub import Waiter  # noqa: E402
 
-from gdispy.errors import ForkedError, InternalError  # noqa: E402
+from gdispy.errors import ConfigError, ForkedError, InternalError  # noqa: E402
 
 logger = logging.getLogger(__name__)
 
@@ -173,6 +173,14 @@ def _have_ctrl_c_interrupt_the_program(hub: Any) -> None:
         signal.signal(signal.SIGINT, on_ctrl_c)
 
 
+def _refuse_without_gil() -> None:
+    is_there = getattr(sys, "_is_gil_enabled", None)  # From Python 3.13; a build without it gets it back from gevent.
+    if is_there is not None and not is_there():
+        raise ConfigError(
+            "gevent needs Python's global lock (GIL), which this Python runs without: leave out PYTHON_GIL=0"
+        )
+
+
 class Hub:
     """Runs greenlets beside the user's program. Use `Hub.get()`: one for each process."""
 
@@ -180,6 +188,7 @@ class Hub:
     _lock = threading.Lock()
 
     def __init__(self) -> None:
+        _refuse_without_gil()
         self._letters: deque[tuple[Callable[..., Any], tuple[Any, ...]]] = deque()
         self._dead = False
         self._errands = Errands()

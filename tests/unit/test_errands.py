@@ -1,12 +1,14 @@
-"""What the user gave us to call: one after the other, and nobody is held up for long."""
+"""Beside the hub: what the user gave us to call, one after the other, and nobody is held up for long."""
 
 from __future__ import annotations
 
+import sys
 import threading
 
 import pytest
 
-from gdispy.hub import Errands
+from gdispy.errors import ConfigError
+from gdispy.hub import Errands, Hub
 
 #: Seconds until a test gives up.
 LIMIT = 20
@@ -47,3 +49,9 @@ def test_one_that_fails_or_exits_is_told_and_the_others_go_on(caplog: pytest.Log
     errands.put(seen.append, (1,))
     assert errands.finish(LIMIT)
     assert seen == [1] and "a callback failed" in caplog.text
+
+
+def test_python_without_its_global_lock_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "_is_gil_enabled", lambda: False, raising=False)
+    with pytest.raises(ConfigError, match="gevent needs Python's global lock"):
+        Hub()
