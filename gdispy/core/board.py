@@ -520,8 +520,10 @@ class Board:
 
     def _recall_for(self, idle: Node, computation: Computation) -> Effects:
         """Nothing is left for a node to do: take what it has room for, and has not begun, from the fullest."""
+        if computation.queue or len(self._nodes) == 1:
+            return []
         room = idle.room_for(idle.shares[computation.id])
-        if computation.queue or len(self._nodes) == 1 or room <= 0:
+        if room <= 0:
             return []
         # Not all of them, or an installation of ten thousand nodes would do nothing else; others have their turn next.
         some = list(itertools.islice(self._deep.items(), FEW))

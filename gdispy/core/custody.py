@@ -138,6 +138,7 @@ class Custody:
             for value in row[3:6]:
                 release(value)
             self._accept(computation, computation.succeeding.pop(job.number), row[8] - self._epoch)
+            self._wait(computation)
             return
         computation.ended[job.number] = row
         computation.done += 1
@@ -145,14 +146,13 @@ class Custody:
         self._dirty[computation.id] = computation
 
     def _accept(self, computation: Computation, job: Job, now: float) -> None:
-        """A job waits from now on, or ends where its cancel has overtaken it."""
+        """Queue a job, or end it where its cancel has overtaken it; then comes `_wait`."""
         computation.jobs[job.number] = job
-        if (job.number, job.attempt) in computation.early:
+        if computation.early and (job.number, job.attempt) in computation.early:
             computation.early.discard((job.number, job.attempt))
             self._end(computation, job, CANCELLED, "", now)
         else:
             computation.queue.append(job)
-            self._wait(computation)
 
     def _drop_uploads(self, computation: Computation, job: Job) -> None:
         for key in [key for key in computation.uploads if key[0] == job.number]:

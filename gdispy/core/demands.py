@@ -113,7 +113,7 @@ class Demands(Board):
             return []
         share.closed = False
         self._push(node)
-        return [*self._offer(node, computation, now), *(self._limit(node, computation.id) if share.ready else ())]
+        return self._limit(node, computation.id) if share.ready else self._offer(node, computation, now)
 
     def _on_release(self, peer: Peer, message: Release, now: float) -> Effects:
         computation = self._computations.get(message.computation)

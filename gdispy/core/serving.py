@@ -254,20 +254,16 @@ class Serving(Keeping):
                 Send(peer_of(session), Prepared(message.computation, why)),
                 Send(peer_of(session), Returned(message.computation, message.jobs, message.attempts)),
             ]
-        jobs, queue = computation.jobs, computation.queue
+        jobs, ended = computation.jobs, computation.ended
         effects: Effects = []
         options = message.options or [None] * len(message.jobs)
         columns = zip(message.jobs, message.attempts, message.arguments, options, strict=True)
         for number, attempt, arguments, wishes in columns:
-            if number in jobs or number in computation.ended:
-                effects += self._supersede(session, computation, Job(number, attempt, arguments, wishes), now)
-                continue
-            job = jobs[number] = Job(number, attempt, arguments, wishes)
-            if computation.early and (number, attempt) in computation.early:
-                computation.early.discard((number, attempt))
-                self._end(computation, job, CANCELLED, "", now)
+            job = Job(number, attempt, arguments, wishes)
+            if number in jobs or number in ended:
+                effects += self._supersede(session, computation, job, now)
             else:
-                queue.append(job)
+                self._accept(computation, job, now)
         self._wait(computation)
         return effects
 
