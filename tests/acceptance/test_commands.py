@@ -295,7 +295,7 @@ def test_ctrl_c_while_waiting_works_at_once(tmp_path: Path) -> None:
     mark = tmp_path / "mark"
     path.write_text(
         "import gdispy, time\n"
-        "def compute(path):\n    open(path, 'w').close(); time .sleep(60)\n"
+        "def compute(path):\n    open(path, 'w').close(); time.sleep(60)\n"
         "if __name__ == '__main__':\n"
         "    cluster = gdispy.JobCluster(compute, nodes=['local'])\n"
         f"    try:\n        cluster.submit({str(mark)!r})()\n"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from gdispy.records import read
+from tests.support.crashing import count_outcomes
 from tests.support.daemons import Daemon, run_script
 from tests.support.waiting import eventually
 
@@ -105,8 +105,7 @@ def test_a_program_that_is_killed_goes_on_when_it_is_started_again(
 
     def ended() -> int:
         # Not by `gdispy journal`: to start that may take longer than all that the program does.
-        stories = read(str(file)).remembered.stories.values() if file.exists() else ()
-        return sum(job.outcome is not None for story in stories for job in story.jobs.values())
+        return count_outcomes(file) if file.exists() else 0
 
     killed = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True)
     assert killed.stdout is not None

@@ -146,7 +146,7 @@ def test_init_file_that_fails_ends_the_node_with_the_reason(
 def test_node_can_be_ended_in_the_middle_of_its_init_file(tmp_path: Path, secret_file: str) -> None:
     mark = tmp_path / "mark"
     path = init_file(
-        tmp_path / "init.py", f"import time\ndef init():\n    open({str(mark)!r}, 'w').close(); time . sleep(60)"
+        tmp_path / "init.py", f"import time\ndef init():\n    open({str(mark)!r}, 'w').close(); time.sleep(60)"
     )
     command = [sys.executable, str(SCRIPTS / "gdispy-node"), "--daemon", "-p", "0", "--init", path]
     command += ["--dest_path_prefix", str(tmp_path / "prefix"), "--secret-file", secret_file]

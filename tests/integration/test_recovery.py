@@ -13,8 +13,7 @@ from typing import Any
 import pytest
 
 from gdispy import ConfigError, DispyJob, JobCluster, JournalError, fault_recover_jobs, recover_jobs
-from gdispy.records import read
-from tests.support.crashing import Program, begun
+from tests.support.crashing import Program, begun, count_outcomes
 from tests.support.daemons import Daemon, run_python
 from tests.support.waiting import eventually
 
@@ -148,12 +147,7 @@ def test_results_survive_client_and_node(place: Place, start_node: Callable[...,
     place.program(node, jobs=2, gate=str(place.gate)).kill_when(2)
     place.gate.touch()
     spool = Path(prefix, "spool")
-
-    def written() -> bool:
-        stories = [story for path in spool.iterdir() for story in read(str(path)).remembered.stories.values()]
-        return sum(job.outcome is not None for story in stories for job in story.jobs.values()) == 2
-
-    eventually(written, 20, "not both results are written down")
+    eventually(lambda: count_outcomes(*spool.iterdir()) == 2, 20, "not both results are written down")
     eventually(lambda: "disconnected" in node.log.read_text(), 20, "the node does not notice")
     node.kill()
     # When the node is started again, then the results are there.

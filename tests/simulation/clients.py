@@ -56,19 +56,21 @@ class Client:
     def open(self, nodes: list[str]) -> None:
         isolation = "job" if self._random.random() < 0.25 else ""
         body: Bulk = Parcel(b"body") if self._random.random() < 0.4 else b"body"
-        token = b"t" * 16 if self.is_kept else b""
         if self.takes:
             self._book.limits[self.computation] = self.takes
         self._scheduler.from_client(self.peer, self._opened(nodes))
         self.is_open = True
         about = (self.computation, "f", "function", isolation, "", "", True)
-        prepare = Prepare(*about, body, [], [], token=token, epoch=1)
+        prepare = Prepare(*about, body, [], [], token=self._token, epoch=1)
         self._scheduler.from_client(self.peer, prepare)
 
+    @property
+    def _token(self) -> bytes:
+        return b"t" * 16 if self.is_kept else b""
+
     def _opened(self, nodes: list[str]) -> Open:
-        token = b"t" * 16 if self.is_kept else b""
         asks = bool(self.takes)
-        return Open(self.computation, nodes, self.is_reentrant, asks, False, self.is_exclusive, token, 1)
+        return Open(self.computation, nodes, self.is_reentrant, asks, False, self.is_exclusive, self._token, 1)
 
     # What users do
 
@@ -89,8 +91,8 @@ class Client:
         options: list[Any] = [self._wishes() for _ in plans] if self._random.random() < 0.3 else []
         if self._pinning.random() < 0.2:
             options = [self._pinned(each) for each in options or [None] * len(plans)]
-        for job, wishes in zip(jobs, options, strict=bool(options)) if options else ():
-            self._book.entries[self.place, job].pinned = wishes[0] if wishes is not None else b""
+            for job, wishes in zip(jobs, options, strict=True):
+                self._book.entries[self.place, job].pinned = wishes[0] if wishes is not None else b""
         self._turns.put(self._submit, jobs, arguments, options)
 
     def _pinned(self, wishes: list[Any] | None) -> list[Any] | None:

@@ -52,7 +52,7 @@ class Scheduler:
         self._random, self._lease = random, lease
         self.policy = FAIR
         self.weights: dict[Peer, float] = {}
-        self.dispatch = Dispatch(lease=lease)
+        self._renew()
         self._turns = Turns(timeline, random, self, self._perform)
         #: What a journal has of it: the facts, and who brought each computation.
         self._facts: list[Message] = []

@@ -282,6 +282,21 @@ class World:
         for _ in range(changing.choice((0, 0, 5, 30))):
             place, cpus = changing.choice(self._places), changing.choice((0, 0, 1, 2, 3, 4))
             self._timeline.after(self._chaos_until * changing.random() ** 2, self._set_cpus, place, cpus)
+        self._plan_wishes()
+        # The scheduler itself: what it has promised is in its journal.
+        ending = Random(f"scheduler {self.seed}")
+        amount = ending.choice((0, 0, 1, 4))
+        for client in self._clients:
+            client.is_kept = amount > 0
+        for _ in range(amount):
+            moment = ending.choice([*self._bursts, self._chaos_until * ending.random()])
+            self._timeline.after(moment + climate.lease * ending.random() ** 4, self._kill_scheduler)
+        spare = [place for place in self._places if not place.safe]
+        if spare and random.random() < 0.3:
+            self._timeline.after(self._moment(0.0), self._remove, random.choice(spare))
+
+    def _plan_wishes(self) -> None:
+        """How clients want nodes to be used, and who of them comes first."""
         limiting = Random(f"limits {self.seed}")
         for client in self._clients:
             client.takes = limiting.choice((0, 0, 1, 2))
@@ -303,17 +318,6 @@ class World:
             client, begin = ordering.choice(self._clients), self._chaos_until * ordering.random()
             self._timeline.after(begin, self._scheduler.slow_down, client.peer, True)
             self._timeline.after(begin + ordering.random(), self._scheduler.slow_down, client.peer, False)
-        # The scheduler itself: what it has promised is in its journal.
-        ending = Random(f"scheduler {self.seed}")
-        amount = ending.choice((0, 0, 1, 4))
-        for client in self._clients:
-            client.is_kept = amount > 0
-        for _ in range(amount):
-            moment = ending.choice([*self._bursts, self._chaos_until * ending.random()])
-            self._timeline.after(moment + climate.lease * ending.random() ** 4, self._kill_scheduler)
-        spare = [place for place in self._places if not place.safe]
-        if spare and random.random() < 0.3:
-            self._timeline.after(self._moment(0.0), self._remove, random.choice(spare))
 
     def _crash(self, place: Place) -> None:
         life = place.life

@@ -11,6 +11,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from gdispy.records import read
 from tests.support.waiting import eventually
 
 #: argv: what the program is to do, as JSON. It prints one line of JSON at its end, if it comes so far.
@@ -112,6 +113,12 @@ class Program:
         self.process.wait(10)
         assert self.process.stdout is not None
         self.process.stdout.close()
+
+
+def count_outcomes(*files: Path) -> int:
+    """How many outcomes are written in these journals."""
+    stories = [story for path in files for story in read(str(path)).remembered.stories.values()]
+    return sum(job.outcome is not None for story in stories for job in story.jobs.values())
 
 
 def begun(log: Path) -> Counter[int]:
