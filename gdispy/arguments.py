@@ -12,7 +12,7 @@ import functools
 import inspect
 import logging
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from gdispy import whom
@@ -20,6 +20,7 @@ from gdispy.computation import INLINE, bulk
 from gdispy.core.payloads import Bulk
 from gdispy.errors import ConfigError
 from gdispy.interfaces import announced
+from gdispy.job import DispyJob
 from gdispy.keys import Secret, find_secret, generate_secret
 from gdispy.logbook import recovery_path
 from gdispy.worker import pickling
@@ -158,6 +159,13 @@ def checked_recovery(fault_recover: Any, resume: Any) -> tuple[str, bool]:
     if resume and (not path or fault_recover is True):
         raise ConfigError("resume=True needs the path of the recovery file: fault_recover='jobs.recover'")
     return path, resume
+
+
+def check_timeout(value: Any) -> None:
+    """Check what `wait` and `close` are given as their first argument."""
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
+        hint = "; to wait for some jobs only: wait(jobs=[...])" if isinstance(value, Iterable | DispyJob) else ""
+        raise ConfigError(f"timeout must be a number of seconds, or None, not {type(value).__name__}{hint}")
 
 
 def check_interval(name: str, value: Any, least: float, most: float) -> None:

@@ -5,7 +5,7 @@ otherwise; all decisions are those of `core/session.py`.
 
 Invariants:
 1. A job's fields are written in the hub only; its end is told once, and then never changes.
-2. What the user gave us to call is called outside the hub (`Hub.errand`).
+2. What the user gave us to call is called outside the hub (`Hub.errand`, `UserCallbacks`).
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from __future__ import annotations
 import contextlib
 import itertools
 import logging
-import os
 import secrets
 import threading
 import time
@@ -23,6 +22,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from gdispy import allocation, whom
+from gdispy.completion import Completion
 from gdispy.core import statuses
 from gdispy.core.effects import (
     Answer,
@@ -40,21 +40,23 @@ from gdispy.core.effects import (
     Tell,
 )
 from gdispy.core.messages import Appeared, ComputationId, JobId, Message, Open, Prepare, Reply, Standing, Uploaded
-from gdispy.core.payloads import Bulk, joined
+from gdispy.core.payloads import Bulk, bulk_size, joined
 from gdispy.core.remembered import Story, outcomes
 from gdispy.core.session import Session
 from gdispy.errors import ConnectFailed, ForkedError
-from gdispy.hub import Gate, Hub
-from gdispy.job import DispyJob, KeptJob
+from gdispy.hub import Gate, Hub, WeakCall
+from gdispy.job import ARGUMENTS_LIMIT, DispyJob, KeptJob, skip_numbers
 from gdispy.keys import Secret
 from gdispy.local import LocalNode, died_with_its_program
 from gdispy.logbook import Logbook
+from gdispy.node_table import NodeTable
 from gdispy.pump import Pump
 from gdispy.reserved import Options
 from gdispy.results import result_sink
 from gdispy.scheduler import Scheduler
-from gdispy.status import DispyNode, DispyNodeAvailInfo
-from gdispy.uploads import store
+from gdispy.status import DispyNode
+from gdispy.uploads import ReceivedFiles
+from gdispy.user_callbacks import JobCallback, UserCallbacks
 from gdispy.worker import pickling
 
 logger = logging.getLogger("gdispy")
@@ -75,6 +77,11 @@ class _Shared(NamedTuple):
 schedulers: dict[tuple[Any, ...], _Shared] = {}
 
 
+#: The clusters with jobs that have not ended: those live until they have, also where nobody else knows them. Written in
+#: the hub only.
+_pending: set[Client] = set()
+
+
 class Client:
     """One computation, seen from the client. `cluster.py` derives from it."""
 
@@ -82,8 +89,7 @@ class Client:
     _key: tuple[Any, ...]
     _local: LocalNode | None
     _is_program: bool
-    _callback: Callable[[DispyJob], Any] | None
-    _cluster_status: Callable[[int, DispyNode | None, DispyJob | None], Any] | None
+    _callbacks: UserCallbacks
     _allocations: list[allocation.NodeAllocate]
     _wanted: whom.Whom
     _reentrant: bool
@@ -96,7 +102,7 @@ class Client:
     def _begin(self, message: Prepare, wanted: whom.Whom, secret: Secret, node_port: int) -> None:
         """Called in the user's thread, when everything that the user gave was found good."""
         self._patterns: list[str] = []
-        wishes = (self._reentrant, self._asks_itself(), self._cluster_status is not None, self._exclusive)
+        wishes = (self._reentrant, self._asks_itself(), self._callbacks.on_status is not None, self._exclusive)
         self._opened = Open(message.computation, self._patterns, *wishes)
         if self._logbook is not None:
             message, self._opened = self._logbook.begin(message, self._opened, self._place())
@@ -105,10 +111,6 @@ class Client:
         self._computation: ComputationId = message.computation
         self._has_lost_local = False
         self._lock = threading.Lock()
-        #: The last number given to a job: one that `submit` was interrupted with belongs to none.
-        self._number = 0
-        self._made = 0
-        self._ended = 0
         self._submitted: deque[tuple[DispyJob, Bulk, Options | None]] = deque()
         self._rung = False
         self._jobs: dict[JobId, DispyJob] = {}
@@ -118,11 +120,9 @@ class Client:
         self._former: dict[int, DispyJob] = {}
         #: Jobs of that life whose ends the callback has been told of.
         self._told: set[JobId] = set()
-        #: The nodes that are set up, or were: by their instances.
-        self._nodes: dict[bytes, DispyNode] = {}
-        #: Files that jobs have sent: (job, attempt, number).
-        self._stored: set[tuple[int, int, int]] = set()
-        self._idle_gates: list[Gate] = []
+        self._nodes = NodeTable()
+        #: Where jobs run, for `cluster_status` of a reentrant computation.
+        self._places: dict[JobId, bytes] = {}
         self._questions = itertools.count(1)
         self._answers: dict[int, tuple[Gate, list[Standing | Reply]]] = {}
         self._released = Gate()
@@ -136,9 +136,14 @@ class Client:
         self._forked = False
         self._started = time.time()
         self._hub = Hub.get()
-        if self._callback is not None or self._cluster_status is not None or self._asks_itself():
+        self._received = ReceivedFiles(self._hub, WeakCall(self._uploaded))
+        self._callbacks.use(self._hub)
+        self._count = Completion(self.name, self._hub, self._callbacks)
+        if self._asks_itself():
             self._hub.prepare_errands()
-        self._hub.in_forked_child.append(self._die_in_child)
+        # What lives in the hub does not keep a cluster alive that the program has forgotten (see `_leave_forgotten`).
+        self._when_forked, self._when_defect = WeakCall(self._die_in_child), WeakCall(self._on_defect)
+        self._hub.in_forked_child.append(self._when_forked)
         self._hub.call(self._join, message, wanted, secret, node_port)
         if self._logbook is not None and self._logbook.former is not None:
             self._hub.call(self._resolve_former, self._logbook.former)
@@ -181,10 +186,10 @@ class Client:
             shared.scheduler.start()
         shared.users.add(id(self))
         self._scheduler = shared.scheduler
-        self._pump = Pump(self._perform, on_defect=self._on_defect)
+        self._pump = Pump(WeakCall(self._perform), on_defect=self._when_defect)
         self._pump.start()
-        self._scheduler.on_defect.append(self._on_defect)
-        self._end = self._scheduler.attach(lambda messages: self._pump.put(self._receive, messages))
+        self._scheduler.on_defect.append(self._when_defect)
+        self._end = self._scheduler.attach(WeakCall(self._arrived))
         self._session = Session(self._computation, self._end.peer)
         self._patterns = list(wanted.patterns)
         if self._local is not None:
@@ -221,6 +226,11 @@ class Client:
         self._released.wait(UNWANTED_LIMIT)
         self._part()
 
+    def _leave_forgotten(self) -> None:
+        """The program has let go of this cluster without closing it: no job is pending."""
+        self._pump.perform = self._perform  # What was held weakly may be lost by now.
+        self._hub.spawn(self._release_and_part)
+
     def _place(self) -> str:
         """Where the scheduler is, '' for one in this process."""
         return ""
@@ -234,10 +244,12 @@ class Client:
 
     def _take_up(self, former: Story, message: Prepare) -> None:
         """Go on with what a former life of the program has left."""
-        self._number = self._made = self._ended = former.last
-        self._ended -= len(former.jobs)
+        skip_numbers(former.last)
+        self._count.made = len(former.jobs)
+        if former.jobs:
+            _pending.add(self)
         for number, known in former.jobs.items():
-            job = KeptJob(number, time.time(), self._logbook, known.arguments)
+            job = KeptJob.kept(number, time.time(), self._logbook, known.arguments)
             if known.name:
                 job._id = pickling.loads(known.name)
             self._former[number] = self._jobs[number] = job
@@ -260,8 +272,9 @@ class Client:
         return Scheduler(secret, *place, pulse, ping, multicast=multicast, make_sink=result_sink)
 
     def _open(self) -> None:
-        """Tell the scheduler which nodes are wanted; again when that has changed."""
-        self._opened = replace(self._opened, nodes=list(self._patterns), asks=self._asks_itself())
+        """Tell the scheduler which nodes are wanted, and what to report; again when that has changed."""
+        watches = self._callbacks.on_status is not None
+        self._opened = replace(self._opened, nodes=list(self._patterns), asks=self._asks_itself(), watches=watches)
         self._end.send(self._opened)
 
     def _await_local(self, local: LocalNode) -> None:
@@ -304,19 +317,21 @@ class Client:
         self._jobs.clear()
         self._submitted.clear()
         for job in jobs:
-            job.status, job.exception, job._done = statuses.ABANDONED, self._defect, True
-        self._ended += len(jobs)
-        gates, self._idle_gates = [*self._idle_gates, *(job._gate for job in jobs if job._gate is not None)], []
-        for gate in gates:
-            gate.open()
+            job._status, job._exception, job._done = statuses.ABANDONED, self._defect, True
+        _pending.discard(self)
+        for job in jobs:
+            if job._gate is not None:
+                job._gate.open()
+        self._count.end(len(jobs))
 
     def _part(self) -> None:
         if self._parted:
             return
         self._parted = True
+        _pending.discard(self)
         self._leave_unanswered()
         self._pump.stop()
-        self._scheduler.on_defect.remove(self._on_defect)
+        self._scheduler.on_defect.remove(self._when_defect)
         self._scheduler.detach(self._end)
         if self._logbook is not None:
             self._scheduler.ledger.remove(self._computation)
@@ -329,7 +344,7 @@ class Client:
         if self._local is not None:
             self._local.close()
         with contextlib.suppress(ValueError):
-            self._hub.in_forked_child.remove(self._die_in_child)
+            self._hub.in_forked_child.remove(self._when_forked)
 
     # What the user asks for
 
@@ -348,27 +363,37 @@ class Client:
             jobs.append(number)
             arguments.append(payload)
             options.append(wishes)
-            if self._cluster_status is not None:
-                self._hub.errand(self._cluster_status, statuses.CREATED, None, job)
+            if self._callbacks.on_status is not None:
+                self._callbacks.give(self._callbacks.on_status, statuses.CREATED, None, job)
         if jobs:
+            _pending.add(self)
             self._pump.put(self._submit, jobs, arguments, options if any(options) else [])
 
     def _submit(self, jobs: list[JobId], arguments: list[Bulk], options: list[Options | None], now: float) -> Effects:
         return self._session.submit(jobs, arguments, options)
+
+    def _arrived(self, messages: list[Any]) -> None:
+        self._pump.put(self._receive, messages)
 
     def _receive(self, messages: list[Any], now: float) -> Effects:
         return self._session.receive(messages)
 
     def _cancel(self, job: DispyJob) -> int:
         self._take_submitted()
-        if self._jobs.get(JobId(job._number)) is not job:
+        known = self._jobs.get(JobId(job._number))
+        if known is None or known != job or known._status == statuses.CANCELLED:
             return -1
-        self._pump.put(lambda now: self._session.cancel([JobId(job._number)]))
+        known._status = statuses.CANCELLED
+        self._pump.put(lambda now: self._session.cancel([JobId(known._number)]))
         return 0
 
-    def _cancel_everything(self) -> None:
+    def _cancel_everything(self) -> int:
         self._take_submitted()
+        pending = [number for number, job in self._jobs.items() if job._status != statuses.CANCELLED]
+        for number in pending:
+            self._jobs[number]._status = statuses.CANCELLED
         self._pump.put(lambda now: self._session.cancel(list(self._jobs)))
+        return len(pending)
 
     def _ask(self, message: Message) -> None:
         if self._parted or self._defect:
@@ -399,53 +424,65 @@ class Client:
         gates: list[Gate] = []
         results, outputs, errors = ended.results, ended.outputs, ended.errors
         codes, starts, ends, exceptions = ended.statuses, ended.starts, ended.ends, ended.exceptions
-        before = len(jobs)
+        before, callbacks, picks = len(jobs), self._callbacks, effect.picks
+        seen = sent = 0
         try:
-            for place in range(len(numbers)) if effect.picks is None else effect.picks:
+            for place in range(len(numbers)) if picks is None else picks:
                 number = numbers[place]
                 job = jobs[number]
+                size = bulk_size(job._arguments)
+                if job.start_time is None:
+                    sent += size
+                else:
+                    seen += 1
+                if size > ARGUMENTS_LIMIT:
+                    job._arguments = None
                 job._result = None
                 job._payload = results[place]
                 job.ip_addr = ended.address
-                job.start_time = starts[place] or job.start_time
                 job.end_time = ends[place] or None
                 if outputs[place] or errors[place] or self._is_program:
                     job.stdout, job.stderr = self._printed(outputs[place]), self._printed(errors[place])
                     job.truncated = ended.truncated[place]
-                job.exception = exceptions[place] or None
-                if self._cluster_status is not None:
-                    self._tell_begin(job, ended.node, bool(job.start_time))
-                job.status = codes[place]
-                if job.status == statuses.ABANDONED:
+                else:
+                    job.stdout = job.stderr = ""
+                job._exception = exceptions[place] or None
+                if callbacks.on_status is not None:
+                    self._tell_begin(job, ended.node, starts[place])
+                job.start_time = starts[place] or job.start_time
+                job._status = codes[place]
+                if job._status == statuses.ABANDONED:
                     self._abandoned[job._number] = job
                 job._done = True
                 del jobs[number]
                 if job._gate is not None:
                     gates.append(job._gate)
-                if self._callback is not None:
-                    self._call_back(job)
-                if self._cluster_status is not None:
-                    self._tell_status(job.status, ended.node, job)
+                if callbacks.on_job is not None:
+                    self._call_back(job, callbacks.on_job)
+                if callbacks.on_status is not None:
+                    self._places.pop(number, None)
+                    callbacks.give_status(self._nodes.get(ended.node), job)
         finally:
-            self._ended += before - len(jobs)
-            if self._ended >= self._made and self._idle_gates:
-                gates += self._idle_gates
-                self._idle_gates = []
+            node = self._nodes.get(ended.node)
+            if node is not None:
+                node.finished(ended, picks, seen, sent)
             # After the last, or the user's thread would wake up in between and want the interpreter.
+            self._count.end(before - len(jobs))
             for gate in gates:
                 gate.open()
+            if not self._count.pending:
+                _pending.discard(self)
 
-    def _call_back(self, job: DispyJob) -> None:
+    def _call_back(self, job: DispyJob, callback: JobCallback) -> None:
         """Tell the user of the end of a job, once in all lives of the program."""
         if self._logbook is None:
-            self._hub.errand(self._callback, job)  # type: ignore[arg-type]
+            self._callbacks.give(callback, job)
         elif job._number not in self._told:
-            self._hub.errand(self._call_back_and_note, job, self._logbook)
+            self._callbacks.give(self._call_back_and_note, callback, job, self._logbook)
 
-    def _call_back_and_note(self, job: DispyJob, logbook: Logbook) -> None:
-        assert self._callback is not None
+    def _call_back_and_note(self, callback: JobCallback, job: DispyJob, logbook: Logbook) -> None:
         try:
-            self._callback(job)
+            callback(job)
         finally:
             logbook.told(job._number)
 
@@ -463,13 +500,14 @@ class Client:
             self._logbook.stays = True
 
     def _tell_status(self, status: int, node: bytes, job: DispyJob) -> None:
-        if self._cluster_status is not None:
-            self._hub.errand(self._cluster_status, status, self._nodes.get(node), job)
+        """Report to `cluster_status` what has happened to a job that has not ended."""
+        if self._callbacks.on_status is not None:
+            self._callbacks.give(self._callbacks.on_status, status, self._nodes.get(node), job)
 
-    def _tell_begin(self, job: DispyJob, node: bytes, has_begun: bool) -> None:
-        """A job so short that only its end, or a provisional result, was told has begun all the same."""
-        if job.status == statuses.CREATED and has_begun:
-            job.status = statuses.RUNNING
+    def _tell_begin(self, job: DispyJob, node: bytes, start: float) -> None:
+        """A job so short that only its end was told has begun all the same."""
+        if job._status == statuses.CREATED and start:
+            job._status, job.start_time = statuses.RUNNING, start
             self._tell_status(statuses.RUNNING, node, job._copy())
 
     def _printed(self, output: Bulk) -> Any:
@@ -480,25 +518,49 @@ class Client:
 
     def _show(self, effect: Show) -> None:
         started = effect.started
+        node = self._nodes.get(started.node)
         for number, began in zip(started.jobs, started.times, strict=True):
             job = self._jobs.get(number)
-            if job is not None and job.status == statuses.CREATED:
-                job.status, job.start_time, job.ip_addr = statuses.RUNNING, began, started.address
-                if self._cluster_status is not None:
+            if job is None or job.start_time is not None:
+                continue
+            job.start_time, job.ip_addr = began, started.address
+            if node is not None:
+                node.began(bulk_size(job._arguments))
+            if job._status == statuses.CREATED:
+                job._status = statuses.RUNNING
+                if self._callbacks.on_status is not None:
                     self._tell_status(statuses.RUNNING, started.node, job._copy())
+            if self._reentrant and self._callbacks.on_status is not None:
+                self._places[number] = started.node
 
     def _provide(self, effect: Provide) -> None:
         progress = effect.progress
         job = self._jobs.get(progress.job)
-        if job is not None:
-            if self._cluster_status is not None:
-                self._tell_begin(job, progress.node, True)
-            job.status, job.ip_addr = statuses.PROVISIONAL_RESULT, progress.address
-            job._payload, job._result = progress.value, None
-            if self._callback is not None:
-                self._hub.errand(self._callback, job._copy())
-            if self._cluster_status is not None:
-                self._tell_status(job.status, progress.node, job._copy())
+        if job is None:
+            return
+        node = self._nodes.get(progress.node)
+        if node is not None:
+            node.received(bulk_size(progress.value))
+        was_cancelled = job._status == statuses.CANCELLED
+        job._status, job.ip_addr = statuses.PROVISIONAL_RESULT, progress.address
+        job._payload, job._result = progress.value, None
+        if self._callbacks.on_job is not None:
+            self._callbacks.give(self._callbacks.on_job, job._copy())
+        if self._callbacks.on_status is not None:
+            self._tell_status(job._status, progress.node, job._copy())
+        if was_cancelled:
+            job._status = statuses.CANCELLED
+
+    def _lose_node(self, node: bytes) -> None:
+        """A node is gone, and what ran there runs again elsewhere."""
+        lost = [number for number, place in self._places.items() if place == node]
+        for number in lost:
+            del self._places[number]
+            job = self._jobs.get(number)
+            if job is not None and job._status in (statuses.RUNNING, statuses.PROVISIONAL_RESULT):
+                job._status = statuses.ABANDONED
+                self._tell_status(statuses.ABANDONED, node, job._copy())
+                job._status, job.start_time, job.ip_addr = statuses.CREATED, None, None
 
     def _tell(self, effect: Tell) -> None:
         logger.warning("%s", effect.text)
@@ -524,30 +586,14 @@ class Client:
 
     def _happen(self, effect: Happen) -> None:
         event = effect.event
-        node = self._nodes.get(event.node)
-        if node is None:
-            node = self._nodes[event.node] = DispyNode(event.rows[0])
-        node.update(event.rows[0])
-        node.avail_info = DispyNodeAvailInfo.of(event.free) or node.avail_info
         if event.what == DispyNode.Closed:
-            del self._nodes[event.node]
-        if self._cluster_status is not None:
-            self._hub.errand(self._cluster_status, event.what, node, None)
+            self._lose_node(event.node)
+        node = self._nodes.take(event)
+        if self._callbacks.on_status is not None:
+            self._callbacks.give(self._callbacks.on_status, event.what, node, None)
 
     def _store(self, effect: Store) -> None:
-        upload = effect.upload
-        if (upload.job, upload.attempt, upload.number) in self._stored:  # It is said again after a break.
-            self._uploaded(upload.job, upload.attempt, upload.number, "")
-            return
-        self._hub.prepare_errands()
-        self._hub.errand(self._store_apart, upload)
-
-    def _store_apart(self, upload: Any) -> None:
-        error = store(os.getcwd(), upload.files[0], upload.contents[0]) if upload.files else "no file came"
-        if not error:
-            self._stored.add((upload.job, upload.attempt, upload.number))
-        with contextlib.suppress(ForkedError):
-            self._hub.post(self._uploaded, upload.job, upload.attempt, upload.number, error)
+        self._received.take(effect.upload)
 
     def _uploaded(self, job: JobId, attempt: int, number: int, error: str) -> None:
         self._end.send(Uploaded(self._computation, job, attempt, number, error))

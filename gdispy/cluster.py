@@ -15,6 +15,7 @@ import contextlib
 import logging
 import sys
 import time
+import warnings
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -23,6 +24,7 @@ from gdispy import allocation, config, flow, reserved, whom
 from gdispy.arguments import (
     both_names,
     check_interval,
+    check_timeout,
     checked_callback,
     checked_function,
     checked_recovery,
@@ -38,14 +40,14 @@ from gdispy.core.messages import Ask, JobId, Standing
 from gdispy.core.payloads import Bulk
 from gdispy.core.placing import Task, ended_by_scheduler
 from gdispy.errors import ClusterClosed, ConfigError, ForkedError, InternalError
-from gdispy.hub import Gate
-from gdispy.job import DispyJob, KeptJob
+from gdispy.job import DispyJob, KeptJob, next_number
 from gdispy.keys import Secret, with_tls
 from gdispy.local import LocalNode
 from gdispy.logbook import Logbook
 from gdispy.progress import wait_with_bar
 from gdispy.single import SingleNodes
 from gdispy.status import ClusterStatus, DispyNode, table
+from gdispy.user_callbacks import JobCallback, StatusCallback, UserCallbacks
 
 logger = logging.getLogger("gdispy")
 
@@ -53,7 +55,8 @@ logger = logging.getLogger("gdispy")
 RELEASE_LIMIT = 10.0
 #: The same where nobody is there who could say so; a scheduler that is started again comes within this time.
 ABSENT_LIMIT = 5.0
-#: Seconds that a program which ends by an exception takes to leave its nodes.
+#: Seconds that a program which ends by an exception takes to leave its nodes; and, where that is Ctrl-C, that its
+#: callbacks have.
 HASTY_LIMIT = 2.0
 #: When so many jobs wait for the hub to take them, `submit` lets it do so: nodes have begun long before the last of a
 #: hundred thousand, and it costs nothing, since both need the interpreter.
@@ -157,8 +160,7 @@ class JobCluster(SingleNodes):
             raise ConfigError(f"isolation must be '' or 'job', not {isolation!r}")
 
     def _take_callbacks(self, computation: Any, callback: Any, cluster_status: Any) -> None:
-        self._callback = checked_callback(callback)
-        self._cluster_status = checked_status_callback(cluster_status)
+        self._callbacks = UserCallbacks(checked_callback(callback), checked_status_callback(cluster_status))
         self._is_program = is_program(computation)
 
     def _start(self, computation: Any, depends: Any, cares: tuple[Any, ...], wanted: whom.Whom, secret: Secret) -> None:
@@ -183,7 +185,27 @@ class JobCluster(SingleNodes):
 
     # What the user calls
 
-    def submit(self, *args: Any, **kwargs: Any) -> DispyJob:
+    @property
+    def callback(self) -> JobCallback | None:
+        """What is called with a job that has a provisional result, or has ended. It can be replaced at any time."""
+        return self._callbacks.on_job
+
+    @callback.setter
+    def callback(self, function: Any) -> None:
+        self._replace_callbacks(checked_callback(function), self._callbacks.on_status)
+
+    job_status = callback
+
+    @property
+    def cluster_status(self) -> StatusCallback | None:
+        """What is called with a status, a node and a job. It can be replaced at any time."""
+        return self._callbacks.on_status
+
+    @cluster_status.setter
+    def cluster_status(self, function: Any) -> None:
+        self._replace_callbacks(self._callbacks.on_job, checked_status_callback(function))
+
+    def submit(self, /, *args: Any, **kwargs: Any) -> DispyJob:
         """Queue one job: the computation called with these arguments. Returns at once; of very many jobs some wait
         a few milliseconds, in which the others leave for the nodes.
 
@@ -196,16 +218,16 @@ class JobCluster(SingleNodes):
         """
         return self._submit_new(args, kwargs, reserved.take(kwargs) if kwargs else None)
 
-    def submit_job_id(self, job_id: Any, *args: Any, **kwargs: Any) -> DispyJob:
-        """As `submit`, with `id` of the job set before anything happens to it."""
+    def submit_job_id(self, job_id: Any, /, *args: Any, **kwargs: Any) -> DispyJob:
+        """As `submit`, with `id` of the job set before anything happens to it. None, 0 and '' leave it its number."""
         return self._submit_new(args, kwargs, reserved.take(kwargs), job_id)
 
-    def submit_node(self, node: Any, *args: Any, **kwargs: Any) -> DispyJob | None:
+    def submit_node(self, node: Any, /, *args: Any, **kwargs: Any) -> DispyJob | None:
         """As `submit`, for one node that is set up already: a DispyNode, its address, or its name. The job runs
         there or nowhere. None where there is no such node."""
         return self.submit_job_id_node(None, node, *args, **kwargs)
 
-    def submit_job_id_node(self, job_id: Any, node: Any, *args: Any, **kwargs: Any) -> DispyJob | None:
+    def submit_job_id_node(self, job_id: Any, node: Any, /, *args: Any, **kwargs: Any) -> DispyJob | None:
         """`submit_job_id` and `submit_node` in one."""
         found = self._find_node(node)
         if found is None:
@@ -216,6 +238,8 @@ class JobCluster(SingleNodes):
         self, args: tuple[Any, ...], kwargs: dict[str, Any], options: reserved.Options | None, job_id: Any = None
     ) -> DispyJob:
         payload = program_call(args, kwargs) if self._is_program else function_call(args, kwargs)
+        if not job_id and (job_id == 0 or job_id == ""):
+            job_id = None
         if self._logbook is not None and self._logbook.former is not None:
             call = [str(arg) for arg in args] if self._is_program else (args, kwargs)
             number = self._logbook.taken_up(payload, call)
@@ -245,17 +269,16 @@ class JobCluster(SingleNodes):
                 raise ForkedError() if self._forked else ClusterClosed()
             if self._defect:
                 raise InternalError(self._defect.strip())
-            # First, so that no two jobs have the same number, whatever comes in between.
-            number = self._number = self._number + 1
+            number = next_number()
             if self._logbook is None:
-                job = DispyJob(number, time.time())
+                job = DispyJob.submitted(number, time.time(), payload)
             else:
                 self._logbook.submitted(number, payload, options, job_id)
-                job = KeptJob(number, time.time(), self._logbook)
+                job = KeptJob.kept(number, time.time(), self._logbook, payload)
             if job_id is not None:
                 job._id = job_id
             self._submitted.append((job, payload, options))
-            self._made += 1
+            self._count.made += 1
             # Looked at and then set: where the hub, which clears it first and empties the queue then, comes in between,
             # it is rung for nothing, and never not at all.
             ring = not self._rung
@@ -268,17 +291,30 @@ class JobCluster(SingleNodes):
         return job
 
     def cancel(self, job: DispyJob) -> int:
-        """End a job, begun or not: KeyboardInterrupt in the job first, then SIGTERM and SIGKILL.
+        """End a job, begun or not: KeyboardInterrupt in the job first, then SIGTERM and SIGKILL. A copy of a job, such
+        as a callback gets, means the job.
 
-        Returns 0, or -1 for a job that has ended or is not of this cluster. The job is told to end;
-        wait for it to see how it did.
+        Returns 0, or -1 for a job that has ended, was cancelled before, or is not of this cluster. Cancellation is
+        asynchronous: `status` is Cancelled at once; wait for the job to see its final status.
         """
         if not isinstance(job, DispyJob):
             raise ConfigError(f"cancel takes a job, not {type(job).__name__}")
         self._refuse_fork()
         return int(self._hub.call(self._cancel, job))
 
-    def map(self, arguments: Iterable[Any], *more: Iterable[Any], chunksize: int | str = "auto") -> flow.Results:
+    def cancel_all(self) -> int:
+        """End all jobs that have not ended, as `cancel` does. Returns how many those are."""
+        self._refuse_fork()
+        return 0 if self._closed else int(self._hub.call(self._cancel_everything))
+
+    def map(
+        self,
+        arguments: Iterable[Any],
+        *more: Iterable[Any],
+        chunksize: int | str = "auto",
+        on_error: str | None = None,
+        return_exceptions: bool = False,
+    ) -> flow.Results:
         """The results of the computation for each item of `arguments`, in their order, as an iterator.
 
         Each item is the one argument of a call, a tuple too; with several iterables, a call gets one item of each,
@@ -287,19 +323,23 @@ class JobCluster(SingleNodes):
         Items are read as results are taken, and only so far ahead that the nodes stay busy (jobs for a second,
         and at least 4 for each CPU), so `arguments` may be endless. The first are read when the first result is
         asked for. An item that fails raises JobFailed at its place, and the next result can be asked for after
-        that. `close()` on what is returned cancels what has not ended.
+        that; with `on_error='skip'` it is left out, and with `on_error='yield'`, or `return_exceptions=True`, the
+        JobFailed takes the place of its result. `close()` on what is returned cancels what has not ended.
 
         Calls that are short go together in one job of about 20 ms; `chunksize` says instead how many. They share
         what a job has: its output, its directory, and its end if that comes by a crash or by force.
         """
         self._refuse_fork()
         only_single = "it is a program" if self._is_program else ""
-        only_single = only_single or ("callback is told of each job" if self._callback is not None else "")
-        only_single = only_single or ("cluster_status is told of each job" if self._cluster_status is not None else "")
+        only_single = only_single or ("callback is called for each job" if self.callback is not None else "")
+        only_single = only_single or (
+            "cluster_status is called for each job" if self.cluster_status is not None else ""
+        )
         only_single = only_single or ("each job has a process of its own" if self._isolation else "")
         only_single = only_single or ("each job is kept for itself" if self._logbook is not None else "")
         size = flow.chunk_size(chunksize, only_single)
-        return flow.Results(self, flow.rows((arguments, *more), self._is_program), self._encode_row, size)
+        rule = flow.error_rule(on_error, return_exceptions)
+        return flow.Results(self, flow.rows((arguments, *more), self._is_program), self._encode_row, size, rule)
 
     def as_completed(self, jobs: Iterable[DispyJob], timeout: float | None = None) -> Iterator[DispyJob]:
         """The jobs, each once, in the order in which they end; those that have ended come first.
@@ -308,36 +348,42 @@ class JobCluster(SingleNodes):
         """
         return flow.as_completed(jobs, timeout)
 
-    def wait(self, timeout: float | None = None, progress: bool = False) -> bool:
-        """Wait until all jobs that were submitted have ended; False if `timeout` seconds pass before.
+    def wait(
+        self, timeout: float | None = None, progress: bool = False, *, jobs: Iterable[DispyJob] | None = None
+    ) -> bool:
+        """Wait until all jobs that were submitted have ended, and the callbacks for them have returned, jobs that those
+        have submitted included; False if `timeout` seconds pass before. With `jobs`, wait for the ends of those only.
 
-        With `progress`, a bar shows how many have; that needs `pip install gdispy[progress]`.
+        Called in a callback it waits for the jobs only: not for that callback itself, nor for those behind it.
+        With `progress`, a bar shows how many jobs have ended.
         """
-        if progress:
-            return wait_with_bar(self.wait, lambda: (self._ended, self._made), timeout)
+        check_timeout(timeout)
+        if jobs is not None:
+            return flow.wait_for(jobs, timeout)
         self._refuse_fork()
-        until = None if timeout is None else time.monotonic() + timeout
-        while self._ended < self._made:
-            gate = Gate()
-            self._idle_gates.append(gate)
-            if self._ended >= self._made:
-                break
-            left = None if until is None else until - time.monotonic()
-            if not gate.wait(left):
-                return False
-        return True
+        count = self._count
+        if progress:
+            return wait_with_bar(count.wait, lambda: (count.ended, count.made), timeout)
+        return count.wait(timeout)
 
     __call__ = wait
+
+    @property
+    def start_time(self) -> float:
+        """When the cluster was made, in seconds since the epoch."""
+        return self._started
+
+    @property
+    def cpu_time(self) -> float:
+        """Seconds that jobs took, on all nodes."""
+        return sum(node.cpu_time for node in self._nodes.all())
 
     def status(self) -> ClusterStatus:
         """The nodes of this cluster, how many jobs are pending, and (`problems`) what is wrong."""
         self._refuse_fork()
         standing = self._standing()
-        nodes = [DispyNode(row) for row in standing.nodes]
-        told = {(node.ip_addr, node.port): node.avail_info for node in list(self._nodes.values())}
-        for node in nodes:
-            node.avail_info = told.get((node.ip_addr, node.port))
-        return ClusterStatus(nodes, self._made - self._ended, list(standing.problems), self._is_hopeless())
+        nodes = [self._nodes.of_row(row) for row in standing.nodes]
+        return ClusterStatus(nodes, self._count.pending, list(standing.problems), self._is_hopeless())
 
     def print_status(self, wall_time: float | None = None) -> None:
         """Print a table of the nodes and what they have done."""
@@ -362,19 +408,23 @@ class JobCluster(SingleNodes):
         return self._logbook.path
 
     def close(self, timeout: float | None = None, terminate: bool = False) -> bool | None:
-        """Wait for pending jobs, then leave the nodes: files and processes there are removed.
+        """Wait for pending jobs and their callbacks, as `wait` does, then leave the nodes: files and processes there
+        are removed.
 
         With `timeout` (seconds), returns False if jobs are still pending then, unless `terminate`: then
-        they are cancelled. Returns True when closed, None if it was closed before.
+        they are cancelled, and no more are taken. Returns True when closed, None if it was closed before.
         """
+        check_timeout(timeout)
         if self._closed:
             return None
         self._refuse_fork()
-        if not self.wait(timeout):
+        if not self._count.wait_patiently(timeout):
             if not terminate:
                 return False
+            with self._lock:
+                self._closing = True
             self._cancel_all()
-            if not self.wait(RELEASE_LIMIT if self._is_answered() else HASTY_LIMIT):
+            if not self._count.wait(RELEASE_LIMIT if self._is_answered() else HASTY_LIMIT, jobs_only=True):
                 # A node that has not ended a job in this time is not there, and will not clean up soon either.
                 self._leave(HASTY_LIMIT)
                 return True
@@ -396,6 +446,13 @@ class JobCluster(SingleNodes):
             self.close(timeout=0, terminate=True)
 
     # In the user's thread
+
+    def _replace_callbacks(self, on_job: JobCallback | None, on_status: StatusCallback | None) -> None:
+        self._refuse_fork()
+        self._callbacks.on_job, self._callbacks.on_status = on_job, on_status
+        self._callbacks.use(self._hub)
+        if not self._closed:
+            self._hub.call(self._open)
 
     def _encode_row(self, row: tuple[Any, ...]) -> Bulk:
         return program_call(row, {}) if self._is_program else function_call(row, {})
@@ -432,37 +489,39 @@ class JobCluster(SingleNodes):
 
     def _leave_for_recovery(self) -> None:
         """The program fails, and wants its jobs to survive that."""
-        pending = self._made - self._ended
+        pending = self._count.pending
         path = self.detach()
         text = "%s: %d jobs go on without this program; %s tells where they are (see gdispy.fault_recover_jobs)"
         logger.warning(text, self.name, pending, path)
 
-    def _leave(self, limit: float, to_return: bool = False) -> None:
+    def _leave(self, limit: float, to_return: bool = False, patience: float | None = None) -> None:
+        """Leave the nodes, which have `limit` seconds for that. Callbacks have `patience` seconds to return."""
         is_mine = False
         try:
             with self._lock:
                 if self._leaving or self._closed:
                     return
                 self._leaving = self._closing = is_mine = True
-            self._leave_now(limit, to_return)
+            self._leave_now(limit, to_return, patience)
         finally:
             if is_mine:  # Where it was interrupted, the next one does it again.
                 self._leaving = False
 
-    def _leave_now(self, limit: float, to_return: bool) -> None:
+    def _leave_now(self, limit: float, to_return: bool, patience: float | None) -> None:
         self._last_rows = self._standing().nodes or self._last_rows
         if self._logbook is not None:
             self._logbook.stays = self._logbook.stays or to_return
         if not to_return and not self._parted:
             self._await_release(limit)
-        self._hub.finish_errands(limit)
+        self._count.await_callbacks(patience)
         if self._jobs and self._logbook is not None:
             self._logbook.stays = True
         self._hub.call(self._part)
         if self._jobs:
             self._hub.call(self._end_the_rest, _LEFT if to_return else _UNTOLD)
-            self._hub.finish_errands(limit)
+            self._count.await_callbacks(patience)
         self._closed = True
+        self.end_time = time.time()
         _open_clusters.discard(self)
 
     def _is_answered(self) -> bool:
@@ -484,27 +543,41 @@ class JobCluster(SingleNodes):
             ended = ended_by_scheduler(self._computation, rest, statuses.ABANDONED, text, job.ip_addr or "")
             self._resolve(Resolve(ended, None))
 
+    def __del__(self, is_finalizing: Callable[[], bool] = sys.is_finalizing) -> None:
+        # As a default, since of this module nothing is left at the end of a program. And `__init__` may not have ended.
+        if is_finalizing() or not getattr(self, "_has_joined", False) or self._parted or self._forked:
+            return
+        self._closing = self._closed = True
+        with contextlib.suppress(ForkedError):
+            self._hub.post(self._leave_forgotten)  # It lives on until that is done.
+        warnings.warn(
+            f"the cluster {self.name!r} was not closed: call close(), or use with", ResourceWarning, stacklevel=2
+        )
+
 
 def _close_at_exit() -> None:
     """The program ends: wait for its jobs, as dispy does, unless it ends by an exception."""
-    hasty = getattr(sys, "last_exc", None) is not None or getattr(sys, "last_value", None) is not None
+    error = getattr(sys, "last_exc", None) or getattr(sys, "last_value", None)
+    hasty = error is not None
+    patience = HASTY_LIMIT if isinstance(error, KeyboardInterrupt) else None
     for cluster in list(_open_clusters):
         if cluster._forked:
             continue
         try:
-            pending = cluster._made - cluster._ended
+            pending = cluster._count.pending
             if pending and hasty and cluster._logbook is not None:
                 cluster._leave_for_recovery()
                 continue
             if pending and not hasty:
                 logger.warning("%s: waiting for %d jobs; Ctrl-C leaves them", cluster.name, pending)
-                cluster.wait()
+            if not hasty:
+                cluster._count.wait_patiently()
         except KeyboardInterrupt:
-            hasty = True
+            hasty, patience = True, HASTY_LIMIT
         with contextlib.suppress(KeyboardInterrupt):
-            if cluster._made > cluster._ended:
+            if cluster._count.pending:
                 cluster._cancel_all()
-            cluster._leave(HASTY_LIMIT)
+            cluster._leave(HASTY_LIMIT, patience=patience)
 
 
 atexit.register(_close_at_exit)

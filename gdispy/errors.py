@@ -7,6 +7,7 @@
     ├─ ClusterClosed           the cluster no longer takes jobs
     │   └─ ForkedError         this is a forked child; the cluster lives in its parent
     ├─ JobFailed               a job ended without a result
+    ├─ RemoteError             stands for what a job raised, where that cannot be unpickled here
     ├─ PeerError               a connection to another process
     │   ├─ ConnectFailed       nobody answers there, or the connection broke: trying again may help
     │   └─ PeerRejected        other secret, other protocol, refused: trying again does not help
@@ -54,6 +55,11 @@ class JobFailed(GdispyError):
     def __init__(self, message: str = "", job: Any = None) -> None:
         super().__init__(message)
         self.job = job
+
+
+class RemoteError(GdispyError):
+    """What a job raised cannot be unpickled here. A class derived from this one, with the name of the original, is the
+    `__cause__` of JobFailed."""
 
 
 class PeerError(GdispyError):

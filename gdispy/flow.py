@@ -21,7 +21,7 @@ from typing import Any, NamedTuple, Protocol
 from gdispy.computation import INLINE, bulk
 from gdispy.core import statuses
 from gdispy.core.payloads import Bulk, joined
-from gdispy.errors import ConfigError, JobFailed
+from gdispy.errors import ConfigError
 from gdispy.hub import Gate
 from gdispy.job import DispyJob
 from gdispy.worker import chunks, pickling
@@ -113,15 +113,39 @@ class _Entry(NamedTuple):
 #: Gives the result of an item, or raises why there is none.
 _Outcome = Callable[[], Any]
 
+#: What to do with an item that failed: raise its error at its place, leave it out, or yield the error as its result.
+RAISE, SKIP, YIELD = ON_ERROR = ("raise", "skip", "yield")
+
+
+def error_rule(on_error: Any, return_exceptions: Any) -> str:
+    """Read these two parameters of `map`. Raises ConfigError."""
+    if on_error is None:
+        return YIELD if return_exceptions else RAISE
+    if on_error not in ON_ERROR:
+        raise ConfigError(f"on_error must be 'raise', 'skip' or 'yield', not {on_error!r}")
+    if return_exceptions and on_error != YIELD:
+        raise ConfigError(
+            f"return_exceptions=True means on_error='yield', but on_error is {on_error!r}; give one of them"
+        )
+    return str(on_error)
+
 
 class Results(Iterator[Any]):
     """The results of many calls, in the order of `rows`, which are read as results are taken.
 
-    An item that failed raises at its place; the next call goes on with the item after it.
+    With `RAISE`, an item that failed raises at its place; the next call goes on with the item after it.
     """
 
-    def __init__(self, cluster: Place, rows: Iterator[Row], encode: Callable[[Row], Bulk], size: ChunkSize) -> None:
+    def __init__(
+        self,
+        cluster: Place,
+        rows: Iterator[Row],
+        encode: Callable[[Row], Bulk],
+        size: ChunkSize,
+        on_error: str = RAISE,
+    ) -> None:
         self._cluster = cluster
+        self._on_error = on_error
         self._rows: Iterator[Row] | None = rows
         self._encode = encode
         self._size = size
@@ -135,12 +159,25 @@ class Results(Iterator[Any]):
         return self
 
     def __next__(self) -> Any:
+        while True:
+            outcome = self._next_outcome()
+            if self._on_error == RAISE:
+                return outcome()
+            try:
+                return outcome()
+            except Exception as error:
+                if _is_of_all(outcome):
+                    raise
+                if self._on_error == YIELD:
+                    return error
+
+    def _next_outcome(self) -> _Outcome:
         while not self._ready:
             self._read_ahead()
             if not self._entries:
                 raise StopIteration
             self._take(self._entries.popleft())
-        return self._ready.popleft()()
+        return self._ready.popleft()
 
     def close(self) -> None:
         """Read no more, and cancel what has not ended."""
@@ -201,18 +238,18 @@ class Results(Iterator[Any]):
             self._rows = None
             return None
         except Exception as error:
-            self._fail(error)
+            self._fail(functools.partial(_raise_for_all, error))
             self._rows = None
             return None
         try:
             return self._encode(row)
         except Exception as error:
-            self._fail(error)
+            self._fail(functools.partial(_raise, error))
             return None
 
-    def _fail(self, error: Exception) -> None:
+    def _fail(self, outcome: _Outcome) -> None:
         self._submit_calls()
-        self._entries.append(functools.partial(_raise, error))
+        self._entries.append(outcome)
 
     def _submit_calls(self) -> None:
         calls, self._calls = self._calls, []
@@ -225,7 +262,7 @@ class Results(Iterator[Any]):
         try:
             self._entries.append(_Entry(self._cluster._enqueue(payload), calls))
         except Exception as error:  # The cluster was closed.
-            self._entries.append(functools.partial(_raise, error))
+            self._entries.append(functools.partial(_raise_for_all, error))
             self._rows = None
 
     # Taking
@@ -254,7 +291,7 @@ class Results(Iterator[Any]):
             self._size.learn(1, job.end_time - job.start_time)
 
     def _take_chunk(self, job: DispyJob, calls: chunks.Calls) -> None:
-        if job.status != statuses.FINISHED:
+        if job._status != statuses.FINISHED:
             # Some of them may have been run, so none is run again.
             self._ready.extend([functools.partial(_fail, job, len(calls))] * len(calls))
             return
@@ -263,7 +300,7 @@ class Results(Iterator[Any]):
         assert job.start_time and job.end_time
         self._size.learn(len(results), job.end_time - job.start_time)
         for place, result in enumerate(results):
-            self._ready.append(functools.partial(_item, job, result, failures.get(place)))
+            self._ready.append(functools.partial(_item, job, calls[place], result, failures.get(place)))
         self._resubmit(calls[len(results) :])
 
     def _resubmit(self, calls: chunks.Calls) -> None:
@@ -305,12 +342,22 @@ def _raise(error: Exception) -> Any:
     raise error
 
 
+def _raise_for_all(error: Exception) -> Any:
+    """What has gone wrong is the stream itself: the source of its items, or the cluster."""
+    raise error
+
+
+def _is_of_all(outcome: _Outcome) -> bool:
+    return isinstance(outcome, functools.partial) and outcome.func is _raise_for_all
+
+
 def _fail(job: DispyJob, items: int) -> Any:
-    raise JobFailed(f"{job._failure()}\nIt was the job of {items} items of map, which have all failed", job)
+    raise job._failed(f"It was the job of {items} items of map, which have all failed")
 
 
-def _item(job: DispyJob, result: bytes, failure: str | None) -> Any:
+def _item(job: DispyJob, call: bytes, result: bytes, failure: str | None) -> Any:
     """The result of one item of a job."""
+    cause: Bulk = b""
     if failure is None:
         if not result:
             return None
@@ -319,11 +366,22 @@ def _item(job: DispyJob, result: bytes, failure: str | None) -> Any:
             return pickling.loads(bytearray(result) if result[0] == 0 else result)
         except Exception as error:
             failure = f"The result arrived, but cannot be unpickled here: {type(error).__name__}: {error}\n"
-    own = job._part(failure)
-    raise JobFailed(own._failure(), own)
+    else:
+        cause = result
+    raise job._part(failure, call, cause)._failed()
 
 
 # Jobs in the order of their ends
+
+
+def wait_for(jobs: Iterable[DispyJob], timeout: float | None) -> bool:
+    """Wait until all these jobs have ended; False if `timeout` seconds pass before."""
+    until = None if timeout is None else time.monotonic() + timeout
+    awaited = list(jobs)
+    for job in awaited:
+        if not isinstance(job, DispyJob):
+            raise ConfigError(f"wait takes jobs, not {type(job).__name__}")
+    return all(job.wait(None if until is None else max(0.0, until - time.monotonic())) for job in awaited)
 
 
 def as_completed(jobs: Iterable[DispyJob], timeout: float | None = None) -> Iterator[DispyJob]:

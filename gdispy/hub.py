@@ -26,7 +26,7 @@ import signal
 import sys
 import threading
 import time
-import warnings
+import weakref
 from collections import deque
 from collections.abc import Callable
 from typing import Any
@@ -35,6 +35,7 @@ _FIRST_IMPORT = "gevent" not in sys.modules
 
 import gevent  # noqa: E402
 import gevent.event  # noqa: E402
+import gevent.hub  # noqa: E402
 import gevent.monkey  # noqa: E402
 import gevent.socket  # noqa: E402
 from gevent.hub import Waiter  # noqa: E402
@@ -49,12 +50,8 @@ LET_RUN_LIMIT = 0.05
 _allocate_lock = gevent.monkey.get_original("_thread", "allocate_lock")
 
 if _FIRST_IMPORT and threading.current_thread() is not threading.main_thread():
-    warnings.warn(
-        "gevent was imported first in a thread other than the main one, and will take that thread "
-        "for the main one: import gdispy at the top of the program",
-        RuntimeWarning,
-        stacklevel=2,
-    )
+    # gevent takes the thread that imports it for the main one, and a program may make its first cluster in any.
+    gevent.hub.MAIN_THREAD_IDENT = threading.main_thread().ident
 
 
 def _import_what_gevent_imports_late() -> None:
@@ -181,6 +178,28 @@ def _refuse_without_gil() -> None:
         )
 
 
+def _refuse_eventlet() -> None:
+    patcher = sys.modules.get("eventlet.patcher")
+    if patcher is not None and any(map(patcher.is_monkey_patched, ("thread", "socket", "select"))):
+        raise ConfigError(
+            "eventlet has patched this program, and gdispy runs on gevent, whose waits would never end: leave out "
+            "eventlet.monkey_patch(), or use gdispy in a process of its own"
+        )
+
+
+class WeakCall:
+    """Calls a method of an object as long as that lives, and does not keep it alive."""
+
+    __slots__ = ("_method",)
+
+    def __init__(self, method: Callable[..., Any]) -> None:
+        self._method = weakref.WeakMethod(method)
+
+    def __call__(self, *args: Any) -> Any:
+        method = self._method()
+        return None if method is None else method(*args)
+
+
 class Hub:
     """Runs greenlets beside the user's program. Use `Hub.get()`: one for each process."""
 
@@ -189,6 +208,7 @@ class Hub:
 
     def __init__(self) -> None:
         _refuse_without_gil()
+        _refuse_eventlet()
         self._letters: deque[tuple[Callable[..., Any], tuple[Any, ...]]] = deque()
         self._dead = False
         self._errands = Errands()
@@ -308,9 +328,9 @@ class Hub:
         else:
             self.call(self._errands.start)
 
-    def finish_errands(self, timeout: float) -> bool:
-        """Wait until all errands given so far are done; not where an errand itself asks."""
-        return self._errands.finish(timeout)
+    def is_errand(self) -> bool:
+        """Whether the calling thread (patched: greenlet) runs what the user gave us."""
+        return self._errands.is_runner()
 
     def _die_in_child(self) -> None:
         self._dead = True
@@ -335,11 +355,10 @@ class Errands:
         # lock, in Python, nobody would give it back. A lock of its own, taken by `with`, has no such moment.
         self._lock = threading.Lock()
         self._condition = threading.Condition(self._lock)
-        #: Who waits until so many errands are done.
-        self._goals: list[tuple[int, Gate]] = []
         self._runner: object = None
+        #: The identifiers of all threads that run errands, those that were replaced and still run one included.
+        self._threads: set[int] = set()
         self._began: float | None = None
-        self._given = self._done = 0
 
     def start(self) -> None:
         with self._condition:
@@ -350,25 +369,23 @@ class Errands:
     def put(self, function: Callable[..., Any], args: tuple[Any, ...]) -> None:
         with self._condition:
             self._waiting.append((function, args))
-            self._given += 1
             self._condition.notify_all()
 
-    def finish(self, timeout: float) -> bool:
-        if threading.current_thread() is getattr(self._runner, "thread", None):
-            return False
-        gate = Gate()
-        with self._lock:
-            if self._done >= self._given:
-                return True
-            self._goals.append((self._given, gate))
-        return gate.wait(timeout)
+    def is_runner(self) -> bool:
+        return threading.get_ident() in self._threads
 
     def _replace_runner(self) -> None:
-        self._runner = runner = _Runner()
+        self._runner = runner = object()
         _start(self._run, runner)
 
-    def _run(self, runner: _Runner) -> None:
-        runner.thread = threading.current_thread()
+    def _run(self, runner: object) -> None:
+        self._threads.add(threading.get_ident())
+        try:
+            self._run_errands(runner)
+        finally:
+            self._threads.discard(threading.get_ident())
+
+    def _run_errands(self, runner: object) -> None:
         while True:
             with self._condition:
                 while not self._waiting and self._runner is runner:
@@ -384,14 +401,9 @@ class Errands:
             except BaseException:
                 logger.exception("a callback failed: %s", getattr(function, "__qualname__", function))
             with self._condition:
-                self._done += 1
                 if self._runner is runner:
                     self._began = None
-                reached = [gate for goal, gate in self._goals if goal <= self._done]
-                self._goals = [each for each in self._goals if each[0] > self._done]
                 self._condition.notify_all()
-            for gate in reached:
-                gate.open()
 
     def _watch(self) -> None:
         while True:
@@ -405,10 +417,6 @@ class Errands:
                 logger.warning("a callback has not returned for %.0f s; the others go on", self.PATIENCE)
                 self._began = None
                 self._replace_runner()
-
-
-class _Runner:
-    thread: object = None
 
 
 def _start(function: Callable[..., Any], *args: Any) -> None:

@@ -2,20 +2,28 @@
 
 Floor 2. Made by `submit` in the user's thread; its fields are set by the hub, and read anywhere. It
 is kept small: a program may hold a million of them.
+
+Invariants:
+1. A job is numbered once, by a counter of the process, so jobs of several clusters have different numbers.
+2. Whether a result can be unpickled here is decided before anybody can see that the job has ended: `status`,
+   `exception` and `result` agree at every moment.
+3. A copy is equal to its job, has the same hash, and ends with it.
 """
 
 from __future__ import annotations
 
 import contextlib
+import itertools
+import reprlib
 import threading
 from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any
 
 from gdispy.core import statuses
 from gdispy.core.payloads import Bulk, MemoryPayload, joined
-from gdispy.errors import JobFailed
+from gdispy.errors import JobFailed, RemoteError
 from gdispy.hub import Gate
-from gdispy.worker import pickling
+from gdispy.worker import chunks, pickling
 
 if TYPE_CHECKING:
     import asyncio
@@ -23,6 +31,22 @@ if TYPE_CHECKING:
     from gdispy.core.messages import Ended
 
 _gates = threading.Lock()
+#: The numbers of all jobs of this process.
+_numbers = itertools.count(1)
+#: Bytes of pickled arguments that a job keeps when it has ended.
+ARGUMENTS_LIMIT = 64 * 1024
+#: The opcode without which a pickle calls nothing and loads nothing by name, so that it can always be unpickled.
+_STACK_GLOBAL = b"\x93"
+
+
+def next_number() -> int:
+    return next(_numbers)
+
+
+def skip_numbers(last: int) -> None:
+    """The numbers up to this one belong to jobs of a former life of the program."""
+    while next(_numbers) <= last:
+        pass
 
 
 class DispyJob:
@@ -47,53 +71,71 @@ class DispyJob:
     Abandoned = statuses.ABANDONED
     Finished = statuses.FINISHED
 
-    #: What remembers the names of jobs, if anything does.
+    #: What records the names of jobs, if anything does.
     _logbook: Any = None
-    #: What it is called with, where it comes from a recovery file.
-    _arguments: Bulk | None = None
 
     __slots__ = (
+        "_arguments",
         "_done",
+        "_exception",
+        "_finish",
         "_gate",
         "_id",
         "_late",
         "_number",
         "_payload",
         "_result",
+        "_status",
         "end_time",
-        "exception",
         "ip_addr",
         "start_time",
-        "status",
         "stderr",
         "stdout",
         "submit_time",
         "truncated",
     )
 
-    def __init__(self, number: int, submit_time: float) -> None:
-        self._id: Any = number
+    #: As in dispy, for programs that number things of their own.
+    id_iter = _numbers
+
+    def __init__(self, job_id: Any = None, args: Any = (), kwargs: Any = None) -> None:
+        """A job that belongs to no cluster, as programs for dispy make them; clusters make their own in `submit`.
+        Without `job_id` it gets a number."""
+        self._make(next(_numbers), 0.0, (tuple(args), dict(kwargs or ())), job_id or None)
+
+    @classmethod
+    def submitted(cls, number: int, submit_time: float, arguments: Any = None) -> DispyJob:
+        """A job of a cluster, with its pickled arguments."""
+        job = cls.__new__(cls)
+        job._make(number, submit_time, arguments)
+        return job
+
+    def _make(self, number: int, submit_time: float, arguments: Any, job_id: Any = None) -> None:
+        self._id: Any = number if job_id is None else job_id
         self._number = number
-        self.status = statuses.CREATED
+        #: As pickled for the node, or the pair `(args, kwargs)`; None where they are not known, or not any more.
+        self._arguments: Any = arguments
+        self._status = statuses.CREATED
         self.submit_time = submit_time
         self.start_time: float | None = None
         self.end_time: float | None = None
         self.ip_addr: str | None = None
-        self.stdout: Any = ""
-        self.stderr: Any = ""
-        self.exception: str | None = None
+        self.stdout: Any = None
+        self.stderr: Any = None
+        self._exception: str | None = None
         self.truncated = False
         self._result: Any = None
-        #: The result as it arrived, until somebody asks for it.
+        #: The result as it arrived, until it is unpickled.
         self._payload: Bulk = b""
         self._done = False
         self._gate: Gate | None = None
+        self._finish: Finish | None = None
         #: The result that came when the job had been given up.
         self._late: Bulk = b""
 
     @property
     def id(self) -> Any:
-        """What the user calls it; at first its number."""
+        """What the user calls it; at first its number, which no other job of this process has."""
         return self._id
 
     @id.setter
@@ -108,19 +150,69 @@ class DispyJob:
         return pickling.loads(_copied(self._late)) if self._late else None
 
     @property
+    def status(self) -> int:
+        """One of the constants of this class."""
+        if self._payload and self._done:
+            self._decide()
+        return self._status
+
+    @status.setter
+    def status(self, value: int) -> None:
+        self._status = value
+
+    @property
+    def status_name(self) -> str:
+        """`status` in a word, such as 'Finished'."""
+        return STATUS_NAMES[self.status]
+
+    @property
+    def exception(self) -> str | None:
+        """None, or text with what went wrong."""
+        if self._payload and self._done:
+            self._decide()
+        return self._exception
+
+    @exception.setter
+    def exception(self, value: str | None) -> None:
+        self._exception = value
+
+    @property
+    def error(self) -> str | None:
+        """What went wrong in one line, such as 'ValueError: no such thing'; None where nothing did."""
+        text = self.exception
+        return error_line(text) if text else None
+
+    @property
     def args(self) -> Any:
-        """The arguments of a job that comes from a recovery file, for a program its words; else None."""
+        """What the job is called with, for a program its words; a copy, unpickled at each call. None for a job that has
+        ended with arguments of more than 64 KiB, and where they are not known."""
         call = self._call()
         return call[0] if type(call) is tuple else call
 
     @property
     def kwargs(self) -> Any:
-        """The keyword arguments of such a job; else None."""
+        """The keyword arguments, likewise; None for a program."""
         call = self._call()
         return call[1] if type(call) is tuple else None
 
+    # dispy's names for them, and for what its pages know a job by.
+    _args = args
+    _kwargs = kwargs
+
+    @property
+    def _uid(self) -> int:
+        return self._number
+
+    @property
+    def _dispy_job_(self) -> DispyJob | None:
+        return None if self._done else self
+
     def _call(self) -> Any:
-        return None if self._arguments is None else pickling.loads(_bytes(self._arguments))
+        known = self._arguments
+        if known is None or type(known) is tuple:
+            return known
+        data = _bytes(known)
+        return None if data[0] == chunks.MARK else pickling.loads(data)
 
     @property
     def result(self) -> Any:
@@ -128,14 +220,10 @@ class DispyJob:
         done, payload = self._done, self._payload
         if not payload:
             return self._result
-        # The hub may replace a provisional result at any moment, so nothing of it is kept.
-        value = self._unpickled(_bytes(payload) if done else _copied(payload))
         if not done:
-            return value
-        with _gates:
-            # Of several threads that unpickle it at the same time, the first one's is everybody's.
-            if self._payload is payload:
-                self._result, self._payload = value, b""
+            # The hub may replace a provisional result at any moment, so nothing of it is kept.
+            return pickling.loads(_copied(payload))
+        self._unpickle(payload)
         return self._result
 
     @result.setter
@@ -143,21 +231,36 @@ class DispyJob:
         with _gates:
             self._result, self._payload = value, b""
 
-    def _unpickled(self, data: Any) -> Any:
+    def _decide(self) -> None:
+        """It has ended, and nobody has seen the result yet: unpickle it, unless that cannot fail."""
+        payload = self._payload
+        if type(payload) is not bytes or (payload[0] != pickling.FAILURE and _STACK_GLOBAL in payload):
+            self._unpickle(payload)
+
+    def _unpickle(self, payload: Bulk) -> None:
+        """Take the result, or what went wrong with it, from what has arrived."""
+        if _is_failure(payload):
+            return
+        value, problem = None, ""
         try:
-            return pickling.loads(data)
+            value = pickling.loads(_bytes(payload))
         except Exception as error:
-            self.status = statuses.TERMINATED
-            reason = f"{type(error).__name__}: {error}"
-            self.exception = f"The result arrived, but cannot be unpickled here: {reason}\n"
-            return None
+            problem = f"The result arrived, but cannot be unpickled here: {type(error).__name__}: {error}\n"
+        with _gates:
+            # Of several threads that unpickle it at the same time, the first one's is everybody's.
+            if self._payload is payload:
+                if problem:
+                    self._status, self._exception = statuses.TERMINATED, problem
+                self._result, self._payload = value, b""
 
     def __call__(self, clear: bool = False) -> Any:
         """Wait for the end, and return `result`: None where the job failed (see `exception`).
 
-        `clear` is for compatibility: a job that has ended stays so.
+        With `clear`, `finish` is not set afterwards, as in dispy; the job itself has ended and stays so.
         """
         self.wait()
+        if clear:
+            self.finish.clear()
         return self.result
 
     def wait(self, timeout: float | None = None) -> bool:
@@ -175,7 +278,7 @@ class DispyJob:
             raise TimeoutError(f"job {self.id!r} has not ended within {timeout} s")
         result = self.result
         if self.status != statuses.FINISHED:
-            raise JobFailed(self._failure(), self)
+            raise self._failed()
         return result
 
     def __await__(self) -> Generator[Any, None, Any]:
@@ -200,7 +303,9 @@ class DispyJob:
     @property
     def finish(self) -> Finish:
         """What programs for dispy wait on, as `job.finish.wait(seconds)`."""
-        return Finish(self)
+        if self._finish is None:
+            self._finish = Finish(self)
+        return self._finish
 
     def _tell(self, wake: Callable[[], None]) -> None:
         """Have `wake` called when the job ends, at once if it has: at least once, from any thread."""
@@ -220,80 +325,180 @@ class DispyJob:
                 self._gate = Gate()
             return self._gate
 
+    def _failed(self, note: str = "") -> JobFailed:
+        """The error to raise for a job without a result. `__cause__` is what the job raised, or stands for it."""
+        text = self._failure()
+        error = JobFailed(f"{text}\n{note}" if note else text, self)
+        error.__cause__ = self._cause()
+        return error
+
     def _failure(self) -> str:
-        """Why there is no result, in a line and, where there is one, the traceback of the node."""
-        line = f"job {self.id!r}: {STATUS_NAMES[self.status]}"
+        """Why there is no result: a line with the arguments, and, where there is one, the traceback of the node."""
+        called = self._shown_call()
+        line = f"job {self.id!r}{f', called with {called}' if called else ''}: {self.status_name}"
         cause = (self.exception or "").strip()
         return f"{line}\n{cause}" if cause else line
+
+    def _shown_call(self) -> str:
+        """The arguments, shortened; '' where they are not known or cannot be shown."""
+        try:
+            args, kwargs = self.args, self.kwargs
+            if args is None:
+                return ""
+            parts = [_short.repr(arg) for arg in args]
+            parts += [f"{name}={_short.repr(value)}" for name, value in (kwargs or {}).items()]
+        except Exception:  # Of a class whose `__repr__`, or unpickling, fails.
+            return ""
+        return f"({', '.join(parts)})"
+
+    def _cause(self) -> BaseException | None:
+        """What the job raised, as far as it can be made again here; else an exception with the same name."""
+        text = self.exception
+        if not text:
+            return None
+        payload = self._payload
+        if _is_failure(payload):
+            with contextlib.suppress(Exception):
+                error = pickling.loads(joined(payload)[1:])
+                if isinstance(error, BaseException):
+                    return error
+        return _stand_in(error_line(text)) if "Traceback" in text else None
 
     def _end(self, ended: Ended, place: int, is_program: bool) -> None:
         """Take what came of it from a message."""
         self._payload = ended.results[place]
-        self.status, self.ip_addr = ended.statuses[place], ended.address or None
+        self._status, self.ip_addr = ended.statuses[place], ended.address or None
         self.start_time, self.end_time = ended.starts[place] or None, ended.ends[place] or None
         output, error = joined(ended.outputs[place]), joined(ended.errors[place])
         self.stdout = output if is_program else output.decode("utf-8", "replace")
         self.stderr = error if is_program else error.decode("utf-8", "replace")
-        self.truncated, self.exception = ended.truncated[place], ended.exceptions[place] or None
+        self.truncated, self._exception = ended.truncated[place], ended.exceptions[place] or None
         self._done = True
 
-    def _copy(self) -> DispyJob:
-        """What a callback gets for a provisional result: the job as it is at this moment."""
-        copy = DispyJob(self._number, self.submit_time)
-        for name in ("_id", "status", "start_time", "ip_addr", "_result", "_payload"):
-            setattr(copy, name, getattr(self, name))
-        copy._gate = self._own_gate()
-        return copy
+    def _origin(self) -> DispyJob:
+        """The job that this one is a copy of; itself where it is none."""
+        return self
 
-    def _part(self, exception: str) -> DispyJob:
+    def _copy(self) -> DispyJob:
+        """What a callback gets before the end: the job as it is at this moment."""
+        return _JobCopy(self._origin(), self)
+
+    __copy__ = _copy
+
+    def __deepcopy__(self, memo: Any) -> DispyJob:
+        return self._copy()
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        raise TypeError(
+            f"job {self.id!r} cannot be pickled, so it cannot be an argument of another job: "
+            "wait for it with job(), and give its result"
+        )
+
+    def _part(self, exception: str, arguments: Any = None, cause: Bulk = b"") -> DispyJob:
         """One of several calls that this job made, which has failed."""
-        part = DispyJob(self._number, self.submit_time)
+        part = DispyJob.submitted(self._number, self.submit_time, arguments)
         for name in ("_id", "start_time", "end_time", "ip_addr", "stdout", "stderr", "truncated"):
             setattr(part, name, getattr(self, name))
-        part.status, part.exception, part._done = statuses.TERMINATED, exception, True
+        part._status, part._exception, part._payload, part._done = statuses.TERMINATED, exception, cause, True
         return part
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, DispyJob) and self._origin() is other._origin()
+
+    def __hash__(self) -> int:
+        return hash(self._number)
 
     def __lt__(self, other: DispyJob) -> bool:
         return self._number < other._number
 
     def __repr__(self) -> str:
-        return f"<DispyJob {self.id!r}: {STATUS_NAMES[self.status]}>"
+        return f"<DispyJob {self.id!r}: {STATUS_NAMES[self._status]}>"
+
+
+class _JobCopy(DispyJob):
+    """A job as it was at some moment, until somebody waits for it: then it is as its job at the end."""
+
+    __slots__ = ("_job",)
+
+    def __init__(self, job: DispyJob, state: DispyJob) -> None:
+        self._job = job
+        self._take(state)
+
+    def _take(self, state: DispyJob) -> None:
+        for name in DispyJob.__slots__:
+            setattr(self, name, getattr(state, name))
+        self._gate = self._finish = None
+
+    def _origin(self) -> DispyJob:
+        return self._job
+
+    def wait(self, timeout: float | None = None) -> bool:
+        if not self._done:
+            if not self._job.wait(timeout):
+                return False
+            self._take(self._job)
+        return True
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        yield from self._job.__await__()
+        self.wait()
+        return self.result
+
+    def _tell(self, wake: Callable[[], None]) -> None:
+        self._job._tell(wake)
+
+    def _forget(self, wake: Callable[[], None]) -> None:
+        self._job._forget(wake)
 
 
 class KeptJob(DispyJob):
     """A job that a recovery file remembers."""
 
-    __slots__ = ("_arguments", "_logbook")
+    __slots__ = ("_logbook",)
 
-    def __init__(self, number: int, submit_time: float, logbook: Any, arguments: Bulk | None = None) -> None:
-        super().__init__(number, submit_time)
-        self._logbook, self._arguments = logbook, arguments
+    @classmethod
+    def kept(cls, number: int, submit_time: float, logbook: Any, arguments: Any = None) -> KeptJob:
+        """Such a job; `logbook` is where its names are recorded."""
+        job = cls.__new__(cls)
+        job._make(number, submit_time, arguments)
+        job._logbook = logbook
+        return job
 
 
-class Finish:
-    """The end of a job, in the shape of a `threading.Event`. Made when it is asked for."""
-
-    __slots__ = ("_job",)
+class Finish(threading.Event):
+    """The end of a job as an event. Made when it is asked for."""
 
     def __init__(self, job: DispyJob) -> None:
+        # Nothing of the base class is used: its lock would be lost where Ctrl-C comes just when it was taken.
         self._job = job
+        self._is_cleared = False
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait for the end of the job; False if `timeout` seconds pass before."""
-        return self._job.wait(timeout)
+        """Wait until it is set: when the job has ended. False if `timeout` seconds pass before."""
+        if not self._is_cleared:
+            return self._job.wait(timeout)
+        return Gate().wait(timeout)
 
     def is_set(self) -> bool:
-        """Whether the job has ended."""
-        return self._job._done
+        """Whether the job has ended, and `clear` was not called since."""
+        return self._job._done and not self._is_cleared
 
     isSet = is_set
 
     def set(self) -> None:
-        """For compatibility. It changes nothing: only its node ends a job."""
+        """Undo `clear`. It ends no job: only its node does that."""
+        self._is_cleared = False
 
     def clear(self) -> None:
-        """For compatibility. It changes nothing: a job that has ended stays so."""
+        """It is not set any more, where the job has ended; no effect before."""
+        self._is_cleared = self._job._done
 
+    def __repr__(self) -> str:
+        return f"<Finish of {self._job!r}: {'set' if self.is_set() else 'unset'}>"
+
+
+#: The last line of the text of a job that was cancelled while it ran.
+CANCELLED = "The job was cancelled."
 
 STATUS_NAMES = {
     statuses.CREATED: "Created",
@@ -309,6 +514,44 @@ STATUS_NAMES = {
 def _settle(future: asyncio.Future[None]) -> None:
     if not future.done():  # Else it was cancelled, or told twice.
         future.set_result(None)
+
+
+#: Arguments in messages of errors.
+_short = reprlib.Repr()
+_short.maxstring = _short.maxother = 60
+_short.maxlevel = 3
+
+
+def error_line(text: str) -> str:
+    """The line of a text that says what went wrong: of a traceback the one with the exception."""
+    lines = [line for line in text.splitlines() if line.strip()]
+    if not lines:
+        return ""
+    if lines[-1] == CANCELLED:
+        return CANCELLED
+    frames = [place for place, line in enumerate(lines) if line.startswith('  File "')]
+    if not frames:
+        return lines[0].strip() if not lines[0].startswith("Traceback") else lines[-1].strip()
+    after = (line for line in lines[frames[-1] + 1 :] if not line.startswith(" "))
+    return next(after, lines[-1]).strip()
+
+
+def _stand_in(line: str) -> BaseException:
+    """An exception that cannot be made again here: one with the same name, and its text."""
+    name, _, message = line.partition(": ")
+    name = name.rpartition(".")[2]
+    if not name.isidentifier():
+        name, message = "RemoteError", line
+    kind: type[RemoteError] = type(name, (RemoteError,), {"__module__": "gdispy"})
+    return kind(message)
+
+
+def _is_failure(payload: Bulk) -> bool:
+    """Whether it is not a result, but what the job has raised."""
+    return type(payload) is bytes and payload[:1] == _FAILURE
+
+
+_FAILURE = bytes([pickling.FAILURE])
 
 
 def _bytes(payload: Bulk) -> Any:

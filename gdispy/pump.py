@@ -38,7 +38,7 @@ class Pump:
         due: Callable[[], float | None] | None = None,
         on_defect: Callable[[BaseException], None] = lambda error: None,
     ) -> None:
-        self._perform = perform
+        self.perform = perform
         self._tick = tick
         self._due = due
         self._on_defect = on_defect
@@ -75,7 +75,7 @@ class Pump:
         if self._stopped:
             return
         inbox, self._inbox = self._inbox, deque()
-        perform, recent = self._perform, self._recent
+        perform, recent = self.perform, self._recent
         try:
             now = time.monotonic()
             for stimulus, args in inbox:
@@ -95,7 +95,7 @@ class Pump:
             due, now = self._due(), time.monotonic()
             if due is not None and due <= now and self._tick is not None:
                 for effect in self._tick(now):
-                    self._perform(effect)
+                    self.perform(effect)
                 due = self._due()
             if due != self._timer_at:
                 self._set_timer(due, now)

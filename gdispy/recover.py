@@ -411,11 +411,11 @@ def _later(seconds: float, until: float | None) -> float:
 
 
 def _as_user_sees_it(number: JobId, known: Job, is_program: bool) -> DispyJob:
-    job = KeptJob(number, 0.0, None, known.arguments or None)
+    job = KeptJob.kept(number, 0.0, None, known.arguments or None)
     if known.name:
         job._id = pickling.loads(known.name)
     if known.outcome is None:
-        job.status = statuses.CREATED if known.node is None else statuses.RUNNING
+        job._status = statuses.CREATED if known.node is None else statuses.RUNNING
         return job
     job._end(*known.outcome, is_program)
     return job

@@ -45,9 +45,11 @@ class SingleNodes(Client):
         """
         self._refuse_fork()
         self._hub.call(self._want, allocation.read(node, self._node_port), self._node_port)
-        found = self._find_node(node)
+        self._refuse_fork()
+        wanted = _wanted(node)
+        found = self._nodes.find(*wanted) or self._nodes.find_closed(*wanted)
         if found is not None:
-            self._order("allocate", found)
+            self._ask_about("allocate", found)
         return 0
 
     def deallocate_node(self, node: Any) -> int:
@@ -95,18 +97,9 @@ class SingleNodes(Client):
         return -1
 
     def _find_node(self, node: Any) -> bytes | None:
-        """The instance of a node that is set up; by DispyNode, address, name, or 'host:port'."""
+        """The instance of a node that is set up; by DispyNode, address, name, host name, or 'host:port'."""
         self._refuse_fork()
-        if isinstance(node, allocation.NodeAllocate):
-            node = node.ip_rex
-        for instance, known in list(self._nodes.items()):
-            if known is node:
-                return instance
-        host, port = (node.ip_addr, node.port) if isinstance(node, DispyNode) else _host_and_port(node)
-        for instance, known in list(self._nodes.items()):
-            if host in (known.ip_addr, known.name) and port in (None, known.port):
-                return instance
-        return None
+        return self._nodes.find(*_wanted(node))
 
     def _order(self, word: str, node: bytes | None, value: float = 0.0) -> int:
         reply = self._ask_about(word, node, value)
@@ -129,6 +122,15 @@ class SingleNodes(Client):
         gate.wait(ANSWER_LIMIT)
         self._answers.pop(number, None)
         return answers[0] if answers else None
+
+
+def _wanted(node: Any) -> tuple[Any, str, int | None]:
+    """A node as the user names it, its address or name, and its port, None for any."""
+    if isinstance(node, DispyNode):
+        return node, node.ip_addr, node.port
+    if isinstance(node, allocation.NodeAllocate):
+        return node, node.ip_addr, node.port
+    return node, *_host_and_port(node)
 
 
 def _host_and_port(node: Any) -> tuple[str, int | None]:

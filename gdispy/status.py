@@ -7,60 +7,135 @@ from __future__ import annotations
 
 import time
 from collections import namedtuple
-from typing import Any, NamedTuple
+from collections.abc import Iterator
+from typing import Any
 
-from gdispy.core.messages import Overview
+from gdispy.core.messages import Ended, Overview
 from gdispy.core.patterns import join
+from gdispy.core.payloads import bulk_size
 
 
-class DispyNodeAvailInfo(NamedTuple):
+class DispyNodeAvailInfo:
     """What is free on a node: percent of its CPUs, bytes of memory, bytes of disk where computations live,
     percent of swap."""
 
-    cpu: float
-    memory: int
-    disk: int
-    swap: float
+    _fields = ("cpu", "memory", "disk", "swap")
+
+    def __init__(self, cpu: float, memory: int, disk: int, swap: float) -> None:
+        self.cpu = cpu
+        self.memory = memory
+        self.disk = disk
+        self.swap = swap
 
     @classmethod
     def of(cls, free: list[float]) -> DispyNodeAvailInfo | None:
-        """The record of what a node has said; None where it has said nothing, having no psutil."""
+        """The record of what a node has reported; None where it has reported nothing, having no psutil."""
         return cls(free[0], int(free[1]), int(free[2]), free[3]) if free else None
+
+    def __iter__(self) -> Iterator[float]:
+        return iter((self.cpu, self.memory, self.disk, self.swap))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, DispyNodeAvailInfo) and tuple(self) == tuple(other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        shown = ", ".join(f"{name}={getattr(self, name)!r}" for name in self._fields)
+        return f"DispyNodeAvailInfo({shown})"
 
 
 class DispyNode:
-    """A node as one cluster sees it: what it is, and what it has done for this cluster."""
+    """A node as one cluster sees it: what it is, and what it has done for this cluster.
+
+    There is one object for a node as long as the cluster lives, and its numbers are those of the moment: the hub counts
+    what begins and ends there, and takes what the scheduler reports.
+    """
 
     #: What a `cluster_status` function is told of a node: it is set up; it is closed, or lost; what is free there.
     Initialized = 4
     Closed = 16
     AvailInfo = 17
 
-    def __init__(self, row: list[Any]) -> None:
-        #: What is free there, as far as it has said.
+    def __init__(self, ip_addr: str, name: str, cpus: int) -> None:
+        self.ip_addr = ip_addr
+        self.name = name
+        #: CPUs in use for this cluster, and how many the node offers.
+        self.cpus = cpus
+        self.avail_cpus = cpus
+        self.port: int | None = None
+        #: What is free there, as far as it has reported.
         self.avail_info: DispyNodeAvailInfo | None = None
-        self.update(row)
+        #: Jobs that run there now, and that have ended there.
+        self.busy = 0
+        self.jobs_done = 0
+        #: Seconds that jobs took there.
+        self.cpu_time = 0.0
+        #: Bytes of arguments sent to it, and of results received.
+        self.tx = 0
+        self.rx = 0
+        self.update_time = time.time()
+        #: What was counted here, where the scheduler may count the same a little earlier.
+        self._counted = _Counted()
+
+    @classmethod
+    def of(cls, row: list[Any]) -> DispyNode:
+        """A node from what the scheduler reports of it, a row as in `Standing`."""
+        node = cls(row[1], row[0], row[3])
+        node.update(row)
+        return node
 
     def update(self, row: list[Any]) -> None:
-        """Take what the scheduler says of the node."""
-        self.name: str = row[0]
-        self.ip_addr: str = row[1]
-        self.port: int = row[2]
-        #: CPUs in use for this cluster, and how many the node offers.
-        self.cpus: int = row[3]
-        self.avail_cpus: int = row[3]
-        #: Jobs that run there now, and that have ended there.
-        self.busy: int = row[4]
-        self.jobs_done: int = row[5]
-        #: Seconds that jobs took there.
-        self.cpu_time: float = row[6]
-        #: Bytes of arguments sent to it, and of results received.
-        self.tx: int = row[7]
-        self.rx: int = row[8]
+        """Take what the scheduler reports of the node."""
+        self.name, self.ip_addr, self.port = row[0], row[1], row[2]
+        self.cpus = self.avail_cpus = row[3]
+        self.busy = row[4]
+        self.jobs_done, self.cpu_time = max(self.jobs_done, row[5]), max(self.cpu_time, row[6])
+        self.tx, self.rx = max(self.tx, row[7]), max(self.rx, row[8])
+        self.update_time = time.time()
+
+    def began(self, size: int) -> None:
+        """A job with arguments of this many bytes runs there."""
+        self.busy += 1
+        self._counted.tx += size
+        self.tx = max(self.tx, self._counted.tx)
+
+    def received(self, size: int) -> None:
+        """This many bytes of a provisional result have come from there."""
+        self._counted.rx += size
+        self.rx = max(self.rx, self._counted.rx)
+
+    def finished(self, ended: Ended, picks: list[int] | None, seen: int, sent: int) -> None:
+        """Jobs have ended there, those at `picks`: `seen` of them were known to run, and `sent` is the bytes of the
+        arguments of the others."""
+        counted = self._counted
+        if picks is None:
+            jobs, seconds = len(ended.jobs), sum(ended.ends) - sum(ended.starts)
+            size = sum(map(bulk_size, ended.results))
+        else:
+            jobs, seconds = len(picks), sum(ended.ends[place] - ended.starts[place] for place in picks)
+            size = sum(bulk_size(ended.results[place]) for place in picks)
+        counted.jobs += jobs
+        counted.seconds += max(0.0, seconds)
+        counted.tx += sent
+        counted.rx += size
+        self.busy = max(0, self.busy - seen)
+        self.jobs_done, self.cpu_time = max(self.jobs_done, counted.jobs), max(self.cpu_time, counted.seconds)
+        self.tx, self.rx = max(self.tx, counted.tx), max(self.rx, counted.rx)
         self.update_time = time.time()
 
     def __repr__(self) -> str:
         return f"<DispyNode {self.name} {join(self.ip_addr, self.port)}>"
+
+
+class _Counted:
+    """What a cluster has counted of a node."""
+
+    __slots__ = ("jobs", "rx", "seconds", "tx")
+
+    def __init__(self) -> None:
+        self.jobs = self.tx = self.rx = 0
+        self.seconds = 0.0
 
 
 class ClusterStatus(namedtuple("ClusterStatus", ["nodes", "jobs_pending"])):

@@ -1,6 +1,6 @@
 """Files that a job sends to its client (`dispy_send_file`): written below the client's working directory.
 
-Floor 2. Called by `client.py` apart from the hub. A file is there whole or not at all.
+Floor 2. Called by `client.py` in the hub; files are written apart from it. A file is there whole or not at all.
 """
 
 from __future__ import annotations
@@ -8,11 +8,14 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
+from collections.abc import Callable
 from typing import Any
 
+from gdispy.core.messages import JobId, Upload
 from gdispy.core.paths import safe_parts
 from gdispy.core.payloads import Bulk, bulk_size
-from gdispy.errors import ProtocolError
+from gdispy.errors import ForkedError, ProtocolError
+from gdispy.hub import Hub
 
 #: Bytes copied at once.
 _PIECE = 1 << 20
@@ -64,3 +67,29 @@ def _copy(content: Bulk, file: Any) -> None:
             return
         file.write(piece)
         offset += len(piece)
+
+
+class ReceivedFiles:
+    """The files that the jobs of one cluster send. Taken in the hub, and written apart from it."""
+
+    def __init__(self, hub: Hub, answer: Callable[[JobId, int, int, str], None]) -> None:
+        self._hub = hub
+        #: Called in the hub with what identifies a file, and what is wrong, or ''.
+        self._answer = answer
+        #: Those that are written: (job, attempt, number).
+        self._stored: set[tuple[int, int, int]] = set()
+
+    def take(self, upload: Upload) -> None:
+        """Write a file below the working directory, once, also where it is sent again after a break."""
+        if (upload.job, upload.attempt, upload.number) in self._stored:
+            self._answer(upload.job, upload.attempt, upload.number, "")
+            return
+        self._hub.prepare_errands()
+        self._hub.errand(self._store, upload)
+
+    def _store(self, upload: Upload) -> None:
+        error = store(os.getcwd(), upload.files[0], upload.contents[0]) if upload.files else "no file came"
+        if not error:
+            self._stored.add((upload.job, upload.attempt, upload.number))
+        with contextlib.suppress(ForkedError):
+            self._hub.post(self._answer, upload.job, upload.attempt, upload.number, error)

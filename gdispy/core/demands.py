@@ -59,7 +59,7 @@ class Demands(Board):
             self._add_computation(peer, message)
             return []
         # It is known: its client wants other nodes than before, perhaps those that it did not want.
-        computation.nodes, computation.asks = message.nodes, message.asks
+        computation.nodes, computation.asks, computation.watches = message.nodes, message.asks, message.watches
         for node in self._nodes.values():
             share = node.shares.get(computation.id)
             if share is not None and not share.taken:

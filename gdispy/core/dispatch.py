@@ -42,6 +42,7 @@ from gdispy.core.messages import (
     Started,
     Upload,
 )
+from gdispy.core.payloads import bulk_size
 from gdispy.core.placing import Computation, Node, Share, Task, picked
 from gdispy.core.restoring import Restoring
 from gdispy.core.statuses import ABANDONED, CANCELLED
@@ -356,6 +357,7 @@ class Dispatch(Restoring):
         count = share.note_shown(message.job, message.attempt, message.index)
         if node.note_progress(message, count, now + RECEIPT_AFTER):
             self._watch_receipts(node)
+        share.received += bulk_size(message.value)
         told = replace(message, address=node.names[0], node=node.instance)
         effects: Effects = [Record(message.computation, [told])] if self.keeps_progress else []
         return [*effects, Send(self._computations[message.computation].client, told)]

@@ -143,9 +143,13 @@ class Slots(Serving):
             return []
         computation = worker.computation
         computation.shown.setdefault(job, deque()).append((attempt, index, value))
-        if computation.session.peer is None:
+        peer = computation.session.peer
+        if peer is None:
             return []
-        return [Send(computation.session.peer, Progress(computation.id, job, attempt, index, value, ""))]
+        # The client shows a provisional result with the time at which its job began.
+        is_first = worker.hand and worker.hand[0].number == job and not worker.hand[0].reported
+        effects: Effects = [self._report_begin(worker, peer)] if is_first else []
+        return [*effects, Send(peer, Progress(computation.id, job, attempt, index, value, ""))]
 
     def took_back(self, worker_id: WorkerId, taken: list[tuple[JobId, int]], now: float) -> Effects:
         """These were in the worker's socket: they had not begun. What else is in hand had."""
@@ -309,14 +313,19 @@ class Slots(Serving):
         if is_long and not job.reported:
             job.reported = True
             if computation.session.peer is not None:
-                began = [worker.since + self._epoch]
-                started = Started(computation.id, [job.number], [job.attempt], began, "")
-                effects.append(Send(computation.session.peer, started))
+                effects.append(self._report_begin(worker, computation.session.peer))
         if (is_long or is_over) and not is_alone:
             # Taken for short, and is not: others must not wait behind it. Or it has ended, and that is not told yet.
             worker.since, worker.slow = now, True
             effects.append(TakeBack(worker.number))
         return effects
+
+    def _report_begin(self, worker: Worker, peer: Peer) -> Send:
+        """The first job in a worker's hand runs."""
+        job = worker.hand[0]
+        job.reported = True
+        began = [worker.since + self._epoch]
+        return Send(peer, Started(worker.computation.id, [job.number], [job.attempt], began, ""))
 
 
 def _too_long(job: Job) -> str:

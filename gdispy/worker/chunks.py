@@ -7,7 +7,7 @@ it cannot be unpickled, spoils no other.
 The arguments of such a job are `MARK`, which no pickle begins with, and `[seconds, calls]` in msgpack. A worker begins
 no further call when it has worked for `seconds` (0: no limit): the first calls may have been much quicker than those
 that follow. Its result is `MARK` and `[results, failures]`: the result of each call that was begun, empty where it is
-None, and `[place, text]` for each that failed.
+None, and `[place, text]` for each that failed, whose result is what it raised (`pickling.dumps_failure`).
 """
 
 from __future__ import annotations

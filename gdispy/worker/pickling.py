@@ -17,6 +17,8 @@ Compiled code is understood by one minor version of Python only, and another may
 and, where that is to be had, its source text, which other versions compile (`source.py`); without, they refuse it. What
 came to a node as source text is used there in its place.
 
+What a job raised travels in the place of its result: 0x02, and a pickle.
+
 A payload is a pickle (first byte 0x80), or 0x00, u32 length of a head, the head
 `[pickle length, [[kind, offset, size], ...]]` in msgpack, zeros up to a multiple of 64, the pickle,
 and the buffers at offsets counted from where the pickle begins. Kind 0 is `bytes`, 1 any other
@@ -44,6 +46,10 @@ OUT_OF_BAND = 32 * 1024
 ALIGNMENT = 64
 #: A payload in one piece, or in parts that follow each other.
 Payload = bytes | list[Any]
+#: The first byte of what stands in the place of a result where the job raised: a pickle of the exception follows.
+FAILURE = 2
+#: Bytes that it has at most.
+FAILURE_LIMIT = 32 * 1024
 
 _MAIN = b"__main__"
 #: Values of these types need neither buffers nor classes.
@@ -91,6 +97,16 @@ def dumps_result(value: object) -> Payload:
         stream = pickle.dumps(pickle.PickleBuffer(value), 5, buffer_callback=lambda buffer: None)
         return _container(stream, [(0, value)])
     return dumps(value)
+
+
+def dumps_failure(error: BaseException) -> bytes:
+    """What a job raised, as it travels; nothing where it cannot, or is large."""
+    try:
+        payload = dumps(error)
+    except Exception:
+        return b""
+    is_small = type(payload) is bytes and len(payload) < FAILURE_LIMIT
+    return bytes([FAILURE]) + payload if is_small else b""  # type: ignore[operator]
 
 
 def loads(data: Any) -> Any:

@@ -222,7 +222,7 @@ class Worker:
             Job.current = None
         except BaseException as error:
             Job.current = None
-            status, result, exception = TERMINATED, b"", _describe(error, job) + limits.note(error)
+            status, result, exception = TERMINATED, _raised(error, job), _describe(error, job) + limits.note(error)
         ended = begun + (time.perf_counter() - clock)
         if has_children():  # No process outlives the job that made it.
             kill_descendants(os.getpid())
@@ -371,6 +371,7 @@ def _work_off(call: Callable[[Any], pickling.Payload], arguments: Any, job: Job)
             if job.cancelled:
                 raise
             failures.append((place, _describe(error, job)))
+            result = _raised(error, job)
         results.append(result)
         if job.cancelled:  # The call has caught the interrupt, which was for all of them.
             raise KeyboardInterrupt
@@ -395,6 +396,13 @@ def users_frames(error: BaseException) -> TracebackType | None:
     while frames is not None and frames.tb_frame.f_code.co_filename.startswith(_HERE):
         frames = frames.tb_next
     return frames
+
+
+def _raised(error: BaseException, job: Job) -> bytes:
+    """The exception for the client, in the place of a result; nothing where it only tells that there is none."""
+    if job.cancelled or isinstance(error, _Unpicklable):
+        return b""
+    return pickling.dumps_failure(error)
 
 
 def _describe(error: BaseException, job: Job) -> str:

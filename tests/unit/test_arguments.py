@@ -217,5 +217,7 @@ def test_what_can_happen_to_nodes_has_dispys_numbers() -> None:
 def test_what_is_free_is_a_record() -> None:
     assert DispyNodeAvailInfo.of([]) is None
     info = DispyNodeAvailInfo.of([50.0, 1e9, 2e9, 100.0])
-    assert info == (50.0, 10**9, 2 * 10**9, 100.0)
-    assert info is not None and (info.cpu, info.memory, info.disk, info.swap) == tuple(info)
+    assert info is not None and tuple(info) == (50.0, 10**9, 2 * 10**9, 100.0)
+    assert vars(info) == {"cpu": 50.0, "memory": 10**9, "disk": 2 * 10**9, "swap": 100.0}
+    info.cpu = 7.0
+    assert info == DispyNodeAvailInfo(7.0, 10**9, 2 * 10**9, 100.0)

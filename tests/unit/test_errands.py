@@ -14,12 +14,19 @@ from gdispy.hub import Errands, Hub
 LIMIT = 20
 
 
+def done(errands: Errands) -> threading.Event:
+    """Set when all errands given so far have been run."""
+    event = threading.Event()
+    errands.put(event.set, ())
+    return event
+
+
 def test_errands_run_in_order() -> None:
     errands, seen = Errands(), list[int]()
     errands.start()
     for number in range(100):
         errands.put(seen.append, (number,))
-    assert errands.finish(LIMIT)
+    assert done(errands).wait(LIMIT)
     assert seen == list(range(100))
 
 
@@ -36,7 +43,7 @@ def test_one_that_blocks_holds_the_others_up_for_a_while_only(behind: int, monke
         assert all(passed.acquire(timeout=LIMIT) for _ in range(behind))
     finally:
         release.set()
-    assert errands.finish(LIMIT)
+    assert done(errands).wait(LIMIT)
 
 
 def test_one_that_fails_or_exits_is_told_and_the_others_go_on(caplog: pytest.LogCaptureFixture) -> None:
@@ -47,7 +54,7 @@ def test_one_that_fails_or_exits_is_told_and_the_others_go_on(caplog: pytest.Log
     errands.start()
     errands.put(fail, ())
     errands.put(seen.append, (1,))
-    assert errands.finish(LIMIT)
+    assert done(errands).wait(LIMIT)
     assert seen == [1] and "a callback failed" in caplog.text
 
 

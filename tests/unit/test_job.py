@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import copy
+import operator
 import pickle
 import threading
+import traceback
 from typing import Any
 
 import pytest
 
 from gdispy import DispyJob, JobFailed
+from gdispy.arguments import function_call
+from gdispy.core import statuses
+from gdispy.errors import RemoteError
 from gdispy.hub import Gate
+from gdispy.job import error_line
+from gdispy.worker import pickling
 from tests.support.waiting import reached
-from tests.unit.ends import end
+from tests.unit.ends import end, end_with
 
 #: Seconds until a test gives up.
 LIMIT = 20
@@ -22,7 +30,7 @@ FAILED = [DispyJob.Terminated, DispyJob.Cancelled, DispyJob.Abandoned]
 
 @pytest.fixture
 def job() -> DispyJob:
-    return DispyJob(7, 0.0)
+    return DispyJob.submitted(7, 0.0, b"")
 
 
 def later(function: Any, *args: Any) -> threading.Thread:
@@ -31,14 +39,17 @@ def later(function: Any, *args: Any) -> threading.Thread:
     return thread
 
 
-def test_finish_waits_as_an_event_does_and_cannot_be_changed(job: DispyJob) -> None:
+def test_finish_is_an_event_that_only_the_end_sets(job: DispyJob) -> None:
+    assert isinstance(job.finish, threading.Event) and job.finish is job.finish
     assert not job.finish.wait(0.01) and not job.finish.is_set()
     job.finish.set()
     assert not job.finish.is_set()
     thread = later(end, job, 1)
     assert job.finish.wait(LIMIT) and job.finish.is_set()
-    job.finish.clear()
-    assert job.finish.is_set() and job.finish.wait(0) and job.finish.wait()
+    assert job(clear=True) == 1
+    assert not job.finish.is_set() and not job.finish.wait(0.01) and job.wait()
+    job.finish.set()
+    assert job.finish.is_set() and job.finish.wait()
     thread.join()
 
 
@@ -136,11 +147,113 @@ def test_setting_the_result_forgets_what_arrived(job: DispyJob) -> None:
 
 def test_who_waits_for_a_provisional_copy_waits_for_the_end(job: DispyJob) -> None:
     job.status, job._payload = DispyJob.ProvisionalResult, pickle.dumps(1)
-    copy = job._copy()
-    assert not copy.wait(0.01) and copy.result == 1
+    shown = job._copy()
+    assert not shown.wait(0.01) and shown.result == 1
     thread = later(end, job, 2)
-    assert copy.wait(LIMIT) and copy.result == 1
+    assert shown.wait(LIMIT) and (shown.result, shown.status) == (2, DispyJob.Finished)
     thread.join()
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, DispyJob._copy])
+def test_a_copy_means_the_job(job: DispyJob, copied: Any) -> None:
+    twin = copied(job)
+    assert twin is not job and twin == job and hash(twin) == hash(job) and copied(twin) == job
+    assert twin in [job] and {job: 1}[twin] == 1 and isinstance(twin, DispyJob)
+    assert DispyJob.submitted(7, 0.0) != job
+    thread = later(end, job, "result")
+    assert twin() == "result" and twin.status == DispyJob.Finished and twin.end_time == job.end_time
+    thread.join()
+
+
+def test_a_job_is_no_argument_of_another(job: DispyJob) -> None:
+    end(job, 1)
+    with pytest.raises(TypeError, match="job 7 cannot be pickled, so it cannot be an argument of another job: wait"):
+        function_call((job,), {})
+
+
+def test_a_job_of_no_cluster_is_numbered_and_knows_what_it_is_called_with() -> None:
+    first, second = DispyJob(None, (1,), ()), DispyJob("own", (2,), {"k": 3})
+    assert isinstance(first.id, int) and first.id < second._number and second.id == "own"
+    assert DispyJob(0).id and DispyJob("").id
+    assert (first._args, first._kwargs, second.args, second.kwargs) == ((1,), {}, (2,), {"k": 3})
+    first.result = 5
+    assert first.result == 5 and first._uid == first.id
+
+
+class Unlucky:
+    """It can be pickled, and not unpickled."""
+
+    def __reduce__(self) -> Any:
+        return operator.truediv, (1, 0)
+
+
+@pytest.mark.parametrize("look", ["status", "exception", "result", "status_name", "error"])
+def test_a_result_that_cannot_be_unpickled_is_none_from_the_first_look(job: DispyJob, look: str) -> None:
+    end_with(job, pickle.dumps(Unlucky(), 5), statuses.FINISHED, None)
+    getattr(job, look)
+    assert (job._status, job._result, job._payload) == (statuses.TERMINATED, None, b"")
+    assert job.error == ("The result arrived, but cannot be unpickled here: ZeroDivisionError: division by zero")
+
+
+def test_a_plain_result_is_not_unpickled_to_know_the_status(job: DispyJob, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pickling, "loads", lambda data: pytest.fail("it is unpickled"))
+    end(job, {"a": [1, 2.5, "text", b"bytes", None, (True, {1, 2})]})
+    assert job.status == DispyJob.Finished and job.exception is None
+
+
+# what went wrong
+
+
+def raised(error: BaseException) -> tuple[bytes, str]:
+    try:
+        raise error
+    except BaseException as caught:
+        return pickling.dumps_failure(caught), traceback.format_exc()
+
+
+def test_the_cause_is_what_the_job_raised(job: DispyJob) -> None:
+    payload, text = raised(ValueError("no such thing", 3))
+    end_with(job, payload, statuses.TERMINATED, text)
+    with pytest.raises(JobFailed, match=r"^job 7: Terminated\nTraceback") as caught:
+        job.result_or_raise()
+    cause = caught.value.__cause__
+    assert type(cause) is ValueError and cause.args == ("no such thing", 3)
+    assert (job.result, job.error) == (None, "ValueError: ('no such thing', 3)")
+
+
+def test_a_cause_that_cannot_travel_keeps_its_name(job: DispyJob) -> None:
+    class AppError(Exception):
+        def __init__(self, code: int, why: str) -> None:
+            super().__init__(f"{code}: {why}")
+
+    payload, text = raised(AppError(3, "why"))
+    end_with(job, payload, statuses.TERMINATED, text)
+    cause = job._failed().__cause__
+    assert isinstance(cause, RemoteError) and type(cause).__name__ == "AppError" and str(cause) == "3: why"
+
+
+def test_a_failure_shows_the_arguments_shortened() -> None:
+    job = DispyJob.submitted(9, 0.0, function_call((1, "x" * 500), {"key": [1, 2]}))
+    end_with(job, b"", statuses.TERMINATED, "It was killed.\n")
+    line = job._failure().splitlines()[0]
+    assert line.startswith("job 9, called with (1, 'xxx") and line.endswith("xxx', key=[1, 2]): Terminated")
+    assert len(line) < 140 and job.error == "It was killed."
+    assert (job.args, job.kwargs) == ((1, "x" * 500), {"key": [1, 2]})
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("", ""),
+        ("The program was ended by signal 9 (SIGKILL).\nmore\n", "The program was ended by signal 9 (SIGKILL)."),
+        ('Traceback (most recent call last):\n  File "a", line 1, in f\n    x\nKeyError: 1\n', "KeyError: 1"),
+        ('Traceback (most recent call last):\n  File "a", line 1\nE: a\nb\n', "E: a"),
+        ('Traceback (most recent call last):\n  File "a", line 1\nKeyboardInterrupt\nThe job was cancelled.\n',
+         "The job was cancelled."),
+    ],
+)  # fmt: skip
+def test_the_line_of_a_text_that_says_what_went_wrong(text: str, line: str) -> None:
+    assert error_line(text) == line
 
 
 # await

@@ -199,7 +199,10 @@ def test_arguments_and_outcome_are_given_back_when_they_are_not_needed() -> None
 def test_provisional_result_is_passed_on() -> None:
     slots = node()
     start(slots, 1)
-    assert slots.progressed(W1, JobId(1), 1, 0, b"half") == [Send(A, Progress(C, JobId(1), 1, 0, b"half", ""))]
+    began = Send(A, Started(C, [JobId(1)], [1], [0.0], ""))
+    progress = [Send(A, Progress(C, JobId(1), 1, index, b"half", "")) for index in range(2)]
+    assert slots.progressed(W1, JobId(1), 1, 0, b"half") == [began, progress[0]]
+    assert slots.progressed(W1, JobId(1), 1, 1, b"half") == [progress[1]]
 
 
 def test_what_comes_of_a_worker_that_is_gone_is_ignored() -> None:
