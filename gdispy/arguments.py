@@ -22,7 +22,7 @@ from gdispy.errors import ConfigError
 from gdispy.interfaces import announced
 from gdispy.job import DispyJob
 from gdispy.keys import Secret, find_secret, generate_secret
-from gdispy.logbook import recovery_path
+from gdispy.logbook import FAILED, recovery_path
 from gdispy.worker import pickling
 
 logger = logging.getLogger("gdispy")
@@ -124,7 +124,7 @@ def _is_here(address: str | None) -> bool:
 _TEXTS = frozenset(
     ["host", "ext_host", "ip_addr", "ext_ip_addr", "dest_path", "secret", "secret_file", "keyfile", "certfile"]
 )
-_FLAGS = frozenset(["reentrant", "insecure", "resume", "ipv4_udp_multicast"])
+_FLAGS = frozenset(["reentrant", "insecure", "ipv4_udp_multicast"])
 
 
 def check_plain(name: str, value: Any) -> None:
@@ -153,8 +153,10 @@ def secret_for(wanted: whom.Whom, secret: str, secret_file: str, insecure: bool)
     return find_secret(secret, secret_file, insecure)
 
 
-def checked_recovery(fault_recover: Any, resume: Any) -> tuple[str, bool]:
-    """Where the recovery file is, '' for none, and whether to go on with what it says."""
+def checked_recovery(fault_recover: Any, resume: Any) -> tuple[str, bool | str]:
+    """Where the recovery file is, '' for none, and whether, and how, to go on with what it says."""
+    if not isinstance(resume, bool) and resume != FAILED:
+        raise ConfigError(f"resume must be True, False or 'failed', not {resume!r}")
     path = recovery_path(fault_recover)
     if resume and (not path or fault_recover is True):
         raise ConfigError("resume=True needs the path of the recovery file: fault_recover='jobs.recover'")

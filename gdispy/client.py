@@ -244,6 +244,9 @@ class Client:
 
     def _take_up(self, former: Story, message: Prepare) -> None:
         """Go on with what a former life of the program has left."""
+        assert self._logbook is not None
+        own = {node for node, met in former.nodes.items() if died_with_its_program(met)}
+        self._logbook.run_again(own)
         skip_numbers(former.last)
         self._count.made = len(former.jobs)
         if former.jobs:
@@ -255,7 +258,7 @@ class Client:
             self._former[number] = self._jobs[number] = job
             if known.told:
                 self._told.add(number)
-        former.nodes = {node: met for node, met in former.nodes.items() if not died_with_its_program(met)}
+        former.nodes = {node: met for node, met in former.nodes.items() if node not in own}
         unfinished = former.unfinished()
         self._session.resume(list(unfinished))
         former.open = replace(self._opened, nodes=self._patterns)
@@ -387,10 +390,11 @@ class Client:
         self._pump.put(lambda now: self._session.cancel([JobId(known._number)]))
         return 0
 
-    def _cancel_everything(self) -> int:
+    def _cancel_everything(self, is_wish: bool) -> int:
+        """Cancel all jobs; `is_wish` is whether the user wants no results of them, and not only to come to an end."""
         self._take_submitted()
         pending = [number for number, job in self._jobs.items() if job._status != statuses.CANCELLED]
-        for number in pending:
+        for number in pending if is_wish else ():
             self._jobs[number]._status = statuses.CANCELLED
         self._pump.put(lambda now: self._session.cancel(list(self._jobs)))
         return len(pending)
@@ -450,6 +454,8 @@ class Client:
                 if callbacks.on_status is not None:
                     self._tell_begin(job, ended.node, starts[place])
                 job.start_time = starts[place] or job.start_time
+                if codes[place] != statuses.FINISHED and self._logbook is not None:
+                    self._logbook.missing += job._status != statuses.CANCELLED
                 job._status = codes[place]
                 if job._status == statuses.ABANDONED:
                     self._abandoned[job._number] = job

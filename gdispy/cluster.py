@@ -88,9 +88,10 @@ class JobCluster(SingleNodes):
     each job a process of its own. `certfile` and `keyfile` are for sites that demand TLS: see docs/security.
 
     With `fault_recover`, True or the path of a file, that file remembers the jobs and what came of them, so that a
-    crash of this program loses none: see `fault_recover_jobs`. With `resume` as well, this program takes up where one
-    that ended stopped: a job that is submitted again with the same arguments is the one that was submitted then, and is
-    not run again if it may have begun; all jobs of that life are in `resumed`. See docs/recovery.
+    crash of this program loses none: see `fault_recover_jobs`. With `resume=True` as well, this program takes up where
+    one that ended stopped: a job that is submitted again with the same arguments is the one that was submitted then,
+    and is not run again if it may have begun elsewhere than on the program's own node; all jobs of that life are in
+    `resumed`. `resume='failed'` runs those again, too, that have ended without a result. See docs/recovery.
 
     By keyword the names of later versions of dispy are taken too: `host`, `ext_host`, `job_status`, `recover_file`,
     `dispy_port` (of this side; nodes have the next), `poll_interval` (not needed: results come by themselves).
@@ -125,7 +126,7 @@ class JobCluster(SingleNodes):
         secret_file: str = "",
         insecure: bool = False,
         isolation: str = "",
-        resume: bool = False,
+        resume: bool | str = False,
         ipv4_udp_multicast: bool = False,
     ) -> None:
         check_interval("pulse_interval", pulse_interval, 0.1, 1000)
@@ -305,7 +306,7 @@ class JobCluster(SingleNodes):
     def cancel_all(self) -> int:
         """End all jobs that have not ended, as `cancel` does. Returns how many those are."""
         self._refuse_fork()
-        return 0 if self._closed else int(self._hub.call(self._cancel_everything))
+        return 0 if self._closed else int(self._hub.call(self._cancel_everything, True))
 
     def map(
         self,
@@ -485,13 +486,20 @@ class JobCluster(SingleNodes):
         return found if isinstance(found, Standing) else Standing(self._computation, 0, [], 0, [])
 
     def _cancel_all(self) -> None:
-        self._hub.call(self._cancel_everything)
+        self._hub.call(self._cancel_everything, False)
 
     def _leave_for_recovery(self) -> None:
         """The program fails, and wants its jobs to survive that."""
         pending = self._count.pending
         path = self.detach()
-        text = "%s: %d jobs go on without this program; %s tells where they are (see gdispy.fault_recover_jobs)"
+        wanted = self._wanted
+        if wanted.local and not wanted.targets and not wanted.look:
+            fate = "%d jobs have not ended, and end with this program, whose own node ran them"
+        elif wanted.local:
+            fate = "%d jobs have not ended; they go on without this program, but for those of its own node"
+        else:
+            fate = "%d jobs have not ended, and go on without this program"
+        text = f"%s: {fate}. To take up where it stopped, start it again with resume=True; the file is %s"
         logger.warning(text, self.name, pending, path)
 
     def _leave(self, limit: float, to_return: bool = False, patience: float | None = None) -> None:
@@ -514,8 +522,8 @@ class JobCluster(SingleNodes):
         if not to_return and not self._parted:
             self._await_release(limit)
         self._count.await_callbacks(patience)
-        if self._jobs and self._logbook is not None:
-            self._logbook.stays = True
+        if self._logbook is not None:
+            self._keep_file(self._logbook, to_return)
         self._hub.call(self._part)
         if self._jobs:
             self._hub.call(self._end_the_rest, _LEFT if to_return else _UNTOLD)
@@ -523,6 +531,13 @@ class JobCluster(SingleNodes):
         self._closed = True
         self.end_time = time.time()
         _open_clusters.discard(self)
+
+    def _keep_file(self, logbook: Logbook, to_return: bool) -> None:
+        """The recovery file stays while any job has no result."""
+        logbook.stays = logbook.stays or bool(self._jobs or logbook.missing)
+        if logbook.missing and not to_return:
+            text = "%s: %d of %d jobs have no result, so %s stays; with resume='failed' the program runs those again"
+            logger.warning(text, self.name, logbook.missing, self._count.made, logbook.path)
 
     def _is_answered(self) -> bool:
         """Whether anybody is there who could say what becomes of the jobs."""

@@ -9,6 +9,7 @@ Invariants:
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 import secrets
@@ -44,14 +45,22 @@ def recovery_path(fault_recover: Any) -> str:
     raise ConfigError(f"fault_recover must be True, False or the path of a file, not {fault_recover!r}")
 
 
+#: The value of `resume` with which jobs that have ended without a result run again.
+FAILED = "failed"
+
+
 class Logbook:
     """One cluster's recovery file. `former` is what a former life of the program has left in it."""
 
-    def __init__(self, path: str, resume: bool) -> None:
+    def __init__(self, path: str, resume: bool | str) -> None:
         self.path = path
+        self._resume = resume
         self.journal, reading = Journal.open(path)
         try:
-            self.former = _former(path, reading, resume)
+            self.former = _former(path, reading)
+            if self.former is not None and not resume:
+                self._put_aside(self.former)
+                reading, self.former = self._open_anew(), None
         except BaseException:
             self.journal.close()
             raise
@@ -64,6 +73,37 @@ class Logbook:
         self._left: dict[JobId, Job] = {}
         #: Whether the file stays although the cluster is closed.
         self.stays = False
+        #: Jobs that have ended without a result, and that nobody has cancelled.
+        self.missing = 0
+
+    def _put_aside(self, former: Story) -> None:
+        """A program with a fixed name of the file is started again after a crash: the former jobs get another name."""
+        aside = next(
+            name for name in (f"{self.path}.{count}" for count in itertools.count(1)) if not os.path.exists(name)
+        )
+        os.rename(self.path, aside)
+        self.journal.close()
+        text = "%s holds %d jobs of a program that has ended, and is called %s from now on: gdispy.recover_jobs(%r)"
+        logger.warning(
+            text + " collects them, and resume=True would have gone on with them", *self._shown(former, aside)
+        )
+
+    def _shown(self, former: Story, aside: str) -> tuple[str, int, str, str]:
+        return self.path, len(former.jobs), os.path.basename(aside), aside
+
+    def _open_anew(self) -> Reading:
+        self.journal, reading = Journal.open(self.path)
+        return reading
+
+    def run_again(self, lost: set[Instance]) -> None:
+        """Have jobs of the former life run again: those of these nodes, which have ended with the program, and with
+        `resume='failed'` those that have ended without a result."""
+        assert self.former is not None
+        numbers = self.former.lost_with(lost)
+        if self._resume == FAILED:
+            numbers += self.former.failed()
+        if numbers:
+            self.journal.append_or_raise(self.former.run_again(numbers))
 
     def begin(self, message: Prepare, opened: Open, place: str) -> tuple[Prepare, Open]:
         """Write down what the computation is; it and its `Open` as they are to be sent. Raises ConfigError."""
@@ -155,19 +195,13 @@ class Logbook:
         self.journal.close(remove=not self.stays)
 
 
-def _former(path: str, reading: Reading, resume: bool) -> Story | None:
+def _former(path: str, reading: Reading) -> Story | None:
     stories = list(reading.remembered.stories.values())
     began = reading.remembered.began
     if began is not None and began.kind != "client":
         raise JournalError(f"{path} is the journal of a {began.kind}, and no recovery file")
     if not stories:
         return None
-    if not resume:
-        count = sum(len(story.jobs) for story in stories)
-        raise JournalError(
-            f"{path} holds {count} jobs of a program that has ended: collect them with gdispy.fault_recover_jobs, "
-            "go on with them with resume=True, or remove the file"
-        )
     stories[0].rebooted = began is not None and began.boot != boot_name()
     return stories[0]
 

@@ -40,6 +40,7 @@ from gdispy.core.messages import (
     Prepare,
     Release,
     Run,
+    Started,
     Unknown,
     Wanted,
 )
@@ -50,7 +51,7 @@ from gdispy.core.remembered import Job, Story
 from gdispy.errors import ConfigError, ConnectFailed, JournalError, PeerRejected
 from gdispy.hub import Hub
 from gdispy.job import DispyJob, KeptJob
-from gdispy.journal import Journal
+from gdispy.journal import Journal, boot_name
 from gdispy.keys import Secret, find_secret, with_tls
 from gdispy.left import PREFIX, Left, read_token
 from gdispy.local import died_with_its_program
@@ -69,6 +70,10 @@ RELEASE_LIMIT = 2.0
 TELLING_LIMIT = 3.0
 
 _OWN_NODE = "The node of the job was the program's own (nodes='local'), and has ended with it.\n"
+_NEVER_BEGUN = (
+    "No node had begun it when its program ended, and nothing will come of it: submit it again. (A program that is "
+    "started again with resume=True runs such jobs itself, as long as they were not collected.)\n"
+)
 _RESTARTED = "The node {} was started again, and knows nothing of the job: it may have run, or not.\n"
 
 
@@ -95,9 +100,10 @@ def fault_recover_jobs(
     can stand the text that `detach` of a SharedJobCluster has returned.
 
     Each job that has ended is returned once, with `id`, `args`, `kwargs`, `result`, `stdout`, `stderr`, `exception`
-    and times, and then forgotten by the file and by who held it. A job that still runs is returned as Running, one
-    that was never begun as Created, and both again at the next call; a cluster with `resume=True` would go on with
-    them. When nothing is left, the file is removed.
+    and times, and then forgotten by the file and by the node. A job that still runs is returned as Running, and again
+    at the next call. One that no node had begun is returned once as Created, with that in `exception`: nothing will
+    come of it, unless a cluster with `resume=True` goes on with the file instead. When nothing is left, the file is
+    removed.
 
     `ip_addr` is the local address to use; where nodes listen is known from the file (`node_port` is for
     compatibility). Raises JournalError for a file that is none, is damaged at its beginning, or is in use.
@@ -123,21 +129,27 @@ def recover_jobs(
     """The jobs of a program that has ended, when they have ended too.
 
     Waits until all jobs that were begun have ended, or `timeout` seconds pass; with `terminate_pending` those that run
-    are cancelled first. Then who ran them is told to clean up, and the file is removed; not, where something is left in
-    it: jobs that have not ended in time, that nobody has begun (they are returned as Created), or whose nodes could not
-    be reached. `recover_file` is the newest `_dispy_*` file of the working directory by default.
+    are cancelled first. Then the nodes clean up, and the file is removed; not, where something is left in it: jobs that
+    have not ended in time, or whose nodes could not be reached. Jobs that no node had begun are returned as Created.
+    `recover_file` is the newest `_dispy_*` file of the working directory by default. Where there is none, or the file
+    cannot be used, the log says so, and no jobs are returned, as in dispy.
     """
     path = recover_file or _newest()
+    if not path:
+        logger.error("there is no recovery file _dispy_* in %s: give its path", os.getcwd())
+        return Recovered([], {})
     found = with_tls(find_secret(secret, secret_file, insecure), certfile, keyfile)
-    recovery = _Recovery(path, found, ip_addr)
+    try:
+        recovery = _Recovery(path, found, ip_addr)
+    except JournalError as error:
+        logger.error("no jobs were recovered: %s", error)
+        return Recovered([], {})
     return recovery.run(timeout, terminate_pending)
 
 
 def _newest() -> str:
     found = [path for path in glob.glob("_dispy_*") if os.path.isfile(path) and not path.endswith((".corrupt", ".new"))]
-    if not found:
-        raise ConfigError("there is no recovery file _dispy_* here: give its path")
-    return max(found, key=os.path.getmtime)
+    return max(found, key=os.path.getmtime, default="")
 
 
 class _Recovery:
@@ -145,6 +157,8 @@ class _Recovery:
 
     def __init__(self, path: str, secret: Secret, ip_addr: str | None) -> None:
         self.secret = secret
+        #: The jobs that run, as those who hold them report: since when, and at which address.
+        self.running: dict[JobId, tuple[float | None, str | None]] = {}
         self.ip_addr = ip_addr or config.default_ip_addr()
         self.journal: Journal | None = None
         if isinstance(path, str) and path.startswith(PREFIX):
@@ -162,6 +176,8 @@ class _Recovery:
             self.journal.close()
             raise JournalError(f"{self.path} is the journal of a {began.kind}, and no recovery file")
         self.stories = list(reading.remembered.stories.values())
+        for story in self.stories:
+            story.rebooted = began is not None and began.boot != boot_name()
 
     def run(self, timeout: float | None, terminate: bool) -> Recovered:
         """Ask all who hold jobs, in the hub, for so many seconds; None is until all jobs have ended."""
@@ -170,8 +186,9 @@ class _Recovery:
             jobs: list[DispyJob] = []
             for story in self.stories:
                 self._begin_life(story)
-                unreachable |= Hub.get().call(self._ask_all, story, timeout, terminate)
-                jobs += self._returned(story)
+                missed = Hub.get().call(self._ask_all, story, timeout, terminate)
+                unreachable |= missed
+                jobs += self._returned(story, _is_complete(story, bool(missed)))
             for place, reason in unreachable.items():
                 logger.warning("%s cannot be asked, and its jobs stay in %s: %s", place, self.path, reason)
             if self.journal is not None:
@@ -216,16 +233,30 @@ class _Recovery:
         for place, job in enumerate(ended.jobs):
             story.jobs[job].outcome = ended, place
 
-    def _returned(self, story: Story) -> list[DispyJob]:
-        """The jobs as the user gets them; those that have ended are forgotten here."""
+    def _returned(self, story: Story, is_complete: bool) -> list[DispyJob]:
+        """The jobs as the user gets them. Those that have ended are forgotten here, and, where all who may hold jobs
+        were asked, those that nobody has: nothing can come of them any more."""
         is_program = story.prepare is not None and story.prepare.kind == "program"
-        jobs = [_as_user_sees_it(number, job, is_program) for number, job in story.jobs.items()]
-        over = [number for number, job in story.jobs.items() if job.outcome is not None]
+        jobs = [self._as_user_sees_it(number, job, is_program, is_complete) for number, job in story.jobs.items()]
+        over = [number for number, job in story.jobs.items() if job.outcome or (is_complete and job.node is None)]
         if over:
             self.keep(Collected(story.id, over, [0] * len(over)))
             for number in over:
                 del story.jobs[number]
         return jobs
+
+    def _as_user_sees_it(self, number: JobId, known: Job, is_program: bool, is_complete: bool) -> DispyJob:
+        job = KeptJob.kept(number, 0.0, None, known.arguments or None)
+        if known.name:
+            job._id = pickling.loads(known.name)
+        if known.outcome is not None:
+            job._end(*known.outcome, is_program)
+        elif known.node is not None:
+            job._status = statuses.RUNNING
+            job.start_time, job.ip_addr = self.running.get(number, (None, None))
+        elif is_complete:
+            job._exception = _NEVER_BEGUN
+        return job
 
 
 def _story_of(left: Left) -> Story:
@@ -336,6 +367,8 @@ class _Holder:
                 self._take_holding(message, connection.instance)
             elif isinstance(message, Ended) and message.computation == self._story.id:
                 self._take_ended(connection, message)
+            elif isinstance(message, Started) and message.computation == self._story.id:
+                self._take_started(message)
             elif isinstance(message, Named) and message.computation == self._story.id:
                 self._take_names(message)
             elif isinstance(message, Unknown):
@@ -360,6 +393,7 @@ class _Holder:
         self._expected = {job for job in ended if job in known}
         self._running = {job for job in held if job in known} - self._expected
         for job in held.keys() & known.keys():
+            self._recovery.running.setdefault(job, (None, self._host if self._node is not None else None))
             known[job].node, known[job].attempt = self._node or Instance(instance), held[job]
         if self._node is not None:
             missing = [job for job, about in known.items() if about.node == self._node and job not in held]
@@ -399,6 +433,11 @@ class _Holder:
         self._expected.difference_update(message.jobs)
         self._running.difference_update(message.jobs)
 
+    def _take_started(self, message: Started) -> None:
+        address = message.address or self._host
+        for job, began in zip(message.jobs, message.times, strict=True):
+            self._recovery.running[job] = began, address
+
     def _take_names(self, message: Named) -> None:
         for job, name in zip(message.jobs, message.names, strict=True):
             known = self._story.jobs.get(job)
@@ -406,16 +445,12 @@ class _Holder:
                 known.name = joined(name)
 
 
+def _is_complete(story: Story, has_missed: bool) -> bool:
+    """Whether jobs that are on no node, as far as is known, are nowhere: the program that had them was their scheduler,
+    and wrote down where it put them, or the shared scheduler was asked."""
+    is_shared = story.owned is not None and bool(story.owned.place)
+    return not has_missed or not (is_shared or story.rebooted)
+
+
 def _later(seconds: float, until: float | None) -> float:
     return max(time.monotonic() + seconds, until or 0.0)
-
-
-def _as_user_sees_it(number: JobId, known: Job, is_program: bool) -> DispyJob:
-    job = KeptJob.kept(number, 0.0, None, known.arguments or None)
-    if known.name:
-        job._id = pickling.loads(known.name)
-    if known.outcome is None:
-        job._status = statuses.CREATED if known.node is None else statuses.RUNNING
-        return job
-    job._end(*known.outcome, is_program)
-    return job

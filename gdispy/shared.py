@@ -69,7 +69,7 @@ class SharedJobCluster(JobCluster):
         secret_file: str = "",
         insecure: bool = False,
         isolation: str = "",
-        resume: bool = False,
+        resume: bool | str = False,
         ipv4_udp_multicast: bool = False,
     ) -> None:
         if ipv4_udp_multicast:

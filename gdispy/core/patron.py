@@ -37,6 +37,7 @@ from gdispy.core.messages import (
     Resume,
     Run,
     Seen,
+    Started,
     Unknown,
     Upload,
     Uploaded,
@@ -67,6 +68,8 @@ class _Account:
         self.early: set[JobId] = set()
         #: Outcomes that were not collected: job -> message and place in it.
         self.outcomes: dict[JobId, tuple[Ended, int]] = {}
+        #: Jobs that run, as far as nodes have reported it.
+        self.started: dict[JobId, Started] = {}
         self.shown: dict[tuple[JobId, int], dict[int, Progress]] = {}
         self.uploads: dict[tuple[JobId, int, int], Upload] = {}
 
@@ -104,6 +107,9 @@ class Patron:
             account.absent.difference_update(message.jobs)
             for place, job in enumerate(message.jobs):
                 account.outcomes[job] = message, place
+                account.started.pop(job, None)
+        elif isinstance(message, Started):
+            account.started.update((job, message) for job in message.jobs)
         elif isinstance(message, Progress):
             account.shown.setdefault((message.job, message.attempt), {})[message.index] = message
         elif isinstance(message, Upload):
@@ -233,7 +239,9 @@ class Patron:
         numbers = list(self._accounts)
         jobs = [sorted(self._accounts[each].known) for each in numbers]
         ended = [sorted(self._accounts[each].outcomes) for each in numbers]
-        found: list[Message] = [Holding(numbers, jobs, [[0] * len(each) for each in jobs], ended)]
+        started = {id(each): each for account in self._accounts.values() for each in account.started.values()}
+        # What runs comes first: a recoverer may ask for no more than the one answer.
+        found: list[Message] = [*started.values(), Holding(numbers, jobs, [[0] * len(each) for each in jobs], ended)]
         for computation, account in self._accounts.items():
             waiting = sorted(account.absent - account.known)
             if waiting:

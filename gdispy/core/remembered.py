@@ -31,6 +31,7 @@ from gdispy.core.messages import (
 )
 from gdispy.core.payloads import ABSENT, Bulk, MemoryPayload
 from gdispy.core.placing import picked
+from gdispy.core.statuses import FINISHED
 
 #: Bytes that lie within a message; more become a payload of their own.
 INLINE = 32 * 1024
@@ -90,6 +91,26 @@ class Story:
     def unfinished(self) -> dict[JobId, Job]:
         return {number: job for number, job in self.jobs.items() if job.outcome is None}
 
+    def lost_with(self, nodes: set[Instance]) -> list[JobId]:
+        """The jobs that have not ended and were on these nodes, which are gone."""
+        return [number for number, job in self.unfinished().items() if job.node in nodes]
+
+    def failed(self) -> list[JobId]:
+        """The jobs that have ended without a result."""
+        ended = ((number, job.outcome) for number, job in self.jobs.items() if job.outcome is not None)
+        return [number for number, (message, place) in ended if message.statuses[place] != FINISHED]
+
+    def run_again(self, numbers: list[JobId]) -> list[Message]:
+        """These jobs are to run once more, as if they had not been begun: the facts that say so."""
+        for number in numbers:
+            _reset(self.jobs[number], self.jobs[number].attempt + 1)
+        portions = (numbers[begin : begin + PORTION] for begin in range(0, len(numbers), PORTION))
+        return [self._unplaced([(number, self.jobs[number]) for number in each]) for each in portions]
+
+    def _unplaced(self, jobs: list[tuple[JobId, Job]]) -> Unplaced:
+        columns = zip(*[(number, job.attempt, job.losses) for number, job in jobs], strict=True)
+        return Unplaced(self.id, *(list(column) for column in columns))
+
     def facts(self) -> Iterator[Message]:
         """The shortest way to say all this."""
         yield self.open
@@ -111,12 +132,12 @@ class Story:
         named = [(number, job.name) for number, job in jobs if job.name]
         if named:
             yield Named(self.id, [number for number, _ in named], [name for _, name in named])
-        cancelled = [number for number, job in jobs if job.cancelled]
+        again = [(number, job) for number, job in jobs if job.attempt > 1]
+        if again:
+            yield self._unplaced(again)
+        cancelled = [number for number, job in jobs if job.cancelled]  # Behind that, which undoes it.
         if cancelled:
             yield Cancel(self.id, cancelled, [0] * len(cancelled))
-        again = [(number, job.attempt, job.losses) for number, job in jobs if job.attempt > 1]
-        if again:
-            yield Unplaced(self.id, *(list(column) for column in zip(*again, strict=True)))
         for node in {job.node for _, job in jobs if job.node is not None}:
             placed = [(number, job.attempt) for number, job in jobs if job.node == node]
             yield Placed(self.id, node, [number for number, _ in placed], [attempt for _, attempt in placed])
@@ -202,8 +223,11 @@ class Remembered:
     def _unplaced(self, story: Story, fact: Unplaced) -> None:
         for number, attempt, losses in zip(fact.jobs, fact.attempts, fact.losses, strict=True):
             job = story.jobs.get(number)
-            if job is not None:
-                job.node, job.attempt, job.losses = None, attempt, losses
+            if job is None:
+                continue
+            if job.outcome is not None:
+                _reset(job, attempt)
+            job.node, job.attempt, job.losses = None, attempt, losses
 
     def _progress(self, story: Story, fact: Progress) -> None:
         job = story.jobs.get(fact.job)
@@ -259,6 +283,12 @@ class Remembered:
         Release: _released,
         Released: _released,
     }
+
+
+def _reset(job: Job, attempt: int) -> None:
+    """It runs again, under this number, as if it had not been begun."""
+    job.node, job.attempt, job.outcome, job.shown = None, attempt, None, None
+    job.told = job.cancelled = False
 
 
 def _options(jobs: list[tuple[JobId, Job]]) -> list[list[Any] | None]:

@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 from gdispy.core.custody import peer_of
 from gdispy.core.effects import AnswerFile, Drop, Effects, Leave, Load, Look, Peer, Place, Send, TakeBack
-from gdispy.core.holding import Computation, Job, Session, release
+from gdispy.core.holding import Computation, Job, Session, Worker, release
 from gdispy.core.keeping import SPOOL_AGE, Keeping
 from gdispy.core.messages import (
     Cancel,
@@ -39,6 +39,7 @@ from gdispy.core.messages import (
     Returned,
     Run,
     Seen,
+    Started,
     Upload,
     Uploaded,
 )
@@ -92,7 +93,9 @@ class Serving(Keeping):
         self._by_peer[peer] = session
         effects += self._claim(session, hello)
         own = [each for each in self._computations.values() if each.session is session]
-        effects.append(Send(peer, _holding(own, session.recovers)))
+        holding, running = Send(peer, _holding(own, session.recovers)), self._running(session, peer)
+        # A scheduler has to know first that the jobs are here; a recoverer may ask for no more than the one answer.
+        effects += [*running, holding] if session.recovers else [holding, *running]
         if self._varies:  # It may have changed since it was said in Hello, or in an earlier connection.
             effects.append(Send(peer, self._offered()))
         for computation in own:
@@ -103,6 +106,19 @@ class Serving(Keeping):
             computation.fresh = list(computation.ended.values())
             self._dirty[computation.id] = computation
         return effects + self._turn_end(now)
+
+    def _running(self, session: Session, peer: Peer) -> list[Send]:
+        """Which of a scheduler's jobs run, of those that were reported before: it may be another life that asks. A
+        recoverer is not here for long enough to wait for such a report."""
+        workers = (worker for worker in self._workers.values() if worker.computation.session is session and worker.hand)
+        return [self._report_begin(each, peer) for each in workers if each.hand[0].reported or session.recovers]
+
+    def _report_begin(self, worker: Worker, peer: Peer) -> Send:
+        """The first job in a worker's hand runs."""
+        job = worker.hand[0]
+        job.reported = True
+        began = [worker.since + self._epoch]
+        return Send(peer, Started(worker.computation.id, [job.number], [job.attempt], began, ""))
 
     def _refusal(self, hello: Hello) -> str:
         """Why a scheduler cannot be served now, or ''. One with computations here always can."""

@@ -16,7 +16,7 @@ from typing import Any
 from gdispy.core.effects import Effects, End, Interrupt, Load, Peer, Send, TakeBack, Terminate, WorkerId
 from gdispy.core.holding import Computation, Job, Row, Worker, release
 from gdispy.core.hours import CLOSED, OPEN
-from gdispy.core.messages import ComputationId, JobId, Lacking, Prepared, Progress, Released, Reply, Started, Upload
+from gdispy.core.messages import ComputationId, JobId, Lacking, Prepared, Progress, Released, Reply, Upload
 from gdispy.core.pace import averaged
 from gdispy.core.payloads import Bulk
 from gdispy.core.serving import Serving
@@ -319,13 +319,6 @@ class Slots(Serving):
             worker.since, worker.slow = now, True
             effects.append(TakeBack(worker.number))
         return effects
-
-    def _report_begin(self, worker: Worker, peer: Peer) -> Send:
-        """The first job in a worker's hand runs."""
-        job = worker.hand[0]
-        job.reported = True
-        began = [worker.since + self._epoch]
-        return Send(peer, Started(worker.computation.id, [job.number], [job.attempt], began, ""))
 
 
 def _too_long(job: Job) -> str:

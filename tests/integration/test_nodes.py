@@ -297,10 +297,11 @@ def test_shared_memory_and_locks_made_in_setup_work_across_jobs(cluster: Make) -
 def test_what_happens_to_nodes_and_jobs_is_told_in_order(cluster: Make) -> None:
     told: list[tuple[int, Any, Any]] = []
     made = cluster(abs, cluster_status=lambda status, node, job: told.append((status, node, job and job.id)))
-    made.submit(-5)()
+    submitted = made.submit(-5)
+    submitted()
     made.close()
     eventually(lambda: told[-1][0] == DispyNode.Closed)
-    of_job = [status for status, _, job in told if job == 1]
+    of_job = [status for status, _, job in told if job == submitted.id]
     assert of_job == [DispyJob.Created, DispyJob.Running, DispyJob.Finished]
     assert [status for status, _, job in told if job is None] == [DispyNode.Initialized, DispyNode.Closed]
     assert next(node for status, node, _ in told if status == DispyJob.Finished).port == made.status().nodes[0].port

@@ -38,19 +38,16 @@ class Place:
         return self.programs[-1]
 
     def recover_all(self) -> list[DispyJob]:
-        """What comes back until nothing runs any more; jobs that were never begun at the end."""
+        """What comes back until nothing runs any more; jobs that were never begun, too."""
         found: list[DispyJob] = []
-        left: list[DispyJob] = []
 
         def nothing_runs() -> bool:
-            nonlocal left
             jobs = fault_recover_jobs(str(self.file), secret_file=self.secret_file) if self.file.exists() else []
-            found.extend(job for job in jobs if job.status not in (DispyJob.Running, DispyJob.Created))
-            left = [job for job in jobs if job.status == DispyJob.Created]
+            found.extend(job for job in jobs if job.status != DispyJob.Running)
             return not any(job.status == DispyJob.Running for job in jobs)
 
         eventually(nothing_runs, 30, "jobs run for ever")
-        return found + left
+        return found
 
 
 @pytest.fixture
@@ -105,13 +102,18 @@ def test_jobs_that_run_are_told_as_running_and_can_be_ended(place: Place, node: 
     program.kill_when(2)
     jobs = fault_recover_jobs(str(place.file), secret_file=place.secret_file)
     assert sorted(job.status for job in jobs) == [DispyJob.Created, DispyJob.Running, DispyJob.Running]
+    for job in jobs:
+        if job.status == DispyJob.Running:
+            assert job.ip_addr == node.place[0] and 0 <= time.time() - job.start_time < 60
+        else:  # It is returned once: nothing will come of it.
+            assert job.exception.startswith("No node had begun it when its program ended")
     again = recover_jobs(str(place.file), timeout=0.1, secret_file=place.secret_file)
-    assert sorted(job.status for job in again) == [DispyJob.Created, DispyJob.Running, DispyJob.Running]
+    assert [job.status for job in again] == [DispyJob.Running, DispyJob.Running]
     began = time.monotonic()
     ended = recover_jobs(str(place.file), terminate_pending=True, secret_file=place.secret_file)
-    assert sorted(job.status for job in ended) == [DispyJob.Created, DispyJob.Terminated, DispyJob.Terminated]
+    assert [job.status for job in ended] == [DispyJob.Terminated, DispyJob.Terminated]
     assert time.monotonic() - began < 10
-    assert [job.status for job in place.recover_all()] == [DispyJob.Created]
+    assert not place.file.exists()
 
 
 def test_recovery_waits_for_jobs_that_run(place: Place, node: Daemon) -> None:
@@ -133,11 +135,11 @@ def test_node_that_cannot_be_reached_is_named_and_its_jobs_stay(
     host, port = node.place
     assert list(jobs.unreachable) == [f"{host}:{port}"]
     assert f"{host}:{port} cannot be asked" in caplog.text
+    assert sorted(job.status for job in jobs) == [DispyJob.Created] * 2 + [DispyJob.Running] * 2
     assert place.file.exists()
     # When another node is at that place, then it says that it knows nothing of them.
     start_node("-p", str(port))
-    statuses = sorted(job.status for job in place.recover_all())
-    assert statuses == [DispyJob.Created] * 2 + [DispyJob.Abandoned] * 2
+    assert [job.status for job in place.recover_all()] == [DispyJob.Abandoned] * 2
 
 
 def test_results_survive_client_and_node(place: Place, start_node: Callable[..., Daemon]) -> None:
@@ -202,8 +204,6 @@ def test_files_that_cannot_be_used_are_refused_at_once(
     cluster: Callable[..., JobCluster], place: Place, node: Daemon, tmp_path: Path
 ) -> None:
     place.program(node, jobs=2, gate=str(place.gate)).kill_when(1)
-    with pytest.raises(JournalError, match="holds 2 jobs of a program that has ended"):
-        cluster(abs, fault_recover=str(place.file))
     with pytest.raises(ConfigError, match="is about compute, and this computation is abs"):
         cluster(abs, fault_recover=str(place.file), resume=True)
     with pytest.raises(ConfigError, match="needs the path"):
@@ -257,3 +257,98 @@ def test_full_disk_is_told_at_submit_and_what_runs_goes_on(node: Daemon, secret_
     assert 5 < count < 25
     assert "cannot be written: File too large" in lines[0]
     assert lines[1:] == [str(count), "1000"]
+
+
+# The program's own node, failures, and names that are used again
+
+
+def test_jobs_of_the_programs_own_node_run_again(place: Place, node: Daemon) -> None:
+    # Given a program that is killed, and with it the node that runs its jobs.
+    own = {"nodes": [("local", None)]}
+    place.program(node, jobs=4, gate=str(place.gate), options=own).kill_when(1)
+    place.gate.touch()
+    # When it is started again, then no job is abandoned, and what had begun is begun once more.
+    rows = place.program(node, jobs=4, gate=str(place.gate), options={**own, "resume": True}).result()
+    assert rows == [[f"job {number}", DispyJob.Finished, number * number, None] for number in range(4)]
+    assert {number: count for number, count in begun(place.log).items() if count > 1}
+    assert not place.file.exists()
+
+
+FAILING = """
+import os, sys, gdispy
+
+def work(number, gate):
+    import os
+    if number % 4 == 3 and not os.path.exists(gate):
+        raise ValueError(number)
+    with open(gate + ".runs", "a") as log:
+        log.write("%d\\n" % number)
+    return number
+
+if __name__ == "__main__":
+    file, gate, resume = sys.argv[1:]
+    options = {"resume": {"": False, "True": True, "failed": "failed"}[resume]}
+    with gdispy.JobCluster(work, nodes=["local"], fault_recover=file, **options) as cluster:
+        jobs = [cluster.submit(number, gate) for number in range(8)]
+        print([job() for job in jobs])
+"""
+
+
+def test_file_stays_until_each_job_has_a_result(tmp_path: Path) -> None:
+    file, gate = tmp_path / "jobs.recover", tmp_path / "gate"
+
+    def run(resume: str) -> tuple[str, str]:
+        ended = run_python(FAILING, file, gate, resume)
+        return ended.stdout.decode().strip(), ended.stderr.decode()
+
+    # Given jobs of which some fail: the file stays, and says so.
+    results, words = run("")
+    assert results == "[0, 1, 2, None, 4, 5, 6, None]"
+    assert f"2 of 8 jobs have no result, so {file} stays; with resume='failed' the program runs those again" in words
+    # With resume=True they have failed once and for all.
+    gate.touch()
+    assert run("True")[0] == results and file.exists()
+    # With resume='failed' they run again, and only those.
+    assert run("failed")[0] == "[0, 1, 2, 3, 4, 5, 6, 7]"
+    assert not file.exists()
+    runs = Counter((tmp_path / "gate.runs").read_text().split())
+    assert runs == Counter(map(str, range(8)))
+
+
+def test_cancelled_jobs_do_not_keep_the_file(cluster: Callable[..., JobCluster], tmp_path: Path) -> None:
+    file = tmp_path / "jobs.recover"
+    made = cluster(time.sleep, fault_recover=str(file))
+    assert made.cancel(made.submit(60)) == 0
+    made.close()
+    assert not file.exists()
+
+
+def test_file_of_a_former_program_with_the_same_name_is_put_aside(
+    cluster: Callable[..., JobCluster], place: Place, node: Daemon, caplog: pytest.LogCaptureFixture
+) -> None:
+    place.program(node, jobs=2, gate=str(place.gate)).kill_when(1)
+    made = cluster(abs, fault_recover=str(place.file))
+    assert made.submit(-3)() == 3
+    made.close()
+    aside = Path(f"{place.file}.1")
+    assert aside.exists() and not place.file.exists()
+    assert f"holds 2 jobs of a program that has ended, and is called {aside.name} from now on" in caplog.text
+    place.gate.touch()
+    jobs = recover_jobs(str(aside), timeout=30, secret_file=place.secret_file)
+    assert sorted(job.result for job in jobs) == [0, 1]
+
+
+def test_recovering_where_there_is_nothing_gives_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert recover_jobs() == [] and "there is no recovery file _dispy_* in" in caplog.text
+    assert recover_jobs("nofile") == [] and "nofile does not exist" in caplog.text
+    Path("junk").write_text("junk")
+    assert recover_jobs("junk") == [] and "junk is no journal" in caplog.text
+
+
+@pytest.mark.parametrize("resume", [1, "yes", None])
+def test_resume_that_means_nothing_is_refused(cluster: Callable[..., JobCluster], tmp_path: Path, resume: Any) -> None:
+    with pytest.raises(ConfigError, match="resume must be True, False or 'failed'"):
+        cluster(abs, fault_recover=str(tmp_path / "file"), resume=resume)
