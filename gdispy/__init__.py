@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 from gdispy import config
 from gdispy.config import VERSION as __version__
 
+_dispy_version = __version__
+
 if TYPE_CHECKING:
     from gdispy.allocation import NodeAllocate
     from gdispy.cluster import JobCluster
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
         JournalError,
         PeerError,
         PeerRejected,
+        RemoteError,
         SecretError,
     )
     from gdispy.job import DispyJob
@@ -46,10 +49,18 @@ _PLACES = {
     "DispyNodeAvailInfo": "status",
     "generate_secret": "keys",
     "logger": "log",
+    "MsgTimeout": "config",
+    **dict.fromkeys(
+        [
+            *("num_min", "num_max", "__author__", "__email__", "__copyright__", "__contributors__", "__maintainer__"),
+            *("__license__", "__url__", "__status__"),
+        ],
+        "compatibility",
+    ),
     **dict.fromkeys(
         [
             *("ClusterClosed", "ConfigError", "ConnectFailed", "ForkedError", "GdispyError", "JobFailed"),
-            *("JournalError", "PeerError", "PeerRejected", "SecretError"),
+            *("JournalError", "PeerError", "PeerRejected", "RemoteError", "SecretError"),
         ],
         "errors",
     ),
@@ -81,6 +92,7 @@ __all__ = [  # noqa: RUF022 (in groups)
     "JournalError",
     "PeerError",
     "PeerRejected",
+    "RemoteError",
     "SecretError",
     "__version__",
 ]
@@ -90,7 +102,10 @@ def __getattr__(name: str) -> Any:
     place = _PLACES.get(name)
     if place is None:
         raise AttributeError(f"module 'gdispy' has no attribute {name!r}")
-    value = getattr(import_module(f"gdispy.{place}"), name)
+    module = import_module(f"gdispy.{place}")
+    value = getattr(module, name)
+    if name == "logger":  # The program has lines of its own for the terminal.
+        module.show_on_terminal()
     globals()[name] = value
     return value
 

@@ -37,13 +37,29 @@ _LATER_NAMES = {
 }
 
 
+#: What version 4 of dispy takes by place, in our names; '' is not needed.
+_FOURTH_VERSION = (
+    *("computation", "nodes", "depends", "callback", "cluster_status", "ip_addr", "dispy_port", "ext_ip_addr"),
+    *("ip_addr", "ext_ip_addr", "ipv4_udp_multicast", "dest_path", "loglevel", "callback", "setup", "cleanup"),
+)
+#: What the first page about dispy has by place of a SharedJobCluster, where the fourth is no callback.
+_FIRST_SHARED = (
+    *("computation", "nodes", "depends", "ip_addr", "port", "scheduler_node", "scheduler_port", "ext_ip_addr"),
+    *("dest_path", "cleanup", "reentrant", "secret", "keyfile", "certfile"),
+)
+
+
 def both_names(initialise: Callable[..., None]) -> Callable[..., None]:
-    """Has an `__init__` take the names of both generations of dispy, and its plain parameters checked."""
+    """Has an `__init__` take the names, and the places, of both generations of dispy, and checks plain parameters."""
     signature = inspect.signature(initialise)
+    is_shared = "scheduler_node" in signature.parameters
 
     @functools.wraps(initialise)
-    def checking(*args: Any, **kwargs: Any) -> None:
-        bound = signature.bind(*args, **own_names(kwargs))
+    def checking(self: Any, /, *args: Any, **kwargs: Any) -> None:
+        args, placed = _other_places(args, is_shared)
+        for name in placed.keys() & kwargs.keys():
+            raise TypeError(f"{name} is given by place and by name")
+        bound = signature.bind(self, *args, **own_names({**kwargs, **placed}, is_shared))
         for name, value in bound.arguments.items():
             bound.arguments[name] = _lenient(name, value)
             check_plain(name, bound.arguments[name])
@@ -52,7 +68,34 @@ def both_names(initialise: Callable[..., None]) -> Callable[..., None]:
     return checking
 
 
-def own_names(given: dict[str, Any]) -> dict[str, Any]:
+def _other_places(args: tuple[Any, ...], is_shared: bool) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """What is left by place, and the rest by name, where parameters are in the order of another version of dispy. Their
+    types tell which that is."""
+    order: tuple[str, ...] = ()
+    if len(args) > 4 and callable(args[4]):
+        order = _FOURTH_VERSION
+    elif is_shared and _is_first_shared(args):
+        order = _FIRST_SHARED
+    if not order:
+        return args, {}
+    if len(args) > len(order):
+        raise TypeError(f"{len(args)} arguments by place are too many: give those behind the {len(order)}th by name")
+    placed = {name: value for name, value in zip(order[3:], args[3:], strict=False) if value is not None}
+    return args[:3], placed
+
+
+def _is_first_shared(args: tuple[Any, ...]) -> bool:
+    """Whether the fourth place is that of `ip_addr`: it, or what follows, is what only that order has there."""
+    if len(args) > 3 and callable(args[3]):
+        return False
+    # What these places hold there; in the other order each is one place later.
+    for value, kind in zip(args[3:7], (str, int, str, int), strict=False):
+        if value is not None:
+            return isinstance(value, kind)
+    return False
+
+
+def own_names(given: dict[str, Any], is_shared: bool = False) -> dict[str, Any]:
     """Keywords with our names, from those with the names of any version of dispy."""
     own = dict(given)
     for later, name in _LATER_NAMES.items():
@@ -66,18 +109,38 @@ def own_names(given: dict[str, Any]) -> dict[str, Any]:
         elif before and before != value:
             raise ConfigError(f"{later} and {name} are two names of one thing, and say different things; give one")
         own[name] = value
-    _take_base_port(own)
-    check_interval("poll_interval", own.pop("poll_interval", None), 5, 1000)  # Results come without being asked for.
+    _take_base_port(own, is_shared)
+    poll = number("poll_interval", own.pop("poll_interval", None))
+    check_interval("poll_interval", poll, 5, 1000)  # Results come without being asked for.
+    for name in ("pulse_interval", "ping_interval"):
+        if is_shared and own.pop(name, None) is not None:
+            logger.warning("%s is the scheduler's: give it to gdispy-scheduler; here it is ignored", name)
     return own
 
 
-def _take_base_port(own: dict[str, Any]) -> None:
-    base = own.pop("dispy_port", None)
+def number(name: str, value: Any) -> Any:
+    """A number that may be written as text, as in a file of settings; anything else as it is. An interval of 0 is none,
+    as in dispy."""
+    if isinstance(value, str):
+        try:
+            value = float(value) if name in _INTERVALS else int(value)
+        except ValueError:
+            return value
+    return None if name in _INTERVALS and value == 0 and not isinstance(value, bool) else value
+
+
+_INTERVALS = frozenset(["pulse_interval", "ping_interval", "poll_interval"])
+_PORTS = frozenset(["port", "node_port", "client_port", "scheduler_port"])
+
+
+def _take_base_port(own: dict[str, Any], is_shared: bool) -> None:
+    base = number("dispy_port", own.pop("dispy_port", None))
     if base is None:
         return
     if isinstance(base, bool) or not isinstance(base, int) or not 1 <= base < 65535:
         raise ConfigError(f"dispy_port must be a whole number from 1 to 65534, not {base!r}")
-    for name, port in (("port", base), ("node_port", base + 1)):
+    ports = (("scheduler_port", base),) if is_shared else (("port", base), ("node_port", base + 1))
+    for name, port in ports:
         if own.get(name) not in (None, port):
             raise ConfigError(f"dispy_port={base} means {name}={port}, but {name} is {own[name]}; give one of them")
         own[name] = port
@@ -91,6 +154,10 @@ def _lenient(name: str, value: Any) -> Any:
         if len(value) > 1:
             logger.warning("%s: only the first of several addresses is announced, %s", name, value[0])
         return value[0] if value else None
+    if name in _INTERVALS or name in _PORTS:
+        return number(name, value)
+    if name == "ipv4_udp_multicast":
+        return bool(value)
     if name == "reentrant" and not isinstance(value, bool):
         logger.warning("reentrant must be True or False: %r is ignored, and jobs are not run again", value)
         return False

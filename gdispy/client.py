@@ -195,9 +195,9 @@ class Client:
         if self._local is not None:
             self._patterns.append(self._local.name)
             name = self._local.name
-            if not any(each.ip_addr == whom.LOCAL for each in self._allocations):
-                self._allocations.append(allocation.NodeAllocate(name))
-            self._allocations = [each.named(name) if each.ip_addr == whom.LOCAL else each for each in self._allocations]
+            if not any(each.host == whom.LOCAL for each in self._allocations):
+                self._allocations.append(allocation.NodeAllocate(whom.LOCAL))
+            self._allocations = [each.named(name) if each.host == whom.LOCAL else each for each in self._allocations]
             self._hub.spawn(self._await_local, self._local)
         if self._logbook is not None:
             self._logbook.journal.keep(self._scheduler.ledger.free, self._logbook.flush)

@@ -43,6 +43,7 @@ from gdispy.errors import ClusterClosed, ConfigError, ForkedError, InternalError
 from gdispy.job import DispyJob, KeptJob, next_number
 from gdispy.keys import Secret, with_tls
 from gdispy.local import LocalNode
+from gdispy.log import show_on_terminal
 from gdispy.logbook import Logbook
 from gdispy.progress import wait_with_bar
 from gdispy.single import SingleNodes
@@ -151,12 +152,13 @@ class JobCluster(SingleNodes):
             ipv4_udp_multicast,
         )
         self._reentrant, self._exclusive = reentrant, False
+        self.pulse_interval, self.ping_interval = pulse_interval, ping_interval
         self._start(computation, depends, (isolation, dest_path, setup, cleanup), wanted, found)
 
     def _check(self, loglevel: int | None, isolation: str) -> None:
         config.msg_timeout()
         if loglevel is not None:
-            logger.setLevel(loglevel)
+            show_on_terminal(loglevel)
         if isolation not in ("", "job"):
             raise ConfigError(f"isolation must be '' or 'job', not {isolation!r}")
 
@@ -185,6 +187,13 @@ class JobCluster(SingleNodes):
             raise
 
     # What the user calls
+
+    #: Seconds, as they were given; None where nothing was. Results come without being asked for, so there is no poll.
+    pulse_interval: float | None = None
+    ping_interval: float | None = None
+    poll_interval: float | None = None
+    #: When the cluster was closed, in seconds since the epoch; None before.
+    end_time: float | None = None
 
     @property
     def callback(self) -> JobCallback | None:

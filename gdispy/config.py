@@ -27,6 +27,11 @@ DispyPort = ClientPort = SharedSchedulerPort = CLIENT_PORT
 NodePort = NODE_PORT
 MaxFileSize = 0
 MsgTimeout: float = 10
+# These are read by programs for dispy and change nothing here.
+HTTPServerPort = 8181
+IPv4MulticastGroup = "239.255.71.68"
+IPv6MulticastGroup = "ff12::6764:6973"
+Java = "java"
 
 #: Seconds between two looks around for nodes at the beginning, and later on.
 LOOK_INTERVALS = (0.0, 0.5, 1.0, 2.0, 5.0)
@@ -94,7 +99,9 @@ def msg_timeout() -> float:
 
 
 def port_number(value: object, name: str = "port") -> int:
-    """A port, 0 for any free one. Raises ConfigError for anything else."""
+    """A port, 0 for any free one, also as text. Raises ConfigError for anything else."""
+    if isinstance(value, str) and value.isdecimal():
+        value = int(value)
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 65536:
         raise ConfigError(f"{name} must be a whole number from 0 to 65535, not {value!r}")
     return value

@@ -1,13 +1,109 @@
 """The logger that users set the level of, as `dispy.logger`.
 
-Floor 0. Nothing is configured on import; the level constants are attributes, as programs for dispy
-expect (`loglevel=dispy.logger.DEBUG`).
+Floor 0. Importing the package configures nothing. A program that asks for lines, by `loglevel` of a cluster or by using
+`gdispy.logger` for lines of its own, sees them on the terminal, as with dispy, unless it has configured logging itself.
 """
 
 from __future__ import annotations
 
 import logging
+import sys
+from types import TracebackType
+from typing import Any, TextIO
 
-logger = logging.getLogger("gdispy")
-for _name in ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"):
-    setattr(logger, _name, getattr(logging, _name))
+
+class ProgramLogger(logging.Logger):
+    """The logger `gdispy`, with what programs for dispy use of its logger."""
+
+    DEBUG = logging.DEBUG
+    INFO = logging.INFO
+    WARNING = WARN = logging.WARNING
+    ERROR = logging.ERROR
+    CRITICAL = FATAL = logging.CRITICAL
+    #: Whether the lines on the terminal have milliseconds; see `show_ms`.
+    log_ms = False
+
+    @property
+    def stream(self) -> TextIO:
+        """Where the lines go."""
+        return sys.stderr
+
+    def warn(self, *args: Any, **kwargs: Any) -> None:
+        """As `warning`."""
+        self.warning(*args, **kwargs)
+
+    def show_ms(self, value: bool = True) -> None:
+        """Show milliseconds in the times of lines on the terminal."""
+        self.log_ms = bool(value)
+
+    log_ms_enable = show_ms
+
+    def flush(self) -> None:
+        """Have all lines written."""
+        for handler in self.handlers:
+            handler.flush()
+
+    def nolog(self, *args: Any, **kwargs: Any) -> None:
+        """Log nothing."""
+
+    def shutdown(self) -> None:
+        """Have all lines written; the logger can be used on."""
+        self.flush()
+
+    def __enter__(self) -> ProgramLogger:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.flush()
+
+
+class _TerminalHandler(logging.StreamHandler):  # type: ignore[type-arg]
+    """Writes to standard error as it is at that moment, as long as the program has no handler of its own."""
+
+    def __init__(self) -> None:
+        logging.Handler.__init__(self)
+        self.setFormatter(_Formatter())
+
+    @property
+    def stream(self) -> TextIO:
+        return sys.stderr
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if sys.stderr is not None and not _is_configured():
+            super().emit(record)
+
+
+class _Formatter(logging.Formatter):
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(name)s - %(message)s")
+
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:
+        text = super().formatTime(record, "%Y-%m-%d %H:%M:%S")
+        return f"{text}.{int(record.msecs):03d}" if logger.log_ms else text
+
+
+def _named_logger() -> ProgramLogger:
+    found = logging.getLogger("gdispy")
+    if not isinstance(found, ProgramLogger):
+        found.__class__ = ProgramLogger  # It may have been made, and configured, by the program.
+    return found  # type: ignore[return-value]
+
+
+def _is_configured() -> bool:
+    own = [handler for handler in logger.handlers if not isinstance(handler, _TerminalHandler | logging.NullHandler)]
+    return bool(own or logging.getLogger().handlers)
+
+
+def show_on_terminal(level: int | None = None) -> None:
+    """The program wants lines of this level, and of `logging.INFO` where it has set none."""
+    if level is not None:
+        logger.setLevel(level)
+    if _is_configured():
+        return
+    if logger.level == logging.NOTSET:
+        logger.setLevel(logging.INFO)
+    if not any(isinstance(handler, _TerminalHandler) for handler in logger.handlers):
+        logger.addHandler(_TerminalHandler())
+
+
+logger = _named_logger()

@@ -10,7 +10,8 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from gdispy import allocation, whom
+from gdispy import allocation
+from gdispy.arguments import number
 from gdispy.client import Client
 from gdispy.computation import Parts, gather, read_files
 from gdispy.core.messages import Deliver, Instance, Message, Order, Reply, Standing
@@ -33,9 +34,9 @@ class SingleNodes(Client):
     _node_port: int
 
     def discover_nodes(self, nodes: Any) -> int:
-        """Look for these nodes now: names, addresses, or '*' for a broadcast. Returns 0."""
+        """Look for these nodes now: anything that may stand in `nodes`. Returns 0."""
         self._refuse_fork()
-        self._hub.call(self._seek, whom.parse(nodes, self._node_port), self._node_port)
+        self._hub.call(self._seek, allocation.read(nodes, self._node_port).whom, self._node_port)
         return 0
 
     def allocate_node(self, node: Any) -> int:
@@ -66,9 +67,10 @@ class SingleNodes(Client):
         once more. 0, or -1 where there is no such node."""
         return self._order("resetup", self._find_node(node), float(bool(terminate_pending)))
 
-    def set_node_cpus(self, node: Any, cpus: int) -> int:
+    def set_node_cpus(self, node: Any, cpus: int | str) -> int:
         """Use at most so many CPUs of a node, over all clusters of this program; negative leaves that many
         unused. How many are used now, or -1 where there is no such node."""
+        cpus = number("cpus", cpus)
         if isinstance(cpus, bool) or not isinstance(cpus, int):
             raise ConfigError(f"cpus must be a whole number, not {cpus!r}")
         return self._order("cpus", self._find_node(node), float(cpus))
@@ -129,7 +131,7 @@ def _wanted(node: Any) -> tuple[Any, str, int | None]:
     if isinstance(node, DispyNode):
         return node, node.ip_addr, node.port
     if isinstance(node, allocation.NodeAllocate):
-        return node, node.ip_addr, node.port
+        return node, node.host, node.port
     return node, *_host_and_port(node)
 
 

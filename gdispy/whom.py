@@ -80,6 +80,7 @@ def _host_and_port(element: Any) -> tuple[str, int | None]:
         host, *rest = element
         if not rest or rest[0] is None:
             return host, None
-        if len(rest) == 1 and type(rest[0]) is int and 0 < rest[0] < 65536:
-            return host, rest[0]
+        port = int(rest[0]) if isinstance(rest[0], str) and rest[0].isdecimal() else rest[0]
+        if len(rest) == 1 and type(port) is int and 0 < port < 65536:
+            return host, port
     raise ConfigError(f"in nodes, {element!r} is not a host: write 'host', 'host:port', ('host', port), '*' or 'local'")

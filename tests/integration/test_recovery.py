@@ -327,13 +327,13 @@ def test_file_of_a_former_program_with_the_same_name_is_put_aside(
     cluster: Callable[..., JobCluster], place: Place, node: Daemon, caplog: pytest.LogCaptureFixture
 ) -> None:
     place.program(node, jobs=2, gate=str(place.gate)).kill_when(1)
+    place.gate.touch()
     made = cluster(abs, fault_recover=str(place.file))
     assert made.submit(-3)() == 3
     made.close()
     aside = Path(f"{place.file}.1")
     assert aside.exists() and not place.file.exists()
     assert f"holds 2 jobs of a program that has ended, and is called {aside.name} from now on" in caplog.text
-    place.gate.touch()
     jobs = recover_jobs(str(aside), timeout=30, secret_file=place.secret_file)
     assert sorted(job.result for job in jobs) == [0, 1]
 

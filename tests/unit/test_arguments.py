@@ -29,6 +29,9 @@ from gdispy.arguments import both_names, own_names
         ({"dispy_port": 9700}, {"port": 9700, "node_port": 9701}),
         ({"dispy_port": 9700, "node_port": 9701}, {"port": 9700, "node_port": 9701}),
         ({"dispy_port": None}, {}),
+        ({"dispy_port": "9700"}, {"port": 9700, "node_port": 9701}),
+        ({"poll_interval": "10"}, {}),
+        ({"poll_interval": 0}, {}),
         ({"poll_interval": 5}, {}),
         ({"poll_interval": 1000.0}, {}),
         ({"poll_interval": None}, {}),
@@ -53,13 +56,13 @@ def test_names_of_both_generations_become_ours(given: dict[str, Any], own: dict[
         ({"recover_file": "a", "fault_recover": "b"}, "recover_file and fault_recover"),
         ({"dispy_port": 9700, "port": 9701}, "dispy_port=9700 means port=9700, but port is 9701"),
         ({"dispy_port": 9700, "node_port": 51348}, "dispy_port=9700 means node_port=9701, but node_port is 51348"),
-        ({"dispy_port": "9700"}, "dispy_port must be a whole number"),
+        ({"dispy_port": "port"}, "dispy_port must be a whole number"),
         ({"dispy_port": 65535}, "dispy_port must be a whole number"),
         ({"dispy_port": 0}, "dispy_port must be a whole number"),
         ({"dispy_port": True}, "dispy_port must be a whole number"),
         ({"poll_interval": 4.9}, "poll_interval must be a number of seconds from 5 to 1000"),
         ({"poll_interval": 1001}, "poll_interval"),
-        ({"poll_interval": "10"}, "poll_interval"),
+        ({"poll_interval": "often"}, "poll_interval"),
         ({"ext_host": "0.0.0.0"}, "is not an address that others can connect to"),
         ({"ext_host": "a:b"}, "not a port"),
     ],
@@ -177,6 +180,108 @@ def test_a_cluster_refuses_before_anything_is_started() -> None:
 
 
 # Names of the package
+
+
+class Placed:
+    """Takes what `JobCluster` takes by place, in the order of the first version."""
+
+    @both_names
+    def __init__(
+        self,
+        computation: Any,
+        nodes: Any = None,
+        depends: Any = (),
+        callback: Any = None,
+        ip_addr: Any = None,
+        ext_ip_addr: Any = None,
+        port: Any = None,
+        node_port: Any = None,
+        *,
+        cluster_status: Any = None,
+        pulse_interval: Any = None,
+        **rest: Any,
+    ) -> None:
+        given = {**locals(), **rest}
+        self.given = {name: given[name] for name in given if name not in ("self", "rest") and given[name]}
+
+
+class SharedPlaced:
+    @both_names
+    def __init__(
+        self,
+        computation: Any,
+        nodes: Any = None,
+        depends: Any = (),
+        callback: Any = None,
+        ip_addr: Any = None,
+        port: Any = None,
+        scheduler_node: Any = None,
+        scheduler_port: Any = None,
+        ext_ip_addr: Any = None,
+        **rest: Any,
+    ) -> None:
+        given = {**locals(), **rest}
+        self.given = {name: given[name] for name in given if name not in ("self", "rest") and given[name]}
+
+
+def on_status(status: Any, node: Any, job: Any) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("args", "rest"),
+    [
+        (([], [], print), {"callback": print}),
+        (([], [], print, "127.0.0.1", None, 5), {"callback": print, "ip_addr": "127.0.0.1", "port": 5}),
+        # Version 4 has cluster_status in the fifth place; a function can mean nothing else there.
+        (([], [], None, on_status), {"cluster_status": on_status}),
+        (([], [], print, on_status), {"callback": print, "cluster_status": on_status}),
+        (
+            ([], [], print, on_status, "127.0.0.1", 9700, "10.0.0.5"),
+            {"callback": print, "cluster_status": on_status, "ip_addr": "127.0.0.1", "ext_ip_addr": "10.0.0.5",
+             "port": 9700, "node_port": 9701},
+        ),
+    ],
+)  # fmt: skip
+def test_what_is_given_by_place_is_known_by_its_type(args: tuple[Any, ...], rest: dict[str, Any]) -> None:
+    assert Placed(abs, *args).given == {"computation": abs, **rest}
+
+
+@pytest.mark.parametrize(
+    ("args", "rest"),
+    [
+        (
+            (print, "127.0.0.1", 5, "host"),
+            {"callback": print, "ip_addr": "127.0.0.1", "port": 5, "scheduler_node": "host"},
+        ),
+        (
+            ("127.0.0.1", 5, "host", 7),
+            {"ip_addr": "127.0.0.1", "port": 5, "scheduler_node": "host", "scheduler_port": 7},
+        ),
+        (("127.0.0.1", None, "host"), {"ip_addr": "127.0.0.1", "scheduler_node": "host"}),
+        ((None, None, "host"), {"scheduler_node": "host"}),
+        ((None, "127.0.0.1", None, "host"), {"ip_addr": "127.0.0.1", "scheduler_node": "host"}),
+        ((None, None, 5, "host"), {"port": 5, "scheduler_node": "host"}),
+    ],
+)
+def test_shared_clusters_take_both_orders(args: tuple[Any, ...], rest: dict[str, Any]) -> None:
+    assert SharedPlaced(abs, [], [], *args).given == {"computation": abs, **rest}
+
+
+def test_what_is_given_twice_or_goes_too_far_by_place_is_refused() -> None:
+    with pytest.raises(TypeError, match="cluster_status is given by place and by name"):
+        Placed(abs, [], [], None, on_status, cluster_status=on_status)
+    with pytest.raises(TypeError, match="17 arguments by place are too many: give those behind the 16th by name"):
+        Placed(abs, [], [], None, on_status, *[None] * 12)
+
+
+def test_a_shared_cluster_leaves_intervals_to_its_scheduler(caplog: pytest.LogCaptureFixture) -> None:
+    assert own_names({"pulse_interval": 5, "dispy_port": 9700}, True) == {"scheduler_port": 9700}
+    assert "pulse_interval is the scheduler's: give it to gdispy-scheduler; here it is ignored" in caplog.text
+
+
+def test_numbers_may_be_text_as_in_files_of_settings() -> None:
+    given = Placed(abs, pulse_interval="2.5", port="80", node_port="81", ipv4_udp_multicast=0).given
+    assert given == {"computation": abs, "pulse_interval": 2.5, "port": 80, "node_port": 81}
 
 
 def test_ports_that_a_program_sets_in_config_are_used(monkeypatch: pytest.MonkeyPatch) -> None:

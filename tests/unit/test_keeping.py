@@ -25,6 +25,7 @@ from gdispy.core.messages import (
     Release,
     Released,
     Run,
+    Started,
 )
 from gdispy.core.remembered import Remembered, Story
 from gdispy.core.slots import Slots
@@ -180,6 +181,7 @@ def test_who_only_collects_is_served_beside_a_scheduler_and_hears_what_has_ended
     assert sent(slots.joined(B, other, 2.0), B) == [Holding([], [], [], [])]
     taking = claiming(LATER, 2, role="recoverer")
     assert sent(slots.joined(Peer(3), taking, 3.0), Peer(3)) == [
+        Started(C, [JobId(2)], [1], [1.0], ""),
         Holding([C], [[JobId(2), JobId(1)]], [[1, 1]], [[JobId(1)]]),
         ended(outcome(1)),
     ]

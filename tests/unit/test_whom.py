@@ -73,7 +73,7 @@ def test_what_is_no_list_is_refused(nodes: Any) -> None:
         b"host",
         (),
         (7,),
-        ("host", "7"),
+        ("host", "port"),
         ("host", 0),
         ("host", 65536),
         ("host", True),
