@@ -106,5 +106,21 @@ class JobFiles:
             if self._users[goal] <= 0:
                 del self._users[goal]
                 if goal not in self._kept:
-                    with contextlib.suppress(OSError):
-                        os.unlink(goal)
+                    self._unlink(goal)
+
+    def _unlink(self, goal: str) -> None:
+        """Remove a file, what Python has compiled of it, and the directories that have nothing else."""
+        folder, name = os.path.split(goal)
+        compiled = os.path.join(folder, "__pycache__")
+        with contextlib.suppress(OSError):
+            os.unlink(goal)
+        if name.endswith(".py"):
+            with contextlib.suppress(OSError):
+                for each in os.listdir(compiled):
+                    if each.startswith(f"{name[:-3]}."):
+                        os.unlink(os.path.join(compiled, each))
+                os.rmdir(compiled)
+        with contextlib.suppress(OSError):
+            while folder != self._directory:
+                os.rmdir(folder)
+                folder = os.path.dirname(folder)

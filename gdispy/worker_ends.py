@@ -37,6 +37,7 @@ GROUP = 16
 GROUP_ARGUMENTS = 1024
 
 LENGTH = struct.Struct(">I")
+_ANSWER = struct.Struct(">IQ")
 _pack = msgpack.Packer().pack
 _TAIL_TYPES = (bytes, bytes, str, float, float, int, bool)
 #: Of the fields of a result frame; the result itself, or the size of the file that it came in.
@@ -100,6 +101,11 @@ class WorkerEnds:
         self.memory_limit = 0
         #: Jobs in its hand that have files of their own, by number and attempt.
         self.file_jobs: set[tuple[int, int]] = set()
+        #: Provisional results and files of jobs that run, counted as they come: a job sends them from several threads
+        #: and processes.
+        self._reported: dict[tuple[JobId, int], list[int]] = {}
+        #: What names the files that have not been answered, oldest first.
+        self._tokens: deque[int] = deque()
         self.fds: deque[int] = deque()
         #: Where the arguments of jobs in its hand lie, or their results may, by number and attempt.
         self._lent: dict[tuple[int, int], SlabFile] = {}
@@ -153,7 +159,8 @@ class WorkerEnds:
             shown = -value.size
         fields = [job.number, job.attempt, shown]
         if job.options is not None:
-            fields += [_shown_names(job), errors.get(job.number, ""), job.options[8]]
+            paths = [row[0] for row in job.options[6]]
+            fields += [_shown_names(job), errors.get(job.number, ""), job.options[8], paths, ""]
         self.overflow.append((_pack(fields), [job], 0))
 
     def flush(self) -> None:
@@ -292,7 +299,8 @@ class WorkerEnds:
     def answer_file(self, error: str) -> None:
         """Tell the job that waits that its file has arrived, or could not."""
         text = error.encode("utf-8", "replace")[:ANSWER_LIMIT]
-        self.results.sendall(LENGTH.pack(len(text)) + text)
+        token = self._tokens.popleft() if self._tokens else 0
+        self.results.sendall(_ANSWER.pack(len(text), token) + text)
 
     def parse(self, data: bytes) -> list[list[Any]]:
         """The whole frames in what has arrived, as lists of their fields. Raises for what makes no sense."""
@@ -328,7 +336,20 @@ class WorkerEnds:
             self._expected = abs(result)
         if type(result) is not bytes or len(out) > INLINE or len(err) > INLINE:
             result, out, err = self.value(result, lent), _printed(out), _printed(err)
+        if self._reported and (counts := self._reported.pop((job, attempt), None)):
+            rest[3] = counts[0]
         return (job, attempt, status, result, out, err, *rest)
+
+    def _count(self, job: JobId, attempt: int, kind: int) -> int:
+        """How many of this kind the job has sent before this one."""
+        counts = self._reported.setdefault((job, attempt), [0, 0])
+        counts[kind] += 1
+        return counts[kind] - 1
+
+    def progress(self, fields: list[Any]) -> tuple[JobId, int, int, Bulk]:
+        """The provisional result in a frame: job, attempt, its number, its value."""
+        _, job, attempt, _, value = fields
+        return job, attempt, self._count(job, attempt, 0), self.value(value)
 
     def freed(self, job: JobId, attempt: int) -> None:
         """The worker no longer uses the file in which the arguments of a job came, or that was for its result."""
@@ -349,11 +370,12 @@ class WorkerEnds:
 
     def sent_file(self, fields: list[Any]) -> tuple[JobId, int, int, list[Any], Bulk]:
         """The file in a frame: job, attempt, its number, its row as in `Prepare`, its contents."""
-        _, job, attempt, number, path, mode, modified, size = fields
+        _, job, attempt, token, path, mode, modified, size = fields
         row = [path, mode, modified, size, b""]
         if tuple(map(type, fields)) != (int, int, int, int, str, int, float, int):
             raise ProtocolError("a field that is none")
-        return job, attempt, number, row, MemoryFile(self.fds.popleft(), size)
+        self._tokens.append(token)
+        return job, attempt, self._count(job, attempt, 1), row, MemoryFile(self.fds.popleft(), size)
 
 
 def _frames(data: bytes) -> tuple[list[list[Any]], int]:

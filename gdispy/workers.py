@@ -283,6 +283,8 @@ class Workers:
             word = message[0]
             if word == "loaded":
                 template.is_loaded, template.cares = True, message[2]
+                if message[3]:
+                    self._pump.put(self._slots.noted, template.id, message[3])
                 self._pump.put(self._slots.loaded, template.id, message[1])
             elif word == "forked":
                 worker = template.workers.get(message[1])
@@ -489,8 +491,7 @@ class Workers:
                 self._pump.put(self._slots.answered, worker.number, rows)
                 rows = []
             if fields[0] == PROGRESS:
-                _, job, attempt, index, value = fields
-                self._pump.put(self._progressed, worker.number, job, attempt, index, worker.value(value))
+                self._pump.put(self._progressed, worker.number, *worker.progress(fields))
             elif fields[0] == FILE:
                 self._pump.put(self._slots.file_sent, worker.number, *worker.sent_file(fields))
             elif fields[0] == FREED:

@@ -162,12 +162,13 @@ class Contents(Message):
 
 @record
 class Prepared(Message):
-    """The computation is loaded, or cannot be: `error` says why."""
+    """The computation is loaded, or cannot be: `error` says why. `note` is what its user should know where it is."""
 
     tag = 11
-    shape = (is_computation, is_text)
+    shape = (is_computation, is_text, is_text)
     computation: ComputationId
     error: str
+    note: str = ""
 
 
 @record

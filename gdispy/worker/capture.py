@@ -23,13 +23,13 @@ class Capture:
 
     def __init__(self, out: int, err: int) -> None:
         # Private copies: a job may close 1 and 2, or point them elsewhere.
-        self._files = (out, err)
+        self.files = (out, err)
         self._restore_streams()
 
     def begin(self) -> None:
         """Point 1 and 2 at the files again, whatever the last job did to them."""
-        os.dup2(self._files[0], 1)
-        os.dup2(self._files[1], 2)
+        os.dup2(self.files[0], 1)
+        os.dup2(self.files[1], 2)
         if sys.stdout is not self._out or sys.stderr is not self._err:
             sys.stdout, sys.stderr = self._out, self._err
 
@@ -39,15 +39,24 @@ class Capture:
             self._out.flush()
             self._err.flush()
         except (ValueError, OSError):
-            self._restore_streams()
+            self._mend()
         flush_c_output()
         lseek = os.lseek
-        out, err = self._files
+        out, err = self.files
         if not lseek(out, 0, os.SEEK_END) and not lseek(err, 0, os.SEEK_END):
             return b"", b"", False
         printed, cut_out = _take(out)
         complained, cut_err = _take(err)
         return printed, complained, cut_out or cut_err
+
+    def _mend(self) -> None:
+        """The job has closed its descriptors, or what writes to them; what it had printed before is still to come."""
+        os.dup2(self.files[0], 1)
+        os.dup2(self.files[1], 2)
+        for stream in (self._out, self._err):
+            with contextlib.suppress(ValueError, OSError):
+                stream.flush()
+        self._restore_streams()
 
     def _restore_streams(self) -> None:
         self._out = _stream(1)

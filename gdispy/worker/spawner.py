@@ -75,7 +75,9 @@ class Spawner:
         if pid == 0:
             self._doorbell.leave_in_child()
             directory, name, address, client_shutdown, limits = setting
-            about = Setting(directory, name, address, client_shutdown, Limits(*limits), self._groups)
+            about = Setting(
+                directory, name, address, client_shutdown, Limits(*limits), self._groups, self._startup.exported
+            )
             template_main(socket.socket(fileno=fds[0]), about, parent)
         control.close_all(fds)
         self._templates[pid] = key

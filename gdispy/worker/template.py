@@ -8,7 +8,8 @@ copying. It obeys the node over a local socket:
                      [fork, worker]                  with the worker's five descriptors
                      [signal, worker, number, whole] whole: the worker's process group
                      [end, worker, cause]            kill the worker and all below it
-  template -> node   [loaded, error, cares]          error '' where all went well; cares: there is a cleanup
+  template -> node   [loaded, error, cares, note]    error '' where all went well; cares: there is a cleanup;
+                                                     note: what the user should know besides, or ''
                      [forked, worker, pid] · [exited, worker, status, cause]
                      [shutdown]                      cleanup wants the node to end
 
@@ -26,15 +27,17 @@ import os
 import signal
 import socket
 import sys
+import threading
 import time
 import traceback
 import types
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from gdispy.worker import control, names, pickling
 from gdispy.worker.cgroups import Groups
+from gdispy.worker.changes import Changes
 from gdispy.worker.limits import Limits, overtime
 from gdispy.worker.page import runs
 from gdispy.worker.processes import (
@@ -44,6 +47,7 @@ from gdispy.worker.processes import (
     kill_descendants,
 )
 from gdispy.worker.program import run_program
+from gdispy.worker.randomness import reseed
 from gdispy.worker.runner import BROKEN, Run, Worker, call_function, users_frames
 from gdispy.worker.sharing import Globals
 
@@ -63,6 +67,8 @@ class Setting:
     client_shutdown: bool
     limits: Limits
     groups: Groups | None = None
+    #: What the node's `--init` has made global.
+    exported: Mapping[str, Any] = field(default_factory=dict)
 
 
 def main(end: socket.socket, setting: Setting, parent: int) -> None:
@@ -97,6 +103,9 @@ class Template:
         self._arguments: tuple[Any, ...] = ()
         #: All functions that came with the computation.
         self._functions: list[Any] = []
+        #: What setup made global, for programs.
+        self._exported = dict(setting.exported)
+        self._changes = Changes()
         self._is_leaving = False
         self._workers: dict[int, int] = {}  # worker -> pid
         self._pages: dict[int, mmap.mmap] = {}  # worker -> its page
@@ -146,7 +155,8 @@ class Template:
         control.close_all(fds)
         error = error or self._set_up(name)
         self._own = frozenset(descendants(os.getpid()))
-        control.send(self._end, ["loaded", error[: control.LIMIT // 2], self._cleanup is not None])
+        note = "" if error else _left_threads()
+        control.send(self._end, ["loaded", error[: control.LIMIT // 2], self._cleanup is not None, note])
 
     def _set_up(self, name: str) -> str:
         """Call what must be called before the first job; what went wrong, or ''."""
@@ -155,7 +165,7 @@ class Template:
             for call, arguments in ((depends_init, ()), (self._setup, self._arguments)):
                 names = Globals(self._functions)
                 result = call(*arguments) if callable(call) else 0
-                names.share()
+                self._exported.update(names.share())
         except BaseException as failure:
             self._cleanup = None  # What is to be cleaned up was never made.
             return f"setup of {name} failed on {self._setting.node_name}: " + "".join(
@@ -186,6 +196,7 @@ class Template:
         setting = self._setting
         names.provide(setting.node_name, setting.address, setting.directory)
         sys.path.insert(0, setting.directory)
+        self._changes.watch()
         main = sys.modules["__main__"] = types.ModuleType("__main__")
         main.__dict__["__builtins__"] = __builtins__
         function, given, self._setup, self._cleanup = pickling.loads(body) if body else (None, {}, None, None)
@@ -194,7 +205,7 @@ class Template:
             setattr(sys.modules["builtins"], key, value)
             setattr(main, key, value)
         if kind == "program":
-            return run_program(os.path.join(setting.directory, name))
+            return run_program(os.path.join(setting.directory, name), self._exported)
         return call_function(function)
 
     def _fork(self, worker: int, fds: list[int]) -> None:
@@ -218,7 +229,8 @@ class Template:
             _shoot_me_first()
             if self._setting.groups is not None:
                 self._setting.groups.enter(self._setting.limits)
-            Worker(fds, self._run, self._setting.directory, self._setting.limits).serve()
+            reseed()
+            Worker(fds, self._run, self._setting.directory, self._setting.limits, self._changes).serve()
             kill_descendants(os.getpid())
         except BaseException:
             traceback.print_exc()
@@ -287,6 +299,19 @@ class Template:
             if cause:
                 self._causes.setdefault(worker, cause)
                 self._kill(pid)
+
+
+def _left_threads() -> str:
+    """Workers are forked from this process, and have its main thread only: what to tell the user where there are
+    others."""
+    names = [each.name for each in threading.enumerate() if each is not threading.main_thread()]
+    if not names:
+        return ""
+    shown = ", ".join(name[:50] for name in names[:5]) + (", ..." if len(names) > 5 else "")
+    return (
+        f"setup has left threads running ({shown}) that jobs will not have: each job runs in a process forked from the "
+        "one in which setup ran. Make thread pools, and what has threads of its own, in the job"
+    )
 
 
 def _contents(fd: int) -> bytes:

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -150,3 +151,38 @@ def orphan() -> int:
     os.wait()
     with open("/proc/1/cmdline") as file:
         return file.read().count("gdispy-node")
+
+
+def outlast_a_timer(number: int) -> int:
+    """The first sets a timer, whose signal would end the next."""
+    if number == 0:
+        signal.setitimer(signal.ITIMER_REAL, 0.2)
+    else:
+        time.sleep(0.3)
+    return number
+
+
+def leave_a_thread(number: int) -> int:
+    """The first leaves a thread that prints and reports."""
+
+    def go_on() -> None:
+        for _ in range(1000):
+            print("of the thread")
+            dispy_provisional_result("of the thread")  # type: ignore[name-defined]
+            time.sleep(0.001)
+
+    if number == 0:
+        threading.Thread(target=go_on, daemon=True).start()
+    time.sleep(0.1)
+    print("job", number)
+    return number
+
+
+def draw(_number: int) -> tuple[float, float]:
+    """Random numbers, slowly enough for all processes to take part."""
+    import random
+
+    import numpy
+
+    time.sleep(0.05)
+    return random.random(), float(numpy.random.rand())

@@ -71,7 +71,7 @@ EXAMPLES: list[Message] = [
     Prepare(
         C, "f", "function", "", "3.11", "", True, PAYLOAD, [FILE], [PAYLOAD], b"arguments", b"source", b"t" * 16, 1
     ),
-    Prepared(C, "no such file"),
+    Prepared(C, "no such file", "threads"),
     Run(C, [1, 2], [1, 1], [b"", PAYLOAD], [None, [NODE, 1.0, 60.0, 2, 0, b"", [FILE], [PAYLOAD], 1.5]]),  # type: ignore[list-item]
     Cancel(C, [1], [0]),  # type: ignore[list-item]
     Recall(C, 4),
