@@ -127,6 +127,7 @@ def _cluster(options: Any) -> JobCluster:
         "depends": options.files,
         "ip_addr": options.ip_addr,
         "dest_path": options.dest_path,
+        "job_directory": True,
         "cleanup": not options.keep and not options.dest_path,  # The latter is there to be used again.
         "secret": options.secret,
         "secret_file": options.secret_file,

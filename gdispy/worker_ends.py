@@ -99,6 +99,8 @@ class WorkerEnds:
         self.pid = 0
         #: Bytes that its job may use, where it has said so.
         self.memory_limit = 0
+        #: Directories of its jobs, by number and attempt, into which the node has put files.
+        self.directories: dict[tuple[int, int], str] = {}
         #: Jobs in its hand that have files of their own, by number and attempt.
         self.file_jobs: set[tuple[int, int]] = set()
         #: Provisional results and files of jobs that run, counted as they come: a job sends them from several threads
@@ -111,6 +113,11 @@ class WorkerEnds:
         self._lent: dict[tuple[int, int], SlabFile] = {}
         #: Bytes of its last result, where that was large: so will be the next one.
         self._expected = 0
+
+    @property
+    def directory(self) -> str:
+        """Below it are directories of its jobs, where they have some of their own."""
+        return os.path.join(self.template.jobs, str(self.number))
 
     def ends_for_worker(self) -> list[int]:
         return [self._worker_jobs.fileno(), self.worker_results.fileno(), self.out, self.err, self.page_fd]
@@ -159,8 +166,9 @@ class WorkerEnds:
             shown = -value.size
         fields = [job.number, job.attempt, shown]
         if job.options is not None:
-            paths = [row[0] for row in job.options[6]]
-            fields += [_shown_names(job), errors.get(job.number, ""), job.options[8], paths, ""]
+            directory = self.directories.pop((job.number, job.attempt), "")
+            paths = [] if directory else [row[0] for row in job.options[6]]
+            fields += [_shown_names(job), errors.get(job.number, ""), job.options[8], paths, directory]
         self.overflow.append((_pack(fields), [job], 0))
 
     def flush(self) -> None:

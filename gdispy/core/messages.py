@@ -54,6 +54,9 @@ from gdispy.core.shapes import (
 
 #: CPUs, where nobody has set a limit.
 NO_LIMIT = 1 << 30
+#: Bytes of each stream of a job's output that are kept, where nobody says otherwise; and where all are.
+OUTPUT_LIMIT = 8 * 1024 * 1024
+UNLIMITED = (1 << 53) - 1
 #: What a node says with its goodbye when its owner has stopped it: it will not come back.
 STOPPED = "the node was stopped"
 
@@ -107,7 +110,7 @@ class Prepare(Message):
     tag = 10
     shape = (
         *(is_computation, *[is_text] * 5, is_flag, is_bulk, is_file_list, is_bulk_column, is_bulk, is_bulk),
-        *(is_token, is_count),
+        *(is_token, is_count, is_flag, is_count),
     )
     computation: ComputationId
     name: str
@@ -132,6 +135,10 @@ class Prepare(Message):
     #: was done.
     token: bytes = b""
     epoch: int = 0
+    #: Whether each job has a directory of its own, with copies of the files.
+    job_directory: bool = False
+    #: Bytes of each stream of a job's output that are kept; `UNLIMITED` for all.
+    output_limit: int = OUTPUT_LIMIT
 
     def problem(self) -> str:
         is_even = not self.contents or len(self.contents) == len(self.files)

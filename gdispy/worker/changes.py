@@ -76,6 +76,10 @@ for _name in ("__setitem__", "__delitem__", "__iadd__", "__imul__"):
     setattr(WatchedList, _name, _noting(_name))
 
 
+def nothing_brought(_file: object) -> bool:
+    return False
+
+
 class Changes:
     """What the job that runs has changed of its process so far."""
 
@@ -83,8 +87,9 @@ class Changes:
         #: How to undo each change; empty where nothing was changed.
         self.made: dict[Hashable, Undo] = {}
         self.is_beyond_repair = False
-        #: Paths of the files that the job has brought itself: what they do when they are imported does not stay.
-        self.brought: frozenset[str] = frozenset()
+        #: Whether this is the file of a module that the job has brought itself: what it does when it is imported does
+        #: not stay.
+        self.is_brought: Callable[[object], bool] = nothing_brought
         #: Former contents of watched lists that the job has changed, by identity.
         self._lists: dict[int, list[Any]] = {}
         #: Threads that modules have started while they were imported.
@@ -192,7 +197,7 @@ class Changes:
             if code.co_name == "<module>":
                 module = frame
             elif module is not None and code.co_filename == "<frozen importlib._bootstrap>":
-                return module.f_globals.get("__file__") not in self.brought
+                return not self.is_brought(module.f_globals.get("__file__"))
             frame = frame.f_back
         return False
 

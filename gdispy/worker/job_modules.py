@@ -11,7 +11,7 @@ import sys
 import types
 from collections.abc import Iterable
 
-from gdispy.worker.changes import Changes
+from gdispy.worker.changes import Changes, nothing_brought
 
 _MISSING = object()
 
@@ -19,11 +19,14 @@ _MISSING = object()
 class JobModules:
     """The modules among a job's files, relative to the directory that they are in."""
 
-    def __init__(self, directory: str, files: Iterable[str], changes: Changes) -> None:
+    def __init__(self, directory: str, files: Iterable[str], changes: Changes, owns_all: bool) -> None:
         self._directory = directory
+        #: The directory is that of the job: all that is imported from there goes with it.
+        self._owns_all = owns_all
         self._changes = changes
         self._paths = frozenset(os.path.join(directory, path) for path in files)
         self._names = _module_names(files)
+        self._tops = frozenset(name.partition(".")[0] for name in self._names)
         self._before: dict[str, types.ModuleType] = {}
         self._aside: dict[str, types.ModuleType] = {}
         self._wrote_bytecode = sys.dont_write_bytecode
@@ -36,11 +39,11 @@ class JobModules:
         self._before = dict(sys.modules)
         # Compiled, it would be taken for the next file of this name that is of the same second and length.
         self._wrote_bytecode, sys.dont_write_bytecode = sys.dont_write_bytecode, True
-        self._changes.brought = self._paths
+        self._changes.is_brought = self._is_brought_file
         self._forget_listings()
 
     def __exit__(self, *_: object) -> None:
-        self._changes.brought = frozenset()
+        self._changes.is_brought = nothing_brought
         sys.dont_write_bytecode = self._wrote_bytecode
         for name, module in list(sys.modules.items()):
             if self._before.get(name) is not module and self._is_brought(module):
@@ -55,16 +58,26 @@ class JobModules:
         parts = name.split(".")
         if parts[0] in sys.stdlib_module_names:
             return False
+        if self._owns_all:  # Packages that the job only adds to, too: they are where their parts are.
+            return parts[0] in self._tops
         return any(".".join(parts[: place + 1]) in self._names for place in range(len(parts)))
+
+    def _is_brought_file(self, file: object) -> bool:
+        if not isinstance(file, str):
+            return False
+        path = os.path.abspath(file)
+        return path.startswith(self._directory + os.sep) if self._owns_all else path in self._paths
 
     def _is_brought(self, module: object) -> bool:
         file = getattr(module, "__file__", None)
         if isinstance(file, str):
-            return os.path.abspath(file) in self._paths
+            return self._is_brought_file(file)
         try:  # A directory without __init__.py.
             places = [os.path.abspath(each) for each in getattr(module, "__path__", ())]
         except Exception:
             return False
+        if self._owns_all:
+            return any((place + os.sep).startswith(self._directory + os.sep) for place in places)
         return any(path.startswith(place + os.sep) for place in places for path in self._paths)
 
     def _forget_listings(self) -> None:

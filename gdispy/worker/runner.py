@@ -54,6 +54,7 @@ from gdispy.worker.capture import Capture
 from gdispy.worker.changes import Changes
 from gdispy.worker.descriptors import protect
 from gdispy.worker.files import INLINE, Loan, map_files, written
+from gdispy.worker.job_directory import JobDirectory, Place, job_directory
 from gdispy.worker.job_modules import JobModules
 from gdispy.worker.limits import Limits, OwnLimits
 from gdispy.worker.page import BEGUN, FILLED, RUNNING, VOID, Page
@@ -176,7 +177,7 @@ def _end_child(error: BaseException | None) -> None:
 class Worker:
     """The worker's ends of what joins it to the node."""
 
-    def __init__(self, fds: list[int], run: Run, directory: str, limits: Limits, changes: Changes) -> None:
+    def __init__(self, fds: list[int], run: Run, place: Place, limits: Limits, changes: Changes) -> None:
         jobs, results, out, err, page = fds
         self._jobs = socket.socket(fileno=jobs)
         self._results = socket.socket(fileno=results)
@@ -191,8 +192,10 @@ class Worker:
         #: The job that runs is one of a group: its outcome need not leave at once.
         self._is_together = False
         self._run = run
-        self._directory = directory
-        self._folder = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._place = place
+        #: That of the job that runs, where it has one of its own.
+        self._own: JobDirectory | None = None
+        self._folder = os.open(place.shared, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         #: The file that came with the job that runs, and is to be given back.
         self._loan: Loan | None = None
         self._pack = msgpack.Packer(unicode_errors="backslashreplace").pack
@@ -242,7 +245,7 @@ class Worker:
         try:
             os.fchdir(self._folder)
         except OSError:  # The job has closed descriptors that are not its own.
-            os.chdir(self._directory)
+            os.chdir(self._place.shared)
 
     def _on_closing(self) -> None:
         """The job has closed descriptors, perhaps one of the standard ones."""
@@ -294,6 +297,9 @@ class Worker:
                 raise KeyboardInterrupt
             if special:
                 status, result, exception = self._run_special(arguments, job, special)
+            elif self._place.base:
+                self._enter_own(job, "")
+                status, result, exception = copy_context().run(self._run, arguments, job)
             else:
                 status, result, exception = copy_context().run(self._run, arguments, job)
             if Job.is_in_child:
@@ -307,6 +313,8 @@ class Worker:
         if has_children():  # No process outlives the job that made it.
             kill_descendants(os.getpid())
         self.tidy_up()
+        if self._own is not None and (complaint := self._leave_own()):
+            status, exception = TERMINATED, exception + complaint
         words[RUNNING] = 0
         if is_timed:
             limits.end()
@@ -338,13 +346,30 @@ class Worker:
 
     def _run_special(self, arguments: Any, job: Job, special: list[Any]) -> Outcome:
         """Run a job that has names or files of its own, or that cannot run at all."""
-        names, error, _, files, _ = special
+        names, error, _, files, directory = special
         if error:
             return TERMINATED, b"", error
+        where, owns_all = self._place.shared, False
+        if directory or self._place.base:
+            files = self._enter_own(job, directory)
+            where, owns_all = os.getcwd(), True
         if not files:
             return self._run_named(arguments, job, names)
-        with JobModules(self._directory, files, self._changes):
+        with JobModules(where, files, self._changes, owns_all):
             return self._run_named(arguments, job, names)
+
+    def _enter_own(self, job: Job, path: str) -> list[str]:
+        """A job begins that has a directory of its own; its own files in there."""
+        self._own = JobDirectory(self._place, path or job_directory(self._place.base, job.number, job.attempt))
+        own = self._own.enter()
+        if own:
+            sys.path.insert(0, self._own.path)
+        return own
+
+    def _leave_own(self) -> str:
+        """It has ended; what it did wrong, or ''."""
+        own, self._own = self._own, None
+        return own.leave() if own is not None else ""
 
     def _run_named(self, arguments: Any, job: Job, names: Any) -> Outcome:
         if not names:

@@ -38,6 +38,7 @@ from typing import Any
 from gdispy.worker import control, names, pickling
 from gdispy.worker.cgroups import Groups
 from gdispy.worker.changes import Changes
+from gdispy.worker.job_directory import Place
 from gdispy.worker.limits import Limits, overtime
 from gdispy.worker.page import runs
 from gdispy.worker.processes import (
@@ -57,6 +58,17 @@ CLOSE_WATCH_INTERVAL = 0.25
 
 
 @dataclass(frozen=True)
+class JobSetting:
+    """How jobs of a computation run that want it so."""
+
+    #: Below it workers have directories of their jobs; and whether each job has one.
+    directory: str
+    has_directories: bool
+    #: Bytes of each stream of a job's output that are kept.
+    output_limit: int
+
+
+@dataclass(frozen=True)
 class Setting:
     """What the spawner tells a template about its computation."""
 
@@ -65,6 +77,7 @@ class Setting:
     address: str
     #: Whether cleanup functions may end the node.
     client_shutdown: bool
+    jobs: JobSetting
     limits: Limits
     groups: Groups | None = None
     #: What the node's `--init` has made global.
@@ -105,6 +118,8 @@ class Template:
         self._functions: list[Any] = []
         #: What setup made global, for programs.
         self._exported = dict(setting.exported)
+        #: The name of the file, of a program computation.
+        self._program = ""
         self._changes = Changes()
         self._is_leaving = False
         self._workers: dict[int, int] = {}  # worker -> pid
@@ -205,6 +220,7 @@ class Template:
             setattr(sys.modules["builtins"], key, value)
             setattr(main, key, value)
         if kind == "program":
+            self._program = name
             return run_program(os.path.join(setting.directory, name), self._exported)
         return call_function(function)
 
@@ -213,13 +229,18 @@ class Template:
         sys.stdout.flush()
         pid = os.fork()
         if pid == 0:
-            self._become_worker(parent, fds)
+            self._become_worker(worker, parent, fds)
         self._pages[worker] = mmap.mmap(fds[-1], mmap.PAGESIZE, prot=mmap.PROT_READ)
         control.close_all(fds)
         self._workers[worker] = pid
         control.send(self._end, ["forked", worker, pid])
 
-    def _become_worker(self, parent: int, fds: list[int]) -> None:
+    def _place(self, worker: int) -> Place:
+        setting = self._setting
+        base = os.path.join(setting.jobs.directory, str(worker)) if setting.jobs.has_directories else ""
+        return Place(setting.directory, base, self._program)
+
+    def _become_worker(self, worker: int, parent: int, fds: list[int]) -> None:
         try:
             die_with_parent(parent)
             adopt_orphans()
@@ -230,7 +251,7 @@ class Template:
             if self._setting.groups is not None:
                 self._setting.groups.enter(self._setting.limits)
             reseed()
-            Worker(fds, self._run, self._setting.directory, self._setting.limits, self._changes).serve()
+            Worker(fds, self._run, self._place(worker), self._setting.limits, self._changes).serve()
             kill_descendants(os.getpid())
         except BaseException:
             traceback.print_exc()

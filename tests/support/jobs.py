@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 
 def wait_for_interrupt(mark: str, catch: bool) -> str:
@@ -186,3 +187,13 @@ def draw(_number: int) -> tuple[float, float]:
 
     time.sleep(0.05)
     return random.random(), float(numpy.random.rand())
+
+
+def write_and_read(number: int) -> tuple[Any, ...]:
+    """What it has written into its directory, after a while, and what else is there."""
+    found = Path("out.txt")
+    found.write_text(str(number))
+    time.sleep(0.1)
+    names = sorted(str(path) for path in Path().rglob("*") if path.is_file() and path.parts[0] != "tests")
+    is_home = os.getcwd() == dispy_job_path == os.environ["dispy_job_path"]  # type: ignore[name-defined]  # noqa: SIM112
+    return found.read_text(), names, Path("sub/data.txt").read_text(), Path("of setup").read_text(), is_home
