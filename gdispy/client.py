@@ -23,6 +23,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from gdispy import allocation, whom
+from gdispy.blobs import OpenFile
 from gdispy.core import statuses
 from gdispy.core.effects import (
     Answer,
@@ -39,8 +40,19 @@ from gdispy.core.effects import (
     Store,
     Tell,
 )
-from gdispy.core.messages import Appeared, ComputationId, JobId, Message, Open, Prepare, Reply, Standing, Uploaded
-from gdispy.core.payloads import Bulk, joined
+from gdispy.core.messages import (
+    UNLIMITED,
+    Appeared,
+    ComputationId,
+    JobId,
+    Message,
+    Open,
+    Prepare,
+    Reply,
+    Standing,
+    Uploaded,
+)
+from gdispy.core.payloads import Bulk, bulk_size, joined
 from gdispy.core.remembered import Story, outcomes
 from gdispy.core.session import Session
 from gdispy.errors import ConnectFailed, ForkedError
@@ -82,6 +94,9 @@ class Client:
     _key: tuple[Any, ...]
     _local: LocalNode | None
     _is_program: bool
+    #: Bytes of each stream of a job's output that are kept; and whether much of it is left in the file that it came in.
+    _output_limit = UNLIMITED
+    _takes_files = False
     _callback: Callable[[DispyJob], Any] | None
     _cluster_status: Callable[[int, DispyNode | None, DispyJob | None], Any] | None
     _allocations: list[allocation.NodeAllocate]
@@ -411,7 +426,8 @@ class Client:
                 job.end_time = ends[place] or None
                 if outputs[place] or errors[place] or self._is_program:
                     job.stdout, job.stderr = self._printed(outputs[place]), self._printed(errors[place])
-                    job.truncated = ended.truncated[place]
+                    if ended.truncated[place]:
+                        self._note_cut(job, (outputs[place], errors[place]), ended.truncated[place])
                 job.exception = exceptions[place] or None
                 if self._cluster_status is not None:
                     self._tell_begin(job, ended.node, bool(job.start_time))
@@ -472,9 +488,21 @@ class Client:
             job.status = statuses.RUNNING
             self._tell_status(statuses.RUNNING, node, job._copy())
 
+    def _note_cut(self, job: DispyJob, streams: tuple[Bulk, Bulk], left_out: int) -> None:
+        """A job has printed more than is kept."""
+        job.truncated = True
+        limit = self._output_limit
+        total = left_out + sum(min(bulk_size(each), limit) for each in streams)
+        logger.warning(
+            "%s: job %r has printed %s bytes, of which %s are left out: output_limit is %s bytes of each stream",
+            *(self.name, job.id, f"{total:,}", f"{left_out:,}", f"{limit:,}"),
+        )
+
     def _printed(self, output: Bulk) -> Any:
         if not output:
             return b"" if self._is_program else ""
+        if self._takes_files and isinstance(output, OpenFile):
+            return output
         data = joined(output)
         return data if self._is_program else data.decode("utf-8", "replace")
 

@@ -34,7 +34,7 @@ from gdispy.arguments import (
 from gdispy.computation import Care, checked_outputs, is_program, prepare
 from gdispy.core import statuses
 from gdispy.core.effects import Resolve
-from gdispy.core.messages import OUTPUT_LIMIT, Ask, JobId, Standing
+from gdispy.core.messages import OUTPUT_LIMIT, UNLIMITED, Ask, JobId, Standing
 from gdispy.core.payloads import Bulk
 from gdispy.core.placing import Task, ended_by_scheduler
 from gdispy.errors import ClusterClosed, ConfigError, ForkedError, InternalError
@@ -172,6 +172,7 @@ class JobCluster(SingleNodes):
         self._wanted = wanted
         self._has_cleanup = callable(cleanup)
         own = cleanup if callable(cleanup) else None
+        self._output_limit = UNLIMITED if output_limit is None else output_limit
         outputs = (self._job_directory, output_limit)
         care = Care(self._isolation, directory or "", checked_function("setup", setup), own, bool(cleanup), *outputs)
         path, resume = self._recovery

@@ -9,6 +9,7 @@ begun, it knows from the memory that they share (`worker/page.py`).
 
 from __future__ import annotations
 
+import itertools
 import os
 import struct
 from collections import deque
@@ -17,14 +18,15 @@ from typing import Any
 import msgpack
 from gevent import socket
 
-from gdispy.blobs import MemoryFile, in_memory_file
+from gdispy.blobs import MemoryFile, in_memory_file, printed_file
 from gdispy.core.effects import WorkerId
 from gdispy.core.holding import Job, Row
-from gdispy.core.messages import JobId
-from gdispy.core.payloads import Bulk, MemoryPayload, bulk_size
+from gdispy.core.messages import OUTPUT_LIMIT, JobId
+from gdispy.core.payloads import Bulk, bulk_size
 from gdispy.errors import ProtocolError
 from gdispy.slabs import SlabFile, Slabs
 from gdispy.worker import control, page
+from gdispy.worker.capture import capture_file
 from gdispy.worker.files import INLINE
 from gdispy.worker.runner import ANSWER_LIMIT, MESSAGE_LIMIT
 
@@ -39,9 +41,11 @@ GROUP_ARGUMENTS = 1024
 LENGTH = struct.Struct(">I")
 _ANSWER = struct.Struct(">IQ")
 _pack = msgpack.Packer().pack
-_TAIL_TYPES = (bytes, bytes, str, float, float, int, bool)
-#: Of the fields of a result frame; the result itself, or the size of the file that it came in.
-_RESULT_TYPES = frozenset((int, int, int, int, kind, *_TAIL_TYPES) for kind in (bytes, int))
+_TAIL_TYPES = (str, float, float, int, int)
+#: Of the fields of a result frame; result and output themselves, or the sizes of the files that they came in.
+_RESULT_TYPES = frozenset(
+    (int, int, int, int, *kinds, *_TAIL_TYPES) for kinds in itertools.product((bytes, int), repeat=3)
+)
 #: Blank files that a worker has at most.
 BLANKS = 4
 ANCILLARY = socket.CMSG_SPACE(64 * 4)
@@ -75,8 +79,9 @@ class WorkerEnds:
         for end in (self.jobs, self._worker_jobs, self.results):
             end.setblocking(False)
         self.worker_results = worker_results
-        self.out = control.memory_file("gdispy-stdout")
-        self.err = control.memory_file("gdispy-stderr")
+        self.output_limit = template.prepare.output_limit if template is not None else OUTPUT_LIMIT
+        where = os.path.dirname(template.jobs) if template is not None else ""
+        self.out, self.err = (capture_file(self.output_limit, where) for _ in range(2))
         self.page_fd = control.memory_file("gdispy-page")
         os.ftruncate(self.page_fd, page.SIZE)
         self.page = page.Page(self.page_fd)
@@ -342,11 +347,23 @@ class WorkerEnds:
         lent = self._lent.pop((job, attempt), None) if self._lent else None
         if type(result) is int:
             self._expected = abs(result)
-        if type(result) is not bytes or len(out) > INLINE or len(err) > INLINE:
-            result, out, err = self.value(result, lent), _printed(out), _printed(err)
+        if type(result) is not bytes or type(out) is not bytes or type(err) is not bytes:
+            result = self.value(result, lent)
+            out, self.out = self._output(out, self.out)
+            err, self.err = self._output(err, self.err)
         if self._reported and (counts := self._reported.pop((job, attempt), None)):
             rest[3] = counts[0]
         return (job, attempt, status, result, out, err, *rest)
+
+    def _output(self, shown: bytes | int, capture: int) -> tuple[Bulk, int]:
+        """A stream of a job in the form in which it travels, and the file for those of jobs to come."""
+        if isinstance(shown, bytes):
+            return shown, capture
+        output = printed_file(self.fds.popleft(), abs(shown))
+        if shown > 0:
+            os.close(capture)
+            capture = self.fds.popleft()
+        return output, capture
 
     def _count(self, job: JobId, attempt: int, kind: int) -> int:
         """How many of this kind the job has sent before this one."""
@@ -413,11 +430,6 @@ def _outcomes(data: bytes) -> list[list[Any]]:
 def _shown_names(job: Job) -> Any:
     names = job.options[5] if job.options is not None else b""
     return names if type(names) is bytes and len(names) <= INLINE // 2 else bulk_size(names)
-
-
-def _printed(output: Any) -> Bulk:
-    """Output in the form in which it travels: much of it as a payload."""
-    return output if len(output) <= INLINE else MemoryPayload([output])
 
 
 def _as_memory_file(value: Bulk) -> MemoryFile:

@@ -558,8 +558,8 @@ class Workers:
             if not busy:
                 self._some_work.clear()
             for worker in busy:
-                keep_within_limit(worker.out)
-                keep_within_limit(worker.err)
+                keep_within_limit(worker.out, worker.output_limit)
+                keep_within_limit(worker.err, worker.output_limit)
 
 
 def _messages(end: Any) -> Any:

@@ -29,6 +29,7 @@ from gdispy.core.message import read_values
 from gdispy.core.payloads import Bulk
 from gdispy.core.record import fields, record
 from gdispy.core.shapes import (
+    column,
     is_availability,
     is_bulk,
     is_bulk_column,
@@ -40,7 +41,6 @@ from gdispy.core.shapes import (
     is_count_column,
     is_file_list,
     is_flag,
-    is_flag_column,
     is_instance,
     is_node_list,
     is_node_name,
@@ -51,6 +51,9 @@ from gdispy.core.shapes import (
     is_text_column,
     is_token,
 )
+
+# Journals of former versions have flags here.
+_left_out_column = column(frozenset({int, bool}))
 
 #: CPUs, where nobody has set a limit.
 NO_LIMIT = 1 << 30
@@ -276,7 +279,7 @@ class Ended(Message):
         is_text_column,
         *[is_number_column] * 2,
         is_count_column,
-        is_flag_column,
+        _left_out_column,
         is_text,
         is_node_name,
     )
@@ -297,7 +300,8 @@ class Ended(Message):
     ends: list[float]
     #: How many provisional results each job has sent; they may arrive after this message.
     progress: list[int]
-    truncated: list[bool]
+    #: How many bytes of what each job has printed were left out.
+    truncated: list[int]
     address: str
     node: bytes = b""
 

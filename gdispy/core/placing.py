@@ -536,7 +536,7 @@ def ended_by_scheduler(computation: ComputationId, tasks: list[Task], status: in
         starts=[0.0] * size,
         ends=[0.0] * size,
         progress=[0] * size,
-        truncated=[False] * size,
+        truncated=[0] * size,
         address=address,
     )
 

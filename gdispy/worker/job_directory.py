@@ -22,6 +22,9 @@ class Place(NamedTuple):
     base: str = ""
     #: The name of the program's file, where it is one.
     program: str = ""
+    #: Bytes of each stream of a job's output that are kept, and the directory for files of it.
+    output_limit: int = 8 * 1024 * 1024
+    files: str = ""
 
 
 class JobDirectory:

@@ -9,7 +9,7 @@ A job message is `[job, attempt, arguments]`; for a job with options of its own 
 error, seconds of processor time, paths of its own files, directory that they are in]`; for a group
 `[serial number of the first, [[job, attempt, arguments], ...]]`.
 A result frame is u32 length and one of
-  `[RESULT, job, attempt, status, result, stdout, stderr, exception, start, end, progress, truncated]`
+  `[RESULT, job, attempt, status, result, stdout, stderr, exception, start, end, 0, bytes of output left out]`
   `[PROGRESS, job, attempt, 0, value]`
   `[FILE, job, attempt, token, path, mode, mtime, size]` with the open file
   `[TOGETHER, generation, outcomes]`: arrays that begin with RESULT, one after the other
@@ -18,8 +18,9 @@ A result frame is u32 length and one of
 Arguments, names and values above `INLINE` bytes come in a memory file that travels with the message; their place in it
 holds the size in bytes. With a minus, the arguments are in a file that may be used again (`files.py`), and the result
 in the one that came with the job, which does not travel once more. A file that nothing in the message speaks of is
-blank, for the result. The answer to FILE, u32 length, u64 token and a text, '' for good, comes back through the
-socket of the results.
+blank, for the result. Of much output there is the size, too, and files as `Output` says (`capture.py`), behind that of
+the result. The answer to FILE, u32 length, u64 token and a text, '' for good, comes back through the socket of the
+results.
 
 PROGRESS and FILE come from all threads of a job and from the processes that it forks. They are small, so the kernel
 takes each in one step or not at all, whoever is killed meanwhile; the node numbers them as they come. Only the process
@@ -42,7 +43,7 @@ import time
 import traceback
 import warnings
 from _thread import _count as thread_count
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextvars import copy_context
 from types import TracebackType
 from typing import Any
@@ -50,7 +51,7 @@ from typing import Any
 import msgpack
 
 from gdispy.worker import chunks, control, pickling
-from gdispy.worker.capture import Capture
+from gdispy.worker.capture import Capture, Output
 from gdispy.worker.changes import Changes
 from gdispy.worker.descriptors import protect
 from gdispy.worker.files import INLINE, Loan, map_files, written
@@ -135,7 +136,7 @@ class Job:
             row = [shown, about.st_mode & 0o777, float(about.st_mtime), about.st_size]
             token = worker.next_token()
             with self._reporting():
-                worker.write([FILE, self.number, self.attempt, token, *row], file.fileno())
+                worker.write([FILE, self.number, self.attempt, token, *row], [file.fileno()])
             return worker.read_answer(token)
 
     @contextlib.contextmanager
@@ -183,7 +184,7 @@ class Worker:
         self._results = socket.socket(fileno=results)
         self._jobs.setblocking(True)
         self._results.setblocking(True)
-        self._capture = Capture(out, err)
+        self._capture = Capture(out, err, place.output_limit, place.files)
         # The node writes here which job is to be interrupted, then sends the signal.
         self._page = Page(page)
         #: The number in what it writes, to be looked at before each job.
@@ -318,28 +319,39 @@ class Worker:
         words[RUNNING] = 0
         if is_timed:
             limits.end()
-        out, err, cut = self._printed() if limits.has_file_limit else self._capture.end()
-        row = [RESULT, job.number, job.attempt, status, result, out, err, exception, begun, ended, 0, cut]
-        if self._loan is not None:
-            self._give_back(self._loan, row)
+        out, err = self._printed() if limits.has_file_limit else self._capture.end()
+        row = [RESULT, job.number, job.attempt, status, result, out.shown, err.shown, exception, begun, ended, 0, 0]
+        if out.files or err.files or out.left_out or err.left_out:
+            row[-1] = out.left_out + err.left_out
+            self._answer_with_output(row, [*out.files, *err.files])
+        elif self._loan is not None:
+            self._give_back(self._loan, row, [])
         elif not (self._is_together and type(result) is bytes and self._keep(result, row)):
             self.answer(row)
         if thread_count() or self._changes.is_beyond_repair:
             self._is_spoilt = self._changes.is_beyond_repair or self._changes.leaves_threads()
 
-    def _give_back(self, loan: Loan, row: list[Any]) -> None:
+    def _answer_with_output(self, row: list[Any], files: list[int]) -> None:
+        """Answer with output in files, which are closed here then."""
+        if self._loan is not None:
+            self._give_back(self._loan, row, files)
+        else:
+            self.answer(row, files)
+        control.close_all(files)
+
+    def _give_back(self, loan: Loan, row: list[Any], files: list[int]) -> None:
         """The job that has ended had this file: answer with it, if that is possible."""
         self._loan = None
         size = loan.give_back(row[VALUE], self.limits)
         if size:
             row[VALUE] = -size
-            self.write(row)
+            self.write(row, files)
             return
         if size is not None:
             self.write([FREED, *row[1:3]])
-        self.answer(row)
+        self.answer(row, files)
 
-    def _printed(self) -> tuple[bytes, bytes, bool]:
+    def _printed(self) -> tuple[Output, Output]:
         """What Python has not yet written of the job's output is to be kept, however large a file of it may be."""
         with self.limits.lifted():
             return self._capture.end()
@@ -384,25 +396,25 @@ class Worker:
                 delattr(builtins, name)
             vars(builtins).update(before)
 
-    def answer(self, fields: list[Any]) -> None:
-        """Write a frame with a value; a large one goes into a memory file that is passed along."""
+    def answer(self, fields: list[Any], files: Sequence[int] = ()) -> None:
+        """Write a frame with a value, and with these open files; a large value goes into a memory file before them."""
         value = fields[VALUE]
         if type(value) is bytes and len(value) <= INLINE:
-            self.write(fields)
+            self.write(fields, files)
             return
         with self.limits.lifted():
             fd = written(value)
         fields[VALUE] = os.fstat(fd).st_size
-        self.write(fields, fd)
+        self.write(fields, [fd, *files])
         os.close(fd)
 
-    def write(self, fields: list[Any], fd: int = -1) -> None:
-        """Write one frame, with this open file."""
+    def write(self, fields: list[Any], files: Sequence[int] = ()) -> None:
+        """Write one frame, with these open files."""
         body = self._pack(fields)
         self._send_kept()
         frame = _LENGTH.pack(len(body)) + body
-        if fd >= 0:
-            sent = socket.send_fds(self._results, [frame], [fd])
+        if files:
+            sent = socket.send_fds(self._results, [frame], list(files))
             frame = frame[sent:]
         self._results.sendall(frame)
 

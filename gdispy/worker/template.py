@@ -238,7 +238,8 @@ class Template:
     def _place(self, worker: int) -> Place:
         setting = self._setting
         base = os.path.join(setting.jobs.directory, str(worker)) if setting.jobs.has_directories else ""
-        return Place(setting.directory, base, self._program)
+        jobs = setting.jobs
+        return Place(setting.directory, base, self._program, jobs.output_limit, os.path.dirname(jobs.directory))
 
     def _become_worker(self, worker: int, parent: int, fds: list[int]) -> None:
         try:

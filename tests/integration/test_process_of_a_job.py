@@ -14,6 +14,7 @@ import pytest
 from gdispy import DispyJob, JobCluster, NodeAllocate
 from tests.support import jobs as jobs_of
 from tests.support.daemons import Daemon
+from tests.support.waiting import eventually
 
 Make = Callable[..., JobCluster]
 
@@ -272,7 +273,7 @@ def test_provisional_results_come_from_threads_and_from_children(
     made = cluster(function, callback=lambda job: shown.append((job.status, job.result)))
     job = made.submit(200)
     assert job() == result, job.exception
-    made.wait()
+    eventually(lambda: len(shown) == 3 * 200 + 1)
     found = [value[:2] for status, value in shown if status == DispyJob.ProvisionalResult]
     assert sorted(found) == [(part, place) for part in range(3) for place in range(200)]
     for part in range(3):
@@ -329,7 +330,7 @@ def test_a_thread_that_a_job_leaves_does_nothing_to_the_next(one: Make) -> None:
     jobs = [made.submit(number) for number in range(3)]
     assert [job() for job in jobs] == [0, 1, 2]
     assert [job.stdout for job in jobs[1:]] == ["job 1\n", "job 2\n"]
-    made.wait()
+    eventually(lambda: [status for _, status in shown].count(DispyJob.Finished) == 3)
     assert {number for number, status in shown if status == DispyJob.ProvisionalResult} == {jobs[0].id}
 
 
