@@ -12,7 +12,7 @@ import tempfile
 from hashlib import blake2b
 from typing import Any
 
-from gdispy.core.payloads import Payload
+from gdispy.core.payloads import MemoryPayload, Payload
 from gdispy.core.wire import FilePayload
 from gdispy.worker import control
 
@@ -45,6 +45,81 @@ class MemoryFile(Payload):
 
     def __del__(self) -> None:
         self.release()
+
+
+class OpenFile(FilePayload):
+    """A payload in an open file without a name, so large that the receiver puts it on disk too; owns its descriptor."""
+
+    __slots__ = ("error", "fd")
+
+    def __init__(self, fd: int, size: int, error: str = "") -> None:
+        self.fd = fd
+        self.size = size
+        #: Why there is not all of it, or ''.
+        self.error = error
+
+    def read(self, offset: int, length: int) -> Any:
+        return os.pread(self.fd, length, offset)
+
+    def release(self) -> None:
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
+    def __del__(self) -> None:
+        self.release()
+
+
+#: What a job has printed is kept in an open file from this many bytes on, and goes to disk at the client from those.
+OPEN_FROM = 1024 * 1024
+TO_DISK_FROM = 16 * 1024 * 1024
+
+
+def printed_file(fd: int, size: int) -> Payload:
+    """What a job has printed, in an open file."""
+    if size >= TO_DISK_FROM:
+        return OpenFile(fd, size)
+    file = MemoryFile(fd, size)
+    if size >= OPEN_FROM:
+        return file
+    # A node may have only so many open files.
+    return MemoryPayload([file.read(0, size)])
+
+
+class OutputSink:
+    """Collects much output of a job on disk, in a file without a name. What does not fit there is read to its end all
+    the same, so that the connection goes on."""
+
+    def __init__(self) -> None:
+        self._size = 0
+        self._error = ""
+        self._fd = -1
+        try:
+            with tempfile.TemporaryFile(prefix=FILE_PREFIX) as file:
+                self._fd = os.dup(file.fileno())
+        except OSError as error:
+            self._note(error)
+
+    def _note(self, error: OSError) -> None:
+        self._error = f"it cannot be written below {tempfile.gettempdir()}: {error.strerror}"
+
+    def write(self, data: memoryview) -> None:
+        if self._error:
+            return
+        try:
+            while data:
+                written = os.write(self._fd, data)
+                self._size += written
+                data = data[written:]
+        except OSError as error:
+            self._note(error)
+
+    def finish(self) -> OpenFile:
+        return OpenFile(self._fd, self._size, self._error)
+
+    def abandon(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
 
 
 class MemoryFileSink:

@@ -39,13 +39,25 @@ from gdispy.core.effects import (
     Store,
     Tell,
 )
-from gdispy.core.messages import Appeared, ComputationId, JobId, Message, Open, Prepare, Reply, Standing, Uploaded
-from gdispy.core.payloads import Bulk, bulk_size, joined
+from gdispy.core.messages import (
+    UNLIMITED,
+    Appeared,
+    ComputationId,
+    JobId,
+    Message,
+    Open,
+    Prepare,
+    Reply,
+    Standing,
+    Uploaded,
+)
+from gdispy.core.payloads import Bulk
 from gdispy.core.remembered import Story, outcomes
 from gdispy.core.session import Session
 from gdispy.errors import ConnectFailed, ForkedError
 from gdispy.hub import Gate, Hub, WeakCall
-from gdispy.job import ARGUMENTS_LIMIT, DispyJob, KeptJob, skip_numbers
+from gdispy.job import DispyJob, KeptJob, skip_numbers
+from gdispy.job_table import JobKeeping, JobTable
 from gdispy.keys import Secret
 from gdispy.local import LocalNode, died_with_its_program
 from gdispy.logbook import Logbook
@@ -56,7 +68,7 @@ from gdispy.results import result_sink
 from gdispy.scheduler import Scheduler
 from gdispy.status import DispyNode
 from gdispy.uploads import ReceivedFiles
-from gdispy.user_callbacks import JobCallback, UserCallbacks
+from gdispy.user_callbacks import UserCallbacks
 from gdispy.worker import pickling
 
 logger = logging.getLogger("gdispy")
@@ -90,6 +102,9 @@ class Client:
     _local: LocalNode | None
     _is_program: bool
     _callbacks: UserCallbacks
+    #: Bytes of each stream of a job's output that are kept; and whether much of it is left in the file that it came in.
+    _output_limit = UNLIMITED
+    _takes_files = False
     _allocations: list[allocation.NodeAllocate]
     _wanted: whom.Whom
     _reentrant: bool
@@ -113,16 +128,9 @@ class Client:
         self._lock = threading.Lock()
         self._submitted: deque[tuple[DispyJob, Bulk, Options | None]] = deque()
         self._rung = False
-        self._jobs: dict[JobId, DispyJob] = {}
-        #: Jobs that were given up with their nodes.
-        self._abandoned: dict[int, DispyJob] = {}
         #: The jobs that a former life of the program has left.
         self._former: dict[int, DispyJob] = {}
-        #: Jobs of that life whose ends the callback has been told of.
-        self._told: set[JobId] = set()
         self._nodes = NodeTable()
-        #: Where jobs run, for `cluster_status` of a reentrant computation.
-        self._places: dict[JobId, bytes] = {}
         self._questions = itertools.count(1)
         self._answers: dict[int, tuple[Gate, list[Standing | Reply]]] = {}
         self._released = Gate()
@@ -139,6 +147,9 @@ class Client:
         self._received = ReceivedFiles(self._hub, WeakCall(self._uploaded))
         self._callbacks.use(self._hub)
         self._count = Completion(self.name, self._hub, self._callbacks)
+        keeping = JobKeeping(self._logbook, self._is_program, self._takes_files, self._output_limit, self._reentrant)
+        self._table = JobTable(self.name, keeping, self._nodes, self._callbacks, self._count)
+        self._jobs = self._table.jobs
         if self._asks_itself():
             self._hub.prepare_errands()
         # What lives in the hub does not keep a cluster alive that the program has forgotten (see `_leave_forgotten`).
@@ -257,7 +268,7 @@ class Client:
                 job._id = pickling.loads(known.name)
             self._former[number] = self._jobs[number] = job
             if known.told:
-                self._told.add(number)
+                self._table.told.add(number)
         former.nodes = {node: met for node, met in former.nodes.items() if node not in own}
         unfinished = former.unfinished()
         self._session.resume(list(unfinished))
@@ -316,16 +327,10 @@ class Client:
             gate.open()
 
     def _give_up(self) -> None:
-        jobs = [*self._jobs.values(), *(job for job, _, _ in self._submitted)]
-        self._jobs.clear()
+        jobs = [job for job, _, _ in self._submitted]
         self._submitted.clear()
-        for job in jobs:
-            job._status, job._exception, job._done = statuses.ABANDONED, self._defect, True
+        self._table.give_up(jobs, self._defect)
         _pending.discard(self)
-        for job in jobs:
-            if job._gate is not None:
-                job._gate.open()
-        self._count.end(len(jobs))
 
     def _part(self) -> None:
         if self._parted:
@@ -423,150 +428,23 @@ class Client:
             self._OTHER_EFFECTS[type(effect)](self, effect)
 
     def _resolve(self, effect: Resolve) -> None:
-        ended = effect.ended
-        numbers, jobs = ended.jobs, self._jobs
-        gates: list[Gate] = []
-        results, outputs, errors = ended.results, ended.outputs, ended.errors
-        codes, starts, ends, exceptions = ended.statuses, ended.starts, ended.ends, ended.exceptions
-        before, callbacks, picks = len(jobs), self._callbacks, effect.picks
-        seen = sent = 0
-        try:
-            for place in range(len(numbers)) if picks is None else picks:
-                number = numbers[place]
-                job = jobs[number]
-                size = bulk_size(job._arguments)
-                if job.start_time is None:
-                    sent += size
-                else:
-                    seen += 1
-                if size > ARGUMENTS_LIMIT:
-                    job._arguments = None
-                job._result = None
-                job._payload = results[place]
-                job.ip_addr = ended.address
-                job.end_time = ends[place] or None
-                if outputs[place] or errors[place] or self._is_program:
-                    job.stdout, job.stderr = self._printed(outputs[place]), self._printed(errors[place])
-                    job.truncated = ended.truncated[place]
-                else:
-                    job.stdout = job.stderr = ""
-                job._exception = exceptions[place] or None
-                if callbacks.on_status is not None:
-                    self._tell_begin(job, ended.node, starts[place])
-                job.start_time = starts[place] or job.start_time
-                if codes[place] != statuses.FINISHED and self._logbook is not None:
-                    self._logbook.missing += job._status != statuses.CANCELLED
-                job._status = codes[place]
-                if job._status == statuses.ABANDONED:
-                    self._abandoned[job._number] = job
-                job._done = True
-                del jobs[number]
-                if job._gate is not None:
-                    gates.append(job._gate)
-                if callbacks.on_job is not None:
-                    self._call_back(job, callbacks.on_job)
-                if callbacks.on_status is not None:
-                    self._places.pop(number, None)
-                    callbacks.give_status(self._nodes.get(ended.node), job)
-        finally:
-            node = self._nodes.get(ended.node)
-            if node is not None:
-                node.finished(ended, picks, seen, sent)
-            # After the last, or the user's thread would wake up in between and want the interpreter.
-            self._count.end(before - len(jobs))
-            for gate in gates:
-                gate.open()
-            if not self._count.pending:
-                _pending.discard(self)
-
-    def _call_back(self, job: DispyJob, callback: JobCallback) -> None:
-        """Tell the user of the end of a job, once in all lives of the program."""
-        if self._logbook is None:
-            self._callbacks.give(callback, job)
-        elif job._number not in self._told:
-            self._callbacks.give(self._call_back_and_note, callback, job, self._logbook)
-
-    def _call_back_and_note(self, callback: JobCallback, job: DispyJob, logbook: Logbook) -> None:
-        try:
-            callback(job)
-        finally:
-            logbook.told(job._number)
+        self._table.end(effect.ended, effect.picks)
+        if not self._count.pending:
+            _pending.discard(self)
 
     def _take_late(self, effect: Late) -> None:
-        """A node that had been given up has come back, with results of jobs that have ended without them."""
-        for place in effect.picks:
-            job = self._abandoned.pop(effect.ended.jobs[place], None)
-            if job is not None and effect.ended.statuses[place] == statuses.FINISHED:
-                job._late = effect.ended.results[place]
-                logger.warning("job %r was abandoned, and its node is back with its result: job.late_result", job.id)
+        self._table.take_late(effect.ended, effect.picks)
 
     def _lose(self, effect: Lost) -> None:
         """Somebody else has the computation: what the file says is not this program's to remove."""
         if self._logbook is not None:
             self._logbook.stays = True
 
-    def _tell_status(self, status: int, node: bytes, job: DispyJob) -> None:
-        """Report to `cluster_status` what has happened to a job that has not ended."""
-        if self._callbacks.on_status is not None:
-            self._callbacks.give(self._callbacks.on_status, status, self._nodes.get(node), job)
-
-    def _tell_begin(self, job: DispyJob, node: bytes, start: float) -> None:
-        """A job so short that only its end was told has begun all the same."""
-        if job._status == statuses.CREATED and start:
-            job._status, job.start_time = statuses.RUNNING, start
-            self._tell_status(statuses.RUNNING, node, job._copy())
-
-    def _printed(self, output: Bulk) -> Any:
-        if not output:
-            return b"" if self._is_program else ""
-        data = joined(output)
-        return data if self._is_program else data.decode("utf-8", "replace")
-
     def _show(self, effect: Show) -> None:
-        started = effect.started
-        node = self._nodes.get(started.node)
-        for number, began in zip(started.jobs, started.times, strict=True):
-            job = self._jobs.get(number)
-            if job is None or job.start_time is not None:
-                continue
-            job.start_time, job.ip_addr = began, started.address
-            if node is not None:
-                node.began(bulk_size(job._arguments))
-            if job._status == statuses.CREATED:
-                job._status = statuses.RUNNING
-                if self._callbacks.on_status is not None:
-                    self._tell_status(statuses.RUNNING, started.node, job._copy())
-            if self._reentrant and self._callbacks.on_status is not None:
-                self._places[number] = started.node
+        self._table.begin(effect.started)
 
     def _provide(self, effect: Provide) -> None:
-        progress = effect.progress
-        job = self._jobs.get(progress.job)
-        if job is None:
-            return
-        node = self._nodes.get(progress.node)
-        if node is not None:
-            node.received(bulk_size(progress.value))
-        was_cancelled = job._status == statuses.CANCELLED
-        job._status, job.ip_addr = statuses.PROVISIONAL_RESULT, progress.address
-        job._payload, job._result = progress.value, None
-        if self._callbacks.on_job is not None:
-            self._callbacks.give(self._callbacks.on_job, job._copy())
-        if self._callbacks.on_status is not None:
-            self._tell_status(job._status, progress.node, job._copy())
-        if was_cancelled:
-            job._status = statuses.CANCELLED
-
-    def _lose_node(self, node: bytes) -> None:
-        """A node is gone, and what ran there runs again elsewhere."""
-        lost = [number for number, place in self._places.items() if place == node]
-        for number in lost:
-            del self._places[number]
-            job = self._jobs.get(number)
-            if job is not None and job._status in (statuses.RUNNING, statuses.PROVISIONAL_RESULT):
-                job._status = statuses.ABANDONED
-                self._tell_status(statuses.ABANDONED, node, job._copy())
-                job._status, job.start_time, job.ip_addr = statuses.CREATED, None, None
+        self._table.provide(effect.progress)
 
     def _tell(self, effect: Tell) -> None:
         logger.warning("%s", effect.text)
@@ -593,7 +471,7 @@ class Client:
     def _happen(self, effect: Happen) -> None:
         event = effect.event
         if event.what == DispyNode.Closed:
-            self._lose_node(event.node)
+            self._table.lose_node(event.node)
         node = self._nodes.take(event)
         if self._callbacks.on_status is not None:
             self._callbacks.give(self._callbacks.on_status, event.what, node, None)

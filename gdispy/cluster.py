@@ -33,10 +33,10 @@ from gdispy.arguments import (
     program_call,
     secret_for,
 )
-from gdispy.computation import Care, is_program, prepare
+from gdispy.computation import Care, checked_outputs, is_program, prepare
 from gdispy.core import statuses
 from gdispy.core.effects import Resolve
-from gdispy.core.messages import Ask, JobId, Standing
+from gdispy.core.messages import OUTPUT_LIMIT, UNLIMITED, Ask, JobId, Standing
 from gdispy.core.payloads import Bulk
 from gdispy.core.placing import Task, ended_by_scheduler
 from gdispy.errors import ClusterClosed, ConfigError, ForkedError, InternalError
@@ -86,7 +86,9 @@ class JobCluster(SingleNodes):
     ones a node gets no new jobs, after six it is lost. `ping_interval` (seconds, 1 to 1000) is how
     often to look for nodes again. With `reentrant`, jobs of a lost node run again elsewhere. `secret`
     is what this program and the nodes share; see `secret_file` and docs/security. `isolation='job'` gives
-    each job a process of its own. `certfile` and `keyfile` are for sites that demand TLS: see docs/security.
+    each job a process of its own; `job_directory=True` gives each a directory of its own, in which the files
+    are. Of what a job prints, the first and last parts of each stream are kept, `output_limit` bytes of it (None:
+    all). `certfile` and `keyfile` are for sites that demand TLS: see docs/security.
 
     With `fault_recover`, True or the path of a file, that file remembers the jobs and what came of them, so that a
     crash of this program loses none: see `fault_recover_jobs`. With `resume=True` as well, this program takes up where
@@ -127,6 +129,8 @@ class JobCluster(SingleNodes):
         secret_file: str = "",
         insecure: bool = False,
         isolation: str = "",
+        job_directory: bool = False,
+        output_limit: int | None = OUTPUT_LIMIT,
         resume: bool | str = False,
         ipv4_udp_multicast: bool = False,
     ) -> None:
@@ -153,7 +157,8 @@ class JobCluster(SingleNodes):
         )
         self._reentrant, self._exclusive = reentrant, False
         self.pulse_interval, self.ping_interval = pulse_interval, ping_interval
-        self._start(computation, depends, (isolation, dest_path, setup, cleanup), wanted, found)
+        outputs = checked_outputs(job_directory, output_limit)
+        self._start(computation, depends, (isolation, dest_path, setup, cleanup, *outputs), wanted, found)
 
     def _check(self, loglevel: int | None, isolation: str) -> None:
         config.msg_timeout()
@@ -168,11 +173,13 @@ class JobCluster(SingleNodes):
 
     def _start(self, computation: Any, depends: Any, cares: tuple[Any, ...], wanted: whom.Whom, secret: Secret) -> None:
         """Everything that was given is good, but for the computation itself: look at that, and begin."""
-        self._isolation, directory, setup, cleanup = cares
+        self._isolation, directory, setup, cleanup, self._job_directory, output_limit = cares
         self._wanted = wanted
         self._has_cleanup = callable(cleanup)
         own = cleanup if callable(cleanup) else None
-        care = Care(self._isolation, directory or "", checked_function("setup", setup), own, bool(cleanup))
+        self._output_limit = UNLIMITED if output_limit is None else output_limit
+        outputs = (self._job_directory, output_limit)
+        care = Care(self._isolation, directory or "", checked_function("setup", setup), own, bool(cleanup), *outputs)
         path, resume = self._recovery
         self._logbook = Logbook(path, resume) if path else None
         # First, since it starts while the rest is done here.
@@ -346,6 +353,7 @@ class JobCluster(SingleNodes):
             "cluster_status is called for each job" if self.cluster_status is not None else ""
         )
         only_single = only_single or ("each job has a process of its own" if self._isolation else "")
+        only_single = only_single or ("each job has a directory of its own" if self._job_directory else "")
         only_single = only_single or ("each job is kept for itself" if self._logbook is not None else "")
         size = flow.chunk_size(chunksize, only_single)
         rule = flow.error_rule(on_error, return_exceptions)

@@ -21,7 +21,7 @@ from typing import Any
 
 from gdispy import config
 from gdispy.blobs import DiskFile, digest_of
-from gdispy.core.messages import ComputationId, Prepare
+from gdispy.core.messages import OUTPUT_LIMIT, UNLIMITED, ComputationId, Prepare
 from gdispy.core.paths import safe_parts
 from gdispy.core.payloads import Bulk, MemoryPayload
 from gdispy.errors import ConfigError, ProtocolError
@@ -94,6 +94,21 @@ class Care:
     cleanup: Callable[..., Any] | None = None
     #: Whether files are removed at the end.
     removes: bool = True
+    #: Whether each job has a directory of its own.
+    job_directory: bool = False
+    #: Bytes of each stream of a job's output that are kept; None for all.
+    output_limit: int | None = OUTPUT_LIMIT
+
+
+def checked_outputs(job_directory: Any, output_limit: Any) -> tuple[bool, int | None]:
+    """These two of a cluster's parameters. Raises ConfigError."""
+    if not isinstance(job_directory, bool):
+        raise ConfigError(f"job_directory must be True or False, not {job_directory!r}")
+    if output_limit is None:
+        return job_directory, None
+    if isinstance(output_limit, bool) or not isinstance(output_limit, int) or not 0 <= output_limit < UNLIMITED:
+        raise ConfigError(f"output_limit must be a number of bytes, or None for no limit, not {output_limit!r}")
+    return job_directory, output_limit
 
 
 def prepare(computation: Any, depends: Iterable[Any], care: Care) -> Prepare:
@@ -118,7 +133,9 @@ def prepare(computation: Any, depends: Iterable[Any], care: Care) -> Prepare:
     rows, contents = read_files(parts.files)
     where = "/".join(_directory(care.directory)) if care.directory else ""
     sent = (bulk(body), rows, contents, b"", bulk(source_text))
-    return Prepare(number, name, kind, care.isolation, python, where, care.removes, *sent)
+    limit = UNLIMITED if care.output_limit is None else care.output_limit
+    about = (number, name, kind, care.isolation, python, where, care.removes)
+    return Prepare(*about, *sent, job_directory=care.job_directory, output_limit=limit)
 
 
 def _source(value: Any) -> bytes:

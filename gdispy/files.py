@@ -4,7 +4,8 @@ Floor 2. Called by `workers.py`. What arrives lies on the node's disk already, u
 here it is checked against what was announced, and moved.
 
 Invariant: a file of a job is there from before the job begins until it has ended, and no longer; one that also
-belongs to the computation, or to another job, stays as long as they do.
+belongs to the computation, or to another job, stays as long as they do. Where they are not the same, the job gets a
+directory of its own (`worker/job_directory.py`).
 """
 
 from __future__ import annotations
@@ -19,6 +20,9 @@ from gdispy.blobs import DIGEST_BYTES, ReceivedFile, digest_of
 from gdispy.core.paths import safe_parts
 from gdispy.core.payloads import Bulk
 from gdispy.errors import ProtocolError
+
+#: Bytes of the names of a job's files that are told to a worker with the job.
+NAMES_LIMIT = 16 * 1024
 
 
 def lacking(directory: str, rows: Sequence[list[Any]]) -> list[int]:
@@ -77,15 +81,43 @@ def place(directory: str, row: list[Any], content: Bulk, again: bool = False) ->
     return goal
 
 
+def place_all(directory: str, rows: Sequence[list[Any]], contents: Sequence[Bulk]) -> str:
+    """Put the files of a job into a directory of its own; what went wrong, or ''."""
+    try:
+        os.makedirs(directory, mode=0o700, exist_ok=True)
+        for row, content in zip(rows, contents, strict=True):
+            place(directory, row, content, again=True)
+    except (OSError, ProtocolError) as error:
+        return _cannot_be_placed(error)
+    return ""
+
+
+def _cannot_be_placed(error: Exception) -> str:
+    return f"The files of the job cannot be put in place: {error}\n"
+
+
 class JobFiles:
-    """The files that belong to single jobs of one computation."""
+    """The files that belong to single jobs of one computation, in the directory that all of its jobs share."""
 
     def __init__(self, directory: str, kept: Sequence[list[Any]]) -> None:
         self._directory = directory
-        #: Files of the computation itself, which no job's end removes.
-        self._kept = {os.path.join(directory, *safe_parts(row[0])) for row in kept}
+        #: Files of the computation itself, which no job's end removes, and what they hold.
+        self._kept = {os.path.join(directory, *safe_parts(row[0])): row[4] for row in kept}
+        #: The same of jobs that have not ended.
+        self._contents: dict[str, bytes] = {}
         self._users: Counter[str] = Counter()
         self._of_job: dict[tuple[int, int], list[str]] = {}
+
+    def fit(self, rows: Sequence[list[Any]]) -> bool:
+        """Whether these can be put in place now: nothing else has their names, and they can be named in a message."""
+        for path, _, _, _, digest in rows:
+            goal = os.path.join(self._directory, *safe_parts(path))
+            there = self._kept.get(goal) or self._contents.get(goal)
+            if there is None and os.path.lexists(goal):
+                return False
+            if there not in (None, digest):
+                return False
+        return sum(len(row[0]) + 8 for row in rows) <= NAMES_LIMIT
 
     def place(self, key: tuple[int, int], rows: Sequence[list[Any]], contents: Sequence[Bulk]) -> str:
         """Put the files of a job in place; what went wrong, or ''."""
@@ -95,8 +127,9 @@ class JobFiles:
                 goal = place(self._directory, row, content, again=True)
                 mine.append(goal)
                 self._users[goal] += 1
+                self._contents[goal] = row[4]
         except (OSError, ProtocolError) as error:
-            return f"The files of the job cannot be put in place: {error}\n"
+            return _cannot_be_placed(error)
         return ""
 
     def remove(self, key: tuple[int, int]) -> None:
@@ -104,7 +137,23 @@ class JobFiles:
         for goal in self._of_job.pop(key, ()):
             self._users[goal] -= 1
             if self._users[goal] <= 0:
-                del self._users[goal]
+                del self._users[goal], self._contents[goal]
                 if goal not in self._kept:
-                    with contextlib.suppress(OSError):
-                        os.unlink(goal)
+                    self._unlink(goal)
+
+    def _unlink(self, goal: str) -> None:
+        """Remove a file, what Python has compiled of it, and the directories that have nothing else."""
+        folder, name = os.path.split(goal)
+        compiled = os.path.join(folder, "__pycache__")
+        with contextlib.suppress(OSError):
+            os.unlink(goal)
+        if name.endswith(".py"):
+            with contextlib.suppress(OSError):
+                for each in os.listdir(compiled):
+                    if each.startswith(f"{name[:-3]}."):
+                        os.unlink(os.path.join(compiled, each))
+                os.rmdir(compiled)
+        with contextlib.suppress(OSError):
+            while folder != self._directory:
+                os.rmdir(folder)
+                folder = os.path.dirname(folder)

@@ -372,7 +372,7 @@ class DispyJob:
         output, error = joined(ended.outputs[place]), joined(ended.errors[place])
         self.stdout = output if is_program else output.decode("utf-8", "replace")
         self.stderr = error if is_program else error.decode("utf-8", "replace")
-        self.truncated, self._exception = ended.truncated[place], ended.exceptions[place] or None
+        self.truncated, self._exception = bool(ended.truncated[place]), ended.exceptions[place] or None
         self._done = True
 
     def _origin(self) -> DispyJob:

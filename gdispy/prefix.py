@@ -14,11 +14,11 @@ import contextlib
 import fcntl
 import os
 import re
-import shutil
 import tempfile
 
 from gdispy.errors import ConfigError
 from gdispy.worker.processes import end_marked
+from gdispy.worker.trees import remove_tree
 
 
 def default_prefix() -> str:
@@ -106,4 +106,4 @@ def _is_at(fd: int, path: str) -> bool:
 
 def _remove(prefix: str, name: str) -> None:
     end_marked("GDISPY_NODE", name)
-    shutil.rmtree(os.path.join(prefix, name), ignore_errors=True)
+    remove_tree(os.path.join(prefix, name))

@@ -4,12 +4,13 @@ Floor 2. Made by the connections of a client (`net.Handlers.make_sink`), in the 
 thread that asks for the result. Never used by daemons, which do not look into payloads.
 
 The one large `bytes` that many large results are is written where it will be, as the user gets it. Any other result is
-written where it will be unpickled: its arrays are views of that memory.
+written where it will be unpickled: its arrays are views of that memory. Much output of a job goes to disk.
 """
 
 from __future__ import annotations
 
-from gdispy.core.wire import FILE, MemorySink, Sink
+from gdispy.blobs import OutputSink
+from gdispy.core.wire import FILE, Sink
 from gdispy.rooms import BYTES, RoomSink
 from gdispy.worker.pickling import begin_of_bytes
 
@@ -30,4 +31,4 @@ class ResultSink(RoomSink):
 
 def result_sink(size: int, purpose: int) -> Sink:
     """As `net.Handlers.make_sink`."""
-    return MemorySink() if purpose == FILE else ResultSink(size)
+    return OutputSink() if purpose == FILE else ResultSink(size)

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from gdispy import config
+from gdispy.blobs import OpenFile
 from gdispy.cluster import JobCluster
 from gdispy.core import statuses
 from gdispy.errors import ConfigError, GdispyError
@@ -30,6 +31,8 @@ from gdispy.options import (
 from gdispy.shared import SharedJobCluster
 from gdispy.status import table
 
+#: Bytes of much output that are written at once.
+OUTPUT_STEP = 1024 * 1024
 #: Seconds between two looks at whether any node can be expected.
 LOOK_INTERVAL = 0.5
 
@@ -111,7 +114,7 @@ def run_main(words: Sequence[str] | None = None) -> int:
     with cluster:
         try:
             return _run(cluster, jobs, options.stats)
-        except _Hopeless as error:
+        except GdispyError as error:
             cluster.close(timeout=0, terminate=True)
             return fail("gdispy", error)
         except KeyboardInterrupt:
@@ -127,6 +130,8 @@ def _cluster(options: Any) -> JobCluster:
         "depends": options.files,
         "ip_addr": options.ip_addr,
         "dest_path": options.dest_path,
+        "job_directory": True,
+        "output_limit": None,
         "cleanup": not options.keep and not options.dest_path,  # The latter is there to be used again.
         "secret": options.secret,
         "secret_file": options.secret_file,
@@ -135,8 +140,11 @@ def _cluster(options: Any) -> JobCluster:
         "keyfile": options.keyfile,
     }
     if options.scheduler_node:
-        return SharedJobCluster(options.program, scheduler_node=options.scheduler_node, **both)
-    return JobCluster(options.program, node_port=options.node_port, **both)
+        cluster: JobCluster = SharedJobCluster(options.program, scheduler_node=options.scheduler_node, **both)
+    else:
+        cluster = JobCluster(options.program, node_port=options.node_port, **both)
+    cluster._takes_files = True  # Much output goes from there to standard output.
+    return cluster
 
 
 def _split(text: str) -> list[str]:
@@ -180,13 +188,26 @@ def _print(job: DispyJob, number: int, words: list[str]) -> None:
     for stream, output in ((sys.stdout, job.stdout), (sys.stderr, job.stderr)):
         if output:
             stream.flush()
-            stream.buffer.write(output)
+            for part in _parts(output):
+                stream.buffer.write(part)
             stream.flush()
     trouble = (job.exception or "").strip()
     if not trouble and job.result != 0:
         trouble = f"exit code {job.result}"
     if trouble:
         print(f"gdispy: job {number} ({shlex.join(words)}): {trouble}", file=sys.stderr)
+
+
+def _parts(output: bytes | OpenFile) -> Iterator[bytes]:
+    """What a job has printed, piece by piece; a file is given back at its end."""
+    if isinstance(output, bytes):
+        yield output
+        return
+    for offset in range(0, output.size, OUTPUT_STEP):
+        yield output.read(offset, OUTPUT_STEP)
+    if output.error:
+        raise GdispyError(f"not all output of a job is here: {output.error}")
+    output.release()
 
 
 @contextlib.contextmanager

@@ -13,7 +13,8 @@ from typing import Any
 from gdispy import allocation, config
 from gdispy.arguments import both_names, checked_recovery
 from gdispy.cluster import HASTY_LIMIT, JobCluster
-from gdispy.core.messages import JobId, Named
+from gdispy.computation import checked_outputs
+from gdispy.core.messages import OUTPUT_LIMIT, JobId, Named
 from gdispy.core.patterns import join, split
 from gdispy.core.payloads import Bulk
 from gdispy.errors import ConfigError, ConnectFailed
@@ -69,6 +70,8 @@ class SharedJobCluster(JobCluster):
         secret_file: str = "",
         insecure: bool = False,
         isolation: str = "",
+        job_directory: bool = False,
+        output_limit: int | None = OUTPUT_LIMIT,
         resume: bool | str = False,
         ipv4_udp_multicast: bool = False,
     ) -> None:
@@ -92,7 +95,8 @@ class SharedJobCluster(JobCluster):
         place = scheduler_place(scheduler_node, scheduler_port)
         self._key = ("shared", *place, found.key, ip_addr or config.default_ip_addr(), (found.insecure, found.tls))
         self._exclusive, self._reentrant = exclusive, reentrant
-        self._start(computation, depends, (isolation, dest_path, setup, cleanup), allocated.whom, found)
+        outputs = checked_outputs(job_directory, output_limit)
+        self._start(computation, depends, (isolation, dest_path, setup, cleanup, *outputs), allocated.whom, found)
 
     def detach(self) -> str:
         """Leave the jobs to the scheduler, and this program without them.

@@ -9,6 +9,7 @@ begun, it knows from the memory that they share (`worker/page.py`).
 
 from __future__ import annotations
 
+import itertools
 import os
 import struct
 from collections import deque
@@ -17,14 +18,15 @@ from typing import Any
 import msgpack
 from gevent import socket
 
-from gdispy.blobs import MemoryFile, in_memory_file
+from gdispy.blobs import MemoryFile, in_memory_file, printed_file
 from gdispy.core.effects import WorkerId
 from gdispy.core.holding import Job, Row
-from gdispy.core.messages import JobId
-from gdispy.core.payloads import Bulk, MemoryPayload, bulk_size
+from gdispy.core.messages import OUTPUT_LIMIT, JobId
+from gdispy.core.payloads import Bulk, bulk_size
 from gdispy.errors import ProtocolError
 from gdispy.slabs import SlabFile, Slabs
 from gdispy.worker import control, page
+from gdispy.worker.capture import capture_file
 from gdispy.worker.files import INLINE
 from gdispy.worker.runner import ANSWER_LIMIT, MESSAGE_LIMIT
 
@@ -37,10 +39,13 @@ GROUP = 16
 GROUP_ARGUMENTS = 1024
 
 LENGTH = struct.Struct(">I")
+_ANSWER = struct.Struct(">IQ")
 _pack = msgpack.Packer().pack
-_TAIL_TYPES = (bytes, bytes, str, float, float, int, bool)
-#: Of the fields of a result frame; the result itself, or the size of the file that it came in.
-_RESULT_TYPES = frozenset((int, int, int, int, kind, *_TAIL_TYPES) for kind in (bytes, int))
+_TAIL_TYPES = (str, float, float, int, int)
+#: Of the fields of a result frame; result and output themselves, or the sizes of the files that they came in.
+_RESULT_TYPES = frozenset(
+    (int, int, int, int, *kinds, *_TAIL_TYPES) for kinds in itertools.product((bytes, int), repeat=3)
+)
 #: Blank files that a worker has at most.
 BLANKS = 4
 ANCILLARY = socket.CMSG_SPACE(64 * 4)
@@ -74,8 +79,9 @@ class WorkerEnds:
         for end in (self.jobs, self._worker_jobs, self.results):
             end.setblocking(False)
         self.worker_results = worker_results
-        self.out = control.memory_file("gdispy-stdout")
-        self.err = control.memory_file("gdispy-stderr")
+        self.output_limit = template.prepare.output_limit if template is not None else OUTPUT_LIMIT
+        where = os.path.dirname(template.jobs) if template is not None else ""
+        self.out, self.err = (capture_file(self.output_limit, where) for _ in range(2))
         self.page_fd = control.memory_file("gdispy-page")
         os.ftruncate(self.page_fd, page.SIZE)
         self.page = page.Page(self.page_fd)
@@ -98,13 +104,25 @@ class WorkerEnds:
         self.pid = 0
         #: Bytes that its job may use, where it has said so.
         self.memory_limit = 0
+        #: Directories of its jobs, by number and attempt, into which the node has put files.
+        self.directories: dict[tuple[int, int], str] = {}
         #: Jobs in its hand that have files of their own, by number and attempt.
         self.file_jobs: set[tuple[int, int]] = set()
+        #: Provisional results and files of jobs that run, counted as they come: a job sends them from several threads
+        #: and processes.
+        self._reported: dict[tuple[JobId, int], list[int]] = {}
+        #: What names the files that have not been answered, oldest first.
+        self._tokens: deque[int] = deque()
         self.fds: deque[int] = deque()
         #: Where the arguments of jobs in its hand lie, or their results may, by number and attempt.
         self._lent: dict[tuple[int, int], SlabFile] = {}
         #: Bytes of its last result, where that was large: so will be the next one.
         self._expected = 0
+
+    @property
+    def directory(self) -> str:
+        """Below it are directories of its jobs, where they have some of their own."""
+        return os.path.join(self.template.jobs, str(self.number))
 
     def ends_for_worker(self) -> list[int]:
         return [self._worker_jobs.fileno(), self.worker_results.fileno(), self.out, self.err, self.page_fd]
@@ -153,7 +171,9 @@ class WorkerEnds:
             shown = -value.size
         fields = [job.number, job.attempt, shown]
         if job.options is not None:
-            fields += [_shown_names(job), errors.get(job.number, ""), job.options[8]]
+            directory = self.directories.pop((job.number, job.attempt), "")
+            paths = [] if directory else [row[0] for row in job.options[6]]
+            fields += [_shown_names(job), errors.get(job.number, ""), job.options[8], paths, directory]
         self.overflow.append((_pack(fields), [job], 0))
 
     def flush(self) -> None:
@@ -292,7 +312,8 @@ class WorkerEnds:
     def answer_file(self, error: str) -> None:
         """Tell the job that waits that its file has arrived, or could not."""
         text = error.encode("utf-8", "replace")[:ANSWER_LIMIT]
-        self.results.sendall(LENGTH.pack(len(text)) + text)
+        token = self._tokens.popleft() if self._tokens else 0
+        self.results.sendall(_ANSWER.pack(len(text), token) + text)
 
     def parse(self, data: bytes) -> list[list[Any]]:
         """The whole frames in what has arrived, as lists of their fields. Raises for what makes no sense."""
@@ -326,9 +347,34 @@ class WorkerEnds:
         lent = self._lent.pop((job, attempt), None) if self._lent else None
         if type(result) is int:
             self._expected = abs(result)
-        if type(result) is not bytes or len(out) > INLINE or len(err) > INLINE:
-            result, out, err = self.value(result, lent), _printed(out), _printed(err)
+        if type(result) is not bytes or type(out) is not bytes or type(err) is not bytes:
+            result = self.value(result, lent)
+            out, self.out = self._output(out, self.out)
+            err, self.err = self._output(err, self.err)
+        if self._reported and (counts := self._reported.pop((job, attempt), None)):
+            rest[3] = counts[0]
         return (job, attempt, status, result, out, err, *rest)
+
+    def _output(self, shown: bytes | int, capture: int) -> tuple[Bulk, int]:
+        """A stream of a job in the form in which it travels, and the file for those of jobs to come."""
+        if isinstance(shown, bytes):
+            return shown, capture
+        output = printed_file(self.fds.popleft(), abs(shown))
+        if shown > 0:
+            os.close(capture)
+            capture = self.fds.popleft()
+        return output, capture
+
+    def _count(self, job: JobId, attempt: int, kind: int) -> int:
+        """How many of this kind the job has sent before this one."""
+        counts = self._reported.setdefault((job, attempt), [0, 0])
+        counts[kind] += 1
+        return counts[kind] - 1
+
+    def progress(self, fields: list[Any]) -> tuple[JobId, int, int, Bulk]:
+        """The provisional result in a frame: job, attempt, its number, its value."""
+        _, job, attempt, _, value = fields
+        return job, attempt, self._count(job, attempt, 0), self.value(value)
 
     def freed(self, job: JobId, attempt: int) -> None:
         """The worker no longer uses the file in which the arguments of a job came, or that was for its result."""
@@ -349,11 +395,12 @@ class WorkerEnds:
 
     def sent_file(self, fields: list[Any]) -> tuple[JobId, int, int, list[Any], Bulk]:
         """The file in a frame: job, attempt, its number, its row as in `Prepare`, its contents."""
-        _, job, attempt, number, path, mode, modified, size = fields
+        _, job, attempt, token, path, mode, modified, size = fields
         row = [path, mode, modified, size, b""]
         if tuple(map(type, fields)) != (int, int, int, int, str, int, float, int):
             raise ProtocolError("a field that is none")
-        return job, attempt, number, row, MemoryFile(self.fds.popleft(), size)
+        self._tokens.append(token)
+        return job, attempt, self._count(job, attempt, 1), row, MemoryFile(self.fds.popleft(), size)
 
 
 def _frames(data: bytes) -> tuple[list[list[Any]], int]:
@@ -383,11 +430,6 @@ def _outcomes(data: bytes) -> list[list[Any]]:
 def _shown_names(job: Job) -> Any:
     names = job.options[5] if job.options is not None else b""
     return names if type(names) is bytes and len(names) <= INLINE // 2 else bulk_size(names)
-
-
-def _printed(output: Any) -> Bulk:
-    """Output in the form in which it travels: much of it as a payload."""
-    return output if len(output) <= INLINE else MemoryPayload([output])
 
 
 def _as_memory_file(value: Bulk) -> MemoryFile:

@@ -37,12 +37,13 @@ from gdispy.core.paths import safe_parts
 from gdispy.core.payloads import Bulk, joined
 from gdispy.core.slots import Slots
 from gdispy.errors import ProtocolError
-from gdispy.files import JobFiles, lacking, place
+from gdispy.files import JobFiles, lacking, place, place_all
 from gdispy.local import importable
 from gdispy.pump import Pump
 from gdispy.slabs import Slabs
 from gdispy.worker import control
 from gdispy.worker.capture import keep_within_limit
+from gdispy.worker.job_directory import job_directory
 from gdispy.worker.page import VOID_SEEN
 from gdispy.worker.processes import descendants, kill_descendants, tree_bytes
 from gdispy.worker.program import signal_name
@@ -67,10 +68,12 @@ BACKLOG_LIMIT = 64 * 1024 * 1024
 class _Template:
     """One computation's template process."""
 
-    def __init__(self, prepare: Prepare, directory: str) -> None:
+    def __init__(self, prepare: Prepare, directory: str, jobs: str) -> None:
         self.id = prepare.computation
         self.prepare = prepare
         self.directory = directory
+        #: Below it each worker has a directory for those of its jobs.
+        self.jobs = jobs
         self.workers: dict[WorkerId, WorkerEnds] = {}
         self.end: Any = None
         self.reader: Any = None
@@ -196,6 +199,7 @@ class Workers:
     def _remove(self, prepare: Prepare) -> None:
         """The computation is over: its files go, unless they are to be kept."""
         self._placed.discard(prepare.computation)
+        self._remove_tree(self._jobs_directory(prepare))
         if prepare.cleanup:
             with contextlib.suppress(OSError):
                 # Under another name first: the same computation may come again while this is removed.
@@ -205,10 +209,18 @@ class Workers:
                 control.send(self._spawner, ["remove", gone])
         self._pump.put(self._slots.unloaded, prepare.computation)
 
+    def _remove_tree(self, path: str) -> None:
+        if os.path.lexists(path):
+            with contextlib.suppress(OSError):
+                control.send(self._spawner, ["remove", path])
+
     def _directory(self, prepare: Prepare) -> str:
         if prepare.directory:
             return os.path.join(self._setting["dest_path_prefix"], "kept", *safe_parts(prepare.directory))
         return os.path.join(self.directory, prepare.computation.hex())
+
+    def _jobs_directory(self, prepare: Prepare) -> str:
+        return os.path.join(self.directory, f"{prepare.computation.hex()}.jobs")
 
     # Computations
 
@@ -232,7 +244,7 @@ class Workers:
         """Put the files of a computation in place and start its template."""
         try:
             directory = self._directory(prepare)
-            template = _Template(prepare, directory)
+            template = _Template(prepare, directory, self._jobs_directory(prepare))
             os.makedirs(directory, mode=0o700, exist_ok=True)
             if prepare.computation not in self._placed:
                 for number, content in arrived.items():
@@ -268,10 +280,11 @@ class Workers:
         template.end = end
         key = template.id.hex()
         self._templates[key] = template
+        prepare = template.prepare
         values = [template.directory, setting["name"], setting["address"], setting["client_shutdown"]]
+        values += [template.jobs, prepare.job_directory, prepare.output_limit]
         control.send(self._spawner, ["template", key, *values, setting["limits"]], [theirs.fileno()])
         theirs.close()
-        prepare = template.prepare
         body = prepare.body if prepare.python in ("", config.PYTHON) or not prepare.source else prepare.source
         files = [_as_file(body), _as_file(prepare.arguments)]
         control.send(end, ["load", prepare.kind, prepare.name], files)
@@ -283,6 +296,8 @@ class Workers:
             word = message[0]
             if word == "loaded":
                 template.is_loaded, template.cares = True, message[2]
+                if message[3]:
+                    self._pump.put(self._slots.noted, template.id, message[3])
                 self._pump.put(self._slots.loaded, template.id, message[1])
             elif word == "forked":
                 worker = template.workers.get(message[1])
@@ -340,14 +355,21 @@ class Workers:
         if worker.memory_limit:
             gevent.spawn(self._watch_memory, worker, job)
         if options[6]:
-            template = worker.template
-            if template.job_files is None:
-                template.job_files = JobFiles(template.directory, template.prepare.files)
-            key = (job.number, job.attempt)
-            worker.file_jobs.add(key)
-            error = template.job_files.place(key, options[6], options[7])
+            error = self._place_files(worker, (job.number, job.attempt), options[6], options[7])
             if error:
                 errors[job.number] = error
+
+    def _place_files(self, worker: WorkerEnds, key: tuple[int, int], rows: list[Any], contents: list[Bulk]) -> str:
+        """Put the files of a job in place; what went wrong, or ''."""
+        template = worker.template
+        if template.job_files is None:
+            template.job_files = JobFiles(template.directory, template.prepare.files)
+        if template.prepare.job_directory or not template.job_files.fit(rows):
+            directory = worker.directories[key] = job_directory(worker.directory, *key)
+            return place_all(directory, rows, contents)
+        worker.file_jobs.add(key)
+        error: str = template.job_files.place(key, rows, contents)
+        return error
 
     def _remove_files(self, worker: WorkerEnds, key: tuple[int, int]) -> None:
         worker.file_jobs.discard(key)
@@ -489,8 +511,7 @@ class Workers:
                 self._pump.put(self._slots.answered, worker.number, rows)
                 rows = []
             if fields[0] == PROGRESS:
-                _, job, attempt, index, value = fields
-                self._pump.put(self._progressed, worker.number, job, attempt, index, worker.value(value))
+                self._pump.put(self._progressed, worker.number, *worker.progress(fields))
             elif fields[0] == FILE:
                 self._pump.put(self._slots.file_sent, worker.number, *worker.sent_file(fields))
             elif fields[0] == FREED:
@@ -523,6 +544,7 @@ class Workers:
         worker.memory_limit = 0
         for key in list(worker.file_jobs):
             self._remove_files(worker, key)
+        self._remove_tree(worker.directory)
         self._workers.pop(worker.number, None)
         worker.template.workers.pop(worker.number, None)
         worker.reader.kill(block=False)
@@ -536,8 +558,8 @@ class Workers:
             if not busy:
                 self._some_work.clear()
             for worker in busy:
-                keep_within_limit(worker.out)
-                keep_within_limit(worker.err)
+                keep_within_limit(worker.out, worker.output_limit)
+                keep_within_limit(worker.err, worker.output_limit)
 
 
 def _messages(end: Any) -> Any:

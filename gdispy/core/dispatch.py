@@ -40,12 +40,14 @@ from gdispy.core.messages import (
     Returned,
     Seen,
     Started,
+    Trouble,
     Upload,
 )
 from gdispy.core.payloads import bulk_size
 from gdispy.core.placing import Computation, Node, Share, Task, picked
 from gdispy.core.restoring import Restoring
 from gdispy.core.statuses import ABANDONED, CANCELLED
+from gdispy.core.troubles import noted
 
 #: Seconds from a node's last sign of life until it counts as lost, where nobody says otherwise.
 LEASE = 30.0
@@ -255,11 +257,15 @@ class Dispatch(Restoring):
         computation = self._computations[message.computation]
         self._note_ready(node, computation, share, not message.error)
         share.error, share.told = message.error, False
+        effects: Effects = []
+        if message.note and message.note != share.note:
+            effects.append(Send(computation.client, Trouble(computation.id, noted(computation, node, message.note))))
+        share.note = message.note
         self._push(node)
         if not share.ready:
-            return []
+            return effects
         self._usable(computation)
-        return [*self._limit(node, computation.id), *self._event(computation, node, INITIALIZED)]
+        return [*effects, *self._limit(node, computation.id), *self._event(computation, node, INITIALIZED)]
 
     def _on_released(self, node: Node, message: Released, now: float) -> Effects:
         computation = self._computations.get(message.computation)

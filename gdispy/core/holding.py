@@ -120,6 +120,8 @@ class Computation:
         self.session = session
         self.ready = False
         self.error = ""
+        #: What its user should know of how it was loaded.
+        self.note = ""
         #: CPUs that its jobs may occupy.
         self.cpus = NO_LIMIT
         #: Places of the files that were asked for, and what has arrived of them.

@@ -29,6 +29,7 @@ from gdispy.core.message import read_values
 from gdispy.core.payloads import Bulk
 from gdispy.core.record import fields, record
 from gdispy.core.shapes import (
+    column,
     is_availability,
     is_bulk,
     is_bulk_column,
@@ -40,7 +41,6 @@ from gdispy.core.shapes import (
     is_count_column,
     is_file_list,
     is_flag,
-    is_flag_column,
     is_instance,
     is_node_list,
     is_node_name,
@@ -52,8 +52,14 @@ from gdispy.core.shapes import (
     is_token,
 )
 
+# Journals of former versions have flags here.
+_left_out_column = column(frozenset({int, bool}))
+
 #: CPUs, where nobody has set a limit.
 NO_LIMIT = 1 << 30
+#: Bytes of each stream of a job's output that are kept, where nobody says otherwise; and where all are.
+OUTPUT_LIMIT = 8 * 1024 * 1024
+UNLIMITED = (1 << 53) - 1
 #: What a node says with its goodbye when its owner has stopped it: it will not come back.
 STOPPED = "the node was stopped"
 
@@ -107,7 +113,7 @@ class Prepare(Message):
     tag = 10
     shape = (
         *(is_computation, *[is_text] * 5, is_flag, is_bulk, is_file_list, is_bulk_column, is_bulk, is_bulk),
-        *(is_token, is_count),
+        *(is_token, is_count, is_flag, is_count),
     )
     computation: ComputationId
     name: str
@@ -132,6 +138,10 @@ class Prepare(Message):
     #: was done.
     token: bytes = b""
     epoch: int = 0
+    #: Whether each job has a directory of its own, with copies of the files.
+    job_directory: bool = False
+    #: Bytes of each stream of a job's output that are kept; `UNLIMITED` for all.
+    output_limit: int = OUTPUT_LIMIT
 
     def problem(self) -> str:
         is_even = not self.contents or len(self.contents) == len(self.files)
@@ -162,12 +172,13 @@ class Contents(Message):
 
 @record
 class Prepared(Message):
-    """The computation is loaded, or cannot be: `error` says why."""
+    """The computation is loaded, or cannot be: `error` says why. `note` is what its user should know where it is."""
 
     tag = 11
-    shape = (is_computation, is_text)
+    shape = (is_computation, is_text, is_text)
     computation: ComputationId
     error: str
+    note: str = ""
 
 
 @record
@@ -268,7 +279,7 @@ class Ended(Message):
         is_text_column,
         *[is_number_column] * 2,
         is_count_column,
-        is_flag_column,
+        _left_out_column,
         is_text,
         is_node_name,
     )
@@ -289,7 +300,8 @@ class Ended(Message):
     ends: list[float]
     #: How many provisional results each job has sent; they may arrive after this message.
     progress: list[int]
-    truncated: list[bool]
+    #: How many bytes of what each job has printed were left out.
+    truncated: list[int]
     address: str
     node: bytes = b""
 

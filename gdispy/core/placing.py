@@ -224,7 +224,7 @@ class Share:
     __slots__ = (
         *("arguments", "asked", "closed", "contents", "cpus", "depth", "done", "error", "files", "leaving", "load"),
         *("owed", "pace", "placed", "prepared_at", "ready", "recalling", "received", "seconds", "sent", "shown"),
-        *("inherited", "met", "owner", "released", "taken", "told"),
+        *("inherited", "met", "note", "owner", "released", "taken", "told"),
     )
 
     def __init__(self, owner: Owner) -> None:
@@ -232,6 +232,8 @@ class Share:
         #: Whether the node has loaded it; `error` says why not where it cannot.
         self.ready = False
         self.error = ""
+        #: What the node says besides of a computation that it has loaded.
+        self.note = ""
         #: Whether the client was asked about the node, and has taken it: how many CPUs it may use there, and what
         #: is special to this node, as in `Take`.
         self.asked = self.taken = False
@@ -534,7 +536,7 @@ def ended_by_scheduler(computation: ComputationId, tasks: list[Task], status: in
         starts=[0.0] * size,
         ends=[0.0] * size,
         progress=[0] * size,
-        truncated=[False] * size,
+        truncated=[0] * size,
         address=address,
     )
 

@@ -227,7 +227,8 @@ class Serving(Keeping):
             return [Look(message)] if message.files else [Load(message, {})]
         if known.lacking:  # The connection broke before they came.
             return [Send(peer_of(session), Lacking(known.id, known.lacking))]
-        return [Send(peer_of(session), Prepared(known.id, known.error))] if known.ready or known.error else []
+        prepared = Prepared(known.id, known.error, known.note)
+        return [Send(peer_of(session), prepared)] if known.ready or known.error else []
 
     def _on_limit(self, session: Session, message: Limit, now: float) -> Effects:
         computation = self._computations.get(message.computation)

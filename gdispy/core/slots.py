@@ -42,6 +42,13 @@ class Slots(Serving):
 
     # What the processes do
 
+    def noted(self, computation_id: ComputationId, note: str, now: float) -> Effects:
+        """What the user should know of a computation that is about to be `loaded`."""
+        computation = self._computations.get(computation_id)
+        if computation is not None:
+            computation.note = note
+        return []
+
     def loaded(self, computation_id: ComputationId, error: str, now: float) -> Effects:
         """The template has loaded the computation, or could not."""
         computation = self._computations.get(computation_id)
@@ -50,7 +57,7 @@ class Slots(Serving):
         computation.ready, computation.error = not error, error
         effects: Effects = []
         if computation.session.peer is not None:
-            effects.append(Send(computation.session.peer, Prepared(computation.id, error)))
+            effects.append(Send(computation.session.peer, Prepared(computation.id, error, computation.note)))
         if error:
             for job in computation.queue:
                 self._end(computation, job, TERMINATED, error, now)

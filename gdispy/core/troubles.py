@@ -37,7 +37,15 @@ def problems(computation: Computation, nodes: Iterable[Node], addresses: Mapping
             found.append(
                 f"{node.place}: a job asks for {wanted} CPUs, and {min(node.cpus, share.cpus)} may be used there"
             )
+        elif share is not None and share.note:
+            found.append(f"{node.place}: {share.note}")
     return found
+
+
+def noted(computation: Computation, node: Node, note: str) -> str:
+    """What the user is told of a node that has loaded the computation, but not quite as it should be."""
+    name = computation.prepare.name if computation.prepare is not None else "?"
+    return f"{name}: {node.place}: {note}"
 
 
 def slow_nodes(computation: Computation, nodes: Iterable[Node]) -> str:

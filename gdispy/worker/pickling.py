@@ -33,6 +33,7 @@ import marshal
 import pickle
 import struct
 import sys
+import threading
 import types
 from collections.abc import Callable
 from typing import Any
@@ -54,6 +55,9 @@ FAILURE_LIMIT = 32 * 1024
 _MAIN = b"__main__"
 #: Values of these types need neither buffers nor classes.
 _PLAIN = frozenset((int, float, bool, str, type(None), complex))
+#: Locks arrive unlocked, whoever held them: at the other end nobody would release them.
+LOCKS: dict[type, Callable[[], Any]] = {type(make()): make for make in (threading.Lock, threading.RLock)}
+LOCKS[threading._PyRLock] = threading.RLock  # type: ignore[attr-defined]
 _HEAD = struct.Struct(">BI")
 _VERSION = sys.version_info[:2]
 
@@ -266,6 +270,8 @@ class _ByValue(dill.Pickler):  # type: ignore[misc]
             from gdispy.worker import source  # It imports this module.
 
             return _load_code, (_VERSION, marshal.dumps(obj), obj.co_name, source.text_of_code(obj))
+        if type(obj) in LOCKS:
+            return LOCKS[type(obj)], ()
         if not isinstance(obj, type) or not _is_of_main(obj) or obj in _in_progress:
             return NotImplemented
         if obj in _known:

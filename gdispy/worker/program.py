@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Mapping
 from typing import Any
 
 from gdispy.worker import pickling
@@ -17,12 +18,14 @@ from gdispy.worker.runner import FINISHED, TERMINATED, Job, Outcome, Run
 _RESTORED = [signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT]
 
 
-def run_program(path: str) -> Run:
-    """How the jobs of a program computation run: `path` is the program's file on this node."""
-    environment = dict(os.environ)
+def run_program(path: str, exported: Mapping[str, Any]) -> Run:
+    """How the jobs of a program computation run: `path` is the program's file on this node; texts and numbers among
+    `exported` become environment variables, as what setup made global does in dispy."""
 
     def run(arguments: Any, job: Job) -> Outcome:
         words = [path, *pickling.loads(arguments)]
+        # As setup has left it.
+        environment = {**os.environ, **_variables(exported)}
         environment["GDISPY_JOB"] = str(job.number)
         environment["GDISPY_ATTEMPT"] = str(job.attempt)
         try:
@@ -36,6 +39,11 @@ def run_program(path: str) -> Run:
         return _outcome(os.waitstatus_to_exitcode(status), job)
 
     return run
+
+
+def _variables(exported: Mapping[str, Any]) -> dict[str, str]:
+    known = {name: str(value) for name, value in exported.items() if isinstance(value, str | int | float)}
+    return {name: value for name, value in known.items() if "\0" not in value}
 
 
 def _outcome(code: int, job: Job) -> Outcome:

@@ -6,40 +6,57 @@ take back out of the socket has not begun and never will, and one that it cannot
 each job is a message of its own, and why this loop never reads ahead; short jobs come in groups (see `page.py`).
 
 A job message is `[job, attempt, arguments]`; for a job with options of its own `[job, attempt, arguments, names,
-error, seconds of processor time]`; for a group `[serial number of the first, [[job, attempt, arguments], ...]]`.
+error, seconds of processor time, paths of its own files, directory that they are in]`; for a group
+`[serial number of the first, [[job, attempt, arguments], ...]]`.
 A result frame is u32 length and one of
-  `[RESULT, job, attempt, status, result, stdout, stderr, exception, start, end, progress, truncated]`
-  `[PROGRESS, job, attempt, index, value]`
-  `[FILE, job, attempt, number, path, mode, mtime, size]` with the open file
+  `[RESULT, job, attempt, status, result, stdout, stderr, exception, start, end, 0, bytes of output left out]`
+  `[PROGRESS, job, attempt, 0, value]`
+  `[FILE, job, attempt, token, path, mode, mtime, size]` with the open file
   `[TOGETHER, generation, outcomes]`: arrays that begin with RESULT, one after the other
   `[RETURNED, serial]`: this and what follows in its group was not begun.
   `[FREED, job, attempt]`: the file that came with it is not used here any more.
 Arguments, names and values above `INLINE` bytes come in a memory file that travels with the message; their place in it
 holds the size in bytes. With a minus, the arguments are in a file that may be used again (`files.py`), and the result
 in the one that came with the job, which does not travel once more. A file that nothing in the message speaks of is
-blank, for the result. The answer to FILE, u32 length and a text, '' for good, comes back through the socket of the
+blank, for the result. Of much output there is the size, too, and files as `Output` says (`capture.py`), behind that of
+the result. The answer to FILE, u32 length, u64 token and a text, '' for good, comes back through the socket of the
 results.
+
+PROGRESS and FILE come from all threads of a job and from the processes that it forks. They are small, so the kernel
+takes each in one step or not at all, whoever is killed meanwhile; the node numbers them as they come. Only the process
+that was given the job answers for it: a child that comes back from the function ends.
 """
 
 from __future__ import annotations
 
 import builtins
+import contextlib
+import fcntl
 import math
 import os
 import signal
 import socket
 import struct
+import sys
+import threading
 import time
 import traceback
-from collections.abc import Callable
+import warnings
+from _thread import _count as thread_count
+from collections.abc import Callable, Iterator, Sequence
+from contextvars import copy_context
 from types import TracebackType
 from typing import Any
 
 import msgpack
 
 from gdispy.worker import chunks, control, pickling
-from gdispy.worker.capture import Capture
+from gdispy.worker.capture import Capture, Output
+from gdispy.worker.changes import Changes
+from gdispy.worker.descriptors import protect
 from gdispy.worker.files import INLINE, Loan, map_files, written
+from gdispy.worker.job_directory import JobDirectory, Place, job_directory
+from gdispy.worker.job_modules import JobModules
 from gdispy.worker.limits import Limits, OwnLimits
 from gdispy.worker.page import BEGUN, FILLED, RUNNING, VOID, Page
 from gdispy.worker.processes import has_children, kill_descendants
@@ -65,6 +82,7 @@ MESSAGE_LIMIT = 64 * 1024
 
 _HERE = os.path.dirname(os.path.abspath(__file__))
 _LENGTH = struct.Struct(">I")
+_ANSWER = struct.Struct(">IQ")
 _TARGET = struct.Struct("<QI")
 _ANCILLARY = socket.CMSG_SPACE(control.FD_LIMIT * 4)
 
@@ -82,15 +100,14 @@ class Job:
     """The job that runs now; `current` is None between jobs."""
 
     current: Job | None = None
+    #: This is a process that a job has forked.
+    is_in_child = False
 
     # As of every job at first; the shortest take hardly longer than to set them once more.
-    #: Provisional results, and files, that it has sent.
-    progress = 0
-    files = 0
     #: The process of a program job, which an interrupt is for; -1 once it has ended.
     program = 0
     cancelled = False
-    #: In the middle of a frame: an interrupt now would spoil the stream, and comes afterwards.
+    #: The main thread is in the middle of a frame: an interrupt now would spoil the stream, and comes afterwards.
     is_sending = False
 
     def __init__(self, number: int, attempt: int, worker: Worker) -> None:
@@ -98,48 +115,76 @@ class Job:
         self.attempt = attempt
         self._worker = worker
 
-    def go_home(self) -> None:
-        """Back to the directory where jobs begin."""
-        self._worker.go_home()
+    def tidy_up(self) -> None:
+        """Back to how jobs find their process."""
+        self._worker.tidy_up()
 
     def note_signal(self, number: int) -> str:
         """What to add where a limit has ended its program by this signal."""
         return self._worker.limits.note(None, number)
 
     def provide(self, value: object) -> None:
-        """Send a provisional result."""
-        payload = pickling.dumps(value)
-        self.is_sending = True
-        self._worker.answer([PROGRESS, self.number, self.attempt, self.progress, payload])
-        self.is_sending = False
-        self.progress += 1
-        if self.cancelled:
-            raise KeyboardInterrupt
+        """Send a provisional result; from any thread, and from processes that the job has forked."""
+        with self._reporting():
+            self._worker.answer([PROGRESS, self.number, self.attempt, 0, pickling.dumps(value)])
 
     def send_file(self, path: str, shown: str) -> str:
         """Send a file to the client, where it is to be called `shown`, and wait; what went wrong, or ''."""
-        with open(path, "rb") as file:
+        worker = self._worker
+        with open(path, "rb") as file, worker.sending_file():
             about = os.fstat(file.fileno())
             row = [shown, about.st_mode & 0o777, float(about.st_mtime), about.st_size]
-            self.is_sending = True
-            self._worker.write([FILE, self.number, self.attempt, self.files, *row], file.fileno())
-            self.is_sending = False
-        self.files += 1
-        if self.cancelled:
+            token = worker.next_token()
+            with self._reporting():
+                worker.write([FILE, self.number, self.attempt, token, *row], [file.fileno()])
+            return worker.read_answer(token)
+
+    @contextlib.contextmanager
+    def _reporting(self) -> Iterator[None]:
+        """One thread at a time, and no interrupt meanwhile."""
+        is_main = threading.get_ident() == threading.main_thread().ident
+        with self._worker.lock:
+            try:
+                self.is_sending = is_main
+                yield
+            finally:
+                if is_main:
+                    self.is_sending = False
+        if is_main and self.cancelled and not self.is_in_child:
             raise KeyboardInterrupt
-        return self._worker.read_answer()
+
+    def leave_if_child(self, error: BaseException | None = None) -> None:
+        """A process that the job has forked does not return from here: it ends as a program does."""
+        if self.is_in_child:
+            _end_child(error)
+
+
+def _end_child(error: BaseException | None) -> None:
+    code = 0
+    try:
+        if isinstance(error, SystemExit):
+            code = error.code if isinstance(error.code, int) else int(error.code is not None)
+            if isinstance(error.code, str):
+                print(error.code, file=sys.stderr)
+        elif error is not None:
+            code = 1
+            traceback.print_exception(type(error), error, users_frames(error))
+        sys.stdout.flush()
+        sys.stderr.flush()
+    finally:
+        os._exit(code & 0xFF)
 
 
 class Worker:
     """The worker's ends of what joins it to the node."""
 
-    def __init__(self, fds: list[int], run: Run, directory: str, limits: Limits) -> None:
+    def __init__(self, fds: list[int], run: Run, place: Place, limits: Limits, changes: Changes) -> None:
         jobs, results, out, err, page = fds
         self._jobs = socket.socket(fileno=jobs)
         self._results = socket.socket(fileno=results)
         self._jobs.setblocking(True)
         self._results.setblocking(True)
-        self._capture = Capture(out, err)
+        self._capture = Capture(out, err, place.output_limit, place.files)
         # The node writes here which job is to be interrupted, then sends the signal.
         self._page = Page(page)
         #: The number in what it writes, to be looked at before each job.
@@ -148,15 +193,29 @@ class Worker:
         #: The job that runs is one of a group: its outcome need not leave at once.
         self._is_together = False
         self._run = run
-        self._directory = directory
-        self._folder = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._place = place
+        #: That of the job that runs, where it has one of its own.
+        self._own: JobDirectory | None = None
+        self._folder = os.open(place.shared, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         #: The file that came with the job that runs, and is to be given back.
         self._loan: Loan | None = None
         self._pack = msgpack.Packer(unicode_errors="backslashreplace").pack
+        self._changes = changes
+        #: Another worker is to run the next job: this process is not as it was, and cannot be made so.
+        self._is_spoilt = False
+        #: Held while a frame of a running job is written; and while one of its threads sends a file. The same for
+        #: processes that it has forked: a lock on an open file, -1 as long as there are none.
+        self.lock = threading.Lock()
+        self._file_lock = threading.Lock()
+        self._between_processes = -1
+        self._tokens = 0
 
     def serve(self) -> None:
         """Run jobs until the node closes its end, or this worker is used up."""
         signal.signal(signal.SIGINT, self._on_interrupt)
+        self._changes.begin()
+        protect([self._jobs.fileno(), self._results.fileno(), self._folder, *self._capture.files], self._on_closing)
+        os.register_at_fork(before=self._before_fork, after_in_child=self._after_fork)
         receive, unpack = self._jobs.recvmsg, msgpack.unpackb
         while True:
             data, ancillary, _, _ = receive(MESSAGE_LIMIT, _ANCILLARY)
@@ -165,22 +224,45 @@ class Worker:
             fields = unpack(data)
             if len(fields) == 2:
                 self._work_together(*fields)
-                if self.limits.is_used_up():
+                if self._is_spoilt or self.limits.is_used_up():
                     return
                 continue
             if ancillary:
                 self._loan = map_files(fields, control.descriptors(ancillary))
             self._work(Job(fields[0], fields[1], self), fields[2], fields[3:])
-            if self.limits.is_used_up():
+            if self._is_spoilt or self.limits.is_used_up():
                 return
-            self.go_home()
 
-    def go_home(self) -> None:
-        """Back to the directory where jobs begin."""
+    def tidy_up(self) -> None:
+        """Back to how jobs find their process, and to the directory where they begin."""
+        changes = self._changes
+        if (
+            changes.made
+            or sys.path is not changes.path
+            or os.environ is not changes.environment
+            or warnings.filters is not changes.filters
+        ):
+            changes.undo()
         try:
             os.fchdir(self._folder)
         except OSError:  # The job has closed descriptors that are not its own.
-            os.chdir(self._directory)
+            os.chdir(self._place.shared)
+
+    def _on_closing(self) -> None:
+        """The job has closed descriptors, perhaps one of the standard ones."""
+        self._changes.made.setdefault("descriptors", _open_standard_input)
+
+    def _before_fork(self) -> None:
+        """A job forks: what it has printed must not be printed by both."""
+        if Job.current is not None and self._between_processes < 0:
+            self._between_processes = control.memory_file("gdispy-lock")
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(Exception):
+                stream.flush()
+
+    def _after_fork(self) -> None:
+        Job.is_in_child = True
+        self.lock, self._file_lock = threading.Lock(), threading.Lock()
 
     def _work_together(self, serial: int, group: list[list[Any]]) -> None:
         """Run the jobs of a group, as far as they are wanted and this worker is not used up."""
@@ -193,8 +275,7 @@ class Worker:
                 self.write([RETURNED, serial])
                 return
             self._work(Job(number, attempt, self), arguments, [])
-            self.go_home()
-            if not limits.are_none and limits.is_used_up():
+            if self._is_spoilt or (not limits.are_none and limits.is_used_up()):
                 break
             serial += 1
         self._is_together = False
@@ -216,78 +297,124 @@ class Worker:
                 job.cancelled = True
                 raise KeyboardInterrupt
             if special:
-                status, result, exception = self._run_special(arguments, job, *special[:2])
+                status, result, exception = self._run_special(arguments, job, special)
+            elif self._place.base:
+                self._enter_own(job, "")
+                status, result, exception = copy_context().run(self._run, arguments, job)
             else:
-                status, result, exception = self._run(arguments, job)
+                status, result, exception = copy_context().run(self._run, arguments, job)
+            if Job.is_in_child:
+                _end_child(None)
             Job.current = None
         except BaseException as error:
+            job.leave_if_child(error)
             Job.current = None
             status, result, exception = TERMINATED, _raised(error, job), _describe(error, job) + limits.note(error)
         ended = begun + (time.perf_counter() - clock)
         if has_children():  # No process outlives the job that made it.
             kill_descendants(os.getpid())
+        self.tidy_up()
+        if self._own is not None and (complaint := self._leave_own()):
+            status, exception = TERMINATED, exception + complaint
         words[RUNNING] = 0
         if is_timed:
             limits.end()
-        out, err, cut = self._printed() if limits.has_file_limit else self._capture.end()
-        row = [RESULT, job.number, job.attempt, status, result, out, err, exception, begun, ended, job.progress, cut]
-        if self._loan is not None:
-            self._give_back(self._loan, row)
+        out, err = self._printed() if limits.has_file_limit else self._capture.end()
+        row = [RESULT, job.number, job.attempt, status, result, out.shown, err.shown, exception, begun, ended, 0, 0]
+        if out.files or err.files or out.left_out or err.left_out:
+            row[-1] = out.left_out + err.left_out
+            self._answer_with_output(row, [*out.files, *err.files])
+        elif self._loan is not None:
+            self._give_back(self._loan, row, [])
         elif not (self._is_together and type(result) is bytes and self._keep(result, row)):
             self.answer(row)
+        if thread_count() or self._changes.is_beyond_repair:
+            self._is_spoilt = self._changes.is_beyond_repair or self._changes.leaves_threads()
 
-    def _give_back(self, loan: Loan, row: list[Any]) -> None:
+    def _answer_with_output(self, row: list[Any], files: list[int]) -> None:
+        """Answer with output in files, which are closed here then."""
+        if self._loan is not None:
+            self._give_back(self._loan, row, files)
+        else:
+            self.answer(row, files)
+        control.close_all(files)
+
+    def _give_back(self, loan: Loan, row: list[Any], files: list[int]) -> None:
         """The job that has ended had this file: answer with it, if that is possible."""
         self._loan = None
         size = loan.give_back(row[VALUE], self.limits)
         if size:
             row[VALUE] = -size
-            self.write(row)
+            self.write(row, files)
             return
         if size is not None:
             self.write([FREED, *row[1:3]])
-        self.answer(row)
+        self.answer(row, files)
 
-    def _printed(self) -> tuple[bytes, bytes, bool]:
+    def _printed(self) -> tuple[Output, Output]:
         """What Python has not yet written of the job's output is to be kept, however large a file of it may be."""
         with self.limits.lifted():
             return self._capture.end()
 
-    def _run_special(self, arguments: Any, job: Job, names: Any, error: str) -> Outcome:
-        """Run a job that has names of its own, or that cannot run at all."""
+    def _run_special(self, arguments: Any, job: Job, special: list[Any]) -> Outcome:
+        """Run a job that has names or files of its own, or that cannot run at all."""
+        names, error, _, files, directory = special
         if error:
             return TERMINATED, b"", error
+        where, owns_all = self._place.shared, False
+        if directory or self._place.base:
+            files = self._enter_own(job, directory)
+            where, owns_all = os.getcwd(), True
+        if not files:
+            return self._run_named(arguments, job, names)
+        with JobModules(where, files, self._changes, owns_all):
+            return self._run_named(arguments, job, names)
+
+    def _enter_own(self, job: Job, path: str) -> list[str]:
+        """A job begins that has a directory of its own; its own files in there."""
+        self._own = JobDirectory(self._place, path or job_directory(self._place.base, job.number, job.attempt))
+        own = self._own.enter()
+        if own:
+            sys.path.insert(0, self._own.path)
+        return own
+
+    def _leave_own(self) -> str:
+        """It has ended; what it did wrong, or ''."""
+        own, self._own = self._own, None
+        return own.leave() if own is not None else ""
+
+    def _run_named(self, arguments: Any, job: Job, names: Any) -> Outcome:
         if not names:
-            return self._run(arguments, job)
+            return copy_context().run(self._run, arguments, job)
         given = pickling.loads(names)
         before = {name: getattr(builtins, name) for name in given if hasattr(builtins, name)}
         try:
             vars(builtins).update(given)
-            return self._run(arguments, job)
+            return copy_context().run(self._run, arguments, job)
         finally:
             for name in given:
                 delattr(builtins, name)
             vars(builtins).update(before)
 
-    def answer(self, fields: list[Any]) -> None:
-        """Write a frame with a value; a large one goes into a memory file that is passed along."""
+    def answer(self, fields: list[Any], files: Sequence[int] = ()) -> None:
+        """Write a frame with a value, and with these open files; a large value goes into a memory file before them."""
         value = fields[VALUE]
         if type(value) is bytes and len(value) <= INLINE:
-            self.write(fields)
+            self.write(fields, files)
             return
         with self.limits.lifted():
             fd = written(value)
         fields[VALUE] = os.fstat(fd).st_size
-        self.write(fields, fd)
+        self.write(fields, [fd, *files])
         os.close(fd)
 
-    def write(self, fields: list[Any], fd: int = -1) -> None:
-        """Write one frame, with this open file."""
+    def write(self, fields: list[Any], files: Sequence[int] = ()) -> None:
+        """Write one frame, with these open files."""
         body = self._pack(fields)
         self._send_kept()
         frame = _LENGTH.pack(len(body)) + body
-        if fd >= 0:
-            sent = socket.send_fds(self._results, [frame], [fd])
+        if files:
+            sent = socket.send_fds(self._results, [frame], list(files))
             frame = frame[sent:]
         self._results.sendall(frame)
 
@@ -297,16 +424,37 @@ class Worker:
 
     def _send_kept(self) -> None:
         """Send what is kept, before anything that comes after it."""
-        if self._page.words[FILLED]:
+        if self._page.words[FILLED] and not Job.is_in_child:
             generation, filled = self._page.mark()
             body = self._pack([TOGETHER, generation, self._page.kept(generation, filled)])
             self._results.sendall(_LENGTH.pack(len(body)) + body)
             self._page.sent()
 
-    def read_answer(self) -> str:
-        """What the node answers to a file."""
-        (length,) = _LENGTH.unpack(self._read(_LENGTH.size))
-        return self._read(min(length, ANSWER_LIMIT)).decode("utf-8", "replace")
+    @contextlib.contextmanager
+    def sending_file(self) -> Iterator[None]:
+        """One at a time, among the threads of the job and the processes that it has forked."""
+        with self._file_lock:
+            held = self._between_processes
+            if held >= 0:
+                fcntl.lockf(held, fcntl.LOCK_EX)
+            try:
+                yield
+            finally:
+                if held >= 0:
+                    fcntl.lockf(held, fcntl.LOCK_UN)
+
+    def next_token(self) -> int:
+        """A number that no other file of this worker has, in whichever process."""
+        self._tokens += 1
+        return os.getpid() << 32 | self._tokens
+
+    def read_answer(self, token: int) -> str:
+        """What the node answers to a file; what was for a process that is dead is passed over."""
+        while True:
+            length, whose = _ANSWER.unpack(self._read(_ANSWER.size))
+            text = self._read(min(length, ANSWER_LIMIT)).decode("utf-8", "replace")
+            if whose == token:
+                return text
 
     def _read(self, size: int) -> bytes:
         data = b""
@@ -326,10 +474,23 @@ class Worker:
         if job is None or not self._is_target(job):
             return
         job.cancelled = True
+        if Job.is_in_child:
+            raise KeyboardInterrupt
         if job.program == 0 and not job.is_sending:
             raise KeyboardInterrupt
         if job.program > 0:
             os.kill(job.program, signal.SIGINT)
+
+
+def _open_standard_input() -> None:
+    """Descriptor 0, where a job has closed it: else the next file that is opened would get this number."""
+    try:
+        os.fstat(0)
+    except OSError:
+        fd = os.open(os.devnull, os.O_RDONLY)
+        if fd:
+            os.dup2(fd, 0)
+            os.close(fd)
 
 
 class _Unpicklable(Exception):
@@ -368,14 +529,16 @@ def _work_off(call: Callable[[Any], pickling.Payload], arguments: Any, job: Job)
         try:
             result = call(each)
         except BaseException as error:
+            job.leave_if_child(error)
             if job.cancelled:
                 raise
             failures.append((place, _describe(error, job)))
             result = _raised(error, job)
+        job.leave_if_child()
         results.append(result)
+        job.tidy_up()
         if job.cancelled:  # The call has caught the interrupt, which was for all of them.
             raise KeyboardInterrupt
-        job.go_home()
         if time.perf_counter() > until:
             break
     return chunks.pack_results(results, failures)

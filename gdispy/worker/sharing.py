@@ -24,19 +24,20 @@ class Globals:
         self._now = _dictionaries(functions)
         self._before = [dict(names) for names in self._now]
 
-    def share(self) -> None:
-        """Have all of these functions find what any of them has set since."""
+    def share(self) -> dict[str, Any]:
+        """Have all of these functions find what any of them has set since; that, by name."""
         changed: dict[str, Any] = {}
         for names, before in zip(self._now, self._before, strict=True):
             for name, value in names.items():
                 if before.get(name, _MISSING) is not value and not name.startswith("__"):
                     changed[name] = value
         if not changed:
-            return
+            return {}
         vars(builtins).update(changed)
         vars(sys.modules["__main__"]).update(changed)
         for names in self._now:
             names.update(changed)
+        return changed
 
 
 def _dictionaries(functions: Iterable[Any]) -> list[dict[str, Any]]:

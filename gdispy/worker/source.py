@@ -48,6 +48,8 @@ def dumps(value: object) -> bytes:
 
 class _BySource(pickle.Pickler):
     def reducer_override(self, obj: Any) -> Any:
+        if type(obj) in pickling.LOCKS:
+            return pickling.LOCKS[type(obj)], ()
         if isinstance(obj, types.ModuleType):
             return importlib.import_module, (obj.__name__,)
         if isinstance(obj, types.FunctionType) and not _is_found_by_name(obj):

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import signal
 import socket
 import sys
@@ -28,8 +27,9 @@ from gdispy.worker.cgroups import Groups
 from gdispy.worker.limits import Limits, no_core_dumps
 from gdispy.worker.processes import adopt_orphans, children, kill_descendants
 from gdispy.worker.startup import Startup
-from gdispy.worker.template import Setting
+from gdispy.worker.template import JobSetting, Setting
 from gdispy.worker.template import main as template_main
+from gdispy.worker.trees import remove_tree
 
 
 class Spawner:
@@ -74,8 +74,9 @@ class Spawner:
         pid = os.fork()
         if pid == 0:
             self._doorbell.leave_in_child()
-            directory, name, address, client_shutdown, limits = setting
-            about = Setting(directory, name, address, client_shutdown, Limits(*limits), self._groups)
+            directory, name, address, client_shutdown, *jobs, limits = setting
+            where = (directory, name, address, client_shutdown)
+            about = Setting(*where, JobSetting(*jobs), Limits(*limits), self._groups, self._startup.exported)
             template_main(socket.socket(fileno=fds[0]), about, parent)
         control.close_all(fds)
         self._templates[pid] = key
@@ -93,7 +94,7 @@ class Spawner:
         pid = os.fork()
         if pid == 0:
             self._doorbell.leave_in_child()
-            shutil.rmtree(path, ignore_errors=True)
+            remove_tree(path)
             os._exit(0)
         self._removing.add(pid)
 
@@ -122,7 +123,7 @@ class Spawner:
         kill_descendants(os.getpid())
         if self._groups is not None:
             self._groups.sweep()
-        shutil.rmtree(self._directory, ignore_errors=True)
+        remove_tree(self._directory)
 
 
 def _outlive_signals() -> None:

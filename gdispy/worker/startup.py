@@ -28,6 +28,8 @@ class Startup:
         self._path = path
         self._module = types.ModuleType("gdispy_init")
         self._module.__file__ = path
+        #: What it has made global.
+        self.exported: dict[str, Any] = {}
 
     def run(self) -> str:
         """Run the file and its `init()`; what went wrong, or ''."""
@@ -54,7 +56,8 @@ class Startup:
             raise TypeError("it has no function init()")
         result = names["init"]()
         known = {"init", "close", *vars(builtins)}
-        vars(builtins).update({name: names[name] for name in names.keys() - known if not name.startswith("_")})
+        self.exported = {name: names[name] for name in names.keys() - known if not name.startswith("_")}
+        vars(builtins).update(self.exported)
         return result
 
     def close(self) -> None:

@@ -8,7 +8,8 @@ copying. It obeys the node over a local socket:
                      [fork, worker]                  with the worker's five descriptors
                      [signal, worker, number, whole] whole: the worker's process group
                      [end, worker, cause]            kill the worker and all below it
-  template -> node   [loaded, error, cares]          error '' where all went well; cares: there is a cleanup
+  template -> node   [loaded, error, cares, note]    error '' where all went well; cares: there is a cleanup;
+                                                     note: what the user should know besides, or ''
                      [forked, worker, pid] · [exited, worker, status, cause]
                      [shutdown]                      cleanup wants the node to end
 
@@ -26,15 +27,18 @@ import os
 import signal
 import socket
 import sys
+import threading
 import time
 import traceback
 import types
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from gdispy.worker import control, names, pickling
 from gdispy.worker.cgroups import Groups
+from gdispy.worker.changes import Changes
+from gdispy.worker.job_directory import Place
 from gdispy.worker.limits import Limits, overtime
 from gdispy.worker.page import runs
 from gdispy.worker.processes import (
@@ -44,12 +48,24 @@ from gdispy.worker.processes import (
     kill_descendants,
 )
 from gdispy.worker.program import run_program
+from gdispy.worker.randomness import reseed
 from gdispy.worker.runner import BROKEN, Run, Worker, call_function, users_frames
 from gdispy.worker.sharing import Globals
 
 #: Seconds between two looks at the workers' process trees; and where there are limits that a job reaches quickly.
 WATCH_INTERVAL = 1.0
 CLOSE_WATCH_INTERVAL = 0.25
+
+
+@dataclass(frozen=True)
+class JobSetting:
+    """How jobs of a computation run that want it so."""
+
+    #: Below it workers have directories of their jobs; and whether each job has one.
+    directory: str
+    has_directories: bool
+    #: Bytes of each stream of a job's output that are kept.
+    output_limit: int
 
 
 @dataclass(frozen=True)
@@ -61,8 +77,11 @@ class Setting:
     address: str
     #: Whether cleanup functions may end the node.
     client_shutdown: bool
+    jobs: JobSetting
     limits: Limits
     groups: Groups | None = None
+    #: What the node's `--init` has made global.
+    exported: Mapping[str, Any] = field(default_factory=dict)
 
 
 def main(end: socket.socket, setting: Setting, parent: int) -> None:
@@ -97,6 +116,11 @@ class Template:
         self._arguments: tuple[Any, ...] = ()
         #: All functions that came with the computation.
         self._functions: list[Any] = []
+        #: What setup made global, for programs.
+        self._exported = dict(setting.exported)
+        #: The name of the file, of a program computation.
+        self._program = ""
+        self._changes = Changes()
         self._is_leaving = False
         self._workers: dict[int, int] = {}  # worker -> pid
         self._pages: dict[int, mmap.mmap] = {}  # worker -> its page
@@ -146,7 +170,8 @@ class Template:
         control.close_all(fds)
         error = error or self._set_up(name)
         self._own = frozenset(descendants(os.getpid()))
-        control.send(self._end, ["loaded", error[: control.LIMIT // 2], self._cleanup is not None])
+        note = "" if error else _left_threads()
+        control.send(self._end, ["loaded", error[: control.LIMIT // 2], self._cleanup is not None, note])
 
     def _set_up(self, name: str) -> str:
         """Call what must be called before the first job; what went wrong, or ''."""
@@ -155,7 +180,7 @@ class Template:
             for call, arguments in ((depends_init, ()), (self._setup, self._arguments)):
                 names = Globals(self._functions)
                 result = call(*arguments) if callable(call) else 0
-                names.share()
+                self._exported.update(names.share())
         except BaseException as failure:
             self._cleanup = None  # What is to be cleaned up was never made.
             return f"setup of {name} failed on {self._setting.node_name}: " + "".join(
@@ -186,6 +211,7 @@ class Template:
         setting = self._setting
         names.provide(setting.node_name, setting.address, setting.directory)
         sys.path.insert(0, setting.directory)
+        self._changes.watch()
         main = sys.modules["__main__"] = types.ModuleType("__main__")
         main.__dict__["__builtins__"] = __builtins__
         function, given, self._setup, self._cleanup = pickling.loads(body) if body else (None, {}, None, None)
@@ -194,7 +220,8 @@ class Template:
             setattr(sys.modules["builtins"], key, value)
             setattr(main, key, value)
         if kind == "program":
-            return run_program(os.path.join(setting.directory, name))
+            self._program = name
+            return run_program(os.path.join(setting.directory, name), self._exported)
         return call_function(function)
 
     def _fork(self, worker: int, fds: list[int]) -> None:
@@ -202,13 +229,19 @@ class Template:
         sys.stdout.flush()
         pid = os.fork()
         if pid == 0:
-            self._become_worker(parent, fds)
+            self._become_worker(worker, parent, fds)
         self._pages[worker] = mmap.mmap(fds[-1], mmap.PAGESIZE, prot=mmap.PROT_READ)
         control.close_all(fds)
         self._workers[worker] = pid
         control.send(self._end, ["forked", worker, pid])
 
-    def _become_worker(self, parent: int, fds: list[int]) -> None:
+    def _place(self, worker: int) -> Place:
+        setting = self._setting
+        base = os.path.join(setting.jobs.directory, str(worker)) if setting.jobs.has_directories else ""
+        jobs = setting.jobs
+        return Place(setting.directory, base, self._program, jobs.output_limit, os.path.dirname(jobs.directory))
+
+    def _become_worker(self, worker: int, parent: int, fds: list[int]) -> None:
         try:
             die_with_parent(parent)
             adopt_orphans()
@@ -218,7 +251,8 @@ class Template:
             _shoot_me_first()
             if self._setting.groups is not None:
                 self._setting.groups.enter(self._setting.limits)
-            Worker(fds, self._run, self._setting.directory, self._setting.limits).serve()
+            reseed()
+            Worker(fds, self._run, self._place(worker), self._setting.limits, self._changes).serve()
             kill_descendants(os.getpid())
         except BaseException:
             traceback.print_exc()
@@ -287,6 +321,19 @@ class Template:
             if cause:
                 self._causes.setdefault(worker, cause)
                 self._kill(pid)
+
+
+def _left_threads() -> str:
+    """Workers are forked from this process, and have its main thread only: what to tell the user where there are
+    others."""
+    names = [each.name for each in threading.enumerate() if each is not threading.main_thread()]
+    if not names:
+        return ""
+    shown = ", ".join(name[:50] for name in names[:5]) + (", ..." if len(names) > 5 else "")
+    return (
+        f"setup has left threads running ({shown}) that jobs will not have: each job runs in a process forked from the "
+        "one in which setup ran. Make thread pools, and what has threads of its own, in the job"
+    )
 
 
 def _contents(fd: int) -> bytes:

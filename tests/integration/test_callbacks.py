@@ -16,6 +16,7 @@ import pytest
 
 from gdispy import ConfigError, DispyJob, DispyNode, JobCluster, JobFailed, user_callbacks
 from tests.support.daemons import Daemon, run_python
+from tests.support.jobs import provide_slowly, wait_for_file
 from tests.support.waiting import eventually
 
 Make = Callable[..., JobCluster]
@@ -25,22 +26,9 @@ def same(value: Any) -> Any:
     return value
 
 
-def provide(count: int) -> int:
-    import time
-
-    for number in range(count):
-        dispy_provisional_result(number)
-        time.sleep(0.1)
-    return count
-
-
-def wait_for(path: str) -> None:
-    import os
-    import time
-
-    until = time.monotonic() + 30
-    while not os.path.exists(path) and time.monotonic() < until:
-        time.sleep(0.01)
+def pause() -> None:
+    """What a callback takes that does something."""
+    threading.Event().wait(0.01)
 
 
 # Waiting
@@ -50,7 +38,7 @@ def test_wait_returns_when_all_callbacks_have(cluster: Make) -> None:
     seen: list[int] = []
 
     def store(job: DispyJob) -> None:
-        time.sleep(0.01)
+        pause()
         seen.append(job.result)
 
     made = cluster(same, callback=store)
@@ -65,7 +53,7 @@ def test_jobs_that_callbacks_submit_are_waited_for(cluster: Make, how: str, kind
     seen: list[int] = []
 
     def go_on(job: DispyJob) -> None:
-        time.sleep(0.02)
+        pause()
         seen.append(job.result)
         if job.result < 5:
             made.submit(job.result + 1)
@@ -116,7 +104,7 @@ def test_wait_has_a_limit_that_callbacks_count_for(cluster: Make) -> None:
 
 
 def test_wait_for_some_jobs_only(cluster: Make, tmp_path: Path) -> None:
-    made = cluster(wait_for)
+    made = cluster(wait_for_file)
     long, short = made.submit(str(tmp_path / "gate")), made.submit(str(tmp_path))
     assert made.wait(20, jobs=[short]) and not long.wait(0)
     assert not made.wait(0.05, jobs=[short, long])
@@ -148,7 +136,7 @@ def test_close_reports_which_callback_it_waits_for(
 
 
 def test_closing_by_force_takes_no_more_jobs_of_callbacks(cluster: Make, caplog: pytest.LogCaptureFixture) -> None:
-    made = cluster(wait_for, callback=lambda job: made.submit("/nowhere"))
+    made = cluster(wait_for_file, callback=lambda job: made.submit("/nowhere"))
     made.submit("/nowhere")
     assert made.close(timeout=0, terminate=True)
     assert "ClusterClosed" in caplog.text
@@ -191,7 +179,7 @@ def test_the_job_of_a_callback_can_be_cancelled_and_is_the_job(cluster: Make) ->
             seen.append((made.cancel(job), job == submitted, job in [submitted], hash(job) == hash(submitted)))
             seen.append((submitted.status, made.cancel(job)))
 
-    made = cluster(provide, callback=cancel)
+    made = cluster(provide_slowly, callback=cancel)
     submitted = made.submit(300)
     assert made.wait(20)
     assert seen == [(0, True, True, True), (DispyJob.Cancelled, -1)]
@@ -200,11 +188,13 @@ def test_the_job_of_a_callback_can_be_cancelled_and_is_the_job(cluster: Make) ->
 
 def test_a_provisional_result_comes_with_the_start_of_its_job(cluster: Make) -> None:
     seen: list[Any] = []
-    made = cluster(provide, callback=lambda job: seen.append((job.status, job.result, job.start_time, job.ip_addr)))
+    made = cluster(
+        provide_slowly, callback=lambda job: seen.append((job.status, job.result, job.start_time, job.ip_addr))
+    )
     job = made.submit(1)
     assert job() == 1 and made.wait(10)
-    assert [each[:2] for each in seen] == [(DispyJob.ProvisionalResult, 0), (DispyJob.Finished, 1)]
-    assert seen[0][2] and abs(seen[0][2] - job.start_time) < 1 and seen[0][3] == job.ip_addr
+    assert [(each.status, each.result) for each in seen] == [(DispyJob.ProvisionalResult, 0), (DispyJob.Finished, 1)]
+    assert seen[0].start_time and abs(seen[0].start_time - job.start_time) < 1 and seen[0].ip_addr == job.ip_addr
 
 
 class Unlucky(Exception):
@@ -313,7 +303,7 @@ def test_received_bytes_count_provisional_results(cluster: Make) -> None:
 
 @pytest.mark.parametrize("name", ["localhost", "127.0.0.1", None])
 def test_orders_about_nodes_take_host_names(cluster: Make, node: Daemon, tmp_path: Path, name: str | None) -> None:
-    made = cluster(wait_for)
+    made = cluster(wait_for_file)
     made.submit(str(tmp_path))()
     host = name or made.status().nodes[0].name
     (tmp_path / "file").write_text("content")
@@ -388,7 +378,7 @@ def test_a_failure_has_the_exception_of_the_job_as_its_cause(cluster: Make) -> N
 
 
 def test_cancel_all_ends_what_has_not_ended(cluster: Make) -> None:
-    made = cluster(wait_for)
+    made = cluster(wait_for_file)
     jobs = [made.submit("/nowhere") for _ in range(20)]
     assert made.cancel_all() == 20 and made.cancel_all() == 0
     assert {job.status for job in jobs} <= {DispyJob.Cancelled, DispyJob.Terminated}
@@ -441,7 +431,7 @@ def test_a_cluster_that_is_forgotten_leaves_its_nodes() -> None:
 
 def test_a_cluster_that_is_forgotten_while_jobs_run_lives_until_they_have_ended(tmp_path: Path) -> None:
     with pytest.warns(ResourceWarning, match="was not closed"):
-        job = JobCluster(wait_for, nodes=["local"]).submit(str(tmp_path / "gate"))
+        job = JobCluster(wait_for_file, nodes=["local"]).submit(str(tmp_path / "gate"))
         gc.collect()
         (tmp_path / "gate").touch()
         assert job.wait(20) and job.status == DispyJob.Finished

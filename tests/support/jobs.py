@@ -6,8 +6,10 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
+from typing import Any
 
 
 def wait_for_interrupt(mark: str, catch: bool) -> str:
@@ -30,6 +32,21 @@ def ignore_everything(mark: str) -> None:
     Path(mark + "2").write_text(str(os.getpid()))
     while True:
         time.sleep(60)
+
+
+def provide_slowly(count: int) -> int:
+    """Sends so many provisional results, ten a second."""
+    for number in range(count):
+        dispy_provisional_result(number)
+        time.sleep(0.1)
+    return count
+
+
+def wait_for_file(path: str) -> None:
+    """Ends when there is that file, and after half a minute."""
+    until = time.monotonic() + 30
+    while not os.path.exists(path) and time.monotonic() < until:
+        time.sleep(0.01)
 
 
 def leave_a_process(mark: str) -> int:
@@ -150,3 +167,48 @@ def orphan() -> int:
     os.wait()
     with open("/proc/1/cmdline") as file:
         return file.read().count("gdispy-node")
+
+
+def outlast_a_timer(number: int) -> int:
+    """The first sets a timer, whose signal would end the next."""
+    if number == 0:
+        signal.setitimer(signal.ITIMER_REAL, 0.2)
+    else:
+        time.sleep(0.3)
+    return number
+
+
+def leave_a_thread(number: int) -> int:
+    """The first leaves a thread that prints and reports."""
+
+    def go_on() -> None:
+        for _ in range(1000):
+            print("of the thread")
+            dispy_provisional_result("of the thread")  # type: ignore[name-defined]
+            time.sleep(0.001)
+
+    if number == 0:
+        threading.Thread(target=go_on, daemon=True).start()
+    time.sleep(0.1)
+    print("job", number)
+    return number
+
+
+def draw(_number: int) -> tuple[float, float]:
+    """Random numbers, slowly enough for all processes to take part."""
+    import random
+
+    import numpy
+
+    time.sleep(0.05)
+    return random.random(), float(numpy.random.rand())
+
+
+def write_and_read(number: int) -> tuple[Any, ...]:
+    """What it has written into its directory, after a while, and what else is there."""
+    found = Path("out.txt")
+    found.write_text(str(number))
+    time.sleep(0.1)
+    names = sorted(str(path) for path in Path().rglob("*") if path.is_file() and path.parts[0] != "tests")
+    is_home = os.getcwd() == dispy_job_path == os.environ["dispy_job_path"]  # type: ignore[name-defined]  # noqa: SIM112
+    return found.read_text(), names, Path("sub/data.txt").read_text(), Path("of setup").read_text(), is_home

@@ -893,3 +893,11 @@ def test_work_for_one_decision_does_not_grow_with_the_queue(count: int) -> None:
         watched.append(task)
     dispatch._rules.receive(A, [ended(outcome(1))], 1.0)  # type: ignore[attr-defined]
     assert looked_at == []
+
+
+def test_what_a_node_says_of_a_computation_that_it_has_loaded_is_told_once() -> None:
+    dispatch = scheduler()
+    join(dispatch, A)
+    (told,) = sent(dispatch.receive(A, [Prepared(C, "", "threads are left")], 0.0), CLIENT, Trouble)
+    assert told == Trouble(C, "f: 10.0.0.1:51348: threads are left")
+    assert sent(dispatch.receive(A, [Prepared(C, "", "threads are left")], 0.0), CLIENT, Trouble) == []

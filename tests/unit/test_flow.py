@@ -22,7 +22,7 @@ class Worker:
 
     homecomings = 0
 
-    def go_home(self) -> None:
+    def tidy_up(self) -> None:
         self.homecomings += 1
 
 

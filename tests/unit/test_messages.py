@@ -69,9 +69,24 @@ EXAMPLES: list[Message] = [
     Hello("node", b"i" * 16, "host", "0.1.0", "3.11", "linux", 8, "", 5.0, [[C, b"t" * 16, 2]], 3),  # type: ignore[arg-type]
     Holding([C, D], [[1, 2], []], [[1, 3], []], [[2], []]),  # type: ignore[list-item]
     Prepare(
-        C, "f", "function", "", "3.11", "", True, PAYLOAD, [FILE], [PAYLOAD], b"arguments", b"source", b"t" * 16, 1
+        C,
+        "f",
+        "function",
+        "",
+        "3.11",
+        "",
+        True,
+        PAYLOAD,
+        [FILE],
+        [PAYLOAD],
+        b"arguments",
+        b"source",
+        b"t" * 16,
+        1,
+        True,
+        5,
     ),
-    Prepared(C, "no such file"),
+    Prepared(C, "no such file", "threads"),
     Run(C, [1, 2], [1, 1], [b"", PAYLOAD], [None, [NODE, 1.0, 60.0, 2, 0, b"", [FILE], [PAYLOAD], 1.5]]),  # type: ignore[list-item]
     Cancel(C, [1], [0]),  # type: ignore[list-item]
     Recall(C, 4),

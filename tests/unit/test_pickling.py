@@ -440,3 +440,28 @@ def test_text_that_has_changed_since_is_not_sent(tmp_path: Any) -> None:
     exec(compile(file.read_text(), str(file), "exec"), names)
     file.write_text("def f(x):\n    return x + 2\n")
     assert source.text_of_code(names["f"].__code__) == ""
+
+
+_LOCKED = [threading.Lock(), threading.RLock(), threading.Condition(), threading.Condition(threading.Lock())]
+
+
+@pytest.mark.parametrize("lock", _LOCKED, ids=lambda lock: type(lock).__name__)
+@pytest.mark.parametrize("held", [False, True])
+def test_locks_arrive_unlocked(lock: Any, held: bool) -> None:
+    if held:
+        lock.acquire()
+    try:
+        (arrived,) = pickling.loads(pickling.dumps((lock,)))
+    finally:
+        if held:
+            lock.release()
+    # Another thread gets it, so nobody holds it.
+    taken: list[bool] = []
+    thread = threading.Thread(target=lambda: taken.append(arrived.acquire(blocking=False)))
+    thread.start()
+    thread.join()
+    assert taken == [True]
+
+
+def test_locks_among_source_text_arrive_unlocked() -> None:
+    assert pickle.loads(source.dumps(threading.RLock())).acquire(blocking=False)

@@ -1,0 +1,221 @@
+"""The jobs of one cluster that have not ended, and what is known of them.
+
+Floor 3. Everything here runs in the hub: `client.py` passes on what the rules report.
+
+Invariants:
+1. A job's fields are written here only, once it was submitted; its end is reported once, and then never changes.
+2. A job leaves the table with its end, after the callbacks for it were given.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, NamedTuple
+
+from gdispy.blobs import OpenFile
+from gdispy.completion import Completion
+from gdispy.core import statuses
+from gdispy.core.messages import Ended, JobId, Progress, Started
+from gdispy.core.payloads import Bulk, bulk_size, joined
+from gdispy.hub import Gate
+from gdispy.job import ARGUMENTS_LIMIT, DispyJob
+from gdispy.logbook import Logbook
+from gdispy.node_table import NodeTable
+from gdispy.user_callbacks import JobCallback, UserCallbacks
+
+logger = logging.getLogger("gdispy")
+
+
+class JobKeeping(NamedTuple):
+    """What a computation says of its jobs."""
+
+    logbook: Logbook | None
+    is_program: bool
+    #: Whether much output is left in the file that it came in.
+    takes_files: bool
+    #: Bytes of each stream of a job's output that are kept.
+    output_limit: int
+    #: Whether jobs of a lost node run again.
+    reentrant: bool
+
+
+class JobTable:
+    """The jobs, by number."""
+
+    def __init__(
+        self, name: str, keeping: JobKeeping, nodes: NodeTable, callbacks: UserCallbacks, count: Completion
+    ) -> None:
+        self._name, self._keeping = name, keeping
+        self._nodes, self._callbacks, self._count = nodes, callbacks, count
+        self.jobs: dict[JobId, DispyJob] = {}
+        #: Jobs of a former life of the program whose ends the callback has been called for.
+        self.told: set[JobId] = set()
+        #: Jobs that were given up with their nodes.
+        self._abandoned: dict[int, DispyJob] = {}
+        #: Where jobs run, for `cluster_status` of a reentrant computation.
+        self._places: dict[JobId, bytes] = {}
+
+    def end(self, ended: Ended, picks: list[int] | None) -> None:
+        """The jobs at these places of the message, None for all, have ended."""
+        numbers, jobs, logbook = ended.jobs, self.jobs, self._keeping.logbook
+        gates: list[Gate] = []
+        results, outputs, errors = ended.results, ended.outputs, ended.errors
+        codes, starts, ends, exceptions = ended.statuses, ended.starts, ended.ends, ended.exceptions
+        before, callbacks, is_program = len(jobs), self._callbacks, self._keeping.is_program
+        seen = sent = 0
+        try:
+            for place in range(len(numbers)) if picks is None else picks:
+                number = numbers[place]
+                job = jobs[number]
+                size = bulk_size(job._arguments)
+                if job.start_time is None:
+                    sent += size
+                else:
+                    seen += 1
+                if size > ARGUMENTS_LIMIT:
+                    job._arguments = None
+                job._result = None
+                job._payload = results[place]
+                job.ip_addr = ended.address
+                job.end_time = ends[place] or None
+                if outputs[place] or errors[place] or is_program:
+                    job.stdout, job.stderr = self._printed(outputs[place]), self._printed(errors[place])
+                    if ended.truncated[place]:
+                        self._note_cut(job, (outputs[place], errors[place]), ended.truncated[place])
+                else:
+                    job.stdout = job.stderr = ""
+                job._exception = exceptions[place] or None
+                if callbacks.on_status is not None:
+                    self._tell_begin(job, ended.node, starts[place])
+                job.start_time = starts[place] or job.start_time
+                if codes[place] != statuses.FINISHED and logbook is not None:
+                    logbook.missing += job._status != statuses.CANCELLED
+                job._status = codes[place]
+                if job._status == statuses.ABANDONED:
+                    self._abandoned[job._number] = job
+                job._done = True
+                del jobs[number]
+                if job._gate is not None:
+                    gates.append(job._gate)
+                if callbacks.on_job is not None:
+                    self._call_back(job, callbacks.on_job)
+                if callbacks.on_status is not None:
+                    self._places.pop(number, None)
+                    callbacks.give_status(self._nodes.get(ended.node), job)
+        finally:
+            node = self._nodes.get(ended.node)
+            if node is not None:
+                node.finished(ended, picks, seen, sent)
+            # After the last, or the user's thread would wake up in between and want the interpreter.
+            self._count.end(before - len(jobs))
+            for gate in gates:
+                gate.open()
+
+    def _call_back(self, job: DispyJob, callback: JobCallback) -> None:
+        """Tell the user of the end of a job, once in all lives of the program."""
+        logbook = self._keeping.logbook
+        if logbook is None:
+            self._callbacks.give(callback, job)
+        elif job._number not in self.told:
+            self._callbacks.give(_call_back_and_note, callback, job, logbook)
+
+    def take_late(self, ended: Ended, picks: list[int]) -> None:
+        """A node that had been given up has come back, with results of jobs that have ended without them."""
+        for place in picks:
+            job = self._abandoned.pop(ended.jobs[place], None)
+            if job is not None and ended.statuses[place] == statuses.FINISHED:
+                job._late = ended.results[place]
+                logger.warning("job %r was abandoned, and its node is back with its result: job.late_result", job.id)
+
+    def _tell_status(self, status: int, node: bytes, job: DispyJob) -> None:
+        """Report to `cluster_status` what has happened to a job that has not ended."""
+        if self._callbacks.on_status is not None:
+            self._callbacks.give(self._callbacks.on_status, status, self._nodes.get(node), job)
+
+    def _tell_begin(self, job: DispyJob, node: bytes, start: float) -> None:
+        """A job so short that only its end was told has begun all the same."""
+        if job._status == statuses.CREATED and start:
+            job._status, job.start_time = statuses.RUNNING, start
+            self._tell_status(statuses.RUNNING, node, job._copy())
+
+    def _note_cut(self, job: DispyJob, streams: tuple[Bulk, Bulk], left_out: int) -> None:
+        """A job has printed more than is kept."""
+        job.truncated = True
+        limit = self._keeping.output_limit
+        total = left_out + sum(min(bulk_size(each), limit) for each in streams)
+        logger.warning(
+            "%s: job %r has printed %s bytes, of which %s are left out: output_limit is %s bytes of each stream",
+            *(self._name, job.id, f"{total:,}", f"{left_out:,}", f"{limit:,}"),
+        )
+
+    def _printed(self, output: Bulk) -> Any:
+        if not output:
+            return b"" if self._keeping.is_program else ""
+        if self._keeping.takes_files and isinstance(output, OpenFile):
+            return output
+        data = joined(output)
+        return data if self._keeping.is_program else data.decode("utf-8", "replace")
+
+    def begin(self, started: Started) -> None:
+        """Jobs run."""
+        node = self._nodes.get(started.node)
+        for number, began in zip(started.jobs, started.times, strict=True):
+            job = self.jobs.get(number)
+            if job is None or job.start_time is not None:
+                continue
+            job.start_time, job.ip_addr = began, started.address
+            if node is not None:
+                node.began(bulk_size(job._arguments))
+            if job._status == statuses.CREATED:
+                job._status = statuses.RUNNING
+                if self._callbacks.on_status is not None:
+                    self._tell_status(statuses.RUNNING, started.node, job._copy())
+            if self._keeping.reentrant and self._callbacks.on_status is not None:
+                self._places[number] = started.node
+
+    def provide(self, progress: Progress) -> None:
+        """A job has sent a provisional result."""
+        job = self.jobs.get(progress.job)
+        if job is None:
+            return
+        node = self._nodes.get(progress.node)
+        if node is not None:
+            node.received(bulk_size(progress.value))
+        was_cancelled = job._status == statuses.CANCELLED
+        job._status, job.ip_addr = statuses.PROVISIONAL_RESULT, progress.address
+        job._payload, job._result = progress.value, None
+        if self._callbacks.on_job is not None:
+            self._callbacks.give(self._callbacks.on_job, job._copy())
+        if self._callbacks.on_status is not None:
+            self._tell_status(job._status, progress.node, job._copy())
+        if was_cancelled:
+            job._status = statuses.CANCELLED
+
+    def lose_node(self, node: bytes) -> None:
+        """A node is gone, and what ran there runs again elsewhere."""
+        lost = [number for number, place in self._places.items() if place == node]
+        for number in lost:
+            del self._places[number]
+            job = self.jobs.get(number)
+            if job is not None and job._status in (statuses.RUNNING, statuses.PROVISIONAL_RESULT):
+                job._status = statuses.ABANDONED
+                self._tell_status(statuses.ABANDONED, node, job._copy())
+                job._status, job.start_time, job.ip_addr = statuses.CREATED, None, None
+
+    def give_up(self, waiting: list[DispyJob], reason: str) -> None:
+        """gdispy itself has failed: all these, and those of the table, end with that."""
+        jobs = [*self.jobs.values(), *waiting]
+        self.jobs.clear()
+        for job in jobs:
+            job._status, job._exception, job._done = statuses.ABANDONED, reason, True
+        for job in jobs:
+            if job._gate is not None:
+                job._gate.open()
+        self._count.end(len(jobs))
+
+
+def _call_back_and_note(callback: JobCallback, job: DispyJob, logbook: Logbook) -> None:
+    try:
+        callback(job)
+    finally:
+        logbook.told(job._number)

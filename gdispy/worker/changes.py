@@ -1,0 +1,404 @@
+"""What a job changes of its process, and how that is undone when it has ended.
+
+Floor 1: standard library. A template watches (`Changes.watch`) before it loads its computation; a worker undoes after
+each job. Nothing is compared after a job that changes nothing: the functions by which a process is changed note
+the former state before they act, once for each thing, so such a job costs some 0.1 us.
+
+What a module changes while it is imported stays, as the module does: it would not be done again for the next
+job. That does not hold for modules that the job itself has brought, which go with it (`job_modules.py`).
+
+Some changes cannot be undone by the process itself, such as a lower hard limit or another user: then
+`is_beyond_repair` is set, and another worker runs the next job. So it is with threads that a job leaves behind.
+"""
+
+from __future__ import annotations
+
+import _thread
+import contextlib
+import functools
+import gc
+import locale
+import logging
+import os
+import random
+import resource
+import signal
+import socket
+import sys
+import threading
+import time
+import types
+import warnings
+import weakref
+from collections.abc import Callable, Hashable
+from typing import Any
+
+Undo = Callable[[], object]
+
+#: What no process can take back by itself.
+_FINAL = (
+    *("nice", "setpriority", "chroot", "setuid", "setgid", "seteuid", "setegid", "setreuid", "setregid"),
+    *("setresuid", "setresgid", "setgroups", "initgroups"),
+)
+_setitimer = signal.setitimer
+_TIMERS = (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF)
+#: Of a logger: handlers, level, whether it hands on and is disabled, filters.
+_LoggerState = tuple[list[logging.Handler], int, bool, bool, list[Any]]
+#: How often, and for how many seconds each time, threads are waited for that are just ending.
+_LOOKS, _LOOK = 20, 0.0005
+#: How often undoing begins again that a late signal of the job has interrupted.
+_ROUNDS = 5
+
+
+class WatchedList(list):  # type: ignore[type-arg]
+    """`sys.path` and its like: notes each change by calling `note` with the method and its arguments."""
+
+    note: Callable[[WatchedList, str, tuple[Any, ...]], None]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return list, (list(self),)
+
+
+def _noting(name: str) -> Callable[..., Any]:
+    original = getattr(list, name)
+
+    @functools.wraps(original)
+    def change(self: WatchedList, *args: Any, **kwargs: Any) -> Any:
+        self.note(self, name, args)
+        return original(self, *args, **kwargs)
+
+    return change
+
+
+for _name in ("append", "extend", "insert", "remove", "pop", "clear", "reverse", "sort"):
+    setattr(WatchedList, _name, _noting(_name))
+for _name in ("__setitem__", "__delitem__", "__iadd__", "__imul__"):
+    setattr(WatchedList, _name, _noting(_name))
+
+
+def nothing_brought(_file: object) -> bool:
+    return False
+
+
+class Changes:
+    """What the job that runs has changed of its process so far."""
+
+    def __init__(self) -> None:
+        #: How to undo each change; empty where nothing was changed.
+        self.made: dict[Hashable, Undo] = {}
+        self.is_beyond_repair = False
+        #: Whether this is the file of a module that the job has brought itself: what it does when it is imported does
+        #: not stay.
+        self.is_brought: Callable[[object], bool] = nothing_brought
+        #: Former contents of watched lists that the job has changed, by identity.
+        self._lists: dict[int, list[Any]] = {}
+        #: Threads that modules have started while they were imported.
+        self._kept_threads: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
+        #: Threads that the process had when it was forked, which are not there but are counted.
+        self._threads = 0
+        #: Objects that are compared by identity after each job; set by `watch`.
+        self.path: list[str] = sys.path
+        self.environment = os.environ
+        self.filters: Any = warnings.filters
+
+    # Watching
+
+    def watch(self) -> None:
+        """Have the functions that change a process note what they change. Once in a process, before jobs come."""
+        WatchedList.note = self._note_list
+        self.path = sys.path = WatchedList(sys.path)
+        sys.meta_path = WatchedList(sys.meta_path)
+        sys.path_hooks = WatchedList(sys.path_hooks)
+        self._watch_kernel()
+        self._watch_signals()
+        self._watch_python()
+        self._watch_logging()
+        self._watch_decimal()
+
+    def begin(self) -> None:
+        """This is a worker, just forked: what was changed so far is what all of its jobs find."""
+        self.made.clear()
+        self._lists.clear()
+        self._watch_decimal()
+        self._threads = _thread._count()
+        self.filters = warnings.filters
+        self.is_beyond_repair = False
+
+    def _watch_kernel(self) -> None:
+        for name in ("putenv", "unsetenv"):
+            self._hook(os, name, self._note_environment)
+        umask = self._hook(os, "umask", lambda *_: self._note("umask", lambda: _undo_umask(umask)))
+        if hasattr(os, "sched_setaffinity"):
+            self._hook(os, "sched_setaffinity", self._note_affinity)
+        self._hook(resource, "setrlimit", self._note_limit)
+        self._hook(resource, "prlimit", lambda _, which, *limits: self._note_limit(which, *limits))
+        for name in _FINAL:
+            if hasattr(os, name):
+                self._hook(os, name, self._note_final)
+
+    def _watch_signals(self) -> None:
+        self._hook(signal, "signal", self._note_handler)
+        for name in ("alarm", "setitimer"):
+            self._hook(signal, name, lambda *_: self._note("timers", lambda: _stop_timers))
+        wakeup = self._hook(
+            signal, "set_wakeup_fd", lambda *_, **__: self._note("wakeup", lambda: functools.partial(wakeup, -1))
+        )
+        mask = self._hook(signal, "pthread_sigmask", lambda *_: self._note("mask", lambda: _undo_mask(mask)))
+
+    def _watch_python(self) -> None:
+        for name in ("simplefilter", "filterwarnings", "resetwarnings"):
+            self._hook(warnings, name, lambda *_, **__: self._note("warnings", self._undo_warnings))
+        self._hook(locale, "setlocale", self._note_locale)
+        for name in ("enable", "disable"):
+            self._hook(gc, name, lambda: self._note("gc", _undo_gc))
+        self._hook(sys, "setrecursionlimit", lambda _: self._note("recursion", _undo_recursion))
+        self._hook(socket, "setdefaulttimeout", lambda _: self._note("timeout", _undo_timeout))
+        seed = self._hook(random, "seed", lambda *_, **__: self._note("random", lambda: seed))
+        self._hook(threading.Thread, "start", self._note_thread)
+
+    def _watch_decimal(self) -> None:
+        """Of a context made in a job nothing is left, since each job has context variables of its own; one that setup
+        has made is shared."""
+        decimal: Any = sys.modules.get("decimal")
+        if decimal is not None and hasattr(decimal, "getcontext") and not hasattr(decimal.getcontext, "__wrapped__"):
+            current = decimal.getcontext
+            self._hook(decimal, "getcontext", lambda: self._note("decimal", lambda: _undo_decimal(current())))
+
+    def _watch_logging(self) -> None:
+        for name in ("addHandler", "removeHandler", "setLevel", "addFilter", "removeFilter"):
+            self._hook(logging.Logger, name, self._note_logger)
+        self._hook(logging, "disable", lambda *_, **__: self._note("logging", _undo_disable))
+        self._hook(logging, "captureWarnings", lambda _: self._note("capture", _undo_capture))
+
+    def _hook(self, owner: Any, name: str, note: Callable[..., object]) -> Any:
+        """Have a function call `note` with its arguments first; returns the function as it was."""
+        original = getattr(owner, name)
+
+        @functools.wraps(original)
+        def changing(*args: Any, **kwargs: Any) -> Any:
+            with contextlib.suppress(Exception):  # What makes no sense, the function itself refuses.
+                note(*args, **kwargs)
+            return original(*args, **kwargs)
+
+        setattr(owner, name, changing)
+        return original
+
+    def _note(self, key: Hashable, undo: Callable[[], Undo]) -> None:
+        """Something is to be changed: note how it is now, unless that is noted."""
+        if key not in self.made and not self._is_importing():
+            self.made[key] = undo()
+
+    def _is_importing(self) -> bool:
+        """Whether a module is being imported that will stay."""
+        module: types.FrameType | None = None
+        frame: types.FrameType | None = sys._getframe(1)
+        while frame is not None:
+            code = frame.f_code
+            if code.co_name == "<module>":
+                module = frame
+            elif module is not None and code.co_filename == "<frozen importlib._bootstrap>":
+                return not self.is_brought(module.f_globals.get("__file__"))
+            frame = frame.f_back
+        return False
+
+    def _note_list(self, changed: WatchedList, method: str, args: tuple[Any, ...]) -> None:
+        key = id(changed)
+        before = self._lists.get(key)
+        if self._is_importing():
+            if before is not None:
+                with contextlib.suppress(ValueError, IndexError):
+                    getattr(list, method)(before, *args)
+        elif before is None:
+            self._lists[key] = before = list(changed)
+            self.made[key] = lambda: list.__setitem__(changed, slice(None), before)
+
+    def _note_environment(self, key: bytes | str, _value: object = None) -> None:
+        name = os.fsencode(key)
+        self._note(("environment", name), lambda: functools.partial(_set_variable, name, os.environb.get(name)))
+
+    def _note_affinity(self, pid: int, _mask: object) -> None:
+        if pid in (0, os.getpid()):
+            self._note("affinity", _undo_affinity)
+
+    def _note_limit(self, which: int, _limits: object = None) -> None:
+        before = resource.getrlimit(which)
+        self._note(("limit", which), lambda: lambda: self._set_limit(which, before))
+
+    def _set_limit(self, which: int, limits: tuple[int, int]) -> None:
+        try:
+            resource.setrlimit(which, limits)
+        except (OSError, ValueError):  # Only root may raise a hard limit.
+            self.is_beyond_repair = True
+
+    def _note_final(self, *args: object) -> None:
+        if args == (0,):  # `os.nice` asks so, and it is an identity that was there before.
+            return
+        self.is_beyond_repair = True
+        self.made["final"] = lambda: None
+
+    def _note_handler(self, number: int, _handler: object) -> None:
+        def undo() -> Undo:
+            before = signal.getsignal(number)
+            return lambda: signal.signal(number, signal.SIG_DFL if before is None else before)
+
+        self._note(("signal", int(number)), undo)
+
+    def _note_locale(self, category: int, value: object = None) -> None:
+        if value is not None:
+            before = locale.setlocale(locale.LC_ALL)
+            self._note("locale", lambda: lambda: locale.setlocale(locale.LC_ALL, before))
+
+    def _note_logger(self, owner: logging.Logger, *_: object) -> None:
+        def undo() -> Undo:
+            state = _state_of(owner)
+            return lambda: _restore_logger(owner, state)
+
+        self._note(("logger", id(owner)), undo)
+
+    def _note_thread(self, thread: threading.Thread) -> None:
+        if self._is_importing():
+            self._kept_threads.add(thread)
+
+    def _undo_warnings(self) -> Undo:
+        before = list(self.filters)
+        return lambda: _set_filters(self.filters, before)
+
+    # Undoing
+
+    def undo(self) -> None:
+        """The job has ended: undo what it has changed."""
+        for _ in range(_ROUNDS):
+            try:
+                _stop_timers()
+                self._undo_all()
+                return
+            except BaseException:  # A handler of the job, for a signal that came late.
+                continue
+        self.is_beyond_repair = True
+
+    def _undo_all(self) -> None:
+        if os.environ is not self.environment:
+            setattr(os, "environ", self.environment)  # noqa: B010 (what it holds is undone below)
+        if warnings.filters is not self.filters:
+            warnings.filters = self.filters
+            self._note("warnings", self._undo_warnings)
+        # Handlers of signals first: what comes late must find that of the worker.
+        for key in sorted(self.made, key=lambda key: not isinstance(key, tuple) or key[0] != "signal"):
+            try:
+                self.made[key]()
+            except Exception:
+                self.is_beyond_repair = True
+        sys.path = self.path
+        self.made.clear()
+        self._lists.clear()
+
+    @property
+    def are_there(self) -> bool:
+        """Whether something was changed."""
+        return bool(
+            self.made
+            or sys.path is not self.path
+            or os.environ is not self.environment
+            or warnings.filters is not self.filters
+        )
+
+    def leaves_threads(self) -> bool:
+        """Whether the job that has ended goes on in threads; for those that are just ending it waits a moment."""
+        if _thread._count() == self._threads:
+            return False
+        for _ in range(_LOOKS):
+            kept = sum(thread.is_alive() for thread in self._kept_threads)
+            if _thread._count() - self._threads <= kept:
+                return False
+            time.sleep(_LOOK)
+        return True
+
+
+def _undo_umask(umask: Callable[[int], int]) -> Undo:
+    before = umask(0o077)
+    umask(before)
+    return functools.partial(umask, before)
+
+
+def _undo_mask(mask: Callable[..., Any]) -> Undo:
+    before = mask(signal.SIG_BLOCK, [])
+    return lambda: mask(signal.SIG_SETMASK, before)
+
+
+def _undo_affinity() -> Undo:
+    before = os.sched_getaffinity(0)
+    return lambda: os.sched_setaffinity(0, before)
+
+
+def _undo_gc() -> Undo:
+    return gc.enable if gc.isenabled() else gc.disable
+
+
+def _undo_recursion() -> Undo:
+    return functools.partial(sys.setrecursionlimit, sys.getrecursionlimit())
+
+
+def _undo_timeout() -> Undo:
+    return functools.partial(socket.setdefaulttimeout, socket.getdefaulttimeout())
+
+
+def _undo_decimal(context: Any) -> Undo:
+    names = ("prec", "rounding", "Emin", "Emax", "capitals", "clamp")
+    before = {name: getattr(context, name) for name in names}
+    flags, traps = dict(context.flags), dict(context.traps)
+
+    def undo() -> None:
+        for name, value in before.items():
+            setattr(context, name, value)
+        context.flags.update(flags)
+        context.traps.update(traps)
+
+    return undo
+
+
+def _undo_disable() -> Undo:
+    return functools.partial(logging.disable, logging.root.manager.disable)
+
+
+def _undo_capture() -> Undo:
+    return functools.partial(logging.captureWarnings, warnings.showwarning is getattr(logging, "_showwarning", None))
+
+
+def _stop_timers() -> None:
+    for timer in _TIMERS:
+        _setitimer(timer, 0)
+
+
+def _set_variable(name: bytes, value: bytes | None) -> None:
+    if value is None:
+        os.environb.pop(name, None)
+        os.unsetenv(name)  # It may have been set without `os.environ`.
+    else:
+        os.environb[name] = value
+    if name == b"TZ":
+        time.tzset()
+
+
+def _set_filters(filters: list[Any], before: list[Any]) -> None:
+    filters[:] = before
+    # The only public way to say that filters have changed, which what was decided by them must be forgotten for.
+    with warnings.catch_warnings():
+        pass
+
+
+def _state_of(owner: logging.Logger) -> _LoggerState:
+    return list(owner.handlers), owner.level, owner.propagate, owner.disabled, list(owner.filters)
+
+
+def _restore_logger(owner: logging.Logger, state: _LoggerState) -> None:
+    handlers, level, owner.propagate, owner.disabled, filters = state
+    for handler in list(owner.handlers):
+        if handler not in handlers:
+            owner.removeHandler(handler)
+            with contextlib.suppress(Exception):  # What it wrote to may be closed.
+                handler.close()
+    for handler in handlers:
+        owner.addHandler(handler)
+    owner.handlers[:] = handlers
+    owner.filters[:] = filters
+    owner.setLevel(level)

@@ -1,0 +1,115 @@
+"""Modules that a job brings with it: there while it runs, and gone after it.
+
+Floor 1: standard library. Used by a worker around a job that has files of its own (`dispy_job_depends`). What was
+imported under the names of these files is put aside meanwhile, also what the computation has brought, and comes back.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import types
+from collections.abc import Iterable
+
+from gdispy.worker.changes import Changes, nothing_brought
+
+_MISSING = object()
+
+
+class JobModules:
+    """The modules among a job's files, relative to the directory that they are in."""
+
+    def __init__(self, directory: str, files: Iterable[str], changes: Changes, owns_all: bool) -> None:
+        self._directory = directory
+        #: The directory is that of the job: all that is imported from there goes with it.
+        self._owns_all = owns_all
+        self._changes = changes
+        self._paths = frozenset(os.path.join(directory, path) for path in files)
+        self._names = _module_names(files)
+        self._tops = frozenset(name.partition(".")[0] for name in self._names)
+        self._before: dict[str, types.ModuleType] = {}
+        self._aside: dict[str, types.ModuleType] = {}
+        self._wrote_bytecode = sys.dont_write_bytecode
+
+    def __enter__(self) -> None:
+        for name, module in list(sys.modules.items()):
+            if self._is_in_the_way(name):
+                self._aside[name] = module
+                _detach(name, sys.modules.pop(name))
+        self._before = dict(sys.modules)
+        # Compiled, it would be taken for the next file of this name that is of the same second and length.
+        self._wrote_bytecode, sys.dont_write_bytecode = sys.dont_write_bytecode, True
+        self._changes.is_brought = self._is_brought_file
+        self._forget_listings()
+
+    def __exit__(self, *_: object) -> None:
+        self._changes.is_brought = nothing_brought
+        sys.dont_write_bytecode = self._wrote_bytecode
+        for name, module in list(sys.modules.items()):
+            if self._before.get(name) is not module and self._is_brought(module):
+                _detach(name, sys.modules.pop(name))
+        for name, module in self._aside.items():
+            sys.modules[name] = module
+            _attach(name, module)
+        self._forget_listings()
+
+    def _is_in_the_way(self, name: str) -> bool:
+        """Whether this module must not be found in place of one of the job's; Python's own stay."""
+        parts = name.split(".")
+        if parts[0] in sys.stdlib_module_names:
+            return False
+        if self._owns_all:  # Packages that the job only adds to, too: they are where their parts are.
+            return parts[0] in self._tops
+        return any(".".join(parts[: place + 1]) in self._names for place in range(len(parts)))
+
+    def _is_brought_file(self, file: object) -> bool:
+        if not isinstance(file, str):
+            return False
+        path = os.path.abspath(file)
+        return path.startswith(self._directory + os.sep) if self._owns_all else path in self._paths
+
+    def _is_brought(self, module: object) -> bool:
+        file = getattr(module, "__file__", None)
+        if isinstance(file, str):
+            return self._is_brought_file(file)
+        try:  # A directory without __init__.py.
+            places = [os.path.abspath(each) for each in getattr(module, "__path__", ())]
+        except Exception:
+            return False
+        if self._owns_all:
+            return any((place + os.sep).startswith(self._directory + os.sep) for place in places)
+        return any(path.startswith(place + os.sep) for place in places for path in self._paths)
+
+    def _forget_listings(self) -> None:
+        """Which files there are in its directory, as importing remembers it."""
+        for place, finder in list(sys.path_importer_cache.items()):
+            if finder is not None and os.path.abspath(place).startswith(self._directory):
+                finder.invalidate_caches()  # type: ignore[attr-defined]
+
+
+def _module_names(files: Iterable[str]) -> frozenset[str]:
+    """How they can be imported, from whichever directory of them is in `sys.path`."""
+    found = set()
+    for path in files:
+        *folders, name = path.split("/")
+        stem, _, suffix = name.partition(".")
+        if suffix != "py" and not suffix.endswith("so"):
+            continue
+        parts = folders if stem == "__init__" else [*folders, stem]
+        found |= {".".join(parts[place:]) for place in range(len(parts))}
+    return frozenset(found)
+
+
+def _detach(name: str, module: types.ModuleType) -> None:
+    """A module is no attribute of its package any more."""
+    package, _, last = name.rpartition(".")
+    owner = sys.modules.get(package)
+    if owner is not None and getattr(owner, last, _MISSING) is module:
+        delattr(owner, last)
+
+
+def _attach(name: str, module: types.ModuleType) -> None:
+    package, _, last = name.rpartition(".")
+    owner = sys.modules.get(package)
+    if owner is not None:
+        setattr(owner, last, module)

@@ -1,0 +1,106 @@
+"""Directory trees of computations and jobs: one that looks like another, and one that is removed whatever is in it.
+
+Floor 1: standard library. Used by workers, the spawner and the node.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+from typing import NamedTuple
+
+#: Files up to this many bytes are copied where the file system cannot share their blocks; larger ones are linked.
+COPY_LIMIT = 16 * 1024 * 1024
+#: Of Linux: share the blocks of another file until one of both is written.
+_FICLONE = 0x40049409
+#: What Python compiles is of no use elsewhere.
+_LEFT_OUT = "__pycache__"
+
+
+class Link(NamedTuple):
+    """A file that another tree only refers to, as it was then."""
+
+    path: str
+    size: int
+    modified: int
+
+
+def mirror(origin: str, goal: str, linked: str = "") -> list[Link]:
+    """Have the directory `goal` hold what `origin` has, but for what is there already. What is written in `goal` does
+    not show in `origin`: files are copied, and large ones are links to what may not be written. Those are returned. The
+    file `linked` of the top directory is one of them whatever its size, and is not returned.
+
+    Raises OSError.
+    """
+    links: list[Link] = []
+    with os.scandir(origin) as entries:
+        for entry in entries:
+            place = os.path.join(goal, entry.name)
+            if entry.name == _LEFT_OUT:
+                continue
+            if entry.is_dir(follow_symlinks=False):
+                with contextlib.suppress(FileExistsError):
+                    os.mkdir(place, 0o700)
+                links += mirror(entry.path, place)
+            elif os.path.lexists(place):
+                continue
+            elif entry.is_symlink():
+                os.symlink(os.readlink(entry.path), place)
+            elif entry.name == linked or not entry.is_file():
+                os.symlink(entry.path, place)
+            elif not _copied(entry.path, place):
+                links.append(_link(entry.path, place))
+    return links
+
+
+def _copied(path: str, goal: str) -> bool:
+    """Whether a file could be copied at a reasonable price."""
+    about = os.stat(path)
+    with open(path, "rb") as source, open(goal, "xb") as copy:
+        try:
+            fcntl.ioctl(copy, _FICLONE, source.fileno())
+        except OSError:
+            if about.st_size > COPY_LIMIT:
+                os.unlink(goal)
+                return False
+            shutil.copyfileobj(source, copy, 1024 * 1024)
+        os.fchmod(copy.fileno(), about.st_mode & 0o777)
+    os.utime(goal, ns=(about.st_atime_ns, about.st_mtime_ns))
+    return True
+
+
+def _link(path: str, goal: str) -> Link:
+    about = os.stat(path)
+    if about.st_mode & 0o222:
+        os.chmod(path, about.st_mode & 0o555)
+    os.symlink(path, goal)
+    return Link(path, about.st_size, about.st_mtime_ns)
+
+
+def changed(links: list[Link]) -> list[str]:
+    """Paths of those files that are not as they were: the superuser may write to any."""
+    found = []
+    for link in links:
+        try:
+            about = os.stat(link.path)
+        except OSError:
+            continue  # It was replaced or removed as a whole, which harms nobody who has it open.
+        if (about.st_size, about.st_mtime_ns) != (link.size, link.modified):
+            found.append(link.path)
+    return found
+
+
+def remove_tree(path: str) -> None:
+    """Remove a directory with all that is in it, also where permissions forbid that. What cannot be removed stays."""
+    shutil.rmtree(path, ignore_errors=True)
+    if not os.path.lexists(path):
+        return
+    with contextlib.suppress(OSError):
+        os.chmod(path, 0o700)
+    for folder, folders, _ in os.walk(path):
+        for name in folders:
+            with contextlib.suppress(OSError):
+                os.chmod(os.path.join(folder, name), 0o700, follow_symlinks=os.chmod not in os.supports_follow_symlinks)
+    shutil.rmtree(path, ignore_errors=True)
