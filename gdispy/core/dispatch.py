@@ -108,7 +108,7 @@ class Dispatch(Restoring):
         """Compare what the node holds with what is placed on it, after a connection is made."""
         node.greeted = True
         effects: Effects = []
-        held = dict(zip(message.computations, zip(message.jobs, message.attempts, strict=True), strict=True))
+        held = message.held()
         for computation_id, (jobs, attempts) in held.items():
             if computation_id in self._computations:
                 effects += self._inherit(node, self._computations[computation_id], jobs, attempts)

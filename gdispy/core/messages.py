@@ -94,6 +94,14 @@ class Holding(Message):
     #: Which of those jobs have ended; told to a recoverer only, which then knows what will come.
     ended: list[list[JobId]] = field(default_factory=list)
 
+    def held(self) -> dict[ComputationId, tuple[list[JobId], list[int]]]:
+        """Jobs and attempts of each computation; one with more jobs than a row can hold has several rows."""
+        found: dict[ComputationId, tuple[list[JobId], list[int]]] = {}
+        for computation, jobs, attempts in zip(self.computations, self.jobs, self.attempts, strict=True):
+            known = found.get(computation, ([], []))
+            found[computation] = ([*known[0], *jobs], [*known[1], *attempts])
+        return found
+
     def problem(self) -> str:
         is_even = list(map(len, self.jobs)) == list(map(len, self.attempts))
         return "" if is_even else "the columns within Holding differ in length"
@@ -155,6 +163,7 @@ class Contents(Message):
     tag = 26
     shape = (is_computation, is_count_column, is_bulk_column)
     columns = ("places", "contents")
+    parts = columns
     computation: ComputationId
     places: list[int]
     contents: list[Bulk]
@@ -177,6 +186,7 @@ class Run(Message):
     tag = 12
     shape = (is_computation, is_count_column, is_count_column, is_bulk_column, is_option_column)
     columns = ("jobs", "attempts", "arguments")
+    parts = (*columns, "options")
     computation: ComputationId
     jobs: list[JobId]
     attempts: list[int]
@@ -198,6 +208,7 @@ class Cancel(Message):
     tag = 13
     shape = (is_computation, is_count_column, is_count_column)
     columns = ("jobs", "attempts")
+    parts = columns
     computation: ComputationId
     jobs: list[JobId]
     attempts: list[int]
@@ -220,6 +231,7 @@ class Returned(Message):
     tag = 15
     shape = (is_computation, is_count_column, is_count_column)
     columns = ("jobs", "attempts")
+    parts = columns
     computation: ComputationId
     jobs: list[JobId]
     attempts: list[int]
@@ -232,6 +244,7 @@ class Started(Message):
     tag = 16
     shape = (is_computation, is_count_column, is_count_column, is_number_column, is_text, is_node_name)
     columns = ("jobs", "attempts", "times")
+    parts = columns
     computation: ComputationId
     jobs: list[JobId]
     attempts: list[int]
@@ -276,6 +289,7 @@ class Ended(Message):
         *("jobs", "attempts", "statuses", "results", "outputs", "errors", "exceptions"),
         *("starts", "ends", "progress", "truncated"),
     )
+    parts = columns
     computation: ComputationId
     jobs: list[JobId]
     attempts: list[int]
@@ -306,6 +320,7 @@ class Collected(Message):
     tag = 19
     shape = (is_computation, is_count_column, is_count_column)
     columns = ("jobs", "attempts")
+    parts = columns
     computation: ComputationId
     jobs: list[JobId]
     attempts: list[int]
@@ -318,6 +333,7 @@ class Seen(Message):
     tag = 22
     shape = (is_computation, *[is_count_column] * 3)
     columns = ("jobs", "attempts", "counts")
+    parts = columns
     computation: ComputationId
     jobs: list[JobId]
     attempts: list[int]

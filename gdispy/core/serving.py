@@ -210,7 +210,7 @@ class Serving(Keeping):
             known.prepare, known.over = message, False
             return [Look(message)] if message.files else [Load(message, {})]
         if known.lacking:  # The connection broke before they came.
-            return [Send(peer_of(session), Lacking(known.id, known.lacking))]
+            return [Send(peer_of(session), Lacking(known.id, known.missing()))]
         return [Send(peer_of(session), Prepared(known.id, known.error))] if known.ready or known.error else []
 
     def _on_limit(self, session: Session, message: Limit, now: float) -> Effects:
@@ -222,12 +222,14 @@ class Serving(Keeping):
 
     def _on_contents(self, session: Session, message: Contents, now: float) -> Effects:
         computation = self._computations.get(message.computation)
-        if computation is None or computation.session is not session or message.places != computation.lacking:
+        if computation is None or computation.session is not session:
             for value in message.contents:
                 release(value)
             return []
-        computation.lacking = []
-        return [Load(computation.prepare, dict(zip(message.places, message.contents, strict=True)))]
+        if not computation.take_contents(message.places, message.contents):
+            return []
+        contents, computation.lacking, computation.arrived = computation.arrived, [], {}
+        return [Load(computation.prepare, contents)]
 
     def _on_deliver(self, session: Session, message: Deliver, now: float) -> Effects:
         computation = self._computations.get(message.computation)
