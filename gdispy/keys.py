@@ -22,6 +22,7 @@ from typing import Any
 
 from gdispy import config
 from gdispy.core.handshake import GENERATED, encode_secret, purpose_key, secret_key
+from gdispy.core.patterns import host_flaw
 from gdispy.errors import ConfigError, SecretError
 
 logger = logging.getLogger(__name__)
@@ -53,6 +54,9 @@ class Secret:
 def listening_address(secret: Secret, ip_addr: str, what: str) -> str:
     """Where a `what` listens: the address given, or all, as far as no stranger gets in there. Raises ConfigError."""
     address = ip_addr or config.default_ip_addr()
+    flaw = host_flaw(address) if address else ""
+    if flaw:
+        raise ConfigError(f"the address to listen on, {address!r}: {flaw}")
     if secret.insecure:
         if address and not config.is_loopback(address):
             raise ConfigError(f"without a secret a {what} listens on this machine only, not on {address}")
@@ -110,7 +114,7 @@ def own_key_path() -> Path:
 
 
 def _from_text(text: str, source: str) -> Secret:
-    text = text.strip()
+    text = text.removeprefix("\ufeff").strip()  # Some editors begin each file with this mark.
     if not text:
         raise SecretError(f"{source} is empty")
     if len(text) < SHORT_PHRASE and not text.startswith(GENERATED):
@@ -142,7 +146,7 @@ def _read_private(path: Path) -> str:
         if about.st_mode & 0o077 and os.name == "posix":
             raise SecretError(f"others can read the secret file {path}: run chmod 600 {path}")
         try:
-            text = file.read(4096).decode("utf-8").strip()
+            text = file.read(4096).decode("utf-8-sig").strip()
         except UnicodeDecodeError as error:
             raise SecretError(f"the secret file {path} does not hold text") from error
     if not text:

@@ -39,7 +39,7 @@ from gdispy.core.discovery import (
     pack,
     unpack,
 )
-from gdispy.core.patterns import join, split
+from gdispy.core.patterns import host_flaw, join, split
 from gdispy.errors import ConfigError, ConnectFailed, GdispyError, PeerRejected, ProtocolError
 from gdispy.interfaces import host_of
 from gdispy.keys import Secret, find_secret, listening_address
@@ -328,6 +328,7 @@ def _scheduler(text: str) -> tuple[str, int]:
         host, port = split(text)
     except ValueError as error:
         raise ConfigError(f"--scheduler_node {text!r}: {error}") from None
-    if not host or "*" in host or any(character.isspace() for character in host):
-        raise ConfigError(f"--scheduler_node {text!r} names no host")
+    flaw = "it names no host" if "*" in host else host_flaw(host)
+    if flaw:
+        raise ConfigError(f"--scheduler_node {text!r}: {flaw}")
     return host, port or config.CLIENT_PORT

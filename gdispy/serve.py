@@ -21,7 +21,7 @@ import gevent
 
 from gdispy import config
 from gdispy.core.hours import Hours, clock, minutes, parse_hours
-from gdispy.core.patterns import join, split
+from gdispy.core.patterns import host_flaw, join, split
 from gdispy.errors import ConfigError, GdispyError
 from gdispy.interfaces import announced
 from gdispy.keys import Secret, find_secret, with_tls
@@ -148,8 +148,9 @@ def _places(given: Any) -> list[tuple[str, int | None]]:
             host, port = split(text)
         except ValueError as error:
             raise ConfigError(f"{text!r}: {error}") from None
-        if not host or "*" in host or any(character.isspace() for character in host):
-            raise ConfigError(f"{text!r} names no host to connect to")
+        flaw = "it names no host to connect to" if "*" in host else host_flaw(host)
+        if flaw:
+            raise ConfigError(f"{text!r}: {flaw}")
         found.append((host, port))
     return found
 

@@ -28,7 +28,7 @@ import gevent.event
 from gevent import socket
 
 from gdispy.core.handshake import encode_secret
-from gdispy.core.patterns import join
+from gdispy.core.patterns import host_flaw, join
 from gdispy.errors import ConfigError, GdispyError
 from gdispy.keys import find_secret, own_key_path
 from gdispy.node_options import node_parser
@@ -102,8 +102,9 @@ _OWN_OPTIONS = ("--daemon", "--exit-with-stdin", "--secret-file", "-")
 def _hosts(given: list[str]) -> list[str]:
     hosts = [host.strip() for text in given for host in text.split(",") if host.strip()]
     for host in hosts:
-        if host.startswith("-") or any(each.isspace() for each in host):
-            raise ConfigError(f"--ssh {host!r} is no host")
+        flaw = host_flaw(host.rpartition("@")[2].strip("[]"))
+        if host.startswith("-") or flaw:
+            raise ConfigError(f"--ssh {host!r} is not a valid host: {flaw or 'it begins with a dash'}")
     doubles = {host for host in hosts if hosts.count(host) > 1}
     if doubles:
         raise ConfigError(f"--ssh names {', '.join(sorted(doubles))} more than once")

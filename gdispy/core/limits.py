@@ -54,6 +54,12 @@ def shortened(text: str, limit: int = TEXT_LIMIT) -> str:
     return text[:first] + gap + text[len(text) - (limit - len(gap) - first) :]
 
 
+def short_name(text: str) -> str:
+    """A name that can travel, in one line of text: where it is too long, its beginning."""
+    text = encodable(text)
+    return text if len(text) <= NAME_LIMIT else text[: NAME_LIMIT - 3] + "..."
+
+
 def file_date(seconds: float) -> float:
     """A file's time of modification, as messages hold it: from 1970 on, and not in the far future."""
     if not seconds >= 0:  # Nor is it a number at all.

@@ -37,6 +37,7 @@ from typing import Any
 
 import msgpack
 
+from gdispy.core.limits import shortened
 from gdispy.worker import chunks, control, pickling
 from gdispy.worker.capture import Capture
 from gdispy.worker.files import INLINE, Loan, map_files, written
@@ -404,4 +405,4 @@ def _describe(error: BaseException, job: Job) -> str:
     told = traceback.TracebackException(type(error), error, users_frames(error))
     if told.stack and told.stack[-1].filename.startswith(_HERE) and job.cancelled:
         told.stack.pop()  # The handler of the interrupt.
-    return "".join(told.format()) + ("The job was cancelled.\n" if job.cancelled else "")
+    return shortened("".join(told.format())) + ("The job was cancelled.\n" if job.cancelled else "")

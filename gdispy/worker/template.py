@@ -33,6 +33,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from gdispy.core.limits import shortened
 from gdispy.worker import control, names, pickling
 from gdispy.worker.cgroups import Groups
 from gdispy.worker.limits import Limits, overtime
@@ -146,7 +147,7 @@ class Template:
         control.close_all(fds)
         error = error or self._set_up(name)
         self._own = frozenset(descendants(os.getpid()))
-        control.send(self._end, ["loaded", error[: control.LIMIT // 2], self._cleanup is not None])
+        control.send(self._end, ["loaded", shortened(error, control.TEXT_LIMIT), self._cleanup is not None])
 
     def _set_up(self, name: str) -> str:
         """Call what must be called before the first job; what went wrong, or ''."""
