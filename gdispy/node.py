@@ -46,7 +46,7 @@ from gdispy.core.effects import (
 )
 from gdispy.core.handshake import Keys
 from gdispy.core.hours import OPEN, Hours, clock
-from gdispy.core.messages import STOPPED, Availability, Hello, Instance, Message, Overview, Survey
+from gdispy.core.messages import REFUSED, STOPPED, Availability, Hello, Instance, Message, Overview, Survey
 from gdispy.core.patterns import join
 from gdispy.core.slots import Slots
 from gdispy.core.wire import FILE, Sink
@@ -361,7 +361,8 @@ class Node:
             caller.closed(reason)
         if connection.peer in self._greeted:
             self._greeted.discard(connection.peer)
-            logger.info("disconnected from %s: %s", connection.address, reason)
+            level = logging.ERROR if reason.startswith(REFUSED) else logging.INFO
+            logger.log(level, "disconnected from %s: %s", connection.address, reason)
             self._pump.put(self._slots.gone, connection.peer)
             if not self._greeted:
                 self._workers.slabs.clear()

@@ -26,7 +26,7 @@ from gdispy.core.dispatch import Dispatch
 from gdispy.core.effects import Drop, Effects, Peer, Record, Send
 from gdispy.core.handshake import Keys
 from gdispy.core.life import INTERVAL, LOST_AFTER
-from gdispy.core.messages import STOPPED, Collected, ComputationId, Hello, Instance, Message, Prepare, Run
+from gdispy.core.messages import REFUSED, STOPPED, Collected, ComputationId, Hello, Instance, Message, Prepare, Run
 from gdispy.core.patterns import join
 from gdispy.core.remembered import Story
 from gdispy.core.wire import MakeSink
@@ -285,6 +285,10 @@ class Scheduler:
         if connection.peer not in self._greeted:
             return
         self._greeted.discard(connection.peer)
+        if reason.startswith(REFUSED):
+            logger.error("disconnected from the node at %s: %s", connection.address, reason)
+            self._pump.put(self.rules.refused, connection.peer, reason)
+            return
         self._pump.put(self.rules.left if reason == STOPPED else self.rules.gone, connection.peer)
         logger.info("disconnected from the node at %s: %s", connection.address, reason)
 

@@ -32,6 +32,7 @@ from gdispy.core.effects import Effects, Peer
 from gdispy.core.facts import Owned
 from gdispy.core.handshake import Keys
 from gdispy.core.messages import (
+    REFUSED,
     Accepted,
     Collected,
     ComputationId,
@@ -386,7 +387,8 @@ class Sharing:
         desk = self._desk_of.pop(connection.peer, None)
         if desk is None or desk.patron.link != connection.peer:
             return
-        logger.info("disconnected: client %s at %s: %s", desk.patron.name, desk.address, reason)
+        level = logging.ERROR if reason.startswith(REFUSED) else logging.INFO
+        logger.log(level, "disconnected: client %s at %s: %s", desk.patron.name, desk.address, reason)
         desk.connection, desk.patron.link = None, None
         desk.patron.expires = time.monotonic() + self._settings.lease
 

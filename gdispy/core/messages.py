@@ -56,6 +56,9 @@ from gdispy.core.shapes import (
 NO_LIMIT = 1 << 30
 #: What a node says with its goodbye when its owner has stopped it: it will not come back.
 STOPPED = "the node was stopped"
+#: How the reason begins with which a side closes a connection because of a message that is none, or none for it: the
+#: other side would send it again on the next connection.
+REFUSED = "a message is refused: "
 
 
 @record

@@ -17,6 +17,7 @@ from gdispy.core.effects import AnswerFile, Drop, Effects, Leave, Load, Look, Pe
 from gdispy.core.holding import Computation, Job, Session, release
 from gdispy.core.keeping import SPOOL_AGE, Keeping
 from gdispy.core.messages import (
+    REFUSED,
     Cancel,
     Collected,
     ComputationId,
@@ -180,7 +181,7 @@ class Serving(Keeping):
         for message in messages:
             handler = self._HANDLERS.get(type(message))
             if handler is None:
-                return [*effects, Drop(peer, f"a node does not take {type(message).__name__}")]
+                return [*effects, Drop(peer, f"{REFUSED}a node takes no {type(message).__name__}")]
             effects += handler(self, session, message, now)
         return effects + self._turn_end(now)
 

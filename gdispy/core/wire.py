@@ -72,6 +72,10 @@ class Sink(Protocol):
     def abandon(self) -> None: ...
 
 
+class MessageRefused(ProtocolError):
+    """What was in a frame that opened, so that it is from the peer, is not as it must be."""
+
+
 #: Makes the sink for a stream of this size and purpose; raises ProtocolError to refuse it.
 MakeSink = Callable[[int, int], Sink]
 
@@ -365,7 +369,10 @@ class Receiver:
         self._counter += 1
         if not self._counter % KEY_FRAMES:
             self._key = next_key(self._key)
-        self._take(chunk, found)
+        try:
+            self._take(chunk, found)
+        except ProtocolError as error:
+            raise MessageRefused(str(error)) from None
 
     def abandon(self) -> None:
         """The connection is over: give back what was half received or not asked for."""

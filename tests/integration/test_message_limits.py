@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from gdispy import JobCluster
+from gdispy import DispyJob, JobCluster
 from gdispy.core.limits import TEXT_LIMIT
+from gdispy.core.messages import Ended
 from tests.support.waiting import eventually
 
 LIMIT = 60
@@ -112,3 +113,21 @@ def test_function_with_an_odd_name_runs(cluster: Callable[..., JobCluster], name
 
     work.__name__ = name
     assert cluster(work).submit(1).result_or_raise(LIMIT) == 2
+
+
+def test_message_that_is_refused_each_time_is_reported_and_ends_what_it_is_about(
+    cluster: Callable[..., JobCluster], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As by a node of another version: here what this side takes is made narrower, once the node is ready."""
+    made = cluster(fail_with)
+    assert made.submit(1).wait(LIMIT)
+    place = Ended.__match_args__.index("exceptions")
+    shape = list(Ended.shape)
+    shape[place] = lambda texts: all(len(text) < 5_000 for text in texts)
+    monkeypatch.setattr(Ended, "shape", tuple(shape))
+    job = made.submit(10_000)
+    assert job.wait(LIMIT)
+    assert job.status == DispyJob.Abandoned
+    assert "a message is refused: Ended.exceptions is not what it must be" in job.exception
+    assert "a message is refused: Ended.exceptions is not what it must be" in caplog.text
+    eventually(lambda: "gdispy there and here do not go together" in str(made.status().problems), 10)
