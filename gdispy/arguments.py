@@ -132,6 +132,8 @@ def check_plain(name: str, value: Any) -> None:
     kind = type(value).__name__
     if name in _TEXTS and value is not None and not isinstance(value, str):
         raise ConfigError(f"{name} must be text, not {kind}")
+    if name in _TEXTS and value and "\0" in value:
+        raise ConfigError(f"{name} must not hold a zero character: {value!r}")
     if name in ("ext_ip_addr", "ext_host") and value:
         try:
             announced(value)

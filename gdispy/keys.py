@@ -22,6 +22,7 @@ from typing import Any
 
 from gdispy import config
 from gdispy.core.handshake import GENERATED, encode_secret, purpose_key, secret_key
+from gdispy.core.limits import encodable
 from gdispy.core.patterns import host_flaw
 from gdispy.errors import ConfigError, SecretError
 
@@ -117,6 +118,8 @@ def _from_text(text: str, source: str) -> Secret:
     text = text.removeprefix("\ufeff").strip()  # Some editors begin each file with this mark.
     if not text:
         raise SecretError(f"{source} is empty")
+    if encodable(text) is not text:
+        raise SecretError(f"{source} holds what is no text in UTF-8")
     if len(text) < SHORT_PHRASE and not text.startswith(GENERATED):
         logger.warning(
             "the pass phrase is short: with fewer than %d characters it can be guessed; a key file is safer",
@@ -134,6 +137,8 @@ def _from_file(name: str) -> Secret:
 def _read_private(path: Path) -> str:
     try:
         fd = os.open(path, os.O_RDONLY | getattr(os, "O_NOCTTY", 0) | getattr(os, "O_NONBLOCK", 0))
+    except ValueError as error:
+        raise SecretError(f"the secret file {str(path)!r}: no file has such a name") from error
     except OSError as error:
         raise SecretError(f"the secret file {path} cannot be read: {error.strerror}") from error
     about = os.fstat(fd)

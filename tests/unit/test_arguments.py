@@ -11,7 +11,7 @@ import pytest
 
 import gdispy
 from gdispy import ConfigError, DispyNode, DispyNodeAvailInfo, JobCluster
-from gdispy.arguments import both_names, own_names
+from gdispy.arguments import both_names, check_plain, checked_recovery, own_names
 
 
 @pytest.mark.parametrize(
@@ -219,3 +219,14 @@ def test_what_is_free_is_a_record() -> None:
     info = DispyNodeAvailInfo.of([50.0, 1e9, 2e9, 100.0])
     assert info == (50.0, 10**9, 2 * 10**9, 100.0)
     assert info is not None and (info.cpu, info.memory, info.disk, info.swap) == tuple(info)
+
+
+@pytest.mark.parametrize("name", ["secret_file", "certfile", "keyfile", "dest_path", "ip_addr"])
+def test_zero_character_in_a_parameter_is_refused(name: str) -> None:
+    with pytest.raises(ConfigError, match=f"{name} must not hold a zero character"):
+        check_plain(name, "a\0b")
+
+
+def test_zero_character_in_the_name_of_a_recovery_file_is_refused() -> None:
+    with pytest.raises(ConfigError, match="fault_recover must be"):
+        checked_recovery("a\0b", False)
