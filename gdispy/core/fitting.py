@@ -16,7 +16,19 @@ from typing import Any
 from gdispy.core import shapes
 from gdispy.core.limits import BATCH_STREAMS, COLUMN_LIMIT, COUNT_LIMIT, NUMBER_LIMIT, encodable, file_date, shortened
 from gdispy.core.message import Message
-from gdispy.core.messages import Ended, Holding, Resume, Run, Started
+from gdispy.core.messages import (
+    Accepted,
+    Cancel,
+    Collected,
+    Ended,
+    Holding,
+    Recall,
+    Resume,
+    Returned,
+    Run,
+    Seen,
+    Started,
+)
 from gdispy.core.payloads import Payload
 from gdispy.core.record import fields
 from gdispy.core.shapes import Check
@@ -32,7 +44,7 @@ _Repair = Callable[[Any], Any]
 
 def _is_finite(column: list[float]) -> bool:
     """The same as `shapes.is_number_column` of what are floats at any rate, in less time."""
-    return not column or -NUMBER_LIMIT < sum(column) < NUMBER_LIMIT
+    return -NUMBER_LIMIT < sum(column) < NUMBER_LIMIT
 
 
 #: Of messages whose numbers this program itself has counted, the fields that are looked at nevertheless. There are
@@ -41,6 +53,7 @@ _LOOKED_AT: dict[type[Message], tuple[tuple[str, Check], ...]] = {
     Run: (("options", shapes.is_option_column),),
     Ended: (("starts", _is_finite), ("ends", _is_finite)),
     Started: (("times", _is_finite),),
+    **{kind: () for kind in (Accepted, Cancel, Collected, Recall, Returned, Seen)},
 }
 
 
@@ -48,9 +61,13 @@ def seems_fit(message: Message) -> bool:
     """Whether nothing in a message is out of its limits, but for lengths and characters of texts: those show when it is
     packed."""
     looked_at = _LOOKED_AT.get(type(message))
-    if looked_at is not None:
-        return all(not value or check(value) for value, check in ((getattr(message, n), c) for n, c in looked_at))
-    return _is_fit(message)
+    if looked_at is None:
+        return _is_fit(message)
+    for name, check in looked_at:
+        value = getattr(message, name)
+        if value and not check(value):
+            return False
+    return True
 
 
 def _is_fit(message: Message) -> bool:

@@ -36,8 +36,11 @@ from gdispy.core.messages import (
     Message,
     Prepare,
     Prepared,
+    Recall,
     Resume,
+    Returned,
     Run,
+    Seen,
     Standing,
     Started,
     Trouble,
@@ -96,7 +99,7 @@ def rows(*columns: st.SearchStrategy[Any]) -> st.SearchStrategy[list[Any]]:
 
 
 #: Kinds whose numbers only gdispy makes.
-OWN = (Run, Ended, Started)
+OWN = (Accepted, Cancel, Collected, Ended, Recall, Returned, Run, Seen, Started)
 
 
 def values_of(check: shapes.Check, length: int, own: bool) -> st.SearchStrategy[Any]:
