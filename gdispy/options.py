@@ -70,10 +70,34 @@ def fail(program: str, error: BaseException) -> int:
     return EXIT_USAGE if isinstance(error, ConfigError) else EXIT_FAILED
 
 
-def parse(parser: argparse.ArgumentParser, words: Sequence[str] | None) -> argparse.Namespace:
-    """Parse a command line in which long options may have `-` for `_`, and the other way round."""
+def parse(
+    parser: argparse.ArgumentParser, words: Sequence[str] | None, verbatim: str | None = None
+) -> argparse.Namespace:
+    """Parse a command line in which long options may have `-` for `_`, and the other way round. The word after the
+    option `verbatim`, a short one, belongs to that, whatever it begins with."""
     words = sys.argv[1:] if words is None else words
-    return parser.parse_args([_as_declared(parser, word) for word in words])
+    return parser.parse_args(as_declared(parser, words, verbatim))
+
+
+def as_declared(parser: argparse.ArgumentParser, words: Sequence[str], verbatim: str | None = None) -> list[str]:
+    """The words as `argparse` takes them; see `parse`."""
+    found: list[str] = []
+    rest = iter(words)
+    for word in rest:
+        if word == "--":
+            return [*found, word, *rest]
+        following = next(rest, None) if word == verbatim else None
+        found.append(_as_declared(parser, word) if following is None else f"{word}={_MARK}{following}")
+    return found
+
+
+#: No word of a command line has it. `argparse` would take some words for what they are not, also behind an option.
+_MARK = "\0"
+
+
+def unmarked(word: str) -> str:
+    """The type of an option that is given as `verbatim` to `parse`."""
+    return word.removeprefix(_MARK)
 
 
 def _as_declared(parser: argparse.ArgumentParser, word: str) -> str:

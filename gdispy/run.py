@@ -15,6 +15,7 @@ from typing import Any
 
 from gdispy import config
 from gdispy.cluster import JobCluster
+from gdispy.commands import overview
 from gdispy.core import statuses
 from gdispy.errors import ConfigError, GdispyError
 from gdispy.job import DispyJob
@@ -25,7 +26,9 @@ from gdispy.options import (
     add_secret_options,
     add_tls_options,
     fail,
+    parse,
     set_up_logging,
+    unmarked,
 )
 from gdispy.shared import SharedJobCluster
 from gdispy.status import table
@@ -37,6 +40,7 @@ _EXAMPLES = """examples:
   gdispy --local -a 1 -a 2 -a 3 ./simulate        three jobs on this machine
   gdispy -n 10.0.0.5 -n 10.0.0.6 -f data.csv -a "data.csv --from 1" -a "data.csv --from 2" ./count
   gdispy -a "'two words' third" ./program         quoting in -a works as in a shell
+  gdispy -- status                                run a program that is called as a command of gdispy
   gdispy --scheduler_node lab -a 1 -a 2 ./program  share the nodes of the scheduler on host lab
   gdispy status lab                               how that scheduler stands: nodes, clients, jobs
 
@@ -50,7 +54,7 @@ def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="gdispy",
         description="Run a program on the nodes, with different arguments each time.",
-        epilog=_EXAMPLES,
+        epilog=f"{overview()}\n\n{_EXAMPLES}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
@@ -58,6 +62,7 @@ def parser() -> argparse.ArgumentParser:
     add(
         "-a",
         dest="args",
+        type=unmarked,
         action="append",
         default=[],
         metavar="ARGS",
@@ -101,7 +106,7 @@ def parser() -> argparse.ArgumentParser:
 
 def run_main(words: Sequence[str] | None = None) -> int:
     """`gdispy`; returns the exit code."""
-    options = parser().parse_args(words)
+    options = parse(parser(), words, verbatim="-a")
     set_up_logging("gdispy: %(message)s", options.debug)
     try:
         jobs = [_split(text) for text in options.args] or [[]]
@@ -111,7 +116,7 @@ def run_main(words: Sequence[str] | None = None) -> int:
     with cluster:
         try:
             return _run(cluster, jobs, options.stats)
-        except _Hopeless as error:
+        except GdispyError as error:  # No node will come, or nobody reads what is printed.
             cluster.close(timeout=0, terminate=True)
             return fail("gdispy", error)
         except KeyboardInterrupt:

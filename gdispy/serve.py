@@ -79,9 +79,9 @@ def _refuse_other_systems() -> None:
 def _say_ready(node: Node, is_private: bool) -> None:
     try:
         os.write(1, f"ready {join(node.host, node.port)}\n".encode())
-    except BrokenPipeError:
-        if not is_private:
-            raise
+    except OSError as error:
+        if not is_private or not isinstance(error, BrokenPipeError):
+            raise GdispyError(f"standard output cannot be written: {error.strerror}") from error
         # Whose node it is has gone meanwhile; it ends with its standard input, and need not say so.
 
 

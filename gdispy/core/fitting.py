@@ -53,7 +53,7 @@ _LOOKED_AT: dict[type[Message], tuple[tuple[str, Check], ...]] = {
     Run: (("options", shapes.is_option_column),),
     Ended: (("starts", _is_finite), ("ends", _is_finite)),
     Started: (("times", _is_finite),),
-    **{kind: () for kind in (Accepted, Cancel, Collected, Recall, Returned, Seen)},
+    **dict.fromkeys((Accepted, Cancel, Collected, Recall, Returned, Seen), ()),
 }
 
 
