@@ -59,7 +59,10 @@ def obey(node: Node, line: str, count_cpus: Callable[[int], int]) -> str:
 
 def _set_cpus(node: Node, text: str, count_cpus: Callable[[int], int]) -> str:
     try:
-        cpus = count_cpus(int(text))
+        wanted = int(text)
+        if not wanted:
+            return "write 'stop' to take no new jobs, or 'cpus' with another number than 0"
+        cpus = count_cpus(wanted)
     except ConfigError as error:
         return str(error)
     except ValueError:

@@ -16,6 +16,7 @@ import os
 import secrets
 import stat
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,8 @@ from gdispy.errors import ConfigError, SecretError
 
 logger = logging.getLogger(__name__)
 
+#: Listening there, a socket has all addresses of this machine.
+ALL_ADDRESSES = "0.0.0.0"
 #: Pass phrases shorter than this can be guessed from recorded traffic with patience.
 SHORT_PHRASE = 16
 
@@ -70,7 +73,13 @@ def listening_address(secret: Secret, ip_addr: str, what: str) -> str:
             what,
         )
         return "127.0.0.1"
-    return address or "0.0.0.0"
+    return address or ALL_ADDRESSES
+
+
+def listening_addresses(secret: Secret, ip_addrs: Sequence[str], what: str) -> list[str]:
+    """The same where several addresses may be given; one that stands for all makes the others superfluous."""
+    found = [listening_address(secret, each, what) for each in ip_addrs or [""]]
+    return [ALL_ADDRESSES] if ALL_ADDRESSES in found else list(dict.fromkeys(found))
 
 
 def find_secret(secret: str = "", secret_file: str = "", insecure: bool = False) -> Secret:

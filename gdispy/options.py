@@ -20,6 +20,9 @@ EXIT_FAILED = 1
 EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
 
+#: Minutes for which what is never to be given up is kept: 190 years.
+NEVER = 1e8
+
 #: Options that say whose secret applies; `keys.py` knows their variables.
 SECRETS = ("secret", "secret_file", "insecure")
 
@@ -52,6 +55,16 @@ def add_tls_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--certfile", default="", metavar="FILE", help=text)
     text = "its private key, if that is in another file"
     parser.add_argument("--keyfile", default="", metavar="FILE", help=text)
+
+
+class Once(argparse.Action):
+    """An option whose second value would silently replace the first: it is refused."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
+        if getattr(namespace, f"_{self.dest}_was_given", False):
+            parser.error(f"{option_string} can be given once only")
+        setattr(namespace, f"_{self.dest}_was_given", True)
+        setattr(namespace, self.dest, values)
 
 
 def add_common_options(parser: argparse.ArgumentParser) -> None:
@@ -154,6 +167,11 @@ class Settled:
             raise ConfigError(f"{self._sources.get(name, f'--{name}')}: {error}") from None
 
 
+def addresses(given: Any) -> tuple[str, ...]:
+    """What `--ip_addr` says; a variable or a file says it in one text."""
+    return tuple(given.replace(",", " ").split() if isinstance(given, str) else given)
+
+
 def within(least: float, most: float = 1e8) -> Callable[[Any], Any]:
     """A check of a number."""
 
@@ -163,6 +181,11 @@ def within(least: float, most: float = 1e8) -> Callable[[Any], Any]:
         return number
 
     return check
+
+
+def zero_means(none: T, check: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """A check of a number that may also be 0: then `none` stands for it, as in dispy."""
+    return lambda number: check(number) if number else none
 
 
 def adjustable(parser: argparse.ArgumentParser) -> list[argparse.Action]:

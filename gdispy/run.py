@@ -22,6 +22,7 @@ from gdispy.job import DispyJob
 from gdispy.options import (
     EXIT_FAILED,
     EXIT_INTERRUPTED,
+    Once,
     add_common_options,
     add_secret_options,
     add_tls_options,
@@ -86,7 +87,14 @@ def parser() -> argparse.ArgumentParser:
         metavar="HOST[:PORT]",
         help="use the nodes of the gdispy-scheduler there, which shares them among programs",
     )
-    add("-i", "--ip_addr", default=None, metavar="ADDR", help="local address to use (default: GDISPY_IP_ADDR, or any)")
+    add(
+        "-i",
+        "--ip_addr",
+        action=Once,
+        default=None,
+        metavar="ADDR",
+        help="local address to use (default: GDISPY_IP_ADDR, or any)",
+    )
     add(
         "--node_port",
         type=int,
