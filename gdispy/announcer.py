@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import logging
 import random
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import gevent
 import gevent.event
 
 from gdispy import config
-from gdispy.beacon import HERE, LOOK, Beacon, Packet
+from gdispy.beacon import HERE, LOOK, Beacon, Beacons, Packet
 from gdispy.connection import CONNECTED, Connection, Handlers
 from gdispy.core.patterns import join, split
 from gdispy.errors import ConnectFailed, PeerRejected
@@ -63,17 +64,17 @@ class Home(Protocol):
 class Announcer:
     """Makes a node known. Raises OSError where UDP cannot be used."""
 
-    def __init__(self, home: Home, settings: NodeSettings, host: str, port: int, name: str) -> None:
+    def __init__(self, home: Home, settings: NodeSettings, hosts: Sequence[str], port: int, name: str) -> None:
         self._home = home
         self._settings = settings
-        self._host, self._port = host, port
+        #: The addresses that the node keeps to; none where it has all.
+        self._hosts, self._port = hosts, port
         self._name = name
         self._psk, self._tls = settings.secret.for_tcp(), settings.secret.tls
         self._calls: set[bytes] = set()
-        ip_addr = "" if host in ("0.0.0.0", "::") else host
         ear = settings.node_port or config.NODE_PORT
         key = settings.secret.for_udp()
-        self._beacon = Beacon(key, home.instance, ip_addr, ear, self._on_packet, settings.multicast)
+        self._beacon = Beacons(key, home.instance, hosts, ear, self._on_packet, settings.multicast)
         self._greenlets: list[Any] = []
 
     def start(self) -> None:
@@ -145,7 +146,7 @@ class Announcer:
 
     def _watch_addresses(self) -> None:
         """Addresses change: tell all of new ones. Connections of one that is gone are dead, and do not know it."""
-        if config.is_loopback(self._host):
+        if self._hosts and all(map(config.is_loopback, self._hosts)):
             return
         before = own_addresses()
         while True:

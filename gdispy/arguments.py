@@ -17,6 +17,7 @@ from typing import Any
 
 from gdispy import whom
 from gdispy.computation import INLINE, bulk
+from gdispy.core.patterns import host_flaw
 from gdispy.core.payloads import Bulk
 from gdispy.errors import ConfigError
 from gdispy.interfaces import announced
@@ -199,11 +200,15 @@ def check_plain(name: str, value: Any) -> None:
     kind = type(value).__name__
     if name in _TEXTS and value is not None and not isinstance(value, str):
         raise ConfigError(f"{name} must be text, not {kind}")
+    if name in _TEXTS and value and "\0" in value:
+        raise ConfigError(f"{name} must not hold a zero character: {value!r}")
     if name in ("ext_ip_addr", "ext_host") and value:
         try:
             announced(value)
         except ConfigError as error:
             raise ConfigError(f"{name}: {error}") from None
+    if name in ("ip_addr", "host") and value and host_flaw(value):
+        raise ConfigError(f"{name} {value!r}: {host_flaw(value)}")
     if name in _FLAGS and not isinstance(value, bool):
         raise ConfigError(f"{name} must be True or False, not {value!r}")
     if name == "loglevel" and value is not None and (isinstance(value, bool) or not isinstance(value, int)):

@@ -16,7 +16,7 @@ import logging
 import secrets
 import struct
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import gevent
 from gevent import socket
@@ -198,6 +198,56 @@ class Beacon:
                     logger.warning(text, host_of(address), abs(packet.time - now))
 
 
+class Beacons:
+    """The same side of discovery on several addresses of this machine, one `Beacon` for each; with none, on all.
+
+    Raises OSError where not one of the addresses can be used.
+    """
+
+    def __init__(
+        self,
+        key: bytes,
+        instance: bytes,
+        addresses: Sequence[str],
+        ear_port: int,
+        on_packet: Callable[[Beacon, Packet, tuple[str, int]], None],
+        multicast: bool = False,
+    ) -> None:
+        self._beacons: list[Beacon] = []
+        trouble: OSError | None = None
+        for address in addresses or [""]:
+            try:
+                self._beacons.append(Beacon(key, instance, address, ear_port, on_packet, multicast))
+            except OSError as error:
+                trouble = error
+                if len(addresses) > 1:
+                    logger.warning("no broadcasts by the address %s: %s", address, error.strerror)
+        if trouble is not None and not self._beacons:
+            raise trouble
+
+    def start(self) -> None:
+        for beacon in self._beacons:
+            beacon.start()
+
+    def close(self) -> None:
+        for beacon in self._beacons:
+            beacon.close()
+
+    def broadcast(self, kind: int, port: int, to_port: int, address: str = "", name: str = "") -> None:
+        """As `Beacon.broadcast`, by each."""
+        for beacon in self._beacons:
+            beacon.broadcast(kind, port, to_port, address, name)
+
+    def tell(self, kind: int, port: int, to: tuple[str, int], address: str = "", name: str = "") -> None:
+        """As `Beacon.tell`, by each: which of them has a way there is not known."""
+        for beacon in self._beacons:
+            beacon.tell(kind, port, to, address, name)
+
+    def resolve(self, host: str, port: int) -> tuple[str, int] | None:
+        """As `Beacon.resolve`."""
+        return self._beacons[0].resolve(host, port)
+
+
 def _family(host: str) -> int:
     return int(socket.AF_INET6 if ":" in host else socket.AF_INET)
 
@@ -247,4 +297,4 @@ def broadcast_addresses(ip_addr: str) -> list[str]:
     return [*(found or [_ANY_BROADCAST]), _LOOPBACK_BROADCAST]
 
 
-__all__ = ["GROUP", "GROUP6", "HERE", "LOOK", "Beacon", "Packet", "broadcast_addresses"]
+__all__ = ["GROUP", "GROUP6", "HERE", "LOOK", "Beacon", "Beacons", "Packet", "broadcast_addresses"]

@@ -16,7 +16,7 @@ import tempfile
 from collections.abc import Sequence
 
 from gdispy.errors import ConfigError, GdispyError
-from gdispy.options import add_common_options, fail
+from gdispy.options import add_common_options, fail, parse, set_up_logging
 
 CERTIFICATE, KEY = "gdispy-cert.pem", "gdispy-key.pem"
 #: Days after which the certificate expires, where nothing else is said.
@@ -50,7 +50,8 @@ def certificate_parser() -> argparse.ArgumentParser:
 
 def certificate_main(words: Sequence[str] | None = None) -> int:
     """`gdispy certificate`; the exit code."""
-    options = certificate_parser().parse_args(words)
+    options = parse(certificate_parser(), words)
+    set_up_logging("gdispy: %(message)s", options.debug)
     try:
         for path in make_certificate(options.out, options.name or platform.node() or "gdispy", options.days):
             print(path)

@@ -10,32 +10,39 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
-#: First word -> module and function. Imported when they are wanted: a command starts sooner.
-_SUBCOMMANDS = {
-    "status": ("overview", "status_main"),
-    "nodes": ("survey", "nodes_main"),
-    "relay": ("relay", "relay_main"),
-    "certificate": ("certificate", "certificate_main"),
-    "start-nodes": ("starting", "start_main"),
-    "stop-nodes": ("starting", "stop_main"),
-    "journal": ("reader", "journal_main"),
-}
+from gdispy.commands import SUBCOMMANDS, meant
+from gdispy.errors import ConfigError
+from gdispy.options import fail
+from gdispy.standard_streams import guarded
 
 
 def node_main(words: Sequence[str] | None = None) -> int:
     """`gdispy-node`."""
-    from gdispy import serve
 
-    return serve.node_main(words)
+    def command() -> int:
+        from gdispy import serve
+
+        return serve.node_main(words)
+
+    return guarded("gdispy-node", command)
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """`gdispy`: a bare first word that names a subcommand is that; a program of such a name is given with its path."""
-    words = sys.argv[1:] if words is None else words
-    place = _SUBCOMMANDS.get(words[0]) if words else None
+    """`gdispy`. A first word without a path that names a subcommand is that, and one that nearly does is asked back; a
+    program of such a name is given with its path, or after `--`."""
+    return guarded("gdispy", lambda: _main(sys.argv[1:] if words is None else words))
+
+
+def _main(words: Sequence[str]) -> int:
+    first = words[0] if words else ""
+    place = SUBCOMMANDS.get(first)
     if place is not None:
-        command: int = getattr(import_module(f"gdispy.{place[0]}"), place[1])(words[1:])
+        command: int = getattr(import_module(f"gdispy.{place.module}"), place.function)(words[1:])
         return command
+    others = meant(first)
+    if others:
+        text = f"there is no command {first!r}; did you mean {' or '.join(map(repr, others))}?"
+        return fail("gdispy", ConfigError(f"{text} To run a program of that name: gdispy -- {first}"))
     from gdispy.run import run_main
 
     return run_main(words)
@@ -43,6 +50,10 @@ def main(words: Sequence[str] | None = None) -> int:
 
 def scheduler_main(words: Sequence[str] | None = None) -> int:
     """`gdispy-scheduler`."""
-    from gdispy import share
 
-    return share.scheduler_main(words)
+    def command() -> int:
+        from gdispy import share
+
+        return share.scheduler_main(words)
+
+    return guarded("gdispy-scheduler", command)

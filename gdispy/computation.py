@@ -21,6 +21,7 @@ from typing import Any
 
 from gdispy import config
 from gdispy.blobs import DiskFile, digest_of
+from gdispy.core.limits import COLUMN_LIMIT, file_date, short_name
 from gdispy.core.messages import OUTPUT_LIMIT, UNLIMITED, ComputationId, Prepare
 from gdispy.core.paths import safe_parts
 from gdispy.core.payloads import Bulk, MemoryPayload
@@ -186,7 +187,7 @@ def _directory(directory: str) -> list[str]:
 def _name(computation: Any) -> str:
     if isinstance(computation, functools.partial):
         return _name(computation.func)
-    return str(getattr(computation, "__name__", type(computation).__name__))
+    return short_name(str(getattr(computation, "__name__", type(computation).__name__)))
 
 
 def _pickled(name: str, value: Any) -> pickling.Payload:
@@ -312,6 +313,10 @@ def _add_program(parts: Parts, path: str) -> str:
 
 def read_files(files: dict[str, str]) -> tuple[list[list[Any]], list[Bulk]]:
     """Rows and contents, as in `Prepare`, of files: path on the node -> path here. Raises ConfigError."""
+    if len(files) > COLUMN_LIMIT:
+        raise ConfigError(
+            f"{len(files):,} files are too many to send (at most {COLUMN_LIMIT:,}): make an archive of them"
+        )
     rows: list[list[Any]] = []
     contents: list[Bulk] = []
     for goal, path in files.items():
@@ -320,6 +325,6 @@ def read_files(files: dict[str, str]) -> tuple[list[list[Any]], list[Bulk]]:
             digest = digest_of(path)
         except OSError as error:
             raise ConfigError(f"the dependency {path} cannot be read: {error.strerror}") from error
-        rows.append([goal, about.st_mode & 0o777, float(about.st_mtime), about.st_size, digest])
+        rows.append([goal, about.st_mode & 0o777, file_date(about.st_mtime), about.st_size, digest])
         contents.append(DiskFile(path, about.st_size))
     return rows, contents

@@ -27,8 +27,8 @@ from gevent import socket
 from gdispy.core.effects import Peer
 from gdispy.core.handshake import Keys
 from gdispy.core.life import INTERVAL, Life
-from gdispy.core.messages import Message
-from gdispy.core.wire import CREDIT_STEP, Bye, MakeSink, MemorySink, Sink, channel
+from gdispy.core.messages import REFUSED, Message
+from gdispy.core.wire import CREDIT_STEP, Bye, MakeSink, MemorySink, MessageRefused, Sink, channel
 from gdispy.errors import ConnectFailed, ForkedError, ProtocolError
 from gdispy.interfaces import host_of
 
@@ -44,6 +44,9 @@ WRITE_SIZE = 256 * 1024
 WRITE_PIECES = 64
 #: Transmissions of the same bytes after which a connection is stuck.
 STUCK_AFTER = 1
+
+#: Seconds for the other side to read why it is refused.
+REFUSAL_LIMIT = 1.0
 
 #: Why a connection is closed that its two sides do not need: they have another.
 CONNECTED = "connected already"
@@ -214,6 +217,8 @@ class Connection:
         would hang without a word."""
         try:
             work()
+        except MessageRefused as error:
+            self._refuse(f"{REFUSED}{error}")
         except (ProtocolError, ConnectFailed) as error:
             self._finish(str(error))
         except OSError as error:
@@ -226,6 +231,21 @@ class Connection:
         except BaseException:  # In a patched program Ctrl-C may come to any greenlet.
             self._finish("it was interrupted")
             raise
+
+    def _refuse(self, reason: str) -> None:
+        """Say why to the other side, which would send the same again, and close. Called where it is read."""
+        if self._closed:
+            return
+        self._closing = reason
+        with contextlib.suppress(OSError, ForkedError):
+            if not self._writing and not self._rest:
+                os.write(self._fd, b"".join(self._sealed(self._sender.bye(reason))))
+                self._socket.shutdown(socket.SHUT_WR)
+                # What is closed on unread bytes is reset, and the goodbye with it.
+                with gevent.Timeout(REFUSAL_LIMIT, False):
+                    while self._socket.recv(SMALL_READ):
+                        pass
+        self._finish(reason)
 
     def _read(self) -> None:
         hub = gevent.get_hub()

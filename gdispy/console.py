@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 import gevent
 from gevent import socket
 
-from gdispy.errors import ConfigError
+from gdispy.errors import ConfigError, GdispyError
 from gdispy.node import Node
 
 #: Seconds between two looks whether the node is in the foreground again.
@@ -32,7 +32,10 @@ def is_wanted() -> bool:
 def run(obey: Callable[[str], str]) -> None:
     """Do what is typed, until the end of standard input; print the answers."""
     for line in _lines():
-        print(obey(line), flush=True)
+        try:
+            print(obey(line), flush=True)
+        except (OSError, GdispyError):  # The terminal is gone.
+            return
 
 
 def obey(node: Node, line: str, count_cpus: Callable[[int], int]) -> str:
@@ -56,7 +59,10 @@ def obey(node: Node, line: str, count_cpus: Callable[[int], int]) -> str:
 
 def _set_cpus(node: Node, text: str, count_cpus: Callable[[int], int]) -> str:
     try:
-        cpus = count_cpus(int(text))
+        wanted = int(text)
+        if not wanted:
+            return "write 'stop' to take no new jobs, or 'cpus' with another number than 0"
+        cpus = count_cpus(wanted)
     except ConfigError as error:
         return str(error)
     except ValueError:

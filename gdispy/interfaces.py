@@ -15,7 +15,7 @@ from typing import Any
 from gevent import socket
 
 from gdispy.core.discovery import ADDRESS_LIMIT
-from gdispy.core.patterns import split
+from gdispy.core.patterns import host_flaw, split
 from gdispy.errors import ConfigError
 
 
@@ -100,7 +100,10 @@ def announced(text: str) -> str:
         host, _ = split(text)
     except ValueError as error:
         raise ConfigError(f"{text!r}: {error}") from None
-    if not is_reachable(host) or any(character.isspace() for character in text):
+    flaw = host_flaw(host)
+    if flaw:
+        raise ConfigError(f"{text!r}: {flaw}")
+    if not is_reachable(host) or "*" in host:
         raise ConfigError(f"{text!r} is not an address that others can connect to")
     if len(text.encode()) > ADDRESS_LIMIT:
         raise ConfigError(f"{text!r} is longer than {ADDRESS_LIMIT} bytes")
@@ -132,7 +135,10 @@ def resolve(host: str, port: int, kind: int) -> list[tuple[Any, ...]]:
     """What `getaddrinfo` says, for a name, or an address of either kind. Raises OSError."""
     if is_numeric(host):  # Without asking anybody: the first question starts threads, which takes 10 ms.
         return [_row(host, port, kind)]
-    found: list[tuple[Any, ...]] = socket.getaddrinfo(host, port, type=kind)
+    try:
+        found: list[tuple[Any, ...]] = socket.getaddrinfo(host, port, type=kind)
+    except ValueError as error:  # Of a name that no host can have.
+        raise socket.gaierror(socket.EAI_NONAME, host_flaw(host) or str(error)) from error
     return found
 
 

@@ -16,16 +16,21 @@ import os
 import secrets
 import stat
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from gdispy import config
 from gdispy.core.handshake import GENERATED, encode_secret, purpose_key, secret_key
+from gdispy.core.limits import encodable
+from gdispy.core.patterns import host_flaw
 from gdispy.errors import ConfigError, SecretError
 
 logger = logging.getLogger(__name__)
 
+#: Listening there, a socket has all addresses of this machine.
+ALL_ADDRESSES = "0.0.0.0"
 #: Pass phrases shorter than this can be guessed from recorded traffic with patience.
 SHORT_PHRASE = 16
 
@@ -53,6 +58,9 @@ class Secret:
 def listening_address(secret: Secret, ip_addr: str, what: str) -> str:
     """Where a `what` listens: the address given, or all, as far as no stranger gets in there. Raises ConfigError."""
     address = ip_addr or config.default_ip_addr()
+    flaw = host_flaw(address) if address else ""
+    if flaw:
+        raise ConfigError(f"the address to listen on, {address!r}: {flaw}")
     if secret.insecure:
         if address and not config.is_loopback(address):
             raise ConfigError(f"without a secret a {what} listens on this machine only, not on {address}")
@@ -65,7 +73,13 @@ def listening_address(secret: Secret, ip_addr: str, what: str) -> str:
             what,
         )
         return "127.0.0.1"
-    return address or "0.0.0.0"
+    return address or ALL_ADDRESSES
+
+
+def listening_addresses(secret: Secret, ip_addrs: Sequence[str], what: str) -> list[str]:
+    """The same where several addresses may be given; one that stands for all makes the others superfluous."""
+    found = [listening_address(secret, each, what) for each in ip_addrs or [""]]
+    return [ALL_ADDRESSES] if ALL_ADDRESSES in found else list(dict.fromkeys(found))
 
 
 def find_secret(secret: str = "", secret_file: str = "", insecure: bool = False) -> Secret:
@@ -110,9 +124,11 @@ def own_key_path() -> Path:
 
 
 def _from_text(text: str, source: str) -> Secret:
-    text = text.strip()
+    text = text.removeprefix("\ufeff").strip()  # Some editors begin each file with this mark.
     if not text:
         raise SecretError(f"{source} is empty")
+    if encodable(text) is not text:
+        raise SecretError(f"{source} holds what is no text in UTF-8")
     if len(text) < SHORT_PHRASE and not text.startswith(GENERATED):
         logger.warning(
             "the pass phrase is short: with fewer than %d characters it can be guessed; a key file is safer",
@@ -130,6 +146,8 @@ def _from_file(name: str) -> Secret:
 def _read_private(path: Path) -> str:
     try:
         fd = os.open(path, os.O_RDONLY | getattr(os, "O_NOCTTY", 0) | getattr(os, "O_NONBLOCK", 0))
+    except ValueError as error:
+        raise SecretError(f"the secret file {str(path)!r}: no file has such a name") from error
     except OSError as error:
         raise SecretError(f"the secret file {path} cannot be read: {error.strerror}") from error
     about = os.fstat(fd)
@@ -142,7 +160,7 @@ def _read_private(path: Path) -> str:
         if about.st_mode & 0o077 and os.name == "posix":
             raise SecretError(f"others can read the secret file {path}: run chmod 600 {path}")
         try:
-            text = file.read(4096).decode("utf-8").strip()
+            text = file.read(4096).decode("utf-8-sig").strip()
         except UnicodeDecodeError as error:
             raise SecretError(f"the secret file {path} does not hold text") from error
     if not text:

@@ -40,7 +40,7 @@ def recovery_path(fault_recover: Any) -> str:
         return ""
     if fault_recover is True:
         return os.path.abspath(time.strftime("_dispy_fault_recover_%Y%m%d%H%M%S"))
-    if isinstance(fault_recover, str | os.PathLike):
+    if isinstance(fault_recover, str | os.PathLike) and "\0" not in os.fspath(fault_recover):
         return os.path.abspath(os.fspath(fault_recover))
     raise ConfigError(f"fault_recover must be True, False or the path of a file, not {fault_recover!r}")
 

@@ -12,7 +12,7 @@ import itertools
 import logging
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -206,7 +206,8 @@ def _why_not(what: str, where: str, error: OSError) -> str:
 class Listener:
     """Accepts connections, and lets in those that have the secret: `doors` has the secret for each pair of roles.
 
-    Where `host` is '0.0.0.0', it listens on all addresses of both kinds.
+    Where `host` is '0.0.0.0', it listens on all addresses of both kinds. `others` are more addresses, with the port of
+    the first.
 
     A stranger gets no byte of an answer unless its first message fits the secret, a fixed few bytes of
     memory, ten seconds in all, and at most one line of the log each second for all strangers together.
@@ -220,6 +221,7 @@ class Listener:
         instance: bytes,
         on_connection: Callable[[Any, Keys, bytes], None],
         tls: Tls | None = None,
+        others: Sequence[str] = (),
     ) -> None:
         self._tls = tls
         self._doors = doors
@@ -230,6 +232,13 @@ class Listener:
         self._next_logs: dict[type, float] = {}
         self._numbers = itertools.count()
         self._sockets = listening_sockets(host, port)
+        try:
+            for other in others:
+                self._sockets += _listening_too(other, self._sockets)
+        except BaseException:
+            for sock in self._sockets:
+                sock.close()
+            raise
         self.host, self.port = host_of(self._sockets[0].getsockname()), self._sockets[0].getsockname()[1]
         self._greenlets: list[Any] = [gevent.Greenlet(self._accept, each) for each in self._sockets]
 
@@ -344,6 +353,13 @@ def listening_sockets(host: str, port: int) -> list[Any]:
         if error.errno == errno.EADDRINUSE:
             logger.warning("not listening by IPv6: port %d is in use there", first.getsockname()[1])
         return [first]
+
+
+def _listening_too(host: str, there: list[Any]) -> list[Any]:
+    """A socket that listens on one more address; none where that is one of those that are there, by another name."""
+    port = there[0].getsockname()[1]
+    address = resolve(host, port, socket.SOCK_STREAM)[0][4][0]
+    return [] if address in [sock.getsockname()[0] for sock in there] else [_listening_socket(host, port)]
 
 
 def _listening_socket(host: str, port: int) -> Any:

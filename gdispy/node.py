@@ -46,13 +46,13 @@ from gdispy.core.effects import (
 )
 from gdispy.core.handshake import Keys
 from gdispy.core.hours import OPEN, Hours, clock
-from gdispy.core.messages import STOPPED, Availability, Hello, Instance, Message, Overview, Survey
+from gdispy.core.messages import REFUSED, STOPPED, Availability, Hello, Instance, Message, Overview, Survey
 from gdispy.core.patterns import join
 from gdispy.core.slots import Slots
 from gdispy.core.wire import FILE, Sink
 from gdispy.errors import ConfigError
 from gdispy.interfaces import main_address
-from gdispy.keys import listening_address
+from gdispy.keys import ALL_ADDRESSES, listening_addresses
 from gdispy.memory import keep_freed_memory
 from gdispy.net import Listener
 from gdispy.node_settings import NodeSettings
@@ -103,13 +103,15 @@ class Node:
         self._connections: dict[Peer, Connection] = {}
         self._greeted: set[Peer] = set()
         self._claim = claim(prefix, self.instance.hex())
-        host = listening_address(settings.secret, settings.ip_addr, "node")
+        hosts = listening_addresses(settings.secret, settings.ip_addrs, "node")
         psk = settings.secret.for_tcp()
         doors = {SCHEDULER: psk, VISITOR: psk}
         self._listener = Listener(
-            host, settings.node_port, doors, self.instance, self._on_connection, settings.secret.tls
+            *(hosts[0], settings.node_port, doors, self.instance, self._on_connection, settings.secret.tls, hosts[1:])
         )
-        source = "" if host in ("0.0.0.0", "::") else host
+        #: The addresses that it keeps to; none where it has all.
+        self._hosts = [] if hosts[0] in (ALL_ADDRESSES, "::") else hosts
+        source = hosts[0] if len(self._hosts) == 1 else ""
         self._callers = [Caller(self, settings.secret, place, source) for place in settings.connect]
         #: Connections that this side has opened, and who keeps them up.
         self._called: dict[Peer, Caller | None] = {}
@@ -119,7 +121,7 @@ class Node:
         setting = {
             "dest_path_prefix": prefix,
             "name": self._name,
-            "address": settings.ext_ip_addr or (main_address() if self.host == "0.0.0.0" else "") or self.host,
+            "address": settings.ext_ip_addr or (main_address() if self.host == ALL_ADDRESSES else "") or self.host,
             "limits": list(astuple(settings.limits)),
             "client_shutdown": settings.client_shutdown,
             "init": settings.init,
@@ -239,10 +241,10 @@ class Node:
     def _announce(self) -> None:
         """Answer who looks around, and tell clients that run already."""
         settings = self._settings
-        if settings.secret.insecure and not config.is_loopback(self.host):
+        if settings.secret.insecure and not all(map(config.is_loopback, self._hosts or [self.host])):
             return
         try:
-            self._announcer = Announcer(self, settings, self.host, self.port, self._name)
+            self._announcer = Announcer(self, settings, self._hosts, self.port, self._name)
         except OSError as error:
             logger.warning("this node cannot be found by broadcast: %s", error.strerror)
             return
@@ -361,7 +363,8 @@ class Node:
             caller.closed(reason)
         if connection.peer in self._greeted:
             self._greeted.discard(connection.peer)
-            logger.info("disconnected from %s: %s", connection.address, reason)
+            level = logging.ERROR if reason.startswith(REFUSED) else logging.INFO
+            logger.log(level, "disconnected from %s: %s", connection.address, reason)
             self._pump.put(self._slots.gone, connection.peer)
             if not self._greeted:
                 self._workers.slabs.clear()

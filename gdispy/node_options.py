@@ -53,8 +53,8 @@ def node_parser() -> argparse.ArgumentParser:
 
 def _add_place(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
-    text = "address to listen on (default: all)"
-    add("-i", "--ip_addr", "--host", default="", metavar="ADDR", help=text)
+    text = "address to listen on and to be found by; once for each (default: all)"
+    add("-i", "--ip_addr", "--host", action="append", metavar="ADDR", help=text)
     text = "address to announce, where it differs (NAT), with ':port' where that differs too"
     add("--ext_ip_addr", "--ext_host", default="", metavar="ADDR", help=text)
     text = "connect to the program, or gdispy-scheduler, there, where it cannot connect to this node; once for each"
@@ -67,7 +67,7 @@ def _add_place(group: argparse._ArgumentGroup) -> None:
     add("-p", "--node_port", type=int, metavar="PORT", help=text)
     add("--dispy_port", type=int, metavar="PORT", help="the same, less one: dispy's base port")
     add("--name", default="", help="name of this node (default: host name)")
-    text = "repeat the announcement of this node while nobody uses it; 10 or more (default: once)"
+    text = "repeat the announcement of this node while nobody uses it; 10 or more, 0 for once (default: once)"
     add("--ping_interval", type=float, metavar="SECONDS", help=text)
     text = f"others must accept a connection, and prove who they are, within so long (default: {config.MsgTimeout})"
     add("--msg_timeout", type=float, metavar="SECONDS", help=text)
@@ -75,7 +75,7 @@ def _add_place(group: argparse._ArgumentGroup) -> None:
 
 def _add_limits(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
-    text = "CPUs to serve; negative leaves that many free (default: all)"
+    text = "CPUs to serve; negative leaves that many free, 0 is all (default: all)"
     add("-c", "--cpus", type=int, metavar="N", help=text)
     text = "refuse larger files; 10m, 2g (default: 0, no limit)"
     add("--max_file_size", default="", metavar="SIZE", help=text)
@@ -104,7 +104,7 @@ def _add_times(group: argparse._ArgumentGroup) -> None:
     add("--service_end", default="", metavar="HH:MM", help="end the jobs that still run (default: let them run)")
     text = "exit when so many clients were served and have left; 0 with --clean: only clean (default: -1, never)"
     add("--serve", type=int, metavar="N", help=text)
-    text = "keep jobs and results of a client that went away so long; 1 or more (default: 60)"
+    text = "minutes to keep the jobs and results of a disconnected client; 0 is for ever (default: 60)"
     add("--zombie_interval", type=float, metavar="MINUTES", help=text)
     text = "keep results of a client that is away longer than that, for who recovers them (default: 7)"
     add("--spool_age", type=float, metavar="DAYS", help=text)

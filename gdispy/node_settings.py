@@ -24,8 +24,8 @@ class NodeSettings:
 
     secret: Secret
     cpus: int
-    #: Address to listen on, '' for all; and the one to announce where it differs.
-    ip_addr: str = ""
+    #: Addresses to listen on, none for all; and the one to announce where it differs.
+    ip_addrs: tuple[str, ...] = ()
     ext_ip_addr: str = ""
     #: Programs and schedulers that the node connects to by itself: host and port.
     connect: tuple[tuple[str, int], ...] = ()

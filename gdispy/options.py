@@ -20,6 +20,9 @@ EXIT_FAILED = 1
 EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
 
+#: Minutes for which what is never to be given up is kept: 190 years.
+NEVER = 1e8
+
 #: Options that say whose secret applies; `keys.py` knows their variables.
 SECRETS = ("secret", "secret_file", "insecure")
 
@@ -54,6 +57,16 @@ def add_tls_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--keyfile", default="", metavar="FILE", help=text)
 
 
+class Once(argparse.Action):
+    """An option whose second value would silently replace the first: it is refused."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
+        if getattr(namespace, f"_{self.dest}_was_given", False):
+            parser.error(f"{option_string} can be given once only")
+        setattr(namespace, f"_{self.dest}_was_given", True)
+        setattr(namespace, self.dest, values)
+
+
 def add_common_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-d", "--debug", action="store_true", help="tell in detail what happens")
     parser.add_argument("--version", action="version", version=f"%(prog)s {config.VERSION}")
@@ -70,10 +83,34 @@ def fail(program: str, error: BaseException) -> int:
     return EXIT_USAGE if isinstance(error, ConfigError) else EXIT_FAILED
 
 
-def parse(parser: argparse.ArgumentParser, words: Sequence[str] | None) -> argparse.Namespace:
-    """Parse a command line in which long options may have `-` for `_`, and the other way round."""
+def parse(
+    parser: argparse.ArgumentParser, words: Sequence[str] | None, verbatim: str | None = None
+) -> argparse.Namespace:
+    """Parse a command line in which long options may have `-` for `_`, and the other way round. The word after the
+    option `verbatim`, a short one, belongs to that, whatever it begins with."""
     words = sys.argv[1:] if words is None else words
-    return parser.parse_args([_as_declared(parser, word) for word in words])
+    return parser.parse_args(as_declared(parser, words, verbatim))
+
+
+def as_declared(parser: argparse.ArgumentParser, words: Sequence[str], verbatim: str | None = None) -> list[str]:
+    """The words as `argparse` takes them; see `parse`."""
+    found: list[str] = []
+    rest = iter(words)
+    for word in rest:
+        if word == "--":
+            return [*found, word, *rest]
+        following = next(rest, None) if word == verbatim else None
+        found.append(_as_declared(parser, word) if following is None else f"{word}={_MARK}{following}")
+    return found
+
+
+#: No word of a command line has it. `argparse` would take some words for what they are not, also behind an option.
+_MARK = "\0"
+
+
+def unmarked(word: str) -> str:
+    """The type of an option that is given as `verbatim` to `parse`."""
+    return word.removeprefix(_MARK)
 
 
 def _as_declared(parser: argparse.ArgumentParser, word: str) -> str:
@@ -130,6 +167,11 @@ class Settled:
             raise ConfigError(f"{self._sources.get(name, f'--{name}')}: {error}") from None
 
 
+def addresses(given: Any) -> tuple[str, ...]:
+    """What `--ip_addr` says; a variable or a file says it in one text."""
+    return tuple(given.replace(",", " ").split() if isinstance(given, str) else given)
+
+
 def within(least: float, most: float = 1e8) -> Callable[[Any], Any]:
     """A check of a number."""
 
@@ -139,6 +181,11 @@ def within(least: float, most: float = 1e8) -> Callable[[Any], Any]:
         return number
 
     return check
+
+
+def zero_means(none: T, check: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """A check of a number that may also be 0: then `none` stands for it, as in dispy."""
+    return lambda number: check(number) if number else none
 
 
 def adjustable(parser: argparse.ArgumentParser) -> list[argparse.Action]:

@@ -22,7 +22,7 @@ from gdispy.core.patterns import join
 from gdispy.errors import ConnectFailed, GdispyError
 from gdispy.keys import Secret, find_secret, with_tls
 from gdispy.net import connect
-from gdispy.options import add_common_options, add_secret_options, add_tls_options, fail, set_up_logging
+from gdispy.options import add_common_options, add_secret_options, add_tls_options, fail, parse, set_up_logging
 from gdispy.remote import ROLES
 from gdispy.shared import scheduler_place
 from gdispy.status import overview_lines
@@ -45,7 +45,7 @@ def status_parser() -> argparse.ArgumentParser:
 
 def status_main(words: Sequence[str] | None = None) -> int:
     """`gdispy status`; the exit code."""
-    options = status_parser().parse_args(words)
+    options = parse(status_parser(), words)
     set_up_logging("gdispy: %(message)s", options.debug)
     try:
         secret = find_secret(options.secret, options.secret_file, options.insecure)

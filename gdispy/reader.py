@@ -18,7 +18,7 @@ from gdispy.core.payloads import Payload, bulk_size
 from gdispy.core.remembered import Job, Story
 from gdispy.errors import GdispyError
 from gdispy.job import STATUS_NAMES
-from gdispy.options import EXIT_FAILED, fail
+from gdispy.options import EXIT_FAILED, add_common_options, fail, parse, set_up_logging
 from gdispy.records import Reading, facts_in, read
 
 _FAULTS = {
@@ -46,7 +46,9 @@ def journal_main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--jobs", action="store_true", help="show each job")
     parser.add_argument("--facts", action="store_true", help="show all that was written, in order")
     parser.add_argument("--json", action="store_true", help="the same for programs")
-    options = parser.parse_args(words)
+    add_common_options(parser)
+    options = parse(parser, words)
+    set_up_logging("gdispy: %(message)s", options.debug)
     try:
         reading = read(options.file)
     except (GdispyError, OSError) as error:

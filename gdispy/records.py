@@ -23,6 +23,7 @@ from typing import Any
 import msgpack
 
 from gdispy.core.facts import from_values
+from gdispy.core.fitting import divided
 from gdispy.core.message import Message
 from gdispy.core.payloads import Payload, joined
 from gdispy.core.remembered import Remembered
@@ -191,7 +192,7 @@ class _Large(Exception):
 def packed(facts: Iterable[Message]) -> list[Any]:
     """Facts as they are written, in pieces. Large payloads are pieces as they are: copies of them would cost more than
     all that is done with them here."""
-    facts = list(facts)
+    facts = [part for fact in facts for part in divided(fact)]
     try:
         return [b"".join([_pack(fact.values()) for fact in facts])]
     except _Large:

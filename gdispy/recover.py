@@ -380,12 +380,9 @@ class _Holder:
     def _take_holding(self, message: Holding, instance: bytes) -> None:
         """Compare what it has with what the file says that it should have."""
         story = self._story
-        held: dict[JobId, int] = {}
-        ended: list[JobId] = []
-        for place, computation in enumerate(message.computations):
-            if computation == story.id:
-                held = dict(zip(message.jobs[place], message.attempts[place], strict=True))
-                ended = message.ended[place] if message.ended else []
+        held = dict(zip(*message.held().get(story.id, ((), ())), strict=True))
+        ends = zip(message.computations, message.ended, strict=False)
+        ended = [job for computation, row in ends if computation == story.id for job in row]
         if self._recovery.journal is None:  # Only who holds them knows which jobs there are.
             for job in held:
                 story.jobs.setdefault(job, Job(b"", None))

@@ -39,12 +39,12 @@ from gdispy.core.discovery import (
     pack,
     unpack,
 )
-from gdispy.core.patterns import join, split
+from gdispy.core.patterns import host_flaw, join, split
 from gdispy.errors import ConfigError, ConnectFailed, GdispyError, PeerRejected, ProtocolError
 from gdispy.interfaces import host_of
 from gdispy.keys import Secret, find_secret, listening_address
 from gdispy.net import listening_sockets, reach, read_exactly
-from gdispy.options import add_common_options, add_secret_options, fail, parse, set_up_logging
+from gdispy.options import Once, add_common_options, add_secret_options, fail, parse, set_up_logging
 from gdispy.seeker import LINK_LOCAL_DELAY, Route, routes_of
 
 logger = logging.getLogger(__name__)
@@ -85,7 +85,9 @@ def relay_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("-i", "--ip_addr", "--host", default="", metavar="ADDR", help="address to listen on (default: all)")
+    add(
+        "-i", "--ip_addr", "--host", action=Once, default="", metavar="ADDR", help="address to listen on (default: all)"
+    )
     text = f"port to listen on, 0 for any free one (default: {config.NODE_PORT})"
     add("-p", "--relay_port", "--port", type=int, default=config.NODE_PORT, metavar="PORT", help=text)
     text = f"where nodes listen (default: {config.NODE_PORT})"
@@ -328,6 +330,7 @@ def _scheduler(text: str) -> tuple[str, int]:
         host, port = split(text)
     except ValueError as error:
         raise ConfigError(f"--scheduler_node {text!r}: {error}") from None
-    if not host or "*" in host or any(character.isspace() for character in host):
-        raise ConfigError(f"--scheduler_node {text!r} names no host")
+    flaw = "it names no host" if "*" in host else host_flaw(host)
+    if flaw:
+        raise ConfigError(f"--scheduler_node {text!r}: {flaw}")
     return host, port or config.CLIENT_PORT

@@ -24,6 +24,7 @@ from gdispy.core.courier import Courier
 from gdispy.core.facts import Placed
 from gdispy.core.life import INTERVAL
 from gdispy.core.messages import (
+    REFUSED,
     Collected,
     ComputationId,
     Ended,
@@ -180,7 +181,14 @@ class Remote:
         failures = 0
         while True:
             reason = self._attempt()
-            for answer in self._courier.gone(reason):
+            answers = self._courier.gone(reason)
+            if reason.startswith(REFUSED):
+                logger.error("disconnected from the scheduler at %s: %s", self.place, reason)
+                ends = self._courier.refused(reason)
+                for ended in ends:
+                    self.ledger.record(ended.computation, [ended])
+                answers += ends
+            for answer in answers:
                 end = self._ends.get(getattr(answer, "computation", None))  # type: ignore[arg-type]
                 if end is not None:
                     end.deliver([answer])

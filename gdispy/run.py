@@ -16,17 +16,21 @@ from typing import Any
 from gdispy import config
 from gdispy.blobs import OpenFile
 from gdispy.cluster import JobCluster
+from gdispy.commands import overview
 from gdispy.core import statuses
 from gdispy.errors import ConfigError, GdispyError
 from gdispy.job import DispyJob
 from gdispy.options import (
     EXIT_FAILED,
     EXIT_INTERRUPTED,
+    Once,
     add_common_options,
     add_secret_options,
     add_tls_options,
     fail,
+    parse,
     set_up_logging,
+    unmarked,
 )
 from gdispy.shared import SharedJobCluster
 from gdispy.status import table
@@ -40,6 +44,7 @@ _EXAMPLES = """examples:
   gdispy --local -a 1 -a 2 -a 3 ./simulate        three jobs on this machine
   gdispy -n 10.0.0.5 -n 10.0.0.6 -f data.csv -a "data.csv --from 1" -a "data.csv --from 2" ./count
   gdispy -a "'two words' third" ./program         quoting in -a works as in a shell
+  gdispy -- status                                run a program that is called as a command of gdispy
   gdispy --scheduler_node lab -a 1 -a 2 ./program  share the nodes of the scheduler on host lab
   gdispy status lab                               how that scheduler stands: nodes, clients, jobs
 
@@ -53,7 +58,7 @@ def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="gdispy",
         description="Run a program on the nodes, with different arguments each time.",
-        epilog=_EXAMPLES,
+        epilog=f"{overview()}\n\n{_EXAMPLES}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
@@ -61,6 +66,7 @@ def parser() -> argparse.ArgumentParser:
     add(
         "-a",
         dest="args",
+        type=unmarked,
         action="append",
         default=[],
         metavar="ARGS",
@@ -84,7 +90,14 @@ def parser() -> argparse.ArgumentParser:
         metavar="HOST[:PORT]",
         help="use the nodes of the gdispy-scheduler there, which shares them among programs",
     )
-    add("-i", "--ip_addr", default=None, metavar="ADDR", help="local address to use (default: GDISPY_IP_ADDR, or any)")
+    add(
+        "-i",
+        "--ip_addr",
+        action=Once,
+        default=None,
+        metavar="ADDR",
+        help="local address to use (default: GDISPY_IP_ADDR, or any)",
+    )
     add(
         "--node_port",
         type=int,
@@ -104,7 +117,7 @@ def parser() -> argparse.ArgumentParser:
 
 def run_main(words: Sequence[str] | None = None) -> int:
     """`gdispy`; returns the exit code."""
-    options = parser().parse_args(words)
+    options = parse(parser(), words, verbatim="-a")
     set_up_logging("gdispy: %(message)s", options.debug)
     try:
         jobs = [_split(text) for text in options.args] or [[]]
@@ -114,7 +127,7 @@ def run_main(words: Sequence[str] | None = None) -> int:
     with cluster:
         try:
             return _run(cluster, jobs, options.stats)
-        except GdispyError as error:
+        except GdispyError as error:  # No node will come, or nobody reads what is printed.
             cluster.close(timeout=0, terminate=True)
             return fail("gdispy", error)
         except KeyboardInterrupt:

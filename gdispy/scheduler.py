@@ -13,7 +13,7 @@ import logging
 import platform
 import secrets
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -26,7 +26,7 @@ from gdispy.core.dispatch import Dispatch
 from gdispy.core.effects import Drop, Effects, Peer, Record, Send
 from gdispy.core.handshake import Keys
 from gdispy.core.life import INTERVAL, LOST_AFTER
-from gdispy.core.messages import STOPPED, Collected, ComputationId, Hello, Instance, Message, Prepare, Run
+from gdispy.core.messages import REFUSED, STOPPED, Collected, ComputationId, Hello, Instance, Message, Prepare, Run
 from gdispy.core.patterns import join
 from gdispy.core.remembered import Story
 from gdispy.core.wire import MakeSink
@@ -61,7 +61,7 @@ class Scheduler:
     def __init__(
         self,
         secret: Secret,
-        ip_addr: str = "",
+        ip_addr: str | Sequence[str] = "",
         ext_ip_addr: str = "",
         port: int = config.CLIENT_PORT,
         pulse_interval: float | None = None,
@@ -74,7 +74,9 @@ class Scheduler:
     ) -> None:
         self._secret = secret
         self._psk = secret.for_tcp()
-        self._ip_addr = ip_addr
+        #: The addresses of this machine to use, none for all.
+        addresses = [ip_addr] if isinstance(ip_addr, str) else ip_addr
+        self._addresses = [each for each in addresses if each]
         self._ext_ip_addr = ext_ip_addr
         self._port = port
         self._make_sink = make_sink
@@ -97,7 +99,7 @@ class Scheduler:
         #: Of nodes that have come by themselves: what to call when the first sealed frame has opened.
         self._honest: dict[Peer, Callable[[Connection], None]] = {}
         interval = ping_interval or config.LOOK_INTERVAL
-        self._seeker = Seeker(self, secret, ip_addr, ext_ip_addr, port, interval, multicast, self._pulse)
+        self._seeker = Seeker(self, secret, self._addresses, ext_ip_addr, port, interval, multicast, self._pulse)
 
     def start(self) -> None:
         self._pump.start()
@@ -217,10 +219,10 @@ class Scheduler:
         return found[-1] if found else None
 
     def _source(self, host: str) -> str:
-        """The address to connect from: ours, except towards this machine itself."""
-        if not self._ip_addr or config.is_loopback(host) or ":" in host:
+        """The address to connect from: ours, where it is one, except towards this machine itself."""
+        if len(self._addresses) != 1 or config.is_loopback(host) or ":" in host:
             return ""
-        return self._ip_addr
+        return self._addresses[0]
 
     def _hello(self) -> Hello:
         name = platform.node() or "client"
@@ -285,6 +287,10 @@ class Scheduler:
         if connection.peer not in self._greeted:
             return
         self._greeted.discard(connection.peer)
+        if reason.startswith(REFUSED):
+            logger.error("disconnected from the node at %s: %s", connection.address, reason)
+            self._pump.put(self.rules.refused, connection.peer, reason)
+            return
         self._pump.put(self.rules.left if reason == STOPPED else self.rules.gone, connection.peer)
         logger.info("disconnected from the node at %s: %s", connection.address, reason)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -17,7 +17,7 @@ import gevent
 import gevent.event
 
 from gdispy import config
-from gdispy.beacon import HERE, LOOK, Beacon, Packet
+from gdispy.beacon import HERE, LOOK, Beacon, Beacons, Packet
 from gdispy.connection import CONNECTED, Connection
 from gdispy.core.discovery import RELAY
 from gdispy.core.handshake import Keys
@@ -220,7 +220,7 @@ class Seeker:
         self,
         owner: Owner,
         secret: Secret,
-        ip_addr: str,
+        addresses: Sequence[str],
         ext_ip_addr: str,
         port: int,
         look_interval: float,
@@ -229,7 +229,7 @@ class Seeker:
     ) -> None:
         self._owner = owner
         self._secret = secret
-        self._ip_addr = ip_addr
+        self._addresses = addresses
         self._ext_ip_addr = ext_ip_addr
         self._port = port
         self._look_interval = look_interval
@@ -239,7 +239,7 @@ class Seeker:
         self.listening_port = 0
         self.dialers: dict[Route, Dialer] = {}
         self._by_instance: dict[bytes, Dialer] = {}
-        self._beacon: Beacon | None = None
+        self._beacon: Beacons | None = None
         self._looker: Any = None
         self._listener: Listener | None = None
         self._opener: Any = None
@@ -299,7 +299,8 @@ class Seeker:
         """Let nodes come that this side cannot reach. A program works without."""
         secret = self._secret
         # What nobody else can have yet, and no secret at all, stay on this machine.
-        loopback = "127.0.0.1" if (secret.is_new or secret.insecure) and not self._ip_addr else self._ip_addr
+        own = self._addresses[0] if self._addresses else ""
+        loopback = "127.0.0.1" if (secret.is_new or secret.insecure) and not own else own
         try:
             host = listening_address(secret, loopback, "client")
             for port in (self._port, 0):
@@ -330,8 +331,8 @@ class Seeker:
         if self._beacon is None:
             key = self._secret.for_udp()
             try:
-                self._beacon = Beacon(
-                    key, self._owner.instance, self._ip_addr, self._port, self._on_packet, self._multicast
+                self._beacon = Beacons(
+                    key, self._owner.instance, self._addresses, self._port, self._on_packet, self._multicast
                 )
             except OSError as error:
                 if self._look_ports:
@@ -339,7 +340,7 @@ class Seeker:
                 return
             self._beacon.start()
 
-    def _look(self, beacon: Beacon) -> None:
+    def _look(self, beacon: Beacons) -> None:
         before = 0.0
         for moment in config.LOOK_INTERVALS:
             gevent.sleep(moment - before)
@@ -349,7 +350,7 @@ class Seeker:
             gevent.sleep(self._look_interval)
             self._look_once(beacon)
 
-    def _look_once(self, beacon: Beacon) -> None:
+    def _look_once(self, beacon: Beacons) -> None:
         for port in self._look_ports:
             beacon.broadcast(LOOK, self.listening_port, port, self._ext_ip_addr)
         for place in self._relays:
@@ -358,7 +359,7 @@ class Seeker:
             if not dialer.found and dialer.connection is None:
                 gevent.spawn(self._ask, beacon, dialer)
 
-    def _ask(self, beacon: Beacon, dialer: Dialer) -> None:
+    def _ask(self, beacon: Beacons, dialer: Dialer) -> None:
         """Ask an address that the user has named; it may be a relay."""
         place = beacon.resolve(dialer.host, dialer.port)
         if place is not None:

@@ -21,14 +21,14 @@ import gevent
 
 from gdispy import config
 from gdispy.core.hours import Hours, clock, minutes, parse_hours
-from gdispy.core.patterns import join, split
+from gdispy.core.patterns import host_flaw, join, split
 from gdispy.errors import ConfigError, GdispyError
 from gdispy.interfaces import announced
-from gdispy.keys import Secret, find_secret, with_tls
+from gdispy.keys import ALL_ADDRESSES, Secret, find_secret, with_tls
 from gdispy.node_options import node_parser
 from gdispy.node_settings import NodeSettings
 from gdispy.optionfile import read_options, save_options
-from gdispy.options import Settled, fail, is_given, parse, set_up_logging, within
+from gdispy.options import NEVER, Settled, addresses, fail, is_given, parse, set_up_logging, within, zero_means
 from gdispy.prefix import clean, default_prefix
 from gdispy.worker.limits import Limits
 
@@ -79,9 +79,9 @@ def _refuse_other_systems() -> None:
 def _say_ready(node: Node, is_private: bool) -> None:
     try:
         os.write(1, f"ready {join(node.host, node.port)}\n".encode())
-    except BrokenPipeError:
-        if not is_private:
-            raise
+    except OSError as error:
+        if not is_private or not isinstance(error, BrokenPipeError):
+            raise GdispyError(f"standard output cannot be written: {error.strerror}") from error
         # Whose node it is has gone meanwhile; it ends with its standard input, and need not say so.
 
 
@@ -111,7 +111,7 @@ def node_settings(options: Any) -> NodeSettings:
     return NodeSettings(
         secret=_secret(options),
         cpus=options.read("cpus", count_cpus, count_cpus(None)),
-        ip_addr=options.ip_addr,
+        ip_addrs=options.read("ip_addr", addresses, ()),
         ext_ip_addr=options.read("ext_ip_addr", announced, ""),
         connect=_to_connect_to(options),
         multicast=bool(options.ipv4_udp_multicast),
@@ -123,10 +123,10 @@ def node_settings(options: Any) -> NodeSettings:
         disk_floor=options.read("disk_floor", config.parse_size, None),
         hours=_hours(options),
         serve=options.read("serve", within(-1), -1),
-        lease=60.0 * options.read("zombie_interval", within(1), 60.0),
+        lease=60.0 * options.read("zombie_interval", zero_means(NEVER, within(1, NEVER)), 60.0),
         spool_age=24 * 3600.0 * options.read("spool_age", within(0), 7.0),
         spool_size=options.read("spool_size", config.parse_size, 0),
-        ping_interval=options.read("ping_interval", within(10), 0.0),
+        ping_interval=options.read("ping_interval", zero_means(0.0, within(10, 1e8)), 0.0),
         msg_timeout=options.read("msg_timeout", within(1), config.MsgTimeout),
         force_cleanup=bool(options.force_cleanup),
         client_shutdown=bool(options.client_shutdown),
@@ -148,8 +148,9 @@ def _places(given: Any) -> list[tuple[str, int | None]]:
             host, port = split(text)
         except ValueError as error:
             raise ConfigError(f"{text!r}: {error}") from None
-        if not host or "*" in host or any(character.isspace() for character in host):
-            raise ConfigError(f"{text!r} names no host to connect to")
+        flaw = "it names no host to connect to" if "*" in host else host_flaw(host)
+        if flaw:
+            raise ConfigError(f"{text!r}: {flaw}")
         found.append((host, port))
     return found
 
@@ -171,13 +172,13 @@ def _limits(options: Any) -> Limits:
 
 
 def count_cpus(wanted: int | None) -> int:
-    """How many CPUs to serve. Raises ConfigError for more than there are, or none."""
+    """How many CPUs to serve, 0 for all. Raises ConfigError for more than there are, or none."""
     there = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    cpus = there if wanted is None else wanted
+    cpus = wanted or there
     if cpus < 0:
         cpus += there
     if not 1 <= cpus <= there:
-        raise ConfigError(f"cpus must be from 1 to {there}, or negative to leave some free, not {wanted}")
+        raise ConfigError(f"cpus must be from 1 to {there}, 0 for all, or negative to leave some free, not {wanted}")
     return cpus
 
 
@@ -212,7 +213,9 @@ def _new_node(settings: NodeSettings, options: Any) -> Node:
     try:
         return Node(settings)
     except OSError as error:
-        where = join(options.ip_addr or config.default_ip_addr() or "0.0.0.0", settings.node_port)
+        where = " or ".join(
+            join(each, settings.node_port) for each in settings.ip_addrs or [config.default_ip_addr() or ALL_ADDRESSES]
+        )
         raise ConfigError(
             f"cannot listen on {where}: {error.strerror}; another node may run there (-p 0 takes a free port)"
         ) from error

@@ -22,7 +22,17 @@ from gdispy.interfaces import announced
 from gdispy.journal import Journal
 from gdispy.keys import Secret, find_secret, with_tls
 from gdispy.optionfile import read_options, save_options
-from gdispy.options import Settled, add_common_options, fail, parse, set_up_logging, within
+from gdispy.options import (
+    NEVER,
+    Settled,
+    add_common_options,
+    addresses,
+    fail,
+    parse,
+    set_up_logging,
+    within,
+    zero_means,
+)
 from gdispy.sharing import Sharing, SharingSettings
 
 _PROGRAM = "gdispy-scheduler"
@@ -59,7 +69,8 @@ def _add_places(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
     text = "node to use: a name or address with ':port' if wanted, or a pattern; once for each (default: all found)"
     add("-n", "--nodes", "--node", action="append", metavar="HOST", help=text)
-    add("-i", "--ip_addr", "--host", default="", metavar="ADDR", help="address to listen on (default: all)")
+    text = "address to listen on and to look for nodes by; once for each (default: all)"
+    add("-i", "--ip_addr", "--host", action="append", metavar="ADDR", help=text)
     text = "address to announce, where it differs (NAT)"
     add("--ext_ip_addr", "--ext_host", default="", metavar="ADDR", help=text)
     add("--ipv4_udp_multicast", action="store_true", help="look for nodes by multicast instead of broadcast")
@@ -90,7 +101,7 @@ def _add_ways(group: argparse._ArgumentGroup) -> None:
     add("--poll_interval", type=float, metavar="SECONDS", help=text)
     text = f"others must accept a connection, and prove who they are, within so long (default: {config.MsgTimeout})"
     add("--msg_timeout", type=float, metavar="SECONDS", help=text)
-    text = "keep jobs and results of a client that went away so long; 1 or more (default: 60)"
+    text = "minutes to keep the jobs and results of a disconnected client; 0 is for ever (default: 60)"
     add("--zombie_interval", type=float, metavar="MINUTES", help=text)
     text = "serve the computation first that was not served for longest (default: the client that has least)"
     add("--fair_cluster_scheduler", action="store_true", help=text)
@@ -150,22 +161,22 @@ def sharing_settings(options: Any) -> SharingSettings:
     """The options, checked. Raises ConfigError."""
     if options.fair_cluster_scheduler and options.early_cluster_scheduler:
         raise ConfigError("--fair_cluster_scheduler and --early_cluster_scheduler contradict each other")
-    options.read("poll_interval", within(5, 1000), None)  # Results come without being asked for.
+    options.read("poll_interval", zero_means(None, within(5, 1000)), None)  # Results come without being asked for.
     policy = ROUND_ROBIN if options.fair_cluster_scheduler else EARLIEST if options.early_cluster_scheduler else FAIR
     return SharingSettings(
         node_secret=_secret(options, "node"),
         client_secret=_secret(options, "cluster"),
         nodes=_nodes(options.nodes),
-        ip_addr=options.ip_addr,
+        ip_addrs=options.read("ip_addr", addresses, ()),
         ext_ip_addr=options.read("ext_ip_addr", announced, ""),
         multicast=bool(options.ipv4_udp_multicast),
         port=options.read("port", config.port_number, config.CLIENT_PORT),
         node_port=options.read("node_port", config.port_number, config.NODE_PORT),
-        pulse_interval=options.read("pulse_interval", within(0.1, 1000), None),
-        ping_interval=options.read("ping_interval", within(1, 1000), None),
+        pulse_interval=options.read("pulse_interval", zero_means(None, within(0.1, 1000)), None),
+        ping_interval=options.read("ping_interval", zero_means(None, within(1, 1000)), None),
         msg_timeout=options.read("msg_timeout", within(1), config.MsgTimeout),
         policy=policy,
-        lease=60.0 * options.read("zombie_interval", within(1, 1e6), 60.0),
+        lease=60.0 * options.read("zombie_interval", zero_means(NEVER, within(1, NEVER)), 60.0),
         cooperative=bool(options.cooperative),
         cleanup_nodes=bool(options.cleanup_nodes),
         max_file_size=options.read("max_file_size", config.parse_size, 0),

@@ -15,7 +15,7 @@ from gdispy.arguments import both_names, checked_recovery
 from gdispy.cluster import HASTY_LIMIT, JobCluster
 from gdispy.computation import checked_outputs
 from gdispy.core.messages import OUTPUT_LIMIT, JobId, Named
-from gdispy.core.patterns import join, split
+from gdispy.core.patterns import host_flaw, join, split
 from gdispy.core.payloads import Bulk
 from gdispy.errors import ConfigError, ConnectFailed
 from gdispy.job import DispyJob
@@ -147,6 +147,9 @@ def scheduler_place(host: str | None, port: int | None) -> tuple[str, int]:
         name, own = split(host.strip())
     except ValueError as error:
         raise ConfigError(f"scheduler_node {host!r}: {error}") from None
+    flaw = host_flaw(name)
+    if flaw:
+        raise ConfigError(f"scheduler_node {host!r}: {flaw}")
     if own is not None and port is not None and own != port:
         raise ConfigError(f"scheduler_node {host!r} and scheduler_port {port} contradict each other: give one of them")
     return name, own or port or config.scheduler_port()

@@ -32,6 +32,7 @@ from gdispy.core.effects import Effects, Peer
 from gdispy.core.facts import Owned
 from gdispy.core.handshake import Keys
 from gdispy.core.messages import (
+    REFUSED,
     Accepted,
     Collected,
     ComputationId,
@@ -56,7 +57,7 @@ from gdispy.core.serving import RECOVERER
 from gdispy.core.wire import FILE, Sink
 from gdispy.errors import ConfigError
 from gdispy.files import refusal
-from gdispy.keys import Secret, listening_address
+from gdispy.keys import Secret, listening_addresses
 from gdispy.memory import keep_freed_memory
 from gdispy.net import Listener
 from gdispy.rooms import room_sink
@@ -84,7 +85,8 @@ class SharingSettings:
     client_secret: Secret
     #: Which nodes to use, as `nodes` of a cluster.
     nodes: list[str] = field(default_factory=lambda: ["*"])
-    ip_addr: str = ""
+    #: Addresses to listen on and to look for nodes by, none for all; and the one to announce where it differs.
+    ip_addrs: tuple[str, ...] = ()
     ext_ip_addr: str = ""
     port: int = config.CLIENT_PORT
     node_port: int = config.NODE_PORT
@@ -143,7 +145,8 @@ class Sharing:
 
     def __init__(self, settings: SharingSettings) -> None:
         self._settings = settings
-        place = (settings.ip_addr, settings.ext_ip_addr, settings.port)
+        hosts = listening_addresses(settings.client_secret, settings.ip_addrs, "scheduler")
+        place = (settings.ip_addrs, settings.ext_ip_addr, settings.port)
         intervals = (settings.pulse_interval, settings.ping_interval)
         temporary = "" if settings.journal else tempfile.mkdtemp(prefix="gdispy-scheduler-")
         self._archive = archive = Archive(settings.journal, temporary)
@@ -156,12 +159,13 @@ class Sharing:
         self._connections: dict[Peer, Connection] = {}
         self._stop = gevent.event.Event()
         self._listener = Listener(
-            listening_address(settings.client_secret, settings.ip_addr, "scheduler"),
+            hosts[0],
             settings.port,
             self._doors(settings),
             self._scheduler.instance,
             self._on_connection,
             settings.client_secret.tls,
+            hosts[1:],
         )
         self._scheduler.listens(self._listener.port)
 
@@ -386,7 +390,8 @@ class Sharing:
         desk = self._desk_of.pop(connection.peer, None)
         if desk is None or desk.patron.link != connection.peer:
             return
-        logger.info("disconnected: client %s at %s: %s", desk.patron.name, desk.address, reason)
+        level = logging.ERROR if reason.startswith(REFUSED) else logging.INFO
+        logger.log(level, "disconnected: client %s at %s: %s", desk.patron.name, desk.address, reason)
         desk.connection, desk.patron.link = None, None
         desk.patron.expires = time.monotonic() + self._settings.lease
 

@@ -28,11 +28,11 @@ import gevent.event
 from gevent import socket
 
 from gdispy.core.handshake import encode_secret
-from gdispy.core.patterns import join
+from gdispy.core.patterns import host_flaw, join
 from gdispy.errors import ConfigError, GdispyError
 from gdispy.keys import find_secret, own_key_path
 from gdispy.node_options import node_parser
-from gdispy.options import EXIT_FAILED, add_common_options, add_secret_options, fail, parse, set_up_logging
+from gdispy.options import EXIT_FAILED, add_common_options, add_secret_options, as_declared, fail, parse, set_up_logging
 from gdispy.serve import settle
 from gdispy.worker.processes import began
 
@@ -80,7 +80,9 @@ def start_parser() -> argparse.ArgumentParser:
 
 def start_main(words: Sequence[str] | None = None) -> int:
     """`gdispy start-nodes`; the exit code."""
-    options, rest = start_parser().parse_known_args(words)
+    options, rest = start_parser().parse_known_args(
+        as_declared(start_parser(), sys.argv[1:] if words is None else words)
+    )
     set_up_logging("gdispy: %(message)s", options.debug)
     try:
         hosts = _hosts(options.ssh)
@@ -102,8 +104,9 @@ _OWN_OPTIONS = ("--daemon", "--exit-with-stdin", "--secret-file", "-")
 def _hosts(given: list[str]) -> list[str]:
     hosts = [host.strip() for text in given for host in text.split(",") if host.strip()]
     for host in hosts:
-        if host.startswith("-") or any(each.isspace() for each in host):
-            raise ConfigError(f"--ssh {host!r} is no host")
+        flaw = host_flaw(host.rpartition("@")[2].strip("[]"))
+        if host.startswith("-") or flaw:
+            raise ConfigError(f"--ssh {host!r} is not a valid host: {flaw or 'it begins with a dash'}")
     doubles = {host for host in hosts if hosts.count(host) > 1}
     if doubles:
         raise ConfigError(f"--ssh names {', '.join(sorted(doubles))} more than once")
@@ -298,7 +301,7 @@ def stop_parser() -> argparse.ArgumentParser:
 
 def stop_main(words: Sequence[str] | None = None) -> int:
     """`gdispy stop-nodes`; the exit code."""
-    stop_parser().parse_args(words)
+    set_up_logging("gdispy: %(message)s", parse(stop_parser(), words).debug)
     running = list(_running())
     if not running:
         print("no nodes that were started from here are running")

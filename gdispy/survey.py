@@ -29,7 +29,7 @@ from gdispy.interfaces import host_of, resolve
 from gdispy.keys import Secret, find_secret, with_tls
 from gdispy.net import connect
 from gdispy.node import VISITOR
-from gdispy.options import add_common_options, add_secret_options, add_tls_options, fail, set_up_logging
+from gdispy.options import Once, add_common_options, add_secret_options, add_tls_options, fail, parse, set_up_logging
 from gdispy.seeker import Route, routes_of
 
 #: When to look around, in seconds, and when to stop listening for answers.
@@ -80,7 +80,7 @@ def nodes_parser() -> argparse.ArgumentParser:
     add("--json", action="store_true", help="print a list of objects")
     add("--only", action="store_true", help="ask the hosts named, and do not look around")
     text = "look around on the network of this address only (default: GDISPY_IP_ADDR, or all networks)"
-    add("-i", "--ip_addr", default="", metavar="ADDR", help=text)
+    add("-i", "--ip_addr", action=Once, default="", metavar="ADDR", help=text)
     text = f"where nodes listen (default: {config.NODE_PORT})"
     add("--node_port", type=int, default=config.NODE_PORT, metavar="PORT", help=text)
     add("--ipv4_udp_multicast", action="store_true", help="look around by multicast instead of broadcast")
@@ -92,7 +92,7 @@ def nodes_parser() -> argparse.ArgumentParser:
 
 def nodes_main(words: Sequence[str] | None = None) -> int:
     """`gdispy nodes`; the exit code."""
-    options = nodes_parser().parse_args(words)
+    options = parse(nodes_parser(), words)
     set_up_logging("gdispy: %(message)s", options.debug)
     try:
         if options.only and not options.hosts:

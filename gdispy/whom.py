@@ -8,7 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from gdispy.core.patterns import join, split
+from gdispy.core.limits import COLUMN_LIMIT, short_name
+from gdispy.core.patterns import host_flaw, join, split
 from gdispy.errors import ConfigError
 
 LOCAL = "local"
@@ -46,6 +47,8 @@ def parse(nodes: Any, node_port: int) -> Whom:
         nodes = [nodes]
     if not isinstance(nodes, list | tuple | set | frozenset):
         raise ConfigError(f"nodes must be a list, not {type(nodes).__name__}")
+    if len(nodes) > COLUMN_LIMIT:
+        raise ConfigError(f"nodes has {len(nodes):,} elements, more than {COLUMN_LIMIT:,}: use patterns with *")
     whom = Whom()
     for element in nodes:
         _add(whom, element, node_port)
@@ -58,8 +61,9 @@ def _is_pair(value: tuple[Any, ...]) -> bool:
 
 def _add(whom: Whom, element: Any, node_port: int) -> None:
     host, port = _host_and_port(element)
-    if not host:
-        raise ConfigError(f"in nodes, {element!r} names no host")
+    flaw = host_flaw(host)
+    if flaw:
+        raise ConfigError(f"in nodes, {short_name(repr(element))}: {flaw}")
     if host == LOCAL and port is None:
         whom.local = True
     elif "*" in host:
@@ -75,7 +79,7 @@ def _host_and_port(element: Any) -> tuple[str, int | None]:
         try:
             return split(element.strip())
         except ValueError as error:
-            raise ConfigError(f"in nodes, {element!r}: {error}") from None
+            raise ConfigError(f"in nodes, {short_name(repr(element))}: {error}") from None
     if isinstance(element, tuple | list) and element and isinstance(element[0], str):
         host, *rest = element
         if not rest or rest[0] is None:

@@ -33,6 +33,13 @@ class Resume(Message):
     computations: list[ComputationId]
     jobs: list[list[JobId]]
 
+    def wanted(self) -> dict[ComputationId, list[JobId]]:
+        """The jobs of each computation; one with more jobs than a row can hold has several rows."""
+        found: dict[ComputationId, list[JobId]] = {}
+        for computation, jobs in zip(self.computations, self.jobs, strict=True):
+            found[computation] = [*found.get(computation, ()), *jobs]
+        return found
+
 
 @record
 class Accepted(Message):
@@ -40,6 +47,7 @@ class Accepted(Message):
 
     tag = 51
     shape = (is_computation, is_count_column)
+    parts = ("jobs",)
     computation: ComputationId
     jobs: list[JobId]
 
@@ -50,6 +58,8 @@ class Unknown(Message):
 
     tag = 52
     shape = (is_computation, is_count_column, is_flag)
+    parts = ("jobs",)
+    once = ("all",)
     computation: ComputationId
     jobs: list[JobId]
     all: bool
@@ -62,6 +72,7 @@ class Wanted(Message):
 
     tag = 57
     shape = (is_computation, is_count_column, is_flag)
+    parts = ("jobs",)
     computation: ComputationId
     jobs: list[JobId]
     all_wait: bool
@@ -83,6 +94,7 @@ class Named(Message):
     tag = 56
     shape = (is_computation, is_count_column, is_bulk_column)
     columns = ("jobs", "names")
+    parts = columns
     computation: ComputationId
     jobs: list[JobId]
     names: list[Bulk]

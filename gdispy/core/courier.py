@@ -69,6 +69,8 @@ class _Brief:
         self.fenced = False
         #: Jobs of which the scheduler has not said that it has them.
         self.unaccepted: set[JobId] = set()
+        #: Jobs whose outcomes are not wanted any more, if the scheduler has any.
+        self.given_up: set[JobId] = set()
 
 
 class Courier:
@@ -79,6 +81,8 @@ class Courier:
         self._briefs: dict[ComputationId, _Brief] = {}
         #: Questions that have no answer yet.
         self._asked: dict[tuple[ComputationId, int], Ask | Order | Deliver] = {}
+        #: Why the last connection was closed, if since a message was refused and nothing has ended since.
+        self._refusal = ""
         self.is_connected = False
         #: Why there is no connection, as far as that is known.
         self.trouble = "not connected yet"
@@ -133,7 +137,11 @@ class Courier:
     def connected(self) -> list[Message]:
         """There is a connection: what to say first."""
         self.is_connected, self.trouble = True, ""
-        found: list[Message] = [Resume(list(self._briefs), [sorted(each.jobs) for each in self._briefs.values()])]
+        found: list[Message] = []
+        for computation, brief in self._briefs.items():
+            if brief.given_up:  # First, or their outcomes would be sent again.
+                found.append(Collected(computation, sorted(brief.given_up), [0] * len(brief.given_up)))
+        found.append(Resume(list(self._briefs), [sorted(each.jobs) for each in self._briefs.values()]))
         for computation, brief in self._briefs.items():
             if brief.releasing:
                 found.append(Release(computation))
@@ -149,6 +157,27 @@ class Courier:
         self.is_connected, self.trouble = False, reason
         asked, self._asked = self._asked, {}
         return [answer for message in asked.values() for answer in self._answer(message)]
+
+    def refused(self, reason: str) -> list[Ended]:
+        """The connection was closed since one side refused what the other said. If that happens twice with nothing in
+        between, it would happen for ever: then the jobs that have not ended end, with that reason; here are their ends.
+        """
+        if reason != self._refusal:
+            self._refusal = reason
+            return []
+        self._refusal = ""
+        text = (
+            f"Each connection with the scheduler at {self._place} is closed for the same reason ({reason}); "
+            "gdispy there and here do not go together.\n"
+        )
+        found: list[Ended] = []
+        for computation, brief in self._briefs.items():
+            lost = [Task(job, b"") for job in sorted(brief.jobs)]
+            if lost:
+                brief.given_up.update(brief.jobs)
+                self._end(brief, [task.job for task in lost])
+                found.append(ended_by_scheduler(computation, lost, ABANDONED, text, ""))
+        return found
 
     def is_accepted(self, computation: ComputationId) -> bool:
         """Whether the scheduler has all jobs of a computation."""
@@ -184,6 +213,7 @@ class Courier:
         """What the session is to get, and what the scheduler is to be told."""
         brief = self._briefs.get(getattr(message, "computation", None))  # type: ignore[arg-type]
         if isinstance(message, Ended):
+            self._refusal = ""
             if brief is not None:
                 self._end(brief, message.jobs)
             return [message], [Collected(message.computation, message.jobs, message.attempts)]

@@ -193,6 +193,7 @@ class Custody:
             job.release()
         for _, content, _ in computation.uploads.values():
             release(content)
+        computation.drop_contents()
         for row in computation.ended.values():
             for value in row[3:6]:
                 release(value)

@@ -20,6 +20,7 @@ from gdispy.core.board import AVAILABLE, CLOSED, FAIR, INITIALIZED
 from gdispy.core.effects import Drop, Effects, Peer, Record, Send
 from gdispy.core.facts import GivenUp
 from gdispy.core.messages import (
+    REFUSED,
     Availability,
     Cancel,
     Collected,
@@ -67,6 +68,11 @@ class Dispatch(Restoring):
         super().__init__(lease, policy, cooperative)
         #: Nodes that were given up, and may come back with what they held.
         self._given_up: dict[Instance, bool] = {}
+        #: Why the last connection to a node was closed, if a message was refused and nothing has ended there since.
+        self._refusals: dict[Instance, str] = {}
+        #: Nodes with which connections break again and again because of what one side says, and why: no connection
+        #: with that life of them is of use.
+        self._misunderstood: dict[Instance, str] = {}
 
     # Nodes come and go
 
@@ -75,6 +81,8 @@ class Dispatch(Restoring):
 
         `port` is 0 for one that has come by itself: others behind the same NAT have the same address.
         """
+        if hello.instance in self._misunderstood:
+            return [Drop(peer, self._misunderstood[hello.instance])]
         effects: Effects = []
         node = self._nodes.get(hello.instance)
         if node is None:
@@ -111,7 +119,7 @@ class Dispatch(Restoring):
         """Compare what the node holds with what is placed on it, after a connection is made."""
         node.greeted = True
         effects: Effects = []
-        held = dict(zip(message.computations, zip(message.jobs, message.attempts, strict=True), strict=True))
+        held = message.held()
         for computation_id, (jobs, attempts) in held.items():
             if computation_id in self._computations:
                 effects += self._inherit(node, self._computations[computation_id], jobs, attempts)
@@ -181,6 +189,24 @@ class Dispatch(Restoring):
         self._look_again(now)
         return effects + self._place(now)
 
+    def refused(self, peer: Peer, reason: str, now: float) -> Effects:
+        """The connection to a node was closed since one side refused what the other said. If that happens twice with
+        nothing in between, it would happen for ever: the node is given up, and what was to be said with it."""
+        node = self._by_peer.get(peer)
+        effects = self.gone(peer, now)
+        if node is None:
+            return effects
+        if self._refusals.get(node.instance) != reason:
+            self._refusals[node.instance] = reason
+            return effects
+        del self._refusals[node.instance]
+        text = f"each connection is closed for the same reason ({reason}); gdispy there and here do not go together"
+        self._misunderstood[node.instance] = text
+        if self._nodes.get(node.instance) is node:
+            effects += self._lose(node, now, text)
+            self._look_again(now)
+        return effects + self._place(now)
+
     def left(self, peer: Peer, now: float) -> Effects:
         """A node has said goodbye, being stopped: it will not come back, and its jobs have ended with it."""
         node = self._by_peer.get(peer)
@@ -208,7 +234,7 @@ class Dispatch(Restoring):
                 return effects
             handler = self._NODE_HANDLERS.get(type(message))
             if handler is None:
-                return [*effects, Drop(peer, f"a scheduler does not take {type(message).__name__} from a node")]
+                return [*effects, Drop(peer, f"{REFUSED}a scheduler takes no {type(message).__name__} from a node")]
             if not node.greeted and not isinstance(message, Holding):
                 node.early.append(message)  # It has overtaken what the node holds, which may be long.
                 continue
@@ -244,7 +270,7 @@ class Dispatch(Restoring):
             return []
         contents = [*computation.prepare.contents, *share.contents]
         if any(place >= len(contents) for place in message.places):
-            return [Drop(node.peer, "it asks for files that there are not")] if node.peer is not None else []
+            return [Drop(node.peer, f"{REFUSED}it asks for files that there are not")] if node.peer is not None else []
         found = [contents[place] for place in message.places]
         return [self._to(node, Contents(message.computation, message.places, found))]
 
@@ -316,6 +342,8 @@ class Dispatch(Restoring):
             fresh.append(place)
         if not fresh:
             return effects
+        if self._refusals:
+            self._refusals.pop(node.instance, None)
         share.count(message, len(fresh))
         if share.depth > node.deepest:
             node.deepest = share.depth

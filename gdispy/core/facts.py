@@ -89,6 +89,7 @@ class Placed(Message):
     tag = 103
     shape = (is_computation, is_instance, is_count_column, is_count_column)
     columns = ("jobs", "attempts")
+    parts = columns
     computation: ComputationId
     node: Instance
     jobs: list[JobId]
@@ -103,6 +104,7 @@ class Unplaced(Message):
     tag = 104
     shape = (is_computation, is_count_column, is_count_column, is_count_column)
     columns = ("jobs", "attempts", "losses")
+    parts = columns
     computation: ComputationId
     jobs: list[JobId]
     attempts: list[int]
@@ -125,6 +127,7 @@ class Announced(Message):
 
     tag = 107
     shape = (is_computation, is_count_column, is_option_column)
+    parts = ("jobs", "options")
     computation: ComputationId
     jobs: list[JobId]
     options: list[list[Any] | None]
@@ -136,6 +139,7 @@ class Told(Message):
 
     tag = 105
     shape = (is_computation, is_count_column)
+    parts = ("jobs",)
     computation: ComputationId
     jobs: list[JobId]
 

@@ -126,6 +126,7 @@ class Computation:
         self.cpus = NO_LIMIT
         #: Places of the files that were asked for, and what has arrived of them.
         self.lacking: list[int] = []
+        self.arrived: dict[int, Bulk] = {}
         #: Jobs that wait for a worker; `jobs` holds them and those in a worker's hand.
         self.queue: deque[Job] = deque()
         self.jobs: dict[JobId, Job] = {}
@@ -159,6 +160,26 @@ class Computation:
         #: Outcomes that are written down, not collected yet; and whether there is a file of it at all.
         self.spooled: set[JobId] = set()
         self.is_spooled = False
+
+    def missing(self) -> list[int]:
+        """Places of the files that were asked for and have not arrived."""
+        return [place for place in self.lacking if place not in self.arrived]
+
+    def take_contents(self, places: list[int], contents: list[Bulk]) -> bool:
+        """Files that were asked for have arrived, all or some; whether these were the last."""
+        missing = set(self.missing())
+        for place, content in zip(places, contents, strict=True):
+            if place in missing:
+                self.arrived[place] = content
+            else:
+                release(content)
+        return bool(missing) and missing <= set(places)
+
+    def drop_contents(self) -> None:
+        """Forget what was asked for, and what of that has arrived."""
+        for content in self.arrived.values():
+            release(content)
+        self.lacking, self.arrived = [], {}
 
     def load(self) -> int:
         """The CPUs that its jobs occupy."""

@@ -127,6 +127,7 @@ class Keeping(Custody):
             for _, _, value in values:
                 release(value)
         computation.shown.clear()
+        computation.drop_contents()
         computation.ready, computation.over = False, True
         self._unloading[computation.id] = computation.session
         return [Unload(computation.id)]

@@ -6,6 +6,7 @@ Floor 1: pure. `messages.py` has what peers say, `facts.py` what a journal remem
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import MISSING
 from operator import itemgetter
 from typing import Any, ClassVar, NewType
 
@@ -30,6 +31,11 @@ class Message(Fields):
     shape: ClassVar[tuple[Check, ...]]
     #: Names of the fields that hold one item per job, and so must be of one length.
     columns: ClassVar[tuple[str, ...]] = ()
+    #: Names of the fields that may be divided, item by item, among several messages; one that holds nothing at all
+    #: stays so. What cannot be divided is one whole.
+    parts: ClassVar[tuple[str, ...]] = ()
+    #: Flags that only the first of several messages sets.
+    once: ClassVar[tuple[str, ...]] = ()
     #: Whether it leaves behind all that was said before, payloads included.
     is_last: ClassVar[bool] = False
 
@@ -51,7 +57,7 @@ def read_values(values: Any, by_tag: dict[int, type[Message]]) -> Message:
         raise ProtocolError(f"there is no message {values[0]}")
     shape = kind.shape
     if len(values) - 1 < len(shape):
-        raise ProtocolError(f"{kind.__name__} has {len(shape)} fields, not {len(values) - 1}")
+        values = [*values, *_later_fields(kind, len(values) - 1)]
     # Fields beyond those known here were added by a later version, and can be done without.
     found = values[1 : len(shape) + 1]
     for check, value in zip(shape, found, strict=True):
@@ -64,6 +70,21 @@ def read_values(values: Any, by_tag: dict[int, type[Message]]) -> Message:
     if problem:
         raise ProtocolError(problem)
     return message
+
+
+def _later_fields(kind: type[Message], given: int) -> list[Any]:
+    """What the fields at the end are that an earlier version did not know. Raises ProtocolError where one of them is
+    missed."""
+    found: list[Any] = []
+    for name in kind.__match_args__[given:]:
+        field = kind.__dataclass_fields__[name]
+        if field.default is not MISSING:
+            found.append(field.default)
+        elif field.default_factory is not MISSING:
+            found.append(field.default_factory())
+        else:
+            raise ProtocolError(f"{kind.__name__} has {len(kind.shape)} fields, not {given}")
+    return found
 
 
 def _what_is_wrong(kind: type[Message], found: list[Any]) -> str:

@@ -29,7 +29,6 @@ from gdispy.core.message import read_values
 from gdispy.core.payloads import Bulk
 from gdispy.core.record import fields, record
 from gdispy.core.shapes import (
-    column,
     is_availability,
     is_bulk,
     is_bulk_column,
@@ -42,6 +41,7 @@ from gdispy.core.shapes import (
     is_file_list,
     is_flag,
     is_instance,
+    is_left_out_column,
     is_node_list,
     is_node_name,
     is_number,
@@ -52,9 +52,6 @@ from gdispy.core.shapes import (
     is_token,
 )
 
-# Journals of former versions have flags here.
-_left_out_column = column(frozenset({int, bool}))
-
 #: CPUs, where nobody has set a limit.
 NO_LIMIT = 1 << 30
 #: Bytes of each stream of a job's output that are kept, where nobody says otherwise; and where all are.
@@ -62,6 +59,9 @@ OUTPUT_LIMIT = 8 * 1024 * 1024
 UNLIMITED = (1 << 53) - 1
 #: What a node says with its goodbye when its owner has stopped it: it will not come back.
 STOPPED = "the node was stopped"
+#: How the reason begins with which a side closes a connection because of a message that is none, or none for it: the
+#: other side would send it again on the next connection.
+REFUSED = "a message is refused: "
 
 
 @record
@@ -99,6 +99,14 @@ class Holding(Message):
     attempts: list[list[int]]
     #: Which of those jobs have ended; told to a recoverer only, which then knows what will come.
     ended: list[list[JobId]] = field(default_factory=list)
+
+    def held(self) -> dict[ComputationId, tuple[list[JobId], list[int]]]:
+        """Jobs and attempts of each computation; one with more jobs than a row can hold has several rows."""
+        found: dict[ComputationId, tuple[list[JobId], list[int]]] = {}
+        for computation, jobs, attempts in zip(self.computations, self.jobs, self.attempts, strict=True):
+            known = found.get(computation, ([], []))
+            found[computation] = ([*known[0], *jobs], [*known[1], *attempts])
+        return found
 
     def problem(self) -> str:
         is_even = list(map(len, self.jobs)) == list(map(len, self.attempts))
@@ -165,6 +173,7 @@ class Contents(Message):
     tag = 26
     shape = (is_computation, is_count_column, is_bulk_column)
     columns = ("places", "contents")
+    parts = columns
     computation: ComputationId
     places: list[int]
     contents: list[Bulk]
@@ -188,6 +197,7 @@ class Run(Message):
     tag = 12
     shape = (is_computation, is_count_column, is_count_column, is_bulk_column, is_option_column)
     columns = ("jobs", "attempts", "arguments")
+    parts = (*columns, "options")
     computation: ComputationId
     jobs: list[JobId]
     attempts: list[int]
@@ -209,6 +219,7 @@ class Cancel(Message):
     tag = 13
     shape = (is_computation, is_count_column, is_count_column)
     columns = ("jobs", "attempts")
+    parts = columns
     computation: ComputationId
     jobs: list[JobId]
     attempts: list[int]
@@ -231,6 +242,7 @@ class Returned(Message):
     tag = 15
     shape = (is_computation, is_count_column, is_count_column)
     columns = ("jobs", "attempts")
+    parts = columns
     computation: ComputationId
     jobs: list[JobId]
     attempts: list[int]
@@ -243,6 +255,7 @@ class Started(Message):
     tag = 16
     shape = (is_computation, is_count_column, is_count_column, is_number_column, is_text, is_node_name)
     columns = ("jobs", "attempts", "times")
+    parts = columns
     computation: ComputationId
     jobs: list[JobId]
     attempts: list[int]
@@ -279,7 +292,7 @@ class Ended(Message):
         is_text_column,
         *[is_number_column] * 2,
         is_count_column,
-        _left_out_column,
+        is_left_out_column,
         is_text,
         is_node_name,
     )
@@ -287,6 +300,7 @@ class Ended(Message):
         *("jobs", "attempts", "statuses", "results", "outputs", "errors", "exceptions"),
         *("starts", "ends", "progress", "truncated"),
     )
+    parts = columns
     computation: ComputationId
     jobs: list[JobId]
     attempts: list[int]
@@ -318,6 +332,7 @@ class Collected(Message):
     tag = 19
     shape = (is_computation, is_count_column, is_count_column)
     columns = ("jobs", "attempts")
+    parts = columns
     computation: ComputationId
     jobs: list[JobId]
     attempts: list[int]
@@ -330,6 +345,7 @@ class Seen(Message):
     tag = 22
     shape = (is_computation, *[is_count_column] * 3)
     columns = ("jobs", "attempts", "counts")
+    parts = columns
     computation: ComputationId
     jobs: list[JobId]
     attempts: list[int]

@@ -174,7 +174,7 @@ class Patron:
         return found, [accepted]
 
     def _resume(self, message: Resume) -> tuple[list[Message], list[Message]]:
-        wanted = dict(zip(message.computations, message.jobs, strict=True))
+        wanted = message.wanted()
         found: list[Message] = [Release(each) for each in self._accounts if each not in wanted]
         answers: list[Message] = []
         for computation, jobs in wanted.items():

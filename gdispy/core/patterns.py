@@ -5,9 +5,15 @@ Floor 1: pure. A pattern must fit the whole of an address: '10.0.0.1' is not '10
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Iterable
 from functools import lru_cache
+
+from gdispy.core.limits import NAME_LIMIT
+
+#: Characters of one part of a host name at most.
+LABEL_LIMIT = 63
 
 
 def join(host: str, port: int | None) -> str:
@@ -35,6 +41,38 @@ def _port(text: str) -> int:
     if not (text.isascii() and text.isdigit() and 0 < int(text) < 65536):
         raise ValueError(f"{text if text.isdigit() else repr(text)} is not a port (1 to 65535)")
     return int(text)
+
+
+def host_flaw(host: str) -> str:
+    """What keeps a text from being the name or address of a host, or ''; whether there is one is not looked up.
+
+    `*` may stand in it, as in patterns.
+    """
+    if not host:
+        return "it names no host"
+    if ":" in host:
+        return "" if _is_address(host) else "it is no address of IPv6"
+    if not host.isascii():
+        return "a host name has ASCII characters only: write it in the form that begins with xn--"
+    odd = next((char for char in host if not (char.isalnum() or char in "-_.*")), "")
+    if odd:
+        return f"a host name must not hold {odd!r}"
+    if len(host) > NAME_LIMIT:
+        return f"a host name has at most {NAME_LIMIT} characters, and this one {len(host):,}"
+    labels = host.removesuffix(".").split(".")
+    if "" in labels:
+        return "between two dots of a host name there must be something"
+    long = next((label for label in labels if len(label) > LABEL_LIMIT), "")
+    return f"a part of a host name has at most {LABEL_LIMIT} characters, not {len(long)}" if long else ""
+
+
+def _is_address(host: str) -> bool:
+    bare = host.partition("%")[0]
+    try:
+        ipaddress.ip_address(bare)
+    except ValueError:
+        return "*" in bare and all(char in "0123456789abcdefABCDEF:.*" for char in bare)
+    return host.isprintable() and not any(char.isspace() for char in host)
 
 
 @lru_cache(maxsize=1024)

@@ -17,6 +17,7 @@ from gdispy.core.effects import AnswerFile, Drop, Effects, Leave, Load, Look, Pe
 from gdispy.core.holding import Computation, Job, Session, Worker, release
 from gdispy.core.keeping import SPOOL_AGE, Keeping
 from gdispy.core.messages import (
+    REFUSED,
     Cancel,
     Collected,
     ComputationId,
@@ -196,7 +197,7 @@ class Serving(Keeping):
         for message in messages:
             handler = self._HANDLERS.get(type(message))
             if handler is None:
-                return [*effects, Drop(peer, f"a node does not take {type(message).__name__}")]
+                return [*effects, Drop(peer, f"{REFUSED}a node takes no {type(message).__name__}")]
             effects += handler(self, session, message, now)
         return effects + self._turn_end(now)
 
@@ -226,7 +227,7 @@ class Serving(Keeping):
             known.prepare, known.over = message, False
             return [Look(message)] if message.files else [Load(message, {})]
         if known.lacking:  # The connection broke before they came.
-            return [Send(peer_of(session), Lacking(known.id, known.lacking))]
+            return [Send(peer_of(session), Lacking(known.id, known.missing()))]
         prepared = Prepared(known.id, known.error, known.note)
         return [Send(peer_of(session), prepared)] if known.ready or known.error else []
 
@@ -239,12 +240,14 @@ class Serving(Keeping):
 
     def _on_contents(self, session: Session, message: Contents, now: float) -> Effects:
         computation = self._computations.get(message.computation)
-        if computation is None or computation.session is not session or message.places != computation.lacking:
+        if computation is None or computation.session is not session:
             for value in message.contents:
                 release(value)
             return []
-        computation.lacking = []
-        return [Load(computation.prepare, dict(zip(message.places, message.contents, strict=True)))]
+        if not computation.take_contents(message.places, message.contents):
+            return []
+        contents, computation.lacking, computation.arrived = computation.arrived, [], {}
+        return [Load(computation.prepare, contents)]
 
     def _on_deliver(self, session: Session, message: Deliver, now: float) -> Effects:
         computation = self._computations.get(message.computation)

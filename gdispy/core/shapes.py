@@ -9,15 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from gdispy.core.limits import COLUMN_LIMIT, COUNT_LIMIT, DATE_LIMIT, NUMBER_LIMIT, TEXT_LIMIT
 from gdispy.core.payloads import Payload
 
 INSTANCE_BYTES = 16
 COMPUTATION_BYTES = 8
-
-#: Text fields hold at most this many characters.
-TEXT_LIMIT = 1 << 20
-#: Columns hold at most this many jobs.
-COLUMN_LIMIT = 1 << 16
 
 Check = Callable[[Any], bool]
 
@@ -33,11 +29,11 @@ def is_flag(value: Any) -> bool:
 
 
 def is_count(value: Any) -> bool:
-    return type(value) is int and 0 <= value < 1 << 53
+    return type(value) is int and 0 <= value < COUNT_LIMIT
 
 
 def is_number(value: Any) -> bool:
-    return type(value) is float and value == value and abs(value) < 1e300
+    return type(value) is float and value == value and abs(value) < NUMBER_LIMIT
 
 
 def is_bulk(value: Any) -> bool:
@@ -70,8 +66,8 @@ def is_count_column(value: Any) -> bool:
         return False
     if len(value) == 1:
         only = value[0]
-        return type(only) is int and 0 <= only < 1 << 53
-    return not value or (set(map(type, value)) == {int} and min(value) >= 0 and max(value) < 1 << 53)
+        return type(only) is int and 0 <= only < COUNT_LIMIT
+    return not value or (set(map(type, value)) == {int} and min(value) >= 0 and max(value) < COUNT_LIMIT)
 
 
 def is_text_column(value: Any) -> bool:
@@ -88,10 +84,12 @@ def is_number_column(value: Any) -> bool:
     if set(map(type, value)) != {float}:
         return False
     total = sum(value)  # No number where one of them is none, and for so few of so moderate a size always one.
-    return min(value) > -1e300 and max(value) < 1e300 and total == total
+    return min(value) > -NUMBER_LIMIT and max(value) < NUMBER_LIMIT and total == total
 
 
 is_flag_column = column(frozenset({bool}))
+#: Bytes that were left out of each job's output; from an earlier version whether there were any.
+is_left_out_column = column(frozenset({int, bool}), lambda value: 0 <= value < 1 << 53)
 is_computation_column = column(frozenset({bytes}), is_computation)
 
 
@@ -114,7 +112,7 @@ def is_file(value: Any) -> bool:
         return False
     path, mode, modified, size, digest = value
     counts = is_count(mode) and is_count(size)
-    date = is_number(modified) and 0 <= modified < 1 << 40
+    date = is_number(modified) and 0 <= modified < DATE_LIMIT
     return counts and is_text(path) and date and type(digest) is bytes
 
 
@@ -123,7 +121,7 @@ def is_option_column(value: Any) -> bool:
     names, files, contents, seconds of processor time]`."""
     if type(value) is not list or len(value) > COLUMN_LIMIT:
         return False
-    return all(row is None or (is_row(_OPTION_ROW, row) and len(row[6]) == len(row[7])) for row in value)
+    return all(row is None or (is_row(OPTION_ROW, row) and len(row[6]) == len(row[7])) for row in value)
 
 
 def is_row(checks: tuple[Check, ...], value: Any) -> bool:
@@ -165,20 +163,23 @@ is_token = is_node_name
 def is_claim_list(value: Any) -> bool:
     """Rows `[computation, token, epoch]`."""
     rows = type(value) is list and len(value) <= COLUMN_LIMIT
-    return rows and all(is_row((is_computation, is_instance, is_count), row) for row in value)
+    return rows and all(is_row(CLAIM_ROW, row) for row in value)
 
 
-_OPTION_ROW = (is_node_name, is_number, is_number, is_count, is_count, is_bulk, is_file_list, is_bulk_column, is_number)
+CLAIM_ROW = (is_computation, is_instance, is_count)
 
 
-_NODE_OVERVIEW = (is_text, is_text, is_count, is_count, is_count, is_flag)
-_COMPUTATION_OVERVIEW = (is_text, is_text, is_text, is_count, is_count)
+OPTION_ROW = (is_node_name, is_number, is_number, is_count, is_count, is_bulk, is_file_list, is_bulk_column, is_number)
+
+
+NODE_OVERVIEW = (is_text, is_text, is_count, is_count, is_count, is_flag)
+COMPUTATION_OVERVIEW = (is_text, is_text, is_text, is_count, is_count)
 
 
 def is_node_overview(value: Any) -> bool:
-    return type(value) is list and len(value) <= COLUMN_LIMIT and all(is_row(_NODE_OVERVIEW, row) for row in value)
+    return type(value) is list and len(value) <= COLUMN_LIMIT and all(is_row(NODE_OVERVIEW, row) for row in value)
 
 
 def is_computation_overview(value: Any) -> bool:
     rows = type(value) is list and len(value) <= COLUMN_LIMIT
-    return rows and all(is_row(_COMPUTATION_OVERVIEW, row) for row in value)
+    return rows and all(is_row(COMPUTATION_OVERVIEW, row) for row in value)

@@ -85,6 +85,7 @@ class Slots(Serving):
             return []
         if not places:
             return [Load(computation.prepare, {})]
+        computation.drop_contents()
         computation.lacking = places
         peer = computation.session.peer
         return [Send(peer, Lacking(computation_id, places))] if peer is not None else []

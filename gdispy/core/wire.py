@@ -30,13 +30,13 @@ from typing import Any, Protocol
 import msgpack
 
 from gdispy.core.boxes import EXTRA, LENGTH, opened, sealed_frame
+from gdispy.core.fitting import fitted, seems_fit, smaller
 from gdispy.core.handshake import Keys, next_key
+from gdispy.core.limits import BATCH_STREAMS, CHUNK_LIMIT, MESSAGE_LIMIT, STREAM_LIMIT
 from gdispy.core.messages import Message, from_values
 from gdispy.core.payloads import Bulk, MemoryPayload, Payload
 from gdispy.errors import InternalError, ProtocolError
 
-#: Bytes of plaintext in one frame at most.
-CHUNK_LIMIT = 64 * 1024
 BOX_LIMIT = CHUNK_LIMIT + EXTRA
 #: Frames after which a direction goes on with another key: 64 GiB at most are sealed with one.
 KEY_FRAMES = 1 << 20
@@ -44,11 +44,6 @@ KEY_FRAMES = 1 << 20
 WINDOW = 8 * 1024 * 1024
 #: Credit is given back in portions of at least this many bytes.
 CREDIT_STEP = WINDOW // 8
-#: Bytes of one encoded message, its payloads aside, at most.
-MESSAGE_LIMIT = 64 * 1024 * 1024
-#: Streams that a peer may have open at once.
-STREAM_LIMIT = 4096
-
 MESSAGES, STREAM, PULSE, CREDIT, BYE = range(5)
 FIRST, LAST = 1, 2
 
@@ -57,6 +52,7 @@ PAYLOAD, FILE, LONG_MESSAGE = range(3)
 
 #: A sealed frame, as it is written.
 Frame = bytearray
+_Ready = tuple[bytes, int, int]
 
 _OF_MESSAGES = bytes([MESSAGES])
 _STREAM_HEAD = struct.Struct(">BIB")
@@ -76,6 +72,10 @@ class Sink(Protocol):
     def abandon(self) -> None: ...
 
 
+class MessageRefused(ProtocolError):
+    """What was in a frame that opened, so that it is from the peer, is not as it must be."""
+
+
 #: Makes the sink for a stream of this size and purpose; raises ProtocolError to refuse it.
 MakeSink = Callable[[int, int], Sink]
 
@@ -93,33 +93,69 @@ class Sender:
         self._key = key
         self._counter = 0
         self._check_owner = check_owner
-        self._ready: deque[tuple[bytes, int]] = deque()  # encoded messages
+        #: Encoded messages, their lengths, and how many streams each refers to.
+        self._ready: deque[_Ready] = deque()
         self._streaming: deque[_Outgoing] = deque()
         self._next_stream = 0
+        #: Streams that have begun and to which no message that was sent has referred.
+        self._begun = 0
         self._window = WINDOW
         #: Bytes taken in and not yet given out as frames.
         self.backlog = 0
 
     def put(self, message: Message) -> None:
-        """Queue a message."""
-        values = message.values()
+        """Queue a message; what is out of the limits of one is brought within them (`fitting.py`)."""
+        if not seems_fit(message):
+            self._put_fitted(message)
+            return
+        begin = self._next_stream, self.backlog
         streams: list[_Outgoing] = []
         try:
-            data: bytes = _pack(values)
-        except TypeError:  # There is a payload in it.
-            packer = _Packer(self)
-            data, streams = packer.pack(values), packer.streams
+            values = message.values()
+            try:
+                data: bytes = _pack(values)
+            except TypeError:  # There is a payload in it.
+                packer = _Packer(self)
+                data, streams = packer.pack(values), packer.streams
+        except (ValueError, OverflowError):  # Text that is no UTF-8, or a number of more than 64 bits.
+            self._next_stream, self.backlog = begin
+            self._put_fitted(message)
+            return
+        if len(data) < CHUNK_LIMIT and len(streams) <= BATCH_STREAMS:  # So short that nothing in it is too long.
+            self._queue(data, streams, message.is_last)
+        else:
+            self._next_stream, self.backlog = begin
+            self._put_fitted(message)
+
+    def _put_fitted(self, message: Message) -> None:
+        for number, part in enumerate(fitted(message)):
+            self._put_long(part, number > 0)
+
+    def _put_long(self, message: Message, follows: bool) -> None:
+        """Queue what may be too long; with `follows` it overtakes nothing that was queued before."""
+        begin = self._next_stream, self.backlog
+        packer = _Packer(self)
+        data = packer.pack(message.values())
+        if len(data) <= MESSAGE_LIMIT:
+            self._queue(data, packer.streams, follows or message.is_last)
+            return
+        self._next_stream, self.backlog = begin
+        for number, part in enumerate(smaller(message)):
+            self._put_long(part, follows or number > 0)
+
+    def _queue(self, data: bytes, streams: list[_Outgoing], follows: bool) -> None:
         if len(data) > CHUNK_LIMIT - 1:
             streams.append(self._open(_Bytes(data), LONG_MESSAGE))
             data = b""
         self.backlog += len(data)
         if streams:
-            streams[-1].then.append(data)
+            streams[-1].then.append((data, len(data), len(streams) if data else 0))
+            streams[-1].ends = 0 if data else len(streams)
             self._streaming.extend(streams)
-        elif message.is_last and self._streaming:
-            self._streaming[-1].then.append(data)
+        elif follows and self._streaming:
+            self._streaming[-1].then.append((data, len(data), 0))
         else:
-            self._ready.append((data, len(data)))
+            self._ready.append((data, len(data), 0))
 
     def _open(self, payload: Payload, purpose: int) -> _Outgoing:
         self._next_stream = (self._next_stream + 1) & 0xFFFFFFFF
@@ -140,7 +176,8 @@ class Sender:
         found: list[Frame] = []
         if self._ready and self._window >= CHUNK_LIMIT:
             found += self._charged(self._message_chunk())
-        if self._streaming and self._window >= CHUNK_LIMIT:
+        # No stream begins where the other side would have too many for which messages are still to come.
+        if self._streaming and self._window >= CHUNK_LIMIT and (self._begun < STREAM_LIMIT or not self._ready):
             found += self._charged(self._stream_chunk())
         return found
 
@@ -162,7 +199,8 @@ class Sender:
         ready = self._ready
         parts, room = [_OF_MESSAGES], CHUNK_LIMIT - 1
         while ready and ready[0][1] <= room:
-            data, size = ready.popleft()
+            data, size, streams = ready.popleft()
+            self._begun -= streams
             parts.append(data)
             room -= size
         self.backlog -= CHUNK_LIMIT - 1 - room
@@ -170,11 +208,13 @@ class Sender:
 
     def _stream_chunk(self) -> Sequence[Any]:
         stream = self._streaming[0]
+        self._begun += stream.is_new
         head, data = stream.next_chunk()
         self.backlog -= len(data)
         if stream.done:
             self._streaming.popleft()
-            self._ready.extend((message, len(message)) for message in stream.then if message)
+            self._begun -= stream.ends
+            self._ready.extend(each for each in stream.then if each[0])
         return head, data
 
     def _sealed(self, *parts: Any) -> list[Frame]:
@@ -229,11 +269,17 @@ class _Outgoing:
     def __init__(self, number: int, payload: Payload, purpose: int) -> None:
         self.number = number
         self.done = False
-        #: An encoded message that may leave once this stream has.
-        self.then: list[bytes] = []
+        #: Encoded messages that may leave once this stream has.
+        self.then: list[_Ready] = []
+        #: How many streams the message refers to that is this stream, with itself; 0 where it is none.
+        self.ends = 0
         self._payload = payload
         self._purpose = purpose
         self._offset = 0
+
+    @property
+    def is_new(self) -> bool:
+        return self._offset == 0
 
     def next_chunk(self) -> tuple[bytes, Any]:
         """The head of the next chunk, and the bytes of the payload in it."""
@@ -323,7 +369,10 @@ class Receiver:
         self._counter += 1
         if not self._counter % KEY_FRAMES:
             self._key = next_key(self._key)
-        self._take(chunk, found)
+        try:
+            self._take(chunk, found)
+        except ProtocolError as error:
+            raise MessageRefused(str(error)) from None
 
     def abandon(self) -> None:
         """The connection is over: give back what was half received or not asked for."""

@@ -19,6 +19,8 @@ import msgpack
 
 #: Bytes of one message at most; what may be larger is handed over as an open file.
 LIMIT = 64 * 1024
+#: Characters of a text in one at most; each takes up to four bytes.
+TEXT_LIMIT = LIMIT // 5
 #: Descriptors of one message at most.
 FD_LIMIT = 8
 

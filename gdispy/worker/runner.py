@@ -50,6 +50,7 @@ from typing import Any
 
 import msgpack
 
+from gdispy.core.limits import shortened
 from gdispy.worker import chunks, control, pickling
 from gdispy.worker.capture import Capture, Output
 from gdispy.worker.changes import Changes
@@ -575,4 +576,4 @@ def _describe(error: BaseException, job: Job) -> str:
     told = traceback.TracebackException(type(error), error, users_frames(error))
     if told.stack and told.stack[-1].filename.startswith(_HERE) and job.cancelled:
         told.stack.pop()  # The handler of the interrupt.
-    return "".join(told.format()) + ("The job was cancelled.\n" if job.cancelled else "")
+    return shortened("".join(told.format())) + ("The job was cancelled.\n" if job.cancelled else "")

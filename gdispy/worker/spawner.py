@@ -22,6 +22,7 @@ from typing import Any
 
 import dill  # noqa: F401  (loaded once here, shared by all that is forked)
 
+from gdispy.core.limits import shortened
 from gdispy.worker import control, names, pickling  # noqa: F401
 from gdispy.worker.cgroups import Groups
 from gdispy.worker.limits import Limits, no_core_dumps
@@ -50,7 +51,7 @@ class Spawner:
         failure = self._startup.run()
         self._own = frozenset(children(os.getpid()))
         if failure:
-            control.send(self._end, ["failed", failure[-control.LIMIT // 4 :]])
+            control.send(self._end, ["failed", shortened(failure, control.TEXT_LIMIT)])
             return
         _outlive_signals()
         control.send(self._end, ["up"])

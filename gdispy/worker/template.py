@@ -35,6 +35,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from gdispy.core.limits import shortened
 from gdispy.worker import control, names, pickling
 from gdispy.worker.cgroups import Groups
 from gdispy.worker.changes import Changes
@@ -171,7 +172,7 @@ class Template:
         error = error or self._set_up(name)
         self._own = frozenset(descendants(os.getpid()))
         note = "" if error else _left_threads()
-        control.send(self._end, ["loaded", error[: control.LIMIT // 2], self._cleanup is not None, note])
+        control.send(self._end, ["loaded", shortened(error, control.TEXT_LIMIT), self._cleanup is not None, note])
 
     def _set_up(self, name: str) -> str:
         """Call what must be called before the first job; what went wrong, or ''."""

@@ -187,10 +187,8 @@ def test_the_job_of_a_callback_can_be_cancelled_and_is_the_job(cluster: Make) ->
 
 
 def test_a_provisional_result_comes_with_the_start_of_its_job(cluster: Make) -> None:
-    seen: list[Any] = []
-    made = cluster(
-        provide_slowly, callback=lambda job: seen.append((job.status, job.result, job.start_time, job.ip_addr))
-    )
+    seen: list[DispyJob] = []
+    made = cluster(provide_slowly, callback=seen.append)
     job = made.submit(1)
     assert job() == 1 and made.wait(10)
     assert [(each.status, each.result) for each in seen] == [(DispyJob.ProvisionalResult, 0), (DispyJob.Finished, 1)]

@@ -191,7 +191,7 @@ from gdispy.node import Node
 from gdispy.node_settings import NodeSettings
 
 secret = find_secret("", sys.argv[1])
-node = Node(NodeSettings(secret, 1, ip_addr="127.0.0.1", node_port=0, dest_path_prefix=sys.argv[2]))
+node = Node(NodeSettings(secret, 1, ip_addrs=("127.0.0.1",), node_port=0, dest_path_prefix=sys.argv[2]))
 waitpid, looks = os.waitpid, 0
 
 def look(pid, options):

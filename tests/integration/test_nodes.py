@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -376,3 +377,15 @@ def test_the_local_node_is_set_up_as_its_element_says(tmp_path: Path) -> None:
     with JobCluster(what_was_made, nodes=[("local", None, 1, [], ("word",))], setup=set_up) as made:
         assert made.submit()() == [("word",)]
         assert made.status().nodes[0].cpus == 1
+
+
+def test_a_node_on_several_addresses_is_reached_by_each_and_by_no_other(
+    start_node: Callable[..., Daemon], secret_file: str
+) -> None:
+    daemon = start_node("--cpus", "1", "-i", "127.0.0.2", "-i", "127.0.0.3", "-i", "127.0.0.2")
+    port = daemon.place[1]
+    for host in ("127.0.0.2", "127.0.0.3"):
+        with JobCluster(abs, nodes=[(host, port)], secret_file=secret_file) as made:
+            assert made.submit(-1).result_or_raise(20) == 1
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.4", port))

@@ -328,3 +328,29 @@ def test_arguments_that_make_no_sense_are_refused(options: dict[str, Any], words
 
 def test_it_is_a_job_cluster() -> None:
     assert issubclass(SharedJobCluster, JobCluster)
+
+
+def count_files() -> int:
+    return len(os.listdir("many"))
+
+
+def test_more_files_than_one_batch_takes_go_through_a_scheduler(
+    share: Share, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "many").mkdir()
+    names = [f"many/{number}" for number in range(4_200)]
+    for name in names:
+        Path(name).write_text("x")
+    assert share(count_files, depends=names).submit().result_or_raise(60) == 4_200
+
+
+def test_a_scheduler_on_several_addresses_is_reached_by_each(
+    start_scheduler: Start, node: Daemon, secret_file: str
+) -> None:
+    place = f"127.0.0.1:{node.place[1]}"
+    daemon = start_scheduler("-n", place, "-i", "127.0.0.2", "-i", "127.0.0.3")
+    for host in ("127.0.0.2", "127.0.0.3"):
+        options = {"scheduler_node": host, "scheduler_port": daemon.place[1], "secret_file": secret_file}
+        with SharedJobCluster(abs, **options) as made:
+            assert made.submit(-1).result_or_raise(20) == 1

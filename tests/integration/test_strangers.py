@@ -16,10 +16,10 @@ from gevent.event import AsyncResult
 
 from gdispy import ConfigError, JobCluster, SecretError, generate_secret
 from gdispy.config import VERSION
-from gdispy.connection import Connection, Handlers
+from gdispy.connection import Connection, Handlers, any_sink
 from gdispy.core.handshake import FIRST_BYTES, MAGIC, SECOND_BYTES, Initiator
 from gdispy.core.messages import Hello
-from gdispy.core.wire import Sender
+from gdispy.core.wire import Bye, Receiver, Sender, channel
 from gdispy.keys import find_secret
 from gdispy.net import connect
 from gdispy.scheduler import ROLES
@@ -212,17 +212,22 @@ def test_a_recorded_session_sent_again_runs_nothing(node: Daemon, secret_file: s
 
 
 def connect_as_scheduler(place: tuple[str, int], secret_file: str) -> tuple[socket.socket, Sender]:
+    sock, sender, _ = connect_both_ways(place, secret_file)
+    return sock, sender
+
+
+def connect_both_ways(place: tuple[str, int], secret_file: str) -> tuple[socket.socket, Sender, Receiver]:
     """A connection of somebody who has the secret, for sending what no client sends.
 
     Tried again where it is refused, as by a client: other tests may have used up what the node answers to one address.
     """
-    connected: tuple[socket.socket, Sender] = eventually(
+    connected: tuple[socket.socket, Sender, Receiver] = eventually(
         lambda: _try_to_connect(place, secret_file), 10, "the node turns everybody away"
     )
     return connected
 
 
-def _try_to_connect(place: tuple[str, int], secret_file: str) -> tuple[socket.socket, Sender] | None:
+def _try_to_connect(place: tuple[str, int], secret_file: str) -> tuple[socket.socket, Sender, Receiver] | None:
     sock = socket.create_connection(place, timeout=15)
     initiator = Initiator(find_secret("", secret_file).for_tcp(), ROLES, os.urandom(32))
     sock.sendall(initiator.first)
@@ -230,7 +235,7 @@ def _try_to_connect(place: tuple[str, int], secret_file: str) -> tuple[socket.so
     while len(answer) < SECOND_BYTES and (more := sock.recv(SECOND_BYTES - len(answer))):
         answer += more
     if len(answer) == SECOND_BYTES:
-        return sock, Sender(initiator.finish(answer).send)
+        return sock, *channel(initiator.finish(answer), any_sink, lambda: None)
     sock.close()
     return None
 
@@ -249,6 +254,7 @@ class Raw:
     """A message of any content, for `Sender.put`."""
 
     is_last = False
+    shape = __match_args__ = ()
 
     def __init__(self, values: Any) -> None:
         self._values = values
@@ -279,6 +285,17 @@ def test_messages_that_make_no_sense_end_that_connection_only(node: Daemon, secr
         sender.put(Raw(values))  # type: ignore[arg-type]
         sock.sendall(b"".join(sender.frames()))
         until_closed(sock, 10)
+    works(node, secret_file)
+
+
+def test_who_says_what_is_refused_hears_why(node: Daemon, secret_file: str) -> None:
+    sock, sender, receiver = connect_both_ways(node.place, secret_file)
+    with sock:
+        sender.put(Hello("scheduler", os.urandom(16), "test", "0", "3", "linux", 0, "", 0.0))  # type: ignore[arg-type]
+        sender.put(Raw([12, b"12345678", [1, 2], [1], [b""]]))  # type: ignore[arg-type]
+        sock.sendall(b"".join(sender.frames()))
+        found = receiver.receive(until_closed(sock, 10))
+    assert found[-1] == Bye("a message is refused: the columns of Run differ in length")
     works(node, secret_file)
 
 

@@ -21,7 +21,7 @@ from tests.simulation.world import World
 
 SEEDS = 200
 #: Worlds that show defects which are too rare for those.
-RARE = (347, 721, 1295)
+RARE = (306, 347, 721, 1295)
 
 Patch = pytest.MonkeyPatch
 Plant = Callable[[Patch], None]

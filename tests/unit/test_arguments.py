@@ -11,7 +11,7 @@ import pytest
 
 import gdispy
 from gdispy import ConfigError, DispyNode, DispyNodeAvailInfo, JobCluster
-from gdispy.arguments import both_names, own_names
+from gdispy.arguments import both_names, check_plain, checked_recovery, own_names
 
 
 @pytest.mark.parametrize(
@@ -326,3 +326,14 @@ def test_what_is_free_is_a_record() -> None:
     assert vars(info) == {"cpu": 50.0, "memory": 10**9, "disk": 2 * 10**9, "swap": 100.0}
     info.cpu = 7.0
     assert info == DispyNodeAvailInfo(7.0, 10**9, 2 * 10**9, 100.0)
+
+
+@pytest.mark.parametrize("name", ["secret_file", "certfile", "keyfile", "dest_path", "ip_addr"])
+def test_zero_character_in_a_parameter_is_refused(name: str) -> None:
+    with pytest.raises(ConfigError, match=f"{name} must not hold a zero character"):
+        check_plain(name, "a\0b")
+
+
+def test_zero_character_in_the_name_of_a_recovery_file_is_refused() -> None:
+    with pytest.raises(ConfigError, match="fault_recover must be"):
+        checked_recovery("a\0b", False)

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from gdispy import computation as module_under_test
-from gdispy.computation import INLINE, Care, bulk, is_program, prepare
+from gdispy.computation import INLINE, Care, bulk, is_program, prepare, read_files
 from gdispy.core.messages import Prepare, from_values
 from gdispy.core.payloads import MemoryPayload
 from gdispy.errors import ConfigError
@@ -369,3 +369,28 @@ def test_function_that_drags_large_data_along_is_sent_with_a_warning(caplog: pyt
     small = 5
     prepare(lambda: small, [], Care())
     assert not caplog.text
+
+
+@pytest.mark.parametrize(
+    ("name", "travels"), [("\udcff", "\\udcff"), ("f" * 1_100_000, "f" * 252 + "..."), ("caf\u00e9", "caf\u00e9")]
+)
+def test_odd_name_of_a_function_is_shortened_to_what_can_travel(name: str, travels: str) -> None:
+    def work() -> int:
+        return 1
+
+    work.__name__ = name
+    assert prepare(work, [], Care()).name == travels
+
+
+@pytest.mark.parametrize(("date", "travels"), [(-86_400, 0.0), (86_400, 86_400.0)])
+def test_file_from_before_1970_is_sent_with_the_first_date_there_is(tmp_path: Path, date: int, travels: float) -> None:
+    file = tmp_path / "old.txt"
+    file.write_text("x")
+    os.utime(file, (date, date))
+    rows, _ = read_files({"old.txt": str(file)})
+    assert rows[0][2] == travels
+
+
+def test_more_files_than_a_message_holds_are_refused_before_any_is_read() -> None:
+    with pytest.raises(ConfigError, match="65,537 files are too many"):
+        read_files({str(number): "/nowhere" for number in range(65_537)})

@@ -366,7 +366,9 @@ def test_word_about_a_job_that_is_not_there_is_dropped() -> None:
 def test_message_that_a_scheduler_does_not_take_from_a_node_ends_the_connection() -> None:
     dispatch = scheduler()
     ready(dispatch, A)
-    assert dispatch.receive(A, [Ask(C, 1)], 0.0) == [Drop(A, "a scheduler does not take Ask from a node")]
+    assert dispatch.receive(A, [Ask(C, 1)], 0.0) == [
+        Drop(A, "a message is refused: a scheduler takes no Ask from a node")
+    ]
 
 
 def test_messages_of_a_connection_that_is_over_are_ignored() -> None:
@@ -901,3 +903,43 @@ def test_what_a_node_says_of_a_computation_that_it_has_loaded_is_told_once() -> 
     (told,) = sent(dispatch.receive(A, [Prepared(C, "", "threads are left")], 0.0), CLIENT, Trouble)
     assert told == Trouble(C, "f: 10.0.0.1:51348: threads are left")
     assert sent(dispatch.receive(A, [Prepared(C, "", "threads are left")], 0.0), CLIENT, Trouble) == []
+
+
+# Messages that one side refuses
+
+REASON = "a message is refused: Ended.exceptions is not what it must be"
+
+
+def test_node_whose_messages_are_refused_twice_is_given_up_with_that_reason() -> None:
+    dispatch = scheduler()
+    ready(dispatch, A)
+    submit(dispatch, 1)
+    assert reasons(dispatch.refused(A, REASON, 1.0)) == []
+    join(dispatch, B, instance=bytes([A]) * 16, holding=holding((1, 1)), now=2.0)
+    [(status, text)] = reasons(dispatch.refused(B, REASON, 3.0))
+    assert status == ABANDONED and REASON in text
+    again = dispatch.joined(Peer(7), hello(bytes([A]) * 16, "node1", 2, "3.11"), ["10.0.0.1"], 51348, 4.0)
+    assert [type(each) for each in again] == [Drop] and REASON in again[0].reason  # type: ignore[attr-defined]
+
+
+def test_refusals_with_an_end_in_between_are_no_reason_to_give_a_node_up() -> None:
+    dispatch = scheduler()
+    ready(dispatch, A)
+    submit(dispatch, 1, 2)
+    dispatch.refused(A, REASON, 1.0)
+    join(dispatch, B, instance=bytes([A]) * 16, holding=holding((1, 1), (2, 1)), now=2.0)
+    finish(dispatch, B, 1, now=3.0)
+    assert reasons(dispatch.refused(B, REASON, 4.0)) == []
+
+
+def test_refusals_for_different_reasons_are_no_reason_to_give_a_node_up() -> None:
+    dispatch = scheduler()
+    ready(dispatch, A)
+    submit(dispatch, 1)
+    dispatch.refused(A, REASON, 1.0)
+    join(dispatch, B, instance=bytes([A]) * 16, holding=holding((1, 1)), now=2.0)
+    assert reasons(dispatch.refused(B, REASON + " now", 3.0)) == []
+
+
+def reasons(effects: Effects) -> list[tuple[int, str]]:
+    return [each for told in sent(effects, CLIENT, Ended) for each in zip(told.statuses, told.exceptions, strict=True)]

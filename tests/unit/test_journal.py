@@ -22,7 +22,7 @@ from gdispy.core.remembered import Remembered
 from gdispy.core.statuses import FINISHED
 from gdispy.errors import JournalError
 from gdispy.journal import Journal
-from gdispy.records import HEAD, LARGE, facts_in, first_record, read, records
+from gdispy.records import HEAD, LARGE, facts_in, first_record, packed, read, records, unpack
 
 C = ComputationId(b"computat")
 NODE, CLIENT = Instance(b"n" * 16), Instance(b"c" * 16)
@@ -365,3 +365,12 @@ def test_rewriting_keeps_what_is_known_and_goes_on(tmp_path: Path) -> None:
     journal.close()
     assert told(read(path).remembered) == told(remembered([*FACTS, Told(C, jobs(2))]))
     assert os.listdir(tmp_path) == ["j"]
+
+
+def test_facts_about_more_jobs_than_a_column_holds_are_read_again(tmp_path: Path) -> None:
+    jobs = [JobId(number) for number in range(1, 70_001)]
+    facts: list[Message] = [Cancel(C, jobs, [0] * 70_000), Told(C, jobs), Collected(C, [JobId(1)], [0])]
+    found = list(unpack(b"".join(map(bytes, packed(facts)))))
+    assert [type(each) for each in found] == [Cancel, Cancel, Told, Told, Collected]
+    for kind in (Cancel, Told):
+        assert [job for each in found if isinstance(each, kind) for job in each.jobs] == jobs

@@ -299,3 +299,26 @@ def test_who_comes_second_takes_the_key_of_the_first(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(Path, "exists", look)
     monkeypatch.setattr(Path, "is_symlink", lambda path: False)
     assert (keys._make_key(own_key_path()), own_key_path().read_text()) == (False, SECRET)
+
+
+@pytest.mark.parametrize("begin", [b"\xef\xbb\xbf", b"\xef\xbb\xbf\r\n  "])
+def test_mark_at_the_beginning_of_a_file_is_no_part_of_the_secret(home: Path, begin: bytes) -> None:
+    file = home / "secret"
+    file.write_bytes(begin + SECRET.encode() + b"\r\n")
+    file.chmod(0o600)
+    assert find_secret(secret_file=str(file)).key == find_secret(SECRET).key
+
+
+def test_mark_before_a_secret_from_standard_input_is_no_part_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("\ufeff" + SECRET + "\n"))
+    assert find_secret(secret_file="-").key == find_secret(SECRET).key
+
+
+def test_secret_that_is_no_text_in_utf_8_is_refused() -> None:
+    with pytest.raises(SecretError, match="the secret given holds what is no text in UTF-8"):
+        find_secret("\udcff" * 20)
+
+
+def test_name_that_no_file_has_is_refused() -> None:
+    with pytest.raises(SecretError, match="no file has such a name"):
+        find_secret(secret_file="a\0b")

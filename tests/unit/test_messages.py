@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from typing import Any
 
 import pytest
@@ -178,10 +178,30 @@ def test_field_refuses_what_it_cannot_be(message: Message, place: int) -> None:
             from_values(values)
 
 
+def _needed(message: Message) -> int:
+    """How many fields have no value of their own."""
+    return sum(each.default is MISSING and each.default_factory is MISSING for each in fields(message))  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("message", EXAMPLES, ids=IDS)
 def test_message_with_a_field_missing_is_refused(message: Message) -> None:
     with pytest.raises(ProtocolError, match="fields, not"):
-        from_values(message.values()[:-1])
+        from_values(message.values()[: _needed(message)])
+
+
+@pytest.mark.parametrize("message", EXAMPLES, ids=IDS)
+def test_fields_that_an_earlier_version_did_not_know_get_their_values(message: Message) -> None:
+    values = message.values()
+    needed = _needed(message)
+    for length in range(needed + 1, len(values) + 1):
+        assert from_values(values[:length]) == type(message)(*values[1:length])
+
+
+def test_fields_that_were_filled_in_belong_to_one_message_only() -> None:
+    first = from_values([12, C, [1], [1], [b""]])
+    second = from_values([12, C, [2], [1], [b""]])
+    assert isinstance(first, Run) and isinstance(second, Run)
+    assert first.options == [] and first.options is not second.options
 
 
 @pytest.mark.parametrize("message", EXAMPLES, ids=IDS)

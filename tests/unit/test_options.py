@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,10 @@ from gdispy.node_options import node_parser
 from gdispy.node_settings import NodeSettings
 from gdispy.optionfile import read_options, save_options
 from gdispy.options import Settled, parse
+from gdispy.relay import relay_parser
+from gdispy.run import parser as run_parser
 from gdispy.serve import count_cpus, node_main, node_settings, settle
+from gdispy.survey import nodes_parser
 from gdispy.worker.limits import Limits
 
 
@@ -77,7 +81,8 @@ def test_value_of_an_option_keeps_its_signs() -> None:
 
 @pytest.mark.parametrize("option", ["-i", "--ip_addr", "--ip-addr", "--host"])
 def test_address_has_the_names_of_all_versions(option: str) -> None:
-    assert settings(option, "127.0.0.1").ip_addr == "127.0.0.1"
+    assert settings(option, "127.0.0.1").ip_addrs == ("127.0.0.1",)
+    assert settings(option, "127.0.0.1", option, "10.0.0.1").ip_addrs == ("127.0.0.1", "10.0.0.1")
 
 
 @pytest.mark.parametrize(("words", "port"), [(["-p", "0"], 0), (["--dispy_port", "9700"], 9701)])
@@ -101,15 +106,15 @@ def test_minutes_become_seconds_and_numbers_are_taken() -> None:
         (["--serve", "-2"], "--serve"),
         (["--msg_timeout", "-1"], "--msg_timeout"),
         (["--job_processes", "-1"], "--job_processes"),
-        (["--cpus", "0"], "--cpus"),
+        (["--cpus", "1000000"], "--cpus"),
         (["-p", "70000"], "node_port"),
         (["--dispy_port", "65535"], "node_port"),
         (["-p", "1", "--dispy_port", "1"], "contradict"),
         (["--max_file_size", "many"], "--max_file_size: 'many'"),
         (["--service_start", "25:00", "--service_stop", "09:00"], "--service_start: write a time"),
         (["--service_start", "09:00"], "needs --service_stop"),
-        (["--connect", "a b"], "--connect: 'a b' names no host"),
-        (["--connect", ":5"], "--connect: ':5' names no host"),
+        (["--connect", "a b"], "--connect: 'a b': a host name must not hold ' '"),
+        (["--connect", ":5"], "--connect: ':5': it names no host"),
         (["--connect", "*"], "--connect: "),
         (["--scheduler_node", "a:http"], "--connect: 'a:http': 'http' is not a port"),
         (["--scheduler_node", "a", "--scheduler_port", "70000"], "--scheduler_port"),
@@ -132,7 +137,7 @@ def test_command_line_goes_before_variable_and_variable_before_file(file: Any, m
     monkeypatch.setenv("GDISPY_NODE_PORT", "2")
     found = settings("--config", path, "-p", "3")
     assert (found.node_port, found.name, found.serve) == (3, "of-variable", 7)
-    assert found.ip_addr == "10.0.0.1" and found.force_cleanup
+    assert found.ip_addrs == ("10.0.0.1",) and found.force_cleanup
 
 
 def test_zero_on_the_command_line_is_a_value(file: Any) -> None:
@@ -149,7 +154,7 @@ def test_zero_on_the_command_line_is_a_value(file: Any) -> None:
         ("clean = perhaps", "clean in .*node.ini must be yes or no"),
         ("max_file_size = many", "max_file_size in .*node.ini: 'many'"),
         ("service_stop = noon", "service_stop in .*node.ini: write a time"),
-        ("zombie_interval = 0", "zombie_interval in .*node.ini: it must be"),
+        ("zombie_interval = 0.5", "zombie_interval in .*node.ini: it must be"),
         ("just words", "node.ini is no options file"),
         ("host = a\nip_addr = b", "says again"),
         ("name = a\nname = b", "is no options file"),
@@ -242,3 +247,106 @@ def test_node_that_cannot_run_here_says_where_it_can(
     monkeypatch.setattr("gdispy.serve.set_up_logging", lambda *_: None)
     assert node_main(["--cpus", "1"]) == 2
     assert "nodes run on Linux only, and this is Darwin" in capsys.readouterr().err
+
+
+def test_several_addresses_may_come_from_a_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GDISPY_IP_ADDR", "127.0.0.1, 10.0.0.1")
+    assert settings().ip_addrs == ("127.0.0.1", "10.0.0.1")
+
+
+def test_zero_is_what_dispy_takes_it_for() -> None:
+    found = settings("--zombie_interval", "0", "--ping_interval", "0", "--cpus", "0")
+    assert found.lease > 100 * 365 * 86_400 and found.ping_interval == 0.0
+    assert found.cpus == settings().cpus == len(os.sched_getaffinity(0))
+
+
+def test_option_of_one_value_is_not_replaced_without_a_word(capsys: pytest.CaptureFixture[str]) -> None:
+    for made in (relay_parser(), nodes_parser(), run_parser()):
+        with pytest.raises(SystemExit):
+            made.parse_args(["-i", "127.0.0.1", "-i", "10.0.0.1", "x"])
+        assert "-i can be given once only" in capsys.readouterr().err
+
+
+# Files that dispynode has saved
+
+DISPYNODE = """[DEFAULT]
+cpus = 1
+loglevel = True
+ip_addrs = ['127.0.0.1', '10.0.0.5']
+ext_ip_addrs = []
+node_port = 51400
+ipv4_udp_multicast = False
+name = lab 3
+dest_path_prefix =
+scheduler_node = 192.0.2.1
+scheduler_port = 51347
+max_file_size = 20m
+zombie_interval = 60.0
+ping_interval = 0
+service_start =
+service_stop =
+service_end =
+serve = -1
+client_shutdown = True
+force_cleanup = False
+msg_timeout = 5.0
+secret =
+certfile =
+keyfile =
+clean = False
+safe_setup = True
+daemon = False
+"""
+
+
+@pytest.fixture
+def dispys_file(tmp_path: Path) -> Any:
+    def write(text: str, mode: int = 0o644) -> str:
+        path = tmp_path / "dispynode.ini"
+        path.write_text(text)
+        path.chmod(mode)
+        return str(path)
+
+    return write
+
+
+def test_file_that_dispynode_has_saved_is_read(dispys_file: Any) -> None:
+    found = settings("--config", dispys_file(DISPYNODE))
+    assert (found.cpus, found.name, found.node_port) == (1, "lab 3", 51400)
+    assert found.ip_addrs == ("127.0.0.1", "10.0.0.5") and found.ext_ip_addr == ""
+    assert (found.connect, found.max_file_size) == ((("192.0.2.1", 51347),), 20 << 20)
+    assert (found.lease, found.ping_interval, found.msg_timeout, found.serve) == (3600.0, 0.0, 5.0, -1)
+    assert (found.client_shutdown, found.force_cleanup, found.multicast) == (True, False, False)
+    assert settled("--config", dispys_file(DISPYNODE)).debug
+
+
+def test_file_of_the_fourth_version_is_read(dispys_file: Any) -> None:
+    lines = ["[DEFAULT]", "cpus = 0", "hosts = ['127.0.0.1']", "ext_hosts = ['192.0.2.1', '192.0.2.2']", "name = None"]
+    found = settings(
+        "--config", dispys_file("\n".join([*lines, "dispy_port = 9700", "admin_secret =", "save_config ="]))
+    )
+    assert (found.ip_addrs, found.ext_ip_addr, found.node_port) == (("127.0.0.1",), "192.0.2.1", NODE_PORT)
+    assert settings("--config", dispys_file("[DEFAULT]\ndispy_port = 9800")).node_port == 9801
+
+
+def test_command_line_goes_before_what_dispynode_has_saved(dispys_file: Any) -> None:
+    assert settings("--config", dispys_file(DISPYNODE), "--name", "other", "-i", "10.0.0.6").ip_addrs == ("10.0.0.6",)
+
+
+def test_nothing_that_dispynode_has_saved_is_evaluated(dispys_file: Any, tmp_path: Path) -> None:
+    goal = tmp_path / "evaluated"
+    with pytest.raises(ConfigError):
+        settings("--config", dispys_file(f"[DEFAULT]\ncpus = __import__('os').mkdir({str(goal)!r})\n"))
+    assert settings("--config", dispys_file(f"[DEFAULT]\nname = [open({str(goal)!r}, 'w')]\n")).name
+    assert not goal.exists()
+
+
+def test_secret_that_others_can_read_is_refused_from_such_a_file_too(dispys_file: Any) -> None:
+    with pytest.raises(ConfigError, match="chmod 600"):
+        settled("--config", dispys_file("[DEFAULT]\nsecret = long enough to be one\n"))
+    assert settled("--config", dispys_file("[DEFAULT]\nsecret = long enough to be one\n", 0o600)).secret
+
+
+def test_unknown_name_in_such_a_file_is_refused(dispys_file: Any) -> None:
+    with pytest.raises(ConfigError, match="no option 'cpu'"):
+        settings("--config", dispys_file("[DEFAULT]\ncpu = 1\n"))

@@ -384,3 +384,29 @@ def test_every_job_begins_once_and_is_told_whatever_is_cut(seed: int) -> None:
         world.random = Random(world.random.getrandbits(32))
     assert sorted(world.begun) == sorted(world.told) == list(range(1, world.made + 1))
     assert world.patron.pending() == 0 and world.client.waiting() == []
+
+
+# Messages that one side refuses
+
+REASON = "a message is refused: Ended.exceptions is not what it must be"
+
+
+def test_jobs_of_a_connection_that_is_refused_twice_end_with_that_reason() -> None:
+    ours = courier()
+    ours.outgoing(run(1, 2))
+    assert ours.refused(REASON) == []
+    [told] = ours.refused(REASON)
+    assert (told.jobs, told.statuses) == ([1, 2], [ABANDONED, ABANDONED])
+    assert all(REASON in text for text in told.exceptions)
+    # What the scheduler has of them is not to be sent again.
+    first, second, *_ = ours.connected()
+    assert first == Collected(C, [JobId(1), JobId(2)], [0, 0]) and second == Resume([C], [[]])
+    assert ours.waiting() == []
+
+
+def test_refusals_with_an_end_in_between_end_nothing() -> None:
+    ours = courier()
+    ours.outgoing(run(1, 2))
+    ours.refused(REASON)
+    ours.incoming(ended(outcome(1)))
+    assert ours.refused(REASON) == []

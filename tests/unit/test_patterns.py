@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gdispy.core.patterns import join, matches, split
+from gdispy.core.patterns import host_flaw, join, matches, split
 
 
 @pytest.mark.parametrize(
@@ -89,3 +91,45 @@ def test_a_node_that_has_come_by_itself_fits_by_its_address_or_name_whatever_the
     assert matches(["worker"], ["192.0.2.1", "worker"], 0)
     assert not matches(["10.0.0.2"], ["10.0.0.1"], 0)
     assert join("10.0.0.1", 0) == "10.0.0.1"
+
+
+@pytest.mark.parametrize(
+    ("host", "flaw"),
+    [
+        ("lab..example", "between two dots"),
+        (".example", "between two dots"),
+        ("a" * 64 + ".example", "at most 63 characters, not 64"),
+        (".".join(["a" * 60] * 5), "at most 255 characters"),
+        ("my node", "must not hold ' '"),
+        ("http://lab3", "no address of IPv6"),
+        ("lab3/x", "must not hold '/'"),
+        ("lab\0", r"must not hold '\\x00'"),
+        ("bücher.example", "ASCII"),
+        ("caf\udce9", "ASCII"),
+        ("", "names no host"),
+        ("::1::2", "no address of IPv6"),
+        ("fe80::1%a b", "no address of IPv6"),
+    ],
+)
+def test_what_can_be_no_host_is_said_to_be_none(host: str, flaw: str) -> None:
+    assert re.search(flaw, host_flaw(host))
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        *(
+            "lab3",
+            "lab3.example",
+            "lab3.example.",
+            "127.0.0.1",
+            "127.1",
+            "my_node-1",
+            "xn--bcher-kva.example",
+            "a" * 63,
+        ),
+        *("::1", "fe80::1%eth0", "10.0.*", "*", "lab*.example", "fe80:*"),
+    ],
+)
+def test_what_can_be_a_host_is_not_refused(host: str) -> None:
+    assert host_flaw(host) == ""

@@ -62,7 +62,7 @@ def test_every_option_comes_to_its_setting() -> None:
     words += ["--pulse_interval", "2", "--ping-interval", "3", "--poll_interval", "5", "--zombie_interval", "2.5"]
     words += ["--msg_timeout", "4", "--max_file_size", "10k"]
     found = settings(*words)
-    assert (found.nodes, found.ip_addr, found.ext_ip_addr) == (["10.0.0.5", "10.0.0.6"], "127.0.0.1", "192.0.2.1")
+    assert (found.nodes, found.ip_addrs, found.ext_ip_addr) == (["10.0.0.5", "10.0.0.6"], ("127.0.0.1",), "192.0.2.1")
     assert (found.port, found.node_port, found.multicast) == (5, 6, True)
     assert (found.pulse_interval, found.ping_interval, found.msg_timeout, found.lease) == (2, 3, 4, 150)
     assert (found.cooperative, found.cleanup_nodes, found.max_file_size) == (True, True, 10240)
@@ -144,7 +144,7 @@ def test_what_is_saved_means_the_same_when_it_is_read(tmp_path: Path, monkeypatc
     [
         (["--poll_interval", "4"], "--poll_interval: it must be from 5 to 1000, not 4"),
         (["--poll_interval", "nan"], "--poll_interval"),
-        (["--pulse_interval", "0"], "--pulse_interval"),
+        (["--pulse_interval", "0.01"], "--pulse_interval"),
         (["--ping_interval", "1001"], "--ping_interval"),
         (["--msg_timeout", "0"], "--msg_timeout"),
         (["--max_file_size", "many"], "--max_file_size: 'many'"),
@@ -187,3 +187,37 @@ def test_the_web_monitor_is_no_option(capsys: pytest.CaptureFixture[str]) -> Non
     with pytest.raises(SystemExit) as ended:
         settled("--httpd")
     assert ended.value.code == 2 and "--httpd" in capsys.readouterr().err
+
+
+def test_zero_is_what_dispy_takes_it_for() -> None:
+    found = settings("--zombie_interval", "0", "--ping_interval", "0", "--pulse_interval", "0", "--poll_interval", "0")
+    assert (found.ping_interval, found.pulse_interval) == (None, None)
+    assert found.lease > 100 * 365 * 86_400
+
+
+def test_several_addresses() -> None:
+    assert settings("-i", "127.0.0.1", "--host", "10.0.0.1").ip_addrs == ("127.0.0.1", "10.0.0.1")
+
+
+def test_file_that_dispyscheduler_has_saved_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "dispyscheduler.ini"
+    lines = ["[DEFAULT]", "loglevel = False", "nodes = ['10.0.0.5', '10.0.0.6']", "ip_addrs = []", "ext_ip_addrs = []"]
+    lines += [
+        "port = 51400",
+        "node_port = 51348",
+        "scheduler_port = 51349",
+        "pulse_interval = 0",
+        "ping_interval = 0.0",
+    ]
+    lines += [
+        "zombie_interval = 30.0",
+        "dest_path_prefix = None",
+        "http_server = False",
+        "scheduler_alg = fcfs_cluster",
+    ]
+    lines += ["cooperative = True", "node_secret =", "cluster_secret =", "daemon = True"]
+    path.write_text("\n".join(lines))
+    found = settings("--config", str(path))
+    assert (found.nodes, found.ip_addrs, found.port) == (["10.0.0.5", "10.0.0.6"], (), 51400)
+    assert (found.pulse_interval, found.ping_interval, found.lease) == (None, None, 1800.0)
+    assert (found.policy, found.cooperative) == (EARLIEST, True)

@@ -103,3 +103,26 @@ def test_port_that_is_no_number_is_refused_in_plain_words(element: str) -> None:
 def test_port_without_a_host_is_refused(element: Any) -> None:
     with pytest.raises(ConfigError):
         parse([element], PORT)
+
+
+@pytest.mark.parametrize(
+    "element",
+    [
+        "lab..example:5000",
+        "a" * 70 + ":5000",
+        ("lab3 ", 5000),
+        "b\u00fccher.example",
+        "lab\0",
+        "caf\udce9",
+        "x" * 2_000_000,
+    ],
+)
+def test_malformed_host_name_is_said_to_be_one(element: Any) -> None:
+    with pytest.raises(ConfigError, match="host name") as caught:
+        parse([element], 51348)
+    assert len(str(caught.value)) < 500
+
+
+def test_more_nodes_than_a_message_holds_are_refused() -> None:
+    with pytest.raises(ConfigError, match="65,537 elements"):
+        parse(["lab3"] * 65_537, 51348)

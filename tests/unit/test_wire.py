@@ -615,5 +615,5 @@ def test_constants_are_those_of_the_document() -> None:
     assert (PAYLOAD, FILE, LONG_MESSAGE) == (0, 1, 2)
     assert (FIRST, LAST) == (1, 2)
     assert (CHUNK_LIMIT, BOX_LIMIT, WINDOW) == (65_536, 65_552, 8_388_608)
-    assert (wire.CREDIT_STEP, MESSAGE_LIMIT, STREAM_LIMIT) == (1_048_576, 67_108_864, 4096)
+    assert (wire.CREDIT_STEP, MESSAGE_LIMIT, STREAM_LIMIT) == (1_048_576, 67_108_864, 131_072)
     assert wire.KEY_FRAMES == 1_048_576

@@ -1,0 +1,67 @@
+"""What messages can hold: the one place that knows each limit, for those who send and those who check what arrives.
+
+Floor 0: pure; processes of jobs use it, too. `shapes.py` checks fields against these limits, `fitting.py` brings
+messages within them before they are sent.
+"""
+
+from __future__ import annotations
+
+#: Characters of a text field at most.
+TEXT_LIMIT = 1 << 20
+#: Items of a column at most.
+COLUMN_LIMIT = 1 << 16
+#: A count is less than this: also what counts in floats can hold it.
+COUNT_LIMIT = 1 << 53
+#: A number is less than this, in absolute value.
+NUMBER_LIMIT = 1e300
+#: A date of a file is less than this, in seconds since the epoch; and not before it.
+DATE_LIMIT = 1 << 40
+#: Bytes of plaintext in one frame at most.
+CHUNK_LIMIT = 64 * 1024
+#: Bytes of one encoded message, its payloads aside, at most.
+MESSAGE_LIMIT = 64 * 1024 * 1024
+#: Streams of one direction that have begun and that no message has referred to yet, at most. A computation with as many
+#: files as a column holds is one message.
+STREAM_LIMIT = 1 << 17
+#: Streams of one message at most, where what it says can be said in several.
+BATCH_STREAMS = 1024
+#: Characters of the name of a function, a program, a host or a node at most.
+NAME_LIMIT = 255
+
+
+def encodable(text: str) -> str:
+    """The text with what UTF-8 cannot express, such as parts of file names of other systems, written as `\\udcff`."""
+    if text.isascii():
+        return text
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "backslashreplace").decode()
+    return text
+
+
+def shortened(text: str, limit: int = TEXT_LIMIT) -> str:
+    """A text that can travel: where it has more characters than `limit`, its first and its last part, and between
+    them how many were left out."""
+    text = encodable(text)
+    if len(text) <= limit:
+        return text
+    gap = f"[... {len(text):,} characters, of which the middle was left out ...]"
+    if limit <= 2 * len(gap):
+        return text[: limit - 3] + "..." if limit > 3 else text[:limit]
+    gap = f"\n{gap}\n"
+    first = (limit - len(gap)) // 2
+    return text[:first] + gap + text[len(text) - (limit - len(gap) - first) :]
+
+
+def short_name(text: str) -> str:
+    """A name that can travel, in one line of text: where it is too long, its beginning."""
+    text = encodable(text)
+    return text if len(text) <= NAME_LIMIT else text[: NAME_LIMIT - 3] + "..."
+
+
+def file_date(seconds: float) -> float:
+    """A file's time of modification, as messages hold it: from 1970 on, and not in the far future."""
+    if not seconds >= 0:  # Nor is it a number at all.
+        return 0.0
+    return float(min(seconds, DATE_LIMIT - 1))

@@ -1,0 +1,305 @@
+"""What a message cannot hold: it is brought within the limits by who sends it, and the other side takes it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from gdispy.core import shapes
+from gdispy.core.fitting import fitted
+from gdispy.core.limits import (
+    BATCH_STREAMS,
+    COLUMN_LIMIT,
+    COUNT_LIMIT,
+    DATE_LIMIT,
+    MESSAGE_LIMIT,
+    STREAM_LIMIT,
+    TEXT_LIMIT,
+    file_date,
+    shortened,
+)
+from gdispy.core.messages import (
+    ALL,
+    Accepted,
+    Cancel,
+    Collected,
+    Contents,
+    Ended,
+    Hello,
+    Holding,
+    Instance,
+    JobId,
+    Message,
+    Prepare,
+    Prepared,
+    Recall,
+    Resume,
+    Returned,
+    Run,
+    Seen,
+    Standing,
+    Started,
+    Trouble,
+    Unknown,
+)
+from gdispy.core.payloads import MemoryPayload, Payload
+from gdispy.core.wire import WINDOW, Bye, MemorySink, Receiver, Sender
+from gdispy.errors import InternalError
+from tests.unit.making import C, D
+
+KEY = bytes(range(32))
+MANY = COLUMN_LIMIT + 4_464
+
+
+def carried(*messages: Message) -> list[Any]:
+    """What the other side of a connection takes these for. Raises what it raises."""
+    sender = Sender(KEY)
+    receiver = Receiver(KEY, lambda size, purpose: MemorySink())
+    found: list[Message | Bye] = []
+    for message in messages:
+        sender.put(message)
+    while frames := sender.frames():
+        for frame in frames:
+            found += receiver.receive(frame)
+        sender.credit(WINDOW)
+    assert sender.backlog == 0 and sender._begun == 0
+    return found
+
+
+def joined(messages: list[Any], name: str) -> list[Any]:
+    return [item for message in messages for item in getattr(message, name)]
+
+
+def payload(size: int = 40_000) -> Payload:
+    return MemoryPayload([bytes(size)])
+
+
+# Any message with anything in it
+
+TEXTS = st.sampled_from(
+    ["", "name", "caf\udce9.csv", "\0\n", "x" * (TEXT_LIMIT + 1), "\udcff" * TEXT_LIMIT, "\U0001f600" * 9]
+)
+COUNTS = st.sampled_from([0, 1, COUNT_LIMIT - 1, COUNT_LIMIT, 1 << 63, 1 << 70, -1, -(1 << 70)])
+#: Of what gdispy itself has counted.
+OWN_COUNTS = st.sampled_from([0, 1, COUNT_LIMIT - 1])
+NUMBERS = st.sampled_from([0.0, -86_400.0, 1.5, 1e300, -1e308, float("inf"), float("-inf"), float("nan")])
+BULKS = st.one_of(st.sampled_from([b"", b"x" * 9]), st.builds(payload, st.sampled_from([0, 1, 100_000])))
+FILES = st.tuples(TEXTS, COUNTS, NUMBERS, COUNTS, st.just(b"d" * 32)).map(list)
+OPTIONS = st.tuples(
+    *(st.sampled_from([b"", b"n" * 16]), NUMBERS, NUMBERS, COUNTS, COUNTS, BULKS, st.just([]), st.just([]), NUMBERS)
+).map(list)
+
+
+def rows(*columns: st.SearchStrategy[Any]) -> st.SearchStrategy[list[Any]]:
+    return st.lists(st.tuples(*columns).map(list), max_size=3)
+
+
+#: Kinds whose numbers only gdispy makes.
+OWN = (Accepted, Cancel, Collected, Ended, Recall, Returned, Run, Seen, Started)
+
+
+def values_of(check: shapes.Check, length: int, own: bool) -> st.SearchStrategy[Any]:
+    counts = OWN_COUNTS if own else COUNTS
+
+    def column(items: st.SearchStrategy[Any]) -> st.SearchStrategy[list[Any]]:
+        return st.lists(items, min_size=1, max_size=3).map(lambda some: (some * (length // len(some) + 1))[:length])
+
+    found: dict[shapes.Check, st.SearchStrategy[Any]] = {
+        shapes.is_text: TEXTS,
+        shapes.is_count: counts,
+        shapes.is_number: NUMBERS,
+        shapes.is_flag: st.booleans(),
+        shapes.is_bulk: BULKS,
+        shapes.is_instance: st.just(Instance(b"i" * 16)),
+        shapes.is_computation: st.just(C),
+        shapes.is_node_name: st.sampled_from([b"", b"n" * 16]),
+        shapes.is_text_column: column(TEXTS.filter(lambda text: len(text) < 100 or length < 100)),
+        shapes.is_count_column: column(counts),
+        shapes.is_number_column: column(NUMBERS),
+        shapes.is_flag_column: column(st.booleans()),
+        shapes.is_left_out_column: column(counts),
+        shapes.is_bulk_column: column(st.one_of(st.sampled_from([b"", b"x"]), st.builds(lambda: payload(1)))),
+        shapes.is_computation_column: st.just([C, D][:length]),
+        shapes.is_column_list: st.just([[1] * length, [2]][:length]),
+        shapes.is_file_list: column(FILES.filter(lambda row: len(row[0]) < 100 or length < 100)),
+        shapes.is_option_column: column(st.one_of(st.none(), OPTIONS)),
+        shapes.is_availability: st.lists(NUMBERS, min_size=4, max_size=4),
+        shapes.is_claim_list: st.just([[C, b"t" * 16, 1 << 70]]),
+        shapes.is_node_list: rows(TEXTS, TEXTS, *[COUNTS] * 4, NUMBERS, COUNTS, COUNTS),
+        shapes.is_node_overview: rows(TEXTS, TEXTS, *[COUNTS] * 3, st.booleans()),
+        shapes.is_computation_overview: rows(TEXTS, TEXTS, TEXTS, COUNTS, COUNTS),
+    }
+    return found[check]
+
+
+def messages_of(kind: type[Message]) -> st.SearchStrategy[Message]:
+    # More than a column holds, where they may come in several messages; else that was refused where it was given.
+    lengths = [1, 3, 5_000] + ([MANY] if kind.parts or kind in (Holding, Resume) else [])
+
+    def of_length(length: int) -> st.SearchStrategy[Message]:
+        return st.builds(kind, *(values_of(check, length, kind in OWN) for check in kind.shape))
+
+    return st.sampled_from(lengths).flatmap(of_length)
+
+
+@pytest.mark.parametrize("kind", ALL)
+@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True, database=None)
+@given(data=st.data())
+def test_whatever_is_sent_is_taken(kind: type[Message], data: st.DataObject) -> None:
+    message = data.draw(messages_of(kind))
+    found = carried(message)
+    assert found and {type(each) for each in found} == {kind}
+    for name in kind.parts:
+        assert len(joined(found, name)) == len(getattr(message, name))
+
+
+# Texts
+
+
+def test_text_that_is_too_long_keeps_its_first_and_its_last_part_and_says_so() -> None:
+    text = "first line\n" + "x" * 3_000_000 + "\nlast line"
+    [found] = carried(Prepared(C, text))
+    assert len(found.error) == TEXT_LIMIT
+    assert found.error.startswith("first line\nxxx") and found.error.endswith("xxx\nlast line")
+    assert "[... 3,000,021 characters, of which the middle was left out ...]" in found.error
+
+
+@pytest.mark.parametrize("limit", [1, 3, 100, 255, 1000])
+def test_shortened_text_is_as_long_as_it_may_be(limit: int) -> None:
+    assert shortened("x" * limit, limit) == "x" * limit
+    assert len(shortened("x" * 2000, limit)) <= limit
+
+
+def test_text_that_is_no_utf_8_is_written_as_python_would() -> None:
+    assert carried(Trouble(C, "no data in caf\udce9.csv")) == [Trouble(C, "no data in caf\\udce9.csv")]
+
+
+def test_exceptions_of_a_batch_that_are_too_long_together_come_in_several_messages() -> None:
+    jobs = [JobId(number) for number in range(1, 101)]
+    none, empty = [0] * 100, [b""] * 100
+    times = [1.0] * 100
+    texts = [f"{number}" + "x" * (TEXT_LIMIT - 10) for number in jobs]
+    ended = Ended(C, jobs, [1] * 100, [9] * 100, empty, empty, empty, texts, times, times, none, [False] * 100, "")
+    assert sum(map(len, texts)) > MESSAGE_LIMIT
+    found = carried(ended)
+    assert len(found) > 1 and joined(found, "jobs") == jobs and joined(found, "exceptions") == texts
+
+
+def test_texts_of_one_message_that_are_too_long_together_are_shortened() -> None:
+    problems = ["x" * TEXT_LIMIT] * 80
+    [found] = carried(Standing(C, 1, [], 0, problems))
+    assert len(found.problems) == 80 and all("left out" in text for text in found.problems)
+
+
+# Numbers
+
+
+def test_numbers_become_the_nearest_that_can_travel() -> None:
+    ours = ("node", Instance(b"i" * 16), "host", "0.1.0", "3.11", "linux")
+    assert carried(Hello(*ours, 1 << 70, "", float("nan"))) == [Hello(*ours, COUNT_LIMIT - 1, "", 0.0)]
+    [found] = carried(Hello(*ours, -4, "", float("inf")))
+    assert found.cpus == 0 and 9.9e299 < found.pulse < 1e300
+
+
+@pytest.mark.parametrize(
+    ("date", "is_sent"),
+    [(-86_400.0, 0.0), (1.5, 1.5), (float("nan"), 0.0), (float("inf"), DATE_LIMIT - 1.0), (1e15, DATE_LIMIT - 1.0)],
+)
+def test_date_of_a_file_that_no_message_holds_becomes_the_nearest(date: float, is_sent: float) -> None:
+    assert file_date(date) == is_sent
+    row = ["old.txt", 0o644, date, 0, b"d" * 32]
+    [found] = carried(Prepare(C, "f", "function", "", "", "", True, b"", [row], [payload(0)]))
+    assert found.files == [["old.txt", 0o644, is_sent, 0, b"d" * 32]]
+
+
+# Many jobs, many payloads
+
+
+def test_jobs_of_several_messages_are_all_said_in_their_order() -> None:
+    jobs = [JobId(number) for number in range(70_000)]
+    found = carried(Cancel(C, jobs, [0] * 70_000))
+    assert [len(each.jobs) for each in found] == [65_536, 4_464]
+    assert joined(found, "jobs") == jobs
+    assert joined(carried(Accepted(C, jobs)), "jobs") == jobs
+
+
+def test_only_the_first_of_several_messages_says_what_is_said_once() -> None:
+    found = carried(Unknown(C, [JobId(1)] * MANY, True))
+    assert [each.all for each in found] == [True, False]
+
+
+def test_jobs_with_a_payload_each_come_in_several_messages() -> None:
+    jobs = [JobId(number) for number in range(5_000)]
+    arguments = [payload(8) for _ in jobs]
+    found = carried(Run(C, jobs, [1] * 5_000, list(arguments)), Collected(C, [JobId(1)], [1]))
+    runs = [each for each in found if isinstance(each, Run)]
+    assert [len(each.jobs) for each in runs] == [BATCH_STREAMS] * 4 + [904]
+    assert joined(runs, "jobs") == jobs and all(value.size == 8 for value in joined(runs, "arguments"))
+
+
+def test_jobs_with_several_payloads_each_are_divided_by_their_payloads() -> None:
+    options = [[b"", 0.0, 0.0, 0, 0, b"", [["f", 0, 0.0, 1, b""]] * 300, [payload(1)] * 300, 0.0] for _ in range(9)]
+    found = carried(Run(C, [JobId(1)] * 9, [1] * 9, [b""] * 9, list(options)))
+    assert [len(each.jobs) for each in found] == [3, 3, 3]
+
+
+def test_files_that_a_node_lacks_come_in_several_messages() -> None:
+    found = carried(Contents(C, list(range(4_200)), [payload(1) for _ in range(4_200)]))
+    assert [len(each.places) for each in found] == [1024] * 4 + [104]
+
+
+def test_computation_of_as_many_files_as_a_column_holds_is_one_message() -> None:
+    row = ["f", 0o644, 0.0, 1, b"d" * 32]
+    prepare = Prepare(C, "f", "function", "", "", "", True, b"", [row] * COLUMN_LIMIT, [payload(1)] * COLUMN_LIMIT)
+    [found] = carried(prepare)
+    assert len(found.contents) == COLUMN_LIMIT
+
+
+def test_files_that_no_column_holds_are_not_left_out_without_a_word() -> None:
+    row = ["f", 0o644, 0.0, 1, b"d" * 32]
+    with pytest.raises(InternalError, match=r"Prepare\.files"):
+        fitted(Prepare(C, "f", "function", "", "", "", True, b"", [row] * MANY, [b""] * MANY))
+
+
+def test_no_stream_begins_while_too_many_wait_for_their_messages(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("gdispy.core.wire",):
+        monkeypatch.setattr(f"{module}.STREAM_LIMIT", 4)
+    assert STREAM_LIMIT > 4
+    sender = Sender(KEY)
+    receiver = Receiver(KEY, lambda size, purpose: MemorySink())
+    for number in range(200):
+        sender.put(Trouble(C, "x" * 60_000))
+        sender.put(Run(C, [JobId(number)], [1], [payload(1)]))
+    found: list[Any] = []
+    while frames := sender.frames():
+        for frame in frames:
+            found += receiver.receive(frame)  # It refuses a fifth.
+        sender.credit(WINDOW)
+    assert sum(isinstance(each, Run) for each in found) == 200
+
+
+@pytest.mark.parametrize(
+    ("message", "rows_of"),
+    [
+        (Resume([C, D], [[JobId(number) for number in range(70_000)], [JobId(1)]]), Resume.wanted),
+        (Holding([D, C], [[], [JobId(number) for number in range(70_000)]], [[], [1] * 70_000]), Holding.held),
+    ],
+)
+def test_jobs_of_one_computation_may_take_several_rows(message: Any, rows_of: Callable[[Any], Any]) -> None:
+    [found] = carried(message)
+    assert len(found.computations) == 3
+    assert rows_of(found) == rows_of(message)
+
+
+def test_rows_of_what_has_ended_stay_with_their_computation() -> None:
+    ended = [JobId(number) for number in range(66_000)]
+    message = Holding([C, D], [ended, [JobId(1)]], [[1] * 66_000, [1]], [ended, []])
+    [found] = carried(message)
+    told = [
+        job for computation, row in zip(found.computations, found.ended, strict=True) if computation == C for job in row
+    ]
+    assert told == ended and found.held() == message.held()
