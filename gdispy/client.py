@@ -263,7 +263,7 @@ class Client:
         if former.jobs:
             _pending.add(self)
         for number, known in former.jobs.items():
-            job = KeptJob.kept(number, time.time(), self._logbook, known.arguments)
+            job = KeptJob._kept(number, time.time(), self._logbook, known.arguments)
             if known.name:
                 job._id = pickling.loads(known.name)
             self._former[number] = self._jobs[number] = job

@@ -288,10 +288,10 @@ class JobCluster(SingleNodes):
                 raise InternalError(self._defect.strip())
             number = next_number()
             if self._logbook is None:
-                job = DispyJob.submitted(number, time.time(), payload)
+                job = DispyJob._new(number, time.time(), payload)
             else:
                 self._logbook.submitted(number, payload, options, job_id)
-                job = KeptJob.kept(number, time.time(), self._logbook, payload)
+                job = KeptJob._kept(number, time.time(), self._logbook, payload)
             if job_id is not None:
                 job._id = job_id
             self._submitted.append((job, payload, options))

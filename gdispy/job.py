@@ -104,7 +104,7 @@ class DispyJob:
         self._make(next(_numbers), 0.0, (tuple(args), dict(kwargs or ())), job_id or None)
 
     @classmethod
-    def submitted(cls, number: int, submit_time: float, arguments: Any = None) -> DispyJob:
+    def _new(cls, number: int, submit_time: float, arguments: Any = None) -> DispyJob:
         """A job of a cluster, with its pickled arguments."""
         job = cls.__new__(cls)
         job._make(number, submit_time, arguments)
@@ -396,7 +396,7 @@ class DispyJob:
 
     def _part(self, exception: str, arguments: Any = None, cause: Bulk = b"") -> DispyJob:
         """One of several calls that this job made, which has failed."""
-        part = DispyJob.submitted(self._number, self.submit_time, arguments)
+        part = DispyJob._new(self._number, self.submit_time, arguments)
         for name in ("_id", "start_time", "end_time", "ip_addr", "stdout", "stderr", "truncated"):
             setattr(part, name, getattr(self, name))
         part._status, part._exception, part._payload, part._done = statuses.TERMINATED, exception, cause, True
@@ -457,7 +457,7 @@ class KeptJob(DispyJob):
     __slots__ = ("_logbook",)
 
     @classmethod
-    def kept(cls, number: int, submit_time: float, logbook: Any, arguments: Any = None) -> KeptJob:
+    def _kept(cls, number: int, submit_time: float, logbook: Any, arguments: Any = None) -> KeptJob:
         """Such a job; `logbook` is where its names are recorded."""
         job = cls.__new__(cls)
         job._make(number, submit_time, arguments)

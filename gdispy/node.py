@@ -74,12 +74,12 @@ DISK_INTERVAL = 1.0
 #: Roles of the connections that a node takes: of those who give jobs, and of those who only want to know how it stands.
 SCHEDULER, VISITOR = b"scheduler>node", b"visitor>node"
 
-#: Seconds between two words to schedulers about what is free here; and how many of them those may miss that have
-#: nothing here.
+#: Seconds between two reports to schedulers of what is free here, where all have nothing here (else it is as often as
+#: they want signs of life); and how many of those reports a scheduler may miss that has nothing here.
 AVAILABILITY_INTERVAL = 10.0
 MISSED_AT_REST = 11
 #: The same from the start to the first: what a program that starts its own node wants is its first result.
-AVAILABILITY_START = 0.3
+AVAILABILITY_START = 0.1
 
 
 class Node:
@@ -102,6 +102,10 @@ class Node:
         self._failure: BaseException | None = None
         self._connections: dict[Peer, Connection] = {}
         self._greeted: set[Peer] = set()
+        #: A scheduler has come: reports of what is free are due in its rhythm.
+        self._greeting = gevent.event.Event()
+        #: Seconds between two signs of life that schedulers want, and so between two reports of what is free.
+        self._pulses: dict[Peer, float] = {}
         self._claim = claim(prefix, self.instance.hex())
         hosts = listening_addresses(settings.secret, settings.ip_addrs, "node")
         psk = settings.secret.for_tcp()
@@ -325,7 +329,9 @@ class Node:
                 self._connections[peer].rest(rests)
                 if free and not (rests and turn % (MISSED_AT_REST + 1)):
                     self._connections[peer].send(Availability(free))
-            gevent.sleep(AVAILABILITY_INTERVAL)
+            is_at_rest = all(at_rest.values())
+            self._greeting.wait(AVAILABILITY_INTERVAL if is_at_rest else min(self._pulses.values(), default=1.0))
+            self._greeting.clear()
 
     def _greet(self, connection: Connection, hello: Hello) -> None:
         self._listener.was_honest(connection)
@@ -333,6 +339,8 @@ class Node:
         logger.info("connected: %s at %s, gdispy %s", hello.name, connection.address, hello.version)
         if 0.05 <= hello.pulse <= 1000:
             connection.set_pulse(hello.pulse)
+            self._pulses[connection.peer] = hello.pulse
+        self._greeting.set()
         caller = self._called.get(connection.peer)
         if caller is not None:
             caller.good = True
@@ -363,6 +371,7 @@ class Node:
             caller.closed(reason)
         if connection.peer in self._greeted:
             self._greeted.discard(connection.peer)
+            self._pulses.pop(connection.peer, None)
             level = logging.ERROR if reason.startswith(REFUSED) else logging.INFO
             logger.log(level, "disconnected from %s: %s", connection.address, reason)
             self._pump.put(self._slots.gone, connection.peer)

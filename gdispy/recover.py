@@ -246,7 +246,7 @@ class _Recovery:
         return jobs
 
     def _as_user_sees_it(self, number: JobId, known: Job, is_program: bool, is_complete: bool) -> DispyJob:
-        job = KeptJob.kept(number, 0.0, None, known.arguments or None)
+        job = KeptJob._kept(number, 0.0, None, known.arguments or None)
         if known.name:
             job._id = pickling.loads(known.name)
         if known.outcome is not None:

@@ -292,7 +292,8 @@ class Scheduler:
             self._pump.put(self.rules.refused, connection.peer, reason)
             return
         self._pump.put(self.rules.left if reason == STOPPED else self.rules.gone, connection.peer)
-        logger.info("disconnected from the node at %s: %s", connection.address, reason)
+        level = logging.DEBUG if reason == _CLOSED else logging.INFO
+        logger.log(level, "disconnected from the node at %s: %s", connection.address, reason)
 
     # Effects
 

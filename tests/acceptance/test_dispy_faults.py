@@ -47,11 +47,12 @@ def test_a_job_of_a_node_that_stops_ends_once_and_its_late_answer_changes_nothin
         (tmp_path / "mark.go").touch()  # The job ends, and its node would tell.
         (tmp_path / "next.go").touch()
         node.kill(signal.SIGCONT)
-        assert made.submit(str(tmp_path / "next"))() == str(tmp_path / "next")
+        later = made.submit(str(tmp_path / "next"))
+        assert later() == str(tmp_path / "next")
         assert made.wait(5) and made.status().jobs_pending == 0
         assert job.status == DispyJob.Abandoned and job.result is None
     eventually(lambda: len(told) == 2)
-    assert told == [(1, DispyJob.Abandoned), (2, DispyJob.Finished)]
+    assert told == [(job.id, DispyJob.Abandoned), (later.id, DispyJob.Finished)]
 
 
 _ENDLESS = """

@@ -182,7 +182,7 @@ def test_what_went_wrong_on_the_host_is_told(start: Any) -> None:
         (["--ssh", ","], "names no host"),
         (["--ssh", "a,a"], "more than once"),
         (["--ssh", "-oProxyCommand=x"], "expected one argument"),
-        (["--ssh", "a,-oProxyCommand=x"], "is no host"),
+        (["--ssh", "a,-oProxyCommand=x"], "is not a valid host"),
         (["--ssh", "a", "--cpu", "many"], "--cpu"),
         (["--ssh", "a", "--no_such_option"], "unrecognized arguments"),
         (["--ssh", "a", "--insecure"], "leave --insecure out"),

@@ -40,7 +40,7 @@ def break_the_clients_rules(made: JobCluster, patch: pytest.MonkeyPatch) -> None
 
 
 def break_what_the_client_does(made: JobCluster, patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(type(made), "_printed", fail)
+    patch.setattr(made._table, "_printed", fail)
 
 
 @pytest.mark.parametrize(

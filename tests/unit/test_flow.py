@@ -44,7 +44,7 @@ class Cluster:
         if self.error is not None:
             raise self.error
         data = joined(payload)
-        job = DispyJob.submitted(len(self.jobs) + 1, 0.0, b"")
+        job = DispyJob._new(len(self.jobs) + 1, 0.0, b"")
         self.jobs.append(job)
         self.sizes.append(len(chunks.unpack_calls(data)[1]) if data[0] == chunks.MARK else 1)
         self._waiting.append((job, data))
@@ -352,7 +352,7 @@ def test_an_interrupt_is_for_all_calls_of_a_chunk(catches: bool) -> None:
 
 @pytest.fixture
 def jobs() -> list[DispyJob]:
-    return [DispyJob.submitted(number, 0.0, b"") for number in range(6)]
+    return [DispyJob._new(number, 0.0, b"") for number in range(6)]
 
 
 def test_jobs_come_in_the_order_of_their_ends_each_once(jobs: list[DispyJob]) -> None:
@@ -396,7 +396,7 @@ def test_what_is_no_job_is_refused_at_once(jobs: list[DispyJob]) -> None:
 
 
 def test_a_hundred_thousand_jobs_are_no_burden() -> None:
-    many = [DispyJob.submitted(number, 0.0, b"") for number in range(100_000)]
+    many = [DispyJob._new(number, 0.0, b"") for number in range(100_000)]
     found = flow.as_completed(many)
     end(many[0])
     assert next(found) is many[0]
@@ -406,7 +406,7 @@ def test_a_hundred_thousand_jobs_are_no_burden() -> None:
 
 
 def test_threads_that_end_jobs_meanwhile_lose_none() -> None:
-    many = [DispyJob.submitted(number, 0.0, b"") for number in range(4000)]
+    many = [DispyJob._new(number, 0.0, b"") for number in range(4000)]
     parts = [threading.Thread(target=lambda part=part: [end(job) for job in many[part::4]]) for part in range(4)]
     for part in parts:
         part.start()

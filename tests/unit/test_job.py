@@ -30,7 +30,7 @@ FAILED = [DispyJob.Terminated, DispyJob.Cancelled, DispyJob.Abandoned]
 
 @pytest.fixture
 def job() -> DispyJob:
-    return DispyJob.submitted(7, 0.0, b"")
+    return DispyJob._new(7, 0.0, b"")
 
 
 def later(function: Any, *args: Any) -> threading.Thread:
@@ -159,7 +159,7 @@ def test_a_copy_means_the_job(job: DispyJob, copied: Any) -> None:
     twin = copied(job)
     assert twin is not job and twin == job and hash(twin) == hash(job) and copied(twin) == job
     assert twin in [job] and {job: 1}[twin] == 1 and isinstance(twin, DispyJob)
-    assert DispyJob.submitted(7, 0.0) != job
+    assert DispyJob._new(7, 0.0) != job
     thread = later(end, job, "result")
     assert twin() == "result" and twin.status == DispyJob.Finished and twin.end_time == job.end_time
     thread.join()
@@ -233,7 +233,7 @@ def test_a_cause_that_cannot_travel_keeps_its_name(job: DispyJob) -> None:
 
 
 def test_a_failure_shows_the_arguments_shortened() -> None:
-    job = DispyJob.submitted(9, 0.0, function_call((1, "x" * 500), {"key": [1, 2]}))
+    job = DispyJob._new(9, 0.0, function_call((1, "x" * 500), {"key": [1, 2]}))
     end_with(job, b"", statuses.TERMINATED, "It was killed.\n")
     line = job._failure().splitlines()[0]
     assert line.startswith("job 9, called with (1, 'xxx") and line.endswith("xxx', key=[1, 2]): Terminated")

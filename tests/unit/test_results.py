@@ -54,7 +54,7 @@ def test_anything_else_is_unpickled_where_it_lies() -> None:
 @pytest.mark.parametrize("field", ["_payload", "_late"])
 def test_result_that_is_unpickled_anew_each_time_is_not_what_somebody_has_changed(field: str) -> None:
     payload = arrived(pickling.dumps_result([pickle.PickleBuffer(bytearray(LARGE)), 1]), 65536)
-    job = DispyJob.submitted(1, 0.0, b"")
+    job = DispyJob._new(1, 0.0, b"")
     setattr(job, field, payload)
     look = (lambda: job.result) if field == "_payload" else (lambda: job.late_result)
     look()[0][0] ^= 1

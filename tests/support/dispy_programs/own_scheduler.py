@@ -18,7 +18,7 @@ def next_job(node):
         if number >= total:
             return
         submitted.append(number)
-    job = cluster.submit_job_id_node(number, node, number)
+    job = cluster.submit_job_id_node(f"job {number}", node, number)
     if job is None:
         print("no job for", node)
 
@@ -31,7 +31,7 @@ def cluster_status(status, node, job):
             next_job(node)
     elif status == dispy.DispyJob.Finished:
         with lock:
-            done.append((job.result[1] == node.name, job.id == job.result[0]))
+            done.append((job.result[1] == node.name, job.id == f"job {job.result[0]}"))
             if len(done) == total:
                 over.set()
         next_job(node)
