@@ -14,6 +14,7 @@ import re
 import secrets
 import shutil
 import site
+import stat
 import sys
 import sysconfig
 import types
@@ -265,7 +266,20 @@ def _add_package(parts: Parts, root: str) -> None:
         for name in names:
             if not name.endswith((".pyc", ".pyo")) and not name.startswith("."):
                 path = os.path.join(folder, name)
-                _put(parts, os.path.relpath(path, base), path)
+                if os.path.isfile(path):
+                    _put(parts, os.path.relpath(path, base), path)
+                else:
+                    logger.warning("%s is left out: it is %s", path, _kind(path))
+
+
+def _kind(path: str) -> str:
+    """What it is that is no file."""
+    try:
+        mode = os.stat(path).st_mode
+    except OSError as error:
+        return "a link to nowhere" if os.path.islink(path) else f"not to be had ({error.strerror})"
+    kinds = ((stat.S_ISFIFO, "a named pipe"), (stat.S_ISSOCK, "a socket"), (stat.S_ISDIR, "a link to a directory"))
+    return next((name for is_kind, name in kinds if is_kind(mode)), "a device")
 
 
 def _add_own_module(parts: Parts, computation: Any) -> None:

@@ -30,6 +30,9 @@ from gdispy.keys import Secret
 _CODE = """
 import sys
 if sys.path[:1] == [""]: del sys.path[0]
+import os
+for stream in (sys.stdin, sys.stdout, sys.stderr):
+    if stream is None: os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
 import gevent.events, gevent.monkey
 gevent.events.notify_and_call_entry_points = gevent.events.notify
 gevent.monkey.patch_all(subprocess=False, os=False, signal=False)
