@@ -7,11 +7,14 @@ computation is told there and then.
 from __future__ import annotations
 
 import functools
+import glob
 import logging
 import os
+import re
 import secrets
 import shutil
 import site
+import stat
 import sys
 import sysconfig
 import types
@@ -264,7 +267,20 @@ def _add_package(parts: Parts, root: str) -> None:
         for name in names:
             if not name.endswith((".pyc", ".pyo")) and not name.startswith("."):
                 path = os.path.join(folder, name)
-                _put(parts, os.path.relpath(path, base), path)
+                if os.path.isfile(path):
+                    _put(parts, os.path.relpath(path, base), path)
+                else:
+                    logger.warning("%s is left out: it is %s", path, _kind(path))
+
+
+def _kind(path: str) -> str:
+    """What it is that is no file."""
+    try:
+        mode = os.stat(path).st_mode
+    except OSError as error:
+        return "a link to nowhere" if os.path.islink(path) else f"not to be had ({error.strerror})"
+    kinds = ((stat.S_ISFIFO, "a named pipe"), (stat.S_ISSOCK, "a socket"), (stat.S_ISDIR, "a link to a directory"))
+    return next((name for is_kind, name in kinds if is_kind(mode)), "a device")
 
 
 def _add_own_module(parts: Parts, computation: Any) -> None:
@@ -304,11 +320,24 @@ def _add_program(parts: Parts, path: str) -> str:
         raise ConfigError(f"the program {path} is no file")
     if found is None:
         raise ConfigError(f"the program {path} does not exist, here or in PATH")
-    if not os.access(found, os.X_OK):
+    if _is_interpreter(found):
+        return os.path.abspath(found)
+    if not os.access(found, os.X_OK) and not found.endswith(".py"):
         raise ConfigError(f"the program {path} is not executable: run chmod +x {path}")
     name = os.path.basename(found)
     _put(parts, name, found)
     return name
+
+
+def _is_interpreter(path: str) -> bool:
+    """Whether this is a Python interpreter with a library of its own beside it, which a copy elsewhere would not find.
+    Such a program is not sent, but run where it is."""
+    if not re.fullmatch(r"(python|pypy)[0-9.]*[a-z]*", os.path.basename(path)):
+        return False
+    prefix = os.path.dirname(os.path.dirname(os.path.abspath(path)))
+    if os.path.isfile(os.path.join(prefix, "pyvenv.cfg")):
+        return True
+    return bool(glob.glob(os.path.join(glob.escape(prefix), "lib*", "py*", "os.py")))
 
 
 def read_files(files: dict[str, str]) -> tuple[list[list[Any]], list[Bulk]]:

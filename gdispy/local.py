@@ -8,12 +8,13 @@ the program that started it, however that ends.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import re
 import secrets
 import signal
 import sys
-from typing import Any
+from typing import Any, NoReturn
 
 import gevent
 from gevent import socket
@@ -24,17 +25,32 @@ from gdispy.core.handshake import encode_secret
 from gdispy.errors import ConnectFailed
 from gdispy.keys import Secret
 
-#: What `scripts/gdispy-node` does, for a program that may have no scripts in its PATH.
+#: What `scripts/gdispy-node` does, for a program that may have no scripts in its PATH. Files of the working directory
+#: are not for the node: one that is called random.py would be taken for Python's own.
 _CODE = """
+import sys
+if sys.path[:1] == [""]: del sys.path[0]
+import os
+for stream in (sys.stdin, sys.stdout, sys.stderr):
+    if stream is None: os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
 import gevent.events, gevent.monkey
 gevent.events.notify_and_call_entry_points = gevent.events.notify
 gevent.monkey.patch_all(subprocess=False, os=False, signal=False)
-import sys
-from gdispy.cli import node_main
-sys.exit(node_main())
+from gdispy.{module} import {main}
+sys.exit({main}())
 """
 #: Seconds in which it must be ready.
 START_LIMIT = 30.0
+
+
+def _code(module: str, main: str) -> str:
+    return _CODE.format(module=module, main=main)
+
+
+def become(module: str, main: str) -> NoReturn:
+    """Run a command of this package in place of this program, as its script does."""
+    words = [sys.executable, "-c", _code(module, main), *sys.argv[1:]]
+    os.execve(sys.executable, words, importable(dict(os.environ)))
 
 
 class LocalNode:
@@ -44,17 +60,24 @@ class LocalNode:
         text = encode_secret(secret.key)
         #: A name that no other node has, so that it can be told from those found by broadcast.
         self.name = f"local-{secrets.token_hex(4)}"
-        read_end, stdin = os.pipe()
-        self._stdout, write_end = os.pipe()
-        for fd in (read_end, write_end):
-            os.set_inheritable(fd, True)
-        arguments = [sys.executable, "-c", _CODE, "--daemon", "--exit-with-stdin", "--private", "--secret-file", "-"]
+        read_end, stdin = _pipe()
+        self._stdout, write_end = _pipe()
+        arguments = [
+            sys.executable,
+            "-c",
+            _code("cli", "node_main"),
+            "--daemon",
+            "--exit-with-stdin",
+            "--private",
+            "--secret-file",
+            "-",
+        ]
         arguments += ["--ip_addr", "127.0.0.1", "--node_port", "0", "--name", self.name]
         if secret.tls is not None:
             arguments += ["--certfile", secret.tls.certfile, "--keyfile", secret.tls.keyfile]
         actions: list[Any] = []
         for fd, goal in ((read_end, 0), (write_end, 1)):
-            actions += [(os.POSIX_SPAWN_DUP2, fd, goal), (os.POSIX_SPAWN_CLOSE, fd)]
+            actions.append((os.POSIX_SPAWN_DUP2, fd, goal))
         self._pid = os.posix_spawn(sys.executable, arguments, _environment(), file_actions=actions, setsid=True)
         os.close(read_end)
         os.close(write_end)
@@ -112,6 +135,15 @@ class LocalNode:
             os.close(self._stdin)
 
 
+def _pipe() -> tuple[int, int]:
+    """A pipe that has none of the numbers of standard files, which a program may have closed."""
+    ends = os.pipe()
+    found = [fcntl.fcntl(end, fcntl.F_DUPFD_CLOEXEC, 3) for end in ends]
+    for end in ends:
+        os.close(end)
+    return found[0], found[1]
+
+
 def died_with_its_program(met: Met) -> bool:
     """Whether a node, as a recovery file tells of it, was a program's own: then it is gone as the program is."""
     return re.fullmatch(r"local-[0-9a-f]{8}", met.name) is not None and config.is_loopback(met.names[0])
@@ -124,7 +156,11 @@ def _environment() -> dict[str, str]:
 def importable(environment: dict[str, str]) -> dict[str, str]:
     """The environment, changed so that a new interpreter finds this very package."""
     here = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    # An empty one would be the working directory.
+    paths = [path for path in environment.get("PYTHONPATH", "").split(os.pathsep) if path]
     if os.path.basename(here) not in ("site-packages", "dist-packages"):  # Those are found anyway.
-        paths = [here, *filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))]
+        paths.insert(0, here)
+    environment.pop("PYTHONPATH", None)
+    if paths:
         environment["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(paths))
     return environment

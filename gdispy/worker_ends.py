@@ -40,7 +40,7 @@ GROUP_ARGUMENTS = 1024
 
 LENGTH = struct.Struct(">I")
 _ANSWER = struct.Struct(">IQ")
-_pack = msgpack.Packer().pack
+_pack = msgpack.Packer(unicode_errors="surrogateescape").pack
 _TAIL_TYPES = (str, float, float, int, int)
 #: Of the fields of a result frame; result and output themselves, or the sizes of the files that they came in.
 _RESULT_TYPES = frozenset(

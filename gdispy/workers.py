@@ -20,7 +20,6 @@ import logging
 import os
 import shutil
 import signal
-import sys
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -38,19 +37,21 @@ from gdispy.core.payloads import Bulk, joined
 from gdispy.core.slots import Slots
 from gdispy.errors import ProtocolError
 from gdispy.files import JobFiles, lacking, place, place_all
-from gdispy.local import importable
 from gdispy.pump import Pump
 from gdispy.slabs import Slabs
+from gdispy.spawning import start_spawner
 from gdispy.worker import control
 from gdispy.worker.capture import keep_within_limit
 from gdispy.worker.job_directory import job_directory
 from gdispy.worker.page import VOID_SEEN
 from gdispy.worker.processes import descendants, kill_descendants, tree_bytes
 from gdispy.worker.program import signal_name
-from gdispy.worker.runner import BROKEN, FILE, FREED, PROGRESS, RESULT, RETURNED, TOGETHER, target
+from gdispy.worker.runner import BROKEN, FILE, FREED, LOG, PROGRESS, RESULT, RETURNED, TOGETHER, target
 from gdispy.worker_ends import ANCILLARY, WorkerEnds
 
 logger = logging.getLogger(__name__)
+#: For `dispynode_logger` of computations.
+job_logger = logging.getLogger("gdispy.jobs")
 
 #: Bytes read from a worker's results at once.
 READ_SIZE = 64 * 1024
@@ -72,8 +73,9 @@ class _Template:
         self.id = prepare.computation
         self.prepare = prepare
         self.directory = directory
-        #: Below it each worker has a directory for those of its jobs.
+        #: Below it each worker has a directory for those of its jobs; whether they stay as all files do.
         self.jobs = jobs
+        self.keeps_jobs = not prepare.cleanup and not prepare.directory
         self.workers: dict[WorkerId, WorkerEnds] = {}
         self.end: Any = None
         self.reader: Any = None
@@ -141,19 +143,8 @@ class Workers:
     # The spawner
 
     def _start_spawner(self) -> None:
-        end, theirs = control.pair()
-        theirs.set_inheritable(True)
         self.is_up.clear()
-        arguments = [sys.executable, "-m", "gdispy.worker.spawner", str(theirs.fileno()), self.directory]
-        arguments.append(self._setting["init"])
-        self._spawner_pid = os.posix_spawn(
-            sys.executable,
-            arguments,
-            _environment(self._instance),
-            file_actions=[(os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0)],
-            setsid=True,
-        )
-        theirs.close()
+        end, self._spawner_pid = start_spawner(self.directory, self._setting["init"], self._instance)
         self._spawner = end
         gevent.spawn(self._read_spawner, end)
 
@@ -199,7 +190,8 @@ class Workers:
     def _remove(self, prepare: Prepare) -> None:
         """The computation is over: its files go, unless they are to be kept."""
         self._placed.discard(prepare.computation)
-        self._remove_tree(self._jobs_directory(prepare))
+        if prepare.cleanup or prepare.directory:
+            self._remove_tree(self._jobs_directory(prepare))
         if prepare.cleanup:
             with contextlib.suppress(OSError):
                 # Under another name first: the same computation may come again while this is removed.
@@ -282,7 +274,8 @@ class Workers:
         self._templates[key] = template
         prepare = template.prepare
         values = [template.directory, setting["name"], setting["address"], setting["client_shutdown"]]
-        values += [template.jobs, prepare.job_directory, prepare.output_limit]
+        values += [template.jobs, prepare.job_directory, template.keeps_jobs]
+        values += [prepare.output_limit, job_logger.getEffectiveLevel()]
         control.send(self._spawner, ["template", key, *values, setting["limits"]], [theirs.fileno()])
         theirs.close()
         body = prepare.body if prepare.python in ("", config.PYTHON) or not prepare.source else prepare.source
@@ -307,8 +300,14 @@ class Workers:
                 worker = template.workers.get(message[1])
                 if worker is not None:
                     self._worker_ended(worker, message[3] or _cause(message[2], "its process"))
+            elif word == "log":
+                self._log(template, *message[1:])
             elif word == "shutdown":
                 self.on_shutdown()
+
+    def _log(self, template: _Template, level: int, text: str) -> None:
+        """A computation has written into `dispynode_logger`."""
+        job_logger.log(level, "%s: %s", template.prepare.name, text)
 
     def unload(self, computation: ComputationId) -> None:
         """End a template and all below it; its files go when it has ended."""
@@ -506,6 +505,9 @@ class Workers:
             if fields[0] == TOGETHER:
                 rows += [worker.row(each) for each in worker.sent_together(*fields[1:])]
                 continue
+            if fields[0] == LOG:
+                self._log(worker.template, *fields[1:])
+                continue
             if rows:
                 worker.answered(rows)
                 self._pump.put(self._slots.answered, worker.number, rows)
@@ -544,7 +546,8 @@ class Workers:
         worker.memory_limit = 0
         for key in list(worker.file_jobs):
             self._remove_files(worker, key)
-        self._remove_tree(worker.directory)
+        if not worker.template.keeps_jobs:
+            self._remove_tree(worker.directory)
         self._workers.pop(worker.number, None)
         worker.template.workers.pop(worker.number, None)
         worker.reader.kill(block=False)
@@ -583,13 +586,6 @@ def _as_file(value: Bulk) -> int:
     # A slab is longer than what is in it. A name for the copy: without any, it would be closed first.
     file = value if type(value) is MemoryFile else in_memory_file(joined(value))
     return os.dup(file.fd)
-
-
-def _environment(instance: bytes) -> dict[str, str]:
-    """The environment of the spawner, and so of all jobs: without secrets, marked as this node's."""
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("GDISPY_SECRET")}
-    environment["GDISPY_NODE"] = instance.hex()
-    return importable(environment)
 
 
 def _cause(status: int, what: str) -> str:

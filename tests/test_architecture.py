@@ -25,10 +25,11 @@ _FLOORS = {
     1: "core worker whom",
     2: "hub pump net tls connection keys beacon blobs slabs computation arguments job local workers status allocation"
     " reserved uploads files worker_ends node_settings journal records logbook spool archive left availability prefix"
-    " interfaces results rooms memory",
+    " interfaces results rooms memory spawning",
     3: "cluster single recover shared client remote sharing flow progress scheduler node options optionfile console"
     " user_callbacks completion node_table job_table seeker announcer relay commands standard_streams",
-    4: "certificate starting survey reader cli run share overview serve node_options __main__",
+    4: "certificate starting survey reader cli run share overview serve node_options __main__"
+    " dispynode dispyscheduler dispynetrelay",
 }
 #: Module or package -> floor; the longest name that fits counts.
 FLOOR_OF = {f"gdispy.{name}": floor for floor, names in _FLOORS.items() for name in names.split()}

@@ -33,7 +33,8 @@ def pair() -> tuple[socket.socket, socket.socket]:
 
 
 def send(end: socket.socket, message: list[Any], fds: list[int] | None = None) -> None:
-    data = msgpack.packb(message)
+    # Paths need not be UTF-8.
+    data = msgpack.packb(message, unicode_errors="surrogateescape")
     if fds:
         socket.send_fds(end, [data], fds)
     else:
@@ -54,7 +55,7 @@ def receive(end: socket.socket) -> tuple[list[Any], list[int]] | None:
     fds = descriptors(ancillary)
     if not data:
         return None
-    return msgpack.unpackb(data), fds
+    return msgpack.unpackb(data, unicode_errors="surrogateescape"), fds
 
 
 def descriptors(ancillary: list[tuple[int, int, bytes]]) -> list[int]:

@@ -20,6 +20,8 @@ class Place(NamedTuple):
     shared: str
     #: Below it each job has a directory of its own; '' where as a rule none has.
     base: str = ""
+    #: Whether that of a job stays after it.
+    is_kept: bool = False
     #: The name of the program's file, where it is one.
     program: str = ""
     #: Bytes of each stream of a job's output that are kept, and the directory for files of it.
@@ -34,6 +36,7 @@ class JobDirectory:
         self.path = path
         self._shared = place.shared
         self._program = place.program
+        self._is_kept = place.is_kept
         self._links: list[Link] = []
         self._before = vars(builtins).get("dispy_job_path", place.shared)
 
@@ -48,10 +51,11 @@ class JobDirectory:
         return own
 
     def leave(self) -> str:
-        """The job has ended: remove the directory. What it did wrong, or ''."""
+        """The job has ended: remove the directory, unless it is to stay. What it did wrong, or ''."""
         vars(builtins)["dispy_job_path"] = self._before
         names = [os.path.relpath(path, self._shared) for path in changed(self._links)]
-        remove_tree(self.path)
+        if not self._is_kept:
+            remove_tree(self.path)
         if not names:
             return ""
         return (

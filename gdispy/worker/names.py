@@ -7,6 +7,7 @@ functions arrive with globals of their own, and builtins are what all of them se
 from __future__ import annotations
 
 import builtins
+import hashlib
 import importlib
 import logging
 import os
@@ -14,6 +15,8 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from gdispy.worker import pickling
+from gdispy.worker.node_log import NODE_LOGGER
 from gdispy.worker.runner import Job
 
 #: Modules that dispy's nodes have imported before a job runs, as found by running dispy 4.15.2.
@@ -36,11 +39,66 @@ class _Late:
         self.__name__ = name
 
     def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):  # Who looks at it, as pickling does, does not use it.
+            raise AttributeError(name)
         return getattr(importlib.import_module(self.__name__), name)
 
 
-def provide(node_name: str, address: str, directory: str) -> None:
-    """Make the names builtins, and environment variables for programs."""
+class _LateClass:
+    """Stands for a class until it is used."""
+
+    def __init__(self, module: str, name: str) -> None:
+        self._place = (module, name)
+
+    def _found(self) -> Any:
+        module, name = self._place
+        return getattr(importlib.import_module(module), name)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self._found()(*args, **kwargs)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return getattr(self._found(), name)
+
+    def __instancecheck__(self, value: object) -> bool:
+        return isinstance(value, self._found())
+
+
+def num_min(*numbers: Any) -> Any:
+    """The least of these numbers; those that are None do not count."""
+    return min((number for number in numbers if number is not None), default=None)
+
+
+def num_max(*numbers: Any) -> Any:
+    """The greatest of these numbers; those that are None do not count."""
+    return max((number for number in numbers if number is not None), default=None)
+
+
+def auth_code(secret: str, sign: str) -> bytes:
+    """As dispy's; gdispy itself proves secrets otherwise."""
+    return hashlib.sha1((secret + sign).encode()).hexdigest().encode()
+
+
+def of_dispy() -> dict[str, Any]:
+    """Names of dispy's own module that computations use."""
+    return {
+        "dispy": _Late("gdispy"),
+        "DispyJob": _LateClass("gdispy.job", "DispyJob"),
+        "DispyNodeAvailInfo": _LateClass("gdispy.status", "DispyNodeAvailInfo"),
+        "MsgTimeout": 10,
+        "MaxFileSize": 0,
+        "serialize": pickling.serialize,
+        "deserialize": pickling.deserialize,
+        "num_min": num_min,
+        "num_max": num_max,
+        "auth_code": auth_code,
+    }
+
+
+def provide(node_name: str, address: str, directory: str) -> dict[str, Any]:
+    """Make the names builtins, and environment variables for programs; all of them."""
     texts = {
         "dispy_node_name": node_name,
         "dispy_node_ip_addr": address,
@@ -51,11 +109,13 @@ def provide(node_name: str, address: str, directory: str) -> None:
     names["dispy_provisional_result"] = dispy_provisional_result
     names["dispy_send_file"] = dispy_send_file
     names["dispynode_shutdown"] = dispynode_shutdown
-    names["dispynode_logger"] = logging.getLogger("dispynode")
-    for name, value in {**names, **texts}.items():
+    names["dispynode_logger"] = logging.getLogger(NODE_LOGGER)
+    names.update({**of_dispy(), **texts})
+    for name, value in names.items():
         setattr(builtins, name, value)
     os.environ.update(texts)
     os.environ["PATH"] = directory + os.pathsep + os.environ.get("PATH", os.defpath)
+    return names
 
 
 def dispy_provisional_result(result: object, relay: bool = False, timeout: float | None = None) -> int:

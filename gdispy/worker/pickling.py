@@ -133,6 +133,15 @@ def loads(data: Any) -> Any:
     return pickle.loads(view[base : base + length], buffers=buffers)
 
 
+def serialize(value: object) -> bytes:
+    """As dispy's function of this name."""
+    return pickle.dumps(value)
+
+
+def deserialize(data: bytes) -> Any:
+    return pickle.loads(data)
+
+
 def _loads_pieces(pieces: list[memoryview]) -> Any:
     """A payload in pieces. One large `bytes`, a frequent case, is put together in one step, or is there already, and so
     is what has come in one piece that may be written: whoever unpickles it, has it to himself."""

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import Mapping
 from typing import Any
 
 from gdispy.worker import pickling
 from gdispy.worker.runner import FINISHED, TERMINATED, Job, Outcome, Run
 
+#: How files are named that the node's Python runs, whatever their permissions and first line say.
+PYTHON_SCRIPT = ".py"
 #: Python ignores these, and what is ignored stays so in a program; give it the defaults back.
 _RESTORED = [signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT]
 
@@ -22,14 +25,19 @@ def run_program(path: str, exported: Mapping[str, Any]) -> Run:
     """How the jobs of a program computation run: `path` is the program's file on this node; texts and numbers among
     `exported` become environment variables, as what setup made global does in dispy."""
 
+    command = [sys.executable, path] if path.endswith(PYTHON_SCRIPT) else [path]
+
     def run(arguments: Any, job: Job) -> Outcome:
-        words = [path, *pickling.loads(arguments)]
+        trouble = _trouble(path)
+        if trouble:
+            return TERMINATED, b"", trouble
+        words = [*command, *pickling.loads(arguments)]
         # As setup has left it.
         environment = {**os.environ, **_variables(exported)}
         environment["GDISPY_JOB"] = str(job.number)
         environment["GDISPY_ATTEMPT"] = str(job.attempt)
         try:
-            job.program = os.posix_spawn(path, words, environment, setsigdef=_RESTORED)
+            job.program = os.posix_spawn(command[0], words, environment, setsigdef=_RESTORED)
         except OSError as error:
             return TERMINATED, b"", _cannot_start(path, error)
         if job.cancelled:  # The interrupt came before its target existed.
@@ -62,8 +70,21 @@ def signal_name(number: int) -> str:
         return f"signal {number}"
 
 
+def _trouble(path: str) -> str:
+    """What is wrong with a script that would fail in a way which tells nobody why, or ''."""
+    wanted = "" if path.endswith(PYTHON_SCRIPT) else _interpreter(path)
+    if not wanted.endswith("\r"):
+        return ""
+    return (
+        f"{os.path.basename(path)} cannot be started: its first line asks for {wanted!r}, which is not on this node: "
+        "its lines end with CR LF, as on Windows. Save it with line ends of Unix (as dos2unix does)\n"
+    )
+
+
 def _cannot_start(path: str, error: OSError) -> str:
     text = f"{os.path.basename(path)} cannot be started: {error.strerror}"
+    if error.errno == 2 and not os.path.lexists(path):
+        return f"{text}: {path} is run where it is, and not sent, and it is not there on this node\n"
     if error.errno == 8:  # ENOEXEC
         text += " (a script needs a first line such as #!/bin/sh)"
     if error.errno == 2 and (wanted := _interpreter(path)):

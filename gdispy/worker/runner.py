@@ -15,6 +15,7 @@ A result frame is u32 length and one of
   `[TOGETHER, generation, outcomes]`: arrays that begin with RESULT, one after the other
   `[RETURNED, serial]`: this and what follows in its group was not begun.
   `[FREED, job, attempt]`: the file that came with it is not used here any more.
+  `[LOG, level, text]`: for the node's log.
 Arguments, names and values above `INLINE` bytes come in a memory file that travels with the message; their place in it
 holds the size in bytes. With a minus, the arguments are in a file that may be used again (`files.py`), and the result
 in the one that came with the job, which does not travel once more. A file that nothing in the message speaks of is
@@ -29,9 +30,10 @@ that was given the job answers for it: a child that comes back from the function
 
 from __future__ import annotations
 
-import builtins
 import contextlib
 import fcntl
+import functools
+import inspect
 import math
 import os
 import signal
@@ -41,6 +43,7 @@ import sys
 import threading
 import time
 import traceback
+import types
 import warnings
 from _thread import _count as thread_count
 from collections.abc import Callable, Iterator, Sequence
@@ -61,6 +64,7 @@ from gdispy.worker.job_modules import JobModules
 from gdispy.worker.limits import Limits, OwnLimits
 from gdispy.worker.page import BEGUN, FILLED, RUNNING, VOID, Page
 from gdispy.worker.processes import has_children, kill_descendants
+from gdispy.worker.sharing import Namespaces
 
 RESULT = 0
 PROGRESS = 1
@@ -68,6 +72,7 @@ FILE = 2
 TOGETHER = 3
 RETURNED = 4
 FREED = 5
+LOG = 6
 #: The place of the value in a result frame.
 VALUE = 4
 
@@ -126,7 +131,7 @@ class Job:
 
     def provide(self, value: object) -> None:
         """Send a provisional result; from any thread, and from processes that the job has forked."""
-        with self._reporting():
+        with self.reporting():
             self._worker.answer([PROGRESS, self.number, self.attempt, 0, pickling.dumps(value)])
 
     def send_file(self, path: str, shown: str) -> str:
@@ -136,21 +141,21 @@ class Job:
             about = os.fstat(file.fileno())
             row = [shown, about.st_mode & 0o777, float(about.st_mtime), about.st_size]
             token = worker.next_token()
-            with self._reporting():
+            with self.reporting():
                 worker.write([FILE, self.number, self.attempt, token, *row], [file.fileno()])
             return worker.read_answer(token)
 
     @contextlib.contextmanager
-    def _reporting(self) -> Iterator[None]:
+    def reporting(self) -> Iterator[None]:
         """One thread at a time, and no interrupt meanwhile."""
         is_main = threading.get_ident() == threading.main_thread().ident
         with self._worker.lock:
+            before = self.is_sending
             try:
-                self.is_sending = is_main
+                self.is_sending = before or is_main
                 yield
             finally:
-                if is_main:
-                    self.is_sending = False
+                self.is_sending = before
         if is_main and self.cancelled and not self.is_in_child:
             raise KeyboardInterrupt
 
@@ -204,9 +209,11 @@ class Worker:
         self._changes = changes
         #: Another worker is to run the next job: this process is not as it was, and cannot be made so.
         self._is_spoilt = False
+        #: Where the computation finds names that come with a job.
+        self.namespaces: Namespaces | None = None
         #: Held while a frame of a running job is written; and while one of its threads sends a file. The same for
         #: processes that it has forked: a lock on an open file, -1 as long as there are none.
-        self.lock = threading.Lock()
+        self.lock = threading.RLock()
         self._file_lock = threading.Lock()
         self._between_processes = -1
         self._tokens = 0
@@ -217,7 +224,7 @@ class Worker:
         self._changes.begin()
         protect([self._jobs.fileno(), self._results.fileno(), self._folder, *self._capture.files], self._on_closing)
         os.register_at_fork(before=self._before_fork, after_in_child=self._after_fork)
-        receive, unpack = self._jobs.recvmsg, msgpack.unpackb
+        receive, unpack = self._jobs.recvmsg, functools.partial(msgpack.unpackb, unicode_errors="surrogateescape")
         while True:
             data, ancillary, _, _ = receive(MESSAGE_LIMIT, _ANCILLARY)
             if not data:
@@ -263,7 +270,7 @@ class Worker:
 
     def _after_fork(self) -> None:
         Job.is_in_child = True
-        self.lock, self._file_lock = threading.Lock(), threading.Lock()
+        self.lock, self._file_lock = threading.RLock(), threading.Lock()
 
     def _work_together(self, serial: int, group: list[list[Any]]) -> None:
         """Run the jobs of a group, as far as they are wanted and this worker is not used up."""
@@ -387,15 +394,19 @@ class Worker:
     def _run_named(self, arguments: Any, job: Job, names: Any) -> Outcome:
         if not names:
             return copy_context().run(self._run, arguments, job)
+        main = vars(sys.modules["__main__"])
+        before = set(main)
         given = pickling.loads(names)
-        before = {name: getattr(builtins, name) for name in given if hasattr(builtins, name)}
-        try:
-            vars(builtins).update(given)
+        for name in given.keys() - before:  # Unpickling has a class be known there.
+            main.pop(name, None)
+        with (self.namespaces or Namespaces([])).lending(given):
             return copy_context().run(self._run, arguments, job)
-        finally:
-            for name in given:
-                delattr(builtins, name)
-            vars(builtins).update(before)
+
+    def log(self, level: int, text: str) -> None:
+        """Have the node log this; from any thread, and from processes that a job has forked."""
+        job = Job.current
+        with job.reporting() if job is not None else self.lock:
+            self.write([LOG, level, text])
 
     def answer(self, fields: list[Any], files: Sequence[int] = ()) -> None:
         """Write a frame with a value, and with these open files; a large value goes into a memory file before them."""
@@ -506,9 +517,14 @@ def target(number: int, attempt: int) -> bytes:
 def call_function(function: Callable[..., Any]) -> Run:
     """How the jobs of a function computation run."""
 
+    is_method = isinstance(function, types.MethodType)
+
     def call(arguments: Any) -> pickling.Payload:
         args, kwargs = pickling.loads(arguments)
-        value = function(*args, **kwargs)
+        if is_method and args and _names_instance(function, args, kwargs):
+            value = function.__func__(*args, **kwargs)  # type: ignore[attr-defined]
+        else:
+            value = function(*args, **kwargs)
         return b"" if value is None else _result(value)
 
     def run(arguments: Any, job: Job) -> Outcome:
@@ -517,6 +533,18 @@ def call_function(function: Callable[..., Any]) -> Run:
         return FINISHED, call(arguments), ""
 
     return run
+
+
+def _names_instance(method: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Whether the first argument is the instance that a method is to be called with, as dispy has it."""
+    owner = method.__self__
+    if isinstance(owner, type) or type(args[0]) is not type(owner):
+        return False
+    try:
+        inspect.signature(method.__func__).bind(*args, **kwargs)
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 def _work_off(call: Callable[[Any], pickling.Payload], arguments: Any, job: Job) -> bytes:

@@ -8,13 +8,46 @@ is put into those of all functions that travelled with the computation, and amon
 from __future__ import annotations
 
 import builtins
+import contextlib
 import functools
 import sys
 import types
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 _MISSING = object()
+
+
+class Namespaces:
+    """The dictionaries in which code of a computation finds global names: those of its functions, and `__main__`'s."""
+
+    def __init__(self, functions: Iterable[Any]) -> None:
+        self._all = [vars(sys.modules["__main__"]), *_dictionaries(functions)]
+
+    def provide(self, names: Mapping[str, Any]) -> None:
+        """Have all of them hold these names; what a function brought itself stays."""
+        for each in self._all:
+            for name, value in names.items():
+                each.setdefault(name, value)
+
+    @contextlib.contextmanager
+    def lending(self, names: Mapping[str, Any]) -> Iterator[None]:
+        """Have all of them, and the builtins, hold these names for a while. Functions and classes among those have the
+        names of the others, too."""
+        common = self._all[-1] if len(self._all) > 1 else {}
+        given = [(each, {**common, **each, **names}) for each in _dictionaries(names.values())]
+        places = [*given, *((each, names) for each in (*self._all, vars(builtins)))]
+        kept = [(each, {name: each[name] for name in added if name in each}) for each, added in places]
+        for each, added in places:
+            each.update(added)
+        try:
+            yield
+        finally:
+            # A class that comes again is the same one, so what is lent to it goes, too.
+            for (each, added), (_, before) in reversed(list(zip(places, kept, strict=True))):
+                for name in added.keys() - before.keys():
+                    each.pop(name, None)
+                each.update({name: before[name] for name in names if name in before})
 
 
 class Globals:
@@ -43,14 +76,23 @@ class Globals:
 def _dictionaries(functions: Iterable[Any]) -> list[dict[str, Any]]:
     """The globals of functions that came with the computation, each dictionary once."""
     found: list[dict[str, Any]] = []
-    waiting = list(functions)
+    waiting = [each for value in functions for each in _functions_of(value)]
     while waiting:
         names = _globals_of(waiting.pop())
         if _is_of_a_module(names) or any(names is known for known in found):
             continue
         found.append(names)
-        waiting += [value for value in names.values() if isinstance(value, types.FunctionType)]
+        for value in list(names.values()):
+            waiting += _functions_of(value)
     return found
+
+
+def _functions_of(value: Any) -> list[Any]:
+    """A function, or the methods of a class that came with the computation."""
+    if isinstance(value, type):
+        own = vars(value).values() if value.__module__ == "__main__" else ()
+        return [each for each in own if isinstance(each, types.FunctionType)]
+    return [value] if isinstance(value, types.FunctionType | types.MethodType | functools.partial) else []
 
 
 def _is_of_a_module(names: dict[str, Any]) -> bool:

@@ -18,6 +18,7 @@ import os
 import signal
 import socket
 import sys
+import warnings
 from typing import Any
 
 import dill  # noqa: F401  (loaded once here, shared by all that is forked)
@@ -140,12 +141,16 @@ def main() -> None:
     adopt_orphans()
     os.umask(0o077)
     no_core_dumps()
+    # Setup may leave threads, and the user is told of them.
+    warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)
     # Jobs get the default of SIGINT from their worker; here Ctrl-C on a terminal means nothing.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     spawner = Spawner(end, sys.argv[2], Startup(sys.argv[3]))
     with contextlib.suppress(ConnectionError):
         spawner.serve()
     spawner.finish()
+    sys.stdout.flush()
+    os._exit(0)  # What is left open closes by itself, and no word about it is needed.
 
 
 if __name__ == "__main__":

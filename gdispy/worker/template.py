@@ -10,6 +10,7 @@ copying. It obeys the node over a local socket:
                      [end, worker, cause]            kill the worker and all below it
   template -> node   [loaded, error, cares, note]    error '' where all went well; cares: there is a cleanup;
                                                      note: what the user should know besides, or ''
+                     [log, level, text]              of `dispynode_logger`
                      [forked, worker, pid] · [exited, worker, status, cause]
                      [shutdown]                      cleanup wants the node to end
 
@@ -41,6 +42,7 @@ from gdispy.worker.cgroups import Groups
 from gdispy.worker.changes import Changes
 from gdispy.worker.job_directory import Place
 from gdispy.worker.limits import Limits, overtime
+from gdispy.worker.node_log import log_to_node
 from gdispy.worker.page import runs
 from gdispy.worker.processes import (
     adopt_orphans,
@@ -51,7 +53,7 @@ from gdispy.worker.processes import (
 from gdispy.worker.program import run_program
 from gdispy.worker.randomness import reseed
 from gdispy.worker.runner import BROKEN, Run, Worker, call_function, users_frames
-from gdispy.worker.sharing import Globals
+from gdispy.worker.sharing import Globals, Namespaces
 
 #: Seconds between two looks at the workers' process trees; and where there are limits that a job reaches quickly.
 WATCH_INTERVAL = 1.0
@@ -65,8 +67,12 @@ class JobSetting:
     #: Below it workers have directories of their jobs; and whether each job has one.
     directory: str
     has_directories: bool
+    #: Whether those stay after the jobs, as all files of the computation do.
+    keeps_directories: bool
     #: Bytes of each stream of a job's output that are kept.
     output_limit: int
+    #: Records of `dispynode_logger` of this level and above go to the node.
+    log_level: int
 
 
 @dataclass(frozen=True)
@@ -122,6 +128,8 @@ class Template:
         #: The name of the file, of a program computation.
         self._program = ""
         self._changes = Changes()
+        self._namespaces: Namespaces | None = None
+        self._log = log_to_node(self._send_log, setting.jobs.log_level)
         self._is_leaving = False
         self._workers: dict[int, int] = {}  # worker -> pid
         self._pages: dict[int, mmap.mmap] = {}  # worker -> its page
@@ -210,7 +218,7 @@ class Template:
 
     def _loaded(self, kind: str, name: str, body: bytes) -> Run:
         setting = self._setting
-        names.provide(setting.node_name, setting.address, setting.directory)
+        known = names.provide(setting.node_name, setting.address, setting.directory)
         sys.path.insert(0, setting.directory)
         self._changes.watch()
         main = sys.modules["__main__"] = types.ModuleType("__main__")
@@ -220,6 +228,8 @@ class Template:
         for key, value in given.items():
             setattr(sys.modules["builtins"], key, value)
             setattr(main, key, value)
+        self._namespaces = Namespaces(self._functions)
+        self._namespaces.provide({**known, **given, **({name: function} if callable(function) else {})})
         if kind == "program":
             self._program = name
             return run_program(os.path.join(setting.directory, name), self._exported)
@@ -236,11 +246,15 @@ class Template:
         self._workers[worker] = pid
         control.send(self._end, ["forked", worker, pid])
 
+    def _send_log(self, level: int, text: str) -> None:
+        control.send(self._end, ["log", level, text])
+
     def _place(self, worker: int) -> Place:
         setting = self._setting
         base = os.path.join(setting.jobs.directory, str(worker)) if setting.jobs.has_directories else ""
         jobs = setting.jobs
-        return Place(setting.directory, base, self._program, jobs.output_limit, os.path.dirname(jobs.directory))
+        where = (setting.directory, base, jobs.keeps_directories)
+        return Place(*where, self._program, jobs.output_limit, os.path.dirname(jobs.directory))
 
     def _become_worker(self, worker: int, parent: int, fds: list[int]) -> None:
         try:
@@ -253,7 +267,9 @@ class Template:
             if self._setting.groups is not None:
                 self._setting.groups.enter(self._setting.limits)
             reseed()
-            Worker(fds, self._run, self._place(worker), self._setting.limits, self._changes).serve()
+            became = Worker(fds, self._run, self._place(worker), self._setting.limits, self._changes)
+            became.namespaces, self._log.send = self._namespaces, became.log
+            became.serve()
             kill_descendants(os.getpid())
         except BaseException:
             traceback.print_exc()

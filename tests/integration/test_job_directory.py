@@ -86,6 +86,17 @@ def test_what_a_job_leaves_goes_with_its_directory(cluster: Make) -> None:
     assert path and not os.path.lexists(path)
 
 
+def test_it_stays_where_all_files_do(cluster: Make, tmp_path: Path) -> None:
+    made = cluster(lambda: (Path("left").touch(), os.getcwd())[1], job_directory=True, cleanup=False)
+    path = made.submit()()
+    made.close()
+    assert os.path.exists(f"{path}/left")
+    named = cluster(
+        lambda: (Path("left").touch(), os.getcwd())[1], job_directory=True, cleanup=False, dest_path=tmp_path.name
+    )
+    assert not os.path.exists(named.submit()())
+
+
 def test_it_goes_too_when_the_process_is_killed(
     cluster: Make, start_node: Callable[..., Daemon], tmp_path: Path
 ) -> None:
