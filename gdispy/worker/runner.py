@@ -29,6 +29,7 @@ import os
 import signal
 import socket
 import struct
+import sys
 import time
 import traceback
 from collections.abc import Callable
@@ -405,4 +406,18 @@ def _describe(error: BaseException, job: Job) -> str:
     told = traceback.TracebackException(type(error), error, users_frames(error))
     if told.stack and told.stack[-1].filename.startswith(_HERE) and job.cancelled:
         told.stack.pop()  # The handler of the interrupt.
-    return shortened("".join(told.format())) + ("The job was cancelled.\n" if job.cancelled else "")
+    text = shortened("".join(told.format())) + missing_module(error)
+    return text + ("The job was cancelled.\n" if job.cancelled else "")
+
+
+def missing_module(error: BaseException) -> str:
+    """Where a module would have to be installed that is missing, in a line for users; '' for any other error."""
+    if not isinstance(error, ModuleNotFoundError) or not error.name:
+        return ""
+    name = error.name.partition(".")[0]
+    if name != error.name and name in sys.modules:
+        return ""  # What is there has no such part.
+    return (
+        f"The Python of this node has no module {name}: install it there ({sys.executable} -m pip install ...), or, if "
+        "it is your own, list it in depends.\n"
+    )

@@ -45,7 +45,7 @@ from gdispy.worker.processes import (
     kill_descendants,
 )
 from gdispy.worker.program import run_program
-from gdispy.worker.runner import BROKEN, Run, Worker, call_function, users_frames
+from gdispy.worker.runner import BROKEN, Run, Worker, call_function, missing_module, users_frames
 from gdispy.worker.sharing import Globals
 
 #: Seconds between two looks at the workers' process trees; and where there are limits that a job reaches quickly.
@@ -142,7 +142,7 @@ class Template:
             error = ""
         except BaseException as failure:
             error = f"{name} cannot be loaded on {self._setting.node_name}: " + "".join(
-                traceback.format_exception_only(type(failure), failure)
+                [*traceback.format_exception_only(type(failure), failure), missing_module(failure)]
             )
         control.close_all(fds)
         error = error or self._set_up(name)
@@ -160,7 +160,7 @@ class Template:
         except BaseException as failure:
             self._cleanup = None  # What is to be cleaned up was never made.
             return f"setup of {name} failed on {self._setting.node_name}: " + "".join(
-                traceback.format_exception(type(failure), failure, users_frames(failure))
+                [*traceback.format_exception(type(failure), failure, users_frames(failure)), missing_module(failure)]
             )
         # 1 and 2 choose between ways to hand globals to jobs; here jobs are always forked from this process.
         if result in (0, 1, 2, None) and not isinstance(result, bool):
