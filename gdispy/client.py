@@ -109,6 +109,8 @@ class Client:
         self._number = 0
         self._made = 0
         self._ended = 0
+        #: How many of those have not finished as they should.
+        self._failed = 0
         self._submitted: deque[tuple[DispyJob, Bulk, Options | None]] = deque()
         self._rung = False
         self._jobs: dict[JobId, DispyJob] = {}
@@ -427,6 +429,8 @@ class Client:
                 if self._cluster_status is not None:
                     self._tell_status(job.status, ended.node, job)
         finally:
+            codes = codes if effect.picks is None else [codes[place] for place in effect.picks]
+            self._failed += len(codes) - codes.count(statuses.FINISHED)
             self._ended += before - len(jobs)
             if self._ended >= self._made and self._idle_gates:
                 gates += self._idle_gates

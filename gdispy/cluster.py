@@ -43,7 +43,7 @@ from gdispy.job import DispyJob, KeptJob
 from gdispy.keys import Secret, with_tls
 from gdispy.local import LocalNode
 from gdispy.logbook import Logbook
-from gdispy.progress import wait_with_bar
+from gdispy.progress import Counts, wait_with_bar
 from gdispy.single import SingleNodes
 from gdispy.status import ClusterStatus, DispyNode, table
 
@@ -311,10 +311,11 @@ class JobCluster(SingleNodes):
     def wait(self, timeout: float | None = None, progress: bool = False) -> bool:
         """Wait until all jobs that were submitted have ended; False if `timeout` seconds pass before.
 
-        With `progress`, a bar shows how many have; that needs `pip install gdispy[progress]`.
+        With `progress`, a bar on standard error shows how many have, and how many of those have failed; where that is
+        no terminal, a line from time to time. The bar is that of tqdm where it is installed.
         """
         if progress:
-            return wait_with_bar(self.wait, lambda: (self._ended, self._made), timeout)
+            return wait_with_bar(self.wait, lambda: Counts(self._ended, self._failed, self._made), timeout)
         self._refuse_fork()
         until = None if timeout is None else time.monotonic() + timeout
         while self._ended < self._made:
