@@ -1,0 +1,15 @@
+"""dispy's name for the shared scheduler: `python -m gdispy.dispyscheduler` is `gdispy-scheduler`.
+
+Floor 4.
+"""
+
+from __future__ import annotations
+
+if __name__ == "__main__":
+    import gdispy.patching  # noqa: F401, I001 (before the command)
+
+    import sys
+
+    from gdispy.cli import scheduler_main
+
+    sys.exit(scheduler_main())
