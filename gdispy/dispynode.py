@@ -20,6 +20,8 @@ def __getattr__(name: str) -> Any:
 
 
 if __name__ == "__main__":
+    import gdispy.patching  # noqa: F401, I001 (before the command)
+
     import sys
 
     from gdispy.cli import node_main

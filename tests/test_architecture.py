@@ -169,6 +169,12 @@ def test_package_patches_nothing_itself() -> None:
             assert name in ("gdispy.local", "gdispy.patching")
 
 
+@pytest.mark.parametrize("name", ["__main__", "dispynode", "dispyscheduler", "dispynetrelay"])
+def test_what_is_run_as_a_program_is_patched_before_the_command_is_imported(name: str) -> None:
+    text = SOURCES[f"gdispy.{name}"].read_text()
+    assert 0 < text.find("import gdispy.patching") < text.find("from gdispy.cli import")
+
+
 def test_gevents_processes_are_used_nowhere() -> None:
     for name, path in SOURCES.items():
         assert "gevent.subprocess" not in imports(name, everywhere=True), name
