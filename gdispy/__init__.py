@@ -52,7 +52,16 @@ _PLACES = {
     "MsgTimeout": "config",
     **dict.fromkeys(
         [
-            *("num_min", "num_max", "__author__", "__email__", "__copyright__", "__contributors__", "__maintainer__"),
+            *(
+                "num_min",
+                "num_max",
+                "auth_code",
+                "__author__",
+                "__email__",
+                "__copyright__",
+                "__contributors__",
+                "__maintainer__",
+            ),
             *("__license__", "__url__", "__status__"),
         ],
         "compatibility",

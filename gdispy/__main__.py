@@ -1,17 +1,12 @@
 """`python -m gdispy`: the same as `gdispy`.
 
-Floor 4. As the files in `scripts/`, it patches before anything else is imported.
+Floor 4.
 """
 
-import gevent.events
-import gevent.monkey
+import gdispy.patching  # noqa: F401, I001 (before anything else)
 
-# Else gevent looks through all installed packages for plug-ins, once for each module that it patches (0.1 s and more).
-gevent.events.notify_and_call_entry_points = gevent.events.notify
-gevent.monkey.patch_all(subprocess=False, os=False, signal=False)
+import sys
 
-import sys  # noqa: E402
-
-from gdispy.cli import main  # noqa: E402
+from gdispy.cli import main
 
 sys.exit(main())

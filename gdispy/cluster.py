@@ -45,7 +45,7 @@ from gdispy.keys import Secret, with_tls
 from gdispy.local import LocalNode
 from gdispy.log import show_on_terminal
 from gdispy.logbook import Logbook
-from gdispy.progress import wait_with_bar
+from gdispy.progress import Counts, wait_with_bar
 from gdispy.single import SingleNodes
 from gdispy.status import ClusterStatus, DispyNode, table
 from gdispy.user_callbacks import JobCallback, StatusCallback, UserCallbacks
@@ -373,7 +373,8 @@ class JobCluster(SingleNodes):
         have submitted included; False if `timeout` seconds pass before. With `jobs`, wait for the ends of those only.
 
         Called in a callback it waits for the jobs only: not for that callback itself, nor for those behind it.
-        With `progress`, a bar shows how many jobs have ended.
+        With `progress`, a bar on standard error shows how many jobs have ended, and how many of those have failed;
+        where that is no terminal, a line from time to time. The bar is that of tqdm where it is installed.
         """
         check_timeout(timeout)
         if jobs is not None:
@@ -381,7 +382,7 @@ class JobCluster(SingleNodes):
         self._refuse_fork()
         count = self._count
         if progress:
-            return wait_with_bar(count.wait, lambda: (count.ended, count.made), timeout)
+            return wait_with_bar(count.wait, lambda: Counts(count.ended, count.failed, count.made), timeout)
         return count.wait(timeout)
 
     __call__ = wait

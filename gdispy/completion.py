@@ -32,6 +32,8 @@ class Completion:
         #: Jobs that were submitted, and those of them that have ended.
         self.made = 0
         self.ended = 0
+        #: Those that have ended without a result.
+        self.failed = 0
         #: Never replaced: whoever adds a gate must find it opened.
         self._gates: list[Gate] = []
         callbacks.on_done = self._open_gates
@@ -41,8 +43,9 @@ class Completion:
         """Jobs that have not ended."""
         return self.made - self.ended
 
-    def end(self, count: int) -> None:
-        """So many jobs more have ended. In the hub."""
+    def end(self, count: int, failed: int) -> None:
+        """So many jobs more have ended, and so many of those without a result. In the hub."""
+        self.failed += failed
         self.ended += count
         if self.ended >= self.made:
             self._open_gates()

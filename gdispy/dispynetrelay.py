@@ -1,11 +1,15 @@
-"""`gdispy relay` by the name of dispy's module: `python -m gdispy.dispynetrelay`.
+"""dispy's name for the relay: `python -m gdispy.dispynetrelay` is `gdispy relay`.
 
-Floor 4. Run as a program, it gives way to a fresh interpreter, which patches before all else; else it does nothing.
+Floor 4.
 """
 
 from __future__ import annotations
 
 if __name__ == "__main__":
-    from gdispy.local import become
+    import gdispy.patching  # noqa: F401, I001 (before the command)
 
-    become("relay", "relay_main")
+    import sys
+
+    from gdispy.cli import main
+
+    sys.exit(main(["relay", *sys.argv[1:]]))

@@ -1,16 +1,29 @@
-"""`gdispy-node` by the name of dispy's module: `python -m gdispy.dispynode`, and its logger for computations.
+"""dispy's name for what a node is: `python -m gdispy.dispynode` is `gdispy-node`.
 
-Floor 4. Run as a program, it gives way to a fresh interpreter, which patches before all else; else it does nothing.
+Floor 4. Jobs that import `dispynode_logger` from here get the one that they find without that, too. What jobs import is
+light: the command is loaded where this is run as a program only.
 """
 
 from __future__ import annotations
 
+import builtins
 import logging
+from typing import Any
 
-#: In a computation: writes into the log of the node.
-dispynode_logger = logging.getLogger("dispynode")
+__all__ = ["dispynode_logger"]
+
+
+def __getattr__(name: str) -> Any:
+    if name != "dispynode_logger":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(builtins, name, None) or logging.getLogger("dispynode")
+
 
 if __name__ == "__main__":
-    from gdispy.local import become
+    import gdispy.patching  # noqa: F401, I001 (before the command)
 
-    become("cli", "node_main")
+    import sys
+
+    from gdispy.cli import node_main
+
+    sys.exit(node_main())

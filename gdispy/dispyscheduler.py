@@ -1,11 +1,15 @@
-"""`gdispy-scheduler` by the name of dispy's module: `python -m gdispy.dispyscheduler`.
+"""dispy's name for the shared scheduler: `python -m gdispy.dispyscheduler` is `gdispy-scheduler`.
 
-Floor 4. Run as a program, it gives way to a fresh interpreter, which patches before all else; else it does nothing.
+Floor 4.
 """
 
 from __future__ import annotations
 
 if __name__ == "__main__":
-    from gdispy.local import become
+    import gdispy.patching  # noqa: F401, I001 (before the command)
 
-    become("cli", "scheduler_main")
+    import sys
+
+    from gdispy.cli import scheduler_main
+
+    sys.exit(scheduler_main())

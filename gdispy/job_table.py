@@ -107,7 +107,8 @@ class JobTable:
             if node is not None:
                 node.finished(ended, picks, seen, sent)
             # After the last, or the user's thread would wake up in between and want the interpreter.
-            self._count.end(before - len(jobs))
+            final = codes if picks is None else [codes[place] for place in picks]
+            self._count.end(before - len(jobs), len(final) - final.count(statuses.FINISHED))
             for gate in gates:
                 gate.open()
 
@@ -211,7 +212,7 @@ class JobTable:
         for job in jobs:
             if job._gate is not None:
                 job._gate.open()
-        self._count.end(len(jobs))
+        self._count.end(len(jobs), len(jobs))
 
 
 def _call_back_and_note(callback: JobCallback, job: DispyJob, logbook: Logbook) -> None:

@@ -48,6 +48,15 @@ class Secret:
     #: The certificate files that go with it, a `tls.Tls`; None where connections have no TLS around them.
     tls: Any = None
 
+    def advice(self) -> str:
+        """What to look at where another side has another secret."""
+        if not self.is_new:
+            return f"this side's is from {self.source}"
+        return (
+            f"this side's was made just now, in {self.source}: copy the file that the other side uses over it (of its "
+            "user, ~/.config/gdispy/secret, unless another was given)"
+        )
+
     def for_tcp(self) -> bytes:
         return purpose_key(self.key, b"tcp")
 

@@ -14,7 +14,7 @@ import re
 import secrets
 import signal
 import sys
-from typing import Any, NoReturn
+from typing import Any
 
 import gevent
 from gevent import socket
@@ -33,24 +33,12 @@ if sys.path[:1] == [""]: del sys.path[0]
 import os
 for stream in (sys.stdin, sys.stdout, sys.stderr):
     if stream is None: os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
-import gevent.events, gevent.monkey
-gevent.events.notify_and_call_entry_points = gevent.events.notify
-gevent.monkey.patch_all(subprocess=False, os=False, signal=False)
-from gdispy.{module} import {main}
-sys.exit({main}())
+import gdispy.patching
+from gdispy.cli import node_main
+sys.exit(node_main())
 """
 #: Seconds in which it must be ready.
 START_LIMIT = 30.0
-
-
-def _code(module: str, main: str) -> str:
-    return _CODE.format(module=module, main=main)
-
-
-def become(module: str, main: str) -> NoReturn:
-    """Run a command of this package in place of this program, as its script does."""
-    words = [sys.executable, "-c", _code(module, main), *sys.argv[1:]]
-    os.execve(sys.executable, words, importable(dict(os.environ)))
 
 
 class LocalNode:
@@ -65,7 +53,7 @@ class LocalNode:
         arguments = [
             sys.executable,
             "-c",
-            _code("cli", "node_main"),
+            _CODE,
             "--daemon",
             "--exit-with-stdin",
             "--private",

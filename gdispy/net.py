@@ -7,9 +7,11 @@ Invariant: nothing happens for a peer before its first sealed frame has opened; 
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import itertools
 import logging
+import re
 import secrets
 import time
 from collections.abc import Callable, Sequence
@@ -45,6 +47,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+#: Seconds for a peer of another version to say which gdispy it is.
+VERSION_LIMIT = 1.0
 #: What a side with TLS says to one that speaks without: a fatal alert of TLS, protocol_version.
 ALERT = b"\x15\x03\x03\x00\x02\x02\x46"
 #: Bytes of TCP in one packet, both ways, that pass wherever IPv6 does: some ways swallow longer ones without a word.
@@ -58,6 +62,10 @@ def pair(
     first, second = PairEnd(to_first), PairEnd(to_second)
     first.other, second.other = second, first
     return first, second
+
+
+class SecretDiffers(PeerRejected):
+    """The other side does not have this side's secret, or it is no gdispy at all."""
 
 
 @dataclass(frozen=True)
@@ -81,9 +89,13 @@ def connect(
     limit: float | None = None,
     small: bool = False,
     tls: Tls | None = None,
+    advice: str = "",
 ) -> Connection:
-    """Connect to a listener, a `what`, and shake hands. `limit` is seconds until the attempt is given up, where that is
-    not `config.msg_timeout()`. Raises ConnectFailed or PeerRejected, in plain words."""
+    """Connect to a listener, a `what`, and shake hands.
+
+    `limit` is seconds until the attempt is given up, where that is not `config.msg_timeout()`; `advice` is for users
+    where the secrets differ, see `Secret.advice`. Raises ConnectFailed or PeerRejected, in plain words.
+    """
     limit = config.msg_timeout() if limit is None else limit
     where = join(host, port)
     if relay is None:
@@ -97,12 +109,16 @@ def connect(
             if tls is not None:
                 sock = tls.connect(sock)
             keys = _shake_hands(sock, psk, roles)
+    except SecretDiffers as error:
+        sock.close()
+        raise SecretDiffers(f"{error} ({advice})" if advice else str(error)) from error
     except TimeoutError as error:
         sock.close()
-        raise ConnectFailed(f"{where} accepts connections but does not answer the handshake") from error
+        text = f"{where} accepts connections but does not answer the handshake: does another program listen there?"
+        raise ConnectFailed(text) from error
     except OSError as error:
         sock.close()
-        raise PeerRejected(_CLOSED_EARLY) from error
+        raise SecretDiffers(f"{_CLOSED_EARLY} ({advice})" if advice else _CLOSED_EARLY) from error
     except BaseException:
         sock.close()
         raise
@@ -116,7 +132,7 @@ def reach(host: str, port: int, what: str, source: str, limit: float, small: boo
         with gevent.Timeout(limit, TimeoutError(f"its address was not found within {limit:.0f} s")):
             rows = resolve(host, port, socket.SOCK_STREAM)
     except OSError as error:
-        raise ConnectFailed(_why_not(what, where, error)) from error
+        raise ConnectFailed(_why_not(what, where, port, error)) from error
     trouble: OSError = TimeoutError("no answer")
     until = time.monotonic() + limit
     for tried, (family, _, _, _, sockaddr) in enumerate(rows):
@@ -137,7 +153,7 @@ def reach(host: str, port: int, what: str, source: str, limit: float, small: boo
         except BaseException:
             sock.close()
             raise
-    raise ConnectFailed(_why_not(what, where, trouble)) from trouble
+    raise ConnectFailed(_why_not(what, where, port, trouble)) from trouble
 
 
 def _reach_through(relay: Relay, where: str, source: str, limit: float, small: bool) -> Any:
@@ -170,11 +186,27 @@ def _shake_hands(sock: Any, psk: bytes, roles: bytes) -> Keys:
     initiator = Initiator(psk, roles, secrets.token_bytes(32), getattr(sock, "digest", NO_CERTIFICATE))
     sock.sendall(initiator.first)
     beginning = read_exactly(sock, len(MAGIC))
-    refuse_other_version(beginning)
+    refuse_other_version(beginning, lambda: _version_behind(sock))
     try:
         return initiator.finish(beginning + read_exactly(sock, SECOND_BYTES - len(MAGIC)))
     except ProtocolError as error:
-        raise PeerRejected(f"{error}: its secret differs, or it is not a gdispy port") from error
+        raise SecretDiffers(f"{error}: its secret differs, or it is not a gdispy port") from error
+
+
+def _version_behind(sock: Any) -> str:
+    """Which gdispy the other side is, where it says so behind its magic; else ''."""
+    with gevent.Timeout(VERSION_LIMIT, False), contextlib.suppress(OSError, PeerRejected):
+        text = read_exactly(sock, read_exactly(sock, 1)[0]).decode("ascii", "replace")
+        return text if re.fullmatch(r"[0-9A-Za-z.+-]{1,32}", text) else ""
+    return ""
+
+
+def _read_to_the_end(sock: Any) -> None:
+    """Let the peer read what was sent: what is closed on unread bytes is reset, and the answer with it."""
+    with gevent.Timeout(VERSION_LIMIT, False), contextlib.suppress(OSError):
+        sock.shutdown(socket.SHUT_WR)
+        while sock.recv(PACKET_BYTES):
+            pass
 
 
 def read_exactly(sock: Any, size: int) -> bytes:
@@ -182,7 +214,7 @@ def read_exactly(sock: Any, size: int) -> bytes:
     while len(data) < size:
         more = sock.recv(size - len(data))
         if not more:
-            raise PeerRejected(_WANTS_TLS if data.startswith(b"\x15\x03") else _CLOSED_EARLY)
+            raise PeerRejected(_WANTS_TLS) if data.startswith(b"\x15\x03") else SecretDiffers(_CLOSED_EARLY)
         data += more
     return data
 
@@ -195,11 +227,13 @@ def _tune(sock: Any) -> None:
             sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
 
 
-def _why_not(what: str, where: str, error: OSError) -> str:
+def _why_not(what: str, where: str, port: int, error: OSError) -> str:
     if error.errno == errno.ECONNREFUSED:
         return f"no {what} answers at {where} (connection refused): start it there"
     if isinstance(error, socket.gaierror):
         return f"the name in {where} is not known: {plain(error)}"
+    if isinstance(error, TimeoutError) or error.errno in (errno.EHOSTUNREACH, errno.ECONNRESET):
+        return f"{where} cannot be reached: {plain(error)}: is TCP {port} open in its firewall?"
     return f"{where} cannot be reached: {plain(error)}"
 
 
@@ -305,7 +339,9 @@ class Listener:
         try:
             refuse_other_version(beginning)
         except PeerRejected:
-            sock.sendall(MAGIC)
+            version = config.VERSION.encode()
+            sock.sendall(MAGIC + bytes([len(version)]) + version)
+            _read_to_the_end(sock)
             raise
         if beginning.startswith(b"\x16\x03"):
             raise ProtocolError("it speaks TLS, and this side has no certfile")

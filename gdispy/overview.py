@@ -71,7 +71,7 @@ def ask(secret: Secret, host: str, port: int) -> Overview:
 
     handlers = Handlers(on_messages, on_closed)  # type: ignore[arg-type]
     place = (host, port, secret.for_tcp(), ROLES)
-    connection = connect(*place, handlers, what="gdispy-scheduler", tls=secret.tls)
+    connection = connect(*place, handlers, what="gdispy-scheduler", tls=secret.tls, advice=secret.advice())
     connection.start()
     ours = ("client", Instance(secrets.token_bytes(16)), platform.node(), config.VERSION, config.PYTHON, sys.platform)
     connection.send(Hello(*ours, 0, "", 0.0))

@@ -338,7 +338,9 @@ class _Holder:
         source = "" if config.is_loopback(self._host) or ":" in self._host else self._recovery.ip_addr
         handlers = Handlers(self._on_messages, self._on_closed)
         psk = self._recovery.secret.for_tcp()
-        connection = connect(self._host, self._port, psk, roles, handlers, source, what, tls=self._recovery.secret.tls)
+        secret = self._recovery.secret
+        ways = {"tls": secret.tls, "advice": secret.advice()}
+        connection = connect(self._host, self._port, psk, roles, handlers, source, what, **ways)
         self._answered, self._closed = False, ""
         story = self._story
         connection.start()

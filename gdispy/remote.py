@@ -11,6 +11,7 @@ import platform
 import random
 import secrets
 import sys
+import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -20,6 +21,7 @@ import gevent.event
 
 from gdispy import config
 from gdispy.connection import Connection, Handlers, next_peer
+from gdispy.core.board import LONGEST_PAUSE, PAUSE_GROWTH
 from gdispy.core.courier import Courier
 from gdispy.core.facts import Placed
 from gdispy.core.life import INTERVAL
@@ -73,7 +75,7 @@ class Remote:
     """The way to one shared scheduler. All methods are called in the hub."""
 
     def __init__(self, secret: Secret, host: str, port: int, ip_addr: str = "", pulse: float | None = None) -> None:
-        self._psk, self._tls = secret.for_tcp(), secret.tls
+        self._psk, self._tls, self._advice = secret.for_tcp(), secret.tls, secret.advice()
         self._host, self._port = host, port
         self.place = join(host, port)
         self._ip_addr = ip_addr
@@ -206,7 +208,7 @@ class Remote:
         source = "" if config.is_loopback(self._host) or ":" in self._host else self._ip_addr
         try:
             place = (self._host, self._port, self._psk, ROLES)
-            connection = connect(*place, handlers, source, what="gdispy-scheduler", tls=self._tls)
+            connection = connect(*place, handlers, source, what="gdispy-scheduler", tls=self._tls, advice=self._advice)
         except PeerRejected as error:
             # Once, it may have been killed in the middle of it; twice, it means it.
             self._rejected = not self._proven and self._refused
@@ -258,9 +260,10 @@ class Remote:
 
     def _tell_of_absence(self) -> None:
         """Jobs that wait for a scheduler that is not there do not wait silently."""
-        told: set[ComputationId] = set()
+        told: dict[ComputationId, tuple[float, float]] = {}  # When again, and how long to pause after that.
         while True:
             gevent.sleep(PATIENCE)
+            now = time.monotonic()
             if self._connection is not None:
                 self._connection.rest(not self._courier.waiting())
             if self._courier.is_connected:
@@ -268,7 +271,7 @@ class Remote:
                 continue
             for computation in self._courier.waiting():
                 end = self._ends.get(computation)
-                if end is not None and computation not in told:
-                    told.add(computation)
-                    text = f"jobs wait, and the scheduler at {self.place} cannot be reached: {self._courier.trouble}"
-                    end.deliver([Trouble(computation, text)])
+                moment, pause = told.get(computation, (now, PAUSE_GROWTH * PATIENCE))
+                if end is not None and now >= moment:
+                    told[computation] = now + pause, min(PAUSE_GROWTH * pause, LONGEST_PAUSE)
+                    end.deliver([Trouble(computation, f"jobs wait: {self._courier.absence()}")])

@@ -6,14 +6,13 @@ Floor 4. Called by `cli.main`, in a patched program.
 from __future__ import annotations
 
 import argparse
-import contextlib
-import importlib
 import shlex
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from gdispy import config
+from gdispy import config, progress
 from gdispy.blobs import OpenFile
 from gdispy.cluster import JobCluster
 from gdispy.commands import overview
@@ -32,6 +31,7 @@ from gdispy.options import (
     set_up_logging,
     unmarked,
 )
+from gdispy.progress import Bar, Counts, bar_for
 from gdispy.shared import SharedJobCluster
 from gdispy.status import table
 
@@ -121,12 +121,13 @@ def run_main(words: Sequence[str] | None = None) -> int:
     set_up_logging("gdispy: %(message)s", options.debug)
     try:
         jobs = [_split(text) for text in options.args] or [[]]
-        cluster = _cluster(options)
+        tally = Tally(len(jobs))
+        cluster = _cluster(options, tally)
     except (GdispyError, OSError) as error:
         return fail("gdispy", error)
     with cluster:
         try:
-            return _run(cluster, jobs, options.stats)
+            return _run(cluster, jobs, options.stats, tally)
         except GdispyError as error:  # No node will come, or nobody reads what is printed.
             cluster.close(timeout=0, terminate=True)
             return fail("gdispy", error)
@@ -136,10 +137,11 @@ def run_main(words: Sequence[str] | None = None) -> int:
             return EXIT_INTERRUPTED
 
 
-def _cluster(options: Any) -> JobCluster:
+def _cluster(options: Any, tally: Tally) -> JobCluster:
     nodes = [*options.nodes, *(["local"] if options.local else [])]
     both: dict[str, Any] = {
         "nodes": nodes or ["*"],
+        "callback": tally.add,
         "depends": options.files,
         "ip_addr": options.ip_addr,
         "dest_path": options.dest_path,
@@ -167,25 +169,57 @@ def _split(text: str) -> list[str]:
         raise ConfigError(f"-a {text!r} cannot be read: {error}") from None
 
 
-def _run(cluster: JobCluster, arguments: list[list[str]], stats: bool) -> int:
+def _run(cluster: JobCluster, arguments: list[list[str]], stats: bool, tally: Tally) -> int:
     jobs = [cluster.submit(*words) for words in arguments]
     good = True
-    with _progress(len(jobs)) as step:
+    bar = bar_for(tally.counts, stays=False) if sys.stderr.isatty() else None
+    try:
         for number, (job, words) in enumerate(zip(jobs, arguments, strict=True), 1):
-            _wait(cluster, job)
-            step(lambda job=job, number=number, words=words: _print(job, number, words))
-            good = good and job.status == statuses.FINISHED and job.result == 0
+            _wait(cluster, job, bar, tally)
+            if bar is not None:
+                bar.clear()
+            _print(job, number, words)
+            if bar is not None:
+                bar.show(
+                    tally.counts._replace(ended=max(number, tally.counts.ended))
+                )  # It may not have heard of this one.
+            good = good and not has_failed(job)
+    finally:
+        if bar is not None:
+            bar.close()
     if stats:
         print(table(cluster.status(), _wall_time(jobs)), file=sys.stderr)
     return 0 if good else EXIT_FAILED
 
 
-def _wait(cluster: JobCluster, job: DispyJob) -> None:
-    """Wait for the end of a job, as long as there is a node, or one may still come."""
-    while not job.wait(LOOK_INTERVAL):
+def _wait(cluster: JobCluster, job: DispyJob, bar: Bar | None, tally: Tally) -> None:
+    """Wait for the end of a job, as long as there is a node, or one may still come; show how far all are meanwhile."""
+    look = 0.0
+    while not job.wait(LOOK_INTERVAL if bar is None else progress.LOOK_INTERVAL):
+        if bar is not None:
+            bar.show(tally.counts)
+        if time.monotonic() < look:
+            continue
+        look = time.monotonic() + LOOK_INTERVAL
         status = cluster.status()
         if status.is_hopeless:
             raise _Hopeless("\n  ".join(["no node can run the jobs, and none will come.", *status.problems]))
+
+
+def has_failed(job: DispyJob) -> bool:
+    """Whether a job of a program that has ended did not end well."""
+    return job.status != statuses.FINISHED or job.result != 0
+
+
+class Tally:
+    """Counts the jobs that have ended, in whatever order; `add` is called for each of them."""
+
+    def __init__(self, total: int) -> None:
+        self.counts = Counts(0, 0, total)
+
+    def add(self, job: DispyJob) -> None:
+        ended, failed, total = self.counts
+        self.counts = Counts(ended + 1, failed + has_failed(job), total)
 
 
 class _Hopeless(GdispyError):
@@ -221,26 +255,3 @@ def _parts(output: bytes | OpenFile) -> Iterator[bytes]:
     if output.error:
         raise GdispyError(f"not all output of a job is here: {output.error}")
     output.release()
-
-
-@contextlib.contextmanager
-def _progress(total: int) -> Iterator[Any]:
-    """Shows on a terminal how many jobs have ended; yields what to call with a job's printing."""
-    bar: Any = None
-    if sys.stderr.isatty():
-        with contextlib.suppress(ImportError):
-            bar = importlib.import_module("tqdm").tqdm(total=total, unit="job", leave=False)
-
-    def step(print_job: Any) -> None:
-        if bar is None:
-            print_job()
-            return
-        bar.clear()
-        print_job()
-        bar.update()
-
-    try:
-        yield step
-    finally:
-        if bar is not None:
-            bar.close()

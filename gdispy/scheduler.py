@@ -9,7 +9,9 @@ decides nothing itself. Payloads pass through unopened.
 
 from __future__ import annotations
 
+import getpass
 import logging
+import os
 import platform
 import secrets
 import sys
@@ -26,6 +28,7 @@ from gdispy.core.dispatch import Dispatch
 from gdispy.core.effects import Drop, Effects, Peer, Record, Send
 from gdispy.core.handshake import Keys
 from gdispy.core.life import INTERVAL, LOST_AFTER
+from gdispy.core.limits import short_name
 from gdispy.core.messages import REFUSED, STOPPED, Collected, ComputationId, Hello, Instance, Message, Prepare, Run
 from gdispy.core.patterns import join
 from gdispy.core.remembered import Story
@@ -188,7 +191,8 @@ class Scheduler:
         handlers = self._handlers()
         source = self._source(route.host)
         ways = {"relay": route.relay, "limit": limit, "small": small, "tls": self._secret.tls}
-        return connect(route.host, route.port, self._psk, ROLES, handlers, source, **ways)
+        advice = self._secret.advice()
+        return connect(route.host, route.port, self._psk, ROLES, handlers, source, **ways, advice=advice)
 
     def take(self, connection: Connection, dialer: Dialer) -> None:
         """Use a connection to a node that was made by `open`."""
@@ -225,8 +229,9 @@ class Scheduler:
         return self._addresses[0]
 
     def _hello(self) -> Hello:
-        name = platform.node() or "client"
-        ours = ("scheduler", self.instance, name, config.VERSION, config.PYTHON, sys.platform)
+        # Nodes say by this name who has them.
+        name = f"{platform.node() or 'client'} ({_user()}: {os.path.basename(sys.argv[0]) or 'python'})"
+        ours = ("scheduler", self.instance, short_name(name), config.VERSION, config.PYTHON, sys.platform)
         return Hello(*ours, 0, self._ext_ip_addr, self._pulse, self.rules.claims(), self.epoch)
 
     def _on_messages(self, connection: Connection, messages: list[Message]) -> None:
@@ -323,3 +328,10 @@ class Scheduler:
             connection = self._connections.get(effect.peer)
             if connection is not None:
                 connection.close(effect.reason)
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # As in a container, whose users have no names.
+        return f"user {os.getuid()}"

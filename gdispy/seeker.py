@@ -121,7 +121,7 @@ class Dialer:
 
     def _run(self) -> None:
         failures = 0
-        self._impatient = gevent.spawn_later(IMPATIENT_AFTER, self._owner.report, self.place, "no answer yet")
+        self._impatient = gevent.spawn_later(IMPATIENT_AFTER, self._owner.report, self.place, self._no_answer())
         while True:
             reached, text = self._attempt()
             self._impatient.kill(block=False)
@@ -136,6 +136,9 @@ class Dialer:
             # than rarer and rarer, too.
             first, limit = (REFUSED_FIRST, REFUSED_LIMIT) if reached else (RETRY_FIRST, RETRY_LIMIT)
             self._pause(random.uniform(0.5, 1.0) * min(limit, first * 2 ** min(failures, 10)))
+
+    def _no_answer(self) -> str:
+        return f"no answer yet: is TCP {self.port} open in its firewall, and no other program there?"
 
     def _pause(self, seconds: float) -> None:
         gevent.sleep(min(seconds, WAKE_INTERVAL))
@@ -184,8 +187,9 @@ class Dialer:
     def _warn(self, bad: Route, good: Route, text: str) -> None:
         if not self._warned and bad.relay is None and good.relay is None:
             self._warned = True
-            form = "the node %s announces %s, which does not work: %s. Reached at %s instead"
-            logger.warning(form, self._name or good.place, bad.place, text, good.place)
+            form = "the node %s announces an address that does not work: %s. Reached at %s instead"
+            text = text if bad.place in text else f"{bad.place}: {text}"
+            logger.warning(form, self._name or good.place, text, good.place)
 
     def _stay(self, connection: Connection) -> tuple[bool, str]:
         other = self._owner.connection_to(connection.instance)

@@ -152,6 +152,7 @@ class Sharing:
         self._archive = archive = Archive(settings.journal, temporary)
         ways = (settings.policy, settings.cooperative)
         self._scheduler = Scheduler(settings.node_secret, *place, *intervals, *ways, settings.multicast, archive)
+        self._scheduler.rules.has_local_nodes = False
         self._scheduler.on_defect.append(self._on_defect)
         self._failure: BaseException | None = None
         self._desks: dict[Instance, _Desk] = {}

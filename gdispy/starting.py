@@ -106,7 +106,7 @@ def _hosts(given: list[str]) -> list[str]:
     for host in hosts:
         flaw = host_flaw(host.rpartition("@")[2].strip("[]"))
         if host.startswith("-") or flaw:
-            raise ConfigError(f"--ssh {host!r} is not a valid host: {flaw or 'it begins with a dash'}")
+            raise ConfigError(f"--ssh {host!r} is no host: {flaw or 'it begins with a dash'}")
     doubles = {host for host in hosts if hosts.count(host) > 1}
     if doubles:
         raise ConfigError(f"--ssh names {', '.join(sorted(doubles))} more than once")

@@ -201,7 +201,8 @@ class Look:
 
         handlers = Handlers(on_messages, on_closed)
         psk, tls = self._secret.for_tcp(), self._secret.tls
-        connection = connect(route.host, route.port, psk, VISITOR, handlers, relay=route.relay, limit=limit, tls=tls)
+        ways = {"relay": route.relay, "limit": limit, "tls": tls, "advice": self._secret.advice()}
+        connection = connect(route.host, route.port, psk, VISITOR, handlers, **ways)
         connection.start()
         ours = ("visitor", self._instance, platform.node(), config.VERSION, config.PYTHON, sys.platform)
         connection.send(Hello(*ours, 0, "", 0.0))
@@ -234,6 +235,11 @@ def _found(route: Route, heard: list[Message]) -> Found:
     return found
 
 
+def _without(place: str, text: str) -> str:
+    """What is wrong at an address, in a line that has named it already."""
+    return text.removeprefix(f"{place} ").replace(f" at {place} ", " ", 1)
+
+
 def lines(found: list[Found]) -> list[str]:
     """The nodes as a table."""
     if not found:
@@ -242,7 +248,9 @@ def lines(found: list[Found]) -> list[str]:
     for each in found:
         idle = "" if each.idle is None else f"{each.idle:.0f} %"
         numbers = (str(each.cpus), str(each.busy)) if each.version else ("", "")
-        state = each.problem or (f"free, through the relay at {each.relay}" if each.relay else "free")
+        state = _without(each.address, each.problem) or (
+            f"free, through the relay at {each.relay}" if each.relay else "free"
+        )
         rows.append((each.name or "?", each.address, each.version, each.python, *numbers, idle, state))
     widths = [max(len(row[column]) for row in rows) for column in range(7)]
     return ["  ".join([*(row[column].ljust(widths[column]) for column in range(7)), row[7]]).rstrip() for row in rows]

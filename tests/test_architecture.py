@@ -21,7 +21,7 @@ TESTS = ROOT / "tests"
 USER_PROGRAM = TESTS / "chaos" / "client_program.py"
 
 _FLOORS = {
-    0: "errors config log compatibility core.statuses core.record core.limits",
+    0: "errors config log compatibility core.statuses core.record core.limits patching",
     1: "core worker whom",
     2: "hub pump net tls connection keys beacon blobs slabs computation arguments job local workers status allocation"
     " reserved uploads files worker_ends node_settings journal records logbook spool archive left availability prefix"
@@ -159,14 +159,20 @@ def test_only_modules_of_workers_import_what_unpickles() -> None:
 
 
 def test_package_patches_nothing_itself() -> None:
-    """What patches are programs: `python -m gdispy`, and what `local.py` starts, which is a string there."""
+    """What patches are programs: those of `python -m`, and what `local.py` starts, which is a string there."""
     for name, tree in TREES.items():
         patching = [
             node for node in ast.walk(tree) if isinstance(node, ast.Attribute) and node.attr.startswith("patch_")
         ]
-        assert patching == [] or name == "gdispy.__main__", name
+        assert patching == [] or name == "gdispy.patching", name
         if "monkey.patch" in SOURCES[name].read_text():
-            assert name in ("gdispy.local", "gdispy.__main__")
+            assert name in ("gdispy.local", "gdispy.patching")
+
+
+@pytest.mark.parametrize("name", ["__main__", "dispynode", "dispyscheduler", "dispynetrelay"])
+def test_what_is_run_as_a_program_is_patched_before_the_command_is_imported(name: str) -> None:
+    text = SOURCES[f"gdispy.{name}"].read_text()
+    assert 0 < text.find("import gdispy.patching") < text.find("from gdispy.cli import")
 
 
 def test_gevents_processes_are_used_nowhere() -> None:

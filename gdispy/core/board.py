@@ -50,6 +50,9 @@ FAIR, EARLIEST, ROUND_ROBIN = "fair", "earliest", "round robin"
 
 #: Seconds that jobs wait for a node before the user hears why.
 PATIENCE = 3.0
+#: The same until it is said again: by how much the pauses grow, and their limit.
+PAUSE_GROWTH = 10
+LONGEST_PAUSE = 3600.0
 #: Seconds that a node may take to set a computation up, or to clean up after it, before the user hears of it.
 SETUP_PATIENCE = 10.0
 
@@ -100,6 +103,8 @@ class Board:
         self._exclusive: dict[ComputationId, Computation] = {}
         #: What keeps addresses from being nodes, as the shell found it.
         self._problems: dict[str, str] = {}
+        #: Whether clients can have a node of their own on their machine.
+        self.has_local_nodes = True
         self._outgoing: dict[tuple[Instance, ComputationId], Columns] = {}
 
     # What goes out
@@ -204,20 +209,22 @@ class Board:
             self._watch_wait(computation)
 
     def _watch_wait(self, computation: Computation) -> None:
-        """Jobs that wait for a node for too long are told, once."""
+        """Jobs that wait for a node for too long are reported, and again at growing intervals."""
         since = computation.waiting_since
         assert since is not None
 
-        def tell(now: float) -> Effects:
-            computation.told = True
-            text = trouble(computation, self._nodes.values(), self._problems)
-            return [Send(computation.client, Trouble(computation.id, text))]
-
         def lasts() -> bool:
-            waits = computation.waiting_since == since and computation.id in self._waiting
-            return waits and not computation.told
+            return computation.waiting_since == since and computation.id in self._waiting
 
-        self._alarms.set(since + PATIENCE, lasts, tell)
+        def set_alarm(moment: float, pause: float) -> None:
+            def tell(now: float) -> Effects:
+                set_alarm(now + pause, min(PAUSE_GROWTH * pause, LONGEST_PAUSE))
+                text = trouble(computation, self._nodes.values(), self._problems, self.has_local_nodes)
+                return [Send(computation.client, Trouble(computation.id, text))]
+
+            self._alarms.set(moment, lasts, tell)
+
+        set_alarm(since + PATIENCE, PAUSE_GROWTH * PATIENCE)
 
     def _is_usable(self, computation: Computation) -> bool:
         """Whether some node could run the next job, if it were free."""

@@ -125,7 +125,7 @@ class Courier:
         return []
 
     def _answer(self, message: Message) -> list[Message]:
-        problem = f"the scheduler at {self._place} cannot be reached: {self.trouble}"
+        problem = self.absence()
         if isinstance(message, Ask):
             brief = self._briefs.get(message.computation)
             jobs = len(brief.jobs) if brief is not None else 0
@@ -133,6 +133,12 @@ class Courier:
         if isinstance(message, Order | Deliver):
             return [Reply(message.computation, message.question, problem, -1.0, [])]
         return []
+
+    def absence(self) -> str:
+        """Why the scheduler does not answer; it is named once."""
+        if self._place in self.trouble:
+            return self.trouble
+        return f"the scheduler at {self._place} cannot be reached: {self.trouble}"
 
     def connected(self) -> list[Message]:
         """There is a connection: what to say first."""

@@ -366,7 +366,6 @@ class Demands(Board):
         if not self._is_usable(computation):
             return
         computation.waiting_since = None
-        computation.told = False
 
     def _leave(self, node: Node, computation: Computation, share: Share) -> Effects:
         """Release a computation on one node, once no job is left there."""

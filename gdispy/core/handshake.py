@@ -27,6 +27,7 @@ from typing import Any
 from nacl import bindings as untyped_bindings
 from nacl.exceptions import CryptoError
 
+from gdispy.config import VERSION
 from gdispy.core.boxes import KEY_BYTES, seal, unseal
 from gdispy.errors import PeerRejected, ProtocolError, SecretError
 
@@ -186,13 +187,16 @@ class Responder:
         return MAGIC + own + box, Keys(to_initiator, to_responder, b"")
 
 
-def refuse_other_version(beginning: bytes) -> None:
-    """Raise PeerRejected where a peer's first eight bytes are of another version of the protocol."""
+def refuse_other_version(beginning: bytes, release: Callable[[], str] = lambda: "") -> None:
+    """Raise PeerRejected where a peer's first eight bytes are of another version of the protocol. `release` is asked
+    then which gdispy the peer is, and answers '' where that is not known."""
     if beginning[:6] == MAGIC[:6] and beginning[:8] != MAGIC and len(beginning) >= 8:
         theirs = int.from_bytes(beginning[6:8], "big")
+        known = release()
+        other = f" (gdispy {known})" if known else ""
         raise PeerRejected(
-            f"the other side speaks version {theirs} of the gdispy protocol, this side version "
-            f"{PROTOCOL}: install the same gdispy on both"
+            f"the other side speaks version {theirs} of the gdispy protocol{other}, this side version "
+            f"{PROTOCOL} (gdispy {VERSION}): install the same gdispy on both"
         )
 
 

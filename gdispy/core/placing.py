@@ -169,8 +169,6 @@ class Computation:
         self.releasing: set[Instance] = set()
         #: Since when jobs wait and no node is usable; None while one is.
         self.waiting_since: float | None = None
-        #: Whether the user was told so.
-        self.told = False
 
     @property
     def is_over(self) -> bool:

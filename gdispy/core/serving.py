@@ -54,6 +54,7 @@ LEASE_PULSES = 12
 #: The role of who takes what is here, and brings nothing.
 RECOVERER = "recoverer"
 
+_SHARE = "wait until that has ended, or share nodes among programs with gdispy-scheduler"
 _LAST_WORK = "it ends when its present work is done"
 
 
@@ -130,7 +131,7 @@ class Serving(Keeping):
             return ""  # It has to hear that they are not its own any more.
         for session in self._sessions.values():
             if session.peer is not None and session.instance != hello.instance and not session.recovers:
-                return f"busy: it works for {session.name} at present"
+                return f"busy: it works for {session.name} at present; {_SHARE}"
         return _LAST_WORK if self._finishing and hello.instance not in self._sessions else ""
 
     def gone(self, peer: Peer, now: float) -> Effects:

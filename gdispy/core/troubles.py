@@ -13,13 +13,14 @@ _NONE_FOUND = (
     "no gdispy-node was found: start gdispy-node on the machines that are to run them, with the "
     "same secret as this program"
 )
+_LOCAL = "or use this machine: nodes=['local'], and on the command line --local"
 
 
 def problems(computation: Computation, nodes: Iterable[Node], addresses: Mapping[str, str]) -> list[str]:
     """What keeps nodes from being used, a line for each; `addresses` are those that are no nodes, and why."""
     head = computation.queue.head()
     wanted = head.cpus if head is not None else 1
-    found = [f"{place}: {text}" for place, text in addresses.items()]
+    found = [_with_place(place, text) for place, text in addresses.items()]
     for node in nodes:
         share = node.shares.get(computation.id)
         if share is not None and share.error:
@@ -56,8 +57,16 @@ def slow_nodes(computation: Computation, nodes: Iterable[Node]) -> str:
     return f"{name}: still waiting for {places}: {what}"
 
 
-def trouble(computation: Computation, nodes: Iterable[Node], addresses: Mapping[str, str]) -> str:
-    """What the user is told, once, when jobs have waited for too long."""
+def _with_place(place: str, text: str) -> str:
+    """A line about an address, which is named once."""
+    return text if place in text else f"{place}: {text}"
+
+
+def trouble(
+    computation: Computation, nodes: Iterable[Node], addresses: Mapping[str, str], has_local_nodes: bool = True
+) -> str:
+    """What the user is told when jobs have waited for too long. With `has_local_nodes`, where no node is there at all,
+    also that this machine can be used."""
     nodes = list(nodes)
     name = computation.prepare.name if computation.prepare is not None else "?"
     jobs = "1 job waits" if len(computation.tasks) == 1 else f"{len(computation.tasks)} jobs wait"
@@ -65,4 +74,6 @@ def trouble(computation: Computation, nodes: Iterable[Node], addresses: Mapping[
     if not lines:
         is_loading = any(computation.id in node.shares for node in nodes)
         lines = ["a node is still loading the computation"] if is_loading else [_NONE_FOUND]
+    if has_local_nodes and not nodes:
+        lines.append(_LOCAL)
     return "\n  ".join([f"{name}: {jobs}, and no node can run them.", *lines])

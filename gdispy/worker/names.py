@@ -7,7 +7,6 @@ functions arrive with globals of their own, and builtins are what all of them se
 from __future__ import annotations
 
 import builtins
-import hashlib
 import importlib
 import logging
 import os
@@ -15,6 +14,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from gdispy.compatibility import auth_code, num_max, num_min
 from gdispy.worker import pickling
 from gdispy.worker.node_log import NODE_LOGGER
 from gdispy.worker.runner import Job
@@ -64,21 +64,6 @@ class _LateClass:
 
     def __instancecheck__(self, value: object) -> bool:
         return isinstance(value, self._found())
-
-
-def num_min(*numbers: Any) -> Any:
-    """The least of these numbers; those that are None do not count."""
-    return min((number for number in numbers if number is not None), default=None)
-
-
-def num_max(*numbers: Any) -> Any:
-    """The greatest of these numbers; those that are None do not count."""
-    return max((number for number in numbers if number is not None), default=None)
-
-
-def auth_code(secret: str, sign: str) -> bytes:
-    """As dispy's; gdispy itself proves secrets otherwise."""
-    return hashlib.sha1((secret + sign).encode()).hexdigest().encode()
 
 
 def of_dispy() -> dict[str, Any]:

@@ -48,16 +48,15 @@ import warnings
 from _thread import _count as thread_count
 from collections.abc import Callable, Iterator, Sequence
 from contextvars import copy_context
-from types import TracebackType
 from typing import Any
 
 import msgpack
 
-from gdispy.core.limits import shortened
 from gdispy.worker import chunks, control, pickling
 from gdispy.worker.capture import Capture, Output
 from gdispy.worker.changes import Changes
 from gdispy.worker.descriptors import protect
+from gdispy.worker.failures import Unpicklable, describe, raised, users_frames
 from gdispy.worker.files import INLINE, Loan, map_files, written
 from gdispy.worker.job_directory import JobDirectory, Place, job_directory
 from gdispy.worker.job_modules import JobModules
@@ -317,7 +316,11 @@ class Worker:
         except BaseException as error:
             job.leave_if_child(error)
             Job.current = None
-            status, result, exception = TERMINATED, _raised(error, job), _describe(error, job) + limits.note(error)
+            status, result, exception = (
+                TERMINATED,
+                raised(error, job.cancelled),
+                describe(error, job.cancelled) + limits.note(error),
+            )
         ended = begun + (time.perf_counter() - clock)
         if has_children():  # No process outlives the job that made it.
             kill_descendants(os.getpid())
@@ -505,10 +508,6 @@ def _open_standard_input() -> None:
             os.close(fd)
 
 
-class _Unpicklable(Exception):
-    """The job returned something that cannot travel."""
-
-
 def target(number: int, attempt: int) -> bytes:
     """What the node writes into a worker's page before it has the worker interrupted."""
     return _TARGET.pack(number, attempt)
@@ -561,8 +560,8 @@ def _work_off(call: Callable[[Any], pickling.Payload], arguments: Any, job: Job)
             job.leave_if_child(error)
             if job.cancelled:
                 raise
-            failures.append((place, _describe(error, job)))
-            result = _raised(error, job)
+            failures.append((place, describe(error, job.cancelled)))
+            result = raised(error, job.cancelled)
         job.leave_if_child()
         results.append(result)
         job.tidy_up()
@@ -579,29 +578,4 @@ def _result(value: object) -> pickling.Payload:
     except Exception as error:
         kind = type(value).__name__
         reason = f"{type(error).__name__}: {error}"
-        raise _Unpicklable(f"The result, a {kind}, cannot be pickled: {reason}") from error
-
-
-def users_frames(error: BaseException) -> TracebackType | None:
-    """Where an error came about, without the frames of this package that lead there."""
-    frames = error.__traceback__
-    while frames is not None and frames.tb_frame.f_code.co_filename.startswith(_HERE):
-        frames = frames.tb_next
-    return frames
-
-
-def _raised(error: BaseException, job: Job) -> bytes:
-    """The exception for the client, in the place of a result; nothing where it only tells that there is none."""
-    if job.cancelled or isinstance(error, _Unpicklable):
-        return b""
-    return pickling.dumps_failure(error)
-
-
-def _describe(error: BaseException, job: Job) -> str:
-    """The traceback as the user would see it."""
-    if isinstance(error, _Unpicklable):
-        return f"{error}\n"
-    told = traceback.TracebackException(type(error), error, users_frames(error))
-    if told.stack and told.stack[-1].filename.startswith(_HERE) and job.cancelled:
-        told.stack.pop()  # The handler of the interrupt.
-    return shortened("".join(told.format())) + ("The job was cancelled.\n" if job.cancelled else "")
+        raise Unpicklable(f"The result, a {kind}, cannot be pickled: {reason}") from error

@@ -40,6 +40,7 @@ from gdispy.core.limits import shortened
 from gdispy.worker import control, names, pickling
 from gdispy.worker.cgroups import Groups
 from gdispy.worker.changes import Changes
+from gdispy.worker.failures import missing_module, users_frames
 from gdispy.worker.job_directory import Place
 from gdispy.worker.limits import Limits, overtime
 from gdispy.worker.node_log import log_to_node
@@ -52,7 +53,7 @@ from gdispy.worker.processes import (
 )
 from gdispy.worker.program import run_program
 from gdispy.worker.randomness import reseed
-from gdispy.worker.runner import BROKEN, Run, Worker, call_function, users_frames
+from gdispy.worker.runner import BROKEN, Run, Worker, call_function
 from gdispy.worker.sharing import Globals, Namespaces
 
 #: Seconds between two looks at the workers' process trees; and where there are limits that a job reaches quickly.
@@ -174,7 +175,7 @@ class Template:
             error = ""
         except BaseException as failure:
             error = f"{name} cannot be loaded on {self._setting.node_name}: " + "".join(
-                traceback.format_exception_only(type(failure), failure)
+                [*traceback.format_exception_only(type(failure), failure), missing_module(failure)]
             )
         control.close_all(fds)
         error = error or self._set_up(name)
@@ -193,7 +194,7 @@ class Template:
         except BaseException as failure:
             self._cleanup = None  # What is to be cleaned up was never made.
             return f"setup of {name} failed on {self._setting.node_name}: " + "".join(
-                traceback.format_exception(type(failure), failure, users_frames(failure))
+                [*traceback.format_exception(type(failure), failure, users_frames(failure)), missing_module(failure)]
             )
         # 1 and 2 choose between ways to hand globals to jobs; here jobs are always forked from this process.
         if result in (0, 1, 2, None) and not isinstance(result, bool):

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from gdispy import JobCluster
 from gdispy.config import VERSION
-from tests.support.daemons import SCRIPTS, run_script
+from tests.support.daemons import SCRIPTS, ended, run_python, run_script
 
 SUBCOMMANDS = ["nodes", "status", "start-nodes", "stop-nodes", "relay", "certificate", "journal"]
 COMMANDS = {
@@ -134,3 +135,43 @@ def test_long_options_are_written_either_way(tmp_path: Path) -> None:
     for option in ("--dest-path", "--dest_path"):
         done = run_script("gdispy", "--local", option, "here", "-a", "x", "echo", cwd=tmp_path)
         assert (done.returncode, done.stdout) == (0, b"x\n"), done.stderr
+
+
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [
+        ("gdispy.dispynode", "gdispy-node"),
+        ("gdispy.dispyscheduler", "gdispy-scheduler"),
+        ("gdispy.dispynetrelay", "gdispy relay"),
+    ],
+)
+def test_modules_have_the_names_of_dispy_for_programs_that_start_them(module: str, name: str) -> None:
+    done = subprocess.run([sys.executable, "-m", module, "--version"], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"{name} {VERSION}\n", "")
+
+
+def test_node_that_is_started_by_its_name_in_dispy_runs(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "gdispy.dispynode", "--daemon", "-p", "0", "--insecure", "-i", "127.0.0.1"]
+    process = subprocess.Popen(
+        [*command, "--dest_path_prefix", str(tmp_path / "prefix")], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    )
+    with ended(process):
+        assert process.stdout is not None
+        line = process.stdout.readline().decode()
+        assert line.startswith("ready 127.0.0.1:")
+        with JobCluster(is_the_same_logger, nodes=[line.split()[1]], insecure=True) as made:
+            assert made.submit().result_or_raise(30)
+
+
+def is_the_same_logger() -> bool:
+    """Whether the logger that a job imports is the one that it finds."""
+    from gdispy.dispynode import dispynode_logger as imported
+
+    return imported is dispynode_logger
+
+
+def test_what_jobs_import_from_it_brings_no_gevent() -> None:
+    code = (
+        "import sys; from gdispy.dispynode import dispynode_logger as found; print(found.name, 'gevent' in sys.modules)"
+    )
+    assert run_python(code).stdout == b"dispynode False\n"

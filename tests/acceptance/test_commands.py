@@ -312,3 +312,27 @@ def test_ctrl_c_while_waiting_works_at_once(tmp_path: Path) -> None:
         process.communicate(timeout=10)
     assert time.monotonic() - began < 8
     eventually(no_nodes_left, 5)
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="one processor runs one job after the other")
+def test_the_bar_counts_jobs_that_have_ended_and_not_those_up_to_the_first_that_has_not(tmp_path: Path) -> None:
+    """The first job waits for all others to be shown; one of those fails. Without tqdm, which has a bar of its own."""
+    gate = tmp_path / "gate"
+    waiting = f"-c 'until test -e {gate}; do sleep 0.05; done; echo first'"
+    words = ["--local", "-a", waiting, "-a", "-c true", "-a", "-c 'exit 3'", "sh"]
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))
+    (tmp_path / "tqdm").mkdir()
+    (tmp_path / "tqdm" / "__init__.py").write_text("raise ImportError('none here')")
+    env = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    command = [sys.executable, str(SCRIPTS / "gdispy"), *words]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=theirs, env=env)
+    os.close(theirs)
+    with ended(process):
+        shown = b""
+        while b"2/3 jobs, 1 failed" not in shown:
+            shown += os.read(ours, 65536)
+        gate.touch()
+        out, _ = process.communicate(timeout=30)
+        assert (process.returncode, out) == (1, b"first\n")
+    os.close(ours)

@@ -216,6 +216,40 @@ def test_a_link_that_is_cut_again_and_again_loses_nothing(share: Share, schedule
     assert sorted(map(int, (tmp_path / "log").read_text().split())) == list(range(60))
 
 
+@pytest.mark.timeout(180)
+def test_more_pending_jobs_than_a_row_holds_survive_a_cut_link_and_are_cancelled(
+    start_scheduler: Start, secret_file: str, start_node: Start
+) -> None:
+    """What waits is named on the new connection: no job is lost, and none runs twice."""
+    count = 70_000
+    scheduler = start_scheduler("-n", "127.0.0.1:9", "--no_journal")  # No node, at first.
+    with Proxy(scheduler.place) as proxy:
+        options = {"scheduler_node": "127.0.0.1", "scheduler_port": proxy.place[1], "secret_file": secret_file}
+        made = SharedJobCluster(abs, nodes=["127.0.0.1:9"], **options)
+        try:
+            jobs = [made.submit(-number) for number in range(count)]
+            eventually(lambda: _pending(made) == count, 30)
+            before = proxy.connections
+            proxy.cut()
+            eventually(lambda: proxy.connections > before and _pending(made) == count, 30)
+            for job in jobs[:10]:
+                assert made.cancel(job) == 0
+            eventually(lambda: _pending(made) == count - 10, 30)
+            assert proxy.connections == before + 1, "the connection breaks again and again"
+            for job in jobs:
+                made.cancel(job)
+            assert made.wait(60)
+            assert {job.status for job in jobs} == {DispyJob.Cancelled}
+        finally:
+            made.close(timeout=0, terminate=True)
+
+
+def _pending(cluster: SharedJobCluster) -> int:
+    """How many jobs wait at the scheduler, where that is there; else -1."""
+    standing = cluster._standing()
+    return -1 if any("cannot be reached" in problem for problem in standing.problems) else standing.queued
+
+
 def test_jobs_go_on_while_their_client_is_away_and_wait_for_it(share: Share, scheduler: Daemon, tmp_path: Path) -> None:
     with Proxy(scheduler.place) as proxy:
         made = share(note_and_wait, scheduler_port=proxy.place[1])

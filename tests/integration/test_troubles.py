@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
+import getpass
+import os
+import platform
 import socket
+import sys
+import threading
 import time
+import types
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from gdispy import ConfigError, JobCluster, generate_secret
-from tests.support.daemons import Daemon
+from gdispy.config import VERSION
+from gdispy.connection import Handlers
+from gdispy.core.handshake import MAGIC
+from gdispy.core.patterns import join
+from gdispy.errors import PeerRejected
+from gdispy.net import connect
+from gdispy.scheduler import ROLES
+from tests.support.daemons import Daemon, run_script
 from tests.support.waiting import eventually
 
 
@@ -35,12 +49,14 @@ def test_nobody_there(caplog: pytest.LogCaptureFixture) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     text = told(caplog, nodes=[("127.0.0.1", port)], insecure=True)
-    assert f"127.0.0.1:{port}" in text and "start it there" in text
+    assert text.count(f"127.0.0.1:{port}") == 1 and "start it there" in text
+    assert "nodes=['local']" in text and "--local" in text
 
 
 def test_nobody_found(caplog: pytest.LogCaptureFixture) -> None:
     text = told(caplog, nodes=["*"], node_port=51399, ip_addr="127.0.0.1", secret=generate_secret())
     assert "no gdispy-node was found" in text and "start gdispy-node" in text
+    assert "nodes=['local']" in text and "--local" in text
 
 
 def test_a_name_that_nobody_knows(caplog: pytest.LogCaptureFixture) -> None:
@@ -53,10 +69,44 @@ def test_another_secret(node: Daemon, caplog: pytest.LogCaptureFixture) -> None:
     assert f"{node.place[1]}" in text and "secret differs" in text
 
 
+@pytest.mark.parametrize(("release", "shown"), [("9.1", r" \(gdispy 9\.1\)"), ("\x1b[2J", ""), ("", "")])
+def test_another_version_is_named_with_its_release(release: str, shown: str) -> None:
+    """The other side answers as a later gdispy would, or with something that is no version."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(
+            target=_answer_with, args=(server, b"gdispy\0\7" + bytes([len(release)]) + release.encode())
+        )
+        thread.start()
+        with pytest.raises(
+            PeerRejected, match=rf"version 7 of the gdispy protocol{shown}, this side .*\(gdispy {VERSION}\)"
+        ):
+            connect(*server.getsockname(), bytes(32), ROLES, Handlers(lambda *_: None, lambda *_: None))
+        thread.join(10)
+
+
+def _answer_with(server: socket.socket, answer: bytes) -> None:
+    client, _ = server.accept()
+    with client:
+        client.recv(4096)
+        client.sendall(answer)
+
+
+def test_a_node_says_its_release_to_another_version(node: Daemon) -> None:
+    with socket.create_connection(node.place) as sock:
+        sock.settimeout(10)
+        sock.sendall(b"gdispy\0\7" + bytes(56))
+        answer = b""
+        while more := sock.recv(64):
+            answer += more
+    assert answer == MAGIC + bytes([len(VERSION)]) + VERSION.encode()
+
+
 def test_no_gdispy_at_all(caplog: pytest.LogCaptureFixture) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         text = told(caplog, nodes=[server.getsockname()], insecure=True)
+        port = server.getsockname()[1]
     assert "no node can run them" in text
+    assert f"is TCP {port} open in its firewall, and no other program there?" in text
 
 
 def test_busy_with_another_client(node: Daemon, secret_file: str, caplog: pytest.LogCaptureFixture) -> None:
@@ -64,15 +114,16 @@ def test_busy_with_another_client(node: Daemon, secret_file: str, caplog: pytest
         assert first.submit(-1)() == 1
         # Another program: clusters of one program with the same settings share the node.
         text = told(caplog, nodes=[node.place], secret_file=secret_file, ping_interval=7)
-    assert "busy" in text
+    assert (
+        f"busy: it works for {platform.node()} ({getpass.getuser()}: {os.path.basename(sys.argv[0])}) at present"
+        in text
+    )
+    assert "share nodes among programs with gdispy-scheduler" in text
 
 
 def test_the_computation_cannot_be_loaded(node: Daemon, secret_file: str, caplog: pytest.LogCaptureFixture) -> None:
     namespace = {"__name__": "module_that_is_only_here"}
     exec("def compute(n): return n", namespace)
-    import sys
-    import types
-
     module = types.ModuleType("module_that_is_only_here")
     module.__dict__.update(namespace)
     sys.modules["module_that_is_only_here"] = module
@@ -80,6 +131,7 @@ def test_the_computation_cannot_be_loaded(node: Daemon, secret_file: str, caplog
     try:
         made.submit(1)
         eventually(lambda: "No module named 'module_that_is_only_here'" in caplog.text, 5)
+        assert f"install it there ({sys.executable} -m pip install ...)" in caplog.text
         assert any("module_that_is_only_here" in problem for problem in made.status().problems)
     finally:
         made.close(timeout=0, terminate=True)
@@ -141,3 +193,29 @@ def test_nodes_are_found_by_broadcast_also_those_that_start_later(
         assert job.wait(5) and job.result == 1
         start_node("--cpus", "1", "-i", "127.0.0.1", "--name", "second")
         eventually(lambda: {node.name for node in made.status().nodes} >= {"first", "second"}, 5)
+
+
+def import_what_is_missing() -> None:
+    import module_that_nobody_has  # type: ignore[import-not-found]  # noqa: F401
+
+
+def test_a_module_that_is_missing_in_a_job_is_said_to_be_missing_there(node: Daemon, secret_file: str) -> None:
+    with JobCluster(import_what_is_missing, nodes=[node.place], secret_file=secret_file) as made:
+        job = made.submit()
+        assert job.wait(20)
+    *_, error, advice = job.exception.splitlines()
+    assert error == "ModuleNotFoundError: No module named 'module_that_nobody_has'"
+    assert advice.startswith("The Python of this node has no module module_that_nobody_has: install it there")
+    assert sys.executable in advice
+
+
+def test_a_secret_that_was_made_just_now_is_said_to_be_new(node: Daemon, tmp_path: Path) -> None:
+    env = {**os.environ, "XDG_CONFIG_HOME": str(tmp_path)}
+    for advice in (
+        f"was made just now, in {tmp_path}/gdispy/secret: copy the file",
+        f"is from {tmp_path}/gdispy/secret",
+    ):
+        done = run_script("gdispy", "-n", join(*node.place), "echo", env=env)
+        text = done.stderr.decode()
+        assert done.returncode == 1 and "secret differs" in text and advice in text
+        assert text.count(join(*node.place)) == 1

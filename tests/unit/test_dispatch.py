@@ -753,23 +753,57 @@ def test_late_messages_of_a_client_about_a_released_computation_are_ignored() ->
 # Telling the user
 
 
-def test_user_is_told_once_why_jobs_wait() -> None:
+def test_user_is_told_why_jobs_wait_at_growing_intervals() -> None:
     # Given a job and no node.
     dispatch = scheduler()
     submit(dispatch, 1, now=10.0)
     assert dispatch.due() == 10.0 + PATIENCE
     assert dispatch.tick(9.9 + PATIENCE) == []
-    # When patience is over, then the user hears of it, once.
+    # When patience is over, then the user hears of it.
     [trouble] = sent(dispatch.tick(10.0 + PATIENCE), CLIENT)
     assert trouble == Trouble(
         C,
         "f: 1 job waits, and no node can run them.\n"
         "  no gdispy-node was found: start gdispy-node on the machines that are to run them, with the same "
-        "secret as this program",
+        "secret as this program\n"
+        "  or use this machine: nodes=['local'], and on the command line --local",
     )
-    assert dispatch.due() is None
+    # And again after ten times as long, up to an hour, whatever is submitted meanwhile.
     submit(dispatch, 2, now=20.0)
-    assert dispatch.tick(99.0) == []
+    now, told = 10.0 + PATIENCE, []
+    for _ in range(5):
+        due = dispatch.due()
+        assert due is not None and dispatch.tick(due - 0.1) == []
+        told.append(due - now)
+        [again] = sent(dispatch.tick(due), CLIENT)
+        assert again.text.startswith("f: 2 jobs wait")
+        now = due
+    assert told == [30.0, 300.0, 3000.0, 3600.0, 3600.0]
+    # Until there is a node.
+    ready(dispatch, A)
+    assert dispatch.tick(now + 7200.0) == []
+
+
+def test_clients_of_a_shared_scheduler_are_not_sent_to_a_node_of_their_own() -> None:
+    rules = Dispatch()
+    rules.has_local_nodes = False
+    dispatch = checked(rules)
+    dispatch.receive_from_client(CLIENT, [Open(C, ["*"], False), prepare()], 0.0)
+    submit(dispatch, 1)
+    [trouble] = sent(dispatch.tick(PATIENCE), CLIENT)
+    assert "no gdispy-node was found" in trouble.text and "local" not in trouble.text
+
+
+def test_line_about_an_address_names_it_once() -> None:
+    dispatch = scheduler()
+    dispatch.problem("10.0.0.3:51348", "no gdispy-node answers at 10.0.0.3:51348 (connection refused): start it there")
+    dispatch.problem("10.0.0.4:51348", "its secret differs")
+    submit(dispatch, 1)
+    [trouble] = sent(dispatch.tick(PATIENCE), CLIENT)
+    assert trouble.text.split("\n  ")[1:3] == [
+        "no gdispy-node answers at 10.0.0.3:51348 (connection refused): start it there",
+        "10.0.0.4:51348: its secret differs",
+    ]
 
 
 def test_user_is_told_what_is_wrong_with_each_node() -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from nacl import bindings
 
+from gdispy.config import VERSION
 from gdispy.core.handshake import (
     FIRST_BYTES,
     MAGIC,
@@ -191,9 +192,14 @@ def test_other_version_is_named_with_both_numbers() -> None:
     with pytest.raises(PeerRejected) as caught:
         refuse_other_version(b"gdispy\0\7")
     assert str(caught.value) == (
-        f"the other side speaks version 7 of the gdispy protocol, this side version {PROTOCOL}: "
+        f"the other side speaks version 7 of the gdispy protocol, this side version {PROTOCOL} (gdispy {VERSION}): "
         "install the same gdispy on both"
     )
+
+
+def test_other_release_is_named_where_the_peer_says_it() -> None:
+    with pytest.raises(PeerRejected, match=rf"version 7 of the gdispy protocol \(gdispy 9\.1\), this side .*{VERSION}"):
+        refuse_other_version(b"gdispy\0\7", lambda: "9.1")
 
 
 def test_initiator_refuses_the_answer_of_another_version_before_anything_else() -> None:

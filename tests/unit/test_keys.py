@@ -314,6 +314,14 @@ def test_mark_before_a_secret_from_standard_input_is_no_part_of_it(monkeypatch: 
     assert find_secret(secret_file="-").key == find_secret(SECRET).key
 
 
+def test_who_has_another_secret_hears_where_this_sides_comes_from(home: Path) -> None:
+    path = str(home / "config" / "gdispy" / "secret")
+    made = find_secret()
+    assert made.is_new and f"was made just now, in {path}: copy the file that the other side uses" in made.advice()
+    assert "~/.config/gdispy/secret" in made.advice()
+    assert find_secret().advice() == f"this side's is from {path}"
+
+
 def test_secret_that_is_no_text_in_utf_8_is_refused() -> None:
     with pytest.raises(SecretError, match="the secret given holds what is no text in UTF-8"):
         find_secret("\udcff" * 20)

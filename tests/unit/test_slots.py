@@ -790,7 +790,13 @@ def test_arguments_of_returned_jobs_are_given_back() -> None:
 
 def test_other_scheduler_is_refused_while_one_is_served() -> None:
     slots = node()
-    assert slots.joined(B, hello(b"o" * 16, "other"), 1.0) == [Drop(B, "busy: it works for client at present")]
+    assert slots.joined(B, hello(b"o" * 16, "other"), 1.0) == [
+        Drop(
+            B,
+            "busy: it works for client at present; wait until that has ended, or share nodes among programs with "
+            "gdispy-scheduler",
+        )
+    ]
     assert slots.receive(B, [prepare(D)], 1.0) == []
 
 
