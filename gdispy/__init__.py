@@ -12,7 +12,13 @@ from typing import TYPE_CHECKING, Any
 from gdispy import config
 from gdispy.config import VERSION as __version__
 
+# What programs for dispy may read of its package.
 _dispy_version = __version__
+__author__ = __maintainer__ = __contributors__ = "the authors of gdispy"
+__email__ = __url__ = ""
+__copyright__ = "Copyright, the authors of gdispy"
+__license__ = "Apache 2.0"
+__status__ = "Alpha"
 
 if TYPE_CHECKING:
     from gdispy.allocation import NodeAllocate
@@ -50,22 +56,7 @@ _PLACES = {
     "generate_secret": "keys",
     "logger": "log",
     "MsgTimeout": "config",
-    **dict.fromkeys(
-        [
-            *(
-                "num_min",
-                "num_max",
-                "auth_code",
-                "__author__",
-                "__email__",
-                "__copyright__",
-                "__contributors__",
-                "__maintainer__",
-            ),
-            *("__license__", "__url__", "__status__"),
-        ],
-        "compatibility",
-    ),
+    **dict.fromkeys(["num_min", "num_max", "auth_code"], "worker.helpers_of_dispy"),
     **dict.fromkeys(
         [
             *("ClusterClosed", "ConfigError", "ConnectFailed", "ForkedError", "GdispyError", "JobFailed"),

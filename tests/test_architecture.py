@@ -21,7 +21,7 @@ TESTS = ROOT / "tests"
 USER_PROGRAM = TESTS / "chaos" / "client_program.py"
 
 _FLOORS = {
-    0: "errors config log compatibility core.statuses core.record core.limits patching",
+    0: "errors config log core.statuses core.record core.limits patching",
     1: "core worker whom",
     2: "hub pump net tls connection keys beacon blobs slabs computation arguments job local workers status allocation"
     " reserved uploads files worker_ends node_settings journal records logbook spool archive left availability prefix"

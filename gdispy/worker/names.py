@@ -14,8 +14,8 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from gdispy.compatibility import auth_code, num_max, num_min
 from gdispy.worker import pickling
+from gdispy.worker.helpers_of_dispy import auth_code, num_max, num_min
 from gdispy.worker.node_log import NODE_LOGGER
 from gdispy.worker.runner import Job
 

@@ -1,18 +1,12 @@
-"""Names that programs for dispy, and jobs, find in its package, and that nothing here needs.
+"""Small functions that dispy has in its package: programs import them, and jobs find them without an import.
 
-Floor 0.
+Floor 1.
 """
 
 from __future__ import annotations
 
 import hashlib
 from typing import Any
-
-__author__ = __maintainer__ = __contributors__ = "the authors of gdispy"
-__email__ = __url__ = ""
-__copyright__ = "Copyright, the authors of gdispy"
-__license__ = "Apache 2.0"
-__status__ = "Alpha"
 
 
 def num_min(*values: Any) -> Any:
