@@ -97,7 +97,8 @@ _pending: set[Client] = set()
 class Client:
     """One computation, seen from the client. `cluster.py` derives from it."""
 
-    name: str
+    #: Of the function, or the program without its path.
+    name = ""
     _key: tuple[Any, ...]
     _local: LocalNode | None
     _is_program: bool

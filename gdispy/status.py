@@ -45,7 +45,13 @@ class DispyNodeAvailInfo:
         return f"DispyNodeAvailInfo({shown})"
 
 
-class DispyNode:
+class _WithCounts:
+    """Keeps what a cluster has counted of a node out of the `__dict__` of that, which programs show."""
+
+    __slots__ = ("_counted",)
+
+
+class DispyNode(_WithCounts):
     """A node as one cluster sees it: what it is, and what it has done for this cluster.
 
     There is one object for a node as long as the cluster lives, and its numbers are those of the moment: the hub counts
