@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from gdispy import ConfigError, JobCluster, generate_secret
+from gdispy import ConfigError, DispyJob, JobCluster, generate_secret
 from tests.support.daemons import Daemon
 from tests.support.waiting import eventually
 
@@ -141,3 +141,23 @@ def test_nodes_are_found_by_broadcast_also_those_that_start_later(
         assert job.wait(5) and job.result == 1
         start_node("--cpus", "1", "-i", "127.0.0.1", "--name", "second")
         eventually(lambda: {node.name for node in made.status().nodes} >= {"first", "second"}, 5)
+
+
+def test_jobs_of_a_computation_that_no_node_can_load_end_with_the_reason(
+    node: Daemon, secret_file: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fails() -> int:
+        raise OSError("the disk is on fire")
+
+    made = JobCluster(abs, nodes=[node.place], setup=fails, secret_file=secret_file)
+    try:
+        jobs = [made.submit(number) for number in range(3)]
+        assert made.wait(20)
+        assert {job.status for job in jobs} == {DispyJob.Terminated}
+        assert all("setup of abs failed" in job.exception for job in jobs)
+        assert all(job.exception.endswith("OSError: the disk is on fire\n") for job in jobs)
+        assert caplog.text.count("abs: no node can run it, so its jobs end: setup of abs failed on") == 1
+        # Whoever submits another one waits no longer for it.
+        assert made.submit(4).wait(5)
+    finally:
+        made.close(timeout=0, terminate=True)
