@@ -64,6 +64,7 @@ from gdispy.worker.limits import Limits, OwnLimits
 from gdispy.worker.page import BEGUN, FILLED, RUNNING, VOID, Page
 from gdispy.worker.processes import has_children, kill_descendants
 from gdispy.worker.sharing import Namespaces
+from gdispy.worker.texts import EXCEPTION_LIMIT, shortened
 
 RESULT = 0
 PROGRESS = 1
@@ -326,6 +327,8 @@ class Worker:
         words[RUNNING] = 0
         if is_timed:
             limits.end()
+        if len(exception) > EXCEPTION_LIMIT // 4:
+            exception = shortened(exception, EXCEPTION_LIMIT)
         out, err = self._printed() if limits.has_file_limit else self._capture.end()
         row = [RESULT, job.number, job.attempt, status, result, out.shown, err.shown, exception, begun, ended, 0, 0]
         if out.files or err.files or out.left_out or err.left_out:

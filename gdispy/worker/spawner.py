@@ -30,6 +30,7 @@ from gdispy.worker.processes import adopt_orphans, children, kill_descendants
 from gdispy.worker.startup import Startup
 from gdispy.worker.template import JobSetting, Setting
 from gdispy.worker.template import main as template_main
+from gdispy.worker.texts import MESSAGE_LIMIT, shortened
 from gdispy.worker.trees import remove_tree
 
 
@@ -51,7 +52,7 @@ class Spawner:
         failure = self._startup.run()
         self._own = frozenset(children(os.getpid()))
         if failure:
-            control.send(self._end, ["failed", failure[-control.LIMIT // 4 :]])
+            control.send(self._end, ["failed", shortened(failure, MESSAGE_LIMIT)])
             return
         _outlive_signals()
         control.send(self._end, ["up"])

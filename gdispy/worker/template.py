@@ -53,6 +53,7 @@ from gdispy.worker.program import run_program
 from gdispy.worker.randomness import reseed
 from gdispy.worker.runner import BROKEN, Run, Worker, call_function, users_frames
 from gdispy.worker.sharing import Globals, Namespaces
+from gdispy.worker.texts import MESSAGE_LIMIT, shortened
 
 #: Seconds between two looks at the workers' process trees; and where there are limits that a job reaches quickly.
 WATCH_INTERVAL = 1.0
@@ -179,7 +180,7 @@ class Template:
         error = error or self._set_up(name)
         self._own = frozenset(descendants(os.getpid()))
         note = "" if error else _left_threads()
-        control.send(self._end, ["loaded", error[: control.LIMIT // 2], self._cleanup is not None, note])
+        control.send(self._end, ["loaded", shortened(error, MESSAGE_LIMIT), self._cleanup is not None, note])
 
     def _set_up(self, name: str) -> str:
         """Call what must be called before the first job; what went wrong, or ''."""
@@ -345,7 +346,7 @@ def _left_threads() -> str:
     names = [each.name for each in threading.enumerate() if each is not threading.main_thread()]
     if not names:
         return ""
-    shown = ", ".join(name[:50] for name in names[:5]) + (", ..." if len(names) > 5 else "")
+    shown = shortened(", ".join(name[:50] for name in names[:5]) + (", ..." if len(names) > 5 else ""), MESSAGE_LIMIT)
     return (
         f"setup has left threads running ({shown}) that jobs will not have: each job runs in a process forked from the "
         "one in which setup ran. Make thread pools, and what has threads of its own, in the job"
