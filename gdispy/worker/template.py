@@ -50,7 +50,7 @@ from gdispy.worker.processes import (
     kill_descendants,
 )
 from gdispy.worker.program import run_program
-from gdispy.worker.randomness import reseed
+from gdispy.worker.randomness import Generators
 from gdispy.worker.runner import BROKEN, Run, Worker, call_function, users_frames
 from gdispy.worker.sharing import Globals, Namespaces
 from gdispy.worker.texts import MESSAGE_LIMIT, shortened
@@ -128,6 +128,7 @@ class Template:
         #: The name of the file, of a program computation.
         self._program = ""
         self._changes = Changes()
+        self._generators = Generators()
         self._namespaces: Namespaces | None = None
         self._log = log_to_node(self._send_log, setting.jobs.log_level)
         self._is_leaving = False
@@ -179,6 +180,7 @@ class Template:
         control.close_all(fds)
         error = error or self._set_up(name)
         self._own = frozenset(descendants(os.getpid()))
+        self._generators.find()
         note = "" if error else _left_threads()
         control.send(self._end, ["loaded", shortened(error, MESSAGE_LIMIT), self._cleanup is not None, note])
 
@@ -266,7 +268,7 @@ class Template:
             _shoot_me_first()
             if self._setting.groups is not None:
                 self._setting.groups.enter(self._setting.limits)
-            reseed()
+            self._generators.reseed()
             became = Worker(fds, self._run, self._place(worker), self._setting.limits, self._changes)
             became.namespaces, self._log.send = self._namespaces, became.log
             became.serve()
