@@ -200,6 +200,8 @@ class Demands(Board):
             if computation.given_back:
                 computation.take_again(task)
         self._wait(computation, now)
+        if computation.unable_at is not None:
+            self._judge(computation, now)
         return self._fence(computation) if computation.fenced else []
 
     def _on_run_with_options(self, computation: Computation, message: Run, now: float) -> Effects:
@@ -214,6 +216,8 @@ class Demands(Board):
             else:
                 computation.add(task)
         self._wait(computation, now)
+        if computation.unable_at is not None:
+            self._judge(computation, now)
         text = "The node that the job was submitted to is gone.\n"
         effects = self._end(computation, stranded, ABANDONED, text) if stranded else []
         return effects + (self._fence(computation) if computation.fenced else [])

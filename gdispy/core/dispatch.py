@@ -282,7 +282,9 @@ class Dispatch(Restoring):
             return []  # It was given up and has come back: that was for what it had before.
         computation = self._computations[message.computation]
         self._note_ready(node, computation, share, not message.error)
-        share.error, share.told = message.error, False
+        share.error, share.told, share.is_unable = message.error, False, False
+        if message.error and not message.for_now:
+            self._note_unable(computation, share, now)
         effects: Effects = []
         if message.note and message.note != share.note:
             effects.append(Send(computation.client, Trouble(computation.id, noted(computation, node, message.note))))

@@ -181,13 +181,15 @@ class Contents(Message):
 
 @record
 class Prepared(Message):
-    """The computation is loaded, or cannot be: `error` says why. `note` is what its user should know where it is."""
+    """The computation is loaded, or cannot be: `error` says why. `note` is what its user should know where it is. With
+    `for_now`, the error is of the moment, and says nothing of the computation itself."""
 
     tag = 11
-    shape = (is_computation, is_text, is_text)
+    shape = (is_computation, is_text, is_text, is_flag)
     computation: ComputationId
     error: str
     note: str = ""
+    for_now: bool = False
 
 
 @record

@@ -169,6 +169,10 @@ class Computation:
         self.releasing: set[Instance] = set()
         #: Since when jobs wait and no node is usable; None while one is.
         self.waiting_since: float | None = None
+        #: When a node last said that it cannot run it, None as long as none has; and whether an alarm is set to see
+        #: whether they all have.
+        self.unable_at: float | None = None
+        self.is_judged = False
 
     @property
     def is_over(self) -> bool:
@@ -222,7 +226,7 @@ class Share:
     __slots__ = (
         *("arguments", "asked", "closed", "contents", "cpus", "depth", "done", "error", "files", "leaving", "load"),
         *("owed", "pace", "placed", "prepared_at", "ready", "recalling", "received", "seconds", "sent", "shown"),
-        *("inherited", "met", "note", "owner", "released", "taken", "told"),
+        *("inherited", "is_unable", "met", "note", "owner", "released", "taken", "told"),
     )
 
     def __init__(self, owner: Owner) -> None:
@@ -232,6 +236,8 @@ class Share:
         self.error = ""
         #: What the node says besides of a computation that it has loaded.
         self.note = ""
+        #: The error is no matter of the moment: as the computation is, the node cannot run it.
+        self.is_unable = False
         #: Whether the client was asked about the node, and has taken it: how many CPUs it may use there, and what
         #: is special to this node, as in `Take`.
         self.asked = self.taken = False

@@ -210,14 +210,15 @@ class Serving(Keeping):
             return []
         known = self._computations.get(message.computation)
         if known is None and self._finishing:
-            return [Send(peer_of(session), Prepared(message.computation, _LAST_WORK))]
+            return [Send(peer_of(session), Prepared(message.computation, _LAST_WORK, for_now=True))]
         if known is None:
             session.was_served = True
             self._computations[message.computation] = Computation(message, session)
             self._note_epoch(self._computations[message.computation])
             return [Look(message)] if message.files else [Load(message, {})]
         if known.session is not session and known.session.peer is not None:
-            return [Send(peer_of(session), Prepared(message.computation, "it belongs to another client"))]
+            why = "it belongs to another client"
+            return [Send(peer_of(session), Prepared(message.computation, why, for_now=True))]
         if known.session is not session:
             # Its scheduler was started again, and has forgotten what it had here: begin anew.
             effects = self._forget(known)
@@ -270,9 +271,10 @@ class Serving(Keeping):
         computation = self._computations.get(message.computation)
         if computation is None or computation.session is not session or not computation.ready:
             # First why, or they would be sent here again at once.
-            why = computation.error if computation is not None and computation.error else "it is still being loaded"
+            error = computation.error if computation is not None else ""
+            why = Prepared(message.computation, error or "it is still being loaded", for_now=not error)
             return [
-                Send(peer_of(session), Prepared(message.computation, why)),
+                Send(peer_of(session), why),
                 Send(peer_of(session), Returned(message.computation, message.jobs, message.attempts)),
             ]
         jobs, ended = computation.jobs, computation.ended

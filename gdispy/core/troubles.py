@@ -7,7 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from gdispy.core.patterns import matches
 from gdispy.core.placing import Computation, Node
+
+#: Different reasons that are told at most.
+REASONS = 5
 
 _NONE_FOUND = (
     "no gdispy-node was found: start gdispy-node on the machines that are to run them, with the "
@@ -41,6 +45,32 @@ def problems(computation: Computation, nodes: Iterable[Node], addresses: Mapping
         elif share is not None and share.note:
             found.append(f"{node.place}: {share.note}")
     return found
+
+
+def inability(computation: Computation, nodes: Iterable[Node]) -> str:
+    """Why no node can run the computation, where all that could have said so; '' where one may yet."""
+    reasons: dict[str, list[str]] = {}
+    unable: list[Node] = []
+    for node in nodes:
+        share = node.shares.get(computation.id)
+        if node.instance in computation.refused or (share is not None and share.closed):
+            continue
+        if share is None or not share.is_unable:
+            return ""
+        unable.append(node)
+        reasons.setdefault(share.error.strip(), []).append(node.place)
+    named = [pattern for pattern in computation.nodes if "*" not in pattern]
+    if not unable or not all(any(matches([name], node.names, node.port) for node in unable) for name in named):
+        return ""
+    if len(reasons) == 1:
+        return f"{next(iter(reasons))}\n"
+    shown = [f"{places[0]}{_others(places)}: {text}" for text, places in list(reasons.items())[:REASONS]]
+    more = [f"... and {len(reasons) - REASONS} other reasons"] if len(reasons) > REASONS else []
+    return "\n".join(["No node can run the computation.", *shown, *more]) + "\n"
+
+
+def _others(places: list[str]) -> str:
+    return f" and {len(places) - 1} others" if len(places) > 1 else ""
 
 
 def noted(computation: Computation, node: Node, note: str) -> str:

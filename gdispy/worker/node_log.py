@@ -8,9 +8,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
+from gdispy.core.limits import shortened
+from gdispy.worker import control
+
 NODE_LOGGER = "dispynode"
-#: Characters of a record at most.
-LIMIT = 8 * 1024
 
 
 class NodeHandler(logging.Handler):
@@ -23,8 +24,7 @@ class NodeHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            text = self.format(record)
-            self.send(record.levelno, text if len(text) <= LIMIT else f"{text[:LIMIT]} ...")
+            self.send(record.levelno, shortened(self.format(record), control.TEXT_LIMIT))
         except Exception:
             self.handleError(record)
 

@@ -30,6 +30,7 @@ that was given the job answers for it: a child that comes back from the function
 
 from __future__ import annotations
 
+import builtins
 import contextlib
 import fcntl
 import functools
@@ -85,6 +86,7 @@ BROKEN = 70
 #: Bytes of one message at most.
 MESSAGE_LIMIT = 64 * 1024
 
+_BUILTINS = vars(builtins)
 _HERE = os.path.dirname(os.path.abspath(__file__))
 _LENGTH = struct.Struct(">I")
 _ANSWER = struct.Struct(">IQ")
@@ -248,6 +250,7 @@ class Worker:
             or sys.path is not changes.path
             or os.environ is not changes.environment
             or warnings.filters is not changes.filters
+            or len(_BUILTINS) != changes.names
         ):
             changes.undo()
         try:

@@ -52,7 +52,7 @@ from gdispy.worker.processes import (
     kill_descendants,
 )
 from gdispy.worker.program import run_program
-from gdispy.worker.randomness import reseed
+from gdispy.worker.randomness import Generators
 from gdispy.worker.runner import BROKEN, Run, Worker, call_function
 from gdispy.worker.sharing import Globals, Namespaces
 
@@ -129,6 +129,7 @@ class Template:
         #: The name of the file, of a program computation.
         self._program = ""
         self._changes = Changes()
+        self._generators = Generators()
         self._namespaces: Namespaces | None = None
         self._log = log_to_node(self._send_log, setting.jobs.log_level)
         self._is_leaving = False
@@ -180,6 +181,7 @@ class Template:
         control.close_all(fds)
         error = error or self._set_up(name)
         self._own = frozenset(descendants(os.getpid()))
+        self._generators.find()
         note = "" if error else _left_threads()
         control.send(self._end, ["loaded", shortened(error, control.TEXT_LIMIT), self._cleanup is not None, note])
 
@@ -267,7 +269,7 @@ class Template:
             _shoot_me_first()
             if self._setting.groups is not None:
                 self._setting.groups.enter(self._setting.limits)
-            reseed()
+            self._generators.reseed()
             became = Worker(fds, self._run, self._place(worker), self._setting.limits, self._changes)
             became.namespaces, self._log.send = self._namespaces, became.log
             became.serve()
@@ -347,7 +349,9 @@ def _left_threads() -> str:
     names = [each.name for each in threading.enumerate() if each is not threading.main_thread()]
     if not names:
         return ""
-    shown = ", ".join(name[:50] for name in names[:5]) + (", ..." if len(names) > 5 else "")
+    shown = shortened(
+        ", ".join(name[:50] for name in names[:5]) + (", ..." if len(names) > 5 else ""), control.TEXT_LIMIT
+    )
     return (
         f"setup has left threads running ({shown}) that jobs will not have: each job runs in a process forked from the "
         "one in which setup ran. Make thread pools, and what has threads of its own, in the job"

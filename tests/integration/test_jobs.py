@@ -301,3 +301,23 @@ def test_jobs_wait_for_no_node_and_all_run_when_one_comes(start_node: Any, secre
         jobs = [made.submit(n) for n in range(5)]
         start_node("--cpus", "1", "-p", str(place[1]))
         assert [job() for job in jobs] == [n * n for n in range(5)]
+
+
+@pytest.mark.parametrize("size", [2_000_000, 50_000_000])
+def test_of_the_text_of_a_large_exception_the_first_and_last_parts_arrive(cluster: Make, size: int) -> None:
+    made = cluster(fail)
+    job = made.submit("begin " + "x" * size + " end")
+    assert job() is None and job.status == DispyJob.Terminated
+    assert "ValueError: begin xxx" in job.exception and job.exception.endswith("xxx end\n")
+    assert "bytes are left out here" in job.exception and len(job.exception) < 600_000
+    job = made.submit("short")
+    assert job() is None and job.exception.endswith("ValueError: short\n")
+
+
+def test_a_setup_may_fail_with_any_text(cluster: Make) -> None:
+    def setup() -> int:
+        raise ValueError("no data in " + os.fsdecode(b"caf\xe9.csv") + " " * 100_000 + "end")
+
+    job = cluster(abs, setup=setup).submit(1)
+    assert job.wait(20)
+    assert "ValueError: no data in caf\\udce9.csv" in job.exception and job.exception.endswith("end\n")

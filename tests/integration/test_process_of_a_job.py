@@ -30,6 +30,7 @@ def one(cluster: Make, node: Daemon) -> Make:
 
 
 def change_everything() -> int:
+    import builtins
     import decimal
     import gc
     import locale
@@ -39,6 +40,7 @@ def change_everything() -> int:
     import socket
     import warnings
 
+    builtins.of_the_job = 1  # type: ignore[attr-defined]
     os.chdir("/")
     os.environ["CHANGED"] = "yes"
     os.environ.pop("PATH")
@@ -67,6 +69,7 @@ def change_everything() -> int:
 
 
 def look_at_everything() -> tuple[int, dict[str, Any]]:
+    import builtins
     import decimal
     import gc
     import locale
@@ -80,6 +83,7 @@ def look_at_everything() -> tuple[int, dict[str, Any]]:
     os.umask(umask)
     return os.getpid(), {
         "directory": os.getcwd(),
+        "names": sorted(vars(builtins)),
         "environment": sorted(os.environ.items()),
         "child": os.popen("env | sort | grep -v '^_='").read(),
         "umask": umask,
@@ -367,13 +371,15 @@ def test_random_numbers_of_libraries_that_setup_has_used_differ(cluster: Make, i
 
         import numpy
 
+        global GENERATOR, SEEDED
         numpy.random.seed(1)
         random.seed(1)
+        GENERATOR, SEEDED = numpy.random.default_rng(), numpy.random.default_rng(7)  # type: ignore[name-defined]
         return 0
 
     made = cluster(jobs_of.draw, setup=setup, isolation=isolation)
     drawn = [made.submit(number) for number in range(12)]
-    assert [len(set(column)) for column in zip(*(job() for job in drawn), strict=True)] == [12, 12]
+    assert [len(set(column)) for column in zip(*(job() for job in drawn), strict=True)] == [12, 12, 12, 1]
 
 
 def test_programs_see_what_setup_has_made(cluster: Make) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from gdispy import ConfigError, JobCluster, generate_secret
+from gdispy import ConfigError, DispyJob, JobCluster, generate_secret
 from gdispy.config import VERSION
 from gdispy.connection import Handlers
 from gdispy.core.handshake import MAGIC
@@ -219,3 +219,23 @@ def test_a_secret_that_was_made_just_now_is_said_to_be_new(node: Daemon, tmp_pat
         text = done.stderr.decode()
         assert done.returncode == 1 and "secret differs" in text and advice in text
         assert text.count(join(*node.place)) == 1
+
+
+def test_jobs_of_a_computation_that_no_node_can_load_end_with_the_reason(
+    node: Daemon, secret_file: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fails() -> int:
+        raise OSError("the disk is on fire")
+
+    made = JobCluster(abs, nodes=[node.place], setup=fails, secret_file=secret_file)
+    try:
+        jobs = [made.submit(number) for number in range(3)]
+        assert made.wait(20)
+        assert {job.status for job in jobs} == {DispyJob.Terminated}
+        assert all("setup of abs failed" in job.exception for job in jobs)
+        assert all(job.exception.endswith("OSError: the disk is on fire\n") for job in jobs)
+        assert caplog.text.count("abs: no node can run it, so its jobs end: setup of abs failed on") == 1
+        # Whoever submits another one waits no longer for it.
+        assert made.submit(4).wait(5)
+    finally:
+        made.close(timeout=0, terminate=True)

@@ -194,14 +194,17 @@ def leave_a_thread(number: int) -> int:
     return number
 
 
-def draw(_number: int) -> tuple[float, float]:
-    """Random numbers, slowly enough for all processes to take part."""
+def draw(_number: int) -> tuple[float, ...]:
+    """Random numbers, slowly enough for all processes to take part; the last one of a generator with a given seed."""
     import random
 
     import numpy
 
     time.sleep(0.05)
-    return random.random(), float(numpy.random.rand())
+    given: Any = numpy.random.default_rng()
+    given.bit_generator.state = SEEDED.bit_generator.state  # type: ignore[name-defined]  # noqa: F821
+    own: Any = GENERATOR  # type: ignore[name-defined]  # noqa: F821
+    return random.random(), float(numpy.random.rand()), float(own.random()), float(given.random())
 
 
 def write_and_read(number: int) -> tuple[Any, ...]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from gdispy.core.board import CLOSED, INITIALIZED, PATIENCE
+from gdispy.core.board import CLOSED, INITIALIZED, NAMED_PATIENCE, NODE_PATIENCE, PATIENCE
 from gdispy.core.dispatch import ATTEMPTS, LEASE, RECEIPT_AFTER, Dispatch
 from gdispy.core.effects import Drop, Effects, Peer, Send
 from gdispy.core.messages import (
@@ -36,7 +36,7 @@ from gdispy.core.messages import (
 )
 from gdispy.core.payloads import Bulk, MemoryPayload
 from gdispy.core.placing import AHEAD_LEAST, AHEAD_LIMIT, BULK_LIMIT, MANY_RECEIPTS
-from gdispy.core.statuses import ABANDONED, CANCELLED, FINISHED
+from gdispy.core.statuses import ABANDONED, CANCELLED, FINISHED, TERMINATED
 from tests.unit.making import Announced, C, D, checked, ended, hello, outcome, prepare, sent
 
 CLIENT = Peer(100)
@@ -977,3 +977,68 @@ def test_refusals_for_different_reasons_are_no_reason_to_give_a_node_up() -> Non
 
 def reasons(effects: Effects) -> list[tuple[int, str]]:
     return [each for told in sent(effects, CLIENT, Ended) for each in zip(told.statuses, told.exceptions, strict=True)]
+
+
+# Nodes that cannot run a computation
+
+
+def unable(dispatch: Dispatch, peer: Peer, error: str = "no module x", now: float = 0.0, for_now: bool = False) -> None:
+    join(dispatch, peer, now=now)
+    dispatch.receive(peer, [Prepared(C, error, for_now=for_now)], now)
+
+
+def endings(effects: Effects) -> list[tuple[list[int], list[int], list[str]]]:
+    return [(list(ended.jobs), ended.statuses, ended.exceptions) for ended in sent(effects, CLIENT, Ended)]
+
+
+def test_jobs_end_where_all_named_nodes_cannot_run_them() -> None:
+    dispatch = scheduler(nodes=("10.0.0.1", "10.0.0.2"))
+    submit(dispatch, 1, 2)
+    unable(dispatch, A)
+    # The other one has said nothing yet.
+    assert endings(dispatch.tick(NAMED_PATIENCE)) == []
+    unable(dispatch, B, now=5.0)
+    assert endings(dispatch.tick(5.0)) == []
+    effects = dispatch.tick(5.0 + NAMED_PATIENCE)
+    assert endings(effects) == [([1, 2], [TERMINATED] * 2, ["no module x\n"] * 2)]
+    (told,) = sent(effects, CLIENT, Trouble)
+    assert told == Trouble(C, "f: no node can run it, so its jobs end: no module x")
+    # Later ones need not wait for it again.
+    submit(dispatch, 3, now=9.0)
+    assert endings(dispatch.tick(9.0)) == [([3], [TERMINATED], ["no module x\n"])]
+
+
+def test_where_nodes_are_looked_for_jobs_wait_a_while_for_one_that_can() -> None:
+    dispatch = scheduler()
+    submit(dispatch, 1)
+    unable(dispatch, A)
+    unable(dispatch, B, "no module y", now=4.0)
+    assert endings(dispatch.tick(NODE_PATIENCE)) == []
+    text = "No node can run the computation.\n10.0.0.1:51348: no module x\n10.0.0.2:51348: no module y\n"
+    assert endings(dispatch.tick(4.0 + NODE_PATIENCE)) == [([1], [TERMINATED], [text])]
+
+
+def test_jobs_wait_as_long_as_one_node_may_run_them() -> None:
+    for error, for_now in (("", False), ("it belongs to another client", True)):
+        dispatch = scheduler(nodes=("10.0.0.1", "10.0.0.2"))
+        submit(dispatch, 1)
+        unable(dispatch, A)
+        unable(dispatch, B, error, for_now=for_now)
+        assert endings(dispatch.tick(NODE_PATIENCE)) == []
+
+
+def test_a_node_that_can_run_them_after_all_gets_them() -> None:
+    dispatch = scheduler()
+    submit(dispatch, 1)
+    unable(dispatch, A)
+    effects = ready(dispatch, B, now=NODE_PATIENCE / 2)
+    assert sent(effects, B, Run)
+    assert endings(dispatch.tick(NODE_PATIENCE)) == []
+
+
+def test_nodes_of_a_version_that_cannot_be_served_count_as_unable() -> None:
+    dispatch = scheduler(nodes=("10.0.0.1",), python="3.99")
+    submit(dispatch, 1)
+    join(dispatch, A)
+    ((_, statuses, (text,)),) = endings(dispatch.tick(NAMED_PATIENCE))
+    assert statuses == [TERMINATED] and text == "it runs Python 3.11, and the function was made by Python 3.99\n"
