@@ -350,3 +350,8 @@ def test_secret_that_others_can_read_is_refused_from_such_a_file_too(dispys_file
 def test_unknown_name_in_such_a_file_is_refused(dispys_file: Any) -> None:
     with pytest.raises(ConfigError, match="no option 'cpu'"):
         settings("--config", dispys_file("[DEFAULT]\ncpu = 1\n"))
+
+
+@pytest.mark.parametrize(("name", "is_called"), [("caf\udce9", r"caf\udce9"), ("x" * 1000, "x" * 252 + "...")])
+def test_odd_name_of_a_node_becomes_one_that_can_travel(name: str, is_called: str) -> None:
+    assert settings("--name", name).name == is_called
