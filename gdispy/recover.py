@@ -49,6 +49,7 @@ from gdispy.core.placing import Task, ended_by_scheduler, picked
 from gdispy.core.remembered import Job, Story
 from gdispy.errors import ConfigError, ConnectFailed, JournalError, PeerRejected
 from gdispy.hub import Hub
+from gdispy.interfaces import own_address
 from gdispy.job import DispyJob, KeptJob
 from gdispy.journal import Journal
 from gdispy.keys import Secret, find_secret, with_tls
@@ -145,7 +146,7 @@ class _Recovery:
 
     def __init__(self, path: str, secret: Secret, ip_addr: str | None) -> None:
         self.secret = secret
-        self.ip_addr = ip_addr or config.default_ip_addr()
+        self.ip_addr = own_address(ip_addr)
         self.journal: Journal | None = None
         if isinstance(path, str) and path.startswith(PREFIX):
             self.path = "the text of detach()"

@@ -17,6 +17,7 @@ from gdispy.core.messages import JobId, Named
 from gdispy.core.patterns import host_flaw, join, split
 from gdispy.core.payloads import Bulk
 from gdispy.errors import ConfigError, ConnectFailed
+from gdispy.interfaces import own_address
 from gdispy.job import DispyJob
 from gdispy.keys import Secret, find_secret, with_tls
 from gdispy.left import Left, joined_dump, write_token
@@ -90,7 +91,7 @@ class SharedJobCluster(JobCluster):
         self._allocations = allocated.nodes
         found = with_tls(find_secret(secret, secret_file, insecure), certfile, keyfile)
         place = scheduler_place(scheduler_node, scheduler_port)
-        self._key = ("shared", *place, found.key, ip_addr or config.default_ip_addr(), (found.insecure, found.tls))
+        self._key = ("shared", *place, found.key, own_address(ip_addr), (found.insecure, found.tls))
         self._exclusive, self._reentrant = exclusive, reentrant
         self._start(computation, depends, (isolation, dest_path, setup, cleanup), allocated.whom, found)
 
