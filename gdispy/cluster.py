@@ -40,6 +40,7 @@ from gdispy.core.messages import OUTPUT_LIMIT, UNLIMITED, Ask, JobId, Standing
 from gdispy.core.payloads import Bulk
 from gdispy.core.placing import Task, ended_by_scheduler
 from gdispy.errors import ClusterClosed, ConfigError, ForkedError, InternalError
+from gdispy.interfaces import own_address
 from gdispy.job import DispyJob, KeptJob, next_number
 from gdispy.keys import Secret, with_tls
 from gdispy.local import LocalNode
@@ -147,7 +148,7 @@ class JobCluster(SingleNodes):
         found = with_tls(found, certfile, keyfile, serves=wanted.local)
         self._key = (
             found.key,
-            ip_addr or config.default_ip_addr(),
+            own_address(ip_addr),
             ext_ip_addr or "",
             config.port_number(port or config.client_port(), "port"),
             float(pulse_interval) if pulse_interval else None,

@@ -14,6 +14,7 @@ from typing import Any
 
 from gevent import socket
 
+from gdispy import config
 from gdispy.core.discovery import ADDRESS_LIMIT
 from gdispy.core.patterns import host_flaw, split
 from gdispy.errors import ConfigError
@@ -90,6 +91,16 @@ def is_here(address: str) -> bool:
     except OSError:
         return False
     return True
+
+
+def own_address(given: str | None) -> str:
+    """The address of this machine to use, from what a user gives, or from GDISPY_IP_ADDR; '' for any. Raises
+    ConfigError for what can be none."""
+    address = given or config.default_ip_addr()
+    flaw = host_flaw(address) if address else ""
+    if flaw:
+        raise ConfigError(f"{'the address' if given else 'GDISPY_IP_ADDR'} {address!r}: {flaw}")
+    return address
 
 
 def announced(text: str) -> str:

@@ -24,8 +24,8 @@ from typing import Any
 from gdispy import config
 from gdispy.core.handshake import GENERATED, encode_secret, purpose_key, secret_key
 from gdispy.core.limits import encodable
-from gdispy.core.patterns import host_flaw
 from gdispy.errors import ConfigError, SecretError
+from gdispy.interfaces import own_address
 
 logger = logging.getLogger(__name__)
 
@@ -66,10 +66,7 @@ class Secret:
 
 def listening_address(secret: Secret, ip_addr: str, what: str) -> str:
     """Where a `what` listens: the address given, or all, as far as no stranger gets in there. Raises ConfigError."""
-    address = ip_addr or config.default_ip_addr()
-    flaw = host_flaw(address) if address else ""
-    if flaw:
-        raise ConfigError(f"the address to listen on, {address!r}: {flaw}")
+    address = own_address(ip_addr)
     if secret.insecure:
         if address and not config.is_loopback(address):
             raise ConfigError(f"without a secret a {what} listens on this machine only, not on {address}")

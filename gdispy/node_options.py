@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 
 from gdispy import config
-from gdispy.options import add_common_options, add_secret_options, add_tls_options
+from gdispy.options import Once, add_common_options, add_secret_options, add_tls_options
 
 _EXAMPLES = """examples:
   gdispy-node                             serve all CPUs to programs with this user's secret
@@ -56,7 +56,7 @@ def _add_place(group: argparse._ArgumentGroup) -> None:
     text = "address to listen on and to be found by; once for each (default: all)"
     add("-i", "--ip_addr", "--host", action="append", metavar="ADDR", help=text)
     text = "address to announce, where it differs (NAT), with ':port' where that differs too"
-    add("--ext_ip_addr", "--ext_host", default="", metavar="ADDR", help=text)
+    add("--ext_ip_addr", "--ext_host", action=Once, default="", metavar="ADDR", help=text)
     text = "connect to the program, or gdispy-scheduler, there, where it cannot connect to this node; once for each"
     add("--connect", "--scheduler_node", "--scheduler_host", action="append", metavar="HOST[:PORT]", help=text)
     text = f"port there, where --connect says none (default: {config.CLIENT_PORT})"

@@ -50,6 +50,7 @@ from gdispy.core.placing import Task, ended_by_scheduler, picked
 from gdispy.core.remembered import Job, Story
 from gdispy.errors import ConfigError, ConnectFailed, JournalError, PeerRejected
 from gdispy.hub import Hub
+from gdispy.interfaces import own_address
 from gdispy.job import DispyJob, KeptJob
 from gdispy.journal import Journal, boot_name
 from gdispy.keys import Secret, find_secret, with_tls
@@ -159,7 +160,7 @@ class _Recovery:
         self.secret = secret
         #: The jobs that run, as those who hold them report: since when, and at which address.
         self.running: dict[JobId, tuple[float | None, str | None]] = {}
-        self.ip_addr = ip_addr or config.default_ip_addr()
+        self.ip_addr = own_address(ip_addr)
         self.journal: Journal | None = None
         if isinstance(path, str) and path.startswith(PREFIX):
             self.path = "the text of detach()"

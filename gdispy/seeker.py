@@ -21,7 +21,7 @@ from gdispy.beacon import HERE, LOOK, Beacon, Beacons, Packet
 from gdispy.connection import CONNECTED, Connection
 from gdispy.core.discovery import RELAY
 from gdispy.core.handshake import Keys
-from gdispy.core.messages import Instance
+from gdispy.core.messages import GIVEN_UP, Instance
 from gdispy.core.patterns import join, split
 from gdispy.errors import ConnectFailed, PeerRejected
 from gdispy.interfaces import is_numeric, is_reachable
@@ -134,7 +134,8 @@ class Dialer:
                 return
             # What looks like another secret may be a forwarder in front of a node that is being started again: no more
             # than rarer and rarer, too.
-            first, limit = (REFUSED_FIRST, REFUSED_LIMIT) if reached else (RETRY_FIRST, RETRY_LIMIT)
+            is_near = reached and not self.rejected
+            first, limit = (REFUSED_FIRST, REFUSED_LIMIT) if is_near else (RETRY_FIRST, RETRY_LIMIT)
             self._pause(random.uniform(0.5, 1.0) * min(limit, first * 2 ** min(failures, 10)))
 
     def _no_answer(self) -> str:
@@ -205,6 +206,7 @@ class Dialer:
         # The next one with short packets, and if that does not help, the one after it with long ones again.
         self._small = connection.stuck and not self._small
         self.connection = None
+        self.rejected = self._reason.startswith(GIVEN_UP)
         return True, self._reason
 
     def stop(self) -> None:

@@ -21,6 +21,7 @@ import gevent
 
 from gdispy import config
 from gdispy.core.hours import Hours, clock, minutes, parse_hours
+from gdispy.core.limits import short_name
 from gdispy.core.patterns import host_flaw, join, split
 from gdispy.errors import ConfigError, GdispyError
 from gdispy.interfaces import announced
@@ -116,7 +117,7 @@ def node_settings(options: Any) -> NodeSettings:
         connect=_to_connect_to(options),
         multicast=bool(options.ipv4_udp_multicast),
         node_port=options.read("node_port", _port, _port(port)),
-        name=options.name,
+        name=short_name(options.name),
         dest_path_prefix=options.dest_path_prefix,
         max_file_size=options.read("max_file_size", config.parse_size, 0),
         limits=_limits(options),

@@ -24,6 +24,7 @@ from gdispy.keys import Secret, find_secret, with_tls
 from gdispy.optionfile import read_options, save_options
 from gdispy.options import (
     NEVER,
+    Once,
     Settled,
     add_common_options,
     addresses,
@@ -72,7 +73,7 @@ def _add_places(group: argparse._ArgumentGroup) -> None:
     text = "address to listen on and to look for nodes by; once for each (default: all)"
     add("-i", "--ip_addr", "--host", action="append", metavar="ADDR", help=text)
     text = "address to announce, where it differs (NAT)"
-    add("--ext_ip_addr", "--ext_host", default="", metavar="ADDR", help=text)
+    add("--ext_ip_addr", "--ext_host", action=Once, default="", metavar="ADDR", help=text)
     add("--ipv4_udp_multicast", action="store_true", help="look for nodes by multicast instead of broadcast")
     text = f"port for clients, 0 for any free one (default: {config.CLIENT_PORT})"
     add("-p", "--port", "--scheduler_port", type=int, metavar="PORT", help=text)

@@ -18,6 +18,7 @@ from gdispy.core.messages import OUTPUT_LIMIT, JobId, Named
 from gdispy.core.patterns import host_flaw, join, split
 from gdispy.core.payloads import Bulk
 from gdispy.errors import ConfigError, ConnectFailed
+from gdispy.interfaces import own_address
 from gdispy.job import DispyJob
 from gdispy.keys import Secret, find_secret, with_tls
 from gdispy.left import Left, joined_dump, write_token
@@ -93,7 +94,7 @@ class SharedJobCluster(JobCluster):
         self._allocations = allocated.nodes
         found = with_tls(find_secret(secret, secret_file, insecure), certfile, keyfile)
         place = scheduler_place(scheduler_node, scheduler_port)
-        self._key = ("shared", *place, found.key, ip_addr or config.default_ip_addr(), (found.insecure, found.tls))
+        self._key = ("shared", *place, found.key, own_address(ip_addr), (found.insecure, found.tls))
         self._exclusive, self._reentrant = exclusive, reentrant
         outputs = checked_outputs(job_directory, output_limit)
         self._start(computation, depends, (isolation, dest_path, setup, cleanup, *outputs), allocated.whom, found)

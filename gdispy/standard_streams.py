@@ -8,10 +8,11 @@ from __future__ import annotations
 import errno
 import io
 import os
-import select
 import sys
 from collections.abc import Callable
 from typing import Any, TextIO
+
+from gevent.monkey import get_original
 
 from gdispy.errors import GdispyError
 from gdispy.options import EXIT_FAILED, fail
@@ -54,7 +55,8 @@ class _Output(io.RawIOBase):
             try:
                 return os.write(self._fd, data)
             except BlockingIOError:  # Somebody with whom the terminal is shared has made it so.
-                select.select([], [self._fd], [])
+                # Not in turns with other greenlets: one that prints meanwhile would find the buffer in use.
+                get_original("select", "select")([], [self._fd], [])
 
     def failed(self) -> None:
         """Something was lost for the first time."""

@@ -25,7 +25,7 @@ from gdispy.core.discovery import RELAY
 from gdispy.core.messages import Availability, Hello, Instance, Message, Overview, Survey
 from gdispy.core.patterns import join
 from gdispy.errors import ConfigError, ConnectFailed, GdispyError, PeerRejected
-from gdispy.interfaces import host_of, resolve
+from gdispy.interfaces import host_of, own_address, resolve
 from gdispy.keys import Secret, find_secret, with_tls
 from gdispy.net import connect
 from gdispy.node import VISITOR
@@ -126,7 +126,7 @@ class Look:
 
     def run(self) -> list[Found]:
         """Look, ask, and wait for the answers."""
-        ip_addr = self._options.ip_addr or config.default_ip_addr()
+        ip_addr = own_address(self._options.ip_addr)
         own = (self._secret.for_udp(), self._instance, ip_addr, 0, self._on_packet, self._options.ipv4_udp_multicast)
         beacon = Beacon(*own)
         beacon.start()

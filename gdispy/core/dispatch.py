@@ -20,6 +20,7 @@ from gdispy.core.board import AVAILABLE, CLOSED, FAIR, INITIALIZED
 from gdispy.core.effects import Drop, Effects, Peer, Record, Send
 from gdispy.core.facts import GivenUp
 from gdispy.core.messages import (
+    GIVEN_UP,
     REFUSED,
     Availability,
     Cancel,
@@ -200,7 +201,7 @@ class Dispatch(Restoring):
             self._refusals[node.instance] = reason
             return effects
         del self._refusals[node.instance]
-        text = f"each connection is closed for the same reason ({reason}); gdispy there and here do not go together"
+        text = f"{GIVEN_UP} ({reason}); gdispy there and here do not go together"
         self._misunderstood[node.instance] = text
         if self._nodes.get(node.instance) is node:
             effects += self._lose(node, now, text)

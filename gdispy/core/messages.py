@@ -62,6 +62,8 @@ STOPPED = "the node was stopped"
 #: How the reason begins with which a side closes a connection because of a message that is none, or none for it: the
 #: other side would send it again on the next connection.
 REFUSED = "a message is refused: "
+#: The same where that has happened again and again: there will be no more connections with this life of the node.
+GIVEN_UP = "each connection is closed for the same reason"
 
 
 @record

@@ -175,3 +175,16 @@ def test_what_jobs_import_from_it_brings_no_gevent() -> None:
         "import sys; from gdispy.dispynode import dispynode_logger as found; print(found.name, 'gevent' in sys.modules)"
     )
     assert run_python(code).stdout == b"dispynode False\n"
+
+
+def test_output_that_does_not_block_is_waited_for(tmp_path: Path) -> None:
+    """As where a terminal is shared with a program that has made it so."""
+    ours, theirs = os.pipe()
+    os.set_blocking(theirs, False)
+    command = [sys.executable, str(SCRIPTS / "gdispy"), "--local", "-a", "1 100000", "seq"]
+    process = subprocess.Popen(command, stdout=theirs, stderr=subprocess.PIPE)
+    os.close(theirs)
+    with ended(process), open(ours, "rb") as output:
+        assert output.read().splitlines() == [b"%d" % number for number in range(1, 100_001)]
+        _, errors = process.communicate(timeout=30)
+        assert (process.returncode, errors) == (0, b"")

@@ -80,7 +80,7 @@ def test_bytes_that_mean_nothing_get_no_answer(node: Daemon, secret_file: str, s
 def test_another_version_is_told_both(node: Daemon) -> None:
     with socket.create_connection(node.place) as sock:
         sock.sendall(b"gdispy" + (99).to_bytes(2, "big") + bytes(56))
-        assert until_closed(sock, 10) == MAGIC
+        assert until_closed(sock, 10) == MAGIC + bytes([len(VERSION)]) + VERSION.encode()
     eventually(lambda: "version 99" in node.log.read_text())
 
 

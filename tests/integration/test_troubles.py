@@ -19,7 +19,6 @@ import pytest
 from gdispy import ConfigError, DispyJob, JobCluster, generate_secret
 from gdispy.config import VERSION
 from gdispy.connection import Handlers
-from gdispy.core.handshake import MAGIC
 from gdispy.core.patterns import join
 from gdispy.errors import PeerRejected
 from gdispy.net import connect
@@ -89,16 +88,6 @@ def _answer_with(server: socket.socket, answer: bytes) -> None:
     with client:
         client.recv(4096)
         client.sendall(answer)
-
-
-def test_a_node_says_its_release_to_another_version(node: Daemon) -> None:
-    with socket.create_connection(node.place) as sock:
-        sock.settimeout(10)
-        sock.sendall(b"gdispy\0\7" + bytes(56))
-        answer = b""
-        while more := sock.recv(64):
-            answer += more
-    assert answer == MAGIC + bytes([len(VERSION)]) + VERSION.encode()
 
 
 def test_no_gdispy_at_all(caplog: pytest.LogCaptureFixture) -> None:

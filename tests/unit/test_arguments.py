@@ -337,3 +337,11 @@ def test_zero_character_in_a_parameter_is_refused(name: str) -> None:
 def test_zero_character_in_the_name_of_a_recovery_file_is_refused() -> None:
     with pytest.raises(ConfigError, match="fault_recover must be"):
         checked_recovery("a\0b", False)
+
+
+def test_malformed_address_in_the_environment_is_refused_by_the_name_of_the_variable(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("GDISPY_IP_ADDR", "10.0.0.1 10.0.0.2")
+    with pytest.raises(ConfigError, match=r"GDISPY_IP_ADDR '10.0.0.1 10.0.0.2': a host name must not hold ' '"):
+        JobCluster(abs, nodes=["local"])

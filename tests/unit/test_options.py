@@ -18,6 +18,7 @@ from gdispy.options import Settled, parse
 from gdispy.relay import relay_parser
 from gdispy.run import parser as run_parser
 from gdispy.serve import count_cpus, node_main, node_settings, settle
+from gdispy.share import scheduler_parser
 from gdispy.survey import nodes_parser
 from gdispy.worker.limits import Limits
 
@@ -265,6 +266,10 @@ def test_option_of_one_value_is_not_replaced_without_a_word(capsys: pytest.Captu
         with pytest.raises(SystemExit):
             made.parse_args(["-i", "127.0.0.1", "-i", "10.0.0.1", "x"])
         assert "-i can be given once only" in capsys.readouterr().err
+    for made in (node_parser(), scheduler_parser()):
+        with pytest.raises(SystemExit):
+            made.parse_args(["--ext_ip_addr", "192.0.2.1", "--ext_host", "192.0.2.2"])
+        assert "--ext_host can be given once only" in capsys.readouterr().err
 
 
 # Files that dispynode has saved
@@ -350,3 +355,8 @@ def test_secret_that_others_can_read_is_refused_from_such_a_file_too(dispys_file
 def test_unknown_name_in_such_a_file_is_refused(dispys_file: Any) -> None:
     with pytest.raises(ConfigError, match="no option 'cpu'"):
         settings("--config", dispys_file("[DEFAULT]\ncpu = 1\n"))
+
+
+@pytest.mark.parametrize(("name", "is_called"), [("caf\udce9", r"caf\udce9"), ("x" * 1000, "x" * 252 + "...")])
+def test_odd_name_of_a_node_becomes_one_that_can_travel(name: str, is_called: str) -> None:
+    assert settings("--name", name).name == is_called
