@@ -157,7 +157,7 @@ def _lenient(name: str, value: Any) -> Any:
         return value[0] if value else None
     if name in _INTERVALS or name in _PORTS:
         return number(name, value)
-    if name == "ipv4_udp_multicast":
+    if name == "ipv4_udp_multicast" or (name == "cleanup" and value in (0, 1, None)):
         return bool(value)
     if name == "reentrant" and not isinstance(value, bool):
         logger.warning("reentrant must be True or False: %r is ignored, and jobs are not run again", value)

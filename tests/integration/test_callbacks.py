@@ -328,6 +328,38 @@ def test_a_node_that_was_closed_can_be_allocated_again(cluster: Make, node: Daem
     assert made.submit(2).result_or_raise(20) == 2
 
 
+def test_a_job_that_runs_again_is_abandoned_first(
+    start_node: Callable[..., Daemon], secret_file: str, tmp_path: Path
+) -> None:
+    nodes = [start_node("--cpus", "1"), start_node("--cpus", "1")]
+    seen: list[Any] = []
+
+    def note(status: int, node: Any, job: Any) -> None:
+        if job is not None:
+            seen.append((status, job.status, node.port if node is not None else None))
+
+    with JobCluster(
+        wait_for_file,
+        nodes=[each.place for each in nodes],
+        secret_file=secret_file,
+        pulse_interval=0.2,
+        reentrant=True,
+        cluster_status=note,
+    ) as made:
+        job = made.submit(str(tmp_path / "gate"))
+        eventually(lambda: seen[-1:] and seen[-1][0] == DispyJob.Running, 10)
+        port = seen[-1][2]
+        lost, other = sorted(nodes, key=lambda each: each.place[1] != port)
+        lost.kill()
+        eventually(lambda: seen[-1][0] == DispyJob.Running and seen[-1][2] == other.place[1], 20)
+        (tmp_path / "gate").touch()
+        assert job.wait(20)
+    created, running, abandoned, finished = DispyJob.Created, DispyJob.Running, DispyJob.Abandoned, DispyJob.Finished
+    assert [each[0] for each in seen] == [created, running, abandoned, running, finished]
+    assert [each[1] for each in seen[1:]] == [running, abandoned, running, finished]
+    assert [each[2] for each in seen[1:]] == [port, port, other.place[1], other.place[1]]
+
+
 # What went wrong, and cancelling
 
 

@@ -315,6 +315,45 @@ def test_file_stays_until_each_job_has_a_result(tmp_path: Path) -> None:
     assert runs == Counter(map(str, range(8)))
 
 
+INTERRUPTED = """
+import os, signal, sys, gdispy
+
+def work(number, gate):
+    import os, time
+    open(f"{gate}.{number}", "a").write("x")
+    until = time.monotonic() + 30
+    while number > 2 and not os.path.exists(gate) and time.monotonic() < until:
+        time.sleep(0.01)
+    return number
+
+if __name__ == "__main__":
+    file, gate, resume = sys.argv[1:]
+    with gdispy.JobCluster(work, nodes=["local"], fault_recover=file, resume=bool(resume)) as cluster:
+        jobs = [cluster.submit(number, gate) for number in range(20)]
+        if not resume:
+            for job in jobs[:3]:
+                job()
+            while not os.path.exists(f"{gate}.3"):
+                jobs[19].wait(0.01)
+            os.kill(os.getpid(), signal.SIGINT)
+        print([job() for job in jobs])
+"""
+
+
+def test_a_program_that_was_interrupted_takes_up_where_it_stopped(tmp_path: Path) -> None:
+    file, gate = tmp_path / "jobs.recover", tmp_path / "gate"
+    ended = run_python(INTERRUPTED, file, gate, "")
+    assert ended.returncode != 0 and file.exists()
+    text = "17 jobs have not ended, and end with this program, whose own node ran them. To take up where it stopped, "
+    assert f"{text}start it again with resume=True; the file is {file}" in ended.stderr.decode()
+    gate.touch()
+    again = run_python(INTERRUPTED, file, gate, "yes")
+    assert (again.stdout.decode(), again.returncode) == (f"{list(range(20))}\n", 0), again.stderr
+    # What had ended was not run again, and what had begun without an end was.
+    runs = [(tmp_path / f"gate.{number}").read_text() for number in range(20)]
+    assert runs[:4] == ["x", "x", "x", "xx"] and not file.exists()
+
+
 def test_cancelled_jobs_do_not_keep_the_file(cluster: Callable[..., JobCluster], tmp_path: Path) -> None:
     file = tmp_path / "jobs.recover"
     made = cluster(time.sleep, fault_recover=str(file))

@@ -280,7 +280,7 @@ def test_a_shared_cluster_leaves_intervals_to_its_scheduler(caplog: pytest.LogCa
 
 
 def test_numbers_may_be_text_as_in_files_of_settings() -> None:
-    given = Placed(abs, pulse_interval="2.5", port="80", node_port="81", ipv4_udp_multicast=0).given
+    given = Placed(abs, pulse_interval="2.5", port="80", node_port="81", ipv4_udp_multicast=0, cleanup=0).given
     assert given == {"computation": abs, "pulse_interval": 2.5, "port": 80, "node_port": 81}
 
 
