@@ -245,8 +245,9 @@ class Scheduler:
                 return
         if messages:
             dialer = self._dialer_of.get(connection.peer)
-            if dialer is not None:
+            if dialer is not None and not dialer.good:  # Only now: it may have said no more than that it is busy.
                 dialer.good = True
+                self.report(dialer.place, "")
             self._pump.put(self._receive, connection, messages, size)
 
     def _greet(self, connection: Connection, hello: Hello) -> bool:
@@ -270,7 +271,6 @@ class Scheduler:
             names, port = ([dialer.route.host], dialer.route.port) if relayed else (names, connection.port)
             if dialer.host not in names:
                 names.append(dialer.host)
-            self.report(dialer.place, "")
         self._greeted.add(connection.peer)
         self._pump.put(self.rules.joined, connection.peer, hello, names, port)
         return True

@@ -24,6 +24,7 @@ from gdispy.connection import Connection, Handlers
 from gdispy.core.discovery import RELAY
 from gdispy.core.messages import Availability, Hello, Instance, Message, Overview, Survey
 from gdispy.core.patterns import join
+from gdispy.core.troubles import without_place
 from gdispy.errors import ConfigError, ConnectFailed, GdispyError, PeerRejected
 from gdispy.interfaces import host_of, own_address, resolve
 from gdispy.keys import Secret, find_secret, with_tls
@@ -235,11 +236,6 @@ def _found(route: Route, heard: list[Message]) -> Found:
     return found
 
 
-def _without(place: str, text: str) -> str:
-    """What is wrong at an address, in a line that has named it already."""
-    return text.removeprefix(f"{place} ").replace(f" at {place} ", " ", 1)
-
-
 def lines(found: list[Found]) -> list[str]:
     """The nodes as a table."""
     if not found:
@@ -248,7 +244,7 @@ def lines(found: list[Found]) -> list[str]:
     for each in found:
         idle = "" if each.idle is None else f"{each.idle:.0f} %"
         numbers = (str(each.cpus), str(each.busy)) if each.version else ("", "")
-        state = _without(each.address, each.problem) or (
+        state = without_place(each.address, each.problem) or (
             f"free, through the relay at {each.relay}" if each.relay else "free"
         )
         rows.append((each.name or "?", each.address, each.version, each.python, *numbers, idle, state))

@@ -100,7 +100,6 @@ class Dispatch(Restoring):
         node.forget_receipts()
         node.early.clear()
         self._by_peer[peer] = node
-        self._problems.pop(node.place, None)
         return effects
 
     def _on_availability(self, node: Node, message: Availability, now: float) -> Effects:
@@ -119,6 +118,7 @@ class Dispatch(Restoring):
     def _on_holding(self, node: Node, message: Holding, now: float) -> Effects:
         """Compare what the node holds with what is placed on it, after a connection is made."""
         node.greeted = True
+        self._problems.pop(node.place, None)
         effects: Effects = []
         held = message.held()
         for computation_id, (jobs, attempts) in held.items():

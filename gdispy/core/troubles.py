@@ -89,7 +89,15 @@ def slow_nodes(computation: Computation, nodes: Iterable[Node]) -> str:
 
 def _with_place(place: str, text: str) -> str:
     """A line about an address, which is named once."""
+    if text.startswith(f"{place} "):
+        return text
+    text = without_place(place, text)
     return text if place in text else f"{place}: {text}"
+
+
+def without_place(place: str, text: str) -> str:
+    """What is wrong at an address, for a line that begins with it."""
+    return text.removeprefix(f"{place} ").replace(f" at {place} ", " ", 1)
 
 
 def trouble(
