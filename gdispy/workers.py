@@ -177,6 +177,7 @@ class Workers:
         template = self._templates.pop(key, None)
         if template is None:
             return []
+        self._take_last_records(template)
         template.end.close()
         self._slots.template_ended(template.id, now)
         for worker in list(template.workers.values()):
@@ -308,6 +309,15 @@ class Workers:
     def _log(self, template: _Template, level: int, text: str) -> None:
         """A computation has written into `dispynode_logger`."""
         job_logger.log(level, "%s: %s", template.prepare.name, text)
+
+    def _take_last_records(self, template: _Template) -> None:
+        """It has ended, and what its cleanup has logged may not have been read yet."""
+        template.end.setblocking(False)
+        with contextlib.suppress(OSError, ValueError):  # Where nothing is left, it would block.
+            while (received := control.receive(template.end)) is not None:
+                control.close_all(received[1])
+                if received[0][0] == "log":
+                    self._log(template, *received[0][1:])
 
     def unload(self, computation: ComputationId) -> None:
         """End a template and all below it; its files go when it has ended."""
