@@ -384,7 +384,7 @@ class JobCluster(SingleNodes):
         count = self._count
         if progress:
             return wait_with_bar(count.wait, lambda: Counts(count.ended, count.failed, count.made), timeout)
-        return count.wait(timeout)
+        return count.wait_patiently(timeout)
 
     __call__ = wait
 
