@@ -14,7 +14,6 @@ Some changes cannot be undone by the process itself, such as a lower hard limit 
 from __future__ import annotations
 
 import _thread
-import builtins
 import contextlib
 import functools
 import gc
@@ -101,9 +100,6 @@ class Changes:
         self.path: list[str] = sys.path
         self.environment = os.environ
         self.filters: Any = warnings.filters
-        #: How many names Python has, and which.
-        self.names = 0
-        self._names: frozenset[str] = frozenset()
 
     # Watching
 
@@ -127,8 +123,6 @@ class Changes:
         self._threads = _thread._count()
         self.filters = warnings.filters
         self.is_beyond_repair = False
-        self._names = frozenset(vars(builtins))
-        self.names = len(self._names)
 
     def _watch_kernel(self) -> None:
         for name in ("putenv", "unsetenv"):
@@ -294,8 +288,6 @@ class Changes:
                 self.made[key]()
             except Exception:
                 self.is_beyond_repair = True
-        for name in vars(builtins).keys() - self._names:
-            delattr(builtins, name)
         sys.path = self.path
         self.made.clear()
         self._lists.clear()

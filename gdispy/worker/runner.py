@@ -30,7 +30,6 @@ that was given the job answers for it: a child that comes back from the function
 
 from __future__ import annotations
 
-import builtins
 import contextlib
 import fcntl
 import functools
@@ -87,7 +86,6 @@ BROKEN = 70
 #: Bytes of one message at most.
 MESSAGE_LIMIT = 64 * 1024
 
-_BUILTINS = vars(builtins)
 _HERE = os.path.dirname(os.path.abspath(__file__))
 _LENGTH = struct.Struct(">I")
 _ANSWER = struct.Struct(">IQ")
@@ -131,10 +129,13 @@ class Job:
         """What to add where a limit has ended its program by this signal."""
         return self._worker.limits.note(None, number)
 
-    def provide(self, value: object) -> None:
-        """Send a provisional result; from any thread, and from processes that the job has forked."""
+    def provide(self, value: object) -> bool:
+        """Send a provisional result; from any thread, and from processes that the job has forked. Not when the job has
+        ended meanwhile."""
         with self.reporting():
-            self._worker.answer([PROGRESS, self.number, self.attempt, 0, pickling.dumps(value)])
+            if Job.current is self:
+                self._worker.answer([PROGRESS, self.number, self.attempt, 0, pickling.dumps(value)])
+        return Job.current is self
 
     def send_file(self, path: str, shown: str) -> str:
         """Send a file to the client, where it is to be called `shown`, and wait; what went wrong, or ''."""
@@ -144,6 +145,8 @@ class Job:
             row = [shown, about.st_mode & 0o777, float(about.st_mtime), about.st_size]
             token = worker.next_token()
             with self.reporting():
+                if Job.current is not self:
+                    return "the job has ended"
                 worker.write([FILE, self.number, self.attempt, token, *row], [file.fileno()])
             return worker.read_answer(token)
 
@@ -251,7 +254,6 @@ class Worker:
             or sys.path is not changes.path
             or os.environ is not changes.environment
             or warnings.filters is not changes.filters
-            or len(_BUILTINS) != changes.names
         ):
             changes.undo()
         try:
@@ -428,12 +430,13 @@ class Worker:
     def write(self, fields: list[Any], files: Sequence[int] = ()) -> None:
         """Write one frame, with these open files."""
         body = self._pack(fields)
-        self._send_kept()
         frame = _LENGTH.pack(len(body)) + body
-        if files:
-            sent = socket.send_fds(self._results, [frame], list(files))
-            frame = frame[sent:]
-        self._results.sendall(frame)
+        with self.lock:  # Threads of the job may be reporting.
+            self._send_kept()
+            if files:
+                sent = socket.send_fds(self._results, [frame], list(files))
+                frame = frame[sent:]
+            self._results.sendall(frame)
 
     def _keep(self, result: bytes, row: list[Any]) -> bool:
         """Keep an outcome of a group for a little while, if there is room."""

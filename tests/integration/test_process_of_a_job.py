@@ -30,7 +30,6 @@ def one(cluster: Make, node: Daemon) -> Make:
 
 
 def change_everything() -> int:
-    import builtins
     import decimal
     import gc
     import locale
@@ -40,7 +39,6 @@ def change_everything() -> int:
     import socket
     import warnings
 
-    builtins.of_the_job = 1  # type: ignore[attr-defined]
     os.chdir("/")
     os.environ["CHANGED"] = "yes"
     os.environ.pop("PATH")
@@ -69,7 +67,6 @@ def change_everything() -> int:
 
 
 def look_at_everything() -> tuple[int, dict[str, Any]]:
-    import builtins
     import decimal
     import gc
     import locale
@@ -83,7 +80,6 @@ def look_at_everything() -> tuple[int, dict[str, Any]]:
     os.umask(umask)
     return os.getpid(), {
         "directory": os.getcwd(),
-        "names": sorted(vars(builtins)),
         "environment": sorted(os.environ.items()),
         "child": os.popen("env | sort | grep -v '^_='").read(),
         "umask": umask,
