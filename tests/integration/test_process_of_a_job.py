@@ -202,6 +202,24 @@ def test_a_package_that_comes_with_a_job_is_that_of_this_job(one: Make, here: Pa
     assert job() is None and "No module named 'pack'" in job.exception
 
 
+def test_an_archive_of_modules_that_comes_with_a_job_is_that_of_this_job(one: Make, here: Path) -> None:
+    import zipfile
+
+    def work(name: str) -> int:
+        import importlib
+
+        sys.path.insert(0, "archive.zip")
+        return int(importlib.import_module(name).VALUE)
+
+    made = one(work)
+    for number in range(3):
+        with zipfile.ZipFile(here / "archive.zip", "w") as archive:
+            archive.writestr("zipped.py", f"VALUE = {number}\n")
+        assert made.submit("zipped", dispy_job_depends=["archive.zip"])() == number
+    job = made.submit("zipped")
+    assert job() is None and "No module named 'zipped'" in job.exception
+
+
 def test_what_a_job_prints_after_its_standard_output_was_closed_is_lost_and_nothing_else(one: Make) -> None:
     def work(last: int) -> int:
         print("before")
