@@ -33,7 +33,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import functools
-import inspect
 import math
 import os
 import signal
@@ -548,6 +547,8 @@ def _names_instance(method: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) 
     owner = method.__self__
     if isinstance(owner, type) or type(args[0]) is not type(owner):
         return False
+    import inspect  # It takes 5 ms, and few need it.
+
     try:
         inspect.signature(method.__func__).bind(*args, **kwargs)
     except (TypeError, ValueError):
