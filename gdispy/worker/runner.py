@@ -333,6 +333,7 @@ class Worker:
             limits.end()
         if len(exception) > EXCEPTION_LIMIT // 4:
             exception = shortened(exception, EXCEPTION_LIMIT)
+        has_threads = thread_count() != self._changes.threads
         out, err = self._printed() if limits.has_file_limit else self._capture.end()
         row = [RESULT, job.number, job.attempt, status, result, out.shown, err.shown, exception, begun, ended, 0, 0]
         if out.files or err.files or out.left_out or err.left_out:
@@ -342,8 +343,9 @@ class Worker:
             self._give_back(self._loan, row, [])
         elif not (self._is_together and type(result) is bytes and self._keep(result, row)):
             self.answer(row)
-        if thread_count() or self._changes.is_beyond_repair:
+        if has_threads or self._changes.is_beyond_repair:
             self._is_spoilt = self._changes.is_beyond_repair or self._changes.leaves_threads()
+            self._capture.drop()
 
     def _answer_with_output(self, row: list[Any], files: list[int]) -> None:
         """Answer with output in files, which are closed here then."""

@@ -364,6 +364,32 @@ def test_threads_that_end_with_the_job_do_not_cost_a_process(one: Make) -> None:
     assert len({made.submit()() for _ in range(10)}) == 1
 
 
+def test_threads_of_a_library_that_wait_for_work_may_stay(one: Make) -> None:
+    def work(number: int) -> tuple[int, int]:
+        from concurrent.futures import ThreadPoolExecutor
+
+        global POOL
+        if number == 0:
+            POOL = ThreadPoolExecutor(2)  # type: ignore[name-defined]
+        return os.getpid(), POOL.submit(abs, -number).result()  # type: ignore[name-defined]
+
+    made = one(work)
+    (first, zero), *others = [made.submit(number)() for number in range(5)]
+    assert zero == 0 and others == [(first, number) for number in range(1, 5)]
+
+
+def test_a_timer_of_threads_that_a_job_leaves_does_not_ring_in_the_next(one: Make) -> None:
+    def work(number: int) -> int:
+        if number == 0:
+            threading.Timer(0.01, print, ["of the timer"]).start()
+        threading.Event().wait(0.2 * number)
+        return number
+
+    made = one(work)
+    jobs = [made.submit(number) for number in range(3)]
+    assert [(job(), job.stdout) for job in jobs] == [(0, ""), (1, ""), (2, "")]
+
+
 def test_threads_of_setup_are_told_since_jobs_do_not_have_them(cluster: Make, caplog: pytest.LogCaptureFixture) -> None:
     def setup() -> int:
         threading.Thread(target=threading.Event().wait, name="my thread", daemon=True).start()

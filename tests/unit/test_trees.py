@@ -53,6 +53,7 @@ def test_large_files_are_linked_and_changes_of_them_are_found(tmp_path: Path) ->
     assert [link.path for link in links] == [str(origin / "large")] and (goal / "large").is_symlink()
     assert not (origin / "large").stat().st_mode & 0o222
     assert changed(links) == []
+    (origin / "large").chmod(0o600)
     with open(origin / "large", "ab") as file:
         file.write(b"more")
     assert changed(links) == [str(origin / "large")]
