@@ -112,7 +112,8 @@ class Job:
     #: The process of a program job, which an interrupt is for; -1 once it has ended.
     program = 0
     cancelled = False
-    #: The main thread is in the middle of a frame: an interrupt now would spoil the stream, and comes afterwards.
+    #: The main thread is in the middle of a frame, or of starting a program: an interrupt now would spoil the stream,
+    #: or not reach the program, and comes afterwards.
     is_sending = False
 
     def __init__(self, number: int, attempt: int, worker: Worker) -> None:
@@ -497,7 +498,9 @@ class Worker:
         job.cancelled = True
         if Job.is_in_child:
             raise KeyboardInterrupt
-        if job.program == 0 and not job.is_sending:
+        if job.is_sending:
+            return
+        if job.program == 0:
             raise KeyboardInterrupt
         if job.program > 0:
             os.kill(job.program, signal.SIGINT)
