@@ -144,7 +144,7 @@ class Board:
         share = node.share_of(computation)
         if share.ready or share.leaving or share.closed:
             return []
-        share.error = self._objection(node, computation, share)
+        share.error, share.is_unable = self._objection(node, computation, share), False
         if share.error:
             if node.instance not in computation.refused:
                 self._note_unable(computation, share, now)

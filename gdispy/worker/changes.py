@@ -8,13 +8,12 @@ What a module changes while it is imported stays, as the module does: it would n
 job. That does not hold for modules that the job itself has brought, which go with it (`job_modules.py`).
 
 Some changes cannot be undone by the process itself, such as a lower hard limit or another user: then
-`is_beyond_repair` is set, and another worker runs the next job. So it is with threads that a job leaves behind.
+`is_beyond_repair` is set, and another worker runs the next job. So it is with threads in which a job goes on.
 """
 
 from __future__ import annotations
 
 import _thread
-import builtins
 import contextlib
 import functools
 import gc
@@ -47,6 +46,11 @@ _TIMERS = (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF)
 _LoggerState = tuple[list[logging.Handler], int, bool, bool, list[Any]]
 #: How often, and for how many seconds each time, threads are waited for that are just ending.
 _LOOKS, _LOOK = 20, 0.0005
+#: From which look on threads that are not at work are believed to stay so: they may be between two things.
+_SURE = 2
+#: Where code of Python and of installed libraries is.
+_PYTHON = (os.path.dirname(os.__file__) + os.sep, "<frozen ")
+_INSTALLED = ("/site-packages/", "/dist-packages/")
 #: How often undoing begins again that a late signal of the job has interrupted.
 _ROUNDS = 5
 
@@ -96,14 +100,11 @@ class Changes:
         #: Threads that modules have started while they were imported.
         self._kept_threads: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
         #: Threads that the process had when it was forked, which are not there but are counted.
-        self._threads = 0
+        self.threads = 0
         #: Objects that are compared by identity after each job; set by `watch`.
         self.path: list[str] = sys.path
         self.environment = os.environ
         self.filters: Any = warnings.filters
-        #: How many names Python has, and which.
-        self.names = 0
-        self._names: frozenset[str] = frozenset()
 
     # Watching
 
@@ -124,11 +125,9 @@ class Changes:
         self.made.clear()
         self._lists.clear()
         self._watch_decimal()
-        self._threads = _thread._count()
+        self.threads = _thread._count()
         self.filters = warnings.filters
         self.is_beyond_repair = False
-        self._names = frozenset(vars(builtins))
-        self.names = len(self._names)
 
     def _watch_kernel(self) -> None:
         for name in ("putenv", "unsetenv"):
@@ -294,22 +293,42 @@ class Changes:
                 self.made[key]()
             except Exception:
                 self.is_beyond_repair = True
-        for name in vars(builtins).keys() - self._names:
-            delattr(builtins, name)
         sys.path = self.path
         self.made.clear()
         self._lists.clear()
 
     def leaves_threads(self) -> bool:
-        """Whether the job that has ended goes on in threads; for those that are just ending it waits a moment."""
-        if _thread._count() == self._threads:
+        """Whether the job that has ended goes on in threads; for those that are just ending it waits a moment.
+
+        Threads of libraries that wait for work, such as those of a pool, do nothing by themselves, and may stay.
+        """
+        if _thread._count() == self.threads:
             return False
-        for _ in range(_LOOKS):
-            kept = sum(thread.is_alive() for thread in self._kept_threads)
-            if _thread._count() - self._threads <= kept:
+        for look in range(_LOOKS):
+            if not self._is_at_work() and look >= _SURE:
                 return False
             time.sleep(_LOOK)
         return True
+
+    def _is_at_work(self) -> bool:
+        known = {thread.ident: thread for thread in threading.enumerate()}
+        for number, frame in sys._current_frames().items():
+            thread = known.get(number)
+            if thread is threading.main_thread() or thread in self._kept_threads:
+                continue
+            if isinstance(thread, threading.Timer) or _is_in_program(frame):
+                return True
+        return False
+
+
+def _is_in_program(frame: types.FrameType | None) -> bool:
+    """Whether code is being run that belongs neither to Python nor to an installed library."""
+    while frame is not None:
+        name = frame.f_code.co_filename
+        if not name.startswith(_PYTHON) and not any(part in name for part in _INSTALLED):
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _undo_umask(umask: Callable[[int], int]) -> Undo:

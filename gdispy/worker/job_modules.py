@@ -9,11 +9,13 @@ from __future__ import annotations
 import os
 import sys
 import types
+import zipimport
 from collections.abc import Iterable
 
 from gdispy.worker.changes import Changes, nothing_brought
 
 _MISSING = object()
+_ARCHIVES = (".zip", ".egg", ".whl", ".pyz")
 
 
 class JobModules:
@@ -26,12 +28,18 @@ class JobModules:
         self._changes = changes
         self._paths = frozenset(os.path.join(directory, path) for path in files)
         self._names = _module_names(files)
+        #: Files in which modules may be, such as zip archives that a job puts into `sys.path`.
+        self._archives = tuple(path for path in self._paths if path.endswith(_ARCHIVES))
+        #: Whether there is anything to do: a job may bring data only.
+        self._is_needed = bool(owns_all or self._names or self._archives)
         self._tops = frozenset(name.partition(".")[0] for name in self._names)
         self._before: dict[str, types.ModuleType] = {}
         self._aside: dict[str, types.ModuleType] = {}
         self._wrote_bytecode = sys.dont_write_bytecode
 
     def __enter__(self) -> None:
+        if not self._is_needed:
+            return
         for name, module in list(sys.modules.items()):
             if self._is_in_the_way(name):
                 self._aside[name] = module
@@ -43,6 +51,8 @@ class JobModules:
         self._forget_listings()
 
     def __exit__(self, *_: object) -> None:
+        if not self._is_needed:
+            return
         self._changes.is_brought = nothing_brought
         sys.dont_write_bytecode = self._wrote_bytecode
         for name, module in list(sys.modules.items()):
@@ -66,7 +76,9 @@ class JobModules:
         if not isinstance(file, str):
             return False
         path = os.path.abspath(file)
-        return path.startswith(self._directory + os.sep) if self._owns_all else path in self._paths
+        if self._owns_all:
+            return path.startswith(self._directory + os.sep)
+        return path in self._paths or any(path.startswith(archive + os.sep) for archive in self._archives)
 
     def _is_brought(self, module: object) -> bool:
         file = getattr(module, "__file__", None)
@@ -83,7 +95,11 @@ class JobModules:
     def _forget_listings(self) -> None:
         """Which files there are in its directory, as importing remembers it."""
         for place, finder in list(sys.path_importer_cache.items()):
-            if finder is not None and os.path.abspath(place).startswith(self._directory):
+            path = os.path.abspath(place)
+            if path.startswith(self._archives) and self._archives:
+                del sys.path_importer_cache[place]
+                zipimport._zip_directory_cache.pop(path, None)  # type: ignore[attr-defined]
+            elif finder is not None and path.startswith(self._directory):
                 finder.invalidate_caches()  # type: ignore[attr-defined]
 
 
@@ -93,7 +109,7 @@ def _module_names(files: Iterable[str]) -> frozenset[str]:
     for path in files:
         *folders, name = path.split("/")
         stem, _, suffix = name.partition(".")
-        if suffix != "py" and not suffix.endswith("so"):
+        if suffix not in ("py", "pyc") and not suffix.endswith("so"):
             continue
         parts = folders if stem == "__init__" else [*folders, stem]
         found |= {".".join(parts[place:]) for place in range(len(parts))}

@@ -113,8 +113,7 @@ def dispy_provisional_result(result: object, relay: bool = False, timeout: float
     job = Job.current
     if job is None:
         return -1
-    job.provide(result)
-    return 0
+    return 0 if job.provide(result) else -1
 
 
 def dispy_send_file(path: str, relay: bool = False, timeout: float | None = None) -> int:

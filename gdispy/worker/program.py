@@ -36,10 +36,13 @@ def run_program(path: str, exported: Mapping[str, Any]) -> Run:
         environment = {**os.environ, **_variables(exported)}
         environment["GDISPY_JOB"] = str(job.number)
         environment["GDISPY_ATTEMPT"] = str(job.attempt)
+        job.is_sending = True
         try:
             job.program = os.posix_spawn(command[0], words, environment, setsigdef=_RESTORED)
         except OSError as error:
             return TERMINATED, b"", _cannot_start(path, error)
+        finally:
+            job.is_sending = False
         if job.cancelled:  # The interrupt came before its target existed.
             os.kill(job.program, signal.SIGINT)
         _, status = os.waitpid(job.program, 0)

@@ -30,11 +30,9 @@ that was given the job answers for it: a child that comes back from the function
 
 from __future__ import annotations
 
-import builtins
 import contextlib
 import fcntl
 import functools
-import inspect
 import math
 import os
 import signal
@@ -86,7 +84,6 @@ BROKEN = 70
 #: Bytes of one message at most.
 MESSAGE_LIMIT = 64 * 1024
 
-_BUILTINS = vars(builtins)
 _HERE = os.path.dirname(os.path.abspath(__file__))
 _LENGTH = struct.Struct(">I")
 _ANSWER = struct.Struct(">IQ")
@@ -114,7 +111,8 @@ class Job:
     #: The process of a program job, which an interrupt is for; -1 once it has ended.
     program = 0
     cancelled = False
-    #: The main thread is in the middle of a frame: an interrupt now would spoil the stream, and comes afterwards.
+    #: The main thread is in the middle of a frame, or of starting a program: an interrupt now would spoil the stream,
+    #: or not reach the program, and comes afterwards.
     is_sending = False
 
     def __init__(self, number: int, attempt: int, worker: Worker) -> None:
@@ -130,10 +128,13 @@ class Job:
         """What to add where a limit has ended its program by this signal."""
         return self._worker.limits.note(None, number)
 
-    def provide(self, value: object) -> None:
-        """Send a provisional result; from any thread, and from processes that the job has forked."""
+    def provide(self, value: object) -> bool:
+        """Send a provisional result; from any thread, and from processes that the job has forked. Not when the job has
+        ended meanwhile."""
         with self.reporting():
-            self._worker.answer([PROGRESS, self.number, self.attempt, 0, pickling.dumps(value)])
+            if Job.current is self:
+                self._worker.answer([PROGRESS, self.number, self.attempt, 0, pickling.dumps(value)])
+        return Job.current is self
 
     def send_file(self, path: str, shown: str) -> str:
         """Send a file to the client, where it is to be called `shown`, and wait; what went wrong, or ''."""
@@ -143,6 +144,8 @@ class Job:
             row = [shown, about.st_mode & 0o777, float(about.st_mtime), about.st_size]
             token = worker.next_token()
             with self.reporting():
+                if Job.current is not self:
+                    return "the job has ended"
                 worker.write([FILE, self.number, self.attempt, token, *row], [file.fileno()])
             return worker.read_answer(token)
 
@@ -250,7 +253,6 @@ class Worker:
             or sys.path is not changes.path
             or os.environ is not changes.environment
             or warnings.filters is not changes.filters
-            or len(_BUILTINS) != changes.names
         ):
             changes.undo()
         try:
@@ -333,6 +335,7 @@ class Worker:
         words[RUNNING] = 0
         if is_timed:
             limits.end()
+        has_threads = thread_count() != self._changes.threads
         out, err = self._printed() if limits.has_file_limit else self._capture.end()
         row = [RESULT, job.number, job.attempt, status, result, out.shown, err.shown, exception, begun, ended, 0, 0]
         if out.files or err.files or out.left_out or err.left_out:
@@ -342,8 +345,9 @@ class Worker:
             self._give_back(self._loan, row, [])
         elif not (self._is_together and type(result) is bytes and self._keep(result, row)):
             self.answer(row)
-        if thread_count() or self._changes.is_beyond_repair:
+        if has_threads or self._changes.is_beyond_repair:
             self._is_spoilt = self._changes.is_beyond_repair or self._changes.leaves_threads()
+            self._capture.drop()
 
     def _answer_with_output(self, row: list[Any], files: list[int]) -> None:
         """Answer with output in files, which are closed here then."""
@@ -429,12 +433,13 @@ class Worker:
     def write(self, fields: list[Any], files: Sequence[int] = ()) -> None:
         """Write one frame, with these open files."""
         body = self._pack(fields)
-        self._send_kept()
         frame = _LENGTH.pack(len(body)) + body
-        if files:
-            sent = socket.send_fds(self._results, [frame], list(files))
-            frame = frame[sent:]
-        self._results.sendall(frame)
+        with self.lock:  # Threads of the job may be reporting.
+            self._send_kept()
+            if files:
+                sent = socket.send_fds(self._results, [frame], list(files))
+                frame = frame[sent:]
+            self._results.sendall(frame)
 
     def _keep(self, result: bytes, row: list[Any]) -> bool:
         """Keep an outcome of a group for a little while, if there is room."""
@@ -494,7 +499,9 @@ class Worker:
         job.cancelled = True
         if Job.is_in_child:
             raise KeyboardInterrupt
-        if job.program == 0 and not job.is_sending:
+        if job.is_sending:
+            return
+        if job.program == 0:
             raise KeyboardInterrupt
         if job.program > 0:
             os.kill(job.program, signal.SIGINT)
@@ -542,6 +549,8 @@ def _names_instance(method: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) 
     owner = method.__self__
     if isinstance(owner, type) or type(args[0]) is not type(owner):
         return False
+    import inspect  # It takes 5 ms, and few need it.
+
     try:
         inspect.signature(method.__func__).bind(*args, **kwargs)
     except (TypeError, ValueError):

@@ -30,7 +30,6 @@ def one(cluster: Make, node: Daemon) -> Make:
 
 
 def change_everything() -> int:
-    import builtins
     import decimal
     import gc
     import locale
@@ -40,7 +39,6 @@ def change_everything() -> int:
     import socket
     import warnings
 
-    builtins.of_the_job = 1  # type: ignore[attr-defined]
     os.chdir("/")
     os.environ["CHANGED"] = "yes"
     os.environ.pop("PATH")
@@ -69,7 +67,6 @@ def change_everything() -> int:
 
 
 def look_at_everything() -> tuple[int, dict[str, Any]]:
-    import builtins
     import decimal
     import gc
     import locale
@@ -83,7 +80,6 @@ def look_at_everything() -> tuple[int, dict[str, Any]]:
     os.umask(umask)
     return os.getpid(), {
         "directory": os.getcwd(),
-        "names": sorted(vars(builtins)),
         "environment": sorted(os.environ.items()),
         "child": os.popen("env | sort | grep -v '^_='").read(),
         "umask": umask,
@@ -204,6 +200,24 @@ def test_a_package_that_comes_with_a_job_is_that_of_this_job(one: Make, here: Pa
         assert made.submit(*names, dispy_job_depends=files)() == [number, 10 + number, 20 + number]
     job = made.submit("pack")
     assert job() is None and "No module named 'pack'" in job.exception
+
+
+def test_an_archive_of_modules_that_comes_with_a_job_is_that_of_this_job(one: Make, here: Path) -> None:
+    import zipfile
+
+    def work(name: str) -> int:
+        import importlib
+
+        sys.path.insert(0, "archive.zip")
+        return int(importlib.import_module(name).VALUE)
+
+    made = one(work)
+    for number in range(3):
+        with zipfile.ZipFile(here / "archive.zip", "w") as archive:
+            archive.writestr("zipped.py", f"VALUE = {number}\n")
+        assert made.submit("zipped", dispy_job_depends=["archive.zip"])() == number
+    job = made.submit("zipped")
+    assert job() is None and "No module named 'zipped'" in job.exception
 
 
 def test_what_a_job_prints_after_its_standard_output_was_closed_is_lost_and_nothing_else(one: Make) -> None:
@@ -348,6 +362,32 @@ def test_threads_that_end_with_the_job_do_not_cost_a_process(one: Make) -> None:
 
     made = one(work)
     assert len({made.submit()() for _ in range(10)}) == 1
+
+
+def test_threads_of_a_library_that_wait_for_work_may_stay(one: Make) -> None:
+    def work(number: int) -> tuple[int, int]:
+        from concurrent.futures import ThreadPoolExecutor
+
+        global POOL
+        if number == 0:
+            POOL = ThreadPoolExecutor(2)  # type: ignore[name-defined]
+        return os.getpid(), POOL.submit(abs, -number).result()  # type: ignore[name-defined]
+
+    made = one(work)
+    (first, zero), *others = [made.submit(number)() for number in range(5)]
+    assert zero == 0 and others == [(first, number) for number in range(1, 5)]
+
+
+def test_a_timer_of_threads_that_a_job_leaves_does_not_ring_in_the_next(one: Make) -> None:
+    def work(number: int) -> int:
+        if number == 0:
+            threading.Timer(0.01, print, ["of the timer"]).start()
+        threading.Event().wait(0.2 * number)
+        return number
+
+    made = one(work)
+    jobs = [made.submit(number) for number in range(3)]
+    assert [(job(), job.stdout) for job in jobs] == [(0, ""), (1, ""), (2, "")]
 
 
 def test_threads_of_setup_are_told_since_jobs_do_not_have_them(cluster: Make, caplog: pytest.LogCaptureFixture) -> None:

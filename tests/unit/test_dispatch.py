@@ -1047,3 +1047,15 @@ def test_nodes_of_a_version_that_cannot_be_served_count_as_unable() -> None:
     join(dispatch, A)
     ((_, statuses, (text,)),) = endings(dispatch.tick(NAMED_PATIENCE))
     assert statuses == [TERMINATED] and text == "it runs Python 3.11, and the function was made by Python 3.99\n"
+
+
+def test_a_node_that_tries_again_has_not_said_that_it_cannot() -> None:
+    dispatch = scheduler(nodes=("10.0.0.1",))
+    submit(dispatch, 1)
+    unable(dispatch, A)
+    dispatch.gone(A, 0.2)
+    # It comes back, and loads the computation anew.
+    assert sent(join(dispatch, A, now=0.5), A, Prepare)
+    assert endings(dispatch.tick(NAMED_PATIENCE)) == []
+    dispatch.receive(A, [Prepared(C, "")], 2.0)
+    assert endings(dispatch.tick(2.0 + NODE_PATIENCE)) == []
