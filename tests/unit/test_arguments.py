@@ -157,7 +157,7 @@ def no_arguments_by_name(directory: str, *, only_by_name: int) -> None:
         ({"loglevel": True}, "loglevel"),
         ({"ip_addr": 5}, "ip_addr must be text, not int"),
         ({"secret": b"bytes"}, "secret must be text, not bytes"),
-        ({"cleanup": 1}, "cleanup must be a function, not int"),
+        ({"cleanup": 2}, "cleanup must be a function, not int"),
         ({"cleanup": no_arguments_by_name}, "cleanup is called with arguments by place, but needs only_by_name"),
     ],
 )
