@@ -17,8 +17,8 @@ class NodeTable:
     """All nodes that were ever reported, and which of them are set up."""
 
     def __init__(self) -> None:
-        #: All nodes that were ever reported, by address and port.
-        self._known: dict[tuple[str, int], DispyNode] = {}
+        #: All nodes that were ever reported, by address, port and name: those behind one router have one address and no port.
+        self._known: dict[tuple[str, int, str], DispyNode] = {}
         #: Those that are set up, by their instances.
         self._ready: dict[bytes, DispyNode] = {}
         #: Those that were, and are closed or lost.
@@ -37,7 +37,7 @@ class NodeTable:
 
     def of_row(self, row: list[Any]) -> DispyNode:
         """The node that a row, as in `Standing`, is about, with what that says."""
-        place = (row[1], row[2])
+        place = (row[1], row[2], row[0])
         node = self._known.get(place)
         if node is None:
             node = self._known[place] = DispyNode.of(row)

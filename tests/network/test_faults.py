@@ -269,7 +269,7 @@ def test_a_name_whose_server_is_silent_holds_up_nobody(lab: Lab, net: Net) -> No
     program = net.client.program(nodes=["10.2.0.2", "slow.example"], jobs=1)
     assert program.result_of_jobs() == ["one"]
     told = program.until("status", lambda told: any("name" in each for each in told["problems"]), 25)
-    assert told["problems"][0].startswith("slow.example:51348: ")
+    assert "slow.example:51348" in told["problems"][0]
     assert names(told) == ["one"]
 
 

@@ -50,8 +50,8 @@ def test_a_node_with_its_port_forwarded_is_reached_from_outside(lab: Lab, nat: N
     # On its own network it is found too, though the address that it announces is not reached from there.
     told = nat.two.run(jobs=1)
     assert told["results"][0][1] == "one"
-    assert "announces 192.0.2.1:51348, which does not work" in told["log"]
-    assert "10.1.0.2:51348 instead" in told["log"]
+    assert "announces an address that does not work: no gdispy-node answers at 192.0.2.1:51348" in told["log"]
+    assert "Reached at 10.1.0.2:51348 instead" in told["log"]
 
 
 def test_two_nodes_behind_one_nat_have_ports_of_their_own(lab: Lab, nat: Nat) -> None:
