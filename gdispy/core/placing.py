@@ -171,10 +171,6 @@ class Computation:
         self.waiting_since: float | None = None
         #: Whether the user was told so.
         self.told = False
-        #: When a node last said that it cannot run it, None as long as none has; and whether an alarm is set to see
-        #: whether they all have.
-        self.unable_at: float | None = None
-        self.is_judged = False
 
     @property
     def is_over(self) -> bool:

@@ -37,6 +37,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gdispy.worker import control, names, pickling
+from gdispy.worker.calls import Run, call_function, users_frames
 from gdispy.worker.cgroups import Groups
 from gdispy.worker.changes import Changes
 from gdispy.worker.job_directory import Place
@@ -51,7 +52,7 @@ from gdispy.worker.processes import (
 )
 from gdispy.worker.program import run_program
 from gdispy.worker.randomness import Generators
-from gdispy.worker.runner import BROKEN, Run, Worker, call_function, users_frames
+from gdispy.worker.runner import BROKEN, Worker
 from gdispy.worker.sharing import Globals, Namespaces
 from gdispy.worker.texts import MESSAGE_LIMIT, shortened
 
