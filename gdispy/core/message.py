@@ -32,6 +32,8 @@ class Message(Fields):
     columns: ClassVar[tuple[str, ...]] = ()
     #: Whether it leaves behind all that was said before, payloads included.
     is_last: ClassVar[bool] = False
+    #: How many of its last fields were added to the protocol later: who does not know them leaves out all of them.
+    added: ClassVar[int] = 0
 
     def values(self) -> list[Any]:
         """The array that travels."""
@@ -50,8 +52,10 @@ def read_values(values: Any, by_tag: dict[int, type[Message]]) -> Message:
     if kind is None:
         raise ProtocolError(f"there is no message {values[0]}")
     shape = kind.shape
-    if len(values) - 1 < len(shape):
-        raise ProtocolError(f"{kind.__name__} has {len(shape)} fields, not {len(values) - 1}")
+    if len(values) <= len(shape):
+        if not kind.added or len(values) - 1 != len(shape) - kind.added:
+            raise ProtocolError(f"{kind.__name__} has {len(shape)} fields, not {len(values) - 1}")
+        shape = shape[: -kind.added]
     # Fields beyond those known here were added by a later version, and can be done without.
     found = values[1 : len(shape) + 1]
     for check, value in zip(shape, found, strict=True):
@@ -67,7 +71,7 @@ def read_values(values: Any, by_tag: dict[int, type[Message]]) -> Message:
 
 
 def _what_is_wrong(kind: type[Message], found: list[Any]) -> str:
-    fields = zip(kind.__match_args__, kind.shape, found, strict=True)
+    fields = zip(kind.__match_args__, kind.shape, found, strict=False)
     names = [name for name, check, value in fields if not check(value)]
     return f"{kind.__name__}.{names[0]} is not what it must be"
 

@@ -115,6 +115,7 @@ class Prepare(Message):
         *(is_computation, *[is_text] * 5, is_flag, is_bulk, is_file_list, is_bulk_column, is_bulk, is_bulk),
         *(is_token, is_count, is_flag, is_count),
     )
+    added = 2
     computation: ComputationId
     name: str
     kind: str
@@ -177,6 +178,7 @@ class Prepared(Message):
 
     tag = 11
     shape = (is_computation, is_text, is_text, is_flag)
+    added = 2
     computation: ComputationId
     error: str
     note: str = ""

@@ -315,3 +315,13 @@ def test_a_column_of_texts_holds_none_that_is_too_long() -> None:
     assert not is_text_column([*good, "a" * (TEXT_LIMIT + 1)])
     assert not is_text_column(["a", b"a"])
     assert not is_text_column(("a",))
+
+
+@pytest.mark.parametrize("message", [each for each in EXAMPLES if each.added], ids=lambda each: type(each).__name__)
+def test_fields_that_were_added_later_may_be_absent(message: Message) -> None:
+    values = message.values()[: -message.added]
+    read = from_values(values)
+    assert read == type(message)(*values[1:])
+    assert read.values()[: len(values)] == values and len(read.values()) == len(values) + message.added
+    with pytest.raises(ProtocolError, match="fields, not"):
+        from_values(values[:-1])
