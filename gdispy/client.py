@@ -501,8 +501,11 @@ class Client:
     def _printed(self, output: Bulk) -> Any:
         if not output:
             return b"" if self._is_program else ""
-        if self._takes_files and isinstance(output, OpenFile):
-            return output
+        if isinstance(output, OpenFile):
+            if self._takes_files:
+                return output
+            if output.error:
+                logger.error("%s: not all output of a job is here: %s", self.name, output.error)
         data = joined(output)
         return data if self._is_program else data.decode("utf-8", "replace")
 
