@@ -52,7 +52,7 @@ from gdispy.core.shapes import (
     is_token,
 )
 
-# Journals of former versions have flags here.
+# Where nothing was left out it is False, as it was when this was but a flag.
 _left_out_column = column(frozenset({int, bool}))
 
 #: CPUs, where nobody has set a limit.
@@ -304,7 +304,7 @@ class Ended(Message):
     ends: list[float]
     #: How many provisional results each job has sent; they may arrive after this message.
     progress: list[int]
-    #: How many bytes of what each job has printed were left out.
+    #: How many bytes of what each job has printed were left out, or False.
     truncated: list[int]
     address: str
     node: bytes = b""

@@ -538,7 +538,7 @@ def ended_by_scheduler(computation: ComputationId, tasks: list[Task], status: in
         starts=[0.0] * size,
         ends=[0.0] * size,
         progress=[0] * size,
-        truncated=[0] * size,
+        truncated=[False] * size,
         address=address,
     )
 

@@ -87,7 +87,7 @@ def _work_off(call: Callable[[Any], pickling.Payload], arguments: Any, job: Job)
             failures.append((place, describe(error, job)))
         job.leave_if_child()
         results.append(result)
-        job.tidy_up()
+        job.go_home()
         if job.cancelled:  # The call has caught the interrupt, which was for all of them.
             raise KeyboardInterrupt
         if time.perf_counter() > until:

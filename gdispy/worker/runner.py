@@ -9,7 +9,7 @@ A job message is `[job, attempt, arguments]`; for a job with options of its own 
 error, seconds of processor time, paths of its own files, directory that they are in]`; for a group
 `[serial number of the first, [[job, attempt, arguments], ...]]`.
 A result frame is u32 length and one of
-  `[RESULT, job, attempt, status, result, stdout, stderr, exception, start, end, 0, bytes of output left out]`
+  `[RESULT, job, attempt, status, result, stdout, stderr, exception, start, end, 0, bytes of output left out or False]`
   `[PROGRESS, job, attempt, 0, value]`
   `[FILE, job, attempt, token, path, mode, mtime, size]` with the open file
   `[TOGETHER, generation, outcomes]`: arrays that begin with RESULT, one after the other
@@ -112,9 +112,9 @@ class Job:
         self.attempt = attempt
         self._worker = worker
 
-    def tidy_up(self) -> None:
+    def go_home(self) -> None:
         """Back to how jobs find their process."""
-        self._worker.tidy_up()
+        self._worker.go_home()
 
     def note_signal(self, number: int) -> str:
         """What to add where a limit has ended its program by this signal."""
@@ -180,12 +180,21 @@ def _end_child(error: BaseException | None) -> None:
 class Worker:
     """The worker's ends of what joins it to the node."""
 
-    def __init__(self, fds: list[int], run: Run, place: Place, limits: Limits, changes: Changes) -> None:
+    def __init__(
+        self,
+        fds: list[int],
+        run: Run,
+        directory: str,
+        limits: Limits,
+        changes: Changes | None = None,
+        place: Place | None = None,
+    ) -> None:
         jobs, results, out, err, page = fds
         self._jobs = socket.socket(fileno=jobs)
         self._results = socket.socket(fileno=results)
         self._jobs.setblocking(True)
         self._results.setblocking(True)
+        self._place = place = place or Place(directory)
         self._capture = Capture(out, err, place.output_limit, place.files)
         # The node writes here which job is to be interrupted, then sends the signal.
         self._page = Page(page)
@@ -195,14 +204,13 @@ class Worker:
         #: The job that runs is one of a group: its outcome need not leave at once.
         self._is_together = False
         self._run = run
-        self._place = place
         #: That of the job that runs, where it has one of its own.
         self._own: JobDirectory | None = None
         self._folder = os.open(place.shared, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         #: The file that came with the job that runs, and is to be given back.
         self._loan: Loan | None = None
         self._pack = msgpack.Packer(unicode_errors="backslashreplace").pack
-        self._changes = changes
+        self._changes = changes or Changes()
         #: Another worker is to run the next job: this process is not as it was, and cannot be made so.
         self._is_spoilt = False
         #: Where the computation finds names that come with a job.
@@ -237,7 +245,7 @@ class Worker:
             if self._is_spoilt or self.limits.is_used_up():
                 return
 
-    def tidy_up(self) -> None:
+    def go_home(self) -> None:
         """Back to how jobs find their process, and to the directory where they begin."""
         changes = self._changes
         if (
@@ -317,7 +325,7 @@ class Worker:
         ended = begun + (time.perf_counter() - clock)
         if has_children():  # No process outlives the job that made it.
             kill_descendants(os.getpid())
-        self.tidy_up()
+        self.go_home()
         if self._own is not None and (complaint := self._leave_own()):
             status, exception = TERMINATED, exception + complaint
         words[RUNNING] = 0
@@ -327,7 +335,7 @@ class Worker:
             exception = shortened(exception, EXCEPTION_LIMIT)
         has_threads = thread_count() != self._changes.threads
         out, err = self._printed() if limits.has_file_limit else self._capture.end()
-        row = [RESULT, job.number, job.attempt, status, result, out.shown, err.shown, exception, begun, ended, 0, 0]
+        row = [RESULT, job.number, job.attempt, status, result, out.shown, err.shown, exception, begun, ended, 0, False]
         if out.files or err.files or out.left_out or err.left_out:
             row[-1] = out.left_out + err.left_out
             self._answer_with_output(row, [*out.files, *err.files])

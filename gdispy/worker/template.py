@@ -270,7 +270,8 @@ class Template:
             if self._setting.groups is not None:
                 self._setting.groups.enter(self._setting.limits)
             self._generators.reseed()
-            became = Worker(fds, self._run, self._place(worker), self._setting.limits, self._changes)
+            place = self._place(worker)
+            became = Worker(fds, self._run, self._setting.directory, self._setting.limits, self._changes, place)
             became.namespaces, self._log.send = self._namespaces, became.log
             became.serve()
             kill_descendants(os.getpid())
