@@ -15,11 +15,12 @@ from typing import Any
 from gdispy.core.payloads import MemoryPayload, Payload
 from gdispy.core.wire import FilePayload
 from gdispy.worker import control
+from gdispy.worker.trees import ARRIVED
 
 #: Bytes of the digest of a file.
 DIGEST_BYTES = 32
 #: How the names of files begin that have arrived and have no place yet.
-FILE_PREFIX = ".gdispy-"
+FILE_PREFIX = ARRIVED
 
 
 class MemoryFile(Payload):

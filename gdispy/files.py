@@ -111,7 +111,10 @@ class JobFiles:
     def fit(self, rows: Sequence[list[Any]]) -> bool:
         """Whether these can be put in place now: nothing else has their names, and they can be named in a message."""
         for path, _, _, _, digest in rows:
-            goal = os.path.join(self._directory, *safe_parts(path))
+            try:
+                goal = os.path.join(self._directory, *safe_parts(path))
+            except ProtocolError:  # `place` says what is wrong.
+                return True
             there = self._kept.get(goal) or self._contents.get(goal)
             if there is None and os.path.lexists(goal):
                 return False

@@ -17,7 +17,8 @@ class NodeTable:
     """All nodes that were ever reported, and which of them are set up."""
 
     def __init__(self) -> None:
-        #: All nodes that were ever reported, by address, port and name: those behind one router have one address and no port.
+        #: All nodes that were ever reported, by address, port and name: behind one router several have one address, and
+        #: no port.
         self._known: dict[tuple[str, int, str], DispyNode] = {}
         #: Those that are set up, by their instances.
         self._ready: dict[bytes, DispyNode] = {}

@@ -41,10 +41,12 @@ GROUP_ARGUMENTS = 1024
 LENGTH = struct.Struct(">I")
 _ANSWER = struct.Struct(">IQ")
 _pack = msgpack.Packer(unicode_errors="surrogateescape").pack
-_TAIL_TYPES = (str, float, float, int, int)
+_TAIL_TYPES = (str, float, float, int)
 #: Of the fields of a result frame; result and output themselves, or the sizes of the files that they came in.
 _RESULT_TYPES = frozenset(
-    (int, int, int, int, *kinds, *_TAIL_TYPES) for kinds in itertools.product((bytes, int), repeat=3)
+    (int, int, int, int, *kinds, *_TAIL_TYPES, left_out)
+    for kinds in itertools.product((bytes, int), repeat=3)
+    for left_out in (bool, int)
 )
 #: Blank files that a worker has at most.
 BLANKS = 4

@@ -21,6 +21,7 @@ from typing import Any
 from gdispy.core.alarms import Alarms
 from gdispy.core.effects import Effects, Peer, Record, Send
 from gdispy.core.facts import Met, Placed, Unplaced
+from gdispy.core.inability import Inability
 from gdispy.core.messages import (
     NO_LIMIT,
     Appeared,
@@ -41,13 +42,9 @@ from gdispy.core.payloads import ABSENT
 from gdispy.core.placing import Columns, Computation, Node, Owner, Share, Task, ended_by_scheduler, in_portions
 from gdispy.core.queues import JobQueue
 from gdispy.core.statuses import CANCELLED, TERMINATED
-from gdispy.core.troubles import inability, slow_nodes, trouble
+from gdispy.core.troubles import slow_nodes, trouble
 from gdispy.errors import InternalError
 
-#: Seconds that jobs wait when all nodes that were found cannot run them: for another one that may come, where `nodes`
-#: has patterns, and else for what the user may do about it when told of the first.
-NODE_PATIENCE = 10.0
-NAMED_PATIENCE = 1.0
 #: Who is served first: the client that has least, the computation that was opened first, or the one that was not
 #: served for longest.
 FAIR, EARLIEST, ROUND_ROBIN = "fair", "earliest", "round robin"
@@ -109,6 +106,7 @@ class Board:
         self._problems: dict[str, str] = {}
         #: Whether clients can have a node of their own on their machine.
         self.has_local_nodes = True
+        self._inability = Inability(self._nodes, self._alarms, self._end_unable)
         self._outgoing: dict[tuple[Instance, ComputationId], Columns] = {}
 
     # What goes out
@@ -147,7 +145,7 @@ class Board:
         share.error, share.is_unable = self._objection(node, computation, share), False
         if share.error:
             if node.instance not in computation.refused:
-                self._note_unable(computation, share, now)
+                self._inability.note(computation, share, now)
             return []
         if computation.asks and not share.taken:
             if share.asked or not node.cpus:  # When it takes jobs again, it is offered again.
@@ -159,37 +157,6 @@ class Board:
             share.prepared_at = now
             self._watch_setup(node, computation, share)
         return [Send(node.peer, share.special(prepare))]
-
-    def _note_unable(self, computation: Computation, share: Share, now: float) -> None:
-        """A node has said that it cannot run a computation."""
-        share.is_unable = True
-        computation.unable_at = now
-        self._judge(computation, now)
-
-    def _judge(self, computation: Computation, now: float) -> None:
-        """Jobs do not wait where all nodes that could run them have said that they cannot. Where `nodes` has patterns,
-        another may still come for a while."""
-        if computation.unable_at is None or computation.is_judged:
-            return
-        computation.is_judged = True
-        patience = NODE_PATIENCE if any("*" in pattern for pattern in computation.nodes) else NAMED_PATIENCE
-        moment = max(now, computation.unable_at + patience)
-
-        def judge(now: float) -> Effects:
-            computation.is_judged = False
-            if computation.unable_at is not None and computation.unable_at + patience > now:
-                self._judge(computation, now)  # Another one has said so meanwhile.
-                return []
-            reason = inability(computation, self._nodes.values())
-            tasks = [task for task in computation.tasks.values() if task.node is None and not task.cancelled]
-            if not reason or not tasks or computation.is_over:
-                return []
-            self._nothing_waits(computation)
-            name = computation.prepare.name if computation.prepare is not None else "?"
-            told = Trouble(computation.id, f"{name}: no node can run it, so its jobs end: {reason.rstrip()}")
-            return [Send(computation.client, told), *self._end(computation, tasks, TERMINATED, reason)]
-
-        self._alarms.set(moment, lambda: computation.id in self._computations, judge)
 
     def _watch_setup(self, node: Node, computation: Computation, share: Share) -> None:
         """Setup may take as long as it needs, but not silently."""
@@ -228,6 +195,16 @@ class Board:
         node = self._by_peer.get(peer)
         share = node.shares.get(computation) if node is not None else None
         return share is not None and bool(share.error)
+
+    def _end_unable(self, computation: Computation, reason: str) -> Effects:
+        """No node can run a computation, and all have said so: its jobs do not wait."""
+        tasks = [task for task in computation.tasks.values() if task.node is None and not task.cancelled]
+        if not tasks or computation.is_over:
+            return []
+        self._nothing_waits(computation)
+        name = computation.prepare.name if computation.prepare is not None else "?"
+        told = Trouble(computation.id, f"{name}: no node can run it, so its jobs end: {reason.rstrip()}")
+        return [Send(computation.client, told), *self._end(computation, tasks, TERMINATED, reason)]
 
     # Jobs that wait
 

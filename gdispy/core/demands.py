@@ -153,6 +153,7 @@ class Demands(Board):
         if computation.releasing:
             return []
         del self._computations[computation.id]
+        self._inability.forget(computation)
         self._exclusive.pop(computation.id, None)
         if not any(each.owner is computation.owner for each in self._computations.values()):
             self._owners.pop(computation.client, None)
@@ -200,8 +201,7 @@ class Demands(Board):
             if computation.given_back:
                 computation.take_again(task)
         self._wait(computation, now)
-        if computation.unable_at is not None:
-            self._judge(computation, now)
+        self._inability.look(computation, now)
         return self._fence(computation) if computation.fenced else []
 
     def _on_run_with_options(self, computation: Computation, message: Run, now: float) -> Effects:
@@ -216,8 +216,7 @@ class Demands(Board):
             else:
                 computation.add(task)
         self._wait(computation, now)
-        if computation.unable_at is not None:
-            self._judge(computation, now)
+        self._inability.look(computation, now)
         text = "The node that the job was submitted to is gone.\n"
         effects = self._end(computation, stranded, ABANDONED, text) if stranded else []
         return effects + (self._fence(computation) if computation.fenced else [])

@@ -285,7 +285,7 @@ class Dispatch(Restoring):
         self._note_ready(node, computation, share, not message.error)
         share.error, share.told, share.is_unable = message.error, False, False
         if message.error and not message.for_now:
-            self._note_unable(computation, share, now)
+            self._inability.note(computation, share, now)
         effects: Effects = []
         if message.note and message.note != share.note:
             effects.append(Send(computation.client, Trouble(computation.id, noted(computation, node, message.note))))

@@ -318,7 +318,7 @@ class Ended(Message):
     ends: list[float]
     #: How many provisional results each job has sent; they may arrive after this message.
     progress: list[int]
-    #: How many bytes of what each job has printed were left out.
+    #: How many bytes of what each job has printed were left out, or False.
     truncated: list[int]
     address: str
     node: bytes = b""

@@ -169,10 +169,6 @@ class Computation:
         self.releasing: set[Instance] = set()
         #: Since when jobs wait and no node is usable; None while one is.
         self.waiting_since: float | None = None
-        #: When a node last said that it cannot run it, None as long as none has; and whether an alarm is set to see
-        #: whether they all have.
-        self.unable_at: float | None = None
-        self.is_judged = False
 
     @property
     def is_over(self) -> bool:
@@ -540,7 +536,7 @@ def ended_by_scheduler(computation: ComputationId, tasks: list[Task], status: in
         starts=[0.0] * size,
         ends=[0.0] * size,
         progress=[0] * size,
-        truncated=[0] * size,
+        truncated=[False] * size,
         address=address,
     )
 

@@ -10,7 +10,7 @@ import builtins
 import os
 from typing import NamedTuple
 
-from gdispy.worker.trees import Link, changed, mirror, remove_tree
+from gdispy.worker.trees import Arrivals, Link, changed, mirror, remove_tree
 
 
 class Place(NamedTuple):
@@ -37,6 +37,7 @@ class JobDirectory:
         self._shared = place.shared
         self._program = place.program
         self._is_kept = place.is_kept
+        self._files = place.files
         self._links: list[Link] = []
         self._before = vars(builtins).get("dispy_job_path", place.shared)
 
@@ -44,7 +45,7 @@ class JobDirectory:
         """Make it the working directory; the job's own files, which are there already. Raises OSError."""
         os.makedirs(self.path, mode=0o700, exist_ok=True)
         own = _files_below(self.path)
-        self._links = mirror(self._shared, self.path, self._program)
+        self._links = mirror(self._shared, self.path, self._program, Arrivals(self._files))
         os.chdir(self.path)
         vars(builtins)["dispy_job_path"] = self.path
         os.environ.update(dispy_job_path=self.path)

@@ -13,7 +13,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from gdispy.worker import pickling
-from gdispy.worker.runner import FINISHED, TERMINATED, Job, Outcome, Run
+from gdispy.worker.calls import FINISHED, TERMINATED, Outcome, Run
+from gdispy.worker.runner import Job
 
 #: How files are named that the node's Python runs, whatever their permissions and first line say.
 PYTHON_SCRIPT = ".py"

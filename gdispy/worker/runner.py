@@ -9,7 +9,7 @@ A job message is `[job, attempt, arguments]`; for a job with options of its own 
 error, seconds of processor time, paths of its own files, directory that they are in]`; for a group
 `[serial number of the first, [[job, attempt, arguments], ...]]`.
 A result frame is u32 length and one of
-  `[RESULT, job, attempt, status, result, stdout, stderr, exception, start, end, 0, bytes of output left out]`
+  `[RESULT, job, attempt, status, result, stdout, stderr, exception, start, end, 0, bytes of output left out or False]`
   `[PROGRESS, job, attempt, 0, value]`
   `[FILE, job, attempt, token, path, mode, mtime, size]` with the open file
   `[TOGETHER, generation, outcomes]`: arrays that begin with RESULT, one after the other
@@ -33,7 +33,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import functools
-import math
 import os
 import signal
 import socket
@@ -42,20 +41,22 @@ import sys
 import threading
 import time
 import traceback
-import types
 import warnings
 from _thread import _count as thread_count
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextvars import copy_context
 from typing import Any
 
 import msgpack
 
-from gdispy.worker import chunks, control, pickling
+from gdispy.worker import control, pickling
+from gdispy.worker.calls import FINISHED as FINISHED
+from gdispy.worker.calls import TERMINATED, Outcome, Run
+from gdispy.worker.calls import call_function as call_function
 from gdispy.worker.capture import Capture, Output
 from gdispy.worker.changes import Changes
 from gdispy.worker.descriptors import protect
-from gdispy.worker.failures import Unpicklable, describe, raised, users_frames
+from gdispy.worker.failures import describe, raised, users_frames
 from gdispy.worker.files import INLINE, Loan, map_files, written
 from gdispy.worker.job_directory import JobDirectory, Place, job_directory
 from gdispy.worker.job_modules import JobModules
@@ -74,17 +75,12 @@ LOG = 6
 #: The place of the value in a result frame.
 VALUE = 4
 
-#: Statuses a worker can report; the numbers are those of `DispyJob`.
-TERMINATED = 9
-FINISHED = 11
-
 #: The exit code of a worker that could not go on: what it needs is broken, such as its open files.
 BROKEN = 70
 
 #: Bytes of one message at most.
 MESSAGE_LIMIT = 64 * 1024
 
-_HERE = os.path.dirname(os.path.abspath(__file__))
 _LENGTH = struct.Struct(">I")
 _ANSWER = struct.Struct(">IQ")
 _TARGET = struct.Struct("<QI")
@@ -93,11 +89,6 @@ _ANCILLARY = socket.CMSG_SPACE(control.FD_LIMIT * 4)
 
 #: Bytes of the answer to FILE at most.
 ANSWER_LIMIT = 64 * 1024
-
-#: What came of one job: status, result, and what went wrong.
-Outcome = tuple[int, pickling.Payload, str]
-#: Runs one job: the arguments' payload and the environment of the job in, the outcome out.
-Run = Callable[[Any, "Job"], Outcome]
 
 
 class Job:
@@ -120,9 +111,9 @@ class Job:
         self.attempt = attempt
         self._worker = worker
 
-    def tidy_up(self) -> None:
+    def go_home(self) -> None:
         """Back to how jobs find their process."""
-        self._worker.tidy_up()
+        self._worker.go_home()
 
     def note_signal(self, number: int) -> str:
         """What to add where a limit has ended its program by this signal."""
@@ -188,12 +179,21 @@ def _end_child(error: BaseException | None) -> None:
 class Worker:
     """The worker's ends of what joins it to the node."""
 
-    def __init__(self, fds: list[int], run: Run, place: Place, limits: Limits, changes: Changes) -> None:
+    def __init__(
+        self,
+        fds: list[int],
+        run: Run,
+        directory: str,
+        limits: Limits,
+        changes: Changes | None = None,
+        place: Place | None = None,
+    ) -> None:
         jobs, results, out, err, page = fds
         self._jobs = socket.socket(fileno=jobs)
         self._results = socket.socket(fileno=results)
         self._jobs.setblocking(True)
         self._results.setblocking(True)
+        self._place = place = place or Place(directory)
         self._capture = Capture(out, err, place.output_limit, place.files)
         # The node writes here which job is to be interrupted, then sends the signal.
         self._page = Page(page)
@@ -203,14 +203,13 @@ class Worker:
         #: The job that runs is one of a group: its outcome need not leave at once.
         self._is_together = False
         self._run = run
-        self._place = place
         #: That of the job that runs, where it has one of its own.
         self._own: JobDirectory | None = None
         self._folder = os.open(place.shared, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         #: The file that came with the job that runs, and is to be given back.
         self._loan: Loan | None = None
         self._pack = msgpack.Packer(unicode_errors="backslashreplace").pack
-        self._changes = changes
+        self._changes = changes or Changes()
         #: Another worker is to run the next job: this process is not as it was, and cannot be made so.
         self._is_spoilt = False
         #: Where the computation finds names that come with a job.
@@ -245,7 +244,7 @@ class Worker:
             if self._is_spoilt or self.limits.is_used_up():
                 return
 
-    def tidy_up(self) -> None:
+    def go_home(self) -> None:
         """Back to how jobs find their process, and to the directory where they begin."""
         changes = self._changes
         if (
@@ -321,15 +320,12 @@ class Worker:
         except BaseException as error:
             job.leave_if_child(error)
             Job.current = None
-            status, result, exception = (
-                TERMINATED,
-                raised(error, job.cancelled),
-                describe(error, job.cancelled) + limits.note(error),
-            )
+            status, result = TERMINATED, raised(error, job.cancelled)
+            exception = describe(error, job.cancelled) + limits.note(error)
         ended = begun + (time.perf_counter() - clock)
         if has_children():  # No process outlives the job that made it.
             kill_descendants(os.getpid())
-        self.tidy_up()
+        self.go_home()
         if self._own is not None and (complaint := self._leave_own()):
             status, exception = TERMINATED, exception + complaint
         words[RUNNING] = 0
@@ -337,7 +333,7 @@ class Worker:
             limits.end()
         has_threads = thread_count() != self._changes.threads
         out, err = self._printed() if limits.has_file_limit else self._capture.end()
-        row = [RESULT, job.number, job.attempt, status, result, out.shown, err.shown, exception, begun, ended, 0, 0]
+        row = [RESULT, job.number, job.attempt, status, result, out.shown, err.shown, exception, begun, ended, 0, False]
         if out.files or err.files or out.left_out or err.left_out:
             row[-1] = out.left_out + err.left_out
             self._answer_with_output(row, [*out.files, *err.files])
@@ -521,73 +517,3 @@ def _open_standard_input() -> None:
 def target(number: int, attempt: int) -> bytes:
     """What the node writes into a worker's page before it has the worker interrupted."""
     return _TARGET.pack(number, attempt)
-
-
-def call_function(function: Callable[..., Any]) -> Run:
-    """How the jobs of a function computation run."""
-
-    is_method = isinstance(function, types.MethodType)
-
-    def call(arguments: Any) -> pickling.Payload:
-        args, kwargs = pickling.loads(arguments)
-        if is_method and args and _names_instance(function, args, kwargs):
-            value = function.__func__(*args, **kwargs)  # type: ignore[attr-defined]
-        else:
-            value = function(*args, **kwargs)
-        return b"" if value is None else _result(value)
-
-    def run(arguments: Any, job: Job) -> Outcome:
-        if arguments[0] == chunks.MARK:
-            return FINISHED, _work_off(call, arguments, job), ""
-        return FINISHED, call(arguments), ""
-
-    return run
-
-
-def _names_instance(method: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-    """Whether the first argument is the instance that a method is to be called with, as dispy has it."""
-    owner = method.__self__
-    if isinstance(owner, type) or type(args[0]) is not type(owner):
-        return False
-    import inspect  # It takes 5 ms, and few need it.
-
-    try:
-        inspect.signature(method.__func__).bind(*args, **kwargs)
-    except (TypeError, ValueError):
-        return False
-    return True
-
-
-def _work_off(call: Callable[[Any], pickling.Payload], arguments: Any, job: Job) -> bytes:
-    """Run the calls of a chunk, one after the other."""
-    seconds, calls = chunks.unpack_calls(arguments)
-    until = time.perf_counter() + (seconds or math.inf)
-    results: list[pickling.Payload] = []
-    failures: list[tuple[int, str]] = []
-    for place, each in enumerate(calls):
-        result: pickling.Payload = b""
-        try:
-            result = call(each)
-        except BaseException as error:
-            job.leave_if_child(error)
-            if job.cancelled:
-                raise
-            failures.append((place, describe(error, job.cancelled)))
-            result = raised(error, job.cancelled)
-        job.leave_if_child()
-        results.append(result)
-        job.tidy_up()
-        if job.cancelled:  # The call has caught the interrupt, which was for all of them.
-            raise KeyboardInterrupt
-        if time.perf_counter() > until:
-            break
-    return chunks.pack_results(results, failures)
-
-
-def _result(value: object) -> pickling.Payload:
-    try:
-        return pickling.dumps_result(value)
-    except Exception as error:
-        kind = type(value).__name__
-        reason = f"{type(error).__name__}: {error}"
-        raise Unpicklable(f"The result, a {kind}, cannot be pickled: {reason}") from error

@@ -38,6 +38,7 @@ from typing import Any
 
 from gdispy.core.limits import shortened
 from gdispy.worker import control, names, pickling
+from gdispy.worker.calls import Run, call_function
 from gdispy.worker.cgroups import Groups
 from gdispy.worker.changes import Changes
 from gdispy.worker.failures import missing_module, users_frames
@@ -53,7 +54,7 @@ from gdispy.worker.processes import (
 )
 from gdispy.worker.program import run_program
 from gdispy.worker.randomness import Generators
-from gdispy.worker.runner import BROKEN, Run, Worker, call_function
+from gdispy.worker.runner import BROKEN, Worker
 from gdispy.worker.sharing import Globals, Namespaces
 
 #: Seconds between two looks at the workers' process trees; and where there are limits that a job reaches quickly.
@@ -270,7 +271,8 @@ class Template:
             if self._setting.groups is not None:
                 self._setting.groups.enter(self._setting.limits)
             self._generators.reseed()
-            became = Worker(fds, self._run, self._place(worker), self._setting.limits, self._changes)
+            place = self._place(worker)
+            became = Worker(fds, self._run, self._setting.directory, self._setting.limits, self._changes, place)
             became.namespaces, self._log.send = self._namespaces, became.log
             became.serve()
             kill_descendants(os.getpid())

@@ -15,6 +15,8 @@ from typing import NamedTuple
 COPY_LIMIT = 16 * 1024 * 1024
 #: Of Linux: share the blocks of another file until one of both is written.
 _FICLONE = 0x40049409
+#: How the names of files begin that have arrived at the node and have no place yet.
+ARRIVED = ".gdispy-"
 #: What Python compiles is of no use elsewhere.
 _LEFT_OUT = "__pycache__"
 
@@ -27,10 +29,32 @@ class Link(NamedTuple):
     modified: int
 
 
-def mirror(origin: str, goal: str, linked: str = "") -> list[Link]:
+class Arrivals:
+    """Files in which something has arrived at the node; those of a job are links to them as long as it is there."""
+
+    def __init__(self, directory: str = "") -> None:
+        self._directory = directory
+        self._known: frozenset[int] | None = None
+
+    def has(self, entry: os.DirEntry[str]) -> bool:
+        """Whether this is such a link."""
+        about = entry.stat(follow_symlinks=False)
+        if about.st_nlink < 2 or not self._directory:
+            return False
+        if self._known is None:  # As a rule nobody needs it.
+            with os.scandir(self._directory) as entries:
+                self._known = frozenset(each.inode() for each in entries if each.name.startswith(ARRIVED))
+        return about.st_ino in self._known
+
+
+_NONE = Arrivals()
+
+
+def mirror(origin: str, goal: str, linked: str = "", others: Arrivals = _NONE) -> list[Link]:
     """Have the directory `goal` hold what `origin` has, but for what is there already. What is written in `goal` does
     not show in `origin`: files are copied, and large ones are links to what may not be written. Those are returned. The
-    file `linked` of the top directory is one of them whatever its size, and is not returned.
+    file `linked` of the top directory is one of them whatever its size, and is not returned. Files of `others`, other
+    jobs, are left out.
 
     Raises OSError.
     """
@@ -43,8 +67,8 @@ def mirror(origin: str, goal: str, linked: str = "") -> list[Link]:
             if entry.is_dir(follow_symlinks=False):
                 with contextlib.suppress(FileExistsError):
                     os.mkdir(place, 0o700)
-                links += mirror(entry.path, place)
-            elif os.path.lexists(place):
+                links += mirror(entry.path, place, "", others)
+            elif os.path.lexists(place) or others.has(entry):
                 continue
             elif entry.is_symlink():
                 os.symlink(os.readlink(entry.path), place)

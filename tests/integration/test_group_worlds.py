@@ -105,7 +105,7 @@ class World:
             words[GENERATION] += 1
 
     def outcome(self, number: int) -> list[Any]:
-        return [RESULT, number, 1, FINISHED, b"", b"", b"", "", 0.0, 0.0, 0, 0]
+        return [RESULT, number, 1, FINISHED, b"", b"", b"", "", 0.0, 0.0, 0, False]
 
     def send(self, fields: list[Any]) -> None:
         body = msgpack.packb(fields)

@@ -17,8 +17,6 @@ from gdispy.core.message import JobId
 from gdispy.core.statuses import FINISHED
 from gdispy.slabs import Slabs
 from gdispy.worker import pickling
-from gdispy.worker.changes import Changes
-from gdispy.worker.job_directory import Place
 from gdispy.worker.limits import Limits
 from gdispy.worker.runner import RESULT, RETURNED, TOGETHER, Worker, call_function
 from gdispy.worker_ends import GROUP, WorkerEnds
@@ -91,7 +89,7 @@ def ends(tmp_path: Path) -> Iterator[WorkerEnds]:
     pid = os.fork()
     if pid == 0:
         try:
-            Worker(made.ends_for_worker(), call_function(pass_gate), Place(str(tmp_path)), Limits(), Changes()).serve()
+            Worker(made.ends_for_worker(), call_function(pass_gate), str(tmp_path), Limits()).serve()
         finally:
             os._exit(0)
     made.pid = pid

@@ -183,6 +183,29 @@ def test_a_job_may_add_to_a_package_of_the_computation(cluster: Make, here: Path
     assert extra
 
 
+def look_at_gate(mark: str, gate: str) -> list[str]:
+    """What is there, but for the modules of this test; the first job waits."""
+    if gate:
+        Path(mark).touch()
+    while gate and not os.path.exists(gate):
+        pass
+    return sorted(name for name in os.listdir() if name != "tests")
+
+
+def test_a_directory_of_a_job_has_no_files_of_other_jobs(cluster: Make, node: Daemon, tmp_path: Path) -> None:
+    gate, mark = tmp_path / "gate", tmp_path / "mark"
+    common = write_module(tmp_path / "common", "common", "data")
+    made = cluster(look_at_gate, nodes=[NodeAllocate(*node.place, cpus=2)], depends=[common])
+    first = made.submit(str(mark), str(gate), dispy_job_depends=[write_module(tmp_path / "a", "a", "alone")])
+    eventually(mark.exists)
+    # The second runs while the first does, and one of its files is called like one of the computation.
+    files = [write_module(tmp_path / "b", "b", "data"), write_module(tmp_path / "b", "b", "own")]
+    second = made.submit("", "", dispy_job_depends=files)
+    assert second() == ["data", "own"], second.exception
+    gate.touch()
+    assert first() == ["alone", "data"], first.exception
+
+
 @pytest.mark.parametrize(("name", "wrong"), [("job_directory", 1), ("output_limit", -1), ("output_limit", True)])
 def test_parameters_that_make_no_sense_are_refused(cluster: Make, name: str, wrong: Any) -> None:
     with pytest.raises(ConfigError, match=name):

@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from gdispy.core.board import CLOSED, INITIALIZED, NAMED_PATIENCE, NODE_PATIENCE, PATIENCE
+from gdispy.core.board import CLOSED, INITIALIZED, PATIENCE
 from gdispy.core.dispatch import ATTEMPTS, LEASE, RECEIPT_AFTER, Dispatch
 from gdispy.core.effects import Drop, Effects, Peer, Send
+from gdispy.core.inability import NAMED_PATIENCE, NODE_PATIENCE
 from gdispy.core.messages import (
     NO_LIMIT,
     Ask,

@@ -22,7 +22,7 @@ class Worker:
 
     homecomings = 0
 
-    def tidy_up(self) -> None:
+    def go_home(self) -> None:
         self.homecomings += 1
 
 

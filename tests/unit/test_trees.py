@@ -84,3 +84,6 @@ def test_files_of_a_job_fit_where_nobody_has_others_of_their_names(tmp_path: Pat
     assert not files.fit([row("kept", b"o" * 32)])
     assert not files.fit([row("left", b"n" * 32)])
     assert not files.fit([row(f"{number:04}" + "x" * 100, b"n" * 32) for number in range(1000)])
+    # What cannot be put in place anywhere is told when that is tried.
+    assert files.fit([row("../outside", b"n" * 32)])
+    assert "'../outside'" in files.place((1, 1), [row("../outside", b"n" * 32)], [b""])
