@@ -19,6 +19,7 @@ Invariants:
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import logging
 import os
@@ -40,12 +41,14 @@ import gevent.monkey  # noqa: E402
 import gevent.socket  # noqa: E402
 from gevent.hub import Waiter  # noqa: E402
 
-from gdispy.errors import ConfigError, ForkedError, InternalError  # noqa: E402
+from gdispy.errors import ClusterClosed, ConfigError, ForkedError, InternalError  # noqa: E402
 
 logger = logging.getLogger(__name__)
 
 #: Seconds for which a thread lets the hub run at most.
 LET_RUN_LIMIT = 0.05
+#: Seconds that the hub's thread may take to end.
+END_LIMIT = 2.0
 
 _allocate_lock = gevent.monkey.get_original("_thread", "allocate_lock")
 
@@ -211,6 +214,8 @@ class Hub:
         _refuse_eventlet()
         self._letters: deque[tuple[Callable[..., Any], tuple[Any, ...]]] = deque()
         self._dead = False
+        #: What is raised for one who asks a dead hub.
+        self._error: type[ClusterClosed] = ForkedError
         self._errands = Errands()
         #: Called in a forked child, to close its copies of what belongs to the parent.
         self.in_forked_child: list[Callable[[], None]] = []
@@ -220,7 +225,8 @@ class Hub:
             self._set_up(started)
         else:
             _import_what_gevent_imports_late()
-            threading.Thread(target=self._live, args=(started,), name="gdispy-hub", daemon=True).start()
+            self._own_thread = threading.Thread(target=self._live, args=(started,), name="gdispy-hub", daemon=True)
+            self._own_thread.start()
             started.wait()
 
     @classmethod
@@ -244,14 +250,14 @@ class Hub:
         started.open()
 
     def _live(self, started: Gate) -> None:
-        self._set_up(started)
         self._stop = gevent.event.Event()
+        self._set_up(started)
         self._stop.wait()
 
     def post(self, function: Callable[..., Any], *args: Any) -> None:
         """Have the hub call the function soon. It must not block. From any thread."""
         if self._dead:
-            raise ForkedError
+            raise self._error
         self._letters.append((function, args))
         # Each time, since no flag of ours could be trusted that says it has been rung: Ctrl-C may come in between. The
         # loop has one of its own.
@@ -331,6 +337,13 @@ class Hub:
     def is_errand(self) -> bool:
         """Whether the calling thread (patched: greenlet) runs what the user gave us."""
         return self._errands.is_runner()
+
+    def _end(self) -> None:
+        """End the thread, when the program ends and its clusters are closed. Python ends a thread that wakes up later
+        by unwinding its stack, and over that of a greenlet this crashes."""
+        self.post(self._stop.set)
+        self._dead, self._error = True, ClusterClosed
+        self._own_thread.join(END_LIMIT)
 
     def _die_in_child(self) -> None:
         self._dead = True
@@ -435,3 +448,13 @@ def _after_fork_in_child() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork_in_child)
+
+
+def _end_at_exit() -> None:
+    hub = Hub._instance
+    if hub is not None and not hub.is_patched and not hub._dead:
+        hub._end()
+
+
+# Before clusters register what closes them, so after that.
+atexit.register(_end_at_exit)

@@ -500,5 +500,17 @@ thread.start(); thread.join()
     assert (ended.stdout, ended.stderr) == (b"3\n", b"")
 
 
+def test_nothing_of_the_hub_runs_when_python_ends() -> None:
+    """Python would end its thread, the stack of a greenlet and all, and crash."""
+    code = """
+import atexit, threading
+atexit.register(lambda: print([each.name for each in threading.enumerate() if each.name == "gdispy-hub"]))
+import gdispy
+cluster = gdispy.JobCluster(abs, nodes=["local"])
+print(cluster.submit(-3)())
+"""
+    assert run_python(code).stdout == b"3\n[]\n"
+
+
 def test_patience_is_what_the_documentation_says() -> None:
     assert user_callbacks.PATIENCE == 5.0
