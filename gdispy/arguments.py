@@ -281,6 +281,8 @@ def _checked_function(name: str, function: Any, count: int, takes: str) -> Calla
         return None
     if not callable(function):
         raise ConfigError(f"{name} must be a function, not {type(function).__name__}")
+    if inspect.iscoroutinefunction(function) or inspect.isgeneratorfunction(function):
+        raise ConfigError(f"{name} must be a plain function: what a coroutine or generator function does is never run")
     try:
         inspect.signature(function).bind(*[None] * count)
     except TypeError:

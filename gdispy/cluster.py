@@ -39,6 +39,7 @@ from gdispy.core.effects import Resolve
 from gdispy.core.messages import OUTPUT_LIMIT, UNLIMITED, Ask, JobId, Standing
 from gdispy.core.payloads import Bulk
 from gdispy.core.placing import Task, ended_by_scheduler
+from gdispy.ending import HASTY_LIMIT, close_all
 from gdispy.errors import ClusterClosed, ConfigError, ForkedError, InternalError
 from gdispy.interfaces import own_address
 from gdispy.job import DispyJob, KeptJob, next_number
@@ -57,9 +58,6 @@ logger = logging.getLogger("gdispy")
 RELEASE_LIMIT = 10.0
 #: The same where nobody is there who could say so; a scheduler that is started again comes within this time.
 ABSENT_LIMIT = 5.0
-#: Seconds that a program which ends by an exception takes to leave its nodes; and, where that is Ctrl-C, that its
-#: callbacks have.
-HASTY_LIMIT = 2.0
 #: When so many jobs wait for the hub to take them, `submit` lets it do so: nodes have begun long before the last of a
 #: hundred thousand, and it costs nothing, since both need the interpreter.
 HAND_OVER = 512
@@ -432,23 +430,26 @@ class JobCluster(SingleNodes):
         are removed.
 
         With `timeout` (seconds), returns False if jobs are still pending then, unless `terminate`: then
-        they are cancelled, and no more are taken. Returns True when closed, None if it was closed before.
+        they are cancelled, no more are taken, and callbacks that still run are left after 2 seconds. Returns True
+        when closed, None if it was closed before.
         """
         check_timeout(timeout)
         if self._closed:
             return None
         self._refuse_fork()
+        patience: float | None = None
         if not self._count.wait_patiently(timeout):
             if not terminate:
                 return False
+            patience = HASTY_LIMIT
             with self._lock:
                 self._closing = True
             self._cancel_all()
             if not self._count.wait(RELEASE_LIMIT if self._is_answered() else HASTY_LIMIT, jobs_only=True):
                 # A node that has not ended a job in this time is not there, and will not clean up soon either.
-                self._leave(HASTY_LIMIT)
+                self._leave(HASTY_LIMIT, patience=patience)
                 return True
-        self._leave(RELEASE_LIMIT)
+        self._leave(RELEASE_LIMIT, patience=patience)
         return True
 
     shutdown = close
@@ -544,8 +545,10 @@ class JobCluster(SingleNodes):
         if self._logbook is not None:
             self._keep_file(self._logbook, to_return)
         self._hub.call(self._part)
-        if self._jobs:
-            self._hub.call(self._end_the_rest, _LEFT if to_return else _UNTOLD)
+        if self._jobs and to_return:  # They go on: what comes of them is for the next life's callbacks.
+            self._hub.call(self._table.give_up, [], _LEFT)
+        elif self._jobs:
+            self._hub.call(self._end_the_rest, _UNTOLD)
             self._count.await_callbacks(patience)
         self._closed = True
         self.end_time = time.time()
@@ -577,6 +580,11 @@ class JobCluster(SingleNodes):
             ended = ended_by_scheduler(self._computation, rest, statuses.ABANDONED, text, job.ip_addr or "")
             self._resolve(Resolve(ended, None))
 
+    def __reduce__(self) -> Any:
+        raise TypeError(
+            "a cluster cannot be pickled, so no job can have it: submit jobs in the program that has made it"
+        )
+
     def __del__(self, is_finalizing: Callable[[], bool] = sys.is_finalizing) -> None:
         # As a default, since of this module nothing is left at the end of a program. And `__init__` may not have ended.
         if is_finalizing() or not getattr(self, "_has_joined", False) or self._parted or self._forked:
@@ -589,29 +597,4 @@ class JobCluster(SingleNodes):
         )
 
 
-def _close_at_exit() -> None:
-    """The program ends: wait for its jobs, as dispy does, unless it ends by an exception."""
-    error = getattr(sys, "last_exc", None) or getattr(sys, "last_value", None)
-    hasty = error is not None
-    patience = HASTY_LIMIT if isinstance(error, KeyboardInterrupt) else None
-    for cluster in list(_open_clusters):
-        if cluster._forked:
-            continue
-        try:
-            pending = cluster._count.pending
-            if pending and hasty and cluster._logbook is not None:
-                cluster._leave_for_recovery()
-                continue
-            if pending and not hasty:
-                logger.warning("%s: waiting for %d jobs; Ctrl-C leaves them", cluster.name, pending)
-            if not hasty:
-                cluster._count.wait_patiently()
-        except KeyboardInterrupt:
-            hasty, patience = True, HASTY_LIMIT
-        with contextlib.suppress(KeyboardInterrupt):
-            if cluster._count.pending:
-                cluster._cancel_all()
-            cluster._leave(HASTY_LIMIT, patience=patience)
-
-
-atexit.register(_close_at_exit)
+atexit.register(close_all, _open_clusters)

@@ -79,7 +79,7 @@ class Completion:
         if self._wait_until(self._callbacks.are_done, PATIENCE if limit is None else limit):
             return
         if limit is not None:
-            logger.warning("%s: the program ends without waiting for %s", self._name, self._callbacks.unfinished())
+            logger.warning("%s: closed without waiting for %s", self._name, self._callbacks.unfinished())
             return
         self._report_callbacks()
         self._wait_until(self._callbacks.are_done, None)

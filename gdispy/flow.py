@@ -293,7 +293,7 @@ class Results(Iterator[Any]):
     def _take_chunk(self, job: DispyJob, calls: chunks.Calls) -> None:
         if job._status != statuses.FINISHED:
             # Some of them may have been run, so none is run again.
-            self._ready.extend([functools.partial(_fail, job, len(calls))] * len(calls))
+            self._ready.extend(functools.partial(_fail, job, call, len(calls)) for call in calls)
             return
         results, failures = chunks.unpack_results(joined(job._payload))
         job.result = None
@@ -351,8 +351,10 @@ def _is_of_all(outcome: _Outcome) -> bool:
     return isinstance(outcome, functools.partial) and outcome.func is _raise_for_all
 
 
-def _fail(job: DispyJob, items: int) -> Any:
-    raise job._failed(f"It was the job of {items} items of map, which have all failed")
+def _fail(job: DispyJob, call: bytes, items: int) -> Any:
+    own = job._part(job._exception or "", call)
+    own._status = job._status
+    raise own._failed(f"It was the job of {items} items of map, which have all failed")
 
 
 def _item(job: DispyJob, call: bytes, result: bytes, failure: str | None) -> Any:

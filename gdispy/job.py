@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import logging
 import reprlib
 import threading
 from collections.abc import Callable, Generator
@@ -30,9 +31,13 @@ if TYPE_CHECKING:
 
     from gdispy.core.messages import Ended
 
+logger = logging.getLogger("gdispy")
+
 _gates = threading.Lock()
 #: The numbers of all jobs of this process.
 _numbers = itertools.count(1)
+#: Characters of `error` at most.
+ERROR_LIMIT = 500
 #: Bytes of pickled arguments that a job keeps when it has ended.
 ARGUMENTS_LIMIT = 64 * 1024
 #: The opcode without which a pickle calls nothing and loads nothing by name, so that it can always be unpickled.
@@ -221,8 +226,7 @@ class DispyJob:
         if not payload:
             return self._result
         if not done:
-            # The hub may replace a provisional result at any moment, so nothing of it is kept.
-            return pickling.loads(_copied(payload))
+            return self._provisional(payload)
         self._unpickle(payload)
         return self._result
 
@@ -230,6 +234,15 @@ class DispyJob:
     def result(self, value: Any) -> None:
         with _gates:
             self._result, self._payload = value, b""
+
+    def _provisional(self, payload: Bulk) -> Any:
+        """A provisional result. The hub may replace it at any moment, so nothing of it is kept."""
+        try:
+            return pickling.loads(_copied(payload))
+        except (Exception, SystemExit) as error:
+            reason = f"{type(error).__name__}: {error}"
+            logger.warning("a provisional result of job %r cannot be unpickled here: %s", self._id, reason)
+            return None
 
     def _decide(self) -> None:
         """It has ended, and nobody has seen the result yet: unpickle it, unless that cannot fail."""
@@ -244,7 +257,10 @@ class DispyJob:
         value, problem = None, ""
         try:
             value = pickling.loads(_bytes(payload))
-        except Exception as error:
+        except (
+            Exception,
+            SystemExit,
+        ) as error:  # The latter where a class of the result calls exit: it must not end us.
             problem = f"The result arrived, but cannot be unpickled here: {type(error).__name__}: {error}\n"
         with _gates:
             # Of several threads that unpickle it at the same time, the first one's is everybody's.
@@ -524,11 +540,17 @@ _short.maxlevel = 3
 
 def error_line(text: str) -> str:
     """The line of a text that says what went wrong: of a traceback the one with the exception."""
-    lines = [line for line in text.splitlines() if line.strip()]
+    line = _telling_line([line for line in text.splitlines() if line.strip()])
+    return line if len(line) <= ERROR_LIMIT else line[: ERROR_LIMIT - 3] + "..."
+
+
+def _telling_line(lines: list[str]) -> str:
     if not lines:
         return ""
     if lines[-1] == CANCELLED:
         return CANCELLED
+    if lines[0].lstrip().startswith("+ Exception Group"):  # Its traceback stands behind bars.
+        lines = [line[4:] for line in lines if line.startswith("  | ")]
     frames = [place for place, line in enumerate(lines) if line.startswith('  File "')]
     if not frames:
         return lines[0].strip() if not lines[0].startswith("Traceback") else lines[-1].strip()

@@ -75,6 +75,7 @@ class Logbook:
         self.stays = False
         #: Jobs that have ended without a result, and that nobody has cancelled.
         self.missing = 0
+        self._is_closed = False
 
     def _put_aside(self, former: Story) -> None:
         """A program with a fixed name of the file is started again after a crash: the former jobs get another name."""
@@ -153,7 +154,10 @@ class Logbook:
             self._names.append((JobId(number), data))
 
     def told(self, number: int) -> None:
-        """The user's callback was called for the end of a job. Written at once, so that it is not called again."""
+        """The user's callback was called for the end of a job. Written at once, so that it is not called again; not
+        where the cluster is closed, and the callback runs late."""
+        if self._is_closed:
+            return
         self.journal.append([*self._pending(), Told(self._computation, [JobId(number)])])
 
     def flush(self) -> None:
@@ -191,6 +195,7 @@ class Logbook:
 
     def close(self) -> None:
         """The cluster is over. Where nothing is left to be known, the file goes."""
+        self._is_closed = True
         self.flush()
         self.journal.close(remove=not self.stays)
 

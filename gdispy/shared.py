@@ -12,11 +12,12 @@ from typing import Any
 
 from gdispy import allocation, config
 from gdispy.arguments import both_names, checked_recovery
-from gdispy.cluster import HASTY_LIMIT, JobCluster
+from gdispy.cluster import JobCluster
 from gdispy.computation import checked_outputs
 from gdispy.core.messages import OUTPUT_LIMIT, JobId, Named
 from gdispy.core.patterns import host_flaw, join, split
 from gdispy.core.payloads import Bulk
+from gdispy.ending import HASTY_LIMIT
 from gdispy.errors import ConfigError, ConnectFailed
 from gdispy.interfaces import own_address
 from gdispy.job import DispyJob

@@ -27,7 +27,7 @@ _FLOORS = {
     " reserved uploads files worker_ends node_settings journal records logbook spool archive left availability prefix"
     " interfaces results rooms memory spawning",
     3: "cluster single recover shared client remote sharing flow progress scheduler node options optionfile console"
-    " user_callbacks completion node_table job_table seeker announcer relay commands standard_streams",
+    " user_callbacks completion node_table job_table ending seeker announcer relay commands standard_streams",
     4: "certificate starting survey reader cli run share overview serve node_options __main__"
     " dispynode dispyscheduler dispynetrelay",
 }

@@ -142,6 +142,65 @@ def test_closing_by_force_takes_no_more_jobs_of_callbacks(cluster: Make, caplog:
     assert "ClusterClosed" in caplog.text
 
 
+def test_closing_by_force_does_not_wait_for_a_callback_that_blocks(
+    cluster: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    release = threading.Event()
+    made = cluster(same, callback=lambda job: release.wait(60))
+    assert made.submit(1)() == 1
+    try:
+        began = time.monotonic()
+        assert made.close(timeout=0.1, terminate=True) and time.monotonic() - began < 10
+        assert "closed without waiting for the callback" in caplog.text
+    finally:
+        release.set()
+
+
+def test_jobs_that_go_on_without_the_program_have_not_ended_for_its_callbacks(
+    cluster: Make, secret_file: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    seen: list[Any] = []
+    file, gate = str(tmp_path / "jobs"), tmp_path / "gate"
+
+    def note(job: DispyJob) -> None:
+        seen.append((job.args, job.status))
+
+    made = cluster(wait_for_file, callback=note, fault_recover=file)
+    job = made.submit(str(gate))
+    made.detach()
+    assert job.wait(5) and seen == []
+    gate.touch()
+    with cluster(wait_for_file, callback=note, fault_recover=file, resume=True) as again:
+        assert again.wait(20)
+    assert seen == [((str(gate),), DispyJob.Finished)]
+    assert "cannot be written" not in caplog.text
+
+
+INTERRUPTED = """
+import atexit, os, signal, threading, gdispy
+
+def work():
+    import time
+    time.sleep(30)
+
+atexit.register(lambda: print("the last", flush=True))
+cluster = gdispy.JobCluster(work, nodes=["local"])
+job = cluster.submit()
+while job.status != gdispy.DispyJob.Running:
+    job.wait(0.01)
+
+print("the end", flush=True)
+timer = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT))
+timer.daemon = True
+timer.start()
+"""
+
+
+def test_ctrl_c_at_the_end_of_a_program_is_no_success() -> None:
+    ended = run_python(INTERRUPTED)
+    assert (ended.returncode, ended.stdout) == (130, b"the end\nthe last\n"), ended.stderr
+
+
 SLOW = """
 import sys, time, gdispy
 

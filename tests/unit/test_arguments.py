@@ -11,7 +11,7 @@ import pytest
 
 import gdispy
 from gdispy import ConfigError, DispyNode, DispyNodeAvailInfo, JobCluster
-from gdispy.arguments import both_names, check_plain, checked_recovery, own_names
+from gdispy.arguments import both_names, check_plain, checked_callback, checked_recovery, own_names
 
 
 @pytest.mark.parametrize(
@@ -277,6 +277,19 @@ def test_what_is_given_twice_or_goes_too_far_by_place_is_refused() -> None:
 def test_a_shared_cluster_leaves_intervals_to_its_scheduler(caplog: pytest.LogCaptureFixture) -> None:
     assert own_names({"pulse_interval": 5, "dispy_port": 9700}, True) == {"scheduler_port": 9700}
     assert "pulse_interval is the scheduler's: give it to gdispy-scheduler; here it is ignored" in caplog.text
+
+
+async def coroutine(job: Any) -> None: ...
+
+
+def generator(job: Any) -> Any:
+    yield job
+
+
+@pytest.mark.parametrize("function", [coroutine, generator])
+def test_callbacks_that_would_never_run_are_refused(function: Any) -> None:
+    with pytest.raises(ConfigError, match="callback must be a plain function"):
+        checked_callback(function)
 
 
 def test_numbers_may_be_text_as_in_files_of_settings() -> None:

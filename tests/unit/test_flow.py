@@ -217,10 +217,11 @@ def test_a_job_that_dies_fails_all_of_its_items_and_no_others() -> None:
     end(cluster.jobs[0], None, DispyJob.Terminated, "killed by SIGKILL\n")
     cluster._waiting.pop(0)
     cluster.work()
-    for _ in range(3):
+    for item in range(3):
         with pytest.raises(JobFailed, match=r"SIGKILL\nIt was the job of 3 items") as raised:
             next(found)
-        assert raised.value.job is cluster.jobs[0]
+        failed = raised.value.job
+        assert (failed.id, failed.status, failed.args) == (cluster.jobs[0].id, DispyJob.Terminated, (item,))
     assert list(found) == [3, 4, 5]
 
 

@@ -6,6 +6,7 @@ import asyncio
 import copy
 import operator
 import pickle
+import sys
 import threading
 import traceback
 from typing import Any
@@ -195,6 +196,24 @@ def test_a_result_that_cannot_be_unpickled_is_none_from_the_first_look(job: Disp
     assert job.error == ("The result arrived, but cannot be unpickled here: ZeroDivisionError: division by zero")
 
 
+class Exiting:
+    def __reduce__(self) -> Any:
+        return sys.exit, (3,)
+
+
+def test_a_result_that_exits_when_it_is_unpickled_ends_nobody(job: DispyJob) -> None:
+    end_with(job, pickle.dumps(Exiting(), 5), statuses.FINISHED, None)
+    assert job() is None and job.error == "The result arrived, but cannot be unpickled here: SystemExit: 3"
+
+
+def test_a_provisional_result_that_cannot_be_unpickled_is_reported(
+    job: DispyJob, caplog: pytest.LogCaptureFixture
+) -> None:
+    job.status, job._payload = DispyJob.ProvisionalResult, pickle.dumps(Unlucky(), 5)
+    assert job._copy().result is None
+    assert "a provisional result of job 7 cannot be unpickled here: ZeroDivisionError" in caplog.text
+
+
 def test_a_plain_result_is_not_unpickled_to_know_the_status(job: DispyJob, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pickling, "loads", lambda data: pytest.fail("it is unpickled"))
     end(job, {"a": [1, 2.5, "text", b"bytes", None, (True, {1, 2})]})
@@ -248,6 +267,12 @@ def test_a_failure_shows_the_arguments_shortened() -> None:
         ("The program was ended by signal 9 (SIGKILL).\nmore\n", "The program was ended by signal 9 (SIGKILL)."),
         ('Traceback (most recent call last):\n  File "a", line 1, in f\n    x\nKeyError: 1\n', "KeyError: 1"),
         ('Traceback (most recent call last):\n  File "a", line 1\nE: a\nb\n', "E: a"),
+        ("E: " + "x" * 1000, "E: " + "x" * 494 + "..."),
+        (
+            "  + Exception Group Traceback (most recent call last):\n  |   File \"a\", line 1, in f\n  |     raise g\n"
+            "  | ExceptionGroup: both (2 sub-exceptions)\n  +-+------- 1 -------\n    | KeyError: 1\n",
+            "ExceptionGroup: both (2 sub-exceptions)",
+        ),
         ('Traceback (most recent call last):\n  File "a", line 1\nKeyboardInterrupt\nThe job was cancelled.\n',
          "The job was cancelled."),
     ],
