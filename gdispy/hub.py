@@ -116,15 +116,21 @@ class Gate:
         waiter = Waiter(hub)
         watcher = hub.loop.async_()
         watcher.start(waiter.switch, True)
+        # No `gevent.Timeout`: where Ctrl-C comes just when one has started, it is raised in another wait later. A timer
+        # that is left wakes only this waiter, which nobody waits on then.
+        timer = None if timeout is None else hub.loop.timer(timeout)
         self._wakers.append(watcher.send)
         try:
+            if timer is not None:
+                timer.start(waiter.switch, False)
             if not self._open:
-                with gevent.Timeout(timeout, False):
-                    waiter.get()
+                waiter.get()
         finally:
             self._wakers.remove(watcher.send)
-            watcher.stop()
-            watcher.close()
+            for each in (watcher, timer):
+                if each is not None:
+                    each.stop()
+                    each.close()
         return self._open
 
 
