@@ -20,12 +20,17 @@ def ballast(number: int, size: int) -> bytes:
     return bytes([number % 256]) * size
 
 
+def number_of(job: gdispy.DispyJob) -> int:
+    """Ids begin with 1: an id of 0 would be replaced."""
+    return int(job.id) - 1
+
+
 def result_of(job: gdispy.DispyJob, size: int) -> Any:
     """What the job has returned, its ballast aside."""
     if job.result is None:
         return None
     number, carried = job.result
-    return number if carried == ballast(job.id, size) else "its ballast has changed"
+    return number if carried == ballast(number_of(job), size) else "its ballast has changed"
 
 
 def work(number: int, seconds: float, log: str, carried: bytes = b"") -> tuple[int, bytes]:
@@ -49,19 +54,20 @@ def main() -> None:
     told = os.open(todo["told"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 
     def note(job: gdispy.DispyJob) -> None:
-        os.write(told, f"{job.id} {job.status} {time.time():.3f}\n".encode())
+        os.write(told, f"{number_of(job)} {job.status} {time.time():.3f}\n".encode())
 
     options = dict(todo["options"])
     if "nodes" in options:
         options["nodes"] = [tuple(place) for place in options["nodes"]]
     cluster = getattr(gdispy, todo["kind"])(work, callback=note, resume=True, **options)
     jobs = [
-        cluster.submit_job_id(number, number, seconds, todo["log"], ballast(number, size))
+        cluster.submit_job_id(number + 1, number, seconds, todo["log"], ballast(number, size))
         for number, (seconds, size) in enumerate(zip(todo["seconds"], todo["sizes"], strict=True))
     ]
     cluster.wait()
     rows = [
-        [job.id, job.status, result_of(job, size), job.exception] for job, size in zip(jobs, todo["sizes"], strict=True)
+        [number_of(job), job.status, result_of(job, size), job.exception]
+        for job, size in zip(jobs, todo["sizes"], strict=True)
     ]
     with open(f"{todo['rows']}.new", "w") as file:
         json.dump(rows, file)
