@@ -11,7 +11,8 @@ Three ways, tried in this order:
    travel by value, once per definition (name and digest): every object of that class, and the
    function that uses it, meet the same class there, so `isinstance` holds. On the way back they
    travel by name, and become objects of the program's own class again.
-3. dill, for what pickle refuses: lambdas, closures, functions of `__main__`, ...
+3. dill, for what pickle refuses: lambdas, closures, functions of `__main__`, ... But no open files: dill would open
+   them anew at the other end, by path and mode, which empties what is open for writing.
 
 Compiled code is understood by one minor version of Python only, and another may crash on it, so it carries its version
 and, where that is to be had, its source text, which other versions compile (`source.py`); without, they refuse it. What
@@ -27,9 +28,11 @@ buffer, handed out writable.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import io
 import marshal
+import os
 import pickle
 import struct
 import sys
@@ -58,6 +61,10 @@ _PLAIN = frozenset((int, float, bool, str, type(None), complex))
 #: Locks arrive unlocked, whoever held them: at the other end nobody would release them.
 LOCKS: dict[type, Callable[[], Any]] = {type(make()): make for make in (threading.Lock, threading.RLock)}
 LOCKS[threading._PyRLock] = threading.RLock  # type: ignore[attr-defined]
+#: What refers to a file of the operating system, or holds what does.
+_FILES = (io.FileIO, io.BufferedReader, io.BufferedWriter, io.BufferedRandom, io.TextIOWrapper)
+#: Files that are there at the other end, too.
+_STANDARD = ("stdin", "stdout", "stderr", "__stdin__", "__stdout__", "__stderr__")
 _HEAD = struct.Struct(">BI")
 _VERSION = sys.version_info[:2]
 
@@ -71,8 +78,12 @@ _definitions: dict[type, tuple[bytes, bytes]] = {}
 _in_progress: set[type] = set()
 
 
+class OpenFile(pickle.PicklingError):
+    """An open file cannot travel."""
+
+
 def dumps(value: object) -> Payload:
-    """Serialise `value`. Raises what pickle and dill raise for an object that neither can take."""
+    """Serialise `value`. Raises OpenFile, and what pickle and dill raise for an object that neither can take."""
     buffers: list[pickle.PickleBuffer] = []
     try:
         stream = pickle.dumps(value, 5, buffer_callback=_collector(buffers))
@@ -281,6 +292,8 @@ class _ByValue(dill.Pickler):  # type: ignore[misc]
             return _load_code, (_VERSION, marshal.dumps(obj), obj.co_name, source.text_of_code(obj))
         if type(obj) in LOCKS:
             return LOCKS[type(obj)], ()
+        if isinstance(obj, _FILES):
+            return _reduce_file(obj)
         if not isinstance(obj, type) or not _is_of_main(obj) or obj in _in_progress:
             return NotImplemented
         if obj in _known:
@@ -295,6 +308,8 @@ def _by_value(value: object) -> bytes:
     # some functions, such as nested ones that call themselves, travel only without it.
     try:
         return _written_by_dill(value, recurse=True)
+    except OpenFile:  # The other way a function of `__main__` would travel without the file that it needs.
+        raise
     except Exception as first:
         try:
             return _written_by_dill(value, recurse=False)
@@ -306,6 +321,40 @@ def _written_by_dill(value: object, recurse: bool) -> bytes:
     sink = io.BytesIO()
     _ByValue(sink, protocol=5, recurse=recurse).dump(value)
     return sink.getvalue()
+
+
+def _reduce_file(file: Any) -> tuple[Any, ...]:
+    """How a standard stream, or a closed file, travels. Raises OpenFile for any other one."""
+    for name in _STANDARD:
+        stream = getattr(sys, name, None)
+        for layers in ((), ("buffer",), ("buffer", "raw")):
+            try:
+                found = functools.reduce(getattr, layers, stream)
+            except (AttributeError, ValueError):  # It is another kind of stream, or detached.
+                break
+            if found is file:
+                return _standard_stream, (name, *layers)
+    try:
+        is_closed = file.closed
+    except ValueError:  # It is detached from what it was open for.
+        is_closed = True
+    if is_closed:
+        return _closed_file, (isinstance(file, io.TextIOWrapper),)
+    name = getattr(file, "name", type(file).__name__)
+    shown = f"descriptor {name}" if isinstance(name, int) else str(name)
+    mode = getattr(file, "mode", "")
+    raise OpenFile(f"an open file ({shown}, mode {mode!r}) cannot be sent: open it in the function")
+
+
+def _standard_stream(name: str, *layers: str) -> Any:
+    """Called by unpickling: the stream of this process."""
+    return functools.reduce(getattr, layers, getattr(sys, name))
+
+
+def _closed_file(is_text: bool) -> Any:
+    """Called by unpickling: a file that is closed."""
+    with open(os.devnull, "r" if is_text else "rb") as file:
+        return file
 
 
 def _definition(cls: type) -> tuple[bytes, bytes]:
