@@ -9,6 +9,7 @@ import math
 import time
 import types
 from collections.abc import Callable
+from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
 
 from gdispy.worker import chunks, pickling
@@ -71,7 +72,7 @@ def _work_off(call: Callable[[Any], pickling.Payload], arguments: Any, job: Job)
     for place, each in enumerate(calls):
         result: pickling.Payload = b""
         try:
-            result = call(each)
+            result = copy_context().run(call, each)
         except BaseException as error:
             job.leave_if_child(error)
             if job.cancelled:
@@ -80,10 +81,10 @@ def _work_off(call: Callable[[Any], pickling.Payload], arguments: Any, job: Job)
             result = raised(error, job.cancelled)
         job.leave_if_child()
         results.append(result)
-        job.go_home()
+        is_fit = job.go_home()
         if job.cancelled:  # The call has caught the interrupt, which was for all of them.
             raise KeyboardInterrupt
-        if time.perf_counter() > until:
+        if not is_fit or time.perf_counter() > until:
             break
     return chunks.pack_results(results, failures)
 

@@ -111,9 +111,9 @@ class Job:
         self.attempt = attempt
         self._worker = worker
 
-    def go_home(self) -> None:
-        """Back to how jobs find their process."""
-        self._worker.go_home()
+    def go_home(self) -> bool:
+        """Back to how jobs find their process; whether that was possible."""
+        return self._worker.go_home()
 
     def note_signal(self, number: int) -> str:
         """What to add where a limit has ended its program by this signal."""
@@ -244,8 +244,8 @@ class Worker:
             if self._is_spoilt or self.limits.is_used_up():
                 return
 
-    def go_home(self) -> None:
-        """Back to how jobs find their process, and to the directory where they begin."""
+    def go_home(self) -> bool:
+        """Back to how jobs find their process, and to the directory where they begin; whether that was possible."""
         changes = self._changes
         if (
             changes.made
@@ -258,6 +258,7 @@ class Worker:
             os.fchdir(self._folder)
         except OSError:  # The job has closed descriptors that are not its own.
             os.chdir(self._place.shared)
+        return not changes.is_beyond_repair
 
     def _on_closing(self) -> None:
         """The job has closed descriptors, perhaps one of the standard ones."""
@@ -386,7 +387,8 @@ class Worker:
 
     def _enter_own(self, job: Job, path: str) -> list[str]:
         """A job begins that has a directory of its own; its own files in there."""
-        self._own = JobDirectory(self._place, path or job_directory(self._place.base, job.number, job.attempt))
+        where = path or job_directory(self._place.base, job.number, job.attempt)
+        self._own = JobDirectory(self._place, where, self.namespaces or Namespaces([]))
         own = self._own.enter()
         if own:
             sys.path.insert(0, self._own.path)

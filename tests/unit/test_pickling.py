@@ -513,7 +513,7 @@ def test_files_of_modules_that_compress_are_refused(tmp_path: Any) -> None:
         dumps(temporary)
     with (
         open(os.open(os.devnull, os.O_RDONLY)) as by_number,
-        pytest.raises(pickling.OpenFile, match="descriptor [0-9]"),
+        pytest.raises(pickling.OpenFile, match=r"descriptor \d"),
     ):
         dumps(by_number)
 
@@ -523,7 +523,7 @@ def test_standard_streams_are_those_of_the_other_end() -> None:
         stream = getattr(sys, name)
         assert through(stream) is stream
         assert through(stream.buffer) is stream.buffer
-        assert through(lambda: stream)() is stream
+        assert through(lambda here=stream: here)() is stream
 
 
 def test_closed_files_arrive_closed_and_stay_as_they_are(tmp_path: Any) -> None:
