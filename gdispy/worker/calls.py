@@ -6,10 +6,10 @@ Floor 1. Called by `runner.py` within a worker.
 from __future__ import annotations
 
 import math
-import time
 import types
 from collections.abc import Callable
 from contextvars import copy_context
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from gdispy.worker import chunks, pickling
@@ -66,7 +66,7 @@ def _names_instance(method: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) 
 def _work_off(call: Callable[[Any], pickling.Payload], arguments: Any, job: Job) -> bytes:
     """Run the calls of a chunk, one after the other."""
     seconds, calls = chunks.unpack_calls(arguments)
-    until = time.perf_counter() + (seconds or math.inf)
+    until = perf_counter() + (seconds or math.inf)
     results: list[pickling.Payload] = []
     failures: list[tuple[int, str]] = []
     for place, each in enumerate(calls):
@@ -81,10 +81,11 @@ def _work_off(call: Callable[[Any], pickling.Payload], arguments: Any, job: Job)
             result = raised(error, job.cancelled)
         job.leave_if_child()
         results.append(result)
-        is_fit = job.go_home()
+        now = perf_counter()
+        is_fit = job.go_home(now)
         if job.cancelled:  # The call has caught the interrupt, which was for all of them.
             raise KeyboardInterrupt
-        if not is_fit or time.perf_counter() > until:
+        if not is_fit or now > until:
             break
     return chunks.pack_results(results, failures)
 

@@ -6,9 +6,9 @@ files would otherwise be in the way of others. The node removes those of workers
 
 from __future__ import annotations
 
-import os
 from typing import NamedTuple
 
+from gdispy.worker.originals import os
 from gdispy.worker.sharing import Namespaces
 from gdispy.worker.trees import Arrivals, Link, changed, mirror, remove_tree
 
@@ -27,6 +27,8 @@ class Place(NamedTuple):
     #: Bytes of each stream of a job's output that are kept, and the directory for files of it.
     output_limit: int = 8 * 1024 * 1024
     files: str = ""
+    #: Files of modules in the directory of the computation that were there before the first job.
+    modules: frozenset[str] = frozenset()
 
 
 class JobDirectory:

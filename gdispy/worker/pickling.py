@@ -32,7 +32,6 @@ import functools
 import hashlib
 import io
 import marshal
-import os
 import pickle
 import struct
 import sys
@@ -42,7 +41,8 @@ from collections.abc import Callable
 from typing import Any
 
 import dill
-import msgpack
+
+from gdispy.worker.originals import msgpack, os
 
 #: Buffers below this many bytes stay inside the pickle: a copy is cheaper than an entry of its own.
 OUT_OF_BAND = 32 * 1024
@@ -55,6 +55,8 @@ FAILURE = 2
 #: Bytes that it has at most.
 FAILURE_LIMIT = 32 * 1024
 
+#: As they are before any job runs, which may replace them.
+_dumps, _loads = pickle.dumps, pickle.loads
 _MAIN = b"__main__"
 #: Values of these types need neither buffers nor classes.
 _PLAIN = frozenset((int, float, bool, str, type(None), complex))
@@ -86,7 +88,7 @@ def dumps(value: object) -> Payload:
     """Serialise `value`. Raises OpenFile, and what pickle and dill raise for an object that neither can take."""
     buffers: list[pickle.PickleBuffer] = []
     try:
-        stream = pickle.dumps(value, 5, buffer_callback=_collector(buffers))
+        stream = _dumps(value, 5, buffer_callback=_collector(buffers))
     except Exception:
         return _by_value(value)
     if _MAIN in stream and not _found_by_name(value):
@@ -97,7 +99,7 @@ def dumps(value: object) -> Payload:
 def dumps_call(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Payload:
     """Serialise the arguments of a call. Large `bytes` among `args` are not copied."""
     if not kwargs and _PLAIN.issuperset(map(type, args)):
-        return pickle.dumps((args, kwargs), 5)
+        return _dumps((args, kwargs), 5)
     for arg in args:
         if type(arg) is bytes and len(arg) >= OUT_OF_BAND:
             return _with_bytes_aside(args, kwargs)
@@ -107,9 +109,9 @@ def dumps_call(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Payload:
 def dumps_result(value: object) -> Payload:
     """Serialise what a job returned. A large `bytes` is not copied."""
     if type(value) in _PLAIN:
-        return pickle.dumps(value, 5)
+        return _dumps(value, 5)
     if type(value) is bytes and len(value) >= OUT_OF_BAND:
-        stream = pickle.dumps(pickle.PickleBuffer(value), 5, buffer_callback=lambda buffer: None)
+        stream = _dumps(pickle.PickleBuffer(value), 5, buffer_callback=lambda buffer: None)
         return _container(stream, [(0, value)])
     return dumps(value)
 
@@ -132,7 +134,7 @@ def loads(data: Any) -> Any:
     if isinstance(data, list):
         return _loads_pieces(data)
     if data[0] != 0:
-        return pickle.loads(data)
+        return _loads(data)
     view = memoryview(data)
     base, length, entries = _read_head(view)
     buffers: list[Any] = []
@@ -141,16 +143,16 @@ def loads(data: Any) -> Any:
         if len(piece) != size:
             raise pickle.UnpicklingError("the payload is shorter than its head says")
         buffers.append(bytes(piece) if kind == 0 else piece)
-    return pickle.loads(view[base : base + length], buffers=buffers)
+    return _loads(view[base : base + length], buffers=buffers)
 
 
 def serialize(value: object) -> bytes:
     """As dispy's function of this name."""
-    return pickle.dumps(value)
+    return _dumps(value)
 
 
 def deserialize(data: bytes) -> Any:
-    return pickle.loads(data)
+    return _loads(data)
 
 
 def _loads_pieces(pieces: list[memoryview]) -> Any:
@@ -168,7 +170,7 @@ def _loads_pieces(pieces: list[memoryview]) -> Any:
                 value = b"".join([first[base + offset :], *pieces[1:]])
             if len(value) != size:
                 raise pickle.UnpicklingError("the payload has another size than its head says")
-            return pickle.loads(first[base : base + length], buffers=[value])
+            return _loads(first[base : base + length], buffers=[value])
     # Writable, so that arrays which are views of it may be changed.
     whole = bytearray().join(pieces)
     return loads(whole)
@@ -229,7 +231,7 @@ def _with_bytes_aside(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Payload:
         return False
 
     try:
-        stream = pickle.dumps((tuple(shown), kwargs), 5, buffer_callback=collect)
+        stream = _dumps((tuple(shown), kwargs), 5, buffer_callback=collect)
     except Exception:
         return dumps((args, kwargs))
     if _MAIN in stream and not _found_by_name((args, kwargs)):
@@ -375,7 +377,7 @@ def _define_class(name: str, digest: bytes, definition: bytes) -> type:
     """Called by unpickling: the class of that name and digest, made at most once per process."""
     cls = _defined.get((name, digest)) or _from_source.get(name)
     if cls is None:
-        cls = _defined[name, digest] = pickle.loads(definition)
+        cls = _defined[name, digest] = _loads(definition)
         _known.add(cls)
         main = sys.modules["__main__"]
         if "." not in name:
