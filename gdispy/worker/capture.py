@@ -77,7 +77,7 @@ class Capture:
             self.put_streams_back()
 
     def put_streams_back(self) -> None:
-        """Undo what a job has assigned to `sys.stdout` and `sys.stderr`; what only it refers to writes what it holds."""
+        """Undo what a job has assigned to `sys.stdout` and `sys.stderr`. An object that goes with it is flushed."""
         sys.stdout, sys.stderr = self.out, self.err
 
     def end(self) -> tuple[Output, Output]:

@@ -11,7 +11,7 @@ import contextlib
 import sys
 import types
 import zipimport
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from gdispy.worker.changes import Changes, nothing_brought
 from gdispy.worker.originals import os
@@ -38,7 +38,7 @@ class JobModules:
         self._before: dict[str, types.ModuleType] = {}
         self._aside: dict[str, types.ModuleType] = {}
         self._wrote_bytecode = sys.dont_write_bytecode
-        self._was_brought = nothing_brought
+        self._was_brought: Callable[[object], bool] = nothing_brought
 
     def __enter__(self) -> None:
         if not self._is_needed:
@@ -181,7 +181,7 @@ class MadeModules:
 
 def module_files(directory: str) -> frozenset[str]:
     """Files below it that modules can be imported from, relative to it."""
-    found = set()
+    found: set[str] = set()
     for folder, folders, names in os.walk(directory):
         folders[:] = [each for each in folders if each != "__pycache__"]
         paths = [os.path.join(folder, name) for name in names if name.endswith((".py", ".pyc", ".so", *_ARCHIVES))]

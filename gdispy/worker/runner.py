@@ -268,8 +268,11 @@ class Worker:
                 changes.is_beyond_repair = True
         try:
             os.fchdir(self._folder)
-        except OSError:  # The job has closed descriptors that are not its own.
-            os.chdir(self._place.shared)
+        except OSError:  # The job has closed descriptors that are not its own, or is another user now.
+            try:
+                os.chdir(self._place.shared)
+            except OSError:
+                changes.is_beyond_repair = True
         return not changes.is_beyond_repair
 
     def _on_closing(self) -> None:
