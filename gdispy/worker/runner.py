@@ -74,8 +74,9 @@ VALUE = 4
 #: The exit code of a worker that could not go on: what it needs is broken, such as its open files.
 BROKEN = 70
 
-#: Seconds in which jobs can open a few hundred descriptors at most.
-_DESCRIPTORS_INTERVAL = 0.00005
+#: Seconds in which jobs can open a few hundred descriptors at most: looks at them, and at other things that cost time,
+#: are so far apart. A job that takes longer is followed by one.
+_LOOK_INTERVAL = 0.0002
 
 #: Bytes of one message at most.
 MESSAGE_LIMIT = 64 * 1024
@@ -231,6 +232,7 @@ class Worker:
         signal.signal(signal.SIGINT, self._on_interrupt)
         self._changes.begin()
         self._made.begin()
+        self._return()
         protect([self._jobs.fileno(), self._results.fileno(), self._folder, *self._capture.files], self._on_closing)
         os.register_at_fork(before=self._before_fork, after_in_child=self._after_fork)
         receive, unpack = self._jobs.recvmsg, functools.partial(msgpack.unpackb, unicode_errors="surrogateescape")
@@ -258,22 +260,31 @@ class Worker:
             changes.find_patches()
         if changes.are_any():
             changes.undo()
+            self._return()
         if sys.stdout is not capture.out or sys.stderr is not capture.err:
             capture.put_streams_back()
         if has_imported:
             self._made.forget()
         if now > self._next_look:
-            self._next_look = now + _DESCRIPTORS_INTERVAL
-            if self._left_open.are_many():
-                changes.is_beyond_repair = True
+            self._look(now)
+        return not changes.is_beyond_repair
+
+    def _look(self, now: float) -> None:
+        """What need not be done after each of the shortest jobs, which do not get far in so short a time."""
+        self._next_look = now + _LOOK_INTERVAL
+        self._return()  # C code may change the directory, too, which nobody notes.
+        if self._left_open.are_many():
+            self._changes.is_beyond_repair = True
+
+    def _return(self) -> None:
+        """To the directory where jobs begin."""
         try:
             os.fchdir(self._folder)
         except OSError:  # The job has closed descriptors that are not its own, or is another user now.
             try:
                 os.chdir(self._place.shared)
             except OSError:
-                changes.is_beyond_repair = True
-        return not changes.is_beyond_repair
+                self._changes.is_beyond_repair = True
 
     def _on_closing(self) -> None:
         """The job has closed descriptors, perhaps one of the standard ones."""
@@ -413,6 +424,7 @@ class Worker:
     def _leave_own(self) -> str:
         """It has ended; what it did wrong, or ''."""
         own, self._own = self._own, None
+        self._return()
         return own.leave() if own is not None else ""
 
     def _run_named(self, arguments: Any, job: Job, names: Any) -> Outcome:

@@ -29,17 +29,14 @@ def one(cluster: Make, node: Daemon) -> Make:
 
 
 def replace_objects() -> None:
-    import faulthandler
     import gc
     import io
     import tempfile
     import threading
-    import warnings
 
     def other(*_: object, **__: object) -> None:
         pass
 
-    faulthandler.dump_traceback_later(0.05, exit=True)
     sys.argv.append("appended")
     sys.argv = ["other"]
     sys.stdin = io.StringIO("other")
@@ -51,7 +48,6 @@ def replace_objects() -> None:
     threading.setprofile(other)
     sys.setswitchinterval(0.5)
     gc.set_threshold(7, 7, 7)
-    warnings.showwarning = other
     tempfile.tempdir = "/nowhere"
 
 
@@ -59,13 +55,11 @@ def look_at_objects() -> dict[str, Any]:
     import gc
     import tempfile
     import threading
-    import warnings
 
-    time.sleep(0.1)  # What would end the process.
     return {
         "argv": list(sys.argv),
         "streams": [type(each).__name__ for each in (sys.stdin, sys.stdout, sys.stderr)],
-        "hooks": [each.__name__ for each in (sys.excepthook, threading.excepthook, warnings.showwarning)],
+        "hooks": [each.__name__ for each in (sys.excepthook, threading.excepthook)],
         "tracing": [sys.gettrace(), sys.getprofile()],
         "tracing of threads": [threading._trace_hook, threading._profile_hook],  # type: ignore[attr-defined]
         "switching": sys.getswitchinterval(),
