@@ -6,9 +6,10 @@ Floor 1. Called by `runner.py` within a worker.
 from __future__ import annotations
 
 import math
-import time
 import types
 from collections.abc import Callable
+from contextvars import copy_context
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from gdispy.worker import chunks, pickling
@@ -65,13 +66,13 @@ def _names_instance(method: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) 
 def _work_off(call: Callable[[Any], pickling.Payload], arguments: Any, job: Job) -> bytes:
     """Run the calls of a chunk, one after the other."""
     seconds, calls = chunks.unpack_calls(arguments)
-    until = time.perf_counter() + (seconds or math.inf)
+    until = perf_counter() + (seconds or math.inf)
     results: list[pickling.Payload] = []
     failures: list[tuple[int, str]] = []
     for place, each in enumerate(calls):
         result: pickling.Payload = b""
         try:
-            result = call(each)
+            result = copy_context().run(call, each)
         except BaseException as error:
             job.leave_if_child(error)
             if job.cancelled:
@@ -80,10 +81,11 @@ def _work_off(call: Callable[[Any], pickling.Payload], arguments: Any, job: Job)
             result = raised(error, job.cancelled)
         job.leave_if_child()
         results.append(result)
-        job.go_home()
+        now = perf_counter()
+        is_fit = job.go_home(now)
         if job.cancelled:  # The call has caught the interrupt, which was for all of them.
             raise KeyboardInterrupt
-        if time.perf_counter() > until:
+        if not is_fit or now > until:
             break
     return chunks.pack_results(results, failures)
 

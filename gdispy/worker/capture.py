@@ -11,12 +11,12 @@ more the file itself is handed over, and another takes its place, so nothing is 
 from __future__ import annotations
 
 import contextlib
-import os
 import sys
 import tempfile
 from typing import NamedTuple, TextIO
 
 from gdispy.worker import control
+from gdispy.worker.originals import os
 from gdispy.worker.processes import flush_c_output, free_memory
 
 #: Where more than this many bytes of a stream may be kept, they go to disk.
@@ -60,6 +60,9 @@ class Capture:
     """The files behind descriptors 1 and 2 of this process."""
 
     def __init__(self, out: int, err: int, limit: int, directory: str) -> None:
+        #: What jobs find as `sys.stdout` and `sys.stderr`.
+        self.out: TextIO
+        self.err: TextIO
         # Private copies: a job may close 1 and 2, or point them elsewhere.
         self.files = (out, err)
         self._limit = limit
@@ -70,14 +73,18 @@ class Capture:
         """Point 1 and 2 at the files again, whatever the last job did to them."""
         os.dup2(self.files[0], 1)
         os.dup2(self.files[1], 2)
-        if sys.stdout is not self._out or sys.stderr is not self._err:
-            sys.stdout, sys.stderr = self._out, self._err
+        if sys.stdout is not self.out or sys.stderr is not self.err:
+            self.put_streams_back()
+
+    def put_streams_back(self) -> None:
+        """Undo what a job has assigned to `sys.stdout` and `sys.stderr`. An object that goes with it is flushed."""
+        sys.stdout, sys.stderr = self.out, self.err
 
     def end(self) -> tuple[Output, Output]:
         """What was printed since `begin`: stdout and stderr."""
         try:
-            self._out.flush()
-            self._err.flush()
+            self.out.flush()
+            self.err.flush()
         except (ValueError, OSError):
             self._mend()
         flush_c_output()
@@ -89,7 +96,7 @@ class Capture:
 
     def drop(self) -> None:
         """What threads have printed since `end` is nobody's."""
-        for stream in (self._out, self._err):
+        for stream in (self.out, self.err):
             with contextlib.suppress(ValueError, OSError):
                 stream.flush()
         for fd in self.files:
@@ -136,18 +143,18 @@ class Capture:
         """The job has closed its descriptors, or what writes to them; what it had printed before is still to come."""
         os.dup2(self.files[0], 1)
         os.dup2(self.files[1], 2)
-        for stream in (self._out, self._err):
+        for stream in (self.out, self.err):
             with contextlib.suppress(ValueError, OSError):
                 stream.flush()
         self._restore_streams()
 
     def _restore_streams(self) -> None:
-        self._out = _stream(1)
-        self._err = _stream(2)
-        sys.stdout, sys.stderr = self._out, self._err
+        self.out = _stream(1)
+        self.err = _stream(2)
+        sys.stdout, sys.stderr = self.out, self.err
         # Typed as constants, but what is printed at exit or by pdb goes there.
-        setattr(sys, "__stdout__", self._out)  # noqa: B010
-        setattr(sys, "__stderr__", self._err)  # noqa: B010
+        setattr(sys, "__stdout__", self.out)  # noqa: B010
+        setattr(sys, "__stderr__", self.err)  # noqa: B010
 
 
 def _stream(fd: int) -> TextIO:

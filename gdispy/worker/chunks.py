@@ -14,8 +14,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgpack
-
+from gdispy.worker.originals import msgpack
 from gdispy.worker.pickling import Payload
 
 MARK = 1

@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import array
 import contextlib
-import fcntl
-import os
 import select
 import signal
 import socket
 from typing import Any
 
-import msgpack
+from gdispy.worker.originals import fcntl, msgpack, os
 
 #: Bytes of one message at most; what may be larger is handed over as an open file.
 LIMIT = 64 * 1024
@@ -41,9 +39,9 @@ def send(end: socket.socket, message: list[Any], fds: list[int] | None = None) -
         end.send(data)
 
 
-def send_with_files(end: socket.socket, data: bytes, fds: list[int]) -> None:
-    """Send bytes that are no message of this module, with descriptors."""
-    end.sendmsg([data], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))])
+def send_with_files(end: socket.socket, data: bytes, fds: list[int]) -> int:
+    """Send bytes that are no message of this module, with descriptors; how many of the bytes were sent."""
+    return end.sendmsg([data], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))])
 
 
 def receive(end: socket.socket) -> tuple[list[Any], list[int]] | None:

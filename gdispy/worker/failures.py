@@ -39,11 +39,18 @@ def describe(error: BaseException, cancelled: bool) -> str:
     """The traceback as the user would see it."""
     if isinstance(error, Unpicklable):
         return f"{error}\n"
+    try:
+        text = _told(error, cancelled)
+    except Exception as failure:  # The job has replaced something that is needed for that, and left it so.
+        text = f"{type(error).__name__}, and its traceback cannot be shown: {type(failure).__name__}\n"
+    return text + ("The job was cancelled.\n" if cancelled else "")
+
+
+def _told(error: BaseException, cancelled: bool) -> str:
     told = traceback.TracebackException(type(error), error, users_frames(error))
     if told.stack and told.stack[-1].filename.startswith(_HERE) and cancelled:
         told.stack.pop()  # The handler of the interrupt.
-    text = shortened("".join(told.format())) + missing_module(error)
-    return text + ("The job was cancelled.\n" if cancelled else "")
+    return shortened("".join(told.format())) + missing_module(error)
 
 
 def missing_module(error: BaseException) -> str:

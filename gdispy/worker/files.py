@@ -12,11 +12,11 @@ Invariant: what is given back is not seen by any object in this process any more
 from __future__ import annotations
 
 import mmap
-import os
 from typing import Any
 
 from gdispy.worker import control, pickling
 from gdispy.worker.limits import OwnLimits
+from gdispy.worker.originals import os
 
 #: Payloads up to this many bytes travel inside the message.
 INLINE = 32 * 1024

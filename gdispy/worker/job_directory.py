@@ -6,10 +6,10 @@ files would otherwise be in the way of others. The node removes those of workers
 
 from __future__ import annotations
 
-import builtins
-import os
 from typing import NamedTuple
 
+from gdispy.worker.originals import os
+from gdispy.worker.sharing import Namespaces
 from gdispy.worker.trees import Arrivals, Link, changed, mirror, remove_tree
 
 
@@ -27,19 +27,21 @@ class Place(NamedTuple):
     #: Bytes of each stream of a job's output that are kept, and the directory for files of it.
     output_limit: int = 8 * 1024 * 1024
     files: str = ""
+    #: Files of modules in the directory of the computation that were there before the first job.
+    modules: frozenset[str] = frozenset()
 
 
 class JobDirectory:
     """The directory of the job that runs."""
 
-    def __init__(self, place: Place, path: str) -> None:
+    def __init__(self, place: Place, path: str, namespaces: Namespaces) -> None:
         self.path = path
         self._shared = place.shared
         self._program = place.program
         self._is_kept = place.is_kept
         self._files = place.files
         self._links: list[Link] = []
-        self._before = vars(builtins).get("dispy_job_path", place.shared)
+        self._namespaces = namespaces
 
     def enter(self) -> list[str]:
         """Make it the working directory; the job's own files, which are there already. Raises OSError."""
@@ -47,13 +49,13 @@ class JobDirectory:
         own = _files_below(self.path)
         self._links = mirror(self._shared, self.path, self._program, Arrivals(self._files))
         os.chdir(self.path)
-        vars(builtins)["dispy_job_path"] = self.path
+        self._namespaces.replace("dispy_job_path", self._shared, self.path)
         os.environ.update(dispy_job_path=self.path)
         return own
 
     def leave(self) -> str:
         """The job has ended: remove the directory, unless it is to stay. What it did wrong, or ''."""
-        vars(builtins)["dispy_job_path"] = self._before
+        self._namespaces.replace("dispy_job_path", self.path, self._shared)
         names = [os.path.relpath(path, self._shared) for path in changed(self._links)]
         if not self._is_kept:
             remove_tree(self.path)

@@ -1,18 +1,20 @@
-"""Modules that a job brings with it: there while it runs, and gone after it.
+"""Modules that a job brings with it, or makes: there while it runs, and gone after it.
 
-Floor 1: standard library. Used by a worker around a job that has files of its own (`dispy_job_depends`). What was
-imported under the names of these files is put aside meanwhile, also what the computation has brought, and comes back.
+Floor 1: standard library. `JobModules` are used by a worker around a job that has files of its own
+(`dispy_job_depends`). What was imported under the names of these files is put aside meanwhile, also what the
+computation has brought, and comes back. `MadeModules` are those that a job has written where it runs, and imported.
 """
 
 from __future__ import annotations
 
-import os
+import contextlib
 import sys
 import types
 import zipimport
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from gdispy.worker.changes import Changes, nothing_brought
+from gdispy.worker.originals import os
 
 _MISSING = object()
 _ARCHIVES = (".zip", ".egg", ".whl", ".pyz")
@@ -36,6 +38,7 @@ class JobModules:
         self._before: dict[str, types.ModuleType] = {}
         self._aside: dict[str, types.ModuleType] = {}
         self._wrote_bytecode = sys.dont_write_bytecode
+        self._was_brought: Callable[[object], bool] = nothing_brought
 
     def __enter__(self) -> None:
         if not self._is_needed:
@@ -47,13 +50,13 @@ class JobModules:
         self._before = dict(sys.modules)
         # Compiled, it would be taken for the next file of this name that is of the same second and length.
         self._wrote_bytecode, sys.dont_write_bytecode = sys.dont_write_bytecode, True
-        self._changes.is_brought = self._is_brought_file
+        self._was_brought, self._changes.is_brought = self._changes.is_brought, self._is_brought_file
         self._forget_listings()
 
     def __exit__(self, *_: object) -> None:
         if not self._is_needed:
             return
-        self._changes.is_brought = nothing_brought
+        self._changes.is_brought = self._was_brought
         sys.dont_write_bytecode = self._wrote_bytecode
         for name, module in list(sys.modules.items()):
             if self._before.get(name) is not module and self._is_brought(module):
@@ -101,6 +104,89 @@ class JobModules:
                 zipimport._zip_directory_cache.pop(path, None)  # type: ignore[attr-defined]
             elif finder is not None and path.startswith(self._directory):
                 finder.invalidate_caches()  # type: ignore[attr-defined]
+
+
+class MadeModules:
+    """Modules that jobs have made themselves: their files lie where jobs run, and did not come there with the
+    computation. They would be found by later jobs that have made others of the same names."""
+
+    def __init__(self, directories: Iterable[str], came: frozenset[str], changes: Changes) -> None:
+        paths = {path for each in directories if each for path in (os.path.abspath(each), os.path.realpath(each))}
+        self._directories = tuple(path + os.sep for path in paths)
+        #: Files that came with the computation, relative to its directory.
+        self._came = came
+        self._archives = tuple(path + os.sep for path in came if path.endswith(_ARCHIVES))
+        self._changes = changes
+        self._known: frozenset[str] = frozenset()
+        #: How many modules were there when they were looked at last.
+        self.number = 0
+
+    def begin(self) -> None:
+        """What is imported now is for all jobs."""
+        self._changes.is_brought = self._is_made_file
+        self._know()
+
+    def forget(self) -> None:
+        """A job has ended: forget those that it has made and imported."""
+        made = {name: sys.modules[name] for name in sys.modules.keys() - self._known}
+        made = {name: module for name, module in made.items() if self._is_made(module)}
+        for name, module in made.items():
+            _detach(name, sys.modules.pop(name))
+            self._remove_bytecode(module)
+        if made:
+            self._forget_listings()
+        self._know()
+
+    def _know(self) -> None:
+        self._known = frozenset(sys.modules)
+        self.number = len(self._known)
+
+    def _relative(self, path: str) -> str | None:
+        """A path in one of the directories; None where it is elsewhere."""
+        path = os.path.abspath(path)
+        for each in self._directories:
+            if path.startswith(each):
+                return path[len(each) :]
+        return None
+
+    def _is_made_file(self, file: object) -> bool:
+        path = self._relative(file) if isinstance(file, str) else None
+        return path is not None and path not in self._came and not path.startswith(self._archives)
+
+    def _is_made(self, module: object) -> bool:
+        try:
+            file = getattr(module, "__file__", None)
+            if isinstance(file, str):
+                return self._is_made_file(file)
+            places = [self._relative(each) for each in getattr(module, "__path__", ())]
+        except Exception:  # It is something else that a job has put there.
+            return False
+        # Directories without __init__.py.
+        found = [place for place in places if place is not None]
+        return bool(found) and not any(path.startswith(place + os.sep) for place in found for path in self._came)
+
+    def _remove_bytecode(self, module: object) -> None:
+        """It would be taken for that of the next file of this name that is of the same second and length."""
+        path = getattr(module, "__cached__", None)
+        if isinstance(path, str) and self._relative(path) is not None:
+            with contextlib.suppress(OSError, ValueError):
+                os.unlink(path)
+
+    def _forget_listings(self) -> None:
+        for place in list(sys.path_importer_cache):
+            if (os.path.abspath(place) + os.sep).startswith(self._directories):
+                sys.path_importer_cache.pop(place, None)
+                zipimport._zip_directory_cache.pop(os.path.abspath(place), None)  # type: ignore[attr-defined]
+
+
+def module_files(directory: str) -> frozenset[str]:
+    """Files below it that modules can be imported from, relative to it."""
+    found: set[str] = set()
+    for folder, folders, names in os.walk(directory):
+        folders[:] = [each for each in folders if each != "__pycache__"]
+        paths = [os.path.join(folder, name) for name in names if name.endswith((".py", ".pyc", ".so", *_ARCHIVES))]
+        found.update(os.path.relpath(path, directory) for path in paths)
+    return frozenset(found)
 
 
 def _module_names(files: Iterable[str]) -> frozenset[str]:

@@ -10,13 +10,12 @@ from __future__ import annotations
 import contextlib
 import errno
 import mmap
-import os
-import resource
 import signal
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from gdispy.worker.originals import os, resource
 from gdispy.worker.processes import processor_seconds, resident_bytes, tree_bytes
 
 #: Job, attempt, seconds its worker had used before, seconds that it may use, whether it has said so itself.

@@ -11,7 +11,8 @@ Three ways, tried in this order:
    travel by value, once per definition (name and digest): every object of that class, and the
    function that uses it, meet the same class there, so `isinstance` holds. On the way back they
    travel by name, and become objects of the program's own class again.
-3. dill, for what pickle refuses: lambdas, closures, functions of `__main__`, ...
+3. dill, for what pickle refuses: lambdas, closures, functions of `__main__`, ... But no open files: dill would open
+   them anew at the other end, by path and mode, which empties what is open for writing.
 
 Compiled code is understood by one minor version of Python only, and another may crash on it, so it carries its version
 and, where that is to be had, its source text, which other versions compile (`source.py`); without, they refuse it. What
@@ -27,6 +28,7 @@ buffer, handed out writable.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import io
 import marshal
@@ -39,7 +41,8 @@ from collections.abc import Callable
 from typing import Any
 
 import dill
-import msgpack
+
+from gdispy.worker.originals import msgpack, os
 
 #: Buffers below this many bytes stay inside the pickle: a copy is cheaper than an entry of its own.
 OUT_OF_BAND = 32 * 1024
@@ -52,12 +55,18 @@ FAILURE = 2
 #: Bytes that it has at most.
 FAILURE_LIMIT = 32 * 1024
 
+#: As they are before any job runs, which may replace them.
+_dumps, _loads = pickle.dumps, pickle.loads
 _MAIN = b"__main__"
 #: Values of these types need neither buffers nor classes.
 _PLAIN = frozenset((int, float, bool, str, type(None), complex))
 #: Locks arrive unlocked, whoever held them: at the other end nobody would release them.
 LOCKS: dict[type, Callable[[], Any]] = {type(make()): make for make in (threading.Lock, threading.RLock)}
 LOCKS[threading._PyRLock] = threading.RLock  # type: ignore[attr-defined]
+#: What refers to a file of the operating system, or holds what does.
+_FILES = (io.FileIO, io.BufferedReader, io.BufferedWriter, io.BufferedRandom, io.TextIOWrapper)
+#: Files that are there at the other end, too.
+_STANDARD = ("stdin", "stdout", "stderr", "__stdin__", "__stdout__", "__stderr__")
 _HEAD = struct.Struct(">BI")
 _VERSION = sys.version_info[:2]
 
@@ -71,11 +80,15 @@ _definitions: dict[type, tuple[bytes, bytes]] = {}
 _in_progress: set[type] = set()
 
 
+class OpenFile(pickle.PicklingError):
+    """An open file cannot travel."""
+
+
 def dumps(value: object) -> Payload:
-    """Serialise `value`. Raises what pickle and dill raise for an object that neither can take."""
+    """Serialise `value`. Raises OpenFile, and what pickle and dill raise for an object that neither can take."""
     buffers: list[pickle.PickleBuffer] = []
     try:
-        stream = pickle.dumps(value, 5, buffer_callback=_collector(buffers))
+        stream = _dumps(value, 5, buffer_callback=_collector(buffers))
     except Exception:
         return _by_value(value)
     if _MAIN in stream and not _found_by_name(value):
@@ -86,7 +99,7 @@ def dumps(value: object) -> Payload:
 def dumps_call(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Payload:
     """Serialise the arguments of a call. Large `bytes` among `args` are not copied."""
     if not kwargs and _PLAIN.issuperset(map(type, args)):
-        return pickle.dumps((args, kwargs), 5)
+        return _dumps((args, kwargs), 5)
     for arg in args:
         if type(arg) is bytes and len(arg) >= OUT_OF_BAND:
             return _with_bytes_aside(args, kwargs)
@@ -96,9 +109,9 @@ def dumps_call(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Payload:
 def dumps_result(value: object) -> Payload:
     """Serialise what a job returned. A large `bytes` is not copied."""
     if type(value) in _PLAIN:
-        return pickle.dumps(value, 5)
+        return _dumps(value, 5)
     if type(value) is bytes and len(value) >= OUT_OF_BAND:
-        stream = pickle.dumps(pickle.PickleBuffer(value), 5, buffer_callback=lambda buffer: None)
+        stream = _dumps(pickle.PickleBuffer(value), 5, buffer_callback=lambda buffer: None)
         return _container(stream, [(0, value)])
     return dumps(value)
 
@@ -121,7 +134,7 @@ def loads(data: Any) -> Any:
     if isinstance(data, list):
         return _loads_pieces(data)
     if data[0] != 0:
-        return pickle.loads(data)
+        return _loads(data)
     view = memoryview(data)
     base, length, entries = _read_head(view)
     buffers: list[Any] = []
@@ -130,16 +143,16 @@ def loads(data: Any) -> Any:
         if len(piece) != size:
             raise pickle.UnpicklingError("the payload is shorter than its head says")
         buffers.append(bytes(piece) if kind == 0 else piece)
-    return pickle.loads(view[base : base + length], buffers=buffers)
+    return _loads(view[base : base + length], buffers=buffers)
 
 
 def serialize(value: object) -> bytes:
     """As dispy's function of this name."""
-    return pickle.dumps(value)
+    return _dumps(value)
 
 
 def deserialize(data: bytes) -> Any:
-    return pickle.loads(data)
+    return _loads(data)
 
 
 def _loads_pieces(pieces: list[memoryview]) -> Any:
@@ -157,7 +170,7 @@ def _loads_pieces(pieces: list[memoryview]) -> Any:
                 value = b"".join([first[base + offset :], *pieces[1:]])
             if len(value) != size:
                 raise pickle.UnpicklingError("the payload has another size than its head says")
-            return pickle.loads(first[base : base + length], buffers=[value])
+            return _loads(first[base : base + length], buffers=[value])
     # Writable, so that arrays which are views of it may be changed.
     whole = bytearray().join(pieces)
     return loads(whole)
@@ -218,7 +231,7 @@ def _with_bytes_aside(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Payload:
         return False
 
     try:
-        stream = pickle.dumps((tuple(shown), kwargs), 5, buffer_callback=collect)
+        stream = _dumps((tuple(shown), kwargs), 5, buffer_callback=collect)
     except Exception:
         return dumps((args, kwargs))
     if _MAIN in stream and not _found_by_name((args, kwargs)):
@@ -281,6 +294,8 @@ class _ByValue(dill.Pickler):  # type: ignore[misc]
             return _load_code, (_VERSION, marshal.dumps(obj), obj.co_name, source.text_of_code(obj))
         if type(obj) in LOCKS:
             return LOCKS[type(obj)], ()
+        if isinstance(obj, _FILES):
+            return _reduce_file(obj)
         if not isinstance(obj, type) or not _is_of_main(obj) or obj in _in_progress:
             return NotImplemented
         if obj in _known:
@@ -295,6 +310,8 @@ def _by_value(value: object) -> bytes:
     # some functions, such as nested ones that call themselves, travel only without it.
     try:
         return _written_by_dill(value, recurse=True)
+    except OpenFile:  # The other way a function of `__main__` would travel without the file that it needs.
+        raise
     except Exception as first:
         try:
             return _written_by_dill(value, recurse=False)
@@ -306,6 +323,40 @@ def _written_by_dill(value: object, recurse: bool) -> bytes:
     sink = io.BytesIO()
     _ByValue(sink, protocol=5, recurse=recurse).dump(value)
     return sink.getvalue()
+
+
+def _reduce_file(file: Any) -> tuple[Any, ...]:
+    """How a standard stream, or a closed file, travels. Raises OpenFile for any other one."""
+    for name in _STANDARD:
+        stream = getattr(sys, name, None)
+        for layers in ((), ("buffer",), ("buffer", "raw")):
+            try:
+                found = functools.reduce(getattr, layers, stream)
+            except (AttributeError, ValueError):  # It is another kind of stream, or detached.
+                break
+            if found is file:
+                return _standard_stream, (name, *layers)
+    try:
+        is_closed = file.closed
+    except ValueError:  # It is detached from what it was open for.
+        is_closed = True
+    if is_closed:
+        return _closed_file, (isinstance(file, io.TextIOWrapper),)
+    name = getattr(file, "name", type(file).__name__)
+    shown = f"descriptor {name}" if isinstance(name, int) else str(name)
+    mode = getattr(file, "mode", "")
+    raise OpenFile(f"an open file ({shown}, mode {mode!r}) cannot be sent: open it in the function")
+
+
+def _standard_stream(name: str, *layers: str) -> Any:
+    """Called by unpickling: the stream of this process."""
+    return functools.reduce(getattr, layers, getattr(sys, name))
+
+
+def _closed_file(is_text: bool) -> Any:
+    """Called by unpickling: a file that is closed."""
+    with open(os.devnull, "r" if is_text else "rb") as file:
+        return file
 
 
 def _definition(cls: type) -> tuple[bytes, bytes]:
@@ -326,7 +377,7 @@ def _define_class(name: str, digest: bytes, definition: bytes) -> type:
     """Called by unpickling: the class of that name and digest, made at most once per process."""
     cls = _defined.get((name, digest)) or _from_source.get(name)
     if cls is None:
-        cls = _defined[name, digest] = pickle.loads(definition)
+        cls = _defined[name, digest] = _loads(definition)
         _known.add(cls)
         main = sys.modules["__main__"]
         if "." not in name:

@@ -8,13 +8,15 @@ functions do what they can: process groups remain.
 
 from __future__ import annotations
 
+import builtins
 import contextlib
 import ctypes
-import os
 import signal
 import sys
-import time
+from time import sleep
 from typing import Any
+
+from gdispy.worker.originals import os
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
@@ -75,7 +77,7 @@ def children(pid: int) -> list[int]:
     found: list[int] = []
     try:
         for thread in os.listdir(f"/proc/{pid}/task"):
-            with contextlib.suppress(OSError), open(f"/proc/{pid}/task/{thread}/children") as file:
+            with contextlib.suppress(OSError), builtins.open(f"/proc/{pid}/task/{thread}/children") as file:
                 found += map(int, file.read().split())
     except OSError:
         pass
@@ -107,12 +109,12 @@ def kill_descendants(pid: int, spare: frozenset[int] = frozenset()) -> None:
             _reap(living)
         if not below:
             return
-        time.sleep(0.001)
+        sleep(0.001)
 
 
 def _is_zombie(pid: int) -> bool:
     try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
+        with builtins.open(f"/proc/{pid}/stat", "rb") as file:
             return file.read().rpartition(b")")[2].split()[0] in (b"Z", b"X")
     except OSError:
         return True
@@ -127,7 +129,7 @@ def _reap(pids: list[int]) -> None:
 def resident_bytes(pid: int) -> int:
     """Resident memory of one process, without pages shared with others; 0 when it is gone."""
     try:
-        with open(f"/proc/{pid}/statm") as file:
+        with builtins.open(f"/proc/{pid}/statm") as file:
             _, resident, shared = map(int, file.read().split()[:3])
     except OSError:
         return 0
@@ -150,7 +152,7 @@ def _origin(pid: int) -> tuple[int, int]:
     """The parent of a process, and where its stack begins, which is another place after each exec; 0 where that is
     not known."""
     try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
+        with builtins.open(f"/proc/{pid}/stat", "rb") as file:
             fields = file.read().rpartition(b")")[2].split()
     except OSError:
         return 0, 0
@@ -160,7 +162,7 @@ def _origin(pid: int) -> tuple[int, int]:
 def processor_seconds(pid: int) -> float:
     """Processor time of one process and of those of its children that it has waited for; 0 when it is gone."""
     try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
+        with builtins.open(f"/proc/{pid}/stat", "rb") as file:
             fields = file.read().rpartition(b")")[2].split()
     except OSError:
         return 0.0
@@ -170,7 +172,7 @@ def processor_seconds(pid: int) -> float:
 def began(pid: int) -> int:
     """When a process began, in ticks since the machine did: with its number, it names it. 0 where there is none."""
     try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
+        with builtins.open(f"/proc/{pid}/stat", "rb") as file:
             fields = file.read().rpartition(b")")[2].split()
     except OSError:
         return 0
@@ -182,7 +184,7 @@ def end_marked(name: str, value: str) -> None:
     for _ in range(_SWEEPS):
         if not [pid for pid in _processes() if _end_if_marked(pid, f"{name}={value}".encode())]:
             return
-        time.sleep(0.001)
+        sleep(0.001)
 
 
 def _processes() -> list[int]:
@@ -213,7 +215,7 @@ def _end_if_marked(pid: int, marker: bytes) -> bool:
 
 def _has_marker(pid: int, marker: bytes) -> bool:
     try:
-        with open(f"/proc/{pid}/environ", "rb") as file:
+        with builtins.open(f"/proc/{pid}/environ", "rb") as file:
             return marker in file.read().split(b"\0")
     except OSError:
         return False

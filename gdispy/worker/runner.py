@@ -31,23 +31,18 @@ that was given the job answers for it: a child that comes back from the function
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import functools
-import os
 import signal
 import socket
 import struct
 import sys
 import threading
-import time
 import traceback
-import warnings
 from _thread import _count as thread_count
 from collections.abc import Iterator, Sequence
 from contextvars import copy_context
+from time import perf_counter, time
 from typing import Any
-
-import msgpack
 
 from gdispy.worker import control, pickling
 from gdispy.worker.calls import FINISHED as FINISHED
@@ -55,12 +50,13 @@ from gdispy.worker.calls import TERMINATED, Outcome, Run
 from gdispy.worker.calls import call_function as call_function
 from gdispy.worker.capture import Capture, Output
 from gdispy.worker.changes import Changes
-from gdispy.worker.descriptors import protect
+from gdispy.worker.descriptors import LeftOpen, protect
 from gdispy.worker.failures import describe, raised, users_frames
 from gdispy.worker.files import INLINE, Loan, map_files, written
 from gdispy.worker.job_directory import JobDirectory, Place, job_directory
-from gdispy.worker.job_modules import JobModules
+from gdispy.worker.job_modules import JobModules, MadeModules
 from gdispy.worker.limits import Limits, OwnLimits
+from gdispy.worker.originals import fcntl, msgpack, os
 from gdispy.worker.page import BEGUN, FILLED, RUNNING, VOID, Page
 from gdispy.worker.processes import has_children, kill_descendants
 from gdispy.worker.sharing import Namespaces
@@ -77,6 +73,10 @@ VALUE = 4
 
 #: The exit code of a worker that could not go on: what it needs is broken, such as its open files.
 BROKEN = 70
+
+#: Seconds in which jobs can open a few hundred descriptors at most: looks at them, and at other things that cost time,
+#: are so far apart. A job that takes longer is followed by one.
+_LOOK_INTERVAL = 0.0002
 
 #: Bytes of one message at most.
 MESSAGE_LIMIT = 64 * 1024
@@ -111,9 +111,9 @@ class Job:
         self.attempt = attempt
         self._worker = worker
 
-    def go_home(self) -> None:
-        """Back to how jobs find their process."""
-        self._worker.go_home()
+    def go_home(self, now: float) -> bool:
+        """Back to how jobs find their process; whether that was possible."""
+        return self._worker.go_home(now)
 
     def note_signal(self, number: int) -> str:
         """What to add where a limit has ended its program by this signal."""
@@ -210,6 +210,12 @@ class Worker:
         self._loan: Loan | None = None
         self._pack = msgpack.Packer(unicode_errors="backslashreplace").pack
         self._changes = changes or Changes()
+        self._made = MadeModules([place.shared, place.base], place.modules, self._changes)
+        #: Its length tells whether modules were imported.
+        self._loaded = sys.modules
+        self._left_open = LeftOpen()
+        #: When to look at them again.
+        self._next_look = 0.0
         #: Another worker is to run the next job: this process is not as it was, and cannot be made so.
         self._is_spoilt = False
         #: Where the computation finds names that come with a job.
@@ -225,6 +231,8 @@ class Worker:
         """Run jobs until the node closes its end, or this worker is used up."""
         signal.signal(signal.SIGINT, self._on_interrupt)
         self._changes.begin()
+        self._made.begin()
+        self._return()
         protect([self._jobs.fileno(), self._results.fileno(), self._folder, *self._capture.files], self._on_closing)
         os.register_at_fork(before=self._before_fork, after_in_child=self._after_fork)
         receive, unpack = self._jobs.recvmsg, functools.partial(msgpack.unpackb, unicode_errors="surrogateescape")
@@ -244,20 +252,39 @@ class Worker:
             if self._is_spoilt or self.limits.is_used_up():
                 return
 
-    def go_home(self) -> None:
-        """Back to how jobs find their process, and to the directory where they begin."""
-        changes = self._changes
-        if (
-            changes.made
-            or sys.path is not changes.path
-            or os.environ is not changes.environment
-            or warnings.filters is not changes.filters
-        ):
+    def go_home(self, now: float) -> bool:
+        """Back to how jobs find their process, and to the directory where they begin; whether that was possible."""
+        changes, capture = self._changes, self._capture
+        has_imported = len(self._loaded) != self._made.number
+        if has_imported:
+            changes.find_patches()
+        if changes.are_any():
             changes.undo()
+            self._return()
+        if sys.stdout is not capture.out or sys.stderr is not capture.err:
+            capture.put_streams_back()
+        if has_imported:
+            self._made.forget()
+        if now > self._next_look:
+            self._look(now)
+        return not changes.is_beyond_repair
+
+    def _look(self, now: float) -> None:
+        """What need not be done after each of the shortest jobs, which do not get far in so short a time."""
+        self._next_look = now + _LOOK_INTERVAL
+        self._return()  # C code may change the directory, too, which nobody notes.
+        if self._left_open.are_many():
+            self._changes.is_beyond_repair = True
+
+    def _return(self) -> None:
+        """To the directory where jobs begin."""
         try:
             os.fchdir(self._folder)
-        except OSError:  # The job has closed descriptors that are not its own.
-            os.chdir(self._place.shared)
+        except OSError:  # The job has closed descriptors that are not its own, or is another user now.
+            try:
+                os.chdir(self._place.shared)
+            except OSError:
+                self._changes.is_beyond_repair = True
 
     def _on_closing(self) -> None:
         """The job has closed descriptors, perhaps one of the standard ones."""
@@ -300,8 +327,8 @@ class Worker:
         is_timed = False
         if special or not limits.are_none:
             is_timed = limits.begin(job.number, job.attempt, special[2] if special else 0.0)
-        begun = time.time()
-        clock = time.perf_counter()
+        begun = time()
+        clock = perf_counter()
         try:
             Job.current = job
             if self._target[0] == job.number and self._is_target(job):
@@ -322,10 +349,11 @@ class Worker:
             Job.current = None
             status, result = TERMINATED, raised(error, job.cancelled)
             exception = describe(error, job.cancelled) + limits.note(error)
-        ended = begun + (time.perf_counter() - clock)
+        now = perf_counter()
+        ended = begun + (now - clock)
         if has_children():  # No process outlives the job that made it.
             kill_descendants(os.getpid())
-        self.go_home()
+        self.go_home(now)
         if self._own is not None and (complaint := self._leave_own()):
             status, exception = TERMINATED, exception + complaint
         words[RUNNING] = 0
@@ -386,7 +414,8 @@ class Worker:
 
     def _enter_own(self, job: Job, path: str) -> list[str]:
         """A job begins that has a directory of its own; its own files in there."""
-        self._own = JobDirectory(self._place, path or job_directory(self._place.base, job.number, job.attempt))
+        where = path or job_directory(self._place.base, job.number, job.attempt)
+        self._own = JobDirectory(self._place, where, self.namespaces or Namespaces([]))
         own = self._own.enter()
         if own:
             sys.path.insert(0, self._own.path)
@@ -395,6 +424,7 @@ class Worker:
     def _leave_own(self) -> str:
         """It has ended; what it did wrong, or ''."""
         own, self._own = self._own, None
+        self._return()
         return own.leave() if own is not None else ""
 
     def _run_named(self, arguments: Any, job: Job, names: Any) -> Outcome:
@@ -433,7 +463,7 @@ class Worker:
         with self.lock:  # Threads of the job may be reporting.
             self._send_kept()
             if files:
-                sent = socket.send_fds(self._results, [frame], list(files))
+                sent = control.send_with_files(self._results, frame, list(files))
                 frame = frame[sent:]
             self._results.sendall(frame)
 

@@ -30,6 +30,14 @@ class Namespaces:
             for name, value in names.items():
                 each.setdefault(name, value)
 
+    def replace(self, name: str, before: str, after: str) -> None:
+        """Have those of them, and of the builtins, that hold one text under this name, hold another; what a function
+        brought itself stays."""
+        for each in (*self._all, vars(builtins)):
+            found = each.get(name)
+            if isinstance(found, str) and found == before:
+                each[name] = after
+
     @contextlib.contextmanager
     def lending(self, names: Mapping[str, Any]) -> Iterator[None]:
         """Have all of them, and the builtins, hold these names for a while. Functions and classes among those have the

@@ -43,6 +43,7 @@ from gdispy.worker.cgroups import Groups
 from gdispy.worker.changes import Changes
 from gdispy.worker.failures import missing_module, users_frames
 from gdispy.worker.job_directory import Place
+from gdispy.worker.job_modules import module_files
 from gdispy.worker.limits import Limits, overtime
 from gdispy.worker.node_log import log_to_node
 from gdispy.worker.page import runs
@@ -137,6 +138,8 @@ class Template:
         self._workers: dict[int, int] = {}  # worker -> pid
         self._pages: dict[int, mmap.mmap] = {}  # worker -> its page
         self._causes: dict[int, str] = {}  # worker -> why it was killed here
+        #: Files of modules that came with the computation, or that setup has made.
+        self._module_files: frozenset[str] = frozenset()
         #: Processes that loading the computation left on purpose.
         self._own: frozenset[int] = frozenset()
         limits = setting.limits
@@ -182,6 +185,7 @@ class Template:
         control.close_all(fds)
         error = error or self._set_up(name)
         self._own = frozenset(descendants(os.getpid()))
+        self._module_files = module_files(self._setting.directory)
         self._generators.find()
         note = "" if error else _left_threads()
         control.send(self._end, ["loaded", shortened(error, control.TEXT_LIMIT), self._cleanup is not None, note])
@@ -258,7 +262,8 @@ class Template:
         base = os.path.join(setting.jobs.directory, str(worker)) if setting.jobs.has_directories else ""
         jobs = setting.jobs
         where = (setting.directory, base, jobs.keeps_directories)
-        return Place(*where, self._program, jobs.output_limit, os.path.dirname(jobs.directory))
+        files = os.path.dirname(jobs.directory)
+        return Place(*where, self._program, jobs.output_limit, files, self._module_files)
 
     def _become_worker(self, worker: int, parent: int, fds: list[int]) -> None:
         try:

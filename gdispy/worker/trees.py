@@ -6,10 +6,10 @@ Floor 1: standard library. Used by workers, the spawner and the node.
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import os
 import shutil
 from typing import NamedTuple
+
+from gdispy.worker.originals import fcntl, os
 
 #: Files up to this many bytes are copied where the file system cannot share their blocks; larger ones are linked.
 COPY_LIMIT = 16 * 1024 * 1024

@@ -54,6 +54,22 @@ def test_jobs_do_not_find_each_others_files(
     assert directories_of_jobs(tmp_path / "prefix0") == []
 
 
+@pytest.mark.parametrize("isolation", ["", "job"])
+def test_the_name_of_the_directory_of_a_job_is_that_of_its_own(cluster: Make, isolation: str) -> None:
+    def compute(n: int) -> tuple[str, list[str]]:
+        name = "dispy_job_path"
+        paths = [dispy_job_path, globals()[name], os.environ[name]]  # type: ignore[name-defined]
+        return os.getcwd(), [*paths, helping()]  # type: ignore[name-defined]
+
+    def helping() -> str:
+        return dispy_job_path  # type: ignore[name-defined, no-any-return]
+
+    made = cluster(compute, job_directory=True, isolation=isolation, depends=[helping])
+    found = [made.submit(1)(), made.submit(2)(), *made.map(range(2))]
+    assert [paths for _, paths in found] == [[own] * 4 for own, _ in found]
+    assert len({own for own, _ in found}) == 4
+
+
 def test_programs_do_not_find_each_others_files(cluster: Make, here: Path) -> None:
     program = here / "program.sh"
     check = 'test "$dispy_job_path" = "$PWD" || exit 9'

@@ -116,6 +116,42 @@ def test_so_it_is_between_the_calls_of_a_map(one: Make) -> None:
     assert list(made.map(range(50))) == [None] * 50
 
 
+def test_all_that_a_call_of_a_map_changes_is_gone_before_the_next(one: Make) -> None:
+    made = one(lambda change, act=change_everything, look=look_at_everything: act() if change else look())
+    first, _, second = made.map([False, True, False], chunksize=3)
+    assert first == second
+
+
+def test_each_call_of_a_map_has_context_variables_of_its_own(one: Make) -> None:
+    def work(number: int) -> tuple[str, int]:
+        import contextvars
+        import decimal
+
+        global OF_CALLS
+        if number == 0:
+            decimal.getcontext().prec = 4
+            OF_CALLS = contextvars.ContextVar("OF_CALLS", default=-1)  # type: ignore[name-defined]
+        before = OF_CALLS.get()  # type: ignore[name-defined]
+        OF_CALLS.set(number)  # type: ignore[name-defined]
+        return str(decimal.Decimal(1) / 7), before
+
+    made = one(work)
+    seventh = "0.1428571428571428571428571429"
+    assert list(made.map(range(4), chunksize=4)) == [("0.1429", -1), *[(seventh, -1)] * 3]
+
+
+def test_a_call_after_one_that_changes_what_cannot_be_undone_runs_in_another_process(one: Make) -> None:
+    def work(number: int) -> tuple[int, int]:
+        before = os.nice(0)
+        if number == 1:
+            os.nice(3)
+        return os.getpid(), before
+
+    (first, usual), *others = list(one(work).map(range(5), chunksize=5))
+    assert [nice for _, nice in others] == [usual] * 4
+    assert others[0][0] == first and first not in [pid for pid, _ in others[1:]]
+
+
 def test_what_a_module_changes_when_it_is_imported_stays_with_it(
     one: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -22,8 +22,9 @@ class Worker:
 
     homecomings = 0
 
-    def go_home(self) -> None:
+    def go_home(self, _now: float) -> bool:
         self.homecomings += 1
+        return True
 
 
 class Cluster:

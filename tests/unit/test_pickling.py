@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import functools
+import io
+import logging
+import os
 import pickle
 import subprocess
 import sys
+import tempfile
 import threading
 from typing import Any
 
@@ -465,3 +469,73 @@ def test_locks_arrive_unlocked(lock: Any, held: bool) -> None:
 
 def test_locks_among_source_text_arrive_unlocked() -> None:
     assert pickle.loads(source.dumps(threading.RLock())).acquire(blocking=False)
+
+
+class Holder:
+    def __init__(self, held: Any) -> None:
+        self.held = held
+        self.other = lambda: held
+
+
+@pytest.mark.parametrize("mode", ["r", "rb", "rb+", "w", "wb", "x", "a", "r+", "w+"])
+@pytest.mark.parametrize("place", ["alone", "closure", "object", "handler", "layer"])
+def test_open_files_are_refused_and_stay_as_they_are(tmp_path: Any, mode: str, place: str) -> None:
+    path = tmp_path / "file.txt"
+    if mode != "x":
+        path.write_text("precious")
+    with open(path, mode) as file:
+        if "w" in mode or "x" in mode:
+            file.write("precious" if "b" not in mode else b"precious")
+            file.flush()
+        handler = logging.StreamHandler(file)
+        layer = getattr(file, "buffer", file)
+        held = {"alone": file, "object": Holder(file), "handler": handler, "layer": layer}
+        value = held.get(place, lambda: file)
+        # The layer below a text file has the mode of its own.
+        shown = layer.mode if place == "layer" else mode
+        text = f"an open file ({path}, mode {shown!r}) cannot be sent: open it in the function"
+        with pytest.raises(pickling.OpenFile) as caught:
+            dumps(value)
+        assert str(caught.value) == text
+        with pytest.raises(pickling.OpenFile):
+            dumps_call((1, value), {})
+        with pytest.raises(pickling.OpenFile):
+            dumps_result(value)
+    assert path.read_text() == "precious"
+
+
+def test_files_of_modules_that_compress_are_refused(tmp_path: Any) -> None:
+    import gzip
+
+    with gzip.open(tmp_path / "file.gz", "wb") as file, pytest.raises(pickling.OpenFile):
+        dumps(file)
+    with tempfile.NamedTemporaryFile() as temporary, pytest.raises(pickling.OpenFile):
+        dumps(temporary)
+    with (
+        open(os.open(os.devnull, os.O_RDONLY)) as by_number,
+        pytest.raises(pickling.OpenFile, match=r"descriptor \d"),
+    ):
+        dumps(by_number)
+
+
+def test_standard_streams_are_those_of_the_other_end() -> None:
+    for name in ("__stdin__", "__stdout__", "__stderr__"):
+        stream = getattr(sys, name)
+        assert through(stream) is stream
+        assert through(stream.buffer) is stream.buffer
+        assert through(lambda here=stream: here)() is stream
+
+
+def test_closed_files_arrive_closed_and_stay_as_they_are(tmp_path: Any) -> None:
+    for mode, kind in (("w", "TextIOWrapper"), ("rb", "BufferedReader")):
+        with open(tmp_path / "file", mode) as file:
+            if mode == "w":
+                file.write("precious")
+        arrived = through(file)
+        assert arrived.closed and type(arrived).__name__ == kind
+    assert (tmp_path / "file").read_text() == "precious"
+
+
+def test_files_in_memory_come_back() -> None:
+    assert through(io.StringIO("some text")).read() == "some text"
+    assert through(io.BytesIO(b"some bytes")).read() == b"some bytes"
