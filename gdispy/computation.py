@@ -181,10 +181,14 @@ def _as_list(depends: Any) -> list[Any]:
 def _directory(directory: str) -> list[str]:
     if not isinstance(directory, str):
         raise ConfigError(f"dest_path must be text, not {type(directory).__name__}")
+    relative = directory.strip("/")
     try:
-        return safe_parts(directory.strip("/"))
+        parts = safe_parts(relative)
     except ProtocolError as error:
         raise ConfigError(f"dest_path must be a relative directory: {error}") from None
+    if directory.startswith("/"):  # As dispy does.
+        logger.warning("dest_path %r is taken as %r: it is below the directory of each node", directory, relative)
+    return parts
 
 
 def _name(computation: Any) -> str:

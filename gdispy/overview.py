@@ -19,10 +19,10 @@ from gdispy import config
 from gdispy.connection import Handlers
 from gdispy.core.messages import Hello, Instance, Overview, Survey
 from gdispy.core.patterns import join
-from gdispy.errors import ConnectFailed, GdispyError
+from gdispy.errors import ConfigError, ConnectFailed, GdispyError
 from gdispy.keys import Secret, find_secret, with_tls
 from gdispy.net import connect
-from gdispy.options import add_common_options, add_secret_options, add_tls_options, fail, parse, set_up_logging
+from gdispy.options import Once, add_common_options, add_secret_options, add_tls_options, fail, parse, set_up_logging
 from gdispy.remote import ROLES
 from gdispy.shared import scheduler_place
 from gdispy.status import overview_lines
@@ -36,6 +36,9 @@ def status_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="gdispy status", description="Show how a gdispy-scheduler stands.")
     text = "where gdispy-scheduler runs (default: this machine)"
     parser.add_argument("host", nargs="?", default="", metavar="HOST[:PORT]", help=text)
+    text = "the same, as `gdispy` has it"
+    names = ("-n", "--scheduler_node", "--scheduler_host")
+    parser.add_argument(*names, dest="named", action=Once, default="", metavar="HOST[:PORT]", help=text)
     parser.add_argument("--json", action="store_true", help="print an object with `nodes` and `computations`")
     add_secret_options(parser)
     add_tls_options(parser)
@@ -48,9 +51,11 @@ def status_main(words: Sequence[str] | None = None) -> int:
     options = parse(status_parser(), words)
     set_up_logging("gdispy: %(message)s", options.debug)
     try:
+        if options.host and options.named:
+            raise ConfigError("name one scheduler: HOST, or -n HOST")
         secret = find_secret(options.secret, options.secret_file, options.insecure)
         secret = with_tls(secret, options.certfile, options.keyfile)
-        found = ask(secret, *scheduler_place(options.host, None))
+        found = ask(secret, *scheduler_place(options.host or options.named, None))
     except (GdispyError, OSError) as error:
         return fail("gdispy status", error)
     print(json.dumps(as_object(found), indent=2) if options.json else "\n".join(overview_lines(found)))

@@ -6,11 +6,12 @@ tqdm where that is installed, which suits notebooks too, else one of our own. El
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, Protocol, TextIO
 
 #: Seconds between two looks.
@@ -46,12 +47,19 @@ class Bar(Protocol):
 
 
 def bar_for(counts: Counts, stays: bool) -> Bar:
-    """What suits standard error; `stays` says whether it is to be seen when all is over."""
+    """What suits standard error; `stays` says whether it is to be seen when all is over. Where standard error is
+    missing (`pythonw`, a service) or closed, now or later, nothing is shown."""
+    stream = sys.stderr
+    if stream is None or getattr(stream, "closed", False):
+        return NoBar()
     try:
         tqdm = importlib.import_module("tqdm.auto").tqdm
     except ImportError:
-        return OwnBar(sys.stderr, stays) if sys.stderr.isatty() else Lines(sys.stderr)
-    return TqdmBar(tqdm(total=counts.total, initial=counts.ended, unit="job", leave=stays))
+        return AsLongAsItWorks(OwnBar(stream, stays) if stream.isatty() else Lines(stream))
+    try:
+        return AsLongAsItWorks(TqdmBar(tqdm(total=counts.total, initial=counts.ended, unit="job", leave=stays)))
+    except (OSError, ValueError):
+        return NoBar()
 
 
 def wait_with_bar(wait: Callable[[float], bool], counts: Callable[[], Counts], timeout: float | None) -> bool:
@@ -80,6 +88,45 @@ def line_of(counts: Counts, seconds: float) -> str:
 def _duration(seconds: float) -> str:
     hours, rest = divmod(int(seconds), 3600)
     return f"{hours}:{rest // 60:02}:{rest % 60:02}" if hours else f"{rest // 60}:{rest % 60:02}"
+
+
+class NoBar:
+    """Shows nothing."""
+
+    def show(self, counts: Counts) -> None:
+        """Nothing."""
+
+    def clear(self) -> None:
+        """Nothing is in the way."""
+
+    def close(self) -> None:
+        """Nothing was shown."""
+
+
+class AsLongAsItWorks:
+    """A bar whose stream may be closed, or lose its reader, while jobs are waited for: the wait goes on without it."""
+
+    def __init__(self, bar: Bar) -> None:
+        self._bar = bar
+
+    def show(self, counts: Counts) -> None:
+        with self._while_it_works():
+            self._bar.show(counts)
+
+    def clear(self) -> None:
+        with self._while_it_works():
+            self._bar.clear()
+
+    def close(self) -> None:
+        with self._while_it_works():
+            self._bar.close()
+
+    @contextlib.contextmanager
+    def _while_it_works(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, ValueError):  # ValueError: the stream is closed.
+            self._bar = NoBar()
 
 
 class TqdmBar:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -16,7 +17,7 @@ from gdispy.core import statuses
 from gdispy.core.message import JobId, Message
 from gdispy.core.payloads import Payload, bulk_size
 from gdispy.core.remembered import Job, Story
-from gdispy.errors import GdispyError
+from gdispy.errors import ConfigError, GdispyError
 from gdispy.job import STATUS_NAMES
 from gdispy.options import EXIT_FAILED, add_common_options, fail, parse, set_up_logging
 from gdispy.records import Reading, facts_in, read
@@ -50,7 +51,7 @@ def journal_main(words: Sequence[str] | None = None) -> int:
     options = parse(parser, words)
     set_up_logging("gdispy: %(message)s", options.debug)
     try:
-        reading = read(options.file)
+        reading = read(_file(options.file))
     except (GdispyError, OSError) as error:
         return fail("gdispy journal", error)
     if options.json:
@@ -62,6 +63,15 @@ def journal_main(words: Sequence[str] | None = None) -> int:
         for fact in facts_in(options.file):
             print(_fact_line(fact))
     return EXIT_FAILED if reading.fault == "damaged" else 0
+
+
+def _file(path: str) -> str:
+    """The same path, where it is not that of a directory. Raises ConfigError."""
+    if os.path.isdir(path):
+        inside = os.path.join(path, "journal")
+        advice = f": did you mean {inside}?" if os.path.isfile(inside) else "; name a recovery file or journal"
+        raise ConfigError(f"{path} is a directory{advice}")
+    return path
 
 
 def _lines(path: str, reading: Reading, with_jobs: bool) -> Iterator[str]:

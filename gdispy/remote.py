@@ -21,7 +21,6 @@ import gevent.event
 
 from gdispy import config
 from gdispy.connection import Connection, Handlers, next_peer
-from gdispy.core.board import LONGEST_PAUSE, PAUSE_GROWTH
 from gdispy.core.courier import Courier
 from gdispy.core.facts import Placed
 from gdispy.core.life import INTERVAL
@@ -41,6 +40,7 @@ from gdispy.core.messages import (
 )
 from gdispy.core.patterns import join
 from gdispy.core.remembered import Story
+from gdispy.core.waiting import LONGEST_PAUSE, PAUSE_GROWTH
 from gdispy.errors import ConnectFailed, PeerRejected
 from gdispy.journal import Ledger
 from gdispy.keys import Secret

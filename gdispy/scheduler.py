@@ -23,7 +23,6 @@ import gevent
 
 from gdispy import config
 from gdispy.connection import CONNECTED, Connection, Handlers, PairEnd
-from gdispy.core.board import FAIR
 from gdispy.core.dispatch import Dispatch
 from gdispy.core.effects import Drop, Effects, Peer, Record, Send
 from gdispy.core.handshake import Keys
@@ -32,6 +31,7 @@ from gdispy.core.limits import short_name
 from gdispy.core.messages import REFUSED, STOPPED, Collected, ComputationId, Hello, Instance, Message, Prepare, Run
 from gdispy.core.patterns import join
 from gdispy.core.remembered import Story
+from gdispy.core.waiting import FAIR
 from gdispy.core.wire import MakeSink
 from gdispy.journal import Ledger
 from gdispy.keys import Secret

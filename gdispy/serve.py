@@ -9,6 +9,7 @@ a second one at once.
 from __future__ import annotations
 
 import argparse
+import errno
 import logging
 import os
 import platform
@@ -217,9 +218,18 @@ def _new_node(settings: NodeSettings, options: Any) -> Node:
         where = " or ".join(
             join(each, settings.node_port) for each in settings.ip_addrs or [config.default_ip_addr() or ALL_ADDRESSES]
         )
-        raise ConfigError(
-            f"cannot listen on {where}: {error.strerror}; another node may run there (-p 0 takes a free port)"
-        ) from error
+        raise ConfigError(f"cannot listen on {where}: {error.strerror}{_advice(error)}") from error
+
+
+def _advice(error: OSError) -> str:
+    """What to do where a node cannot listen."""
+    if error.errno == errno.EADDRINUSE:
+        return "; another node may run there (-p 0 takes a free port)"
+    if error.errno == errno.EADDRNOTAVAIL:
+        return "; this machine has no such address (-i takes one of its own; --ext_ip_addr announces another)"
+    if error.errno == errno.EACCES:
+        return "; ports below 1024 are for root (-p takes another)"
+    return ""
 
 
 def _listen_to_owner(node: Node, options: Any) -> None:

@@ -15,8 +15,8 @@ from typing import Any
 import gevent
 
 from gdispy import config, console
-from gdispy.core.board import EARLIEST, FAIR, ROUND_ROBIN
 from gdispy.core.patterns import join
+from gdispy.core.waiting import EARLIEST, FAIR, ROUND_ROBIN
 from gdispy.errors import ConfigError, GdispyError
 from gdispy.interfaces import announced
 from gdispy.journal import Journal

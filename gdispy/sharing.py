@@ -27,7 +27,6 @@ from gdispy import config, whom
 from gdispy.archive import Archive
 from gdispy.blobs import FileSink
 from gdispy.connection import Connection, Handlers, next_peer
-from gdispy.core.board import FAIR
 from gdispy.core.effects import Effects, Peer
 from gdispy.core.facts import Owned
 from gdispy.core.handshake import Keys
@@ -54,6 +53,7 @@ from gdispy.core.patron import Patron
 from gdispy.core.payloads import Payload
 from gdispy.core.remembered import Story
 from gdispy.core.serving import RECOVERER
+from gdispy.core.waiting import FAIR
 from gdispy.core.wire import FILE, Sink
 from gdispy.errors import ConfigError
 from gdispy.files import refusal

@@ -67,7 +67,8 @@ def start_parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     add = parser.add_argument
-    add("--ssh", action="append", required=True, metavar="HOST,HOST", help="where to start nodes, as ssh knows them")
+    text = "where to start nodes, as ssh knows them"
+    add("--ssh", "-n", "--nodes", action="append", required=True, metavar="HOST,HOST", help=text)
     text = "gdispy-node on the hosts, where it is not in the PATH of ssh (default: gdispy-node)"
     add("--command", default="gdispy-node", metavar="PATH", help=text)
     add("--ssh_command", "--ssh-command", default="ssh", metavar="COMMAND", help="ssh, with options (default: ssh)")

@@ -78,6 +78,8 @@ def nodes_parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("hosts", nargs="*", metavar="HOST[:PORT]", help="a node, or a relay, to ask besides looking around")
+    text = "the same; may be given several times"
+    add("-n", "--nodes", action="append", default=[], metavar="HOST[:PORT]", help=text)
     add("--json", action="store_true", help="print a list of objects")
     add("--only", action="store_true", help="ask the hosts named, and do not look around")
     text = "look around on the network of this address only (default: GDISPY_IP_ADDR, or all networks)"
@@ -96,12 +98,13 @@ def nodes_main(words: Sequence[str] | None = None) -> int:
     options = parse(nodes_parser(), words)
     set_up_logging("gdispy: %(message)s", options.debug)
     try:
-        if options.only and not options.hosts:
+        hosts = [*options.hosts, *options.nodes]
+        if options.only and not hosts:
             raise ConfigError("--only needs the hosts to ask")
         secret = find_secret(options.secret, options.secret_file, options.insecure)
         secret = with_tls(secret, options.certfile, options.keyfile)
         config.port_number(options.node_port, "--node_port")
-        targets = whom.parse(options.hosts, options.node_port).targets if options.hosts else []
+        targets = whom.parse(hosts, options.node_port).targets if hosts else []
         found = Look(secret, options, targets).run()
     except (GdispyError, OSError) as error:
         return fail("gdispy nodes", error)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from gdispy.core.board import CLOSED, FAIR, SETUP_PATIENCE, Board
+from gdispy.core.board import Board
 from gdispy.core.effects import Effects, Peer, Send
 from gdispy.core.messages import (
     NO_LIMIT,
@@ -33,6 +33,7 @@ from gdispy.core.messages import (
 from gdispy.core.placing import Computation, Node, Owner, Share, Task, new_task
 from gdispy.core.statuses import ABANDONED, CANCELLED
 from gdispy.core.troubles import problems, slow_nodes
+from gdispy.core.waiting import CLOSED, FAIR, SETUP_PATIENCE
 
 TAKEN_OVER = "Another process has taken over this computation, with its jobs: ask that one.\n"
 
@@ -112,6 +113,7 @@ class Demands(Board):
             computation.refused.add(node.instance)
             return []
         share.closed = False
+        self._capacity.note_nodes(computation)
         self._push(node)
         return self._limit(node, computation.id) if share.ready else self._offer(node, computation, now)
 
@@ -124,9 +126,11 @@ class Demands(Board):
             return []
         computation.closing = True
         self._nothing_waits(computation)
+        computation.oversized.clear()
         self._watch_cleanup(computation, now)
         computation.tasks.clear()
         computation.places.clear()
+        self._capacity.note_nodes(computation)
         for node in self._nodes.values():
             effects += self._event(computation, node, CLOSED)
             share = node.shares.pop(computation.id, None)
@@ -171,7 +175,9 @@ class Demands(Board):
                 rows.append(node.row(share))
                 queued -= rows[-1][4]
         return [
-            Send(peer, Standing(computation.id, message.question, rows, max(0, queued), self.problems(computation)))
+            Send(
+                peer, Standing(computation.id, message.question, rows, max(0, queued), self.problems(computation, now))
+            )
         ]
 
     def is_answered(self, computation: ComputationId) -> bool:
@@ -180,9 +186,9 @@ class Demands(Board):
         tasks = known.tasks.values() if known is not None else ()
         return not tasks or any(task.node is None or task.node.peer is not None for task in tasks)
 
-    def problems(self, computation: Computation) -> list[str]:
+    def problems(self, computation: Computation, now: float) -> list[str]:
         """Why nodes are not used for a computation, a line for each."""
-        return problems(computation, self._nodes.values(), self._problems)
+        return problems(computation, self._nodes.values(), self._problems, now)
 
     # Jobs
 
@@ -215,6 +221,9 @@ class Demands(Board):
                 stranded.append(task)
             else:
                 computation.add(task)
+        if computation.wide:  # First of all, or what is too wide would be told as if it held up all others.
+            self._capacity.note_jobs(computation)
+            self._part_oversized(now)
         self._wait(computation, now)
         self._inability.look(computation, now)
         text = "The node that the job was submitted to is gone.\n"
@@ -239,8 +248,12 @@ class Demands(Board):
                 effects.append(Send(task.node.peer, Cancel(computation.id, [task.job], [task.attempt])))
         if waiting:
             # What is cancelled is skipped when its turn in the queue comes.
-            computation.cancelled += len(waiting)
-            if computation.cancelled == computation.waiting():
+            queued = [task for task in waiting if task.cpus == 1 or not computation.oversized.discard(task)]
+            for task in queued:
+                if task.cpus > 1:
+                    computation.wide.discard(task)
+            computation.cancelled += len(queued)
+            if queued and computation.cancelled == computation.waiting():
                 self._nothing_waits(computation)
             effects += self._end(computation, waiting, CANCELLED, "")
         return effects
@@ -250,7 +263,9 @@ class Demands(Board):
         computation.fenced, computation.kept = True, False
         tasks = [task for task in computation.tasks.values() if task.node is not None or not task.cancelled]
         self._nothing_waits(computation)
+        computation.oversized.clear()
         computation.places.clear()
+        self._capacity.note_nodes(computation)
         for node in self._nodes.values():
             share = node.shares.pop(computation.id, None)
             if share is not None:
@@ -333,6 +348,7 @@ class Demands(Board):
             value = float(node.cpus)
         elif message.word != "jobs":
             return [Send(peer, Reply(message.computation, message.question, "there is no such order", -1.0, []))]
+        self._capacity.note_nodes(computation)
         self._push(node)
         self._look_again(now)
         jobs = list(share.placed) if message.word == "jobs" else []
@@ -350,6 +366,7 @@ class Demands(Board):
     def _count_cpus(self, node: Node, now: float) -> Effects:
         """Another number of CPUs of a node may be used than before."""
         node.cpus = min(node.offered, node.allowed)
+        self._note_changed(node)
         self._push(node)
         self._look_again(now)
         effects: Effects = []

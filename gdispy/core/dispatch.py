@@ -16,7 +16,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from gdispy.core.board import AVAILABLE, CLOSED, FAIR, INITIALIZED
 from gdispy.core.effects import Drop, Effects, Peer, Record, Send
 from gdispy.core.facts import GivenUp
 from gdispy.core.messages import (
@@ -50,6 +49,7 @@ from gdispy.core.placing import Computation, Node, Share, Task, picked
 from gdispy.core.restoring import Restoring
 from gdispy.core.statuses import ABANDONED, CANCELLED
 from gdispy.core.troubles import noted
+from gdispy.core.waiting import AVAILABLE, CLOSED, FAIR, INITIALIZED
 
 #: Seconds from a node's last sign of life until it counts as lost, where nobody says otherwise.
 LEASE = 30.0
@@ -99,6 +99,7 @@ class Dispatch(Restoring):
         node.peer, node.lost_at, node.silent, node.greeted = peer, None, False, False
         node.forget_receipts()
         node.early.clear()
+        self._note_changed(node)
         self._by_peer[peer] = node
         return effects
 
@@ -113,11 +114,13 @@ class Dispatch(Restoring):
     def _on_cpus(self, node: Node, message: Cpus, now: float) -> Effects:
         """The node offers another number of CPUs than before; 0: it takes no jobs at present."""
         node.offered, node.reason = message.cpus, message.reason
+        node.most_offered = max(node.most_offered, message.cpus)
         return self._count_cpus(node, now)
 
     def _on_holding(self, node: Node, message: Holding, now: float) -> Effects:
         """Compare what the node holds with what is placed on it, after a connection is made."""
         node.greeted = True
+        self._note_changed(node)
         self._problems.pop(node.place, None)
         effects: Effects = []
         held = message.held()
@@ -177,6 +180,7 @@ class Dispatch(Restoring):
         if node is None:
             return []
         node.peer = None
+        self._note_changed(node)
         self._await(node, now)
         # What it was not told of, it will report again.
         node.forget_receipts()
@@ -223,6 +227,7 @@ class Dispatch(Restoring):
         if node is None or node.silent == silent:
             return []
         node.silent = silent
+        self._note_changed(node)
         self._push(node)
         return self._place(now)
 
@@ -258,7 +263,7 @@ class Dispatch(Restoring):
         for computation in self._computations.values():
             if computation.client == client:
                 name = computation.prepare.name if computation.prepare is not None else "?"
-                waiting = computation.waiting() - computation.cancelled
+                waiting = computation.waiting() - computation.cancelled + len(computation.oversized)
                 rows.append([name, waiting, len(computation.tasks) - waiting])
         return rows
 
@@ -314,6 +319,7 @@ class Dispatch(Restoring):
         again = share.leaving == "resetup"
         share.leaving, share.closed, share.released = "", not again, False
         share.asked = share.taken = False
+        self._capacity.note_nodes(computation)
         return effects
 
     def _on_reply(self, node: Node, message: Reply, now: float) -> Effects:
@@ -486,6 +492,10 @@ class Dispatch(Restoring):
             if computation is None:
                 continue
             computation.places.discard(node.instance)
+            self._capacity.note_nodes(computation)
+            for task in computation.oversized.pop_where(lambda only, cpus: only == node.instance):
+                computation.add(task)
+            self._wait(computation, now)
             effects += self._event(computation, node, CLOSED)
             if computation.kept and share.met:
                 effects.append(Record(computation_id, [GivenUp(computation_id, node.instance)]))
@@ -512,6 +522,7 @@ class Dispatch(Restoring):
         text = f"The node {node.place} that the job was submitted to is lost: {why}.\n"
         for computation in self._pinning.values():  # Also those that it was never to run.
             stranded = list(computation.pinned.pop(node.instance, ()))
+            computation.wide.pop_where(lambda only, cpus: only == node.instance)
             waiting = [task for task in stranded if not task.cancelled]
             computation.cancelled -= len(stranded) - len(waiting)
             if waiting:

@@ -50,17 +50,18 @@ class Inability:
         if said is None or computation.id in self._watched:
             return
         self._watched.add(computation.id)
-        moment = max(now, said + _patience(computation))
+        moment = max(now, said + patience(computation))
         self._alarms.set(moment, lambda: computation.id in self._said, lambda now: self._judge(computation, now))
 
     def _judge(self, computation: Computation, now: float) -> Effects:
         self._watched.discard(computation.id)
-        if self._said[computation.id] + _patience(computation) > now:
+        if self._said[computation.id] + patience(computation) > now:
             self.look(computation, now)  # Another one has said so meanwhile.
             return []
         reason = inability(computation, self._nodes.values())
         return self._end(computation, reason) if reason else []
 
 
-def _patience(computation: Computation) -> float:
+def patience(computation: Computation) -> float:
+    """Seconds that jobs wait which no node can run."""
     return NODE_PATIENCE if any("*" in pattern for pattern in computation.nodes) else NAMED_PATIENCE

@@ -26,7 +26,7 @@ from gdispy.core.messages import (
 from gdispy.core.pace import averaged
 from gdispy.core.patterns import join
 from gdispy.core.payloads import Bulk, bulk_size
-from gdispy.core.queues import JobQueue
+from gdispy.core.queues import ByCpus, JobQueue
 
 #: Seconds of work that a node has ahead of it for each CPU, to hide the way there and back.
 AHEAD = 0.16
@@ -153,6 +153,14 @@ class Computation:
         self.pinned: dict[Instance, JobQueue] = {}
         #: How many of those are cancelled.
         self.cancelled = 0
+        #: Those of them that ask for several CPUs; and jobs that wait outside the queues, since they ask for more than
+        #: any node has (`capacity.py`): since when there are any, and when it is seen whether they should wait at all.
+        self.wide = ByCpus()
+        self.oversized = ByCpus()
+        self.oversized_since = 0.0
+        self.judged_at: float | None = None
+        #: CPUs that a job can have on the largest of its nodes; less than 0 where they are to be counted again.
+        self.capacity = -1
         #: Jobs that the client is to say again: the number of their next placement, and how many nodes they have lost.
         self.given_back: dict[JobId, tuple[int, int]] = {}
         #: Jobs on nodes of which only their client knows what they are called with.
@@ -195,6 +203,8 @@ class Computation:
         pinned = task.pinned
         queue = self.queue if pinned is None else self.pinned.setdefault(pinned, JobQueue())
         (queue.appendleft if first else queue.append)(task)
+        if task.cpus > 1:
+            self.wide.add(task)
 
     def waiting(self) -> int:
         """How many jobs wait, cancelled ones included."""
@@ -206,6 +216,7 @@ class Computation:
     def clear_waiting(self) -> None:
         self.queue.clear()
         self.pinned.clear()
+        self.wide.clear()
         self.cancelled = 0
 
 
@@ -342,9 +353,9 @@ class Node:
         self.name = hello.name
         self.python = hello.python
         self.platform = hello.platform
-        #: CPUs that it offers, 0 at times when it takes no jobs; how many of them the user allows; and what
+        #: CPUs that it offers, 0 at times when it takes no jobs, and the most it ever did; how many of them the user allows; and what
         #: comes of both.
-        self.offered = hello.cpus
+        self.offered = self.most_offered = hello.cpus
         self.allowed = NO_LIMIT
         self.cpus = hello.cpus
         #: Why it offers none, as it says.
@@ -486,6 +497,14 @@ class Node:
     def free_for(self, share: Share) -> int:
         """How many CPUs no job is on that this computation may use; less than 0 where jobs wait here for some."""
         return min(self.cpus - self.load, share.cpus - share.load)
+
+    def most_for(self, computation: ComputationId) -> int:
+        """How many CPUs a job of a computation finds here when nothing else runs; 0 where the node gets none now."""
+        share = self.shares.get(computation)
+        if share is None or not share.ready or share.closed or share.leaving:
+            return 0
+        is_there = self.peer is not None and self.greeted and not self.silent
+        return min(self.cpus, share.cpus) if is_there else 0
 
     def has_room_for(self, share: Share, task: Task) -> bool:
         """Whether a job that occupies several CPUs finds them free; such a job is never sent ahead."""

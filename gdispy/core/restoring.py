@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from gdispy.core.board import FAIR
 from gdispy.core.demands import Demands
 from gdispy.core.effects import Effects, Peer
 from gdispy.core.facts import Met
@@ -21,6 +20,7 @@ from gdispy.core.payloads import ABSENT
 from gdispy.core.placing import Computation, Node, Share, Task, new_task
 from gdispy.core.remembered import Job, Story
 from gdispy.core.statuses import ABANDONED, CANCELLED
+from gdispy.core.waiting import FAIR
 
 
 class Restoring(Demands):
@@ -156,16 +156,6 @@ class Restoring(Demands):
         share = node.share_of(computation)
         node.put(share, task)
         share.inherit(job, attempt)
-
-    def _take_out(self, computation: Computation, task: Task) -> Task:
-        """A job that waits, out of its queue: what is left there is skipped when its turn comes."""
-        other = computation.tasks[task.job] = new_task(task.job, task.arguments, task.options)
-        other.losses = task.losses
-        task.cancelled = True
-        computation.cancelled += 1
-        if computation.cancelled == computation.waiting():
-            self._nothing_waits(computation)
-        return other
 
     def _watch_absence(self, node: Node) -> None:
         """A node that does not come back is lost."""

@@ -7,12 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from gdispy.core.messages import Instance
 from gdispy.core.patterns import matches
 from gdispy.core.placing import Computation, Node
 
 #: Different reasons that are told at most.
 REASONS = 5
 
+#: Seconds of loading and setup after which a node is named among those that are not used.
+LOADING = 3.0
+
+_SETTING_UP = "it has been setting up the computation"
 _NONE_FOUND = (
     "no gdispy-node was found: start gdispy-node on the machines that are to run them, with the "
     "same secret as this program"
@@ -20,13 +25,14 @@ _NONE_FOUND = (
 _LOCAL = "or use this machine: nodes=['local'], and on the command line --local"
 
 
-def problems(computation: Computation, nodes: Iterable[Node], addresses: Mapping[str, str]) -> list[str]:
+def problems(computation: Computation, nodes: Iterable[Node], addresses: Mapping[str, str], now: float) -> list[str]:
     """What keeps nodes from being used, a line for each; `addresses` are those that are no nodes, and why."""
     head = computation.queue.head()
-    wanted = head.cpus if head is not None else 1
+    next_job = head.cpus if head is not None else 1
     found = [_with_place(place, text) for place, text in addresses.items()]
     for node in nodes:
         share = node.shares.get(computation.id)
+        wanted = max(next_job, computation.oversized.least(node.instance))
         if share is not None and share.error:
             found.append(f"{node.place}: {share.error.strip()}")
         elif node.peer is None:
@@ -35,6 +41,8 @@ def problems(computation: Computation, nodes: Iterable[Node], addresses: Mapping
             found.append(f"{node.place}: no sign of life at present")
         elif share is not None and (share.closed or share.leaving):
             found.append(f"{node.place}: this program has let go of it")
+        elif share is not None and share.prepared_at is not None and share.prepared_at + LOADING <= now:
+            found.append(f"{node.place}: {_SETTING_UP} for {now - share.prepared_at:.0f} s")
         elif node.cpus == 0:
             reason = f" ({node.reason})" if node.reason else ""
             found.append(f"{node.place}: it takes no jobs at present{reason}")
@@ -69,6 +77,47 @@ def inability(computation: Computation, nodes: Iterable[Node]) -> str:
     return "\n".join(["No node can run the computation.", *shown, *more]) + "\n"
 
 
+def insufficiency(computation: Computation, nodes: Iterable[Node], only: Instance | None, wanted: int) -> str:
+    """Why no node will ever run a job of so many CPUs, where that is certain; '' where one may yet. `only` is the one
+    node that may run it."""
+    limits: dict[str, int] = {}
+    known: list[Node] = []
+    for node in nodes:
+        share = node.shares.get(computation.id)
+        if only not in (None, node.instance) or node.instance in computation.refused:
+            continue
+        if share is not None and share.closed:
+            continue
+        if share is None:
+            return ""
+        known.append(node)
+        if share.is_unable:
+            continue
+        # What the program has taken with `set_node_cpus`, or the owner of the node at its console, they can give back.
+        most = min(node.most_offered, share.cpus)
+        if node.peer is None or not most or most >= wanted:
+            return ""
+        limits[node.place] = most
+    named = [pattern for pattern in computation.nodes if "*" not in pattern and only is None]
+    if not limits or not all(any(matches([name], node.names, node.port) for node in known) for name in named):
+        return ""
+    place = max(limits, key=lambda each: limits[each])
+    where = f"at {place}" if len(limits) == 1 else f"at {place}, the largest of {len(limits)} nodes"
+    return f"The job asks for {wanted} CPUs (dispy_cpus), and {limits[place]} may be used {where}.\n"
+
+
+def too_wide(computation: Computation, nodes: Iterable[Node], addresses: Mapping[str, str], now: float) -> str:
+    """What the user is told of jobs that ask for more CPUs than any node has, while others may run."""
+    name = computation.prepare.name if computation.prepare is not None else "?"
+    number = len(computation.oversized)
+    jobs = (
+        "1 job waits, and no node has enough CPUs for it"
+        if number == 1
+        else (f"{number} jobs wait, and no node has enough CPUs for them")
+    )
+    return "\n  ".join([f"{name}: {jobs}.", *problems(computation, nodes, addresses, now)])
+
+
 def _others(places: list[str]) -> str:
     return f" and {len(places) - 1} others" if len(places) > 1 else ""
 
@@ -101,14 +150,18 @@ def without_place(place: str, text: str) -> str:
 
 
 def trouble(
-    computation: Computation, nodes: Iterable[Node], addresses: Mapping[str, str], has_local_nodes: bool = True
+    computation: Computation,
+    nodes: Iterable[Node],
+    addresses: Mapping[str, str],
+    now: float,
+    has_local_nodes: bool = True,
 ) -> str:
     """What the user is told when jobs have waited for too long. With `has_local_nodes`, where no node is there at all,
     also that this machine can be used."""
     nodes = list(nodes)
     name = computation.prepare.name if computation.prepare is not None else "?"
     jobs = "1 job waits" if len(computation.tasks) == 1 else f"{len(computation.tasks)} jobs wait"
-    lines = problems(computation, nodes, addresses)
+    lines = problems(computation, nodes, addresses, now)
     if not lines:
         is_loading = any(computation.id in node.shares for node in nodes)
         lines = ["a node is still loading the computation"] if is_loading else [_NONE_FOUND]

@@ -121,6 +121,8 @@ class Template:
         self._end = end
         self._setting = setting
         self._run: Run | None = None
+        #: What the computation is called.
+        self._name = "?"
         self._setup: Callable[..., Any] | None = None
         self._cleanup: Callable[..., Any] | None = None
         self._arguments: tuple[Any, ...] = ()
@@ -174,6 +176,7 @@ class Template:
         handlers[word](*rest, *([fds] if fds else []))
 
     def _load(self, kind: str, name: str, fds: list[int]) -> None:
+        self._name = name
         try:
             self._run = self._loaded(kind, name, _contents(fds[0]))
             self._arguments = pickling.loads(_contents(fds[1])) if os.fstat(fds[1]).st_size else ()
@@ -220,8 +223,12 @@ class Template:
                 names.allow_shutdown(lambda: control.send(self._end, ["shutdown"]))
             try:
                 self._cleanup(*self._arguments)
-            except BaseException:
-                traceback.print_exc()
+            except BaseException as failure:
+                sys.stderr.write(
+                    f"cleanup of {self._name} failed on {self._setting.node_name}: "
+                    + "".join(traceback.format_exception(type(failure), failure, users_frames(failure)))
+                )
+                sys.stderr.flush()
         sys.stdout.flush()
 
     def _loaded(self, kind: str, name: str, body: bytes) -> Run:

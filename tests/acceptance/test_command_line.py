@@ -188,3 +188,32 @@ def test_output_that_does_not_block_is_waited_for(tmp_path: Path) -> None:
         assert output.read().splitlines() == [b"%d" % number for number in range(1, 100_001)]
         _, errors = process.communicate(timeout=30)
         assert (process.returncode, errors) == (0, b"")
+
+
+def test_journal_that_is_a_directory_is_named(tmp_path: Path) -> None:
+    done = run_script("gdispy", "journal", tmp_path)
+    told = f"gdispy journal: {tmp_path} is a directory; name a recovery file or journal\n"
+    assert (done.returncode, done.stdout, done.stderr.decode()) == (2, b"", told)
+    (tmp_path / "journal").touch()
+    done = run_script("gdispy", "journal", tmp_path)
+    assert done.stderr.decode() == f"gdispy journal: {tmp_path} is a directory: did you mean {tmp_path}/journal?\n"
+
+
+def test_node_at_an_address_of_another_machine_says_so(secret_file: str) -> None:
+    done = run_script("gdispy-node", "--daemon", "-p", "0", "-i", "192.0.2.1", "--secret-file", secret_file)
+    assert done.returncode == 2
+    text = done.stderr.decode()
+    assert "192.0.2.1" in text and "this machine has no such address" in text and "another node" not in text
+
+
+def test_hosts_are_named_by_n_as_for_gdispy_itself(tmp_path: Path) -> None:
+    env = {**os.environ, "HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path)}
+    done = run_script("gdispy", "nodes", "--only", "-n", "127.0.0.1:9", "-n", "127.0.0.1:19", env=env)
+    assert done.returncode == 1
+    assert b"127.0.0.1:9 " in done.stdout and b"127.0.0.1:19 " in done.stdout, done.stderr
+    done = run_script("gdispy", "status", "-n", "127.0.0.1:9", env=env)
+    assert done.returncode == 1 and b"127.0.0.1:9" in done.stderr
+    done = run_script("gdispy", "status", "-n", "127.0.0.1:9", "127.0.0.1:9", env=env)
+    assert (done.returncode, done.stderr) == (2, b"gdispy status: name one scheduler: HOST, or -n HOST\n")
+    done = run_script("gdispy", "start-nodes", "-n", "a,a", env=env)
+    assert (done.returncode, done.stderr) == (2, b"gdispy start-nodes: --ssh names a more than once\n")

@@ -235,6 +235,18 @@ def test_setup_comes_before_jobs_and_cleanup_after_them(cluster: Make, node: Dae
     assert Path(mark).read_text() == repr([(mark,)])
 
 
+def test_cleanup_that_fails_is_in_the_log_of_the_node_with_the_names(cluster: Make, start_node: Start) -> None:
+    def fails() -> None:
+        raise OSError("nothing to clean")
+
+    node = start_node("--cpus", "1", "--name", "lab7")
+    made = cluster(abs, nodes=[node.place], cleanup=fails)
+    assert made.submit(-1)() == 1
+    made.close()
+    eventually(lambda: "OSError: nothing to clean" in node.log.read_text())
+    assert "cleanup of abs failed on lab7: Traceback" in node.log.read_text()
+
+
 def test_a_setup_that_fails_leaves_the_node_out_and_says_why(cluster: Make) -> None:
     def fails() -> int:
         raise OSError("the disk is on fire")

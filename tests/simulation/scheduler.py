@@ -8,7 +8,6 @@ from dataclasses import replace
 from random import Random
 from typing import Any
 
-from gdispy.core.board import FAIR
 from gdispy.core.deferred import Deferred
 from gdispy.core.dispatch import Dispatch
 from gdispy.core.effects import Drop, Effects, Peer, Record, Send
@@ -32,6 +31,7 @@ from gdispy.core.messages import (
     Wanted,
 )
 from gdispy.core.remembered import Remembered, Story, outcomes
+from gdispy.core.waiting import FAIR
 from tests.simulation.book import Book
 from tests.simulation.links import Link, received
 from tests.simulation.nodes import Life

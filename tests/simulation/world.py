@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from random import Random
 
-from gdispy.core.board import EARLIEST, FAIR, ROUND_ROBIN
 from gdispy.core.messages import ComputationId, Instance, Message
+from gdispy.core.waiting import EARLIEST, FAIR, ROUND_ROBIN
 from tests.simulation.book import Book
 from tests.simulation.clients import Client
 from tests.simulation.links import Link

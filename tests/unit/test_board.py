@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 
-from gdispy.core.board import AVAILABLE, CLOSED, EARLIEST, FAIR, INITIALIZED, PATIENCE, ROUND_ROBIN, SETUP_PATIENCE
 from gdispy.core.dispatch import Dispatch
 from gdispy.core.effects import Effects, Peer
+from gdispy.core.inability import NAMED_PATIENCE, NODE_PATIENCE
 from gdispy.core.messages import (
     NO_LIMIT,
     Appeared,
+    Ask,
     Availability,
     Cancel,
     Contents,
@@ -35,12 +36,14 @@ from gdispy.core.messages import (
     Reply,
     Returned,
     Run,
+    Standing,
     Take,
     Trouble,
     Upload,
     Uploaded,
 )
-from gdispy.core.statuses import ABANDONED, CANCELLED
+from gdispy.core.statuses import ABANDONED, CANCELLED, TERMINATED
+from gdispy.core.waiting import AVAILABLE, CLOSED, EARLIEST, FAIR, INITIALIZED, PATIENCE, ROUND_ROBIN, SETUP_PATIENCE
 from tests.unit.making import C, D, checked, ended, hello, outcome, prepare, sent
 
 CLIENT = Peer(100)
@@ -518,3 +521,135 @@ def test_setup_and_cleanup_that_take_long_are_told_and_waited_for() -> None:
     [trouble] = sent(dispatch.tick(30.0 + SETUP_PATIENCE), CLIENT, Trouble)
     assert "cleaning up" in trouble.text
     assert sent(dispatch.receive(A, [Released(C)], 50.0), CLIENT) == [Released(C)]
+
+
+def problems(dispatch: Dispatch, now: float) -> list[str]:
+    [standing] = sent(dispatch.receive_from_client(CLIENT, [Ask(C, 1)], now), CLIENT, Standing)
+    return list(standing.problems)
+
+
+def test_setup_that_lasts_is_among_the_problems() -> None:
+    dispatch = scheduler()
+    join(dispatch, A)
+    submit(dispatch, {1: None})
+    assert problems(dispatch, PATIENCE - 1) == []
+    [trouble] = sent(dispatch.tick(PATIENCE), CLIENT, Trouble)
+    assert trouble.text.endswith("\n  10.0.0.1:51348: it has been setting up the computation for 3 s")
+    assert problems(dispatch, 20.0) == ["10.0.0.1:51348: it has been setting up the computation for 20 s"]
+    dispatch.receive(A, [Prepared(C, "")], 21.0)
+    assert problems(dispatch, 22.0) == []
+
+
+# Jobs of more CPUs than any node has
+
+
+def test_job_that_no_node_can_run_holds_up_no_other() -> None:
+    dispatch = scheduler()
+    ready(dispatch, A)
+    assert runs(submit(dispatch, {1: None, 2: wish(cpus=3), 3: wish(cpus=9, priority=5.0), 4: None}), A) == [1, 4]
+    # Also where it came before its node was known.
+    dispatch = scheduler()
+    submit(dispatch, {1: wish(cpus=3), 2: None, 3: wish(cpus=2), 4: None})
+    join(dispatch, A)
+    assert runs(dispatch.receive(A, [Prepared(C, "")], 0.0), A) == [2]
+    # A job that fits an idle node keeps its turn.
+    assert runs(finish(dispatch, A, 2), A) == [3]
+    assert runs(finish(dispatch, A, 3), A) == [4]
+    # And a larger node gets the first one.
+    join(dispatch, B, 4)
+    assert runs(dispatch.receive(B, [Prepared(C, "")], 9.0), B) == [1]
+
+
+def test_user_hears_within_seconds_of_a_job_that_no_node_can_run_whatever_runs() -> None:
+    dispatch = scheduler()
+    ready(dispatch, A)
+    submit(dispatch, dict.fromkeys(range(1, 9)) | {9: wish(cpus=3), 10: None}, now=20.0)
+    line = "10.0.0.1:51348: a job asks for 3 CPUs, and 2 may be used there"
+    assert problems(dispatch, 20.0) == [line]
+    [trouble] = sent(dispatch.tick(20.0 + PATIENCE), CLIENT, Trouble)
+    assert trouble.text == f"f: 1 job waits, and no node has enough CPUs for it.\n  {line}"
+    submit(dispatch, {11: wish(cpus=3)}, now=24.0)
+    dispatch.receive_from_client(CLIENT, [Cancel(C, [JobId(9)], [0])], 25.0)
+    [ended_one] = sent(dispatch.receive_from_client(CLIENT, [Cancel(C, [JobId(11)], [0])], 25.0), CLIENT, Ended)
+    assert (ended_one.jobs, ended_one.statuses) == ([11], [CANCELLED])
+    assert problems(dispatch, 26.0) == [] and dispatch.tick(99.0) == []
+
+
+def test_job_that_has_become_too_wide_lets_others_pass_and_comes_back() -> None:
+    dispatch = scheduler()
+    ready(dispatch, A, cpus=4)
+    assert runs(submit(dispatch, {1: None, 2: None}), A) == [1, 2]
+    assert runs(submit(dispatch, {3: wish(cpus=4), 4: None}), A) == []
+    dispatch.receive(A, [Cpus(2, "")], 1.0)
+    assert problems(dispatch, 2.0) == ["10.0.0.1:51348: a job asks for 4 CPUs, and 2 may be used there"]
+    assert runs(finish(dispatch, A, 1), A) == [4]
+    assert runs(dispatch.receive(A, [Cpus(4, "")], 3.0), A) == []
+    assert runs(submit(dispatch, {5: None}), A) == []
+    assert runs(finish(dispatch, A, 2), A) == [] and problems(dispatch, 4.0) == []
+    assert runs(finish(dispatch, A, 4), A) == [3]
+    assert runs(finish(dispatch, A, 3), A) == [5]
+
+
+def test_job_for_one_node_that_has_too_few_cpus_holds_up_no_other_there() -> None:
+    dispatch = scheduler()
+    ready(dispatch, A, B)
+    assert runs(submit(dispatch, {1: wish(bytes(instance(A)), cpus=3), 2: wish(bytes(instance(A)))}), A) == [2]
+    assert problems(dispatch, 0.0) == ["10.0.0.1:51348: a job asks for 3 CPUs, and 2 may be used there"]
+    # It goes with its node.
+    finish(dispatch, A, 2)
+    [(jobs, statuses, _)] = endings(dispatch.left(A, 2.0))
+    assert (jobs, statuses) == ([1], [ABANDONED])
+    assert problems(dispatch, 3.0) == []
+
+
+def named(*nodes: str) -> Dispatch:
+    dispatch = checked(Dispatch())
+    dispatch.receive_from_client(CLIENT, [Open(C, list(nodes), False, False, False), prepare()], 0.0)
+    return dispatch
+
+
+def endings(effects: Effects) -> list[tuple[list[int], list[int], list[str]]]:
+    return [(list(each.jobs), each.statuses, each.exceptions) for each in sent(effects, CLIENT, Ended)]
+
+
+def test_job_ends_where_no_named_node_will_ever_have_its_cpus() -> None:
+    dispatch = named("10.0.0.1", "10.0.0.2")
+    ready(dispatch, A)
+    submit(dispatch, {1: wish(cpus=3), 2: wish(cpus=5), 3: None})
+    # The other one may have more.
+    assert endings(dispatch.tick(PATIENCE)) == []
+    join(dispatch, B, 4, now=5.0)
+    dispatch.receive(B, [Prepared(C, "")], 5.0)
+    text = "The job asks for 5 CPUs (dispy_cpus), and 4 may be used at 10.0.0.2:51348, the largest of 2 nodes.\n"
+    effects = dispatch.tick(5.0 + NAMED_PATIENCE)
+    assert endings(effects) == [([2], [TERMINATED], [text])]
+    [told] = sent(effects, CLIENT, Trouble)
+    assert told.text == f"f: a job ends that no node can run: {text.rstrip()}"
+
+
+def test_job_waits_longer_where_nodes_are_looked_for_and_on_as_long_as_there_may_be_cpus() -> None:
+    dispatch = scheduler()
+    ready(dispatch, A)
+    submit(dispatch, {1: wish(cpus=3)})
+    assert endings(dispatch.tick(NODE_PATIENCE - 0.1)) == []
+    text = "The job asks for 3 CPUs (dispy_cpus), and 2 may be used at 10.0.0.1:51348.\n"
+    assert endings(dispatch.tick(NODE_PATIENCE)) == [([1], [TERMINATED], [text])]
+    # What the program has taken from a node it can give back.
+    dispatch = named("10.0.0.1")
+    ready(dispatch, A)
+    order(dispatch, "cpus", A, 1)
+    submit(dispatch, {1: wish(cpus=2)})
+    assert endings(dispatch.tick(NODE_PATIENCE)) == []
+    assert runs(order(dispatch, "cpus", A, 2), A) == [1]
+    # And its owner as well.
+    dispatch = named("10.0.0.1")
+    ready(dispatch, A)
+    dispatch.receive(A, [Cpus(1, "")], 0.0)
+    submit(dispatch, {1: wish(cpus=2)})
+    assert endings(dispatch.tick(NODE_PATIENCE)) == []
+    # A node that is away may come back with more.
+    dispatch = named("10.0.0.1", "10.0.0.2")
+    ready(dispatch, A, B)
+    submit(dispatch, {1: None, 2: None, 3: None, 4: None, 5: wish(cpus=3)})
+    dispatch.gone(B, 0.1)
+    assert endings(dispatch.tick(NODE_PATIENCE)) == []

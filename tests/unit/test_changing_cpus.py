@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from gdispy.core.board import PATIENCE
 from gdispy.core.dispatch import Dispatch
 from gdispy.core.effects import Effects, Peer
 from gdispy.core.messages import (
@@ -23,6 +22,7 @@ from gdispy.core.messages import (
     Take,
     Trouble,
 )
+from gdispy.core.waiting import PATIENCE
 from tests.unit.making import C, checked, ended, hello, outcome, prepare, sent
 
 CLIENT = Peer(100)

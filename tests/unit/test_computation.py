@@ -339,6 +339,14 @@ def test_dependency_that_cannot_be_read_is_refused(here: Path, monkeypatch: pyte
     assert sentence(len, ["a.txt"]) == f"the dependency {here / 'a.txt'} cannot be read: Permission denied"
 
 
+def test_directory_that_looks_absolute_is_taken_as_relative_and_said_so(caplog: pytest.LogCaptureFixture) -> None:
+    assert prepared(len, directory="/a/b").directory == "a/b"
+    assert caplog.messages == ["dest_path '/a/b' is taken as 'a/b': it is below the directory of each node"]
+    caplog.clear()
+    assert prepared(len, directory="a/b").directory == "a/b" and prepared(len, directory="").directory == ""
+    assert caplog.messages == []
+
+
 @pytest.mark.parametrize("directory", ["..", "a/../b", "a//b", ".gdispy", "a:b", "/"])
 def test_directory_that_leads_elsewhere_is_refused(directory: str) -> None:
     assert sentence(len, directory=directory).startswith("dest_path must be a relative directory: ")

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from gdispy.core.board import CLOSED, INITIALIZED, PATIENCE
 from gdispy.core.dispatch import ATTEMPTS, LEASE, RECEIPT_AFTER, Dispatch
 from gdispy.core.effects import Drop, Effects, Peer, Send
 from gdispy.core.inability import NAMED_PATIENCE, NODE_PATIENCE
@@ -38,6 +37,7 @@ from gdispy.core.messages import (
 from gdispy.core.payloads import Bulk, MemoryPayload
 from gdispy.core.placing import AHEAD_LEAST, AHEAD_LIMIT, BULK_LIMIT, MANY_RECEIPTS
 from gdispy.core.statuses import ABANDONED, CANCELLED, FINISHED, TERMINATED
+from gdispy.core.waiting import CLOSED, INITIALIZED, PATIENCE
 from tests.unit.making import Announced, C, D, checked, ended, hello, outcome, prepare, sent
 
 CLIENT = Peer(100)

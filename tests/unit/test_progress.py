@@ -9,7 +9,7 @@ import pty
 import struct
 import sys
 import termios
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -151,3 +151,49 @@ def test_lines_come_at_growing_intervals_and_the_last_one_at_the_end(clock: Cloc
 )
 def test_line_says_how_far_it_is(counts: Counts, seconds: float, text: str) -> None:
     assert line_of(counts, seconds) == text
+
+
+class Broken(io.StringIO):
+    """A terminal that goes away, as when the window of a program is closed."""
+
+    def isatty(self) -> bool:
+        return True
+
+    def write(self, text: str) -> int:
+        raise OSError(5, "Input/output error")
+
+
+def closed() -> io.StringIO:
+    stream = io.StringIO()
+    stream.close()
+    return stream
+
+
+@pytest.mark.parametrize("with_tqdm", [True, False], ids=["tqdm", "own"])
+@pytest.mark.parametrize("make", [lambda: None, closed, Broken], ids=["none", "closed", "broken"])
+def test_wait_goes_on_where_nothing_can_be_shown(
+    make: Callable[[], Any], with_tqdm: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not with_tqdm:
+        monkeypatch.setitem(sys.modules, "tqdm.auto", None)
+    monkeypatch.setattr(sys, "stderr", make())
+    waited: list[float] = []
+    assert wait_with_bar(*three_steps(waited), None)
+    assert len(waited) == 3
+
+
+@pytest.mark.usefixtures("without_tqdm")
+def test_wait_goes_on_when_the_stream_is_closed_meanwhile(
+    terminal: tuple[int, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stderr", terminal[1])
+    waited: list[float] = []
+    wait, counts = three_steps(waited)
+
+    def wait_and_close(seconds: float) -> bool:
+        if waited:
+            terminal[1].close()
+        return bool(wait(seconds))
+
+    assert wait_with_bar(wait_and_close, counts, None)
+    assert len(waited) == 3

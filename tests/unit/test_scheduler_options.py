@@ -10,7 +10,7 @@ import pytest
 
 from gdispy import config
 from gdispy.config import CLIENT_PORT, NODE_PORT
-from gdispy.core.board import EARLIEST, FAIR, ROUND_ROBIN
+from gdispy.core.waiting import EARLIEST, FAIR, ROUND_ROBIN
 from gdispy.errors import ConfigError
 from gdispy.optionfile import read_options, save_options
 from gdispy.options import Settled, parse
