@@ -128,6 +128,8 @@ class Changes:
         made, patches, patches_found = self.made, self._patches, self._patches_found
         path, environment, filters = self._path, self._environment, self._filters
         argv, stdin = self._argv, self._stdin
+        # Where setup has closed it, it stays so.
+        input_ = stdin if getattr(stdin, "closed", True) is False else types.SimpleNamespace(closed=False)
         excepthook, thread_excepthook = self._excepthook, self._thread_excepthook
         tempdir = self._tempdir
 
@@ -140,6 +142,7 @@ class Changes:
                     or warnings.filters is not filters
                     or sys.argv is not argv
                     or sys.stdin is not stdin
+                    or input_.closed
                     or sys.excepthook is not excepthook
                     or threading.excepthook is not thread_excepthook
                     or tempfile.tempdir is not tempdir
@@ -153,6 +156,9 @@ class Changes:
     def _put_objects_back(self) -> None:
         sys.path = self._path
         sys.argv = self._argv
+        if self._stdin is not None and self._stdin.closed:
+            self._stdin = open(0, closefd=False)
+            self.are_any = self._comparison()
         sys.stdin = self._stdin
         sys.excepthook = self._excepthook
         threading.excepthook = self._thread_excepthook

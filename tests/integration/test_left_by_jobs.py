@@ -89,6 +89,17 @@ def test_what_another_stream_held_is_output_of_the_job(one: Make) -> None:
     assert [(job(), job.stdout) for job in jobs] == [(None, f"job {number}\n") for number in range(3)]
 
 
+def test_standard_input_that_a_job_has_closed_is_there_for_the_next(one: Make) -> None:
+    def work() -> tuple[int, str]:
+        text = sys.stdin.read()
+        sys.stdin.close()
+        return os.getpid(), text
+
+    made = one(work)
+    first, *others = [made.submit()() for _ in range(3)]
+    assert first[1] == "" and others == [first] * 2
+
+
 _REPLACED = [
     *(
         "time.time",
