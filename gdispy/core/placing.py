@@ -353,8 +353,8 @@ class Node:
         self.name = hello.name
         self.python = hello.python
         self.platform = hello.platform
-        #: CPUs that it offers, 0 at times when it takes no jobs, and the most it ever did; how many of them the user allows; and what
-        #: comes of both.
+        #: CPUs that it offers, 0 at times when it takes no jobs, and the most it ever did; how many of them the user
+        #: allows; and what comes of both.
         self.offered = self.most_offered = hello.cpus
         self.allowed = NO_LIMIT
         self.cpus = hello.cpus
