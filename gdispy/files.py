@@ -11,6 +11,7 @@ directory of its own (`worker/job_directory.py`).
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -170,3 +171,14 @@ def remove_file(directory: str, goal: str) -> None:
         while folder != directory:
             os.rmdir(folder)
             folder = os.path.dirname(folder)
+
+
+#: Counts directories that were given up.
+_removals = itertools.count()
+
+
+def under_another_name(directory: str) -> str:
+    """Rename a directory that is to be removed: the same computation may come again meanwhile. Raises OSError."""
+    gone = f"{directory}.gone-{os.getpid()}-{next(_removals)}"
+    os.rename(directory, gone)
+    return gone

@@ -7,15 +7,14 @@ in the directory of each node; whoever reads or changes it holds a lock.
 Invariants:
 1. While a computation lives, each of its files has the contents that it came with: another one that brings the same
    path with other contents is refused.
-2. The end of a computation removes the whole directory only if that was made for it, and nobody else uses it or has
-   left something there; else what it has put there itself, and nobody else uses.
+2. The end of a computation removes the whole directory only if nobody else uses it then, nor has meanwhile left
+   something there to be kept; else what it has put there itself, and nobody else uses.
 """
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
-import itertools
 import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -24,7 +23,7 @@ from typing import Any
 from gdispy.core.messages import ComputationId, Prepare
 from gdispy.core.paths import RESERVED, safe_parts
 from gdispy.errors import ProtocolError
-from gdispy.files import remove_file
+from gdispy.files import remove_file, under_another_name
 from gdispy.prefix import is_alive
 
 #: In the directory of each node: what its computations use.
@@ -34,12 +33,12 @@ _RECORD = "kept"
 class _Use:
     """What one computation has in a directory."""
 
-    def __init__(self, directory: str, keeps: bool, owns: bool) -> None:
+    def __init__(self, directory: str, keeps: bool, clears: bool = True) -> None:
         self.directory = directory
         #: Whether its files stay when it is over.
         self.keeps = keeps
-        #: The directory was made for it.
-        self.owns = owns
+        #: Whether all else in the directory may go with it: no other one has left anything there since it came.
+        self.clears = clears
         #: What its files hold, by their paths; and which of them were not there before.
         self.contents: dict[str, str] = {}
         self.placed: set[str] = set()
@@ -50,7 +49,7 @@ class _Use:
         return one.startswith(two) or two.startswith(one)
 
     def as_row(self) -> list[Any]:
-        return [self.directory, self.keeps, self.owns, self.contents, sorted(self.placed)]
+        return [self.directory, self.keeps, self.clears, self.contents, sorted(self.placed)]
 
     @classmethod
     def of_row(cls, row: list[Any]) -> _Use:
@@ -67,8 +66,6 @@ class KeptDirectories:
         self._prefix = prefix
         self._node = node
         self._root = os.path.join(prefix, "kept")
-        #: Counts directories that were given up.
-        self._removals = itertools.count()
 
     def path(self, directory: str) -> str:
         """Where a directory is. Raises ProtocolError for what is none."""
@@ -81,10 +78,9 @@ class KeptDirectories:
         with self._all_uses() as uses:
             own = uses[self._node]
             key = prepare.computation.hex()
-            use = own.get(key) or _Use(directory, not prepare.cleanup, not os.path.isdir(directory))
+            use = own.get(key) or _Use(directory, not prepare.cleanup)
             self._add(uses, key, use, prepare.files)
             own[key] = use
-            os.makedirs(directory, mode=0o700, exist_ok=True)  # Or two could take it for theirs.
 
     def add(self, computation: ComputationId, rows: Sequence[list[Any]]) -> None:
         """More files are to come. Raises ProtocolError likewise, and OSError."""
@@ -134,10 +130,10 @@ class KeptDirectories:
             others = list(self._others(uses, key, use))
             if use.keeps:
                 for other in others:
-                    other.owns = False
+                    other.clears = False
                 return ""
-            if use.owns and not others:
-                return self._given_up(use.directory)
+            if use.clears and not others:
+                return under_another_name(use.directory)
             self._remove_own(use, others)
             return ""
 
@@ -148,20 +144,9 @@ class KeptDirectories:
                 other.placed.add(goal)
             if not users:
                 remove_file(use.directory, goal)
-        for other in others:
-            other.owns = other.owns or (use.owns and other.directory == use.directory)
         if not others:
             with contextlib.suppress(OSError):
                 os.rmdir(use.directory)
-
-    def _given_up(self, directory: str) -> str:
-        # Under another name: the same computation may come again while this is removed.
-        gone = f"{directory}.gone-{os.getpid()}-{next(self._removals)}"
-        try:
-            os.rename(directory, gone)
-        except OSError:
-            return ""
-        return gone
 
     # On disk
 

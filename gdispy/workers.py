@@ -15,7 +15,6 @@ Invariants:
 from __future__ import annotations
 
 import contextlib
-import itertools
 import logging
 import os
 import shutil
@@ -35,7 +34,7 @@ from gdispy.core.messages import ComputationId, Deliver, JobId, Prepare
 from gdispy.core.payloads import Bulk, joined
 from gdispy.core.slots import Slots
 from gdispy.errors import ProtocolError
-from gdispy.files import JobFiles, lacking, place, place_all
+from gdispy.files import JobFiles, lacking, place, place_all, under_another_name
 from gdispy.kept import KeptDirectories
 from gdispy.pump import Pump
 from gdispy.slabs import Slabs
@@ -102,8 +101,6 @@ class Workers:
         self._kept = KeptDirectories(setting["dest_path_prefix"], instance.hex())
         #: Where large payloads lie.
         self.slabs = Slabs()
-        #: Counts directories that were given up.
-        self._removals = itertools.count()
         self._spawner: Any = None
         self._spawner_pid = 0
         self._closing = False
@@ -197,16 +194,11 @@ class Workers:
         if prepare.directory:
             self._leave(prepare.computation)
         elif prepare.cleanup:
-            with contextlib.suppress(OSError):
-                # Under another name first: the same computation may come again while this is removed.
-                directory = self._directory(prepare)
-                gone = f"{directory}.gone-{os.getpid()}-{next(self._removals)}"
-                os.rename(directory, gone)
-                control.send(self._spawner, ["remove", gone])
+            with contextlib.suppress(OSError, ProtocolError):
+                self._remove_tree(under_another_name(self._directory(prepare)))
         self._pump.put(self._slots.unloaded, prepare.computation)
 
     def _leave(self, computation: ComputationId) -> None:
-        """A computation uses no kept directory any more."""
         with contextlib.suppress(OSError):
             self._remove_tree(self._kept.leave(computation))
 
@@ -232,8 +224,7 @@ class Workers:
     def _look(self, prepare: Prepare) -> None:
         try:
             directory = self._directory(prepare)
-            if prepare.directory:
-                self._enter(prepare, directory)
+            self._enter(prepare, directory)
             if os.path.isdir(directory):  # A new one is empty, and reading large files takes time.
                 places = gevent.get_hub().threadpool.apply(lacking, (directory, prepare.files))
             else:
@@ -244,6 +235,8 @@ class Workers:
         self._pump.put(self._slots.looked, prepare.computation, places)
 
     def _enter(self, prepare: Prepare, directory: str) -> None:
+        if not prepare.directory:
+            return
         for template in self._templates.values():
             if template.job_files is not None and template.id != prepare.computation:
                 template.job_files.check(directory, prepare.files)
@@ -254,6 +247,7 @@ class Workers:
         try:
             directory = self._directory(prepare)
             template = _Template(prepare, directory, self._jobs_directory(prepare))
+            self._enter(prepare, directory)
             os.makedirs(directory, mode=0o700, exist_ok=True)
             if prepare.computation not in self._placed:
                 self._place(prepare, [prepare.files[number] for number in arrived], arrived.values())

@@ -109,20 +109,17 @@ def test_file_in_a_directory_that_is_in_the_other_is_refused_too(disk: Disk) -> 
     disk.enter(E, "ab", b_x="3")
     assert disk.leave(C) == ""
     assert disk.files() == {"a/b/y": "2", "ab/b/x": "3"}
-    assert disk.leave(E) == "ab"
+    assert disk.leave(E) == "ab" and disk.leave(D) == "a/b"
 
 
-def test_what_another_has_left_to_be_kept_stays(disk: Disk) -> None:
-    disk.enter(C, "a", False, x="1", y="1")
-    assert disk.leave(C) == ""
-    disk.enter(D, "a", x="1", y="2", z_z="3")
-    assert disk.leave(D) == ""
-    assert disk.files() == {"a/x": "1"} and os.listdir(disk.path / "a") == ["x"]
-    # Also where both were there at the same time.
-    disk.enter(C, "b", x="1")
-    disk.enter(D, "b", False, y="1")
+def test_what_another_leaves_to_be_kept_meanwhile_stays(disk: Disk) -> None:
+    disk.enter(C, "a", x="1", z_z="1")
+    disk.enter(D, "a", False, x="1", y="1")
     assert disk.leave(D) == "" and disk.leave(C) == ""
-    assert disk.files() == {"a/x": "1", "b/y": "1"}
+    assert disk.files() == {"a/y": "1"} and os.listdir(disk.path / "a") == ["y"]
+    # What was there before goes with the next one that keeps nothing, as in dispy.
+    disk.enter(C, "a", x="1")
+    assert disk.leave(C) == "a"
 
 
 def test_file_that_is_sent_later_is_refused_likewise(disk: Disk) -> None:
