@@ -133,7 +133,8 @@ class KeptDirectories:
                     other.clears = False
                 return ""
             if use.clears and not others:
-                return under_another_name(use.directory)
+                with contextlib.suppress(OSError):  # It was never made, or a job has removed it.
+                    return under_another_name(use.directory)
             self._remove_own(use, others)
             return ""
 

@@ -85,6 +85,14 @@ def test_directory_of_one_computation_goes_as_a_whole(disk: Disk) -> None:
     assert disk.leave(C) == "a" and disk.leave(C) == ""
 
 
+def test_directory_that_is_gone_is_used_by_nobody(disk: Disk) -> None:
+    disk.enter(C, "a", x="1")
+    shutil.rmtree(disk.path / "a")
+    assert disk.leave(C) == ""
+    disk.enter(D, "a", x="2")
+    assert disk.files() == {"a/x": "2"}
+
+
 def test_file_with_other_contents_is_refused_while_the_first_is_used(disk: Disk) -> None:
     disk.enter(C, "a", x="1", y="1")
     with pytest.raises(ProtocolError, match="the file 'x' cannot be put into the directory of dest_path"):
