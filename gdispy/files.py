@@ -11,9 +11,10 @@ directory of its own (`worker/job_directory.py`).
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from gdispy.blobs import DIGEST_BYTES, ReceivedFile, digest_of
@@ -99,8 +100,10 @@ def _cannot_be_placed(error: Exception) -> str:
 class JobFiles:
     """The files that belong to single jobs of one computation, in the directory that all of its jobs share."""
 
-    def __init__(self, directory: str, kept: Sequence[list[Any]]) -> None:
+    def __init__(self, directory: str, kept: Sequence[list[Any]], is_used: Callable[[str], bool]) -> None:
         self._directory = directory
+        #: Whether a computation needs a file.
+        self._is_used = is_used
         #: Files of the computation itself, which no job's end removes, and what they hold.
         self._kept = {os.path.join(directory, *safe_parts(row[0])): row[4] for row in kept}
         #: The same of jobs that have not ended.
@@ -135,28 +138,47 @@ class JobFiles:
             return _cannot_be_placed(error)
         return ""
 
+    def check(self, directory: str, rows: Sequence[list[Any]]) -> None:
+        """Raise ProtocolError where files of another computation cannot be put in place while jobs have theirs."""
+        for path, _, _, _, digest in rows if self._contents else ():
+            if self._contents.get(os.path.join(directory, *safe_parts(path)), digest) != digest:
+                raise ProtocolError(f"the file {path!r} is there with other contents, for a job in the same dest_path")
+
     def remove(self, key: tuple[int, int]) -> None:
         """The job has ended."""
         for goal in self._of_job.pop(key, ()):
             self._users[goal] -= 1
             if self._users[goal] <= 0:
                 del self._users[goal], self._contents[goal]
-                if goal not in self._kept:
-                    self._unlink(goal)
+                if goal not in self._kept and not self._is_used(goal):
+                    remove_file(self._directory, goal)
 
-    def _unlink(self, goal: str) -> None:
-        """Remove a file, what Python has compiled of it, and the directories that have nothing else."""
-        folder, name = os.path.split(goal)
-        compiled = os.path.join(folder, "__pycache__")
+
+def remove_file(directory: str, goal: str) -> None:
+    """Remove a file below a directory, what Python has compiled of it, and the directories in between that have nothing
+    else."""
+    folder, name = os.path.split(goal)
+    compiled = os.path.join(folder, "__pycache__")
+    with contextlib.suppress(OSError):
+        os.unlink(goal)
+    if name.endswith(".py"):
         with contextlib.suppress(OSError):
-            os.unlink(goal)
-        if name.endswith(".py"):
-            with contextlib.suppress(OSError):
-                for each in os.listdir(compiled):
-                    if each.startswith(f"{name[:-3]}."):
-                        os.unlink(os.path.join(compiled, each))
-                os.rmdir(compiled)
-        with contextlib.suppress(OSError):
-            while folder != self._directory:
-                os.rmdir(folder)
-                folder = os.path.dirname(folder)
+            for each in os.listdir(compiled):
+                if each.startswith(f"{name[:-3]}."):
+                    os.unlink(os.path.join(compiled, each))
+            os.rmdir(compiled)
+    with contextlib.suppress(OSError):
+        while folder != directory:
+            os.rmdir(folder)
+            folder = os.path.dirname(folder)
+
+
+#: Counts directories that were given up.
+_removals = itertools.count()
+
+
+def under_another_name(directory: str) -> str:
+    """Rename a directory that is to be removed: the same computation may come again meanwhile. Raises OSError."""
+    gone = f"{directory}.gone-{os.getpid()}-{next(_removals)}"
+    os.rename(directory, gone)
+    return gone

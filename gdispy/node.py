@@ -46,7 +46,7 @@ from gdispy.core.effects import (
 )
 from gdispy.core.handshake import Keys
 from gdispy.core.hours import OPEN, Hours, clock
-from gdispy.core.messages import REFUSED, STOPPED, Availability, Hello, Instance, Message, Overview, Survey
+from gdispy.core.messages import REFUSED, STOPPED, Availability, Hello, Instance, Message, Overview, Prepare, Survey
 from gdispy.core.patterns import join
 from gdispy.core.slots import Slots
 from gdispy.core.wire import FILE, Sink
@@ -393,11 +393,9 @@ class Node:
         if connection is not None:
             connection.close(effect.reason)
 
-    def _load(self, effect: Load) -> None:
-        prepare = effect.prepare
-        if self._settings.force_cleanup:
-            prepare = replace(prepare, cleanup=True)
-        self._workers.load(prepare, effect.arrived)
+    def _cleaned(self, prepare: Prepare) -> Prepare:
+        """A computation, whose files go at its end where the owner of the node says so."""
+        return replace(prepare, cleanup=True) if self._settings.force_cleanup else prepare
 
     def _unload(self, effect: Unload) -> None:
         self._workers.unload(effect.computation)
@@ -406,8 +404,8 @@ class Node:
         Send: _send,
         Record: lambda self, effect: self._spool.record(effect.computation, effect.facts),
         Drop: _drop,
-        Load: _load,
-        Look: lambda self, effect: self._workers.look(effect.prepare),
+        Load: lambda self, effect: self._workers.load(self._cleaned(effect.prepare), effect.arrived),
+        Look: lambda self, effect: self._workers.look(self._cleaned(effect.prepare)),
         Place: lambda self, effect: self._workers.deliver(effect.prepare, effect.deliver),
         AnswerFile: lambda self, effect: self._workers.answer_file(effect.worker, effect.error),
         Unload: _unload,

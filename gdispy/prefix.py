@@ -4,7 +4,7 @@ Floor 2. Called by `node.py` before anything else, and by `serve.py` for `--clea
 
     PREFIX/<instance>.lock   locked as long as the node lives
     PREFIX/<instance>/       its files; the processes of its jobs carry the same name
-    PREFIX/kept/             directories of computations that outlive them, shared by all nodes
+    PREFIX/kept/             directories of computations that outlive them, shared by all nodes; see `kept.py`
     PREFIX/spool/            results that wait for their clients; see `spool.py`
 """
 
@@ -51,6 +51,21 @@ def unclaim(prefix: str, name: str, fd: int) -> None:
     with contextlib.suppress(FileNotFoundError):
         os.unlink(os.path.join(prefix, f"{name}.lock"))
     os.close(fd)
+
+
+def is_alive(prefix: str, name: str) -> bool:
+    """Whether the node that has claimed a directory lives."""
+    try:
+        fd = os.open(os.path.join(prefix, f"{name}.lock"), os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(fd)
+    return False
 
 
 def clean(prefix: str) -> None:

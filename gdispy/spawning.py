@@ -1,16 +1,19 @@
 """Starts the spawner of a node: the process that makes all others (`worker/spawner.py`).
 
-Floor 2. Called by `workers.py`. By exec, never by fork.
+Floor 2. Called by `workers.py`. By exec, never by fork. And what the end of a process says, in words.
 """
 
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from typing import Any
 
 from gdispy.local import importable
 from gdispy.worker import control
+from gdispy.worker.program import signal_name
+from gdispy.worker.runner import BROKEN
 
 #: Its program: without the working directory, whose files are none of the node's business.
 _PROGRAM = """
@@ -42,3 +45,18 @@ def _environment(instance: bytes) -> dict[str, str]:
     environment = {key: value for key, value in os.environ.items() if not key.startswith("GDISPY_SECRET")}
     environment["GDISPY_NODE"] = instance.hex()
     return importable(environment)
+
+
+def cause_of(status: int, what: str) -> str:
+    """A wait status in words."""
+    code = os.waitstatus_to_exitcode(status)
+    if code == -signal.SIGKILL:
+        return f"{what} was ended by {signal_name(9)}: by another process, or by the kernel for lack of memory"
+    if code < 0:
+        return f"{what} was ended by {signal_name(-code)}"
+    if code == BROKEN:
+        return (
+            f"{what} ended with exit code {code}, as it does when something has been broken that it needs, "
+            "such as its own open files (has the job closed files that it had not opened?)"
+        )
+    return f"{what} ended by itself with exit code {code} before the job was done"

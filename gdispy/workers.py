@@ -15,7 +15,6 @@ Invariants:
 from __future__ import annotations
 
 import contextlib
-import itertools
 import logging
 import os
 import shutil
@@ -32,21 +31,20 @@ from gdispy.blobs import MemoryFile, in_memory_file
 from gdispy.core.effects import Effects, WorkerId
 from gdispy.core.holding import Job, release
 from gdispy.core.messages import ComputationId, Deliver, JobId, Prepare
-from gdispy.core.paths import safe_parts
 from gdispy.core.payloads import Bulk, joined
 from gdispy.core.slots import Slots
 from gdispy.errors import ProtocolError
-from gdispy.files import JobFiles, lacking, place, place_all
+from gdispy.files import JobFiles, lacking, place, place_all, under_another_name
+from gdispy.kept import KeptDirectories
 from gdispy.pump import Pump
 from gdispy.slabs import Slabs
-from gdispy.spawning import start_spawner
+from gdispy.spawning import cause_of, start_spawner
 from gdispy.worker import control
 from gdispy.worker.capture import keep_within_limit
 from gdispy.worker.job_directory import job_directory
 from gdispy.worker.page import VOID_SEEN
 from gdispy.worker.processes import descendants, kill_descendants, tree_bytes
-from gdispy.worker.program import signal_name
-from gdispy.worker.runner import BROKEN, FILE, FREED, LOG, PROGRESS, RESULT, RETURNED, TOGETHER, target
+from gdispy.worker.runner import FILE, FREED, LOG, PROGRESS, RESULT, RETURNED, TOGETHER, target
 from gdispy.worker_ends import ANCILLARY, WorkerEnds
 
 logger = logging.getLogger(__name__)
@@ -99,10 +97,10 @@ class Workers:
         self._workers: dict[WorkerId, WorkerEnds] = {}
         #: Computations whose files are in place; a template that is started again finds them there.
         self._placed: set[ComputationId] = set()
+        #: Directories that outlive their computations.
+        self._kept = KeptDirectories(setting["dest_path_prefix"], instance.hex())
         #: Where large payloads lie.
         self.slabs = Slabs()
-        #: Counts directories that were given up.
-        self._removals = itertools.count()
         self._spawner: Any = None
         self._spawner_pid = 0
         self._closing = False
@@ -156,7 +154,7 @@ class Workers:
                 self._closing = True
                 self.on_failure(message[1])
             elif message[0] == "exited":
-                self._pump.put(self._template_ended, message[1], _cause(message[2], "the computation's process"))
+                self._pump.put(self._template_ended, message[1], cause_of(message[2], "the computation's process"))
         if not self._closing:
             self._spawner_lost()
 
@@ -193,14 +191,16 @@ class Workers:
         self._placed.discard(prepare.computation)
         if prepare.cleanup or prepare.directory:
             self._remove_tree(self._jobs_directory(prepare))
-        if prepare.cleanup:
-            with contextlib.suppress(OSError):
-                # Under another name first: the same computation may come again while this is removed.
-                directory = self._directory(prepare)
-                gone = f"{directory}.gone-{os.getpid()}-{next(self._removals)}"
-                os.rename(directory, gone)
-                control.send(self._spawner, ["remove", gone])
+        if prepare.directory:
+            self._leave(prepare.computation)
+        elif prepare.cleanup:
+            with contextlib.suppress(OSError, ProtocolError):
+                self._remove_tree(under_another_name(self._directory(prepare)))
         self._pump.put(self._slots.unloaded, prepare.computation)
+
+    def _leave(self, computation: ComputationId) -> None:
+        with contextlib.suppress(OSError):
+            self._remove_tree(self._kept.leave(computation))
 
     def _remove_tree(self, path: str) -> None:
         if os.path.lexists(path):
@@ -209,7 +209,7 @@ class Workers:
 
     def _directory(self, prepare: Prepare) -> str:
         if prepare.directory:
-            return os.path.join(self._setting["dest_path_prefix"], "kept", *safe_parts(prepare.directory))
+            return self._kept.path(prepare.directory)
         return os.path.join(self.directory, prepare.computation.hex())
 
     def _jobs_directory(self, prepare: Prepare) -> str:
@@ -224,6 +224,7 @@ class Workers:
     def _look(self, prepare: Prepare) -> None:
         try:
             directory = self._directory(prepare)
+            self._enter(prepare, directory)
             if os.path.isdir(directory):  # A new one is empty, and reading large files takes time.
                 places = gevent.get_hub().threadpool.apply(lacking, (directory, prepare.files))
             else:
@@ -233,20 +234,33 @@ class Workers:
             return
         self._pump.put(self._slots.looked, prepare.computation, places)
 
+    def _enter(self, prepare: Prepare, directory: str) -> None:
+        if not prepare.directory:
+            return
+        for template in self._templates.values():
+            if template.job_files is not None and template.id != prepare.computation:
+                template.job_files.check(directory, prepare.files)
+        self._kept.enter(prepare)
+
     def load(self, prepare: Prepare, arrived: dict[int, Bulk]) -> None:
         """Put the files of a computation in place and start its template."""
         try:
             directory = self._directory(prepare)
             template = _Template(prepare, directory, self._jobs_directory(prepare))
+            self._enter(prepare, directory)
             os.makedirs(directory, mode=0o700, exist_ok=True)
             if prepare.computation not in self._placed:
-                for number, content in arrived.items():
-                    place(directory, prepare.files[number], content)
+                self._place(prepare, [prepare.files[number] for number in arrived], arrived.values())
                 self._placed.add(prepare.computation)
             self._start_template(template)
         except (OSError, ProtocolError) as error:
             self._discard(prepare, arrived.values())
             self._pump.put(self._slots.loaded, prepare.computation, str(error))
+
+    def _place(self, prepare: Prepare, rows: list[list[Any]], contents: Iterable[Bulk]) -> None:
+        goals = [place(self._directory(prepare), *each) for each in zip(rows, contents, strict=True)]
+        if prepare.directory:
+            self._kept.note_placed(prepare.computation, goals)
 
     def _discard(self, prepare: Prepare, arrived: Iterable[Bulk]) -> None:
         """Remove what has come of a computation that is refused, or a full disk would stay so."""
@@ -259,8 +273,9 @@ class Workers:
         """Put files into the directory of a computation that runs; answer with `delivered`."""
         error = ""
         try:
-            for row, content in zip(message.files, message.contents, strict=True):
-                place(self._directory(prepare), row, content)
+            if prepare.directory:
+                self._kept.add(prepare.computation, message.files)
+            self._place(prepare, message.files, message.contents)
         except (OSError, ProtocolError) as failure:
             error = str(failure)
         for content in message.contents:  # Those that are not in their places.
@@ -300,7 +315,7 @@ class Workers:
             elif word == "exited":
                 worker = template.workers.get(message[1])
                 if worker is not None:
-                    self._worker_ended(worker, message[3] or _cause(message[2], "its process"))
+                    self._worker_ended(worker, message[3] or cause_of(message[2], "its process"))
             elif word == "log":
                 self._log(template, *message[1:])
             elif word == "shutdown":
@@ -336,6 +351,7 @@ class Workers:
             template.end.close()
             template.reader.kill(block=False)
         else:  # It never came so far as to have processes.
+            self._leave(computation)
             self._pump.put(self._slots.unloaded, computation)
 
     # Workers
@@ -372,7 +388,8 @@ class Workers:
         """Put the files of a job in place; what went wrong, or ''."""
         template = worker.template
         if template.job_files is None:
-            template.job_files = JobFiles(template.directory, template.prepare.files)
+            is_used = self._kept.uses if template.prepare.directory else lambda goal: False
+            template.job_files = JobFiles(template.directory, template.prepare.files, is_used)
         if template.prepare.job_directory or not template.job_files.fit(rows):
             directory = worker.directories[key] = job_directory(worker.directory, *key)
             return place_all(directory, rows, contents)
@@ -596,18 +613,3 @@ def _as_file(value: Bulk) -> int:
     # A slab is longer than what is in it. A name for the copy: without any, it would be closed first.
     file = value if type(value) is MemoryFile else in_memory_file(joined(value))
     return os.dup(file.fd)
-
-
-def _cause(status: int, what: str) -> str:
-    """A wait status in words."""
-    code = os.waitstatus_to_exitcode(status)
-    if code == -signal.SIGKILL:
-        return f"{what} was ended by {signal_name(9)}: by another process, or by the kernel for lack of memory"
-    if code < 0:
-        return f"{what} was ended by {signal_name(-code)}"
-    if code == BROKEN:
-        return (
-            f"{what} ended with exit code {code}, as it does when something has been broken that it needs, "
-            "such as its own open files (has the job closed files that it had not opened?)"
-        )
-    return f"{what} ended by itself with exit code {code} before the job was done"

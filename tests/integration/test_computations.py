@@ -172,6 +172,37 @@ def test_files_go_when_the_cluster_closes_and_stay_where_they_are_to(cluster: Ma
     assert directory.endswith("kept/here") and os.path.exists(directory + "/data")
 
 
+def test_clusters_that_share_a_directory_leave_each_others_files_alone(
+    cluster: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    def read_all() -> dict[str, str]:
+        return {name: Path(name).read_text() for name in sorted(os.listdir(".")) if os.path.isfile(name)}
+
+    def with_files(**files: str) -> JobCluster:
+        for name, text in files.items():
+            Path(name).write_text(text)
+        return cluster(read_all, depends=list(files), dest_path="shared")
+
+    first = with_files(x="one", y="one")
+    job = first.submit()
+    assert job() == {"x": "one", "y": "one"}, job.error
+    second = with_files(x="one", z="two")
+    assert second.submit()() == {"x": "one", "y": "one", "z": "two"}
+    refused = with_files(x="three")
+    job = refused.submit()
+    assert job.wait(20) and job.status == DispyJob.Terminated
+    assert job.error is not None and "the file 'x' cannot be put into the directory of dest_path" in job.error
+    refused.close()
+    assert first.submit()() == {"x": "one", "y": "one", "z": "two"}
+    first.close()
+    assert second.submit()() == {"x": "one", "z": "two"}
+    second.close()
+    again = with_files(x="three")
+    assert again.submit()() == {"x": "three"}
+
+
 def test_every_job_has_a_process_of_its_own_where_that_is_asked(cluster: Make) -> None:
     made = cluster(os.getpid, isolation="job")
     jobs = [made.submit() for _ in range(10)]

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from gdispy import ConfigError, DispyJob, JobCluster
+from gdispy import ConfigError, DispyJob, JobCluster, NodeAllocate
 from tests.support.daemons import Daemon
 from tests.support.jobs import ignore_everything, note_and_wait, take_too_much, wait_for_go, wait_for_interrupt
 from tests.support.waiting import eventually
@@ -54,6 +54,18 @@ def test_a_job_that_takes_too_long_and_hears_nothing_is_killed_with_all_it_start
     eventually(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in pids))
 
 
+def test_job_of_more_cpus_than_the_only_node_has_ends_and_holds_up_no_other(tmp_path: Path) -> None:
+    with JobCluster(wait_for_go, nodes=[NodeAllocate("local", cpus=1)]) as made:
+        first = made.submit(str(tmp_path / "first"))
+        wide = made.submit(str(tmp_path / "wide"), dispy_cpus=5)
+        last = made.submit(str(tmp_path / "last"))
+        assert wide.wait(20) and wide.status == DispyJob.Terminated
+        assert wide.error is not None and wide.error.startswith("The job asks for 5 CPUs (dispy_cpus), and 1 may be")
+        for name, job in (("first", first), ("last", last)):
+            (tmp_path / f"{name}.go").touch()
+            assert job.wait(20) and job.status == DispyJob.Finished
+
+
 def test_time_spent_waiting_does_not_count(cluster: Make, tmp_path: Path) -> None:
     made = cluster(note_and_wait)
     jobs = [made.submit(str(tmp_path / "f"), number, 0.5, dispy_timeout=2) for number in range(12)]
@@ -76,10 +88,11 @@ def test_a_job_of_several_cpus_has_them_and_leaves_none_to_others(cluster: Make,
     assert last.wait(5) and last.status == DispyJob.Finished
 
 
-def test_a_job_of_more_cpus_than_any_node_has_waits_and_says_so(cluster: Make, caplog: Any) -> None:
+def test_a_job_of_more_cpus_than_its_node_has_ends_and_the_log_says_so(cluster: Make, caplog: Any) -> None:
     job = cluster(abs).submit(1, dispy_cpus=3)
-    eventually(lambda: "asks for 3 CPUs, and 2 may be used there" in caplog.text)
-    assert job.status == DispyJob.Created
+    assert job.wait(20) and job.status == DispyJob.Terminated
+    assert job.error is not None and job.error.startswith("The job asks for 3 CPUs (dispy_cpus), and 2 may be used at")
+    assert "a job ends that no node can run: The job asks for 3 CPUs" in caplog.text
 
 
 def test_a_job_that_uses_too_much_memory_is_ended_with_the_reason(cluster: Make) -> None:

@@ -79,7 +79,7 @@ def test_files_of_a_job_fit_where_nobody_has_others_of_their_names(tmp_path: Pat
         return [path, 0o600, 1.0, 1, digest]
 
     (tmp_path / "left").touch()
-    files = JobFiles(str(tmp_path), [row("kept", b"k" * 32)])
+    files = JobFiles(str(tmp_path), [row("kept", b"k" * 32)], lambda goal: False)
     assert files.fit([row("new", b"n" * 32), row("kept", b"k" * 32)])
     assert not files.fit([row("kept", b"o" * 32)])
     assert not files.fit([row("left", b"n" * 32)])
