@@ -388,11 +388,12 @@ def test_options_of_the_command_line(two: list[str], secret_file: str, tmp_path:
         # What is told in detail, and the table.
         assert b"gdispy: disconnected from the node" in done.stderr and b"Sec/Job" in done.stderr, done.stderr
         directories.append(Path(directory))
-    # Each job has a directory of its own, which is gone with it; the files of the computation lie beside that.
+    # Each job has a directory of its own, which is gone with it unless told to stay; the files of the computation lie
+    # beside that.
     computations = [next(each for each in job.parents if each.name.endswith(".jobs")) for job in directories]
     gone, kept = (each.with_suffix("") for each in computations)
-    eventually(lambda: not gone.exists() and not any(job.exists() for job in directories))
-    assert (kept / "data").exists()
+    eventually(lambda: not gone.exists() and not directories[0].exists())
+    assert (kept / "data").exists() and directories[1].exists()
 
 
 def test_options_of_nodes(start_node: Callable[..., Daemon], secret_file: str) -> None:
