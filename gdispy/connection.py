@@ -365,8 +365,14 @@ class Connection:
             gevent.spawn(self._finish, f"nothing was heard of the other side for {life.quiet(now):.0f} s")
         elif life.is_silent(now) and not self._silent:
             self._silent = True
-            gevent.spawn(self._handlers.on_silent, self, True)
+            gevent.spawn(self._tell_silence)
         self._set_timer()
+
+    def _tell_silence(self) -> None:
+        # Data may have come between the timer and this greenlet, and that it is not silent has been said already: said
+        # in the other order, it would be taken for silent for ever, and get no jobs.
+        if self._silent:
+            self._handlers.on_silent(self, True)
 
     def _give_sign(self) -> None:
         if self._seal is None:

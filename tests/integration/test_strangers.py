@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import gevent
 import pytest
 from gevent.event import AsyncResult
 
@@ -18,6 +19,7 @@ from gdispy import ConfigError, JobCluster, SecretError, generate_secret
 from gdispy.config import VERSION
 from gdispy.connection import Connection, Handlers, any_sink
 from gdispy.core.handshake import FIRST_BYTES, MAGIC, SECOND_BYTES, Initiator
+from gdispy.core.life import Life
 from gdispy.core.messages import Hello
 from gdispy.core.wire import Bye, Receiver, Sender, channel
 from gdispy.keys import find_secret
@@ -379,6 +381,26 @@ def test_secrets_do_not_reach_jobs(start_node: Start, secret_file: str) -> None:
     with JobCluster(lambda: dict(os.environ), nodes=[daemon.place], secret_file=secret_file) as made:
         environment = made.submit()()
     assert not [name for name in environment if name.startswith("GDISPY_SECRET")]
+
+
+def test_a_node_heard_just_when_it_is_found_silent_is_not_taken_for_silent_for_ever(
+    node: Daemon, secret_file: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would get no jobs any more: it is told late that it is silent, and at once that it is not."""
+    told: list[bool] = []
+    psk = find_secret("", secret_file).for_tcp()
+    handlers = Handlers(lambda *_: None, lambda *_: None, on_silent=lambda connection, silent: told.append(silent))
+    made = connect(*node.place, psk, ROLES, handlers)
+    made.start()
+    monkeypatch.setattr(Life, "is_silent", lambda life, now: True)
+    made._check_life()
+    made._take(b"")
+    gevent.sleep(0)
+    assert told == [False]
+    # Where nothing comes, it is told.
+    made._check_life()
+    eventually(lambda: gevent.sleep(0.01) or told[-1])
+    made.close("the test is over")
 
 
 def test_a_connection_in_which_gdispy_itself_fails_ends_and_says_so(
