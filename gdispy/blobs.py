@@ -23,8 +23,8 @@ DIGEST_BYTES = 32
 FILE_PREFIX = ARRIVED
 
 
-class MemoryFile(Payload):
-    """A payload in a memory file; owns its descriptor."""
+class _OwnedFile(Payload):
+    """A payload in an open file, of which it owns the descriptor."""
 
     __slots__ = ("fd",)
 
@@ -35,40 +35,34 @@ class MemoryFile(Payload):
     def read(self, offset: int, length: int) -> Any:
         return os.pread(self.fd, length, offset)
 
+    def release(self) -> None:
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
+    def __del__(self) -> None:
+        self.release()
+
+
+class MemoryFile(_OwnedFile):
+    """A payload in a memory file; owns its descriptor."""
+
+    __slots__ = ()
+
     def lend(self) -> int:
         """The descriptor, for a worker."""
         return self.fd
 
-    def release(self) -> None:
-        if self.fd >= 0:
-            os.close(self.fd)
-            self.fd = -1
 
-    def __del__(self) -> None:
-        self.release()
-
-
-class OpenFile(FilePayload):
+class OpenFile(_OwnedFile, FilePayload):
     """A payload in an open file without a name, so large that the receiver puts it on disk too; owns its descriptor."""
 
-    __slots__ = ("error", "fd")
+    __slots__ = ("error",)
 
     def __init__(self, fd: int, size: int, error: str = "") -> None:
-        self.fd = fd
-        self.size = size
+        super().__init__(fd, size)
         #: Why there is not all of it, or ''.
         self.error = error
-
-    def read(self, offset: int, length: int) -> Any:
-        return os.pread(self.fd, length, offset)
-
-    def release(self) -> None:
-        if self.fd >= 0:
-            os.close(self.fd)
-            self.fd = -1
-
-    def __del__(self) -> None:
-        self.release()
 
 
 #: What a job has printed is kept in an open file from this many bytes on, and goes to disk at the client from those.

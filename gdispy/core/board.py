@@ -20,23 +20,9 @@ from typing import Any
 from gdispy.core.capacity import UNKNOWN
 from gdispy.core.effects import Effects, Record, Send
 from gdispy.core.facts import Met, Placed, Unplaced
-from gdispy.core.messages import (
-    NO_LIMIT,
-    ComputationId,
-    JobId,
-    Message,
-    Recall,
-    Run,
-    Wanted,
-)
+from gdispy.core.messages import NO_LIMIT, ComputationId, JobId, Message, Recall, Run, Wanted
 from gdispy.core.payloads import ABSENT
-from gdispy.core.placing import (
-    Computation,
-    Node,
-    Share,
-    Task,
-    in_portions,
-)
+from gdispy.core.placing import Computation, Node, Share, Task, in_portions
 from gdispy.core.queues import JobQueue
 from gdispy.core.statuses import CANCELLED
 from gdispy.core.waiting import EARLIEST, STALE_LIMIT, Waiting
