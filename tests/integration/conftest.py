@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from gdispy import JobCluster
+from gdispy import JobCluster, NodeAllocate
 from tests.support.daemons import Daemon
 
 
@@ -25,3 +25,13 @@ def cluster(node: Daemon, secret_file: str) -> Iterator[Callable[..., JobCluster
     yield make
     for each in made:
         each.close(timeout=0, terminate=True)
+
+
+@pytest.fixture
+def one(cluster: Callable[..., JobCluster], node: Daemon) -> Callable[..., JobCluster]:
+    """Callable[..., JobCluster]s clusters that use one CPU, so that one process after the other runs the jobs."""
+
+    def make(computation: Any, **options: Any) -> JobCluster:
+        return cluster(computation, nodes=[NodeAllocate(*node.place, cpus=1)], **options)
+
+    return make

@@ -12,20 +12,9 @@ from typing import Any
 
 import pytest
 
-from gdispy import JobCluster, NodeAllocate
-from tests.support.daemons import Daemon
+from gdispy import JobCluster
 
 Make = Callable[..., JobCluster]
-
-
-@pytest.fixture
-def one(cluster: Make, node: Daemon) -> Make:
-    """Makes clusters that use one CPU, so that one process after the other runs the jobs."""
-
-    def make(computation: Any, **options: Any) -> JobCluster:
-        return cluster(computation, nodes=[NodeAllocate(*node.place, cpus=1)], **options)
-
-    return make
 
 
 def replace_objects() -> None:

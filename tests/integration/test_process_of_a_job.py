@@ -11,22 +11,11 @@ from typing import Any
 
 import pytest
 
-from gdispy import DispyJob, JobCluster, NodeAllocate
+from gdispy import DispyJob, JobCluster
 from tests.support import jobs as jobs_of
-from tests.support.daemons import Daemon
 from tests.support.waiting import eventually
 
 Make = Callable[..., JobCluster]
-
-
-@pytest.fixture
-def one(cluster: Make, node: Daemon) -> Make:
-    """Makes clusters that use one CPU, so that one process after the other runs the jobs."""
-
-    def make(computation: Any, **options: Any) -> JobCluster:
-        return cluster(computation, nodes=[NodeAllocate(*node.place, cpus=1)], **options)
-
-    return make
 
 
 def change_everything() -> int:

@@ -182,6 +182,11 @@ def test_a_cluster_refuses_before_anything_is_started() -> None:
 # Names of the package
 
 
+def set_ones(given: dict[str, Any]) -> dict[str, Any]:
+    """The parameters that were given, of the local names of a method."""
+    return {name: value for name, value in given.items() if name not in ("self", "rest") and value}
+
+
 class Placed:
     """Takes what `JobCluster` takes by place, in the order of the first version."""
 
@@ -201,8 +206,7 @@ class Placed:
         pulse_interval: Any = None,
         **rest: Any,
     ) -> None:
-        given = {**locals(), **rest}
-        self.given = {name: given[name] for name in given if name not in ("self", "rest") and given[name]}
+        self.given = set_ones({**locals(), **rest})
 
 
 class SharedPlaced:
@@ -220,8 +224,7 @@ class SharedPlaced:
         ext_ip_addr: Any = None,
         **rest: Any,
     ) -> None:
-        given = {**locals(), **rest}
-        self.given = {name: given[name] for name in given if name not in ("self", "rest") and given[name]}
+        self.given = set_ones({**locals(), **rest})
 
 
 def on_status(status: Any, node: Any, job: Any) -> None: ...
