@@ -58,10 +58,6 @@ class Capacity:
         self._changed.clear()
         return changed
 
-    def is_changed(self, computation: Computation) -> bool:
-        """Whether it is still to be looked at."""
-        return computation.id in self._changed
-
     def count(self, computation: Computation) -> int:
         """The CPUs that a job can have on the largest node that can be used at present; 0 where there is none."""
         nodes = (self._nodes.get(instance) for instance in computation.places)
