@@ -127,7 +127,11 @@ class Client:
         self._computation: ComputationId = message.computation
         self._has_lost_local = False
         self._lock = threading.Lock()
-        self._submitted: deque[tuple[DispyJob, Bulk, Options | None]] = deque()
+        #: Jobs that the hub has not taken yet. Not in tuples: each would be an object more for the garbage collector,
+        #: whose work is a good part of what a short job costs.
+        self._submitted: deque[DispyJob] = deque()
+        #: The options of those that have any.
+        self._wishes: dict[JobId, Options] = {}
         self._rung = False
         #: The jobs that a former life of the program has left.
         self._former: dict[int, DispyJob] = {}
@@ -328,8 +332,9 @@ class Client:
             gate.open()
 
     def _give_up(self) -> None:
-        jobs = [job for job, _, _ in self._submitted]
+        jobs = list(self._submitted)
         self._submitted.clear()
+        self._wishes.clear()
         self._table.give_up(jobs, self._defect)
         _pending.discard(self)
 
@@ -361,22 +366,18 @@ class Client:
         self._rung = False
         if self._defect:
             self._give_up()
-        jobs: list[JobId] = []
-        arguments: list[Bulk] = []
-        options: list[Options | None] = []
-        submitted, known = self._submitted, self._jobs
-        while submitted:
-            job, payload, wishes = submitted.popleft()
-            number = JobId(job._number)
-            known[number] = job
-            jobs.append(number)
-            arguments.append(payload)
-            options.append(wishes)
-            if self._callbacks.on_status is not None:
-                self._callbacks.give(self._callbacks.on_status, statuses.CREATED, None, job)
-        if jobs:
-            _pending.add(self)
-            self._pump.put(self._submit, jobs, arguments, options if any(options) else [])
+        submitted, wishes, on_status = self._submitted, self._wishes, self._callbacks.on_status
+        taken = [submitted.popleft() for _ in range(len(submitted))]
+        if not taken:
+            return
+        jobs: list[JobId] = [job._number for job in taken]  # type: ignore[misc]
+        self._jobs.update(zip(jobs, taken, strict=True))
+        options = [wishes.pop(number, None) for number in jobs] if wishes else []
+        if on_status is not None:
+            for job in taken:
+                self._callbacks.give(on_status, statuses.CREATED, None, job)
+        _pending.add(self)
+        self._pump.put(self._submit, jobs, [job._arguments for job in taken], options if any(options) else [])
 
     def _submit(self, jobs: list[JobId], arguments: list[Bulk], options: list[Options | None], now: float) -> Effects:
         return self._session.submit(jobs, arguments, options)

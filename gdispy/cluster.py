@@ -287,13 +287,16 @@ class JobCluster(SingleNodes):
                 raise InternalError(self._defect.strip())
             number = next_number()
             if self._logbook is None:
-                job = DispyJob._new(number, time.time(), payload)
+                job = object.__new__(DispyJob)  # As `_new` does it, a call less.
+                job._make(number, time.time(), payload)
             else:
                 self._logbook.submitted(number, payload, options, job_id)
                 job = KeptJob._kept(number, time.time(), self._logbook, payload)
             if job_id is not None:
                 job._id = job_id
-            self._submitted.append((job, payload, options))
+            if options is not None:
+                self._wishes[JobId(number)] = options
+            self._submitted.append(job)
             self._count.made += 1
             # Looked at and then set: where the hub, which clears it first and empties the queue then, comes in between,
             # it is rung for nothing, and never not at all.

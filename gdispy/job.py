@@ -36,21 +36,22 @@ logger = logging.getLogger("gdispy")
 _gates = threading.Lock()
 #: The numbers of all jobs of this process.
 _numbers = itertools.count(1)
+#: Gives the number of a new job.
+next_number = _numbers.__next__
 #: Characters of `error` at most.
 ERROR_LIMIT = 500
 #: Bytes of pickled arguments that a job keeps when it has ended.
 ARGUMENTS_LIMIT = 64 * 1024
+#: What begins a payload that is no result, but what the job has raised.
+_FAILURE = pickling.FAILURE
+_loads = pickling.loads
 #: The opcode without which a pickle calls nothing and loads nothing by name, so that it can always be unpickled.
 _STACK_GLOBAL = b"\x93"
 
 
-def next_number() -> int:
-    return next(_numbers)
-
-
 def skip_numbers(last: int) -> None:
     """The numbers up to this one belong to jobs of a former life of the program."""
-    while next(_numbers) <= last:
+    while next_number() <= last:
         pass
 
 
@@ -106,7 +107,7 @@ class DispyJob:
     def __init__(self, job_id: Any = None, args: Any = (), kwargs: Any = None) -> None:
         """A job that belongs to no cluster, as programs for dispy make them; clusters make their own in `submit`.
         Without `job_id` it gets a number."""
-        self._make(next(_numbers), 0.0, (tuple(args), dict(kwargs or ())), job_id or None)
+        self._make(next_number(), 0.0, (tuple(args), dict(kwargs or ())), job_id or None)
 
     @classmethod
     def _new(cls, number: int, submit_time: float, arguments: Any = None) -> DispyJob:
@@ -157,7 +158,9 @@ class DispyJob:
     @property
     def status(self) -> int:
         """One of the constants of this class."""
-        if self._payload and self._done:
+        payload = self._payload
+        # What `_decide` looks at first, without a call: many look at each job.
+        if payload and self._done and (type(payload) is not bytes or _STACK_GLOBAL in payload):
             self._decide()
         return self._status
 
@@ -247,16 +250,19 @@ class DispyJob:
     def _decide(self) -> None:
         """It has ended, and nobody has seen the result yet: unpickle it, unless that cannot fail."""
         payload = self._payload
-        if type(payload) is not bytes or (payload[0] != pickling.FAILURE and _STACK_GLOBAL in payload):
+        if type(payload) is not bytes or _STACK_GLOBAL in payload:
             self._unpickle(payload)
 
     def _unpickle(self, payload: Bulk) -> None:
         """Take the result, or what went wrong with it, from what has arrived."""
-        if _is_failure(payload):
-            return
         value, problem = None, ""
         try:
-            value = pickling.loads(_bytes(payload))
+            if type(payload) is not bytes:
+                value = pickling.loads(_bytes(payload))
+            elif payload[0] == _FAILURE:
+                return
+            else:
+                value = _loads(payload)
         except (
             Exception,
             SystemExit,
@@ -570,10 +576,7 @@ def _stand_in(line: str) -> BaseException:
 
 def _is_failure(payload: Bulk) -> bool:
     """Whether it is not a result, but what the job has raised."""
-    return type(payload) is bytes and payload[:1] == _FAILURE
-
-
-_FAILURE = bytes([pickling.FAILURE])
+    return type(payload) is bytes and payload[:1] == bytes([_FAILURE])
 
 
 def _bytes(payload: Bulk) -> Any:

@@ -57,58 +57,61 @@ class JobTable:
 
     def end(self, ended: Ended, picks: list[int] | None) -> None:
         """The jobs at these places of the message, None for all, have ended."""
-        numbers, jobs, logbook = ended.jobs, self.jobs, self._keeping.logbook
+        jobs, logbook, is_program = self.jobs, self._keeping.logbook, self._keeping.is_program
+        on_job, on_status = self._callbacks.on_job, self._callbacks.on_status
+        columns: list[list[Any]] = [ended.jobs, ended.statuses, ended.starts, ended.ends, ended.exceptions]
+        columns += [ended.results, ended.outputs, ended.errors, ended.truncated]
+        if picks is not None:
+            columns = [[column[place] for place in picks] for column in columns]
         gates: list[Gate] = []
-        results, outputs, errors = ended.results, ended.outputs, ended.errors
-        codes, starts, ends, exceptions = ended.statuses, ended.starts, ended.ends, ended.exceptions
-        before, callbacks, is_program = len(jobs), self._callbacks, self._keeping.is_program
+        address, before = ended.address, len(jobs)
         seen = sent = 0
         try:
-            for place in range(len(numbers)) if picks is None else picks:
-                number = numbers[place]
+            for number, code, start, end, exception, result, output, error, left_out in zip(*columns, strict=True):
                 job = jobs[number]
-                size = bulk_size(job._arguments)
-                if job.start_time is None:
-                    sent += size
-                else:
-                    seen += 1
-                if size > ARGUMENTS_LIMIT:
-                    job._arguments = None
+                arguments = job._arguments
+                size = len(arguments) if type(arguments) is bytes else self._let_go(job)
                 job._result = None
-                job._payload = results[place]
-                job.ip_addr = ended.address
-                job.end_time = ends[place] or None
-                if outputs[place] or errors[place] or is_program:
-                    job.stdout, job.stderr = self._printed(outputs[place]), self._printed(errors[place])
-                    if ended.truncated[place]:
-                        self._note_cut(job, (outputs[place], errors[place]), ended.truncated[place])
+                job._payload = result
+                job.ip_addr = address
+                job.end_time = end or None
+                if output or error or is_program:
+                    self._take_printed(job, output, error, left_out)
                 else:
                     job.stdout = job.stderr = ""
-                job._exception = exceptions[place] or None
-                if callbacks.on_status is not None:
-                    self._tell_begin(job, ended.node, starts[place])
-                job.start_time = starts[place] or job.start_time
-                if codes[place] != statuses.FINISHED and logbook is not None:
-                    logbook.missing += job._status != statuses.CANCELLED
-                job._status = codes[place]
-                if job._status == statuses.ABANDONED:
-                    self._abandoned[job._number] = job
+                job._exception = exception or None
+                if job.start_time is None:
+                    sent += size
+                    job.start_time = start or None
+                else:
+                    seen += 1
+                    job.start_time = start or job.start_time
+                if on_status is not None and job._status == statuses.CREATED and start:
+                    # So short that only its end was told, it has begun all the same.
+                    job._status = statuses.RUNNING
+                    self._tell_status(statuses.RUNNING, ended.node, job._copy())
+                if code != statuses.FINISHED:
+                    if logbook is not None:
+                        logbook.missing += job._status != statuses.CANCELLED
+                    if code == statuses.ABANDONED:
+                        self._abandoned[job._number] = job
+                job._status = code
                 job._done = True
                 del jobs[number]
                 if job._gate is not None:
                     gates.append(job._gate)
-                if callbacks.on_job is not None:
-                    self._call_back(job, callbacks.on_job)
-                if callbacks.on_status is not None:
+                if on_job is not None:
+                    self._call_back(job, on_job)
+                if on_status is not None:
                     self._places.pop(number, None)
-                    callbacks.give_status(self._nodes.get(ended.node), job)
+                    self._callbacks.give_status(self._nodes.get(ended.node), job)
         finally:
             node = self._nodes.get(ended.node)
             if node is not None:
                 node.finished(ended, picks, seen, sent)
             # After the last, or the user's thread would wake up in between and want the interpreter.
-            final = codes if picks is None else [codes[place] for place in picks]
-            self._count.end(before - len(jobs), len(final) - final.count(statuses.FINISHED))
+            codes = columns[1]
+            self._count.end(before - len(jobs), len(codes) - codes.count(statuses.FINISHED))
             for gate in gates:
                 gate.open()
 
@@ -133,11 +136,17 @@ class JobTable:
         if self._callbacks.on_status is not None:
             self._callbacks.give(self._callbacks.on_status, status, self._nodes.get(node), job)
 
-    def _tell_begin(self, job: DispyJob, node: bytes, start: float) -> None:
-        """A job so short that only its end was told has begun all the same."""
-        if job._status == statuses.CREATED and start:
-            job._status, job.start_time = statuses.RUNNING, start
-            self._tell_status(statuses.RUNNING, node, job._copy())
+    def _let_go(self, job: DispyJob) -> int:
+        """What a job was called with is kept unless it is large; its size."""
+        size = bulk_size(job._arguments)
+        if size > ARGUMENTS_LIMIT:
+            job._arguments = None
+        return size
+
+    def _take_printed(self, job: DispyJob, output: Bulk, error: Bulk, left_out: int) -> None:
+        job.stdout, job.stderr = self._printed(output), self._printed(error)
+        if left_out:
+            self._note_cut(job, (output, error), left_out)
 
     def _note_cut(self, job: DispyJob, streams: tuple[Bulk, Bulk], left_out: int) -> None:
         """A job has printed more than is kept."""

@@ -12,7 +12,7 @@ from typing import Any
 
 from gdispy.core.messages import Ended, Overview
 from gdispy.core.patterns import join
-from gdispy.core.payloads import bulk_size
+from gdispy.core.payloads import total_size
 
 
 class DispyNodeAvailInfo:
@@ -117,10 +117,10 @@ class DispyNode(_WithCounts):
         counted = self._counted
         if picks is None:
             jobs, seconds = len(ended.jobs), sum(ended.ends) - sum(ended.starts)
-            size = sum(map(bulk_size, ended.results))
+            size = total_size(ended.results)
         else:
             jobs, seconds = len(picks), sum(ended.ends[place] - ended.starts[place] for place in picks)
-            size = sum(bulk_size(ended.results[place]) for place in picks)
+            size = total_size([ended.results[place] for place in picks])
         counted.jobs += jobs
         counted.seconds += max(0.0, seconds)
         counted.tx += sent

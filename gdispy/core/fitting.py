@@ -62,7 +62,7 @@ def seems_fit(message: Message) -> bool:
     packed."""
     looked_at = _LOOKED_AT.get(type(message))
     if looked_at is None:
-        return _is_fit(message)
+        return fits(message)
     for name, check in looked_at:
         value = getattr(message, name)
         if value and not check(value):
@@ -70,7 +70,8 @@ def seems_fit(message: Message) -> bool:
     return True
 
 
-def _is_fit(message: Message) -> bool:
+def fits(message: Message) -> bool:
+    """Whether nothing in a message is out of its limits, but for characters that do not travel and its size."""
     return all(check(value) for check, value in zip(message.shape, fields(message), strict=True))
 
 

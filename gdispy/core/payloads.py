@@ -74,6 +74,14 @@ def bulk_size(value: Bulk) -> int:
     return len(value) if type(value) is bytes else value.size  # type: ignore[union-attr]
 
 
+def total_size(values: list[Bulk]) -> int:
+    """Bytes of all these together."""
+    try:
+        return sum(map(len, values))  # type: ignore[arg-type]
+    except TypeError:  # There is a payload among them.
+        return sum(map(bulk_size, values))
+
+
 def joined(value: Bulk) -> bytes:
     """All of a payload as one piece."""
     if isinstance(value, bytes):

@@ -124,6 +124,13 @@ class Owner:
 class Computation:
     """A function or program that a client wants to run."""
 
+    __slots__ = (
+        *("absent", "asks", "cancelled", "capacity", "client", "closing", "epoch", "exclusive", "fenced"),
+        *("given_back", "held", "id", "judged_at", "kept", "nodes", "objection", "opened", "oversized"),
+        *("oversized_since", "owner", "pinned", "places", "prepare", "queue", "reentrant", "refused", "releasing"),
+        *("served", "stuck", "tasks", "token", "turn", "waiting_since", "watches", "wide"),
+    )
+
     def __init__(self, message: Open, client: Peer, owner: Owner, number: int) -> None:
         self.id = message.computation
         self.client = client
@@ -347,6 +354,13 @@ class Share:
 
 class Node:
     """A node, from its first connection until it is lost."""
+
+    __slots__ = (
+        *("_collected", "_seen", "_unsaid", "allowed", "bulk", "cpus", "deepest", "early", "formers"),
+        *("free", "greeted", "instance", "load", "lost_at", "most_offered", "name", "names", "offered"),
+        *("peer", "place", "platform", "port", "python", "reason", "receipts_at", "returned", "sharers"),
+        *("shares", "silent", "stamp"),
+    )
 
     def __init__(self, hello: Hello, names: list[str], port: int) -> None:
         self.instance = hello.instance

@@ -30,7 +30,7 @@ from typing import Any, Protocol
 import msgpack
 
 from gdispy.core.boxes import EXTRA, LENGTH, opened, sealed_frame
-from gdispy.core.fitting import fitted, seems_fit, smaller
+from gdispy.core.fitting import fits, fitted, seems_fit, smaller
 from gdispy.core.handshake import Keys, next_key
 from gdispy.core.limits import BATCH_STREAMS, CHUNK_LIMIT, MESSAGE_LIMIT, STREAM_LIMIT
 from gdispy.core.messages import Message, from_values
@@ -121,7 +121,10 @@ class Sender:
             self._next_stream, self.backlog = begin
             self._put_fitted(message)
             return
-        if len(data) < CHUNK_LIMIT and len(streams) <= BATCH_STREAMS:  # So short that nothing in it is too long.
+        # What is so short has nothing in it that is too long.
+        if len(streams) <= BATCH_STREAMS and (
+            len(data) < CHUNK_LIMIT or (len(data) <= MESSAGE_LIMIT and fits(message))
+        ):
             self._queue(data, streams, message.is_last)
         else:
             self._next_stream, self.backlog = begin

@@ -17,7 +17,7 @@ from typing import Any
 from gdispy.worker import pickling
 from gdispy.worker.helpers_of_dispy import auth_code, num_max, num_min
 from gdispy.worker.node_log import NODE_LOGGER
-from gdispy.worker.runner import Job
+from gdispy.worker.runner import running
 
 #: Modules that dispy's nodes have imported before a job runs, as found by running dispy 4.15.2.
 MODULES = (
@@ -110,7 +110,7 @@ def dispy_provisional_result(result: object, relay: bool = False, timeout: float
     in the order of the calls and before the final result. Returns 0, or -1 outside a job. Raises
     what pickling raises for a value that cannot travel. `relay` and `timeout` are for compatibility.
     """
-    job = Job.current
+    job = running.job
     if job is None:
         return -1
     return 0 if job.provide(result) else -1
@@ -123,7 +123,7 @@ def dispy_send_file(path: str, relay: bool = False, timeout: float | None = None
     Returns 0, or -1 outside a job, or where the file cannot be read here or written there; standard error says
     why. `relay` and `timeout` are for compatibility.
     """
-    job = Job.current
+    job = running.job
     if job is None:
         return -1
     shown = os.path.relpath(path)

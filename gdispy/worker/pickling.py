@@ -131,10 +131,10 @@ def loads(data: Any) -> Any:
 
     Arrays come out as views of `data` where that is one writable buffer, so it must stay as it is.
     """
-    if isinstance(data, list):
-        return _loads_pieces(data)
-    if data[0] != 0:
+    if type(data) is not list and data[0]:
         return _loads(data)
+    if type(data) is list:
+        return _loads_pieces(data)
     view = memoryview(data)
     base, length, entries = _read_head(view)
     buffers: list[Any] = []

@@ -91,12 +91,24 @@ _ANCILLARY = socket.CMSG_SPACE(control.FD_LIMIT * 4)
 ANSWER_LIMIT = 64 * 1024
 
 
-class Job:
-    """The job that runs now; `current` is None between jobs."""
+class _Running:
+    """What this process is doing. It is no part of the class `Job`, since with each assignment to a class Python
+    forgets how the attributes of its objects are found."""
 
-    current: Job | None = None
-    #: This is a process that a job has forked.
-    is_in_child = False
+    __slots__ = ("is_in_child", "job")
+
+    def __init__(self) -> None:
+        #: None between jobs.
+        self.job: Job | None = None
+        #: This is a process that a job has forked.
+        self.is_in_child = False
+
+
+running = _Running()
+
+
+class Job:
+    """A job that runs."""
 
     # As of every job at first; the shortest take hardly longer than to set them once more.
     #: The process of a program job, which an interrupt is for; -1 once it has ended.
@@ -123,9 +135,9 @@ class Job:
         """Send a provisional result; from any thread, and from processes that the job has forked. Not when the job has
         ended meanwhile."""
         with self.reporting():
-            if Job.current is self:
+            if running.job is self:
                 self._worker.answer([PROGRESS, self.number, self.attempt, 0, pickling.dumps(value)])
-        return Job.current is self
+        return running.job is self
 
     def send_file(self, path: str, shown: str) -> str:
         """Send a file to the client, where it is to be called `shown`, and wait; what went wrong, or ''."""
@@ -135,7 +147,7 @@ class Job:
             row = [shown, about.st_mode & 0o777, float(about.st_mtime), about.st_size]
             token = worker.next_token()
             with self.reporting():
-                if Job.current is not self:
+                if running.job is not self:
                     return "the job has ended"
                 worker.write([FILE, self.number, self.attempt, token, *row], [file.fileno()])
             return worker.read_answer(token)
@@ -151,12 +163,12 @@ class Job:
                 yield
             finally:
                 self.is_sending = before
-        if is_main and self.cancelled and not self.is_in_child:
+        if is_main and self.cancelled and not running.is_in_child:
             raise KeyboardInterrupt
 
     def leave_if_child(self, error: BaseException | None = None) -> None:
         """A process that the job has forked does not return from here: it ends as a program does."""
-        if self.is_in_child:
+        if running.is_in_child:
             _end_child(error)
 
 
@@ -292,14 +304,14 @@ class Worker:
 
     def _before_fork(self) -> None:
         """A job forks: what it has printed must not be printed by both."""
-        if Job.current is not None and self._between_processes < 0:
+        if running.job is not None and self._between_processes < 0:
             self._between_processes = control.memory_file("gdispy-lock")
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(Exception):
                 stream.flush()
 
     def _after_fork(self) -> None:
-        Job.is_in_child = True
+        running.is_in_child = True
         self.lock, self._file_lock = threading.RLock(), threading.Lock()
 
     def _work_together(self, serial: int, group: list[list[Any]]) -> None:
@@ -330,7 +342,7 @@ class Worker:
         begun = time()
         clock = perf_counter()
         try:
-            Job.current = job
+            running.job = job
             if self._target[0] == job.number and self._is_target(job):
                 job.cancelled = True
                 raise KeyboardInterrupt
@@ -341,12 +353,12 @@ class Worker:
                 status, result, exception = copy_context().run(self._run, arguments, job)
             else:
                 status, result, exception = copy_context().run(self._run, arguments, job)
-            if Job.is_in_child:
+            if running.is_in_child:
                 _end_child(None)
-            Job.current = None
+            running.job = None
         except BaseException as error:
             job.leave_if_child(error)
-            Job.current = None
+            running.job = None
             status, result = TERMINATED, raised(error, job.cancelled)
             exception = describe(error, job.cancelled) + limits.note(error)
         now = perf_counter()
@@ -440,7 +452,7 @@ class Worker:
 
     def log(self, level: int, text: str) -> None:
         """Have the node log this; from any thread, and from processes that a job has forked."""
-        job = Job.current
+        job = running.job
         with job.reporting() if job is not None else self.lock:
             self.write([LOG, level, text])
 
@@ -473,7 +485,7 @@ class Worker:
 
     def _send_kept(self) -> None:
         """Send what is kept, before anything that comes after it."""
-        if self._page.words[FILLED] and not Job.is_in_child:
+        if self._page.words[FILLED] and not running.is_in_child:
             generation, filled = self._page.mark()
             body = self._pack([TOGETHER, generation, self._page.kept(generation, filled)])
             self._results.sendall(_LENGTH.pack(len(body)) + body)
@@ -519,11 +531,11 @@ class Worker:
         return bool(number == job.number and attempt == job.attempt)
 
     def _on_interrupt(self, _signum: int, _frame: object) -> None:
-        job = Job.current
+        job = running.job
         if job is None or not self._is_target(job):
             return
         job.cancelled = True
-        if Job.is_in_child:
+        if running.is_in_child:
             raise KeyboardInterrupt
         if job.is_sending:
             return
