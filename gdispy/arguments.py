@@ -25,6 +25,8 @@ from gdispy.job import DispyJob
 from gdispy.keys import Secret, find_secret, generate_secret
 from gdispy.logbook import FAILED, recovery_path
 from gdispy.worker import pickling
+from gdispy.worker.by_value import Manner
+from gdispy.worker.paths_to import unpicklable
 
 logger = logging.getLogger("gdispy")
 
@@ -292,13 +294,15 @@ def _checked_function(name: str, function: Any, count: int, takes: str) -> Calla
     return function  # type: ignore[no-any-return]
 
 
-def function_call(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Bulk:
+def function_call(args: tuple[Any, ...], kwargs: dict[str, Any], manner: Manner | None = None) -> Bulk:
     """The arguments of a function as they travel."""
     try:
-        payload = pickling.dumps_call(args, kwargs)
+        payload = pickling.dumps_call(args, kwargs, manner)
     except Exception as error:
         reason = f"{type(error).__name__}: {error}"
-        raise TypeError(f"an argument of the job cannot be pickled: {reason}") from error
+        where = unpicklable(args, manner, "args") or unpicklable(kwargs, manner, "kwargs")
+        where = f" ({where})" if where else ""
+        raise TypeError(f"an argument of the job cannot be pickled: {reason}{where}") from error
     return payload if type(payload) is bytes and len(payload) <= INLINE else bulk(payload)
 
 

@@ -184,7 +184,7 @@ class JobCluster(SingleNodes):
         # First, since it starts while the rest is done here.
         self._local = LocalNode(secret) if wanted.local else None
         try:
-            message = prepare(computation, depends, care)
+            message, self._manner = prepare(computation, depends, care)
             self.name = message.name
             self._begin(message, wanted, secret, self._node_port)
             _open_clusters.add(self)
@@ -253,7 +253,7 @@ class JobCluster(SingleNodes):
     def _submit_new(
         self, args: tuple[Any, ...], kwargs: dict[str, Any], options: reserved.Options | None, job_id: Any = None
     ) -> DispyJob:
-        payload = program_call(args, kwargs) if self._is_program else function_call(args, kwargs)
+        payload = program_call(args, kwargs) if self._is_program else function_call(args, kwargs, self._manner)
         if not job_id and (job_id == 0 or job_id == ""):
             job_id = None
         if self._logbook is not None and self._logbook.former is not None:
@@ -479,7 +479,7 @@ class JobCluster(SingleNodes):
             self._hub.call(self._open)
 
     def _encode_row(self, row: tuple[Any, ...]) -> Bulk:
-        return program_call(row, {}) if self._is_program else function_call(row, {})
+        return program_call(row, {}) if self._is_program else function_call(row, {}, self._manner)
 
     def _cancel_jobs(self, jobs: list[DispyJob]) -> None:
         """Cancel them, without waiting; in any thread, the hub's too."""

@@ -13,13 +13,11 @@ import os
 import re
 import secrets
 import shutil
-import site
 import stat
 import sys
-import sysconfig
 import types
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from gdispy import config
@@ -29,13 +27,12 @@ from gdispy.core.messages import OUTPUT_LIMIT, UNLIMITED, ComputationId, Prepare
 from gdispy.core.paths import safe_parts
 from gdispy.core.payloads import Bulk, MemoryPayload
 from gdispy.errors import ConfigError, ProtocolError
-from gdispy.worker import pickling, source
+from gdispy.packing import Packed, pack
+from gdispy.worker import own_modules, pickling
+from gdispy.worker.by_value import Manner
 
 #: Payloads up to this many bytes lie in the message itself.
 INLINE = 32 * 1024
-#: Bytes of a pickled function beyond which the user is warned.
-LARGE = 10 * 1024 * 1024
-
 logger = logging.getLogger(__name__)
 
 
@@ -115,8 +112,11 @@ def checked_outputs(job_directory: Any, output_limit: Any) -> tuple[bool, int | 
     return job_directory, output_limit
 
 
-def prepare(computation: Any, depends: Iterable[Any], care: Care) -> Prepare:
-    """The message that has a node load a computation. Raises ConfigError, in plain words."""
+def prepare(
+    computation: Any, depends: Iterable[Any], care: Care, manner: Manner | None = None
+) -> tuple[Prepare, Manner]:
+    """The message that has a node load a computation, and how arguments of its jobs are to be written. Raises
+    ConfigError, in plain words."""
     parts = Parts()
     gather(parts, depends)
     number = ComputationId(secrets.token_bytes(8))
@@ -124,47 +124,37 @@ def prepare(computation: Any, depends: Iterable[Any], care: Care) -> Prepare:
         name, kind, function = _add_program(parts, os.fspath(computation)), "program", None
     else:
         name, kind, function = _name(computation), "function", computation
-    for each in (function, care.setup, care.cleanup):
-        if each is not None:
-            _add_own_module(parts, each)
-    body: pickling.Payload = b""
-    python, source_text = "", b""
+    packed = Packed(manner=_with_files(manner or Manner(), parts))
+    python = ""
     if function is not None or care.setup is not None or care.cleanup is not None or parts.names:
-        body = _pickled(name, (function, parts.names, care.setup, care.cleanup))
-        _warn_of_size(name, body)
+        packed = pack(name, (function, parts.names, care.setup, care.cleanup), packed.manner)
         python = config.PYTHON
-        source_text = _source((function, parts.names, care.setup, care.cleanup))
+        for goal, content in packed.files.items():
+            _put(parts, goal, content)
     rows, contents = read_files(parts.files)
     where = "/".join(_directory(care.directory)) if care.directory else ""
-    sent = (bulk(body), rows, contents, b"", bulk(source_text))
+    sent = (bulk(packed.body), rows, contents, b"", bulk(packed.source))
     limit = UNLIMITED if care.output_limit is None else care.output_limit
     about = (number, name, kind, care.isolation, python, where, care.removes)
-    return Prepare(*about, *sent, job_directory=care.job_directory, output_limit=limit)
+    return Prepare(*about, *sent, job_directory=care.job_directory, output_limit=limit), packed.manner
 
 
-def _source(value: Any) -> bytes:
-    """The same as source text, for nodes of another version of Python; nothing where that is impossible."""
-    try:
-        return source.dumps(value)
-    except Exception as error:
-        logger.debug("nodes of another version of Python cannot be used: %s", error)
-        return b""
+def _with_files(manner: Manner, parts: Parts) -> Manner:
+    """Modules that are sent as files are found there by their names."""
+    paths = {content for content in parts.files.values() if isinstance(content, str)}
+    found: set[str] = set()
+    for each in own_modules.own_names():
+        name = each.decode("utf-8", "replace")
+        file = getattr(sys.modules.get(name), "__file__", None)
+        if isinstance(file, str) and os.path.abspath(file) in paths:
+            found.add(name)
+    return replace(manner, as_files=manner.as_files | found)
 
 
 def gather(parts: Parts, depends: Any) -> None:
     """Add everything that a user lists as `depends`. Raises ConfigError."""
     for each in _as_list(depends):
         _add(parts, each)
-
-
-def _warn_of_size(name: str, body: pickling.Payload) -> None:
-    size = len(body) if isinstance(body, bytes) else sum(map(len, body))
-    if size > LARGE:
-        logger.warning(
-            "%s takes %.0f MB to send to each node: it refers to large data; give that as an argument, or as a file",
-            name,
-            size / 1e6,
-        )
 
 
 def _as_list(depends: Any) -> list[Any]:
@@ -197,17 +187,6 @@ def _name(computation: Any) -> str:
     return short_name(str(getattr(computation, "__name__", type(computation).__name__)))
 
 
-def _pickled(name: str, value: Any) -> pickling.Payload:
-    try:
-        return pickling.dumps(value)
-    except Exception as error:
-        reason = f"{type(error).__name__}: {error}"
-        raise ConfigError(
-            f"{name} cannot be sent to nodes: {reason}. It refers to something that cannot "
-            "be copied to another machine; create that inside the function"
-        ) from error
-
-
 def _add(parts: Parts, depend: Any) -> None:
     if isinstance(depend, str | os.PathLike):
         _add_file(parts, os.fspath(depend))
@@ -216,7 +195,6 @@ def _add(parts: Parts, depend: Any) -> None:
     elif isinstance(depend, functools.partial):
         _add(parts, depend.func)
     elif isinstance(depend, types.FunctionType | type):
-        _add_own_module(parts, depend)
         parts.names[depend.__name__] = depend
     elif isinstance(depend, types.MethodType):
         _add(parts, _class_of(depend))
@@ -287,35 +265,9 @@ def _kind(path: str) -> str:
     return next((name for is_kind, name in kinds if is_kind(mode)), "a device")
 
 
-def _add_own_module(parts: Parts, computation: Any) -> None:
-    """A function of a module that the user wrote needs that module there: it is found by name."""
-    while isinstance(computation, functools.partial):
-        computation = computation.func
-    if isinstance(computation, types.MethodType):
-        computation = _class_of(computation)
-    elif not isinstance(computation, types.FunctionType | type):
-        computation = type(computation)
-    module = sys.modules.get(getattr(computation, "__module__", None) or "")
-    if module is None or module.__name__ == "__main__" or _is_installed(module):
-        return
-    _add_module(parts, module)
-
-
 def _class_of(method: types.MethodType) -> type:
     owner = method.__self__
     return owner if isinstance(owner, type) else type(owner)
-
-
-def _is_installed(module: types.ModuleType) -> bool:
-    """Whether a module belongs to Python or was installed, so that nodes have it themselves."""
-    top = sys.modules.get(module.__name__.partition(".")[0], module)
-    source = getattr(top, "__file__", None)
-    if source is None or top.__name__ == __name__.partition(".")[0]:
-        return True
-    installed = [sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
-    installed += [*site.getsitepackages(), site.getusersitepackages()]
-    real = os.path.realpath(source)
-    return any(real.startswith(os.path.realpath(path) + os.sep) for path in installed if path)
 
 
 def _add_program(parts: Parts, path: str) -> str:

@@ -7,16 +7,13 @@ Three ways, tried in this order:
 
 1. C pickle, protocol 5. Large buffers (arrays, and `bytes` that are arguments themselves) are left
    out of the stream and follow it, so that they are not copied once more.
-2. Classes that the user's program defines in `__main__` cannot be found by name in a worker. They
-   travel by value, once per definition (name and digest): every object of that class, and the
-   function that uses it, meet the same class there, so `isinstance` holds. On the way back they
-   travel by name, and become objects of the program's own class again.
-3. dill, for what pickle refuses: lambdas, closures, functions of `__main__`, ... But no open files: dill would open
-   them anew at the other end, by path and mode, which empties what is open for writing.
+2. What the user's program defines cannot be found by its name in a worker. It travels by value (`by_value.py`): where C
+   pickle cannot take a value, or names a module of the program in what it wrote.
+3. dill, for what both refuse. But no open files: dill would open them anew at the other end, by path and mode, which
+   empties what is open for writing.
 
 Compiled code is understood by one minor version of Python only, and another may crash on it, so it carries its version
-and, where that is to be had, its source text, which other versions compile (`source.py`); without, they refuse it. What
-came to a node as source text is used there in its place.
+and, where that is to be had, its source text, which other versions compile (`source.py`); without, they refuse it.
 
 What a job raised travels in the place of its result: 0x02, and a pickle.
 
@@ -28,21 +25,19 @@ buffer, handed out writable.
 
 from __future__ import annotations
 
-import functools
-import hashlib
-import io
+import contextlib
 import marshal
 import pickle
 import struct
 import sys
-import threading
-import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
-import dill
-
-from gdispy.worker.originals import msgpack, os
+from gdispy.worker import by_value, rebuild
+from gdispy.worker.by_value import Findings, Manner
+from gdispy.worker.definitions import definitions
+from gdispy.worker.originals import msgpack
+from gdispy.worker.own_modules import own_names
 
 #: Buffers below this many bytes stay inside the pickle: a copy is cheaper than an entry of its own.
 OUT_OF_BAND = 32 * 1024
@@ -57,53 +52,53 @@ FAILURE_LIMIT = 32 * 1024
 
 #: As they are before any job runs, which may replace them.
 _dumps, _loads = pickle.dumps, pickle.loads
-_MAIN = b"__main__"
+_MAIN = frozenset((b"__main__", b"__mp_main__"))
+#: The opcode without which a pickle loads nothing by name.
+STACK_GLOBAL = b"\x93"
 #: Values of these types need neither buffers nor classes.
 _PLAIN = frozenset((int, float, bool, str, type(None), complex))
-#: Locks arrive unlocked, whoever held them: at the other end nobody would release them.
-LOCKS: dict[type, Callable[[], Any]] = {type(make()): make for make in (threading.Lock, threading.RLock)}
-LOCKS[threading._PyRLock] = threading.RLock  # type: ignore[attr-defined]
-#: What refers to a file of the operating system, or holds what does.
-_FILES = (io.FileIO, io.BufferedReader, io.BufferedWriter, io.BufferedRandom, io.TextIOWrapper)
-#: Files that are there at the other end, too.
-_STANDARD = ("stdin", "stdout", "stderr", "__stdin__", "__stdout__", "__stderr__")
 _HEAD = struct.Struct(">BI")
 _VERSION = sys.version_info[:2]
 
-#: Classes defined from a definition by value: (qualified name, digest) -> class. In workers only.
-_defined: dict[tuple[str, bytes], type] = {}
-_known: set[type] = set()
-#: Classes that came as source text: qualified name -> class.
-_from_source: dict[str, type] = {}
-#: What the client has pickled by value before: class -> (digest, pickle of the class).
-_definitions: dict[type, tuple[bytes, bytes]] = {}
-_in_progress: set[type] = set()
+#: The names of modules whose definitions travel by value, in UTF-8.
+_own_names: Callable[[], frozenset[bytes]] = own_names
 
 
-class OpenFile(pickle.PicklingError):
-    """An open file cannot travel."""
-
-
-def dumps(value: object) -> Payload:
+def dumps(value: object, manner: Manner | None = None) -> Payload:
     """Serialise `value`. Raises OpenFile, and what pickle and dill raise for an object that neither can take."""
     buffers: list[pickle.PickleBuffer] = []
     try:
         stream = _dumps(value, 5, buffer_callback=_collector(buffers))
     except Exception:
-        return _by_value(value)
-    if _MAIN in stream and not _found_by_name(value):
-        return _by_value(value)
+        return dumps_by_value(value, manner)
+    if STACK_GLOBAL in stream and _names_own(stream, manner):
+        return dumps_by_value(value, manner)
     return _container(stream, [(1, buffer) for buffer in buffers]) if buffers else stream
 
 
-def dumps_call(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Payload:
+def dumps_by_value(value: object, manner: Manner | None = None, findings: Findings | None = None) -> Payload:
+    """The same, of what may refer to definitions of the program. `findings` tells what was met."""
+    buffers: list[pickle.PickleBuffer] = []
+    stream = by_value.dumps(value, manner, _collector(buffers), findings)
+    return _container(stream, [(1, buffer) for buffer in buffers]) if buffers else stream
+
+
+def _names_own(stream: bytes, manner: Manner | None) -> bool:
+    """Whether a pickle may name something that the program defines; text that only happens to hold the name passes."""
+    names = _own_names() | _MAIN
+    if manner is not None and manner.by_value:
+        names |= {name.encode("utf-8", "replace") for name in manner.by_value}
+    return any(name in stream for name in names)
+
+
+def dumps_call(args: tuple[Any, ...], kwargs: dict[str, Any], manner: Manner | None = None) -> Payload:
     """Serialise the arguments of a call. Large `bytes` among `args` are not copied."""
     if not kwargs and _PLAIN.issuperset(map(type, args)):
         return _dumps((args, kwargs), 5)
     for arg in args:
         if type(arg) is bytes and len(arg) >= OUT_OF_BAND:
-            return _with_bytes_aside(args, kwargs)
-    return dumps((args, kwargs))
+            return _with_bytes_aside(args, kwargs, manner)
+    return dumps((args, kwargs), manner)
 
 
 def dumps_result(value: object) -> Payload:
@@ -212,7 +207,7 @@ def _collector(buffers: list[pickle.PickleBuffer]) -> Callable[[pickle.PickleBuf
     return collect
 
 
-def _with_bytes_aside(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Payload:
+def _with_bytes_aside(args: tuple[Any, ...], kwargs: dict[str, Any], manner: Manner | None) -> Payload:
     # A PickleBuffer around a bytes object comes back as whatever the reader supplies in its place,
     # which `loads` makes a bytes object again.
     aside: list[tuple[int, Any]] = []
@@ -233,9 +228,9 @@ def _with_bytes_aside(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Payload:
     try:
         stream = _dumps((tuple(shown), kwargs), 5, buffer_callback=collect)
     except Exception:
-        return dumps((args, kwargs))
-    if _MAIN in stream and not _found_by_name((args, kwargs)):
-        return dumps((args, kwargs))
+        return dumps((args, kwargs), manner)
+    if STACK_GLOBAL in stream and _names_own(stream, manner):
+        return dumps((args, kwargs), manner)
     return _container(stream, aside)
 
 
@@ -259,136 +254,17 @@ def _aligned(offset: int) -> int:
     return -(-offset // ALIGNMENT) * ALIGNMENT
 
 
-def _is_of_main(cls: type) -> bool:
-    return cls.__module__ == "__main__" and cls is not types.FunctionType
-
-
-class _ByName(pickle.Pickler):
-    """Finds out whether all that a stream refers to in `__main__` is known by name over there."""
-
-    def reducer_override(self, obj: Any) -> Any:
-        if isinstance(obj, type) and _is_of_main(obj) and obj not in _known:
-            raise pickle.PicklingError("not known by name")
-        if isinstance(obj, types.FunctionType) and obj.__module__ == "__main__":
-            raise pickle.PicklingError("not known by name")
-        return NotImplemented
-
-
-def _found_by_name(value: object) -> bool:
-    # In the client nothing is known by name at the other end, so the first object of a class of
-    # __main__ answers; text that only happens to hold the word passes.
-    try:
-        _ByName(io.BytesIO(), 5).dump(value)
-    except Exception:
-        return False
-    return True
-
-
-class _ByValue(dill.Pickler):  # type: ignore[misc]
-    """dill, with the classes of `__main__` defined once at the other end (see the module's head)."""
-
-    def reducer_override(self, obj: Any) -> Any:
-        if isinstance(obj, types.CodeType):
-            from gdispy.worker import source  # It imports this module.
-
-            return _load_code, (_VERSION, marshal.dumps(obj), obj.co_name, source.text_of_code(obj))
-        if type(obj) in LOCKS:
-            return LOCKS[type(obj)], ()
-        if isinstance(obj, _FILES):
-            return _reduce_file(obj)
-        if not isinstance(obj, type) or not _is_of_main(obj) or obj in _in_progress:
-            return NotImplemented
-        if obj in _known:
-            return _class_by_name, (obj.__qualname__,)
-        digest, definition = _definition(obj)
-        return _define_class, (obj.__qualname__, digest, definition)
-
-
-def _by_value(value: object) -> bytes:
-    # recurse: only those globals of a function travel which it refers to. Without it a function
-    # drags along every global of its module, megabytes of them where the program holds data. But
-    # some functions, such as nested ones that call themselves, travel only without it.
-    try:
-        return _written_by_dill(value, recurse=True)
-    except OpenFile:  # The other way a function of `__main__` would travel without the file that it needs.
-        raise
-    except Exception as first:
-        try:
-            return _written_by_dill(value, recurse=False)
-        except Exception:
-            raise first from None
-
-
-def _written_by_dill(value: object, recurse: bool) -> bytes:
-    sink = io.BytesIO()
-    _ByValue(sink, protocol=5, recurse=recurse).dump(value)
-    return sink.getvalue()
-
-
-def _reduce_file(file: Any) -> tuple[Any, ...]:
-    """How a standard stream, or a closed file, travels. Raises OpenFile for any other one."""
-    for name in _STANDARD:
-        stream = getattr(sys, name, None)
-        for layers in ((), ("buffer",), ("buffer", "raw")):
-            try:
-                found = functools.reduce(getattr, layers, stream)
-            except (AttributeError, ValueError):  # It is another kind of stream, or detached.
-                break
-            if found is file:
-                return _standard_stream, (name, *layers)
-    try:
-        is_closed = file.closed
-    except ValueError:  # It is detached from what it was open for.
-        is_closed = True
-    if is_closed:
-        return _closed_file, (isinstance(file, io.TextIOWrapper),)
-    name = getattr(file, "name", type(file).__name__)
-    shown = f"descriptor {name}" if isinstance(name, int) else str(name)
-    mode = getattr(file, "mode", "")
-    raise OpenFile(f"an open file ({shown}, mode {mode!r}) cannot be sent: open it in the function")
-
-
-def _standard_stream(name: str, *layers: str) -> Any:
-    """Called by unpickling: the stream of this process."""
-    return functools.reduce(getattr, layers, getattr(sys, name))
-
-
-def _closed_file(is_text: bool) -> Any:
-    """Called by unpickling: a file that is closed."""
-    with open(os.devnull, "r" if is_text else "rb") as file:
-        return file
-
-
-def _definition(cls: type) -> tuple[bytes, bytes]:
-    found = _definitions.get(cls)
-    if found is None:
-        # While its own definition is written, a class is pickled as dill does it; methods that
-        # mention the class are then part of that definition.
-        _in_progress.add(cls)
-        try:
-            pickled = _by_value(cls)
-        finally:
-            _in_progress.discard(cls)
-        found = _definitions[cls] = (hashlib.blake2b(pickled, digest_size=16).digest(), pickled)
-    return found
-
-
-def _define_class(name: str, digest: bytes, definition: bytes) -> type:
-    """Called by unpickling: the class of that name and digest, made at most once per process."""
-    cls = _defined.get((name, digest)) or _from_source.get(name)
-    if cls is None:
-        cls = _defined[name, digest] = _loads(definition)
-        _known.add(cls)
-        main = sys.modules["__main__"]
-        if "." not in name:
-            setattr(main, name, cls)
-    return cls
-
-
-def know(cls: type) -> None:
-    """A class of the user's program that came as source text, is here under its own name, and so travels by that."""
-    _known.add(cls)
-    _from_source[cls.__qualname__] = cls
+@contextlib.contextmanager
+def loading_computation() -> Iterator[None]:
+    """What is unpickled meanwhile is the computation that this process, and those forked from it, are for."""
+    global _own_names
+    definitions.be_worker()
+    # Its modules are those that came by value; what came as files is found by name at both ends.
+    by_value.default = Manner(known=definitions.received, is_own=rebuild.spaces.__contains__)
+    with rebuild.loading_computation():
+        yield
+    names = frozenset(name.encode("utf-8", "replace") for name in rebuild.spaces)
+    _own_names = lambda: names  # noqa: E731
 
 
 def _load_code(version: tuple[int, int], code: bytes, name: str, text: str) -> Any:
@@ -403,11 +279,3 @@ def _load_code(version: tuple[int, int], code: bytes, name: str, text: str) -> A
     raise pickle.UnpicklingError(
         f"it holds code that Python {made} has compiled, and this is Python {here}, and there is no source text of it"
     )
-
-
-def _class_by_name(name: str) -> Any:
-    """Called by unpickling at the client: its own class of that name."""
-    found: Any = sys.modules["__main__"]
-    for part in name.split("."):
-        found = getattr(found, part)
-    return found

@@ -3,18 +3,18 @@
 Floor 1: standard library. Compiled code is understood by one minor version of Python only, so beside it the source
 goes along. The client calls `dumps`; a template finds what `loads` needs by unpickling.
 
-What a module that nodes can import defines travels by name. What `__main__` defines travels as text, with the
-values of the globals that it mentions; on the node all of it shares one `__main__`, as it did at home.
+All is as in `by_value.py`, but for two things. Code is its text, which the other version compiles. A class, where it
+has a text, is that text with the values of the globals that its body names, so that decorators such as `dataclass` do
+there what that version needs; what has been assigned to its attributes since comes after it.
 """
 
 from __future__ import annotations
 import __future__
 
 import ast
+import enum
 import functools
-import importlib
 import inspect
-import io
 import linecache
 import logging
 import pickle
@@ -25,7 +25,10 @@ import zlib
 from collections.abc import Iterator
 from typing import Any
 
-from gdispy.worker import pickling
+from gdispy.worker import by_value, rebuild
+from gdispy.worker.by_value import Manner
+from gdispy.worker.codes import all_names, global_names
+from gdispy.worker.definitions import by_path, definitions
 
 logger = logging.getLogger(__name__)
 
@@ -39,64 +42,42 @@ class NoSource(pickle.PicklingError):
     """There is no source text to be had of a function or class, so it cannot travel to another version."""
 
 
-def dumps(value: object) -> bytes:
+def dumps(value: object, manner: Manner | None = None) -> bytes:
     """Serialise functions, classes and what they need by source. Raises what pickle raises, or NoSource."""
-    sink = io.BytesIO()
-    _BySource(sink, 5).dump(value)
-    return sink.getvalue()
+    return by_value.written(value, _BySource, manner)
 
 
-class _BySource(pickle.Pickler):
-    def reducer_override(self, obj: Any) -> Any:
-        if type(obj) in pickling.LOCKS:
-            return pickling.LOCKS[type(obj)], ()
-        if isinstance(obj, types.ModuleType):
-            return importlib.import_module, (obj.__name__,)
-        if isinstance(obj, types.FunctionType) and not _is_found_by_name(obj):
-            return _reduce_function(obj)
-        if isinstance(obj, type) and obj.__module__ == "__main__":
-            text = _text(obj)
-            mentioned = {name: value for name, value in _mentioned_by_text(text).items() if value is not obj}
-            return _make_class, (text, obj.__qualname__, mentioned)
-        return NotImplemented
+class _SourceReducer(by_value.Reducer):
+    """The rules of `by_value.py`, with text in the place of compiled code."""
+
+    def _code(self, obj: types.CodeType) -> Any:
+        text = text_of_code(obj)
+        if not text:
+            raise NoSource(f"there is no source of {obj.co_name}")
+        return kept_code, (text, obj.co_name)
+
+    def _define(self, obj: Any, identifier: bytes) -> Any:
+        outer, _, name = obj.__qualname__.rpartition(".")
+        if outer and "<locals>" not in outer:
+            owner = by_path(obj.__module__, outer)
+            if isinstance(owner, type) and vars(owner).get(name) is obj:
+                return _nested_class, (identifier, owner, name)
+        text = _class_text(obj)
+        module = sys.modules.get(obj.__module__)
+        if not text or module is None:
+            return super()._define(obj, identifier)
+        names = vars(module)
+        early, late = _names_of_class(text, names, obj)
+        where = self.space(names)
+        made = (identifier, text, obj.__qualname__, obj.__module__, where, early)
+        attributes = {} if isinstance(obj, enum.EnumMeta) else _assigned(obj)
+        modules, parts = self._of_modules(_compiled(text), {**early, **late}, None)
+        state = (where, late, modules, parts, attributes, by_value.is_named(obj))
+        return _class_of_text, made, state, None, None, _fill_class
 
 
-def _is_found_by_name(function: types.FunctionType) -> bool:
-    if function.__module__ == "__main__":
-        return False
-    found: Any = sys.modules.get(function.__module__ or "")
-    for part in function.__qualname__.split("."):
-        found = getattr(found, part, None)
-    return found is function
-
-
-def _reduce_function(function: types.FunctionType) -> tuple[Any, ...]:
-    code = function.__code__
-    text = _function_text(function)
-    cells = dict(zip(code.co_freevars, function.__closure__ or (), strict=True))
-    state = {
-        "names": {name: function.__globals__[name] for name in _names(code) if name in function.__globals__},
-        "cells": {name: cell.cell_contents for name, cell in cells.items()},
-        "defaults": function.__defaults__,
-        "kwdefaults": function.__kwdefaults__,
-        "dict": {name: value for name, value in function.__dict__.items() if name != "__wrapped__"},
-    }
-    made = (text, code.co_name, function.__name__, function.__qualname__)
-    return _make_function, made, state, None, None, _fill
-
-
-def _names(code: types.CodeType) -> set[str]:
-    """All names of globals and attributes that code mentions, inner functions included."""
-    found = set(code.co_names)
-    for constant in code.co_consts:
-        if isinstance(constant, types.CodeType):
-            found |= _names(constant)
-    return found
-
-
-def _mentioned_by_text(text: str) -> dict[str, Any]:
-    main = vars(sys.modules["__main__"])
-    return {name: main[name] for name in _names(compile(text, "<class>", "exec")) if name in main}
+class _BySource(_SourceReducer, by_value.Pickler):
+    pass
 
 
 def _text(obj: Any) -> str:
@@ -106,11 +87,66 @@ def _text(obj: Any) -> str:
         raise NoSource(f"there is no source of {getattr(obj, '__qualname__', obj)}: {error}") from None
 
 
-def _function_text(function: types.FunctionType) -> str:
+@functools.lru_cache(64)
+def _compiled(text: str) -> types.CodeType:
+    return compile(text, "<class>", "exec", dont_inherit=True)
+
+
+def _class_text(cls: type) -> str:
+    """The text of a class from which it can be made again in the globals of its module; '' where there is none."""
+    methods = [inner for inner in map(_plain, vars(cls).values()) if isinstance(inner, types.FunctionType)]
+    if any(set(each.__code__.co_freevars) - {"__class__"} for each in methods):
+        return ""
     try:
-        return _code_text(function.__code__)
-    except (OSError, TypeError, SyntaxError) as error:
-        raise NoSource(f"there is no source of {function.__qualname__}: {error}") from None
+        text = _text(cls)
+        module = sys.modules.get(cls.__module__)
+        if getattr(module, "annotations", None) is __future__.annotations:
+            text = "from __future__ import annotations\n" + text
+        written = {each.co_name: each for each in _codes_of_class(_compiled(text), cls.__name__)}
+    except Exception as error:
+        logger.debug("%s goes to nodes of another version of Python without its text: %s", cls.__qualname__, error)
+        return ""
+    for each in methods:
+        if each.__code__.co_name in written and each.__module__ == cls.__module__:
+            same = written.pop(each.__code__.co_name)
+            if each.__code__.co_filename[:1] != "<" and not _is_same(same, each.__code__):
+                return ""  # It is the text of another class of that name.
+    return text
+
+
+def _plain(attribute: Any) -> Any:
+    return getattr(attribute, "__func__", attribute)
+
+
+def _codes_of_class(module: types.CodeType, name: str) -> Iterator[types.CodeType]:
+    body = next(_codes(module, name))
+    return (each for each in body.co_consts if isinstance(each, types.CodeType))
+
+
+def _names_of_class(text: str, names: dict[str, Any], cls: type) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The globals that a class needs to be made, and those that only its methods need."""
+    module = _compiled(text)
+    body = next(_codes(module, cls.__name__))
+    inner = [each for each in (*_inner(module), *_inner(body)) if each is not body]
+    now = {*module.co_names, *body.co_names}
+    now |= {name for each in inner if each.co_name[:1] == "<" for name in all_names(each)}
+    early = {name: names[name] for name in sorted(now) if name in names and names[name] is not cls}
+    late = {name: names[name] for name in global_names(body) if name in names and name not in early}
+    return early, late
+
+
+def _inner(code: types.CodeType) -> Iterator[types.CodeType]:
+    return (each for each in code.co_consts if isinstance(each, types.CodeType))
+
+
+def _assigned(cls: type) -> dict[str, Any]:
+    """Values that are attributes of a class: they may have been assigned since it was made."""
+    found: dict[str, Any] = {}
+    for name, value in vars(cls).items():
+        is_written = isinstance(value, type) or hasattr(type(value), "__get__") or name[:2] == name[-2:] == "__"
+        if not is_written and not by_value.is_made_anew(cls, name, value):
+            found[name] = value
+    return found
 
 
 @functools.lru_cache(256)
@@ -213,15 +249,6 @@ def _find(tree: ast.Module, code: types.CodeType) -> Any:
 # On the node
 
 
-def _make_function(text: str, code_name: str, name: str, qualname: str) -> types.FunctionType:
-    """Called by unpickling: the function, with nothing in what it closes over yet."""
-    code = kept_code(text, code_name)
-    closure = tuple(types.CellType() for _ in code.co_freevars)
-    function = types.FunctionType(code, vars(sys.modules["__main__"]), name, None, closure)
-    function.__qualname__, function.__module__ = qualname, "__main__"
-    return function
-
-
 def code_of_text(text: str, name: str, file: str = "<text>") -> types.CodeType:
     """The code of a function from text that `text_of_code` has made."""
     # As it was compiled at home, and not as this module is.
@@ -243,20 +270,39 @@ def _codes(code: types.CodeType, name: str) -> Iterator[types.CodeType]:
         yield from _codes(each, name)
 
 
-def _fill(function: types.FunctionType, state: dict[str, Any]) -> None:
-    """Called by unpickling, when what the function needs is there."""
-    function.__globals__.update(state["names"])
-    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
-        cell.cell_contents = state["cells"][name]
-    function.__defaults__, function.__kwdefaults__ = state["defaults"], state["kwdefaults"]
-    function.__dict__.update(state["dict"])
+def _class_of_text(
+    identifier: bytes, text: str, qualname: str, module: str, where: types.ModuleType, early: dict[str, Any]
+) -> Any:
+    """Called by unpickling: a class of the user's program."""
+
+    def make() -> Any:
+        names = vars(where)
+        names.update(early)
+        name = qualname.rpartition(".")[2]
+        exec(_kept_class(text, name), names)
+        made = names[name]
+        made.__qualname__, made.__module__ = qualname, module
+        return made
+
+    return definitions.receive(identifier, make)[0]
 
 
-def _make_class(text: str, name: str, mentioned: dict[str, Any]) -> Any:
-    """Called by unpickling: a class of the user's program, which then travels back by name."""
-    main = vars(sys.modules["__main__"])
-    main.update(mentioned)
-    exec(compile(text, f"<{name}>", "exec"), main)
-    made = main[name.rpartition(".")[2]]
-    pickling.know(made)
-    return made
+def _kept_class(text: str, name: str) -> types.CodeType:
+    """A class's text compiled, at hand for tracebacks."""
+    file = f"<{name} {zlib.crc32(text.encode()):08x}>"
+    linecache.cache[file] = len(text), None, text.splitlines(keepends=True), file
+    return compile(text, file, "exec", dont_inherit=True)
+
+
+def _nested_class(identifier: bytes, owner: type, name: str) -> Any:
+    """Called by unpickling: a class in a class."""
+    return definitions.receive(identifier, lambda: vars(owner)[name])[0]
+
+
+def _fill_class(made: Any, state: tuple[Any, ...]) -> None:
+    """Called by unpickling, when what the class needs is there."""
+    where, late, _modules, parts, attributes, is_named = state
+    vars(where).update(late)
+    for module, names in parts:
+        vars(module).update(names)
+    rebuild.fill_class(made, (attributes, [], is_named))

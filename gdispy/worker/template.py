@@ -238,7 +238,8 @@ class Template:
         self._changes.watch()
         main = sys.modules["__main__"] = types.ModuleType("__main__")
         main.__dict__["__builtins__"] = __builtins__
-        function, given, self._setup, self._cleanup = pickling.loads(body) if body else (None, {}, None, None)
+        with pickling.loading_computation():
+            function, given, self._setup, self._cleanup = pickling.loads(body) if body else (None, {}, None, None)
         self._functions = [function, self._setup, self._cleanup, *given.values()]
         for key, value in given.items():
             setattr(sys.modules["builtins"], key, value)

@@ -52,7 +52,7 @@ def module(here: Path) -> Any:
 def prepared(
     computation: Any, depends: Any = (), isolation: str = "", directory: str = "", cleanup: bool = True
 ) -> Prepare:
-    message = prepare(computation, depends, Care(isolation, directory, removes=cleanup))
+    message, _ = prepare(computation, depends, Care(isolation, directory, removes=cleanup))
     assert from_values(message.values()) == message
     return message
 
@@ -111,7 +111,7 @@ def test_lambda_partial_and_object_that_can_be_called_travel() -> None:
         pytest.param(lambda own: functools.partial(own.Worker().method, 1), id="partial of a method"),
     ],
 )
-def test_module_of_a_computation_goes_along_without_being_named(module: Any, pick: Callable[[Any], Any]) -> None:
+def test_module_of_a_computation_stays_here(module: Any, pick: Callable[[Any], Any]) -> None:
     own = module(
         "own_module",
         "def work(x): return x\n"
@@ -123,10 +123,10 @@ def test_module_of_a_computation_goes_along_without_being_named(module: Any, pic
         "    @staticmethod\n"
         "    def static(): return 1\n",
     )
-    assert paths(prepared(pick(own))) == ["own_module.py"]
+    assert paths(prepared(pick(own))) == []
 
 
-def test_module_inside_a_package_brings_the_whole_package_without_compiled_files(module: Any, here: Path) -> None:
+def test_package_as_a_dependency_goes_as_a_whole_without_compiled_files(module: Any, here: Path) -> None:
     module("own_package/__init__", "")
     own = module("own_package/inner/__init__", "def work(): pass")
     module("own_package/other", "")
@@ -134,7 +134,7 @@ def test_module_inside_a_package_brings_the_whole_package_without_compiled_files
     (here / "own_package" / ".hidden").write_text("hidden")
     (here / "own_package" / ".git").mkdir()
     (here / "own_package" / ".git" / "config").write_text("config")
-    assert paths(prepared(own.work)) == [
+    assert paths(prepared(own.work, [own])) == [
         "own_package/__init__.py",
         "own_package/data.txt",
         "own_package/inner/__init__.py",
@@ -192,12 +192,12 @@ def test_package_without_init_is_sent(module: Any, here: Path) -> None:
     assert paths(prepared(len, [own])) == ["own_space/inner.py"]
 
 
-def test_function_and_class_as_dependencies_are_given_by_name_with_their_module(module: Any) -> None:
+def test_function_and_class_as_dependencies_are_given_by_name(module: Any) -> None:
     own = module("own_module", "def helper(): return 3\nclass Thing: pass\n")
     message = prepared(len, [own.helper, own.Thing])
     names = loaded(message)[1]
     assert (names["helper"](), names["Thing"]) == (3, own.Thing)
-    assert paths(message) == ["own_module.py"]
+    assert paths(message) == []
 
 
 def test_partial_and_method_as_dependencies_stand_for_what_is_behind_them(module: Any) -> None:
@@ -209,7 +209,7 @@ def test_partial_and_method_as_dependencies_stand_for_what_is_behind_them(module
 def test_class_method_as_dependency_stands_for_its_class(module: Any) -> None:
     own = module("own_module", "class Thing:\n    @classmethod\n    def of_class(cls): pass\n")
     message = prepared(len, [own.Thing.of_class])
-    assert (sorted(loaded(message)[1]), paths(message)) == (["Thing"], ["own_module.py"])
+    assert (sorted(loaded(message)[1]), paths(message)) == (["Thing"], [])
 
 
 @pytest.mark.parametrize("depends", [None, (), [], set(), iter(())])
@@ -371,7 +371,7 @@ def test_small_payload_lies_in_the_message_and_a_large_one_beside_it() -> None:
 
 def test_function_that_drags_large_data_along_is_sent_with_a_warning(caplog: pytest.LogCaptureFixture) -> None:
     large = bytes(11_000_000)
-    assert prepare(lambda: len(large), [], Care()).kind == "function"
+    assert prepare(lambda: len(large), [], Care())[0].kind == "function"
     assert "11 MB" in caplog.text
     caplog.clear()
     small = 5
@@ -387,7 +387,7 @@ def test_odd_name_of_a_function_is_shortened_to_what_can_travel(name: str, trave
         return 1
 
     work.__name__ = name
-    assert prepare(work, [], Care()).name == travels
+    assert prepare(work, [], Care())[0].name == travels
 
 
 @pytest.mark.parametrize(("date", "travels"), [(-86_400, 0.0), (86_400, 86_400.0)])

@@ -19,6 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gdispy.worker import pickling, source
+from gdispy.worker.open_files import OpenFile
 from gdispy.worker.pickling import ALIGNMENT, OUT_OF_BAND, dumps, dumps_call, dumps_result, loads
 
 BIG = 3 * OUT_OF_BAND + 5
@@ -494,12 +495,12 @@ def test_open_files_are_refused_and_stay_as_they_are(tmp_path: Any, mode: str, p
         # The layer below a text file has the mode of its own.
         shown = layer.mode if place == "layer" else mode
         text = f"an open file ({path}, mode {shown!r}) cannot be sent: open it in the function"
-        with pytest.raises(pickling.OpenFile) as caught:
+        with pytest.raises(OpenFile) as caught:
             dumps(value)
         assert str(caught.value) == text
-        with pytest.raises(pickling.OpenFile):
+        with pytest.raises(OpenFile):
             dumps_call((1, value), {})
-        with pytest.raises(pickling.OpenFile):
+        with pytest.raises(OpenFile):
             dumps_result(value)
     assert path.read_text() == "precious"
 
@@ -507,13 +508,13 @@ def test_open_files_are_refused_and_stay_as_they_are(tmp_path: Any, mode: str, p
 def test_files_of_modules_that_compress_are_refused(tmp_path: Any) -> None:
     import gzip
 
-    with gzip.open(tmp_path / "file.gz", "wb") as file, pytest.raises(pickling.OpenFile):
+    with gzip.open(tmp_path / "file.gz", "wb") as file, pytest.raises(OpenFile):
         dumps(file)
-    with tempfile.NamedTemporaryFile() as temporary, pytest.raises(pickling.OpenFile):
+    with tempfile.NamedTemporaryFile() as temporary, pytest.raises(OpenFile):
         dumps(temporary)
     with (
         open(os.open(os.devnull, os.O_RDONLY)) as by_number,
-        pytest.raises(pickling.OpenFile, match=r"descriptor \d"),
+        pytest.raises(OpenFile, match=r"descriptor \d"),
     ):
         dumps(by_number)
 

@@ -1,0 +1,137 @@
+"""A function and what it refers to -> the bytes that a node loads, and the source files that it needs beside them.
+
+Floor 2. Called by `computation.py` in the user's thread, once for each cluster.
+
+Functions and classes travel by value (`worker/by_value.py`). Modules of the program that code imports while it runs, or
+uses in ways of which nobody can say what they need, go along as files, and what is in those by its name. Which modules
+these are comes out when the function is written, and then it is written once more.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from gdispy import module_sources
+from gdispy.errors import ConfigError
+from gdispy.worker import pickling, source
+from gdispy.worker.by_value import Findings, Manner
+from gdispy.worker.imported_names import imports_of_code
+from gdispy.worker.paths_to import heaviest, unpicklable
+
+#: Bytes of a pickled function beyond which the user is warned.
+LARGE = 10 * 1024 * 1024
+#: How often a function is written anew: each time one module more, at least, goes as a file.
+_ROUNDS = 100
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class Packed:
+    """What travels for a computation, and how its jobs' arguments are to be written."""
+
+    body: pickling.Payload = b""
+    #: The same as source text, for nodes of another version of Python; nothing where that is impossible.
+    source: bytes = b""
+    #: Path on the node -> path here, or the source itself.
+    files: dict[str, module_sources.Content] = field(default_factory=dict)
+    reasons: dict[str, str] = field(default_factory=dict)
+    manner: Manner = field(default_factory=Manner)
+
+
+def pack(name: str, value: tuple[Any, ...], manner: Manner) -> Packed:
+    """Write a computation: its function, what is given to it by name, setup and cleanup. Raises ConfigError."""
+    packed = Packed(manner=manner)
+    for _ in range(_ROUNDS):
+        findings = Findings()
+        packed.body = _pickled(name, value, packed.manner, findings)
+        wanted = _wanted(findings)
+        found = module_sources.find(wanted)
+        modules = found.modules | packed.manner.as_files
+        _refuse_unsendable(name, findings.whole - modules, packed.manner)
+        packed.files.update(found.files)
+        packed.reasons.update(found.reasons)
+        if modules == packed.manner.as_files:
+            break
+        packed.manner = replace(packed.manner, as_files=modules)
+    packed.source = _source(value, packed.manner)
+    packed.manner = replace(packed.manner, known=frozenset(findings.defined))
+    _log(name, packed, findings)
+    _warn_of_size(name, value, packed)
+    return packed
+
+
+def _wanted(findings: Findings) -> set[str]:
+    """Modules that are needed as files."""
+    wanted = set(findings.whole)
+    for code, package in findings.codes:
+        wanted |= imports_of_code(code, package)
+    return wanted
+
+
+def _refuse_unsendable(name: str, missing: set[str], manner: Manner) -> None:
+    for each in sorted(missing):
+        if manner.is_by_value(each) and each in sys.modules:
+            raise ConfigError(f"{name} needs all of the module {each}, of which there is no source to send")
+
+
+def _pickled(name: str, value: tuple[Any, ...], manner: Manner, findings: Findings) -> pickling.Payload:
+    try:
+        return pickling.dumps_by_value(value, manner, findings)
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}"
+        where = _place(name, value, manner)
+        raise ConfigError(
+            f"{name} cannot be sent to nodes: {reason}{f' ({where})' if where else ''}. It refers to something that "
+            "cannot be copied to another machine; create that inside the function"
+        ) from error
+
+
+def _place(name: str, value: tuple[Any, ...], manner: Manner) -> str:
+    function, given, setup, cleanup = value
+    for begin, each in ((name, function), ("setup", setup), ("cleanup", cleanup), ("depends", given)):
+        found = unpicklable(each, manner, begin)
+        if found:
+            return found
+    return ""
+
+
+def _source(value: Any, manner: Manner) -> bytes:
+    try:
+        return source.dumps(value, manner)
+    except Exception as error:
+        logger.debug("nodes of another version of Python cannot be used: %s", error)
+        return b""
+
+
+def size_of(payload: pickling.Payload) -> int:
+    """Bytes of a payload."""
+    return len(payload) if isinstance(payload, bytes) else sum(map(len, payload))
+
+
+def _log(name: str, packed: Packed, findings: Findings) -> None:
+    if not logger.isEnabledFor(logging.DEBUG):
+        return
+    logger.debug(
+        "%s takes %s bytes, and brings by value: %s",
+        *(name, f"{size_of(packed.body):,}", ", ".join(_titles(findings)) or "nothing"),
+    )
+
+
+def _titles(findings: Findings) -> Iterable[str]:
+    return sorted(findings.titles)
+
+
+def _warn_of_size(name: str, value: tuple[Any, ...], packed: Packed) -> None:
+    size = size_of(packed.body)
+    if size > LARGE:
+        way, part = heaviest(value[0], packed.manner, name)
+        logger.warning(
+            "%s takes %.0f MB to send to each node: it refers to large data (%s: %.0f MB); give that as an argument, "
+            "or as a file",
+            *(name, size / 1e6, way, part / 1e6),
+        )

@@ -1,0 +1,541 @@
+"""Functions, classes and modules of a user's program -> a pickle of what they are, not of their names.
+
+Floor 1: standard library and dill. The client calls it in the thread that submits, a worker in its only thread.
+
+What nodes have themselves travels by its name: Python's library, and what is installed. The rest travels by value: what
+`__main__` and the program's own modules define, and what no module holds under its name. Each is written as something
+empty and what fills it (`rebuild.py`), so that any cycle of them closes. A function brings the globals that its code
+names, no others; of a module of the program, which nodes do not have, it brings what it names of that. The cells of
+closures, and objects that several refer to, stay shared within a payload.
+
+What C pickle and this module refuse, dill may know.
+"""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+import enum
+import functools
+import gc
+import io
+import marshal
+import pickle
+import sys
+import threading
+import types
+import typing
+import weakref
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+from typing import Any
+
+from gdispy.worker import rebuild
+from gdispy.worker.codes import all_names, attribute_chains, global_names
+from gdispy.worker.definitions import by_path, definitions
+from gdispy.worker.open_files import FILES, OpenFile, reduce_file
+from gdispy.worker.own_modules import is_own
+
+_MAIN = ("__main__", "__mp_main__")
+_VERSION = sys.version_info[:2]
+_Reduced = Any
+#: Set for all classes but those in C that are there from the beginning.
+_HEAP_TYPE = 1 << 9
+#: Types of Python that no module holds under their names.
+_NAMES_OF_TYPES = {each: name for name, each in vars(types).items() if isinstance(each, type)}
+#: What is made anew with each class, or given when it is made.
+_OF_CLASSES = frozenset(
+    ("__dict__", "__weakref__", "__module__", "__qualname__", "__slots__", "_abc_impl", "__doc__", "__classcell__")
+)
+_GIVEN = ("__module__", "__qualname__", "__doc__")
+#: What a module is given when it is made.
+_OF_MODULES = ("__builtins__", "__loader__", "__spec__")
+#: What `enum` makes anew with each enumeration.
+_OF_ENUMS = frozenset(
+    (
+        *("_member_names_", "_member_map_", "_value2member_map_", "_unhashable_values_", "_unhashable_values_map_"),
+        *("_hashable_values_", "_member_type_", "_use_args_", "_flag_mask_", "_singles_mask_", "_all_bits_"),
+        *("_boundary_", "_inverted_", "__annotations_cache__"),
+    )
+)
+
+
+@dataclass(frozen=True)
+class Manner:
+    """What travels by value, and what the other end has."""
+
+    #: Modules, with those below them, that travel by value though they are installed; and by name though they are not.
+    by_value: frozenset[str] = frozenset()
+    by_name: frozenset[str] = frozenset()
+    #: Modules that are there as files, each for itself: what they define travels by name.
+    as_files: frozenset[str] = frozenset()
+    #: Identifiers of definitions that the other end has.
+    known: Collection[bytes] = frozenset()
+    #: Whether a module is one of the program.
+    is_own: Callable[[str], bool] = is_own
+
+    def is_by_value(self, module: str) -> bool:
+        """Whether what a module defines travels by value."""
+        if module in _MAIN:
+            return True
+        if module in self.as_files or _is_among(module, self.by_name):
+            return False
+        return _is_among(module, self.by_value) or self.is_own(module)
+
+
+def _is_among(module: str, names: frozenset[str]) -> bool:
+    if not names:
+        return False
+    return module in names or any(module.startswith(name + ".") for name in names)
+
+
+#: Where nothing else is said. A worker has one of its own.
+default = Manner()
+
+
+@dataclass
+class Findings:
+    """What has become known while a value was written."""
+
+    #: Identifiers of what was defined, and its names.
+    defined: set[bytes] = field(default_factory=set)
+    titles: set[str] = field(default_factory=set)
+    #: Modules of the program that are used in ways which need all of them.
+    whole: set[str] = field(default_factory=set)
+    #: Code that was written, with the package of its module.
+    codes: list[tuple[types.CodeType, str]] = field(default_factory=list)
+
+
+def dumps(value: object, manner: Manner | None = None, collect: Any = None, findings: Findings | None = None) -> bytes:
+    """Serialise `value`; `collect` is pickle's buffer callback. Raises what pickle raises."""
+    return written(value, Pickler, manner, collect, findings)
+
+
+def written(
+    value: object, kind: Any, manner: Manner | None, collect: Any = None, findings: Findings | None = None
+) -> bytes:
+    """The same by a certain pickler, and, where that fails, by dill with the same rules."""
+    sink = io.BytesIO()
+    try:
+        kind(sink, manner or default, collect, findings).dump(value)
+        return sink.getvalue()
+    except OpenFile:
+        raise
+    except Exception as first:
+        try:
+            return _with_dill(value, kind, manner or default, findings)
+        except Exception:
+            if isinstance(first, RecursionError):
+                raise pickle.PicklingError(f"it is nested too deep ({first}, in recursion)") from None
+            raise first from None
+
+
+class Space:
+    """The globals of functions of one module, in one payload."""
+
+    def __init__(self, name: str, package: str | None) -> None:
+        self.name, self.package = name, package
+
+    def __reduce__(self) -> _Reduced:
+        return rebuild.space, (self.name, self.package)
+
+
+class _Hollow:
+    """A cell of a closure, without what it holds."""
+
+    def __reduce__(self) -> _Reduced:
+        return rebuild.cell, ()
+
+
+class Reducer:
+    """The rules, for picklers."""
+
+    def __init__(self, manner: Manner, findings: Findings | None) -> None:
+        self.manner = manner
+        self.findings = Findings() if findings is None else findings
+        self._spaces: dict[int, Any] = {}
+        self._hollows: dict[int, tuple[types.CellType, _Hollow]] = {}
+
+    def reducer_override(self, obj: Any) -> _Reduced:
+        """As pickle asks for it, of each object that is neither a number, text nor a container."""
+        kind = type(obj)
+        rule = _RULES.get(kind)
+        if rule is not None:
+            return rule(self, obj)
+        if issubclass(kind, type):
+            return self._class(obj)
+        if issubclass(kind, _FAMILIES):
+            return self._module(obj) if isinstance(obj, types.ModuleType) else reduce_file(obj)
+        if type(kind) is type:
+            return NotImplemented
+        if issubclass(kind, enum.Enum) and self._is_by_value(kind):
+            name = obj._name_
+            return (rebuild.member, (kind, name)) if kind.__members__.get(name) is obj else NotImplemented
+        return NotImplemented
+
+    def _is_by_value(self, obj: Any) -> bool:
+        """Whether a function, class or the like cannot be found by its name at the other end."""
+        module = getattr(obj, "__module__", None)
+        if not isinstance(module, str) or self.manner.is_by_value(module):
+            return True
+        return not _is_found(obj, module)
+
+    def _known(self, obj: Any, identifier: bytes) -> _Reduced:
+        return rebuild.known, (identifier, obj.__module__, getattr(obj, "__qualname__", obj.__name__))
+
+    def _note(self, obj: Any, identifier: bytes) -> None:
+        self.findings.defined.add(identifier)
+        self.findings.titles.add(f"{obj.__module__}.{obj.__qualname__}")
+
+    def space(self, names: dict[str, Any]) -> Any:
+        """What stands for the globals of functions: a module that is imported there, or one that is made."""
+        found = self._spaces.get(id(names))
+        if found is None:
+            name = names.get("__name__")
+            name = name if isinstance(name, str) else "__main__"
+            module = sys.modules.get(name)
+            is_there = module is not None and vars(module) is names and not self.manner.is_by_value(name)
+            found = module if is_there else Space(name, names.get("__package__"))
+            self._spaces[id(names)] = found, names
+            return found
+        return found[0]
+
+    # Functions
+
+    def _function(self, obj: types.FunctionType) -> _Reduced:
+        if not self._is_by_value(obj):
+            return NotImplemented
+        identifier = definitions.identify(obj)
+        if identifier in self.manner.known:
+            return self._known(obj, identifier)
+        self._note(obj, identifier)
+        code, names = obj.__code__, obj.__globals__
+        where = self.space(names)
+        package = names.get("__package__")
+        self.findings.codes.append((code, package if isinstance(package, str) else ""))
+        values: dict[str, Any] = {}
+        if isinstance(where, Space):
+            values = {name: names[name] for name in global_names(code) if name in names}
+        cells = obj.__closure__
+        contents = [] if cells is None else [(self._hollow(each), *content_of(each)) for each in cells]
+        modules, parts = self._of_modules(code, values, cells)
+        attributes = {
+            "__qualname__": obj.__qualname__,
+            "__module__": obj.__module__,
+            "__doc__": obj.__doc__,
+            "__defaults__": obj.__defaults__,
+            "__kwdefaults__": obj.__kwdefaults__,
+            "__annotations__": dict(_annotations(obj)),
+        }
+        if getattr(obj, "__type_params__", ()):
+            attributes["__type_params__"] = obj.__type_params__  # type: ignore[attr-defined]
+        is_named = "." not in obj.__qualname__ and _is_found(obj, obj.__module__ or "")
+        full = [each for each in contents if len(each) == 2]
+        state = (where, values, parts, modules, full, is_named, attributes, dict(vars(obj)))
+        hollow = None if cells is None else tuple(each[0] for each in contents)
+        made = (identifier, code, where, obj.__name__, hollow)
+        return rebuild.function, made, state, None, None, rebuild.fill_function
+
+    def _hollow(self, of: types.CellType) -> _Hollow:
+        found = self._hollows.get(id(of))
+        if found is None:
+            found = self._hollows[id(of)] = of, _Hollow()
+        return found[1]
+
+    def _cell(self, obj: types.CellType) -> _Reduced:
+        hollow, *content = (self._hollow(obj), *content_of(obj))
+        if not content:
+            return rebuild.same, (hollow,)
+        return rebuild.same, (hollow,), content[0], None, None, rebuild.fill_cell
+
+    def _of_modules(
+        self, code: types.CodeType, values: dict[str, Any], cells: Any
+    ) -> tuple[list[Any], list[tuple[Any, dict[str, Any]]]]:
+        """Modules that are to be imported, since code reads them as attributes of others; and attributes of modules of
+        the program that code reads."""
+        variables = dict(values)
+        for name, each in zip(code.co_freevars, cells or (), strict=False):
+            variables.update((name, content) for content in content_of(each))
+        found = {name: value for name, value in variables.items() if isinstance(value, types.ModuleType)}
+        imports: list[Any] = []
+        parts: list[tuple[Any, dict[str, Any]]] = []
+        for name, module in found.items():
+            if self._is_own_module(module):
+                for chain in attribute_chains(code).get(name, ()):
+                    self._take_part(module, chain, parts, imports)
+            else:
+                imports += _submodules(module, all_names(code))
+        return imports, parts
+
+    def _take_part(self, module: Any, chain: tuple[str, ...], parts: list[Any], imports: list[Any]) -> None:
+        if not chain:
+            self.findings.whole.add(module.__name__)
+            return
+        name = chain[0]
+        if name not in vars(module):
+            if not name.startswith("__"):
+                self.findings.whole.add(module.__name__)
+            return
+        value = vars(module)[name]
+        parts.append((self.space(vars(module)), {name: value}))
+        if isinstance(value, types.ModuleType):
+            if self._is_own_module(value):
+                self._take_part(value, chain[1:], parts, imports)
+            else:
+                imports += _submodules(value, frozenset(chain[1:]))
+
+    def _is_own_module(self, module: types.ModuleType) -> bool:
+        name = module.__name__
+        return sys.modules.get(name) is module and self.manner.is_by_value(name)
+
+    def _module(self, obj: types.ModuleType) -> _Reduced:
+        if self._is_own_module(obj):
+            return rebuild.same, (self.space(vars(obj)),)
+        name = obj.__name__
+        if sys.modules.get(name) is obj or _can_be_imported(obj):
+            return rebuild.imported, (name,)
+        values = {key: value for key, value in vars(obj).items() if key not in _OF_MODULES}
+        return rebuild.same, (self.space(vars(obj)),), values, None, None, rebuild.fill_space
+
+    def _method(self, obj: types.MethodType) -> _Reduced:
+        if type(obj.__func__) is types.FunctionType and self._is_by_value(obj.__func__):
+            return types.MethodType, (obj.__func__, obj.__self__)
+        return NotImplemented
+
+    def _code(self, obj: types.CodeType) -> _Reduced:
+        from gdispy.worker import pickling, source  # They import this module.
+
+        return pickling._load_code, (_VERSION, marshal.dumps(obj, 2), obj.co_name, source.text_of_code(obj))
+
+    # Classes
+
+    def _class(self, obj: Any) -> _Reduced:
+        if not obj.__flags__ & _HEAP_TYPE:
+            name = _NAMES_OF_TYPES.get(obj)
+            return NotImplemented if name is None else (rebuild.of_types, (name,))
+        if not self._is_by_value(obj):
+            return NotImplemented
+        identifier = definitions.identify(obj)
+        if identifier in self.manner.known:
+            return self._known(obj, identifier)
+        self._note(obj, identifier)
+        return self._define(obj, identifier)
+
+    def _define(self, obj: Any, identifier: bytes) -> _Reduced:
+        if isinstance(obj, enum.EnumMeta):
+            return self._enum(obj, identifier)
+        own = vars(obj)
+        begin = {name: own[name] for name in _GIVEN if name in own}
+        slots = own.get("__slots__")
+        if slots is not None:
+            begin["__slots__"] = tuple(slots) if not isinstance(slots, str | dict) else slots
+        made = (identifier, type(obj), obj.__name__, obj.__bases__, begin)
+        attributes = {name: value for name, value in own.items() if not is_made_anew(obj, name, value)}
+        state = (attributes, _registered(obj), is_named(obj))
+        return rebuild.class_, made, state, None, None, rebuild.fill_class
+
+    def _enum(self, obj: Any, identifier: bytes) -> _Reduced:
+        own = vars(obj)
+        begin = {name: own[name] for name in _GIVEN if name in own}
+        kind = obj._member_type_
+        members = [(name, each._value_, _raw(kind, each)) for name, each in obj.__members__.items()]
+        boundary = own.get("_boundary_") if issubclass(obj, enum.Flag) else None
+        made = (identifier, type(obj), obj.__name__, obj.__bases__, begin, members, boundary)
+        attributes = {
+            name: value
+            for name, value in own.items()
+            if name not in obj.__members__ and name not in _OF_ENUMS and not is_made_anew(obj, name, value)
+        }
+        of_members = {
+            name: {key: value for key, value in vars(each).items() if key not in rebuild.OF_MEMBERS}
+            for name, each in obj.__members__.items()
+            if each._name_ == name
+        }
+        state = (attributes, {name: values for name, values in of_members.items() if values}, is_named(obj))
+        return rebuild.enum_class, made, state, None, None, rebuild.fill_enum
+
+    # What else pickle cannot
+
+    def _type_variable(self, obj: Any) -> _Reduced:
+        if not self._is_by_value(obj):
+            return NotImplemented
+        identifier = definitions.identify(obj)
+        kind = type(obj).__name__
+        constraints = getattr(obj, "__constraints__", ())
+        options: dict[str, Any] = {}
+        for name in ("bound", "covariant", "contravariant", "infer_variance", "default"):
+            value = getattr(obj, f"__{name}__", None)
+            if value and not (name == "default" and not obj.has_default()):
+                options[name] = value
+        return rebuild.type_variable, (identifier, kind, obj.__name__, obj.__module__, constraints, options)
+
+    def _new_type(self, obj: Any) -> _Reduced:
+        if not self._is_by_value(obj):
+            return NotImplemented
+        identifier = definitions.identify(obj)
+        return rebuild.new_type, (identifier, obj.__name__, obj.__module__, obj.__supertype__)
+
+    def _alias_type(self, obj: Any) -> _Reduced:
+        if not self._is_by_value(obj):
+            return NotImplemented
+        return rebuild.alias_type, (obj.__name__, obj.__module__, obj.__value__, obj.__type_params__)
+
+    def _cached(self, obj: Any) -> _Reduced:
+        if not self._is_by_value(obj):
+            return NotImplemented
+        parameters = obj.cache_parameters()
+        own = {name: value for name, value in vars(obj).items() if name not in _OF_WRAPPERS}
+        made = (obj.__wrapped__, parameters["maxsize"], parameters["typed"])
+        return rebuild.cached, made, own, None, None, rebuild.fill_attributes
+
+    def _lock(self, obj: Any) -> _Reduced:
+        return _LOCKS[type(obj)], ()
+
+
+_OF_WRAPPERS = (*functools.WRAPPER_ASSIGNMENTS, "__wrapped__", "cache_parameters", "__dict__")
+
+
+class Pickler(Reducer, pickle.Pickler):
+    """Those rules, and C pickle for all else."""
+
+    def __init__(self, sink: Any, manner: Manner, collect: Any = None, findings: Findings | None = None) -> None:
+        pickle.Pickler.__init__(self, sink, 5, buffer_callback=collect)
+        Reducer.__init__(self, manner, findings)
+
+
+def _with_dill(value: object, kind: Any, manner: Manner, findings: Findings | None) -> bytes:
+    import dill
+
+    class _Pickler(kind.__mro__[1], dill.Pickler):  # type: ignore[misc]
+        def __init__(self, sink: Any) -> None:
+            dill.Pickler.__init__(self, sink, protocol=5)
+            kind.__mro__[1].__init__(self, manner, findings)
+
+    sink = io.BytesIO()
+    _Pickler(sink).dump(value)
+    return sink.getvalue()
+
+
+def _is_found(obj: Any, module: str) -> bool:
+    """Whether a module holds this object under its name."""
+    path = getattr(obj, "__qualname__", None) or getattr(obj, "__name__", None)
+    return isinstance(path, str) and "<locals>" not in path and by_path(module, path) is obj
+
+
+def is_named(cls: type) -> bool:
+    return "." not in cls.__qualname__ and _is_found(cls, cls.__module__)
+
+
+def content_of(cell: types.CellType) -> tuple[Any, ...]:
+    """What a cell holds, in a tuple; an empty one where it holds nothing."""
+    try:
+        return (cell.cell_contents,)
+    except ValueError:
+        return ()
+
+
+def _annotations(obj: Any) -> dict[str, Any]:
+    try:
+        return obj.__annotations__ or {}
+    except Exception:  # They are evaluated only now, from Python 3.14 on, and may name what is not there.
+        return {}
+
+
+def _submodules(module: types.ModuleType, names: frozenset[str]) -> list[types.ModuleType]:
+    """The modules below this one that code names, such as `futures` of `concurrent`."""
+    found: list[types.ModuleType] = []
+    for name in names if hasattr(module, "__path__") else ():
+        below = sys.modules.get(f"{module.__name__}.{name}")
+        if below is not None and getattr(module, name, None) is below:
+            found += [below, *_submodules(below, names)]
+    return sorted(found, key=lambda each: each.__name__)
+
+
+def _can_be_imported(module: types.ModuleType) -> bool:
+    spec = getattr(module, "__spec__", None)
+    return spec is not None and module.__name__ in sys.builtin_module_names
+
+
+def is_made_anew(cls: type, name: str, value: Any) -> bool:
+    """Whether an attribute comes about with the class itself."""
+    if name in _OF_CLASSES:
+        return True
+    if isinstance(value, types.MemberDescriptorType | types.GetSetDescriptorType):
+        return value.__objclass__ is cls
+    return False
+
+
+def _registered(cls: type) -> list[type]:
+    """Classes that were registered with an abstract one."""
+    if not isinstance(cls, abc.ABCMeta):
+        return []
+    get_dump = getattr(abc, "_get_dump", None)
+    if get_dump is None:
+        return []
+    found = [reference() for reference in get_dump(cls)[0]]
+    return sorted((each for each in found if each is not None), key=lambda each: (each.__module__, each.__qualname__))
+
+
+def _raw(kind: type, member: Any) -> Any:
+    """What the data type of an enumeration makes a member from; None where it has none."""
+    if kind is object or getattr(kind, "__new__", None) is object.__new__:
+        return None
+    get = getattr(kind, "__getnewargs__", None)
+    if get is not None:
+        return tuple(get(member))
+    value = member._value_
+    return value if isinstance(value, tuple) else (value,)
+
+
+def _mapping_of(view: Any) -> Any:
+    """The dictionary behind a read-only view of it."""
+    found = gc.get_referents(view)
+    return found[0] if len(found) == 1 else dict(view)
+
+
+def _memory(view: memoryview) -> _Reduced:
+    return rebuild.memory, (view.tobytes(), view.format, view.shape)
+
+
+#: Types whose subclasses travel as they do.
+_FAMILIES = (types.ModuleType, *FILES)
+#: Locks arrive unlocked, whoever held them: at the other end nobody would release them.
+_LOCKS: dict[type, Callable[[], Any]] = {type(make()): make for make in (threading.Lock, threading.RLock)}
+_LOCKS[threading._PyRLock] = threading.RLock  # type: ignore[attr-defined]
+_Rule = Callable[[Any, Any], _Reduced]
+_RULES: dict[type, _Rule] = {
+    types.FunctionType: Reducer._function,
+    type: Reducer._class,
+    abc.ABCMeta: Reducer._class,
+    types.ModuleType: Reducer._module,
+    types.MethodType: Reducer._method,
+    types.CodeType: lambda self, obj: self._code(obj),
+    types.CellType: Reducer._cell,
+    typing.TypeVar: Reducer._type_variable,
+    typing.ParamSpec: Reducer._type_variable,
+    typing.NewType: Reducer._new_type,
+    functools._lru_cache_wrapper: Reducer._cached,
+    property: lambda _, obj: (property, (obj.fget, obj.fset, obj.fdel, obj.__doc__)),
+    staticmethod: lambda _, obj: (staticmethod, (obj.__func__,)),
+    classmethod: lambda _, obj: (classmethod, (obj.__func__,)),
+    types.MappingProxyType: lambda _, obj: (types.MappingProxyType, (_mapping_of(obj),)),
+    type({}.keys()): lambda _, obj: (rebuild.view_keys, (dict.fromkeys(obj),)),
+    type({}.values()): lambda _, obj: (rebuild.view_values, (dict(enumerate(obj)),)),
+    type({}.items()): lambda _, obj: (rebuild.view_items, (dict(obj),)),
+    weakref.WeakKeyDictionary: lambda _, obj: (weakref.WeakKeyDictionary, (dict(obj),)),
+    weakref.WeakValueDictionary: lambda _, obj: (weakref.WeakValueDictionary, (dict(obj),)),
+    weakref.WeakSet: lambda _, obj: (weakref.WeakSet, (list(obj),)),
+    memoryview: lambda _, obj: _memory(obj),
+    types.GetSetDescriptorType: lambda _, obj: (rebuild.get_set, (obj.__objclass__, obj.__name__)),
+    types.MemberDescriptorType: lambda _, obj: (rebuild.get_set, (obj.__objclass__, obj.__name__)),
+    type(dataclasses._FIELD): lambda _, obj: (rebuild.sentinel, (obj.name,)),  # type: ignore[attr-defined]
+    type(dataclasses.MISSING): lambda _, obj: (rebuild.sentinel, ("MISSING",)),
+    type(dataclasses._HAS_DEFAULT_FACTORY): lambda _, obj: (rebuild.sentinel, ("_HAS_DEFAULT_FACTORY",)),  # type: ignore[attr-defined]
+}
+_RULES.update(dict.fromkeys(_LOCKS, Reducer._lock))
+if hasattr(typing, "TypeVarTuple"):
+    _RULES[typing.TypeVarTuple] = Reducer._type_variable
+if hasattr(typing, "TypeAliasType"):
+    _RULES[typing.TypeAliasType] = Reducer._alias_type
+if hasattr(dataclasses, "KW_ONLY"):
+    _RULES[type(dataclasses.KW_ONLY)] = lambda _, obj: (rebuild.sentinel, ("KW_ONLY",))

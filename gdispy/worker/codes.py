@@ -1,0 +1,109 @@
+"""What compiled code refers to, and whether two pieces of it are alike.
+
+Floor 1: standard library. For Python 3.10 and later.
+"""
+
+from __future__ import annotations
+
+import dis
+import functools
+import hashlib
+import opcode
+import sys
+import types
+from collections.abc import Iterator
+from typing import Any
+
+_EXTENDED = opcode.opmap["EXTENDED_ARG"]
+_NAMED = ("LOAD_GLOBAL", "STORE_GLOBAL", "DELETE_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS")
+#: Opcodes that name a global; of the first the lowest bit means something else from Python 3.11 on.
+_GLOBALS = {opcode.opmap[name] for name in _NAMED if name in opcode.opmap}
+_LOAD_GLOBAL = opcode.opmap["LOAD_GLOBAL"] if sys.version_info >= (3, 11) else -1
+_ATTRIBUTES = ("LOAD_ATTR", "LOAD_METHOD", "STORE_ATTR", "DELETE_ATTR")
+_LOADS = ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_DEREF", "LOAD_FROM_DICT_OR_GLOBALS", "LOAD_FROM_DICT_OR_DEREF")
+_BUILTINS = frozenset((int, float, complex, str, bytes, bool, type(None), type(...)))
+
+
+@functools.lru_cache(1024)
+def global_names(code: types.CodeType) -> tuple[str, ...]:
+    """The globals that code names, that of inner functions and classes included, in their order."""
+    found: dict[str, None] = {}
+    for each in with_inner(code):
+        names, argument = each.co_names, 0
+        data = each.co_code
+        for place in range(0, len(data), 2):
+            operation = data[place]
+            argument = argument << 8 | data[place + 1]
+            if operation == _EXTENDED:
+                continue
+            if operation in _GLOBALS:
+                found[names[argument >> 1 if operation == _LOAD_GLOBAL else argument]] = None
+            argument = 0
+    return tuple(found)
+
+
+@functools.lru_cache(1024)
+def all_names(code: types.CodeType) -> frozenset[str]:
+    """All names of globals and attributes in code, that of inner functions and classes included."""
+    return frozenset(name for each in with_inner(code) for name in each.co_names)
+
+
+@functools.lru_cache(256)
+def attribute_chains(code: types.CodeType) -> dict[str, tuple[tuple[str, ...], ...]]:
+    """By the variables of which code reads attributes: the names of those, as ('b', 'c') for a.b.c; () where a variable
+    is used in another way, too."""
+    found: dict[str, list[tuple[str, ...]]] = {}
+    for each in with_inner(code):
+        variable = ""
+        chain: tuple[str, ...] = ()
+        for instruction in dis.get_instructions(each):
+            if variable and instruction.opname in _ATTRIBUTES:
+                chain = (*chain, str(instruction.argval))
+                continue
+            if variable and instruction.opname not in ("CACHE", "EXTENDED_ARG"):
+                found.setdefault(variable, []).append(chain)
+                variable, chain = "", ()
+            if instruction.opname in _LOADS:
+                variable = str(instruction.argval)
+    return {name: tuple(dict.fromkeys(chains)) for name, chains in found.items()}
+
+
+def with_inner(code: types.CodeType) -> Iterator[types.CodeType]:
+    """Code, and that of the functions and classes defined in it."""
+    yield code
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            yield from with_inner(constant)
+
+
+def fingerprint(obj: Any) -> bytes:
+    """Of a function or class: a digest of what is written in it, the same in each run of a program."""
+    likeness = hashlib.blake2b(digest_size=16)
+    if isinstance(obj, types.FunctionType):
+        _add_code(likeness, obj.__code__)
+    elif isinstance(obj, type):
+        for name, value in sorted(vars(obj).items()):
+            likeness.update(name.encode("utf-8", "surrogatepass"))
+            inner = getattr(value, "__func__", value)
+            if isinstance(inner, types.FunctionType):
+                _add_code(likeness, inner.__code__)
+            elif type(inner) in _BUILTINS:
+                likeness.update(repr(inner).encode("utf-8", "backslashreplace"))
+    return likeness.digest()
+
+
+def _add_code(likeness: Any, code: types.CodeType) -> None:
+    for each in with_inner(code):
+        likeness.update(each.co_code)
+        likeness.update(repr((each.co_names, each.co_varnames, each.co_freevars)).encode("utf-8", "backslashreplace"))
+        for constant in each.co_consts:
+            likeness.update(_constant(constant).encode("utf-8", "backslashreplace"))
+
+
+def _constant(value: Any) -> str:
+    """A constant as text; of a set in an order that does not change from run to run."""
+    if isinstance(value, types.CodeType):
+        return ""
+    if isinstance(value, frozenset):
+        return repr(sorted(map(_constant, value)))
+    return repr(value)

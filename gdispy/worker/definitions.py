@@ -1,0 +1,126 @@
+"""Functions and classes that are the same at both ends of a connection, though they travelled by value.
+
+Floor 1: standard library. Called in any thread.
+
+Each that travels by value has an identifier, made from its module, its name and what is written in it, and, where
+several are alike in that, their order: so the same program, started again, gives the same ones. Whoever makes it from
+a payload notes the identifier, and makes no second one. What a worker has got it sends back as the mere identifier, and
+the client takes the object that it had sent.
+
+Invariants:
+1. An identifier means one object in a process, and an object has one identifier.
+2. Classes that were sent stay: a result may bring back an object of one that the program itself has let go of.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+import threading
+import types
+import weakref
+from typing import Any
+
+from gdispy.worker.codes import fingerprint
+
+IDENTIFIER_BYTES = 16
+
+
+class Definitions:
+    """The identifiers of this process."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        #: By the address of the object, which may define what equality means: the object and its identifier.
+        self._known: dict[int, tuple[weakref.ref[Any], bytes]] = {}
+        self._objects: weakref.WeakValueDictionary[bytes, Any] = weakref.WeakValueDictionary()
+        self._order: dict[bytes, int] = {}
+        self._kept: list[Any] = []
+        #: Those that came from the other end.
+        self.received: set[bytes] = set()
+        #: Those of the computation, which stay as they came with it.
+        self.settled: set[bytes] = set()
+        #: What distinguishes definitions that were made in this process from those of other workers; nothing in a
+        #: client, whose identifiers are to be the same when the program is started again.
+        self._birthplace = b""
+
+    @property
+    def is_worker(self) -> bool:
+        """Whether this process is for one computation only."""
+        return bool(self._birthplace)
+
+    def be_worker(self) -> None:
+        """From now on identifiers are of this process, or of one that is forked from it."""
+        self._birthplace = os.urandom(8)
+
+    def identify(self, obj: Any) -> bytes:
+        """The identifier of a function, class or type variable; made where it has none."""
+        with self._lock:
+            known = self._known.get(id(obj))
+            if known is not None and known[0]() is obj:
+                return known[1]
+            place = self._birthplace + (os.getpid().to_bytes(8, "big") if self._birthplace else b"")
+            name = getattr(obj, "__qualname__", "") or getattr(obj, "__name__", "")
+            text = f"{getattr(obj, '__module__', '')}:{name}"
+            likeness = hashlib.blake2b(place + text.encode("utf-8", "surrogatepass") + fingerprint(obj))
+            key = likeness.digest()
+            order = self._order[key] = self._order.get(key, -1) + 1
+            likeness.update(order.to_bytes(8, "big"))
+            identifier = likeness.digest()[:IDENTIFIER_BYTES]
+            if isinstance(obj, type):
+                self._kept.append(obj)
+            self._note(obj, identifier)
+            return identifier
+
+    def find(self, identifier: bytes) -> Any:
+        """The object, or None."""
+        return self._objects.get(identifier)
+
+    def receive(self, identifier: bytes, make: Any) -> tuple[Any, bool]:
+        """The object of an identifier that has come in a payload, and whether `make` was called to make it."""
+        with self._lock:
+            found = self._objects.get(identifier)
+            if found is not None:
+                return found, False
+            made = make()
+            self._note(made, identifier)
+            self.received.add(identifier)
+            return made, True
+
+    def is_settled(self, obj: Any) -> bool:
+        """Whether an object came with the computation, and is to stay as it is."""
+        known = self._known.get(id(obj))
+        return known is not None and known[1] in self.settled and known[0]() is obj
+
+    def is_own(self, obj: Any) -> bool:
+        """Whether an object was made in this process and not from a payload."""
+        known = self._known.get(id(obj))
+        return known is not None and known[0]() is obj and known[1] not in self.received
+
+    def settle(self) -> None:
+        """What was received up to now came with the computation."""
+        self.settled |= self.received
+        self._kept += [obj for obj in map(self.find, self.received) if obj is not None]
+
+    def _note(self, obj: Any, identifier: bytes) -> None:
+        address = id(obj)
+
+        def forget(_: Any) -> None:
+            self._known.pop(address, None)
+
+        self._known[address] = weakref.ref(obj, forget), identifier
+        self._objects[identifier] = obj
+
+
+definitions = Definitions()
+
+
+def by_path(module: str, path: str) -> Any:
+    """What a module that is loaded holds under a dotted name; None where there is no such thing."""
+    found: Any = sys.modules.get(module)
+    for part in path.split(".") if found is not None else ():
+        found = vars(found).get(part) if isinstance(found, types.ModuleType) else getattr(found, part, None)
+        if found is None:
+            return None
+    return found

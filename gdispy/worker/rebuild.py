@@ -1,0 +1,373 @@
+"""Functions, classes and modules of a program, made anew from a payload that `by_value.py` has written.
+
+Floor 1: standard library. Called by unpickling, in a client in the thread that asks for a result, in a worker and its
+template in their only thread. The names of these functions stand inside payloads, and so in recovery files.
+
+Each is made empty first and filled afterwards, so that those which refer to each other can be made at all. What has an
+identifier (`definitions.py`) is made once only.
+
+The globals of functions of one module are one dictionary in a payload. What a computation refers to is made by
+`loading_computation`: then that is the dictionary of the module itself, under its name in `sys.modules`, and what is
+known by a name at home is known by it here, as other pickles, such as those of `multiprocessing`, find it.
+"""
+
+from __future__ import annotations
+
+import abc
+import builtins
+import contextlib
+import dataclasses
+import enum
+import importlib
+import sys
+import threading
+import types
+import typing
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from gdispy.worker.definitions import by_path, definitions
+
+_MAIN = ("__main__", "__mp_main__")
+_lock = threading.RLock()
+#: Whether what is made belongs to the computation that this process is for.
+_is_loading_computation = False
+#: Modules made here of what functions refer to: their names.
+spaces: set[str] = set()
+
+
+class ProgramModule(types.ModuleType):
+    """What a computation refers to of a module of the user's program."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") and name.endswith("__"):
+            raise AttributeError(name)
+        raise AttributeError(
+            f"of the module {self.__name__} only what the computation names is here, and {name} is not: list the "
+            "module in depends"
+        )
+
+
+@contextlib.contextmanager
+def loading_computation() -> Iterator[None]:
+    """What is made meanwhile is the computation's, and stays as it is."""
+    global _is_loading_computation
+    _is_loading_computation = True
+    try:
+        yield
+    finally:
+        _is_loading_computation = False
+        definitions.settle()
+
+
+def known(identifier: bytes, module: str, path: str) -> Any:
+    """What was sent before, or came from here."""
+    found = definitions.find(identifier)
+    if found is None:
+        found = by_path(module, path)
+    if found is None:
+        raise AttributeError(f"{path} of {module} is not here any more")
+    return found
+
+
+def imported(name: str) -> Any:
+    """A module."""
+    found = sys.modules.get(name)
+    return importlib.import_module(name) if found is None else found
+
+
+def space(name: str, package: str | None) -> types.ModuleType:
+    """The module in which functions find their globals: that of the process where it is for the computation, else one
+    for this payload."""
+    if name in _MAIN:
+        name = "__main__"
+    module: types.ModuleType | None = None
+    if _is_loading_computation:
+        module = sys.modules.get(name)
+    if module is None:
+        module = ProgramModule(name)
+        module.__package__ = package
+        if _is_loading_computation:
+            sys.modules[name] = module
+            spaces.add(name)
+    vars(module).setdefault("__builtins__", builtins)
+    return module
+
+
+def fill_space(module: types.ModuleType, values: Mapping[str, Any]) -> None:
+    """Give a module these names."""
+    vars(module).update(values)
+
+
+def function(
+    identifier: bytes, code: types.CodeType, where: Any, name: str, cells: tuple[types.CellType, ...] | None
+) -> Any:
+    """A function without anything that it refers to."""
+
+    def make() -> types.FunctionType:
+        return types.FunctionType(code, vars(where), name, None, cells)
+
+    return definitions.receive(identifier, make)[0] if _is_loading_computation or _comes_home(identifier) else make()
+
+
+def _comes_home(identifier: bytes) -> bool:
+    return definitions.find(identifier) is not None
+
+
+def fill_function(made: Any, state: tuple[Any, ...]) -> None:
+    """What it refers to."""
+    where, values, parts, _modules, contents, is_named, attributes, own = state
+    if _is_complete(made):
+        return
+    vars(where).update(values)
+    for module, names in parts:
+        vars(module).update(names)
+    for cell, content in contents:
+        cell.cell_contents = content
+    for name, value in attributes.items():
+        setattr(made, name, value)
+    vars(made).update(own)
+    if is_named and _is_loading_computation:
+        vars(where)[made.__name__] = made
+
+
+def _is_complete(made: Any) -> bool:
+    """Whether it was here before this payload, and is not to be changed by it."""
+    return definitions.is_own(made) or (not _is_loading_computation and definitions.is_settled(made))
+
+
+def cell() -> types.CellType:
+    """A cell with nothing in it."""
+    return types.CellType()
+
+
+def same(value: Any) -> Any:
+    """What is filled now, and was made before."""
+    return value
+
+
+def fill_cell(made: types.CellType, content: Any) -> None:
+    """What a cell holds."""
+    made.cell_contents = content
+
+
+# Classes
+
+
+def class_(identifier: bytes, meta: type, name: str, bases: tuple[type, ...], begin: dict[str, Any]) -> Any:
+    """A class with nothing in it but `begin`, which must be there when it is made."""
+    return definitions.receive(identifier, lambda: _bare_class(meta, name, bases, begin))[0]
+
+
+def _bare_class(meta: type, name: str, bases: tuple[type, ...], begin: dict[str, Any]) -> type:
+    # What metaclasses and bases of the program do with a new class was done at home, and is a part of what travels.
+    make = abc.ABCMeta.__new__ if issubclass(meta, abc.ABCMeta) else type.__new__
+    with _lock, _without_hooks(bases):
+        try:
+            return make(meta, name, bases, dict(begin))
+        except TypeError:  # Some in C allow only their own.
+            return meta.__new__(meta, name, bases, dict(begin))
+
+
+@contextlib.contextmanager
+def _without_hooks(bases: tuple[type, ...]) -> Iterator[None]:
+    """Have no base see that it gets a subclass."""
+    owners = [each for base in bases for each in base.__mro__ if "__init_subclass__" in vars(each)]
+    owners = [each for each in dict.fromkeys(owners) if each is not object and each.__flags__ & _HEAP_TYPE]
+    before = [vars(each)["__init_subclass__"] for each in owners]
+    for each in owners:
+        type.__setattr__(each, "__init_subclass__", _no_hook)
+    try:
+        yield
+    finally:
+        for each, hook in zip(owners, before, strict=True):
+            type.__setattr__(each, "__init_subclass__", hook)
+
+
+_HEAP_TYPE = 1 << 9
+
+
+@classmethod  # type: ignore[misc]
+def _no_hook(cls: Any, **kwargs: Any) -> None: ...
+
+
+def fill_class(made: Any, state: tuple[dict[str, Any], list[type], bool]) -> None:
+    """What is in a class: its attributes, and the classes that are registered with it."""
+    attributes, registered, is_named = state
+    if _is_complete(made):
+        return
+    for name, value in attributes.items():
+        set_attribute(made, name, value)
+    for each in registered:
+        made.register(each)
+    if is_named and definitions.is_worker:
+        module = sys.modules.get("__main__" if made.__module__ in _MAIN else made.__module__)
+        if module is not None and (_is_loading_computation or made.__module__ in _MAIN):
+            vars(module)[made.__name__] = made
+
+
+def set_attribute(made: type, name: str, value: Any) -> None:
+    """Set an attribute of a class, whatever its metaclass says."""
+    try:
+        type.__setattr__(made, name, value)
+    except TypeError:  # A class in C, with its own way.
+        setattr(made, name, value)
+    except AttributeError:  # Such as cannot be written, and is right already.
+        return
+
+
+#: Attributes of members that `enum` itself keeps.
+OF_MEMBERS = frozenset(("_value_", "_name_", "__objclass__", "_sort_order_", "_inverted_", "__dict__"))
+
+
+def enum_class(
+    identifier: bytes,
+    meta: Any,
+    name: str,
+    bases: tuple[type, ...],
+    begin: dict[str, Any],
+    members: list[tuple[str, Any, Any]],
+    boundary: Any,
+) -> Any:
+    """An enumeration with its members: name, value, and what the member's data type is made from."""
+    return definitions.receive(identifier, lambda: _bare_enum(meta, name, bases, begin, members, boundary))[0]
+
+
+def _bare_enum(
+    meta: Any,
+    name: str,
+    bases: tuple[type, ...],
+    begin: dict[str, Any],
+    members: list[tuple[str, Any, Any]],
+    boundary: Any,
+) -> Any:
+    base = enum.EnumMeta.__new__
+    with _lock, _without_hooks(bases):
+        space: Any = enum.EnumMeta.__prepare__(name, bases)
+        for key, value in begin.items():
+            space[key] = value
+        if members:
+            # The program's own ways to make members were gone at home.
+            space["__new__"] = _new_member
+            space["__init__"] = _nothing
+        for key, value, raw in members:
+            space[key] = (value, raw)
+        options = {} if boundary is None else {"boundary": boundary}
+        made: Any = base(meta, name, bases, space, **options)
+    if members:
+        with contextlib.suppress(AttributeError):
+            type.__delattr__(made, "__init__")
+    return made
+
+
+def _new_member(cls: Any, value: Any, raw: Any) -> Any:
+    made = object.__new__(cls) if raw is None else cls._member_type_.__new__(cls, *raw)
+    made._value_ = value
+    return made
+
+
+def _nothing(self: Any, *args: Any) -> None: ...
+
+
+def fill_enum(made: Any, state: tuple[dict[str, Any], dict[str, dict[str, Any]], bool]) -> None:
+    """Methods and other attributes of an enumeration, and those of its members."""
+    attributes, of_members, is_named = state
+    if not _is_complete(made):
+        for name, values in of_members.items():
+            vars(made.__members__[name]).update(values)
+    fill_class(made, (attributes, [], is_named))
+
+
+def member(of: Any, name: str) -> Any:
+    """A member of an enumeration."""
+    return of.__members__[name]
+
+
+# What else there is
+
+
+def type_variable(identifier: bytes, kind: str, name: str, module: str, args: tuple[Any, ...], options: Any) -> Any:
+    """A TypeVar, ParamSpec or TypeVarTuple."""
+
+    def make() -> Any:
+        made = getattr(typing, kind)(name, *args, **options)
+        made.__module__ = module
+        return made
+
+    return definitions.receive(identifier, make)[0]
+
+
+def new_type(identifier: bytes, name: str, module: str, supertype: Any) -> Any:
+    """What `typing.NewType` makes."""
+
+    def make() -> Any:
+        made: Any = typing.NewType(name, supertype)  # type: ignore[misc]
+        made.__module__ = module
+        return made
+
+    return definitions.receive(identifier, make)[0]
+
+
+def alias_type(name: str, module: str, value: Any, parameters: tuple[Any, ...]) -> Any:
+    """What the statement `type` makes, from Python 3.12 on."""
+    make: Callable[..., Any] = getattr(typing, "TypeAliasType")  # noqa: B009 (not there before Python 3.12)
+    return make(name, value, type_params=parameters)
+
+
+def of_types(name: str) -> Any:
+    """A type of Python, such as that of functions."""
+    return getattr(types, name)
+
+
+def cached(wrapped: Any, maxsize: int | None, typed: bool) -> Any:
+    """A function under `functools.lru_cache`, with nothing in its cache."""
+    import functools
+
+    return functools.lru_cache(maxsize, typed)(wrapped)
+
+
+def fill_attributes(made: Any, attributes: Mapping[str, Any]) -> None:
+    """The attributes of an object that has a dictionary."""
+    vars(made).update(attributes)
+
+
+#: What stands for something where there is nothing; told from others by identity.
+SENTINELS: dict[str, Any] = {
+    "MISSING": dataclasses.MISSING,
+    "KW_ONLY": getattr(dataclasses, "KW_ONLY", None),
+    "_FIELD": dataclasses._FIELD,  # type: ignore[attr-defined]
+    "_FIELD_CLASSVAR": dataclasses._FIELD_CLASSVAR,  # type: ignore[attr-defined]
+    "_FIELD_INITVAR": dataclasses._FIELD_INITVAR,  # type: ignore[attr-defined]
+    "_HAS_DEFAULT_FACTORY": dataclasses._HAS_DEFAULT_FACTORY,  # type: ignore[attr-defined]
+}
+
+
+def sentinel(name: str) -> Any:
+    """One of them."""
+    return SENTINELS[name]
+
+
+def view_keys(of: dict[Any, Any]) -> Any:
+    """The keys of a dictionary, as a view."""
+    return of.keys()
+
+
+def view_values(of: dict[Any, Any]) -> Any:
+    """Its values."""
+    return of.values()
+
+
+def view_items(of: dict[Any, Any]) -> Any:
+    """Its items."""
+    return of.items()
+
+
+def memory(data: bytes, format_: str, shape: tuple[int, ...]) -> memoryview:
+    """A view of memory."""
+    view = memoryview(data)
+    return view.cast("B").cast(format_, shape) if format_ != "B" or len(shape) != 1 else view  # type: ignore[call-overload]
+
+
+def get_set(owner: type, name: str) -> Any:
+    """A descriptor of a class in C."""
+    return vars(owner)[name]
