@@ -59,7 +59,7 @@ def pack(name: str, value: tuple[Any, ...], manner: Manner) -> Packed:
             break
         packed.manner = replace(packed.manner, as_files=modules)
     packed.source = _source(value, packed.manner)
-    packed.manner = replace(packed.manner, known=frozenset(findings.defined))
+    packed.manner = replace(packed.manner, known=frozenset(findings.defined), kept=tuple(findings.objects))
     _log(name, packed, findings)
     _warn_of_size(name, value, packed)
     return packed

@@ -26,12 +26,12 @@ import threading
 import types
 import typing
 import weakref
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Container
 from dataclasses import dataclass, field
 from typing import Any
 
 from gdispy.worker import rebuild
-from gdispy.worker.codes import all_names, attribute_chains, global_names
+from gdispy.worker.codes import all_names, attribute_chains, global_names, without_sets
 from gdispy.worker.definitions import by_path, definitions
 from gdispy.worker.open_files import FILES, OpenFile, reduce_file
 from gdispy.worker.own_modules import is_own
@@ -45,9 +45,10 @@ _HEAP_TYPE = 1 << 9
 _NAMES_OF_TYPES = {each: name for name, each in vars(types).items() if isinstance(each, type)}
 #: What is made anew with each class, or given when it is made.
 _OF_CLASSES = frozenset(
-    ("__dict__", "__weakref__", "__module__", "__qualname__", "__slots__", "_abc_impl", "__doc__", "__classcell__")
+    ("__dict__", "__weakref__", "__module__", "__qualname__", "__slots__", "__slotnames__", "_abc_impl", "__doc__")
 )
-_GIVEN = ("__module__", "__qualname__", "__doc__")
+#: What a class must have from the beginning.
+_GIVEN = ("__module__", "__doc__", "__parameters__")
 #: What a module is given when it is made.
 _OF_MODULES = ("__builtins__", "__loader__", "__spec__")
 #: What `enum` makes anew with each enumeration.
@@ -70,7 +71,9 @@ class Manner:
     #: Modules that are there as files, each for itself: what they define travels by name.
     as_files: frozenset[str] = frozenset()
     #: Identifiers of definitions that the other end has.
-    known: Collection[bytes] = frozenset()
+    known: Container[bytes] = frozenset()
+    #: What is to live as long as results may refer to it.
+    kept: tuple[Any, ...] = ()
     #: Whether a module is one of the program.
     is_own: Callable[[str], bool] = is_own
 
@@ -100,6 +103,7 @@ class Findings:
     #: Identifiers of what was defined, and its names.
     defined: set[bytes] = field(default_factory=set)
     titles: set[str] = field(default_factory=set)
+    objects: list[Any] = field(default_factory=list)
     #: Modules of the program that are used in ways which need all of them.
     whole: set[str] = field(default_factory=set)
     #: Code that was written, with the package of its module.
@@ -133,18 +137,21 @@ def written(
 class Space:
     """The globals of functions of one module, in one payload."""
 
-    def __init__(self, name: str, package: str | None) -> None:
-        self.name, self.package = name, package
+    def __init__(self, name: str, package: str | None, key: bytes) -> None:
+        self.about = name, package, key
 
     def __reduce__(self) -> _Reduced:
-        return rebuild.space, (self.name, self.package)
+        return rebuild.space, self.about
 
 
 class _Hollow:
-    """A cell of a closure, without what it holds."""
+    """A cell of a closure, without what it holds: by a function that has it, and its place there."""
+
+    def __init__(self, owner: bytes, place: int) -> None:
+        self.about = owner, place
 
     def __reduce__(self) -> _Reduced:
-        return rebuild.cell, ()
+        return rebuild.cell, self.about
 
 
 class Reducer:
@@ -185,17 +192,22 @@ class Reducer:
 
     def _note(self, obj: Any, identifier: bytes) -> None:
         self.findings.defined.add(identifier)
+        self.findings.objects.append(obj)
         self.findings.titles.add(f"{obj.__module__}.{obj.__qualname__}")
 
-    def space(self, names: dict[str, Any]) -> Any:
+    def space(self, names: dict[str, Any], owner: Any = None) -> Any:
         """What stands for the globals of functions: a module that is imported there, or one that is made."""
         found = self._spaces.get(id(names))
         if found is None:
             name = names.get("__name__")
             name = name if isinstance(name, str) else "__main__"
             module = sys.modules.get(name)
-            is_there = module is not None and vars(module) is names and not self.manner.is_by_value(name)
-            found = module if is_there else Space(name, names.get("__package__"))
+            is_named = module is not None and vars(module) is names
+            key = definitions.birthplace()
+            if not is_named and owner is not None:
+                key += definitions.number_of(names, owner).to_bytes(8, "big")
+            is_there = is_named and not self.manner.is_by_value(name)
+            found = module if is_there else Space(name, names.get("__package__"), key)
             self._spaces[id(names)] = found, names
             return found
         return found[0]
@@ -210,14 +222,16 @@ class Reducer:
             return self._known(obj, identifier)
         self._note(obj, identifier)
         code, names = obj.__code__, obj.__globals__
-        where = self.space(names)
+        where = self.space(names, obj)
         package = names.get("__package__")
         self.findings.codes.append((code, package if isinstance(package, str) else ""))
         values: dict[str, Any] = {}
         if isinstance(where, Space):
             values = {name: names[name] for name in global_names(code) if name in names}
         cells = obj.__closure__
-        contents = [] if cells is None else [(self._hollow(each), *content_of(each)) for each in cells]
+        contents = [
+            (self._hollow(each, identifier, place), *content_of(each)) for place, each in enumerate(cells or ())
+        ]
         modules, parts = self._of_modules(code, values, cells)
         attributes = {
             "__qualname__": obj.__qualname__,
@@ -236,14 +250,14 @@ class Reducer:
         made = (identifier, code, where, obj.__name__, hollow)
         return rebuild.function, made, state, None, None, rebuild.fill_function
 
-    def _hollow(self, of: types.CellType) -> _Hollow:
+    def _hollow(self, of: types.CellType, owner: bytes, place: int) -> _Hollow:
         found = self._hollows.get(id(of))
         if found is None:
-            found = self._hollows[id(of)] = of, _Hollow()
+            found = self._hollows[id(of)] = of, _Hollow(owner, place)
         return found[1]
 
     def _cell(self, obj: types.CellType) -> _Reduced:
-        hollow, *content = (self._hollow(obj), *content_of(obj))
+        hollow, *content = (self._hollow(obj, b"", 0), *content_of(obj))
         if not content:
             return rebuild.same, (hollow,)
         return rebuild.same, (hollow,), content[0], None, None, rebuild.fill_cell
@@ -295,7 +309,7 @@ class Reducer:
         if sys.modules.get(name) is obj or _can_be_imported(obj):
             return rebuild.imported, (name,)
         values = {key: value for key, value in vars(obj).items() if key not in _OF_MODULES}
-        return rebuild.same, (self.space(vars(obj)),), values, None, None, rebuild.fill_space
+        return rebuild.same, (self.space(vars(obj), obj),), values, None, None, rebuild.fill_space
 
     def _method(self, obj: types.MethodType) -> _Reduced:
         if type(obj.__func__) is types.FunctionType and self._is_by_value(obj.__func__):
@@ -305,7 +319,12 @@ class Reducer:
     def _code(self, obj: types.CodeType) -> _Reduced:
         from gdispy.worker import pickling, source  # They import this module.
 
-        return pickling._load_code, (_VERSION, marshal.dumps(obj, 2), obj.co_name, source.text_of_code(obj))
+        return pickling._load_code, (
+            _VERSION,
+            marshal.dumps(without_sets(obj), 2),
+            obj.co_name,
+            source.text_of_code(obj),
+        )
 
     # Classes
 
@@ -325,18 +344,20 @@ class Reducer:
         if isinstance(obj, enum.EnumMeta):
             return self._enum(obj, identifier)
         own = vars(obj)
-        begin = {name: own[name] for name in _GIVEN if name in own}
+        begin = _begin(obj)
         slots = own.get("__slots__")
         if slots is not None:
             begin["__slots__"] = tuple(slots) if not isinstance(slots, str | dict) else slots
         made = (identifier, type(obj), obj.__name__, obj.__bases__, begin)
         attributes = {name: value for name, value in own.items() if not is_made_anew(obj, name, value)}
+        if "__abstractmethods__" in attributes:
+            attributes["__abstractmethods__"] = tuple(sorted(obj.__abstractmethods__))
         state = (attributes, _registered(obj), is_named(obj))
         return rebuild.class_, made, state, None, None, rebuild.fill_class
 
     def _enum(self, obj: Any, identifier: bytes) -> _Reduced:
         own = vars(obj)
-        begin = {name: own[name] for name in _GIVEN if name in own}
+        begin = _begin(obj)
         kind = obj._member_type_
         members = [(name, each._value_, _raw(kind, each)) for name, each in obj.__members__.items()]
         boundary = own.get("_boundary_") if issubclass(obj, enum.Flag) else None
@@ -383,9 +404,13 @@ class Reducer:
     def _cached(self, obj: Any) -> _Reduced:
         if not self._is_by_value(obj):
             return NotImplemented
+        identifier = definitions.identify(obj)
+        if identifier in self.manner.known:
+            return self._known(obj, identifier)
+        self._note(obj, identifier)
         parameters = obj.cache_parameters()
         own = {name: value for name, value in vars(obj).items() if name not in _OF_WRAPPERS}
-        made = (obj.__wrapped__, parameters["maxsize"], parameters["typed"])
+        made = (identifier, obj.__wrapped__, parameters["maxsize"], parameters["typed"])
         return rebuild.cached, made, own, None, None, rebuild.fill_attributes
 
     def _lock(self, obj: Any) -> _Reduced:
@@ -445,8 +470,8 @@ def _submodules(module: types.ModuleType, names: frozenset[str]) -> list[types.M
     """The modules below this one that code names, such as `futures` of `concurrent`."""
     found: list[types.ModuleType] = []
     for name in names if hasattr(module, "__path__") else ():
-        below = sys.modules.get(f"{module.__name__}.{name}")
-        if below is not None and getattr(module, name, None) is below:
+        below = getattr(module, name, None)
+        if isinstance(below, types.ModuleType) and sys.modules.get(f"{module.__name__}.{name}") is below:
             found += [below, *_submodules(below, names)]
     return sorted(found, key=lambda each: each.__name__)
 
@@ -454,6 +479,11 @@ def _submodules(module: types.ModuleType, names: frozenset[str]) -> list[types.M
 def _can_be_imported(module: types.ModuleType) -> bool:
     spec = getattr(module, "__spec__", None)
     return spec is not None and module.__name__ in sys.builtin_module_names
+
+
+def _begin(cls: type) -> dict[str, Any]:
+    own = vars(cls)
+    return {"__qualname__": cls.__qualname__, **{name: own[name] for name in _GIVEN if name in own}}
 
 
 def is_made_anew(cls: type, name: str, value: Any) -> bool:

@@ -9,9 +9,10 @@ import dis
 import functools
 import hashlib
 import opcode
+import operator
 import sys
 import types
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 _EXTENDED = opcode.opmap["EXTENDED_ARG"]
@@ -74,6 +75,30 @@ def with_inner(code: types.CodeType) -> Iterator[types.CodeType]:
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):
             yield from with_inner(constant)
+
+
+#: Stands first in a tuple that is a set of constants.
+_SET = "a set of constants of gdispy"
+
+
+def without_sets(code: types.CodeType) -> types.CodeType:
+    """The same code with tuples in the place of sets of constants, whose order differs from run to run."""
+    return _exchanged(code, lambda value: (_SET, *sorted(value, key=_constant)) if type(value) is frozenset else value)
+
+
+def with_sets(code: types.CodeType) -> types.CodeType:
+    """Undoes that."""
+
+    def restored(value: Any) -> Any:
+        return frozenset(value[1:]) if type(value) is tuple and value[:1] == (_SET,) else value
+
+    return _exchanged(code, restored)
+
+
+def _exchanged(code: types.CodeType, exchange: Callable[[Any], Any]) -> types.CodeType:
+    before = code.co_consts
+    after = tuple(_exchanged(each, exchange) if isinstance(each, types.CodeType) else exchange(each) for each in before)
+    return code if all(map(operator.is_, before, after)) else code.replace(co_consts=after)
 
 
 def fingerprint(obj: Any) -> bytes:

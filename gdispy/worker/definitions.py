@@ -44,6 +44,9 @@ class Definitions:
         #: What distinguishes definitions that were made in this process from those of other workers; nothing in a
         #: client, whose identifiers are to be the same when the program is started again.
         self._birthplace = b""
+        #: By the addresses of dictionaries that are globals, but of no module: their numbers, and a function of each.
+        self._unnamed: dict[int, tuple[int, weakref.ref[Any]]] = {}
+        self._last_unnamed = 0
 
     @property
     def is_worker(self) -> bool:
@@ -60,7 +63,7 @@ class Definitions:
             known = self._known.get(id(obj))
             if known is not None and known[0]() is obj:
                 return known[1]
-            place = self._birthplace + (os.getpid().to_bytes(8, "big") if self._birthplace else b"")
+            place = self.birthplace()
             name = getattr(obj, "__qualname__", "") or getattr(obj, "__name__", "")
             text = f"{getattr(obj, '__module__', '')}:{name}"
             likeness = hashlib.blake2b(place + text.encode("utf-8", "surrogatepass") + fingerprint(obj))
@@ -72,6 +75,26 @@ class Definitions:
                 self._kept.append(obj)
             self._note(obj, identifier)
             return identifier
+
+    def birthplace(self) -> bytes:
+        """What distinguishes this process; nothing for a client."""
+        return self._birthplace + os.getpid().to_bytes(8, "big") if self._birthplace else b""
+
+    def number_of(self, names: dict[str, Any], owner: Any) -> int:
+        """A number for globals that are of no module in `sys.modules`, such as of text that is executed; `owner` is
+        a function, or a module, that has them."""
+        with self._lock:
+            number, last = self._unnamed.get(id(names), (0, None))
+            known = last() if last is not None else None
+            if known is None or getattr(known, "__globals__", None) is not names is not getattr(
+                known, "__dict__", None
+            ):
+                self._last_unnamed += 1
+                number = self._last_unnamed
+                address = id(names)
+                gone = weakref.ref(owner, lambda _: self._unnamed.pop(address, None))
+                self._unnamed[address] = number, gone
+            return number
 
     def find(self, identifier: bytes) -> Any:
         """The object, or None."""
@@ -108,12 +131,24 @@ class Definitions:
 
         def forget(_: Any) -> None:
             self._known.pop(address, None)
+            self.received.discard(identifier)
 
         self._known[address] = weakref.ref(obj, forget), identifier
         self._objects[identifier] = obj
 
 
+class _Returnable:
+    """The identifiers of what a client can find when a worker sends no more than these: classes, which it keeps, and
+    all that came with the computation."""
+
+    def __contains__(self, identifier: object) -> bool:
+        if identifier in definitions.settled:
+            return True
+        return identifier in definitions.received and isinstance(definitions.find(identifier), type)
+
+
 definitions = Definitions()
+returnable = _Returnable()
 
 
 def by_path(module: str, path: str) -> Any:

@@ -35,7 +35,8 @@ from typing import Any
 
 from gdispy.worker import by_value, rebuild
 from gdispy.worker.by_value import Findings, Manner
-from gdispy.worker.definitions import definitions
+from gdispy.worker.codes import with_sets
+from gdispy.worker.definitions import definitions, returnable
 from gdispy.worker.originals import msgpack
 from gdispy.worker.own_modules import own_names
 
@@ -260,7 +261,7 @@ def loading_computation() -> Iterator[None]:
     global _own_names
     definitions.be_worker()
     # Its modules are those that came by value; what came as files is found by name at both ends.
-    by_value.default = Manner(known=definitions.received, is_own=rebuild.spaces.__contains__)
+    by_value.default = Manner(known=returnable, is_own=rebuild.spaces.__contains__)
     with rebuild.loading_computation():
         yield
     names = frozenset(name.encode("utf-8", "replace") for name in rebuild.spaces)
@@ -270,7 +271,7 @@ def loading_computation() -> Iterator[None]:
 def _load_code(version: tuple[int, int], code: bytes, name: str, text: str) -> Any:
     """Called by unpickling: compiled code, or, where this Python does not understand that, its source text compiled."""
     if version == _VERSION:
-        return marshal.loads(code)
+        return with_sets(marshal.loads(code))
     if text:
         from gdispy.worker import source
 

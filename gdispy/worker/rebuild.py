@@ -18,11 +18,13 @@ import builtins
 import contextlib
 import dataclasses
 import enum
+import functools
 import importlib
 import sys
 import threading
 import types
 import typing
+import weakref
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -34,6 +36,8 @@ _lock = threading.RLock()
 _is_loading_computation = False
 #: Modules made here of what functions refer to: their names.
 spaces: set[str] = set()
+#: Those that are no modules of this process: of what arguments and results refer to.
+_others: weakref.WeakValueDictionary[tuple[str, bytes], types.ModuleType] = weakref.WeakValueDictionary()
 
 
 class ProgramModule(types.ModuleType):
@@ -76,20 +80,23 @@ def imported(name: str) -> Any:
     return importlib.import_module(name) if found is None else found
 
 
-def space(name: str, package: str | None) -> types.ModuleType:
-    """The module in which functions find their globals: that of the process where it is for the computation, else one
-    for this payload."""
+def space(name: str, package: str | None, key: bytes) -> types.ModuleType:
+    """The module in which functions find their globals. `key` is nothing for the module of that name in the client,
+    and else distinguishes it. What belongs to the computation has the module of that name of this process."""
     if name in _MAIN:
         name = "__main__"
-    module: types.ModuleType | None = None
-    if _is_loading_computation:
-        module = sys.modules.get(name)
-    if module is None:
-        module = ProgramModule(name)
-        module.__package__ = package
-        if _is_loading_computation:
-            sys.modules[name] = module
-            spaces.add(name)
+    is_named = _is_loading_computation and not key
+    with _lock:
+        module = sys.modules.get(name) if is_named else _others.get((name, key))
+        if module is None:
+            module = ProgramModule(name)
+            module.__package__ = package
+            vars(module)["__space__"] = module  # It lives as long as its names.
+            if is_named:
+                sys.modules[name] = module
+                spaces.add(name)
+            else:
+                _others[name, key] = module
     vars(module).setdefault("__builtins__", builtins)
     return module
 
@@ -107,11 +114,7 @@ def function(
     def make() -> types.FunctionType:
         return types.FunctionType(code, vars(where), name, None, cells)
 
-    return definitions.receive(identifier, make)[0] if _is_loading_computation or _comes_home(identifier) else make()
-
-
-def _comes_home(identifier: bytes) -> bool:
-    return definitions.find(identifier) is not None
+    return definitions.receive(identifier, make)[0]
 
 
 def fill_function(made: Any, state: tuple[Any, ...]) -> None:
@@ -136,9 +139,11 @@ def _is_complete(made: Any) -> bool:
     return definitions.is_own(made) or (not _is_loading_computation and definitions.is_settled(made))
 
 
-def cell() -> types.CellType:
-    """A cell with nothing in it."""
-    return types.CellType()
+def cell(owner: bytes, place: int) -> types.CellType:
+    """A cell of a closure, with nothing in it; that of a function which is here already."""
+    function = definitions.find(owner)
+    found: types.CellType = types.CellType() if function is None else function.__closure__[place]
+    return found
 
 
 def same(value: Any) -> Any:
@@ -208,6 +213,8 @@ def fill_class(made: Any, state: tuple[dict[str, Any], list[type], bool]) -> Non
 
 def set_attribute(made: type, name: str, value: Any) -> None:
     """Set an attribute of a class, whatever its metaclass says."""
+    if name == "__abstractmethods__":
+        value = frozenset(value)
     try:
         type.__setattr__(made, name, value)
     except TypeError:  # A class in C, with its own way.
@@ -319,11 +326,9 @@ def of_types(name: str) -> Any:
     return getattr(types, name)
 
 
-def cached(wrapped: Any, maxsize: int | None, typed: bool) -> Any:
+def cached(identifier: bytes, wrapped: Any, maxsize: int | None, typed: bool) -> Any:
     """A function under `functools.lru_cache`, with nothing in its cache."""
-    import functools
-
-    return functools.lru_cache(maxsize, typed)(wrapped)
+    return definitions.receive(identifier, lambda: functools.lru_cache(maxsize, typed)(wrapped))[0]
 
 
 def fill_attributes(made: Any, attributes: Mapping[str, Any]) -> None:

@@ -128,10 +128,11 @@ def away() -> Any:
     first, second = yield
     sys.modules["__main__"] = types.ModuleType("__main__")
     probe, things = pickling.loads(bytearray(first))
+    # Before the second payload, which gives all that is in it the state in which it was sent.
+    told = repr(probe(things))
     others = pickling.loads(bytearray(second))
     twice = [name for name, thing in things.items() if others[name] is not thing]
-    back = joined(things)
-    yield repr(probe(things)), twice, back
+    yield told, twice, joined(things)
 
 
 def serve() -> None:
