@@ -131,7 +131,7 @@ class OwnModules:
         return self._names
 
     def _look(self, name: str, module: Any) -> bool:
-        about = _attributes(module)
+        about = attributes_of(module)
         file = about.get("__file__")
         if isinstance(file, str):
             return not self.places.hold(file)
@@ -152,13 +152,13 @@ class OwnModules:
 def portions_of(module: Any) -> list[str]:
     """The directories of a package; of a namespace package there may be several. None for a module."""
     try:
-        portions = _attributes(module).get("__path__") or ()
+        portions = attributes_of(module).get("__path__") or ()
         return [each for each in dict.fromkeys(portions) if isinstance(each, str)]
     except Exception:  # A namespace package whose parent is gone cannot say.
         return []
 
 
-def _attributes(module: Any) -> dict[str, Any]:
+def attributes_of(module: Any) -> dict[str, Any]:
     """What a module holds. Other ways would have one load that is loaded when it is first used."""
     try:
         found = object.__getattribute__(module, "__dict__")
@@ -185,3 +185,4 @@ def _file_of_class(owner: type) -> str | None:
 _of_this_process = OwnModules(places_of_this_python())
 is_own = _of_this_process.is_own
 own_names = _of_this_process.names
+is_installed_file = _of_this_process.places.hold
