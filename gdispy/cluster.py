@@ -75,8 +75,8 @@ class JobCluster(SingleNodes):
     list of host names or addresses, with ':port' where it is not 51348, patterns with `*` for nodes
     that are found by broadcast, or 'local' for a private node on this machine; the default is ['*'].
     `depends` lists files, modules, functions and classes that the computation needs on the nodes.
-    `data` lists patterns of files that go along, such as 'templates/*.txt', relative to the working directory and to
-    the directories of the program's packages: a file is at the same place on the nodes. See docs/guide/files.
+    `data` lists patterns of files that go along, as in `data=['templates/*.txt']`, relative to the working directory
+    and to the directories of the program's packages: a file is at the same place on the nodes. See docs/guide/files.
     `callback` is called with a job when it has a provisional result and when it has ended.
 
     `ip_addr` is the local address to use, `ext_ip_addr` the one to announce behind NAT, `port` where
