@@ -221,12 +221,30 @@ class DiskFile(FilePayload):
         return _read_part(self.path, offset, length)
 
 
+class FileInMemory(FilePayload):
+    """A dependency file that the client has in memory only, such as a module from an archive."""
+
+    __slots__ = ("_data",)
+
+    def __init__(self, data: bytes) -> None:
+        self._data = memoryview(data)
+        self.size = len(data)
+
+    def read(self, offset: int, length: int) -> Any:
+        return self._data[offset : offset + length]
+
+
 def _read_part(path: str, offset: int, length: int) -> bytes:
     try:
         with open(path, "rb") as file:
             return os.pread(file.fileno(), length, offset)
     except OSError:
         return b""  # Gone meanwhile: it is filled up, and its digest tells the node.
+
+
+def digest_of_bytes(data: bytes) -> bytes:
+    """BLAKE2b of what a file holds."""
+    return blake2b(data, digest_size=DIGEST_BYTES).digest()
 
 
 def digest_of(path: str) -> bytes:

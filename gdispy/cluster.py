@@ -33,7 +33,7 @@ from gdispy.arguments import (
     program_call,
     secret_for,
 )
-from gdispy.computation import Care, checked_outputs, is_program, prepare
+from gdispy.computation import Care, checked_data, checked_outputs, is_program, prepare
 from gdispy.core import statuses
 from gdispy.core.effects import Resolve
 from gdispy.core.messages import OUTPUT_LIMIT, UNLIMITED, Ask, JobId, Standing
@@ -75,6 +75,8 @@ class JobCluster(SingleNodes):
     list of host names or addresses, with ':port' where it is not 51348, patterns with `*` for nodes
     that are found by broadcast, or 'local' for a private node on this machine; the default is ['*'].
     `depends` lists files, modules, functions and classes that the computation needs on the nodes.
+    `data` lists patterns of files that go along, as in `data=['templates/*.txt']`, relative to the working directory
+    and to the directories of the program's packages: a file is at the same place on the nodes. See docs/guide/files.
     `callback` is called with a job when it has a provisional result and when it has ended.
 
     `ip_addr` is the local address to use, `ext_ip_addr` the one to announce behind NAT, `port` where
@@ -132,6 +134,7 @@ class JobCluster(SingleNodes):
         output_limit: int | None = OUTPUT_LIMIT,
         resume: bool | str = False,
         ipv4_udp_multicast: bool = False,
+        data: Iterable[str] = (),
     ) -> None:
         check_interval("pulse_interval", pulse_interval, 0.1, 1000)
         check_interval("ping_interval", ping_interval, 1, 1000)
@@ -156,8 +159,8 @@ class JobCluster(SingleNodes):
         )
         self._reentrant, self._exclusive = reentrant, False
         self.pulse_interval, self.ping_interval = pulse_interval, ping_interval
-        outputs = checked_outputs(job_directory, output_limit)
-        self._start(computation, depends, (isolation, dest_path, setup, cleanup, *outputs), wanted, found)
+        rest = (*checked_outputs(job_directory, output_limit), checked_data(data))
+        self._start(computation, depends, (isolation, dest_path, setup, cleanup, *rest), wanted, found)
 
     def _check(self, loglevel: int | None, isolation: str) -> None:
         config.msg_timeout()
@@ -172,13 +175,13 @@ class JobCluster(SingleNodes):
 
     def _start(self, computation: Any, depends: Any, cares: tuple[Any, ...], wanted: whom.Whom, secret: Secret) -> None:
         """Everything that was given is good, but for the computation itself: look at that, and begin."""
-        self._isolation, directory, setup, cleanup, self._job_directory, output_limit = cares
+        self._isolation, directory, setup, cleanup, self._job_directory, output_limit, data = cares
         self._wanted = wanted
         self._has_cleanup = callable(cleanup)
         own = cleanup if callable(cleanup) else None
         self._output_limit = UNLIMITED if output_limit is None else output_limit
-        outputs = (self._job_directory, output_limit)
-        care = Care(self._isolation, directory or "", checked_function("setup", setup), own, bool(cleanup), *outputs)
+        rest = (self._job_directory, output_limit, data)
+        care = Care(self._isolation, directory or "", checked_function("setup", setup), own, bool(cleanup), *rest)
         path, resume = self._recovery
         self._logbook = Logbook(path, resume) if path else None
         # First, since it starts while the rest is done here.

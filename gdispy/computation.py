@@ -13,26 +13,29 @@ import os
 import re
 import secrets
 import shutil
-import stat
 import sys
 import types
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from gdispy import config
-from gdispy.blobs import DiskFile, digest_of
+from gdispy import config, module_sources
+from gdispy.blobs import DiskFile, FileInMemory, digest_of, digest_of_bytes
 from gdispy.core.limits import COLUMN_LIMIT, file_date, short_name
 from gdispy.core.messages import OUTPUT_LIMIT, UNLIMITED, ComputationId, Prepare
 from gdispy.core.paths import safe_parts
 from gdispy.core.payloads import Bulk, MemoryPayload
 from gdispy.errors import ConfigError, ProtocolError
-from gdispy.packing import Packed, pack
+from gdispy.module_sources import Content
+from gdispy.packing import Packed, pack, size_of
+from gdispy.transfer_report import LARGE, Entry, report
 from gdispy.worker import own_modules, pickling
 from gdispy.worker.by_value import Manner
+from gdispy.worker.paths_to import heaviest
 
 #: Payloads up to this many bytes lie in the message itself.
 INLINE = 32 * 1024
+
 logger = logging.getLogger(__name__)
 
 
@@ -40,10 +43,26 @@ logger = logging.getLogger(__name__)
 class Parts:
     """The pieces of a computation while they are gathered."""
 
-    #: Path on the node -> path here.
-    files: dict[str, str] = field(default_factory=dict)
+    #: Path on the node -> path here, or what the file holds.
+    files: dict[str, Content] = field(default_factory=dict)
+    #: Path on the node -> why the file is sent.
+    reasons: dict[str, str] = field(default_factory=dict)
     #: Functions, classes and values that are given to the computation by name.
     names: dict[str, Any] = field(default_factory=dict)
+
+    def put(self, goal: str, content: Content, reason: str) -> None:
+        """Add a file. Raises ConfigError for a path that no node takes, and for another file at the same place."""
+        goal = goal.replace(os.sep, "/")
+        try:
+            safe_parts(goal)
+        except ProtocolError as error:
+            raise ConfigError(f"a dependency cannot be sent: {error}") from None
+        content = content if isinstance(content, bytes) else os.path.abspath(content)
+        known = self.files.setdefault(goal, content)
+        if known != content:
+            shown = [each if isinstance(each, str) else f"the source of {goal}" for each in (known, content)]
+            raise ConfigError(f"two dependencies would be one file on the nodes: {shown[0]} and {shown[1]}")
+        self.reasons.setdefault(goal, reason)
 
 
 def bulk(payload: pickling.Payload) -> Bulk:
@@ -99,6 +118,8 @@ class Care:
     job_directory: bool = False
     #: Bytes of each stream of a job's output that are kept; None for all.
     output_limit: int | None = OUTPUT_LIMIT
+    #: Patterns of files that go along.
+    data: tuple[str, ...] = ()
 
 
 def checked_outputs(job_directory: Any, output_limit: Any) -> tuple[bool, int | None]:
@@ -119,6 +140,8 @@ def prepare(
     ConfigError, in plain words."""
     parts = Parts()
     gather(parts, depends)
+    for goal, path in module_sources.data_files(care.data, os.getcwd()).items():
+        parts.put(goal, path, "it is in data")
     number = ComputationId(secrets.token_bytes(8))
     if is_program(computation):
         name, kind, function = _add_program(parts, os.fspath(computation)), "program", None
@@ -130,8 +153,9 @@ def prepare(
         packed = pack(name, (function, parts.names, care.setup, care.cleanup), packed.manner)
         python = config.PYTHON
         for goal, content in packed.files.items():
-            _put(parts, goal, content)
+            parts.put(goal, content, packed.reasons.get(goal, ""))
     rows, contents = read_files(parts.files)
+    _report(name, function, packed, rows, parts.reasons)
     where = "/".join(_directory(care.directory)) if care.directory else ""
     sent = (bulk(packed.body), rows, contents, b"", bulk(packed.source))
     limit = UNLIMITED if care.output_limit is None else care.output_limit
@@ -151,21 +175,46 @@ def _with_files(manner: Manner, parts: Parts) -> Manner:
     return replace(manner, as_files=manner.as_files | found)
 
 
+def _report(name: str, function: Any, packed: Packed, rows: list[list[Any]], reasons: dict[str, str]) -> None:
+    """Say what goes to each node, and warn where that is much."""
+    size, text = size_of(packed.body), len(packed.source)
+    title = "the function with all that it refers to"
+    if size > LARGE:
+        title += f", most of it {heaviest(function, packed.manner, name)[0]}"
+    entries = [
+        Entry(title, size, f"by value: {', '.join(packed.titles) or 'nothing'}") if size else None,
+        Entry("its source text", text, "for other versions of Python") if text else None,
+        *(Entry(row[0], row[3], reasons.get(row[0], "")) for row in rows),
+    ]
+    report(name, [each for each in entries if each is not None])
+
+
 def gather(parts: Parts, depends: Any) -> None:
     """Add everything that a user lists as `depends`. Raises ConfigError."""
     for each in _as_list(depends):
         _add(parts, each)
 
 
-def _as_list(depends: Any) -> list[Any]:
-    if depends is None:
+def checked_data(data: Any) -> tuple[str, ...]:
+    """The patterns that a user gives as `data`. Raises ConfigError."""
+    patterns = _as_list(data, "data")
+    for each in patterns:
+        if not isinstance(each, str | os.PathLike) or not isinstance(os.fspath(each), str):
+            raise ConfigError(f"data must list patterns such as 'templates/*.txt', not {type(each).__name__}: {each!r}")
+        if not os.fspath(each) or "\0" in os.fspath(each):
+            raise ConfigError(f"data: {os.fspath(each)!r} is no pattern")
+    return tuple(map(os.fspath, patterns))
+
+
+def _as_list(given: Any, name: str = "depends") -> list[Any]:
+    if given is None:
         return []
-    if isinstance(depends, str | os.PathLike):
-        raise ConfigError(f"depends must be a list; write depends=[{os.fspath(depends)!r}]")
+    if isinstance(given, str | os.PathLike):
+        raise ConfigError(f"{name} must be a list; write {name}=[{os.fspath(given)!r}]")
     try:
-        return list(depends)
+        return list(given)
     except TypeError:
-        raise ConfigError(f"depends must be a list, not {type(depends).__name__}") from None
+        raise ConfigError(f"{name} must be a list, not {type(given).__name__}") from None
 
 
 def _directory(directory: str) -> list[str]:
@@ -191,7 +240,8 @@ def _add(parts: Parts, depend: Any) -> None:
     if isinstance(depend, str | os.PathLike):
         _add_file(parts, os.fspath(depend))
     elif isinstance(depend, types.ModuleType):
-        _add_module(parts, depend)
+        if not _add_module(parts, depend):
+            raise ConfigError(f"the module {depend.__name__} has no file that could be sent")
     elif isinstance(depend, functools.partial):
         _add(parts, depend.func)
     elif isinstance(depend, types.FunctionType | type):
@@ -214,55 +264,19 @@ def _add_file(parts: Parts, path: str) -> None:
         raise ConfigError(f"the dependency {path} is not a file: name its files one by one")
     here = os.path.relpath(os.path.abspath(path))
     outside = here.split(os.sep)[0] == os.pardir or os.path.isabs(here)
-    _put(parts, os.path.basename(path) if outside else here, path)
+    parts.put(os.path.basename(path) if outside else here, path, "it is in depends")
 
 
-def _put(parts: Parts, goal: str, path: str) -> None:
-    goal = goal.replace(os.sep, "/")
-    try:
-        safe_parts(goal)
-    except ProtocolError as error:
-        raise ConfigError(f"a dependency cannot be sent: {error}") from None
-    known = parts.files.setdefault(goal, os.path.abspath(path))
-    if known != os.path.abspath(path):
-        raise ConfigError(f"two dependencies would be one file on the nodes: {known} and {path}")
-
-
-def _add_module(parts: Parts, module: types.ModuleType) -> None:
-    top = sys.modules.get(module.__name__.partition(".")[0], module)
-    source = getattr(top, "__file__", None)
-    if source is None:
-        roots = list(getattr(top, "__path__", []))
-        if not roots:
-            raise ConfigError(f"the module {module.__name__} has no file that could be sent")
-        _add_package(parts, roots[0])
-    elif os.path.basename(source) == "__init__.py":
-        _add_package(parts, os.path.dirname(source))
-    else:
-        _put(parts, os.path.basename(source), source)
-
-
-def _add_package(parts: Parts, root: str) -> None:
-    base = os.path.dirname(os.path.abspath(root))
-    for folder, folders, names in os.walk(root):
-        folders[:] = [name for name in folders if name != "__pycache__" and not name.startswith(".")]
-        for name in names:
-            if not name.endswith((".pyc", ".pyo")) and not name.startswith("."):
-                path = os.path.join(folder, name)
-                if os.path.isfile(path):
-                    _put(parts, os.path.relpath(path, base), path)
-                else:
-                    logger.warning("%s is left out: it is %s", path, _kind(path))
-
-
-def _kind(path: str) -> str:
-    """What it is that is no file."""
-    try:
-        mode = os.stat(path).st_mode
-    except OSError as error:
-        return "a link to nowhere" if os.path.islink(path) else f"not to be had ({error.strerror})"
-    kinds = ((stat.S_ISFIFO, "a named pipe"), (stat.S_ISSOCK, "a socket"), (stat.S_ISDIR, "a link to a directory"))
-    return next((name for is_kind, name in kinds if is_kind(mode)), "a device")
+def _add_module(parts: Parts, module: types.ModuleType, reason: str = "it is in depends") -> bool:
+    """Add all files of a module's outermost package; False where it has none."""
+    name = module.__name__.partition(".")[0]
+    top = sys.modules.get(name, module)
+    if name == "__main__":
+        name = os.path.splitext(os.path.basename(getattr(top, "__file__", None) or name))[0]
+    found = module_sources.whole(name, top)
+    for goal, content in found.items():
+        parts.put(goal, content, reason)
+    return bool(found)
 
 
 def _class_of(method: types.MethodType) -> type:
@@ -281,7 +295,7 @@ def _add_program(parts: Parts, path: str) -> str:
     if not os.access(found, os.X_OK) and not found.endswith(".py"):
         raise ConfigError(f"the program {path} is not executable: run chmod +x {path}")
     name = os.path.basename(found)
-    _put(parts, name, found)
+    parts.put(name, found, "it is the program")
     return name
 
 
@@ -296,20 +310,37 @@ def _is_interpreter(path: str) -> bool:
     return bool(glob.glob(os.path.join(glob.escape(prefix), "lib*", "py*", "os.py")))
 
 
-def read_files(files: dict[str, str]) -> tuple[list[list[Any]], list[Bulk]]:
-    """Rows and contents, as in `Prepare`, of files: path on the node -> path here. Raises ConfigError."""
+def read_files(files: dict[str, Content]) -> tuple[list[list[Any]], list[Bulk]]:
+    """Rows and contents, as in `Prepare`, of files: path on the node -> path here, or what the file holds.
+
+    Raises ConfigError.
+    """
     if len(files) > COLUMN_LIMIT:
         raise ConfigError(
             f"{len(files):,} files are too many to send (at most {COLUMN_LIMIT:,}): make an archive of them"
         )
     rows: list[list[Any]] = []
     contents: list[Bulk] = []
-    for goal, path in files.items():
-        try:
-            about = os.stat(path)
-            digest = digest_of(path)
-        except OSError as error:
-            raise ConfigError(f"the dependency {path} cannot be read: {error.strerror}") from error
-        rows.append([goal, about.st_mode & 0o777, file_date(about.st_mtime), about.st_size, digest])
-        contents.append(DiskFile(path, about.st_size))
+    for goal, content in files.items():
+        row, payload = _read_file(goal, content) if isinstance(content, str) else _from_memory(goal, content)
+        rows.append(row)
+        contents.append(payload)
     return rows, contents
+
+
+def _read_file(goal: str, path: str) -> tuple[list[Any], Bulk]:
+    try:
+        about = os.stat(path)
+        digest = digest_of(path)
+    except OSError as error:
+        raise ConfigError(f"the dependency {path} cannot be read: {error.strerror}") from error
+    row = [goal, about.st_mode & 0o777, file_date(about.st_mtime), about.st_size, digest]
+    return row, DiskFile(path, about.st_size)
+
+
+def _from_memory(goal: str, content: bytes) -> tuple[list[Any], Bulk]:
+    digest = digest_of_bytes(content)
+    # By date and size Python tells whether what it has compiled is of this source: where the one follows from what the
+    # source says, it is right, and the same file has always the same.
+    date = int.from_bytes(digest[:4], "big") >> 2
+    return [goal, 0o644, file_date(date), len(content), digest], FileInMemory(content)

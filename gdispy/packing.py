@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -20,10 +19,8 @@ from gdispy.errors import ConfigError
 from gdispy.worker import pickling, source
 from gdispy.worker.by_value import Findings, Manner
 from gdispy.worker.imported_names import imports_of_code
-from gdispy.worker.paths_to import heaviest, unpicklable
+from gdispy.worker.paths_to import unpicklable
 
-#: Bytes of a pickled function beyond which the user is warned.
-LARGE = 10 * 1024 * 1024
 #: How often a function is written anew: each time one module more, at least, goes as a file.
 _ROUNDS = 100
 
@@ -41,6 +38,8 @@ class Packed:
     files: dict[str, module_sources.Content] = field(default_factory=dict)
     reasons: dict[str, str] = field(default_factory=dict)
     manner: Manner = field(default_factory=Manner)
+    #: The names of what is defined in `body`.
+    titles: list[str] = field(default_factory=list)
 
 
 def pack(name: str, value: tuple[Any, ...], manner: Manner) -> Packed:
@@ -60,8 +59,7 @@ def pack(name: str, value: tuple[Any, ...], manner: Manner) -> Packed:
         packed.manner = replace(packed.manner, as_files=modules)
     packed.source = _source(value, packed.manner)
     packed.manner = replace(packed.manner, known=frozenset(findings.defined), kept=tuple(findings.objects))
-    _log(name, packed, findings)
-    _warn_of_size(name, value, packed)
+    packed.titles = sorted(findings.titles)
     return packed
 
 
@@ -111,27 +109,3 @@ def _source(value: Any, manner: Manner) -> bytes:
 def size_of(payload: pickling.Payload) -> int:
     """Bytes of a payload."""
     return len(payload) if isinstance(payload, bytes) else sum(map(len, payload))
-
-
-def _log(name: str, packed: Packed, findings: Findings) -> None:
-    if not logger.isEnabledFor(logging.DEBUG):
-        return
-    logger.debug(
-        "%s takes %s bytes, and brings by value: %s",
-        *(name, f"{size_of(packed.body):,}", ", ".join(_titles(findings)) or "nothing"),
-    )
-
-
-def _titles(findings: Findings) -> Iterable[str]:
-    return sorted(findings.titles)
-
-
-def _warn_of_size(name: str, value: tuple[Any, ...], packed: Packed) -> None:
-    size = size_of(packed.body)
-    if size > LARGE:
-        way, part = heaviest(value[0], packed.manner, name)
-        logger.warning(
-            "%s takes %.0f MB to send to each node: it refers to large data (%s: %.0f MB); give that as an argument, "
-            "or as a file",
-            *(name, size / 1e6, way, part / 1e6),
-        )

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from gdispy import allocation, config
 from gdispy.arguments import both_names, checked_recovery
 from gdispy.cluster import JobCluster
-from gdispy.computation import checked_outputs
+from gdispy.computation import checked_data, checked_outputs
 from gdispy.core.messages import OUTPUT_LIMIT, JobId, Named
 from gdispy.core.patterns import host_flaw, join, split
 from gdispy.core.payloads import Bulk
@@ -76,6 +76,7 @@ class SharedJobCluster(JobCluster):
         output_limit: int | None = OUTPUT_LIMIT,
         resume: bool | str = False,
         ipv4_udp_multicast: bool = False,
+        data: Iterable[str] = (),
     ) -> None:
         if ipv4_udp_multicast:
             raise ConfigError("ipv4_udp_multicast is for who looks for nodes: give it to gdispy-scheduler")
@@ -97,8 +98,8 @@ class SharedJobCluster(JobCluster):
         place = scheduler_place(scheduler_node, scheduler_port)
         self._key = ("shared", *place, found.key, own_address(ip_addr), (found.insecure, found.tls))
         self._exclusive, self._reentrant = exclusive, reentrant
-        outputs = checked_outputs(job_directory, output_limit)
-        self._start(computation, depends, (isolation, dest_path, setup, cleanup, *outputs), allocated.whom, found)
+        rest = (*checked_outputs(job_directory, output_limit), checked_data(data))
+        self._start(computation, depends, (isolation, dest_path, setup, cleanup, *rest), allocated.whom, found)
 
     def detach(self) -> str:
         """Leave the jobs to the scheduler, and this program without them.

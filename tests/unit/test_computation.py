@@ -5,9 +5,12 @@ from __future__ import annotations
 import functools
 import hashlib
 import importlib
+import importlib.util
 import os
+import socket
 import sys
 import types
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,9 +18,10 @@ from typing import Any
 import pytest
 
 from gdispy import computation as module_under_test
-from gdispy.computation import INLINE, Care, bulk, is_program, prepare, read_files
+from gdispy.computation import INLINE, Care, bulk, checked_data, is_program, prepare, read_files
 from gdispy.core.messages import Prepare, from_values
 from gdispy.core.payloads import MemoryPayload
+from gdispy.core.wire import FilePayload
 from gdispy.errors import ConfigError
 from gdispy.worker import pickling
 
@@ -190,6 +194,114 @@ def test_module_as_dependency_is_sent(module: Any) -> None:
 def test_package_without_init_is_sent(module: Any, here: Path) -> None:
     own = module("own_space/inner", "x = 1")
     assert paths(prepared(len, [own])) == ["own_space/inner.py"]
+
+
+@pytest.mark.usefixtures("fresh_modules")
+def test_each_portion_of_a_namespace_package_is_sent(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for path in ("a/space/one/mod.py", "a/space/data.txt", "b/space/two.py"):
+        (here / path).parent.mkdir(parents=True, exist_ok=True)
+        (here / path).write_text(path)
+        monkeypatch.syspath_prepend(str(here / path.partition("/")[0]))
+    importlib.import_module("space.one")
+    assert paths(prepared(len, [sys.modules["space"]])) == ["space/data.txt", "space/one/mod.py", "space/two.py"]
+    assert paths(prepared(len, [sys.modules["space.one"]])) == ["space/data.txt", "space/one/mod.py", "space/two.py"]
+
+
+@pytest.mark.usefixtures("fresh_modules")
+def test_modules_in_a_zip_file_are_sent_as_what_they_hold(
+    here: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive = tmp_path_factory.mktemp("app") / "app.pyz"
+    with zipfile.ZipFile(archive, "w") as file:
+        for name, text in (("alone_zipped.py", "x = 1"), ("zipped/__init__.py", ""), ("zipped/data.txt", "data")):
+            file.writestr(name, text)
+        file.writestr("zipped/sub/__init__.py", "")
+        file.writestr("zipped/sub/mod.py", "def work(): return 5")
+        file.writestr("zipped/__pycache__/mod.pyc", "")
+        file.writestr("zipped_too/no.py", "")
+    monkeypatch.syspath_prepend(str(archive))
+    modules = [importlib.import_module(name) for name in ("alone_zipped", "zipped", "zipped.sub.mod")]
+    message = prepared(len, modules[:2])
+    assert paths(message) == [
+        *("alone_zipped.py", "zipped/__init__.py", "zipped/data.txt", "zipped/sub/__init__.py", "zipped/sub/mod.py")
+    ]
+    place = [row[0] for row in message.files].index("zipped/data.txt")
+    content, row = message.contents[place], message.files[place]
+    assert isinstance(content, FilePayload)
+    assert bytes(content.read(0, 100)) == b"data"
+    assert row[1:2] + row[3:] == [0o644, 4, hashlib.blake2b(b"data", digest_size=32).digest()]
+    assert paths(prepared(modules[2].work)) == []
+
+
+def test_file_from_memory_has_another_date_where_it_holds_something_else() -> None:
+    """Else Python would take what it has compiled of a former one."""
+    dates = [read_files({"mod.py": text})[0][0][2] for text in (b"x = 1", b"x = 2", b"x = 1")]
+    assert dates[0] == dates[2] != dates[1]
+    assert all(0 <= date < 2**30 for date in dates)
+
+
+def test_module_that_was_loaded_under_another_name_is_sent_under_that(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (here / "plugins" / "first").mkdir(parents=True)
+    for name in ("plugin-1.py", "plugins/first/__init__.py", "plugins/first/inner.py"):
+        (here / name).write_text("")
+    for name, path in (("other_name", "plugin-1.py"), ("other_package", "plugins/first/__init__.py")):
+        spec = importlib.util.spec_from_file_location(name, here / path)
+        assert spec is not None
+        monkeypatch.setitem(sys.modules, name, importlib.util.module_from_spec(spec))
+    message = prepared(len, [sys.modules["other_name"], sys.modules["other_package"]])
+    assert paths(message) == ["other_name.py", "other_package/__init__.py", "other_package/inner.py"]
+
+
+def test_what_is_no_file_in_a_package_is_left_out_and_said(
+    module: Any, here: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    own = module("odd_package/__init__", "")
+    os.mkfifo(here / "odd_package" / "pipe")
+    (here / "odd_package" / "link").symlink_to("nowhere")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind("odd_package/socket")
+        assert paths(prepared(len, [own])) == ["odd_package/__init__.py"]
+    folder = here / "odd_package"
+    assert caplog.messages == [
+        f"{folder}/link is left out: it is a link to nowhere",
+        f"{folder}/pipe is left out: it is a named pipe",
+        f"{folder}/socket is left out: it is a socket",
+    ]
+
+
+def test_data_goes_to_the_same_place(module: Any, here: Path) -> None:
+    module("own_package/__init__", "")
+    for path in ("own_package/templates/a.txt", "templates/b.txt", "templates/c.csv"):
+        (here / path).parent.mkdir(exist_ok=True)
+        (here / path).write_text("")
+    message = prepare(len, [], Care(data=checked_data([Path("templates/*.txt")])))[0]
+    assert paths(message) == ["own_package/templates/a.txt", "templates/b.txt"]
+    assert paths(prepare(len, ["templates/b.txt"], Care(data=("templates",)))[0]) == [
+        *("own_package/templates/a.txt", "templates/b.txt", "templates/c.csv")
+    ]
+
+
+@pytest.mark.parametrize("data", [None, (), [], iter(())])
+def test_no_data_may_be_written_in_any_way(data: Any) -> None:
+    assert checked_data(data) == ()
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        ("a.txt", "data must be a list; write data=['a.txt']"),
+        (7, "data must be a list, not int"),
+        ([7], "data must list patterns such as 'templates/*.txt', not int: 7"),
+        ([b"a"], "data must list patterns such as 'templates/*.txt', not bytes: b'a'"),
+        ([""], "data: '' is no pattern"),
+    ],
+)
+def test_data_of_another_kind_is_refused(data: Any, words: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        checked_data(data)
+    assert str(caught.value) == words
 
 
 def test_function_and_class_as_dependencies_are_given_by_name(module: Any) -> None:
@@ -372,11 +484,45 @@ def test_small_payload_lies_in_the_message_and_a_large_one_beside_it() -> None:
 def test_function_that_drags_large_data_along_is_sent_with_a_warning(caplog: pytest.LogCaptureFixture) -> None:
     large = bytes(11_000_000)
     assert prepare(lambda: len(large), [], Care())[0].kind == "function"
-    assert "11 MB" in caplog.text
+    [message] = caplog.messages
+    assert (
+        "the largest of it: the function with all that it refers to, most of it <lambda> -> closure['large'] (11.0 MB)"
+        in message
+    )
     caplog.clear()
     small = 5
     prepare(lambda: small, [], Care())
     assert not caplog.text
+
+
+def test_files_that_are_large_together_are_warned_of_by_name(here: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for name, size in (("a.bin", 6_000_000), ("b.bin", 5_000_000), ("c.bin", 10)):
+        (here / name).write_bytes(bytes(size))
+    prepared(len, ["a.bin", "c.bin"])
+    assert caplog.messages == []
+    prepared(len, ["a.bin", "b.bin", "c.bin"])
+    assert caplog.messages == [
+        "len takes 11.0 MB to send to each node; the largest of it: a.bin (6.0 MB), b.bin (5.0 MB). Leave out what "
+        "jobs do not need; large data that a function refers to can be an argument, or a file"
+    ]
+
+
+def test_log_says_in_detail_what_travels_and_why(module: Any, here: Path, caplog: pytest.LogCaptureFixture) -> None:
+    module("own_inside", "x = 1")
+    own = module("own_module", "def work():\n    import own_inside\n    return own_inside.x")
+    (here / "a.txt").write_text("abc")
+    (here / "b.txt").write_bytes(bytes(2500))
+    with caplog.at_level("DEBUG", "gdispy.transfer_report"):
+        prepare(own.work, ["a.txt"], Care(data=("b.*",)))
+    [lines] = [message.splitlines() for message in caplog.messages if "to each node" in message]
+    assert lines[0].startswith("work sends ")
+    assert lines[1].startswith("  the function with all that it refers to: ")
+    assert lines[1].endswith(" bytes, by value: own_module.work")
+    assert lines[-3:] == [
+        "  a.txt: 3 bytes, it is in depends",
+        "  b.txt: 2.5 kB, it is in data",
+        "  own_inside.py: 5 bytes, it is imported by the computation",
+    ]
 
 
 @pytest.mark.parametrize(

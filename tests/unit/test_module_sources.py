@@ -11,7 +11,7 @@ import subprocess
 import sys
 import types
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from importlib.abc import Loader
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
@@ -34,14 +34,9 @@ def __getattr__(name):
 
 
 @pytest.fixture(autouse=True)
-def modules(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
-    """Modules are found below `tmp_path`, and what a test imports is gone after it."""
-    before = dict(sys.modules)
-    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
-    yield
-    for name in [*sys.modules]:
-        if name not in before:
-            del sys.modules[name]
+def modules(fresh_modules: None, tmp_path: Path) -> None:
+    """Modules are found below `tmp_path`."""
+    sys.path.insert(0, str(tmp_path))
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@ import sys
 import sysconfig
 import types
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,17 +23,7 @@ from gdispy.worker.own_modules import (
     portions_of,
 )
 
-
-@pytest.fixture(autouse=True)
-def modules(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """What a test imports is gone after it."""
-    before = dict(sys.modules)
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    yield
-    for name in [*sys.modules]:
-        if name not in before:
-            del sys.modules[name]
-    sys.modules.update(before)
+pytestmark = pytest.mark.usefixtures("fresh_modules")
 
 
 def write(path: Path, text: str = "") -> Path:
