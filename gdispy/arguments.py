@@ -12,6 +12,8 @@ import functools
 import inspect
 import logging
 import socket
+import sys
+import types
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -292,6 +294,32 @@ def _checked_function(name: str, function: Any, count: int, takes: str) -> Calla
     except ValueError:  # No signature is known of some functions written in C.
         pass
     return function  # type: ignore[no-any-return]
+
+
+def checked_flag(name: str, value: Any) -> bool:
+    """A parameter that is True or False. Raises ConfigError."""
+    if not isinstance(value, bool):
+        raise ConfigError(f"{name} must be True or False, not {value!r}")
+    return value
+
+
+def checked_manner(by_value: Any, by_name: Any) -> Manner:
+    """How what modules define travels, as far as the user says. Raises ConfigError."""
+    found = {}
+    for parameter, given in (("by_value", by_value), ("by_name", by_name)):
+        if isinstance(given, str | types.ModuleType) or not isinstance(given, Iterable):
+            raise ConfigError(f"{parameter} must be a list of modules; write {parameter}=[...]")
+        names = [each.__name__ if isinstance(each, types.ModuleType) else each for each in given]
+        for each in names:
+            if not isinstance(each, str) or not each:
+                raise ConfigError(f"{parameter} must list modules or their names, not {each!r}")
+            if each not in sys.modules:
+                raise ConfigError(f"{parameter}: no module {each} has been imported")
+        found[parameter] = frozenset(names)
+    both = found["by_value"] & found["by_name"]
+    if both:
+        raise ConfigError(f"{', '.join(sorted(both))} cannot be both in by_value and in by_name")
+    return Manner(found["by_value"], found["by_name"])
 
 
 def function_call(args: tuple[Any, ...], kwargs: dict[str, Any], manner: Manner | None = None) -> Bulk:

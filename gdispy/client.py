@@ -109,6 +109,8 @@ class Client:
     _allocations: list[allocation.NodeAllocate]
     _wanted: whom.Whom
     _reentrant: bool
+    #: Whether jobs that no node can run wait for another one.
+    _waits = False
     _exclusive: bool
     _logbook: Logbook | None
 
@@ -119,7 +121,7 @@ class Client:
         """Called in the user's thread, when everything that the user gave was found good."""
         self._patterns: list[str] = []
         wishes = (self._reentrant, self._asks_itself(), self._callbacks.on_status is not None, self._exclusive)
-        self._opened = Open(message.computation, self._patterns, *wishes)
+        self._opened = Open(message.computation, self._patterns, *wishes, waits=self._waits)
         if self._logbook is not None:
             message, self._opened = self._logbook.begin(message, self._opened, self._place())
         elif self._place():  # Whoever knows this may take it over from the scheduler: see `detach`.

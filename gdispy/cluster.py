@@ -26,7 +26,9 @@ from gdispy.arguments import (
     check_interval,
     check_timeout,
     checked_callback,
+    checked_flag,
     checked_function,
+    checked_manner,
     checked_recovery,
     checked_status_callback,
     function_call,
@@ -100,6 +102,11 @@ class JobCluster(SingleNodes):
     By keyword the names of later versions of dispy are taken too: `host`, `ext_host`, `job_status`, `recover_file`,
     `dispy_port` (of this side; nodes have the next), `poll_interval` (not needed: results come by themselves).
 
+    Functions and classes of the program travel by value, and what is installed by its name: `by_value` and `by_name`
+    list modules for which it is to be the other way. `data` lists patterns of data files that packages of the program
+    need. Jobs that no node can run end with the reason, once every node that could has said so; with `wait_for_nodes`
+    they wait for another node. See docs/guide/values.
+
     Raises ConfigError, in plain words, for arguments that cannot be used.
     """
 
@@ -135,7 +142,11 @@ class JobCluster(SingleNodes):
         resume: bool | str = False,
         ipv4_udp_multicast: bool = False,
         data: Iterable[str] = (),
+        by_value: Iterable[Any] = (),
+        by_name: Iterable[Any] = (),
+        wait_for_nodes: bool = False,
     ) -> None:
+        self._manner, self._waits = checked_manner(by_value, by_name), checked_flag("wait_for_nodes", wait_for_nodes)
         check_interval("pulse_interval", pulse_interval, 0.1, 1000)
         check_interval("ping_interval", ping_interval, 1, 1000)
         self._check(loglevel, isolation)
@@ -143,8 +154,7 @@ class JobCluster(SingleNodes):
         self._take_callbacks(computation, callback, cluster_status)
         self._node_port = config.port_number(node_port or config.node_port(), "node_port")
         allocated = allocation.read(nodes, self._node_port)
-        self._allocations = allocated.nodes
-        wanted = allocated.whom
+        wanted, self._allocations = allocated.whom, allocated.nodes
         found = secret_for(wanted, secret, secret_file, insecure)
         found = with_tls(found, certfile, keyfile, serves=wanted.local)
         self._key = (
@@ -187,7 +197,7 @@ class JobCluster(SingleNodes):
         # First, since it starts while the rest is done here.
         self._local = LocalNode(secret) if wanted.local else None
         try:
-            message, self._manner = prepare(computation, depends, care)
+            message, self._manner = prepare(computation, depends, care, self._manner)
             self.name = message.name
             self._begin(message, wanted, secret, self._node_port)
             _open_clusters.add(self)

@@ -49,6 +49,8 @@ class Parts:
     reasons: dict[str, str] = field(default_factory=dict)
     #: Functions, classes and values that are given to the computation by name.
     names: dict[str, Any] = field(default_factory=dict)
+    #: Names of modules of which all files are sent.
+    modules: set[str] = field(default_factory=set)
 
     def put(self, goal: str, content: Content, reason: str) -> None:
         """Add a file. Raises ConfigError for a path that no node takes, and for another file at the same place."""
@@ -172,7 +174,7 @@ def _with_files(manner: Manner, parts: Parts) -> Manner:
         file = getattr(sys.modules.get(name), "__file__", None)
         if isinstance(file, str) and os.path.abspath(file) in paths:
             found.add(name)
-    return replace(manner, as_files=manner.as_files | found)
+    return replace(manner, as_files=manner.as_files | found, by_name=manner.by_name | parts.modules)
 
 
 def _report(name: str, function: Any, packed: Packed, rows: list[list[Any]], reasons: dict[str, str]) -> None:
@@ -273,6 +275,8 @@ def _add_module(parts: Parts, module: types.ModuleType, reason: str = "it is in 
     top = sys.modules.get(name, module)
     if name == "__main__":
         name = os.path.splitext(os.path.basename(getattr(top, "__file__", None) or name))[0]
+    else:
+        parts.modules.add(name)
     found = module_sources.whole(name, top)
     for goal, content in found.items():
         parts.put(goal, content, reason)

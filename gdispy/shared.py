@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from gdispy import allocation, config
-from gdispy.arguments import both_names, checked_recovery
+from gdispy.arguments import both_names, checked_flag, checked_manner, checked_recovery
 from gdispy.cluster import JobCluster
 from gdispy.computation import checked_data, checked_outputs
 from gdispy.core.messages import OUTPUT_LIMIT, JobId, Named
@@ -77,6 +77,9 @@ class SharedJobCluster(JobCluster):
         resume: bool | str = False,
         ipv4_udp_multicast: bool = False,
         data: Iterable[str] = (),
+        by_value: Iterable[Any] = (),
+        by_name: Iterable[Any] = (),
+        wait_for_nodes: bool = False,
     ) -> None:
         if ipv4_udp_multicast:
             raise ConfigError("ipv4_udp_multicast is for who looks for nodes: give it to gdispy-scheduler")
@@ -84,8 +87,8 @@ class SharedJobCluster(JobCluster):
             config.port_number(scheduler_port, "scheduler_port")
         if client_port is not None:
             config.port_number(client_port, "client_port")
-        if not isinstance(exclusive, bool):
-            raise ConfigError(f"exclusive must be True or False, not {exclusive!r}")
+        checked_flag("exclusive", exclusive)
+        self._manner, self._waits = checked_manner(by_value, by_name), checked_flag("wait_for_nodes", wait_for_nodes)
         self._check(loglevel, isolation)
         self._recovery = checked_recovery(fault_recover, resume)
         self._take_callbacks(computation, callback, cluster_status)

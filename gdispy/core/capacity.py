@@ -89,7 +89,7 @@ class Capacity:
 
     def judge_later(self, computation: Computation, now: float, again: bool) -> None:
         """See whether they should wait at all, when it is time; `again` where the nodes have changed meanwhile."""
-        if computation.judged_at is not None and not again:
+        if computation.waits or (computation.judged_at is not None and not again):
             return
         moment = computation.judged_at = now + patience(computation)
         self._alarms.set(

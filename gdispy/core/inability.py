@@ -47,7 +47,7 @@ class Inability:
     def look(self, computation: Computation, now: float) -> None:
         """Jobs wait: see whether they should, when it is time."""
         said = self._said.get(computation.id)
-        if said is None or computation.id in self._watched:
+        if said is None or computation.id in self._watched or computation.waits:
             return
         self._watched.add(computation.id)
         moment = max(now, said + patience(computation))

@@ -382,7 +382,7 @@ class Open(Message):
     that may be used, `*` in them standing for anything."""
 
     tag = 30
-    shape = (is_computation, is_text_column, is_flag, is_flag, is_flag, is_flag, is_token, is_count)
+    shape = (is_computation, is_text_column, is_flag, is_flag, is_flag, is_flag, is_token, is_count, is_flag)
     computation: ComputationId
     nodes: list[str]
     #: Whether a job whose node is lost may run again.
@@ -396,6 +396,8 @@ class Open(Message):
     #: As in `Prepare`.
     token: bytes = b""
     epoch: int = 0
+    #: Whether jobs that none of its nodes can run wait for another node, and do not end.
+    waits: bool = False
 
 
 @record

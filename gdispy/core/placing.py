@@ -128,7 +128,7 @@ class Computation:
         *("absent", "asks", "cancelled", "capacity", "client", "closing", "epoch", "exclusive", "fenced"),
         *("given_back", "held", "id", "judged_at", "kept", "nodes", "objection", "opened", "oversized"),
         *("oversized_since", "owner", "pinned", "places", "prepare", "queue", "reentrant", "refused", "releasing"),
-        *("served", "stuck", "tasks", "token", "turn", "waiting_since", "watches", "wide"),
+        *("served", "stuck", "tasks", "token", "turn", "waiting_since", "waits", "watches", "wide"),
     )
 
     def __init__(self, message: Open, client: Peer, owner: Owner, number: int) -> None:
@@ -151,6 +151,8 @@ class Computation:
         self.reentrant = message.reentrant
         #: Whether its client decides about each node, and wants to hear of what happens to them.
         self.asks = message.asks
+        #: Whether its jobs wait for a node that can run them, though those that are there cannot.
+        self.waits = message.waits
         self.watches = message.watches
         self.prepare: Prepare | None = None
         #: Why no node gets it, or ''.
