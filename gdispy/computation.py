@@ -25,6 +25,7 @@ from gdispy.core.limits import COLUMN_LIMIT, file_date, short_name
 from gdispy.core.messages import OUTPUT_LIMIT, UNLIMITED, ComputationId, Prepare
 from gdispy.core.paths import safe_parts
 from gdispy.core.payloads import Bulk, MemoryPayload
+from gdispy.data_files import data_files
 from gdispy.errors import ConfigError, ProtocolError
 from gdispy.module_sources import Content
 from gdispy.transfer_report import Entry, report
@@ -134,7 +135,7 @@ def prepare(computation: Any, depends: Iterable[Any], care: Care) -> Prepare:
     """The message that has a node load a computation. Raises ConfigError, in plain words."""
     parts = Parts()
     gather(parts, depends)
-    for goal, path in module_sources.data_files(care.data, os.getcwd()).items():
+    for goal, path in data_files(care.data, os.getcwd()).items():
         parts.put(goal, path, "it is in data")
     number = ComputationId(secrets.token_bytes(8))
     if is_program(computation):
