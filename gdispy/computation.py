@@ -25,6 +25,7 @@ from gdispy.core.limits import COLUMN_LIMIT, file_date, short_name
 from gdispy.core.messages import OUTPUT_LIMIT, UNLIMITED, ComputationId, Prepare
 from gdispy.core.paths import safe_parts
 from gdispy.core.payloads import Bulk, MemoryPayload
+from gdispy.data_files import data_files
 from gdispy.errors import ConfigError, ProtocolError
 from gdispy.module_sources import Content
 from gdispy.packing import Packed, pack, size_of
@@ -142,7 +143,7 @@ def prepare(
     ConfigError, in plain words."""
     parts = Parts()
     gather(parts, depends)
-    for goal, path in module_sources.data_files(care.data, os.getcwd()).items():
+    for goal, path in data_files(care.data, os.getcwd()).items():
         parts.put(goal, path, "it is in data")
     number = ComputationId(secrets.token_bytes(8))
     if is_program(computation):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import glob
 import importlib.machinery
 import importlib.util
 import io
@@ -20,7 +19,7 @@ import sys
 import tokenize
 import types
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -28,7 +27,7 @@ from gdispy.errors import ConfigError
 from gdispy.worker import own_modules
 from gdispy.worker.imported_names import imports_of_code, submodules_offered
 
-__all__ = ["Content", "Sources", "data_files", "find", "imports_of_code", "source_of", "whole"]
+__all__ = ["Content", "Sources", "find", "imports_of_code", "source_of", "whole"]
 
 #: What a module is on the node: the path of a file here, or its source.
 Content = str | bytes
@@ -139,12 +138,9 @@ def _files_below(directory: str) -> Iterator[tuple[str, Content]]:
     left out."""
     if not os.path.isdir(directory):
         yield from _files_in_archive(directory)
-    for folder, folders, names in os.walk(directory):
-        folders[:] = sorted(name for name in folders if not _is_left_out(name))
-        for name in sorted(names):
-            if not _is_left_out(name):
-                for path in _regular(os.path.abspath(os.path.join(folder, name))):
-                    yield _relative(path, os.path.abspath(directory)), path
+        return
+    for path in walk(directory, _is_left_out):
+        yield relative(path, os.path.abspath(directory)), path
 
 
 def _files_in_archive(directory: str) -> Iterator[tuple[str, Content]]:
@@ -343,74 +339,35 @@ def _encoded(text: str) -> bytes:
         return raw
 
 
-# Data
+# Directories
 
 
-def data_files(patterns: Iterable[str], base: str) -> dict[str, str]:
-    """Files that match patterns of `glob` ('templates/*.txt', 'data/**'): path on the node -> path here.
-
-    Patterns are relative to the directory `base`, and to that of each own package that is loaded: a file is then at
-    the same place beside the package's modules. The name of a directory stands for all files below it. What is neither
-    below `base` nor in a package has its name only. Raises ConfigError for a pattern that matches no file, and for two
-    files that would be one.
-    """
-    found: dict[str, str] = {}
-    packages = list(_directories_of_packages())
-    for pattern in patterns:
-        number = 0
-        for goal, path in _matches(pattern, base, packages):
-            number += 1
-            known = found.setdefault(goal, path)
-            if known != path and not os.path.samefile(known, path):
-                raise ConfigError(f"two files of data would be one file on the nodes: {known} and {path}")
-        if not number:
-            raise ConfigError(f"data: no file matches {pattern!r}, in {base} or in a package of the program")
-    return found
+def walk(directory: str, is_left_out: Callable[[str], bool], above: tuple[str, ...] = ()) -> Iterator[str]:
+    """The files below a directory, sorted, by their absolute paths. Links are followed, as imports follow them, but for
+    those that lead back to a directory they are in (`above`)."""
+    within = (*above, os.path.realpath(directory))
+    names = [name for name in _listed(directory) if not is_left_out(name)]
+    paths = [os.path.abspath(os.path.join(directory, name)) for name in names]
+    folders = dict.fromkeys(filter(os.path.isdir, paths))
+    for path in paths:
+        if path not in folders:
+            yield from regular(path)
+    for path in folders:
+        if os.path.islink(path) and os.path.realpath(path) in within:
+            logger.warning("%s is left out: it is a link to a directory that it is in", path)
+        else:
+            yield from walk(path, is_left_out, within)
 
 
-def _directories_of_packages() -> Iterator[tuple[str, str]]:
-    """The directories of own packages, and where they are on a node."""
-    for name in sorted(name.decode() for name in own_modules.own_names()):
-        for portion in own_modules.portions_of(sys.modules.get(name)):
-            if os.path.isdir(portion) and not own_modules.is_installed_file(os.path.join(portion, "__init__.py")):
-                yield os.path.abspath(portion), name.replace(".", "/")
+def _listed(directory: str) -> list[str]:
+    try:
+        return sorted(os.listdir(directory))
+    except OSError as error:
+        logger.warning("%s is left out: %s", directory, error.strerror)
+        return []
 
 
-def _matches(pattern: str, base: str, packages: list[tuple[str, str]]) -> Iterator[tuple[str, str]]:
-    for path in _files(base, pattern):
-        yield _place(path, base), path
-    if os.path.isabs(pattern):
-        return
-    for directory, place in packages:
-        inner = pattern.removeprefix("./").removeprefix(f"{place}/")
-        for each in dict.fromkeys((pattern, inner)):
-            found = ((_relative(path, directory), path) for path in _files(directory, each))
-            yield from ((f"{place}/{shown}", path) for shown, path in found if not shown.startswith(os.pardir))
-
-
-def _place(path: str, base: str) -> str:
-    shown = _relative(path, base)
-    return os.path.basename(path) if shown.split("/")[0] == os.pardir else shown
-
-
-def _relative(path: str, base: str) -> str:
-    return os.path.relpath(path, base).replace(os.sep, "/")
-
-
-def _files(base: str, pattern: str) -> Iterator[str]:
-    """The files that a pattern stands for, by their absolute paths."""
-    has_wildcards = glob.has_magic(pattern)
-    for path in sorted(glob.glob(os.path.join(glob.escape(base), pattern), recursive=True)):
-        if not os.path.isdir(path):
-            yield from _regular(os.path.abspath(path))
-        elif not has_wildcards:
-            for folder, folders, names in os.walk(path):
-                folders.sort()
-                for name in sorted(names):
-                    yield from _regular(os.path.abspath(os.path.join(folder, name)))
-
-
-def _regular(path: str) -> Iterator[str]:
+def regular(path: str) -> Iterator[str]:
     """The path of a file; of what is none, only a word about it."""
     if os.path.isfile(path):
         yield path
@@ -424,5 +381,10 @@ def kind_of(path: str) -> str:
         mode = os.stat(path).st_mode
     except OSError as error:
         return "a link to nowhere" if os.path.islink(path) else f"not to be had ({error.strerror})"
-    kinds = ((stat.S_ISFIFO, "a named pipe"), (stat.S_ISSOCK, "a socket"), (stat.S_ISDIR, "a link to a directory"))
+    kinds = ((stat.S_ISFIFO, "a named pipe"), (stat.S_ISSOCK, "a socket"))
     return next((name for is_kind, name in kinds if is_kind(mode)), "a device")
+
+
+def relative(path: str, base: str) -> str:
+    """A path from a directory, with '/' as on nodes."""
+    return os.path.relpath(path, base).replace(os.sep, "/")

@@ -43,6 +43,13 @@ _Reduced = Any
 _HEAP_TYPE = 1 << 9
 #: Types of Python that no module holds under their names.
 _NAMES_OF_TYPES = {each: name for name, each in vars(types).items() if isinstance(each, type)}
+#: Names that nodes give to jobs; a program may have its own, for when it runs without nodes.
+OF_NODES = frozenset(
+    (
+        *("dispy_node_name", "dispy_node_ip_addr", "dispy_job_path", "dispy_provisional_result", "dispy_send_file"),
+        *("dispynode_shutdown", "dispynode_logger"),
+    )
+)
 #: What is made anew with each class, or given when it is made.
 _OF_CLASSES = frozenset(
     ("__dict__", "__weakref__", "__module__", "__qualname__", "__slots__", "__slotnames__", "_abc_impl", "__doc__")
@@ -227,7 +234,7 @@ class Reducer:
         self.findings.codes.append((code, package if isinstance(package, str) else ""))
         values: dict[str, Any] = {}
         if isinstance(where, Space):
-            values = {name: names[name] for name in global_names(code) if name in names}
+            values = {name: names[name] for name in global_names(code) if name in names and name not in OF_NODES}
         cells = obj.__closure__
         contents = [
             (self._hollow(each, identifier, place), *content_of(each)) for place, each in enumerate(cells or ())

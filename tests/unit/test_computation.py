@@ -27,7 +27,7 @@ from gdispy.worker import pickling
 
 
 @pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fresh_modules: None) -> Path:
     """The user's directory, from where the program runs and imports its modules."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
@@ -196,7 +196,6 @@ def test_package_without_init_is_sent(module: Any, here: Path) -> None:
     assert paths(prepared(len, [own])) == ["own_space/inner.py"]
 
 
-@pytest.mark.usefixtures("fresh_modules")
 def test_each_portion_of_a_namespace_package_is_sent(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for path in ("a/space/one/mod.py", "a/space/data.txt", "b/space/two.py"):
         (here / path).parent.mkdir(parents=True, exist_ok=True)
@@ -207,7 +206,6 @@ def test_each_portion_of_a_namespace_package_is_sent(here: Path, monkeypatch: py
     assert paths(prepared(len, [sys.modules["space.one"]])) == ["space/data.txt", "space/one/mod.py", "space/two.py"]
 
 
-@pytest.mark.usefixtures("fresh_modules")
 def test_modules_in_a_zip_file_are_sent_as_what_they_hold(
     here: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -269,6 +267,18 @@ def test_what_is_no_file_in_a_package_is_left_out_and_said(
         f"{folder}/pipe is left out: it is a named pipe",
         f"{folder}/socket is left out: it is a socket",
     ]
+
+
+def test_linked_directory_of_a_package_is_followed_but_not_in_a_circle(
+    module: Any, here: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    own = module("linking_package/__init__", "")
+    (here / "elsewhere").mkdir()
+    (here / "elsewhere" / "common.py").write_text("")
+    (here / "linking_package" / "common").symlink_to(here / "elsewhere")
+    (here / "elsewhere" / "up").symlink_to(here / "linking_package")
+    (here / "elsewhere" / "same").symlink_to(here / "elsewhere")
+    assert paths(prepared(len, [own])) == ["linking_package/__init__.py", "linking_package/common/common.py"]
 
 
 def test_data_goes_to_the_same_place(module: Any, here: Path) -> None:

@@ -1,12 +1,10 @@
-"""Modules of the program -> the files from which a node imports them, and files of data beside them."""
+"""Modules of the program -> the files from which a node imports them."""
 
 from __future__ import annotations
 
 import importlib
 import importlib.util
-import logging
 import os
-import socket
 import subprocess
 import sys
 import types
@@ -20,7 +18,7 @@ from typing import Any
 import pytest
 
 from gdispy.errors import ConfigError
-from gdispy.module_sources import data_files, find, source_of
+from gdispy.module_sources import find, source_of
 
 Write = Callable[..., Path]
 #: A package that imports its modules when they are first used.
@@ -254,73 +252,3 @@ def test_node_can_import_what_was_found_and_nothing_else(write: Write, tmp_path:
     there = tmp_path / "there"
     done = subprocess.run([sys.executable, "-c", code], cwd=there, capture_output=True, text=True, timeout=60)
     assert (done.stdout, done.stderr) == ("2\n", "")
-
-
-# Data
-
-
-def test_patterns_are_relative_to_the_directory_and_to_each_package(write: Write, tmp_path: Path) -> None:
-    write("src/pack/__init__.py")
-    write("src/pack/sub/__init__.py")
-    for path in ("templates/a.txt", "src/pack/templates/b.txt", "src/pack/sub/templates/c.txt", "src/pack/other.txt"):
-        write(path)
-    sys.path.insert(0, str(tmp_path / "src"))
-    importlib.import_module("pack.sub")
-    assert data_files(["templates/*.txt"], str(tmp_path)) == {
-        "templates/a.txt": str(tmp_path / "templates/a.txt"),
-        "pack/templates/b.txt": str(tmp_path / "src/pack/templates/b.txt"),
-        "pack/sub/templates/c.txt": str(tmp_path / "src/pack/sub/templates/c.txt"),
-    }
-    assert [*data_files(["pack/other.*"], str(tmp_path))] == ["pack/other.txt"]
-
-
-def test_file_that_is_found_in_two_ways_goes_once(write: Write, tmp_path: Path) -> None:
-    write("pack/__init__.py")
-    write("pack/data/a.txt")
-    importlib.import_module("pack")
-    found = data_files(["pack/data/*", "data/a.txt", "./pack/data/a.txt"], str(tmp_path))
-    assert found == {"pack/data/a.txt": str(tmp_path / "pack/data/a.txt")}
-
-
-def test_directory_stands_for_all_files_below_it_and_two_stars_for_any_depth(write: Write, tmp_path: Path) -> None:
-    for path in ("data/a", "data/deep/b", "data/deep/er/c.csv"):
-        write(path)
-    assert [*data_files(["data"], str(tmp_path))] == ["data/a", "data/deep/b", "data/deep/er/c.csv"]
-    assert [*data_files(["data/*"], str(tmp_path))] == ["data/a"]
-    assert [*data_files(["**/*.csv"], str(tmp_path))] == ["data/deep/er/c.csv"]
-
-
-def test_file_from_elsewhere_has_its_name_only(write: Write, tmp_path: Path) -> None:
-    file = write("elsewhere/a.txt")
-    write("base/b.txt")
-    base = str(tmp_path / "base")
-    assert data_files([f"{tmp_path}/else*/*.txt"], base) == {"a.txt": str(file)}
-    assert [*data_files(["../elsewhere/a.txt", f"{base}/b.txt"], base)] == ["a.txt", "b.txt"]
-    write("more/a.txt")
-    with pytest.raises(ConfigError, match=r"two files of data would be one file on the nodes: .*/elsewhere/a.txt and"):
-        data_files(["../elsewhere/a.txt", "../more/a.txt"], base)
-
-
-def test_pattern_that_matches_nothing_is_refused(write: Write, tmp_path: Path) -> None:
-    write("a.txt")
-    with pytest.raises(ConfigError, match=r"data: no file matches 'b\*\.txt', in /.* or in a package"):
-        data_files(["a.txt", "b*.txt"], str(tmp_path))
-
-
-def test_what_is_no_file_is_left_out_and_said(
-    write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.chdir(write("data/a.txt").parent)
-    os.mkfifo("pipe")
-    os.symlink("nothing", "dangling")
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind("socket")
-        for pattern in ("data", "data/*"):
-            caplog.clear()
-            with caplog.at_level(logging.WARNING):
-                assert [*data_files([pattern], str(tmp_path))] == ["data/a.txt"]
-            assert sorted(message.rpartition("/")[2] for message in caplog.messages) == [
-                "dangling is left out: it is a link to nowhere",
-                "pipe is left out: it is a named pipe",
-                "socket is left out: it is a socket",
-            ]
