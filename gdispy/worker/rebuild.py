@@ -88,6 +88,9 @@ def space(name: str, package: str | None, key: bytes) -> types.ModuleType:
     is_named = _is_loading_computation and not key
     with _lock:
         module = sys.modules.get(name) if is_named else _others.get((name, key))
+        if is_named and not (module is None or name == "__main__" or isinstance(module, ProgramModule)):
+            # The program has a module of the same name as one of Python's, say: that is left alone.
+            is_named, module = False, _others.get((name, key))
         if module is None:
             module = ProgramModule(name)
             module.__package__ = package
