@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from gdispy.worker import chunks, pickling
 from gdispy.worker.failures import Unpicklable, describe, raised
+from gdispy.worker.paths_to import unpicklable
 
 if TYPE_CHECKING:
     from gdispy.worker.runner import Job
@@ -96,4 +97,6 @@ def _result(value: object) -> pickling.Payload:
     except Exception as error:
         kind = type(value).__name__
         reason = f"{type(error).__name__}: {error}"
-        raise Unpicklable(f"The result, a {kind}, cannot be pickled: {reason}") from error
+        where = unpicklable(value, None, "result")
+        where = f" ({where})" if where else ""
+        raise Unpicklable(f"The result, a {kind}, cannot be pickled: {reason}{where}") from error
