@@ -33,7 +33,11 @@ def report(computation: str, entries: Sequence[Entry]) -> None:
     """Write to the log what goes to each node, and warn of more than `LARGE` bytes, naming the largest entries."""
     total = sum(each.size for each in entries)
     if logger.isEnabledFor(logging.DEBUG):
-        logger.debug("%s sends %s to each node:%s", computation, shown_size(total), _listed(entries))
+        logger.debug("%s sends %s to each node", computation, shown_size(total))
+        for each in entries[:_LISTED]:
+            logger.debug("%s sends %s: %s, %s", computation, each.name, shown_size(each.size), each.reason)
+        if len(entries) > _LISTED:
+            logger.debug("%s sends %s files more", computation, f"{len(entries) - _LISTED:,}")
     if total > LARGE:
         largest = heapq.nlargest(_NAMED, entries, key=lambda each: each.size)
         named = ", ".join(f"{each.name} ({shown_size(each.size)})" for each in largest if each.size * 20 > total)
@@ -44,13 +48,6 @@ def report(computation: str, entries: Sequence[Entry]) -> None:
             shown_size(total),
             named or f"{len(entries):,} files",
         )
-
-
-def _listed(entries: Sequence[Entry]) -> str:
-    lines = [f"\n  {each.name}: {shown_size(each.size)}, {each.reason}" for each in entries[:_LISTED]]
-    if len(entries) > _LISTED:
-        lines.append(f"\n  and {len(entries) - _LISTED:,} files more")
-    return "".join(lines)
 
 
 def shown_size(size: int) -> str:

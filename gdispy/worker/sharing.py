@@ -15,6 +15,8 @@ import types
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from gdispy.worker.rebuild import ProgramModule
+
 _MISSING = object()
 
 
@@ -104,10 +106,10 @@ def _functions_of(value: Any) -> list[Any]:
 
 
 def _is_of_a_module(names: dict[str, Any]) -> bool:
-    """What a module of the node defines is the module's own; functions that travelled by value have a copy."""
+    """What a module of the node defines is the module's own; what functions that travelled by value refer to is not."""
     name = names.get("__name__")
     module = sys.modules.get(name) if isinstance(name, str) and name != "__main__" else None
-    return module is not None and vars(module) is names
+    return module is not None and vars(module) is names and not isinstance(module, ProgramModule)
 
 
 def _globals_of(function: Any) -> dict[str, Any]:

@@ -116,7 +116,7 @@ def test_the_computation_cannot_be_loaded(node: Daemon, secret_file: str, caplog
     module = types.ModuleType("module_that_is_only_here")
     module.__dict__.update(namespace)
     sys.modules["module_that_is_only_here"] = module
-    made = JobCluster(module.compute, nodes=[node.place], secret_file=secret_file)
+    made = JobCluster(module.compute, nodes=[node.place], secret_file=secret_file, by_name=[module])
     try:
         made.submit(1)
         eventually(lambda: "No module named 'module_that_is_only_here'" in caplog.text, 5)

@@ -524,14 +524,14 @@ def test_log_says_in_detail_what_travels_and_why(module: Any, here: Path, caplog
     (here / "b.txt").write_bytes(bytes(2500))
     with caplog.at_level("DEBUG", "gdispy.transfer_report"):
         prepare(own.work, ["a.txt"], Care(data=("b.*",)))
-    [lines] = [message.splitlines() for message in caplog.messages if "to each node" in message]
-    assert lines[0].startswith("work sends ")
-    assert lines[1].startswith("  the function with all that it refers to: ")
+    lines = caplog.messages
+    assert lines[0].startswith("work sends ") and lines[0].endswith(" to each node")
+    assert lines[1].startswith("work sends the function with all that it refers to: ")
     assert lines[1].endswith(" bytes, by value: own_module.work")
     assert lines[-3:] == [
-        "  a.txt: 3 bytes, it is in depends",
-        "  b.txt: 2.5 kB, it is in data",
-        "  own_inside.py: 5 bytes, it is imported by the computation",
+        "work sends a.txt: 3 bytes, it is in depends",
+        "work sends b.txt: 2.5 kB, it is in data",
+        "work sends own_inside.py: 5 bytes, it is imported by the computation",
     ]
 
 
