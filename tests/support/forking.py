@@ -124,4 +124,4 @@ def _answer_all(answers: Any, into: int, out: int) -> None:
         try:
             write(out, ("answer", answers.send(question)))
         except BaseException as error:
-            write(out, ("failure", "".join(traceback.format_exception(error))))
+            write(out, ("failure", "".join(traceback.format_exception(error, limit=-3))))
