@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from tests.support.web_server import Server
+from tests.support.forking import Server
 from tests.support.webs import Web, webs
 
 _bounded = settings(
@@ -21,7 +21,8 @@ _bounded = settings(
 @pytest.fixture(scope="module")
 def servers() -> Iterator[tuple[Server, Server, Server]]:
     """Home, a home where text has other hashes, and away."""
-    made = Server(1), Server(2), Server(3)
+    module = "tests.support.web_server"
+    made = Server(module, 1), Server(module, 2), Server(module, 3)
     yield made
     for each in made:
         each.end()
