@@ -330,7 +330,8 @@ def function_call(args: tuple[Any, ...], kwargs: dict[str, Any], manner: Manner 
         reason = f"{type(error).__name__}: {error}"
         where = unpicklable(args, manner, "args") or unpicklable(kwargs, manner, "kwargs")
         where = f" ({where})" if where else ""
-        raise TypeError(f"an argument of the job cannot be pickled: {reason}{where}") from error
+        advice = "give what it is made from, and make it inside the function"
+        raise TypeError(f"an argument of the job cannot be pickled: {reason}{where}; {advice}") from error
     return payload if type(payload) is bytes and len(payload) <= INLINE else bulk(payload)
 
 

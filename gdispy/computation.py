@@ -143,8 +143,6 @@ def prepare(
     ConfigError, in plain words."""
     parts = Parts()
     gather(parts, depends)
-    for goal, path in data_files(care.data, os.getcwd()).items():
-        parts.put(goal, path, "it is in data")
     number = ComputationId(secrets.token_bytes(8))
     if is_program(computation):
         name, kind, function = _add_program(parts, os.fspath(computation)), "program", None
@@ -157,6 +155,8 @@ def prepare(
         python = config.PYTHON
         for goal, content in packed.files.items():
             parts.put(goal, content, packed.reasons.get(goal, ""))
+    for goal, path in data_files(care.data, os.getcwd(), parts.files).items():
+        parts.put(goal, path, "it is in data")
     rows, contents = read_files(parts.files)
     _report(name, function, packed, rows, parts.reasons)
     where = "/".join(_directory(care.directory)) if care.directory else ""

@@ -9,28 +9,28 @@ import fnmatch
 import glob
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from gdispy.errors import ConfigError
-from gdispy.module_sources import regular, relative, walk
+from gdispy.module_sources import Content, regular, relative, walk
 from gdispy.worker import own_modules
 
 #: The part of a pattern that stands for directories of any depth.
 _ANY_DEPTH = "**"
 
 
-def data_files(patterns: Iterable[str], base: str) -> dict[str, str]:
+def data_files(patterns: Iterable[str], base: str, sent: Mapping[str, Content] | None = None) -> dict[str, str]:
     """Files that match patterns of `glob` ('templates/*.txt', 'data/**'): path on the node -> path here.
 
-    Patterns are relative to the directory `base`, and to that of each own package that is loaded: a file is then at
-    the same place beside the package's modules. The name of a directory stands for all files below it. What is neither
-    below `base` nor in a package has its name only. Raises ConfigError for a pattern that matches no file, and for two
-    files that would be one.
+    Patterns are relative to the directory `base`, and to that of each own package that is loaded, or is among the
+    files that are `sent`: a file is then at the same place beside the package's modules. The name of a directory stands
+    for all files below it. What is neither below `base` nor in a package has its name only. Raises ConfigError for a
+    pattern that matches no file, and for two files that would be one.
     """
     found: dict[str, str] = {}
-    packages: list[tuple[str, str]] | None = None
+    packages: list[tuple[str, str]] = []
     for pattern in patterns:
-        packages = list(_directories_of_packages()) if packages is None else packages
+        packages = packages or list(dict.fromkeys([*_loaded_packages(), *_sent_packages(sent or {})]))
         number = 0
         for goal, path in _matches(pattern, base, packages):
             number += 1
@@ -42,7 +42,14 @@ def data_files(patterns: Iterable[str], base: str) -> dict[str, str]:
     return found
 
 
-def _directories_of_packages() -> Iterator[tuple[str, str]]:
+def _sent_packages(sent: Mapping[str, Content]) -> Iterator[tuple[str, str]]:
+    for goal, content in sent.items():
+        place, _, name = goal.rpartition("/")
+        if name == "__init__.py" and place and isinstance(content, str):
+            yield os.path.dirname(content), place
+
+
+def _loaded_packages() -> Iterator[tuple[str, str]]:
     """The directories of own packages, and where they are on a node."""
     for name in sorted(name.decode() for name in own_modules.own_names()):
         for portion in own_modules.portions_of(sys.modules.get(name)):

@@ -19,7 +19,7 @@ from gdispy.errors import ConfigError
 from gdispy.worker import pickling, source
 from gdispy.worker.by_value import Findings, Manner
 from gdispy.worker.imported_names import imports_of_code
-from gdispy.worker.paths_to import unpicklable
+from gdispy.worker.paths_to import name_of, unpicklable
 
 #: How often a function is written anew: each time one module more, at least, goes as a file.
 _ROUNDS = 100
@@ -91,7 +91,9 @@ def _pickled(name: str, value: tuple[Any, ...], manner: Manner, findings: Findin
 
 def _place(name: str, value: tuple[Any, ...], manner: Manner) -> str:
     function, given, setup, cleanup = value
-    for begin, each in ((name, function), ("setup", setup), ("cleanup", cleanup), ("depends", given)):
+    parts = {name: function, "depends": given}
+    parts.update((f"{word} {name_of(each)}", each) for word, each in (("setup", setup), ("cleanup", cleanup)))
+    for begin, each in parts.items():
         found = unpicklable(each, manner, begin)
         if found:
             return found

@@ -21,6 +21,7 @@ import gc
 import io
 import marshal
 import pickle
+import struct
 import sys
 import threading
 import types
@@ -137,7 +138,7 @@ def written(
             return _with_dill(value, kind, manner or default, findings)
         except Exception:
             if isinstance(first, RecursionError):
-                raise pickle.PicklingError(f"it is nested too deep ({first}, in recursion)") from None
+                raise pickle.PicklingError(f"it is nested so that deep recursion would be needed: {first}") from None
             raise first from None
 
 
@@ -166,8 +167,11 @@ class Reducer:
 
     def __init__(self, manner: Manner, findings: Findings | None) -> None:
         self.manner = manner
+        self._is_of_computation = findings is not None
         self.findings = Findings() if findings is None else findings
         self._spaces: dict[int, Any] = {}
+        #: By classes that the other end has: their own objects that they hold as attributes, by identity.
+        self._held: dict[type, dict[int, tuple[type, str]]] = {}
         self._hollows: dict[int, tuple[types.CellType, _Hollow]] = {}
 
     def reducer_override(self, obj: Any) -> _Reduced:
@@ -176,6 +180,11 @@ class Reducer:
         rule = _RULES.get(kind)
         if rule is not None:
             return rule(self, obj)
+        held = self._held.get(kind)
+        if held is None:
+            held = self._held[kind] = self._held_by(kind)
+        if held and id(obj) in held:
+            return getattr, held[id(obj)]
         if issubclass(kind, type):
             return self._class(obj)
         if issubclass(kind, _FAMILIES):
@@ -219,6 +228,15 @@ class Reducer:
             return found
         return found[0]
 
+    def _held_by(self, kind: type) -> dict[int, tuple[type, str]]:
+        """Objects of a class that it holds as attributes, such as the one that stands for nothing: they are those that
+        the other end has."""
+        if type(kind) is not type or not kind.__flags__ & _HEAP_TYPE or not self._is_by_value(kind):
+            return {}
+        if definitions.identify(kind) not in self.manner.known:
+            return {}
+        return {id(value): (kind, name) for name, value in vars(kind).items() if type(value) is kind}
+
     # Functions
 
     def _function(self, obj: types.FunctionType) -> _Reduced:
@@ -241,8 +259,8 @@ class Reducer:
         ]
         modules, parts = self._of_modules(code, values, cells)
         attributes = {
-            "__qualname__": obj.__qualname__,
-            "__module__": obj.__module__,
+            "__qualname__": _text(obj.__qualname__),
+            "__module__": _text(obj.__module__),
             "__doc__": obj.__doc__,
             "__defaults__": obj.__defaults__,
             "__kwdefaults__": obj.__kwdefaults__,
@@ -254,7 +272,7 @@ class Reducer:
         full = [each for each in contents if len(each) == 2]
         state = (where, values, parts, modules, full, is_named, attributes, dict(vars(obj)))
         hollow = None if cells is None else tuple(each[0] for each in contents)
-        made = (identifier, code, where, obj.__name__, hollow)
+        made = (identifier, code, where, _text(obj.__name__), hollow)
         return rebuild.function, made, state, None, None, rebuild.fill_function
 
     def _hollow(self, of: types.CellType, owner: bytes, place: int) -> _Hollow:
@@ -355,7 +373,7 @@ class Reducer:
         slots = own.get("__slots__")
         if slots is not None:
             begin["__slots__"] = tuple(slots) if not isinstance(slots, str | dict) else slots
-        made = (identifier, type(obj), obj.__name__, obj.__bases__, begin)
+        made = (identifier, type(obj), _text(obj.__name__), obj.__bases__, begin)
         attributes = {name: value for name, value in own.items() if not is_made_anew(obj, name, value)}
         if "__abstractmethods__" in attributes:
             attributes["__abstractmethods__"] = tuple(sorted(obj.__abstractmethods__))
@@ -419,6 +437,11 @@ class Reducer:
         own = {name: value for name, value in vars(obj).items() if name not in _OF_WRAPPERS}
         made = (identifier, obj.__wrapped__, parameters["maxsize"], parameters["typed"])
         return rebuild.cached, made, own, None, None, rebuild.fill_attributes
+
+    def _plain_object(self, obj: object) -> _Reduced:
+        # What tells something from all else does so in arguments, too. Those that only arguments have may be many.
+        identifier = definitions.identify_sentinel(obj, self._is_of_computation)
+        return NotImplemented if identifier is None else (rebuild.plain_object, (identifier,))
 
     def _lock(self, obj: Any) -> _Reduced:
         return _LOCKS[type(obj)], ()
@@ -490,7 +513,12 @@ def _can_be_imported(module: types.ModuleType) -> bool:
 
 def _begin(cls: type) -> dict[str, Any]:
     own = vars(cls)
-    return {"__qualname__": cls.__qualname__, **{name: own[name] for name in _GIVEN if name in own}}
+    return {"__qualname__": _text(cls.__qualname__), **{name: _text(own[name]) for name in _GIVEN if name in own}}
+
+
+def _text(value: Any) -> Any:
+    """The one text of all that are equal: a pickle has it once, and so is the same of a definition that was received."""
+    return sys.intern(value) if type(value) is str else value
 
 
 def is_made_anew(cls: type, name: str, value: Any) -> bool:
@@ -562,6 +590,8 @@ _RULES: dict[type, _Rule] = {
     weakref.WeakKeyDictionary: lambda _, obj: (weakref.WeakKeyDictionary, (dict(obj),)),
     weakref.WeakValueDictionary: lambda _, obj: (weakref.WeakValueDictionary, (dict(obj),)),
     weakref.WeakSet: lambda _, obj: (weakref.WeakSet, (list(obj),)),
+    object: Reducer._plain_object,
+    struct.Struct: lambda _, obj: (struct.Struct, (obj.format,)),
     memoryview: lambda _, obj: _memory(obj),
     types.GetSetDescriptorType: lambda _, obj: (rebuild.get_set, (obj.__objclass__, obj.__name__)),
     types.MemberDescriptorType: lambda _, obj: (rebuild.get_set, (obj.__objclass__, obj.__name__)),

@@ -47,6 +47,9 @@ class Definitions:
         #: By the addresses of dictionaries that are globals, but of no module: their numbers, and a function of each.
         self._unnamed: dict[int, tuple[int, weakref.ref[Any]]] = {}
         self._last_unnamed = 0
+        #: Plain objects, which programs have to tell something from all else: by address, and by identifier.
+        self._sentinels: dict[int, tuple[Any, bytes]] = {}
+        self._sentinel_of: dict[bytes, Any] = {}
 
     @property
     def is_worker(self) -> bool:
@@ -95,6 +98,26 @@ class Definitions:
                 gone = weakref.ref(owner, lambda _: self._unnamed.pop(address, None))
                 self._unnamed[address] = number, gone
             return number
+
+    def identify_sentinel(self, obj: object, is_new: bool) -> bytes | None:
+        """The identifier of a plain `object()`; with `is_new` it is given one, and stays."""
+        with self._lock:
+            known = self._sentinels.get(id(obj))
+            if known is None and is_new:
+                number = len(self._sentinels).to_bytes(8, "big")
+                known = obj, hashlib.blake2b(self.birthplace() + number, digest_size=IDENTIFIER_BYTES).digest()
+                self._sentinels[id(obj)] = known
+                self._sentinel_of[known[1]] = obj
+            return known[1] if known is not None else None
+
+    def receive_sentinel(self, identifier: bytes) -> object:
+        """The object of such an identifier."""
+        with self._lock:
+            found = self._sentinel_of.get(identifier)
+            if found is None:
+                found = self._sentinel_of[identifier] = object()
+                self._sentinels[id(found)] = found, identifier
+            return found
 
     def find(self, identifier: bytes) -> Any:
         """The object, or None."""

@@ -7,6 +7,7 @@ after the other.
 from __future__ import annotations
 
 import functools
+import reprlib
 import types
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -18,12 +19,15 @@ from gdispy.worker.codes import global_names
 #: Items of a container that are looked at, and steps of a path, at most.
 _ITEMS = 1000
 _STEPS = 30
+_short = reprlib.Repr()
+_short.maxother = _short.maxstring = 100
 _DEFINITIONS = (types.FunctionType, type, types.ModuleType, functools._lru_cache_wrapper)
 
 
 def unpicklable(value: Any, manner: Manner | None = None, begin: str = "") -> str:
-    """The way from a value to the innermost thing in it that cannot be pickled, such as
-    "work -> helper -> globals['connection']"; '' where none is found. `begin` names the value."""
+    """The way from a value to the innermost thing in it that cannot be pickled, and how that shows itself, such as
+    "work -> helper -> globals['connection'] = <sqlite3.Connection object at 0x7f...>"; '' where nothing in it is to
+    blame. `begin` names the value."""
 
     def fails(each: Any) -> bool:
         try:
@@ -32,8 +36,8 @@ def unpicklable(value: Any, manner: Manner | None = None, begin: str = "") -> st
             return True
         return False
 
-    steps = _follow(value, lambda found: next((each for each in found if fails(each[1])), None))
-    return " -> ".join([begin or _name(value), *steps]) if steps else ""
+    steps, last = _follow(value, lambda found: next((each for each in found if fails(each[1])), None))
+    return f"{' -> '.join([begin or name_of(value), *steps])} = {_shown(last)}" if steps else ""
 
 
 def heaviest(value: Any, manner: Manner | None = None, begin: str = "") -> tuple[str, int]:
@@ -57,11 +61,12 @@ def heaviest(value: Any, manner: Manner | None = None, begin: str = "") -> tuple
         return best
 
     sizes[0] = size(value)
-    steps = _follow(value, choose)
-    return " -> ".join([begin or _name(value), *steps]), sizes[0]
+    steps, _ = _follow(value, choose)
+    return " -> ".join([begin or name_of(value), *steps]), sizes[0]
 
 
-def _follow(value: Any, choose: Callable[[list[tuple[str, Any]]], tuple[str, Any] | None]) -> list[str]:
+def _follow(value: Any, choose: Callable[[list[tuple[str, Any]]], tuple[str, Any] | None]) -> tuple[list[str], Any]:
+    """The steps that are chosen one after the other, and where they lead."""
     steps: list[str] = []
     seen = [value]
     while len(steps) < _STEPS:
@@ -70,9 +75,17 @@ def _follow(value: Any, choose: Callable[[list[tuple[str, Any]]], tuple[str, Any
         if chosen is None:
             break
         label, value = chosen
-        steps.append(label)
+        is_named = not isinstance(value, types.FunctionType | type) or value.__name__ in label
+        steps.append(label if is_named else f"{label} {name_of(value)}")
         seen.append(value)
-    return steps
+    return steps, value
+
+
+def _shown(value: Any) -> str:
+    try:
+        return _short.repr(value)
+    except Exception:  # Of a class whose `__repr__` fails.
+        return f"a {type(value).__name__}"
 
 
 def _parts(value: Any) -> list[tuple[str, Any]]:
@@ -90,19 +103,19 @@ def _all_parts(value: Any) -> Iterator[tuple[str, Any]]:
     if isinstance(value, types.FunctionType):
         yield from _of_function(value)
     elif isinstance(value, functools._lru_cache_wrapper):
-        yield _name(value.__wrapped__), value.__wrapped__
+        yield name_of(value.__wrapped__), value.__wrapped__
     elif isinstance(value, types.MethodType):
         yield f"self of {value.__func__.__name__}", value.__self__
-        yield _name(value.__func__), value.__func__
+        yield name_of(value.__func__), value.__func__
     elif isinstance(value, functools.partial):
-        yield _name(value.func), value.func
+        yield name_of(value.func), value.func
         yield from ((f"args[{place}]", each) for place, each in enumerate(value.args))
         yield from ((f"keywords[{name!r}]", each) for name, each in value.keywords.items())
     elif isinstance(value, type):
         own = vars(value).items()
         plain = ((name, getattr(each, "__func__", each)) for name, each in own if not name.startswith("__"))
         yield from ((name if isinstance(each, types.FunctionType) else f".{name}", each) for name, each in plain)
-        yield from ((_name(each), each) for each in value.__bases__)
+        yield from ((name_of(each), each) for each in (*value.__bases__, type(value)))
     elif isinstance(value, dict):
         yield from ((f"[{key!r:.60}]", each) for key, each in value.items())
     elif isinstance(value, list | tuple):
@@ -122,7 +135,10 @@ def _of_function(function: types.FunctionType) -> Iterator[tuple[str, Any]]:
             yield (name if is_defined else f"globals[{name!r}]"), each
     for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=False):
         yield from ((f"closure[{name!r}]", each) for each in by_value.content_of(cell))
-    yield from ((f"defaults[{place}]", each) for place, each in enumerate(function.__defaults__ or ()))
+    defaults = function.__defaults__ or ()
+    names_of_defaults = code.co_varnames[code.co_argcount - len(defaults) : code.co_argcount]
+    for name, each in zip(names_of_defaults, defaults, strict=True):
+        yield f"defaults[{name!r}]", each
     yield from ((f"defaults[{name!r}]", each) for name, each in (function.__kwdefaults__ or {}).items())
     yield from ((f".{name}", each) for name, each in vars(function).items())
 
@@ -141,9 +157,10 @@ def _of_object(value: Any) -> Iterator[tuple[str, Any]]:
                 continue
     yield from ((f".{name}", each) for name, each in own.items())
     if type(value).__module__ != "builtins":
-        yield _name(type(value)), type(value)
+        yield name_of(type(value)), type(value)
 
 
-def _name(value: Any) -> str:
+def name_of(value: Any) -> str:
+    """What a function, a class or the class of an object is called."""
     name = getattr(value, "__qualname__", None) or getattr(value, "__name__", None)
     return str(name) if name else type(value).__name__

@@ -324,6 +324,11 @@ def alias_type(name: str, module: str, value: Any, parameters: tuple[Any, ...]) 
     return make(name, value, type_params=parameters)
 
 
+def plain_object(identifier: bytes) -> object:
+    """An `object()` that the program tells from all else."""
+    return definitions.receive_sentinel(identifier)
+
+
 def of_types(name: str) -> Any:
     """A type of Python, such as that of functions."""
     return getattr(types, name)

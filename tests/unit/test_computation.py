@@ -530,8 +530,8 @@ def test_log_says_in_detail_what_travels_and_why(module: Any, here: Path, caplog
     assert lines[1].endswith(" bytes, by value: own_module.work")
     assert lines[-3:] == [
         "work sends a.txt: 3 bytes, it is in depends",
-        "work sends b.txt: 2.5 kB, it is in data",
         "work sends own_inside.py: 5 bytes, it is imported by the computation",
+        "work sends b.txt: 2.5 kB, it is in data",
     ]
 
 
