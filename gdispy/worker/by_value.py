@@ -517,7 +517,7 @@ def _begin(cls: type) -> dict[str, Any]:
 
 
 def _text(value: Any) -> Any:
-    """The one text of all that are equal: a pickle has it once, and so is the same of a definition that was received."""
+    """The one text of all that are equal: a pickle has that once, also of a definition that was received."""
     return sys.intern(value) if type(value) is str else value
 
 
