@@ -31,7 +31,7 @@ class Definitions:
     """The identifiers of this process."""
 
     def __init__(self) -> None:
-        self._lock = threading.RLock()
+        self.lock = threading.RLock()
         #: By the address of the object, which may define what equality means: the object and its identifier.
         self._known: dict[int, tuple[weakref.ref[Any], bytes]] = {}
         self._objects: weakref.WeakValueDictionary[bytes, Any] = weakref.WeakValueDictionary()
@@ -62,7 +62,7 @@ class Definitions:
 
     def identify(self, obj: Any) -> bytes:
         """The identifier of a function, class or type variable; made where it has none."""
-        with self._lock:
+        with self.lock:
             known = self._known.get(id(obj))
             if known is not None and known[0]() is obj:
                 return known[1]
@@ -86,7 +86,7 @@ class Definitions:
     def number_of(self, names: dict[str, Any], owner: Any) -> int:
         """A number for globals that are of no module in `sys.modules`, such as of text that is executed; `owner` is
         a function, or a module, that has them."""
-        with self._lock:
+        with self.lock:
             number, last = self._unnamed.get(id(names), (0, None))
             known = last() if last is not None else None
             if known is None or getattr(known, "__globals__", None) is not names is not getattr(
@@ -101,7 +101,7 @@ class Definitions:
 
     def identify_sentinel(self, obj: object, is_new: bool) -> bytes | None:
         """The identifier of a plain `object()`; with `is_new` it is given one, and stays."""
-        with self._lock:
+        with self.lock:
             known = self._sentinels.get(id(obj))
             if known is None and is_new:
                 number = len(self._sentinels).to_bytes(8, "big")
@@ -112,7 +112,7 @@ class Definitions:
 
     def receive_sentinel(self, identifier: bytes) -> object:
         """The object of such an identifier."""
-        with self._lock:
+        with self.lock:
             found = self._sentinel_of.get(identifier)
             if found is None:
                 found = self._sentinel_of[identifier] = object()
@@ -125,7 +125,7 @@ class Definitions:
 
     def receive(self, identifier: bytes, make: Any) -> tuple[Any, bool]:
         """The object of an identifier that has come in a payload, and whether `make` was called to make it."""
-        with self._lock:
+        with self.lock:
             found = self._objects.get(identifier)
             if found is not None:
                 return found, False
@@ -170,7 +170,13 @@ class _Returnable:
         return identifier in definitions.received and isinstance(definitions.find(identifier), type)
 
 
+def _renew_lock() -> None:
+    # Another thread may have held it when the process was forked, and nobody would release it in the child.
+    definitions.lock = threading.RLock()
+
+
 definitions = Definitions()
+os.register_at_fork(after_in_child=_renew_lock)
 returnable = _Returnable()
 
 

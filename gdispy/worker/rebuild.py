@@ -21,7 +21,6 @@ import enum
 import functools
 import importlib
 import sys
-import threading
 import types
 import typing
 import weakref
@@ -31,7 +30,6 @@ from typing import Any
 from gdispy.worker.definitions import by_path, definitions
 
 _MAIN = ("__main__", "__mp_main__")
-_lock = threading.RLock()
 #: Whether what is made belongs to the computation that this process is for.
 _is_loading_computation = False
 #: Modules made here of what functions refer to: their names.
@@ -86,7 +84,7 @@ def space(name: str, package: str | None, key: bytes) -> types.ModuleType:
     if name in _MAIN:
         name = "__main__"
     is_named = _is_loading_computation and not key
-    with _lock:
+    with definitions.lock:
         module = sys.modules.get(name) if is_named else _others.get((name, key))
         if is_named and not (module is None or name == "__main__" or isinstance(module, ProgramModule)):
             # The program has a module of the same name as one of Python's, say: that is left alone.
@@ -170,7 +168,7 @@ def class_(identifier: bytes, meta: type, name: str, bases: tuple[type, ...], be
 def _bare_class(meta: type, name: str, bases: tuple[type, ...], begin: dict[str, Any]) -> type:
     # What metaclasses and bases of the program do with a new class was done at home, and is a part of what travels.
     make = abc.ABCMeta.__new__ if issubclass(meta, abc.ABCMeta) else type.__new__
-    with _lock, _without_hooks(bases):
+    with definitions.lock, _without_hooks(bases):
         try:
             return make(meta, name, bases, dict(begin))
         except TypeError:  # Some in C allow only their own.
@@ -252,7 +250,7 @@ def _bare_enum(
     boundary: Any,
 ) -> Any:
     base = enum.EnumMeta.__new__
-    with _lock, _without_hooks(bases):
+    with definitions.lock, _without_hooks(bases):
         space: Any = enum.EnumMeta.__prepare__(name, bases)
         for key, value in begin.items():
             space[key] = value
