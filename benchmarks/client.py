@@ -21,6 +21,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import twenty
 import work
 from sides import CPUS, Deadline, Gdispy, MeasureError, Pool, Recoverable, Shared, Side
 
@@ -210,6 +211,26 @@ def outlive(count: int, side: Gdispy, deadline: Deadline) -> Figures:
     return {"value": sorted(took)[count // 2], "worst": max(took)}
 
 
+def first_cluster(node: tuple[str, int], secret_file: str, deadline: Deadline) -> Figures:
+    """Row 18: milliseconds that the first `JobCluster(...)` of a process takes; and what comes of it is right."""
+    began = time.perf_counter()
+    side = Gdispy(twenty.sums, node, secret_file, deadline)
+    took = (time.perf_counter() - began) * 1000
+    check(side.take(side.submit(2)), twenty.sums(2))
+    side.close()
+    return {"value": took}
+
+
+def first_pickle() -> Figures:
+    """Row 18, the peer: milliseconds in which dill, imported for that, pickles the same function by value."""
+    twenty.sums.__module__ = "__main__"  # Those of other modules it pickles by their names.
+    began = time.perf_counter()
+    import dill
+
+    dill.dumps(twenty.sums, recurse=True)
+    return {"value": (time.perf_counter() - began) * 1000}
+
+
 def crowd(count: int, side: Gdispy) -> None:
     """Row 11: queue many jobs, say so when they run, and wait until standard input ends; then say how many are left."""
     jobs = [side.submit(number) for number in range(count)]
@@ -239,9 +260,13 @@ def run(words: list[str]) -> Figures:
         if row == 8:
             idle(count, Gdispy(work.answer, (host, port), secret_file, deadline))
             return {}
+        if row == 18:
+            return first_cluster((host, port), secret_file, deadline)
         if row == 15:
             return outlive(count, Gdispy(work.stay, (host, port), secret_file, deadline), deadline)
         return measure(row, Gdispy(MEASURES[row][0], (host, port), secret_file, deadline), count)
+    if row == 18:
+        return first_pickle()
     if row == 5:
         return xargs_per_second(count, deadline)
     return measure(row, Pool(MEASURES[row][0], deadline), count)

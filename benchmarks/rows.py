@@ -124,6 +124,7 @@ ROWS = (
     # Nobody has set a goal for these. To encrypt 64 KiB at both ends, both ways, takes longer than all that pools do.
     Row(16, "20 kB echoed, both ways summed", "MB/s", 3_000, 300, 5, 60, POOL, 0.6),
     Row(17, "64 KiB echoed, both ways summed", "MB/s", 1_000, 100, 5, 60, POOL, 0.25),
+    Row(18, "first cluster, of a function with 20 more", "ms", 1, 1, 7, 30, "dill.dumps", 60, "gdispy", at_most=True),
 )
 
 
@@ -140,7 +141,7 @@ def measure(row: Row, quick: bool) -> Outcome:
 
 
 def _with_node(row: Row, outcome: Outcome, count: int, rounds: int) -> None:
-    """Rows 1 to 5, 7 and 15 to 17: each round a new client of gdispy, then a new one of the peer."""
+    """Rows 1 to 5, 7 and 15 to 18: each round a new client of gdispy, then a new one of the peer."""
     has_peer = bool(row.peer)
     if row.number == 5 and not _has_gnu_xargs():
         has_peer, outcome.note = False, "GNU xargs is missing"

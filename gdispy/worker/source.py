@@ -197,7 +197,7 @@ def _shown(constant: Any) -> str:
 def _code_text(code: types.CodeType, owner: str = "") -> str:
     """The text of a function, within one whose parameters are what it closes over, and within a class where `owner`
     names one. Raises OSError, TypeError or SyntaxError where there is none."""
-    text = textwrap.dedent(inspect.getsource(code))
+    text = textwrap.dedent(_lines_of(code))
     node = _find(_parsed(text), code)
     outer = ast.parse(f"def {_OUTER}({', '.join(code.co_freevars)}): pass")
     definition: Any = outer.body[0]
@@ -213,6 +213,15 @@ def _code_text(code: types.CodeType, owner: str = "") -> str:
     if code.co_flags & __future__.annotations.compiler_flag:
         outer.body.insert(0, ast.ImportFrom("__future__", [ast.alias("annotations")], 0))
     return ast.unparse(ast.fix_missing_locations(outer))
+
+
+def _lines_of(code: types.CodeType) -> str:
+    """The lines on which code is defined. `inspect.getsource` would look at the files of all modules first."""
+    linecache.checkcache(code.co_filename)
+    lines = linecache.getlines(code.co_filename)
+    if not 0 < code.co_firstlineno <= len(lines):
+        return inspect.getsource(code)
+    return "".join(inspect.getblock(lines[code.co_firstlineno - 1 :]))
 
 
 def _parsed(text: str) -> ast.Module:
