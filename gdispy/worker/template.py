@@ -31,7 +31,6 @@ import sys
 import threading
 import time
 import traceback
-import types
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -45,6 +44,7 @@ from gdispy.worker.failures import missing_module, users_frames
 from gdispy.worker.job_directory import Place
 from gdispy.worker.job_modules import module_files
 from gdispy.worker.limits import Limits, overtime
+from gdispy.worker.main_module import MainModule
 from gdispy.worker.node_log import log_to_node
 from gdispy.worker.page import runs
 from gdispy.worker.processes import (
@@ -236,7 +236,7 @@ class Template:
         known = names.provide(setting.node_name, setting.address, setting.directory)
         sys.path.insert(0, setting.directory)
         self._changes.watch()
-        main = sys.modules["__main__"] = types.ModuleType("__main__")
+        main = sys.modules["__main__"] = MainModule(body, setting.jobs.directory)
         main.__dict__["__builtins__"] = __builtins__
         with pickling.loading_computation():
             function, given, self._setup, self._cleanup = pickling.loads(body) if body else (None, {}, None, None)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import importlib
+import multiprocessing
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -226,3 +228,26 @@ def test_output_without_end_is_cut_and_told(cluster: Make) -> None:
     assert len(job.stdout) < 10_000_000
     assert job.stdout.startswith("x" * 99) and job.stdout.endswith("the end\n")
     assert "left out here" in job.stdout
+
+
+class Threefold:
+    def __init__(self, number: int) -> None:
+        self.value = 3 * number
+
+
+def made_threefold(number: int) -> Threefold:
+    return Threefold(number)
+
+
+def in_processes(how: str) -> list[int]:
+    context = multiprocessing.get_context(how)
+    with context.Pool(2) as pool:
+        found = pool.map(made_threefold, range(3))
+    with concurrent.futures.ProcessPoolExecutor(2, mp_context=context) as executor:
+        found += executor.map(made_threefold, range(3, 6))
+    return [each.value for each in found if type(each) is Threefold]
+
+
+@pytest.mark.parametrize("how", ["fork", "spawn", "forkserver"])
+def test_processes_that_a_job_starts_know_what_the_program_defines(cluster: Make, how: str) -> None:
+    assert cluster(in_processes).submit(how).result_or_raise(30) == [0, 3, 6, 9, 12, 15]

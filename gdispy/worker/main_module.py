@@ -1,0 +1,61 @@
+"""`__main__` as jobs find it, also in processes that they start anew.
+
+Floor 1: standard library. Made by the template.
+
+A job may use `multiprocessing` with the method spawn or forkserver, the standard one on Linux from Python 3.14 on. The
+new process runs the file of `__main__` under another name, and then finds there by name what it is to call. What came
+to the node by value has no such file: when `multiprocessing` asks for one, it is written, and loads the computation.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+import types
+
+#: A computation above so many bytes is not kept for that.
+_LIMIT = 64 * 1024 * 1024
+_PROGRAM = """
+import sys
+sys.path += {path!r}
+from gdispy.worker import pickling
+with open({body!r}, "rb") as file:
+    data = file.read()
+with pickling.loading_computation():
+    pickling.loads(data)
+globals().update({{name: value for name, value in vars(sys.modules["__main__"]).items() if name[:2] != "__"}})
+"""
+
+
+class MainModule(types.ModuleType):
+    """That module; `body` is the computation as it came, and in `directory` there may be files of this process."""
+
+    def __init__(self, body: bytes, directory: str) -> None:
+        super().__init__("__main__")
+        self.__dict__["__gdispy__"] = (body if len(body) <= _LIMIT else b"", directory)
+
+    def __getattr__(self, name: str) -> str:
+        body, directory = self.__dict__.get("__gdispy__", (b"", ""))
+        if name != "__file__" or not body:
+            raise AttributeError(f"module '__main__' has no attribute {name!r}")
+        with contextlib.suppress(OSError):
+            # Found by all processes that are forked from here later.
+            self.__dict__["__file__"] = _written(body, directory)
+            return str(self.__dict__["__file__"])
+        raise AttributeError(f"module '__main__' has no attribute {name!r}")
+
+
+def _written(body: bytes, directory: str) -> str:
+    os.makedirs(directory, exist_ok=True)
+    folder = tempfile.mkdtemp(prefix="main-", dir=directory)
+    path = os.path.join(folder, "computation")
+    with open(path, "wb") as file:
+        file.write(body)
+    import gdispy
+
+    where = [os.path.dirname(os.path.dirname(os.path.abspath(gdispy.__file__)))]
+    program = os.path.join(folder, "main.py")
+    with open(program, "w") as text:
+        text.write(_PROGRAM.format(path=where, body=path))
+    return program
