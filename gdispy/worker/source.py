@@ -12,6 +12,7 @@ from __future__ import annotations
 import __future__
 
 import ast
+import contextlib
 import enum
 import functools
 import inspect
@@ -25,16 +26,13 @@ import zlib
 from collections.abc import Iterator
 from typing import Any
 
-from gdispy.worker import by_value, rebuild
-from gdispy.worker.by_value import Manner
-from gdispy.worker.codes import all_names, global_names
+from gdispy.worker import by_value, generated, rebuild
+from gdispy.worker.by_value import Findings, Manner
+from gdispy.worker.codes import all_names, global_names, imported_variables, is_same, with_inner
 from gdispy.worker.definitions import by_path, definitions
 
 logger = logging.getLogger(__name__)
 
-#: Flags of code that tell what kind of function it is, without those of how it was compiled.
-_KIND_FLAGS = inspect.CO_VARARGS | inspect.CO_VARKEYWORDS | inspect.CO_GENERATOR | inspect.CO_COROUTINE
-_KIND_FLAGS |= inspect.CO_ASYNC_GENERATOR
 _OUTER = "_gdispy_outer"
 
 
@@ -50,6 +48,10 @@ def dumps(value: object, manner: Manner | None = None) -> bytes:
 class _SourceReducer(by_value.Reducer):
     """The rules of `by_value.py`, with text in the place of compiled code."""
 
+    def __init__(self, manner: Manner, findings: Findings | None) -> None:
+        super().__init__(manner, findings)
+        self._with_texts: dict[type, bool] = {}
+
     def _code(self, obj: types.CodeType) -> Any:
         text = text_of_code(obj)
         if not text:
@@ -57,15 +59,10 @@ class _SourceReducer(by_value.Reducer):
         return kept_code, (text, obj.co_name)
 
     def _define(self, obj: Any, identifier: bytes) -> Any:
-        outer, _, name = obj.__qualname__.rpartition(".")
-        if outer and "<locals>" not in outer:
-            owner = by_path(obj.__module__, outer)
-            if isinstance(owner, type) and vars(owner).get(name) is obj:
-                return _nested_class, (identifier, owner, name)
-        text = _class_text(obj)
+        text = "" if self._has_texts(obj) else _class_text(obj)
         module = sys.modules.get(obj.__module__)
         if not text or module is None:
-            return super()._define(obj, identifier)
+            return self._define_nested(obj, identifier)
         names = vars(module)
         early, late = _names_of_class(text, names, obj)
         where = self.space(names)
@@ -75,9 +72,40 @@ class _SourceReducer(by_value.Reducer):
         state = (where, late, modules, parts, attributes, by_value.is_named(obj))
         return _class_of_text, made, state, None, None, _fill_class
 
+    def _define_nested(self, obj: Any, identifier: bytes) -> Any:
+        """A class that comes with the text of the one in which it is; or else by what it is made of."""
+        outer, _, name = obj.__qualname__.rpartition(".")
+        if outer and "<locals>" not in outer:
+            owner = by_path(obj.__module__, outer)
+            if isinstance(owner, type) and vars(owner).get(name) is obj and not self._has_texts(owner):
+                return _nested_class, (identifier, owner, name)
+        return super()._define(obj, identifier)
+
+    def _has_texts(self, cls: type) -> bool:
+        """Whether there is a text of each function in a class that does not travel by its name."""
+        known = self._with_texts.get(cls)
+        if known is None:
+            of_library, _ = generated.parts_of(cls)
+            met: set[int] = set()
+            values = [value for name, value in vars(cls).items() if name not in of_library]
+            known = self._with_texts[cls] = all(self._has_text(value, met) for value in values)
+        return known
+
+    def _has_text(self, value: Any, met: set[int]) -> bool:
+        if type(value) is property:
+            return all(self._has_text(each, met) for each in (value.fget, value.fset, value.fdel))
+        value = _plain(value)
+        if type(value) is not types.FunctionType or id(value) in met or not self._is_by_value(value):
+            return True
+        met.add(id(value))
+        inner = [content for cell in value.__closure__ or () for content in by_value.content_of(cell)]
+        return bool(text_of_code(value.__code__)) and all(self._has_text(each, met) for each in inner)
+
 
 class _BySource(_SourceReducer, by_value.Pickler):
-    pass
+    def __init__(self, sink: Any, manner: Manner, collect: Any = None, findings: Findings | None = None) -> None:
+        pickle.Pickler.__init__(self, sink, 5)
+        _SourceReducer.__init__(self, manner, findings)
 
 
 def _text(obj: Any) -> str:
@@ -109,7 +137,7 @@ def _class_text(cls: type) -> str:
     for each in methods:
         if each.__code__.co_name in written and each.__module__ == cls.__module__:
             same = written.pop(each.__code__.co_name)
-            if each.__code__.co_filename[:1] != "<" and not _is_same(same, each.__code__):
+            if each.__code__.co_filename[:1] != "<" and not is_same(same, each.__code__):
                 return ""  # It is the text of another class of that name.
     return text
 
@@ -156,9 +184,11 @@ def text_of_code(code: types.CodeType) -> str:
     It is compiled here for a proof: text that has changed since, or means something else outside its class, does not.
     """
     try:
+        lines, first_line = inspect.getsourcelines(code)
         for owner in ("", *sorted(_owners(code))):
-            text = _code_text(code, owner)
-            if _is_same(code_of_text(text, code.co_name), code):
+            tree = _tree("".join(lines), code, owner)
+            text = ast.unparse(tree)
+            if is_same(_compiled_as_here(text, tree, first_line, code), code):
                 return text
     except Exception as error:
         logger.debug("%s cannot go to nodes of another version of Python: %s", code.co_name, error)
@@ -167,37 +197,32 @@ def text_of_code(code: types.CodeType) -> str:
 
 def _owners(code: types.CodeType) -> set[str]:
     """Names of classes that code may belong to: within class C, Python writes _C__name where the text says __name."""
-    return {name[1:].partition("__")[0] for name in code.co_names if name[:1] == "_" and "__" in name[2:]}
+    names = {name for each in with_inner(code) for name in (*each.co_names, *each.co_varnames, *each.co_cellvars)}
+    return {name[1:].partition("__")[0] for name in names if name[:1] == "_" and "__" in name[2:]}
 
 
-def _is_same(one: types.CodeType, other: types.CodeType) -> bool:
-    """Whether two pieces of code do the same."""
-    for name in ("co_code", "co_names", "co_varnames", "co_freevars", "co_cellvars", "co_argcount"):
-        if getattr(one, name) != getattr(other, name):
-            return False
-    if (one.co_flags ^ other.co_flags) & _KIND_FLAGS:
-        return False
-    if len(one.co_consts) != len(other.co_consts):
-        return False
-    for mine, theirs in zip(one.co_consts, other.co_consts, strict=True):
-        is_code = isinstance(mine, types.CodeType) and isinstance(theirs, types.CodeType)
-        if not (_is_same(mine, theirs) if is_code else _shown(mine) == _shown(theirs)):
-            return False
-    return True
+def _compiled_as_here(text: str, tree: ast.Module, first_line: int, code: types.CodeType) -> types.CodeType:
+    """The code of a text as it is in its own file, where two things of no consequence are compiled in other ways."""
+    again = ast.parse(text)
+    # From Python 3.13 on, classes know their lines.
+    for there, here in zip(_classes(again), _classes(tree), strict=True):
+        for one, other in zip([there, *there.decorator_list], [here, *here.decorator_list], strict=True):
+            one.lineno = one.end_lineno = other.lineno + first_line - 1
+    # From Python 3.11 on, functions of what the file imports are called in another way.
+    names = sorted(filter(str.isidentifier, imported_variables(code)))
+    imports: list[ast.stmt] = [ast.Import([ast.alias(name)]) for name in names]
+    place = 1 if again.body[:1] and isinstance(again.body[0], ast.ImportFrom) else 0
+    again.body[place:place] = imports
+    return _code_within(compile(ast.fix_missing_locations(again), "<text>", "exec", dont_inherit=True), code.co_name)
 
 
-def _shown(constant: Any) -> str:
-    """A constant, for a comparison. Before Python 3.11 the full name of an inner function is one, and begins with where
-    the outer one stands."""
-    if sys.version_info < (3, 11) and type(constant) is str:
-        constant = constant.rpartition("<locals>.")[2]
-    return repr(constant)
+def _classes(tree: ast.Module) -> list[ast.ClassDef]:
+    return [node for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
 
 
-def _code_text(code: types.CodeType, owner: str = "") -> str:
-    """The text of a function, within one whose parameters are what it closes over, and within a class where `owner`
-    names one. Raises OSError, TypeError or SyntaxError where there is none."""
-    text = textwrap.dedent(inspect.getsource(code))
+def _tree(text: str, code: types.CodeType, owner: str) -> ast.Module:
+    """A function, found in its text, within one whose parameters are what it closes over, and within a class where
+    `owner` names one. Raises SyntaxError where it is not there."""
     node = _find(_parsed(text), code)
     outer = ast.parse(f"def {_OUTER}({', '.join(code.co_freevars)}): pass")
     definition: Any = outer.body[0]
@@ -212,11 +237,17 @@ def _code_text(code: types.CodeType, owner: str = "") -> str:
         definition.body = [ast.ClassDef(owner, [], [], definition.body, [])]
     if code.co_flags & __future__.annotations.compiler_flag:
         outer.body.insert(0, ast.ImportFrom("__future__", [ast.alias("annotations")], 0))
-    return ast.unparse(ast.fix_missing_locations(outer))
+    return ast.fix_missing_locations(outer)
 
 
 def _parsed(text: str) -> ast.Module:
     """Source of one function; of a lambda it is the lines on which it stands, which may be part of anything."""
+    # Texts of more than one line within it begin where they do, so it is not moved.
+    if text[:1].isspace():
+        with contextlib.suppress(SyntaxError):
+            tree = ast.parse(f"if 1:\n{text}")
+            ast.increment_lineno(tree, -1)
+            return tree
     for attempt in (text, f"({text.strip()})", text.strip().rstrip(",)"), f"_({text.strip()}"):
         try:
             return ast.parse(attempt)
@@ -241,7 +272,7 @@ def _find(tree: ast.Module, code: types.CodeType) -> Any:
         module: Any = ast.Module([ast.Expr(node)], [])  # type: ignore[arg-type]
         compiled = compile(ast.fix_missing_locations(module), "<lambda>", "exec")
         inner = next(each for each in compiled.co_consts if isinstance(each, types.CodeType))
-        if len(found) == 1 or _is_same(inner, code):
+        if len(found) == 1 or is_same(inner, code):
             return node
     raise SyntaxError("there are several lambdas on the line")
 
@@ -252,7 +283,10 @@ def _find(tree: ast.Module, code: types.CodeType) -> Any:
 def code_of_text(text: str, name: str, file: str = "<text>") -> types.CodeType:
     """The code of a function from text that `text_of_code` has made."""
     # As it was compiled at home, and not as this module is.
-    module = compile(text, file, "exec", dont_inherit=True)
+    return _code_within(compile(text, file, "exec", dont_inherit=True), name)
+
+
+def _code_within(module: types.CodeType, name: str) -> types.CodeType:
     return next(_codes(next(_codes(module, _OUTER)), name))
 
 
@@ -305,4 +339,4 @@ def _fill_class(made: Any, state: tuple[Any, ...]) -> None:
     vars(where).update(late)
     for module, names in parts:
         vars(module).update(names)
-    rebuild.fill_class(made, (attributes, [], is_named))
+    rebuild.fill_class(made, (attributes, [], is_named, []))
