@@ -359,8 +359,8 @@ class Reducer:
             begin["__slots__"] = tuple(slots) if not isinstance(slots, str | dict) else slots
         made = (identifier, type(obj), obj.__name__, obj.__bases__, begin)
         of_library, recipes = generated.parts_of(obj)
-        attributes = {name: value for name, value in own.items() if not is_made_anew(obj, name, value)}
-        attributes = {name: value for name, value in attributes.items() if name not in of_library}
+        there = {name for name, value in own.items() if name in of_library or is_made_anew(obj, name, value)}
+        attributes = {name: value for name, value in own.items() if name not in there}
         if "__abstractmethods__" in attributes:
             attributes["__abstractmethods__"] = tuple(sorted(obj.__abstractmethods__))
         state = (attributes, _registered(obj), is_named(obj), recipes)
@@ -555,6 +555,7 @@ _RULES: dict[type, _Rule] = {
     typing.TypeVar: Reducer._type_variable,
     typing.ParamSpec: Reducer._type_variable,
     typing.NewType: Reducer._new_type,
+    typing.ForwardRef: lambda _, obj: (rebuild.forward_reference, rebuild.about_reference(obj)),
     functools._lru_cache_wrapper: Reducer._cached,
     property: lambda _, obj: (property, (obj.fget, obj.fset, obj.fdel, obj.__doc__)),
     staticmethod: lambda _, obj: (staticmethod, (obj.__func__,)),

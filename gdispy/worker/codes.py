@@ -28,8 +28,10 @@ _KIND_FLAGS = inspect.CO_VARARGS | inspect.CO_VARKEYWORDS | inspect.CO_GENERATOR
 _KIND_FLAGS |= inspect.CO_ASYNC_GENERATOR
 #: Opcodes that load a variable begin so.
 _VARIABLES = ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_FAST", "LOAD_DEREF", "LOAD_CLASSDEREF", "LOAD_FROM_DICT_OR")
-_COMPARED = ("co_code", "co_names", "co_varnames", "co_freevars", "co_cellvars", "co_argcount")
-_COMPARED = (*_COMPARED, "co_posonlyargcount", "co_kwonlyargcount")
+_COMPARED = (
+    *("co_code", "co_names", "co_varnames", "co_freevars", "co_cellvars"),
+    *("co_argcount", "co_posonlyargcount", "co_kwonlyargcount"),
+)
 _BUILTINS = frozenset((int, float, complex, str, bytes, bool, type(None), type(...)))
 
 
@@ -78,15 +80,15 @@ def attribute_chains(code: types.CodeType) -> dict[str, tuple[tuple[str, ...], .
 
 
 def imported_variables(code: types.CodeType) -> frozenset[str]:
-    """Variables that code calls functions of as the compiler has it, from Python 3.11 on, for what the file imports; and
-    such of which it only reads attributes."""
+    """Variables of which code calls functions in the way that compilers have, from Python 3.11 on, for what the file
+    imports; and those of which it only reads attributes."""
     found: dict[bool, set[str]] = {False: set(), True: set()}
     for each in with_inner(code):
         before = ""
         for instruction in dis.get_instructions(each):
             name = instruction.opname
             if name in ("LOAD_ATTR", "LOAD_METHOD") and before:
-                is_method = name == "LOAD_METHOD" or sys.version_info >= (3, 12) and bool((instruction.arg or 0) & 1)
+                is_method = name == "LOAD_METHOD" or (sys.version_info >= (3, 12) and bool((instruction.arg or 0) & 1))
                 found[is_method].add(before)
             if name not in ("CACHE", "EXTENDED_ARG"):
                 variable = instruction.argval
@@ -120,8 +122,8 @@ def is_same(one: types.CodeType, other: types.CodeType) -> bool:
 
 
 def _shown(constant: Any) -> str:
-    """A constant, for a comparison. The full name of an inner class is one, and before Python 3.11 of an inner function,
-    and it begins with where the outer one stands."""
+    """A constant, for a comparison. The full name of an inner class is one, and before Python 3.11 that of an inner
+    function; it begins with where the outer one stands."""
     if type(constant) is str:
         constant = constant.rpartition("<locals>.")[2]
     return repr(constant)

@@ -13,16 +13,21 @@ from __future__ import annotations
 import collections
 import copy
 import dataclasses
+import logging
 import types
 import typing
 from typing import Any
 
 from gdispy.worker.codes import is_same
 
+logger = logging.getLogger(__name__)
+
 #: How they are made anew: the name of a function of this module, and what it needs.
 Recipe = tuple[str, tuple[Any, ...]]
-_OF_DATACLASSES = ("__init__", "__repr__", "__eq__", "__lt__", "__le__", "__gt__", "__ge__", "__hash__")
-_OF_DATACLASSES = (*_OF_DATACLASSES, "__setattr__", "__delattr__")
+_OF_DATACLASSES = (
+    *("__init__", "__repr__", "__eq__", "__lt__", "__le__", "__gt__", "__ge__", "__hash__"),
+    *("__setattr__", "__delattr__"),
+)
 #: Options that all versions take.
 _OPTIONS = ("init", "repr", "eq", "order", "unsafe_hash", "frozen")
 _OF_NAMED_TUPLES = ("__new__", "_make", "_replace", "__replace__", "__repr__", "_asdict", "__getnewargs__")
@@ -36,12 +41,16 @@ _PATTERN = vars(typing.SupportsInt)
 _begin_protocol = vars(typing.Protocol)["__init_subclass__"].__func__
 
 
-def parts_of(cls: type) -> tuple[frozenset[str], list[Recipe]]:
+def parts_of(cls: Any) -> tuple[frozenset[str], list[Recipe]]:
     """The attributes that the library has made, and what it makes them from."""
     names: set[str] = set()
     recipes: list[Recipe] = []
     for find in (_parts_of_dataclass, _parts_of_named_tuple, _parts_of_protocol):
-        found = find(cls)
+        try:
+            found = find(cls)
+        except Exception as error:  # It has the marks of such a class, but was made by somebody else.
+            logger.debug("%s travels with all of its methods: %s: %s", cls.__qualname__, type(error).__name__, error)
+            continue
         if found is not None:
             names.update(found[0])
             recipes.append(found[1])
@@ -56,7 +65,7 @@ def make(made: type, recipes: list[Recipe]) -> None:
 
 def _is_alike(one: Any, other: Any) -> bool:
     """Whether two functions are the same but for the class that they are for."""
-    one, other = (getattr(each, "__func__", each) for each in (one, other))
+    one, other = getattr(one, "__func__", one), getattr(other, "__func__", other)
     if type(one) is not types.FunctionType or type(other) is not types.FunctionType:
         return False
     if not is_same(one.__code__, other.__code__) or vars(one).keys() != vars(other).keys():
@@ -65,8 +74,8 @@ def _is_alike(one: Any, other: Any) -> bool:
     if len(defaults[0]) != len(defaults[1]) or any(a is not b for a, b in zip(*defaults, strict=True)):
         return False
     cells = zip(one.__closure__ or (), other.__closure__ or (), strict=True)
-    contents = [(a.cell_contents, b.cell_contents) for a, b in cells]
-    return all(_is_alike(a, b) for a, b in contents if type(a) is type(b) is types.FunctionType)
+    functions = [(a.cell_contents, b.cell_contents) for a, b in cells if type(b.cell_contents) is types.FunctionType]
+    return all(_is_alike(a, b) for a, b in functions)
 
 
 def _is_of(module: str, value: Any) -> bool:
@@ -160,7 +169,7 @@ def _parts_of_named_tuple(cls: Any) -> tuple[list[str], Recipe] | None:
 
 def _named_tuple(name: str, fields: tuple[str, ...], defaults: tuple[Any, ...], module: str) -> Any:
     # Names that begin with an underscore are there where they were exchanged for others, and are exchanged again.
-    return collections.namedtuple(name, fields, rename=True, defaults=defaults, module=module)  # type: ignore[misc]  # noqa: PYI024
+    return collections.namedtuple(name, fields, rename=True, defaults=defaults, module=module)
 
 
 def _make_named_tuple(
@@ -204,4 +213,4 @@ def _make_protocol(made: Any, members: list[str] | None, data: list[str]) -> Non
         type.__setattr__(made, _DATA, set(data))
 
 
-_MAKERS = {"dataclass": _make_dataclass, "named tuple": _make_named_tuple, "protocol": _make_protocol}
+_MAKERS: dict[str, Any] = {"dataclass": _make_dataclass, "named tuple": _make_named_tuple, "protocol": _make_protocol}

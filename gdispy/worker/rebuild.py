@@ -321,6 +321,16 @@ def new_type(identifier: bytes, name: str, module: str, supertype: Any) -> Any:
     return definitions.receive(identifier, make)[0]
 
 
+def forward_reference(text: str, is_argument: bool, module: str | None, is_class: bool | None) -> Any:
+    """A type that is named in text, for others of `typing`."""
+    return typing.ForwardRef(text, is_argument=is_argument, module=module, is_class=bool(is_class))
+
+
+def about_reference(obj: Any) -> tuple[Any, ...]:
+    """What that is made from."""
+    return tuple(getattr(obj, f"__forward_{name}__", None) for name in ("arg", "is_argument", "module", "is_class"))
+
+
 def alias_type(name: str, module: str, value: Any, parameters: tuple[Any, ...]) -> Any:
     """What the statement `type` makes, from Python 3.12 on."""
     make: Callable[..., Any] = getattr(typing, "TypeAliasType")  # noqa: B009 (not there before Python 3.12)

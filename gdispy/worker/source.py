@@ -3,9 +3,10 @@
 Floor 1: standard library. Compiled code is understood by one minor version of Python only, so beside it the source
 goes along. The client calls `dumps`; a template finds what `loads` needs by unpickling.
 
-All is as in `by_value.py`, but for two things. Code is its text, which the other version compiles. A class, where it
-has a text, is that text with the values of the globals that its body names, so that decorators such as `dataclass` do
-there what that version needs; what has been assigned to its attributes since comes after it.
+All is as in `by_value.py`, but that code is its text, which the other version compiles: as it is written, within a few
+lines that give it what it closes over. What Python's library makes for classes is made anew there (`generated.py`). A
+class that has other functions without a text is its own text, with the values of the globals that its body names, so
+that decorators and metaclasses do there what they did here; what has been assigned to its attributes since comes after.
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ from gdispy.worker.definitions import by_path, definitions
 logger = logging.getLogger(__name__)
 
 _OUTER = "_gdispy_outer"
+#: Steps before a definition within that function, a class and a condition.
+_DEPTH = 3
 
 
 class NoSource(pickle.PicklingError):
@@ -184,12 +187,12 @@ def text_of_code(code: types.CodeType) -> str:
     It is compiled here for a proof: text that has changed since, or means something else outside its class, does not.
     """
     try:
-        lines, first_line = inspect.getsourcelines(code)
-        for owner in ("", *sorted(_owners(code))):
-            tree = _tree("".join(lines), code, owner)
-            text = ast.unparse(tree)
-            if is_same(_compiled_as_here(text, tree, first_line, code), code):
-                return text
+        written, module = _parsed(_lines_of(code))
+        for node in _candidates(module, code.co_name):
+            for owner in ("", *sorted(_owners(code))):
+                text, line = _alone(written, node, code, owner)
+                if _is_proven(text, code.co_firstlineno + node.lineno - 1 - line, code):
+                    return text
     except Exception as error:
         logger.debug("%s cannot go to nodes of another version of Python: %s", code.co_name, error)
     return ""
@@ -201,80 +204,97 @@ def _owners(code: types.CodeType) -> set[str]:
     return {name[1:].partition("__")[0] for name in names if name[:1] == "_" and "__" in name[2:]}
 
 
-def _compiled_as_here(text: str, tree: ast.Module, first_line: int, code: types.CodeType) -> types.CodeType:
-    """The code of a text as it is in its own file, where two things of no consequence are compiled in other ways."""
-    again = ast.parse(text)
+def _is_proven(text: str, shift: int, code: types.CodeType) -> bool:
+    """Whether a text means the same as the code. Two things are compiled in other ways in its file, to no effect."""
+    if is_same(code_of_text(text, code.co_name), code):
+        return True
+    tree = ast.parse(text)
     # From Python 3.13 on, classes know their lines.
-    for there, here in zip(_classes(again), _classes(tree), strict=True):
-        for one, other in zip([there, *there.decorator_list], [here, *here.decorator_list], strict=True):
-            one.lineno = one.end_lineno = other.lineno + first_line - 1
+    ast.increment_lineno(tree, shift)
     # From Python 3.11 on, functions of what the file imports are called in another way.
     names = sorted(filter(str.isidentifier, imported_variables(code)))
     imports: list[ast.stmt] = [ast.Import([ast.alias(name)]) for name in names]
-    place = 1 if again.body[:1] and isinstance(again.body[0], ast.ImportFrom) else 0
-    again.body[place:place] = imports
-    return _code_within(compile(ast.fix_missing_locations(again), "<text>", "exec", dont_inherit=True), code.co_name)
+    place = 1 if tree.body[:1] and isinstance(tree.body[0], ast.ImportFrom) else 0
+    tree.body[place:place] = imports
+    module = compile(ast.fix_missing_locations(tree), "<text>", "exec", dont_inherit=True)
+    return is_same(_code_within(module, code.co_name), code)
 
 
-def _classes(tree: ast.Module) -> list[ast.ClassDef]:
-    return [node for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
-
-
-def _tree(text: str, code: types.CodeType, owner: str) -> ast.Module:
-    """A function, found in its text, within one whose parameters are what it closes over, and within a class where
-    `owner` names one. Raises SyntaxError where it is not there."""
-    node = _find(_parsed(text), code)
-    outer = ast.parse(f"def {_OUTER}({', '.join(code.co_freevars)}): pass")
-    definition: Any = outer.body[0]
+def _alone(written: str, node: Any, code: types.CodeType, owner: str) -> tuple[str, int]:
+    """A definition within a function whose parameters are what it closes over, and within a class where `owner` names
+    one; and the line in which it begins then. It stays as it is written, since what one version writes anew another may
+    not be able to read."""
     if isinstance(node, ast.Lambda):
-        definition.body = [ast.Return(node)]
+        body, step = f"return (\n{ast.get_source_segment(written, node)}\n)", " "
     else:
-        node.decorator_list = []
-        # Its own name is a global, where it is nothing that it closes over.
-        first = [] if node.name in code.co_freevars else [ast.Global([node.name])]
-        definition.body = [*first, node]
-    if owner:
-        definition.body = [ast.ClassDef(owner, [], [], definition.body, [])]
-    if code.co_flags & __future__.annotations.compiler_flag:
-        outer.body.insert(0, ast.ImportFrom("__future__", [ast.alias("annotations")], 0))
-    return ast.fix_missing_locations(outer)
+        body, step = _moved(written, node)
+    before = ["from __future__ import annotations"] if code.co_flags & __future__.annotations.compiler_flag else []
+    before.append(f"def {_OUTER}({', '.join(code.co_freevars)}):")
+    for name in filter(None, (owner, getattr(node, "name", ""))):
+        # It is a global, where it is nothing that the code closes over.
+        before.append(f"{step}pass" if name in code.co_freevars else f"{step}global {name}")
+        if name is owner:
+            before.append(f"{step}class {owner}:")
+            step *= 2
+    if isinstance(node, ast.Lambda):
+        body = f"{step}{body}"
+    else:
+        before.append(f"{step}if 1:")
+    return "\n".join((*before, body)), len(before) + 1
 
 
-def _parsed(text: str) -> ast.Module:
-    """Source of one function; of a lambda it is the lines on which it stands, which may be part of anything."""
-    # Texts of more than one line within it begin where they do, so it is not moved.
+def _moved(written: str, node: Any) -> tuple[str, str]:
+    """A definition with so much space before its lines that it can stand within others, but no more before those that
+    begin within a text; and what is one step of it."""
+    within: set[int] = set()
+    nodes = [node]
+    while nodes:
+        each = nodes.pop()
+        if isinstance(each, ast.JoinedStr) or (isinstance(each, ast.Constant) and isinstance(each.value, str | bytes)):
+            within.update(range(each.lineno + 1, (each.end_lineno or 0) + 1))
+        else:  # Positions within a text with values cannot be relied on before Python 3.12.
+            nodes += ast.iter_child_nodes(each)
+    lines = written.split("\n")
+    line = lines[node.lineno - 1]
+    step = "\t" if "\t" in (line[:1], lines[node.body[0].lineno - 1][:1]) else " "
+    space = step * (_DEPTH - (len(line) - len(line.lstrip())))
+    numbers = range(node.lineno, node.end_lineno + 1)
+    moved = [lines[number - 1] if number in within else space + lines[number - 1] for number in numbers]
+    return "\n".join(moved), step
+
+
+def _lines_of(code: types.CodeType) -> str:
+    """The lines on which code is defined. `inspect.getsource` would look at the files of all modules first."""
+    linecache.checkcache(code.co_filename)
+    lines = linecache.getlines(code.co_filename)
+    if not 0 < code.co_firstlineno <= len(lines):
+        return inspect.getsource(code)
+    return "".join(inspect.getblock(lines[code.co_firstlineno - 1 :]))
+
+
+def _parsed(text: str) -> tuple[str, ast.Module]:
+    """Source of one function; of a lambda it is the lines on which it stands, which may be part of anything. With the
+    text as it was read."""
     if text[:1].isspace():
+        # Texts of more than one line within it begin where they do, so it is not moved.
         with contextlib.suppress(SyntaxError):
             tree = ast.parse(f"if 1:\n{text}")
             ast.increment_lineno(tree, -1)
-            return tree
-    for attempt in (text, f"({text.strip()})", text.strip().rstrip(",)"), f"_({text.strip()}"):
-        try:
-            return ast.parse(attempt)
-        except SyntaxError:
-            continue
+            return text, tree
     begin = text.find("lambda")
-    for end in range(len(text), begin, -1):
-        try:
-            return ast.parse(text[begin:end])
-        except SyntaxError:
-            continue
+    attempts = (text, f"({text.strip()})", text.strip().rstrip(",)"), f"_({text.strip()}")
+    for attempt in (*attempts, *(text[begin:end] for end in range(len(text), begin, -1))):
+        with contextlib.suppress(SyntaxError):
+            return attempt, ast.parse(attempt)
     raise SyntaxError("it stands in lines that cannot be read alone")
 
 
-def _find(tree: ast.Module, code: types.CodeType) -> Any:
-    """The definition that the code was compiled from."""
-    kinds = (ast.Lambda,) if code.co_name == "<lambda>" else (ast.FunctionDef, ast.AsyncFunctionDef)
-    found = [node for node in ast.walk(tree) if isinstance(node, kinds)]
-    if code.co_name != "<lambda>":
-        return next(node for node in found if getattr(node, "name", "") == code.co_name)
-    for node in found:
-        module: Any = ast.Module([ast.Expr(node)], [])  # type: ignore[arg-type]
-        compiled = compile(ast.fix_missing_locations(module), "<lambda>", "exec")
-        inner = next(each for each in compiled.co_consts if isinstance(each, types.CodeType))
-        if len(found) == 1 or is_same(inner, code):
-            return node
-    raise SyntaxError("there are several lambdas on the line")
+def _candidates(tree: ast.Module, name: str) -> list[Any]:
+    """The definitions that code of that name may have been compiled from."""
+    if name == "<lambda>":
+        return [node for node in ast.walk(tree) if isinstance(node, ast.Lambda)]
+    kinds = ast.FunctionDef, ast.AsyncFunctionDef
+    return [node for node in ast.walk(tree) if isinstance(node, kinds) and node.name == name]
 
 
 # On the node
