@@ -31,7 +31,7 @@ from collections.abc import Callable, Container
 from dataclasses import dataclass, field
 from typing import Any
 
-from gdispy.worker import rebuild
+from gdispy.worker import generated, rebuild
 from gdispy.worker.codes import all_names, attribute_chains, global_names, without_sets
 from gdispy.worker.definitions import by_path, definitions
 from gdispy.worker.open_files import FILES, OpenFile, reduce_file
@@ -56,7 +56,7 @@ _OF_CLASSES = frozenset(
     ("__dict__", "__weakref__", "__module__", "__qualname__", "__slots__", "__slotnames__", "_abc_impl", "__doc__")
 )
 #: What a class must have from the beginning.
-_GIVEN = ("__module__", "__doc__", "__parameters__")
+_GIVEN = ("__module__", "__doc__", "__parameters__", "_is_protocol")
 #: What a module is given when it is made.
 _OF_MODULES = ("__builtins__", "__loader__", "__spec__")
 #: What `enum` makes anew with each enumeration.
@@ -357,6 +357,8 @@ class Reducer:
         if not obj.__flags__ & _HEAP_TYPE:
             name = _NAMES_OF_TYPES.get(obj)
             return NotImplemented if name is None else (rebuild.of_types, (name,))
+        if obj is enum.EnumMeta:
+            return rebuild.enum_meta, ()
         if not self._is_by_value(obj):
             return NotImplemented
         identifier = definitions.identify(obj)
@@ -374,10 +376,12 @@ class Reducer:
         if slots is not None:
             begin["__slots__"] = tuple(slots) if not isinstance(slots, str | dict) else slots
         made = (identifier, type(obj), _text(obj.__name__), obj.__bases__, begin)
-        attributes = {name: value for name, value in own.items() if not is_made_anew(obj, name, value)}
+        of_library, recipes = generated.parts_of(obj)
+        there = {name for name, value in own.items() if name in of_library or is_made_anew(obj, name, value)}
+        attributes = {name: value for name, value in own.items() if name not in there}
         if "__abstractmethods__" in attributes:
             attributes["__abstractmethods__"] = tuple(sorted(obj.__abstractmethods__))
-        state = (attributes, _registered(obj), is_named(obj))
+        state = (attributes, _registered(obj), is_named(obj), recipes)
         return rebuild.class_, made, state, None, None, rebuild.fill_class
 
     def _enum(self, obj: Any, identifier: bytes) -> _Reduced:
@@ -385,7 +389,7 @@ class Reducer:
         begin = _begin(obj)
         kind = obj._member_type_
         members = [(name, each._value_, _raw(kind, each)) for name, each in obj.__members__.items()]
-        boundary = own.get("_boundary_") if issubclass(obj, enum.Flag) else None
+        boundary = getattr(own.get("_boundary_"), "name", "")
         made = (identifier, type(obj), obj.__name__, obj.__bases__, begin, members, boundary)
         attributes = {
             name: value
@@ -579,6 +583,7 @@ _RULES: dict[type, _Rule] = {
     typing.TypeVar: Reducer._type_variable,
     typing.ParamSpec: Reducer._type_variable,
     typing.NewType: Reducer._new_type,
+    typing.ForwardRef: lambda _, obj: (rebuild.forward_reference, rebuild.about_reference(obj)),
     functools._lru_cache_wrapper: Reducer._cached,
     property: lambda _, obj: (property, (obj.fget, obj.fset, obj.fdel, obj.__doc__)),
     staticmethod: lambda _, obj: (staticmethod, (obj.__func__,)),
@@ -593,6 +598,9 @@ _RULES: dict[type, _Rule] = {
     object: Reducer._plain_object,
     struct.Struct: lambda _, obj: (struct.Struct, (obj.format,)),
     memoryview: lambda _, obj: _memory(obj),
+    dataclasses.Field: lambda _, obj: (rebuild.field, ({name: getattr(obj, name) for name in obj.__slots__},)),
+    functools.singledispatchmethod: lambda _, obj: (rebuild.dispatching_method, (obj.func, obj.dispatcher)),
+    functools.cached_property: lambda _, obj: (rebuild.cached_property, (obj.func, obj.attrname, obj.__doc__)),
     types.GetSetDescriptorType: lambda _, obj: (rebuild.get_set, (obj.__objclass__, obj.__name__)),
     types.MemberDescriptorType: lambda _, obj: (rebuild.get_set, (obj.__objclass__, obj.__name__)),
     type(dataclasses._FIELD): lambda _, obj: (rebuild.sentinel, (obj.name,)),  # type: ignore[attr-defined]

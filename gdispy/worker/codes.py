@@ -8,6 +8,7 @@ from __future__ import annotations
 import dis
 import functools
 import hashlib
+import inspect
 import opcode
 import operator
 import sys
@@ -22,6 +23,15 @@ _GLOBALS = {opcode.opmap[name] for name in _NAMED if name in opcode.opmap}
 _LOAD_GLOBAL = opcode.opmap["LOAD_GLOBAL"] if sys.version_info >= (3, 11) else -1
 _ATTRIBUTES = ("LOAD_ATTR", "LOAD_METHOD", "STORE_ATTR", "DELETE_ATTR")
 _LOADS = ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_DEREF", "LOAD_FROM_DICT_OR_GLOBALS", "LOAD_FROM_DICT_OR_DEREF")
+#: Flags of code that tell what kind of function it is, without those of how it was compiled.
+_KIND_FLAGS = inspect.CO_VARARGS | inspect.CO_VARKEYWORDS | inspect.CO_GENERATOR | inspect.CO_COROUTINE
+_KIND_FLAGS |= inspect.CO_ASYNC_GENERATOR
+#: Opcodes that load a variable begin so.
+_VARIABLES = ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_FAST", "LOAD_DEREF", "LOAD_CLASSDEREF", "LOAD_FROM_DICT_OR")
+_COMPARED = (
+    *("co_code", "co_names", "co_varnames", "co_freevars", "co_cellvars"),
+    *("co_argcount", "co_posonlyargcount", "co_kwonlyargcount"),
+)
 _BUILTINS = frozenset((int, float, complex, str, bytes, bool, type(None), type(...)))
 
 
@@ -69,12 +79,54 @@ def attribute_chains(code: types.CodeType) -> dict[str, tuple[tuple[str, ...], .
     return {name: tuple(dict.fromkeys(chains)) for name, chains in found.items()}
 
 
+def imported_variables(code: types.CodeType) -> frozenset[str]:
+    """Variables of which code calls functions in the way that compilers have, from Python 3.11 on, for what the file
+    imports; and those of which it only reads attributes."""
+    found: dict[bool, set[str]] = {False: set(), True: set()}
+    for each in with_inner(code):
+        before = ""
+        for instruction in dis.get_instructions(each):
+            name = instruction.opname
+            if name in ("LOAD_ATTR", "LOAD_METHOD") and before:
+                is_method = name == "LOAD_METHOD" or (sys.version_info >= (3, 12) and bool((instruction.arg or 0) & 1))
+                found[is_method].add(before)
+            if name not in ("CACHE", "EXTENDED_ARG"):
+                variable = instruction.argval
+                variable = variable[-1] if isinstance(variable, tuple) and variable else variable
+                before = variable if name.startswith(_VARIABLES) and isinstance(variable, str) else ""
+    return frozenset(found[False] - found[True])
+
+
 def with_inner(code: types.CodeType) -> Iterator[types.CodeType]:
     """Code, and that of the functions and classes defined in it."""
     yield code
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):
             yield from with_inner(constant)
+
+
+def is_same(one: types.CodeType, other: types.CodeType) -> bool:
+    """Whether two pieces of code do the same."""
+    for name in _COMPARED:
+        if getattr(one, name) != getattr(other, name):
+            return False
+    if (one.co_flags ^ other.co_flags) & _KIND_FLAGS:
+        return False
+    if len(one.co_consts) != len(other.co_consts):
+        return False
+    for mine, theirs in zip(one.co_consts, other.co_consts, strict=True):
+        is_code = isinstance(mine, types.CodeType) and isinstance(theirs, types.CodeType)
+        if not (is_same(mine, theirs) if is_code else _shown(mine) == _shown(theirs)):
+            return False
+    return True
+
+
+def _shown(constant: Any) -> str:
+    """A constant, for a comparison. The full name of an inner class is one, and before Python 3.11 that of an inner
+    function; it begins with where the outer one stands."""
+    if type(constant) is str:
+        constant = constant.rpartition("<locals>.")[2]
+    return repr(constant)
 
 
 #: Stands first in a tuple that is a set of constants.

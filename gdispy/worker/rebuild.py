@@ -27,6 +27,7 @@ import weakref
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from gdispy.worker import generated
 from gdispy.worker.definitions import by_path, definitions
 
 _MAIN = ("__main__", "__mp_main__")
@@ -197,13 +198,14 @@ _HEAP_TYPE = 1 << 9
 def _no_hook(cls: Any, **kwargs: Any) -> None: ...
 
 
-def fill_class(made: Any, state: tuple[dict[str, Any], list[type], bool]) -> None:
-    """What is in a class: its attributes, and the classes that are registered with it."""
-    attributes, registered, is_named = state
+def fill_class(made: Any, state: tuple[dict[str, Any], list[type], bool, list[generated.Recipe]]) -> None:
+    """What is in a class: its attributes, the classes that are registered with it, and what the library makes."""
+    attributes, registered, is_named, recipes = state
     if _is_complete(made):
         return
     for name, value in attributes.items():
         set_attribute(made, name, value)
+    generated.make(made, recipes)
     for each in registered:
         made.register(each)
     if is_named and definitions.is_worker:
@@ -235,7 +237,7 @@ def enum_class(
     bases: tuple[type, ...],
     begin: dict[str, Any],
     members: list[tuple[str, Any, Any]],
-    boundary: Any,
+    boundary: str,
 ) -> Any:
     """An enumeration with its members: name, value, and what the member's data type is made from."""
     return definitions.receive(identifier, lambda: _bare_enum(meta, name, bases, begin, members, boundary))[0]
@@ -247,7 +249,7 @@ def _bare_enum(
     bases: tuple[type, ...],
     begin: dict[str, Any],
     members: list[tuple[str, Any, Any]],
-    boundary: Any,
+    boundary: str,
 ) -> Any:
     base = enum.EnumMeta.__new__
     with definitions.lock, _without_hooks(bases):
@@ -260,7 +262,8 @@ def _bare_enum(
             space["__init__"] = _nothing
         for key, value, raw in members:
             space[key] = (value, raw)
-        options = {} if boundary is None else {"boundary": boundary}
+        kinds = getattr(enum, "FlagBoundary", None)  # Not there before Python 3.11.
+        options = {} if not boundary or kinds is None else {"boundary": kinds[boundary]}
         made: Any = base(meta, name, bases, space, **options)
     if members:
         with contextlib.suppress(AttributeError):
@@ -283,7 +286,7 @@ def fill_enum(made: Any, state: tuple[dict[str, Any], dict[str, dict[str, Any]],
     if not _is_complete(made):
         for name, values in of_members.items():
             vars(made.__members__[name]).update(values)
-    fill_class(made, (attributes, [], is_named))
+    fill_class(made, (attributes, [], is_named, []))
 
 
 def member(of: Any, name: str) -> Any:
@@ -316,6 +319,16 @@ def new_type(identifier: bytes, name: str, module: str, supertype: Any) -> Any:
     return definitions.receive(identifier, make)[0]
 
 
+def forward_reference(text: str, is_argument: bool, module: str | None, is_class: bool | None) -> Any:
+    """A type that is named in text, for others of `typing`."""
+    return typing.ForwardRef(text, is_argument=is_argument, module=module, is_class=bool(is_class))
+
+
+def about_reference(obj: Any) -> tuple[Any, ...]:
+    """What that is made from."""
+    return tuple(getattr(obj, f"__forward_{name}__", None) for name in ("arg", "is_argument", "module", "is_class"))
+
+
 def alias_type(name: str, module: str, value: Any, parameters: tuple[Any, ...]) -> Any:
     """What the statement `type` makes, from Python 3.12 on."""
     make: Callable[..., Any] = getattr(typing, "TypeAliasType")  # noqa: B009 (not there before Python 3.12)
@@ -330,6 +343,34 @@ def plain_object(identifier: bytes) -> object:
 def of_types(name: str) -> Any:
     """A type of Python, such as that of functions."""
     return getattr(types, name)
+
+
+def enum_meta() -> Any:
+    """The class of enumerations, which has another name from Python 3.11 on."""
+    return enum.EnumMeta
+
+
+def field(values: dict[str, Any]) -> Any:
+    """A field of a data class. Other versions have other attributes."""
+    made: Any = dataclasses.field()
+    for name, value in values.items():
+        if name in made.__slots__:
+            setattr(made, name, value)
+    return made
+
+
+def cached_property(function: Any, name: str | None, text: str | None) -> Any:
+    """A property that is computed once. Before Python 3.12 it has a lock."""
+    made = functools.cached_property(function)
+    made.attrname, made.__doc__ = name, text
+    return made
+
+
+def dispatching_method(function: Any, dispatcher: Any) -> Any:
+    """A method under `functools.singledispatchmethod`. From Python 3.13 on it has a cache."""
+    made = functools.singledispatchmethod(function)
+    made.dispatcher = dispatcher
+    return made
 
 
 def cached(identifier: bytes, wrapped: Any, maxsize: int | None, typed: bool) -> Any:

@@ -3,15 +3,17 @@
 Floor 1: standard library. Compiled code is understood by one minor version of Python only, so beside it the source
 goes along. The client calls `dumps`; a template finds what `loads` needs by unpickling.
 
-All is as in `by_value.py`, but for two things. Code is its text, which the other version compiles. A class, where it
-has a text, is that text with the values of the globals that its body names, so that decorators such as `dataclass` do
-there what that version needs; what has been assigned to its attributes since comes after it.
+All is as in `by_value.py`, but that code is its text, which the other version compiles: as it is written, within a few
+lines that give it what it closes over. What Python's library makes for classes is made anew there (`generated.py`). A
+class that has other functions without a text is its own text, with the values of the globals that its body names, so
+that decorators and metaclasses do there what they did here; what has been assigned to its attributes since comes after.
 """
 
 from __future__ import annotations
 import __future__
 
 import ast
+import contextlib
 import enum
 import functools
 import inspect
@@ -25,17 +27,16 @@ import zlib
 from collections.abc import Iterator
 from typing import Any
 
-from gdispy.worker import by_value, rebuild
-from gdispy.worker.by_value import Manner
-from gdispy.worker.codes import all_names, global_names
+from gdispy.worker import by_value, generated, rebuild
+from gdispy.worker.by_value import Findings, Manner
+from gdispy.worker.codes import all_names, global_names, imported_variables, is_same, with_inner
 from gdispy.worker.definitions import by_path, definitions
 
 logger = logging.getLogger(__name__)
 
-#: Flags of code that tell what kind of function it is, without those of how it was compiled.
-_KIND_FLAGS = inspect.CO_VARARGS | inspect.CO_VARKEYWORDS | inspect.CO_GENERATOR | inspect.CO_COROUTINE
-_KIND_FLAGS |= inspect.CO_ASYNC_GENERATOR
 _OUTER = "_gdispy_outer"
+#: Steps before a definition within that function, a class and a condition.
+_DEPTH = 3
 
 
 class NoSource(pickle.PicklingError):
@@ -50,6 +51,10 @@ def dumps(value: object, manner: Manner | None = None) -> bytes:
 class _SourceReducer(by_value.Reducer):
     """The rules of `by_value.py`, with text in the place of compiled code."""
 
+    def __init__(self, manner: Manner, findings: Findings | None) -> None:
+        super().__init__(manner, findings)
+        self._with_texts: dict[type, bool] = {}
+
     def _code(self, obj: types.CodeType) -> Any:
         text = text_of_code(obj)
         if not text:
@@ -57,15 +62,10 @@ class _SourceReducer(by_value.Reducer):
         return kept_code, (text, obj.co_name)
 
     def _define(self, obj: Any, identifier: bytes) -> Any:
-        outer, _, name = obj.__qualname__.rpartition(".")
-        if outer and "<locals>" not in outer:
-            owner = by_path(obj.__module__, outer)
-            if isinstance(owner, type) and vars(owner).get(name) is obj:
-                return _nested_class, (identifier, owner, name)
-        text = _class_text(obj)
+        text = "" if self._has_texts(obj) else _class_text(obj)
         module = sys.modules.get(obj.__module__)
         if not text or module is None:
-            return super()._define(obj, identifier)
+            return self._define_nested(obj, identifier)
         names = vars(module)
         early, late = _names_of_class(text, names, obj)
         where = self.space(names)
@@ -75,9 +75,40 @@ class _SourceReducer(by_value.Reducer):
         state = (where, late, modules, parts, attributes, by_value.is_named(obj))
         return _class_of_text, made, state, None, None, _fill_class
 
+    def _define_nested(self, obj: Any, identifier: bytes) -> Any:
+        """A class that comes with the text of the one in which it is; or else by what it is made of."""
+        outer, _, name = obj.__qualname__.rpartition(".")
+        if outer and "<locals>" not in outer:
+            owner = by_path(obj.__module__, outer)
+            if isinstance(owner, type) and vars(owner).get(name) is obj and not self._has_texts(owner):
+                return _nested_class, (identifier, owner, name)
+        return super()._define(obj, identifier)
+
+    def _has_texts(self, cls: type) -> bool:
+        """Whether there is a text of each function in a class that does not travel by its name."""
+        known = self._with_texts.get(cls)
+        if known is None:
+            of_library, _ = generated.parts_of(cls)
+            met: set[int] = set()
+            values = [value for name, value in vars(cls).items() if name not in of_library]
+            known = self._with_texts[cls] = all(self._has_text(value, met) for value in values)
+        return known
+
+    def _has_text(self, value: Any, met: set[int]) -> bool:
+        if type(value) is property:
+            return all(self._has_text(each, met) for each in (value.fget, value.fset, value.fdel))
+        value = _plain(value)
+        if type(value) is not types.FunctionType or id(value) in met or not self._is_by_value(value):
+            return True
+        met.add(id(value))
+        inner = [content for cell in value.__closure__ or () for content in by_value.content_of(cell)]
+        return bool(text_of_code(value.__code__)) and all(self._has_text(each, met) for each in inner)
+
 
 class _BySource(_SourceReducer, by_value.Pickler):
-    pass
+    def __init__(self, sink: Any, manner: Manner, collect: Any = None, findings: Findings | None = None) -> None:
+        pickle.Pickler.__init__(self, sink, 5)
+        _SourceReducer.__init__(self, manner, findings)
 
 
 def _text(obj: Any) -> str:
@@ -109,7 +140,7 @@ def _class_text(cls: type) -> str:
     for each in methods:
         if each.__code__.co_name in written and each.__module__ == cls.__module__:
             same = written.pop(each.__code__.co_name)
-            if each.__code__.co_filename[:1] != "<" and not _is_same(same, each.__code__):
+            if each.__code__.co_filename[:1] != "<" and not is_same(same, each.__code__):
                 return ""  # It is the text of another class of that name.
     return text
 
@@ -156,10 +187,12 @@ def text_of_code(code: types.CodeType) -> str:
     It is compiled here for a proof: text that has changed since, or means something else outside its class, does not.
     """
     try:
-        for owner in ("", *sorted(_owners(code))):
-            text = _code_text(code, owner)
-            if _is_same(code_of_text(text, code.co_name), code):
-                return text
+        written, module = _parsed(_lines_of(code))
+        for node in _candidates(module, code.co_name):
+            for owner in ("", *sorted(_owners(code))):
+                text, line = _alone(written, node, code, owner)
+                if _is_proven(text, code.co_firstlineno + node.lineno - 1 - line, code):
+                    return text
     except Exception as error:
         logger.debug("%s cannot go to nodes of another version of Python: %s", code.co_name, error)
     return ""
@@ -167,52 +200,67 @@ def text_of_code(code: types.CodeType) -> str:
 
 def _owners(code: types.CodeType) -> set[str]:
     """Names of classes that code may belong to: within class C, Python writes _C__name where the text says __name."""
-    return {name[1:].partition("__")[0] for name in code.co_names if name[:1] == "_" and "__" in name[2:]}
+    names = {name for each in with_inner(code) for name in (*each.co_names, *each.co_varnames, *each.co_cellvars)}
+    return {name[1:].partition("__")[0] for name in names if name[:1] == "_" and "__" in name[2:]}
 
 
-def _is_same(one: types.CodeType, other: types.CodeType) -> bool:
-    """Whether two pieces of code do the same."""
-    for name in ("co_code", "co_names", "co_varnames", "co_freevars", "co_cellvars", "co_argcount"):
-        if getattr(one, name) != getattr(other, name):
-            return False
-    if (one.co_flags ^ other.co_flags) & _KIND_FLAGS:
-        return False
-    if len(one.co_consts) != len(other.co_consts):
-        return False
-    for mine, theirs in zip(one.co_consts, other.co_consts, strict=True):
-        is_code = isinstance(mine, types.CodeType) and isinstance(theirs, types.CodeType)
-        if not (_is_same(mine, theirs) if is_code else _shown(mine) == _shown(theirs)):
-            return False
-    return True
+def _is_proven(text: str, shift: int, code: types.CodeType) -> bool:
+    """Whether a text means the same as the code. Two things are compiled in other ways in its file, to no effect."""
+    if is_same(code_of_text(text, code.co_name), code):
+        return True
+    tree = ast.parse(text)
+    # From Python 3.13 on, classes know their lines.
+    ast.increment_lineno(tree, shift)
+    # From Python 3.11 on, functions of what the file imports are called in another way.
+    names = sorted(filter(str.isidentifier, imported_variables(code)))
+    imports: list[ast.stmt] = [ast.Import([ast.alias(name)]) for name in names]
+    place = 1 if tree.body[:1] and isinstance(tree.body[0], ast.ImportFrom) else 0
+    tree.body[place:place] = imports
+    module = compile(ast.fix_missing_locations(tree), "<text>", "exec", dont_inherit=True)
+    return is_same(_code_within(module, code.co_name), code)
 
 
-def _shown(constant: Any) -> str:
-    """A constant, for a comparison. Before Python 3.11 the full name of an inner function is one, and begins with where
-    the outer one stands."""
-    if sys.version_info < (3, 11) and type(constant) is str:
-        constant = constant.rpartition("<locals>.")[2]
-    return repr(constant)
-
-
-def _code_text(code: types.CodeType, owner: str = "") -> str:
-    """The text of a function, within one whose parameters are what it closes over, and within a class where `owner`
-    names one. Raises OSError, TypeError or SyntaxError where there is none."""
-    text = textwrap.dedent(_lines_of(code))
-    node = _find(_parsed(text), code)
-    outer = ast.parse(f"def {_OUTER}({', '.join(code.co_freevars)}): pass")
-    definition: Any = outer.body[0]
+def _alone(written: str, node: Any, code: types.CodeType, owner: str) -> tuple[str, int]:
+    """A definition within a function whose parameters are what it closes over, and within a class where `owner` names
+    one; and the line in which it begins then. It stays as it is written, since what one version writes anew another may
+    not be able to read."""
     if isinstance(node, ast.Lambda):
-        definition.body = [ast.Return(node)]
+        body, step = f"return (\n{ast.get_source_segment(written, node)}\n)", " "
     else:
-        node.decorator_list = []
-        # Its own name is a global, where it is nothing that it closes over.
-        first = [] if node.name in code.co_freevars else [ast.Global([node.name])]
-        definition.body = [*first, node]
-    if owner:
-        definition.body = [ast.ClassDef(owner, [], [], definition.body, [])]
-    if code.co_flags & __future__.annotations.compiler_flag:
-        outer.body.insert(0, ast.ImportFrom("__future__", [ast.alias("annotations")], 0))
-    return ast.unparse(ast.fix_missing_locations(outer))
+        body, step = _moved(written, node)
+    before = ["from __future__ import annotations"] if code.co_flags & __future__.annotations.compiler_flag else []
+    before.append(f"def {_OUTER}({', '.join(code.co_freevars)}):")
+    for name in filter(None, (owner, getattr(node, "name", ""))):
+        # It is a global, where it is nothing that the code closes over.
+        before.append(f"{step}pass" if name in code.co_freevars else f"{step}global {name}")
+        if name is owner:
+            before.append(f"{step}class {owner}:")
+            step *= 2
+    if isinstance(node, ast.Lambda):
+        body = f"{step}{body}"
+    else:
+        before.append(f"{step}if 1:")
+    return "\n".join((*before, body)), len(before) + 1
+
+
+def _moved(written: str, node: Any) -> tuple[str, str]:
+    """A definition with so much space before its lines that it can stand within others, but no more before those that
+    begin within a text; and what is one step of it."""
+    within: set[int] = set()
+    nodes = [node]
+    while nodes:
+        each = nodes.pop()
+        if isinstance(each, ast.JoinedStr) or (isinstance(each, ast.Constant) and isinstance(each.value, str | bytes)):
+            within.update(range(each.lineno + 1, (each.end_lineno or 0) + 1))
+        else:  # Positions within a text with values cannot be relied on before Python 3.12.
+            nodes += ast.iter_child_nodes(each)
+    lines = written.split("\n")
+    line = lines[node.lineno - 1]
+    step = "\t" if "\t" in (line[:1], lines[node.body[0].lineno - 1][:1]) else " "
+    space = step * (_DEPTH - (len(line) - len(line.lstrip())))
+    numbers = range(node.lineno, node.end_lineno + 1)
+    moved = [lines[number - 1] if number in within else space + lines[number - 1] for number in numbers]
+    return "\n".join(moved), step
 
 
 def _lines_of(code: types.CodeType) -> str:
@@ -224,35 +272,29 @@ def _lines_of(code: types.CodeType) -> str:
     return "".join(inspect.getblock(lines[code.co_firstlineno - 1 :]))
 
 
-def _parsed(text: str) -> ast.Module:
-    """Source of one function; of a lambda it is the lines on which it stands, which may be part of anything."""
-    for attempt in (text, f"({text.strip()})", text.strip().rstrip(",)"), f"_({text.strip()}"):
-        try:
-            return ast.parse(attempt)
-        except SyntaxError:
-            continue
+def _parsed(text: str) -> tuple[str, ast.Module]:
+    """Source of one function; of a lambda it is the lines on which it stands, which may be part of anything. With the
+    text as it was read."""
+    if text[:1].isspace():
+        # Texts of more than one line within it begin where they do, so it is not moved.
+        with contextlib.suppress(SyntaxError):
+            tree = ast.parse(f"if 1:\n{text}")
+            ast.increment_lineno(tree, -1)
+            return text, tree
     begin = text.find("lambda")
-    for end in range(len(text), begin, -1):
-        try:
-            return ast.parse(text[begin:end])
-        except SyntaxError:
-            continue
+    attempts = (text, f"({text.strip()})", text.strip().rstrip(",)"), f"_({text.strip()}")
+    for attempt in (*attempts, *(text[begin:end] for end in range(len(text), begin, -1))):
+        with contextlib.suppress(SyntaxError):
+            return attempt, ast.parse(attempt)
     raise SyntaxError("it stands in lines that cannot be read alone")
 
 
-def _find(tree: ast.Module, code: types.CodeType) -> Any:
-    """The definition that the code was compiled from."""
-    kinds = (ast.Lambda,) if code.co_name == "<lambda>" else (ast.FunctionDef, ast.AsyncFunctionDef)
-    found = [node for node in ast.walk(tree) if isinstance(node, kinds)]
-    if code.co_name != "<lambda>":
-        return next(node for node in found if getattr(node, "name", "") == code.co_name)
-    for node in found:
-        module: Any = ast.Module([ast.Expr(node)], [])  # type: ignore[arg-type]
-        compiled = compile(ast.fix_missing_locations(module), "<lambda>", "exec")
-        inner = next(each for each in compiled.co_consts if isinstance(each, types.CodeType))
-        if len(found) == 1 or _is_same(inner, code):
-            return node
-    raise SyntaxError("there are several lambdas on the line")
+def _candidates(tree: ast.Module, name: str) -> list[Any]:
+    """The definitions that code of that name may have been compiled from."""
+    if name == "<lambda>":
+        return [node for node in ast.walk(tree) if isinstance(node, ast.Lambda)]
+    kinds = ast.FunctionDef, ast.AsyncFunctionDef
+    return [node for node in ast.walk(tree) if isinstance(node, kinds) and node.name == name]
 
 
 # On the node
@@ -261,7 +303,10 @@ def _find(tree: ast.Module, code: types.CodeType) -> Any:
 def code_of_text(text: str, name: str, file: str = "<text>") -> types.CodeType:
     """The code of a function from text that `text_of_code` has made."""
     # As it was compiled at home, and not as this module is.
-    module = compile(text, file, "exec", dont_inherit=True)
+    return _code_within(compile(text, file, "exec", dont_inherit=True), name)
+
+
+def _code_within(module: types.CodeType, name: str) -> types.CodeType:
     return next(_codes(next(_codes(module, _OUTER)), name))
 
 
@@ -314,4 +359,4 @@ def _fill_class(made: Any, state: tuple[Any, ...]) -> None:
     vars(where).update(late)
     for module, names in parts:
         vars(module).update(names)
-    rebuild.fill_class(made, (attributes, [], is_named))
+    rebuild.fill_class(made, (attributes, [], is_named, []))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import importlib.metadata
+import json
 import os
 import shutil
 import subprocess
@@ -17,10 +18,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.across_versions import EXPECTED
 from tests.support.daemons import Daemon, run_python
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = ROOT / "tests" / "support" / "dispy_programs" / "versions.py"
+ACROSS = PROGRAM.parent / "across_versions" / "program.py"
 OURS = sys.version_info[1]
 NEEDED = "import sys, dill, gevent, msgpack, nacl; print(sys.version_info[1])"
 #: Seconds in which a venv must be ready.
@@ -84,17 +87,66 @@ def made(base: str, directory: Path) -> tuple[str, str]:
     return python, ""
 
 
+def node_under(python: str, secret_file: str, directory: Path) -> Daemon:
+    words = ["--cpus", "1", "--dest_path_prefix", str(directory / "prefix"), "--secret-file", secret_file]
+    script, env = str(ROOT / "scripts" / "gdispy-node"), {"PYTHONPATH": str(ROOT)}
+    return Daemon(directory, *words, script=script, python=python, env=env)
+
+
 @pytest.fixture(params=[minor for minor in range(10, 15) if minor != OURS], ids=lambda minor: f"3.{minor}")
 def other(
     request: pytest.FixtureRequest, python_of: Callable[[int], str], secret_file: str, tmp_path: Path
 ) -> Iterator[tuple[str, Daemon]]:
     """A version, and a node that runs under it."""
-    python = python_of(request.param)
-    words = ["--cpus", "1", "--dest_path_prefix", str(tmp_path / "prefix"), "--secret-file", secret_file]
-    script, env = str(ROOT / "scripts" / "gdispy-node"), {"PYTHONPATH": str(ROOT)}
-    node = Daemon(tmp_path, *words, script=script, python=python, env=env)
+    node = node_under(python_of(request.param), secret_file, tmp_path)
     yield f"3.{request.param}", node
     node.stop()
+
+
+class Nodes:
+    """A node for each version, started where it is asked for first."""
+
+    def __init__(self, python_of: Callable[[int], str], directory: Path) -> None:
+        self._python_of = python_of
+        self._directory = directory
+        self.secret_file = directory / "secret"
+        self.secret_file.write_text("for all versions of Python, and for these tests only")
+        self.secret_file.chmod(0o600)
+        self.started: dict[int, Daemon] = {}
+
+    def under(self, minor: int) -> Daemon:
+        if minor not in self.started:
+            python, directory = self._python_of(minor), self._directory / str(minor)
+            directory.mkdir()
+            self.started[minor] = node_under(python, str(self.secret_file), directory)
+        return self.started[minor]
+
+
+@pytest.fixture(scope="module")
+def nodes(python_of: Callable[[int], str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
+    made = Nodes(python_of, tmp_path_factory.mktemp("nodes"))
+    yield made
+    for node in made.started.values():
+        node.stop()
+
+
+@pytest.mark.parametrize("there", range(10, 14), ids=lambda minor: f"on 3.{minor}")
+@pytest.mark.parametrize("here", range(10, 14), ids=lambda minor: f"from 3.{minor}")
+def test_definitions_of_all_kinds_compute_the_same_under_each_version(
+    here: int, there: int, nodes: Nodes, python_of: Callable[[int], str], tmp_path: Path
+) -> None:
+    python, node = python_of(here), nodes.under(there)
+    env = {**os.environ, "GDISPY_SECRET_FILE": str(nodes.secret_file), "PYTHONPATH": str(ROOT)}
+    words = [python, str(ACROSS), f"{node.place[0]}:{node.place[1]}"]
+    done = subprocess.run(words, env=env, capture_output=True, text=True, timeout=60, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    seen: dict[str, dict[str, object]] = {"computation": {}, "argument": {}}
+    for line in done.stdout.splitlines():
+        way, topic, result = json.loads(line)
+        seen[way][topic] = result
+    assert seen["computation"] == EXPECTED
+    # Of the modules that are imported in a function, a computation brings the files, and an argument does not.
+    assert seen["argument"] == {topic: result for topic, result in EXPECTED.items() if topic != "inner imports"}
 
 
 def test_what_a_program_defines_runs_under_another_version(

@@ -1,0 +1,3 @@
+from . import hammer, saw
+
+__all__ = ["hammer", "saw"]
