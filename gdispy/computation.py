@@ -186,7 +186,7 @@ def _report(name: str, function: Any, packed: Packed, rows: list[list[Any]], rea
         title += f", most of it {heaviest(function, packed.manner, name)[0]}"
     entries = [
         Entry(title, size, f"by value: {', '.join(packed.titles) or 'nothing'}") if size else None,
-        Entry("its source text", text, "for other versions of Python") if text else None,
+        Entry("its source text", text, "for nodes of other versions of Python", is_rare=True) if text else None,
         *(Entry(row[0], row[3], reasons.get(row[0], "")) for row in rows),
     ]
     report(name, [each for each in entries if each is not None])

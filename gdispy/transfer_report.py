@@ -27,11 +27,13 @@ class Entry(NamedTuple):
     size: int
     #: Why it is sent.
     reason: str
+    #: Whether most nodes do not get it.
+    is_rare: bool = False
 
 
 def report(computation: str, entries: Sequence[Entry]) -> None:
     """Write to the log what goes to each node, and warn of more than `LARGE` bytes, naming the largest entries."""
-    total = sum(each.size for each in entries)
+    total = sum(each.size for each in entries if not each.is_rare)
     if logger.isEnabledFor(logging.DEBUG):
         logger.debug("%s sends %s to each node", computation, shown_size(total))
         for each in entries[:_LISTED]:
@@ -39,7 +41,7 @@ def report(computation: str, entries: Sequence[Entry]) -> None:
         if len(entries) > _LISTED:
             logger.debug("%s sends %s files more", computation, f"{len(entries) - _LISTED:,}")
     if total > LARGE:
-        largest = heapq.nlargest(_NAMED, entries, key=lambda each: each.size)
+        largest = heapq.nlargest(_NAMED, [each for each in entries if not each.is_rare], key=lambda each: each.size)
         named = ", ".join(f"{each.name} ({shown_size(each.size)})" for each in largest if each.size * 20 > total)
         logger.warning(
             "%s takes %s to send to each node; the largest of it: %s. Leave out what jobs do not need; "

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import count
 
 from gdispy.core.alarms import Alarms
@@ -152,6 +153,8 @@ class Waiting:
         if share.prepared_at is None:
             share.prepared_at = now
             self._watch_setup(node, computation, share)
+        if prepare.python == node.python and prepare.source:  # It is for other versions, and may be large.
+            prepare = replace(prepare, source=b"")
         return [Send(node.peer, share.special(prepare))]
 
     def _watch_setup(self, node: Node, computation: Computation, share: Share) -> None:

@@ -14,19 +14,12 @@ What C pickle and this module refuse, dill may know.
 from __future__ import annotations
 
 import abc
-import dataclasses
 import enum
-import functools
-import gc
 import io
 import marshal
 import pickle
-import struct
 import sys
-import threading
 import types
-import typing
-import weakref
 from collections.abc import Callable, Container
 from dataclasses import dataclass, field
 from typing import Any
@@ -36,6 +29,7 @@ from gdispy.worker.codes import all_names, attribute_chains, global_names, witho
 from gdispy.worker.definitions import by_path, definitions
 from gdispy.worker.open_files import FILES, OpenFile, reduce_file
 from gdispy.worker.own_modules import is_own
+from gdispy.worker.reductions import RULES, Rule
 
 _MAIN = ("__main__", "__mp_main__")
 _VERSION = sys.version_info[:2]
@@ -51,6 +45,8 @@ OF_NODES = frozenset(
         *("dispynode_shutdown", "dispynode_logger"),
     )
 )
+#: Where the file of a module is; on a node it would be among the files of the computation.
+OF_FILES = frozenset(("__file__", "__path__", "__spec__", "__loader__", "__cached__"))
 #: What is made anew with each class, or given when it is made.
 _OF_CLASSES = frozenset(
     ("__dict__", "__weakref__", "__module__", "__qualname__", "__slots__", "__slotnames__", "_abc_impl", "__doc__")
@@ -145,8 +141,10 @@ def written(
 class Space:
     """The globals of functions of one module, in one payload."""
 
-    def __init__(self, name: str, package: str | None, key: bytes) -> None:
-        self.about = name, package, key
+    def __init__(self, name: str, package: str | None, key: bytes, is_of_file: bool) -> None:
+        self.about = name, package, key, is_of_file
+        #: Whether it is a module with a file of its own, which it would have at the other end, too.
+        self.is_of_file = is_of_file
 
     def __reduce__(self) -> _Reduced:
         return rebuild.space, self.about
@@ -167,7 +165,7 @@ class Reducer:
 
     def __init__(self, manner: Manner, findings: Findings | None) -> None:
         self.manner = manner
-        self._is_of_computation = findings is not None
+        self.is_of_computation = findings is not None
         self.findings = Findings() if findings is None else findings
         self._spaces: dict[int, Any] = {}
         #: By classes that the other end has: their own objects that they hold as attributes, by identity.
@@ -191,22 +189,22 @@ class Reducer:
             return self._module(obj) if isinstance(obj, types.ModuleType) else reduce_file(obj)
         if type(kind) is type:
             return NotImplemented
-        if issubclass(kind, enum.Enum) and self._is_by_value(kind):
+        if issubclass(kind, enum.Enum) and self.is_by_value(kind):
             name = obj._name_
             return (rebuild.member, (kind, name)) if kind.__members__.get(name) is obj else NotImplemented
         return NotImplemented
 
-    def _is_by_value(self, obj: Any) -> bool:
+    def is_by_value(self, obj: Any) -> bool:
         """Whether a function, class or the like cannot be found by its name at the other end."""
         module = getattr(obj, "__module__", None)
         if not isinstance(module, str) or self.manner.is_by_value(module):
             return True
         return not _is_found(obj, module)
 
-    def _known(self, obj: Any, identifier: bytes) -> _Reduced:
+    def known(self, obj: Any, identifier: bytes) -> _Reduced:
         return rebuild.known, (identifier, obj.__module__, getattr(obj, "__qualname__", obj.__name__))
 
-    def _note(self, obj: Any, identifier: bytes) -> None:
+    def note(self, obj: Any, identifier: bytes) -> None:
         self.findings.defined.add(identifier)
         self.findings.objects.append(obj)
         self.findings.titles.add(f"{obj.__module__}.{obj.__qualname__}")
@@ -223,7 +221,8 @@ class Reducer:
             if not is_named and owner is not None:
                 key += definitions.number_of(names, owner).to_bytes(8, "big")
             is_there = is_named and not self.manner.is_by_value(name)
-            found = module if is_there else Space(name, names.get("__package__"), key)
+            is_of_file = is_named and name not in _MAIN and isinstance(names.get("__file__"), str)
+            found = module if is_there else Space(name, names.get("__package__"), key, is_of_file)
             self._spaces[id(names)] = found, names
             return found
         return found[0]
@@ -231,7 +230,7 @@ class Reducer:
     def _held_by(self, kind: type) -> dict[int, tuple[type, str]]:
         """Objects of a class that it holds as attributes, such as the one that stands for nothing: they are those that
         the other end has."""
-        if type(kind) is not type or not kind.__flags__ & _HEAP_TYPE or not self._is_by_value(kind):
+        if type(kind) is not type or not kind.__flags__ & _HEAP_TYPE or not self.is_by_value(kind):
             return {}
         if definitions.identify(kind) not in self.manner.known:
             return {}
@@ -240,12 +239,12 @@ class Reducer:
     # Functions
 
     def _function(self, obj: types.FunctionType) -> _Reduced:
-        if not self._is_by_value(obj):
+        if not self.is_by_value(obj):
             return NotImplemented
         identifier = definitions.identify(obj)
         if identifier in self.manner.known:
-            return self._known(obj, identifier)
-        self._note(obj, identifier)
+            return self.known(obj, identifier)
+        self.note(obj, identifier)
         code, names = obj.__code__, obj.__globals__
         where = self.space(names, obj)
         package = names.get("__package__")
@@ -253,6 +252,8 @@ class Reducer:
         values: dict[str, Any] = {}
         if isinstance(where, Space):
             values = {name: names[name] for name in global_names(code) if name in names and name not in OF_NODES}
+            if where.is_of_file:
+                values = {name: value for name, value in values.items() if name not in OF_FILES}
         cells = obj.__closure__
         contents = [
             (self._hollow(each, identifier, place), *content_of(each)) for place, each in enumerate(cells or ())
@@ -303,8 +304,16 @@ class Reducer:
                 for chain in attribute_chains(code).get(name, ()):
                     self._take_part(module, chain, parts, imports)
             else:
-                imports += _submodules(module, all_names(code))
+                self._take_submodules(module, all_names(code), imports)
         return imports, parts
+
+    def _take_submodules(self, module: types.ModuleType, names: frozenset[str], imports: list[Any]) -> None:
+        """Have the modules below this one imported that code names. Those of the program then go as files, too: what
+        has come by value is no attribute of a package that is there."""
+        for below in _submodules(module, names):
+            if self._is_own_module(below):
+                self.findings.whole.add(below.__name__)
+            imports.append(below)
 
     def _take_part(self, module: Any, chain: tuple[str, ...], parts: list[Any], imports: list[Any]) -> None:
         if not chain:
@@ -321,7 +330,7 @@ class Reducer:
             if self._is_own_module(value):
                 self._take_part(value, chain[1:], parts, imports)
             else:
-                imports += _submodules(value, frozenset(chain[1:]))
+                self._take_submodules(value, frozenset(chain[1:]), imports)
 
     def _is_own_module(self, module: types.ModuleType) -> bool:
         name = module.__name__
@@ -337,7 +346,7 @@ class Reducer:
         return rebuild.same, (self.space(vars(obj), obj),), values, None, None, rebuild.fill_space
 
     def _method(self, obj: types.MethodType) -> _Reduced:
-        if type(obj.__func__) is types.FunctionType and self._is_by_value(obj.__func__):
+        if type(obj.__func__) is types.FunctionType and self.is_by_value(obj.__func__):
             return types.MethodType, (obj.__func__, obj.__self__)
         return NotImplemented
 
@@ -359,12 +368,12 @@ class Reducer:
             return NotImplemented if name is None else (rebuild.of_types, (name,))
         if obj is enum.EnumMeta:
             return rebuild.enum_meta, ()
-        if not self._is_by_value(obj):
+        if not self.is_by_value(obj):
             return NotImplemented
         identifier = definitions.identify(obj)
         if identifier in self.manner.known:
-            return self._known(obj, identifier)
-        self._note(obj, identifier)
+            return self.known(obj, identifier)
+        self.note(obj, identifier)
         return self._define(obj, identifier)
 
     def _define(self, obj: Any, identifier: bytes) -> _Reduced:
@@ -403,55 +412,6 @@ class Reducer:
         }
         state = (attributes, {name: values for name, values in of_members.items() if values}, is_named(obj))
         return rebuild.enum_class, made, state, None, None, rebuild.fill_enum
-
-    # What else pickle cannot
-
-    def _type_variable(self, obj: Any) -> _Reduced:
-        if not self._is_by_value(obj):
-            return NotImplemented
-        identifier = definitions.identify(obj)
-        kind = type(obj).__name__
-        constraints = getattr(obj, "__constraints__", ())
-        options: dict[str, Any] = {}
-        for name in ("bound", "covariant", "contravariant", "infer_variance", "default"):
-            value = getattr(obj, f"__{name}__", None)
-            if value and not (name == "default" and not obj.has_default()):
-                options[name] = value
-        return rebuild.type_variable, (identifier, kind, obj.__name__, obj.__module__, constraints, options)
-
-    def _new_type(self, obj: Any) -> _Reduced:
-        if not self._is_by_value(obj):
-            return NotImplemented
-        identifier = definitions.identify(obj)
-        return rebuild.new_type, (identifier, obj.__name__, obj.__module__, obj.__supertype__)
-
-    def _alias_type(self, obj: Any) -> _Reduced:
-        if not self._is_by_value(obj):
-            return NotImplemented
-        return rebuild.alias_type, (obj.__name__, obj.__module__, obj.__value__, obj.__type_params__)
-
-    def _cached(self, obj: Any) -> _Reduced:
-        if not self._is_by_value(obj):
-            return NotImplemented
-        identifier = definitions.identify(obj)
-        if identifier in self.manner.known:
-            return self._known(obj, identifier)
-        self._note(obj, identifier)
-        parameters = obj.cache_parameters()
-        own = {name: value for name, value in vars(obj).items() if name not in _OF_WRAPPERS}
-        made = (identifier, obj.__wrapped__, parameters["maxsize"], parameters["typed"])
-        return rebuild.cached, made, own, None, None, rebuild.fill_attributes
-
-    def _plain_object(self, obj: object) -> _Reduced:
-        # What tells something from all else does so in arguments, too. Those that only arguments have may be many.
-        identifier = definitions.identify_sentinel(obj, self._is_of_computation)
-        return NotImplemented if identifier is None else (rebuild.plain_object, (identifier,))
-
-    def _lock(self, obj: Any) -> _Reduced:
-        return _LOCKS[type(obj)], ()
-
-
-_OF_WRAPPERS = (*functools.WRAPPER_ASSIGNMENTS, "__wrapped__", "cache_parameters", "__dict__")
 
 
 class Pickler(Reducer, pickle.Pickler):
@@ -556,23 +516,10 @@ def _raw(kind: type, member: Any) -> Any:
     return value if isinstance(value, tuple) else (value,)
 
 
-def _mapping_of(view: Any) -> Any:
-    """The dictionary behind a read-only view of it."""
-    found = gc.get_referents(view)
-    return found[0] if len(found) == 1 else dict(view)
-
-
-def _memory(view: memoryview) -> _Reduced:
-    return rebuild.memory, (view.tobytes(), view.format, view.shape)
-
-
 #: Types whose subclasses travel as they do.
 _FAMILIES = (types.ModuleType, *FILES)
-#: Locks arrive unlocked, whoever held them: at the other end nobody would release them.
-_LOCKS: dict[type, Callable[[], Any]] = {type(make()): make for make in (threading.Lock, threading.RLock)}
-_LOCKS[threading._PyRLock] = threading.RLock  # type: ignore[attr-defined]
-_Rule = Callable[[Any, Any], _Reduced]
-_RULES: dict[type, _Rule] = {
+_RULES: dict[type, Rule] = {
+    **RULES,
     types.FunctionType: Reducer._function,
     type: Reducer._class,
     abc.ABCMeta: Reducer._class,
@@ -580,37 +527,4 @@ _RULES: dict[type, _Rule] = {
     types.MethodType: Reducer._method,
     types.CodeType: lambda self, obj: self._code(obj),
     types.CellType: Reducer._cell,
-    typing.TypeVar: Reducer._type_variable,
-    typing.ParamSpec: Reducer._type_variable,
-    typing.NewType: Reducer._new_type,
-    typing.ForwardRef: lambda _, obj: (rebuild.forward_reference, rebuild.about_reference(obj)),
-    functools._lru_cache_wrapper: Reducer._cached,
-    property: lambda _, obj: (property, (obj.fget, obj.fset, obj.fdel, obj.__doc__)),
-    staticmethod: lambda _, obj: (staticmethod, (obj.__func__,)),
-    classmethod: lambda _, obj: (classmethod, (obj.__func__,)),
-    types.MappingProxyType: lambda _, obj: (types.MappingProxyType, (_mapping_of(obj),)),
-    type({}.keys()): lambda _, obj: (rebuild.view_keys, (dict.fromkeys(obj),)),
-    type({}.values()): lambda _, obj: (rebuild.view_values, (dict(enumerate(obj)),)),
-    type({}.items()): lambda _, obj: (rebuild.view_items, (dict(obj),)),
-    weakref.WeakKeyDictionary: lambda _, obj: (weakref.WeakKeyDictionary, (dict(obj),)),
-    weakref.WeakValueDictionary: lambda _, obj: (weakref.WeakValueDictionary, (dict(obj),)),
-    weakref.WeakSet: lambda _, obj: (weakref.WeakSet, (list(obj),)),
-    object: Reducer._plain_object,
-    struct.Struct: lambda _, obj: (struct.Struct, (obj.format,)),
-    memoryview: lambda _, obj: _memory(obj),
-    dataclasses.Field: lambda _, obj: (rebuild.field, ({name: getattr(obj, name) for name in obj.__slots__},)),
-    functools.singledispatchmethod: lambda _, obj: (rebuild.dispatching_method, (obj.func, obj.dispatcher)),
-    functools.cached_property: lambda _, obj: (rebuild.cached_property, (obj.func, obj.attrname, obj.__doc__)),
-    types.GetSetDescriptorType: lambda _, obj: (rebuild.get_set, (obj.__objclass__, obj.__name__)),
-    types.MemberDescriptorType: lambda _, obj: (rebuild.get_set, (obj.__objclass__, obj.__name__)),
-    type(dataclasses._FIELD): lambda _, obj: (rebuild.sentinel, (obj.name,)),  # type: ignore[attr-defined]
-    type(dataclasses.MISSING): lambda _, obj: (rebuild.sentinel, ("MISSING",)),
-    type(dataclasses._HAS_DEFAULT_FACTORY): lambda _, obj: (rebuild.sentinel, ("_HAS_DEFAULT_FACTORY",)),  # type: ignore[attr-defined]
 }
-_RULES.update(dict.fromkeys(_LOCKS, Reducer._lock))
-if hasattr(typing, "TypeVarTuple"):
-    _RULES[typing.TypeVarTuple] = Reducer._type_variable
-if hasattr(typing, "TypeAliasType"):
-    _RULES[typing.TypeAliasType] = Reducer._alias_type
-if hasattr(dataclasses, "KW_ONLY"):
-    _RULES[type(dataclasses.KW_ONLY)] = lambda _, obj: (rebuild.sentinel, ("KW_ONLY",))

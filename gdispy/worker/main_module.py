@@ -52,9 +52,7 @@ def _written(body: bytes, directory: str) -> str:
     path = os.path.join(folder, "computation")
     with open(path, "wb") as file:
         file.write(body)
-    import gdispy
-
-    where = [os.path.dirname(os.path.dirname(os.path.abspath(gdispy.__file__)))]
+    where = [os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))]
     program = os.path.join(folder, "main.py")
     with open(program, "w") as text:
         text.write(_PROGRAM.format(path=where, body=path))

@@ -19,7 +19,9 @@ import contextlib
 import dataclasses
 import enum
 import functools
-import importlib
+import importlib.machinery
+import importlib.util
+import os
 import sys
 import types
 import typing
@@ -79,7 +81,7 @@ def imported(name: str) -> Any:
     return importlib.import_module(name) if found is None else found
 
 
-def space(name: str, package: str | None, key: bytes) -> types.ModuleType:
+def space(name: str, package: str | None, key: bytes, is_of_file: bool = False) -> types.ModuleType:
     """The module in which functions find their globals. `key` is nothing for the module of that name in the client,
     and else distinguishes it. What belongs to the computation has the module of that name of this process."""
     if name in _MAIN:
@@ -93,6 +95,8 @@ def space(name: str, package: str | None, key: bytes) -> types.ModuleType:
         if module is None:
             module = ProgramModule(name)
             module.__package__ = package
+            if is_of_file:
+                _give_place(module, name, is_package=package == name)
             vars(module)["__space__"] = module  # It lives as long as its names.
             if is_named:
                 sys.modules[name] = module
@@ -101,6 +105,21 @@ def space(name: str, package: str | None, key: bytes) -> types.ModuleType:
                 _others[name, key] = module
     vars(module).setdefault("__builtins__", builtins)
     return module
+
+
+def _give_place(module: types.ModuleType, name: str, is_package: bool) -> None:
+    """Where the module would be, among the files of the computation, so that data is found beside it. There is no such
+    file."""
+    stem = os.path.join(os.getcwd(), *name.split("."))
+    path = os.path.join(stem, "__init__.py") if is_package else stem + ".py"
+    places = [stem] if is_package else None
+    loader = importlib.machinery.SourceFileLoader(name, path)
+    module.__file__, module.__loader__ = path, loader
+    module.__spec__ = importlib.util.spec_from_file_location(
+        name, path, loader=loader, submodule_search_locations=places
+    )
+    if places:
+        module.__path__ = places
 
 
 def fill_space(module: types.ModuleType, values: Mapping[str, Any]) -> None:
@@ -210,8 +229,11 @@ def fill_class(made: Any, state: tuple[dict[str, Any], list[type], bool, list[ge
         made.register(each)
     if is_named and definitions.is_worker:
         module = sys.modules.get("__main__" if made.__module__ in _MAIN else made.__module__)
-        if module is not None and (_is_loading_computation or made.__module__ in _MAIN):
+        if module is not None and _is_loading_computation:
             vars(module)[made.__name__] = made
+        elif module is not None and made.__module__ in _MAIN:
+            # Not in the place of what the computation has under this name: a class that is defined anew is another one.
+            vars(module).setdefault(made.__name__, made)
 
 
 def set_attribute(made: type, name: str, value: Any) -> None:

@@ -98,7 +98,7 @@ class _SourceReducer(by_value.Reducer):
         if type(value) is property:
             return all(self._has_text(each, met) for each in (value.fget, value.fset, value.fdel))
         value = _plain(value)
-        if type(value) is not types.FunctionType or id(value) in met or not self._is_by_value(value):
+        if type(value) is not types.FunctionType or id(value) in met or not self.is_by_value(value):
             return True
         met.add(id(value))
         inner = [content for cell in value.__closure__ or () for content in by_value.content_of(cell)]

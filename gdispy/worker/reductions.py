@@ -1,0 +1,145 @@
+"""How objects of Python's own types travel that pickle does not take, or takes for something else.
+
+Floor 1: standard library. Called by the picklers of `by_value.py`, with themselves. What is told from all else by its
+identity is so at the other end, too.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import gc
+import struct
+import threading
+import types
+import typing
+import weakref
+from collections.abc import Callable, Container
+from typing import Any, Protocol
+
+from gdispy.worker import rebuild
+from gdispy.worker.definitions import definitions
+
+Reduced = Any
+
+
+class _Known(Protocol):
+    @property
+    def known(self) -> Container[bytes]: ...
+
+
+class Reduces(Protocol):
+    """What these rules need of a pickler."""
+
+    is_of_computation: bool
+
+    @property
+    def manner(self) -> _Known: ...
+
+    def is_by_value(self, obj: Any) -> bool: ...
+    def known(self, obj: Any, identifier: bytes) -> Reduced: ...
+    def note(self, obj: Any, identifier: bytes) -> None: ...
+
+
+_OF_WRAPPERS = (*functools.WRAPPER_ASSIGNMENTS, "__wrapped__", "cache_parameters", "__dict__")
+
+
+def _type_variable(reducer: Reduces, obj: Any) -> Reduced:
+    if not reducer.is_by_value(obj):
+        return NotImplemented
+    identifier = definitions.identify(obj)
+    kind = type(obj).__name__
+    constraints = getattr(obj, "__constraints__", ())
+    options: dict[str, Any] = {}
+    for name in ("bound", "covariant", "contravariant", "infer_variance", "default"):
+        value = getattr(obj, f"__{name}__", None)
+        if value and not (name == "default" and not obj.has_default()):
+            options[name] = value
+    return rebuild.type_variable, (identifier, kind, obj.__name__, obj.__module__, constraints, options)
+
+
+def _new_type(reducer: Reduces, obj: Any) -> Reduced:
+    if not reducer.is_by_value(obj):
+        return NotImplemented
+    identifier = definitions.identify(obj)
+    return rebuild.new_type, (identifier, obj.__name__, obj.__module__, obj.__supertype__)
+
+
+def _alias_type(reducer: Reduces, obj: Any) -> Reduced:
+    if not reducer.is_by_value(obj):
+        return NotImplemented
+    return rebuild.alias_type, (obj.__name__, obj.__module__, obj.__value__, obj.__type_params__)
+
+
+def _cached(reducer: Reduces, obj: Any) -> Reduced:
+    if not reducer.is_by_value(obj):
+        return NotImplemented
+    identifier = definitions.identify(obj)
+    if identifier in reducer.manner.known:
+        return reducer.known(obj, identifier)
+    reducer.note(obj, identifier)
+    parameters = obj.cache_parameters()
+    own = {name: value for name, value in vars(obj).items() if name not in _OF_WRAPPERS}
+    made = (identifier, obj.__wrapped__, parameters["maxsize"], parameters["typed"])
+    return rebuild.cached, made, own, None, None, rebuild.fill_attributes
+
+
+def _plain_object(reducer: Reduces, obj: object) -> Reduced:
+    # What tells something from all else does so in arguments, too. Those that only arguments have may be many.
+    identifier = definitions.identify_sentinel(obj, reducer.is_of_computation)
+    return NotImplemented if identifier is None else (rebuild.plain_object, (identifier,))
+
+
+def _lock(reducer: Reduces, obj: Any) -> Reduced:
+    return _LOCKS[type(obj)], ()
+
+
+def _mapping_of(view: Any) -> Any:
+    """The dictionary behind a read-only view of it."""
+    found = gc.get_referents(view)
+    return found[0] if len(found) == 1 else dict(view)
+
+
+def _memory(view: memoryview) -> Reduced:
+    return rebuild.memory, (view.tobytes(), view.format, view.shape)
+
+
+#: Locks arrive unlocked, whoever held them: at the other end nobody would release them.
+_LOCKS: dict[type, Callable[[], Any]] = {type(make()): make for make in (threading.Lock, threading.RLock)}
+_LOCKS[threading._PyRLock] = threading.RLock  # type: ignore[attr-defined]
+Rule = Callable[[Any, Any], Reduced]
+RULES: dict[type, Rule] = {
+    typing.TypeVar: _type_variable,
+    typing.ParamSpec: _type_variable,
+    typing.NewType: _new_type,
+    typing.ForwardRef: lambda _, obj: (rebuild.forward_reference, rebuild.about_reference(obj)),
+    functools._lru_cache_wrapper: _cached,
+    property: lambda _, obj: (property, (obj.fget, obj.fset, obj.fdel, obj.__doc__)),
+    staticmethod: lambda _, obj: (staticmethod, (obj.__func__,)),
+    classmethod: lambda _, obj: (classmethod, (obj.__func__,)),
+    types.MappingProxyType: lambda _, obj: (types.MappingProxyType, (_mapping_of(obj),)),
+    type({}.keys()): lambda _, obj: (rebuild.view_keys, (dict.fromkeys(obj),)),
+    type({}.values()): lambda _, obj: (rebuild.view_values, (dict(enumerate(obj)),)),
+    type({}.items()): lambda _, obj: (rebuild.view_items, (dict(obj),)),
+    weakref.WeakKeyDictionary: lambda _, obj: (weakref.WeakKeyDictionary, (dict(obj),)),
+    weakref.WeakValueDictionary: lambda _, obj: (weakref.WeakValueDictionary, (dict(obj),)),
+    weakref.WeakSet: lambda _, obj: (weakref.WeakSet, (list(obj),)),
+    object: _plain_object,
+    struct.Struct: lambda _, obj: (struct.Struct, (obj.format,)),
+    memoryview: lambda _, obj: _memory(obj),
+    dataclasses.Field: lambda _, obj: (rebuild.field, ({name: getattr(obj, name) for name in obj.__slots__},)),
+    functools.singledispatchmethod: lambda _, obj: (rebuild.dispatching_method, (obj.func, obj.dispatcher)),
+    functools.cached_property: lambda _, obj: (rebuild.cached_property, (obj.func, obj.attrname, obj.__doc__)),
+    types.GetSetDescriptorType: lambda _, obj: (rebuild.get_set, (obj.__objclass__, obj.__name__)),
+    types.MemberDescriptorType: lambda _, obj: (rebuild.get_set, (obj.__objclass__, obj.__name__)),
+    type(dataclasses._FIELD): lambda _, obj: (rebuild.sentinel, (obj.name,)),  # type: ignore[attr-defined]
+    type(dataclasses.MISSING): lambda _, obj: (rebuild.sentinel, ("MISSING",)),
+    type(dataclasses._HAS_DEFAULT_FACTORY): lambda _, obj: (rebuild.sentinel, ("_HAS_DEFAULT_FACTORY",)),  # type: ignore[attr-defined]
+}
+RULES.update(dict.fromkeys(_LOCKS, _lock))
+if hasattr(typing, "TypeVarTuple"):
+    RULES[typing.TypeVarTuple] = _type_variable
+if hasattr(typing, "TypeAliasType"):
+    RULES[typing.TypeAliasType] = _alias_type
+if hasattr(dataclasses, "KW_ONLY"):
+    RULES[type(dataclasses.KW_ONLY)] = lambda _, obj: (rebuild.sentinel, ("KW_ONLY",))
