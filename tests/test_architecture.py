@@ -155,7 +155,9 @@ def test_only_modules_of_workers_import_what_unpickles() -> None:
             for each in imports(name, everywhere=True)
         )
     }
-    assert names <= {f"gdispy.worker.{name}" for name in ("pickling", "by_value", "open_files", "source", "spawner")}
+    assert names <= {
+        f"gdispy.worker.{name}" for name in ("pickling", "by_value", "reductions", "open_files", "source", "spawner")
+    }
 
 
 def test_package_patches_nothing_itself() -> None:

@@ -25,11 +25,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gdispy.worker import generated, rebuild
-from gdispy.worker.codes import all_names, attribute_chains, global_names, without_sets
+from gdispy.worker.codes import all_names, attribute_chains, global_names, names_in_annotations, without_sets
 from gdispy.worker.definitions import by_path, definitions
 from gdispy.worker.open_files import FILES, OpenFile, reduce_file
 from gdispy.worker.own_modules import is_own
-from gdispy.worker.reductions import RULES, Rule
+from gdispy.worker.reductions import RULES, Rule, has_own_reduction, library_method, reduction_of
 
 _MAIN = ("__main__", "__mp_main__")
 _VERSION = sys.version_info[:2]
@@ -168,8 +168,9 @@ class Reducer:
         self.is_of_computation = findings is not None
         self.findings = Findings() if findings is None else findings
         self._spaces: dict[int, Any] = {}
-        #: By classes that the other end has: their own objects that they hold as attributes, by identity.
-        self._held: dict[type, dict[int, tuple[type, str]]] = {}
+        #: By classes: their own objects that they hold as attributes, by identity, where the other end has the class;
+        #: and whether they say themselves how objects are pickled.
+        self._kinds: dict[type, tuple[dict[int, tuple[type, str]], bool]] = {}
         self._hollows: dict[int, tuple[types.CellType, _Hollow]] = {}
 
     def reducer_override(self, obj: Any) -> _Reduced:
@@ -178,11 +179,14 @@ class Reducer:
         rule = _RULES.get(kind)
         if rule is not None:
             return rule(self, obj)
-        held = self._held.get(kind)
-        if held is None:
-            held = self._held[kind] = self._held_by(kind)
+        about = self._kinds.get(kind)
+        if about is None:
+            about = self._kinds[kind] = self._held_by(kind), has_own_reduction(kind)
+        held, reduces_itself = about
         if held and id(obj) in held:
             return getattr, held[id(obj)]
+        if reduces_itself:
+            return reduction_of(self, obj)
         if issubclass(kind, type):
             return self._class(obj)
         if issubclass(kind, _FAMILIES):
@@ -269,6 +273,9 @@ class Reducer:
         }
         if getattr(obj, "__type_params__", ()):
             attributes["__type_params__"] = obj.__type_params__  # type: ignore[attr-defined]
+        more = _mentioned(obj, names)
+        if more:
+            parts.append((where if isinstance(where, Space) else self.space(names), more))
         is_named = "." not in obj.__qualname__ and _is_found(obj, obj.__module__ or "")
         full = [each for each in contents if len(each) == 2]
         state = (where, values, parts, modules, full, is_named, attributes, dict(vars(obj)))
@@ -346,6 +353,9 @@ class Reducer:
         return rebuild.same, (self.space(vars(obj), obj),), values, None, None, rebuild.fill_space
 
     def _method(self, obj: types.MethodType) -> _Reduced:
+        by_name = library_method(self, obj)
+        if by_name is not NotImplemented:
+            return by_name
         if type(obj.__func__) is types.FunctionType and self.is_by_value(obj.__func__):
             return types.MethodType, (obj.__func__, obj.__self__)
         return NotImplemented
@@ -390,8 +400,17 @@ class Reducer:
         attributes = {name: value for name, value in own.items() if name not in there}
         if "__abstractmethods__" in attributes:
             attributes["__abstractmethods__"] = tuple(sorted(obj.__abstractmethods__))
-        state = (attributes, _registered(obj), is_named(obj), recipes)
+        state = (attributes, _registered(obj), is_named(obj), recipes, *self._annotated(obj))
         return rebuild.class_, made, state, None, None, rebuild.fill_class
+
+    def _annotated(self, cls: type) -> list[tuple[Any, dict[str, Any]]]:
+        """What the annotations of a class mention."""
+        module = sys.modules.get(cls.__module__)
+        if module is None or vars(module).get(cls.__name__) is not cls:
+            return []
+        # Not by the attribute: to ask a class that has none makes some.
+        names = names_in_annotations(vars(cls).get("__annotations__") or {}, vars(module))
+        return [(self.space(vars(module)), names)] if names else []
 
     def _enum(self, obj: Any, identifier: bytes) -> _Reduced:
         own = vars(obj)
@@ -458,6 +477,25 @@ def _annotations(obj: Any) -> dict[str, Any]:
         return obj.__annotations__ or {}
     except Exception:  # They are evaluated only now, from Python 3.14 on, and may name what is not there.
         return {}
+
+
+def _mentioned(function: types.FunctionType, names: dict[str, Any]) -> dict[str, Any]:
+    """What a function finds without naming it as a global: by its annotations, and as subclasses of a class."""
+    if names.get("__name__") not in sys.modules:
+        return {}
+    found = names_in_annotations(_annotations(function), names)
+    if "__subclasses__" in all_names(function.__code__):
+        owner = by_path(function.__module__, function.__qualname__.rpartition(".")[0])
+        classes = [owner, *(names.get(name) for name in global_names(function.__code__))]
+        subclasses = [below for each in classes if type(each) is type for below in _subclasses(each)]
+        if subclasses:
+            found[f"subclasses for {function.__qualname__}"] = subclasses
+    return found
+
+
+def _subclasses(cls: type) -> list[type]:
+    found: list[type] = cls.__subclasses__() if cls is not object else []
+    return [*found, *(below for each in found for below in _subclasses(each))]
 
 
 def _submodules(module: types.ModuleType, names: frozenset[str]) -> list[types.ModuleType]:

@@ -13,7 +13,7 @@ import opcode
 import operator
 import sys
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 _EXTENDED = opcode.opmap["EXTENDED_ARG"]
@@ -95,6 +95,25 @@ def imported_variables(code: types.CodeType) -> frozenset[str]:
                 variable = variable[-1] if isinstance(variable, tuple) and variable else variable
                 before = variable if name.startswith(_VARIABLES) and isinstance(variable, str) else ""
     return frozenset(found[False] - found[True])
+
+
+def names_in_annotations(annotations: Mapping[str, Any], names: Mapping[str, Any]) -> dict[str, Any]:
+    """Of the globals `names`, classes and the like that annotations mention which are text."""
+    found: dict[str, Any] = {}
+    for text in annotations.values():
+        for name in _names_in(text) if isinstance(text, str) else ():
+            value = names.get(name)
+            if isinstance(value, type | types.ModuleType) or type(value).__module__ == "typing":
+                found[name] = value
+    return found
+
+
+@functools.lru_cache(1024)
+def _names_in(text: str) -> tuple[str, ...]:
+    try:
+        return compile(text, "<annotation>", "eval").co_names
+    except (SyntaxError, ValueError):
+        return ()
 
 
 def with_inner(code: types.CodeType) -> Iterator[types.CodeType]:

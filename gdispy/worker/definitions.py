@@ -9,7 +9,7 @@ the client takes the object that it had sent.
 
 Invariants:
 1. An identifier means one object in a process, and an object has one identifier.
-2. Classes that were sent stay: a result may bring back an object of one that the program itself has let go of.
+2. Classes that were sent stay for long: a result may bring back an object of one that the program has let go of.
 """
 
 from __future__ import annotations
@@ -20,11 +20,15 @@ import sys
 import threading
 import types
 import weakref
+from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 from gdispy.worker.codes import fingerprint
 
 IDENTIFIER_BYTES = 16
+#: So many classes that were sent stay, though the program may have let go of them.
+_KEPT = 4096
 
 
 class Definitions:
@@ -36,7 +40,8 @@ class Definitions:
         self._known: dict[int, tuple[weakref.ref[Any], bytes]] = {}
         self._objects: weakref.WeakValueDictionary[bytes, Any] = weakref.WeakValueDictionary()
         self._order: dict[bytes, int] = {}
-        self._kept: list[Any] = []
+        self._kept: deque[Any] = deque(maxlen=_KEPT)
+        self._settled_objects: list[Any] = []
         #: Those that came from the other end.
         self.received: set[bytes] = set()
         #: Those of the computation, which stay as they came with it.
@@ -74,7 +79,7 @@ class Definitions:
             order = self._order[key] = self._order.get(key, -1) + 1
             likeness.update(order.to_bytes(8, "big"))
             identifier = likeness.digest()[:IDENTIFIER_BYTES]
-            if isinstance(obj, type):
+            if isinstance(obj, type) and not place:
                 self._kept.append(obj)
             self._note(obj, identifier)
             return identifier
@@ -110,12 +115,12 @@ class Definitions:
                 self._sentinel_of[known[1]] = obj
             return known[1] if known is not None else None
 
-    def receive_sentinel(self, identifier: bytes) -> object:
+    def receive_sentinel(self, identifier: bytes, make: Callable[[], Any] = object) -> Any:
         """The object of such an identifier."""
         with self.lock:
             found = self._sentinel_of.get(identifier)
             if found is None:
-                found = self._sentinel_of[identifier] = object()
+                found = self._sentinel_of[identifier] = make()
                 self._sentinels[id(found)] = found, identifier
             return found
 
@@ -147,7 +152,7 @@ class Definitions:
     def settle(self) -> None:
         """What was received up to now came with the computation."""
         self.settled |= self.received
-        self._kept += [obj for obj in map(self.find, self.received) if obj is not None]
+        self._settled_objects = [obj for obj in map(self.find, self.settled) if obj is not None]
 
     def _note(self, obj: Any, identifier: bytes) -> None:
         address = id(obj)

@@ -53,7 +53,8 @@ FAILURE_LIMIT = 32 * 1024
 
 #: As they are before any job runs, which may replace them.
 _dumps, _loads = pickle.dumps, pickle.loads
-_MAIN = frozenset((b"__main__", b"__mp_main__"))
+#: What else a pickle may name that C pickle takes for something else: see `reductions.library_method`.
+_MAIN = frozenset((b"__main__", b"__mp_main__", b"random"))
 #: The opcode without which a pickle loads nothing by name.
 STACK_GLOBAL = b"\x93"
 #: Values of these types need neither buffers nor classes.

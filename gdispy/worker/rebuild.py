@@ -217,11 +217,14 @@ _HEAP_TYPE = 1 << 9
 def _no_hook(cls: Any, **kwargs: Any) -> None: ...
 
 
-def fill_class(made: Any, state: tuple[dict[str, Any], list[type], bool, list[generated.Recipe]]) -> None:
-    """What is in a class: its attributes, the classes that are registered with it, and what the library makes."""
-    attributes, registered, is_named, recipes = state
+def fill_class(made: Any, state: tuple[Any, ...]) -> None:
+    """What is in a class: its attributes, the classes that are registered with it, and what the library makes; and
+    names that annotations mention."""
+    attributes, registered, is_named, recipes, *parts = state
     if _is_complete(made):
         return
+    for module, names in parts:
+        vars(module).update(names)
     for name, value in attributes.items():
         set_attribute(made, name, value)
     generated.make(made, recipes)
@@ -355,6 +358,18 @@ def alias_type(name: str, module: str, value: Any, parameters: tuple[Any, ...]) 
     """What the statement `type` makes, from Python 3.12 on."""
     make: Callable[..., Any] = getattr(typing, "TypeAliasType")  # noqa: B009 (not there before Python 3.12)
     return make(name, value, type_params=parameters)
+
+
+def singleton(identifier: bytes, kind: type, attributes: Mapping[str, Any]) -> Any:
+    """An object that its class says is the only one of its name."""
+
+    def make() -> Any:
+        made: Any = object.__new__(kind)
+        for name, value in attributes.items():
+            object.__setattr__(made, name, value)
+        return made
+
+    return definitions.receive_sentinel(identifier, make)
 
 
 def plain_object(identifier: bytes) -> object:

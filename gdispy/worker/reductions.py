@@ -6,10 +6,13 @@ identity is so at the other end, too.
 
 from __future__ import annotations
 
+import copyreg
 import dataclasses
 import functools
 import gc
+import pickle
 import struct
+import sys
 import threading
 import types
 import typing
@@ -26,6 +29,7 @@ Reduced = Any
 class _Known(Protocol):
     @property
     def known(self) -> Container[bytes]: ...
+    def is_by_value(self, module: str) -> bool: ...
 
 
 class Reduces(Protocol):
@@ -84,6 +88,48 @@ def _cached(reducer: Reduces, obj: Any) -> Reduced:
     return rebuild.cached, made, own, None, None, rebuild.fill_attributes
 
 
+def library_method(reducer: Reduces, obj: Any) -> Reduced:
+    """A method that a module of Python's library, or an installed one, has under its name, such as `random.random`: by
+    that, and not with the object that the module keeps for it, whose numbers would be the same in all workers."""
+    owner = getattr(obj, "__self__", None)
+    if owner is None or isinstance(owner, type | types.ModuleType):
+        return NotImplemented
+    for name in (type(owner).__module__, getattr(obj, "__module__", None)):
+        module = sys.modules.get(name) if isinstance(name, str) else None
+        if module is None or reducer.manner.is_by_value(str(name)):
+            continue
+        found: Any = vars(module).get(obj.__name__)
+        if found is obj or (type(found) is type(obj) and found.__self__ is owner and found == obj):
+            return getattr, (module, obj.__name__)
+    return NotImplemented
+
+
+def has_own_reduction(kind: Any) -> bool:
+    """Whether a class says itself how its objects are pickled."""
+    if type(kind) is not type or kind in copyreg.dispatch_table:
+        return False
+    of_all: Any = object
+    is_plain = kind.__reduce_ex__ is of_all.__reduce_ex__ and kind.__reduce__ is of_all.__reduce__
+    return not is_plain and bool(kind.__flags__ & 1 << 9)
+
+
+def reduction_of(reducer: Reduces, obj: Any) -> Reduced:
+    """What it says: a name, where there is only one such object, which the other end does not find by that."""
+    reduced = obj.__reduce_ex__(5)
+    if type(reduced) is not str:
+        return reduced
+    module = pickle.whichmodule(obj, reduced)  # type: ignore[attr-defined]
+    if not reducer.manner.is_by_value(module):
+        return reduced
+    identifier = definitions.identify_sentinel(obj, is_new=True)
+    attributes = dict(getattr(obj, "__dict__", {}))
+    for each in type(obj).__mro__:
+        for name in copyreg._slotnames(each):  # type: ignore[attr-defined]
+            if hasattr(obj, name):
+                attributes[name] = getattr(obj, name)
+    return rebuild.singleton, (identifier, type(obj), attributes)
+
+
 def _plain_object(reducer: Reduces, obj: object) -> Reduced:
     # What tells something from all else does so in arguments, too. Those that only arguments have may be many.
     identifier = definitions.identify_sentinel(obj, reducer.is_of_computation)
@@ -125,6 +171,7 @@ RULES: dict[type, Rule] = {
     weakref.WeakValueDictionary: lambda _, obj: (weakref.WeakValueDictionary, (dict(obj),)),
     weakref.WeakSet: lambda _, obj: (weakref.WeakSet, (list(obj),)),
     object: _plain_object,
+    types.BuiltinMethodType: library_method,
     struct.Struct: lambda _, obj: (struct.Struct, (obj.format,)),
     memoryview: lambda _, obj: _memory(obj),
     dataclasses.Field: lambda _, obj: (rebuild.field, ({name: getattr(obj, name) for name in obj.__slots__},)),

@@ -537,3 +537,60 @@ def test_a_result_that_cannot_be_unpickled_ends_its_job_once(run: Run) -> None:
             """
     }
     assert sorted(lines(run(files))) == ["callback True None True", "program True None True True"]
+
+
+def test_packages_that_are_used_as_a_whole_have_the_modules_that_the_program_has_imported(run: Run) -> None:
+    files = {
+        "pk/__init__.py": "",
+        "pk/other.py": "def h(): return 7\n",
+        "pk/m.py": "def q(n): return n + 1\n",
+        "pk/lazy.py": "from pk.m import q\ndef twice(n): return q(q(n))\n",
+        "pk/deep/__init__.py": "",
+        "pk/deep/mod.py": "def d(): return 'deep'\n",
+        "main.py": """
+            import pk.other, pk.m, pk.deep.mod
+            def whole(): return pk is None, pk.other.h(), pk.deep.mod.d()
+            def lazily(n):
+                import pk.lazy
+                return pk.m.q(n), pk.lazy.twice(n)
+            if __name__ == "__main__":
+                told(whole)
+                told(lazily, 1)
+            """,
+    }
+    assert lines(run(files)) == ["(False, 7, 'deep')", "(2, 3)"]
+
+
+def test_data_are_found_beside_functions_that_came_by_value(run: Run) -> None:
+    files = {
+        "pack/__init__.py": "raise_if_run = print('run')\n",
+        "pack/part.py": """
+            import importlib.resources, os, pkgutil
+            def work():
+                beside = os.path.join(os.path.dirname(__file__), "t", "a.txt")
+                with open(beside) as file: by_path = file.read()
+                found = importlib.resources.files(__package__).joinpath("t/a.txt").read_text()
+                return by_path, found, pkgutil.get_data(__name__, "t/a.txt")
+            """,
+        "pack/t/a.txt": "data",
+        "main.py": """
+            import pack.part
+            if __name__ == "__main__": told(pack.part.work, data=["t/*.txt"])
+            """,
+    }
+    assert lines(run(files)) == ["run", "('data', 'data', b'data')"]
+
+
+def test_a_class_that_is_defined_anew_takes_no_place_of_the_former_one(run: Run) -> None:
+    files = {
+        "main.py": """
+            class A: v = 1
+            def h(a): return A.v, getattr(a, "v", None), type(a) is A
+            if __name__ == "__main__":
+                with made(h) as cluster:
+                    first = A()
+                    class A: v = 2
+                    for each in (A(), 3, first, A()): print(cluster.submit(each)())
+            """,
+    }
+    assert lines(run(files)) == ["(1, 2, False)", "(1, None, False)", "(1, 1, True)", "(1, 2, False)"]

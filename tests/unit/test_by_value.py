@@ -436,3 +436,76 @@ def test_dill_is_asked_for_what_nothing_else_takes() -> None:
     with pytest.raises(TypeError):
         pickle.dumps(reference)
     assert pickling.loads(pickling.dumps(reference))() is Holder
+
+
+def test_functions_of_modules_that_keep_an_object_for_them_go_by_name(travel: Travel) -> None:
+    home = """
+    import functools, random
+    from random import choice, random as draw
+    def work(other=draw): return draw(), other(), functools.partial(random.randint, 1, 10**9)(), choice([1, 2])
+    write((work, draw), [random.random, choice])
+    """
+    away = """
+    import random
+    work, draw = read(0)
+    random.seed(1)
+    first = work()
+    random.seed(1)
+    print(work() == first, draw is random.random, read(1) == [random.random, random.choice])
+    """
+    assert travel(home, away) == ["True True True"]
+
+
+def test_objects_that_say_they_are_the_only_ones_are(travel: Travel) -> None:
+    home = """
+    class Sentinel:
+        def __init__(self, name): self.name = name
+        def __reduce__(self): return self.name
+        def __repr__(self): return f"<{self.name}>"
+    MISSING = Sentinel("MISSING")
+    def work(value=MISSING): return value is MISSING, repr(value)
+    write((work, [MISSING, MISSING]))
+    write_again = pickling.dumps(MISSING)
+    open("1.payload", "wb").write(write_again)
+    """
+    away = "work, found = read(0); print(work(), found[0] is found[1], work(read(1)), work(3))"
+    assert travel(home, away) == ["(True, '<MISSING>') True (True, '<MISSING>') (False, '3')"]
+
+
+def test_names_that_only_annotations_mention_are_there(travel: Travel) -> None:
+    home = """
+    import dataclasses
+    class Kind: pass
+    class Other: pass
+    @dataclasses.dataclass
+    class Thing:
+        kind: "Kind"
+        others: "list[Other]"
+    def work(thing: "Thing", n: "int" = 0) -> "Kind": ...
+    write((work, Thing))
+    """
+    away = """
+    import typing
+    with pickling.loading_computation():
+        work, Thing = read(0)
+    hints = typing.get_type_hints(work)
+    print(sorted(hints), hints["thing"] is Thing, typing.get_type_hints(Thing)["kind"] is hints["return"])
+    """
+    assert travel(home, away) == ["['n', 'return', 'thing'] True True"]
+
+
+def test_subclasses_come_along_where_code_asks_for_them(travel: Travel) -> None:
+    home = """
+    class Plugin: pass
+    class One(Plugin): pass
+    class Two(One): pass
+    def work(): return sorted(each.__name__ for each in Plugin.__subclasses__()), One.__subclasses__()[0].__name__
+    write(work)
+    """
+    away = """
+    import gc
+    work = read(0)
+    gc.collect()
+    print(work())
+    """
+    assert travel(home, away) == ["(['One'], 'Two')"]
