@@ -92,8 +92,8 @@ def _parts_of_dataclass(cls: type) -> tuple[list[str], Recipe] | None:
         return None
     slots = {name: getattr(parameters, name) for name in getattr(type(parameters), "__slots__", ())}
     has_post_init = hasattr(cls, "__post_init__")
-    model = vars(_model(cls, fields, slots, has_post_init))
-    names = [name for name in _OF_DATACLASSES if name in own and _is_alike(own[name], model.get(name))]
+    model = _model(cls, fields, slots, has_post_init)
+    names = [name for name in _OF_DATACLASSES if name in own and _is_alike(own[name], vars(model).get(name))]
     # Functions of `dataclasses` itself, which says that they are of the class that it has given them to last.
     shared = {name: value.__code__.co_name for name, value in own.items() if _is_shared(value)}
     state = (tuple(names), slots, has_post_init, shared, "__replace__" in own and "__replace__" not in shared)
@@ -161,10 +161,15 @@ def _parts_of_named_tuple(cls: Any) -> tuple[list[str], Recipe] | None:
         return None
     new = getattr(own.get("__new__"), "__func__", None)
     defaults = getattr(new, "__defaults__", None) or ()
-    model = vars(_named_tuple(cls.__name__, own["_fields"], defaults, cls.__module__))
-    names = [name for name in _OF_NAMED_TUPLES if name in own and _is_alike(own[name], model.get(name))]
+    model = _named_tuple(cls.__name__, own["_fields"], defaults, cls.__module__)
+    names = [name for name in _OF_NAMED_TUPLES if name in own and _is_alike(own[name], vars(model).get(name))]
     annotations = dict(new.__annotations__) if "__new__" in names else {}
-    return names, ("named tuple", (own["_fields"], defaults, tuple(names), annotations))
+    is_generic = _is_of("typing", own.get("__class_getitem__"))
+    state = (own["_fields"], defaults, tuple(names), annotations, is_generic)
+    return [*names, "__class_getitem__"] if is_generic else names, ("named tuple", state)
+
+
+# Models are kept as classes, and not as what `vars` gives of them: that is emptied when the class goes.
 
 
 def _named_tuple(name: str, fields: tuple[str, ...], defaults: tuple[Any, ...], module: str) -> Any:
@@ -173,16 +178,25 @@ def _named_tuple(name: str, fields: tuple[str, ...], defaults: tuple[Any, ...], 
 
 
 def _make_named_tuple(
-    made: Any, fields: tuple[str, ...], defaults: tuple[Any, ...], names: tuple[str, ...], annotations: dict[str, Any]
+    made: Any,
+    fields: tuple[str, ...],
+    defaults: tuple[Any, ...],
+    names: tuple[str, ...],
+    annotations: dict[str, Any],
+    is_generic: bool,
 ) -> None:
-    model = vars(_named_tuple(made.__name__, fields, defaults, made.__module__))
+    model = _named_tuple(made.__name__, fields, defaults, made.__module__)
     if "_replace" in names and "__replace__" not in vars(made):
         names = (*names, "__replace__")
     for name in names:
-        if name in model:
-            type.__setattr__(made, name, model[name])
+        if name in vars(model):
+            type.__setattr__(made, name, vars(model)[name])
     if annotations:
         made.__new__.__annotations__ = annotations
+    if is_generic:
+        # From Python 3.12 on, generic classes have it in C.
+        of: Any = typing.Generic.__class_getitem__
+        made.__class_getitem__ = classmethod(getattr(typing, "_generic_class_getitem", None) or of.__func__)
 
 
 # Protocols

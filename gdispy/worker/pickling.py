@@ -37,6 +37,7 @@ from gdispy.worker import by_value, rebuild
 from gdispy.worker.by_value import Findings, Manner
 from gdispy.worker.codes import with_sets
 from gdispy.worker.definitions import definitions, returnable
+from gdispy.worker.moved_modules import know_moved_modules
 from gdispy.worker.originals import msgpack
 from gdispy.worker.own_modules import own_names
 
@@ -51,6 +52,7 @@ FAILURE = 2
 #: Bytes that it has at most.
 FAILURE_LIMIT = 32 * 1024
 
+know_moved_modules()
 #: As they are before any job runs, which may replace them.
 _dumps, _loads = pickle.dumps, pickle.loads
 #: What else a pickle may name that C pickle takes for something else: see `reductions.library_method`.
@@ -279,5 +281,6 @@ def _load_code(version: tuple[int, int], code: bytes, name: str, text: str) -> A
         return source.kept_code(text, name)
     made, here = (".".join(map(str, each)) for each in (version, _VERSION))
     raise pickle.UnpicklingError(
-        f"it holds code that Python {made} has compiled, and this is Python {here}, and there is no source text of it"
+        f"it holds code that Python {made} has compiled, and this is Python {here}, and there is no source text of "
+        f"{name}"
     )

@@ -210,7 +210,10 @@ def _is_proven(text: str, shift: int, code: types.CodeType) -> bool:
         return True
     tree = ast.parse(text)
     # From Python 3.13 on, classes know their lines.
-    ast.increment_lineno(tree, shift)
+    node: Any
+    for node in ast.walk(tree):
+        if hasattr(node, "lineno"):
+            node.lineno, node.end_lineno = max(1, node.lineno + shift), max(1, node.end_lineno + shift)
     # From Python 3.11 on, functions of what the file imports are called in another way.
     names = sorted(filter(str.isidentifier, imported_variables(code)))
     imports: list[ast.stmt] = [ast.Import([ast.alias(name)]) for name in names]

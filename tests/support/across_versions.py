@@ -250,6 +250,8 @@ EXPECTED: dict[str, Any] = {
         True,
         [None, 3],
     ],
+    "executed": [105, 117, 116, True, True, 119, True],
+    "paths": ["b", True, "/a/b/c", True, True],
     "texts": "[10, 4, 10, 2, [1, 2], ('one\\n    two\\nthree', {'k': 1}), 'Its text.', 'c3bc32e280a2e282ac41eda080', ([123456789012345678901234567890, inf, -0.0, 1j, Ellipsis, None, True, b'\\x00\\n\\'\"', '\\\\d', 'ab', 255, 10, 1e-07, (), (1,), ((1, (2,)),)], [False, False, True, True, False, 3, -4, 3, 0.3333333333333333, 1], ['n=3     3{} {', 'a3', '[0, 1]', 'q', '3', '   3', '4 \"both\" \\'kinds\\'', '3plain x ', '4', '\\\\3', '3\\n\\t{}', 2, 1, 0, -1], {'a': 0, 'b': 1, 'c': 2, 1: 5, 'else': 3, 'sliced': [[1, 3, 5], ['c', 'b', 'a'], 10, 0], 'inner': ([[1], [2]], {'a': {'a'}}, ['b']), 'cause': 'ValueError(-1)'}, [123456789012345678901234567890]), 4, (['s'], 4), {}, True]",
     "decorators": [
         "<6",

@@ -11,6 +11,7 @@ import dataclasses
 import enum
 import functools
 import operator
+import pathlib
 import re
 import typing
 from dataclasses import dataclass, field
@@ -386,6 +387,55 @@ def classes_back(result):
     return [*seen, *here, type(functional) is Functional, type(old) is Old, old]
 
 
+def with_method_of_text(cls):
+    names = {}
+    exec("def __init__(self, a=3):\n    self.a = a\n", names)
+    cls.__init__ = names["__init__"]
+    return cls
+
+
+@with_method_of_text
+class Executed:
+    """It has a method without a text, and so does what its own text says."""
+
+    base = 4
+    later = 1
+
+    def total(self):
+        return self.a + self.base + self.later
+
+
+@with_method_of_text
+class Further(Executed):
+    class Inner:
+        def outer(self):
+            return Further(2).total()
+
+    def total(self):
+        return super().total() + 10
+
+
+Executed.later = 100
+
+
+def executed(made):
+    return [made.total(), Further().total(), Further.Inner().outer(), isinstance(made, Executed)], Further(5), made
+
+
+def executed_back(result):
+    seen, further, made = result
+    return [*seen, type(further) is Further, further.total(), type(made) is Executed]
+
+
+def paths(path):
+    return [path.name, isinstance(path, pathlib.Path), str(path / "c")], path.parent, pathlib.PurePosixPath("x")
+
+
+def paths_back(result):
+    seen, path, pure = result
+    return [*seen, path == pathlib.Path("/a"), type(pure) is pathlib.PurePosixPath]
+
+
 # Ways to write text
 
 # fmt: off
@@ -494,5 +544,7 @@ TOPICS = {
     "rare dataclasses": (rare_dataclasses, lambda: (Tree(), Quick(1), Crate(7)), rare_dataclasses_back),
     "rare enums": (rare_enums, lambda: (Status.OK, Machine()), rare_enums_back),
     "classes": (classes, lambda: (Compact(), Second()), classes_back),
+    "executed": (executed, lambda: (Executed(1),), executed_back),
+    "paths": (paths, lambda: (pathlib.Path("/a/b"),), paths_back),
     "texts": (texts, lambda: (chosen,), as_it_is),
 }

@@ -473,8 +473,8 @@ TOPICS = {
     "inner imports": (inner_imports, lambda: (Bench("inside"), workshop.tools.saw.Saw(2)), inner_imports_back),
 }
 WORK = {topic: work for topic, (work, _, _) in TOPICS.items()}
-#: Modules that code imports while it runs go along with a computation only.
-OF_FILES = ("inner imports",)
+#: Modules that code imports while it runs, and the texts of whole classes, go along with a computation only.
+WITH_COMPUTATION = ("inner imports", "executed")
 
 
 def compute(topic, *args):
@@ -499,7 +499,7 @@ if __name__ == "__main__":
         given = {
             topic: other.submit(work, *arguments())
             for topic, (work, arguments, _) in TOPICS.items()
-            if topic not in OF_FILES
+            if topic not in WITH_COMPUTATION
         }
         for topic, job in named.items():
             report("computation", topic, job)
