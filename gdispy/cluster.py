@@ -322,6 +322,9 @@ class JobCluster(SingleNodes):
             self._hub.let_run()
         return job
 
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        raise TypeError(f"the cluster {self.name} cannot be sent to nodes: leave it out of what functions refer to")
+
     def cancel(self, job: DispyJob) -> int:
         """End a job, begun or not: KeyboardInterrupt in the job first, then SIGTERM and SIGKILL. A copy of a job, such
         as a callback gets, means the job.

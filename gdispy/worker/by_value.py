@@ -20,13 +20,22 @@ import marshal
 import pickle
 import sys
 import types
+from collections import deque
 from collections.abc import Callable, Container
 from dataclasses import dataclass, field
 from typing import Any
 
 from gdispy.worker import generated, rebuild
-from gdispy.worker.codes import all_names, attribute_chains, global_names, names_in_annotations, without_sets
+from gdispy.worker.codes import (
+    all_names,
+    attribute_chains,
+    content_of,
+    global_names,
+    names_in_annotations,
+    without_sets,
+)
 from gdispy.worker.definitions import by_path, definitions
+from gdispy.worker.flattening import Flat, definitions_in
 from gdispy.worker.open_files import FILES, OpenFile, reduce_file
 from gdispy.worker.own_modules import is_own
 from gdispy.worker.reductions import RULES, Rule, has_own_reduction, library_method, reduction_of
@@ -129,13 +138,24 @@ def written(
         return sink.getvalue()
     except OpenFile:
         raise
+    except RecursionError:
+        return _written_flat(value, kind, manner or default, collect, findings)
     except Exception as first:
         try:
             return _with_dill(value, kind, manner or default, findings)
         except Exception:
-            if isinstance(first, RecursionError):
-                raise pickle.PicklingError(f"it is nested so that deep recursion would be needed: {first}") from None
             raise first from None
+
+
+def _written_flat(value: object, kind: Any, manner: Manner, collect: Any, findings: Findings | None) -> bytes:
+    sink = io.BytesIO()
+    pickler = kind(sink, manner, collect, findings)
+    pickler.pending = deque()
+    try:
+        pickler.dump(Flat(value, definitions_in(value, pickler.is_by_value), pickler.pending))
+    except RecursionError as error:
+        raise pickle.PicklingError(f"it is nested so that deep recursion would be needed: {error}") from None
+    return sink.getvalue()
 
 
 class Space:
@@ -148,6 +168,16 @@ class Space:
 
     def __reduce__(self) -> _Reduced:
         return rebuild.space, self.about
+
+
+class _OfSys:
+    """An attribute of the module `sys`."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __reduce__(self) -> _Reduced:
+        return getattr, (sys, self._name)
 
 
 class _Hollow:
@@ -167,10 +197,12 @@ class Reducer:
         self.manner = manner
         self.is_of_computation = findings is not None
         self.findings = Findings() if findings is None else findings
+        #: Functions and what they refer to, where that is written apart (`flattening.py`).
+        self.pending: deque[tuple[Any, Any]] | None = None
         self._spaces: dict[int, Any] = {}
-        #: By classes: their own objects that they hold as attributes, by identity, where the other end has the class;
-        #: and whether they say themselves how objects are pickled.
-        self._kinds: dict[type, tuple[dict[int, tuple[type, str]], bool]] = {}
+        #: By classes: their objects that are the other end's own, by identity; and whether they say themselves how
+        #: objects are pickled.
+        self._kinds: dict[type, tuple[dict[int, tuple[Any, str]], bool]] = {}
         self._hollows: dict[int, tuple[types.CellType, _Hollow]] = {}
 
     def reducer_override(self, obj: Any) -> _Reduced:
@@ -231,11 +263,15 @@ class Reducer:
             return found
         return found[0]
 
-    def _held_by(self, kind: type) -> dict[int, tuple[type, str]]:
-        """Objects of a class that it holds as attributes, such as the one that stands for nothing: they are those that
-        the other end has."""
-        if type(kind) is not type or not kind.__flags__ & _HEAP_TYPE or not self.is_by_value(kind):
+    def _held_by(self, kind: type) -> dict[int, tuple[Any, str]]:
+        """Objects of a class that are the other end's own: that its module has, where that is there by its name; and
+        that it holds as attributes, such as the one that stands for nothing, where the other end has the class."""
+        if issubclass(kind, type | enum.Enum) or not kind.__flags__ & _HEAP_TYPE:
             return {}
+        if not self.is_by_value(kind):  # Such as `os.environ`: that of the process is meant, and not a copy of ours.
+            module: Any = sys.modules.get(kind.__module__)
+            names = {} if module is None else vars(module)
+            return {id(value): (module, name) for name, value in names.items() if type(value) is kind}
         if definitions.identify(kind) not in self.manner.known:
             return {}
         return {id(value): (kind, name) for name, value in vars(kind).items() if type(value) is kind}
@@ -258,11 +294,14 @@ class Reducer:
             values = {name: names[name] for name in global_names(code) if name in names and name not in OF_NODES}
             if where.is_of_file:
                 values = {name: value for name, value in values.items() if name not in OF_FILES}
+        variables = dict(values)
+        values = {name: self._as_it_is_there(value) for name, value in values.items()}
         cells = obj.__closure__
         contents = [
-            (self._hollow(each, identifier, place), *content_of(each)) for place, each in enumerate(cells or ())
+            (self._hollow(each, identifier, place), *map(self._as_it_is_there, content_of(each)))
+            for place, each in enumerate(cells or ())
         ]
-        modules, parts = self._of_modules(code, values, cells)
+        modules, parts = self._of_modules(code, variables, cells)
         attributes = {
             "__qualname__": _text(obj.__qualname__),
             "__module__": _text(obj.__module__),
@@ -281,7 +320,19 @@ class Reducer:
         state = (where, values, parts, modules, full, is_named, attributes, dict(vars(obj)))
         hollow = None if cells is None else tuple(each[0] for each in contents)
         made = (identifier, code, where, _text(obj.__name__), hollow)
+        if self.pending is not None:
+            self.pending.append((obj, state))
+            return rebuild.function, made
         return rebuild.function, made, state, None, None, rebuild.fill_function
+
+    def _as_it_is_there(self, value: Any) -> Any:
+        """A variable's value, or what stands for one that the other end has: a module, of which comes what code names,
+        and the lists of the interpreter."""
+        if isinstance(value, types.ModuleType) and self._is_own_module(value):
+            return self.space(vars(value))
+        if value is sys.path or value is sys.modules:
+            return _OfSys("path" if value is sys.path else "modules")
+        return value
 
     def _hollow(self, of: types.CellType, owner: bytes, place: int) -> _Hollow:
         found = self._hollows.get(id(of))
@@ -332,7 +383,7 @@ class Reducer:
                 self.findings.whole.add(module.__name__)
             return
         value = vars(module)[name]
-        parts.append((self.space(vars(module)), {name: value}))
+        parts.append((self.space(vars(module)), {name: self._as_it_is_there(value)}))
         if isinstance(value, types.ModuleType):
             if self._is_own_module(value):
                 self._take_part(value, chain[1:], parts, imports)
@@ -345,6 +396,7 @@ class Reducer:
 
     def _module(self, obj: types.ModuleType) -> _Reduced:
         if self._is_own_module(obj):
+            self.findings.whole.add(obj.__name__)  # It is a value, of which nobody knows what will be asked for.
             return rebuild.same, (self.space(vars(obj)),)
         name = obj.__name__
         if sys.modules.get(name) is obj or _can_be_imported(obj):
@@ -462,14 +514,6 @@ def _is_found(obj: Any, module: str) -> bool:
 
 def is_named(cls: type) -> bool:
     return "." not in cls.__qualname__ and _is_found(cls, cls.__module__)
-
-
-def content_of(cell: types.CellType) -> tuple[Any, ...]:
-    """What a cell holds, in a tuple; an empty one where it holds nothing."""
-    try:
-        return (cell.cell_contents,)
-    except ValueError:
-        return ()
 
 
 def _annotations(obj: Any) -> dict[str, Any]:

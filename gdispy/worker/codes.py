@@ -22,6 +22,8 @@ _NAMED = ("LOAD_GLOBAL", "STORE_GLOBAL", "DELETE_GLOBAL", "LOAD_NAME", "LOAD_FRO
 _GLOBALS = {opcode.opmap[name] for name in _NAMED if name in opcode.opmap}
 _LOAD_GLOBAL = opcode.opmap["LOAD_GLOBAL"] if sys.version_info >= (3, 11) else -1
 _ATTRIBUTES = ("LOAD_ATTR", "LOAD_METHOD", "STORE_ATTR", "DELETE_ATTR")
+#: What may stand between a variable and its attribute, as in `a.b += 1`.
+_BETWEEN = ("CACHE", "EXTENDED_ARG", "COPY", "DUP_TOP", "PUSH_NULL")
 _LOADS = ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_DEREF", "LOAD_FROM_DICT_OR_GLOBALS", "LOAD_FROM_DICT_OR_DEREF")
 #: Flags of code that tell what kind of function it is, without those of how it was compiled.
 _KIND_FLAGS = inspect.CO_VARARGS | inspect.CO_VARKEYWORDS | inspect.CO_GENERATOR | inspect.CO_COROUTINE
@@ -71,7 +73,7 @@ def attribute_chains(code: types.CodeType) -> dict[str, tuple[tuple[str, ...], .
             if variable and instruction.opname in _ATTRIBUTES:
                 chain = (*chain, str(instruction.argval))
                 continue
-            if variable and instruction.opname not in ("CACHE", "EXTENDED_ARG"):
+            if variable and instruction.opname not in _BETWEEN:
                 found.setdefault(variable, []).append(chain)
                 variable, chain = "", ()
             if instruction.opname in _LOADS:
@@ -113,6 +115,14 @@ def _names_in(text: str) -> tuple[str, ...]:
     try:
         return compile(text, "<annotation>", "eval").co_names
     except (SyntaxError, ValueError):
+        return ()
+
+
+def content_of(cell: types.CellType) -> tuple[Any, ...]:
+    """What a cell holds, in a tuple; an empty one where it holds nothing."""
+    try:
+        return (cell.cell_contents,)
+    except ValueError:
         return ()
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from gdispy.worker import by_value
 from gdispy.worker.by_value import Manner
-from gdispy.worker.codes import global_names
+from gdispy.worker.codes import content_of, global_names
 
 #: Items of a container that are looked at, and steps of a path, at most.
 _ITEMS = 1000
@@ -122,7 +122,7 @@ def _all_parts(value: Any) -> Iterator[tuple[str, Any]]:
         yield from ((f"[{place}]", each) for place, each in enumerate(value))
     elif isinstance(value, set | frozenset):
         yield from ((f"{{{each!r:.60}}}", each) for each in value)
-    elif not isinstance(value, types.ModuleType):
+    elif not isinstance(value, types.ModuleType) and type(value).__module__.partition(".")[0] != "gdispy":
         yield from _of_object(value)
 
 
@@ -134,7 +134,7 @@ def _of_function(function: types.FunctionType) -> Iterator[tuple[str, Any]]:
             is_defined = isinstance(each, _DEFINITIONS) and getattr(each, "__name__", "") == name
             yield (name if is_defined else f"globals[{name!r}]"), each
     for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=False):
-        yield from ((f"closure[{name!r}]", each) for each in by_value.content_of(cell))
+        yield from ((f"closure[{name!r}]", each) for each in content_of(cell))
     defaults = function.__defaults__ or ()
     names_of_defaults = code.co_varnames[code.co_argcount - len(defaults) : code.co_argcount]
     for name, each in zip(names_of_defaults, defaults, strict=True):

@@ -160,6 +160,16 @@ def _is_complete(made: Any) -> bool:
     return definitions.is_own(made) or (not _is_loading_computation and definitions.is_settled(made))
 
 
+def filled(made: Any, state: tuple[Any, ...]) -> None:
+    """What a function refers to, which was made before."""
+    fill_function(made, state)
+
+
+def last_of(items: list[Any]) -> Any:
+    """The value that stands behind all that it refers to."""
+    return items[-1]
+
+
 def cell(owner: bytes, place: int) -> types.CellType:
     """A cell of a closure, with nothing in it; that of a function which is here already."""
     function = definitions.find(owner)
@@ -326,7 +336,13 @@ def type_variable(identifier: bytes, kind: str, name: str, module: str, args: tu
     """A TypeVar, ParamSpec or TypeVarTuple."""
 
     def make() -> Any:
-        made = getattr(typing, kind)(name, *args, **options)
+        try:
+            made = getattr(typing, kind)(name, *args, **options)
+        except TypeError:  # An option of a later version, which a library has added here.
+            later = {each: options[each] for each in ("default", "infer_variance") if each in options}
+            made = getattr(typing, kind)(name, *args, **{key: options[key] for key in options.keys() - later.keys()})
+            for each, value in later.items():
+                setattr(made, f"__{each}__", value)
         made.__module__ = module
         return made
 

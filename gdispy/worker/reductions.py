@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copyreg
 import dataclasses
+import enum
 import functools
 import gc
 import pickle
@@ -106,7 +107,7 @@ def library_method(reducer: Reduces, obj: Any) -> Reduced:
 
 def has_own_reduction(kind: Any) -> bool:
     """Whether a class says itself how its objects are pickled."""
-    if type(kind) is not type or kind in copyreg.dispatch_table:
+    if issubclass(kind, type | enum.Enum) or kind in copyreg.dispatch_table:
         return False
     of_all: Any = object
     is_plain = kind.__reduce_ex__ is of_all.__reduce_ex__ and kind.__reduce__ is of_all.__reduce__

@@ -29,7 +29,7 @@ from typing import Any
 
 from gdispy.worker import by_value, generated, rebuild
 from gdispy.worker.by_value import Findings, Manner
-from gdispy.worker.codes import all_names, global_names, imported_variables, is_same, with_inner
+from gdispy.worker.codes import all_names, content_of, global_names, imported_variables, is_same, with_inner
 from gdispy.worker.definitions import by_path, definitions
 
 logger = logging.getLogger(__name__)
@@ -101,7 +101,7 @@ class _SourceReducer(by_value.Reducer):
         if type(value) is not types.FunctionType or id(value) in met or not self.is_by_value(value):
             return True
         met.add(id(value))
-        inner = [content for cell in value.__closure__ or () for content in by_value.content_of(cell)]
+        inner = [content for cell in value.__closure__ or () for content in content_of(cell)]
         return bool(text_of_code(value.__code__)) and all(self._has_text(each, met) for each in inner)
 
 

@@ -509,3 +509,55 @@ def test_subclasses_come_along_where_code_asks_for_them(travel: Travel) -> None:
     print(work())
     """
     assert travel(home, away) == ["(['One'], 'Two')"]
+
+
+def test_long_chains_and_large_webs_of_definitions_travel(travel: Travel) -> None:
+    home = """
+    import dataclasses
+    chain = "\\n".join(f"def f{n}(x): return f{n - 1}(x) + 1" for n in range(1, 700))
+    web = "\\n".join(f"def g{n}(x): return x and g{(n * 7 + 1) % 500}(x - 1) + g{(n * 3 + 2) % 500}(x - 1) or 1"
+                    for n in range(500))
+    classes = "\\n".join(f"@dataclasses.dataclass\\nclass D{n}:\\n    x: 'D{n - 1}' = D{n - 1}" for n in range(1, 250))
+    exec(f"def f0(x): return x\\n{chain}\\n{web}\\nclass D0: pass\\n{classes}")
+    class Setting:
+        def __setstate__(self, state): self.value = f3(state["n"])
+        def __init__(self, n): self.n = n
+    setting = Setting(1)
+    def work(): return f699(1), g0(6), D249().x.__name__, setting.value
+    write(work)
+    """
+    assert travel(home, "work = read(0); sys.setrecursionlimit(5000); print(work())") == ["(700, 64, 'D248', 4)"]
+
+
+def test_what_belongs_to_the_process_is_that_of_the_other_one(travel: Travel) -> None:
+    home = """
+    import os, sys
+    from os import environ
+    from sys import modules, path
+    os.environ["ONLY_AT_HOME"] = "secret"
+    class Holder:
+        env = os.environ
+    def work(): return environ is os.environ, Holder.env is environ, path is sys.path, modules is sys.modules
+    data = pickling.dumps(work)
+    assert b"ONLY_AT_HOME" not in data
+    write(work)
+    """
+    assert travel(home, "print(read(0)())") == ["(True, True, True, True)"]
+
+
+def test_module_that_is_a_value_is_needed_as_a_whole(module: Callable[[str, str], Any]) -> None:
+    module("own_low", "x = 1")
+    texts = ["MODS = {'a': own_low}\ndef work(): return MODS", "def work(m=own_low): return m"]
+    texts.append("class Holder:\n    mod = own_low\ndef work(): return Holder.mod")
+    for number, text in enumerate(texts):
+        findings = Findings()
+        pickling.dumps_by_value(module(f"own_user{number}", f"import own_low\n{text}\n").work, None, findings)
+        assert findings.whole == {"own_low"}
+
+
+def test_attribute_of_a_module_that_is_counted_up_is_no_use_of_the_whole(module: Callable[[str, str], Any]) -> None:
+    module("own_low", "x = 1")
+    user = module("own_user", "import own_low\ndef work():\n    own_low.x += 5\n    return own_low.x\n")
+    findings = Findings()
+    pickling.dumps_by_value(user.work, None, findings)
+    assert findings.whole == set()
