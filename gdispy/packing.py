@@ -14,7 +14,7 @@ import sys
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from gdispy import module_sources
+from gdispy import module_sources, module_state
 from gdispy.errors import ConfigError
 from gdispy.worker import pickling, source
 from gdispy.worker.by_value import Findings, Manner
@@ -45,9 +45,11 @@ class Packed:
 def pack(name: str, value: tuple[Any, ...], manner: Manner) -> Packed:
     """Write a computation: its function, what is given to it by name, setup and cleanup. Raises ConfigError."""
     packed = Packed(manner=manner)
+    own: frozenset[str] = frozenset()
     for _ in range(_ROUNDS):
         findings = Findings()
-        packed.body = _pickled(name, value, packed.manner, findings)
+        states = _changed(own, packed.manner)
+        packed.body = _pickled(name, (*value, states) if states else value, packed.manner, findings)
         wanted = _wanted(findings)
         found = module_sources.find(wanted)
         modules = found.modules | packed.manner.as_files
@@ -56,11 +58,47 @@ def pack(name: str, value: tuple[Any, ...], manner: Manner) -> Packed:
         packed.reasons.update(found.reasons)
         if modules == packed.manner.as_files:
             break
+        own |= found.modules - packed.manner.as_files
         packed.manner = replace(packed.manner, as_files=modules)
-    packed.source = _source(value, packed.manner)
+    packed.source = _source((*value, states) if states else value, packed.manner)
     packed.manner = replace(packed.manner, known=frozenset(findings.defined), kept=tuple(findings.objects))
     packed.titles = sorted(findings.titles)
     return packed
+
+
+def _changed(names: frozenset[str], manner: Manner) -> dict[str, bytes]:
+    """What the program has changed of modules that go as files, by their names. Each is pickled for itself: it is
+    loaded when the module is imported, and no earlier."""
+    found: dict[str, bytes] = {}
+    for name in sorted(names & sys.modules.keys()):
+        module = sys.modules[name]
+        source_of = module_sources.source_of(name, module)
+        if source_of is None or not source_of[0].endswith(".py"):
+            continue
+        values: dict[str, Any] = {}
+        for key, value in module_state.changed(module, _text_of(source_of[1])).items():
+            try:
+                pickling.dumps_by_value(value, manner)
+            except Exception as error:
+                logger.debug("%s.%s, which the program has set, stays here: %s", name, key, error)
+            else:
+                values[key] = value
+        if values:
+            found[name] = joined(pickling.dumps_by_value(values, manner))
+            logger.debug("what the program has set in %s goes along: %s", name, ", ".join(values))
+    return found
+
+
+def _text_of(content: module_sources.Content) -> bytes:
+    if isinstance(content, bytes):
+        return content
+    with open(content, "rb") as file:
+        return file.read()
+
+
+def joined(payload: pickling.Payload) -> bytes:
+    """A payload as one piece."""
+    return payload if isinstance(payload, bytes) else b"".join(payload)
 
 
 def _wanted(findings: Findings) -> set[str]:
@@ -90,7 +128,7 @@ def _pickled(name: str, value: tuple[Any, ...], manner: Manner, findings: Findin
 
 
 def _place(name: str, value: tuple[Any, ...], manner: Manner) -> str:
-    function, given, setup, cleanup = value
+    function, given, setup, cleanup = value[:4]
     parts = {name: function, "depends": given}
     parts.update((f"{word} {name_of(each)}", each) for word, each in (("setup", setup), ("cleanup", cleanup)))
     for begin, each in parts.items():

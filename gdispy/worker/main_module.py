@@ -15,7 +15,7 @@ import tempfile
 import types
 
 #: A computation above so many bytes is not kept for that.
-_LIMIT = 64 * 1024 * 1024
+_LIMIT = 16 * 1024 * 1024
 _PROGRAM = """
 import sys
 sys.path += {path!r}
@@ -23,7 +23,10 @@ from gdispy.worker import pickling
 with open({body!r}, "rb") as file:
     data = file.read()
 with pickling.loading_computation():
-    pickling.loads(data)
+    found = pickling.loads(data)
+for states in found[4:]:
+    from gdispy.worker.module_state import StateFinder
+    StateFinder(states, pickling.loads).install()
 globals().update({{name: value for name, value in vars(sys.modules["__main__"]).items() if name[:2] != "__"}})
 """
 
@@ -31,9 +34,9 @@ globals().update({{name: value for name, value in vars(sys.modules["__main__"]).
 class MainModule(types.ModuleType):
     """That module; `body` is the computation as it came, and in `directory` there may be files of this process."""
 
-    def __init__(self, body: bytes, directory: str) -> None:
+    def __init__(self, body: bytearray, directory: str) -> None:
         super().__init__("__main__")
-        self.__dict__["__gdispy__"] = (body if len(body) <= _LIMIT else b"", directory)
+        self.__dict__["__gdispy__"] = (bytes(body) if len(body) <= _LIMIT else b"", directory)
 
     def __getattr__(self, name: str) -> str:
         body, directory = self.__dict__.get("__gdispy__", (b"", ""))

@@ -45,6 +45,7 @@ from gdispy.worker.job_directory import Place
 from gdispy.worker.job_modules import module_files
 from gdispy.worker.limits import Limits, overtime
 from gdispy.worker.main_module import MainModule
+from gdispy.worker.module_state import StateFinder
 from gdispy.worker.node_log import log_to_node
 from gdispy.worker.page import runs
 from gdispy.worker.processes import (
@@ -231,7 +232,7 @@ class Template:
                 sys.stderr.flush()
         sys.stdout.flush()
 
-    def _loaded(self, kind: str, name: str, body: bytes) -> Run:
+    def _loaded(self, kind: str, name: str, body: bytearray) -> Run:
         setting = self._setting
         known = names.provide(setting.node_name, setting.address, setting.directory)
         sys.path.insert(0, setting.directory)
@@ -239,7 +240,10 @@ class Template:
         main = sys.modules["__main__"] = MainModule(body, setting.jobs.directory)
         main.__dict__["__builtins__"] = __builtins__
         with pickling.loading_computation():
-            function, given, self._setup, self._cleanup = pickling.loads(body) if body else (None, {}, None, None)
+            found = pickling.loads(body) if body else (None, {}, None, None)
+        function, given, self._setup, self._cleanup, *states = found
+        for each in states:
+            StateFinder(each, pickling.loads).install()
         self._functions = [function, self._setup, self._cleanup, *given.values()]
         for key, value in given.items():
             setattr(sys.modules["builtins"], key, value)
@@ -373,12 +377,13 @@ def _left_threads() -> str:
     )
 
 
-def _contents(fd: int) -> bytes:
+def _contents(fd: int) -> bytearray:
+    """What a file holds; arrays that are views of it may be changed, as those of the client."""
     size = os.fstat(fd).st_size
     if not size:
-        return b""
+        return bytearray()
     with mmap.mmap(fd, size, flags=mmap.MAP_PRIVATE) as mapped:
-        return bytes(mapped)
+        return bytearray(mapped)
 
 
 def _shoot_me_first() -> None:

@@ -594,3 +594,46 @@ def test_a_class_that_is_defined_anew_takes_no_place_of_the_former_one(run: Run)
             """,
     }
     assert lines(run(files)) == ["(1, 2, False)", "(1, None, False)", "(1, 1, True)", "(1, 2, False)"]
+
+
+def test_modules_that_go_as_files_have_what_the_program_has_set_in_them(run: Run) -> None:
+    files = {
+        "own.py": """
+            import os
+            LEVEL = 1
+            CONF = {"a": 1}
+            REGISTRY = {}
+            settings = None
+            PLACE = os.path.dirname(os.path.abspath(__file__))
+            def load(**values):
+                global settings
+                settings = values
+            def register(name): return lambda cls: REGISTRY.setdefault(name, cls)
+            def get(): return LEVEL, CONF, settings
+            """,
+        "other.py": "import own\ndef ask(): return own.get()\n",
+        "main.py": """
+            import os, own
+            own.LEVEL = 9
+            own.ADDED = (1, 2)
+            own.CONF["a"] = 2
+            own.load(k=5)
+            @own.register("foo")
+            class Foo:
+                def go(self): return "foo"
+            def by_other():
+                import other
+                return own.LEVEL, own.ADDED, other.ask()
+            def by_itself():
+                import own as inside
+                is_here = os.path.samefile(inside.PLACE, os.getcwd())
+                return inside.get(), inside.REGISTRY["foo"]().go(), isinstance(inside.REGISTRY["foo"](), Foo), is_here
+            if __name__ == "__main__":
+                told(by_other)
+                told(by_itself)
+            """,
+    }
+    assert lines(run(files)) == [
+        "(9, (1, 2), (9, {'a': 2}, {'k': 5}))",
+        "((9, {'a': 2}, {'k': 5}), 'foo', True, True)",
+    ]

@@ -1,0 +1,96 @@
+"""What a program has changed of its modules since they were imported -> what nodes are to find in them.
+
+Floor 2. Called by `packing.py` in the user's thread, for modules that go to nodes as files.
+
+A node imports such a module anew, and would find `LEVEL = 1` where the program has set it to 9, or an empty registry
+where the program has registered something. What the source assigns at its top level as a literal is compared with what
+is there now, and names that the source does not assign at all were added by the program. What the source computes, such
+as a path or the number of processors, is left to the node.
+"""
+
+from __future__ import annotations
+
+import ast
+import logging
+import types
+from collections.abc import Iterator
+from typing import Any
+
+logger = logging.getLogger(__name__)
+
+#: What the source computes, or binds several times; and what it does not bind.
+_UNKNOWN, _MISSING = object(), object()
+#: Literal calls: what an empty container is written as.
+_EMPTY: dict[str, Any] = {"dict": {}, "list": [], "set": set(), "tuple": (), "frozenset": frozenset()}
+
+
+def changed(module: types.ModuleType, source: str | bytes) -> dict[str, Any]:
+    """By name, the values that the program has given to globals of a module with this source text."""
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError) as error:
+        logger.debug("what has changed in %s is not known: %s", module.__name__, error)
+        return {}
+    written: dict[str, Any] = {}
+    for name, value in _assigned(tree):
+        written[name] = _UNKNOWN if name in written else value
+    of_others = _UNKNOWN if "*" in written else _MISSING
+    found: dict[str, Any] = {}
+    for name, value in vars(module).items():
+        if name.startswith("__") or isinstance(value, types.ModuleType) or _is_definition_of(value, module):
+            continue
+        before = written.get(name, of_others)
+        if before is not _UNKNOWN and not _is_same(before, value):
+            found[name] = value
+    return found
+
+
+def _is_definition_of(value: Any, module: types.ModuleType) -> bool:
+    is_definition = isinstance(value, types.FunctionType | type)
+    return is_definition and getattr(value, "__module__", None) == module.__name__
+
+
+def _is_same(before: Any, value: Any) -> bool:
+    try:
+        return type(before) is type(value) and bool(before == value)
+    except Exception:  # Such as an array, which is no literal.
+        return False
+
+
+def _assigned(tree: ast.Module) -> Iterator[tuple[str, Any]]:
+    """The names that a module binds at its top level, with literals where they are such."""
+    for statement in tree.body:
+        if isinstance(statement, ast.Assign | ast.AnnAssign) and statement.value is not None:
+            targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
+            value = _literal(statement.value)
+            for target in targets:
+                if isinstance(target, ast.Name):
+                    yield target.id, value
+                else:
+                    yield from ((name, _UNKNOWN) for name in _names(target))
+        else:
+            yield from ((name, _UNKNOWN) for name in _names(statement))
+
+
+def _literal(node: ast.expr) -> Any:
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and not node.args and not node.keywords:
+        return _EMPTY.get(node.func.id, _UNKNOWN)
+    try:
+        return ast.literal_eval(node)
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+        return _UNKNOWN
+
+
+def _names(node: ast.AST) -> Iterator[str]:
+    """Names that a statement may bind in the module, those within its blocks included; not those within functions."""
+    if isinstance(node, ast.Name):
+        if isinstance(node.ctx, ast.Store | ast.Del):
+            yield node.id
+    elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        yield node.name
+    elif isinstance(node, ast.Import | ast.ImportFrom):
+        for alias in node.names:
+            yield alias.asname or alias.name.partition(".")[0]
+    elif not isinstance(node, ast.Lambda):
+        for each in ast.iter_child_nodes(node):
+            yield from _names(each)

@@ -1,0 +1,73 @@
+"""What a program has changed of its modules, set in them when they are imported from their files here.
+
+Floor 1: standard library. Installed by the template when it has loaded a computation.
+"""
+
+from __future__ import annotations
+
+import importlib.abc
+import importlib.machinery
+import logging
+import sys
+import types
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+logger = logging.getLogger(__name__)
+
+
+class StateFinder(importlib.abc.MetaPathFinder):
+    """Finds modules as usual, and has them changed when they have been executed."""
+
+    def __init__(self, states: Mapping[str, bytes], loads: Callable[[bytes], dict[str, Any]]) -> None:
+        self._states, self._loads = states, loads
+
+    def install(self) -> None:
+        """Change the modules that are here, and have those changed that come."""
+        sys.meta_path.insert(0, self)
+        for name in self._states:
+            if name in sys.modules:
+                self.apply(sys.modules[name])
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None, target: types.ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        spec = importlib.machinery.PathFinder.find_spec(name, path, target) if name in self._states else None
+        if spec is not None and spec.loader is not None:
+            spec.loader = _Loader(spec.loader, self)
+        return spec
+
+    def apply(self, module: types.ModuleType) -> None:
+        """Set what has changed; what is equal stays, since other modules may have it already."""
+        try:
+            state = self._loads(self._states[module.__name__])
+        except Exception:
+            logger.exception("what the program has changed in %s cannot be set here", module.__name__)
+            return
+        for name, value in state.items():
+            if not _is_equal(vars(module).get(name), value):
+                vars(module)[name] = value
+
+
+def _is_equal(one: Any, other: Any) -> bool:
+    try:
+        return type(one) is type(other) and bool(one == other)
+    except Exception:
+        return False
+
+
+class _Loader(importlib.abc.Loader):
+    """A loader that has the finder change the module."""
+
+    def __init__(self, loader: Any, finder: StateFinder) -> None:
+        self._loader, self._finder = loader, finder
+
+    def create_module(self, spec: importlib.machinery.ModuleSpec) -> types.ModuleType | None:
+        return self._loader.create_module(spec)  # type: ignore[no-any-return]
+
+    def exec_module(self, module: types.ModuleType) -> None:
+        self._loader.exec_module(module)
+        self._finder.apply(module)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._loader, name)

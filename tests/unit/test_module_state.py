@@ -1,0 +1,61 @@
+"""What a program has changed of its modules."""
+
+from __future__ import annotations
+
+import types
+from typing import Any
+
+import pytest
+
+from gdispy.module_state import changed
+
+SOURCE = """
+import os
+from os import path as p
+LEVEL: int = 1
+A, B = 1, 2
+NAMES = ["a"]
+empty = dict()
+computed = os.getpid()
+twice = 1
+if LEVEL:
+    twice = 2
+for loop in range(3): pass
+setting = None
+def load(value):
+    global setting
+    setting = value
+class Thing: pass
+"""
+
+
+def module_of(source: str) -> Any:
+    module = types.ModuleType("own_state")
+    exec(source, vars(module))
+    return module
+
+
+def test_of_a_module_as_it_was_imported_nothing_has_changed() -> None:
+    assert changed(module_of(SOURCE), SOURCE) == {}
+
+
+def test_what_is_no_more_as_it_is_written_has_changed() -> None:
+    module = module_of(SOURCE)
+    module.LEVEL, module.added = 2, "new"
+    module.NAMES.append("b")
+    module.empty["x"] = 1
+    module.load(5)
+    assert changed(module, SOURCE) == {"LEVEL": 2, "NAMES": ["a", "b"], "empty": {"x": 1}, "setting": 5, "added": "new"}
+
+
+def test_what_the_source_computes_is_left_to_the_node() -> None:
+    module = module_of(SOURCE)
+    module.computed, module.twice, module.loop, module.A = -1, 9, 9, 9
+    assert changed(module, SOURCE) == {}
+
+
+@pytest.mark.parametrize("source", ["from os import *\nx = 1\n", "def broken(:"])
+def test_where_the_source_does_not_tell_nothing_has_changed(source: str) -> None:
+    module = types.ModuleType("own_state")
+    module.__dict__.update(x=1, more=2)
+    assert changed(module, source) == {}
