@@ -72,7 +72,7 @@ class _Module:
         """Its file on the node."""
         stem = self.name.replace(".", "/") + ("/__init__" if self.portions is not None else "")
         path = self.content if isinstance(self.content, str) else ""
-        return stem + next((each for each in _EXTENSION if path.endswith(each)), ".py")
+        return stem + next((each for each in (*_EXTENSION, *_COMPILED) if path.endswith(each)), ".py")
 
 
 def find(names: Iterable[str]) -> Sources:
@@ -307,6 +307,8 @@ def _content(name: str, file: Any, loader: Any) -> Content | None:
         path = _source_beside(file) if file.endswith(_COMPILED) else file
         if path.endswith((*_SOURCE, *_EXTENSION)) and os.path.isfile(path):
             return os.path.abspath(path)
+        if file.endswith(_COMPILED) and os.path.isfile(file):  # For nodes of the same version, without a source.
+            return os.path.abspath(file)
         if path.endswith(_SOURCE) and hasattr(loader, "get_data"):
             try:
                 return bytes(loader.get_data(path))

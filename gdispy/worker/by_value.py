@@ -31,11 +31,13 @@ from gdispy.worker.codes import (
     attribute_chains,
     content_of,
     global_names,
+    has_imports,
     names_in_annotations,
     without_sets,
 )
 from gdispy.worker.definitions import by_path, definitions
 from gdispy.worker.flattening import Flat, definitions_in
+from gdispy.worker.imported_names import imports_of_code
 from gdispy.worker.open_files import FILES, OpenFile, reduce_file
 from gdispy.worker.own_modules import is_own
 from gdispy.worker.reductions import RULES, Rule, has_own_reduction, library_method, reduction_of
@@ -288,7 +290,8 @@ class Reducer:
         code, names = obj.__code__, obj.__globals__
         where = self.space(names, obj)
         package = names.get("__package__")
-        self.findings.codes.append((code, package if isinstance(package, str) else ""))
+        package = package if isinstance(package, str) else ""
+        self.findings.codes.append((code, package))
         values: dict[str, Any] = {}
         if isinstance(where, Space):
             values = {name: names[name] for name in global_names(code) if name in names and name not in OF_NODES}
@@ -301,7 +304,7 @@ class Reducer:
             (self._hollow(each, identifier, place), *map(self._as_it_is_there, content_of(each)))
             for place, each in enumerate(cells or ())
         ]
-        modules, parts = self._of_modules(code, variables, cells)
+        modules, parts = self._of_modules(code, variables, cells, package)
         attributes = {
             "__qualname__": _text(obj.__qualname__),
             "__module__": _text(obj.__module__),
@@ -347,7 +350,7 @@ class Reducer:
         return rebuild.same, (hollow,), content[0], None, None, rebuild.fill_cell
 
     def _of_modules(
-        self, code: types.CodeType, values: dict[str, Any], cells: Any
+        self, code: types.CodeType, values: dict[str, Any], cells: Any, package: str = ""
     ) -> tuple[list[Any], list[tuple[Any, dict[str, Any]]]]:
         """Modules that are to be imported, since code reads them as attributes of others; and attributes of modules of
         the program that code reads."""
@@ -363,6 +366,12 @@ class Reducer:
                     self._take_part(module, chain, parts, imports)
             else:
                 self._take_submodules(module, all_names(code), imports)
+        if has_imports(code):
+            # `import a.b` within code gives it `a`, of which it may use what the program has imported besides.
+            for name in sorted({each.partition(".")[0] for each in imports_of_code(code, package)}):
+                top: Any = sys.modules.get(name)
+                if isinstance(top, types.ModuleType):
+                    self._take_submodules(top, all_names(code), imports)
         return imports, parts
 
     def _take_submodules(self, module: types.ModuleType, names: frozenset[str], imports: list[Any]) -> None:

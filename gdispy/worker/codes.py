@@ -16,6 +16,7 @@ import types
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+_IMPORT = opcode.opmap["IMPORT_NAME"]
 _EXTENDED = opcode.opmap["EXTENDED_ARG"]
 _NAMED = ("LOAD_GLOBAL", "STORE_GLOBAL", "DELETE_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS")
 #: Opcodes that name a global; of the first the lowest bit means something else from Python 3.11 on.
@@ -97,6 +98,12 @@ def imported_variables(code: types.CodeType) -> frozenset[str]:
                 variable = variable[-1] if isinstance(variable, tuple) and variable else variable
                 before = variable if name.startswith(_VARIABLES) and isinstance(variable, str) else ""
     return frozenset(found[False] - found[True])
+
+
+@functools.lru_cache(1024)
+def has_imports(code: types.CodeType) -> bool:
+    """Whether code imports anything while it runs."""
+    return any(_IMPORT in each.co_code[::2] for each in with_inner(code))
 
 
 def names_in_annotations(annotations: Mapping[str, Any], names: Mapping[str, Any]) -> dict[str, Any]:

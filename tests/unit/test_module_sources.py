@@ -210,15 +210,14 @@ def test_module_without_any_source_is_refused_where_the_computation_needs_it(
     ]
 
 
-def test_compiled_module_without_its_source_is_refused(write: Write, tmp_path: Path) -> None:
+def test_compiled_module_without_its_source_goes_as_it_is(write: Write, tmp_path: Path) -> None:
     import py_compile
 
     py_compile.compile(str(write("only_compiled.py", "x = 1")), str(tmp_path / "only_compiled.pyc"))
     (tmp_path / "only_compiled.py").unlink()
     importlib.invalidate_caches()
     for _ in range(2):
-        with pytest.raises(ConfigError, match="the module only_compiled has no source"):
-            find(["only_compiled"])
+        assert find(["only_compiled"]).files == {"only_compiled.pyc": str(tmp_path / "only_compiled.pyc")}
         importlib.import_module("only_compiled")
 
 
