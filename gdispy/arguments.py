@@ -27,7 +27,7 @@ from gdispy.job import DispyJob
 from gdispy.keys import Secret, find_secret, generate_secret
 from gdispy.logbook import FAILED, recovery_path
 from gdispy.worker import pickling
-from gdispy.worker.by_value import Manner
+from gdispy.worker.manner import Manner
 from gdispy.worker.paths_to import unpicklable
 
 logger = logging.getLogger("gdispy")

@@ -31,7 +31,7 @@ from gdispy.module_sources import Content
 from gdispy.packing import Packed, pack, size_of
 from gdispy.transfer_report import LARGE, Entry, report
 from gdispy.worker import own_modules, pickling
-from gdispy.worker.by_value import Manner
+from gdispy.worker.manner import Manner
 from gdispy.worker.paths_to import heaviest
 
 #: Payloads up to this many bytes lie in the message itself.

@@ -17,8 +17,8 @@ from typing import Any
 from gdispy import module_sources, module_state
 from gdispy.errors import ConfigError
 from gdispy.worker import pickling, source
-from gdispy.worker.by_value import Findings, Manner
 from gdispy.worker.imported_names import imports_of_code
+from gdispy.worker.manner import Findings, Manner
 from gdispy.worker.paths_to import name_of, unpicklable
 
 #: How often a function is written anew: each time one module more, at least, goes as a file.

@@ -21,8 +21,6 @@ import pickle
 import sys
 import types
 from collections import deque
-from collections.abc import Callable, Container
-from dataclasses import dataclass, field
 from typing import Any
 
 from gdispy.worker import generated, rebuild
@@ -38,11 +36,10 @@ from gdispy.worker.codes import (
 from gdispy.worker.definitions import by_path, definitions
 from gdispy.worker.flattening import Flat, definitions_in
 from gdispy.worker.imported_names import imports_of_code
+from gdispy.worker.manner import MAIN, Findings, Manner
 from gdispy.worker.open_files import FILES, OpenFile, reduce_file
-from gdispy.worker.own_modules import is_own
 from gdispy.worker.reductions import RULES, Rule, has_own_reduction, library_method, reduction_of
 
-_MAIN = ("__main__", "__mp_main__")
 _VERSION = sys.version_info[:2]
 _Reduced = Any
 #: Set for all classes but those in C that are there from the beginning.
@@ -76,53 +73,8 @@ _OF_ENUMS = frozenset(
 )
 
 
-@dataclass(frozen=True)
-class Manner:
-    """What travels by value, and what the other end has."""
-
-    #: Modules, with those below them, that travel by value though they are installed; and by name though they are not.
-    by_value: frozenset[str] = frozenset()
-    by_name: frozenset[str] = frozenset()
-    #: Modules that are there as files, each for itself: what they define travels by name.
-    as_files: frozenset[str] = frozenset()
-    #: Identifiers of definitions that the other end has.
-    known: Container[bytes] = frozenset()
-    #: What is to live as long as results may refer to it.
-    kept: tuple[Any, ...] = ()
-    #: Whether a module is one of the program.
-    is_own: Callable[[str], bool] = is_own
-
-    def is_by_value(self, module: str) -> bool:
-        """Whether what a module defines travels by value."""
-        if module in _MAIN:
-            return True
-        if module in self.as_files or _is_among(module, self.by_name):
-            return False
-        return _is_among(module, self.by_value) or self.is_own(module)
-
-
-def _is_among(module: str, names: frozenset[str]) -> bool:
-    if not names:
-        return False
-    return module in names or any(module.startswith(name + ".") for name in names)
-
-
 #: Where nothing else is said. A worker has one of its own.
 default = Manner()
-
-
-@dataclass
-class Findings:
-    """What has become known while a value was written."""
-
-    #: Identifiers of what was defined, and its names.
-    defined: set[bytes] = field(default_factory=set)
-    titles: set[str] = field(default_factory=set)
-    objects: list[Any] = field(default_factory=list)
-    #: Modules of the program that are used in ways which need all of them.
-    whole: set[str] = field(default_factory=set)
-    #: Code that was written, with the package of its module.
-    codes: list[tuple[types.CodeType, str]] = field(default_factory=list)
 
 
 def dumps(value: object, manner: Manner | None = None, collect: Any = None, findings: Findings | None = None) -> bytes:
@@ -259,7 +211,7 @@ class Reducer:
             if not is_named and owner is not None:
                 key += definitions.number_of(names, owner).to_bytes(8, "big")
             is_there = is_named and not self.manner.is_by_value(name)
-            is_of_file = is_named and name not in _MAIN and isinstance(names.get("__file__"), str)
+            is_of_file = is_named and name not in MAIN and isinstance(names.get("__file__"), str)
             found = module if is_there else Space(name, names.get("__package__"), key, is_of_file)
             self._spaces[id(names)] = found, names
             return found

@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from gdispy.worker import by_value
-from gdispy.worker.by_value import Manner
 from gdispy.worker.codes import content_of, global_names
+from gdispy.worker.manner import Manner
 
 #: Items of a container that are looked at, and steps of a path, at most.
 _ITEMS = 1000

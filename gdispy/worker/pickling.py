@@ -34,9 +34,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from gdispy.worker import by_value, rebuild
-from gdispy.worker.by_value import Findings, Manner
 from gdispy.worker.codes import with_sets
 from gdispy.worker.definitions import definitions, returnable
+from gdispy.worker.manner import Findings, Manner
 from gdispy.worker.moved_modules import know_moved_modules
 from gdispy.worker.originals import msgpack
 from gdispy.worker.own_modules import own_names

@@ -58,7 +58,8 @@ def _type_variable(reducer: Reduces, obj: Any) -> Reduced:
     options: dict[str, Any] = {}
     for name in ("bound", "covariant", "contravariant", "infer_variance", "default"):
         value = getattr(obj, f"__{name}__", None)
-        if value and not (name == "default" and not obj.has_default()):
+        has_default = getattr(obj, "has_default", None)
+        if value and not (name == "default" and has_default is not None and not has_default()):
             options[name] = value
     return rebuild.type_variable, (identifier, kind, obj.__name__, obj.__module__, constraints, options)
 

@@ -28,9 +28,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from gdispy.worker import by_value, generated, rebuild
-from gdispy.worker.by_value import Findings, Manner
 from gdispy.worker.codes import all_names, content_of, global_names, imported_variables, is_same, with_inner
 from gdispy.worker.definitions import by_path, definitions
+from gdispy.worker.manner import Findings, Manner
 
 logger = logging.getLogger(__name__)
 

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from gdispy.worker import codes, pickling
-from gdispy.worker.by_value import Findings, Manner
+from gdispy.worker.manner import Findings, Manner
 from gdispy.worker.paths_to import heaviest, unpicklable
 
 #: Runs a program as `__main__`, and then, in a process that has nothing of it, what is done with its payloads.
