@@ -61,6 +61,8 @@ _OF_CLASSES = frozenset(
 )
 #: What a class must have from the beginning.
 _GIVEN = ("__module__", "__doc__", "__parameters__", "_is_protocol")
+#: What a structure and the like of `ctypes` is made from.
+_OF_CTYPES = ("_fields_", "_pack_", "_layout_", "_anonymous_", "_type_", "_length_")
 #: What a module is given when it is made.
 _OF_MODULES = ("__builtins__", "__loader__", "__spec__")
 #: What `enum` makes anew with each enumeration.
@@ -407,7 +409,9 @@ class Reducer:
         slots = own.get("__slots__")
         if slots is not None:
             begin["__slots__"] = tuple(slots) if not isinstance(slots, str | dict) else slots
-        made = (identifier, type(obj), _text(obj.__name__), obj.__bases__, begin)
+        # Metaclasses of `ctypes` have no names, and are those of the bases.
+        meta = None if type(obj).__module__ == "_ctypes" else type(obj)
+        made = (identifier, meta, _text(obj.__name__), obj.__bases__, begin)
         of_library, recipes = generated.parts_of(obj)
         there = {name for name, value in own.items() if name in of_library or is_made_anew(obj, name, value)}
         attributes = {name: value for name, value in own.items() if name not in there}
@@ -520,7 +524,8 @@ def _can_be_imported(module: types.ModuleType) -> bool:
 
 def _begin(cls: type) -> dict[str, Any]:
     own = vars(cls)
-    return {"__qualname__": _text(cls.__qualname__), **{name: _text(own[name]) for name in _GIVEN if name in own}}
+    given = (*_GIVEN, *_OF_CTYPES) if type(cls).__module__ == "_ctypes" else _GIVEN
+    return {"__qualname__": _text(cls.__qualname__), **{name: _text(own[name]) for name in given if name in own}}
 
 
 def _text(value: Any) -> Any:
@@ -530,7 +535,9 @@ def _text(value: Any) -> Any:
 
 def is_made_anew(cls: type, name: str, value: Any) -> bool:
     """Whether an attribute comes about with the class itself."""
-    if name in _OF_CLASSES:
+    if name in _OF_CLASSES or (type(cls).__module__ == "_ctypes" and name in _OF_CTYPES):
+        return True
+    if type(value).__module__ == "_ctypes" and type(value).__name__ == "CField":
         return True
     if isinstance(value, types.MemberDescriptorType | types.GetSetDescriptorType):
         return value.__objclass__ is cls

@@ -190,9 +190,9 @@ def fill_cell(made: types.CellType, content: Any) -> None:
 # Classes
 
 
-def class_(identifier: bytes, meta: type, name: str, bases: tuple[type, ...], begin: dict[str, Any]) -> Any:
+def class_(identifier: bytes, meta: type | None, name: str, bases: tuple[type, ...], begin: dict[str, Any]) -> Any:
     """A class with nothing in it but `begin`, which must be there when it is made."""
-    return definitions.receive(identifier, lambda: _bare_class(meta, name, bases, begin))[0]
+    return definitions.receive(identifier, lambda: _bare_class(meta or type(bases[0]), name, bases, begin))[0]
 
 
 def _bare_class(meta: type, name: str, bases: tuple[type, ...], begin: dict[str, Any]) -> type:

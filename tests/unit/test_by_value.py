@@ -561,3 +561,18 @@ def test_attribute_of_a_module_that_is_counted_up_is_no_use_of_the_whole(module:
     findings = Findings()
     pickling.dumps_by_value(user.work, None, findings)
     assert findings.whole == set()
+
+
+def test_structures_of_ctypes_travel(travel: Travel) -> None:
+    home = """
+    import ctypes
+    class Point(ctypes.Structure):
+        _fields_ = [("x", ctypes.c_int), ("y", ctypes.c_double)]
+        def total(self): return self.x + self.y
+    class Pair(ctypes.Structure):
+        _pack_ = 1
+        _fields_ = [("first", Point), ("numbers", ctypes.c_short * 3)]
+    def work(pair): return pair.first.total(), list(pair.numbers), type(pair) is Pair, ctypes.sizeof(Pair)
+    write((work, Pair(Point(1, 2.5), (1, 2, 3))))
+    """
+    assert travel(home, "work, pair = read(0); print(work(pair))") == ["(3.5, [1, 2, 3], True, 22)"]
