@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -18,3 +20,23 @@ def fresh_modules(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         if name not in before:
             del sys.modules[name]
     sys.modules.update(before)
+
+
+@pytest.fixture
+def modules_below(fresh_modules: None, tmp_path: Path) -> None:
+    """Modules are found below `tmp_path`."""
+    sys.path.insert(0, str(tmp_path))
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Callable[..., Path]:
+    """Writes a file below `tmp_path`, and gives its path."""
+
+    def make(path: str, text: str = "") -> Path:
+        file = tmp_path / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+        importlib.invalidate_caches()
+        return file
+
+    return make

@@ -18,22 +18,7 @@ from gdispy.errors import ConfigError
 Write = Callable[..., Path]
 
 
-@pytest.fixture(autouse=True)
-def modules(fresh_modules: None, tmp_path: Path) -> None:
-    """Modules are found below `tmp_path`."""
-    sys.path.insert(0, str(tmp_path))
-
-
-@pytest.fixture
-def write(tmp_path: Path) -> Write:
-    def make(path: str, text: str = "") -> Path:
-        file = tmp_path / path
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(text)
-        importlib.invalidate_caches()
-        return file
-
-    return make
+pytestmark = pytest.mark.usefixtures("modules_below")
 
 
 def test_patterns_are_relative_to_the_directory_and_to_each_package(write: Write, tmp_path: Path) -> None:
