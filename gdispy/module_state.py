@@ -11,10 +11,12 @@ as a path or the number of processors, is left to the node.
 from __future__ import annotations
 
 import ast
+import importlib.util
 import logging
+import sys
 import types
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 logger = logging.getLogger(__name__)
 
@@ -32,17 +34,46 @@ def changed(module: types.ModuleType, source: str | bytes) -> dict[str, Any]:
         logger.debug("what has changed in %s is not known: %s", module.__name__, error)
         return {}
     written: dict[str, Any] = {}
-    for name, value in _assigned(tree):
-        written[name] = _UNKNOWN if name in written else value
-    of_others = _UNKNOWN if "*" in written else _MISSING
+    stars: list[Any] = []
+    for name, value in _assigned(tree, module.__package__ or ""):
+        if name == "*":
+            stars.append(value)
+        else:
+            written[name] = _UNKNOWN if name in written else value
     found: dict[str, Any] = {}
     for name, value in vars(module).items():
         if name.startswith("__") or isinstance(value, types.ModuleType) or _is_definition_of(value, module):
             continue
-        before = written.get(name, of_others)
+        before = written[name] if name in written else _of_stars(stars, name)
+        if isinstance(before, _Imported):
+            before = before.value()
+            if before is value:  # It may have been changed itself, which is the business of its own module.
+                continue
         if before is not _UNKNOWN and not _is_same(before, value):
             found[name] = value
     return found
+
+
+class _Imported(NamedTuple):
+    """What has been imported from another module."""
+
+    module: str
+    name: str
+
+    def value(self) -> Any:
+        """What that module has under the name now."""
+        module = sys.modules.get(self.module)
+        return _UNKNOWN if module is None else vars(module).get(self.name, _UNKNOWN)
+
+
+def _of_stars(stars: list[Any], name: str) -> Any:
+    """Where a name comes from that the source does not bind itself, but perhaps by `from module import *`."""
+    for each in reversed(stars):
+        if each is _UNKNOWN or each.module not in sys.modules:
+            return _UNKNOWN
+        if name in vars(sys.modules[each.module]):
+            return _Imported(each.module, name)
+    return _MISSING
 
 
 def _is_definition_of(value: Any, module: types.ModuleType) -> bool:
@@ -57,10 +88,17 @@ def _is_same(before: Any, value: Any) -> bool:
         return False
 
 
-def _assigned(tree: ast.Module) -> Iterator[tuple[str, Any]]:
-    """The names that a module binds at its top level, with literals where they are such."""
+def _assigned(tree: ast.Module, package: str) -> Iterator[tuple[str, Any]]:
+    """The names that a module binds at its top level, with literals, or where they come from, where that is known."""
     for statement in tree.body:
-        if isinstance(statement, ast.Assign | ast.AnnAssign) and statement.value is not None:
+        if isinstance(statement, ast.ImportFrom):
+            try:
+                source = importlib.util.resolve_name("." * statement.level + (statement.module or ""), package)
+            except ImportError:
+                source = ""
+            for alias in statement.names:
+                yield alias.asname or alias.name, _Imported(source, alias.name) if source else _UNKNOWN
+        elif isinstance(statement, ast.Assign | ast.AnnAssign) and statement.value is not None:
             targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
             value = _literal(statement.value)
             for target in targets:

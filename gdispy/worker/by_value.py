@@ -63,6 +63,7 @@ _OF_CLASSES = frozenset(
 _GIVEN = ("__module__", "__doc__", "__parameters__", "_is_protocol")
 #: What a structure and the like of `ctypes` is made from.
 _OF_CTYPES = ("_fields_", "_pack_", "_layout_", "_anonymous_", "_type_", "_length_")
+_PLAIN = frozenset((int, float, bool, str, bytes, type(None), complex))
 #: What a module is given when it is made.
 _OF_MODULES = ("__builtins__", "__loader__", "__spec__")
 #: What `enum` makes anew with each enumeration.
@@ -126,14 +127,14 @@ class Space:
         return rebuild.space, self.about
 
 
-class _OfSys:
-    """An attribute of the module `sys`."""
+class _Attribute:
+    """An attribute of a module that the other end has."""
 
-    def __init__(self, name: str) -> None:
-        self._name = name
+    def __init__(self, module: types.ModuleType, name: str) -> None:
+        self._about = module, name
 
     def __reduce__(self) -> _Reduced:
-        return getattr, (sys, self._name)
+        return getattr, self._about
 
 
 class _Hollow:
@@ -252,7 +253,7 @@ class Reducer:
             if where.is_of_file:
                 values = {name: value for name, value in values.items() if name not in OF_FILES}
         variables = dict(values)
-        values = {name: self._as_it_is_there(value) for name, value in values.items()}
+        values = {name: self._as_it_is_there(value, name) for name, value in values.items()}
         cells = obj.__closure__
         contents = [
             (self._hollow(each, identifier, place), *map(self._as_it_is_there, content_of(each)))
@@ -282,13 +283,17 @@ class Reducer:
             return rebuild.function, made
         return rebuild.function, made, state, None, None, rebuild.fill_function
 
-    def _as_it_is_there(self, value: Any) -> Any:
-        """A variable's value, or what stands for one that the other end has: a module, of which comes what code names,
-        and the lists of the interpreter."""
+    def _as_it_is_there(self, value: Any, name: str = "") -> Any:
+        """A variable's value, or what stands for one that the other end has: a module, of which comes what code names;
+        the lists of the interpreter; and what has been imported from a module that goes as a file."""
         if isinstance(value, types.ModuleType) and self._is_own_module(value):
             return self.space(vars(value))
         if value is sys.path or value is sys.modules:
-            return _OfSys("path" if value is sys.path else "modules")
+            return _Attribute(sys, "path" if value is sys.path else "modules")
+        if self.manner.as_files and type(value) not in _PLAIN and not isinstance(value, types.ModuleType):
+            for each in sorted(self.manner.as_files & sys.modules.keys()):
+                if vars(sys.modules[each]).get(name) is value:
+                    return _Attribute(sys.modules[each], name)
         return value
 
     def _hollow(self, of: types.CellType, owner: bytes, place: int) -> _Hollow:

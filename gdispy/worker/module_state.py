@@ -45,7 +45,14 @@ class StateFinder(importlib.abc.MetaPathFinder):
             logger.exception("what the program has changed in %s cannot be set here", module.__name__)
             return
         for name, value in state.items():
-            if not _is_equal(vars(module).get(name), value):
+            before: Any = vars(module).get(name)
+            if _is_equal(before, value):
+                continue
+            # A container stays the same one: others may have it already.
+            if type(before) is type(value) and isinstance(value, dict | list | set):
+                before.clear()
+                (before.extend if isinstance(value, list) else before.update)(value)
+            else:
                 vars(module)[name] = value
 
 

@@ -37,6 +37,8 @@ _MAIN = ("__main__", "__mp_main__")
 _is_loading_computation = False
 #: Modules made here of what functions refer to: their names.
 spaces: set[str] = set()
+#: By name the modules of the computation, and the names that came with it.
+_settled: dict[str, tuple[types.ModuleType, frozenset[str]]] = {}
 #: Those that are no modules of this process: of what arguments and results refer to.
 _others: weakref.WeakValueDictionary[tuple[str, bytes], types.ModuleType] = weakref.WeakValueDictionary()
 
@@ -63,6 +65,18 @@ def loading_computation() -> Iterator[None]:
     finally:
         _is_loading_computation = False
         definitions.settle()
+        for name in ("__main__", *spaces):
+            module = sys.modules[name]
+            _settled[name] = module, frozenset(vars(module))
+
+
+def give_names(module: types.ModuleType, values: Mapping[str, Any]) -> None:
+    """Set globals of a module that functions refer to; those that came with the computation stay as they are."""
+    settled = _settled.get(module.__name__)
+    if _is_loading_computation or settled is None or settled[0] is not module:
+        vars(module).update(values)
+        return
+    vars(module).update({name: value for name, value in values.items() if name not in settled[1]})
 
 
 def known(identifier: bytes, module: str, path: str) -> Any:
@@ -89,6 +103,9 @@ def space(name: str, package: str | None, key: bytes, is_of_file: bool = False) 
     is_named = _is_loading_computation and not key
     with definitions.lock:
         module = sys.modules.get(name) if is_named else _others.get((name, key))
+        if not is_named and not key and name in _settled:
+            # One module is one dictionary: what an argument brings finds what setup has set for the computation.
+            return _settled[name][0]
         if is_named and not (module is None or name == "__main__" or isinstance(module, ProgramModule)):
             # The program has a module of the same name as one of Python's, say: that is left alone.
             is_named, module = False, _others.get((name, key))
@@ -143,9 +160,9 @@ def fill_function(made: Any, state: tuple[Any, ...]) -> None:
     where, values, parts, _modules, contents, is_named, attributes, own = state
     if _is_complete(made):
         return
-    vars(where).update(values)
+    give_names(where, values)
     for module, names in parts:
-        vars(module).update(names)
+        give_names(module, names)
     for cell, content in contents:
         cell.cell_contents = content
     for name, value in attributes.items():
@@ -234,7 +251,7 @@ def fill_class(made: Any, state: tuple[Any, ...]) -> None:
     if _is_complete(made):
         return
     for module, names in parts:
-        vars(module).update(names)
+        give_names(module, names)
     for name, value in attributes.items():
         set_attribute(made, name, value)
     generated.make(made, recipes)

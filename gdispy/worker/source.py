@@ -359,7 +359,7 @@ def _nested_class(identifier: bytes, owner: type, name: str) -> Any:
 def _fill_class(made: Any, state: tuple[Any, ...]) -> None:
     """Called by unpickling, when what the class needs is there."""
     where, late, _modules, parts, attributes, is_named = state
-    vars(where).update(late)
+    rebuild.give_names(where, late)
     for module, names in parts:
-        vars(module).update(names)
+        rebuild.give_names(module, names)
     rebuild.fill_class(made, (attributes, [], is_named, []))

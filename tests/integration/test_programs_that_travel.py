@@ -637,3 +637,27 @@ def test_modules_that_go_as_files_have_what_the_program_has_set_in_them(run: Run
         "(9, (1, 2), (9, {'a': 2}, {'k': 5}))",
         "((9, {'a': 2}, {'k': 5}), 'foo', True, True)",
     ]
+
+
+def test_what_is_imported_from_a_module_is_what_that_module_has(run: Run) -> None:
+    files = {
+        "deco.py": """
+            CALLS = {}
+            def counted(function):
+                def wrapper(*args):
+                    CALLS[function.__name__] = CALLS.get(function.__name__, 0) + 1
+                    return function(*args)
+                return wrapper
+            """,
+        "main.py": """
+            from deco import CALLS, counted
+            CALLS["before"] = 7
+            @counted
+            def square(n): return n * n
+            def work(n):
+                import deco
+                return square(n), CALLS is deco.CALLS, deco.CALLS
+            if __name__ == "__main__": told(work, 3)
+            """,
+    }
+    assert lines(run(files)) == ["(9, True, {'before': 7, 'square': 1})"]

@@ -576,3 +576,25 @@ def test_structures_of_ctypes_travel(travel: Travel) -> None:
     write((work, Pair(Point(1, 2.5), (1, 2, 3))))
     """
     assert travel(home, "work, pair = read(0); print(work(pair))") == ["(3.5, [1, 2, 3], True, 22)"]
+
+
+def test_what_an_argument_brings_finds_what_setup_has_set(travel: Travel) -> None:
+    home = """
+    model, extra = None, 1
+    def setup():
+        global model
+        model = "loaded"
+    def call(function): return function()
+    class Uses:
+        def __call__(self): return model
+    write((call, setup), lambda: (model, extra), Uses())
+    extra = 2
+    open("3.payload", "wb").write(pickling.dumps(lambda: (model, extra)))
+    """
+    away = """
+    with pickling.loading_computation():
+        call, setup = read(0)
+    setup()
+    print(call(read(1)), call(read(2)), call(read(3)))
+    """
+    assert travel(home, away) == ["('loaded', 1) loaded ('loaded', 2)"]

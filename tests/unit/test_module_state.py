@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import types
 from typing import Any
 
@@ -54,7 +55,20 @@ def test_what_the_source_computes_is_left_to_the_node() -> None:
     assert changed(module, SOURCE) == {}
 
 
-@pytest.mark.parametrize("source", ["from os import *\nx = 1\n", "def broken(:"])
+def test_what_has_been_imported_is_compared_with_where_it_comes_from(monkeypatch: pytest.MonkeyPatch) -> None:
+    base: Any = types.ModuleType("base_state")
+    base.__dict__.update(LEVEL=1, NAMES=["a"], DEBUG=False, TOL=0.1)
+    monkeypatch.setitem(sys.modules, "base_state", base)
+    source = "from base_state import *\nfrom base_state import TOL as tolerance, LEVEL\n"
+    module = module_of(source)
+    assert changed(module, source) == {}
+    base.TOL = 0.2
+    module.DEBUG, module.added = True, 5
+    module.NAMES.append("b")
+    assert changed(module, source) == {"tolerance": 0.1, "TOL": 0.1, "DEBUG": True, "added": 5}
+
+
+@pytest.mark.parametrize("source", ["from nowhere_state import *\nx = 1\n", "def broken(:"])
 def test_where_the_source_does_not_tell_nothing_has_changed(source: str) -> None:
     module = types.ModuleType("own_state")
     module.__dict__.update(x=1, more=2)
