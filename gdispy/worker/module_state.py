@@ -45,7 +45,9 @@ class StateFinder(importlib.abc.MetaPathFinder):
             logger.exception("what the program has changed in %s cannot be set here", module.__name__)
             return
         for name, value in state.items():
-            before: Any = vars(module).get(name)
+            path, _, attribute = name.rpartition(".")
+            owner: Any = vars(module).get(path) if path else module
+            before: Any = vars(owner).get(attribute)
             if _is_equal(before, value):
                 continue
             # A container stays the same one: others may have it already.
@@ -53,7 +55,7 @@ class StateFinder(importlib.abc.MetaPathFinder):
                 before.clear()
                 (before.extend if isinstance(value, list) else before.update)(value)
             else:
-                vars(module)[name] = value
+                setattr(owner, attribute, value)
 
 
 def _is_equal(one: Any, other: Any) -> bool:

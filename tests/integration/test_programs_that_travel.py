@@ -610,6 +610,10 @@ def test_modules_that_go_as_files_have_what_the_program_has_set_in_them(run: Run
                 settings = values
             def register(name): return lambda cls: REGISTRY.setdefault(name, cls)
             def get(): return LEVEL, CONF, settings
+            class Animal:
+                kinds, sound = {}, "none"
+                def __init_subclass__(cls): Animal.kinds[cls.__name__] = cls
+            def replaced(): return "original"
             """,
         "other.py": "import own\ndef ask(): return own.get()\n",
         "main.py": """
@@ -621,9 +625,16 @@ def test_modules_that_go_as_files_have_what_the_program_has_set_in_them(run: Run
             @own.register("foo")
             class Foo:
                 def go(self): return "foo"
+            class Cow(own.Animal): pass
+            own.Animal.sound = "moo"
+            own.replaced = lambda: "replaced"
             def by_other():
                 import other
                 return own.LEVEL, own.ADDED, other.ask()
+            def by_class():
+                import own as inside
+                cow = inside.Animal.kinds["Cow"]
+                return inside.Animal.sound, sorted(inside.Animal.kinds), Cow is cow, inside.replaced()
             def by_itself():
                 import own as inside
                 is_here = os.path.samefile(inside.PLACE, os.getcwd())
@@ -631,11 +642,13 @@ def test_modules_that_go_as_files_have_what_the_program_has_set_in_them(run: Run
             if __name__ == "__main__":
                 told(by_other)
                 told(by_itself)
+                told(by_class)
             """,
     }
     assert lines(run(files)) == [
         "(9, (1, 2), (9, {'a': 2}, {'k': 5}))",
         "((9, {'a': 2}, {'k': 5}), 'foo', True, True)",
+        "('moo', ['Cow'], True, 'replaced')",
     ]
 
 

@@ -49,9 +49,38 @@ def test_what_is_no_more_as_it_is_written_has_changed() -> None:
     assert changed(module, SOURCE) == {"LEVEL": 2, "NAMES": ["a", "b"], "empty": {"x": 1}, "setting": 5, "added": "new"}
 
 
+def test_attributes_of_classes_and_replaced_functions_have_changed() -> None:
+    source = """
+class Animal:
+    kinds, count = {}, 0
+    sound = "none"
+    made = sorted([2, 1])
+    options = dict(a=1)
+    def speak(self): pass
+    def __init_subclass__(cls): Animal.kinds[cls.__name__] = cls
+def speak(): pass
+def kept(): pass
+numbers = list(range(2))
+"""
+    module = module_of(source)
+    assert changed(module, source) == {}
+    cow = type("Cow", (module.Animal,), {})
+    module.Animal.sound, module.Animal.speak = "moo", None
+    module.Animal.options["b"] = 2
+    module.speak = print
+    module.numbers.append(7)
+    assert changed(module, source) == {
+        "speak": print,
+        "numbers": [0, 1, 7],
+        "Animal.sound": "moo",
+        "Animal.options": {"a": 1, "b": 2},
+        "Animal.kinds": {"Cow": cow},
+    }
+
+
 def test_what_the_source_computes_is_left_to_the_node() -> None:
     module = module_of(SOURCE)
-    module.computed, module.twice, module.loop, module.A = -1, 9, 9, 9
+    module.computed, module.twice, module.loop = -1, 9, 9
     assert changed(module, SOURCE) == {}
 
 
