@@ -31,12 +31,13 @@ from gdispy.worker.codes import (
     global_names,
     has_imports,
     names_in_annotations,
+    names_in_queries,
     without_sets,
 )
 from gdispy.worker.definitions import by_path, definitions
 from gdispy.worker.flattening import Flat, definitions_in
 from gdispy.worker.imported_names import imports_of_code
-from gdispy.worker.manner import MAIN, Findings, Manner
+from gdispy.worker.manner import MAIN, MODULES, OF_NODES, Findings, Manner
 from gdispy.worker.open_files import FILES, OpenFile, reduce_file
 from gdispy.worker.reductions import RULES, Rule, has_own_reduction, library_method, reduction_of
 
@@ -46,13 +47,6 @@ _Reduced = Any
 _HEAP_TYPE = 1 << 9
 #: Types of Python that no module holds under their names.
 _NAMES_OF_TYPES = {each: name for name, each in vars(types).items() if isinstance(each, type)}
-#: Names that nodes give to jobs; a program may have its own, for when it runs without nodes.
-OF_NODES = frozenset(
-    (
-        *("dispy_node_name", "dispy_node_ip_addr", "dispy_job_path", "dispy_provisional_result", "dispy_send_file"),
-        *("dispynode_shutdown", "dispynode_logger"),
-    )
-)
 #: Where the file of a module is; on a node it would be among the files of the computation.
 OF_FILES = frozenset(("__file__", "__path__", "__spec__", "__loader__", "__cached__"))
 #: What is made anew with each class, or given when it is made.
@@ -249,7 +243,8 @@ class Reducer:
         self.findings.codes.append((code, package))
         values: dict[str, Any] = {}
         if isinstance(where, Space):
-            values = {name: names[name] for name in global_names(code) if name in names and name not in OF_NODES}
+            given = {name: names[name] for name in (*global_names(code), *names_in_queries(code)) if name in names}
+            values = {name: value for name, value in given.items() if not _is_of_nodes(name, value, code)}
             if where.is_of_file:
                 values = {name: value for name, value in values.items() if name not in OF_FILES}
         variables = dict(values)
@@ -474,6 +469,17 @@ def _with_dill(value: object, kind: Any, manner: Manner, findings: Findings | No
     sink = io.BytesIO()
     _Pickler(sink).dump(value)
     return sink.getvalue()
+
+
+def _is_of_nodes(name: str, value: Any, code: types.CodeType) -> bool:
+    """Whether a global is what nodes give to jobs under this name: names of theirs, and modules that they have imported,
+    where what the program has under the name cannot be meant."""
+    if name in OF_NODES:
+        return True
+    if name not in MODULES or isinstance(value, types.ModuleType):
+        return False
+    chains = attribute_chains(code).get(name, ())
+    return bool(chains) and all(chain and not hasattr(value, chain[0]) for chain in chains)
 
 
 def _is_found(obj: Any, module: str) -> bool:

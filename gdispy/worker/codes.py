@@ -11,11 +11,13 @@ import hashlib
 import inspect
 import opcode
 import operator
+import re
 import sys
 import types
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+_IN_QUERY = re.compile(r"@([^\W\d]\w*)")
 _IMPORT = opcode.opmap["IMPORT_NAME"]
 _EXTENDED = opcode.opmap["EXTENDED_ARG"]
 _NAMED = ("LOAD_GLOBAL", "STORE_GLOBAL", "DELETE_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS")
@@ -104,6 +106,13 @@ def imported_variables(code: types.CodeType) -> frozenset[str]:
 def has_imports(code: types.CodeType) -> bool:
     """Whether code imports anything while it runs."""
     return any(_IMPORT in each.co_code[::2] for each in with_inner(code))
+
+
+@functools.lru_cache(1024)
+def names_in_queries(code: types.CodeType) -> tuple[str, ...]:
+    """Names after an @ in texts, as queries of pandas mention variables."""
+    texts = (text for each in with_inner(code) for text in each.co_consts if type(text) is str and "@" in text)
+    return tuple(dict.fromkeys(name for text in texts for name in _IN_QUERY.findall(text)))
 
 
 def names_in_annotations(annotations: Mapping[str, Any], names: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,6 +14,20 @@ from gdispy.worker.own_modules import is_own
 
 #: The program itself; by the second name also in processes that `multiprocessing` has started anew.
 MAIN = ("__main__", "__mp_main__")
+#: Names that nodes give to jobs; a program may have its own, for when it runs without nodes.
+OF_NODES = frozenset(
+    (
+        *("dispy_node_name", "dispy_node_ip_addr", "dispy_job_path", "dispy_provisional_result", "dispy_send_file"),
+        *("dispynode_shutdown", "dispynode_logger"),
+    )
+)
+#: Modules that dispy's nodes have imported before a job runs, as found by running dispy 4.15.2.
+MODULES = (
+    *("copy", "errno", "glob", "hashlib", "io", "marshal"),
+    *("multiprocessing", "os", "pickle", "platform", "re", "shutil"),
+    *("signal", "socket", "stat", "struct", "subprocess", "sys"),
+    *("tempfile", "threading", "time", "traceback"),
+)
 
 
 @dataclass(frozen=True)

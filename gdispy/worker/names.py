@@ -16,17 +16,9 @@ from typing import Any
 
 from gdispy.worker import pickling
 from gdispy.worker.helpers_of_dispy import auth_code, num_max, num_min
+from gdispy.worker.manner import MODULES
 from gdispy.worker.node_log import NODE_LOGGER
 from gdispy.worker.runner import running
-
-#: Modules that dispy's nodes have imported before a job runs, as found by running dispy 4.15.2.
-MODULES = (
-    *("copy", "errno", "glob", "hashlib", "io", "marshal"),
-    *("multiprocessing", "os", "pickle", "platform", "re", "shutil"),
-    *("signal", "socket", "stat", "struct", "subprocess", "sys"),
-    *("tempfile", "threading", "time", "traceback"),
-)
-
 
 #: Some of them are not Python's own: they are imported when a job first uses them, where they are installed.
 LATE_MODULES = ("psutil", "netifaces")

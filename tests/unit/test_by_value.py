@@ -598,3 +598,22 @@ def test_what_an_argument_brings_finds_what_setup_has_set(travel: Travel) -> Non
     print(call(read(1)), call(read(2)), call(read(3)))
     """
     assert travel(home, away) == ["('loaded', 1) loaded ('loaded', 2)"]
+
+
+def test_names_of_modules_that_nodes_give_are_theirs_where_the_programs_own_cannot_be_meant(travel: Travel) -> None:
+    home = """
+    time, os, math = "not the module", None, [1]
+    def work(): return time.time() > 0, os.getcwd() != "", math.count(1)
+    write(work)
+    """
+    away = "import builtins, os, time; builtins.time, builtins.os = time, os; print(read(0)())"
+    assert travel(home, away) == ["(True, True, 1)"]
+
+
+def test_names_in_queries_travel(travel: Travel) -> None:
+    home = """
+    THRESH, other = 5, 6
+    def work(): return "a >= @THRESH and me@example.org", sorted({"THRESH", "other"} & globals().keys())
+    write(work)
+    """
+    assert travel(home, "print(read(0)())") == ["('a >= @THRESH and me@example.org', ['THRESH'])"]
