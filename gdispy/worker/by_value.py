@@ -472,7 +472,7 @@ def _with_dill(value: object, kind: Any, manner: Manner, findings: Findings | No
 
 
 def _is_of_nodes(name: str, value: Any, code: types.CodeType) -> bool:
-    """Whether a global is what nodes give to jobs under this name: names of theirs, and modules that they have imported,
+    """Whether a global is what nodes give to jobs under this name: names of theirs, and modules that they have,
     where what the program has under the name cannot be meant."""
     if name in OF_NODES:
         return True
