@@ -63,7 +63,7 @@ class Archive:
             os.makedirs(self.files, mode=0o700, exist_ok=True)
         except OSError as error:
             raise JournalError(f"{directory} cannot be used for the journal: {error.strerror}") from error
-        journal, reading = Journal.open(os.path.join(directory, "journal"))
+        journal, reading = Journal.open(os.path.join(directory, "journal"), sets_aside=True)
         began = reading.remembered.began
         if began is not None and began.kind != "scheduler":
             journal.close()
@@ -75,6 +75,8 @@ class Archive:
                 story.rebooted = rebooted
         self.epoch += 1
         journal.begin("scheduler", self.instance, self.epoch)
+        if reading.set_aside:
+            journal.set_aside(reading.set_aside)
         journal.sync()
         self.stories = [story for story in reading.remembered.stories.values() if self._find_files(story)]
         self.ledger.common, self.ledger.deferred = journal, Deferred()
@@ -115,6 +117,11 @@ class Archive:
             # The directory is the user's to name: nothing is touched but what this program makes.
             if name.startswith(FILE_PREFIX) and name not in known:
                 os.unlink(os.path.join(self.files, name))
+
+    def set_aside(self, computation: ComputationId, error: Exception) -> None:
+        """A computation cannot be taken up: keep what is known of it apart."""
+        if self._journal is not None:
+            self._journal.set_aside({computation: f"{type(error).__name__}: {error}"})
 
     @property
     def remembers(self) -> bool:

@@ -29,7 +29,7 @@ from gdispy.core.handshake import Keys
 from gdispy.core.life import INTERVAL, Life
 from gdispy.core.messages import REFUSED, Message
 from gdispy.core.wire import CREDIT_STEP, Bye, MakeSink, MemorySink, MessageRefused, Sink, channel
-from gdispy.errors import ConnectFailed, ForkedError, ProtocolError
+from gdispy.errors import ConnectFailed, ForkedError, InternalError, ProtocolError
 from gdispy.interfaces import host_of
 
 logger = logging.getLogger(__name__)
@@ -120,10 +120,10 @@ class Connection:
         self._writer = gevent.spawn(self._go_on, self._write)
         self._set_timer()
 
-    def send(self, message: Message) -> None:
-        """Queue a message; nothing happens on a connection that is over."""
+    def send(self, message: Message, follows: bool = False) -> None:
+        """Queue a message; nothing happens on a connection that is over. With `follows` it overtakes nothing."""
         if not self._closed and not self._closing:
-            self._sender.put(message)
+            self._sender.put(message, follows)
             if self._life.is_slow:
                 self._life.asked(time.monotonic())
                 self._set_timer()
@@ -454,6 +454,9 @@ class PairEnd:
 
     def send(self, message: Message) -> None:
         self._deliver([message])
+
+    def drop(self, reason: str) -> None:
+        raise InternalError(f"a client in this process is refused: {reason}")
 
 
 def plain(error: OSError) -> str:

@@ -21,10 +21,11 @@ import os
 import platform
 import shutil
 import stat
+import tempfile
 import threading
 import time
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -34,20 +35,20 @@ from gdispy import config
 from gdispy.core.deferred import Deferred
 from gdispy.core.facts import Began
 from gdispy.core.message import ComputationId, Instance, Message
-from gdispy.core.remembered import Remembered
+from gdispy.core.messages import Release
 from gdispy.errors import JournalError
 from gdispy.records import (
     HEAD,
     HEADER_BYTES,
     MAGIC,
     Reading,
+    arrays,
     first_record,
     pack_plain,
     packed,
     read,
     read_open,
     records,
-    unpack,
 )
 
 logger = logging.getLogger("gdispy")
@@ -110,11 +111,17 @@ class Journal:
         self._fd = _open_locked(path)
 
     @classmethod
-    def open(cls, path: str) -> tuple[Journal, Reading]:
-        """Open a journal, new where there is none, for this process alone, with what it says. Raises JournalError."""
+    def open(cls, path: str, sets_aside: bool = False) -> tuple[Journal, Reading]:
+        """Open a journal, new where there is none, for this process alone, with what it says.
+
+        With `sets_aside` the caller deals with computations of which something cannot be applied; else that is an
+        error, too. Raises JournalError.
+        """
         journal = cls(path)
         try:
             reading = read_open(journal._fd, path)
+            if reading.set_aside and not sets_aside:
+                raise JournalError(f"{path} cannot be used: {next(iter(reading.set_aside.values()))}")
             _mend(journal._fd, path, reading)
             journal._tip = reading.end, reading.crc
         except BaseException:
@@ -270,6 +277,17 @@ class Journal:
             other.close()
             raise JournalError(f"{beside} cannot be written: {error.strerror}") from error
 
+    def set_aside(self, computations: Mapping[ComputationId, str]) -> None:
+        """Keep a copy of all that is known of computations which cannot be taken up, and begin without them.
+
+        Raises JournalError; then nothing has changed.
+        """
+        copy = _copied(self.path)
+        for computation, reason in computations.items():
+            form = "%s: computation %s is set aside, since it cannot be taken up (%s). All that was known is in %s"
+            logger.error(form, self.path, computation.hex(), reason, copy)
+        self.append_or_raise([Release(each) for each in computations])
+
     def close(self, remove: bool = False) -> None:
         """Give it up; with `remove` nothing in it is needed any more."""
         if self._keeper is not None:
@@ -363,14 +381,14 @@ def _rewritten(path: str, beside: str, end: int, began: Began) -> tuple[Journal,
     """A journal with what the first so many bytes of another say, and the crc there. Raises JournalError."""
     with contextlib.suppress(FileNotFoundError):
         os.unlink(beside)
-    known = Remembered()
+    reading = Reading()
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         begin, crc = first_record(fd)
         for data, at, crc_there in records(fd, begin, crc):
             crc = crc_there
-            for fact in unpack(data):
-                known.take(fact)
+            for values in arrays(data):
+                reading.take(values)
             if at >= end:
                 break
     finally:
@@ -378,7 +396,7 @@ def _rewritten(path: str, beside: str, end: int, began: Began) -> tuple[Journal,
     other, _ = Journal.open(beside)
     try:
         other.append_or_raise([began])
-        for fact in known.facts():
+        for fact in reading.remembered.facts():
             other.append_or_raise([fact])
         os.fsync(other._fd)
     except BaseException:
@@ -448,6 +466,17 @@ def _mend(fd: int, path: str, reading: Reading) -> None:
         os.ftruncate(fd, reading.end)
     except OSError as error:
         raise JournalError(f"{path} cannot be written: {error.strerror}") from error
+
+
+def _copied(path: str) -> str:
+    """A copy of the file under a name beside it that no other has; its path. Raises JournalError."""
+    try:
+        fd, copy = tempfile.mkstemp(prefix=f"{os.path.basename(path)}.set-aside-", dir=os.path.dirname(path) or ".")
+        with open(fd, "wb") as goal, open(path, "rb") as file:
+            shutil.copyfileobj(file, goal)
+    except OSError as error:
+        raise JournalError(f"{path} cannot be copied: {error.strerror}") from error
+    return copy
 
 
 def _keep_corrupt(path: str) -> None:

@@ -29,6 +29,7 @@ from gdispy.connection import Connection, Handlers
 from gdispy.core.effects import (
     AnswerFile,
     Drop,
+    Effects,
     End,
     Hand,
     Interrupt,
@@ -44,6 +45,7 @@ from gdispy.core.effects import (
     Terminate,
     Unload,
 )
+from gdispy.core.faults import refusal
 from gdispy.core.handshake import Keys
 from gdispy.core.hours import OPEN, Hours, clock
 from gdispy.core.messages import REFUSED, STOPPED, Availability, Hello, Instance, Message, Overview, Prepare, Survey
@@ -51,6 +53,7 @@ from gdispy.core.patterns import join
 from gdispy.core.slots import Slots
 from gdispy.core.wire import FILE, Sink
 from gdispy.errors import ConfigError
+from gdispy.fault_log import log_fault
 from gdispy.interfaces import main_address
 from gdispy.keys import ALL_ADDRESSES, listening_addresses
 from gdispy.memory import keep_freed_memory
@@ -92,6 +95,7 @@ class Node:
         prefix = self._prefix = settings.dest_path_prefix or default_prefix()
         epoch = time.time() - time.monotonic()
         self._slots = Slots(settings.cpus, settings.lease, epoch, settings.serve, settings.spool_age)
+        self._slots.on_fault = _drop_faulty
         self._began = time.monotonic()
         self._state = OPEN
         if settings.hours is not None:  # Before anybody hears of CPUs that are not offered now.
@@ -417,6 +421,12 @@ class Node:
         Terminate: lambda self, effect: self._workers.terminate(effect.worker),
         End: lambda self, effect: self._workers.end(effect.worker),
     }
+
+
+def _drop_faulty(peer: Peer, message: Message, error: Exception) -> Effects:
+    """A message could not be handled: its peer goes, and nobody else."""
+    log_fault(message, error)
+    return [Drop(peer, refusal(message, error))]
 
 
 def _seconds_of_day() -> float:

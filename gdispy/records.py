@@ -22,9 +22,10 @@ from typing import Any
 
 import msgpack
 
-from gdispy.core.facts import from_values
+from gdispy.core.facts import computation_of, from_values
 from gdispy.core.fitting import divided
-from gdispy.core.message import Message
+from gdispy.core.message import ComputationId, Message
+from gdispy.core.messages import Release, Released
 from gdispy.core.payloads import Payload, joined
 from gdispy.core.remembered import Remembered
 from gdispy.errors import JournalError, ProtocolError
@@ -52,6 +53,23 @@ class Reading:
         self.crc = 0
         #: What is wrong with the rest: '', 'torn', or 'damaged'.
         self.fault = ""
+        #: Computations of which a fact could not be applied, and why. Nothing else is known of them.
+        self.set_aside: dict[ComputationId, str] = {}
+
+    def take(self, values: Any) -> None:
+        """Learn the fact in an array. Raises ProtocolError where it is none, and concerns no computation."""
+        computation = computation_of(values)
+        if computation in self.set_aside:
+            if values[0] in (Release.tag, Released.tag):
+                del self.set_aside[computation]
+            return
+        try:
+            self.remembered.take(from_values(values))
+        except Exception as error:  # What a peer has said may have got in here before it was checked as it is now.
+            if computation is None:
+                raise
+            self.remembered.stories.pop(computation, None)
+            self.set_aside[computation] = f"{type(error).__name__}: {error}"
 
 
 def read(path: str) -> Reading:
@@ -87,8 +105,8 @@ def read_open(fd: int, path: str) -> Reading:
     reading.end, reading.crc = first_record(fd)
     for data, end, crc in records(fd, reading.end, reading.crc):
         try:
-            for fact in unpack(data):
-                reading.remembered.take(fact)
+            for values in arrays(data):
+                reading.take(values)
         except (ProtocolError, ValueError) as error:
             raise JournalError(f"{path} was written by another version of gdispy: {error}") from error
         reading.end, reading.crc = end, crc
@@ -178,11 +196,16 @@ def _record_at(data: bytes, offset: int) -> tuple[bytes, int, int]:
 
 def unpack(data: bytes) -> Iterator[Message]:
     """The facts of a record. Raises ProtocolError and ValueError where it was written by another version."""
+    for values in arrays(data):
+        yield from_values(values)
+
+
+def arrays(data: bytes) -> Iterator[Any]:
+    """The facts of a record as they lie there."""
     limit = max(len(data), 1)
     unpacker = msgpack.Unpacker(raw=False, unicode_errors="surrogatepass", max_buffer_size=limit)
     unpacker.feed(data)
-    for values in unpacker:
-        yield from_values(values)
+    yield from unpacker
 
 
 class _Large(Exception):

@@ -21,11 +21,13 @@ import gevent.event
 
 from gdispy import config
 from gdispy.connection import Connection, Handlers, next_peer
-from gdispy.core.courier import Courier
+from gdispy.core.courier import TAKEN, Courier
 from gdispy.core.facts import Placed
+from gdispy.core.faults import not_taken, refusal
 from gdispy.core.life import INTERVAL
 from gdispy.core.messages import (
     REFUSED,
+    Cancel,
     Collected,
     ComputationId,
     Ended,
@@ -41,7 +43,9 @@ from gdispy.core.messages import (
 from gdispy.core.patterns import join
 from gdispy.core.remembered import Story
 from gdispy.core.waiting import LONGEST_PAUSE, PAUSE_GROWTH
-from gdispy.errors import ConnectFailed, PeerRejected
+from gdispy.core.wire import MessageRefused
+from gdispy.errors import ConnectFailed, ForkedError, PeerRejected
+from gdispy.fault_log import log_fault
 from gdispy.journal import Ledger
 from gdispy.keys import Secret
 from gdispy.net import connect
@@ -148,11 +152,12 @@ class Remote:
                 message.computation,
                 [Placed(message.computation, Instance(connection.instance), message.jobs, attempts)],
             )
-        if isinstance(message, Run | Collected) and self.ledger.holds(
-            message.computation, partial(connection.send, message)
+        follows = self._courier.must_follow(message)
+        if isinstance(message, Run | Collected | Cancel) and self.ledger.holds(
+            message.computation, partial(connection.send, message, follows)
         ):
             return
-        connection.send(message)
+        connection.send(message, follows)
 
     def restore(self, end: RemoteEnd, story: Story, prepare: Prepare) -> None:
         """Take up a computation of a former life of this client."""
@@ -228,20 +233,37 @@ class Remote:
         self._over.wait()
         return self._reason
 
+    def drop(self, message: Message, error: Exception) -> None:
+        """A cluster could not handle what the scheduler has said: give up this connection, and say why."""
+        log_fault(message, error)
+        if self._connection is not None:
+            self._connection.close(refusal(message, error))
+
     def _on_messages(self, connection: Connection, messages: list[Message]) -> None:
         connection.acknowledge(connection.taken())
         for message in messages:
-            if isinstance(message, Hello):
-                self._greet(message)
-                continue
-            delivered, answers = self._courier.incoming(message)
-            if isinstance(message, Ended):
-                self.ledger.record(message.computation, [message])
-            for answer in answers:
-                self._pass_on(connection, answer)
-            end = self._ends.get(getattr(message, "computation", None))  # type: ignore[arg-type]
-            if end is not None and delivered:
-                end.deliver(delivered)
+            try:
+                self._hear(connection, message)
+            except (MessageRefused, ForkedError):
+                raise
+            except Exception as error:
+                log_fault(message, error)
+                raise MessageRefused(refusal(message, error).removeprefix(REFUSED)) from error
+
+    def _hear(self, connection: Connection, message: Message) -> None:
+        if isinstance(message, Hello):
+            self._greet(message)
+            return
+        if type(message) not in TAKEN:
+            raise MessageRefused(not_taken(message, "client", "scheduler").removeprefix(REFUSED))
+        delivered, answers = self._courier.incoming(message)
+        if isinstance(message, Ended):
+            self.ledger.record(message.computation, [message])
+        for answer in answers:
+            self._pass_on(connection, answer)
+        end = self._ends.get(getattr(message, "computation", None))  # type: ignore[arg-type]
+        if end is not None and delivered:
+            end.deliver(delivered)
 
     def _greet(self, hello: Hello) -> None:
         """Where this is another life of the scheduler, what provisional results the former one had are gone."""

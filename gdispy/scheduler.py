@@ -25,6 +25,7 @@ from gdispy import config
 from gdispy.connection import CONNECTED, Connection, Handlers, PairEnd
 from gdispy.core.dispatch import Dispatch
 from gdispy.core.effects import Drop, Effects, Peer, Record, Send
+from gdispy.core.faults import OnFault, raise_fault, refusal
 from gdispy.core.handshake import Keys
 from gdispy.core.life import INTERVAL, LOST_AFTER
 from gdispy.core.limits import short_name
@@ -33,6 +34,7 @@ from gdispy.core.patterns import join
 from gdispy.core.remembered import Story
 from gdispy.core.waiting import FAIR
 from gdispy.core.wire import MakeSink
+from gdispy.fault_log import log_fault
 from gdispy.journal import Ledger
 from gdispy.keys import Secret
 from gdispy.net import connect, pair
@@ -56,6 +58,8 @@ class ClientEnd(Protocol):
     """Where what the rules say to one client goes."""
 
     def send(self, message: Message) -> None: ...
+
+    def drop(self, reason: str) -> None: ...
 
 
 class Scheduler:
@@ -90,6 +94,9 @@ class Scheduler:
         #: What its rules want to be remembered goes there.
         self.ledger = archive.ledger if archive is not None else Ledger()
         self.rules = Dispatch(LOST_AFTER * self._pulse, policy, cooperative)
+        self.rules.on_fault = self._drop_faulty
+        #: What is done about a message of a client elsewhere that could not be handled.
+        self.on_client_fault: OnFault = raise_fault
         #: Whom to tell when the rules have failed, and decide nothing any more.
         self.on_defect: list[Callable[[BaseException], None]] = []
         self._pump = Pump(self._perform, self.rules.tick, self.rules.due, self._tell_defect)
@@ -315,6 +322,15 @@ class Scheduler:
         if connection is not None:
             connection.send(message)
 
+    def _drop_faulty(self, peer: Peer, message: Message, error: Exception) -> Effects:
+        """A message could not be handled: its peer goes, and nobody else. In the rules' turn."""
+        if isinstance(self._clients.get(peer), PairEnd):
+            raise error  # There is no peer but this program.
+        if peer in self._clients:
+            return self.on_client_fault(peer, message, error)
+        log_fault(message, error)
+        return [Drop(peer, refusal(message, error))]
+
     def _tell_defect(self, error: BaseException) -> None:
         for tell in list(self.on_defect):
             tell(error)
@@ -325,9 +341,14 @@ class Scheduler:
         elif isinstance(effect, Record):
             self.ledger.record(effect.computation, effect.facts)
         elif isinstance(effect, Drop):
-            connection = self._connections.get(effect.peer)
-            if connection is not None:
-                connection.close(effect.reason)
+            self._drop(effect.peer, effect.reason)
+
+    def _drop(self, peer: Peer, reason: str) -> None:
+        client, connection = self._clients.get(peer), self._connections.get(peer)
+        if client is not None:
+            client.drop(reason)
+        elif connection is not None:
+            connection.close(reason)
 
 
 def _user() -> str:

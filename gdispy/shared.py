@@ -14,11 +14,12 @@ from gdispy import allocation, config
 from gdispy.arguments import both_names, checked_flag, checked_manner, checked_recovery
 from gdispy.cluster import JobCluster
 from gdispy.computation import checked_data, checked_outputs
+from gdispy.core.effects import Effects
 from gdispy.core.messages import OUTPUT_LIMIT, JobId, Named
 from gdispy.core.patterns import host_flaw, join, split
 from gdispy.core.payloads import Bulk
 from gdispy.ending import HASTY_LIMIT
-from gdispy.errors import ConfigError, ConnectFailed
+from gdispy.errors import ConfigError, ConnectFailed, ForkedError
 from gdispy.interfaces import own_address
 from gdispy.job import DispyJob
 from gdispy.keys import Secret, find_secret, with_tls
@@ -136,6 +137,19 @@ class SharedJobCluster(JobCluster):
             names: list[Bulk] = [joined_dump(job.id) for job in named]
             self._end.send(Named(self._computation, [JobId(job._number) for job in named], names))
         return True
+
+    def _receive(self, messages: list[Any], now: float) -> Effects:
+        """The scheduler is another process: what it says may end its connection, and not this cluster."""
+        for message in messages:
+            try:
+                for effect in self._session.receive([message]):
+                    self._perform(effect)
+            except ForkedError:
+                raise
+            except Exception as error:
+                self._scheduler.drop(message, error)
+                break
+        return []
 
     def _place(self) -> str:
         return join(self._key[1], self._key[2])

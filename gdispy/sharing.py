@@ -27,14 +27,16 @@ from gdispy import config, whom
 from gdispy.archive import Archive
 from gdispy.blobs import FileSink
 from gdispy.connection import Connection, Handlers, next_peer
-from gdispy.core.effects import Effects, Peer
+from gdispy.core.effects import Drop, Effects, Peer, Send
 from gdispy.core.facts import Owned
+from gdispy.core.faults import refusal as refusal_of
 from gdispy.core.handshake import Keys
 from gdispy.core.messages import (
     REFUSED,
     Accepted,
     Collected,
     ComputationId,
+    Ended,
     Fenced,
     Hello,
     Instance,
@@ -55,7 +57,8 @@ from gdispy.core.remembered import Story
 from gdispy.core.serving import RECOVERER
 from gdispy.core.waiting import FAIR
 from gdispy.core.wire import FILE, Sink
-from gdispy.errors import ConfigError
+from gdispy.errors import ConfigError, ProtocolError
+from gdispy.fault_log import log_fault
 from gdispy.files import refusal
 from gdispy.keys import Secret, listening_addresses
 from gdispy.memory import keep_freed_memory
@@ -134,6 +137,11 @@ class _Desk:
         if self.connection is not None:
             self.connection.send(message)
 
+    def drop(self, reason: str) -> None:
+        """The scheduler's rules want no more of this connection of the client."""
+        if self.connection is not None:
+            self.connection.close(reason)
+
     def keep_files(self, message: Message) -> None:
         if isinstance(message, Prepare | Take):
             files = [each for each in message.contents if isinstance(each, Payload)]
@@ -153,6 +161,7 @@ class Sharing:
         ways = (settings.policy, settings.cooperative)
         self._scheduler = Scheduler(settings.node_secret, *place, *intervals, *ways, settings.multicast, archive)
         self._scheduler.rules.has_local_nodes = False
+        self._scheduler.on_client_fault = self._end_faulty
         self._scheduler.on_defect.append(self._on_defect)
         self._failure: BaseException | None = None
         self._desks: dict[Instance, _Desk] = {}
@@ -193,7 +202,7 @@ class Sharing:
             self._archive.keep()
             self._scheduler.rules.keeps_progress = self._archive.remembers
             for story in self._archive.stories:
-                self._restore(story)
+                self._scheduler.put(self._restore, story)
             self._listener.start()
             wanted = whom.parse(self._settings.nodes, self._settings.node_port)
             self._scheduler.seek(wanted.targets, wanted.look, self._settings.node_port)
@@ -288,12 +297,33 @@ class Sharing:
             if isinstance(message, Survey):
                 connection.send(self._overview(message.question))
                 continue
-            forward, answers = desk.patron.incoming(message)
+            try:
+                forward, answers = desk.patron.incoming(message)
+            except ProtocolError as error:
+                connection.close(f"{REFUSED}{error}")
+                break
+            except Exception as error:
+                effects += self._end_faulty(desk.patron.peer, message, error)
+                break
             effects += self._forward(desk, forward, now)
             if isinstance(message, Collected | Named | Seen) and message.computation in desk.patron.computations:
                 self._archive.record(message.computation, message)
             for answer in answers:
                 self._answer(connection, answer)
+        return effects
+
+    def _end_faulty(self, peer: Peer, message: Message, error: Exception) -> Effects:
+        """What a client has said could not be handled: its computation ends, or else its connection."""
+        log_fault(message, error)
+        reason = refusal_of(message, error)
+        desk = next(each for each in self._desks.values() if each.patron.peer == peer)
+        computation = getattr(message, "computation", None)
+        if computation is None:
+            return [Drop(peer, reason)]
+        effects = self._scheduler.rules.discard(computation)
+        for ended in desk.patron.fail(computation, f"{reason}\n"):
+            self._archive.record(computation, ended)
+            effects.append(Send(peer, ended))
         return effects
 
     def _forward(self, desk: _Desk, messages: list[Message], now: float) -> Effects:
@@ -310,6 +340,8 @@ class Sharing:
         return self._scheduler.rules.receive_from_client(desk.patron.peer, forward, now)
 
     def _answer(self, connection: Connection, answer: Any) -> None:
+        if isinstance(answer, Ended):
+            self._archive.record(answer.computation, answer)
         if isinstance(answer, Accepted):
             answer = self._archive.ledger.sayable(answer, partial(self._answer, connection))
         if answer is not None:
@@ -336,8 +368,18 @@ class Sharing:
         self._scheduler.admit(desk.patron.peer, desk)
         return desk
 
-    def _restore(self, story: Story) -> None:
-        """Take up a computation that a former life of this scheduler had."""
+    def _restore(self, story: Story, now: float) -> Effects:
+        """Take up a computation that a former life of this scheduler had; set it aside where that is not possible."""
+        try:
+            return self._take_up(story, now)
+        except Exception as error:
+            logger.error("gdispy: a computation cannot be taken up", exc_info=True)
+            self._archive.set_aside(story.id, error)
+            for desk in self._desks.values():
+                desk.patron.forget(story.id)
+            return self._scheduler.rules.discard(story.id)
+
+    def _take_up(self, story: Story, now: float) -> Effects:
         assert story.owned is not None
         client = Instance(story.owned.client)
         desk = self._desks.get(client) or self._new_desk(client, story.owned.name)
@@ -348,9 +390,9 @@ class Sharing:
             desk.keep_files(story.prepare)
             prepare = self._for_nodes(story.prepare)
         story.open = self._for_nodes(story.open)
-        self._scheduler.put(self._scheduler.rules.restore, desk.patron.peer, story, prepare)
         nodes = [(met.names[0], met.port) for met in story.nodes.values()]
         self._scheduler.seek(nodes, False, self._settings.node_port)
+        return self._scheduler.rules.restore(desk.patron.peer, story, prepare, now)
 
     def _take_over(self, desk: _Desk, connection: Connection) -> None:
         """Give a client what it claims. In a turn of the pump, so that nothing is said to the former one in between."""

@@ -19,7 +19,9 @@ from gdispy.core.shapes import (
     is_count,
     is_count_column,
     is_flag,
+    is_node_list,
     is_node_overview,
+    is_text_column,
 )
 
 
@@ -98,6 +100,30 @@ class Named(Message):
     computation: ComputationId
     jobs: list[JobId]
     names: list[Bulk]
+
+
+@record
+class Ask(Message):
+    """A client asks how its computation stands."""
+
+    tag = 31
+    shape = (is_computation, is_count)
+    computation: ComputationId
+    question: int
+
+
+@record
+class Standing(Message):
+    """The answer to `Ask`: rows `[name, address, port, cpus, busy, jobs done, seconds of job time,
+    bytes sent, bytes received]` of the nodes, the count of waiting jobs, and what is wrong."""
+
+    tag = 32
+    shape = (is_computation, is_count, is_node_list, is_count, is_text_column)
+    computation: ComputationId
+    question: int
+    nodes: list[list[Any]]
+    queued: int
+    problems: list[str]
 
 
 @record

@@ -43,12 +43,17 @@ from gdispy.core.messages import (
 from gdispy.core.payloads import Bulk
 from gdispy.core.placing import Task, ended_by_scheduler
 from gdispy.core.remembered import Story
+from gdispy.core.session import TAKEN as SESSION_TAKES
 from gdispy.core.statuses import ABANDONED
 
 _FORGOTTEN = (
     "The scheduler was started again and does not know the job any more. It may have run, so it is not run again; "
     "with reentrant=True it would be.\n"
 )
+
+
+#: What a scheduler may say to a client, besides `Hello`.
+TAKEN: frozenset[type[Message]] = SESSION_TAKES | {Accepted, Unknown, Wanted}
 
 
 class _Brief:
@@ -185,6 +190,13 @@ class Courier:
                 found.append(ended_by_scheduler(computation, lost, ABANDONED, text, ""))
         return found
 
+    def must_follow(self, message: Message) -> bool:
+        """Whether a message must overtake nothing: the cancel of a job that the scheduler may not have yet."""
+        if not isinstance(message, Cancel):
+            return False
+        brief = self._briefs.get(message.computation)
+        return brief is not None and not brief.unaccepted.isdisjoint(message.jobs)
+
     def is_accepted(self, computation: ComputationId) -> bool:
         """Whether the scheduler has all jobs of a computation."""
         brief = self._briefs.get(computation)
@@ -277,6 +289,10 @@ class Courier:
             answers.append(
                 Run(message.computation, again, [1] * len(again), arguments, options if any(options) else [])
             )
+            brief.unaccepted.update(again)
+            cancelled = [job for job in again if job in brief.cancelled]
+            if cancelled:
+                answers.append(Cancel(message.computation, cancelled, [0] * len(cancelled)))
         lost = [Task(job, b"") for job in message.jobs if job in brief.jobs and job not in brief.runs]
         if not lost:
             return [], answers

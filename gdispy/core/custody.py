@@ -19,6 +19,7 @@ from itertools import count
 from typing import Any
 
 from gdispy.core.effects import Effects, Hand, NewWorker, Peer, Send, TakeBack, Unload, WorkerId
+from gdispy.core.faults import OnFault, raise_fault
 from gdispy.core.holding import Computation, Job, Row, Session, Worker, portions, release
 from gdispy.core.messages import NO_LIMIT, ComputationId, Cpus, Ended, Instance, JobId, Returned
 from gdispy.core.statuses import CANCELLED
@@ -56,6 +57,8 @@ class Custody:
         #: Computations with jobs that wait, in the order in which they get the next free worker.
         self._waiting: deque[Computation] = deque()
         self._busy = 0
+        #: What is done about a message that could not be handled.
+        self.on_fault: OnFault = raise_fault
 
     # How many run
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from gdispy.core.board import Board
-from gdispy.core.effects import Effects, Peer, Send
+from gdispy.core.effects import Drop, Effects, Peer, Send
+from gdispy.core.faults import not_taken
 from gdispy.core.messages import (
     NO_LIMIT,
     Ask,
@@ -30,10 +31,11 @@ from gdispy.core.messages import (
     Trouble,
     Uploaded,
 )
+from gdispy.core.patterns import NodePatterns
 from gdispy.core.placing import Computation, Node, Owner, Share, Task, new_task
-from gdispy.core.statuses import ABANDONED, CANCELLED
+from gdispy.core.statuses import ABANDONED, CANCELLED, CLOSED
 from gdispy.core.troubles import problems, slow_nodes
-from gdispy.core.waiting import CLOSED, FAIR, SETUP_PATIENCE
+from gdispy.core.waiting import FAIR, SETUP_PATIENCE
 
 TAKEN_OVER = "Another process has taken over this computation, with its jobs: ask that one.\n"
 
@@ -49,7 +51,15 @@ class Demands(Board):
     def receive_from_client(self, peer: Peer, messages: list[Message], now: float) -> Effects:
         effects: Effects = []
         for message in messages:
-            effects += self._CLIENT_HANDLERS[type(message)](self, peer, message, now)
+            handler = self._CLIENT_HANDLERS.get(type(message))
+            if handler is None:
+                effects.append(Drop(peer, not_taken(message, "scheduler", "client")))
+                break
+            try:
+                effects += handler(self, peer, message, now)
+            except Exception as error:
+                effects += self.on_fault(peer, message, error)
+                break
         return effects + self._place(now)
 
     # Computations
@@ -60,6 +70,7 @@ class Demands(Board):
             self._add_computation(peer, message)
             return []
         # It is known: its client wants other nodes than before, perhaps those that it did not want.
+        computation.patterns = NodePatterns(message.nodes)
         computation.nodes, computation.asks, computation.watches = message.nodes, message.asks, message.watches
         for node in self._nodes.values():
             share = node.shares.get(computation.id)

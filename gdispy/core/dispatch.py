@@ -18,6 +18,7 @@ from typing import Any
 
 from gdispy.core.effects import Drop, Effects, Peer, Record, Send
 from gdispy.core.facts import GivenUp
+from gdispy.core.faults import not_taken
 from gdispy.core.messages import (
     GIVEN_UP,
     REFUSED,
@@ -47,9 +48,10 @@ from gdispy.core.messages import (
 from gdispy.core.payloads import bulk_size
 from gdispy.core.placing import Computation, Node, Share, Task, picked
 from gdispy.core.restoring import Restoring
-from gdispy.core.statuses import ABANDONED, CANCELLED
+from gdispy.core.statuses import ABANDONED, AVAILABLE, CANCELLED, CLOSED, INITIALIZED
 from gdispy.core.troubles import noted
-from gdispy.core.waiting import AVAILABLE, CLOSED, FAIR, INITIALIZED
+from gdispy.core.waiting import FAIR
+from gdispy.errors import ProtocolError
 
 #: Seconds from a node's last sign of life until it counts as lost, where nobody says otherwise.
 LEASE = 30.0
@@ -58,6 +60,8 @@ ATTEMPTS = 3
 ALL_OF_THEM = 1 << 40  #: What a node may forget of an attempt that is of no interest any more.
 #: Seconds after which a node is told that its outcomes have arrived, where nothing else is to be said.
 RECEIPT_AFTER = 0.1
+#: Messages of a node that may come before what it holds: those that its connection lets overtake it.
+EARLY_LIMIT = 4096
 #: Nodes remembered that were given up.
 GIVEN_UP_LIMIT = 4096
 
@@ -238,17 +242,27 @@ class Dispatch(Restoring):
             node = self._by_peer.get(peer)
             if node is None:
                 return effects
-            handler = self._NODE_HANDLERS.get(type(message))
-            if handler is None:
-                return [*effects, Drop(peer, f"{REFUSED}a scheduler takes no {type(message).__name__} from a node")]
-            if not node.greeted and not isinstance(message, Holding):
-                node.early.append(message)  # It has overtaken what the node holds, which may be long.
-                continue
-            effects += handler(self, node, message, now)
-            while node.early and node.greeted:
-                early = node.early.pop(0)
-                effects += self._NODE_HANDLERS[type(early)](self, node, early, now)
+            if type(message) not in self._NODE_HANDLERS:
+                effects.append(Drop(peer, not_taken(message, "scheduler", "node")))
+                break
+            try:
+                effects += self._hear(node, message, now)
+            except Exception as error:
+                effects += self.on_fault(peer, message, error)
+                break
         return effects + self._place(now)
+
+    def _hear(self, node: Node, message: Message, now: float) -> Effects:
+        if not node.greeted and not isinstance(message, Holding):
+            if len(node.early) >= EARLY_LIMIT:
+                raise ProtocolError(f"{len(node.early)} messages have come, and none says what the node holds")
+            node.early.append(message)  # It has overtaken what the node holds, which may be long.
+            return []
+        effects: Effects = self._NODE_HANDLERS[type(message)](self, node, message, now)
+        while node.early and node.greeted:
+            early = node.early.pop(0)
+            effects += self._NODE_HANDLERS[type(early)](self, node, early, now)
+        return effects
 
     def node_rows(self) -> list[list[Any]]:
         """The nodes, as in `Overview`."""
@@ -410,13 +424,14 @@ class Dispatch(Restoring):
         if share is None:
             return []
         share.recalling = False
-        returned = [
-            share.placed[job]
+        # Each once, however often the message names it.
+        returned = {
+            job: share.placed[job]
             for job, attempt in zip(message.jobs, message.attempts, strict=True)
             if job in share.placed and share.placed[job].attempt == attempt
-        ]
+        }
         computation = self._computations[message.computation]
-        effects = self._requeue(node, computation, returned, now)
+        effects = self._requeue(node, computation, list(returned.values()), now)
         return effects + self._leave(node, computation, share) if share.leaving else effects
 
     def _on_upload(self, node: Node, message: Upload, now: float) -> Effects:

@@ -151,6 +151,13 @@ KINDS: tuple[type[Message], ...] = (
 _BY_TAG: dict[int, type[Message]] = {kind.tag: kind for kind in KINDS}
 
 
+def computation_of(values: object) -> ComputationId | None:
+    """Which computation the array of a fact concerns, whatever else is in it; None where it is no fact of one."""
+    if type(values) is not list or len(values) < 2 or values[0] not in _BY_TAG or not is_computation(values[1]):
+        return None
+    return ComputationId(values[1])
+
+
 def from_values(values: object) -> Message:
     """The fact in an array that was read. Raises ProtocolError for anything else."""
     return read_values(values, _BY_TAG)

@@ -14,7 +14,18 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from gdispy.core import shapes
-from gdispy.core.limits import BATCH_STREAMS, COLUMN_LIMIT, COUNT_LIMIT, NUMBER_LIMIT, encodable, file_date, shortened
+from gdispy.core.limits import (
+    BATCH_STREAMS,
+    COLUMN_LIMIT,
+    COUNT_LIMIT,
+    CPUS_LIMIT,
+    DATE_LIMIT,
+    NUMBER_LIMIT,
+    SHORT_TEXT_LIMIT,
+    encodable,
+    file_date,
+    shortened,
+)
 from gdispy.core.message import Message
 from gdispy.core.messages import (
     Accepted,
@@ -42,17 +53,18 @@ _TEXTS = 8 << 20
 _Repair = Callable[[Any], Any]
 
 
-def _is_finite(column: list[float]) -> bool:
-    """The same as `shapes.is_number_column` of what are floats at any rate, in less time."""
-    return -NUMBER_LIMIT < sum(column) < NUMBER_LIMIT
+def _are_times(column: list[float]) -> bool:
+    """The same as `shapes.is_time_column` of what are floats at any rate, in less time."""
+    # The sum shows what is no number.
+    return min(column) >= 0 and max(column) < DATE_LIMIT and sum(column) >= 0
 
 
 #: Of messages whose numbers this program itself has counted, the fields that are looked at nevertheless. There are
 #: many of those messages, and what is too long in them shows when they are packed.
 _LOOKED_AT: dict[type[Message], tuple[tuple[str, Check], ...]] = {
     Run: (("options", shapes.is_option_column),),
-    Ended: (("starts", _is_finite), ("ends", _is_finite)),
-    Started: (("times", _is_finite),),
+    Ended: (("starts", _are_times), ("ends", _are_times)),
+    Started: (("times", _are_times),),
     **dict.fromkeys((Accepted, Cancel, Collected, Recall, Returned, Seen), ()),
 }
 
@@ -246,7 +258,9 @@ def _file(row: list[Any]) -> list[Any]:
 _TEXTLESS = frozenset(
     [
         shapes.is_count_column,
+        shapes.is_status_column,
         shapes.is_number_column,
+        shapes.is_time_column,
         shapes.is_bulk_column,
         shapes.is_flag_column,
         shapes.is_column_list,
@@ -254,7 +268,9 @@ _TEXTLESS = frozenset(
 )
 _REPAIRS: dict[Check, _Repair] = {
     shapes.is_text: shortened,
+    shapes.is_short_text: lambda text: shortened(text, SHORT_TEXT_LIMIT),
     shapes.is_count: _count,
+    shapes.is_cpus: lambda cpus: min(_count(cpus), CPUS_LIMIT),
     shapes.is_number: _number,
     shapes.is_flag: bool,
     **dict.fromkeys(
@@ -263,7 +279,9 @@ _REPAIRS: dict[Check, _Repair] = {
     shapes.is_computation_column: _same,
     shapes.is_text_column: _column(shortened),
     shapes.is_count_column: _column(_count),
+    shapes.is_status_column: _same,
     shapes.is_number_column: _column(_number),
+    shapes.is_time_column: _column(file_date),
     shapes.is_flag_column: _column(bool),
     shapes.is_left_out_column: _column(_count),
     shapes.is_availability: _column(_number),

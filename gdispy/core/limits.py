@@ -14,7 +14,11 @@ COLUMN_LIMIT = 1 << 16
 COUNT_LIMIT = 1 << 53
 #: A number is less than this, in absolute value.
 NUMBER_LIMIT = 1e300
-#: A date of a file is less than this, in seconds since the epoch; and not before it.
+#: Characters of a name, a version, an address or a platform in `Hello` at most.
+SHORT_TEXT_LIMIT = 1024
+#: CPUs of one node at most.
+CPUS_LIMIT = 1 << 16
+#: A point of time, and a date of a file, is less than this, in seconds since the epoch; and not before it.
 DATE_LIMIT = 1 << 40
 #: Bytes of plaintext in one frame at most.
 CHUNK_LIMIT = 64 * 1024

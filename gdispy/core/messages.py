@@ -14,18 +14,22 @@ from dataclasses import field
 from typing import Any
 
 from gdispy.core.away import Accepted as Accepted
+from gdispy.core.away import Ask as Ask
 from gdispy.core.away import Fenced as Fenced
 from gdispy.core.away import Named as Named
 from gdispy.core.away import Overview as Overview
 from gdispy.core.away import Resume as Resume
+from gdispy.core.away import Standing as Standing
 from gdispy.core.away import Survey as Survey
 from gdispy.core.away import Unknown as Unknown
 from gdispy.core.away import Wanted as Wanted
+from gdispy.core.limits import NAME_LIMIT, shortened
 from gdispy.core.message import ComputationId as ComputationId
 from gdispy.core.message import Instance as Instance
 from gdispy.core.message import JobId as JobId
 from gdispy.core.message import Message as Message
 from gdispy.core.message import read_values
+from gdispy.core.patterns import pattern_flaw
 from gdispy.core.payloads import Bulk
 from gdispy.core.record import fields, record
 from gdispy.core.shapes import (
@@ -38,6 +42,7 @@ from gdispy.core.shapes import (
     is_computation_column,
     is_count,
     is_count_column,
+    is_cpus,
     is_file_list,
     is_flag,
     is_instance,
@@ -45,12 +50,15 @@ from gdispy.core.shapes import (
     is_node_list,
     is_node_name,
     is_number,
-    is_number_column,
     is_option_column,
+    is_short_text,
+    is_status_column,
     is_text,
     is_text_column,
+    is_time_column,
     is_token,
 )
+from gdispy.core.statuses import NODE_EVENTS
 
 #: CPUs, where nobody has set a limit.
 NO_LIMIT = 1 << 30
@@ -72,7 +80,16 @@ class Hello(Message):
     the sender wants to be reached."""
 
     tag = 1
-    shape = (is_text, is_instance, *[is_text] * 4, is_count, is_text, is_number, is_claim_list, is_count)
+    shape = (
+        is_short_text,
+        is_instance,
+        *[is_short_text] * 4,
+        is_cpus,
+        is_short_text,
+        is_number,
+        is_claim_list,
+        is_count,
+    )
     role: str
     instance: Instance
     name: str
@@ -257,7 +274,7 @@ class Started(Message):
     """These jobs run, since these times (seconds since the epoch, by the node's clock)."""
 
     tag = 16
-    shape = (is_computation, is_count_column, is_count_column, is_number_column, is_text, is_node_name)
+    shape = (is_computation, is_count_column, is_count_column, is_time_column, is_text, is_node_name)
     columns = ("jobs", "attempts", "times")
     parts = columns
     computation: ComputationId
@@ -291,10 +308,11 @@ class Ended(Message):
     tag = 18
     shape = (
         is_computation,
-        *[is_count_column] * 3,
+        *[is_count_column] * 2,
+        is_status_column,
         *[is_bulk_column] * 3,
         is_text_column,
-        *[is_number_column] * 2,
+        *[is_time_column] * 2,
         is_count_column,
         is_left_out_column,
         is_text,
@@ -399,29 +417,10 @@ class Open(Message):
     #: Whether jobs that none of its nodes can run wait for another node, and do not end.
     waits: bool = False
 
-
-@record
-class Ask(Message):
-    """A client asks how its computation stands."""
-
-    tag = 31
-    shape = (is_computation, is_count)
-    computation: ComputationId
-    question: int
-
-
-@record
-class Standing(Message):
-    """The answer to `Ask`: rows `[name, address, port, cpus, busy, jobs done, seconds of job time,
-    bytes sent, bytes received]` of the nodes, the count of waiting jobs, and what is wrong."""
-
-    tag = 32
-    shape = (is_computation, is_count, is_node_list, is_count, is_text_column)
-    computation: ComputationId
-    question: int
-    nodes: list[list[Any]]
-    queued: int
-    problems: list[str]
+    def problem(self) -> str:
+        flaws = ((pattern, pattern_flaw(pattern)) for pattern in self.nodes)
+        pattern, flaw = next((each for each in flaws if each[1]), ("", ""))
+        return f"Open.nodes has {shortened(repr(pattern), NAME_LIMIT)}: {flaw}" if flaw else ""
 
 
 @record
@@ -439,7 +438,7 @@ class Cpus(Message):
     """The node offers so many CPUs from now on; 0: it takes no jobs at present, for this reason."""
 
     tag = 23
-    shape = (is_count, is_text)
+    shape = (is_cpus, is_text)
     cpus: int
     reason: str = ""
 
@@ -479,6 +478,9 @@ class Appeared(Message):
     platform: str
     free: list[float]
 
+    def problem(self) -> str:
+        return "" if self.names else "Appeared names no address of the node"
+
 
 @record
 class Take(Message):
@@ -507,6 +509,9 @@ class Order(Message):
     node: Instance
     #: CPUs, where they are to be set; 1 where running jobs are to be ended, else 0.
     value: float
+
+    def problem(self) -> str:
+        return "" if abs(self.value) <= NO_LIMIT else "Order.value is out of range"
 
 
 @record
@@ -550,6 +555,9 @@ class Upload(Message):
     files: list[list[Any]]
     contents: list[Bulk]
 
+    def problem(self) -> str:
+        return "" if len(self.files) == 1 else "Upload brings one file"
+
 
 @record
 class Uploaded(Message):
@@ -576,6 +584,11 @@ class Event(Message):
     #: One row, as in `Standing`.
     rows: list[list[Any]]
     free: list[float]
+
+    def problem(self) -> str:
+        if self.what not in NODE_EVENTS:
+            return "Event.what is no event of a node"
+        return "" if len(self.rows) == 1 else "Event has one row"
 
 
 ALL: tuple[type[Message], ...] = (

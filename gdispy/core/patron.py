@@ -19,9 +19,11 @@ from typing import Any
 from gdispy.core.effects import Peer
 from gdispy.core.messages import (
     Accepted,
+    Ask,
     Cancel,
     Collected,
     ComputationId,
+    Deliver,
     Ended,
     Fenced,
     Holding,
@@ -30,6 +32,7 @@ from gdispy.core.messages import (
     Message,
     Named,
     Open,
+    Order,
     Prepare,
     Progress,
     Release,
@@ -38,14 +41,22 @@ from gdispy.core.messages import (
     Run,
     Seen,
     Started,
+    Take,
     Unknown,
     Upload,
     Uploaded,
     Wanted,
 )
 from gdispy.core.payloads import Bulk
-from gdispy.core.placing import picked
+from gdispy.core.placing import Task, ended_by_scheduler, picked
 from gdispy.core.remembered import Story
+from gdispy.core.statuses import ABANDONED
+from gdispy.errors import ProtocolError
+
+#: What clients may say, but for `Hello` and `Survey`, which concern no computation.
+_TAKEN: frozenset[type[Message]] = frozenset(
+    (Open, Prepare, Take, Run, Cancel, Release, Ask, Order, Deliver, Uploaded, Resume, Collected, Seen, Named)
+)
 
 
 class _Account:
@@ -56,6 +67,8 @@ class _Account:
         self.open = message
         #: Whether what is to be run has come, too; it may be long, and the connection may break before.
         self.is_whole = False
+        #: Why nothing is run of it any more, or ''.
+        self.failure = ""
         #: What the client calls its jobs, pickled.
         self.names: dict[JobId, Bulk] = {}
         #: Jobs that were accepted and not collected.
@@ -64,8 +77,6 @@ class _Account:
         self.absent: set[JobId] = set()
         #: Jobs that it was asked for on this connection, and how often it has still to say them.
         self.asked: Counter[JobId] = Counter()
-        #: Cancels that came before their jobs: messages without payloads overtake those with.
-        self.early: set[JobId] = set()
         #: Outcomes that were not collected: job -> message and place in it.
         self.outcomes: dict[JobId, tuple[Ended, int]] = {}
         #: Jobs that run, as far as nodes have reported it.
@@ -124,7 +135,12 @@ class Patron:
     # From the client
 
     def incoming(self, message: Message) -> tuple[list[Message], list[Message]]:
-        """What the scheduler's rules are to take, and what the client is to be answered."""
+        """What the scheduler's rules are to take, and what the client is to be answered.
+
+        Raises ProtocolError for what no scheduler takes from a client; then nothing has changed.
+        """
+        if type(message) not in _TAKEN:
+            raise ProtocolError(f"a scheduler takes no {type(message).__name__} from a client")
         if isinstance(message, Resume):
             return self._resume(message)
         if isinstance(message, Open):
@@ -138,24 +154,28 @@ class Patron:
             return ([], [Released(message.computation)]) if isinstance(message, Release) else ([], [])
         if isinstance(message, Run):
             return self._run(account, message)
-        if isinstance(message, Cancel):
-            account.early.update(job for job in message.jobs if job not in account.known)
-        elif isinstance(message, Collected):
+        if isinstance(message, Collected):
             _collect(account, message)
             return [], []
-        elif isinstance(message, Seen):
+        if isinstance(message, Seen):
             _forget_shown(account, message)
             return [], []
-        elif isinstance(message, Prepare):
+        if isinstance(message, Prepare):
             account.is_whole = True
         elif isinstance(message, Named):
-            account.names.update(zip(message.jobs, message.names, strict=True))
+            names = zip(message.jobs, message.names, strict=True)
+            account.names.update((job, name) for job, name in names if job in account.known or job in account.absent)
             return [], []
         elif isinstance(message, Uploaded):
             account.uploads.pop((message.job, message.attempt, message.number), None)
         return [message], []
 
     def _run(self, account: _Account, message: Run) -> tuple[list[Message], list[Message]]:
+        if len(set(message.jobs)) < len(message.jobs):
+            raise ProtocolError("Run names a job twice")
+        if account.failure:
+            account.known.update(message.jobs)
+            return [], [Accepted(message.computation, message.jobs), *self._fail(account)]
         places = [place for place, job in enumerate(message.jobs) if _is_awaited(account, job)]
         account.absent.difference_update(message.jobs)
         if account.asked:
@@ -166,12 +186,27 @@ class Patron:
             picks: list[Any] = [[column[place] for place in places] if column else [] for column in columns]
             message = Run(message.computation, *picks)
         account.known.update(message.jobs)
-        found: list[Message] = [message] if message.jobs else []
-        early = [job for job in message.jobs if job in account.early]
-        if early:
-            account.early.difference_update(early)
-            found.append(Cancel(message.computation, early, [0] * len(early)))
-        return found, [accepted]
+        return [message] if message.jobs else [], [accepted]
+
+    def fail(self, computation: ComputationId, reason: str) -> list[Ended]:
+        """Nothing is run of a computation any more: the ends of its jobs, now and as they come."""
+        account = self._accounts.get(computation)
+        if account is None:
+            return []
+        account.failure = reason
+        account.absent.clear()
+        account.asked.clear()
+        return self._fail(account)
+
+    def _fail(self, account: _Account) -> list[Ended]:
+        jobs = sorted(account.known - account.outcomes.keys())
+        if not jobs:
+            return []
+        ended = ended_by_scheduler(
+            account.open.computation, [Task(job, b"") for job in jobs], ABANDONED, account.failure, ""
+        )
+        self.outgoing(ended)
+        return [ended]
 
     def _resume(self, message: Resume) -> tuple[list[Message], list[Message]]:
         wanted = message.wanted()
@@ -184,7 +219,6 @@ class Patron:
                 answers.append(Fenced(computation) if is_fenced else Unknown(computation, jobs, True))
                 continue
             account.asked.clear()
-            account.early.clear()  # The client says again which jobs it has cancelled.
             for all_wait in (True, False):
                 absent = [job for job in jobs if job in account.absent and (job not in account.known) == all_wait]
                 if absent:
@@ -217,6 +251,10 @@ class Patron:
                 account.shown.setdefault((number, attempt), {})[index] = progress
             if job.name:
                 account.names[number] = job.name
+
+    def forget(self, computation: ComputationId) -> None:
+        """Nothing can be done with it."""
+        self._accounts.pop(computation, None)
 
     def may_claim(self, computation: ComputationId, token: bytes, epoch: int) -> bool | None:
         """Whether who says this may take the computation over; None where there is no such computation here."""

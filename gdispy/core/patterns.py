@@ -6,14 +6,14 @@ Floor 1: pure. A pattern must fit the whole of an address: '10.0.0.1' is not '10
 from __future__ import annotations
 
 import ipaddress
-import re
 from collections.abc import Iterable
-from functools import lru_cache
 
 from gdispy.core.limits import NAME_LIMIT
 
 #: Characters of one part of a host name at most.
 LABEL_LIMIT = 63
+#: Characters of one pattern at most: a name, a port, and what separates them.
+PATTERN_LIMIT = NAME_LIMIT + len("[]:65535")
 
 
 def join(host: str, port: int | None) -> str:
@@ -75,22 +75,76 @@ def _is_address(host: str) -> bool:
     return host.isprintable() and not any(char.isspace() for char in host)
 
 
-@lru_cache(maxsize=1024)
-def _expression(host: str) -> re.Pattern[str]:
-    return re.compile(".*".join(map(re.escape, host.split("*"))), re.IGNORECASE)
+def pattern_flaw(text: str) -> str:
+    """What keeps a text from being a pattern, or ''. Patterns of peers are checked with it before anything is kept."""
+    if len(text) > PATTERN_LIMIT:
+        return f"a pattern has at most {PATTERN_LIMIT} characters, and this one {len(text):,}"
+    try:
+        host, _ = split(text)
+    except ValueError as error:
+        return str(error)
+    return "" if host else "it names no host"
+
+
+class NodePatterns:
+    """The elements of `nodes`, made ready to be compared with many nodes.
+
+    Raises ValueError for one that is no pattern; see `pattern_flaw`.
+    """
+
+    __slots__ = ("_globs", "_hosts")
+
+    def __init__(self, patterns: Iterable[str]) -> None:
+        #: The ports, None for any, by the names and addresses without `*`; and the parts between the `*` of the others.
+        self._hosts: dict[str, set[int | None]] = {}
+        self._globs: dict[tuple[str, ...], set[int | None]] = {}
+        for pattern in patterns:
+            host, port = split(pattern)
+            if "*" in host:
+                self._globs.setdefault(_glob(host), set()).add(port)
+            else:
+                self._hosts.setdefault(host.casefold(), set()).add(port)
+
+    def match(self, names: Iterable[str], port: int) -> bool:
+        """Whether a node, known by `names` (addresses, host name) and its port, fits a pattern.
+
+        Port 0 is that of a node which has connected by itself; it fits any.
+        """
+        known = [name.casefold() for name in names]
+        for name in known:
+            ports = self._hosts.get(name)
+            if ports is not None and (not port or port in ports or None in ports):
+                return True
+        for parts, ports in self._globs.items():
+            if (not port or port in ports or None in ports) and any(_fits(parts, name) for name in known):
+                return True
+        return False
+
+
+def _glob(host: str) -> tuple[str, ...]:
+    """What must stand before, between and behind the `*` of a pattern. Several `*` in a row are one."""
+    first, *others = host.casefold().split("*")
+    return first, *(part for part in others[:-1] if part), others[-1]
+
+
+def _fits(parts: tuple[str, ...], name: str) -> bool:
+    """Whether a name has these parts in this order, the first at its beginning, the last at its end.
+
+    Each part is taken where it is found first, so that no pattern makes this search go back.
+    """
+    first, *between, last = parts
+    end = len(name) - len(last)
+    begin = len(first)
+    if end < begin or not name.startswith(first) or not name.endswith(last):
+        return False
+    for part in between:
+        begin = name.find(part, begin, end)
+        if begin < 0:
+            return False
+        begin += len(part)
+    return True
 
 
 def matches(patterns: Iterable[str], names: Iterable[str], port: int) -> bool:
-    """Whether a node, known by `names` (addresses, host name) and its port, fits a pattern.
-
-    Port 0 is that of a node which has come by itself; it fits any.
-    """
-    known = list(names)
-    for pattern in patterns:
-        host, wanted = split(pattern)
-        if port and wanted not in (None, port):
-            continue
-        expression = _expression(host)
-        if any(expression.fullmatch(name) for name in known):
-            return True
-    return False
+    """Whether a node fits one of a few patterns; `NodePatterns` is for many nodes."""
+    return NodePatterns(patterns).match(names, port)

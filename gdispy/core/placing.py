@@ -24,7 +24,7 @@ from gdispy.core.messages import (
     Seen,
 )
 from gdispy.core.pace import averaged
-from gdispy.core.patterns import join
+from gdispy.core.patterns import NodePatterns, join
 from gdispy.core.payloads import Bulk, bulk_size
 from gdispy.core.queues import ByCpus, JobQueue
 
@@ -127,7 +127,18 @@ class Computation:
     __slots__ = (
         *("absent", "asks", "cancelled", "capacity", "client", "closing", "epoch", "exclusive", "fenced"),
         *("given_back", "held", "id", "judged_at", "kept", "nodes", "objection", "opened", "oversized"),
-        *("oversized_since", "owner", "pinned", "places", "prepare", "queue", "reentrant", "refused", "releasing"),
+        *(
+            "oversized_since",
+            "owner",
+            "patterns",
+            "pinned",
+            "places",
+            "prepare",
+            "queue",
+            "reentrant",
+            "refused",
+            "releasing",
+        ),
         *("served", "stuck", "tasks", "token", "turn", "waiting_since", "waits", "watches", "wide"),
     )
 
@@ -148,6 +159,8 @@ class Computation:
         #: Nothing is placed before its nodes have said what they hold, or are lost: they may have more than is known.
         self.held = False
         self.nodes = message.nodes
+        #: `nodes`, ready to be compared with many nodes.
+        self.patterns = NodePatterns(message.nodes)
         self.reentrant = message.reentrant
         #: Whether its client decides about each node, and wants to hear of what happens to them.
         self.asks = message.asks

@@ -15,7 +15,7 @@ from typing import Any
 from gdispy.core.demands import Demands
 from gdispy.core.effects import Effects, Peer
 from gdispy.core.facts import Met
-from gdispy.core.messages import Hello, Instance, JobId, Prepare
+from gdispy.core.messages import ComputationId, Hello, Instance, JobId, Prepare, Release
 from gdispy.core.payloads import ABSENT
 from gdispy.core.placing import Computation, Node, Share, Task, new_task
 from gdispy.core.remembered import Job, Story
@@ -54,6 +54,25 @@ class Restoring(Demands):
             self._hold(computation, now)
         self._wait(computation, now)
         return effects + self._place(now)
+
+    def discard(self, computation_id: ComputationId) -> Effects:
+        """Forget a computation, whatever of it is there: it could not be taken up, or not be gone on with."""
+        computation = self._computations.pop(computation_id, None)
+        if computation is None:
+            return []
+        self._nothing_waits(computation)
+        self._exclusive.pop(computation_id, None)
+        self._inability.forget(computation)
+        computation.closing = True
+        effects: Effects = []
+        for node in self._nodes.values():
+            share = node.shares.pop(computation_id, None)
+            if share is not None:
+                node.forget(share)
+                self._push(node)
+                if node.peer is not None:
+                    effects.append(self._to(node, Release(computation_id)))
+        return effects
 
     def _hold(self, computation: Computation, now: float) -> None:
         """Place nothing for as long as its nodes may come back."""

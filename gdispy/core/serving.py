@@ -14,10 +14,10 @@ from collections.abc import Callable
 
 from gdispy.core.custody import peer_of
 from gdispy.core.effects import AnswerFile, Drop, Effects, Leave, Load, Look, Peer, Place, Send, TakeBack
+from gdispy.core.faults import not_taken
 from gdispy.core.holding import Computation, Job, Session, Worker, release
 from gdispy.core.keeping import SPOOL_AGE, Keeping
 from gdispy.core.messages import (
-    REFUSED,
     Cancel,
     Collected,
     ComputationId,
@@ -198,8 +198,13 @@ class Serving(Keeping):
         for message in messages:
             handler = self._HANDLERS.get(type(message))
             if handler is None:
-                return [*effects, Drop(peer, f"{REFUSED}a node takes no {type(message).__name__}")]
-            effects += handler(self, session, message, now)
+                effects.append(Drop(peer, not_taken(message, "node", "scheduler")))
+                break
+            try:
+                effects += handler(self, session, message, now)
+            except Exception as error:
+                effects += self.on_fault(peer, message, error)
+                break
         return effects + self._turn_end(now)
 
     def _on_prepare(self, session: Session, message: Prepare, now: float) -> Effects:

@@ -222,3 +222,7 @@ class Session:
         """Raise InternalError where an invariant does not hold; for tests."""
         if not self._shown.keys() <= self._open:
             raise InternalError("provisional results are awaited of a job that has ended")
+
+
+#: What a scheduler may say to the session of a client.
+TAKEN: frozenset[type[Message]] = frozenset(Session._HANDLERS)

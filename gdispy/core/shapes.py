@@ -9,8 +9,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from gdispy.core.limits import COLUMN_LIMIT, COUNT_LIMIT, DATE_LIMIT, NUMBER_LIMIT, TEXT_LIMIT
+from gdispy.core.limits import (
+    COLUMN_LIMIT,
+    COUNT_LIMIT,
+    CPUS_LIMIT,
+    DATE_LIMIT,
+    NUMBER_LIMIT,
+    SHORT_TEXT_LIMIT,
+    TEXT_LIMIT,
+)
 from gdispy.core.payloads import Payload
+from gdispy.core.statuses import FINAL
 
 INSTANCE_BYTES = 16
 COMPUTATION_BYTES = 8
@@ -22,6 +31,14 @@ _BYTES = frozenset({bytes})
 
 def is_text(value: Any) -> bool:
     return type(value) is str and len(value) <= TEXT_LIMIT
+
+
+def is_short_text(value: Any) -> bool:
+    return type(value) is str and len(value) <= SHORT_TEXT_LIMIT
+
+
+def is_cpus(value: Any) -> bool:
+    return type(value) is int and 0 <= value <= CPUS_LIMIT
 
 
 def is_flag(value: Any) -> bool:
@@ -85,6 +102,18 @@ def is_number_column(value: Any) -> bool:
         return False
     total = sum(value)  # No number where one of them is none, and for so few of so moderate a size always one.
     return min(value) > -NUMBER_LIMIT and max(value) < NUMBER_LIMIT and total == total
+
+
+def is_status_column(value: Any) -> bool:
+    """How jobs have ended: final statuses only."""
+    if type(value) is not list or len(value) > COLUMN_LIMIT:
+        return False
+    return not value or (set(map(type, value)) == {int} and FINAL.issuperset(value))
+
+
+def is_time_column(value: Any) -> bool:
+    """Seconds since the epoch."""
+    return is_number_column(value) and (not value or (min(value) >= 0 and max(value) < DATE_LIMIT))
 
 
 is_flag_column = column(frozenset({bool}))

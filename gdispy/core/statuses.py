@@ -13,3 +13,7 @@ FINISHED = 11
 
 #: Statuses that never change again.
 FINAL = frozenset((CANCELLED, TERMINATED, ABANDONED, FINISHED))
+
+#: What happens to a node, as users are told: it is set up, closed or lost, or says what is free on it.
+INITIALIZED, CLOSED, AVAILABLE = 4, 16, 17
+NODE_EVENTS = frozenset((INITIALIZED, CLOSED, AVAILABLE))

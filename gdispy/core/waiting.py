@@ -17,6 +17,7 @@ from itertools import count
 from gdispy.core.alarms import Alarms
 from gdispy.core.capacity import UNKNOWN, Capacity
 from gdispy.core.effects import Effects, Peer, Record, Send
+from gdispy.core.faults import OnFault, raise_fault
 from gdispy.core.inability import Inability
 from gdispy.core.messages import (
     Appeared,
@@ -28,7 +29,6 @@ from gdispy.core.messages import (
     Message,
     Trouble,
 )
-from gdispy.core.patterns import matches
 from gdispy.core.placing import (
     Columns,
     Computation,
@@ -39,7 +39,7 @@ from gdispy.core.placing import (
     ended_by_scheduler,
     new_task,
 )
-from gdispy.core.statuses import TERMINATED
+from gdispy.core.statuses import AVAILABLE, TERMINATED
 from gdispy.core.troubles import slow_nodes, too_wide, trouble
 from gdispy.errors import InternalError
 
@@ -58,9 +58,6 @@ SETUP_PATIENCE = 10.0
 #: Entries of a heap that hold no longer, beyond as many as hold: a program that submits one job after the other leaves
 #: one with each, which never comes to the top.
 STALE_LIMIT = 64
-
-#: What an `Event` can be, by the numbers of `DispyNode`.
-INITIALIZED, CLOSED, AVAILABLE = 4, 16, 17
 
 
 class Waiting:
@@ -101,6 +98,8 @@ class Waiting:
         self._problems: dict[str, str] = {}
         #: Whether clients can have a node of their own on their machine.
         self.has_local_nodes = True
+        #: What is done about a message that could not be handled.
+        self.on_fault: OnFault = raise_fault
         self._inability = Inability(self._nodes, self._alarms, self._end_unable)
         self._capacity = Capacity(self._nodes, self._alarms, self._end_oversized, self._watch_oversized)
         self._outgoing: dict[tuple[Instance, ComputationId], Columns] = {}
@@ -182,7 +181,7 @@ class Waiting:
         assert prepare is not None
         if computation.objection:
             return computation.objection
-        if not computation.asks and not matches(computation.nodes, node.names, node.port):
+        if not computation.asks and not computation.patterns.match(node.names, node.port):
             computation.refused.add(node.instance)
             return "it is there, but `nodes` does not name it"
         computation.refused.discard(node.instance)

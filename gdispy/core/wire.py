@@ -103,10 +103,14 @@ class Sender:
         #: Bytes taken in and not yet given out as frames.
         self.backlog = 0
 
-    def put(self, message: Message) -> None:
-        """Queue a message; what is out of the limits of one is brought within them (`fitting.py`)."""
+    def put(self, message: Message, follows: bool = False) -> None:
+        """Queue a message; what is out of the limits of one is brought within them (`fitting.py`).
+
+        With `follows` it overtakes nothing that was queued before, payloads included.
+        """
+        follows = follows or message.is_last
         if not seems_fit(message):
-            self._put_fitted(message)
+            self._put_fitted(message, follows)
             return
         begin = self._next_stream, self.backlog
         streams: list[_Outgoing] = []
@@ -119,20 +123,20 @@ class Sender:
                 data, streams = packer.pack(values), packer.streams
         except (ValueError, OverflowError):  # Text that is no UTF-8, or a number of more than 64 bits.
             self._next_stream, self.backlog = begin
-            self._put_fitted(message)
+            self._put_fitted(message, follows)
             return
         # What is so short has nothing in it that is too long.
         if len(streams) <= BATCH_STREAMS and (
             len(data) < CHUNK_LIMIT or (len(data) <= MESSAGE_LIMIT and fits(message))
         ):
-            self._queue(data, streams, message.is_last)
+            self._queue(data, streams, follows)
         else:
             self._next_stream, self.backlog = begin
-            self._put_fitted(message)
+            self._put_fitted(message, follows)
 
-    def _put_fitted(self, message: Message) -> None:
+    def _put_fitted(self, message: Message, follows: bool) -> None:
         for number, part in enumerate(fitted(message)):
-            self._put_long(part, number > 0)
+            self._put_long(part, follows or number > 0)
 
     def _put_long(self, message: Message, follows: bool) -> None:
         """Queue what may be too long; with `follows` it overtakes nothing that was queued before."""
@@ -140,7 +144,7 @@ class Sender:
         packer = _Packer(self)
         data = packer.pack(message.values())
         if len(data) <= MESSAGE_LIMIT:
-            self._queue(data, packer.streams, follows or message.is_last)
+            self._queue(data, packer.streams, follows)
             return
         self._next_stream, self.backlog = begin
         for number, part in enumerate(smaller(message)):

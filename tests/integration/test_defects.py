@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
 from gdispy import DispyJob, JobCluster, SharedJobCluster
 from gdispy.errors import InternalError
 from gdispy.records import read
+from tests.support.daemons import Daemon
 from tests.support.jobs import wait_for_go
 from tests.support.waiting import eventually
 
@@ -20,6 +22,12 @@ Make = Callable[..., JobCluster]
 
 #: Seconds until a test gives up.
 LIMIT = 20
+
+
+class Faulty(NamedTuple):
+    process: subprocess.Popen[str]
+    log: Path
+    make: Callable[..., SharedJobCluster]
 
 
 def say_and_wait(name: str) -> str:
@@ -76,6 +84,7 @@ def test_all_who_wait_are_told(
     assert len(next(iter(read(str(tmp_path / "recover")).remembered.stories.values())).jobs) == 2
 
 
+#: A scheduler in which one part fails: the placing of jobs, which serves all; or the handling of one client's jobs.
 SCHEDULER = """
 import gevent.events, gevent.monkey
 gevent.monkey.patch_all(subprocess=False, os=False, signal=False)
@@ -87,27 +96,63 @@ from gdispy.core.messages import Run
 def fail(*_):
     raise ZeroDivisionError("planted")
 
-Dispatch._CLIENT_HANDLERS[Run] = fail
+run, serve = Dispatch._CLIENT_HANDLERS[Run], Dispatch._serve
+
+def run_or_fail(self, peer, message, now):
+    nodes = self._computations[message.computation].nodes
+    return fail() if nodes == ["127.0.0.*"] else run(self, peer, message, now)
+
+def serve_or_fail(self, computation):
+    return fail() if computation.prepare.name == "gcd" else serve(self, computation)
+
+Dispatch._CLIENT_HANDLERS[Run], Dispatch._serve = run_or_fail, serve_or_fail
 sys.exit(scheduler_main())
 """
 
 
-def test_a_shared_scheduler_ends_so_that_it_is_started_again(secret_file: str, tmp_path: Path) -> None:
-    words = ("-i", "127.0.0.1", "-p", "0", "--secret-file", secret_file)
+@pytest.fixture
+def faulty(secret_file: str, node: Daemon, tmp_path: Path) -> Iterator[Faulty]:
+    """A scheduler with one node, and clusters of it by their functions."""
+    words = ("-i", "127.0.0.1", "-p", "0", "--secret-file", secret_file, "-n", f"127.0.0.1:{node.place[1]}")
     log = tmp_path / "log"
     with open(log, "w") as file:
-        scheduler = subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, "-c", SCHEDULER, *words], stdout=subprocess.PIPE, stderr=file, text=True
         )
+    made: list[SharedJobCluster] = []
+
+    def make(function: Callable[..., Any], nodes: str = "*") -> SharedJobCluster:
+        where = {"scheduler_node": host, "scheduler_port": int(port), "secret_file": secret_file}
+        made.append(SharedJobCluster(function, nodes=nodes, **where))
+        return made[-1]
+
     try:
-        assert scheduler.stdout is not None
-        host, port = scheduler.stdout.readline().split()[1].rsplit(":", 1)
-        made = SharedJobCluster(abs, scheduler_node=host, scheduler_port=int(port), secret_file=secret_file)
-        made.submit(-1)
-        assert scheduler.wait(LIMIT) not in (0, None)
-        assert "a defect" in log.read_text() and "planted" in log.read_text()
-        made.close(timeout=0, terminate=True)
+        assert process.stdout is not None
+        host, port = process.stdout.readline().split()[1].rsplit(":", 1)
+        yield Faulty(process, log, make)
     finally:
-        scheduler.kill()
-        scheduler.wait()
-        scheduler.stdout.close()
+        for each in made:
+            each.close(timeout=0, terminate=True)
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+def test_a_shared_scheduler_ends_so_that_it_is_started_again(faulty: Faulty) -> None:
+    job = faulty.make(math.gcd).submit(4, 6)
+    assert faulty.process.wait(LIMIT) not in (0, None)
+    assert "a defect" in faulty.log.read_text() and "planted" in faulty.log.read_text()
+    assert job.status not in (DispyJob.Finished, DispyJob.Terminated)
+
+
+def test_a_message_that_cannot_be_handled_ends_the_jobs_of_its_client_only(faulty: Faulty) -> None:
+    before = faulty.make(abs)
+    assert before.submit(-1)() == 1
+    failing = faulty.make(math.factorial, "127.0.0.*")
+    for number in (3, 4):  # Now, and as they come.
+        job = failing.submit(number)
+        assert job.wait(LIMIT) and job.status == DispyJob.Abandoned
+        assert "Run could not be handled (ZeroDivisionError: planted)" in job.exception
+    assert before.submit(-2)() == 2
+    assert faulty.process.poll() is None
+    assert faulty.log.read_text().count("Traceback") == 1

@@ -42,8 +42,8 @@ from gdispy.core.messages import (
     Upload,
     Uploaded,
 )
-from gdispy.core.statuses import ABANDONED, CANCELLED, TERMINATED
-from gdispy.core.waiting import AVAILABLE, CLOSED, EARLIEST, FAIR, INITIALIZED, PATIENCE, ROUND_ROBIN, SETUP_PATIENCE
+from gdispy.core.statuses import ABANDONED, AVAILABLE, CANCELLED, CLOSED, INITIALIZED, TERMINATED
+from gdispy.core.waiting import EARLIEST, FAIR, PATIENCE, ROUND_ROBIN, SETUP_PATIENCE
 from tests.unit.making import C, D, checked, ended, hello, outcome, prepare, sent
 
 CLIENT = Peer(100)

@@ -36,8 +36,8 @@ from gdispy.core.messages import (
 )
 from gdispy.core.payloads import Bulk, MemoryPayload
 from gdispy.core.placing import AHEAD_LEAST, AHEAD_LIMIT, BULK_LIMIT, MANY_RECEIPTS
-from gdispy.core.statuses import ABANDONED, CANCELLED, FINISHED, TERMINATED
-from gdispy.core.waiting import CLOSED, INITIALIZED, PATIENCE
+from gdispy.core.statuses import ABANDONED, CANCELLED, CLOSED, FINISHED, INITIALIZED, TERMINATED
+from gdispy.core.waiting import PATIENCE
 from tests.unit.making import Announced, C, D, checked, ended, hello, outcome, prepare, sent
 
 CLIENT = Peer(100)

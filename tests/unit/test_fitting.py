@@ -15,6 +15,7 @@ from gdispy.core.limits import (
     BATCH_STREAMS,
     COLUMN_LIMIT,
     COUNT_LIMIT,
+    CPUS_LIMIT,
     DATE_LIMIT,
     MESSAGE_LIMIT,
     STREAM_LIMIT,
@@ -24,16 +25,20 @@ from gdispy.core.limits import (
 )
 from gdispy.core.messages import (
     ALL,
+    NO_LIMIT,
     Accepted,
     Cancel,
     Collected,
     Contents,
     Ended,
+    Event,
     Hello,
     Holding,
     Instance,
     JobId,
     Message,
+    Open,
+    Order,
     Prepare,
     Prepared,
     Recall,
@@ -45,8 +50,10 @@ from gdispy.core.messages import (
     Started,
     Trouble,
     Unknown,
+    Upload,
 )
 from gdispy.core.payloads import MemoryPayload, Payload
+from gdispy.core.statuses import NODE_EVENTS
 from gdispy.core.wire import WINDOW, Bye, MemorySink, Receiver, Sender
 from gdispy.errors import InternalError
 from tests.unit.making import C, D
@@ -110,6 +117,10 @@ def values_of(check: shapes.Check, length: int, own: bool) -> st.SearchStrategy[
 
     found: dict[shapes.Check, st.SearchStrategy[Any]] = {
         shapes.is_text: TEXTS,
+        shapes.is_short_text: TEXTS,
+        shapes.is_cpus: counts,
+        shapes.is_status_column: column(st.sampled_from([8, 9, 10, 11])),
+        shapes.is_time_column: column(NUMBERS),
         shapes.is_count: counts,
         shapes.is_number: NUMBERS,
         shapes.is_flag: st.booleans(),
@@ -136,12 +147,25 @@ def values_of(check: shapes.Check, length: int, own: bool) -> st.SearchStrategy[
     return found[check]
 
 
+ROW: list[Any] = ["name", "10.0.0.1", 1, 2, 3, 4, 5.0, 6, 7]
+#: Fields that gdispy itself fills, or checks where users give them.
+OWN_FIELDS: dict[type[Message], dict[str, st.SearchStrategy[Any]]] = {
+    Open: {"nodes": st.lists(st.sampled_from(["*", "lab*:51348", "10.0.0.1"]), max_size=3)},
+    Order: {"value": st.sampled_from([0.0, -1.0, 1.0, float(NO_LIMIT)])},
+    Upload: {"files": st.just([["a", 0, 0.0, 1, b"d" * 32]]), "contents": st.just([b"x"])},
+    Event: {"what": st.sampled_from(sorted(NODE_EVENTS)), "rows": st.just([ROW])},
+}
+
+
 def messages_of(kind: type[Message]) -> st.SearchStrategy[Message]:
     # More than a column holds, where they may come in several messages; else that was refused where it was given.
     lengths = [1, 3, 5_000] + ([MANY] if kind.parts or kind in (Holding, Resume) else [])
 
     def of_length(length: int) -> st.SearchStrategy[Message]:
-        return st.builds(kind, *(values_of(check, length, kind in OWN) for check in kind.shape))
+        fields = [values_of(check, length, kind in OWN) for check in kind.shape]
+        for name, values in OWN_FIELDS.get(kind, {}).items():
+            fields[kind.__match_args__.index(name)] = values
+        return st.builds(kind, *fields)
 
     return st.sampled_from(lengths).flatmap(of_length)
 
@@ -200,7 +224,7 @@ def test_texts_of_one_message_that_are_too_long_together_are_shortened() -> None
 
 def test_numbers_become_the_nearest_that_can_travel() -> None:
     ours = ("node", Instance(b"i" * 16), "host", "0.1.0", "3.11", "linux")
-    assert carried(Hello(*ours, 1 << 70, "", float("nan"))) == [Hello(*ours, COUNT_LIMIT - 1, "", 0.0)]
+    assert carried(Hello(*ours, 1 << 70, "", float("nan"))) == [Hello(*ours, CPUS_LIMIT, "", 0.0)]
     [found] = carried(Hello(*ours, -4, "", float("inf")))
     assert found.cpus == 0 and 9.9e299 < found.pulse < 1e300
 

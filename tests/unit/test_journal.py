@@ -374,3 +374,29 @@ def test_facts_about_more_jobs_than_a_column_holds_are_read_again(tmp_path: Path
     assert [type(each) for each in found] == [Cancel, Cancel, Told, Told, Collected]
     for kind in (Cancel, Told):
         assert [job for each in found if isinstance(each, kind) for job in each.jobs] == jobs
+
+
+def test_computation_that_cannot_be_applied_is_set_aside_and_the_others_are_there(tmp_path: Path) -> None:
+    path = str(tmp_path / "journal")
+    journal, _ = Journal.open(path)
+    journal.begin("scheduler", Instance(b"i" * 16), 1)
+    D = ComputationId(b"another1")
+    for computation in (C, D):
+        journal.append([Open(computation, ["*"], False), Owned(computation, Instance(b"c" * 16), "client", "")])
+    # As a scheduler wrote it that did not check the patterns of clients.
+    journal.append([Open(C, ["*:x"], False)])
+    journal.append([Run(C, [JobId(1)], [1], [b"for C"]), Run(D, [JobId(2)], [1], [b"for D"])])
+    journal.close()
+    with pytest.raises(JournalError, match="'x' is not a port"):
+        Journal.open(path)
+    journal, reading = Journal.open(path, sets_aside=True)
+    assert list(reading.remembered.stories) == [D] and list(reading.remembered.stories[D].jobs) == [2]
+    assert list(reading.set_aside) == [C] and "Open.nodes has '*:x'" in reading.set_aside[C]
+    journal.set_aside(reading.set_aside)
+    journal.close()
+    # All that was known of it is in a copy; the journal itself says no more of it.
+    [copy] = tmp_path.glob("journal.set-aside-*")
+    assert b"for C" in copy.read_bytes()
+    journal, reading = Journal.open(path)
+    assert list(reading.remembered.stories) == [D] and not reading.set_aside
+    journal.close()

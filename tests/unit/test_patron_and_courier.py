@@ -11,16 +11,21 @@ from gdispy.core.courier import Courier
 from gdispy.core.effects import Peer
 from gdispy.core.facts import Announced, Placed
 from gdispy.core.messages import (
+    ALL,
     Accepted,
     Ask,
     Cancel,
     Collected,
+    Deliver,
     Ended,
+    Holding,
     Instance,
     JobId,
     Message,
+    Named,
     Open,
     Order,
+    Prepare,
     Progress,
     Release,
     Released,
@@ -29,6 +34,7 @@ from gdispy.core.messages import (
     Run,
     Seen,
     Standing,
+    Take,
     Unknown,
     Upload,
     Uploaded,
@@ -37,6 +43,7 @@ from gdispy.core.messages import (
 from gdispy.core.patron import Patron
 from gdispy.core.remembered import Job, Remembered, Story
 from gdispy.core.statuses import ABANDONED, FINISHED
+from gdispy.errors import ProtocolError
 from tests.unit.making import C, D, ended, outcome, prepare
 
 FILE = ["f", 0o600, 0.0, 1, b""]
@@ -210,11 +217,36 @@ def test_client_says_again_what_it_is_asked_for_also_of_a_former_life() -> None:
     assert isinstance(told[0], Ended) and told[0].statuses == [ABANDONED]
 
 
-def test_cancel_that_comes_before_its_job_waits_for_it() -> None:
-    desk = patron()
+def test_cancel_of_a_job_that_the_scheduler_may_not_have_overtakes_nothing() -> None:
+    way = courier()
     cancel = Cancel(C, [JobId(1)], [0])
-    assert desk.incoming(cancel) == ([cancel], [])
-    assert desk.incoming(run(1, 2))[0] == [run(1, 2), cancel]
+    way.outgoing(run(1, 2))
+    way.outgoing(cancel)
+    assert way.must_follow(cancel) and not way.must_follow(run(1, 2))
+    # On the next connection it is said behind the job, if that is said again.
+    way.gone("broken")
+    way.connected()
+    assert way.incoming(Unknown(C, [JobId(1), JobId(2)], False)) == ([], [run(1, 2), cancel])
+    way.incoming(Accepted(C, [JobId(1)]))
+    assert not way.must_follow(cancel)
+
+
+def test_cancel_of_a_job_that_is_not_known_is_kept_nowhere() -> None:
+    desk = patron()
+    desk.incoming(Cancel(C, [JobId(number) for number in range(1000)], [0] * 1000))
+    desk.incoming(Named(C, [JobId(1), JobId(2)], [b"one", b"two"]))
+    assert desk.incoming(run(1))[0] == [run(1)]
+    assert Named(C, [JobId(1)], [b"one"]) not in desk.holding()
+
+
+def test_message_that_no_scheduler_takes_from_a_client_is_refused_and_changes_nothing() -> None:
+    desk = patron()
+    taken = (Open, Prepare, Take, Run, Cancel, Release, Ask, Order, Deliver, Uploaded, Resume, Collected, Seen, Named)
+    with pytest.raises(ProtocolError, match="a scheduler takes no Holding from a client"):
+        desk.incoming(Holding([], [], []))
+    with pytest.raises(ProtocolError, match="Run names a job twice"):
+        desk.incoming(run(1, 1))
+    assert desk.pending() == 0 and set(taken) < set(ALL)
 
 
 def test_client_reaches_its_own_computations_only() -> None:

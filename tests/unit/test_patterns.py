@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+import time
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gdispy.core.patterns import host_flaw, join, matches, split
+from gdispy.core.patterns import PATTERN_LIMIT, NodePatterns, host_flaw, join, matches, pattern_flaw, split
 
 
 @pytest.mark.parametrize(
@@ -133,3 +134,45 @@ def test_what_can_be_no_host_is_said_to_be_none(host: str, flaw: str) -> None:
 )
 def test_what_can_be_a_host_is_not_refused(host: str) -> None:
     assert host_flaw(host) == ""
+
+
+@given(pattern=st.text("ab*", max_size=12), name=st.text("ab", max_size=12))
+def test_a_star_stands_for_anything_as_in_a_shell(pattern: str, name: str) -> None:
+    expected = re.fullmatch(".*".join(map(re.escape, pattern.split("*"))), name) is not None
+    assert NodePatterns([pattern] if pattern else []).match([name], 1) is (expected and bool(pattern))
+
+
+def test_forty_stars_take_no_longer_than_one() -> None:
+    pattern = "a*" * 40 + "b"
+    began = time.process_time()
+    assert not matches([pattern], ["a" * 255], 1)
+    assert time.process_time() - began < 0.1
+
+
+def test_many_names_are_looked_up_and_not_gone_through() -> None:
+    patterns = NodePatterns(f"host{number}:51348" for number in range(20_000))
+    began = time.process_time()
+    for number in range(20_000):
+        assert patterns.match([f"host{number}"], 51348)
+    assert time.process_time() - began < 2
+    assert not patterns.match(["host1"], 51349)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "flaw"),
+    [
+        ("*:x", "'x' is not a port"),
+        (":", "'' is not a port"),
+        ("127.0.0.1:99999", "99999 is not a port"),
+        ("", "it names no host"),
+        ("a" * 300, f"at most {PATTERN_LIMIT} characters"),
+        (":80", "it names no host"),
+    ],
+)
+def test_what_is_no_pattern_is_said_to_be_none(pattern: str, flaw: str) -> None:
+    assert flaw in pattern_flaw(pattern)
+
+
+@pytest.mark.parametrize("pattern", ["*", "lab*:51348", "::1", "[fe80::*]:1", "my_node", "*" * 40])
+def test_what_is_a_pattern_has_no_flaw(pattern: str) -> None:
+    assert pattern_flaw(pattern) == ""

@@ -141,7 +141,9 @@ def test_loading_that_ends_after_the_release_changes_nothing() -> None:
 
 
 def test_message_that_a_node_does_not_take_ends_the_connection() -> None:
-    assert node().receive(A, [Ask(C, 1)], 0.0) == [Drop(A, "a message is refused: a node takes no Ask")]
+    assert node().receive(A, [Ask(C, 1)], 0.0) == [
+        Drop(A, "a message is refused: a node takes no Ask from a scheduler")
+    ]
 
 
 def test_messages_of_who_has_not_joined_are_ignored() -> None:

@@ -1,0 +1,150 @@
+"""A message that cannot be handled: what its peer may end by it, and what not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from gdispy.core.dispatch import EARLY_LIMIT, Dispatch
+from gdispy.core.effects import Drop, Effects, Peer, Send
+from gdispy.core.faults import refusal
+from gdispy.core.messages import (
+    ALL,
+    Availability,
+    Cpus,
+    Event,
+    Hello,
+    Holding,
+    Instance,
+    JobId,
+    Message,
+    Open,
+    Order,
+    Prepared,
+    Returned,
+    Run,
+    Upload,
+    from_values,
+)
+from gdispy.core.slots import Slots
+from gdispy.errors import ProtocolError
+from tests.unit.making import C, D, ended, hello, outcome, prepare, sent
+
+CLIENT, OTHER, A = Peer(1), Peer(2), Peer(3)
+NODE = Instance(b"a" * 16)
+
+
+def drop(peer: Peer, message: Message, error: Exception) -> Effects:
+    return [Drop(peer, refusal(message, error))]
+
+
+def scheduler() -> Dispatch:
+    """With two clients, each with a computation, and a node that has loaded both."""
+    dispatch = Dispatch()
+    dispatch.on_fault = drop
+    for client, computation in ((CLIENT, C), (OTHER, D)):
+        dispatch.receive_from_client(client, [Open(computation, ["*"], False), prepare(computation)], 0.0)
+    dispatch.joined(A, hello(NODE, "n", 2), ["10.0.0.1"], 51348, 0.0)
+    dispatch.receive(A, [Holding([], [], []), Prepared(C, ""), Prepared(D, "")], 0.0)
+    return dispatch
+
+
+def run(computation: Any, *jobs: int) -> Run:
+    return Run(computation, [JobId(job) for job in jobs], [1] * len(jobs), [b""] * len(jobs))
+
+
+def test_what_a_client_said_before_is_done_and_what_it_says_after_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    dispatch = scheduler()
+
+    def fail(*_: Any) -> Any:
+        raise ZeroDivisionError("planted")
+
+    monkeypatch.setitem(Dispatch._CLIENT_HANDLERS, Order, fail)
+    order = Order(C, 1, "jobs", NODE, 0.0)
+    effects = dispatch.receive_from_client(CLIENT, [run(C, 1), order, run(C, 2)], 1.0)
+    reason = "a message is refused: Order could not be handled (ZeroDivisionError: planted)"
+    assert [each for each in effects if isinstance(each, Drop)] == [Drop(CLIENT, reason)]
+    assert [each.jobs for each in sent(effects, A, Run)] == [[1]]
+    # The other client goes on.
+    assert [each.jobs for each in sent(dispatch.receive_from_client(OTHER, [run(D, 1)], 1.0), A, Run)] == [[1]]
+    dispatch.check()
+
+
+def test_message_that_a_scheduler_does_not_take_drops_its_client() -> None:
+    dispatch = scheduler()
+    effects = dispatch.receive_from_client(CLIENT, [run(C, 1), Holding([], [], []), run(C, 2)], 1.0)
+    assert Drop(CLIENT, "a message is refused: a scheduler takes no Holding from a client") in effects
+    assert [each.jobs for each in sent(effects, A, Run)] == [[1]]
+    dispatch.check()
+
+
+def test_node_that_returns_a_job_twice_has_returned_it_once() -> None:
+    dispatch = scheduler()
+    dispatch.receive_from_client(CLIENT, [run(C, 1, 2)], 1.0)
+    effects = dispatch.receive(A, [Returned(C, [JobId(1), JobId(1)], [1, 1])], 2.0)
+    assert [(each.jobs, each.attempts) for each in sent(effects, A, Run)] == [([1], [2])]
+    dispatch.check()
+
+
+def test_node_that_never_says_what_it_holds_does_not_fill_the_memory() -> None:
+    dispatch = scheduler()
+    other = Peer(9)
+    dispatch.joined(other, hello(b"b" * 16, "m", 2), ["10.0.0.2"], 51348, 0.0)
+    told: Effects = []
+    for _ in range(EARLY_LIMIT + 1):
+        told += [each for each in dispatch.receive(other, [Availability([])], 0.0) if isinstance(each, Drop)]
+    assert len(told) == 1 and told[0].peer == other
+
+
+def test_node_drops_the_scheduler_whose_message_it_cannot_handle(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any) -> Any:
+        raise ZeroDivisionError("planted")
+
+    slots = Slots(2)
+    slots.on_fault = drop
+    slots.joined(CLIENT, hello(), 0.0)
+    monkeypatch.setitem(Slots._HANDLERS, Run, fail)
+    effects = slots.receive(CLIENT, [run(C, 1)], 0.0)
+    assert [each.peer for each in effects if isinstance(each, Drop)] == [CLIENT]
+    slots.check()
+
+
+ROW = ["n", "10.0.0.1", 1, 1, 0, 0, 0.0, 0, 0]
+FILE = ["f", 0, 0.0, 1, b"d" * 32]
+
+
+@pytest.mark.parametrize(
+    ("message", "problem"),
+    [
+        (Open(C, ["lab1", "*:x"], False), r"Open.nodes has '\*:x': 'x' is not a port"),
+        (Open(C, [":"], False), "Open.nodes has ':'"),
+        (Open(C, ["127.0.0.1:99999"], False), "99999 is not a port"),
+        (Order(C, 1, "cpus", NODE, 1e299), "Order.value is out of range"),
+        (Event(C, 5, NODE, [ROW], []), "Event.what"),
+        (Event(C, 4, NODE, [], []), "Event has one row"),
+        (Upload(C, JobId(1), 1, 0, [], []), "Upload brings one file"),
+        (Upload(C, JobId(1), 1, 0, [FILE, FILE], [b"", b""]), "Upload brings one file"),
+        (ended(outcome(1, status=7)), "Ended.statuses"),
+        (ended(outcome(1, start=-1.0)), "Ended.starts"),
+        (ended(outcome(1, end=1e300)), "Ended.ends"),
+        (Cpus(1 << 20), "Cpus.cpus"),
+        (Hello("node", NODE, "n" * 5000, "", "", "", 1, "", 0.0), "Hello.name"),
+    ],
+    ids=str,
+)
+def test_what_a_field_can_hold_and_no_peer_may_say_is_refused_where_it_arrives(message: Message, problem: str) -> None:
+    with pytest.raises(ProtocolError, match=problem):
+        from_values(message.values())
+
+
+def test_every_message_is_taken_in_some_role_and_refused_in_others() -> None:
+    """No type of message ends a scheduler, whoever sends it."""
+    dispatch = scheduler()
+    for kind in ALL:
+        message = object.__new__(kind)
+        if kind not in Dispatch._CLIENT_HANDLERS:
+            assert any(isinstance(each, Drop) for each in dispatch.receive_from_client(CLIENT, [message], 1.0))
+        if kind not in Dispatch._NODE_HANDLERS:
+            assert any(isinstance(each, Drop) for each in dispatch.receive(A, [message], 1.0))
+    assert isinstance(dispatch.receive_from_client(OTHER, [run(D, 1)], 1.0)[0], Send)
