@@ -107,10 +107,25 @@ class Connection:
         self._readable: Any = None
         self._reader: Any = None
         self._writer: Any = None
+        #: Called once, when the first sealed frame of the peer has opened, or the connection has ended before.
+        self._when_proven: Callable[[bool], None] | None = None
         #: Whether it seems to have ended because packets were swallowed: perhaps only long ones.
         self.stuck = False
         #: Bytes received and sent, frames and all.
         self.received = self.sent = 0
+
+    def when_proven(self, call: Callable[[bool], None]) -> None:
+        """Have `call` called once: with True when the first sealed frame of the peer has opened, so that it has shown
+        the secret, with False when the connection has ended before."""
+        if self._closed:
+            call(False)
+        else:
+            self._when_proven = call
+
+    def _prove(self, proven: bool) -> None:
+        call, self._when_proven = self._when_proven, None
+        if call is not None:
+            call(proven)
 
     def start(self) -> None:
         """Begin to read and write."""
@@ -270,6 +285,8 @@ class Connection:
         receiver = self._receiver
         self.received += len(data)
         found = receiver.receive(data)
+        if self._when_proven is not None and receiver.has_opened:
+            self._prove(True)
         promised, receiver.promised = receiver.promised, 0
         self._life.heard(time.monotonic(), promised, bool(found))
         if self._silent:
@@ -401,6 +418,7 @@ class Connection:
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
         self._receiver.abandon()
+        self._prove(False)
         self._wake.set()
         current = gevent.getcurrent()
         for greenlet in (self._reader, self._writer):

@@ -260,12 +260,13 @@ class Node:
 
     # Connections
 
-    def _on_connection(self, sock: Any, keys: Keys, roles: bytes) -> None:
+    def _on_connection(self, sock: Any, keys: Keys, roles: bytes) -> Connection:
         connection = Connection(
             sock, keys, self.handlers() if roles == SCHEDULER else Handlers(self._on_visit, self._on_closed)
         )
         self._connections[connection.peer] = connection
         connection.start()
+        return connection
 
     def handlers(self) -> Handlers:
         return Handlers(self._on_messages, self._on_closed, make_sink=self._make_sink)
@@ -290,7 +291,6 @@ class Node:
         """Somebody wants to know how this node stands."""
         for message in messages:
             if isinstance(message, Hello):
-                self._listener.was_honest(connection)
                 connection.send(self._hello())
             elif isinstance(message, Survey):
                 connection.send(Availability(measure(self._prefix)))
@@ -338,7 +338,6 @@ class Node:
             self._greeting.clear()
 
     def _greet(self, connection: Connection, hello: Hello) -> None:
-        self._listener.was_honest(connection)
         self._greeted.add(connection.peer)
         logger.info("connected: %s at %s, gdispy %s", hello.name, connection.address, hello.version)
         if 0.05 <= hello.pulse <= 1000:

@@ -27,7 +27,7 @@ from gevent import socket
 
 from gdispy import config
 from gdispy.beacon import HERE, LOOK, Beacon, Packet
-from gdispy.core.admission import Admission
+from gdispy.core.admission import Places
 from gdispy.core.boxes import NONCE_BYTES
 from gdispy.core.discovery import (
     OPENED,
@@ -43,7 +43,8 @@ from gdispy.core.patterns import host_flaw, join, split
 from gdispy.errors import ConfigError, ConnectFailed, GdispyError, PeerRejected, ProtocolError
 from gdispy.interfaces import host_of
 from gdispy.keys import Secret, find_secret, listening_address
-from gdispy.net import listening_sockets, reach, read_exactly
+from gdispy.listener import listening_sockets
+from gdispy.net import reach, read_exactly
 from gdispy.options import Once, add_common_options, add_secret_options, fail, parse, set_up_logging
 from gdispy.seeker import LINK_LOCAL_DELAY, Route, routes_of
 
@@ -144,7 +145,7 @@ class Relay:
         #: Nodes that have other addresses than those of a link.
         self._better: OrderedDict[bytes, None] = OrderedDict()
         self._memory = Memory()
-        self._admission = Admission()
+        self._admission = Places()
         self._strangers: dict[int, Any] = {}
         self._passing = 0
         self._stop = gevent.event.Event()
@@ -255,8 +256,9 @@ class Relay:
                 logger.info("cannot accept connections: %s", error.strerror)
                 gevent.sleep(0.1)
                 continue
-            for other in self._admission.arrive(number, host_of(sockaddr)):
-                self._strangers[other].close()
+            loser = self._admission.arrive(number, host_of(sockaddr))
+            if loser is not None:
+                self._strangers[loser].close()
             self._strangers[number] = sock
             gevent.spawn(self._pass, number, sock, host_of(sockaddr))
 

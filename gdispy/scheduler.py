@@ -106,8 +106,8 @@ class Scheduler:
         self._connections: dict[Peer, Connection] = {}
         self._dialer_of: dict[Peer, Dialer] = {}
         self._greeted: set[Peer] = set()
-        #: Of nodes that have come by themselves: what to call when the first sealed frame has opened.
-        self._honest: dict[Peer, Callable[[Connection], None]] = {}
+        #: Connections that nodes have opened, and on which they have not said who they are.
+        self._arrived: set[Peer] = set()
         interval = ping_interval or config.LOOK_INTERVAL
         self._seeker = Seeker(self, secret, self._addresses, ext_ip_addr, port, interval, multicast, self._pulse)
 
@@ -210,11 +210,12 @@ class Scheduler:
     def _handlers(self) -> Handlers:
         return Handlers(self._on_messages, self._on_closed, self._on_silent, self._make_sink)
 
-    def arrived(self, sock: Any, keys: Keys, was_honest: Callable[[Connection], None]) -> None:
+    def arrived(self, sock: Any, keys: Keys) -> Connection:
         """A node has come by itself; it speaks first."""
         connection = Connection(sock, keys, self._handlers())
-        self._honest[connection.peer] = was_honest
+        self._arrived.add(connection.peer)
         self._use(connection)
+        return connection
 
     def _use(self, connection: Connection) -> None:
         if self._is_closed:  # It came about at the same moment; who dialled is told to stop only afterwards.
@@ -261,10 +262,9 @@ class Scheduler:
         """A node has said who it is; whether it is used by this connection."""
         dialer = self._dialer_of.get(connection.peer)
         if dialer is None:
-            was_honest = self._honest.pop(connection.peer, None)
-            if was_honest is None:
+            if connection.peer not in self._arrived:
                 return False
-            was_honest(connection)
+            self._arrived.discard(connection.peer)
             other = self.connection_to(hello.instance)
             if hello.role != "node" or (other is not None and other.quiet < MOVED_AFTER):
                 connection.close(CONNECTED if hello.role == "node" else "only nodes come here")
@@ -292,7 +292,7 @@ class Scheduler:
     def _on_closed(self, connection: Connection, reason: str) -> None:
         if self._connections.pop(connection.peer, None) is None:
             return
-        self._honest.pop(connection.peer, None)
+        self._arrived.discard(connection.peer)
         dialer = self._dialer_of.pop(connection.peer, None)
         if dialer is not None:
             dialer.closed(reason)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -83,7 +83,7 @@ class Owner(Protocol):
 
     def report(self, place: str, text: str) -> None: ...
 
-    def arrived(self, sock: Any, keys: Keys, was_honest: Callable[[Connection], None]) -> None: ...
+    def arrived(self, sock: Any, keys: Keys) -> Connection: ...
 
 
 class Dialer:
@@ -326,9 +326,8 @@ class Seeker:
         self._listener.start()
         self.listening_port = self._listener.port
 
-    def _on_connection(self, sock: Any, keys: Keys, roles: bytes) -> None:
-        assert self._listener is not None
-        self._owner.arrived(sock, keys, self._listener.was_honest)
+    def _on_connection(self, sock: Any, keys: Keys, roles: bytes) -> Connection:
+        return self._owner.arrived(sock, keys)
 
     # Discovery
 

@@ -242,14 +242,14 @@ class Sharing:
 
     # Connections
 
-    def _on_connection(self, sock: Any, keys: Keys, roles: bytes) -> None:
+    def _on_connection(self, sock: Any, keys: Keys, roles: bytes) -> Connection:
         if roles == FROM_NODES:
-            self._scheduler.arrived(sock, keys, self._listener.was_honest)
-            return
+            return self._scheduler.arrived(sock, keys)
         handlers = Handlers(self._on_messages, self._on_closed, make_sink=self._make_sink)
         connection = Connection(sock, keys, handlers)
         self._connections[connection.peer] = connection
         connection.start()
+        return connection
 
     def _make_sink(self, size: int, purpose: int) -> Sink:
         if purpose == FILE:
@@ -267,7 +267,6 @@ class Sharing:
         self._scheduler.put(self._receive, desk, connection, messages, connection.taken())
 
     def _greet(self, connection: Connection, hello: Hello) -> _Desk:
-        self._listener.was_honest(connection)
         logger.info("connected: client %s at %s, gdispy %s", hello.name, connection.address, hello.version)
         desk = self._desks.get(hello.instance)
         if desk is None:

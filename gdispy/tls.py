@@ -39,6 +39,7 @@ STRANGER_SIZE = 16 * 1024
 
 _PEM = re.compile(rb"-----BEGIN CERTIFICATE-----\s(.*?)-----END CERTIFICATE-----", re.DOTALL)
 _KEY = re.compile(rb"-----BEGIN [A-Z ]*PRIVATE KEY-----")
+_CLOSED = "it closed the connection"
 _UTC_TIME, _GENERALIZED_TIME = 0x17, 0x18
 
 
@@ -56,9 +57,10 @@ class Tls:
     #: None without a key: then this side can connect, and not be connected to.
     for_servers: Any = field(repr=False, compare=False)
 
-    def connect(self, sock: Any) -> Tunnel:
-        """TLS over a socket that has connected. Raises PeerRejected, OSError."""
-        tunnel = Tunnel(sock, self.for_clients, is_server=False)
+    def connect(self, sock: Any, name: str) -> Tunnel:
+        """TLS over a socket that has connected; `name` is the server name that it asks for. Raises PeerRejected,
+        OSError."""
+        tunnel = Tunnel(sock, self.for_clients, is_server=False, name=name)
         tunnel.shake_hands()
         if tunnel.digest not in self.known:
             raise PeerRejected(
@@ -80,10 +82,10 @@ class Tls:
 class Tunnel:
     """TLS over a connected socket; used in place of it. It has what a handshake and a `Connection` need of one."""
 
-    def __init__(self, sock: Any, context: Any, is_server: bool) -> None:
+    def __init__(self, sock: Any, context: Any, is_server: bool, name: str | None = None) -> None:
         self._sock = sock
         self._in, self._out = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self._tls = context.wrap_bio(self._in, self._out, server_side=is_server)
+        self._tls = context.wrap_bio(self._in, self._out, server_side=is_server, server_hostname=name)
         self._is_server = is_server
         #: SHA-256 of the server's certificate.
         self.digest = b""
@@ -106,7 +108,7 @@ class Tunnel:
             except ConnectionError:
                 data = b""
             if not data:
-                raise self._failure("it closed the connection")
+                raise self._failure(_CLOSED)
             self._in.write(data)
         self._give()
         if not self._is_server:
@@ -115,6 +117,11 @@ class Tunnel:
     def _failure(self, reason: str) -> ProtocolError | PeerRejected:
         if self._is_server:
             return ProtocolError(f"the TLS handshake failed: {reason}")
+        if reason == _CLOSED:
+            return PeerRejected(
+                "it does not answer in TLS, but closes the connection: its secret differs from this side's, or it has "
+                "no certfile (give it one, or leave it out on this side), or the clocks differ by more than an hour"
+            )
         return PeerRejected(
             f"it does not answer in TLS ({reason}): give it a certfile as well, or leave it out on this side"
         )

@@ -24,6 +24,7 @@ _FLOORS = {
     0: "errors config log core.statuses core.record core.limits patching",
     1: "core worker whom",
     2: "hub pump net tls connection keys beacon blobs slabs computation arguments job local workers status allocation"
+    " acceptor listener"
     " reserved uploads files kept worker_ends node_settings journal records logbook spool archive left availability"
     " prefix fault_log interfaces results rooms memory spawning module_sources module_state data_files transfer_report"
     " packing",

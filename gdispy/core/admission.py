@@ -1,12 +1,15 @@
-"""How many strangers a listener bears: connections that have not yet shown the secret.
+"""How many connections a listener bears that have not yet shown the secret, and how many answers it gives.
 
-Floor 1: pure. Called by `net.Listener`.
+Floor 1: pure. Used by `net.Listener`.
 
-A stranger costs a place until it has shown the secret. Places are few, in all and for each address.
-When they are taken, the one who has waited longest gives way to the newcomer: an honest peer needs
-its place for milliseconds, so a crowd that only sits there does not keep it out. What costs the
-server a Diffie-Hellman (a first message that fits, perhaps recorded) costs the address a token;
-tokens come back with time, and at once when the peer turns out to be honest.
+A connection has a place until its first sealed frame has opened. Places are few, in all and for each address, and work
+for each newcomer does not depend on how many there are. When they are taken, one gives way to the newcomer: of its own
+address where that has as many as it may have, else of the address that has most; and of those the one that has waited
+longest. An honest peer needs its place for milliseconds, so a crowd that only sits there does not keep it out, and a
+crowd at other addresses does not even make it give way.
+
+What costs the responder a Diffie-Hellman costs the address a token; tokens come back with time, and at once when the
+peer turns out to have the secret.
 """
 
 from __future__ import annotations
@@ -14,13 +17,58 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 #: Connections that have not shown the secret, in all and from one address.
-PLACES = 128
-PLACES_EACH = 64
+PLACES = 2048
+PLACES_EACH = 1024
+#: Of those the ones whose first message was good, so that only their first frame is missing.
+PROVING = 256
+PROVING_EACH = 128
 #: Answers to first messages that one address may draw: at once, and then each second.
 BURST = 40
 RATE = 20.0
 #: Addresses remembered at most.
 MEMORY = 4096
+
+
+class Places:
+    """Who has one, by addresses."""
+
+    def __init__(self, places: int = PLACES, places_each: int = PLACES_EACH) -> None:
+        self._limit = places
+        self._limit_each = places_each
+        #: Where each comes from; and those of each address, the oldest first.
+        self._address_of: dict[int, str] = {}
+        self._of_address: dict[str, dict[int, None]] = {}
+        #: An address that has about as many as any other. One that has grown takes its part; who shrinks keeps it.
+        self._crowd = ""
+
+    def __len__(self) -> int:
+        return len(self._address_of)
+
+    def arrive(self, number: int, address: str) -> int | None:
+        """Give a newcomer a place; returns who loses its own for that."""
+        own = self._of_address.get(address)
+        loser: int | None = None
+        if own is not None and len(own) >= self._limit_each:
+            loser = next(iter(own))
+        elif len(self._address_of) >= self._limit:
+            loser = next(iter(self._of_address.get(self._crowd) or self._address_of))
+        if loser is not None:
+            self.leave(loser)
+        self._address_of[number] = address
+        own = self._of_address.setdefault(address, {})
+        own[number] = None
+        if len(own) > len(self._of_address.get(self._crowd, ())):
+            self._crowd = address
+        return loser
+
+    def leave(self, number: int) -> None:
+        """The place is free again; nothing happens where there was none."""
+        address = self._address_of.pop(number, None)
+        if address is not None:
+            own = self._of_address[address]
+            del own[number]
+            if not own:
+                del self._of_address[address]
 
 
 @dataclass
@@ -30,30 +78,10 @@ class _Bucket:
 
 
 @dataclass
-class Admission:
-    """Who waits for admission, oldest first, and what each address has left."""
+class Answers:
+    """How many answers each address has left."""
 
-    places: int = PLACES
-    places_each: int = PLACES_EACH
-    _waiting: dict[int, str] = field(default_factory=dict)
     _buckets: dict[str, _Bucket] = field(default_factory=dict)
-
-    def arrive(self, stranger: int, address: str) -> list[int]:
-        """Take a stranger in; returns those who have to go for it."""
-        leave = []
-        same = [other for other, from_ in self._waiting.items() if from_ == address]
-        if len(same) >= self.places_each:
-            leave.append(same[0])
-        elif len(self._waiting) >= self.places:
-            leave.append(next(iter(self._waiting)))
-        for other in leave:
-            del self._waiting[other]
-        self._waiting[stranger] = address
-        return leave
-
-    def leave(self, stranger: int) -> None:
-        """The stranger is gone, or none any more."""
-        self._waiting.pop(stranger, None)
 
     def may_answer(self, address: str, now: float) -> bool:
         """Whether a first message from there may be answered; it costs a token."""
@@ -67,7 +95,7 @@ class Admission:
         bucket.tokens -= 1
         return True
 
-    def was_honest(self, address: str) -> None:
+    def give_back(self, address: str) -> None:
         """The peer has shown the secret: its token comes back."""
         bucket = self._buckets.get(address)
         if bucket is not None:

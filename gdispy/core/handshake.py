@@ -2,7 +2,7 @@
 
 Floor 1; libsodium through PyNaCl's bindings, random bytes handed in. `net.py` drives it.
 
-    I -> R   magic 8 | Ei 32 | box(k1, flags 8)                 64 bytes
+    I -> R   magic 8 | Ei 32 | box(k1, time 8)                  64 bytes
     R -> I   magic 8 | Er 32 | box(k2, flags 8 | instance 16)   80 bytes
     then transport frames (wire.py), a key for each direction
 
@@ -11,8 +11,12 @@ secret and the Diffie-Hellman result, and all from everything said before (as in
 from the roles of both sides. So a connection can be opened only by who has the secret, what was
 recorded cannot be read later by who learns it, and a message cannot be used in any other place.
 
-Invariants: nothing is answered before the initiator's box opened; a first message that was recorded
-and is sent again gets an answer and no more, so nothing may happen before the first transport frame.
+With TLS, the initiator's ClientHello carries a server name that only who has the secret can make (`server_name`), so
+that nobody else gets an answer there either.
+
+Invariants: nothing is answered before the initiator's box opened. A first message that was recorded and is sent again
+is refused by its time, and by its key as far as the responder remembers that (`ReplayMemory`). Where it does not, as
+after a restart, the message gets an answer and no more, so nothing may happen before the first transport frame.
 """
 
 from __future__ import annotations
@@ -22,6 +26,7 @@ import binascii
 from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import blake2b
+from hmac import compare_digest
 from typing import Any
 
 from nacl import bindings as untyped_bindings
@@ -34,7 +39,7 @@ from gdispy.errors import PeerRejected, ProtocolError, SecretError
 bindings: Any = untyped_bindings
 
 #: Version of the protocol, in the last two bytes of the magic.
-PROTOCOL = 1
+PROTOCOL = 2
 MAGIC = b"gdispy" + PROTOCOL.to_bytes(2, "big")
 FIRST_BYTES = 64
 SECOND_BYTES = 80
@@ -44,6 +49,14 @@ GENERATED = "gdk1_"
 #: Argon2id: passes, and bytes of memory.
 STRETCH_PASSES = 2
 STRETCH_MEMORY = 64 * 1024 * 1024
+
+#: Seconds by which the clocks of two sides may differ.
+CLOCK_LIMIT = 3600.0
+#: First messages that a responder remembers: more than honest peers make in the time for which they are good.
+MEMORY_LIMIT = 1 << 16
+#: Bytes of a server name before it is written in hexadecimal digits, and of the random number and the proof in it.
+NAME_BYTES = 40
+_RANDOM_BYTES = _PROOF_BYTES = 16
 
 _FLAGS = bytes(8)
 _NONCE = bytes(24)
@@ -115,15 +128,49 @@ class Keys:
     instance: bytes
 
 
-class Initiator:
-    """The side that connects. `ephemeral` is 32 random bytes, used once."""
+class ClockRefused(ProtocolError):
+    """The initiator has the secret, and a clock that differs by too much; `answer` is what tells it so."""
 
-    def __init__(self, psk: bytes, roles: bytes, ephemeral: bytes, certificate: bytes = NO_CERTIFICATE) -> None:
+    def __init__(self, text: str, answer: bytes) -> None:
+        super().__init__(text)
+        self.answer = answer
+
+
+class ReplayMemory:
+    """The keys of first messages that have come in, so that none is taken twice.
+
+    Those that the limit of clocks refuses anyway are forgotten, and the oldest where there are too many.
+    """
+
+    def __init__(self, limit: int = MEMORY_LIMIT) -> None:
+        self._limit = limit
+        #: When each came, the oldest first. A part of a key, which is random, names it.
+        self._seen: dict[int, float] = {}
+
+    def note(self, key: bytes, now: float) -> bool:
+        """Whether a message with this key comes for the first time; it is remembered."""
+        number = int.from_bytes(key[:8], "big")
+        if number in self._seen:
+            return False
+        seen = self._seen
+        seen[number] = now
+        while len(seen) > self._limit or next(iter(seen.values())) < now - 2 * CLOCK_LIMIT:
+            del seen[next(iter(seen))]
+        return True
+
+
+class Initiator:
+    """The side that connects. `ephemeral` is 32 random bytes, used once; `now` seconds since the epoch."""
+
+    def __init__(
+        self, psk: bytes, roles: bytes, ephemeral: bytes, now: float, certificate: bytes = NO_CERTIFICATE
+    ) -> None:
         self._psk = psk
         self._private = ephemeral
+        self._time = _time_bytes(now)
         public = bindings.crypto_scalarmult_base(ephemeral)
         heard = _hash(_prologue(roles, certificate), MAGIC, public)
-        box = seal(_derive(psk, b"gdispy first", heard), _NONCE, _FLAGS)
+        box = seal(_derive(psk, b"gdispy first", heard), _NONCE, self._time)
         self._heard = _hash(heard, box)
         #: The message to send.
         self.first = MAGIC + public + box
@@ -134,13 +181,24 @@ class Initiator:
         if len(second) != SECOND_BYTES or second[:8] != MAGIC:
             raise ProtocolError("the answer to the handshake is not one")
         public, box = second[8:40], second[40:]
+        if public[8:] == bytes(24):
+            self._note_clock(public[:8], box)
         shared = _agree(self._private, public)
         heard, chain = _hash(self._heard, public), _derive(self._psk, b"gdispy chain", shared)
         said = unseal(_derive(chain, b"gdispy second", heard), _NONCE, box)
-        if said is None:
+        if said is None or said[:8] != _FLAGS:
             raise ProtocolError("the answer to the handshake does not fit the secret")
         to_responder, to_initiator = _transport(chain, _hash(heard, box))
         return Keys(to_responder, to_initiator, said[8:])
+
+    def _note_clock(self, theirs: bytes, box: bytes) -> None:
+        """Raise PeerRejected where the answer says that the clocks differ."""
+        if unseal(_clock_key(self._psk, self._heard, theirs), _NONCE, box) == bytes(24):
+            there, here = (int.from_bytes(each, "big") / 1000 for each in (theirs, self._time))
+            raise PeerRejected(
+                f"its clock is {_span(abs(there - here))} {'ahead of' if there > here else 'behind'} the one of this "
+                f"machine, and may differ by {_span(CLOCK_LIMIT)} at most: set the clocks of both"
+            )
 
 
 class Responder:
@@ -160,23 +218,37 @@ class Responder:
         self._instance = instance
         self._certificate = certificate
 
-    def answer(self, first: bytes, may_answer: Callable[[], bool] = lambda: True) -> tuple[bytes, Keys, bytes]:
+    def answer(
+        self, first: bytes, now: float, admit: Callable[[bytes], None] = lambda key: None
+    ) -> tuple[bytes, Keys, bytes]:
         """The answer to send, the keys, and which pair of roles it is.
 
-        Raises ProtocolError where the first message is not from a peer with the secret. Where it is,
-        perhaps recorded and sent again, `may_answer` decides whether it is worth a Diffie-Hellman.
+        Raises ProtocolError where the first message is not from a peer with the secret, and ClockRefused where its
+        clock differs by too much. Else `admit` is given its key, and may raise ProtocolError: for one that came before,
+        or for one too many. Only after that a Diffie-Hellman is computed.
         """
         if len(first) != FIRST_BYTES or first[:8] != MAGIC:
             raise ProtocolError("not the first message of a handshake")
         public, box = first[8:40], first[40:]
         for roles in self._roles:
             heard = _hash(_prologue(roles, self._certificate), MAGIC, public)
-            if unseal(_derive(self._psk, b"gdispy first", heard), _NONCE, box) == _FLAGS:
-                if not may_answer():
-                    raise ProtocolError("too many attempts")
-                second, keys = self._accept(_hash(heard, box), public)
+            sent = unseal(_derive(self._psk, b"gdispy first", heard), _NONCE, box)
+            if sent is not None:
+                heard = _hash(heard, box)
+                admit(public)
+                self._check_clock(sent, now, heard)
+                second, keys = self._accept(heard, public)
                 return second, keys, roles
         raise ProtocolError("the first message of a handshake does not fit the secret")
+
+    def _check_clock(self, sent: bytes, now: float, heard: bytes) -> None:
+        difference = int.from_bytes(sent, "big") / 1000 - now
+        if abs(difference) > CLOCK_LIMIT:
+            ours = _time_bytes(now)
+            # The key is of this time, too: no two texts are ever sealed with one.
+            box = seal(_clock_key(self._psk, heard, ours), _NONCE, bytes(24))
+            text = f"its clock differs by {_span(abs(difference))}, or it was recorded that long ago"
+            raise ClockRefused(text, MAGIC + ours + bytes(24) + box)
 
     def _accept(self, heard: bytes, public: bytes) -> tuple[bytes, Keys]:
         own = bindings.crypto_scalarmult_base(self._private)
@@ -198,6 +270,45 @@ def refuse_other_version(beginning: bytes, release: Callable[[], str] = lambda: 
             f"the other side speaks version {theirs} of the gdispy protocol{other}, this side version "
             f"{PROTOCOL} (gdispy {VERSION}): install the same gdispy on both"
         )
+
+
+def server_name(psk: bytes, random: bytes, now: float) -> str:
+    """The server name of a ClientHello, which shows that its sender has the secret. `random` is 16 bytes."""
+    body = random + _time_bytes(now)
+    text = (body + _proof(psk, body)).hex()
+    return f"{text[:NAME_BYTES]}.{text[NAME_BYTES:]}"
+
+
+def check_server_name(psk: bytes, name: str, now: float) -> bytes:
+    """What names such a ClientHello, for a `ReplayMemory`. Raises ProtocolError for any other name."""
+    try:
+        data = bytes.fromhex(name.replace(".", "", 1))
+    except ValueError:
+        data = b""
+    body, proof = data[:-_PROOF_BYTES], data[-_PROOF_BYTES:]
+    if len(data) != NAME_BYTES or not compare_digest(proof, _proof(psk, body)):
+        raise ProtocolError("the server name of its ClientHello does not fit the secret")
+    difference = int.from_bytes(body[_RANDOM_BYTES:], "big") / 1000 - now
+    if abs(difference) > CLOCK_LIMIT:
+        raise ProtocolError(f"its clock differs by {_span(abs(difference))}, or it was recorded that long ago")
+    return body
+
+
+def _proof(psk: bytes, body: bytes) -> bytes:
+    return _derive(psk, b"gdispy sni", body)[:_PROOF_BYTES]
+
+
+def _clock_key(psk: bytes, heard: bytes, time: bytes) -> bytes:
+    return _derive(psk, b"gdispy clock", heard + time)
+
+
+def _time_bytes(now: float) -> bytes:
+    """Seconds since the epoch as milliseconds in 8 bytes."""
+    return max(0, min(int(now * 1000), (1 << 64) - 1)).to_bytes(8, "big")
+
+
+def _span(seconds: float) -> str:
+    return f"{seconds / 86400:.1f} days" if seconds >= 2 * 86400 else f"{seconds / 60:.0f} minutes"
 
 
 def _prologue(roles: bytes, certificate: bytes) -> bytes:

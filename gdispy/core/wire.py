@@ -337,6 +337,11 @@ class Receiver:
         self.taken = 0
         self.streamed = 0
 
+    @property
+    def has_opened(self) -> bool:
+        """Whether any frame has opened: only who has the secret seals such."""
+        return self._counter > 0
+
     def receive(self, data: bytes | memoryview) -> list[Message | Bye]:
         """What the bytes complete, in order. Boxes are opened in their place, where that can be written, so the bytes
         are spent afterwards. Raises ProtocolError, and then the connection is over."""

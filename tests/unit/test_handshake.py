@@ -14,19 +14,24 @@ from nacl import bindings
 
 from gdispy.config import VERSION
 from gdispy.core.handshake import (
+    CLOCK_LIMIT,
     FIRST_BYTES,
     MAGIC,
     PROTOCOL,
     SECOND_BYTES,
+    ClockRefused,
     Initiator,
     Keys,
+    ReplayMemory,
     Responder,
+    check_server_name,
     encode_secret,
     next_key,
     purpose_key,
     refuse_other_version,
     seal,
     secret_key,
+    server_name,
     unseal,
 )
 from gdispy.core.messages import from_values
@@ -36,6 +41,9 @@ from gdispy.errors import PeerRejected, ProtocolError, SecretError
 PSK = bytes(range(32))
 ROLES = b"scheduler>node"
 INSTANCE = bytes(range(100, 116))
+#: Seconds since the epoch.
+NOW = 1_800_000_000.0
+LATER = NOW + CLOCK_LIMIT + 1
 VECTORS: dict[str, Any] = json.loads((Path(__file__).parent / "vectors.json").read_text())
 
 
@@ -43,9 +51,9 @@ def shake(
     psk: bytes = PSK, other_psk: bytes = PSK, roles: bytes = ROLES, other_roles: tuple[bytes, ...] = (ROLES,)
 ) -> tuple[Keys, Keys]:
     """A whole handshake: the keys of the initiator and of the responder."""
-    initiator = Initiator(psk, roles, b"\x11" * 32)
+    initiator = Initiator(psk, roles, b"\x11" * 32, NOW)
     responder = Responder(other_psk, list(other_roles), b"\x22" * 32, INSTANCE)
-    second, keys, _ = responder.answer(initiator.first)
+    second, keys, _ = responder.answer(initiator.first, NOW)
     return initiator.finish(second), keys
 
 
@@ -66,18 +74,18 @@ def test_both_sides_get_the_same_keys_crosswise_and_the_initiator_learns_the_ins
 
 
 def test_messages_have_the_announced_lengths_and_begin_with_the_magic() -> None:
-    initiator = Initiator(PSK, ROLES, b"\x11" * 32)
-    second, _, _ = Responder(PSK, [ROLES], b"\x22" * 32, INSTANCE).answer(initiator.first)
+    initiator = Initiator(PSK, ROLES, b"\x11" * 32, NOW)
+    second, _, _ = Responder(PSK, [ROLES], b"\x22" * 32, INSTANCE).answer(initiator.first, NOW)
     assert (len(initiator.first), len(second)) == (FIRST_BYTES, SECOND_BYTES) == (64, 80)
-    assert initiator.first[:8] == second[:8] == MAGIC == b"gdispy\0\1"
+    assert initiator.first[:8] == second[:8] == MAGIC == b"gdispy\0\2"
 
 
 def test_fresh_ephemerals_give_other_keys() -> None:
-    first = Initiator(PSK, ROLES, b"\x11" * 32)
-    again = Initiator(PSK, ROLES, b"\x12" * 32)
-    one = Responder(PSK, [ROLES], b"\x22" * 32, INSTANCE).answer(first.first)[1]
-    two = Responder(PSK, [ROLES], b"\x22" * 32, INSTANCE).answer(again.first)[1]
-    three = Responder(PSK, [ROLES], b"\x23" * 32, INSTANCE).answer(first.first)[1]
+    first = Initiator(PSK, ROLES, b"\x11" * 32, NOW)
+    again = Initiator(PSK, ROLES, b"\x12" * 32, NOW)
+    one = Responder(PSK, [ROLES], b"\x22" * 32, INSTANCE).answer(first.first, NOW)[1]
+    two = Responder(PSK, [ROLES], b"\x22" * 32, INSTANCE).answer(again.first, NOW)[1]
+    three = Responder(PSK, [ROLES], b"\x23" * 32, INSTANCE).answer(first.first, NOW)[1]
     assert len({one.send, two.send, three.send, one.receive, two.receive, three.receive}) == 6
 
 
@@ -95,30 +103,30 @@ def is_refused(attempt: Callable[[], object]) -> bool:
 
 
 def test_first_message_with_any_bit_flipped_is_refused() -> None:
-    first = Initiator(PSK, ROLES, b"\x11" * 32).first
+    first = Initiator(PSK, ROLES, b"\x11" * 32, NOW).first
     responder = Responder(PSK, [ROLES], b"\x22" * 32, INSTANCE)
     bits = range(FIRST_BYTES * 8)
-    assert [bit for bit in bits if not is_refused(lambda bit=bit: responder.answer(flipped(first, bit)))] == []
+    assert [bit for bit in bits if not is_refused(lambda bit=bit: responder.answer(flipped(first, bit), NOW))] == []
 
 
 def test_second_message_with_any_bit_flipped_is_refused() -> None:
-    initiator = Initiator(PSK, ROLES, b"\x11" * 32)
-    second, _, _ = Responder(PSK, [ROLES], b"\x22" * 32, INSTANCE).answer(initiator.first)
+    initiator = Initiator(PSK, ROLES, b"\x11" * 32, NOW)
+    second, _, _ = Responder(PSK, [ROLES], b"\x22" * 32, INSTANCE).answer(initiator.first, NOW)
     bits = range(SECOND_BYTES * 8)
     assert [bit for bit in bits if not is_refused(lambda bit=bit: initiator.finish(flipped(second, bit)))] == []
 
 
 @pytest.mark.parametrize("length", [0, 1, 8, 63, 65, 80])
 def test_first_message_of_another_length_is_refused(length: int) -> None:
-    first = (Initiator(PSK, ROLES, b"\x11" * 32).first + bytes(80))[:length]
+    first = (Initiator(PSK, ROLES, b"\x11" * 32, NOW).first + bytes(80))[:length]
     with pytest.raises(ProtocolError):
-        Responder(PSK, [ROLES], b"\x22" * 32, INSTANCE).answer(first)
+        Responder(PSK, [ROLES], b"\x22" * 32, INSTANCE).answer(first, NOW)
 
 
 @pytest.mark.parametrize("length", [0, 1, 8, 64, 79, 81])
 def test_second_message_of_another_length_is_refused(length: int) -> None:
-    initiator = Initiator(PSK, ROLES, b"\x11" * 32)
-    second, _, _ = Responder(PSK, [ROLES], b"\x22" * 32, INSTANCE).answer(initiator.first)
+    initiator = Initiator(PSK, ROLES, b"\x11" * 32, NOW)
+    second, _, _ = Responder(PSK, [ROLES], b"\x22" * 32, INSTANCE).answer(initiator.first, NOW)
     with pytest.raises(ProtocolError):
         initiator.finish((second + b"\0")[:length])
 
@@ -130,59 +138,120 @@ def test_who_connects_in_another_role_is_refused() -> None:
 
 def test_responder_tells_which_of_its_roles_was_meant() -> None:
     responder = Responder(PSK, [b"client>scheduler", ROLES], b"\x22" * 32, INSTANCE)
-    assert responder.answer(Initiator(PSK, ROLES, b"\x11" * 32).first)[2] == ROLES
+    assert responder.answer(Initiator(PSK, ROLES, b"\x11" * 32, NOW).first, NOW)[2] == ROLES
+
+
+def test_clocks_may_differ_by_an_hour_and_by_more_they_are_told() -> None:
+    initiator = Initiator(PSK, ROLES, b"\x11" * 32, NOW)
+    responder = Responder(PSK, [ROLES], b"\x22" * 32, INSTANCE)
+    for now in (NOW - CLOCK_LIMIT, NOW, NOW + CLOCK_LIMIT):
+        responder.answer(initiator.first, now)
+    for now, text in ((NOW - CLOCK_LIMIT - 60, "61 minutes behind"), (NOW + 30 * 86400, "30.0 days ahead of")):
+        with pytest.raises(ClockRefused, match="its clock differs by") as refused:
+            responder.answer(initiator.first, now)
+        with pytest.raises(PeerRejected, match=f"its clock is {text} the one of this machine, .*: set the clocks"):
+            initiator.finish(refused.value.answer)
+        # Nobody without the secret can say so, nor somebody who has recorded it.
+        with pytest.raises(ProtocolError):
+            Initiator(bytes(32), ROLES, b"\x11" * 32, NOW).finish(refused.value.answer)
+        with pytest.raises(ProtocolError):
+            Initiator(PSK, ROLES, b"\x12" * 32, NOW).finish(refused.value.answer)
+
+
+def test_responder_asks_before_it_computes_and_only_for_who_has_the_secret() -> None:
+    asked: list[bytes] = []
+
+    def refuse(key: bytes) -> None:
+        asked.append(key)
+        raise ProtocolError("no")
+
+    first = Initiator(PSK, ROLES, b"\x11" * 32, NOW).first
+    with pytest.raises(ProtocolError, match="no"):
+        Responder(PSK, [ROLES], b"\x22" * 32, INSTANCE).answer(first, NOW, refuse)
+    with pytest.raises(ProtocolError, match="does not fit"):
+        Responder(bytes(32), [ROLES], b"\x22" * 32, INSTANCE).answer(first, NOW, refuse)
+    assert asked == [first[8:40]]
+
+
+def test_first_message_is_new_once_for_as_long_as_it_is_good() -> None:
+    memory = ReplayMemory()
+    assert memory.note(b"a" * 32, 0.0) and not memory.note(b"a" * 32, 2 * CLOCK_LIMIT)
+    assert memory.note(b"b" * 32, 2 * CLOCK_LIMIT + 1)
+    assert memory.note(b"a" * 32, 2 * CLOCK_LIMIT + 1)
+
+
+def test_memory_of_first_messages_is_bounded() -> None:
+    memory = ReplayMemory(limit=3)
+    for number in range(10):
+        assert memory.note(bytes([number]) * 32, 1.0)
+    assert [memory.note(bytes([number]) * 32, 1.0) for number in (9, 8, 7, 6)] == [False, False, False, True]
+
+
+def test_server_name_shows_the_secret_and_its_time() -> None:
+    name = server_name(PSK, b"r" * 16, NOW)
+    assert max(map(len, name.split("."))) <= 63
+    assert check_server_name(PSK, name, NOW + CLOCK_LIMIT) == check_server_name(PSK, name, NOW)
+    for psk, said, now in (
+        *((PSK, each, NOW) for each in ("", "localhost", name[1:], name + "0", "é" * 40)),
+        (bytes(32), name, NOW),
+        (PSK, name, NOW + CLOCK_LIMIT + 1),
+        (PSK, ("1" if name[0] == "0" else "0") + name[1:], NOW),
+    ):
+        with pytest.raises(ProtocolError):
+            check_server_name(psk, said, now)
 
 
 def test_another_certificate_is_refused() -> None:
-    first = Initiator(PSK, ROLES, b"\x11" * 32, certificate=b"a" * 32).first
+    first = Initiator(PSK, ROLES, b"\x11" * 32, NOW, certificate=b"a" * 32).first
     with pytest.raises(ProtocolError):
-        Responder(PSK, [ROLES], b"\x22" * 32, INSTANCE, certificate=b"b" * 32).answer(first)
-    Responder(PSK, [ROLES], b"\x22" * 32, INSTANCE, certificate=b"a" * 32).answer(first)
+        Responder(PSK, [ROLES], b"\x22" * 32, INSTANCE, certificate=b"b" * 32).answer(first, NOW)
+    Responder(PSK, [ROLES], b"\x22" * 32, INSTANCE, certificate=b"a" * 32).answer(first, NOW)
 
 
 def test_messages_that_are_reflected_are_refused() -> None:
-    initiator = Initiator(PSK, ROLES, b"\x11" * 32)
+    initiator = Initiator(PSK, ROLES, b"\x11" * 32, NOW)
     responder = Responder(PSK, [ROLES], b"\x22" * 32, INSTANCE)
-    second, _, _ = responder.answer(initiator.first)
+    second, _, _ = responder.answer(initiator.first, NOW)
     with pytest.raises(ProtocolError):
         initiator.finish(initiator.first)
     with pytest.raises(ProtocolError):
         initiator.finish(initiator.first + bytes(16))
     with pytest.raises(ProtocolError):
-        responder.answer(second)
+        responder.answer(second, NOW)
     with pytest.raises(ProtocolError):
-        responder.answer(second[:64])
+        responder.answer(second[:64], NOW)
 
 
 def test_answer_to_another_first_message_is_refused() -> None:
-    first, other = Initiator(PSK, ROLES, b"\x11" * 32), Initiator(PSK, ROLES, b"\x12" * 32)
-    second, _, _ = Responder(PSK, [ROLES], b"\x22" * 32, INSTANCE).answer(other.first)
+    first, other = Initiator(PSK, ROLES, b"\x11" * 32, NOW), Initiator(PSK, ROLES, b"\x12" * 32, NOW)
+    second, _, _ = Responder(PSK, [ROLES], b"\x22" * 32, INSTANCE).answer(other.first, NOW)
     with pytest.raises(ProtocolError):
         first.finish(second)
 
 
 def test_recorded_session_that_is_replayed_to_the_responder_ends_at_its_first_frame() -> None:
     # Given the recording of a whole session: the first message and a frame.
-    initiator = Initiator(PSK, ROLES, b"\x11" * 32)
-    second, _, _ = Responder(PSK, [ROLES], b"\x22" * 32, INSTANCE).answer(initiator.first)
+    initiator = Initiator(PSK, ROLES, b"\x11" * 32, NOW)
+    second, _, _ = Responder(PSK, [ROLES], b"\x22" * 32, INSTANCE).answer(initiator.first, NOW)
     recorded = b"".join(Sender(initiator.finish(second).send).pulse())
     # When it is sent again, to a responder with a fresh ephemeral key, as each connection has.
-    _, keys, _ = Responder(PSK, [ROLES], b"\x33" * 32, INSTANCE).answer(initiator.first)
+    _, keys, _ = Responder(PSK, [ROLES], b"\x33" * 32, INSTANCE).answer(initiator.first, NOW)
     # Then there is an answer, and no more.
     with pytest.raises(ProtocolError, match="does not open"):
         Receiver(keys.receive, lambda size, purpose: MemorySink()).receive(recorded)
 
 
 def test_recorded_answer_that_is_replayed_to_an_initiator_is_refused() -> None:
-    second, _, _ = Responder(PSK, [ROLES], b"\x22" * 32, INSTANCE).answer(Initiator(PSK, ROLES, b"\x11" * 32).first)
+    first = Initiator(PSK, ROLES, b"\x11" * 32, NOW).first
+    second, _, _ = Responder(PSK, [ROLES], b"\x22" * 32, INSTANCE).answer(first, NOW)
     with pytest.raises(ProtocolError, match="does not fit the secret"):
-        Initiator(PSK, ROLES, b"\x13" * 32).finish(second)
+        Initiator(PSK, ROLES, b"\x13" * 32, NOW).finish(second)
 
 
 @pytest.mark.parametrize("public", [bytes(32), b"\1" + bytes(31), b"\xff" * 32, b"\xec" + b"\xff" * 30 + b"\x7f"])
 def test_key_of_low_order_is_refused(public: bytes) -> None:
     with pytest.raises(ProtocolError):
-        Initiator(PSK, ROLES, b"\x11" * 32).finish(MAGIC + public + bytes(40))
+        Initiator(PSK, ROLES, b"\x11" * 32, NOW).finish(MAGIC + public + bytes(40))
 
 
 # Other versions
@@ -204,7 +273,7 @@ def test_other_release_is_named_where_the_peer_says_it() -> None:
 
 def test_initiator_refuses_the_answer_of_another_version_before_anything_else() -> None:
     with pytest.raises(PeerRejected, match="version 513 of the gdispy protocol"):
-        Initiator(PSK, ROLES, b"\x11" * 32).finish(b"gdispy\2\1")
+        Initiator(PSK, ROLES, b"\x11" * 32, NOW).finish(b"gdispy\2\1")
 
 
 @pytest.mark.parametrize("beginning", [b"", b"gdispy", b"gdispy\0", MAGIC, b"GET / HT", b"\x16\3\1\2\0\1\0\1"])
@@ -255,16 +324,22 @@ def unhex(name: str) -> bytes:
 
 
 def test_vectors_are_what_the_code_does() -> None:
-    initiator = Initiator(unhex("psk"), VECTORS["roles"].encode(), unhex("initiator_ephemeral"))
-    certified = Initiator(unhex("psk"), VECTORS["roles"].encode(), unhex("initiator_ephemeral"), unhex("certificate"))
+    about = (unhex("psk"), VECTORS["roles"].encode(), unhex("initiator_ephemeral"), NOW)
+    initiator, certified = Initiator(*about), Initiator(*about, unhex("certificate"))
     responder = Responder(
         unhex("psk"), [VECTORS["roles"].encode()], unhex("responder_ephemeral"), unhex("responder_instance")
     )
-    second, _, _ = responder.answer(initiator.first)
+    second, _, _ = responder.answer(initiator.first, NOW)
     keys = initiator.finish(second)
     sender = Sender(keys.send)
     sender.put(from_values([*VECTORS["hello"][:2], unhex("initiator_instance"), *VECTORS["hello"][3:]]))
+    with pytest.raises(ClockRefused) as refused:
+        responder.answer(initiator.first, LATER)
     found = {
+        "time": int(NOW * 1000).to_bytes(8, "big"),
+        "server_name": server_name(unhex("psk"), unhex("server_name_random"), NOW).encode(),
+        "later": int(LATER * 1000).to_bytes(8, "big"),
+        "clock_refusal": refused.value.answer,
         "first": initiator.first,
         "first_with_certificate": certified.first,
         "second": second,
@@ -273,7 +348,8 @@ def test_vectors_are_what_the_code_does() -> None:
         "key_r_to_i": keys.receive,
         "frame": b"".join(sender.frames()),
     }
-    assert {name: value.hex() for name, value in found.items()} == {name: VECTORS[name] for name in found}
+    texts = {name: value.decode() if name == "server_name" else value.hex() for name, value in found.items()}
+    assert texts == {name: VECTORS[name] for name in found}
 
 
 def test_vectors_follow_from_the_derivations_of_the_document() -> None:
@@ -285,14 +361,14 @@ def test_vectors_follow_from_the_derivations_of_the_document() -> None:
     def digest(data: bytes) -> bytes:
         return hashlib.blake2b(data, digest_size=32, person=b"gdispy hash\0\0\0\0\0").digest()
 
-    magic, psk = b"gdispy\0\1", derive(unhex("secret_key"), b"gdispy purpose", b"tcp")
+    magic, psk = b"gdispy\0\2", derive(unhex("secret_key"), b"gdispy purpose", b"tcp")
     assert psk == unhex("psk")
     ei = bindings.crypto_scalarmult_base(unhex("initiator_ephemeral"))
     er = bindings.crypto_scalarmult_base(unhex("responder_ephemeral"))
     shared = bindings.crypto_scalarmult(unhex("initiator_ephemeral"), er)
 
-    h1 = digest(b"gdispy/1 " + b"scheduler>node          " + bytes(32) + magic + ei)
-    box1 = bindings.crypto_secretbox(bytes(8), bytes(24), derive(psk, b"gdispy first", h1))
+    h1 = digest(b"gdispy/2 " + b"scheduler>node          " + bytes(32) + magic + ei)
+    box1 = bindings.crypto_secretbox(unhex("time"), bytes(24), derive(psk, b"gdispy first", h1))
     h2 = digest(digest(h1 + box1) + er)
     chain = derive(psk, b"gdispy chain", shared)
     said = bytes(8) + unhex("responder_instance")
@@ -301,6 +377,12 @@ def test_vectors_follow_from_the_derivations_of_the_document() -> None:
 
     assert (magic + ei + box1).hex() == VECTORS["first"]
     assert (magic + er + box2).hex() == VECTORS["second"]
+    later = unhex("later")
+    refusal = bindings.crypto_secretbox(bytes(24), bytes(24), derive(psk, b"gdispy clock", digest(h1 + box1) + later))
+    assert (magic + later + bytes(24) + refusal).hex() == VECTORS["clock_refusal"]
+    body = unhex("server_name_random") + unhex("time")
+    name = (body + derive(psk, b"gdispy sni", body)[:16]).hex()
+    assert f"{name[:40]}.{name[40:]}" == VECTORS["server_name"]
     assert derive(chain, b"gdispy i to r", h3).hex() == VECTORS["key_i_to_r"]
     assert derive(chain, b"gdispy r to i", h3).hex() == VECTORS["key_r_to_i"]
     assert derive(unhex("key_i_to_r"), b"gdispy rekey", b"").hex() == VECTORS["next_key_i_to_r"]
