@@ -63,21 +63,20 @@ def test_link_or_file_on_the_way_is_refused(directory: Path, path: str) -> None:
     assert os.listdir(outside) == []
 
 
-def test_folder_that_becomes_a_link_between_check_and_use_is_refused(
+def test_folder_that_becomes_a_link_between_check_and_use_lets_nothing_out(
     directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Given a job that replaces a folder by a link as soon as it was made.
-    outside, mkdir = directory.parent / "outside", os.mkdir
+    # Given a job that replaces a folder by a link when it has been looked at, and before the file comes there.
+    outside, utime = directory.parent / "outside", os.utime
 
-    def mkdir_and_swap(name: str, *args: Any, **kwargs: Any) -> None:
-        mkdir(name, *args, **kwargs)
+    def swap(*args: Any, **kwargs: Any) -> None:
+        utime(*args, **kwargs)
         (directory / "folder").rename(directory / "aside")
         (directory / "folder").symlink_to(outside)
 
-    monkeypatch.setattr(os, "mkdir", mkdir_and_swap)
-    with pytest.raises(ProtocolError, match="something is in the way"):
-        place(str(directory), row("folder/file"), arrived(directory))
-    assert os.listdir(outside) == []
+    monkeypatch.setattr(os, "utime", swap)
+    place(str(directory), row("folder/file"), arrived(directory))
+    assert os.listdir(outside) == [] and os.listdir(directory / "aside") == ["file"]
 
 
 def test_link_in_the_place_of_the_file_is_replaced_and_not_followed(directory: Path) -> None:
