@@ -48,6 +48,7 @@ from gdispy.keys import Secret, find_secret, listening_address
 from gdispy.limited_log import LimitedLog
 from gdispy.net import listening_sockets, reach, read_exactly
 from gdispy.options import Once, add_common_options, add_secret_options, fail, parse, set_up_logging
+from gdispy.process_hardening import harden
 from gdispy.relay_pairs import Pairs, keep_alive
 from gdispy.relay_pairs import join as join_pair
 from gdispy.seeker import LINK_LOCAL_DELAY, Route, routes_of
@@ -107,6 +108,7 @@ def relay_main(words: Sequence[str] | None = None) -> int:
     set_up_logging("%(asctime)s %(levelname)s %(message)s", options.debug, logging.INFO)
     try:
         secret = find_secret(options.secret, options.secret_file, options.insecure)
+        harden([options.secret])
         relay = Relay(secret, options)
     except OSError as error:
         text = f"cannot listen on port {options.relay_port}: {error.strerror}; a node may run here (-p takes another)"

@@ -32,6 +32,7 @@ from gdispy.node_settings import NodeSettings
 from gdispy.optionfile import read_options, save_options
 from gdispy.options import NEVER, Settled, addresses, fail, is_given, parse, set_up_logging, within, zero_means
 from gdispy.prefix import clean, find_prefix
+from gdispy.process_hardening import harden
 from gdispy.worker.limits import Limits
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ def node_main(words: Sequence[str] | None = None) -> int:
             return 0
         if options.clean:
             clean(find_prefix(settings.dest_path_prefix))
+        harden([options.secret])
         node = _new_node(settings, options)
     except (GdispyError, OSError) as error:
         return fail(_PROGRAM, error)

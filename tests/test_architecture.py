@@ -26,7 +26,7 @@ _FLOORS = {
     2: "hub pump net tls connection keys beacon blobs slabs computation arguments job local workers status allocation"
     " reserved uploads files kept worker_ends node_settings journal records logbook spool archive left availability"
     " prefix interfaces results rooms memory spawning module_sources module_state data_files transfer_report packing"
-    " own_directory folders limited_log acceptor",
+    " own_directory folders limited_log acceptor process_hardening",
     3: "cluster single recover shared client remote sharing flow progress scheduler node options optionfile console"
     " user_callbacks completion node_table job_table ending seeker announcer relay commands standard_streams"
     " relay_pairs",
