@@ -21,6 +21,7 @@ from gdispy.core.patterns import join, split
 from gdispy.errors import ConnectFailed, PeerRejected
 from gdispy.interfaces import is_here, is_numeric, is_reachable, own_addresses
 from gdispy.keys import Secret
+from gdispy.limited_log import LimitedLog
 from gdispy.net import connect
 from gdispy.node_settings import NodeSettings
 from gdispy.seeker import FROM_NODES, ROUTE_LIMIT
@@ -35,6 +36,8 @@ ADDRESS_INTERVAL = 3.0
 CALL_AFTER = 3.0
 #: Schedulers that are called back at the same time.
 CALLS = 16
+#: Schedulers that are remembered for that at the same time.
+DUE = 1024
 
 #: Seconds between two attempts of a Caller: at first; at most; where it is kept away for good, or is not needed.
 RETRY_FIRST = 0.2
@@ -72,6 +75,9 @@ class Announcer:
         self._name = name
         self._psk, self._tls = settings.secret.for_tcp(), settings.secret.tls
         self._calls: set[bytes] = set()
+        #: Schedulers that are to be called back if they do not come.
+        self._due: set[bytes] = set()
+        self._log = LimitedLog(logger)
         ear = settings.node_port or config.NODE_PORT
         key = settings.secret.for_udp()
         self._beacon = Beacons(key, home.instance, hosts, ear, self._on_packet, settings.multicast)
@@ -115,12 +121,14 @@ class Announcer:
         if packet.via and packet.udp and is_numeric(packet.address):
             # The one above goes to the relay, which passes it on; this one needs nobody.
             beacon.tell(HERE, self._port, (packet.address, packet.udp), *ours)
-        if packet.port:
+        if packet.port and packet.instance not in self._due and len(self._due) < DUE:
+            self._due.add(packet.instance)
             gevent.spawn_later(CALL_AFTER, self._call, packet.instance, *asker)
 
     def _call(self, instance: bytes, address: str, port: int) -> None:
         """Who looked for nodes has not come: perhaps it cannot, and this side can."""
         home = self._home
+        self._due.discard(instance)
         if home.is_connected(instance) or home.is_busy() or instance in self._calls or len(self._calls) >= CALLS:
             return
         try:
@@ -138,7 +146,8 @@ class Announcer:
                 tls=self._tls,
             )
         except (ConnectFailed, PeerRejected) as error:
-            logger.debug("a program at %s looks for nodes and cannot be reached: %s", join(host, own or port), error)
+            text = "a program at %s looks for nodes and cannot be reached: %s"
+            self._log.log(logging.DEBUG, "call", text, join(host, own or port), str(error))
         else:
             home.use(connection, None)
         finally:

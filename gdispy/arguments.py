@@ -253,6 +253,11 @@ def check_interval(name: str, value: Any, least: float, most: float) -> None:
         raise ConfigError(f"{name} must be a number of seconds from {least} to {most}, not {value!r}")
 
 
+def check_intervals(pulse: float | None, ping: float | None) -> None:
+    check_interval("pulse_interval", pulse, 0.1, 1000)
+    check_interval("ping_interval", ping, 1, 1000)
+
+
 def checked_callback(callback: Any) -> Callable[[Any], Any] | None:
     return _checked_function("callback", callback, 1, "one argument, a job")
 

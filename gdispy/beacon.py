@@ -12,11 +12,13 @@ the interface where it came in: that is one that works between the two, whatever
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 import secrets
 import struct
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import gevent
 from gevent import socket
@@ -27,6 +29,7 @@ from gdispy.core.boxes import NONCE_BYTES
 from gdispy.core.discovery import CLOCK_LIMIT, HERE, LOOK, Packet
 from gdispy.errors import ProtocolError
 from gdispy.interfaces import host_of, interfaces, resolve
+from gdispy.limited_log import LimitedLog
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +38,10 @@ GROUP = "239.255.71.68"
 GROUP6 = "ff12::6764:6973"
 #: Routers that a multicast may pass; they let it pass only where somebody has set them up for it.
 MULTICAST_HOPS = 8
+
+#: Packets that are read one after the other before other greenlets run; seconds until the next look after an error.
+TOGETHER = 16
+ERROR_PAUSE = 0.01
 
 _LOOPBACK_BROADCAST = "127.255.255.255"
 _ANY_BROADCAST = "255.255.255.255"
@@ -64,6 +71,7 @@ class Beacon:
         self._multicast = multicast and not is_loopback(ip_addr)
         self._memory = discovery.Memory()
         self._told_of_clock = False
+        self._log = LimitedLog(logger)
         self._greenlets: list[gevent.Greenlet] = []
         #: Memberships in groups: (family, interface).
         self._joined: set[tuple[int, int]] = set()
@@ -148,14 +156,14 @@ class Beacon:
         try:
             mouth.sendto(data, to)
         except OSError as error:
-            logger.debug("no packet to %s: %s", to[0], error)
+            self._log.log(logging.DEBUG, "send", "no packet to %s: %s", to[0], error)
 
     def resolve(self, host: str, port: int) -> tuple[str, int] | None:
         """The address of one who may be named, as its packets will have it; waits for the name to be found."""
         try:
             rows = resolve(host, port, socket.SOCK_DGRAM)
         except OSError as error:
-            logger.debug("no packet to %s: %s", host, error)
+            self._log.log(logging.DEBUG, "resolve", "no packet to %s: %s", host, error)
             return None
         return host_of(rows[0][4]), port
 
@@ -177,25 +185,31 @@ class Beacon:
     # Hearing
 
     def _listen(self, sock: socket.socket) -> None:
-        while True:
+        for number in itertools.count(1):
+            # While there are packets, `recvfrom` does not let other greenlets run.
+            if number % TOGETHER == 0:
+                gevent.sleep(0)
             try:
                 data, address = sock.recvfrom(discovery.PACKET_LIMIT + 1)
             except OSError as error:
                 if sock.fileno() < 0:
                     return
-                logger.debug("UDP: %s", error)
+                self._log.log(logging.DEBUG, "receive", "UDP: %s", error)
+                gevent.sleep(ERROR_PAUSE)
                 continue
             with contextlib.suppress(ProtocolError):
-                packet = discovery.unpack(self._key, data)
-                if packet.instance == self._instance:
-                    continue
-                now = time.time()
-                if self._memory.is_new(data, packet, now):
-                    self._on_packet(self, packet, (host_of(address), address[1]))
-                elif abs(packet.time - now) > CLOCK_LIMIT and not self._told_of_clock:
-                    self._told_of_clock = True
-                    text = "a packet from %s is ignored: its clock differs by %.0f s, or somebody has sent it again"
-                    logger.warning(text, host_of(address), abs(packet.time - now))
+                self._take(discovery.unpack(self._key, data), data, address)
+
+    def _take(self, packet: Packet, data: bytes, address: tuple[Any, ...]) -> None:
+        if packet.instance == self._instance:
+            return
+        now = time.time()
+        if self._memory.is_new(data, packet, now):
+            self._on_packet(self, packet, (host_of(address), address[1]))
+        elif abs(packet.time - now) > CLOCK_LIMIT and not self._told_of_clock:
+            self._told_of_clock = True
+            text = "a packet from %s is ignored: its clock differs by %.0f s, or somebody has sent it again"
+            logger.warning(text, host_of(address), abs(packet.time - now))
 
 
 class Beacons:

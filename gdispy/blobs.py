@@ -10,7 +10,7 @@ import contextlib
 import os
 import tempfile
 from hashlib import blake2b
-from typing import Any
+from typing import Any, BinaryIO
 
 from gdispy.core.payloads import MemoryPayload, Payload
 from gdispy.core.wire import FilePayload
@@ -249,8 +249,13 @@ def digest_of_bytes(data: bytes) -> bytes:
 
 def digest_of(path: str) -> bytes:
     """BLAKE2b of a file."""
-    digest = blake2b(digest_size=DIGEST_BYTES)
     with open(path, "rb") as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
+        return digest_of_file(file)
+
+
+def digest_of_file(file: BinaryIO) -> bytes:
+    """BLAKE2b of what is in an open file from where it stands."""
+    digest = blake2b(digest_size=DIGEST_BYTES)
+    while chunk := file.read(1 << 20):
+        digest.update(chunk)
     return digest.digest()

@@ -109,6 +109,8 @@ class Client:
     _allocations: list[allocation.NodeAllocate]
     _wanted: whom.Whom
     _reentrant: bool
+    #: Whether files that jobs send replace others.
+    _overwrites = False
     #: Whether jobs that no node can run wait for another one.
     _waits = False
     _exclusive: bool
@@ -151,7 +153,7 @@ class Client:
         self._forked = False
         self._started = time.time()
         self._hub = Hub.get()
-        self._received = ReceivedFiles(self._hub, WeakCall(self._uploaded))
+        self._received = ReceivedFiles(self._hub, WeakCall(self._uploaded), self._overwrites)
         self._callbacks.use(self._hub)
         self._count = Completion(self.name, self._hub, self._callbacks)
         keeping = JobKeeping(self._logbook, self._is_program, self._takes_files, self._output_limit, self._reentrant)

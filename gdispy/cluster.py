@@ -23,7 +23,7 @@ from typing import Any
 from gdispy import allocation, config, flow, reserved, whom
 from gdispy.arguments import (
     both_names,
-    check_interval,
+    check_intervals,
     check_timeout,
     checked_callback,
     checked_flag,
@@ -91,7 +91,7 @@ class JobCluster(SingleNodes):
     is what this program and the nodes share; see `secret_file` and docs/security. `isolation='job'` gives
     each job a process of its own; `job_directory=True` gives each a directory of its own, in which the files
     are. Of what a job prints, the first and last parts of each stream are kept, `output_limit` bytes of it (None:
-    all). `certfile` and `keyfile` are for sites that demand TLS: see docs/security.
+    all). With `overwrite`, files that jobs send replace any that are here. `certfile` and `keyfile`: see docs/security.
 
     With `fault_recover`, True or the path of a file, that file remembers the jobs and what came of them, so that a
     crash of this program loses none: see `fault_recover_jobs`. With `resume=True` as well, this program takes up where
@@ -145,10 +145,11 @@ class JobCluster(SingleNodes):
         by_value: Iterable[Any] = (),
         by_name: Iterable[Any] = (),
         wait_for_nodes: bool = False,
+        overwrite: bool = False,
     ) -> None:
         self._manner, self._waits = checked_manner(by_value, by_name), checked_flag("wait_for_nodes", wait_for_nodes)
-        check_interval("pulse_interval", pulse_interval, 0.1, 1000)
-        check_interval("ping_interval", ping_interval, 1, 1000)
+        check_intervals(pulse_interval, ping_interval)
+        self._overwrites = checked_flag("overwrite", overwrite)
         self._check(loglevel, isolation)
         self._recovery = checked_recovery(fault_recover, resume)
         self._take_callbacks(computation, callback, cluster_status)
@@ -158,14 +159,10 @@ class JobCluster(SingleNodes):
         found = secret_for(wanted, secret, secret_file, insecure)
         found = with_tls(found, certfile, keyfile, serves=wanted.local)
         self._key = (
-            found.key,
-            own_address(ip_addr),
-            ext_ip_addr or "",
+            *(found.key, own_address(ip_addr), ext_ip_addr or ""),
             config.port_number(port or config.client_port(), "port"),
-            float(pulse_interval) if pulse_interval else None,
-            ping_interval,
-            (found.insecure, found.tls),
-            ipv4_udp_multicast,
+            *(float(pulse_interval) if pulse_interval else None, ping_interval),
+            *((found.insecure, found.tls), ipv4_udp_multicast),
         )
         self._reentrant, self._exclusive = reentrant, False
         self.pulse_interval, self.ping_interval = pulse_interval, ping_interval

@@ -13,14 +13,16 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import stat
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from gdispy.blobs import DIGEST_BYTES, ReceivedFile, digest_of
+from gdispy.blobs import DIGEST_BYTES, ReceivedFile, digest_of_file
 from gdispy.core.paths import safe_parts
 from gdispy.core.payloads import Bulk
 from gdispy.errors import ProtocolError
+from gdispy.folders import open_file, opened_folder
 
 #: Bytes of the names of a job's files that are told to a worker with the job.
 NAMES_LIMIT = 16 * 1024
@@ -33,11 +35,13 @@ def lacking(directory: str, rows: Sequence[list[Any]]) -> list[int]:
 
 def _is_there(directory: str, row: list[Any]) -> bool:
     path, _, _, size, digest = row
-    goal = os.path.join(directory, *safe_parts(path))
+    *folders, name = safe_parts(path)
     try:
-        if os.path.islink(goal) or os.lstat(goal).st_size != size:
-            return False
-        return bool(digest_of(goal) == digest)
+        with opened_folder(directory, folders) as folder, open(open_file(folder, name), "rb") as file:
+            about = os.fstat(file.fileno())
+            if not stat.S_ISREG(about.st_mode) or about.st_size != size:
+                return False
+            return bool(digest_of_file(file) == digest)
     except OSError:
         return False
 
@@ -58,28 +62,38 @@ def place(directory: str, row: list[Any], content: Bulk, again: bool = False) ->
     """
     path, mode, modified, size, digest = row
     parts = safe_parts(path)
-    folder = directory
-    for part in parts[:-1]:
-        folder = os.path.join(folder, part)
-        with contextlib.suppress(FileExistsError):
-            os.mkdir(folder, 0o700)
-        if os.path.islink(folder) or not os.path.isdir(folder):
-            raise ProtocolError(f"{path!r}: something is in the way")
-    goal = os.path.join(folder, parts[-1])
     if not isinstance(content, ReceivedFile):
         raise ProtocolError(f"{path!r}: it did not arrive as a file")
     if content.error:
         raise ProtocolError(refusal([row], [content]))
     if content.size != size or content.digest != digest or len(digest) != DIGEST_BYTES:
         raise ProtocolError(f"the file {path!r} changed while it was sent")
-    os.chmod(content.path, mode & 0o777 & ~0o077)
-    os.utime(content.path, (modified, modified))
-    name = content.path
-    if again:
-        name += ".link"
-        os.link(content.path, name)
-    os.replace(name, goal)
-    return goal
+    try:
+        with opened_folder(directory, parts[:-1], 0o700) as folder:
+            _move(content.path, folder, parts[-1], mode & 0o700, modified, again)
+    except NotADirectoryError:
+        raise ProtocolError(f"{path!r}: something is in the way, a file or a symbolic link") from None
+    return os.path.join(directory, *parts)
+
+
+def _move(path: str, folder: int, name: str, mode: int, modified: float, again: bool) -> None:
+    """Move a file into a folder; with `again` it stays where it is, too. Raises OSError."""
+    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        os.fchmod(fd, mode)
+        os.utime(fd, (modified, modified))
+    finally:
+        os.close(fd)
+    if not again:
+        os.replace(path, name, dst_dir_fd=folder)
+        return
+    link = f"{path}.link"
+    os.link(path, link, follow_symlinks=False)
+    try:
+        os.replace(link, name, dst_dir_fd=folder)
+    finally:
+        with contextlib.suppress(FileNotFoundError):  # It stays where it is the file of that name already.
+            os.unlink(link)
 
 
 def place_all(directory: str, rows: Sequence[list[Any]], contents: Sequence[Bulk]) -> str:

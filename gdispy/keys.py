@@ -33,6 +33,8 @@ logger = logging.getLogger(__name__)
 ALL_ADDRESSES = "0.0.0.0"
 #: Pass phrases shorter than this can be guessed from recorded traffic with patience.
 SHORT_PHRASE = 16
+#: Bytes of a secret at most.
+LONGEST = 4096
 
 
 @dataclass(frozen=True)
@@ -134,7 +136,13 @@ def _from_text(text: str, source: str) -> Secret:
     if not text:
         raise SecretError(f"{source} is empty")
     if encodable(text) is not text:
-        raise SecretError(f"{source} holds what is no text in UTF-8")
+        raise SecretError(f"{source} holds what is no text in UTF-8: write it as text, or use a generated secret")
+    if "\0" in text:
+        raise SecretError(f"{source} holds a zero character: was it cut out of a file that is no text?")
+    if len(text.splitlines()) > 1:
+        raise SecretError(f"{source} has more than one line: a secret is a single line")
+    if len(text.encode()) > LONGEST:
+        raise SecretError(f"{source} is longer than {LONGEST} bytes: use a generated secret")
     if len(text) < SHORT_PHRASE and not text.startswith(GENERATED):
         logger.warning(
             "the pass phrase is short: with fewer than %d characters it can be guessed; a key file is safer",
@@ -145,8 +153,28 @@ def _from_text(text: str, source: str) -> Secret:
 
 def _from_file(name: str) -> Secret:
     if name == "-":
-        return _from_text(sys.stdin.readline(), "the secret on standard input")
+        source = "the secret on standard input"
+        return _from_text(_decoded(_read_line(), source), source)
     return _from_text(_read_private(Path(name)), name)
+
+
+def _read_line() -> bytes:
+    """The first line of standard input."""
+    stream = sys.stdin
+    if stream is None or stream.closed:
+        raise SecretError("the secret is to come from standard input, which is closed")
+    # Not as text: whether bytes that are none are an error there depends on the locale.
+    if hasattr(stream, "buffer"):
+        return bytes(stream.buffer.readline(LONGEST + 1024))
+    return stream.readline(LONGEST + 1024).encode("utf-8", "surrogatepass")
+
+
+def _decoded(data: bytes, source: str) -> str:
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        text = f"{source} does not hold text in UTF-8: write it as text, or use a generated secret"
+        raise SecretError(text) from error
 
 
 def _read_private(path: Path) -> str:
@@ -165,10 +193,7 @@ def _read_private(path: Path) -> str:
             raise SecretError(f"the secret file {path} belongs to another user")
         if about.st_mode & 0o077 and os.name == "posix":
             raise SecretError(f"others can read the secret file {path}: run chmod 600 {path}")
-        try:
-            text = file.read(4096).decode("utf-8-sig").strip()
-        except UnicodeDecodeError as error:
-            raise SecretError(f"the secret file {path} does not hold text") from error
+        text = _decoded(file.read(LONGEST + 1024), f"the secret file {path}").strip()
     if not text:
         raise SecretError(f"the secret file {path} is empty: delete it to have a new one made")
     return text

@@ -59,7 +59,7 @@ from gdispy.keys import ALL_ADDRESSES, listening_addresses
 from gdispy.memory import keep_freed_memory
 from gdispy.net import Listener
 from gdispy.node_settings import NodeSettings
-from gdispy.prefix import claim, default_prefix, unclaim
+from gdispy.prefix import claim, find_prefix, unclaim
 from gdispy.pump import Pump
 from gdispy.spool import Spool
 from gdispy.worker.processes import adopt_orphans
@@ -92,7 +92,7 @@ class Node:
         self._settings = settings
         self.instance = Instance(secrets.token_bytes(16))
         self._name = settings.name or platform.node() or "node"
-        prefix = self._prefix = settings.dest_path_prefix or default_prefix()
+        prefix = self._prefix = find_prefix(settings.dest_path_prefix)
         epoch = time.time() - time.monotonic()
         self._slots = Slots(settings.cpus, settings.lease, epoch, settings.serve, settings.spool_age)
         self._slots.on_fault = _drop_faulty

@@ -2,10 +2,13 @@
 
 Floor 2. Called by `node.py` before anything else, and by `serve.py` for `--clean`.
 
+    PREFIX/.gdispy-own       says that the directory is gdispy's own; see `own_directory.py`
     PREFIX/<instance>.lock   locked as long as the node lives
     PREFIX/<instance>/       its files; the processes of its jobs carry the same name
     PREFIX/kept/             directories of computations that outlive them, shared by all nodes; see `kept.py`
     PREFIX/spool/            results that wait for their clients; see `spool.py`
+
+Invariant: nothing is removed but from a directory of gdispy's own, and there only what has a name of this form.
 """
 
 from __future__ import annotations
@@ -14,11 +17,18 @@ import contextlib
 import fcntl
 import os
 import re
+import stat
 import tempfile
 
 from gdispy.errors import ConfigError
+from gdispy.own_directory import is_own, own_directory
 from gdispy.worker.processes import end_marked
 from gdispy.worker.trees import remove_tree
+
+#: The name of a node's directory: its instance.
+_NODE_NAME = re.compile("[0-9a-f]{32}")
+_OPTION = "--dest_path_prefix"
+_OPEN_LOCK = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
 def default_prefix() -> str:
@@ -26,17 +36,24 @@ def default_prefix() -> str:
     return os.path.join(tempfile.gettempdir(), f"gdispy-{os.geteuid()}")
 
 
-def claim(prefix: str, name: str) -> int:
-    """Remove what dead nodes left below the prefix, and claim a directory for this one.
+def find_prefix(given: str) -> str:
+    """The directory that nodes use where the user has given this one, or none ('').
 
-    Returns an open file that is locked as long as the node lives. Raises ConfigError for a prefix
-    that others could write to.
+    Raises ConfigError where others can write to it, and where it cannot be used.
+    """
+    return own_directory(given or default_prefix(), _OPTION)
+
+
+def claim(prefix: str, name: str) -> int:
+    """Remove what dead nodes left below a prefix that `find_prefix` has found, and claim a directory for this one.
+
+    Returns an open file that is locked as long as the node lives. Raises ConfigError.
     """
     lock = os.path.join(prefix, f"{name}.lock")
     try:
         _clear_dead(prefix)
         while True:
-            fd = os.open(lock, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+            fd = os.open(lock, os.O_CREAT | _OPEN_LOCK, 0o600)
             # Before that, another node that starts may take it for a dead one's, and remove it.
             fcntl.flock(fd, fcntl.LOCK_EX)
             if _is_at(fd, lock):
@@ -56,7 +73,7 @@ def unclaim(prefix: str, name: str, fd: int) -> None:
 def is_alive(prefix: str, name: str) -> bool:
     """Whether the node that has claimed a directory lives."""
     try:
-        fd = os.open(os.path.join(prefix, f"{name}.lock"), os.O_RDWR | os.O_CLOEXEC)
+        fd = os.open(os.path.join(prefix, f"{name}.lock"), _OPEN_LOCK)
     except OSError:
         return False
     try:
@@ -69,12 +86,13 @@ def is_alive(prefix: str, name: str) -> bool:
 
 
 def clean(prefix: str) -> None:
-    """Remove all that former nodes left: besides what `claim` removes, what computations wanted to keep, and
-    directories that lost their locks. What belongs to nodes that live stays. Raises ConfigError."""
+    """Remove all that former nodes left below a prefix that `find_prefix` has found: besides what `claim` removes, what
+    computations wanted to keep, and directories that lost their locks. What belongs to nodes that live stays. Raises
+    ConfigError."""
     try:
         living = _clear_dead(prefix)
         for entry in os.listdir(prefix):
-            is_of_node = re.fullmatch("[0-9a-f]{32}", entry) is not None and entry not in living
+            is_of_node = _NODE_NAME.fullmatch(entry) is not None and entry not in living
             if is_of_node or (entry in ("kept", "spool") and not living):
                 _remove(prefix, entry)
     except OSError as error:
@@ -83,22 +101,24 @@ def clean(prefix: str) -> None:
 
 def _clear_dead(prefix: str) -> set[str]:
     """Remove what dead nodes left; the names of those that live."""
-    os.makedirs(prefix, mode=0o700, exist_ok=True)
-    about = os.lstat(prefix)
-    if about.st_uid != os.geteuid():
-        raise ConfigError(f"{prefix} belongs to another user: choose another --dest_path_prefix")
+    if not is_own(prefix):
+        raise ConfigError(f"{prefix} is not a directory of gdispy's own: nothing is removed there")
     names = [entry.removesuffix(".lock") for entry in os.listdir(prefix) if entry.endswith(".lock")]
-    return {name for name in names if not _clear(prefix, name)}
+    return {name for name in names if _NODE_NAME.fullmatch(name) and not _clear(prefix, name)}
 
 
 def _clear(prefix: str, name: str) -> bool:
     """Remove files and processes of a node; not, if it lives."""
     lock = os.path.join(prefix, f"{name}.lock")
     try:
-        fd = os.open(lock, os.O_RDWR | os.O_CLOEXEC)
+        fd = os.open(lock, _OPEN_LOCK)
     except FileNotFoundError:  # Somebody else was faster.
         return True
+    except OSError:  # A link, or something else that gdispy has not made.
+        return False
     try:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            return False
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         # Locked until it is gone: what has the name afterwards is another file, perhaps of a node that starts.
         if _is_at(fd, lock):
@@ -114,7 +134,7 @@ def _clear(prefix: str, name: str) -> bool:
 def _is_at(fd: int, path: str) -> bool:
     """Whether an open file is the one that has this name now."""
     try:
-        return os.path.samestat(os.fstat(fd), os.stat(path))
+        return os.path.samestat(os.fstat(fd), os.lstat(path))
     except FileNotFoundError:
         return False
 

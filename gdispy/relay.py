@@ -5,13 +5,14 @@ nodes are sent on to the networks of this machine, and answers go back to who ha
 docs/protocol.md). Connections that pass are sealed from end to end; the relay has no keys to them.
 
 Invariants: only what opens with the key of discovery has any effect; connections are passed on to addresses of nodes
-that have answered here, and to no others; what is remembered is bounded.
+that were heard here themselves (`core/relay_targets.py`), and to no others; what is remembered is bounded.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import itertools
 import logging
 import secrets
 import signal
@@ -26,6 +27,7 @@ import gevent.event
 from gevent import socket
 
 from gdispy import config
+from gdispy.acceptor import Acceptor
 from gdispy.beacon import HERE, LOOK, Beacon, Packet
 from gdispy.core.admission import Places
 from gdispy.core.boxes import NONCE_BYTES
@@ -40,26 +42,29 @@ from gdispy.core.discovery import (
     unpack,
 )
 from gdispy.core.patterns import host_flaw, join, split
+from gdispy.core.relay_targets import NODES, RelayTargets, is_plausible, is_source
 from gdispy.errors import ConfigError, ConnectFailed, GdispyError, PeerRejected, ProtocolError
-from gdispy.interfaces import host_of
+from gdispy.interfaces import host_of, is_here, is_numeric, resolve
 from gdispy.keys import Secret, find_secret, listening_address
+from gdispy.limited_log import LimitedLog
 from gdispy.listener import listening_sockets
 from gdispy.net import reach, read_exactly
 from gdispy.options import Once, add_common_options, add_secret_options, fail, parse, set_up_logging
+from gdispy.process_hardening import harden
+from gdispy.relay_pairs import Pairs, keep_alive
+from gdispy.relay_pairs import join as join_pair
 from gdispy.seeker import LINK_LOCAL_DELAY, Route, routes_of
 
 logger = logging.getLogger(__name__)
+
+#: Connections that have not asked for anything yet, in all and from one address.
+PLACES, PLACES_EACH = 128, 64
 
 _PROGRAM = "gdispy relay"
 
 #: Seconds that one who has asked is told of nodes which start later; and how many are.
 ASKER_LIFE = 1200.0
 ASKERS = 256
-#: Seconds that a node which has answered may be connected to; it answers again as long as somebody asks.
-NODE_LIFE = 1200.0
-NODES = 4096
-#: Connections that pass at the same time.
-PASSING = 1024
 #: Seconds for a node to be reached.
 REACH_LIMIT = 5.0
 #: Seconds before each look of its own at the start.
@@ -108,6 +113,7 @@ def relay_main(words: Sequence[str] | None = None) -> int:
     set_up_logging("%(asctime)s %(levelname)s %(message)s", options.debug, logging.INFO)
     try:
         secret = find_secret(options.secret, options.secret_file, options.insecure)
+        harden([options.secret])
         relay = Relay(secret, options)
     except OSError as error:
         text = f"cannot listen on port {options.relay_port}: {error.strerror}; a node may run here (-p takes another)"
@@ -140,23 +146,24 @@ class Relay:
         self._ear = Beacon(self._key, *own, config.CLIENT_PORT, self._on_packet, multicast)
         #: Who has asked -> the packet, and where and when it came.
         self._askers: OrderedDict[bytes, tuple[Packet, tuple[str, int], float]] = OrderedDict()
-        #: Where nodes are that have answered, and when they did.
-        self._nodes: OrderedDict[tuple[str, int], float] = OrderedDict()
+        self._targets = RelayTargets()
         #: Nodes that have other addresses than those of a link.
         self._better: OrderedDict[bytes, None] = OrderedDict()
         self._memory = Memory()
-        self._admission = Places()
+        self._acceptor = Acceptor(self._sockets, self._arrive)
+        self._numbers = itertools.count()
+        self._admission = Places(PLACES, PLACES_EACH)
         self._strangers: dict[int, Any] = {}
-        self._passing = 0
+        self._pairs = Pairs()
+        self._log = LimitedLog(logger)
         self._stop = gevent.event.Event()
         self._greenlets: list[Any] = []
 
     def start(self) -> None:
         for beacon in (self._beacon, self._ear):
             beacon.start()
-        numbers = iter(range(1 << 62))
-        self._greenlets = [gevent.spawn(self._accept, sock, numbers) for sock in self._sockets]
-        self._greenlets.append(gevent.spawn(self._look))
+        self._acceptor.start()
+        self._greenlets = [gevent.spawn(self._look)]
         self._greenlets += [gevent.spawn(self._tell_of, *place) for place in self._schedulers]
 
     def stop(self) -> None:
@@ -167,6 +174,7 @@ class Relay:
         self._stop.wait()
         for greenlet in self._greenlets:
             greenlet.kill(block=False)
+        self._acceptor.close()
         for thing in (self._beacon, self._ear, *self._sockets):
             thing.close()
 
@@ -190,14 +198,12 @@ class Relay:
         self._beacon.broadcast_packet(on, self._node_port)
 
     def _answer(self, packet: Packet, address: tuple[str, int]) -> None:
-        now = time.monotonic()
-        routes = routes_of(packet, address[0], self._key)
+        if packet.via:  # Another relay says so, which is the one to ask.
+            return
+        routes = [each for each in routes_of(packet, address[0], self._key) if self._is_node(each, address[0])]
         for route in routes:
-            self._nodes.pop((route.host, route.port), None)
-            self._nodes[route.host, route.port] = now
-        while len(self._nodes) > NODES:
-            self._nodes.popitem(last=False)
-        if packet.via or not routes:
+            self._targets.hear(route.host, route.port, time.monotonic())
+        if not routes:
             return
         if "%" not in address[0]:
             self._better[packet.instance] = None
@@ -206,6 +212,12 @@ class Relay:
             self._pass_on(packet, address, routes)
         elif packet.instance not in self._better:
             gevent.spawn_later(LINK_LOCAL_DELAY, self._pass_link_local, packet, address, routes)
+
+    def _is_node(self, route: Route, source: str) -> bool:
+        """Whether a node can be where a packet from `source` says."""
+        if route.host == source:
+            return is_source(source) and not (route.port == self.port and is_here(source))
+        return is_plausible(route.host) and not (is_numeric(route.host) and is_here(route.host))
 
     def _pass_link_local(self, packet: Packet, address: tuple[str, int], routes: list[Route]) -> None:
         """An address of the link alone is good for the relay only; where there is another, that one is told."""
@@ -246,30 +258,21 @@ class Relay:
 
     # Connections
 
-    def _accept(self, server: Any, numbers: Any) -> None:
-        for number in numbers:
-            try:
-                sock, sockaddr = server.accept()
-            except OSError as error:
-                if server.fileno() < 0:
-                    return
-                logger.info("cannot accept connections: %s", error.strerror)
-                gevent.sleep(0.1)
-                continue
-            loser = self._admission.arrive(number, host_of(sockaddr))
-            if loser is not None:
-                self._strangers[loser].close()
-            self._strangers[number] = sock
-            gevent.spawn(self._pass, number, sock, host_of(sockaddr))
+    def _arrive(self, fd: int, sockaddr: Any) -> None:
+        """A connection was accepted. In a callback of the loop."""
+        family = socket.AF_INET6 if len(sockaddr) == 4 else socket.AF_INET
+        sock = socket.socket(family, socket.SOCK_STREAM, 0, fileno=fd)
+        number = next(self._numbers)
+        loser = self._admission.arrive(number, host_of(sockaddr))
+        if loser is not None:
+            self._strangers[loser].close()
+        self._strangers[number] = sock
+        gevent.spawn(self._pass, number, sock, host_of(sockaddr))
 
     def _pass(self, number: int, sock: Any, address: str) -> None:
         """Join a connection to the node that it asks for, if it may."""
         try:
-            with gevent.Timeout(config.msg_timeout(), TimeoutError("too slow")):
-                data = read_exactly(sock, PACKET_BYTES)
-            packet = unpack(self._key, data)
-            if packet.kind != THROUGH or not self._memory.is_new(data, packet, time.time()):
-                raise ProtocolError("not a question for a relay")
+            packet = self._question(sock)
         except (OSError, PeerRejected, ProtocolError):
             # A program that takes the relay for a node comes here too; it will hear what it is by UDP.
             sock.close()
@@ -277,54 +280,66 @@ class Relay:
         finally:
             self._admission.leave(number)
             self._strangers.pop(number, None)
+        try:
+            self._join(sock, address, packet.address)
+        finally:
+            sock.close()
+
+    def _question(self, sock: Any) -> Packet:
+        with gevent.Timeout(config.msg_timeout(), TimeoutError("too slow")):
+            data = read_exactly(sock, PACKET_BYTES)
+        packet = unpack(self._key, data)
+        if packet.kind != THROUGH or not self._memory.is_new(data, packet, time.time()):
+            raise ProtocolError("not a question for a relay")
+        return packet
+
+    def _join(self, sock: Any, address: str, goal_address: str) -> None:
         goal = None
         try:
-            goal = self._open(packet)
-            sock.sendall(self._sealed(OPENED, ""))
-        except (ConnectFailed, ProtocolError, OSError) as error:
-            logger.info("%s asks for %s: %s", address, packet.address, error)
-            with contextlib.suppress(OSError):
-                sock.sendall(self._sealed(REFUSED, str(error)))
-            for each in (sock, goal):
-                if each is not None:
-                    each.close()
-            return
-        logger.info("joined: %s to %s", address, packet.address)
-        self._passing += 1
-        try:
-            gevent.joinall([gevent.spawn(_copy, sock, goal), gevent.spawn(_copy, goal, sock)])
+            with self._pairs.place():
+                goal = self._open(goal_address)
+                self._answer_question(sock, OPENED, "")
+                self._log.log(
+                    logging.INFO, ("joined", address, goal_address), "joined: %s to %s", address, goal_address
+                )
+                for each in (sock, goal):
+                    keep_alive(each)
+                join_pair(sock, goal)
+        except (ConnectFailed, PeerRejected, ProtocolError, OSError) as error:
+            self._log.log(logging.INFO, ("asks", address), "%s asks for %s: %s", address, goal_address, str(error))
+            if goal is None:
+                with contextlib.suppress(OSError):
+                    self._answer_question(sock, REFUSED, str(error))
         finally:
-            self._passing -= 1
-            sock.close()
-            goal.close()
+            if goal is not None:
+                goal.close()
 
-    def _open(self, packet: Packet) -> Any:
+    def _open(self, place: str) -> Any:
         try:
-            host, port = split(packet.address)
+            host, port = split(place)
         except ValueError as error:
             raise ProtocolError(str(error)) from None
-        known = self._nodes.get((host, port or 0))
-        if known is None or time.monotonic() - known > NODE_LIFE:
-            raise ProtocolError(f"no node has answered from {packet.address}")
-        if self._passing >= PASSING:
-            raise ProtocolError(f"{PASSING} connections pass already")
-        return reach(host, port or 0, "gdispy-node", "", REACH_LIMIT)
+        if not port or not self._targets.may_connect(host, port, time.monotonic()):
+            raise ProtocolError(f"no node has answered from {place}")
+        return reach(host if is_numeric(host) else self._looked_up(host, port), port, "gdispy-node", "", REACH_LIMIT)
+
+    def _looked_up(self, host: str, port: int) -> str:
+        """The address of a name that a node has announced, which is judged as one that it had announced itself."""
+        with gevent.Timeout(REACH_LIMIT, TimeoutError(f"the address of {host} was not found")):
+            rows = resolve(host, port, socket.SOCK_STREAM)
+        for row in rows:
+            address = host_of(row[4])
+            if is_plausible(address) and not is_here(address):
+                return address
+        raise ProtocolError(f"no node can be at the address of {host}")
+
+    def _answer_question(self, sock: Any, kind: int, text: str) -> None:
+        with gevent.Timeout(REACH_LIMIT, TimeoutError("too slow")):
+            sock.sendall(self._sealed(kind, text))
 
     def _sealed(self, kind: int, text: str) -> bytes:
         packet = Packet(kind, secrets.token_bytes(16), time.time(), 0, "", text)
         return pack(self._key, packet, secrets.token_bytes(NONCE_BYTES))
-
-
-def _copy(source: Any, goal: Any) -> None:
-    """All bytes of one direction; its end is the end of the goal's, so that none is lost and each side sees it."""
-    try:
-        while data := source.recv(256 * 1024):
-            goal.sendall(data)
-        goal.shutdown(socket.SHUT_WR)
-    except OSError:
-        for sock in (source, goal):
-            with contextlib.suppress(OSError):
-                sock.shutdown(socket.SHUT_RDWR)
 
 
 def _scheduler(text: str) -> tuple[str, int]:

@@ -31,7 +31,8 @@ from gdispy.node_options import node_parser
 from gdispy.node_settings import NodeSettings
 from gdispy.optionfile import read_options, save_options
 from gdispy.options import NEVER, Settled, addresses, fail, is_given, parse, set_up_logging, within, zero_means
-from gdispy.prefix import clean, default_prefix
+from gdispy.prefix import clean, find_prefix
+from gdispy.process_hardening import harden
 from gdispy.worker.limits import Limits
 
 if TYPE_CHECKING:
@@ -59,7 +60,8 @@ def node_main(words: Sequence[str] | None = None) -> int:
             save_options(given.save_config, _PROGRAM, parser, options)
             return 0
         if options.clean:
-            clean(settings.dest_path_prefix or default_prefix())
+            clean(find_prefix(settings.dest_path_prefix))
+        harden([options.secret])
         node = _new_node(settings, options)
     except (GdispyError, OSError) as error:
         return fail(_PROGRAM, error)
@@ -90,7 +92,7 @@ def _say_ready(node: Node, is_private: bool) -> None:
 def _only_clean(options: Settled) -> int:
     if not options.clean:
         raise ConfigError("--serve 0 is for --clean only: give the number of clients, or leave it out")
-    clean(options.dest_path_prefix or default_prefix())
+    clean(find_prefix(options.dest_path_prefix))
     return 0
 
 

@@ -34,6 +34,8 @@ from gdispy.options import (
     within,
     zero_means,
 )
+from gdispy.own_directory import private_directory
+from gdispy.process_hardening import harden
 from gdispy.sharing import Sharing, SharingSettings
 
 _PROGRAM = "gdispy-scheduler"
@@ -142,6 +144,9 @@ def scheduler_main(words: Sequence[str] | None = None) -> int:
         if given.save_config:
             save_options(given.save_config, _PROGRAM, parser, options)
             return 0
+        harden([options.secret, options.node_secret, options.cluster_secret])
+        if settings.journal:
+            private_directory(settings.journal, "--dest_path_prefix" if options.dest_path_prefix else "--journal")
         if options.clean:
             _forget(settings.journal)
         sharing = Sharing(settings)

@@ -81,6 +81,7 @@ class SharedJobCluster(JobCluster):
         by_value: Iterable[Any] = (),
         by_name: Iterable[Any] = (),
         wait_for_nodes: bool = False,
+        overwrite: bool = False,
     ) -> None:
         if ipv4_udp_multicast:
             raise ConfigError("ipv4_udp_multicast is for who looks for nodes: give it to gdispy-scheduler")
@@ -90,6 +91,7 @@ class SharedJobCluster(JobCluster):
             config.port_number(client_port, "client_port")
         checked_flag("exclusive", exclusive)
         self._manner, self._waits = checked_manner(by_value, by_name), checked_flag("wait_for_nodes", wait_for_nodes)
+        self._overwrites = checked_flag("overwrite", overwrite)
         self._check(loglevel, isolation)
         self._recovery = checked_recovery(fault_recover, resume)
         self._take_callbacks(computation, callback, cluster_status)

@@ -11,6 +11,7 @@ import sys
 from typing import Any
 
 from gdispy.local import importable
+from gdispy.process_hardening import is_secret_variable, open_files_before
 from gdispy.worker import control
 from gdispy.worker.program import signal_name
 from gdispy.worker.runner import BROKEN
@@ -31,7 +32,7 @@ def start_spawner(directory: str, init: str, instance: bytes) -> tuple[Any, int]
     theirs.set_inheritable(True)
     pid = os.posix_spawn(
         sys.executable,
-        [sys.executable, "-c", _PROGRAM, str(theirs.fileno()), directory, init],
+        [sys.executable, "-c", _PROGRAM, str(theirs.fileno()), directory, init, str(open_files_before())],
         _environment(instance),
         file_actions=[(os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0)],
         setsid=True,
@@ -42,7 +43,7 @@ def start_spawner(directory: str, init: str, instance: bytes) -> tuple[Any, int]
 
 def _environment(instance: bytes) -> dict[str, str]:
     """The environment of the spawner, and so of all jobs: without secrets, marked as this node's."""
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("GDISPY_SECRET")}
+    environment = {key: value for key, value in os.environ.items() if not is_secret_variable(key)}
     environment["GDISPY_NODE"] = instance.hex()
     return importable(environment)
 

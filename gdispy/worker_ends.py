@@ -397,9 +397,9 @@ class WorkerEnds:
 
     def sent_file(self, fields: list[Any]) -> tuple[JobId, int, int, list[Any], Bulk]:
         """The file in a frame: job, attempt, its number, its row as in `Prepare`, its contents."""
-        _, job, attempt, token, path, mode, modified, size = fields
-        row = [path, mode, modified, size, b""]
-        if tuple(map(type, fields)) != (int, int, int, int, str, int, float, int):
+        _, job, attempt, token, path, mode, modified, size, digest = fields
+        row = [path, mode, modified, size, digest]
+        if tuple(map(type, fields)) != (int, int, int, int, str, int, float, int, bytes):
             raise ProtocolError("a field that is none")
         self._tokens.append(token)
         return job, attempt, self._count(job, attempt, 1), row, MemoryFile(self.fds.popleft(), size)

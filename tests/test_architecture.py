@@ -27,9 +27,10 @@ _FLOORS = {
     " acceptor listener"
     " reserved uploads files kept worker_ends node_settings journal records logbook spool archive left availability"
     " prefix fault_log interfaces results rooms memory spawning module_sources module_state data_files transfer_report"
-    " packing",
+    " packing own_directory folders limited_log process_hardening",
     3: "cluster single recover shared client remote sharing flow progress scheduler node options optionfile console"
-    " user_callbacks completion node_table job_table ending seeker announcer relay commands standard_streams",
+    " user_callbacks completion node_table job_table ending seeker announcer relay commands standard_streams"
+    " relay_pairs",
     4: "certificate starting survey reader cli run share overview serve node_options __main__"
     " dispynode dispyscheduler dispynetrelay",
 }

@@ -77,8 +77,9 @@ def _cut(text: str, size: int) -> str:
 
 
 def unpack(key: bytes, data: bytes) -> Packet:
-    """What a packet says. Raises ProtocolError for one not made with this key."""
-    if len(data) > PACKET_LIMIT or data[:8] != MAGIC:
+    """What a packet says. Raises ProtocolError for one not made with this key, or so short that an answer would be
+    longer: its source may be another one's address."""
+    if not PACKET_BYTES <= len(data) <= PACKET_LIMIT or data[:8] != MAGIC:
         raise ProtocolError("not a packet of gdispy")
     body = unseal(key, data[8 : 8 + NONCE_BYTES], data[8 + NONCE_BYTES :])
     if body is None:

@@ -22,7 +22,6 @@ after a restart, the message gets an answer and no more, so nothing may happen b
 from __future__ import annotations
 
 import base64
-import binascii
 from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -76,13 +75,13 @@ def secret_key(secret: str) -> bytes:
     Raises SecretError where the secret looks generated but is damaged.
     """
     if secret.startswith(GENERATED):
-        body = secret[len(GENERATED) :]
+        # Decoding passes over what is not of the alphabet, and over bits that stand for nothing: each key has one text.
         try:
-            raw = base64.urlsafe_b64decode(body + "=" * (-len(body) % 4))
-        except (binascii.Error, ValueError):
+            raw = base64.urlsafe_b64decode(f"{secret[len(GENERATED) :]}=")
+        except ValueError:
             raw = b""
-        if len(raw) != KEY_BYTES:
-            raise SecretError(f"the secret begins with {GENERATED} but is cut short or damaged")
+        if len(raw) != KEY_BYTES or encode_secret(raw) != secret:
+            raise SecretError(f"the secret begins with {GENERATED} but is cut short or damaged: copy it anew")
         return raw
     salt = blake2b(b"gdispy pass phrase v1", digest_size=16).digest()
     phrase = secret.encode("utf-8")

@@ -69,3 +69,35 @@ def file_date(seconds: float) -> float:
     if not seconds >= 0:  # Nor is it a number at all.
         return 0.0
     return float(min(seconds, DATE_LIMIT - 1))
+
+
+#: Bytes of a text of a peer, in a line that people read, at most.
+PRINTED_LIMIT = 1024
+_CUT = "[...]"
+
+
+def printable(text: str, limit: int = PRINTED_LIMIT) -> str:
+    """A text of a peer as one line for a log, a table or a message: what is no printable character (control characters
+    and escape sequences, line breaks, marks that change the direction of text, surrogates) is written as in Python, and
+    what is longer than `limit` bytes is cut, with a mark."""
+    return _printable(text, limit, "")
+
+
+def printable_lines(text: str, limit: int = PRINTED_LIMIT) -> str:
+    """The same of a text that may have several lines, such as a traceback."""
+    return _printable(text, limit, "\n")
+
+
+def _printable(text: str, limit: int, breaks: str) -> str:
+    is_long = len(text) > limit
+    text = text[:limit]  # Each character is a byte at least.
+    if not text.isprintable():
+        text = "".join(char if char.isprintable() or char in breaks else _escaped(char) for char in text)
+    data = text.encode()
+    if len(data) <= limit and not is_long:
+        return text
+    return data[: max(0, limit - len(_CUT))].decode("utf-8", "ignore") + _CUT[: max(0, limit)]
+
+
+def _escaped(char: str) -> str:
+    return char.encode("unicode_escape").decode()

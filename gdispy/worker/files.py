@@ -12,6 +12,7 @@ Invariant: what is given back is not seen by any object in this process any more
 from __future__ import annotations
 
 import mmap
+from hashlib import blake2b
 from typing import Any
 
 from gdispy.worker import control, pickling
@@ -20,6 +21,19 @@ from gdispy.worker.originals import os
 
 #: Payloads up to this many bytes travel inside the message.
 INLINE = 32 * 1024
+#: Bytes of the digest of a file that is sent, and bytes that are read at once for it.
+_DIGEST_BYTES = 32
+_STEP = 1 << 20
+
+
+def digest_of(fd: int) -> bytes:
+    """BLAKE2b of all that is in an open file."""
+    digest = blake2b(digest_size=_DIGEST_BYTES)
+    offset = 0
+    while piece := os.pread(fd, _STEP, offset):
+        digest.update(piece)
+        offset += len(piece)
+    return digest.digest()
 
 
 class Loan:

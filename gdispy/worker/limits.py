@@ -139,3 +139,10 @@ def no_core_dumps() -> None:
     """A job that crashes leaves no image of its memory on the disk; it may ask for one."""
     _, most = resource.getrlimit(resource.RLIMIT_CORE)
     resource.setrlimit(resource.RLIMIT_CORE, (0, most))
+
+
+def limit_open_files(count: int) -> None:
+    """Jobs may open so many files, and may raise that to the hard limit themselves: `select` has no place for more."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (count, most))

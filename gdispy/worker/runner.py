@@ -11,7 +11,7 @@ error, seconds of processor time, paths of its own files, directory that they ar
 A result frame is u32 length and one of
   `[RESULT, job, attempt, status, result, stdout, stderr, exception, start, end, 0, bytes of output left out or False]`
   `[PROGRESS, job, attempt, 0, value]`
-  `[FILE, job, attempt, token, path, mode, mtime, size]` with the open file
+  `[FILE, job, attempt, token, path, mode, mtime, size, digest]` with the open file
   `[TOGETHER, generation, outcomes]`: arrays that begin with RESULT, one after the other
   `[RETURNED, serial]`: this and what follows in its group was not begun.
   `[FREED, job, attempt]`: the file that came with it is not used here any more.
@@ -52,7 +52,7 @@ from gdispy.worker.capture import Capture, Output
 from gdispy.worker.changes import Changes
 from gdispy.worker.descriptors import LeftOpen, protect
 from gdispy.worker.failures import describe, raised, users_frames
-from gdispy.worker.files import INLINE, Loan, map_files, written
+from gdispy.worker.files import INLINE, Loan, digest_of, map_files, written
 from gdispy.worker.job_directory import JobDirectory, Place, job_directory
 from gdispy.worker.job_modules import JobModules, MadeModules
 from gdispy.worker.limits import Limits, OwnLimits
@@ -144,7 +144,7 @@ class Job:
         worker = self._worker
         with open(path, "rb") as file, worker.sending_file():
             about = os.fstat(file.fileno())
-            row = [shown, about.st_mode & 0o777, float(about.st_mtime), about.st_size]
+            row = [shown, about.st_mode & 0o777, float(about.st_mtime), about.st_size, digest_of(file.fileno())]
             token = worker.next_token()
             with self.reporting():
                 if running.job is not self:

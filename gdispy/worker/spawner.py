@@ -1,4 +1,4 @@
-"""The spawner: the one process that makes processes for a node. `python -m gdispy.worker.spawner FD DIRECTORY INIT`
+"""The spawner: the one process that makes processes for a node. `... gdispy.worker.spawner FD DIRECTORY INIT FILES`
 
 Floor 1. Plain Python with one thread and no gevent, started by the node with exec. It forks a
 template for each computation and is the reaper of every process below. It obeys the node:
@@ -26,7 +26,7 @@ import dill  # noqa: F401  (loaded once here, shared by all that is forked)
 from gdispy.core.limits import shortened
 from gdispy.worker import control, names, pickling  # noqa: F401
 from gdispy.worker.cgroups import Groups
-from gdispy.worker.limits import Limits, no_core_dumps
+from gdispy.worker.limits import Limits, limit_open_files, no_core_dumps
 from gdispy.worker.processes import adopt_orphans, children, kill_descendants
 from gdispy.worker.startup import Startup
 from gdispy.worker.template import JobSetting, Setting
@@ -141,6 +141,7 @@ def main() -> None:
     adopt_orphans()
     os.umask(0o077)
     no_core_dumps()
+    limit_open_files(int(sys.argv[4]))
     # Setup may leave threads, and the user is told of them.
     warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)
     # Jobs get the default of SIGINT from their worker; here Ctrl-C on a terminal means nothing.

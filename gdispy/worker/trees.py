@@ -118,13 +118,25 @@ def changed(links: list[Link]) -> list[str]:
 
 def remove_tree(path: str) -> None:
     """Remove a directory with all that is in it, also where permissions forbid that. What cannot be removed stays."""
+    if os.path.islink(path):
+        with contextlib.suppress(OSError):
+            os.unlink(path)
+        return
     shutil.rmtree(path, ignore_errors=True)
     if not os.path.lexists(path):
         return
-    with contextlib.suppress(OSError):
-        os.chmod(path, 0o700)
+    _open_up(path)
     for folder, folders, _ in os.walk(path):
         for name in folders:
-            with contextlib.suppress(OSError):
-                os.chmod(os.path.join(folder, name), 0o700, follow_symlinks=os.chmod not in os.supports_follow_symlinks)
+            _open_up(os.path.join(folder, name))
     shutil.rmtree(path, ignore_errors=True)
+
+
+def _open_up(folder: str) -> None:
+    """Let its owner remove what is in a directory; what a symbolic link leads to stays as it is."""
+    with contextlib.suppress(OSError):
+        fd = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            os.chmod(f"/proc/self/fd/{fd}", 0o700)
+        finally:
+            os.close(fd)

@@ -13,6 +13,7 @@ import pytest
 
 from gdispy import DispyJob, JobCluster
 from gdispy.core.handshake import FIRST_BYTES
+from gdispy.own_directory import MARKER
 from tests.support.daemons import Daemon, alive, run_python
 from tests.support.jobs import note_and_wait, take_too_much, wait_for_go
 from tests.support.proxy import Proxy
@@ -261,7 +262,7 @@ def test_a_node_clears_away_what_a_killed_one_left(start_node: Start, secret_fil
     spawner = first.below()[0]
 
     def directories() -> int:
-        return sum(entry != "spool" and not entry.endswith(".lock") for entry in os.listdir(prefix))
+        return sum(entry not in ("spool", MARKER) and not entry.endswith(".lock") for entry in os.listdir(prefix))
 
     # The spawner cleans up when its node dies; stopped, it cannot.
     os.kill(spawner, signal.SIGSTOP)

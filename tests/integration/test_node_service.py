@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from gdispy import DispyJob, JobCluster
+from gdispy.own_directory import MARKER
 from tests.support.daemons import SCRIPTS, Daemon, alive, run_script
 from tests.support.jobs import wait_for_go
 from tests.support.waiting import eventually
@@ -268,17 +269,17 @@ def test_clean_removes_what_former_nodes_left_and_spares_those_that_live(tmp_pat
     (prefix / ("1" * 32)).mkdir()
     (prefix / "kept" / "data").mkdir(parents=True)
     (prefix / f"{dead}.lock").touch()
-    (prefix / "notes").mkdir()
     sleeper = subprocess.Popen(["sleep", "60"], env={**os.environ, "GDISPY_NODE": dead})
     daemon = None
     try:
         daemon = Daemon(tmp_path, "--dest_path_prefix", str(prefix), "--secret-file", secret_file)
         # A node removes what the dead have left at each start.
         assert sleeper.wait(5) == -signal.SIGKILL and not (prefix / dead).exists()
-        # Cleaning removes more, and nothing of the node that lives.
+        # Cleaning removes more, and nothing of the node that lives, or that is not gdispy's.
+        (prefix / "notes").mkdir()
         own = [each for each in prefix.iterdir() if each.name.endswith(".lock")]
         assert run_script("gdispy-node", "--clean", "--serve", "0", "--dest_path_prefix", prefix).returncode == 0
-        stays = [*own, own[0].with_suffix(""), *(prefix / name for name in ("kept", "notes", "spool"))]
+        stays = [*own, own[0].with_suffix(""), *(prefix / name for name in ("kept", "notes", "spool", MARKER))]
         assert sorted(prefix.iterdir()) == sorted(stays)
     finally:
         sleeper.kill()
@@ -286,7 +287,7 @@ def test_clean_removes_what_former_nodes_left_and_spares_those_that_live(tmp_pat
         if daemon is not None:
             daemon.stop()
     assert run_script("gdispy-node", "--clean", "--serve", "0", "--dest_path_prefix", prefix).returncode == 0
-    assert [each.name for each in prefix.iterdir()] == ["notes"]
+    assert sorted(each.name for each in prefix.iterdir()) == [MARKER, "notes"]
 
 
 def test_serve_none_needs_clean() -> None:

@@ -188,7 +188,7 @@ def test_a_job_sends_a_file_to_the_client(cluster: Make, tmp_path: Path, monkeyp
     job = cluster(in_a_file).submit("x" * size, f"out/{size}.txt")
     assert job() == 0, (job.exception, job.stderr)
     assert (tmp_path / "out" / f"{size}.txt").read_text() == "x" * size
-    assert (tmp_path / "out" / f"{size}.txt").stat().st_mode & 0o777 == 0o640
+    assert (tmp_path / "out" / f"{size}.txt").stat().st_mode & 0o777 == 0o600
 
 
 def test_a_file_from_elsewhere_arrives_under_its_name_and_one_in_the_way_is_told(
@@ -202,8 +202,22 @@ def test_a_file_from_elsewhere_arrives_under_its_name_and_one_in_the_way_is_told
     assert (home / "name.txt").read_text() == "abc"
     (home / "taken").mkdir()
     job = made.submit("abc", "taken")
-    assert job() == -1 and "cannot be written at the client" in job.stderr
+    assert job() == -1 and "taken is there at the client already" in job.stderr
     assert sorted(each.name for each in home.iterdir()) == ["name.txt", "taken"]
+
+
+def test_file_of_the_user_stays_unless_jobs_may_replace_it(cluster: Make, tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.txt").write_text("mine")
+    made = cluster(in_a_file)
+    job = made.submit("theirs", "mine.txt")
+    assert job() == -1 and "make the cluster with overwrite=True" in job.stderr
+    assert (tmp_path / "mine.txt").read_text() == "mine"
+    # What jobs of this program have sent, later ones send anew.
+    assert [made.submit(text, "new.txt")() for text in ("one", "two")] == [0, 0]
+    assert (tmp_path / "new.txt").read_text() == "two"
+    assert cluster(in_a_file, overwrite=True).submit("theirs", "mine.txt")() == 0
+    assert (tmp_path / "mine.txt").read_text() == "theirs"
 
 
 def test_equal_files_are_not_sent_again(cluster: Make, node: Daemon, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from gdispy import announcer as module
 from gdispy.announcer import MOMENTS, Announcer
+from gdispy.core.discovery import LOOK, Packet
 from gdispy.keys import Secret
 from gdispy.node_settings import NodeSettings
 
@@ -57,3 +58,15 @@ def test_node_repeats_its_announcement_while_nobody_uses_it(monkeypatch: pytest.
     pauses, times = announce(10.0, [*first, False, True, True, False], monkeypatch)
     assert pauses[len(MOMENTS) :] == [10.0] * 4
     assert times == len(MOMENTS) + 2
+
+
+def test_schedulers_that_are_to_be_called_back_are_bounded_and_each_is_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    later: list[Any] = []
+    monkeypatch.setattr(module.gevent, "spawn_later", lambda *args: later.append(args))
+    settings = NodeSettings(Secret(bytes(32), ""), 1)
+    announcer: Any = SimpleNamespace(_settings=settings, _name="", _port=1, _due=set(), _call=None)
+    beacon: Any = SimpleNamespace(tell=lambda *args: None)
+    for number in range(3 * module.DUE):
+        packet = Packet(LOOK, (number // 2).to_bytes(16, "big"), 0.0, 51347, "", "")
+        Announcer._on_packet(announcer, beacon, packet, ("127.0.0.1", 9))
+    assert len(later) == len({each[2] for each in later}) == module.DUE

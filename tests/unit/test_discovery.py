@@ -12,6 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gdispy.core.discovery import (
+    BODY_BYTES,
     CLOCK_LIMIT,
     HERE,
     LOOK,
@@ -37,8 +38,13 @@ def sealed(body: bytes) -> bytes:
 
 
 def changed(**fields: Any) -> bytes:
-    values: dict[str, Any] = {**vars(PACKET), **fields}
-    return sealed(msgpack.packb([*values.values(), b""]))
+    return sealed(filled([*{**vars(PACKET), **fields}.values()]))
+
+
+def filled(values: list[Any]) -> bytes:
+    """A body with these fields, and zeros behind them."""
+    zeros = BODY_BYTES - len(msgpack.packb([*values, b""]))
+    return bytes(msgpack.packb([*values, bytes(zeros)]))
 
 
 def test_packet_comes_out_as_it_went_in() -> None:
@@ -91,6 +97,15 @@ def test_random_bytes_are_ignored(data: bytes) -> None:
             unpack(KEY, each)
 
 
+def test_packet_that_is_shorter_than_an_answer_is_ignored() -> None:
+    values = [LOOK, *list(vars(PACKET).values())[1:]]
+    bare = len(msgpack.packb([*values, b""]))
+    assert unpack(KEY, sealed(filled(values))).kind == LOOK
+    for zeros in range(BODY_BYTES - bare):
+        with pytest.raises(ProtocolError, match="not a packet"):
+            unpack(KEY, sealed(msgpack.packb([*values, bytes(zeros)])))
+
+
 def test_packet_that_is_too_long_is_ignored() -> None:
     with pytest.raises(ProtocolError, match="not a packet"):
         unpack(KEY, sealed(bytes(PACKET_LIMIT)))
@@ -99,12 +114,12 @@ def test_packet_that_is_too_long_is_ignored() -> None:
 @pytest.mark.parametrize(
     "data",
     [
-        pytest.param(sealed(b"\xc1"), id="not msgpack"),
+        pytest.param(sealed(b"\xc1" * BODY_BYTES), id="not msgpack"),
         pytest.param(sealed(b""), id="nothing"),
-        pytest.param(sealed(msgpack.packb(7)), id="a number"),
-        pytest.param(sealed(msgpack.packb([1, 2])), id="too few fields"),
-        pytest.param(sealed(msgpack.packb([1, b"i" * 16, 1.0, 1, "", "", b""])), id="of the first version"),
-        pytest.param(sealed(msgpack.packb({"a": 1})), id="a map"),
+        pytest.param(sealed(msgpack.packb("7" * (BODY_BYTES - 2))), id="a text"),
+        pytest.param(sealed(filled([1])), id="too few fields"),
+        pytest.param(sealed(filled([1, b"i" * 16, 1.0, 1, "", ""])), id="of the first version"),
+        pytest.param(sealed(msgpack.packb({"a": bytes(BODY_BYTES - 5)})), id="a map"),
         pytest.param(changed(kind=7), id="unknown kind"),
         pytest.param(changed(kind="LOOK"), id="kind of another type"),
         pytest.param(changed(kind=[1]), id="kind that is an array"),

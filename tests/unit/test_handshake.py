@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import json
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from gdispy.config import VERSION
 from gdispy.core.handshake import (
     CLOCK_LIMIT,
     FIRST_BYTES,
+    GENERATED,
     MAGIC,
     PROTOCOL,
     SECOND_BYTES,
@@ -294,6 +296,26 @@ def test_generated_secret_stands_for_its_own_bytes() -> None:
 def test_damaged_generated_secret_is_refused_and_never_taken_for_a_pass_phrase(text: str) -> None:
     with pytest.raises(SecretError, match="cut short or damaged"):
         secret_key(text)
+
+
+@pytest.mark.parametrize("odd", ["=", "\n", " ", "!", "+", "/", "\0", "\u0660", "ä"])
+def test_generated_secret_with_characters_outside_its_alphabet_is_refused(odd: str) -> None:
+    text = encode_secret(PSK)
+    for place in range(len(GENERATED), len(text) + 1):
+        for changed in (text[:place] + odd + text[place:], text[:place] + odd + text[place + 1 :]):
+            with pytest.raises(SecretError, match="cut short or damaged"):
+                secret_key(changed)
+
+
+def test_only_one_text_stands_for_a_key() -> None:
+    text = encode_secret(PSK)
+    alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+    accepted = []
+    for last in alphabet:
+        with contextlib.suppress(SecretError):
+            accepted.append((text[:-1] + last, secret_key(text[:-1] + last)))
+    # The last character stands for four bits of the key, and two that are zero.
+    assert len(accepted) == len({key for _, key in accepted}) == 16 and (text, PSK) in accepted
 
 
 def test_pass_phrase_is_stretched() -> None:

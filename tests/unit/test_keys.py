@@ -211,7 +211,7 @@ def test_fifo_is_refused_and_not_waited_for(home: Path) -> None:
 def test_file_that_holds_no_text_is_refused(home: Path) -> None:
     path = private_file(home / "given", "")
     path.write_bytes(b"\xff\xfe\0")
-    with pytest.raises(SecretError, match="does not hold text"):
+    with pytest.raises(SecretError, match="does not hold text in UTF-8"):
         find_secret(secret_file=str(path))
 
 
@@ -330,3 +330,57 @@ def test_secret_that_is_no_text_in_utf_8_is_refused() -> None:
 def test_name_that_no_file_has_is_refused() -> None:
     with pytest.raises(SecretError, match="no file has such a name"):
         find_secret(secret_file="a\0b")
+
+
+class _Bytes(io.TextIOWrapper):
+    """Standard input with these bytes."""
+
+    def __init__(self, data: bytes, errors: str) -> None:
+        super().__init__(io.BytesIO(data), encoding="ascii", errors=errors)
+
+
+BAD = [
+    (b"\xff\xfe secret", "UTF-8"),
+    ("Stra\u00dfe".encode("latin-1") * 5, "UTF-8"),
+    (b"one\0two three four", "zero character"),
+    (b"x" * 5000, "longer than 4096 bytes"),
+]
+
+
+@pytest.mark.parametrize(("data", "told"), [*BAD, (b"first line\nsecond line", "more than one line")])
+def test_what_is_no_secret_is_said_in_a_sentence_wherever_it_comes_from(
+    home: Path, monkeypatch: pytest.MonkeyPatch, data: bytes, told: str
+) -> None:
+    path = private_file(home / "given", "")
+    path.write_bytes(data + b"\n")
+    with pytest.raises(SecretError, match=told):
+        find_secret(secret_file=str(path))
+    private_file(own_key_path(), "").write_bytes(data)
+    with pytest.raises(SecretError, match=told):
+        find_secret()
+    text = os.fsdecode(data)
+    with pytest.raises(SecretError, match=told):
+        find_secret(text)
+    if b"\0" not in data:
+        monkeypatch.setenv("GDISPY_SECRET", text)
+        with pytest.raises(SecretError, match=f"GDISPY_SECRET.*{told}"):
+            find_secret()
+
+
+@pytest.mark.parametrize(("data", "told"), BAD)
+@pytest.mark.parametrize("errors", ["strict", "surrogateescape"])
+def test_the_same_from_standard_input(monkeypatch: pytest.MonkeyPatch, data: bytes, told: str, errors: str) -> None:
+    monkeypatch.setattr("sys.stdin", _Bytes(data, errors))
+    with pytest.raises(SecretError, match=f"the secret on standard input.*{told}"):
+        find_secret(secret_file="-")
+
+
+def test_text_from_standard_input_is_utf_8_in_each_locale(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", _Bytes("Straße der Nationen\n".encode(), "strict"))
+    assert find_secret(secret_file="-").key == find_secret("Straße der Nationen").key
+
+
+def test_standard_input_that_is_closed_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", None)
+    with pytest.raises(SecretError, match="standard input, which is closed"):
+        find_secret(secret_file="-")

@@ -10,9 +10,15 @@ from typing import Any
 import pytest
 
 from gdispy import prefix
-from gdispy.prefix import claim, clean, unclaim
+from gdispy.own_directory import MARKER
+from gdispy.prefix import claim, clean, find_prefix, unclaim
 
 NAME, OTHER = "a" * 32, "b" * 32
+
+
+@pytest.fixture(autouse=True)
+def own(tmp_path: Path) -> None:
+    assert find_prefix(str(tmp_path)) == str(tmp_path)
 
 
 @pytest.fixture(autouse=True)
@@ -27,9 +33,9 @@ def test_what_a_dead_node_left_goes_when_another_starts(tmp_path: Path, ended: l
     os.close(claim(str(tmp_path), NAME))
     (tmp_path / NAME).mkdir()
     fd = claim(str(tmp_path), OTHER)
-    assert ended == [NAME] and os.listdir(tmp_path) == [f"{OTHER}.lock"]
+    assert ended == [NAME] and sorted(os.listdir(tmp_path)) == [MARKER, f"{OTHER}.lock"]
     unclaim(str(tmp_path), OTHER, fd)
-    assert os.listdir(tmp_path) == []
+    assert os.listdir(tmp_path) == [MARKER]
 
 
 def test_what_a_living_node_has_stays(tmp_path: Path, ended: list[str]) -> None:

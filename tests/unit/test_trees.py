@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import pytest
+
 from gdispy.files import JobFiles
 from gdispy.worker.trees import COPY_LIMIT, Link, changed, mirror, remove_tree
 
@@ -87,3 +89,17 @@ def test_files_of_a_job_fit_where_nobody_has_others_of_their_names(tmp_path: Pat
     # What cannot be put in place anywhere is told when that is tried.
     assert files.fit([row("../outside", b"n" * 32)])
     assert "'../outside'" in files.place((1, 1), [row("../outside", b"n" * 32)], [b""])
+
+
+def test_what_a_link_leads_to_keeps_its_permissions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given a tree that cannot be removed at once, with a link to a directory elsewhere, and one in place of a tree.
+    goal, tree = tmp_path / "goal", tmp_path / "tree"
+    goal.mkdir()
+    goal.chmod(0o755)
+    tree.mkdir()
+    (tree / "link").symlink_to(goal)
+    (tmp_path / "top").symlink_to(goal)
+    monkeypatch.setattr("gdispy.worker.trees.shutil.rmtree", lambda path, ignore_errors: None)
+    remove_tree(str(tree))
+    remove_tree(str(tmp_path / "top"))
+    assert goal.stat().st_mode & 0o777 == 0o755 and not os.path.lexists(tmp_path / "top")
