@@ -244,7 +244,7 @@ def lines(found: list[Found]) -> list[str]:
     """The nodes as a table."""
     if not found:
         return ["no gdispy-node was found: start gdispy-node on the machines, with the same secret as here"]
-    rows = [("node", "address", "gdispy", "Python", "CPUs", "busy", "idle", "state")]
+    rows: list[tuple[str, ...]] = [("node", "address", "gdispy", "Python", "CPUs", "busy", "idle", "state")]
     for each in found:
         idle = "" if each.idle is None else f"{each.idle:.0f} %"
         numbers = (str(each.cpus), str(each.busy)) if each.version else ("", "")
