@@ -19,6 +19,7 @@ from typing import Any
 from gdispy import config, whom
 from gdispy.arguments import number
 from gdispy.computation import Parts, bulk, gather, read_files
+from gdispy.core.limits import printable
 from gdispy.core.messages import Appeared, ComputationId, Take
 from gdispy.core.patterns import join, split
 from gdispy.core.payloads import Bulk
@@ -181,7 +182,8 @@ def decide(nodes: list[NodeAllocate], cluster: Any, computation: ComputationId, 
             if isinstance(cpus, int) and cpus > 0:
                 return _take(each, computation, appeared, min(int(cpus), appeared.cpus))
         except Exception:
-            logger.exception("the node %s is not used: its NodeAllocate failed", join(appeared.names[0], appeared.port))
+            place = printable(join(appeared.names[0], appeared.port))
+            logger.exception("the node %s is not used: its NodeAllocate failed", place)
     return Take(computation, appeared.node, 0, b"", [], [])
 
 

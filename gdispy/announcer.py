@@ -17,6 +17,7 @@ import gevent.event
 from gdispy import config
 from gdispy.beacon import HERE, LOOK, Beacon, Beacons, Packet
 from gdispy.connection import CONNECTED, Connection, Handlers
+from gdispy.core.limits import printable
 from gdispy.core.patterns import join, split
 from gdispy.errors import ConnectFailed, PeerRejected
 from gdispy.interfaces import is_here, is_numeric, is_reachable, own_addresses
@@ -231,7 +232,7 @@ class Caller:
         now = gevent.get_hub().loop.now()
         if now >= self._told.get(text, 0.0):
             self._told = {text: now + TELL_INTERVAL}
-            logger.info("--connect %s: %s; trying again", self.place, text)
+            logger.info("--connect %s: %s; trying again", self.place, printable(text))
 
 
 _OTHER_SIDE = "gdispy program or gdispy-scheduler"

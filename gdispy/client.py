@@ -59,6 +59,7 @@ from gdispy.hub import Gate, Hub, WeakCall
 from gdispy.job import DispyJob, KeptJob, skip_numbers
 from gdispy.job_table import JobKeeping, JobTable
 from gdispy.keys import Secret
+from gdispy.limited_log import LimitedLog
 from gdispy.local import LocalNode, died_with_its_program
 from gdispy.logbook import Logbook
 from gdispy.node_table import NodeTable
@@ -153,6 +154,7 @@ class Client:
         self._forked = False
         self._started = time.time()
         self._hub = Hub.get()
+        self._log = LimitedLog(logger)
         self._received = ReceivedFiles(self._hub, WeakCall(self._uploaded), self._overwrites)
         self._callbacks.use(self._hub)
         self._count = Completion(self.name, self._hub, self._callbacks)
@@ -453,7 +455,8 @@ class Client:
         self._table.provide(effect.progress)
 
     def _tell(self, effect: Tell) -> None:
-        logger.warning("%s", effect.text)
+        # A scheduler elsewhere is a peer; what the one in this process says, it says seldom.
+        self._log.log_lines(logging.WARNING, "trouble" if self._place() else effect.text, effect.text)
 
     def _answer(self, effect: Answer) -> None:
         known = self._answers.get(effect.answer.question)

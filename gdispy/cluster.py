@@ -38,6 +38,7 @@ from gdispy.arguments import (
 from gdispy.computation import Care, checked_data, checked_outputs, is_program, prepare
 from gdispy.core import statuses
 from gdispy.core.effects import Resolve
+from gdispy.core.limits import printable_lines
 from gdispy.core.messages import OUTPUT_LIMIT, UNLIMITED, Ask, JobId, Standing
 from gdispy.core.payloads import Bulk
 from gdispy.core.placing import Task, ended_by_scheduler
@@ -417,7 +418,9 @@ class JobCluster(SingleNodes):
         self._refuse_fork()
         standing = self._standing()
         nodes = [self._nodes.of_row(row) for row in standing.nodes]
-        return ClusterStatus(nodes, self._count.pending, list(standing.problems), self._is_hopeless())
+        return ClusterStatus(
+            nodes, self._count.pending, [*map(printable_lines, standing.problems)], self._is_hopeless()
+        )
 
     def print_status(self, wall_time: float | None = None) -> None:
         """Print a table of the nodes and what they have done."""

@@ -10,7 +10,7 @@ import logging
 import time
 from collections.abc import Callable
 
-from gdispy.core.limits import printable
+from gdispy.core.limits import printable, printable_lines
 from gdispy.core.log_limit import INTERVAL, LogLimit
 
 
@@ -27,12 +27,19 @@ class LimitedLog:
     def log(self, level: int, key: object, text: str, *args: object) -> None:
         """Write a line about a peer, or a kind of peers, that `key` stands for. Texts among `args` are those of peers:
         they are made printable."""
+        shown = [printable(each) if isinstance(each, str) else each for each in args]
+        self._write(level, key, text, shown)
+
+    def log_lines(self, level: int, key: object, text: str) -> None:
+        """The same of a text of a peer that may have several lines."""
+        self._write(level, key, "%s", [printable_lines(text)])
+
+    def _write(self, level: int, key: object, text: str, args: list[object]) -> None:
         if not self._logger.isEnabledFor(level):
             return
         left_out = self._limit.admit(key, self._clock())
         if left_out is None:
             return
-        shown = [printable(each) if isinstance(each, str) else each for each in args]
         if left_out:
-            text, shown = f"{text} (%d such lines were left out before)", [*shown, left_out]
-        self._logger.log(level, text, *shown)
+            text, args = f"{text} (%d such lines were left out before)", [*args, left_out]
+        self._logger.log(level, text, *args)

@@ -48,6 +48,7 @@ from gdispy.core.effects import (
 from gdispy.core.faults import refusal
 from gdispy.core.handshake import Keys
 from gdispy.core.hours import OPEN, Hours, clock
+from gdispy.core.limits import printable
 from gdispy.core.messages import REFUSED, STOPPED, Availability, Hello, Instance, Message, Overview, Prepare, Survey
 from gdispy.core.patterns import join
 from gdispy.core.slots import Slots
@@ -56,6 +57,7 @@ from gdispy.errors import ConfigError
 from gdispy.fault_log import log_fault
 from gdispy.interfaces import main_address
 from gdispy.keys import ALL_ADDRESSES, listening_addresses
+from gdispy.limited_log import LimitedLog
 from gdispy.memory import keep_freed_memory
 from gdispy.net import Listener
 from gdispy.node_settings import NodeSettings
@@ -96,6 +98,7 @@ class Node:
         epoch = time.time() - time.monotonic()
         self._slots = Slots(settings.cpus, settings.lease, epoch, settings.serve, settings.spool_age)
         self._slots.on_fault = _drop_faulty
+        self._log = LimitedLog(logger)
         self._began = time.monotonic()
         self._state = OPEN
         if settings.hours is not None:  # Before anybody hears of CPUs that are not offered now.
@@ -199,15 +202,15 @@ class Node:
         here, away = self._slots.clients()
         if away:
             self._pump.put(self._slots.give_up)
-            return f"given up: {', '.join(away)}"
-        return f"nothing was done: {', '.join(here)} is connected" if here else "no client holds this node"
+            return printable(f"given up: {', '.join(away)}")
+        return printable(f"nothing was done: {', '.join(here)} is connected" if here else "no client holds this node")
 
     def status(self) -> list[str]:
         """How the node stands, in lines."""
         now = time.monotonic()
         minutes = int(now - self._began) // 60
         uptime = f"up {minutes // 1440} days, {minutes % 1440 // 60:02}:{minutes % 60:02}"
-        return [f"{self._name} at {join(self.host, self.port)}, {uptime}", *self._slots.standing(now)]
+        return [f"{self._name} at {join(self.host, self.port)}, {uptime}", *map(printable, self._slots.standing(now))]
 
     def _keep_hours(self, hours: Hours) -> None:
         while True:
@@ -339,7 +342,8 @@ class Node:
 
     def _greet(self, connection: Connection, hello: Hello) -> None:
         self._greeted.add(connection.peer)
-        logger.info("connected: %s at %s, gdispy %s", hello.name, connection.address, hello.version)
+        text = "connected: %s at %s, gdispy %s"
+        self._log.log(logging.INFO, ("in", connection.address), text, hello.name, connection.address, hello.version)
         if 0.05 <= hello.pulse <= 1000:
             connection.set_pulse(hello.pulse)
             self._pulses[connection.peer] = hello.pulse
@@ -376,7 +380,8 @@ class Node:
             self._greeted.discard(connection.peer)
             self._pulses.pop(connection.peer, None)
             level = logging.ERROR if reason.startswith(REFUSED) else logging.INFO
-            logger.log(level, "disconnected from %s: %s", connection.address, reason)
+            key = ("out", connection.address, level)
+            self._log.log(level, key, "disconnected from %s: %s", connection.address, reason)
             self._pump.put(self._slots.gone, connection.peer)
             if not self._greeted:
                 self._workers.slabs.clear()

@@ -17,6 +17,7 @@ from gevent.event import AsyncResult
 
 from gdispy import config
 from gdispy.connection import Handlers
+from gdispy.core.limits import printable
 from gdispy.core.messages import Hello, Instance, Overview, Survey
 from gdispy.core.patterns import join
 from gdispy.errors import ConfigError, ConnectFailed, GdispyError
@@ -72,7 +73,7 @@ def ask(secret: Secret, host: str, port: int) -> Overview:
                 answer.set(message)
 
     def on_closed(connection: object, reason: str) -> None:
-        answer.set_exception(ConnectFailed(f"{join(host, port)}: {reason}"))
+        answer.set_exception(ConnectFailed(f"{join(host, port)}: {printable(reason)}"))
 
     handlers = Handlers(on_messages, on_closed)  # type: ignore[arg-type]
     place = (host, port, secret.for_tcp(), ROLES)

@@ -28,6 +28,7 @@ from gdispy import config
 from gdispy.connection import Connection, Handlers
 from gdispy.core import statuses
 from gdispy.core.facts import Owned
+from gdispy.core.limits import printable
 from gdispy.core.message import Instance, JobId, Message
 from gdispy.core.messages import (
     Cancel,
@@ -188,7 +189,7 @@ class _Recovery:
             for story in self.stories:
                 self._begin_life(story)
                 missed = Hub.get().call(self._ask_all, story, timeout, terminate)
-                unreachable |= missed
+                unreachable |= {place: printable(reason) for place, reason in missed.items()}
                 jobs += self._returned(story, _is_complete(story, bool(missed)))
             for place, reason in unreachable.items():
                 logger.warning("%s cannot be asked, and its jobs stay in %s: %s", place, self.path, reason)

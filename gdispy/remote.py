@@ -48,6 +48,7 @@ from gdispy.errors import ConnectFailed, ForkedError, PeerRejected
 from gdispy.fault_log import log_fault
 from gdispy.journal import Ledger
 from gdispy.keys import Secret
+from gdispy.limited_log import LimitedLog
 from gdispy.net import connect
 from gdispy.results import result_sink
 
@@ -90,6 +91,7 @@ class Remote:
         self.ledger = Ledger()
         self._ends: dict[ComputationId, RemoteEnd] = {}
         self._connection: Connection | None = None
+        self._log = LimitedLog(logger)
         self._greeted = False
         self._over = gevent.event.Event()
         self._rejected = self._refused = False
@@ -180,7 +182,7 @@ class Remote:
         return self._rejected
 
     def report(self, place: str, text: str) -> None:
-        logger.warning("%s: %s", place, text)
+        self._log.log(logging.WARNING, ("report", place), "%s: %s", place, text)
 
     # The connection
 
@@ -190,7 +192,7 @@ class Remote:
             reason = self._attempt()
             answers = self._courier.gone(reason)
             if reason.startswith(REFUSED):
-                logger.error("disconnected from the scheduler at %s: %s", self.place, reason)
+                self._log.log(logging.ERROR, "refused", "disconnected from the scheduler at %s: %s", self.place, reason)
                 ends = self._courier.refused(reason)
                 for ended in ends:
                     self.ledger.record(ended.computation, [ended])
@@ -275,7 +277,7 @@ class Remote:
 
     def _on_closed(self, connection: Connection, reason: str) -> None:
         if connection is self._connection:
-            logger.info("disconnected from the scheduler at %s: %s", self.place, reason)
+            self._log.log(logging.INFO, "out", "disconnected from the scheduler at %s: %s", self.place, reason)
             self._connection = None
             self._reason = reason
             self._over.set()

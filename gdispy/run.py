@@ -17,6 +17,7 @@ from gdispy.blobs import OpenFile
 from gdispy.cluster import JobCluster
 from gdispy.commands import overview
 from gdispy.core import statuses
+from gdispy.core.limits import printable_lines
 from gdispy.errors import ConfigError, GdispyError
 from gdispy.job import DispyJob
 from gdispy.options import (
@@ -242,7 +243,8 @@ def _print(job: DispyJob, number: int, words: list[str]) -> None:
     if not trouble and job.result != 0:
         trouble = f"exit code {job.result}"
     if trouble:
-        print(f"gdispy: job {number} ({shlex.join(words)}): {trouble}", file=sys.stderr)
+        # What a program prints passes as it is; this is what gdispy says of it.
+        print(f"gdispy: job {number} ({shlex.join(words)}): {printable_lines(trouble)}", file=sys.stderr)
 
 
 def _parts(output: bytes | OpenFile) -> Iterator[bytes]:

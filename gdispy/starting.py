@@ -28,6 +28,7 @@ import gevent.event
 from gevent import socket
 
 from gdispy.core.handshake import encode_secret
+from gdispy.core.limits import printable
 from gdispy.core.patterns import host_flaw, join
 from gdispy.errors import ConfigError, GdispyError
 from gdispy.keys import find_secret, own_key_path
@@ -158,8 +159,9 @@ class _Remote:
         for line in _lines(self.process.stdout.fileno()):
             if line.startswith("ready "):
                 _, _, port = line[6:].rpartition(":")
-                self.place = join(self.host.rpartition("@")[2], int(port))
-                self.state = "ready"
+                with contextlib.suppress(ValueError):  # Something else there begins a line so.
+                    self.place = join(self.host.rpartition("@")[2], int(port))
+                    self.state = "ready"
         gevent.joinall(self._readers[1:], timeout=1)
         self.state = f"ended: {self._why()}"
 
@@ -167,14 +169,14 @@ class _Remote:
         for line in _lines(self.process.stderr.fileno()):
             self._log = [*self._log, line][-_KEPT:]
             if self.is_up:
-                print(f"{self.host}: {line}", file=sys.stderr, flush=True)
+                print(f"{self.host}: {printable(line)}", file=sys.stderr, flush=True)
 
     def _why(self) -> str:
         code = self._wait(5)
         if code == _NOT_FOUND:
             return "gdispy-node is not there: install gdispy, or say where it is with --command"
         told = next((line for line in reversed(self._log) if line.strip()), "")
-        return told or f"ssh ended with exit code {code}"
+        return printable(told) or f"ssh ended with exit code {code}"
 
     def _wait(self, seconds: float) -> int | None:
         with contextlib.suppress(gevent.Timeout), gevent.Timeout(seconds):

@@ -10,6 +10,7 @@ from collections import namedtuple
 from collections.abc import Iterator
 from typing import Any
 
+from gdispy.core.limits import printable, printable_lines
 from gdispy.core.messages import Ended, Overview
 from gdispy.core.patterns import join
 from gdispy.core.payloads import total_size
@@ -131,7 +132,7 @@ class DispyNode(_WithCounts):
         self.update_time = time.time()
 
     def __repr__(self) -> str:
-        return f"<DispyNode {self.name} {join(self.ip_addr, self.port)}>"
+        return printable(f"<DispyNode {self.name} {join(self.ip_addr, self.port)}>")
 
 
 class _Counted:
@@ -172,7 +173,7 @@ def table(status: ClusterStatus, wall_time: float) -> str:
     ]
     for node in sorted(status.nodes, key=lambda node: (node.ip_addr, node.port)):
         each = node.cpu_time / node.jobs_done if node.jobs_done else 0.0
-        name = f"{join(node.ip_addr, node.port)} ({node.name[:12]})"
+        name = f"{printable(join(node.ip_addr, node.port))} ({printable(node.name[:12])})"
         counts = f"{node.cpus:>5} | {node.jobs_done:>8} | {each:>9.4f} | {node.cpu_time:>13.3f}"
         lines.append(f"{name:>30} | {counts} | {size(node.tx):>8} | {size(node.rx):>8}")
     lines.append("")
@@ -181,7 +182,7 @@ def table(status: ClusterStatus, wall_time: float) -> str:
     total = sum(node.cpu_time for node in status.nodes)
     speedup = total / wall_time if wall_time > 0 else 0.0
     lines.append(f"Total job time: {total:.3f} sec, wall time: {wall_time:.3f} sec, speedup: {speedup:.3f}")
-    lines += [f"Problem: {problem}" for problem in status.problems]
+    lines += [f"Problem: {printable_lines(problem)}" for problem in status.problems]
     return "\n".join(lines)
 
 
@@ -198,10 +199,10 @@ def overview_lines(overview: Overview) -> list[str]:
     """How a scheduler stands, as a table for people."""
     lines = [f"{'Node':>30} | {'CPUs':>5} | {'In use':>6} | State"]
     for name, address, port, cpus, load, connected in overview.nodes:
-        place = f"{join(address, port)} ({name[:12]})"
+        place = f"{printable(join(address, port))} ({printable(name[:12])})"
         lines.append(f"{place:>30} | {cpus:>5} | {load:>6} | {'connected' if connected else 'away'}")
     lines += ["", f"{'Client':>30} | {'Computation':>20} | {'Waiting':>9} | {'On nodes':>8}"]
     for client, address, name, waiting, running in overview.computations:
-        who = f"{client[:15]} ({address or 'away'})"
-        lines.append(f"{who:>30} | {name[:20]:>20} | {waiting:>9} | {running:>8}")
+        who = f"{printable(client[:15])} ({printable(address) or 'away'})"
+        lines.append(f"{who:>30} | {printable(name[:20]):>20} | {waiting:>9} | {running:>8}")
     return lines

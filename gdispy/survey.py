@@ -22,6 +22,7 @@ from gdispy import config, whom
 from gdispy.beacon import HERE, LOOK, Beacon, Packet
 from gdispy.connection import Connection, Handlers
 from gdispy.core.discovery import RELAY
+from gdispy.core.limits import printable
 from gdispy.core.messages import Availability, Hello, Instance, Message, Overview, Survey
 from gdispy.core.patterns import join
 from gdispy.core.troubles import without_place
@@ -201,7 +202,7 @@ class Look:
                 answer.set(None)
 
         def on_closed(connection: Connection, reason: str) -> None:
-            answer.set_exception(ConnectFailed(f"{route.place}: {reason}"))
+            answer.set_exception(ConnectFailed(f"{route.place}: {printable(reason)}"))
 
         handlers = Handlers(on_messages, on_closed)
         psk, tls = self._secret.for_tcp(), self._secret.tls
@@ -243,13 +244,14 @@ def lines(found: list[Found]) -> list[str]:
     """The nodes as a table."""
     if not found:
         return ["no gdispy-node was found: start gdispy-node on the machines, with the same secret as here"]
-    rows = [("node", "address", "gdispy", "Python", "CPUs", "busy", "idle", "state")]
+    rows: list[tuple[str, ...]] = [("node", "address", "gdispy", "Python", "CPUs", "busy", "idle", "state")]
     for each in found:
         idle = "" if each.idle is None else f"{each.idle:.0f} %"
         numbers = (str(each.cpus), str(each.busy)) if each.version else ("", "")
         state = without_place(each.address, each.problem) or (
             f"free, through the relay at {each.relay}" if each.relay else "free"
         )
-        rows.append((each.name or "?", each.address, each.version, each.python, *numbers, idle, state))
+        texts = (each.name or "?", each.address, each.version, each.python, *numbers, idle, state)
+        rows.append(tuple(map(printable, texts)))
     widths = [max(len(row[column]) for row in rows) for column in range(7)]
     return ["  ".join([*(row[column].ljust(widths[column]) for column in range(7)), row[7]]).rstrip() for row in rows]

@@ -73,6 +73,8 @@ def file_date(seconds: float) -> float:
 
 #: Bytes of a text of a peer, in a line that people read, at most.
 PRINTED_LIMIT = 1024
+#: The same of texts of several lines, which say what is wrong with several peers, or hold a traceback.
+PRINTED_LINES_LIMIT = 16 * 1024
 _CUT = "[...]"
 
 
@@ -83,7 +85,7 @@ def printable(text: str, limit: int = PRINTED_LIMIT) -> str:
     return _printable(text, limit, "")
 
 
-def printable_lines(text: str, limit: int = PRINTED_LIMIT) -> str:
+def printable_lines(text: str, limit: int = PRINTED_LINES_LIMIT) -> str:
     """The same of a text that may have several lines, such as a traceback."""
     return _printable(text, limit, "\n")
 

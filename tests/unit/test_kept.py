@@ -15,7 +15,7 @@ from gdispy.core.messages import ComputationId
 from gdispy.errors import ProtocolError
 from gdispy.files import JobFiles
 from gdispy.kept import KeptDirectories
-from gdispy.prefix import claim
+from gdispy.prefix import claim, find_prefix
 from tests.unit.making import C, D, prepare
 
 E = ComputationId(b"athird12")
@@ -33,7 +33,7 @@ class Disk:
 
     def node(self, name: str) -> KeptDirectories:
         """One more node."""
-        self._locks[name] = claim(str(self._prefix), name)
+        self._locks[name] = claim(find_prefix(str(self._prefix)), name)
         (self._prefix / name).mkdir()
         return KeptDirectories(str(self._prefix), name)
 

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import logging
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gdispy.core.limits import PRINTED_LIMIT, printable, printable_lines
+from gdispy import survey
+from gdispy.client import Client
+from gdispy.core.effects import Tell
+from gdispy.core.limits import PRINTED_LIMIT, PRINTED_LINES_LIMIT, printable, printable_lines
 from gdispy.core.log_limit import LogLimit
+from gdispy.core.messages import ComputationId, Overview, Reply
 from gdispy.limited_log import LimitedLog
+from gdispy.node import Node
+from gdispy.single import SingleNodes
+from gdispy.status import ClusterStatus, DispyNode, overview_lines, table
 
 
 @pytest.mark.parametrize(
@@ -78,3 +86,56 @@ def test_lines_are_printable_and_say_how_many_were_left_out(caplog: Any) -> None
         r"a\x1b\nb says 5",
         "c says 6 (999 such lines were left out before)",
     ]
+
+
+# Tables and messages that hold texts of peers
+
+HOSTILE = "\x1b[2J\u202elab\n\x07" + "x" * 5000
+SHOWN = r"\x1b[2J\u202elab\n\x07"
+
+
+def assert_clean(text: str, limit: int = 4 * PRINTED_LIMIT) -> None:
+    assert all(char.isprintable() or char == "\n" for char in text)
+    assert max(len(line.encode()) for line in text.split("\n")) <= limit
+
+
+def test_tables_of_a_cluster_and_of_a_scheduler() -> None:
+    node = DispyNode("10.0.0.1", HOSTILE, 2)
+    shown = table(ClusterStatus([node], 0, [f"10.0.0.2: {HOSTILE}"]), 1.0)
+    assert_clean(shown, PRINTED_LINES_LIMIT)
+    assert r"10.0.0.1 (\x1b[2J\u202elab" in shown and r"Problem: 10.0.0.2: \x1b[2J\u202elab" in shown
+    assert_clean(repr(node))
+    rows = [[HOSTILE, HOSTILE, 51348, 2, 1, True]], [[HOSTILE, HOSTILE, HOSTILE, 1, 2]]
+    lines = overview_lines(Overview(1, *rows))
+    assert len(lines) == 5 and all(map(str.isprintable, lines))
+    assert_clean("\n".join(lines))
+
+
+def test_table_of_nodes_that_are_found() -> None:
+    found = survey.Found(HOSTILE, HOSTILE, HOSTILE, HOSTILE, clients=[HOSTILE], problem=HOSTILE, relay=HOSTILE)
+    lines = survey.lines([found])
+    assert len(lines) == 2 and all(map(str.isprintable, lines)) and SHOWN in lines[1]
+
+
+def test_reply_of_a_node_in_the_log(caplog: Any) -> None:
+    cluster: Any = SimpleNamespace(_ask_about=lambda *args: Reply(ComputationId(b"c" * 8), 1, HOSTILE, -1.0, []))
+    SingleNodes._order(cluster, "close", b"")
+    assert_clean(caplog.records[0].getMessage(), PRINTED_LINES_LIMIT)
+
+
+def test_trouble_that_a_scheduler_tells_of_is_one_line_a_second(caplog: Any) -> None:
+    client: Any = SimpleNamespace(_log=LimitedLog(logging.getLogger("gdispy.test")), _place=lambda: "lab:51347")
+    for number in range(100):
+        Client._tell(client, Tell(f"{number} {HOSTILE}"))
+    assert len(caplog.records) == 1
+    assert_clean(caplog.records[0].getMessage(), PRINTED_LINES_LIMIT)
+
+
+def test_what_clients_of_a_node_call_themselves_on_its_console() -> None:
+    slots = SimpleNamespace(
+        standing=lambda now: [f"client {HOSTILE}: away"], clients=lambda: ([], [HOSTILE]), give_up=0
+    )
+    node: Any = SimpleNamespace(_slots=slots, _began=0.0, _name="lab", host="h", port=1)
+    node._pump = SimpleNamespace(put=lambda *args: None)
+    for text in (*Node.status(node), Node.release(node)):
+        assert text.isprintable() and len(text) <= PRINTED_LIMIT
