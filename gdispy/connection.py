@@ -18,6 +18,7 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import gevent
@@ -28,7 +29,7 @@ from gdispy.core.effects import Peer
 from gdispy.core.handshake import Keys
 from gdispy.core.life import INTERVAL, Life
 from gdispy.core.messages import REFUSED, Message
-from gdispy.core.wire import CREDIT_STEP, Bye, MakeSink, MemorySink, MessageRefused, Sink, channel
+from gdispy.core.wire import CREDIT_STEP, NO_MEMORY_LIMIT, Bye, MakeSink, MemorySink, MessageRefused, Sink, channel
 from gdispy.errors import ConnectFailed, ForkedError, InternalError, ProtocolError
 from gdispy.interfaces import host_of
 
@@ -45,6 +46,11 @@ WRITE_PIECES = 64
 #: Transmissions of the same bytes after which a connection is stuck.
 STUCK_AFTER = 1
 
+#: Seconds for which one key is used at most; see also `wire.KEY_FRAMES`.
+REKEY_INTERVAL = 3600.0
+#: The part of this machine's memory that payloads of one peer may fill before a message refers to them.
+MEMORY_PART = 0.75
+
 #: Seconds for the other side to read why it is refused.
 REFUSAL_LIMIT = 1.0
 
@@ -57,6 +63,15 @@ _peers = itertools.count(1)
 def next_peer() -> Peer:
     """A name for a connection or an end of a pair, new in this process."""
     return Peer(next(_peers))
+
+
+@lru_cache(maxsize=1)
+def memory_limit() -> int:
+    """Bytes of payloads that a peer may bring before a message refers to them."""
+    try:
+        return int(MEMORY_PART * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    except (ValueError, OSError):  # Not known on this system.
+        return NO_MEMORY_LIMIT
 
 
 def any_sink(size: int, purpose: int) -> Sink:
@@ -88,7 +103,7 @@ class Connection:
         self._handlers = handlers
         self._life = Life(pulse, time.monotonic())
         self._owner = os.getpid()
-        self._sender, self._receiver = channel(keys, handlers.make_sink, self._check_owner)
+        self._sender, self._receiver = channel(keys, handlers.make_sink, self._check_owner, memory_limit())
         self._wake = gevent.event.Event()
         self._closing = ""
         self._closed = False
@@ -104,6 +119,9 @@ class Connection:
         self._timer: Any = None
         #: Seconds between two looks after signs of life.
         self._wait = 0.0
+        #: When it began to seal with its present key; and whether that has been used for long enough.
+        self._keyed_at = time.monotonic()
+        self._is_key_old = False
         self._readable: Any = None
         self._reader: Any = None
         self._writer: Any = None
@@ -369,6 +387,9 @@ class Connection:
             size += sum(map(len, more))
         if not frames and self._life.is_due(time.monotonic()):
             frames = sender.pulse(self._life.sign())
+        if self._is_key_old:
+            self._is_key_old, self._keyed_at = False, time.monotonic()
+            frames += sender.rekey()
         return frames if self._seal is None else self._sealed(frames)
 
     def _sealed(self, frames: list[Any]) -> list[Any]:
@@ -376,6 +397,9 @@ class Connection:
 
     def _check_life(self) -> None:
         now, life = time.monotonic(), self._life
+        if now >= self._keyed_at + REKEY_INTERVAL:
+            self._is_key_old = True
+            self._wake.set()
         if life.is_due(now):
             self._give_sign()
         if life.is_lost(now):

@@ -27,6 +27,12 @@ MESSAGE_LIMIT = 64 * 1024 * 1024
 #: Streams of one direction that have begun and that no message has referred to yet, at most. A computation with as many
 #: files as a column holds is one message.
 STREAM_LIMIT = 1 << 17
+#: Of those the ones that lie in memory, or in memory files: a message refers to `BATCH_STREAMS` at most.
+PAYLOAD_LIMIT = 1 << 12
+#: Streams of one direction that have begun and not ended, at most.
+OPEN_LIMIT = 16
+#: Elements of all arrays of one message together, at most: what they occupy is many times what they are on the wire.
+ELEMENT_LIMIT = 1 << 21
 #: Streams of one message at most, where what it says can be said in several.
 BATCH_STREAMS = 1024
 #: Characters of the name of a function, a program, a host or a node at most.

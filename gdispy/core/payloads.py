@@ -69,6 +69,15 @@ ABSENT = Absent()
 Bulk = bytes | Payload
 
 
+def release_all(value: object) -> None:
+    """Give back all payloads in a field of a message, or in several."""
+    if isinstance(value, Payload):
+        value.release()
+    elif type(value) is list:
+        for each in value:
+            release_all(each)
+
+
 def bulk_size(value: Bulk) -> int:
     """Bytes of a payload of either kind."""
     return len(value) if type(value) is bytes else value.size  # type: ignore[union-attr]

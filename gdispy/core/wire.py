@@ -9,6 +9,7 @@ Floor 1; msgpack and libsodium, no I/O. `net.py` moves the bytes.
        PULSE     u8: a sign of life, and in how many intervals the next one comes
        CREDIT    u64: so many more bytes may be sent
        BYE       text: the sender closes on purpose
+       REKEY     nothing: what follows is sealed with the next key
 
 Payloads travel as streams beside the messages, cut into chunks, so pulses and small messages pass
 between them; a message that refers to streams (msgpack ext type 1: u32 stream) leaves when the last
@@ -16,7 +17,8 @@ of them has left. So messages without payloads may overtake those with; not thos
 
 Invariants: the nonce of a frame is its number, never sent, so a frame that is lost, repeated, moved
 or reflected does not open, and then the connection is over. Nothing is allocated for a peer beyond
-one frame before that frame opened. `Sender` never has more than the peer's window in flight.
+one frame before that frame opened. `Sender` never has more than the peer's window in flight. Whatever ends a
+connection, each stream that has arrived, whole or in part, is given to exactly one message, or released.
 """
 
 from __future__ import annotations
@@ -32,9 +34,18 @@ import msgpack
 from gdispy.core.boxes import EXTRA, LENGTH, opened, sealed_frame
 from gdispy.core.fitting import fits, fitted, seems_fit, smaller
 from gdispy.core.handshake import Keys, next_key
-from gdispy.core.limits import BATCH_STREAMS, CHUNK_LIMIT, MESSAGE_LIMIT, STREAM_LIMIT
+from gdispy.core.limits import (
+    BATCH_STREAMS,
+    CHUNK_LIMIT,
+    COLUMN_LIMIT,
+    ELEMENT_LIMIT,
+    MESSAGE_LIMIT,
+    OPEN_LIMIT,
+    PAYLOAD_LIMIT,
+    STREAM_LIMIT,
+)
 from gdispy.core.messages import Message, from_values
-from gdispy.core.payloads import Bulk, MemoryPayload, Payload
+from gdispy.core.payloads import Bulk, MemoryPayload, Payload, release_all
 from gdispy.errors import InternalError, ProtocolError
 
 BOX_LIMIT = CHUNK_LIMIT + EXTRA
@@ -44,7 +55,7 @@ KEY_FRAMES = 1 << 20
 WINDOW = 8 * 1024 * 1024
 #: Credit is given back in portions of at least this many bytes.
 CREDIT_STEP = WINDOW // 8
-MESSAGES, STREAM, PULSE, CREDIT, BYE = range(5)
+MESSAGES, STREAM, PULSE, CREDIT, BYE, REKEY = range(6)
 FIRST, LAST = 1, 2
 
 #: What a stream carries: a payload, a dependency file, or a message too long for a frame.
@@ -127,7 +138,7 @@ class Sender:
             return
         # What is so short has nothing in it that is too long.
         if len(streams) <= BATCH_STREAMS and (
-            len(data) < CHUNK_LIMIT or (len(data) <= MESSAGE_LIMIT and fits(message))
+            len(data) < CHUNK_LIMIT or (len(data) <= MESSAGE_LIMIT and fits(message) and not has_too_many(values, data))
         ):
             self._queue(data, streams, follows)
         else:
@@ -143,7 +154,7 @@ class Sender:
         begin = self._next_stream, self.backlog
         packer = _Packer(self)
         data = packer.pack(message.values())
-        if len(data) <= MESSAGE_LIMIT:
+        if len(data) <= MESSAGE_LIMIT and not has_too_many(message.values(), data):
             self._queue(data, packer.streams, follows)
             return
         self._next_stream, self.backlog = begin
@@ -184,7 +195,7 @@ class Sender:
         if self._ready and self._window >= CHUNK_LIMIT:
             found += self._charged(self._message_chunk())
         # No stream begins where the other side would have too many for which messages are still to come.
-        if self._streaming and self._window >= CHUNK_LIMIT and (self._begun < STREAM_LIMIT or not self._ready):
+        if self._streaming and self._window >= CHUNK_LIMIT and (self._begun < PAYLOAD_LIMIT or not self._ready):
             found += self._charged(self._stream_chunk())
         return found
 
@@ -201,6 +212,12 @@ class Sender:
 
     def bye(self, reason: str) -> list[Frame]:
         return self._sealed(bytes([BYE]), reason.encode("utf-8", "replace")[:1024])
+
+    def rekey(self) -> list[Frame]:
+        """Go on with the next key, from which the present one cannot be found."""
+        found = self._sealed(bytes([REKEY]))
+        self._key = next_key(self._key)
+        return found
 
     def _message_chunk(self) -> Sequence[Any]:
         ready = self._ready
@@ -270,6 +287,15 @@ class _Bytes(Payload):
         return self._data[offset : offset + length]
 
 
+def has_too_many(values: list[Any], data: bytes) -> bool:
+    """Whether a message has more elements than one may have; each takes a byte at least."""
+    return len(data) > ELEMENT_LIMIT and _elements(values) > ELEMENT_LIMIT
+
+
+def _elements(value: list[Any]) -> int:
+    return len(value) + sum(_elements(each) for each in value if type(each) is list)
+
+
 class _Outgoing:
     """A payload on its way out."""
 
@@ -311,24 +337,38 @@ class Bye:
     reason: str
 
 
+#: What no message has more of. Arrays in particular: each element takes a byte on the wire, and many in memory.
+_UNPACKER_LIMITS: dict[str, Any] = {
+    "max_bin_len": MESSAGE_LIMIT,
+    "max_str_len": MESSAGE_LIMIT,
+    "max_array_len": COLUMN_LIMIT,
+    "max_map_len": 0,
+    "max_ext_len": 16,
+}
+#: Where nobody sets a limit.
+NO_MEMORY_LIMIT = 1 << 63
+
+
 class Receiver:
     """The other direction, incoming: takes bytes, gives messages."""
 
-    def __init__(self, key: bytes, make_sink: MakeSink) -> None:
+    def __init__(self, key: bytes, make_sink: MakeSink, memory_limit: int = NO_MEMORY_LIMIT) -> None:
         self._key = key
         self._counter = 0
         self._make_sink = make_sink
+        #: Bytes of payloads that may lie in memory before a message refers to them.
+        self._memory_limit = memory_limit
         #: A frame of which only a part has arrived.
         self._begun = bytearray()
         self._streams: dict[int, _Incoming] = {}
         self._finished: dict[int, Payload] = {}
-        self._unpacker_limits = {
-            "max_bin_len": MESSAGE_LIMIT,
-            "max_str_len": MESSAGE_LIMIT,
-            "max_array_len": 1 << 20,
-            "max_map_len": 0,
-            "max_ext_len": 16,
-        }
+        #: Announced bytes of those streams, of both kinds, that lie in memory.
+        self._in_memory: dict[int, int] = {}
+        self._bytes_in_memory = 0
+        #: Payloads that the message which is being read refers to.
+        self._referred: list[Payload] = []
+        #: Elements of arrays that the message may still have.
+        self._elements_left = 0
         #: What the peer has granted since this was last set to 0.
         self.granted = 0
         #: In how many intervals the peer gives its next sign of life, as it said since this was last set to 0.
@@ -346,7 +386,16 @@ class Receiver:
         """What the bytes complete, in order. Boxes are opened in their place, where that can be written, so the bytes
         are spent afterwards. Raises ProtocolError, and then the connection is over."""
         found: list[Message | Bye] = []
-        view = memoryview(data)
+        try:
+            self._receive(memoryview(data), found)
+        except BaseException:
+            for message in found:
+                if not isinstance(message, Bye):
+                    release_all(message.values())
+            raise
+        return found
+
+    def _receive(self, view: memoryview, found: list[Message | Bye]) -> None:
         offset = self._complete(view, found) if self._begun else 0
         end = len(view)
         while end - offset >= 4:
@@ -356,7 +405,6 @@ class Receiver:
             self._open(view[offset + 4 : after], found)
             offset = after
         self._begun += view[offset:]
-        return found
 
     def _complete(self, view: memoryview, found: list[Message | Bye]) -> int:
         """Fill up the frame of which a part came before, and no further: what lies whole in new bytes
@@ -394,6 +442,7 @@ class Receiver:
             payload.release()
         self._streams.clear()
         self._finished.clear()
+        self._in_memory.clear()
 
     def _take(self, chunk: memoryview, found: list[Message | Bye]) -> None:
         kind = chunk[0]
@@ -410,6 +459,8 @@ class Receiver:
             found.append(Bye(str(chunk[1:], "utf-8", "replace")))
         elif kind == PULSE and len(chunk) == 2 and chunk[1]:
             self.promised = chunk[1]
+        elif kind == REKEY and len(chunk) == 1:
+            self._key = next_key(self._key)
         else:
             raise ProtocolError("a frame is of an unknown kind")
 
@@ -427,56 +478,95 @@ class Receiver:
                 raise ProtocolError("the beginning of a stream is cut short")
             size, purpose = _STREAM_SIZE.unpack_from(chunk, offset)
             offset += _STREAM_SIZE.size
-            self._streams[number] = _Incoming(size, purpose, self._sink(size, purpose))
+            self._streams[number] = _Incoming(size, purpose, self._sink(number, size, purpose))
         stream = self._streams.get(number)
         if stream is None:
             raise ProtocolError("a stream goes on that has not begun")
         stream.write(chunk[offset:])
         if flags & LAST:
-            del self._streams[number]
             payload: Any = stream.finish()
+            del self._streams[number]
             if stream.purpose == LONG_MESSAGE:
-                self._decode(b"".join(payload.parts()), found)
+                self._decode(b"".join(payload.parts()), found, self._count)
             else:
                 self._finished[number] = payload
 
-    def _sink(self, size: int, purpose: int) -> Sink:
+    def _sink(self, number: int, size: int, purpose: int) -> Sink:
+        if len(self._streams) >= OPEN_LIMIT:
+            raise ProtocolError("too many streams are open")
         if purpose == LONG_MESSAGE:
             if size > MESSAGE_LIMIT:
                 raise ProtocolError("a message is too long")
+            if any(each.purpose == LONG_MESSAGE for each in self._streams.values()):
+                raise ProtocolError("two long messages come at once")
             return MemorySink()
         if purpose not in (PAYLOAD, FILE):
             raise ProtocolError("a stream has an unknown purpose")
+        if purpose == PAYLOAD:
+            self._note_memory(number, size)
         return self._make_sink(size, purpose)
 
-    def _decode(self, data: Any, found: list[Message | Bye]) -> None:
+    def _note_memory(self, number: int, size: int) -> None:
+        """Raise ProtocolError where payloads that nothing refers to would fill the memory."""
+        if len(self._in_memory) >= PAYLOAD_LIMIT:
+            raise ProtocolError("too many payloads that no message has referred to")
+        total = self._bytes_in_memory + size
+        if total > self._memory_limit:
+            raise ProtocolError(
+                f"payloads of {total:,} bytes that no message has referred to, and this side takes "
+                f"{self._memory_limit:,} at most"
+            )
+        self._in_memory[number], self._bytes_in_memory = size, total
+
+    def _count(self, values: list[Any]) -> list[Any]:
+        """Of a long message, each array when it is whole: the inner ones first."""
+        self._elements_left -= len(values)
+        if self._elements_left < 0:
+            raise ProtocolError("a message has too many elements")
+        return values
+
+    def _decode(self, data: Any, found: list[Message | Bye], count: Callable[[list[Any]], Any] | None = None) -> None:
+        self._elements_left = ELEMENT_LIMIT
         try:
             try:
-                found.append(from_values(msgpack.unpackb(data, ext_hook=self._refer, **self._unpacker_limits)))
+                values = msgpack.unpackb(data, ext_hook=self._refer, list_hook=count, **_UNPACKER_LIMITS)
+                self._add(values, found)
             except msgpack.ExtraData as more:  # The first of several.
-                found.append(from_values(more.unpacked))
+                self._add(more.unpacked, found)
                 self._decode_several(more.extra, found)
         except ProtocolError:
             raise
         except Exception as error:  # msgpack raises several unrelated kinds
             raise ProtocolError(f"not msgpack as expected: {type(error).__name__}") from None
+        finally:
+            if self._referred:  # By a message that is none.
+                release_all(self._referred)
+                self._referred = []
+
+    def _add(self, values: Any, found: list[Message | Bye]) -> None:
+        found.append(from_values(values))
+        if self._referred:  # They are the message's now.
+            self._referred = []
 
     def _decode_several(self, data: bytes, found: list[Message | Bye]) -> None:
-        unpacker = msgpack.Unpacker(ext_hook=self._refer, max_buffer_size=MESSAGE_LIMIT, **self._unpacker_limits)
+        unpacker = msgpack.Unpacker(ext_hook=self._refer, max_buffer_size=MESSAGE_LIMIT, **_UNPACKER_LIMITS)
         unpacker.feed(data)
         whole = 0
         for values in unpacker:
             whole = unpacker.tell()
-            found.append(from_values(values))
+            self._add(values, found)
         if whole != len(data):
             raise ProtocolError("a message is cut short")
 
     def _refer(self, code: int, data: bytes) -> Bulk:
         if code != _EXT or len(data) != _REFERENCE.size:
             raise ProtocolError("an unknown extension type")
-        payload = self._finished.pop(_REFERENCE.unpack(data)[0], None)
+        number = _REFERENCE.unpack(data)[0]
+        payload = self._finished.pop(number, None)
         if payload is None:
             raise ProtocolError("a message refers to a stream that has not arrived")
+        self._bytes_in_memory -= self._in_memory.pop(number, 0)
+        self._referred.append(payload)
         return payload
 
 
@@ -523,6 +613,8 @@ class MemorySink:
         self._pieces.clear()
 
 
-def channel(keys: Keys, make_sink: MakeSink, check_owner: Callable[[], None]) -> tuple[Sender, Receiver]:
+def channel(
+    keys: Keys, make_sink: MakeSink, check_owner: Callable[[], None], memory_limit: int = NO_MEMORY_LIMIT
+) -> tuple[Sender, Receiver]:
     """Both directions of a connection whose handshake is done."""
-    return Sender(keys.send, check_owner), Receiver(keys.receive, make_sink)
+    return Sender(keys.send, check_owner), Receiver(keys.receive, make_sink, memory_limit)

@@ -18,7 +18,7 @@ from gdispy.core.limits import (
     CPUS_LIMIT,
     DATE_LIMIT,
     MESSAGE_LIMIT,
-    STREAM_LIMIT,
+    PAYLOAD_LIMIT,
     TEXT_LIMIT,
     file_date,
     shortened,
@@ -54,11 +54,23 @@ from gdispy.core.messages import (
 )
 from gdispy.core.payloads import MemoryPayload, Payload
 from gdispy.core.statuses import NODE_EVENTS
-from gdispy.core.wire import WINDOW, Bye, MemorySink, Receiver, Sender
+from gdispy.core.wire import WINDOW, Bye, FilePayload, MemorySink, Receiver, Sender
 from gdispy.errors import InternalError
 from tests.unit.making import C, D
 
 KEY = bytes(range(32))
+
+
+class File(FilePayload, MemoryPayload):
+    """A file, in memory."""
+
+    __slots__ = ()
+
+
+def file(size: int) -> Payload:
+    return File([b"x" * size])
+
+
 MANY = COLUMN_LIMIT + 4_464
 
 
@@ -163,6 +175,9 @@ def messages_of(kind: type[Message]) -> st.SearchStrategy[Message]:
 
     def of_length(length: int) -> st.SearchStrategy[Message]:
         fields = [values_of(check, length, kind in OWN) for check in kind.shape]
+        if "contents" in kind.__match_args__:
+            place = kind.__match_args__.index("contents")
+            fields[place] = fields[place].map(lambda some: [file(1) if each else each for each in some])
         for name, values in OWN_FIELDS.get(kind, {}).items():
             fields[kind.__match_args__.index(name)] = values
         return st.builds(kind, *fields)
@@ -278,7 +293,7 @@ def test_files_that_a_node_lacks_come_in_several_messages() -> None:
 
 def test_computation_of_as_many_files_as_a_column_holds_is_one_message() -> None:
     row = ["f", 0o644, 0.0, 1, b"d" * 32]
-    prepare = Prepare(C, "f", "function", "", "", "", True, b"", [row] * COLUMN_LIMIT, [payload(1)] * COLUMN_LIMIT)
+    prepare = Prepare(C, "f", "function", "", "", "", True, b"", [row] * COLUMN_LIMIT, [file(1)] * COLUMN_LIMIT)
     [found] = carried(prepare)
     assert len(found.contents) == COLUMN_LIMIT
 
@@ -291,8 +306,8 @@ def test_files_that_no_column_holds_are_not_left_out_without_a_word() -> None:
 
 def test_no_stream_begins_while_too_many_wait_for_their_messages(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in ("gdispy.core.wire",):
-        monkeypatch.setattr(f"{module}.STREAM_LIMIT", 4)
-    assert STREAM_LIMIT > 4
+        monkeypatch.setattr(f"{module}.PAYLOAD_LIMIT", 4)
+    assert PAYLOAD_LIMIT > 4
     sender = Sender(KEY)
     receiver = Receiver(KEY, lambda size, purpose: MemorySink())
     for number in range(200):

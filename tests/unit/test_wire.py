@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
-from typing import Any
+import tracemalloc
+from typing import Any, ClassVar
 
 import msgpack
 import pytest
@@ -26,7 +28,9 @@ from gdispy.core.wire import (
     LONG_MESSAGE,
     MESSAGE_LIMIT,
     MESSAGES,
+    OPEN_LIMIT,
     PAYLOAD,
+    PAYLOAD_LIMIT,
     PULSE,
     STREAM,
     STREAM_LIMIT,
@@ -133,8 +137,9 @@ def receiver() -> Receiver:
     return Receiver(KEY, lambda size, purpose: MemorySink())
 
 
-def receive_chunks(*chunks: bytes, into: Receiver | None = None) -> list[Message | Bye]:
-    return (into or receiver()).receive(b"".join(frame(chunk, number) for number, chunk in enumerate(chunks)))
+def receive_chunks(*chunks: bytes, into: Receiver | None = None, first: int = 0) -> list[Message | Bye]:
+    frames = [frame(chunk, number) for number, chunk in enumerate(chunks, first)]
+    return (into or receiver()).receive(b"".join(frames))
 
 
 def stream(number: int, flags: int, data: bytes, size: int | None = None, purpose: int = PAYLOAD) -> bytes:
@@ -150,6 +155,13 @@ def refer(number: int) -> msgpack.ExtType:
 
 def packed(*values: Any) -> bytes:
     return bytes([MESSAGES]) + b"".join(map(msgpack.packb, values))
+
+
+def long_message(data: bytes) -> list[bytes]:
+    """The chunks of a stream with a message of these bytes."""
+    parts = [data[begin : begin + 60_000] for begin in range(0, len(data), 60_000)]
+    begin = stream(9, FIRST, parts[0], len(data), LONG_MESSAGE)
+    return [begin, *(stream(9, 0, part) for part in parts[1:]), stream(9, LAST, b"")]
 
 
 # What goes in comes out
@@ -450,7 +462,8 @@ def test_frame_that_is_not_complete_yields_nothing_and_is_kept() -> None:
 @pytest.mark.parametrize(
     "chunk",
     [
-        pytest.param(b"\x05", id="unknown kind"),
+        pytest.param(b"\x06", id="unknown kind"),
+        pytest.param(b"\x05\x00", id="rekey with more behind it"),
         pytest.param(b"\xff", id="unknown kind 255"),
         pytest.param(bytes([CREDIT]) + bytes(7), id="credit too short"),
         pytest.param(bytes([CREDIT]) + bytes(9), id="credit too long"),
@@ -529,12 +542,117 @@ def test_stream_longer_than_announced_is_refused_in_the_chunk_that_exceeds() -> 
         receive_chunks(stream(1, FIRST, b"ab", 3), stream(1, LAST, b"cd"))
 
 
-def test_too_many_streams_are_refused() -> None:
-    chunks = [stream(number, FIRST | number % 2 * LAST, b"", 0) for number in range(STREAM_LIMIT)]
+def test_too_many_streams_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wire, "STREAM_LIMIT", 1000)
+    chunks = [stream(number, FIRST | LAST, b"", 0, FILE) for number in range(1000)]
     into = receiver()
     assert receive_chunks(*chunks, into=into) == []
     with pytest.raises(ProtocolError, match="too many streams"):
-        into.receive(frame(stream(STREAM_LIMIT, FIRST, b"", 0), STREAM_LIMIT))
+        into.receive(frame(stream(1000, FIRST, b"", 0, FILE), 1000))
+
+
+def test_too_many_open_streams_are_refused() -> None:
+    chunks = [stream(number, FIRST, b"", 1) for number in range(OPEN_LIMIT)]
+    into = receiver()
+    assert receive_chunks(*chunks, into=into) == []
+    with pytest.raises(ProtocolError, match="too many streams are open"):
+        into.receive(frame(stream(OPEN_LIMIT, FIRST, b"", 1), OPEN_LIMIT))
+
+
+def test_two_long_messages_at_once_are_refused() -> None:
+    with pytest.raises(ProtocolError, match="two long messages"):
+        receive_chunks(stream(1, FIRST, b"", 9, LONG_MESSAGE), stream(2, FIRST, b"", 9, LONG_MESSAGE))
+
+
+def test_payloads_that_nothing_refers_to_are_bounded_in_number_and_bytes() -> None:
+    chunks = [stream(number, FIRST | LAST, b"", 0) for number in range(PAYLOAD_LIMIT)]
+    into = receiver()
+    assert receive_chunks(*chunks, into=into) == []
+    with pytest.raises(ProtocolError, match="too many payloads that no message has referred to"):
+        into.receive(frame(stream(PAYLOAD_LIMIT, FIRST, b"", 0), PAYLOAD_LIMIT))
+    # Before anything is made ready for it.
+    into = Receiver(KEY, lambda size, purpose: pytest.fail("a sink was made"), memory_limit=1000)
+    with pytest.raises(ProtocolError, match=r"payloads of 1,001 bytes .*, and this side takes 1,000 at most"):
+        into.receive(frame(stream(1, FIRST, b"", 1001), 0))
+    into = Receiver(KEY, lambda size, purpose: MemorySink(), memory_limit=1000)
+    message = packed([17, C, 1, 1, 0, refer(1), "", b""])
+    assert len(receive_chunks(stream(1, FIRST | LAST, b"x" * 600, 600), message, into=into)) == 1
+    assert receive_chunks(stream(1, FIRST | LAST, b"x" * 600, 600), into=into, first=2) == []
+
+
+class Counted:
+    """A sink that tells what has become of it."""
+
+    made: ClassVar[list[Counted]] = []
+
+    def __init__(self, size: int, purpose: int) -> None:
+        self.is_open, self.payload = True, None
+        self.made.append(self)
+
+    def write(self, data: memoryview) -> None:
+        pass
+
+    def finish(self) -> Any:
+        self.is_open, self.payload = False, Announced(1)
+        return self.payload
+
+    def abandon(self) -> None:
+        assert self.is_open
+        self.is_open = False
+
+
+WHOLE = stream(1, FIRST | LAST, b"x", 1)
+BREAKS = {
+    "shorter than announced": [stream(1, FIRST, b"x", 9), stream(1, LAST, b"")],
+    "longer than announced": [stream(1, FIRST, b"", 1), stream(1, 0, b"xx")],
+    "begins twice": [stream(1, FIRST, b"", 9), stream(1, FIRST, b"", 9)],
+    "the connection ends in the middle": [stream(1, FIRST, b"x", 9)],
+    "nobody refers to it": [WHOLE],
+    "a message refers to it that is none": [WHOLE, packed([17, C, "no number", 1, 0, refer(1), "", b""])],
+    "a message refers to it that is no msgpack": [WHOLE, packed([17, C, 1, 1, 0, refer(1), "", b""])[:-1] + b"\xc1"],
+    "a message refers to it twice": [WHOLE, packed([18, C, [1, 2], [1, 1], [refer(1), refer(1)]])],
+    "the message behind its own is none": [WHOLE, packed([17, C, 1, 1, 0, refer(1), "", b""]) + b"\x01"],
+    "a chunk behind its message is none": [WHOLE, packed([17, C, 1, 1, 0, refer(1), "", b""]), b"\xff"],
+    "in a long message that is none": [WHOLE, *long_message(b"\x92\x11" + b"\xd6\x01\0\0\0\1")],
+}
+
+
+@pytest.mark.parametrize("chunks", BREAKS.values(), ids=BREAKS)
+def test_whatever_breaks_each_stream_is_given_back_once(chunks: list[bytes]) -> None:
+    Counted.made.clear()
+    into = Receiver(KEY, Counted)
+    with contextlib.suppress(ProtocolError):
+        into.receive(b"".join(frame(chunk, number) for number, chunk in enumerate(chunks)))
+    into.abandon()
+    assert [sink.is_open for sink in Counted.made] == [False] * len(Counted.made) and Counted.made
+    assert [sink.payload.released for sink in Counted.made if sink.payload is not None] in ([1], [])
+
+
+def test_message_of_more_elements_than_one_may_have_is_refused_while_it_is_read() -> None:
+    inner = b"\xdc\xff\xff" + b"\x90" * 65_535
+    data = b"\xdc\x03\xe8" + inner * 1000
+    tracemalloc.start()
+    try:
+        with pytest.raises(ProtocolError, match="too many elements"):
+            receive_chunks(*long_message(data))
+        assert tracemalloc.get_traced_memory()[1] < 8 * len(data)
+    finally:
+        tracemalloc.stop()
+
+
+def test_array_of_more_elements_than_a_column_holds_is_refused() -> None:
+    with pytest.raises(ProtocolError):
+        receive_chunks(*long_message(b"\xdd\0\1\0\1" + b"\xc0" * 65_537))
+
+
+def test_direction_goes_on_with_the_next_key_when_the_sender_says_so() -> None:
+    sender, into = Sender(KEY), receiver()
+    for number in range(3):
+        for each in (*sender.rekey(), *sender.pulse()):
+            assert into.receive(each) == []
+        assert sender._key == into._key != KEY, number
+    with pytest.raises(ProtocolError, match="does not open"):
+        into.receive(frame(bytes([PULSE, 1]), 6))
 
 
 def test_stream_serves_one_reference_only() -> None:
