@@ -7,6 +7,7 @@ ends all of it. Prints a row for each attack as it ends, then the table; the exi
 from __future__ import annotations
 
 import argparse
+import faulthandler
 import os
 import random
 import signal
@@ -29,6 +30,7 @@ def main() -> int:
     os.environ["GDISPY_IP_ADDR"] = "127.0.0.1"
     for name in ("GDISPY_SECRET", "GDISPY_SECRET_FILE"):
         os.environ.pop(name, None)
+    faulthandler.register(signal.SIGUSR1)  # Where it is, for whoever thinks that it does not go on.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     signal.signal(signal.SIGINT, signal.default_int_handler)
     # Only now: what is imported from here on may start threads, and those would stay in the other network.

@@ -23,6 +23,7 @@ import msgpack
 from gdispy.connection import any_sink
 from gdispy.core.handshake import FIRST_BYTES, NO_CERTIFICATE, SECOND_BYTES, Initiator, Keys, Responder
 from gdispy.core.messages import Message
+from gdispy.core.payloads import Payload, joined
 from gdispy.core.wire import LONG_MESSAGE, MESSAGES, STREAM, Bye, channel
 from gdispy.errors import GdispyError
 
@@ -30,6 +31,8 @@ from gdispy.errors import GdispyError
 WAIT = 2.0
 #: Bytes of a chunk that attackers make, and of a message that still goes into one.
 PIECE = 60_000
+#: Pieces that are read at once, from one who never ends.
+READS = 100
 FIRST, LAST = 1, 2
 
 SCHEDULER, VISITOR, CLIENT, COMING = b"scheduler>node", b"visitor>node", b"client>scheduler", b"node>scheduler"
@@ -91,9 +94,14 @@ def read_up_to(sock: socket.socket, size: int, within: float = WAIT) -> bytes:
     return data
 
 
-def pack(values: list[Any]) -> bytes:
-    """A message in msgpack, whatever is in it that msgpack can express."""
-    return bytes(msgpack.packb(values, unicode_errors="surrogatepass"))
+def pack(values: list[Any], refer: Callable[[Any], Any] | None = None) -> bytes:
+    """A message in msgpack, whatever is in it that msgpack can express. `refer` makes something of what it cannot."""
+    return bytes(msgpack.packb(values, unicode_errors="surrogatepass", default=refer))
+
+
+def reference(number: int) -> msgpack.ExtType:
+    """What stands in a message for a stream."""
+    return msgpack.ExtType(1, struct.pack(">I", number & 0xFFFFFFFF))
 
 
 class Peer:
@@ -107,6 +115,9 @@ class Peer:
         self.instance = keys.instance
         self._sender, self._receiver = channel(keys, any_sink, lambda: None)
         self._next_stream = 1
+        #: Not `select`, which knows no descriptors above 1023.
+        self._poll = select.poll()
+        self._poll.register(sock, select.POLLIN)
         self._raw: Callable[..., Any] = self._sender._sealed  # What it seals is not looked at.
 
     @classmethod
@@ -181,7 +192,7 @@ class Peer:
         """Messages, or arrays in the place of messages, the short ones together."""
         short: list[bytes] = []
         for each in messages:
-            data = pack(each if isinstance(each, list) else each.values())
+            data = pack(each if isinstance(each, list) else each.values(), self._refer)
             if len(data) > PIECE:
                 self._flush(short)
                 self.stream(data, LONG_MESSAGE)
@@ -191,6 +202,12 @@ class Peer:
             else:
                 short.append(data)
         self._flush(short)
+
+    def _refer(self, value: Any) -> Any:
+        """Send a payload as a stream, and refer to that."""
+        if isinstance(value, Payload):
+            return reference(self.stream(joined(value)))
+        return reference(self.stream(value.data, value.purpose))
 
     def _flush(self, packed: list[bytes]) -> None:
         if packed:
@@ -222,10 +239,12 @@ class Peer:
         """What has come; waits so long for the first of it."""
         found: list[Any] = []
         wait = within
-        while not self.closed:
+        for _ in range(READS):
+            if self.closed:
+                break
             pending = getattr(self.sock, "pending", lambda: 0)()
             try:
-                if not pending and not select.select([self.sock], [], [], wait)[0]:
+                if not pending and not self._poll.poll(1000 * wait):
                     return found
                 self.sock.settimeout(WAIT)
                 data = self.sock.recv(262_144)

@@ -75,6 +75,7 @@ class Process:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
+                cwd=self.log.parent / "work",
                 preexec_fn=partial(die_with_parent, os.getpid()),
             )
         threading.Thread(target=self._read, args=(self._process, self._ready), daemon=True).start()

@@ -64,7 +64,7 @@ class Honest:
             return
         former = self._former
         counts = [said[each] + getattr(former, each) for each in ("right", "wrong", "lost", "breaks")]
-        self.jobs = Jobs(*counts, said["slowest"], said["why"])
+        self.jobs = Jobs(*counts, said["slowest"], said["why"] or former.why)
 
 
 @dataclass
@@ -88,13 +88,15 @@ class Target:
     #: Where nodes are looked for by packets: UDP port.
     udp_port: int = 0
     is_started: bool = False
+    #: An attack has spoilt it: all is to be started anew before the next.
+    is_spoilt: bool = False
     #: What its process took when it had just been started.
     baseline: Usage = field(default_factory=Usage)
 
     def start(self) -> None:
         """Start all that belongs to it. Raises RuntimeError."""
         self.is_started = True
-        for each in (*self.needs, self.process):
+        for each in dict.fromkeys((*self.needs, self.process)):
             if not each.is_up():
                 each.launch()
                 if not each.await_ready():
@@ -112,6 +114,8 @@ class Site:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
+        #: The working directory of all that is started: what nodes send to programs gets there.
+        (directory / "work").mkdir()
         self.secret_file = directory / "secret"
         self.secret_file.touch(0o600)
         self.secret_file.write_text(generate_secret())

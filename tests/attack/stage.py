@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import random
+import shutil
 import time
 import traceback
 from collections.abc import Callable
@@ -248,16 +249,31 @@ def _make_ready(stage: Stage) -> None:
         target.process.kill()
         target.start()
         target.baseline = target.process.usage()
-    if target.honest is not None:
-        _await_work(stage, target.honest, "before it")
+    if target.honest is not None and not target.is_spoilt:
+        target.is_spoilt = not _works(target.honest)
+    if target.honest is not None and target.is_spoilt:
+        _renew(stage, target.honest)
 
 
-def _await_work(stage: Stage, honest: Honest, when: str) -> None:
-    """An honest program works: it has done one more job."""
+def _works(honest: Honest) -> bool:
+    """Whether an honest program does one more job."""
     honest.process.say("work")
     before = honest.jobs.right
-    if not is_true(lambda: honest.jobs.right > before, GO_ON_LIMIT):
-        stage.row.reasons.append(f"honest jobs do not go on {when}")
+    return is_true(lambda: honest.jobs.right > before, GO_ON_LIMIT)
+
+
+def _renew(stage: Stage, honest: Honest) -> None:
+    """What an attack before this one has spoilt is no fault of this one: all is started anew."""
+    target = stage.target
+    for process in target.processes():
+        process.kill()
+        for directory in process.directories:
+            shutil.rmtree(directory, ignore_errors=True)
+    target.start()
+    target.baseline = target.process.usage()
+    target.is_spoilt = False
+    if not _works(honest):
+        stage.row.reasons.append("honest jobs do not go on though all was started anew")
 
 
 def _finish(stage: Stage, before: Usage, peaks: Peaks) -> None:
@@ -280,9 +296,12 @@ def _count_jobs(stage: Stage, before: Jobs) -> None:
     target, row = stage.target, stage.row
     row.has_program = True
     if target.honest is not None:
-        _await_work(stage, target.honest, "after it")
+        works = _works(target.honest)
         target.honest.process.say("rest")
         _take(row, before, target.honest.jobs)
+        target.is_spoilt = not works or row.lost > 0
+        if not works:
+            row.reasons.append("honest jobs do not go on after it")
         return
     later = stage.site.later_program(target)
     try:
