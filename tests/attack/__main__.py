@@ -15,8 +15,12 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tests.attack.isolation import enter_own_network
+
+if TYPE_CHECKING:
+    from tests.attack.report import Row
 
 #: Seconds that an attack takes besides its own time, as a rule.
 OVERHEAD = 0.7
@@ -67,13 +71,13 @@ def _where(is_isolated: bool) -> str:
     return "on the loopback interface of this machine: nothing is tried that could leave it"
 
 
-def _run(options: argparse.Namespace, directory: Path, is_isolated: bool) -> list[object]:
+def _run(options: argparse.Namespace, directory: Path, is_isolated: bool) -> list[Row]:
     from tests.attack.catalogue import every, remaining_time
     from tests.attack.site import Site
     from tests.attack.stage import run_attack
 
     attacks = every(options.only, options.seconds, random.Random(options.seed), LEAST_EACH, OVERHEAD)
-    rows: list[object] = []
+    rows: list[Row] = []
     until = time.monotonic() + options.seconds
     site = Site(directory)
     try:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
-from tests.attack import floods, fuzz, replays, wire
+from tests.attack import abuse, discovery, floods, fuzz, replays, tampering, wire
 from tests.attack.stage import Attack
 
 
 def every(only: str, seconds: float, chance: random.Random, least_each: int, overhead: float) -> list[Attack]:
     """The attacks of a run; where its time does not do for all, some of each topic, by chance. Raises SystemExit."""
-    modules = (floods, replays, fuzz, wire)
+    modules = (floods, replays, tampering, discovery, fuzz, wire, abuse)
     found = [attack for module in modules for attack in module.attacks()]
     words = [word.strip() for word in only.split(",") if word.strip()]
     if words:

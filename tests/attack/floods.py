@@ -57,6 +57,6 @@ def attacks() -> list[Attack]:
     found = []
     for target, kinds in ((NODE, PLAIN), (TLS_NODE, {**PLAIN, **TLS}), (SCHEDULER, PLAIN)):
         for name, kind in kinds.items():
-            ways = {"weight": 2.0, "least": 1.0, "by_strangers": True, "interval": 0.25}
-            found.append(Attack("floods", name, target, partial(flood, kind), **ways, needs_tls=target == TLS_NODE))
+            act = partial(flood, kind)
+            found.append(Attack("floods", name, target, act, 2.0, 1.0, True, 0.25, target == TLS_NODE))
     return found

@@ -16,18 +16,11 @@ from typing import Any
 from gdispy.computation import Care, prepare
 from gdispy.core import messages as said
 from gdispy.core.messages import ALL, Hello, Message
+from gdispy.packing import joined
 from gdispy.worker import pickling
 from tests.attack.peer import CLIENT, COMING, SCHEDULER, VISITOR, Peer, Refused
-from tests.attack.site import (
-    COMING_FROM,
-    JOURNAL,
-    LONE_NODE,
-    NODE,
-    PROGRAM,
-    SCHEDULER as SHARED,
-    SHARED_PROGRAM,
-    STUB_HOST,
-)
+from tests.attack.site import COMING_FROM, JOURNAL, LONE_NODE, NODE, PROGRAM, SHARED_PROGRAM, STUB_HOST
+from tests.attack.site import SCHEDULER as SHARED
 from tests.attack.stage import Attack, Stage, hello
 from tests.attack.values import ESCAPED, Known, Values
 
@@ -36,7 +29,8 @@ MOST, OWN = 40, 0.85
 
 #: What each role says, by its names in `messages.py`; those that are not there any more are left out.
 _SAYS = {
-    "client": "Hello Open Prepare Run Cancel Release Resume Ask Order Deliver Take Uploaded Collected Seen Named Survey",
+    "client": "Hello Open Prepare Run Cancel Release Resume Ask Order Deliver Take Uploaded Collected Seen Named"
+    " Survey",
     "scheduler": "Hello Prepare Contents Run Cancel Recall Collected Seen Release Limit Deliver Uploaded",
     "node": "Holding Lacking Prepared Returned Started Progress Ended Released Cpus Availability Upload Reply Fenced",
     "visitor": "Hello Survey",
@@ -121,8 +115,8 @@ def _hello(stage: Stage, values: Values, role: str, **changes: Any) -> Any:
 def good_computation(computation: bytes) -> tuple[Message, list[bytes]]:
     """A computation that works, and the arguments of some jobs."""
     message, _ = prepare(abs, [], Care())
-    arguments = [bytes(pickling.dumps_call((-each,), {})) for each in range(3)]  # type: ignore[arg-type]
-    return replace(message, computation=computation), arguments
+    arguments = [joined(pickling.dumps_call((-each,), {})) for each in range(3)]
+    return replace(message, computation=said.ComputationId(computation)), arguments
 
 
 def as_client(stage: Stage, values: Values) -> list[Any]:
@@ -186,8 +180,8 @@ def be_dialled(stage: Stage, role: str, roles: bytes, greet: Callable[[Stage, Va
         while stage.goes_on():
             for server in servers:
                 instance = stage.chance.randbytes(16)
-                with contextlib.suppress(Refused), Peer.accept(server, stage.psk, roles, instance, 0.1) as peer:
-                    values.known.learn(peer.read(0.2))
+                with contextlib.suppress(Refused), Peer.accept(server, stage.psk, roles, instance, 0.02) as peer:
+                    values.known.learn(peer.read(0.05))
                     greeting = greet(stage, values)
                     if isinstance(greeting[0], Hello) and stage.chance.random() < 0.9:
                         greeting[0] = replace(greeting[0], instance=said.Instance(instance))
@@ -221,12 +215,16 @@ def be_named(stage: Stage) -> None:
     look_for_escaped(stage)
 
 
+def come_from(stage: Stage) -> str:
+    """An address that no honest node has."""
+    return COMING_FROM.replace("*", f"{stage.chance.randrange(256)}.{stage.chance.randrange(1, 255)}")
+
+
 def come_as_node(stage: Stage) -> None:
     """Come to a scheduler, or to a program, as a node does that cannot be reached."""
     values = Values(stage.chance, known_of(stage))
     while stage.goes_on():
-        source = COMING_FROM.replace("*", f"{stage.chance.randrange(256)}.{stage.chance.randrange(1, 255)}")
-        peer = stage.connect(COMING, source)
+        peer = stage.connect(COMING, come_from(stage))
         if peer is not None:
             with peer:
                 converse(stage, peer, values, "node", as_node(stage, values))

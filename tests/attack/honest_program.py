@@ -53,7 +53,9 @@ class Program:
         logger.setLevel(logging.INFO)
         logger.addHandler(self.breaks)
         self.cluster = self._cluster(todo["honest"])
-        self.baits = [(self._cluster(each), [], each.get("submits", True)) for each in todo["baits"]]
+        self.baits: list[tuple[Any, list[Any], bool]] = [
+            (self._cluster(each), [], each.get("submits", True)) for each in todo["baits"]
+        ]
 
     def _cluster(self, told: dict[str, Any]) -> Any:
         options = dict(told["options"])

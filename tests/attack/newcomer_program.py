@@ -92,8 +92,9 @@ class Newcomers:
 
         secret = with_tls(self._secret, target["certfile"], target["keyfile"])
         roles = target["roles"].encode()
-        place = (*target["place"], self._secret.for_tcp(), roles)
-        connection = connect(*place, Handlers(on_messages, on_closed), tls=secret.tls)
+        host, port = target["place"]
+        handlers = Handlers(on_messages, on_closed)
+        connection = connect(host, port, self._secret.for_tcp(), roles, handlers, tls=secret.tls)
         connection.start()
         try:
             ours = (Instance(secrets.token_bytes(16)), platform.node() or "new", config.VERSION, config.PYTHON)

@@ -125,6 +125,14 @@ class Process:
                 self._process.wait(END_LIMIT)
         self.kill()
 
+    def finish(self) -> None:
+        """Close its standard input, so that it ends by itself and leaves nothing behind; or else kill it."""
+        if self._process is not None and self._process.stdin is not None:
+            with contextlib.suppress(OSError, ValueError, subprocess.TimeoutExpired):
+                self._process.stdin.close()
+                self._process.wait(END_LIMIT)
+        self.kill()
+
     def _bury(self) -> None:
         assert self._process is not None
         self._process.wait(END_LIMIT)

@@ -114,7 +114,7 @@ def _record(stage: Stage) -> bytes:
             frame = peer.sealed(b"\0", *_honest_words(stage, roles))
             peer.write(frame)
             peer.read(0.2)
-            return initiator.first + frame
+            return bytes(initiator.first + frame)
     return b""
 
 

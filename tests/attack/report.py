@@ -15,6 +15,10 @@ INSIDERS_MEMORY = 256_000_000
 #: Descriptors that strangers may hold at once; and those that may be left when an attack is over, and files.
 STRANGERS_DESCRIPTORS = 400
 LEFT = 16
+#: The same of what those with the secret have brought, which is kept for the lease that it is theirs for.
+LEFT_WITH_LEASE = 600
+#: Topics in which somebody brings what is kept.
+_BRINGING = ("insiders", "abuse")
 #: Seconds after which honest jobs must have gone on.
 PATIENCE = 3.0
 
@@ -86,9 +90,10 @@ class Row:
         before, peak, after = self.descriptors
         if by_strangers and peak - before > STRANGERS_DESCRIPTORS:
             self.reasons.append(f"{peak - before} descriptors at once")
-        if after - before > LEFT:
+        left = LEFT_WITH_LEASE if self.topic in _BRINGING else LEFT
+        if after - before > left:
             self.reasons.append(f"{after - before} descriptors left")
-        if self.files[1] - self.files[0] > LEFT:
+        if self.files[1] - self.files[0] > left:
             self.reasons.append(f"{self.files[1] - self.files[0]} files left")
         kept = self.memory_files[1] - self.memory_files[0]
         if kept > INSIDERS_MEMORY:
@@ -112,7 +117,19 @@ class Row:
         ]
 
 
-_TITLES = ["attack", "on", "s", "tried", "accepted", "ends", "descriptors", "RSS MB", "newcomers", "jobs r/w/l", "verdict"]
+_TITLES = [
+    "attack",
+    "on",
+    "s",
+    "tried",
+    "accepted",
+    "ends",
+    "descriptors",
+    "RSS MB",
+    "newcomers",
+    "jobs r/w/l",
+    "verdict",
+]
 
 
 def table(rows: list[Row]) -> str:

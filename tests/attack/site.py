@@ -63,8 +63,8 @@ class Honest:
             self._former = self.jobs
             return
         former = self._former
-        counts = [said[each] + getattr(former, each) for each in ("right", "wrong", "lost", "breaks")]
-        self.jobs = Jobs(*counts, said["slowest"], said["why"] or former.why)
+        counts = {each: said[each] + getattr(former, each) for each in ("right", "wrong", "lost", "breaks")}
+        self.jobs = Jobs(**counts, slowest=said["slowest"], why=said["why"] or former.why)
 
 
 @dataclass
@@ -176,9 +176,13 @@ class Site:
             target.honest = self._honest(name, {"honest": cluster})
         return target
 
-    def later_program(self, target: Target) -> Honest:
-        """The honest program that comes when an attack is over."""
-        return self._honest(f"{target.name} later", target.honest_later)
+    def later_program(self, target: Target, looks: bool) -> Honest:
+        """The honest program that comes when an attack is over; with `looks`, it has to find the node by itself."""
+        cluster = dict(target.honest_later["honest"])
+        if looks:
+            found = {"nodes": ["127.0.0.*"], "node_port": target.place[1], "port": free_port()}
+            cluster["options"] = {**cluster["options"], **found}
+        return self._honest(f"{target.name} later", {"honest": cluster})
 
     def _scheduler_target(self, name: str, *words: str) -> Target:
         port, node_port = free_port(), free_port()
@@ -200,7 +204,9 @@ class Site:
         bait = self._cluster("JobCluster", nodes=[[STUB_HOST, each] for each in stubs], port=door, node_port=look_port)
         open_to_all = self._cluster("JobCluster", nodes=[COMING_FROM], port=door, node_port=look_port)
         honest = self._honest(PROGRAM, {"honest": cluster, "baits": [bait, open_to_all]})
-        return Target(PROGRAM, honest.process, (HOST, door), "", honest, needs=[node], stub_ports=stubs)
+        return Target(
+            *(PROGRAM, honest.process, (HOST, door), "", honest), needs=[node], stub_ports=stubs, udp_port=door
+        )
 
     def _shared_program_target(self) -> Target:
         """A program with an honest scheduler and a false one."""
@@ -240,7 +246,8 @@ class Newcomers:
     @contextmanager
     def coming(self, target: Target, interval: float) -> Iterator[list[dict[str, Any]]]:
         """Have newcomers come to a daemon; what became of them is in the list afterwards."""
-        self.rows = rows = []
+        rows: list[dict[str, Any]] = []
+        self.rows = rows
         if target.roles:
             self.process.say(f"go {target.name.replace(' ', '_')} {interval}")
         try:

@@ -7,7 +7,6 @@ counted, and started again.
 
 from __future__ import annotations
 
-import contextlib
 import random
 import shutil
 import time
@@ -18,7 +17,7 @@ from typing import Any
 
 from gdispy.core.messages import Hello, Instance, Overview, Survey
 from gdispy.keys import find_secret
-from tests.attack.peer import CLIENT, VISITOR, Peer, Refused, some_source
+from tests.attack.peer import Peer, Refused, some_source
 from tests.attack.processes import Peaks, Usage
 from tests.attack.report import LEFT, Row
 from tests.attack.site import Honest, Jobs, Site, Target
@@ -65,7 +64,7 @@ class Stage:
         self.seed = seed
         #: Whether nothing can leave this run's own network.
         self.is_isolated = is_isolated
-        self.psk = find_secret("", str(site.secret_file)).for_tcp()
+        self.psk: bytes = find_secret("", str(site.secret_file)).for_tcp()
         self.seconds = seconds
         self._until = 0.0
         self._unanswered = 0.0
@@ -245,14 +244,9 @@ def _make_ready(stage: Stage) -> None:
         target.baseline = target.process.usage()
     now = target.process.usage()
     grown = now.resident - target.baseline.resident, now.descriptors - target.baseline.descriptors
-    if grown[0] > DIRTY_MEMORY or grown[1] > DIRTY_DESCRIPTORS:
-        target.process.kill()
-        target.start()
-        target.baseline = target.process.usage()
-    if target.honest is not None and not target.is_spoilt:
-        target.is_spoilt = not _works(target.honest)
-    if target.honest is not None and target.is_spoilt:
-        _renew(stage, target.honest)
+    is_dirty = target.is_spoilt or grown[0] > DIRTY_MEMORY or grown[1] > DIRTY_DESCRIPTORS
+    if is_dirty or (target.honest is not None and not _works(target.honest)):
+        _renew(stage)
 
 
 def _works(honest: Honest) -> bool:
@@ -262,7 +256,7 @@ def _works(honest: Honest) -> bool:
     return is_true(lambda: honest.jobs.right > before, GO_ON_LIMIT)
 
 
-def _renew(stage: Stage, honest: Honest) -> None:
+def _renew(stage: Stage) -> None:
     """What an attack before this one has spoilt is no fault of this one: all is started anew."""
     target = stage.target
     for process in target.processes():
@@ -272,7 +266,7 @@ def _renew(stage: Stage, honest: Honest) -> None:
     target.start()
     target.baseline = target.process.usage()
     target.is_spoilt = False
-    if not _works(honest):
+    if target.honest is not None and not _works(target.honest):
         stage.row.reasons.append("honest jobs do not go on though all was started anew")
 
 
@@ -303,7 +297,7 @@ def _count_jobs(stage: Stage, before: Jobs) -> None:
         if not works:
             row.reasons.append("honest jobs do not go on after it")
         return
-    later = stage.site.later_program(target)
+    later = stage.site.later_program(target, stage.attack.topic == "discovery")
     try:
         if later.process.start():
             later.process.say("work")
@@ -312,8 +306,7 @@ def _count_jobs(stage: Stage, before: Jobs) -> None:
             row.reasons.append(f"of an honest program that came after it, {later.jobs.right} jobs ended well")
         _take(row, before, later.jobs)
     finally:
-        with contextlib.suppress(OSError):
-            later.process.end()
+        later.process.finish()
 
 
 def _take(row: Row, before: Jobs, after: Jobs) -> None:

@@ -25,10 +25,35 @@ FIT, EDGE = 0.55, 0.38
 
 _TEXTS = (
     *("", "a", "work", "x" * 255, "x" * 256, "a b\tc", "line\nline\r\nline", "\x1b[31mred\x1b[0m\x1b]0;title\x07"),
-    *("\x00", "a\x00b", "\u202etxt.exe", "\ufeff", "%s%n{0}{}", "<b>&amp;</b>", "'; --", "\N{SNOWMAN}" * 100, "*", "-rf"),
+    *(
+        "\x00",
+        "a\x00b",
+        "\u202etxt.exe",
+        "\ufeff",
+        "%s%n{0}{}",
+        "<b>&amp;</b>",
+        "'; --",
+        "\N{SNOWMAN}" * 100,
+        "*",
+        "-rf",
+    ),
 )
 _PATTERNS = (
-    *("*", "*:x", ":", "127.0.0.1:99999", "[::1", "[::1]:1", "", " ", "127.*", "*:1", "a:b:c", "127.0.0.1:-1", "\x1b[2J"),
+    *(
+        "*",
+        "*:x",
+        ":",
+        "127.0.0.1:99999",
+        "[::1",
+        "[::1]:1",
+        "",
+        " ",
+        "127.*",
+        "*:1",
+        "a:b:c",
+        "127.0.0.1:-1",
+        "\x1b[2J",
+    ),
     *("*" * 40, "*" * 40 + "x", "*1" * 30 + "x", "*." * 60, "*" * 40 + ":1", "127.0.0.1:0", "*\x00*", "::", "0:1"),
 )
 _COUNTS = (0, 1, 2, 3, 7, 255, 1 << 16, (1 << 31) - 1, 1 << 31, 1 << 32, 1 << 30, COUNT_LIMIT - 1)
@@ -37,10 +62,40 @@ _NOT_NUMBERS = (float("nan"), float("inf"), -float("inf"), 1e300, 1, "1", None)
 _STATUSES = (8, 9, 10, 11, 0, 5, 6, 7, 12, 255, 1 << 40)
 _WORDS = ("deallocate", "allocate", "close", "resetup", "cpus", "jobs", "", "drop", "x" * 1000, "close\n")
 _ROLES = ("client", "scheduler", "node", "visitor", "recoverer", "", "relay", "client\x00")
-_PATHS = ("a.txt", "d/b.txt", "x" * 255, "/".join(["d"] * 400), "", ".", "a//b", "a/", "a\\b", "c:d", ".gdispy-x", "\ud800")
+_PATHS = (
+    "a.txt",
+    "d/b.txt",
+    "x" * 255,
+    "/".join(["d"] * 400),
+    "",
+    ".",
+    "a//b",
+    "a/",
+    "a\\b",
+    "c:d",
+    ".gdispy-x",
+    "\ud800",
+)
 #: Anything at all, in the place of a field.
 _ODD: tuple[Any, ...] = (
-    *(None, True, False, 0, -1, 1 << 53, (1 << 64) - 1, -(1 << 63), 0.5, float("nan"), "", "text", b"", b"x" * 9, [], [[]]),
+    *(
+        None,
+        True,
+        False,
+        0,
+        -1,
+        1 << 53,
+        (1 << 64) - 1,
+        -(1 << 63),
+        0.5,
+        float("nan"),
+        "",
+        "text",
+        b"",
+        b"x" * 9,
+        [],
+        [[]],
+    ),
     *({}, {"a": 1}, [None], [[[[[[]]]]]], [0] * 70_000, "x" * (TEXT_LIMIT + 1), [b"12345678", b"1"], [1, "a"], [{}]),
 )
 
@@ -84,6 +139,8 @@ class Values:
         self._chance = chance
         self.known = known
         self._is_edgy = False
+        #: Items of each list of the message that is being made.
+        self._size = 0
         plain: dict[Any, Callable[[str], Any]] = {
             shapes.is_text: self._text,
             shapes.is_flag: lambda name: chance.random() < 0.5,
@@ -186,7 +243,9 @@ class Values:
         if name == "kind":
             return str(self._pick(("function",), ("function", "program", "", "x")))
         if name in ("isolation", "directory", "python", "address"):
-            return str(self._pick(("",), ("", "job", "d/e", "../" + ESCAPED, f"{self.known.outside}/{ESCAPED}", *_TEXTS)))
+            return str(
+                self._pick(("",), ("", "job", "d/e", "../" + ESCAPED, f"{self.known.outside}/{ESCAPED}", *_TEXTS))
+            )
         if self._is_edgy and self._size < 50 and self._chance.random() < 0.01:
             return "x" * self._chance.choice((TEXT_LIMIT, TEXT_LIMIT - 1, TEXT_LIMIT // 2))
         return str(self._pick(("a", "work", "name"), _TEXTS))
@@ -244,7 +303,13 @@ class Values:
         mode = self._pick((0o644,), (0o644, 0o4777, 0, 1 << 40))
         size = self._pick((len(data),), (len(data), 0, 1, 1 << 40))
         digest = blake2b(data, digest_size=32).digest()
-        row = [path, mode, self._pick((0.0, 1e9), (0.0, 1e9, 1e12)), size, self._pick((digest,), (digest, b"", b"x" * 32))]
+        row = [
+            path,
+            mode,
+            self._pick((0.0, 1e9), (0.0, 1e9, 1e12)),
+            size,
+            self._pick((digest,), (digest, b"", b"x" * 32)),
+        ]
         return row, data
 
     def _options(self) -> list[Any]:
