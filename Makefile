@@ -6,7 +6,7 @@ READY := $(VENV)/ready
 # Discovery of whatever runs here stays on this machine.
 export GDISPY_IP_ADDR = 127.0.0.1
 
-.PHONY: run test lint check bench bench-network bench-waves chaos docs clean format
+.PHONY: run test lint check bench bench-network bench-waves chaos attack docs clean format
 
 run: $(READY)
 	$(BIN)/python examples/first_run.py
@@ -34,6 +34,10 @@ bench-waves: $(READY)
 # make chaos SECONDS=1800 SEED=7: so long for each kind of cluster, with that seed.
 chaos: $(READY)
 	GDISPY_CHAOS_SECONDS=$(or $(SECONDS),30) $(if $(SEED),GDISPY_SEED=$(SEED)) $(BIN)/python -m pytest tests -m chaos -s
+
+# make attack SECONDS=60 SEED=7 ONLY=floods: attacks on daemons that it starts itself, so long for all together.
+attack: $(READY)
+	$(BIN)/python -m tests.attack --seconds $(or $(SECONDS),60) $(if $(SEED),--seed $(SEED)) $(if $(ONLY),--only "$(ONLY)")
 
 docs: $(READY)
 	$(BIN)/python -m sphinx -q -W --keep-going -b html docs docs/_build

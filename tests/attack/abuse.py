@@ -1,0 +1,324 @@
+"""Those with the secret use what they are allowed to use without measure, or name what belongs to others.
+
+Goals: others go on working, nothing ends, and memory stays bounded. An attack stops where its target has taken
+`LARGEST`, so that the machine goes on, too.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+
+from gdispy.core import messages as said
+from gdispy.core.limits import COLUMN_LIMIT
+from gdispy.core.messages import ComputationId, Instance
+from tests.attack.fuzz import come_from, good_computation
+from tests.attack.peer import CLIENT, COMING, SCHEDULER, Peer
+from tests.attack.processes import resident_bytes
+from tests.attack.site import JOURNAL, LONE_NODE, NODE, PROGRAM
+from tests.attack.site import SCHEDULER as SHARED
+from tests.attack.stage import Attack, Stage, hello
+
+#: Bytes of a target at which an attack stops.
+LARGEST = 1_500_000_000
+JOBS, BYTES_EACH = 100_000, 10_000
+COMPUTATIONS = 10_000
+#: A node that is not there, so that jobs for it wait.
+NOWHERE = "127.250.250.250:1"
+
+Act = Callable[[Stage, Peer], None]
+
+
+def may_go_on(stage: Stage, peer: Peer) -> bool:
+    """Whether an attack has time, its connection, and room."""
+    if stage.target.process.is_up() and resident_bytes(stage.target.process.pid) > LARGEST:
+        stage.count("stopped because of its size")
+        return False
+    return stage.left > 0 and not peer.closed
+
+
+def bring(peer: Peer, nodes: list[str], **changes: object) -> ComputationId:
+    """Bring a computation of one's own to a scheduler."""
+    computation = ComputationId(os.urandom(8))
+    whole, _ = good_computation(computation)
+    peer.send(said.Open(computation, nodes, False), replace(whole, **changes))
+    return computation
+
+
+def greet(stage: Stage, peer: Peer, roles: bytes, instance: bytes = b"") -> None:
+    peer.send(hello(roles.decode().partition(">")[0], instance or os.urandom(16)))
+    if roles == CLIENT:
+        peer.send(said.Resume([], []))
+    if roles == COMING:
+        peer.send(said.Holding([], [], []))
+    peer.read(0.1)
+
+
+def again_and_again(act: Act, roles: bytes, stage: Stage) -> None:
+    """The same on one connection after the other; each says hello first."""
+    while stage.goes_on():
+        peer = stage.connect(roles, come_from(stage) if roles == COMING else None)
+        if peer is None:
+            continue
+        with peer:
+            greet(stage, peer, roles)
+            act(stage, peer)
+            peer.read(0.05)
+            if peer.reason:
+                stage.row.details["refused"] = peer.reason[:200]
+        if not may_go_on(stage, peer) and stage.left > 0 and "stopped because of its size" in stage.row.details:
+            return
+
+
+# Clients of a shared scheduler
+
+
+def many_jobs(stage: Stage, peer: Peer) -> None:
+    """A hundred thousand jobs that wait, a gigabyte of arguments."""
+    computation = bring(peer, [NOWHERE])
+    arguments = os.urandom(BYTES_EACH)
+    for first in range(1, JOBS, 500):
+        if not may_go_on(stage, peer):
+            break
+        peer.send([12, computation, list(range(first, first + 500)), [1] * 500, [arguments] * 500, []])
+        peer.read()
+        stage.tried(500)
+
+
+def many_computations(stage: Stage, peer: Peer) -> None:
+    for _ in range(COMPUTATIONS):
+        if not may_go_on(stage, peer):
+            break
+        bring(peer, [NOWHERE], name="x" * 1000)
+        peer.read()
+        stage.tried()
+
+
+def many_names(stage: Stage, peer: Peer) -> None:
+    """Twenty thousand nodes in one computation, none of which is there."""
+    names = [f"127.{100 + (each >> 16)}.{each >> 8 & 255}.{each & 255}:1" for each in range(20_000)]
+    bring(peer, names)
+    stage.tried(len(names))
+    peer.read(0.5)
+
+
+def patterns(stage: Stage, peer: Peer) -> None:
+    """Patterns that take for ever where they are matched without care."""
+    bad = stage.chance.choice(("*" * 40 + "x", "*1" * 40 + "x", "*.*" * 20, "*7*" * 25 + "!"))
+    bring(peer, [bad] * stage.chance.choice((1, 100)))
+    stage.tried()
+    peer.read(0.2)
+
+
+def questions(stage: Stage, peer: Peer) -> None:
+    """Questions without end, whose answers nobody reads."""
+    computation = bring(peer, ["*"])
+    node = Instance(os.urandom(16))
+    for number in range(100_000):
+        if number % 100 == 0 and not may_go_on(stage, peer):
+            break
+        some = [said.Ask(computation, number), said.Order(computation, number, "jobs", node, 0.0), said.Survey(number)]
+        peer.send(*some, said.Deliver(computation, number, node, [], []))
+        stage.tried(4)
+
+
+def unknown_jobs(stage: Stage, peer: Peer) -> None:
+    """Cancel, Named, Collected and Seen for millions of jobs that do not exist."""
+    computation = bring(peer, [NOWHERE])
+    for turn in range(100):
+        if not may_go_on(stage, peer):
+            break
+        jobs = list(range(turn * COLUMN_LIMIT + 1, (turn + 1) * COLUMN_LIMIT + 1))
+        peer.send([said.Cancel.tag, computation, jobs, [0] * len(jobs)])
+        peer.send([said.Named.tag, computation, jobs, [b"name of a job"] * len(jobs)])
+        peer.send([said.Collected.tag, computation, jobs, [1] * len(jobs)])
+        peer.send([said.Seen.tag, computation, jobs, [1] * len(jobs), [1] * len(jobs)])
+        peer.read()
+        stage.tried(4 * len(jobs))
+
+
+def resume_much(stage: Stage, peer: Peer) -> None:
+    """Resume with as many computations and jobs as fit."""
+    computations = [os.urandom(8) for _ in range(2_000)]
+    peer.send([said.Resume.tag, computations, [list(range(1, 200)) for _ in computations]])
+    stage.tried(len(computations))
+    peer.read(0.3)
+
+
+def guessed_claims(stage: Stage) -> None:
+    """Claim computations of others by guessed tokens."""
+    honest = stage.target.honest
+    roles = CLIENT if stage.target.roles.startswith("client") else SCHEDULER
+    while stage.goes_on() and honest is not None:
+        tokens = [bytes(16), b"\xff" * 16, *(os.urandom(16) for _ in range(500))]
+        claims = [[honest.computation, token, stage.chance.choice((1, 2, (1 << 53) - 1))] for token in tokens]
+        peer = stage.connect(roles)
+        if peer is not None:
+            with peer:
+                role = stage.chance.choice(("recoverer", roles.decode().partition(">")[0]))
+                peer.send(hello(role, os.urandom(16), claims=claims))
+                for each in peer.read(0.2):
+                    if isinstance(each, said.Holding) and honest.computation in each.computations:
+                        stage.accepted("a computation for a guessed token")
+                stage.tried(len(claims))
+
+
+def foreign_instance(stage: Stage) -> None:
+    """Say to be somebody else, who is connected."""
+    honest = stage.target.honest
+    roles = CLIENT if stage.target.roles.startswith("client") else SCHEDULER
+    while stage.goes_on() and honest is not None:
+        peer = stage.connect(roles)
+        if peer is not None:
+            with peer:
+                peer.send(hello(roles.decode().partition(">")[0], honest.instance))
+                peer.send(said.Resume([], [])) if roles == CLIENT else None
+                peer.send(said.Release(ComputationId(honest.computation)))
+                peer.read(0.2)
+                stage.tried()
+
+
+def foreign_computation(stage: Stage, peer: Peer) -> None:
+    """Open, fill and release the computation of somebody else."""
+    honest = stage.target.honest
+    if honest is None:
+        return
+    theirs = ComputationId(honest.computation)
+    whole, arguments = good_computation(theirs)
+    chance = stage.chance
+    peer.send(
+        *chance.sample(
+            [
+                said.Open(theirs, [NOWHERE], False),
+                whole,
+                said.Cancel(theirs, list(range(1, 2000)), [0] * 1999),  # type: ignore[arg-type]
+                said.Collected(theirs, list(range(1, 2000)), [1] * 1999),  # type: ignore[arg-type]
+                said.Run(theirs, list(range(1, 4)), [1] * 3, list(arguments)),  # type: ignore[arg-type]
+                said.Release(theirs),
+                said.Resume([theirs], [[]]),
+            ],
+            chance.randint(1, 7),
+        )
+    )
+    stage.tried()
+    peer.read(0.1)
+
+
+def many_clients(stage: Stage) -> None:
+    """Hundreds of clients, each of which stays."""
+    peers: list[Peer] = []
+    while stage.goes_on() and len(peers) < 1_500:
+        peer = stage.connect(CLIENT)
+        if peer is not None:
+            greet(stage, peer, CLIENT)
+            peers.append(peer)
+            stage.tried()
+    for peer in peers:
+        peer.close()
+
+
+# False nodes
+
+
+def fence(stage: Stage, peer: Peer) -> None:
+    """Say that somebody else has a computation which this node has nothing to do with."""
+    honest = stage.target.honest
+    if honest is not None:
+        peer.send(said.Fenced(ComputationId(honest.computation)), said.Released(ComputationId(honest.computation)))
+        stage.tried()
+        peer.read(0.1)
+
+
+def foreign_ends(stage: Stage, peer: Peer) -> None:
+    """Report ends of jobs that are on other nodes, for each job and attempt that there may be."""
+    honest = stage.target.honest
+    if honest is None:
+        return
+    jobs = list(range(1, 3000))
+    ones, nothing = [1] * len(jobs), [b""] * len(jobs)
+    times = [0.0] * len(jobs)
+    ended = [said.Ended.tag, honest.computation, jobs, ones, [11] * len(jobs), [b"wrong"] * len(jobs), nothing, nothing]
+    peer.send([*ended, [""] * len(jobs), times, times, [0] * len(jobs), [False] * len(jobs), "", b""])
+    peer.send([said.Returned.tag, honest.computation, jobs, ones])
+    peer.send([said.Started.tag, honest.computation, jobs, ones, times, "", b""])
+    for job in range(1, 200):
+        peer.send([said.Progress.tag, honest.computation, job, 1, 1 << 40, b"x", "", b""])
+    stage.tried(len(jobs))
+    peer.read(0.1)
+
+
+def many_nodes(stage: Stage) -> None:
+    """Hundreds of nodes that come and offer millions of CPUs, and take what they are given and are silent."""
+    peers: list[Peer] = []
+    while stage.goes_on() and len(peers) < 300:
+        peer = stage.connect(COMING, come_from(stage))
+        if peer is not None:
+            peer.send(hello("node", os.urandom(16), cpus=1 << 20, name="n" * 255), said.Holding([], [], []))
+            peers.append(peer)
+            stage.tried()
+    for peer in peers:
+        peer.close()
+
+
+# Schedulers of a node
+
+
+def fill_node(stage: Stage, peer: Peer) -> None:
+    """Thousands of computations and jobs on a node."""
+    for _ in range(300):
+        if not may_go_on(stage, peer):
+            break
+        computation = ComputationId(os.urandom(8))
+        whole, arguments = good_computation(computation)
+        peer.send(whole, [12, computation, list(range(1, 1001)), [1] * 1000, [arguments[0]] * 1000, []])
+        peer.send([said.Cancel.tag, computation, list(range(2, 1001)), [1] * 999])
+        peer.read()
+        stage.tried(1000)
+
+
+def unknown_jobs_of_node(stage: Stage, peer: Peer) -> None:
+    """Cancel for jobs that have not come, which a node remembers to end on arrival, and the rest for no jobs at all."""
+    computation = ComputationId(os.urandom(8))
+    whole, _ = good_computation(computation)
+    peer.send(whole)
+    for turn in range(100):
+        if not may_go_on(stage, peer):
+            break
+        jobs = list(range(turn * COLUMN_LIMIT + 1, (turn + 1) * COLUMN_LIMIT + 1))
+        peer.send([said.Cancel.tag, computation, jobs, [1] * len(jobs)])
+        peer.send([said.Collected.tag, computation, jobs, [1] * len(jobs)])
+        peer.read()
+        stage.tried(2 * len(jobs))
+
+
+def attacks() -> list[Attack]:
+    by_clients: dict[str, tuple[Act, tuple[str, ...], float]] = {
+        "100,000 jobs": (many_jobs, (SHARED, JOURNAL), 2),
+        "10,000 computations": (many_computations, (SHARED, JOURNAL), 1),
+        "20,000 names": (many_names, (SHARED,), 1),
+        "patterns of stars": (patterns, (SHARED,), 1),
+        "questions": (questions, (SHARED,), 1),
+        "jobs that there are not": (unknown_jobs, (SHARED, JOURNAL), 1),
+        "large Resume": (resume_much, (SHARED,), 0.5),
+        "computations of others": (foreign_computation, (SHARED, JOURNAL), 1),
+    }
+    found = [
+        Attack("abuse", name, target, partial(again_and_again, act, CLIENT), weight, 0.8)
+        for name, (act, targets, weight) in by_clients.items()
+        for target in targets
+    ]
+    for target in (SHARED, PROGRAM):
+        found.append(Attack("abuse", "Fenced by others", target, partial(again_and_again, fence, COMING), 0.5, 0.6))
+        ends = partial(again_and_again, foreign_ends, COMING)
+        found.append(Attack("abuse", "ends of others' jobs", target, ends, 0.5, 0.6))
+        found.append(Attack("abuse", "nodes that do nothing", target, many_nodes, 0.5, 0.6))
+    for target in (JOURNAL, NODE):
+        found.append(Attack("abuse", "guessed tokens", target, guessed_claims, 0.5, 0.6))
+        found.append(Attack("abuse", "instance of another", target, foreign_instance, 0.5, 0.6))
+    found.append(Attack("abuse", "many clients", SHARED, many_clients, 0.5, 0.8))
+    of_node = {"100,000 jobs": fill_node, "jobs that there are not": unknown_jobs_of_node}
+    for name, act in of_node.items():
+        found.append(Attack("abuse", name, LONE_NODE, partial(again_and_again, act, SCHEDULER), 1, 0.8))
+    return found

@@ -1,0 +1,328 @@
+"""Messages of every kind with fields of every kind: valid ones, those at the limits, and hostile ones.
+
+Pure but for the random source that it is given. The checks in `shapes.py` say what a field is; of a check that is not
+known here, any value is made, so messages that are added later are sent, too.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from typing import Any
+
+from gdispy.core import shapes
+from gdispy.core.limits import COLUMN_LIMIT, COUNT_LIMIT, TEXT_LIMIT
+from gdispy.core.messages import Message
+from gdispy.core.wire import FILE, PAYLOAD
+
+#: What no file may be called that is written anywhere: such paths lead out of the directory that they are meant for.
+ESCAPED = "escaped"
+#: Messages that are as they must be; those with fields at the limits; the others have something that is not allowed.
+FIT, EDGE = 0.55, 0.38
+
+_TEXTS = (
+    *("", "a", "work", "x" * 255, "x" * 256, "a b\tc", "line\nline\r\nline", "\x1b[31mred\x1b[0m\x1b]0;title\x07"),
+    *(
+        "\x00",
+        "a\x00b",
+        "\u202etxt.exe",
+        "\ufeff",
+        "%s%n{0}{}",
+        "<b>&amp;</b>",
+        "'; --",
+        "\N{SNOWMAN}" * 100,
+        "*",
+        "-rf",
+    ),
+)
+_PATTERNS = (
+    *(
+        "*",
+        "*:x",
+        ":",
+        "127.0.0.1:99999",
+        "[::1",
+        "[::1]:1",
+        "",
+        " ",
+        "127.*",
+        "*:1",
+        "a:b:c",
+        "127.0.0.1:-1",
+        "\x1b[2J",
+    ),
+    *("*" * 40, "*" * 40 + "x", "*1" * 30 + "x", "*." * 60, "*" * 40 + ":1", "127.0.0.1:0", "*\x00*", "::", "0:1"),
+)
+_COUNTS = (0, 1, 2, 3, 7, 255, 1 << 16, (1 << 31) - 1, 1 << 31, 1 << 32, 1 << 30, COUNT_LIMIT - 1)
+_NUMBERS = (0.0, 1.0, -1.0, 0.05, 0.049, 1e-300, 1000.0, 1e9, 1e12, 1e18, -1e18, 9.9e299, -9.9e299, 5e-324, 4e10)
+_NOT_NUMBERS = (float("nan"), float("inf"), -float("inf"), 1e300, 1, "1", None)
+_STATUSES = (8, 9, 10, 11, 0, 5, 6, 7, 12, 255, 1 << 40)
+_WORDS = ("deallocate", "allocate", "close", "resetup", "cpus", "jobs", "", "drop", "x" * 1000, "close\n")
+_ROLES = ("client", "scheduler", "node", "visitor", "recoverer", "", "relay", "client\x00")
+_PATHS = (
+    "a.txt",
+    "d/b.txt",
+    "x" * 255,
+    "/".join(["d"] * 400),
+    "",
+    ".",
+    "a//b",
+    "a/",
+    "a\\b",
+    "c:d",
+    ".gdispy-x",
+    "\ud800",
+)
+#: Anything at all, in the place of a field.
+_ODD: tuple[Any, ...] = (
+    *(
+        None,
+        True,
+        False,
+        0,
+        -1,
+        1 << 53,
+        (1 << 64) - 1,
+        -(1 << 63),
+        0.5,
+        float("nan"),
+        "",
+        "text",
+        b"",
+        b"x" * 9,
+        [],
+        [[]],
+    ),
+    *({}, {"a": 1}, [None], [[[[[[]]]]]], [0] * 70_000, "x" * (TEXT_LIMIT + 1), [b"12345678", b"1"], [1, "a"], [{}]),
+)
+
+
+@dataclass
+class Carried:
+    """A payload that is to travel as a stream; who sends a message puts a reference in its place."""
+
+    data: bytes
+    purpose: int = PAYLOAD
+
+
+@dataclass
+class Known:
+    """What an attacker knows and names in what it says."""
+
+    #: Its own computations, and those of others.
+    computations: list[bytes] = field(default_factory=list)
+    others: list[bytes] = field(default_factory=list)
+    instances: list[bytes] = field(default_factory=list)
+    #: Jobs that it was told of, with their attempts.
+    jobs: list[tuple[int, int]] = field(default_factory=list)
+    #: A directory that no file of a message may get into.
+    outside: str = "/tmp"
+
+    def learn(self, messages: list[Any]) -> None:
+        """Remember what the other side has named."""
+        for message in messages:
+            computation = getattr(message, "computation", None)
+            if isinstance(computation, bytes) and computation not in self.computations:
+                self.computations = [*self.computations[-8:], computation]
+            attempts = getattr(message, "attempts", None)
+            if isinstance(attempts, list) and attempts and isinstance(attempts[0], int):
+                self.jobs = [*self.jobs[-50:], *list(zip(message.jobs, attempts, strict=False))[:50]]
+
+
+class Values:
+    """Makes messages."""
+
+    def __init__(self, chance: random.Random, known: Known) -> None:
+        self._chance = chance
+        self.known = known
+        self._is_edgy = False
+        #: Items of each list of the message that is being made.
+        self._size = 0
+        plain: dict[Any, Callable[[str], Any]] = {
+            shapes.is_text: self._text,
+            shapes.is_flag: lambda name: chance.random() < 0.5,
+            shapes.is_count: self._count,
+            shapes.is_number: self._number,
+            shapes.is_bulk: lambda name: self._bulk(),
+            shapes.is_instance: lambda name: self._instance(),
+            shapes.is_computation: lambda name: self._computation(),
+            shapes.is_node_name: lambda name: self._instance() if chance.random() < 0.5 else b"",
+            shapes.is_file: lambda name: self._file()[0],
+            shapes.is_availability: lambda name: [self._number(name) for _ in range(chance.choice((0, 4)))],
+            shapes.is_option_column: lambda name: [],
+        }
+        self._makers = plain | self._columns()
+
+    def _columns(self) -> dict[Any, Callable[[str], Any]]:
+        """What makes lists, of as many items as `self._size` says."""
+        items: dict[Any, Callable[[str], Any]] = {
+            shapes.is_text_column: self._text,
+            shapes.is_count_column: self._count,
+            shapes.is_number_column: self._number,
+            shapes.is_flag_column: lambda name: False,
+            shapes.is_left_out_column: lambda name: self._chance.choice((False, True, 0, 1 << 40)),
+            shapes.is_computation_column: lambda name: self._computation(),
+            shapes.is_bulk_column: lambda name: self._bulk(),
+            shapes.is_column_list: lambda name: [self._count(name) for _ in range(self._chance.choice((0, 1, 5)))],
+            shapes.is_file_list: lambda name: self._file()[0],
+            shapes.is_claim_list: lambda name: self._row(shapes.CLAIM_ROW),
+            shapes.is_node_list: lambda name: self._row(shapes.NODE_ROW),
+            shapes.is_node_overview: lambda name: self._row(shapes.NODE_OVERVIEW),
+            shapes.is_computation_overview: lambda name: self._row(shapes.COMPUTATION_OVERVIEW),
+        }
+        return {check: self._list_of(item) for check, item in items.items()}
+
+    def _list_of(self, item: Callable[[str], Any]) -> Callable[[str], list[Any]]:
+        return lambda name: [item(name) for _ in range(self._size)]
+
+    def _row(self, checks: tuple[Any, ...]) -> list[Any]:
+        whole, self._size = self._size, min(self._size, 2)  # Lists in each of many rows must not be long as well.
+        row = [self._makers.get(check, self._anything)("") for check in checks]
+        self._size = whole
+        return row
+
+    # Messages
+
+    def message(self, kind: type[Message]) -> list[Any]:
+        """One message of this kind, as the array that travels."""
+        kind_of_values = self._chance.random()
+        self._is_edgy = kind_of_values >= FIT
+        self._size = self._some_size()
+        names = kind.__match_args__
+        found = [self._field(kind, name, check) for name, check in zip(names, kind.shape, strict=True)]
+        self._join_files(names, found)
+        if kind_of_values >= FIT + EDGE and found:
+            self._break(found)
+        return [kind.tag, *found]
+
+    def _some_size(self) -> int:
+        if not self._is_edgy:
+            return self._chance.choice((0, 1, 1, 2, 5))
+        return self._chance.choice((0, 1, 2, 40, 1000, *([COLUMN_LIMIT] if self._chance.random() < 0.05 else [])))
+
+    def _field(self, kind: type[Message], name: str, check: Any) -> Any:
+        if name == "nodes" and check is shapes.is_text_column:
+            return self.patterns()
+        if name == "options" and check is shapes.is_option_column:
+            return self._options()
+        if name in ("jobs", "attempts") and check is shapes.is_count_column:
+            return self._jobs(name)
+        return self._makers.get(check, self._anything)(name)
+
+    def _break(self, found: list[Any]) -> None:
+        """Make something of it what it must not be."""
+        place = self._chance.randrange(len(found))
+        way = self._chance.randrange(4)
+        if way == 0:
+            del found[place:]
+        elif way == 1 and isinstance(found[place], list):
+            found[place] = [*found[place], *found[place], self._chance.choice(_ODD)]
+        else:
+            found[place] = self._chance.choice(_ODD)
+
+    def _join_files(self, names: tuple[str, ...], found: list[Any]) -> None:
+        """Contents that go with their rows, where the message has both."""
+        if "files" in names and "contents" in names and self._chance.random() < 0.8:
+            files = [self._file() for _ in range(min(self._size, 5))]
+            found[names.index("files")] = [row for row, _ in files]
+            found[names.index("contents")] = [Carried(data, FILE) for _, data in files]
+
+    # Fields
+
+    def _pick(self, plain: tuple[Any, ...], edges: tuple[Any, ...]) -> Any:
+        return self._chance.choice(edges if self._is_edgy and self._chance.random() < 0.4 else plain)
+
+    def _text(self, name: str) -> str:
+        if name == "word":
+            return str(self._pick(_WORDS[:6], _WORDS))
+        if name == "role":
+            return str(self._pick(_ROLES[:5], _ROLES))
+        if name == "kind":
+            return str(self._pick(("function",), ("function", "program", "", "x")))
+        if name in ("isolation", "directory", "python", "address"):
+            return str(
+                self._pick(("",), ("", "job", "d/e", "../" + ESCAPED, f"{self.known.outside}/{ESCAPED}", *_TEXTS))
+            )
+        if self._is_edgy and self._size < 50 and self._chance.random() < 0.01:
+            return "x" * self._chance.choice((TEXT_LIMIT, TEXT_LIMIT - 1, TEXT_LIMIT // 2))
+        return str(self._pick(("a", "work", "name"), _TEXTS))
+
+    def patterns(self) -> list[str]:
+        """Addresses of nodes; where a port could be connected to, nobody listens there."""
+        if not self._is_edgy:
+            return ["127.0.0.1"]
+        if self._chance.random() < 0.03:
+            return [f"127.{each >> 8 & 255}.{each & 255}.7:1" for each in range(20_000)]
+        return [self._chance.choice(_PATTERNS) for _ in range(self._chance.choice((0, 1, 2, 5)))]
+
+    def _count(self, name: str) -> int:
+        if name == "statuses":
+            return int(self._pick(_STATUSES[:4], _STATUSES))
+        if name in ("job", "attempt") and self.known.jobs and self._chance.random() < 0.7:
+            return self._chance.choice(self.known.jobs)[name == "attempt"]
+        return int(self._pick(_COUNTS[:5], _COUNTS))
+
+    def _jobs(self, name: str) -> list[int]:
+        if self.known.jobs and self._chance.random() < 0.6:
+            place = 0 if name == "jobs" else 1
+            jobs = self.known.jobs[-self._size :] if self._size else []
+            found = [each[place] for each in jobs]
+            return (found + [self._count(name) for _ in range(self._size)])[: self._size]
+        if self._is_edgy and self._chance.random() < 0.3:
+            return [self._count(name)] * self._size
+        return list(range(1, self._size + 1)) if name == "jobs" else [1] * self._size
+
+    def _number(self, name: str) -> float:
+        return float(self._pick((0.0, 0.5, time.time()), _NUMBERS))
+
+    def _bulk(self) -> Any:
+        size = self._pick((0, 3, 100), (0, 1, 32_768, 32_769, 40_000, 200_000)) if self._size < 50 else 2
+        data = bytes(size) if self._chance.random() < 0.5 else self._chance.randbytes(size)
+        return Carried(data) if size > 32_768 or (self._is_edgy and self._chance.random() < 0.02) else data
+
+    def _instance(self) -> bytes:
+        known = self.known.instances
+        return self._chance.choice(known) if known and self._chance.random() < 0.7 else self._chance.randbytes(16)
+
+    def _computation(self) -> bytes:
+        number = self._chance.random()
+        if number < 0.65 and self.known.computations:
+            return self._chance.choice(self.known.computations)
+        if number < 0.85 and self.known.others:
+            return self._chance.choice(self.known.others)
+        return self._chance.randbytes(8)
+
+    def _file(self) -> tuple[list[Any], bytes]:
+        """A row of a file, and what is in it."""
+        data = self._chance.randbytes(self._chance.choice((0, 5, 1000)))
+        out = ("../" + ESCAPED, "../" * 9 + ESCAPED, f"{self.known.outside}/{ESCAPED}", f"d/../../{ESCAPED}")
+        path = self._pick(_PATHS[:2], (*_PATHS, *out))
+        mode = self._pick((0o644,), (0o644, 0o4777, 0, 1 << 40))
+        size = self._pick((len(data),), (len(data), 0, 1, 1 << 40))
+        digest = blake2b(data, digest_size=32).digest()
+        row = [
+            path,
+            mode,
+            self._pick((0.0, 1e9), (0.0, 1e9, 1e12)),
+            size,
+            self._pick((digest,), (digest, b"", b"x" * 32)),
+        ]
+        return row, data
+
+    def _options(self) -> list[Any]:
+        if self._chance.random() < 0.6:
+            return []
+        return [None if self._chance.random() < 0.3 else self._option_row() for _ in range(self._size)]
+
+    def _option_row(self) -> list[Any]:
+        row = self._row(shapes.OPTION_ROW)
+        files = [self._file() for _ in range(self._chance.choice((0, 0, 1)))]
+        row[6:8] = [each for each, _ in files], [Carried(data, FILE) for _, data in files]
+        row[3] = self._pick((0, 1), (0, 1, 64, 1 << 20))
+        return row
+
+    def _anything(self, name: str) -> Any:
+        return self._chance.choice(_ODD)
