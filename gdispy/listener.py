@@ -28,9 +28,9 @@ import gevent
 from gevent import socket
 
 from gdispy import config
-from gdispy.acceptor import Acceptor
+from gdispy.acceptor import Acceptor, descriptor_limit
 from gdispy.connection import Connection, plain
-from gdispy.core.admission import PROVING, PROVING_EACH, Answers, Places
+from gdispy.core.admission import PLACES, PROVING, Answers, Places
 from gdispy.core.client_hello import RECORD_HEAD, record_length, server_name_in
 from gdispy.core.handshake import (
     FIRST_BYTES,
@@ -55,6 +55,8 @@ logger = logging.getLogger(__name__)
 ALERT = b"\x15\x03\x03\x00\x02\x02\x46"
 #: Connections that the system holds until they are accepted.
 BACKLOG = 4096
+#: The part of the descriptors of this process that strangers may have, in all.
+DESCRIPTORS_PART = 4
 #: Seconds between two looks for those whose time is over.
 SWEEP_INTERVAL = 0.25
 #: Bytes that are read, and not looked at, of a peer that is told why it is turned away.
@@ -146,9 +148,11 @@ class Listener:
         self._certificate = NO_CERTIFICATE if tls is None else tls.digest
         self._numbers = itertools.count()
         self._strangers: dict[int, _Stranger] = {}
-        self._places = Places()
+        places = min(PLACES, descriptor_limit() // DESCRIPTORS_PART)
+        self._places = Places(places, places // 2)
         self._provers: dict[int, _Prover] = {}
-        self._proving = Places(PROVING, PROVING_EACH)
+        proving = min(PROVING, places // 2)
+        self._proving = Places(proving, proving // 2)
         self._answers = Answers()
         self._memory = ReplayMemory()
         self._next_logs: dict[type, float] = {}

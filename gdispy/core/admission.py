@@ -16,12 +16,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-#: Connections that have not shown the secret, in all and from one address.
+#: Connections whose first message has not come, and those whose first frame has not; one address has half of the places
+#: at most.
 PLACES = 2048
-PLACES_EACH = 1024
-#: Of those the ones whose first message was good, so that only their first frame is missing.
 PROVING = 256
-PROVING_EACH = 128
 #: Answers to first messages that one address may draw: at once, and then each second.
 BURST = 40
 RATE = 20.0
@@ -32,7 +30,7 @@ MEMORY = 4096
 class Places:
     """Who has one, by addresses."""
 
-    def __init__(self, places: int = PLACES, places_each: int = PLACES_EACH) -> None:
+    def __init__(self, places: int = PLACES, places_each: int = PLACES // 2) -> None:
         self._limit = places
         self._limit_each = places_each
         #: Where each comes from; and those of each address, the oldest first.

@@ -21,7 +21,7 @@ from typing import Any
 import msgpack
 
 from gdispy.connection import any_sink
-from gdispy.core.handshake import FIRST_BYTES, NO_CERTIFICATE, SECOND_BYTES, Initiator, Keys, Responder
+from gdispy.core.handshake import FIRST_BYTES, NO_CERTIFICATE, SECOND_BYTES, Initiator, Keys, Responder, server_name
 from gdispy.core.messages import Message
 from gdispy.core.payloads import Payload, joined
 from gdispy.core.wire import LONG_MESSAGE, MESSAGES, STREAM, Bye, channel
@@ -62,13 +62,13 @@ def reach(place: tuple[str, int], source: str = "", wait: float = WAIT) -> socke
     return sock
 
 
-def open_tls(sock: socket.socket) -> tuple[socket.socket, bytes]:
+def open_tls(sock: socket.socket, psk: bytes) -> tuple[socket.socket, bytes]:
     """TLS over a connected socket, and the SHA-256 of the certificate that the other side has. Raises OSError."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     context.minimum_version = ssl.TLSVersion.TLSv1_3
-    tunnel = context.wrap_socket(sock)
+    tunnel = context.wrap_socket(sock, server_hostname=server_name(psk, os.urandom(16), time.time()))
     certificate = tunnel.getpeercert(binary_form=True)
     assert certificate is not None
     return tunnel, hashlib.sha256(certificate).digest()
@@ -135,8 +135,8 @@ class Peer:
         except OSError as error:
             raise Refused(str(error)) from None
         try:
-            sock, digest = open_tls(sock) if tls else (sock, NO_CERTIFICATE)
-            initiator = Initiator(psk, roles, os.urandom(32), digest)
+            sock, digest = open_tls(sock, psk) if tls else (sock, NO_CERTIFICATE)
+            initiator = Initiator(psk, roles, os.urandom(32), time.time(), digest)
             sock.sendall(initiator.first)
             return cls(sock, initiator.finish(read_up_to(sock, SECOND_BYTES)))
         except (OSError, GdispyError) as error:
@@ -151,7 +151,9 @@ class Peer:
             server.settimeout(within)
             sock = server.accept()[0]
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            second, keys, _ = Responder(psk, [roles], os.urandom(32), instance).answer(read_up_to(sock, FIRST_BYTES))
+            second, keys, _ = Responder(psk, [roles], os.urandom(32), instance).answer(
+                read_up_to(sock, FIRST_BYTES), time.time()
+            )
             sock.sendall(second)
             return cls(sock, keys)
         except (OSError, GdispyError) as error:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import time
 from collections import Counter, deque
 
 from gdispy.core.handshake import NO_CERTIFICATE, SECOND_BYTES, Initiator
@@ -28,7 +29,7 @@ def replay_first_messages(stage: Stage) -> None:
     target = stage.target
     digest = _digest(stage)
     roles = _roles(stage)
-    firsts = [Initiator(stage.psk, roles, os.urandom(32), digest).first for _ in range(RECORDED)]
+    firsts = [Initiator(stage.psk, roles, os.urandom(32), time.time(), digest).first for _ in range(RECORDED)]
     sources = [some_source(stage.chance) for _ in range(SOURCES)]
     held: deque[socket.socket] = deque()
     answers: Counter[int] = Counter()
@@ -37,7 +38,7 @@ def replay_first_messages(stage: Stage) -> None:
     while stage.goes_on():
         number += 1
         place = number % RECORDED
-        sock = _send(target.place, sources[number % SOURCES], firsts[place], bool(target.certfile))
+        sock = _send(target.place, sources[number % SOURCES], firsts[place], stage.psk if target.certfile else b"")
         if sock is None:
             continue
         stage.tried()
@@ -57,7 +58,7 @@ def replay_first_messages(stage: Stage) -> None:
 def _digest(stage: Stage) -> bytes:
     if not stage.target.certfile:
         return NO_CERTIFICATE
-    sock, digest = open_tls(reach(stage.target.place))
+    sock, digest = open_tls(reach(stage.target.place), stage.psk)
     sock.close()
     return digest
 
@@ -66,11 +67,11 @@ def _roles(stage: Stage) -> bytes:
     return b"client>scheduler" if stage.target.roles.startswith("client") else b"scheduler>node"
 
 
-def _send(place: tuple[str, int], source: str, first: bytes, tls: bool) -> socket.socket | None:
+def _send(place: tuple[str, int], source: str, first: bytes, psk: bytes = b"") -> socket.socket | None:
     sock = None
     with contextlib.suppress(OSError):
         sock = reach(place, source, 0.5)
-        sock = open_tls(sock)[0] if tls else sock
+        sock = open_tls(sock, psk)[0] if psk else sock
         sock.sendall(first)
         return sock
     if sock is not None:
@@ -94,7 +95,7 @@ def replay_sessions(stage: Stage) -> None:
         for _ in range(20):
             if not said or stage.left <= 0:
                 break
-            sock = _send(stage.target.place, stage.source(), said, False)
+            sock = _send(stage.target.place, stage.source(), said)
             if sock is None:
                 continue
             stage.tried()
@@ -107,7 +108,7 @@ def _record(stage: Stage) -> bytes:
     """The bytes of one honest connection."""
     roles = stage.target.roles.encode()
     with contextlib.suppress(OSError, GdispyError):
-        initiator = Initiator(stage.psk, roles, os.urandom(32))
+        initiator = Initiator(stage.psk, roles, os.urandom(32), time.time())
         sock = reach(stage.target.place)
         sock.sendall(initiator.first)
         with Peer(sock, initiator.finish(read_up_to(sock, SECOND_BYTES))) as peer:

@@ -13,7 +13,7 @@ SERVED = 0.99
 STRANGERS_MEMORY = 20_000_000
 INSIDERS_MEMORY = 256_000_000
 #: Descriptors that strangers may hold at once; and those that may be left when an attack is over, and files.
-STRANGERS_DESCRIPTORS = 400
+STRANGERS_DESCRIPTORS = 2048 + 256
 LEFT = 16
 #: The same of what those with the secret have brought, which is kept for the lease that it is theirs for.
 LEFT_WITH_LEASE = 600

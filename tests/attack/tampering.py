@@ -10,6 +10,7 @@ import contextlib
 import os
 import socket
 import struct
+import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -48,7 +49,7 @@ def flipped(stage: Stage, data: bytes, first: int = 0) -> bytes:
 
 
 def _genuine(stage: Stage, roles: bytes, digest: bytes) -> bytes:
-    return bytes(Initiator(stage.psk, roles, os.urandom(32), digest).first)
+    return bytes(Initiator(stage.psk, roles, os.urandom(32), time.time(), digest).first)
 
 
 def one_bit(stage: Stage, roles: bytes, digest: bytes) -> bytes:
@@ -76,7 +77,7 @@ def other_roles(stage: Stage, roles: bytes, digest: bytes) -> bytes:
 
 def other_secret(stage: Stage, roles: bytes, digest: bytes) -> bytes:
     psk = stage.chance.choice((bytes(32), b"\xff" * 32, os.urandom(32), flipped(stage, stage.psk)))
-    return bytes(Initiator(psk, roles, os.urandom(32), digest).first)
+    return bytes(Initiator(psk, roles, os.urandom(32), time.time(), digest).first)
 
 
 def other_certificate(stage: Stage, roles: bytes, digest: bytes) -> bytes:
@@ -103,7 +104,7 @@ HANDSHAKES = (one_bit, cut_short, low_order, other_roles, other_secret, other_ce
 
 def _open(stage: Stage) -> tuple[Any, bytes]:
     sock: Any = reach(stage.target.place, stage.source())
-    return open_tls(sock) if stage.target.certfile else (sock, NO_CERTIFICATE)
+    return open_tls(sock, stage.psk) if stage.target.certfile else (sock, NO_CERTIFICATE)
 
 
 def bad_handshakes(stage: Stage) -> None:
@@ -130,7 +131,7 @@ def bad_answers(stage: Stage) -> None:
     while stage.goes_on():
         with contextlib.suppress(OSError):
             sock, digest = _open(stage)
-            initiator = Initiator(stage.psk, roles, os.urandom(32), digest)
+            initiator = Initiator(stage.psk, roles, os.urandom(32), time.time(), digest)
             sock.sendall(initiator.first)
             second = read_up_to(sock, SECOND_BYTES)
             abort(sock)
@@ -223,7 +224,7 @@ def _reflect(stage: Stage) -> None:
     roles = stage.target.roles.encode()
     with contextlib.suppress(OSError, GdispyError):
         sock, digest = _open(stage)
-        initiator = Initiator(stage.psk, roles, os.urandom(32), digest)
+        initiator = Initiator(stage.psk, roles, os.urandom(32), time.time(), digest)
         sock.sendall(initiator.first)
         with Peer(sock, initiator.finish(read_up_to(sock, SECOND_BYTES))) as peer:
             role = roles.decode().partition(">")[0]

@@ -8,7 +8,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gdispy.core.admission import BURST, MEMORY, PLACES, PLACES_EACH, RATE, Answers, Places
+from gdispy.core.admission import BURST, MEMORY, PLACES, RATE, Answers, Places
 
 
 def test_stranger_has_a_place_while_there_are_some() -> None:
@@ -46,7 +46,6 @@ def test_crowds_from_a_few_addresses_never_make_a_single_one_give_way() -> None:
     places.arrive(-1, "honest")
     losers = [places.arrive(number, f"crowd{number % 3}") for number in range(5 * PLACES)]
     assert -1 not in losers and losers.count(None) == PLACES - 1
-    assert PLACES_EACH < PLACES
 
 
 def test_work_for_a_newcomer_does_not_grow_with_the_crowd() -> None:
