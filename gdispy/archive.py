@@ -4,6 +4,7 @@ Floor 2. Made by `sharing.py`; all in its loop.
 
     DIRECTORY/journal    facts, as in `journal.py`; locked by the scheduler that lives
     DIRECTORY/files/     dependency files, under the names by which the journal calls them
+    DIRECTORY/key        32 random bytes, by which nodes and clients know that it is the same scheduler
 
 Invariant: a fact is here before a client is told that something was accepted, and before a node is told that
 something may begin, or be forgotten.
@@ -25,6 +26,7 @@ import gevent
 from gdispy.blobs import DIGEST_BYTES, FILE_PREFIX, ReceivedFile
 from gdispy.core.deferred import Deferred
 from gdispy.core.facts import Began, Owned
+from gdispy.core.identity import SEED_BYTES, Identity
 from gdispy.core.message import ComputationId, Instance, Message
 from gdispy.core.messages import Cancel, Named, Open, Prepare, Release, Run
 from gdispy.core.payloads import Bulk
@@ -48,7 +50,9 @@ class Archive:
 
     def __init__(self, directory: str, temporary: str) -> None:
         self.ledger = Ledger()
-        self.instance = Instance(secrets.token_bytes(16))
+        #: What nobody but this scheduler knows, in all its lives, and who it is by that.
+        self.seed = secrets.token_bytes(SEED_BYTES)
+        self.identity = Identity(self.seed)
         self.epoch = 0
         self.stories: list[Story] = []
         self.files = temporary
@@ -68,13 +72,15 @@ class Archive:
         if began is not None and began.kind != "scheduler":
             journal.close()
             raise JournalError(f"{journal.path} is the journal of a {began.kind}, not of a scheduler")
+        self.seed = _seed_in(os.path.join(directory, "key"))
+        self.identity = Identity(self.seed)
         if began is not None:
-            self.instance, self.epoch = began.instance, began.epoch
+            self.epoch = began.epoch
             rebooted = began.boot != boot_name()
             for story in reading.remembered.stories.values():
                 story.rebooted = rebooted
         self.epoch += 1
-        journal.begin("scheduler", self.instance, self.epoch)
+        journal.begin("scheduler", self.identity.instance, self.epoch)
         if reading.set_aside:
             journal.set_aside(reading.set_aside)
         journal.sync()
@@ -146,7 +152,9 @@ class Archive:
             if journal.size < self._compact_at:
                 continue
             try:
-                journal.compact(Began("scheduler", self.instance, self.epoch, "", boot_name(), "", os.getpid()))
+                journal.compact(
+                    Began("scheduler", self.identity.instance, self.epoch, "", boot_name(), "", os.getpid())
+                )
             except JournalError as error:
                 logger.error("the journal could not be made smaller: %s", error)
             self._compact_at = max(COMPACT_SIZE, COMPACT_GROWTH * journal.size)
@@ -180,3 +188,21 @@ class Archive:
             self._journal.close()
         else:
             shutil.rmtree(self.files, ignore_errors=True)
+
+
+def _seed_in(path: str) -> bytes:
+    """The random bytes in a file, which is made where it is not there. Raises JournalError."""
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        with open(fd, "r+b") as file:
+            seed = file.read()
+            if not seed:
+                seed = secrets.token_bytes(SEED_BYTES)
+                file.write(seed)
+                file.flush()
+                os.fsync(fd)
+    except OSError as error:
+        raise JournalError(f"{path} cannot be used: {error.strerror}") from error
+    if len(seed) != SEED_BYTES:
+        raise JournalError(f"{path} is damaged: it must have {SEED_BYTES} bytes, and has {len(seed)}")
+    return seed

@@ -17,7 +17,7 @@ import logging
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -27,8 +27,9 @@ from gevent import socket
 
 from gdispy.core.effects import Peer
 from gdispy.core.handshake import Keys
+from gdispy.core.identity import Identity, check_proof
 from gdispy.core.life import INTERVAL, Life
-from gdispy.core.messages import REFUSED, Message
+from gdispy.core.messages import REFUSED, Hello, Message
 from gdispy.core.wire import CREDIT_STEP, NO_MEMORY_LIMIT, Bye, MakeSink, MemorySink, MessageRefused, Sink, channel
 from gdispy.errors import ConnectFailed, ForkedError, InternalError, ProtocolError
 from gdispy.interfaces import host_of
@@ -99,6 +100,7 @@ class Connection:
         #: The address of this side.
         self.local = host_of(sock.getsockname())
         self.instance = keys.instance
+        self._keys = keys
         self._socket = sock
         self._handlers = handlers
         self._life = Life(pulse, time.monotonic())
@@ -163,6 +165,19 @@ class Connection:
             if not self._flushing:
                 self._flushing = True
                 self._loop.run_callback(self._flush)
+
+    def introduce(self, hello: Hello, identity: Identity) -> None:
+        """Say who this side is, with the proof that is good on this connection only."""
+        self.send(replace(hello, proof=identity.proof(self._keys.own_binding)))
+
+    def check_identity(self, hello: Hello) -> None:
+        """Raise MessageRefused where the peer is not the process that it says to be."""
+        try:
+            check_proof(hello.instance, hello.proof, self._keys.peer_binding)
+        except ProtocolError as error:
+            raise MessageRefused(str(error)) from error
+        if self._keys.instance not in (b"", hello.instance):
+            raise MessageRefused("its Hello has another instance than its handshake")
 
     def _flush(self) -> None:
         """Write what fits into the socket at once; the writer greenlet does the rest.

@@ -48,8 +48,9 @@ from gdispy.core.effects import (
 from gdispy.core.faults import refusal
 from gdispy.core.handshake import Keys
 from gdispy.core.hours import OPEN, Hours, clock
+from gdispy.core.identity import SEED_BYTES, Identity
 from gdispy.core.limits import printable
-from gdispy.core.messages import REFUSED, STOPPED, Availability, Hello, Instance, Message, Overview, Prepare, Survey
+from gdispy.core.messages import REFUSED, STOPPED, Availability, Hello, Message, Overview, Prepare, Survey
 from gdispy.core.patterns import join
 from gdispy.core.slots import Slots
 from gdispy.core.wire import FILE, Sink
@@ -92,7 +93,8 @@ class Node:
 
     def __init__(self, settings: NodeSettings) -> None:
         self._settings = settings
-        self.instance = Instance(secrets.token_bytes(16))
+        self._identity = Identity(secrets.token_bytes(SEED_BYTES))
+        self.instance = self._identity.instance
         self._name = settings.name or platform.node() or "node"
         prefix = self._prefix = find_prefix(settings.dest_path_prefix)
         epoch = time.time() - time.monotonic()
@@ -279,7 +281,7 @@ class Node:
         self._connections[connection.peer] = connection
         self._called[connection.peer] = caller
         connection.start()
-        connection.send(self._hello())
+        connection.introduce(self._hello(), self._identity)
 
     def connections(self) -> list[Connection]:
         return list(self._connections.values())
@@ -294,7 +296,8 @@ class Node:
         """Somebody wants to know how this node stands."""
         for message in messages:
             if isinstance(message, Hello):
-                connection.send(self._hello())
+                connection.check_identity(message)
+                connection.introduce(self._hello(), self._identity)
             elif isinstance(message, Survey):
                 connection.send(Availability(measure(self._prefix)))
                 connection.send(Overview(message.question, *self._slots.overview(self._name, self.host, self.port)))
@@ -341,6 +344,7 @@ class Node:
             self._greeting.clear()
 
     def _greet(self, connection: Connection, hello: Hello) -> None:
+        connection.check_identity(hello)
         self._greeted.add(connection.peer)
         text = "connected: %s at %s, gdispy %s"
         self._log.log(logging.INFO, ("in", connection.address), text, hello.name, connection.address, hello.version)
@@ -352,7 +356,7 @@ class Node:
         if caller is not None:
             caller.good = True
         if connection.peer not in self._called:
-            connection.send(self._hello())
+            connection.introduce(self._hello(), self._identity)
         self._schedulers[connection.peer] = hello.instance
         free = measure(self._prefix)
         if free:

@@ -17,8 +17,9 @@ from gevent.event import AsyncResult
 
 from gdispy import config
 from gdispy.connection import Handlers
+from gdispy.core.identity import SEED_BYTES, Identity
 from gdispy.core.limits import printable
-from gdispy.core.messages import Hello, Instance, Overview, Survey
+from gdispy.core.messages import Hello, Overview, Survey
 from gdispy.core.patterns import join
 from gdispy.errors import ConfigError, ConnectFailed, GdispyError
 from gdispy.keys import Secret, find_secret, with_tls
@@ -79,8 +80,9 @@ def ask(secret: Secret, host: str, port: int) -> Overview:
     place = (host, port, secret.for_tcp(), ROLES)
     connection = connect(*place, handlers, what="gdispy-scheduler", tls=secret.tls, advice=secret.advice())
     connection.start()
-    ours = ("client", Instance(secrets.token_bytes(16)), platform.node(), config.VERSION, config.PYTHON, sys.platform)
-    connection.send(Hello(*ours, 0, "", 0.0))
+    identity = Identity(secrets.token_bytes(SEED_BYTES))
+    ours = ("client", identity.instance, platform.node(), config.VERSION, config.PYTHON, sys.platform)
+    connection.introduce(Hello(*ours, 0, "", 0.0), identity)
     connection.send(Survey(1))
     try:
         found: Overview = answer.get(timeout=ANSWER_LIMIT)

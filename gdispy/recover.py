@@ -28,6 +28,7 @@ from gdispy import config
 from gdispy.connection import Connection, Handlers
 from gdispy.core import statuses
 from gdispy.core.facts import Owned
+from gdispy.core.identity import SEED_BYTES, Identity
 from gdispy.core.limits import printable
 from gdispy.core.message import Instance, JobId, Message
 from gdispy.core.messages import (
@@ -49,6 +50,7 @@ from gdispy.core.patterns import join, split
 from gdispy.core.payloads import joined
 from gdispy.core.placing import Task, ended_by_scheduler, picked
 from gdispy.core.remembered import Job, Story
+from gdispy.core.wire import MessageRefused
 from gdispy.errors import ConfigError, ConnectFailed, JournalError, PeerRejected
 from gdispy.hub import Hub
 from gdispy.interfaces import own_address
@@ -298,6 +300,8 @@ class _Holder:
         self._running: set[JobId] = set()
         self._expected: set[JobId] = set()
         self._answered = False
+        #: The other side has proved who it is.
+        self._is_known = False
         self._changed = gevent.event.Event()
         self._closed = ""
 
@@ -343,12 +347,13 @@ class _Holder:
         secret = self._recovery.secret
         ways = {"tls": secret.tls, "advice": secret.advice()}
         connection = connect(self._host, self._port, psk, roles, handlers, source, what, **ways)
-        self._answered, self._closed = False, ""
+        self._answered, self._closed, self._is_known = False, "", False
         story = self._story
         connection.start()
-        ours = ("recoverer", Instance(secrets.token_bytes(16)), platform.node() or "client", config.VERSION)
+        identity = Identity(secrets.token_bytes(SEED_BYTES))
+        ours = ("recoverer", identity.instance, platform.node() or "client", config.VERSION)
         claim = [story.id, story.open.token, story.open.epoch]
-        connection.send(Hello(*ours, config.PYTHON, sys.platform, 0, "", 0.0, [claim]))
+        connection.introduce(Hello(*ours, config.PYTHON, sys.platform, 0, "", 0.0, [claim]), identity)
         return connection
 
     def _await(self, condition: Callable[[], bool], until: float | None) -> bool:
@@ -367,7 +372,12 @@ class _Holder:
     def _on_messages(self, connection: Connection, messages: list[Message]) -> None:
         connection.acknowledge(connection.taken())
         for message in messages:
-            if isinstance(message, Holding):
+            if isinstance(message, Hello):
+                connection.check_identity(message)
+                self._is_known = True
+            elif not self._is_known:
+                raise MessageRefused("the first message was not Hello")
+            elif isinstance(message, Holding):
                 self._take_holding(message, connection.instance)
             elif isinstance(message, Ended) and message.computation == self._story.id:
                 self._take_ended(connection, message)

@@ -24,6 +24,7 @@ from gdispy.connection import Connection, Handlers, next_peer
 from gdispy.core.courier import TAKEN, Courier
 from gdispy.core.facts import Placed
 from gdispy.core.faults import not_taken, refusal
+from gdispy.core.identity import SEED_BYTES, Identity
 from gdispy.core.life import INTERVAL
 from gdispy.core.messages import (
     REFUSED,
@@ -85,7 +86,8 @@ class Remote:
         self.place = join(host, port)
         self._ip_addr = ip_addr
         self._pulse = pulse or INTERVAL
-        self.instance = Instance(secrets.token_bytes(16))
+        self._identity = Identity(secrets.token_bytes(SEED_BYTES))
+        self.instance = self._identity.instance
         self._courier = Courier(self.place)
         #: Where clusters of this program keep what becomes of their jobs.
         self.ledger = Ledger()
@@ -93,6 +95,8 @@ class Remote:
         self._connection: Connection | None = None
         self._log = LimitedLog(logger)
         self._greeted = False
+        #: The scheduler has proved who it is, on the connection that there is.
+        self._is_known = False
         self._over = gevent.event.Event()
         self._rejected = self._refused = False
         #: Which scheduler it is, and which life of it.
@@ -225,10 +229,11 @@ class Remote:
             return str(error)
         self._refused = False
         connection.set_pulse(self._pulse)
+        self._is_known = False
         self._connection = connection
         connection.start()
         ours = ("client", self.instance, platform.node() or "client", config.VERSION, config.PYTHON, sys.platform)
-        connection.send(Hello(*ours, 0, "", self._pulse, self._courier.claims()))
+        connection.introduce(Hello(*ours, 0, "", self._pulse, self._courier.claims()), self._identity)
         for message in self._courier.connected():
             connection.send(message)
         self._greeted = self._proven = True
@@ -254,8 +259,12 @@ class Remote:
 
     def _hear(self, connection: Connection, message: Message) -> None:
         if isinstance(message, Hello):
+            connection.check_identity(message)
             self._greet(message)
+            self._is_known = True
             return
+        if not self._is_known:
+            raise MessageRefused("the first message was not Hello of a scheduler")
         if type(message) not in TAKEN:
             raise MessageRefused(not_taken(message, "client", "scheduler").removeprefix(REFUSED))
         delivered, answers = self._courier.incoming(message)

@@ -27,9 +27,10 @@ from gdispy.core.dispatch import Dispatch
 from gdispy.core.effects import Drop, Effects, Peer, Record, Send
 from gdispy.core.faults import OnFault, raise_fault, refusal
 from gdispy.core.handshake import Keys
+from gdispy.core.identity import SEED_BYTES, Identity
 from gdispy.core.life import INTERVAL, LOST_AFTER
 from gdispy.core.limits import short_name
-from gdispy.core.messages import REFUSED, STOPPED, Collected, ComputationId, Hello, Instance, Message, Prepare, Run
+from gdispy.core.messages import REFUSED, STOPPED, Collected, ComputationId, Hello, Message, Prepare, Run
 from gdispy.core.patterns import join
 from gdispy.core.remembered import Story
 from gdispy.core.waiting import FAIR
@@ -88,7 +89,8 @@ class Scheduler:
         self._port = port
         self._make_sink = make_sink
         self._pulse = pulse_interval or INTERVAL
-        self.instance = archive.instance if archive is not None else Instance(secrets.token_bytes(16))
+        self.identity = archive.identity if archive is not None else Identity(secrets.token_bytes(SEED_BYTES))
+        self.instance = self.identity.instance
         #: How many lives it has had, as far as a journal knows.
         self.epoch = archive.epoch if archive is not None else 0
         #: What its rules want to be remembered goes there.
@@ -205,7 +207,7 @@ class Scheduler:
         """Use a connection to a node that was made by `open`."""
         self._dialer_of[connection.peer] = dialer
         self._use(connection)
-        connection.send(self._hello())
+        connection.introduce(self._hello(), self.identity)
 
     def _handlers(self) -> Handlers:
         return Handlers(self._on_messages, self._on_closed, self._on_silent, self._make_sink)
@@ -259,7 +261,8 @@ class Scheduler:
             self._pump.put(self._receive, connection, messages, size)
 
     def _greet(self, connection: Connection, hello: Hello) -> bool:
-        """A node has said who it is; whether it is used by this connection."""
+        """A node has said who it is; whether it is used by this connection. Raises MessageRefused."""
+        connection.check_identity(hello)
         dialer = self._dialer_of.get(connection.peer)
         if dialer is None:
             if connection.peer not in self._arrived:
@@ -270,7 +273,7 @@ class Scheduler:
                 connection.close(CONNECTED if hello.role == "node" else "only nodes come here")
                 return False
             connection.instance = hello.instance
-            connection.send(self._hello())
+            connection.introduce(self._hello(), self.identity)
             logger.info("the node %s has come from %s", hello.name, connection.address)
         names, port = [connection.address], 0
         if dialer is not None:

@@ -17,7 +17,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
-from hashlib import blake2b
 from typing import Any
 
 import gevent
@@ -31,6 +30,7 @@ from gdispy.core.effects import Drop, Effects, Peer, Send
 from gdispy.core.facts import Owned
 from gdispy.core.faults import refusal as refusal_of
 from gdispy.core.handshake import Keys
+from gdispy.core.identity import computation_token
 from gdispy.core.messages import (
     REFUSED,
     Accepted,
@@ -267,6 +267,7 @@ class Sharing:
         self._scheduler.put(self._receive, desk, connection, messages, connection.taken())
 
     def _greet(self, connection: Connection, hello: Hello) -> _Desk:
+        connection.check_identity(hello)
         logger.info("connected: client %s at %s, gdispy %s", hello.name, connection.address, hello.version)
         desk = self._desks.get(hello.instance)
         if desk is None:
@@ -280,7 +281,8 @@ class Sharing:
         if 0.05 <= hello.pulse <= 1000:
             connection.set_pulse(hello.pulse)
         ours = ("scheduler", self._scheduler.instance, platform.node(), config.VERSION, config.PYTHON, sys.platform)
-        connection.send(Hello(*ours, 0, self._settings.ext_ip_addr, 0.0, [], self._archive.epoch))
+        hello = Hello(*ours, 0, self._settings.ext_ip_addr, 0.0, [], self._archive.epoch)
+        connection.introduce(hello, self._scheduler.identity)
         return desk
 
     def _receive(self, desk: _Desk, connection: Connection, messages: list[Message], size: int, now: float) -> Effects:
@@ -297,6 +299,7 @@ class Sharing:
                 connection.send(self._overview(message.question))
                 continue
             try:
+                self._check_owner(desk, message)
                 forward, answers = desk.patron.incoming(message)
             except ProtocolError as error:
                 connection.close(f"{REFUSED}{error}")
@@ -310,6 +313,13 @@ class Sharing:
             for answer in answers:
                 self._answer(connection, answer)
         return effects
+
+    def _check_owner(self, desk: _Desk, message: Message) -> None:
+        """Raise ProtocolError where a client brings a computation that another one has."""
+        if not isinstance(message, Open) or message.computation in desk.patron.computations:
+            return
+        if any(message.computation in each.patron.computations for each in self._desks.values()):
+            raise ProtocolError("another client has this computation")
 
     def _end_faulty(self, peer: Peer, message: Message, error: Exception) -> Effects:
         """What a client has said could not be handled: its computation ends, or else its connection."""
@@ -352,8 +362,7 @@ class Sharing:
             message = replace(message, cleanup=True)
         if not self._archive.remembers:
             return replace(message, token=b"", epoch=0)
-        key = self._settings.node_secret.for_tcp()
-        token = blake2b(message.computation, key=key, digest_size=16, person=b"gdispy token").digest()
+        token = computation_token(self._archive.seed, message.computation)
         return replace(message, token=token, epoch=self._archive.epoch)
 
     # Former lives, and clients that take over what others have brought

@@ -22,8 +22,9 @@ from gdispy import config, whom
 from gdispy.beacon import HERE, LOOK, Beacon, Packet
 from gdispy.connection import Connection, Handlers
 from gdispy.core.discovery import RELAY
+from gdispy.core.identity import SEED_BYTES, Identity
 from gdispy.core.limits import printable
-from gdispy.core.messages import Availability, Hello, Instance, Message, Overview, Survey
+from gdispy.core.messages import Availability, Hello, Message, Overview, Survey
 from gdispy.core.patterns import join
 from gdispy.core.troubles import without_place
 from gdispy.errors import ConfigError, ConnectFailed, GdispyError, PeerRejected
@@ -123,7 +124,8 @@ class Look:
         self._secret = secret
         self._options = options
         self._targets = targets
-        self._instance = Instance(secrets.token_bytes(16))
+        self._identity = Identity(secrets.token_bytes(SEED_BYTES))
+        self._instance = self._identity.instance
         #: By instance, or by place where the instance is not known.
         self._routes: dict[Any, list[Route]] = {}
         self._names: dict[Any, str] = {}
@@ -197,6 +199,9 @@ class Look:
         heard: list[Message] = []
 
         def on_messages(connection: Connection, messages: list[Message]) -> None:
+            for message in messages:
+                if isinstance(message, Hello):
+                    connection.check_identity(message)
             heard.extend(messages)
             if any(isinstance(each, Overview) for each in messages):
                 answer.set(None)
@@ -210,7 +215,7 @@ class Look:
         connection = connect(route.host, route.port, psk, VISITOR, handlers, **ways)
         connection.start()
         ours = ("visitor", self._instance, platform.node(), config.VERSION, config.PYTHON, sys.platform)
-        connection.send(Hello(*ours, 0, "", 0.0))
+        connection.introduce(Hello(*ours, 0, "", 0.0), self._identity)
         connection.send(Survey(1))
         try:
             answer.get(timeout=ANSWER_LIMIT)

@@ -22,6 +22,7 @@ from gdispy.core.shapes import (
     is_node_list,
     is_node_overview,
     is_text_column,
+    is_token,
 )
 
 
@@ -82,11 +83,14 @@ class Wanted(Message):
 
 @record
 class Fenced(Message):
-    """Another process has taken this computation over: who gets this has nothing more to do with it."""
+    """Another process has taken this computation over: the receiver has nothing more to do with it."""
 
     tag = 55
-    shape = (is_computation,)
+    shape = (is_computation, is_token, is_count)
     computation: ComputationId
+    #: From a node: the token that the other has shown, and how often the computation was taken over. Else nothing.
+    token: bytes = b""
+    epoch: int = 0
 
 
 @record

@@ -443,9 +443,11 @@ class Dispatch(Restoring):
 
     def _on_fenced(self, node: Node, message: Fenced, now: float) -> Effects:
         computation = self._computations.get(message.computation)
-        if computation is None:
+        if computation is None or not computation.kept:
             return []
-        return [*self._fence(computation), Send(computation.client, message)]
+        if message.token != computation.token or message.epoch < computation.epoch:
+            return []  # A node says so that has nothing to do with it, or says what was so before.
+        return [*self._fence(computation), Send(computation.client, Fenced(message.computation))]
 
     _NODE_HANDLERS: dict[type[Message], Callable[..., Effects]] = {
         Holding: _on_holding,

@@ -274,9 +274,18 @@ _REPAIRS: dict[Check, _Repair] = {
     shapes.is_number: _number,
     shapes.is_flag: bool,
     **dict.fromkeys(
-        (shapes.is_bulk, shapes.is_instance, shapes.is_computation, shapes.is_node_name, shapes.is_bulk_column), _same
+        (
+            shapes.is_bulk,
+            shapes.is_instance,
+            shapes.is_computation,
+            shapes.is_node_name,
+            shapes.is_proof,
+            shapes.is_bulk_column,
+        ),
+        _same,
     ),
     shapes.is_computation_column: _same,
+    shapes.is_proof: _same,
     shapes.is_text_column: _column(shortened),
     shapes.is_count_column: _column(_count),
     shapes.is_status_column: _same,

@@ -120,11 +120,14 @@ def _hash(*parts: bytes) -> bytes:
 
 @dataclass(frozen=True)
 class Keys:
-    """What a finished handshake leaves: keys to send and to receive with, and the peer's life."""
+    """What a finished handshake leaves. `instance` is the peer's, where the peer is the responder; else nothing."""
 
     send: bytes
     receive: bytes
     instance: bytes
+    #: What this side, and the peer, sign to prove who they are: known to these two only, and to no other connection.
+    own_binding: bytes
+    peer_binding: bytes
 
 
 class ClockRefused(ProtocolError):
@@ -187,8 +190,9 @@ class Initiator:
         said = unseal(_derive(chain, b"gdispy second", heard), _NONCE, box)
         if said is None or said[:8] != _FLAGS:
             raise ProtocolError("the answer to the handshake does not fit the secret")
-        to_responder, to_initiator = _transport(chain, _hash(heard, box))
-        return Keys(to_responder, to_initiator, said[8:])
+        heard = _hash(heard, box)
+        to_responder, to_initiator = _transport(chain, heard)
+        return Keys(to_responder, to_initiator, said[8:], *_bindings(chain, heard))
 
     def _note_clock(self, theirs: bytes, box: bytes) -> None:
         """Raise PeerRejected where the answer says that the clocks differ."""
@@ -254,8 +258,10 @@ class Responder:
         shared = _agree(self._private, public)
         heard, chain = _hash(heard, own), _derive(self._psk, b"gdispy chain", shared)
         box = seal(_derive(chain, b"gdispy second", heard), _NONCE, _FLAGS + self._instance)
-        to_responder, to_initiator = _transport(chain, _hash(heard, box))
-        return MAGIC + own + box, Keys(to_initiator, to_responder, b"")
+        heard = _hash(heard, box)
+        to_responder, to_initiator = _transport(chain, heard)
+        ours, theirs = reversed(_bindings(chain, heard))
+        return MAGIC + own + box, Keys(to_initiator, to_responder, b"", ours, theirs)
 
 
 def refuse_other_version(beginning: bytes, release: Callable[[], str] = lambda: "") -> None:
@@ -323,3 +329,8 @@ def _agree(private: bytes, public: bytes) -> bytes:
 
 def _transport(chain: bytes, heard: bytes) -> tuple[bytes, bytes]:
     return _derive(chain, b"gdispy i to r", heard), _derive(chain, b"gdispy r to i", heard)
+
+
+def _bindings(chain: bytes, heard: bytes) -> tuple[bytes, bytes]:
+    """What the initiator signs, and the responder."""
+    return _derive(chain, b"gdispy id of i", heard), _derive(chain, b"gdispy id of r", heard)

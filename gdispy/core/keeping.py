@@ -46,8 +46,8 @@ class Keeping(Custody):
     def __init__(self, cpus: int, epoch: float = 0.0, spool_age: float = SPOOL_AGE) -> None:
         super().__init__(cpus, epoch)
         self._spool_age = spool_age
-        #: How often computations were taken over, those that are gone included.
-        self._epochs: dict[ComputationId, int] = {}
+        #: How often computations were taken over, and their tokens, those that are gone included.
+        self._epochs: dict[ComputationId, tuple[int, bytes]] = {}
 
     # The spool
 
@@ -148,29 +148,39 @@ class Keeping(Custody):
         for computation, token, epoch in hello.claims:
             known = self._computations.get(computation)
             if known is None:
-                if self._epochs.get(computation, epoch) > epoch:
-                    effects.append(Send(peer_of(session), Fenced(computation)))
+                if self._is_behind(computation, token, epoch):
+                    effects.append(Send(peer_of(session), self._fenced(computation)))
             elif known.session is not session or known.epoch != epoch:
                 effects += self._take_over(session, known, token, epoch)
         return effects
 
     def _take_over(self, session: Session, known: Computation, token: bytes, epoch: int) -> Effects:
         if not self._is_due(known.id, token, epoch) or (known.session is not session and epoch == known.epoch):
-            return [Send(peer_of(session), Fenced(known.id))] if known.prepare.token == token else []
+            return [Send(peer_of(session), self._fenced(known.id))] if known.prepare.token == token else []
         effects: Effects = []
         former = known.session
         known.session, known.epoch = session, epoch
+        self._note_epoch(known)
         if former is not session and former.peer is not None:
-            effects.append(Send(former.peer, Fenced(known.id)))
+            effects.append(Send(former.peer, self._fenced(known.id)))
         if former is not session:
             self._note_leaving(former)
-        self._note_epoch(known)
         return effects
+
+    def _fenced(self, computation: ComputationId) -> Fenced:
+        """What a scheduler is told that was overtaken. The token in it proves that this is no node's invention."""
+        epoch, token = self._epochs.get(computation, (0, b""))
+        return Fenced(computation, token, epoch)
+
+    def _is_behind(self, computation: ComputationId, token: bytes, epoch: int) -> bool:
+        """Whether somebody has taken a computation over since it was that of a scheduler which shows its token."""
+        latest, known = self._epochs.get(computation, (epoch, token))
+        return latest > epoch and known == token
 
     def _note_epoch(self, computation: Computation) -> None:
         """Remember who has it, for longer than it is here."""
         if computation.prepare.token:
             self._epochs.pop(computation.id, None)
-            self._epochs[computation.id] = computation.epoch
+            self._epochs[computation.id] = computation.epoch, computation.prepare.token
             if len(self._epochs) > EPOCHS_LIMIT:
                 del self._epochs[next(iter(self._epochs))]

@@ -51,6 +51,7 @@ from gdispy.core.shapes import (
     is_node_name,
     is_number,
     is_option_column,
+    is_proof,
     is_short_text,
     is_status_column,
     is_text,
@@ -89,6 +90,7 @@ class Hello(Message):
         is_number,
         is_claim_list,
         is_count,
+        is_proof,
     )
     role: str
     instance: Instance
@@ -104,6 +106,8 @@ class Hello(Message):
     claims: list[list[Any]] = field(default_factory=list)
     #: How many lives of the sender a journal remembers; who was met in a later one is not met again.
     epoch: int = 0
+    #: That the instance is the sender's own; see `identity.py`.
+    proof: bytes = b""
 
 
 @record

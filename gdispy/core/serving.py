@@ -17,13 +17,13 @@ from gdispy.core.effects import AnswerFile, Drop, Effects, Leave, Load, Look, Pe
 from gdispy.core.faults import not_taken
 from gdispy.core.holding import Computation, Job, Session, Worker, release
 from gdispy.core.keeping import SPOOL_AGE, Keeping
+from gdispy.core.limits import STREAM_LIMIT
 from gdispy.core.messages import (
     Cancel,
     Collected,
     ComputationId,
     Contents,
     Deliver,
-    Fenced,
     Hello,
     Holding,
     JobId,
@@ -45,6 +45,7 @@ from gdispy.core.messages import (
     Uploaded,
 )
 from gdispy.core.statuses import CANCELLED
+from gdispy.errors import ProtocolError
 
 #: Seconds that the jobs of a scheduler which went away are kept.
 LEASE = 3600.0
@@ -53,6 +54,9 @@ LEASE = 3600.0
 LEASE_PULSES = 12
 #: The role of who takes what is here, and brings nothing.
 RECOVERER = "recoverer"
+
+#: Cancels of one computation that may come before their jobs: no more of these are on their way at once.
+EARLY_LIMIT = STREAM_LIMIT
 
 _SHARE = "wait until that has ended, or share nodes among programs with gdispy-scheduler"
 _LAST_WORK = "it ends when its present work is done"
@@ -127,7 +131,7 @@ class Serving(Keeping):
         own = {each.id for each in self._computations.values() if each.session.instance == hello.instance}
         if hello.role == RECOVERER or own or any(self._is_due(*claim) for claim in hello.claims):
             return ""
-        if any(self._epochs.get(computation, 0) > epoch for computation, _, epoch in hello.claims):
+        if any(self._is_behind(*claim) for claim in hello.claims):
             return ""  # It has to hear that they are not its own any more.
         for session in self._sessions.values():
             if session.peer is not None and session.instance != hello.instance and not session.recovers:
@@ -197,6 +201,8 @@ class Serving(Keeping):
         effects: Effects = []
         for message in messages:
             handler = self._HANDLERS.get(type(message))
+            if session.recovers and type(message) not in _OF_RECOVERERS:
+                handler = None
             if handler is None:
                 effects.append(Drop(peer, not_taken(message, "node", "scheduler")))
                 break
@@ -208,8 +214,8 @@ class Serving(Keeping):
         return effects + self._turn_end(now)
 
     def _on_prepare(self, session: Session, message: Prepare, now: float) -> Effects:
-        if self._epochs.get(message.computation, message.epoch) > message.epoch:
-            return [Send(peer_of(session), Fenced(message.computation))]
+        if self._is_behind(message.computation, message.token, message.epoch):
+            return [Send(peer_of(session), self._fenced(message.computation))]
         if message.computation in self._unloading:
             self._again[message.computation] = message  # When the former is gone; see `unloaded`.
             return []
@@ -330,6 +336,8 @@ class Serving(Keeping):
             job = computation.jobs.get(number)
             if job is None or job.attempt != attempt:
                 if number not in computation.ended:
+                    if len(computation.early) >= EARLY_LIMIT:
+                        raise ProtocolError("too many jobs are cancelled that have not come")
                     computation.early.add((number, attempt))
                 continue
             job.cancelled = True
@@ -397,6 +405,10 @@ class Serving(Keeping):
         Seen: _on_seen,
         Release: _on_release,
     }
+
+
+#: What a recoverer may say.
+_OF_RECOVERERS = frozenset((Cancel, Collected, Seen, Release))
 
 
 def _forget_shown(computation: Computation, number: JobId, attempt: int, amount: int) -> None:

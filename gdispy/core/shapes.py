@@ -23,6 +23,8 @@ from gdispy.core.statuses import FINAL
 
 INSTANCE_BYTES = 16
 COMPUTATION_BYTES = 8
+#: A public key of Ed25519, and a signature.
+PROOF_BYTES = 32 + 64
 
 Check = Callable[[Any], bool]
 
@@ -183,6 +185,11 @@ def is_node(value: Any) -> bool:
 def is_node_name(value: Any) -> bool:
     """The instance of a node, or nothing for any node."""
     return type(value) is bytes and len(value) in (0, INSTANCE_BYTES)
+
+
+def is_proof(value: Any) -> bool:
+    """A public key and a signature, or nothing; whether it proves anything, `identity.py` says."""
+    return type(value) is bytes and len(value) in (0, PROOF_BYTES)
 
 
 #: Sixteen random bytes, or nothing.

@@ -15,7 +15,7 @@ from gdispy.core import messages as said
 from gdispy.core.limits import COLUMN_LIMIT
 from gdispy.core.messages import ComputationId, Instance
 from tests.attack.fuzz import come_from, good_computation
-from tests.attack.peer import CLIENT, COMING, SCHEDULER, Peer
+from tests.attack.peer import CLIENT, COMING, POSED, SCHEDULER, Peer
 from tests.attack.processes import resident_bytes
 from tests.attack.site import JOURNAL, LONE_NODE, NODE, PROGRAM
 from tests.attack.site import SCHEDULER as SHARED
@@ -173,6 +173,7 @@ def foreign_instance(stage: Stage) -> None:
         peer = stage.connect(roles)
         if peer is not None:
             with peer:
+                POSED.add(honest.instance)
                 peer.send(hello(roles.decode().partition(">")[0], honest.instance))
                 peer.send(said.Resume([], [])) if roles == CLIENT else None
                 peer.send(said.Release(ComputationId(honest.computation)))

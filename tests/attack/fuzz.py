@@ -18,7 +18,7 @@ from gdispy.core import messages as said
 from gdispy.core.messages import ALL, Hello, Message
 from gdispy.packing import joined
 from gdispy.worker import pickling
-from tests.attack.peer import CLIENT, COMING, SCHEDULER, VISITOR, Peer, Refused
+from tests.attack.peer import CLIENT, COMING, POSED, SCHEDULER, VISITOR, Peer, Refused
 from tests.attack.site import COMING_FROM, JOURNAL, LONE_NODE, NODE, PROGRAM, SHARED_PROGRAM, STUB_HOST
 from tests.attack.site import SCHEDULER as SHARED
 from tests.attack.stage import Attack, Stage, hello
@@ -51,6 +51,7 @@ def known_of(stage: Stage) -> Known:
     known = Known(outside=str(stage.site.directory))
     if honest is not None:
         known.others, known.instances = [honest.computation], [honest.instance]
+        POSED.add(honest.instance)
     known.computations = [stage.chance.randbytes(8) for _ in range(3)]
     return known
 
@@ -179,12 +180,9 @@ def be_dialled(stage: Stage, role: str, roles: bytes, greet: Callable[[Stage, Va
     with doors(stage.target.stub_ports) as servers:
         while stage.goes_on():
             for server in servers:
-                instance = stage.chance.randbytes(16)
-                with contextlib.suppress(Refused), Peer.accept(server, stage.psk, roles, instance, 0.02) as peer:
+                with contextlib.suppress(Refused), Peer.accept(server, stage.psk, roles, 0.02) as peer:
                     values.known.learn(peer.read(0.05))
                     greeting = greet(stage, values)
-                    if isinstance(greeting[0], Hello) and stage.chance.random() < 0.9:
-                        greeting[0] = replace(greeting[0], instance=said.Instance(instance))
                     converse(stage, peer, values, role, greeting)
     look_for_escaped(stage)
 
@@ -206,8 +204,7 @@ def be_named(stage: Stage) -> None:
             client.send(said.Open(computation, [place], False), whole)
             client.send(said.Run(computation, [1, 2, 3], [1] * 3, list(arguments)))  # type: ignore[list-item]
             client.read()
-            instance = stage.chance.randbytes(16)
-            with contextlib.suppress(Refused), Peer.accept(server, stage.psk, SCHEDULER, instance, 0.5) as peer:
+            with contextlib.suppress(Refused), Peer.accept(server, stage.psk, SCHEDULER, 0.5) as peer:
                 converse(stage, peer, values, "node", as_node(stage, values))
             client.send(said.Release(computation))
     if client is not None:

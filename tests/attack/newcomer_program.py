@@ -21,7 +21,8 @@ from gevent import socket
 
 from gdispy import config
 from gdispy.connection import Handlers
-from gdispy.core.messages import Hello, Instance, Overview, Survey
+from gdispy.core.identity import SEED_BYTES, Identity
+from gdispy.core.messages import Hello, Overview, Survey
 from gdispy.errors import ConnectFailed, PeerRejected
 from gdispy.keys import find_secret, with_tls
 from gdispy.net import connect
@@ -97,8 +98,9 @@ class Newcomers:
         connection = connect(host, port, self._secret.for_tcp(), roles, handlers, tls=secret.tls)
         connection.start()
         try:
-            ours = (Instance(secrets.token_bytes(16)), platform.node() or "new", config.VERSION, config.PYTHON)
-            connection.send(Hello(roles.decode().partition(">")[0], *ours, sys.platform, 0, "", 0.0))
+            identity = Identity(secrets.token_bytes(SEED_BYTES))
+            ours = (identity.instance, platform.node() or "new", config.VERSION, config.PYTHON)
+            connection.introduce(Hello(roles.decode().partition(">")[0], *ours, sys.platform, 0, "", 0.0), identity)
             connection.send(Survey(1))
             answer.get()
         finally:

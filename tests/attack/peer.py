@@ -16,13 +16,15 @@ import ssl
 import struct
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import msgpack
 
 from gdispy.connection import any_sink
 from gdispy.core.handshake import FIRST_BYTES, NO_CERTIFICATE, SECOND_BYTES, Initiator, Keys, Responder, server_name
-from gdispy.core.messages import Message
+from gdispy.core.identity import SEED_BYTES, Identity
+from gdispy.core.messages import Hello, Message
 from gdispy.core.payloads import Payload, joined
 from gdispy.core.wire import LONG_MESSAGE, MESSAGES, STREAM, Bye, channel
 from gdispy.errors import GdispyError
@@ -104,11 +106,17 @@ def reference(number: int) -> msgpack.ExtType:
     return msgpack.ExtType(1, struct.pack(">I", number & 0xFFFFFFFF))
 
 
+#: Instances of honest processes, which attackers say to be.
+POSED: set[bytes] = set()
+
+
 class Peer:
     """A connection of somebody with the secret. Whatever it sends, `closed` says whether the other side has gone."""
 
-    def __init__(self, sock: Any, keys: Keys) -> None:
+    def __init__(self, sock: Any, keys: Keys, identity: Identity | None = None) -> None:
         self.sock = sock
+        self.identity = identity or Identity(os.urandom(SEED_BYTES))
+        self._keys = keys
         self.closed = False
         #: Why the other side has gone, as far as it said so.
         self.reason = ""
@@ -144,18 +152,19 @@ class Peer:
             raise Refused(str(error)) from None
 
     @classmethod
-    def accept(cls, server: socket.socket, psk: bytes, roles: bytes, instance: bytes, within: float = WAIT) -> Peer:
+    def accept(cls, server: socket.socket, psk: bytes, roles: bytes, within: float = WAIT) -> Peer:
         """Be connected to, as a false node or scheduler. Raises Refused."""
         sock: Any = None
+        identity = Identity(os.urandom(SEED_BYTES))
         try:
             server.settimeout(within)
             sock = server.accept()[0]
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            second, keys, _ = Responder(psk, [roles], os.urandom(32), instance).answer(
+            second, keys, _ = Responder(psk, [roles], os.urandom(32), identity.instance).answer(
                 read_up_to(sock, FIRST_BYTES), time.time()
             )
             sock.sendall(second)
-            return cls(sock, keys)
+            return cls(sock, keys, identity)
         except (OSError, GdispyError) as error:
             if sock is not None:
                 sock.close()
@@ -194,7 +203,7 @@ class Peer:
         """Messages, or arrays in the place of messages, the short ones together."""
         short: list[bytes] = []
         for each in messages:
-            data = pack(each if isinstance(each, list) else each.values(), self._refer)
+            data = pack(each if isinstance(each, list) else self.own(each).values(), self._refer)
             if len(data) > PIECE:
                 self._flush(short)
                 self.stream(data, LONG_MESSAGE)
@@ -204,6 +213,13 @@ class Peer:
             else:
                 short.append(data)
         self._flush(short)
+
+    def own(self, message: Message) -> Message:
+        """A message; as a `Hello`, with this peer's own instance and its proof, or else with that of somebody else."""
+        if not isinstance(message, Hello) or message.proof:
+            return message
+        instance = message.instance if message.instance in POSED else self.identity.instance
+        return replace(message, instance=instance, proof=self.identity.proof(self._keys.own_binding))
 
     def _refer(self, value: Any) -> Any:
         """Send a payload as a stream, and refer to that."""

@@ -112,16 +112,16 @@ def _record(stage: Stage) -> bytes:
         sock = reach(stage.target.place)
         sock.sendall(initiator.first)
         with Peer(sock, initiator.finish(read_up_to(sock, SECOND_BYTES))) as peer:
-            frame = peer.sealed(b"\0", *_honest_words(stage, roles))
+            frame = peer.sealed(b"\0", *_honest_words(stage, peer, roles))
             peer.write(frame)
             peer.read(0.2)
             return bytes(initiator.first + frame)
     return b""
 
 
-def _honest_words(stage: Stage, roles: bytes) -> list[bytes]:
+def _honest_words(stage: Stage, peer: Peer, roles: bytes) -> list[bytes]:
     instance = stage.chance.randbytes(16)
-    return [pack(each.values()) for each in (hello(roles.decode().partition(">")[0], instance), Survey(1))]
+    return [pack(peer.own(each).values()) for each in (hello(roles.decode().partition(">")[0], instance), Survey(1))]
 
 
 def attacks() -> list[Attack]:

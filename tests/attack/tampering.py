@@ -228,7 +228,7 @@ def _reflect(stage: Stage) -> None:
         sock.sendall(initiator.first)
         with Peer(sock, initiator.finish(read_up_to(sock, SECOND_BYTES))) as peer:
             role = roles.decode().partition(">")[0]
-            peer.write(peer.sealed(b"\0", pack(hello(role, os.urandom(16)).values())))
+            peer.write(peer.sealed(b"\0", pack(peer.own(hello(role, os.urandom(16))).values())))
             answer = sock.recv(65_536)
             peer.write(answer)
             stage.tried()

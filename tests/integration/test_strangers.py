@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import gevent
 import pytest
@@ -19,6 +20,7 @@ from gdispy import ConfigError, JobCluster, SecretError, generate_secret
 from gdispy.config import VERSION
 from gdispy.connection import Connection, Handlers, any_sink
 from gdispy.core.handshake import FIRST_BYTES, MAGIC, SECOND_BYTES, Initiator
+from gdispy.core.identity import SEED_BYTES, Identity
 from gdispy.core.life import Life
 from gdispy.core.messages import Hello
 from gdispy.core.wire import Bye, Receiver, Sender, channel
@@ -229,6 +231,17 @@ def connect_both_ways(place: tuple[str, int], secret_file: str) -> tuple[socket.
     return connected
 
 
+#: What each connection's end has to sign.
+bindings: WeakKeyDictionary[Sender, bytes] = WeakKeyDictionary()
+
+
+def hello_of(sender: Sender) -> Hello:
+    """A good `Hello` of a scheduler."""
+    identity = Identity(os.urandom(SEED_BYTES))
+    proof = identity.proof(bindings[sender])
+    return Hello("scheduler", identity.instance, "test", "0", "3", "linux", 0, "", 0.0, [], 0, proof)
+
+
 def _try_to_connect(place: tuple[str, int], secret_file: str) -> tuple[socket.socket, Sender, Receiver] | None:
     sock = socket.create_connection(place, timeout=15)
     initiator = Initiator(find_secret("", secret_file).for_tcp(), ROLES, os.urandom(32), time.time())
@@ -237,7 +250,10 @@ def _try_to_connect(place: tuple[str, int], secret_file: str) -> tuple[socket.so
     while len(answer) < SECOND_BYTES and (more := sock.recv(SECOND_BYTES - len(answer))):
         answer += more
     if len(answer) == SECOND_BYTES:
-        return sock, *channel(initiator.finish(answer), any_sink, lambda: None)
+        keys = initiator.finish(answer)
+        sender, receiver = channel(keys, any_sink, lambda: None)
+        bindings[sender] = keys.own_binding
+        return sock, sender, receiver
     sock.close()
     return None
 
@@ -282,8 +298,7 @@ class Raw:
 def test_messages_that_make_no_sense_end_that_connection_only(node: Daemon, secret_file: str, values: Any) -> None:
     sock, sender = connect_as_scheduler(node.place, secret_file)
     with sock:
-        hello = Hello("scheduler", os.urandom(16), "test", "0", "3", "linux", 0, "", 0.0)  # type: ignore[arg-type]
-        sender.put(hello)
+        sender.put(hello_of(sender))
         sender.put(Raw(values))  # type: ignore[arg-type]
         sock.sendall(b"".join(sender.frames()))
         until_closed(sock, 10)
@@ -293,7 +308,7 @@ def test_messages_that_make_no_sense_end_that_connection_only(node: Daemon, secr
 def test_who_says_what_is_refused_hears_why(node: Daemon, secret_file: str) -> None:
     sock, sender, receiver = connect_both_ways(node.place, secret_file)
     with sock:
-        sender.put(Hello("scheduler", os.urandom(16), "test", "0", "3", "linux", 0, "", 0.0))  # type: ignore[arg-type]
+        sender.put(hello_of(sender))
         sender.put(Raw([12, b"12345678", [1, 2], [1], [b""]]))  # type: ignore[arg-type]
         sock.sendall(b"".join(sender.frames()))
         found = receiver.receive(until_closed(sock, 10))
@@ -319,7 +334,7 @@ def test_pickles_in_every_field_are_never_opened_by_the_node(node: Daemon, secre
     ):
         sock, sender = connect_as_scheduler(node.place, secret_file)
         with sock:
-            sender.put(Hello("scheduler", os.urandom(16), "t", "0", "3", "linux", 0, "", 0.0))  # type: ignore[arg-type]
+            sender.put(hello_of(sender))
             sender.put(Raw(values))  # type: ignore[arg-type]
             sock.sendall(b"".join(sender.frames()))
             sock.settimeout(0.2)
@@ -416,7 +431,8 @@ def test_a_connection_in_which_gdispy_itself_fails_ends_and_says_so(
     psk = find_secret("", secret_file).for_tcp()
     made = connect(*node.place, psk, ROLES, Handlers(fail, lambda connection, reason: closed.set(reason)))
     made.start()
-    made.send(Hello("scheduler", os.urandom(16), "made here", VERSION, "3.11", "test", 0, "", 1.0))
+    identity = Identity(os.urandom(SEED_BYTES))
+    made.introduce(Hello("scheduler", identity.instance, "made here", VERSION, "3.11", "test", 0, "", 1.0), identity)
     reason = closed.get(timeout=10)
     assert "a defect of gdispy on this side" in reason and "nobody has thought of" in reason
     assert "a defect in a connection" in caplog.text

@@ -139,6 +139,7 @@ def values_of(check: shapes.Check, length: int, own: bool) -> st.SearchStrategy[
         shapes.is_bulk: BULKS,
         shapes.is_instance: st.just(Instance(b"i" * 16)),
         shapes.is_computation: st.just(C),
+        shapes.is_proof: st.just(b"p" * 96),
         shapes.is_node_name: st.sampled_from([b"", b"n" * 16]),
         shapes.is_text_column: column(TEXTS.filter(lambda text: len(text) < 100 or length < 100)),
         shapes.is_count_column: column(counts),

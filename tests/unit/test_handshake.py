@@ -36,6 +36,7 @@ from gdispy.core.handshake import (
     server_name,
     unseal,
 )
+from gdispy.core.identity import Identity
 from gdispy.core.messages import from_values
 from gdispy.core.wire import MemorySink, Receiver, Sender
 from gdispy.errors import PeerRejected, ProtocolError, SecretError
@@ -354,7 +355,9 @@ def test_vectors_are_what_the_code_does() -> None:
     second, _, _ = responder.answer(initiator.first, NOW)
     keys = initiator.finish(second)
     sender = Sender(keys.send)
-    sender.put(from_values([*VECTORS["hello"][:2], unhex("initiator_instance"), *VECTORS["hello"][3:]]))
+    about = VECTORS["hello"]
+    sender.put(from_values([*about[:2], unhex("initiator_instance"), *about[3:12], unhex("proof_i")]))
+    identity = Identity(unhex("initiator_seed"))
     with pytest.raises(ClockRefused) as refused:
         responder.answer(initiator.first, LATER)
     found = {
@@ -365,6 +368,11 @@ def test_vectors_are_what_the_code_does() -> None:
         "first": initiator.first,
         "first_with_certificate": certified.first,
         "second": second,
+        "initiator_instance": identity.instance,
+        "responder_instance": Identity(unhex("responder_seed")).instance,
+        "binding_i": keys.own_binding,
+        "binding_r": keys.peer_binding,
+        "proof_i": identity.proof(keys.own_binding),
         "key_i_to_r": keys.send,
         "next_key_i_to_r": next_key(keys.send),
         "key_r_to_i": keys.receive,
@@ -405,6 +413,12 @@ def test_vectors_follow_from_the_derivations_of_the_document() -> None:
     body = unhex("server_name_random") + unhex("time")
     name = (body + derive(psk, b"gdispy sni", body)[:16]).hex()
     assert f"{name[:40]}.{name[40:]}" == VECTORS["server_name"]
+    assert derive(chain, b"gdispy id of i", h3).hex() == VECTORS["binding_i"]
+    assert derive(chain, b"gdispy id of r", h3).hex() == VECTORS["binding_r"]
+    public, private = bindings.crypto_sign_seed_keypair(unhex("initiator_seed"))
+    person = b"gdispy instance\0"
+    assert hashlib.blake2b(public, digest_size=16, person=person).hexdigest() == VECTORS["initiator_instance"]
+    assert (public + bindings.crypto_sign(unhex("binding_i"), private)[:64]).hex() == VECTORS["proof_i"]
     assert derive(chain, b"gdispy i to r", h3).hex() == VECTORS["key_i_to_r"]
     assert derive(chain, b"gdispy r to i", h3).hex() == VECTORS["key_r_to_i"]
     assert derive(unhex("key_i_to_r"), b"gdispy rekey", b"").hex() == VECTORS["next_key_i_to_r"]

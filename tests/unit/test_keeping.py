@@ -146,15 +146,15 @@ def test_jobs_of_a_client_that_stays_away_are_ended_and_their_results_kept() -> 
 def test_who_knows_the_token_takes_over_and_the_former_owner_is_fenced() -> None:
     slots = node()
     effects = slots.joined(B, claiming(LATER, 2), 1.0)
-    assert sent(effects, A) == [Fenced(C)]
+    assert sent(effects, A) == [Fenced(C, TOKEN, 2)]
     assert sent(effects, B) == [Holding([C], [[JobId(1), JobId(2)]], [[1, 1]])]
     # What the former one says of it has no effect, and its end goes to the new one.
     assert slots.receive(A, [Cancel(C, [JobId(1)], [1])], 2.0) == []
     assert sent(slots.answered(W1, [outcome(1)], 3.0), B) == [ended(outcome(1))]
     # And when it comes back with its older epoch, it hears it again.
     slots.gone(A, 4.0)
-    assert Fenced(C) in sent(slots.joined(A, claiming(b"c" * 16, 1), 5.0), A)
-    assert sent(slots.receive(A, [kept(1)], 5.0), A) == [Fenced(C)]
+    assert Fenced(C, TOKEN, 2) in sent(slots.joined(A, claiming(b"c" * 16, 1), 5.0), A)
+    assert sent(slots.receive(A, [kept(1)], 5.0), A) == [Fenced(C, TOKEN, 2)]
 
 
 def test_fence_outlives_the_computation() -> None:
@@ -163,7 +163,7 @@ def test_fence_outlives_the_computation() -> None:
     slots.joined(B, claiming(LATER, 2), 1.0)
     slots.receive(B, [Release(C)], 2.0)
     slots.unloaded(C, 2.0)
-    assert Fenced(C) in sent(slots.joined(A, claiming(b"c" * 16, 1), 5.0), A)
+    assert Fenced(C, TOKEN, 2) in sent(slots.joined(A, claiming(b"c" * 16, 1), 5.0), A)
 
 
 def test_wrong_token_or_older_epoch_gets_nothing() -> None:
@@ -171,7 +171,27 @@ def test_wrong_token_or_older_epoch_gets_nothing() -> None:
     slots.gone(A, 1.0)
     assert sent(slots.joined(B, claiming(LATER, 2, token=b"w" * 16), 1.0), B) == [Holding([], [], [])]
     slots.gone(B, 2.0)
-    assert sent(slots.joined(B, claiming(LATER, 1), 3.0), B) == [Fenced(C), Holding([], [], [])]
+    assert sent(slots.joined(B, claiming(LATER, 1), 3.0), B) == [
+        Fenced(C, TOKEN, 1),
+        Holding([], [], []),
+    ]
+
+
+def test_who_does_not_know_the_token_neither_hears_of_it_nor_is_served_for_it() -> None:
+    slots = node()
+    slots.joined(B, claiming(LATER, 2), 1.0)
+    # Said with another token, that it was overtaken is no reason to be served beside somebody else.
+    effects = slots.joined(OTHER, claiming(b"o" * 16, 1, token=b"w" * 16), 2.0)
+    assert [type(each) for each in effects] == [Drop]
+
+
+def test_recoverer_may_collect_and_nothing_else() -> None:
+    slots = node()
+    slots.joined(B, replace(claiming(LATER, 2), role="recoverer"), 1.0)
+    for message in (Limit(C, 0, 0), kept(2), run(3)):
+        effects = slots.receive(B, [message], 2.0)
+        assert [type(each) for each in effects] == [Drop]
+    assert slots.cpus == 1
 
 
 def test_who_only_collects_is_served_beside_a_scheduler_and_hears_what_has_ended() -> None:
@@ -318,7 +338,10 @@ def test_fenced_scheduler_ends_its_jobs_and_all_that_come() -> None:
     dispatch.receive_from_client(CLIENT, [opened(), kept(), run(1, 2, 3)], 0.0)
     join(dispatch, A, b"n" * 16)
     dispatch.receive(A, [Prepared(C, "")], 0.0)
-    effects = dispatch.receive(A, [Fenced(C)], 1.0)
+    # Not by a node that does not know the token, nor by what was so before.
+    for word in (Fenced(C), Fenced(C, b"w" * 16, 9), Fenced(C, TOKEN, 0)):
+        assert dispatch.receive(A, [word], 1.0) == []
+    effects = dispatch.receive(A, [Fenced(C, TOKEN, 2)], 1.0)
     told = sent(effects, CLIENT)
     assert sorted(told[0].jobs) == [1, 2, 3] and set(told[0].statuses) == {ABANDONED}
     assert told[1] == Fenced(C)

@@ -418,7 +418,7 @@ def test_frames_in_another_order_are_refused() -> None:
 
 
 def test_frame_that_is_reflected_is_refused() -> None:
-    keys = Keys(KEY, OTHER, b"")
+    keys = Keys(KEY, OTHER, b"", b"", b"")
     sender, own_receiver = channel(keys, lambda size, purpose: MemorySink(), lambda: None)
     with pytest.raises(ProtocolError, match="does not open"):
         own_receiver.receive(b"".join(sender.pulse()))
