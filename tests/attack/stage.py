@@ -67,6 +67,8 @@ class Stage:
         self.psk: bytes = find_secret("", str(site.secret_file)).for_tcp()
         self.seconds = seconds
         self._until = 0.0
+        #: Connections of the honest program that this attack has to break.
+        self.breaks = 0
         self._unanswered = 0.0
         self._log_size = 0
 
@@ -134,8 +136,8 @@ class Stage:
         if not self.target.roles:
             honest = self.target.honest
             assert honest is not None
-            before = honest.jobs.right
-            return is_true(lambda: honest.jobs.right > before, within)
+            before = honest.jobs.ended
+            return is_true(lambda: not honest.process.is_up() or honest.jobs.ended > before, within)
         return is_true(lambda: not self.target.process.is_up() or self.ask(), within)
 
     def ask(self) -> bool:
@@ -174,6 +176,7 @@ class Stage:
 
     def restart_from_journal(self) -> None:
         """Kill the target as a crash would, and start it again; it must be there again."""
+        self.breaks += 1
         self.target.process.kill()
         self._log_size = self.target.process.log_size()
         try:
@@ -206,21 +209,28 @@ def run_attack(attack: Attack, site: Site, seconds: float, seed: str, is_isolate
     if attack.needs_tls and site.certificate is None:
         stage.row.skipped = "there is no openssl program to make a certificate"
         return stage.row
+    try:
+        _make_ready(stage)
+        _measure(stage)
+    except RuntimeError as error:
+        stage.row.reasons.append(str(error))
+        stage.target.is_spoilt = True
+    return stage.row
+
+
+def _measure(stage: Stage) -> None:
+    """The attack itself, with all that is looked at before, during and after it. Raises RuntimeError."""
     target, row = stage.target, stage.row
-    _make_ready(stage)
     jobs_before, usage_before = _jobs(target), target.process.usage()
     peaks = Peaks()
     peaks.begin(target.process)
-    began = time.monotonic()
-    with site.newcomers.coming(target, attack.interval) as newcomers:
-        stage.begin()
-        try:
-            attack.act(stage)
-        except Exception:
-            row.reasons.append(f"the attack itself failed: {traceback.format_exc()[-500:]}")
-        row.seconds = time.monotonic() - began
-        stage.look_after()
-    peaks.end()
+    try:
+        with stage.site.newcomers.coming(target, stage.attack.interval) as newcomers:
+            _act(stage)
+            row.stood_still = _jobs(target).right == jobs_before.right and target.honest is not None
+            stage.look_after()
+    finally:
+        peaks.end()
     _finish(stage, usage_before, peaks)
     _count_jobs(stage, jobs_before)
     row.newcomers, row.served = len(newcomers), sum(each["served"] for each in newcomers)
@@ -228,8 +238,19 @@ def run_attack(attack: Attack, site: Site, seconds: float, seed: str, is_isolate
         each["served"] and each["attempts"] == 1 for each in newcomers
     )
     row.details["newcomers"] = [each["why"] for each in newcomers if not each["served"]][:3]
-    row.judge(attack.by_strangers)
-    return row
+    row.judge(stage.attack.by_strangers)
+
+
+def _act(stage: Stage) -> None:
+    began = time.monotonic()
+    stage.begin()
+    try:
+        stage.attack.act(stage)
+    except RuntimeError:
+        raise
+    except Exception:
+        stage.row.reasons.append(f"the attack itself failed: {traceback.format_exc()[-500:]}")
+    stage.row.seconds = time.monotonic() - began
 
 
 def _jobs(target: Target) -> Jobs:
@@ -239,12 +260,12 @@ def _jobs(target: Target) -> Jobs:
 def _make_ready(stage: Stage) -> None:
     """The target is there, as good as new, and its honest program works."""
     target = stage.target
-    if not target.is_started or not target.process.is_up():
+    if not target.is_started:
         target.start()
         target.baseline = target.process.usage()
     now = target.process.usage()
     grown = now.resident - target.baseline.resident, now.descriptors - target.baseline.descriptors
-    is_dirty = target.is_spoilt or grown[0] > DIRTY_MEMORY or grown[1] > DIRTY_DESCRIPTORS
+    is_dirty = target.is_spoilt or not target.process.is_up() or grown[0] > DIRTY_MEMORY or grown[1] > DIRTY_DESCRIPTORS
     if is_dirty or (target.honest is not None and not _works(target.honest)):
         _renew(stage)
 
@@ -288,11 +309,11 @@ def _has_settled(before: Usage, now: Usage) -> bool:
 
 def _count_jobs(stage: Stage, before: Jobs) -> None:
     target, row = stage.target, stage.row
-    row.has_program = True
     if target.honest is not None:
         works = _works(target.honest)
         target.honest.process.say("rest")
         _take(row, before, target.honest.jobs)
+        row.breaks = max(0, target.honest.jobs.breaks - before.breaks - stage.breaks)
         target.is_spoilt = not works or row.lost > 0
         if not works:
             row.reasons.append("honest jobs do not go on after it")
@@ -315,6 +336,6 @@ def _take(row: Row, before: Jobs, after: Jobs) -> None:
         after.wrong - before.wrong,
         after.lost - before.lost,
     )
-    row.breaks, row.slowest = after.breaks - before.breaks, after.slowest
+    row.slowest = after.slowest
     if row.lost:
         row.details["lost"] = after.why
