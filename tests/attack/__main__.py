@@ -73,8 +73,8 @@ def _where(is_isolated: bool) -> str:
 
 def _run(options: argparse.Namespace, directory: Path, is_isolated: bool) -> list[Row]:
     from tests.attack.catalogue import every, remaining_time
+    from tests.attack.measuring import run_attack
     from tests.attack.site import Site
-    from tests.attack.stage import run_attack
 
     attacks = every(options.only, options.seconds, random.Random(options.seed), LEAST_EACH, OVERHEAD)
     rows: list[Row] = []

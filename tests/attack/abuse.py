@@ -1,42 +1,30 @@
 """Those with the secret use what they are allowed to use without measure, or name what belongs to others.
 
-Goals: others go on working, nothing ends, and memory stays bounded. An attack stops where its target has taken
-`LARGEST`, so that the machine goes on, too.
+Goals: others go on working, nothing ends, and memory stays bounded. An attack stops where its target has become very
+large, so that the machine goes on, too. Here are the clients; `abuse_by_nodes.py` has the others.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
 from gdispy.core import messages as said
 from gdispy.core.limits import COLUMN_LIMIT
 from gdispy.core.messages import ComputationId, Instance
-from tests.attack.fuzz import come_from, good_computation
+from tests.attack.abuse_by_nodes import fence, fill_node, foreign_ends, many_nodes, unknown_jobs_of_node
+from tests.attack.abusing import Act, again_and_again, greet, may_go_on
+from tests.attack.fuzz import good_computation
 from tests.attack.peer import CLIENT, COMING, POSED, SCHEDULER, Peer
-from tests.attack.processes import resident_bytes
 from tests.attack.site import JOURNAL, LONE_NODE, NODE, PROGRAM
 from tests.attack.site import SCHEDULER as SHARED
 from tests.attack.stage import Attack, Stage, hello
 
-#: Bytes of a target at which an attack stops.
-LARGEST = 1_500_000_000
 JOBS, BYTES_EACH = 100_000, 10_000
 COMPUTATIONS = 10_000
 #: A node that is not there, so that jobs for it wait.
 NOWHERE = "127.250.250.250:1"
-
-Act = Callable[[Stage, Peer], None]
-
-
-def may_go_on(stage: Stage, peer: Peer) -> bool:
-    """Whether an attack has time, its connection, and room."""
-    if stage.target.process.is_up() and resident_bytes(stage.target.process.pid) > LARGEST:
-        stage.count("stopped because of its size")
-        return False
-    return stage.left > 0 and not peer.closed
 
 
 def bring(peer: Peer, nodes: list[str], **changes: object) -> ComputationId:
@@ -45,31 +33,6 @@ def bring(peer: Peer, nodes: list[str], **changes: object) -> ComputationId:
     whole, _ = good_computation(computation)
     peer.send(said.Open(computation, nodes, False), replace(whole, **changes))
     return computation
-
-
-def greet(stage: Stage, peer: Peer, roles: bytes, instance: bytes = b"") -> None:
-    peer.send(hello(roles.decode().partition(">")[0], instance or os.urandom(16)))
-    if roles == CLIENT:
-        peer.send(said.Resume([], []))
-    if roles == COMING:
-        peer.send(said.Holding([], [], []))
-    peer.read(0.1)
-
-
-def again_and_again(act: Act, roles: bytes, stage: Stage) -> None:
-    """The same on one connection after the other; each says hello first."""
-    while stage.goes_on():
-        peer = stage.connect(roles, come_from(stage) if roles == COMING else None)
-        if peer is None:
-            continue
-        with peer:
-            greet(stage, peer, roles)
-            act(stage, peer)
-            peer.read(0.05)
-            if peer.reason:
-                stage.row.details["refused"] = peer.reason[:200]
-        if not may_go_on(stage, peer) and stage.left > 0 and "stopped because of its size" in stage.row.details:
-            return
 
 
 # Clients of a shared scheduler
@@ -218,80 +181,6 @@ def many_clients(stage: Stage) -> None:
             stage.tried()
     for peer in peers:
         peer.close()
-
-
-# False nodes
-
-
-def fence(stage: Stage, peer: Peer) -> None:
-    """Say that somebody else has a computation which this node has nothing to do with."""
-    honest = stage.target.honest
-    if honest is not None:
-        peer.send(said.Fenced(ComputationId(honest.computation)), said.Released(ComputationId(honest.computation)))
-        stage.tried()
-        peer.read(0.1)
-
-
-def foreign_ends(stage: Stage, peer: Peer) -> None:
-    """Report ends of jobs that are on other nodes, for each job and attempt that there may be."""
-    honest = stage.target.honest
-    if honest is None:
-        return
-    jobs = list(range(1, 3000))
-    ones, nothing = [1] * len(jobs), [b""] * len(jobs)
-    times = [0.0] * len(jobs)
-    ended = [said.Ended.tag, honest.computation, jobs, ones, [11] * len(jobs), [b"wrong"] * len(jobs), nothing, nothing]
-    peer.send([*ended, [""] * len(jobs), times, times, [0] * len(jobs), [False] * len(jobs), "", b""])
-    peer.send([said.Returned.tag, honest.computation, jobs, ones])
-    peer.send([said.Started.tag, honest.computation, jobs, ones, times, "", b""])
-    for job in range(1, 200):
-        peer.send([said.Progress.tag, honest.computation, job, 1, 1 << 40, b"x", "", b""])
-    stage.tried(len(jobs))
-    peer.read(0.1)
-
-
-def many_nodes(stage: Stage) -> None:
-    """Hundreds of nodes that come and offer millions of CPUs, and take what they are given and are silent."""
-    peers: list[Peer] = []
-    while stage.goes_on() and len(peers) < 300:
-        peer = stage.connect(COMING, come_from(stage))
-        if peer is not None:
-            peer.send(hello("node", os.urandom(16), cpus=1 << 20, name="n" * 255), said.Holding([], [], []))
-            peers.append(peer)
-            stage.tried()
-    for peer in peers:
-        peer.close()
-
-
-# Schedulers of a node
-
-
-def fill_node(stage: Stage, peer: Peer) -> None:
-    """Thousands of computations and jobs on a node."""
-    for _ in range(300):
-        if not may_go_on(stage, peer):
-            break
-        computation = ComputationId(os.urandom(8))
-        whole, arguments = good_computation(computation)
-        peer.send(whole, [12, computation, list(range(1, 1001)), [1] * 1000, [arguments[0]] * 1000, []])
-        peer.send([said.Cancel.tag, computation, list(range(2, 1001)), [1] * 999])
-        peer.read()
-        stage.tried(1000)
-
-
-def unknown_jobs_of_node(stage: Stage, peer: Peer) -> None:
-    """Cancel for jobs that have not come, which a node remembers to end on arrival, and the rest for no jobs at all."""
-    computation = ComputationId(os.urandom(8))
-    whole, _ = good_computation(computation)
-    peer.send(whole)
-    for turn in range(100):
-        if not may_go_on(stage, peer):
-            break
-        jobs = list(range(turn * COLUMN_LIMIT + 1, (turn + 1) * COLUMN_LIMIT + 1))
-        peer.send([said.Cancel.tag, computation, jobs, [1] * len(jobs)])
-        peer.send([said.Collected.tag, computation, jobs, [1] * len(jobs)])
-        peer.read()
-        stage.tried(2 * len(jobs))
 
 
 def attacks() -> list[Attack]:

@@ -43,8 +43,8 @@ class Row:
     memory_files: tuple[int, int] = (0, 0)
     newcomers: int = 0
     served: int = 0
-    #: Whether an honest program worked meanwhile or afterwards, and what came of its jobs.
-    has_program: bool = False
+    #: What came of the jobs of the honest program, and whether none of them ended during the attack.
+    stood_still: bool = False
     right: int = 0
     wrong: int = 0
     lost: int = 0
@@ -77,9 +77,9 @@ class Row:
             self.reasons.append(f"{self.wrong} wrong results")
         if self.lost:
             self.reasons.append(f"{self.lost} honest jobs lost: {str(self.details.get('lost', ''))[:120]!r}")
-        if self.breaks:
+        if self.breaks and not self.ends:
             self.reasons.append(f"{self.breaks} honest connections broken")
-        if self.has_program and not self.right and self.seconds >= PATIENCE:
+        if self.stood_still and self.seconds >= PATIENCE:
             self.reasons.append("honest jobs stood still")
 
     def _judge_size(self, by_strangers: bool) -> None:

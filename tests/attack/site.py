@@ -44,6 +44,10 @@ class Jobs:
     #: Why the last one was lost.
     why: str = ""
 
+    @property
+    def ended(self) -> int:
+        return self.right + self.wrong + self.lost
+
 
 class Honest:
     """An honest program and what it has reported."""

@@ -1,16 +1,13 @@
-"""One attack, from what is measured before it to its row of the report.
+"""What an attack works with: its target, its time, its chance, and where it counts.
 
-Called in the main thread. An attack gets a `Stage`: its target, its time, its chance, and where it counts. Whatever it
-does, the target is looked after: one that has ended, or that answers nobody for `HANG_LIMIT`, is killed by its pid,
-counted, and started again.
+Called in the main thread, by `measuring.py` and by the attacks. Whatever an attack does, its target is looked after:
+one that has ended, or that answers nobody for `HANG_LIMIT`, is killed by its pid, counted, and started again.
 """
 
 from __future__ import annotations
 
 import random
-import shutil
 import time
-import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -18,20 +15,12 @@ from typing import Any
 from gdispy.core.messages import Hello, Instance, Overview, Survey
 from gdispy.keys import find_secret
 from tests.attack.peer import Peer, Refused, some_source
-from tests.attack.processes import Peaks, Usage
-from tests.attack.report import LEFT, Row
-from tests.attack.site import Honest, Jobs, Site, Target
+from tests.attack.report import Row
+from tests.attack.site import Site, Target
 from tests.support.waiting import eventually
 
 #: Seconds without an answer after which a daemon counts as ended.
 HANG_LIMIT = 10.0
-#: Seconds for an honest program to go on, and jobs that one does which comes later.
-GO_ON_LIMIT = 10.0
-LATER_JOBS = 5
-#: Seconds for what attackers have left to go.
-SETTLE_LIMIT = 12.0
-#: Bytes and descriptors by which a target may have grown when the next attack on it begins.
-DIRTY_MEMORY, DIRTY_DESCRIPTORS = 40_000_000, 50
 #: Logs of ends that are kept in a row.
 TAILS = 3
 
@@ -67,6 +56,8 @@ class Stage:
         self.psk: bytes = find_secret("", str(site.secret_file)).for_tcp()
         self.seconds = seconds
         self._until = 0.0
+        #: Connections of the honest program that this attack has to break.
+        self.breaks = 0
         self._unanswered = 0.0
         self._log_size = 0
 
@@ -134,8 +125,8 @@ class Stage:
         if not self.target.roles:
             honest = self.target.honest
             assert honest is not None
-            before = honest.jobs.right
-            return is_true(lambda: honest.jobs.right > before, within)
+            before = honest.jobs.ended
+            return is_true(lambda: not honest.process.is_up() or honest.jobs.ended > before, within)
         return is_true(lambda: not self.target.process.is_up() or self.ask(), within)
 
     def ask(self) -> bool:
@@ -174,6 +165,7 @@ class Stage:
 
     def restart_from_journal(self) -> None:
         """Kill the target as a crash would, and start it again; it must be there again."""
+        self.breaks += 1
         self.target.process.kill()
         self._log_size = self.target.process.log_size()
         try:
@@ -198,123 +190,3 @@ def is_true(condition: Callable[[], bool], within: float) -> bool:
         return bool(eventually(condition, within))
     except AssertionError:
         return False
-
-
-def run_attack(attack: Attack, site: Site, seconds: float, seed: str, is_isolated: bool) -> Row:
-    """Make one attack; its row."""
-    stage = Stage(attack, site, seconds, seed, is_isolated)
-    if attack.needs_tls and site.certificate is None:
-        stage.row.skipped = "there is no openssl program to make a certificate"
-        return stage.row
-    target, row = stage.target, stage.row
-    _make_ready(stage)
-    jobs_before, usage_before = _jobs(target), target.process.usage()
-    peaks = Peaks()
-    peaks.begin(target.process)
-    began = time.monotonic()
-    with site.newcomers.coming(target, attack.interval) as newcomers:
-        stage.begin()
-        try:
-            attack.act(stage)
-        except Exception:
-            row.reasons.append(f"the attack itself failed: {traceback.format_exc()[-500:]}")
-        row.seconds = time.monotonic() - began
-        stage.look_after()
-    peaks.end()
-    _finish(stage, usage_before, peaks)
-    _count_jobs(stage, jobs_before)
-    row.newcomers, row.served = len(newcomers), sum(each["served"] for each in newcomers)
-    row.details["newcomers served at the first attempt"] = sum(
-        each["served"] and each["attempts"] == 1 for each in newcomers
-    )
-    row.details["newcomers"] = [each["why"] for each in newcomers if not each["served"]][:3]
-    row.judge(attack.by_strangers)
-    return row
-
-
-def _jobs(target: Target) -> Jobs:
-    return Jobs() if target.honest is None else target.honest.jobs
-
-
-def _make_ready(stage: Stage) -> None:
-    """The target is there, as good as new, and its honest program works."""
-    target = stage.target
-    if not target.is_started or not target.process.is_up():
-        target.start()
-        target.baseline = target.process.usage()
-    now = target.process.usage()
-    grown = now.resident - target.baseline.resident, now.descriptors - target.baseline.descriptors
-    is_dirty = target.is_spoilt or grown[0] > DIRTY_MEMORY or grown[1] > DIRTY_DESCRIPTORS
-    if is_dirty or (target.honest is not None and not _works(target.honest)):
-        _renew(stage)
-
-
-def _works(honest: Honest) -> bool:
-    """Whether an honest program does one more job."""
-    honest.process.say("work")
-    before = honest.jobs.right
-    return is_true(lambda: honest.jobs.right > before, GO_ON_LIMIT)
-
-
-def _renew(stage: Stage) -> None:
-    """What an attack before this one has spoilt is no fault of this one: all is started anew."""
-    target = stage.target
-    for process in target.processes():
-        process.kill()
-        for directory in process.directories:
-            shutil.rmtree(directory, ignore_errors=True)
-    target.start()
-    target.baseline = target.process.usage()
-    target.is_spoilt = False
-    if target.honest is not None and not _works(target.honest):
-        stage.row.reasons.append("honest jobs do not go on though all was started anew")
-
-
-def _finish(stage: Stage, before: Usage, peaks: Peaks) -> None:
-    """Wait until what the attackers have left is gone, and write down what was taken."""
-    process, row = stage.target.process, stage.row
-    limit = min(SETTLE_LIMIT, max(2.0, stage.seconds))
-    is_true(lambda: _has_settled(before, process.usage()), limit)
-    after = process.usage()
-    peak = max(peaks.descriptors, before.descriptors, after.descriptors)
-    row.descriptors = before.descriptors, peak, after.descriptors
-    row.resident = before.resident, max(peaks.resident, before.resident, after.resident), after.resident
-    row.files, row.memory_files = (before.files, after.files), (before.memory_files, after.memory_files)
-
-
-def _has_settled(before: Usage, now: Usage) -> bool:
-    return now.descriptors - before.descriptors <= LEFT and now.files - before.files <= LEFT
-
-
-def _count_jobs(stage: Stage, before: Jobs) -> None:
-    target, row = stage.target, stage.row
-    row.has_program = True
-    if target.honest is not None:
-        works = _works(target.honest)
-        target.honest.process.say("rest")
-        _take(row, before, target.honest.jobs)
-        target.is_spoilt = not works or row.lost > 0
-        if not works:
-            row.reasons.append("honest jobs do not go on after it")
-        return
-    later = stage.site.later_program(target, stage.attack.topic == "discovery")
-    try:
-        if later.process.start():
-            later.process.say("work")
-            is_true(lambda: later.jobs.right + later.jobs.lost + later.jobs.wrong >= LATER_JOBS, 3 * GO_ON_LIMIT)
-        if later.jobs.right < LATER_JOBS:
-            row.reasons.append(f"of an honest program that came after it, {later.jobs.right} jobs ended well")
-        _take(row, before, later.jobs)
-    finally:
-        later.process.finish()
-
-
-def _take(row: Row, before: Jobs, after: Jobs) -> None:
-    row.right, row.wrong, row.lost = (
-        after.right - before.right,
-        after.wrong - before.wrong,
-        after.lost - before.lost,
-    )
-    row.breaks, row.slowest = after.breaks - before.breaks, after.slowest
-    if row.lost:
-        row.details["lost"] = after.why

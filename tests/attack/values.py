@@ -14,90 +14,17 @@ from hashlib import blake2b
 from typing import Any
 
 from gdispy.core import shapes
-from gdispy.core.limits import COLUMN_LIMIT, COUNT_LIMIT, TEXT_LIMIT
+from gdispy.core.limits import COLUMN_LIMIT, TEXT_LIMIT
 from gdispy.core.messages import Message
 from gdispy.core.wire import FILE, PAYLOAD
+from tests.attack.odd_values import COUNTS, NUMBERS, ODD, PATHS, PATTERNS, ROLES, STATUSES, TEXTS, WORDS
 
 #: What no file may be called that is written anywhere: such paths lead out of the directory that they are meant for.
 ESCAPED = "escaped"
+#: Items of a list from which on they are kept small.
+MANY = 50
 #: Messages that are as they must be; those with fields at the limits; the others have something that is not allowed.
 FIT, EDGE = 0.55, 0.38
-
-_TEXTS = (
-    *("", "a", "work", "x" * 255, "x" * 256, "a b\tc", "line\nline\r\nline", "\x1b[31mred\x1b[0m\x1b]0;title\x07"),
-    *(
-        "\x00",
-        "a\x00b",
-        "\u202etxt.exe",
-        "\ufeff",
-        "%s%n{0}{}",
-        "<b>&amp;</b>",
-        "'; --",
-        "\N{SNOWMAN}" * 100,
-        "*",
-        "-rf",
-    ),
-)
-_PATTERNS = (
-    *(
-        "*",
-        "*:x",
-        ":",
-        "127.0.0.1:99999",
-        "[::1",
-        "[::1]:1",
-        "",
-        " ",
-        "127.*",
-        "*:1",
-        "a:b:c",
-        "127.0.0.1:-1",
-        "\x1b[2J",
-    ),
-    *("*" * 40, "*" * 40 + "x", "*1" * 30 + "x", "*." * 60, "*" * 40 + ":1", "127.0.0.1:0", "*\x00*", "::", "0:1"),
-)
-_COUNTS = (0, 1, 2, 3, 7, 255, 1 << 16, (1 << 31) - 1, 1 << 31, 1 << 32, 1 << 30, COUNT_LIMIT - 1)
-_NUMBERS = (0.0, 1.0, -1.0, 0.05, 0.049, 1e-300, 1000.0, 1e9, 1e12, 1e18, -1e18, 9.9e299, -9.9e299, 5e-324, 4e10)
-_NOT_NUMBERS = (float("nan"), float("inf"), -float("inf"), 1e300, 1, "1", None)
-_STATUSES = (8, 9, 10, 11, 0, 5, 6, 7, 12, 255, 1 << 40)
-_WORDS = ("deallocate", "allocate", "close", "resetup", "cpus", "jobs", "", "drop", "x" * 1000, "close\n")
-_ROLES = ("client", "scheduler", "node", "visitor", "recoverer", "", "relay", "client\x00")
-_PATHS = (
-    "a.txt",
-    "d/b.txt",
-    "x" * 255,
-    "/".join(["d"] * 400),
-    "",
-    ".",
-    "a//b",
-    "a/",
-    "a\\b",
-    "c:d",
-    ".gdispy-x",
-    "\ud800",
-)
-#: Anything at all, in the place of a field.
-_ODD: tuple[Any, ...] = (
-    *(
-        None,
-        True,
-        False,
-        0,
-        -1,
-        1 << 53,
-        (1 << 64) - 1,
-        -(1 << 63),
-        0.5,
-        float("nan"),
-        "",
-        "text",
-        b"",
-        b"x" * 9,
-        [],
-        [[]],
-    ),
-    *({}, {"a": 1}, [None], [[[[[[]]]]]], [0] * 70_000, "x" * (TEXT_LIMIT + 1), [b"12345678", b"1"], [1, "a"], [{}]),
-)
 
 
 @dataclass
@@ -141,6 +68,8 @@ class Values:
         self._is_edgy = False
         #: Items of each list of the message that is being made.
         self._size = 0
+        #: Whether it is to be kept small, being one of many.
+        self._is_small = False
         plain: dict[Any, Callable[[str], Any]] = {
             shapes.is_text: self._text,
             shapes.is_flag: lambda name: chance.random() < 0.5,
@@ -179,9 +108,10 @@ class Values:
         return lambda name: [item(name) for _ in range(self._size)]
 
     def _row(self, checks: tuple[Any, ...]) -> list[Any]:
-        whole, self._size = self._size, min(self._size, 2)  # Lists in each of many rows must not be long as well.
+        # Lists in each of many rows must not be long as well, nor what is in them large.
+        whole, self._size, self._is_small = self._size, min(self._size, 2), self._size >= MANY
         row = [self._makers.get(check, self._anything)("") for check in checks]
-        self._size = whole
+        self._size, self._is_small = whole, False
         return row
 
     # Messages
@@ -194,6 +124,7 @@ class Values:
         names = kind.__match_args__
         found = [self._field(kind, name, check) for name, check in zip(names, kind.shape, strict=True)]
         self._join_files(names, found)
+        self._even_out(names, found)
         if kind_of_values >= FIT + EDGE and found:
             self._break(found)
         return [kind.tag, *found]
@@ -219,9 +150,16 @@ class Values:
         if way == 0:
             del found[place:]
         elif way == 1 and isinstance(found[place], list):
-            found[place] = [*found[place], *found[place], self._chance.choice(_ODD)]
+            found[place] = [*found[place], *found[place], self._chance.choice(ODD)]
         else:
-            found[place] = self._chance.choice(_ODD)
+            found[place] = self._chance.choice(ODD)
+
+    def _even_out(self, names: tuple[str, ...], found: list[Any]) -> None:
+        """As many attempts as jobs in each row of what holds rows of both."""
+        if "attempts" in names and self._chance.random() < 0.9:
+            jobs, place = found[names.index("jobs")] if "jobs" in names else [], names.index("attempts")
+            if jobs and isinstance(jobs[0], list):
+                found[place] = [[1] * len(row) for row in jobs]
 
     def _join_files(self, names: tuple[str, ...], found: list[Any]) -> None:
         """Contents that go with their rows, where the message has both."""
@@ -237,18 +175,18 @@ class Values:
 
     def _text(self, name: str) -> str:
         if name == "word":
-            return str(self._pick(_WORDS[:6], _WORDS))
+            return str(self._pick(WORDS[:6], WORDS))
         if name == "role":
-            return str(self._pick(_ROLES[:5], _ROLES))
+            return str(self._pick(ROLES[:5], ROLES))
         if name == "kind":
             return str(self._pick(("function",), ("function", "program", "", "x")))
         if name in ("isolation", "directory", "python", "address"):
             return str(
-                self._pick(("",), ("", "job", "d/e", "../" + ESCAPED, f"{self.known.outside}/{ESCAPED}", *_TEXTS))
+                self._pick(("",), ("", "job", "d/e", "../" + ESCAPED, f"{self.known.outside}/{ESCAPED}", *TEXTS))
             )
-        if self._is_edgy and self._size < 50 and self._chance.random() < 0.01:
+        if self._is_edgy and self._size < MANY and not self._is_small and self._chance.random() < 0.01:
             return "x" * self._chance.choice((TEXT_LIMIT, TEXT_LIMIT - 1, TEXT_LIMIT // 2))
-        return str(self._pick(("a", "work", "name"), _TEXTS))
+        return str(self._pick(("a", "work", "name"), TEXTS))
 
     def patterns(self) -> list[str]:
         """Addresses of nodes; where a port could be connected to, nobody listens there."""
@@ -256,14 +194,14 @@ class Values:
             return ["127.0.0.1"]
         if self._chance.random() < 0.03:
             return [f"127.{each >> 8 & 255}.{each & 255}.7:1" for each in range(20_000)]
-        return [self._chance.choice(_PATTERNS) for _ in range(self._chance.choice((0, 1, 2, 5)))]
+        return [self._chance.choice(PATTERNS) for _ in range(self._chance.choice((0, 1, 2, 5)))]
 
     def _count(self, name: str) -> int:
         if name == "statuses":
-            return int(self._pick(_STATUSES[:4], _STATUSES))
+            return int(self._pick(STATUSES[:4], STATUSES))
         if name in ("job", "attempt") and self.known.jobs and self._chance.random() < 0.7:
             return self._chance.choice(self.known.jobs)[name == "attempt"]
-        return int(self._pick(_COUNTS[:5], _COUNTS))
+        return int(self._pick(COUNTS[:5], COUNTS))
 
     def _jobs(self, name: str) -> list[int]:
         if self.known.jobs and self._chance.random() < 0.6:
@@ -276,10 +214,11 @@ class Values:
         return list(range(1, self._size + 1)) if name == "jobs" else [1] * self._size
 
     def _number(self, name: str) -> float:
-        return float(self._pick((0.0, 0.5, time.time()), _NUMBERS))
+        return float(self._pick((0.0, 0.5, time.time()), NUMBERS))
 
     def _bulk(self) -> Any:
-        size = self._pick((0, 3, 100), (0, 1, 32_768, 32_769, 40_000, 200_000)) if self._size < 50 else 2
+        is_one_of_few = self._size < MANY and not self._is_small
+        size = self._pick((0, 3, 100), (0, 1, 32_768, 32_769, 40_000, 200_000)) if is_one_of_few else 2
         data = bytes(size) if self._chance.random() < 0.5 else self._chance.randbytes(size)
         return Carried(data) if size > 32_768 or (self._is_edgy and self._chance.random() < 0.02) else data
 
@@ -299,7 +238,7 @@ class Values:
         """A row of a file, and what is in it."""
         data = self._chance.randbytes(self._chance.choice((0, 5, 1000)))
         out = ("../" + ESCAPED, "../" * 9 + ESCAPED, f"{self.known.outside}/{ESCAPED}", f"d/../../{ESCAPED}")
-        path = self._pick(_PATHS[:2], (*_PATHS, *out))
+        path = self._pick(PATHS[:2], (*PATHS, *out))
         mode = self._pick((0o644,), (0o644, 0o4777, 0, 1 << 40))
         size = self._pick((len(data),), (len(data), 0, 1, 1 << 40))
         digest = blake2b(data, digest_size=32).digest()
@@ -325,4 +264,4 @@ class Values:
         return row
 
     def _anything(self, name: str) -> Any:
-        return self._chance.choice(_ODD)
+        return self._chance.choice(ODD)

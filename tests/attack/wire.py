@@ -12,6 +12,7 @@ from functools import partial
 
 from gdispy.core.messages import Survey
 from gdispy.core.wire import BYE, CREDIT, FILE, LONG_MESSAGE, MESSAGES, PAYLOAD, PULSE, STREAM
+from tests.attack.abusing import may_go_on
 from tests.attack.peer import CLIENT, FIRST, LAST, SCHEDULER, Peer, pack, reference, stream_head
 from tests.attack.site import LONE_NODE
 from tests.attack.site import SCHEDULER as SHARED
@@ -53,8 +54,8 @@ def bad_streams(stage: Stage, peer: Peer) -> None:
 def streams_without_end(stage: Stage, peer: Peer) -> None:
     """Thousands of streams that begin, of files too, and never end."""
     chance = stage.chance
-    for _ in range(chance.choice((100, 3_000, STREAMS))):
-        if peer.closed or stage.left <= 0:
+    for number in range(chance.choice((100, 3_000, STREAMS))):
+        if number % 50 == 0 and not may_go_on(stage, peer):
             break
         size = chance.choice((10, 100_000, 1 << 33))
         peer.piece(peer.new_stream(), FIRST, b"begun", size, chance.choice((PAYLOAD, PAYLOAD, FILE)))
@@ -66,7 +67,7 @@ def streams_unused(stage: Stage, peer: Peer) -> None:
     chance = stage.chance
     data = chance.randbytes(chance.choice((100, 40_000, 3_000_000)))
     for _ in range(chance.choice((50, 1_000))):
-        if peer.closed or stage.left <= 0:
+        if not may_go_on(stage, peer):
             break
         peer.stream(data, chance.choice((PAYLOAD, PAYLOAD, FILE)))
         stage.count("bytes that nobody wants", len(data))
@@ -123,7 +124,7 @@ def unfinished_messages(stage: Stage, peer: Peer) -> None:
     """Long messages that begin and never end, many at once."""
     for _ in range(200):
         peer.piece(peer.new_stream(), FIRST, bytes(50_000), LONG, LONG_MESSAGE)
-        if peer.closed or stage.left <= 0:
+        if not may_go_on(stage, peer):
             break
 
 

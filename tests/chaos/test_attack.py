@@ -1,5 +1,5 @@
-"""The attack program for a bounded time: `make chaos` runs it for GDISPY_CHAOS_SECONDS (default 30) with GDISPY_SEED or
-a seed that it prints; with every test run there is a short one, which makes some attacks of each topic."""
+"""The attack program for a bounded time: `make chaos` runs it for GDISPY_CHAOS_SECONDS (default 30) with GDISPY_SEED,
+or a seed that it prints; with every test run there is a short one, which makes some attacks of each topic."""
 
 from __future__ import annotations
 
