@@ -90,7 +90,6 @@ class SharedJobCluster(JobCluster):
             config.port_number(scheduler_port, "scheduler_port")
         if client_port is not None:
             config.port_number(client_port, "client_port")
-        checked_flag("exclusive", exclusive)
         self._manner, self._waits = checked_manner(by_value, by_name), checked_flag("wait_for_nodes", wait_for_nodes)
         self._overwrites, self._results = checked_flag("overwrite", overwrite), checked_results(results)
         self._check(loglevel, isolation)
@@ -104,9 +103,9 @@ class SharedJobCluster(JobCluster):
         found = with_tls(find_secret(secret, secret_file, insecure), certfile, keyfile)
         place = scheduler_place(scheduler_node, scheduler_port)
         self._key = ("shared", *place, found.key, own_address(ip_addr), (found.insecure, found.tls))
-        self._exclusive, self._reentrant = exclusive, reentrant
-        rest = (*checked_outputs(job_directory, output_limit), checked_data(data))
-        self._start(computation, depends, (isolation, dest_path, setup, cleanup, *rest), allocated.whom, found)
+        self._exclusive, self._reentrant = checked_flag("exclusive", exclusive), reentrant
+        cares = (isolation, dest_path, setup, cleanup, *checked_outputs(job_directory, output_limit))
+        self._start(computation, depends, (*cares, checked_data(data)), allocated.whom, found)
 
     def detach(self) -> str:
         """Leave the jobs to the scheduler, and this program without them.
