@@ -261,7 +261,7 @@ class DispyJob:
         value, problem = None, ""
         try:
             if type(payload) is Plain:
-                value = payload.value()
+                value = plain.loads(_bytes(payload.payload))
             elif type(payload) is not bytes:
                 value = pickling.loads(_bytes(payload))
             elif payload[0] == _FAILURE:
