@@ -29,6 +29,7 @@ from gdispy.logbook import FAILED, recovery_path
 from gdispy.worker import pickling
 from gdispy.worker.manner import Manner
 from gdispy.worker.paths_to import unpicklable
+from gdispy.worker.result_encoding import PICKLED, PLAIN
 
 logger = logging.getLogger("gdispy")
 
@@ -237,6 +238,13 @@ def checked_recovery(fault_recover: Any, resume: Any) -> tuple[str, bool | str]:
     if resume and (not path or fault_recover is True):
         raise ConfigError("resume=True needs the path of the recovery file: fault_recover='jobs.recover'")
     return path, resume
+
+
+def checked_results(results: Any) -> str:
+    """How results are to travel, as in `Prepare`. Raises ConfigError."""
+    if results not in (PICKLED, PLAIN):
+        raise ConfigError(f"results must be '' (pickles, any Python objects) or 'plain', not {results!r}")
+    return str(results)
 
 
 def check_timeout(value: Any) -> None:

@@ -110,6 +110,8 @@ class Client:
     _allocations: list[allocation.NodeAllocate]
     _wanted: whom.Whom
     _reentrant: bool
+    #: How results travel, as in `Prepare`.
+    _results = ""
     #: Whether files that jobs send replace others.
     _overwrites = False
     #: Whether jobs that no node can run wait for another one.
@@ -122,6 +124,7 @@ class Client:
 
     def _begin(self, message: Prepare, wanted: whom.Whom, secret: Secret, node_port: int) -> None:
         """Called in the user's thread, when everything that the user gave was found good."""
+        message = replace(message, results=self._results)
         self._patterns: list[str] = []
         wishes = (self._reentrant, self._asks_itself(), self._callbacks.on_status is not None, self._exclusive)
         self._opened = Open(message.computation, self._patterns, *wishes, waits=self._waits)
@@ -158,7 +161,8 @@ class Client:
         self._received = ReceivedFiles(self._hub, WeakCall(self._uploaded), self._overwrites)
         self._callbacks.use(self._hub)
         self._count = Completion(self.name, self._hub, self._callbacks)
-        keeping = JobKeeping(self._logbook, self._is_program, self._takes_files, self._output_limit, self._reentrant)
+        outputs = (self._takes_files, self._output_limit)
+        keeping = JobKeeping(self._logbook, self._is_program, *outputs, self._reentrant, bool(self._results))
         self._table = JobTable(self.name, keeping, self._nodes, self._callbacks, self._count)
         self._jobs = self._table.jobs
         if self._asks_itself():

@@ -30,6 +30,7 @@ from gdispy.arguments import (
     checked_function,
     checked_manner,
     checked_recovery,
+    checked_results,
     checked_status_callback,
     function_call,
     program_call,
@@ -38,7 +39,6 @@ from gdispy.arguments import (
 from gdispy.computation import Care, checked_data, checked_outputs, is_program, prepare
 from gdispy.core import statuses
 from gdispy.core.effects import Resolve
-from gdispy.core.limits import printable_lines
 from gdispy.core.messages import OUTPUT_LIMIT, UNLIMITED, Ask, JobId, Standing
 from gdispy.core.payloads import Bulk
 from gdispy.core.placing import Task, ended_by_scheduler
@@ -92,7 +92,8 @@ class JobCluster(SingleNodes):
     is what this program and the nodes share; see `secret_file` and docs/security. `isolation='job'` gives
     each job a process of its own; `job_directory=True` gives each a directory of its own, in which the files
     are. Of what a job prints, the first and last parts of each stream are kept, `output_limit` bytes of it (None:
-    all). With `overwrite`, files that jobs send replace any that are here. `certfile` and `keyfile`: see docs/security.
+    all). With `overwrite`, files that jobs send replace any that are here. `results='plain'` takes data only and no
+    pickles, so that nodes run no code here. `certfile` and `keyfile`: see docs/security.
 
     With `fault_recover`, True or the path of a file, that file remembers the jobs and what came of them, so that a
     crash of this program loses none: see `fault_recover_jobs`. With `resume=True` as well, this program takes up where
@@ -147,18 +148,18 @@ class JobCluster(SingleNodes):
         by_name: Iterable[Any] = (),
         wait_for_nodes: bool = False,
         overwrite: bool = False,
+        results: str = "",
     ) -> None:
         self._manner, self._waits = checked_manner(by_value, by_name), checked_flag("wait_for_nodes", wait_for_nodes)
         check_intervals(pulse_interval, ping_interval)
-        self._overwrites = checked_flag("overwrite", overwrite)
+        self._overwrites, self._results = checked_flag("overwrite", overwrite), checked_results(results)
         self._check(loglevel, isolation)
         self._recovery = checked_recovery(fault_recover, resume)
         self._take_callbacks(computation, callback, cluster_status)
         self._node_port = config.port_number(node_port or config.node_port(), "node_port")
         allocated = allocation.read(nodes, self._node_port)
         wanted, self._allocations = allocated.whom, allocated.nodes
-        found = secret_for(wanted, secret, secret_file, insecure)
-        found = with_tls(found, certfile, keyfile, serves=wanted.local)
+        found = with_tls(secret_for(wanted, secret, secret_file, insecure), certfile, keyfile, serves=wanted.local)
         self._key = (
             *(found.key, own_address(ip_addr), ext_ip_addr or ""),
             config.port_number(port or config.client_port(), "port"),
@@ -167,8 +168,8 @@ class JobCluster(SingleNodes):
         )
         self._reentrant, self._exclusive = reentrant, False
         self.pulse_interval, self.ping_interval = pulse_interval, ping_interval
-        rest = (*checked_outputs(job_directory, output_limit), checked_data(data))
-        self._start(computation, depends, (isolation, dest_path, setup, cleanup, *rest), wanted, found)
+        cares = (isolation, dest_path, setup, cleanup, *checked_outputs(job_directory, output_limit))
+        self._start(computation, depends, (*cares, checked_data(data)), wanted, found)
 
     def _check(self, loglevel: int | None, isolation: str) -> None:
         config.msg_timeout()
@@ -418,9 +419,7 @@ class JobCluster(SingleNodes):
         self._refuse_fork()
         standing = self._standing()
         nodes = [self._nodes.of_row(row) for row in standing.nodes]
-        return ClusterStatus(
-            nodes, self._count.pending, [*map(printable_lines, standing.problems)], self._is_hopeless()
-        )
+        return ClusterStatus(nodes, self._count.pending, standing.problems, self._is_hopeless())
 
     def print_status(self, wall_time: float | None = None) -> None:
         """Print a table of the nodes and what they have done."""

@@ -23,8 +23,8 @@ from gdispy.core import statuses
 from gdispy.core.payloads import Bulk, joined
 from gdispy.errors import ConfigError
 from gdispy.hub import Gate
-from gdispy.job import DispyJob
-from gdispy.worker import chunks, pickling
+from gdispy.job import DispyJob, Plain, unreadable
+from gdispy.worker import chunks, pickling, plain
 
 #: Read ahead: at least so many jobs for each CPU, so many seconds of what is taken, and at most so many jobs.
 JOBS_PER_CPU = 4
@@ -295,12 +295,17 @@ class Results(Iterator[Any]):
             # Some of them may have been run, so none is run again.
             self._ready.extend(functools.partial(_fail, job, call, len(calls)) for call in calls)
             return
-        results, failures = chunks.unpack_results(joined(job._payload))
+        try:
+            results, failures, is_plain = _results_of(job, len(calls))
+        except Exception as error:  # Of bytes that no worker has written.
+            text = f"The results of {len(calls)} items of map arrived, but are none: {type(error).__name__}: {error}\n"
+            self._ready.extend(functools.partial(_refuse, job, call, text) for call in calls)
+            return
         job.result = None
         assert job.start_time and job.end_time
         self._size.learn(len(results), job.end_time - job.start_time)
         for place, result in enumerate(results):
-            self._ready.append(functools.partial(_item, job, calls[place], result, failures.get(place)))
+            self._ready.append(functools.partial(_item, job, calls[place], result, failures.get(place), is_plain))
         self._resubmit(calls[len(results) :])
 
     def _resubmit(self, calls: chunks.Calls) -> None:
@@ -357,18 +362,33 @@ def _fail(job: DispyJob, call: bytes, items: int) -> Any:
     raise own._failed(f"It was the job of {items} items of map, which have all failed")
 
 
-def _item(job: DispyJob, call: bytes, result: bytes, failure: str | None) -> Any:
+def _refuse(job: DispyJob, call: bytes, text: str) -> Any:
+    raise job._part(text, call)._failed()
+
+
+def _results_of(job: DispyJob, most: int) -> tuple[list[bytes], dict[int, str], bool]:
+    """What came of the calls of a job that were begun, and whether it is to be read as plain data. Raises, whatever
+    it is, where the payload is none of a worker."""
+    payload = job._payload
+    if type(payload) is not Plain:
+        return *chunks.unpack_results(joined(payload)), False
+    return *chunks.checked_results(joined(payload.payload), most), True
+
+
+def _item(job: DispyJob, call: bytes, result: bytes, failure: str | None, is_plain: bool = False) -> Any:
     """The result of one item of a job."""
     cause: Bulk = b""
     if failure is None:
         if not result:
             return None
         try:
+            if is_plain:
+                return plain.loads(result)
             # A copy where it holds arrays, which are views of it and must be writable.
             return pickling.loads(bytearray(result) if result[0] == 0 else result)
         except Exception as error:
-            failure = f"The result arrived, but cannot be unpickled here: {type(error).__name__}: {error}\n"
-    else:
+            failure = unreadable(error)
+    elif not is_plain:
         cause = result
     raise job._part(failure, call, cause)._failed()
 

@@ -21,10 +21,11 @@ from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any
 
 from gdispy.core import statuses
+from gdispy.core.limits import printable
 from gdispy.core.payloads import Bulk, MemoryPayload, joined
 from gdispy.errors import JobFailed, RemoteError
 from gdispy.hub import Gate
-from gdispy.worker import chunks, pickling
+from gdispy.worker import chunks, pickling, plain
 
 if TYPE_CHECKING:
     import asyncio
@@ -132,12 +133,12 @@ class DispyJob:
         self.truncated = False
         self._result: Any = None
         #: The result as it arrived, until it is unpickled.
-        self._payload: Bulk = b""
+        self._payload: Any = b""
         self._done = False
         self._gate: Gate | None = None
         self._finish: Finish | None = None
         #: The result that came when the job had been given up.
-        self._late: Bulk = b""
+        self._late: Any = b""
 
     @property
     def id(self) -> Any:
@@ -153,7 +154,9 @@ class DispyJob:
     @property
     def late_result(self) -> Any:
         """What an abandoned job returned after all, where its node came back with that; else None. Its end stays."""
-        return pickling.loads(_copied(self._late)) if self._late else None
+        if not self._late:
+            return None
+        return self._late.value() if type(self._late) is Plain else pickling.loads(_copied(self._late))
 
     @property
     def status(self) -> int:
@@ -238,13 +241,13 @@ class DispyJob:
         with _gates:
             self._result, self._payload = value, b""
 
-    def _provisional(self, payload: Bulk) -> Any:
+    def _provisional(self, payload: Any) -> Any:
         """A provisional result. The hub may replace it at any moment, so nothing of it is kept."""
         try:
-            return pickling.loads(_copied(payload))
+            return payload.value() if type(payload) is Plain else pickling.loads(_copied(payload))
         except (Exception, SystemExit) as error:
             reason = f"{type(error).__name__}: {error}"
-            logger.warning("a provisional result of job %r cannot be unpickled here: %s", self._id, reason)
+            logger.warning("a provisional result of job %r cannot be read here: %s", self._id, printable(reason))
             return None
 
     def _decide(self) -> None:
@@ -253,11 +256,13 @@ class DispyJob:
         if type(payload) is not bytes or _STACK_GLOBAL in payload:
             self._unpickle(payload)
 
-    def _unpickle(self, payload: Bulk) -> None:
+    def _unpickle(self, payload: Any) -> None:
         """Take the result, or what went wrong with it, from what has arrived."""
         value, problem = None, ""
         try:
-            if type(payload) is not bytes:
+            if type(payload) is Plain:
+                value = plain.loads(_bytes(payload.payload))
+            elif type(payload) is not bytes:
                 value = pickling.loads(_bytes(payload))
             elif payload[0] == _FAILURE:
                 return
@@ -267,7 +272,7 @@ class DispyJob:
             Exception,
             SystemExit,
         ) as error:  # The latter where a class of the result calls exit: it must not end us.
-            problem = f"The result arrived, but cannot be unpickled here: {type(error).__name__}: {error}\n"
+            problem = unreadable(error)
         with _gates:
             # Of several threads that unpickle it at the same time, the first one's is everybody's.
             if self._payload is payload:
@@ -386,9 +391,10 @@ class DispyJob:
                     return error
         return _stand_in(error_line(text)) if "Traceback" in text else None
 
-    def _end(self, ended: Ended, place: int, is_program: bool) -> None:
+    def _end(self, ended: Ended, place: int, is_program: bool, is_plain: bool = False) -> None:
         """Take what came of it from a message."""
-        self._payload = ended.results[place]
+        result = ended.results[place]
+        self._payload = Plain(result) if is_plain and result else result
         self._status, self.ip_addr = ended.statuses[place], ended.address or None
         self.start_time, self.end_time = ended.starts[place] or None, ended.ends[place] or None
         output, error = joined(ended.outputs[place]), joined(ended.errors[place])
@@ -574,7 +580,27 @@ def _stand_in(line: str) -> BaseException:
     return kind(message)
 
 
-def _is_failure(payload: Bulk) -> bool:
+class Plain:
+    """A payload of a cluster that takes plain data only: whatever it is, it is never unpickled."""
+
+    __slots__ = ("payload",)
+
+    def __init__(self, payload: Bulk) -> None:
+        self.payload = payload
+
+    def value(self) -> Any:
+        """A value of its own for each call. Raises NotPlain."""
+        return plain.loads(_copied(self.payload))
+
+
+def unreadable(error: BaseException) -> str:
+    """What is wrong with a job whose result cannot be read."""
+    if isinstance(error, plain.NotPlain):
+        return f"The result arrived, but the cluster takes plain data only: {error}\n"
+    return f"The result arrived, but cannot be unpickled here: {type(error).__name__}: {error}\n"
+
+
+def _is_failure(payload: Any) -> bool:
     """Whether it is not a result, but what the job has raised."""
     return type(payload) is bytes and payload[:1] == bytes([_FAILURE])
 

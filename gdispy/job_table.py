@@ -18,7 +18,7 @@ from gdispy.core import statuses
 from gdispy.core.messages import Ended, JobId, Progress, Started
 from gdispy.core.payloads import Bulk, bulk_size, joined
 from gdispy.hub import Gate
-from gdispy.job import ARGUMENTS_LIMIT, DispyJob
+from gdispy.job import ARGUMENTS_LIMIT, DispyJob, Plain
 from gdispy.logbook import Logbook
 from gdispy.node_table import NodeTable
 from gdispy.user_callbacks import JobCallback, UserCallbacks
@@ -37,6 +37,8 @@ class JobKeeping(NamedTuple):
     output_limit: int
     #: Whether jobs of a lost node run again.
     reentrant: bool
+    #: Whether results are to be plain data.
+    is_plain: bool = False
 
 
 class JobTable:
@@ -58,6 +60,7 @@ class JobTable:
     def end(self, ended: Ended, picks: list[int] | None) -> None:
         """The jobs at these places of the message, None for all, have ended."""
         jobs, logbook, is_program = self.jobs, self._keeping.logbook, self._keeping.is_program
+        is_plain = self._keeping.is_plain
         on_job, on_status = self._callbacks.on_job, self._callbacks.on_status
         columns: list[list[Any]] = [ended.jobs, ended.statuses, ended.starts, ended.ends, ended.exceptions]
         columns += [ended.results, ended.outputs, ended.errors, ended.truncated]
@@ -72,7 +75,7 @@ class JobTable:
                 arguments = job._arguments
                 size = len(arguments) if type(arguments) is bytes else self._let_go(job)
                 job._result = None
-                job._payload = result
+                job._payload = Plain(result) if is_plain and result else result
                 job.ip_addr = address
                 job.end_time = end or None
                 if output or error or is_program:
@@ -128,7 +131,8 @@ class JobTable:
         for place in picks:
             job = self._abandoned.pop(ended.jobs[place], None)
             if job is not None and ended.statuses[place] == statuses.FINISHED:
-                job._late = ended.results[place]
+                result = ended.results[place]
+                job._late = Plain(result) if self._keeping.is_plain and result else result
                 logger.warning("job %r was abandoned, and its node is back with its result: job.late_result", job.id)
 
     def _tell_status(self, status: int, node: bytes, job: DispyJob) -> None:
@@ -193,7 +197,7 @@ class JobTable:
             node.received(bulk_size(progress.value))
         was_cancelled = job._status == statuses.CANCELLED
         job._status, job.ip_addr = statuses.PROVISIONAL_RESULT, progress.address
-        job._payload, job._result = progress.value, None
+        job._payload, job._result = Plain(progress.value) if self._keeping.is_plain else progress.value, None
         if self._callbacks.on_job is not None:
             self._callbacks.give(self._callbacks.on_job, job._copy())
         if self._callbacks.on_status is not None:

@@ -13,7 +13,7 @@ import msgpack
 from gdispy.core.message import ComputationId
 from gdispy.core.shapes import is_computation, is_flag, is_instance, is_row, is_text
 from gdispy.errors import ConfigError
-from gdispy.worker import pickling
+from gdispy.worker import pickling, plain
 
 PREFIX = "gdt1_"
 
@@ -26,6 +26,8 @@ class Left(NamedTuple):
     token: bytes
     name: str
     is_program: bool
+    #: How its results travel, as in `Prepare`.
+    results: str = ""
 
 
 def write_token(left: Left) -> str:
@@ -40,7 +42,8 @@ def read_token(text: str) -> Left:
         row = msgpack.unpackb(base64.b64decode(data + "=" * (-len(data) % 4), b"-_", validate=True))
     except ValueError:
         row = None
-    if not is_row((is_text, is_computation, is_instance, is_text, is_flag), row):
+    checks = (is_text, is_computation, is_instance, is_text, is_flag, is_text)
+    if not is_row(checks, row) and not is_row(checks[:-1], row):
         raise ConfigError(f"{text[:20]}... is not a whole text that detach() has returned")
     return Left(*row)
 
@@ -48,4 +51,10 @@ def read_token(text: str) -> Left:
 def joined_dump(value: Any) -> bytes:
     """Any value, pickled, in one piece."""
     data = pickling.dumps(value)
+    return data if isinstance(data, bytes) else b"".join(data)
+
+
+def joined_plain(name: Any) -> bytes:
+    """The id of a job as plain data, in one piece. Raises NotPlain."""
+    data = plain.dumps(name, "the id of a job")
     return data if isinstance(data, bytes) else b"".join(data)

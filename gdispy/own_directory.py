@@ -15,13 +15,18 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import grp
+import logging
 import os
+import pwd
 import re
 import stat
 from collections import deque
 from collections.abc import Iterator
 
 from gdispy.errors import ConfigError
+
+logger = logging.getLogger(__name__)
 
 #: In a directory of gdispy's own; and what is written in it.
 MARKER = ".gdispy-own"
@@ -107,6 +112,7 @@ def _refuse_shared(path: str, option: str) -> None:
 
 
 def _below(path: str, option: str) -> str:
+    logger.info("%s holds files of others, or is for all users: nodes use %s there", path, BELOW)
     return _prepared(safe_directory(os.path.join(path, BELOW), option), option, is_below=True)
 
 
@@ -120,10 +126,20 @@ def _mark(path: str) -> None:
 
 
 def shared_with(about: os.stat_result) -> str:
-    """Which others may write to a directory, in words; '' for nobody. A group counts, whoever is in it now."""
+    """Which others may write to a directory, in words; '' for nobody. A group counts, whoever is in it now, unless it
+    is this user's own: many systems give each user one, and let it write to what the user makes."""
     if about.st_mode & stat.S_IWOTH:
         return "all users"
-    return "a group" if about.st_mode & stat.S_IWGRP else ""
+    return "a group" if about.st_mode & stat.S_IWGRP and not _is_own_group(about.st_gid) else ""
+
+
+def _is_own_group(gid: int) -> bool:
+    try:
+        user, group = pwd.getpwuid(os.geteuid()), grp.getgrgid(gid)
+    except KeyError:
+        return False
+    is_private = user.pw_uid != 0 and user.pw_gid == gid and group.gr_name == user.pw_name
+    return is_private and not set(group.gr_mem) - {user.pw_name}
 
 
 def _steps(path: str) -> Iterator[tuple[str, os.stat_result]]:
@@ -162,5 +178,5 @@ def _refuse_replaceable(path: str, step: str, about: os.stat_result, option: str
         raise ConfigError(f"{where} belongs to another user: choose another {option}")
     writers = shared_with(about) if stat.S_ISDIR(about.st_mode) else ""
     if writers and not about.st_mode & stat.S_ISVTX:
-        advice = f"run chmod go-w {step}, or choose another {option}"
+        advice = f"run chmod go-w {step} (or chmod +t, where all are to write there), or choose another {option}"
         raise ConfigError(f"{writers} can write to {where} and so put something else in its place: {advice}")

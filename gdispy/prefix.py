@@ -41,7 +41,7 @@ def find_prefix(given: str) -> str:
 
     Raises ConfigError where others can write to it, and where it cannot be used.
     """
-    return own_directory(given or default_prefix(), _OPTION)
+    return own_directory(given or default_prefix(), _OPTION if given else f"TMPDIR, or give {_OPTION}")
 
 
 def claim(prefix: str, name: str) -> int:

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from gdispy.core import statuses
+from gdispy.core.limits import PRINTED_LINES_LIMIT, printable
 from gdispy.core.message import JobId, Message
 from gdispy.core.payloads import Payload, bulk_size
 from gdispy.core.remembered import Job, Story
@@ -58,10 +59,10 @@ def journal_main(words: Sequence[str] | None = None) -> int:
         print(json.dumps(_as_json(options.file, reading), indent=2))
     else:
         for line in _lines(options.file, reading, options.jobs):
-            print(line)
+            print(printable(line, PRINTED_LINES_LIMIT))
     if options.facts:
         for fact in facts_in(options.file):
-            print(_fact_line(fact))
+            print(printable(_fact_line(fact), PRINTED_LINES_LIMIT))
     return EXIT_FAILED if reading.fault == "damaged" else 0
 
 

@@ -60,7 +60,7 @@ from gdispy.keys import Secret, find_secret, with_tls
 from gdispy.left import PREFIX, Left, read_token
 from gdispy.local import died_with_its_program
 from gdispy.net import connect
-from gdispy.worker import pickling
+from gdispy.worker import pickling, plain
 
 logger = logging.getLogger("gdispy")
 
@@ -241,7 +241,10 @@ class _Recovery:
         """The jobs as the user gets them. Those that have ended are forgotten here, and, where all who may hold jobs
         were asked, those that nobody has: nothing can come of them any more."""
         is_program = story.prepare is not None and story.prepare.kind == "program"
-        jobs = [self._as_user_sees_it(number, job, is_program, is_complete) for number, job in story.jobs.items()]
+        jobs = [
+            self._as_user_sees_it(number, job, is_program, _is_plain(story), is_complete)
+            for number, job in story.jobs.items()
+        ]
         over = [number for number, job in story.jobs.items() if job.outcome or (is_complete and job.node is None)]
         if over:
             self.keep(Collected(story.id, over, [0] * len(over)))
@@ -249,12 +252,14 @@ class _Recovery:
                 del story.jobs[number]
         return jobs
 
-    def _as_user_sees_it(self, number: JobId, known: Job, is_program: bool, is_complete: bool) -> DispyJob:
+    def _as_user_sees_it(
+        self, number: JobId, known: Job, is_program: bool, is_plain: bool, is_complete: bool
+    ) -> DispyJob:
         job = KeptJob._kept(number, 0.0, None, known.arguments or None)
         if known.name:
-            job._id = pickling.loads(known.name)
+            job._id = plain.loads(known.name) if plain.is_plain(known.name) else pickling.loads(known.name)
         if known.outcome is not None:
-            job._end(*known.outcome, is_program)
+            job._end(*known.outcome, is_program, is_plain)
         elif known.node is not None:
             job._status = statuses.RUNNING
             job.start_time, job.ip_addr = self.running.get(number, (None, None))
@@ -268,7 +273,8 @@ def _story_of(left: Left) -> Story:
     story = Story(Open(left.computation, [], False, token=left.token, epoch=time.time_ns() // 1_000_000))
     story.owned = Owned(left.computation, b"", left.name, left.place)
     kind = "program" if left.is_program else "function"
-    story.prepare = Prepare(left.computation, left.name, kind, "", "", "", True, b"", [], [])
+    prepare = Prepare(left.computation, left.name, kind, "", "", "", True, b"", [], [])
+    story.prepare = replace(prepare, results=left.results)
     return story
 
 
@@ -453,7 +459,23 @@ class _Holder:
         for job, name in zip(message.jobs, message.names, strict=True):
             known = self._story.jobs.get(job)
             if known is not None and not known.name:
-                known.name = joined(name)
+                known.name = _read_name(joined(name), _is_plain(self._story))
+
+
+def _is_plain(story: Story) -> bool:
+    """Whether nothing that comes from others is to be unpickled."""
+    return story.prepare is not None and bool(story.prepare.results)
+
+
+def _read_name(data: bytes, is_plain: bool) -> bytes:
+    """The id of a job as it has come from a scheduler, or nothing where it is not to be trusted."""
+    if not is_plain:
+        return data
+    try:
+        plain.loads(data)
+    except plain.NotPlain:
+        return b""
+    return data
 
 
 def _is_complete(story: Story, has_missed: bool) -> bool:

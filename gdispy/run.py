@@ -148,6 +148,7 @@ def _cluster(options: Any, tally: Tally) -> JobCluster:
         "dest_path": options.dest_path,
         "job_directory": True,
         "output_limit": None,
+        "results": "plain",  # Exit codes: nothing is to be unpickled here.
         "cleanup": not options.keep and not options.dest_path,  # The latter is there to be used again.
         "secret": options.secret,
         "secret_file": options.secret_file,

@@ -15,6 +15,7 @@ from typing import Any
 import gevent
 
 from gdispy import config, console
+from gdispy.core.limits import printable
 from gdispy.core.patterns import join
 from gdispy.core.waiting import EARLIEST, FAIR, ROUND_ROBIN
 from gdispy.errors import ConfigError, GdispyError
@@ -284,4 +285,4 @@ def _obey(sharing: Sharing, line: str) -> str:
     if line.strip() in ("quit", "exit"):
         sharing.stop()
         return "ending"
-    return "\n".join([*sharing.status(), "commands: quit; anything else shows this"])
+    return "\n".join([*map(printable, sharing.status()), "commands: quit; anything else shows this"])

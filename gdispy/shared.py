@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from gdispy import allocation, config
-from gdispy.arguments import both_names, checked_flag, checked_manner, checked_recovery
+from gdispy.arguments import both_names, checked_flag, checked_manner, checked_recovery, checked_results
 from gdispy.cluster import JobCluster
 from gdispy.computation import checked_data, checked_outputs
 from gdispy.core.effects import Effects
@@ -23,9 +23,10 @@ from gdispy.errors import ConfigError, ConnectFailed, ForkedError
 from gdispy.interfaces import own_address
 from gdispy.job import DispyJob
 from gdispy.keys import Secret, find_secret, with_tls
-from gdispy.left import Left, joined_dump, write_token
+from gdispy.left import Left, joined_dump, joined_plain, write_token
 from gdispy.remote import Remote
 from gdispy.status import DispyNode
+from gdispy.worker.plain import NotPlain
 
 #: Seconds that the scheduler may take to say that it has all jobs that are left to it.
 DETACH_LIMIT = 30.0
@@ -82,6 +83,7 @@ class SharedJobCluster(JobCluster):
         by_name: Iterable[Any] = (),
         wait_for_nodes: bool = False,
         overwrite: bool = False,
+        results: str = "",
     ) -> None:
         if ipv4_udp_multicast:
             raise ConfigError("ipv4_udp_multicast is for who looks for nodes: give it to gdispy-scheduler")
@@ -89,9 +91,8 @@ class SharedJobCluster(JobCluster):
             config.port_number(scheduler_port, "scheduler_port")
         if client_port is not None:
             config.port_number(client_port, "client_port")
-        checked_flag("exclusive", exclusive)
         self._manner, self._waits = checked_manner(by_value, by_name), checked_flag("wait_for_nodes", wait_for_nodes)
-        self._overwrites = checked_flag("overwrite", overwrite)
+        self._overwrites, self._results = checked_flag("overwrite", overwrite), checked_results(results)
         self._check(loglevel, isolation)
         self._recovery = checked_recovery(fault_recover, resume)
         self._take_callbacks(computation, callback, cluster_status)
@@ -103,9 +104,9 @@ class SharedJobCluster(JobCluster):
         found = with_tls(find_secret(secret, secret_file, insecure), certfile, keyfile)
         place = scheduler_place(scheduler_node, scheduler_port)
         self._key = ("shared", *place, found.key, own_address(ip_addr), (found.insecure, found.tls))
-        self._exclusive, self._reentrant = exclusive, reentrant
-        rest = (*checked_outputs(job_directory, output_limit), checked_data(data))
-        self._start(computation, depends, (isolation, dest_path, setup, cleanup, *rest), allocated.whom, found)
+        self._exclusive, self._reentrant = checked_flag("exclusive", exclusive), reentrant
+        cares = (isolation, dest_path, setup, cleanup, *checked_outputs(job_directory, output_limit))
+        self._start(computation, depends, (*cares, checked_data(data)), allocated.whom, found)
 
     def detach(self) -> str:
         """Leave the jobs to the scheduler, and this program without them.
@@ -128,7 +129,9 @@ class SharedJobCluster(JobCluster):
             time.sleep(0.01)
         self._leave(HASTY_LIMIT, to_return=True)
         opened = self._opened
-        return write_token(Left(self._place(), opened.computation, opened.token, self.name, self._is_program))
+        return write_token(
+            Left(self._place(), opened.computation, opened.token, self.name, self._is_program, self._results)
+        )
 
     def _is_accepted(self) -> bool:
         self._take_submitted()
@@ -136,7 +139,7 @@ class SharedJobCluster(JobCluster):
             return False
         named = [job for job in self._jobs.values() if job.id != job._number]
         if named:
-            names: list[Bulk] = [joined_dump(job.id) for job in named]
+            names = [self._written_name(job.id) for job in named]
             self._end.send(Named(self._computation, [JobId(job._number) for job in named], names))
         return True
 
@@ -152,6 +155,15 @@ class SharedJobCluster(JobCluster):
                 self._scheduler.drop(message, error)
                 break
         return []
+
+    def _written_name(self, name: Any) -> Bulk:
+        """The id of a job, for whoever comes for it. Raises ConfigError where that could not read it."""
+        if not self._results:
+            return joined_dump(name)
+        try:
+            return joined_plain(name)
+        except NotPlain as error:
+            raise ConfigError(f"with results='plain', {error}: choose another id, or give fault_recover") from None
 
     def _place(self) -> str:
         return join(self._key[1], self._key[2])

@@ -158,7 +158,7 @@ class ClusterStatus(namedtuple("ClusterStatus", ["nodes", "jobs_pending"])):
         cls, nodes: list[DispyNode], jobs_pending: int, problems: list[str], is_hopeless: bool = False
     ) -> ClusterStatus:
         self = super().__new__(cls, nodes, jobs_pending)
-        self.problems = problems
+        self.problems = [*map(printable_lines, problems)]  # Nodes say what is in them.
         self.is_hopeless = is_hopeless
         return self
 
@@ -182,7 +182,7 @@ def table(status: ClusterStatus, wall_time: float) -> str:
     total = sum(node.cpu_time for node in status.nodes)
     speedup = total / wall_time if wall_time > 0 else 0.0
     lines.append(f"Total job time: {total:.3f} sec, wall time: {wall_time:.3f} sec, speedup: {speedup:.3f}")
-    lines += [f"Problem: {printable_lines(problem)}" for problem in status.problems]
+    lines += [f"Problem: {problem}" for problem in status.problems]
     return "\n".join(lines)
 
 

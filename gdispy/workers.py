@@ -291,7 +291,7 @@ class Workers:
         prepare = template.prepare
         values = [template.directory, setting["name"], setting["address"], setting["client_shutdown"]]
         values += [template.jobs, prepare.job_directory, template.keeps_jobs]
-        values += [prepare.output_limit, job_logger.getEffectiveLevel()]
+        values += [prepare.output_limit, job_logger.getEffectiveLevel(), prepare.results]
         control.send(self._spawner, ["template", key, *values, setting["limits"]], [theirs.fileno()])
         theirs.close()
         body = prepare.body if prepare.python in ("", config.PYTHON) or not prepare.source else prepare.source

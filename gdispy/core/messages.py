@@ -144,7 +144,7 @@ class Prepare(Message):
     tag = 10
     shape = (
         *(is_computation, *[is_text] * 5, is_flag, is_bulk, is_file_list, is_bulk_column, is_bulk, is_bulk),
-        *(is_token, is_count, is_flag, is_count),
+        *(is_token, is_count, is_flag, is_count, is_text),
     )
     computation: ComputationId
     name: str
@@ -173,6 +173,8 @@ class Prepare(Message):
     job_directory: bool = False
     #: Bytes of each stream of a job's output that are kept; `UNLIMITED` for all.
     output_limit: int = OUTPUT_LIMIT
+    #: How results travel: '' as pickles, 'plain' as plain data.
+    results: str = ""
 
     def problem(self) -> str:
         is_even = not self.contents or len(self.contents) == len(self.files)

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 from gdispy.worker import chunks, pickling
 from gdispy.worker.failures import Unpicklable, describe, raised
 from gdispy.worker.paths_to import unpicklable
+from gdispy.worker.plain import NotPlain
+from gdispy.worker.result_encoding import encode_result
 
 if TYPE_CHECKING:
     from gdispy.worker.runner import Job
@@ -93,7 +95,9 @@ def _work_off(call: Callable[[Any], pickling.Payload], arguments: Any, job: Job)
 
 def _result(value: object) -> pickling.Payload:
     try:
-        return pickling.dumps_result(value)
+        return encode_result(value)
+    except NotPlain as error:
+        raise Unpicklable(f"The result cannot be sent, since the cluster wants plain data: {error}") from error
     except Exception as error:
         kind = type(value).__name__
         reason = f"{type(error).__name__}: {error}"

@@ -16,6 +16,7 @@ from typing import Any
 
 from gdispy.worker.originals import msgpack
 from gdispy.worker.pickling import Payload
+from gdispy.worker.plain import unpacked
 
 MARK = 1
 
@@ -42,6 +43,20 @@ def unpack_results(data: Any) -> tuple[list[bytes], dict[int, str]]:
     """The results, and what went wrong by place."""
     results, failures = _unpacked(data)
     return results, dict(failures)
+
+
+def checked_results(data: bytes, most: int) -> tuple[list[bytes], dict[int, str]]:
+    """The same of bytes that somebody may have made up, for at most so many calls. Raises ValueError, or what msgpack
+    raises."""
+    if data[:1] != _MARK:
+        raise ValueError("they are not as a worker writes them")
+    results, failures = unpacked(data[1:])
+    if type(results) is not list or not 0 < len(results) <= most or any(type(each) is not bytes for each in results):
+        raise ValueError("they are not as a worker writes them")
+    found = dict(failures)
+    if any(type(place) is not int or type(text) is not str for place, text in found.items()):
+        raise ValueError("they are not as a worker writes them")
+    return results, found
 
 
 def _packed(value: object) -> bytes:

@@ -11,7 +11,7 @@ import traceback
 from types import TracebackType
 
 from gdispy.core.limits import shortened
-from gdispy.worker import pickling
+from gdispy.worker.result_encoding import encode_failure
 
 _HERE = os.path.dirname(os.path.abspath(__file__))
 
@@ -32,7 +32,7 @@ def raised(error: BaseException, cancelled: bool) -> bytes:
     """The exception for the client, in the place of a result; nothing where it only tells that there is none."""
     if cancelled or isinstance(error, Unpicklable):
         return b""
-    return pickling.dumps_failure(error)
+    return encode_failure(error)
 
 
 def describe(error: BaseException, cancelled: bool) -> str:

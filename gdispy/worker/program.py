@@ -14,6 +14,7 @@ from typing import Any
 
 from gdispy.worker import pickling
 from gdispy.worker.calls import FINISHED, TERMINATED, Outcome, Run
+from gdispy.worker.result_encoding import encode_result
 from gdispy.worker.runner import Job
 
 #: How files are named that the node's Python runs, whatever their permissions and first line say.
@@ -59,7 +60,7 @@ def _variables(exported: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _outcome(code: int, job: Job) -> Outcome:
-    result = pickling.dumps(code)
+    result = encode_result(code)
     if job.cancelled:
         return TERMINATED, result, "The job was cancelled.\n"
     if code < 0:

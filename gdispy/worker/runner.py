@@ -59,6 +59,7 @@ from gdispy.worker.limits import Limits, OwnLimits
 from gdispy.worker.originals import fcntl, msgpack, os
 from gdispy.worker.page import BEGUN, FILLED, RUNNING, VOID, Page
 from gdispy.worker.processes import has_children, kill_descendants
+from gdispy.worker.result_encoding import encode_provisional
 from gdispy.worker.sharing import Namespaces
 
 RESULT = 0
@@ -136,7 +137,7 @@ class Job:
         ended meanwhile."""
         with self.reporting():
             if running.job is self:
-                self._worker.answer([PROGRESS, self.number, self.attempt, 0, pickling.dumps(value)])
+                self._worker.answer([PROGRESS, self.number, self.attempt, 0, encode_provisional(value)])
         return running.job is self
 
     def send_file(self, path: str, shown: str) -> str:

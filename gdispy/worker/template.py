@@ -56,6 +56,7 @@ from gdispy.worker.processes import (
 )
 from gdispy.worker.program import run_program
 from gdispy.worker.randomness import Generators
+from gdispy.worker.result_encoding import choose
 from gdispy.worker.runner import BROKEN, Worker
 from gdispy.worker.sharing import Globals, Namespaces
 
@@ -77,6 +78,8 @@ class JobSetting:
     output_limit: int
     #: Records of `dispynode_logger` of this level and above go to the node.
     log_level: int
+    #: How results are encoded, as in `Prepare`.
+    results: str = ""
 
 
 @dataclass(frozen=True)
@@ -234,6 +237,7 @@ class Template:
 
     def _loaded(self, kind: str, name: str, body: bytearray) -> Run:
         setting = self._setting
+        choose(setting.jobs.results)
         known = names.provide(setting.node_name, setting.address, setting.directory)
         sys.path.insert(0, setting.directory)
         self._changes.watch()

@@ -211,7 +211,7 @@ def test_a_provisional_result_that_cannot_be_unpickled_is_reported(
 ) -> None:
     job.status, job._payload = DispyJob.ProvisionalResult, pickle.dumps(Unlucky(), 5)
     assert job._copy().result is None
-    assert "a provisional result of job 7 cannot be unpickled here: ZeroDivisionError" in caplog.text
+    assert "a provisional result of job 7 cannot be read here: ZeroDivisionError" in caplog.text
 
 
 def test_a_plain_result_is_not_unpickled_to_know_the_status(job: DispyJob, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from gdispy import own_directory as module
 from gdispy.errors import ConfigError
-from gdispy.own_directory import BELOW, MARKER, is_own, own_directory, private_directory
+from gdispy.own_directory import BELOW, MARKER, is_own, own_directory, private_directory, shared_with
 from gdispy.prefix import claim, clean, find_prefix
 
 NAME = "a" * 32
@@ -94,6 +95,27 @@ def test_directory_that_others_can_write_to_is_refused(tmp_path: Path, mode: int
     # Also, where it is one on the way.
     with pytest.raises(ConfigError, match=f"can write to {path}, on the way to .*chmod go-w {path}"):
         use(str(path / "a" / "b"), "--dest_path_prefix")  # type: ignore[operator]
+
+
+@pytest.mark.parametrize(
+    ("uid", "name", "members", "accepted"),
+    [
+        *((1000, "ann", [], True), (1000, "ann", ["ann"], True), (1000, "ann", ["ann", "bob"], False)),
+        *((1000, "users", [], False), (0, "ann", [], False)),
+    ],
+)
+def test_group_of_the_user_alone_may_write(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, uid: int, name: str, members: list[str], accepted: bool
+) -> None:
+    about = os.stat(tmp_path)
+    user = SimpleNamespace(pw_uid=uid, pw_gid=about.st_gid, pw_name="ann")
+    group = SimpleNamespace(gr_name=name, gr_mem=members)
+    monkeypatch.setattr(module.pwd, "getpwuid", lambda uid: user)
+    monkeypatch.setattr(module.grp, "getgrgid", lambda gid: group)
+    tmp_path.chmod(0o775)
+    assert shared_with(os.stat(tmp_path)) == ("" if accepted else "a group")
+    tmp_path.chmod(0o777)
+    assert shared_with(os.stat(tmp_path)) == "all users"
 
 
 def test_directory_for_all_with_sticky_bit_has_one_of_its_own_below_it(tmp_path: Path) -> None:
