@@ -52,6 +52,10 @@ REKEY_INTERVAL = 3600.0
 #: The part of this machine's memory that payloads of one peer may fill before a message refers to them.
 MEMORY_PART = 0.75
 
+#: Bytes of answers that may wait for a peer which has asked for them; and of all that waits, from which on they count.
+ANSWERS_LIMIT = 64 * 1024 * 1024
+FEW_BYTES = 1024 * 1024
+
 #: Seconds for the other side to read why it is refused.
 REFUSAL_LIMIT = 1.0
 
@@ -131,6 +135,8 @@ class Connection:
         self._when_proven: Callable[[bool], None] | None = None
         #: Whether it seems to have ended because packets were swallowed: perhaps only long ones.
         self.stuck = False
+        #: Bytes of answers that were queued since all but a few had been sent.
+        self._unread_answers = 0
         #: Bytes received and sent, frames and all.
         self.received = self.sent = 0
 
@@ -165,6 +171,16 @@ class Connection:
             if not self._flushing:
                 self._flushing = True
                 self._loop.run_callback(self._flush)
+
+    def answer(self, message: Message) -> None:
+        """Send what the peer has asked for. One that asks on and on, and reads no answers, is let go."""
+        before = self._sender.backlog
+        if before < FEW_BYTES:
+            self._unread_answers = 0
+        self.send(message)
+        self._unread_answers += self._sender.backlog - before
+        if self._unread_answers > ANSWERS_LIMIT:
+            self.abort(f"{REFUSED}{self._unread_answers:,} bytes of answers were not read")
 
     def introduce(self, hello: Hello, identity: Identity) -> None:
         """Say who this side is, with the proof that is good on this connection only."""

@@ -50,7 +50,21 @@ from gdispy.core.handshake import Keys
 from gdispy.core.hours import OPEN, Hours, clock
 from gdispy.core.identity import SEED_BYTES, Identity
 from gdispy.core.limits import printable
-from gdispy.core.messages import REFUSED, STOPPED, Availability, Hello, Message, Overview, Prepare, Survey
+from gdispy.core.messages import (
+    REFUSED,
+    STOPPED,
+    Availability,
+    Hello,
+    Lacking,
+    Message,
+    Overview,
+    Prepare,
+    Prepared,
+    Released,
+    Reply,
+    Returned,
+    Survey,
+)
 from gdispy.core.patterns import join
 from gdispy.core.slots import Slots
 from gdispy.core.wire import FILE, Sink
@@ -76,6 +90,9 @@ _SPOOL_FULL = "no room for results"
 _FULL = "its disk is nearly full"
 #: Seconds between two looks at the disk.
 DISK_INTERVAL = 1.0
+
+#: What a scheduler can bring about again and again.
+_ANSWERS = (Lacking, Prepared, Released, Reply, Returned)
 
 #: Roles of the connections that a node takes: of those who give jobs, and of those who only want to know how it stands.
 SCHEDULER, VISITOR = b"scheduler>node", b"visitor>node"
@@ -300,7 +317,7 @@ class Node:
                 connection.introduce(self._hello(), self._identity)
             elif isinstance(message, Survey):
                 connection.send(Availability(measure(self._prefix)))
-                connection.send(Overview(message.question, *self._slots.overview(self._name, self.host, self.port)))
+                connection.answer(Overview(message.question, *self._slots.overview(self._name, self.host, self.port)))
 
     def _make_sink(self, size: int, purpose: int) -> Sink:
         if purpose == FILE:
@@ -398,7 +415,8 @@ class Node:
     def _send(self, effect: Send) -> None:
         connection = self._connections.get(effect.peer)
         if connection is not None:
-            connection.send(effect.message)
+            send = connection.answer if isinstance(effect.message, _ANSWERS) else connection.send
+            send(effect.message)
 
     def _drop(self, effect: Drop) -> None:
         connection = self._connections.get(effect.peer)

@@ -47,7 +47,9 @@ from gdispy.core.messages import (
     Prepare,
     Release,
     Released,
+    Reply,
     Seen,
+    Standing,
     Survey,
     Take,
 )
@@ -135,7 +137,8 @@ class _Desk:
             for file in self.files.pop(message.computation, ()):
                 file.release()
         if self.connection is not None:
-            self.connection.send(message)
+            send = self.connection.answer if isinstance(message, Standing | Reply) else self.connection.send
+            send(message)
 
     def drop(self, reason: str) -> None:
         """The scheduler's rules want no more of this connection of the client."""
@@ -296,7 +299,7 @@ class Sharing:
         effects: Effects = []
         for message in messages:
             if isinstance(message, Survey):
-                connection.send(self._overview(message.question))
+                connection.answer(self._overview(message.question))
                 continue
             try:
                 self._check_owner(desk, message)
