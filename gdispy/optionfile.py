@@ -141,7 +141,8 @@ def _flaw(error: configparser.Error) -> str:
     """What is wrong with an options file, without the line itself, which may hold a secret."""
     if isinstance(error, configparser.ParsingError):
         lines = [number for number, _ in getattr(error, "errors", ())]
-        return f"line {lines[0] if lines else getattr(error, 'lineno', '?')} is neither [section] nor NAME = VALUE below one"
+        number = lines[0] if lines else getattr(error, "lineno", "?")
+        return f"line {number} is neither [section] nor NAME = VALUE below one"
     return " ".join(str(error).split())
 
 
