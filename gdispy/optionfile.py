@@ -41,7 +41,7 @@ def read_options(path: str, section: str, parser: argparse.ArgumentParser) -> di
     try:
         ini.read_string(text)
     except configparser.Error as error:
-        raise ConfigError(f"{path} is no options file: {' '.join(str(error).split())}") from None
+        raise ConfigError(f"{path} is no options file: {_flaw(error)}") from None
     if ini.has_section(section):
         items = ini.items(section)
     elif ini.defaults() and not ini.sections():
@@ -135,6 +135,15 @@ def save_options(path: str, section: str, parser: argparse.ArgumentParser, optio
                 os.unlink(draft)
     except OSError as error:
         raise ConfigError(f"{path} cannot be written: {error.strerror}") from error
+
+
+def _flaw(error: configparser.Error) -> str:
+    """What is wrong with an options file, without the line itself, which may hold a secret."""
+    if isinstance(error, configparser.ParsingError):
+        lines = [number for number, _ in getattr(error, "errors", ())]
+        number = lines[0] if lines else getattr(error, "lineno", "?")
+        return f"line {number} is neither [section] nor NAME = VALUE below one"
+    return " ".join(str(error).split())
 
 
 def _read(path: str) -> tuple[str, bool]:

@@ -193,7 +193,7 @@ class ReceivedFiles:
     def _store(self, upload: Upload) -> None:
         error = "no file came"
         if upload.files and upload.contents:
-            error = store(os.getcwd(), upload.files[0], upload.contents[0], self._overwrite)
+            error = store(os.curdir, upload.files[0], upload.contents[0], self._overwrite)
         if not error:
             self._stored.add((upload.job, upload.attempt, upload.number))
         with contextlib.suppress(ForkedError):

@@ -360,3 +360,14 @@ def test_unknown_name_in_such_a_file_is_refused(dispys_file: Any) -> None:
 @pytest.mark.parametrize(("name", "is_called"), [("caf\udce9", r"caf\udce9"), ("x" * 1000, "x" * 252 + "...")])
 def test_odd_name_of_a_node_becomes_one_that_can_travel(name: str, is_called: str) -> None:
     assert settings("--name", name).name == is_called
+
+
+@pytest.mark.parametrize(
+    "text", ["secret = gdk1_abc", "[gdispy-node]\ngdk1_abc", "[gdispy-node]\ncpus = 1\nsecret gdk1_abc"]
+)
+def test_line_of_a_file_that_makes_no_sense_is_not_shown(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "node.ini"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=r"is no options file: line [123] is neither \[section\]") as caught:
+        read_options(str(path), "gdispy-node", node_parser())
+    assert "gdk1" not in str(caught.value)

@@ -8,13 +8,15 @@ import threading
 from collections.abc import Iterator
 from hashlib import blake2b
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from gdispy import uploads
+from gdispy.core.messages import ComputationId, JobId, Upload
 from gdispy.core.payloads import MemoryPayload
-from gdispy.uploads import store
+from gdispy.uploads import ReceivedFiles, store
 
 #: Of Linux: paths are as they are; two names change their files in one step.
 _HERE, _EXCHANGE = -100, 2
@@ -172,3 +174,13 @@ def test_directory_in_the_way_is_told(home: Path) -> None:
     assert "cannot be written at the client: Is a directory" in send(home, "taken", overwrite=True)
     assert "a file is in the way" in send(home, "file/below")
     assert sorted(os.listdir(home)) == ["file", "taken"]
+
+
+def test_job_hears_of_it_where_the_working_directory_is_gone(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(home)
+    home.rmdir()
+    answers: list[tuple[Any, ...]] = []
+    hub: Any = SimpleNamespace(post=lambda answer, *told: answers.append(told), prepare_errands=lambda: None)
+    hub.errand = lambda function, *args: function(*args)
+    ReceivedFiles(hub, lambda *told: None).take(Upload(ComputationId(b"c" * 8), JobId(1), 1, 0, [row("file")], [FIRST]))
+    assert answers[0][:3] == (1, 1, 0) and "cannot be written at the client" in answers[0][3]
