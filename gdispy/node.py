@@ -67,7 +67,7 @@ from gdispy.core.messages import (
 )
 from gdispy.core.patterns import join
 from gdispy.core.slots import Slots
-from gdispy.core.wire import FILE, Sink
+from gdispy.core.wire import FILE, MessageRefused, Sink
 from gdispy.errors import ConfigError
 from gdispy.fault_log import log_fault
 from gdispy.interfaces import main_address
@@ -128,6 +128,8 @@ class Node:
         self._failure: BaseException | None = None
         self._connections: dict[Peer, Connection] = {}
         self._greeted: set[Peer] = set()
+        #: Visitors that have said who they are.
+        self._visitors: set[Peer] = set()
         #: A scheduler has come: reports of what is free are due in its rhythm.
         self._greeting = gevent.event.Event()
         #: Seconds between two signs of life that schedulers want, and so between two reports of what is free.
@@ -314,7 +316,10 @@ class Node:
         for message in messages:
             if isinstance(message, Hello):
                 connection.check_identity(message)
+                self._visitors.add(connection.peer)
                 connection.introduce(self._hello(), self._identity)
+            elif connection.peer not in self._visitors:
+                raise MessageRefused("the first message was not Hello")
             elif isinstance(message, Survey):
                 connection.send(Availability(measure(self._prefix)))
                 connection.answer(Overview(message.question, *self._slots.overview(self._name, self.host, self.port)))
@@ -328,8 +333,7 @@ class Node:
         if connection.peer not in self._greeted:
             hello = messages.pop(0)
             if not isinstance(hello, Hello):
-                connection.abort("the first message was not Hello")
-                return
+                raise MessageRefused("the first message was not Hello")
             self._greet(connection, hello)
         self._pump.put(self._receive, connection, messages, connection.taken())
 
@@ -394,6 +398,7 @@ class Node:
     def _on_closed(self, connection: Connection, reason: str) -> None:
         self._connections.pop(connection.peer, None)
         self._schedulers.pop(connection.peer, None)
+        self._visitors.discard(connection.peer)
         caller = self._called.pop(connection.peer, None)
         if caller is not None:
             caller.closed(reason)

@@ -34,7 +34,7 @@ from gdispy.core.messages import REFUSED, STOPPED, Collected, ComputationId, Hel
 from gdispy.core.patterns import join
 from gdispy.core.remembered import Story
 from gdispy.core.waiting import FAIR
-from gdispy.core.wire import MakeSink
+from gdispy.core.wire import MakeSink, MessageRefused
 from gdispy.fault_log import log_fault
 from gdispy.journal import Ledger
 from gdispy.keys import Secret
@@ -249,8 +249,7 @@ class Scheduler:
         if connection.peer not in self._greeted:
             hello = messages.pop(0)
             if not isinstance(hello, Hello):
-                connection.abort("the first message was not Hello")
-                return
+                raise MessageRefused("the first message was not Hello")
             if not self._greet(connection, hello):
                 return
         if messages:

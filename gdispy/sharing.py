@@ -58,7 +58,7 @@ from gdispy.core.payloads import Payload
 from gdispy.core.remembered import Story
 from gdispy.core.serving import RECOVERER
 from gdispy.core.waiting import FAIR
-from gdispy.core.wire import FILE, Sink
+from gdispy.core.wire import FILE, MessageRefused, Sink
 from gdispy.errors import ConfigError, ProtocolError
 from gdispy.fault_log import log_fault
 from gdispy.files import refusal
@@ -264,8 +264,7 @@ class Sharing:
         if desk is None:
             hello = messages.pop(0)
             if not isinstance(hello, Hello) or hello.role not in ("client", RECOVERER):
-                connection.abort("the first message was not Hello of a client")
-                return
+                raise MessageRefused("the first message was not Hello of a client")
             desk = self._greet(connection, hello)
         self._scheduler.put(self._receive, desk, connection, messages, connection.taken())
 

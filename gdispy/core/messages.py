@@ -133,6 +133,7 @@ class Holding(Message):
 
     def problem(self) -> str:
         is_even = list(map(len, self.jobs)) == list(map(len, self.attempts))
+        is_even = is_even and len(self.ended) in (0, len(self.jobs))
         return "" if is_even else "the columns within Holding differ in length"
 
 

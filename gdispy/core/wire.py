@@ -532,6 +532,8 @@ class Receiver:
                 values = msgpack.unpackb(data, ext_hook=self._refer, list_hook=count, **_UNPACKER_LIMITS)
                 self._add(values, found)
             except msgpack.ExtraData as more:  # The first of several.
+                if count is not None:  # What follows would not be counted.
+                    raise ProtocolError("a stream holds more than one message") from None
                 self._add(more.unpacked, found)
                 self._decode_several(more.extra, found)
         except ProtocolError:
