@@ -11,14 +11,14 @@ Floor 1; msgpack and libsodium, no I/O. `net.py` moves the bytes.
        BYE       text: the sender closes on purpose
        REKEY     nothing: what follows is sealed with the next key
 
-Payloads travel as streams beside the messages, cut into chunks, so pulses and small messages pass
-between them; a message that refers to streams (msgpack ext type 1: u32 stream) leaves when the last
-of them has left. So messages without payloads may overtake those with; not those that are to be the last.
+Payloads travel as streams beside the messages, cut into chunks, so pulses and small messages pass between them; a
+message that refers to streams (msgpack ext type 1: u32 stream) leaves when the last of them has left. So messages
+without payloads may overtake those with; not those that are to be the last.
 
-Invariants: the nonce of a frame is its number, never sent, so a frame that is lost, repeated, moved
-or reflected does not open, and then the connection is over. Nothing is allocated for a peer beyond
-one frame before that frame opened. `Sender` never has more than the peer's window in flight. Whatever ends a
-connection, each stream that has arrived, whole or in part, is given to exactly one message, or released.
+Invariants: the nonce of a frame is its number, never sent, so a frame that is lost, repeated, moved or reflected does
+not open, and then the connection is over. Nothing is allocated for a peer beyond one frame before that frame opened.
+`Sender` never has more than the peer's window in flight. Whatever ends a connection, each stream that has arrived,
+whole or in part, is given to exactly one message, or released.
 """
 
 from __future__ import annotations
@@ -242,8 +242,7 @@ class Sender:
         return head, data
 
     def _sealed(self, *parts: Any) -> list[Frame]:
-        # A forked copy of this process has the same key and counter; two different boxes under one
-        # nonce would give both away.
+        # A forked copy of this process has the same key and counter; two boxes under one nonce would give both away.
         self._check_owner()
         frame = sealed_frame(self._key, self._counter.to_bytes(24, "little"), *parts)
         self._counter += 1

@@ -404,12 +404,22 @@ GOOD: dict[str, Any] = {
     "status": 8,
     "time": 0.5,
     "omitted": 0,
+    "file": FILE,
+    "option": OPTION,
+    "claim": [bytes(8), bytes(16), 1],
+    "standing": ROW,
+    "member": ["a", "b", 1, 2, 3, True],
+    "tenant": ["a", "b", "c", 1, 2],
 }
 
 
-def good_values(kind: messages.Kind) -> list[Any]:
-    """A message with empty columns; with one row where there must be one."""
-    values = [kind.tag, *([] if each.type.startswith("[") else GOOD[each.type] for each in kind.fields)]
+def good_value(type_: str, rows: int) -> Any:
+    return [good_value(type_[1:-1], 0)] * rows if type_.startswith("[") else GOOD[type_]
+
+
+def good_values(kind: messages.Kind, rows: int) -> list[Any]:
+    """A message whose columns have so many rows; one where there must be one."""
+    values = [kind.tag, *(good_value(each.type, rows) for each in kind.fields)]
     for name, field, value in (
         ("Event", "what", 4),
         ("Event", "rows", [ROW]),
@@ -430,9 +440,10 @@ def verdict(read: Callable[[Any], Any], refusal: type[Exception], values: list[A
     return True
 
 
+@pytest.mark.parametrize("rows", [0, 1])
 @pytest.mark.parametrize("kind", messages.KINDS.values(), ids=messages.KINDS)
-def test_document_and_code_take_the_same_values_in_each_field(kind: messages.Kind) -> None:
-    values = good_values(kind)
+def test_document_and_code_take_the_same_values_in_each_field(kind: messages.Kind, rows: int) -> None:
+    values = good_values(kind, rows)
     assert from_values(values).values() == values
     assert messages.values_of(*messages.read(values)) == values
     for place in range(1, len(values)):
