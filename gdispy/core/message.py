@@ -18,7 +18,7 @@ from gdispy.errors import ProtocolError
 Instance = NewType("Instance", bytes)
 #: Eight random bytes: one computation of one client.
 ComputationId = NewType("ComputationId", bytes)
-#: Counts from 1 in each computation.
+#: Counts from 1 in each process of a client, so that it is new in each computation.
 JobId = NewType("JobId", int)
 
 

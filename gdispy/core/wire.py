@@ -511,10 +511,8 @@ class Receiver:
             raise ProtocolError("too many payloads that no message has referred to")
         total = self._bytes_in_memory + size
         if total > self._memory_limit:
-            raise ProtocolError(
-                f"payloads of {total:,} bytes that no message has referred to, and this side takes "
-                f"{self._memory_limit:,} at most"
-            )
+            most = f"this side takes {self._memory_limit:,} at most"
+            raise ProtocolError(f"payloads of {total:,} bytes that no message has referred to, and {most}")
         self._in_memory[number], self._bytes_in_memory = size, total
 
     def _count(self, values: list[Any]) -> list[Any]:

@@ -126,7 +126,7 @@ class Link:
         about |= {"python": "3.10", "platform": "linux", "cpus": cpus, "address": "", "pulse": pulse}
         self.send("Hello", **about, proof=self.identity.proof(self._keys.own_binding), **fields)
 
-    def send(self, name: str, follows: bool = False, **fields: Any) -> None:
+    def send(self, name: str, /, follows: bool = False, **fields: Any) -> None:
         """Send a message, as far as the window allows; the rest leaves in `receive`."""
         self._writer.put(name, fields, follows)
         self._flush()
