@@ -22,6 +22,7 @@ import gevent
 import gevent.event
 
 from gdispy import config
+from gdispy.acceptor import descriptor_limit
 from gdispy.announcer import Announcer, Caller
 from gdispy.availability import is_disk_full, load, measure
 from gdispy.blobs import FileSink
@@ -68,7 +69,7 @@ from gdispy.core.messages import (
 from gdispy.core.patterns import join
 from gdispy.core.slots import Slots
 from gdispy.core.wire import FILE, Sink
-from gdispy.errors import ConfigError
+from gdispy.errors import ConfigError, ProtocolError
 from gdispy.fault_log import log_fault
 from gdispy.interfaces import main_address
 from gdispy.keys import ALL_ADDRESSES, listening_addresses
@@ -145,6 +146,8 @@ class Node:
         self._callers = [Caller(self, settings.secret, place, source) for place in settings.connect]
         #: Connections that this side has opened, and who keeps them up.
         self._called: dict[Peer, Caller | None] = {}
+        #: No payload of a scheduler has this descriptor, or a higher one: what runs needs some.
+        self._last_descriptor = descriptor_limit()
         #: The life of each scheduler that is connected.
         self._schedulers: dict[Peer, bytes] = {}
         self.host, self.port = self._listener.host, self._listener.port
@@ -322,7 +325,11 @@ class Node:
     def _make_sink(self, size: int, purpose: int) -> Sink:
         if purpose == FILE:
             return FileSink(self._workers.directory, size, self._settings.max_file_size)
-        return self._workers.slabs.sink(size)
+        sink = self._workers.slabs.sink(size)
+        if sink.fileno() >= self._last_descriptor:
+            sink.abandon()
+            raise ProtocolError("this node has no descriptors left for payloads: too many jobs wait here")
+        return sink
 
     def _on_messages(self, connection: Connection, messages: list[Message]) -> None:
         if connection.peer not in self._greeted:

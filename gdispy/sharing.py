@@ -65,7 +65,7 @@ from gdispy.errors import ConfigError, ProtocolError
 from gdispy.fault_log import log_fault
 from gdispy.files import refusal
 from gdispy.keys import Secret, listening_addresses
-from gdispy.memory import keep_freed_memory
+from gdispy.memory import keep_freed_memory, memory_size
 from gdispy.net import Listener
 from gdispy.rooms import room_sink
 from gdispy.scheduler import Scheduler
@@ -81,6 +81,8 @@ CLIENT_LOOK_INTERVAL = 5.0
 #: Bytes that may wait for a client until no more of its jobs are placed, and seconds between two looks at that.
 BACKLOG_LIMIT = 64 * 1024 * 1024
 BACKLOG_INTERVAL = 0.5
+#: The part of this machine's memory that jobs of all clients may fill.
+CLIENTS_PART = 0.5
 
 
 @dataclass(frozen=True)
@@ -479,6 +481,7 @@ class Sharing:
         """A client that does not read must not fill the memory of this scheduler: it gets no more done meanwhile."""
         while True:
             gevent.sleep(BACKLOG_INTERVAL)
+            self._watch_memory()
             for desk in self._desks.values():
                 waiting = desk.connection.backlog if desk.connection is not None else 0
                 is_slow = waiting > (BACKLOG_LIMIT // 2 if desk.is_slow else BACKLOG_LIMIT)
@@ -488,6 +491,15 @@ class Sharing:
                     desk.is_slow = is_slow
                     logger.info("client %s %s", desk.patron.name, "does not take its results" if is_slow else "goes on")
                     self._scheduler.put(self._scheduler.rules.slow_down, desk.patron.peer, is_slow)
+
+    def _watch_memory(self) -> None:
+        """Clients without number, each within its quota, must not fill the memory together."""
+        patrons = [desk.patron for desk in self._desks.values()]
+        total, limit = sum(each.kept_bytes for each in patrons), int(CLIENTS_PART * memory_size())
+        is_full = 0 < limit < total
+        why = f"jobs of all clients have {total:,} bytes, and this scheduler keeps {limit:,}" if is_full else ""
+        for patron in patrons:
+            patron.closed_because = why
 
     def _release_all(self, desk: _Desk, now: float) -> Effects:
         return self._forward(desk, [Release(each) for each in desk.patron.computations], now)

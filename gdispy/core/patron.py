@@ -132,6 +132,8 @@ class Patron:
         self.peer = peer
         self.instance = instance
         self.name = name
+        #: Why no jobs are taken from any client now, or ''.
+        self.closed_because = ""
         #: Its connection, and when it is forgotten while it has none.
         self.link: Peer | None = None
         self.expires: float | None = None
@@ -263,6 +265,8 @@ class Patron:
     def _fitting(self, message: Run) -> tuple[int, str]:
         """How many of the jobs the client may have, and why not more."""
         quotas, size = self._quotas, len(message.jobs)
+        if self.closed_because:
+            return 0, self.closed_because
         if quotas.jobs and self.pending() + size > quotas.jobs:
             room = max(0, quotas.jobs - self.pending())
             return room, f"the client may have {quotas.jobs:,} jobs here at once (--max_client_jobs)"

@@ -533,3 +533,13 @@ def test_outcomes_that_are_not_collected_are_counted() -> None:
     assert desk.uncollected_bytes() == 155
     desk.incoming(Collected(C, [JobId(1), JobId(2)], [1, 1]))
     assert desk.uncollected_bytes() == 0
+
+
+def test_where_all_clients_together_have_too_much_no_more_jobs_are_taken() -> None:
+    desk = limited()
+    desk.incoming(run(1))
+    desk.closed_because = "jobs of all clients have 9 bytes"
+    forward, answers = desk.incoming(run(2))
+    assert forward == [] and "jobs of all clients" in answers[1].exceptions[0]  # type: ignore[attr-defined]
+    desk.closed_because = ""
+    assert desk.incoming(run(3))[0] == [run(3)]
