@@ -289,7 +289,8 @@ class Sharing:
             self._desk_of.pop(desk.connection.peer, None)
             desk.connection.close("a newer connection took its place")
         self._desk_of[connection.peer] = desk
-        desk.address, desk.patron.link, desk.patron.expires = connection.address, connection.peer, None
+        desk.address = connection.address
+        desk.patron.connected(connection.peer)
         desk.claims, desk.recovers = hello.claims, hello.role == RECOVERER
         if 0.05 <= hello.pulse <= 1000:
             connection.set_pulse(hello.pulse)

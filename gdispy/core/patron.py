@@ -56,6 +56,8 @@ from gdispy.core.statuses import ABANDONED
 from gdispy.errors import ProtocolError
 
 NO_QUOTAS = Quotas()
+#: Messages in which a client may say what it has, at most: two million jobs in each.
+PARTS_LIMIT = 32
 
 #: What clients may say, but for `Hello` and `Survey`, which concern no computation.
 _TAKEN: frozenset[type[Message]] = frozenset(
@@ -138,8 +140,14 @@ class Patron:
         self.link: Peer | None = None
         self.expires: float | None = None
         self._accounts: dict[ComputationId, _Account] = {}
+        #: What has come of a `Resume` in several parts.
+        self._resuming: list[Resume] = []
         #: Computations that somebody else has taken over.
         self._fenced: set[ComputationId] = set()
+
+    def connected(self, link: Peer) -> None:
+        """The client is here, by this connection, and says first what it has."""
+        self.link, self.expires, self._resuming = link, None, []
 
     @property
     def computations(self) -> list[ComputationId]:
@@ -323,7 +331,16 @@ class Patron:
         return ended
 
     def _resume(self, message: Resume) -> tuple[list[Message], list[Message]]:
-        wanted = message.wanted()
+        if len(self._resuming) >= PARTS_LIMIT:
+            raise ProtocolError("Resume comes in too many parts")
+        self._resuming.append(message)
+        if message.more:
+            return [], []
+        parts, self._resuming = self._resuming, []
+        wanted: dict[ComputationId, list[JobId]] = {}
+        for part in parts:
+            for computation, jobs in part.wanted().items():
+                wanted.setdefault(computation, []).extend(jobs)
         found: list[Message] = [Release(each) for each in self._accounts if each not in wanted]
         answers: list[Message] = []
         for computation, jobs in wanted.items():

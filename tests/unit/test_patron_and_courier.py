@@ -42,7 +42,7 @@ from gdispy.core.messages import (
     Uploaded,
     Wanted,
 )
-from gdispy.core.patron import Patron
+from gdispy.core.patron import PARTS_LIMIT, Patron
 from gdispy.core.quotas import ADDRESSES, PATTERNS, Quotas
 from gdispy.core.remembered import Job, Remembered, Story
 from gdispy.core.statuses import ABANDONED, FINISHED
@@ -543,3 +543,21 @@ def test_where_all_clients_together_have_too_much_no_more_jobs_are_taken() -> No
     assert forward == [] and "jobs of all clients" in answers[1].exceptions[0]  # type: ignore[attr-defined]
     desk.closed_because = ""
     assert desk.incoming(run(3))[0] == [run(3)]
+
+
+def test_what_a_client_has_may_come_in_several_parts() -> None:
+    desk = patron()
+    desk.incoming(run(1, 2))
+    desk.connected(Peer(1))
+    assert desk.incoming(Resume([C], [[JobId(1)]], more=True)) == ([], [])
+    forward, answers = desk.incoming(Resume([C], [[JobId(2)]]))
+    # Nothing is taken for ended that another part has named.
+    assert forward == [] and answers == [Accepted(C, [JobId(1), JobId(2)])]
+    # What a broken connection has left of it is forgotten.
+    desk.incoming(Resume([C], [[JobId(1)]], more=True))
+    desk.connected(Peer(2))
+    assert desk.incoming(Resume([C], [[JobId(2)]]))[0] == [Cancel(C, [JobId(1)], [0])]
+    for _ in range(PARTS_LIMIT):
+        desk.incoming(Resume([C], [[]], more=True))
+    with pytest.raises(ProtocolError, match="too many parts"):
+        desk.incoming(Resume([C], [[]], more=True))
