@@ -290,3 +290,24 @@ def test_clock_that_is_far_off_is_told_to_both(node: Daemon, secret_file: str, m
 def test_peer_without_the_secret_cannot_connect(node: Daemon) -> None:
     with pytest.raises(Refused):
         Peer.connect(node.place, os.urandom(32), SCHEDULER)
+
+
+# Keys
+
+
+def test_key_of_a_connection_changes_with_time_and_jobs_go_on(
+    node: Daemon, secret_file: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gdispy.connection.REKEY_INTERVAL", 0.2)
+    with JobCluster(abs, nodes=[node.place], secret_file=secret_file, pulse_interval=0.2) as made:
+        works(made)
+        [connection] = made._scheduler._connections.values()
+        keys = {connection._sender._key}
+
+        def has_changed_twice() -> bool:
+            works(made)
+            keys.add(connection._sender._key)
+            return len(keys) >= 3
+
+        eventually(has_changed_twice)
+        assert list(made._scheduler._connections.values()) == [connection]
