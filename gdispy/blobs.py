@@ -124,6 +124,9 @@ class MemoryFileSink:
         self._fd = control.memory_file("gdispy-payload")
         self._size = 0
 
+    def fileno(self) -> int:
+        return self._fd
+
     def write(self, data: bytes | memoryview) -> None:
         view = memoryview(data)
         while view:

@@ -33,6 +33,7 @@ from gdispy.core.messages import REFUSED, Hello, Message
 from gdispy.core.wire import CREDIT_STEP, NO_MEMORY_LIMIT, Bye, MakeSink, MemorySink, MessageRefused, Sink, channel
 from gdispy.errors import ConnectFailed, ForkedError, InternalError, ProtocolError
 from gdispy.interfaces import host_of
+from gdispy.memory import memory_size
 
 logger = logging.getLogger(__name__)
 
@@ -73,10 +74,8 @@ def next_peer() -> Peer:
 @lru_cache(maxsize=1)
 def memory_limit() -> int:
     """Bytes of payloads that a peer may bring before a message refers to them."""
-    try:
-        return int(MEMORY_PART * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
-    except (ValueError, OSError):  # Not known on this system.
-        return NO_MEMORY_LIMIT
+    size = memory_size()
+    return int(MEMORY_PART * size) if size else NO_MEMORY_LIMIT
 
 
 def any_sink(size: int, purpose: int) -> Sink:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import mmap
+import os
 import sys
 from typing import Any
 
@@ -44,3 +45,11 @@ def populate(address: int, size: int) -> None:
     end = (address + size) // mmap.PAGESIZE * mmap.PAGESIZE
     if _madvise is not None and sys.platform == "linux" and begin < end:
         _madvise(begin, end - begin, _MADV_POPULATE_WRITE)
+
+
+def memory_size() -> int:
+    """The bytes of memory of this machine; 0 where that is not known."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (ValueError, OSError):
+        return 0

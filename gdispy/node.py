@@ -22,6 +22,7 @@ import gevent
 import gevent.event
 
 from gdispy import config
+from gdispy.acceptor import descriptor_limit
 from gdispy.announcer import Announcer, Caller
 from gdispy.availability import is_disk_full, load, measure
 from gdispy.blobs import FileSink
@@ -68,7 +69,7 @@ from gdispy.core.messages import (
 from gdispy.core.patterns import join
 from gdispy.core.slots import Slots
 from gdispy.core.wire import FILE, MessageRefused, Sink
-from gdispy.errors import ConfigError
+from gdispy.errors import ConfigError, ProtocolError
 from gdispy.fault_log import log_fault
 from gdispy.interfaces import main_address
 from gdispy.keys import ALL_ADDRESSES, listening_addresses
@@ -127,9 +128,8 @@ class Node:
         self._pump = Pump(self._perform, self._slots.tick, self._slots.due, self._on_defect)
         self._failure: BaseException | None = None
         self._connections: dict[Peer, Connection] = {}
-        self._greeted: set[Peer] = set()
-        #: Visitors that have said who they are.
-        self._visitors: set[Peer] = set()
+        #: Schedulers, and visitors, that have said who they are.
+        self._greeted, self._visitors = set[Peer](), set[Peer]()
         #: A scheduler has come: reports of what is free are due in its rhythm.
         self._greeting = gevent.event.Event()
         #: Seconds between two signs of life that schedulers want, and so between two reports of what is free.
@@ -147,6 +147,8 @@ class Node:
         self._callers = [Caller(self, settings.secret, place, source) for place in settings.connect]
         #: Connections that this side has opened, and who keeps them up.
         self._called: dict[Peer, Caller | None] = {}
+        #: No payload of a scheduler has this descriptor, or a higher one: what runs needs some.
+        self._last_descriptor = descriptor_limit()
         #: The life of each scheduler that is connected.
         self._schedulers: dict[Peer, bytes] = {}
         self.host, self.port = self._listener.host, self._listener.port
@@ -327,7 +329,11 @@ class Node:
     def _make_sink(self, size: int, purpose: int) -> Sink:
         if purpose == FILE:
             return FileSink(self._workers.directory, size, self._settings.max_file_size)
-        return self._workers.slabs.sink(size)
+        sink = self._workers.slabs.sink(size)
+        if sink.fileno() >= self._last_descriptor:
+            sink.abandon()
+            raise ProtocolError("this node has no descriptors left for payloads: too many jobs wait here")
+        return sink
 
     def _on_messages(self, connection: Connection, messages: list[Message]) -> None:
         if connection.peer not in self._greeted:

@@ -20,6 +20,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 import gevent
+import gevent.lock
 
 from gdispy import config
 from gdispy.connection import CONNECTED, Connection, Handlers, PairEnd
@@ -173,6 +174,13 @@ class Scheduler:
     def seek(self, targets: list[tuple[str, int]], look: bool, node_port: int) -> None:
         """Connect to these addresses, and with `look` to whoever answers broadcasts."""
         self._seeker.seek(targets, look, node_port)
+
+    def seek_for(self, computation: bytes, targets: list[tuple[str, int]], turns: gevent.lock.BoundedSemaphore) -> None:
+        """The same for a computation of a client elsewhere, until `no_more`; `turns` are those of the client."""
+        self._seeker.seek_for(computation, targets, turns)
+
+    def no_more(self, computation: bytes) -> None:
+        self._seeker.no_more(computation)
 
     def listens(self, port: int) -> None:
         """Nodes can come to this port; who listens there hands them to `arrived`."""

@@ -7,6 +7,7 @@ through a relay. They are tried in this order, and one connection is kept.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import random
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ from typing import Any, Protocol
 
 import gevent
 import gevent.event
+import gevent.lock
 
 from gdispy import config
 from gdispy.beacon import HERE, LOOK, Beacon, Beacons, Packet
@@ -49,6 +51,8 @@ ROUTE_LIMIT = 2.0
 #: Routes of one node, and nodes that are sought at the same time because packets told of them.
 ROUTES = 4
 FOUND_LIMIT = 4096
+#: Addresses that one client of a shared scheduler names and that are tried at the same time; the others wait.
+CLIENT_DIALS = 32
 #: Intervals of signs of life without one, after which another address of the node is tried.
 MOVED_AFTER = 1.4
 #: Seconds that an address of the link alone waits for a better one of the same node, which users' patterns may name.
@@ -90,8 +94,16 @@ class Dialer:
     """Keeps one node connected, as long as that makes sense."""
 
     def __init__(
-        self, seeker: Seeker, owner: Owner, routes: list[Route], instance: bytes = b"", name: str = ""
+        self,
+        seeker: Seeker,
+        owner: Owner,
+        routes: list[Route],
+        instance: bytes = b"",
+        name: str = "",
+        turns: gevent.lock.BoundedSemaphore | None = None,
     ) -> None:
+        #: Its turn to connect, where others must not wait for it.
+        self._turns = turns
         self.routes = routes
         self.host, self.port = routes[0].host, routes[0].port
         self.place = routes[0].place
@@ -161,7 +173,8 @@ class Dialer:
         for route in self.routes:
             try:
                 limit = ROUTE_LIMIT if len(self.routes) > 1 else config.msg_timeout()
-                connection = self._owner.open(route, limit, self._small)
+                with self._turns or contextlib.nullcontext():
+                    connection = self._owner.open(route, limit, self._small)
             except (PeerRejected, ConnectFailed) as error:
                 # From an address that has been a node, it is more likely that the link is bad; and the first time, that
                 # it was killed in the middle of it.
@@ -209,6 +222,11 @@ class Dialer:
         self.rejected = self._reason.startswith(GIVEN_UP)
         return True, self._reason
 
+    @property
+    def is_proven(self) -> bool:
+        """Whether there has been a node."""
+        return self._proven or self.good
+
     def stop(self) -> None:
         for greenlet in (self.greenlet, self._impatient):
             if greenlet is not None:
@@ -244,6 +262,9 @@ class Seeker:
         #: Where nodes can come to by TCP; 0 as long as they cannot.
         self.listening_port = 0
         self.dialers: dict[Route, Dialer] = {}
+        #: Addresses that computations of clients elsewhere have named, and which of them still want each; one that the
+        #: owner of this scheduler has named is none of these.
+        self._wanted_by: dict[Route, set[bytes]] = {}
         self._by_instance: dict[bytes, Dialer] = {}
         self._beacon: Beacons | None = None
         self._looker: Any = None
@@ -270,6 +291,7 @@ class Seeker:
         """Connect to these addresses, and with `look` to whoever answers broadcasts."""
         for target in targets:
             route = Route(*target)
+            self._wanted_by.pop(route, None)
             if route.port and route not in self.dialers and target not in self._relays:
                 self.dialers[route] = Dialer(self, self._owner, [route])
         if look:
@@ -278,6 +300,30 @@ class Seeker:
         if is_wanted and (self._opener is None or (look and self._looker is None)):
             # Not now: the user's thread waits for this, and not for that.
             self._opener = gevent.spawn(self._open_doors, self._opener)
+
+    def seek_for(self, computation: bytes, targets: list[tuple[str, int]], turns: gevent.lock.BoundedSemaphore) -> None:
+        """Connect to addresses that a client elsewhere has named for a computation, as long as it wants them."""
+        for target in targets:
+            route = Route(*target)
+            if not route.port or target in self._relays:
+                continue
+            if route not in self.dialers:
+                self.dialers[route] = Dialer(self, self._owner, [route], turns=turns)
+                self._wanted_by[route] = set()
+            if route in self._wanted_by:
+                self._wanted_by[route].add(computation)
+
+    def no_more(self, computation: bytes) -> None:
+        """A computation is over: addresses that only it has named are forgotten, where there is no node."""
+        for route in [each for each, by in self._wanted_by.items() if computation in by]:
+            self._wanted_by[route].discard(computation)
+            dialer = self.dialers.get(route)
+            if self._wanted_by[route] or (dialer is not None and dialer.is_proven):
+                continue
+            del self._wanted_by[route]
+            if dialer is not None:
+                dialer.stop()
+                self.forget(dialer)
 
     def _open_doors(self, former: Any) -> None:
         if former is not None:

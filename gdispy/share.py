@@ -17,11 +17,13 @@ import gevent
 from gdispy import config, console
 from gdispy.core.limits import printable
 from gdispy.core.patterns import join
+from gdispy.core.quotas import Quotas
 from gdispy.core.waiting import EARLIEST, FAIR, ROUND_ROBIN
 from gdispy.errors import ConfigError, GdispyError
 from gdispy.interfaces import announced
 from gdispy.journal import Journal
 from gdispy.keys import Secret, find_secret, with_tls
+from gdispy.memory import memory_size
 from gdispy.optionfile import read_options, save_options
 from gdispy.options import (
     NEVER,
@@ -40,6 +42,8 @@ from gdispy.process_hardening import harden
 from gdispy.sharing import Sharing, SharingSettings
 
 _PROGRAM = "gdispy-scheduler"
+#: What one client may have, where nobody says otherwise.
+MAX_JOBS, MAX_COMPUTATIONS = 10_000_000, 1000
 
 _EXAMPLES = """examples:
   gdispy-scheduler                          share all nodes that are found, with this user's secret
@@ -63,6 +67,7 @@ def scheduler_parser() -> argparse.ArgumentParser:
     _add_places(parser.add_argument_group("where"))
     _add_secrets(parser.add_argument_group("who may come in"))
     _add_ways(parser.add_argument_group("how"))
+    _add_quotas(parser.add_argument_group("what one client may have; more is refused, job by job, with a reason"))
     _add_files(parser.add_argument_group("files"))
     parser.add_argument("--daemon", action="store_true", help="take no commands from standard input")
     add_common_options(parser)
@@ -113,6 +118,16 @@ def _add_ways(group: argparse._ArgumentGroup) -> None:
     text = "give the programs of a machine, by its name or address, a part of this size; others have 1; once for each"
     add("--weight", action="append", metavar="HOST=NUMBER", help=text)
     add("--cooperative", action="store_true", help="let clients change how many CPUs of a node are used")
+
+
+def _add_quotas(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    text = "bytes of jobs that wait or run, and of uncollected results; 500m, 4g (default: a quarter of the memory)"
+    add("--max_client_bytes", default="", metavar="SIZE", help=text)
+    text = f"jobs that have not ended, or were not collected; 0 is no limit (default: {MAX_JOBS:,})"
+    add("--max_client_jobs", type=int, metavar="NUMBER", help=text)
+    text = f"computations, such as functions, at once; 0 is no limit (default: {MAX_COMPUTATIONS:,})"
+    add("--max_client_computations", type=int, metavar="NUMBER", help=text)
 
 
 def _add_files(group: argparse._ArgumentGroup) -> None:
@@ -189,6 +204,11 @@ def sharing_settings(options: Any) -> SharingSettings:
         max_file_size=options.read("max_file_size", config.parse_size, 0),
         journal=_journal(options),
         weights=_weights(options.weight),
+        quotas=Quotas(
+            options.read("max_client_bytes", config.parse_size, memory_size() // 4),
+            options.read("max_client_jobs", zero_means(0, within(1, NEVER)), MAX_JOBS),
+            options.read("max_client_computations", zero_means(0, within(1, NEVER)), MAX_COMPUTATIONS),
+        ),
     )
 
 

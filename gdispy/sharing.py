@@ -21,6 +21,7 @@ from typing import Any
 
 import gevent
 import gevent.event
+import gevent.lock
 
 from gdispy import config, whom
 from gdispy.archive import Archive
@@ -53,8 +54,9 @@ from gdispy.core.messages import (
     Survey,
     Take,
 )
-from gdispy.core.patron import Patron
+from gdispy.core.patron import NO_QUOTAS, Patron
 from gdispy.core.payloads import Payload
+from gdispy.core.quotas import Quotas
 from gdispy.core.remembered import Story
 from gdispy.core.serving import RECOVERER
 from gdispy.core.waiting import FAIR
@@ -63,11 +65,11 @@ from gdispy.errors import ConfigError, ProtocolError
 from gdispy.fault_log import log_fault
 from gdispy.files import refusal
 from gdispy.keys import Secret, listening_addresses
-from gdispy.memory import keep_freed_memory
+from gdispy.memory import keep_freed_memory, memory_size
 from gdispy.net import Listener
 from gdispy.rooms import room_sink
 from gdispy.scheduler import Scheduler
-from gdispy.seeker import FROM_NODES
+from gdispy.seeker import CLIENT_DIALS, FROM_NODES
 from gdispy.status import overview_lines
 
 logger = logging.getLogger(__name__)
@@ -79,6 +81,8 @@ CLIENT_LOOK_INTERVAL = 5.0
 #: Bytes that may wait for a client until no more of its jobs are placed, and seconds between two looks at that.
 BACKLOG_LIMIT = 64 * 1024 * 1024
 BACKLOG_INTERVAL = 0.5
+#: The part of this machine's memory that jobs of all clients may fill.
+CLIENTS_PART = 0.5
 
 
 @dataclass(frozen=True)
@@ -107,6 +111,8 @@ class SharingSettings:
     #: Have nodes remove files of computations also where clients want to keep them.
     cleanup_nodes: bool = False
     max_file_size: int = 0
+    #: What one client may have here at once.
+    quotas: Quotas = NO_QUOTAS
     #: How large the parts of clients are, by their names or addresses, where they are not 1.
     weights: dict[str, float] = field(default_factory=dict)
     #: The directory of its journal, '' for none: then it forgets all when it ends.
@@ -118,8 +124,11 @@ class SharingSettings:
 class _Desk:
     """Where one client is served: what goes to it goes through here."""
 
-    def __init__(self, patron: Patron) -> None:
+    def __init__(self, patron: Patron, when_released: Callable[[ComputationId], None]) -> None:
         self.patron = patron
+        self._when_released = when_released
+        #: Of its nodes, so many are tried at the same time.
+        self.turns = gevent.lock.BoundedSemaphore(CLIENT_DIALS)
         self.connection: Connection | None = None
         self.address = ""
         #: What it has claimed with its `Hello`, and whether it only collects; until that is dealt with.
@@ -134,6 +143,7 @@ class _Desk:
         """The scheduler's rules say this to the client."""
         self.patron.outgoing(message)
         if isinstance(message, Released):
+            self._when_released(message.computation)
             for file in self.files.pop(message.computation, ()):
                 file.release()
         if self.connection is not None:
@@ -278,7 +288,8 @@ class Sharing:
             self._desk_of.pop(desk.connection.peer, None)
             desk.connection.close("a newer connection took its place")
         self._desk_of[connection.peer] = desk
-        desk.address, desk.patron.link, desk.patron.expires = connection.address, connection.peer, None
+        desk.address = connection.address
+        desk.patron.connected(connection.peer)
         desk.claims, desk.recovers = hello.claims, hello.role == RECOVERER
         if 0.05 <= hello.pulse <= 1000:
             connection.set_pulse(hello.pulse)
@@ -344,7 +355,7 @@ class Sharing:
         for each in messages:
             self._archive.accept(desk.patron.instance, desk.patron.name, each)
             desk.keep_files(each)
-            self._seek_for(each)
+            self._seek_for(desk, each)
             if isinstance(each, Prepare):
                 self._scheduler.rules.object_to(each.computation, refusal(each.files, each.contents))
         forward = [self._for_nodes(each) if isinstance(each, Open | Prepare) else each for each in messages]
@@ -370,7 +381,9 @@ class Sharing:
     # Former lives, and clients that take over what others have brought
 
     def _new_desk(self, client: Instance, name: str, address: str = "") -> _Desk:
-        desk = self._desks[client] = _Desk(Patron(next_peer(), client, name))
+        desk = self._desks[client] = _Desk(
+            Patron(next_peer(), client, name, self._settings.quotas), self._scheduler.no_more
+        )
         weights = self._settings.weights
         weight = weights.get(name, weights.get(address))
         if weight is not None:
@@ -427,7 +440,7 @@ class Sharing:
             for message in desk.patron.holding():
                 connection.send(message)
 
-    def _seek_for(self, message: Message) -> None:
+    def _seek_for(self, desk: _Desk, message: Message) -> None:
         """Nodes that a client names are looked for, like those of this scheduler's own list."""
         if isinstance(message, Open):
             named = [each for each in message.nodes if "*" not in each]
@@ -436,7 +449,7 @@ class Sharing:
             except ConfigError as error:
                 logger.info("a client names nodes that make no sense: %s", error)
                 return
-            self._scheduler.seek(wanted.targets, False, self._settings.node_port)
+            self._scheduler.seek_for(message.computation, wanted.targets, desk.turns)
 
     def _on_closed(self, connection: Connection, reason: str) -> None:
         self._connections.pop(connection.peer, None)
@@ -468,13 +481,25 @@ class Sharing:
         """A client that does not read must not fill the memory of this scheduler: it gets no more done meanwhile."""
         while True:
             gevent.sleep(BACKLOG_INTERVAL)
+            self._watch_memory()
             for desk in self._desks.values():
                 waiting = desk.connection.backlog if desk.connection is not None else 0
                 is_slow = waiting > (BACKLOG_LIMIT // 2 if desk.is_slow else BACKLOG_LIMIT)
+                limit = self._settings.quotas.bytes
+                is_slow = is_slow or (limit > 0 and desk.patron.uncollected_bytes() > limit)
                 if is_slow != desk.is_slow:
                     desk.is_slow = is_slow
                     logger.info("client %s %s", desk.patron.name, "does not take its results" if is_slow else "goes on")
                     self._scheduler.put(self._scheduler.rules.slow_down, desk.patron.peer, is_slow)
+
+    def _watch_memory(self) -> None:
+        """Clients without number, each within its quota, must not fill the memory together."""
+        patrons = [desk.patron for desk in self._desks.values()]
+        total, limit = sum(each.kept_bytes for each in patrons), int(CLIENTS_PART * memory_size())
+        is_full = 0 < limit < total
+        why = f"jobs of all clients have {total:,} bytes, and this scheduler keeps {limit:,}" if is_full else ""
+        for patron in patrons:
+            patron.closed_because = why
 
     def _release_all(self, desk: _Desk, now: float) -> Effects:
         return self._forward(desk, [Release(each) for each in desk.patron.computations], now)

@@ -24,7 +24,6 @@ import os
 from typing import Any
 
 from gdispy.blobs import MemoryFile, MemoryFileSink
-from gdispy.core.wire import Sink
 
 #: Payloads of so many bytes go into such files; below, they are not worth it, and above, rare.
 FROM, UP_TO = 128 * 1024, 32 * 1024 * 1024
@@ -118,7 +117,7 @@ class Slabs:
                 return SlabFile(self.take(size), 0, self)
         return None
 
-    def sink(self, size: int) -> Sink:
+    def sink(self, size: int) -> SlabSink | MemoryFileSink:
         """Where a stream of so many bytes goes."""
         if FROM <= size <= UP_TO:
             with contextlib.suppress(OSError):
@@ -176,6 +175,9 @@ class SlabSink:
         self._slab = slab
         self._home = home
         self._size = 0
+
+    def fileno(self) -> int:
+        return self._slab.fd
 
     def write(self, data: memoryview) -> None:
         self._slab.write(self._size, data)

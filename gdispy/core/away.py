@@ -31,10 +31,15 @@ class Resume(Message):
     """A client's first word to a scheduler elsewhere: its computations, and their jobs that have not ended."""
 
     tag = 50
-    shape = (is_computation_column, is_column_list)
+    is_first = True
+    shape = (is_computation_column, is_column_list, is_flag)
     columns = ("computations", "jobs")
+    parts = columns
+    unfinished = ("more",)
     computations: list[ComputationId]
     jobs: list[list[JobId]]
+    #: Whether another one follows, with which this one is read together.
+    more: bool = False
 
     def wanted(self) -> dict[ComputationId, list[JobId]]:
         """The jobs of each computation; one with more jobs than a row can hold has several rows."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 from gdispy.core import shapes
@@ -20,6 +21,7 @@ from gdispy.core.limits import (
     COUNT_LIMIT,
     CPUS_LIMIT,
     DATE_LIMIT,
+    ELEMENT_LIMIT,
     NUMBER_LIMIT,
     SHORT_TEXT_LIMIT,
     encodable,
@@ -124,6 +126,15 @@ def smaller(message: Message) -> list[Message]:
     return [type(message)(*(_with_texts(value, limit) for value in fields(message)))]
 
 
+def has_too_many(values: list[Any], data: bytes) -> bool:
+    """Whether a message has more elements than one may have; each takes a byte at least."""
+    return len(data) > ELEMENT_LIMIT and _elements(values) > ELEMENT_LIMIT
+
+
+def _elements(value: list[Any]) -> int:
+    return len(value) + sum(_elements(each) for each in value if type(each) is list)
+
+
 def _texts(value: Any) -> Iterator[str]:
     if type(value) is str:
         yield value
@@ -152,6 +163,8 @@ def _part(message: Message, begin: int, end: int) -> Message:
         values[name] = values[name][begin:end]
     if begin:
         values.update(dict.fromkeys(message.once, False))
+    if end < _length(message):
+        values.update(dict.fromkeys(message.unfinished, True))
     return type(message)(**values)
 
 
@@ -191,7 +204,7 @@ def _payloads(value: Any) -> int:
 
 def _in_short_rows(message: Holding | Resume) -> Message:
     """What is said of each computation in rows that are not too long: a computation may be there several times."""
-    columns = [getattr(message, name) for name in message.__match_args__]
+    columns = [getattr(message, name) for name in message.__match_args__ if name not in message.unfinished]
     if all(len(row) <= COLUMN_LIMIT for column in columns[1:] for row in column):
         return message
     found: list[list[Any]] = [[] for _ in columns]
@@ -202,7 +215,8 @@ def _in_short_rows(message: Holding | Resume) -> Message:
             for goal, row in zip(found[1:], rows, strict=True):
                 goal.append(row[begin : begin + COLUMN_LIMIT])
     # What is there for none of the computations, such as what has ended, stays nothing.
-    return type(message)(*(new if old else [] for new, old in zip(found, columns, strict=True)))
+    rows = [new if old else [] for new, old in zip(found, columns, strict=True)]
+    return replace(message, **dict(zip(message.__match_args__, rows, strict=False)))
 
 
 # Within the limits

@@ -36,8 +36,12 @@ class Message(Fields):
     parts: ClassVar[tuple[str, ...]] = ()
     #: Flags that only the first of several messages sets.
     once: ClassVar[tuple[str, ...]] = ()
+    #: Flags that all of several messages set but the last.
+    unfinished: ClassVar[tuple[str, ...]] = ()
     #: Whether it leaves behind all that was said before, payloads included.
     is_last: ClassVar[bool] = False
+    #: Whether nothing that is said after it overtakes it, however long it is.
+    is_first: ClassVar[bool] = False
 
     def values(self) -> list[Any]:
         """The array that travels."""

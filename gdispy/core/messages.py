@@ -115,6 +115,7 @@ class Holding(Message):
     """A node's first word to its scheduler: the jobs it holds, begun, waiting or ended."""
 
     tag = 3
+    is_first = True
     shape = (is_computation_column, is_column_list, is_column_list, is_column_list)
     columns = ("computations", "jobs", "attempts")
     computations: list[ComputationId]

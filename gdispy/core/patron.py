@@ -13,6 +13,7 @@ Invariants:
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -47,11 +48,16 @@ from gdispy.core.messages import (
     Uploaded,
     Wanted,
 )
-from gdispy.core.payloads import Bulk
-from gdispy.core.placing import Task, ended_by_scheduler, picked
+from gdispy.core.payloads import Bulk, bulk_size, total_size
+from gdispy.core.placing import Task, ended_by_scheduler, options_size, picked
+from gdispy.core.quotas import JOB_BYTES, LARGE, Quotas, objection
 from gdispy.core.remembered import Story
 from gdispy.core.statuses import ABANDONED
 from gdispy.errors import ProtocolError
+
+NO_QUOTAS = Quotas()
+#: Messages in which a client may say what it has, at most: two million jobs in each.
+PARTS_LIMIT = 32
 
 #: What clients may say, but for `Hello` and `Survey`, which concern no computation.
 _TAKEN: frozenset[type[Message]] = frozenset(
@@ -67,8 +73,11 @@ class _Account:
         self.open = message
         #: Whether what is to be run has come, too; it may be long, and the connection may break before.
         self.is_whole = False
-        #: Why nothing is run of it any more, or ''.
+        #: Why nothing is run of it, or ''.
         self.failure = ""
+        #: Bytes of arguments of the jobs that have not ended, where they are many; and of all that is kept for it.
+        self.large: dict[JobId, int] = {}
+        self.bytes = 0
         #: What the client calls its jobs, pickled.
         self.names: dict[JobId, Bulk] = {}
         #: Jobs that were accepted and not collected.
@@ -84,20 +93,61 @@ class _Account:
         self.shown: dict[tuple[JobId, int], dict[int, Progress]] = {}
         self.uploads: dict[tuple[JobId, int, int], Upload] = {}
 
+    def note_sizes(self, message: Run) -> None:
+        """Jobs have come."""
+        for job, size in zip(message.jobs, _sizes(message), strict=True):
+            if size > LARGE:
+                self.large[job] = size
+                self.bytes += size
+
+    def drop_sizes(self, jobs: list[JobId]) -> None:
+        """Jobs have ended, and with them what they were called with."""
+        if self.large:
+            self.bytes -= sum(self.large.pop(job, 0) for job in jobs)
+
+
+def _sizes(message: Run) -> list[int]:
+    """The bytes that each of the jobs brings."""
+    sizes = list(map(bulk_size, message.arguments))
+    if message.options:
+        return [size + options_size(row) for size, row in zip(sizes, message.options, strict=True)]
+    return sizes
+
+
+def _part(message: Run, places: Iterable[int]) -> Run:
+    """The same with some of its jobs only."""
+    places = list(places)
+    columns = (message.jobs, message.attempts, message.arguments, message.options)
+    picks: list[Any] = [[column[place] for place in places] if column else [] for column in columns]
+    return Run(message.computation, *picks)
+
+
+def _refusal(reason: str) -> str:
+    return f"The scheduler does not take the job: {reason}.\n"
+
 
 class Patron:
     """One client. `peer` is how `dispatch.py` calls it, whatever its connection."""
 
-    def __init__(self, peer: Peer, instance: Instance, name: str) -> None:
+    def __init__(self, peer: Peer, instance: Instance, name: str, quotas: Quotas = NO_QUOTAS) -> None:
+        self._quotas = quotas
         self.peer = peer
         self.instance = instance
         self.name = name
+        #: Why no jobs are taken from any client now, or ''.
+        self.closed_because = ""
         #: Its connection, and when it is forgotten while it has none.
         self.link: Peer | None = None
         self.expires: float | None = None
         self._accounts: dict[ComputationId, _Account] = {}
+        #: What has come of a `Resume` in several parts.
+        self._resuming: list[Resume] = []
         #: Computations that somebody else has taken over.
         self._fenced: set[ComputationId] = set()
+
+    def connected(self, link: Peer) -> None:
+        """The client is here, by this connection, and says first what it has."""
+        self.link, self.expires, self._resuming = link, None, []
 
     @property
     def computations(self) -> list[ComputationId]:
@@ -116,6 +166,7 @@ class Patron:
             return
         if isinstance(message, Ended):
             account.absent.difference_update(message.jobs)
+            account.drop_sizes(message.jobs)
             for place, job in enumerate(message.jobs):
                 account.outcomes[job] = message, place
                 account.started.pop(job, None)
@@ -126,6 +177,7 @@ class Patron:
         elif isinstance(message, Upload):
             account.uploads[message.job, message.attempt, message.number] = message
         elif isinstance(message, Wanted):
+            account.drop_sizes(message.jobs)
             account.known.difference_update(message.jobs)
             account.absent.update(message.jobs)
             account.asked.update(message.jobs)
@@ -146,8 +198,7 @@ class Patron:
         if isinstance(message, Open):
             if message.computation in self._fenced:
                 return [], [Fenced(message.computation)]
-            self._accounts.setdefault(message.computation, _Account(message)).open = message
-            return [message], []
+            return self._open(message)
         account = self._accounts.get(getattr(message, "computation", None))  # type: ignore[arg-type]
         if account is None:
             # Not its own, or gone.
@@ -160,15 +211,81 @@ class Patron:
         if isinstance(message, Seen):
             _forget_shown(account, message)
             return [], []
-        if isinstance(message, Prepare):
-            account.is_whole = True
-        elif isinstance(message, Named):
-            names = zip(message.jobs, message.names, strict=True)
-            account.names.update((job, name) for job, name in names if job in account.known or job in account.absent)
+        if isinstance(message, Named):
+            self._name(account, message)
             return [], []
+        if isinstance(message, Prepare):
+            self._take_up(account, sum(map(bulk_size, (message.body, message.arguments, message.source))))
+            account.is_whole = True
+        elif isinstance(message, Take):
+            self._take_up(account, bulk_size(message.arguments))
         elif isinstance(message, Uploaded):
             account.uploads.pop((message.job, message.attempt, message.number), None)
         return [message], []
+
+    def _open(self, message: Open) -> tuple[list[Message], list[Message]]:
+        account = self._accounts.get(message.computation)
+        others = [each for each in self._accounts.values() if each is not account]
+        limit = self._quotas.computations
+        if account is None and limit and len(others) >= 2 * limit:
+            raise ProtocolError(f"a client may have {limit:,} computations here at once (--max_client_computations)")
+        if account is None:
+            account = self._accounts[message.computation] = _Account(message)
+            if limit and len(others) >= limit:
+                account.failure = _refusal(f"the client has {limit:,} computations here (--max_client_computations)")
+        account.open = message
+        named = {node for each in others for node in each.open.nodes if not each.failure and "*" not in node}
+        flaw = objection(message.nodes, named)
+        account.failure = account.failure or (_refusal(flaw) if flaw else "")
+        return [] if account.failure else [message], []
+
+    def _take_up(self, account: _Account, size: int) -> None:
+        """Note what a computation brings. Raises ProtocolError where that is more than the client may have."""
+        if self._quotas.bytes and self.kept_bytes + size > self._quotas.bytes:
+            raise ProtocolError(self._too_much(size))
+        account.bytes += size
+
+    def _name(self, account: _Account, message: Named) -> None:
+        """Keep what the client calls its jobs; those that are not its own take no memory."""
+        rows = zip(message.jobs, message.names, strict=True)
+        names = {job: name for job, name in rows if job in account.known or job in account.absent}
+        former = sum(bulk_size(account.names[job]) for job in names if job in account.names)
+        self._take_up(account, sum(map(bulk_size, names.values())) - former)
+        account.names.update(names)
+
+    @property
+    def kept_bytes(self) -> int:
+        """What is kept for the client, outcomes aside, in about as many bytes."""
+        return JOB_BYTES * self.pending() + sum(account.bytes for account in self._accounts.values())
+
+    def uncollected_bytes(self) -> int:
+        """The bytes of outcomes that the client has not collected."""
+        messages = {id(each): each for account in self._accounts.values() for each, _ in account.outcomes.values()}
+        columns = (column for each in messages.values() for column in (each.results, each.outputs, each.errors))
+        return sum(map(total_size, columns))
+
+    def _too_much(self, size: int) -> str:
+        return (
+            f"{size:,} bytes are too many beside the {self.kept_bytes:,} that the client has here already: it may have "
+            f"{self._quotas.bytes:,} (--max_client_bytes). Wait for results before more is submitted"
+        )
+
+    def _fitting(self, message: Run) -> tuple[int, str]:
+        """How many of the jobs the client may have, and why not more."""
+        quotas, size = self._quotas, len(message.jobs)
+        if self.closed_because:
+            return 0, self.closed_because
+        if quotas.jobs and self.pending() + size > quotas.jobs:
+            room = max(0, quotas.jobs - self.pending())
+            return room, f"the client may have {quotas.jobs:,} jobs here at once (--max_client_jobs)"
+        left = quotas.bytes - self.kept_bytes if quotas.bytes else 0
+        if not quotas.bytes or JOB_BYTES * size + sum(_sizes(message)) <= left:
+            return size, ""
+        for place, own in enumerate(_sizes(message)):
+            left -= JOB_BYTES + own
+            if left < 0:
+                return place, self._too_much(own)
+        return size, ""
 
     def _run(self, account: _Account, message: Run) -> tuple[list[Message], list[Message]]:
         if len(set(message.jobs)) < len(message.jobs):
@@ -182,11 +299,15 @@ class Patron:
             account.asked -= Counter(message.jobs)  # Those that are answered are gone from it.
         accepted = Accepted(message.computation, message.jobs)
         if len(places) < len(message.jobs):  # It says again what it does not know to have arrived.
-            columns = (message.jobs, message.attempts, message.arguments, message.options)
-            picks: list[Any] = [[column[place] for place in places] if column else [] for column in columns]
-            message = Run(message.computation, *picks)
+            message = _part(message, places)
+        room, reason = self._fitting(message)
+        answers: list[Message] = [accepted]
         account.known.update(message.jobs)
-        return [message] if message.jobs else [], [accepted]
+        if room < len(message.jobs):
+            answers.append(self._end(account, message.jobs[room:], _refusal(reason)))
+            message = _part(message, range(room))
+        account.note_sizes(message)
+        return [message] if message.jobs else [], answers
 
     def fail(self, computation: ComputationId, reason: str) -> list[Ended]:
         """Nothing is run of a computation any more: the ends of its jobs, now and as they come."""
@@ -200,16 +321,26 @@ class Patron:
 
     def _fail(self, account: _Account) -> list[Ended]:
         jobs = sorted(account.known - account.outcomes.keys())
-        if not jobs:
-            return []
-        ended = ended_by_scheduler(
-            account.open.computation, [Task(job, b"") for job in jobs], ABANDONED, account.failure, ""
-        )
+        return [self._end(account, jobs, account.failure)] if jobs else []
+
+    def _end(self, account: _Account, jobs: list[JobId], reason: str) -> Ended:
+        """The end of jobs that the scheduler's rules do not know, kept as every other one."""
+        tasks = [Task(job, b"") for job in jobs]
+        ended = ended_by_scheduler(account.open.computation, tasks, ABANDONED, reason, "")
         self.outgoing(ended)
-        return [ended]
+        return ended
 
     def _resume(self, message: Resume) -> tuple[list[Message], list[Message]]:
-        wanted = message.wanted()
+        if len(self._resuming) >= PARTS_LIMIT:
+            raise ProtocolError("Resume comes in too many parts")
+        self._resuming.append(message)
+        if message.more:
+            return [], []
+        parts, self._resuming = self._resuming, []
+        wanted: dict[ComputationId, list[JobId]] = {}
+        for part in parts:
+            for computation, jobs in part.wanted().items():
+                wanted.setdefault(computation, []).extend(jobs)
         found: list[Message] = [Release(each) for each in self._accounts if each not in wanted]
         answers: list[Message] = []
         for computation, jobs in wanted.items():
@@ -247,6 +378,9 @@ class Patron:
         for number, job in story.jobs.items():
             if job.outcome is not None:
                 account.outcomes[number] = job.outcome
+            elif bulk_size(job.arguments) > LARGE:
+                account.large[number] = bulk_size(job.arguments)
+                account.bytes += account.large[number]
             for (attempt, index), progress in (job.shown or {}).items():
                 account.shown.setdefault((number, attempt), {})[index] = progress
             if job.name:

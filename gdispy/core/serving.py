@@ -55,6 +55,8 @@ LEASE_PULSES = 12
 #: The role of who takes what is here, and brings nothing.
 RECOVERER = "recoverer"
 
+#: Computations on a node at once: each has a process of its own.
+COMPUTATIONS_LIMIT = 1024
 #: Cancels of one computation that may come before their jobs: no more of these are on their way at once.
 EARLY_LIMIT = STREAM_LIMIT
 
@@ -222,6 +224,9 @@ class Serving(Keeping):
         known = self._computations.get(message.computation)
         if known is None and self._finishing:
             return [Send(peer_of(session), Prepared(message.computation, _LAST_WORK, for_now=True))]
+        if known is None and len(self._computations) >= COMPUTATIONS_LIMIT:
+            why = f"{COMPUTATIONS_LIMIT:,} computations are there, and no more are taken until one is over"
+            return [Send(peer_of(session), Prepared(message.computation, why, for_now=True))]
         if known is None:
             session.was_served = True
             self._computations[message.computation] = Computation(message, session)

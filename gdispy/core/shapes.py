@@ -29,6 +29,7 @@ PROOF_BYTES = 32 + 64
 Check = Callable[[Any], bool]
 
 _BYTES = frozenset({bytes})
+_COUNTS = frozenset({int, bool})
 
 
 def is_text(value: Any) -> bool:
@@ -115,12 +116,24 @@ def is_status_column(value: Any) -> bool:
 
 def is_time_column(value: Any) -> bool:
     """Seconds since the epoch."""
-    return is_number_column(value) and (not value or (min(value) >= 0 and max(value) < DATE_LIMIT))
+    if type(value) is not list or len(value) > COLUMN_LIMIT:
+        return False
+    # The sum is no number where one of them is none, which neither the least nor the greatest need show.
+    if not value:
+        return True
+    return set(map(type, value)) == {float} and min(value) >= 0 and max(value) < DATE_LIMIT and sum(value) >= 0
 
 
 is_flag_column = column(frozenset({bool}))
-#: Bytes that were left out of each job's output; from an earlier version whether there were any.
-is_left_out_column = column(frozenset({int, bool}), lambda value: 0 <= value < 1 << 53)
+
+
+def is_left_out_column(value: Any) -> bool:
+    """Bytes that were left out of each job's output; or, from an earlier version, whether there were any."""
+    if type(value) is not list or len(value) > COLUMN_LIMIT:
+        return False
+    return not value or (_COUNTS.issuperset(map(type, value)) and min(value) >= 0 and max(value) < COUNT_LIMIT)
+
+
 is_computation_column = column(frozenset({bytes}), is_computation)
 
 

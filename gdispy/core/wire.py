@@ -32,7 +32,7 @@ from typing import Any, Protocol
 import msgpack
 
 from gdispy.core.boxes import EXTRA, LENGTH, opened, sealed_frame
-from gdispy.core.fitting import fits, fitted, seems_fit, smaller
+from gdispy.core.fitting import fits, fitted, has_too_many, seems_fit, smaller
 from gdispy.core.handshake import Keys, next_key
 from gdispy.core.limits import (
     BATCH_STREAMS,
@@ -108,6 +108,8 @@ class Sender:
         self._ready: deque[_Ready] = deque()
         self._streaming: deque[_Outgoing] = deque()
         self._next_stream = 0
+        #: A long message that nothing may overtake, while it is on its way.
+        self._leading: _Outgoing | None = None
         #: Streams that have begun and to which no message that was sent has referred.
         self._begun = 0
         self._window = WINDOW
@@ -140,7 +142,7 @@ class Sender:
         if len(streams) <= BATCH_STREAMS and (
             len(data) < CHUNK_LIMIT or (len(data) <= MESSAGE_LIMIT and fits(message) and not has_too_many(values, data))
         ):
-            self._queue(data, streams, follows)
+            self._queue(data, streams, follows, message.is_first)
         else:
             self._next_stream, self.backlog = begin
             self._put_fitted(message, follows)
@@ -155,13 +157,16 @@ class Sender:
         packer = _Packer(self)
         data = packer.pack(message.values())
         if len(data) <= MESSAGE_LIMIT and not has_too_many(message.values(), data):
-            self._queue(data, packer.streams, follows)
+            self._queue(data, packer.streams, follows, message.is_first)
             return
         self._next_stream, self.backlog = begin
         for number, part in enumerate(smaller(message)):
             self._put_long(part, follows or number > 0)
 
-    def _queue(self, data: bytes, streams: list[_Outgoing], follows: bool) -> None:
+    def _queue(self, data: bytes, streams: list[_Outgoing], follows: bool, leads: bool) -> None:
+        if self._leading is not None:
+            follows = follows or not self._leading.done
+            self._leading = None if self._leading.done else self._leading
         if len(data) > CHUNK_LIMIT - 1:
             streams.append(self._open(_Bytes(data), LONG_MESSAGE))
             data = b""
@@ -170,6 +175,7 @@ class Sender:
             streams[-1].then.append((data, len(data), len(streams) if data else 0))
             streams[-1].ends = 0 if data else len(streams)
             self._streaming.extend(streams)
+            self._leading = streams[-1] if leads else self._leading
         elif follows and self._streaming:
             self._streaming[-1].then.append((data, len(data), 0))
         else:
@@ -284,15 +290,6 @@ class _Bytes(Payload):
 
     def read(self, offset: int, length: int) -> Any:
         return self._data[offset : offset + length]
-
-
-def has_too_many(values: list[Any], data: bytes) -> bool:
-    """Whether a message has more elements than one may have; each takes a byte at least."""
-    return len(data) > ELEMENT_LIMIT and _elements(values) > ELEMENT_LIMIT
-
-
-def _elements(value: list[Any]) -> int:
-    return len(value) + sum(_elements(each) for each in value if type(each) is list)
 
 
 class _Outgoing:

@@ -16,7 +16,7 @@ INSIDERS_MEMORY = 256_000_000
 STRANGERS_DESCRIPTORS = 2048 + 256
 LEFT = 16
 #: The same of what those with the secret have brought, which is kept for the lease that it is theirs for.
-LEFT_WITH_LEASE = 600
+LEFT_WITH_LEASE = 3 * 1024
 #: Topics in which somebody brings what is kept.
 _BRINGING = ("insiders", "abuse")
 #: Seconds after which honest jobs must have gone on.

@@ -191,7 +191,7 @@ class Site:
     def _scheduler_target(self, name: str, *words: str) -> Target:
         port, node_port = free_port(), free_port()
         node = self._node(f"node of {name}", node_port)
-        words = ("-n", f"{HOST}:{node_port}", "--node_port", str(free_port()), *words)
+        words = ("-n", f"{HOST}:{node_port}", "--node_port", str(free_port()), "--max_client_bytes", "64m", *words)
         directory = self.directory / "journal"
         process = self._daemon(name, "gdispy-scheduler", port, *words, directory=directory)
         place = f"{HOST}:{port}"

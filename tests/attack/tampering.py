@@ -126,7 +126,7 @@ def bad_handshakes(stage: Stage) -> None:
 
 
 def bad_answers(stage: Stage) -> None:
-    """The other way round: answers that somebody in between has changed must not be taken by who connects."""
+    """The other way round: answers that somebody in between has changed must not be taken by the side that connects."""
     roles = stage.target.roles.encode()
     while stage.goes_on():
         with contextlib.suppress(OSError):

@@ -29,7 +29,7 @@ FIT, EDGE = 0.55, 0.38
 
 @dataclass
 class Carried:
-    """A payload that is to travel as a stream; who sends a message puts a reference in its place."""
+    """A payload that is to travel as a stream; the sender of a message puts a reference in its place."""
 
     data: bytes
     purpose: int = PAYLOAD

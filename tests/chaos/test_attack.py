@@ -36,7 +36,6 @@ def test_attackers_end_nothing_but_what_is_theirs() -> None:
     attack(SECONDS, 5 * SECONDS + 600)
 
 
-@pytest.mark.xfail(strict=False, reason="some attacks succeed")
 @pytest.mark.timeout(330)
 def test_attackers_end_nothing_but_what_is_theirs_for_a_short_time() -> None:
     attack(SHORT, 300)

@@ -234,6 +234,8 @@ class Writer:
         #: The chunks of streams, each with the message that may leave behind it.
         self._pieces: deque[tuple[bytes, bytes]] = deque()
         self._streams = 0
+        #: The piece with which a `Holding` or `Resume` is whole, while that is on its way: nothing overtakes it.
+        self._leading = b""
         self.window = WINDOW
 
     def put(self, name: str, fields: dict[str, Any], follows: bool = False) -> None:
@@ -253,9 +255,10 @@ class Writer:
             data = b""
         for number, content, purpose in streams:
             self._pieces += [(piece, b"") for piece in pieces(number, content, purpose)]
-        if self._pieces and (streams or follows or name == "Release"):
+        if self._pieces and (streams or follows or self._leading or name == "Release"):
             last, before = self._pieces.pop()
             self._pieces.append((last, before + data))
+            self._leading = last if name in ("Holding", "Resume") else self._leading
         elif data:
             self._messages.append(data)
 
@@ -275,6 +278,8 @@ class Writer:
             chunk, message = self._pieces.popleft()
             if message:
                 self._messages.append(message)
+            if chunk is self._leading:
+                self._leading = b""
         self.window -= len(chunk)
         return chunk
 

@@ -101,6 +101,7 @@ SCRIPT = b'#!/bin/sh\necho "$@" of $GDISPY_JOB\necho trouble >&2\nexit 3\n'
 
 
 def check_program(row: Fields) -> None:
+    """The outcome of the script as job 1."""
     assert (row["statuses"], payloads.load(row["results"])) == (FINISHED, 3)
     assert (row["outputs"], row["errors"], row["exceptions"]) == (b"hello world of 1\n", b"trouble\n", "")
 
@@ -318,7 +319,7 @@ def test_what_was_not_collected_comes_again_after_resume(start_scheduler: Start,
     with Link.connect(place, psk, "client>scheduler", identity) as link:
         link.introduce("client")
         unknown = os.urandom(8)
-        link.send("Resume", computations=[computation, unknown], jobs=[[1, 2], [3]])
+        link.send("Resume", computations=[unknown, computation], jobs=[[3], [1, 2]])
         found = {each[1]["computation"]: each[1] for each in (link.receive("Unknown"), link.receive("Unknown"))}
         assert (found[computation]["jobs"], found[computation]["all"]) == ([2], False)
         assert (found[unknown]["jobs"], found[unknown]["all"]) == ([3], True)
@@ -372,7 +373,7 @@ def test_a_cluster_runs_a_program_on_an_independent_node(
     with JobCluster(str(path), nodes=[independent_node.place], secret_file=secret_file) as made:
         job = made.submit("hello", "world")
         assert job() == 3
-        assert (job.stdout, job.stderr) == (b"hello world of 1\n", b"trouble\n")
+        assert (job.stdout, job.stderr) == (b"hello world of %d\n" % job._number, b"trouble\n")
 
 
 def test_large_arguments_and_results_of_a_cluster(independent_node: IndependentNode, secret_file: str) -> None:

@@ -193,7 +193,7 @@ def test_whatever_is_sent_is_taken(kind: type[Message], data: st.DataObject) -> 
     message = data.draw(messages_of(kind))
     found = carried(message)
     assert found and {type(each) for each in found} == {kind}
-    for name in kind.parts:
+    for name in kind.parts if kind is not Resume else ():  # There a computation may be named several times.
         assert len(joined(found, name)) == len(getattr(message, name))
 
 

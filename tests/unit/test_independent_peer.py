@@ -14,7 +14,19 @@ import msgpack
 import pytest
 
 from gdispy import computation, config, connection
-from gdispy.core import admission, client_hello, discovery, dispatch, handshake, identity, limits, paths, wire
+from gdispy.core import (
+    admission,
+    client_hello,
+    discovery,
+    dispatch,
+    handshake,
+    identity,
+    limits,
+    paths,
+    patron,
+    serving,
+    wire,
+)
 from gdispy.core.messages import ALL, from_values
 from gdispy.core.payloads import joined
 from gdispy.core.wire import MemorySink, Receiver, Sender
@@ -504,6 +516,8 @@ def _limits() -> Iterator[tuple[str, str]]:
     yield "reason of BYE, which a sender keeps to", f"{len(bye) - 4 - 16 - 1:,} bytes"
     yield "pulse interval", "0.05 s to 1000 s"
     yield "messages of a node before its `Holding`", f"{dispatch.EARLY_LIMIT:,}"
+    yield "parts of a `Resume`", str(patron.PARTS_LIMIT)
+    yield "computations on a node", f"{serving.COMPUTATIONS_LIMIT:,}"
     packets = f"{discovery.PACKET_BYTES} bytes, {discovery.PACKET_LIMIT} bytes"
     yield "packet of discovery, sent and received", packets
     yield "packets of discovery remembered", f"{discovery.MEMORY:,}"

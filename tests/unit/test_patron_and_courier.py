@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -16,6 +17,7 @@ from gdispy.core.messages import (
     Ask,
     Cancel,
     Collected,
+    ComputationId,
     Deliver,
     Ended,
     Holding,
@@ -40,7 +42,8 @@ from gdispy.core.messages import (
     Uploaded,
     Wanted,
 )
-from gdispy.core.patron import Patron
+from gdispy.core.patron import PARTS_LIMIT, Patron
+from gdispy.core.quotas import ADDRESSES, PATTERNS, Quotas
 from gdispy.core.remembered import Job, Remembered, Story
 from gdispy.core.statuses import ABANDONED, FINISHED
 from gdispy.errors import ProtocolError
@@ -442,3 +445,119 @@ def test_refusals_with_an_end_in_between_end_nothing() -> None:
     ours.refused(REASON)
     ours.incoming(ended(outcome(1)))
     assert ours.refused(REASON) == []
+
+
+# What one client may have
+
+
+def limited(**quotas: int) -> Patron:
+    found = Patron(Peer(9), Instance(b"c" * 16), "client", Quotas(**quotas))
+    found.incoming(Open(C, ["*"], False))
+    found.incoming(prepare())
+    return found
+
+
+def sized(first: int, *sizes: int) -> Run:
+    jobs = [JobId(first + place) for place in range(len(sizes))]
+    return Run(C, jobs, [1] * len(jobs), [b"x" * size for size in sizes])
+
+
+def test_jobs_beyond_the_bytes_of_a_client_end_with_that_reason_and_the_others_run() -> None:
+    desk = limited(bytes=50_000)
+    forward, answers = desk.incoming(sized(1, 20_000, 20_000, 20_000))
+    assert [each.jobs for each in forward] == [[1, 2]]
+    assert answers[0] == Accepted(C, [JobId(1), JobId(2), JobId(3)])
+    [told] = [each for each in answers if isinstance(each, Ended)]
+    assert (told.jobs, told.statuses) == ([3], [ABANDONED])
+    assert "20,000 bytes are too many beside the" in told.exceptions[0] and "--max_client_bytes" in told.exceptions[0]
+    # It is said again until it is collected, as any other end.
+    assert told in desk.incoming(Resume([C], [[JobId(1), JobId(2), JobId(3)]]))[1]
+    # When one has ended, there is room for another.
+    desk.outgoing(ended(outcome(1)))
+    desk.incoming(Collected(C, [JobId(1), JobId(3)], [1, 1]))
+    assert [each.jobs for each in desk.incoming(sized(4, 20_000))[0]] == [[4]]
+
+
+def test_jobs_beyond_the_number_of_a_client_end_with_that_reason() -> None:
+    desk = limited(jobs=3)
+    assert [each.jobs for each in desk.incoming(run(1, 2))[0]] == [[1, 2]]
+    forward, answers = desk.incoming(run(3, 4, 5))
+    assert [each.jobs for each in forward] == [[3]]
+    [told] = [each for each in answers if isinstance(each, Ended)]
+    assert told.jobs == [4, 5] and "3 jobs here at once (--max_client_jobs)" in told.exceptions[0]
+
+
+def test_computation_beyond_the_number_of_a_client_runs_nothing_and_says_why() -> None:
+    desk = limited(computations=1)
+    other = ComputationId(b"another1")
+    assert desk.incoming(Open(other, ["*"], False)) == ([], [])
+    [accepted, told] = desk.incoming(Run(other, [JobId(1)], [1], [b""]))[1]
+    assert isinstance(accepted, Accepted) and "--max_client_computations" in told.exceptions[0]  # type: ignore[attr-defined]
+    # One that brings more and more is let go.
+    with pytest.raises(ProtocolError, match="--max_client_computations"):
+        desk.incoming(Open(ComputationId(b"another2"), ["*"], False))
+    # When one is released, there is room for another.
+    desk.outgoing(Released(C))
+    desk.outgoing(Released(other))
+    assert desk.incoming(Open(ComputationId(b"another2"), ["*"], False))[0]
+
+
+def test_client_that_names_too_many_nodes_hears_to_use_patterns() -> None:
+    desk = limited()
+    nodes = [f"10.0.{each >> 8}.{each & 255}" for each in range(ADDRESSES)]
+    assert desk.incoming(Open(C, nodes, False))[0]
+    # The same ones again are no more of them.
+    assert desk.incoming(Open(D, nodes, False))[0]
+    for computation, more in ((b"another2", ["10.1.0.0"]), (b"another3", ["*"] * (PATTERNS + 1))):
+        assert desk.incoming(Open(ComputationId(computation), more, False)) == ([], [])
+        told = desk.incoming(Run(ComputationId(computation), [JobId(1)], [1], [b""]))[1][1]
+        assert "patterns" in told.exceptions[0]  # type: ignore[attr-defined]
+
+
+def test_what_computations_and_names_of_jobs_bring_counts_too() -> None:
+    desk = limited(bytes=10_000)
+    desk.incoming(run(1))
+    with pytest.raises(ProtocolError, match="--max_client_bytes"):
+        desk.incoming(Named(C, [JobId(1)], [b"x" * 10_000]))
+    with pytest.raises(ProtocolError, match="--max_client_bytes"):
+        desk.incoming(replace(prepare(), body=b"x" * 10_000))
+    desk.incoming(Named(C, [JobId(1)], [b"x" * 5_000]))
+    desk.incoming(Named(C, [JobId(1)], [b"y" * 5_000]))  # In the place of the former one.
+    assert desk.kept_bytes < 10_000
+
+
+def test_outcomes_that_are_not_collected_are_counted() -> None:
+    desk = limited()
+    desk.incoming(run(1, 2))
+    desk.outgoing(ended(outcome(1, result=b"x" * 100), outcome(2, result=b"x" * 50, stdout=b"y" * 5)))
+    assert desk.uncollected_bytes() == 155
+    desk.incoming(Collected(C, [JobId(1), JobId(2)], [1, 1]))
+    assert desk.uncollected_bytes() == 0
+
+
+def test_where_all_clients_together_have_too_much_no_more_jobs_are_taken() -> None:
+    desk = limited()
+    desk.incoming(run(1))
+    desk.closed_because = "jobs of all clients have 9 bytes"
+    forward, answers = desk.incoming(run(2))
+    assert forward == [] and "jobs of all clients" in answers[1].exceptions[0]  # type: ignore[attr-defined]
+    desk.closed_because = ""
+    assert desk.incoming(run(3))[0] == [run(3)]
+
+
+def test_what_a_client_has_may_come_in_several_parts() -> None:
+    desk = patron()
+    desk.incoming(run(1, 2))
+    desk.connected(Peer(1))
+    assert desk.incoming(Resume([C], [[JobId(1)]], more=True)) == ([], [])
+    forward, answers = desk.incoming(Resume([C], [[JobId(2)]]))
+    # Nothing is taken for ended that another part has named.
+    assert forward == [] and answers == [Accepted(C, [JobId(1), JobId(2)])]
+    # What a broken connection has left of it is forgotten.
+    desk.incoming(Resume([C], [[JobId(1)]], more=True))
+    desk.connected(Peer(2))
+    assert desk.incoming(Resume([C], [[JobId(2)]]))[0] == [Cancel(C, [JobId(1)], [0])]
+    for _ in range(PARTS_LIMIT):
+        desk.incoming(Resume([C], [[]], more=True))
+    with pytest.raises(ProtocolError, match="too many parts"):
+        desk.incoming(Resume([C], [[]], more=True))

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from gdispy.core import wire
 from gdispy.core.boxes import seal
 from gdispy.core.handshake import Keys, next_key
-from gdispy.core.messages import JobId, Message, Progress, Recall, Run
+from gdispy.core.messages import JobId, Message, Progress, Recall, Resume, Run
 from gdispy.core.payloads import MemoryPayload, Payload, bulk_size
 from gdispy.core.wire import (
     BOX_LIMIT,
@@ -735,3 +735,27 @@ def test_constants_are_those_of_the_document() -> None:
     assert (CHUNK_LIMIT, BOX_LIMIT, WINDOW) == (65_536, 65_552, 8_388_608)
     assert (wire.CREDIT_STEP, MESSAGE_LIMIT, STREAM_LIMIT) == (1_048_576, 67_108_864, 131_072)
     assert wire.KEY_FRAMES == 1_048_576
+
+
+def test_nothing_overtakes_a_long_message_that_leads() -> None:
+    pair = ConnectionPair()
+    jobs = [JobId(number) for number in range(60_000)]
+    resume = Resume([C], [jobs])
+    later = [Run(C, [JobId(99_999)], [1], [b"x"]), recall(1)]
+    for message in (resume, *later):
+        pair.sender.put(message)
+    assert pair.run() == [resume, *later]
+
+
+def test_more_jobs_than_one_message_has_elements_are_resumed_in_several(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wire, "ELEMENT_LIMIT", 100_000)
+    monkeypatch.setattr("gdispy.core.fitting.ELEMENT_LIMIT", 100_000)
+    pair = ConnectionPair()
+    jobs = [JobId(number) for number in range(300_000)]
+    pair.sender.put(Resume([C], [jobs]))
+    pair.sender.put(recall(1))
+    *parts, last = pair.run()
+    assert last == recall(1) and len(parts) > 3
+    assert [each.more for each in parts] == [True] * (len(parts) - 1) + [False]  # type: ignore[union-attr]
+    found = [job for each in parts for row in each.jobs for job in row]  # type: ignore[union-attr]
+    assert found == jobs
