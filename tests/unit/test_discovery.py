@@ -53,7 +53,7 @@ def test_packet_comes_out_as_it_went_in() -> None:
 
 def test_packet_is_what_the_published_vector_says() -> None:
     vectors = json.loads((Path(__file__).parent / "vectors.json").read_text())
-    packet = Packet(HERE, bytes.fromhex(vectors["responder_instance"]), 1700000000.0, 51348, "", "host")
+    packet = Packet(HERE, bytes.fromhex(vectors["udp_instance"]), 1700000000.0, 51348, "", "host")
     data = pack(bytes.fromhex(vectors["udp_key"]), packet, bytes.fromhex(vectors["udp_nonce"]))
     assert data.hex() == vectors["udp_packet"]
 
