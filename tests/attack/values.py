@@ -14,8 +14,9 @@ from hashlib import blake2b
 from typing import Any
 
 from gdispy.core import shapes
-from gdispy.core.limits import COLUMN_LIMIT, TEXT_LIMIT
-from gdispy.core.messages import Message
+from gdispy.core.limits import COLUMN_LIMIT, CPUS_LIMIT, SHORT_TEXT_LIMIT, TEXT_LIMIT
+from gdispy.core.messages import Appeared, Event, Message, Order, Upload
+from gdispy.core.statuses import NODE_EVENTS
 from gdispy.core.wire import FILE, PAYLOAD
 from tests.attack.odd_values import COUNTS, NUMBERS, ODD, PATHS, PATTERNS, ROLES, STATUSES, TEXTS, WORDS
 
@@ -72,6 +73,9 @@ class Values:
         self._is_small = False
         plain: dict[Any, Callable[[str], Any]] = {
             shapes.is_text: self._text,
+            shapes.is_short_text: lambda name: self._text(name)[:SHORT_TEXT_LIMIT],
+            shapes.is_cpus: lambda name: self._pick((0, 1, 2, 64), (CPUS_LIMIT, CPUS_LIMIT + 1, 1 << 40)),
+            shapes.is_proof: lambda name: chance.randbytes(chance.choice((0, 96))),
             shapes.is_flag: lambda name: chance.random() < 0.5,
             shapes.is_count: self._count,
             shapes.is_number: self._number,
@@ -91,6 +95,8 @@ class Values:
             shapes.is_text_column: self._text,
             shapes.is_count_column: self._count,
             shapes.is_number_column: self._number,
+            shapes.is_status_column: self._count,
+            shapes.is_time_column: self._time,
             shapes.is_flag_column: lambda name: False,
             shapes.is_left_out_column: lambda name: self._chance.choice((False, True, 0, 1 << 40)),
             shapes.is_computation_column: lambda name: self._computation(),
@@ -125,6 +131,7 @@ class Values:
         found = [self._field(kind, name, check) for name, check in zip(names, kind.shape, strict=True)]
         self._join_files(names, found)
         self._even_out(names, found)
+        self._make_sense(kind, names, found)
         if kind_of_values >= FIT + EDGE and found:
             self._break(found)
         return [kind.tag, *found]
@@ -160,6 +167,21 @@ class Values:
             jobs, place = found[names.index("jobs")] if "jobs" in names else [], names.index("attempts")
             if jobs and isinstance(jobs[0], list):
                 found[place] = [[1] * len(row) for row in jobs]
+
+    def _make_sense(self, kind: type[Message], names: tuple[str, ...], found: list[Any]) -> None:
+        """What is checked of a message as a whole, most often as it must be."""
+        if self._chance.random() >= 0.9:
+            return
+        if kind is Upload:
+            row, data = self._file()
+            found[names.index("files")], found[names.index("contents")] = [row], [Carried(data, FILE)]
+        elif kind is Event:
+            found[names.index("what")] = self._chance.choice(sorted(NODE_EVENTS))
+            found[names.index("rows")] = [self._row(shapes.NODE_ROW)]
+        elif kind is Appeared and not found[names.index("names")]:
+            found[names.index("names")] = ["127.0.0.1"]
+        elif kind is Order:
+            found[names.index("value")] = float(self._pick((0.0, 1.0, -1.0), (1 << 30, -(1 << 30))))
 
     def _join_files(self, names: tuple[str, ...], found: list[Any]) -> None:
         """Contents that go with their rows, where the message has both."""
@@ -212,6 +234,9 @@ class Values:
         if self._is_edgy and self._chance.random() < 0.3:
             return [self._count(name)] * self._size
         return list(range(1, self._size + 1)) if name == "jobs" else [1] * self._size
+
+    def _time(self, name: str) -> float:
+        return float(self._pick((0.0, 0.5, time.time()), (1e12, *NUMBERS)))
 
     def _number(self, name: str) -> float:
         return float(self._pick((0.0, 0.5, time.time()), NUMBERS))

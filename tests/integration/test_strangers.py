@@ -271,7 +271,7 @@ def test_an_impossible_length_ends_the_connection(node: Daemon, secret_file: str
 class Raw:
     """A message of any content, for `Sender.put`."""
 
-    is_last = False
+    is_first = is_last = False
     shape = __match_args__ = ()
 
     def __init__(self, values: Any) -> None:
