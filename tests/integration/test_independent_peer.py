@@ -163,6 +163,17 @@ def test_a_cancel_may_come_before_its_job(node: Daemon, psk: bytes) -> None:
         release(link, computation)
 
 
+def test_jobs_of_a_computation_that_is_not_loaded_come_back(node: Daemon, psk: bytes) -> None:
+    with scheduler_of(node, psk) as link:
+        computation = os.urandom(8)
+        link.send("Run", computation=computation, jobs=[1], attempts=[3], arguments=[b""])
+        why, back = link.receive("Prepared", "Returned"), link.receive("Prepared", "Returned")
+        assert (why[0], why[1]["for_now"], bool(why[1]["error"])) == ("Prepared", True, True)
+        assert back == ("Returned", {"computation": computation, "jobs": [1], "attempts": [3]})
+        link.send("Release", computation=computation)
+        assert link.receive("Released")[1]["computation"] == computation
+
+
 PLAIN_VALUES = [(1, 2.5, "ä"), {"a": [None, True]}, {1, 2}, frozenset((b"x",)), 2**80, 1j, bytearray(b"b"), b"", None]
 
 
@@ -516,13 +527,16 @@ def test_violations_of_a_client_are_refused_with_a_reason(
         link.send("Resume", computations=[], jobs=[])
         return link
 
-    with client() as first, client() as second, client() as third:
+    with client() as first, client() as second, client() as third, client() as fourth:
         computation = opened(first, body=payloads.dump((math.sqrt, {}, None, None)))
         first.receive("Event")
         second.send("Open", computation=computation, nodes=["*"], reentrant=False)
         third.send("Limit", computation=computation, own=1, total=1)
         first.send("Run", computation=computation, jobs=[1, 1], attempts=[1, 1], arguments=[b"", b""])
-        for link, reason in ((first, "names a job twice"), (second, "another client"), (third, "takes no Limit")):
+        for _ in range(33):
+            fourth.send("Resume", computations=[], jobs=[], more=True)
+        reasons = ("names a job twice", "another client", "takes no Limit", "too many parts")
+        for link, reason in zip((first, second, third, fourth), reasons, strict=True):
             with pytest.raises(Closed, match=f"^a message is refused: .*{reason}"):
                 while True:
                     link.receive(within=10)

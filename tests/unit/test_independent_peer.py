@@ -346,6 +346,11 @@ def test_what_is_not_changed_is_taken() -> None:
             {"stage": "hello", "bytes": [VECTORS["chunk"]]},
             {"stage": "streams", "bytes": ["16", "01000000000100000000000000010000"]},
             {"stage": "message", "bytes": ["930ec408c0c1c2c3c4c5c6c701"]},
+            # Flags that are not known, a piece without bytes, and a goodbye that is not UTF-8.
+            {
+                "stage": "chunks",
+                "bytes": ["0100000001f900000000000000000100", "0100000001f8", "0100000001fa61", "04ff"],
+            },
         ):
             for step in steps(entry, own):
                 step()
@@ -498,6 +503,8 @@ def test_files_are_taken_where_the_document_says_and_nowhere_else(kind: messages
             own, theirs = payload, of_purpose(purpose)
             if type_.startswith("["):
                 own, theirs = [own], [theirs]  # type: ignore[assignment]
+            if type_ == "[option]":  # The names in it.
+                own, theirs = ([[*OPTION[:5], each, *OPTION[6:]]] for each in (payload, of_purpose(purpose)))
             begin, end = values[:place], values[place + 1 :]
             taken = verdict(from_values, ProtocolError, [*begin, own, *end])
             assert taken == verdict(messages.read, Refused, [*begin, theirs, *end]), (kind.name, type_, purpose)
