@@ -20,6 +20,7 @@ from gdispy.connection import CONNECTED, Connection, Handlers
 from gdispy.core.limits import printable
 from gdispy.core.patterns import join, split
 from gdispy.errors import ConnectFailed, PeerRejected
+from gdispy.greenlets import keep_running, spawn, spawn_later
 from gdispy.interfaces import is_here, is_numeric, is_reachable, own_addresses
 from gdispy.keys import Secret
 from gdispy.limited_log import LimitedLog
@@ -86,7 +87,10 @@ class Announcer:
 
     def start(self) -> None:
         self._beacon.start()
-        self._greenlets = [gevent.spawn(self._tell), gevent.spawn(self._watch_addresses)]
+        self._greenlets = [
+            keep_running(self._tell, what="telling programs of this node"),
+            keep_running(self._watch_addresses, what="the watch over this machine's addresses"),
+        ]
 
     def close(self) -> None:
         for greenlet in self._greenlets:
@@ -124,7 +128,7 @@ class Announcer:
             beacon.tell(HERE, self._port, (packet.address, packet.udp), *ours)
         if packet.port and packet.instance not in self._due and len(self._due) < DUE:
             self._due.add(packet.instance)
-            gevent.spawn_later(CALL_AFTER, self._call, packet.instance, *asker)
+            spawn_later(CALL_AFTER, self._call, packet.instance, *asker, what="a call to a program")
 
     def _call(self, instance: bytes, address: str, port: int) -> None:
         """Who looked for nodes has not come: perhaps it cannot, and this side can."""
@@ -150,7 +154,7 @@ class Announcer:
             text = "a program at %s looks for nodes and cannot be reached: %s"
             self._log.log(logging.DEBUG, "call", text, join(host, own or port), str(error))
         else:
-            home.use(connection, None)
+            _use(home, connection, None)
         finally:
             self._calls.discard(instance)
 
@@ -167,7 +171,7 @@ class Announcer:
             now = own_addresses()
             if now - before:
                 logger.info("new addresses: %s", ", ".join(sorted(now - before)))
-                gevent.spawn(self._tell_now)
+                spawn(self._tell_now, what="telling programs of new addresses")
             before = now
 
 
@@ -188,7 +192,7 @@ class Caller:
         self._greenlet: Any = None
 
     def start(self) -> None:
-        self._greenlet = gevent.spawn(self._run)
+        self._greenlet = keep_running(self._run, what=f"the connection to {self.place}")
 
     def close(self) -> None:
         self._greenlet.kill(block=False)
@@ -216,9 +220,9 @@ class Caller:
                 # Who refuses at once is there, and its program may start at any moment.
                 limit = RETRY_LIMIT if "refused" in text else SILENT_LIMIT
             else:
-                self._home.use(connection, self)
-                self._over.wait()
                 self._over.clear()
+                _use(self._home, connection, self)
+                self._over.wait()
                 small = connection.stuck and not small
                 text = self._reason
                 if text == CONNECTED:
@@ -233,6 +237,14 @@ class Caller:
         if now >= self._told.get(text, 0.0):
             self._told = {text: now + TELL_INTERVAL}
             logger.info("--connect %s: %s; trying again", self.place, printable(text))
+
+
+def _use(home: Home, connection: Connection, caller: Caller | None) -> None:
+    try:
+        home.use(connection, caller)
+    except Exception:  # Else it would stay open, and nobody would know it.
+        connection.abort("a defect of gdispy on this side")
+        raise
 
 
 _OTHER_SIDE = "gdispy program or gdispy-scheduler"

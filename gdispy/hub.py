@@ -42,6 +42,7 @@ import gevent.socket  # noqa: E402
 from gevent.hub import Waiter  # noqa: E402
 
 from gdispy.errors import ClusterClosed, ConfigError, ForkedError, InternalError  # noqa: E402
+from gdispy.greenlets import spawn  # noqa: E402
 
 logger = logging.getLogger(__name__)
 
@@ -311,7 +312,7 @@ class Hub:
                 answer.error = error
             gate.open()
 
-        gevent.spawn(run)
+        spawn(run, what="an answer of the hub")  # It has a guard of its own: who has asked gets what it raises.
 
     def spawn(self, function: Callable[..., Any], *args: Any) -> None:
         """Start a greenlet in the hub; a failure of it is logged. From any thread."""
@@ -326,7 +327,7 @@ class Hub:
             except BaseException:
                 logger.exception("gdispy: a defect in a greenlet of the hub")
 
-        gevent.spawn(run)
+        spawn(run, what="a work of the hub")
 
     def errand(self, function: Callable[..., Any], *args: Any) -> None:
         """Call what the user gave us, apart from the hub, one after the other."""

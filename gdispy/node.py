@@ -70,6 +70,7 @@ from gdispy.core.slots import Slots
 from gdispy.core.wire import FILE, Sink
 from gdispy.errors import ConfigError
 from gdispy.fault_log import log_fault
+from gdispy.greenlets import keep_running
 from gdispy.interfaces import main_address
 from gdispy.keys import ALL_ADDRESSES, listening_addresses
 from gdispy.limited_log import LimitedLog
@@ -164,6 +165,7 @@ class Node:
         self._workers.backlog = lambda: max((each.backlog for each in self._connections.values()), default=0)
         self._workers.on_shutdown = self.shutdown_after_clients
         self._workers.on_failure = self._on_failure
+        self._workers.on_defect = self._on_defect
         self._announcer: Announcer | None = None
 
     def run(self, on_ready: Callable[[], None] = lambda: None) -> None:
@@ -187,9 +189,9 @@ class Node:
 
     def _open_doors(self) -> None:
         if self._settings.hours is not None:
-            gevent.spawn(self._keep_hours, self._settings.hours)
-        gevent.spawn(self._tell_availability)
-        gevent.spawn(self._watch_disk)
+            keep_running(self._keep_hours, self._settings.hours, what="the service hours")
+        keep_running(self._tell_availability, what="telling what is free on this machine")
+        keep_running(self._watch_disk, what="the watch over the disk")
         self._listener.start()
         self._announce()
         for caller in self._callers:

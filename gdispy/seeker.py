@@ -26,6 +26,7 @@ from gdispy.core.handshake import Keys
 from gdispy.core.messages import GIVEN_UP, Instance
 from gdispy.core.patterns import join, split
 from gdispy.errors import ConnectFailed, PeerRejected
+from gdispy.greenlets import keep_running, spawn, spawn_later
 from gdispy.interfaces import is_numeric, is_reachable
 from gdispy.keys import Secret, listening_address
 from gdispy.net import Listener, Relay
@@ -129,11 +130,16 @@ class Dialer:
         #: Whether the connection came so far that the node told what it holds.
         self.good = False
         self.connection: Connection | None = None
-        self.greenlet = gevent.spawn(self._run)
+        self.greenlet = keep_running(self._run, what=f"the dialer of {self.place}")
 
     def _run(self) -> None:
         failures = 0
-        self._impatient = gevent.spawn_later(IMPATIENT_AFTER, self._owner.report, self.place, self._no_answer())
+        if self._impatient is not None:  # This is started again, after a failure.
+            self._impatient.kill(block=False)
+        self._impatient = spawn_later(
+            *(IMPATIENT_AFTER, self._owner.report, self.place, self._no_answer()),
+            what="a report about a node",
+        )
         while True:
             reached, text = self._attempt()
             self._impatient.kill(block=False)
@@ -212,10 +218,15 @@ class Dialer:
             self._owner.report(self.place, "")
             self._seeker.wait_for_end(connection.instance, other)
             return True, ""
-        self.connection = connection
-        self._owner.take(connection, self)
-        self._over.wait()
         self._over.clear()
+        self.connection = connection
+        try:
+            self._owner.take(connection, self)
+        except Exception:  # This is started again, and would leave it open.
+            self.connection = None
+            connection.abort("a defect of gdispy on this side")
+            raise
+        self._over.wait()
         # The next one with short packets, and if that does not help, the one after it with long ones again.
         self._small = connection.stuck and not self._small
         self.connection = None
@@ -299,7 +310,7 @@ class Seeker:
         is_wanted = look or not all(config.is_loopback(host) for host, _ in targets)
         if is_wanted and (self._opener is None or (look and self._looker is None)):
             # Not now: the user's thread waits for this, and not for that.
-            self._opener = gevent.spawn(self._open_doors, self._opener)
+            self._opener = keep_running(self._open_doors, self._opener, what="the listener and beacon of a program")
 
     def seek_for(self, computation: bytes, targets: list[tuple[str, int]], turns: gevent.lock.BoundedSemaphore) -> None:
         """Connect to addresses that a client elsewhere has named for a computation, as long as it wants them."""
@@ -332,7 +343,7 @@ class Seeker:
             self._listen()
         self._start_hearing()
         if self._look_ports and self._beacon is not None and self._looker is None:
-            self._looker = gevent.spawn(self._look, self._beacon)
+            self._looker = keep_running(self._look, self._beacon, what="the look for nodes")
 
     def forget(self, dialer: Dialer) -> None:
         """An address that was found by a packet is not there any more."""
@@ -408,7 +419,7 @@ class Seeker:
             beacon.tell(LOOK, self.listening_port, place, self._ext_ip_addr)
         for dialer in self.dialers.values():
             if not dialer.found and dialer.connection is None:
-                gevent.spawn(self._ask, beacon, dialer)
+                spawn(self._ask, beacon, dialer, what=f"a question to {dialer.place}")
 
     def _ask(self, beacon: Beacons, dialer: Dialer) -> None:
         """Ask an address that the user has named; it may be a relay."""
@@ -426,7 +437,7 @@ class Seeker:
                 self.forget(dialer)
         elif packet.kind == HERE and packet.port:
             if "%" in address[0]:
-                gevent.spawn_later(LINK_LOCAL_DELAY, self._on_here, packet, address[0])
+                spawn_later(LINK_LOCAL_DELAY, self._on_here, packet, address[0], what="a packet of a node")
             else:
                 self._on_here(packet, address[0])
 
@@ -454,7 +465,8 @@ class Seeker:
             if fresh and not (connection is not None and any(each.relay for each in fresh)):
                 dialer.learn(routes)
                 if connection is not None:
-                    gevent.spawn_later((MOVED_AFTER + 0.1) * self._pulse, self._check_moved, connection)
+                    wait = (MOVED_AFTER + 0.1) * self._pulse
+                    spawn_later(wait, self._check_moved, connection, what="a look whether a node has moved")
         if connection is None:
             dialer.wake()
 

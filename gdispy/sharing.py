@@ -64,6 +64,7 @@ from gdispy.core.wire import FILE, Sink
 from gdispy.errors import ConfigError, ProtocolError
 from gdispy.fault_log import log_fault
 from gdispy.files import refusal
+from gdispy.greenlets import keep_running
 from gdispy.keys import Secret, listening_addresses
 from gdispy.memory import keep_freed_memory
 from gdispy.net import Listener
@@ -217,8 +218,8 @@ class Sharing:
             self._listener.start()
             wanted = whom.parse(self._settings.nodes, self._settings.node_port)
             self._scheduler.seek(wanted.targets, wanted.look, self._settings.node_port)
-            gevent.spawn(self._look_for_absent)
-            gevent.spawn(self._watch_backlogs)
+            keep_running(self._look_for_absent, what="the look for clients that stay away")
+            keep_running(self._watch_backlogs, what="the watch over what waits for clients")
             on_ready()
             self._stop.wait()
         finally:

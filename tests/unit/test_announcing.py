@@ -62,7 +62,7 @@ def test_node_repeats_its_announcement_while_nobody_uses_it(monkeypatch: pytest.
 
 def test_schedulers_that_are_to_be_called_back_are_bounded_and_each_is_once(monkeypatch: pytest.MonkeyPatch) -> None:
     later: list[Any] = []
-    monkeypatch.setattr(module.gevent, "spawn_later", lambda *args: later.append(args))
+    monkeypatch.setattr(module, "spawn_later", lambda *args, what: later.append(args))
     settings = NodeSettings(Secret(bytes(32), ""), 1)
     announcer: Any = SimpleNamespace(_settings=settings, _name="", _port=1, _due=set(), _call=None)
     beacon: Any = SimpleNamespace(tell=lambda *args: None)

@@ -5,8 +5,11 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
+import gevent
 import pytest
+from gevent.event import Event
 
+from gdispy import greenlets
 from gdispy import seeker as module
 from gdispy.core.discovery import HERE, RELAY, Packet
 from gdispy.errors import ConnectFailed
@@ -85,8 +88,8 @@ class Owner:
         self.answers: dict[Route, Any] = {}
         self.tried: list[tuple[Route, float, bool]] = []
         silent = SimpleNamespace(kill=lambda block: None)
-        for name in ("spawn", "spawn_later"):
-            monkeypatch.setattr(module.gevent, name, lambda *_: silent)
+        for name in ("spawn", "spawn_later", "keep_running"):
+            monkeypatch.setattr(module, name, lambda *_, what: silent)
         self.seeker = Seeker(self, Secret(bytes(32), ""), "127.0.0.1", "", 0, 10.0, False, 5.0)  # type: ignore[arg-type]
 
     def report(self, place: str, text: str) -> None:
@@ -199,3 +202,44 @@ def test_an_address_that_is_a_relay_is_no_node(owner: Owner) -> None:
     assert owner.reports[-1] == ("10.2.0.2:51348", "")
     owner.seeker.seek([("10.2.0.2", 51348)], False, 51348)
     assert owner.seeker.dialers == {}
+
+
+class Failing(Owner):
+    """A scheduler that fails by defects, and then works."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *, opens: int, takes: int) -> None:
+        super().__init__(monkeypatch)
+        self.opens, self.takes = opens, takes
+        self.aborted: list[str] = []
+        self.good = Event()
+
+    def open(self, route: Route, limit: float, small: bool) -> Any:
+        self.opens -= 1
+        if self.opens >= 0:
+            raise RuntimeError("a defect")
+        return SimpleNamespace(instance=b"i" * 16, quiet=0.0, stuck=False, abort=self.aborted.append)
+
+    def take(self, connection: Any, dialer: Dialer) -> None:
+        self.takes -= 1
+        if self.takes >= 0:
+            dialer.closed("it was closed, and nobody has waited for that")
+            raise RuntimeError("a defect")
+        self.good.set()
+
+
+@pytest.mark.parametrize(("opens", "takes"), [(3, 0), (0, 3), (2, 2)])
+def test_a_dialer_that_fails_by_a_defect_tries_again_and_leaves_no_connection_open(
+    opens: int, takes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = module.keep_running
+    owner = Failing(monkeypatch, opens=opens, takes=takes)
+    monkeypatch.setattr(greenlets, "_pause", lambda seconds: None)
+    monkeypatch.setattr(module, "keep_running", real)
+    dialer = Dialer(owner.seeker, owner, [Route("10.0.0.9", 51348)])
+    try:
+        assert owner.good.wait(5)
+        assert len(owner.aborted) == takes
+        gevent.idle()
+        assert dialer.connection is not None and not dialer.greenlet.dead
+    finally:
+        dialer.greenlet.kill()
