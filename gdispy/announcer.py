@@ -18,6 +18,7 @@ from gdispy import config
 from gdispy.beacon import HERE, LOOK, Beacon, Beacons, Packet
 from gdispy.connection import CONNECTED, Connection, Handlers
 from gdispy.core.limits import printable
+from gdispy.core.messages import BUSY
 from gdispy.core.patterns import join, split
 from gdispy.errors import ConnectFailed, PeerRejected
 from gdispy.greenlets import keep_running, spawn, spawn_later
@@ -32,6 +33,8 @@ logger = logging.getLogger(__name__)
 
 #: Seconds after the start, and after a change of addresses, when all are told.
 MOMENTS = (0.0, 0.3, 1.0, 3.0)
+#: Seconds at least between two announcements of a node that becomes free again and again.
+FREE_INTERVAL = 0.2
 #: Seconds between two looks at this machine's own addresses.
 ADDRESS_INTERVAL = 3.0
 #: Seconds that a scheduler which looks for nodes has to connect, until the node tries it the other way round.
@@ -80,6 +83,7 @@ class Announcer:
         #: Schedulers that are to be called back if they do not come.
         self._due: set[bytes] = set()
         self._log = LimitedLog(logger)
+        self._freed = gevent.event.Event()
         ear = settings.node_port or config.NODE_PORT
         key = settings.secret.for_udp()
         self._beacon = Beacons(key, home.instance, hosts, ear, self._on_packet, settings.multicast)
@@ -89,6 +93,7 @@ class Announcer:
         self._beacon.start()
         self._greenlets = [
             keep_running(self._tell, what="telling programs of this node"),
+            keep_running(self._tell_when_free, what="telling programs that this node is free"),
             keep_running(self._watch_addresses, what="the watch over this machine's addresses"),
         ]
 
@@ -113,6 +118,23 @@ class Announcer:
             before = moment
             if not self._home.connections():
                 self._broadcast()
+
+    def became_free(self) -> None:
+        """The node works for nobody any more."""
+        self._freed.set()
+
+    def _tell_when_free(self) -> None:
+        """Tell those who wait for this node, a few times, until somebody has it."""
+        while True:
+            self._freed.wait()
+            self._freed.clear()
+            before = 0.0
+            for moment in MOMENTS:
+                if self._freed.wait(moment - before) or self._home.is_busy():
+                    break
+                before = moment
+                self._broadcast()
+            gevent.sleep(FREE_INTERVAL)
 
     def _broadcast(self) -> None:
         self._beacon.broadcast(HERE, self._port, config.CLIENT_PORT, self._settings.ext_ip_addr, self._name)
@@ -185,6 +207,8 @@ class Caller:
         self.place = join(*place)
         self._source = "" if config.is_loopback(self.host) else source
         self._over = gevent.event.Event()
+        #: Set when the node works for nobody any more.
+        self._freed = gevent.event.Event()
         self._reason = ""
         self._told: dict[str, float] = {}
         #: The other side has answered on this connection.
@@ -196,6 +220,10 @@ class Caller:
 
     def close(self) -> None:
         self._greenlet.kill(block=False)
+
+    def wake(self) -> None:
+        """The node works for nobody any more, so the other side may have it."""
+        self._freed.set()
 
     def closed(self, reason: str) -> None:
         self._reason = reason
@@ -220,6 +248,7 @@ class Caller:
                 # Who refuses at once is there, and its program may start at any moment.
                 limit = RETRY_LIMIT if "refused" in text else SILENT_LIMIT
             else:
+                self._freed.clear()
                 self._over.clear()
                 _use(self._home, connection, self)
                 self._over.wait()
@@ -227,6 +256,10 @@ class Caller:
                 text = self._reason
                 if text == CONNECTED:
                     gevent.sleep(NOT_NEEDED)
+                    continue
+                if text.startswith(BUSY):
+                    self._tell(text)
+                    self._freed.wait(NOT_NEEDED)
                     continue
             failures = 0 if self.good else failures + 1
             self._tell(text)

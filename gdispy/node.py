@@ -377,10 +377,28 @@ class Node:
         if connection.peer not in self._called:
             connection.introduce(self._hello(), self._identity)
         self._schedulers[connection.peer] = hello.instance
-        free = measure(self._prefix)
-        if free:
-            connection.send(Availability(free))
-        self._pump.put(self._slots.joined, connection.peer, hello)
+        self._pump.put(self._joined, connection.peer, hello)
+
+    def _joined(self, peer: Peer, hello: Hello, now: float) -> Effects:
+        effects = self._slots.joined(peer, hello, now)
+        if self._slots.serves(peer):  # Who is refused comes again and again, and this takes its time.
+            free = measure(self._prefix)
+            effects += [Send(peer, Availability(free))] if free else []
+        return effects
+
+    def _gone(self, peer: Peer, now: float) -> Effects:
+        was_busy = self.is_busy()
+        effects = self._slots.gone(peer, now)
+        if was_busy and not self.is_busy():
+            self._tell_free()
+        return effects
+
+    def _tell_free(self) -> None:
+        """Those who wait for this node need not ask again and again."""
+        if self._announcer is not None:
+            self._announcer.became_free()
+        for caller in self._callers:
+            caller.wake()
 
     def _hello(self) -> Hello:
         ours = ("node", self.instance, self._name, config.VERSION, config.PYTHON, sys.platform)
@@ -405,7 +423,7 @@ class Node:
             level = logging.ERROR if reason.startswith(REFUSED) else logging.INFO
             key = ("out", connection.address, level)
             self._log.log(level, key, "disconnected from %s: %s", connection.address, reason)
-            self._pump.put(self._slots.gone, connection.peer)
+            self._pump.put(self._gone, connection.peer)
             if not self._greeted:
                 self._workers.slabs.clear()
 

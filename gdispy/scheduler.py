@@ -31,7 +31,7 @@ from gdispy.core.handshake import Keys
 from gdispy.core.identity import SEED_BYTES, Identity
 from gdispy.core.life import INTERVAL, LOST_AFTER
 from gdispy.core.limits import short_name
-from gdispy.core.messages import REFUSED, STOPPED, Collected, ComputationId, Hello, Message, Prepare, Run
+from gdispy.core.messages import REFUSED, STOPPED, Collected, ComputationId, Hello, Holding, Message, Prepare, Run
 from gdispy.core.patterns import join
 from gdispy.core.remembered import Story
 from gdispy.core.waiting import FAIR
@@ -263,7 +263,8 @@ class Scheduler:
                 return
         if messages:
             dialer = self._dialer_of.get(connection.peer)
-            if dialer is not None and not dialer.good:  # Only now: it may have said no more than that it is busy.
+            # Only then: a node that is busy for another may have said something else before it says so.
+            if dialer is not None and not dialer.good and any(type(each) is Holding for each in messages):
                 dialer.good = True
                 self.report(dialer.place, "")
             self._pump.put(self._receive, connection, messages, size)

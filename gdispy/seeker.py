@@ -23,7 +23,7 @@ from gdispy.beacon import HERE, LOOK, Beacon, Beacons, Packet
 from gdispy.connection import CONNECTED, Connection
 from gdispy.core.discovery import RELAY
 from gdispy.core.handshake import Keys
-from gdispy.core.messages import GIVEN_UP, Instance
+from gdispy.core.messages import BUSY, GIVEN_UP, Instance
 from gdispy.core.patterns import join, split
 from gdispy.errors import ConnectFailed, PeerRejected
 from gdispy.greenlets import keep_running, spawn, spawn_later
@@ -41,10 +41,11 @@ RETRY_FIRST = 0.5
 RETRY_LIMIT = 30.0
 #: Seconds of the first attempt after which the user may hear that it takes long.
 IMPATIENT_AFTER = 1.0
-#: The same for a node that was reached and did not keep the connection, being busy for another: it
-#: may be free at any moment.
+#: The same for a node that was reached and did not keep the connection; and at most for one that works for another
+#: program, since it says HERE when it is free.
 REFUSED_FIRST = 0.1
 REFUSED_LIMIT = 2.0
+BUSY_LIMIT = 5.0
 #: Failed attempts after which an address that was found by broadcast is forgotten.
 FORGET_AFTER = 8
 #: Seconds for each route of a node that has several.
@@ -58,6 +59,7 @@ CLIENT_DIALS = 32
 MOVED_AFTER = 1.4
 #: Seconds that an address of the link alone waits for a better one of the same node, which users' patterns may name.
 LINK_LOCAL_DELAY = 0.2
+_LOOPBACK = "127.0.0.1"
 #: Seconds at least between two attempts that packets bring about.
 WAKE_INTERVAL = 0.5
 
@@ -133,7 +135,8 @@ class Dialer:
         self.greenlet = keep_running(self._run, what=f"the dialer of {self.place}")
 
     def _run(self) -> None:
-        failures = 0
+        failures = unreached = 0
+        was_near = False
         if self._impatient is not None:  # This is started again, after a failure.
             self._impatient.kill(block=False)
         self._impatient = spawn_later(
@@ -141,27 +144,36 @@ class Dialer:
             what="a report about a node",
         )
         while True:
+            self._wake.clear()
             reached, text = self._attempt()
             self._impatient.kill(block=False)
-            failures = 0 if self.good else failures + 1
-            self._proven = self._proven or self.good
-            self.good = False
-            self._owner.report(self.place, text)
-            if self.found and not reached and failures > FORGET_AFTER:
-                self._seeker.forget(self)
-                return
             # What looks like another secret may be a forwarder in front of a node that is being started again: no more
             # than rarer and rarer, too.
             is_near = reached and not self.rejected
-            first, limit = (REFUSED_FIRST, REFUSED_LIMIT) if is_near else (RETRY_FIRST, RETRY_LIMIT)
-            self._pause(random.uniform(0.5, 1.0) * min(limit, first * 2 ** min(failures, 10)))
+            failures = 0 if self.good or (is_near and not was_near) else failures + 1
+            unreached = 0 if reached else unreached + 1
+            was_near = is_near
+            self._proven = self._proven or self.good
+            self.good = False
+            self._owner.report(self.place, text)
+            if self.found and unreached > FORGET_AFTER:
+                self._seeker.forget(self)
+                return
+            self._pause(random.uniform(0.5, 1.0) * self._interval(is_near, text.startswith(BUSY), failures))
+
+    def _interval(self, is_near: bool, is_busy: bool, failures: int) -> float:
+        """Seconds until the next attempt, at most. Each costs both sides a handshake and a signature."""
+        first, limit = (REFUSED_FIRST, REFUSED_LIMIT) if is_near else (RETRY_FIRST, RETRY_LIMIT)
+        if is_near and is_busy:
+            limit = BUSY_LIMIT
+            self._seeker.hear_of_free_nodes()
+        return min(limit, first * 2.0 ** min(failures, 10))
 
     def _no_answer(self) -> str:
         return f"no answer yet: is TCP {self.port} open in its firewall, and no other program there?"
 
     def _pause(self, seconds: float) -> None:
         gevent.sleep(min(seconds, WAKE_INTERVAL))
-        self._wake.clear()
         self._wake.wait(max(0.0, seconds - WAKE_INTERVAL))
 
     def wake(self) -> None:
@@ -278,6 +290,8 @@ class Seeker:
         self._wanted_by: dict[Route, set[bytes]] = {}
         self._by_instance: dict[bytes, Dialer] = {}
         self._beacon: Beacons | None = None
+        #: Where all nodes are on this machine: it hears of those that become free.
+        self._near_beacon: Beacons | None = None
         self._looker: Any = None
         self._listener: Listener | None = None
         self._opener: Any = None
@@ -293,8 +307,9 @@ class Seeker:
         for greenlet in (self._opener, self._looker):
             if greenlet is not None:
                 greenlet.kill(block=False)
-        if self._beacon is not None:
-            self._beacon.close()
+        for beacon in (self._beacon, self._near_beacon):
+            if beacon is not None:
+                beacon.close()
         if self._listener is not None:
             self._listener.close()
 
@@ -401,6 +416,14 @@ class Seeker:
                     self._owner.report("broadcast", f"no node can be found by broadcast: {error.strerror}")
                 return
             self._beacon.start()
+
+    def hear_of_free_nodes(self) -> None:
+        """A node is busy, and says HERE when it is free: hear that, also where all are on this machine."""
+        if self._beacon is None and self._near_beacon is None and self._opener is None:
+            own = (self._secret.for_udp(), self._owner.instance, [_LOOPBACK], self._port)
+            with contextlib.suppress(OSError):  # Then it is tried again at intervals only.
+                self._near_beacon = Beacons(*own, self._on_packet)
+                self._near_beacon.start()
 
     def _look(self, beacon: Beacons) -> None:
         before = 0.0

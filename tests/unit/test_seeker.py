@@ -12,11 +12,12 @@ from gevent.event import Event
 from gdispy import greenlets
 from gdispy import seeker as module
 from gdispy.core.discovery import HERE, RELAY, Packet
+from gdispy.core.messages import BUSY
 from gdispy.errors import ConnectFailed
 from gdispy.interfaces import is_reachable
 from gdispy.keys import Secret
 from gdispy.net import Relay
-from gdispy.seeker import FOUND_LIMIT, ROUTES, Dialer, Route, Seeker, routes_of
+from gdispy.seeker import BUSY_LIMIT, FOUND_LIMIT, REFUSED_LIMIT, ROUTES, Dialer, Route, Seeker, routes_of
 
 KEY = bytes(32)
 
@@ -243,3 +244,108 @@ def test_a_dialer_that_fails_by_a_defect_tries_again_and_leaves_no_connection_op
         assert dialer.connection is not None and not dialer.greenlet.dead
     finally:
         dialer.greenlet.kill()
+
+
+class Stop(Exception):
+    pass
+
+
+def pauses_of(owner: Owner, monkeypatch: pytest.MonkeyPatch, count: int) -> list[float]:
+    """The pauses that a dialer makes between its first attempts, at most."""
+    found: list[float] = []
+
+    def pause(seconds: float) -> None:
+        found.append(seconds)
+        if len(found) == count:
+            raise Stop
+
+    monkeypatch.setattr(module.random, "uniform", lambda least, most: most)
+    dialer = Dialer(owner.seeker, owner, [Route("127.0.0.1", 1)])
+    monkeypatch.setattr(dialer, "_pause", pause)
+    with pytest.raises(Stop):
+        dialer._run()
+    return found
+
+
+class Busy(Owner):
+    """A node says that it is busy each time, or what is wanted."""
+
+    reason = f"{BUSY}it works for another"
+
+    def open(self, route: Route, limit: float, small: bool) -> Any:
+        return SimpleNamespace(instance=b"i" * 16, quiet=0.0, stuck=False)
+
+    def take(self, connection: Any, dialer: Dialer) -> None:
+        gevent.spawn(dialer.closed, self.reason)
+
+
+def test_a_busy_node_is_asked_at_intervals_that_grow(monkeypatch: pytest.MonkeyPatch) -> None:
+    heard: list[None] = []
+    owner = Busy(monkeypatch)
+    monkeypatch.setattr(owner.seeker, "hear_of_free_nodes", lambda: heard.append(None))
+    pauses = pauses_of(owner, monkeypatch, 10)
+    assert pauses[:4] == [pytest.approx(0.1 * 2**number) for number in range(4)]
+    assert pauses[-2:] == [BUSY_LIMIT, BUSY_LIMIT]
+    assert len(heard) == 10
+
+
+def test_a_node_that_ends_connections_for_another_reason_is_asked_more_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    owner = Busy(monkeypatch)
+    owner.reason = "the connection broke"
+    assert pauses_of(owner, monkeypatch, 10)[-1] == REFUSED_LIMIT
+
+
+def test_a_found_node_that_was_busy_for_long_is_not_forgotten_when_it_is_gone_for_a_moment(
+    owner: Owner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owner.hear(here())
+    (dialer,) = owner.seeker._by_instance.values()
+    attempts = iter([*20 * [(True, f"{BUSY}it works")], *8 * [(False, "gone")], (True, ""), *9 * [(False, "gone")]])
+    monkeypatch.setattr(dialer, "_attempt", lambda: next(attempts))
+    monkeypatch.setattr(dialer, "_pause", lambda seconds: None)
+    dialer._run()
+    assert list(attempts) == []
+    assert owner.seeker.dialers == {}
+
+
+def test_news_of_a_node_that_comes_during_an_attempt_or_at_its_end_is_not_lost(
+    owner: Owner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slept: list[float] = []
+    monkeypatch.setattr(module.gevent, "sleep", slept.append)
+    owner.hear(here())
+    (dialer,) = owner.seeker._by_instance.values()
+    owner.hear(here())  # While it is dialled, since nothing is connected.
+    with gevent.Timeout(5):
+        dialer._pause(1000.0)
+    assert slept == [module.WAKE_INTERVAL]
+
+
+def test_where_all_nodes_are_on_this_machine_a_beacon_hears_of_those_that_become_free(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made: list[Any] = []
+
+    class Ears:
+        def __init__(self, key: bytes, instance: bytes, addresses: list[str], *_: Any) -> None:
+            made.append(addresses)
+
+        def start(self) -> None:
+            made.append("started")
+
+        def close(self) -> None:
+            made.append("closed")
+
+    monkeypatch.setattr(module, "Beacons", Ears)
+    owner = Owner(monkeypatch)
+    owner.seeker.seek([("127.0.0.1", 1)], False, 51348)
+    for _ in range(3):
+        owner.seeker.hear_of_free_nodes()
+    assert made == [["127.0.0.1"], "started"]
+    owner.seeker.close()
+    assert made[2:] == ["closed"]
+    made.clear()
+    other = Owner(monkeypatch)
+    other.seeker.seek([("10.0.0.9", 1)], False, 51348)  # It opens its own for that.
+    other.seeker.hear_of_free_nodes()
+    assert made == []
