@@ -17,7 +17,6 @@ import gevent.event
 from gdispy import config
 from gdispy.beacon import HERE, LOOK, Beacon, Beacons, Packet
 from gdispy.connection import CONNECTED, Connection, Handlers
-from gdispy.core.limits import printable
 from gdispy.core.messages import BUSY
 from gdispy.core.patterns import join, split
 from gdispy.errors import ConnectFailed, PeerRejected
@@ -211,6 +210,7 @@ class Caller:
         self._freed = gevent.event.Event()
         self._reason = ""
         self._told: dict[str, float] = {}
+        self._log = LimitedLog(logger)
         #: The other side has answered on this connection.
         self.good = False
         self._greenlet: Any = None
@@ -269,7 +269,7 @@ class Caller:
         now = gevent.get_hub().loop.now()
         if now >= self._told.get(text, 0.0):
             self._told = {text: now + TELL_INTERVAL}
-            logger.info("--connect %s: %s; trying again", self.place, printable(text))
+            self._log.log(logging.INFO, "tell", "--connect %s: %s; trying again", self.place, text)
 
 
 def _use(home: Home, connection: Connection, caller: Caller | None) -> None:

@@ -369,7 +369,7 @@ class Connection:
         if found:
             self._handlers.on_messages(self, found)  # type: ignore[arg-type]
         if bye is not None:
-            raise ConnectFailed(bye.reason)
+            raise ConnectFailed(printable(bye.reason))
 
     def taken(self) -> int:
         """Bytes of messages that arrived since this was last asked."""
@@ -478,6 +478,7 @@ class Connection:
     def _finish(self, reason: str) -> None:
         if self._closed:
             return
+        reason = printable(reason)  # The other side, or an error about what it has said, may have written it.
         self._closed = True
         self.stuck = self._silent or _retransmits(self._socket) > STUCK_AFTER
         if self._timer is not None:

@@ -43,6 +43,7 @@ from gevent.hub import Waiter  # noqa: E402
 
 from gdispy.errors import ClusterClosed, ConfigError, ForkedError, InternalError  # noqa: E402
 from gdispy.greenlets import spawn  # noqa: E402
+from gdispy.limited_log import traceback_text  # noqa: E402
 
 logger = logging.getLogger(__name__)
 
@@ -286,8 +287,8 @@ class Hub:
             function, args = letters.popleft()
             try:
                 function(*args)
-            except BaseException:
-                logger.exception("gdispy: a defect in the hub")
+            except BaseException as error:
+                logger.error("gdispy: a defect in the hub\n%s", traceback_text(error))
 
     def call(self, function: Callable[..., Any], *args: Any, timeout: float | None = None) -> Any:
         """Have the hub call the function, in a greenlet, and wait for what it returns or raises.
@@ -324,8 +325,8 @@ class Hub:
                 function(*args)
             except gevent.GreenletExit:
                 pass
-            except BaseException:
-                logger.exception("gdispy: a defect in a greenlet of the hub")
+            except BaseException as error:
+                logger.error("gdispy: a defect in a greenlet of the hub\n%s", traceback_text(error))
 
         spawn(run, what="a work of the hub")
 

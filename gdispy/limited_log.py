@@ -11,7 +11,7 @@ import time
 import traceback
 from collections.abc import Callable
 
-from gdispy.core.limits import PRINTED_LINES_LIMIT, printable, printable_lines, shortened
+from gdispy.core.limits import PRINTED_LINES_LIMIT, printable, printable_for_log, shortened
 from gdispy.core.log_limit import INTERVAL, LogLimit
 
 
@@ -26,8 +26,8 @@ class LimitedLog:
         self._clock = clock
 
     def log(self, level: int, key: object, text: str, *args: object) -> None:
-        """Write a line about a peer, or a kind of peers, that `key` stands for. Texts among `args` are those of peers:
-        they are made printable."""
+        """Write a line about a peer, or a kind of peers, that `key` stands for. What is no number among `args` may
+        be a text of a peer, and is made printable."""
         self._write(level, key, text, _shown(args))
 
     def log_failure(self, level: int, key: object, error: BaseException, text: str, *args: object) -> None:
@@ -36,7 +36,7 @@ class LimitedLog:
 
     def log_lines(self, level: int, key: object, text: str) -> None:
         """The same of a text of a peer that may have several lines."""
-        self._write(level, key, "%s", [printable_lines(text)])
+        self._write(level, key, "%s", [printable_for_log(text)])
 
     def _write(
         self, level: int, key: object, text: str, args: list[object], error: BaseException | None = None
@@ -56,8 +56,8 @@ class LimitedLog:
 def traceback_text(error: BaseException) -> str:
     """The traceback of an error for the log. What a peer has said may be in it, so `exc_info` would not do."""
     text = "".join(traceback.format_exception(type(error), error, error.__traceback__)).rstrip()
-    return printable_lines(shortened(text, PRINTED_LINES_LIMIT // 2))
+    return printable_for_log(f"  {shortened(text, PRINTED_LINES_LIMIT // 2)}")
 
 
 def _shown(args: tuple[object, ...]) -> list[object]:
-    return [printable(each) if isinstance(each, str) else each for each in args]
+    return [each if isinstance(each, int | float) else printable(str(each)) for each in args]

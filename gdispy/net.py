@@ -30,6 +30,7 @@ from gdispy.core.handshake import (
     refuse_other_version,
     server_name,
 )
+from gdispy.core.limits import printable
 from gdispy.core.messages import Message
 from gdispy.core.patterns import join
 from gdispy.core.shapes import INSTANCE_BYTES
@@ -106,7 +107,7 @@ _FAILURES = (OSError, ValueError, OverflowError, ProtocolError)
 
 
 def _reason(error: Exception) -> str:
-    return plain(error) if isinstance(error, OSError) else str(error)
+    return printable(plain(error) if isinstance(error, OSError) else str(error))
 
 
 def _open(
@@ -199,10 +200,11 @@ def _reach_through(relay: Relay, where: str, source: str, limit: float, small: b
             sock.sendall(pack(relay.key, ask, secrets.token_bytes(NONCE_BYTES)))
             answer = unpack(relay.key, read_exactly(sock, PACKET_BYTES))
         if answer.kind != OPENED:
-            raise ConnectFailed(f"the relay at {place} cannot reach {where}: {answer.name or 'it gives no reason'}")
+            reason = printable(answer.name) or "it gives no reason"
+            raise ConnectFailed(f"the relay at {place} cannot reach {where}: {reason}")
     except (*_FAILURES, PeerRejected) as error:
         sock.close()
-        raise ConnectFailed(f"the relay at {place} does not join: {error}") from error
+        raise ConnectFailed(f"the relay at {place} does not join: {printable(str(error))}") from error
     except BaseException:
         sock.close()
         raise
@@ -223,7 +225,7 @@ def _shake_hands(sock: Any, psk: bytes, roles: bytes) -> Keys:
     try:
         return initiator.finish(beginning + read_exactly(sock, SECOND_BYTES - len(MAGIC)))
     except ProtocolError as error:
-        raise SecretDiffers(f"{error}: its secret differs, or it is not a gdispy port") from error
+        raise SecretDiffers(f"{printable(str(error))}: its secret differs, or it is not a gdispy port") from error
 
 
 def _version_behind(sock: Any) -> str:
@@ -246,7 +248,7 @@ def read_exactly(sock: Any, size: int) -> bytes:
 
 def _why_not(what: str, where: str, port: int, error: Exception) -> str:
     if not isinstance(error, OSError):
-        return f"{where} cannot be reached: {error}"
+        return f"{where} cannot be reached: {_reason(error)}"
     if error.errno == errno.ECONNREFUSED:
         return f"no {what} answers at {where} (connection refused): start it there"
     if isinstance(error, socket.gaierror):

@@ -23,6 +23,7 @@ from gdispy.beacon import HERE, LOOK, Beacon, Beacons, Packet
 from gdispy.connection import CONNECTED, Connection
 from gdispy.core.discovery import RELAY
 from gdispy.core.handshake import Keys
+from gdispy.core.limits import NAME_LIMIT, printable
 from gdispy.core.messages import BUSY, GIVEN_UP, Instance
 from gdispy.core.patterns import join, split
 from gdispy.errors import ConnectFailed, PeerRejected
@@ -115,7 +116,7 @@ class Dialer:
         #: Found by a packet, of this node; else the user has named it.
         self.found = bool(instance)
         self.instance = instance
-        self._name = name
+        self._name = printable(name, NAME_LIMIT)
         self._seeker = seeker
         self._owner = owner
         self._over = gevent.event.Event()
@@ -221,7 +222,7 @@ class Dialer:
             self._warned = True
             form = "the node %s announces an address that does not work: %s. Reached at %s instead"
             text = text if bad.place in text else f"{bad.place}: {text}"
-            logger.warning(form, self._name or good.place, text, good.place)
+            logger.warning(form, self._name or printable(good.place), printable(text), printable(good.place))
 
     def _stay(self, connection: Connection) -> tuple[bool, str]:
         other = self._owner.connection_to(connection.instance)
@@ -392,7 +393,7 @@ class Seeker:
                     if not port:
                         raise
         except (OSError, ValueError) as error:
-            logger.info("nodes cannot come to this program: %s", error)
+            logger.info("nodes cannot come to this program: %s", printable(str(error)))
             return
         assert self._listener is not None
         self._listener.start()

@@ -29,6 +29,7 @@ from gdispy import config
 from gdispy.blobs import MemoryFile, in_memory_file
 from gdispy.core.effects import Effects, WorkerId
 from gdispy.core.holding import Job, release
+from gdispy.core.limits import NAME_LIMIT, printable, printable_for_log
 from gdispy.core.messages import ComputationId, Deliver, JobId, Prepare
 from gdispy.core.payloads import Bulk, joined
 from gdispy.core.slots import Slots
@@ -338,7 +339,7 @@ class Workers:
 
     def _log(self, template: _Template, level: int, text: str) -> None:
         """A computation has written into `dispynode_logger`."""
-        job_logger.log(level, "%s: %s", template.prepare.name, text)
+        job_logger.log(level, "%s: %s", printable(template.prepare.name, NAME_LIMIT), printable_for_log(text))
 
     def _take_last_records(self, template: _Template) -> None:
         """It has ended, and what its cleanup has logged may not have been read yet."""
@@ -513,7 +514,7 @@ class Workers:
         try:
             rows = self._sort(worker, worker.kept(generation, frames))
         except Exception as error:  # A job can write there, too.
-            logger.warning("a worker's results make no sense (%s)", error)
+            logger.warning("a worker's results make no sense (%s)", printable(str(error)))
             return
         self._take_rows(worker, rows)
 
@@ -523,7 +524,7 @@ class Workers:
         try:
             rows = self._sort(worker, worker.parse(data))
         except Exception as error:  # A job that writes there itself can send anything.
-            logger.warning("a worker's results make no sense (%s); it is ended", error)
+            logger.warning("a worker's results make no sense (%s); it is ended", printable(str(error)))
             worker.buffer = b""
             self.end(worker.number)
             return
