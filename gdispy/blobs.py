@@ -12,8 +12,7 @@ import tempfile
 from hashlib import blake2b
 from typing import Any, BinaryIO
 
-from gdispy.core.payloads import MemoryPayload, Payload
-from gdispy.core.wire import FilePayload
+from gdispy.core.payloads import FilePayload, MemoryPayload, Payload
 from gdispy.worker import control
 from gdispy.worker.trees import ARRIVED
 

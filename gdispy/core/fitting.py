@@ -276,6 +276,7 @@ _TEXTLESS = frozenset(
         shapes.is_number_column,
         shapes.is_time_column,
         shapes.is_bulk_column,
+        shapes.is_content_column,
         shapes.is_flag_column,
         shapes.is_column_list,
     ]
@@ -295,6 +296,7 @@ _REPAIRS: dict[Check, _Repair] = {
             shapes.is_node_name,
             shapes.is_proof,
             shapes.is_bulk_column,
+            shapes.is_content_column,
         ),
         _same,
     ),

@@ -40,6 +40,7 @@ from gdispy.core.shapes import (
     is_column_list,
     is_computation,
     is_computation_column,
+    is_content_column,
     is_count,
     is_count_column,
     is_cpus,
@@ -147,7 +148,7 @@ class Prepare(Message):
 
     tag = 10
     shape = (
-        *(is_computation, *[is_text] * 5, is_flag, is_bulk, is_file_list, is_bulk_column, is_bulk, is_bulk),
+        *(is_computation, *[is_text] * 5, is_flag, is_bulk, is_file_list, is_content_column, is_bulk, is_bulk),
         *(is_token, is_count, is_flag, is_count, is_text),
     )
     computation: ComputationId
@@ -200,7 +201,7 @@ class Contents(Message):
     """The contents of the files that were lacking."""
 
     tag = 26
-    shape = (is_computation, is_count_column, is_bulk_column)
+    shape = (is_computation, is_count_column, is_content_column)
     columns = ("places", "contents")
     parts = columns
     computation: ComputationId
@@ -320,7 +321,8 @@ class Ended(Message):
         is_computation,
         *[is_count_column] * 2,
         is_status_column,
-        *[is_bulk_column] * 3,
+        is_bulk_column,
+        *[is_content_column] * 2,
         is_text_column,
         *[is_time_column] * 2,
         is_count_column,
@@ -497,7 +499,7 @@ class Take(Message):
     """Use so many CPUs of a node, 0 for none, with these arguments of setup and these files besides."""
 
     tag = 35
-    shape = (is_computation, is_instance, is_count, is_bulk, is_file_list, is_bulk_column)
+    shape = (is_computation, is_instance, is_count, is_bulk, is_file_list, is_content_column)
     columns = ("files", "contents")
     computation: ComputationId
     node: Instance
@@ -542,7 +544,7 @@ class Deliver(Message):
     """Put a file into the directory of a computation on a node. The answer is `Reply`."""
 
     tag = 38
-    shape = (is_computation, is_count, is_instance, is_file_list, is_bulk_column)
+    shape = (is_computation, is_count, is_instance, is_file_list, is_content_column)
     columns = ("files", "contents")
     computation: ComputationId
     question: int
@@ -556,7 +558,7 @@ class Upload(Message):
     """A job sends a file, its `number`-th from 0, to the client. The answer is `Uploaded`."""
 
     tag = 39
-    shape = (is_computation, is_count, is_count, is_count, is_file_list, is_bulk_column)
+    shape = (is_computation, is_count, is_count, is_count, is_file_list, is_content_column)
     columns = ("files", "contents")
     computation: ComputationId
     job: JobId

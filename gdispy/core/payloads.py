@@ -31,6 +31,12 @@ class Payload:
         """Give the memory or file back."""
 
 
+class FilePayload(Payload):
+    """Marks payloads that are files, which the receiver puts on disk."""
+
+    __slots__ = ()
+
+
 class MemoryPayload(Payload):
     """A payload in this process's memory, in one part or several."""
 

@@ -18,7 +18,7 @@ from gdispy.core.limits import (
     SHORT_TEXT_LIMIT,
     TEXT_LIMIT,
 )
-from gdispy.core.payloads import Payload
+from gdispy.core.payloads import FilePayload, Payload
 from gdispy.core.statuses import FINAL
 
 INSTANCE_BYTES = 16
@@ -57,7 +57,8 @@ def is_number(value: Any) -> bool:
 
 
 def is_bulk(value: Any) -> bool:
-    return type(value) is bytes or isinstance(value, Payload)
+    """A payload that is not to be a file: jobs, and those who unpickle, want it in memory."""
+    return type(value) is bytes or (isinstance(value, Payload) and not isinstance(value, FilePayload))
 
 
 def is_instance(value: Any) -> bool:
@@ -141,9 +142,17 @@ def is_bulk_column(value: Any) -> bool:
     if type(value) is not list or len(value) > COLUMN_LIMIT:
         return False
     if len(value) == 1:
-        return type(value[0]) is bytes or isinstance(value[0], Payload)
+        return is_bulk(value[0])
     if _BYTES.issuperset(map(type, value)):
         return True
+    kinds = set(map(type, value))
+    return all(kind is bytes or (issubclass(kind, Payload) and not issubclass(kind, FilePayload)) for kind in kinds)
+
+
+def is_content_column(value: Any) -> bool:
+    """Payloads that may be files, too."""
+    if type(value) is not list or len(value) > COLUMN_LIMIT:
+        return False
     return all(kind is bytes or issubclass(kind, Payload) for kind in set(map(type, value)))
 
 
@@ -218,7 +227,17 @@ def is_claim_list(value: Any) -> bool:
 CLAIM_ROW = (is_computation, is_instance, is_count)
 
 
-OPTION_ROW = (is_node_name, is_number, is_number, is_count, is_count, is_bulk, is_file_list, is_bulk_column, is_number)
+OPTION_ROW = (
+    is_node_name,
+    is_number,
+    is_number,
+    is_count,
+    is_count,
+    is_bulk,
+    is_file_list,
+    is_content_column,
+    is_number,
+)
 
 
 NODE_OVERVIEW = (is_text, is_text, is_count, is_count, is_count, is_flag)

@@ -45,7 +45,7 @@ from gdispy.core.limits import (
     STREAM_LIMIT,
 )
 from gdispy.core.messages import Message, from_values
-from gdispy.core.payloads import Bulk, MemoryPayload, Payload, release_all
+from gdispy.core.payloads import Bulk, FilePayload, MemoryPayload, Payload, release_all
 from gdispy.errors import InternalError, ProtocolError
 
 BOX_LIMIT = CHUNK_LIMIT + EXTRA
@@ -89,12 +89,6 @@ class MessageRefused(ProtocolError):
 
 #: Makes the sink for a stream of this size and purpose; raises ProtocolError to refuse it.
 MakeSink = Callable[[int, int], Sink]
-
-
-class FilePayload(Payload):
-    """Marks payloads that are dependency files, so that the receiver puts them on disk."""
-
-    __slots__ = ()
 
 
 class Sender:

@@ -80,7 +80,7 @@ def _is_flag(value: Any) -> bool:
 
 
 def _is_bulk(value: Any) -> bool:
-    return type(value) in (bytes, Bulk)
+    return type(value) is bytes or (type(value) is Bulk and value.purpose == 0)
 
 
 def _row(*types: str) -> Callable[[Any], bool]:
@@ -92,7 +92,7 @@ def _row(*types: str) -> Callable[[Any], bool]:
 
 
 def _is_option(value: Any) -> bool:
-    types = ("node", "number", "number", "count", "count", "bulk", "[file]", "[bulk]", "number")
+    types = ("node", "number", "number", "count", "count", "bulk", "[file]", "[content]", "number")
     return value is None or (_row(*types)(value) and len(value[6]) == len(value[7]))
 
 
@@ -114,6 +114,7 @@ _TYPES: dict[str, Callable[[Any], bool]] = {
     "time": lambda value: _is_number(value) and 0 <= value < 1 << 40,
     "flag": _is_flag,
     "bulk": _is_bulk,
+    "content": lambda value: type(value) in (bytes, Bulk),
     "file": _row("text", "count", "time", "count", "digest"),
     "claim": _row("id", "instance", "count"),
     "option": _is_option,

@@ -147,6 +147,7 @@ def values_of(check: shapes.Check, length: int, own: bool) -> st.SearchStrategy[
         shapes.is_flag_column: column(st.booleans()),
         shapes.is_left_out_column: column(counts),
         shapes.is_bulk_column: column(st.one_of(st.sampled_from([b"", b"x"]), st.builds(lambda: payload(1)))),
+        shapes.is_content_column: column(st.one_of(st.sampled_from([b"", b"x"]), st.builds(lambda: payload(1)))),
         shapes.is_computation_column: st.just([C, D][:length]),
         shapes.is_column_list: st.just([[1] * length, [2]][:length]),
         shapes.is_file_list: column(FILES.filter(lambda row: len(row[0]) < 100 or length < 100)),

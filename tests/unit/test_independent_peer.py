@@ -28,7 +28,7 @@ from gdispy.core import (
     wire,
 )
 from gdispy.core.messages import ALL, from_values
-from gdispy.core.payloads import joined
+from gdispy.core.payloads import FilePayload, MemoryPayload, joined
 from gdispy.core.wire import MemorySink, Receiver, Sender
 from gdispy.errors import PeerRejected, ProtocolError
 from gdispy.worker import pickling, plain
@@ -99,7 +99,7 @@ def test_proofs(side: str, other: str) -> None:
 
 
 def test_packet_of_discovery() -> None:
-    fields = [2, bytes.fromhex("b0b1b2b3b4b5b6b7b8b9babbbcbdbebf"), 1_700_000_000.0, 51348, "", "host", 0, ""]
+    fields = [2, unhex("udp_instance"), 1_700_000_000.0, 51348, "", "host", 0, ""]
     key, data = unhex("udp_key"), unhex("udp_packet")
     assert keys.packet(key, fields, unhex("udp_nonce")) == data
     seen: set[bytes] = set()
@@ -126,8 +126,21 @@ def sent_by_initiator() -> list[tuple[bytes, bytes]]:
     return [first, *((bytes.fromhex(chunk), bytes.fromhex(frame)) for _, chunk, frame in VECTORS["frames"])]
 
 
+class File(FilePayload):
+    """What arrived to be put on disk."""
+
+    __slots__ = ()
+
+
+class FileSink(MemorySink):
+    """Collects a stream of purpose 1."""
+
+    def finish(self) -> File:
+        return File()
+
+
 def receiver() -> Receiver:
-    return Receiver(unhex("key_i_to_r"), lambda size, purpose: MemorySink())
+    return Receiver(unhex("key_i_to_r"), lambda size, purpose: FileSink() if purpose == wire.FILE else MemorySink())
 
 
 def test_frames_are_sealed_alike() -> None:
@@ -402,6 +415,7 @@ PROBES: list[Any] = [
 #: A value of each type of the document that is good, for the fields that are not tried.
 GOOD: dict[str, Any] = {
     **dict.fromkeys(("text", "short"), "a"),
+    "content": b"",
     "id": bytes(8),
     "instance": bytes(16),
     "token": b"",
@@ -468,6 +482,25 @@ def test_document_and_code_take_the_same_values_in_each_field(kind: messages.Kin
     for length in range(len(values)):
         tried = values[:length]
         assert verdict(from_values, ProtocolError, tried) == verdict(messages.read, Refused, tried), length
+
+
+def of_purpose(purpose: int) -> messages.Bulk:
+    found = messages.Bulk(b"")
+    found.purpose = purpose
+    return found
+
+
+@pytest.mark.parametrize("kind", messages.KINDS.values(), ids=messages.KINDS)
+def test_files_are_taken_where_the_document_says_and_nowhere_else(kind: messages.Kind) -> None:
+    values = good_values(kind, 1)
+    for place, (_, type_) in enumerate(kind.fields, 1):
+        for purpose, payload in ((0, MemoryPayload([])), (1, File())):
+            own, theirs = payload, of_purpose(purpose)
+            if type_.startswith("["):
+                own, theirs = [own], [theirs]  # type: ignore[assignment]
+            begin, end = values[:place], values[place + 1 :]
+            taken = verdict(from_values, ProtocolError, [*begin, own, *end])
+            assert taken == verdict(messages.read, Refused, [*begin, theirs, *end]), (kind.name, type_, purpose)
 
 
 def test_fields_of_later_versions_are_ignored_by_both() -> None:

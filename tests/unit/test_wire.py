@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from gdispy.core import wire
 from gdispy.core.boxes import seal
 from gdispy.core.handshake import Keys, next_key
-from gdispy.core.messages import JobId, Message, Progress, Recall, Resume, Run
+from gdispy.core.messages import Contents, JobId, Message, Progress, Recall, Resume, Run
 from gdispy.core.payloads import MemoryPayload, Payload, bulk_size
 from gdispy.core.wire import (
     BOX_LIMIT,
@@ -252,7 +252,7 @@ def test_files_and_payloads_are_announced_as_what_they_are() -> None:
         return MemorySink()
 
     sender, into = Sender(KEY), Receiver(KEY, make_sink)
-    sender.put(progress(File()))
+    sender.put(Contents(C, [0], [File()]))
     sender.put(progress(MemoryPayload([b"payload"])))
     for _ in range(4):
         into.receive(b"".join(sender.frames()))
