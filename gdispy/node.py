@@ -148,8 +148,6 @@ class Node:
         self._callers = [Caller(self, settings.secret, place, source) for place in settings.connect]
         #: Connections that this side has opened, and who keeps them up.
         self._called: dict[Peer, Caller | None] = {}
-        #: No payload of a scheduler has this descriptor, or a higher one: what runs needs some.
-        self._last_descriptor = descriptor_limit()
         #: The life of each scheduler that is connected.
         self._schedulers: dict[Peer, bytes] = {}
         self.host, self.port = self._listener.host, self._listener.port
@@ -332,7 +330,7 @@ class Node:
         if purpose == FILE:
             return FileSink(self._workers.directory, size, self._settings.max_file_size)
         sink = self._workers.slabs.sink(size)
-        if sink.fileno() >= self._last_descriptor:
+        if sink.fileno() >= descriptor_limit():  # What runs needs some.
             sink.abandon()
             raise ProtocolError("this node has no descriptors left for payloads: too many jobs wait here")
         return sink

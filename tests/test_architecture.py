@@ -205,6 +205,26 @@ def test_callbacks_of_the_loop_are_in_modules_that_guard_them() -> None:
     assert found == {f"gdispy.{name}" for name in ("acceptor", "connection", "hub", "listener", "pump", "workers")}
 
 
+INDEPENDENT = {path: tree for path, tree in TEST_TREES.items() if path.parent == TESTS / "independent"}
+
+
+@pytest.mark.parametrize("path", INDEPENDENT, ids=lambda path: path.stem)
+def test_independent_implementation_imports_nothing_of_gdispy(path: Path) -> None:
+    nodes = list(ast.walk(INDEPENDENT[path]))
+    found = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    found |= {node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)}
+    assert not any(isinstance(node, ast.ImportFrom) and node.level for node in nodes)
+    others = {"msgpack", "nacl", "dill", "numpy", "tests.independent"}
+    assert [each for each in found if not is_one_of(each, others | set(sys.stdlib_module_names))] == []
+
+
+def test_independent_implementation_loads_nothing_of_gdispy() -> None:
+    names = [f"tests.independent.{path.stem}" for path in INDEPENDENT if path.stem != "__init__"]
+    assert len(names) >= 6
+    loaded = run_fresh(f"import sys, {', '.join(names)}; print(*sys.modules)").split()
+    assert [each for each in loaded if is_one_of(each, {"gdispy", "gevent"})] == []
+
+
 # Fresh processes
 
 

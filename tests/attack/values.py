@@ -101,6 +101,7 @@ class Values:
             shapes.is_left_out_column: lambda name: self._chance.choice((False, True, 0, 1 << 40)),
             shapes.is_computation_column: lambda name: self._computation(),
             shapes.is_bulk_column: lambda name: self._bulk(),
+            shapes.is_content_column: lambda name: self._bulk(),
             shapes.is_column_list: lambda name: [self._count(name) for _ in range(self._chance.choice((0, 1, 5)))],
             shapes.is_file_list: lambda name: self._file()[0],
             shapes.is_claim_list: lambda name: self._row(shapes.CLAIM_ROW),
@@ -245,7 +246,9 @@ class Values:
         is_one_of_few = self._size < MANY and not self._is_small
         size = self._pick((0, 3, 100), (0, 1, 32_768, 32_769, 40_000, 200_000)) if is_one_of_few else 2
         data = bytes(size) if self._chance.random() < 0.5 else self._chance.randbytes(size)
-        return Carried(data) if size > 32_768 or (self._is_edgy and self._chance.random() < 0.02) else data
+        if self._is_edgy and self._chance.random() < 0.04:
+            return Carried(data, self._chance.choice((PAYLOAD, FILE)))  # What is to be in memory, as a file, too.
+        return Carried(data) if size > 32_768 else data
 
     def _instance(self) -> bytes:
         known = self.known.instances

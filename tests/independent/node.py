@@ -112,6 +112,8 @@ class Node:
     def _load(self, link: Link, number: bytes, computation: Computation) -> None:
         error = ""
         try:
+            if computation.prepare["results"]:
+                raise ValueError(f"results={computation.prepare['results']!r} is not known to this node")
             if computation.prepare["kind"] == "function" and not computation.is_loaded:
                 computation.function = payloads.load(computation.prepare["body"], dill.loads)[0]
             computation.is_loaded = True

@@ -363,7 +363,7 @@ SHOWN_ELSEWHERE = {
     7: ("integration/test_strangers.py", "test_a_handshake_byte_by_byte_is_ended_in_time"),
     8: ("integration/test_independent_peer.py", "test_who_speaks_without_tls_gets_an_alert"),
     22: ("integration/test_independent_peer.py", "test_violations_of_a_client_are_refused_with_a_reason"),
-    23: ("unit/test_connection_answers.py", ""),
+    23: ("integration/test_one_peer.py", "test_peer_that_reads_no_answers_is_let_go"),
 }
 
 
