@@ -22,6 +22,9 @@ from typing import Any
 
 import gevent
 
+from gdispy.greenlets import guarded
+from gdispy.limited_log import LimitedLog
+
 logger = logging.getLogger(__name__)
 
 #: Seconds of accepting after which the loop has its turn.
@@ -63,16 +66,20 @@ class Acceptor:
         self._watchers: list[Any] = []
         self._timer: Any = None
         self._limit = descriptor_limit()
-        self._next_log = 0.0
+        self._limited = LimitedLog(logger)
 
     def start(self) -> None:
         loop = gevent.get_hub().loop
         self._timer = loop.timer(PAUSE, ref=False)
         for server in self._servers:
             server.setblocking(False)
-            watcher = loop.io(server.fileno(), 1)
-            self._watchers.append(watcher)
-            watcher.start(self._accept, server)
+            self._watchers.append(loop.io(server.fileno(), 1))
+        self._listen()
+
+    def _listen(self) -> None:
+        accept = guarded(self._accept, "accepting connections", self._pause)
+        for watcher, server in zip(self._watchers, self._servers, strict=True):
+            watcher.start(accept, server)
 
     def close(self) -> None:
         if self._timer is not None:
@@ -102,27 +109,21 @@ class Acceptor:
     def _take(self, fd: int, address: Any) -> None:
         if fd >= self._limit:
             os.close(fd)
-            self._log("refusing connections: this process has %d open files, near its limit (ulimit -n)", fd)
+            text = "refusing connections: this process has %d open files, near its limit (ulimit -n)"
+            self._limited.log(logging.WARNING, "refuse", text, fd)
             return
         try:
             self._on_accepted(fd, address)
-        except Exception:
-            logger.critical("gdispy: a defect with a new connection", exc_info=True)
+        except Exception as error:
+            self._limited.log_failure(logging.CRITICAL, type(error), error, "gdispy: a defect with a new connection")
 
-    def _pause(self, error: OSError) -> None:
-        self._log("cannot accept connections: %s", error.strerror)
+    def _pause(self, error: BaseException) -> None:
+        reason = error.strerror if isinstance(error, OSError) else repr(error)
+        self._limited.log(logging.WARNING, "pause", "cannot accept connections: %s", reason)
         for watcher in self._watchers:
             watcher.stop()
-        self._timer.start(self._resume)
+        self._timer.start(guarded(self._resume, "accepting connections again", self._pause))
 
     def _resume(self) -> None:
         self._timer.stop()
-        for watcher, server in zip(self._watchers, self._servers, strict=True):
-            watcher.start(self._accept, server)
-
-    def _log(self, form: str, *values: Any) -> None:
-        """One line a second: a crowd must not fill the log."""
-        now = time.monotonic()
-        if now >= self._next_log:
-            self._next_log = now + 1.0
-            logger.warning(form, *values)
+        self._listen()

@@ -17,9 +17,10 @@ import gevent.event
 from gdispy import config
 from gdispy.beacon import HERE, LOOK, Beacon, Beacons, Packet
 from gdispy.connection import CONNECTED, Connection, Handlers
-from gdispy.core.limits import printable
+from gdispy.core.messages import BUSY
 from gdispy.core.patterns import join, split
 from gdispy.errors import ConnectFailed, PeerRejected
+from gdispy.greenlets import keep_running, spawn, spawn_later
 from gdispy.interfaces import is_here, is_numeric, is_reachable, own_addresses
 from gdispy.keys import Secret
 from gdispy.limited_log import LimitedLog
@@ -31,6 +32,8 @@ logger = logging.getLogger(__name__)
 
 #: Seconds after the start, and after a change of addresses, when all are told.
 MOMENTS = (0.0, 0.3, 1.0, 3.0)
+#: Seconds at least between two announcements of a node that becomes free again and again.
+FREE_INTERVAL = 0.2
 #: Seconds between two looks at this machine's own addresses.
 ADDRESS_INTERVAL = 3.0
 #: Seconds that a scheduler which looks for nodes has to connect, until the node tries it the other way round.
@@ -79,6 +82,7 @@ class Announcer:
         #: Schedulers that are to be called back if they do not come.
         self._due: set[bytes] = set()
         self._log = LimitedLog(logger)
+        self._freed = gevent.event.Event()
         ear = settings.node_port or config.NODE_PORT
         key = settings.secret.for_udp()
         self._beacon = Beacons(key, home.instance, hosts, ear, self._on_packet, settings.multicast)
@@ -86,7 +90,11 @@ class Announcer:
 
     def start(self) -> None:
         self._beacon.start()
-        self._greenlets = [gevent.spawn(self._tell), gevent.spawn(self._watch_addresses)]
+        self._greenlets = [
+            keep_running(self._tell, what="telling programs of this node"),
+            keep_running(self._tell_when_free, what="telling programs that this node is free"),
+            keep_running(self._watch_addresses, what="the watch over this machine's addresses"),
+        ]
 
     def close(self) -> None:
         for greenlet in self._greenlets:
@@ -110,6 +118,23 @@ class Announcer:
             if not self._home.connections():
                 self._broadcast()
 
+    def became_free(self) -> None:
+        """The node works for nobody any more."""
+        self._freed.set()
+
+    def _tell_when_free(self) -> None:
+        """Tell those who wait for this node, a few times, until somebody has it."""
+        while True:
+            self._freed.wait()
+            self._freed.clear()
+            before = 0.0
+            for moment in MOMENTS:
+                if self._freed.wait(moment - before) or self._home.is_busy():
+                    break
+                before = moment
+                self._broadcast()
+            gevent.sleep(FREE_INTERVAL)
+
     def _broadcast(self) -> None:
         self._beacon.broadcast(HERE, self._port, config.CLIENT_PORT, self._settings.ext_ip_addr, self._name)
 
@@ -124,7 +149,7 @@ class Announcer:
             beacon.tell(HERE, self._port, (packet.address, packet.udp), *ours)
         if packet.port and packet.instance not in self._due and len(self._due) < DUE:
             self._due.add(packet.instance)
-            gevent.spawn_later(CALL_AFTER, self._call, packet.instance, *asker)
+            spawn_later(CALL_AFTER, self._call, packet.instance, *asker, what="a call to a program")
 
     def _call(self, instance: bytes, address: str, port: int) -> None:
         """Who looked for nodes has not come: perhaps it cannot, and this side can."""
@@ -150,7 +175,7 @@ class Announcer:
             text = "a program at %s looks for nodes and cannot be reached: %s"
             self._log.log(logging.DEBUG, "call", text, join(host, own or port), str(error))
         else:
-            home.use(connection, None)
+            _use(home, connection, None)
         finally:
             self._calls.discard(instance)
 
@@ -167,7 +192,7 @@ class Announcer:
             now = own_addresses()
             if now - before:
                 logger.info("new addresses: %s", ", ".join(sorted(now - before)))
-                gevent.spawn(self._tell_now)
+                spawn(self._tell_now, what="telling programs of new addresses")
             before = now
 
 
@@ -181,17 +206,24 @@ class Caller:
         self.place = join(*place)
         self._source = "" if config.is_loopback(self.host) else source
         self._over = gevent.event.Event()
+        #: Set when the node works for nobody any more.
+        self._freed = gevent.event.Event()
         self._reason = ""
         self._told: dict[str, float] = {}
+        self._log = LimitedLog(logger)
         #: The other side has answered on this connection.
         self.good = False
         self._greenlet: Any = None
 
     def start(self) -> None:
-        self._greenlet = gevent.spawn(self._run)
+        self._greenlet = keep_running(self._run, what=f"the connection to {self.place}")
 
     def close(self) -> None:
         self._greenlet.kill(block=False)
+
+    def wake(self) -> None:
+        """The node works for nobody any more, so the other side may have it."""
+        self._freed.set()
 
     def closed(self, reason: str) -> None:
         self._reason = reason
@@ -216,13 +248,18 @@ class Caller:
                 # Who refuses at once is there, and its program may start at any moment.
                 limit = RETRY_LIMIT if "refused" in text else SILENT_LIMIT
             else:
-                self._home.use(connection, self)
-                self._over.wait()
+                self._freed.clear()
                 self._over.clear()
+                _use(self._home, connection, self)
+                self._over.wait()
                 small = connection.stuck and not small
                 text = self._reason
                 if text == CONNECTED:
                     gevent.sleep(NOT_NEEDED)
+                    continue
+                if text.startswith(BUSY):
+                    self._tell(text)
+                    self._freed.wait(NOT_NEEDED)
                     continue
             failures = 0 if self.good else failures + 1
             self._tell(text)
@@ -232,7 +269,15 @@ class Caller:
         now = gevent.get_hub().loop.now()
         if now >= self._told.get(text, 0.0):
             self._told = {text: now + TELL_INTERVAL}
-            logger.info("--connect %s: %s; trying again", self.place, printable(text))
+            self._log.log(logging.INFO, "tell", "--connect %s: %s; trying again", self.place, text)
+
+
+def _use(home: Home, connection: Connection, caller: Caller | None) -> None:
+    try:
+        home.use(connection, caller)
+    except Exception:  # Else it would stay open, and nobody would know it.
+        connection.abort("a defect of gdispy on this side")
+        raise
 
 
 _OTHER_SIDE = "gdispy program or gdispy-scheduler"

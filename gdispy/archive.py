@@ -32,6 +32,7 @@ from gdispy.core.messages import Cancel, Named, Open, Prepare, Release, Run
 from gdispy.core.payloads import Bulk
 from gdispy.core.remembered import Story
 from gdispy.errors import JournalError
+from gdispy.greenlets import keep_running
 from gdispy.journal import Journal, Ledger, boot_name
 
 logger = logging.getLogger(__name__)
@@ -137,8 +138,8 @@ class Archive:
         """Begin to write to the disk, in a greenlet of the calling loop."""
         if self._journal is not None:
             self._journal.keep(self.ledger.free)
-            gevent.spawn(self._watch_size, self._journal)
-            gevent.spawn(self._write_deferred)
+            keep_running(self._watch_size, self._journal, what="the watch over the size of the journal")
+            keep_running(self._write_deferred, what="writing to the journal what was put aside")
 
     def _write_deferred(self) -> None:
         while True:

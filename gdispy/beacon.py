@@ -28,6 +28,7 @@ from gdispy.core import discovery
 from gdispy.core.boxes import NONCE_BYTES
 from gdispy.core.discovery import CLOCK_LIMIT, HERE, LOOK, Packet
 from gdispy.errors import ProtocolError
+from gdispy.greenlets import keep_running
 from gdispy.interfaces import host_of, interfaces, resolve
 from gdispy.limited_log import LimitedLog
 
@@ -111,7 +112,7 @@ class Beacon:
 
     def start(self) -> None:
         for sock in (*self._mouths.values(), *self._ears):
-            self._greenlets.append(gevent.spawn(self._listen, sock))
+            self._greenlets.append(keep_running(self._listen, sock, what="the beacon's listener"))
 
     def close(self) -> None:
         for greenlet in self._greenlets:
@@ -197,8 +198,17 @@ class Beacon:
                 self._log.log(logging.DEBUG, "receive", "UDP: %s", error)
                 gevent.sleep(ERROR_PAUSE)
                 continue
-            with contextlib.suppress(ProtocolError):
-                self._take(discovery.unpack(self._key, data), data, address)
+            self._hear(data, address)
+
+    def _hear(self, data: bytes, address: tuple[Any, ...]) -> None:
+        """One packet, which cannot end the hearing, whatever it brings about."""
+        try:
+            self._take(discovery.unpack(self._key, data), data, address)
+        except ProtocolError:
+            pass
+        except Exception as error:
+            text = "gdispy: a packet from %s could not be handled"
+            self._log.log_failure(logging.ERROR, ("packet", type(error)), error, text, host_of(address))
 
     def _take(self, packet: Packet, data: bytes, address: tuple[Any, ...]) -> None:
         if packet.instance == self._instance:

@@ -29,10 +29,13 @@ from gdispy.core.effects import Peer
 from gdispy.core.handshake import Keys
 from gdispy.core.identity import Identity, check_proof
 from gdispy.core.life import INTERVAL, Life
+from gdispy.core.limits import printable
 from gdispy.core.messages import REFUSED, Hello, Message
 from gdispy.core.wire import CREDIT_STEP, NO_MEMORY_LIMIT, Bye, MakeSink, MemorySink, MessageRefused, Sink, channel
 from gdispy.errors import ConnectFailed, ForkedError, InternalError, ProtocolError
+from gdispy.greenlets import guarded, spawn
 from gdispy.interfaces import host_of
+from gdispy.limited_log import LimitedLog
 from gdispy.memory import memory_size
 
 logger = logging.getLogger(__name__)
@@ -64,6 +67,7 @@ REFUSAL_LIMIT = 1.0
 CONNECTED = "connected already"
 
 _peers = itertools.count(1)
+_log = LimitedLog(logger)
 
 
 def next_peer() -> Peer:
@@ -156,8 +160,8 @@ class Connection:
         """Begin to read and write."""
         self._loop = gevent.get_hub().loop
         self._readable = self._loop.io(self._socket.fileno(), 1)
-        self._reader = gevent.spawn(self._go_on, self._read)
-        self._writer = gevent.spawn(self._go_on, self._write)
+        self._reader = spawn(self._go_on, self._read, what="the reader of a connection")
+        self._writer = spawn(self._go_on, self._write, what="the writer of a connection")
         self._set_timer()
 
     def send(self, message: Message, follows: bool = False) -> None:
@@ -208,6 +212,10 @@ class Connection:
         try:
             frames = self._next_frames()
         except ForkedError:
+            return
+        except Exception as error:  # In a callback of the loop, which would lose it.
+            _log.log_failure(logging.CRITICAL, type(error), error, "gdispy: a defect in a connection")
+            self._fail(error)
             return
         if not frames:
             return
@@ -289,11 +297,15 @@ class Connection:
         except ForkedError:
             self._finish("forked")
         except Exception as error:
-            logger.critical("gdispy: a defect in a connection", exc_info=True)
-            self._finish(f"a defect of gdispy on this side: {error!r}")
+            _log.log_failure(logging.CRITICAL, type(error), error, "gdispy: a defect in a connection")
+            self._finish(_defect(error))
         except BaseException:  # In a patched program Ctrl-C may come to any greenlet.
             self._finish("it was interrupted")
             raise
+
+    def _fail(self, error: BaseException) -> None:
+        """What the loop calls has failed: end, in a greenlet, since who hears of it may wait."""
+        spawn(self._finish, _defect(error), what="the end of a connection")
 
     def _refuse(self, reason: str) -> None:
         """Say why to the other side, which would send the same again, and close. Called where it is read."""
@@ -357,7 +369,7 @@ class Connection:
         if found:
             self._handlers.on_messages(self, found)  # type: ignore[arg-type]
         if bye is not None:
-            raise ConnectFailed(bye.reason)
+            raise ConnectFailed(printable(bye.reason))
 
     def taken(self) -> int:
         """Bytes of messages that arrived since this was last asked."""
@@ -433,10 +445,11 @@ class Connection:
         if life.is_due(now):
             self._give_sign()
         if life.is_lost(now):
-            gevent.spawn(self._finish, f"nothing was heard of the other side for {life.quiet(now):.0f} s")
+            reason = f"nothing was heard of the other side for {life.quiet(now):.0f} s"
+            spawn(self._finish, reason, what="the end of a connection")
         elif life.is_silent(now) and not self._silent:
             self._silent = True
-            gevent.spawn(self._tell_silence)
+            spawn(self._tell_silence, what="a connection that is silent", on_failure=self._fail)
         self._set_timer()
 
     def _tell_silence(self) -> None:
@@ -460,11 +473,12 @@ class Connection:
         if self._timer is not None:
             self._timer.stop()
         self._timer = self._loop.timer(wait, wait, ref=False)
-        self._timer.start(self._check_life)
+        self._timer.start(guarded(self._check_life, "the signs of life of a connection", self._fail))
 
     def _finish(self, reason: str) -> None:
         if self._closed:
             return
+        reason = printable(reason)  # The other side, or an error about what it has said, may have written it.
         self._closed = True
         self.stuck = self._silent or _retransmits(self._socket) > STUCK_AFTER
         if self._timer is not None:
@@ -484,6 +498,10 @@ class Connection:
         self._socket.close()
         if self._readable is not None:  # Else it was never started, and nobody waits to hear of it.
             self._handlers.on_closed(self, reason)
+
+
+def _defect(error: BaseException) -> str:
+    return f"a defect of gdispy on this side: {printable(repr(error))}"
 
 
 def _cut_off_bye(found: list[Message | Bye]) -> Bye:

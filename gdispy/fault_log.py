@@ -6,23 +6,19 @@ Floor 2. Called in the loop of a daemon or of a program's hub.
 from __future__ import annotations
 
 import logging
-import time
 
 from gdispy.core.message import Message
+from gdispy.limited_log import LimitedLog
 
 logger = logging.getLogger("gdispy")
 
 #: Seconds between two tracebacks for the same kind of message and exception: a peer may send it again and again.
 INTERVAL = 60.0
 
-_next: dict[tuple[type[Message], type[Exception]], float] = {}
+_log = LimitedLog(logger, INTERVAL)
 
 
 def log_fault(message: Message, error: Exception) -> None:
     """Write the traceback to the log, for each kind of message and exception once in a while."""
-    kind, now = (type(message), type(error)), time.monotonic()
-    if now >= _next.get(kind, 0.0):
-        _next[kind] = now + INTERVAL
-        logger.error(
-            "gdispy: a %s could not be handled, so its sender is dropped", type(message).__name__, exc_info=error
-        )
+    text = "gdispy: a %s could not be handled, so its sender is dropped"
+    _log.log_failure(logging.ERROR, (type(message), type(error)), error, text, type(message).__name__)

@@ -42,6 +42,8 @@ import gevent.socket  # noqa: E402
 from gevent.hub import Waiter  # noqa: E402
 
 from gdispy.errors import ClusterClosed, ConfigError, ForkedError, InternalError  # noqa: E402
+from gdispy.greenlets import spawn  # noqa: E402
+from gdispy.limited_log import traceback_text  # noqa: E402
 
 logger = logging.getLogger(__name__)
 
@@ -285,8 +287,8 @@ class Hub:
             function, args = letters.popleft()
             try:
                 function(*args)
-            except BaseException:
-                logger.exception("gdispy: a defect in the hub")
+            except BaseException as error:
+                logger.error("gdispy: a defect in the hub\n%s", traceback_text(error))
 
     def call(self, function: Callable[..., Any], *args: Any, timeout: float | None = None) -> Any:
         """Have the hub call the function, in a greenlet, and wait for what it returns or raises.
@@ -311,7 +313,7 @@ class Hub:
                 answer.error = error
             gate.open()
 
-        gevent.spawn(run)
+        spawn(run, what="an answer of the hub")  # It has a guard of its own: who has asked gets what it raises.
 
     def spawn(self, function: Callable[..., Any], *args: Any) -> None:
         """Start a greenlet in the hub; a failure of it is logged. From any thread."""
@@ -323,10 +325,10 @@ class Hub:
                 function(*args)
             except gevent.GreenletExit:
                 pass
-            except BaseException:
-                logger.exception("gdispy: a defect in a greenlet of the hub")
+            except BaseException as error:
+                logger.error("gdispy: a defect in a greenlet of the hub\n%s", traceback_text(error))
 
-        gevent.spawn(run)
+        spawn(run, what="a work of the hub")
 
     def errand(self, function: Callable[..., Any], *args: Any) -> None:
         """Call what the user gave us, apart from the hub, one after the other."""

@@ -37,6 +37,7 @@ from gdispy.core.facts import Began
 from gdispy.core.message import ComputationId, Instance, Message
 from gdispy.core.messages import Release
 from gdispy.errors import JournalError
+from gdispy.greenlets import keep_running
 from gdispy.records import (
     HEAD,
     HEADER_BYTES,
@@ -227,7 +228,7 @@ class Journal:
     def keep(self, when_free: Callable[[], None], before: Callable[[], None] | None = None) -> None:
         """Have a greenlet of the calling loop write to the disk what was appended, and again what could not be; and
         call `before` more often than that, if there is one."""
-        self._keeper = gevent.spawn(self._keep, when_free, before)
+        self._keeper = keep_running(self._keep, when_free, before, what=f"writing {self.path} to the disk")
 
     def _keep(self, when_free: Callable[[], None], before: Callable[[], None] | None) -> None:
         while True:

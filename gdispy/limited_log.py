@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import logging
 import time
+import traceback
 from collections.abc import Callable
 
-from gdispy.core.limits import printable, printable_lines
+from gdispy.core.limits import PRINTED_LINES_LIMIT, printable, printable_for_log, shortened
 from gdispy.core.log_limit import INTERVAL, LogLimit
 
 
@@ -25,16 +26,21 @@ class LimitedLog:
         self._clock = clock
 
     def log(self, level: int, key: object, text: str, *args: object) -> None:
-        """Write a line about a peer, or a kind of peers, that `key` stands for. Texts among `args` are those of peers:
-        they are made printable."""
-        shown = [printable(each) if isinstance(each, str) else each for each in args]
-        self._write(level, key, text, shown)
+        """Write a line about a peer, or a kind of peers, that `key` stands for. What is no number among `args` may
+        be a text of a peer, and is made printable."""
+        self._write(level, key, text, _shown(args))
+
+    def log_failure(self, level: int, key: object, error: BaseException, text: str, *args: object) -> None:
+        """The same of a failure, with its traceback."""
+        self._write(level, key, text, _shown(args), error)
 
     def log_lines(self, level: int, key: object, text: str) -> None:
         """The same of a text of a peer that may have several lines."""
-        self._write(level, key, "%s", [printable_lines(text)])
+        self._write(level, key, "%s", [printable_for_log(text)])
 
-    def _write(self, level: int, key: object, text: str, args: list[object]) -> None:
+    def _write(
+        self, level: int, key: object, text: str, args: list[object], error: BaseException | None = None
+    ) -> None:
         if not self._logger.isEnabledFor(level):
             return
         left_out = self._limit.admit(key, self._clock())
@@ -42,4 +48,16 @@ class LimitedLog:
             return
         if left_out:
             text, args = f"{text} (%d such lines were left out before)", [*args, left_out]
+        if error is not None:
+            text, args = f"{text}\n%s", [*args, traceback_text(error)]
         self._logger.log(level, text, *args)
+
+
+def traceback_text(error: BaseException) -> str:
+    """The traceback of an error for the log. What a peer has said may be in it, so `exc_info` would not do."""
+    text = "".join(traceback.format_exception(type(error), error, error.__traceback__)).rstrip()
+    return printable_for_log(f"  {shortened(text, PRINTED_LINES_LIMIT // 2)}")
+
+
+def _shown(args: tuple[object, ...]) -> list[object]:
+    return [each if isinstance(each, int | float) else printable(str(each)) for each in args]

@@ -44,7 +44,9 @@ from gdispy.core.handshake import (
     refuse_other_version,
 )
 from gdispy.errors import PeerRejected, ProtocolError
+from gdispy.greenlets import guarded, spawn
 from gdispy.interfaces import host_of, resolve
+from gdispy.limited_log import LimitedLog
 
 if TYPE_CHECKING:
     from gdispy.tls import Tls
@@ -155,7 +157,7 @@ class Listener:
         self._proving = Places(proving, proving // 2)
         self._answers = Answers()
         self._memory = ReplayMemory()
-        self._next_logs: dict[type, float] = {}
+        self._limited = LimitedLog(logger)
         self._loop: Any = None
         self._timer: Any = None
         self._sockets = listening_sockets(host, port)
@@ -172,7 +174,7 @@ class Listener:
     def start(self) -> None:
         self._loop = gevent.get_hub().loop
         self._timer = self._loop.timer(SWEEP_INTERVAL, SWEEP_INTERVAL, ref=False)
-        self._timer.start(self._sweep)
+        self._timer.start(guarded(self._sweep, "the look for those who are too slow"))
         self._acceptor.start()
 
     def close(self) -> None:
@@ -202,12 +204,17 @@ class Listener:
             self._strangers.pop(loser).close()
         self._strangers[number] = stranger
         stranger.watcher = self._loop.io(fd, 1)
-        stranger.watcher.start(self._go_on, number)
+        stranger.watcher.start(guarded(self._go_on, "a new connection", lambda error: self._lose(number)), number)
 
     def _go_on(self, number: int) -> None:
         if self._read(self._strangers[number]):
             self._places.leave(number)
             del self._strangers[number]
+
+    def _lose(self, number: int) -> None:
+        """Nothing can be done with it, by a defect."""
+        if number in self._strangers:
+            self._forget(number)
 
     def _forget(self, number: int) -> None:
         self._places.leave(number)
@@ -335,7 +342,7 @@ class Listener:
         if loser is not None:
             self._dismiss(loser)
         self._provers[number] = prover
-        prover.greenlet = gevent.spawn(self._prove, number, prover, work, stranger.data, *args)
+        prover.greenlet = spawn(self._prove, number, prover, work, stranger.data, *args, what="a new connection")
 
     def _prove(self, number: int, prover: _Prover, work: Callable[..., Any], *args: Any) -> None:
         try:
@@ -345,8 +352,9 @@ class Listener:
         except (OSError, ProtocolError, PeerRejected) as error:
             reason = f"the connection broke: {plain(error)}" if isinstance(error, OSError) else str(error)
             self._log(reason, prover.host, type(error))
-        except Exception:
-            logger.critical("gdispy: a defect with a new connection", exc_info=True)
+        except Exception as error:
+            text = "gdispy: a defect with a new connection"
+            self._limited.log_failure(logging.CRITICAL, type(error), error, text)
         else:
             prover.greenlet, prover.connection = None, connection
             connection.when_proven(lambda proven: self._proved(number, proven))
@@ -409,10 +417,7 @@ class Listener:
     def _log(self, reason: str, host: str, kind: type) -> None:
         """One line a second for each kind of trouble, so that a crowd does not hide a wrong version. None of the peer's
         own bytes get into it."""
-        now = time.monotonic()
-        if now >= self._next_logs.get(kind, 0.0):
-            self._next_logs[kind] = now + 1.0
-            logger.info("turned away a connection from %s: %s", host, reason)
+        self._limited.log(logging.INFO, kind, "turned away a connection from %s: %s", host, reason)
 
 
 def _network_of(host: str) -> str:

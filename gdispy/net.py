@@ -30,6 +30,7 @@ from gdispy.core.handshake import (
     refuse_other_version,
     server_name,
 )
+from gdispy.core.limits import printable
 from gdispy.core.messages import Message
 from gdispy.core.patterns import join
 from gdispy.core.shapes import INSTANCE_BYTES
@@ -89,6 +90,40 @@ def connect(
     where the secrets differ, see `Secret.advice`. Raises ConnectFailed or PeerRejected, in plain words.
     """
     limit = config.msg_timeout() if limit is None else limit
+    try:
+        keys, sock = _open(host, port, psk, roles, source, what, relay, limit, small, tls, advice)
+        try:
+            return Connection(sock, keys, handlers)
+        except BaseException:
+            sock.close()
+            raise
+    except _FAILURES as error:
+        raise ConnectFailed(f"{join(host, port)} cannot be reached: {_reason(error)}") from error
+
+
+#: What a step of connecting may raise, besides what this module raises itself: sockets and names that the system, the
+#: codec of host names or Python refuse, and nonsense of the other side.
+_FAILURES = (OSError, ValueError, OverflowError, ProtocolError)
+
+
+def _reason(error: Exception) -> str:
+    return printable(plain(error) if isinstance(error, OSError) else str(error))
+
+
+def _open(
+    host: str,
+    port: int,
+    psk: bytes,
+    roles: bytes,
+    source: str,
+    what: str,
+    relay: Relay | None,
+    limit: float,
+    small: bool,
+    tls: Tls | None,
+    advice: str,
+) -> tuple[Keys, Any]:
+    """Keys, and a socket whose handshake is done."""
     where = join(host, port)
     if relay is None:
         sock = reach(host, port, what, source, limit, small)
@@ -115,7 +150,7 @@ def connect(
     except BaseException:
         sock.close()
         raise
-    return Connection(sock, keys, handlers)
+    return keys, sock
 
 
 def reach(host: str, port: int, what: str, source: str, limit: float, small: bool = False) -> Any:
@@ -124,15 +159,16 @@ def reach(host: str, port: int, what: str, source: str, limit: float, small: boo
     try:
         with gevent.Timeout(limit, TimeoutError(f"its address was not found within {limit:.0f} s")):
             rows = resolve(host, port, socket.SOCK_STREAM)
-    except OSError as error:
+    except _FAILURES as error:
         raise ConnectFailed(_why_not(what, where, port, error)) from error
-    trouble: OSError = TimeoutError("no answer")
+    trouble: Exception = TimeoutError("no answer")
     until = time.monotonic() + limit
     for tried, (family, _, _, _, sockaddr) in enumerate(rows):
         # Where a name has several addresses, one that swallows everything leaves time for the others.
         share = (until - time.monotonic()) / (len(rows) - tried)
-        sock = socket.socket(family, socket.SOCK_STREAM)
+        sock = None
         try:
+            sock = socket.socket(family, socket.SOCK_STREAM)
             if small:
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, SMALL_SEGMENT)
             if source and (":" in source) == (family == socket.AF_INET6):
@@ -140,13 +176,18 @@ def reach(host: str, port: int, what: str, source: str, limit: float, small: boo
             with gevent.Timeout(max(0.1, share), TimeoutError(f"no answer within {limit:.0f} s")):
                 sock.connect(sockaddr)
             return sock
-        except OSError as error:
-            sock.close()
+        except _FAILURES as error:
+            _close(sock)
             trouble = error
         except BaseException:
-            sock.close()
+            _close(sock)
             raise
     raise ConnectFailed(_why_not(what, where, port, trouble)) from trouble
+
+
+def _close(sock: Any) -> None:
+    if sock is not None:
+        sock.close()
 
 
 def _reach_through(relay: Relay, where: str, source: str, limit: float, small: bool) -> Any:
@@ -159,10 +200,11 @@ def _reach_through(relay: Relay, where: str, source: str, limit: float, small: b
             sock.sendall(pack(relay.key, ask, secrets.token_bytes(NONCE_BYTES)))
             answer = unpack(relay.key, read_exactly(sock, PACKET_BYTES))
         if answer.kind != OPENED:
-            raise ConnectFailed(f"the relay at {place} cannot reach {where}: {answer.name or 'it gives no reason'}")
-    except (OSError, PeerRejected, ProtocolError) as error:
+            reason = printable(answer.name) or "it gives no reason"
+            raise ConnectFailed(f"the relay at {place} cannot reach {where}: {reason}")
+    except (*_FAILURES, PeerRejected) as error:
         sock.close()
-        raise ConnectFailed(f"the relay at {place} does not join: {error}") from error
+        raise ConnectFailed(f"the relay at {place} does not join: {printable(str(error))}") from error
     except BaseException:
         sock.close()
         raise
@@ -183,7 +225,7 @@ def _shake_hands(sock: Any, psk: bytes, roles: bytes) -> Keys:
     try:
         return initiator.finish(beginning + read_exactly(sock, SECOND_BYTES - len(MAGIC)))
     except ProtocolError as error:
-        raise SecretDiffers(f"{error}: its secret differs, or it is not a gdispy port") from error
+        raise SecretDiffers(f"{printable(str(error))}: its secret differs, or it is not a gdispy port") from error
 
 
 def _version_behind(sock: Any) -> str:
@@ -204,7 +246,9 @@ def read_exactly(sock: Any, size: int) -> bytes:
     return data
 
 
-def _why_not(what: str, where: str, port: int, error: OSError) -> str:
+def _why_not(what: str, where: str, port: int, error: Exception) -> str:
+    if not isinstance(error, OSError):
+        return f"{where} cannot be reached: {_reason(error)}"
     if error.errno == errno.ECONNREFUSED:
         return f"no {what} answers at {where} (connection refused): start it there"
     if isinstance(error, socket.gaierror):

@@ -71,6 +71,7 @@ from gdispy.core.slots import Slots
 from gdispy.core.wire import FILE, MessageRefused, Sink
 from gdispy.errors import ConfigError, ProtocolError
 from gdispy.fault_log import log_fault
+from gdispy.greenlets import keep_running
 from gdispy.interfaces import main_address
 from gdispy.keys import ALL_ADDRESSES, listening_addresses
 from gdispy.limited_log import LimitedLog
@@ -147,8 +148,6 @@ class Node:
         self._callers = [Caller(self, settings.secret, place, source) for place in settings.connect]
         #: Connections that this side has opened, and who keeps them up.
         self._called: dict[Peer, Caller | None] = {}
-        #: No payload of a scheduler has this descriptor, or a higher one: what runs needs some.
-        self._last_descriptor = descriptor_limit()
         #: The life of each scheduler that is connected.
         self._schedulers: dict[Peer, bytes] = {}
         self.host, self.port = self._listener.host, self._listener.port
@@ -168,6 +167,7 @@ class Node:
         self._workers.backlog = lambda: max((each.backlog for each in self._connections.values()), default=0)
         self._workers.on_shutdown = self.shutdown_after_clients
         self._workers.on_failure = self._on_failure
+        self._workers.on_defect = self._on_defect
         self._announcer: Announcer | None = None
 
     def run(self, on_ready: Callable[[], None] = lambda: None) -> None:
@@ -191,9 +191,9 @@ class Node:
 
     def _open_doors(self) -> None:
         if self._settings.hours is not None:
-            gevent.spawn(self._keep_hours, self._settings.hours)
-        gevent.spawn(self._tell_availability)
-        gevent.spawn(self._watch_disk)
+            keep_running(self._keep_hours, self._settings.hours, what="the service hours")
+        keep_running(self._tell_availability, what="telling what is free on this machine")
+        keep_running(self._watch_disk, what="the watch over the disk")
         self._listener.start()
         self._announce()
         for caller in self._callers:
@@ -330,7 +330,7 @@ class Node:
         if purpose == FILE:
             return FileSink(self._workers.directory, size, self._settings.max_file_size)
         sink = self._workers.slabs.sink(size)
-        if sink.fileno() >= self._last_descriptor:
+        if sink.fileno() >= descriptor_limit():  # What runs needs some.
             sink.abandon()
             raise ProtocolError("this node has no descriptors left for payloads: too many jobs wait here")
         return sink
@@ -385,10 +385,28 @@ class Node:
         if connection.peer not in self._called:
             connection.introduce(self._hello(), self._identity)
         self._schedulers[connection.peer] = hello.instance
-        free = measure(self._prefix)
-        if free:
-            connection.send(Availability(free))
-        self._pump.put(self._slots.joined, connection.peer, hello)
+        self._pump.put(self._joined, connection.peer, hello)
+
+    def _joined(self, peer: Peer, hello: Hello, now: float) -> Effects:
+        effects = self._slots.joined(peer, hello, now)
+        if self._slots.serves(peer):  # Who is refused comes again and again, and this takes its time.
+            free = measure(self._prefix)
+            effects += [Send(peer, Availability(free))] if free else []
+        return effects
+
+    def _gone(self, peer: Peer, now: float) -> Effects:
+        was_busy = self.is_busy()
+        effects = self._slots.gone(peer, now)
+        if was_busy and not self.is_busy():
+            self._tell_free()
+        return effects
+
+    def _tell_free(self) -> None:
+        """Those who wait for this node need not ask again and again."""
+        if self._announcer is not None:
+            self._announcer.became_free()
+        for caller in self._callers:
+            caller.wake()
 
     def _hello(self) -> Hello:
         ours = ("node", self.instance, self._name, config.VERSION, config.PYTHON, sys.platform)
@@ -414,7 +432,7 @@ class Node:
             level = logging.ERROR if reason.startswith(REFUSED) else logging.INFO
             key = ("out", connection.address, level)
             self._log.log(level, key, "disconnected from %s: %s", connection.address, reason)
-            self._pump.put(self._slots.gone, connection.peer)
+            self._pump.put(self._gone, connection.peer)
             if not self._greeted:
                 self._workers.slabs.clear()
 

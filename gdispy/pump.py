@@ -21,6 +21,7 @@ from typing import Any
 import gevent
 
 from gdispy.core.effects import Effects
+from gdispy.limited_log import traceback_text
 
 logger = logging.getLogger(__name__)
 
@@ -105,7 +106,7 @@ class Pump:
     def _fail(self, error: Exception) -> None:
         # Rules that have lost their way must not go on deciding.
         self.stop()
-        logger.critical("gdispy: a defect; recent turns: %s", list(self._recent), exc_info=True)
+        logger.critical("gdispy: a defect; recent turns: %s\n%s", list(self._recent), traceback_text(error))
         self._on_defect(error)
 
     def _set_timer(self, due: float | None, now: float) -> None:

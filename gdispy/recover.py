@@ -52,6 +52,7 @@ from gdispy.core.placing import Task, ended_by_scheduler, picked
 from gdispy.core.remembered import Job, Story
 from gdispy.core.wire import MessageRefused
 from gdispy.errors import ConfigError, ConnectFailed, JournalError, PeerRejected
+from gdispy.greenlets import spawn
 from gdispy.hub import Hub
 from gdispy.interfaces import own_address
 from gdispy.job import DispyJob, KeptJob
@@ -220,7 +221,10 @@ class _Recovery:
         until = None if timeout is None else time.monotonic() + timeout
         self._give_up_own(story)
         holders = [_Holder(self, story, *place) for place in _holders(story)]
-        greenlets = [gevent.spawn(holder.ask, until, terminate) for holder in holders]
+        greenlets = [
+            spawn(holder.ask, until, terminate, what=f"recovery from {holder.place}", on_failure=holder.give_up)
+            for holder in holders
+        ]
         gevent.joinall(greenlets)
         return {holder.place: holder.trouble for holder in holders if holder.trouble}
 
@@ -322,6 +326,10 @@ class _Holder:
             if not self.trouble or (until is not None and time.monotonic() >= until):
                 return
             gevent.sleep(RETRY_INTERVAL)
+
+    def give_up(self, error: BaseException) -> None:
+        """Asking has failed by a defect: what it holds is not known, so nothing of it is forgotten."""
+        self.trouble = f"a defect of gdispy on this side: {printable(repr(error))}"
 
     def _attempt(self, until: float | None, terminate: bool) -> str:
         try:

@@ -44,6 +44,7 @@ from gdispy.core.discovery import (
 from gdispy.core.patterns import host_flaw, join, split
 from gdispy.core.relay_targets import NODES, RelayTargets, is_plausible, is_source
 from gdispy.errors import ConfigError, ConnectFailed, GdispyError, PeerRejected, ProtocolError
+from gdispy.greenlets import keep_running, spawn, spawn_later
 from gdispy.interfaces import host_of, is_here, is_numeric, resolve
 from gdispy.keys import Secret, find_secret, listening_address
 from gdispy.limited_log import LimitedLog
@@ -163,8 +164,10 @@ class Relay:
         for beacon in (self._beacon, self._ear):
             beacon.start()
         self._acceptor.start()
-        self._greenlets = [gevent.spawn(self._look)]
-        self._greenlets += [gevent.spawn(self._tell_of, *place) for place in self._schedulers]
+        self._greenlets = [keep_running(self._look, what="the look for nodes")]
+        self._greenlets += [
+            keep_running(self._tell_of, *place, what=f"telling nodes of {join(*place)}") for place in self._schedulers
+        ]
 
     def stop(self) -> None:
         self._stop.set()
@@ -211,7 +214,8 @@ class Relay:
                 self._better.popitem(last=False)
             self._pass_on(packet, address, routes)
         elif packet.instance not in self._better:
-            gevent.spawn_later(LINK_LOCAL_DELAY, self._pass_link_local, packet, address, routes)
+            what = "a packet of a node"
+            spawn_later(LINK_LOCAL_DELAY, self._pass_link_local, packet, address, routes, what=what)
 
     def _is_node(self, route: Route, source: str) -> bool:
         """Whether a node can be where a packet from `source` says."""
@@ -267,7 +271,7 @@ class Relay:
         if loser is not None:
             self._strangers[loser].close()
         self._strangers[number] = sock
-        gevent.spawn(self._pass, number, sock, host_of(sockaddr))
+        spawn(self._pass, number, sock, host_of(sockaddr), what="a connection to the relay")
 
     def _pass(self, number: int, sock: Any, address: str) -> None:
         """Join a connection to the node that it asks for, if it may."""
@@ -277,6 +281,9 @@ class Relay:
             # A program that takes the relay for a node comes here too; it will hear what it is by UDP.
             sock.close()
             return
+        except BaseException:
+            sock.close()
+            raise
         finally:
             self._admission.leave(number)
             self._strangers.pop(number, None)

@@ -18,6 +18,7 @@ from gevent import socket
 from gdispy import config
 from gdispy.core.handshake import MAGIC
 from gdispy.errors import ProtocolError
+from gdispy.greenlets import spawn
 from gdispy.net import read_exactly
 
 #: Pairs at the same time.
@@ -61,7 +62,10 @@ def join(asker: Any, goal: Any, idle: float = IDLE_LIMIT, half_open: float = HAL
     with gevent.Timeout(config.msg_timeout(), TimeoutError("too slow")):
         goal.sendall(_beginning(asker))
     pair = _Pair(asker, goal)
-    greenlets = [gevent.spawn(pair.copy, asker, goal), gevent.spawn(pair.copy, goal, asker)]
+    greenlets = [
+        spawn(pair.copy, *ends, what="a connection that passes", on_failure=pair.end)
+        for ends in ((asker, goal), (goal, asker))
+    ]
     try:
         while len(gevent.joinall(greenlets, timeout=min(CHECK_INTERVAL, idle, half_open))) < len(greenlets):
             if time.monotonic() - pair.last > (half_open if pair.is_half_open else idle):
@@ -104,7 +108,11 @@ class _Pair:
                 self.last = time.monotonic()
             self.is_half_open = True
             goal.shutdown(socket.SHUT_WR)
-        except OSError:
-            for sock in self._sockets:
-                with contextlib.suppress(OSError):
-                    sock.shutdown(socket.SHUT_RDWR)
+        except OSError as error:
+            self.end(error)
+
+    def end(self, error: BaseException) -> None:
+        """One direction has failed: none goes on."""
+        for sock in self._sockets:
+            with contextlib.suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)

@@ -47,6 +47,7 @@ from gdispy.core.waiting import LONGEST_PAUSE, PAUSE_GROWTH
 from gdispy.core.wire import MessageRefused
 from gdispy.errors import ConnectFailed, ForkedError, PeerRejected
 from gdispy.fault_log import log_fault
+from gdispy.greenlets import keep_running, spawn
 from gdispy.journal import Ledger
 from gdispy.keys import Secret
 from gdispy.limited_log import LimitedLog
@@ -108,13 +109,16 @@ class Remote:
         self.on_defect: list[Callable[[BaseException], None]] = []
 
     def start(self) -> None:
-        self._greenlets = [gevent.spawn(self._go_on, each) for each in (self._run, self._tell_of_absence)]
+        self._greenlets = [
+            spawn(self._go_on, self._run, what=f"the way to {self.place}"),
+            keep_running(self._tell_of_absence, what=f"telling that {self.place} is away"),
+        ]
 
     def _go_on(self, work: Callable[[], None]) -> None:
         try:
             work()
         except Exception as error:
-            logger.critical("gdispy: a defect on the way to %s", self.place, exc_info=True)
+            self._log.log_failure(logging.CRITICAL, "defect", error, "gdispy: a defect on the way to %s", self.place)
             for tell in list(self.on_defect):
                 tell(error)
 

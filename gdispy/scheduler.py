@@ -31,7 +31,7 @@ from gdispy.core.handshake import Keys
 from gdispy.core.identity import SEED_BYTES, Identity
 from gdispy.core.life import INTERVAL, LOST_AFTER
 from gdispy.core.limits import short_name
-from gdispy.core.messages import REFUSED, STOPPED, Collected, ComputationId, Hello, Message, Prepare, Run
+from gdispy.core.messages import REFUSED, STOPPED, Collected, ComputationId, Hello, Holding, Message, Prepare, Run
 from gdispy.core.patterns import join
 from gdispy.core.remembered import Story
 from gdispy.core.waiting import FAIR
@@ -39,6 +39,7 @@ from gdispy.core.wire import MakeSink, MessageRefused
 from gdispy.fault_log import log_fault
 from gdispy.journal import Ledger
 from gdispy.keys import Secret
+from gdispy.limited_log import LimitedLog
 from gdispy.net import connect, pair
 from gdispy.pump import Pump
 from gdispy.rooms import room_sink
@@ -106,6 +107,7 @@ class Scheduler:
         #: Ends of the pairs to clients in this process, and what stands for clients elsewhere.
         self._clients: dict[Peer, ClientEnd] = {}
         self._is_closed = False
+        self._log = LimitedLog(logger)
         self._connections: dict[Peer, Connection] = {}
         self._dialer_of: dict[Peer, Dialer] = {}
         self._greeted: set[Peer] = set()
@@ -262,7 +264,8 @@ class Scheduler:
                 return
         if messages:
             dialer = self._dialer_of.get(connection.peer)
-            if dialer is not None and not dialer.good:  # Only now: it may have said no more than that it is busy.
+            # Only then: a node that is busy for another may have said something else before it says so.
+            if dialer is not None and not dialer.good and any(type(each) is Holding for each in messages):
                 dialer.good = True
                 self.report(dialer.place, "")
             self._pump.put(self._receive, connection, messages, size)
@@ -281,7 +284,8 @@ class Scheduler:
                 return False
             connection.instance = hello.instance
             connection.introduce(self._hello(), self.identity)
-            logger.info("the node %s has come from %s", hello.name, connection.address)
+            key, text = ("in", connection.address), "the node %s has come from %s"
+            self._log.log(logging.INFO, key, text, hello.name, connection.address)
         names, port = [connection.address], 0
         if dialer is not None:
             relayed = dialer.route.relay is not None  # Then the connection is one with the relay.
@@ -310,12 +314,16 @@ class Scheduler:
             return
         self._greeted.discard(connection.peer)
         if reason.startswith(REFUSED):
-            logger.error("disconnected from the node at %s: %s", connection.address, reason)
+            self._tell_end(logging.ERROR, connection, reason)
             self._pump.put(self.rules.refused, connection.peer, reason)
             return
         self._pump.put(self.rules.left if reason == STOPPED else self.rules.gone, connection.peer)
         level = logging.DEBUG if reason == _CLOSED else logging.INFO
-        logger.log(level, "disconnected from the node at %s: %s", connection.address, reason)
+        self._tell_end(level, connection, reason)
+
+    def _tell_end(self, level: int, connection: Connection, reason: str) -> None:
+        key = ("out", connection.address, connection.port, level)  # Several nodes may be at one address.
+        self._log.log(level, key, "disconnected from the node at %s: %s", connection.address, reason)
 
     # Effects
 

@@ -23,9 +23,11 @@ from gdispy.beacon import HERE, LOOK, Beacon, Beacons, Packet
 from gdispy.connection import CONNECTED, Connection
 from gdispy.core.discovery import RELAY
 from gdispy.core.handshake import Keys
-from gdispy.core.messages import GIVEN_UP, Instance
+from gdispy.core.limits import NAME_LIMIT, printable
+from gdispy.core.messages import BUSY, GIVEN_UP, Instance
 from gdispy.core.patterns import join, split
 from gdispy.errors import ConnectFailed, PeerRejected
+from gdispy.greenlets import keep_running, spawn, spawn_later
 from gdispy.interfaces import is_numeric, is_reachable
 from gdispy.keys import Secret, listening_address
 from gdispy.net import Listener, Relay
@@ -40,10 +42,11 @@ RETRY_FIRST = 0.5
 RETRY_LIMIT = 30.0
 #: Seconds of the first attempt after which the user may hear that it takes long.
 IMPATIENT_AFTER = 1.0
-#: The same for a node that was reached and did not keep the connection, being busy for another: it
-#: may be free at any moment.
+#: The same for a node that was reached and did not keep the connection; and at most for one that works for another
+#: program, since it says HERE when it is free.
 REFUSED_FIRST = 0.1
 REFUSED_LIMIT = 2.0
+BUSY_LIMIT = 5.0
 #: Failed attempts after which an address that was found by broadcast is forgotten.
 FORGET_AFTER = 8
 #: Seconds for each route of a node that has several.
@@ -57,6 +60,7 @@ CLIENT_DIALS = 32
 MOVED_AFTER = 1.4
 #: Seconds that an address of the link alone waits for a better one of the same node, which users' patterns may name.
 LINK_LOCAL_DELAY = 0.2
+_LOOPBACK = "127.0.0.1"
 #: Seconds at least between two attempts that packets bring about.
 WAKE_INTERVAL = 0.5
 
@@ -112,7 +116,7 @@ class Dialer:
         #: Found by a packet, of this node; else the user has named it.
         self.found = bool(instance)
         self.instance = instance
-        self._name = name
+        self._name = printable(name, NAME_LIMIT)
         self._seeker = seeker
         self._owner = owner
         self._over = gevent.event.Event()
@@ -129,33 +133,48 @@ class Dialer:
         #: Whether the connection came so far that the node told what it holds.
         self.good = False
         self.connection: Connection | None = None
-        self.greenlet = gevent.spawn(self._run)
+        self.greenlet = keep_running(self._run, what=f"the dialer of {self.place}")
 
     def _run(self) -> None:
-        failures = 0
-        self._impatient = gevent.spawn_later(IMPATIENT_AFTER, self._owner.report, self.place, self._no_answer())
+        failures = unreached = 0
+        was_near = False
+        if self._impatient is not None:  # This is started again, after a failure.
+            self._impatient.kill(block=False)
+        self._impatient = spawn_later(
+            *(IMPATIENT_AFTER, self._owner.report, self.place, self._no_answer()),
+            what="a report about a node",
+        )
         while True:
+            self._wake.clear()
             reached, text = self._attempt()
             self._impatient.kill(block=False)
-            failures = 0 if self.good else failures + 1
-            self._proven = self._proven or self.good
-            self.good = False
-            self._owner.report(self.place, text)
-            if self.found and not reached and failures > FORGET_AFTER:
-                self._seeker.forget(self)
-                return
             # What looks like another secret may be a forwarder in front of a node that is being started again: no more
             # than rarer and rarer, too.
             is_near = reached and not self.rejected
-            first, limit = (REFUSED_FIRST, REFUSED_LIMIT) if is_near else (RETRY_FIRST, RETRY_LIMIT)
-            self._pause(random.uniform(0.5, 1.0) * min(limit, first * 2 ** min(failures, 10)))
+            failures = 0 if self.good or (is_near and not was_near) else failures + 1
+            unreached = 0 if reached else unreached + 1
+            was_near = is_near
+            self._proven = self._proven or self.good
+            self.good = False
+            self._owner.report(self.place, text)
+            if self.found and unreached > FORGET_AFTER:
+                self._seeker.forget(self)
+                return
+            self._pause(random.uniform(0.5, 1.0) * self._interval(is_near, text.startswith(BUSY), failures))
+
+    def _interval(self, is_near: bool, is_busy: bool, failures: int) -> float:
+        """Seconds until the next attempt, at most. Each costs both sides a handshake and a signature."""
+        first, limit = (REFUSED_FIRST, REFUSED_LIMIT) if is_near else (RETRY_FIRST, RETRY_LIMIT)
+        if is_near and is_busy:
+            limit = BUSY_LIMIT
+            self._seeker.hear_of_free_nodes()
+        return min(limit, first * 2.0 ** min(failures, 10))
 
     def _no_answer(self) -> str:
         return f"no answer yet: is TCP {self.port} open in its firewall, and no other program there?"
 
     def _pause(self, seconds: float) -> None:
         gevent.sleep(min(seconds, WAKE_INTERVAL))
-        self._wake.clear()
         self._wake.wait(max(0.0, seconds - WAKE_INTERVAL))
 
     def wake(self) -> None:
@@ -203,7 +222,7 @@ class Dialer:
             self._warned = True
             form = "the node %s announces an address that does not work: %s. Reached at %s instead"
             text = text if bad.place in text else f"{bad.place}: {text}"
-            logger.warning(form, self._name or good.place, text, good.place)
+            logger.warning(form, self._name or printable(good.place), printable(text), printable(good.place))
 
     def _stay(self, connection: Connection) -> tuple[bool, str]:
         other = self._owner.connection_to(connection.instance)
@@ -212,10 +231,15 @@ class Dialer:
             self._owner.report(self.place, "")
             self._seeker.wait_for_end(connection.instance, other)
             return True, ""
-        self.connection = connection
-        self._owner.take(connection, self)
-        self._over.wait()
         self._over.clear()
+        self.connection = connection
+        try:
+            self._owner.take(connection, self)
+        except Exception:  # This is started again, and would leave it open.
+            self.connection = None
+            connection.abort("a defect of gdispy on this side")
+            raise
+        self._over.wait()
         # The next one with short packets, and if that does not help, the one after it with long ones again.
         self._small = connection.stuck and not self._small
         self.connection = None
@@ -267,6 +291,8 @@ class Seeker:
         self._wanted_by: dict[Route, set[bytes]] = {}
         self._by_instance: dict[bytes, Dialer] = {}
         self._beacon: Beacons | None = None
+        #: Where all nodes are on this machine: it hears of those that become free.
+        self._near_beacon: Beacons | None = None
         self._looker: Any = None
         self._listener: Listener | None = None
         self._opener: Any = None
@@ -282,8 +308,9 @@ class Seeker:
         for greenlet in (self._opener, self._looker):
             if greenlet is not None:
                 greenlet.kill(block=False)
-        if self._beacon is not None:
-            self._beacon.close()
+        for beacon in (self._beacon, self._near_beacon):
+            if beacon is not None:
+                beacon.close()
         if self._listener is not None:
             self._listener.close()
 
@@ -299,7 +326,7 @@ class Seeker:
         is_wanted = look or not all(config.is_loopback(host) for host, _ in targets)
         if is_wanted and (self._opener is None or (look and self._looker is None)):
             # Not now: the user's thread waits for this, and not for that.
-            self._opener = gevent.spawn(self._open_doors, self._opener)
+            self._opener = keep_running(self._open_doors, self._opener, what="the listener and beacon of a program")
 
     def seek_for(self, computation: bytes, targets: list[tuple[str, int]], turns: gevent.lock.BoundedSemaphore) -> None:
         """Connect to addresses that a client elsewhere has named for a computation, as long as it wants them."""
@@ -332,7 +359,7 @@ class Seeker:
             self._listen()
         self._start_hearing()
         if self._look_ports and self._beacon is not None and self._looker is None:
-            self._looker = gevent.spawn(self._look, self._beacon)
+            self._looker = keep_running(self._look, self._beacon, what="the look for nodes")
 
     def forget(self, dialer: Dialer) -> None:
         """An address that was found by a packet is not there any more."""
@@ -366,7 +393,7 @@ class Seeker:
                     if not port:
                         raise
         except (OSError, ValueError) as error:
-            logger.info("nodes cannot come to this program: %s", error)
+            logger.info("nodes cannot come to this program: %s", printable(str(error)))
             return
         assert self._listener is not None
         self._listener.start()
@@ -391,6 +418,14 @@ class Seeker:
                 return
             self._beacon.start()
 
+    def hear_of_free_nodes(self) -> None:
+        """A node is busy, and says HERE when it is free: hear that, also where all are on this machine."""
+        if self._beacon is None and self._near_beacon is None and self._opener is None:
+            own = (self._secret.for_udp(), self._owner.instance, [_LOOPBACK], self._port)
+            with contextlib.suppress(OSError):  # Then it is tried again at intervals only.
+                self._near_beacon = Beacons(*own, self._on_packet)
+                self._near_beacon.start()
+
     def _look(self, beacon: Beacons) -> None:
         before = 0.0
         for moment in config.LOOK_INTERVALS:
@@ -408,7 +443,7 @@ class Seeker:
             beacon.tell(LOOK, self.listening_port, place, self._ext_ip_addr)
         for dialer in self.dialers.values():
             if not dialer.found and dialer.connection is None:
-                gevent.spawn(self._ask, beacon, dialer)
+                spawn(self._ask, beacon, dialer, what=f"a question to {dialer.place}")
 
     def _ask(self, beacon: Beacons, dialer: Dialer) -> None:
         """Ask an address that the user has named; it may be a relay."""
@@ -426,7 +461,7 @@ class Seeker:
                 self.forget(dialer)
         elif packet.kind == HERE and packet.port:
             if "%" in address[0]:
-                gevent.spawn_later(LINK_LOCAL_DELAY, self._on_here, packet, address[0])
+                spawn_later(LINK_LOCAL_DELAY, self._on_here, packet, address[0], what="a packet of a node")
             else:
                 self._on_here(packet, address[0])
 
@@ -454,7 +489,8 @@ class Seeker:
             if fresh and not (connection is not None and any(each.relay for each in fresh)):
                 dialer.learn(routes)
                 if connection is not None:
-                    gevent.spawn_later((MOVED_AFTER + 0.1) * self._pulse, self._check_moved, connection)
+                    wait = (MOVED_AFTER + 0.1) * self._pulse
+                    spawn_later(wait, self._check_moved, connection, what="a look whether a node has moved")
         if connection is None:
             dialer.wake()
 

@@ -25,6 +25,7 @@ from gdispy.core.hours import Hours, clock, minutes, parse_hours
 from gdispy.core.limits import short_name
 from gdispy.core.patterns import host_flaw, join, split
 from gdispy.errors import ConfigError, GdispyError
+from gdispy.greenlets import keep_running, spawn
 from gdispy.interfaces import announced
 from gdispy.keys import ALL_ADDRESSES, Secret, find_secret, with_tls
 from gdispy.node_options import node_parser
@@ -252,9 +253,13 @@ def _listen_to_owner(node: Node, options: Any) -> None:
         gevent.signal_handler(number, node.stop)
     gevent.signal_handler(signal.SIGINT, interrupted)
     if options.exit_with_stdin:
-        gevent.spawn(_stop_with_stdin, node)
+        spawn(
+            *(_stop_with_stdin, node),
+            what="the watch over standard input",
+            on_failure=lambda error: node.stop(),
+        )
     elif not options.daemon and console.is_wanted():
-        gevent.spawn(console.run, lambda line: console.obey(node, line, count_cpus))
+        keep_running(console.run, lambda line: console.obey(node, line, count_cpus), what="the console")
 
 
 def _stop_with_stdin(node: Node) -> None:

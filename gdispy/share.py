@@ -20,6 +20,7 @@ from gdispy.core.patterns import join
 from gdispy.core.quotas import Quotas
 from gdispy.core.waiting import EARLIEST, FAIR, ROUND_ROBIN
 from gdispy.errors import ConfigError, GdispyError
+from gdispy.greenlets import keep_running
 from gdispy.interfaces import announced
 from gdispy.journal import Journal
 from gdispy.keys import Secret, find_secret, with_tls
@@ -171,7 +172,7 @@ def scheduler_main(words: Sequence[str] | None = None) -> int:
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         gevent.signal_handler(number, sharing.stop)
     if not options.daemon and console.is_wanted():
-        gevent.spawn(console.run, lambda line: _obey(sharing, line))
+        keep_running(console.run, lambda line: _obey(sharing, line), what="the console")
     try:
         sharing.run(lambda: print(f"ready {join(sharing.host, sharing.port)}", flush=True))
     except Exception as error:

@@ -64,7 +64,9 @@ from gdispy.core.wire import FILE, MessageRefused, Sink
 from gdispy.errors import ConfigError, ProtocolError
 from gdispy.fault_log import log_fault
 from gdispy.files import refusal
+from gdispy.greenlets import keep_running
 from gdispy.keys import Secret, listening_addresses
+from gdispy.limited_log import LimitedLog
 from gdispy.memory import keep_freed_memory, memory_size
 from gdispy.net import Listener
 from gdispy.rooms import room_sink
@@ -177,6 +179,7 @@ class Sharing:
         self._scheduler.on_client_fault = self._end_faulty
         self._scheduler.on_defect.append(self._on_defect)
         self._failure: BaseException | None = None
+        self._log = LimitedLog(logger)
         self._desks: dict[Instance, _Desk] = {}
         self._desk_of: dict[Peer, _Desk] = {}
         self._connections: dict[Peer, Connection] = {}
@@ -219,8 +222,8 @@ class Sharing:
             self._listener.start()
             wanted = whom.parse(self._settings.nodes, self._settings.node_port)
             self._scheduler.seek(wanted.targets, wanted.look, self._settings.node_port)
-            gevent.spawn(self._look_for_absent)
-            gevent.spawn(self._watch_backlogs)
+            keep_running(self._look_for_absent, what="the look for clients that stay away")
+            keep_running(self._watch_backlogs, what="the watch over what waits for clients")
             on_ready()
             self._stop.wait()
         finally:
@@ -280,7 +283,8 @@ class Sharing:
 
     def _greet(self, connection: Connection, hello: Hello) -> _Desk:
         connection.check_identity(hello)
-        logger.info("connected: client %s at %s, gdispy %s", hello.name, connection.address, hello.version)
+        key, text = ("in", connection.address), "connected: client %s at %s, gdispy %s"
+        self._log.log(logging.INFO, key, text, hello.name, connection.address, hello.version)
         desk = self._desks.get(hello.instance)
         if desk is None:
             desk = self._new_desk(hello.instance, hello.name, connection.address)
@@ -396,7 +400,7 @@ class Sharing:
         try:
             return self._take_up(story, now)
         except Exception as error:
-            logger.error("gdispy: a computation cannot be taken up", exc_info=True)
+            self._log.log_failure(logging.ERROR, story.id, error, "gdispy: a computation cannot be taken up")
             self._archive.set_aside(story.id, error)
             for desk in self._desks.values():
                 desk.patron.forget(story.id)
@@ -447,7 +451,8 @@ class Sharing:
             try:
                 wanted = whom.parse(named or ["*"], self._settings.node_port)
             except ConfigError as error:
-                logger.info("a client names nodes that make no sense: %s", error)
+                key, text = ("names", desk.address), "the client %s names nodes that make no sense: %s"
+                self._log.log(logging.INFO, key, text, desk.patron.name, error)
                 return
             self._scheduler.seek_for(message.computation, wanted.targets, desk.turns)
 
@@ -457,7 +462,8 @@ class Sharing:
         if desk is None or desk.patron.link != connection.peer:
             return
         level = logging.ERROR if reason.startswith(REFUSED) else logging.INFO
-        logger.log(level, "disconnected: client %s at %s: %s", desk.patron.name, desk.address, reason)
+        key, text = ("out", desk.address, level), "disconnected: client %s at %s: %s"
+        self._log.log(level, key, text, desk.patron.name, desk.address, reason)
         desk.connection, desk.patron.link = None, None
         desk.patron.expires = time.monotonic() + self._settings.lease
 
@@ -489,7 +495,8 @@ class Sharing:
                 is_slow = is_slow or (limit > 0 and desk.patron.uncollected_bytes() > limit)
                 if is_slow != desk.is_slow:
                     desk.is_slow = is_slow
-                    logger.info("client %s %s", desk.patron.name, "does not take its results" if is_slow else "goes on")
+                    what = "does not take its results" if is_slow else "goes on"
+                    self._log.log(logging.INFO, ("slow", desk.address), "client %s %s", desk.patron.name, what)
                     self._scheduler.put(self._scheduler.rules.slow_down, desk.patron.peer, is_slow)
 
     def _watch_memory(self) -> None:

@@ -14,7 +14,7 @@ from gdispy import allocation
 from gdispy.arguments import number
 from gdispy.client import Client
 from gdispy.computation import Parts, gather, read_files
-from gdispy.core.limits import printable_lines
+from gdispy.core.limits import printable_for_log
 from gdispy.core.messages import Deliver, Instance, Message, Order, Reply, Standing
 from gdispy.core.patterns import split
 from gdispy.errors import ConfigError
@@ -96,7 +96,7 @@ class SingleNodes(Client):
         reply = self._question(lambda number: Deliver(self._computation, number, Instance(found), files, contents))
         if isinstance(reply, Reply) and not reply.error:
             return 0
-        reason = printable_lines(reply.error) if isinstance(reply, Reply) else "no answer"
+        reason = printable_for_log(reply.error) if isinstance(reply, Reply) else "no answer"
         logger.warning("%s was not sent: %s", path, reason)
         return -1
 
@@ -110,7 +110,7 @@ class SingleNodes(Client):
         if not isinstance(reply, Reply):
             return -1
         if reply.error:
-            logger.warning("%s", printable_lines(reply.error))
+            logger.warning("%s", printable_for_log(reply.error))
         return int(reply.value)
 
     def _ask_about(self, word: str, node: bytes | None, value: float = 0.0) -> Standing | Reply | None:

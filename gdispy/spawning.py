@@ -1,6 +1,7 @@
 """Starts the spawner of a node: the process that makes all others (`worker/spawner.py`).
 
-Floor 2. Called by `workers.py`. By exec, never by fork. And what the end of a process says, in words.
+Floor 2. Called by `workers.py`. By exec, never by fork. And what comes from control sockets; what the end
+of a process says, in words.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ import os
 import signal
 import sys
 from typing import Any
+
+from gevent import socket
 
 from gdispy.local import importable
 from gdispy.process_hardening import is_secret_variable, open_files_before
@@ -61,3 +64,19 @@ def cause_of(status: int, what: str) -> str:
             "such as its own open files (has the job closed files that it had not opened?)"
         )
     return f"{what} ended by itself with exit code {code} before the job was done"
+
+
+def messages(end: Any) -> Any:
+    """What comes from a control socket, until its other end is gone."""
+    end.setblocking(False)
+    while True:
+        try:
+            socket.wait_read(end.fileno())
+            received = control.receive(end)
+        except BlockingIOError:
+            continue
+        except (OSError, ValueError):
+            return
+        if received is None:
+            return
+        yield received[0]

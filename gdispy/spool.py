@@ -22,6 +22,7 @@ from gdispy.core.message import ComputationId, Instance, Message
 from gdispy.core.messages import Release
 from gdispy.core.remembered import Story
 from gdispy.errors import ConfigError, JournalError
+from gdispy.greenlets import keep_running
 from gdispy.journal import Journal
 
 logger = logging.getLogger(__name__)
@@ -111,7 +112,7 @@ class Spool:
     def _tell(self, trouble: str) -> None:
         if trouble and not self._trouble:
             logger.error("no new jobs are taken: %s", trouble)
-            self._watcher = gevent.spawn(self._watch)
+            self._watcher = keep_running(self._watch, what="the watch over the disk of results")
         if bool(trouble) != bool(self._trouble):
             self._on_change(trouble)
         self._trouble = trouble

@@ -31,6 +31,7 @@ from gdispy.core.handshake import encode_secret
 from gdispy.core.limits import printable
 from gdispy.core.patterns import host_flaw, join
 from gdispy.errors import ConfigError, GdispyError
+from gdispy.greenlets import spawn
 from gdispy.keys import find_secret, own_key_path
 from gdispy.node_options import node_parser
 from gdispy.options import EXIT_FAILED, add_common_options, add_secret_options, as_declared, fail, parse, set_up_logging
@@ -149,7 +150,13 @@ class _Remote:
             raise ConfigError(f"{self._words[0]} cannot be started: {error.strerror}") from error
         with contextlib.suppress(BrokenPipeError):  # Why ssh has ended already, it says itself.
             os.write(self.process.stdin.fileno(), secret.encode() + b"\n")
-        self._readers = [gevent.spawn(self._read), gevent.spawn(self._read_log)]
+        self._readers = [
+            spawn(self._read, what=f"the output of {self.host}", on_failure=self._fail),
+            spawn(self._read_log, what=f"the complaints of {self.host}"),
+        ]
+
+    def _fail(self, error: BaseException) -> None:
+        self.state = f"ended: a defect of gdispy start-nodes: {printable(repr(error))}"
 
     @property
     def is_up(self) -> bool:

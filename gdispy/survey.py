@@ -28,6 +28,7 @@ from gdispy.core.messages import Availability, Hello, Message, Overview, Survey
 from gdispy.core.patterns import join
 from gdispy.core.troubles import without_place
 from gdispy.errors import ConfigError, ConnectFailed, GdispyError, PeerRejected
+from gdispy.greenlets import spawn
 from gdispy.interfaces import host_of, own_address, resolve
 from gdispy.keys import Secret, find_secret, with_tls
 from gdispy.net import connect
@@ -144,7 +145,7 @@ class Look:
             if not self._options.only:
                 beacon.broadcast(LOOK, 0, self._options.node_port)
             for target in self._targets:
-                gevent.spawn(self._ask, beacon, target)
+                spawn(self._ask, beacon, target, what=f"a question to {join(*target)}")
         gevent.sleep(LISTEN - before if not self._options.only else LISTEN_NAMED)
         beacon.close()
         return self._visit_all()
@@ -169,10 +170,15 @@ class Look:
                 self._routes[target] = [Route(*target)]
         for routes in self._routes.values():  # One of the link alone is good for little else.
             routes.sort(key=lambda route: "%" in route.host)
-        visits = [gevent.spawn(self._visit, key, routes) for key, routes in self._routes.items()]
+        visits = [
+            spawn(self._visit, key, routes, what=f"a visit to {routes[0].place}")
+            for key, routes in self._routes.items()
+        ]
         gevent.joinall(visits)
         seen: dict[Any, Found] = {}
         for visit in visits:
+            if visit.value is None:  # It has failed, by a defect; the log says so.
+                continue
             instance, found = visit.value
             seen.setdefault(instance, found)
         return sorted(seen.values(), key=lambda each: (bool(each.problem), each.name, each.address))

@@ -24,21 +24,22 @@ from typing import Any
 
 import gevent
 import gevent.event
-from gevent import socket
 
 from gdispy import config
 from gdispy.blobs import MemoryFile, in_memory_file
 from gdispy.core.effects import Effects, WorkerId
 from gdispy.core.holding import Job, release
+from gdispy.core.limits import NAME_LIMIT, printable, printable_for_log
 from gdispy.core.messages import ComputationId, Deliver, JobId, Prepare
 from gdispy.core.payloads import Bulk, joined
 from gdispy.core.slots import Slots
 from gdispy.errors import ProtocolError
 from gdispy.files import JobFiles, lacking, place, place_all, under_another_name
+from gdispy.greenlets import keep_running, spawn
 from gdispy.kept import KeptDirectories
 from gdispy.pump import Pump
 from gdispy.slabs import Slabs
-from gdispy.spawning import cause_of, start_spawner
+from gdispy.spawning import cause_of, messages, start_spawner
 from gdispy.worker import control
 from gdispy.worker.capture import keep_within_limit
 from gdispy.worker.job_directory import job_directory
@@ -113,12 +114,14 @@ class Workers:
         #: What to do when a cleanup function asks for the end of the node, and when it cannot work at all.
         self.on_shutdown: Callable[[], None] = lambda: None
         self.on_failure: Callable[[str], None] = lambda reason: None
+        #: What to do when nobody reads from the spawner any more, by a defect: nothing would become of any process.
+        self.on_defect: Callable[[BaseException], None] = lambda error: None
 
     def start(self) -> None:
         """Start the spawner. Raises OSError where that is impossible."""
         os.makedirs(self.directory, mode=0o700, exist_ok=True)
         self._start_spawner()
-        gevent.spawn(self._watch_output)
+        keep_running(self._watch_output, what="the watch over the output of jobs")
 
     def close(self) -> None:
         """End everything, and wait until it has ended."""
@@ -144,10 +147,10 @@ class Workers:
         self.is_up.clear()
         end, self._spawner_pid = start_spawner(self.directory, self._setting["init"], self._instance)
         self._spawner = end
-        gevent.spawn(self._read_spawner, end)
+        spawn(self._read_spawner, end, what="the reader of the spawner", on_failure=lambda error: self.on_defect(error))
 
     def _read_spawner(self, end: Any) -> None:
-        for message in _messages(end):
+        for message in messages(end):
             if message[0] == "up":
                 self.is_up.set()
             elif message[0] == "failed":
@@ -219,7 +222,11 @@ class Workers:
 
     def look(self, prepare: Prepare) -> None:
         """Find out which files of a computation are not there; answer with `looked`."""
-        gevent.spawn(self._look, prepare)
+        spawn(
+            *(self._look, prepare),
+            what="the look for files of a computation",
+            on_failure=lambda error: self._pump.put(self._slots.loaded, prepare.computation, repr(error)),
+        )
 
     def _look(self, prepare: Prepare) -> None:
         try:
@@ -298,10 +305,14 @@ class Workers:
         files = [_as_file(body), _as_file(prepare.arguments)]
         control.send(end, ["load", prepare.kind, prepare.name], files)
         control.close_all(files)
-        template.reader = gevent.spawn(self._read_template, template)
+        template.reader = spawn(
+            *(self._read_template, template),
+            what="the reader of a computation's process",
+            on_failure=lambda error: self._end_template(template),
+        )
 
     def _read_template(self, template: _Template) -> None:
-        for message in _messages(template.end):
+        for message in messages(template.end):
             word = message[0]
             if word == "loaded":
                 template.is_loaded, template.cares = True, message[2]
@@ -321,9 +332,14 @@ class Workers:
             elif word == "shutdown":
                 self.on_shutdown()
 
+    def _end_template(self, template: _Template) -> None:
+        """Nobody reads from it any more, by a defect; the spawner reports its end."""
+        with contextlib.suppress(OSError):
+            control.send(self._spawner, ["end", template.id.hex()])
+
     def _log(self, template: _Template, level: int, text: str) -> None:
         """A computation has written into `dispynode_logger`."""
-        job_logger.log(level, "%s: %s", template.prepare.name, text)
+        job_logger.log(level, "%s: %s", printable(template.prepare.name, NAME_LIMIT), printable_for_log(text))
 
     def _take_last_records(self, template: _Template) -> None:
         """It has ended, and what its cleanup has logged may not have been read yet."""
@@ -362,7 +378,8 @@ class Workers:
         with contextlib.suppress(OSError):  # A dead template is reported by the spawner.
             control.send(template.end, ["fork", number], worker.ends_for_worker())
         worker.forked()
-        worker.reader = gevent.spawn(self._read_results, worker)
+        reading = (self._read_results, worker)
+        worker.reader = spawn(*reading, what="the reader of a worker", on_failure=lambda error: self.end(number))
 
     def hand(self, number: WorkerId, jobs: list[Job]) -> None:
         worker = self._workers.get(number)
@@ -378,7 +395,7 @@ class Workers:
         """Give a job with options what only it gets."""
         worker.memory_limit = options[4]
         if worker.memory_limit:
-            gevent.spawn(self._watch_memory, worker, job)
+            keep_running(self._watch_memory, worker, job, what="the watch over the memory of a job")
         if options[6]:
             error = self._place_files(worker, (job.number, job.attempt), options[6], options[7])
             if error:
@@ -424,7 +441,8 @@ class Workers:
         if worker is not None and not worker.is_dead:
             self._pump.put(self._slots.took_back, number, worker.take_back())
             if worker.has_groups:
-                gevent.spawn(self._take_rest, worker, worker.void(), worker.page.mark())
+                rest = (self._take_rest, worker, worker.void(), worker.page.mark())
+                spawn(*rest, what="taking jobs back", on_failure=lambda error: self.end(number))
 
     def _take_rest(self, worker: WorkerEnds, last: int, mark: tuple[int, int]) -> None:
         """Take the outcomes that a living worker has not sent yet; and what it has read and not begun, now that it
@@ -496,7 +514,7 @@ class Workers:
         try:
             rows = self._sort(worker, worker.kept(generation, frames))
         except Exception as error:  # A job can write there, too.
-            logger.warning("a worker's results make no sense (%s)", error)
+            logger.warning("a worker's results make no sense (%s)", printable(str(error)))
             return
         self._take_rows(worker, rows)
 
@@ -506,7 +524,7 @@ class Workers:
         try:
             rows = self._sort(worker, worker.parse(data))
         except Exception as error:  # A job that writes there itself can send anything.
-            logger.warning("a worker's results make no sense (%s); it is ended", error)
+            logger.warning("a worker's results make no sense (%s); it is ended", printable(str(error)))
             worker.buffer = b""
             self.end(worker.number)
             return
@@ -590,22 +608,6 @@ class Workers:
             for worker in busy:
                 keep_within_limit(worker.out, worker.output_limit)
                 keep_within_limit(worker.err, worker.output_limit)
-
-
-def _messages(end: Any) -> Any:
-    """What comes from a control socket, until its other end is gone."""
-    end.setblocking(False)
-    while True:
-        try:
-            socket.wait_read(end.fileno())
-            received = control.receive(end)
-        except BlockingIOError:
-            continue
-        except (OSError, ValueError):
-            return
-        if received is None:
-            return
-        yield received[0]
 
 
 def _as_file(value: Bulk) -> int:

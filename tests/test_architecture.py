@@ -27,7 +27,7 @@ _FLOORS = {
     " acceptor listener"
     " reserved uploads files kept worker_ends node_settings journal records logbook spool archive left availability"
     " prefix fault_log interfaces results rooms memory spawning module_sources module_state data_files transfer_report"
-    " packing own_directory folders limited_log process_hardening",
+    " packing own_directory folders limited_log process_hardening greenlets",
     3: "cluster single recover shared client remote sharing flow progress scheduler node options optionfile console"
     " user_callbacks completion node_table job_table ending seeker announcer relay commands standard_streams"
     " relay_pairs",
@@ -184,6 +184,25 @@ def test_gevents_processes_are_used_nowhere() -> None:
     for name, path in SOURCES.items():
         assert "gevent.subprocess" not in imports(name, everywhere=True), name
         assert not re.search(r"gevent\.subprocess|from gevent import .*\bsubprocess\b", path.read_text()), name
+
+
+def test_greenlets_are_started_in_one_module() -> None:
+    """Elsewhere one could end unseen."""
+    starting = re.compile(
+        r"\bgevent\.(spawn\w*|Greenlet\(|pool\b|threadpool\b)|Greenlet\.spawn|threadpool\.spawn|rawlink"
+    )
+    importing = re.compile(r"from gevent(\.\w+)? import .*\b(spawn\w*|Greenlet|Pool|Group|ThreadPool)\b")
+    found = {name for name, path in SOURCES.items() if starting.search(path.read_text())}
+    found |= {name for name, path in SOURCES.items() if importing.search(path.read_text())}
+    assert found == {"gdispy.greenlets"}
+
+
+def test_callbacks_of_the_loop_are_in_modules_that_guard_them() -> None:
+    """What such a callback raises, gevent writes to stderr; and it stops a watcher that has failed for ever."""
+    making = re.compile(r"loop\.(io|timer|async_|child|signal|stat|run_callback)\(")
+    found = {name for name, path in SOURCES.items() if making.search(path.read_text())}
+    # `workers` only waits for a watcher; `hub`, `pump` and `connection` guard each turn themselves.
+    assert found == {f"gdispy.{name}" for name in ("acceptor", "connection", "hub", "listener", "pump", "workers")}
 
 
 INDEPENDENT = {path: tree for path, tree in TEST_TREES.items() if path.parent == TESTS / "independent"}

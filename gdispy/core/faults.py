@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from gdispy.core.effects import Effects, Peer
+from gdispy.core.limits import printable
 from gdispy.core.messages import REFUSED, Message
 
 #: Given the peer, its message and the exception: what is to be done.
@@ -23,7 +24,7 @@ def raise_fault(peer: Peer, message: Message, error: Exception) -> Effects:
 
 def refusal(message: Message, error: Exception) -> str:
     """Why the connection is closed, for both sides."""
-    return f"{REFUSED}{type(message).__name__} could not be handled ({type(error).__name__}: {error})"
+    return printable(f"{REFUSED}{type(message).__name__} could not be handled ({type(error).__name__}: {error})")
 
 
 def not_taken(message: Message, role: str, sender: str) -> str:

@@ -33,6 +33,7 @@ from nacl.exceptions import CryptoError
 
 from gdispy.config import VERSION
 from gdispy.core.boxes import KEY_BYTES, seal, unseal
+from gdispy.core.limits import printable
 from gdispy.errors import PeerRejected, ProtocolError, SecretError
 
 bindings: Any = untyped_bindings
@@ -51,6 +52,8 @@ STRETCH_MEMORY = 64 * 1024 * 1024
 
 #: Seconds by which the clocks of two sides may differ.
 CLOCK_LIMIT = 3600.0
+#: Bytes of the text that says which gdispy the other side is, at most.
+RELEASE_LIMIT = 32
 #: First messages that a responder remembers: more than honest peers make in the time for which they are good.
 MEMORY_LIMIT = 1 << 16
 #: Bytes of a server name before it is written in hexadecimal digits, and of the random number and the proof in it.
@@ -270,7 +273,7 @@ def refuse_other_version(beginning: bytes, release: Callable[[], str] = lambda: 
     if beginning[:6] == MAGIC[:6] and beginning[:8] != MAGIC and len(beginning) >= 8:
         theirs = int.from_bytes(beginning[6:8], "big")
         known = release()
-        other = f" (gdispy {known})" if known else ""
+        other = f" (gdispy {printable(known, RELEASE_LIMIT)})" if known else ""
         raise PeerRejected(
             f"the other side speaks version {theirs} of the gdispy protocol{other}, this side version "
             f"{PROTOCOL} (gdispy {VERSION}): install the same gdispy on both"

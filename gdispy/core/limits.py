@@ -96,6 +96,12 @@ def printable_lines(text: str, limit: int = PRINTED_LINES_LIMIT) -> str:
     return _printable(text, limit, "\n")
 
 
+def printable_for_log(text: str, limit: int = PRINTED_LINES_LIMIT) -> str:
+    """The same for a log: lines after the first are indented, so that none looks like another entry."""
+    first, *others = printable_lines(text, limit).split("\n")
+    return "\n".join([first, *(each if each.startswith("  ") or not each else f"  {each}" for each in others)])
+
+
 def _printable(text: str, limit: int, breaks: str) -> str:
     is_long = len(text) > limit
     text = text[:limit]  # Each character is a byte at least.

@@ -69,6 +69,8 @@ OUTPUT_LIMIT = 8 * 1024 * 1024
 UNLIMITED = (1 << 53) - 1
 #: What a node says with its goodbye when its owner has stopped it: it will not come back.
 STOPPED = "the node was stopped"
+#: How the reason begins with which a node closes the connection of a scheduler while it works for another one.
+BUSY = "busy: "
 #: How the reason begins with which a side closes a connection because of a message that is none, or none for it: the
 #: other side would send it again on the next connection.
 REFUSED = "a message is refused: "

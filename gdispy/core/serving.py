@@ -17,8 +17,9 @@ from gdispy.core.effects import AnswerFile, Drop, Effects, Leave, Load, Look, Pe
 from gdispy.core.faults import not_taken
 from gdispy.core.holding import Computation, Job, Session, Worker, release
 from gdispy.core.keeping import SPOOL_AGE, Keeping
-from gdispy.core.limits import STREAM_LIMIT
+from gdispy.core.limits import NAME_LIMIT, STREAM_LIMIT, printable
 from gdispy.core.messages import (
+    BUSY,
     Cancel,
     Collected,
     ComputationId,
@@ -137,7 +138,7 @@ class Serving(Keeping):
             return ""  # It has to hear that they are not its own any more.
         for session in self._sessions.values():
             if session.peer is not None and session.instance != hello.instance and not session.recovers:
-                return f"busy: it works for {session.name} at present; {_SHARE}"
+                return f"{BUSY}it works for {printable(session.name, NAME_LIMIT)} at present; {_SHARE}"
         return _LAST_WORK if self._finishing and hello.instance not in self._sessions else ""
 
     def gone(self, peer: Peer, now: float) -> Effects:

@@ -245,6 +245,10 @@ class Slots(Serving):
         here = [session.name for session in sessions if session.peer is not None]
         return here, [session.name for session in sessions if session.peer is None]
 
+    def serves(self, peer: Peer) -> bool:
+        """Whether a connection is that of a scheduler that this node works for."""
+        return peer in self._by_peer
+
     def rests(self, peer: Peer) -> bool:
         """Whether nothing is here for the scheduler of a connection."""
         session = self._by_peer.get(peer)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from gdispy.core.limits import printable, printable_lines
 from gdispy.core.messages import Instance
 from gdispy.core.patterns import matches
 from gdispy.core.placing import Computation, Node
@@ -34,7 +35,7 @@ def problems(computation: Computation, nodes: Iterable[Node], addresses: Mapping
         share = node.shares.get(computation.id)
         wanted = max(next_job, computation.oversized.least(node.instance))
         if share is not None and share.error:
-            found.append(f"{node.place}: {share.error.strip()}")
+            found.append(f"{node.place}: {printable_lines(share.error.strip())}")
         elif node.peer is None:
             found.append(f"{node.place}: the connection broke; trying to reach it again")
         elif node.silent:
@@ -44,14 +45,14 @@ def problems(computation: Computation, nodes: Iterable[Node], addresses: Mapping
         elif share is not None and share.prepared_at is not None and share.prepared_at + LOADING <= now:
             found.append(f"{node.place}: {_SETTING_UP} for {now - share.prepared_at:.0f} s")
         elif node.cpus == 0:
-            reason = f" ({node.reason})" if node.reason else ""
+            reason = f" ({printable(node.reason)})" if node.reason else ""
             found.append(f"{node.place}: it takes no jobs at present{reason}")
         elif share is not None and min(node.cpus, share.cpus) < wanted:
             found.append(
                 f"{node.place}: a job asks for {wanted} CPUs, and {min(node.cpus, share.cpus)} may be used there"
             )
         elif share is not None and share.note:
-            found.append(f"{node.place}: {share.note}")
+            found.append(f"{node.place}: {printable(share.note)}")
     return found
 
 
@@ -66,7 +67,7 @@ def inability(computation: Computation, nodes: Iterable[Node]) -> str:
         if share is None or not share.is_unable:
             return ""
         unable.append(node)
-        reasons.setdefault(share.error.strip(), []).append(node.place)
+        reasons.setdefault(printable_lines(share.error.strip()), []).append(node.place)
     named = [pattern for pattern in computation.nodes if "*" not in pattern]
     if not unable or not all(any(matches([name], node.names, node.port) for node in unable) for name in named):
         return ""

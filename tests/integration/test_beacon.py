@@ -17,7 +17,8 @@ import pytest
 
 from gdispy.beacon import Beacon
 from gdispy.core.boxes import seal
-from gdispy.core.discovery import LOOK, MAGIC, PACKET_BYTES, Packet, pack
+from gdispy.core.discovery import HERE, LOOK, MAGIC, PACKET_BYTES, Packet, pack
+from tests.support.waiting import eventually
 
 KEY = bytes(range(32))
 
@@ -59,6 +60,27 @@ def test_other_greenlets_go_on_under_a_flood(beacon: Beacon, data: Any, caplog: 
     # None had to wait for more than a few packets.
     assert max(before - after for before, after in itertools.pairwise(seen)) <= 64
     assert len(caplog.records) <= 2
+
+
+def test_a_packet_that_brings_about_a_defect_does_not_end_the_hearing(caplog: pytest.LogCaptureFixture) -> None:
+    heard: list[str] = []
+
+    def hear(_: Any, packet: Packet, address: tuple[str, int]) -> None:
+        heard.append(packet.name)
+        raise LookupError("what nobody has thought of")
+
+    beacon = Beacon(KEY, b"i" * 16, "127.0.0.1", 0, hear)
+    other = Beacon(KEY, b"j" * 16, "127.0.0.1", 0, hear)
+    try:
+        beacon.start()
+        place = beacon._mouths[socket.AF_INET].getsockname()
+        for name in ("first", "second"):
+            other.tell(HERE, 1, place, "", name)
+            eventually(lambda: gevent.idle() or heard[-1:] == [name], 5)  # noqa: B023
+    finally:
+        beacon.close()
+        other.close()
+    assert "nobody has thought of" in caplog.text
 
 
 def test_nobody_hears_of_a_question_that_is_shorter_than_an_answer() -> None:

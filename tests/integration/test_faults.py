@@ -207,7 +207,7 @@ def strike():
     gdispy.workers.os.waitpid = look
     os.kill(node._workers._spawner_pid, signal.SIGKILL)
 
-node.run(lambda: gdispy.workers.gevent.spawn(strike))
+node.run(lambda: gdispy.workers.spawn(strike, what='a test'))
 assert looks > 2
 """
 

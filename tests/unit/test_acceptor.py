@@ -101,3 +101,28 @@ def test_defect_with_one_connection_is_told_and_the_others_are_taken(caplog: pyt
     acceptor._limit = 1 << 31
     acceptor._accept(server)
     assert found == [3] and "planted" in caplog.text
+
+
+def test_accepting_goes_on_after_a_defect(monkeypatch: pytest.MonkeyPatch) -> None:
+    """gevent stops a watcher whose callback has failed."""
+
+    class Watcher:
+        call: Any = None
+
+        def start(self, call: Any, *args: Any) -> None:
+            self.call = lambda: call(*args)
+
+        def stop(self) -> None:
+            self.call = None
+
+    server, watcher = Server(5, 6), Watcher()
+    acceptor, found = accepting(server)
+    acceptor._watchers.append(watcher)
+    monkeypatch.setattr(server, "_accept", lambda: {}["a defect"])
+    acceptor._listen()
+    watcher.call()
+    assert watcher.call is None and acceptor._timer.is_set  # Not at once again, and again, and again.
+    monkeypatch.undo()
+    acceptor._resume()
+    watcher.call()
+    assert found == [5, 6]

@@ -5,11 +5,13 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
+import gevent
 import pytest
 
 from gdispy import announcer as module
-from gdispy.announcer import MOMENTS, Announcer
+from gdispy.announcer import MOMENTS, Announcer, Caller
 from gdispy.core.discovery import LOOK, Packet
+from gdispy.core.messages import BUSY
 from gdispy.keys import Secret
 from gdispy.node_settings import NodeSettings
 
@@ -62,7 +64,7 @@ def test_node_repeats_its_announcement_while_nobody_uses_it(monkeypatch: pytest.
 
 def test_schedulers_that_are_to_be_called_back_are_bounded_and_each_is_once(monkeypatch: pytest.MonkeyPatch) -> None:
     later: list[Any] = []
-    monkeypatch.setattr(module.gevent, "spawn_later", lambda *args: later.append(args))
+    monkeypatch.setattr(module, "spawn_later", lambda *args, what: later.append(args))
     settings = NodeSettings(Secret(bytes(32), ""), 1)
     announcer: Any = SimpleNamespace(_settings=settings, _name="", _port=1, _due=set(), _call=None)
     beacon: Any = SimpleNamespace(tell=lambda *args: None)
@@ -70,3 +72,61 @@ def test_schedulers_that_are_to_be_called_back_are_bounded_and_each_is_once(monk
         packet = Packet(LOOK, (number // 2).to_bytes(16, "big"), 0.0, 51347, "", "")
         Announcer._on_packet(announcer, beacon, packet, ("127.0.0.1", 9))
     assert len(later) == len({each[2] for each in later}) == module.DUE
+
+
+def tell_when_free(busy: list[bool], monkeypatch: pytest.MonkeyPatch, again: int = 0) -> tuple[int, list[float]]:
+    """Let a node become free, and again while it tells; how often it told, and the pauses behind that."""
+    told: list[None] = []
+    pauses: list[float] = []
+
+    class Freed:
+        is_set = True
+        left = again
+
+        def wait(self, seconds: float | None = None) -> bool:
+            if seconds is None and not self.is_set:
+                raise Over
+            if seconds and self.left:
+                self.left -= 1
+                self.is_set = True
+            return self.is_set
+
+        def clear(self) -> None:
+            self.is_set = False
+
+    announcer: Any = SimpleNamespace(_freed=Freed(), _broadcast=lambda: told.append(None))
+    announcer._home = SimpleNamespace(is_busy=lambda: busy.pop(0) if busy else False)
+    monkeypatch.setattr(module.gevent, "sleep", pauses.append)
+    with pytest.raises(Over):
+        Announcer._tell_when_free(announcer)
+    return len(told), pauses
+
+
+def test_node_that_becomes_free_says_so_until_somebody_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert tell_when_free([], monkeypatch) == (len(MOMENTS), [module.FREE_INTERVAL])
+    assert tell_when_free([False, False, True], monkeypatch) == (2, [module.FREE_INTERVAL])
+
+
+def test_node_that_becomes_free_again_and_again_says_so_at_intervals(monkeypatch: pytest.MonkeyPatch) -> None:
+    told, pauses = tell_when_free([], monkeypatch, again=3)
+    assert pauses == 4 * [module.FREE_INTERVAL]
+    assert told == 3 + len(MOMENTS)
+
+
+def test_a_caller_whose_node_works_for_another_program_waits_until_that_has_ended(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    calls: list[None] = []
+    monkeypatch.setattr(module, "connect", lambda *args, **ways: calls.append(None) or SimpleNamespace(stuck=False))
+    home: Any = SimpleNamespace(handlers=lambda: None)
+    home.use = lambda connection, caller: caller.closed(f"{BUSY}it works for another")
+    caller = Caller(home, Secret(bytes(32), ""), ("127.0.0.1", 1), "")
+    caller.start()
+    try:
+        for number in range(1, 4):
+            gevent.idle()
+            gevent.idle()
+            assert len(calls) == number
+            caller.wake()
+    finally:
+        caller.close()

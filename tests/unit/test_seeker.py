@@ -5,15 +5,19 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
+import gevent
 import pytest
+from gevent.event import Event
 
+from gdispy import greenlets
 from gdispy import seeker as module
 from gdispy.core.discovery import HERE, RELAY, Packet
+from gdispy.core.messages import BUSY
 from gdispy.errors import ConnectFailed
 from gdispy.interfaces import is_reachable
 from gdispy.keys import Secret
 from gdispy.net import Relay
-from gdispy.seeker import FOUND_LIMIT, ROUTES, Dialer, Route, Seeker, routes_of
+from gdispy.seeker import BUSY_LIMIT, FOUND_LIMIT, REFUSED_LIMIT, ROUTES, Dialer, Route, Seeker, routes_of
 
 KEY = bytes(32)
 
@@ -85,8 +89,8 @@ class Owner:
         self.answers: dict[Route, Any] = {}
         self.tried: list[tuple[Route, float, bool]] = []
         silent = SimpleNamespace(kill=lambda block: None)
-        for name in ("spawn", "spawn_later"):
-            monkeypatch.setattr(module.gevent, name, lambda *_: silent)
+        for name in ("spawn", "spawn_later", "keep_running"):
+            monkeypatch.setattr(module, name, lambda *_, what: silent)
         self.seeker = Seeker(self, Secret(bytes(32), ""), "127.0.0.1", "", 0, 10.0, False, 5.0)  # type: ignore[arg-type]
 
     def report(self, place: str, text: str) -> None:
@@ -199,3 +203,149 @@ def test_an_address_that_is_a_relay_is_no_node(owner: Owner) -> None:
     assert owner.reports[-1] == ("10.2.0.2:51348", "")
     owner.seeker.seek([("10.2.0.2", 51348)], False, 51348)
     assert owner.seeker.dialers == {}
+
+
+class Failing(Owner):
+    """A scheduler that fails by defects, and then works."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *, opens: int, takes: int) -> None:
+        super().__init__(monkeypatch)
+        self.opens, self.takes = opens, takes
+        self.aborted: list[str] = []
+        self.good = Event()
+
+    def open(self, route: Route, limit: float, small: bool) -> Any:
+        self.opens -= 1
+        if self.opens >= 0:
+            raise RuntimeError("a defect")
+        return SimpleNamespace(instance=b"i" * 16, quiet=0.0, stuck=False, abort=self.aborted.append)
+
+    def take(self, connection: Any, dialer: Dialer) -> None:
+        self.takes -= 1
+        if self.takes >= 0:
+            dialer.closed("it was closed, and nobody has waited for that")
+            raise RuntimeError("a defect")
+        self.good.set()
+
+
+@pytest.mark.parametrize(("opens", "takes"), [(3, 0), (0, 3), (2, 2)])
+def test_a_dialer_that_fails_by_a_defect_tries_again_and_leaves_no_connection_open(
+    opens: int, takes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = module.keep_running
+    owner = Failing(monkeypatch, opens=opens, takes=takes)
+    monkeypatch.setattr(greenlets, "_pause", lambda seconds: None)
+    monkeypatch.setattr(module, "keep_running", real)
+    dialer = Dialer(owner.seeker, owner, [Route("10.0.0.9", 51348)])
+    try:
+        assert owner.good.wait(5)
+        assert len(owner.aborted) == takes
+        gevent.idle()
+        assert dialer.connection is not None and not dialer.greenlet.dead
+    finally:
+        dialer.greenlet.kill()
+
+
+class Stop(Exception):
+    pass
+
+
+def pauses_of(owner: Owner, monkeypatch: pytest.MonkeyPatch, count: int) -> list[float]:
+    """The pauses that a dialer makes between its first attempts, at most."""
+    found: list[float] = []
+
+    def pause(seconds: float) -> None:
+        found.append(seconds)
+        if len(found) == count:
+            raise Stop
+
+    monkeypatch.setattr(module.random, "uniform", lambda least, most: most)
+    dialer = Dialer(owner.seeker, owner, [Route("127.0.0.1", 1)])
+    monkeypatch.setattr(dialer, "_pause", pause)
+    with pytest.raises(Stop):
+        dialer._run()
+    return found
+
+
+class Busy(Owner):
+    """A node says that it is busy each time, or what is wanted."""
+
+    reason = f"{BUSY}it works for another"
+
+    def open(self, route: Route, limit: float, small: bool) -> Any:
+        return SimpleNamespace(instance=b"i" * 16, quiet=0.0, stuck=False)
+
+    def take(self, connection: Any, dialer: Dialer) -> None:
+        gevent.spawn(dialer.closed, self.reason)
+
+
+def test_a_busy_node_is_asked_at_intervals_that_grow(monkeypatch: pytest.MonkeyPatch) -> None:
+    heard: list[None] = []
+    owner = Busy(monkeypatch)
+    monkeypatch.setattr(owner.seeker, "hear_of_free_nodes", lambda: heard.append(None))
+    pauses = pauses_of(owner, monkeypatch, 10)
+    assert pauses[:4] == [pytest.approx(0.1 * 2**number) for number in range(4)]
+    assert pauses[-2:] == [BUSY_LIMIT, BUSY_LIMIT]
+    assert len(heard) == 10
+
+
+def test_a_node_that_ends_connections_for_another_reason_is_asked_more_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    owner = Busy(monkeypatch)
+    owner.reason = "the connection broke"
+    assert pauses_of(owner, monkeypatch, 10)[-1] == REFUSED_LIMIT
+
+
+def test_a_found_node_that_was_busy_for_long_is_not_forgotten_when_it_is_gone_for_a_moment(
+    owner: Owner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owner.hear(here())
+    (dialer,) = owner.seeker._by_instance.values()
+    attempts = iter([*20 * [(True, f"{BUSY}it works")], *8 * [(False, "gone")], (True, ""), *9 * [(False, "gone")]])
+    monkeypatch.setattr(dialer, "_attempt", lambda: next(attempts))
+    monkeypatch.setattr(dialer, "_pause", lambda seconds: None)
+    dialer._run()
+    assert list(attempts) == []
+    assert owner.seeker.dialers == {}
+
+
+def test_news_of_a_node_that_comes_during_an_attempt_or_at_its_end_is_not_lost(
+    owner: Owner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slept: list[float] = []
+    monkeypatch.setattr(module.gevent, "sleep", slept.append)
+    owner.hear(here())
+    (dialer,) = owner.seeker._by_instance.values()
+    owner.hear(here())  # While it is dialled, since nothing is connected.
+    with gevent.Timeout(5):
+        dialer._pause(1000.0)
+    assert slept == [module.WAKE_INTERVAL]
+
+
+def test_where_all_nodes_are_on_this_machine_a_beacon_hears_of_those_that_become_free(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made: list[Any] = []
+
+    class Ears:
+        def __init__(self, key: bytes, instance: bytes, addresses: list[str], *_: Any) -> None:
+            made.append(addresses)
+
+        def start(self) -> None:
+            made.append("started")
+
+        def close(self) -> None:
+            made.append("closed")
+
+    monkeypatch.setattr(module, "Beacons", Ears)
+    owner = Owner(monkeypatch)
+    owner.seeker.seek([("127.0.0.1", 1)], False, 51348)
+    for _ in range(3):
+        owner.seeker.hear_of_free_nodes()
+    assert made == [["127.0.0.1"], "started"]
+    owner.seeker.close()
+    assert made[2:] == ["closed"]
+    made.clear()
+    other = Owner(monkeypatch)
+    other.seeker.seek([("10.0.0.9", 1)], False, 51348)  # It opens its own for that.
+    other.seeker.hear_of_free_nodes()
+    assert made == []
