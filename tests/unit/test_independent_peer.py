@@ -349,7 +349,7 @@ def test_what_is_not_changed_is_taken() -> None:
             # Flags that are not known, a piece without bytes, and a goodbye that is not UTF-8.
             {
                 "stage": "chunks",
-                "bytes": ["0100000001f900000000000000000100", "0100000001f8", "0100000001fa61", "04ff"],
+                "bytes": ["0100000001f9000000000000000100", "0100000001f8", "0100000001fa61", "04ff"],
             },
         ):
             for step in steps(entry, own):
