@@ -410,7 +410,8 @@ class Seeker:
             key = self._secret.for_udp()
             try:
                 self._beacon = Beacons(
-                    key, self._owner.instance, self._addresses, self._port, self._on_packet, self._multicast
+                    *(key, self._owner.instance, self._addresses, self._port or config.CLIENT_PORT),
+                    *(self._on_packet, self._multicast),
                 )
             except OSError as error:
                 if self._look_ports:
@@ -421,7 +422,7 @@ class Seeker:
     def hear_of_free_nodes(self) -> None:
         """A node is busy, and says HERE when it is free: hear that, also where all are on this machine."""
         if self._beacon is None and self._near_beacon is None and self._opener is None:
-            own = (self._secret.for_udp(), self._owner.instance, [_LOOPBACK], self._port)
+            own = (self._secret.for_udp(), self._owner.instance, [_LOOPBACK], config.CLIENT_PORT)
             with contextlib.suppress(OSError):  # Then it is tried again at intervals only.
                 self._near_beacon = Beacons(*own, self._on_packet)
                 self._near_beacon.start()

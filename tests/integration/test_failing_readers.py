@@ -1,4 +1,4 @@
-"""Where nobody reads from a worker, a template or the spawner any more, by a defect, nobody waits for them."""
+"""Where nobody reads from a worker, a computation or the spawner any more, by a defect, nobody waits for them."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ def test_a_waiting_client_asks_seldom_and_has_the_node_at_once_when_it_is_free(
             eventually(lambda: len(attempts) >= 6, 10)
             # They were at 0, 0.1, 0.3, 0.7, 1.5 and 3.1 s, or after half of that: the next is 1.6 s later at least.
             assert not job.wait(1.0)
-            assert len(attempts) == 6
+            assert len(attempts) <= 7  # A packet of the node, which it sends when it is asked, may bring about one.
             (tmp_path / "held.go").touch()
             holder.join(30)
             assert job.wait(1.0) and job.result == 3
