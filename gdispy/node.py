@@ -439,7 +439,28 @@ class Node:
     # Effects
 
     def _perform(self, effect: Any) -> None:
-        self._EFFECTS[type(effect)](self, effect)
+        try:
+            self._EFFECTS[type(effect)](self, effect)
+        except Exception as error:
+            self._fail(effect, error)
+
+    def _fail(self, effect: Any, error: Exception) -> None:
+        """What the rules have asked for could not be done, by a defect: what it was for ends, and nothing else. Raises
+        the error again where that is the node itself."""
+        kind, reason = type(effect).__name__, f"gdispy itself has failed on the node: {error!r}\n"
+        self._log.log_failure(logging.ERROR, (kind, type(error)), error, "gdispy: a defect while performing %s", kind)
+        if isinstance(effect, Load | Look):
+            self._pump.put(self._slots.loaded, effect.prepare.computation, reason)
+        elif isinstance(effect, Place):
+            self._pump.put(self._slots.delivered, effect.prepare.computation, effect.deliver.question, reason)
+        elif isinstance(effect, NewWorker):
+            self._pump.put(self._slots.exited, effect.worker, [], reason)
+        elif isinstance(effect, Hand):
+            self._workers.end(effect.worker)
+        elif isinstance(effect, Send) and effect.peer in self._connections:
+            self._connections[effect.peer].abort(refusal(effect.message, error))
+        else:
+            raise error
 
     def _send(self, effect: Send) -> None:
         connection = self._connections.get(effect.peer)

@@ -355,11 +355,26 @@ class Scheduler:
 
     def _perform(self, effect: Any) -> None:
         if isinstance(effect, Send):
-            self._send(effect.peer, effect.message)
+            try:
+                self._send(effect.peer, effect.message)
+            except Exception as error:
+                self._fail_to_send(effect, error)
         elif isinstance(effect, Record):
             self.ledger.record(effect.computation, effect.facts)
         elif isinstance(effect, Drop):
             self._drop(effect.peer, effect.reason)
+
+    def _fail_to_send(self, effect: Send, error: Exception) -> None:
+        """A message could not be sent, by a defect: its peer goes. Raises the error where that is this program."""
+        connection = self._connections.get(effect.peer)
+        if connection is not None:
+            log_fault(effect.message, error)
+            connection.abort(refusal(effect.message, error))
+        elif effect.peer in self._clients and not isinstance(self._clients[effect.peer], PairEnd):
+            log_fault(effect.message, error)
+            self._drop(effect.peer, refusal(effect.message, error))
+        else:
+            raise error
 
     def _drop(self, peer: Peer, reason: str) -> None:
         client, connection = self._clients.get(peer), self._connections.get(peer)

@@ -14,7 +14,7 @@ import pytest
 from gdispy import DispyJob, JobCluster, SharedJobCluster
 from gdispy.errors import InternalError
 from gdispy.records import read
-from tests.support.daemons import Daemon
+from tests.support.daemons import Daemon, ended
 from tests.support.jobs import wait_for_go
 from tests.support.waiting import eventually
 
@@ -156,3 +156,50 @@ def test_a_message_that_cannot_be_handled_ends_the_jobs_of_its_client_only(fault
     assert before.submit(-2)() == 2
     assert faulty.process.poll() is None
     assert faulty.log.read_text().count("Traceback") == 1
+
+
+#: A node that fails to do what its rules ask for, for some functions.
+NODE = """
+import gevent.events, gevent.monkey
+gevent.monkey.patch_all(subprocess=False, os=False, signal=False)
+import sys
+from gdispy.cli import node_main
+from gdispy.workers import Workers
+
+load, new_worker, hand = Workers.load, Workers.new_worker, Workers.hand
+
+def load_or_fail(self, prepare, arrived):
+    return 1 / 0 if prepare.name == "factorial" else load(self, prepare, arrived)
+
+def new_worker_or_fail(self, number, computation):
+    template = self._templates[computation.hex()]
+    return 1 / 0 if template.prepare.name == "gcd" else new_worker(self, number, computation)
+
+def hand_or_fail(self, number, jobs):
+    worker = self._workers.get(number)
+    is_lcm = worker is not None and worker.template.prepare.name == "lcm"
+    return 1 / 0 if is_lcm else hand(self, number, jobs)
+
+Workers.load, Workers.new_worker, Workers.hand = load_or_fail, new_worker_or_fail, hand_or_fail
+sys.exit(node_main())
+"""
+
+
+def test_node_that_cannot_do_what_a_computation_needs_goes_on_with_the_others(secret_file: str, tmp_path: Path) -> None:
+    words = ("--daemon", "-p", "0", "--cpus", "1", "--secret-file", secret_file)
+    words += ("--dest_path_prefix", str(tmp_path / "prefix"))
+    with open(tmp_path / "log", "w") as file:
+        process = subprocess.Popen([sys.executable, "-c", NODE, *words], stdout=subprocess.PIPE, stderr=file, text=True)
+    with ended(process):
+        assert process.stdout is not None
+        host, port = process.stdout.readline().split()[1].rsplit(":", 1)
+        where = {"nodes": [(host, int(port))], "secret_file": secret_file}
+        for function in (math.factorial, math.gcd, math.lcm):
+            with JobCluster(function, **where) as made:
+                job = made.submit(3)
+                assert job.wait(LIMIT), function
+                assert job.status == DispyJob.Terminated, job.exception
+        with JobCluster(abs, **where) as made:
+            assert made.submit(-3)() == 3
+        assert process.poll() is None
+    assert (tmp_path / "log").read_text().count("ZeroDivisionError") >= 3
