@@ -29,6 +29,9 @@ MESSAGE_LIMIT = 64 * 1024 * 1024
 STREAM_LIMIT = 1 << 17
 #: Of those the ones that lie in memory, or in memory files: a message refers to `BATCH_STREAMS` at most.
 PAYLOAD_LIMIT = 1 << 12
+#: Bytes of those where they are more than a few: one message refers to few that are large, or to many small ones.
+PAYLOADS_BYTES = 256 * 1024 * 1024
+FEW_PAYLOADS = 16
 #: Streams of one direction that have begun and not ended, at most.
 OPEN_LIMIT = 16
 #: Elements of all arrays of one message together, at most: what they occupy is many times what they are on the wire.

@@ -39,9 +39,11 @@ from gdispy.core.limits import (
     CHUNK_LIMIT,
     COLUMN_LIMIT,
     ELEMENT_LIMIT,
+    FEW_PAYLOADS,
     MESSAGE_LIMIT,
     OPEN_LIMIT,
     PAYLOAD_LIMIT,
+    PAYLOADS_BYTES,
     STREAM_LIMIT,
 )
 from gdispy.core.messages import Message, from_values
@@ -501,9 +503,12 @@ class Receiver:
         if len(self._in_memory) >= PAYLOAD_LIMIT:
             raise ProtocolError("too many payloads that no message has referred to")
         total = self._bytes_in_memory + size
-        if total > self._memory_limit:
-            most = f"this side takes {self._memory_limit:,} at most"
-            raise ProtocolError(f"payloads of {total:,} bytes that no message has referred to, and {most}")
+        are_few = len(self._in_memory) < FEW_PAYLOADS
+        limit = self._memory_limit if are_few else min(self._memory_limit, PAYLOADS_BYTES)
+        if total > limit:
+            raise ProtocolError(
+                f"payloads of {total:,} bytes that no message has referred to, and this side takes {limit:,} at most"
+            )
         self._in_memory[number], self._bytes_in_memory = size, total
 
     def _count(self, values: list[Any]) -> list[Any]:

@@ -11,7 +11,7 @@ from typing import Any
 SERVED = 0.99
 #: Bytes by which a daemon may grow because of strangers, and because of those with the secret.
 STRANGERS_MEMORY = 20_000_000
-INSIDERS_MEMORY = 256_000_000
+INSIDERS_MEMORY = 640_000_000
 #: Descriptors that strangers may hold at once; and those that may be left when an attack is over, and files.
 STRANGERS_DESCRIPTORS = 2048 + 256
 LEFT = 16

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from gdispy.core import wire
 from gdispy.core.boxes import seal
 from gdispy.core.handshake import Keys, next_key
+from gdispy.core.limits import FEW_PAYLOADS, PAYLOADS_BYTES
 from gdispy.core.messages import Contents, JobId, Message, Progress, Recall, Resume, Run
 from gdispy.core.payloads import MemoryPayload, Payload, bulk_size
 from gdispy.core.wire import (
@@ -570,6 +571,15 @@ def test_payloads_that_nothing_refers_to_are_bounded_in_number_and_bytes() -> No
     assert receive_chunks(*chunks, into=into) == []
     with pytest.raises(ProtocolError, match="too many payloads that no message has referred to"):
         into.receive(frame(stream(PAYLOAD_LIMIT, FIRST, b"", 0), PAYLOAD_LIMIT))
+    # Few may be as large as memory allows, many not.
+    large = [stream(number, FIRST, b"", 1 << 30) for number in range(FEW_PAYLOADS)]
+    into = Receiver(KEY, lambda size, purpose: MemorySink())
+    assert receive_chunks(*large[: OPEN_LIMIT - 1], into=into) == []
+    many = [stream(number, FIRST | LAST, b"", 0) for number in range(FEW_PAYLOADS)]
+    into = Receiver(KEY, lambda size, purpose: MemorySink())
+    assert receive_chunks(*many, stream(99, FIRST, b"", PAYLOADS_BYTES), into=into) == []
+    with pytest.raises(ProtocolError, match="and this side takes 268,435,456 at most"):
+        into.receive(frame(stream(100, FIRST, b"", 1), FEW_PAYLOADS + 1))
     # Before anything is made ready for it.
     into = Receiver(KEY, lambda size, purpose: pytest.fail("a sink was made"), memory_limit=1000)
     with pytest.raises(ProtocolError, match=r"payloads of 1,001 bytes .*, and this side takes 1,000 at most"):
