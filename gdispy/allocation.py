@@ -58,6 +58,8 @@ class NodeAllocate:
             except ValueError as error:
                 raise ConfigError(f"NodeAllocate: {host!r}: {error}") from None
         self.ip_addr = _address(self.host)
+        if isinstance(depends, str) or not isinstance(depends, Iterable):
+            raise ConfigError(f"NodeAllocate: depends must be a list, not {depends!r}")
         self.cpus = cpus
         self.depends = list(depends)
         self.setup_args = setup_args

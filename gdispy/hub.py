@@ -288,6 +288,8 @@ class Hub:
             try:
                 function(*args)
             except BaseException as error:
+                if self._dead and isinstance(error, self._error):  # It was to post more, and the program ends.
+                    continue
                 logger.error("gdispy: a defect in the hub\n%s", traceback_text(error))
 
     def call(self, function: Callable[..., Any], *args: Any, timeout: float | None = None) -> Any:

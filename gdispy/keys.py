@@ -177,7 +177,7 @@ def _decoded(data: bytes, source: str) -> str:
         raise SecretError(text) from error
 
 
-def _read_private(path: Path) -> str:
+def _read_private(path: Path, if_empty: str = "write the secret into it") -> str:
     try:
         fd = os.open(path, os.O_RDONLY | getattr(os, "O_NOCTTY", 0) | getattr(os, "O_NONBLOCK", 0))
     except ValueError as error:
@@ -195,7 +195,7 @@ def _read_private(path: Path) -> str:
             raise SecretError(f"others can read the secret file {path}: run chmod 600 {path}")
         text = _decoded(file.read(LONGEST + 1024), f"the secret file {path}").strip()
     if not text:
-        raise SecretError(f"the secret file {path} is empty: delete it to have a new one made")
+        raise SecretError(f"the secret file {path} is empty: {if_empty}")
     return text
 
 
@@ -205,7 +205,7 @@ def _own_key() -> Secret:
         is_new = _make_key(path)
     except OSError as error:
         raise SecretError(f"the key file {path} cannot be made: {error.strerror}") from error
-    found = _from_text(_read_private(path), str(path))
+    found = _from_text(_read_private(path, "delete it to have a new one made"), str(path))
     return Secret(found.key, found.source, is_new)
 
 

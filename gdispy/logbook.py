@@ -23,12 +23,12 @@ from typing import Any
 from gdispy.core.facts import Owned, Told
 from gdispy.core.message import ComputationId, Instance, JobId, Message
 from gdispy.core.messages import Named, Open, Prepare, Run
-from gdispy.core.payloads import Bulk, MemoryPayload, joined
+from gdispy.core.payloads import Bulk, MemoryPayload, Payload, joined
 from gdispy.core.remembered import Job, Story
 from gdispy.errors import ConfigError, JournalError
 from gdispy.journal import Journal, boot_name
 from gdispy.left import joined_dump
-from gdispy.records import Reading
+from gdispy.records import LONGEST, Reading
 from gdispy.worker import pickling
 
 logger = logging.getLogger("gdispy")
@@ -137,6 +137,9 @@ class Logbook:
         fields: list[Any] = [self._computation, [number], [1], [payload], [options] if options else []]
         if name is None and not self._names and self.journal.add([Run.tag, *fields]):
             return
+        if isinstance(payload, Payload) and payload.size > LONGEST:
+            text = f"the arguments have {payload.size:,} bytes, and {self.path} keeps at most {LONGEST:,} of one job"
+            raise JournalError(f"{text}: pass the name of a file instead")
         run = Run(*fields)
         before = self._pending()
         if name is not None:

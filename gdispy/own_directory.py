@@ -35,6 +35,7 @@ _EXPLANATION = b"This directory is used by gdispy, which removes from it what en
 BELOW = "gdispy-nodes"
 #: What gdispy names in a directory of its own: nodes and their locks, what all share, and journals of schedulers.
 _OWN_NAME = re.compile(r"[0-9a-f]{32}(\.lock)?|kept|spool|scheduler-[0-9]{1,5}|\.gdispy-own")
+_COMMON_NAMES = frozenset(("kept", "spool"))
 #: Symbolic links on the way to one directory at most, as in the kernel.
 _LINKS = 40
 
@@ -91,7 +92,10 @@ def _prepared(path: str, option: str, is_below: bool = False) -> str:
     _refuse_shared(path, option)
     if is_own(path):
         return path
-    others = sorted(name for name in os.listdir(path) if not _OWN_NAME.fullmatch(name))
+    found = os.listdir(path)
+    others = sorted(name for name in found if not _OWN_NAME.fullmatch(name))
+    # A user may well call a directory so; gdispy makes those only beside others of its own.
+    others = others or (sorted(found) if _COMMON_NAMES.issuperset(found) else [])
     if others and is_below:
         raise ConfigError(f"{path} holds files that are not gdispy's, such as {others[0]!r}: choose another {option}")
     if others:

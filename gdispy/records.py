@@ -18,16 +18,18 @@ import os
 import struct
 import zlib
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import msgpack
 
-from gdispy.core.facts import computation_of, from_values
+from gdispy.core.facts import Announced, computation_of, from_values
 from gdispy.core.fitting import divided
 from gdispy.core.message import ComputationId, Message
-from gdispy.core.messages import Release, Released
-from gdispy.core.payloads import Payload, joined
+from gdispy.core.messages import Ended, Progress, Release, Released, Run
+from gdispy.core.payloads import Payload, bulk_size, joined
 from gdispy.core.remembered import Remembered
+from gdispy.core.statuses import TERMINATED
 from gdispy.errors import JournalError, ProtocolError
 
 MAGIC = b"gdispyJ1"
@@ -35,6 +37,8 @@ HEADER_BYTES = len(MAGIC) + 16
 HEAD = struct.Struct(">QI")
 #: Bytes of a payload beyond which it is written as it lies.
 LARGE = 64 * 1024
+#: Bytes that one value can have in msgpack.
+LONGEST = (1 << 32) - 1
 #: What a list begins with in msgpack, whatever its length.
 _ARRAY = b"\xdd"
 #: Bytes of a damaged file that are searched for records behind the damage.
@@ -221,8 +225,48 @@ def packed(facts: Iterable[Message]) -> list[Any]:
     except _Large:
         pieces: list[Any] = []
         for fact in facts:
-            _add_pieces(fact.values(), pieces)
+            for part in _writable(fact):
+                _add_pieces(part.values(), pieces)
         return pieces
+
+
+def _writable(fact: Message) -> list[Message]:
+    """What can be written of a fact with payloads that have more bytes than one value can have in a file.
+
+    A client is asked for the arguments once more, a result that is lost with the process is said to be so, and a
+    provisional one is left out.
+    """
+    match fact:
+        case Run():
+            long = [place for place, value in enumerate(fact.arguments) if _is_too_long(value)]
+            if not long:
+                return [fact]
+            rest = [place for place in range(len(fact.jobs)) if place not in set(long)]
+            wishes = _picked(fact.options, long)
+            told: list[Message] = [Announced(fact.computation, _picked(fact.jobs, long), wishes)]
+            columns = (fact.jobs, fact.attempts, fact.arguments, fact.options)
+            return [*told, Run(fact.computation, *(_picked(each, rest) for each in columns))] if rest else told
+        case Ended():
+            long = [place for place, value in enumerate(fact.results) if _is_too_long(value)]
+            if not long:
+                return [fact]
+            results, statuses, exceptions = fact.results[:], fact.statuses[:], fact.exceptions[:]
+            for place in long:
+                text = f"The result of {bulk_size(fact.results[place]):,} bytes was lost with the process that held it:"
+                text += f" more than {LONGEST:,} cannot be kept in a journal. Return the name of a file instead.\n"
+                results[place], statuses[place], exceptions[place] = b"", TERMINATED, text
+            return [replace(fact, results=results, statuses=statuses, exceptions=exceptions)]
+        case Progress():
+            return [] if _is_too_long(fact.value) else [fact]
+    return [fact]
+
+
+def _is_too_long(value: Any) -> bool:
+    return isinstance(value, Payload) and value.size > LONGEST
+
+
+def _picked(column: list[Any], places: list[int]) -> list[Any]:
+    return [column[place] for place in places] if column else []
 
 
 #: Packs what has no payloads, else raises TypeError; making one for each fact takes as long. It calls nothing in which

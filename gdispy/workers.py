@@ -15,6 +15,7 @@ Invariants:
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 import shutil
@@ -63,6 +64,15 @@ MANY = 32
 READ_INTERVAL = 0.001
 #: Bytes waiting for the scheduler beyond which workers are not read: they wait in turn.
 BACKLOG_LIMIT = 64 * 1024 * 1024
+
+
+#: What a node runs into where its machine, or its user, has no room for one more computation.
+_LIMITS = {
+    errno.EAGAIN: "Its user may have more processes: see ulimit -u and the machine's pids limit",
+    errno.EMFILE: "It may open more files: see ulimit -n",
+    errno.ENFILE: "The machine may open more files: see fs.file-max",
+    errno.ENOMEM: "The machine has too little memory",
+}
 
 
 class _Template:
@@ -237,7 +247,7 @@ class Workers:
             else:
                 places = list(range(len(prepare.files)))
         except (OSError, ProtocolError) as error:
-            self._pump.put(self._slots.loaded, prepare.computation, str(error))
+            self._pump.put(self._slots.loaded, prepare.computation, _why_not_loaded(error))
             return
         self._pump.put(self._slots.looked, prepare.computation, places)
 
@@ -262,7 +272,7 @@ class Workers:
             self._start_template(template)
         except (OSError, ProtocolError) as error:
             self._discard(prepare, arrived.values())
-            self._pump.put(self._slots.loaded, prepare.computation, str(error))
+            self._pump.put(self._slots.loaded, prepare.computation, _why_not_loaded(error))
 
     def _place(self, prepare: Prepare, rows: list[list[Any]], contents: Iterable[Bulk]) -> None:
         goals = [place(self._directory(prepare), *each) for each in zip(rows, contents, strict=True)]
@@ -342,13 +352,15 @@ class Workers:
         job_logger.log(level, "%s: %s", printable(template.prepare.name, NAME_LIMIT), printable_for_log(text))
 
     def _take_last_records(self, template: _Template) -> None:
-        """It has ended, and what its cleanup has logged may not have been read yet."""
+        """It has ended, and what its cleanup has logged, or asked for, may not have been read yet."""
         template.end.setblocking(False)
         with contextlib.suppress(OSError, ValueError):  # Where nothing is left, it would block.
             while (received := control.receive(template.end)) is not None:
                 control.close_all(received[1])
                 if received[0][0] == "log":
                     self._log(template, *received[0][1:])
+                elif received[0][0] == "shutdown":
+                    self.on_shutdown()
 
     def unload(self, computation: ComputationId) -> None:
         """End a template and all below it; its files go when it has ended."""
@@ -608,6 +620,12 @@ class Workers:
             for worker in busy:
                 keep_within_limit(worker.out, worker.output_limit)
                 keep_within_limit(worker.err, worker.output_limit)
+
+
+def _why_not_loaded(error: Exception) -> str:
+    if isinstance(error, OSError) and error.errno in _LIMITS:
+        return f"the node has no room for it: {error.strerror}. {_LIMITS[error.errno]}"
+    return str(error)
 
 
 def _as_file(value: Bulk) -> int:

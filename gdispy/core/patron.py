@@ -242,7 +242,7 @@ class Patron:
     def _take_up(self, account: _Account, size: int) -> None:
         """Note what a computation brings. Raises ProtocolError where that is more than the client may have."""
         if self._quotas.bytes and self.kept_bytes + size > self._quotas.bytes:
-            raise ProtocolError(self._too_much(size))
+            raise ProtocolError(self._too_much(size, self.kept_bytes))
         account.bytes += size
 
     def _name(self, account: _Account, message: Named) -> None:
@@ -264,9 +264,9 @@ class Patron:
         columns = (column for each in messages.values() for column in (each.results, each.outputs, each.errors))
         return sum(map(total_size, columns))
 
-    def _too_much(self, size: int) -> str:
+    def _too_much(self, size: int, kept: int) -> str:
         return (
-            f"{size:,} bytes are too many beside the {self.kept_bytes:,} that the client has here already: it may have "
+            f"{size:,} bytes are too many beside the {kept:,} that the client has here already: it may have "
             f"{self._quotas.bytes:,} (--max_client_bytes). Wait for results before more is submitted"
         )
 
@@ -284,7 +284,7 @@ class Patron:
         for place, own in enumerate(_sizes(message)):
             left -= JOB_BYTES + own
             if left < 0:
-                return place, self._too_much(own)
+                return place, self._too_much(own, quotas.bytes - left - own)
         return size, ""
 
     def _run(self, account: _Account, message: Run) -> tuple[list[Message], list[Message]]:

@@ -118,13 +118,15 @@ def dispy_send_file(path: str, relay: bool = False, timeout: float | None = None
     job = running.job
     if job is None:
         return -1
-    shown = os.path.relpath(path)
-    if shown.split(os.sep)[0] == os.pardir:
-        shown = os.path.basename(path)
     try:
+        shown = os.path.relpath(path)
+        if shown.split(os.sep)[0] == os.pardir:
+            shown = os.path.basename(path)
         error = job.send_file(path, shown.replace(os.sep, "/"))
     except OSError as failure:
         error = f"{path}: {failure.strerror or failure}"
+    except (TypeError, ValueError) as failure:  # It is no name of a file.
+        error = f"{path!r}: {failure}"
     if error:
         print(f"dispy_send_file: {error}", file=sys.stderr)
     return -1 if error else 0

@@ -34,6 +34,7 @@ import contextlib
 import functools
 import signal
 import socket
+import stat
 import struct
 import sys
 import threading
@@ -42,7 +43,7 @@ from _thread import _count as thread_count
 from collections.abc import Iterator, Sequence
 from contextvars import copy_context
 from time import perf_counter, time
-from typing import Any
+from typing import Any, BinaryIO
 
 from gdispy.worker import control, pickling
 from gdispy.worker.calls import FINISHED as FINISHED
@@ -142,9 +143,16 @@ class Job:
 
     def send_file(self, path: str, shown: str) -> str:
         """Send a file to the client, where it is to be called `shown`, and wait; what went wrong, or ''."""
-        worker = self._worker
-        with open(path, "rb") as file, worker.sending_file():
+        # What is no file, such as a pipe, would have to be waited for.
+        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
             about = os.fstat(file.fileno())
+            if not stat.S_ISREG(about.st_mode):
+                return f"{path}: it is not a file"
+            return self._send_open(file, about, shown)
+
+    def _send_open(self, file: BinaryIO, about: os.stat_result, shown: str) -> str:
+        worker = self._worker
+        with worker.sending_file():
             row = [shown, about.st_mode & 0o777, float(about.st_mtime), about.st_size, digest_of(file.fileno())]
             token = worker.next_token()
             with self.reporting():

@@ -182,6 +182,17 @@ def test_a_file_is_sent_to_a_node(cluster: Make, tmp_path: Path, caplog: Any) ->
         made.send_file(tmp_path / "never.txt", made.status().nodes[0])
 
 
+def send_what_is_no_file(path: str) -> list[int]:
+    os.mkfifo(path)
+    return [int(dispy_send_file(each)) for each in (path, None, "nothing", "/dev/zero")]  # type: ignore[name-defined]
+
+
+def test_what_is_no_file_is_not_sent_and_the_job_goes_on(cluster: Make, tmp_path: Path) -> None:
+    job = cluster(send_what_is_no_file).submit(str(tmp_path / "pipe"))
+    assert job() == [-1] * 4
+    assert f"{tmp_path / 'pipe'}: it is not a file" in job.stderr and "dispy_send_file: None: " in job.stderr
+
+
 @pytest.mark.parametrize("size", [0, 10, 3_000_000])
 def test_a_job_sends_a_file_to_the_client(cluster: Make, tmp_path: Path, monkeypatch: Any, size: int) -> None:
     monkeypatch.chdir(tmp_path)

@@ -105,3 +105,9 @@ def test_dictionaries_may_have_keys_of_the_program_and_no_host() -> None:
 def test_tuples_may_have_numbers_as_text() -> None:
     found = read([("10.0.0.1", "5000", "2")], 51348)
     assert [(each.host, each.port, each.cpus) for each in found.nodes] == [("10.0.0.1", 5000, 2)]
+
+
+@pytest.mark.parametrize("depends", [2, "file"])
+def test_files_that_are_no_list_are_refused_in_words(depends: object) -> None:
+    with pytest.raises(ConfigError, match="NodeAllocate: depends must be a list, not"):
+        read([("host", 51348, 1, depends)], 51348)

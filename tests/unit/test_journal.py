@@ -6,6 +6,7 @@ import errno
 import os
 import stat
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,11 @@ from gdispy import journal as journal_module
 from gdispy import records as records_module
 from gdispy.core.facts import Began, Met, Owned, Placed, Told, Unplaced
 from gdispy.core.message import ComputationId, Instance, JobId, Message
-from gdispy.core.messages import Cancel, Collected, Ended, Named, Open, Release, Run
-from gdispy.core.payloads import MemoryPayload, joined
+from gdispy.core.messages import Cancel, Collected, Ended, Named, Open, Progress, Release, Run
+from gdispy.core.payloads import MemoryPayload, Payload, joined
 from gdispy.core.placing import Task, ended_by_scheduler
 from gdispy.core.remembered import Remembered
-from gdispy.core.statuses import FINISHED
+from gdispy.core.statuses import FINISHED, TERMINATED
 from gdispy.errors import JournalError
 from gdispy.journal import Journal
 from gdispy.records import HEAD, LARGE, facts_in, first_record, packed, read, records, unpack
@@ -334,6 +335,41 @@ def test_large_payloads_are_written_as_they_lie(tmp_path: Path) -> None:
     assert [joined(job.arguments) for job in story.jobs.values()] == [b"".join(parts), b"small", b"x"]
     assert story.jobs[JobId(2)].options is not None and joined(story.jobs[JobId(2)].options[5]) == bytes(LARGE + 1)
     assert (story.jobs[JobId(1)].node, story.jobs[JobId(2)].cancelled) == (NODE, True)
+
+
+class Huge(Payload):
+    """As many bytes as no value of a journal can have, which nobody may read."""
+
+    def __init__(self) -> None:
+        self.size = 5 << 30
+
+    def read(self, offset: int, size: int) -> bytes:
+        raise AssertionError
+
+
+def test_payloads_that_no_journal_can_hold_are_replaced_by_what_helps(tmp_path: Path) -> None:
+    # Given a job with such arguments, one with such a result, a provisional one, and others beside them.
+    path = str(tmp_path / "j")
+    options: list[Any] = [b"", 0.0, 0.0, 1, 0, b"", [], [], 0.0]
+    run = Run(C, jobs(1, 2, 3), [1, 1, 1], [Huge(), b"2", b"3"], [options, None, None])
+    ended = replace(
+        ended_by_scheduler(C, [Task(job, b"") for job in jobs(2, 3)], FINISHED, "", "a"), results=[Huge(), b"r"]
+    )
+    journal, _ = Journal.open(path)
+    assert journal.append([OPEN, run, Placed(C, NODE, jobs(1), [1])])
+    assert journal.append([Progress(C, JobId(1), 1, 0, Huge(), "a"), Run(C, jobs(4), [1], [Huge()])])
+    assert journal.append([ended])
+    journal.close()
+    # When it is read.
+    story = read(path).remembered.stories[C]
+    # Then the clients are asked for the arguments, and who waits for the result is told why there is none.
+    assert story.absent() == (jobs(4), jobs(1))
+    assert story.jobs[JobId(1)].options is not None and not story.jobs[JobId(1)].shown
+    lost, there = story.jobs[JobId(2)].outcome, story.jobs[JobId(3)].outcome
+    assert lost is not None and there is not None
+    (said, place), (_, other) = lost, there
+    assert (said.statuses[place], said.statuses[other]) == (TERMINATED, FINISHED)
+    assert "5,368,709,120 bytes was lost" in said.exceptions[place] and not said.exceptions[other]
 
 
 def test_large_payload_that_a_full_disk_takes_a_part_of_is_written_later(

@@ -177,7 +177,7 @@ def test_file_of_another_user_is_refused(home: Path, monkeypatch: pytest.MonkeyP
 
 @pytest.mark.parametrize("text", ["", "  \n"])
 def test_empty_file_is_refused(home: Path, text: str) -> None:
-    with pytest.raises(SecretError, match="is empty: delete it to have a new one made"):
+    with pytest.raises(SecretError, match="is empty: write the secret into it"):
         find_secret(secret_file=str(private_file(home / "given", text)))
 
 

@@ -56,6 +56,15 @@ def test_nothing_that_others_have_is_touched(tmp_path: Path) -> None:
     assert sorted(os.listdir(tmp_path)) == sorted([*before, BELOW])
 
 
+@pytest.mark.parametrize("names", [("kept",), ("spool",), ("kept", "spool")])
+def test_directories_of_a_user_that_are_called_as_gdispys_are_left_alone(tmp_path: Path, names: tuple[str]) -> None:
+    for name in names:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "mine").touch()
+    assert found(tmp_path) == str(tmp_path / BELOW) and not is_own(str(tmp_path))
+    assert all((tmp_path / name / "mine").exists() for name in names)
+
+
 def test_what_is_put_into_a_directory_of_its_own_later_stays(tmp_path: Path) -> None:
     prefix = find_prefix(str(tmp_path))
     (tmp_path / "poetry.lock").touch()
