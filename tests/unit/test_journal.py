@@ -23,6 +23,7 @@ from gdispy.core.remembered import Remembered
 from gdispy.core.statuses import FINISHED, TERMINATED
 from gdispy.errors import JournalError
 from gdispy.journal import Journal
+from gdispy.logbook import Logbook
 from gdispy.records import HEAD, LARGE, facts_in, first_record, packed, read, records, unpack
 
 C = ComputationId(b"computat")
@@ -370,6 +371,15 @@ def test_payloads_that_no_journal_can_hold_are_replaced_by_what_helps(tmp_path: 
     (said, place), (_, other) = lost, there
     assert (said.statuses[place], said.statuses[other]) == (TERMINATED, FINISHED)
     assert "5,368,709,120 bytes was lost" in said.exceptions[place] and not said.exceptions[other]
+
+
+def test_arguments_that_a_recovery_file_cannot_keep_are_refused_before_anything_is_written(tmp_path: Path) -> None:
+    logbook = Logbook(str(tmp_path / "r"), False)
+    size = logbook.journal.size
+    with pytest.raises(JournalError, match="pass the name of a file instead"):
+        logbook.submitted(1, Huge(), None, None)
+    assert logbook.journal.size == size
+    logbook.journal.close()
 
 
 def test_large_payload_that_a_full_disk_takes_a_part_of_is_written_later(
