@@ -1,11 +1,12 @@
 """Starts the spawner of a node: the process that makes all others (`worker/spawner.py`).
 
 Floor 2. Called by `workers.py`. By exec, never by fork. And what comes from control sockets; what the end
-of a process says, in words.
+of a process, or its failure to start, says in words.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -26,6 +27,15 @@ if sys.path[:1] == [""]: del sys.path[0]
 from gdispy.worker.spawner import main
 main()
 """
+
+
+#: What a node runs into where its machine, or its user, has no room for one more computation.
+_LIMITS = {
+    errno.EAGAIN: "Its user has as many processes as are allowed: ulimit -u, or the pids limit of its container",
+    errno.EMFILE: "It has as many files open as are allowed: ulimit -n",
+    errno.ENFILE: "The machine has as many files open as are allowed: fs.file-max",
+    errno.ENOMEM: "The machine has too little memory",
+}
 
 
 def start_spawner(directory: str, init: str, instance: bytes) -> tuple[Any, int]:
@@ -64,6 +74,13 @@ def cause_of(status: int, what: str) -> str:
             "such as its own open files (has the job closed files that it had not opened?)"
         )
     return f"{what} ended by itself with exit code {code} before the job was done"
+
+
+def why_not_started(error: Exception) -> str:
+    """Why there are no processes for a computation."""
+    if isinstance(error, OSError) and error.errno in _LIMITS:
+        return f"the node has no room for it: {error.strerror}. {_LIMITS[error.errno]}"
+    return str(error)
 
 
 def messages(end: Any) -> Any:

@@ -15,7 +15,6 @@ Invariants:
 from __future__ import annotations
 
 import contextlib
-import errno
 import logging
 import os
 import shutil
@@ -40,7 +39,7 @@ from gdispy.greenlets import keep_running, spawn
 from gdispy.kept import KeptDirectories
 from gdispy.pump import Pump
 from gdispy.slabs import Slabs
-from gdispy.spawning import cause_of, messages, start_spawner
+from gdispy.spawning import cause_of, messages, start_spawner, why_not_started
 from gdispy.worker import control
 from gdispy.worker.capture import keep_within_limit
 from gdispy.worker.job_directory import job_directory
@@ -64,15 +63,6 @@ MANY = 32
 READ_INTERVAL = 0.001
 #: Bytes waiting for the scheduler beyond which workers are not read: they wait in turn.
 BACKLOG_LIMIT = 64 * 1024 * 1024
-
-
-#: What a node runs into where its machine, or its user, has no room for one more computation.
-_LIMITS = {
-    errno.EAGAIN: "Its user may have more processes: see ulimit -u and the machine's pids limit",
-    errno.EMFILE: "It may open more files: see ulimit -n",
-    errno.ENFILE: "The machine may open more files: see fs.file-max",
-    errno.ENOMEM: "The machine has too little memory",
-}
 
 
 class _Template:
@@ -247,7 +237,7 @@ class Workers:
             else:
                 places = list(range(len(prepare.files)))
         except (OSError, ProtocolError) as error:
-            self._pump.put(self._slots.loaded, prepare.computation, _why_not_loaded(error))
+            self._pump.put(self._slots.loaded, prepare.computation, why_not_started(error))
             return
         self._pump.put(self._slots.looked, prepare.computation, places)
 
@@ -272,7 +262,7 @@ class Workers:
             self._start_template(template)
         except (OSError, ProtocolError) as error:
             self._discard(prepare, arrived.values())
-            self._pump.put(self._slots.loaded, prepare.computation, _why_not_loaded(error))
+            self._pump.put(self._slots.loaded, prepare.computation, why_not_started(error))
 
     def _place(self, prepare: Prepare, rows: list[list[Any]], contents: Iterable[Bulk]) -> None:
         goals = [place(self._directory(prepare), *each) for each in zip(rows, contents, strict=True)]
@@ -620,12 +610,6 @@ class Workers:
             for worker in busy:
                 keep_within_limit(worker.out, worker.output_limit)
                 keep_within_limit(worker.err, worker.output_limit)
-
-
-def _why_not_loaded(error: Exception) -> str:
-    if isinstance(error, OSError) and error.errno in _LIMITS:
-        return f"the node has no room for it: {error.strerror}. {_LIMITS[error.errno]}"
-    return str(error)
 
 
 def _as_file(value: Bulk) -> int:
