@@ -82,11 +82,14 @@ class _Stranger:
         self.data = b""
         self.watcher: Any = None
 
-    def close(self) -> None:
+    def stop_reading(self) -> None:
         if self.watcher is not None:
             self.watcher.stop()
             self.watcher.close()
             self.watcher = None
+
+    def close(self) -> None:
+        self.stop_reading()
         os.close(self.fd)
 
 
@@ -247,8 +250,7 @@ class Listener:
         except BlockingIOError:
             return False
         except (ProtocolError, PeerRejected, OSError) as error:
-            reason = f"the connection broke: {plain(error)}" if isinstance(error, OSError) else str(error)
-            self._log(reason, stranger.host, type(error))
+            self._log(_reason(error), stranger.host, type(error))
             self._answer_last(stranger, error)
             stranger.close()
             return True
@@ -270,8 +272,7 @@ class Listener:
     def _answer_last(self, stranger: _Stranger, error: Exception) -> None:
         """What who has the secret, or another version, is to know of why it is turned away."""
         if isinstance(error, PeerRejected):
-            version = config.VERSION.encode()
-            answer = MAGIC + bytes([len(version)]) + version
+            answer = _version_answer()
         elif isinstance(error, ClockRefused):
             answer = error.answer
         elif isinstance(error, _SpeaksWithoutTls):
@@ -288,7 +289,7 @@ class Listener:
         now, first = time.time(), stranger.data
         if not first.startswith(MAGIC):
             name = server_name_in(first)
-            self._admit(check_server_name(self._psk_of(name, now), name, now), stranger)
+            self._admit(self._key_of(name, now), stranger)
             self._begin(stranger, self._enter_tunnel)
             return
         if self._tls is not None:
@@ -297,12 +298,11 @@ class Listener:
         second, keys, roles = self._open(first, now, NO_CERTIFICATE, lambda key: self._admit(key, stranger))
         self._begin(stranger, self._answer, second, keys, roles)
 
-    def _psk_of(self, name: str, now: float) -> bytes:
-        """The secret that a server name was made with. Raises ProtocolError where there is none."""
+    def _key_of(self, name: str, now: float) -> bytes:
+        """What names a ClientHello with this server name. Raises ProtocolError where it is made with no secret."""
         for psk in self._roles:
             with contextlib.suppress(ProtocolError):
-                check_server_name(psk, name, now)
-                return psk
+                return check_server_name(psk, name, now)
         raise ProtocolError("the server name of its ClientHello does not fit the secret, or its clock this one")
 
     def _open(
@@ -322,18 +322,19 @@ class Listener:
 
     def _admit(self, key: bytes, stranger: _Stranger) -> None:
         """Raise ProtocolError where a good first message is not to be answered: sent again, or one too many."""
-        if not self._memory.note(key, time.monotonic()):
-            raise _Again("its first message came before, so that it was recorded")
+        self._note(key)
         if not self._answers.may_answer(stranger.address, time.monotonic()):
             raise _Again("too many attempts")
+
+    def _note(self, key: bytes) -> None:
+        if not self._memory.note(key, time.monotonic()):
+            raise _Again("its first message came before, so that it was recorded")
 
     # Those whose first message was good: in greenlets
 
     def _begin(self, stranger: _Stranger, work: Callable[..., Any], *args: Any) -> None:
         """It has shown the secret, or was recorded when somebody has; it gets one of the places for those."""
-        if stranger.watcher is not None:
-            stranger.watcher.stop()
-            stranger.watcher.close()
+        stranger.stop_reading()
         family = socket.AF_INET6 if ":" in stranger.host else socket.AF_INET
         sock = socket.socket(family, socket.SOCK_STREAM, 0, fileno=stranger.fd)
         prover = _Prover(sock, stranger.address, stranger.host, stranger.until)
@@ -350,8 +351,7 @@ class Listener:
                 way, keys, roles = work(prover, *args)
             connection = self._on_connection(way, keys, roles)
         except (OSError, ProtocolError, PeerRejected) as error:
-            reason = f"the connection broke: {plain(error)}" if isinstance(error, OSError) else str(error)
-            self._log(reason, prover.host, type(error))
+            self._log(_reason(error), prover.host, type(error))
         except Exception as error:
             text = "gdispy: a defect with a new connection"
             self._limited.log_failure(logging.CRITICAL, type(error), error, text)
@@ -381,7 +381,7 @@ class Listener:
             first += more
             if len(first) >= len(MAGIC):
                 self._refuse_within(tunnel, first)
-        second, keys, roles = self._open(first, time.time(), self._certificate, self._note_within)
+        second, keys, roles = self._open(first, time.time(), self._certificate, self._note)
         tunnel.sendall(second)
         return tunnel, keys, roles
 
@@ -390,15 +390,10 @@ class Listener:
         try:
             refuse_other_version(first)
         except PeerRejected:
-            version = config.VERSION.encode()
-            tunnel.sendall(MAGIC + bytes([len(version)]) + version)
+            tunnel.sendall(_version_answer())
             raise
         if not first.startswith(MAGIC):
             raise ProtocolError("it does not speak the gdispy protocol within TLS")
-
-    def _note_within(self, key: bytes) -> None:
-        if not self._memory.note(key, time.monotonic()):
-            raise _Again("its first message came before, so that it was recorded")
 
     def _proved(self, number: int, proven: bool) -> None:
         """The first sealed frame of a connection has opened, or it has ended before."""
@@ -436,6 +431,17 @@ def tune(sock: Any) -> None:
     for option, value in (("TCP_KEEPIDLE", 10), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3), ("TCP_USER_TIMEOUT", 30000)):
         if hasattr(socket, option):
             sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
+
+
+def _version_answer() -> bytes:
+    """What tells the program of another version which one this is."""
+    version = config.VERSION.encode()
+    return MAGIC + bytes([len(version)]) + version
+
+
+def _reason(error: Exception) -> str:
+    """Why a connection is turned away, in words."""
+    return f"the connection broke: {plain(error)}" if isinstance(error, OSError) else str(error)
 
 
 def listening_sockets(host: str, port: int) -> list[Any]:

@@ -327,10 +327,14 @@ class Workers:
                 worker = template.workers.get(message[1])
                 if worker is not None:
                     self._worker_ended(worker, message[3] or cause_of(message[2], "its process"))
-            elif word == "log":
-                self._log(template, *message[1:])
-            elif word == "shutdown":
-                self.on_shutdown()
+            else:
+                self._take_record(template, message)
+
+    def _take_record(self, template: _Template, message: list[Any]) -> None:
+        if message[0] == "log":
+            self._log(template, *message[1:])
+        elif message[0] == "shutdown":
+            self.on_shutdown()
 
     def _end_template(self, template: _Template) -> None:
         """Nobody reads from it any more, by a defect; the spawner reports its end."""
@@ -347,10 +351,7 @@ class Workers:
         with contextlib.suppress(OSError, ValueError):  # Where nothing is left, it would block.
             while (received := control.receive(template.end)) is not None:
                 control.close_all(received[1])
-                if received[0][0] == "log":
-                    self._log(template, *received[0][1:])
-                elif received[0][0] == "shutdown":
-                    self.on_shutdown()
+                self._take_record(template, received[0])
 
     def unload(self, computation: ComputationId) -> None:
         """End a template and all below it; its files go when it has ended."""
