@@ -25,7 +25,7 @@ import msgpack
 
 from gdispy.core.facts import Announced, computation_of, from_values
 from gdispy.core.fitting import divided
-from gdispy.core.message import ComputationId, Message
+from gdispy.core.message import ComputationId, Message, picked
 from gdispy.core.messages import Ended, Progress, Release, Released, Run
 from gdispy.core.payloads import Payload, bulk_size, joined
 from gdispy.core.remembered import Remembered
@@ -241,11 +241,10 @@ def _writable(fact: Message) -> list[Message]:
             long = [place for place, value in enumerate(fact.arguments) if _is_too_long(value)]
             if not long:
                 return [fact]
-            rest = [place for place in range(len(fact.jobs)) if place not in set(long)]
-            wishes = _picked(fact.options, long)
-            told: list[Message] = [Announced(fact.computation, _picked(fact.jobs, long), wishes)]
-            columns = (fact.jobs, fact.attempts, fact.arguments, fact.options)
-            return [*told, Run(fact.computation, *(_picked(each, rest) for each in columns))] if rest else told
+            rest = [place for place, value in enumerate(fact.arguments) if not _is_too_long(value)]
+            said_again = picked(fact, long)
+            told: list[Message] = [Announced(fact.computation, said_again.jobs, said_again.options)]
+            return [*told, picked(fact, rest)] if rest else told
         case Ended():
             long = [place for place, value in enumerate(fact.results) if _is_too_long(value)]
             if not long:
@@ -263,10 +262,6 @@ def _writable(fact: Message) -> list[Message]:
 
 def _is_too_long(value: Any) -> bool:
     return isinstance(value, Payload) and value.size > LONGEST
-
-
-def _picked(column: list[Any], places: list[int]) -> list[Any]:
-    return [column[place] for place in places] if column else []
 
 
 #: Packs what has no payloads, else raises TypeError; making one for each fact takes as long. It calls nothing in which

@@ -30,7 +30,7 @@ from gdispy.core import statuses
 from gdispy.core.facts import Owned
 from gdispy.core.identity import SEED_BYTES, Identity
 from gdispy.core.limits import printable
-from gdispy.core.message import Instance, JobId, Message
+from gdispy.core.message import Instance, JobId, Message, picked
 from gdispy.core.messages import (
     Cancel,
     Collected,
@@ -48,7 +48,7 @@ from gdispy.core.messages import (
 )
 from gdispy.core.patterns import join, split
 from gdispy.core.payloads import joined
-from gdispy.core.placing import Task, ended_by_scheduler, picked
+from gdispy.core.placing import Task, ended_by_scheduler
 from gdispy.core.remembered import Job, Story
 from gdispy.core.wire import MessageRefused
 from gdispy.errors import ConfigError, ConnectFailed, JournalError, PeerRejected

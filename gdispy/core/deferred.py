@@ -16,10 +16,10 @@ Invariants:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from typing import Any
 
 from gdispy.core.facts import Announced
+from gdispy.core.message import picked
 from gdispy.core.messages import (
     Accepted,
     Collected,
@@ -32,7 +32,7 @@ from gdispy.core.messages import (
     Run,
 )
 from gdispy.core.payloads import Bulk, bulk_size
-from gdispy.core.placing import options_size, picked
+from gdispy.core.placing import options_size
 
 #: Bytes of a payload from which on it is put aside, and for how many seconds at most.
 LARGE = 128 * 1024
@@ -152,7 +152,8 @@ class Deferred:
         names = [fact.jobs[place] for place in large]
         wishes = [options[place] for place in large]
         found: list[Message] = [Announced(fact.computation, names, wishes if any(wishes) else [])]
-        return [*_without(fact, set(large)), *found]
+        rest = _others(fact, large)
+        return [picked(fact, rest), *found] if rest else found
 
     def _ended(self, fact: Ended, now: float) -> list[Message]:
         are_small = (
@@ -169,7 +170,7 @@ class Deferred:
         self._forget_empty(fact.computation)
         if not large:
             return [fact]
-        rest = [place for place in range(len(fact.jobs)) if place not in set(large)]
+        rest = _others(fact, large)
         return [picked(fact, rest)] if rest else []
 
     def _large_outcomes(self, fact: Ended) -> list[int]:
@@ -207,13 +208,10 @@ class Deferred:
             del self._aside[computation]
 
 
-def _without(fact: Run, places: set[int]) -> list[Message]:
-    """The same fact without some of its jobs; nothing where none is left."""
-    rest = [place for place in range(len(fact.jobs)) if place not in places]
-    if not rest:
-        return []
-    columns: dict[str, Any] = {name: [getattr(fact, name)[place] for place in rest] for name in Run.columns}
-    return [replace(fact, **columns, options=[fact.options[place] for place in rest] if fact.options else [])]
+def _others(fact: Run | Ended, places: list[int]) -> list[int]:
+    """The places of all jobs but these."""
+    left_out = set(places)
+    return [place for place in range(len(fact.jobs)) if place not in left_out]
 
 
 def _collected_of(computation: ComputationId, pairs: list[tuple[JobId, int]]) -> Collected:

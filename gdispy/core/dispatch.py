@@ -19,6 +19,7 @@ from typing import Any
 from gdispy.core.effects import Drop, Effects, Peer, Record, Send
 from gdispy.core.facts import GivenUp
 from gdispy.core.faults import not_taken
+from gdispy.core.message import picked
 from gdispy.core.messages import (
     GIVEN_UP,
     REFUSED,
@@ -46,7 +47,7 @@ from gdispy.core.messages import (
     Upload,
 )
 from gdispy.core.payloads import bulk_size
-from gdispy.core.placing import Computation, Node, Share, Task, picked
+from gdispy.core.placing import Computation, Node, Share, Task
 from gdispy.core.restoring import Restoring
 from gdispy.core.statuses import ABANDONED, AVAILABLE, CANCELLED, CLOSED, INITIALIZED
 from gdispy.core.troubles import noted

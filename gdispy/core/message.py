@@ -5,10 +5,10 @@ Floor 1: pure. `messages.py` has what peers say, `facts.py` what a journal remem
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import MISSING
+from collections.abc import Callable, Sequence
+from dataclasses import MISSING, replace
 from operator import itemgetter
-from typing import Any, ClassVar, NewType
+from typing import Any, ClassVar, NewType, TypeVar
 
 from gdispy.core.record import Fields, fields
 from gdispy.core.shapes import Check
@@ -50,6 +50,16 @@ class Message(Fields):
     def problem(self) -> str:
         """What is wrong with fields that are good each for itself, or ''."""
         return ""
+
+
+M = TypeVar("M", bound=Message)
+
+
+def picked(message: M, places: Sequence[int]) -> M:
+    """The same message with some of the items only that may be divided among several."""
+    columns: dict[str, Any] = {name: getattr(message, name) for name in message.parts}
+    picks = {name: [column[place] for place in places] if column else [] for name, column in columns.items()}
+    return replace(message, **picks)
 
 
 def read_values(values: Any, by_tag: dict[int, type[Message]]) -> Message:

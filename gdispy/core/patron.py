@@ -13,11 +13,10 @@ Invariants:
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import replace
-from typing import Any
 
 from gdispy.core.effects import Peer
+from gdispy.core.message import picked
 from gdispy.core.messages import (
     Accepted,
     Ask,
@@ -49,7 +48,7 @@ from gdispy.core.messages import (
     Wanted,
 )
 from gdispy.core.payloads import Bulk, bulk_size, total_size
-from gdispy.core.placing import Task, ended_by_scheduler, options_size, picked
+from gdispy.core.placing import Task, ended_by_scheduler, options_size
 from gdispy.core.quotas import JOB_BYTES, LARGE, Quotas, objection
 from gdispy.core.remembered import Story
 from gdispy.core.statuses import ABANDONED
@@ -112,14 +111,6 @@ def _sizes(message: Run) -> list[int]:
     if message.options:
         return [size + options_size(row) for size, row in zip(sizes, message.options, strict=True)]
     return sizes
-
-
-def _part(message: Run, places: Iterable[int]) -> Run:
-    """The same with some of its jobs only."""
-    places = list(places)
-    columns = (message.jobs, message.attempts, message.arguments, message.options)
-    picks: list[Any] = [[column[place] for place in places] if column else [] for column in columns]
-    return Run(message.computation, *picks)
 
 
 def _refusal(reason: str) -> str:
@@ -299,13 +290,13 @@ class Patron:
             account.asked -= Counter(message.jobs)  # Those that are answered are gone from it.
         accepted = Accepted(message.computation, message.jobs)
         if len(places) < len(message.jobs):  # It says again what it does not know to have arrived.
-            message = _part(message, places)
+            message = picked(message, places)
         room, reason = self._fitting(message)
         answers: list[Message] = [accepted]
         account.known.update(message.jobs)
         if room < len(message.jobs):
             answers.append(self._end(account, message.jobs[room:], _refusal(reason)))
-            message = _part(message, range(room))
+            message = picked(message, range(room))
         account.note_sizes(message)
         return [message] if message.jobs else [], answers
 

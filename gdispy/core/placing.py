@@ -589,12 +589,6 @@ def ended_by_scheduler(computation: ComputationId, tasks: list[Task], status: in
     )
 
 
-def picked(message: Ended, places: list[int]) -> Ended:
-    """The same message with some of its jobs only."""
-    columns: dict[str, Any] = {name: [getattr(message, name)[place] for place in places] for name in Ended.columns}
-    return replace(message, **columns)
-
-
 def in_portions(columns: Columns) -> list[Columns]:
     """Jobs in as many messages as keep the payloads of each small: a message arrives when they all have."""
     jobs, attempts, arguments, options = columns

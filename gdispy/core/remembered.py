@@ -15,7 +15,7 @@ from dataclasses import replace
 from typing import Any
 
 from gdispy.core.facts import Announced, Began, GivenUp, Met, Owned, Placed, Told, Unplaced
-from gdispy.core.message import ComputationId, Instance, JobId, Message
+from gdispy.core.message import ComputationId, Instance, JobId, Message, picked
 from gdispy.core.messages import (
     Cancel,
     Collected,
@@ -30,7 +30,6 @@ from gdispy.core.messages import (
     Seen,
 )
 from gdispy.core.payloads import ABSENT, Bulk, MemoryPayload
-from gdispy.core.placing import picked
 from gdispy.core.statuses import FINISHED
 
 #: Bytes that lie within a message; more become a payload of their own.
