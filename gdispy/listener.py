@@ -61,6 +61,9 @@ BACKLOG = 4096
 DESCRIPTORS_PART = 4
 #: Seconds between two looks for those whose time is over.
 SWEEP_INTERVAL = 0.25
+#: Seconds after which the kernel asks whether the other side is there, between questions, and how many go unanswered;
+#: and milliseconds for which what was sent may go unacknowledged.
+KEEP_ALIVE = (("TCP_KEEPIDLE", 10), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3), ("TCP_USER_TIMEOUT", 30000))
 #: Bytes that are read, and not looked at, of a peer that is told why it is turned away.
 _UNREAD = 4096
 
@@ -424,11 +427,11 @@ def _network_of(host: str) -> str:
     return host
 
 
-def tune(sock: Any) -> None:
+def tune(sock: Any, keep_alive: Sequence[tuple[str, int]] = KEEP_ALIVE) -> None:
     """Options that each connection has: no delay, and an early end where the other side is gone without a word."""
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for option, value in (("TCP_KEEPIDLE", 10), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3), ("TCP_USER_TIMEOUT", 30000)):
+    for option, value in keep_alive:
         if hasattr(socket, option):
             sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
 

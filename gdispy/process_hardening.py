@@ -93,15 +93,16 @@ def _hide_arguments(secrets: list[str]) -> None:
         (begin, end), _ = _variables_and_arguments()
         for place, text in _texts(begin, end):
             for secret in hidden:
-                if text == secret or (text.startswith(b"-") and text.endswith(secret)):
+                if _is_argument(text, secret):
                     _write(place + len(text) - len(secret), b"*" * len(secret))
     except OSError:
-        if any(_is_argument(os.fsencode(word), hidden) for word in sys.argv[1:]):
+        if any(_is_argument(os.fsencode(word), secret) for word in sys.argv[1:] for secret in hidden):
             logger.warning("the secret shows in the list of processes of this machine: give a file with the secret")
 
 
-def _is_argument(word: bytes, secrets: list[bytes]) -> bool:
-    return any(word == each or (word.startswith(b"-") and word.endswith(each)) for each in secrets)
+def _is_argument(word: bytes, secret: bytes) -> bool:
+    """Whether it is the secret, by itself or behind an option."""
+    return word == secret or (word.startswith(b"-") and word.endswith(secret))
 
 
 def _variables_and_arguments() -> tuple[tuple[int, int], tuple[int, int]]:

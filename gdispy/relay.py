@@ -48,11 +48,11 @@ from gdispy.greenlets import keep_running, spawn, spawn_later
 from gdispy.interfaces import host_of, is_here, is_numeric, resolve
 from gdispy.keys import Secret, find_secret, listening_address
 from gdispy.limited_log import LimitedLog
-from gdispy.listener import listening_sockets
+from gdispy.listener import listening_sockets, tune
 from gdispy.net import reach, read_exactly
 from gdispy.options import Once, add_common_options, add_secret_options, fail, parse, set_up_logging
 from gdispy.process_hardening import harden
-from gdispy.relay_pairs import Pairs, keep_alive
+from gdispy.relay_pairs import KEEP_ALIVE, Pairs
 from gdispy.relay_pairs import join as join_pair
 from gdispy.seeker import LINK_LOCAL_DELAY, Route, routes_of
 
@@ -310,7 +310,7 @@ class Relay:
                     logging.INFO, ("joined", address, goal_address), "joined: %s to %s", address, goal_address
                 )
                 for each in (sock, goal):
-                    keep_alive(each)
+                    tune(each, KEEP_ALIVE)
                 join_pair(sock, goal)
         except (ConnectFailed, PeerRejected, ProtocolError, OSError) as error:
             self._log.log(logging.INFO, ("asks", address), "%s asks for %s: %s", address, goal_address, str(error))

@@ -31,8 +31,8 @@ HALF_OPEN_LIMIT = 60.0
 CHECK_INTERVAL = 10.0
 #: What the first bytes of a connection are: those of gdispy's handshake in each of its versions, or of one of TLS.
 _BEGINNINGS = (MAGIC[:6], b"\x16\x03")
-#: Seconds after which the kernel asks whether the other side is there, between questions, and how many go unanswered.
-_KEEP_ALIVE = (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4))
+#: What `listener.KEEP_ALIVE` is, for the connections of a pair.
+KEEP_ALIVE = (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4))
 _PIECE = 256 * 1024
 
 
@@ -72,15 +72,6 @@ def join(asker: Any, goal: Any, idle: float = IDLE_LIMIT, half_open: float = HAL
                 return
     finally:
         gevent.killall(greenlets)
-
-
-def keep_alive(sock: Any) -> None:
-    """Have the kernel notice where the other side is gone."""
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    for option, value in _KEEP_ALIVE:
-        if hasattr(socket, option):
-            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
 
 
 def _beginning(asker: Any) -> bytes:

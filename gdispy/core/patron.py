@@ -92,9 +92,9 @@ class _Account:
         self.shown: dict[tuple[JobId, int], dict[int, Progress]] = {}
         self.uploads: dict[tuple[JobId, int, int], Upload] = {}
 
-    def note_sizes(self, message: Run) -> None:
-        """Jobs have come."""
-        for job, size in zip(message.jobs, _sizes(message), strict=True):
+    def note_sizes(self, jobs: list[JobId], sizes: list[int]) -> None:
+        """Jobs have come, with so many bytes each."""
+        for job, size in zip(jobs, sizes, strict=True):
             if size > LARGE:
                 self.large[job] = size
                 self.bytes += size
@@ -261,18 +261,18 @@ class Patron:
             f"{self._quotas.bytes:,} (--max_client_bytes). Wait for results before more is submitted"
         )
 
-    def _fitting(self, message: Run) -> tuple[int, str]:
-        """How many of the jobs the client may have, and why not more."""
-        quotas, size = self._quotas, len(message.jobs)
+    def _fitting(self, sizes: list[int]) -> tuple[int, str]:
+        """How many of the jobs with so many bytes the client may have, and why not more."""
+        quotas, size = self._quotas, len(sizes)
         if self.closed_because:
             return 0, self.closed_because
         if quotas.jobs and self.pending() + size > quotas.jobs:
             room = max(0, quotas.jobs - self.pending())
             return room, f"the client may have {quotas.jobs:,} jobs here at once (--max_client_jobs)"
         left = quotas.bytes - self.kept_bytes if quotas.bytes else 0
-        if not quotas.bytes or JOB_BYTES * size + sum(_sizes(message)) <= left:
+        if not quotas.bytes or JOB_BYTES * size + sum(sizes) <= left:
             return size, ""
-        for place, own in enumerate(_sizes(message)):
+        for place, own in enumerate(sizes):
             left -= JOB_BYTES + own
             if left < 0:
                 return place, self._too_much(own, quotas.bytes - left - own)
@@ -291,13 +291,14 @@ class Patron:
         accepted = Accepted(message.computation, message.jobs)
         if len(places) < len(message.jobs):  # It says again what it does not know to have arrived.
             message = picked(message, places)
-        room, reason = self._fitting(message)
+        sizes = _sizes(message)
+        room, reason = self._fitting(sizes)
         answers: list[Message] = [accepted]
         account.known.update(message.jobs)
         if room < len(message.jobs):
             answers.append(self._end(account, message.jobs[room:], _refusal(reason)))
-            message = picked(message, range(room))
-        account.note_sizes(message)
+            message, sizes = picked(message, range(room)), sizes[:room]
+        account.note_sizes(message.jobs, sizes)
         return [message] if message.jobs else [], answers
 
     def fail(self, computation: ComputationId, reason: str) -> list[Ended]:
