@@ -15,6 +15,7 @@ import contextlib
 import itertools
 import logging
 import os
+import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -27,7 +28,7 @@ from gevent import socket
 
 from gdispy.core.effects import Peer
 from gdispy.core.handshake import Keys
-from gdispy.core.identity import Identity, check_proof
+from gdispy.core.identity import SEED_BYTES, Identity, check_proof
 from gdispy.core.life import INTERVAL, Life
 from gdispy.core.limits import printable
 from gdispy.core.messages import REFUSED, Hello, Message
@@ -73,6 +74,11 @@ _log = LimitedLog(logger)
 def next_peer() -> Peer:
     """A name for a connection or an end of a pair, new in this process."""
     return Peer(next(_peers))
+
+
+def new_identity() -> Identity:
+    """Who this process, or this visit of it, is from now on: nobody has been that before."""
+    return Identity(secrets.token_bytes(SEED_BYTES))
 
 
 @lru_cache(maxsize=1)

@@ -11,7 +11,6 @@ import itertools
 import logging
 import os
 import platform
-import secrets
 import sys
 import time
 from collections.abc import Callable
@@ -26,7 +25,7 @@ from gdispy.acceptor import descriptor_limit
 from gdispy.announcer import Announcer, Caller
 from gdispy.availability import is_disk_full, load, measure
 from gdispy.blobs import FileSink
-from gdispy.connection import Connection, Handlers
+from gdispy.connection import Connection, Handlers, new_identity
 from gdispy.core.effects import (
     AnswerFile,
     Drop,
@@ -49,7 +48,6 @@ from gdispy.core.effects import (
 from gdispy.core.faults import refusal
 from gdispy.core.handshake import Keys
 from gdispy.core.hours import OPEN, Hours, clock
-from gdispy.core.identity import SEED_BYTES, Identity
 from gdispy.core.limits import printable
 from gdispy.core.messages import (
     REFUSED,
@@ -112,7 +110,7 @@ class Node:
 
     def __init__(self, settings: NodeSettings) -> None:
         self._settings = settings
-        self._identity = Identity(secrets.token_bytes(SEED_BYTES))
+        self._identity = new_identity()
         self.instance = self._identity.instance
         self._name = settings.name or platform.node() or "node"
         prefix = self._prefix = find_prefix(settings.dest_path_prefix)

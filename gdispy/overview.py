@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import json
 import platform
-import secrets
 import sys
 from collections.abc import Sequence
 
@@ -16,8 +15,7 @@ import gevent
 from gevent.event import AsyncResult
 
 from gdispy import config
-from gdispy.connection import Handlers
-from gdispy.core.identity import SEED_BYTES, Identity
+from gdispy.connection import Handlers, new_identity
 from gdispy.core.limits import printable
 from gdispy.core.messages import Hello, Overview, Survey
 from gdispy.core.patterns import join
@@ -80,7 +78,7 @@ def ask(secret: Secret, host: str, port: int) -> Overview:
     place = (host, port, secret.for_tcp(), ROLES)
     connection = connect(*place, handlers, what="gdispy-scheduler", tls=secret.tls, advice=secret.advice())
     connection.start()
-    identity = Identity(secrets.token_bytes(SEED_BYTES))
+    identity = new_identity()
     ours = ("client", identity.instance, platform.node(), config.VERSION, config.PYTHON, sys.platform)
     connection.introduce(Hello(*ours, 0, "", 0.0), identity)
     connection.send(Survey(1))

@@ -25,10 +25,9 @@ import gevent
 import gevent.event
 
 from gdispy import config
-from gdispy.connection import Connection, Handlers
+from gdispy.connection import Connection, Handlers, new_identity
 from gdispy.core import statuses
 from gdispy.core.facts import Owned
-from gdispy.core.identity import SEED_BYTES, Identity
 from gdispy.core.limits import printable
 from gdispy.core.message import Instance, JobId, Message, picked
 from gdispy.core.messages import (
@@ -364,7 +363,7 @@ class _Holder:
         self._answered, self._closed, self._is_known = False, "", False
         story = self._story
         connection.start()
-        identity = Identity(secrets.token_bytes(SEED_BYTES))
+        identity = new_identity()
         ours = ("recoverer", identity.instance, platform.node() or "client", config.VERSION)
         claim = [story.id, story.open.token, story.open.epoch]
         connection.introduce(Hello(*ours, config.PYTHON, sys.platform, 0, "", 0.0, [claim]), identity)

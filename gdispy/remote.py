@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import platform
 import random
-import secrets
 import sys
 import time
 from collections.abc import Callable
@@ -20,11 +19,10 @@ import gevent
 import gevent.event
 
 from gdispy import config
-from gdispy.connection import Connection, Handlers, next_peer
+from gdispy.connection import Connection, Handlers, new_identity, next_peer
 from gdispy.core.courier import TAKEN, Courier
 from gdispy.core.facts import Placed
 from gdispy.core.faults import not_taken, refusal
-from gdispy.core.identity import SEED_BYTES, Identity
 from gdispy.core.life import INTERVAL
 from gdispy.core.messages import (
     REFUSED,
@@ -87,7 +85,7 @@ class Remote:
         self.place = join(host, port)
         self._ip_addr = ip_addr
         self._pulse = pulse or INTERVAL
-        self._identity = Identity(secrets.token_bytes(SEED_BYTES))
+        self._identity = new_identity()
         self.instance = self._identity.instance
         self._courier = Courier(self.place)
         #: Where clusters of this program keep what becomes of their jobs.

@@ -13,7 +13,6 @@ import getpass
 import logging
 import os
 import platform
-import secrets
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -23,12 +22,11 @@ import gevent
 import gevent.lock
 
 from gdispy import config
-from gdispy.connection import CONNECTED, Connection, Handlers, PairEnd
+from gdispy.connection import CONNECTED, Connection, Handlers, PairEnd, new_identity
 from gdispy.core.dispatch import Dispatch
 from gdispy.core.effects import Drop, Effects, Peer, Record, Send
 from gdispy.core.faults import OnFault, raise_fault, refusal
 from gdispy.core.handshake import Keys
-from gdispy.core.identity import SEED_BYTES, Identity
 from gdispy.core.life import INTERVAL, LOST_AFTER
 from gdispy.core.limits import short_name
 from gdispy.core.messages import REFUSED, STOPPED, Collected, ComputationId, Hello, Holding, Message, Prepare, Run
@@ -91,7 +89,7 @@ class Scheduler:
         self._port = port
         self._make_sink = make_sink
         self._pulse = pulse_interval or INTERVAL
-        self.identity = archive.identity if archive is not None else Identity(secrets.token_bytes(SEED_BYTES))
+        self.identity = archive.identity if archive is not None else new_identity()
         self.instance = self.identity.instance
         #: How many lives it has had, as far as a journal knows.
         self.epoch = archive.epoch if archive is not None else 0

@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import json
 import platform
-import secrets
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -20,9 +19,8 @@ from gevent.event import AsyncResult
 
 from gdispy import config, whom
 from gdispy.beacon import HERE, LOOK, Beacon, Packet
-from gdispy.connection import Connection, Handlers
+from gdispy.connection import Connection, Handlers, new_identity
 from gdispy.core.discovery import RELAY
-from gdispy.core.identity import SEED_BYTES, Identity
 from gdispy.core.limits import printable
 from gdispy.core.messages import Availability, Hello, Message, Overview, Survey
 from gdispy.core.patterns import join
@@ -125,7 +123,7 @@ class Look:
         self._secret = secret
         self._options = options
         self._targets = targets
-        self._identity = Identity(secrets.token_bytes(SEED_BYTES))
+        self._identity = new_identity()
         self._instance = self._identity.instance
         #: By instance, or by place where the instance is not known.
         self._routes: dict[Any, list[Route]] = {}
