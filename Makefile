@@ -18,6 +18,7 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
 
 check: lint
 	$(BIN)/python -m pytest -q -n 2 --dist worksteal tests/unit tests/simulation tests/test_architecture.py

@@ -26,12 +26,13 @@ from typing import Any  # noqa: E402
 
 import gevent  # noqa: E402
 
-from gdispy.connection import Connection, Handlers  # noqa: E402
-from gdispy.core.messages import Availability, Hello, Holding, Instance, Message, Resume  # noqa: E402
-from gdispy.keys import find_secret, generate_secret  # noqa: E402
 from gdispy.net import connect  # noqa: E402
 from gdispy.node import AVAILABILITY_INTERVAL, MISSED_AT_REST  # noqa: E402
-from gdispy.sharing import CLIENTS, FROM_NODES  # noqa: E402
+from gdispy.protocol.ids import Instance  # noqa: E402
+from gdispy.protocol.messages import Availability, Hello, Holding, Message, Resume  # noqa: E402
+from gdispy.shared_scheduler.service import CLIENTS, FROM_NODES  # noqa: E402
+from gdispy.transport.connection import Connection, Handlers  # noqa: E402
+from gdispy.transport.credentials import find_secret, generate_secret  # noqa: E402
 
 SCRIPTS = Path(sys.executable).parent
 

@@ -36,7 +36,7 @@ class NodePlace(NamedTuple):
     secret_file: str
 
     def words(self) -> list[str]:
-        """For the command line of `client.py`."""
+        """For the command line of `client/engine.py`."""
         return [self.host, str(self.port), self.secret_file]
 
 
@@ -163,7 +163,7 @@ def run_client(
     node: NodePlace | None,
     variables: dict[str, str] | None = None,
 ) -> dict[str, float]:
-    """What `client.py` measured. Raises MeasureError."""
+    """What `client/engine.py` measured. Raises MeasureError."""
     words = [str(row), side, str(count), str(limit), *(node.words() if node else [])]
     command = [sys.executable, str(HERE / "client.py"), *words]
     with tempfile.TemporaryFile() as errors, started(command, variables, stderr=errors) as process:

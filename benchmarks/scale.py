@@ -12,21 +12,11 @@ from __future__ import annotations
 import argparse
 import time
 
-from gdispy.core.dispatch import Dispatch
-from gdispy.core.effects import Effects, Peer, Send
-from gdispy.core.messages import (
-    ComputationId,
-    Ended,
-    Hello,
-    Holding,
-    Instance,
-    JobId,
-    Open,
-    Prepare,
-    Prepared,
-    Run,
-)
-from gdispy.core.statuses import FINISHED
+from gdispy.protocol.ids import ComputationId, Instance, JobId, Peer
+from gdispy.protocol.job_status import FINISHED
+from gdispy.protocol.messages import Ended, Hello, Holding, Open, Prepare, Prepared, Run
+from gdispy.rules.effects import Effects, Send
+from gdispy.rules.scheduler.dispatch import Dispatch
 
 CPUS = 16
 #: Nodes and clients of each line of the table; of the last with `--full`, which takes about ten minutes and 10 GB.

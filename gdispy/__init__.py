@@ -1,6 +1,6 @@
 """gdispy runs a Python function or a program on many machines, with different data each time.
 
-Floor 4. The public names, found when they are first used: importing the package patches nothing,
+The public names, found when they are first used: importing the package patches nothing,
 starts nothing, and stays cheap for the processes that run jobs.
 """
 
@@ -21,8 +21,11 @@ __license__ = "Apache 2.0"
 __status__ = "Alpha"
 
 if TYPE_CHECKING:
-    from gdispy.allocation import NodeAllocate
-    from gdispy.cluster import JobCluster
+    from gdispy.client.cluster import JobCluster
+    from gdispy.client.job import DispyJob
+    from gdispy.client.node_allocate import NodeAllocate
+    from gdispy.client.shared_cluster import SharedJobCluster
+    from gdispy.client.status import ClusterStatus, DispyNode, DispyNodeAvailInfo
     from gdispy.errors import (
         ClusterClosed,
         ConfigError,
@@ -36,24 +39,21 @@ if TYPE_CHECKING:
         RemoteError,
         SecretError,
     )
-    from gdispy.job import DispyJob
-    from gdispy.keys import generate_secret
     from gdispy.log import logger
     from gdispy.recover import fault_recover_jobs, recover_jobs
-    from gdispy.shared import SharedJobCluster
-    from gdispy.status import ClusterStatus, DispyNode, DispyNodeAvailInfo
+    from gdispy.transport.credentials import generate_secret
 
-_PLACES = {
-    "JobCluster": "cluster",
-    "SharedJobCluster": "shared",
-    "NodeAllocate": "allocation",
-    "DispyJob": "job",
+_MODULES = {
+    "JobCluster": "client.cluster",
+    "SharedJobCluster": "client.shared_cluster",
+    "NodeAllocate": "client.node_allocate",
+    "DispyJob": "client.job",
     "fault_recover_jobs": "recover",
     "recover_jobs": "recover",
-    "ClusterStatus": "status",
-    "DispyNode": "status",
-    "DispyNodeAvailInfo": "status",
-    "generate_secret": "keys",
+    "ClusterStatus": "client.status",
+    "DispyNode": "client.status",
+    "DispyNodeAvailInfo": "client.status",
+    "generate_secret": "transport.credentials",
     "logger": "log",
     "MsgTimeout": "config",
     **dict.fromkeys(["num_min", "num_max", "auth_code"], "worker.helpers_of_dispy"),
@@ -99,10 +99,10 @@ __all__ = [  # noqa: RUF022 (in groups)
 
 
 def __getattr__(name: str) -> Any:
-    place = _PLACES.get(name)
-    if place is None:
+    path = _MODULES.get(name)
+    if path is None:
         raise AttributeError(f"module 'gdispy' has no attribute {name!r}")
-    module = import_module(f"gdispy.{place}")
+    module = import_module(f"gdispy.{path}")
     value = getattr(module, name)
     if name == "logger":  # The program has lines of its own for the terminal.
         module.show_on_terminal()

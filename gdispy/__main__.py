@@ -1,9 +1,6 @@
-"""`python -m gdispy`: the same as `gdispy`.
+"""`python -m gdispy`: the same as `gdispy`."""
 
-Floor 4.
-"""
-
-import gdispy.patching  # noqa: F401, I001 (before anything else)
+import gdispy.runtime.patching  # noqa: F401, I001 (before anything else)
 
 import sys
 

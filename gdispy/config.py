@@ -1,6 +1,6 @@
 """Defaults, in one place, with units; and the environment variables that change them.
 
-Floor 0. Every `GDISPY_*` variable mirrors a command-line option.
+Every `GDISPY_*` variable mirrors a command-line option.
 """
 
 from __future__ import annotations

@@ -1,12 +1,9 @@
-"""dispy's name for the relay: `python -m gdispy.dispynetrelay` is `gdispy relay`.
-
-Floor 4.
-"""
+"""dispy's name for the relay: `python -m gdispy.dispynetrelay` is `gdispy relay`."""
 
 from __future__ import annotations
 
 if __name__ == "__main__":
-    import gdispy.patching  # noqa: F401, I001 (before the command)
+    import gdispy.runtime.patching  # noqa: F401, I001 (before the command)
 
     import sys
 

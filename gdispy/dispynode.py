@@ -1,6 +1,6 @@
 """dispy's name for what a node is: `python -m gdispy.dispynode` is `gdispy-node`.
 
-Floor 4. Jobs that import `dispynode_logger` from here get the one that they find without that, too. What jobs import is
+Jobs that import `dispynode_logger` from here get the one that they find without that, too. What jobs import is
 light: the command is loaded where this is run as a program only.
 """
 
@@ -20,7 +20,7 @@ def __getattr__(name: str) -> Any:
 
 
 if __name__ == "__main__":
-    import gdispy.patching  # noqa: F401, I001 (before the command)
+    import gdispy.runtime.patching  # noqa: F401, I001 (before the command)
 
     import sys
 

@@ -14,7 +14,7 @@
     ├─ ProtocolError           bytes that do not follow docs/protocol.md: the connection is closed
     └─ InternalError           an invariant of gdispy itself broke; please report it
 
-Floor 0. The docstring of each is also its message where none is given.
+The docstring of each is also its message where none is given.
 """
 
 from __future__ import annotations

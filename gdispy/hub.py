@@ -1,6 +1,6 @@
 """Where greenlets run in a user's program, and the only place where native threads meet them.
 
-Floor 2. `cluster.py` makes a hub; any thread of the user may call `post`, `call`, `Gate.wait`.
+`client/cluster.py` makes a hub; any thread of the user may call `post`, `call`, `Gate.wait`.
 
 In a program that gevent has not patched, the greenlets run in one native daemon thread with a loop
 of its own: a program that computes between `submit` and `job()` does not stop its cluster, and need
@@ -42,8 +42,8 @@ import gevent.socket  # noqa: E402
 from gevent.hub import Waiter  # noqa: E402
 
 from gdispy.errors import ClusterClosed, ConfigError, ForkedError, InternalError  # noqa: E402
-from gdispy.greenlets import spawn  # noqa: E402
-from gdispy.limited_log import traceback_text  # noqa: E402
+from gdispy.runtime.greenlets import spawn  # noqa: E402
+from gdispy.runtime.limited_log import traceback_text  # noqa: E402
 
 logger = logging.getLogger(__name__)
 

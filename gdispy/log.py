@@ -1,6 +1,6 @@
 """The logger that users set the level of, as `dispy.logger`.
 
-Floor 0. Importing the package configures nothing. A program that asks for lines, by `loglevel` of a cluster or by using
+Importing the package configures nothing. A program that asks for lines, by `loglevel` of a cluster or by using
 `gdispy.logger` for lines of its own, sees them on the terminal, as with dispy, unless it has configured logging itself.
 """
 

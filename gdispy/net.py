@@ -1,6 +1,6 @@
-"""The entry of networking: connecting over TCP and shaking hands, listeners (`listener.py`), pairs in memory.
+"""The entry of networking: connecting over TCP and shaking hands, listeners (`transport/listener.py`), pairs in memory.
 
-Floor 2. Runs on one gevent loop. What is made is a `connection.Connection`.
+Runs on one gevent loop. What is made is a `connection.Connection`.
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ import gevent
 from gevent import socket
 
 from gdispy import config
-from gdispy.connection import Connection, Handlers, PairEnd, plain
-from gdispy.core.boxes import NONCE_BYTES
-from gdispy.core.discovery import OPENED, PACKET_BYTES, THROUGH, Packet, pack, unpack
-from gdispy.core.handshake import (
+from gdispy.errors import ConnectFailed, PeerRejected, ProtocolError
+from gdispy.protocol.address import join
+from gdispy.protocol.discovery import OPENED, PACKET_BYTES, THROUGH, Packet, pack, unpack
+from gdispy.protocol.field_checks import INSTANCE_BYTES
+from gdispy.protocol.handshake import (
     MAGIC,
     NO_CERTIFICATE,
     SECOND_BYTES,
@@ -30,17 +31,16 @@ from gdispy.core.handshake import (
     refuse_other_version,
     server_name,
 )
-from gdispy.core.limits import printable
-from gdispy.core.messages import Message
-from gdispy.core.patterns import join
-from gdispy.core.shapes import INSTANCE_BYTES
-from gdispy.errors import ConnectFailed, PeerRejected, ProtocolError
-from gdispy.interfaces import resolve
-from gdispy.listener import Listener as Listener
-from gdispy.listener import tune
+from gdispy.protocol.limits import printable
+from gdispy.protocol.messages import Message
+from gdispy.protocol.secretbox import NONCE_BYTES
+from gdispy.transport.connection import Connection, Handlers, PairEnd, plain
+from gdispy.transport.interfaces import resolve
+from gdispy.transport.listener import Listener as Listener
+from gdispy.transport.listener import tune
 
 if TYPE_CHECKING:
-    from gdispy.tls import Tls
+    from gdispy.transport.tls import Tls
 
 #: Seconds for a peer of another version to say which gdispy it is.
 VERSION_LIMIT = 1.0

@@ -1,9 +1,8 @@
 """The node: listens for schedulers, and runs their jobs in processes of its own.
 
-Floor 3. `gdispy-node` makes one and calls `run` in its main greenlet. It joins the rules of
-`core/slots.py` to connections (`net.py`), processes (`workers.py`) and discovery (`beacon.py`), and
-decides nothing itself. It never unpickles anything.
-"""
+`gdispy-node` makes one and calls `run` in its main greenlet. It joins the rules of `rules/node/node_rules.py` to
+connections (`net.py`), processes (`execution/process_manager.py`) and discovery (`discovery/beacon.py`), and decides
+nothing itself. It never unpickles anything."""
 
 from __future__ import annotations
 
@@ -21,37 +20,21 @@ import gevent
 import gevent.event
 
 from gdispy import config
-from gdispy.acceptor import descriptor_limit
-from gdispy.announcer import Announcer, Caller
-from gdispy.availability import is_disk_full, load, measure
-from gdispy.blobs import FileSink
-from gdispy.connection import Connection, Handlers, new_identity
-from gdispy.core.effects import (
-    AnswerFile,
-    Drop,
-    Effects,
-    End,
-    Hand,
-    Interrupt,
-    Leave,
-    Load,
-    Look,
-    NewWorker,
-    Peer,
-    Place,
-    Record,
-    Send,
-    TakeBack,
-    Terminate,
-    Unload,
-)
-from gdispy.core.faults import refusal
-from gdispy.core.handshake import Keys
-from gdispy.core.hours import OPEN, Hours, clock
-from gdispy.core.limits import printable
-from gdispy.core.messages import (
-    REFUSED,
-    STOPPED,
+from gdispy.buffers.allocator import keep_freed_memory
+from gdispy.buffers.memory_file import FileSink
+from gdispy.discovery.announcer import Announcer, Caller
+from gdispy.errors import ConfigError, ProtocolError
+from gdispy.execution.host_resources import is_disk_full, load, measure
+from gdispy.execution.node_settings import NodeSettings
+from gdispy.execution.process_manager import Workers
+from gdispy.execution.state_directory import claim, find_prefix, unclaim
+from gdispy.journal.node_spool import Spool
+from gdispy.net import Listener
+from gdispy.protocol.address import join
+from gdispy.protocol.handshake import Keys
+from gdispy.protocol.ids import Peer
+from gdispy.protocol.limits import printable
+from gdispy.protocol.messages import (
     Availability,
     Hello,
     Lacking,
@@ -64,23 +47,35 @@ from gdispy.core.messages import (
     Returned,
     Survey,
 )
-from gdispy.core.patterns import join
-from gdispy.core.slots import Slots
-from gdispy.core.wire import FILE, MessageRefused, Sink
-from gdispy.errors import ConfigError, ProtocolError
-from gdispy.fault_log import log_fault
-from gdispy.greenlets import keep_running
-from gdispy.interfaces import main_address
-from gdispy.keys import ALL_ADDRESSES, listening_addresses
-from gdispy.limited_log import LimitedLog
-from gdispy.memory import keep_freed_memory
-from gdispy.net import Listener
-from gdispy.node_settings import NodeSettings
-from gdispy.prefix import claim, find_prefix, unclaim
-from gdispy.pump import Pump
-from gdispy.spool import Spool
-from gdispy.worker.processes import adopt_orphans
-from gdispy.workers import Workers
+from gdispy.protocol.texts import REFUSED, STOPPED
+from gdispy.protocol.wire import FILE, MessageRefused, Sink
+from gdispy.rules.effects import Drop, Effects, Record, Send
+from gdispy.rules.faults import refusal
+from gdispy.rules.node.effects import (
+    AnswerFile,
+    End,
+    Hand,
+    Interrupt,
+    Leave,
+    Load,
+    Look,
+    NewWorker,
+    Place,
+    TakeBack,
+    Terminate,
+    Unload,
+)
+from gdispy.rules.node.node_rules import Slots
+from gdispy.rules.node.service_hours import OPEN, Hours, clock
+from gdispy.runtime.fault_log import log_fault
+from gdispy.runtime.greenlets import keep_running
+from gdispy.runtime.limited_log import LimitedLog
+from gdispy.runtime.pump import Pump
+from gdispy.transport.acceptor import descriptor_limit
+from gdispy.transport.connection import Connection, Handlers, new_identity
+from gdispy.transport.credentials import ALL_ADDRESSES, listening_addresses
+from gdispy.transport.interfaces import main_address
+from gdispy.worker.process_tree import adopt_orphans
 
 logger = logging.getLogger(__name__)
 

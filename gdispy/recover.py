@@ -1,7 +1,8 @@
 """Collecting the jobs of a program that has ended: `fault_recover_jobs` and `recover_jobs`.
 
-Floor 3. Called in the user's thread; connections run in the hub. What is known of the jobs is in the recovery file
-(`logbook.py`); what nodes, or the shared scheduler, hold of them is asked for with the token of the computation.
+Called in the user's thread; connections run in the hub. What is known of the jobs is in the recovery file
+(`journal/recovery_file.py`); what nodes, or the shared scheduler, hold of them is asked for with the token of the
+computation.
 
 Invariants:
 1. An outcome is in the file before the one who held it may forget it; a job leaves the file when it was returned.
@@ -25,12 +26,19 @@ import gevent
 import gevent.event
 
 from gdispy import config
-from gdispy.connection import Connection, Handlers, new_identity
-from gdispy.core import statuses
-from gdispy.core.facts import Owned
-from gdispy.core.limits import printable
-from gdispy.core.message import Instance, JobId, Message, picked
-from gdispy.core.messages import (
+from gdispy.client.job import DispyJob, KeptJob
+from gdispy.client.local_node import died_with_its_program
+from gdispy.errors import ConfigError, ConnectFailed, JournalError, PeerRejected
+from gdispy.hub import Hub
+from gdispy.journal.detach_token import PREFIX, Left, read_token
+from gdispy.journal.file import Journal, boot_name
+from gdispy.net import connect
+from gdispy.protocol import job_status
+from gdispy.protocol.address import join, split
+from gdispy.protocol.ids import Instance, JobId
+from gdispy.protocol.limits import printable
+from gdispy.protocol.message import Message, picked
+from gdispy.protocol.messages import (
     Cancel,
     Collected,
     Ended,
@@ -44,22 +52,16 @@ from gdispy.core.messages import (
     Started,
     Unknown,
     Wanted,
+    ended_without_node,
 )
-from gdispy.core.patterns import join, split
-from gdispy.core.payloads import joined
-from gdispy.core.placing import Task, ended_by_scheduler
-from gdispy.core.remembered import Job, Story
-from gdispy.core.wire import MessageRefused
-from gdispy.errors import ConfigError, ConnectFailed, JournalError, PeerRejected
-from gdispy.greenlets import spawn
-from gdispy.hub import Hub
-from gdispy.interfaces import own_address
-from gdispy.job import DispyJob, KeptJob
-from gdispy.journal import Journal, boot_name
-from gdispy.keys import Secret, find_secret, with_tls
-from gdispy.left import PREFIX, Left, read_token
-from gdispy.local import died_with_its_program
-from gdispy.net import connect
+from gdispy.protocol.payload import joined
+from gdispy.protocol.wire import MessageRefused
+from gdispy.rules.history.facts import Owned
+from gdispy.rules.history.replay import Job, Story
+from gdispy.runtime.greenlets import spawn
+from gdispy.transport.connection import Connection, Handlers, new_identity
+from gdispy.transport.credentials import Secret, find_secret, with_tls
+from gdispy.transport.interfaces import own_address
 from gdispy.worker import pickling, plain
 
 logger = logging.getLogger("gdispy")
@@ -230,9 +232,9 @@ class _Recovery:
     def _give_up_own(self, story: Story) -> None:
         """Jobs on nodes that were the program's own have ended with it."""
         own = {met.node for met in story.nodes.values() if died_with_its_program(met)}
-        lost = [Task(number, b"") for number, job in story.unfinished().items() if job.node in own]
+        lost = [number for number, job in story.unfinished().items() if job.node in own]
         if lost:
-            self.remember(story, ended_by_scheduler(story.id, lost, statuses.ABANDONED, _OWN_NODE, ""))
+            self.remember(story, ended_without_node(story.id, lost, job_status.ABANDONED, _OWN_NODE))
 
     def remember(self, story: Story, ended: Ended) -> None:
         """Jobs have ended: write it down first."""
@@ -264,7 +266,7 @@ class _Recovery:
         if known.outcome is not None:
             job._end(*known.outcome, is_program, is_plain)
         elif known.node is not None:
-            job._status = statuses.RUNNING
+            job._status = job_status.RUNNING
             job.start_time, job.ip_addr = self.running.get(number, (None, None))
         elif is_complete:
             job._exception = _NEVER_BEGUN
@@ -442,10 +444,9 @@ class _Holder:
             for job in missing:
                 self._story.jobs[job].node = None
             return
-        tasks = [Task(job, b"") for job in missing]
         text = _RESTARTED.format(self.place)
         self._recovery.remember(
-            self._story, ended_by_scheduler(self._story.id, tasks, statuses.ABANDONED, text, self._host)
+            self._story, ended_without_node(self._story.id, missing, job_status.ABANDONED, text, self._host)
         )
 
     def _take_ended(self, connection: Connection, message: Ended) -> None:

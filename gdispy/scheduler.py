@@ -1,9 +1,9 @@
 """The scheduler: keeps connections to nodes, and lets the rules decide what runs where.
 
-Floor 3. Runs on one gevent loop. A `JobCluster` has one within its own process, joined to it by a
+Runs on one gevent loop. A `JobCluster` has one within its own process, joined to it by a
 pair in memory; clusters of one process with the same settings share it, and so the nodes.
 
-It joins the rules of `core/dispatch.py` to connections (`net.py`) and discovery (`beacon.py`), and
+It joins the rules of `rules/scheduler/dispatch.py` to connections (`net.py`) and discovery (`discovery/beacon.py`), and
 decides nothing itself. Payloads pass through unopened.
 """
 
@@ -16,35 +16,35 @@ import platform
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import gevent
 import gevent.lock
 
 from gdispy import config
-from gdispy.connection import CONNECTED, Connection, Handlers, PairEnd, new_identity
-from gdispy.core.dispatch import Dispatch
-from gdispy.core.effects import Drop, Effects, Peer, Record, Send
-from gdispy.core.faults import OnFault, raise_fault, refusal
-from gdispy.core.handshake import Keys
-from gdispy.core.life import INTERVAL, LOST_AFTER
-from gdispy.core.limits import short_name
-from gdispy.core.messages import REFUSED, STOPPED, Collected, ComputationId, Hello, Holding, Message, Prepare, Run
-from gdispy.core.patterns import join
-from gdispy.core.remembered import Story
-from gdispy.core.waiting import FAIR
-from gdispy.core.wire import MakeSink, MessageRefused
-from gdispy.fault_log import log_fault
-from gdispy.journal import Ledger
-from gdispy.keys import Secret
-from gdispy.limited_log import LimitedLog
+from gdispy.buffers.heap_sink import room_sink
+from gdispy.discovery.node_finder import MOVED_AFTER, Dialer, Route, Seeker
+from gdispy.journal.file import Ledger
 from gdispy.net import connect, pair
-from gdispy.pump import Pump
-from gdispy.rooms import room_sink
-from gdispy.seeker import MOVED_AFTER, Dialer, Route, Seeker
-
-if TYPE_CHECKING:
-    from gdispy.archive import Archive
+from gdispy.protocol.address import join
+from gdispy.protocol.handshake import Keys
+from gdispy.protocol.heartbeat import INTERVAL, LOST_AFTER
+from gdispy.protocol.identity import Identity
+from gdispy.protocol.ids import ComputationId, Peer
+from gdispy.protocol.limits import short_name
+from gdispy.protocol.messages import Collected, Hello, Holding, Message, Prepare, Run
+from gdispy.protocol.texts import REFUSED, STOPPED
+from gdispy.protocol.wire import MakeSink, MessageRefused
+from gdispy.rules.effects import Drop, Effects, Record, Send
+from gdispy.rules.faults import OnFault, raise_fault, refusal
+from gdispy.rules.history.replay import Story
+from gdispy.rules.scheduler.dispatch import Dispatch
+from gdispy.rules.scheduler.turns import FAIR
+from gdispy.runtime.fault_log import log_fault
+from gdispy.runtime.limited_log import LimitedLog
+from gdispy.runtime.pump import Pump
+from gdispy.transport.connection import CONNECTED, Connection, Handlers, PairEnd, new_identity
+from gdispy.transport.credentials import Secret
 
 logger = logging.getLogger(__name__)
 
@@ -77,7 +77,9 @@ class Scheduler:
         policy: str = FAIR,
         cooperative: bool = True,
         multicast: bool = False,
-        archive: Archive | None = None,
+        identity: Identity | None = None,
+        epoch: int = 0,
+        ledger: Ledger | None = None,
         make_sink: MakeSink = room_sink,
     ) -> None:
         self._secret = secret
@@ -89,12 +91,12 @@ class Scheduler:
         self._port = port
         self._make_sink = make_sink
         self._pulse = pulse_interval or INTERVAL
-        self.identity = archive.identity if archive is not None else new_identity()
+        self.identity = identity or new_identity()
         self.instance = self.identity.instance
         #: How many lives it has had, as far as a journal knows.
-        self.epoch = archive.epoch if archive is not None else 0
+        self.epoch = epoch
         #: What its rules want to be remembered goes there.
-        self.ledger = archive.ledger if archive is not None else Ledger()
+        self.ledger = ledger or Ledger()
         self.rules = Dispatch(LOST_AFTER * self._pulse, policy, cooperative)
         self.rules.on_fault = self._drop_faulty
         #: What is done about a message of a client elsewhere that could not be handled.

@@ -1,6 +1,6 @@
 """Functions, classes and modules of a user's program -> a pickle of what they are, not of their names.
 
-Floor 1: standard library and dill. The client calls it in the thread that submits, a worker in its only thread.
+Standard library and dill. The client calls it in the thread that submits, a worker in its only thread.
 
 What nodes have themselves travels by its name: Python's library, and what is installed. The rest travels by value: what
 `__main__` and the program's own modules define, and what no module holds under its name. Each is written as something

@@ -1,6 +1,6 @@
 """How the jobs of a function computation run: one call, or a chunk of them.
 
-Floor 1. Called by `runner.py` within a worker.
+Called by `runner.py` within a worker.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from contextvars import copy_context
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from gdispy.worker import chunks, pickling
+from gdispy.worker import batch, pickling
 from gdispy.worker.failures import Unpicklable, describe, raised
 from gdispy.worker.paths_to import unpicklable
 from gdispy.worker.plain import NotPlain
@@ -45,7 +45,7 @@ def call_function(function: Callable[..., Any]) -> Run:
         return b"" if value is None else _result(value)
 
     def run(arguments: Any, job: Job) -> Outcome:
-        if arguments[0] == chunks.MARK:
+        if arguments[0] == batch.MARK:
             return FINISHED, _work_off(call, arguments, job), ""
         return FINISHED, call(arguments), ""
 
@@ -68,7 +68,7 @@ def _names_instance(method: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) 
 
 def _work_off(call: Callable[[Any], pickling.Payload], arguments: Any, job: Job) -> bytes:
     """Run the calls of a chunk, one after the other."""
-    seconds, calls = chunks.unpack_calls(arguments)
+    seconds, calls = batch.unpack_calls(arguments)
     until = perf_counter() + (seconds or math.inf)
     results: list[pickling.Payload] = []
     failures: list[tuple[int, str]] = []
@@ -90,7 +90,7 @@ def _work_off(call: Callable[[Any], pickling.Payload], arguments: Any, job: Job)
             raise KeyboardInterrupt
         if not is_fit or now > until:
             break
-    return chunks.pack_results(results, failures)
+    return batch.pack_results(results, failures)
 
 
 def _result(value: object) -> pickling.Payload:

@@ -1,6 +1,6 @@
 """Control groups of Linux (cgroup v2), where a node may make some: the kernel's own limits around each worker.
 
-Floor 1: standard library. The spawner asks once whether it may (`Groups.find`); each worker enters a group of its own
+Standard library. The spawner asks once whether it may (`Groups.find`); each worker enters a group of its own
 before it takes a job, and its template ends that when the worker has ended.
 
     OWN/                    the group that the node was started in, if nobody else is in it and it may be written to
@@ -8,9 +8,9 @@ before it takes a job, and its template ends that when the worker has ended.
       gdispy-worker-PID/    a worker and all that it starts
 
 A container and a unit of systemd with `Delegate=yes` are like that. Elsewhere nothing is done, and what there is
-without control groups (`limits.py`, `processes.py`) has to do: that looks at process trees from time to time, so that a
-job which grows faster is ended later. Invariant: nothing here keeps a job from running; what cannot be set is left.
-"""
+without control groups (`limits.py`, `process_tree.py`) has to do: that looks at process trees from time to time, so
+that a job which grows faster is ended later. Invariant: nothing here keeps a job from running; what cannot be set is
+left."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """What a job changes of its process, and how that is undone when it has ended.
 
-Floor 1: standard library. A template watches (`Changes.watch`) before it loads its computation; a worker undoes after
+Standard library. A template watches (`Changes.watch`) before it loads its computation; a worker undoes after
 each job. Nothing is compared after a job that changes nothing: the functions by which a process is changed note
 the former state before they act, once for each thing. Only a few objects that are replaced by a mere assignment are
 compared by identity. Together that takes some 0.1 us for such a job.

@@ -1,6 +1,6 @@
 """What compiled code refers to, and whether two pieces of it are alike.
 
-Floor 1: standard library. For Python 3.10 and later.
+Standard library. For Python 3.10 and later.
 """
 
 from __future__ import annotations

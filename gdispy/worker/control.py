@@ -1,6 +1,6 @@
 """Messages between the node, its spawner and the templates: msgpack arrays with file descriptors.
 
-Floor 1. The sockets are local pairs that keep message boundaries. Each message is an array whose
+The sockets are local pairs that keep message boundaries. Each message is an array whose
 first item is a word; the descriptors that belong to it come with it.
 """
 

@@ -1,6 +1,6 @@
 """Functions and classes that are the same at both ends of a connection, though they travelled by value.
 
-Floor 1: standard library. Called in any thread.
+Standard library. Called in any thread.
 
 Each that travels by value has an identifier, made from its module, its name and what is written in it, and, where
 several are alike in that, their order: so the same program, started again, gives the same ones. Whoever makes it from

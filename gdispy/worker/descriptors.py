@@ -1,7 +1,7 @@
 """Keeps a worker's own descriptors open where a job closes all that there are, as code that makes daemons does; and
 notices those that jobs leave open.
 
-Floor 1: standard library. A job finds them to be no open files: closing one by one fails as for those, and closing a
+Standard library. A job finds them to be no open files: closing one by one fails as for those, and closing a
 range passes over them. What C code closes, is closed.
 """
 

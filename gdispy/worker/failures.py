@@ -1,6 +1,6 @@
 """What a job has raised, as its client gets it: text for people, and the exception itself where it can travel.
 
-Floor 1. Called in a worker between jobs, and in a template for what `setup` has raised.
+Called in a worker between jobs, and in a template for what `setup` has raised.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import sys
 import traceback
 from types import TracebackType
 
-from gdispy.core.limits import shortened
+from gdispy.protocol.limits import shortened
 from gdispy.worker.result_encoding import encode_failure
 
 _HERE = os.path.dirname(os.path.abspath(__file__))

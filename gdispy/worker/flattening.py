@@ -1,7 +1,7 @@
 """Webs of definitions that refer to each other over so many steps that a pickler, which follows them one within the
 other, would end in too deep recursion.
 
-Floor 1: standard library. Called by `by_value.py` when that has happened.
+Standard library. Called by `by_value.py` when that has happened.
 
 All functions and classes are found first, without recursion. They are written one after the other, those that were
 found last first, functions without what they refer to; then comes what each refers to, and last the value itself. What

@@ -1,6 +1,6 @@
 """Methods that Python's library makes for classes: those of data classes, named tuples and protocols.
 
-Floor 1: standard library. Called while a class is written, and while one is made from a payload.
+Standard library. Called while a class is written, and while one is made from a payload.
 
 They have no source text, or rest on what is private to one version of Python, so they do not travel. `parts_of` says
 which attributes of a class are such and what they are made from, and `make` has the library of this Python make them.

@@ -1,7 +1,4 @@
-"""Small functions that dispy has in its package: programs import them, and jobs find them without an import.
-
-Floor 1.
-"""
+"""Small functions that dispy has in its package: programs import them, and jobs find them without an import."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Compiled code -> the names of the modules that it imports.
 
-Floor 1: standard library. The client uses it, to know which modules of the program a node needs besides; nothing is run
+Standard library. The client uses it, to know which modules of the program a node needs besides; nothing is run
 for that.
 """
 

@@ -1,6 +1,6 @@
 """A directory for one job: its working directory, with the files of the computation and its own, gone after it.
 
-Floor 1: standard library. Used by a worker around jobs of computations with `job_directory`, and around jobs whose own
+Standard library. Used by a worker around jobs of computations with `job_directory`, and around jobs whose own
 files would otherwise be in the way of others. The node removes those of workers that were killed.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from gdispy.worker.originals import os
-from gdispy.worker.sharing import Namespaces
+from gdispy.worker.setup_globals import Namespaces
 from gdispy.worker.trees import Arrivals, Link, changed, mirror, remove_tree
 
 

@@ -1,6 +1,6 @@
 """Modules that a job brings with it, or makes: there while it runs, and gone after it.
 
-Floor 1: standard library. `JobModules` are used by a worker around a job that has files of its own
+Standard library. `JobModules` are used by a worker around a job that has files of its own
 (`dispy_job_depends`). What was imported under the names of these files is put aside meanwhile, also what the
 computation has brought, and comes back. `MadeModules` are those that a job has written where it runs, and imported.
 """

@@ -1,6 +1,6 @@
 """What jobs may use: memory, processes and processor time of a process tree, sizes of files; when a worker is used up.
 
-Floor 1: standard library. The template looks at the trees of its workers (`excess`, `overtime`); a worker keeps its own
+Standard library. The template looks at the trees of its workers (`excess`, `overtime`); a worker keeps its own
 limits (`OwnLimits`). Processor time is that of a job and not of its worker, which may have run others before: where
 there is a limit, the worker writes into its page what it had used when the job began, and the template reads that.
 """
@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from gdispy.worker.originals import os, resource
-from gdispy.worker.processes import processor_seconds, resident_bytes, tree_bytes
+from gdispy.worker.process_tree import processor_seconds, resident_bytes, tree_bytes
 
 #: Job, attempt, seconds its worker had used before, seconds that it may use, whether it has said so itself.
 _MARK = struct.Struct("<QIdd?")

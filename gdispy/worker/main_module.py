@@ -1,6 +1,6 @@
 """`__main__` as jobs find it, also in processes that they start anew.
 
-Floor 1: standard library. Made by the template.
+Standard library. Made by the template.
 
 A job may use `multiprocessing` with the method spawn or forkserver, the standard one on Linux from Python 3.14 on. The
 new process runs the file of `__main__` under another name, and then finds there by name what it is to call. What came

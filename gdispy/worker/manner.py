@@ -1,6 +1,6 @@
 """What travels by value and what by its name, and what has become known while a value was written.
 
-Floor 1: standard library. `by_value.py` goes by it; a cluster keeps its own for the arguments of its jobs.
+Standard library. `by_value.py` goes by it; a cluster keeps its own for the arguments of its jobs.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What a program has changed of its modules, set in them when they are imported from their files here.
 
-Floor 1: standard library. Installed by the template when it has loaded a computation.
+Standard library. Installed by the template when it has loaded a computation.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Modules of Python's library that go by another name in another version, for what has been pickled there.
 
-Floor 1: standard library. Imported with `pickling.py`.
+Standard library. Imported with `pickling.py`.
 """
 
 from __future__ import annotations

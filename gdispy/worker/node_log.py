@@ -1,6 +1,6 @@
 """`dispynode_logger`: what a computation writes into the log of its node.
 
-Floor 1: standard library. The records go to the node's process, which logs them; nothing of them is output of the job.
+Standard library. The records go to the node's process, which logs them; nothing of them is output of the job.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-from gdispy.core.limits import shortened
+from gdispy.protocol.limits import shortened
 from gdispy.worker import control
 
 NODE_LOGGER = "dispynode"

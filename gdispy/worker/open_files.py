@@ -1,6 +1,6 @@
 """How open files, and streams, travel: the standard ones, and those that are closed; no other.
 
-Floor 1: standard library. The names of the functions that unpickling calls stand inside payloads.
+Standard library. The names of the functions that unpickling calls stand inside payloads.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Modules of Python as they are before any job runs, for what a worker does between jobs.
 
-Floor 1: standard library. A job may replace functions of modules, as tests do with `unittest.mock`, and leave them so:
+Standard library. A job may replace functions of modules, as tests do with `unittest.mock`, and leave them so:
 `os.fstat`, say, is then not what the worker needs. These are copies of the modules, which no job finds by name. Only
 such modules are here as gevent leaves alone, since daemons use some of the same code.
 """

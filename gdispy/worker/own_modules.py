@@ -1,6 +1,6 @@
 """Which modules are the program's own, and which the nodes have themselves: Python's, and those that were installed.
 
-Floor 1: standard library. Both the client and workers ask. The answer is by where a module's file lies, whatever the
+Standard library. Both the client and workers ask. The answer is by where a module's file lies, whatever the
 module is called; an editable install lies elsewhere, and is the program's own. There are thousands of
 modules: paths are compared as text, and links are resolved once for each directory.
 """

@@ -1,6 +1,6 @@
 """Where in a value that is to travel something is: what cannot be pickled, or what makes it large.
 
-Floor 1. Called only when something is wrong, in the thread that pickles: each step tries what a value refers to, one
+Called only when something is wrong, in the thread that pickles: each step tries what a value refers to, one
 after the other.
 """
 

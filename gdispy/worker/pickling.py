@@ -1,6 +1,6 @@
 """Python objects <-> payload bytes: arguments, results, provisional results, computations.
 
-Floor 1: standard library, dill and msgpack. The client calls it in the thread that submits or that
+Standard library, dill and msgpack. The client calls it in the thread that submits or that
 asks for a result; a worker calls it in its only thread. Daemons never import it.
 
 Three ways, tried in this order:

@@ -1,6 +1,6 @@
 """Values that are data only <-> bytes, for `results='plain'`: who reads them runs no code of who wrote them.
 
-Floor 1: standard library and msgpack; numpy where a value has its arrays. A worker encodes, the client decodes, in the
+Standard library and msgpack; numpy where a value has its arrays. A worker encodes, the client decodes, in the
 thread that asks for a result.
 
 What comes out is equal to what went in, and of the same types: None, bool, int, float, complex, str, bytes, bytearray;

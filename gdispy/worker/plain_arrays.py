@@ -1,6 +1,6 @@
 """Arrays and scalars of numpy as rows of data types and shapes, and bytes beside them; for `plain.py`.
 
-Floor 1: standard library. numpy is imported where an array arrives, and nothing else needs it.
+Standard library. numpy is imported where an array arrives, and nothing else needs it.
 
 A row is `[dtype, shape, order, is a scalar]`. A dtype is the text that numpy writes for it, such as '<f8'; or for a
 structure `[names, dtypes, offsets, bytes, is aligned]`, and for a field that is an array itself `[dtype, shape]`.

@@ -1,6 +1,6 @@
 """Runs a stand-alone program as a job, inside a worker.
 
-Floor 1. The worker starts the program itself and waits for it: the program inherits the worker's
+The worker starts the program itself and waits for it: the program inherits the worker's
 directory, its descriptors 1 and 2 (which are captured) and its process group.
 """
 

@@ -1,6 +1,6 @@
 """Random numbers of a worker that are not those of all others.
 
-Floor 1: standard library. A worker is a copy of its template, and so are generators that were made or used there: each
+Standard library. A worker is a copy of its template, and so are generators that were made or used there: each
 would go on with the same numbers. Python's own `random` is seeded anew by itself in each process that is forked. A
 generator that a program has given its seed keeps it.
 """

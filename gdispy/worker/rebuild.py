@@ -1,6 +1,6 @@
 """Functions, classes and modules of a program, made anew from a payload that `by_value.py` has written.
 
-Floor 1: standard library. Called by unpickling, in a client in the thread that asks for a result, in a worker and its
+Standard library. Called by unpickling, in a client in the thread that asks for a result, in a worker and its
 template in their only thread. The names of these functions stand inside payloads, and so in recovery files.
 
 Each is made empty first and filled afterwards, so that those which refer to each other can be made at all. What has an

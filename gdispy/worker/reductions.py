@@ -1,6 +1,6 @@
 """How objects of Python's own types travel that pickle does not take, or takes for something else.
 
-Floor 1: standard library. Called by the picklers of `by_value.py`, with themselves. What is told from all else by its
+Standard library. Called by the picklers of `by_value.py`, with themselves. What is told from all else by its
 identity is so at the other end, too.
 """
 

@@ -1,6 +1,6 @@
 """How results of a computation leave: as pickles, or as plain data (`results='plain'`).
 
-Floor 1. The template chooses when it loads the computation; the workers that are forked from it do the same.
+The template chooses when it loads the computation; the workers that are forked from it do the same.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """The loop of a worker: take a job, run it, hand back what came of it.
 
-Floor 1. Runs in the only thread of a process that a template has forked. Jobs come as messages of
+Runs in the only thread of a process that a template has forked. Jobs come as messages of
 a local socket pair. The kernel hands each message to exactly one reader, so a job that the node can
 take back out of the socket has not begun and never will, and one that it cannot, has. That is why
-each job is a message of its own, and why this loop never reads ahead; short jobs come in groups (see `page.py`).
+each job is a message of its own, and why this loop never reads ahead; short jobs come in groups (see `shared_page.py`).
 
 A job message is `[job, attempt, arguments]`; for a job with options of its own `[job, attempt, arguments, names,
 error, seconds of processor time, paths of its own files, directory that they are in]`; for a group
@@ -17,11 +17,11 @@ A result frame is u32 length and one of
   `[FREED, job, attempt]`: the file that came with it is not used here any more.
   `[LOG, level, text]`: for the node's log.
 Arguments, names and values above `INLINE` bytes come in a memory file that travels with the message; their place in it
-holds the size in bytes. With a minus, the arguments are in a file that may be used again (`files.py`), and the result
-in the one that came with the job, which does not travel once more. A file that nothing in the message speaks of is
-blank, for the result. Of much output there is the size, too, and files as `Output` says (`capture.py`), behind that of
-the result. The answer to FILE, u32 length, u64 token and a text, '' for good, comes back through the socket of the
-results.
+holds the size in bytes. With a minus, the arguments are in a file that may be used again (`payload_files.py`), and the
+result in the one that came with the job, which does not travel once more. A file that nothing in the message speaks of
+is blank, for the result. Of much output there is the size, too, and files as `Output` says (`output_capture.py`),
+behind that of the result. The answer to FILE, u32 length, u64 token and a text, '' for good, comes back through the
+socket of the results.
 
 PROGRESS and FILE come from all threads of a job and from the processes that it forks. They are small, so the kernel
 takes each in one step or not at all, whoever is killed meanwhile; the node numbers them as they come. Only the process
@@ -49,19 +49,19 @@ from gdispy.worker import control, pickling
 from gdispy.worker.calls import FINISHED as FINISHED
 from gdispy.worker.calls import TERMINATED, Outcome, Run
 from gdispy.worker.calls import call_function as call_function
-from gdispy.worker.capture import Capture, Output
 from gdispy.worker.changes import Changes
 from gdispy.worker.descriptors import LeftOpen, protect
 from gdispy.worker.failures import describe, raised, users_frames
-from gdispy.worker.files import INLINE, Loan, digest_of, map_files, written
 from gdispy.worker.job_directory import JobDirectory, Place, job_directory
 from gdispy.worker.job_modules import JobModules, MadeModules
 from gdispy.worker.limits import Limits, OwnLimits
 from gdispy.worker.originals import fcntl, msgpack, os
-from gdispy.worker.page import BEGUN, FILLED, RUNNING, VOID, Page
-from gdispy.worker.processes import has_children, kill_descendants
+from gdispy.worker.output_capture import Capture, Output
+from gdispy.worker.payload_files import INLINE, Loan, digest_of, map_files, written
+from gdispy.worker.process_tree import has_children, kill_descendants
 from gdispy.worker.result_encoding import encode_provisional
-from gdispy.worker.sharing import Namespaces
+from gdispy.worker.setup_globals import Namespaces
+from gdispy.worker.shared_page import BEGUN, FILLED, RUNNING, VOID, Page
 
 RESULT = 0
 PROGRESS = 1

@@ -1,6 +1,6 @@
 """Functions and classes of a user's program as source text, for nodes of another version of Python.
 
-Floor 1: standard library. Compiled code is understood by one minor version of Python only, so beside it the source
+Standard library. Compiled code is understood by one minor version of Python only, so beside it the source
 goes along. The client calls `dumps`; a template finds what `loads` needs by unpickling.
 
 All is as in `by_value.py`, but that code is its text, which the other version compiles: as it is written, within a few

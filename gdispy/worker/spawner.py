@@ -1,6 +1,6 @@
 """The spawner: the one process that makes processes for a node. `... gdispy.worker.spawner FD DIRECTORY INIT FILES`
 
-Floor 1. Plain Python with one thread and no gevent, started by the node with exec. It forks a
+Plain Python with one thread and no gevent, started by the node with exec. It forks a
 template for each computation and is the reaper of every process below. It obeys the node:
 
   node -> spawner   [template, key, setting...]  with the template's end of its control socket
@@ -23,12 +23,12 @@ from typing import Any
 
 import dill  # noqa: F401  (loaded once here, shared by all that is forked)
 
-from gdispy.core.limits import shortened
-from gdispy.worker import control, names, pickling  # noqa: F401
+from gdispy.protocol.limits import shortened
+from gdispy.worker import control, injected_names, pickling  # noqa: F401
 from gdispy.worker.cgroups import Groups
+from gdispy.worker.init_file import Startup
 from gdispy.worker.limits import Limits, limit_open_files, no_core_dumps
-from gdispy.worker.processes import adopt_orphans, children, kill_descendants
-from gdispy.worker.startup import Startup
+from gdispy.worker.process_tree import adopt_orphans, children, kill_descendants
 from gdispy.worker.template import JobSetting, Setting
 from gdispy.worker.template import main as template_main
 from gdispy.worker.trees import remove_tree

@@ -1,6 +1,6 @@
 """The template process of one computation: loads it once, then forks the workers that run its jobs.
 
-Floor 1. Forked from the spawner; one thread. What is loaded here is shared with all workers without
+Forked from the spawner; one thread. What is loaded here is shared with all workers without
 copying. It obeys the node over a local socket:
 
   node -> template   [load, kind, name]              with the body and the arguments of setup as files
@@ -35,8 +35,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from gdispy.core.limits import shortened
-from gdispy.worker import control, names, pickling
+from gdispy.protocol.limits import shortened
+from gdispy.worker import control, injected_names, pickling
 from gdispy.worker.calls import Run, call_function
 from gdispy.worker.cgroups import Groups
 from gdispy.worker.changes import Changes
@@ -47,8 +47,7 @@ from gdispy.worker.limits import Limits, overtime
 from gdispy.worker.main_module import MainModule
 from gdispy.worker.module_state import StateFinder
 from gdispy.worker.node_log import log_to_node
-from gdispy.worker.page import runs
-from gdispy.worker.processes import (
+from gdispy.worker.process_tree import (
     adopt_orphans,
     descendants,
     die_with_parent,
@@ -58,7 +57,8 @@ from gdispy.worker.program import run_program
 from gdispy.worker.randomness import Generators
 from gdispy.worker.result_encoding import choose
 from gdispy.worker.runner import BROKEN, Worker
-from gdispy.worker.sharing import Globals, Namespaces
+from gdispy.worker.setup_globals import Globals, Namespaces
+from gdispy.worker.shared_page import runs
 
 #: Seconds between two looks at the workers' process trees; and where there are limits that a job reaches quickly.
 WATCH_INTERVAL = 1.0
@@ -224,7 +224,7 @@ class Template:
         kill_descendants(os.getpid(), self._own)
         if self._cleanup is not None:
             if self._setting.client_shutdown:
-                names.allow_shutdown(lambda: control.send(self._end, ["shutdown"]))
+                injected_names.allow_shutdown(lambda: control.send(self._end, ["shutdown"]))
             try:
                 self._cleanup(*self._arguments)
             except BaseException as failure:
@@ -238,7 +238,7 @@ class Template:
     def _loaded(self, kind: str, name: str, body: bytearray) -> Run:
         setting = self._setting
         choose(setting.jobs.results)
-        known = names.provide(setting.node_name, setting.address, setting.directory)
+        known = injected_names.provide(setting.node_name, setting.address, setting.directory)
         sys.path.insert(0, setting.directory)
         self._changes.watch()
         main = sys.modules["__main__"] = MainModule(body, setting.jobs.directory)

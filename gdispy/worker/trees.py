@@ -1,6 +1,6 @@
 """Directory trees of computations and jobs: one that looks like another, and one that is removed whatever is in it.
 
-Floor 1: standard library. Used by workers, the spawner and the node.
+Standard library. Used by workers, the spawner and the node.
 """
 
 from __future__ import annotations

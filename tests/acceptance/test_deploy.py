@@ -18,10 +18,10 @@ import pytest
 import yaml
 
 from gdispy import JobCluster
+from gdispy.cli.node_options import node_parser
+from gdispy.cli.options import adjustable, parse
 from gdispy.config import CLIENT_PORT, NODE_PORT
-from gdispy.node_options import node_parser
-from gdispy.options import adjustable, parse
-from gdispy.worker.processes import children, end_marked
+from gdispy.worker.process_tree import children, end_marked
 from tests.support.daemons import SCRIPTS, Daemon, lacking
 from tests.support.jobs import orphan
 from tests.support.waiting import eventually

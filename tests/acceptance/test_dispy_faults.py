@@ -165,7 +165,7 @@ def test_clusters_leave_the_list_of_depends_and_each_other_alone(
 def test_no_job_is_left_without_an_end_when_its_node_does_not_answer_the_close(
     start_node: Start, secret_file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
 ) -> None:
-    monkeypatch.setattr("gdispy.cluster.RELEASE_LIMIT", 0.5)
+    monkeypatch.setattr("gdispy.client.cluster.RELEASE_LIMIT", 0.5)
     node, mark = start_node("--cpus", "1"), tmp_path / "mark"
     told: list[int] = []
     made = JobCluster(

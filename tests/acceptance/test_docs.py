@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 import gdispy
-from gdispy.node_options import node_parser
-from gdispy.share import scheduler_parser
+from gdispy.cli.node_options import node_parser
+from gdispy.cli.scheduler import scheduler_parser
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"

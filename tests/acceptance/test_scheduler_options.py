@@ -17,9 +17,9 @@ from typing import Any
 import pytest
 
 from gdispy import DispyJob, JobCluster, SharedJobCluster
-from gdispy.core.message import Instance
-from gdispy.core.patterns import join
-from gdispy.journal import Journal
+from gdispy.journal.file import Journal
+from gdispy.protocol.address import join
+from gdispy.protocol.ids import Instance
 from tests.support.crashing import Program, begun
 from tests.support.daemons import SCRIPTS, Daemon, alive, run_script
 from tests.support.jobs import note_and_wait, wait_for_go

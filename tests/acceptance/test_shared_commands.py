@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from gdispy.core.patterns import join
+from gdispy.protocol.address import join
 from tests.support.daemons import SCRIPTS, Daemon, ended, run_script
 from tests.support.waiting import eventually
 

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from gdispy import JobCluster
-from gdispy.worker.processes import descendants
+from gdispy.worker.process_tree import descendants
 from tests.support.daemons import SCRIPTS, alive, lacking, run_script
 from tests.support.jobs import wait_for_go
 from tests.support.waiting import eventually

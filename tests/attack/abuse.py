@@ -10,9 +10,9 @@ import os
 from dataclasses import replace
 from functools import partial
 
-from gdispy.core import messages as said
-from gdispy.core.limits import COLUMN_LIMIT
-from gdispy.core.messages import ComputationId, Instance
+from gdispy.protocol import messages as said
+from gdispy.protocol.ids import ComputationId, Instance
+from gdispy.protocol.limits import COLUMN_LIMIT
 from tests.attack.abuse_by_nodes import fence, fill_node, foreign_ends, many_nodes, unknown_jobs_of_node
 from tests.attack.abusing import Act, again_and_again, greet, may_go_on
 from tests.attack.fuzz import good_computation

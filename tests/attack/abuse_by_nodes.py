@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 
-from gdispy.core import messages as said
-from gdispy.core.limits import COLUMN_LIMIT
-from gdispy.core.messages import ComputationId
+from gdispy.protocol import messages as said
+from gdispy.protocol.ids import ComputationId
+from gdispy.protocol.limits import COLUMN_LIMIT
 from tests.attack.abusing import may_go_on
 from tests.attack.fuzz import come_from, good_computation
 from tests.attack.peer import COMING, Peer

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 
-from gdispy.core import messages as said
+from gdispy.protocol import messages as said
 from tests.attack.fuzz import come_from
 from tests.attack.peer import CLIENT, COMING, Peer
 from tests.attack.processes import resident_bytes

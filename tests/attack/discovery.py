@@ -15,10 +15,10 @@ from typing import Any
 
 import msgpack
 
-from gdispy.core.boxes import NONCE_BYTES, seal
-from gdispy.core.discovery import HERE, LOOK, MAGIC, PACKET_LIMIT, Packet, pack, unpack
 from gdispy.errors import ProtocolError
-from gdispy.keys import find_secret
+from gdispy.protocol.discovery import HERE, LOOK, MAGIC, PACKET_LIMIT, Packet, pack, unpack
+from gdispy.protocol.secretbox import NONCE_BYTES, seal
+from gdispy.transport.credentials import find_secret
 from tests.attack.site import HOST, LONE_NODE, PROGRAM
 from tests.attack.stage import Attack, Stage
 from tests.attack.tampering import flipped

@@ -17,7 +17,7 @@ import time
 from collections import deque
 from typing import Any
 
-from gdispy.core.handshake import MAGIC
+from gdispy.protocol.handshake import MAGIC
 from tests.attack.peer import abort, some_source
 
 #: Connections that are held at once, of those that say something and of those that are silent.

@@ -13,10 +13,10 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from gdispy.computation import Care, prepare
-from gdispy.core import messages as said
-from gdispy.core.messages import ALL, Hello, Message
-from gdispy.packing import joined
+from gdispy.client.function_packing import joined
+from gdispy.client.packaging import Care, prepare
+from gdispy.protocol import messages as said
+from gdispy.protocol.messages import ALL, Hello, Message
 from gdispy.worker import pickling
 from tests.attack.peer import CLIENT, COMING, POSED, SCHEDULER, VISITOR, Peer, Refused
 from tests.attack.site import COMING_FROM, JOURNAL, LONE_NODE, NODE, PROGRAM, SHARED_PROGRAM, STUB_HOST
@@ -27,7 +27,7 @@ from tests.attack.values import ESCAPED, Known, Values
 #: Messages of one connection at most, and how many of them are of the role's own kinds.
 MOST, OWN = 40, 0.85
 
-#: What each role says, by its names in `messages.py`; those that are not there any more are left out.
+#: What each role says, by its names in `protocol/messages/`; those that are not there any more are left out.
 _SAYS = {
     "client": "Hello Open Prepare Run Cancel Release Resume Ask Order Deliver Take Uploaded Collected Seen Named"
     " Survey",

@@ -20,12 +20,12 @@ import gevent.event
 from gevent import socket
 
 from gdispy import config
-from gdispy.connection import Handlers
-from gdispy.core.identity import SEED_BYTES, Identity
-from gdispy.core.messages import Hello, Overview, Survey
 from gdispy.errors import ConnectFailed, PeerRejected
-from gdispy.keys import find_secret, with_tls
 from gdispy.net import connect
+from gdispy.protocol.identity import SEED_BYTES, Identity
+from gdispy.protocol.messages import Hello, Overview, Survey
+from gdispy.transport.connection import Handlers
+from gdispy.transport.credentials import find_secret, with_tls
 
 #: Seconds within which a newcomer is to be served, and between two attempts within them.
 SERVED_WITHIN = 2.0

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from gdispy.core.limits import COUNT_LIMIT, TEXT_LIMIT
+from gdispy.protocol.limits import COUNT_LIMIT, TEXT_LIMIT
 
 TEXTS = (
     *("", "a", "work", "x" * 255, "x" * 256, "a b\tc", "line\nline\r\nline", "\x1b[31mred\x1b[0m\x1b]0;title\x07"),

@@ -21,13 +21,13 @@ from typing import Any
 
 import msgpack
 
-from gdispy.connection import any_sink
-from gdispy.core.handshake import FIRST_BYTES, NO_CERTIFICATE, SECOND_BYTES, Initiator, Keys, Responder, server_name
-from gdispy.core.identity import SEED_BYTES, Identity
-from gdispy.core.messages import Hello, Message
-from gdispy.core.payloads import Payload, joined
-from gdispy.core.wire import LONG_MESSAGE, MESSAGES, STREAM, Bye, channel
 from gdispy.errors import GdispyError
+from gdispy.protocol.handshake import FIRST_BYTES, NO_CERTIFICATE, SECOND_BYTES, Initiator, Keys, Responder, server_name
+from gdispy.protocol.identity import SEED_BYTES, Identity
+from gdispy.protocol.messages import Hello, Message
+from gdispy.protocol.payload import Payload, joined
+from gdispy.protocol.wire import LONG_MESSAGE, MESSAGES, STREAM, Bye, channel
+from gdispy.transport.connection import any_sink
 
 #: Seconds that an attacker waits for anything.
 WAIT = 2.0

@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from gdispy.worker.processes import die_with_parent
+from gdispy.worker.process_tree import die_with_parent
 from tests.support.daemons import alive
 
 #: Seconds that a process may take to start, and to end when it is asked to.

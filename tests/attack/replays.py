@@ -11,9 +11,9 @@ import socket
 import time
 from collections import Counter, deque
 
-from gdispy.core.handshake import NO_CERTIFICATE, SECOND_BYTES, Initiator
-from gdispy.core.messages import Survey
 from gdispy.errors import GdispyError
+from gdispy.protocol.handshake import NO_CERTIFICATE, SECOND_BYTES, Initiator
+from gdispy.protocol.messages import Survey
 from tests.attack.peer import Peer, abort, open_tls, pack, reach, read_up_to, some_source
 from tests.attack.site import JOURNAL, NODE, SCHEDULER, TLS_NODE
 from tests.attack.stage import Attack, Stage, hello

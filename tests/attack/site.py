@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from gdispy import generate_secret
-from gdispy.certificate import make_certificate
+from gdispy.cli.certificate import make_certificate
 from gdispy.errors import ConfigError
 from tests.attack.processes import Process, Usage, free_port
 from tests.support.daemons import SCRIPTS

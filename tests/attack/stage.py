@@ -12,8 +12,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from gdispy.core.messages import Hello, Instance, Overview, Survey
-from gdispy.keys import find_secret
+from gdispy.protocol.ids import Instance
+from gdispy.protocol.messages import Hello, Overview, Survey
+from gdispy.transport.credentials import find_secret
 from tests.attack.peer import Peer, Refused, some_source
 from tests.attack.report import Row
 from tests.attack.site import Site, Target

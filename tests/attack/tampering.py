@@ -16,10 +16,10 @@ from functools import partial
 from typing import Any
 from unittest import mock
 
-from gdispy.core import handshake
-from gdispy.core.handshake import FIRST_BYTES, MAGIC, NO_CERTIFICATE, SECOND_BYTES, Initiator
-from gdispy.core.messages import Hello, Overview, Survey
 from gdispy.errors import GdispyError
+from gdispy.protocol import handshake
+from gdispy.protocol.handshake import FIRST_BYTES, MAGIC, NO_CERTIFICATE, SECOND_BYTES, Initiator
+from gdispy.protocol.messages import Hello, Overview, Survey
 from tests.attack.peer import Peer, abort, open_tls, pack, reach, read_up_to
 from tests.attack.site import NODE, SCHEDULER, TLS_NODE
 from tests.attack.stage import Attack, Stage, hello

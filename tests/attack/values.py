@@ -1,8 +1,7 @@
 """Messages of every kind with fields of every kind: valid ones, those at the limits, and hostile ones.
 
-Pure but for the random source that it is given. The checks in `shapes.py` say what a field is; of a check that is not
-known here, any value is made, so messages that are added later are sent, too.
-"""
+Pure but for the random source that it is given. The checks in `protocol/field_checks.py` say what a field is; of a
+check that is not known here, any value is made, so messages that are added later are sent, too."""
 
 from __future__ import annotations
 
@@ -13,11 +12,11 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any
 
-from gdispy.core import shapes
-from gdispy.core.limits import COLUMN_LIMIT, CPUS_LIMIT, SHORT_TEXT_LIMIT, TEXT_LIMIT
-from gdispy.core.messages import Appeared, Event, Message, Order, Upload
-from gdispy.core.statuses import NODE_EVENTS
-from gdispy.core.wire import FILE, PAYLOAD
+from gdispy.protocol import field_checks
+from gdispy.protocol.job_status import NODE_EVENTS
+from gdispy.protocol.limits import COLUMN_LIMIT, CPUS_LIMIT, SHORT_TEXT_LIMIT, TEXT_LIMIT
+from gdispy.protocol.messages import Appeared, Event, Message, Order, Upload
+from gdispy.protocol.wire import FILE, PAYLOAD
 from tests.attack.odd_values import COUNTS, NUMBERS, ODD, PATHS, PATTERNS, ROLES, STATUSES, TEXTS, WORDS
 
 #: What no file may be called that is written anywhere: such paths lead out of the directory that they are meant for.
@@ -72,42 +71,44 @@ class Values:
         #: Whether it is to be kept small, being one of many.
         self._is_small = False
         plain: dict[Any, Callable[[str], Any]] = {
-            shapes.is_text: self._text,
-            shapes.is_short_text: lambda name: self._text(name)[:SHORT_TEXT_LIMIT],
-            shapes.is_cpus: lambda name: self._pick((0, 1, 2, 64), (CPUS_LIMIT, CPUS_LIMIT + 1, 1 << 40)),
-            shapes.is_proof: lambda name: chance.randbytes(chance.choice((0, 96))),
-            shapes.is_flag: lambda name: chance.random() < 0.5,
-            shapes.is_count: self._count,
-            shapes.is_number: self._number,
-            shapes.is_bulk: lambda name: self._bulk(),
-            shapes.is_instance: lambda name: self._instance(),
-            shapes.is_computation: lambda name: self._computation(),
-            shapes.is_node_name: lambda name: self._instance() if chance.random() < 0.5 else b"",
-            shapes.is_file: lambda name: self._file()[0],
-            shapes.is_availability: lambda name: [self._number(name) for _ in range(chance.choice((0, 4)))],
-            shapes.is_option_column: lambda name: [],
+            field_checks.is_text: self._text,
+            field_checks.is_short_text: lambda name: self._text(name)[:SHORT_TEXT_LIMIT],
+            field_checks.is_cpus: lambda name: self._pick((0, 1, 2, 64), (CPUS_LIMIT, CPUS_LIMIT + 1, 1 << 40)),
+            field_checks.is_proof: lambda name: chance.randbytes(chance.choice((0, 96))),
+            field_checks.is_flag: lambda name: chance.random() < 0.5,
+            field_checks.is_count: self._count,
+            field_checks.is_number: self._number,
+            field_checks.is_bulk: lambda name: self._bulk(),
+            field_checks.is_instance: lambda name: self._instance(),
+            field_checks.is_computation: lambda name: self._computation(),
+            field_checks.is_node_name: lambda name: self._instance() if chance.random() < 0.5 else b"",
+            field_checks.is_file: lambda name: self._file()[0],
+            field_checks.is_availability: lambda name: [self._number(name) for _ in range(chance.choice((0, 4)))],
+            field_checks.is_option_column: lambda name: [],
         }
         self._makers = plain | self._columns()
 
     def _columns(self) -> dict[Any, Callable[[str], Any]]:
         """What makes lists, of as many items as `self._size` says."""
         items: dict[Any, Callable[[str], Any]] = {
-            shapes.is_text_column: self._text,
-            shapes.is_count_column: self._count,
-            shapes.is_number_column: self._number,
-            shapes.is_status_column: self._count,
-            shapes.is_time_column: self._time,
-            shapes.is_flag_column: lambda name: False,
-            shapes.is_left_out_column: lambda name: self._chance.choice((False, True, 0, 1 << 40)),
-            shapes.is_computation_column: lambda name: self._computation(),
-            shapes.is_bulk_column: lambda name: self._bulk(),
-            shapes.is_content_column: lambda name: self._bulk(),
-            shapes.is_column_list: lambda name: [self._count(name) for _ in range(self._chance.choice((0, 1, 5)))],
-            shapes.is_file_list: lambda name: self._file()[0],
-            shapes.is_claim_list: lambda name: self._row(shapes.CLAIM_ROW),
-            shapes.is_node_list: lambda name: self._row(shapes.NODE_ROW),
-            shapes.is_node_overview: lambda name: self._row(shapes.NODE_OVERVIEW),
-            shapes.is_computation_overview: lambda name: self._row(shapes.COMPUTATION_OVERVIEW),
+            field_checks.is_text_column: self._text,
+            field_checks.is_count_column: self._count,
+            field_checks.is_number_column: self._number,
+            field_checks.is_status_column: self._count,
+            field_checks.is_time_column: self._time,
+            field_checks.is_flag_column: lambda name: False,
+            field_checks.is_left_out_column: lambda name: self._chance.choice((False, True, 0, 1 << 40)),
+            field_checks.is_computation_column: lambda name: self._computation(),
+            field_checks.is_bulk_column: lambda name: self._bulk(),
+            field_checks.is_content_column: lambda name: self._bulk(),
+            field_checks.is_column_list: lambda name: [
+                self._count(name) for _ in range(self._chance.choice((0, 1, 5)))
+            ],
+            field_checks.is_file_list: lambda name: self._file()[0],
+            field_checks.is_claim_list: lambda name: self._row(field_checks.CLAIM_ROW),
+            field_checks.is_node_list: lambda name: self._row(field_checks.NODE_ROW),
+            field_checks.is_node_overview: lambda name: self._row(field_checks.NODE_OVERVIEW),
+            field_checks.is_computation_overview: lambda name: self._row(field_checks.COMPUTATION_OVERVIEW),
         }
         return {check: self._list_of(item) for check, item in items.items()}
 
@@ -143,11 +144,11 @@ class Values:
         return self._chance.choice((0, 1, 2, 40, 1000, *([COLUMN_LIMIT] if self._chance.random() < 0.05 else [])))
 
     def _field(self, kind: type[Message], name: str, check: Any) -> Any:
-        if name == "nodes" and check is shapes.is_text_column:
+        if name == "nodes" and check is field_checks.is_text_column:
             return self.patterns()
-        if name == "options" and check is shapes.is_option_column:
+        if name == "options" and check is field_checks.is_option_column:
             return self._options()
-        if name in ("jobs", "attempts") and check is shapes.is_count_column:
+        if name in ("jobs", "attempts") and check is field_checks.is_count_column:
             return self._jobs(name)
         return self._makers.get(check, self._anything)(name)
 
@@ -178,7 +179,7 @@ class Values:
             found[names.index("files")], found[names.index("contents")] = [row], [Carried(data, FILE)]
         elif kind is Event:
             found[names.index("what")] = self._chance.choice(sorted(NODE_EVENTS))
-            found[names.index("rows")] = [self._row(shapes.NODE_ROW)]
+            found[names.index("rows")] = [self._row(field_checks.NODE_ROW)]
         elif kind is Appeared and not found[names.index("names")]:
             found[names.index("names")] = ["127.0.0.1"]
         elif kind is Order:
@@ -285,7 +286,7 @@ class Values:
         return [None if self._chance.random() < 0.3 else self._option_row() for _ in range(self._size)]
 
     def _option_row(self) -> list[Any]:
-        row = self._row(shapes.OPTION_ROW)
+        row = self._row(field_checks.OPTION_ROW)
         files = [self._file() for _ in range(self._chance.choice((0, 0, 1)))]
         row[6:8] = [each for each, _ in files], [Carried(data, FILE) for _, data in files]
         row[3] = self._pick((0, 1), (0, 1, 64, 1 << 20))

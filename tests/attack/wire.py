@@ -10,8 +10,8 @@ import struct
 from collections.abc import Callable
 from functools import partial
 
-from gdispy.core.messages import Survey
-from gdispy.core.wire import BYE, CREDIT, FILE, LONG_MESSAGE, MESSAGES, PAYLOAD, PULSE, STREAM
+from gdispy.protocol.messages import Survey
+from gdispy.protocol.wire import BYE, CREDIT, FILE, LONG_MESSAGE, MESSAGES, PAYLOAD, PULSE, STREAM
 from tests.attack.abusing import may_go_on
 from tests.attack.peer import CLIENT, FIRST, LAST, SCHEDULER, Peer, pack, reference, stream_head
 from tests.attack.site import LONE_NODE

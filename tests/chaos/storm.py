@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from gdispy import generate_secret
-from gdispy.core import statuses
+from gdispy.protocol import job_status
 from tests.support.daemons import Daemon, alive, run_script
 from tests.support.proxy import Proxy
 from tests.support.waiting import eventually
@@ -140,11 +140,11 @@ class Round:
             limit = 3 if self.is_reentrant else 1
             if len(begun[number]) > limit:
                 raise Broken(self._story(number, f"begun {len(begun[number])} times"))
-            if status == statuses.FINISHED and (result != number * 7 or not ended[number]):
+            if status == job_status.FINISHED and (result != number * 7 or not ended[number]):
                 raise Broken(self._story(number, f"finished with {result}"))
-            if status not in (statuses.FINISHED, statuses.ABANDONED, statuses.TERMINATED):
+            if status not in (job_status.FINISHED, job_status.ABANDONED, job_status.TERMINATED):
                 raise Broken(self._story(number, f"ended with {status}, which nobody wanted"))
-            if status != statuses.FINISHED and not self.faults:
+            if status != job_status.FINISHED and not self.faults:
                 raise Broken(self._story(number, f"{exception} though nothing went wrong"))
         self._check_told({row[0]: row[1] for row in rows})
         return outcomes
@@ -190,7 +190,7 @@ class Round:
         return "\n".join([*lines, self._errors()])
 
 
-_NAMES = {statuses.FINISHED: "Finished", statuses.ABANDONED: "Abandoned", statuses.TERMINATED: "Terminated"}
+_NAMES = {job_status.FINISHED: "Finished", job_status.ABANDONED: "Abandoned", job_status.TERMINATED: "Terminated"}
 
 
 class Storm:

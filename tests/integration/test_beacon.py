@@ -15,9 +15,9 @@ import gevent
 import msgpack
 import pytest
 
-from gdispy.beacon import Beacon
-from gdispy.core.boxes import seal
-from gdispy.core.discovery import HERE, LOOK, MAGIC, PACKET_BYTES, Packet, pack
+from gdispy.discovery.beacon import Beacon
+from gdispy.protocol.discovery import HERE, LOOK, MAGIC, PACKET_BYTES, Packet, pack
+from gdispy.protocol.secretbox import seal
 from tests.support.waiting import eventually
 
 KEY = bytes(range(32))

@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from gdispy import ConfigError, DispyJob, DispyNode, JobCluster, JobFailed, user_callbacks
+from gdispy import ConfigError, DispyJob, DispyNode, JobCluster, JobFailed
+from gdispy.client import user_callbacks
 from tests.support.daemons import Daemon, run_python
 from tests.support.jobs import provide_slowly, wait_for_file
 from tests.support.waiting import eventually
@@ -119,7 +120,7 @@ def test_wait_for_some_jobs_only(cluster: Make, tmp_path: Path) -> None:
 def test_close_reports_which_callback_it_waits_for(
     cluster: Make, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("gdispy.completion.PATIENCE", 0.1)
+    monkeypatch.setattr("gdispy.client.completion.PATIENCE", 0.1)
     release = threading.Event()
 
     def store(job: DispyJob) -> None:
@@ -529,9 +530,9 @@ def test_a_cluster_that_is_forgotten_while_jobs_run_lives_until_they_have_ended(
 
 
 def user_cluster_lives() -> bool:
-    from gdispy import client
+    from gdispy.client import engine
 
-    return bool(client._pending)
+    return bool(engine._pending)
 
 
 def test_a_program_that_eventlet_has_patched_is_refused() -> None:

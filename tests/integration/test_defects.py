@@ -13,7 +13,7 @@ import pytest
 
 from gdispy import DispyJob, JobCluster, SharedJobCluster
 from gdispy.errors import InternalError
-from gdispy.records import read
+from gdispy.journal.format import read
 from tests.support.daemons import Daemon, ended
 from tests.support.jobs import wait_for_go
 from tests.support.waiting import eventually

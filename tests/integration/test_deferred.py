@@ -17,12 +17,12 @@ from typing import Any, TypeVar
 import pytest
 
 from gdispy import DispyJob, SharedJobCluster, fault_recover_jobs, recover_jobs
-from gdispy.core.facts import Announced, Placed
-from gdispy.core.message import Message
-from gdispy.core.messages import Ended, Run
-from gdispy.core.payloads import bulk_size
-from gdispy.core.wire import WINDOW
-from gdispy.records import facts_in, read
+from gdispy.journal.format import facts_in, read
+from gdispy.protocol.message import Message
+from gdispy.protocol.messages import Ended, Run
+from gdispy.protocol.payload import bulk_size
+from gdispy.protocol.wire import WINDOW
+from gdispy.rules.history.facts import Announced, Placed
 from tests.support.crashing import Program, begun
 from tests.support.daemons import Daemon, run_script
 from tests.support.jobs import wait_until_there

@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 
 from gdispy import JobCluster
-from gdispy.core import statuses
+from gdispy.protocol import job_status
 from tests.support.daemons import ended
 from tests.support.waiting import eventually
 
 _NODE = """
-import gdispy.patching
+import gdispy.runtime.patching
 import logging, sys
-import gdispy.workers
+import gdispy.execution.process_manager
 from gdispy.keys import find_secret
 from gdispy.node import Node
 from gdispy.node_settings import NodeSettings
@@ -25,7 +25,7 @@ logging.basicConfig()
 secret_file, prefix, where = sys.argv[1:]
 secret = find_secret("", secret_file)
 node = Node(NodeSettings(secret, 1, ip_addrs=("127.0.0.1",), node_port=0, dest_path_prefix=prefix))
-real = getattr(gdispy.workers.Workers, where)
+real = getattr(gdispy.execution.process_manager.Workers, where)
 failures = []
 
 def fail(*args):
@@ -34,7 +34,7 @@ def fail(*args):
         raise LookupError("what nobody has thought of")
     return real(*args)
 
-setattr(gdispy.workers.Workers, where, fail)
+setattr(gdispy.execution.process_manager.Workers, where, fail)
 node.run(lambda: print("ready", node.port, flush=True))
 """
 
@@ -53,7 +53,7 @@ def test_a_job_whose_worker_or_computation_nobody_reads_from_ends(where: str, se
         port = int(node.stdout.readline().split()[1])
         with JobCluster(_work, nodes=[f"127.0.0.1:{port}"], secret_file=secret_file) as made:
             first = made.submit(where == "_worker_ended")
-            assert first.wait(20) and first.status in (statuses.ABANDONED, statuses.TERMINATED)
+            assert first.wait(20) and first.status in (job_status.ABANDONED, job_status.TERMINATED)
             second = made.submit(False)
             assert second.wait(20) and second.result == 5
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from gdispy import DispyJob, JobCluster
-from gdispy.core.handshake import FIRST_BYTES
-from gdispy.own_directory import MARKER
+from gdispy.filesystem.own_directory import MARKER
+from gdispy.protocol.handshake import FIRST_BYTES
 from tests.support.daemons import Daemon, alive, run_python
 from tests.support.jobs import note_and_wait, take_too_much, wait_for_go
 from tests.support.proxy import Proxy
@@ -186,7 +186,7 @@ _ENDING_WITH_ITS_SPAWNER = """
 import gevent.monkey
 gevent.monkey.patch_all(subprocess=False, os=False, signal=False)
 import os, signal, sys
-import gdispy.workers
+import gdispy.execution.process_manager
 from gdispy.keys import find_secret
 from gdispy.node import Node
 from gdispy.node_settings import NodeSettings
@@ -204,10 +204,10 @@ def look(pid, options):
 
 def strike():
     node._workers.is_up.wait()
-    gdispy.workers.os.waitpid = look
+    gdispy.execution.process_manager.os.waitpid = look
     os.kill(node._workers._spawner_pid, signal.SIGKILL)
 
-node.run(lambda: gdispy.workers.spawn(strike, what='a test'))
+node.run(lambda: gdispy.execution.process_manager.spawn(strike, what='a test'))
 assert looks > 2
 """
 

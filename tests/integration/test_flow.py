@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from gdispy import ClusterClosed, ConfigError, DispyJob, JobCluster, JobFailed
-from gdispy.core.payloads import Payload
+from gdispy.protocol.payload import Payload
 from tests.support.daemons import Daemon
 from tests.support.jobs import become_slow, wait_for_go
 from tests.support.waiting import eventually

@@ -11,12 +11,12 @@ from typing import Any
 import msgpack
 import pytest
 
-from gdispy.core.holding import Job
-from gdispy.core.message import JobId
-from gdispy.slabs import Slabs
-from gdispy.worker.page import BEGUN, FILLED, GENERATION, VOID, Page
+from gdispy.buffers.memory_file_pool import Slabs
+from gdispy.execution.worker_channel import GROUP, LENGTH, WorkerEnds
+from gdispy.protocol.ids import JobId
+from gdispy.rules.node.records import Job
 from gdispy.worker.runner import FINISHED, RESULT, RETURNED, TOGETHER
-from gdispy.worker_ends import GROUP, LENGTH, WorkerEnds
+from gdispy.worker.shared_page import BEGUN, FILLED, GENERATION, VOID, Page
 
 WORLDS = 400
 JOBS = 120
@@ -37,7 +37,7 @@ class Contested:
 
 
 class World:
-    """One worker, as `runner.py` makes its steps, and the node's side, as `workers.py` makes its."""
+    """One worker, as `runner.py` makes its steps, and the node's side, as `execution/process_manager.py` makes its."""
 
     def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)

@@ -12,14 +12,14 @@ from typing import Any
 import pytest
 
 from gdispy import DispyJob, JobCluster
-from gdispy.core.holding import Job
-from gdispy.core.message import JobId
-from gdispy.core.statuses import FINISHED
-from gdispy.slabs import Slabs
+from gdispy.buffers.memory_file_pool import Slabs
+from gdispy.execution.worker_channel import GROUP, WorkerEnds
+from gdispy.protocol.ids import JobId
+from gdispy.protocol.job_status import FINISHED
+from gdispy.rules.node.records import Job
 from gdispy.worker import pickling
 from gdispy.worker.limits import Limits
 from gdispy.worker.runner import RESULT, RETURNED, TOGETHER, Worker, call_function
-from gdispy.worker_ends import GROUP, WorkerEnds
 from tests.support.jobs import note_quickly, pass_gate
 from tests.support.waiting import eventually
 

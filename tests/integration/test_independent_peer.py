@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from gdispy import JobCluster
-from gdispy.certificate import make_certificate
+from gdispy.cli.certificate import make_certificate
 from tests.independent import frames, payloads
 from tests.independent.frames import FileContents
 from tests.independent.keys import TLS_ALERT, Identity, Initiator, Refused, tcp_key

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from gdispy import DispyJob, JobCluster
-from gdispy.core.limits import TEXT_LIMIT
-from gdispy.core.messages import Ended
+from gdispy.protocol.limits import TEXT_LIMIT
+from gdispy.protocol.messages import Ended
 from tests.support.waiting import eventually
 
 LIMIT = 60

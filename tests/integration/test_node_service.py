@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from gdispy import DispyJob, JobCluster
-from gdispy.own_directory import MARKER
+from gdispy.filesystem.own_directory import MARKER
 from tests.support.daemons import SCRIPTS, Daemon, alive, run_script
 from tests.support.jobs import wait_for_go
 from tests.support.waiting import eventually

@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 
 from gdispy import ConfigError, DispyJob, DispyNode, JobCluster, NodeAllocate
-from gdispy.core.messages import ComputationId, Instance, Open
-from gdispy.journal import Journal
+from gdispy.journal.file import Journal
+from gdispy.protocol.ids import ComputationId, Instance
+from gdispy.protocol.messages import Open
 from tests.support.daemons import Daemon
 from tests.support.jobs import note_and_wait, set_up_slowly, wait_for_go, wait_for_interrupt
 from tests.support.waiting import eventually

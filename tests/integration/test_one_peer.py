@@ -14,13 +14,14 @@ from typing import Any
 import pytest
 
 from gdispy import DispyJob, JobCluster, SharedJobCluster
-from gdispy.core import messages as said
-from gdispy.core.facts import Owned
-from gdispy.core.handshake import SECOND_BYTES, Initiator
-from gdispy.core.messages import ComputationId, Hello, Instance, JobId, Message
-from gdispy.core.quotas import ADDRESSES
-from gdispy.journal import Journal
-from gdispy.keys import find_secret
+from gdispy.journal.file import Journal
+from gdispy.protocol import messages as said
+from gdispy.protocol.handshake import SECOND_BYTES, Initiator
+from gdispy.protocol.ids import ComputationId, Instance, JobId
+from gdispy.protocol.messages import Hello, Message
+from gdispy.rules.history.facts import Owned
+from gdispy.rules.scheduler.quotas import ADDRESSES
+from gdispy.transport.credentials import find_secret
 from tests.attack.fuzz import good_computation
 from tests.attack.peer import CLIENT, COMING, POSED, SCHEDULER, VISITOR, Peer, Refused, abort, reach, read_up_to
 from tests.attack.stage import hello
@@ -298,7 +299,7 @@ def test_peer_without_the_secret_cannot_connect(node: Daemon) -> None:
 def test_key_of_a_connection_changes_with_time_and_jobs_go_on(
     node: Daemon, secret_file: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gdispy.connection.REKEY_INTERVAL", 0.2)
+    monkeypatch.setattr("gdispy.transport.connection.REKEY_INTERVAL", 0.2)
     with JobCluster(abs, nodes=[node.place], secret_file=secret_file, pulse_interval=0.2) as made:
         works(made)
         [connection] = made._scheduler._connections.values()

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from gdispy import JobCluster
-from gdispy.worker.capture import MEMORY_LIMIT, Capture, Output, capture_file, keep_within_limit
+from gdispy.worker.output_capture import MEMORY_LIMIT, Capture, Output, capture_file, keep_within_limit
 from tests.support.daemons import run_script
 from tests.support.waiting import eventually
 

@@ -233,7 +233,7 @@ def test_jobs_left_to_a_scheduler_are_collected_without_unpickling(
 
 
 def test_names_from_a_scheduler_are_read_as_plain_data_only() -> None:
-    from gdispy.left import joined_plain
+    from gdispy.journal.detach_token import joined_plain
     from gdispy.recover import _read_name
 
     trap = pickling.dumps(("a", 1))
@@ -249,6 +249,6 @@ def test_other_ways_are_refused(value: Any) -> None:
 
 
 def test_node_that_does_not_know_the_way_says_so(cluster: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gdispy.cluster.checked_results", lambda value: "later")
+    monkeypatch.setattr("gdispy.client.cluster.checked_results", lambda value: "later")
     job = cluster(give, results="later").submit(1)
     assert job.wait(20) and "results='later' is not known to this node" in (job.exception or "")

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from gdispy import DispyJob, JobCluster, JournalError, SharedJobCluster, fault_recover_jobs, recover_jobs
-from gdispy.records import read
+from gdispy.journal.format import read
 from tests.support.crashing import Program, begun
 from tests.support.daemons import Daemon, lacking, run_python
 from tests.support.jobs import wait_for_go

@@ -15,11 +15,11 @@ import gevent
 import pytest
 from gevent import socket as gevent_socket
 
-from gdispy import relay_pairs
-from gdispy.core.discovery import HERE, OPENED, PACKET_BYTES, REFUSED, THROUGH, Packet, pack, unpack
-from gdispy.core.handshake import FIRST_BYTES, MAGIC
+from gdispy.discovery import relay_pairs
 from gdispy.errors import PeerRejected, ProtocolError
-from gdispy.keys import find_secret
+from gdispy.protocol.discovery import HERE, OPENED, PACKET_BYTES, REFUSED, THROUGH, Packet, pack, unpack
+from gdispy.protocol.handshake import FIRST_BYTES, MAGIC
+from gdispy.transport.credentials import find_secret
 from tests.support.daemons import Daemon
 from tests.support.waiting import eventually
 
@@ -160,7 +160,7 @@ def test_pair_over_which_nothing_passes_ends(half_open: bool) -> None:
 
 def test_asker_that_says_nothing_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gdispy.config.MsgTimeout", 1.0)
-    monkeypatch.setattr("gdispy.relay_pairs.config.msg_timeout", lambda: 0.05)
+    monkeypatch.setattr("gdispy.discovery.relay_pairs.config.msg_timeout", lambda: 0.05)
     (outer, asker), (goal, node) = pair(), pair()
     with pytest.raises(TimeoutError), gevent.Timeout(10):
         relay_pairs.join(asker, goal)

@@ -18,15 +18,15 @@ from gevent.event import AsyncResult
 
 from gdispy import ConfigError, JobCluster, SecretError, generate_secret
 from gdispy.config import VERSION
-from gdispy.connection import Connection, Handlers, any_sink
-from gdispy.core.handshake import FIRST_BYTES, MAGIC, SECOND_BYTES, Initiator
-from gdispy.core.identity import SEED_BYTES, Identity
-from gdispy.core.life import Life
-from gdispy.core.messages import Hello
-from gdispy.core.wire import Bye, Receiver, Sender, channel
-from gdispy.keys import find_secret
 from gdispy.net import connect
+from gdispy.protocol.handshake import FIRST_BYTES, MAGIC, SECOND_BYTES, Initiator
+from gdispy.protocol.heartbeat import Life
+from gdispy.protocol.identity import SEED_BYTES, Identity
+from gdispy.protocol.messages import Hello
+from gdispy.protocol.wire import Bye, Receiver, Sender, channel
 from gdispy.scheduler import ROLES
+from gdispy.transport.connection import Connection, Handlers, any_sink
+from gdispy.transport.credentials import find_secret
 from tests.support.daemons import Daemon, alive
 from tests.support.waiting import eventually
 

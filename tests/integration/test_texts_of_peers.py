@@ -14,16 +14,17 @@ from typing import Any
 import pytest
 
 from gdispy import JobCluster, SharedJobCluster, net
-from gdispy.connection import Handlers
-from gdispy.core.boxes import NONCE_BYTES
-from gdispy.core.discovery import PACKET_BYTES, REFUSED, Packet, pack
-from gdispy.core.limits import PRINTED_LIMIT
-from gdispy.core.messages import BUSY, Cpus, Hello, Holding, Trouble
-from gdispy.core.messages import REFUSED as MESSAGE_REFUSED
-from gdispy.core.wire import BYE
+from gdispy.client.status import table
 from gdispy.errors import ConnectFailed
-from gdispy.keys import find_secret
-from gdispy.status import table
+from gdispy.protocol.discovery import PACKET_BYTES, REFUSED, Packet, pack
+from gdispy.protocol.limits import PRINTED_LIMIT
+from gdispy.protocol.messages import Cpus, Hello, Holding, Trouble
+from gdispy.protocol.secretbox import NONCE_BYTES
+from gdispy.protocol.texts import BUSY
+from gdispy.protocol.texts import REFUSED as MESSAGE_REFUSED
+from gdispy.protocol.wire import BYE
+from gdispy.transport.connection import Handlers
+from gdispy.transport.credentials import find_secret
 from tests.attack.peer import CLIENT, COMING, SCHEDULER, Peer, Refused
 from tests.support.daemons import Daemon, run_script
 from tests.support.waiting import eventually

@@ -19,7 +19,7 @@ import gevent
 import pytest
 
 from gdispy import DispyJob, JobCluster, hub
-from gdispy.records import read
+from gdispy.journal.format import read
 
 Make = Callable[..., JobCluster]
 

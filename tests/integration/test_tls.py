@@ -17,12 +17,12 @@ import gevent
 import pytest
 
 from gdispy import ConfigError, JobCluster, SharedJobCluster, fault_recover_jobs
-from gdispy.certificate import make_certificate
-from gdispy.connection import Handlers
+from gdispy.cli.certificate import make_certificate
 from gdispy.errors import ConnectFailed, PeerRejected
-from gdispy.keys import find_secret
 from gdispy.net import Listener, connect
-from gdispy.tls import tls_files
+from gdispy.transport.connection import Handlers
+from gdispy.transport.credentials import find_secret
+from gdispy.transport.tls import tls_files
 from tests.support.daemons import Daemon, run_python, run_script
 from tests.support.proxy import Proxy
 from tests.support.waiting import eventually

@@ -18,11 +18,11 @@ import pytest
 
 from gdispy import ConfigError, DispyJob, JobCluster, generate_secret
 from gdispy.config import VERSION
-from gdispy.connection import Handlers
-from gdispy.core.patterns import join
 from gdispy.errors import PeerRejected
 from gdispy.net import connect
+from gdispy.protocol.address import join
 from gdispy.scheduler import ROLES
+from gdispy.transport.connection import Handlers
 from tests.support.daemons import Daemon, run_script
 from tests.support.waiting import eventually
 

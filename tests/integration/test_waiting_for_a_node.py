@@ -11,9 +11,10 @@ import pytest
 from gdispy import JobCluster
 from gdispy import scheduler as scheduler_module
 from gdispy.config import VERSION
-from gdispy.core.messages import BUSY, Hello
-from gdispy.core.wire import Bye
-from gdispy.keys import find_secret
+from gdispy.protocol.messages import Hello
+from gdispy.protocol.texts import BUSY
+from gdispy.protocol.wire import Bye
+from gdispy.transport.credentials import find_secret
 from tests.attack.peer import SCHEDULER, Peer
 from tests.support.daemons import Daemon, run_python
 from tests.support.waiting import eventually

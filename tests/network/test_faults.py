@@ -20,8 +20,8 @@ from typing import Any, NamedTuple
 import pytest
 
 from gdispy import JobCluster
-from gdispy.core.discovery import HERE, LOOK, NONCE_BYTES, Packet, pack
-from gdispy.keys import find_secret
+from gdispy.protocol.discovery import HERE, LOOK, NONCE_BYTES, Packet, pack
+from gdispy.transport.credentials import find_secret
 from tests.network.test_discovery import names
 from tests.support.daemons import Daemon
 from tests.support.jobs import note_and_wait

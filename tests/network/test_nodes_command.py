@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from gdispy import config
-from gdispy.core.handshake import MAGIC
+from gdispy.protocol.handshake import MAGIC
 from tests.support.daemons import run_script
 from tests.support.lab import Lab
 from tests.support.waiting import eventually

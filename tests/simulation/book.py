@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from gdispy.core.dispatch import ATTEMPTS
-from gdispy.core.messages import Cancel, ComputationId, Ended, Instance, JobId, Progress, Run, Started
-from gdispy.core.statuses import ABANDONED, CANCELLED, FINAL, FINISHED, TERMINATED
+from gdispy.protocol.ids import ComputationId, Instance, JobId
+from gdispy.protocol.job_status import ABANDONED, CANCELLED, FINAL, FINISHED, TERMINATED
+from gdispy.protocol.messages import Cancel, Ended, Progress, Run, Started
+from gdispy.rules.scheduler.dispatch import ATTEMPTS
 from tests.simulation.links import content
 from tests.simulation.processes import DIED, FAILED, INTERRUPTED, NOT_LOADED, Plan
 from tests.simulation.processes import Run as RunOfJob
 from tests.simulation.timeline import Broken, JobKey, Timeline
 
-#: What `slots.py` says of a job whose workers died too often before they could begin it.
+#: What `rules/node/node_rules.py` says of a job whose workers died too often before they could begin it.
 STILLBORN = "Its worker process ended before the job could begin"
 
 #: How often a job may be sent to nodes in all; most of these times it is asked back, or not taken.

@@ -1,4 +1,4 @@
-"""Simulated clients: the real `Session`, driven as `cluster.py` does it."""
+"""Simulated clients: the real `Session`, driven as `client/cluster.py` does it."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ from collections.abc import Callable
 from random import Random
 from typing import Any
 
-from gdispy.core.effects import Answer, Closed, Decide, Effects, Happen, Late, Provide, Resolve, Send, Show, Tell
-from gdispy.core.messages import Ask, ComputationId, Instance, JobId, Message, Open, Order, Prepare, Take
-from gdispy.core.payloads import Bulk
-from gdispy.core.session import Session
+from gdispy.protocol.ids import ComputationId, Instance, JobId
+from gdispy.protocol.messages import Ask, Message, Open, Order, Prepare, Take
+from gdispy.protocol.payload import Bulk
+from gdispy.rules.client.effects import Answer, Closed, Decide, Happen, Late, Provide, Resolve, Show, Tell
+from gdispy.rules.client.session import Session
+from gdispy.rules.effects import Effects, Send
 from tests.simulation.book import Book
 from tests.simulation.links import Parcel, next_peer
 from tests.simulation.processes import Plan

@@ -1,4 +1,4 @@
-"""Connections between a scheduler and a node: slow, out of order where `wire.py` says so, and cut.
+"""Connections between a scheduler and a node: slow, out of order where `protocol/wire.py` says so, and cut.
 
 Messages that refer to payloads travel beside the others, and enter the row of the others only when
 the last of their payloads has left. So what was sent after them may arrive before them.
@@ -13,9 +13,9 @@ from itertools import count
 from random import Random
 from typing import Any
 
-from gdispy.core.effects import Peer
-from gdispy.core.messages import Message
-from gdispy.core.payloads import Payload
+from gdispy.protocol.ids import Peer
+from gdispy.protocol.messages import Message
+from gdispy.protocol.payload import Payload
 from tests.simulation.timeline import Broken, Timeline
 
 _peers = count(1)

@@ -6,30 +6,14 @@ from collections.abc import Callable
 from random import Random
 from typing import Any
 
-from gdispy.core.effects import (
-    Drop,
-    End,
-    Hand,
-    Interrupt,
-    Load,
-    NewWorker,
-    Peer,
-    Record,
-    Send,
-    TakeBack,
-    Terminate,
-    Unload,
-)
-from gdispy.core.messages import (
+from gdispy.protocol.ids import ComputationId, Instance, JobId, Peer
+from gdispy.protocol.messages import (
     Cancel,
     Collected,
-    ComputationId,
     Cpus,
     Ended,
     Hello,
     Holding,
-    Instance,
-    JobId,
     Message,
     Progress,
     Release,
@@ -38,8 +22,10 @@ from gdispy.core.messages import (
     Seen,
     Started,
 )
-from gdispy.core.remembered import Remembered
-from gdispy.core.slots import Slots
+from gdispy.rules.effects import Drop, Record, Send
+from gdispy.rules.history.replay import Remembered
+from gdispy.rules.node.effects import End, Hand, Interrupt, Load, NewWorker, TakeBack, Terminate, Unload
+from gdispy.rules.node.node_rules import Slots
 from tests.simulation.book import Book
 from tests.simulation.links import Link, received
 from tests.simulation.processes import NOT_LOADED, Processes, Template

@@ -1,4 +1,4 @@
-"""Templates and workers of a simulated node, by the contract of `workers.py` and `worker/runner.py`.
+"""Templates and workers of a simulated node, by the contract of `execution/process_manager.py` and `worker/runner.py`.
 
 A job that a worker has taken out of its socket has begun; what is still in there has not, and can be
 taken back, also when the worker is dead. All that a worker wrote is read before its exit is told, and
@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any, Protocol
 
-from gdispy.core.effects import Effects, WorkerId
-from gdispy.core.holding import Job
-from gdispy.core.messages import ComputationId, JobId, Prepare
-from gdispy.core.slots import Slots
-from gdispy.core.statuses import FINISHED, TERMINATED
+from gdispy.protocol.ids import ComputationId, JobId, WorkerId
+from gdispy.protocol.job_status import FINISHED, TERMINATED
+from gdispy.protocol.messages import Prepare
+from gdispy.rules.effects import Effects
+from gdispy.rules.node.node_rules import Slots
+from gdispy.rules.node.records import Job
 from tests.simulation.links import Parcel
 from tests.simulation.timeline import Broken, Timeline, Turns
 

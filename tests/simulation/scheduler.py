@@ -8,18 +8,13 @@ from dataclasses import replace
 from random import Random
 from typing import Any
 
-from gdispy.core.deferred import Deferred
-from gdispy.core.dispatch import Dispatch
-from gdispy.core.effects import Drop, Effects, Peer, Record, Send
-from gdispy.core.messages import (
+from gdispy.protocol.ids import ComputationId, Instance, JobId, Peer
+from gdispy.protocol.messages import (
     Accepted,
     Cancel,
     Collected,
-    ComputationId,
     Ended,
     Hello,
-    Instance,
-    JobId,
     Message,
     Open,
     Order,
@@ -30,8 +25,11 @@ from gdispy.core.messages import (
     Seen,
     Wanted,
 )
-from gdispy.core.remembered import Remembered, Story, outcomes
-from gdispy.core.waiting import FAIR
+from gdispy.rules.effects import Drop, Effects, Record, Send
+from gdispy.rules.history.deferral import Deferred
+from gdispy.rules.history.replay import Remembered, Story, outcomes
+from gdispy.rules.scheduler.dispatch import Dispatch
+from gdispy.rules.scheduler.turns import FAIR
 from tests.simulation.book import Book
 from tests.simulation.links import Link, received
 from tests.simulation.nodes import Life
@@ -60,7 +58,7 @@ class Scheduler:
         self._delay = random.choice([0.05, 1.0, 1000.0])
         self._deferred = Deferred(LARGE, self._delay)
         self._unaccepted: dict[tuple[ComputationId, JobId], Run] = {}
-        #: As in `patron.py`: jobs that were accepted and not collected.
+        #: As in `rules/scheduler/client_mailbox.py`: jobs that were accepted and not collected.
         self._patrons: set[tuple[ComputationId, JobId]] = set()
         self._absent: set[tuple[ComputationId, JobId]] = set()
         self._asked: Counter[tuple[ComputationId, JobId]] = Counter()
@@ -195,7 +193,7 @@ class Scheduler:
             self._unaccepted.pop((message.computation, job), None)
 
     def _say_again(self, client: Peer, computation: ComputationId, jobs: list[JobId]) -> None:
-        """What `courier.py` does for jobs that the scheduler does not know."""
+        """What `rules/client/outbox.py` does for jobs that the scheduler does not know."""
         self._asked.update((computation, job) for job in jobs)
         for job in jobs:
             if (computation, job) in self._told:
@@ -219,7 +217,7 @@ class Scheduler:
         """All at once, without a word; the next life begins with what the journal says."""
         self._timeline.note(None, "the scheduler is killed")
         self._book.scheduler_killed(self._patrons & self._told)
-        # What clients have said and it had not heard, they say again: so says `courier.py`.
+        # What clients have said and it had not heard, they say again: so says `rules/client/outbox.py`.
         unheard = [args for stimulus, args in self._turns._inbox if stimulus == self._receive_from_client]
         unheard = [args for args in unheard if not self._is_said_again(args[1])]
         self._turns.stop()
@@ -242,7 +240,10 @@ class Scheduler:
             else:
                 self._restore(peer, story)
         self._owners = {number: peer for number, peer in self._owners.items() if number in known.stories}
-        for computation, peer in self._owners.items():  # As `remote.py` does for a scheduler in another life.
+        for (
+            computation,
+            peer,
+        ) in self._owners.items():  # As `client/remote_scheduler.py` does for a scheduler in another life.
             self._clients[peer]([Seen(computation, [], [], [])])
         for args in unheard:
             self._turns.put(self._receive_from_client, *args)
@@ -261,7 +262,7 @@ class Scheduler:
         self._say_again(peer, story.id, [*absent, *lost])
         if cancelled:
             self.from_client(peer, Cancel(story.id, cancelled, [0] * len(cancelled)))
-        for message in ended:  # As `patron.py` says it on the next connection.
+        for message in ended:  # As `rules/scheduler/client_mailbox.py` says it on the next connection.
             self._tell(peer, message)
 
     # Nodes

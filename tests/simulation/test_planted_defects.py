@@ -8,14 +8,15 @@ from typing import Any
 
 import pytest
 
-from gdispy.core import dispatch as dispatch_module
-from gdispy.core.dispatch import Dispatch
-from gdispy.core.effects import Effects, Provide, Resolve, Send
-from gdispy.core.holding import Computation as Held
-from gdispy.core.messages import Cancel, Ended, Holding, Release, Returned, Run
-from gdispy.core.placing import Node
-from gdispy.core.session import Session
-from gdispy.core.slots import Slots
+from gdispy.protocol.messages import Cancel, Ended, Holding, Release, Returned, Run
+from gdispy.rules.client.effects import Provide, Resolve
+from gdispy.rules.client.session import Session
+from gdispy.rules.effects import Effects, Send
+from gdispy.rules.node.node_rules import Slots
+from gdispy.rules.node.records import Computation as Held
+from gdispy.rules.scheduler import dispatch as dispatch_module
+from gdispy.rules.scheduler.dispatch import Dispatch
+from gdispy.rules.scheduler.records import Node
 from tests.simulation.processes import Processes
 from tests.simulation.world import World
 

@@ -6,15 +6,15 @@ from typing import Any
 
 import pytest
 
-from gdispy.core.deferred import Deferred
-from gdispy.core.dispatch import Dispatch
-from gdispy.core.effects import Effects, Record
-from gdispy.core.facts import Placed, Unplaced
-from gdispy.core.message import Message
-from gdispy.core.messages import Cancel, Release, Run
-from gdispy.core.placing import Computation
-from gdispy.core.remembered import Remembered
-from gdispy.core.slots import Slots
+from gdispy.protocol.message import Message
+from gdispy.protocol.messages import Cancel, Release, Run
+from gdispy.rules.effects import Effects, Record
+from gdispy.rules.history.deferral import Deferred
+from gdispy.rules.history.facts import Placed, Unplaced
+from gdispy.rules.history.replay import Remembered
+from gdispy.rules.node.node_rules import Slots
+from gdispy.rules.scheduler.dispatch import Dispatch
+from gdispy.rules.scheduler.records import Computation
 from tests.simulation.scheduler import Scheduler
 from tests.simulation.test_planted_defects import Patch, Plant, assert_caught, change
 

@@ -10,7 +10,7 @@ from itertools import count
 from random import Random
 from typing import Any
 
-from gdispy.core.effects import Effects
+from gdispy.rules.effects import Effects
 
 #: A job of a client: the client's place and the job's number.
 JobKey = tuple[int, int]
@@ -70,7 +70,7 @@ class Timeline:
 
 
 class Turns:
-    """Drives one rules object as `pump.py` does: takes all that has come in, decides, then acts."""
+    """Drives one rules object as `runtime/pump.py` does: takes all that has come in, decides, then acts."""
 
     def __init__(self, timeline: Timeline, random: Random, rules: Any, perform: Callable[[Any], None]) -> None:
         self._timeline = timeline

@@ -9,8 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from random import Random
 
-from gdispy.core.messages import ComputationId, Instance, Message
-from gdispy.core.waiting import EARLIEST, FAIR, ROUND_ROBIN
+from gdispy.protocol.ids import ComputationId, Instance
+from gdispy.protocol.messages import Message
+from gdispy.rules.scheduler.turns import EARLIEST, FAIR, ROUND_ROBIN
 from tests.simulation.book import Book
 from tests.simulation.clients import Client
 from tests.simulation.links import Link

@@ -11,7 +11,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from gdispy.records import read
+from gdispy.journal.format import read
 from tests.support.waiting import eventually
 
 #: argv: what the program is to do, as JSON. It prints one line of JSON at its end, if it comes so far.

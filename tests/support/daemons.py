@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 import pytest
 
-from gdispy.worker.processes import descendants
+from gdispy.worker.process_tree import descendants
 from tests.support.waiting import eventually
 
 SCRIPTS = Path(sys.executable).parent

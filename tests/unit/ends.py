@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from gdispy.core import statuses
-from gdispy.core.payloads import Bulk
-from gdispy.job import DispyJob
+from gdispy.client.job import DispyJob
+from gdispy.protocol import job_status
+from gdispy.protocol.payload import Bulk
 from gdispy.worker import pickling
 
 
-def end(job: DispyJob, result: Any = None, status: int = statuses.FINISHED, exception: str | None = None) -> None:
+def end(job: DispyJob, result: Any = None, status: int = job_status.FINISHED, exception: str | None = None) -> None:
     end_with(job, b"" if result is None else pickling.dumps(result), status, exception)  # type: ignore[arg-type]
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any, TypeVar, cast
 
-from gdispy.core.effects import Effects, Hand, Peer, Send
-from gdispy.core.messages import ComputationId, Ended, Hello, Instance, Message, Prepare
-from gdispy.core.payloads import Payload
-from gdispy.core.statuses import FINISHED
+from gdispy.protocol.ids import ComputationId, Instance, Peer
+from gdispy.protocol.job_status import FINISHED
+from gdispy.protocol.messages import Ended, Hello, Message, Prepare
+from gdispy.protocol.payload import Payload
+from gdispy.rules.effects import Effects, Send
+from gdispy.rules.node.effects import Hand
 
 T = TypeVar("T")
 

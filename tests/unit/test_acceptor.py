@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from gdispy import acceptor as acceptor_module
-from gdispy.acceptor import Acceptor, descriptor_limit
+from gdispy.transport import acceptor as acceptor_module
+from gdispy.transport.acceptor import Acceptor, descriptor_limit
 
 NAMES = ("EPROTO", "ENETDOWN", "EHOSTUNREACH", "EHOSTDOWN", "ENETUNREACH", "EOPNOTSUPP", "ENOPROTOOPT", "ECONNABORTED")
 

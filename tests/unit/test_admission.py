@@ -8,7 +8,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gdispy.core.admission import BURST, MEMORY, PLACES, RATE, Answers, Places
+from gdispy.transport.admission import BURST, MEMORY, PLACES, RATE, Answers, Places
 
 
 def test_stranger_has_a_place_while_there_are_some() -> None:

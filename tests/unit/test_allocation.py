@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from gdispy import ConfigError, NodeAllocate
-from gdispy.allocation import decide, read
-from gdispy.core.messages import Appeared, ComputationId, Instance
+from gdispy.client.node_allocate import decide, read
+from gdispy.protocol.ids import ComputationId, Instance
+from gdispy.protocol.messages import Appeared
 
 C = ComputationId(b"computat")
 

@@ -8,12 +8,12 @@ from typing import Any
 import gevent
 import pytest
 
-from gdispy import announcer as module
-from gdispy.announcer import MOMENTS, Announcer, Caller
-from gdispy.core.discovery import LOOK, Packet
-from gdispy.core.messages import BUSY
-from gdispy.keys import Secret
-from gdispy.node_settings import NodeSettings
+from gdispy.discovery import announcer as module
+from gdispy.discovery.announcer import MOMENTS, Announcer, Caller
+from gdispy.execution.node_settings import NodeSettings
+from gdispy.protocol.discovery import LOOK, Packet
+from gdispy.protocol.texts import BUSY
+from gdispy.transport.credentials import Secret
 
 
 class Over(Exception):

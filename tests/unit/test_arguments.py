@@ -11,7 +11,7 @@ import pytest
 
 import gdispy
 from gdispy import ConfigError, DispyNode, DispyNodeAvailInfo, JobCluster
-from gdispy.arguments import both_names, check_plain, checked_callback, checked_recovery, own_names
+from gdispy.client.parameters import both_names, check_plain, checked_callback, checked_recovery, own_names
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from gdispy.core.messages import ALL, Message, from_values
-from gdispy.core.payloads import MemoryPayload
 from gdispy.errors import ProtocolError
+from gdispy.protocol.messages import ALL, Message, from_values
+from gdispy.protocol.payload import MemoryPayload
 from tests.attack.catalogue import every, remaining_time
 from tests.attack.fuzz import kinds_of
 from tests.attack.report import LEFT, STRANGERS_DESCRIPTORS, Row, missed, table

@@ -7,10 +7,9 @@ from typing import Any
 
 import pytest
 
-from gdispy.core.dispatch import Dispatch
-from gdispy.core.effects import Effects, Peer
-from gdispy.core.inability import NAMED_PATIENCE, NODE_PATIENCE
-from gdispy.core.messages import (
+from gdispy.protocol.ids import Instance, JobId, Peer
+from gdispy.protocol.job_status import ABANDONED, AVAILABLE, CANCELLED, CLOSED, INITIALIZED, TERMINATED
+from gdispy.protocol.messages import (
     NO_LIMIT,
     Appeared,
     Ask,
@@ -22,8 +21,6 @@ from gdispy.core.messages import (
     Ended,
     Event,
     Holding,
-    Instance,
-    JobId,
     Lacking,
     Limit,
     Open,
@@ -42,8 +39,10 @@ from gdispy.core.messages import (
     Upload,
     Uploaded,
 )
-from gdispy.core.statuses import ABANDONED, AVAILABLE, CANCELLED, CLOSED, INITIALIZED, TERMINATED
-from gdispy.core.waiting import EARLIEST, FAIR, PATIENCE, ROUND_ROBIN, SETUP_PATIENCE
+from gdispy.rules.effects import Effects
+from gdispy.rules.scheduler.dispatch import Dispatch
+from gdispy.rules.scheduler.refusals import NAMED_PATIENCE, NODE_PATIENCE
+from gdispy.rules.scheduler.turns import EARLIEST, FAIR, PATIENCE, ROUND_ROBIN, SETUP_PATIENCE
 from tests.unit.making import C, D, checked, ended, hello, outcome, prepare, sent
 
 CLIENT = Peer(100)

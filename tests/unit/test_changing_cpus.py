@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from gdispy.core.dispatch import Dispatch
-from gdispy.core.effects import Effects, Peer
-from gdispy.core.messages import (
+from gdispy.protocol.ids import ComputationId, Instance, JobId, Peer
+from gdispy.protocol.messages import (
     NO_LIMIT,
     Appeared,
-    ComputationId,
     Cpus,
     Holding,
-    Instance,
-    JobId,
     Limit,
     Open,
     Order,
@@ -22,7 +18,9 @@ from gdispy.core.messages import (
     Take,
     Trouble,
 )
-from gdispy.core.waiting import PATIENCE
+from gdispy.rules.effects import Effects
+from gdispy.rules.scheduler.dispatch import Dispatch
+from gdispy.rules.scheduler.turns import PATIENCE
 from tests.unit.making import C, checked, ended, hello, outcome, prepare, sent
 
 CLIENT = Peer(100)

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gdispy.core.client_hello import RECORD_HEAD, RECORD_LIMIT, record_length, server_name_in
 from gdispy.errors import ProtocolError
+from gdispy.protocol.client_hello import RECORD_HEAD, RECORD_LIMIT, record_length, server_name_in
 
 
 def client_hello(name: str | None) -> bytes:

@@ -6,8 +6,8 @@ import argparse
 
 import pytest
 
-from gdispy.commands import SUBCOMMANDS, meant, overview
-from gdispy.options import as_declared, parse, unmarked
+from gdispy.cli.commands import SUBCOMMANDS, meant, overview
+from gdispy.cli.options import as_declared, parse, unmarked
 
 
 @pytest.mark.parametrize(

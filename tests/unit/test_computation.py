@@ -17,12 +17,12 @@ from typing import Any
 
 import pytest
 
-from gdispy import computation as module_under_test
-from gdispy.computation import INLINE, Care, bulk, checked_data, is_program, prepare, read_files
-from gdispy.core.messages import Prepare, from_values
-from gdispy.core.payloads import MemoryPayload
-from gdispy.core.wire import FilePayload
+from gdispy.client import packaging as module_under_test
+from gdispy.client.packaging import INLINE, Care, bulk, checked_data, is_program, prepare, read_files
 from gdispy.errors import ConfigError
+from gdispy.protocol.messages import Prepare, from_values
+from gdispy.protocol.payload import MemoryPayload
+from gdispy.protocol.wire import FilePayload
 from gdispy.worker import pickling
 
 
@@ -522,7 +522,7 @@ def test_log_says_in_detail_what_travels_and_why(module: Any, here: Path, caplog
     own = module("own_module", "def work():\n    import own_inside\n    return own_inside.x")
     (here / "a.txt").write_text("abc")
     (here / "b.txt").write_bytes(bytes(2500))
-    with caplog.at_level("DEBUG", "gdispy.transfer_report"):
+    with caplog.at_level("DEBUG", "gdispy.client.transfer_report"):
         prepare(own.work, ["a.txt"], Care(data=("b.*",)))
     lines = caplog.messages
     assert lines[0].startswith("work sends ") and lines[0].endswith(" to each node")

@@ -11,9 +11,9 @@ import pytest
 from gevent.event import Event
 
 from gdispy import net
-from gdispy.connection import Handlers
 from gdispy.errors import ConnectFailed, ProtocolError
 from gdispy.net import Relay, connect, reach
+from gdispy.transport.connection import Handlers
 
 HANDLERS = Handlers(lambda *_: None, lambda *_: None)
 ERRORS = [

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from gdispy.data_files import data_files
+from gdispy.client.data_files import data_files
 from gdispy.errors import ConfigError
 
 Write = Callable[..., Path]

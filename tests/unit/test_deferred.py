@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from gdispy.core.deferred import DELAY, LARGE, Deferred
-from gdispy.core.facts import Announced, Placed, Unplaced
-from gdispy.core.messages import Accepted, Cancel, Collected, Ended, Instance, JobId, Message, Open, Release, Run
-from gdispy.core.payloads import ABSENT, Bulk, MemoryPayload
-from gdispy.core.remembered import Remembered
+from gdispy.protocol.ids import Instance, JobId
+from gdispy.protocol.messages import Accepted, Cancel, Collected, Ended, Message, Open, Release, Run
+from gdispy.protocol.payload import ABSENT, Bulk, MemoryPayload
+from gdispy.rules.history.deferral import DELAY, LARGE, Deferred
+from gdispy.rules.history.facts import Announced, Placed, Unplaced
+from gdispy.rules.history.replay import Remembered
 from tests.unit.making import C, D, ended, outcome
 
 BIG = MemoryPayload([bytes(LARGE)])

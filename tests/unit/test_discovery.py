@@ -11,7 +11,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from gdispy.core.discovery import (
+from gdispy.errors import ProtocolError
+from gdispy.protocol.discovery import (
     BODY_BYTES,
     CLOCK_LIMIT,
     HERE,
@@ -25,8 +26,7 @@ from gdispy.core.discovery import (
     pack,
     unpack,
 )
-from gdispy.core.handshake import seal
-from gdispy.errors import ProtocolError
+from gdispy.protocol.handshake import seal
 
 KEY = bytes(range(32))
 NONCE = b"n" * 24

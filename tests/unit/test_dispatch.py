@@ -6,20 +6,16 @@ from typing import Any
 
 import pytest
 
-from gdispy.core.dispatch import ATTEMPTS, LEASE, RECEIPT_AFTER, Dispatch
-from gdispy.core.effects import Drop, Effects, Peer, Send
-from gdispy.core.inability import NAMED_PATIENCE, NODE_PATIENCE
-from gdispy.core.messages import (
+from gdispy.protocol.ids import ComputationId, Instance, JobId, Peer
+from gdispy.protocol.job_status import ABANDONED, CANCELLED, CLOSED, FINISHED, INITIALIZED, TERMINATED
+from gdispy.protocol.messages import (
     NO_LIMIT,
     Ask,
     Cancel,
     Collected,
-    ComputationId,
     Ended,
     Event,
     Holding,
-    Instance,
-    JobId,
     Limit,
     Open,
     Prepare,
@@ -34,10 +30,12 @@ from gdispy.core.messages import (
     Started,
     Trouble,
 )
-from gdispy.core.payloads import Bulk, MemoryPayload
-from gdispy.core.placing import AHEAD_LEAST, AHEAD_LIMIT, BULK_LIMIT, MANY_RECEIPTS
-from gdispy.core.statuses import ABANDONED, CANCELLED, CLOSED, FINISHED, INITIALIZED, TERMINATED
-from gdispy.core.waiting import PATIENCE
+from gdispy.protocol.payload import Bulk, MemoryPayload
+from gdispy.rules.effects import Drop, Effects, Send
+from gdispy.rules.scheduler.dispatch import ATTEMPTS, LEASE, RECEIPT_AFTER, Dispatch
+from gdispy.rules.scheduler.records import AHEAD_LEAST, AHEAD_LIMIT, BULK_LIMIT, MANY_RECEIPTS
+from gdispy.rules.scheduler.refusals import NAMED_PATIENCE, NODE_PATIENCE
+from gdispy.rules.scheduler.turns import PATIENCE
 from tests.unit.making import Announced, C, D, checked, ended, hello, outcome, prepare, sent
 
 CLIENT = Peer(100)

@@ -6,18 +6,15 @@ from typing import Any
 
 import pytest
 
-from gdispy.core.dispatch import EARLY_LIMIT, Dispatch
-from gdispy.core.effects import Drop, Effects, Peer, Send
-from gdispy.core.faults import refusal
-from gdispy.core.messages import (
+from gdispy.errors import ProtocolError
+from gdispy.protocol.ids import Instance, JobId, Peer
+from gdispy.protocol.messages import (
     ALL,
     Availability,
     Cpus,
     Event,
     Hello,
     Holding,
-    Instance,
-    JobId,
     Message,
     Open,
     Order,
@@ -27,8 +24,10 @@ from gdispy.core.messages import (
     Upload,
     from_values,
 )
-from gdispy.core.slots import Slots
-from gdispy.errors import ProtocolError
+from gdispy.rules.effects import Drop, Effects, Send
+from gdispy.rules.faults import refusal
+from gdispy.rules.node.node_rules import Slots
+from gdispy.rules.scheduler.dispatch import EARLY_LIMIT, Dispatch
 from tests.unit.making import C, D, ended, hello, outcome, prepare, sent
 
 CLIENT, OTHER, A = Peer(1), Peer(2), Peer(3)

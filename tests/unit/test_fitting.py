@@ -9,9 +9,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gdispy.core import shapes
-from gdispy.core.fitting import fitted
-from gdispy.core.limits import (
+from gdispy.errors import InternalError
+from gdispy.protocol import field_checks
+from gdispy.protocol.ids import Instance, JobId
+from gdispy.protocol.job_status import NODE_EVENTS
+from gdispy.protocol.limits import (
     BATCH_STREAMS,
     COLUMN_LIMIT,
     COUNT_LIMIT,
@@ -23,7 +25,7 @@ from gdispy.core.limits import (
     file_date,
     shortened,
 )
-from gdispy.core.messages import (
+from gdispy.protocol.messages import (
     ALL,
     NO_LIMIT,
     Accepted,
@@ -34,8 +36,6 @@ from gdispy.core.messages import (
     Event,
     Hello,
     Holding,
-    Instance,
-    JobId,
     Message,
     Open,
     Order,
@@ -52,10 +52,9 @@ from gdispy.core.messages import (
     Unknown,
     Upload,
 )
-from gdispy.core.payloads import MemoryPayload, Payload
-from gdispy.core.statuses import NODE_EVENTS
-from gdispy.core.wire import WINDOW, Bye, FilePayload, MemorySink, Receiver, Sender
-from gdispy.errors import InternalError
+from gdispy.protocol.payload import MemoryPayload, Payload
+from gdispy.protocol.splitting import fitted
+from gdispy.protocol.wire import WINDOW, Bye, FilePayload, MemorySink, Receiver, Sender
 from tests.unit.making import C, D
 
 KEY = bytes(range(32))
@@ -121,42 +120,42 @@ def rows(*columns: st.SearchStrategy[Any]) -> st.SearchStrategy[list[Any]]:
 OWN = (Accepted, Cancel, Collected, Ended, Recall, Returned, Run, Seen, Started)
 
 
-def values_of(check: shapes.Check, length: int, own: bool) -> st.SearchStrategy[Any]:
+def values_of(check: field_checks.Check, length: int, own: bool) -> st.SearchStrategy[Any]:
     counts = OWN_COUNTS if own else COUNTS
 
     def column(items: st.SearchStrategy[Any]) -> st.SearchStrategy[list[Any]]:
         return st.lists(items, min_size=1, max_size=3).map(lambda some: (some * (length // len(some) + 1))[:length])
 
-    found: dict[shapes.Check, st.SearchStrategy[Any]] = {
-        shapes.is_text: TEXTS,
-        shapes.is_short_text: TEXTS,
-        shapes.is_cpus: counts,
-        shapes.is_status_column: column(st.sampled_from([8, 9, 10, 11])),
-        shapes.is_time_column: column(NUMBERS),
-        shapes.is_count: counts,
-        shapes.is_number: NUMBERS,
-        shapes.is_flag: st.booleans(),
-        shapes.is_bulk: BULKS,
-        shapes.is_instance: st.just(Instance(b"i" * 16)),
-        shapes.is_computation: st.just(C),
-        shapes.is_proof: st.just(b"p" * 96),
-        shapes.is_node_name: st.sampled_from([b"", b"n" * 16]),
-        shapes.is_text_column: column(TEXTS.filter(lambda text: len(text) < 100 or length < 100)),
-        shapes.is_count_column: column(counts),
-        shapes.is_number_column: column(NUMBERS),
-        shapes.is_flag_column: column(st.booleans()),
-        shapes.is_left_out_column: column(counts),
-        shapes.is_bulk_column: column(st.one_of(st.sampled_from([b"", b"x"]), st.builds(lambda: payload(1)))),
-        shapes.is_content_column: column(st.one_of(st.sampled_from([b"", b"x"]), st.builds(lambda: payload(1)))),
-        shapes.is_computation_column: st.just([C, D][:length]),
-        shapes.is_column_list: st.just([[1] * length, [2]][:length]),
-        shapes.is_file_list: column(FILES.filter(lambda row: len(row[0]) < 100 or length < 100)),
-        shapes.is_option_column: column(st.one_of(st.none(), OPTIONS)),
-        shapes.is_availability: st.lists(NUMBERS, min_size=4, max_size=4),
-        shapes.is_claim_list: st.just([[C, b"t" * 16, 1 << 70]]),
-        shapes.is_node_list: rows(TEXTS, TEXTS, *[COUNTS] * 4, NUMBERS, COUNTS, COUNTS),
-        shapes.is_node_overview: rows(TEXTS, TEXTS, *[COUNTS] * 3, st.booleans()),
-        shapes.is_computation_overview: rows(TEXTS, TEXTS, TEXTS, COUNTS, COUNTS),
+    found: dict[field_checks.Check, st.SearchStrategy[Any]] = {
+        field_checks.is_text: TEXTS,
+        field_checks.is_short_text: TEXTS,
+        field_checks.is_cpus: counts,
+        field_checks.is_status_column: column(st.sampled_from([8, 9, 10, 11])),
+        field_checks.is_time_column: column(NUMBERS),
+        field_checks.is_count: counts,
+        field_checks.is_number: NUMBERS,
+        field_checks.is_flag: st.booleans(),
+        field_checks.is_bulk: BULKS,
+        field_checks.is_instance: st.just(Instance(b"i" * 16)),
+        field_checks.is_computation: st.just(C),
+        field_checks.is_proof: st.just(b"p" * 96),
+        field_checks.is_node_name: st.sampled_from([b"", b"n" * 16]),
+        field_checks.is_text_column: column(TEXTS.filter(lambda text: len(text) < 100 or length < 100)),
+        field_checks.is_count_column: column(counts),
+        field_checks.is_number_column: column(NUMBERS),
+        field_checks.is_flag_column: column(st.booleans()),
+        field_checks.is_left_out_column: column(counts),
+        field_checks.is_bulk_column: column(st.one_of(st.sampled_from([b"", b"x"]), st.builds(lambda: payload(1)))),
+        field_checks.is_content_column: column(st.one_of(st.sampled_from([b"", b"x"]), st.builds(lambda: payload(1)))),
+        field_checks.is_computation_column: st.just([C, D][:length]),
+        field_checks.is_column_list: st.just([[1] * length, [2]][:length]),
+        field_checks.is_file_list: column(FILES.filter(lambda row: len(row[0]) < 100 or length < 100)),
+        field_checks.is_option_column: column(st.one_of(st.none(), OPTIONS)),
+        field_checks.is_availability: st.lists(NUMBERS, min_size=4, max_size=4),
+        field_checks.is_claim_list: st.just([[C, b"t" * 16, 1 << 70]]),
+        field_checks.is_node_list: rows(TEXTS, TEXTS, *[COUNTS] * 4, NUMBERS, COUNTS, COUNTS),
+        field_checks.is_node_overview: rows(TEXTS, TEXTS, *[COUNTS] * 3, st.booleans()),
+        field_checks.is_computation_overview: rows(TEXTS, TEXTS, TEXTS, COUNTS, COUNTS),
     }
     return found[check]
 
@@ -307,7 +306,7 @@ def test_files_that_no_column_holds_are_not_left_out_without_a_word() -> None:
 
 
 def test_no_stream_begins_while_too_many_wait_for_their_messages(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("gdispy.core.wire",):
+    for module in ("gdispy.protocol.wire",):
         monkeypatch.setattr(f"{module}.PAYLOAD_LIMIT", 4)
     assert PAYLOAD_LIMIT > 4
     sender = Sender(KEY)

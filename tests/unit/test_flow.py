@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from gdispy import ConfigError, DispyJob, JobFailed, flow
-from gdispy.arguments import function_call
-from gdispy.core.payloads import Bulk, joined
-from gdispy.worker import chunks
+from gdispy import ConfigError, DispyJob, JobFailed
+from gdispy.client import map_results
+from gdispy.client.parameters import function_call
+from gdispy.protocol.payload import Bulk, joined
+from gdispy.worker import batch
 from gdispy.worker.runner import FINISHED, TERMINATED, Job, call_function
 from tests.unit.ends import end, end_with
 
@@ -47,7 +48,7 @@ class Cluster:
         data = joined(payload)
         job = DispyJob._new(len(self.jobs) + 1, 0.0, b"")
         self.jobs.append(job)
-        self.sizes.append(len(chunks.unpack_calls(data)[1]) if data[0] == chunks.MARK else 1)
+        self.sizes.append(len(batch.unpack_calls(data)[1]) if data[0] == batch.MARK else 1)
         self._waiting.append((job, data))
         if not self.waits:
             self.work()
@@ -70,9 +71,9 @@ class Cluster:
         return self.cpus
 
 
-def results(cluster: Cluster, arguments: Any, size: int | None = None) -> flow.Results:
-    rows = flow.rows((arguments,), False)
-    return flow.Results(cluster, rows, lambda row: function_call(row, {}), flow.ChunkSize(size))
+def results(cluster: Cluster, arguments: Any, size: int | None = None) -> map_results.Results:
+    rows = map_results.rows((arguments,), False)
+    return map_results.Results(cluster, rows, lambda row: function_call(row, {}), map_results.ChunkSize(size))
 
 
 def outcomes(found: Iterator[Any]) -> list[Any]:
@@ -93,9 +94,9 @@ def test_results_come_in_order_and_chunks_grow_to_what_is_worth_it() -> None:
     assert cluster.sizes[0] == 1 and 150 <= max(cluster.sizes) <= 250
 
 
-@pytest.mark.parametrize(("each", "goal"), [(1.0, 1), (0.001, 20), (1e-9, flow.CHUNK_LIMIT)])
+@pytest.mark.parametrize(("each", "goal"), [(1.0, 1), (0.001, 20), (1e-9, map_results.CHUNK_LIMIT)])
 def test_size_of_a_chunk_comes_to_20_ms_within_bounds(each: float, goal: int) -> None:
-    size = flow.ChunkSize(None)
+    size = map_results.ChunkSize(None)
     for _ in range(30):
         size.learn(size.items, each * size.items)
     assert goal - 1 <= size.items <= goal
@@ -114,11 +115,11 @@ def test_nothing_is_read_ahead_beyond_the_window_and_nothing_before_it_is_asked_
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # The window follows how many are taken in a second: here none passes.
-    monkeypatch.setattr(flow.time, "monotonic", lambda: 100.0)
+    monkeypatch.setattr(map_results.time, "monotonic", lambda: 100.0)
     cluster, read = Cluster(lambda number: number, seconds=1.0), itertools.count()
     found = results(cluster, read)
     assert cluster.jobs == []
-    bound = flow.JOBS_PER_CPU * cluster.cpus
+    bound = map_results.JOBS_PER_CPU * cluster.cpus
     for taken in range(1, 2000):
         assert next(found) == taken - 1
         assert len(cluster.jobs) - taken <= bound
@@ -129,19 +130,19 @@ def test_what_the_nodes_are_to_be_busy_with_is_read_at_once() -> None:
     cluster = Cluster(lambda number: number, waits=True)
     found = results(cluster, itertools.count())
     found._read_ahead()
-    assert len(cluster.jobs) == flow.JOBS_PER_CPU * cluster.cpus
+    assert len(cluster.jobs) == map_results.JOBS_PER_CPU * cluster.cpus
     cluster.cpus = 0
     found = results(cluster, itertools.count())
     found._read_ahead()
-    assert len(cluster.jobs) == flow.JOBS_PER_CPU * (2 + flow.ASSUMED_CPUS)
+    assert len(cluster.jobs) == map_results.JOBS_PER_CPU * (2 + map_results.ASSUMED_CPUS)
 
 
 def test_window_follows_what_is_taken_within_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 100.0
-    monkeypatch.setattr(flow.time, "monotonic", lambda: now)
-    window = flow._Window(Cluster(abs))
+    monkeypatch.setattr(map_results.time, "monotonic", lambda: now)
+    window = map_results._Window(Cluster(abs))
     assert window.jobs(1) == 8
-    for taken, expected in ((1000, int(flow.SECONDS_AHEAD * 1000)), (0, 8), (10**9, flow.JOBS_LIMIT)):
+    for taken, expected in ((1000, int(map_results.SECONDS_AHEAD * 1000)), (0, 8), (10**9, map_results.JOBS_LIMIT)):
         now += 1
         window.taken = taken
         assert window.jobs(1) == expected
@@ -153,7 +154,7 @@ def test_window_follows_what_is_taken_within_bounds(monkeypatch: pytest.MonkeyPa
 
 def test_results_that_are_there_do_not_wait_for_a_slow_source(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 100.0
-    monkeypatch.setattr(flow.time, "monotonic", lambda: now)
+    monkeypatch.setattr(map_results.time, "monotonic", lambda: now)
 
     def source() -> Iterator[int]:
         nonlocal now
@@ -227,7 +228,7 @@ def test_a_job_that_dies_fails_all_of_its_items_and_no_others() -> None:
 
 
 def test_what_a_worker_had_no_time_for_is_run_next_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(flow, "CHUNK_SECONDS_LIMIT", 1e-9)
+    monkeypatch.setattr(map_results, "CHUNK_SECONDS_LIMIT", 1e-9)
     ran: list[int] = []
     cluster = Cluster(lambda number: ran.append(number) or number, seconds=1e-3)
     assert list(results(cluster, range(300))) == list(range(300))
@@ -298,31 +299,31 @@ def test_a_cluster_that_is_closed_meanwhile_is_told_after_the_results() -> None:
 @pytest.mark.parametrize("wanted", [0, -1, 1.5, "many", True, None])
 def test_a_size_that_is_none_is_refused(wanted: Any) -> None:
     with pytest.raises(ConfigError, match="chunksize"):
-        flow.chunk_size(wanted, "")
+        map_results.chunk_size(wanted, "")
 
 
 def test_where_only_single_items_are_possible_auto_means_that() -> None:
-    assert flow.chunk_size("auto", "it is a program").items == 1
-    assert not flow.chunk_size("auto", "it is a program").is_auto
-    assert flow.chunk_size("auto", "").is_auto
+    assert map_results.chunk_size("auto", "it is a program").items == 1
+    assert not map_results.chunk_size("auto", "it is a program").is_auto
+    assert map_results.chunk_size("auto", "").is_auto
     with pytest.raises(ConfigError, match="since it is a program"):
-        flow.chunk_size(2, "it is a program")
+        map_results.chunk_size(2, "it is a program")
 
 
 def test_rows_are_those_of_the_builtin_and_words_for_programs() -> None:
-    assert list(flow.rows(([(1, 2), 3],), False)) == [((1, 2),), (3,)]
-    assert list(flow.rows(([1, 2, 3], "ab"), False)) == [(1, "a"), (2, "b")]
-    assert list(flow.rows(([("a", 1), ["b"], "c", 4],), True)) == [("a", 1), ("b",), ("c",), (4,)]
-    assert list(flow.rows(([("a", 1)], "b"), True)) == [(("a", 1), "b")]
+    assert list(map_results.rows(([(1, 2), 3],), False)) == [((1, 2),), (3,)]
+    assert list(map_results.rows(([1, 2, 3], "ab"), False)) == [(1, "a"), (2, "b")]
+    assert list(map_results.rows(([("a", 1), ["b"], "c", 4],), True)) == [("a", 1), ("b",), ("c",), (4,)]
+    assert list(map_results.rows(([("a", 1)], "b"), True)) == [(("a", 1), "b")]
     with pytest.raises(ConfigError, match="map takes iterables, such as lists, not int"):
-        flow.rows((5,), False)  # type: ignore[arg-type]
+        map_results.rows((5,), False)  # type: ignore[arg-type]
 
 
 # The worker's part
 
 
 def run_chunk(function: Callable[..., Any], calls: int, job: Job) -> Any:
-    payload = chunks.pack_calls([joined(function_call((number,), {})) for number in range(calls)], 0.0)
+    payload = batch.pack_calls([joined(function_call((number,), {})) for number in range(calls)], 0.0)
     return call_function(function)(payload, job)
 
 
@@ -360,7 +361,7 @@ def jobs() -> list[DispyJob]:
 def test_jobs_come_in_the_order_of_their_ends_each_once(jobs: list[DispyJob]) -> None:
     end(jobs[4])
     end(jobs[1])
-    found = flow.as_completed([*jobs, jobs[2], jobs[4]])
+    found = map_results.as_completed([*jobs, jobs[2], jobs[4]])
     assert [next(found), next(found)] == [jobs[1], jobs[4]]
     for number in (5, 0, 3):
         end(jobs[number])
@@ -372,12 +373,12 @@ def test_jobs_come_in_the_order_of_their_ends_each_once(jobs: list[DispyJob]) ->
 
 
 def test_no_jobs_are_over_at_once() -> None:
-    assert list(flow.as_completed([])) == [] and list(flow.as_completed(iter([]), 0)) == []
+    assert list(map_results.as_completed([])) == [] and list(map_results.as_completed(iter([]), 0)) == []
 
 
 def test_when_time_is_up_the_ended_ones_come_first(jobs: list[DispyJob]) -> None:
     end(jobs[3])
-    found = flow.as_completed(iter(jobs), timeout=0.01)
+    found = map_results.as_completed(iter(jobs), timeout=0.01)
     assert next(found) is jobs[3]
     with pytest.raises(TimeoutError, match=r"5 of 6 jobs have not ended within 0\.01 s"):
         next(found)
@@ -385,7 +386,7 @@ def test_when_time_is_up_the_ended_ones_come_first(jobs: list[DispyJob]) -> None
 
 
 def test_nothing_is_left_with_the_jobs(jobs: list[DispyJob]) -> None:
-    found = flow.as_completed(jobs)
+    found = map_results.as_completed(jobs)
     end(jobs[0])
     assert next(found) is jobs[0]
     found.close()  # type: ignore[attr-defined]
@@ -394,12 +395,12 @@ def test_nothing_is_left_with_the_jobs(jobs: list[DispyJob]) -> None:
 
 def test_what_is_no_job_is_refused_at_once(jobs: list[DispyJob]) -> None:
     with pytest.raises(ConfigError, match="as_completed takes jobs, not str"):
-        flow.as_completed([*jobs, "job"])  # type: ignore[list-item]
+        map_results.as_completed([*jobs, "job"])  # type: ignore[list-item]
 
 
 def test_a_hundred_thousand_jobs_are_no_burden() -> None:
     many = [DispyJob._new(number, 0.0, b"") for number in range(100_000)]
-    found = flow.as_completed(many)
+    found = map_results.as_completed(many)
     end(many[0])
     assert next(found) is many[0]
     for job in reversed(many[1:]):
@@ -412,6 +413,6 @@ def test_threads_that_end_jobs_meanwhile_lose_none() -> None:
     parts = [threading.Thread(target=lambda part=part: [end(job) for job in many[part::4]]) for part in range(4)]
     for part in parts:
         part.start()
-    assert set(flow.as_completed(many, 20)) == set(many)
+    assert set(map_results.as_completed(many, 20)) == set(many)
     for part in parts:
         part.join()

@@ -9,9 +9,9 @@ from typing import Any
 import gevent
 import pytest
 
-from gdispy import greenlets
 from gdispy.errors import ForkedError
-from gdispy.greenlets import PAUSE_FIRST, PAUSE_LIMIT, guarded, keep_running, spawn, spawn_later
+from gdispy.runtime import greenlets
+from gdispy.runtime.greenlets import PAUSE_FIRST, PAUSE_LIMIT, guarded, keep_running, spawn, spawn_later
 
 
 @pytest.fixture(autouse=True)

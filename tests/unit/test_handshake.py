@@ -14,7 +14,8 @@ import pytest
 from nacl import bindings
 
 from gdispy.config import VERSION
-from gdispy.core.handshake import (
+from gdispy.errors import PeerRejected, ProtocolError, SecretError
+from gdispy.protocol.handshake import (
     CLOCK_LIMIT,
     FIRST_BYTES,
     GENERATED,
@@ -36,10 +37,9 @@ from gdispy.core.handshake import (
     server_name,
     unseal,
 )
-from gdispy.core.identity import Identity
-from gdispy.core.messages import from_values
-from gdispy.core.wire import MemorySink, Receiver, Sender
-from gdispy.errors import PeerRejected, ProtocolError, SecretError
+from gdispy.protocol.identity import Identity
+from gdispy.protocol.messages import from_values
+from gdispy.protocol.wire import MemorySink, Receiver, Sender
 
 PSK = bytes(range(32))
 ROLES = b"scheduler>node"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from gdispy.core.hours import CLOSED, DRAINING, OPEN, Hours, clock, minutes, parse_hours
 from gdispy.errors import ConfigError
+from gdispy.rules.node.service_hours import CLOSED, DRAINING, OPEN, Hours, clock, minutes, parse_hours
 
 HOUR = 3600.0
 

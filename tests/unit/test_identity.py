@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from gdispy.core.handshake import Initiator, Keys, Responder
-from gdispy.core.identity import Identity, check_proof, computation_token
 from gdispy.errors import ProtocolError
+from gdispy.protocol.handshake import Initiator, Keys, Responder
+from gdispy.protocol.identity import Identity, check_proof, computation_token
 
 PSK, ROLES, NOW = bytes(range(32)), b"scheduler>node", 1_800_000_000.0
 OURS, OTHER = Identity(b"a" * 32), Identity(b"b" * 32)

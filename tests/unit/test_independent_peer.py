@@ -13,24 +13,16 @@ from typing import Any
 import msgpack
 import pytest
 
-from gdispy import computation, config, connection
-from gdispy.core import (
-    admission,
-    client_hello,
-    discovery,
-    dispatch,
-    handshake,
-    identity,
-    limits,
-    paths,
-    patron,
-    serving,
-    wire,
-)
-from gdispy.core.messages import ALL, from_values
-from gdispy.core.payloads import FilePayload, MemoryPayload, joined
-from gdispy.core.wire import MemorySink, Receiver, Sender
+from gdispy import config
+from gdispy.client import packaging
 from gdispy.errors import PeerRejected, ProtocolError
+from gdispy.protocol import client_hello, discovery, handshake, identity, limits, safe_path, wire
+from gdispy.protocol.messages import ALL, from_values
+from gdispy.protocol.payload import FilePayload, MemoryPayload, joined
+from gdispy.protocol.wire import MemorySink, Receiver, Sender
+from gdispy.rules.node import requests
+from gdispy.rules.scheduler import client_mailbox, dispatch
+from gdispy.transport import admission, connection
 from gdispy.worker import pickling, plain
 from tests.independent import frames, keys, messages, payloads
 from tests.independent.keys import Refused
@@ -539,7 +531,7 @@ def _limits() -> Iterator[tuple[str, str]]:
     yield "box, and chunk, of a frame", f"{wire.BOX_LIMIT:,} bytes, {limits.CHUNK_LIMIT:,} bytes"
     yield "frames, and time, for one key", f"{wire.KEY_FRAMES:,}, {connection.REKEY_INTERVAL:.0f} s"
     yield "window, and credit given at once at least", f"{wire.WINDOW:,} bytes, {wire.CREDIT_STEP:,} bytes"
-    yield "payload in a message, which a sender keeps to", f"{computation.INLINE:,} bytes"
+    yield "payload in a message, which a sender keeps to", f"{packaging.INLINE:,} bytes"
     yield "message", f"{limits.MESSAGE_LIMIT:,} bytes"
     streams = f"{limits.STREAM_LIMIT:,}, {limits.PAYLOAD_LIMIT:,}"
     yield "streams that no message has referred to, and of those with purpose 0", streams
@@ -551,13 +543,13 @@ def _limits() -> Iterator[tuple[str, str]]:
     powers = (limits.COUNT_LIMIT.bit_length() - 1, limits.NUMBER_LIMIT, limits.DATE_LIMIT.bit_length() - 1)
     yield "count, number, time", "2^{} - 1, {:.0e}, 2^{} - 1".format(*powers).replace("e+", "e")
     yield "CPUs of a node", f"{limits.CPUS_LIMIT:,}"
-    yield "path of a file, and each part of it", f"{paths.PATH_LIMIT:,} bytes, {paths.PART_LIMIT} bytes"
+    yield "path of a file, and each part of it", f"{safe_path.PATH_LIMIT:,} bytes, {safe_path.PART_LIMIT} bytes"
     [bye] = Sender(bytes(32)).bye("x" * 10_000)
     yield "reason of BYE, which a sender keeps to", f"{len(bye) - 4 - 16 - 1:,} bytes"
     yield "pulse interval", "0.05 s to 1000 s"
     yield "messages of a node before its `Holding`", f"{dispatch.EARLY_LIMIT:,}"
-    yield "parts of a `Resume`", str(patron.PARTS_LIMIT)
-    yield "computations on a node", f"{serving.COMPUTATIONS_LIMIT:,}"
+    yield "parts of a `Resume`", str(client_mailbox.PARTS_LIMIT)
+    yield "computations on a node", f"{requests.COMPUTATIONS_LIMIT:,}"
     packets = f"{discovery.PACKET_BYTES} bytes, {discovery.PACKET_LIMIT} bytes"
     yield "packet of discovery, sent and received", packets
     yield "packets of discovery remembered", f"{discovery.MEMORY:,}"

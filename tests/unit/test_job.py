@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 
 from gdispy import DispyJob, JobFailed
-from gdispy.arguments import function_call
-from gdispy.core import statuses
+from gdispy.client.job import error_line
+from gdispy.client.parameters import function_call
 from gdispy.errors import RemoteError
 from gdispy.hub import Gate
-from gdispy.job import error_line
+from gdispy.protocol import job_status
 from gdispy.worker import pickling
 from tests.support.waiting import reached
 from tests.unit.ends import end, end_with
@@ -190,9 +190,9 @@ class Unlucky:
 
 @pytest.mark.parametrize("look", ["status", "exception", "result", "status_name", "error"])
 def test_a_result_that_cannot_be_unpickled_is_none_from_the_first_look(job: DispyJob, look: str) -> None:
-    end_with(job, pickle.dumps(Unlucky(), 5), statuses.FINISHED, None)
+    end_with(job, pickle.dumps(Unlucky(), 5), job_status.FINISHED, None)
     getattr(job, look)
-    assert (job._status, job._result, job._payload) == (statuses.TERMINATED, None, b"")
+    assert (job._status, job._result, job._payload) == (job_status.TERMINATED, None, b"")
     assert job.error == ("The result arrived, but cannot be unpickled here: ZeroDivisionError: division by zero")
 
 
@@ -202,7 +202,7 @@ class Exiting:
 
 
 def test_a_result_that_exits_when_it_is_unpickled_ends_nobody(job: DispyJob) -> None:
-    end_with(job, pickle.dumps(Exiting(), 5), statuses.FINISHED, None)
+    end_with(job, pickle.dumps(Exiting(), 5), job_status.FINISHED, None)
     assert job() is None and job.error == "The result arrived, but cannot be unpickled here: SystemExit: 3"
 
 
@@ -232,7 +232,7 @@ def raised(error: BaseException) -> tuple[bytes, str]:
 
 def test_the_cause_is_what_the_job_raised(job: DispyJob) -> None:
     payload, text = raised(ValueError("no such thing", 3))
-    end_with(job, payload, statuses.TERMINATED, text)
+    end_with(job, payload, job_status.TERMINATED, text)
     with pytest.raises(JobFailed, match=r"^job 7: Terminated\nTraceback") as caught:
         job.result_or_raise()
     cause = caught.value.__cause__
@@ -246,14 +246,14 @@ def test_a_cause_that_cannot_travel_keeps_its_name(job: DispyJob) -> None:
             super().__init__(f"{code}: {why}")
 
     payload, text = raised(AppError(3, "why"))
-    end_with(job, payload, statuses.TERMINATED, text)
+    end_with(job, payload, job_status.TERMINATED, text)
     cause = job._failed().__cause__
     assert isinstance(cause, RemoteError) and type(cause).__name__ == "AppError" and str(cause) == "3: why"
 
 
 def test_a_failure_shows_the_arguments_shortened() -> None:
     job = DispyJob._new(9, 0.0, function_call((1, "x" * 500), {"key": [1, 2]}))
-    end_with(job, b"", statuses.TERMINATED, "It was killed.\n")
+    end_with(job, b"", job_status.TERMINATED, "It was killed.\n")
     line = job._failure().splitlines()[0]
     assert line.startswith("job 9, called with (1, 'xxx") and line.endswith("xxx', key=[1, 2]): Terminated")
     assert len(line) < 140 and job.error == "It was killed."

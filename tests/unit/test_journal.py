@@ -12,19 +12,19 @@ from typing import Any
 
 import pytest
 
-from gdispy import journal as journal_module
-from gdispy import records as records_module
-from gdispy.core.facts import Began, Met, Owned, Placed, Told, Unplaced
-from gdispy.core.message import ComputationId, Instance, JobId, Message
-from gdispy.core.messages import Cancel, Collected, Ended, Named, Open, Progress, Release, Run
-from gdispy.core.payloads import MemoryPayload, Payload, joined
-from gdispy.core.placing import Task, ended_by_scheduler
-from gdispy.core.remembered import Remembered
-from gdispy.core.statuses import FINISHED, TERMINATED
 from gdispy.errors import JournalError
-from gdispy.journal import Journal
-from gdispy.logbook import Logbook
-from gdispy.records import HEAD, LARGE, facts_in, first_record, packed, read, records, unpack
+from gdispy.journal import file as journal_module
+from gdispy.journal import format as records_module
+from gdispy.journal.file import Journal
+from gdispy.journal.format import HEAD, LARGE, facts_in, first_record, packed, read, records, unpack
+from gdispy.journal.recovery_file import Logbook
+from gdispy.protocol.ids import ComputationId, Instance, JobId
+from gdispy.protocol.job_status import FINISHED, TERMINATED
+from gdispy.protocol.message import Message
+from gdispy.protocol.messages import Cancel, Collected, Ended, Named, Open, Progress, Release, Run, ended_without_node
+from gdispy.protocol.payload import MemoryPayload, Payload, joined
+from gdispy.rules.history.facts import Began, Met, Owned, Placed, Told, Unplaced
+from gdispy.rules.history.replay import Remembered
 
 C = ComputationId(b"computat")
 NODE, CLIENT = Instance(b"n" * 16), Instance(b"c" * 16)
@@ -35,7 +35,7 @@ def jobs(*numbers: int) -> list[JobId]:
 
 
 def ended(*numbers: int) -> Ended:
-    return ended_by_scheduler(C, [Task(number, b"") for number in jobs(*numbers)], FINISHED, "", "10.0.0.1")
+    return ended_without_node(C, jobs(*numbers), FINISHED, "", "10.0.0.1")
 
 
 OPEN = Open(C, ["*"], False, token=b"t" * 16, epoch=3)
@@ -353,9 +353,7 @@ def test_payloads_that_no_journal_can_hold_are_replaced_by_what_helps(tmp_path: 
     path = str(tmp_path / "j")
     options: list[Any] = [b"", 0.0, 0.0, 1, 0, b"", [], [], 0.0]
     run = Run(C, jobs(1, 2, 3), [1, 1, 1], [Huge(), b"2", b"3"], [options, None, None])
-    ended = replace(
-        ended_by_scheduler(C, [Task(job, b"") for job in jobs(2, 3)], FINISHED, "", "a"), results=[Huge(), b"r"]
-    )
+    ended = replace(ended_without_node(C, jobs(2, 3), FINISHED, "", "a"), results=[Huge(), b"r"])
     journal, _ = Journal.open(path)
     assert journal.append([OPEN, run, Placed(C, NODE, jobs(1), [1])])
     assert journal.append([Progress(C, JobId(1), 1, 0, Huge(), "a"), Run(C, jobs(4), [1], [Huge()])])

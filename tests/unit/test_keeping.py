@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from gdispy.core.dispatch import Dispatch
-from gdispy.core.effects import Drop, Effects, Load, Peer, Record, Send, Unload, WorkerId
-from gdispy.core.facts import GivenUp, Met, Owned, Placed, Unplaced
-from gdispy.core.messages import (
+from gdispy.protocol.ids import Instance, JobId, Peer, WorkerId
+from gdispy.protocol.job_status import ABANDONED, FINISHED, TERMINATED
+from gdispy.protocol.messages import (
     NO_LIMIT,
     Cancel,
     Collected,
@@ -16,8 +15,6 @@ from gdispy.core.messages import (
     Fenced,
     Hello,
     Holding,
-    Instance,
-    JobId,
     Limit,
     Open,
     Prepare,
@@ -27,9 +24,12 @@ from gdispy.core.messages import (
     Run,
     Started,
 )
-from gdispy.core.remembered import Remembered, Story
-from gdispy.core.slots import Slots
-from gdispy.core.statuses import ABANDONED, FINISHED, TERMINATED
+from gdispy.rules.effects import Drop, Effects, Record, Send
+from gdispy.rules.history.facts import GivenUp, Met, Owned, Placed, Unplaced
+from gdispy.rules.history.replay import Remembered, Story
+from gdispy.rules.node.effects import Load, Unload
+from gdispy.rules.node.node_rules import Slots
+from gdispy.rules.scheduler.dispatch import Dispatch
 from tests.unit.making import C, D, checked, ended, hello, outcome, plain, prepare, sent
 
 A, B, CLIENT, OTHER = Peer(1), Peer(2), Peer(100), Peer(101)

@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from gdispy.core.messages import ComputationId
 from gdispy.errors import ProtocolError
-from gdispy.files import JobFiles
-from gdispy.kept import KeptDirectories
-from gdispy.prefix import claim, find_prefix
+from gdispy.execution.dependency_files import JobFiles
+from gdispy.execution.kept_directories import KeptDirectories
+from gdispy.execution.state_directory import claim, find_prefix
+from gdispy.protocol.ids import ComputationId
 from tests.unit.making import C, D, prepare
 
 E = ComputationId(b"athird12")

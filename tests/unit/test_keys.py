@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from gdispy import keys
-from gdispy.core.handshake import encode_secret, purpose_key
 from gdispy.errors import ConfigError, SecretError
-from gdispy.keys import find_secret, generate_secret, own_key_path
+from gdispy.protocol.handshake import encode_secret, purpose_key
+from gdispy.transport import credentials
+from gdispy.transport.credentials import find_secret, generate_secret, own_key_path
 
 KEY, OTHER_KEY = bytes(range(32)), bytes(range(1, 33))
 SECRET, OTHER = encode_secret(KEY), encode_secret(OTHER_KEY)
@@ -272,7 +272,10 @@ def test_threads_that_start_at_once_agree_on_one_key() -> None:
 
 def test_processes_that_start_at_once_agree_on_one_key() -> None:
     # Given two processes that have loaded all they need and wait for a word.
-    code = "from gdispy.keys import find_secret as f; print(); input(); s = f(); print(s.key.hex(), s.is_new)"
+    code = (
+        "from gdispy.transport.credentials import find_secret as f; print(); input(); s = f(); "
+        "print(s.key.hex(), s.is_new)"
+    )
     started = [
         subprocess.Popen([sys.executable, "-uc", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         for _ in range(3)
@@ -298,7 +301,7 @@ def test_who_comes_second_takes_the_key_of_the_first(monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(Path, "exists", look)
     monkeypatch.setattr(Path, "is_symlink", lambda path: False)
-    assert (keys._make_key(own_key_path()), own_key_path().read_text()) == (False, SECRET)
+    assert (credentials._make_key(own_key_path()), own_key_path().read_text()) == (False, SECRET)
 
 
 @pytest.mark.parametrize("begin", [b"\xef\xbb\xbf", b"\xef\xbb\xbf\r\n  "])

@@ -8,11 +8,11 @@ from collections.abc import Callable
 
 import pytest
 
-from gdispy.core.life import CALM, CALM_LOST_AFTER, INTERVAL, LOST_AFTER, Life
+from gdispy.protocol.heartbeat import CALM, CALM_LOST_AFTER, INTERVAL, LOST_AFTER, Life
 
 
 class Side:
-    """One end of a connection, which does with its `Life` what `connection.py` does."""
+    """One end of a connection, which does with its `Life` what `transport/connection.py` does."""
 
     def __init__(self, world: World) -> None:
         self.world = world

@@ -29,7 +29,7 @@ def test_a_program_that_has_configured_logging_sees_nothing_twice() -> None:
 
 
 def test_importing_and_logging_of_gdispy_itself_configures_nothing() -> None:
-    code = "import gdispy.client, gdispy.log; own = logging.getLogger('gdispy'); own.info('a'); own.warning('b')"
+    code = "import gdispy.client.engine, gdispy.log; own = logging.getLogger('gdispy'); own.info('a'); own.warning('b')"
     assert lines(f"{code}; assert not own.handlers and not own.level") == ["b"]
 
 

@@ -8,7 +8,10 @@ from typing import Any
 
 import pytest
 
-from gdispy.core.messages import (
+from gdispy.errors import ProtocolError
+from gdispy.protocol.field_checks import COLUMN_LIMIT, TEXT_LIMIT, is_number_column, is_text_column
+from gdispy.protocol.ids import Instance
+from gdispy.protocol.messages import (
     ALL,
     BY_TAG,
     Accepted,
@@ -25,7 +28,6 @@ from gdispy.core.messages import (
     Fenced,
     Hello,
     Holding,
-    Instance,
     Lacking,
     Limit,
     Message,
@@ -55,9 +57,7 @@ from gdispy.core.messages import (
     Wanted,
     from_values,
 )
-from gdispy.core.payloads import MemoryPayload, bulk_size
-from gdispy.core.shapes import COLUMN_LIMIT, TEXT_LIMIT, is_number_column, is_text_column
-from gdispy.errors import ProtocolError
+from gdispy.protocol.payload import MemoryPayload, bulk_size
 from tests.unit.making import Announced, C, D
 
 PAYLOAD = Announced(100_000)

@@ -17,8 +17,8 @@ from typing import Any
 
 import pytest
 
+from gdispy.client.module_sources import find, source_of
 from gdispy.errors import ConfigError
-from gdispy.module_sources import find, source_of
 
 Write = Callable[..., Path]
 #: A package that imports its modules when they are first used.

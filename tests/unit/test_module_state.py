@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from gdispy.module_state import changed
+from gdispy.client.module_state import changed
 
 SOURCE = """
 import os

@@ -6,16 +6,15 @@ from typing import Any
 
 import pytest
 
-from gdispy.core.effects import Drop, End, Hand, Leave, NewWorker, Peer, Send, TakeBack, Unload, WorkerId
-from gdispy.core.hours import CLOSED, DRAINING, OPEN
-from gdispy.core.messages import (
+from gdispy.protocol.ids import JobId, Peer, WorkerId
+from gdispy.protocol.job_status import TERMINATED
+from gdispy.protocol.messages import (
     NO_LIMIT,
     Collected,
     Cpus,
     Ended,
     Hello,
     Holding,
-    JobId,
     Limit,
     Prepared,
     Release,
@@ -23,8 +22,10 @@ from gdispy.core.messages import (
     Returned,
     Run,
 )
-from gdispy.core.slots import Slots
-from gdispy.core.statuses import TERMINATED
+from gdispy.rules.effects import Drop, Send
+from gdispy.rules.node.effects import End, Hand, Leave, NewWorker, TakeBack, Unload
+from gdispy.rules.node.node_rules import Slots
+from gdispy.rules.node.service_hours import CLOSED, DRAINING, OPEN
 from tests.unit.making import Announced, C, D, checked, ended, hello, outcome, plain, prepare, sent
 
 A, B = Peer(1), Peer(2)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from gdispy import DispyNode
-from gdispy.core.messages import ComputationId, Ended, Event, Instance, JobId
-from gdispy.node_table import NodeTable
+from gdispy.client.node_table import NodeTable
+from gdispy.protocol.ids import ComputationId, Instance, JobId
+from gdispy.protocol.messages import Ended, Event
 
 C = ComputationId(b"computat")
 ONE, TWO = Instance(b"1" * 16), Instance(b"2" * 16)

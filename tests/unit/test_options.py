@@ -9,17 +9,17 @@ from typing import Any
 
 import pytest
 
+from gdispy.cli.node import count_cpus, node_main, node_settings, settle
+from gdispy.cli.node_options import node_parser
+from gdispy.cli.nodes import nodes_parser
+from gdispy.cli.options import Settled, parse
+from gdispy.cli.options_file import read_options, save_options
+from gdispy.cli.relay import relay_parser
+from gdispy.cli.run import parser as run_parser
+from gdispy.cli.scheduler import scheduler_parser
 from gdispy.config import NODE_PORT, PROCESS_LIMIT
 from gdispy.errors import ConfigError
-from gdispy.node_options import node_parser
-from gdispy.node_settings import NodeSettings
-from gdispy.optionfile import read_options, save_options
-from gdispy.options import Settled, parse
-from gdispy.relay import relay_parser
-from gdispy.run import parser as run_parser
-from gdispy.serve import count_cpus, node_main, node_settings, settle
-from gdispy.share import scheduler_parser
-from gdispy.survey import nodes_parser
+from gdispy.execution.node_settings import NodeSettings
 from gdispy.worker.limits import Limits
 
 
@@ -245,7 +245,7 @@ def test_node_that_cannot_run_here_says_where_it_can(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(platform, "system", lambda: "Darwin")
-    monkeypatch.setattr("gdispy.serve.set_up_logging", lambda *_: None)
+    monkeypatch.setattr("gdispy.cli.node.set_up_logging", lambda *_: None)
     assert node_main(["--cpus", "1"]) == 2
     assert "nodes run on Linux only, and this is Darwin" in capsys.readouterr().err
 

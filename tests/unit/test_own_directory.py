@@ -8,17 +8,17 @@ from types import SimpleNamespace
 
 import pytest
 
-from gdispy import own_directory as module
 from gdispy.errors import ConfigError
-from gdispy.own_directory import BELOW, MARKER, is_own, own_directory, private_directory, shared_with
-from gdispy.prefix import claim, clean, find_prefix
+from gdispy.execution.state_directory import claim, clean, find_prefix
+from gdispy.filesystem import own_directory as module
+from gdispy.filesystem.own_directory import BELOW, MARKER, is_own, own_directory, private_directory, shared_with
 
 NAME = "a" * 32
 
 
 @pytest.fixture(autouse=True)
 def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gdispy.prefix.end_marked", lambda variable, name: None)
+    monkeypatch.setattr("gdispy.execution.state_directory.end_marked", lambda variable, name: None)
 
 
 def found(path: Path) -> str:

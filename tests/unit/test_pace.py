@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gdispy.core.pace import averaged
+from gdispy.rules.moving_average import averaged
 
 
 def test_the_first_jobs_are_all_that_is_known() -> None:

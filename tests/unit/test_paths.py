@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gdispy.core.paths import PART_LIMIT, PATH_LIMIT, safe_parts
 from gdispy.errors import ProtocolError
+from gdispy.protocol.safe_path import PART_LIMIT, PATH_LIMIT, safe_parts
 
 
 @pytest.mark.parametrize(

@@ -8,21 +8,18 @@ from typing import Any
 
 import pytest
 
-from gdispy.core.courier import Courier
-from gdispy.core.effects import Peer
-from gdispy.core.facts import Announced, Placed
-from gdispy.core.messages import (
+from gdispy.errors import ProtocolError
+from gdispy.protocol.ids import ComputationId, Instance, JobId, Peer
+from gdispy.protocol.job_status import ABANDONED, FINISHED
+from gdispy.protocol.messages import (
     ALL,
     Accepted,
     Ask,
     Cancel,
     Collected,
-    ComputationId,
     Deliver,
     Ended,
     Holding,
-    Instance,
-    JobId,
     Message,
     Named,
     Open,
@@ -42,11 +39,11 @@ from gdispy.core.messages import (
     Uploaded,
     Wanted,
 )
-from gdispy.core.patron import PARTS_LIMIT, Patron
-from gdispy.core.quotas import ADDRESSES, PATTERNS, Quotas
-from gdispy.core.remembered import Job, Remembered, Story
-from gdispy.core.statuses import ABANDONED, FINISHED
-from gdispy.errors import ProtocolError
+from gdispy.rules.client.outbox import Courier
+from gdispy.rules.history.facts import Announced, Placed
+from gdispy.rules.history.replay import Job, Remembered, Story
+from gdispy.rules.scheduler.client_mailbox import PARTS_LIMIT, Patron
+from gdispy.rules.scheduler.quotas import ADDRESSES, PATTERNS, Quotas
 from tests.unit.making import C, D, ended, outcome, prepare
 
 FILE = ["f", 0o600, 0.0, 1, b""]

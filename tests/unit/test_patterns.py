@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gdispy.core.patterns import PATTERN_LIMIT, NodePatterns, host_flaw, join, matches, pattern_flaw, split
+from gdispy.protocol.address import PATTERN_LIMIT, NodePatterns, host_flaw, join, matches, pattern_flaw, split
 
 
 @pytest.mark.parametrize(

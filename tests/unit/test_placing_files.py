@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from gdispy.blobs import ReceivedFile
+from gdispy.buffers.memory_file import ReceivedFile
 from gdispy.errors import ProtocolError
-from gdispy.files import lacking, place, place_all
+from gdispy.execution.dependency_files import lacking, place, place_all
 
 DATA = b"data"
 DIGEST = blake2b(DATA, digest_size=32).digest()

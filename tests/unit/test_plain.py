@@ -22,7 +22,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from gdispy.worker.chunks import checked_results, pack_results
+from gdispy.worker.batch import checked_results, pack_results
 from gdispy.worker.plain import DEPTH, MARK, NotPlain, dumps, loads
 
 KEYS = st.one_of(

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from gdispy import prefix
-from gdispy.own_directory import MARKER
-from gdispy.prefix import claim, clean, find_prefix, unclaim
+from gdispy.execution import state_directory
+from gdispy.execution.state_directory import claim, clean, find_prefix, unclaim
+from gdispy.filesystem.own_directory import MARKER
 
 NAME, OTHER = "a" * 32, "b" * 32
 
@@ -25,7 +25,7 @@ def own(tmp_path: Path) -> None:
 def ended(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The nodes whose processes were ended."""
     found: list[str] = []
-    monkeypatch.setattr(prefix, "end_marked", lambda variable, name: found.append(name))
+    monkeypatch.setattr(state_directory, "end_marked", lambda variable, name: found.append(name))
     return found
 
 

@@ -10,16 +10,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gdispy import survey
-from gdispy.client import Client
-from gdispy.core.effects import Tell
-from gdispy.core.limits import PRINTED_LIMIT, PRINTED_LINES_LIMIT, printable, printable_lines
-from gdispy.core.log_limit import LogLimit
-from gdispy.core.messages import ComputationId, Overview, Reply
-from gdispy.limited_log import LimitedLog
+from gdispy.cli import nodes
+from gdispy.cli.status import overview_lines
+from gdispy.client.engine import Client
+from gdispy.client.node_control import SingleNodes
+from gdispy.client.status import ClusterStatus, DispyNode, table
 from gdispy.node import Node
-from gdispy.single import SingleNodes
-from gdispy.status import ClusterStatus, DispyNode, overview_lines, table
+from gdispy.protocol.ids import ComputationId
+from gdispy.protocol.limits import PRINTED_LIMIT, PRINTED_LINES_LIMIT, printable, printable_lines
+from gdispy.protocol.messages import Overview, Reply
+from gdispy.protocol.rate_limit import LogLimit
+from gdispy.rules.client.effects import Tell
+from gdispy.runtime.limited_log import LimitedLog
 
 
 @pytest.mark.parametrize(
@@ -112,8 +114,8 @@ def test_tables_of_a_cluster_and_of_a_scheduler() -> None:
 
 
 def test_table_of_nodes_that_are_found() -> None:
-    found = survey.Found(HOSTILE, HOSTILE, HOSTILE, HOSTILE, clients=[HOSTILE], problem=HOSTILE, relay=HOSTILE)
-    lines = survey.lines([found])
+    found = nodes.Found(HOSTILE, HOSTILE, HOSTILE, HOSTILE, clients=[HOSTILE], problem=HOSTILE, relay=HOSTILE)
+    lines = nodes.lines([found])
     assert len(lines) == 2 and all(map(str.isprintable, lines)) and SHOWN in lines[1]
 
 

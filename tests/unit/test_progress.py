@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from gdispy import progress
-from gdispy.progress import Counts, Lines, OwnBar, line_of, wait_with_bar
+from gdispy.client import progress_bar
+from gdispy.client.progress_bar import Counts, Lines, OwnBar, line_of, wait_with_bar
 
 
 class Clock:
@@ -31,7 +31,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     found = Clock()
-    monkeypatch.setattr(progress, "time", found)
+    monkeypatch.setattr(progress_bar, "time", found)
     return found
 
 

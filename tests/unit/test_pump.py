@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from gdispy import pump as module
-from gdispy.core.effects import Effects
-from gdispy.pump import Pump
+from gdispy.rules.effects import Effects
+from gdispy.runtime import pump as module
+from gdispy.runtime.pump import Pump
 
 
 class Timer:

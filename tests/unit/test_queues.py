@@ -5,9 +5,9 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gdispy.core.messages import JobId
-from gdispy.core.placing import Task, new_task
-from gdispy.core.queues import JobQueue
+from gdispy.protocol.ids import JobId
+from gdispy.rules.scheduler.job_queue import JobQueue
+from gdispy.rules.scheduler.records import Task, new_task
 
 
 def task(number: int, priority: float) -> Task:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gdispy.core.relay_targets import NODE_LIFE, NODES, RelayTargets, is_plausible, is_source
+from gdispy.discovery.relay_targets import NODE_LIFE, NODES, RelayTargets, is_plausible, is_source
 
 
 @pytest.mark.parametrize("host", ["10.0.0.5", "192.168.1.1", "172.16.0.1", "8.8.8.8", "2001:db8::1", "a.lab"])

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from gdispy import DispyJob
-from gdispy.core.payloads import MemoryPayload
-from gdispy.results import ResultSink
+from gdispy.client.result_sink import ResultSink
+from gdispy.protocol.payload import MemoryPayload
 from gdispy.worker import pickling
 
 LARGE = os.urandom(300_000)

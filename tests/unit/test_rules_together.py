@@ -7,12 +7,15 @@ from typing import Any
 
 import pytest
 
-from gdispy.core.dispatch import LEASE, Dispatch
-from gdispy.core.effects import Hand, Load, Peer, Provide, Resolve, Send, TakeBack, Unload
-from gdispy.core.messages import JobId, Message, Open
-from gdispy.core.session import Session
-from gdispy.core.slots import Slots
-from gdispy.core.statuses import CANCELLED, FINISHED
+from gdispy.protocol.ids import JobId, Peer
+from gdispy.protocol.job_status import CANCELLED, FINISHED
+from gdispy.protocol.messages import Message, Open
+from gdispy.rules.client.effects import Provide, Resolve
+from gdispy.rules.client.session import Session
+from gdispy.rules.effects import Send
+from gdispy.rules.node.effects import Hand, Load, TakeBack, Unload
+from gdispy.rules.node.node_rules import Slots
+from gdispy.rules.scheduler.dispatch import LEASE, Dispatch
 from tests.unit.making import C, checked, hello, outcome, prepare
 
 CLIENT, SCHEDULER = Peer(1000), Peer(1001)

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from gdispy import config
+from gdispy.cli.options import Settled, parse
+from gdispy.cli.options_file import read_options, save_options
+from gdispy.cli.scheduler import scheduler_main, scheduler_parser, sharing_settings
 from gdispy.config import CLIENT_PORT, NODE_PORT
-from gdispy.core.waiting import EARLIEST, FAIR, ROUND_ROBIN
 from gdispy.errors import ConfigError
-from gdispy.optionfile import read_options, save_options
-from gdispy.options import Settled, parse
-from gdispy.share import scheduler_main, scheduler_parser, sharing_settings
-from gdispy.sharing import SharingSettings
+from gdispy.rules.scheduler.turns import EARLIEST, FAIR, ROUND_ROBIN
+from gdispy.shared_scheduler.service import SharingSettings
 
 
 @pytest.fixture(autouse=True)

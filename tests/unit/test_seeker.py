@@ -9,15 +9,24 @@ import gevent
 import pytest
 from gevent.event import Event
 
-from gdispy import greenlets
-from gdispy import seeker as module
-from gdispy.core.discovery import HERE, RELAY, Packet
-from gdispy.core.messages import BUSY
+from gdispy.discovery import node_finder as module
+from gdispy.discovery.node_finder import (
+    BUSY_LIMIT,
+    FOUND_LIMIT,
+    REFUSED_LIMIT,
+    ROUTES,
+    Dialer,
+    Route,
+    Seeker,
+    routes_of,
+)
 from gdispy.errors import ConnectFailed
-from gdispy.interfaces import is_reachable
-from gdispy.keys import Secret
 from gdispy.net import Relay
-from gdispy.seeker import BUSY_LIMIT, FOUND_LIMIT, REFUSED_LIMIT, ROUTES, Dialer, Route, Seeker, routes_of
+from gdispy.protocol.discovery import HERE, RELAY, Packet
+from gdispy.protocol.texts import BUSY
+from gdispy.runtime import greenlets
+from gdispy.transport.credentials import Secret
+from gdispy.transport.interfaces import is_reachable
 
 KEY = bytes(32)
 

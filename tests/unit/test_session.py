@@ -8,23 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gdispy.core.effects import Answer, Closed, Effects, Peer, Provide, Resolve, Send, Show, Tell
-from gdispy.core.messages import (
-    Cancel,
-    Ended,
-    Hello,
-    JobId,
-    Progress,
-    Release,
-    Released,
-    Run,
-    Standing,
-    Started,
-    Trouble,
-)
-from gdispy.core.session import Session
-from gdispy.core.statuses import ABANDONED
 from gdispy.errors import InternalError
+from gdispy.protocol.ids import JobId, Peer
+from gdispy.protocol.job_status import ABANDONED
+from gdispy.protocol.messages import Cancel, Ended, Hello, Progress, Release, Released, Run, Standing, Started, Trouble
+from gdispy.rules.client.effects import Answer, Closed, Provide, Resolve, Show, Tell
+from gdispy.rules.client.session import Session
+from gdispy.rules.effects import Effects, Send
 from tests.unit.making import C, checked, ended, hello, outcome
 
 SCHEDULER = Peer(1)

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gdispy.core.payloads import joined
-from gdispy.slabs import FROM, KEPT_BYTES, KEPT_FILES, STEP, UP_TO, Slab, SlabFile, Slabs, SlabSink
+from gdispy.buffers.memory_file_pool import FROM, KEPT_BYTES, KEPT_FILES, STEP, UP_TO, Slab, SlabFile, Slabs, SlabSink
+from gdispy.protocol.payload import joined
 
 
 @pytest.fixture

@@ -6,31 +6,15 @@ from typing import Any
 
 import pytest
 
-from gdispy.core.custody import TELL_AFTER
-from gdispy.core.effects import (
-    Drop,
-    Effects,
-    End,
-    Hand,
-    Interrupt,
-    Load,
-    NewWorker,
-    Peer,
-    Send,
-    TakeBack,
-    Terminate,
-    Unload,
-    WorkerId,
-)
-from gdispy.core.holding import PORTIONS
-from gdispy.core.messages import (
+from gdispy.protocol.field_checks import COLUMN_LIMIT
+from gdispy.protocol.ids import ComputationId, JobId, Peer, WorkerId
+from gdispy.protocol.job_status import CANCELLED, FINISHED, TERMINATED
+from gdispy.protocol.messages import (
     Ask,
     Cancel,
     Collected,
-    ComputationId,
     Ended,
     Holding,
-    JobId,
     Prepared,
     Progress,
     Recall,
@@ -40,12 +24,21 @@ from gdispy.core.messages import (
     Run,
     Started,
 )
-from gdispy.core.payloads import Bulk
-from gdispy.core.serving import LEASE
-from gdispy.core.shapes import COLUMN_LIMIT
-from gdispy.core.slots import KILL_AFTER, REPORT_AFTER, STILLBORN_LIMIT, TEMPLATE_LIMIT, TERMINATE_AFTER, Slots
-from gdispy.core.statuses import CANCELLED, FINISHED, TERMINATED
-from gdispy.core.wire import MESSAGE_LIMIT
+from gdispy.protocol.payload import Bulk
+from gdispy.protocol.wire import MESSAGE_LIMIT
+from gdispy.rules.effects import Drop, Effects, Send
+from gdispy.rules.node.effects import End, Hand, Interrupt, Load, NewWorker, TakeBack, Terminate, Unload
+from gdispy.rules.node.job_table import TELL_AFTER
+from gdispy.rules.node.node_rules import (
+    KILL_AFTER,
+    REPORT_AFTER,
+    STILLBORN_LIMIT,
+    TEMPLATE_LIMIT,
+    TERMINATE_AFTER,
+    Slots,
+)
+from gdispy.rules.node.records import PORTIONS
+from gdispy.rules.node.requests import LEASE
 from tests.unit.making import Announced, C, D, checked, ended, hello, outcome, plain, prepare, sent
 
 A, B = Peer(1), Peer(2)

@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from gdispy.spawning import why_not_started
+from gdispy.execution.spawner_process import why_not_started
 
 
 @pytest.mark.parametrize(

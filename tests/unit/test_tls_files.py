@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gdispy.tls import expiry
+from gdispy.transport.tls import expiry
 
 
 def element(tag: int, *contents: bytes) -> bytes:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gdispy.files import JobFiles
+from gdispy.execution.dependency_files import JobFiles
 from gdispy.worker.trees import COPY_LIMIT, Link, changed, mirror, remove_tree
 
 

@@ -13,10 +13,11 @@ from typing import Any
 
 import pytest
 
-from gdispy import uploads
-from gdispy.core.messages import ComputationId, JobId, Upload
-from gdispy.core.payloads import MemoryPayload
-from gdispy.uploads import ReceivedFiles, store
+from gdispy.client import received_files
+from gdispy.client.received_files import ReceivedFiles, store
+from gdispy.protocol.ids import ComputationId, JobId
+from gdispy.protocol.messages import Upload
+from gdispy.protocol.payload import MemoryPayload
 
 #: Of Linux: paths are as they are; two names change their files in one step.
 _HERE, _EXCHANGE = -100, 2
@@ -25,9 +26,9 @@ FIRST, SECOND = b"first", b"second one"
 
 @pytest.fixture(autouse=True)
 def received() -> Iterator[None]:
-    uploads._received.clear()
+    received_files._received.clear()
     yield
-    uploads._received.clear()
+    received_files._received.clear()
 
 
 @pytest.fixture
@@ -161,7 +162,7 @@ def test_file_system_without_links_does_as_well(home: Path, monkeypatch: pytest.
     def link(*args: Any, **kwargs: Any) -> None:
         raise PermissionError(1, "Operation not permitted")
 
-    monkeypatch.setattr(uploads.os, "link", link)
+    monkeypatch.setattr(received_files.os, "link", link)
     assert send(home, "file") == "" and (home / "file").read_bytes() == FIRST
     (home / "mine").touch()
     assert "is there at the client already" in send(home, "mine")

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from gdispy.discovery.targets import Whom, parse
 from gdispy.errors import ConfigError
-from gdispy.whom import Whom, parse
 
 PORT = 51348
 ANY = Whom(patterns=["*"], look=True)

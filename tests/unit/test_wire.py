@@ -12,13 +12,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gdispy.core import wire
-from gdispy.core.boxes import seal
-from gdispy.core.handshake import Keys, next_key
-from gdispy.core.limits import FEW_PAYLOADS, PAYLOADS_BYTES
-from gdispy.core.messages import Contents, JobId, Message, Progress, Recall, Resume, Run
-from gdispy.core.payloads import MemoryPayload, Payload, bulk_size
-from gdispy.core.wire import (
+from gdispy.errors import ForkedError, InternalError, ProtocolError
+from gdispy.protocol import wire
+from gdispy.protocol.handshake import Keys, next_key
+from gdispy.protocol.ids import JobId
+from gdispy.protocol.limits import FEW_PAYLOADS, PAYLOADS_BYTES
+from gdispy.protocol.messages import Contents, Message, Progress, Recall, Resume, Run
+from gdispy.protocol.payload import MemoryPayload, Payload, bulk_size
+from gdispy.protocol.secretbox import seal
+from gdispy.protocol.wire import (
     BOX_LIMIT,
     BYE,
     CHUNK_LIMIT,
@@ -43,7 +45,6 @@ from gdispy.core.wire import (
     Sender,
     channel,
 )
-from gdispy.errors import ForkedError, InternalError, ProtocolError
 from tests.unit.making import Announced, C
 
 KEY = bytes(range(32))
@@ -759,7 +760,7 @@ def test_nothing_overtakes_a_long_message_that_leads() -> None:
 
 def test_more_jobs_than_one_message_has_elements_are_resumed_in_several(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(wire, "ELEMENT_LIMIT", 100_000)
-    monkeypatch.setattr("gdispy.core.fitting.ELEMENT_LIMIT", 100_000)
+    monkeypatch.setattr("gdispy.protocol.splitting.ELEMENT_LIMIT", 100_000)
     pair = ConnectionPair()
     jobs = [JobId(number) for number in range(300_000)]
     pair.sender.put(Resume([C], [jobs]))

@@ -1,0 +1,263 @@
+"""Where a node keeps payloads that arrive: memory files, and dependency files on disk.
+
+Made by connections of the node (`net.Handlers.make_sink`), read by `execution/process_manager.py`. A memory
+file is handed to a worker as it is, so a payload is never copied within the node.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from hashlib import blake2b
+from typing import Any, BinaryIO
+
+from gdispy.protocol.payload import FilePayload, MemoryPayload, Payload
+from gdispy.worker import control
+from gdispy.worker.trees import ARRIVED
+
+#: Bytes of the digest of a file.
+DIGEST_BYTES = 32
+#: How the names of files begin that have arrived and have no place yet.
+FILE_PREFIX = ARRIVED
+
+
+class _OwnedFile(Payload):
+    """A payload in an open file, of which it owns the descriptor."""
+
+    __slots__ = ("fd",)
+
+    def __init__(self, fd: int, size: int) -> None:
+        self.fd = fd
+        self.size = size
+
+    def read(self, offset: int, length: int) -> Any:
+        return os.pread(self.fd, length, offset)
+
+    def release(self) -> None:
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
+    def __del__(self) -> None:
+        self.release()
+
+
+class MemoryFile(_OwnedFile):
+    """A payload in a memory file; owns its descriptor."""
+
+    __slots__ = ()
+
+    def lend(self) -> int:
+        """The descriptor, for a worker."""
+        return self.fd
+
+
+class OpenFile(_OwnedFile, FilePayload):
+    """A payload in an open file without a name, so large that the receiver puts it on disk too; owns its descriptor."""
+
+    __slots__ = ("error",)
+
+    def __init__(self, fd: int, size: int, error: str = "") -> None:
+        super().__init__(fd, size)
+        #: Why there is not all of it, or ''.
+        self.error = error
+
+
+#: What a job has printed is kept in an open file from this many bytes on, and goes to disk at the client from those.
+OPEN_FROM = 1024 * 1024
+TO_DISK_FROM = 16 * 1024 * 1024
+
+
+def printed_file(fd: int, size: int) -> Payload:
+    """What a job has printed, in an open file."""
+    if size >= TO_DISK_FROM:
+        return OpenFile(fd, size)
+    file = MemoryFile(fd, size)
+    if size >= OPEN_FROM:
+        return file
+    # A node may have only so many open files.
+    return MemoryPayload([file.read(0, size)])
+
+
+class OutputSink:
+    """Collects much output of a job on disk, in a file without a name. What does not fit there is read to its end all
+    the same, so that the connection goes on."""
+
+    def __init__(self) -> None:
+        self._size = 0
+        self._error = ""
+        self._fd = -1
+        try:
+            with tempfile.TemporaryFile(prefix=FILE_PREFIX) as file:
+                self._fd = os.dup(file.fileno())
+        except OSError as error:
+            self._note(error)
+
+    def _note(self, error: OSError) -> None:
+        self._error = f"it cannot be written below {tempfile.gettempdir()}: {error.strerror}"
+
+    def write(self, data: memoryview) -> None:
+        if self._error:
+            return
+        try:
+            while data:
+                written = os.write(self._fd, data)
+                self._size += written
+                data = data[written:]
+        except OSError as error:
+            self._note(error)
+
+    def finish(self) -> OpenFile:
+        return OpenFile(self._fd, self._size, self._error)
+
+    def abandon(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+
+
+class MemoryFileSink:
+    """Collects a stream in a memory file."""
+
+    def __init__(self) -> None:
+        self._fd = control.memory_file("gdispy-payload")
+        self._size = 0
+
+    def fileno(self) -> int:
+        return self._fd
+
+    def write(self, data: bytes | memoryview) -> None:
+        view = memoryview(data)
+        while view:
+            written = os.write(self._fd, view)
+            self._size += written
+            view = view[written:]
+
+    def finish(self) -> MemoryFile:
+        return MemoryFile(self._fd, self._size)
+
+    def abandon(self) -> None:
+        os.close(self._fd)
+
+
+def in_memory_file(value: bytes) -> MemoryFile:
+    """These bytes, as they are handed to a worker."""
+    sink = MemoryFileSink()
+    sink.write(value)
+    return sink.finish()
+
+
+class ReceivedFile(FilePayload):
+    """A dependency file that has arrived, under a name of its own; `error` says why it could not."""
+
+    __slots__ = ("digest", "error", "path")
+
+    def __init__(self, path: str, size: int, digest: bytes, error: str) -> None:
+        self.path = path
+        self.size = size
+        self.digest = digest
+        self.error = error
+
+    def read(self, offset: int, length: int) -> Any:
+        return _read_part(self.path, offset, length)
+
+    def release(self) -> None:
+        with contextlib.suppress(OSError):
+            os.unlink(self.path)
+
+
+class FileSink:
+    """Collects a dependency file on disk. What cannot be kept is read to its end all the same, so that
+    the connection goes on and the computation gets the reason."""
+
+    def __init__(self, directory: str, size: int, limit: int, role: str = "node") -> None:
+        self._fd, self._path = -1, ""
+        self._role = role
+        self._digest = blake2b(digest_size=DIGEST_BYTES)
+        self._size = 0
+        self._error = ""
+        try:
+            self._fd, self._path = tempfile.mkstemp(prefix=FILE_PREFIX, dir=directory)
+        except OSError as error:
+            self._error = f"it cannot be written on the {role}: {error.strerror}"
+        if limit and size > limit:
+            self._error = f"{size:,} bytes, and this {role} takes files up to {limit:,} (--max_file_size)"
+
+    def write(self, data: memoryview) -> None:
+        self._size += len(data)
+        if self._error:
+            return
+        self._digest.update(data)
+        try:
+            while data:
+                data = data[os.write(self._fd, data) :]
+        except OSError as error:
+            self._error = f"it cannot be written on the {self._role}: {error.strerror}"
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._fd, 0)
+
+    def finish(self) -> Payload:
+        self._close()
+        return ReceivedFile(self._path, self._size, self._digest.digest(), self._error)
+
+    def abandon(self) -> None:
+        self._close()
+        with contextlib.suppress(OSError):
+            os.unlink(self._path)
+
+    def _close(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+
+
+class DiskFile(FilePayload):
+    """A dependency file as the client reads it while it is sent."""
+
+    __slots__ = ("path",)
+
+    def __init__(self, path: str, size: int) -> None:
+        self.path = path
+        self.size = size
+
+    def read(self, offset: int, length: int) -> Any:
+        return _read_part(self.path, offset, length)
+
+
+class FileInMemory(FilePayload):
+    """A dependency file that the client has in memory only, such as a module from an archive."""
+
+    __slots__ = ("_data",)
+
+    def __init__(self, data: bytes) -> None:
+        self._data = memoryview(data)
+        self.size = len(data)
+
+    def read(self, offset: int, length: int) -> Any:
+        return self._data[offset : offset + length]
+
+
+def _read_part(path: str, offset: int, length: int) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            return os.pread(file.fileno(), length, offset)
+    except OSError:
+        return b""  # Gone meanwhile: it is filled up, and its digest tells the node.
+
+
+def digest_of_bytes(data: bytes) -> bytes:
+    """BLAKE2b of what a file holds."""
+    return blake2b(data, digest_size=DIGEST_BYTES).digest()
+
+
+def digest_of(path: str) -> bytes:
+    """BLAKE2b of a file."""
+    with open(path, "rb") as file:
+        return digest_of_file(file)
+
+
+def digest_of_file(file: BinaryIO) -> bytes:
+    """BLAKE2b of what is in an open file from where it stands."""
+    digest = blake2b(digest_size=DIGEST_BYTES)
+    while chunk := file.read(1 << 20):
+        digest.update(chunk)
+    return digest.digest()

@@ -1,0 +1,93 @@
+"""What the owner of a node types while it runs: commands on standard input, a line each.
+
+`node.py` runs it in a greenlet of its own. It reads only when there is something to read and the node is
+in the foreground of its terminal: a program in the background that reads is stopped by the kernel.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+
+import gevent
+from gevent import socket
+
+from gdispy.errors import ConfigError, GdispyError
+from gdispy.node import Node
+
+#: Seconds between two looks whether the node is in the foreground again.
+_PATIENCE = 1.0
+
+_HELP = "commands: quit, stop (take no new jobs), start, cpus N, release; anything else shows this"
+
+
+def is_wanted() -> bool:
+    """Whether there is a terminal, and it is this program's."""
+    try:
+        return os.isatty(0) and os.tcgetpgrp(0) == os.getpgrp()
+    except OSError:
+        return False
+
+
+def run(obey: Callable[[str], str]) -> None:
+    """Do what is typed, until the end of standard input; print the answers."""
+    for line in _lines():
+        try:
+            print(obey(line), flush=True)
+        except (OSError, GdispyError):  # The terminal is gone.
+            return
+
+
+def obey(node: Node, line: str, count_cpus: Callable[[int], int]) -> str:
+    """Do what one line says; the answer."""
+    word, _, rest = line.strip().partition(" ")
+    if word in ("quit", "exit"):
+        node.stop()
+        return "ending"
+    if word == "stop":
+        node.stop_jobs()
+        return "no new jobs are taken; 'start' takes them again"
+    if word == "start":
+        node.start_jobs()
+        return "jobs are taken"
+    if word == "cpus":
+        return _set_cpus(node, rest, count_cpus)
+    if word == "release":
+        return node.release()
+    return "\n".join([*node.status(), _HELP])
+
+
+def _set_cpus(node: Node, text: str, count_cpus: Callable[[int], int]) -> str:
+    try:
+        wanted = int(text)
+        if not wanted:
+            return "write 'stop' to take no new jobs, or 'cpus' with another number than 0"
+        cpus = count_cpus(wanted)
+    except ConfigError as error:
+        return str(error)
+    except ValueError:
+        return f"write a number after 'cpus', not {text!r}"
+    node.set_cpus(cpus)
+    return f"CPUs: {cpus}"
+
+
+def _lines() -> Iterator[str]:
+    rest = b""
+    while True:
+        if not is_wanted():
+            gevent.sleep(_PATIENCE)
+            continue
+        try:
+            socket.wait_read(0, timeout=_PATIENCE, timeout_exc=TimeoutError())
+        except TimeoutError:
+            continue
+        if not is_wanted():
+            continue
+        try:
+            data = os.read(0, 4096)
+        except OSError:  # The terminal is gone.
+            return
+        if not data:
+            return
+        *lines, rest = (rest + data).split(b"\n")
+        yield from (line.decode("utf-8", "replace") for line in lines)

@@ -1,0 +1,175 @@
+"""`gdispy journal FILE`: what a recovery file, or the journal of a scheduler or a node, holds, for people.
+
+Called by `cli.main`, in a patched program. It only reads, also while somebody writes, and unpickles nothing:
+what users call their jobs is shown by number.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from gdispy.cli.options import EXIT_FAILED, add_common_options, fail, parse, set_up_logging
+from gdispy.client.job import STATUS_NAMES
+from gdispy.errors import ConfigError, GdispyError
+from gdispy.journal.format import Reading, facts_in, read
+from gdispy.protocol import job_status
+from gdispy.protocol.ids import JobId
+from gdispy.protocol.limits import PRINTED_LINES_LIMIT, printable
+from gdispy.protocol.message import Message
+from gdispy.protocol.payload import Payload, bulk_size
+from gdispy.rules.history.replay import Job, Story
+
+_FAULTS = {
+    "": "",
+    "torn": "; what follows is the beginning of a record, whose writer was interrupted",
+    "damaged": "; there the file is damaged, and what follows cannot be trusted",
+}
+
+_EXAMPLES = """examples:
+  gdispy journal jobs.recover              what it says, in a few lines
+  gdispy journal --jobs jobs.recover       and each job
+  gdispy journal --facts ~/.local/state/gdispy/scheduler-51347/journal
+"""
+
+
+def journal_main(words: Sequence[str] | None = None) -> int:
+    """`gdispy journal`; the exit code: 1 where the file is damaged, or is no journal."""
+    parser = argparse.ArgumentParser(
+        prog="gdispy journal",
+        description="Show what a recovery file or journal holds.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("file", help="the file; also one that is in use")
+    parser.add_argument("--jobs", action="store_true", help="show each job")
+    parser.add_argument("--facts", action="store_true", help="show all that was written, in order")
+    parser.add_argument("--json", action="store_true", help="the same for programs")
+    add_common_options(parser)
+    options = parse(parser, words)
+    set_up_logging("gdispy: %(message)s", options.debug)
+    try:
+        reading = read(_file(options.file))
+    except (GdispyError, OSError) as error:
+        return fail("gdispy journal", error)
+    if options.json:
+        print(json.dumps(_as_json(options.file, reading), indent=2))
+    else:
+        for line in _lines(options.file, reading, options.jobs):
+            print(printable(line, PRINTED_LINES_LIMIT))
+    if options.facts:
+        for fact in facts_in(options.file):
+            print(printable(_fact_line(fact), PRINTED_LINES_LIMIT))
+    return EXIT_FAILED if reading.fault == "damaged" else 0
+
+
+def _file(path: str) -> str:
+    """The same path, where it is not that of a directory. Raises ConfigError."""
+    if os.path.isdir(path):
+        inside = os.path.join(path, "journal")
+        advice = f": did you mean {inside}?" if os.path.isfile(inside) else "; name a recovery file or journal"
+        raise ConfigError(f"{path} is a directory{advice}")
+    return path
+
+
+def _lines(path: str, reading: Reading, with_jobs: bool) -> Iterator[str]:
+    began = reading.remembered.began
+    if began is None:
+        whose = "nobody has written to it"
+    else:
+        whose = (
+            f"kept by a {began.kind}: process {began.pid} on {began.host}, gdispy {began.version}, life {began.epoch}"
+        )
+    yield f"{path}: {whose}"
+    yield f"good to byte {reading.end:,}{_FAULTS[reading.fault]}"
+    for story in reading.remembered.stories.values():
+        yield from _story_lines(story, with_jobs)
+
+
+def _story_lines(story: Story, with_jobs: bool) -> Iterator[str]:
+    counts = Counter(_state(job) for job in story.jobs.values())
+    told = ", ".join(f"{count} {state}" for state, count in counts.items()) or "no jobs"
+    name = story.owned.name if story.owned is not None else "?"
+    where = f", at the scheduler {story.owned.place}" if story.owned is not None and story.owned.place else ""
+    yield f"computation {name} ({story.id.hex()}, epoch {story.open.epoch}){where}: {told}"
+    for met in story.nodes.values():
+        yield f"  node {met.name} at {met.names[0]}:{met.port} ({met.node.hex()[:8]})"
+    if with_jobs:
+        for number, job in story.jobs.items():
+            yield f"  job {number}: {_job_line(story, job)}"
+
+
+def _state(job: Job) -> str:
+    if job.outcome is None:
+        return "on a node" if job.node is not None else "not begun"
+    ended, place = job.outcome
+    return STATUS_NAMES.get(ended.statuses[place], "?").lower()
+
+
+def _job_line(story: Story, job: Job) -> str:
+    met = story.nodes.get(job.node) if job.node is not None else None
+    parts = [_state(job), f"attempt {job.attempt}", f"{bulk_size(job.arguments)} bytes of arguments"]
+    if met is not None:
+        parts.append(f"node {met.name}")
+    if job.outcome is not None:
+        ended, place = job.outcome
+        parts.append(f"{bulk_size(ended.results[place])} bytes of result")
+        reason = ended.exceptions[place].strip().rpartition("\n")[2]
+        if reason and ended.statuses[place] != job_status.FINISHED:
+            parts.append(reason)
+    return ", ".join(parts)
+
+
+def _fact_line(fact: Message) -> str:
+    fields = [f"{name}={_short(getattr(fact, name))}" for name in fact.__match_args__]
+    return f"{type(fact).__name__} {' '.join(fields)}"
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, bytes):
+        return value.hex() if len(value) <= 16 else f"<{len(value)} bytes>"
+    if isinstance(value, Payload):
+        return f"<{value.size} bytes>"
+    if isinstance(value, list):
+        shown = [_short(each) for each in value[:8]]
+        return f"[{', '.join(shown)}{f', ... {len(value)} in all' if len(value) > 8 else ''}]"
+    return str(value)
+
+
+def _as_json(path: str, reading: Reading) -> dict[str, Any]:
+    began = reading.remembered.began
+    return {
+        "file": path,
+        "kind": began.kind if began is not None else None,
+        "pid": began.pid if began is not None else None,
+        "host": began.host if began is not None else None,
+        "life": began.epoch if began is not None else None,
+        "good_bytes": reading.end,
+        "fault": reading.fault,
+        "computations": [_story_json(story) for story in reading.remembered.stories.values()],
+    }
+
+
+def _story_json(story: Story) -> dict[str, Any]:
+    def job_json(number: JobId, job: Job) -> dict[str, Any]:
+        node = story.nodes.get(job.node) if job.node is not None else None
+        return {
+            "job": number,
+            "state": _state(job),
+            "attempt": job.attempt,
+            "node": node.name if node is not None else None,
+            "cancelled": job.cancelled,
+        }
+
+    return {
+        "computation": story.id.hex(),
+        "name": story.owned.name if story.owned is not None else None,
+        "scheduler": story.owned.place if story.owned is not None else None,
+        "epoch": story.open.epoch,
+        "nodes": [[met.name, met.names[0], met.port] for met in story.nodes.values()],
+        "jobs": [job_json(number, job) for number, job in story.jobs.items()],
+    }

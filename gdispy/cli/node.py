@@ -1,0 +1,273 @@
+"""`gdispy-node`: from its command line to a node that runs, its console and its signals.
+
+Called by `cli.node_main`, in a patched program.
+
+Signals: SIGTERM and SIGHUP end the node at once. SIGINT ends it when the present computations are over,
+a second one at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import logging
+import os
+import platform
+import signal
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import gevent
+
+from gdispy import config
+from gdispy.cli.node_options import node_parser
+from gdispy.cli.options import NEVER, Settled, addresses, fail, is_given, parse, set_up_logging, within, zero_means
+from gdispy.cli.options_file import read_options, save_options
+from gdispy.errors import ConfigError, GdispyError
+from gdispy.execution.node_settings import NodeSettings
+from gdispy.execution.state_directory import clean, find_prefix
+from gdispy.protocol.address import host_flaw, join, split
+from gdispy.protocol.limits import short_name
+from gdispy.rules.node.service_hours import Hours, clock, minutes, parse_hours
+from gdispy.runtime.greenlets import keep_running, spawn
+from gdispy.runtime.process_hardening import harden
+from gdispy.transport.credentials import ALL_ADDRESSES, Secret, find_secret, with_tls
+from gdispy.transport.interfaces import announced
+from gdispy.worker.limits import Limits
+
+if TYPE_CHECKING:
+    from gdispy.node import Node
+
+_PROGRAM = "gdispy-node"
+
+logger = logging.getLogger("gdispy")
+
+
+def node_main(words: Sequence[str] | None = None) -> int:
+    """`gdispy-node`; the exit code."""
+    parser = node_parser()
+    given = parse(parser, words)
+    level = logging.WARNING if given.exit_with_stdin else logging.INFO
+    set_up_logging("%(asctime)s %(levelname)s %(message)s", given.debug, level)
+    try:
+        _refuse_other_systems()
+        options = settle(parser, given)
+        if options.serve == 0:
+            return _only_clean(options)
+        settings = node_settings(options)
+        config.MsgTimeout = settings.msg_timeout
+        if given.save_config:
+            save_options(given.save_config, _PROGRAM, parser, options)
+            return 0
+        if options.clean:
+            clean(find_prefix(settings.dest_path_prefix))
+        harden([options.secret])
+        node = _new_node(settings, options)
+    except (GdispyError, OSError) as error:
+        return fail(_PROGRAM, error)
+    _listen_to_owner(node, options)
+    try:
+        node.run(lambda: _say_ready(node, options.private))
+    except Exception as error:
+        return fail(_PROGRAM, error)
+    return 0
+
+
+def _refuse_other_systems() -> None:
+    system = platform.system()
+    if system != "Linux":
+        advice = "start it on a Linux machine, or in a container or virtual machine, and name that in `nodes`"
+        raise ConfigError(f"nodes run on Linux only, and this is {system}: {advice}")
+
+
+def _say_ready(node: Node, is_private: bool) -> None:
+    try:
+        os.write(1, f"ready {join(node.host, node.port)}\n".encode())
+    except OSError as error:
+        if not is_private or not isinstance(error, BrokenPipeError):
+            raise GdispyError(f"standard output cannot be written: {error.strerror}") from error
+        # Whose node it is has gone meanwhile; it ends with its standard input, and need not say so.
+
+
+def _only_clean(options: Settled) -> int:
+    if not options.clean:
+        raise ConfigError("--serve 0 is for --clean only: give the number of clients, or leave it out")
+    clean(find_prefix(options.dest_path_prefix))
+    return 0
+
+
+def settle(parser: argparse.ArgumentParser, given: argparse.Namespace) -> Settled:
+    """What was typed, with what the environment and the options file add. Raises ConfigError."""
+    if is_given(given.dispy_port) and is_given(given.node_port):
+        raise ConfigError("--dispy_port and --node_port contradict each other: give one of them")
+    if is_given(given.dispy_port):
+        given.node_port = _after_base(given.dispy_port)
+    file = read_options(given.config, _PROGRAM, parser) if given.config else {}
+    options = Settled(parser, given, file, given.config)
+    if options.debug:
+        logger.setLevel(logging.DEBUG)
+    return options
+
+
+def node_settings(options: Any) -> NodeSettings:
+    """The options, checked. Raises ConfigError."""
+    port = options.read("dispy_port", _after_base, config.NODE_PORT)
+    return NodeSettings(
+        secret=_secret(options),
+        cpus=options.read("cpus", count_cpus, count_cpus(None)),
+        ip_addrs=options.read("ip_addr", addresses, ()),
+        ext_ip_addr=options.read("ext_ip_addr", announced, ""),
+        connect=_to_connect_to(options),
+        multicast=bool(options.ipv4_udp_multicast),
+        node_port=options.read("node_port", _port, _port(port)),
+        name=short_name(options.name),
+        dest_path_prefix=options.dest_path_prefix,
+        max_file_size=options.read("max_file_size", config.parse_size, 0),
+        limits=_limits(options),
+        disk_floor=options.read("disk_floor", config.parse_size, None),
+        hours=_hours(options),
+        serve=options.read("serve", within(-1), -1),
+        lease=60.0 * options.read("zombie_interval", zero_means(NEVER, within(1, NEVER)), 60.0),
+        spool_age=24 * 3600.0 * options.read("spool_age", within(0), 7.0),
+        spool_size=options.read("spool_size", config.parse_size, 0),
+        ping_interval=options.read("ping_interval", zero_means(0.0, within(10, 1e8)), 0.0),
+        msg_timeout=options.read("msg_timeout", within(1), config.MsgTimeout),
+        force_cleanup=bool(options.force_cleanup),
+        client_shutdown=bool(options.client_shutdown),
+        init=options.read("init", _existing, ""),
+        private=options.private,
+    )
+
+
+def _to_connect_to(options: Any) -> tuple[tuple[str, int], ...]:
+    own = options.read("scheduler_port", lambda number: config.port_number(number, "it"), config.CLIENT_PORT)
+    return tuple((host, port or own) for host, port in options.read("connect", _places, []))
+
+
+def _places(given: Any) -> list[tuple[str, int | None]]:
+    """What `--connect` says; a variable or a file says it in one text."""
+    found = []
+    for text in given.replace(",", " ").split() if isinstance(given, str) else given:
+        try:
+            host, port = split(text)
+        except ValueError as error:
+            raise ConfigError(f"{text!r}: {error}") from None
+        flaw = "it names no host to connect to" if "*" in host else host_flaw(host)
+        if flaw:
+            raise ConfigError(f"{text!r}: {flaw}")
+        found.append((host, port))
+    return found
+
+
+def _secret(options: Any) -> Secret:
+    found = find_secret(options.secret, options.secret_file, options.insecure)
+    return with_tls(found, options.certfile, options.keyfile, serves=True, what="--")
+
+
+def _limits(options: Any) -> Limits:
+    return Limits(
+        memory=options.read("job_memory", config.parse_size, 0),
+        processes=options.read("job_processes", within(0), config.PROCESS_LIMIT),
+        processor=options.read("job_cpu_time", within(0), 0.0),
+        file=options.read("job_file_size", config.parse_size, 0),
+        jobs=options.read("jobs_per_worker", within(0), 0),
+        growth=options.read("worker_growth", config.parse_size, 0),
+    )
+
+
+def count_cpus(wanted: int | None) -> int:
+    """How many CPUs to serve, 0 for all. Raises ConfigError for more than there are, or none."""
+    there = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cpus = wanted or there
+    if cpus < 0:
+        cpus += there
+    if not 1 <= cpus <= there:
+        raise ConfigError(f"cpus must be from 1 to {there}, 0 for all, or negative to leave some free, not {wanted}")
+    return cpus
+
+
+def _port(number: int) -> int:
+    return config.port_number(number, "node_port")
+
+
+def _after_base(base: int) -> int:
+    """The port of nodes, of dispy's base port."""
+    return base + 1 if base else 0
+
+
+def _existing(path: str) -> str:
+    if not os.path.isfile(path):
+        raise ConfigError(f"there is no file {path}")
+    return os.path.abspath(path)
+
+
+def _hours(options: Any) -> Hours | None:
+    # First each alone, so that what is wrong is told with where it came from.
+    start, stop, end = (
+        options.read(f"service_{name}", lambda text: clock(minutes(text)), "") for name in ("start", "stop", "end")
+    )
+    return parse_hours(start, stop, end, time.strftime("%H:%M"))
+
+
+def _new_node(settings: NodeSettings, options: Any) -> Node:
+    from gdispy.node import Node
+
+    if settings.secret.insecure:
+        logger.warning("no secret: every user of this machine can run programs as this one")
+    try:
+        return Node(settings)
+    except OSError as error:
+        where = " or ".join(
+            join(each, settings.node_port) for each in settings.ip_addrs or [config.default_ip_addr() or ALL_ADDRESSES]
+        )
+        raise ConfigError(f"cannot listen on {where}: {error.strerror}{_advice(error)}") from error
+
+
+def _advice(error: OSError) -> str:
+    """What to do where a node cannot listen."""
+    if error.errno == errno.EADDRINUSE:
+        return "; another node may run there (-p 0 takes a free port)"
+    if error.errno == errno.EADDRNOTAVAIL:
+        return "; this machine has no such address (-i takes one of its own; --ext_ip_addr announces another)"
+    if error.errno == errno.EACCES:
+        return "; ports below 1024 are for root (-p takes another)"
+    return ""
+
+
+def _listen_to_owner(node: Node, options: Any) -> None:
+    """Obey signals, and what comes on standard input."""
+    from gdispy.cli import console
+
+    interrupts: list[None] = []
+
+    def interrupted() -> None:
+        interrupts.append(None)
+        if len(interrupts) > 1:
+            node.stop()
+        else:
+            logger.warning("ending when the present computations are over; another SIGINT ends at once")
+            node.shutdown_after_clients()
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        gevent.signal_handler(number, node.stop)
+    gevent.signal_handler(signal.SIGINT, interrupted)
+    if options.exit_with_stdin:
+        spawn(
+            *(_stop_with_stdin, node),
+            what="the watch over standard input",
+            on_failure=lambda error: node.stop(),
+        )
+    elif not options.daemon and console.is_wanted():
+        keep_running(console.run, lambda line: console.obey(node, line, count_cpus), what="the console")
+
+
+def _stop_with_stdin(node: Node) -> None:
+    """End with the program that started this node: its end of the pipe closes, however it ends."""
+    from gevent import socket
+
+    while True:
+        socket.wait_read(0)
+        if not os.read(0, 4096):
+            node.stop()
+            return

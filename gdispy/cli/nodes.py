@@ -1,0 +1,275 @@
+"""`gdispy nodes [HOST...]`: which nodes there are, and why one cannot be used.
+
+Called by `cli.main`, in a patched program. It looks around as a program does, and asks each node how it
+stands, without taking it from whom it works for. Nodes with other secrets do not answer, and are not seen.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import gevent
+from gevent.event import AsyncResult
+
+from gdispy import config
+from gdispy.cli.options import (
+    Once,
+    add_common_options,
+    add_secret_options,
+    add_tls_options,
+    fail,
+    parse,
+    set_up_logging,
+)
+from gdispy.discovery import targets
+from gdispy.discovery.beacon import HERE, LOOK, Beacon, Packet
+from gdispy.discovery.node_finder import Route, routes_of
+from gdispy.errors import ConfigError, ConnectFailed, GdispyError, PeerRejected
+from gdispy.net import connect
+from gdispy.node import VISITOR
+from gdispy.protocol.address import join
+from gdispy.protocol.discovery import RELAY
+from gdispy.protocol.limits import printable
+from gdispy.protocol.messages import Availability, Hello, Message, Overview, Survey
+from gdispy.rules.scheduler.diagnostics import without_place
+from gdispy.runtime.greenlets import spawn
+from gdispy.transport.connection import Connection, Handlers, new_identity
+from gdispy.transport.credentials import Secret, find_secret, with_tls
+from gdispy.transport.interfaces import host_of, own_address, resolve
+
+#: When to look around, in seconds, and when to stop listening for answers.
+MOMENTS = (0.0, 0.2, 0.5)
+LISTEN = 1.0
+LISTEN_NAMED = 0.4
+#: Seconds for a node to be reached, and to say how it stands; and for each route, where it has several.
+ANSWER_LIMIT = 5.0
+ROUTE_LIMIT = 1.5
+
+_EXAMPLES = """examples:
+  gdispy nodes                  all nodes that are found on the networks of this machine
+  gdispy nodes 10.0.0.5 lab     these two as well, or those behind a relay of that name
+  gdispy nodes --json           for programs
+
+The exit status is 0 if there is a node that can be used.
+"""
+
+
+@dataclass
+class Found:
+    """A node, or an address that should be one."""
+
+    name: str
+    address: str
+    version: str = ""
+    python: str = ""
+    cpus: int = 0
+    busy: int = 0
+    #: Percent of its processors that are idle; None where it does not know.
+    idle: float | None = None
+    #: Whom it works for, and why it cannot be used by others now, or at all.
+    clients: list[str] = field(default_factory=list)
+    problem: str = ""
+    relay: str = ""
+
+
+def nodes_parser() -> argparse.ArgumentParser:
+    """The options of `gdispy nodes`."""
+    parser = argparse.ArgumentParser(
+        prog="gdispy nodes",
+        description="List the nodes that are found, and why one cannot be used.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("hosts", nargs="*", metavar="HOST[:PORT]", help="a node, or a relay, to ask besides looking around")
+    text = "the same; may be given several times"
+    add("-n", "--nodes", action="append", default=[], metavar="HOST[:PORT]", help=text)
+    add("--json", action="store_true", help="print a list of objects")
+    add("--only", action="store_true", help="ask the hosts named, and do not look around")
+    text = "look around on the network of this address only (default: GDISPY_IP_ADDR, or all networks)"
+    add("-i", "--ip_addr", action=Once, default="", metavar="ADDR", help=text)
+    text = f"where nodes listen (default: {config.NODE_PORT})"
+    add("--node_port", type=int, default=config.NODE_PORT, metavar="PORT", help=text)
+    add("--ipv4_udp_multicast", action="store_true", help="look around by multicast instead of broadcast")
+    add_secret_options(parser)
+    add_tls_options(parser)
+    add_common_options(parser)
+    return parser
+
+
+def nodes_main(words: Sequence[str] | None = None) -> int:
+    """`gdispy nodes`; the exit code."""
+    options = parse(nodes_parser(), words)
+    set_up_logging("gdispy: %(message)s", options.debug)
+    try:
+        hosts = [*options.hosts, *options.nodes]
+        if options.only and not hosts:
+            raise ConfigError("--only needs the hosts to ask")
+        secret = find_secret(options.secret, options.secret_file, options.insecure)
+        secret = with_tls(secret, options.certfile, options.keyfile)
+        config.port_number(options.node_port, "--node_port")
+        wanted = targets.parse(hosts, options.node_port).targets if hosts else []
+        found = Look(secret, options, wanted).run()
+    except (GdispyError, OSError) as error:
+        return fail("gdispy nodes", error)
+    if options.json:
+        print(json.dumps([asdict(each) for each in found], indent=2))
+    else:
+        print("\n".join(lines(found)))
+    return 0 if any(not each.problem for each in found) else 1
+
+
+class Look:
+    """One look around."""
+
+    def __init__(self, secret: Secret, options: Any, targets: list[tuple[str, int]]) -> None:
+        self._secret = secret
+        self._options = options
+        self._targets = targets
+        self._identity = new_identity()
+        self._instance = self._identity.instance
+        #: By instance, or by place where the instance is not known.
+        self._routes: dict[Any, list[Route]] = {}
+        self._names: dict[Any, str] = {}
+        self._relays: set[tuple[str, int]] = set()
+
+    def run(self) -> list[Found]:
+        """Look, ask, and wait for the answers."""
+        ip_addr = own_address(self._options.ip_addr)
+        own = (self._secret.for_udp(), self._instance, ip_addr, 0, self._on_packet, self._options.ipv4_udp_multicast)
+        beacon = Beacon(*own)
+        beacon.start()
+        before = 0.0
+        for moment in MOMENTS if not self._options.only else MOMENTS[:1]:
+            gevent.sleep(moment - before)
+            before = moment
+            if not self._options.only:
+                beacon.broadcast(LOOK, 0, self._options.node_port)
+            for target in self._targets:
+                spawn(self._ask, beacon, target, what=f"a question to {join(*target)}")
+        gevent.sleep(LISTEN - before if not self._options.only else LISTEN_NAMED)
+        beacon.close()
+        return self._visit_all()
+
+    def _ask(self, beacon: Beacon, target: tuple[str, int]) -> None:
+        place = beacon.resolve(*target)
+        if place is not None:
+            beacon.tell(LOOK, 0, place)
+
+    def _on_packet(self, beacon: Beacon, packet: Packet, address: tuple[str, int]) -> None:
+        if packet.kind == RELAY:
+            self._relays.add((address[0], packet.port))
+        elif packet.kind == HERE and packet.port:
+            known = self._routes.setdefault(packet.instance, [])
+            known += [each for each in routes_of(packet, address[0], self._secret.for_udp()) if each not in known]
+            self._names[packet.instance] = packet.name
+
+    def _visit_all(self) -> list[Found]:
+        for target in self._targets:
+            place = self._place_of(target)
+            if place not in self._relays and not any(Route(*place) in each for each in self._routes.values()):
+                self._routes[target] = [Route(*target)]
+        for routes in self._routes.values():  # One of the link alone is good for little else.
+            routes.sort(key=lambda route: "%" in route.host)
+        visits = [
+            spawn(self._visit, key, routes, what=f"a visit to {routes[0].place}")
+            for key, routes in self._routes.items()
+        ]
+        gevent.joinall(visits)
+        seen: dict[Any, Found] = {}
+        for visit in visits:
+            if visit.value is None:  # It has failed, by a defect; the log says so.
+                continue
+            instance, found = visit.value
+            seen.setdefault(instance, found)
+        return sorted(seen.values(), key=lambda each: (bool(each.problem), each.name, each.address))
+
+    def _place_of(self, target: tuple[str, int]) -> tuple[str, int]:
+        try:
+            return host_of(resolve(*target, 0)[0][4]), target[1]
+        except OSError:
+            return target
+
+    def _visit(self, key: Any, routes: list[Route]) -> tuple[Any, Found]:
+        """Ask a node how it stands, by the first of its routes that works: its instance, and what it says."""
+        troubles = []
+        for route in routes:
+            try:
+                return self._visit_by(route, ANSWER_LIMIT if len(routes) == 1 else ROUTE_LIMIT)
+            except (ConnectFailed, PeerRejected) as error:
+                troubles.append(str(error))
+        name = self._names.get(key, "")
+        return key, Found(name, routes[0].place, problem="; ".join(dict.fromkeys(troubles)))
+
+    def _visit_by(self, route: Route, limit: float) -> tuple[Any, Found]:
+        answer = AsyncResult()
+        heard: list[Message] = []
+
+        def on_messages(connection: Connection, messages: list[Message]) -> None:
+            for message in messages:
+                if isinstance(message, Hello):
+                    connection.check_identity(message)
+            heard.extend(messages)
+            if any(isinstance(each, Overview) for each in messages):
+                answer.set(None)
+
+        def on_closed(connection: Connection, reason: str) -> None:
+            answer.set_exception(ConnectFailed(f"{route.place}: {printable(reason)}"))
+
+        handlers = Handlers(on_messages, on_closed)
+        psk, tls = self._secret.for_tcp(), self._secret.tls
+        ways = {"relay": route.relay, "limit": limit, "tls": tls, "advice": self._secret.advice()}
+        connection = connect(route.host, route.port, psk, VISITOR, handlers, **ways)
+        connection.start()
+        ours = ("visitor", self._instance, platform.node(), config.VERSION, config.PYTHON, sys.platform)
+        connection.introduce(Hello(*ours, 0, "", 0.0), self._identity)
+        connection.send(Survey(1))
+        try:
+            answer.get(timeout=ANSWER_LIMIT)
+        except gevent.Timeout:
+            raise ConnectFailed(f"{route.place} does not say how it stands") from None
+        finally:
+            connection.close("asked and answered")
+        return connection.instance, _found(route, heard)
+
+
+def _found(route: Route, heard: list[Message]) -> Found:
+    found = Found("", route.place)
+    if route.relay is not None:
+        found.relay = join(route.relay.host, route.relay.port)
+    for message in heard:
+        if isinstance(message, Hello):
+            found.name, found.version, found.python = message.name, message.version, message.python
+        elif isinstance(message, Availability) and message.free:
+            found.idle = message.free[0]
+        elif isinstance(message, Overview) and message.nodes:
+            found.cpus, found.busy = message.nodes[0][3], message.nodes[0][4]
+            found.clients = sorted({row[0] for row in message.computations})
+            if not found.cpus:
+                found.problem = "it takes no jobs at present"
+            elif message.nodes[0][5]:
+                found.problem = f"it works for {', '.join(found.clients) or 'another program'} at present"
+    return found
+
+
+def lines(found: list[Found]) -> list[str]:
+    """The nodes as a table."""
+    if not found:
+        return ["no gdispy-node was found: start gdispy-node on the machines, with the same secret as here"]
+    rows: list[tuple[str, ...]] = [("node", "address", "gdispy", "Python", "CPUs", "busy", "idle", "state")]
+    for each in found:
+        idle = "" if each.idle is None else f"{each.idle:.0f} %"
+        numbers = (str(each.cpus), str(each.busy)) if each.version else ("", "")
+        state = without_place(each.address, each.problem) or (
+            f"free, through the relay at {each.relay}" if each.relay else "free"
+        )
+        texts = (each.name or "?", each.address, each.version, each.python, *numbers, idle, state)
+        rows.append(tuple(map(printable, texts)))
+    widths = [max(len(row[column]) for row in rows) for column in range(7)]
+    return ["  ".join([*(row[column].ljust(widths[column]) for column in range(7)), row[7]]).rstrip() for row in rows]

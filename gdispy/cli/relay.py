@@ -1,0 +1,99 @@
+"""`gdispy relay`: from its command line to a relay that runs.
+
+Runs in a patched program, in its main greenlet, until a signal stops it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import signal
+from collections.abc import Sequence
+
+import gevent
+
+from gdispy import config
+from gdispy.cli.options import Once, add_common_options, add_secret_options, fail, parse, set_up_logging
+from gdispy.discovery.relay import Relay, RelaySettings
+from gdispy.errors import ConfigError, GdispyError
+from gdispy.protocol.address import host_flaw, join, split
+from gdispy.runtime.process_hardening import harden
+from gdispy.transport.credentials import find_secret
+
+_PROGRAM = "gdispy relay"
+
+_EXAMPLES = """examples:
+  gdispy relay                           on a machine of the nodes' network, which programs elsewhere name:
+                                         JobCluster(compute, nodes=["*", "that machine"])
+  gdispy relay --scheduler_node lab      have the nodes here come to the gdispy-scheduler on lab
+
+The relay uses the port of nodes (51348, TCP and UDP); -p takes another where a node runs on the same machine. It needs
+the secret, but only for packets of discovery: what passes between programs and nodes stays sealed.
+"""
+
+
+def relay_parser() -> argparse.ArgumentParser:
+    """The options of `gdispy relay`."""
+    parser = argparse.ArgumentParser(
+        prog=_PROGRAM,
+        description="Make the nodes of this machine's networks known to programs in others.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add(
+        "-i", "--ip_addr", "--host", action=Once, default="", metavar="ADDR", help="address to listen on (default: all)"
+    )
+    text = f"port to listen on, 0 for any free one (default: {config.NODE_PORT})"
+    add("-p", "--relay_port", "--port", type=int, default=config.NODE_PORT, metavar="PORT", help=text)
+    text = f"where nodes listen (default: {config.NODE_PORT})"
+    add("--node_port", type=int, default=config.NODE_PORT, metavar="PORT", help=text)
+    text = "tell the nodes of the gdispy-scheduler there; once for each"
+    add("--scheduler_node", "--scheduler_host", action="append", default=[], metavar="HOST[:PORT]", help=text)
+    add("--ipv4_udp_multicast", action="store_true", help="use multicast instead of broadcast")
+    add("--daemon", action="store_true", help="for compatibility: a relay takes no commands anyway")
+    add_secret_options(parser)
+    add_common_options(parser)
+    return parser
+
+
+def relay_main(words: Sequence[str] | None = None) -> int:
+    """`gdispy relay`; the exit code."""
+    options = parse(relay_parser(), words)
+    set_up_logging("%(asctime)s %(levelname)s %(message)s", options.debug, logging.INFO)
+    try:
+        secret = find_secret(options.secret, options.secret_file, options.insecure)
+        harden([options.secret])
+        relay = Relay(secret, _settings(options))
+    except OSError as error:
+        text = f"cannot listen on port {options.relay_port}: {error.strerror}; a node may run here (-p takes another)"
+        return fail(_PROGRAM, error if isinstance(error, GdispyError) else ConfigError(text))
+    except GdispyError as error:
+        return fail(_PROGRAM, error)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        gevent.signal_handler(number, relay.stop)
+    relay.start()
+    print(f"ready {join(relay.host, relay.port)}", flush=True)
+    relay.wait()
+    return 0
+
+
+def _settings(options: argparse.Namespace) -> RelaySettings:
+    return RelaySettings(
+        options.ip_addr,
+        config.port_number(options.relay_port, "--relay_port"),
+        config.port_number(options.node_port, "--node_port"),
+        [_scheduler(text) for text in options.scheduler_node],
+        options.ipv4_udp_multicast,
+    )
+
+
+def _scheduler(text: str) -> tuple[str, int]:
+    try:
+        host, port = split(text)
+    except ValueError as error:
+        raise ConfigError(f"--scheduler_node {text!r}: {error}") from None
+    flaw = "it names no host" if "*" in host else host_flaw(host)
+    if flaw:
+        raise ConfigError(f"--scheduler_node {text!r}: {flaw}")
+    return host, port or config.CLIENT_PORT

@@ -1,0 +1,113 @@
+"""Standard input, output and error of a command, whatever they are: closed, a full disk, a reader that has gone.
+
+Used by `__init__.py`, before a command opens anything.
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import sys
+from collections.abc import Callable
+from typing import Any, TextIO
+
+from gevent.monkey import get_original
+
+from gdispy.cli.options import EXIT_FAILED, fail
+from gdispy.errors import GdispyError
+
+
+class OutputLost(GdispyError):
+    """Standard output could not be written."""
+
+
+class _Output(io.RawIOBase):
+    """A descriptor for text of a command. After a write that fails, all that follows is dropped."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        #: Why a write has failed, or ''.
+        self.failure = ""
+
+    def fileno(self) -> int:
+        return self._fd
+
+    def isatty(self) -> bool:
+        return os.isatty(self._fd)
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any, /) -> int:
+        if not self.failure:
+            try:
+                return self._write(data)
+            except BrokenPipeError:
+                self.failure = "standard output was closed before all was printed"
+            except OSError as error:
+                self.failure = f"standard output cannot be written: {error.strerror}"
+            self.failed()
+        return len(data)
+
+    def _write(self, data: Any) -> int:
+        while True:
+            try:
+                return os.write(self._fd, data)
+            except BlockingIOError:  # Somebody with whom the terminal is shared has made it so.
+                # Not in turns with other greenlets: one that prints meanwhile would find the buffer in use.
+                get_original("select", "select")([], [self._fd], [])
+
+    def failed(self) -> None:
+        """Something was lost for the first time."""
+
+
+class _StandardOutput(_Output):
+    """The same, for what a command is run for."""
+
+    def failed(self) -> None:
+        raise OutputLost(self.failure)
+
+
+def guarded(program: str, command: Callable[[], int]) -> int:
+    """Run a command; its exit code. Where what it prints is lost, that is one line on standard error and a failure."""
+    has_output = sys.stdout is not None
+    _open_closed_ones()
+    output, errors = _StandardOutput(1), _Output(2)
+    sys.stdout, sys.stderr = _text(output, sys.stdout), _text(errors, sys.stderr)
+    if not has_output:
+        return fail(program, OutputLost("standard output is closed: redirect it, to /dev/null if nobody is to read it"))
+    code: object = EXIT_FAILED
+    try:
+        code = command()
+    except SystemExit as end:  # Of argparse, which has told what is to be told.
+        code = end.code or 0
+    except OutputLost as error:
+        return fail(program, error)
+    try:
+        sys.stdout.flush()
+    except OutputLost as error:
+        return fail(program, error)
+    number = code if isinstance(code, int) else EXIT_FAILED
+    return EXIT_FAILED if not number and (output.failure or errors.failure) else number
+
+
+def _open_closed_ones() -> None:
+    """Nothing that is opened later may take the number of a stream that is closed."""
+    for fd in (0, 1, 2):
+        try:
+            os.fstat(fd)
+        except OSError as error:
+            if error.errno != errno.EBADF:
+                raise
+            found = os.open(os.devnull, os.O_RDWR)  # The lowest number that is free: this one.
+            os.set_inheritable(found, True)
+    if sys.stdin is None:
+        sys.stdin = open(0, closefd=False)
+
+
+def _text(output: _Output, former: TextIO | None) -> io.TextIOWrapper:
+    # Where the encoding of a terminal has no sign for a character, its number is better than no line at all.
+    by_lines = output.isatty() or output.fileno() == 2
+    encoding = former.encoding if former is not None else "utf-8"
+    return io.TextIOWrapper(io.BufferedWriter(output), encoding, errors="backslashreplace", line_buffering=by_lines)

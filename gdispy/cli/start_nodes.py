@@ -1,0 +1,355 @@
+"""`gdispy start-nodes` and `gdispy stop-nodes`: nodes on other machines, started over ssh.
+
+Called by `cli.main`, in a patched program. For each host one ssh runs `gdispy-node` there, which is installed
+there already. The secret goes through ssh's standard input, never on a command line.
+
+Invariants:
+1. The nodes live as long as this command: each ends with its standard input, whatever becomes of ssh, of the network,
+   or of this process.
+2. What this command has started, it has ended when it ends.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import gevent
+import gevent.event
+from gevent import socket
+
+from gdispy.cli.node import settle
+from gdispy.cli.node_options import node_parser
+from gdispy.cli.options import (
+    EXIT_FAILED,
+    add_common_options,
+    add_secret_options,
+    as_declared,
+    fail,
+    parse,
+    set_up_logging,
+)
+from gdispy.errors import ConfigError, GdispyError
+from gdispy.protocol.address import host_flaw, join
+from gdispy.protocol.handshake import encode_secret
+from gdispy.protocol.limits import printable
+from gdispy.runtime.greenlets import spawn
+from gdispy.transport.credentials import find_secret, own_key_path
+from gdispy.worker.process_tree import began
+
+#: Seconds until a node must be ready, and until it must have ended.
+START_LIMIT = 60.0
+STOP_LIMIT = 20.0
+#: ssh asks nothing, and notices a network that is gone.
+_SSH = ("-o", "BatchMode=yes", "-o", "ServerAliveInterval=15", "-o", "ServerAliveCountMax=4")
+#: Exit code of a shell that finds no such program.
+_NOT_FOUND = 127
+#: Lines of a node's log that are kept to say why it ended.
+_KEPT = 20
+
+_EXAMPLES = """examples:
+  gdispy start-nodes --ssh host1,user@host2          one node on each, until Ctrl-C
+  gdispy start-nodes --ssh host1 --cpus 4 -p 51400   options of gdispy-node are for each of them
+  gdispy start-nodes --ssh host1 --command /opt/gdispy/bin/gdispy-node
+  gdispy start-nodes --ssh host1 --ssh_command 'ssh -p 2222 -i key'
+  gdispy stop-nodes                                  ends what this user has started from this machine
+
+gdispy must be installed on the hosts, and ssh must let this user in with a key.
+"""
+
+
+def start_parser() -> argparse.ArgumentParser:
+    """The options of `gdispy start-nodes`, besides those of `gdispy-node`."""
+    parser = argparse.ArgumentParser(
+        prog="gdispy start-nodes",
+        description="Start gdispy-node on other machines over ssh, and end them with this command.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    text = "where to start nodes, as ssh knows them"
+    add("--ssh", "-n", "--nodes", action="append", required=True, metavar="HOST,HOST", help=text)
+    text = "gdispy-node on the hosts, where it is not in the PATH of ssh (default: gdispy-node)"
+    add("--command", default="gdispy-node", metavar="PATH", help=text)
+    add("--ssh_command", "--ssh-command", default="ssh", metavar="COMMAND", help="ssh, with options (default: ssh)")
+    text = f"how long a node may take to be ready (default: {START_LIMIT:.0f})"
+    add("--timeout", type=float, default=START_LIMIT, metavar="SECONDS", help=text)
+    add_secret_options(parser)
+    add_common_options(parser)
+    return parser
+
+
+def start_main(words: Sequence[str] | None = None) -> int:
+    """`gdispy start-nodes`; the exit code."""
+    options, rest = start_parser().parse_known_args(
+        as_declared(start_parser(), sys.argv[1:] if words is None else words)
+    )
+    set_up_logging("gdispy: %(message)s", options.debug)
+    try:
+        hosts = _hosts(options.ssh)
+        _check_node_options(rest)
+        secret = find_secret(options.secret, options.secret_file, options.insecure)
+        if secret.insecure:
+            raise ConfigError("without a secret, nodes serve their own machine only: leave --insecure out")
+        command = shlex.join([*shlex.split(options.command), *_OWN_OPTIONS, *rest])
+        fleet = Fleet([_Remote(host, shlex.split(options.ssh_command), command) for host in hosts])
+        fleet.start(encode_secret(secret.key))
+    except (GdispyError, OSError) as error:
+        return fail("gdispy start-nodes", error)
+    return fleet.serve(options.timeout)
+
+
+_OWN_OPTIONS = ("--daemon", "--exit-with-stdin", "--secret-file", "-")
+
+
+def _hosts(given: list[str]) -> list[str]:
+    hosts = [host.strip() for text in given for host in text.split(",") if host.strip()]
+    for host in hosts:
+        flaw = host_flaw(host.rpartition("@")[2].strip("[]"))
+        if host.startswith("-") or flaw:
+            raise ConfigError(f"--ssh {host!r} is no host: {flaw or 'it begins with a dash'}")
+    doubles = {host for host in hosts if hosts.count(host) > 1}
+    if doubles:
+        raise ConfigError(f"--ssh names {', '.join(sorted(doubles))} more than once")
+    if not hosts:
+        raise ConfigError("--ssh names no host")
+    return hosts
+
+
+def _check_node_options(words: list[str]) -> None:
+    """What is wrong with them is told here, once, and not by each host."""
+    parser = node_parser()
+    given = parse(parser, words)
+    settle(parser, given)
+    for name in ("secret", "secret_file", "insecure", "config", "save_config"):
+        if getattr(given, name):
+            raise ConfigError(f"--{name} cannot be given to the nodes")
+
+
+class _Remote:
+    """One host's ssh process, and what came of it."""
+
+    def __init__(self, host: str, ssh: list[str], command: str) -> None:
+        self.host = host
+        self.state = "starting"
+        #: Where the node listens, once it is ready.
+        self.place = ""
+        self.process: Any = None
+        self._words = [*ssh, *_SSH, host, command]
+        self._log: list[str] = []
+        self._readers: list[Any] = []
+
+    def start(self, secret: str) -> None:
+        # In a session of its own: Ctrl-C is for this command, which then ends the nodes in order.
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        try:
+            self.process = subprocess.Popen(self._words, start_new_session=True, **pipes)  # type: ignore[call-overload]
+        except OSError as error:
+            raise ConfigError(f"{self._words[0]} cannot be started: {error.strerror}") from error
+        with contextlib.suppress(BrokenPipeError):  # Why ssh has ended already, it says itself.
+            os.write(self.process.stdin.fileno(), secret.encode() + b"\n")
+        self._readers = [
+            spawn(self._read, what=f"the output of {self.host}", on_failure=self._fail),
+            spawn(self._read_log, what=f"the complaints of {self.host}"),
+        ]
+
+    def _fail(self, error: BaseException) -> None:
+        self.state = f"ended: a defect of gdispy start-nodes: {printable(repr(error))}"
+
+    @property
+    def is_up(self) -> bool:
+        return self.state == "ready"
+
+    def _read(self) -> None:
+        for line in _lines(self.process.stdout.fileno()):
+            if line.startswith("ready "):
+                _, _, port = line[6:].rpartition(":")
+                with contextlib.suppress(ValueError):  # Something else there begins a line so.
+                    self.place = join(self.host.rpartition("@")[2], int(port))
+                    self.state = "ready"
+        gevent.joinall(self._readers[1:], timeout=1)
+        self.state = f"ended: {self._why()}"
+
+    def _read_log(self) -> None:
+        for line in _lines(self.process.stderr.fileno()):
+            self._log = [*self._log, line][-_KEPT:]
+            if self.is_up:
+                print(f"{self.host}: {printable(line)}", file=sys.stderr, flush=True)
+
+    def _why(self) -> str:
+        code = self._wait(5)
+        if code == _NOT_FOUND:
+            return "gdispy-node is not there: install gdispy, or say where it is with --command"
+        told = next((line for line in reversed(self._log) if line.strip()), "")
+        return printable(told) or f"ssh ended with exit code {code}"
+
+    def _wait(self, seconds: float) -> int | None:
+        with contextlib.suppress(gevent.Timeout), gevent.Timeout(seconds):
+            while self.process.poll() is None:
+                gevent.sleep(0.02)
+        code: int | None = self.process.returncode
+        return code
+
+    def give_up(self, reason: str) -> None:
+        self.end()
+        self.state = f"ended: {reason}"
+
+    def let_go(self) -> None:
+        """The node ends with its standard input."""
+        if self.process is not None:
+            with contextlib.suppress(OSError):
+                self.process.stdin.close()
+
+    def end(self) -> None:
+        self.let_go()
+        if self.process is not None and self._wait(STOP_LIMIT) is None:
+            self.process.kill()
+            self._wait(5)
+        for reader in self._readers:
+            reader.join(1)
+            reader.kill()
+
+
+class Fleet:
+    """The nodes of one `gdispy start-nodes`."""
+
+    def __init__(self, nodes: list[_Remote]) -> None:
+        self.nodes = nodes
+        self._stop = gevent.event.Event()
+
+    def start(self, secret: str) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            gevent.signal_handler(number, self._stop.set)
+        try:
+            for node in self.nodes:
+                node.start(secret)
+        except BaseException:
+            self._end()
+            raise
+
+    def serve(self, limit: float) -> int:
+        """Wait until they are ready, then until they or this command are to end; the exit code."""
+        note = _note(self.nodes)
+        try:
+            self._await(lambda: all(node.state != "starting" for node in self.nodes), limit)
+            for node in self.nodes:
+                if node.state == "starting" and not self._stop.is_set():
+                    node.give_up(f"it was not ready within {limit:g} s")
+            print("\n".join(self.table()), flush=True)
+            up = [node for node in self.nodes if node.is_up]
+            if up:
+                places = ", ".join(repr(node.place) for node in up)
+                print(f"nodes=[{places}]; Ctrl-C or `gdispy stop-nodes` ends them", flush=True)
+            self._await(lambda: not any(node.is_up for node in self.nodes), None)
+            all_well = self._stop.is_set() and bool(up)
+            for node in self.nodes if not all_well else []:
+                print(f"gdispy start-nodes: {node.host}: {node.state}", file=sys.stderr)
+            return 0 if all_well else EXIT_FAILED
+        finally:
+            self._end()
+            with contextlib.suppress(OSError):
+                note.unlink()
+
+    def _await(self, condition: Any, limit: float | None) -> None:
+        with contextlib.suppress(gevent.Timeout), gevent.Timeout(limit):
+            while not condition() and not self._stop.is_set():
+                self._stop.wait(0.05)
+
+    def _end(self) -> None:
+        for node in self.nodes:  # All together, then one after the other.
+            node.let_go()
+        for node in self.nodes:
+            node.end()
+
+    def table(self) -> list[str]:
+        rows = [("HOST", "NODE", "STATE"), *((node.host, node.place or "-", node.state) for node in self.nodes)]
+        widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
+        return [f"{host:{widths[0]}}  {place:{widths[1]}}  {state}" for host, place, state in rows]
+
+
+def _lines(fd: int) -> Any:
+    """The lines of a pipe, without blocking other greenlets."""
+    text = b""
+    while True:
+        socket.wait_read(fd)
+        data = os.read(fd, 65536)
+        if not data:
+            break
+        *whole, text = (text + data).split(b"\n")
+        yield from (line.decode("utf-8", "replace") for line in whole)
+    if text:
+        yield text.decode("utf-8", "replace")
+
+
+# Ending them from elsewhere
+
+
+def _notes() -> Path:
+    return own_key_path().parent / "started"
+
+
+def _note(nodes: list[_Remote]) -> Path:
+    """A file that says that this process has started nodes."""
+    directory = _notes()
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path = directory / f"{os.getpid()}.json"
+    path.write_text(json.dumps({"began": began(os.getpid()), "hosts": [node.host for node in nodes]}))
+    return path
+
+
+def stop_parser() -> argparse.ArgumentParser:
+    """The options of `gdispy stop-nodes`."""
+    parser = argparse.ArgumentParser(
+        prog="gdispy stop-nodes",
+        description="End the nodes that this user has started from this machine with `gdispy start-nodes`.",
+    )
+    add_common_options(parser)
+    return parser
+
+
+def stop_main(words: Sequence[str] | None = None) -> int:
+    """`gdispy stop-nodes`; the exit code."""
+    set_up_logging("gdispy: %(message)s", parse(stop_parser(), words).debug)
+    running = list(_running())
+    if not running:
+        print("no nodes that were started from here are running")
+        return 0
+    for pid, _ in running:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)
+    good = True
+    with contextlib.suppress(gevent.Timeout), gevent.Timeout(2 * STOP_LIMIT):
+        while any(began(pid) == started["began"] for pid, started in running):
+            gevent.sleep(0.05)
+    for pid, started in running:
+        is_gone = began(pid) != started["began"]
+        good = good and is_gone
+        state = "stopped" if is_gone else f"does not end: process {pid} here"
+        print("\n".join(f"{host}  {state}" for host in started["hosts"]))
+    return 0 if good else EXIT_FAILED
+
+
+def _running() -> Any:
+    """Processes that run `start-nodes`, and what they have written of themselves."""
+    for path in sorted(_notes().glob("*.json")):
+        try:
+            started = json.loads(path.read_text())
+            pid = int(path.stem)
+            is_there = began(pid) == started["began"] and isinstance(started["hosts"], list)
+        except (OSError, ValueError, KeyError, TypeError):
+            is_there = False
+        if is_there:
+            yield pid, started
+        else:
+            with contextlib.suppress(OSError):
+                path.unlink()

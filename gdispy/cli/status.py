@@ -1,0 +1,121 @@
+"""`gdispy status [HOST]`: how a shared scheduler stands.
+
+Called by `cli.main`, in a patched program. It connects as a client does, asks once and prints the answer.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import sys
+from collections.abc import Sequence
+
+import gevent
+from gevent.event import AsyncResult
+
+from gdispy import config
+from gdispy.cli.options import (
+    Once,
+    add_common_options,
+    add_secret_options,
+    add_tls_options,
+    fail,
+    parse,
+    set_up_logging,
+)
+from gdispy.client.remote_scheduler import ROLES
+from gdispy.client.shared_cluster import scheduler_place
+from gdispy.errors import ConfigError, ConnectFailed, GdispyError
+from gdispy.net import connect
+from gdispy.protocol.address import join
+from gdispy.protocol.limits import printable
+from gdispy.protocol.messages import Hello, Overview, Survey
+from gdispy.transport.connection import Handlers, new_identity
+from gdispy.transport.credentials import Secret, find_secret, with_tls
+
+#: Seconds until an answer that does not come is given up.
+ANSWER_LIMIT = 10.0
+
+
+def status_parser() -> argparse.ArgumentParser:
+    """The options of `gdispy status`."""
+    parser = argparse.ArgumentParser(prog="gdispy status", description="Show how a gdispy-scheduler stands.")
+    text = "where gdispy-scheduler runs (default: this machine)"
+    parser.add_argument("host", nargs="?", default="", metavar="HOST[:PORT]", help=text)
+    text = "the same, as `gdispy` has it"
+    names = ("-n", "--scheduler_node", "--scheduler_host")
+    parser.add_argument(*names, dest="named", action=Once, default="", metavar="HOST[:PORT]", help=text)
+    parser.add_argument("--json", action="store_true", help="print an object with `nodes` and `computations`")
+    add_secret_options(parser)
+    add_tls_options(parser)
+    add_common_options(parser)
+    return parser
+
+
+def status_main(words: Sequence[str] | None = None) -> int:
+    """`gdispy status`; the exit code."""
+    options = parse(status_parser(), words)
+    set_up_logging("gdispy: %(message)s", options.debug)
+    try:
+        if options.host and options.named:
+            raise ConfigError("name one scheduler: HOST, or -n HOST")
+        secret = find_secret(options.secret, options.secret_file, options.insecure)
+        secret = with_tls(secret, options.certfile, options.keyfile)
+        found = ask(secret, *scheduler_place(options.host or options.named, None))
+    except (GdispyError, OSError) as error:
+        return fail("gdispy status", error)
+    print(json.dumps(as_object(found), indent=2) if options.json else "\n".join(overview_lines(found)))
+    return 0
+
+
+def ask(secret: Secret, host: str, port: int) -> Overview:
+    """Ask a scheduler how it stands. Raises ConnectFailed or PeerRejected."""
+    answer = AsyncResult()
+
+    def on_messages(connection: object, messages: list[object]) -> None:
+        for message in messages:
+            if isinstance(message, Overview):
+                answer.set(message)
+
+    def on_closed(connection: object, reason: str) -> None:
+        answer.set_exception(ConnectFailed(f"{join(host, port)}: {printable(reason)}"))
+
+    handlers = Handlers(on_messages, on_closed)  # type: ignore[arg-type]
+    place = (host, port, secret.for_tcp(), ROLES)
+    connection = connect(*place, handlers, what="gdispy-scheduler", tls=secret.tls, advice=secret.advice())
+    connection.start()
+    identity = new_identity()
+    ours = ("client", identity.instance, platform.node(), config.VERSION, config.PYTHON, sys.platform)
+    connection.introduce(Hello(*ours, 0, "", 0.0), identity)
+    connection.send(Survey(1))
+    try:
+        found: Overview = answer.get(timeout=ANSWER_LIMIT)
+    except gevent.Timeout:
+        raise ConnectFailed(f"{join(host, port)} does not answer") from None
+    finally:
+        connection.close("asked and answered")
+    return found
+
+
+def as_object(overview: Overview) -> dict[str, list[dict[str, object]]]:
+    """The overview as JSON has it."""
+    nodes = ("name", "address", "port", "cpus", "in_use", "connected")
+    computations = ("client", "address", "computation", "waiting", "on_nodes")
+    return {
+        "nodes": [dict(zip(nodes, row, strict=True)) for row in overview.nodes],
+        "computations": [dict(zip(computations, row, strict=True)) for row in overview.computations],
+    }
+
+
+def overview_lines(overview: Overview) -> list[str]:
+    """How a scheduler stands, as a table for people."""
+    lines = [f"{'Node':>30} | {'CPUs':>5} | {'In use':>6} | State"]
+    for name, address, port, cpus, load, connected in overview.nodes:
+        place = f"{printable(join(address, port))} ({printable(name[:12])})"
+        lines.append(f"{place:>30} | {cpus:>5} | {load:>6} | {'connected' if connected else 'away'}")
+    lines += ["", f"{'Client':>30} | {'Computation':>20} | {'Waiting':>9} | {'On nodes':>8}"]
+    for client, address, name, waiting, running in overview.computations:
+        who = f"{printable(client[:15])} ({printable(address) or 'away'})"
+        lines.append(f"{who:>30} | {printable(name[:20]):>20} | {waiting:>9} | {running:>8}")
+    return lines

@@ -1,0 +1,236 @@
+"""The jobs of one cluster that have not ended, and what is known of them.
+
+Everything here runs in the hub: `engine.py` passes on what the rules report.
+
+Invariants:
+1. A job's fields are written here only, once it was submitted; its end is reported once, and then never changes.
+2. A job leaves the table with its end, after the callbacks for it were given.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, NamedTuple
+
+from gdispy.buffers.memory_file import OpenFile
+from gdispy.client.completion import Completion
+from gdispy.client.job import ARGUMENTS_LIMIT, DispyJob, Plain
+from gdispy.client.node_table import NodeTable
+from gdispy.client.user_callbacks import JobCallback, UserCallbacks
+from gdispy.hub import Gate
+from gdispy.journal.recovery_file import Logbook
+from gdispy.protocol import job_status
+from gdispy.protocol.ids import JobId
+from gdispy.protocol.messages import Ended, Progress, Started
+from gdispy.protocol.payload import Bulk, bulk_size, joined
+
+logger = logging.getLogger("gdispy")
+
+
+class JobKeeping(NamedTuple):
+    """What a computation says of its jobs."""
+
+    logbook: Logbook | None
+    is_program: bool
+    #: Whether much output is left in the file that it came in.
+    takes_files: bool
+    #: Bytes of each stream of a job's output that are kept.
+    output_limit: int
+    #: Whether jobs of a lost node run again.
+    reentrant: bool
+    #: Whether results are to be plain data.
+    is_plain: bool = False
+
+
+class JobTable:
+    """The jobs, by number."""
+
+    def __init__(
+        self, name: str, keeping: JobKeeping, nodes: NodeTable, callbacks: UserCallbacks, count: Completion
+    ) -> None:
+        self._name, self._keeping = name, keeping
+        self._nodes, self._callbacks, self._count = nodes, callbacks, count
+        self.jobs: dict[JobId, DispyJob] = {}
+        #: Jobs of a former life of the program whose ends the callback has been called for.
+        self.told: set[JobId] = set()
+        #: Jobs that were given up with their nodes.
+        self._abandoned: dict[int, DispyJob] = {}
+        #: Where jobs run, for `cluster_status` of a reentrant computation.
+        self._places: dict[JobId, bytes] = {}
+
+    def end(self, ended: Ended, picks: list[int] | None) -> None:
+        """The jobs at these places of the message, None for all, have ended."""
+        jobs, logbook, is_program = self.jobs, self._keeping.logbook, self._keeping.is_program
+        is_plain = self._keeping.is_plain
+        on_job, on_status = self._callbacks.on_job, self._callbacks.on_status
+        columns: list[list[Any]] = [ended.jobs, ended.statuses, ended.starts, ended.ends, ended.exceptions]
+        columns += [ended.results, ended.outputs, ended.errors, ended.truncated]
+        if picks is not None:
+            columns = [[column[place] for place in picks] for column in columns]
+        gates: list[Gate] = []
+        address, before = ended.address, len(jobs)
+        seen = sent = 0
+        try:
+            for number, code, start, end, exception, result, output, error, left_out in zip(*columns, strict=True):
+                job = jobs[number]
+                arguments = job._arguments
+                size = len(arguments) if type(arguments) is bytes else self._let_go(job)
+                job._result = None
+                job._payload = Plain(result) if is_plain and result else result
+                job.ip_addr = address
+                job.end_time = end or None
+                if output or error or is_program:
+                    self._take_printed(job, output, error, left_out)
+                else:
+                    job.stdout = job.stderr = ""
+                job._exception = exception or None
+                if job.start_time is None:
+                    sent += size
+                    job.start_time = start or None
+                else:
+                    seen += 1
+                    job.start_time = start or job.start_time
+                if on_status is not None and job._status == job_status.CREATED and start:
+                    # So short that only its end was told, it has begun all the same.
+                    job._status = job_status.RUNNING
+                    self._tell_status(job_status.RUNNING, ended.node, job._copy())
+                if code != job_status.FINISHED:
+                    if logbook is not None:
+                        logbook.missing += job._status != job_status.CANCELLED
+                    if code == job_status.ABANDONED:
+                        self._abandoned[job._number] = job
+                job._status = code
+                job._done = True
+                del jobs[number]
+                if job._gate is not None:
+                    gates.append(job._gate)
+                if on_job is not None:
+                    self._call_back(job, on_job)
+                if on_status is not None:
+                    self._places.pop(number, None)
+                    self._callbacks.give_status(self._nodes.get(ended.node), job)
+        finally:
+            node = self._nodes.get(ended.node)
+            if node is not None:
+                node.finished(ended, picks, seen, sent)
+            # After the last, or the user's thread would wake up in between and want the interpreter.
+            codes = columns[1]
+            self._count.end(before - len(jobs), len(codes) - codes.count(job_status.FINISHED))
+            for gate in gates:
+                gate.open()
+
+    def _call_back(self, job: DispyJob, callback: JobCallback) -> None:
+        """Tell the user of the end of a job, once in all lives of the program."""
+        logbook = self._keeping.logbook
+        if logbook is None:
+            self._callbacks.give(callback, job)
+        elif job._number not in self.told:
+            self._callbacks.give(_call_back_and_note, callback, job, logbook)
+
+    def take_late(self, ended: Ended, picks: list[int]) -> None:
+        """A node that had been given up has come back, with results of jobs that have ended without them."""
+        for place in picks:
+            job = self._abandoned.pop(ended.jobs[place], None)
+            if job is not None and ended.statuses[place] == job_status.FINISHED:
+                result = ended.results[place]
+                job._late = Plain(result) if self._keeping.is_plain and result else result
+                logger.warning("job %r was abandoned, and its node is back with its result: job.late_result", job.id)
+
+    def _tell_status(self, status: int, node: bytes, job: DispyJob) -> None:
+        """Report to `cluster_status` what has happened to a job that has not ended."""
+        if self._callbacks.on_status is not None:
+            self._callbacks.give(self._callbacks.on_status, status, self._nodes.get(node), job)
+
+    def _let_go(self, job: DispyJob) -> int:
+        """What a job was called with is kept unless it is large; its size."""
+        size = bulk_size(job._arguments)
+        if size > ARGUMENTS_LIMIT:
+            job._arguments = None
+        return size
+
+    def _take_printed(self, job: DispyJob, output: Bulk, error: Bulk, left_out: int) -> None:
+        job.stdout, job.stderr = self._printed(output), self._printed(error)
+        if left_out:
+            self._note_cut(job, (output, error), left_out)
+
+    def _note_cut(self, job: DispyJob, streams: tuple[Bulk, Bulk], left_out: int) -> None:
+        """A job has printed more than is kept."""
+        job.truncated = True
+        limit = self._keeping.output_limit
+        total = left_out + sum(min(bulk_size(each), limit) for each in streams)
+        logger.warning(
+            "%s: job %r has printed %s bytes, of which %s are left out: output_limit is %s bytes of each stream",
+            *(self._name, job.id, f"{total:,}", f"{left_out:,}", f"{limit:,}"),
+        )
+
+    def _printed(self, output: Bulk) -> Any:
+        if not output:
+            return b"" if self._keeping.is_program else ""
+        if self._keeping.takes_files and isinstance(output, OpenFile):
+            return output
+        data = joined(output)
+        return data if self._keeping.is_program else data.decode("utf-8", "replace")
+
+    def begin(self, started: Started) -> None:
+        """Jobs run."""
+        node = self._nodes.get(started.node)
+        for number, began in zip(started.jobs, started.times, strict=True):
+            job = self.jobs.get(number)
+            if job is None or job.start_time is not None:
+                continue
+            job.start_time, job.ip_addr = began, started.address
+            if node is not None:
+                node.began(bulk_size(job._arguments))
+            if job._status == job_status.CREATED:
+                job._status = job_status.RUNNING
+                if self._callbacks.on_status is not None:
+                    self._tell_status(job_status.RUNNING, started.node, job._copy())
+            if self._keeping.reentrant and self._callbacks.on_status is not None:
+                self._places[number] = started.node
+
+    def provide(self, progress: Progress) -> None:
+        """A job has sent a provisional result."""
+        job = self.jobs.get(progress.job)
+        if job is None:
+            return
+        node = self._nodes.get(progress.node)
+        if node is not None:
+            node.received(bulk_size(progress.value))
+        was_cancelled = job._status == job_status.CANCELLED
+        job._status, job.ip_addr = job_status.PROVISIONAL_RESULT, progress.address
+        job._payload, job._result = Plain(progress.value) if self._keeping.is_plain else progress.value, None
+        if self._callbacks.on_job is not None:
+            self._callbacks.give(self._callbacks.on_job, job._copy())
+        if self._callbacks.on_status is not None:
+            self._tell_status(job._status, progress.node, job._copy())
+        if was_cancelled:
+            job._status = job_status.CANCELLED
+
+    def lose_node(self, node: bytes) -> None:
+        """A node is gone, and what ran there runs again elsewhere."""
+        lost = [number for number, place in self._places.items() if place == node]
+        for number in lost:
+            del self._places[number]
+            job = self.jobs.get(number)
+            if job is not None and job._status in (job_status.RUNNING, job_status.PROVISIONAL_RESULT):
+                job._status = job_status.ABANDONED
+                self._tell_status(job_status.ABANDONED, node, job._copy())
+                job._status, job.start_time, job.ip_addr = job_status.CREATED, None, None
+
+    def give_up(self, waiting: list[DispyJob], reason: str) -> None:
+        """gdispy itself has failed: all these, and those of the table, end with that."""
+        jobs = [*self.jobs.values(), *waiting]
+        self.jobs.clear()
+        for job in jobs:
+            job._status, job._exception, job._done = job_status.ABANDONED, reason, True
+        for job in jobs:
+            if job._gate is not None:
+                job._gate.open()
+        self._count.end(len(jobs), len(jobs))
+
+
+def _call_back_and_note(callback: JobCallback, job: DispyJob, logbook: Logbook) -> None:
+    try:
+        callback(job)
+    finally:
+        logbook.told(job._number)

@@ -1,0 +1,142 @@
+"""A private node on this machine, for the life of a cluster: `nodes=['local']`.
+
+It is a `gdispy-node` process like any other, with a secret of its own that only this
+program knows, on the loopback interface. It ends when its standard input does, so it cannot outlive
+the program that started it, however that ends.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import re
+import secrets
+import signal
+import sys
+from typing import Any
+
+import gevent
+from gevent import socket
+
+from gdispy import config
+from gdispy.errors import ConnectFailed
+from gdispy.protocol.handshake import encode_secret
+from gdispy.rules.history.facts import Met
+from gdispy.runtime.subprocess_env import importable
+from gdispy.transport.credentials import Secret
+
+#: What `scripts/gdispy-node` does, for a program that may have no scripts in its PATH. Files of the working directory
+#: are not for the node: one that is called random.py would be taken for Python's own.
+_CODE = """
+import sys
+if sys.path[:1] == [""]: del sys.path[0]
+import os
+for stream in (sys.stdin, sys.stdout, sys.stderr):
+    if stream is None: os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
+import gdispy.runtime.patching
+from gdispy.cli import node_main
+sys.exit(node_main())
+"""
+#: Seconds in which it must be ready.
+START_LIMIT = 30.0
+
+
+class LocalNode:
+    """The process, from its start on."""
+
+    def __init__(self, secret: Secret) -> None:
+        text = encode_secret(secret.key)
+        #: A name that no other node has, so that it can be told from those found by broadcast.
+        self.name = f"local-{secrets.token_hex(4)}"
+        read_end, stdin = _pipe()
+        self._stdout, write_end = _pipe()
+        arguments = [
+            sys.executable,
+            "-c",
+            _CODE,
+            "--daemon",
+            "--exit-with-stdin",
+            "--private",
+            "--secret-file",
+            "-",
+        ]
+        arguments += ["--ip_addr", "127.0.0.1", "--node_port", "0", "--name", self.name]
+        if secret.tls is not None:
+            arguments += ["--certfile", secret.tls.certfile, "--keyfile", secret.tls.keyfile]
+        actions: list[Any] = []
+        for fd, goal in ((read_end, 0), (write_end, 1)):
+            actions.append((os.POSIX_SPAWN_DUP2, fd, goal))
+        self._pid = os.posix_spawn(sys.executable, arguments, _environment(), file_actions=actions, setsid=True)
+        os.close(read_end)
+        os.close(write_end)
+        self._stdin = stdin
+        #: The greenlet that waits for the node to be ready.
+        self._waiter: Any = None
+        os.write(stdin, text.encode() + b"\n")
+
+    def await_ready(self) -> tuple[str, int]:
+        """Its address, once it takes connections. In a greenlet. Raises ConnectFailed."""
+        text = b""
+        self._waiter = gevent.getcurrent()
+        with gevent.Timeout(START_LIMIT, ConnectFailed("the local node did not start in time")):
+            while not text.endswith(b"\n"):
+                socket.wait_read(self._stdout)
+                more = os.read(self._stdout, 4096)
+                if not more:
+                    raise ConnectFailed("the local node could not start; its own message is above")
+                text += more
+        self._waiter = None
+        _, _, place = text.decode().strip().splitlines()[-1].partition("ready ")
+        host, _, port = place.rpartition(":")
+        return host, int(port)
+
+    def close(self) -> None:
+        """End it, and wait until it has ended."""
+        if self._waiter is not None:
+            # Before the descriptor is closed: its number may be another file's at once.
+            self._waiter.kill()
+        with contextlib.suppress(OSError):
+            os.close(self._stdin)
+        self._end()
+        # Last, for it may be about to say that it is ready.
+        with contextlib.suppress(OSError):
+            os.close(self._stdout)
+
+    def _end(self) -> None:
+        for _ in range(500):
+            if self._is_over():
+                return
+            gevent.sleep(0.01)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self._pid, signal.SIGKILL)
+        self._is_over(wait=True)
+
+    def _is_over(self, wait: bool = False) -> bool:
+        try:
+            return os.waitpid(self._pid, 0 if wait else os.WNOHANG)[0] != 0
+        except ChildProcessError:  # Somebody else in this program has waited for it.
+            return True
+
+    def forget_in_child(self) -> None:
+        """This is a forked child: its copy of the pipe must not keep the node alive."""
+        with contextlib.suppress(OSError):
+            os.close(self._stdin)
+
+
+def _pipe() -> tuple[int, int]:
+    """A pipe that has none of the numbers of standard files, which a program may have closed."""
+    ends = os.pipe()
+    found = [fcntl.fcntl(end, fcntl.F_DUPFD_CLOEXEC, 3) for end in ends]
+    for end in ends:
+        os.close(end)
+    return found[0], found[1]
+
+
+def died_with_its_program(met: Met) -> bool:
+    """Whether a node, as a recovery file tells of it, was a program's own: then it is gone as the program is."""
+    return re.fullmatch(r"local-[0-9a-f]{8}", met.name) is not None and config.is_loopback(met.names[0])
+
+
+def _environment() -> dict[str, str]:
+    return importable({key: value for key, value in os.environ.items() if not key.startswith("GDISPY_")})

@@ -1,0 +1,90 @@
+"""The nodes of a cluster as its user sees them: one `DispyNode` for each, as long as the cluster lives.
+
+Written in the hub, and read in any thread.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from typing import Any
+
+from gdispy.client.status import DispyNode, DispyNodeAvailInfo
+from gdispy.protocol.messages import Event
+
+
+class NodeTable:
+    """All nodes that were ever reported, and which of them are set up."""
+
+    def __init__(self) -> None:
+        #: All nodes that were ever reported, by address, port and name: behind one router several have one address, and
+        #: no port.
+        self._known: dict[tuple[str, int, str], DispyNode] = {}
+        #: Those that are set up, by their instances.
+        self._ready: dict[bytes, DispyNode] = {}
+        #: Those that were, and are closed or lost.
+        self._closed: dict[bytes, DispyNode] = {}
+
+    def get(self, instance: bytes) -> DispyNode | None:
+        """A node that is set up."""
+        return self._ready.get(instance)
+
+    def ready(self) -> dict[bytes, DispyNode]:
+        """A copy: the nodes that are set up, by their instances."""
+        return dict(self._ready)
+
+    def all(self) -> list[DispyNode]:
+        return list(self._known.values())
+
+    def of_row(self, row: list[Any]) -> DispyNode:
+        """The node that a row, as in `Standing`, is about, with what that says."""
+        place = (row[1], row[2], row[0])
+        node = self._known.get(place)
+        if node is None:
+            node = self._known[place] = DispyNode.of(row)
+        else:
+            node.update(row)
+        return node
+
+    def take(self, event: Event) -> DispyNode:
+        """The node that something has happened to."""
+        node = self._ready.get(event.node)
+        if node is None:
+            node = self._ready[event.node] = self.of_row(event.rows[0])
+        else:
+            node.update(event.rows[0])
+        node.avail_info = DispyNodeAvailInfo.of(event.free) or node.avail_info
+        if event.what == DispyNode.Closed:
+            node.busy = 0
+            del self._ready[event.node]
+            self._closed[event.node] = node
+        else:
+            self._closed.pop(event.node, None)
+        return node
+
+    def find(self, node: Any, host: str, port: int | None) -> bytes | None:
+        """The instance of a node that is set up: by its object, or by address, name or host name."""
+        return _find(self._ready, node, host, port)
+
+    def find_closed(self, node: Any, host: str, port: int | None) -> bytes | None:
+        """The same for one that was set up, and is not any more."""
+        return _find(self._closed, node, host, port)
+
+
+def _find(nodes: dict[bytes, DispyNode], node: Any, host: str, port: int | None) -> bytes | None:
+    known = list(nodes.items())
+    for instance, each in known:
+        if each is node:
+            return instance
+    for names in ({host}, _addresses(host)):
+        for instance, each in known:
+            if (each.ip_addr in names or each.name in names) and port in (None, each.port):
+                return instance
+    return None
+
+
+def _addresses(host: str) -> set[str]:
+    """The addresses of a host name; none where nobody knows it."""
+    with contextlib.suppress(OSError, UnicodeError):
+        return {str(found[4][0]) for found in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)}
+    return set()

@@ -1,0 +1,201 @@
+"""Files that a job sends to its client (`dispy_send_file`): written below the client's working directory.
+
+Called by `engine.py` in the hub; files are written apart from it.
+
+Invariants:
+1. A file is there whole, with the contents that were announced, or not at all.
+2. Nothing is written but below the working directory: no symbolic link is followed, at whatever moment one is made.
+3. Nothing that is there is replaced, but for files that came to this process in the same way and were not changed
+   since, and where the user has allowed it (`overwrite`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import stat
+import threading
+from collections.abc import Callable, Iterator
+from hashlib import blake2b
+from typing import Any, NamedTuple
+
+from gdispy.buffers.memory_file import DIGEST_BYTES, digest_of_file
+from gdispy.errors import ForkedError, ProtocolError
+from gdispy.filesystem.no_follow import open_file, opened_folder
+from gdispy.hub import Hub
+from gdispy.protocol.ids import JobId
+from gdispy.protocol.messages import Upload
+from gdispy.protocol.payload import Bulk, bulk_size
+from gdispy.protocol.safe_path import safe_parts
+
+#: Bytes copied at once.
+_PIECE = 1 << 20
+
+
+class _Version(NamedTuple):
+    """Which file it is, and that it was not written since."""
+
+    device: int
+    inode: int
+    size: int
+    modified: int
+
+
+#: The files that this process has received: (device and inode of the folder, name) -> what was written there.
+_received: dict[tuple[int, int, str], _Version] = {}
+#: Several clusters may receive files of one name.
+_storing = threading.Lock()
+
+
+def store(root: str, row: list[Any], content: Bulk, overwrite: bool = False) -> str:
+    """Write a file to its path below `root`; what went wrong, or ''. `row` as in `Prepare.files`."""
+    path, _, _, size, digest = row
+    if bulk_size(content) != size:
+        return _changed(path)
+    if len(digest) != DIGEST_BYTES:
+        return f"the file {path} came without a digest of its contents"
+    try:
+        parts = safe_parts(path)
+        with opened_folder(root, parts[:-1], 0o777) as folder, _storing:
+            return _write(folder, parts[-1], row, content, overwrite)
+    except ProtocolError as error:
+        return str(error)
+    except NotADirectoryError:
+        return f"the file {path} would leave the client's directory, or a file is in the way: a folder is needed there"
+    except OSError as error:
+        return f"the file {path} cannot be written at the client: {error.strerror}"
+
+
+def _changed(path: str) -> str:
+    return f"the file {path} changed while it was sent"
+
+
+def _write(folder: int, name: str, row: list[Any], content: Bulk, overwrite: bool) -> str:
+    """Write a file under a name of its own first; what went wrong, or ''. Raises OSError."""
+    path, mode, modified, _, digest = row
+    draft = f".gdispy-{secrets.token_hex(8)}"
+    # The umask is the kernel's to apply: of the whole process, it cannot be read without being changed.
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    fd = os.open(draft, flags, mode & 0o700, dir_fd=folder)
+    try:
+        with open(fd, "wb") as file:
+            if _copy(content, file) != digest:
+                return _changed(path)
+            file.flush()
+            os.utime(file.fileno(), (modified, modified))
+            return _give_name(folder, draft, name, row, overwrite, os.fstat(file.fileno()))
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(draft, dir_fd=folder)
+
+
+def _give_name(folder: int, draft: str, name: str, row: list[Any], overwrite: bool, about: os.stat_result) -> str:
+    key = (*_place(os.fstat(folder)), name)
+    known = _received.get(key)
+    if overwrite or (known is not None and known == _version(folder, name)):
+        os.replace(draft, name, src_dir_fd=folder, dst_dir_fd=folder)
+    elif not _named_anew(folder, draft, name):
+        if _has_contents(folder, name, row):
+            return ""
+        return (
+            f"the file {row[0]} is there at the client already, and did not come from a job of this program: remove or "
+            "rename it, or make the cluster with overwrite=True"
+        )
+    _received[key] = _as_version(about)
+    return ""
+
+
+def _named_anew(folder: int, draft: str, name: str) -> bool:
+    """Give a file its name, if nothing has it. Raises OSError."""
+    try:
+        os.link(draft, name, src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=False)
+    except FileExistsError:
+        return False
+    except OSError:  # A file system without links: the name is taken first, and then the file moved to it.
+        try:
+            os.close(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=folder))
+        except FileExistsError:
+            return False
+        os.replace(draft, name, src_dir_fd=folder, dst_dir_fd=folder)
+    return True
+
+
+def _version(folder: int, name: str) -> _Version | None:
+    try:
+        about = os.stat(name, dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
+        return None
+    return _as_version(about) if stat.S_ISREG(about.st_mode) else None
+
+
+def _as_version(about: os.stat_result) -> _Version:
+    return _Version(*_place(about), about.st_size, about.st_mtime_ns)
+
+
+def _place(about: os.stat_result) -> tuple[int, int]:
+    return about.st_dev, about.st_ino
+
+
+def _has_contents(folder: int, name: str, row: list[Any]) -> bool:
+    """Whether the file that is there holds what has arrived, as after a restart of this program: all is well then."""
+    try:
+        with open(open_file(folder, name), "rb") as file:
+            about = os.fstat(file.fileno())
+            if not stat.S_ISREG(about.st_mode) or about.st_size != row[3]:
+                return False
+            return bool(digest_of_file(file) == row[4])
+    except OSError:
+        return False
+
+
+def _copy(content: Bulk, file: Any) -> bytes:
+    """Write all that has arrived; its digest."""
+    digest = blake2b(digest_size=DIGEST_BYTES)
+    for piece in _pieces(content):
+        file.write(piece)
+        digest.update(piece)
+    return digest.digest()
+
+
+def _pieces(content: Bulk) -> Iterator[Any]:
+    if isinstance(content, bytes):
+        yield content
+        return
+    offset = 0
+    while offset < content.size:
+        piece = content.read(offset, _PIECE)
+        if not len(piece):
+            return
+        yield piece
+        offset += len(piece)
+
+
+class ReceivedFiles:
+    """The files that the jobs of one cluster send. Taken in the hub, and written apart from it."""
+
+    def __init__(self, hub: Hub, answer: Callable[[JobId, int, int, str], None], overwrite: bool = False) -> None:
+        self._hub = hub
+        #: Called in the hub with what identifies a file, and what is wrong, or ''.
+        self._answer = answer
+        #: Whether any file may be replaced.
+        self._overwrite = overwrite
+        #: Those that are written: (job, attempt, number).
+        self._stored: set[tuple[int, int, int]] = set()
+
+    def take(self, upload: Upload) -> None:
+        """Write a file below the working directory, once, also where it is sent again after a break."""
+        if (upload.job, upload.attempt, upload.number) in self._stored:
+            self._answer(upload.job, upload.attempt, upload.number, "")
+            return
+        self._hub.prepare_errands()
+        self._hub.errand(self._store, upload)
+
+    def _store(self, upload: Upload) -> None:
+        error = "no file came"
+        if upload.files and upload.contents:
+            error = store(os.curdir, upload.files[0], upload.contents[0], self._overwrite)
+        if not error:
+            self._stored.add((upload.job, upload.attempt, upload.number))
+        with contextlib.suppress(ForkedError):
+            self._hub.post(self._answer, upload.job, upload.attempt, upload.number, error)

@@ -1,0 +1,195 @@
+"""How a cluster stands: the records and the table that users see.
+
+Made by `cluster.py` from what the scheduler answers.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import namedtuple
+from collections.abc import Iterator
+from typing import Any
+
+from gdispy.protocol.address import join
+from gdispy.protocol.limits import printable, printable_lines
+from gdispy.protocol.messages import Ended
+from gdispy.protocol.payload import total_size
+
+
+class DispyNodeAvailInfo:
+    """What is free on a node: percent of its CPUs, bytes of memory, bytes of disk where computations live,
+    percent of swap."""
+
+    _fields = ("cpu", "memory", "disk", "swap")
+
+    def __init__(self, cpu: float, memory: int, disk: int, swap: float) -> None:
+        self.cpu = cpu
+        self.memory = memory
+        self.disk = disk
+        self.swap = swap
+
+    @classmethod
+    def of(cls, free: list[float]) -> DispyNodeAvailInfo | None:
+        """The record of what a node has reported; None where it has reported nothing, having no psutil."""
+        return cls(free[0], int(free[1]), int(free[2]), free[3]) if free else None
+
+    def __iter__(self) -> Iterator[float]:
+        return iter((self.cpu, self.memory, self.disk, self.swap))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, DispyNodeAvailInfo) and tuple(self) == tuple(other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        shown = ", ".join(f"{name}={getattr(self, name)!r}" for name in self._fields)
+        return f"DispyNodeAvailInfo({shown})"
+
+
+class _WithCounts:
+    """Keeps what a cluster has counted of a node out of the `__dict__` of that, which programs show."""
+
+    __slots__ = ("_counted",)
+
+
+class DispyNode(_WithCounts):
+    """A node as one cluster sees it: what it is, and what it has done for this cluster.
+
+    There is one object for a node as long as the cluster lives, and its numbers are those of the moment: the hub counts
+    what begins and ends there, and takes what the scheduler reports.
+    """
+
+    #: What a `cluster_status` function is told of a node: it is set up; it is closed, or lost; what is free there.
+    Initialized = 4
+    Closed = 16
+    AvailInfo = 17
+
+    def __init__(self, ip_addr: str, name: str, cpus: int) -> None:
+        self.ip_addr = ip_addr
+        self.name = name
+        #: CPUs in use for this cluster, and how many the node offers.
+        self.cpus = cpus
+        self.avail_cpus = cpus
+        self.port: int | None = None
+        #: What is free there, as far as it has reported.
+        self.avail_info: DispyNodeAvailInfo | None = None
+        #: Jobs that run there now, and that have ended there.
+        self.busy = 0
+        self.jobs_done = 0
+        #: Seconds that jobs took there.
+        self.cpu_time = 0.0
+        #: Bytes of arguments sent to it, and of results received.
+        self.tx = 0
+        self.rx = 0
+        self.update_time = time.time()
+        #: What was counted here, where the scheduler may count the same a little earlier.
+        self._counted = _Counted()
+
+    @classmethod
+    def of(cls, row: list[Any]) -> DispyNode:
+        """A node from what the scheduler reports of it, a row as in `Standing`."""
+        node = cls(row[1], row[0], row[3])
+        node.update(row)
+        return node
+
+    def update(self, row: list[Any]) -> None:
+        """Take what the scheduler reports of the node."""
+        self.name, self.ip_addr, self.port = row[0], row[1], row[2]
+        self.cpus = self.avail_cpus = row[3]
+        self.busy = row[4]
+        self.jobs_done, self.cpu_time = max(self.jobs_done, row[5]), max(self.cpu_time, row[6])
+        self.tx, self.rx = max(self.tx, row[7]), max(self.rx, row[8])
+        self.update_time = time.time()
+
+    def began(self, size: int) -> None:
+        """A job with arguments of this many bytes runs there."""
+        self.busy += 1
+        self._counted.tx += size
+        self.tx = max(self.tx, self._counted.tx)
+
+    def received(self, size: int) -> None:
+        """This many bytes of a provisional result have come from there."""
+        self._counted.rx += size
+        self.rx = max(self.rx, self._counted.rx)
+
+    def finished(self, ended: Ended, picks: list[int] | None, seen: int, sent: int) -> None:
+        """Jobs have ended there, those at `picks`: `seen` of them were known to run, and `sent` is the bytes of the
+        arguments of the others."""
+        counted = self._counted
+        if picks is None:
+            jobs, seconds = len(ended.jobs), sum(ended.ends) - sum(ended.starts)
+            size = total_size(ended.results)
+        else:
+            jobs, seconds = len(picks), sum(ended.ends[place] - ended.starts[place] for place in picks)
+            size = total_size([ended.results[place] for place in picks])
+        counted.jobs += jobs
+        counted.seconds += max(0.0, seconds)
+        counted.tx += sent
+        counted.rx += size
+        self.busy = max(0, self.busy - seen)
+        self.jobs_done, self.cpu_time = max(self.jobs_done, counted.jobs), max(self.cpu_time, counted.seconds)
+        self.tx, self.rx = max(self.tx, counted.tx), max(self.rx, counted.rx)
+        self.update_time = time.time()
+
+    def __repr__(self) -> str:
+        return printable(f"<DispyNode {self.name} {join(self.ip_addr, self.port)}>")
+
+
+class _Counted:
+    """What a cluster has counted of a node."""
+
+    __slots__ = ("jobs", "rx", "seconds", "tx")
+
+    def __init__(self) -> None:
+        self.jobs = self.tx = self.rx = 0
+        self.seconds = 0.0
+
+
+class ClusterStatus(namedtuple("ClusterStatus", ["nodes", "jobs_pending"])):
+    """`nodes`, a list of DispyNode; `jobs_pending`; and `problems`, what keeps nodes from being used.
+
+    `is_hopeless` tells that no node can be expected any more: all were named, and all have refused for good.
+    """
+
+    problems: list[str]
+    is_hopeless: bool
+
+    def __new__(
+        cls, nodes: list[DispyNode], jobs_pending: int, problems: list[str], is_hopeless: bool = False
+    ) -> ClusterStatus:
+        self = super().__new__(cls, nodes, jobs_pending)
+        self.problems = [*map(printable_lines, problems)]  # Nodes say what is in them.
+        self.is_hopeless = is_hopeless
+        return self
+
+
+def table(status: ClusterStatus, wall_time: float) -> str:
+    """The nodes and their work as text; `wall_time` in seconds."""
+    lines = [
+        "",
+        f"{'Node':>30} | {'CPUs':>5} | {'Jobs':>8} | {'Sec/Job':>9} | {'Node Time Sec':>13}"
+        f" | {'Sent':>8} | {'Rcvd':>8}",
+        "-" * 99,
+    ]
+    for node in sorted(status.nodes, key=lambda node: (node.ip_addr, node.port)):
+        each = node.cpu_time / node.jobs_done if node.jobs_done else 0.0
+        name = f"{printable(join(node.ip_addr, node.port))} ({printable(node.name[:12])})"
+        counts = f"{node.cpus:>5} | {node.jobs_done:>8} | {each:>9.4f} | {node.cpu_time:>13.3f}"
+        lines.append(f"{name:>30} | {counts} | {size(node.tx):>8} | {size(node.rx):>8}")
+    lines.append("")
+    if status.jobs_pending:
+        lines.append(f"Jobs pending: {status.jobs_pending}")
+    total = sum(node.cpu_time for node in status.nodes)
+    speedup = total / wall_time if wall_time > 0 else 0.0
+    lines.append(f"Total job time: {total:.3f} sec, wall time: {wall_time:.3f} sec, speedup: {speedup:.3f}")
+    lines += [f"Problem: {problem}" for problem in status.problems]
+    return "\n".join(lines)
+
+
+def size(count: float) -> str:
+    """Bytes for people: 512 B, 1.5 K, 3.2 M."""
+    for unit in ("B", "K", "M", "G"):
+        if count < 1024:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1024
+    return f"{count:.1f} T"

@@ -1,0 +1,283 @@
+"""How schedulers come to know of a node, and how it comes to those that cannot reach it.
+
+Made by `node.py`. An `Announcer` answers who looks around, and tells who runs already when the node starts
+or its addresses change. A `Caller` keeps a connection to one program that the node is told of (`--connect`).
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import gevent
+import gevent.event
+
+from gdispy import config
+from gdispy.discovery.beacon import HERE, LOOK, Beacon, Beacons, Packet
+from gdispy.discovery.node_finder import FROM_NODES, ROUTE_LIMIT
+from gdispy.errors import ConnectFailed, PeerRejected
+from gdispy.execution.node_settings import NodeSettings
+from gdispy.net import connect
+from gdispy.protocol.address import join, split
+from gdispy.protocol.texts import BUSY
+from gdispy.runtime.greenlets import keep_running, spawn, spawn_later
+from gdispy.runtime.limited_log import LimitedLog
+from gdispy.transport.connection import CONNECTED, Connection, Handlers
+from gdispy.transport.credentials import Secret
+from gdispy.transport.interfaces import is_here, is_numeric, is_reachable, own_addresses
+
+logger = logging.getLogger(__name__)
+
+#: Seconds after the start, and after a change of addresses, when all are told.
+MOMENTS = (0.0, 0.3, 1.0, 3.0)
+#: Seconds at least between two announcements of a node that becomes free again and again.
+FREE_INTERVAL = 0.2
+#: Seconds between two looks at this machine's own addresses.
+ADDRESS_INTERVAL = 3.0
+#: Seconds that a scheduler which looks for nodes has to connect, until the node tries it the other way round.
+CALL_AFTER = 3.0
+#: Schedulers that are called back at the same time.
+CALLS = 16
+#: Schedulers that are remembered for that at the same time.
+DUE = 1024
+
+#: Seconds between two attempts of a Caller: at first; at most; where it is kept away for good, or is not needed.
+RETRY_FIRST = 0.2
+RETRY_LIMIT = 2.0
+SILENT_LIMIT = 10.0
+NOT_NEEDED = 15.0
+#: Seconds between two lines of the log about the same trouble.
+TELL_INTERVAL = 60.0
+
+
+class Home(Protocol):
+    """The node, as far as this module uses it. All are called in its loop."""
+
+    instance: Any
+
+    def handlers(self) -> Handlers: ...
+
+    def use(self, connection: Connection, caller: Caller | None) -> None: ...
+
+    def connections(self) -> list[Connection]: ...
+
+    def is_connected(self, instance: bytes) -> bool: ...
+
+    def is_busy(self) -> bool: ...
+
+
+class Announcer:
+    """Makes a node known. Raises OSError where UDP cannot be used."""
+
+    def __init__(self, home: Home, settings: NodeSettings, hosts: Sequence[str], port: int, name: str) -> None:
+        self._home = home
+        self._settings = settings
+        #: The addresses that the node keeps to; none where it has all.
+        self._hosts, self._port = hosts, port
+        self._name = name
+        self._psk, self._tls = settings.secret.for_tcp(), settings.secret.tls
+        self._calls: set[bytes] = set()
+        #: Schedulers that are to be called back if they do not come.
+        self._due: set[bytes] = set()
+        self._log = LimitedLog(logger)
+        self._freed = gevent.event.Event()
+        ear = settings.node_port or config.NODE_PORT
+        key = settings.secret.for_udp()
+        self._beacon = Beacons(key, home.instance, hosts, ear, self._on_packet, settings.multicast)
+        self._greenlets: list[Any] = []
+
+    def start(self) -> None:
+        self._beacon.start()
+        self._greenlets = [
+            keep_running(self._tell, what="telling programs of this node"),
+            keep_running(self._tell_when_free, what="telling programs that this node is free"),
+            keep_running(self._watch_addresses, what="the watch over this machine's addresses"),
+        ]
+
+    def close(self) -> None:
+        for greenlet in self._greenlets:
+            greenlet.kill(block=False)
+        self._beacon.close()
+
+    def _tell(self) -> None:
+        """Tell clients that run already; at intervals as long as nobody uses the node, if that is wanted."""
+        self._tell_now()
+        while self._settings.ping_interval:
+            gevent.sleep(self._settings.ping_interval)
+            if not self._home.connections():
+                self._broadcast()
+
+    def _tell_now(self) -> None:
+        """Packets are lost, and switches need a while until they let the first through."""
+        before = 0.0
+        for moment in MOMENTS:
+            gevent.sleep(moment - before)
+            before = moment
+            if not self._home.connections():
+                self._broadcast()
+
+    def became_free(self) -> None:
+        """The node works for nobody any more."""
+        self._freed.set()
+
+    def _tell_when_free(self) -> None:
+        """Tell those who wait for this node, a few times, until somebody has it."""
+        while True:
+            self._freed.wait()
+            self._freed.clear()
+            before = 0.0
+            for moment in MOMENTS:
+                if self._freed.wait(moment - before) or self._home.is_busy():
+                    break
+                before = moment
+                self._broadcast()
+            gevent.sleep(FREE_INTERVAL)
+
+    def _broadcast(self) -> None:
+        self._beacon.broadcast(HERE, self._port, config.CLIENT_PORT, self._settings.ext_ip_addr, self._name)
+
+    def _on_packet(self, beacon: Beacon, packet: Packet, address: tuple[str, int]) -> None:
+        if packet.kind != LOOK:
+            return
+        ours = (self._settings.ext_ip_addr, self._name)
+        beacon.tell(HERE, self._port, address, *ours)
+        asker = (packet.address or address[0], packet.port)
+        if packet.via and packet.udp and is_numeric(packet.address):
+            # The one above goes to the relay, which passes it on; this one needs nobody.
+            beacon.tell(HERE, self._port, (packet.address, packet.udp), *ours)
+        if packet.port and packet.instance not in self._due and len(self._due) < DUE:
+            self._due.add(packet.instance)
+            spawn_later(CALL_AFTER, self._call, packet.instance, *asker, what="a call to a program")
+
+    def _call(self, instance: bytes, address: str, port: int) -> None:
+        """Who looked for nodes has not come: perhaps it cannot, and this side can."""
+        home = self._home
+        self._due.discard(instance)
+        if home.is_connected(instance) or home.is_busy() or instance in self._calls or len(self._calls) >= CALLS:
+            return
+        try:
+            host, own = split(address)
+        except ValueError:
+            return
+        if not is_reachable(host):
+            return
+        self._calls.add(instance)
+        try:
+            connection = connect(
+                *(host, own or port, self._psk, FROM_NODES, home.handlers()),
+                what="gdispy program",
+                limit=ROUTE_LIMIT,
+                tls=self._tls,
+            )
+        except (ConnectFailed, PeerRejected) as error:
+            text = "a program at %s looks for nodes and cannot be reached: %s"
+            self._log.log(logging.DEBUG, "call", text, join(host, own or port), str(error))
+        else:
+            _use(home, connection, None)
+        finally:
+            self._calls.discard(instance)
+
+    def _watch_addresses(self) -> None:
+        """Addresses change: tell all of new ones. Connections of one that is gone are dead, and do not know it."""
+        if self._hosts and all(map(config.is_loopback, self._hosts)):
+            return
+        before = own_addresses()
+        while True:
+            gevent.sleep(ADDRESS_INTERVAL)
+            for connection in self._home.connections():
+                if not config.is_loopback(connection.local) and not is_here(connection.local):
+                    connection.abort(f"this machine does not have the address {connection.local} any more")
+            now = own_addresses()
+            if now - before:
+                logger.info("new addresses: %s", ", ".join(sorted(now - before)))
+                spawn(self._tell_now, what="telling programs of new addresses")
+            before = now
+
+
+class Caller:
+    """Keeps one scheduler or program connected that this node is told of."""
+
+    def __init__(self, home: Home, secret: Secret, place: tuple[str, int], source: str) -> None:
+        self._home = home
+        self._psk, self._tls = secret.for_tcp(), secret.tls
+        self.host, self.port = place
+        self.place = join(*place)
+        self._source = "" if config.is_loopback(self.host) else source
+        self._over = gevent.event.Event()
+        #: Set when the node works for nobody any more.
+        self._freed = gevent.event.Event()
+        self._reason = ""
+        self._told: dict[str, float] = {}
+        self._log = LimitedLog(logger)
+        #: The other side has answered on this connection.
+        self.good = False
+        self._greenlet: Any = None
+
+    def start(self) -> None:
+        self._greenlet = keep_running(self._run, what=f"the connection to {self.place}")
+
+    def close(self) -> None:
+        self._greenlet.kill(block=False)
+
+    def wake(self) -> None:
+        """The node works for nobody any more, so the other side may have it."""
+        self._freed.set()
+
+    def closed(self, reason: str) -> None:
+        self._reason = reason
+        self._over.set()
+
+    def _run(self) -> None:
+        failures, small = 0, False
+        while True:
+            limit = RETRY_LIMIT
+            self.good = False
+            try:
+                connection = connect(
+                    *(self.host, self.port, self._psk, FROM_NODES, self._home.handlers(), self._source, _OTHER_SIDE),
+                    small=small,
+                    tls=self._tls,
+                )
+            except PeerRejected as error:
+                text, limit = str(error), NOT_NEEDED
+                failures += 5
+            except ConnectFailed as error:
+                text = str(error)
+                # Who refuses at once is there, and its program may start at any moment.
+                limit = RETRY_LIMIT if "refused" in text else SILENT_LIMIT
+            else:
+                self._freed.clear()
+                self._over.clear()
+                _use(self._home, connection, self)
+                self._over.wait()
+                small = connection.stuck and not small
+                text = self._reason
+                if text == CONNECTED:
+                    gevent.sleep(NOT_NEEDED)
+                    continue
+                if text.startswith(BUSY):
+                    self._tell(text)
+                    self._freed.wait(NOT_NEEDED)
+                    continue
+            failures = 0 if self.good else failures + 1
+            self._tell(text)
+            gevent.sleep(random.uniform(0.5, 1.0) * min(limit, RETRY_FIRST * 2 ** min(failures, 10)))
+
+    def _tell(self, text: str) -> None:
+        now = gevent.get_hub().loop.now()
+        if now >= self._told.get(text, 0.0):
+            self._told = {text: now + TELL_INTERVAL}
+            self._log.log(logging.INFO, "tell", "--connect %s: %s; trying again", self.place, text)
+
+
+def _use(home: Home, connection: Connection, caller: Caller | None) -> None:
+    try:
+        home.use(connection, caller)
+    except Exception:  # Else it would stay open, and nobody would know it.
+        connection.abort("a defect of gdispy on this side")
+        raise
+
+
+_OTHER_SIDE = "gdispy program or gdispy-scheduler"

@@ -1,0 +1,324 @@
+"""Finding nodes without being told where they are: broadcasts and multicasts on UDP.
+
+Runs on one gevent loop. Each side has ears, which hear a well-known port that several processes of a machine
+share, and mouths, which send and hear what is meant for it alone; a pair for IPv4 and one for IPv6. What is for all
+goes out on every interface: to its broadcast address, or with `multicast` to a group; on IPv6 always to a group, of the
+link. An address given as `ip_addr` keeps both to its interface; a loopback one keeps them to this machine.
+
+A beacon yields addresses; who gets them decides whether to connect. The address of a packet is the one it came from, on
+the interface where it came in: that is one that works between the two, whatever else the sender has.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import logging
+import secrets
+import struct
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import gevent
+from gevent import socket
+
+from gdispy.config import is_loopback
+from gdispy.errors import ProtocolError
+from gdispy.protocol import discovery
+from gdispy.protocol.discovery import CLOCK_LIMIT, HERE, LOOK, Packet
+from gdispy.protocol.secretbox import NONCE_BYTES
+from gdispy.runtime.greenlets import keep_running
+from gdispy.runtime.limited_log import LimitedLog
+from gdispy.transport.interfaces import host_of, interfaces, resolve
+
+logger = logging.getLogger(__name__)
+
+#: Groups: of a site, and of a link.
+GROUP = "239.255.71.68"
+GROUP6 = "ff12::6764:6973"
+#: Routers that a multicast may pass; they let it pass only where somebody has set them up for it.
+MULTICAST_HOPS = 8
+
+#: Packets that are read one after the other before other greenlets run; seconds until the next look after an error.
+TOGETHER = 16
+ERROR_PAUSE = 0.01
+
+_LOOPBACK_BROADCAST = "127.255.255.255"
+_ANY_BROADCAST = "255.255.255.255"
+
+
+class Beacon:
+    """One side of discovery. `on_packet(beacon, packet, address)` is called for each that is new.
+
+    Raises OSError where neither kind of address can be used.
+    """
+
+    def __init__(
+        self,
+        key: bytes,
+        instance: bytes,
+        ip_addr: str,
+        ear_port: int,
+        on_packet: Callable[[Beacon, Packet, tuple[str, int]], None],
+        multicast: bool = False,
+    ) -> None:
+        self._key = key
+        self._instance = instance
+        self._ip_addr = ip_addr
+        self._ear_port = ear_port
+        self._on_packet = on_packet
+        #: On this machine alone broadcasts do.
+        self._multicast = multicast and not is_loopback(ip_addr)
+        self._memory = discovery.Memory()
+        self._told_of_clock = False
+        self._log = LimitedLog(logger)
+        self._greenlets: list[gevent.Greenlet] = []
+        #: Memberships in groups: (family, interface).
+        self._joined: set[tuple[int, int]] = set()
+        self._mouths: dict[int, socket.socket] = {}
+        self._ears: list[socket.socket] = []
+        self._group_ears: dict[int, socket.socket] = {}
+        families = [socket.AF_INET, socket.AF_INET6] if not ip_addr else [_family(ip_addr)]
+        trouble: OSError | None = None
+        for family in families:
+            try:
+                self._mouths[family] = _udp(family, ip_addr, 0)
+            except OSError as error:
+                trouble = error
+        if not self._mouths:
+            raise trouble or OSError("no address")
+        for family in self._mouths:
+            self._open_ears(family)
+        self._refresh()
+
+    def _open_ears(self, family: int) -> None:
+        """Without an ear, what looks around still finds."""
+        if not self._ip_addr:
+            hosts = [""]
+        elif family == socket.AF_INET:
+            hosts = [*self._broadcasts(), self._ip_addr]
+        else:
+            hosts = [self._ip_addr]
+        group = GROUP if family == socket.AF_INET else GROUP6
+        if self._ip_addr and (family == socket.AF_INET6 or not is_loopback(self._ip_addr)):
+            hosts.append(group)
+        for host in hosts:
+            with contextlib.suppress(OSError):
+                ear = _udp(family, host, self._ear_port)
+                self._ears.append(ear)
+                if host in ("", group):
+                    self._group_ears[family] = ear
+
+    def start(self) -> None:
+        for sock in (*self._mouths.values(), *self._ears):
+            self._greenlets.append(keep_running(self._listen, sock, what="the beacon's listener"))
+
+    def close(self) -> None:
+        for greenlet in self._greenlets:
+            greenlet.kill(block=False)
+        for sock in (*self._mouths.values(), *self._ears):
+            sock.close()
+
+    # Sending
+
+    def broadcast(
+        self, kind: int, port: int, to_port: int, address: str = "", name: str = "", udp: int = 0, via: str = ""
+    ) -> None:
+        """Tell all who hear `to_port`; `port` is where this side listens on TCP."""
+        packet = Packet(kind, self._instance, time.time(), port, address, name, udp, via)
+        self.broadcast_packet(packet, to_port)
+
+    def broadcast_packet(self, packet: Packet, to_port: int) -> None:
+        """Tell all who hear `to_port`, on every interface that is there now."""
+        self._refresh()
+        if socket.AF_INET in self._mouths and not self._multicast:
+            for target in self._broadcasts():
+                self.send(packet, (target, to_port))
+        for family, group in ((socket.AF_INET, GROUP), (socket.AF_INET6, GROUP6)):
+            if family in self._mouths and (self._multicast or family == socket.AF_INET6):
+                for index in self._group_interfaces():
+                    with contextlib.suppress(OSError):
+                        _send_by(self._mouths[family], family, index)
+                        self.send(packet, (group, to_port))
+
+    def tell(
+        self, kind: int, port: int, to: tuple[str, int], address: str = "", name: str = "", udp: int = 0, via: str = ""
+    ) -> None:
+        """Tell one."""
+        self.send(Packet(kind, self._instance, time.time(), port, address, name, udp, via), to)
+
+    def send(self, packet: Packet, to: tuple[str, int]) -> None:
+        """Send a packet to an address."""
+        mouth = self._mouths.get(_family(to[0]))
+        if mouth is None:
+            return
+        data = discovery.pack(self._key, packet, secrets.token_bytes(NONCE_BYTES))
+        try:
+            mouth.sendto(data, to)
+        except OSError as error:
+            self._log.log(logging.DEBUG, "send", "no packet to %s: %s", to[0], error)
+
+    def resolve(self, host: str, port: int) -> tuple[str, int] | None:
+        """The address of one who may be named, as its packets will have it; waits for the name to be found."""
+        try:
+            rows = resolve(host, port, socket.SOCK_DGRAM)
+        except OSError as error:
+            self._log.log(logging.DEBUG, "resolve", "no packet to %s: %s", host, error)
+            return None
+        return host_of(rows[0][4]), port
+
+    def _broadcasts(self) -> list[str]:
+        return broadcast_addresses(self._ip_addr)
+
+    def _group_interfaces(self) -> list[int]:
+        return sorted({each.index for each in interfaces(self._ip_addr)} or {0})
+
+    def _refresh(self) -> None:
+        """Hear the groups on interfaces that are new, too."""
+        for family, ear in self._group_ears.items():
+            for index in self._group_interfaces():
+                if (family, index) not in self._joined:
+                    with contextlib.suppress(OSError):
+                        _join(ear, family, index)
+                        self._joined.add((family, index))
+
+    # Hearing
+
+    def _listen(self, sock: socket.socket) -> None:
+        for number in itertools.count(1):
+            # While there are packets, `recvfrom` does not let other greenlets run.
+            if number % TOGETHER == 0:
+                gevent.sleep(0)
+            try:
+                data, address = sock.recvfrom(discovery.PACKET_LIMIT + 1)
+            except OSError as error:
+                if sock.fileno() < 0:
+                    return
+                self._log.log(logging.DEBUG, "receive", "UDP: %s", error)
+                gevent.sleep(ERROR_PAUSE)
+                continue
+            self._hear(data, address)
+
+    def _hear(self, data: bytes, address: tuple[Any, ...]) -> None:
+        """One packet, which cannot end the hearing, whatever it brings about."""
+        try:
+            self._take(discovery.unpack(self._key, data), data, address)
+        except ProtocolError:
+            pass
+        except Exception as error:
+            text = "gdispy: a packet from %s could not be handled"
+            self._log.log_failure(logging.ERROR, ("packet", type(error)), error, text, host_of(address))
+
+    def _take(self, packet: Packet, data: bytes, address: tuple[Any, ...]) -> None:
+        if packet.instance == self._instance:
+            return
+        now = time.time()
+        if self._memory.is_new(data, packet, now):
+            self._on_packet(self, packet, (host_of(address), address[1]))
+        elif abs(packet.time - now) > CLOCK_LIMIT and not self._told_of_clock:
+            self._told_of_clock = True
+            text = "a packet from %s is ignored: its clock differs by %.0f s, or somebody has sent it again"
+            logger.warning(text, host_of(address), abs(packet.time - now))
+
+
+class Beacons:
+    """The same side of discovery on several addresses of this machine, one `Beacon` for each; with none, on all.
+
+    Raises OSError where not one of the addresses can be used.
+    """
+
+    def __init__(
+        self,
+        key: bytes,
+        instance: bytes,
+        addresses: Sequence[str],
+        ear_port: int,
+        on_packet: Callable[[Beacon, Packet, tuple[str, int]], None],
+        multicast: bool = False,
+    ) -> None:
+        self._beacons: list[Beacon] = []
+        trouble: OSError | None = None
+        for address in addresses or [""]:
+            try:
+                self._beacons.append(Beacon(key, instance, address, ear_port, on_packet, multicast))
+            except OSError as error:
+                trouble = error
+                if len(addresses) > 1:
+                    logger.warning("no broadcasts by the address %s: %s", address, error.strerror)
+        if trouble is not None and not self._beacons:
+            raise trouble
+
+    def start(self) -> None:
+        for beacon in self._beacons:
+            beacon.start()
+
+    def close(self) -> None:
+        for beacon in self._beacons:
+            beacon.close()
+
+    def broadcast(self, kind: int, port: int, to_port: int, address: str = "", name: str = "") -> None:
+        """As `Beacon.broadcast`, by each."""
+        for beacon in self._beacons:
+            beacon.broadcast(kind, port, to_port, address, name)
+
+    def tell(self, kind: int, port: int, to: tuple[str, int], address: str = "", name: str = "") -> None:
+        """As `Beacon.tell`, by each: which of them has a way there is not known."""
+        for beacon in self._beacons:
+            beacon.tell(kind, port, to, address, name)
+
+    def resolve(self, host: str, port: int) -> tuple[str, int] | None:
+        """As `Beacon.resolve`."""
+        return self._beacons[0].resolve(host, port)
+
+
+def _family(host: str) -> int:
+    return int(socket.AF_INET6 if ":" in host else socket.AF_INET)
+
+
+def _udp(family: int, host: str, port: int) -> socket.socket:
+    sock = socket.socket(family, socket.SOCK_DGRAM)
+    try:
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_HOPS, 1)
+        else:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+            sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_TTL, MULTICAST_HOPS)
+        if port:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        any_host = "::" if family == socket.AF_INET6 else "0.0.0.0"
+        sock.bind(resolve(host or any_host, port, socket.SOCK_DGRAM)[0][4])
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def _join(sock: socket.socket, family: int, index: int) -> None:
+    group = socket.inet_pton(family, GROUP6 if family == socket.AF_INET6 else GROUP)
+    if family == socket.AF_INET6:
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_JOIN_GROUP, group + struct.pack("@I", index))
+    else:
+        sock.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, group + bytes(4) + struct.pack("@i", index))
+
+
+def _send_by(sock: socket.socket, family: int, index: int) -> None:
+    """Have the next multicast leave by an interface; 0 leaves it to the kernel."""
+    if family == socket.AF_INET6:
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_IF, index)
+    else:
+        sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, bytes(8) + struct.pack("@i", index))
+
+
+def broadcast_addresses(ip_addr: str) -> list[str]:
+    """Where to send broadcasts: on the interface of `ip_addr`, or on all where it is ''."""
+    if is_loopback(ip_addr):
+        return [_LOOPBACK_BROADCAST]
+    found = sorted({address for each in interfaces(ip_addr) for address in each.broadcast})
+    if ip_addr:
+        return found or [_ANY_BROADCAST]
+    return [*(found or [_ANY_BROADCAST]), _LOOPBACK_BROADCAST]
+
+
+__all__ = ["GROUP", "GROUP6", "HERE", "LOOK", "Beacon", "Beacons", "Packet", "broadcast_addresses"]

@@ -1,0 +1,301 @@
+"""The relay: makes the nodes of one network known in another, and passes connections on where nothing else can.
+
+Runs on one gevent loop, until `stop` is called. Packets of discovery that ask for
+nodes are sent on to the networks of this machine, and answers go back to who has asked (section 9.1 of
+docs/protocol.md). Connections that pass are sealed from end to end; the relay has no keys to them.
+
+Invariants: only what opens with the key of discovery has any effect; connections are passed on to addresses of nodes
+that were heard here themselves (`relay_targets.py`), and to no others; what is remembered is bounded.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import logging
+import secrets
+import time
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import gevent
+import gevent.event
+from gevent import socket
+
+from gdispy import config
+from gdispy.discovery.beacon import HERE, LOOK, Beacon, Packet
+from gdispy.discovery.node_finder import LINK_LOCAL_DELAY, Route, routes_of
+from gdispy.discovery.relay_pairs import KEEP_ALIVE, Pairs
+from gdispy.discovery.relay_pairs import join as join_pair
+from gdispy.discovery.relay_targets import NODES, RelayTargets, is_plausible, is_source
+from gdispy.errors import ConnectFailed, PeerRejected, ProtocolError
+from gdispy.net import reach, read_exactly
+from gdispy.protocol.address import join, split
+from gdispy.protocol.discovery import (
+    OPENED,
+    PACKET_BYTES,
+    REFUSED,
+    RELAY,
+    THROUGH,
+    Memory,
+    pack,
+    unpack,
+)
+from gdispy.protocol.secretbox import NONCE_BYTES
+from gdispy.runtime.greenlets import keep_running, spawn, spawn_later
+from gdispy.runtime.limited_log import LimitedLog
+from gdispy.transport.acceptor import Acceptor
+from gdispy.transport.admission import Places
+from gdispy.transport.credentials import Secret, listening_address
+from gdispy.transport.interfaces import host_of, is_here, is_numeric, resolve
+from gdispy.transport.listener import listening_sockets, tune
+
+logger = logging.getLogger(__name__)
+
+#: Connections that have not asked for anything yet, in all and from one address.
+PLACES, PLACES_EACH = 128, 64
+
+#: Seconds that one who has asked is told of nodes which start later; and how many are.
+ASKER_LIFE = 1200.0
+ASKERS = 256
+#: Seconds for a node to be reached.
+REACH_LIMIT = 5.0
+#: Seconds before each look of its own at the start.
+LOOK_PAUSES = (0.0, 0.3, 1.0)
+#: Seconds between two packets on behalf of a scheduler that does not ask itself.
+SCHEDULER_INTERVAL = 10.0
+
+
+class RelaySettings(NamedTuple):
+    """How a relay is set up."""
+
+    #: What it listens on; "" is all addresses of this machine. A port of 0 is any free one.
+    ip_addr: str
+    relay_port: int
+    #: The UDP and TCP port of the nodes.
+    node_port: int
+    #: Schedulers that the nodes here are to come to.
+    schedulers: Sequence[tuple[str, int]]
+    multicast: bool
+
+
+class Relay:
+    """A running relay. Raises ConfigError or OSError where it cannot be."""
+
+    def __init__(self, secret: Secret, settings: RelaySettings) -> None:
+        self._key = secret.for_udp()
+        self._node_port = settings.node_port
+        self._schedulers = list(settings.schedulers)
+        host = listening_address(secret, settings.ip_addr, "relay")
+        self._sockets = listening_sockets(host, settings.relay_port)
+        self.host, self.port = host_of(self._sockets[0].getsockname()), int(self._sockets[0].getsockname()[1])
+        ip_addr = "" if host == "0.0.0.0" else host
+        own = (secrets.token_bytes(16), ip_addr)
+        multicast = settings.multicast
+        self._beacon = Beacon(self._key, *own, self.port, self._on_packet, multicast)
+        #: What nodes say to programs when they start is for those elsewhere, too.
+        self._ear = Beacon(self._key, *own, config.CLIENT_PORT, self._on_packet, multicast)
+        #: Who has asked -> the packet, and where and when it came.
+        self._askers: OrderedDict[bytes, tuple[Packet, tuple[str, int], float]] = OrderedDict()
+        self._targets = RelayTargets()
+        #: Nodes that have other addresses than those of a link.
+        self._better: OrderedDict[bytes, None] = OrderedDict()
+        self._memory = Memory()
+        self._acceptor = Acceptor(self._sockets, self._arrive)
+        self._numbers = itertools.count()
+        self._admission = Places(PLACES, PLACES_EACH)
+        self._strangers: dict[int, Any] = {}
+        self._pairs = Pairs()
+        self._log = LimitedLog(logger)
+        self._stop = gevent.event.Event()
+        self._greenlets: list[Any] = []
+
+    def start(self) -> None:
+        for beacon in (self._beacon, self._ear):
+            beacon.start()
+        self._acceptor.start()
+        self._greenlets = [keep_running(self._look, what="the look for nodes")]
+        self._greenlets += [
+            keep_running(self._tell_of, *place, what=f"telling nodes of {join(*place)}") for place in self._schedulers
+        ]
+
+    def stop(self) -> None:
+        self._stop.set()
+
+    def wait(self) -> None:
+        """Until `stop` is called; then close."""
+        self._stop.wait()
+        for greenlet in self._greenlets:
+            greenlet.kill(block=False)
+        self._acceptor.close()
+        for thing in (self._beacon, self._ear, *self._sockets):
+            thing.close()
+
+    # Packets
+
+    def _on_packet(self, beacon: Beacon, packet: Packet, address: tuple[str, int]) -> None:
+        if packet.kind == LOOK and not packet.via:  # What another relay has sent on goes no further.
+            self._ask(packet, address)
+        elif packet.kind == HERE and packet.port:
+            self._answer(packet, address)
+
+    def _ask(self, packet: Packet, address: tuple[str, int]) -> None:
+        self._beacon.tell(RELAY, self.port, address)
+        self._askers.pop(packet.instance, None)
+        self._askers[packet.instance] = (packet, address, time.monotonic())
+        if len(self._askers) > ASKERS:
+            self._askers.popitem(last=False)
+        # Its answers go to where the packet came from; where it is reached by TCP, it may have said itself.
+        host = packet.address or address[0]
+        on = replace(packet, time=time.time(), address=host, udp=address[1], via=str(self.port))
+        self._beacon.broadcast_packet(on, self._node_port)
+
+    def _answer(self, packet: Packet, address: tuple[str, int]) -> None:
+        if packet.via:  # Another relay says so, which is the one to ask.
+            return
+        routes = [each for each in routes_of(packet, address[0], self._key) if self._is_node(each, address[0])]
+        for route in routes:
+            self._targets.hear(route.host, route.port, time.monotonic())
+        if not routes:
+            return
+        if "%" not in address[0]:
+            self._better[packet.instance] = None
+            if len(self._better) > NODES:
+                self._better.popitem(last=False)
+            self._pass_on(packet, address, routes)
+        elif packet.instance not in self._better:
+            what = "a packet of a node"
+            spawn_later(LINK_LOCAL_DELAY, self._pass_link_local, packet, address, routes, what=what)
+
+    def _is_node(self, route: Route, source: str) -> bool:
+        """Whether a node can be where a packet from `source` says."""
+        if route.host == source:
+            return is_source(source) and not (route.port == self.port and is_here(source))
+        return is_plausible(route.host) and not (is_numeric(route.host) and is_here(route.host))
+
+    def _pass_link_local(self, packet: Packet, address: tuple[str, int], routes: list[Route]) -> None:
+        """An address of the link alone is good for the relay only; where there is another, that one is told."""
+        if packet.instance not in self._better:
+            self._pass_on(packet, address, routes)
+
+    def _pass_on(self, packet: Packet, address: tuple[str, int], routes: list[Route]) -> None:
+        now = time.monotonic()
+        for instance, (_, asker, since) in list(self._askers.items()):
+            if now - since > ASKER_LIFE:
+                del self._askers[instance]
+            elif asker[0] != address[0]:
+                own = join(self._own_address(asker[0]), self.port)
+                for route in reversed(routes):  # What comes last is tried first.
+                    self._beacon.send(replace(packet, time=time.time(), address=route.place, via=own), asker)
+
+    def _own_address(self, towards: str) -> str:
+        """The address of this machine that another one sees."""
+        family = socket.AF_INET6 if ":" in towards else socket.AF_INET
+        with contextlib.suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as sock:
+            sock.connect((towards, self.port))
+            return host_of(sock.getsockname())
+        return self.host
+
+    def _look(self) -> None:
+        """Know nodes before anybody asks: a relay that is started again has connections to restore."""
+        for pause in LOOK_PAUSES:
+            gevent.sleep(pause)
+            self._beacon.broadcast(LOOK, 0, self._node_port)
+
+    def _tell_of(self, host: str, port: int) -> None:
+        """Have nodes come to a scheduler elsewhere."""
+        instance = secrets.token_bytes(16)
+        while True:
+            packet = Packet(LOOK, instance, time.time(), port, join(host, port), "", port, str(self.port))
+            self._beacon.broadcast_packet(packet, self._node_port)
+            gevent.sleep(SCHEDULER_INTERVAL)
+
+    # Connections
+
+    def _arrive(self, fd: int, sockaddr: Any) -> None:
+        """A connection was accepted. In a callback of the loop."""
+        family = socket.AF_INET6 if len(sockaddr) == 4 else socket.AF_INET
+        sock = socket.socket(family, socket.SOCK_STREAM, 0, fileno=fd)
+        number = next(self._numbers)
+        loser = self._admission.arrive(number, host_of(sockaddr))
+        if loser is not None:
+            self._strangers[loser].close()
+        self._strangers[number] = sock
+        spawn(self._pass, number, sock, host_of(sockaddr), what="a connection to the relay")
+
+    def _pass(self, number: int, sock: Any, address: str) -> None:
+        """Join a connection to the node that it asks for, if it may."""
+        try:
+            packet = self._question(sock)
+        except (OSError, PeerRejected, ProtocolError):
+            # A program that takes the relay for a node comes here too; it will hear what it is by UDP.
+            sock.close()
+            return
+        except BaseException:
+            sock.close()
+            raise
+        finally:
+            self._admission.leave(number)
+            self._strangers.pop(number, None)
+        try:
+            self._join(sock, address, packet.address)
+        finally:
+            sock.close()
+
+    def _question(self, sock: Any) -> Packet:
+        with gevent.Timeout(config.msg_timeout(), TimeoutError("too slow")):
+            data = read_exactly(sock, PACKET_BYTES)
+        packet = unpack(self._key, data)
+        if packet.kind != THROUGH or not self._memory.is_new(data, packet, time.time()):
+            raise ProtocolError("not a question for a relay")
+        return packet
+
+    def _join(self, sock: Any, address: str, goal_address: str) -> None:
+        goal = None
+        try:
+            with self._pairs.place():
+                goal = self._open(goal_address)
+                self._answer_question(sock, OPENED, "")
+                self._log.log(
+                    logging.INFO, ("joined", address, goal_address), "joined: %s to %s", address, goal_address
+                )
+                for each in (sock, goal):
+                    tune(each, KEEP_ALIVE)
+                join_pair(sock, goal)
+        except (ConnectFailed, PeerRejected, ProtocolError, OSError) as error:
+            self._log.log(logging.INFO, ("asks", address), "%s asks for %s: %s", address, goal_address, str(error))
+            if goal is None:
+                with contextlib.suppress(OSError):
+                    self._answer_question(sock, REFUSED, str(error))
+        finally:
+            if goal is not None:
+                goal.close()
+
+    def _open(self, place: str) -> Any:
+        try:
+            host, port = split(place)
+        except ValueError as error:
+            raise ProtocolError(str(error)) from None
+        if not port or not self._targets.may_connect(host, port, time.monotonic()):
+            raise ProtocolError(f"no node has answered from {place}")
+        return reach(host if is_numeric(host) else self._looked_up(host, port), port, "gdispy-node", "", REACH_LIMIT)
+
+    def _looked_up(self, host: str, port: int) -> str:
+        """The address of a name that a node has announced, which is judged as one that it had announced itself."""
+        with gevent.Timeout(REACH_LIMIT, TimeoutError(f"the address of {host} was not found")):
+            rows = resolve(host, port, socket.SOCK_STREAM)
+        for row in rows:
+            address = host_of(row[4])
+            if is_plausible(address) and not is_here(address):
+                return address
+        raise ProtocolError(f"no node can be at the address of {host}")
+
+    def _answer_question(self, sock: Any, kind: int, text: str) -> None:
+        with gevent.Timeout(REACH_LIMIT, TimeoutError("too slow")):
+            sock.sendall(self._sealed(kind, text))
+
+    def _sealed(self, kind: int, text: str) -> bytes:
+        packet = Packet(kind, secrets.token_bytes(16), time.time(), 0, "", text)
+        return pack(self._key, packet, secrets.token_bytes(NONCE_BYTES))

@@ -1,0 +1,90 @@
+"""What a user writes as `nodes` -> whom to connect to, and whom to use.
+
+Pure. Called by `client/cluster.py` in the user's thread.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from gdispy.errors import ConfigError
+from gdispy.protocol.address import host_flaw, join, split
+from gdispy.protocol.limits import COLUMN_LIMIT, short_name
+
+LOCAL = "local"
+
+
+@dataclass
+class Whom:
+    """Which nodes a cluster wants."""
+
+    #: Host and port of those named outright.
+    targets: list[tuple[str, int]] = field(default_factory=list)
+    #: What the address of a node has to fit.
+    patterns: list[str] = field(default_factory=list)
+    #: Whether to look around by broadcast.
+    look: bool = False
+    #: Whether a private node on this machine is wanted.
+    local: bool = False
+
+    def add(self, other: Whom) -> None:
+        """Want those of another as well."""
+        self.targets += other.targets
+        self.patterns += other.patterns
+        self.look, self.local = self.look or other.look, self.local or other.local
+
+
+def parse(nodes: Any, node_port: int) -> Whom:
+    """Read `nodes`: None, one element, or a list of elements. Raises ConfigError.
+
+    An element is a host name or address, with ':port' if wanted; a tuple of those two; a pattern with
+    `*`; or 'local'.
+    """
+    if nodes is None or (isinstance(nodes, list | tuple | str | set | frozenset) and not nodes):
+        nodes = ["*"]
+    if isinstance(nodes, str) or (isinstance(nodes, tuple) and _is_pair(nodes)):
+        nodes = [nodes]
+    if not isinstance(nodes, list | tuple | set | frozenset):
+        raise ConfigError(f"nodes must be a list, not {type(nodes).__name__}")
+    if len(nodes) > COLUMN_LIMIT:
+        raise ConfigError(f"nodes has {len(nodes):,} elements, more than {COLUMN_LIMIT:,}: use patterns with *")
+    whom = Whom()
+    for element in nodes:
+        _add(whom, element, node_port)
+    return whom
+
+
+def _is_pair(value: tuple[Any, ...]) -> bool:
+    return len(value) == 2 and isinstance(value[0], str) and isinstance(value[1], int)
+
+
+def _add(whom: Whom, element: Any, node_port: int) -> None:
+    host, port = _host_and_port(element)
+    flaw = host_flaw(host)
+    if flaw:
+        raise ConfigError(f"in nodes, {short_name(repr(element))}: {flaw}")
+    if host == LOCAL and port is None:
+        whom.local = True
+    elif "*" in host:
+        whom.look = True
+        whom.patterns.append(join(host, port))
+    else:
+        whom.targets.append((host, port or node_port))
+        whom.patterns.append(join(host, port or node_port))
+
+
+def _host_and_port(element: Any) -> tuple[str, int | None]:
+    if isinstance(element, str) and element.strip():
+        try:
+            return split(element.strip())
+        except ValueError as error:
+            raise ConfigError(f"in nodes, {short_name(repr(element))}: {error}") from None
+    if isinstance(element, tuple | list) and element and isinstance(element[0], str):
+        host, *rest = element
+        if not rest or rest[0] is None:
+            return host, None
+        port = int(rest[0]) if isinstance(rest[0], str) and rest[0].isdecimal() else rest[0]
+        if len(rest) == 1 and type(port) is int and 0 < port < 65536:
+            return host, port
+    raise ConfigError(f"in nodes, {element!r} is not a host: write 'host', 'host:port', ('host', port), '*' or 'local'")

@@ -1,0 +1,198 @@
+"""Files of computations and of single jobs, put in place in the directory of a computation.
+
+Called by `process_manager.py`. What arrives lies on the node's disk already, under a name of its own
+(`buffers/memory_file.py`); here it is checked against what was announced, and moved.
+
+Invariant: a file of a job is there from before the job begins until it has ended, and no longer; one that also
+belongs to the computation, or to another job, stays as long as they do. Where they are not the same, the job gets a
+directory of its own (`worker/job_directory.py`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import stat
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from gdispy.buffers.memory_file import DIGEST_BYTES, ReceivedFile, digest_of_file
+from gdispy.errors import ProtocolError
+from gdispy.filesystem.no_follow import open_file, opened_folder
+from gdispy.protocol.payload import Bulk
+from gdispy.protocol.safe_path import safe_parts
+
+#: Bytes of the names of a job's files that are told to a worker with the job.
+NAMES_LIMIT = 16 * 1024
+
+
+def lacking(directory: str, rows: Sequence[list[Any]]) -> list[int]:
+    """The places of the files that are not in the directory with the contents that were announced."""
+    return [place for place, row in enumerate(rows) if not _is_there(directory, row)]
+
+
+def _is_there(directory: str, row: list[Any]) -> bool:
+    path, _, _, size, digest = row
+    *folders, name = safe_parts(path)
+    try:
+        with opened_folder(directory, folders) as folder, open(open_file(folder, name), "rb") as file:
+            about = os.fstat(file.fileno())
+            if not stat.S_ISREG(about.st_mode) or about.st_size != size:
+                return False
+            return bool(digest_of_file(file) == digest)
+    except OSError:
+        return False
+
+
+def refusal(rows: list[list[Any]], contents: list[Bulk]) -> str:
+    """Why files are not taken that have arrived, or ''."""
+    for row, content in zip(rows, contents, strict=False):  # Contents may follow their rows later.
+        if isinstance(content, ReceivedFile) and content.error:
+            return f"the file {row[0]!r} is refused: {content.error}"
+    return ""
+
+
+def place(directory: str, row: list[Any], content: Bulk, again: bool = False) -> str:
+    """Put one file where it belongs, and check that it is what was announced; returns where it is. With `again`,
+    the same contents can be put in place another time.
+
+    Raises ProtocolError, in words for the user, and OSError.
+    """
+    path, mode, modified, size, digest = row
+    parts = safe_parts(path)
+    if not isinstance(content, ReceivedFile):
+        raise ProtocolError(f"{path!r}: it did not arrive as a file")
+    if content.error:
+        raise ProtocolError(refusal([row], [content]))
+    if content.size != size or content.digest != digest or len(digest) != DIGEST_BYTES:
+        raise ProtocolError(f"the file {path!r} changed while it was sent")
+    try:
+        with opened_folder(directory, parts[:-1], 0o700) as folder:
+            _move(content.path, folder, parts[-1], mode & 0o700, modified, again)
+    except NotADirectoryError:
+        raise ProtocolError(f"{path!r}: something is in the way, a file or a symbolic link") from None
+    return os.path.join(directory, *parts)
+
+
+def _move(path: str, folder: int, name: str, mode: int, modified: float, again: bool) -> None:
+    """Move a file into a folder; with `again` it stays where it is, too. Raises OSError."""
+    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        os.fchmod(fd, mode)
+        os.utime(fd, (modified, modified))
+    finally:
+        os.close(fd)
+    if not again:
+        os.replace(path, name, dst_dir_fd=folder)
+        return
+    link = f"{path}.link"
+    os.link(path, link, follow_symlinks=False)
+    try:
+        os.replace(link, name, dst_dir_fd=folder)
+    finally:
+        with contextlib.suppress(FileNotFoundError):  # It stays where it is the file of that name already.
+            os.unlink(link)
+
+
+def place_all(directory: str, rows: Sequence[list[Any]], contents: Sequence[Bulk]) -> str:
+    """Put the files of a job into a directory of its own; what went wrong, or ''."""
+    try:
+        os.makedirs(directory, mode=0o700, exist_ok=True)
+        for row, content in zip(rows, contents, strict=True):
+            place(directory, row, content, again=True)
+    except (OSError, ProtocolError) as error:
+        return _cannot_be_placed(error)
+    return ""
+
+
+def _cannot_be_placed(error: Exception) -> str:
+    return f"The files of the job cannot be put in place: {error}\n"
+
+
+class JobFiles:
+    """The files that belong to single jobs of one computation, in the directory that all of its jobs share."""
+
+    def __init__(self, directory: str, kept: Sequence[list[Any]], is_used: Callable[[str], bool]) -> None:
+        self._directory = directory
+        #: Whether a computation needs a file.
+        self._is_used = is_used
+        #: Files of the computation itself, which no job's end removes, and what they hold.
+        self._kept = {os.path.join(directory, *safe_parts(row[0])): row[4] for row in kept}
+        #: The same of jobs that have not ended.
+        self._contents: dict[str, bytes] = {}
+        self._users: Counter[str] = Counter()
+        self._of_job: dict[tuple[int, int], list[str]] = {}
+
+    def fit(self, rows: Sequence[list[Any]]) -> bool:
+        """Whether these can be put in place now: nothing else has their names, and they can be named in a message."""
+        for path, _, _, _, digest in rows:
+            try:
+                goal = os.path.join(self._directory, *safe_parts(path))
+            except ProtocolError:  # `place` says what is wrong.
+                return True
+            there = self._kept.get(goal) or self._contents.get(goal)
+            if there is None and os.path.lexists(goal):
+                return False
+            if there not in (None, digest):
+                return False
+        return sum(len(row[0]) + 8 for row in rows) <= NAMES_LIMIT
+
+    def place(self, key: tuple[int, int], rows: Sequence[list[Any]], contents: Sequence[Bulk]) -> str:
+        """Put the files of a job in place; what went wrong, or ''."""
+        mine = self._of_job.setdefault(key, [])
+        try:
+            for row, content in zip(rows, contents, strict=True):
+                goal = place(self._directory, row, content, again=True)
+                mine.append(goal)
+                self._users[goal] += 1
+                self._contents[goal] = row[4]
+        except (OSError, ProtocolError) as error:
+            return _cannot_be_placed(error)
+        return ""
+
+    def check(self, directory: str, rows: Sequence[list[Any]]) -> None:
+        """Raise ProtocolError where files of another computation cannot be put in place while jobs have theirs."""
+        for path, _, _, _, digest in rows if self._contents else ():
+            if self._contents.get(os.path.join(directory, *safe_parts(path)), digest) != digest:
+                raise ProtocolError(f"the file {path!r} is there with other contents, for a job in the same dest_path")
+
+    def remove(self, key: tuple[int, int]) -> None:
+        """The job has ended."""
+        for goal in self._of_job.pop(key, ()):
+            self._users[goal] -= 1
+            if self._users[goal] <= 0:
+                del self._users[goal], self._contents[goal]
+                if goal not in self._kept and not self._is_used(goal):
+                    remove_file(self._directory, goal)
+
+
+def remove_file(directory: str, goal: str) -> None:
+    """Remove a file below a directory, what Python has compiled of it, and the directories in between that have nothing
+    else."""
+    folder, name = os.path.split(goal)
+    compiled = os.path.join(folder, "__pycache__")
+    with contextlib.suppress(OSError):
+        os.unlink(goal)
+    if name.endswith(".py"):
+        with contextlib.suppress(OSError):
+            for each in os.listdir(compiled):
+                if each.startswith(f"{name[:-3]}."):
+                    os.unlink(os.path.join(compiled, each))
+            os.rmdir(compiled)
+    with contextlib.suppress(OSError):
+        while folder != directory:
+            os.rmdir(folder)
+            folder = os.path.dirname(folder)
+
+
+#: Counts directories that were given up.
+_removals = itertools.count()
+
+
+def under_another_name(directory: str) -> str:
+    """Rename a directory that is to be removed: the same computation may come again meanwhile. Raises OSError."""
+    gone = f"{directory}.gone-{os.getpid()}-{next(_removals)}"
+    os.rename(directory, gone)
+    return gone

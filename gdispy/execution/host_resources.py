@@ -1,0 +1,52 @@
+"""What is free on this machine: CPU, memory, disk, swap; and whether that is too little for more jobs.
+
+Asked by `node.py` at intervals. `measure` needs psutil (extra `net`); without it nothing is told.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+from typing import Any
+
+_psutil: Any = None
+
+
+def load() -> None:
+    """Import what is needed. It takes as long as a short job, so the node does it when it is ready for those."""
+    global _psutil
+    with contextlib.suppress(ImportError):
+        _psutil = importlib.import_module("psutil")
+
+
+def measure(path: str) -> list[float]:
+    """Free CPU since the last call (percent), memory (bytes), disk at `path` (bytes), swap (percent); [] where
+    that cannot be found out."""
+    if _psutil is None:
+        return []
+    try:
+        swap = _psutil.swap_memory()
+        return [
+            100.0 - float(_psutil.cpu_percent()),
+            float(_psutil.virtual_memory().available),
+            float(_psutil.disk_usage(path).free),
+            100.0 - float(swap.percent) if swap.total else 0.0,
+        ]
+    except (OSError, RuntimeError):
+        return []
+
+
+#: Bytes that are to be free for files of jobs, and how much of a disk that is smaller.
+DISK_FLOOR = 256 * 1024 * 1024
+DISK_SHARE = 0.05
+
+
+def is_disk_full(path: str, floor: int | None) -> bool:
+    """Whether less is free at `path` than `floor` bytes; None for what is usual."""
+    try:
+        about = os.statvfs(path)
+    except OSError:  # What that means, the first job tells better.
+        return False
+    least = min(DISK_FLOOR, DISK_SHARE * about.f_blocks * about.f_frsize) if floor is None else floor
+    return about.f_bavail * about.f_frsize < least

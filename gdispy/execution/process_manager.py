@@ -1,0 +1,621 @@
+"""The node's side of its processes: the spawner, the templates, the workers and their sockets.
+
+Runs in the node's greenlets and performs the effects of `rules/node/node_rules.py`; what happens to
+processes goes back to its pump. Never forks, and starts the spawner by exec.
+
+    node ── control ── spawner ── fork ── template (one for each computation) ── fork ── worker
+      └───── control ─────────────────────────┘                                            │
+      └───── jobs (a message each), results (a stream) ────────────────────────────────────┘
+
+Invariants:
+1. All results that a worker wrote are read before its exit is reported to the rules.
+2. What had not begun is taken back in the turn that reports a worker's end; see `worker_channel.py`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import shutil
+import signal
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import gevent
+import gevent.event
+
+from gdispy import config
+from gdispy.buffers.memory_file import MemoryFile, in_memory_file
+from gdispy.buffers.memory_file_pool import Slabs
+from gdispy.errors import ProtocolError
+from gdispy.execution.dependency_files import JobFiles, lacking, place, place_all, under_another_name
+from gdispy.execution.kept_directories import KeptDirectories
+from gdispy.execution.spawner_process import cause_of, messages, start_spawner, why_not_started
+from gdispy.execution.worker_channel import ANCILLARY, WorkerEnds
+from gdispy.protocol.ids import ComputationId, JobId, WorkerId
+from gdispy.protocol.limits import NAME_LIMIT, printable, printable_for_log
+from gdispy.protocol.messages import Deliver, Prepare
+from gdispy.protocol.payload import Bulk, joined
+from gdispy.rules.effects import Effects
+from gdispy.rules.node.node_rules import Slots
+from gdispy.rules.node.records import Job, release
+from gdispy.runtime.greenlets import keep_running, spawn
+from gdispy.runtime.pump import Pump
+from gdispy.worker import control
+from gdispy.worker.job_directory import job_directory
+from gdispy.worker.output_capture import keep_within_limit
+from gdispy.worker.process_tree import descendants, kill_descendants, tree_bytes
+from gdispy.worker.runner import FILE, FREED, LOG, PROGRESS, RESULT, RETURNED, TOGETHER, target
+from gdispy.worker.shared_page import VOID_SEEN
+
+logger = logging.getLogger(__name__)
+#: For `dispynode_logger` of computations.
+job_logger = logging.getLogger("gdispy.jobs")
+
+#: Bytes read from a worker's results at once.
+READ_SIZE = 64 * 1024
+#: Seconds between two looks at how much the running jobs have printed, and at the memory of one that has a limit.
+OUTPUT_INTERVAL = 0.1
+MEMORY_INTERVAL = 0.2
+#: A worker that has this many jobs in hand is read every millisecond, not at each result: the node
+#: then wakes up once for many results, and nobody waits, since the worker has enough to do.
+MANY = 32
+READ_INTERVAL = 0.001
+#: Bytes waiting for the scheduler beyond which workers are not read: they wait in turn.
+BACKLOG_LIMIT = 64 * 1024 * 1024
+
+
+class _Template:
+    """One computation's template process."""
+
+    def __init__(self, prepare: Prepare, directory: str, jobs: str) -> None:
+        self.id = prepare.computation
+        self.prepare = prepare
+        self.directory = directory
+        #: Below it each worker has a directory for those of its jobs; whether they stay as all files do.
+        self.jobs = jobs
+        self.keeps_jobs = not prepare.cleanup and not prepare.directory
+        self.workers: dict[WorkerId, WorkerEnds] = {}
+        self.end: Any = None
+        self.reader: Any = None
+        #: It was told to end; its end is no accident.
+        self.ending = False
+        #: It has loaded the computation; and there is a cleanup function to be called at the end.
+        self.is_loaded = self.cares = False
+        self.job_files: JobFiles | None = None
+
+
+class Workers:
+    """All processes of a node."""
+
+    def __init__(self, slots: Slots, pump: Pump, setting: dict[str, Any], instance: bytes) -> None:
+        self._slots = slots
+        self._pump = pump
+        self._setting = setting
+        self._instance = instance
+        self.directory = os.path.join(setting["dest_path_prefix"], instance.hex())
+        self._templates: dict[str, _Template] = {}
+        self._workers: dict[WorkerId, WorkerEnds] = {}
+        #: Computations whose files are in place; a template that is started again finds them there.
+        self._placed: set[ComputationId] = set()
+        #: Directories that outlive their computations.
+        self._kept = KeptDirectories(setting["dest_path_prefix"], instance.hex())
+        #: Where large payloads lie.
+        self.slabs = Slabs()
+        self._spawner: Any = None
+        self._spawner_pid = 0
+        self._closing = False
+        #: Set while any worker has a job.
+        self._some_work = gevent.event.Event()
+        #: Bytes that wait to be sent to the scheduler; asked before workers are read.
+        self.backlog: Callable[[], int] = lambda: 0
+        #: The spawner has done what comes before all computations.
+        self.is_up = gevent.event.Event()
+        #: What to do when a cleanup function asks for the end of the node, and when it cannot work at all.
+        self.on_shutdown: Callable[[], None] = lambda: None
+        self.on_failure: Callable[[str], None] = lambda reason: None
+        #: What to do when nobody reads from the spawner any more, by a defect: nothing would become of any process.
+        self.on_defect: Callable[[BaseException], None] = lambda error: None
+
+    def start(self) -> None:
+        """Start the spawner. Raises OSError where that is impossible."""
+        os.makedirs(self.directory, mode=0o700, exist_ok=True)
+        self._start_spawner()
+        keep_running(self._watch_output, what="the watch over the output of jobs")
+
+    def close(self) -> None:
+        """End everything, and wait until it has ended."""
+        self._closing = True
+        if self._spawner is not None:
+            self._spawner.close()
+            if not self.is_up.is_set():  # It may be in the middle of the node's `--init`, and hears nothing.
+                kill_descendants(os.getpid())
+                shutil.rmtree(self.directory, ignore_errors=True)
+            self._await_spawner()
+
+    def _await_spawner(self) -> None:
+        """Wait until the spawner, which has been told to end or is dead, is gone."""
+        # Its own number is kept: while this waits for one that died, another may take its place.
+        pid = self._spawner_pid
+        with contextlib.suppress(ChildProcessError):
+            while not os.waitpid(pid, os.WNOHANG)[0]:
+                gevent.sleep(0.005)
+
+    # The spawner
+
+    def _start_spawner(self) -> None:
+        self.is_up.clear()
+        end, self._spawner_pid = start_spawner(self.directory, self._setting["init"], self._instance)
+        self._spawner = end
+        spawn(self._read_spawner, end, what="the reader of the spawner", on_failure=lambda error: self.on_defect(error))
+
+    def _read_spawner(self, end: Any) -> None:
+        for message in messages(end):
+            if message[0] == "up":
+                self.is_up.set()
+            elif message[0] == "failed":
+                self._closing = True
+                self.on_failure(message[1])
+            elif message[0] == "exited":
+                self._pump.put(self._template_ended, message[1], cause_of(message[2], "the computation's process"))
+        if not self._closing:
+            self._spawner_lost()
+
+    def _spawner_lost(self) -> None:
+        """Somebody killed it. What it left is killed, and another one takes its place."""
+        self._spawner.close()
+        self._await_spawner()
+        kill_descendants(os.getpid())
+        if self._closing:  # The node was told to end meanwhile, as where both get the same signal.
+            return
+        logger.error("the spawner has ended unexpectedly; starting another one")
+        self._start_spawner()
+        for key in list(self._templates):
+            self._pump.put(self._template_ended, key, "the node's spawner process was killed")
+
+    def _template_ended(self, key: str, cause: str, now: float) -> Effects:
+        """Report it in one turn of the pump, so that no decision falls between its end and the report."""
+        template = self._templates.pop(key, None)
+        if template is None:
+            return []
+        self._take_last_records(template)
+        template.end.close()
+        self._slots.template_ended(template.id, now)
+        for worker in list(template.workers.values()):
+            self._worker_ended(worker, cause)
+        if template.ending:
+            self._remove(template.prepare)
+        else:
+            self._pump.put(self._slots.template_lost, template.id, cause)
+        return []
+
+    def _remove(self, prepare: Prepare) -> None:
+        """The computation is over: its files go, unless they are to be kept."""
+        self._placed.discard(prepare.computation)
+        if prepare.cleanup or prepare.directory:
+            self._remove_tree(self._jobs_directory(prepare))
+        if prepare.directory:
+            self._leave(prepare.computation)
+        elif prepare.cleanup:
+            with contextlib.suppress(OSError, ProtocolError):
+                self._remove_tree(under_another_name(self._directory(prepare)))
+        self._pump.put(self._slots.unloaded, prepare.computation)
+
+    def _leave(self, computation: ComputationId) -> None:
+        with contextlib.suppress(OSError):
+            self._remove_tree(self._kept.leave(computation))
+
+    def _remove_tree(self, path: str) -> None:
+        if os.path.lexists(path):
+            with contextlib.suppress(OSError):
+                control.send(self._spawner, ["remove", path])
+
+    def _directory(self, prepare: Prepare) -> str:
+        if prepare.directory:
+            return self._kept.path(prepare.directory)
+        return os.path.join(self.directory, prepare.computation.hex())
+
+    def _jobs_directory(self, prepare: Prepare) -> str:
+        return os.path.join(self.directory, f"{prepare.computation.hex()}.jobs")
+
+    # Computations
+
+    def look(self, prepare: Prepare) -> None:
+        """Find out which files of a computation are not there; answer with `looked`."""
+        spawn(
+            *(self._look, prepare),
+            what="the look for files of a computation",
+            on_failure=lambda error: self._pump.put(self._slots.loaded, prepare.computation, repr(error)),
+        )
+
+    def _look(self, prepare: Prepare) -> None:
+        try:
+            directory = self._directory(prepare)
+            self._enter(prepare, directory)
+            if os.path.isdir(directory):  # A new one is empty, and reading large files takes time.
+                places = gevent.get_hub().threadpool.apply(lacking, (directory, prepare.files))
+            else:
+                places = list(range(len(prepare.files)))
+        except (OSError, ProtocolError) as error:
+            self._pump.put(self._slots.loaded, prepare.computation, why_not_started(error))
+            return
+        self._pump.put(self._slots.looked, prepare.computation, places)
+
+    def _enter(self, prepare: Prepare, directory: str) -> None:
+        if not prepare.directory:
+            return
+        for template in self._templates.values():
+            if template.job_files is not None and template.id != prepare.computation:
+                template.job_files.check(directory, prepare.files)
+        self._kept.enter(prepare)
+
+    def load(self, prepare: Prepare, arrived: dict[int, Bulk]) -> None:
+        """Put the files of a computation in place and start its template."""
+        try:
+            directory = self._directory(prepare)
+            template = _Template(prepare, directory, self._jobs_directory(prepare))
+            self._enter(prepare, directory)
+            os.makedirs(directory, mode=0o700, exist_ok=True)
+            if prepare.computation not in self._placed:
+                self._place(prepare, [prepare.files[number] for number in arrived], arrived.values())
+                self._placed.add(prepare.computation)
+            self._start_template(template)
+        except (OSError, ProtocolError) as error:
+            self._discard(prepare, arrived.values())
+            self._pump.put(self._slots.loaded, prepare.computation, why_not_started(error))
+
+    def _place(self, prepare: Prepare, rows: list[list[Any]], contents: Iterable[Bulk]) -> None:
+        goals = [place(self._directory(prepare), *each) for each in zip(rows, contents, strict=True)]
+        if prepare.directory:
+            self._kept.note_placed(prepare.computation, goals)
+
+    def _discard(self, prepare: Prepare, arrived: Iterable[Bulk]) -> None:
+        """Remove what has come of a computation that is refused, or a full disk would stay so."""
+        for content in arrived:
+            release(content)
+        if not prepare.directory and prepare.computation not in self._placed:
+            shutil.rmtree(self._directory(prepare), ignore_errors=True)
+
+    def deliver(self, prepare: Prepare, message: Deliver) -> None:
+        """Put files into the directory of a computation that runs; answer with `delivered`."""
+        error = ""
+        try:
+            if prepare.directory:
+                self._kept.add(prepare.computation, message.files)
+            self._place(prepare, message.files, message.contents)
+        except (OSError, ProtocolError) as failure:
+            error = str(failure)
+        for content in message.contents:  # Those that are not in their places.
+            release(content)
+        self._pump.put(self._slots.delivered, prepare.computation, message.question, error)
+
+    def _start_template(self, template: _Template) -> None:
+        setting = self._setting
+        end, theirs = control.pair()
+        template.end = end
+        key = template.id.hex()
+        self._templates[key] = template
+        prepare = template.prepare
+        values = [template.directory, setting["name"], setting["address"], setting["client_shutdown"]]
+        values += [template.jobs, prepare.job_directory, template.keeps_jobs]
+        values += [prepare.output_limit, job_logger.getEffectiveLevel(), prepare.results]
+        control.send(self._spawner, ["template", key, *values, setting["limits"]], [theirs.fileno()])
+        theirs.close()
+        body = prepare.body if prepare.python in ("", config.PYTHON) or not prepare.source else prepare.source
+        files = [_as_file(body), _as_file(prepare.arguments)]
+        control.send(end, ["load", prepare.kind, prepare.name], files)
+        control.close_all(files)
+        template.reader = spawn(
+            *(self._read_template, template),
+            what="the reader of a computation's process",
+            on_failure=lambda error: self._end_template(template),
+        )
+
+    def _read_template(self, template: _Template) -> None:
+        for message in messages(template.end):
+            word = message[0]
+            if word == "loaded":
+                template.is_loaded, template.cares = True, message[2]
+                if message[3]:
+                    self._pump.put(self._slots.noted, template.id, message[3])
+                self._pump.put(self._slots.loaded, template.id, message[1])
+            elif word == "forked":
+                worker = template.workers.get(message[1])
+                if worker is not None:
+                    worker.pid = message[2]
+            elif word == "exited":
+                worker = template.workers.get(message[1])
+                if worker is not None:
+                    self._worker_ended(worker, message[3] or cause_of(message[2], "its process"))
+            else:
+                self._take_record(template, message)
+
+    def _take_record(self, template: _Template, message: list[Any]) -> None:
+        if message[0] == "log":
+            self._log(template, *message[1:])
+        elif message[0] == "shutdown":
+            self.on_shutdown()
+
+    def _end_template(self, template: _Template) -> None:
+        """Nobody reads from it any more, by a defect; the spawner reports its end."""
+        with contextlib.suppress(OSError):
+            control.send(self._spawner, ["end", template.id.hex()])
+
+    def _log(self, template: _Template, level: int, text: str) -> None:
+        """A computation has written into `dispynode_logger`."""
+        job_logger.log(level, "%s: %s", printable(template.prepare.name, NAME_LIMIT), printable_for_log(text))
+
+    def _take_last_records(self, template: _Template) -> None:
+        """It has ended, and what its cleanup has logged, or asked for, may not have been read yet."""
+        template.end.setblocking(False)
+        with contextlib.suppress(OSError, ValueError):  # Where nothing is left, it would block.
+            while (received := control.receive(template.end)) is not None:
+                control.close_all(received[1])
+                self._take_record(template, received[0])
+
+    def unload(self, computation: ComputationId) -> None:
+        """End a template and all below it; its files go when it has ended."""
+        template = self._templates.get(computation.hex())
+        if template is not None:
+            template.ending = True
+            for worker in list(template.workers.values()):
+                self._forget(worker)
+            if template.cares:
+                with contextlib.suppress(OSError):
+                    control.send(template.end, ["leave"])
+                return
+            if not template.is_loaded:  # It may be in the middle of a setup, and hears nothing.
+                with contextlib.suppress(OSError):
+                    control.send(self._spawner, ["end", computation.hex()])
+            template.end.close()
+            template.reader.kill(block=False)
+        else:  # It never came so far as to have processes.
+            self._leave(computation)
+            self._pump.put(self._slots.unloaded, computation)
+
+    # Workers
+
+    def new_worker(self, number: WorkerId, computation: ComputationId) -> None:
+        template = self._templates[computation.hex()]
+        worker = self._workers[number] = template.workers[number] = WorkerEnds(number, template, self.slabs)
+        with contextlib.suppress(OSError):  # A dead template is reported by the spawner.
+            control.send(template.end, ["fork", number], worker.ends_for_worker())
+        worker.forked()
+        reading = (self._read_results, worker)
+        worker.reader = spawn(*reading, what="the reader of a worker", on_failure=lambda error: self.end(number))
+
+    def hand(self, number: WorkerId, jobs: list[Job]) -> None:
+        worker = self._workers.get(number)
+        if worker is not None:
+            errors: dict[JobId, str] = {}
+            for job in jobs:
+                if job.options is not None:
+                    self._make_ready(worker, job, job.options, errors)
+            worker.hand(jobs, errors)
+            self._some_work.set()
+
+    def _make_ready(self, worker: WorkerEnds, job: Job, options: list[Any], errors: dict[JobId, str]) -> None:
+        """Give a job with options what only it gets."""
+        worker.memory_limit = options[4]
+        if worker.memory_limit:
+            keep_running(self._watch_memory, worker, job, what="the watch over the memory of a job")
+        if options[6]:
+            error = self._place_files(worker, (job.number, job.attempt), options[6], options[7])
+            if error:
+                errors[job.number] = error
+
+    def _place_files(self, worker: WorkerEnds, key: tuple[int, int], rows: list[Any], contents: list[Bulk]) -> str:
+        """Put the files of a job in place; what went wrong, or ''."""
+        template = worker.template
+        if template.job_files is None:
+            is_used = self._kept.uses if template.prepare.directory else lambda goal: False
+            template.job_files = JobFiles(template.directory, template.prepare.files, is_used)
+        if template.prepare.job_directory or not template.job_files.fit(rows):
+            directory = worker.directories[key] = job_directory(worker.directory, *key)
+            return place_all(directory, rows, contents)
+        worker.file_jobs.add(key)
+        error: str = template.job_files.place(key, rows, contents)
+        return error
+
+    def _remove_files(self, worker: WorkerEnds, key: tuple[int, int]) -> None:
+        worker.file_jobs.discard(key)
+        if worker.template.job_files is not None:
+            worker.template.job_files.remove(key)
+
+    def _watch_memory(self, worker: WorkerEnds, job: Job) -> None:
+        limit = worker.memory_limit
+        while worker.memory_limit == limit and not worker.is_dead and worker.outstanding:
+            if worker.pid:
+                used = tree_bytes([worker.pid, *descendants(worker.pid)])
+                if used > limit:
+                    cause = f"it used {used:,} bytes of memory, and its limit (dispy_memory) is {limit:,}"
+                    self._order(worker, ["end", worker.number, cause])
+                    return
+            gevent.sleep(MEMORY_INTERVAL)
+
+    def answer_file(self, number: WorkerId, error: str) -> None:
+        worker = self._workers.get(number)
+        if worker is not None:
+            with contextlib.suppress(OSError):
+                worker.answer_file(error)
+
+    def take_back(self, number: WorkerId) -> None:
+        worker = self._workers.get(number)
+        if worker is not None and not worker.is_dead:
+            self._pump.put(self._slots.took_back, number, worker.take_back())
+            if worker.has_groups:
+                rest = (self._take_rest, worker, worker.void(), worker.page.mark())
+                spawn(*rest, what="taking jobs back", on_failure=lambda error: self.end(number))
+
+    def _take_rest(self, worker: WorkerEnds, last: int, mark: tuple[int, int]) -> None:
+        """Take the outcomes that a living worker has not sent yet; and what it has read and not begun, now that it
+        cannot begin it any more."""
+        gevent.sleep(VOID_SEEN)
+        if not worker.is_dead and self._workers.get(worker.number) is worker:
+            self._take_kept(worker, *mark)
+            self._pump.put(self._slots.took_back, worker.number, worker.rest(last))
+
+    def interrupt(self, number: WorkerId, job: JobId, attempt: int) -> None:
+        worker = self._workers.get(number)
+        if worker is not None:
+            goal = target(job, attempt)
+            worker.page.map[: len(goal)] = goal
+            self._order(worker, ["signal", number, int(signal.SIGINT), False])
+
+    def terminate(self, number: WorkerId) -> None:
+        worker = self._workers.get(number)
+        if worker is not None:
+            self._order(worker, ["signal", number, int(signal.SIGTERM), True])
+
+    def end(self, number: WorkerId) -> None:
+        worker = self._workers.get(number)
+        if worker is not None:
+            self._order(worker, ["end", number, ""])
+
+    def _order(self, worker: WorkerEnds, message: list[Any]) -> None:
+        with contextlib.suppress(OSError):
+            control.send(worker.template.end, message)
+
+    def _read_results(self, worker: WorkerEnds) -> None:
+        readable = gevent.get_hub().loop.io(worker.results.fileno(), 1)
+        try:
+            while True:
+                gevent.get_hub().wait(readable)
+                while self.backlog() > BACKLOG_LIMIT:
+                    gevent.sleep(0.01)
+                try:
+                    data, ancillary, _, _ = worker.results.recvmsg(READ_SIZE, ANCILLARY)
+                except BlockingIOError:  # `_read_on` was here.
+                    continue
+                if not data:
+                    return
+                self._take_results(worker, data, ancillary)
+                # What ends with an open file ends a read, too: there may be more.
+                if worker.outstanding >= MANY and not ancillary and len(data) < READ_SIZE:
+                    gevent.sleep(READ_INTERVAL)
+        except OSError:
+            return
+        finally:
+            readable.close()
+
+    def _read_on(self, worker: WorkerEnds) -> None:
+        """Take all that a worker has sent."""
+        while True:
+            try:
+                data, ancillary, _, _ = worker.results.recvmsg(READ_SIZE, ANCILLARY)
+            except OSError:
+                return
+            if not data:
+                return
+            self._take_results(worker, data, ancillary)
+
+    def _take_kept(self, worker: WorkerEnds, generation: int, filled: int) -> None:
+        """Take the outcomes that a worker had not sent when the mark was set."""
+        # First they are looked at, and then what was sent is read: of what was sent later, they are no part any more.
+        frames = worker.page.kept(generation, filled)
+        self._read_on(worker)
+        try:
+            rows = self._sort(worker, worker.kept(generation, frames))
+        except Exception as error:  # A job can write there, too.
+            logger.warning("a worker's results make no sense (%s)", printable(str(error)))
+            return
+        self._take_rows(worker, rows)
+
+    def _take_results(self, worker: WorkerEnds, data: bytes, ancillary: list[Any]) -> None:
+        if ancillary:
+            worker.fds.extend(control.descriptors(ancillary))
+        try:
+            rows = self._sort(worker, worker.parse(data))
+        except Exception as error:  # A job that writes there itself can send anything.
+            logger.warning("a worker's results make no sense (%s); it is ended", printable(str(error)))
+            worker.buffer = b""
+            self.end(worker.number)
+            return
+        self._take_rows(worker, rows)
+
+    def _take_rows(self, worker: WorkerEnds, rows: list[Any]) -> None:
+        if rows:
+            worker.answered(rows)
+            worker.memory_limit = 0
+            if worker.file_jobs:
+                for row in rows:
+                    self._remove_files(worker, (row[0], row[1]))
+            worker.flush()
+            self._pump.put(self._slots.answered, worker.number, rows)
+
+    def _sort(self, worker: WorkerEnds, frames: list[list[Any]]) -> list[Any]:
+        """Outcomes among frames, as rows; what else is among them goes its way, in order."""
+        rows: list[Any] = []
+        for fields in frames:
+            if fields[0] == RESULT:
+                rows.append(worker.row(fields))
+                continue
+            if fields[0] == TOGETHER:
+                rows += [worker.row(each) for each in worker.sent_together(*fields[1:])]
+                continue
+            if fields[0] == LOG:
+                self._log(worker.template, *fields[1:])
+                continue
+            if rows:
+                worker.answered(rows)
+                self._pump.put(self._slots.answered, worker.number, rows)
+                rows = []
+            if fields[0] == PROGRESS:
+                self._pump.put(self._progressed, worker.number, *worker.progress(fields))
+            elif fields[0] == FILE:
+                self._pump.put(self._slots.file_sent, worker.number, *worker.sent_file(fields))
+            elif fields[0] == FREED:
+                worker.freed(*fields[1:])
+            elif fields[0] == RETURNED:
+                self._pump.put(self._slots.took_back, worker.number, worker.returned(fields[1]))
+        return rows
+
+    def _progressed(self, number: WorkerId, job: JobId, attempt: int, index: int, value: Bulk, now: float) -> Any:
+        return self._slots.progressed(number, job, attempt, index, value)
+
+    def _worker_ended(self, worker: WorkerEnds, cause: str) -> None:
+        if worker.is_dead or self._workers.get(worker.number) is not worker:
+            return
+        worker.is_dead = True
+        worker.reader.kill(block=False)
+        self._take_kept(worker, *worker.page.mark())  # Invariant 1.
+        self._pump.put(self._exited, worker, cause)
+
+    def _exited(self, worker: WorkerEnds, cause: str, now: float) -> Effects:
+        """Take back what had not begun in the turn that reports the end, so that no job is handed over in
+        between and lost with the socket."""
+        if self._workers.get(worker.number) is not worker:
+            return []
+        taken = worker.take_back() + worker.rest_of_dead()
+        self._forget(worker)
+        return self._slots.exited(worker.number, taken, cause, now)
+
+    def _forget(self, worker: WorkerEnds) -> None:
+        worker.memory_limit = 0
+        for key in list(worker.file_jobs):
+            self._remove_files(worker, key)
+        if not worker.template.keeps_jobs:
+            self._remove_tree(worker.directory)
+        self._workers.pop(worker.number, None)
+        worker.template.workers.pop(worker.number, None)
+        worker.reader.kill(block=False)
+        worker.close()
+
+    def _watch_output(self) -> None:
+        while True:
+            self._some_work.wait()
+            gevent.sleep(OUTPUT_INTERVAL)
+            busy = [worker for worker in self._workers.values() if worker.outstanding]
+            if not busy:
+                self._some_work.clear()
+            for worker in busy:
+                keep_within_limit(worker.out, worker.output_limit)
+                keep_within_limit(worker.err, worker.output_limit)
+
+
+def _as_file(value: Bulk) -> int:
+    """A payload as an open file, to be closed by the caller."""
+    # A slab is longer than what is in it. A name for the copy: without any, it would be closed first.
+    file = value if type(value) is MemoryFile else in_memory_file(joined(value))
+    return os.dup(file.fd)

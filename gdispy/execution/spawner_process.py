@@ -1,0 +1,99 @@
+"""Starts the spawner of a node: the process that makes all others (`worker/spawner.py`).
+
+Called by `process_manager.py`. By exec, never by fork. And what comes from control sockets; what the end
+of a process, or its failure to start, says in words.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import sys
+from typing import Any
+
+from gevent import socket
+
+from gdispy.runtime.process_hardening import is_secret_variable, open_files_before
+from gdispy.runtime.subprocess_env import importable
+from gdispy.worker import control
+from gdispy.worker.program import signal_name
+from gdispy.worker.runner import BROKEN
+
+#: Its program: without the working directory, whose files are none of the node's business.
+_PROGRAM = """
+import sys
+if sys.path[:1] == [""]: del sys.path[0]
+from gdispy.worker.spawner import main
+main()
+"""
+
+
+#: What a node runs into where its machine, or its user, has no room for one more computation.
+_LIMITS = {
+    errno.EAGAIN: "Its user has as many processes as are allowed: ulimit -u, or the pids limit of its container",
+    errno.EMFILE: "It has as many files open as are allowed: ulimit -n",
+    errno.ENFILE: "The machine has as many files open as are allowed: fs.file-max",
+    errno.ENOMEM: "The machine has too little memory",
+}
+
+
+def start_spawner(directory: str, init: str, instance: bytes) -> tuple[Any, int]:
+    """Start one for the node's directory, which runs the file `init` first if there is one; the node's end of its
+    control socket, and its process. Raises OSError."""
+    end, theirs = control.pair()
+    theirs.set_inheritable(True)
+    pid = os.posix_spawn(
+        sys.executable,
+        [sys.executable, "-c", _PROGRAM, str(theirs.fileno()), directory, init, str(open_files_before())],
+        _environment(instance),
+        file_actions=[(os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0)],
+        setsid=True,
+    )
+    theirs.close()
+    return end, pid
+
+
+def _environment(instance: bytes) -> dict[str, str]:
+    """The environment of the spawner, and so of all jobs: without secrets, marked as this node's."""
+    environment = {key: value for key, value in os.environ.items() if not is_secret_variable(key)}
+    environment["GDISPY_NODE"] = instance.hex()
+    return importable(environment)
+
+
+def cause_of(status: int, what: str) -> str:
+    """A wait status in words."""
+    code = os.waitstatus_to_exitcode(status)
+    if code == -signal.SIGKILL:
+        return f"{what} was ended by {signal_name(9)}: by another process, or by the kernel for lack of memory"
+    if code < 0:
+        return f"{what} was ended by {signal_name(-code)}"
+    if code == BROKEN:
+        return (
+            f"{what} ended with exit code {code}, as it does when something has been broken that it needs, "
+            "such as its own open files (has the job closed files that it had not opened?)"
+        )
+    return f"{what} ended by itself with exit code {code} before the job was done"
+
+
+def why_not_started(error: Exception) -> str:
+    """Why there are no processes for a computation."""
+    if isinstance(error, OSError) and error.errno in _LIMITS:
+        return f"the node has no room for it: {error.strerror}. {_LIMITS[error.errno]}"
+    return str(error)
+
+
+def messages(end: Any) -> Any:
+    """What comes from a control socket, until its other end is gone."""
+    end.setblocking(False)
+    while True:
+        try:
+            socket.wait_read(end.fileno())
+            received = control.receive(end)
+        except BlockingIOError:
+            continue
+        except (OSError, ValueError):
+            return
+        if received is None:
+            return
+        yield received[0]

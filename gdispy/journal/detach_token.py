@@ -1,0 +1,60 @@
+"""What a program that leaves its jobs to a shared scheduler writes down for whoever comes for them.
+
+Written by `shared_cluster.py`, read by `recover.py`.
+"""
+
+from __future__ import annotations
+
+import base64
+from typing import Any, NamedTuple
+
+import msgpack
+
+from gdispy.errors import ConfigError
+from gdispy.protocol.field_checks import is_computation, is_flag, is_instance, is_row, is_text
+from gdispy.protocol.ids import ComputationId
+from gdispy.worker import pickling, plain
+
+PREFIX = "gdt1_"
+
+
+class Left(NamedTuple):
+    """A computation that was left: at which scheduler, and what to say there."""
+
+    place: str
+    computation: ComputationId
+    token: bytes
+    name: str
+    is_program: bool
+    #: How its results travel, as in `Prepare`.
+    results: str = ""
+
+
+def write_token(left: Left) -> str:
+    """The same as a text."""
+    return PREFIX + base64.urlsafe_b64encode(msgpack.packb(list(left))).decode().rstrip("=")
+
+
+def read_token(text: str) -> Left:
+    """What such a text says. Raises ConfigError."""
+    data = text.strip().removeprefix(PREFIX)
+    try:
+        row = msgpack.unpackb(base64.b64decode(data + "=" * (-len(data) % 4), b"-_", validate=True))
+    except ValueError:
+        row = None
+    checks = (is_text, is_computation, is_instance, is_text, is_flag, is_text)
+    if not is_row(checks, row) and not is_row(checks[:-1], row):
+        raise ConfigError(f"{text[:20]}... is not a whole text that detach() has returned")
+    return Left(*row)
+
+
+def joined_dump(value: Any) -> bytes:
+    """Any value, pickled, in one piece."""
+    data = pickling.dumps(value)
+    return data if isinstance(data, bytes) else b"".join(data)
+
+
+def joined_plain(name: Any) -> bytes:
+    """The id of a job as plain data, in one piece. Raises NotPlain."""
+    data = plain.dumps(name, "the id of a job")
+    return data if isinstance(data, bytes) else b"".join(data)

@@ -1,0 +1,498 @@
+"""A journal: facts in one file, appended, that outlives the process that writes it.
+
+Called by clients (from the user's thread and the hub), schedulers and nodes. What the facts say is
+`rules/history/facts.py`'s, how they lie in the file `format.py`'s.
+
+Invariants:
+1. Who has appended may promise: when the process dies, the system still has what was written. `sync` is for the
+   death of the machine, and is done once a second, beside the loop.
+2. A fact that could not be written is kept in memory and written first when there is room again; `stuck` says so,
+   and who promises waits for that.
+3. The file belongs to one process at a time, and to nobody else of the machine's users.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import fcntl
+import logging
+import os
+import platform
+import shutil
+import stat
+import tempfile
+import threading
+import time
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
+from typing import Any
+
+import gevent
+
+from gdispy import config
+from gdispy.errors import JournalError
+from gdispy.journal.format import (
+    HEAD,
+    HEADER_BYTES,
+    MAGIC,
+    Reading,
+    arrays,
+    first_record,
+    pack_plain,
+    packed,
+    read,
+    read_open,
+    records,
+)
+from gdispy.protocol.ids import ComputationId, Instance
+from gdispy.protocol.message import Message
+from gdispy.protocol.messages import Release
+from gdispy.rules.history.deferral import Deferred
+from gdispy.rules.history.facts import Began
+from gdispy.runtime.greenlets import keep_running
+
+logger = logging.getLogger("gdispy")
+
+#: Seconds after which what can wait is written; and of how many such times in one the system's memory is written to
+#: the disk, and what could not be written is tried again.
+FLUSH_INTERVAL = 0.1
+SYNC_TURNS = 10
+#: Whether that is done at all; without, only the death of the machine costs more.
+syncs = os.environ.get("GDISPY_JOURNAL_SYNC", "1") != "0"
+#: Pieces in one write: the system takes 1024 at most.
+_PIECES = 1000
+#: Records up to so many bytes are written without letting go of the GIL, which comes back 5 ms later.
+SHORT = 64 * 1024
+
+
+def _find_write_short() -> Callable[[int, bytes, int, int], int]:
+    """The system's `pwrite`, called with the GIL: -1 for an error.
+
+    A short record goes into the system's memory in 2 us. With Python's own functions each job that is submitted would
+    hand the GIL to the hub, and wait for it, which costs 50 us where a processor has to be woken up.
+    """
+    with contextlib.suppress(OSError, AttributeError, TypeError):
+        write = ctypes.PyDLL(None).pwrite
+        write.argtypes = (ctypes.c_int, ctypes.c_char_p, ctypes.c_size_t, ctypes.c_int64)
+        write.restype = ctypes.c_ssize_t
+        if ctypes.sizeof(ctypes.c_long) == 8:  # Else offsets in files are shorter than this.
+            return write
+    return lambda fd, record, size, offset: -1
+
+
+_write_short = _find_write_short()
+
+
+def boot_name() -> str:
+    """A name for the time since this machine was started, or '' where there is none."""
+    try:
+        with open("/proc/sys/kernel/random/boot_id") as file:
+            return file.read().strip()
+    except OSError:
+        return ""
+
+
+class Journal:
+    """An open journal. `append` may be called in any thread."""
+
+    def __init__(self, path: str) -> None:
+        self._fd = -1
+        self.path = path
+        #: Bytes in the file, and the crc there. Together, since Ctrl-C may come between any two steps of this class:
+        #: then what is written next lies upon what was just written, and nobody has been promised that.
+        self._tip = 0, 0
+        self._lock = threading.Lock()
+        #: Facts that could not be written, and why.
+        self._unwritten: list[bytes] = []
+        self.stuck = ""
+        self._unsynced = False
+        self._keeper: Any = None
+        # Last: with it the file is locked, until `close` or `__del__`.
+        self._fd = _open_locked(path)
+
+    @classmethod
+    def open(cls, path: str, sets_aside: bool = False) -> tuple[Journal, Reading]:
+        """Open a journal, new where there is none, for this process alone, with what it says.
+
+        With `sets_aside` the caller deals with computations of which something cannot be applied; else that is an
+        error, too. Raises JournalError.
+        """
+        journal = cls(path)
+        try:
+            reading = read_open(journal._fd, path)
+            if reading.set_aside and not sets_aside:
+                raise JournalError(f"{path} cannot be used: {next(iter(reading.set_aside.values()))}")
+            _mend(journal._fd, path, reading)
+            journal._tip = reading.end, reading.crc
+        except BaseException:
+            journal.close()
+            raise
+        return journal, reading
+
+    @property
+    def size(self) -> int:
+        """Bytes in the file."""
+        return self._tip[0]
+
+    def begin(self, kind: str, instance: Instance, epoch: int) -> None:
+        """Say whose it is from now on. Raises JournalError."""
+        who = (config.VERSION, boot_name(), platform.node(), os.getpid())
+        self.append_or_raise([Began(kind, instance, epoch, *who)])
+
+    # Writing
+
+    def append(self, facts: Iterable[Message]) -> bool:
+        """Write these facts, all or none; whether that was possible. If not, they are kept: see `stuck`."""
+        data = packed(facts)
+        with self._lock:
+            if not self._unwritten:
+                try:
+                    self._write(data)
+                except OSError as error:
+                    self._get_stuck(error)
+                else:
+                    return True
+            self._unwritten.append(b"".join(data))
+        return False
+
+    def append_or_raise(self, facts: Iterable[Message]) -> None:
+        """Write these facts, or raise JournalError, and then they are not remembered."""
+        data = packed(facts)
+        with self._lock:
+            try:
+                self._write_unwritten()
+                self._write(data)
+            except OSError as error:
+                raise JournalError(f"{self.path} cannot be written: {error.strerror}") from error
+
+    def add(self, values: list[Any]) -> bool:
+        """Write one fact, as the array of its fields, in the shortest way: each job that is submitted is one. False
+        where that cannot be, and nothing was written: then `append_or_raise` can, or says why not."""
+        try:
+            data = pack_plain(values)
+        except TypeError:  # There is a payload in it.
+            return False
+        with self._lock:
+            return len(data) <= SHORT and not self._unwritten and self._write_at_once(data)
+
+    def _write(self, pieces: list[Any]) -> None:
+        """Append one record, in pieces that follow each other."""
+        if len(pieces) == 1 and len(pieces[0]) <= SHORT and self._write_at_once(pieces[0]):
+            return
+        begin, crc = self._tip
+        size, end = sum(map(len, pieces)), begin
+        for piece in pieces:
+            crc = zlib.crc32(piece, crc)
+        left = [memoryview(piece) for piece in (HEAD.pack(size, crc), *pieces)]
+        try:
+            while left:
+                # A disk that is full takes a part, without a word.
+                written = os.pwritev(self._fd, left[:_PIECES], end)
+                end += written
+                while left and written >= len(left[0]):
+                    written -= len(left.pop(0))
+                if written:
+                    left[0] = left[0][written:]
+        except OSError:
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._fd, begin)
+            raise
+        self._tip = end, crc
+        self._unsynced = True
+
+    def _write_at_once(self, data: bytes) -> bool:
+        """The same of one short piece, such as each job that is submitted; whether all of it went in."""
+        begin, crc = self._tip
+        crc = zlib.crc32(data, crc)
+        record = HEAD.pack(len(data), crc) + data
+        size = len(record)
+        if _write_short(self._fd, record, size, begin) < size:
+            return False  # A disk that is full takes a part, or nothing. What is written next lies upon it.
+        self._tip = begin + size, crc
+        self._unsynced = True
+        return True
+
+    def _write_unwritten(self) -> None:
+        while self._unwritten:
+            self._write([self._unwritten[0]])
+            del self._unwritten[0]
+        self.stuck = ""
+
+    def _get_stuck(self, error: OSError) -> None:
+        self.stuck = f"{self.path} cannot be written: {error.strerror}"
+        logger.error("%s; nothing is lost, but nothing goes on until it can be", self.stuck)
+
+    # In the background
+
+    def keep(self, when_free: Callable[[], None], before: Callable[[], None] | None = None) -> None:
+        """Have a greenlet of the calling loop write to the disk what was appended, and again what could not be; and
+        call `before` more often than that, if there is one."""
+        self._keeper = keep_running(self._keep, when_free, before, what=f"writing {self.path} to the disk")
+
+    def _keep(self, when_free: Callable[[], None], before: Callable[[], None] | None) -> None:
+        while True:
+            if before is None:
+                gevent.sleep(SYNC_TURNS * FLUSH_INTERVAL)
+            else:
+                for _ in range(SYNC_TURNS):
+                    gevent.sleep(FLUSH_INTERVAL)
+                    before()
+            if self.stuck:
+                with self._lock, contextlib.suppress(OSError):
+                    self._write_unwritten()
+                if not self.stuck:
+                    logger.info("%s can be written again", self.path)
+                    when_free()
+            if syncs and self._unsynced:
+                self._unsynced = False
+                with contextlib.suppress(OSError):
+                    gevent.get_hub().threadpool.apply(os.fdatasync, (self._fd,))
+
+    def sync(self) -> None:
+        """Have it on the disk now. Raises JournalError."""
+        try:
+            os.fdatasync(self._fd)
+        except OSError as error:
+            raise JournalError(f"{self.path} cannot be written: {error.strerror}") from error
+
+    def compact(self, began: Began) -> None:
+        """Write it anew without what is not needed any more. Raises JournalError; then all is as it was.
+
+        It takes its time beside the loop; what is appended meanwhile is written behind. Not called twice at once.
+        """
+        end = self.size
+        beside = f"{self.path}.new"
+        pool = gevent.get_hub().threadpool
+        other, crc = pool.apply(_rewritten, (self.path, beside, end, began))
+        try:
+            with self._lock:
+                for data, _, _ in records(self._fd, end, crc):
+                    other._write([data])
+                os.rename(beside, self.path)
+                old, self._fd, other._fd = self._fd, other._fd, -1
+                self._tip, self._unsynced = other._tip, True
+                os.close(old)
+            _sync_directory(self.path)
+        except OSError as error:
+            other.close()
+            raise JournalError(f"{beside} cannot be written: {error.strerror}") from error
+
+    def set_aside(self, computations: Mapping[ComputationId, str]) -> None:
+        """Keep a copy of all that is known of computations which cannot be taken up, and begin without them.
+
+        Raises JournalError; then nothing has changed.
+        """
+        copy = _copied(self.path)
+        for computation, reason in computations.items():
+            form = "%s: computation %s is set aside, since it cannot be taken up (%s). All that was known is in %s"
+            logger.error(form, self.path, computation.hex(), reason, copy)
+        self.append_or_raise([Release(each) for each in computations])
+
+    def close(self, remove: bool = False) -> None:
+        """Give it up; with `remove` nothing in it is needed any more."""
+        if self._keeper is not None:
+            self._keeper.kill(block=False)
+        with self._lock:  # It may be given up by two at once, and in the middle of being written.
+            fd, self._fd = self._fd, -1
+        if fd < 0:
+            return
+        if remove:
+            with contextlib.suppress(OSError):
+                os.unlink(self.path)
+        os.close(fd)
+
+    def __del__(self) -> None:
+        # Who has opened it was interrupted before he could keep it: it must not stay locked.
+        if getattr(self, "_fd", -1) >= 0:
+            os.close(self._fd)
+
+    def forget_in_child(self) -> None:
+        """This is a forked child: the journal is its parent's, and must not stay locked by the child."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+
+class Ledger:
+    """Whose facts go into which journal; and what has to wait as long as one of them cannot be written."""
+
+    def __init__(self) -> None:
+        self._journals: dict[ComputationId, Journal] = {}
+        #: The journal of all computations that have none of their own.
+        self.common: Journal | None = None
+        self._waiting: list[Callable[[], None]] = []
+        #: What the common journal need not hold yet, where anybody decides that.
+        self.deferred: Deferred | None = None
+
+    def add(self, computation: ComputationId, journal: Journal) -> None:
+        self._journals[computation] = journal
+
+    def remove(self, computation: ComputationId) -> None:
+        self._journals.pop(computation, None)
+
+    def record(self, computation: ComputationId, facts: Iterable[Message]) -> None:
+        """Write facts of a computation, where a journal is kept for it."""
+        journal = self._journals.get(computation, self.common)
+        if journal is None:
+            return
+        if self.deferred is None or journal is not self.common:
+            journal.append(facts)
+            return
+        facts = self.deferred.now(computation, facts, time.monotonic())
+        if facts:
+            journal.append(facts)
+        self.deferred.say()
+
+    def write_deferred(self, until: float) -> Iterator[None]:
+        """Write what has been put aside for long enough, in steps: it may be much."""
+        deferred, journal = self.deferred, self.common
+        if deferred is None or journal is None:
+            return
+        for computation, job in deferred.due(until):
+            facts = deferred.facts_of(computation, job)
+            if facts:
+                journal.append(facts)
+                deferred.written(computation, job)
+                deferred.say()
+                yield
+
+    def sayable(self, message: Any, say: Callable[[Any], None]) -> Any:
+        """What can be said now of what promises that something is remembered; `say` gets the rest when it can be. None
+        where that is nothing."""
+        part: Any = message if self.deferred is None else self.deferred.sayable(message, say)
+        return None if part is None or self.holds(part.computation, partial(say, part)) else part
+
+    def holds(self, computation: ComputationId, action: Callable[[], None]) -> bool:
+        """Whether the action, which promises what is not yet written, has to wait; then it is done later."""
+        journal = self._journals.get(computation, self.common)
+        if journal is None or not journal.stuck:
+            return False
+        self._waiting.append(action)
+        return True
+
+    def free(self) -> None:
+        """There is room again: do what has waited."""
+        waiting, self._waiting = self._waiting, []
+        for action in waiting:
+            action()
+
+
+def _rewritten(path: str, beside: str, end: int, began: Began) -> tuple[Journal, int]:
+    """A journal with what the first so many bytes of another say, and the crc there. Raises JournalError."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(beside)
+    reading = Reading()
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        begin, crc = first_record(fd)
+        for data, at, crc_there in records(fd, begin, crc):
+            crc = crc_there
+            for values in arrays(data):
+                reading.take(values)
+            if at >= end:
+                break
+    finally:
+        os.close(fd)
+    other, _ = Journal.open(beside)
+    try:
+        other.append_or_raise([began])
+        for fact in reading.remembered.facts():
+            other.append_or_raise([fact])
+        os.fsync(other._fd)
+    except BaseException:
+        other.close(remove=True)
+        raise
+    return other, crc
+
+
+def _open_locked(path: str) -> int:
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+    for _ in range(10):
+        try:
+            fd = os.open(path, flags, 0o600)
+        except OSError as error:
+            raise JournalError(f"{path} cannot be used: {error.strerror}") from error
+        try:
+            about = os.fstat(fd)
+            if not stat.S_ISREG(about.st_mode) or about.st_uid != os.geteuid():
+                raise JournalError(f"{path} cannot be used: it is no file of this user")
+            os.fchmod(fd, 0o600)
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if _is_at(path, about):
+                return fd
+        except BlockingIOError:
+            os.close(fd)
+            raise JournalError(f"{path} is in use by {_holder(path)}") from None
+        except BaseException:
+            os.close(fd)
+            raise
+        os.close(fd)  # It was replaced or removed between two steps.
+    raise JournalError(f"{path} cannot be used: it keeps being replaced")
+
+
+def _is_at(path: str, about: os.stat_result) -> bool:
+    try:
+        return os.stat(path).st_ino == about.st_ino
+    except FileNotFoundError:
+        return False
+
+
+def _holder(path: str) -> str:
+    try:
+        began = read(path).remembered.began
+    except JournalError:
+        began = None
+    return f"process {began.pid} on {began.host}" if began is not None else "another process"
+
+
+def _mend(fd: int, path: str, reading: Reading) -> None:
+    """Make the file end where its good part does."""
+    if reading.fault == "damaged":
+        _keep_corrupt(path)
+        logger.error(
+            "%s is damaged at byte %d: what comes after that is lost; the whole file is kept as %s.corrupt",
+            *(path, reading.end, path),
+        )
+    elif reading.fault:
+        logger.warning("%s ends in the middle of a record, which is dropped: its writer was interrupted", path)
+    try:
+        if reading.end < HEADER_BYTES:
+            header = MAGIC + os.urandom(16)
+            os.ftruncate(fd, 0)
+            if os.pwrite(fd, header, 0) < len(header):
+                raise JournalError(f"{path} cannot be written: the disk is full")
+            reading.end, reading.crc = len(header), zlib.crc32(header)
+            _sync_directory(path)
+        os.ftruncate(fd, reading.end)
+    except OSError as error:
+        raise JournalError(f"{path} cannot be written: {error.strerror}") from error
+
+
+def _copied(path: str) -> str:
+    """A copy of the file under a name beside it that no other has; its path. Raises JournalError."""
+    try:
+        fd, copy = tempfile.mkstemp(prefix=f"{os.path.basename(path)}.set-aside-", dir=os.path.dirname(path) or ".")
+        with open(fd, "wb") as goal, open(path, "rb") as file:
+            shutil.copyfileobj(file, goal)
+    except OSError as error:
+        raise JournalError(f"{path} cannot be copied: {error.strerror}") from error
+    return copy
+
+
+def _keep_corrupt(path: str) -> None:
+    try:
+        shutil.copyfile(path, f"{path}.corrupt")
+        os.chmod(f"{path}.corrupt", 0o600)
+    except OSError as error:
+        text = f"{path} is damaged, and is left as it is: {path}.corrupt cannot be written: {error.strerror}"
+        raise JournalError(text) from error
+
+
+def _sync_directory(path: str) -> None:
+    directory = os.open(os.path.dirname(os.path.abspath(path)), os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)

@@ -1,0 +1,300 @@
+"""The bytes of a journal: how facts lie in a file, and what a file that was found says, whole or not.
+
+Called by `file.py`, which writes, in any thread, and by who only looks into a file, as `cli/journal.py`.
+
+    file    "gdispyJ1" | 16 random bytes | record ...
+    record  u64 length | u32 crc | facts, msgpack arrays one after the other
+
+Invariants:
+1. The crc of a record is that of the one before it, continued over the record's own bytes: no record is taken for
+   good that is torn, damaged, moved, or from another file.
+2. `torn` is only what an interruption leaves: the beginning of a record, or zeros. All else that is not good was good
+   once, and may hold results: that is `damaged`.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import zlib
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import msgpack
+
+from gdispy.errors import JournalError, ProtocolError
+from gdispy.protocol.ids import ComputationId
+from gdispy.protocol.job_status import TERMINATED
+from gdispy.protocol.message import Message, picked
+from gdispy.protocol.messages import Ended, Progress, Release, Released, Run
+from gdispy.protocol.payload import Payload, bulk_size, joined
+from gdispy.protocol.splitting import divided
+from gdispy.rules.history.facts import Announced, computation_of, from_values
+from gdispy.rules.history.replay import Remembered
+
+MAGIC = b"gdispyJ1"
+HEADER_BYTES = len(MAGIC) + 16
+HEAD = struct.Struct(">QI")
+#: Bytes of a payload beyond which it is written as it lies.
+LARGE = 64 * 1024
+#: Bytes that one value can have in msgpack.
+LONGEST = (1 << 32) - 1
+#: What a list begins with in msgpack, whatever its length.
+_ARRAY = b"\xdd"
+#: Bytes of a damaged file that are searched for records behind the damage.
+_SEARCHED = 4 << 20
+#: Bytes that are checked for that, in all: what is no record may look like the beginnings of many long ones.
+_CHECKED = 256 << 20
+
+
+class Reading:
+    """What was found in a file."""
+
+    def __init__(self) -> None:
+        self.remembered = Remembered()
+        #: Bytes that are good, and the crc there.
+        self.end = 0
+        self.crc = 0
+        #: What is wrong with the rest: '', 'torn', or 'damaged'.
+        self.fault = ""
+        #: Computations of which a fact could not be applied, and why. Nothing else is known of them.
+        self.set_aside: dict[ComputationId, str] = {}
+
+    def take(self, values: Any) -> None:
+        """Learn the fact in an array. Raises ProtocolError where it is none, and concerns no computation."""
+        computation = computation_of(values)
+        if computation in self.set_aside:
+            if values[0] in (Release.tag, Released.tag):
+                del self.set_aside[computation]
+            return
+        try:
+            self.remembered.take(from_values(values))
+        except Exception as error:  # What a peer has said may have got in here before it was checked as it is now.
+            if computation is None:
+                raise
+            self.remembered.stories.pop(computation, None)
+            self.set_aside[computation] = f"{type(error).__name__}: {error}"
+
+
+def read(path: str) -> Reading:
+    """What a journal says, whoever keeps it. Raises JournalError."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise JournalError(f"{path} cannot be read: {error.strerror}") from error
+    try:
+        return read_open(fd, path)
+    finally:
+        os.close(fd)
+
+
+def facts_in(path: str) -> Iterator[Message]:
+    """All facts of a file, one after the other, as far as they are good."""
+    with open(path, "rb") as file:
+        for data, _, _ in records(file.fileno(), *first_record(file.fileno())):
+            yield from unpack(data)
+
+
+def read_open(fd: int, path: str) -> Reading:
+    """What an open file says. Raises JournalError."""
+    reading = Reading()
+    # Before all else: what somebody writes meanwhile would be taken for damage.
+    size = os.fstat(fd).st_size
+    header = os.pread(fd, HEADER_BYTES, 0)
+    if header[: len(MAGIC)] != MAGIC[: len(header)]:
+        raise JournalError(f"{path} {_what_else(header)}")
+    if len(header) < HEADER_BYTES:  # New, or its writer died at once.
+        reading.fault = "torn" if header else ""
+        return reading
+    reading.end, reading.crc = first_record(fd)
+    for data, end, crc in records(fd, reading.end, reading.crc):
+        try:
+            for values in arrays(data):
+                reading.take(values)
+        except (ProtocolError, ValueError) as error:
+            raise JournalError(f"{path} was written by another version of gdispy: {error}") from error
+        reading.end, reading.crc = end, crc
+    if reading.end < size:
+        reading.fault = "torn" if _is_torn(fd, reading.end, size) else "damaged"
+    return reading
+
+
+def _what_else(header: bytes) -> str:
+    if header.startswith(MAGIC[:-1]):
+        return "was written by another version of gdispy"
+    return "is no journal of gdispy"
+
+
+def first_record(fd: int) -> tuple[int, int]:
+    """Where the first record begins, and the crc there."""
+    return HEADER_BYTES, zlib.crc32(os.pread(fd, HEADER_BYTES, 0))
+
+
+def records(fd: int, end: int, crc: int) -> Iterator[tuple[bytes, int, int]]:
+    """The good records from an offset on: bytes, the end of each, and the crc there."""
+    while True:
+        head = os.pread(fd, HEAD.size, end)
+        if len(head) < HEAD.size:
+            return
+        size, wanted = HEAD.unpack(head)
+        data = _pread_all(fd, size, end + HEAD.size)
+        if len(data) < size or not size:
+            return
+        crc = zlib.crc32(data, crc)
+        if crc != wanted:
+            return
+        end += HEAD.size + size
+        yield data, end, crc
+
+
+def _pread_all(fd: int, size: int, offset: int) -> bytes:
+    if size > os.fstat(fd).st_size - offset:
+        return b""
+    parts: list[bytes] = []
+    while size > 0:
+        part = os.pread(fd, size, offset)
+        if not part:
+            break
+        parts.append(part)
+        size -= len(part)
+        offset += len(part)
+    return b"".join(parts)
+
+
+def _is_torn(fd: int, begin: int, size: int) -> bool:
+    """Whether what lies between a good record and the end of the file is what an interruption of its writer leaves."""
+    data = os.pread(fd, min(size - begin, _SEARCHED), begin)
+    if not any(data):  # The machine died: the file had its new size, and not yet its bytes.
+        return True
+    if len(data) < HEAD.size:
+        return True
+    length, crc = HEAD.unpack_from(data)
+    return bool(length) and begin + HEAD.size + length > size and not _goes_on(data, crc)
+
+
+def _goes_on(data: bytes, crc: int) -> bool:
+    """Whether behind a bad place there is a record that goes on from it, with the crc that it has, or one that goes on
+    from another: then it was whole, and its length is what is damaged. True as well where that would take too long."""
+    left = _CHECKED
+    for offset in range(1, len(data) - HEAD.size):
+        record, wanted, after = _record_at(data, offset)
+        if not record:
+            continue
+        following, last, _ = _record_at(data, after)
+        left -= len(record) + len(following)
+        if left < 0 or zlib.crc32(record, crc) == wanted or (following and zlib.crc32(following, wanted) == last):
+            return True
+    return False
+
+
+def _record_at(data: bytes, offset: int) -> tuple[bytes, int, int]:
+    """What would be a record there, its crc, and where the next one would be; empty where there is none."""
+    begin = offset + HEAD.size
+    if begin >= len(data):
+        return b"", 0, 0
+    length, crc = HEAD.unpack_from(data, offset)
+    if length > len(data) - begin:
+        return b"", 0, 0
+    return data[begin : begin + length], crc, begin + length
+
+
+def unpack(data: bytes) -> Iterator[Message]:
+    """The facts of a record. Raises ProtocolError and ValueError where it was written by another version."""
+    for values in arrays(data):
+        yield from_values(values)
+
+
+def arrays(data: bytes) -> Iterator[Any]:
+    """The facts of a record as they lie there."""
+    limit = max(len(data), 1)
+    unpacker = msgpack.Unpacker(raw=False, unicode_errors="surrogatepass", max_buffer_size=limit)
+    unpacker.feed(data)
+    yield from unpacker
+
+
+class _Large(Exception):
+    """A fact holds a payload that is not to be copied."""
+
+
+def packed(facts: Iterable[Message]) -> list[Any]:
+    """Facts as they are written, in pieces. Large payloads are pieces as they are: copies of them would cost more than
+    all that is done with them here."""
+    facts = [part for fact in facts for part in divided(fact)]
+    try:
+        return [b"".join([_pack(fact.values()) for fact in facts])]
+    except _Large:
+        pieces: list[Any] = []
+        for fact in facts:
+            for part in _writable(fact):
+                _add_pieces(part.values(), pieces)
+        return pieces
+
+
+def _writable(fact: Message) -> list[Message]:
+    """What can be written of a fact with payloads that have more bytes than one value can have in a file.
+
+    A client is asked for the arguments once more, a result that is lost with the process is said to be so, and a
+    provisional one is left out.
+    """
+    match fact:
+        case Run():
+            long = [place for place, value in enumerate(fact.arguments) if _is_too_long(value)]
+            if not long:
+                return [fact]
+            rest = [place for place, value in enumerate(fact.arguments) if not _is_too_long(value)]
+            said_again = picked(fact, long)
+            told: list[Message] = [Announced(fact.computation, said_again.jobs, said_again.options)]
+            return [*told, picked(fact, rest)] if rest else told
+        case Ended():
+            long = [place for place, value in enumerate(fact.results) if _is_too_long(value)]
+            if not long:
+                return [fact]
+            results, statuses, exceptions = fact.results[:], fact.statuses[:], fact.exceptions[:]
+            for place in long:
+                text = f"The result of {bulk_size(fact.results[place]):,} bytes was lost with the process that held it:"
+                text += f" more than {LONGEST:,} cannot be kept in a journal. Return the name of a file instead.\n"
+                results[place], statuses[place], exceptions[place] = b"", TERMINATED, text
+            return [replace(fact, results=results, statuses=statuses, exceptions=exceptions)]
+        case Progress():
+            return [] if _is_too_long(fact.value) else [fact]
+    return [fact]
+
+
+def _is_too_long(value: Any) -> bool:
+    return isinstance(value, Payload) and value.size > LONGEST
+
+
+#: Packs what has no payloads, else raises TypeError; making one for each fact takes as long. It calls nothing in which
+#: threads could change.
+pack_plain = msgpack.Packer(unicode_errors="surrogatepass").pack
+
+
+def _pack(value: Any) -> bytes:
+    try:
+        data: bytes = pack_plain(value)
+    except TypeError:  # There is a payload in it.
+        data = msgpack.packb(value, default=_as_bytes, unicode_errors="surrogatepass")
+    return data
+
+
+def _as_bytes(value: Any) -> bytes:
+    if value.size > LARGE:
+        raise _Large
+    return joined(value)
+
+
+def _add_pieces(value: Any, pieces: list[Any]) -> None:
+    """The same as `_pack`, piece by piece."""
+    if isinstance(value, Payload) and value.size > LARGE:
+        pieces.append(b"\xc6" + value.size.to_bytes(4, "big"))
+        offset = 0
+        while offset < value.size:
+            pieces.append(value.read(offset, value.size - offset))
+            offset += len(pieces[-1])
+    elif isinstance(value, list):
+        pieces.append(_ARRAY + len(value).to_bytes(4, "big"))
+        for each in value:
+            _add_pieces(each, pieces)
+    else:
+        pieces.append(_pack(value))

@@ -1,0 +1,231 @@
+"""A cluster's recovery file (`fault_recover`): what its jobs are, and what came of them, for the time after a crash.
+
+Made by `client/cluster.py` in the user's thread; written there and in the hub.
+
+Invariants:
+1. A job is in the file before `submit` returns, and its end before the node may forget it.
+2. The file holds no secret, belongs to one process at a time, and is removed when nothing in it is needed.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import os
+import secrets
+import threading
+import time
+from collections import deque
+from dataclasses import replace
+from hashlib import blake2b
+from typing import Any
+
+from gdispy.errors import ConfigError, JournalError
+from gdispy.journal.detach_token import joined_dump
+from gdispy.journal.file import Journal, boot_name
+from gdispy.journal.format import LONGEST, Reading
+from gdispy.protocol.ids import ComputationId, Instance, JobId
+from gdispy.protocol.message import Message
+from gdispy.protocol.messages import Named, Open, Prepare, Run
+from gdispy.protocol.payload import Bulk, MemoryPayload, Payload, joined
+from gdispy.rules.history.facts import Owned, Told
+from gdispy.rules.history.replay import Job, Story
+from gdispy.worker import pickling
+
+logger = logging.getLogger("gdispy")
+
+
+def recovery_path(fault_recover: Any) -> str:
+    """Where the file is, from what the user gives as `fault_recover`; '' for none. Raises ConfigError."""
+    if fault_recover is None or fault_recover is False or fault_recover == "":
+        return ""
+    if fault_recover is True:
+        return os.path.abspath(time.strftime("_dispy_fault_recover_%Y%m%d%H%M%S"))
+    if isinstance(fault_recover, str | os.PathLike) and "\0" not in os.fspath(fault_recover):
+        return os.path.abspath(os.fspath(fault_recover))
+    raise ConfigError(f"fault_recover must be True, False or the path of a file, not {fault_recover!r}")
+
+
+#: The value of `resume` with which jobs that have ended without a result run again.
+FAILED = "failed"
+
+
+class Logbook:
+    """One cluster's recovery file. `former` is what a former life of the program has left in it."""
+
+    def __init__(self, path: str, resume: bool | str) -> None:
+        self.path = path
+        self._resume = resume
+        self.journal, reading = Journal.open(path)
+        try:
+            self.former = _former(path, reading)
+            if self.former is not None and not resume:
+                self._put_aside(self.former)
+                reading, self.former = self._open_anew(), None
+        except BaseException:
+            self.journal.close()
+            raise
+        self._began = reading.remembered.began
+        self._computation = ComputationId(b"")
+        self._lock = threading.Lock()
+        self._names: list[tuple[JobId, bytes]] = []
+        #: Jobs of the former life that were not submitted again, by what they are called with, and by their numbers.
+        self._by_call: dict[bytes, deque[JobId]] = {}
+        self._left: dict[JobId, Job] = {}
+        #: Whether the file stays although the cluster is closed.
+        self.stays = False
+        #: Jobs that have ended without a result, and that nobody has cancelled.
+        self.missing = 0
+        self._is_closed = False
+
+    def _put_aside(self, former: Story) -> None:
+        """A program with a fixed name of the file is started again after a crash: the former jobs get another name."""
+        aside = next(
+            name for name in (f"{self.path}.{count}" for count in itertools.count(1)) if not os.path.exists(name)
+        )
+        os.rename(self.path, aside)
+        self.journal.close()
+        text = "%s holds %d jobs of a program that has ended, and is called %s from now on: gdispy.recover_jobs(%r)"
+        logger.warning(
+            text + " collects them, and resume=True would have gone on with them", *self._shown(former, aside)
+        )
+
+    def _shown(self, former: Story, aside: str) -> tuple[str, int, str, str]:
+        return self.path, len(former.jobs), os.path.basename(aside), aside
+
+    def _open_anew(self) -> Reading:
+        self.journal, reading = Journal.open(self.path)
+        return reading
+
+    def run_again(self, lost: set[Instance]) -> None:
+        """Have jobs of the former life run again: those of these nodes, which have ended with the program, and with
+        `resume='failed'` those that have ended without a result."""
+        assert self.former is not None
+        numbers = self.former.lost_with(lost)
+        if self._resume == FAILED:
+            numbers += self.former.failed()
+        if numbers:
+            self.journal.append_or_raise(self.former.run_again(numbers))
+
+    def begin(self, message: Prepare, opened: Open, place: str) -> tuple[Prepare, Open]:
+        """Write down what the computation is; it and its `Open` as they are to be sent. Raises ConfigError."""
+        token, epoch = secrets.token_bytes(16), 1
+        if self.former is not None:
+            former = self.former
+            name = former.owned.name if former.owned is not None else "?"
+            if name != message.name:
+                raise ConfigError(
+                    f"{self.path} is about {name}, and this computation is {message.name}: give another file"
+                )
+            token, epoch = former.open.token, former.open.epoch + 1
+            message = replace(message, computation=former.id)
+            self._left = dict(former.jobs)
+            for number, job in former.jobs.items():
+                self._by_call.setdefault(_digest(job.arguments), deque()).append(number)
+        self._computation = message.computation
+        message = replace(message, token=token, epoch=epoch)
+        opened = replace(opened, computation=message.computation, token=token, epoch=epoch)
+        # The function and the files are with the nodes, and with the program.
+        short = replace(message, body=b"", files=[], contents=[], arguments=b"", source=b"")
+        self.journal.begin("client", Instance(secrets.token_bytes(16)), epoch)
+        owned = Owned(message.computation, b"", message.name, place)
+        self.journal.append_or_raise([opened, owned, short])
+        self.journal.sync()
+        return message, opened
+
+    def submitted(self, number: int, payload: Bulk, options: list[Any] | None, name: Any) -> None:
+        """A job is about to be submitted. Raises JournalError, and then it must not be."""
+        fields: list[Any] = [self._computation, [number], [1], [payload], [options] if options else []]
+        if name is None and not self._names and self.journal.add([Run.tag, *fields]):
+            return
+        if isinstance(payload, Payload) and payload.size > LONGEST:
+            text = f"the arguments have {payload.size:,} bytes, and {self.path} keeps at most {LONGEST:,} of one job"
+            raise JournalError(f"{text}: pass the name of a file instead")
+        run = Run(*fields)
+        before = self._pending()
+        if name is not None:
+            self.named(number, name)
+        self.journal.append_or_raise([*before, run, *self._pending()])
+
+    def named(self, number: int, name: Any) -> None:
+        """The user calls a job this. It is written with the next job, or a little later."""
+        try:
+            data = joined_dump(name)
+        except Exception as error:
+            logger.warning("the id of job %d is not kept: it cannot be pickled: %s", number, error)
+            return
+        with self._lock:
+            self._names.append((JobId(number), data))
+
+    def told(self, number: int) -> None:
+        """The user's callback was called for the end of a job. Written at once, so that it is not called again; not
+        where the cluster is closed, and the callback runs late."""
+        if self._is_closed:
+            return
+        self.journal.append([*self._pending(), Told(self._computation, [JobId(number)])])
+
+    def flush(self) -> None:
+        """Write what waits to be written."""
+        facts = self._pending()
+        if facts:
+            self.journal.append(facts)
+
+    def _pending(self) -> list[Message]:
+        if not self._names:
+            return []
+        with self._lock:
+            names, self._names = self._names, []
+        return [Named(self._computation, [job for job, _ in names], [name for _, name in names])] if names else []
+
+    def taken_up(self, payload: Bulk, call: Any) -> JobId | None:
+        """The job of the former life that is submitted again with this; None for a new one."""
+        if not self._left:
+            return None
+        numbers = self._by_call.get(_digest(payload), deque())
+        while numbers:
+            number = numbers.popleft()
+            if self._left.pop(number, None) is not None:
+                return number
+        # The same call may be pickled in other words, such as a set whose order is by chance.
+        number = next(iter(self._left))
+        if not _is_same(self._left[number].arguments, call):
+            return None
+        del self._left[number]
+        return number
+
+    def give_up(self) -> None:
+        """The cluster could not be made: leave the file as it was found."""
+        self.journal.close(remove=self.former is None)
+
+    def close(self) -> None:
+        """The cluster is over. Where nothing is left to be known, the file goes."""
+        self._is_closed = True
+        self.flush()
+        self.journal.close(remove=not self.stays)
+
+
+def _former(path: str, reading: Reading) -> Story | None:
+    stories = list(reading.remembered.stories.values())
+    began = reading.remembered.began
+    if began is not None and began.kind != "client":
+        raise JournalError(f"{path} is the journal of a {began.kind}, and no recovery file")
+    if not stories:
+        return None
+    stories[0].rebooted = began is not None and began.boot != boot_name()
+    return stories[0]
+
+
+def call_of(payload: Bulk) -> Any:
+    """What a job is called with: `(args, kwargs)` of a function, the words of a program."""
+    return pickling.loads(payload.parts() if isinstance(payload, MemoryPayload) else payload)
+
+
+def _digest(payload: Bulk) -> bytes:
+    return blake2b(joined(payload), digest_size=16).digest()
+
+
+def _is_same(payload: Bulk, call: Any) -> bool:
+    try:
+        return bool(call_of(payload) == call)
+    except Exception:  # What the user's own classes do when they are compared is not known.
+        return False

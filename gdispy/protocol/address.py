@@ -1,0 +1,150 @@
+"""Whom `nodes=[...]` lets in: addresses and names, with optional port, `*` standing for anything.
+
+Pure. A pattern must fit the whole of an address: '10.0.0.1' is not '10.0.0.15'.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable
+
+from gdispy.protocol.limits import NAME_LIMIT
+
+#: Characters of one part of a host name at most.
+LABEL_LIMIT = 63
+#: Characters of one pattern at most: a name, a port, and what separates them.
+PATTERN_LIMIT = NAME_LIMIT + len("[]:65535")
+
+
+def join(host: str, port: int | None) -> str:
+    """'host:port' in the form that `split` reads, with brackets around an IPv6 address."""
+    if not port:
+        return host
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def split(text: str) -> tuple[str, int | None]:
+    """Host and port of 'host', 'host:port', '[v6]:port' or a bare IPv6 address.
+
+    Raises ValueError for a port that is not one.
+    """
+    if text.startswith("["):
+        host, _, rest = text[1:].partition("]")
+        return host, _port(rest[1:]) if rest.startswith(":") else None
+    if text.count(":") == 1:
+        host, _, port = text.partition(":")
+        return host, _port(port)
+    return text, None
+
+
+def _port(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 0 < int(text) < 65536):
+        raise ValueError(f"{text if text.isdigit() else repr(text)} is not a port (1 to 65535)")
+    return int(text)
+
+
+def host_flaw(host: str) -> str:
+    """What keeps a text from being the name or address of a host, or ''; whether there is one is not looked up.
+
+    `*` may stand in it, as in patterns.
+    """
+    if not host:
+        return "it names no host"
+    if ":" in host:
+        return "" if _is_address(host) else "it is no address of IPv6"
+    if not host.isascii():
+        return "a host name has ASCII characters only: write it in the form that begins with xn--"
+    odd = next((char for char in host if not (char.isalnum() or char in "-_.*")), "")
+    if odd:
+        return f"a host name must not hold {odd!r}"
+    if len(host) > NAME_LIMIT:
+        return f"a host name has at most {NAME_LIMIT} characters, and this one {len(host):,}"
+    labels = host.removesuffix(".").split(".")
+    if "" in labels:
+        return "between two dots of a host name there must be something"
+    long = next((label for label in labels if len(label) > LABEL_LIMIT), "")
+    return f"a part of a host name has at most {LABEL_LIMIT} characters, not {len(long)}" if long else ""
+
+
+def _is_address(host: str) -> bool:
+    bare = host.partition("%")[0]
+    try:
+        ipaddress.ip_address(bare)
+    except ValueError:
+        return "*" in bare and all(char in "0123456789abcdefABCDEF:.*" for char in bare)
+    return host.isprintable() and not any(char.isspace() for char in host)
+
+
+def pattern_flaw(text: str) -> str:
+    """What keeps a text from being a pattern, or ''. Patterns of peers are checked with it before anything is kept."""
+    if len(text) > PATTERN_LIMIT:
+        return f"a pattern has at most {PATTERN_LIMIT} characters, and this one {len(text):,}"
+    try:
+        host, _ = split(text)
+    except ValueError as error:
+        return str(error)
+    return "" if host else "it names no host"
+
+
+class NodePatterns:
+    """The elements of `nodes`, made ready to be compared with many nodes.
+
+    Raises ValueError for one that is no pattern; see `pattern_flaw`.
+    """
+
+    __slots__ = ("_globs", "_hosts")
+
+    def __init__(self, patterns: Iterable[str]) -> None:
+        #: The ports, None for any, by the names and addresses without `*`; and the parts between the `*` of the others.
+        self._hosts: dict[str, set[int | None]] = {}
+        self._globs: dict[tuple[str, ...], set[int | None]] = {}
+        for pattern in patterns:
+            host, port = split(pattern)
+            if "*" in host:
+                self._globs.setdefault(_glob(host), set()).add(port)
+            else:
+                self._hosts.setdefault(host.casefold(), set()).add(port)
+
+    def match(self, names: Iterable[str], port: int) -> bool:
+        """Whether a node, known by `names` (addresses, host name) and its port, fits a pattern.
+
+        Port 0 is that of a node which has connected by itself; it fits any.
+        """
+        known = [name.casefold() for name in names]
+        for name in known:
+            ports = self._hosts.get(name)
+            if ports is not None and (not port or port in ports or None in ports):
+                return True
+        for parts, ports in self._globs.items():
+            if (not port or port in ports or None in ports) and any(_fits(parts, name) for name in known):
+                return True
+        return False
+
+
+def _glob(host: str) -> tuple[str, ...]:
+    """What must stand before, between and behind the `*` of a pattern. Several `*` in a row are one."""
+    first, *others = host.casefold().split("*")
+    return first, *(part for part in others[:-1] if part), others[-1]
+
+
+def _fits(parts: tuple[str, ...], name: str) -> bool:
+    """Whether a name has these parts in this order, the first at its beginning, the last at its end.
+
+    Each part is taken where it is found first, so that no pattern makes this search go back.
+    """
+    first, *between, last = parts
+    end = len(name) - len(last)
+    begin = len(first)
+    if end < begin or not name.startswith(first) or not name.endswith(last):
+        return False
+    for part in between:
+        begin = name.find(part, begin, end)
+        if begin < 0:
+            return False
+        begin += len(part)
+    return True
+
+
+def matches(patterns: Iterable[str], names: Iterable[str], port: int) -> bool:
+    """Whether a node fits one of a few patterns; `NodePatterns` is for many nodes."""
+    return NodePatterns(patterns).match(names, port)

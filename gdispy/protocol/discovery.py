@@ -1,0 +1,114 @@
+"""The packets by which clients, nodes and relays find each other: sealed, and only a hint to connect.
+
+Libsodium and msgpack, no I/O. `discovery/beacon.py` sends and receives them; `discovery/relay.py` reads one on TCP too.
+
+    magic 8 | nonce 24 | secretbox(body)       body: msgpack, padded to 240 bytes
+    body  [kind, instance 16, unix time, TCP port, address, name, UDP port, via, zeros]
+
+LOOK asks who is there, HERE says so; RELAY says that a relay has passed a LOOK on. THROUGH, on a TCP connection to a
+relay, asks to be joined to `address`, and OPENED or REFUSED answers. What opens was made by someone with the secret,
+perhaps long ago and sent again by another: so all that follows from a packet is one attempt to connect, and the
+handshake proves the rest.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+
+import msgpack
+
+from gdispy.errors import ProtocolError
+from gdispy.protocol.field_checks import INSTANCE_BYTES
+from gdispy.protocol.secretbox import EXTRA, NONCE_BYTES, seal, unseal
+
+MAGIC = b"gdispyU1"
+#: Bytes of a packet at most.
+PACKET_LIMIT = 512
+#: Bytes of a body, so that no answer is longer than what it answers; and of a whole packet.
+BODY_BYTES = 240
+PACKET_BYTES = len(MAGIC) + NONCE_BYTES + EXTRA + BODY_BYTES
+#: Bytes of an address, and of a name, at most.
+ADDRESS_LIMIT = 56
+NAME_LIMIT = 64
+#: Seconds by which the clocks of two machines may differ.
+CLOCK_LIMIT = 300.0
+#: Packets remembered, so that none counts twice.
+MEMORY = 4096
+
+LOOK = 1
+HERE = 2
+RELAY = 3
+THROUGH = 4
+OPENED = 5
+REFUSED = 6
+_KINDS = range(LOOK, REFUSED + 1)
+
+
+@dataclass(frozen=True)
+class Packet:
+    """What a packet says. `address` is '' where the packet's source is to be used, and may be 'host:port'."""
+
+    kind: int
+    instance: bytes
+    time: float
+    port: int
+    address: str
+    name: str
+    #: Where an answer by UDP is to go, at `address`; 0: to the packet's source.
+    udp: int = 0
+    #: The relay, 'host:port', that has passed this on; in a LOOK its port alone, at the packet's source.
+    via: str = ""
+
+
+def pack(key: bytes, packet: Packet, nonce: bytes) -> bytes:
+    """The bytes of a packet; `nonce` is 24 random bytes."""
+    address, name = _cut(packet.address, ADDRESS_LIMIT), _cut(packet.name, NAME_LIMIT)
+    head = [packet.kind, packet.instance, packet.time, packet.port, address, name]
+    fields = [*head, packet.udp, _cut(packet.via, ADDRESS_LIMIT)]
+    bare = msgpack.packb([*fields, b""])
+    body = msgpack.packb([*fields, bytes(max(0, BODY_BYTES - len(bare)))])
+    return MAGIC + nonce + seal(key, nonce, body)
+
+
+def _cut(text: str, size: int) -> str:
+    """The text, or as much of it as fits into so many bytes."""
+    return text.encode("utf-8", "replace")[:size].decode("utf-8", "ignore")
+
+
+def unpack(key: bytes, data: bytes) -> Packet:
+    """What a packet says. Raises ProtocolError for one not made with this key, or so short that an answer would be
+    longer: its source may be another one's address."""
+    if not PACKET_BYTES <= len(data) <= PACKET_LIMIT or data[:8] != MAGIC:
+        raise ProtocolError("not a packet of gdispy")
+    body = unseal(key, data[8 : 8 + NONCE_BYTES], data[8 + NONCE_BYTES :])
+    if body is None:
+        raise ProtocolError("a packet of another secret")
+    try:
+        kind, instance, time, port, address, name, udp, via, _ = msgpack.unpackb(body)
+    except Exception:
+        raise ProtocolError("a packet of another version") from None
+    texts = all(type(text) is str for text in (address, name, via))
+    ports = all(type(number) is int and 0 <= number < 65536 for number in (port, udp))
+    numbers = ports and type(time) is float and 0 <= time < 1e12
+    named = type(instance) is bytes and len(instance) == INSTANCE_BYTES
+    if type(kind) is not int or kind not in _KINDS or not texts or not numbers or not named:
+        raise ProtocolError("a packet of another version")
+    return Packet(kind, instance, time, port, address, name, udp, via)
+
+
+class Memory:
+    """Which packets were seen, so that one that is sent again is ignored."""
+
+    def __init__(self) -> None:
+        self._seen: OrderedDict[bytes, None] = OrderedDict()
+
+    def is_new(self, data: bytes, packet: Packet, now: float) -> bool:
+        """Whether a packet is recent by the clock (seconds since the epoch) and not seen before."""
+        nonce = data[8 : 8 + NONCE_BYTES]
+        if abs(packet.time - now) > CLOCK_LIMIT or nonce in self._seen:
+            return False
+        self._seen[nonce] = None
+        if len(self._seen) > MEMORY:
+            self._seen.popitem(last=False)
+        return True

@@ -1,0 +1,253 @@
+"""What the fields of messages must be: one check for each kind of field.
+
+Pure. Used by `messages/`, once for each message that arrives. Columns are checked by their
+types as a whole where that is possible: a thousand short jobs are one message.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from gdispy.protocol.job_status import FINAL
+from gdispy.protocol.limits import (
+    COLUMN_LIMIT,
+    COUNT_LIMIT,
+    CPUS_LIMIT,
+    DATE_LIMIT,
+    NUMBER_LIMIT,
+    SHORT_TEXT_LIMIT,
+    TEXT_LIMIT,
+)
+from gdispy.protocol.payload import FilePayload, Payload
+
+INSTANCE_BYTES = 16
+COMPUTATION_BYTES = 8
+#: A public key of Ed25519, and a signature.
+PROOF_BYTES = 32 + 64
+
+Check = Callable[[Any], bool]
+
+_BYTES = frozenset({bytes})
+_COUNTS = frozenset({int, bool})
+
+
+def is_text(value: Any) -> bool:
+    return type(value) is str and len(value) <= TEXT_LIMIT
+
+
+def is_short_text(value: Any) -> bool:
+    return type(value) is str and len(value) <= SHORT_TEXT_LIMIT
+
+
+def is_cpus(value: Any) -> bool:
+    return type(value) is int and 0 <= value <= CPUS_LIMIT
+
+
+def is_flag(value: Any) -> bool:
+    return type(value) is bool
+
+
+def is_count(value: Any) -> bool:
+    return type(value) is int and 0 <= value < COUNT_LIMIT
+
+
+def is_number(value: Any) -> bool:
+    return type(value) is float and value == value and abs(value) < NUMBER_LIMIT
+
+
+def is_bulk(value: Any) -> bool:
+    """A payload that is not to be a file: jobs, and those who unpickle, want it in memory."""
+    return type(value) is bytes or (isinstance(value, Payload) and not isinstance(value, FilePayload))
+
+
+def is_instance(value: Any) -> bool:
+    return type(value) is bytes and len(value) == INSTANCE_BYTES
+
+
+def is_computation(value: Any) -> bool:
+    return type(value) is bytes and len(value) == COMPUTATION_BYTES
+
+
+def column(types: frozenset[type], check: Check | None = None) -> Check:
+    def is_column(value: Any) -> bool:
+        if type(value) is not list or len(value) > COLUMN_LIMIT:
+            return False
+        if len(value) == 1:
+            return type(value[0]) in types and (check is None or check(value[0]))
+        if not types.issuperset(map(type, value)):
+            return False
+        return check is None or all(map(check, value))
+
+    return is_column
+
+
+def is_count_column(value: Any) -> bool:
+    if type(value) is not list or len(value) > COLUMN_LIMIT:
+        return False
+    if len(value) == 1:
+        only = value[0]
+        return type(only) is int and 0 <= only < COUNT_LIMIT
+    return not value or (set(map(type, value)) == {int} and min(value) >= 0 and max(value) < COUNT_LIMIT)
+
+
+def is_text_column(value: Any) -> bool:
+    if type(value) is not list or len(value) > COLUMN_LIMIT:
+        return False
+    return not value or (set(map(type, value)) == {str} and max(map(len, value)) <= TEXT_LIMIT)
+
+
+def is_number_column(value: Any) -> bool:
+    if type(value) is not list or len(value) > COLUMN_LIMIT:
+        return False
+    if not value:
+        return True
+    if set(map(type, value)) != {float}:
+        return False
+    total = sum(value)  # No number where one of them is none, and for so few of so moderate a size always one.
+    return min(value) > -NUMBER_LIMIT and max(value) < NUMBER_LIMIT and total == total
+
+
+def is_status_column(value: Any) -> bool:
+    """How jobs have ended: final statuses only."""
+    if type(value) is not list or len(value) > COLUMN_LIMIT:
+        return False
+    return not value or (set(map(type, value)) == {int} and FINAL.issuperset(value))
+
+
+def is_time_column(value: Any) -> bool:
+    """Seconds since the epoch."""
+    if type(value) is not list or len(value) > COLUMN_LIMIT:
+        return False
+    # The sum is no number where one of them is none, which neither the least nor the greatest need show.
+    if not value:
+        return True
+    return set(map(type, value)) == {float} and min(value) >= 0 and max(value) < DATE_LIMIT and sum(value) >= 0
+
+
+is_flag_column = column(frozenset({bool}))
+
+
+def is_left_out_column(value: Any) -> bool:
+    """Bytes that were left out of each job's output; or, from an earlier version, whether there were any."""
+    if type(value) is not list or len(value) > COLUMN_LIMIT:
+        return False
+    return not value or (_COUNTS.issuperset(map(type, value)) and min(value) >= 0 and max(value) < COUNT_LIMIT)
+
+
+is_computation_column = column(frozenset({bytes}), is_computation)
+
+
+def is_bulk_column(value: Any) -> bool:
+    if type(value) is not list or len(value) > COLUMN_LIMIT:
+        return False
+    if len(value) == 1:
+        return is_bulk(value[0])
+    if _BYTES.issuperset(map(type, value)):
+        return True
+    kinds = set(map(type, value))
+    return all(kind is bytes or (issubclass(kind, Payload) and not issubclass(kind, FilePayload)) for kind in kinds)
+
+
+def is_content_column(value: Any) -> bool:
+    """Payloads that may be files, too."""
+    if type(value) is not list or len(value) > COLUMN_LIMIT:
+        return False
+    return all(kind is bytes or issubclass(kind, Payload) for kind in set(map(type, value)))
+
+
+def is_file_list(value: Any) -> bool:
+    return type(value) is list and len(value) <= COLUMN_LIMIT and all(map(is_file, value))
+
+
+def is_file(value: Any) -> bool:
+    if type(value) is not list or len(value) != 5:
+        return False
+    path, mode, modified, size, digest = value
+    counts = is_count(mode) and is_count(size)
+    date = is_number(modified) and 0 <= modified < DATE_LIMIT
+    return counts and is_text(path) and date and type(digest) is bytes
+
+
+def is_option_column(value: Any) -> bool:
+    """Nothing for jobs without options; for each other `[node, priority, seconds, cpus, bytes of memory,
+    names, files, contents, seconds of processor time]`."""
+    if type(value) is not list or len(value) > COLUMN_LIMIT:
+        return False
+    return all(row is None or (is_row(OPTION_ROW, row) and len(row[6]) == len(row[7])) for row in value)
+
+
+def is_row(checks: tuple[Check, ...], value: Any) -> bool:
+    """Whether a value is a list with a field for each check that passes it."""
+    if type(value) is not list or len(value) != len(checks):
+        return False
+    return all(check(field) for check, field in zip(checks, value, strict=True))
+
+
+def is_availability(value: Any) -> bool:
+    """Nothing, or free CPU (percent), memory (bytes), disk (bytes) and swap (percent)."""
+    return is_number_column(value) and len(value) in (0, 4)
+
+
+def is_column_list(value: Any) -> bool:
+    return type(value) is list and len(value) <= COLUMN_LIMIT and all(map(is_count_column, value))
+
+
+NODE_ROW = (is_text, is_text, *[is_count] * 4, is_number, is_count, is_count)
+
+
+def is_node_list(value: Any) -> bool:
+    return type(value) is list and len(value) <= COLUMN_LIMIT and all(map(is_node, value))
+
+
+def is_node(value: Any) -> bool:
+    return is_row(NODE_ROW, value)
+
+
+def is_node_name(value: Any) -> bool:
+    """The instance of a node, or nothing for any node."""
+    return type(value) is bytes and len(value) in (0, INSTANCE_BYTES)
+
+
+def is_proof(value: Any) -> bool:
+    """A public key and a signature, or nothing; whether it proves anything, `identity.py` says."""
+    return type(value) is bytes and len(value) in (0, PROOF_BYTES)
+
+
+#: Sixteen random bytes, or nothing.
+is_token = is_node_name
+
+
+def is_claim_list(value: Any) -> bool:
+    """Rows `[computation, token, epoch]`."""
+    rows = type(value) is list and len(value) <= COLUMN_LIMIT
+    return rows and all(is_row(CLAIM_ROW, row) for row in value)
+
+
+CLAIM_ROW = (is_computation, is_instance, is_count)
+
+
+OPTION_ROW = (
+    is_node_name,
+    is_number,
+    is_number,
+    is_count,
+    is_count,
+    is_bulk,
+    is_file_list,
+    is_content_column,
+    is_number,
+)
+
+
+NODE_OVERVIEW = (is_text, is_text, is_count, is_count, is_count, is_flag)
+COMPUTATION_OVERVIEW = (is_text, is_text, is_text, is_count, is_count)
+
+
+def is_node_overview(value: Any) -> bool:
+    return type(value) is list and len(value) <= COLUMN_LIMIT and all(is_row(NODE_OVERVIEW, row) for row in value)
+
+
+def is_computation_overview(value: Any) -> bool:
+    rows = type(value) is list and len(value) <= COLUMN_LIMIT
+    return rows and all(is_row(COMPUTATION_OVERVIEW, row) for row in value)

@@ -1,0 +1,159 @@
+"""How nodes are used: their CPUs, what is free on them, whether a computation takes them, and what it asks of one.
+
+Pure. docs/protocol.md says who sends each message, when, and what its receiver does; a test holds it to this file.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gdispy.protocol.field_checks import (
+    is_availability,
+    is_bulk,
+    is_computation,
+    is_content_column,
+    is_count,
+    is_count_column,
+    is_cpus,
+    is_file_list,
+    is_instance,
+    is_node_list,
+    is_number,
+    is_text,
+    is_text_column,
+)
+from gdispy.protocol.ids import ComputationId, Instance, JobId
+from gdispy.protocol.job_status import NODE_EVENTS
+from gdispy.protocol.message import Message
+from gdispy.protocol.payload import Bulk
+from gdispy.protocol.record import record
+
+#: CPUs, where nobody has set a limit.
+NO_LIMIT = 1 << 30
+
+
+@record
+class Cpus(Message):
+    """The node offers so many CPUs from now on; 0: it takes no jobs at present, for this reason."""
+
+    tag = 23
+    shape = (is_cpus, is_text)
+    cpus: int
+    reason: str = ""
+
+
+@record
+class Limit(Message):
+    """Let jobs of this computation occupy no more than `own` CPUs of the node, and all jobs of this scheduler no
+    more than `total`."""
+
+    tag = 27
+    shape = (is_computation, is_count, is_count)
+    computation: ComputationId
+    own: int
+    total: int
+
+
+@record
+class Availability(Message):
+    """What is free on the node: CPU (percent), memory (bytes), disk (bytes), swap (percent)."""
+
+    tag = 24
+    shape = (is_availability,)
+    free: list[float]
+
+
+@record
+class Appeared(Message):
+    """There is a node, known by these addresses and names: shall it be used? The answer is `Take`."""
+
+    tag = 34
+    shape = (is_computation, is_instance, is_text_column, is_count, is_count, is_text, is_availability)
+    computation: ComputationId
+    node: Instance
+    names: list[str]
+    port: int
+    cpus: int
+    platform: str
+    free: list[float]
+
+    def problem(self) -> str:
+        return "" if self.names else "Appeared names no address of the node"
+
+
+@record
+class Take(Message):
+    """Use so many CPUs of a node, 0 for none, with these arguments of setup and these files besides."""
+
+    tag = 35
+    shape = (is_computation, is_instance, is_count, is_bulk, is_file_list, is_content_column)
+    columns = ("files", "contents")
+    computation: ComputationId
+    node: Instance
+    cpus: int
+    arguments: Bulk
+    files: list[list[Any]]
+    contents: list[Bulk]
+
+
+@record
+class Order(Message):
+    """Do this with a node: 'deallocate', 'close', 'resetup', 'cpus', 'jobs'. The answer is `Reply`."""
+
+    tag = 36
+    shape = (is_computation, is_count, is_text, is_instance, is_number)
+    computation: ComputationId
+    question: int
+    word: str
+    node: Instance
+    #: CPUs, where they are to be set; 1 where running jobs are to be ended, else 0.
+    value: float
+
+    def problem(self) -> str:
+        return "" if abs(self.value) <= NO_LIMIT else "Order.value is out of range"
+
+
+@record
+class Reply(Message):
+    """The answer to `Order` or `Deliver`: an error or '', a number, and jobs, where such were asked for."""
+
+    tag = 37
+    shape = (is_computation, is_count, is_text, is_number, is_count_column)
+    computation: ComputationId
+    question: int
+    error: str
+    value: float
+    jobs: list[JobId]
+
+
+@record
+class Deliver(Message):
+    """Put a file into the directory of a computation on a node. The answer is `Reply`."""
+
+    tag = 38
+    shape = (is_computation, is_count, is_instance, is_file_list, is_content_column)
+    columns = ("files", "contents")
+    computation: ComputationId
+    question: int
+    node: Instance
+    files: list[list[Any]]
+    contents: list[Bulk]
+
+
+@record
+class Event(Message):
+    """Something has happened to a node: 4 it is set up, 16 it is closed or lost, 17 what is free on it."""
+
+    tag = 41
+    shape = (is_computation, is_count, is_instance, is_node_list, is_availability)
+    computation: ComputationId
+    what: int
+    node: Instance
+    #: One row, as in `Standing`.
+    rows: list[list[Any]]
+    free: list[float]
+
+    def problem(self) -> str:
+        if self.what not in NODE_EVENTS:
+            return "Event.what is no event of a node"
+        return "" if len(self.rows) == 1 else "Event has one row"

@@ -1,0 +1,72 @@
+"""Secret boxes of libsodium (XSalsa20-Poly1305), made and opened where they lie.
+
+Libsodium through PyNaCl. Called by whoever seals or opens, in any thread; libsodium runs without the GIL.
+
+PyNaCl's own functions copy the text two to four times beside the cipher, and a chunk of 64 KiB takes up to twice the
+time where the C library gives the memory back each time. So what a connection carries is sealed and opened where it
+lies, by the same C functions, through the handles that PyNaCl's bindings use themselves.
+
+Invariant: nothing of a box is shown, nor changed in its place, before it has been found to be genuine.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Any
+
+from nacl import _sodium as untyped_sodium
+
+_sodium: Any = untyped_sodium
+_at, _seal, _open = _sodium.ffi.from_buffer, _sodium.lib.crypto_secretbox_easy, _sodium.lib.crypto_secretbox_open_easy
+
+#: By how many bytes a box is longer than its text; they come first.
+EXTRA = 16
+KEY_BYTES = 32
+NONCE_BYTES = 24
+
+#: What a frame begins with.
+LENGTH = struct.Struct(">I")
+#: The place of the length and of the extra bytes in a frame.
+_HEAD = bytes(LENGTH.size + EXTRA)
+
+
+def seal(key: bytes, nonce: bytes, plaintext: bytes) -> bytes:
+    """A secret box around the plaintext."""
+    return bytes(sealed_frame(key, nonce, plaintext)[LENGTH.size :])
+
+
+def unseal(key: bytes, nonce: bytes, box: bytes | memoryview) -> bytes | None:
+    """The plaintext, or None for a box that was not made with this key and nonce."""
+    if len(nonce) != NONCE_BYTES:  # It has arrived with the box, and is cut short.
+        return None
+    plaintext = opened(key, nonce, memoryview(bytearray(box)))
+    return None if plaintext is None else bytes(plaintext)
+
+
+def sealed_frame(key: bytes, nonce: bytes, *parts: Any) -> bytearray:
+    """A frame: u32 length of the box, and the box around these parts, one after the other."""
+    _check(key, nonce)
+    frame = bytearray().join((_HEAD, *parts))
+    size = len(frame) - len(_HEAD)
+    LENGTH.pack_into(frame, 0, EXTRA + size)
+    place = _at(frame)
+    _seal(place + LENGTH.size, place + len(_HEAD), size, nonce, key)
+    return frame
+
+
+def opened(key: bytes, nonce: bytes, box: memoryview) -> memoryview | None:
+    """The plaintext, in the place of the box where that can be written; None for a box that was not made with this
+    key and nonce."""
+    _check(key, nonce)
+    if len(box) < EXTRA:
+        return None
+    if box.readonly:
+        box = memoryview(bytearray(box))
+    place = _at(box)
+    return box[EXTRA:] if _open(place + EXTRA, place, len(box), nonce, key) == 0 else None
+
+
+def _check(key: bytes, nonce: bytes) -> None:
+    # The C functions take pointers and would read on.
+    if len(key) != KEY_BYTES or len(nonce) != NONCE_BYTES:
+        raise ValueError("a key of 32 bytes and a nonce of 24 bytes are needed")

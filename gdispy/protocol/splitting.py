@@ -1,0 +1,321 @@
+"""A message -> messages that the other side takes, whatever it was made with.
+
+Pure. Used by `wire.Sender` for what is not plainly within the limits; those that check what arrives
+(`field_checks.py`) and this go by the same numbers (`limits.py`).
+
+Texts that are too long keep their first and last part and say so; numbers become the nearest that can travel; what is
+said of many jobs is said in several messages. What a user has given is refused before, where it is given.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+from gdispy.errors import InternalError
+from gdispy.protocol import field_checks
+from gdispy.protocol.field_checks import Check
+from gdispy.protocol.limits import (
+    BATCH_STREAMS,
+    COLUMN_LIMIT,
+    COUNT_LIMIT,
+    CPUS_LIMIT,
+    DATE_LIMIT,
+    ELEMENT_LIMIT,
+    NUMBER_LIMIT,
+    SHORT_TEXT_LIMIT,
+    encodable,
+    file_date,
+    shortened,
+)
+from gdispy.protocol.message import Message
+from gdispy.protocol.messages import (
+    Accepted,
+    Cancel,
+    Collected,
+    Ended,
+    Holding,
+    Recall,
+    Resume,
+    Returned,
+    Run,
+    Seen,
+    Started,
+)
+from gdispy.protocol.payload import Payload
+from gdispy.protocol.record import fields
+
+#: A greater number than this is rounded up to one that does not fit.
+_GREATEST = NUMBER_LIMIT * (1 - 1e-15)
+#: Characters of all texts of one message together that fit beside what else is in it.
+_TEXTS = 8 << 20
+
+_Repair = Callable[[Any], Any]
+
+
+def _are_times(column: list[float]) -> bool:
+    """The same as `shapes.is_time_column` of what are floats at any rate, in less time."""
+    # The sum shows what is no number.
+    return min(column) >= 0 and max(column) < DATE_LIMIT and sum(column) >= 0
+
+
+#: Of messages whose numbers this program itself has counted, the fields that are looked at nevertheless. There are
+#: many of those messages, and what is too long in them shows when they are packed.
+_LOOKED_AT: dict[type[Message], tuple[tuple[str, Check], ...]] = {
+    Run: (("options", field_checks.is_option_column),),
+    Ended: (("starts", _are_times), ("ends", _are_times)),
+    Started: (("times", _are_times),),
+    **dict.fromkeys((Accepted, Cancel, Collected, Recall, Returned, Seen), ()),
+}
+
+
+def seems_fit(message: Message) -> bool:
+    """Whether nothing in a message is out of its limits, but for lengths and characters of texts: those show when it is
+    packed."""
+    looked_at = _LOOKED_AT.get(type(message))
+    if looked_at is None:
+        return fits(message)
+    for name, check in looked_at:
+        value = getattr(message, name)
+        if value and not check(value):
+            return False
+    return True
+
+
+def fits(message: Message) -> bool:
+    """Whether nothing in a message is out of its limits, but for characters that do not travel and its size."""
+    return all(check(value) for check, value in zip(message.shape, fields(message), strict=True))
+
+
+def _is_sound(check: Check, value: Any) -> bool:
+    """Whether a field can be packed, too."""
+    return check(value) and (check in _TEXTLESS or all(encodable(text) is text for text in _texts(value)))
+
+
+def fitted(message: Message) -> list[Message]:
+    """The same, said in messages that the other side takes; but for their size in bytes, see `smaller`.
+
+    Raises InternalError for what can be said in no such way, which nobody should have let in.
+    """
+    found: list[Message] = []
+    for part in _parts(message):
+        sound = all(_is_sound(check, value) for check, value in zip(part.shape, fields(part), strict=True))
+        found.append(part if sound else type(part)(*_repaired(part)))
+    return found
+
+
+def divided(message: Message) -> list[Message]:
+    """The same in messages whose columns hold no more than they may, as a journal keeps it. For what is short, and that
+    is nearly everything, this costs nothing that could be measured."""
+    return [message] if _length(message) <= COLUMN_LIMIT else list(_parts(message))
+
+
+def smaller(message: Message) -> list[Message]:
+    """The same again, of a message that has too many bytes: in two, or with shorter texts. Raises InternalError."""
+    rows = _length(message)
+    if rows > 1:
+        half = (rows + 1) // 2
+        return [_part(message, 0, half), _part(message, half, rows)]
+    texts = list(_texts(list(fields(message))))
+    total = sum(map(len, texts))
+    if total <= _TEXTS:
+        raise InternalError(f"a {type(message).__name__} is too long to be sent")
+    limit = max(1, _TEXTS // len(texts))
+    return [type(message)(*(_with_texts(value, limit) for value in fields(message)))]
+
+
+def has_too_many(values: list[Any], data: bytes) -> bool:
+    """Whether a message has more elements than one may have; each takes a byte at least."""
+    return len(data) > ELEMENT_LIMIT and _elements(values) > ELEMENT_LIMIT
+
+
+def _elements(value: list[Any]) -> int:
+    return len(value) + sum(_elements(each) for each in value if type(each) is list)
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if type(value) is str:
+        yield value
+    elif type(value) is list:
+        for each in value:
+            yield from _texts(each)
+
+
+def _with_texts(value: Any, limit: int) -> Any:
+    if type(value) is str:
+        return shortened(value, limit)
+    return [_with_texts(each, limit) for each in value] if type(value) is list else value
+
+
+# In several messages
+
+
+def _length(message: Message) -> int:
+    """How many items it speaks of that may be in several messages; 0 where it is one whole."""
+    return len(getattr(message, message.parts[0])) if message.parts else 0
+
+
+def _part(message: Message, begin: int, end: int) -> Message:
+    values = dict(zip(message.__match_args__, fields(message), strict=True))
+    for name in message.parts:
+        values[name] = values[name][begin:end]
+    if begin:
+        values.update(dict.fromkeys(message.once, False))
+    if end < _length(message):
+        values.update(dict.fromkeys(message.unfinished, True))
+    return type(message)(**values)
+
+
+def _parts(message: Message) -> Iterator[Message]:
+    if isinstance(message, Holding | Resume):
+        yield _in_short_rows(message)
+        return
+    rows = _length(message)
+    if rows == 0:
+        yield message
+        return
+    streams = _streams(message)
+    begin = 0
+    while begin < rows:
+        end, left = begin + 1, BATCH_STREAMS - streams[begin] if streams else 0
+        if not streams:
+            end = min(rows, begin + COLUMN_LIMIT)
+        while streams and end < min(rows, begin + COLUMN_LIMIT) and streams[end] <= left:
+            left -= streams[end]
+            end += 1
+        yield message if end - begin == rows else _part(message, begin, end)
+        begin = end
+
+
+def _streams(message: Message) -> list[int]:
+    """How many payloads each item brings; nothing where none does."""
+    counts = [[_payloads(item) for item in getattr(message, name)] for name in message.parts]
+    found = [sum(each) for each in zip(*(column for column in counts if column), strict=True)]
+    return found if any(found) else []
+
+
+def _payloads(value: Any) -> int:
+    if type(value) is list:
+        return sum(map(_payloads, value))
+    return isinstance(value, Payload)
+
+
+def _in_short_rows(message: Holding | Resume) -> Message:
+    """What is said of each computation in rows that are not too long: a computation may be there several times."""
+    columns = [getattr(message, name) for name in message.__match_args__ if name not in message.unfinished]
+    if all(len(row) <= COLUMN_LIMIT for column in columns[1:] for row in column):
+        return message
+    found: list[list[Any]] = [[] for _ in columns]
+    for place, computation in enumerate(columns[0]):
+        rows = [column[place] if column else [] for column in columns[1:]]
+        for begin in range(0, max(1, *map(len, rows)), COLUMN_LIMIT):
+            found[0].append(computation)
+            for goal, row in zip(found[1:], rows, strict=True):
+                goal.append(row[begin : begin + COLUMN_LIMIT])
+    # What is there for none of the computations, such as what has ended, stays nothing.
+    rows = [new if old else [] for new, old in zip(found, columns, strict=True)]
+    return replace(message, **dict(zip(message.__match_args__, rows, strict=False)))
+
+
+# Within the limits
+
+
+def _repaired(message: Message) -> Iterator[Any]:
+    for name, check, value in zip(message.__match_args__, message.shape, fields(message), strict=True):
+        if not _is_sound(check, value):
+            with contextlib.suppress(TypeError, ValueError, AttributeError):
+                # Of a list for people they read the first, where it has more than fit.
+                value = _REPAIRS[check](value if name in _WHOLE or type(value) is not list else value[:COLUMN_LIMIT])
+            if not _is_sound(check, value):
+                what = f"{type(message).__name__}.{name}"
+                raise InternalError(f"a {type(value).__name__} cannot travel in a message as {what}")
+        yield value
+
+
+#: Columns of which nothing may be left out.
+_WHOLE = ("files", "contents", "places", "jobs", "claims")
+
+
+def _count(value: int) -> int:
+    return max(0, min(int(value), COUNT_LIMIT - 1))
+
+
+def _number(value: float) -> float:
+    try:
+        value = float(value)
+    except OverflowError:
+        value = _GREATEST if value > 0 else -_GREATEST
+    return max(-_GREATEST, min(value, _GREATEST)) if value == value else 0.0
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+def _column(repair: _Repair) -> _Repair:
+    return lambda values: [repair(value) for value in values]
+
+
+def _row(*checks: Check) -> _Repair:
+    repairs = [_REPAIRS[check] for check in checks]
+    return lambda row: [repair(value) for repair, value in zip(repairs, row, strict=True)]
+
+
+def _file(row: list[Any]) -> list[Any]:
+    path, mode, modified, size, digest = row
+    return [shortened(path), _count(mode), file_date(modified), _count(size), digest]
+
+
+#: Checks of fields that hold many items and no text.
+_TEXTLESS = frozenset(
+    [
+        field_checks.is_count_column,
+        field_checks.is_status_column,
+        field_checks.is_number_column,
+        field_checks.is_time_column,
+        field_checks.is_bulk_column,
+        field_checks.is_content_column,
+        field_checks.is_flag_column,
+        field_checks.is_column_list,
+    ]
+)
+_REPAIRS: dict[Check, _Repair] = {
+    field_checks.is_text: shortened,
+    field_checks.is_short_text: lambda text: shortened(text, SHORT_TEXT_LIMIT),
+    field_checks.is_count: _count,
+    field_checks.is_cpus: lambda cpus: min(_count(cpus), CPUS_LIMIT),
+    field_checks.is_number: _number,
+    field_checks.is_flag: bool,
+    **dict.fromkeys(
+        (
+            field_checks.is_bulk,
+            field_checks.is_instance,
+            field_checks.is_computation,
+            field_checks.is_node_name,
+            field_checks.is_proof,
+            field_checks.is_bulk_column,
+            field_checks.is_content_column,
+        ),
+        _same,
+    ),
+    field_checks.is_computation_column: _same,
+    field_checks.is_proof: _same,
+    field_checks.is_text_column: _column(shortened),
+    field_checks.is_count_column: _column(_count),
+    field_checks.is_status_column: _same,
+    field_checks.is_number_column: _column(_number),
+    field_checks.is_time_column: _column(file_date),
+    field_checks.is_flag_column: _column(bool),
+    field_checks.is_left_out_column: _column(_count),
+    field_checks.is_availability: _column(_number),
+    field_checks.is_column_list: _column(_column(_count)),
+    field_checks.is_file_list: _column(_file),
+}
+_OPTIONS = _row(*field_checks.OPTION_ROW)
+_REPAIRS[field_checks.is_option_column] = _column(lambda row: None if row is None else _OPTIONS(row))
+_REPAIRS[field_checks.is_node_list] = _column(_row(*field_checks.NODE_ROW))
+_REPAIRS[field_checks.is_claim_list] = _column(_row(*field_checks.CLAIM_ROW))
+_REPAIRS[field_checks.is_node_overview] = _column(_row(*field_checks.NODE_OVERVIEW))
+_REPAIRS[field_checks.is_computation_overview] = _column(_row(*field_checks.COMPUTATION_OVERVIEW))

@@ -1,0 +1,615 @@
+"""Bytes <-> messages: sealing, framing, streams, windows and limits of one connection.
+
+Msgpack and libsodium, no I/O. `net.py` moves the bytes.
+
+    frame   u32 length of box | secretbox(chunk)          box <= 64 KiB + 16
+    chunk   kind 1 | rest
+       MESSAGES  msgpack arrays, one after the other
+       STREAM    u32 stream | flags 1 | bytes             FIRST: u64 size, u8 purpose before them
+       PULSE     u8: a sign of life, and in how many intervals the next one comes
+       CREDIT    u64: so many more bytes may be sent
+       BYE       text: the sender closes on purpose
+       REKEY     nothing: what follows is sealed with the next key
+
+Payloads travel as streams beside the messages, cut into chunks, so pulses and small messages pass between them; a
+message that refers to streams (msgpack ext type 1: u32 stream) leaves when the last of them has left. So messages
+without payloads may overtake those with; not those that are to be the last.
+
+Invariants: the nonce of a frame is its number, never sent, so a frame that is lost, repeated, moved or reflected does
+not open, and then the connection is over. Nothing is allocated for a peer beyond one frame before that frame opened.
+`Sender` never has more than the peer's window in flight. Whatever ends a connection, each stream that has arrived,
+whole or in part, is given to exactly one message, or released.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import msgpack
+
+from gdispy.errors import InternalError, ProtocolError
+from gdispy.protocol.handshake import Keys, next_key
+from gdispy.protocol.limits import (
+    BATCH_STREAMS,
+    CHUNK_LIMIT,
+    COLUMN_LIMIT,
+    ELEMENT_LIMIT,
+    FEW_PAYLOADS,
+    MESSAGE_LIMIT,
+    OPEN_LIMIT,
+    PAYLOAD_LIMIT,
+    PAYLOADS_BYTES,
+    STREAM_LIMIT,
+)
+from gdispy.protocol.messages import Message, from_values
+from gdispy.protocol.payload import Bulk, FilePayload, MemoryPayload, Payload, release_all
+from gdispy.protocol.secretbox import EXTRA, LENGTH, opened, sealed_frame
+from gdispy.protocol.splitting import fits, fitted, has_too_many, seems_fit, smaller
+
+BOX_LIMIT = CHUNK_LIMIT + EXTRA
+#: Frames after which a direction goes on with another key: 64 GiB at most are sealed with one.
+KEY_FRAMES = 1 << 20
+#: Bytes that may be on their way, or taken in and not yet dealt with, before the sender waits.
+WINDOW = 8 * 1024 * 1024
+#: Credit is given back in portions of at least this many bytes.
+CREDIT_STEP = WINDOW // 8
+MESSAGES, STREAM, PULSE, CREDIT, BYE, REKEY = range(6)
+FIRST, LAST = 1, 2
+
+#: What a stream carries: a payload, a dependency file, or a message too long for a frame.
+PAYLOAD, FILE, LONG_MESSAGE = range(3)
+
+#: A sealed frame, as it is written.
+Frame = bytearray
+_Ready = tuple[bytes, int, int]
+
+_OF_MESSAGES = bytes([MESSAGES])
+_STREAM_HEAD = struct.Struct(">BIB")
+_STREAM_SIZE = struct.Struct(">QB")
+_CREDIT_BODY = struct.Struct(">BQ")
+_REFERENCE = struct.Struct(">I")
+_EXT = 1
+
+
+class Sink(Protocol):
+    """Where the bytes of one incoming stream go. What `write` is given is overwritten once it has returned."""
+
+    def write(self, data: memoryview) -> None: ...
+
+    def finish(self) -> Payload: ...
+
+    def abandon(self) -> None: ...
+
+
+class MessageRefused(ProtocolError):
+    """What was in a frame that opened, so that it is from the peer, is not as it must be."""
+
+
+#: Makes the sink for a stream of this size and purpose; raises ProtocolError to refuse it.
+MakeSink = Callable[[int, int], Sink]
+
+
+class Sender:
+    """One direction of a connection, outgoing: takes messages, gives frames."""
+
+    def __init__(self, key: bytes, check_owner: Callable[[], None] = lambda: None) -> None:
+        self._key = key
+        self._counter = 0
+        self._check_owner = check_owner
+        #: Encoded messages, their lengths, and how many streams each refers to.
+        self._ready: deque[_Ready] = deque()
+        self._streaming: deque[_Outgoing] = deque()
+        self._next_stream = 0
+        #: A long message that nothing may overtake, while it is on its way.
+        self._leading: _Outgoing | None = None
+        #: Streams that have begun and to which no message that was sent has referred.
+        self._begun = 0
+        self._window = WINDOW
+        #: Bytes taken in and not yet given out as frames.
+        self.backlog = 0
+
+    def put(self, message: Message, follows: bool = False) -> None:
+        """Queue a message; what is out of the limits of one is brought within them (`splitting.py`).
+
+        With `follows` it overtakes nothing that was queued before, payloads included.
+        """
+        follows = follows or message.is_last
+        if not seems_fit(message):
+            self._put_fitted(message, follows)
+            return
+        begin = self._next_stream, self.backlog
+        streams: list[_Outgoing] = []
+        try:
+            values = message.values()
+            try:
+                data: bytes = _pack(values)
+            except TypeError:  # There is a payload in it.
+                packer = _Packer(self)
+                data, streams = packer.pack(values), packer.streams
+        except (ValueError, OverflowError):  # Text that is no UTF-8, or a number of more than 64 bits.
+            self._next_stream, self.backlog = begin
+            self._put_fitted(message, follows)
+            return
+        # What is so short has nothing in it that is too long.
+        if len(streams) <= BATCH_STREAMS and (
+            len(data) < CHUNK_LIMIT or (len(data) <= MESSAGE_LIMIT and fits(message) and not has_too_many(values, data))
+        ):
+            self._queue(data, streams, follows, message.is_first)
+        else:
+            self._next_stream, self.backlog = begin
+            self._put_fitted(message, follows)
+
+    def _put_fitted(self, message: Message, follows: bool) -> None:
+        for number, part in enumerate(fitted(message)):
+            self._put_long(part, follows or number > 0)
+
+    def _put_long(self, message: Message, follows: bool) -> None:
+        """Queue what may be too long; with `follows` it overtakes nothing that was queued before."""
+        begin = self._next_stream, self.backlog
+        packer = _Packer(self)
+        data = packer.pack(message.values())
+        if len(data) <= MESSAGE_LIMIT and not has_too_many(message.values(), data):
+            self._queue(data, packer.streams, follows, message.is_first)
+            return
+        self._next_stream, self.backlog = begin
+        for number, part in enumerate(smaller(message)):
+            self._put_long(part, follows or number > 0)
+
+    def _queue(self, data: bytes, streams: list[_Outgoing], follows: bool, leads: bool) -> None:
+        if self._leading is not None:
+            follows = follows or not self._leading.done
+            self._leading = None if self._leading.done else self._leading
+        if len(data) > CHUNK_LIMIT - 1:
+            streams.append(self._open(_Bytes(data), LONG_MESSAGE))
+            data = b""
+        self.backlog += len(data)
+        if streams:
+            streams[-1].then.append((data, len(data), len(streams) if data else 0))
+            streams[-1].ends = 0 if data else len(streams)
+            self._streaming.extend(streams)
+            self._leading = streams[-1] if leads else self._leading
+        elif follows and self._streaming:
+            self._streaming[-1].then.append((data, len(data), 0))
+        else:
+            self._ready.append((data, len(data), 0))
+
+    def _open(self, payload: Payload, purpose: int) -> _Outgoing:
+        self._next_stream = (self._next_stream + 1) & 0xFFFFFFFF
+        self.backlog += payload.size
+        return _Outgoing(self._next_stream, payload, purpose)
+
+    @property
+    def is_streaming(self) -> bool:
+        """Whether payloads are on their way out."""
+        return bool(self._streaming)
+
+    def credit(self, amount: int) -> None:
+        """The peer has dealt with so many bytes."""
+        self._window += amount
+
+    def frames(self) -> list[Frame]:
+        """The next frames to send: one with all messages that fit, and one piece of a stream."""
+        found: list[Frame] = []
+        if self._ready and self._window >= CHUNK_LIMIT:
+            found += self._charged(self._message_chunk())
+        # No stream begins where the other side would have too many for which messages are still to come.
+        if self._streaming and self._window >= CHUNK_LIMIT and (self._begun < PAYLOAD_LIMIT or not self._ready):
+            found += self._charged(self._stream_chunk())
+        return found
+
+    def _charged(self, parts: Sequence[Any]) -> list[Frame]:
+        self._window -= sum(map(len, parts))
+        return self._sealed(*parts)
+
+    def pulse(self, beat: int = 1) -> list[Frame]:
+        """A sign of life; the next one comes in so many intervals."""
+        return self._sealed(bytes([PULSE, beat]))
+
+    def give_credit(self, amount: int) -> list[Frame]:
+        return self._sealed(_CREDIT_BODY.pack(CREDIT, amount))
+
+    def bye(self, reason: str) -> list[Frame]:
+        return self._sealed(bytes([BYE]), reason.encode("utf-8", "replace")[:1024])
+
+    def rekey(self) -> list[Frame]:
+        """Go on with the next key, from which the present one cannot be found."""
+        found = self._sealed(bytes([REKEY]))
+        self._key = next_key(self._key)
+        return found
+
+    def _message_chunk(self) -> Sequence[Any]:
+        ready = self._ready
+        parts, room = [_OF_MESSAGES], CHUNK_LIMIT - 1
+        while ready and ready[0][1] <= room:
+            data, size, streams = ready.popleft()
+            self._begun -= streams
+            parts.append(data)
+            room -= size
+        self.backlog -= CHUNK_LIMIT - 1 - room
+        return parts
+
+    def _stream_chunk(self) -> Sequence[Any]:
+        stream = self._streaming[0]
+        self._begun += stream.is_new
+        head, data = stream.next_chunk()
+        self.backlog -= len(data)
+        if stream.done:
+            self._streaming.popleft()
+            self._begun -= stream.ends
+            self._ready.extend(each for each in stream.then if each[0])
+        return head, data
+
+    def _sealed(self, *parts: Any) -> list[Frame]:
+        # A forked copy of this process has the same key and counter; two boxes under one nonce would give both away.
+        self._check_owner()
+        frame = sealed_frame(self._key, self._counter.to_bytes(24, "little"), *parts)
+        self._counter += 1
+        if not self._counter % KEY_FRAMES:
+            self._key = next_key(self._key)
+        return [frame]
+
+
+#: Packs what has no payloads. One for all, since one that is made for each message takes twice as long.
+_pack = msgpack.Packer().pack
+
+
+class _Packer:
+    """Packs one message, opening a stream for each payload it meets."""
+
+    def __init__(self, sender: Sender) -> None:
+        self._sender = sender
+        self.streams: list[_Outgoing] = []
+
+    def pack(self, values: list[Any]) -> bytes:
+        data: bytes = msgpack.packb(values, default=self._refer)
+        return data
+
+    def _refer(self, value: object) -> msgpack.ExtType:
+        if not isinstance(value, Payload):
+            raise InternalError(f"a {type(value).__name__} cannot travel in a message")
+        purpose = FILE if isinstance(value, FilePayload) else PAYLOAD
+        stream = self._sender._open(value, purpose)
+        self.streams.append(stream)
+        return msgpack.ExtType(_EXT, _REFERENCE.pack(stream.number))
+
+
+class _Bytes(Payload):
+    __slots__ = ("_data",)
+
+    def __init__(self, data: bytes) -> None:
+        self._data = memoryview(data)
+        self.size = len(data)
+
+    def read(self, offset: int, length: int) -> Any:
+        return self._data[offset : offset + length]
+
+
+class _Outgoing:
+    """A payload on its way out."""
+
+    def __init__(self, number: int, payload: Payload, purpose: int) -> None:
+        self.number = number
+        self.done = False
+        #: Encoded messages that may leave once this stream has.
+        self.then: list[_Ready] = []
+        #: How many streams the message refers to that is this stream, with itself; 0 where it is none.
+        self.ends = 0
+        self._payload = payload
+        self._purpose = purpose
+        self._offset = 0
+
+    @property
+    def is_new(self) -> bool:
+        return self._offset == 0
+
+    def next_chunk(self) -> tuple[bytes, Any]:
+        """The head of the next chunk, and the bytes of the payload in it."""
+        flags, head = 0, b""
+        if self._offset == 0:
+            flags, head = FIRST, _STREAM_SIZE.pack(self._payload.size, self._purpose)
+        room = CHUNK_LIMIT - _STREAM_HEAD.size - len(head)
+        left = self._payload.size - self._offset
+        # A file that has shrunk since it was announced is filled up: its digest tells.
+        data = self._payload.read(self._offset, min(room, left)) or bytes(min(room, left))
+        self._offset += len(data)
+        self.done = self._offset >= self._payload.size
+        if self.done:
+            flags |= LAST
+        return _STREAM_HEAD.pack(STREAM, self.number, flags) + head, data
+
+
+@dataclass(frozen=True, slots=True)
+class Bye:
+    """The peer closes on purpose."""
+
+    reason: str
+
+
+#: What no message has more of. Arrays in particular: each element takes a byte on the wire, and many in memory.
+_UNPACKER_LIMITS: dict[str, Any] = {
+    "max_bin_len": MESSAGE_LIMIT,
+    "max_str_len": MESSAGE_LIMIT,
+    "max_array_len": COLUMN_LIMIT,
+    "max_map_len": 0,
+    "max_ext_len": 16,
+}
+#: Where nobody sets a limit.
+NO_MEMORY_LIMIT = 1 << 63
+
+
+class Receiver:
+    """The other direction, incoming: takes bytes, gives messages."""
+
+    def __init__(self, key: bytes, make_sink: MakeSink, memory_limit: int = NO_MEMORY_LIMIT) -> None:
+        self._key = key
+        self._counter = 0
+        self._make_sink = make_sink
+        #: Bytes of payloads that may lie in memory before a message refers to them.
+        self._memory_limit = memory_limit
+        #: A frame of which only a part has arrived.
+        self._begun = bytearray()
+        self._streams: dict[int, _Incoming] = {}
+        self._finished: dict[int, Payload] = {}
+        #: Announced bytes of those streams, of both kinds, that lie in memory.
+        self._in_memory: dict[int, int] = {}
+        self._bytes_in_memory = 0
+        #: Payloads that the message which is being read refers to.
+        self._referred: list[Payload] = []
+        #: Elements of arrays that the message may still have.
+        self._elements_left = 0
+        #: What the peer has granted since this was last set to 0.
+        self.granted = 0
+        #: In how many intervals the peer gives its next sign of life, as it said since this was last set to 0.
+        self.promised = 0
+        #: Bytes taken in of messages and of streams: both count against the peer's window.
+        self.taken = 0
+        self.streamed = 0
+
+    @property
+    def has_opened(self) -> bool:
+        """Whether any frame has opened: only who has the secret seals such."""
+        return self._counter > 0
+
+    def receive(self, data: bytes | memoryview) -> list[Message | Bye]:
+        """What the bytes complete, in order. Boxes are opened in their place, where that can be written, so the bytes
+        are spent afterwards. Raises ProtocolError, and then the connection is over."""
+        found: list[Message | Bye] = []
+        try:
+            self._receive(memoryview(data), found)
+        except BaseException:
+            for message in found:
+                if not isinstance(message, Bye):
+                    release_all(message.values())
+            raise
+        return found
+
+    def _receive(self, view: memoryview, found: list[Message | Bye]) -> None:
+        offset = self._complete(view, found) if self._begun else 0
+        end = len(view)
+        while end - offset >= 4:
+            after = offset + 4 + _box_length(view, offset)
+            if after > end:
+                break
+            self._open(view[offset + 4 : after], found)
+            offset = after
+        self._begun += view[offset:]
+
+    def _complete(self, view: memoryview, found: list[Message | Bye]) -> int:
+        """Fill up the frame of which a part came before, and no further: what lies whole in new bytes
+        is not copied. Returns how many bytes that took."""
+        begun, used = self._begun, 0
+        if len(begun) < 4:
+            used = min(4 - len(begun), len(view))
+            begun += view[:used]
+            if len(begun) < 4:
+                return used
+        missing = 4 + _box_length(begun, 0) - len(begun)
+        begun += view[used : used + missing]
+        if len(view) - used >= missing:
+            self._begun = bytearray()
+            self._open(memoryview(begun)[4:], found)
+        return min(used + missing, len(view))
+
+    def _open(self, box: memoryview, found: list[Message | Bye]) -> None:
+        chunk = opened(self._key, self._counter.to_bytes(24, "little"), box)
+        if chunk is None:
+            raise ProtocolError("a frame does not open with the key of this connection")
+        self._counter += 1
+        if not self._counter % KEY_FRAMES:
+            self._key = next_key(self._key)
+        try:
+            self._take(chunk, found)
+        except ProtocolError as error:
+            raise MessageRefused(str(error)) from None
+
+    def abandon(self) -> None:
+        """The connection is over: give back what was half received or not asked for."""
+        for stream in self._streams.values():
+            stream.sink.abandon()
+        for payload in self._finished.values():
+            payload.release()
+        self._streams.clear()
+        self._finished.clear()
+        self._in_memory.clear()
+
+    def _take(self, chunk: memoryview, found: list[Message | Bye]) -> None:
+        kind = chunk[0]
+        if kind == MESSAGES:
+            self.taken += len(chunk)
+            self.promised = 1
+            self._decode(chunk[1:], found)
+        elif kind == STREAM:
+            self.streamed += len(chunk)
+            self._take_stream(chunk, found)
+        elif kind == CREDIT and len(chunk) == _CREDIT_BODY.size:
+            self.granted += _CREDIT_BODY.unpack(chunk)[1]
+        elif kind == BYE:
+            found.append(Bye(str(chunk[1:], "utf-8", "replace")))
+        elif kind == PULSE and len(chunk) == 2 and chunk[1]:
+            self.promised = chunk[1]
+        elif kind == REKEY and len(chunk) == 1:
+            self._key = next_key(self._key)
+        else:
+            raise ProtocolError("a frame is of an unknown kind")
+
+    def _take_stream(self, chunk: memoryview, found: list[Message | Bye]) -> None:
+        if len(chunk) < _STREAM_HEAD.size:
+            raise ProtocolError("a piece of a stream is cut short")
+        _, number, flags = _STREAM_HEAD.unpack_from(chunk)
+        offset = _STREAM_HEAD.size
+        if flags & FIRST:
+            if number in self._streams or number in self._finished:
+                raise ProtocolError("a stream begins twice")
+            if len(self._streams) + len(self._finished) >= STREAM_LIMIT:
+                raise ProtocolError("too many streams at once")
+            if len(chunk) < offset + _STREAM_SIZE.size:
+                raise ProtocolError("the beginning of a stream is cut short")
+            size, purpose = _STREAM_SIZE.unpack_from(chunk, offset)
+            offset += _STREAM_SIZE.size
+            self._streams[number] = _Incoming(size, purpose, self._sink(number, size, purpose))
+        stream = self._streams.get(number)
+        if stream is None:
+            raise ProtocolError("a stream goes on that has not begun")
+        stream.write(chunk[offset:])
+        if flags & LAST:
+            payload: Any = stream.finish()
+            del self._streams[number]
+            if stream.purpose == LONG_MESSAGE:
+                self._decode(b"".join(payload.parts()), found, self._count)
+            else:
+                self._finished[number] = payload
+
+    def _sink(self, number: int, size: int, purpose: int) -> Sink:
+        if len(self._streams) >= OPEN_LIMIT:
+            raise ProtocolError("too many streams are open")
+        if purpose == LONG_MESSAGE:
+            if size > MESSAGE_LIMIT:
+                raise ProtocolError("a message is too long")
+            if any(each.purpose == LONG_MESSAGE for each in self._streams.values()):
+                raise ProtocolError("two long messages come at once")
+            return MemorySink()
+        if purpose not in (PAYLOAD, FILE):
+            raise ProtocolError("a stream has an unknown purpose")
+        if purpose == PAYLOAD:
+            self._note_memory(number, size)
+        return self._make_sink(size, purpose)
+
+    def _note_memory(self, number: int, size: int) -> None:
+        """Raise ProtocolError where payloads that nothing refers to would fill the memory."""
+        if len(self._in_memory) >= PAYLOAD_LIMIT:
+            raise ProtocolError("too many payloads that no message has referred to")
+        total = self._bytes_in_memory + size
+        are_few = len(self._in_memory) < FEW_PAYLOADS
+        limit = self._memory_limit if are_few else min(self._memory_limit, PAYLOADS_BYTES)
+        if total > limit:
+            raise ProtocolError(
+                f"payloads of {total:,} bytes that no message has referred to, and this side takes {limit:,} at most"
+            )
+        self._in_memory[number], self._bytes_in_memory = size, total
+
+    def _count(self, values: list[Any]) -> list[Any]:
+        """Of a long message, each array when it is whole: the inner ones first."""
+        self._elements_left -= len(values)
+        if self._elements_left < 0:
+            raise ProtocolError("a message has too many elements")
+        return values
+
+    def _decode(self, data: Any, found: list[Message | Bye], count: Callable[[list[Any]], Any] | None = None) -> None:
+        self._elements_left = ELEMENT_LIMIT
+        try:
+            try:
+                values = msgpack.unpackb(data, ext_hook=self._refer, list_hook=count, **_UNPACKER_LIMITS)
+                self._add(values, found)
+            except msgpack.ExtraData as more:  # The first of several.
+                if count is not None:  # What follows would not be counted.
+                    raise ProtocolError("a stream holds more than one message") from None
+                self._add(more.unpacked, found)
+                self._decode_several(more.extra, found)
+        except ProtocolError:
+            raise
+        except Exception as error:  # msgpack raises several unrelated kinds
+            raise ProtocolError(f"not msgpack as expected: {type(error).__name__}") from None
+        finally:
+            if self._referred:  # By a message that is none.
+                release_all(self._referred)
+                self._referred = []
+
+    def _add(self, values: Any, found: list[Message | Bye]) -> None:
+        found.append(from_values(values))
+        if self._referred:  # They are the message's now.
+            self._referred = []
+
+    def _decode_several(self, data: bytes, found: list[Message | Bye]) -> None:
+        unpacker = msgpack.Unpacker(ext_hook=self._refer, max_buffer_size=MESSAGE_LIMIT, **_UNPACKER_LIMITS)
+        unpacker.feed(data)
+        whole = 0
+        for values in unpacker:
+            whole = unpacker.tell()
+            self._add(values, found)
+        if whole != len(data):
+            raise ProtocolError("a message is cut short")
+
+    def _refer(self, code: int, data: bytes) -> Bulk:
+        if code != _EXT or len(data) != _REFERENCE.size:
+            raise ProtocolError("an unknown extension type")
+        number = _REFERENCE.unpack(data)[0]
+        payload = self._finished.pop(number, None)
+        if payload is None:
+            raise ProtocolError("a message refers to a stream that has not arrived")
+        self._bytes_in_memory -= self._in_memory.pop(number, 0)
+        self._referred.append(payload)
+        return payload
+
+
+def _box_length(data: Any, offset: int) -> int:
+    length: int = LENGTH.unpack_from(data, offset)[0]
+    if not EXTRA < length <= BOX_LIMIT:
+        raise ProtocolError("a frame has an impossible length")
+    return length
+
+
+class _Incoming:
+    """A stream on its way in."""
+
+    def __init__(self, size: int, purpose: int, sink: Sink) -> None:
+        self.purpose = purpose
+        self.sink = sink
+        self._left = size
+
+    def write(self, data: memoryview) -> None:
+        self._left -= len(data)
+        if self._left < 0:
+            raise ProtocolError("a stream is longer than it said")
+        self.sink.write(data)
+
+    def finish(self) -> Payload:
+        if self._left:
+            raise ProtocolError("a stream is shorter than it said")
+        return self.sink.finish()
+
+
+class MemorySink:
+    """Collects a stream in the pieces in which it arrives."""
+
+    def __init__(self) -> None:
+        self._pieces: list[bytes] = []
+
+    def write(self, data: memoryview) -> None:
+        self._pieces.append(bytes(data))
+
+    def finish(self) -> Payload:
+        return MemoryPayload(self._pieces)
+
+    def abandon(self) -> None:
+        self._pieces.clear()
+
+
+def channel(
+    keys: Keys, make_sink: MakeSink, check_owner: Callable[[], None], memory_limit: int = NO_MEMORY_LIMIT
+) -> tuple[Sender, Receiver]:
+    """Both directions of a connection whose handshake is done."""
+    return Sender(keys.send, check_owner), Receiver(keys.receive, make_sink, memory_limit)

@@ -1,0 +1,299 @@
+"""The client's end of a connection to a scheduler elsewhere: what must be said again when it breaks.
+
+Pure. Driven by `client/remote_scheduler.py`, between the connection and the sessions of the clusters of this program.
+The other end is `rules/scheduler/client_mailbox.py`.
+
+Invariants:
+1. What a job needs to be said again is kept until the scheduler has it in its hands; for jobs that may run twice,
+   until they have ended.
+2. Each open job is named on each new connection, so that none is forgotten: it is known there, said again, or told
+   to have been lost.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gdispy.protocol.ids import ComputationId, JobId
+from gdispy.protocol.job_status import ABANDONED
+from gdispy.protocol.messages import (
+    Accepted,
+    Ask,
+    Cancel,
+    Collected,
+    Deliver,
+    Ended,
+    Fenced,
+    Message,
+    Open,
+    Order,
+    Prepare,
+    Progress,
+    Release,
+    Released,
+    Reply,
+    Resume,
+    Run,
+    Seen,
+    Standing,
+    Unknown,
+    Wanted,
+    ended_without_node,
+)
+from gdispy.protocol.payload import Bulk
+from gdispy.protocol.texts import TAKEN_OVER
+from gdispy.rules.client.session import TAKEN as SESSION_TAKES
+from gdispy.rules.history.replay import Story
+
+_FORGOTTEN = (
+    "The scheduler was started again and does not know the job any more. It may have run, so it is not run again; "
+    "with reentrant=True it would be.\n"
+)
+
+
+#: What a scheduler may say to a client, besides `Hello`.
+TAKEN: frozenset[type[Message]] = SESSION_TAKES | {Accepted, Unknown, Wanted}
+
+
+class _Brief:
+    """One computation, as far as it may have to be said again."""
+
+    def __init__(self, message: Open) -> None:
+        self.open = message
+        self.prepare: Prepare | None = None
+        #: Jobs that have not ended.
+        self.jobs: set[JobId] = set()
+        #: Of those that may be said again, what they are called with, and what they ask for.
+        self.runs: dict[JobId, tuple[Bulk, list[Any] | None]] = {}
+        #: The same of jobs of a former life of the client that may have begun: said again only if it is asked for them.
+        self.former: dict[JobId, tuple[Bulk, list[Any] | None]] = {}
+        self.cancelled: set[JobId] = set()
+        self.releasing = False
+        #: Somebody else has it now.
+        self.fenced = False
+        #: Jobs of which the scheduler has not said that it has them.
+        self.unaccepted: set[JobId] = set()
+        #: Jobs whose outcomes are not wanted any more, if the scheduler has any.
+        self.given_up: set[JobId] = set()
+
+
+class Courier:
+    """All computations that go over one connection."""
+
+    def __init__(self, place: str) -> None:
+        self._place = place
+        self._briefs: dict[ComputationId, _Brief] = {}
+        #: Questions that have no answer yet.
+        self._asked: dict[tuple[ComputationId, int], Ask | Order | Deliver] = {}
+        #: Why the last connection was closed, if since a message was refused and nothing has ended since.
+        self._refusal = ""
+        self.is_connected = False
+        #: Why there is no connection, as far as that is known.
+        self.trouble = "not connected yet"
+
+    # From the sessions to the scheduler
+
+    def outgoing(self, message: Message) -> list[Message]:
+        """Keep what may have to be said again; what the session is answered at once, the scheduler being away."""
+        if isinstance(message, Open):
+            brief = self._briefs.setdefault(message.computation, _Brief(message))
+            brief.open = message
+            return []
+        known = self._briefs.get(getattr(message, "computation", None))  # type: ignore[arg-type]
+        if known is None:
+            return []
+        if isinstance(message, Prepare):
+            known.prepare = message
+        elif isinstance(message, Run):
+            known.jobs.update(message.jobs)
+            known.unaccepted.update(message.jobs)
+            options = message.options or [None] * len(message.jobs)
+            for job, arguments, wishes in zip(message.jobs, message.arguments, options, strict=True):
+                known.runs[job] = arguments, wishes
+            if known.fenced:
+                return self._lose(known, Fenced(message.computation))
+        elif isinstance(message, Cancel):
+            known.cancelled.update(job for job in message.jobs if job in known.jobs)
+        elif isinstance(message, Release):
+            known.releasing = True
+            known.runs.clear()
+            known.former.clear()
+            known.jobs.clear()
+            if known.fenced:
+                del self._briefs[message.computation]
+                return [Released(message.computation)]
+        elif not self.is_connected:
+            return self._answer(message)
+        elif isinstance(message, Ask | Order | Deliver):
+            self._asked[message.computation, message.question] = message
+        return []
+
+    def _answer(self, message: Message) -> list[Message]:
+        problem = self.absence()
+        if isinstance(message, Ask):
+            brief = self._briefs.get(message.computation)
+            jobs = len(brief.jobs) if brief is not None else 0
+            return [Standing(message.computation, message.question, [], jobs, [problem])]
+        if isinstance(message, Order | Deliver):
+            return [Reply(message.computation, message.question, problem, -1.0, [])]
+        return []
+
+    def absence(self) -> str:
+        """Why the scheduler does not answer; it is named once."""
+        if self._place in self.trouble:
+            return self.trouble
+        return f"the scheduler at {self._place} cannot be reached: {self.trouble}"
+
+    def connected(self) -> list[Message]:
+        """There is a connection: what to say first."""
+        self.is_connected, self.trouble = True, ""
+        found: list[Message] = []
+        for computation, brief in self._briefs.items():
+            if brief.given_up:  # First, or their outcomes would be sent again.
+                found.append(Collected(computation, sorted(brief.given_up), [0] * len(brief.given_up)))
+        found.append(Resume(list(self._briefs), [sorted(each.jobs) for each in self._briefs.values()]))
+        for computation, brief in self._briefs.items():
+            if brief.releasing:
+                found.append(Release(computation))
+                continue
+            found.append(brief.open)  # Nodes that were asked about meanwhile are asked about again.
+            if brief.cancelled:
+                jobs = sorted(brief.cancelled)
+                found.append(Cancel(computation, jobs, [0] * len(jobs)))
+        return found
+
+    def gone(self, reason: str) -> list[Message]:
+        """The connection is over: what the sessions are answered that had asked something."""
+        self.is_connected, self.trouble = False, reason
+        asked, self._asked = self._asked, {}
+        return [answer for message in asked.values() for answer in self._answer(message)]
+
+    def refused(self, reason: str) -> list[Ended]:
+        """The connection was closed since one side refused what the other said. If that happens twice with nothing in
+        between, it would happen for ever: then the jobs that have not ended end, with that reason; here are their ends.
+        """
+        if reason != self._refusal:
+            self._refusal = reason
+            return []
+        self._refusal = ""
+        text = (
+            f"Each connection with the scheduler at {self._place} is closed for the same reason ({reason}); "
+            "gdispy there and here do not go together.\n"
+        )
+        found: list[Ended] = []
+        for computation, brief in self._briefs.items():
+            lost = sorted(brief.jobs)
+            if lost:
+                brief.given_up.update(brief.jobs)
+                self._end(brief, lost)
+                found.append(ended_without_node(computation, lost, ABANDONED, text))
+        return found
+
+    def must_follow(self, message: Message) -> bool:
+        """Whether a message must overtake nothing: the cancel of a job that the scheduler may not have yet."""
+        if not isinstance(message, Cancel):
+            return False
+        brief = self._briefs.get(message.computation)
+        return brief is not None and not brief.unaccepted.isdisjoint(message.jobs)
+
+    def is_accepted(self, computation: ComputationId) -> bool:
+        """Whether the scheduler has all jobs of a computation."""
+        brief = self._briefs.get(computation)
+        return brief is None or not brief.unaccepted
+
+    def waiting(self) -> list[ComputationId]:
+        """Computations with jobs that have not ended."""
+        return [computation for computation, brief in self._briefs.items() if brief.jobs]
+
+    def claims(self) -> list[list[Any]]:
+        """As in `Hello`: computations that were brought by a former life of this client, too."""
+        return [
+            [each.open.computation, each.open.token, each.open.epoch]
+            for each in self._briefs.values()
+            if each.open.token
+        ]
+
+    def restore(self, story: Story, prepare: Prepare) -> None:
+        """Take up what a former life of this client has brought."""
+        brief = self._briefs[story.id] = _Brief(story.open)
+        brief.prepare = prepare
+        for number, job in story.unfinished().items():
+            brief.jobs.add(number)
+            may_be_said = job.node is None or story.open.reentrant
+            (brief.runs if may_be_said else brief.former)[number] = job.arguments, job.options
+            if job.cancelled:
+                brief.cancelled.add(number)
+
+    # From the scheduler
+
+    def incoming(self, message: Message) -> tuple[list[Message], list[Message]]:
+        """What the session is to get, and what the scheduler is to be told."""
+        brief = self._briefs.get(getattr(message, "computation", None))  # type: ignore[arg-type]
+        if isinstance(message, Ended):
+            self._refusal = ""
+            if brief is not None:
+                self._end(brief, message.jobs)
+            return [message], [Collected(message.computation, message.jobs, message.attempts)]
+        if isinstance(message, Progress):
+            seen = Seen(message.computation, [message.job], [message.attempt], [message.index + 1])
+            return [message], [seen]
+        if isinstance(message, Standing | Reply):
+            self._asked.pop((message.computation, message.question), None)
+        if brief is None:
+            return [message], []
+        if isinstance(message, Accepted):
+            brief.unaccepted.difference_update(message.jobs)
+            for job in message.jobs:
+                brief.former.pop(job, None)
+                if not brief.open.reentrant:
+                    brief.runs.pop(job, None)
+            return [], []
+        if isinstance(message, Wanted):
+            brief.runs |= {job: brief.former.pop(job) for job in message.jobs if job in brief.former}
+            jobs = [job for job in message.jobs if message.all_wait or job in brief.runs]
+            return self._say_again(brief, Unknown(message.computation, jobs, False))
+        if isinstance(message, Unknown):
+            return self._say_again(brief, message)
+        if isinstance(message, Fenced):
+            return self._lose(brief, message), []
+        if isinstance(message, Released):
+            del self._briefs[message.computation]
+        return [message], []
+
+    def _lose(self, brief: _Brief, message: Fenced) -> list[Message]:
+        """Somebody else has the computation: its jobs end here, now and as they come."""
+        brief.fenced = True
+        lost = sorted(brief.jobs)
+        self._end(brief, lost)
+        told: list[Message] = [message]
+        return [ended_without_node(message.computation, lost, ABANDONED, TAKEN_OVER), *told] if lost else told
+
+    def _end(self, brief: _Brief, jobs: list[JobId]) -> None:
+        brief.jobs.difference_update(jobs)
+        brief.cancelled.difference_update(jobs)
+        brief.unaccepted.difference_update(jobs)
+        for job in jobs:
+            brief.runs.pop(job, None)
+            brief.former.pop(job, None)
+
+    def _say_again(self, brief: _Brief, message: Unknown) -> tuple[list[Message], list[Message]]:
+        answers: list[Message] = []
+        if brief.releasing:
+            return [], []
+        if message.all:
+            answers += [brief.open, *([brief.prepare] if brief.prepare is not None else [])]
+        again = [job for job in message.jobs if job in brief.runs]
+        if again:
+            arguments, options = map(list, zip(*(brief.runs[job] for job in again), strict=True))
+            answers.append(
+                Run(message.computation, again, [1] * len(again), arguments, options if any(options) else [])
+            )
+            brief.unaccepted.update(again)
+            cancelled = [job for job in again if job in brief.cancelled]
+            if cancelled:
+                answers.append(Cancel(message.computation, cancelled, [0] * len(cancelled)))
+        lost = [job for job in message.jobs if job in brief.jobs and job not in brief.runs]
+        if not lost:
+            return [], answers
+        self._end(brief, lost)
+        return [ended_without_node(message.computation, lost, ABANDONED, _FORGOTTEN)], answers

@@ -1,0 +1,213 @@
+"""The client's rules: what was asked for, what is still awaited, and that each end is told once.
+
+Pure. Driven by the pump of `client/cluster.py`. The other end is a scheduler, in this process or
+elsewhere.
+
+Invariants:
+1. Each job that was submitted is resolved exactly once, however often its end is reported.
+2. The provisional results of a job are shown in the order in which it sent them, and all before its
+   end; what arrives early waits here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from gdispy.errors import InternalError
+from gdispy.protocol.ids import ComputationId, JobId, Peer
+from gdispy.protocol.job_status import ABANDONED
+from gdispy.protocol.messages import (
+    Appeared,
+    Cancel,
+    Ended,
+    Event,
+    Fenced,
+    Message,
+    Progress,
+    Release,
+    Released,
+    Reply,
+    Run,
+    Seen,
+    Standing,
+    Started,
+    Trouble,
+    Upload,
+    Uploaded,
+)
+from gdispy.protocol.payload import Bulk
+from gdispy.rules.client.effects import Answer, Closed, Decide, Happen, Late, Lost, Provide, Resolve, Show, Store, Tell
+from gdispy.rules.effects import Effects, Send
+
+
+class _Shown:
+    """How far a job's provisional results have come."""
+
+    __slots__ = ("count", "early", "end")
+
+    def __init__(self) -> None:
+        #: How many were shown; each once, also where the job is run a second time and makes them again.
+        self.count = 0
+        self.early: dict[int, Progress] = {}
+        self.end: tuple[Ended, int] | None = None
+
+
+class Session:
+    """One computation, as its client sees it."""
+
+    def __init__(self, computation: ComputationId, scheduler: Peer) -> None:
+        self._computation = computation
+        self._scheduler = scheduler
+        #: Jobs that have not ended.
+        self._open: set[JobId] = set()
+        #: Those of them that have sent, or will have sent, provisional results.
+        self._shown: dict[JobId, _Shown] = {}
+        #: Jobs that were given up; their nodes may come back.
+        self._abandoned: set[JobId] = set()
+
+    def submit(self, jobs: list[JobId], arguments: list[Bulk], options: Sequence[list[Any] | None] = ()) -> Effects:
+        """`options` as in `Run`: nothing, or an item for each job."""
+        self._open.update(jobs)
+        return [Send(self._scheduler, Run(self._computation, jobs, [1] * len(jobs), arguments, list(options)))]
+
+    def resume(self, jobs: list[JobId]) -> None:
+        """These are under way since a former life of the program."""
+        self._open.update(jobs)
+
+    def cancel(self, jobs: list[JobId]) -> Effects:
+        """Cancel those that have not ended; their ends are reported as all are."""
+        jobs = [job for job in jobs if job in self._open]
+        if not jobs:
+            return []
+        return [Send(self._scheduler, Cancel(self._computation, jobs, [0] * len(jobs)))]
+
+    def release(self) -> Effects:
+        return [Send(self._scheduler, Release(self._computation))]
+
+    def receive(self, messages: list[Message]) -> Effects:
+        effects: Effects = []
+        for message in messages:
+            handler = self._HANDLERS.get(type(message))
+            if handler is None:
+                raise InternalError(f"a client does not take {type(message).__name__}")
+            effects += handler(self, message)
+        return effects
+
+    def _on_ended(self, message: Ended) -> Effects:
+        known = self._open
+        picks: list[int] = []
+        shown: Effects = []
+        late: list[int] = []
+        for place, job in enumerate(message.jobs):
+            if job not in known:  # Told before; if it was given up, this is what came of it after all.
+                if job in self._abandoned and message.statuses[place] != ABANDONED:
+                    late.append(place)
+                continue
+            wanted = message.progress[place]
+            if wanted and self._await_progress(message, place, wanted):
+                continue
+            if self._shown:
+                self._shown.pop(job, None)
+            known.discard(job)
+            picks.append(place)
+        if ABANDONED in message.statuses:
+            ends = zip(message.jobs, message.statuses, strict=True)
+            self._abandoned.update(job for job, status in ends if status == ABANDONED)
+        if len(picks) == len(message.jobs):
+            return [Resolve(message, None)]
+        if picks:
+            shown.append(Resolve(message, picks))
+        if late:
+            self._abandoned.difference_update(message.jobs[place] for place in late)
+            shown.append(Late(message, late))
+        return shown
+
+    def _await_progress(self, message: Ended, place: int, wanted: int) -> bool:
+        shown = self._shown.setdefault(message.jobs[place], _Shown())
+        if shown.count < wanted:
+            shown.end = (message, place)
+            return True
+        return False
+
+    def _on_progress(self, message: Progress) -> Effects:
+        if message.job not in self._open:
+            return []
+        shown = self._shown.setdefault(message.job, _Shown())
+        if message.index < shown.count:
+            return []
+        shown.early[message.index] = message
+        effects: Effects = []
+        while shown.count in shown.early:
+            effects.append(Provide(shown.early.pop(shown.count)))
+            shown.count += 1
+        if shown.end is not None:
+            ended, place = shown.end
+            if shown.count >= ended.progress[place]:
+                del self._shown[message.job]
+                self._open.discard(message.job)
+                effects.append(Resolve(ended, [place]))
+        return effects
+
+    def _on_seen(self, message: Seen) -> Effects:
+        """What is missing of these jobs' provisional results, or of all where none is named, will not come: their ends
+        need not wait."""
+        effects: Effects = []
+        for job in message.jobs or list(self._shown):
+            shown = self._shown.get(job)
+            if shown is not None and shown.end is not None:
+                del self._shown[job]
+                self._open.discard(job)
+                effects.append(Resolve(shown.end[0], [shown.end[1]]))
+        return effects
+
+    def _on_started(self, message: Started) -> Effects:
+        return [Show(message)]
+
+    def _on_answer(self, message: Standing | Reply) -> Effects:
+        return [Answer(message)]
+
+    def _on_appeared(self, message: Appeared) -> Effects:
+        return [Decide(message)]
+
+    def _on_event(self, message: Event) -> Effects:
+        return [Happen(message)]
+
+    def _on_upload(self, message: Upload) -> Effects:
+        if message.job in self._open:
+            return [Store(message)]
+        answer = (message.job, message.attempt, message.number, "the job has ended")
+        return [Send(self._scheduler, Uploaded(message.computation, *answer))]
+
+    def _on_fenced(self, message: Fenced) -> Effects:
+        return [Tell("another process has taken over this computation: its jobs have ended here"), Lost()]
+
+    def _on_trouble(self, message: Trouble) -> Effects:
+        return [Tell(message.text)]
+
+    def _on_released(self, message: Released) -> Effects:
+        return [Closed(message.computation)]
+
+    _HANDLERS: dict[type[Message], Callable[..., Any]] = {
+        Ended: _on_ended,
+        Progress: _on_progress,
+        Seen: _on_seen,
+        Started: _on_started,
+        Standing: _on_answer,
+        Reply: _on_answer,
+        Appeared: _on_appeared,
+        Event: _on_event,
+        Upload: _on_upload,
+        Trouble: _on_trouble,
+        Fenced: _on_fenced,
+        Released: _on_released,
+    }
+
+    def check(self) -> None:
+        """Raise InternalError where an invariant does not hold; for tests."""
+        if not self._shown.keys() <= self._open:
+            raise InternalError("provisional results are awaited of a job that has ended")
+
+
+#: What a scheduler may say to the session of a client.
+TAKEN: frozenset[type[Message]] = frozenset(Session._HANDLERS)

@@ -1,0 +1,164 @@
+"""What a journal remembers: facts, in the past tense, beside the messages that are facts once they were accepted.
+
+Pure. Written by `journal/file.py` as the arrays that messages are, read back by `replay.py`.
+
+A client's journal, and a scheduler's, holds `Open`, `Prepare`, `Run`, `Cancel` and `Release` as they were accepted,
+`Ended` as it was received, `Collected` for what nobody needs any more, and the facts below.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gdispy.protocol.field_checks import (
+    is_computation,
+    is_count,
+    is_count_column,
+    is_instance,
+    is_node_name,
+    is_option_column,
+    is_text,
+    is_text_column,
+)
+from gdispy.protocol.ids import ComputationId, Instance, JobId
+from gdispy.protocol.message import Message, read_values
+from gdispy.protocol.messages import (
+    Cancel,
+    Collected,
+    Ended,
+    Named,
+    Open,
+    Prepare,
+    Progress,
+    Release,
+    Released,
+    Run,
+    Seen,
+)
+from gdispy.protocol.record import record
+
+
+@record
+class Began(Message):
+    """A process began to keep this journal: what a 'client', 'scheduler' or 'node' it was, and which life of it."""
+
+    tag = 100
+    shape = (is_text, is_instance, is_count, is_text, is_text, is_text, is_count)
+    kind: str
+    instance: Instance
+    epoch: int
+    version: str
+    #: Names the time since the machine was started, or ''.
+    boot: str
+    host: str
+    pid: int
+
+
+@record
+class Owned(Message):
+    """Whose computation it is: the client that brought it, what the computation or the client is called, and the
+    scheduler that it was brought to, '' for one within the client."""
+
+    tag = 101
+    shape = (is_computation, is_node_name, is_text, is_text)
+    computation: ComputationId
+    client: bytes
+    name: str
+    place: str
+
+
+@record
+class Met(Message):
+    """A node that was used for the computation, as it was met."""
+
+    tag = 102
+    shape = (is_computation, is_instance, is_text, is_text_column, is_count, is_text, is_text, is_count)
+    computation: ComputationId
+    node: Instance
+    name: str
+    names: list[str]
+    port: int
+    python: str
+    platform: str
+    cpus: int
+
+
+@record
+class Placed(Message):
+    """These jobs were about to be sent to a node: from now on they may have begun there."""
+
+    tag = 103
+    shape = (is_computation, is_instance, is_count_column, is_count_column)
+    columns = ("jobs", "attempts")
+    parts = columns
+    computation: ComputationId
+    node: Instance
+    jobs: list[JobId]
+    attempts: list[int]
+
+
+@record
+class Unplaced(Message):
+    """These jobs are on no node any more and may be placed again; `attempts` are those to come, `losses` how many of
+    their nodes were lost."""
+
+    tag = 104
+    shape = (is_computation, is_count_column, is_count_column, is_count_column)
+    columns = ("jobs", "attempts", "losses")
+    parts = columns
+    computation: ComputationId
+    jobs: list[JobId]
+    attempts: list[int]
+    losses: list[int]
+
+
+@record
+class GivenUp(Message):
+    """The node counts as lost; where it comes back, it is another one for this computation."""
+
+    tag = 106
+    shape = (is_computation, is_instance)
+    computation: ComputationId
+    node: Instance
+
+
+@record
+class Announced(Message):
+    """These jobs were submitted, and what they are called with is still with their client; `options` as in `Run`."""
+
+    tag = 107
+    shape = (is_computation, is_count_column, is_option_column)
+    parts = ("jobs", "options")
+    computation: ComputationId
+    jobs: list[JobId]
+    options: list[list[Any] | None]
+
+
+@record
+class Told(Message):
+    """The user's callback was called for the ends of these jobs."""
+
+    tag = 105
+    shape = (is_computation, is_count_column)
+    parts = ("jobs",)
+    computation: ComputationId
+    jobs: list[JobId]
+
+
+KINDS: tuple[type[Message], ...] = (
+    *(Began, Owned, Met, Placed, Unplaced, GivenUp, Announced, Told),
+    *(Open, Prepare, Run, Cancel, Ended, Progress, Seen, Collected, Named, Release, Released),
+)
+_BY_TAG: dict[int, type[Message]] = {kind.tag: kind for kind in KINDS}
+
+
+def computation_of(values: object) -> ComputationId | None:
+    """Which computation the array of a fact concerns, whatever else is in it; None where it is no fact of one."""
+    if type(values) is not list or len(values) < 2 or values[0] not in _BY_TAG or not is_computation(values[1]):
+        return None
+    return ComputationId(values[1])
+
+
+def from_values(values: object) -> Message:
+    """The fact in an array that was read. Raises ProtocolError for anything else."""
+    return read_values(values, _BY_TAG)

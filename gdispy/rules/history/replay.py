@@ -1,0 +1,319 @@
+"""Facts of a journal -> what they say about each computation and each job, and the shortest way to say it again.
+
+Pure. Read by a scheduler that was started again, by a program that takes up where a dead one stopped, and
+by the recovery functions.
+
+Invariants:
+1. A job is known from its `Run` on until it was collected, or its computation was released.
+2. `facts()` of what was remembered, remembered, says the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+from gdispy.protocol.ids import ComputationId, Instance, JobId
+from gdispy.protocol.job_status import FINISHED
+from gdispy.protocol.message import Message, picked
+from gdispy.protocol.messages import (
+    Cancel,
+    Collected,
+    Ended,
+    Named,
+    Open,
+    Prepare,
+    Progress,
+    Release,
+    Released,
+    Run,
+    Seen,
+)
+from gdispy.protocol.payload import ABSENT, Bulk, MemoryPayload
+from gdispy.rules.history.facts import Announced, Began, GivenUp, Met, Owned, Placed, Told, Unplaced
+
+#: Bytes that lie within a message; more become a payload of their own.
+INLINE = 32 * 1024
+#: Jobs in one fact at most.
+PORTION = 1000
+
+
+class Job:
+    """A job, as far as it is known."""
+
+    __slots__ = ("arguments", "attempt", "cancelled", "losses", "name", "node", "options", "outcome", "shown", "told")
+
+    def __init__(self, arguments: Bulk, options: list[Any] | None) -> None:
+        self.arguments = arguments
+        #: As in `Run`.
+        self.options = options
+        #: What the user calls it, pickled; nothing where that is its number.
+        self.name: bytes = b""
+        self.cancelled = False
+        #: Where it is, or was; None where it is on no node. And the number of this placement, or of the next.
+        self.node: Instance | None = None
+        self.attempt = 1
+        #: How many of its nodes were lost.
+        self.losses = 0
+        #: Provisional results that its client has not seen, by attempts and indexes; None is none.
+        self.shown: dict[tuple[int, int], Progress] | None = None
+        #: The message about its end, and its place in there.
+        self.outcome: tuple[Ended, int] | None = None
+        #: The user's callback was called for its end.
+        self.told = False
+
+
+class Story:
+    """A computation, as far as it is known."""
+
+    def __init__(self, message: Open) -> None:
+        self.open = message
+        self.prepare: Prepare | None = None
+        self.owned: Owned | None = None
+        self.jobs: dict[JobId, Job] = {}
+        #: The greatest number that any job had.
+        self.last = 0
+        self.nodes: dict[Instance, Met] = {}
+        #: The machine has been off since: the last facts may be missing.
+        self.rebooted = False
+
+    @property
+    def id(self) -> ComputationId:
+        return self.open.computation
+
+    def absent(self) -> tuple[list[JobId], list[JobId]]:
+        """Jobs of which only their client knows what they are called with: on no node, and on one."""
+        absent = [(number, job) for number, job in self.unfinished().items() if job.arguments is ABSENT]
+        waiting = [number for number, job in absent if job.node is None]
+        return waiting, [number for number, job in absent if job.node is not None]
+
+    def unfinished(self) -> dict[JobId, Job]:
+        return {number: job for number, job in self.jobs.items() if job.outcome is None}
+
+    def lost_with(self, nodes: set[Instance]) -> list[JobId]:
+        """The jobs that have not ended and were on these nodes, which are gone."""
+        return [number for number, job in self.unfinished().items() if job.node in nodes]
+
+    def failed(self) -> list[JobId]:
+        """The jobs that have ended without a result."""
+        ended = ((number, job.outcome) for number, job in self.jobs.items() if job.outcome is not None)
+        return [number for number, (message, place) in ended if message.statuses[place] != FINISHED]
+
+    def run_again(self, numbers: list[JobId]) -> list[Message]:
+        """These jobs are to run once more, as if they had not been begun: the facts that say so."""
+        for number in numbers:
+            _reset(self.jobs[number], self.jobs[number].attempt + 1)
+        portions = (numbers[begin : begin + PORTION] for begin in range(0, len(numbers), PORTION))
+        return [self._unplaced([(number, self.jobs[number]) for number in each]) for each in portions]
+
+    def _unplaced(self, jobs: list[tuple[JobId, Job]]) -> Unplaced:
+        columns = zip(*[(number, job.attempt, job.losses) for number, job in jobs], strict=True)
+        return Unplaced(self.id, *(list(column) for column in columns))
+
+    def facts(self) -> Iterator[Message]:
+        """The shortest way to say all this."""
+        yield self.open
+        yield from (each for each in (self.owned, self.prepare, *self.nodes.values()) if each is not None)
+        numbers = list(self.jobs)
+        for begin in range(0, len(numbers), PORTION):
+            yield from self._jobs(numbers[begin : begin + PORTION])
+
+    def _jobs(self, numbers: list[JobId]) -> Iterator[Message]:
+        jobs = [(number, self.jobs[number]) for number in numbers]
+        # What has ended is not run again, so nobody needs what it was called with but who wants to know.
+        here = [(number, job) for number, job in jobs if job.arguments is not ABSENT]
+        absent = [(number, job) for number, job in jobs if job.arguments is ABSENT]
+        if here:
+            arguments = [job.arguments for _, job in here]
+            yield Run(self.id, [number for number, _ in here], [1] * len(here), arguments, _options(here))
+        if absent:
+            yield Announced(self.id, [number for number, _ in absent], _options(absent))
+        named = [(number, job.name) for number, job in jobs if job.name]
+        if named:
+            yield Named(self.id, [number for number, _ in named], [name for _, name in named])
+        again = [(number, job) for number, job in jobs if job.attempt > 1]
+        if again:
+            yield self._unplaced(again)
+        cancelled = [number for number, job in jobs if job.cancelled]  # Behind that, which undoes it.
+        if cancelled:
+            yield Cancel(self.id, cancelled, [0] * len(cancelled))
+        for node in {job.node for _, job in jobs if job.node is not None}:
+            placed = [(number, job.attempt) for number, job in jobs if job.node == node]
+            yield Placed(self.id, node, [number for number, _ in placed], [attempt for _, attempt in placed])
+        yield from (progress for _, job in jobs for progress in (job.shown or {}).values())
+        yield from outcomes(job for _, job in jobs)
+        told = [number for number, job in jobs if job.told]
+        if told:
+            yield Told(self.id, told)
+
+
+class Remembered:
+    """All that a journal says."""
+
+    def __init__(self) -> None:
+        #: Who kept it last.
+        self.began: Began | None = None
+        self.stories: dict[ComputationId, Story] = {}
+
+    def take(self, fact: Message) -> None:
+        """Learn one more fact. What it says of computations and jobs that are not known is nothing."""
+        if isinstance(fact, Began):
+            self.began = fact
+        elif isinstance(fact, Open):
+            story = self.stories.setdefault(fact.computation, Story(fact))
+            story.open = fact
+        else:
+            story_or_none = self.stories.get(fact.computation)  # type: ignore[attr-defined]
+            if story_or_none is not None:
+                self._TAKERS[type(fact)](self, story_or_none, fact)
+
+    def facts(self) -> Iterator[Message]:
+        """The shortest way to say all this; `Began` is for who writes it."""
+        for story in self.stories.values():
+            yield from story.facts()
+
+    def _owned(self, story: Story, fact: Owned) -> None:
+        story.owned = fact
+
+    def _prepare(self, story: Story, fact: Prepare) -> None:
+        contents = [bulk(value) for value in fact.contents]
+        bodies = bulk(fact.body), bulk(fact.arguments), bulk(fact.source)
+        story.prepare = replace(fact, contents=contents, body=bodies[0], arguments=bodies[1], source=bodies[2])
+
+    def _met(self, story: Story, fact: Met) -> None:
+        story.nodes[fact.node] = fact
+
+    def _given_up(self, story: Story, fact: GivenUp) -> None:
+        story.nodes.pop(fact.node, None)
+
+    def _run(self, story: Story, fact: Run) -> None:
+        options = fact.options or [None] * len(fact.jobs)
+        for number, arguments, wishes in zip(fact.jobs, fact.arguments, options, strict=True):
+            job = story.jobs.get(number)
+            if job is None:
+                story.jobs[number] = Job(bulk(arguments), _read(wishes))
+            elif job.arguments is ABSENT:
+                job.arguments = bulk(arguments)
+        story.last = max(story.last, *fact.jobs) if fact.jobs else story.last
+
+    def _announced(self, story: Story, fact: Announced) -> None:
+        for number, wishes in zip(fact.jobs, fact.options or [None] * len(fact.jobs), strict=True):
+            story.jobs.setdefault(number, Job(ABSENT, _read(wishes)))
+        story.last = max(story.last, *fact.jobs) if fact.jobs else story.last
+
+    def _named(self, story: Story, fact: Named) -> None:
+        for number, name in zip(fact.jobs, fact.names, strict=True):
+            job = story.jobs.get(number)
+            if job is not None and isinstance(name, bytes):
+                job.name = name
+
+    def _cancel(self, story: Story, fact: Cancel) -> None:
+        for number in fact.jobs:
+            job = story.jobs.get(number)
+            if job is not None:
+                job.cancelled = True
+
+    def _placed(self, story: Story, fact: Placed) -> None:
+        for number, attempt in zip(fact.jobs, fact.attempts, strict=True):
+            job = story.jobs.get(number)
+            if job is not None:
+                job.node, job.attempt = fact.node, attempt
+
+    def _unplaced(self, story: Story, fact: Unplaced) -> None:
+        for number, attempt, losses in zip(fact.jobs, fact.attempts, fact.losses, strict=True):
+            job = story.jobs.get(number)
+            if job is None:
+                continue
+            if job.outcome is not None:
+                _reset(job, attempt)
+            job.node, job.attempt, job.losses = None, attempt, losses
+
+    def _progress(self, story: Story, fact: Progress) -> None:
+        job = story.jobs.get(fact.job)
+        if job is not None:
+            job.shown = job.shown or {}
+            job.shown[fact.attempt, fact.index] = replace(fact, value=bulk(fact.value))
+
+    def _seen(self, story: Story, fact: Seen) -> None:
+        for number, attempt, count in zip(fact.jobs, fact.attempts, fact.counts, strict=True):
+            job = story.jobs.get(number)
+            if job is not None and job.shown:
+                job.shown.pop((attempt, count - 1), None)
+
+    def _ended(self, story: Story, fact: Ended) -> None:
+        columns: dict[str, Any] = {
+            name: [bulk(value) for value in getattr(fact, name)] for name in ("results", "outputs", "errors")
+        }
+        fact = replace(fact, **columns)
+        for place, number in enumerate(fact.jobs):
+            job = story.jobs.get(number)
+            if job is not None and job.outcome is None:
+                job.outcome = fact, place
+
+    def _collected(self, story: Story, fact: Collected) -> None:
+        for number in fact.jobs:
+            story.jobs.pop(number, None)
+
+    def _told(self, story: Story, fact: Told) -> None:
+        for number in fact.jobs:
+            job = story.jobs.get(number)
+            if job is not None:
+                job.told = True
+
+    def _released(self, story: Story, fact: Message) -> None:
+        del self.stories[story.id]
+
+    _TAKERS: dict[type[Message], Callable[..., None]] = {
+        Owned: _owned,
+        Prepare: _prepare,
+        Met: _met,
+        GivenUp: _given_up,
+        Run: _run,
+        Announced: _announced,
+        Named: _named,
+        Cancel: _cancel,
+        Placed: _placed,
+        Unplaced: _unplaced,
+        Ended: _ended,
+        Progress: _progress,
+        Seen: _seen,
+        Collected: _collected,
+        Told: _told,
+        Release: _released,
+        Released: _released,
+    }
+
+
+def _reset(job: Job, attempt: int) -> None:
+    """It runs again, under this number, as if it had not been begun."""
+    job.node, job.attempt, job.outcome, job.shown = None, attempt, None, None
+    job.told = job.cancelled = False
+
+
+def _options(jobs: list[tuple[JobId, Job]]) -> list[list[Any] | None]:
+    options = [job.options for _, job in jobs]
+    return options if any(options) else []
+
+
+def _read(options: list[Any] | None) -> list[Any] | None:
+    """Options that were read, with bytes as messages hold them."""
+    if options is None:
+        return None
+    return [*options[:5], bulk(options[5]), options[6], [bulk(value) for value in options[7]], *options[8:]]
+
+
+def outcomes(jobs: Any) -> Iterator[Ended]:
+    """The ends of those of the jobs that have ended, in the messages that told of them."""
+    places: dict[int, tuple[Ended, list[int]]] = {}
+    for job in jobs:
+        if job.outcome is not None:
+            ended, place = job.outcome
+            places.setdefault(id(ended), (ended, []))[1].append(place)
+    for ended, each in places.values():
+        yield ended if len(each) == len(ended.jobs) else picked(ended, sorted(each))
+
+
+def bulk(value: Bulk) -> Bulk:
+    """Bytes that were read, as messages hold them."""
+    return MemoryPayload([value]) if type(value) is bytes and len(value) > INLINE else value

@@ -1,0 +1,554 @@
+"""The scheduler's rules: which node runs which job, and why not.
+
+Pure. Driven by the pump of `scheduler.py`. Clients are at the other end of pairs or
+connections, nodes at the other end of connections; both are named by their `Peer`. `placement.py` places
+jobs, `client_requests.py` takes what clients say, and this module what nodes say, and time.
+
+Invariants, besides those of `placement.py`:
+1. Each placement of a job has its own attempt number; what an older attempt says is acknowledged and
+   changes nothing. A job that may have begun is placed again only if its computation is reentrant.
+2. A node that is lost is never spoken to again, and what was placed on it has an end or another place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from gdispy.errors import ProtocolError
+from gdispy.protocol.ids import Instance, Peer
+from gdispy.protocol.job_status import ABANDONED, AVAILABLE, CANCELLED, CLOSED, INITIALIZED
+from gdispy.protocol.message import picked
+from gdispy.protocol.messages import (
+    Availability,
+    Cancel,
+    Collected,
+    Contents,
+    Cpus,
+    Ended,
+    Fenced,
+    Hello,
+    Holding,
+    Lacking,
+    Message,
+    Prepared,
+    Progress,
+    Release,
+    Released,
+    Reply,
+    Returned,
+    Seen,
+    Started,
+    Trouble,
+    Upload,
+)
+from gdispy.protocol.payload import bulk_size
+from gdispy.protocol.texts import GIVEN_UP, REFUSED
+from gdispy.rules.effects import Drop, Effects, Record, Send
+from gdispy.rules.faults import not_taken
+from gdispy.rules.history.facts import GivenUp
+from gdispy.rules.scheduler.diagnostics import noted
+from gdispy.rules.scheduler.reconciliation import Restoring
+from gdispy.rules.scheduler.records import Computation, Node, Share, Task
+from gdispy.rules.scheduler.turns import FAIR
+
+#: Seconds from a node's last sign of life until it counts as lost, where nobody says otherwise.
+LEASE = 30.0
+#: How often a job is placed whose nodes are lost each time.
+ATTEMPTS = 3
+ALL_OF_THEM = 1 << 40  #: What a node may forget of an attempt that is of no interest any more.
+#: Seconds after which a node is told that its outcomes have arrived, where nothing else is to be said.
+RECEIPT_AFTER = 0.1
+#: Messages of a node that may come before what it holds: those that its connection lets overtake it.
+EARLY_LIMIT = 4096
+#: Nodes remembered that were given up.
+GIVEN_UP_LIMIT = 4096
+
+
+class Dispatch(Restoring):
+    """What is to run, and where."""
+
+    def __init__(self, lease: float = LEASE, policy: str = FAIR, cooperative: bool = True) -> None:
+        super().__init__(lease, policy, cooperative)
+        #: Nodes that were given up, and may come back with what they held.
+        self._given_up: dict[Instance, bool] = {}
+        #: Why the last connection to a node was closed, if a message was refused and nothing has ended there since.
+        self._refusals: dict[Instance, str] = {}
+        #: Nodes with which connections break again and again because of what one side says, and why: no connection
+        #: with that life of them is of use.
+        self._misunderstood: dict[Instance, str] = {}
+
+    # Nodes come and go
+
+    def joined(self, peer: Peer, hello: Hello, names: list[str], port: int, now: float) -> Effects:
+        """A node is connected; `names` are the addresses and names it is known by, the best first.
+
+        `port` is 0 for one that has come by itself: others behind the same NAT have the same address.
+        """
+        if hello.instance in self._misunderstood:
+            return [Drop(peer, self._misunderstood[hello.instance])]
+        effects: Effects = []
+        node = self._nodes.get(hello.instance)
+        if node is None:
+            node = self._nodes[hello.instance] = Node(hello, names, port)
+            # Another life at the same place: what the former one held is lost, but for what this one has found of it.
+            node.formers = list(self._away.get(node.place, ())) if port else []
+            node.returned = hello.instance in self._given_up
+        elif node.peer is not None:
+            del self._by_peer[node.peer]
+            effects.append(Drop(node.peer, "a newer connection took its place"))
+        else:
+            self._is_back(node)
+        node.peer, node.lost_at, node.silent, node.greeted = peer, None, False, False
+        node.forget_receipts()
+        node.early.clear()
+        self._note_changed(node)
+        self._by_peer[peer] = node
+        return effects
+
+    def _on_availability(self, node: Node, message: Availability, now: float) -> Effects:
+        node.free = message.free
+        effects: Effects = []
+        for computation in self._computations.values():
+            if computation.watches and node.is_ready(computation.id):
+                effects += self._event(computation, node, AVAILABLE)
+        return effects
+
+    def _on_cpus(self, node: Node, message: Cpus, now: float) -> Effects:
+        """The node offers another number of CPUs than before; 0: it takes no jobs at present."""
+        node.offered, node.reason = message.cpus, message.reason
+        node.most_offered = max(node.most_offered, message.cpus)
+        return self._count_cpus(node, now)
+
+    def _on_holding(self, node: Node, message: Holding, now: float) -> Effects:
+        """Compare what the node holds with what is placed on it, after a connection is made."""
+        node.greeted = True
+        self._note_changed(node)
+        self._problems.pop(node.place, None)
+        effects: Effects = []
+        held = message.held()
+        for computation_id, (jobs, attempts) in held.items():
+            if computation_id in self._computations:
+                effects += self._inherit(node, self._computations[computation_id], jobs, attempts)
+        for instance in node.formers:
+            if instance in self._nodes:
+                effects += self._lose(self._nodes[instance], now, "it was started again")
+        node.formers = []
+        for computation_id, (jobs, attempts) in held.items():
+            share = node.shares.get(computation_id)
+            computation = self._computations.get(computation_id)
+            if share is None and computation is not None and not jobs and not computation.is_over:
+                share = node.shares[computation_id] = Share(computation.owner)  # It was there in a former life.
+            if share is None:
+                effects.append(self._to(node, Release(computation_id)))
+                continue
+            stale = [
+                (job, attempt)
+                for job, attempt in zip(jobs, attempts, strict=True)
+                if job not in share.placed or share.placed[job].attempt != attempt
+            ]
+            if stale:
+                # Receipts too, or on a bad link the node would send it all each time and come no further.
+                columns = tuple(map(list, zip(*stale, strict=True)))
+                effects += [self._to(node, kind(computation_id, *columns)) for kind in (Collected, Cancel)]
+        for computation_id, share in node.shares.items():
+            jobs, attempts = held.get(computation_id, ([], []))
+            known = set(zip(jobs, attempts, strict=True))
+            missing = [task for task in share.placed.values() if (task.job, task.attempt) not in known]
+            effects += self._requeue(node, self._computations[computation_id], missing, now)
+            share.recalling = False
+            if computation_id not in held:
+                self._note_ready(node, self._computations[computation_id], share, False)
+                if share.leaving and not share.placed:
+                    effects += self._left(self._computations[computation_id], node, share)
+            elif share.ready:
+                self._usable(self._computations[computation_id])
+                effects += self._limit(node, computation_id)
+            elif share.leaving:
+                share.released = False
+                effects += self._leave(node, self._computations[computation_id], share)
+            cancelled = [task for task in share.placed.values() if task.cancelled]
+            if cancelled:
+                numbers = [task.job for task in cancelled], [task.attempt for task in cancelled]
+                effects.append(self._to(node, Cancel(computation_id, *numbers)))
+        for computation in self._computations.values():
+            effects += self._offer(node, computation, now)
+        self._release_held()
+        self._push(node)
+        return effects
+
+    def gone(self, peer: Peer, now: float) -> Effects:
+        """The connection to a node is over; it may come back within the lease."""
+        node = self._by_peer.pop(peer, None)
+        if node is None:
+            return []
+        node.peer = None
+        self._note_changed(node)
+        self._await(node, now)
+        # What it was not told of, it will report again.
+        node.forget_receipts()
+        effects: Effects = []
+        for computation in list(self._computations.values()):
+            if node.instance in computation.releasing:
+                computation.releasing.discard(node.instance)
+                effects += self._released(computation)
+        if not any(share.placed or share.owed for share in node.shares.values()):
+            effects += self._lose(node, now, "it is gone")
+        self._look_again(now)
+        return effects + self._place(now)
+
+    def refused(self, peer: Peer, reason: str, now: float) -> Effects:
+        """The connection to a node was closed since one side refused what the other said. If that happens twice with
+        nothing in between, it would happen for ever: the node is given up, and what was to be said with it."""
+        node = self._by_peer.get(peer)
+        effects = self.gone(peer, now)
+        if node is None:
+            return effects
+        if self._refusals.get(node.instance) != reason:
+            self._refusals[node.instance] = reason
+            return effects
+        del self._refusals[node.instance]
+        text = f"{GIVEN_UP} ({reason}); gdispy there and here do not go together"
+        self._misunderstood[node.instance] = text
+        if self._nodes.get(node.instance) is node:
+            effects += self._lose(node, now, text)
+            self._look_again(now)
+        return effects + self._place(now)
+
+    def left(self, peer: Peer, now: float) -> Effects:
+        """A node has said goodbye, being stopped: it will not come back, and its jobs have ended with it."""
+        node = self._by_peer.get(peer)
+        effects = self.gone(peer, now)
+        if node is not None and self._nodes.get(node.instance) is node:
+            effects += self._lose(node, now, "it was stopped")
+            self._look_again(now)
+        return effects + self._place(now)
+
+    def silent(self, peer: Peer, silent: bool, now: float) -> Effects:
+        """A node has given no sign of life for a while, or has given one again."""
+        node = self._by_peer.get(peer)
+        if node is None or node.silent == silent:
+            return []
+        node.silent = silent
+        self._note_changed(node)
+        self._push(node)
+        return self._place(now)
+
+    def receive(self, peer: Peer, messages: list[Message], now: float) -> Effects:
+        """A node says this."""
+        effects: Effects = []
+        for message in messages:
+            node = self._by_peer.get(peer)
+            if node is None:
+                return effects
+            if type(message) not in self._NODE_HANDLERS:
+                effects.append(Drop(peer, not_taken(message, "scheduler", "node")))
+                break
+            try:
+                effects += self._hear(node, message, now)
+            except Exception as error:
+                effects += self.on_fault(peer, message, error)
+                break
+        return effects + self._place(now)
+
+    def _hear(self, node: Node, message: Message, now: float) -> Effects:
+        if not node.greeted and not isinstance(message, Holding):
+            if len(node.early) >= EARLY_LIMIT:
+                raise ProtocolError(f"{len(node.early)} messages have come, and none says what the node holds")
+            node.early.append(message)  # It has overtaken what the node holds, which may be long.
+            return []
+        effects: Effects = self._NODE_HANDLERS[type(message)](self, node, message, now)
+        while node.early and node.greeted:
+            early = node.early.pop(0)
+            effects += self._NODE_HANDLERS[type(early)](self, node, early, now)
+        return effects
+
+    def node_rows(self) -> list[list[Any]]:
+        """The nodes, as in `Overview`."""
+        return [
+            [node.name, node.names[0], node.port, node.cpus, min(node.load, node.cpus), node.peer is not None]
+            for node in self._nodes.values()
+        ]
+
+    def computation_rows(self, client: Peer) -> list[list[Any]]:
+        """The computations of a client: name, jobs that wait, jobs on nodes."""
+        rows: list[list[Any]] = []
+        for computation in self._computations.values():
+            if computation.client == client:
+                name = computation.prepare.name if computation.prepare is not None else "?"
+                waiting = computation.waiting() - computation.cancelled + len(computation.oversized)
+                rows.append([name, waiting, len(computation.tasks) - waiting])
+        return rows
+
+    # Computations on nodes
+
+    def _on_lacking(self, node: Node, message: Lacking, now: float) -> Effects:
+        share = node.shares.get(message.computation)
+        computation = self._computations.get(message.computation)
+        if share is None or computation is None or computation.prepare is None:
+            return []
+        contents = [*computation.prepare.contents, *share.contents]
+        if any(place >= len(contents) for place in message.places):
+            return [Drop(node.peer, f"{REFUSED}it asks for files that there are not")] if node.peer is not None else []
+        found = [contents[place] for place in message.places]
+        return [self._to(node, Contents(message.computation, message.places, found))]
+
+    def _on_prepared(self, node: Node, message: Prepared, now: float) -> Effects:
+        share = node.shares.get(message.computation)
+        if share is None or share.released:  # It was said before the node heard that it is to leave.
+            return []
+        if not share.ready and not share.error and share.prepared_at is None:
+            return []  # It was given up and has come back: that was for what it had before.
+        computation = self._computations[message.computation]
+        self._note_ready(node, computation, share, not message.error)
+        share.error, share.told, share.is_unable = message.error, False, False
+        if message.error and not message.for_now:
+            self._inability.note(computation, share, now)
+        effects: Effects = []
+        if message.note and message.note != share.note:
+            effects.append(Send(computation.client, Trouble(computation.id, noted(computation, node, message.note))))
+        share.note = message.note
+        self._push(node)
+        if not share.ready:
+            return effects
+        self._usable(computation)
+        return [*effects, *self._limit(node, computation.id), *self._event(computation, node, INITIALIZED)]
+
+    def _on_released(self, node: Node, message: Released, now: float) -> Effects:
+        computation = self._computations.get(message.computation)
+        if computation is None:
+            return []
+        if node.instance in computation.releasing:
+            computation.releasing.discard(node.instance)
+            return self._released(computation)
+        share = node.shares.get(computation.id)
+        if share is None or not share.released:
+            return []
+        return self._left(computation, node, share) + self._offer(node, computation, now)
+
+    def _left(self, computation: Computation, node: Node, share: Share) -> Effects:
+        """A node has left the computation, for good or to be set up again."""
+        effects = self._event(computation, node, CLOSED)
+        again = share.leaving == "resetup"
+        share.leaving, share.closed, share.released = "", not again, False
+        share.asked = share.taken = False
+        self._capacity.note_nodes(computation)
+        return effects
+
+    def _on_reply(self, node: Node, message: Reply, now: float) -> Effects:
+        """A file is there, or cannot be."""
+        computation = self._computations.get(message.computation)
+        known = self._deliveries.pop((message.computation, message.question), None)
+        return [Send(computation.client, message)] if computation is not None and known is not None else []
+
+    # Jobs on nodes
+
+    def _on_ended(self, node: Node, message: Ended, now: float) -> Effects:
+        if node.note_ended(message, now + RECEIPT_AFTER):
+            self._watch_receipts(node)
+        effects = self._tell_late(node, message)
+        share = node.shares.get(message.computation)
+        if share is None:
+            return effects
+        computation = self._computations[message.computation]
+        placed, tasks = share.placed, computation.tasks
+        fresh: list[int] = []
+        for place, (job, attempt) in enumerate(zip(message.jobs, message.attempts, strict=True)):
+            task = placed.get(job)
+            if task is None or task.attempt != attempt:
+                continue
+            node.remove(share, job)
+            del tasks[job]
+            if message.progress[place]:
+                share.note_end(job, attempt, message.progress[place])
+            fresh.append(place)
+        if not fresh:
+            return effects
+        if self._refusals:
+            self._refusals.pop(node.instance, None)
+        share.count(message, len(fresh))
+        if share.depth > node.deepest:
+            node.deepest = share.depth
+            self._deep[node.instance] = node
+        self._freed(computation.owner)
+        if len(fresh) < len(message.jobs):
+            message = picked(message, fresh)
+        if share.inherited:
+            message = _without_owed(message, share)
+        self._push(node)
+        effects += self._tell_end(computation, message.at(node.names[0], node.instance))
+        if share.leaving:
+            effects += self._leave(node, computation, share)
+        if share.load == 0 and node.free_for(share) > 0:
+            effects += self._recall_for(node, computation)
+        return effects
+
+    def _tell_late(self, node: Node, message: Ended) -> Effects:
+        """Results of jobs that were given up, since their node was away for too long: their clients may want them."""
+        computation = self._computations.get(message.computation)
+        if computation is None or computation.is_over or not node.returned:
+            return []
+        tasks = computation.tasks
+        places = [place for place, job in enumerate(message.jobs) if job not in tasks]
+        return [Send(computation.client, picked(message, places).at(node.names[0], node.instance))] if places else []
+
+    def _on_started(self, node: Node, message: Started, now: float) -> Effects:
+        share = node.shares.get(message.computation)
+        known = share is not None and all(job in share.placed for job in message.jobs)
+        if not known:
+            return []
+        client = self._computations[message.computation].client
+        return [Send(client, replace(message, address=node.names[0], node=node.instance))]
+
+    def _on_progress(self, node: Node, message: Progress, now: float) -> Effects:
+        share = node.shares.get(message.computation)
+        if share is None:
+            return []
+        task = share.placed.get(message.job)
+        is_owed = (message.job, message.attempt) in share.owed
+        if not is_owed and (task is None or task.attempt != message.attempt):
+            if node.note_progress(message, ALL_OF_THEM, now + RECEIPT_AFTER):
+                self._watch_receipts(node)
+            return []
+        count = share.note_shown(message.job, message.attempt, message.index)
+        if node.note_progress(message, count, now + RECEIPT_AFTER):
+            self._watch_receipts(node)
+        share.received += bulk_size(message.value)
+        told = replace(message, address=node.names[0], node=node.instance)
+        effects: Effects = [Record(message.computation, [told])] if self.keeps_progress else []
+        return [*effects, Send(self._computations[message.computation].client, told)]
+
+    def _on_returned(self, node: Node, message: Returned, now: float) -> Effects:
+        share = node.shares.get(message.computation)
+        if share is None:
+            return []
+        share.recalling = False
+        # Each once, however often the message names it.
+        returned = {
+            job: share.placed[job]
+            for job, attempt in zip(message.jobs, message.attempts, strict=True)
+            if job in share.placed and share.placed[job].attempt == attempt
+        }
+        computation = self._computations[message.computation]
+        effects = self._requeue(node, computation, list(returned.values()), now)
+        return effects + self._leave(node, computation, share) if share.leaving else effects
+
+    def _on_upload(self, node: Node, message: Upload, now: float) -> Effects:
+        share = node.shares.get(message.computation)
+        task = share.placed.get(message.job) if share is not None else None
+        if task is None or task.attempt != message.attempt:
+            return []
+        return [Send(self._computations[message.computation].client, message)]
+
+    def _on_fenced(self, node: Node, message: Fenced, now: float) -> Effects:
+        computation = self._computations.get(message.computation)
+        if computation is None or not computation.kept:
+            return []
+        if message.token != computation.token or message.epoch < computation.epoch:
+            return []  # A node says so that has nothing to do with it, or says what was so before.
+        return [*self._fence(computation), Send(computation.client, Fenced(message.computation))]
+
+    _NODE_HANDLERS: dict[type[Message], Callable[..., Effects]] = {
+        Holding: _on_holding,
+        Prepared: _on_prepared,
+        Ended: _on_ended,
+        Started: _on_started,
+        Progress: _on_progress,
+        Returned: _on_returned,
+        Released: _on_released,
+        Availability: _on_availability,
+        Cpus: _on_cpus,
+        Lacking: _on_lacking,
+        Reply: _on_reply,
+        Upload: _on_upload,
+        Fenced: _on_fenced,
+    }
+
+    # Time and trouble
+
+    def problem(self, place: str, text: str) -> Effects:
+        """An address where a node should be is none, and why; '' takes that back."""
+        if text:
+            self._problems[place] = text
+        else:
+            self._problems.pop(place, None)
+        return []
+
+    def due(self) -> float | None:
+        """When `tick` is to be called next, if at all."""
+        return self._alarms.due()
+
+    def tick(self, now: float) -> Effects:
+        return self._alarms.ring(now) + self._place(now)
+
+    def _watch_receipts(self, node: Node) -> None:
+        """What has arrived is told to the node, if not with other words, then by itself."""
+        moment = node.receipts_at
+        assert moment is not None
+        self._alarms.set(
+            moment,
+            lambda: node.receipts_at == moment and node.peer is not None and node.instance in self._nodes,
+            lambda now: self._receipts(node),
+        )
+
+    # Losses
+
+    def _lose(self, node: Node, now: float, why: str) -> Effects:
+        """Give a node up, and with it what it may have begun."""
+        effects: Effects = []
+        del self._nodes[node.instance]
+        self._is_back(node)
+        self._given_up[node.instance] = True
+        if len(self._given_up) > GIVEN_UP_LIMIT:
+            del self._given_up[next(iter(self._given_up))]
+        node.stamp = next(self._stamps)
+        self._roomy.discard(node.instance)
+        for computation_id, share in node.shares.items():
+            computation = self._computations.get(computation_id)
+            if computation is None:
+                continue
+            computation.places.discard(node.instance)
+            self._capacity.note_nodes(computation)
+            for task in computation.oversized.pop_where(lambda only, cpus: only == node.instance):
+                computation.add(task)
+            self._wait(computation, now)
+            effects += self._event(computation, node, CLOSED)
+            if computation.kept and share.met:
+                effects.append(Record(computation_id, [GivenUp(computation_id, node.instance)]))
+            if share.owed:  # Nobody will send those provisional results any more.
+                jobs, attempts = map(list, zip(*share.owed, strict=True))
+                effects.append(Send(computation.client, Seen(computation_id, jobs, attempts, [0] * len(jobs))))
+            if not share.placed:
+                continue
+            ended: dict[int, list[Task]] = {}
+            again: list[Task] = []
+            for task in share.placed.values():
+                task.losses += 1
+                may_run = computation.reentrant and task.losses < ATTEMPTS and not task.cancelled
+                if may_run and task.pinned is None:
+                    again.append(task)
+                else:
+                    ended.setdefault(CANCELLED if task.cancelled else ABANDONED, []).append(task)
+            effects += self._requeue(node, computation, again, now)
+            text = f"The node {node.place} that ran the job is lost: {why}.\n"
+            for status, group in ended.items():
+                effects += self._end(computation, group, status, text, node.names[0])
+            node.forget(share)
+            self._freed(computation.owner)
+        text = f"The node {node.place} that the job was submitted to is lost: {why}.\n"
+        for computation in self._pinning.values():  # Also those that it was never to run.
+            stranded = list(computation.pinned.pop(node.instance, ()))
+            computation.wide.pop_where(lambda only, cpus: only == node.instance)
+            waiting = [task for task in stranded if not task.cancelled]
+            computation.cancelled -= len(stranded) - len(waiting)
+            if waiting:
+                effects += self._end(computation, waiting, ABANDONED, text, node.names[0])
+        return effects
+
+
+def _without_owed(message: Ended, share: Share) -> Ended:
+    """Jobs of a former life do not wait for provisional results that may never come again."""
+    keys = zip(message.jobs, message.attempts, message.progress, strict=True)
+    progress = [0 if (job, attempt) in share.inherited else count for job, attempt, count in keys]
+    return replace(message, progress=progress)

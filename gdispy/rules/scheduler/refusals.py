@@ -1,0 +1,67 @@
+"""Computations that nodes have said they cannot run, and when their jobs are to end instead of waiting.
+
+Pure. Used by the scheduler's rules (`placement.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from gdispy.protocol.ids import Instance
+from gdispy.rules.effects import Effects
+from gdispy.rules.scheduler.diagnostics import inability
+from gdispy.rules.scheduler.records import Computation, Node, Share
+from gdispy.rules.timers import Alarms
+
+#: Seconds that jobs wait when all nodes that were found cannot run them: for another one that may come, where `nodes`
+#: has patterns, and else for what the user may do about it when told of the first.
+NODE_PATIENCE = 10.0
+NAMED_PATIENCE = 1.0
+
+
+class Inability:
+    """Looks, some time after a node has said so, whether all have that could run a computation."""
+
+    def __init__(
+        self, nodes: Mapping[Instance, Node], alarms: Alarms, end: Callable[[Computation, str], Effects]
+    ) -> None:
+        self._nodes = nodes
+        self._alarms = alarms
+        #: Ends the jobs of a computation that wait, with this text.
+        self._end = end
+        #: When a node last said of a computation that it cannot run it; and those that an alarm is set for.
+        self._said: dict[bytes, float] = {}
+        self._watched: set[bytes] = set()
+
+    def note(self, computation: Computation, share: Share, now: float) -> None:
+        """A node has said that it cannot run a computation."""
+        share.is_unable = True
+        self._said[computation.id] = now
+        self.look(computation, now)
+
+    def forget(self, computation: Computation) -> None:
+        """It is over."""
+        self._said.pop(computation.id, None)
+        self._watched.discard(computation.id)
+
+    def look(self, computation: Computation, now: float) -> None:
+        """Jobs wait: see whether they should, when it is time."""
+        said = self._said.get(computation.id)
+        if said is None or computation.id in self._watched or computation.waits:
+            return
+        self._watched.add(computation.id)
+        moment = max(now, said + patience(computation))
+        self._alarms.set(moment, lambda: computation.id in self._said, lambda now: self._judge(computation, now))
+
+    def _judge(self, computation: Computation, now: float) -> Effects:
+        self._watched.discard(computation.id)
+        if self._said[computation.id] + patience(computation) > now:
+            self.look(computation, now)  # Another one has said so meanwhile.
+            return []
+        reason = inability(computation, self._nodes.values())
+        return self._end(computation, reason) if reason else []
+
+
+def patience(computation: Computation) -> float:
+    """Seconds that jobs wait which no node can run."""
+    return NODE_PATIENCE if any("*" in pattern for pattern in computation.nodes) else NAMED_PATIENCE

@@ -1,0 +1,24 @@
+"""How a daemon tells of a message that it could not handle: a defect of gdispy, or of what has sent it.
+
+Called in the loop of a daemon or of a program's hub.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from gdispy.protocol.message import Message
+from gdispy.runtime.limited_log import LimitedLog
+
+logger = logging.getLogger("gdispy")
+
+#: Seconds between two tracebacks for the same kind of message and exception: a peer may send it again and again.
+INTERVAL = 60.0
+
+_log = LimitedLog(logger, INTERVAL)
+
+
+def log_fault(message: Message, error: Exception) -> None:
+    """Write the traceback to the log, for each kind of message and exception once in a while."""
+    text = "gdispy: a %s could not be handled, so its sender is dropped"
+    _log.log_failure(logging.ERROR, (type(message), type(error)), error, text, type(message).__name__)

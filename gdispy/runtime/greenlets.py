@@ -1,0 +1,106 @@
+"""Starting greenlets, so that none ends by an exception unseen, and so that those which must go on do.
+
+Called in any loop: the work runs in a greenlet of that loop, or in the loop itself (`guarded`).
+
+Invariants:
+1. What a work raises is written to the log, with its traceback and what the work was for. A greenlet that is killed
+   ends silently.
+2. A work that `keep_running` was given ends only when it returns, when it is killed, and in a forked child.
+3. No other module starts greenlets; `tests/test_architecture.py` holds that.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Any
+
+import gevent
+
+from gdispy.errors import ForkedError
+from gdispy.runtime.limited_log import LimitedLog
+
+logger = logging.getLogger(__name__)
+
+#: Seconds until a work that has failed is started again: at first, and at most.
+PAUSE_FIRST = 0.5
+PAUSE_LIMIT = 30.0
+#: Seconds between two lines about failures of the same kind of a work that is started again and again.
+TELL_INTERVAL = 60.0
+
+#: What ends a greenlet and is no failure of it: somebody kills it, or ends the program.
+_ENDS = (gevent.GreenletExit, KeyboardInterrupt, SystemExit)
+
+_once = LimitedLog(logger)
+_again = LimitedLog(logger, TELL_INTERVAL)
+_pause = gevent.sleep
+_now = time.monotonic
+
+
+def spawn(
+    work: Callable[..., Any], *args: Any, what: str, on_failure: Callable[[BaseException], None] | None = None
+) -> gevent.Greenlet:
+    """Run a work once in a greenlet. `what` says in the log what it is for; `on_failure` is called where it fails, and
+    sees to it that nobody waits for what will not come."""
+    return gevent.spawn(_run, work, args, what, on_failure)
+
+
+def spawn_later(seconds: float, work: Callable[..., Any], *args: Any, what: str) -> gevent.Greenlet:
+    """The same, after so many seconds."""
+    return gevent.spawn_later(seconds, _run, work, args, what, None)
+
+
+def keep_running(work: Callable[..., Any], *args: Any, what: str) -> gevent.Greenlet:
+    """Run a work in a greenlet until it returns: where it fails, it is started again after a pause, which grows."""
+    return gevent.spawn(_run_again, work, args, what)
+
+
+def guarded(
+    work: Callable[..., Any], what: str, on_failure: Callable[[BaseException], None] | None = None
+) -> Callable[..., Any]:
+    """A callback for a timer or a watcher of the loop. Without this, gevent writes a failure to stderr, and a watcher
+    that has failed is stopped for ever."""
+
+    def call(*args: Any) -> Any:
+        return _run(work, args, what, on_failure)
+
+    return call
+
+
+def _run(
+    work: Callable[..., Any], args: tuple[Any, ...], what: str, on_failure: Callable[[BaseException], None] | None
+) -> Any:
+    try:
+        return work(*args)
+    except _ENDS:
+        raise
+    except BaseException as error:  # A limit of gevent's that nobody has caught is no Exception.
+        _once.log_failure(logging.CRITICAL, _kind(work, error), error, "gdispy: a defect in %s", what)
+        if on_failure is not None:
+            _run(on_failure, (error,), what, None)
+    return None
+
+
+def _run_again(work: Callable[..., Any], args: tuple[Any, ...], what: str) -> None:
+    pause = PAUSE_FIRST
+    while True:
+        began = _now()
+        try:
+            work(*args)
+            return
+        except _ENDS:
+            raise
+        except ForkedError:
+            return
+        except BaseException as error:
+            text = "gdispy: a defect in %s, which is started again"
+            _again.log_failure(logging.CRITICAL, _kind(work, error), error, text, what)
+        if _now() - began > PAUSE_LIMIT:
+            pause = PAUSE_FIRST
+        _pause(pause)
+        pause = min(2 * pause, PAUSE_LIMIT)
+
+
+def _kind(work: Callable[..., Any], error: BaseException) -> object:
+    return getattr(work, "__qualname__", repr(type(work))), type(error)

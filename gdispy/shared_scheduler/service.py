@@ -1,0 +1,516 @@
+"""The shared scheduler: clients come to it over connections, and it keeps the nodes for all of them.
+
+`gdispy-scheduler` makes one and calls `run` in its main greenlet. It is the scheduler of `scheduler.py` with clients at
+the other end of connections (`net.py`): for each there is a `Patron` (`rules/scheduler/client_mailbox.py`), which keeps
+what the client has not yet collected. It decides nothing itself and never unpickles anything.
+
+Invariant: what the rules say to a client goes through its `Patron`, whether the client is connected or not.
+"""
+
+from __future__ import annotations
+
+import logging
+import platform
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
+
+import gevent
+import gevent.event
+import gevent.lock
+
+from gdispy import config
+from gdispy.buffers.allocator import keep_freed_memory, memory_size
+from gdispy.buffers.heap_sink import room_sink
+from gdispy.buffers.memory_file import FileSink
+from gdispy.discovery import targets
+from gdispy.discovery.node_finder import CLIENT_DIALS, FROM_NODES
+from gdispy.errors import ConfigError, ProtocolError
+from gdispy.execution.dependency_files import refusal
+from gdispy.net import Listener
+from gdispy.protocol.handshake import Keys
+from gdispy.protocol.identity import computation_token
+from gdispy.protocol.ids import ComputationId, Instance, Peer
+from gdispy.protocol.messages import (
+    Accepted,
+    Collected,
+    Ended,
+    Fenced,
+    Hello,
+    Message,
+    Named,
+    Open,
+    Overview,
+    Prepare,
+    Release,
+    Released,
+    Reply,
+    Seen,
+    Standing,
+    Survey,
+    Take,
+)
+from gdispy.protocol.payload import Payload
+from gdispy.protocol.texts import REFUSED
+from gdispy.protocol.wire import FILE, MessageRefused, Sink
+from gdispy.rules.effects import Drop, Effects, Send
+from gdispy.rules.faults import refusal as refusal_of
+from gdispy.rules.history.facts import Owned
+from gdispy.rules.history.replay import Story
+from gdispy.rules.node.requests import RECOVERER
+from gdispy.rules.scheduler.client_mailbox import NO_QUOTAS, Patron
+from gdispy.rules.scheduler.quotas import Quotas
+from gdispy.rules.scheduler.turns import FAIR
+from gdispy.runtime.fault_log import log_fault
+from gdispy.runtime.greenlets import keep_running
+from gdispy.runtime.limited_log import LimitedLog
+from gdispy.scheduler import Scheduler
+from gdispy.shared_scheduler.store import Archive
+from gdispy.transport.connection import Connection, Handlers, next_peer
+from gdispy.transport.credentials import Secret, listening_addresses
+
+logger = logging.getLogger(__name__)
+
+#: Roles of the connections that clients open.
+CLIENTS = b"client>scheduler"
+#: Seconds between two looks for clients that stay away.
+CLIENT_LOOK_INTERVAL = 5.0
+#: Bytes that may wait for a client until no more of its jobs are placed, and seconds between two looks at that.
+BACKLOG_LIMIT = 64 * 1024 * 1024
+BACKLOG_INTERVAL = 0.5
+#: The part of this machine's memory that jobs of all clients may fill.
+CLIENTS_PART = 0.5
+
+
+@dataclass(frozen=True)
+class SharingSettings:
+    """How a shared scheduler is set up; the options of `gdispy-scheduler`."""
+
+    #: Towards nodes, and towards clients.
+    node_secret: Secret
+    client_secret: Secret
+    #: Which nodes to use, as `nodes` of a cluster.
+    nodes: list[str] = field(default_factory=lambda: ["*"])
+    #: Addresses to listen on and to look for nodes by, none for all; and the one to announce where it differs.
+    ip_addrs: tuple[str, ...] = ()
+    ext_ip_addr: str = ""
+    port: int = config.CLIENT_PORT
+    node_port: int = config.NODE_PORT
+    pulse_interval: float | None = None
+    ping_interval: float | None = None
+    #: Seconds that others have to accept a connection, and to prove who they are.
+    msg_timeout: float = config.MsgTimeout
+    policy: str = FAIR
+    #: Seconds that jobs and results of a client that went away are kept.
+    lease: float = 3600.0
+    #: Whether clients may change how many CPUs of a node are used.
+    cooperative: bool = False
+    #: Have nodes remove files of computations also where clients want to keep them.
+    cleanup_nodes: bool = False
+    max_file_size: int = 0
+    #: What one client may have here at once.
+    quotas: Quotas = NO_QUOTAS
+    #: How large the parts of clients are, by their names or addresses, where they are not 1.
+    weights: dict[str, float] = field(default_factory=dict)
+    #: The directory of its journal, '' for none: then it forgets all when it ends.
+    journal: str = ""
+    #: Look for nodes by a multicast group, instead of by broadcast.
+    multicast: bool = False
+
+
+class _Desk:
+    """Where one client is served: what goes to it goes through here."""
+
+    def __init__(self, patron: Patron, when_released: Callable[[ComputationId], None]) -> None:
+        self.patron = patron
+        self._when_released = when_released
+        #: Of its nodes, so many are tried at the same time.
+        self.turns = gevent.lock.BoundedSemaphore(CLIENT_DIALS)
+        self.connection: Connection | None = None
+        self.address = ""
+        #: What it has claimed with its `Hello`, and whether it only collects; until that is dealt with.
+        self.claims: list[list[Any]] = []
+        self.recovers = False
+        #: It does not take its results as fast as they come.
+        self.is_slow = False
+        #: Files that belong to its computations.
+        self.files: dict[ComputationId, list[Payload]] = {}
+
+    def send(self, message: Message) -> None:
+        """The scheduler's rules say this to the client."""
+        self.patron.outgoing(message)
+        if isinstance(message, Released):
+            self._when_released(message.computation)
+            for file in self.files.pop(message.computation, ()):
+                file.release()
+        if self.connection is not None:
+            send = self.connection.answer if isinstance(message, Standing | Reply) else self.connection.send
+            send(message)
+
+    def drop(self, reason: str) -> None:
+        """The scheduler's rules want no more of this connection of the client."""
+        if self.connection is not None:
+            self.connection.close(reason)
+
+    def keep_files(self, message: Message) -> None:
+        if isinstance(message, Prepare | Take):
+            files = [each for each in message.contents if isinstance(each, Payload)]
+            self.files.setdefault(message.computation, []).extend(files)
+
+
+class Sharing:
+    """One shared scheduler."""
+
+    def __init__(self, settings: SharingSettings) -> None:
+        self._settings = settings
+        hosts = listening_addresses(settings.client_secret, settings.ip_addrs, "scheduler")
+        place = (settings.ip_addrs, settings.ext_ip_addr, settings.port)
+        intervals = (settings.pulse_interval, settings.ping_interval)
+        temporary = "" if settings.journal else tempfile.mkdtemp(prefix="gdispy-scheduler-")
+        self._archive = archive = Archive(settings.journal, temporary)
+        ways = (settings.policy, settings.cooperative)
+        self._scheduler = Scheduler(
+            settings.node_secret,
+            *place,
+            *intervals,
+            *ways,
+            settings.multicast,
+            archive.identity,
+            archive.epoch,
+            archive.ledger,
+        )
+        self._scheduler.rules.has_local_nodes = False
+        self._scheduler.on_client_fault = self._end_faulty
+        self._scheduler.on_defect.append(self._on_defect)
+        self._failure: BaseException | None = None
+        self._log = LimitedLog(logger)
+        self._desks: dict[Instance, _Desk] = {}
+        self._desk_of: dict[Peer, _Desk] = {}
+        self._connections: dict[Peer, Connection] = {}
+        self._stop = gevent.event.Event()
+        self._listener = Listener(
+            hosts[0],
+            settings.port,
+            self._doors(settings),
+            self._scheduler.instance,
+            self._on_connection,
+            settings.client_secret.tls,
+            hosts[1:],
+        )
+        self._scheduler.listens(self._listener.port)
+
+    def _doors(self, settings: SharingSettings) -> dict[bytes, bytes]:
+        """Clients come here, and nodes that this side cannot reach."""
+        doors = {CLIENTS: settings.client_secret.for_tcp()}
+        if settings.client_secret.insecure or not settings.node_secret.insecure:
+            doors[FROM_NODES] = settings.node_secret.for_tcp()
+        return doors
+
+    @property
+    def host(self) -> str:
+        return str(self._listener.host)
+
+    @property
+    def port(self) -> int:
+        return int(self._listener.port)
+
+    def run(self, on_ready: Callable[[], None] = lambda: None) -> None:
+        """Work until `stop` is called."""
+        keep_freed_memory()
+        try:
+            self._scheduler.start()
+            self._archive.keep()
+            self._scheduler.rules.keeps_progress = self._archive.remembers
+            for story in self._archive.stories:
+                self._scheduler.put(self._restore, story)
+            self._listener.start()
+            wanted = targets.parse(self._settings.nodes, self._settings.node_port)
+            self._scheduler.seek(wanted.targets, wanted.look, self._settings.node_port)
+            keep_running(self._look_for_absent, what="the look for clients that stay away")
+            keep_running(self._watch_backlogs, what="the watch over what waits for clients")
+            on_ready()
+            self._stop.wait()
+        finally:
+            self._listener.close()
+            for connection in list(self._connections.values()):
+                connection.close("the scheduler ends")
+            self._scheduler.close()
+            self._archive.close()
+        if self._failure is not None:
+            raise self._failure
+
+    def stop(self) -> None:
+        """End soon; from any greenlet of the loop, or a signal handler."""
+        self._stop.set()
+
+    def _on_defect(self, error: BaseException) -> None:
+        """It ends, and is started again by whoever looks after it, rather than being there and doing nothing."""
+        self._failure = error
+        self._stop.set()
+
+    def overview(self, question: int = 0) -> Overview:
+        rules = self._scheduler.rules
+        rows: list[list[Any]] = []
+        for desk in self._desks.values():
+            where = desk.address if desk.connection is not None else ""
+            rows += [[desk.patron.name, where, *row] for row in rules.computation_rows(desk.patron.peer)]
+        return Overview(question, rules.node_rows(), rows)
+
+    # Connections
+
+    def _on_connection(self, sock: Any, keys: Keys, roles: bytes) -> Connection:
+        if roles == FROM_NODES:
+            return self._scheduler.arrived(sock, keys)
+        handlers = Handlers(self._on_messages, self._on_closed, make_sink=self._make_sink)
+        connection = Connection(sock, keys, handlers)
+        self._connections[connection.peer] = connection
+        connection.start()
+        return connection
+
+    def _make_sink(self, size: int, purpose: int) -> Sink:
+        if purpose == FILE:
+            return FileSink(self._archive.files, size, self._settings.max_file_size, "scheduler")
+        return room_sink(size, purpose)
+
+    def _on_messages(self, connection: Connection, messages: list[Message]) -> None:
+        desk = self._desk_of.get(connection.peer)
+        if desk is None:
+            hello = messages.pop(0)
+            if not isinstance(hello, Hello) or hello.role not in ("client", RECOVERER):
+                raise MessageRefused("the first message was not Hello of a client")
+            desk = self._greet(connection, hello)
+        self._scheduler.put(self._receive, desk, connection, messages, connection.taken())
+
+    def _greet(self, connection: Connection, hello: Hello) -> _Desk:
+        connection.check_identity(hello)
+        key, text = ("in", connection.address), "connected: client %s at %s, gdispy %s"
+        self._log.log(logging.INFO, key, text, hello.name, connection.address, hello.version)
+        desk = self._desks.get(hello.instance)
+        if desk is None:
+            desk = self._new_desk(hello.instance, hello.name, connection.address)
+        elif desk.connection is not None:
+            self._desk_of.pop(desk.connection.peer, None)
+            desk.connection.close("a newer connection took its place")
+        self._desk_of[connection.peer] = desk
+        desk.address = connection.address
+        desk.patron.connected(connection.peer)
+        desk.claims, desk.recovers = hello.claims, hello.role == RECOVERER
+        if 0.05 <= hello.pulse <= 1000:
+            connection.set_pulse(hello.pulse)
+        ours = ("scheduler", self._scheduler.instance, platform.node(), config.VERSION, config.PYTHON, sys.platform)
+        hello = Hello(*ours, 0, self._settings.ext_ip_addr, 0.0, [], self._archive.epoch)
+        connection.introduce(hello, self._scheduler.identity)
+        return desk
+
+    def _receive(self, desk: _Desk, connection: Connection, messages: list[Message], size: int, now: float) -> Effects:
+        connection.acknowledge(size)
+        if desk.patron.link not in (connection.peer, None):
+            return []  # A newer connection took its place. Where there is none, its last words count.
+        self._take_over(desk, connection)
+        if desk.patron.link is not None:
+            # Only now, and not when it was greeted: what the rules said meanwhile comes with its resumption.
+            desk.connection = connection
+        effects: Effects = []
+        for message in messages:
+            if isinstance(message, Survey):
+                connection.answer(self.overview(message.question))
+                continue
+            try:
+                self._check_owner(desk, message)
+                forward, answers = desk.patron.incoming(message)
+            except ProtocolError as error:
+                connection.close(f"{REFUSED}{error}")
+                break
+            except Exception as error:
+                effects += self._end_faulty(desk.patron.peer, message, error)
+                break
+            effects += self._forward(desk, forward, now)
+            if isinstance(message, Collected | Named | Seen) and message.computation in desk.patron.computations:
+                self._archive.record(message.computation, message)
+            for answer in answers:
+                self._answer(connection, answer)
+        return effects
+
+    def _check_owner(self, desk: _Desk, message: Message) -> None:
+        """Raise ProtocolError where a client brings a computation that another one has."""
+        if not isinstance(message, Open) or message.computation in desk.patron.computations:
+            return
+        if any(message.computation in each.patron.computations for each in self._desks.values()):
+            raise ProtocolError("another client has this computation")
+
+    def _end_faulty(self, peer: Peer, message: Message, error: Exception) -> Effects:
+        """What a client has said could not be handled: its computation ends, or else its connection."""
+        log_fault(message, error)
+        reason = refusal_of(message, error)
+        desk = next(each for each in self._desks.values() if each.patron.peer == peer)
+        computation = getattr(message, "computation", None)
+        if computation is None:
+            return [Drop(peer, reason)]
+        effects = self._scheduler.rules.discard(computation)
+        for ended in desk.patron.fail(computation, f"{reason}\n"):
+            self._archive.record(computation, ended)
+            effects.append(Send(peer, ended))
+        return effects
+
+    def _forward(self, desk: _Desk, messages: list[Message], now: float) -> Effects:
+        """Give the rules what a client has said, when it is written down."""
+        if not messages:
+            return []
+        for each in messages:
+            self._archive.accept(desk.patron.instance, desk.patron.name, each)
+            desk.keep_files(each)
+            self._seek_for(desk, each)
+            if isinstance(each, Prepare):
+                self._scheduler.rules.object_to(each.computation, refusal(each.files, each.contents))
+        forward = [self._for_nodes(each) if isinstance(each, Open | Prepare) else each for each in messages]
+        return self._scheduler.rules.receive_from_client(desk.patron.peer, forward, now)
+
+    def _answer(self, connection: Connection, answer: Any) -> None:
+        if isinstance(answer, Ended):
+            self._archive.record(answer.computation, answer)
+        if isinstance(answer, Accepted):
+            answer = self._archive.ledger.sayable(answer, partial(self._answer, connection))
+        if answer is not None:
+            connection.send(answer)
+
+    def _for_nodes(self, message: Any) -> Any:
+        """A client's word as it goes on to the nodes: they know the computation as this scheduler's."""
+        if isinstance(message, Prepare) and self._settings.cleanup_nodes:
+            message = replace(message, cleanup=True)
+        if not self._archive.remembers:
+            return replace(message, token=b"", epoch=0)
+        token = computation_token(self._archive.seed, message.computation)
+        return replace(message, token=token, epoch=self._archive.epoch)
+
+    # Former lives, and clients that take over what others have brought
+
+    def _new_desk(self, client: Instance, name: str, address: str = "") -> _Desk:
+        desk = self._desks[client] = _Desk(
+            Patron(next_peer(), client, name, self._settings.quotas), self._scheduler.no_more
+        )
+        weights = self._settings.weights
+        weight = weights.get(name, weights.get(address))
+        if weight is not None:
+            self._scheduler.rules.weights[desk.patron.peer] = weight
+        self._scheduler.admit(desk.patron.peer, desk)
+        return desk
+
+    def _restore(self, story: Story, now: float) -> Effects:
+        """Take up a computation that a former life of this scheduler had; set it aside where that is not possible."""
+        try:
+            return self._take_up(story, now)
+        except Exception as error:
+            self._log.log_failure(logging.ERROR, story.id, error, "gdispy: a computation cannot be taken up")
+            self._archive.set_aside(story.id, error)
+            for desk in self._desks.values():
+                desk.patron.forget(story.id)
+            return self._scheduler.rules.discard(story.id)
+
+    def _take_up(self, story: Story, now: float) -> Effects:
+        assert story.owned is not None
+        client = Instance(story.owned.client)
+        desk = self._desks.get(client) or self._new_desk(client, story.owned.name)
+        desk.patron.restore(story)
+        desk.patron.expires = time.monotonic() + self._settings.lease
+        prepare = None
+        if story.prepare is not None:
+            desk.keep_files(story.prepare)
+            prepare = self._for_nodes(story.prepare)
+        story.open = self._for_nodes(story.open)
+        nodes = [(met.names[0], met.port) for met in story.nodes.values()]
+        self._scheduler.seek(nodes, False, self._settings.node_port)
+        return self._scheduler.rules.restore(desk.patron.peer, story, prepare, now)
+
+    def _take_over(self, desk: _Desk, connection: Connection) -> None:
+        """Give a client what it claims. In a turn of the pump, so that nothing is said to the former one in between."""
+        claims, desk.claims = desk.claims, []
+        for computation, token, epoch in claims:
+            for former in list(self._desks.values()):
+                may = former.patron.may_claim(computation, token, epoch)
+                if may is None or former is desk:
+                    continue
+                if not may:
+                    connection.send(Fenced(computation))
+                    continue
+                opened = former.patron.hand_over(computation, desk.patron, epoch)
+                desk.files[computation] = former.files.pop(computation, [])
+                patron = desk.patron
+                self._archive.record(computation, opened, Owned(computation, patron.instance, patron.name, ""))
+                self._scheduler.rules.hand_over(computation, patron.peer)
+                if former.connection is not None:
+                    former.connection.send(Fenced(computation))
+        if desk.recovers:
+            desk.recovers = False
+            for message in desk.patron.holding():
+                connection.send(message)
+
+    def _seek_for(self, desk: _Desk, message: Message) -> None:
+        """Nodes that a client names are looked for, like those of this scheduler's own list."""
+        if isinstance(message, Open):
+            named = [each for each in message.nodes if "*" not in each]
+            try:
+                wanted = targets.parse(named or ["*"], self._settings.node_port)
+            except ConfigError as error:
+                key, text = ("names", desk.address), "the client %s names nodes that make no sense: %s"
+                self._log.log(logging.INFO, key, text, desk.patron.name, error)
+                return
+            self._scheduler.seek_for(message.computation, wanted.targets, desk.turns)
+
+    def _on_closed(self, connection: Connection, reason: str) -> None:
+        self._connections.pop(connection.peer, None)
+        desk = self._desk_of.pop(connection.peer, None)
+        if desk is None or desk.patron.link != connection.peer:
+            return
+        level = logging.ERROR if reason.startswith(REFUSED) else logging.INFO
+        key, text = ("out", desk.address, level), "disconnected: client %s at %s: %s"
+        self._log.log(level, key, text, desk.patron.name, desk.address, reason)
+        desk.connection, desk.patron.link = None, None
+        desk.patron.expires = time.monotonic() + self._settings.lease
+
+    def _look_for_absent(self) -> None:
+        """Forget clients that have nothing here any more, or stay away too long."""
+        while True:
+            gevent.sleep(CLIENT_LOOK_INTERVAL)
+            now = time.monotonic()
+            for instance, desk in list(self._desks.items()):
+                patron = desk.patron
+                if patron.expires is None:
+                    continue
+                if not patron.computations:
+                    del self._desks[instance]
+                    self._scheduler.rules.weights.pop(patron.peer, None)
+                    self._scheduler.dismiss(patron.peer)
+                elif patron.expires <= now:
+                    self._scheduler.put(self._release_all, desk)
+
+    def _watch_backlogs(self) -> None:
+        """A client that does not read must not fill the memory of this scheduler: it gets no more done meanwhile."""
+        while True:
+            gevent.sleep(BACKLOG_INTERVAL)
+            self._watch_memory()
+            for desk in self._desks.values():
+                waiting = desk.connection.backlog if desk.connection is not None else 0
+                is_slow = waiting > (BACKLOG_LIMIT // 2 if desk.is_slow else BACKLOG_LIMIT)
+                limit = self._settings.quotas.bytes
+                is_slow = is_slow or (limit > 0 and desk.patron.uncollected_bytes() > limit)
+                if is_slow != desk.is_slow:
+                    desk.is_slow = is_slow
+                    what = "does not take its results" if is_slow else "goes on"
+                    self._log.log(logging.INFO, ("slow", desk.address), "client %s %s", desk.patron.name, what)
+                    self._scheduler.put(self._scheduler.rules.slow_down, desk.patron.peer, is_slow)
+
+    def _watch_memory(self) -> None:
+        """Clients without number, each within its quota, must not fill the memory together."""
+        patrons = [desk.patron for desk in self._desks.values()]
+        total, limit = sum(each.kept_bytes for each in patrons), int(CLIENTS_PART * memory_size())
+        is_full = 0 < limit < total
+        why = f"jobs of all clients have {total:,} bytes, and this scheduler keeps {limit:,}" if is_full else ""
+        for patron in patrons:
+            patron.closed_because = why
+
+    def _release_all(self, desk: _Desk, now: float) -> Effects:
+        return self._forward(desk, [Release(each) for each in desk.patron.computations], now)

@@ -1,0 +1,210 @@
+"""What a shared scheduler remembers over its lives: its journal, and the files that clients have brought.
+
+Made by `service.py`; all in its loop.
+
+    DIRECTORY/journal    facts, as in `journal/file.py`; locked by the scheduler that lives
+    DIRECTORY/files/     dependency files, under the names by which the journal calls them
+    DIRECTORY/key        32 random bytes, by which nodes and clients know that it is the same scheduler
+
+Invariant: a fact is here before a client is told that something was accepted, and before a node is told that
+something may begin, or be forgotten.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import secrets
+import shutil
+import time
+from dataclasses import replace
+from hashlib import blake2b
+
+import gevent
+
+from gdispy.buffers.memory_file import DIGEST_BYTES, FILE_PREFIX, ReceivedFile
+from gdispy.errors import JournalError
+from gdispy.journal.file import Journal, Ledger, boot_name
+from gdispy.protocol.identity import SEED_BYTES, Identity
+from gdispy.protocol.ids import ComputationId, Instance
+from gdispy.protocol.message import Message
+from gdispy.protocol.messages import Cancel, Named, Open, Prepare, Release, Run
+from gdispy.protocol.payload import Bulk
+from gdispy.rules.history.deferral import Deferred
+from gdispy.rules.history.facts import Began, Owned
+from gdispy.rules.history.replay import Story
+from gdispy.runtime.greenlets import keep_running
+
+logger = logging.getLogger(__name__)
+
+#: Bytes of a journal that it may have before it is written anew, and by which factor it must have grown since.
+COMPACT_SIZE = 64 << 20
+COMPACT_GROWTH = 2
+#: Seconds between two looks at what was put aside.
+DEFERRED_INTERVAL = 0.5
+#: Seconds between two looks at its size.
+COMPACT_INTERVAL = 5.0
+
+
+class Archive:
+    """The journal of one scheduler; without a directory it remembers nothing."""
+
+    def __init__(self, directory: str, temporary: str) -> None:
+        self.ledger = Ledger()
+        #: What nobody but this scheduler knows, in all its lives, and who it is by that.
+        self.seed = secrets.token_bytes(SEED_BYTES)
+        self.identity = Identity(self.seed)
+        self.epoch = 0
+        self.stories: list[Story] = []
+        self.files = temporary
+        self._journal: Journal | None = None
+        self._compact_at = COMPACT_SIZE
+        if directory:
+            self._open(os.path.abspath(directory))
+
+    def _open(self, directory: str) -> None:
+        self.files = os.path.join(directory, "files")
+        try:
+            os.makedirs(self.files, mode=0o700, exist_ok=True)
+        except OSError as error:
+            raise JournalError(f"{directory} cannot be used for the journal: {error.strerror}") from error
+        journal, reading = Journal.open(os.path.join(directory, "journal"), sets_aside=True)
+        began = reading.remembered.began
+        if began is not None and began.kind != "scheduler":
+            journal.close()
+            raise JournalError(f"{journal.path} is the journal of a {began.kind}, not of a scheduler")
+        self.seed = _seed_in(os.path.join(directory, "key"))
+        self.identity = Identity(self.seed)
+        if began is not None:
+            self.epoch = began.epoch
+            rebooted = began.boot != boot_name()
+            for story in reading.remembered.stories.values():
+                story.rebooted = rebooted
+        self.epoch += 1
+        journal.begin("scheduler", self.identity.instance, self.epoch)
+        if reading.set_aside:
+            journal.set_aside(reading.set_aside)
+        journal.sync()
+        self.stories = [story for story in reading.remembered.stories.values() if self._find_files(story)]
+        self.ledger.common, self.ledger.deferred = journal, Deferred()
+        self._journal = journal
+        self._remove_files()
+        jobs = sum(len(story.jobs) for story in self.stories)
+        if jobs:
+            logger.info("taking up %d computations with %d jobs from %s", len(self.stories), jobs, journal.path)
+
+    def _find_files(self, story: Story) -> bool:
+        """Join a computation to its files; where one is gone, its client brings it again. Whether it has a client."""
+        if story.prepare is not None:
+            files = [self._file(name) for name in story.prepare.contents]
+            is_whole = all(isinstance(each, ReceivedFile) and not each.error for each in files)
+            story.prepare = replace(story.prepare, contents=files) if is_whole else None
+        return story.owned is not None and bool(story.owned.client)
+
+    def _file(self, name: Bulk) -> Bulk:
+        """A file by the name that the journal gives it."""
+        path = os.path.join(self.files, os.path.basename(bytes(name).decode())) if isinstance(name, bytes) else ""
+        digest = blake2b(digest_size=DIGEST_BYTES)
+        try:
+            size = os.stat(path).st_size
+        except OSError:
+            return ReceivedFile(path, 0, digest.digest(), "it is gone")
+        return ReceivedFile(path, size, b"", "")
+
+    def _remove_files(self) -> None:
+        """Remove files of computations that are over."""
+        known = {
+            os.path.basename(each.path)
+            for story in self.stories
+            if story.prepare is not None
+            for each in story.prepare.contents
+            if isinstance(each, ReceivedFile)
+        }
+        for name in os.listdir(self.files):
+            # The directory is the user's to name: nothing is touched but what this program makes.
+            if name.startswith(FILE_PREFIX) and name not in known:
+                os.unlink(os.path.join(self.files, name))
+
+    def set_aside(self, computation: ComputationId, error: Exception) -> None:
+        """A computation cannot be taken up: keep what is known of it apart."""
+        if self._journal is not None:
+            self._journal.set_aside({computation: f"{type(error).__name__}: {error}"})
+
+    @property
+    def remembers(self) -> bool:
+        return self._journal is not None
+
+    def keep(self) -> None:
+        """Begin to write to the disk, in a greenlet of the calling loop."""
+        if self._journal is not None:
+            self._journal.keep(self.ledger.free)
+            keep_running(self._watch_size, self._journal, what="the watch over the size of the journal")
+            keep_running(self._write_deferred, what="writing to the journal what was put aside")
+
+    def _write_deferred(self) -> None:
+        while True:
+            gevent.sleep(DEFERRED_INTERVAL)
+            for _ in self.ledger.write_deferred(time.monotonic()):
+                gevent.sleep(0)
+
+    def _watch_size(self, journal: Journal) -> None:
+        while True:
+            gevent.sleep(COMPACT_INTERVAL)
+            if journal.size < self._compact_at:
+                continue
+            try:
+                journal.compact(
+                    Began("scheduler", self.identity.instance, self.epoch, "", boot_name(), "", os.getpid())
+                )
+            except JournalError as error:
+                logger.error("the journal could not be made smaller: %s", error)
+            self._compact_at = max(COMPACT_SIZE, COMPACT_GROWTH * journal.size)
+
+    def accept(self, client: Instance, name: str, message: Message) -> None:
+        """A client has said this, and is going to be told that it was accepted."""
+        if self._journal is None:
+            return
+        if isinstance(message, Open):
+            self.ledger.record(message.computation, [message, Owned(message.computation, client, name, "")])
+        elif isinstance(message, Prepare):
+            self.ledger.record(message.computation, [self._by_names(message)])
+        elif isinstance(message, Run | Cancel | Release | Named):
+            self.ledger.record(message.computation, [message])
+
+    def _by_names(self, message: Prepare) -> Prepare:
+        names: list[Bulk] = [
+            os.path.basename(each.path).encode() if isinstance(each, ReceivedFile) else b"" for each in message.contents
+        ]
+        return replace(message, contents=names)
+
+    def record(self, computation: ComputationId, *facts: Message) -> None:
+        if self._journal is not None:
+            self.ledger.record(computation, facts)
+
+    def close(self) -> None:
+        """The scheduler ends. Where nothing is to be remembered, its files go."""
+        if self._journal is not None:
+            for _ in self.ledger.write_deferred(math.inf):
+                pass
+            self._journal.close()
+        else:
+            shutil.rmtree(self.files, ignore_errors=True)
+
+
+def _seed_in(path: str) -> bytes:
+    """The random bytes in a file, which is made where it is not there. Raises JournalError."""
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        with open(fd, "r+b") as file:
+            seed = file.read()
+            if not seed:
+                seed = secrets.token_bytes(SEED_BYTES)
+                file.write(seed)
+                file.flush()
+                os.fsync(fd)
+    except OSError as error:
+        raise JournalError(f"{path} cannot be used: {error.strerror}") from error
+    if len(seed) != SEED_BYTES:
+        raise JournalError(f"{path} is damaged: it must have {SEED_BYTES} bytes, and has {len(seed)}")
+    return seed

@@ -1,0 +1,129 @@
+"""Taking connections from listening sockets, however many come.
+
+Runs on one gevent loop, in callbacks of it: no greenlet waits, so that a connection costs nothing but its
+descriptor until somebody wants to know it. Used by `listener.py`.
+
+Invariants:
+1. All that is ready is taken in slices of time, between which the loop serves everything else.
+2. An error of accept(2) never ends the accepting: those that a network or a peer brings about are passed over, and for
+   want of descriptors or memory it pauses.
+3. Where few descriptors are left, newcomers are refused, so that what runs has some.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import resource
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import gevent
+
+from gdispy.runtime.greenlets import guarded
+from gdispy.runtime.limited_log import LimitedLog
+
+logger = logging.getLogger(__name__)
+
+#: Seconds of accepting after which the loop has its turn.
+SLICE = 0.004
+#: Connections taken at once at least, without a look at the clock.
+BATCH = 32
+#: Seconds for which it pauses where descriptors or memory are missing.
+PAUSE = 0.1
+#: The part of all descriptors that newcomers do not get, and how many these are at least.
+RESERVED_PART = 8
+RESERVED_LEAST = 64
+
+#: Errors of a connection that has gone, or of the network as it was when that one came: see accept(2).
+_PASSING = frozenset(
+    (
+        *(errno.ECONNABORTED, errno.EPROTO, errno.ENETDOWN, errno.ENETUNREACH, errno.EHOSTDOWN, errno.EHOSTUNREACH),
+        *(errno.ENOPROTOOPT, errno.EOPNOTSUPP, errno.EPERM, errno.EINTR),
+    )
+)
+
+#: A descriptor, and an address as accept(2) gives it.
+OnAccepted = Callable[[int, Any], None]
+
+
+def descriptor_limit() -> int:
+    """The first number that no descriptor of a newcomer may have: the system gives the lowest that is free."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if limit == resource.RLIM_INFINITY:
+        return 1 << 31
+    return int(limit) - max(RESERVED_LEAST, int(limit) // RESERVED_PART)
+
+
+class Acceptor:
+    """Accepts for listening sockets of this process. `on_accepted` owns each descriptor that it is given."""
+
+    def __init__(self, servers: Sequence[Any], on_accepted: OnAccepted) -> None:
+        self._servers = servers
+        self._on_accepted = on_accepted
+        self._watchers: list[Any] = []
+        self._timer: Any = None
+        self._limit = descriptor_limit()
+        self._limited = LimitedLog(logger)
+
+    def start(self) -> None:
+        loop = gevent.get_hub().loop
+        self._timer = loop.timer(PAUSE, ref=False)
+        for server in self._servers:
+            server.setblocking(False)
+            self._watchers.append(loop.io(server.fileno(), 1))
+        self._listen()
+
+    def _listen(self) -> None:
+        accept = guarded(self._accept, "accepting connections", self._pause)
+        for watcher, server in zip(self._watchers, self._servers, strict=True):
+            watcher.start(accept, server)
+
+    def close(self) -> None:
+        if self._timer is not None:
+            self._timer.stop()
+        for watcher in self._watchers:
+            watcher.stop()
+            watcher.close()
+        self._watchers.clear()
+
+    def _accept(self, server: Any) -> None:
+        until = time.monotonic() + SLICE
+        while True:
+            for _ in range(BATCH):
+                try:
+                    fd, address = server._accept()
+                except BlockingIOError:
+                    return
+                except OSError as error:
+                    if error.errno not in _PASSING:  # Descriptors or memory are missing, as a rule.
+                        self._pause(error)
+                        return
+                    continue
+                self._take(fd, address)
+            if time.monotonic() >= until:
+                return
+
+    def _take(self, fd: int, address: Any) -> None:
+        if fd >= self._limit:
+            os.close(fd)
+            text = "refusing connections: this process has %d open files, near its limit (ulimit -n)"
+            self._limited.log(logging.WARNING, "refuse", text, fd)
+            return
+        try:
+            self._on_accepted(fd, address)
+        except Exception as error:
+            self._limited.log_failure(logging.CRITICAL, type(error), error, "gdispy: a defect with a new connection")
+
+    def _pause(self, error: BaseException) -> None:
+        reason = error.strerror if isinstance(error, OSError) else repr(error)
+        self._limited.log(logging.WARNING, "pause", "cannot accept connections: %s", reason)
+        for watcher in self._watchers:
+            watcher.stop()
+        self._timer.start(guarded(self._resume, "accepting connections again", self._pause))
+
+    def _resume(self) -> None:
+        self._timer.stop()
+        self._listen()

@@ -1,0 +1,482 @@
+"""A listener: lets in those that have the secret, and bears strangers at any rate.
+
+Runs on one gevent loop. Made by nodes, schedulers and programs; used through `net.py`.
+
+    accepted ──> the beginning is read and judged, in callbacks ──> answered, in a greenlet ──> first sealed frame
+                 a stranger, one of `Places`                        one of few that only prove                in
+
+Invariants:
+1. A peer that has not shown the secret gets no byte of an answer, and costs a descriptor and a few hundred bytes, but
+   no greenlet; with TLS as well, whose ClientHello must carry a server name that is made with the secret.
+2. Nothing is done for a peer before its first sealed frame has opened; until then it has a place, and ten seconds.
+3. Strangers in whatever number make each other give way, and nobody that was let in or is about to be.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import itertools
+import logging
+import os
+import secrets
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import gevent
+from gevent import socket
+
+from gdispy import config
+from gdispy.errors import PeerRejected, ProtocolError
+from gdispy.protocol.client_hello import RECORD_HEAD, record_length, server_name_in
+from gdispy.protocol.handshake import (
+    FIRST_BYTES,
+    MAGIC,
+    NO_CERTIFICATE,
+    ClockRefused,
+    Keys,
+    ReplayMemory,
+    Responder,
+    check_server_name,
+    refuse_other_version,
+)
+from gdispy.runtime.greenlets import guarded, spawn
+from gdispy.runtime.limited_log import LimitedLog
+from gdispy.transport.acceptor import Acceptor, descriptor_limit
+from gdispy.transport.admission import PLACES, PROVING, Answers, Places
+from gdispy.transport.connection import Connection, plain
+from gdispy.transport.interfaces import host_of, resolve
+
+if TYPE_CHECKING:
+    from gdispy.transport.tls import Tls
+
+logger = logging.getLogger(__name__)
+
+#: What a side with TLS says to one that has the secret and speaks without: a fatal alert of TLS, protocol_version.
+ALERT = b"\x15\x03\x03\x00\x02\x02\x46"
+#: Connections that the system holds until they are accepted.
+BACKLOG = 4096
+#: The part of the descriptors of this process that strangers may have, in all.
+DESCRIPTORS_PART = 4
+#: Seconds between two looks for those whose time is over.
+SWEEP_INTERVAL = 0.25
+#: Seconds after which the kernel asks whether the other side is there, between questions, and how many go unanswered;
+#: and milliseconds for which what was sent may go unacknowledged.
+KEEP_ALIVE = (("TCP_KEEPIDLE", 10), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3), ("TCP_USER_TIMEOUT", 30000))
+#: Bytes that are read, and not looked at, of a peer that is told why it is turned away.
+_UNREAD = 4096
+
+OnConnection = Callable[[Any, Keys, bytes], Connection]
+
+
+class _Stranger:
+    """A connection of which nothing is known yet but where it comes from."""
+
+    __slots__ = ("address", "data", "fd", "host", "until", "watcher")
+
+    def __init__(self, fd: int, host: str, address: str, until: float) -> None:
+        self.fd = fd
+        self.host = host
+        #: What its places count for.
+        self.address = address
+        #: When it must have shown the secret.
+        self.until = until
+        self.data = b""
+        self.watcher: Any = None
+
+    def stop_reading(self) -> None:
+        if self.watcher is not None:
+            self.watcher.stop()
+            self.watcher.close()
+            self.watcher = None
+
+    def close(self) -> None:
+        self.stop_reading()
+        os.close(self.fd)
+
+
+class _Prover:
+    """A connection whose first message was good, and whose first sealed frame is missing."""
+
+    __slots__ = ("address", "connection", "greenlet", "host", "sock", "until")
+
+    def __init__(self, sock: Any, address: str, host: str, until: float) -> None:
+        self.sock = sock
+        self.address, self.host = address, host
+        self.until = until
+        self.greenlet: Any = None
+        self.connection: Connection | None = None
+
+    def close(self) -> None:
+        if self.connection is not None:
+            self.connection.abort(_NOT_PROVEN)
+            return
+        if self.greenlet is not None:
+            self.greenlet.kill(block=False)
+        self.sock.close()
+
+
+class _Again(ProtocolError):
+    """Who has the secret is not to be answered: another secret of this side need not be tried."""
+
+
+class _SpeaksWithoutTls(ProtocolError):
+    """Who has the secret has to know that it needs a certificate."""
+
+
+_NOT_PROVEN = "it has not shown that it has the secret"
+
+
+class Listener:
+    """Accepts connections, and lets in those that have the secret: `doors` has the secret for each pair of roles.
+
+    Where `host` is '0.0.0.0', it listens on all addresses of both kinds. `others` are more addresses, with the port of
+    the first. `on_connection` is given a socket, its keys and roles; it makes a `Connection`, which counts as let in
+    when its first frame has opened. Raises OSError.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        doors: dict[bytes, bytes],
+        instance: bytes,
+        on_connection: OnConnection,
+        tls: Tls | None = None,
+        others: Sequence[str] = (),
+    ) -> None:
+        self._tls = tls
+        self._instance = instance
+        self._on_connection = on_connection
+        #: The pairs of roles for each secret.
+        self._roles: dict[bytes, list[bytes]] = {}
+        for roles, psk in doors.items():
+            self._roles.setdefault(psk, []).append(roles)
+        self._certificate = NO_CERTIFICATE if tls is None else tls.digest
+        self._numbers = itertools.count()
+        self._strangers: dict[int, _Stranger] = {}
+        places = min(PLACES, descriptor_limit() // DESCRIPTORS_PART)
+        self._places = Places(places, places // 2)
+        self._provers: dict[int, _Prover] = {}
+        proving = min(PROVING, places // 2)
+        self._proving = Places(proving, proving // 2)
+        self._answers = Answers()
+        self._memory = ReplayMemory()
+        self._limited = LimitedLog(logger)
+        self._loop: Any = None
+        self._timer: Any = None
+        self._sockets = listening_sockets(host, port)
+        try:
+            for other in others:
+                self._sockets += _listening_too(other, self._sockets)
+        except BaseException:
+            for sock in self._sockets:
+                sock.close()
+            raise
+        self.host, self.port = host_of(self._sockets[0].getsockname()), self._sockets[0].getsockname()[1]
+        self._acceptor = Acceptor(self._sockets, self._arrive)
+
+    def start(self) -> None:
+        self._loop = gevent.get_hub().loop
+        self._timer = self._loop.timer(SWEEP_INTERVAL, SWEEP_INTERVAL, ref=False)
+        self._timer.start(guarded(self._sweep, "the look for those who are too slow"))
+        self._acceptor.start()
+
+    def close(self) -> None:
+        """Take no more, and let go of who was not let in."""
+        self._acceptor.close()
+        if self._timer is not None:
+            self._timer.stop()
+        for number in list(self._strangers):
+            self._forget(number)
+        for number in list(self._provers):
+            self._dismiss(number)
+        for sock in self._sockets:
+            sock.close()
+
+    # Strangers: in callbacks of the loop
+
+    def _arrive(self, fd: int, sockaddr: Any) -> None:
+        os.set_blocking(fd, False)
+        host = host_of(sockaddr)
+        until = time.monotonic() + config.msg_timeout()
+        stranger = _Stranger(fd, host, _network_of(host), until)
+        if self._read(stranger):
+            return
+        number = next(self._numbers)
+        loser = self._places.arrive(number, stranger.address)
+        if loser is not None:
+            self._strangers.pop(loser).close()
+        self._strangers[number] = stranger
+        stranger.watcher = self._loop.io(fd, 1)
+        stranger.watcher.start(guarded(self._go_on, "a new connection", lambda error: self._lose(number)), number)
+
+    def _go_on(self, number: int) -> None:
+        if self._read(self._strangers[number]):
+            self._places.leave(number)
+            del self._strangers[number]
+
+    def _lose(self, number: int) -> None:
+        """Nothing can be done with it, by a defect."""
+        if number in self._strangers:
+            self._forget(number)
+
+    def _forget(self, number: int) -> None:
+        self._places.leave(number)
+        self._strangers.pop(number).close()
+
+    def _sweep(self) -> None:
+        """Close those whose time is over. Strangers stand in their table in the order in which they came."""
+        now = time.monotonic()
+        while self._strangers:
+            number, stranger = next(iter(self._strangers.items()))
+            if stranger.until > now:
+                break
+            self._log("it did not finish the handshake in time", stranger.host, TimeoutError)
+            self._forget(number)
+        for number in [number for number, prover in self._provers.items() if prover.until <= now]:
+            self._dismiss(number)
+
+    def _read(self, stranger: _Stranger) -> bool:
+        """Read what has come of its beginning; whether it is a stranger no longer: turned away, or judged."""
+        try:
+            while True:
+                wanted = self._wanted(stranger.data)
+                if not wanted:
+                    self._judge(stranger)
+                    return True
+                data = os.read(stranger.fd, wanted)
+                if not data:
+                    raise ProtocolError("it closed the connection during the handshake")
+                stranger.data += data
+        except BlockingIOError:
+            return False
+        except (ProtocolError, PeerRejected, OSError) as error:
+            self._log(_reason(error), stranger.host, type(error))
+            self._answer_last(stranger, error)
+            stranger.close()
+            return True
+
+    def _wanted(self, data: bytes) -> int:
+        """How many bytes are missing of a beginning that can be judged. Raises ProtocolError and PeerRejected for one
+        that cannot become good."""
+        if len(data) < len(MAGIC):
+            return len(MAGIC) - len(data)
+        refuse_other_version(data)
+        if data.startswith(MAGIC):
+            return FIRST_BYTES - len(data)
+        if not data.startswith(b"\x16\x03"):
+            raise ProtocolError("it does not speak the gdispy protocol")
+        if self._tls is None:
+            raise ProtocolError("it speaks TLS, and this side has no certfile")
+        return record_length(data[:RECORD_HEAD]) - len(data)
+
+    def _answer_last(self, stranger: _Stranger, error: Exception) -> None:
+        """What who has the secret, or another version, is to know of why it is turned away."""
+        if isinstance(error, PeerRejected):
+            answer = _version_answer()
+        elif isinstance(error, ClockRefused):
+            answer = error.answer
+        elif isinstance(error, _SpeaksWithoutTls):
+            answer = ALERT
+        else:
+            return
+        if self._answers.may_answer(stranger.address, time.monotonic()):
+            with contextlib.suppress(OSError):
+                os.write(stranger.fd, answer)
+                os.read(stranger.fd, _UNREAD)  # What is closed on unread bytes is reset, and the answer with it.
+
+    def _judge(self, stranger: _Stranger) -> None:
+        """Its beginning is whole. Raises ProtocolError where it does not show the secret."""
+        now, first = time.time(), stranger.data
+        if not first.startswith(MAGIC):
+            name = server_name_in(first)
+            self._admit(self._key_of(name, now), stranger)
+            self._begin(stranger, self._enter_tunnel)
+            return
+        if self._tls is not None:
+            self._open(first, now, NO_CERTIFICATE, lambda key: None)
+            raise _SpeaksWithoutTls("it speaks without TLS, and this side has a certfile")
+        second, keys, roles = self._open(first, now, NO_CERTIFICATE, lambda key: self._admit(key, stranger))
+        self._begin(stranger, self._answer, second, keys, roles)
+
+    def _key_of(self, name: str, now: float) -> bytes:
+        """What names a ClientHello with this server name. Raises ProtocolError where it is made with no secret."""
+        for psk in self._roles:
+            with contextlib.suppress(ProtocolError):
+                return check_server_name(psk, name, now)
+        raise ProtocolError("the server name of its ClientHello does not fit the secret, or its clock this one")
+
+    def _open(
+        self, first: bytes, now: float, certificate: bytes, admit: Callable[[bytes], None]
+    ) -> tuple[bytes, Keys, bytes]:
+        """The answer to a first message, the keys, and the roles. Raises ProtocolError."""
+        trouble = ProtocolError("the first message of a handshake does not fit the secret")
+        for psk, roles in self._roles.items():
+            responder = Responder(psk, roles, secrets.token_bytes(32), self._instance, certificate)
+            try:
+                return responder.answer(first, now, admit)
+            except (ClockRefused, _Again):
+                raise
+            except ProtocolError as error:
+                trouble = error
+        raise trouble
+
+    def _admit(self, key: bytes, stranger: _Stranger) -> None:
+        """Raise ProtocolError where a good first message is not to be answered: sent again, or one too many."""
+        self._note(key)
+        if not self._answers.may_answer(stranger.address, time.monotonic()):
+            raise _Again("too many attempts")
+
+    def _note(self, key: bytes) -> None:
+        if not self._memory.note(key, time.monotonic()):
+            raise _Again("its first message came before, so that it was recorded")
+
+    # Those whose first message was good: in greenlets
+
+    def _begin(self, stranger: _Stranger, work: Callable[..., Any], *args: Any) -> None:
+        """It has shown the secret, or was recorded when somebody has; it gets one of the places for those."""
+        stranger.stop_reading()
+        family = socket.AF_INET6 if ":" in stranger.host else socket.AF_INET
+        sock = socket.socket(family, socket.SOCK_STREAM, 0, fileno=stranger.fd)
+        prover = _Prover(sock, stranger.address, stranger.host, stranger.until)
+        number = next(self._numbers)
+        loser = self._proving.arrive(number, prover.address)
+        if loser is not None:
+            self._dismiss(loser)
+        self._provers[number] = prover
+        prover.greenlet = spawn(self._prove, number, prover, work, stranger.data, *args, what="a new connection")
+
+    def _prove(self, number: int, prover: _Prover, work: Callable[..., Any], *args: Any) -> None:
+        try:
+            with gevent.Timeout(max(0.0, prover.until - time.monotonic()), TimeoutError("too slow")):
+                way, keys, roles = work(prover, *args)
+            connection = self._on_connection(way, keys, roles)
+        except (OSError, ProtocolError, PeerRejected) as error:
+            self._log(_reason(error), prover.host, type(error))
+        except Exception as error:
+            text = "gdispy: a defect with a new connection"
+            self._limited.log_failure(logging.CRITICAL, type(error), error, text)
+        else:
+            prover.greenlet, prover.connection = None, connection
+            connection.when_proven(lambda proven: self._proved(number, proven))
+            return
+        prover.greenlet = None
+        self._dismiss(number)
+
+    def _answer(
+        self, prover: _Prover, first: bytes, second: bytes, keys: Keys, roles: bytes
+    ) -> tuple[Any, Keys, bytes]:
+        tune(prover.sock)
+        prover.sock.sendall(second)
+        return prover.sock, keys, roles
+
+    def _enter_tunnel(self, prover: _Prover, beginning: bytes) -> tuple[Any, Keys, bytes]:
+        assert self._tls is not None
+        tune(prover.sock)
+        tunnel = self._tls.accept(prover.sock, beginning)
+        first = b""
+        while len(first) < FIRST_BYTES:
+            more = tunnel.recv(FIRST_BYTES - len(first))
+            if not more:
+                raise ProtocolError("it closed the connection during the handshake")
+            first += more
+            if len(first) >= len(MAGIC):
+                self._refuse_within(tunnel, first)
+        second, keys, roles = self._open(first, time.time(), self._certificate, self._note)
+        tunnel.sendall(second)
+        return tunnel, keys, roles
+
+    def _refuse_within(self, tunnel: Any, first: bytes) -> None:
+        """Tell who speaks another version which one this is."""
+        try:
+            refuse_other_version(first)
+        except PeerRejected:
+            tunnel.sendall(_version_answer())
+            raise
+        if not first.startswith(MAGIC):
+            raise ProtocolError("it does not speak the gdispy protocol within TLS")
+
+    def _proved(self, number: int, proven: bool) -> None:
+        """The first sealed frame of a connection has opened, or it has ended before."""
+        prover = self._provers.pop(number, None)
+        if prover is not None:
+            self._proving.leave(number)
+            if proven:
+                self._answers.give_back(prover.address)
+
+    def _dismiss(self, number: int) -> None:
+        self._proving.leave(number)
+        prover = self._provers.pop(number, None)
+        if prover is not None:
+            prover.close()
+
+    def _log(self, reason: str, host: str, kind: type) -> None:
+        """One line a second for each kind of trouble, so that a crowd does not hide a wrong version. None of the peer's
+        own bytes get into it."""
+        self._limited.log(logging.INFO, kind, "turned away a connection from %s: %s", host, reason)
+
+
+def _network_of(host: str) -> str:
+    """What counts as one address: of IPv6 the network of a link, in which one host may have as many as it likes."""
+    if ":" not in host:
+        return host
+    with contextlib.suppress(OSError):
+        return str(socket.inet_pton(socket.AF_INET6, host.partition("%")[0])[:8].hex())
+    return host
+
+
+def tune(sock: Any, keep_alive: Sequence[tuple[str, int]] = KEEP_ALIVE) -> None:
+    """Options that each connection has: no delay, and an early end where the other side is gone without a word."""
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in keep_alive:
+        if hasattr(socket, option):
+            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
+
+
+def _version_answer() -> bytes:
+    """What tells the program of another version which one this is."""
+    version = config.VERSION.encode()
+    return MAGIC + bytes([len(version)]) + version
+
+
+def _reason(error: Exception) -> str:
+    """Why a connection is turned away, in words."""
+    return f"the connection broke: {plain(error)}" if isinstance(error, OSError) else str(error)
+
+
+def listening_sockets(host: str, port: int) -> list[Any]:
+    """Sockets that listen, of the same port. Raises OSError."""
+    first = _listening_socket(host, port)
+    if host != "0.0.0.0":
+        return [first]
+    try:
+        return [first, _listening_socket("::", first.getsockname()[1])]
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            logger.warning("not listening by IPv6: port %d is in use there", first.getsockname()[1])
+        return [first]
+
+
+def _listening_too(host: str, there: list[Any]) -> list[Any]:
+    """A socket that listens on one more address; none where that is one of those that are there, by another name."""
+    port = there[0].getsockname()[1]
+    address = resolve(host, port, socket.SOCK_STREAM)[0][4][0]
+    return [] if address in [sock.getsockname()[0] for sock in there] else [_listening_socket(host, port)]
+
+
+def _listening_socket(host: str, port: int) -> Any:
+    family, _, _, _, sockaddr = resolve(host, port, socket.SOCK_STREAM)[0]
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind(sockaddr)
+        sock.listen(BACKLOG)
+    except BaseException:
+        sock.close()
+        raise
+    return sock

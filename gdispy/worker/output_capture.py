@@ -1,0 +1,190 @@
+"""What a job prints, caught at the level of file descriptors 1 and 2.
+
+Used by a worker around each job. The two files are first made by the node, which looks at
+their size while the job runs and frees what will not be kept, so a job that prints without end costs
+no memory without end. C code and child processes write to the same descriptors, so their output is here too.
+
+The files are in memory where little is kept, and else on disk, without names. Little output travels in the frame; of
+more the file itself is handed over, and another takes its place, so nothing is copied and no memory is needed for it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import tempfile
+from typing import NamedTuple, TextIO
+
+from gdispy.worker import control
+from gdispy.worker.originals import os
+from gdispy.worker.process_tree import flush_c_output, free_memory
+
+#: Where more than this many bytes of a stream may be kept, they go to disk.
+MEMORY_LIMIT = 64 * 1024 * 1024
+#: Up to this many bytes of a stream travel in the frame.
+INLINE = 32 * 1024
+#: Bytes that are copied at once.
+_STEP = 1024 * 1024
+
+
+class Output(NamedTuple):
+    """One stream of a job."""
+
+    #: Its bytes; or how many there are in the first of the files. With a minus, there is no second, which is the file
+    #: of the jobs to come.
+    shown: bytes | int
+    files: tuple[int, ...] = ()
+    #: How many bytes were left out.
+    left_out: int = 0
+
+
+_NOTHING = Output(b"")
+
+
+def capture_file(limit: int, directory: str) -> int:
+    """A file for a stream of which so many bytes may be kept; writes append. Raises OSError."""
+    if limit <= MEMORY_LIMIT:
+        return control.memory_file("gdispy-output")
+    flags = os.O_RDWR | os.O_APPEND | os.O_CLOEXEC
+    try:
+        return os.open(directory, flags | os.O_TMPFILE, 0o600)
+    except OSError:  # The file system does not have that.
+        fd, path = tempfile.mkstemp(dir=directory)
+        os.close(fd)
+        fd = os.open(path, flags)
+        os.unlink(path)
+        return fd
+
+
+class Capture:
+    """The files behind descriptors 1 and 2 of this process."""
+
+    def __init__(self, out: int, err: int, limit: int, directory: str) -> None:
+        #: What jobs find as `sys.stdout` and `sys.stderr`.
+        self.out: TextIO
+        self.err: TextIO
+        # Private copies: a job may close 1 and 2, or point them elsewhere.
+        self.files = (out, err)
+        self._limit = limit
+        self._directory = directory
+        self._restore_streams()
+
+    def begin(self) -> None:
+        """Point 1 and 2 at the files again, whatever the last job did to them."""
+        os.dup2(self.files[0], 1)
+        os.dup2(self.files[1], 2)
+        if sys.stdout is not self.out or sys.stderr is not self.err:
+            self.put_streams_back()
+
+    def put_streams_back(self) -> None:
+        """Undo what a job has assigned to `sys.stdout` and `sys.stderr`. An object that goes with it is flushed."""
+        sys.stdout, sys.stderr = self.out, self.err
+
+    def end(self) -> tuple[Output, Output]:
+        """What was printed since `begin`: stdout and stderr."""
+        try:
+            self.out.flush()
+            self.err.flush()
+        except (ValueError, OSError):
+            self._mend()
+        flush_c_output()
+        lseek = os.lseek
+        out, err = self.files
+        if not lseek(out, 0, os.SEEK_END) and not lseek(err, 0, os.SEEK_END):
+            return _NOTHING, _NOTHING
+        return self._take(out), self._take(err)
+
+    def drop(self) -> None:
+        """What threads have printed since `end` is nobody's."""
+        for stream in (self.out, self.err):
+            with contextlib.suppress(ValueError, OSError):
+                stream.flush()
+        for fd in self.files:
+            _empty(fd)
+
+    def _take(self, fd: int) -> Output:
+        size = os.lseek(fd, 0, os.SEEK_END)
+        if size <= min(INLINE, self._limit):
+            data = os.pread(fd, size, 0)
+            _empty(fd)
+            return Output(data)
+        if size <= self._limit:
+            return self._hand_over(fd, size)
+        left_out = size - self._limit
+        parts = capture_file(self._limit, self._directory)
+        length = self._copy_parts(fd, size, parts)
+        _empty(fd)
+        if length > INLINE:
+            return Output(-length, (parts,), left_out)
+        data = os.pread(parts, length, 0)
+        os.close(parts)
+        return Output(data, (), left_out)
+
+    def _hand_over(self, fd: int, size: int) -> Output:
+        """Give the file away, and another the place of its descriptor."""
+        given = os.dup(fd)
+        fresh = capture_file(self._limit, self._directory)
+        os.dup2(fresh, fd, inheritable=False)
+        for standard, own in zip((1, 2), self.files, strict=True):
+            if own == fd:  # What it holds on disk or in memory is not to be kept for its sake.
+                os.dup2(fd, standard)
+        return Output(size, (given, fresh))
+
+    def _copy_parts(self, fd: int, size: int, goal: int) -> int:
+        """Copy the first and last parts, and a word about what is left out; how many bytes those are."""
+        last = self._limit // 2
+        note = b"\n[gdispy: %d bytes of output left out here]\n" % (size - self._limit)
+        _copy(fd, 0, self._limit - last, goal)
+        os.write(goal, note)
+        _copy(fd, size - last, last, goal)
+        return self._limit + len(note)
+
+    def _mend(self) -> None:
+        """The job has closed its descriptors, or what writes to them; what it had printed before is still to come."""
+        os.dup2(self.files[0], 1)
+        os.dup2(self.files[1], 2)
+        for stream in (self.out, self.err):
+            with contextlib.suppress(ValueError, OSError):
+                stream.flush()
+        self._restore_streams()
+
+    def _restore_streams(self) -> None:
+        self.out = _stream(1)
+        self.err = _stream(2)
+        sys.stdout, sys.stderr = self.out, self.err
+        # Typed as constants, but what is printed at exit or by pdb goes there.
+        setattr(sys, "__stdout__", self.out)  # noqa: B010
+        setattr(sys, "__stderr__", self.err)  # noqa: B010
+
+
+def _stream(fd: int) -> TextIO:
+    return open(fd, "w", encoding="utf-8", errors="backslashreplace", closefd=False)
+
+
+def _empty(fd: int) -> None:
+    with contextlib.suppress(OSError):
+        os.ftruncate(fd, 0)
+        os.lseek(fd, 0, os.SEEK_SET)
+
+
+def _copy(fd: int, offset: int, length: int, goal: int) -> None:
+    while length > 0:
+        data = os.pread(fd, min(length, _STEP), offset)
+        if not data:
+            return
+        offset += len(data)
+        length -= len(data)
+        view = memoryview(data)
+        while view:
+            view = view[os.write(goal, view) :]
+
+
+def keep_within_limit(fd: int, limit: int) -> None:
+    """Give back the memory, or room on disk, of what will be left out of a file that a running job fills; for the node.
+
+    The file keeps its length, so what the job writes meanwhile stays where it is.
+    """
+    size = os.fstat(fd).st_size
+    if size > 2 * limit:
+        last = limit // 2
+        free_memory(fd, limit - last, size - limit)

@@ -1,0 +1,130 @@
+"""Large payloads of a worker: the files in memory in which arguments come and results leave.
+
+Called by `runner.py`, in the worker's only thread.
+
+Some files in which arguments come are used again by the node (`buffers/memory_file_pool.py` there): such a `Loan` is
+given back when the job has ended, with the result in it where that is large and fits. New memory is saved so. Where
+arguments are small and the last result was large, a blank one comes along.
+
+Invariant: what is given back is not seen by any object in this process any more, and its descriptor is closed.
+"""
+
+from __future__ import annotations
+
+import mmap
+from hashlib import blake2b
+from typing import Any
+
+from gdispy.worker import control, pickling
+from gdispy.worker.limits import OwnLimits
+from gdispy.worker.originals import os
+
+#: Payloads up to this many bytes travel inside the message.
+INLINE = 32 * 1024
+#: Bytes of the digest of a file that is sent, and bytes that are read at once for it.
+_DIGEST_BYTES = 32
+_STEP = 1 << 20
+
+
+def digest_of(fd: int) -> bytes:
+    """BLAKE2b of all that is in an open file."""
+    digest = blake2b(digest_size=_DIGEST_BYTES)
+    offset = 0
+    while piece := os.pread(fd, _STEP, offset):
+        digest.update(piece)
+        offset += len(piece)
+    return digest.digest()
+
+
+class Loan:
+    """A file in which arguments came, or that is blank, and which the node uses again."""
+
+    def __init__(self, fd: int, size: int = 0) -> None:
+        self._fd = fd
+        self._identity = _identity(fd)
+        self.map = _map(fd, size) if size else None
+
+    def give_back(self, result: pickling.Payload, limits: OwnLimits) -> int | None:
+        """Use it no more, but for a large result, if that goes in. The size of the result then, else 0; None where the
+        file cannot be given back."""
+        # The job may have closed it with all others, and the number be that of a file of its own.
+        if _identity(self._fd) != self._identity:
+            return None
+        try:
+            if not self._is_free():
+                return None
+            size = _size(result)
+            if not INLINE < size <= os.fstat(self._fd).st_size:
+                return 0
+            with limits.lifted():
+                _write(self._fd, result)
+            return size
+        except OSError:  # No memory: the usual way may find none either, and says so.
+            return 0
+        finally:
+            os.close(self._fd)
+
+    def _is_free(self) -> bool:
+        """Whether no object of the job is a view of it."""
+        try:
+            if self.map is not None:
+                self.map.close()
+        except BufferError:
+            return False
+        return True
+
+
+def _identity(fd: int) -> tuple[int, int] | None:
+    try:
+        about = os.fstat(fd)
+    except OSError:
+        return None
+    return about.st_dev, about.st_ino
+
+
+def map_files(fields: list[Any], files: list[int]) -> Loan | None:
+    """Put what came in files where the message has their sizes; the one that is to be given back, if there is one."""
+    loan = None
+    size = fields[2]
+    if type(size) is int:
+        if size < 0:
+            loan = Loan(files.pop(0), -size)
+            fields[2] = loan.map
+        else:
+            fields[2] = _mapped(files.pop(0), size)
+    if len(fields) > 3 and type(fields[3]) is int:
+        fields[3] = _mapped(files.pop(0), fields[3])
+    return Loan(files.pop(0)) if files else loan
+
+
+def _map(fd: int, size: int) -> mmap.mmap:
+    # Private and writable: arrays that are views of it may be changed by the job.
+    return mmap.mmap(fd, size, flags=mmap.MAP_PRIVATE)
+
+
+def _mapped(fd: int, size: int) -> mmap.mmap:
+    try:
+        return _map(fd, size)
+    finally:
+        os.close(fd)
+
+
+def written(value: pickling.Payload) -> int:
+    fd = control.memory_file("gdispy-result")
+    _write(fd, value)
+    return fd
+
+
+def _write(fd: int, value: pickling.Payload) -> None:
+    """Write a payload into a file, from its beginning."""
+    place = 0
+    for part in [value] if isinstance(value, bytes) else value:
+        view = memoryview(part).cast("B")
+        while view:
+            written = os.pwrite(fd, view, place)
+            place += written
+            view = view[written:]
+
+
+def _size(value: pickling.Payload) -> int:
+    return len(value) if isinstance(value, bytes) else sum(memoryview(part).nbytes for part in value)

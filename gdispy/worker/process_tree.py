@@ -1,0 +1,221 @@
+"""What the kernel offers to keep hold of processes: death signals, sub-reaping, killing a whole tree.
+
+Standard library. Called by the spawner, the templates and the workers, each with a single
+thread: the death signal of a process follows the thread that made it, so that matters. The node
+calls `descendants` and `kill_descendants` too. Where the kernel lacks something (no Linux), the
+functions do what they can: process groups remain.
+"""
+
+from __future__ import annotations
+
+import builtins
+import contextlib
+import ctypes
+import signal
+import sys
+from time import sleep
+from typing import Any
+
+from gdispy.worker.originals import os
+
+_PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
+_FALLOC_FL_KEEP_SIZE = 1
+_FALLOC_FL_PUNCH_HOLE = 2
+
+_libc: ctypes.CDLL | None = None
+_waitid: Any = None
+with contextlib.suppress(OSError, AttributeError):
+    _libc = ctypes.CDLL(None)
+    # It returns at once, so the GIL is kept.
+    _waitid = ctypes.PyDLL(None).waitid
+
+#: Of `waitid`: any child, and no more than whether there is one.
+_ALL, _LOOK = (os.P_ALL, os.WEXITED | os.WNOHANG | os.WNOWAIT) if hasattr(os, "waitid") else (0, 0)
+
+#: How many rounds a tree is killed in before giving up: each round finds what was forked meanwhile.
+_ROUNDS = 2000
+#: The same where all processes of the machine are looked at.
+_SWEEPS = 100
+
+
+def has_children() -> bool:
+    """Whether the calling process has children, living or dead, that nobody has waited for."""
+    # By the C library, since Python's own makes an exception where there are none, and a worker asks after each job.
+    return _waitid is not None and _waitid(_ALL, 0, None, _LOOK) == 0
+
+
+def flush_c_output() -> None:
+    """Write out what C code has printed into buffers of the C library."""
+    if _libc is not None:
+        _libc.fflush(None)
+
+
+def free_memory(fd: int, offset: int, length: int) -> None:
+    """Make a hole in a memory file: its length stays, the pages in between are given back."""
+    if _libc is not None and sys.platform == "linux" and length > 0:
+        mode = _FALLOC_FL_KEEP_SIZE | _FALLOC_FL_PUNCH_HOLE
+        _libc.fallocate(fd, mode, ctypes.c_int64(offset), ctypes.c_int64(length))
+
+
+def die_with_parent(parent: int) -> None:
+    """Ask for SIGKILL when the parent, which is process `parent`, dies; exit if it is dead already."""
+    if _libc is not None and sys.platform == "linux":
+        _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        if os.getppid() != parent:
+            os._exit(1)
+
+
+def adopt_orphans() -> None:
+    """Become the parent of every descendant whose own parent dies (not inherited by children)."""
+    if _libc is not None and sys.platform == "linux":
+        _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def children(pid: int) -> list[int]:
+    """The live and dead-but-unreaped children of a process."""
+    found: list[int] = []
+    try:
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            with contextlib.suppress(OSError), builtins.open(f"/proc/{pid}/task/{thread}/children") as file:
+                found += map(int, file.read().split())
+    except OSError:
+        pass
+    return found
+
+
+def descendants(pid: int) -> list[int]:
+    """All processes below `pid`, parents before their children."""
+    found = children(pid)
+    for child in found:
+        found += children(child)
+    return found
+
+
+def kill_descendants(pid: int, spare: frozenset[int] = frozenset()) -> None:
+    """SIGKILL all processes below `pid`, and those they fork meanwhile; not below those of `spare`.
+
+    For the calling process itself (`pid` is its own) they are reaped as well.
+    """
+    own = pid == os.getpid()
+    for _ in range(_ROUNDS):
+        living = [child for child in children(pid) if child not in spare]
+        below = [each for child in living for each in (child, *descendants(child))]
+        below = [each for each in below if not _is_zombie(each)]
+        for each in below:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(each, signal.SIGKILL)
+        if own:
+            _reap(living)
+        if not below:
+            return
+        sleep(0.001)
+
+
+def _is_zombie(pid: int) -> bool:
+    try:
+        with builtins.open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read().rpartition(b")")[2].split()[0] in (b"Z", b"X")
+    except OSError:
+        return True
+
+
+def _reap(pids: list[int]) -> None:
+    for pid in pids:
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(pid, os.WNOHANG)
+
+
+def resident_bytes(pid: int) -> int:
+    """Resident memory of one process, without pages shared with others; 0 when it is gone."""
+    try:
+        with builtins.open(f"/proc/{pid}/statm") as file:
+            _, resident, shared = map(int, file.read().split()[:3])
+    except OSError:
+        return 0
+    return (resident - shared) * os.sysconf("SC_PAGESIZE")
+
+
+def tree_bytes(tree: list[int]) -> int:
+    """Resident memory of a process and of those below it, but for what they have got by forking from its own parent:
+    what setup has loaded is there once, and not once more in each worker and in each process that a job forks."""
+    parent, image = _origin(tree[0])
+    inherited = resident_bytes(parent)
+    total = 0
+    for pid in tree:
+        is_forked = pid == tree[0] or (image != 0 and _origin(pid)[1] == image)
+        total += max(0, resident_bytes(pid) - (inherited if is_forked else 0))
+    return total
+
+
+def _origin(pid: int) -> tuple[int, int]:
+    """The parent of a process, and where its stack begins, which is another place after each exec; 0 where that is
+    not known."""
+    try:
+        with builtins.open(f"/proc/{pid}/stat", "rb") as file:
+            fields = file.read().rpartition(b")")[2].split()
+    except OSError:
+        return 0, 0
+    return int(fields[1]), int(fields[25])
+
+
+def processor_seconds(pid: int) -> float:
+    """Processor time of one process and of those of its children that it has waited for; 0 when it is gone."""
+    try:
+        with builtins.open(f"/proc/{pid}/stat", "rb") as file:
+            fields = file.read().rpartition(b")")[2].split()
+    except OSError:
+        return 0.0
+    return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
+
+
+def began(pid: int) -> int:
+    """When a process began, in ticks since the machine did: with its number, it names it. 0 where there is none."""
+    try:
+        with builtins.open(f"/proc/{pid}/stat", "rb") as file:
+            fields = file.read().rpartition(b")")[2].split()
+    except OSError:
+        return 0
+    return 0 if fields[0] in (b"Z", b"X") else int(fields[19])
+
+
+def end_marked(name: str, value: str) -> None:
+    """SIGKILL all own processes whose environment holds `name` with this value, and those below them."""
+    for _ in range(_SWEEPS):
+        if not [pid for pid in _processes() if _end_if_marked(pid, f"{name}={value}".encode())]:
+            return
+        sleep(0.001)
+
+
+def _processes() -> list[int]:
+    entries = os.listdir("/proc") if os.path.isdir("/proc") else []
+    return [int(entry) for entry in entries if entry.isdigit() and int(entry) != os.getpid()]
+
+
+def _end_if_marked(pid: int, marker: bytes) -> bool:
+    """Whether a process was one of those to end."""
+    if not _has_marker(pid, marker):
+        return False
+    try:
+        # It is held before it is looked at again: its number may be another process's meanwhile.
+        held = os.pidfd_open(pid)
+    except OSError:
+        return False
+    try:
+        if not _has_marker(pid, marker) or _is_zombie(pid):
+            return False
+        kill_descendants(pid)
+        signal.pidfd_send_signal(held, signal.SIGKILL)
+    except OSError:
+        return False
+    finally:
+        os.close(held)
+    return True
+
+
+def _has_marker(pid: int, marker: bytes) -> bool:
+    try:
+        with builtins.open(f"/proc/{pid}/environ", "rb") as file:
+            return marker in file.read().split(b"\0")
+    except OSError:
+        return False

@@ -1,0 +1,121 @@
+"""What `setup` makes global, made visible to the computation.
+
+Called by the template around setup. A function of the user's program travels with a dictionary of globals
+of its own, so a name that setup, or a function that it calls, declares global is set in one such dictionary only. It
+is put into those of all functions that travelled with the computation, and among the builtins, which all of them see.
+"""
+
+from __future__ import annotations
+
+import builtins
+import contextlib
+import functools
+import sys
+import types
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from gdispy.worker.rebuild import ProgramModule
+
+_MISSING = object()
+
+
+class Namespaces:
+    """The dictionaries in which code of a computation finds global names: those of its functions, and `__main__`'s."""
+
+    def __init__(self, functions: Iterable[Any]) -> None:
+        self._all = [vars(sys.modules["__main__"]), *_dictionaries(functions)]
+
+    def provide(self, names: Mapping[str, Any]) -> None:
+        """Have all of them hold these names; what a function brought itself stays."""
+        for each in self._all:
+            for name, value in names.items():
+                each.setdefault(name, value)
+
+    def replace(self, name: str, before: str, after: str) -> None:
+        """Have those of them, and of the builtins, that hold one text under this name, hold another; what a function
+        brought itself stays."""
+        for each in (*self._all, vars(builtins)):
+            found = each.get(name)
+            if isinstance(found, str) and found == before:
+                each[name] = after
+
+    @contextlib.contextmanager
+    def lending(self, names: Mapping[str, Any]) -> Iterator[None]:
+        """Have all of them, and the builtins, hold these names for a while. Functions and classes among those have the
+        names of the others, too."""
+        common = self._all[-1] if len(self._all) > 1 else {}
+        given = [(each, {**common, **each, **names}) for each in _dictionaries(names.values())]
+        places = [*given, *((each, names) for each in (*self._all, vars(builtins)))]
+        kept = [(each, {name: each[name] for name in added if name in each}) for each, added in places]
+        for each, added in places:
+            each.update(added)
+        try:
+            yield
+        finally:
+            # A class that comes again is the same one, so what is lent to it goes, too.
+            for (each, added), (_, before) in reversed(list(zip(places, kept, strict=True))):
+                for name in added.keys() - before.keys():
+                    each.pop(name, None)
+                each.update({name: before[name] for name in names if name in before})
+
+
+class Globals:
+    """The globals of functions, and of those that they call, as they are now, to tell later what was set."""
+
+    def __init__(self, functions: Iterable[Any]) -> None:
+        self._now = _dictionaries(functions)
+        self._before = [dict(names) for names in self._now]
+
+    def share(self) -> dict[str, Any]:
+        """Have all of these functions find what any of them has set since; that, by name."""
+        changed: dict[str, Any] = {}
+        for names, before in zip(self._now, self._before, strict=True):
+            for name, value in names.items():
+                if before.get(name, _MISSING) is not value and not name.startswith("__"):
+                    changed[name] = value
+        if not changed:
+            return {}
+        vars(builtins).update(changed)
+        vars(sys.modules["__main__"]).update(changed)
+        for names in self._now:
+            names.update(changed)
+        return changed
+
+
+def _dictionaries(functions: Iterable[Any]) -> list[dict[str, Any]]:
+    """The globals of functions that came with the computation, each dictionary once."""
+    found: list[dict[str, Any]] = []
+    waiting = [each for value in functions for each in _functions_of(value)]
+    while waiting:
+        names = _globals_of(waiting.pop())
+        if _is_of_a_module(names) or any(names is known for known in found):
+            continue
+        found.append(names)
+        for value in list(names.values()):
+            waiting += _functions_of(value)
+    return found
+
+
+def _functions_of(value: Any) -> list[Any]:
+    """A function, or the methods of a class that came with the computation."""
+    if isinstance(value, type):
+        own = vars(value).values() if value.__module__ == "__main__" else ()
+        return [each for each in own if isinstance(each, types.FunctionType)]
+    return [value] if isinstance(value, types.FunctionType | types.MethodType | functools.partial) else []
+
+
+def _is_of_a_module(names: dict[str, Any]) -> bool:
+    """What a module of the node defines is the module's own; what functions that travelled by value refer to is not."""
+    name = names.get("__name__")
+    module = sys.modules.get(name) if isinstance(name, str) and name != "__main__" else None
+    return module is not None and vars(module) is names and not isinstance(module, ProgramModule)
+
+
+def _globals_of(function: Any) -> dict[str, Any]:
+    while isinstance(function, functools.partial):
+        function = function.func
+    if isinstance(function, types.MethodType):
+        function = function.__func__
+    found = getattr(function, "__globals__", None)
+    return found if isinstance(found, dict) else {}
