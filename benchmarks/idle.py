@@ -29,7 +29,7 @@ import gevent  # noqa: E402
 from gdispy.net import connect  # noqa: E402
 from gdispy.node import AVAILABILITY_INTERVAL, MISSED_AT_REST  # noqa: E402
 from gdispy.protocol.ids import Instance  # noqa: E402
-from gdispy.protocol.messages import Availability, Hello, Holding, Message, Resume  # noqa: E402
+from gdispy.protocol.messages import Availability, Hello, Inventory, Message, Resume  # noqa: E402
 from gdispy.shared_scheduler.service import CLIENTS, FROM_NODES  # noqa: E402
 from gdispy.transport.connection import Connection, Handlers  # noqa: E402
 from gdispy.transport.credentials import find_secret, generate_secret  # noqa: E402
@@ -62,7 +62,7 @@ class Crowd:
 
     def add_node(self, number: int) -> None:
         hello = self._hello("node", f"node{number}", 16)
-        connection = self._connect(FROM_NODES, [hello], [Holding([], [], [])])
+        connection = self._connect(FROM_NODES, [hello], [Inventory([], [], [])])
         connection.rest(True)
         gevent.spawn(self._tell_availability, connection, 0.12 * number)
 

@@ -14,7 +14,7 @@ import time
 
 from gdispy.protocol.ids import ComputationId, Instance, JobId, Peer
 from gdispy.protocol.job_status import FINISHED
-from gdispy.protocol.messages import Ended, Hello, Holding, Open, Prepare, Prepared, Run
+from gdispy.protocol.messages import Ended, Hello, Inventory, Open, Prepare, Prepared, Run
 from gdispy.rules.effects import Effects, Send
 from gdispy.rules.scheduler.dispatch import Dispatch
 
@@ -67,7 +67,7 @@ class Installation:
             peer, instance = Peer(node), Instance(b"%016d" % node)
             hello = Hello("node", instance, f"node{node}", "0", "3.11", "linux", CPUS, "", 0.0)
             self.dispatch.joined(peer, hello, [f"10.{node >> 16}.{node >> 8 & 255}.{node & 255}"], 51348, 0.0)
-            self.dispatch.receive(peer, [Holding([], [], [])], 0.0)
+            self.dispatch.receive(peer, [Inventory([], [], [])], 0.0)
             self.dispatch.receive(peer, [Prepared(each, "") for each in self.computations], 0.0)
 
     def submit(self, each: int) -> None:

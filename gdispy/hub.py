@@ -224,7 +224,7 @@ class Hub:
         self._dead = False
         #: What is raised for one who asks a dead hub.
         self._error: type[ClusterClosed] = ForkedError
-        self._errands = Errands()
+        self._errands = CallbackRunner()
         #: Called in a forked child, to close its copies of what belongs to the parent.
         self.in_forked_child: list[Callable[[], None]] = []
         self.is_patched = gevent.monkey.is_module_patched("threading")
@@ -362,7 +362,7 @@ class Hub:
         Hub._lock = threading.Lock()
 
 
-class Errands:
+class CallbackRunner:
     """Calls functions of the user one after the other, in a thread (patched: a greenlet) of its own.
 
     One that takes longer than `PATIENCE` while others wait does not hold them up: they go on in

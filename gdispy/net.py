@@ -62,7 +62,7 @@ class SecretDiffers(PeerRejected):
 
 
 @dataclass(frozen=True)
-class Relay:
+class RelayAddress:
     """A way to a peer that cannot be reached directly: through a relay, which knows the key of discovery only."""
 
     host: str
@@ -78,7 +78,7 @@ def connect(
     handlers: Handlers,
     source: str = "",
     what: str = "gdispy-node",
-    relay: Relay | None = None,
+    relay: RelayAddress | None = None,
     limit: float | None = None,
     small: bool = False,
     tls: Tls | None = None,
@@ -117,7 +117,7 @@ def _open(
     roles: bytes,
     source: str,
     what: str,
-    relay: Relay | None,
+    relay: RelayAddress | None,
     limit: float,
     small: bool,
     tls: Tls | None,
@@ -190,7 +190,7 @@ def _close(sock: Any) -> None:
         sock.close()
 
 
-def _reach_through(relay: Relay, where: str, source: str, limit: float, small: bool) -> Any:
+def _reach_through(relay: RelayAddress, where: str, source: str, limit: float, small: bool) -> Any:
     """A socket that a relay has joined to the address."""
     sock = reach(relay.host, relay.port, "relay", source, limit, small)
     ask = Packet(THROUGH, secrets.token_bytes(INSTANCE_BYTES), time.time(), 0, where, "")

@@ -22,13 +22,13 @@ import gevent.event
 from gdispy import config
 from gdispy.buffers.allocator import keep_freed_memory
 from gdispy.buffers.memory_file import FileSink
-from gdispy.discovery.announcer import Announcer, Caller
+from gdispy.discovery.announcer import Announcer, SchedulerConnector
 from gdispy.errors import ConfigError, ProtocolError
 from gdispy.execution.host_resources import is_disk_full, load, measure
 from gdispy.execution.node_settings import NodeSettings
-from gdispy.execution.process_manager import Workers
+from gdispy.execution.process_manager import ProcessManager
 from gdispy.execution.state_directory import claim, find_prefix, unclaim
-from gdispy.journal.node_spool import Spool
+from gdispy.journal.node_spool import NodeSpool
 from gdispy.net import Listener
 from gdispy.protocol.address import join
 from gdispy.protocol.handshake import Keys
@@ -37,35 +37,35 @@ from gdispy.protocol.limits import printable
 from gdispy.protocol.messages import (
     Availability,
     Hello,
-    Lacking,
     Message,
+    MissingFiles,
     Overview,
+    OverviewRequest,
     Prepare,
     Prepared,
     Released,
     Reply,
     Returned,
-    Survey,
 )
 from gdispy.protocol.texts import REFUSED, STOPPED
 from gdispy.protocol.wire import FILE, MessageRefused, Sink
-from gdispy.rules.effects import Drop, Effects, Record, Send
+from gdispy.rules.effects import Drop, Effects, Send, WriteFacts
 from gdispy.rules.faults import refusal
 from gdispy.rules.node.effects import (
     AnswerFile,
-    End,
-    Hand,
+    AssignJobs,
+    FindMissingFiles,
     Interrupt,
-    Leave,
+    Kill,
     Load,
-    Look,
     NewWorker,
-    Place,
-    TakeBack,
+    PutFiles,
+    RecallJobs,
+    Shutdown,
     Terminate,
     Unload,
 )
-from gdispy.rules.node.node_rules import Slots
+from gdispy.rules.node.node_rules import NodeRules
 from gdispy.rules.node.service_hours import OPEN, Hours, clock
 from gdispy.runtime.fault_log import log_fault
 from gdispy.runtime.greenlets import keep_running
@@ -87,7 +87,7 @@ _FULL = "its disk is nearly full"
 DISK_INTERVAL = 1.0
 
 #: What a scheduler can bring about again and again.
-_ANSWERS = (Lacking, Prepared, Released, Reply, Returned)
+_ANSWERS = (MissingFiles, Prepared, Released, Reply, Returned)
 
 #: Roles of the connections that a node takes: of those who give jobs, and of those who only want to know how it stands.
 SCHEDULER, VISITOR = b"scheduler>node", b"visitor>node"
@@ -110,7 +110,7 @@ class Node:
         self._name = settings.name or platform.node() or "node"
         prefix = self._prefix = find_prefix(settings.dest_path_prefix)
         epoch = time.time() - time.monotonic()
-        self._slots = Slots(settings.cpus, settings.lease, epoch, settings.serve, settings.spool_age)
+        self._slots = NodeRules(settings.cpus, settings.lease, epoch, settings.serve, settings.spool_age)
         self._slots.on_fault = _drop_faulty
         self._log = LimitedLog(logger)
         self._began = time.monotonic()
@@ -138,9 +138,9 @@ class Node:
         #: The addresses that it keeps to; none where it has all.
         self._hosts = [] if hosts[0] in (ALL_ADDRESSES, "::") else hosts
         source = hosts[0] if len(self._hosts) == 1 else ""
-        self._callers = [Caller(self, settings.secret, place, source) for place in settings.connect]
+        self._callers = [SchedulerConnector(self, settings.secret, place, source) for place in settings.connect]
         #: Connections that this side has opened, and who keeps them up.
-        self._called: dict[Peer, Caller | None] = {}
+        self._called: dict[Peer, SchedulerConnector | None] = {}
         #: The life of each scheduler that is connected.
         self._schedulers: dict[Peer, bytes] = {}
         self.host, self.port = self._listener.host, self._listener.port
@@ -153,10 +153,10 @@ class Node:
             "init": settings.init,
         }
         own = os.path.join(prefix, self.instance.hex())
-        self._spool = Spool(own if settings.private else prefix, self.instance, settings.spool_size, self._on_spool)
+        self._spool = NodeSpool(own if settings.private else prefix, self.instance, settings.spool_size, self._on_spool)
         for story in self._spool.load(settings.spool_age) if not settings.private else ():
             self._slots.restore(story, self._began)
-        self._workers = Workers(self._slots, self._pump, setting, self.instance)
+        self._workers = ProcessManager(self._slots, self._pump, setting, self.instance)
         self._workers.backlog = lambda: max((each.backlog for each in self._connections.values()), default=0)
         self._workers.on_shutdown = self.shutdown_after_clients
         self._workers.on_failure = self._on_failure
@@ -290,7 +290,7 @@ class Node:
     def handlers(self) -> Handlers:
         return Handlers(self._on_messages, self._on_closed, make_sink=self._make_sink)
 
-    def use(self, connection: Connection, caller: Caller | None) -> None:
+    def use(self, connection: Connection, caller: SchedulerConnector | None) -> None:
         """A connection that this side has opened, so that it has to speak first."""
         self._connections[connection.peer] = connection
         self._called[connection.peer] = caller
@@ -315,7 +315,7 @@ class Node:
                 connection.introduce(self._hello(), self._identity)
             elif connection.peer not in self._visitors:
                 raise MessageRefused("the first message was not Hello")
-            elif isinstance(message, Survey):
+            elif isinstance(message, OverviewRequest):
                 connection.send(Availability(measure(self._prefix)))
                 connection.answer(Overview(message.question, *self._slots.overview(self._name, self.host, self.port)))
 
@@ -442,13 +442,13 @@ class Node:
         the error again where that is the node itself."""
         kind, reason = type(effect).__name__, f"gdispy itself has failed on the node: {error!r}\n"
         self._log.log_failure(logging.ERROR, (kind, type(error)), error, "gdispy: a defect while performing %s", kind)
-        if isinstance(effect, Load | Look):
+        if isinstance(effect, Load | FindMissingFiles):
             self._pump.put(self._slots.loaded, effect.prepare.computation, reason)
-        elif isinstance(effect, Place):
+        elif isinstance(effect, PutFiles):
             self._pump.put(self._slots.delivered, effect.prepare.computation, effect.deliver.question, reason)
         elif isinstance(effect, NewWorker):
             self._pump.put(self._slots.exited, effect.worker, [], reason)
-        elif isinstance(effect, Hand):
+        elif isinstance(effect, AssignJobs):
             self._workers.end(effect.worker)
         elif isinstance(effect, Send) and effect.peer in self._connections:
             self._connections[effect.peer].abort(refusal(effect.message, error))
@@ -475,20 +475,20 @@ class Node:
 
     _EFFECTS: dict[type, Callable[[Node, Any], None]] = {
         Send: _send,
-        Record: lambda self, effect: self._spool.record(effect.computation, effect.facts),
+        WriteFacts: lambda self, effect: self._spool.record(effect.computation, effect.facts),
         Drop: _drop,
         Load: lambda self, effect: self._workers.load(self._cleaned(effect.prepare), effect.arrived),
-        Look: lambda self, effect: self._workers.look(self._cleaned(effect.prepare)),
-        Place: lambda self, effect: self._workers.deliver(effect.prepare, effect.deliver),
+        FindMissingFiles: lambda self, effect: self._workers.look(self._cleaned(effect.prepare)),
+        PutFiles: lambda self, effect: self._workers.deliver(effect.prepare, effect.deliver),
         AnswerFile: lambda self, effect: self._workers.answer_file(effect.worker, effect.error),
         Unload: _unload,
-        Leave: lambda self, effect: self.stop(),
+        Shutdown: lambda self, effect: self.stop(),
         NewWorker: lambda self, effect: self._workers.new_worker(effect.worker, effect.computation),
-        Hand: lambda self, effect: self._workers.hand(effect.worker, effect.jobs),
-        TakeBack: lambda self, effect: self._workers.take_back(effect.worker),
+        AssignJobs: lambda self, effect: self._workers.hand(effect.worker, effect.jobs),
+        RecallJobs: lambda self, effect: self._workers.take_back(effect.worker),
         Interrupt: lambda self, effect: self._workers.interrupt(effect.worker, effect.job, effect.attempt),
         Terminate: lambda self, effect: self._workers.terminate(effect.worker),
-        End: lambda self, effect: self._workers.end(effect.worker),
+        Kill: lambda self, effect: self._workers.end(effect.worker),
     }
 
 

@@ -30,7 +30,7 @@ from gdispy.client.job import DispyJob, KeptJob
 from gdispy.client.local_node import died_with_its_program
 from gdispy.errors import ConfigError, ConnectFailed, JournalError, PeerRejected
 from gdispy.hub import Hub
-from gdispy.journal.detach_token import PREFIX, Left, read_token
+from gdispy.journal.detach_token import PREFIX, DetachToken, read_token
 from gdispy.journal.file import Journal, boot_name
 from gdispy.net import connect
 from gdispy.protocol import job_status
@@ -40,24 +40,24 @@ from gdispy.protocol.limits import printable
 from gdispy.protocol.message import Message, picked
 from gdispy.protocol.messages import (
     Cancel,
-    Collected,
     Ended,
     Hello,
-    Holding,
-    Named,
+    Inventory,
+    JobNames,
     Open,
+    OutcomesAcked,
     Prepare,
     Release,
+    ResendRequest,
     Run,
     Started,
     Unknown,
-    Wanted,
     ended_without_node,
 )
 from gdispy.protocol.payload import joined
 from gdispy.protocol.wire import MessageRefused
 from gdispy.rules.history.facts import Owned
-from gdispy.rules.history.replay import Job, Story
+from gdispy.rules.history.replay import ComputationHistory, Job
 from gdispy.runtime.greenlets import spawn
 from gdispy.transport.connection import Connection, Handlers, new_identity
 from gdispy.transport.credentials import Secret, find_secret, with_tls
@@ -209,7 +209,7 @@ class _Recovery:
         if self.journal is not None:
             self.journal.append_or_raise(facts)
 
-    def _begin_life(self, story: Story) -> None:
+    def _begin_life(self, story: ComputationHistory) -> None:
         """From now on this is the life of the computation that counts."""
         if self.journal is not None:
             story.open = replace(story.open, epoch=story.open.epoch + 1)
@@ -217,7 +217,7 @@ class _Recovery:
             self.journal.append_or_raise([story.open])
             self.journal.sync()
 
-    def _ask_all(self, story: Story, timeout: float | None, terminate: bool) -> dict[str, str]:
+    def _ask_all(self, story: ComputationHistory, timeout: float | None, terminate: bool) -> dict[str, str]:
         """What came of it for those who could not be reached."""
         until = None if timeout is None else time.monotonic() + timeout
         self._give_up_own(story)
@@ -229,20 +229,20 @@ class _Recovery:
         gevent.joinall(greenlets)
         return {holder.place: holder.trouble for holder in holders if holder.trouble}
 
-    def _give_up_own(self, story: Story) -> None:
+    def _give_up_own(self, story: ComputationHistory) -> None:
         """Jobs on nodes that were the program's own have ended with it."""
         own = {met.node for met in story.nodes.values() if died_with_its_program(met)}
         lost = [number for number, job in story.unfinished().items() if job.node in own]
         if lost:
             self.remember(story, ended_without_node(story.id, lost, job_status.ABANDONED, _OWN_NODE))
 
-    def remember(self, story: Story, ended: Ended) -> None:
+    def remember(self, story: ComputationHistory, ended: Ended) -> None:
         """Jobs have ended: write it down first."""
         self.keep(ended)
         for place, job in enumerate(ended.jobs):
             story.jobs[job].outcome = ended, place
 
-    def _returned(self, story: Story, is_complete: bool) -> list[DispyJob]:
+    def _returned(self, story: ComputationHistory, is_complete: bool) -> list[DispyJob]:
         """The jobs as the user gets them. Those that have ended are forgotten here, and, where all who may hold jobs
         were asked, those that nobody has: nothing can come of them any more."""
         is_program = story.prepare is not None and story.prepare.kind == "program"
@@ -252,7 +252,7 @@ class _Recovery:
         ]
         over = [number for number, job in story.jobs.items() if job.outcome or (is_complete and job.node is None)]
         if over:
-            self.keep(Collected(story.id, over, [0] * len(over)))
+            self.keep(OutcomesAcked(story.id, over, [0] * len(over)))
             for number in over:
                 del story.jobs[number]
         return jobs
@@ -273,9 +273,9 @@ class _Recovery:
         return job
 
 
-def _story_of(left: Left) -> Story:
+def _story_of(left: DetachToken) -> ComputationHistory:
     """What a text of `detach` says, as if it came from a file. Its epoch is the time, so that the latest wins."""
-    story = Story(Open(left.computation, [], False, token=left.token, epoch=time.time_ns() // 1_000_000))
+    story = ComputationHistory(Open(left.computation, [], False, token=left.token, epoch=time.time_ns() // 1_000_000))
     story.owned = Owned(left.computation, b"", left.name, left.place)
     kind = "program" if left.is_program else "function"
     prepare = Prepare(left.computation, left.name, kind, "", "", "", True, b"", [], [])
@@ -283,7 +283,7 @@ def _story_of(left: Left) -> Story:
     return story
 
 
-def _holders(story: Story) -> list[tuple[str, int, Instance | None, bool]]:
+def _holders(story: ComputationHistory) -> list[tuple[str, int, Instance | None, bool]]:
     """Who may still hold something of the computation: host, port, and which node it was, None for a shared scheduler;
     and whether jobs that have not ended may be there. Where all have, the program may have died while it closed."""
     if story.owned is not None and story.owned.place:
@@ -298,7 +298,13 @@ class _Holder:
     """One who may hold jobs: a node, or a shared scheduler. All of it runs in the hub."""
 
     def __init__(
-        self, recovery: _Recovery, story: Story, host: str, port: int, node: Instance | None, is_needed: bool
+        self,
+        recovery: _Recovery,
+        story: ComputationHistory,
+        host: str,
+        port: int,
+        node: Instance | None,
+        is_needed: bool,
     ) -> None:
         self._recovery, self._story = recovery, story
         self._host, self._port, self._node = host, port, node
@@ -392,21 +398,21 @@ class _Holder:
                 self._is_known = True
             elif not self._is_known:
                 raise MessageRefused("the first message was not Hello")
-            elif isinstance(message, Holding):
+            elif isinstance(message, Inventory):
                 self._take_holding(message, connection.instance)
             elif isinstance(message, Ended) and message.computation == self._story.id:
                 self._take_ended(connection, message)
             elif isinstance(message, Started) and message.computation == self._story.id:
                 self._take_started(message)
-            elif isinstance(message, Named) and message.computation == self._story.id:
+            elif isinstance(message, JobNames) and message.computation == self._story.id:
                 self._take_names(message)
             elif isinstance(message, Unknown):
                 self._answered = True
-            elif isinstance(message, Wanted) and message.computation == self._story.id:
+            elif isinstance(message, ResendRequest) and message.computation == self._story.id:
                 self._take_wanted(connection, message)
         self._changed.set()
 
-    def _take_holding(self, message: Holding, instance: bytes) -> None:
+    def _take_holding(self, message: Inventory, instance: bytes) -> None:
         """Compare what it has with what the file says that it should have."""
         story = self._story
         held = dict(zip(*message.held().get(story.id, ((), ())), strict=True))
@@ -426,7 +432,7 @@ class _Holder:
             self._settle_missing(missing, instance)
         self._answered = True
 
-    def _take_wanted(self, connection: Connection, message: Wanted) -> None:
+    def _take_wanted(self, connection: Connection, message: ResendRequest) -> None:
         """It has these jobs, but not what they are called with; the file says that, as their program would."""
         known = self._story.unfinished()
         jobs = [job for job in message.jobs if job in known]
@@ -454,7 +460,7 @@ class _Holder:
         if places:
             fresh = picked(message, places)
             self._recovery.remember(self._story, replace(fresh, address=fresh.address or self._host))
-        connection.send(Collected(message.computation, message.jobs, message.attempts))
+        connection.send(OutcomesAcked(message.computation, message.jobs, message.attempts))
         self._expected.difference_update(message.jobs)
         self._running.difference_update(message.jobs)
 
@@ -463,14 +469,14 @@ class _Holder:
         for job, began in zip(message.jobs, message.times, strict=True):
             self._recovery.running[job] = began, address
 
-    def _take_names(self, message: Named) -> None:
+    def _take_names(self, message: JobNames) -> None:
         for job, name in zip(message.jobs, message.names, strict=True):
             known = self._story.jobs.get(job)
             if known is not None and not known.name:
                 known.name = _read_name(joined(name), _is_plain(self._story))
 
 
-def _is_plain(story: Story) -> bool:
+def _is_plain(story: ComputationHistory) -> bool:
     """Whether nothing that comes from others is to be unpickled."""
     return story.prepare is not None and bool(story.prepare.results)
 
@@ -486,7 +492,7 @@ def _read_name(data: bytes, is_plain: bool) -> bytes:
     return data
 
 
-def _is_complete(story: Story, has_missed: bool) -> bool:
+def _is_complete(story: ComputationHistory, has_missed: bool) -> bool:
     """Whether jobs that are on no node, as far as is known, are nowhere: the program that had them was their scheduler,
     and wrote down where it put them, or the shared scheduler was asked."""
     is_shared = story.owned is not None and bool(story.owned.place)

@@ -22,9 +22,9 @@ import gevent
 import gevent.lock
 
 from gdispy import config
-from gdispy.buffers.heap_sink import room_sink
-from gdispy.discovery.node_finder import MOVED_AFTER, Dialer, Route, Seeker
-from gdispy.journal.file import Ledger
+from gdispy.buffers.heap_sink import heap_sink
+from gdispy.discovery.node_finder import MOVED_AFTER, Dialer, NodeFinder, Route
+from gdispy.journal.file import JournalRouter
 from gdispy.net import connect, pair
 from gdispy.protocol.address import join
 from gdispy.protocol.handshake import Keys
@@ -32,12 +32,12 @@ from gdispy.protocol.heartbeat import INTERVAL, LOST_AFTER
 from gdispy.protocol.identity import Identity
 from gdispy.protocol.ids import ComputationId, Peer
 from gdispy.protocol.limits import short_name
-from gdispy.protocol.messages import Collected, Hello, Holding, Message, Prepare, Run
+from gdispy.protocol.messages import Hello, Inventory, Message, OutcomesAcked, Prepare, Run
 from gdispy.protocol.texts import REFUSED, STOPPED
 from gdispy.protocol.wire import MakeSink, MessageRefused
-from gdispy.rules.effects import Drop, Effects, Record, Send
+from gdispy.rules.effects import Drop, Effects, Send, WriteFacts
 from gdispy.rules.faults import OnFault, raise_fault, refusal
-from gdispy.rules.history.replay import Story
+from gdispy.rules.history.replay import ComputationHistory
 from gdispy.rules.scheduler.dispatch import Dispatch
 from gdispy.rules.scheduler.turns import FAIR
 from gdispy.runtime.fault_log import log_fault
@@ -52,7 +52,7 @@ ROLES = b"scheduler>node"
 _CLOSED = "the client has closed"
 
 #: What tells nodes to begin jobs, or to forget outcomes: it must not leave before what it rests on is written.
-_PROMISES = (Run, Collected)
+_PROMISES = (Run, OutcomesAcked)
 
 
 class ClientEnd(Protocol):
@@ -79,8 +79,8 @@ class Scheduler:
         multicast: bool = False,
         identity: Identity | None = None,
         epoch: int = 0,
-        ledger: Ledger | None = None,
-        make_sink: MakeSink = room_sink,
+        ledger: JournalRouter | None = None,
+        make_sink: MakeSink = heap_sink,
     ) -> None:
         self._secret = secret
         self._psk = secret.for_tcp()
@@ -96,7 +96,7 @@ class Scheduler:
         #: How many lives it has had, as far as a journal knows.
         self.epoch = epoch
         #: What its rules want to be remembered goes there.
-        self.ledger = ledger or Ledger()
+        self.ledger = ledger or JournalRouter()
         self.rules = Dispatch(LOST_AFTER * self._pulse, policy, cooperative)
         self.rules.on_fault = self._drop_faulty
         #: What is done about a message of a client elsewhere that could not be handled.
@@ -114,7 +114,7 @@ class Scheduler:
         #: Connections that nodes have opened, and on which they have not said who they are.
         self._arrived: set[Peer] = set()
         interval = ping_interval or config.LOOK_INTERVAL
-        self._seeker = Seeker(self, secret, self._addresses, ext_ip_addr, port, interval, multicast, self._pulse)
+        self._seeker = NodeFinder(self, secret, self._addresses, ext_ip_addr, port, interval, multicast, self._pulse)
 
     def start(self) -> None:
         self._pump.start()
@@ -154,7 +154,7 @@ class Scheduler:
         """A client is gone; its computation was released before."""
         self._clients = {peer: end for peer, end in self._clients.items() if end is not client.other}
 
-    def restore(self, client: PairEnd, story: Story, prepare: Prepare) -> None:
+    def restore(self, client: PairEnd, story: ComputationHistory, prepare: Prepare) -> None:
         """Take up a computation of a former life of the client, and look for its nodes."""
         assert client.other is not None
         self._pump.put(self.rules.restore, client.other.peer, story, prepare)
@@ -265,7 +265,7 @@ class Scheduler:
         if messages:
             dialer = self._dialer_of.get(connection.peer)
             # Only then: a node that is busy for another may have said something else before it says so.
-            if dialer is not None and not dialer.good and any(type(each) is Holding for each in messages):
+            if dialer is not None and not dialer.good and any(type(each) is Inventory for each in messages):
                 dialer.good = True
                 self.report(dialer.place, "")
             self._pump.put(self._receive, connection, messages, size)
@@ -359,7 +359,7 @@ class Scheduler:
                 self._send(effect.peer, effect.message)
             except Exception as error:
                 self._fail_to_send(effect, error)
-        elif isinstance(effect, Record):
+        elif isinstance(effect, WriteFacts):
             self.ledger.record(effect.computation, effect.facts)
         elif isinstance(effect, Drop):
             self._drop(effect.peer, effect.reason)

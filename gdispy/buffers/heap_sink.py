@@ -33,7 +33,7 @@ def _maker(name: str) -> tuple[Any, Any]:
 BYTES, BYTEARRAY = _maker("PyBytes"), _maker("PyByteArray")
 
 
-class RoomSink:
+class HeapSink:
     """Collects a stream in one piece, where there is room for it."""
 
     def __init__(self, size: int) -> None:
@@ -89,6 +89,6 @@ class RoomSink:
         self._pieces.clear()
 
 
-def room_sink(size: int, purpose: int) -> Sink:
+def heap_sink(size: int, purpose: int) -> Sink:
     """As `net.Handlers.make_sink`."""
-    return RoomSink(size) if size >= LARGE else MemorySink()
+    return HeapSink(size) if size >= LARGE else MemorySink()

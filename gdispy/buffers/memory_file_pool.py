@@ -33,7 +33,7 @@ STEP = 256 * 1024
 KEPT_BYTES, KEPT_FILES = 64 * 1024 * 1024, 16
 
 
-class Slab:
+class PooledFile:
     """A memory file of fixed size."""
 
     __slots__ = ("_map", "fd", "size")
@@ -73,27 +73,27 @@ class Slab:
         self._map = None
 
 
-class Slabs:
+class MemoryFilePool:
     """The slabs of a node that are free."""
 
     def __init__(self) -> None:
-        self._free: list[Slab] = []
+        self._free: list[PooledFile] = []
 
-    def take(self, size: int) -> Slab:
+    def take(self, size: int) -> PooledFile:
         """One with room for so many bytes. Raises OSError."""
         fitting = [slab for slab in self._free if size <= slab.size <= 2 * size + STEP]
         if not fitting:
             size = -(-size // STEP) * STEP
             while self._free and not self._has_room(size):  # Those that are of no use any more.
                 self._free.pop(0).close()
-            return Slab(size)
+            return PooledFile(size)
         slab = min(fitting, key=lambda each: each.size)
         self._free.remove(slab)
         with contextlib.suppress(OSError):  # Then it is written like a new one.
             slab.map()
         return slab
 
-    def give(self, slab: Slab) -> None:
+    def give(self, slab: PooledFile) -> None:
         """It is no longer in use."""
         # Perhaps the garbage collector says so, in another thread: nothing is taken out here that `take` has seen.
         if self._has_room(slab.size):
@@ -110,29 +110,29 @@ class Slabs:
         while self._free:
             self._free.pop().close()
 
-    def blank(self, size: int) -> SlabFile | None:
+    def blank(self, size: int) -> PooledMemoryFile | None:
         """An empty one with room for so many bytes, if they are neither few nor very many."""
         if FROM <= size <= UP_TO:
             with contextlib.suppress(OSError):
-                return SlabFile(self.take(size), 0, self)
+                return PooledMemoryFile(self.take(size), 0, self)
         return None
 
-    def sink(self, size: int) -> SlabSink | MemoryFileSink:
+    def sink(self, size: int) -> PooledFileSink | MemoryFileSink:
         """Where a stream of so many bytes goes."""
         if FROM <= size <= UP_TO:
             with contextlib.suppress(OSError):
-                return SlabSink(self.take(size), self)
+                return PooledFileSink(self.take(size), self)
         return MemoryFileSink()
 
 
-class SlabFile(MemoryFile):
+class PooledMemoryFile(MemoryFile):
     """A payload in a slab."""
 
     __slots__ = ("_home", "_is_lent", "slab")
 
-    def __init__(self, slab: Slab, size: int, home: Slabs) -> None:
+    def __init__(self, slab: PooledFile, size: int, home: MemoryFilePool) -> None:
         super().__init__(slab.fd, size)
-        self.slab: Slab | None = slab
+        self.slab: PooledFile | None = slab
         self._home = home
         self._is_lent = False
 
@@ -150,11 +150,11 @@ class SlabFile(MemoryFile):
         """All who were lent it have given it back (invariant 1)."""
         self._is_lent = False
 
-    def successor(self, size: int) -> SlabFile:
+    def successor(self, size: int) -> PooledMemoryFile:
         """The payload that has been put in the place of this one."""
         if self.slab is None or size > self.slab.size:
             raise ValueError("it is not there, or not so large")
-        heir = SlabFile(self.slab, size, self._home)
+        heir = PooledMemoryFile(self.slab, size, self._home)
         self.slab, self.fd = None, -1
         return heir
 
@@ -168,10 +168,10 @@ class SlabFile(MemoryFile):
             self._home.give(slab)
 
 
-class SlabSink:
+class PooledFileSink:
     """Collects a stream in a slab."""
 
-    def __init__(self, slab: Slab, home: Slabs) -> None:
+    def __init__(self, slab: PooledFile, home: MemoryFilePool) -> None:
         self._slab = slab
         self._home = home
         self._size = 0
@@ -183,8 +183,8 @@ class SlabSink:
         self._slab.write(self._size, data)
         self._size += len(data)
 
-    def finish(self) -> SlabFile:
-        return SlabFile(self._slab, self._size, self._home)
+    def finish(self) -> PooledMemoryFile:
+        return PooledMemoryFile(self._slab, self._size, self._home)
 
     def abandon(self) -> None:
         self._home.give(self._slab)

@@ -22,7 +22,7 @@ from gdispy.protocol.ids import JobId
 from gdispy.protocol.limits import PRINTED_LINES_LIMIT, printable
 from gdispy.protocol.message import Message
 from gdispy.protocol.payload import Payload, bulk_size
-from gdispy.rules.history.replay import Job, Story
+from gdispy.rules.history.replay import ComputationHistory, Job
 
 _FAULTS = {
     "": "",
@@ -90,7 +90,7 @@ def _lines(path: str, reading: Reading, with_jobs: bool) -> Iterator[str]:
         yield from _story_lines(story, with_jobs)
 
 
-def _story_lines(story: Story, with_jobs: bool) -> Iterator[str]:
+def _story_lines(story: ComputationHistory, with_jobs: bool) -> Iterator[str]:
     counts = Counter(_state(job) for job in story.jobs.values())
     told = ", ".join(f"{count} {state}" for state, count in counts.items()) or "no jobs"
     name = story.owned.name if story.owned is not None else "?"
@@ -110,7 +110,7 @@ def _state(job: Job) -> str:
     return STATUS_NAMES.get(ended.statuses[place], "?").lower()
 
 
-def _job_line(story: Story, job: Job) -> str:
+def _job_line(story: ComputationHistory, job: Job) -> str:
     met = story.nodes.get(job.node) if job.node is not None else None
     parts = [_state(job), f"attempt {job.attempt}", f"{bulk_size(job.arguments)} bytes of arguments"]
     if met is not None:
@@ -154,7 +154,7 @@ def _as_json(path: str, reading: Reading) -> dict[str, Any]:
     }
 
 
-def _story_json(story: Story) -> dict[str, Any]:
+def _story_json(story: ComputationHistory) -> dict[str, Any]:
     def job_json(number: JobId, job: Job) -> dict[str, Any]:
         node = story.nodes.get(job.node) if job.node is not None else None
         return {

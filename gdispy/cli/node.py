@@ -22,7 +22,17 @@ import gevent
 
 from gdispy import config
 from gdispy.cli.node_options import node_parser
-from gdispy.cli.options import NEVER, Settled, addresses, fail, is_given, parse, set_up_logging, within, zero_means
+from gdispy.cli.options import (
+    NEVER,
+    ResolvedOptions,
+    addresses,
+    fail,
+    is_given,
+    parse,
+    set_up_logging,
+    within,
+    zero_means,
+)
 from gdispy.cli.options_file import read_options, save_options
 from gdispy.errors import ConfigError, GdispyError
 from gdispy.execution.node_settings import NodeSettings
@@ -90,21 +100,21 @@ def _say_ready(node: Node, is_private: bool) -> None:
         # Whose node it is has gone meanwhile; it ends with its standard input, and need not say so.
 
 
-def _only_clean(options: Settled) -> int:
+def _only_clean(options: ResolvedOptions) -> int:
     if not options.clean:
         raise ConfigError("--serve 0 is for --clean only: give the number of clients, or leave it out")
     clean(find_prefix(options.dest_path_prefix))
     return 0
 
 
-def settle(parser: argparse.ArgumentParser, given: argparse.Namespace) -> Settled:
+def settle(parser: argparse.ArgumentParser, given: argparse.Namespace) -> ResolvedOptions:
     """What was typed, with what the environment and the options file add. Raises ConfigError."""
     if is_given(given.dispy_port) and is_given(given.node_port):
         raise ConfigError("--dispy_port and --node_port contradict each other: give one of them")
     if is_given(given.dispy_port):
         given.node_port = _after_base(given.dispy_port)
     file = read_options(given.config, _PROGRAM, parser) if given.config else {}
-    options = Settled(parser, given, file, given.config)
+    options = ResolvedOptions(parser, given, file, given.config)
     if options.debug:
         logger.setLevel(logging.DEBUG)
     return options

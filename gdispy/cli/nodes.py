@@ -36,7 +36,7 @@ from gdispy.node import VISITOR
 from gdispy.protocol.address import join
 from gdispy.protocol.discovery import RELAY
 from gdispy.protocol.limits import printable
-from gdispy.protocol.messages import Availability, Hello, Message, Overview, Survey
+from gdispy.protocol.messages import Availability, Hello, Message, Overview, OverviewRequest
 from gdispy.rules.scheduler.diagnostics import without_place
 from gdispy.runtime.greenlets import spawn
 from gdispy.transport.connection import Connection, Handlers, new_identity
@@ -115,7 +115,7 @@ def nodes_main(words: Sequence[str] | None = None) -> int:
         secret = with_tls(secret, options.certfile, options.keyfile)
         config.port_number(options.node_port, "--node_port")
         wanted = targets.parse(hosts, options.node_port).targets if hosts else []
-        found = Look(secret, options, wanted).run()
+        found = NodeSurvey(secret, options, wanted).run()
     except (GdispyError, OSError) as error:
         return fail("gdispy nodes", error)
     if options.json:
@@ -125,7 +125,7 @@ def nodes_main(words: Sequence[str] | None = None) -> int:
     return 0 if any(not each.problem for each in found) else 1
 
 
-class Look:
+class NodeSurvey:
     """One look around."""
 
     def __init__(self, secret: Secret, options: Any, targets: list[tuple[str, int]]) -> None:
@@ -229,7 +229,7 @@ class Look:
         connection.start()
         ours = ("visitor", self._instance, platform.node(), config.VERSION, config.PYTHON, sys.platform)
         connection.introduce(Hello(*ours, 0, "", 0.0), self._identity)
-        connection.send(Survey(1))
+        connection.send(OverviewRequest(1))
         try:
             answer.get(timeout=ANSWER_LIMIT)
         except gevent.Timeout:

@@ -124,7 +124,7 @@ def _as_declared(parser: argparse.ArgumentParser, word: str) -> str:
     return word
 
 
-class Settled:
+class ResolvedOptions:
     """Options, each from the command line, a `GDISPY_*` variable, or the options file, in this order."""
 
     def __init__(self, parser: argparse.ArgumentParser, options: argparse.Namespace, file: dict[str, str], path: str):

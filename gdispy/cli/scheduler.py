@@ -20,7 +20,7 @@ from gdispy.cli import console
 from gdispy.cli.options import (
     NEVER,
     Once,
-    Settled,
+    ResolvedOptions,
     add_common_options,
     addresses,
     fail,
@@ -40,7 +40,7 @@ from gdispy.rules.scheduler.quotas import Quotas
 from gdispy.rules.scheduler.turns import EARLIEST, FAIR, ROUND_ROBIN
 from gdispy.runtime.greenlets import keep_running
 from gdispy.runtime.process_hardening import harden
-from gdispy.shared_scheduler.service import Sharing, SharingSettings
+from gdispy.shared_scheduler.service import SharedScheduler, SharedSchedulerSettings
 from gdispy.transport.credentials import Secret, find_secret, with_tls
 from gdispy.transport.interfaces import announced
 
@@ -155,7 +155,7 @@ def scheduler_main(words: Sequence[str] | None = None) -> int:
     set_up_logging("%(asctime)s %(levelname)s %(message)s", given.debug, logging.INFO)
     try:
         file = read_options(given.config, _PROGRAM, parser) if given.config else {}
-        options = Settled(parser, given, file, given.config)
+        options = ResolvedOptions(parser, given, file, given.config)
         if options.debug:
             logging.getLogger("gdispy").setLevel(logging.DEBUG)
         settings = sharing_settings(options)
@@ -168,7 +168,7 @@ def scheduler_main(words: Sequence[str] | None = None) -> int:
             private_directory(settings.journal, "--dest_path_prefix" if options.dest_path_prefix else "--journal")
         if options.clean:
             _forget(settings.journal)
-        sharing = Sharing(settings)
+        sharing = SharedScheduler(settings)
     except (GdispyError, OSError) as error:
         return fail(_PROGRAM, _bind_error(error, given))
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
@@ -182,13 +182,13 @@ def scheduler_main(words: Sequence[str] | None = None) -> int:
     return 0
 
 
-def sharing_settings(options: Any) -> SharingSettings:
+def sharing_settings(options: Any) -> SharedSchedulerSettings:
     """The options, checked. Raises ConfigError."""
     if options.fair_cluster_scheduler and options.early_cluster_scheduler:
         raise ConfigError("--fair_cluster_scheduler and --early_cluster_scheduler contradict each other")
     options.read("poll_interval", zero_means(None, within(5, 1000)), None)  # Results come without being asked for.
     policy = ROUND_ROBIN if options.fair_cluster_scheduler else EARLIEST if options.early_cluster_scheduler else FAIR
-    return SharingSettings(
+    return SharedSchedulerSettings(
         node_secret=_secret(options, "node"),
         client_secret=_secret(options, "cluster"),
         nodes=_nodes(options.nodes),
@@ -303,7 +303,7 @@ def _bind_error(error: BaseException, given: Any) -> BaseException:
     )
 
 
-def _obey(sharing: Sharing, line: str) -> str:
+def _obey(sharing: SharedScheduler, line: str) -> str:
     """Do what was typed; the answer."""
     if line.strip() in ("quit", "exit"):
         sharing.stop()

@@ -102,7 +102,7 @@ def start_main(words: Sequence[str] | None = None) -> int:
         if secret.insecure:
             raise ConfigError("without a secret, nodes serve their own machine only: leave --insecure out")
         command = shlex.join([*shlex.split(options.command), *_OWN_OPTIONS, *rest])
-        fleet = Fleet([_Remote(host, shlex.split(options.ssh_command), command) for host in hosts])
+        fleet = Fleet([_SshNode(host, shlex.split(options.ssh_command), command) for host in hosts])
         fleet.start(encode_secret(secret.key))
     except (GdispyError, OSError) as error:
         return fail("gdispy start-nodes", error)
@@ -136,7 +136,7 @@ def _check_node_options(words: list[str]) -> None:
             raise ConfigError(f"--{name} cannot be given to the nodes")
 
 
-class _Remote:
+class _SshNode:
     """One host's ssh process, and what came of it."""
 
     def __init__(self, host: str, ssh: list[str], command: str) -> None:
@@ -223,7 +223,7 @@ class _Remote:
 class Fleet:
     """The nodes of one `gdispy start-nodes`."""
 
-    def __init__(self, nodes: list[_Remote]) -> None:
+    def __init__(self, nodes: list[_SshNode]) -> None:
         self.nodes = nodes
         self._stop = gevent.event.Event()
 
@@ -298,7 +298,7 @@ def _notes() -> Path:
     return own_key_path().parent / "started"
 
 
-def _note(nodes: list[_Remote]) -> Path:
+def _note(nodes: list[_SshNode]) -> Path:
     """A file that says that this process has started nodes."""
     directory = _notes()
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)

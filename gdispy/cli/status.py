@@ -30,7 +30,7 @@ from gdispy.errors import ConfigError, ConnectFailed, GdispyError
 from gdispy.net import connect
 from gdispy.protocol.address import join
 from gdispy.protocol.limits import printable
-from gdispy.protocol.messages import Hello, Overview, Survey
+from gdispy.protocol.messages import Hello, Overview, OverviewRequest
 from gdispy.transport.connection import Handlers, new_identity
 from gdispy.transport.credentials import Secret, find_secret, with_tls
 
@@ -88,7 +88,7 @@ def ask(secret: Secret, host: str, port: int) -> Overview:
     identity = new_identity()
     ours = ("client", identity.instance, platform.node(), config.VERSION, config.PYTHON, sys.platform)
     connection.introduce(Hello(*ours, 0, "", 0.0), identity)
-    connection.send(Survey(1))
+    connection.send(OverviewRequest(1))
     try:
         found: Overview = answer.get(timeout=ANSWER_LIMIT)
     except gevent.Timeout:

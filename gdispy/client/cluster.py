@@ -24,8 +24,8 @@ from gdispy import config
 from gdispy.client import job_options, map_results, node_allocate
 from gdispy.client.job import DispyJob, KeptJob, next_number
 from gdispy.client.local_node import LocalNode
-from gdispy.client.node_control import SingleNodes
-from gdispy.client.packaging import Care, checked_data, checked_outputs, is_program, prepare
+from gdispy.client.node_control import NodeControl
+from gdispy.client.packaging import ComputationOptions, checked_data, checked_outputs, is_program, prepare
 from gdispy.client.parameters import (
     both_names,
     check_intervals,
@@ -47,11 +47,11 @@ from gdispy.client.status import ClusterStatus, DispyNode, table
 from gdispy.client.user_callbacks import JobCallback, StatusCallback, UserCallbacks
 from gdispy.discovery import targets
 from gdispy.errors import ClusterClosed, ConfigError, ForkedError, InternalError
-from gdispy.journal.recovery_file import Logbook
+from gdispy.journal.recovery_file import RecoveryFile
 from gdispy.log import show_on_terminal
 from gdispy.protocol import job_status
 from gdispy.protocol.ids import JobId
-from gdispy.protocol.messages import OUTPUT_LIMIT, UNLIMITED, Ask, Standing, ended_without_node
+from gdispy.protocol.messages import OUTPUT_LIMIT, UNLIMITED, Status, StatusRequest, ended_without_node
 from gdispy.protocol.payload import Bulk
 from gdispy.rules.client.effects import Resolve
 from gdispy.transport.credentials import Secret, with_tls
@@ -73,7 +73,7 @@ _LEFT = "The program has left this job to itself; its recovery file tells where 
 _open_clusters: weakref.WeakSet[JobCluster] = weakref.WeakSet()
 
 
-class JobCluster(SingleNodes):
+class JobCluster(NodeControl):
     """Runs one function or program, with different arguments each time, on nodes of its own.
 
     `computation` is a function (or anything that can be called) or the path of a program. `nodes` is a
@@ -185,7 +185,7 @@ class JobCluster(SingleNodes):
         self._is_program = is_program(computation)
 
     def _start(
-        self, computation: Any, depends: Any, cares: tuple[Any, ...], wanted: targets.Whom, secret: Secret
+        self, computation: Any, depends: Any, cares: tuple[Any, ...], wanted: targets.NodeTargets, secret: Secret
     ) -> None:
         """Everything that was given is good, but for the computation itself: look at that, and begin."""
         self._isolation, directory, setup, cleanup, self._job_directory, output_limit, data = cares
@@ -194,9 +194,11 @@ class JobCluster(SingleNodes):
         own = cleanup if callable(cleanup) else None
         self._output_limit = UNLIMITED if output_limit is None else output_limit
         rest = (self._job_directory, output_limit, data)
-        care = Care(self._isolation, directory or "", checked_function("setup", setup), own, bool(cleanup), *rest)
+        care = ComputationOptions(
+            self._isolation, directory or "", checked_function("setup", setup), own, bool(cleanup), *rest
+        )
         path, resume = self._recovery
-        self._logbook = Logbook(path, resume) if path else None
+        self._logbook = RecoveryFile(path, resume) if path else None
         # First, since it starts while the rest is done here.
         self._local = LocalNode(secret) if wanted.local else None
         try:
@@ -352,7 +354,7 @@ class JobCluster(SingleNodes):
         chunksize: int | str = "auto",
         on_error: str | None = None,
         return_exceptions: bool = False,
-    ) -> map_results.Results:
+    ) -> map_results.MapResults:
         """The results of the computation for each item of `arguments`, in their order, as an iterator.
 
         Each item is the one argument of a call, a tuple too; with several iterables, a call gets one item of each,
@@ -378,7 +380,7 @@ class JobCluster(SingleNodes):
         only_single = only_single or ("each job is kept for itself" if self._logbook is not None else "")
         size = map_results.chunk_size(chunksize, only_single)
         rule = map_results.error_rule(on_error, return_exceptions)
-        return map_results.Results(
+        return map_results.MapResults(
             self, map_results.rows((arguments, *more), self._is_program), self._encode_row, size, rule
         )
 
@@ -521,13 +523,13 @@ class JobCluster(SingleNodes):
             return True
         return bool(self._hub.call(self._scheduler.have_refused, wanted.targets, self._computation))
 
-    def _standing(self) -> Standing:
+    def _standing(self) -> Status:
         if self._closed:
-            return Standing(self._computation, 0, self._last_rows, 0, [])
+            return Status(self._computation, 0, self._last_rows, 0, [])
         if self._defect:
-            return Standing(self._computation, 0, [], 0, [self._defect.strip()])
-        found = self._question(lambda number: Ask(self._computation, number))
-        return found if isinstance(found, Standing) else Standing(self._computation, 0, [], 0, [])
+            return Status(self._computation, 0, [], 0, [self._defect.strip()])
+        found = self._question(lambda number: StatusRequest(self._computation, number))
+        return found if isinstance(found, Status) else Status(self._computation, 0, [], 0, [])
 
     def _cancel_all(self) -> None:
         self._hub.call(self._cancel_everything, False)
@@ -578,7 +580,7 @@ class JobCluster(SingleNodes):
         self.end_time = time.time()
         _open_clusters.discard(self)
 
-    def _keep_file(self, logbook: Logbook, to_return: bool) -> None:
+    def _keep_file(self, logbook: RecoveryFile, to_return: bool) -> None:
         """The recovery file stays while any job has no result."""
         logbook.stays = logbook.stays or bool(self._jobs or logbook.missing)
         if logbook.missing and not to_return:

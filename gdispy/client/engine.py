@@ -35,15 +35,27 @@ from gdispy.client.user_callbacks import UserCallbacks
 from gdispy.discovery import targets
 from gdispy.errors import ConnectFailed, ForkedError
 from gdispy.hub import Gate, Hub, WeakCall
-from gdispy.journal.recovery_file import Logbook
+from gdispy.journal.recovery_file import RecoveryFile
 from gdispy.protocol import job_status
 from gdispy.protocol.ids import ComputationId, JobId
-from gdispy.protocol.messages import UNLIMITED, Appeared, Message, Open, Prepare, Reply, Standing, Uploaded
+from gdispy.protocol.messages import UNLIMITED, Message, NodeFound, Open, Prepare, Reply, Status, Uploaded
 from gdispy.protocol.payload import Bulk
-from gdispy.rules.client.effects import Answer, Closed, Decide, Happen, Late, Lost, Provide, Resolve, Show, Store, Tell
-from gdispy.rules.client.session import Session
+from gdispy.rules.client.effects import (
+    Answer,
+    ChooseNode,
+    ComputationClosed,
+    JobsStarted,
+    LateResult,
+    NodeEvent,
+    Notify,
+    ProvisionalResult,
+    Resolve,
+    SaveFile,
+    TakenOver,
+)
+from gdispy.rules.client.session import ClientSession
 from gdispy.rules.effects import Effects, Send
-from gdispy.rules.history.replay import Story, outcomes
+from gdispy.rules.history.replay import ComputationHistory, outcomes
 from gdispy.runtime.limited_log import LimitedLog
 from gdispy.runtime.pump import Pump
 from gdispy.scheduler import Scheduler
@@ -70,10 +82,10 @@ schedulers: dict[tuple[Any, ...], _Shared] = {}
 
 #: The clusters with jobs that have not ended: those live until they have, also where nobody else knows them. Written in
 #: the hub only.
-_pending: set[Client] = set()
+_pending: set[ClusterEngine] = set()
 
 
-class Client:
+class ClusterEngine:
     """One computation, seen from the client. `cluster.py` derives from it."""
 
     #: Of the function, or the program without its path.
@@ -86,7 +98,7 @@ class Client:
     _output_limit = UNLIMITED
     _takes_files = False
     _allocations: list[node_allocate.NodeAllocate]
-    _wanted: targets.Whom
+    _wanted: targets.NodeTargets
     _reentrant: bool
     #: How results travel, as in `Prepare`.
     _results = ""
@@ -95,12 +107,12 @@ class Client:
     #: Whether jobs that no node can run wait for another one.
     _waits = False
     _exclusive: bool
-    _logbook: Logbook | None
+    _logbook: RecoveryFile | None
 
     #: How far the hub is with it; and that nobody needs that, since making it was interrupted.
     _has_joined = _parted = _is_unwanted = False
 
-    def _begin(self, message: Prepare, wanted: targets.Whom, secret: Secret, node_port: int) -> None:
+    def _begin(self, message: Prepare, wanted: targets.NodeTargets, secret: Secret, node_port: int) -> None:
         """Called in the user's thread, when everything that the user gave was found good."""
         message = replace(message, results=self._results)
         self._patterns: list[str] = []
@@ -123,7 +135,7 @@ class Client:
         self._former: dict[int, DispyJob] = {}
         self._nodes = NodeTable()
         self._questions = itertools.count(1)
-        self._answers: dict[int, tuple[Gate, list[Standing | Reply]]] = {}
+        self._answers: dict[int, tuple[Gate, list[Status | Reply]]] = {}
         self._released = Gate()
         #: What to say of all jobs, where gdispy itself has failed.
         self._defect = ""
@@ -183,7 +195,7 @@ class Client:
 
     # Coming and going
 
-    def _join(self, message: Prepare, wanted: targets.Whom, secret: Secret, node_port: int) -> None:
+    def _join(self, message: Prepare, wanted: targets.NodeTargets, secret: Secret, node_port: int) -> None:
         shared = schedulers.get(self._key)
         if shared is None:
             shared = schedulers[self._key] = _Shared(self._new_scheduler(secret), set())
@@ -194,7 +206,7 @@ class Client:
         self._pump.start()
         self._scheduler.on_defect.append(self._when_defect)
         self._end = self._scheduler.attach(WeakCall(self._arrived))
-        self._session = Session(self._computation, self._end.peer)
+        self._session = ClientSession(self._computation, self._end.peer)
         self._patterns = list(wanted.patterns)
         if self._local is not None:
             self._patterns.append(self._local.name)
@@ -246,7 +258,7 @@ class Client:
         """The jobs that a former life of the program has left, as they were submitted."""
         return list(self._former.values())
 
-    def _take_up(self, former: Story, message: Prepare) -> None:
+    def _take_up(self, former: ComputationHistory, message: Prepare) -> None:
         """Go on with what a former life of the program has left."""
         assert self._logbook is not None
         own = {node for node, met in former.nodes.items() if died_with_its_program(met)}
@@ -268,7 +280,7 @@ class Client:
         former.open = replace(self._opened, nodes=self._patterns)
         self._scheduler.restore(self._end, former, message)
 
-    def _resolve_former(self, former: Story) -> None:
+    def _resolve_former(self, former: ComputationHistory) -> None:
         for ended in outcomes(former.jobs.values()):
             self._resolve(Resolve(ended, None))
 
@@ -301,7 +313,7 @@ class Client:
         self._open()
         self._scheduler.seek(wanted.whom.targets, wanted.whom.look, node_port)
 
-    def _seek(self, wanted: targets.Whom, node_port: int) -> None:
+    def _seek(self, wanted: targets.NodeTargets, node_port: int) -> None:
         self._scheduler.seek(wanted.targets, wanted.look, node_port)
 
     def _on_defect(self, error: BaseException) -> None:
@@ -422,21 +434,21 @@ class Client:
         if not self._count.pending:
             _pending.discard(self)
 
-    def _take_late(self, effect: Late) -> None:
+    def _take_late(self, effect: LateResult) -> None:
         self._table.take_late(effect.ended, effect.picks)
 
-    def _lose(self, effect: Lost) -> None:
+    def _lose(self, effect: TakenOver) -> None:
         """Somebody else has the computation: what the file says is not this program's to remove."""
         if self._logbook is not None:
             self._logbook.stays = True
 
-    def _show(self, effect: Show) -> None:
+    def _show(self, effect: JobsStarted) -> None:
         self._table.begin(effect.started)
 
-    def _provide(self, effect: Provide) -> None:
+    def _provide(self, effect: ProvisionalResult) -> None:
         self._table.provide(effect.progress)
 
-    def _tell(self, effect: Tell) -> None:
+    def _tell(self, effect: Notify) -> None:
         # A scheduler elsewhere is a peer; what the one in this process says, it says seldom.
         self._log.log_lines(logging.WARNING, "trouble" if self._place() else effect.text, effect.text)
 
@@ -446,20 +458,20 @@ class Client:
             known[1].append(effect.answer)
             known[0].open()
 
-    def _on_closed(self, effect: Closed) -> None:
+    def _on_closed(self, effect: ComputationClosed) -> None:
         self._released.open()
 
-    def _decide(self, effect: Decide) -> None:
+    def _decide(self, effect: ChooseNode) -> None:
         if self._opened.asks:
             # What the user has written may take its time, or fail: not in the hub.
             self._hub.errand(self._decide_apart, effect.appeared)
 
-    def _decide_apart(self, appeared: Appeared) -> None:
+    def _decide_apart(self, appeared: NodeFound) -> None:
         take = node_allocate.decide(self._allocations, self, self._computation, appeared)
         with contextlib.suppress(ForkedError):
             self._hub.post(self._say, take)
 
-    def _happen(self, effect: Happen) -> None:
+    def _happen(self, effect: NodeEvent) -> None:
         event = effect.event
         if event.what == DispyNode.Closed:
             self._table.lose_node(event.node)
@@ -467,21 +479,21 @@ class Client:
         if self._callbacks.on_status is not None:
             self._callbacks.give(self._callbacks.on_status, event.what, node, None)
 
-    def _store(self, effect: Store) -> None:
+    def _store(self, effect: SaveFile) -> None:
         self._received.take(effect.upload)
 
     def _uploaded(self, job: JobId, attempt: int, number: int, error: str) -> None:
         self._end.send(Uploaded(self._computation, job, attempt, number, error))
 
-    _OTHER_EFFECTS: dict[type, Callable[[Client, Any], None]] = {
-        Show: _show,
-        Provide: _provide,
-        Tell: _tell,
-        Late: _take_late,
-        Lost: _lose,
+    _OTHER_EFFECTS: dict[type, Callable[[ClusterEngine, Any], None]] = {
+        JobsStarted: _show,
+        ProvisionalResult: _provide,
+        Notify: _tell,
+        LateResult: _take_late,
+        TakenOver: _lose,
         Answer: _answer,
-        Closed: _on_closed,
-        Decide: _decide,
-        Happen: _happen,
-        Store: _store,
+        ComputationClosed: _on_closed,
+        ChooseNode: _decide,
+        NodeEvent: _happen,
+        SaveFile: _store,
     }

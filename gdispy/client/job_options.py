@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from gdispy.client.packaging import Parts, bulk, gather, read_files
+from gdispy.client.packaging import Bundle, bulk, gather, read_files
 from gdispy.errors import ConfigError
 from gdispy.protocol.payload import Bulk
 from gdispy.worker import pickling
@@ -62,7 +62,7 @@ class _Depends:
         self.contents: list[Bulk] = []
         if depends is None:
             return
-        parts = Parts()
+        parts = Bundle()
         gather(parts, depends)
         if parts.names:
             self.names = bulk(pickling.dumps(parts.names))

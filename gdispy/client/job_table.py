@@ -18,7 +18,7 @@ from gdispy.client.job import ARGUMENTS_LIMIT, DispyJob, Plain
 from gdispy.client.node_table import NodeTable
 from gdispy.client.user_callbacks import JobCallback, UserCallbacks
 from gdispy.hub import Gate
-from gdispy.journal.recovery_file import Logbook
+from gdispy.journal.recovery_file import RecoveryFile
 from gdispy.protocol import job_status
 from gdispy.protocol.ids import JobId
 from gdispy.protocol.messages import Ended, Progress, Started
@@ -30,7 +30,7 @@ logger = logging.getLogger("gdispy")
 class JobKeeping(NamedTuple):
     """What a computation says of its jobs."""
 
-    logbook: Logbook | None
+    logbook: RecoveryFile | None
     is_program: bool
     #: Whether much output is left in the file that it came in.
     takes_files: bool
@@ -229,7 +229,7 @@ class JobTable:
         self._count.end(len(jobs), len(jobs))
 
 
-def _call_back_and_note(callback: JobCallback, job: DispyJob, logbook: Logbook) -> None:
+def _call_back_and_note(callback: JobCallback, job: DispyJob, logbook: RecoveryFile) -> None:
     try:
         callback(job)
     finally:

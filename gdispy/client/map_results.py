@@ -130,7 +130,7 @@ def error_rule(on_error: Any, return_exceptions: Any) -> str:
     return str(on_error)
 
 
-class Results(Iterator[Any]):
+class MapResults(Iterator[Any]):
     """The results of many calls, in the order of `rows`, which are read as results are taken.
 
     With `RAISE`, an item that failed raises at its place; the next call goes on with the item after it.
@@ -155,7 +155,7 @@ class Results(Iterator[Any]):
         self._ready: deque[_Outcome] = deque()
         self._window = _Window(cluster)
 
-    def __iter__(self) -> Results:
+    def __iter__(self) -> MapResults:
         return self
 
     def __next__(self) -> Any:

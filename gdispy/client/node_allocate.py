@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gdispy import config
-from gdispy.client.packaging import Parts, bulk, gather, read_files
+from gdispy.client.packaging import Bundle, bulk, gather, read_files
 from gdispy.client.parameters import number
 from gdispy.client.status import DispyNode, DispyNodeAvailInfo
 from gdispy.discovery import targets
@@ -25,7 +25,7 @@ from gdispy.errors import ConfigError
 from gdispy.protocol.address import join, split
 from gdispy.protocol.ids import ComputationId
 from gdispy.protocol.limits import printable
-from gdispy.protocol.messages import Appeared, Take
+from gdispy.protocol.messages import NodeFound, UseNode
 from gdispy.protocol.payload import Bulk
 from gdispy.worker import pickling
 
@@ -125,7 +125,7 @@ class NodeAllocate:
 class Allocation:
     """What `nodes` says: whom to connect to, and how to use them."""
 
-    whom: targets.Whom
+    whom: targets.NodeTargets
     nodes: list[NodeAllocate]
 
     def is_plain(self) -> bool:
@@ -143,7 +143,7 @@ def read(nodes: Any, node_port: int) -> Allocation:
     if not isinstance(nodes, list | tuple | set | frozenset) or not nodes or _is_one(nodes):
         found = targets.parse(nodes, node_port)
         return Allocation(found, [NodeAllocate(each) for each in found.patterns])
-    result = Allocation(targets.Whom(), [])
+    result = Allocation(targets.NodeTargets(), [])
     for element in nodes:
         allocate = _special(element)
         plain = element if allocate is None else (allocate.host, allocate.port)
@@ -173,7 +173,7 @@ def _special(element: Any) -> NodeAllocate | None:
     return None
 
 
-def decide(nodes: list[NodeAllocate], cluster: Any, computation: ComputationId, appeared: Appeared) -> Take:
+def decide(nodes: list[NodeAllocate], cluster: Any, computation: ComputationId, appeared: NodeFound) -> UseNode:
     """Whether and how to use a node: the most specific of `nodes` that wants it decides."""
     avail_info = DispyNodeAvailInfo.of(appeared.free)
     for each in sorted(nodes, key=_vagueness):
@@ -188,7 +188,7 @@ def decide(nodes: list[NodeAllocate], cluster: Any, computation: ComputationId, 
         except Exception:
             place = printable(join(appeared.names[0], appeared.port))
             logger.exception("the node %s is not used: its NodeAllocate failed", place)
-    return Take(computation, appeared.node, 0, b"", [], [])
+    return UseNode(computation, appeared.node, 0, b"", [], [])
 
 
 def _ask(allocate: NodeAllocate, cluster: Any, address: str, name: str, cpus: int, info: Any, platform: str) -> Any:
@@ -223,15 +223,15 @@ def _vagueness(each: NodeAllocate) -> tuple[int, int]:
     return each.host.count("*"), -len(each.host)
 
 
-def _take(allocate: NodeAllocate, computation: ComputationId, appeared: Appeared, cpus: int) -> Take:
+def _take(allocate: NodeAllocate, computation: ComputationId, appeared: NodeFound, cpus: int) -> UseNode:
     arguments: Bulk = b""
     if allocate.setup_args:
         arguments = pickled_arguments(tuple(allocate.setup_args))
-    parts = Parts()
+    parts = Bundle()
     gather(parts, allocate.depends)
     if parts.names:
         raise ConfigError("depends of a NodeAllocate may name files and modules only")
-    return Take(computation, appeared.node, cpus, arguments, *read_files(parts.files))
+    return UseNode(computation, appeared.node, cpus, arguments, *read_files(parts.files))
 
 
 def pickled_arguments(arguments: tuple[Any, ...]) -> Bulk:

@@ -11,9 +11,9 @@ from collections.abc import Callable
 from typing import Any
 
 from gdispy.client import node_allocate
-from gdispy.client.engine import Client
+from gdispy.client.engine import ClusterEngine
 from gdispy.client.job import DispyJob
-from gdispy.client.packaging import Parts, gather, read_files
+from gdispy.client.packaging import Bundle, gather, read_files
 from gdispy.client.parameters import number
 from gdispy.client.status import DispyNode
 from gdispy.errors import ConfigError
@@ -21,7 +21,7 @@ from gdispy.hub import Gate
 from gdispy.protocol.address import split
 from gdispy.protocol.ids import Instance
 from gdispy.protocol.limits import printable_for_log
-from gdispy.protocol.messages import Deliver, Message, Order, Reply, Standing
+from gdispy.protocol.messages import Message, NodeCommand, PutFile, Reply, Status
 
 logger = logging.getLogger("gdispy")
 
@@ -29,7 +29,7 @@ logger = logging.getLogger("gdispy")
 ANSWER_LIMIT = 600.0
 
 
-class SingleNodes(Client):
+class NodeControl(ClusterEngine):
     """A cluster's single nodes."""
 
     #: Where nodes listen whose addresses say nothing else.
@@ -88,13 +88,13 @@ class SingleNodes(Client):
 
         Raises ConfigError for a file that cannot be read. `relay` is for compatibility.
         """
-        parts = Parts()
+        parts = Bundle()
         gather(parts, [path])
         files, contents = read_files(parts.files)
         found = self._find_node(node)
         if found is None:
             return -1
-        reply = self._question(lambda number: Deliver(self._computation, number, Instance(found), files, contents))
+        reply = self._question(lambda number: PutFile(self._computation, number, Instance(found), files, contents))
         if isinstance(reply, Reply) and not reply.error:
             return 0
         reason = printable_for_log(reply.error) if isinstance(reply, Reply) else "no answer"
@@ -114,14 +114,14 @@ class SingleNodes(Client):
             logger.warning("%s", printable_for_log(reply.error))
         return int(reply.value)
 
-    def _ask_about(self, word: str, node: bytes | None, value: float = 0.0) -> Standing | Reply | None:
+    def _ask_about(self, word: str, node: bytes | None, value: float = 0.0) -> Status | Reply | None:
         if node is None:
             return None
-        return self._question(lambda number: Order(self._computation, number, word, Instance(node), value))
+        return self._question(lambda number: NodeCommand(self._computation, number, word, Instance(node), value))
 
-    def _question(self, make: Callable[[int], Message]) -> Standing | Reply | None:
-        """Ask the scheduler, and wait for its answer; None where none comes."""
-        number, gate, answers = next(self._questions), Gate(), list[Standing | Reply]()
+    def _question(self, make: Callable[[int], Message]) -> Status | Reply | None:
+        """StatusRequest the scheduler, and wait for its answer; None where none comes."""
+        number, gate, answers = next(self._questions), Gate(), list[Status | Reply]()
         self._answers[number] = gate, answers
         self._hub.post(self._ask, make(number))
         gate.wait(ANSWER_LIMIT)

@@ -37,7 +37,7 @@ class NodeTable:
         return list(self._known.values())
 
     def of_row(self, row: list[Any]) -> DispyNode:
-        """The node that a row, as in `Standing`, is about, with what that says."""
+        """The node that a row, as in `Status`, is about, with what that says."""
         place = (row[1], row[2], row[0])
         node = self._known.get(place)
         if node is None:

@@ -43,7 +43,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass
-class Parts:
+class Bundle:
     """The pieces of a computation while they are gathered."""
 
     #: Path on the node -> path here, or what the file holds.
@@ -107,7 +107,7 @@ def _check_result(computation: Any) -> None:
 
 
 @dataclass
-class Care:
+class ComputationOptions:
     """What surrounds the jobs of a computation on a node."""
 
     #: '' or 'job': every job in a process of its own.
@@ -139,11 +139,11 @@ def checked_outputs(job_directory: Any, output_limit: Any) -> tuple[bool, int | 
 
 
 def prepare(
-    computation: Any, depends: Iterable[Any], care: Care, manner: Manner | None = None
+    computation: Any, depends: Iterable[Any], care: ComputationOptions, manner: Manner | None = None
 ) -> tuple[Prepare, Manner]:
     """The message that has a node load a computation, and how arguments of its jobs are to be written. Raises
     ConfigError, in plain words."""
-    parts = Parts()
+    parts = Bundle()
     gather(parts, depends)
     number = ComputationId(secrets.token_bytes(8))
     if is_program(computation):
@@ -168,7 +168,7 @@ def prepare(
     return Prepare(*about, *sent, job_directory=care.job_directory, output_limit=limit), packed.manner
 
 
-def _with_files(manner: Manner, parts: Parts) -> Manner:
+def _with_files(manner: Manner, parts: Bundle) -> Manner:
     """Modules that are sent as files are found there by their names."""
     paths = {content for content in parts.files.values() if isinstance(content, str)}
     found: set[str] = set()
@@ -194,7 +194,7 @@ def _report(name: str, function: Any, packed: Packed, rows: list[list[Any]], rea
     report(name, [each for each in entries if each is not None])
 
 
-def gather(parts: Parts, depends: Any) -> None:
+def gather(parts: Bundle, depends: Any) -> None:
     """Add everything that a user lists as `depends`. Raises ConfigError."""
     for each in _as_list(depends):
         _add(parts, each)
@@ -241,7 +241,7 @@ def _name(computation: Any) -> str:
     return short_name(str(getattr(computation, "__name__", type(computation).__name__)))
 
 
-def _add(parts: Parts, depend: Any) -> None:
+def _add(parts: Bundle, depend: Any) -> None:
     if isinstance(depend, str | os.PathLike):
         _add_file(parts, os.fspath(depend))
     elif isinstance(depend, types.ModuleType):
@@ -262,7 +262,7 @@ def _add(parts: Parts, depend: Any) -> None:
         )
 
 
-def _add_file(parts: Parts, path: str) -> None:
+def _add_file(parts: Bundle, path: str) -> None:
     if not os.path.exists(path):
         raise ConfigError(f"the dependency {path} does not exist")
     if not os.path.isfile(path):
@@ -272,7 +272,7 @@ def _add_file(parts: Parts, path: str) -> None:
     parts.put(os.path.basename(path) if outside else here, path, "it is in depends")
 
 
-def _add_module(parts: Parts, module: types.ModuleType, reason: str = "it is in depends") -> bool:
+def _add_module(parts: Bundle, module: types.ModuleType, reason: str = "it is in depends") -> bool:
     """Add all files of a module's outermost package; False where it has none."""
     name = module.__name__.partition(".")[0]
     top = sys.modules.get(name, module)
@@ -291,7 +291,7 @@ def _class_of(method: types.MethodType) -> type:
     return owner if isinstance(owner, type) else type(owner)
 
 
-def _add_program(parts: Parts, path: str) -> str:
+def _add_program(parts: Bundle, path: str) -> str:
     found = path if os.path.isfile(path) else shutil.which(path)
     if found is None and os.path.exists(path):
         raise ConfigError(f"the program {path} is no file")

@@ -222,7 +222,7 @@ def check_plain(name: str, value: Any) -> None:
         checked_function("cleanup", value)
 
 
-def secret_for(wanted: targets.Whom, secret: str, secret_file: str, insecure: bool) -> Secret:
+def secret_for(wanted: targets.NodeTargets, secret: str, secret_file: str, insecure: bool) -> Secret:
     only_local = wanted.local and not wanted.targets and not wanted.look
     if only_local and not secret and not secret_file:
         # Nobody else is to come in: not even this user's other programs need the secret.

@@ -1,4 +1,4 @@
-"""A scheduler elsewhere, as the clusters of this program see it: one connection, kept up, with a `Courier`.
+"""A scheduler elsewhere, as the clusters of this program see it: one connection, kept up, with a `Outbox`.
 
 Runs in the hub; made by `engine.py` in the place of a `Scheduler` of this process, and used like one. What
 must be said again after a break, `rules/client/outbox.py` knows.
@@ -21,18 +21,29 @@ import gevent.event
 from gdispy import config
 from gdispy.client.result_sink import result_sink
 from gdispy.errors import ConnectFailed, ForkedError, PeerRejected
-from gdispy.journal.file import Ledger
+from gdispy.journal.file import JournalRouter
 from gdispy.net import connect
 from gdispy.protocol.address import join
 from gdispy.protocol.heartbeat import INTERVAL
 from gdispy.protocol.ids import ComputationId, Instance
-from gdispy.protocol.messages import Cancel, Collected, Ended, Hello, Message, Open, Prepare, Run, Seen, Trouble
+from gdispy.protocol.messages import (
+    Cancel,
+    Ended,
+    Hello,
+    Message,
+    Notice,
+    Open,
+    OutcomesAcked,
+    Prepare,
+    ProgressAcked,
+    Run,
+)
 from gdispy.protocol.texts import REFUSED
 from gdispy.protocol.wire import MessageRefused
-from gdispy.rules.client.outbox import TAKEN, Courier
+from gdispy.rules.client.outbox import TAKEN, Outbox
 from gdispy.rules.faults import not_taken, refusal
 from gdispy.rules.history.facts import Placed
-from gdispy.rules.history.replay import Story
+from gdispy.rules.history.replay import ComputationHistory
 from gdispy.rules.scheduler.turns import LONGEST_PAUSE, PAUSE_GROWTH
 from gdispy.runtime.fault_log import log_fault
 from gdispy.runtime.greenlets import keep_running, spawn
@@ -52,10 +63,10 @@ REFUSED_LIMIT = 30.0
 PATIENCE = 3.0
 
 
-class RemoteEnd:
+class RemoteLink:
     """One cluster's end of the way to the scheduler; has a name and a `send`, as the end of a pair has."""
 
-    def __init__(self, remote: Remote, deliver: Callable[[list[Message]], None]) -> None:
+    def __init__(self, remote: RemoteScheduler, deliver: Callable[[list[Message]], None]) -> None:
         self.peer = next_peer()
         self.deliver = deliver
         self._remote = remote
@@ -64,7 +75,7 @@ class RemoteEnd:
         self._remote.say(self, message)
 
 
-class Remote:
+class RemoteScheduler:
     """The way to one shared scheduler. All methods are called in the hub."""
 
     def __init__(self, secret: Secret, host: str, port: int, ip_addr: str = "", pulse: float | None = None) -> None:
@@ -75,10 +86,10 @@ class Remote:
         self._pulse = pulse or INTERVAL
         self._identity = new_identity()
         self.instance = self._identity.instance
-        self._courier = Courier(self.place)
+        self._courier = Outbox(self.place)
         #: Where clusters of this program keep what becomes of their jobs.
-        self.ledger = Ledger()
-        self._ends: dict[ComputationId, RemoteEnd] = {}
+        self.ledger = JournalRouter()
+        self._ends: dict[ComputationId, RemoteLink] = {}
         self._connection: Connection | None = None
         self._log = LimitedLog(logger)
         self._greeted = False
@@ -123,14 +134,14 @@ class Remote:
 
     # Clusters
 
-    def attach(self, deliver: Callable[[list[Message]], None]) -> RemoteEnd:
+    def attach(self, deliver: Callable[[list[Message]], None]) -> RemoteLink:
         """Join a cluster of this program; what it sends goes into the end returned."""
-        return RemoteEnd(self, deliver)
+        return RemoteLink(self, deliver)
 
-    def detach(self, end: RemoteEnd) -> None:
+    def detach(self, end: RemoteLink) -> None:
         self._ends = {number: each for number, each in self._ends.items() if each is not end}
 
-    def say(self, end: RemoteEnd, message: Message) -> None:
+    def say(self, end: RemoteLink, message: Message) -> None:
         if isinstance(message, Open):
             self._ends[message.computation] = end
         answers = self._courier.outgoing(message)
@@ -149,14 +160,14 @@ class Remote:
                 [Placed(message.computation, Instance(connection.instance), message.jobs, attempts)],
             )
         follows = self._courier.must_follow(message)
-        if isinstance(message, Run | Collected | Cancel) and self.ledger.holds(
+        if isinstance(message, Run | OutcomesAcked | Cancel) and self.ledger.holds(
             message.computation, partial(connection.send, message, follows)
         ):
             return
         connection.send(message, follows)
 
-    def restore(self, end: RemoteEnd, story: Story, prepare: Prepare) -> None:
-        """Take up a computation of a former life of this client."""
+    def restore(self, end: RemoteLink, story: ComputationHistory, prepare: Prepare) -> None:
+        """UseNode up a computation of a former life of this client."""
         self._ends[story.id] = end
         self._courier.restore(story, prepare)
 
@@ -271,7 +282,7 @@ class Remote:
         life = (hello.instance, hello.epoch)
         if self._life not in (None, life):
             for computation, end in self._ends.items():
-                end.deliver([Seen(computation, [], [], [])])
+                end.deliver([ProgressAcked(computation, [], [], [])])
         self._life = life
 
     def _on_closed(self, connection: Connection, reason: str) -> None:
@@ -297,4 +308,4 @@ class Remote:
                 moment, pause = told.get(computation, (now, PAUSE_GROWTH * PATIENCE))
                 if end is not None and now >= moment:
                     told[computation] = now + pause, min(PAUSE_GROWTH * pause, LONGEST_PAUSE)
-                    end.deliver([Trouble(computation, f"jobs wait: {self._courier.absence()}")])
+                    end.deliver([Notice(computation, f"jobs wait: {self._courier.absence()}")])

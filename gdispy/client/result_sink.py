@@ -9,13 +9,13 @@ written where it will be unpickled: its arrays are views of that memory. Much ou
 
 from __future__ import annotations
 
-from gdispy.buffers.heap_sink import BYTES, RoomSink
+from gdispy.buffers.heap_sink import BYTES, HeapSink
 from gdispy.buffers.memory_file import OutputSink
 from gdispy.protocol.wire import FILE, Sink
 from gdispy.worker.pickling import begin_of_bytes
 
 
-class ResultSink(RoomSink):
+class ResultSink(HeapSink):
     """Collects a stream in one piece; of a payload that ends with one `bytes`, that is a piece of its own."""
 
     def _begin(self, data: memoryview) -> bool:

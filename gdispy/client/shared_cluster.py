@@ -17,13 +17,13 @@ from gdispy.client.job import DispyJob
 from gdispy.client.packaging import checked_data, checked_outputs
 from gdispy.client.parameters import both_names, checked_flag, checked_manner, checked_recovery, checked_results
 from gdispy.client.program_exit import HASTY_LIMIT
-from gdispy.client.remote_scheduler import Remote
+from gdispy.client.remote_scheduler import RemoteScheduler
 from gdispy.client.status import DispyNode
 from gdispy.errors import ConfigError, ConnectFailed, ForkedError
-from gdispy.journal.detach_token import Left, joined_dump, joined_plain, write_token
+from gdispy.journal.detach_token import DetachToken, joined_dump, joined_plain, write_token
 from gdispy.protocol.address import host_flaw, join, split
 from gdispy.protocol.ids import JobId
-from gdispy.protocol.messages import OUTPUT_LIMIT, Named
+from gdispy.protocol.messages import OUTPUT_LIMIT, JobNames
 from gdispy.protocol.payload import Bulk
 from gdispy.rules.effects import Effects
 from gdispy.transport.credentials import Secret, find_secret, with_tls
@@ -132,7 +132,7 @@ class SharedJobCluster(JobCluster):
         self._leave(HASTY_LIMIT, to_return=True)
         opened = self._opened
         return write_token(
-            Left(self._place(), opened.computation, opened.token, self.name, self._is_program, self._results)
+            DetachToken(self._place(), opened.computation, opened.token, self.name, self._is_program, self._results)
         )
 
     def _is_accepted(self) -> bool:
@@ -142,7 +142,7 @@ class SharedJobCluster(JobCluster):
         named = [job for job in self._jobs.values() if job.id != job._number]
         if named:
             names = [self._written_name(job.id) for job in named]
-            self._end.send(Named(self._computation, [JobId(job._number) for job in named], names))
+            self._end.send(JobNames(self._computation, [JobId(job._number) for job in named], names))
         return True
 
     def _receive(self, messages: list[Any], now: float) -> Effects:
@@ -172,7 +172,7 @@ class SharedJobCluster(JobCluster):
 
     def _new_scheduler(self, secret: Secret) -> Any:
         _, host, port, _, ip_addr, _ = self._key
-        return Remote(secret, host, port, ip_addr)
+        return RemoteScheduler(secret, host, port, ip_addr)
 
 
 def scheduler_place(host: str | None, port: int | None) -> tuple[str, int]:

@@ -87,13 +87,13 @@ class DispyNode(_WithCounts):
 
     @classmethod
     def of(cls, row: list[Any]) -> DispyNode:
-        """A node from what the scheduler reports of it, a row as in `Standing`."""
+        """A node from what the scheduler reports of it, a row as in `Status`."""
         node = cls(row[1], row[0], row[3])
         node.update(row)
         return node
 
     def update(self, row: list[Any]) -> None:
-        """Take what the scheduler reports of the node."""
+        """UseNode what the scheduler reports of the node."""
         self.name, self.ip_addr, self.port = row[0], row[1], row[2]
         self.cpus = self.avail_cpus = row[3]
         self.busy = row[4]

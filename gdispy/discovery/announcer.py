@@ -1,8 +1,7 @@
 """How schedulers come to know of a node, and how it comes to those that cannot reach it.
 
-Made by `node.py`. An `Announcer` answers who looks around, and tells who runs already when the node starts
-or its addresses change. A `Caller` keeps a connection to one program that the node is told of (`--connect`).
-"""
+Made by `node.py`. An `Announcer` answers who looks around, and tells who runs already when the node starts or its
+addresses change. A `SchedulerConnector` keeps a connection to one program that the node is told of (`--connect`)."""
 
 from __future__ import annotations
 
@@ -59,7 +58,7 @@ class Home(Protocol):
 
     def handlers(self) -> Handlers: ...
 
-    def use(self, connection: Connection, caller: Caller | None) -> None: ...
+    def use(self, connection: Connection, caller: SchedulerConnector | None) -> None: ...
 
     def connections(self) -> list[Connection]: ...
 
@@ -196,7 +195,7 @@ class Announcer:
             before = now
 
 
-class Caller:
+class SchedulerConnector:
     """Keeps one scheduler or program connected that this node is told of."""
 
     def __init__(self, home: Home, secret: Secret, place: tuple[str, int], source: str) -> None:
@@ -272,7 +271,7 @@ class Caller:
             self._log.log(logging.INFO, "tell", "--connect %s: %s; trying again", self.place, text)
 
 
-def _use(home: Home, connection: Connection, caller: Caller | None) -> None:
+def _use(home: Home, connection: Connection, caller: SchedulerConnector | None) -> None:
     try:
         home.use(connection, caller)
     except Exception:  # Else it would stay open, and nobody would know it.

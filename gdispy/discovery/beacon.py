@@ -70,7 +70,7 @@ class Beacon:
         self._on_packet = on_packet
         #: On this machine alone broadcasts do.
         self._multicast = multicast and not is_loopback(ip_addr)
-        self._memory = discovery.Memory()
+        self._memory = discovery.ReplayCache()
         self._told_of_clock = False
         self._log = LimitedLog(logger)
         self._greenlets: list[gevent.Greenlet] = []

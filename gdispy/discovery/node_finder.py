@@ -21,7 +21,7 @@ import gevent.lock
 from gdispy import config
 from gdispy.discovery.beacon import HERE, LOOK, Beacon, Beacons, Packet
 from gdispy.errors import ConnectFailed, PeerRejected
-from gdispy.net import Listener, Relay
+from gdispy.net import Listener, RelayAddress
 from gdispy.protocol.address import join, split
 from gdispy.protocol.discovery import RELAY
 from gdispy.protocol.handshake import Keys
@@ -72,14 +72,14 @@ class Route:
 
     host: str
     port: int
-    relay: Relay | None = None
+    relay: RelayAddress | None = None
 
     @property
     def place(self) -> str:
         return join(self.host, self.port)
 
 
-class Owner(Protocol):
+class ConnectionOwner(Protocol):
     """What a scheduler does with connections. All are called in its loop."""
 
     instance: Instance
@@ -100,8 +100,8 @@ class Dialer:
 
     def __init__(
         self,
-        seeker: Seeker,
-        owner: Owner,
+        seeker: NodeFinder,
+        owner: ConnectionOwner,
         routes: list[Route],
         instance: bytes = b"",
         name: str = "",
@@ -262,12 +262,12 @@ class Dialer:
         self._over.set()
 
 
-class Seeker:
+class NodeFinder:
     """All dialers of a scheduler, its beacon and its listener. All methods are called in its loop."""
 
     def __init__(
         self,
-        owner: Owner,
+        owner: ConnectionOwner,
         secret: Secret,
         addresses: Sequence[str],
         ext_ip_addr: str,
@@ -524,7 +524,7 @@ def routes_of(packet: Packet, source: str, key: bytes) -> list[Route]:
             host, port = split(packet.via)
         except ValueError:
             host, port = "", None
-        relay = Relay(host, port, key) if port and is_reachable(host) else None
+        relay = RelayAddress(host, port, key) if port and is_reachable(host) else None
         return [Route(*each) for each in places] + [Route(*each, relay) for each in places if relay is not None]
     if (source, packet.port) not in places:
         places.append((source, packet.port))

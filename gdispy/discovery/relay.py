@@ -27,7 +27,7 @@ from gevent import socket
 from gdispy import config
 from gdispy.discovery.beacon import HERE, LOOK, Beacon, Packet
 from gdispy.discovery.node_finder import LINK_LOCAL_DELAY, Route, routes_of
-from gdispy.discovery.relay_pairs import KEEP_ALIVE, Pairs
+from gdispy.discovery.relay_pairs import KEEP_ALIVE, JoinedConnections
 from gdispy.discovery.relay_pairs import join as join_pair
 from gdispy.discovery.relay_targets import NODES, RelayTargets, is_plausible, is_source
 from gdispy.errors import ConnectFailed, PeerRejected, ProtocolError
@@ -39,7 +39,7 @@ from gdispy.protocol.discovery import (
     REFUSED,
     RELAY,
     THROUGH,
-    Memory,
+    ReplayCache,
     pack,
     unpack,
 )
@@ -102,12 +102,12 @@ class Relay:
         self._targets = RelayTargets()
         #: Nodes that have other addresses than those of a link.
         self._better: OrderedDict[bytes, None] = OrderedDict()
-        self._memory = Memory()
+        self._memory = ReplayCache()
         self._acceptor = Acceptor(self._sockets, self._arrive)
         self._numbers = itertools.count()
         self._admission = Places(PLACES, PLACES_EACH)
         self._strangers: dict[int, Any] = {}
-        self._pairs = Pairs()
+        self._pairs = JoinedConnections()
         self._log = LimitedLog(logger)
         self._stop = gevent.event.Event()
         self._greenlets: list[Any] = []

@@ -36,7 +36,7 @@ KEEP_ALIVE = (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4))
 _PIECE = 256 * 1024
 
 
-class Pairs:
+class JoinedConnections:
     """All pairs of a relay."""
 
     def __init__(self, limit: int = PAIRS) -> None:

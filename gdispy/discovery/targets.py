@@ -16,7 +16,7 @@ LOCAL = "local"
 
 
 @dataclass
-class Whom:
+class NodeTargets:
     """Which nodes a cluster wants."""
 
     #: Host and port of those named outright.
@@ -28,14 +28,14 @@ class Whom:
     #: Whether a private node on this machine is wanted.
     local: bool = False
 
-    def add(self, other: Whom) -> None:
+    def add(self, other: NodeTargets) -> None:
         """Want those of another as well."""
         self.targets += other.targets
         self.patterns += other.patterns
         self.look, self.local = self.look or other.look, self.local or other.local
 
 
-def parse(nodes: Any, node_port: int) -> Whom:
+def parse(nodes: Any, node_port: int) -> NodeTargets:
     """Read `nodes`: None, one element, or a list of elements. Raises ConfigError.
 
     An element is a host name or address, with ':port' if wanted; a tuple of those two; a pattern with
@@ -49,7 +49,7 @@ def parse(nodes: Any, node_port: int) -> Whom:
         raise ConfigError(f"nodes must be a list, not {type(nodes).__name__}")
     if len(nodes) > COLUMN_LIMIT:
         raise ConfigError(f"nodes has {len(nodes):,} elements, more than {COLUMN_LIMIT:,}: use patterns with *")
-    whom = Whom()
+    whom = NodeTargets()
     for element in nodes:
         _add(whom, element, node_port)
     return whom
@@ -59,7 +59,7 @@ def _is_pair(value: tuple[Any, ...]) -> bool:
     return len(value) == 2 and isinstance(value[0], str) and isinstance(value[1], int)
 
 
-def _add(whom: Whom, element: Any, node_port: int) -> None:
+def _add(whom: NodeTargets, element: Any, node_port: int) -> None:
     host, port = _host_and_port(element)
     flaw = host_flaw(host)
     if flaw:

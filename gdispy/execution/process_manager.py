@@ -27,18 +27,18 @@ import gevent.event
 
 from gdispy import config
 from gdispy.buffers.memory_file import MemoryFile, in_memory_file
-from gdispy.buffers.memory_file_pool import Slabs
+from gdispy.buffers.memory_file_pool import MemoryFilePool
 from gdispy.errors import ProtocolError
 from gdispy.execution.dependency_files import JobFiles, lacking, place, place_all, under_another_name
 from gdispy.execution.kept_directories import KeptDirectories
 from gdispy.execution.spawner_process import cause_of, messages, start_spawner, why_not_started
-from gdispy.execution.worker_channel import ANCILLARY, WorkerEnds
+from gdispy.execution.worker_channel import ANCILLARY, WorkerChannels
 from gdispy.protocol.ids import ComputationId, JobId, WorkerId
 from gdispy.protocol.limits import NAME_LIMIT, printable, printable_for_log
-from gdispy.protocol.messages import Deliver, Prepare
+from gdispy.protocol.messages import Prepare, PutFile
 from gdispy.protocol.payload import Bulk, joined
 from gdispy.rules.effects import Effects
-from gdispy.rules.node.node_rules import Slots
+from gdispy.rules.node.node_rules import NodeRules
 from gdispy.rules.node.records import Job, release
 from gdispy.runtime.greenlets import keep_running, spawn
 from gdispy.runtime.pump import Pump
@@ -66,7 +66,7 @@ READ_INTERVAL = 0.001
 BACKLOG_LIMIT = 64 * 1024 * 1024
 
 
-class _Template:
+class _TemplateProcess:
     """One computation's template process."""
 
     def __init__(self, prepare: Prepare, directory: str, jobs: str) -> None:
@@ -76,7 +76,7 @@ class _Template:
         #: Below it each worker has a directory for those of its jobs; whether they stay as all files do.
         self.jobs = jobs
         self.keeps_jobs = not prepare.cleanup and not prepare.directory
-        self.workers: dict[WorkerId, WorkerEnds] = {}
+        self.workers: dict[WorkerId, WorkerChannels] = {}
         self.end: Any = None
         self.reader: Any = None
         #: It was told to end; its end is no accident.
@@ -86,23 +86,23 @@ class _Template:
         self.job_files: JobFiles | None = None
 
 
-class Workers:
+class ProcessManager:
     """All processes of a node."""
 
-    def __init__(self, slots: Slots, pump: Pump, setting: dict[str, Any], instance: bytes) -> None:
+    def __init__(self, slots: NodeRules, pump: Pump, setting: dict[str, Any], instance: bytes) -> None:
         self._slots = slots
         self._pump = pump
         self._setting = setting
         self._instance = instance
         self.directory = os.path.join(setting["dest_path_prefix"], instance.hex())
-        self._templates: dict[str, _Template] = {}
-        self._workers: dict[WorkerId, WorkerEnds] = {}
+        self._templates: dict[str, _TemplateProcess] = {}
+        self._workers: dict[WorkerId, WorkerChannels] = {}
         #: Computations whose files are in place; a template that is started again finds them there.
         self._placed: set[ComputationId] = set()
         #: Directories that outlive their computations.
         self._kept = KeptDirectories(setting["dest_path_prefix"], instance.hex())
         #: Where large payloads lie.
-        self.slabs = Slabs()
+        self.slabs = MemoryFilePool()
         self._spawner: Any = None
         self._spawner_pid = 0
         self._closing = False
@@ -254,7 +254,7 @@ class Workers:
         """Put the files of a computation in place and start its template."""
         try:
             directory = self._directory(prepare)
-            template = _Template(prepare, directory, self._jobs_directory(prepare))
+            template = _TemplateProcess(prepare, directory, self._jobs_directory(prepare))
             self._enter(prepare, directory)
             os.makedirs(directory, mode=0o700, exist_ok=True)
             if prepare.computation not in self._placed:
@@ -277,7 +277,7 @@ class Workers:
         if not prepare.directory and prepare.computation not in self._placed:
             shutil.rmtree(self._directory(prepare), ignore_errors=True)
 
-    def deliver(self, prepare: Prepare, message: Deliver) -> None:
+    def deliver(self, prepare: Prepare, message: PutFile) -> None:
         """Put files into the directory of a computation that runs; answer with `delivered`."""
         error = ""
         try:
@@ -290,7 +290,7 @@ class Workers:
             release(content)
         self._pump.put(self._slots.delivered, prepare.computation, message.question, error)
 
-    def _start_template(self, template: _Template) -> None:
+    def _start_template(self, template: _TemplateProcess) -> None:
         setting = self._setting
         end, theirs = control.pair()
         template.end = end
@@ -312,7 +312,7 @@ class Workers:
             on_failure=lambda error: self._end_template(template),
         )
 
-    def _read_template(self, template: _Template) -> None:
+    def _read_template(self, template: _TemplateProcess) -> None:
         for message in messages(template.end):
             word = message[0]
             if word == "loaded":
@@ -331,22 +331,22 @@ class Workers:
             else:
                 self._take_record(template, message)
 
-    def _take_record(self, template: _Template, message: list[Any]) -> None:
+    def _take_record(self, template: _TemplateProcess, message: list[Any]) -> None:
         if message[0] == "log":
             self._log(template, *message[1:])
         elif message[0] == "shutdown":
             self.on_shutdown()
 
-    def _end_template(self, template: _Template) -> None:
+    def _end_template(self, template: _TemplateProcess) -> None:
         """Nobody reads from it any more, by a defect; the spawner reports its end."""
         with contextlib.suppress(OSError):
             control.send(self._spawner, ["end", template.id.hex()])
 
-    def _log(self, template: _Template, level: int, text: str) -> None:
+    def _log(self, template: _TemplateProcess, level: int, text: str) -> None:
         """A computation has written into `dispynode_logger`."""
         job_logger.log(level, "%s: %s", printable(template.prepare.name, NAME_LIMIT), printable_for_log(text))
 
-    def _take_last_records(self, template: _Template) -> None:
+    def _take_last_records(self, template: _TemplateProcess) -> None:
         """It has ended, and what its cleanup has logged, or asked for, may not have been read yet."""
         template.end.setblocking(False)
         with contextlib.suppress(OSError, ValueError):  # Where nothing is left, it would block.
@@ -378,7 +378,7 @@ class Workers:
 
     def new_worker(self, number: WorkerId, computation: ComputationId) -> None:
         template = self._templates[computation.hex()]
-        worker = self._workers[number] = template.workers[number] = WorkerEnds(number, template, self.slabs)
+        worker = self._workers[number] = template.workers[number] = WorkerChannels(number, template, self.slabs)
         with contextlib.suppress(OSError):  # A dead template is reported by the spawner.
             control.send(template.end, ["fork", number], worker.ends_for_worker())
         worker.forked()
@@ -395,7 +395,7 @@ class Workers:
             worker.hand(jobs, errors)
             self._some_work.set()
 
-    def _make_ready(self, worker: WorkerEnds, job: Job, options: list[Any], errors: dict[JobId, str]) -> None:
+    def _make_ready(self, worker: WorkerChannels, job: Job, options: list[Any], errors: dict[JobId, str]) -> None:
         """Give a job with options what only it gets."""
         worker.memory_limit = options[4]
         if worker.memory_limit:
@@ -405,7 +405,7 @@ class Workers:
             if error:
                 errors[job.number] = error
 
-    def _place_files(self, worker: WorkerEnds, key: tuple[int, int], rows: list[Any], contents: list[Bulk]) -> str:
+    def _place_files(self, worker: WorkerChannels, key: tuple[int, int], rows: list[Any], contents: list[Bulk]) -> str:
         """Put the files of a job in place; what went wrong, or ''."""
         template = worker.template
         if template.job_files is None:
@@ -418,12 +418,12 @@ class Workers:
         error: str = template.job_files.place(key, rows, contents)
         return error
 
-    def _remove_files(self, worker: WorkerEnds, key: tuple[int, int]) -> None:
+    def _remove_files(self, worker: WorkerChannels, key: tuple[int, int]) -> None:
         worker.file_jobs.discard(key)
         if worker.template.job_files is not None:
             worker.template.job_files.remove(key)
 
-    def _watch_memory(self, worker: WorkerEnds, job: Job) -> None:
+    def _watch_memory(self, worker: WorkerChannels, job: Job) -> None:
         limit = worker.memory_limit
         while worker.memory_limit == limit and not worker.is_dead and worker.outstanding:
             if worker.pid:
@@ -448,7 +448,7 @@ class Workers:
                 rest = (self._take_rest, worker, worker.void(), worker.page.mark())
                 spawn(*rest, what="taking jobs back", on_failure=lambda error: self.end(number))
 
-    def _take_rest(self, worker: WorkerEnds, last: int, mark: tuple[int, int]) -> None:
+    def _take_rest(self, worker: WorkerChannels, last: int, mark: tuple[int, int]) -> None:
         """Take the outcomes that a living worker has not sent yet; and what it has read and not begun, now that it
         cannot begin it any more."""
         gevent.sleep(VOID_SEEN)
@@ -473,11 +473,11 @@ class Workers:
         if worker is not None:
             self._order(worker, ["end", number, ""])
 
-    def _order(self, worker: WorkerEnds, message: list[Any]) -> None:
+    def _order(self, worker: WorkerChannels, message: list[Any]) -> None:
         with contextlib.suppress(OSError):
             control.send(worker.template.end, message)
 
-    def _read_results(self, worker: WorkerEnds) -> None:
+    def _read_results(self, worker: WorkerChannels) -> None:
         readable = gevent.get_hub().loop.io(worker.results.fileno(), 1)
         try:
             while True:
@@ -499,7 +499,7 @@ class Workers:
         finally:
             readable.close()
 
-    def _read_on(self, worker: WorkerEnds) -> None:
+    def _read_on(self, worker: WorkerChannels) -> None:
         """Take all that a worker has sent."""
         while True:
             try:
@@ -510,7 +510,7 @@ class Workers:
                 return
             self._take_results(worker, data, ancillary)
 
-    def _take_kept(self, worker: WorkerEnds, generation: int, filled: int) -> None:
+    def _take_kept(self, worker: WorkerChannels, generation: int, filled: int) -> None:
         """Take the outcomes that a worker had not sent when the mark was set."""
         # First they are looked at, and then what was sent is read: of what was sent later, they are no part any more.
         frames = worker.page.kept(generation, filled)
@@ -522,7 +522,7 @@ class Workers:
             return
         self._take_rows(worker, rows)
 
-    def _take_results(self, worker: WorkerEnds, data: bytes, ancillary: list[Any]) -> None:
+    def _take_results(self, worker: WorkerChannels, data: bytes, ancillary: list[Any]) -> None:
         if ancillary:
             worker.fds.extend(control.descriptors(ancillary))
         try:
@@ -534,7 +534,7 @@ class Workers:
             return
         self._take_rows(worker, rows)
 
-    def _take_rows(self, worker: WorkerEnds, rows: list[Any]) -> None:
+    def _take_rows(self, worker: WorkerChannels, rows: list[Any]) -> None:
         if rows:
             worker.answered(rows)
             worker.memory_limit = 0
@@ -544,7 +544,7 @@ class Workers:
             worker.flush()
             self._pump.put(self._slots.answered, worker.number, rows)
 
-    def _sort(self, worker: WorkerEnds, frames: list[list[Any]]) -> list[Any]:
+    def _sort(self, worker: WorkerChannels, frames: list[list[Any]]) -> list[Any]:
         """Outcomes among frames, as rows; what else is among them goes its way, in order."""
         rows: list[Any] = []
         for fields in frames:
@@ -574,7 +574,7 @@ class Workers:
     def _progressed(self, number: WorkerId, job: JobId, attempt: int, index: int, value: Bulk, now: float) -> Any:
         return self._slots.progressed(number, job, attempt, index, value)
 
-    def _worker_ended(self, worker: WorkerEnds, cause: str) -> None:
+    def _worker_ended(self, worker: WorkerChannels, cause: str) -> None:
         if worker.is_dead or self._workers.get(worker.number) is not worker:
             return
         worker.is_dead = True
@@ -582,7 +582,7 @@ class Workers:
         self._take_kept(worker, *worker.page.mark())  # Invariant 1.
         self._pump.put(self._exited, worker, cause)
 
-    def _exited(self, worker: WorkerEnds, cause: str, now: float) -> Effects:
+    def _exited(self, worker: WorkerChannels, cause: str, now: float) -> Effects:
         """Take back what had not begun in the turn that reports the end, so that no job is handed over in
         between and lost with the socket."""
         if self._workers.get(worker.number) is not worker:
@@ -591,7 +591,7 @@ class Workers:
         self._forget(worker)
         return self._slots.exited(worker.number, taken, cause, now)
 
-    def _forget(self, worker: WorkerEnds) -> None:
+    def _forget(self, worker: WorkerChannels) -> None:
         worker.memory_limit = 0
         for key in list(worker.file_jobs):
             self._remove_files(worker, key)

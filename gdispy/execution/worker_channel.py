@@ -19,7 +19,7 @@ import msgpack
 from gevent import socket
 
 from gdispy.buffers.memory_file import MemoryFile, in_memory_file, printed_file
-from gdispy.buffers.memory_file_pool import SlabFile, Slabs
+from gdispy.buffers.memory_file_pool import MemoryFilePool, PooledMemoryFile
 from gdispy.errors import ProtocolError
 from gdispy.protocol.ids import JobId, WorkerId
 from gdispy.protocol.messages import OUTPUT_LIMIT
@@ -66,10 +66,10 @@ class _Group:
         self.answered = 0
 
 
-class WorkerEnds:
+class WorkerChannels:
     """The node's ends of what joins it to one worker."""
 
-    def __init__(self, number: WorkerId, template: Any, slabs: Slabs) -> None:
+    def __init__(self, number: WorkerId, template: Any, slabs: MemoryFilePool) -> None:
         self.number = number
         self.template = template
         self._slabs = slabs
@@ -117,7 +117,7 @@ class WorkerEnds:
         self._tokens: deque[int] = deque()
         self.fds: deque[int] = deque()
         #: Where the arguments of jobs in its hand lie, or their results may, by number and attempt.
-        self._lent: dict[tuple[int, int], SlabFile] = {}
+        self._lent: dict[tuple[int, int], PooledMemoryFile] = {}
         #: Bytes of its last result, where that was large: so will be the next one.
         self._expected = 0
 
@@ -169,7 +169,7 @@ class WorkerEnds:
         if type(value) is bytes and len(value) > INLINE:
             value = job.arguments = in_memory_file(value)
         shown: Any = value if type(value) is bytes else bulk_size(value)
-        if isinstance(value, SlabFile):
+        if isinstance(value, PooledMemoryFile):
             shown = -value.size
         fields = [job.number, job.attempt, shown]
         if job.options is not None:
@@ -204,7 +204,7 @@ class WorkerEnds:
         arguments, key = job.arguments, (job.number, job.attempt)
         if type(arguments) is not bytes:
             files.append(_as_memory_file(arguments).lend())
-            if isinstance(arguments, SlabFile):
+            if isinstance(arguments, PooledMemoryFile):
                 self._lent[key] = arguments
         if job.options is not None and type(_shown_names(job)) is int:
             names = job.options[5]
@@ -383,7 +383,7 @@ class WorkerEnds:
         self._expected = 0
         self._returned((job, attempt))
 
-    def value(self, value: Any, lent: SlabFile | None = None) -> Bulk:
+    def value(self, value: Any, lent: PooledMemoryFile | None = None) -> Bulk:
         """A payload out of a frame: as it is, or in the file that went with the job, or in the next that came along."""
         if type(value) is int and value < 0:
             if lent is None:

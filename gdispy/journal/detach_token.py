@@ -18,7 +18,7 @@ from gdispy.worker import pickling, plain
 PREFIX = "gdt1_"
 
 
-class Left(NamedTuple):
+class DetachToken(NamedTuple):
     """A computation that was left: at which scheduler, and what to say there."""
 
     place: str
@@ -30,12 +30,12 @@ class Left(NamedTuple):
     results: str = ""
 
 
-def write_token(left: Left) -> str:
+def write_token(left: DetachToken) -> str:
     """The same as a text."""
     return PREFIX + base64.urlsafe_b64encode(msgpack.packb(list(left))).decode().rstrip("=")
 
 
-def read_token(text: str) -> Left:
+def read_token(text: str) -> DetachToken:
     """What such a text says. Raises ConfigError."""
     data = text.strip().removeprefix(PREFIX)
     try:
@@ -45,7 +45,7 @@ def read_token(text: str) -> Left:
     checks = (is_text, is_computation, is_instance, is_text, is_flag, is_text)
     if not is_row(checks, row) and not is_row(checks[:-1], row):
         raise ConfigError(f"{text[:20]}... is not a whole text that detach() has returned")
-    return Left(*row)
+    return DetachToken(*row)
 
 
 def joined_dump(value: Any) -> bytes:

@@ -49,7 +49,7 @@ from gdispy.journal.format import (
 from gdispy.protocol.ids import ComputationId, Instance
 from gdispy.protocol.message import Message
 from gdispy.protocol.messages import Release
-from gdispy.rules.history.deferral import Deferred
+from gdispy.rules.history.deferral import DeferredPayloads
 from gdispy.rules.history.facts import Began
 from gdispy.runtime.greenlets import keep_running
 
@@ -315,7 +315,7 @@ class Journal:
             self._fd = -1
 
 
-class Ledger:
+class JournalRouter:
     """Whose facts go into which journal; and what has to wait as long as one of them cannot be written."""
 
     def __init__(self) -> None:
@@ -324,7 +324,7 @@ class Ledger:
         self.common: Journal | None = None
         self._waiting: list[Callable[[], None]] = []
         #: What the common journal need not hold yet, where anybody decides that.
-        self.deferred: Deferred | None = None
+        self.deferred: DeferredPayloads | None = None
 
     def add(self, computation: ComputationId, journal: Journal) -> None:
         self._journals[computation] = journal

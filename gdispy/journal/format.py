@@ -31,7 +31,7 @@ from gdispy.protocol.messages import Ended, Progress, Release, Released, Run
 from gdispy.protocol.payload import Payload, bulk_size, joined
 from gdispy.protocol.splitting import divided
 from gdispy.rules.history.facts import Announced, computation_of, from_values
-from gdispy.rules.history.replay import Remembered
+from gdispy.rules.history.replay import JournalState
 
 MAGIC = b"gdispyJ1"
 HEADER_BYTES = len(MAGIC) + 16
@@ -52,7 +52,7 @@ class Reading:
     """What was found in a file."""
 
     def __init__(self) -> None:
-        self.remembered = Remembered()
+        self.remembered = JournalState()
         #: Bytes that are good, and the crc there.
         self.end = 0
         self.crc = 0

@@ -23,7 +23,7 @@ from gdispy.journal.file import Journal
 from gdispy.protocol.ids import ComputationId, Instance
 from gdispy.protocol.message import Message
 from gdispy.protocol.messages import Release
-from gdispy.rules.history.replay import Story
+from gdispy.rules.history.replay import ComputationHistory
 from gdispy.runtime.greenlets import keep_running
 
 logger = logging.getLogger(__name__)
@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 LOOK_INTERVAL = 1.0
 
 
-class Spool:
+class NodeSpool:
     """The outcomes of one node that wait for their clients."""
 
     def __init__(self, prefix: str, instance: Instance, limit: int, on_change: Callable[[str], None]) -> None:
@@ -46,10 +46,10 @@ class Spool:
         self._trouble = ""
         self._watcher: gevent.Greenlet | None = None
 
-    def load(self, age: float) -> list[Story]:
+    def load(self, age: float) -> list[ComputationHistory]:
         """What former nodes with this directory have left, but for what is older than so many seconds. Raises
         ConfigError."""
-        stories: list[Story] = []
+        stories: list[ComputationHistory] = []
         try:
             os.makedirs(self._directory, mode=0o700, exist_ok=True)
             names = [name for name in os.listdir(self._directory) if re.fullmatch("[0-9a-f]{16}", name)]
@@ -59,7 +59,7 @@ class Spool:
             stories += self._load_one(os.path.join(self._directory, name), age)
         return stories
 
-    def _load_one(self, path: str, age: float) -> list[Story]:
+    def _load_one(self, path: str, age: float) -> list[ComputationHistory]:
         try:
             is_old = time.time() - os.stat(path).st_mtime > age
             journal, reading = Journal.open(path)

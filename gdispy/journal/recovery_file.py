@@ -26,10 +26,10 @@ from gdispy.journal.file import Journal, boot_name
 from gdispy.journal.format import LONGEST, Reading
 from gdispy.protocol.ids import ComputationId, Instance, JobId
 from gdispy.protocol.message import Message
-from gdispy.protocol.messages import Named, Open, Prepare, Run
+from gdispy.protocol.messages import JobNames, Open, Prepare, Run
 from gdispy.protocol.payload import Bulk, MemoryPayload, Payload, joined
 from gdispy.rules.history.facts import Owned, Told
-from gdispy.rules.history.replay import Job, Story
+from gdispy.rules.history.replay import ComputationHistory, Job
 from gdispy.worker import pickling
 
 logger = logging.getLogger("gdispy")
@@ -50,7 +50,7 @@ def recovery_path(fault_recover: Any) -> str:
 FAILED = "failed"
 
 
-class Logbook:
+class RecoveryFile:
     """One cluster's recovery file. `former` is what a former life of the program has left in it."""
 
     def __init__(self, path: str, resume: bool | str) -> None:
@@ -78,7 +78,7 @@ class Logbook:
         self.missing = 0
         self._is_closed = False
 
-    def _put_aside(self, former: Story) -> None:
+    def _put_aside(self, former: ComputationHistory) -> None:
         """A program with a fixed name of the file is started again after a crash: the former jobs get another name."""
         aside = next(
             name for name in (f"{self.path}.{count}" for count in itertools.count(1)) if not os.path.exists(name)
@@ -90,7 +90,7 @@ class Logbook:
             text + " collects them, and resume=True would have gone on with them", *self._shown(former, aside)
         )
 
-    def _shown(self, former: Story, aside: str) -> tuple[str, int, str, str]:
+    def _shown(self, former: ComputationHistory, aside: str) -> tuple[str, int, str, str]:
         return self.path, len(former.jobs), os.path.basename(aside), aside
 
     def _open_anew(self) -> Reading:
@@ -175,7 +175,7 @@ class Logbook:
             return []
         with self._lock:
             names, self._names = self._names, []
-        return [Named(self._computation, [job for job, _ in names], [name for _, name in names])] if names else []
+        return [JobNames(self._computation, [job for job, _ in names], [name for _, name in names])] if names else []
 
     def taken_up(self, payload: Bulk, call: Any) -> JobId | None:
         """The job of the former life that is submitted again with this; None for a new one."""
@@ -204,7 +204,7 @@ class Logbook:
         self.journal.close(remove=not self.stays)
 
 
-def _former(path: str, reading: Reading) -> Story | None:
+def _former(path: str, reading: Reading) -> ComputationHistory | None:
     stories = list(reading.remembered.stories.values())
     began = reading.remembered.began
     if began is not None and began.kind != "client":

@@ -97,7 +97,7 @@ def unpack(key: bytes, data: bytes) -> Packet:
     return Packet(kind, instance, time, port, address, name, udp, via)
 
 
-class Memory:
+class ReplayCache:
     """Which packets were seen, so that one that is sent again is ignored."""
 
     def __init__(self) -> None:

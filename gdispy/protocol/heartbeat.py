@@ -26,7 +26,7 @@ CALM_SILENT_AFTER = 2
 CALM_LOST_AFTER = 3
 
 
-class Life:
+class Heartbeat:
     """Signs of life in both directions. `interval` is in seconds, `now` a monotonic clock."""
 
     __slots__ = ("_answers", "_heard", "_promised", "_sent", "_told", "calm", "interval")

@@ -34,14 +34,14 @@ from gdispy.protocol.message import Message
 from gdispy.protocol.messages import (
     Accepted,
     Cancel,
-    Collected,
     Ended,
-    Holding,
+    Inventory,
+    OutcomesAcked,
+    ProgressAcked,
     Recall,
     Resume,
     Returned,
     Run,
-    Seen,
     Started,
 )
 from gdispy.protocol.payload import Payload
@@ -67,7 +67,7 @@ _LOOKED_AT: dict[type[Message], tuple[tuple[str, Check], ...]] = {
     Run: (("options", field_checks.is_option_column),),
     Ended: (("starts", _are_times), ("ends", _are_times)),
     Started: (("times", _are_times),),
-    **dict.fromkeys((Accepted, Cancel, Collected, Recall, Returned, Seen), ()),
+    **dict.fromkeys((Accepted, Cancel, OutcomesAcked, Recall, Returned, ProgressAcked), ()),
 }
 
 
@@ -169,7 +169,7 @@ def _part(message: Message, begin: int, end: int) -> Message:
 
 
 def _parts(message: Message) -> Iterator[Message]:
-    if isinstance(message, Holding | Resume):
+    if isinstance(message, Inventory | Resume):
         yield _in_short_rows(message)
         return
     rows = _length(message)
@@ -202,7 +202,7 @@ def _payloads(value: Any) -> int:
     return isinstance(value, Payload)
 
 
-def _in_short_rows(message: Holding | Resume) -> Message:
+def _in_short_rows(message: Inventory | Resume) -> Message:
     """What is said of each computation in rows that are not too long: a computation may be there several times."""
     columns = [getattr(message, name) for name in message.__match_args__ if name not in message.unfinished]
     if all(len(row) <= COLUMN_LIMIT for column in columns[1:] for row in column):

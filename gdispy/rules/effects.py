@@ -36,7 +36,7 @@ class Drop(Effect):
 
 
 @record
-class Record(Effect):
+class WriteFacts(Effect):
     """Scheduler, node: write this into the journal of the computation, before what follows is done."""
 
     computation: ComputationId

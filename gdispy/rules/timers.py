@@ -13,7 +13,7 @@ from itertools import count
 from gdispy.rules.effects import Effects
 
 
-class Alarms:
+class Timers:
     """A heap of moments, each with what tells whether it still matters, and what to do then."""
 
     def __init__(self) -> None:

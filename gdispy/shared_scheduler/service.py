@@ -1,10 +1,10 @@
 """The shared scheduler: clients come to it over connections, and it keeps the nodes for all of them.
 
 `gdispy-scheduler` makes one and calls `run` in its main greenlet. It is the scheduler of `scheduler.py` with clients at
-the other end of connections (`net.py`): for each there is a `Patron` (`rules/scheduler/client_mailbox.py`), which keeps
-what the client has not yet collected. It decides nothing itself and never unpickles anything.
+the other end of connections (`net.py`): for each there is a `ClientMailbox` (`rules/scheduler/client_mailbox.py`),
+which keeps what the client has not yet collected. It decides nothing itself and never unpickles anything.
 
-Invariant: what the rules say to a client goes through its `Patron`, whether the client is connected or not.
+Invariant: what the rules say to a client goes through its `ClientMailbox`, whether the client is connected or not.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ import gevent.lock
 
 from gdispy import config
 from gdispy.buffers.allocator import keep_freed_memory, memory_size
-from gdispy.buffers.heap_sink import room_sink
+from gdispy.buffers.heap_sink import heap_sink
 from gdispy.buffers.memory_file import FileSink
 from gdispy.discovery import targets
 from gdispy.discovery.node_finder import CLIENT_DIALS, FROM_NODES
@@ -37,22 +37,22 @@ from gdispy.protocol.identity import computation_token
 from gdispy.protocol.ids import ComputationId, Instance, Peer
 from gdispy.protocol.messages import (
     Accepted,
-    Collected,
     Ended,
     Fenced,
     Hello,
+    JobNames,
     Message,
-    Named,
     Open,
+    OutcomesAcked,
     Overview,
+    OverviewRequest,
     Prepare,
+    ProgressAcked,
     Release,
     Released,
     Reply,
-    Seen,
-    Standing,
-    Survey,
-    Take,
+    Status,
+    UseNode,
 )
 from gdispy.protocol.payload import Payload
 from gdispy.protocol.texts import REFUSED
@@ -60,16 +60,16 @@ from gdispy.protocol.wire import FILE, MessageRefused, Sink
 from gdispy.rules.effects import Drop, Effects, Send
 from gdispy.rules.faults import refusal as refusal_of
 from gdispy.rules.history.facts import Owned
-from gdispy.rules.history.replay import Story
+from gdispy.rules.history.replay import ComputationHistory
 from gdispy.rules.node.requests import RECOVERER
-from gdispy.rules.scheduler.client_mailbox import NO_QUOTAS, Patron
+from gdispy.rules.scheduler.client_mailbox import NO_QUOTAS, ClientMailbox
 from gdispy.rules.scheduler.quotas import Quotas
 from gdispy.rules.scheduler.turns import FAIR
 from gdispy.runtime.fault_log import log_fault
 from gdispy.runtime.greenlets import keep_running
 from gdispy.runtime.limited_log import LimitedLog
 from gdispy.scheduler import Scheduler
-from gdispy.shared_scheduler.store import Archive
+from gdispy.shared_scheduler.store import SchedulerStore
 from gdispy.transport.connection import Connection, Handlers, next_peer
 from gdispy.transport.credentials import Secret, listening_addresses
 
@@ -87,7 +87,7 @@ CLIENTS_PART = 0.5
 
 
 @dataclass(frozen=True)
-class SharingSettings:
+class SharedSchedulerSettings:
     """How a shared scheduler is set up; the options of `gdispy-scheduler`."""
 
     #: Towards nodes, and towards clients.
@@ -122,10 +122,10 @@ class SharingSettings:
     multicast: bool = False
 
 
-class _Desk:
+class _ClientProxy:
     """Where one client is served: what goes to it goes through here."""
 
-    def __init__(self, patron: Patron, when_released: Callable[[ComputationId], None]) -> None:
+    def __init__(self, patron: ClientMailbox, when_released: Callable[[ComputationId], None]) -> None:
         self.patron = patron
         self._when_released = when_released
         #: Of its nodes, so many are tried at the same time.
@@ -148,7 +148,7 @@ class _Desk:
             for file in self.files.pop(message.computation, ()):
                 file.release()
         if self.connection is not None:
-            send = self.connection.answer if isinstance(message, Standing | Reply) else self.connection.send
+            send = self.connection.answer if isinstance(message, Status | Reply) else self.connection.send
             send(message)
 
     def drop(self, reason: str) -> None:
@@ -157,21 +157,21 @@ class _Desk:
             self.connection.close(reason)
 
     def keep_files(self, message: Message) -> None:
-        if isinstance(message, Prepare | Take):
+        if isinstance(message, Prepare | UseNode):
             files = [each for each in message.contents if isinstance(each, Payload)]
             self.files.setdefault(message.computation, []).extend(files)
 
 
-class Sharing:
+class SharedScheduler:
     """One shared scheduler."""
 
-    def __init__(self, settings: SharingSettings) -> None:
+    def __init__(self, settings: SharedSchedulerSettings) -> None:
         self._settings = settings
         hosts = listening_addresses(settings.client_secret, settings.ip_addrs, "scheduler")
         place = (settings.ip_addrs, settings.ext_ip_addr, settings.port)
         intervals = (settings.pulse_interval, settings.ping_interval)
         temporary = "" if settings.journal else tempfile.mkdtemp(prefix="gdispy-scheduler-")
-        self._archive = archive = Archive(settings.journal, temporary)
+        self._archive = archive = SchedulerStore(settings.journal, temporary)
         ways = (settings.policy, settings.cooperative)
         self._scheduler = Scheduler(
             settings.node_secret,
@@ -188,8 +188,8 @@ class Sharing:
         self._scheduler.on_defect.append(self._on_defect)
         self._failure: BaseException | None = None
         self._log = LimitedLog(logger)
-        self._desks: dict[Instance, _Desk] = {}
-        self._desk_of: dict[Peer, _Desk] = {}
+        self._desks: dict[Instance, _ClientProxy] = {}
+        self._desk_of: dict[Peer, _ClientProxy] = {}
         self._connections: dict[Peer, Connection] = {}
         self._stop = gevent.event.Event()
         self._listener = Listener(
@@ -203,7 +203,7 @@ class Sharing:
         )
         self._scheduler.listens(self._listener.port)
 
-    def _doors(self, settings: SharingSettings) -> dict[bytes, bytes]:
+    def _doors(self, settings: SharedSchedulerSettings) -> dict[bytes, bytes]:
         """Clients come here, and nodes that this side cannot reach."""
         doors = {CLIENTS: settings.client_secret.for_tcp()}
         if settings.client_secret.insecure or not settings.node_secret.insecure:
@@ -274,7 +274,7 @@ class Sharing:
     def _make_sink(self, size: int, purpose: int) -> Sink:
         if purpose == FILE:
             return FileSink(self._archive.files, size, self._settings.max_file_size, "scheduler")
-        return room_sink(size, purpose)
+        return heap_sink(size, purpose)
 
     def _on_messages(self, connection: Connection, messages: list[Message]) -> None:
         desk = self._desk_of.get(connection.peer)
@@ -285,7 +285,7 @@ class Sharing:
             desk = self._greet(connection, hello)
         self._scheduler.put(self._receive, desk, connection, messages, connection.taken())
 
-    def _greet(self, connection: Connection, hello: Hello) -> _Desk:
+    def _greet(self, connection: Connection, hello: Hello) -> _ClientProxy:
         connection.check_identity(hello)
         key, text = ("in", connection.address), "connected: client %s at %s, gdispy %s"
         self._log.log(logging.INFO, key, text, hello.name, connection.address, hello.version)
@@ -306,7 +306,9 @@ class Sharing:
         connection.introduce(hello, self._scheduler.identity)
         return desk
 
-    def _receive(self, desk: _Desk, connection: Connection, messages: list[Message], size: int, now: float) -> Effects:
+    def _receive(
+        self, desk: _ClientProxy, connection: Connection, messages: list[Message], size: int, now: float
+    ) -> Effects:
         connection.acknowledge(size)
         if desk.patron.link not in (connection.peer, None):
             return []  # A newer connection took its place. Where there is none, its last words count.
@@ -316,7 +318,7 @@ class Sharing:
             desk.connection = connection
         effects: Effects = []
         for message in messages:
-            if isinstance(message, Survey):
+            if isinstance(message, OverviewRequest):
                 connection.answer(self.overview(message.question))
                 continue
             try:
@@ -329,13 +331,16 @@ class Sharing:
                 effects += self._end_faulty(desk.patron.peer, message, error)
                 break
             effects += self._forward(desk, forward, now)
-            if isinstance(message, Collected | Named | Seen) and message.computation in desk.patron.computations:
+            if (
+                isinstance(message, OutcomesAcked | JobNames | ProgressAcked)
+                and message.computation in desk.patron.computations
+            ):
                 self._archive.record(message.computation, message)
             for answer in answers:
                 self._answer(connection, answer)
         return effects
 
-    def _check_owner(self, desk: _Desk, message: Message) -> None:
+    def _check_owner(self, desk: _ClientProxy, message: Message) -> None:
         """Raise ProtocolError where a client brings a computation that another one has."""
         if not isinstance(message, Open) or message.computation in desk.patron.computations:
             return
@@ -356,7 +361,7 @@ class Sharing:
             effects.append(Send(peer, ended))
         return effects
 
-    def _forward(self, desk: _Desk, messages: list[Message], now: float) -> Effects:
+    def _forward(self, desk: _ClientProxy, messages: list[Message], now: float) -> Effects:
         """Give the rules what a client has said, when it is written down."""
         if not messages:
             return []
@@ -388,9 +393,9 @@ class Sharing:
 
     # Former lives, and clients that take over what others have brought
 
-    def _new_desk(self, client: Instance, name: str, address: str = "") -> _Desk:
-        desk = self._desks[client] = _Desk(
-            Patron(next_peer(), client, name, self._settings.quotas), self._scheduler.no_more
+    def _new_desk(self, client: Instance, name: str, address: str = "") -> _ClientProxy:
+        desk = self._desks[client] = _ClientProxy(
+            ClientMailbox(next_peer(), client, name, self._settings.quotas), self._scheduler.no_more
         )
         weights = self._settings.weights
         weight = weights.get(name, weights.get(address))
@@ -399,7 +404,7 @@ class Sharing:
         self._scheduler.admit(desk.patron.peer, desk)
         return desk
 
-    def _restore(self, story: Story, now: float) -> Effects:
+    def _restore(self, story: ComputationHistory, now: float) -> Effects:
         """Take up a computation that a former life of this scheduler had; set it aside where that is not possible."""
         try:
             return self._take_up(story, now)
@@ -410,7 +415,7 @@ class Sharing:
                 desk.patron.forget(story.id)
             return self._scheduler.rules.discard(story.id)
 
-    def _take_up(self, story: Story, now: float) -> Effects:
+    def _take_up(self, story: ComputationHistory, now: float) -> Effects:
         assert story.owned is not None
         client = Instance(story.owned.client)
         desk = self._desks.get(client) or self._new_desk(client, story.owned.name)
@@ -425,7 +430,7 @@ class Sharing:
         self._scheduler.seek(nodes, False, self._settings.node_port)
         return self._scheduler.rules.restore(desk.patron.peer, story, prepare, now)
 
-    def _take_over(self, desk: _Desk, connection: Connection) -> None:
+    def _take_over(self, desk: _ClientProxy, connection: Connection) -> None:
         """Give a client what it claims. In a turn of the pump, so that nothing is said to the former one in between."""
         claims, desk.claims = desk.claims, []
         for computation, token, epoch in claims:
@@ -448,7 +453,7 @@ class Sharing:
             for message in desk.patron.holding():
                 connection.send(message)
 
-    def _seek_for(self, desk: _Desk, message: Message) -> None:
+    def _seek_for(self, desk: _ClientProxy, message: Message) -> None:
         """Nodes that a client names are looked for, like those of this scheduler's own list."""
         if isinstance(message, Open):
             named = [each for each in message.nodes if "*" not in each]
@@ -512,5 +517,5 @@ class Sharing:
         for patron in patrons:
             patron.closed_because = why
 
-    def _release_all(self, desk: _Desk, now: float) -> Effects:
+    def _release_all(self, desk: _ClientProxy, now: float) -> Effects:
         return self._forward(desk, [Release(each) for each in desk.patron.computations], now)

@@ -25,15 +25,15 @@ import gevent
 
 from gdispy.buffers.memory_file import DIGEST_BYTES, FILE_PREFIX, ReceivedFile
 from gdispy.errors import JournalError
-from gdispy.journal.file import Journal, Ledger, boot_name
+from gdispy.journal.file import Journal, JournalRouter, boot_name
 from gdispy.protocol.identity import SEED_BYTES, Identity
 from gdispy.protocol.ids import ComputationId, Instance
 from gdispy.protocol.message import Message
-from gdispy.protocol.messages import Cancel, Named, Open, Prepare, Release, Run
+from gdispy.protocol.messages import Cancel, JobNames, Open, Prepare, Release, Run
 from gdispy.protocol.payload import Bulk
-from gdispy.rules.history.deferral import Deferred
+from gdispy.rules.history.deferral import DeferredPayloads
 from gdispy.rules.history.facts import Began, Owned
-from gdispy.rules.history.replay import Story
+from gdispy.rules.history.replay import ComputationHistory
 from gdispy.runtime.greenlets import keep_running
 
 logger = logging.getLogger(__name__)
@@ -47,16 +47,16 @@ DEFERRED_INTERVAL = 0.5
 COMPACT_INTERVAL = 5.0
 
 
-class Archive:
+class SchedulerStore:
     """The journal of one scheduler; without a directory it remembers nothing."""
 
     def __init__(self, directory: str, temporary: str) -> None:
-        self.ledger = Ledger()
+        self.ledger = JournalRouter()
         #: What nobody but this scheduler knows, in all its lives, and who it is by that.
         self.seed = secrets.token_bytes(SEED_BYTES)
         self.identity = Identity(self.seed)
         self.epoch = 0
-        self.stories: list[Story] = []
+        self.stories: list[ComputationHistory] = []
         self.files = temporary
         self._journal: Journal | None = None
         self._compact_at = COMPACT_SIZE
@@ -87,14 +87,14 @@ class Archive:
             journal.set_aside(reading.set_aside)
         journal.sync()
         self.stories = [story for story in reading.remembered.stories.values() if self._find_files(story)]
-        self.ledger.common, self.ledger.deferred = journal, Deferred()
+        self.ledger.common, self.ledger.deferred = journal, DeferredPayloads()
         self._journal = journal
         self._remove_files()
         jobs = sum(len(story.jobs) for story in self.stories)
         if jobs:
             logger.info("taking up %d computations with %d jobs from %s", len(self.stories), jobs, journal.path)
 
-    def _find_files(self, story: Story) -> bool:
+    def _find_files(self, story: ComputationHistory) -> bool:
         """Join a computation to its files; where one is gone, its client brings it again. Whether it has a client."""
         if story.prepare is not None:
             files = [self._file(name) for name in story.prepare.contents]
@@ -169,7 +169,7 @@ class Archive:
             self.ledger.record(message.computation, [message, Owned(message.computation, client, name, "")])
         elif isinstance(message, Prepare):
             self.ledger.record(message.computation, [self._by_names(message)])
-        elif isinstance(message, Run | Cancel | Release | Named):
+        elif isinstance(message, Run | Cancel | Release | JobNames):
             self.ledger.record(message.computation, [message])
 
     def _by_names(self, message: Prepare) -> Prepare:

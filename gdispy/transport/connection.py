@@ -29,7 +29,7 @@ from gevent import socket
 from gdispy.buffers.allocator import memory_size
 from gdispy.errors import ConnectFailed, ForkedError, InternalError, ProtocolError
 from gdispy.protocol.handshake import Keys
-from gdispy.protocol.heartbeat import INTERVAL, Life
+from gdispy.protocol.heartbeat import INTERVAL, Heartbeat
 from gdispy.protocol.identity import SEED_BYTES, Identity, check_proof
 from gdispy.protocol.ids import Peer
 from gdispy.protocol.limits import printable
@@ -117,7 +117,7 @@ class Connection:
         self._keys = keys
         self._socket = sock
         self._handlers = handlers
-        self._life = Life(pulse, time.monotonic())
+        self._life = Heartbeat(pulse, time.monotonic())
         self._owner = os.getpid()
         self._sender, self._receiver = channel(keys, handlers.make_sink, self._check_owner, memory_limit())
         self._wake = gevent.event.Event()

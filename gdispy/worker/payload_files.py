@@ -2,9 +2,9 @@
 
 Called by `runner.py`, in the worker's only thread.
 
-Some files in which arguments come are used again by the node (`buffers/memory_file_pool.py` there): such a `Loan` is
-given back when the job has ended, with the result in it where that is large and fits. New memory is saved so. Where
-arguments are small and the last result was large, a blank one comes along.
+Some files in which arguments come are used again by the node (`buffers/memory_file_pool.py` there): such a
+`BorrowedFile` is given back when the job has ended, with the result in it where that is large and fits. New memory is
+saved so. Where arguments are small and the last result was large, a blank one comes along.
 
 Invariant: what is given back is not seen by any object in this process any more, and its descriptor is closed.
 """
@@ -36,7 +36,7 @@ def digest_of(fd: int) -> bytes:
     return digest.digest()
 
 
-class Loan:
+class BorrowedFile:
     """A file in which arguments came, or that is blank, and which the node uses again."""
 
     def __init__(self, fd: int, size: int = 0) -> None:
@@ -82,19 +82,19 @@ def _identity(fd: int) -> tuple[int, int] | None:
     return about.st_dev, about.st_ino
 
 
-def map_files(fields: list[Any], files: list[int]) -> Loan | None:
+def map_files(fields: list[Any], files: list[int]) -> BorrowedFile | None:
     """Put what came in files where the message has their sizes; the one that is to be given back, if there is one."""
     loan = None
     size = fields[2]
     if type(size) is int:
         if size < 0:
-            loan = Loan(files.pop(0), -size)
+            loan = BorrowedFile(files.pop(0), -size)
             fields[2] = loan.map
         else:
             fields[2] = _mapped(files.pop(0), size)
     if len(fields) > 3 and type(fields[3]) is int:
         fields[3] = _mapped(files.pop(0), fields[3])
-    return Loan(files.pop(0)) if files else loan
+    return BorrowedFile(files.pop(0)) if files else loan
 
 
 def _map(fd: int, size: int) -> mmap.mmap:

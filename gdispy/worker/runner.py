@@ -57,7 +57,7 @@ from gdispy.worker.job_modules import JobModules, MadeModules
 from gdispy.worker.limits import Limits, OwnLimits
 from gdispy.worker.originals import fcntl, msgpack, os
 from gdispy.worker.output_capture import Capture, Output
-from gdispy.worker.payload_files import INLINE, Loan, digest_of, map_files, written
+from gdispy.worker.payload_files import INLINE, BorrowedFile, digest_of, map_files, written
 from gdispy.worker.process_tree import has_children, kill_descendants
 from gdispy.worker.result_encoding import encode_provisional
 from gdispy.worker.setup_globals import Namespaces
@@ -228,7 +228,7 @@ class Worker:
         self._own: JobDirectory | None = None
         self._folder = os.open(place.shared, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         #: The file that came with the job that runs, and is to be given back.
-        self._loan: Loan | None = None
+        self._loan: BorrowedFile | None = None
         self._pack = msgpack.Packer(unicode_errors="backslashreplace").pack
         self._changes = changes or Changes()
         self._made = MadeModules([place.shared, place.base], place.modules, self._changes)
@@ -402,7 +402,7 @@ class Worker:
             self.answer(row, files)
         control.close_all(files)
 
-    def _give_back(self, loan: Loan, row: list[Any], files: list[int]) -> None:
+    def _give_back(self, loan: BorrowedFile, row: list[Any], files: list[int]) -> None:
         """The job that has ended had this file: answer with it, if that is possible."""
         self._loan = None
         size = loan.give_back(row[VALUE], self.limits)

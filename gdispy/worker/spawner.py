@@ -29,7 +29,7 @@ from gdispy.worker.cgroups import Groups
 from gdispy.worker.init_file import Startup
 from gdispy.worker.limits import Limits, limit_open_files, no_core_dumps
 from gdispy.worker.process_tree import adopt_orphans, children, kill_descendants
-from gdispy.worker.template import JobSetting, Setting
+from gdispy.worker.template import JobSettings, TemplateSettings
 from gdispy.worker.template import main as template_main
 from gdispy.worker.trees import remove_tree
 
@@ -78,7 +78,7 @@ class Spawner:
             self._doorbell.leave_in_child()
             directory, name, address, client_shutdown, *jobs, limits = setting
             where = (directory, name, address, client_shutdown)
-            about = Setting(*where, JobSetting(*jobs), Limits(*limits), self._groups, self._startup.exported)
+            about = TemplateSettings(*where, JobSettings(*jobs), Limits(*limits), self._groups, self._startup.exported)
             template_main(socket.socket(fileno=fds[0]), about, parent)
         control.close_all(fds)
         self._templates[pid] = key

@@ -66,7 +66,7 @@ CLOSE_WATCH_INTERVAL = 0.25
 
 
 @dataclass(frozen=True)
-class JobSetting:
+class JobSettings:
     """How jobs of a computation run that want it so."""
 
     #: Below it workers have directories of their jobs; and whether each job has one.
@@ -83,7 +83,7 @@ class JobSetting:
 
 
 @dataclass(frozen=True)
-class Setting:
+class TemplateSettings:
     """What the spawner tells a template about its computation."""
 
     directory: str
@@ -91,14 +91,14 @@ class Setting:
     address: str
     #: Whether cleanup functions may end the node.
     client_shutdown: bool
-    jobs: JobSetting
+    jobs: JobSettings
     limits: Limits
     groups: Groups | None = None
     #: What the node's `--init` has made global.
     exported: Mapping[str, Any] = field(default_factory=dict)
 
 
-def main(end: socket.socket, setting: Setting, parent: int) -> None:
+def main(end: socket.socket, setting: TemplateSettings, parent: int) -> None:
     """Run the template in a process just forked; does not return."""
     code = 0
     try:
@@ -121,7 +121,7 @@ def main(end: socket.socket, setting: Setting, parent: int) -> None:
 class Template:
     """The loop of the template and what it knows of its workers."""
 
-    def __init__(self, end: socket.socket, setting: Setting) -> None:
+    def __init__(self, end: socket.socket, setting: TemplateSettings) -> None:
         self._end = end
         self._setting = setting
         self._run: Run | None = None

@@ -82,22 +82,26 @@ def questions(stage: Stage, peer: Peer) -> None:
     for number in range(100_000):
         if number % 100 == 0 and not may_go_on(stage, peer):
             break
-        some = [said.Ask(computation, number), said.Order(computation, number, "jobs", node, 0.0), said.Survey(number)]
-        peer.send(*some, said.Deliver(computation, number, node, [], []))
+        some = [
+            said.StatusRequest(computation, number),
+            said.NodeCommand(computation, number, "jobs", node, 0.0),
+            said.OverviewRequest(number),
+        ]
+        peer.send(*some, said.PutFile(computation, number, node, [], []))
         stage.tried(4)
 
 
 def unknown_jobs(stage: Stage, peer: Peer) -> None:
-    """Cancel, Named, Collected and Seen for millions of jobs that do not exist."""
+    """Cancel, JobNames, OutcomesAcked and ProgressAcked for millions of jobs that do not exist."""
     computation = bring(peer, [NOWHERE])
     for turn in range(100):
         if not may_go_on(stage, peer):
             break
         jobs = list(range(turn * COLUMN_LIMIT + 1, (turn + 1) * COLUMN_LIMIT + 1))
         peer.send([said.Cancel.tag, computation, jobs, [0] * len(jobs)])
-        peer.send([said.Named.tag, computation, jobs, [b"name of a job"] * len(jobs)])
-        peer.send([said.Collected.tag, computation, jobs, [1] * len(jobs)])
-        peer.send([said.Seen.tag, computation, jobs, [1] * len(jobs), [1] * len(jobs)])
+        peer.send([said.JobNames.tag, computation, jobs, [b"name of a job"] * len(jobs)])
+        peer.send([said.OutcomesAcked.tag, computation, jobs, [1] * len(jobs)])
+        peer.send([said.ProgressAcked.tag, computation, jobs, [1] * len(jobs), [1] * len(jobs)])
         peer.read()
         stage.tried(4 * len(jobs))
 
@@ -123,7 +127,7 @@ def guessed_claims(stage: Stage) -> None:
                 role = stage.chance.choice(("recoverer", roles.decode().partition(">")[0]))
                 peer.send(hello(role, os.urandom(16), claims=claims))
                 for each in peer.read(0.2):
-                    if isinstance(each, said.Holding) and honest.computation in each.computations:
+                    if isinstance(each, said.Inventory) and honest.computation in each.computations:
                         stage.accepted("a computation for a guessed token")
                 stage.tried(len(claims))
 
@@ -158,7 +162,7 @@ def foreign_computation(stage: Stage, peer: Peer) -> None:
                 said.Open(theirs, [NOWHERE], False),
                 whole,
                 said.Cancel(theirs, list(range(1, 2000)), [0] * 1999),  # type: ignore[arg-type]
-                said.Collected(theirs, list(range(1, 2000)), [1] * 1999),  # type: ignore[arg-type]
+                said.OutcomesAcked(theirs, list(range(1, 2000)), [1] * 1999),  # type: ignore[arg-type]
                 said.Run(theirs, list(range(1, 4)), [1] * 3, list(arguments)),  # type: ignore[arg-type]
                 said.Release(theirs),
                 said.Resume([theirs], [[]]),

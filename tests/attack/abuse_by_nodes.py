@@ -48,7 +48,7 @@ def many_nodes(stage: Stage) -> None:
     while stage.goes_on() and len(peers) < 300:
         peer = stage.connect(COMING, come_from(stage))
         if peer is not None:
-            peer.send(hello("node", os.urandom(16), cpus=1 << 20, name="n" * 255), said.Holding([], [], []))
+            peer.send(hello("node", os.urandom(16), cpus=1 << 20, name="n" * 255), said.Inventory([], [], []))
             peers.append(peer)
             stage.tried()
     for peer in peers:
@@ -81,6 +81,6 @@ def unknown_jobs_of_node(stage: Stage, peer: Peer) -> None:
             break
         jobs = list(range(turn * COLUMN_LIMIT + 1, (turn + 1) * COLUMN_LIMIT + 1))
         peer.send([said.Cancel.tag, computation, jobs, [1] * len(jobs)])
-        peer.send([said.Collected.tag, computation, jobs, [1] * len(jobs)])
+        peer.send([said.OutcomesAcked.tag, computation, jobs, [1] * len(jobs)])
         peer.read()
         stage.tried(2 * len(jobs))

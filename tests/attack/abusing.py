@@ -30,7 +30,7 @@ def greet(stage: Stage, peer: Peer, roles: bytes, instance: bytes = b"") -> None
     if roles == CLIENT:
         peer.send(said.Resume([], []))
     if roles == COMING:
-        peer.send(said.Holding([], [], []))
+        peer.send(said.Inventory([], [], []))
     peer.read(0.1)
 
 

@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any
 
 from gdispy.client.function_packing import joined
-from gdispy.client.packaging import Care, prepare
+from gdispy.client.packaging import ComputationOptions, prepare
 from gdispy.protocol import messages as said
 from gdispy.protocol.messages import ALL, Hello, Message
 from gdispy.worker import pickling
@@ -29,14 +29,16 @@ MOST, OWN = 40, 0.85
 
 #: What each role says, by its names in `protocol/messages/`; those that are not there any more are left out.
 _SAYS = {
-    "client": "Hello Open Prepare Run Cancel Release Resume Ask Order Deliver Take Uploaded Collected Seen Named"
-    " Survey",
-    "scheduler": "Hello Prepare Contents Run Cancel Recall Collected Seen Release Limit Deliver Uploaded",
-    "node": "Holding Lacking Prepared Returned Started Progress Ended Released Cpus Availability Upload Reply Fenced",
-    "visitor": "Hello Survey",
-    "shared": "Accepted Unknown Wanted Standing Trouble Appeared Reply Event Started Progress Ended Released Fenced"
-    " Upload Overview Seen Named Holding",
-    "recoverer": "Hello Cancel Release Collected Seen Run Named",
+    "client": "Hello Open Prepare Run Cancel Release Resume StatusRequest NodeCommand PutFile UseNode Uploaded"
+    " OutcomesAcked ProgressAcked JobNames OverviewRequest",
+    "scheduler": "Hello Prepare FileContents Run Cancel Recall OutcomesAcked ProgressAcked Release Limit PutFile"
+    " Uploaded",
+    "node": "Inventory MissingFiles Prepared Returned Started Progress Ended Released Cpus Availability Upload Reply"
+    " Fenced",
+    "visitor": "Hello OverviewRequest",
+    "shared": "Accepted Unknown ResendRequest Status Notice NodeFound Reply Event Started Progress Ended Released"
+    " Fenced Upload Overview ProgressAcked JobNames Inventory",
+    "recoverer": "Hello Cancel Release OutcomesAcked ProgressAcked Run JobNames",
 }
 
 
@@ -115,7 +117,7 @@ def _hello(stage: Stage, values: Values, role: str, **changes: Any) -> Any:
 
 def good_computation(computation: bytes) -> tuple[Message, list[bytes]]:
     """A computation that works, and the arguments of some jobs."""
-    message, _ = prepare(abs, [], Care())
+    message, _ = prepare(abs, [], ComputationOptions())
     arguments = [joined(pickling.dumps_call((-each,), {})) for each in range(3)]
     return replace(message, computation=said.ComputationId(computation)), arguments
 
@@ -156,7 +158,7 @@ def as_visitor(stage: Stage, values: Values) -> list[Any]:
 def as_node(stage: Stage, values: Values) -> list[Any]:
     greeting: list[Any] = [_hello(stage, values, "node", cpus=stage.chance.choice((0, 1, 2, 1 << 30)))]
     if stage.chance.random() < 0.8:
-        greeting.append(said.Holding([], [], []))
+        greeting.append(said.Inventory([], [], []))
     return greeting
 
 

@@ -23,7 +23,7 @@ from gdispy import config
 from gdispy.errors import ConnectFailed, PeerRejected
 from gdispy.net import connect
 from gdispy.protocol.identity import SEED_BYTES, Identity
-from gdispy.protocol.messages import Hello, Overview, Survey
+from gdispy.protocol.messages import Hello, Overview, OverviewRequest
 from gdispy.transport.connection import Handlers
 from gdispy.transport.credentials import find_secret, with_tls
 
@@ -101,7 +101,7 @@ class Newcomers:
             identity = Identity(secrets.token_bytes(SEED_BYTES))
             ours = (identity.instance, platform.node() or "new", config.VERSION, config.PYTHON)
             connection.introduce(Hello(roles.decode().partition(">")[0], *ours, sys.platform, 0, "", 0.0), identity)
-            connection.send(Survey(1))
+            connection.send(OverviewRequest(1))
             answer.get()
         finally:
             connection.close("asked and answered")

@@ -13,7 +13,7 @@ from collections import Counter, deque
 
 from gdispy.errors import GdispyError
 from gdispy.protocol.handshake import NO_CERTIFICATE, SECOND_BYTES, Initiator
-from gdispy.protocol.messages import Survey
+from gdispy.protocol.messages import OverviewRequest
 from tests.attack.peer import Peer, abort, open_tls, pack, reach, read_up_to, some_source
 from tests.attack.site import JOURNAL, NODE, SCHEDULER, TLS_NODE
 from tests.attack.stage import Attack, Stage, hello
@@ -121,7 +121,10 @@ def _record(stage: Stage) -> bytes:
 
 def _honest_words(stage: Stage, peer: Peer, roles: bytes) -> list[bytes]:
     instance = stage.chance.randbytes(16)
-    return [pack(peer.own(each).values()) for each in (hello(roles.decode().partition(">")[0], instance), Survey(1))]
+    return [
+        pack(peer.own(each).values())
+        for each in (hello(roles.decode().partition(">")[0], instance), OverviewRequest(1))
+    ]
 
 
 def attacks() -> list[Attack]:

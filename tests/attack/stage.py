@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gdispy.protocol.ids import Instance
-from gdispy.protocol.messages import Hello, Overview, Survey
+from gdispy.protocol.messages import Hello, Overview, OverviewRequest
 from gdispy.transport.credentials import find_secret
 from tests.attack.peer import Peer, Refused, some_source
 from tests.attack.report import Row
@@ -131,14 +131,14 @@ class Stage:
         return is_true(lambda: not self.target.process.is_up() or self.ask(), within)
 
     def ask(self) -> bool:
-        """Ask the target how it stands; whether it answers."""
+        """StatusRequest the target how it stands; whether it answers."""
         roles = self.target.roles.encode()
         try:
             peer = Peer.connect(self.target.place, self.psk, roles, self.source(), bool(self.target.certfile))
         except Refused:
             return False
         with peer:
-            peer.send(hello(roles.decode().partition(">")[0], self.chance.randbytes(16)), Survey(1))
+            peer.send(hello(roles.decode().partition(">")[0], self.chance.randbytes(16)), OverviewRequest(1))
             return peer.until(Overview) is not None
 
     def look_after(self) -> None:

@@ -19,7 +19,7 @@ from unittest import mock
 from gdispy.errors import GdispyError
 from gdispy.protocol import handshake
 from gdispy.protocol.handshake import FIRST_BYTES, MAGIC, NO_CERTIFICATE, SECOND_BYTES, Initiator
-from gdispy.protocol.messages import Hello, Overview, Survey
+from gdispy.protocol.messages import Hello, Overview, OverviewRequest
 from tests.attack.peer import Peer, abort, open_tls, pack, reach, read_up_to
 from tests.attack.site import NODE, SCHEDULER, TLS_NODE
 from tests.attack.stage import Attack, Stage, hello
@@ -150,7 +150,7 @@ def bad_answers(stage: Stage) -> None:
 
 
 def _question(peer: Peer, number: int) -> bytes:
-    return peer.sealed(b"\0", pack(Survey(number).values()))
+    return peer.sealed(b"\0", pack(OverviewRequest(number).values()))
 
 
 def flipped_frame(stage: Stage, peer: Peer) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 from gdispy.protocol import field_checks
 from gdispy.protocol.job_status import NODE_EVENTS
 from gdispy.protocol.limits import COLUMN_LIMIT, CPUS_LIMIT, SHORT_TEXT_LIMIT, TEXT_LIMIT
-from gdispy.protocol.messages import Appeared, Event, Message, Order, Upload
+from gdispy.protocol.messages import Event, Message, NodeCommand, NodeFound, Upload
 from gdispy.protocol.wire import FILE, PAYLOAD
 from tests.attack.odd_values import COUNTS, NUMBERS, ODD, PATHS, PATTERNS, ROLES, STATUSES, TEXTS, WORDS
 
@@ -180,13 +180,13 @@ class Values:
         elif kind is Event:
             found[names.index("what")] = self._chance.choice(sorted(NODE_EVENTS))
             found[names.index("rows")] = [self._row(field_checks.NODE_ROW)]
-        elif kind is Appeared and not found[names.index("names")]:
+        elif kind is NodeFound and not found[names.index("names")]:
             found[names.index("names")] = ["127.0.0.1"]
-        elif kind is Order:
+        elif kind is NodeCommand:
             found[names.index("value")] = float(self._pick((0.0, 1.0, -1.0), (1 << 30, -(1 << 30))))
 
     def _join_files(self, names: tuple[str, ...], found: list[Any]) -> None:
-        """Contents that go with their rows, where the message has both."""
+        """FileContents that go with their rows, where the message has both."""
         if "files" in names and "contents" in names and self._chance.random() < 0.8:
             files = [self._file() for _ in range(min(self._size, 5))]
             found[names.index("files")] = [row for row, _ in files]

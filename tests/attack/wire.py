@@ -10,7 +10,7 @@ import struct
 from collections.abc import Callable
 from functools import partial
 
-from gdispy.protocol.messages import Survey
+from gdispy.protocol.messages import OverviewRequest
 from gdispy.protocol.wire import BYE, CREDIT, FILE, LONG_MESSAGE, MESSAGES, PAYLOAD, PULSE, STREAM
 from tests.attack.abusing import may_go_on
 from tests.attack.peer import CLIENT, FIRST, LAST, SCHEDULER, Peer, pack, reference, stream_head
@@ -156,7 +156,7 @@ def again_and_again(act: Act, roles: bytes, stage: Stage) -> None:
         if peer is None:
             continue
         if stage.chance.random() < 0.8:
-            peer.send(hello(roles.decode().partition(">")[0], stage.chance.randbytes(16)), Survey(1))
+            peer.send(hello(roles.decode().partition(">")[0], stage.chance.randbytes(16)), OverviewRequest(1))
             peer.read(0.02)
         act(stage, peer)
         stage.tried()

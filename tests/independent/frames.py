@@ -234,7 +234,7 @@ class Writer:
         #: The chunks of streams, each with the message that may leave behind it.
         self._pieces: deque[tuple[bytes, bytes]] = deque()
         self._streams = 0
-        #: The piece with which a `Holding` or `Resume` is whole, while that is on its way: nothing overtakes it.
+        #: The piece with which a `Inventory` or `Resume` is whole, while that is on its way: nothing overtakes it.
         self._leading = b""
         self.window = WINDOW
 
@@ -258,7 +258,7 @@ class Writer:
         if self._pieces and (streams or follows or self._leading or name == "Release"):
             last, before = self._pieces.pop()
             self._pieces.append((last, before + data))
-            self._leading = last if name in ("Holding", "Resume") else self._leading
+            self._leading = last if name in ("Inventory", "Resume") else self._leading
         elif data:
             self._messages.append(data)
 

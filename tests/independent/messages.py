@@ -137,8 +137,8 @@ def fits(kind: str, value: Any) -> bool:
 KINDS = _read()
 _BY_TAG = {kind.tag: kind for kind in KINDS.values()}
 #: Columns that are as long as no other, and those that may be empty.
-_INDEPENDENT = ("Standing", "Overview")
-_OPTIONAL = {("Run", "options"), ("Prepare", "contents"), ("Holding", "ended")}
+_INDEPENDENT = ("Status", "Overview")
+_OPTIONAL = {("Run", "options"), ("Prepare", "contents"), ("Inventory", "ended")}
 
 #: A message that has arrived: its name, and its fields.
 Message = tuple[str, dict[str, Any]]
@@ -188,11 +188,11 @@ def _check_columns(kind: Kind, fields: dict[str, Any]) -> None:
 def _check_further(name: str, fields: dict[str, Any]) -> None:
     """What the text beside the fields says."""
     flaw = {
-        "Holding": lambda: list(map(len, fields["jobs"])) != list(map(len, fields["attempts"])),
-        "Order": lambda: abs(fields["value"]) > 1 << 30,
+        "Inventory": lambda: list(map(len, fields["jobs"])) != list(map(len, fields["attempts"])),
+        "NodeCommand": lambda: abs(fields["value"]) > 1 << 30,
         "Upload": lambda: len(fields["files"]) != 1,
         "Event": lambda: fields["what"] not in (4, 16, 17) or len(fields["rows"]) != 1,
-        "Appeared": lambda: not fields["names"],
+        "NodeFound": lambda: not fields["names"],
     }.get(name, lambda: False)
     if flaw():
         raise Refused(f"the fields of {name} do not go together")

@@ -68,7 +68,7 @@ class Node:
             ended = [each.ended for each in self._computations.values()]
             attempts = [[row["attempts"] for row in rows.values()] for rows in ended]
             jobs = [list(rows) for rows in ended]
-            link.send("Holding", computations=list(self._computations), jobs=jobs, attempts=attempts)
+            link.send("Inventory", computations=list(self._computations), jobs=jobs, attempts=attempts)
             for computation in list(self._computations):
                 self._report(link, computation)
             while True:
@@ -88,7 +88,7 @@ class Node:
             directory.mkdir(mode=0o700)
             computation = self._computations[number] = Computation(fields, directory, list(range(len(fields["files"]))))
         if computation.lacking:
-            link.send("Lacking", computation=number, places=computation.lacking)
+            link.send("MissingFiles", computation=number, places=computation.lacking)
         else:
             self._load(link, number, computation)
 

@@ -11,8 +11,8 @@ from typing import Any
 import msgpack
 import pytest
 
-from gdispy.buffers.memory_file_pool import Slabs
-from gdispy.execution.worker_channel import GROUP, LENGTH, WorkerEnds
+from gdispy.buffers.memory_file_pool import MemoryFilePool
+from gdispy.execution.worker_channel import GROUP, LENGTH, WorkerChannels
 from gdispy.protocol.ids import JobId
 from gdispy.rules.node.records import Job
 from gdispy.worker.runner import FINISHED, RESULT, RETURNED, TOGETHER
@@ -41,7 +41,7 @@ class World:
 
     def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)
-        self.ends = WorkerEnds(1, None, Slabs())  # type: ignore[arg-type]
+        self.ends = WorkerChannels(1, None, MemoryFilePool())  # type: ignore[arg-type]
         self.page = Page(self.ends.page_fd)
         self.inner = self.ends._worker_jobs
         self.ends._worker_jobs = Contested(self.inner, self)  # type: ignore[assignment]

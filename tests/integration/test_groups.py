@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from gdispy import DispyJob, JobCluster
-from gdispy.buffers.memory_file_pool import Slabs
-from gdispy.execution.worker_channel import GROUP, WorkerEnds
+from gdispy.buffers.memory_file_pool import MemoryFilePool
+from gdispy.execution.worker_channel import GROUP, WorkerChannels
 from gdispy.protocol.ids import JobId
 from gdispy.protocol.job_status import FINISHED
 from gdispy.rules.node.records import Job
@@ -84,8 +84,8 @@ def test_jobs_of_groups_are_cancelled_or_run(cluster: Make, tmp_path: Path) -> N
 
 
 @pytest.fixture
-def ends(tmp_path: Path) -> Iterator[WorkerEnds]:
-    made = WorkerEnds(1, None, Slabs())  # type: ignore[arg-type]
+def ends(tmp_path: Path) -> Iterator[WorkerChannels]:
+    made = WorkerChannels(1, None, MemoryFilePool())  # type: ignore[arg-type]
     pid = os.fork()
     if pid == 0:
         try:
@@ -99,7 +99,7 @@ def ends(tmp_path: Path) -> Iterator[WorkerEnds]:
     made.close()
 
 
-def hand(ends: WorkerEnds, gate: Path, closed: int, first: int) -> None:
+def hand(ends: WorkerChannels, gate: Path, closed: int, first: int) -> None:
     """Two groups; the worker waits at the job `closed` until there is the gate."""
     calls = [
         pickling.dumps_call((number, str(gate) if number == closed else ""), {})
@@ -109,13 +109,13 @@ def hand(ends: WorkerEnds, gate: Path, closed: int, first: int) -> None:
     ends.hand(jobs, {})
 
 
-def kept(ends: WorkerEnds) -> list[list[object]]:
+def kept(ends: WorkerChannels) -> list[list[object]]:
     """What the worker has not sent yet, of which nothing was taken before."""
     generation, filled = ends.page.mark()
     return ends.kept(generation, ends.page.kept(generation, filled))
 
 
-def read(ends: WorkerEnds, count: int) -> list[list[object]]:
+def read(ends: WorkerChannels, count: int) -> list[list[object]]:
     """Frames of the worker, until there are so many that are no longer together."""
     found: list[list[object]] = []
 
@@ -131,7 +131,7 @@ def read(ends: WorkerEnds, count: int) -> list[list[object]]:
     return found
 
 
-def test_what_a_worker_has_read_and_not_begun_is_taken_back(ends: WorkerEnds, tmp_path: Path) -> None:
+def test_what_a_worker_has_read_and_not_begun_is_taken_back(ends: WorkerChannels, tmp_path: Path) -> None:
     gate = tmp_path / "gate"
     hand(ends, gate, closed=3, first=1)
     eventually((tmp_path / "gate.at").exists, 10)
@@ -149,7 +149,7 @@ def test_what_a_worker_has_read_and_not_begun_is_taken_back(ends: WorkerEnds, tm
     assert [frame[1] for frame in read(ends, 2 * GROUP)] == list(range(101, 101 + 2 * GROUP))
 
 
-def test_what_a_dead_worker_had_read_and_not_begun_is_taken_back(ends: WorkerEnds, tmp_path: Path) -> None:
+def test_what_a_dead_worker_had_read_and_not_begun_is_taken_back(ends: WorkerChannels, tmp_path: Path) -> None:
     hand(ends, tmp_path / "gate", closed=3, first=1)
     eventually((tmp_path / "gate.at").exists, 10)
     os.kill(ends.pid, signal.SIGKILL)
@@ -177,7 +177,7 @@ class Contested:
 
 
 def test_a_group_that_the_worker_reads_while_others_are_taken_back_is_the_workers() -> None:
-    made = WorkerEnds(1, None, Slabs())  # type: ignore[arg-type]
+    made = WorkerChannels(1, None, MemoryFilePool())  # type: ignore[arg-type]
     try:
         made.hand([Job(JobId(number), 1, b"x") for number in range(1, 3 * GROUP + 1)], {})
         made._worker_jobs = Contested(made._worker_jobs)  # type: ignore[assignment]
@@ -190,7 +190,7 @@ def test_a_group_that_the_worker_reads_while_others_are_taken_back_is_the_worker
         made.close()
 
 
-def test_outcomes_that_were_looked_at_and_then_sent_are_taken_once(ends: WorkerEnds, tmp_path: Path) -> None:
+def test_outcomes_that_were_looked_at_and_then_sent_are_taken_once(ends: WorkerChannels, tmp_path: Path) -> None:
     # Given that between the look and the reading of what was sent, several groups were.
     hand(ends, tmp_path / "gate", closed=2, first=1)
     eventually((tmp_path / "gate.at").exists, 10)
@@ -203,7 +203,7 @@ def test_outcomes_that_were_looked_at_and_then_sent_are_taken_once(ends: WorkerE
     assert kept(ends) == []
 
 
-def test_outcomes_that_were_looked_at_twice_are_taken_once(ends: WorkerEnds, tmp_path: Path) -> None:
+def test_outcomes_that_were_looked_at_twice_are_taken_once(ends: WorkerChannels, tmp_path: Path) -> None:
     # Given two looks at a worker that goes on in between, of which the later one is dealt with first.
     first, second = tmp_path / "first", tmp_path / "second"
     gates = {3: str(first), 5: str(second)}
@@ -222,7 +222,7 @@ def test_outcomes_that_were_looked_at_twice_are_taken_once(ends: WorkerEnds, tmp
 
 
 def test_worker_that_gave_up_a_group_before_the_node_looked_says_what_it_has_not_begun(
-    ends: WorkerEnds, tmp_path: Path
+    ends: WorkerChannels, tmp_path: Path
 ) -> None:
     gate = tmp_path / "gate"
     hand(ends, gate, closed=3, first=1)

@@ -45,7 +45,7 @@ def scheduler_of(node: Daemon, psk: bytes, identity: Identity | None = None, cer
     link = Link.connect(node.place, psk, "scheduler>node", identity, certfile)
     link.introduce("scheduler", pulse=5.0)
     assert link.receive()[0] == "Hello" and link.hello["role"] == "node"
-    link.receive("Holding")
+    link.receive("Inventory")
     return link
 
 
@@ -65,10 +65,10 @@ def prepared(link: Link, contents: list[bytes], **fields: Any) -> bytes:
     """Have a node load a computation, with the files that it asks for; its id."""
     about = preparation(**fields)
     link.send("Prepare", **about)
-    name, answer = link.receive("Prepared", "Lacking")
-    if name == "Lacking":
+    name, answer = link.receive("Prepared", "MissingFiles")
+    if name == "MissingFiles":
         chosen = [FileContents(contents[place]) for place in answer["places"]]
-        link.send("Contents", computation=about["computation"], places=answer["places"], contents=chosen)
+        link.send("FileContents", computation=about["computation"], places=answer["places"], contents=chosen)
         _, answer = link.receive("Prepared")
     assert answer["error"] == ""
     return bytes(about["computation"])
@@ -81,7 +81,7 @@ def outcomes(link: Link, computation: bytes, count: int) -> dict[int, Fields]:
         _, ends = link.receive("Ended")
         for place, job in enumerate(ends["jobs"]):
             found[job] = {name: value[place] for name, value in ends.items() if isinstance(value, list)}
-        link.send("Collected", computation=computation, jobs=ends["jobs"], attempts=ends["attempts"])
+        link.send("OutcomesAcked", computation=computation, jobs=ends["jobs"], attempts=ends["attempts"])
     return found
 
 
@@ -149,7 +149,7 @@ def test_what_was_not_collected_is_said_again_on_the_next_connection(node: Daemo
         assert link.receive("Ended")[1]["jobs"] == [7]
     with Link.connect(node.place, psk, "scheduler>node", identity) as link:
         link.introduce("scheduler")
-        held = link.receive("Holding")[1]
+        held = link.receive("Inventory")[1]
         assert (held["computations"], held["jobs"], held["attempts"]) == ([computation], [[7]], [[2]])
         assert payloads.load(outcomes(link, computation, 1)[7]["results"]) == 3.0
         release(link, computation)
@@ -209,8 +209,8 @@ def test_a_chunk_of_calls_is_one_job(node: Daemon, psk: bytes) -> None:
 def test_a_visitor_sees_how_a_node_stands(node: Daemon, psk: bytes) -> None:
     with Link.connect(node.place, psk, "visitor>node") as link:
         link.introduce("visitor")
-        link.send("Ask", computation=bytes(8), question=1)
-        link.send("Survey", question=5)
+        link.send("StatusRequest", computation=bytes(8), question=1)
+        link.send("OverviewRequest", question=5)
         overview = link.receive("Overview")[1]
         assert overview["question"] == 5 and len(overview["nodes"]) == 1
 
@@ -308,12 +308,12 @@ def test_orders_and_questions_are_answered(client: Link) -> None:
     node = client.receive("Event")[1]["node"]
     order: Fields = {"computation": computation, "node": node, "value": 0.0}
     for question, (word, error) in enumerate([("jobs", False), ("deallocate", False), ("dance", True)]):
-        client.send("Order", question=question, word=word, **order)
+        client.send("NodeCommand", question=question, word=word, **order)
         reply = client.receive("Reply")[1]
         assert (reply["question"], bool(reply["error"])) == (question, error)
-    client.send("Ask", computation=computation, question=9)
-    assert client.receive("Standing")[1]["question"] == 9
-    client.send("Survey", question=10)
+    client.send("StatusRequest", computation=computation, question=9)
+    assert client.receive("Status")[1]["question"] == 9
+    client.send("OverviewRequest", question=10)
     assert client.receive("Overview")[1]["question"] == 10
     release(client, computation)
 
@@ -503,7 +503,7 @@ def test_who_does_not_say_hello_is_refused_with_a_reason(
         fields: Fields = {"role": role, "instance": link.identity.instance, "name": "", "version": "", "python": ""}
         fields |= {"platform": "", "cpus": 0, "address": "", "pulse": 0.0}
         if what == "another message":
-            link.send("Survey", question=1)
+            link.send("OverviewRequest", question=1)
         elif what == "another proof":
             link.send("Hello", **fields, proof=link.identity.proof(bytes(32)))
         elif what == "no proof":
@@ -546,7 +546,7 @@ def test_an_independent_peer_refuses_with_a_reason_too(independent_node: Indepen
     for chunk in (b"\6", b"\0\x80", b"\0" + payloads.msgpack.packb([14, bytes(8)])):
         with Link.connect(independent_node.place, psk, "scheduler>node") as link:
             link.introduce("scheduler")
-            link.receive("Holding")
+            link.receive("Inventory")
             link.chunk(chunk)
             with pytest.raises(Closed, match=r"^a message is refused: "):
                 link.receive()

@@ -199,7 +199,7 @@ def test_node_cannot_say_that_a_computation_was_taken_over(
 ) -> None:
     peer = meet(scheduler, COMING, cpus=1)
     peer.send(
-        said.Holding([], [], []), said.Fenced(cluster._computation), said.Fenced(cluster._computation, b"t" * 16, 9)
+        said.Inventory([], [], []), said.Fenced(cluster._computation), said.Fenced(cluster._computation, b"t" * 16, 9)
     )
     peer.read(0.2)
     works(cluster)
@@ -253,7 +253,7 @@ def test_nodes_that_a_client_has_named_are_forgotten_with_its_computation(
 
 def test_peer_that_reads_no_answers_is_let_go(scheduler: Daemon, cluster: SharedJobCluster, meet: Meet) -> None:
     peer = meet(scheduler, CLIENT)
-    question = said.Survey(1)
+    question = said.OverviewRequest(1)
     for _ in range(4000):
         if peer.closed:
             break

@@ -137,7 +137,7 @@ def pair() -> tuple[Any, Any]:
 
 
 def test_places_for_pairs_are_bounded() -> None:
-    pairs = relay_pairs.Pairs(2)
+    pairs = relay_pairs.JoinedConnections(2)
     with pairs.place(), pairs.place(), pytest.raises(ProtocolError, match="2 connections pass already"):
         pairs.place().__enter__()
     with pairs.place(), pairs.place():

@@ -20,7 +20,7 @@ from gdispy import ConfigError, JobCluster, SecretError, generate_secret
 from gdispy.config import VERSION
 from gdispy.net import connect
 from gdispy.protocol.handshake import FIRST_BYTES, MAGIC, SECOND_BYTES, Initiator
-from gdispy.protocol.heartbeat import Life
+from gdispy.protocol.heartbeat import Heartbeat
 from gdispy.protocol.identity import SEED_BYTES, Identity
 from gdispy.protocol.messages import Hello
 from gdispy.protocol.wire import Bye, Receiver, Sender, channel
@@ -407,7 +407,7 @@ def test_a_node_heard_just_when_it_is_found_silent_is_not_taken_for_silent_for_e
     handlers = Handlers(lambda *_: None, lambda *_: None, on_silent=lambda connection, silent: told.append(silent))
     made = connect(*node.place, psk, ROLES, handlers)
     made.start()
-    monkeypatch.setattr(Life, "is_silent", lambda life, now: True)
+    monkeypatch.setattr(Heartbeat, "is_silent", lambda life, now: True)
     made._check_life()
     made._take(b"")
     gevent.spawn(lambda: None).join()  # It runs after what was spawned before.

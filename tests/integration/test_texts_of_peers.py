@@ -18,7 +18,7 @@ from gdispy.client.status import table
 from gdispy.errors import ConnectFailed
 from gdispy.protocol.discovery import PACKET_BYTES, REFUSED, Packet, pack
 from gdispy.protocol.limits import PRINTED_LIMIT
-from gdispy.protocol.messages import Cpus, Hello, Holding, Trouble
+from gdispy.protocol.messages import Cpus, Hello, Inventory, Notice
 from gdispy.protocol.secretbox import NONCE_BYTES
 from gdispy.protocol.texts import BUSY
 from gdispy.protocol.texts import REFUSED as MESSAGE_REFUSED
@@ -88,7 +88,7 @@ def test_a_scheduler_at_a_node(start_node: Start, psk: bytes, reason: str) -> No
     node = start_node("--cpus", "1")
     with Peer.connect(node.place, psk, SCHEDULER) as peer:
         peer.send(hello("scheduler"))
-        assert peer.until(Holding)
+        assert peer.until(Inventory)
         with Peer.connect(node.place, psk, SCHEDULER) as second:  # It hears by whom the node is used.
             second.send(hello("scheduler"))
             second.until_closed()
@@ -107,7 +107,7 @@ def test_a_client_and_a_node_at_a_shared_scheduler(
     scheduler = start_scheduler("-i", "127.0.0.1", "--nodes", "127.0.0.1:9")
     place = f"{scheduler.place[0]}:{scheduler.place[1]}"
     with Peer.connect(scheduler.place, psk, roles) as peer:
-        peer.send(hello(role), *([Holding([], [], [])] if role == "node" else []))
+        peer.send(hello(role), *([Inventory([], [], [])] if role == "node" else []))
         assert peer.until(Hello)
         if role == "node":
             peer.send(Cpus(0, HOSTILE))
@@ -125,7 +125,7 @@ def test_a_false_node_of_a_program(secret_file: str, psk: bytes, reason: str, ca
     def serve(peer: Peer, number: int) -> None:
         if peer.until(Hello) is None:
             return
-        peer.send(hello("node"), Holding([], [], []), Cpus(0, HOSTILE))
+        peer.send(hello("node"), Inventory([], [], []), Cpus(0, HOSTILE))
         told.wait(20)
         say_goodbye(peer, reason)
 
@@ -154,7 +154,7 @@ def test_a_false_scheduler_of_a_node(start_node: Start, psk: bytes, reason: str)
     def serve(peer: Peer, number: int) -> None:
         peer.until(Hello)
         peer.send(hello("scheduler"))
-        peer.until(Holding)
+        peer.until(Inventory)
         say_goodbye(peer, f"{reason[:30]}{number}{reason[30:]}")
 
     with false_listener(psk, COMING, serve) as place:
@@ -176,7 +176,7 @@ def test_a_false_shared_scheduler_of_a_program(
         if opened is None:
             return
         computation = next((each.computation for each in peer.read(2) if hasattr(each, "computation")), None)
-        peer.send(hello("scheduler"), *([Trouble(computation, HOSTILE)] if computation else []))
+        peer.send(hello("scheduler"), *([Notice(computation, HOSTILE)] if computation else []))
         say_goodbye(peer, reason)
 
     with false_listener(psk, CLIENT, serve) as place, caplog.at_level("DEBUG", "gdispy"):
@@ -207,7 +207,7 @@ def test_a_false_relay(psk: bytes) -> None:
     thread = threading.Thread(target=serve)
     thread.start()
     try:
-        relay = net.Relay("127.0.0.1", server.getsockname()[1], key)
+        relay = net.RelayAddress("127.0.0.1", server.getsockname()[1], key)
         handlers = Handlers(lambda *_: None, lambda *_: None)
         with pytest.raises(ConnectFailed) as caught:
             net.connect("127.0.0.1", 9, psk, SCHEDULER, handlers, relay=relay)

@@ -1,4 +1,4 @@
-"""Simulated clients: the real `Session`, driven as `client/cluster.py` does it."""
+"""Simulated clients: the real `ClientSession`, driven as `client/cluster.py` does it."""
 
 from __future__ import annotations
 
@@ -7,10 +7,20 @@ from random import Random
 from typing import Any
 
 from gdispy.protocol.ids import ComputationId, Instance, JobId
-from gdispy.protocol.messages import Ask, Message, Open, Order, Prepare, Take
+from gdispy.protocol.messages import Message, NodeCommand, Open, Prepare, StatusRequest, UseNode
 from gdispy.protocol.payload import Bulk
-from gdispy.rules.client.effects import Answer, Closed, Decide, Happen, Late, Provide, Resolve, Show, Tell
-from gdispy.rules.client.session import Session
+from gdispy.rules.client.effects import (
+    Answer,
+    ChooseNode,
+    ComputationClosed,
+    JobsStarted,
+    LateResult,
+    NodeEvent,
+    Notify,
+    ProvisionalResult,
+    Resolve,
+)
+from gdispy.rules.client.session import ClientSession
 from gdispy.rules.effects import Effects, Send
 from tests.simulation.book import Book
 from tests.simulation.links import Parcel, next_peer
@@ -43,7 +53,7 @@ class Client:
         self.computation = ComputationId(b"%08d" % place)
         self.peer = next_peer()
         self._to_scheduler = next_peer()
-        self.session = Session(self.computation, self._to_scheduler)
+        self.session = ClientSession(self.computation, self._to_scheduler)
         self._turns = Turns(timeline, random, self.session, self._perform)
         self._made = 0
         self._asked = self._answered = 0
@@ -137,13 +147,13 @@ class Client:
     def ask(self) -> None:
         if not self._closed:
             self._asked += 1
-            self._scheduler.from_client(self.peer, Ask(self.computation, self._asked))
+            self._scheduler.from_client(self.peer, StatusRequest(self.computation, self._asked))
 
     def order(self, node: Instance, word: str, value: float) -> None:
         """Tell the scheduler how to use a node."""
         if not self._closed:
             self._asked += 1
-            self._scheduler.from_client(self.peer, Order(self.computation, self._asked, word, node, value))
+            self._scheduler.from_client(self.peer, NodeCommand(self.computation, self._asked, word, node, value))
 
     def release(self, is_hasty: bool = False) -> None:
         if self.is_released:
@@ -186,18 +196,18 @@ class Client:
         elif isinstance(effect, Resolve):
             for place in range(len(effect.ended.jobs)) if effect.picks is None else effect.picks:
                 self._book.resolved(effect.ended, place)
-        elif isinstance(effect, Provide):
+        elif isinstance(effect, ProvisionalResult):
             self._book.provided(effect.progress)
-        elif isinstance(effect, Show):
+        elif isinstance(effect, JobsStarted):
             self._book.started(effect.started)
         elif isinstance(effect, Answer):
             self._answered += 1
-        elif isinstance(effect, Decide):
+        elif isinstance(effect, ChooseNode):
             answer = (effect.appeared.node, self.takes, b"", [], [])
-            self._scheduler.from_client(self.peer, Take(self.computation, *answer))
-        elif isinstance(effect, Closed):
+            self._scheduler.from_client(self.peer, UseNode(self.computation, *answer))
+        elif isinstance(effect, ComputationClosed):
             self._closed += 1
-        elif not isinstance(effect, Tell | Happen | Late):
+        elif not isinstance(effect, Notify | NodeEvent | LateResult):
             raise Broken(f"a client is asked for {effect}")
 
     # What is left

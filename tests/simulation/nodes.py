@@ -1,4 +1,4 @@
-"""Simulated nodes: the real `Slots`, driven as `node.py` does it, with processes that are not real."""
+"""Simulated nodes: the real `NodeRules`, driven as `node.py` does it, with processes that are not real."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from typing import Any
 from gdispy.protocol.ids import ComputationId, Instance, JobId, Peer
 from gdispy.protocol.messages import (
     Cancel,
-    Collected,
     Cpus,
     Ended,
     Hello,
-    Holding,
+    Inventory,
     Message,
+    OutcomesAcked,
     Progress,
+    ProgressAcked,
     Release,
     Returned,
     Run,
-    Seen,
     Started,
 )
-from gdispy.rules.effects import Drop, Record, Send
-from gdispy.rules.history.replay import Remembered
-from gdispy.rules.node.effects import End, Hand, Interrupt, Load, NewWorker, TakeBack, Terminate, Unload
-from gdispy.rules.node.node_rules import Slots
+from gdispy.rules.effects import Drop, Send, WriteFacts
+from gdispy.rules.history.replay import JournalState
+from gdispy.rules.node.effects import AssignJobs, Interrupt, Kill, Load, NewWorker, RecallJobs, Terminate, Unload
+from gdispy.rules.node.node_rules import NodeRules
 from tests.simulation.book import Book
 from tests.simulation.links import Link, received
 from tests.simulation.processes import NOT_LOADED, Processes, Template
@@ -34,7 +34,7 @@ from tests.simulation.timeline import Broken, JobKey, Timeline, Turns
 
 #: Why a connection may be closed on purpose here.
 _GOOD_REASON = "a newer connection took its place"
-_ABOUT_JOBS = (Run, Cancel, Returned, Started, Ended, Collected, Seen)
+_ABOUT_JOBS = (Run, Cancel, Returned, Started, Ended, OutcomesAcked, ProgressAcked)
 
 
 class Health:
@@ -83,7 +83,7 @@ class Life:
         self._book = book
         self.instance = instance
         self._health = health
-        self.slots = Slots(cpus, lease=lease)
+        self.slots = NodeRules(cpus, lease=lease)
         #: What is written down of computations whose scheduler is away; it outlives this life.
         self._spool = spool
         self._take_up()
@@ -97,7 +97,7 @@ class Life:
 
     def _take_up(self) -> None:
         """Find what a former life has written down."""
-        known = Remembered()
+        known = JournalState()
         for facts in self._spool.values():
             for fact in facts:
                 known.take(fact)
@@ -138,7 +138,7 @@ class Life:
                 self._book.note(message.computation, [job], f"{text}, attempt {attempt}")
         elif isinstance(message, Progress):
             self._book.note(message.computation, [message.job], f"{text}, place {message.index}")
-        elif isinstance(message, Holding | Cpus):
+        elif isinstance(message, Inventory | Cpus):
             self._timeline.note(None, text)
         else:
             self._timeline.note(None, f"{text}, for {message.computation!r}")
@@ -221,13 +221,13 @@ class Life:
         if link is not None:
             link.cut(0.01)
 
-    def _record(self, effect: Record) -> None:
+    def _record(self, effect: WriteFacts) -> None:
         if isinstance(effect.facts[-1], Release):
             self._spool.pop(effect.computation, None)
         else:
             self._spool.setdefault(effect.computation, []).extend(received(fact)[0] for fact in effect.facts)
 
-    def _hand(self, effect: Hand) -> None:
+    def _hand(self, effect: AssignJobs) -> None:
         worker = self.slots._workers.get(effect.worker)
         if worker is not None:
             numbers = [job.number for job in effect.jobs]
@@ -236,16 +236,16 @@ class Life:
 
     _EFFECTS: dict[type, Callable[[Life, Any], None]] = {
         Send: _send,
-        Record: _record,
+        WriteFacts: _record,
         Drop: _drop,
-        Hand: _hand,
+        AssignJobs: _hand,
         Load: lambda self, effect: self.processes.load(effect.prepare),
         Unload: lambda self, effect: self.processes.unload(effect.computation),
         NewWorker: lambda self, effect: self.processes.new_worker(effect.worker, effect.computation),
-        TakeBack: lambda self, effect: self.processes.take_back(effect.worker),
+        RecallJobs: lambda self, effect: self.processes.take_back(effect.worker),
         Interrupt: lambda self, effect: self.processes.interrupt(effect.worker, effect.job, effect.attempt),
         Terminate: lambda self, effect: self.processes.terminate(effect.worker),
-        End: lambda self, effect: self.processes.end(effect.worker),
+        Kill: lambda self, effect: self.processes.end(effect.worker),
     }
 
     # What is left

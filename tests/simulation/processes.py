@@ -17,7 +17,7 @@ from gdispy.protocol.ids import ComputationId, JobId, WorkerId
 from gdispy.protocol.job_status import FINISHED, TERMINATED
 from gdispy.protocol.messages import Prepare
 from gdispy.rules.effects import Effects
-from gdispy.rules.node.node_rules import Slots
+from gdispy.rules.node.node_rules import NodeRules
 from gdispy.rules.node.records import Job
 from tests.simulation.links import Parcel
 from tests.simulation.timeline import Broken, Timeline, Turns
@@ -117,7 +117,7 @@ class Template:
 class Processes:
     """All processes of one life of a node."""
 
-    def __init__(self, timeline: Timeline, random: Random, slots: Slots, turns: Turns, world: Surroundings) -> None:
+    def __init__(self, timeline: Timeline, random: Random, slots: NodeRules, turns: Turns, world: Surroundings) -> None:
         self._timeline = timeline
         self._random = random
         self._slots = slots

@@ -12,22 +12,22 @@ from gdispy.protocol.ids import ComputationId, Instance, JobId, Peer
 from gdispy.protocol.messages import (
     Accepted,
     Cancel,
-    Collected,
     Ended,
     Hello,
     Message,
+    NodeCommand,
     Open,
-    Order,
+    OutcomesAcked,
     Prepare,
+    ProgressAcked,
     Release,
     Released,
+    ResendRequest,
     Run,
-    Seen,
-    Wanted,
 )
-from gdispy.rules.effects import Drop, Effects, Record, Send
-from gdispy.rules.history.deferral import Deferred
-from gdispy.rules.history.replay import Remembered, Story, outcomes
+from gdispy.rules.effects import Drop, Effects, Send, WriteFacts
+from gdispy.rules.history.deferral import DeferredPayloads
+from gdispy.rules.history.replay import ComputationHistory, JournalState, outcomes
 from gdispy.rules.scheduler.dispatch import Dispatch
 from gdispy.rules.scheduler.turns import FAIR
 from tests.simulation.book import Book
@@ -56,7 +56,7 @@ class Scheduler:
         self._facts: list[Message] = []
         #: What the journal need not hold yet; and the jobs that clients may have to say again, not being accepted.
         self._delay = random.choice([0.05, 1.0, 1000.0])
-        self._deferred = Deferred(LARGE, self._delay)
+        self._deferred = DeferredPayloads(LARGE, self._delay)
         self._unaccepted: dict[tuple[ComputationId, JobId], Run] = {}
         #: As in `rules/scheduler/client_mailbox.py`: jobs that were accepted and not collected.
         self._patrons: set[tuple[ComputationId, JobId]] = set()
@@ -125,7 +125,7 @@ class Scheduler:
             message = self._new_ones(message)
             if not message.jobs:
                 return []
-        if isinstance(message, Order):
+        if isinstance(message, NodeCommand):
             self._note_order(message)
         if isinstance(message, Open | Prepare | Run | Cancel | Release):
             self._remember(message)
@@ -136,7 +136,7 @@ class Scheduler:
         heard = [message, *self._cancel_early(message)] if isinstance(message, Run) else [message]
         return self.dispatch.receive_from_client(client, heard, now)
 
-    def _note_order(self, message: Order) -> None:
+    def _note_order(self, message: NodeCommand) -> None:
         """Leaving a node may end the jobs that are there."""
         node = self.dispatch._nodes.get(message.node)
         share = node.shares.get(message.computation) if node is not None else None
@@ -224,11 +224,11 @@ class Scheduler:
         self._links.clear()
         self._renew()
         self._turns = Turns(self._timeline, self._random, self, self._perform)
-        known = Remembered()
+        known = JournalState()
         for fact in self._facts:
             known.take(fact)
         self._facts = list(known.facts())
-        self._deferred = Deferred(LARGE, self._delay)
+        self._deferred = DeferredPayloads(LARGE, self._delay)
         self._asked.clear()
         self._early.clear()
         self._absent.clear()
@@ -244,17 +244,17 @@ class Scheduler:
             computation,
             peer,
         ) in self._owners.items():  # As `client/remote_scheduler.py` does for a scheduler in another life.
-            self._clients[peer]([Seen(computation, [], [], [])])
+            self._clients[peer]([ProgressAcked(computation, [], [], [])])
         for args in unheard:
             self._turns.put(self._receive_from_client, *args)
 
-    def _restore(self, peer: Peer, story: Story) -> None:
+    def _restore(self, peer: Peer, story: ComputationHistory) -> None:
         waiting, placed = story.absent()
         absent = [*waiting, *placed]
         cancelled = [job for job in absent if story.jobs[job].cancelled]
         ended = list(outcomes(story.jobs.values()))
         for effect in self.dispatch.restore(peer, story, story.prepare, self._timeline.now):
-            if not (isinstance(effect, Send) and isinstance(effect.message, Wanted)):
+            if not (isinstance(effect, Send) and isinstance(effect.message, ResendRequest)):
                 self._perform(effect)
         self._patrons.difference_update((story.id, job) for job in waiting)
         self._absent.update((story.id, job) for job in absent)
@@ -307,7 +307,7 @@ class Scheduler:
     # Effects
 
     def _perform(self, effect: Any) -> None:
-        if isinstance(effect, Record):
+        if isinstance(effect, WriteFacts):
             for fact in effect.facts:
                 self._remember(fact)
         elif isinstance(effect, Send):
@@ -322,7 +322,7 @@ class Scheduler:
 
     def _tell_node(self, peer: Peer, message: Message) -> None:
         link = self._links.get(peer)
-        if isinstance(message, Collected):
+        if isinstance(message, OutcomesAcked):
             sayable = self._deferred.sayable(message, lambda rest: self._tell_node(peer, rest))
             if sayable is None:
                 return
@@ -334,7 +334,7 @@ class Scheduler:
 
     def _tell(self, peer: Peer, message: Message) -> None:
         self._note_told(message)
-        if isinstance(message, Wanted):
+        if isinstance(message, ResendRequest):
             self._patrons.difference_update((message.computation, job) for job in message.jobs)
             self._absent.update((message.computation, job) for job in message.jobs)
             self._say_again(peer, message.computation, message.jobs)
@@ -344,7 +344,7 @@ class Scheduler:
     def _collect(self, life: int, message: Ended) -> None:
         """What clients have, nobody need remember; where they say so too late, they say it again."""
         if life == self._lives:
-            self._remember(Collected(message.computation, message.jobs, message.attempts))
+            self._remember(OutcomesAcked(message.computation, message.jobs, message.attempts))
             self._patrons.difference_update((message.computation, job) for job in message.jobs)
 
     def _note_told(self, message: Message) -> None:

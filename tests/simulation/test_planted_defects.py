@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 
-from gdispy.protocol.messages import Cancel, Ended, Holding, Release, Returned, Run
-from gdispy.rules.client.effects import Provide, Resolve
-from gdispy.rules.client.session import Session
+from gdispy.protocol.messages import Cancel, Ended, Inventory, Release, Returned, Run
+from gdispy.rules.client.effects import ProvisionalResult, Resolve
+from gdispy.rules.client.session import ClientSession
 from gdispy.rules.effects import Effects, Send
-from gdispy.rules.node.node_rules import Slots
+from gdispy.rules.node.node_rules import NodeRules
 from gdispy.rules.node.records import Computation as Held
 from gdispy.rules.scheduler import dispatch as dispatch_module
 from gdispy.rules.scheduler.dispatch import Dispatch
-from gdispy.rules.scheduler.records import Node
+from gdispy.rules.scheduler.records import NodeRecord
 from tests.simulation.processes import Processes
 from tests.simulation.world import World
 
@@ -88,11 +88,11 @@ def ends_of_older_attempts_count(patch: Patch) -> None:
 
 def holding_is_believed_to_be_all(patch: Patch) -> None:
     def make(original: Any) -> Any:
-        def on_holding(self: Dispatch, node: Any, message: Holding, now: float) -> Effects:
+        def on_holding(self: Dispatch, node: Any, message: Inventory, now: float) -> Effects:
             placed = {number: share.placed for number, share in node.shares.items()}
             jobs = [list(each) for each in placed.values()]
             attempts = [[task.attempt for task in each.values()] for each in placed.values()]
-            return original(self, node, Holding(list(placed), jobs, attempts), now)
+            return original(self, node, Inventory(list(placed), jobs, attempts), now)
 
         return on_holding
 
@@ -158,13 +158,13 @@ def cancels_are_not_said_again(patch: Patch) -> None:
 
 def receipts_are_not_sent(patch: Patch) -> None:
     def make(original: Any) -> Any:
-        def take_receipts(self: Node) -> list[Any]:
+        def take_receipts(self: NodeRecord) -> list[Any]:
             original(self)
             return []
 
         return take_receipts
 
-    change(patch, Node, "take_receipts", make)
+    change(patch, NodeRecord, "take_receipts", make)
 
 
 def lost_nodes_are_waited_for(patch: Patch) -> None:
@@ -211,7 +211,7 @@ def unknown_computations_stay_on_nodes(patch: Patch) -> None:
 
 def outcomes_are_forgotten_when_sent(patch: Patch) -> None:
     def make(original: Any) -> Any:
-        def turn_end(self: Slots, now: float) -> Effects:
+        def turn_end(self: NodeRules, now: float) -> Effects:
             effects = original(self, now)
             for each in effects:
                 if isinstance(each, Send) and isinstance(each.message, Ended):
@@ -220,54 +220,54 @@ def outcomes_are_forgotten_when_sent(patch: Patch) -> None:
 
         return turn_end
 
-    change(patch, Slots, "_turn_end", make)
+    change(patch, NodeRules, "_turn_end", make)
 
 
 def outcomes_are_sent_once(patch: Patch) -> None:
     def make(original: Any) -> Any:
-        def joined(self: Slots, *args: Any) -> Effects:
+        def joined(self: NodeRules, *args: Any) -> Effects:
             return without(original(self, *args), Ended)
 
         return joined
 
-    change(patch, Slots, "joined", make)
+    change(patch, NodeRules, "joined", make)
 
 
 def jobs_that_were_taken_back_are_forgotten(patch: Patch) -> None:
     def make(original: Any) -> Any:
-        def took_back(self: Slots, worker: Any, taken: Any, now: float) -> Effects:
+        def took_back(self: NodeRules, worker: Any, taken: Any, now: float) -> Effects:
             return original(self, worker, [], now)
 
         return took_back
 
-    change(patch, Slots, "took_back", make)
+    change(patch, NodeRules, "took_back", make)
 
 
 def jobs_of_dead_workers_are_given_up(patch: Patch) -> None:
     def make(original: Any) -> Any:
-        def exited(self: Slots, worker: Any, taken: Any, cause: str, now: float) -> Effects:
+        def exited(self: NodeRules, worker: Any, taken: Any, cause: str, now: float) -> Effects:
             return original(self, worker, [], cause, now)
 
         return exited
 
-    change(patch, Slots, "exited", make)
+    change(patch, NodeRules, "exited", make)
 
 
 def jobs_of_dead_workers_begin_again(patch: Patch) -> None:
     def make(original: Any) -> Any:
-        def exited(self: Slots, worker: Any, taken: Any, cause: str, now: float) -> Effects:
+        def exited(self: NodeRules, worker: Any, taken: Any, cause: str, now: float) -> Effects:
             known = self._workers.get(worker)
             hand = [(job.number, job.attempt) for job in known.hand] if known is not None else []
             return original(self, worker, hand, cause, now)
 
         return exited
 
-    change(patch, Slots, "exited", make)
+    change(patch, NodeRules, "exited", make)
 
 
 def jobs_are_accepted_twice(patch: Patch) -> None:
     def make(original: Any) -> Any:
-        def on_run(self: Slots, session: Any, message: Run, now: float) -> Effects:
+        def on_run(self: NodeRules, session: Any, message: Run, now: float) -> Effects:
             effects = original(self, session, message, now)
             computation = self._computations.get(message.computation)
             if computation is None or not computation.ready:
@@ -278,22 +278,22 @@ def jobs_are_accepted_twice(patch: Patch) -> None:
 
         return on_run
 
-    change(patch, Slots, "_on_run", make)
+    change(patch, NodeRules, "_on_run", make)
 
 
 def recalled_jobs_are_forgotten(patch: Patch) -> None:
     def make(original: Any) -> Any:
-        def on_recall(self: Slots, *args: Any) -> Effects:
+        def on_recall(self: NodeRules, *args: Any) -> Effects:
             return [Send(each.peer, replace(each.message, jobs=[], attempts=[])) for each in original(self, *args)]
 
         return on_recall
 
-    change(patch, Slots, "_on_recall", make)
+    change(patch, NodeRules, "_on_recall", make)
 
 
 def jobs_that_were_given_back_are_kept_too(patch: Patch) -> None:
     def make(original: Any) -> Any:
-        def give_back(self: Slots) -> Effects:
+        def give_back(self: NodeRules) -> Effects:
             kept = [(each, list(each.queue), dict(each.jobs)) for each in self._computations.values()]
             effects = original(self)
             for computation, queue, jobs in kept:
@@ -303,12 +303,12 @@ def jobs_that_were_given_back_are_kept_too(patch: Patch) -> None:
 
         return give_back
 
-    change(patch, Slots, "_give_back", make)
+    change(patch, NodeRules, "_give_back", make)
 
 
 def next_job_is_ended_for_a_cancelled_one(patch: Patch) -> None:
     def make(original: Any) -> Any:
-        def answered(self: Slots, number: Any, rows: Any, now: float) -> Effects:
+        def answered(self: NodeRules, number: Any, rows: Any, now: float) -> Effects:
             worker = self._workers.get(number)
             before = (worker.interrupted, worker.told) if worker is not None else (None, False)
             effects = original(self, number, rows, now)
@@ -318,12 +318,12 @@ def next_job_is_ended_for_a_cancelled_one(patch: Patch) -> None:
 
         return answered
 
-    change(patch, Slots, "answered", make)
+    change(patch, NodeRules, "answered", make)
 
 
 def cancels_that_come_early_are_forgotten(patch: Patch) -> None:
     def make(original: Any) -> Any:
-        def on_cancel(self: Slots, session: Any, message: Cancel, now: float) -> Effects:
+        def on_cancel(self: NodeRules, session: Any, message: Cancel, now: float) -> Effects:
             effects = original(self, session, message, now)
             computation = self._computations.get(message.computation)
             if computation is not None:
@@ -332,12 +332,12 @@ def cancels_that_come_early_are_forgotten(patch: Patch) -> None:
 
         return on_cancel
 
-    change(patch, Slots, "_on_cancel", make)
+    change(patch, NodeRules, "_on_cancel", make)
 
 
 def provisional_results_are_not_kept(patch: Patch) -> None:
     def make(original: Any) -> Any:
-        def progressed(self: Slots, number: Any, *args: Any) -> Effects:
+        def progressed(self: NodeRules, number: Any, *args: Any) -> Effects:
             effects = original(self, number, *args)
             if number in self._workers:
                 self._workers[number].computation.shown.clear()
@@ -345,7 +345,7 @@ def provisional_results_are_not_kept(patch: Patch) -> None:
 
         return progressed
 
-    change(patch, Slots, "progressed", make)
+    change(patch, NodeRules, "progressed", make)
 
 
 # Defects of the client
@@ -353,25 +353,25 @@ def provisional_results_are_not_kept(patch: Patch) -> None:
 
 def ends_are_told_again(patch: Patch) -> None:
     def make(original: Any) -> Any:
-        def receive(self: Session, messages: Any) -> Effects:
+        def receive(self: ClientSession, messages: Any) -> Effects:
             effects = original(self, messages)
             told = [each for each in effects if isinstance(each, Resolve)]
             return effects + told[:1]
 
         return receive
 
-    change(patch, Session, "receive", make)
+    change(patch, ClientSession, "receive", make)
 
 
 def provisional_results_are_shown_as_they_come(patch: Patch) -> None:
     def make(original: Any) -> Any:
-        def on_progress(self: Session, message: Any) -> Effects:
-            others = [each for each in original(self, message) if not isinstance(each, Provide)]
-            return [Provide(message), *others]
+        def on_progress(self: ClientSession, message: Any) -> Effects:
+            others = [each for each in original(self, message) if not isinstance(each, ProvisionalResult)]
+            return [ProvisionalResult(message), *others]
 
         return on_progress
 
-    change(patch, Session, "_on_progress", make)
+    change(patch, ClientSession, "_on_progress", make)
 
 
 # Defects of what drives the node's rules

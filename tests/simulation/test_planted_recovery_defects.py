@@ -8,11 +8,11 @@ import pytest
 
 from gdispy.protocol.message import Message
 from gdispy.protocol.messages import Cancel, Release, Run
-from gdispy.rules.effects import Effects, Record
-from gdispy.rules.history.deferral import Deferred
+from gdispy.rules.effects import Effects, WriteFacts
+from gdispy.rules.history.deferral import DeferredPayloads
 from gdispy.rules.history.facts import Placed, Unplaced
-from gdispy.rules.history.replay import Remembered
-from gdispy.rules.node.node_rules import Slots
+from gdispy.rules.history.replay import JournalState
+from gdispy.rules.node.node_rules import NodeRules
 from gdispy.rules.scheduler.dispatch import Dispatch
 from gdispy.rules.scheduler.records import Computation
 from tests.simulation.scheduler import Scheduler
@@ -42,7 +42,7 @@ def facts_are_written_too_late(patch: Patch) -> None:
 
     def make(original: Any) -> Any:
         def perform(self: Scheduler, effect: Any) -> None:
-            if isinstance(effect, Record):
+            if isinstance(effect, WriteFacts):
                 late.append([self, effect])
                 return
             original(self, effect)
@@ -87,8 +87,8 @@ def restored_nodes_are_waited_for_without_end(patch: Patch) -> None:
 
 def collected_results_come_back(patch: Patch) -> None:
     """What is left of a node's former life is not forgotten when it was collected."""
-    change(patch, Slots, "_spool_collected", lambda original: lambda self, computation, message: [])
-    change(patch, Slots, "_on_collected", lambda original: lambda self, session, message, now: [])
+    change(patch, NodeRules, "_spool_collected", lambda original: lambda self, computation, message: [])
+    change(patch, NodeRules, "_on_collected", lambda original: lambda self, session, message, now: [])
 
 
 def losses_are_not_counted_over_lives(patch: Patch) -> None:
@@ -101,12 +101,12 @@ def losses_are_not_counted_over_lives(patch: Patch) -> None:
 
         return take
 
-    change(patch, Remembered, "_unplaced", make)
+    change(patch, JournalState, "_unplaced", make)
 
 
 def outcomes_are_collected_before_they_are_written(patch: Patch) -> None:
     """Nodes forget what the scheduler has only heard."""
-    change(patch, Deferred, "sayable", lambda original: lambda self, message, say: message)
+    change(patch, DeferredPayloads, "sayable", lambda original: lambda self, message, say: message)
 
 
 def jobs_whose_arguments_are_with_the_client_are_forgotten(patch: Patch) -> None:

@@ -9,7 +9,7 @@ from gdispy.protocol.job_status import FINISHED
 from gdispy.protocol.messages import Ended, Hello, Message, Prepare
 from gdispy.protocol.payload import Payload
 from gdispy.rules.effects import Effects, Send
-from gdispy.rules.node.effects import Hand
+from gdispy.rules.node.effects import AssignJobs
 
 T = TypeVar("T")
 
@@ -73,9 +73,9 @@ def ended(*rows: tuple[Any, ...], computation: ComputationId = C, address: str =
 
 
 def plain(effects: Effects) -> list[Any]:
-    """The effects, with the jobs of `Hand` by their numbers, so that they can be compared."""
+    """The effects, with the jobs of `AssignJobs` by their numbers, so that they can be compared."""
     return [
-        Hand(each.worker, [job.number for job in each.jobs]) if isinstance(each, Hand) else each  # type: ignore[misc]
+        AssignJobs(each.worker, [job.number for job in each.jobs]) if isinstance(each, AssignJobs) else each  # type: ignore[misc]
         for each in effects
     ]
 

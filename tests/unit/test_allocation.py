@@ -10,13 +10,13 @@ import pytest
 from gdispy import ConfigError, NodeAllocate
 from gdispy.client.node_allocate import decide, read
 from gdispy.protocol.ids import ComputationId, Instance
-from gdispy.protocol.messages import Appeared
+from gdispy.protocol.messages import NodeFound
 
 C = ComputationId(b"computat")
 
 
-def appeared(*names: str, cpus: int = 4, port: int = 51348) -> Appeared:
-    return Appeared(C, Instance(b"n" * 16), list(names), port, cpus, "Linux", [50.0, 1.0, 2.0, 0.0])
+def appeared(*names: str, cpus: int = 4, port: int = 51348) -> NodeFound:
+    return NodeFound(C, Instance(b"n" * 16), list(names), port, cpus, "Linux", [50.0, 1.0, 2.0, 0.0])
 
 
 @pytest.mark.parametrize(

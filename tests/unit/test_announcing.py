@@ -9,7 +9,7 @@ import gevent
 import pytest
 
 from gdispy.discovery import announcer as module
-from gdispy.discovery.announcer import MOMENTS, Announcer, Caller
+from gdispy.discovery.announcer import MOMENTS, Announcer, SchedulerConnector
 from gdispy.execution.node_settings import NodeSettings
 from gdispy.protocol.discovery import LOOK, Packet
 from gdispy.protocol.texts import BUSY
@@ -120,7 +120,7 @@ def test_a_caller_whose_node_works_for_another_program_waits_until_that_has_ende
     monkeypatch.setattr(module, "connect", lambda *args, **ways: calls.append(None) or SimpleNamespace(stuck=False))
     home: Any = SimpleNamespace(handlers=lambda: None)
     home.use = lambda connection, caller: caller.closed(f"{BUSY}it works for another")
-    caller = Caller(home, Secret(bytes(32), ""), ("127.0.0.1", 1), "")
+    caller = SchedulerConnector(home, Secret(bytes(32), ""), ("127.0.0.1", 1), "")
     caller.start()
     try:
         for number in range(1, 4):

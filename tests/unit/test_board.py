@@ -11,33 +11,33 @@ from gdispy.protocol.ids import Instance, JobId, Peer
 from gdispy.protocol.job_status import ABANDONED, AVAILABLE, CANCELLED, CLOSED, INITIALIZED, TERMINATED
 from gdispy.protocol.messages import (
     NO_LIMIT,
-    Appeared,
-    Ask,
     Availability,
     Cancel,
-    Contents,
     Cpus,
-    Deliver,
     Ended,
     Event,
-    Holding,
-    Lacking,
+    FileContents,
+    Inventory,
     Limit,
+    MissingFiles,
+    NodeCommand,
+    NodeFound,
+    Notice,
     Open,
-    Order,
     Prepare,
     Prepared,
+    PutFile,
     Recall,
     Release,
     Released,
     Reply,
     Returned,
     Run,
-    Standing,
-    Take,
-    Trouble,
+    Status,
+    StatusRequest,
     Upload,
     Uploaded,
+    UseNode,
 )
 from gdispy.rules.effects import Effects
 from gdispy.rules.scheduler.dispatch import Dispatch
@@ -63,7 +63,7 @@ def scheduler(asks: bool = False, watches: bool = False, reentrant: bool = False
 def join(dispatch: Dispatch, peer: Peer, cpus: int = 2, now: float = 0.0) -> Effects:
     word = hello(instance(peer), f"node{peer}", cpus)
     effects = dispatch.joined(peer, word, [f"10.0.0.{peer}"], 51348, now)
-    return effects + dispatch.receive(peer, [Holding([], [], [])], now)
+    return effects + dispatch.receive(peer, [Inventory([], [], [])], now)
 
 
 def ready(dispatch: Dispatch, *peers: Peer, cpus: int = 2) -> None:
@@ -91,7 +91,7 @@ def finish(dispatch: Dispatch, peer: Peer, *jobs: int, attempt: int = 1) -> Effe
 
 
 def order(dispatch: Dispatch, word: str, peer: Peer, value: float = 0.0, now: float = 0.0) -> Effects:
-    return dispatch.receive_from_client(CLIENT, [Order(C, 7, word, instance(peer), value)], now)
+    return dispatch.receive_from_client(CLIENT, [NodeCommand(C, 7, word, instance(peer), value)], now)
 
 
 # Which nodes
@@ -99,14 +99,14 @@ def order(dispatch: Dispatch, word: str, peer: Peer, value: float = 0.0, now: fl
 
 def test_client_that_asks_decides_about_each_node_once() -> None:
     dispatch = scheduler(asks=True)
-    [question] = sent(join(dispatch, A), CLIENT, Appeared)
+    [question] = sent(join(dispatch, A), CLIENT, NodeFound)
     assert (question.names, question.port, question.cpus, question.platform) == (
         ["10.0.0.1", "node1"],
         51348,
         2,
         "linux",
     )
-    take = Take(C, question.node, 1, b"args", [FILE], [b"x"])
+    take = UseNode(C, question.node, 1, b"args", [FILE], [b"x"])
     [told] = sent(dispatch.receive_from_client(CLIENT, [take], 0.0), A, Prepare)
     assert (told.arguments, told.files, told.contents) == (b"args", [FILE], [])
     dispatch.receive(A, [Prepared(C, "")], 0.0)
@@ -116,17 +116,17 @@ def test_client_that_asks_decides_about_each_node_once() -> None:
 
 def test_node_that_the_client_does_not_take_is_left_alone_and_told() -> None:
     dispatch = scheduler(asks=True)
-    [question] = sent(join(dispatch, A), CLIENT, Appeared)
-    assert dispatch.receive_from_client(CLIENT, [Take(C, question.node, 0, b"", [], [])], 0.0) == []
+    [question] = sent(join(dispatch, A), CLIENT, NodeFound)
+    assert dispatch.receive_from_client(CLIENT, [UseNode(C, question.node, 0, b"", [], [])], 0.0) == []
     assert runs(submit(dispatch, {1: None}), A) == []
-    [trouble] = sent(dispatch.tick(PATIENCE), CLIENT, Trouble)
+    [trouble] = sent(dispatch.tick(PATIENCE), CLIENT, Notice)
     assert "10.0.0.1:51348: this program does not want it" in trouble.text
 
 
 def test_client_that_wants_more_nodes_is_asked_again() -> None:
     dispatch = scheduler(asks=True)
-    [question] = sent(join(dispatch, A), CLIENT, Appeared)
-    dispatch.receive_from_client(CLIENT, [Take(C, question.node, 0, b"", [], [])], 0.0)
+    [question] = sent(join(dispatch, A), CLIENT, NodeFound)
+    dispatch.receive_from_client(CLIENT, [UseNode(C, question.node, 0, b"", [], [])], 0.0)
     assert sent(dispatch.receive_from_client(CLIENT, [Open(C, [], False, True)], 0.0), CLIENT) == [question]
 
 
@@ -135,12 +135,12 @@ def test_node_gets_the_contents_of_the_files_that_it_lacks_its_own_ones_last() -
     files, contents = [FILE, ["g", *FILE[1:]]], [b"x", b"y"]
     word = Prepare(C, "f", "function", "", "", "", True, b"", files, contents)  # type: ignore[arg-type]
     dispatch.receive_from_client(CLIENT, [Open(C, ["*"], False, True), word], 0.0)
-    [question] = sent(join(dispatch, A), CLIENT, Appeared)
-    take = Take(C, question.node, 2, b"", [["h", *FILE[1:]]], [b"z"])
+    [question] = sent(join(dispatch, A), CLIENT, NodeFound)
+    take = UseNode(C, question.node, 2, b"", [["h", *FILE[1:]]], [b"z"])
     [told] = sent(dispatch.receive_from_client(CLIENT, [take], 0.0), A, Prepare)
     assert ([row[0] for row in told.files], told.contents) == (["f", "g", "h"], [])
-    assert sent(dispatch.receive(A, [Lacking(C, [1, 2])], 0.0), A) == [Contents(C, [1, 2], [b"y", b"z"])]
-    [drop] = dispatch.receive(A, [Lacking(C, [3])], 0.0)
+    assert sent(dispatch.receive(A, [MissingFiles(C, [1, 2])], 0.0), A) == [FileContents(C, [1, 2], [b"y", b"z"])]
+    [drop] = dispatch.receive(A, [MissingFiles(C, [3])], 0.0)
     assert "asks for files that there are not" in drop.reason
 
 
@@ -149,7 +149,7 @@ def test_deallocated_node_gets_no_jobs_until_it_is_allocated_again() -> None:
     ready(dispatch, A)
     assert sent(order(dispatch, "deallocate", A), CLIENT) == [Reply(C, 7, "", 0.0, [])]
     assert runs(submit(dispatch, {1: None}), A) == []
-    [trouble] = sent(dispatch.tick(PATIENCE), CLIENT, Trouble)
+    [trouble] = sent(dispatch.tick(PATIENCE), CLIENT, Notice)
     assert "has let go of it" in trouble.text
     assert runs(order(dispatch, "allocate", A), A) == [1]
 
@@ -203,13 +203,13 @@ def test_closing_a_node_can_end_its_jobs() -> None:
 def test_node_that_is_set_up_again_is_asked_about_and_prepared_again(asks: bool) -> None:
     dispatch = scheduler(asks)
     join(dispatch, A)
-    take = Take(C, instance(A), 2, b"", [], [])
+    take = UseNode(C, instance(A), 2, b"", [], [])
     dispatch.receive_from_client(CLIENT, [take] if asks else [], 0.0)
     dispatch.receive(A, [Prepared(C, "")], 0.0)
     assert sent(order(dispatch, "resetup", A), A) == [Release(C)]
     effects = dispatch.receive(A, [Released(C)], 0.0)
     if asks:
-        assert len(sent(effects, CLIENT, Appeared)) == 1
+        assert len(sent(effects, CLIENT, NodeFound)) == 1
         effects = dispatch.receive_from_client(CLIENT, [take], 0.0)
     assert len(sent(effects, A, Prepare)) == 1
     effects = dispatch.receive(A, [Prepared(C, "")], 0.0)
@@ -243,7 +243,7 @@ def test_node_that_left_while_its_link_was_cut_is_set_up_again() -> None:
     dispatch.receive_from_client(CLIENT, [submit_to_d], 0.0)
     dispatch.gone(A, 1.0)
     dispatch.joined(B, hello(instance(A), "node1", 2), ["10.0.0.1"], 51348, 2.0)
-    effects = dispatch.receive(B, [Holding([D], [[JobId(1)]], [[1]])], 2.0)
+    effects = dispatch.receive(B, [Inventory([D], [[JobId(1)]], [[1]])], 2.0)
     assert [message.computation for message in sent(effects, B, Prepare)] == [C]
     dispatch.receive(B, [Prepared(C, "")], 2.0)
     assert runs(submit(dispatch, {2: None}), B) == [2]
@@ -323,7 +323,7 @@ def test_node_that_is_away_is_not_told_of_fewer_cpus_before_it_is_back() -> None
     # When it is back, then it hears how many of its CPUs are to be used.
     word = hello(instance(A), "node1", 4)
     dispatch.joined(A, word, ["10.0.0.1"], 51348, 2.0)
-    effects = dispatch.receive(A, [Holding([C], [[JobId(1), JobId(2)]], [[1, 1]])], 2.0)
+    effects = dispatch.receive(A, [Inventory([C], [[JobId(1), JobId(2)]], [[1, 1]])], 2.0)
     assert sent(effects, A) == [Limit(C, NO_LIMIT, 1)]
 
 
@@ -333,7 +333,7 @@ def test_what_is_said_of_a_former_time_does_not_make_a_node_ready_that_was_given
     join(dispatch, A)
     # When it says that it has loaded the computation, for which it was not asked yet, then that counts for nothing.
     dispatch.receive(A, [Prepared(C, "")], 0.0)
-    take = Take(C, instance(A), 2, b"", [], [])
+    take = UseNode(C, instance(A), 2, b"", [], [])
     assert sent(dispatch.receive_from_client(CLIENT, [take], 1.0), A) == [prepare()]
 
 
@@ -375,7 +375,7 @@ def test_node_that_offers_fewer_cpus_gives_back_what_waits_there() -> None:
     [recall] = sent(dispatch.receive(A, [Cpus(0)], 1.0), A)
     assert recall == Recall(C, 2)
     dispatch.receive(A, [Returned(C, [JobId(3), JobId(4)], [1, 1])], 1.0)
-    [trouble] = sent(dispatch.tick(1.0 + PATIENCE), CLIENT, Trouble)
+    [trouble] = sent(dispatch.tick(1.0 + PATIENCE), CLIENT, Notice)
     assert "takes no jobs at present" in trouble.text
     finish(dispatch, A, 1, 2)
     assert runs(dispatch.receive(A, [Cpus(1)], 5.0), A) == [3]
@@ -418,7 +418,7 @@ def test_job_for_a_node_that_was_never_to_run_it_ends_with_the_node() -> None:
     # Given a node that the client does not want, and a job for it all the same.
     dispatch = scheduler(asks=True)
     join(dispatch, A)
-    dispatch.receive_from_client(CLIENT, [Take(C, instance(A), 0, b"", [], [])], 0.0)
+    dispatch.receive_from_client(CLIENT, [UseNode(C, instance(A), 0, b"", [], [])], 0.0)
     dispatch._nodes[instance(A)].shares.clear()
     submit(dispatch, {1: wish(node=instance(A))})
     [end] = sent(dispatch.left(A, 1.0), CLIENT, Ended)
@@ -467,7 +467,7 @@ def test_job_of_more_cpus_than_there_are_is_told() -> None:
     dispatch = scheduler()
     ready(dispatch, A)
     submit(dispatch, {1: wish(cpus=3)})
-    [trouble] = sent(dispatch.tick(PATIENCE), CLIENT, Trouble)
+    [trouble] = sent(dispatch.tick(PATIENCE), CLIENT, Notice)
     assert "a job asks for 3 CPUs, and 2 may be used there" in trouble.text
     join(dispatch, B, 4)
     assert runs(dispatch.receive(B, [Prepared(C, "")], 9.0), B) == [1]
@@ -478,7 +478,7 @@ def test_job_of_more_cpus_than_there_are_is_told() -> None:
 
 def test_file_goes_to_its_node_and_the_answer_to_its_client() -> None:
     dispatch = scheduler()
-    word = Deliver(C, 3, instance(A), [FILE], [b"x"])
+    word = PutFile(C, 3, instance(A), [FILE], [b"x"])
     assert "not there" in sent(dispatch.receive_from_client(CLIENT, [word], 0.0), CLIENT)[0].error
     ready(dispatch, A)
     assert sent(dispatch.receive_from_client(CLIENT, [word], 0.0), A) == [word]
@@ -512,18 +512,18 @@ def test_setup_and_cleanup_that_take_long_are_told_and_waited_for() -> None:
     dispatch = scheduler()
     join(dispatch, A)
     assert dispatch.due() == SETUP_PATIENCE
-    [trouble] = sent(dispatch.tick(SETUP_PATIENCE), CLIENT, Trouble)
+    [trouble] = sent(dispatch.tick(SETUP_PATIENCE), CLIENT, Notice)
     assert "still waiting for 10.0.0.1:51348: setting up" in trouble.text
     assert dispatch.tick(SETUP_PATIENCE + 1) == []
     dispatch.receive(A, [Prepared(C, "")], 20.0)
     dispatch.receive_from_client(CLIENT, [Release(C)], 30.0)
-    [trouble] = sent(dispatch.tick(30.0 + SETUP_PATIENCE), CLIENT, Trouble)
+    [trouble] = sent(dispatch.tick(30.0 + SETUP_PATIENCE), CLIENT, Notice)
     assert "cleaning up" in trouble.text
     assert sent(dispatch.receive(A, [Released(C)], 50.0), CLIENT) == [Released(C)]
 
 
 def problems(dispatch: Dispatch, now: float) -> list[str]:
-    [standing] = sent(dispatch.receive_from_client(CLIENT, [Ask(C, 1)], now), CLIENT, Standing)
+    [standing] = sent(dispatch.receive_from_client(CLIENT, [StatusRequest(C, 1)], now), CLIENT, Status)
     return list(standing.problems)
 
 
@@ -532,7 +532,7 @@ def test_setup_that_lasts_is_among_the_problems() -> None:
     join(dispatch, A)
     submit(dispatch, {1: None})
     assert problems(dispatch, PATIENCE - 1) == []
-    [trouble] = sent(dispatch.tick(PATIENCE), CLIENT, Trouble)
+    [trouble] = sent(dispatch.tick(PATIENCE), CLIENT, Notice)
     assert trouble.text.endswith("\n  10.0.0.1:51348: it has been setting up the computation for 3 s")
     assert problems(dispatch, 20.0) == ["10.0.0.1:51348: it has been setting up the computation for 20 s"]
     dispatch.receive(A, [Prepared(C, "")], 21.0)
@@ -565,7 +565,7 @@ def test_user_hears_within_seconds_of_a_job_that_no_node_can_run_whatever_runs()
     submit(dispatch, dict.fromkeys(range(1, 9)) | {9: wish(cpus=3), 10: None}, now=20.0)
     line = "10.0.0.1:51348: a job asks for 3 CPUs, and 2 may be used there"
     assert problems(dispatch, 20.0) == [line]
-    [trouble] = sent(dispatch.tick(20.0 + PATIENCE), CLIENT, Trouble)
+    [trouble] = sent(dispatch.tick(20.0 + PATIENCE), CLIENT, Notice)
     assert trouble.text == f"f: 1 job waits, and no node has enough CPUs for it.\n  {line}"
     submit(dispatch, {11: wish(cpus=3)}, now=24.0)
     dispatch.receive_from_client(CLIENT, [Cancel(C, [JobId(9)], [0])], 25.0)
@@ -622,7 +622,7 @@ def test_job_ends_where_no_named_node_will_ever_have_its_cpus() -> None:
     text = "The job asks for 5 CPUs (dispy_cpus), and 4 may be used at 10.0.0.2:51348, the largest of 2 nodes.\n"
     effects = dispatch.tick(5.0 + NAMED_PATIENCE)
     assert endings(effects) == [([2], [TERMINATED], [text])]
-    [told] = sent(effects, CLIENT, Trouble)
+    [told] = sent(effects, CLIENT, Notice)
     assert told.text == f"f: a job ends that no node can run: {text.rstrip()}"
 
 

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from gdispy.client import packaging as module_under_test
-from gdispy.client.packaging import INLINE, Care, bulk, checked_data, is_program, prepare, read_files
+from gdispy.client.packaging import INLINE, ComputationOptions, bulk, checked_data, is_program, prepare, read_files
 from gdispy.errors import ConfigError
 from gdispy.protocol.messages import Prepare, from_values
 from gdispy.protocol.payload import MemoryPayload
@@ -56,7 +56,7 @@ def module(here: Path) -> Any:
 def prepared(
     computation: Any, depends: Any = (), isolation: str = "", directory: str = "", cleanup: bool = True
 ) -> Prepare:
-    message, _ = prepare(computation, depends, Care(isolation, directory, removes=cleanup))
+    message, _ = prepare(computation, depends, ComputationOptions(isolation, directory, removes=cleanup))
     assert from_values(message.values()) == message
     return message
 
@@ -286,9 +286,9 @@ def test_data_goes_to_the_same_place(module: Any, here: Path) -> None:
     for path in ("own_package/templates/a.txt", "templates/b.txt", "templates/c.csv"):
         (here / path).parent.mkdir(exist_ok=True)
         (here / path).write_text("")
-    message = prepare(len, [], Care(data=checked_data([Path("templates/*.txt")])))[0]
+    message = prepare(len, [], ComputationOptions(data=checked_data([Path("templates/*.txt")])))[0]
     assert paths(message) == ["own_package/templates/a.txt", "templates/b.txt"]
-    assert paths(prepare(len, ["templates/b.txt"], Care(data=("templates",)))[0]) == [
+    assert paths(prepare(len, ["templates/b.txt"], ComputationOptions(data=("templates",)))[0]) == [
         *("own_package/templates/a.txt", "templates/b.txt", "templates/c.csv")
     ]
 
@@ -493,7 +493,7 @@ def test_small_payload_lies_in_the_message_and_a_large_one_beside_it() -> None:
 
 def test_function_that_drags_large_data_along_is_sent_with_a_warning(caplog: pytest.LogCaptureFixture) -> None:
     large = bytes(11_000_000)
-    assert prepare(lambda: len(large), [], Care())[0].kind == "function"
+    assert prepare(lambda: len(large), [], ComputationOptions())[0].kind == "function"
     [message] = caplog.messages
     assert (
         "the largest of it: the function with all that it refers to, most of it <lambda> -> closure['large'] (11.0 MB)"
@@ -501,7 +501,7 @@ def test_function_that_drags_large_data_along_is_sent_with_a_warning(caplog: pyt
     )
     caplog.clear()
     small = 5
-    prepare(lambda: small, [], Care())
+    prepare(lambda: small, [], ComputationOptions())
     assert not caplog.text
 
 
@@ -523,7 +523,7 @@ def test_log_says_in_detail_what_travels_and_why(module: Any, here: Path, caplog
     (here / "a.txt").write_text("abc")
     (here / "b.txt").write_bytes(bytes(2500))
     with caplog.at_level("DEBUG", "gdispy.client.transfer_report"):
-        prepare(own.work, ["a.txt"], Care(data=("b.*",)))
+        prepare(own.work, ["a.txt"], ComputationOptions(data=("b.*",)))
     lines = caplog.messages
     assert lines[0].startswith("work sends ") and lines[0].endswith(" to each node")
     assert lines[1].startswith("work sends the function with all that it refers to: ")
@@ -543,7 +543,7 @@ def test_odd_name_of_a_function_is_shortened_to_what_can_travel(name: str, trave
         return 1
 
     work.__name__ = name
-    assert prepare(work, [], Care())[0].name == travels
+    assert prepare(work, [], ComputationOptions())[0].name == travels
 
 
 @pytest.mark.parametrize(("date", "travels"), [(-86_400, 0.0), (86_400, 86_400.0)])

@@ -12,7 +12,7 @@ from gevent.event import Event
 
 from gdispy import net
 from gdispy.errors import ConnectFailed, ProtocolError
-from gdispy.net import Relay, connect, reach
+from gdispy.net import RelayAddress, connect, reach
 from gdispy.transport.connection import Handlers
 
 HANDLERS = Handlers(lambda *_: None, lambda *_: None)
@@ -49,7 +49,7 @@ class Socket:
         self.closed = True
 
 
-def connect_to(relay: Relay | None = None, source: str = "") -> Any:
+def connect_to(relay: RelayAddress | None = None, source: str = "") -> Any:
     return connect("127.0.0.1", 9, bytes(32), b"roles", HANDLERS, source, relay=relay, small=True)
 
 
@@ -66,10 +66,10 @@ def test_a_step_that_fails_is_a_failed_connection(step: str, error: Exception, m
 
 
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
-@pytest.mark.parametrize("relay", [None, Relay("127.0.0.1", 9, bytes(32))])
+@pytest.mark.parametrize("relay", [None, RelayAddress("127.0.0.1", 9, bytes(32))])
 @pytest.mark.parametrize("step", ["resolve", "socket", "tune"])
 def test_what_cannot_even_be_tried_is_a_failed_connection(
-    step: str, relay: Relay | None, error: Exception, monkeypatch: pytest.MonkeyPatch
+    step: str, relay: RelayAddress | None, error: Exception, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: Any) -> Any:
         raise error

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from gdispy.protocol.ids import Instance, JobId
-from gdispy.protocol.messages import Accepted, Cancel, Collected, Ended, Message, Open, Release, Run
+from gdispy.protocol.messages import Accepted, Cancel, Ended, Message, Open, OutcomesAcked, Release, Run
 from gdispy.protocol.payload import ABSENT, Bulk, MemoryPayload
-from gdispy.rules.history.deferral import DELAY, LARGE, Deferred
+from gdispy.rules.history.deferral import DELAY, LARGE, DeferredPayloads
 from gdispy.rules.history.facts import Announced, Placed, Unplaced
-from gdispy.rules.history.replay import Remembered
+from gdispy.rules.history.replay import JournalState
 from tests.unit.making import C, D, ended, outcome
 
 BIG = MemoryPayload([bytes(LARGE)])
@@ -36,7 +36,7 @@ class Heard(list[Message]):
         self.append(message)
 
 
-def write(deferred: Deferred, now: float) -> list[Message]:
+def write(deferred: DeferredPayloads, now: float) -> list[Message]:
     """What is due, written."""
     found: list[Message] = []
     for computation, job in deferred.due(now):
@@ -49,7 +49,7 @@ def write(deferred: Deferred, now: float) -> list[Message]:
 
 
 def test_what_is_small_is_written_at_once() -> None:
-    deferred = Deferred()
+    deferred = DeferredPayloads()
     facts: list[Message] = [run({1: b"a", 2: MemoryPayload([bytes(LARGE - 1)])}), ended(outcome(1)), Release(C)]
     assert deferred.now(C, facts, 0.0) == facts
     accepted = Accepted(C, jobs(1, 2))
@@ -58,7 +58,7 @@ def test_what_is_small_is_written_at_once() -> None:
 
 
 def test_large_arguments_stay_with_the_client_until_they_are_written() -> None:
-    deferred, heard = Deferred(), Heard()
+    deferred, heard = DeferredPayloads(), Heard()
     facts = deferred.now(C, [run({1: b"a", 2: BIG, 3: BIG}, [None, WISHES, None])], 10.0)
     assert facts == [run({1: b"a"}, [None]), Announced(C, jobs(2, 3), [WISHES, None])]
     assert deferred.sayable(Accepted(C, jobs(1, 2, 3)), heard.say) == Accepted(C, jobs(1))
@@ -70,7 +70,7 @@ def test_large_arguments_stay_with_the_client_until_they_are_written() -> None:
 
 
 def test_of_a_job_that_ends_soon_its_arguments_are_never_written() -> None:
-    deferred, heard = Deferred(), Heard()
+    deferred, heard = DeferredPayloads(), Heard()
     deferred.now(C, [run({1: BIG})], 0.0)
     assert deferred.sayable(Accepted(C, jobs(1)), heard.say) is None
     assert deferred.now(C, [ended(outcome(1))], 1.0) == [ended(outcome(1))]
@@ -80,37 +80,37 @@ def test_of_a_job_that_ends_soon_its_arguments_are_never_written() -> None:
 
 
 def test_node_keeps_a_large_outcome_until_the_client_has_it() -> None:
-    deferred, heard = Deferred(), Heard()
+    deferred, heard = DeferredPayloads(), Heard()
     assert deferred.now(C, [big_end(1, 2)], 0.0) == []
-    receipt = Collected(C, jobs(1, 2, 3), [1, 1, 1])
-    assert deferred.sayable(receipt, heard.say) == Collected(C, jobs(3), [1])
+    receipt = OutcomesAcked(C, jobs(1, 2, 3), [1, 1, 1])
+    assert deferred.sayable(receipt, heard.say) == OutcomesAcked(C, jobs(3), [1])
     # The client's word is written first, and the node told then.
-    word = Collected(C, jobs(1), [1])
+    word = OutcomesAcked(C, jobs(1), [1])
     assert deferred.now(C, [word], 1.0) == [word] and heard == []
     deferred.say()
-    assert heard == [Collected(C, jobs(1), [1])]
+    assert heard == [OutcomesAcked(C, jobs(1), [1])]
     assert write(deferred, DELAY) == [big_end(2)]
-    assert heard[1:] == [Collected(C, jobs(2), [1])]
+    assert heard[1:] == [OutcomesAcked(C, jobs(2), [1])]
 
 
 def test_outcomes_that_are_small_are_written_beside_large_ones() -> None:
-    deferred = Deferred()
+    deferred = DeferredPayloads()
     mixed = ended(outcome(1, result=BIG), outcome(2), outcome(3, stdout=BIG))
     assert deferred.now(C, [mixed], 0.0) == [ended(outcome(2))]
     assert write(deferred, DELAY) == [big_end(1), ended(outcome(3, stdout=BIG))]
 
 
 def test_receipts_for_each_attempt_are_said_when_the_node_reports_again() -> None:
-    deferred, heard = Deferred(), Heard()
+    deferred, heard = DeferredPayloads(), Heard()
     deferred.now(C, [big_end(1)], 0.0)
     for _ in range(2):
-        assert deferred.sayable(Collected(C, jobs(1), [1]), heard.say) is None
+        assert deferred.sayable(OutcomesAcked(C, jobs(1), [1]), heard.say) is None
     write(deferred, DELAY)
-    assert heard == [Collected(C, jobs(1), [1])] * 2
+    assert heard == [OutcomesAcked(C, jobs(1), [1])] * 2
 
 
 def test_nothing_is_kept_of_a_computation_that_was_released() -> None:
-    deferred, heard = Deferred(), Heard()
+    deferred, heard = DeferredPayloads(), Heard()
     deferred.now(C, [run({1: BIG}), big_end(2)], 0.0)
     assert deferred.sayable(Accepted(C, jobs(1)), heard.say) is None
     deferred.now(C, [Release(C)], 0.0)
@@ -123,14 +123,14 @@ def test_nothing_is_kept_of_a_computation_that_was_released() -> None:
 def test_jobs_with_large_files_of_their_own_are_written_at_once() -> None:
     wishes = [*WISHES[:7], [BIG], 0.0]
     fact = run({1: BIG}, [wishes])
-    assert Deferred().now(C, [fact], 0.0) == [fact]
+    assert DeferredPayloads().now(C, [fact], 0.0) == [fact]
 
 
 # What is remembered of it
 
 
-def remembered(*facts: Message) -> Remembered:
-    found = Remembered()
+def remembered(*facts: Message) -> JournalState:
+    found = JournalState()
     for fact in [Open(C, ["*"], False), *facts]:
         found.take(fact)
     return found
@@ -158,7 +158,7 @@ def test_what_was_remembered_remembered_again_says_the_same() -> None:
         Unplaced(C, jobs(1), [3], [1]),
     ]
     once = list(remembered(*facts).facts())
-    again = Remembered()
+    again = JournalState()
     for fact in once:
         again.take(fact)
     assert list(again.facts()) == once

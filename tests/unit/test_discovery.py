@@ -21,8 +21,8 @@ from gdispy.protocol.discovery import (
     MEMORY,
     PACKET_BYTES,
     PACKET_LIMIT,
-    Memory,
     Packet,
+    ReplayCache,
     pack,
     unpack,
 )
@@ -147,18 +147,18 @@ def test_packet_with_other_content_is_ignored(data: bytes) -> None:
 
 
 def test_packet_counts_once() -> None:
-    memory, data = Memory(), pack(KEY, PACKET, NONCE)
+    memory, data = ReplayCache(), pack(KEY, PACKET, NONCE)
     assert [memory.is_new(data, PACKET, 1000.0) for _ in range(3)] == [True, False, False]
 
 
 @pytest.mark.parametrize(("now", "expected"), [(1000 + CLOCK_LIMIT, True), (1000 - CLOCK_LIMIT, True)])
 def test_packet_within_the_limit_of_the_clocks_counts(now: float, expected: bool) -> None:
-    assert Memory().is_new(pack(KEY, PACKET, NONCE), PACKET, now) is expected
+    assert ReplayCache().is_new(pack(KEY, PACKET, NONCE), PACKET, now) is expected
 
 
 @pytest.mark.parametrize("now", [1001 + CLOCK_LIMIT, 999 - CLOCK_LIMIT, 0.0, 1e12])
 def test_packet_of_another_time_is_ignored(now: float) -> None:
-    assert not Memory().is_new(pack(KEY, PACKET, NONCE), PACKET, now)
+    assert not ReplayCache().is_new(pack(KEY, PACKET, NONCE), PACKET, now)
 
 
 def test_packet_without_a_sane_time_is_ignored() -> None:
@@ -168,7 +168,7 @@ def test_packet_without_a_sane_time_is_ignored() -> None:
 
 
 def test_packets_remembered_are_limited() -> None:
-    memory = Memory()
+    memory = ReplayCache()
     for number in range(MEMORY + 100):
         memory.is_new(pack(KEY, PACKET, number.to_bytes(24, "big")), PACKET, 1000.0)
     assert len(memory._seen) == MEMORY

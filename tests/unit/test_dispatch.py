@@ -10,14 +10,14 @@ from gdispy.protocol.ids import ComputationId, Instance, JobId, Peer
 from gdispy.protocol.job_status import ABANDONED, CANCELLED, CLOSED, FINISHED, INITIALIZED, TERMINATED
 from gdispy.protocol.messages import (
     NO_LIMIT,
-    Ask,
     Cancel,
-    Collected,
     Ended,
     Event,
-    Holding,
+    Inventory,
     Limit,
+    Notice,
     Open,
+    OutcomesAcked,
     Prepare,
     Prepared,
     Progress,
@@ -26,9 +26,9 @@ from gdispy.protocol.messages import (
     Released,
     Returned,
     Run,
-    Standing,
     Started,
-    Trouble,
+    Status,
+    StatusRequest,
 )
 from gdispy.protocol.payload import Bulk, MemoryPayload
 from gdispy.rules.effects import Drop, Effects, Send
@@ -55,7 +55,7 @@ def join(
     peer: Peer,
     cpus: int = 2,
     name: str = "",
-    holding: Holding | None = None,
+    holding: Inventory | None = None,
     instance: bytes = b"",
     now: float = 0.0,
     host: str = "",
@@ -64,7 +64,7 @@ def join(
     """A node connects and says what it holds. Its address is 10.0.0.<peer>."""
     word = hello(instance or bytes([peer]) * 16, name or f"node{peer}", cpus, python)
     effects = dispatch.joined(peer, word, [host or f"10.0.0.{peer}"], 51348, now)
-    return effects + dispatch.receive(peer, [holding or Holding([], [], [])], now)
+    return effects + dispatch.receive(peer, [holding or Inventory([], [], [])], now)
 
 
 def ready(dispatch: Dispatch, peer: Peer, cpus: int = 2, now: float = 0.0, **options: Any) -> Effects:
@@ -92,8 +92,8 @@ def finish(
     return dispatch.receive(peer, [ended(*rows)], now)
 
 
-def holding(*jobs: tuple[int, int]) -> Holding:
-    return Holding([C], [[JobId(job) for job, _ in jobs]], [[attempt for _, attempt in jobs]])
+def holding(*jobs: tuple[int, int]) -> Inventory:
+    return Inventory([C], [[JobId(job) for job, _ in jobs]], [[attempt for _, attempt in jobs]])
 
 
 def ends(effects: Effects) -> dict[int, int]:
@@ -108,7 +108,7 @@ def ends(effects: Effects) -> dict[int, int]:
 def acknowledged(dispatch: Dispatch, peer: Peer, effects: Effects) -> list[tuple[int, int]]:
     """Jobs and attempts that a node is told to forget: at once, or when the time for that has come."""
     later = dispatch.tick((dispatch.due() or 0.0) + 0.001) if dispatch.due() is not None else []
-    messages = sent([*effects, *later], peer, Collected)
+    messages = sent([*effects, *later], peer, OutcomesAcked)
     return [each for message in messages for each in zip(message.jobs, message.attempts, strict=True)]
 
 
@@ -119,7 +119,7 @@ def test_node_is_asked_to_prepare_once_it_has_said_what_it_holds_and_gets_jobs_w
     dispatch = scheduler()
     assert submit(dispatch, 1) == []
     assert dispatch.joined(A, hello(b"a" * 16, "n", 2), ["10.0.0.1"], 51348, 0.0) == []
-    assert dispatch.receive(A, [Holding([], [], [])], 0.0) == [Send(A, prepare())]
+    assert dispatch.receive(A, [Inventory([], [], [])], 0.0) == [Send(A, prepare())]
     limit, told, run = dispatch.receive(A, [Prepared(C, "")], 0.0)
     assert limit == Send(A, Limit(C, NO_LIMIT, NO_LIMIT))
     assert run == Send(A, Run(C, [JobId(1)], [1], [b""]))
@@ -299,7 +299,7 @@ def test_outcomes_are_acknowledged_with_the_next_jobs_where_they_are_many_or_lar
         assert sent(finish(dispatch, A, number), A) == [Run(C, [JobId(number + 1)], [1], [b""])]
     row = (JobId(count), 1, FINISHED, result, *outcome(count)[4:])
     assert sent(dispatch.receive(A, [ended(row)], 0.0), A) == [
-        Collected(C, [JobId(number) for number in range(1, count + 1)], [1] * count),
+        OutcomesAcked(C, [JobId(number) for number in range(1, count + 1)], [1] * count),
         Run(C, [JobId(count + 1)], [1], [b""]),
     ]
 
@@ -312,7 +312,7 @@ def test_outcome_is_acknowledged_soon_where_no_jobs_follow() -> None:
     finish(dispatch, A, 2, now=5.05)
     assert dispatch.due() == pytest.approx(5.0 + RECEIPT_AFTER)
     assert dispatch.tick(5.0) == []
-    assert dispatch.tick(5.0 + RECEIPT_AFTER) == [Send(A, Collected(C, [JobId(1), JobId(2)], [1, 1]))]
+    assert dispatch.tick(5.0 + RECEIPT_AFTER) == [Send(A, OutcomesAcked(C, [JobId(1), JobId(2)], [1, 1]))]
     assert dispatch.due() is None
 
 
@@ -324,7 +324,7 @@ def test_node_that_comes_back_is_told_at_once_of_the_outcomes_that_have_arrived(
     dispatch.gone(A, 2.0)
     effects = join(dispatch, B, instance=bytes([A]) * 16, host="10.0.0.1", holding=holding((1, 1), (2, 1)), now=3.0)
     # Else it would send them all on every new connection, and on a bad link never come further.
-    assert sent(effects, B, Collected) == [Collected(C, [JobId(1)], [1])]
+    assert sent(effects, B, OutcomesAcked) == [OutcomesAcked(C, [JobId(1)], [1])]
     # The outcome may come again all the same, and is acknowledged.
     assert acknowledged(dispatch, B, finish(dispatch, B, 1)) == [(1, 1)]
 
@@ -359,14 +359,14 @@ def test_word_about_a_job_that_is_not_there_is_dropped() -> None:
     assert dispatch.receive(A, [Prepared(D, "")], 0.0) == []
     assert dispatch.receive(A, [Released(D)], 0.0) == []
     assert dispatch.receive(A, [ended(outcome(9), computation=D)], 0.0) == []
-    assert dispatch.tick(1.0) == [Send(A, Collected(D, [JobId(9)], [1]))]
+    assert dispatch.tick(1.0) == [Send(A, OutcomesAcked(D, [JobId(9)], [1]))]
 
 
 def test_message_that_a_scheduler_does_not_take_from_a_node_ends_the_connection() -> None:
     dispatch = scheduler()
     ready(dispatch, A)
-    assert dispatch.receive(A, [Ask(C, 1)], 0.0) == [
-        Drop(A, "a message is refused: a scheduler takes no Ask from a node")
+    assert dispatch.receive(A, [StatusRequest(C, 1)], 0.0) == [
+        Drop(A, "a message is refused: a scheduler takes no StatusRequest from a node")
     ]
 
 
@@ -488,7 +488,7 @@ def test_node_without_jobs_is_lost_as_soon_as_it_is_gone() -> None:
     ready(dispatch, A)
     dispatch.gone(A, 1.0)
     assert dispatch.due() is None
-    assert sent(dispatch.receive_from_client(CLIENT, [Ask(C, 1)], 2.0), CLIENT) == [Standing(C, 1, [], 0, [])]
+    assert sent(dispatch.receive_from_client(CLIENT, [StatusRequest(C, 1)], 2.0), CLIENT) == [Status(C, 1, [], 0, [])]
 
 
 def test_other_life_at_the_same_place_means_that_the_former_is_lost() -> None:
@@ -570,7 +570,7 @@ def test_returning_node_that_has_lost_the_computation_prepares_it_again() -> Non
 
 def test_node_that_holds_an_unknown_computation_is_told_to_release_it() -> None:
     dispatch = scheduler()
-    effects = join(dispatch, A, holding=Holding([D], [[JobId(1)]], [[1]]))
+    effects = join(dispatch, A, holding=Inventory([D], [[JobId(1)]], [[1]]))
     assert sent(effects, A) == [Release(D), prepare()]
 
 
@@ -760,7 +760,7 @@ def test_user_is_told_why_jobs_wait_at_growing_intervals() -> None:
     assert dispatch.tick(9.9 + PATIENCE) == []
     # When patience is over, then the user hears of it.
     [trouble] = sent(dispatch.tick(10.0 + PATIENCE), CLIENT)
-    assert trouble == Trouble(
+    assert trouble == Notice(
         C,
         "f: 1 job waits, and no node can run them.\n"
         "  no gdispy-node was found: start gdispy-node on the machines that are to run them, with the same "
@@ -836,7 +836,7 @@ def test_problem_of_a_place_ends_when_a_node_joins_there_or_it_is_taken_back() -
     dispatch.problem("10.0.0.9:51348", "refused")
     dispatch.problem("10.0.0.9:51348", "")
     join(dispatch, A)
-    [standing] = sent(dispatch.receive_from_client(CLIENT, [Ask(C, 7)], 1.0), CLIENT)
+    [standing] = sent(dispatch.receive_from_client(CLIENT, [StatusRequest(C, 7)], 1.0), CLIENT)
     assert standing.problems == []
 
 
@@ -879,7 +879,7 @@ def test_user_is_told_again_when_the_last_node_is_lost_later() -> None:
     dispatch.tick(PATIENCE)
     ready(dispatch, A, now=10.0)
     dispatch.gone(A, 20.0)
-    assert len(sent(dispatch.tick(20.0 + PATIENCE), CLIENT, Trouble)) == 1
+    assert len(sent(dispatch.tick(20.0 + PATIENCE), CLIENT, Notice)) == 1
 
 
 def test_standing_says_what_each_node_does() -> None:
@@ -891,13 +891,13 @@ def test_standing_says_what_each_node_does() -> None:
     submit(dispatch, 1, 2, 3, 4, 5)
     finish(dispatch, A, 1, took=1.5)
     # When the client asks.
-    [standing] = sent(dispatch.receive_from_client(CLIENT, [Ask(C, 7)], 1.0), CLIENT)
-    assert standing == Standing(C, 7, [["node1", "10.0.0.1", 51348, 2, 2, 1, 1.5, 0, 6]], 2, [])
+    [standing] = sent(dispatch.receive_from_client(CLIENT, [StatusRequest(C, 7)], 1.0), CLIENT)
+    assert standing == Status(C, 7, [["node1", "10.0.0.1", 51348, 2, 2, 1, 1.5, 0, 6]], 2, [])
 
 
 def test_standing_of_nothing_is_empty() -> None:
     dispatch = scheduler()
-    assert dispatch.receive_from_client(CLIENT, [Ask(D, 7)], 1.0) == [Send(CLIENT, Standing(D, 7, [], 0, []))]
+    assert dispatch.receive_from_client(CLIENT, [StatusRequest(D, 7)], 1.0) == [Send(CLIENT, Status(D, 7, [], 0, []))]
 
 
 def test_standing_names_nodes_that_are_away_or_silent() -> None:
@@ -907,7 +907,7 @@ def test_standing_names_nodes_that_are_away_or_silent() -> None:
     submit(dispatch, 1, 2)
     dispatch.gone(A, 1.0)
     dispatch.silent(B, True, 1.0)
-    [standing] = sent(dispatch.receive_from_client(CLIENT, [Ask(C, 7)], 1.0), CLIENT)
+    [standing] = sent(dispatch.receive_from_client(CLIENT, [StatusRequest(C, 7)], 1.0), CLIENT)
     assert standing.problems == [
         "10.0.0.1:51348: the connection broke; trying to reach it again",
         "10.0.0.2:51348: no sign of life at present",
@@ -938,9 +938,9 @@ def test_work_for_one_decision_does_not_grow_with_the_queue(count: int) -> None:
 def test_what_a_node_says_of_a_computation_that_it_has_loaded_is_told_once() -> None:
     dispatch = scheduler()
     join(dispatch, A)
-    (told,) = sent(dispatch.receive(A, [Prepared(C, "", "threads are left")], 0.0), CLIENT, Trouble)
-    assert told == Trouble(C, "f: 10.0.0.1:51348: threads are left")
-    assert sent(dispatch.receive(A, [Prepared(C, "", "threads are left")], 0.0), CLIENT, Trouble) == []
+    (told,) = sent(dispatch.receive(A, [Prepared(C, "", "threads are left")], 0.0), CLIENT, Notice)
+    assert told == Notice(C, "f: 10.0.0.1:51348: threads are left")
+    assert sent(dispatch.receive(A, [Prepared(C, "", "threads are left")], 0.0), CLIENT, Notice) == []
 
 
 # Messages that one side refuses
@@ -1005,8 +1005,8 @@ def test_jobs_end_where_all_named_nodes_cannot_run_them() -> None:
     assert endings(dispatch.tick(5.0)) == []
     effects = dispatch.tick(5.0 + NAMED_PATIENCE)
     assert endings(effects) == [([1, 2], [TERMINATED] * 2, ["no module x\n"] * 2)]
-    (told,) = sent(effects, CLIENT, Trouble)
-    assert told == Trouble(C, "f: no node can run it, so its jobs end: no module x")
+    (told,) = sent(effects, CLIENT, Notice)
+    assert told == Notice(C, "f: no node can run it, so its jobs end: no module x")
     # Later ones need not wait for it again.
     submit(dispatch, 3, now=9.0)
     assert endings(dispatch.tick(9.0)) == [([3], [TERMINATED], ["no module x\n"])]

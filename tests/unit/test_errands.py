@@ -8,13 +8,13 @@ import threading
 import pytest
 
 from gdispy.errors import ConfigError
-from gdispy.hub import Errands, Hub
+from gdispy.hub import CallbackRunner, Hub
 
 #: Seconds until a test gives up.
 LIMIT = 20
 
 
-def done(errands: Errands) -> threading.Event:
+def done(errands: CallbackRunner) -> threading.Event:
     """Set when all errands given so far have been run."""
     event = threading.Event()
     errands.put(event.set, ())
@@ -22,7 +22,7 @@ def done(errands: Errands) -> threading.Event:
 
 
 def test_errands_run_in_order() -> None:
-    errands, seen = Errands(), list[int]()
+    errands, seen = CallbackRunner(), list[int]()
     errands.start()
     for number in range(100):
         errands.put(seen.append, (number,))
@@ -32,9 +32,9 @@ def test_errands_run_in_order() -> None:
 
 @pytest.mark.parametrize("behind", [1, 5])
 def test_one_that_blocks_holds_the_others_up_for_a_while_only(behind: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Errands, "PATIENCE", 0.05)
+    monkeypatch.setattr(CallbackRunner, "PATIENCE", 0.05)
     release, passed = threading.Event(), threading.Semaphore(0)
-    errands = Errands()
+    errands = CallbackRunner()
     errands.start()
     try:
         errands.put(release.wait, ())
@@ -50,7 +50,7 @@ def test_one_that_fails_or_exits_is_told_and_the_others_go_on(caplog: pytest.Log
     def fail() -> None:
         raise SystemExit(3)
 
-    errands, seen = Errands(), list[int]()
+    errands, seen = CallbackRunner(), list[int]()
     errands.start()
     errands.put(fail, ())
     errands.put(seen.append, (1,))

@@ -14,10 +14,10 @@ from gdispy.protocol.messages import (
     Cpus,
     Event,
     Hello,
-    Holding,
+    Inventory,
     Message,
+    NodeCommand,
     Open,
-    Order,
     Prepared,
     Returned,
     Run,
@@ -26,7 +26,7 @@ from gdispy.protocol.messages import (
 )
 from gdispy.rules.effects import Drop, Effects, Send
 from gdispy.rules.faults import refusal
-from gdispy.rules.node.node_rules import Slots
+from gdispy.rules.node.node_rules import NodeRules
 from gdispy.rules.scheduler.dispatch import EARLY_LIMIT, Dispatch
 from tests.unit.making import C, D, ended, hello, outcome, prepare, sent
 
@@ -45,7 +45,7 @@ def scheduler() -> Dispatch:
     for client, computation in ((CLIENT, C), (OTHER, D)):
         dispatch.receive_from_client(client, [Open(computation, ["*"], False), prepare(computation)], 0.0)
     dispatch.joined(A, hello(NODE, "n", 2), ["10.0.0.1"], 51348, 0.0)
-    dispatch.receive(A, [Holding([], [], []), Prepared(C, ""), Prepared(D, "")], 0.0)
+    dispatch.receive(A, [Inventory([], [], []), Prepared(C, ""), Prepared(D, "")], 0.0)
     return dispatch
 
 
@@ -59,10 +59,10 @@ def test_what_a_client_said_before_is_done_and_what_it_says_after_is_not(monkeyp
     def fail(*_: Any) -> Any:
         raise ZeroDivisionError("planted")
 
-    monkeypatch.setitem(Dispatch._CLIENT_HANDLERS, Order, fail)
-    order = Order(C, 1, "jobs", NODE, 0.0)
+    monkeypatch.setitem(Dispatch._CLIENT_HANDLERS, NodeCommand, fail)
+    order = NodeCommand(C, 1, "jobs", NODE, 0.0)
     effects = dispatch.receive_from_client(CLIENT, [run(C, 1), order, run(C, 2)], 1.0)
-    reason = "a message is refused: Order could not be handled (ZeroDivisionError: planted)"
+    reason = "a message is refused: NodeCommand could not be handled (ZeroDivisionError: planted)"
     assert [each for each in effects if isinstance(each, Drop)] == [Drop(CLIENT, reason)]
     assert [each.jobs for each in sent(effects, A, Run)] == [[1]]
     # The other client goes on.
@@ -72,8 +72,8 @@ def test_what_a_client_said_before_is_done_and_what_it_says_after_is_not(monkeyp
 
 def test_message_that_a_scheduler_does_not_take_drops_its_client() -> None:
     dispatch = scheduler()
-    effects = dispatch.receive_from_client(CLIENT, [run(C, 1), Holding([], [], []), run(C, 2)], 1.0)
-    assert Drop(CLIENT, "a message is refused: a scheduler takes no Holding from a client") in effects
+    effects = dispatch.receive_from_client(CLIENT, [run(C, 1), Inventory([], [], []), run(C, 2)], 1.0)
+    assert Drop(CLIENT, "a message is refused: a scheduler takes no Inventory from a client") in effects
     assert [each.jobs for each in sent(effects, A, Run)] == [[1]]
     dispatch.check()
 
@@ -100,10 +100,10 @@ def test_node_drops_the_scheduler_whose_message_it_cannot_handle(monkeypatch: py
     def fail(*_: Any) -> Any:
         raise ZeroDivisionError("planted")
 
-    slots = Slots(2)
+    slots = NodeRules(2)
     slots.on_fault = drop
     slots.joined(CLIENT, hello(), 0.0)
-    monkeypatch.setitem(Slots._HANDLERS, Run, fail)
+    monkeypatch.setitem(NodeRules._HANDLERS, Run, fail)
     effects = slots.receive(CLIENT, [run(C, 1)], 0.0)
     assert [each.peer for each in effects if isinstance(each, Drop)] == [CLIENT]
     slots.check()
@@ -119,7 +119,7 @@ FILE = ["f", 0, 0.0, 1, b"d" * 32]
         (Open(C, ["lab1", "*:x"], False), r"Open.nodes has '\*:x': 'x' is not a port"),
         (Open(C, [":"], False), "Open.nodes has ':'"),
         (Open(C, ["127.0.0.1:99999"], False), "99999 is not a port"),
-        (Order(C, 1, "cpus", NODE, 1e299), "Order.value is out of range"),
+        (NodeCommand(C, 1, "cpus", NODE, 1e299), "NodeCommand.value is out of range"),
         (Event(C, 5, NODE, [ROW], []), "Event.what"),
         (Event(C, 4, NODE, [], []), "Event has one row"),
         (Upload(C, JobId(1), 1, 0, [], []), "Upload brings one file"),

@@ -30,25 +30,25 @@ from gdispy.protocol.messages import (
     NO_LIMIT,
     Accepted,
     Cancel,
-    Collected,
-    Contents,
     Ended,
     Event,
+    FileContents,
     Hello,
-    Holding,
+    Inventory,
     Message,
+    NodeCommand,
+    Notice,
     Open,
-    Order,
+    OutcomesAcked,
     Prepare,
     Prepared,
+    ProgressAcked,
     Recall,
     Resume,
     Returned,
     Run,
-    Seen,
-    Standing,
     Started,
-    Trouble,
+    Status,
     Unknown,
     Upload,
 )
@@ -117,7 +117,7 @@ def rows(*columns: st.SearchStrategy[Any]) -> st.SearchStrategy[list[Any]]:
 
 
 #: Kinds whose numbers only gdispy makes.
-OWN = (Accepted, Cancel, Collected, Ended, Recall, Returned, Run, Seen, Started)
+OWN = (Accepted, Cancel, OutcomesAcked, Ended, Recall, Returned, Run, ProgressAcked, Started)
 
 
 def values_of(check: field_checks.Check, length: int, own: bool) -> st.SearchStrategy[Any]:
@@ -164,7 +164,7 @@ ROW: list[Any] = ["name", "10.0.0.1", 1, 2, 3, 4, 5.0, 6, 7]
 #: Fields that gdispy itself fills, or checks where users give them.
 OWN_FIELDS: dict[type[Message], dict[str, st.SearchStrategy[Any]]] = {
     Open: {"nodes": st.lists(st.sampled_from(["*", "lab*:51348", "10.0.0.1"]), max_size=3)},
-    Order: {"value": st.sampled_from([0.0, -1.0, 1.0, float(NO_LIMIT)])},
+    NodeCommand: {"value": st.sampled_from([0.0, -1.0, 1.0, float(NO_LIMIT)])},
     Upload: {"files": st.just([["a", 0, 0.0, 1, b"d" * 32]]), "contents": st.just([b"x"])},
     Event: {"what": st.sampled_from(sorted(NODE_EVENTS)), "rows": st.just([ROW])},
 }
@@ -172,7 +172,7 @@ OWN_FIELDS: dict[type[Message], dict[str, st.SearchStrategy[Any]]] = {
 
 def messages_of(kind: type[Message]) -> st.SearchStrategy[Message]:
     # More than a column holds, where they may come in several messages; else that was refused where it was given.
-    lengths = [1, 3, 5_000] + ([MANY] if kind.parts or kind in (Holding, Resume) else [])
+    lengths = [1, 3, 5_000] + ([MANY] if kind.parts or kind in (Inventory, Resume) else [])
 
     def of_length(length: int) -> st.SearchStrategy[Message]:
         fields = [values_of(check, length, kind in OWN) for check in kind.shape]
@@ -215,7 +215,7 @@ def test_shortened_text_is_as_long_as_it_may_be(limit: int) -> None:
 
 
 def test_text_that_is_no_utf_8_is_written_as_python_would() -> None:
-    assert carried(Trouble(C, "no data in caf\udce9.csv")) == [Trouble(C, "no data in caf\\udce9.csv")]
+    assert carried(Notice(C, "no data in caf\udce9.csv")) == [Notice(C, "no data in caf\\udce9.csv")]
 
 
 def test_exceptions_of_a_batch_that_are_too_long_together_come_in_several_messages() -> None:
@@ -231,7 +231,7 @@ def test_exceptions_of_a_batch_that_are_too_long_together_come_in_several_messag
 
 def test_texts_of_one_message_that_are_too_long_together_are_shortened() -> None:
     problems = ["x" * TEXT_LIMIT] * 80
-    [found] = carried(Standing(C, 1, [], 0, problems))
+    [found] = carried(Status(C, 1, [], 0, problems))
     assert len(found.problems) == 80 and all("left out" in text for text in found.problems)
 
 
@@ -275,7 +275,7 @@ def test_only_the_first_of_several_messages_says_what_is_said_once() -> None:
 def test_jobs_with_a_payload_each_come_in_several_messages() -> None:
     jobs = [JobId(number) for number in range(5_000)]
     arguments = [payload(8) for _ in jobs]
-    found = carried(Run(C, jobs, [1] * 5_000, list(arguments)), Collected(C, [JobId(1)], [1]))
+    found = carried(Run(C, jobs, [1] * 5_000, list(arguments)), OutcomesAcked(C, [JobId(1)], [1]))
     runs = [each for each in found if isinstance(each, Run)]
     assert [len(each.jobs) for each in runs] == [BATCH_STREAMS] * 4 + [904]
     assert joined(runs, "jobs") == jobs and all(value.size == 8 for value in joined(runs, "arguments"))
@@ -288,7 +288,7 @@ def test_jobs_with_several_payloads_each_are_divided_by_their_payloads() -> None
 
 
 def test_files_that_a_node_lacks_come_in_several_messages() -> None:
-    found = carried(Contents(C, list(range(4_200)), [payload(1) for _ in range(4_200)]))
+    found = carried(FileContents(C, list(range(4_200)), [payload(1) for _ in range(4_200)]))
     assert [len(each.places) for each in found] == [1024] * 4 + [104]
 
 
@@ -312,7 +312,7 @@ def test_no_stream_begins_while_too_many_wait_for_their_messages(monkeypatch: py
     sender = Sender(KEY)
     receiver = Receiver(KEY, lambda size, purpose: MemorySink())
     for number in range(200):
-        sender.put(Trouble(C, "x" * 60_000))
+        sender.put(Notice(C, "x" * 60_000))
         sender.put(Run(C, [JobId(number)], [1], [payload(1)]))
     found: list[Any] = []
     while frames := sender.frames():
@@ -326,7 +326,7 @@ def test_no_stream_begins_while_too_many_wait_for_their_messages(monkeypatch: py
     ("message", "rows_of"),
     [
         (Resume([C, D], [[JobId(number) for number in range(70_000)], [JobId(1)]]), Resume.wanted),
-        (Holding([D, C], [[], [JobId(number) for number in range(70_000)]], [[], [1] * 70_000]), Holding.held),
+        (Inventory([D, C], [[], [JobId(number) for number in range(70_000)]], [[], [1] * 70_000]), Inventory.held),
     ],
 )
 def test_jobs_of_one_computation_may_take_several_rows(message: Any, rows_of: Callable[[Any], Any]) -> None:
@@ -337,7 +337,7 @@ def test_jobs_of_one_computation_may_take_several_rows(message: Any, rows_of: Ca
 
 def test_rows_of_what_has_ended_stay_with_their_computation() -> None:
     ended = [JobId(number) for number in range(66_000)]
-    message = Holding([C, D], [ended, [JobId(1)]], [[1] * 66_000, [1]], [ended, []])
+    message = Inventory([C, D], [ended, [JobId(1)]], [[1] * 66_000, [1]], [ended, []])
     [found] = carried(message)
     told = [
         job for computation, row in zip(found.computations, found.ended, strict=True) if computation == C for job in row

@@ -71,9 +71,9 @@ class Cluster:
         return self.cpus
 
 
-def results(cluster: Cluster, arguments: Any, size: int | None = None) -> map_results.Results:
+def results(cluster: Cluster, arguments: Any, size: int | None = None) -> map_results.MapResults:
     rows = map_results.rows((arguments,), False)
-    return map_results.Results(cluster, rows, lambda row: function_call(row, {}), map_results.ChunkSize(size))
+    return map_results.MapResults(cluster, rows, lambda row: function_call(row, {}), map_results.ChunkSize(size))
 
 
 def outcomes(found: Iterator[Any]) -> list[Any]:

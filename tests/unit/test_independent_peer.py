@@ -448,7 +448,7 @@ def good_values(kind: messages.Kind, rows: int) -> list[Any]:
         ("Event", "rows", [ROW]),
         ("Upload", "files", [FILE]),
         ("Upload", "contents", [b""]),
-        ("Appeared", "names", ["a"]),
+        ("NodeFound", "names", ["a"]),
     ):
         if kind.name == name:
             values[1 + [each.name for each in kind.fields].index(field)] = value
@@ -547,7 +547,7 @@ def _limits() -> Iterator[tuple[str, str]]:
     [bye] = Sender(bytes(32)).bye("x" * 10_000)
     yield "reason of BYE, which a sender keeps to", f"{len(bye) - 4 - 16 - 1:,} bytes"
     yield "pulse interval", "0.05 s to 1000 s"
-    yield "messages of a node before its `Holding`", f"{dispatch.EARLY_LIMIT:,}"
+    yield "messages of a node before its `Inventory`", f"{dispatch.EARLY_LIMIT:,}"
     yield "parts of a `Resume`", str(client_mailbox.PARTS_LIMIT)
     yield "computations on a node", f"{requests.COMPUTATIONS_LIMIT:,}"
     packets = f"{discovery.PACKET_BYTES} bytes, {discovery.PACKET_LIMIT} bytes"

@@ -17,14 +17,24 @@ from gdispy.journal import file as journal_module
 from gdispy.journal import format as records_module
 from gdispy.journal.file import Journal
 from gdispy.journal.format import HEAD, LARGE, facts_in, first_record, packed, read, records, unpack
-from gdispy.journal.recovery_file import Logbook
+from gdispy.journal.recovery_file import RecoveryFile
 from gdispy.protocol.ids import ComputationId, Instance, JobId
 from gdispy.protocol.job_status import FINISHED, TERMINATED
 from gdispy.protocol.message import Message
-from gdispy.protocol.messages import Cancel, Collected, Ended, Named, Open, Progress, Release, Run, ended_without_node
+from gdispy.protocol.messages import (
+    Cancel,
+    Ended,
+    JobNames,
+    Open,
+    OutcomesAcked,
+    Progress,
+    Release,
+    Run,
+    ended_without_node,
+)
 from gdispy.protocol.payload import MemoryPayload, Payload, joined
 from gdispy.rules.history.facts import Began, Met, Owned, Placed, Told, Unplaced
-from gdispy.rules.history.replay import Remembered
+from gdispy.rules.history.replay import JournalState
 
 C = ComputationId(b"computat")
 NODE, CLIENT = Instance(b"n" * 16), Instance(b"c" * 16)
@@ -45,7 +55,7 @@ FACTS: list[Message] = [
     Owned(C, CLIENT, "compute", ""),
     Run(C, jobs(1, 2, 3), [1, 1, 1], [b"one", b"two", b"three"]),
     Run(C, jobs(4, 5), [1, 1], [b"four", b"five"], [None, [b"", 1.0, 0.0, 1, 0, b"", [], [], 0.0]]),
-    Named(C, jobs(2), [b"name"]),
+    JobNames(C, jobs(2), [b"name"]),
     MET,
     Placed(C, NODE, jobs(1, 2), [1, 1]),
     Placed(C, NODE, jobs(3), [1]),
@@ -70,14 +80,14 @@ def places_of_records(path: Path) -> list[int]:
         return [begin, *(end for _, end, _ in records(file.fileno(), begin, crc))][:-1]
 
 
-def remembered(facts: list[Message]) -> Remembered:
-    found = Remembered()
+def remembered(facts: list[Message]) -> JournalState:
+    found = JournalState()
     for fact in facts:
         found.take(fact)
     return found
 
 
-def told(known: Remembered) -> list[object]:
+def told(known: JournalState) -> list[object]:
     """All that is known, as something that can be compared."""
     found: list[object] = []
     for story in known.stories.values():
@@ -120,7 +130,7 @@ def test_the_shortest_way_says_the_same() -> None:
 
 
 def test_what_is_collected_or_released_is_forgotten() -> None:
-    known = remembered([*FACTS, Collected(C, jobs(1, 3), [1, 2])])
+    known = remembered([*FACTS, OutcomesAcked(C, jobs(1, 3), [1, 2])])
     assert list(known.stories[C].jobs) == jobs(2, 4, 5)
     assert remembered([*FACTS, Release(C)]).stories == {}
 
@@ -372,7 +382,7 @@ def test_payloads_that_no_journal_can_hold_are_replaced_by_what_helps(tmp_path: 
 
 
 def test_arguments_that_a_recovery_file_cannot_keep_are_refused_before_anything_is_written(tmp_path: Path) -> None:
-    logbook = Logbook(str(tmp_path / "r"), False)
+    logbook = RecoveryFile(str(tmp_path / "r"), False)
     size = logbook.journal.size
     with pytest.raises(JournalError, match="pass the name of a file instead"):
         logbook.submitted(1, Huge(), None, None)
@@ -413,9 +423,9 @@ def test_rewriting_keeps_what_is_known_and_goes_on(tmp_path: Path) -> None:
 
 def test_facts_about_more_jobs_than_a_column_holds_are_read_again(tmp_path: Path) -> None:
     jobs = [JobId(number) for number in range(1, 70_001)]
-    facts: list[Message] = [Cancel(C, jobs, [0] * 70_000), Told(C, jobs), Collected(C, [JobId(1)], [0])]
+    facts: list[Message] = [Cancel(C, jobs, [0] * 70_000), Told(C, jobs), OutcomesAcked(C, [JobId(1)], [0])]
     found = list(unpack(b"".join(map(bytes, packed(facts)))))
-    assert [type(each) for each in found] == [Cancel, Cancel, Told, Told, Collected]
+    assert [type(each) for each in found] == [Cancel, Cancel, Told, Told, OutcomesAcked]
     for kind in (Cancel, Told):
         assert [job for each in found if isinstance(each, kind) for job in each.jobs] == jobs
 

@@ -10,13 +10,13 @@ from gdispy.protocol.job_status import ABANDONED, FINISHED, TERMINATED
 from gdispy.protocol.messages import (
     NO_LIMIT,
     Cancel,
-    Collected,
     Ended,
     Fenced,
     Hello,
-    Holding,
+    Inventory,
     Limit,
     Open,
+    OutcomesAcked,
     Prepare,
     Prepared,
     Release,
@@ -24,11 +24,11 @@ from gdispy.protocol.messages import (
     Run,
     Started,
 )
-from gdispy.rules.effects import Drop, Effects, Record, Send
+from gdispy.rules.effects import Drop, Effects, Send, WriteFacts
 from gdispy.rules.history.facts import GivenUp, Met, Owned, Placed, Unplaced
-from gdispy.rules.history.replay import Remembered, Story
+from gdispy.rules.history.replay import ComputationHistory, JournalState
 from gdispy.rules.node.effects import Load, Unload
-from gdispy.rules.node.node_rules import Slots
+from gdispy.rules.node.node_rules import NodeRules
 from gdispy.rules.scheduler.dispatch import Dispatch
 from tests.unit.making import C, D, checked, ended, hello, outcome, plain, prepare, sent
 
@@ -50,9 +50,9 @@ def run(*jobs: int) -> Run:
     return Run(C, [JobId(job) for job in jobs], [1] * len(jobs), [b"arguments"] * len(jobs))
 
 
-def node(cpus: int = 1, **options: Any) -> Slots:
+def node(cpus: int = 1, **options: Any) -> NodeRules:
     """A node with two jobs of a computation that somebody may take over; the first runs."""
-    slots = checked(Slots(cpus, **options))
+    slots = checked(NodeRules(cpus, **options))
     slots.joined(A, claiming(b"c" * 16, 1), 0.0)
     slots.receive(A, [kept()], 0.0)
     slots.loaded(C, "", 0.0)
@@ -61,7 +61,7 @@ def node(cpus: int = 1, **options: Any) -> Slots:
 
 
 def facts(effects: Effects) -> list[Any]:
-    return [fact for effect in effects if isinstance(effect, Record) for fact in effect.facts]
+    return [fact for effect in effects if isinstance(effect, WriteFacts) for fact in effect.facts]
 
 
 # Nodes
@@ -88,7 +88,7 @@ def test_results_that_nobody_had_collected_are_written_down_when_the_scheduler_g
 
 
 def test_nothing_is_written_of_a_computation_that_nobody_can_take_over() -> None:
-    slots = checked(Slots(1))
+    slots = checked(NodeRules(1))
     slots.joined(A, hello(), 0.0)
     slots.receive(A, [prepare()], 0.0)
     slots.loaded(C, "", 0.0)
@@ -100,26 +100,26 @@ def test_nothing_is_written_of_a_computation_that_nobody_can_take_over() -> None
 def test_next_life_of_a_node_gives_out_what_was_written() -> None:
     slots = node()
     slots.gone(A, 1.0)
-    known = Remembered()
+    known = JournalState()
     for fact in facts(slots.answered(W1, [outcome(1)], 2.0)):
         known.take(fact)
     # When another life of the node takes it up, and the scheduler comes back.
-    later = checked(Slots(1))
+    later = checked(NodeRules(1))
     later.restore(known.stories[C], 10.0)
     effects = later.joined(B, claiming(b"c" * 16, 1), 11.0)
-    assert sent(effects, B) == [Holding([C], [[JobId(1)]], [[1]]), ended(outcome(1))]
+    assert sent(effects, B) == [Inventory([C], [[JobId(1)]], [[1]]), ended(outcome(1))]
     # Then what was collected is written as such, and what is released is forgotten.
-    assert facts(later.receive(B, [Collected(C, [JobId(1)], [1])], 12.0)) == [Collected(C, [JobId(1)], [0])]
+    assert facts(later.receive(B, [OutcomesAcked(C, [JobId(1)], [1])], 12.0)) == [OutcomesAcked(C, [JobId(1)], [0])]
     assert facts(later.receive(B, [Release(C)], 13.0)) == [Release(C)]
 
 
 def test_computation_of_which_only_results_are_left_is_loaded_afresh() -> None:
     slots = node()
     slots.gone(A, 1.0)
-    known = Remembered()
+    known = JournalState()
     for fact in facts(slots.answered(W1, [outcome(1)], 2.0)):
         known.take(fact)
-    later = checked(Slots(1))
+    later = checked(NodeRules(1))
     later.restore(known.stories[C], 10.0)
     later.joined(B, claiming(b"c" * 16, 1), 11.0)
     assert later.receive(B, [kept()], 11.0) == [Load(kept(), {})]
@@ -147,7 +147,7 @@ def test_who_knows_the_token_takes_over_and_the_former_owner_is_fenced() -> None
     slots = node()
     effects = slots.joined(B, claiming(LATER, 2), 1.0)
     assert sent(effects, A) == [Fenced(C, TOKEN, 2)]
-    assert sent(effects, B) == [Holding([C], [[JobId(1), JobId(2)]], [[1, 1]])]
+    assert sent(effects, B) == [Inventory([C], [[JobId(1), JobId(2)]], [[1, 1]])]
     # What the former one says of it has no effect, and its end goes to the new one.
     assert slots.receive(A, [Cancel(C, [JobId(1)], [1])], 2.0) == []
     assert sent(slots.answered(W1, [outcome(1)], 3.0), B) == [ended(outcome(1))]
@@ -169,11 +169,11 @@ def test_fence_outlives_the_computation() -> None:
 def test_wrong_token_or_older_epoch_gets_nothing() -> None:
     slots = node()
     slots.gone(A, 1.0)
-    assert sent(slots.joined(B, claiming(LATER, 2, token=b"w" * 16), 1.0), B) == [Holding([], [], [])]
+    assert sent(slots.joined(B, claiming(LATER, 2, token=b"w" * 16), 1.0), B) == [Inventory([], [], [])]
     slots.gone(B, 2.0)
     assert sent(slots.joined(B, claiming(LATER, 1), 3.0), B) == [
         Fenced(C, TOKEN, 1),
-        Holding([], [], []),
+        Inventory([], [], []),
     ]
 
 
@@ -198,17 +198,17 @@ def test_who_only_collects_is_served_beside_a_scheduler_and_hears_what_has_ended
     slots = node()
     slots.answered(W1, [outcome(1)], 1.0)
     other = replace(hello(b"r" * 16, role="recoverer"), claims=[[D, TOKEN, 2]])
-    assert sent(slots.joined(B, other, 2.0), B) == [Holding([], [], [], [])]
+    assert sent(slots.joined(B, other, 2.0), B) == [Inventory([], [], [], [])]
     taking = claiming(LATER, 2, role="recoverer")
     assert sent(slots.joined(Peer(3), taking, 3.0), Peer(3)) == [
         Started(C, [JobId(2)], [1], [1.0], ""),
-        Holding([C], [[JobId(2), JobId(1)]], [[1, 1]], [[JobId(1)]]),
+        Inventory([C], [[JobId(2), JobId(1)]], [[1, 1]], [[JobId(1)]]),
         ended(outcome(1)),
     ]
 
 
 def test_older_life_of_a_scheduler_is_refused() -> None:
-    slots = checked(Slots(1))
+    slots = checked(NodeRules(1))
     slots.joined(A, replace(hello(), epoch=5), 0.0)
     slots.gone(A, 1.0)
     slots.joined(A, replace(hello(), epoch=6), 2.0)
@@ -229,13 +229,13 @@ def opened(reentrant: bool = False, epoch: int = 1) -> Open:
 def join(dispatch: Dispatch, peer: Peer, life: bytes, *held: tuple[int, int]) -> Effects:
     dispatch.joined(peer, hello(life, "node", 2), ["10.0.0.1"], 51348, 0.0)
     jobs, attempts = [JobId(job) for job, _ in held], [attempt for _, attempt in held]
-    holding = Holding([C], [jobs], [attempts]) if held else Holding([], [], [])
+    holding = Inventory([C], [jobs], [attempts]) if held else Inventory([], [], [])
     return dispatch.receive(peer, [holding], 0.0)
 
 
-def story(reentrant: bool = False) -> Story:
+def story(reentrant: bool = False) -> ComputationHistory:
     """Of four jobs, one has ended, one was on a node, and two waited."""
-    known = Remembered()
+    known = JournalState()
     life = Instance(b"n" * 16)
     for fact in (
         opened(reentrant, 2),
@@ -254,13 +254,15 @@ def test_what_is_placed_and_what_has_ended_is_written_before_it_is_said() -> Non
     dispatch.receive_from_client(CLIENT, [opened(), kept(), run(1, 2, 3)], 0.0)
     join(dispatch, A, b"n" * 16)
     effects = dispatch.receive(A, [Prepared(C, "")], 0.0)
-    told = [each for each in effects if isinstance(each, Record) or (isinstance(each, Send) and each.peer == A)]
+    told = [each for each in effects if isinstance(each, WriteFacts) or (isinstance(each, Send) and each.peer == A)]
     assert [each.message for each in told if isinstance(each, Send)] == [Limit(C, NO_LIMIT, NO_LIMIT), run(1, 2)]
-    assert isinstance(told[-2], Record)
+    assert isinstance(told[-2], WriteFacts)
     assert [type(fact) for fact in facts(effects)] == [Met, Placed]
     effects = dispatch.receive(A, [ended(outcome(1))], 1.0)
-    told = [each for each in effects if isinstance(each, Record) or (isinstance(each, Send) and each.peer == CLIENT)]
-    assert [type(each) for each in told][:2] == [Record, Send]
+    told = [
+        each for each in effects if isinstance(each, WriteFacts) or (isinstance(each, Send) and each.peer == CLIENT)
+    ]
+    assert [type(each) for each in told][:2] == [WriteFacts, Send]
     assert isinstance(facts(effects)[0], Ended)
 
 
@@ -369,7 +371,7 @@ def test_clients_have_parts_by_their_weights() -> None:
         messages = [Open(computation, ["*"], False), prepare(computation)]
         dispatch.receive_from_client(peer, messages, 0.0)
     dispatch.joined(A, hello(b"n" * 16, "node", 9), ["10.0.0.1"], 51348, 0.0)
-    dispatch.receive(A, [Holding([], [], [])], 0.0)
+    dispatch.receive(A, [Inventory([], [], [])], 0.0)
     for peer, computation in ((CLIENT, C), (OTHER, D)):
         jobs = [JobId(job) for job in range(1, 31)]
         dispatch.receive_from_client(peer, [Run(computation, jobs, [1] * 30, [b""] * 30)], 0.0)
@@ -399,7 +401,7 @@ def test_when_the_machine_was_off_nodes_are_heard_before_anything_is_placed() ->
     dispatch = checked(Dispatch(lease=30.0))
     dispatch.restore(CLIENT, known, kept(2), 0.0)
     dispatch.joined(B, hello(b"m" * 16, "other", 2), ["10.0.0.2"], 51348, 0.0)
-    dispatch.receive(B, [Holding([], [], [])], 0.0)
+    dispatch.receive(B, [Inventory([], [], [])], 0.0)
     assert sent(dispatch.receive(B, [Prepared(C, "")], 0.0), B, Run) == []
     # When the one that was used comes back, and has begun a job of which the journal does not know it.
     effects = join(dispatch, A, b"n" * 16, (2, 1), (3, 1))
@@ -409,7 +411,7 @@ def test_when_the_machine_was_off_nodes_are_heard_before_anything_is_placed() ->
     other = checked(Dispatch(lease=30.0))
     other.restore(CLIENT, known, kept(2), 0.0)
     other.joined(B, hello(b"m" * 16, "other", 2), ["10.0.0.2"], 51348, 0.0)
-    other.receive(B, [Holding([], [], []), Prepared(C, "")], 0.0)
+    other.receive(B, [Inventory([], [], []), Prepared(C, "")], 0.0)
     assert [each.jobs for each in sent(other.tick(31.0), B, Run)] == [[3, 4]]
 
 

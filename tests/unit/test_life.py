@@ -8,15 +8,15 @@ from collections.abc import Callable
 
 import pytest
 
-from gdispy.protocol.heartbeat import CALM, CALM_LOST_AFTER, INTERVAL, LOST_AFTER, Life
+from gdispy.protocol.heartbeat import CALM, CALM_LOST_AFTER, INTERVAL, LOST_AFTER, Heartbeat
 
 
 class Side:
-    """One end of a connection, which does with its `Life` what `transport/connection.py` does."""
+    """One end of a connection, which does with its `Heartbeat` what `transport/connection.py` does."""
 
     def __init__(self, world: World) -> None:
         self.world = world
-        self.life = Life(INTERVAL, world.now)
+        self.life = Heartbeat(INTERVAL, world.now)
         self.other: Side = self
         self.is_dead = False
         self.was_silent = False

@@ -15,46 +15,46 @@ from gdispy.protocol.messages import (
     ALL,
     BY_TAG,
     Accepted,
-    Appeared,
-    Ask,
     Availability,
     Cancel,
-    Collected,
-    Contents,
     Cpus,
-    Deliver,
     Ended,
     Event,
     Fenced,
+    FileContents,
     Hello,
-    Holding,
-    Lacking,
+    Inventory,
+    JobNames,
     Limit,
     Message,
-    Named,
+    MissingFiles,
+    NodeCommand,
+    NodeFound,
+    Notice,
     Open,
-    Order,
+    OutcomesAcked,
     Overview,
+    OverviewRequest,
     Prepare,
     Prepared,
     Progress,
+    ProgressAcked,
+    PutFile,
     Recall,
     Release,
     Released,
     Reply,
+    ResendRequest,
     Resume,
     Returned,
     Run,
-    Seen,
-    Standing,
     Started,
-    Survey,
-    Take,
-    Trouble,
+    Status,
+    StatusRequest,
     Unknown,
     Upload,
     Uploaded,
-    Wanted,
+    UseNode,
     from_values,
 )
 from gdispy.protocol.payload import MemoryPayload, bulk_size
@@ -67,7 +67,7 @@ ROW = ["node", "10.0.0.1", 51348, 4, 2, 10, 1.5, 0, 0]
 
 EXAMPLES: list[Message] = [
     Hello("node", b"i" * 16, "host", "0.1.0", "3.11", "linux", 8, "", 5.0, [[C, b"t" * 16, 2]], 3),  # type: ignore[arg-type]
-    Holding([C, D], [[1, 2], []], [[1, 3], []], [[2], []]),  # type: ignore[list-item]
+    Inventory([C, D], [[1, 2], []], [[1, 3], []], [[2], []]),  # type: ignore[list-item]
     Prepare(
         C,
         "f",
@@ -94,34 +94,34 @@ EXAMPLES: list[Message] = [
     Started(C, [1], [1], [1.5], ""),  # type: ignore[list-item]
     Progress(C, 1, 1, 0, PAYLOAD, ""),  # type: ignore[arg-type]
     Ended(C, [1], [1], [11], [PAYLOAD], [b"out"], [b""], [""], [1.0], [2.0], [0], [False], ""),  # type: ignore[list-item]
-    Collected(C, [1], [1]),  # type: ignore[list-item]
-    Seen(C, [1], [1], [3]),  # type: ignore[list-item]
+    OutcomesAcked(C, [1], [1]),  # type: ignore[list-item]
+    ProgressAcked(C, [1], [1], [3]),  # type: ignore[list-item]
     Release(C),
     Released(C),
     Open(C, ["*"], False, True, False, True),
-    Ask(C, 1),
-    Standing(C, 1, [ROW], 0, ["text"]),
-    Trouble(C, "text"),
+    StatusRequest(C, 1),
+    Status(C, 1, [ROW], 0, ["text"]),
+    Notice(C, "text"),
     Cpus(3, ""),
     Limit(C, 2, 1 << 30),
     Availability([50.0, 1e9, 2e9, 100.0]),
-    Lacking(C, [0, 2]),
-    Contents(C, [0], [PAYLOAD]),
-    Appeared(C, NODE, ["10.0.0.1", "node"], 51348, 4, "linux", []),
-    Take(C, NODE, 2, b"arguments", [FILE], [PAYLOAD]),
-    Order(C, 1, "cpus", NODE, -1.0),
+    MissingFiles(C, [0, 2]),
+    FileContents(C, [0], [PAYLOAD]),
+    NodeFound(C, NODE, ["10.0.0.1", "node"], 51348, 4, "linux", []),
+    UseNode(C, NODE, 2, b"arguments", [FILE], [PAYLOAD]),
+    NodeCommand(C, 1, "cpus", NODE, -1.0),
     Reply(C, 1, "", 3.0, [1, 2]),  # type: ignore[list-item]
-    Deliver(C, 1, NODE, [FILE], [PAYLOAD]),
+    PutFile(C, 1, NODE, [FILE], [PAYLOAD]),
     Upload(C, 1, 1, 0, [FILE], [PAYLOAD]),  # type: ignore[arg-type]
     Uploaded(C, 1, 1, 0, "no room"),  # type: ignore[arg-type]
     Event(C, 4, NODE, [ROW], []),
     Resume([C, D], [[1, 2], []]),  # type: ignore[list-item]
     Accepted(C, [1]),  # type: ignore[list-item]
     Unknown(C, [1], False),  # type: ignore[list-item]
-    Wanted(C, [1], True),  # type: ignore[list-item]
+    ResendRequest(C, [1], True),  # type: ignore[list-item]
     Fenced(C),
-    Named(C, [1], [b"name"]),  # type: ignore[list-item]
-    Survey(1),
+    JobNames(C, [1], [b"name"]),  # type: ignore[list-item]
+    OverviewRequest(1),
     Overview(1, [["node", "10.0.0.1", 51348, 4, 2, True]], [["client", "10.0.0.2", "f", 10, 2]]),
 ]
 IDS = [type(message).__name__ for message in EXAMPLES]
@@ -270,14 +270,14 @@ def test_value_just_beyond_what_a_field_takes_is_refused(values: list[Any]) -> N
 )
 def test_rows_of_holding_are_checked_like_columns(jobs: Any, attempts: Any) -> None:
     with pytest.raises(ProtocolError):
-        from_values([Holding.tag, [C], jobs, attempts])
+        from_values([Inventory.tag, [C], jobs, attempts])
 
 
 def test_rows_of_standing_are_checked() -> None:
     accepted = []
     for row in ([], ["x"], ROW[:-1], [None] * 9, [*ROW[:3], "4", *ROW[4:]], [*ROW[:6], -1, 0, 0]):
         try:
-            from_values([Standing.tag, C, 1, [row], 0, []])
+            from_values([Status.tag, C, 1, [row], 0, []])
         except ProtocolError:
             continue
         accepted.append(row)

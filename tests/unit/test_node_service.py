@@ -10,12 +10,12 @@ from gdispy.protocol.ids import JobId, Peer, WorkerId
 from gdispy.protocol.job_status import TERMINATED
 from gdispy.protocol.messages import (
     NO_LIMIT,
-    Collected,
     Cpus,
     Ended,
     Hello,
-    Holding,
+    Inventory,
     Limit,
+    OutcomesAcked,
     Prepared,
     Release,
     Released,
@@ -23,8 +23,8 @@ from gdispy.protocol.messages import (
     Run,
 )
 from gdispy.rules.effects import Drop, Send
-from gdispy.rules.node.effects import End, Hand, Leave, NewWorker, TakeBack, Unload
-from gdispy.rules.node.node_rules import Slots
+from gdispy.rules.node.effects import AssignJobs, Kill, NewWorker, RecallJobs, Shutdown, Unload
+from gdispy.rules.node.node_rules import NodeRules
 from gdispy.rules.node.service_hours import CLOSED, DRAINING, OPEN
 from tests.unit.making import Announced, C, D, checked, ended, hello, outcome, plain, prepare, sent
 
@@ -32,9 +32,9 @@ A, B = Peer(1), Peer(2)
 W1, W2, W3 = WorkerId(1), WorkerId(2), WorkerId(3)
 
 
-def node(cpus: int = 2, **options: Any) -> Slots:
+def node(cpus: int = 2, **options: Any) -> NodeRules:
     """A node whose scheduler is A, with the computation C loaded."""
-    slots = checked(Slots(cpus, **options))
+    slots = checked(NodeRules(cpus, **options))
     slots.joined(A, hello(), 0.0)
     slots.receive(A, [prepare()], 0.0)
     slots.loaded(C, "", 0.0)
@@ -45,7 +45,7 @@ def run(*jobs: int) -> Run:
     return Run(C, [JobId(job) for job in jobs], [1] * len(jobs), [b""] * len(jobs))
 
 
-def start(slots: Slots, *jobs: int, now: float = 0.0) -> list[Any]:
+def start(slots: NodeRules, *jobs: int, now: float = 0.0) -> list[Any]:
     return plain(slots.receive(A, [run(*jobs)], now))
 
 
@@ -54,7 +54,7 @@ def returned(*jobs: int) -> Send:
 
 
 def begun(effects: list[Any]) -> list[Any]:
-    return [job for each in effects if isinstance(each, Hand) for job in each.jobs]
+    return [job for each in effects if isinstance(each, AssignJobs) for job in each.jobs]
 
 
 def other(now: float = 0.0) -> Hello:
@@ -98,7 +98,7 @@ def test_fewer_cpus_take_what_has_not_begun_out_of_the_workers_hands() -> None:
     # When the number is lowered, then what lies ahead comes back, and is not handed out while both are busy.
     effects = slots.set_cpus(1, 2.0)
     workers = slots._workers  # type: ignore[attr-defined]
-    assert effects == [Send(A, Cpus(1)), TakeBack(W1), TakeBack(W2)]
+    assert effects == [Send(A, Cpus(1)), RecallJobs(W1), RecallJobs(W2)]
     for number in (W1, W2):
         taken = [(job.number, job.attempt) for job in list(workers[number].hand)[1:]]
         assert begun(plain(slots.took_back(number, taken, 2.0))) == []
@@ -106,9 +106,9 @@ def test_fewer_cpus_take_what_has_not_begun_out_of_the_workers_hands() -> None:
 
 
 def test_scheduler_that_comes_later_hears_of_the_number_that_holds() -> None:
-    slots = checked(Slots(2))
+    slots = checked(NodeRules(2))
     slots.set_cpus(1, 0.0)
-    assert slots.joined(A, hello(), 1.0) == [Send(A, Holding([], [], [])), Send(A, Cpus(1))]
+    assert slots.joined(A, hello(), 1.0) == [Send(A, Inventory([], [], [])), Send(A, Cpus(1))]
     slots.gone(A, 2.0)
     slots.set_cpus(2, 3.0)
     assert slots.joined(B, hello(), 4.0)[1] == Send(B, Cpus(2))
@@ -151,7 +151,7 @@ def test_short_jobs_are_put_behind_what_runs_where_cpus_are_limited() -> None:
     assert begun(start(slots, 1)) == [1]
     slots.answered(W1, [outcome(1, start=1.0, end=1.0001)], 1.0)
     effects = start(slots, *range(2, 10), now=1.0)
-    assert {each.worker for each in effects if isinstance(each, Hand)} == {W1} and len(begun(effects)) > 1
+    assert {each.worker for each in effects if isinstance(each, AssignJobs)} == {W1} and len(begun(effects)) > 1
 
 
 def test_with_a_lower_limit_what_runs_goes_on_and_nothing_is_put_behind_it() -> None:
@@ -164,19 +164,19 @@ def test_with_a_lower_limit_what_runs_goes_on_and_nothing_is_put_behind_it() -> 
     slots.receive(A, [Limit(C, 1, NO_LIMIT)], 1.0)
     assert begun(start(slots, 4, 5, now=1.0)) == []
     effects = plain(slots.answered(W1, [outcome(2, start=1.0, end=1.0001)], 1.0))
-    assert [each.worker for each in effects if isinstance(each, Hand)] == [W2]
+    assert [each.worker for each in effects if isinstance(each, AssignJobs)] == [W2]
 
 
 def test_scheduler_that_wants_no_cpus_gets_back_what_waits_and_others_hear_what_is_offered() -> None:
     slots = node(cpus=1)
     start(slots, 1, 2)
-    assert slots.receive(A, [Limit(C, NO_LIMIT, 0)], 1.0) == [TakeBack(W1), returned(2)]
+    assert slots.receive(A, [Limit(C, NO_LIMIT, 0)], 1.0) == [RecallJobs(W1), returned(2)]
     slots.answered(W1, [outcome(1)], 2.0)
     # When another one comes, then its wishes count.
     slots.receive(A, [Release(C)], 3.0)
     slots.unloaded(C, 3.0)
     slots.gone(A, 3.0)
-    assert slots.joined(B, other(), 4.0) == [Send(B, Holding([], [], []))]
+    assert slots.joined(B, other(), 4.0) == [Send(B, Inventory([], [], []))]
     slots.receive(B, [prepare(D)], 4.0)
     slots.loaded(D, "", 4.0)
     assert begun(plain(slots.receive(B, [Run(D, [JobId(1)], [1], [b""])], 4.0))) == [1]
@@ -188,7 +188,7 @@ def test_scheduler_that_wants_no_cpus_gets_back_what_waits_and_others_hear_what_
 def test_node_that_is_shut_gives_back_what_waits_after_it_has_said_so() -> None:
     slots = node(cpus=1)
     start(slots, 1, 2, 3)
-    assert plain(slots.shut("stopped", 1.0)) == [Send(A, Cpus(0, "stopped")), TakeBack(W1), returned(2, 3)]
+    assert plain(slots.shut("stopped", 1.0)) == [Send(A, Cpus(0, "stopped")), RecallJobs(W1), returned(2, 3)]
     # What has begun goes on and ends as ever.
     assert slots.took_back(W1, [], 1.0) == []
     assert slots.answered(W1, [outcome(1)], 2.0) == [Send(A, ended(outcome(1)))]
@@ -205,16 +205,16 @@ def test_jobs_that_were_on_their_way_to_a_node_that_is_shut_go_back() -> None:
     slots = node()
     slots.shut("stopped", 1.0)
     assert start(slots, 1, 2, now=1.0) == [returned(1, 2)]
-    assert slots.joined(B, hello(), 2.0)[1] == Send(B, Holding([C], [[]], [[]]))
+    assert slots.joined(B, hello(), 2.0)[1] == Send(B, Inventory([C], [[]], [[]]))
 
 
 def test_jobs_of_a_scheduler_that_is_away_go_back_when_it_is_there() -> None:
     slots = node(cpus=1)
     start(slots, 1, 2)
     slots.gone(A, 1.0)
-    assert slots.shut("stopped", 2.0) == [TakeBack(W1)]
+    assert slots.shut("stopped", 2.0) == [RecallJobs(W1)]
     slots.took_back(W1, [], 2.0)
-    held = Holding([C], [[JobId(1), JobId(2)]], [[1, 1]])
+    held = Inventory([C], [[JobId(1), JobId(2)]], [[1, 1]])
     back = Send(B, Returned(C, [JobId(2)], [1]))
     assert slots.joined(B, hello(), 3.0) == [Send(B, held), Send(B, Cpus(0, "stopped")), back]
 
@@ -225,7 +225,7 @@ def test_node_opens_when_no_reason_is_left_to_be_shut() -> None:
     assert slots.shut("another reason", 2.0) == []
     assert slots.reopen("stopped", 3.0) == []
     assert slots.reopen("another reason", 4.0) == [Send(A, Cpus(2))]
-    assert start(slots, 1, now=5.0) == [NewWorker(W1, C), Hand(W1, [1])]  # type: ignore[list-item]
+    assert start(slots, 1, now=5.0) == [NewWorker(W1, C), AssignJobs(W1, [1])]  # type: ignore[list-item]
 
 
 def test_cpus_that_are_set_while_it_is_shut_count_when_it_opens() -> None:
@@ -242,10 +242,10 @@ def test_at_the_end_of_the_service_hours_running_jobs_are_ended_with_the_reason(
     # Given a job that runs and one that waits, when no new ones are taken any more.
     slots = node(cpus=1)
     start(slots, 1, 2)
-    assert slots.keep_hours(DRAINING, "18:00", 1.0) == [Send(A, Cpus(0, "service hours")), TakeBack(W1), returned(2)]
+    assert slots.keep_hours(DRAINING, "18:00", 1.0) == [Send(A, Cpus(0, "service hours")), RecallJobs(W1), returned(2)]
     slots.took_back(W1, [], 1.0)
     # When the hours end, then the worker is ended, and its job with the reason.
-    assert slots.keep_hours(CLOSED, "18:00", 60.0) == [End(W1)]
+    assert slots.keep_hours(CLOSED, "18:00", 60.0) == [Kill(W1)]
     (message,) = sent(slots.exited(W1, [], "killed by SIGKILL", 60.1), A, Ended)
     assert message.statuses == [TERMINATED]
     assert message.exceptions == ["the node's service hours ended at 18:00\n"]
@@ -258,7 +258,14 @@ def test_hours_that_end_without_draining_give_back_what_had_not_begun() -> None:
     slots = node(cpus=2)
     start(slots, 1, 2, 3)
     effects = slots.keep_hours(CLOSED, "18:00", 1.0)
-    assert effects == [Send(A, Cpus(0, "service hours")), TakeBack(W1), TakeBack(W2), returned(3), End(W1), End(W2)]
+    assert effects == [
+        Send(A, Cpus(0, "service hours")),
+        RecallJobs(W1),
+        RecallJobs(W2),
+        returned(3),
+        Kill(W1),
+        Kill(W2),
+    ]
     # The second had not begun: it goes back, as often as that happens.
     for job in (2, 4, 5, 6, 7):
         if job > 2:
@@ -277,7 +284,7 @@ def test_console_does_not_open_what_the_hours_have_shut() -> None:
 # The end
 
 
-def leave(slots: Slots, peer: Peer = A, now: float = 1.0) -> list[Any]:
+def leave(slots: NodeRules, peer: Peer = A, now: float = 1.0) -> list[Any]:
     """A scheduler releases C and goes."""
     effects = slots.receive(peer, [Release(C)], now)
     effects += slots.unloaded(C, now)
@@ -297,14 +304,14 @@ def test_node_that_is_to_finish_ends_when_its_last_computation_is_over() -> None
     assert not any(isinstance(each, Drop) for each in slots.joined(A, hello(), 3.0))
     # When nothing is left of the computation, then its scheduler hears that before the node ends.
     assert slots.receive(A, [Release(C)], 4.0) == [Unload(C)]
-    assert slots.unloaded(C, 4.0) == [Send(A, Released(C)), Leave()]
+    assert slots.unloaded(C, 4.0) == [Send(A, Released(C)), Shutdown()]
 
 
 def test_node_without_work_that_is_to_finish_ends_at_once() -> None:
-    assert checked(Slots(1)).finish(0.0) == [Leave()]
-    slots = checked(Slots(1))
+    assert checked(NodeRules(1)).finish(0.0) == [Shutdown()]
+    slots = checked(NodeRules(1))
     slots.joined(A, hello(), 0.0)
-    assert slots.finish(0.0) == [Leave()]
+    assert slots.finish(0.0) == [Shutdown()]
 
 
 def test_node_that_is_to_finish_does_not_wait_longer_than_the_lease() -> None:
@@ -314,23 +321,23 @@ def test_node_that_is_to_finish_does_not_wait_longer_than_the_lease() -> None:
     assert slots.due() == 60.0
     assert slots.tick(60.0) == [Unload(C)]
     assert slots.due() is None
-    assert slots.unloaded(C, 60.0) == [Leave()]
+    assert slots.unloaded(C, 60.0) == [Shutdown()]
 
 
 def test_node_ends_when_so_many_clients_were_served_and_have_left() -> None:
     # Given a node for two clients, when the first has left, then it goes on.
     slots = node(serve=2)
-    assert Leave() not in leave(slots)
+    assert Shutdown() not in leave(slots)
     slots.joined(B, other(), 2.0)
     slots.receive(B, [prepare()], 2.0)
     # When the second has no computation any more, then it could still bring another one.
-    assert Leave() not in slots.receive(B, [Release(C)], 3.0) + slots.unloaded(C, 3.0)
+    assert Shutdown() not in slots.receive(B, [Release(C)], 3.0) + slots.unloaded(C, 3.0)
     # When it has left, then the node ends.
-    assert slots.gone(B, 3.0) == [Leave()]
+    assert slots.gone(B, 3.0) == [Shutdown()]
 
 
 def test_client_that_never_brought_a_computation_does_not_count() -> None:
-    slots = checked(Slots(1, serve=1))
+    slots = checked(NodeRules(1, serve=1))
     slots.joined(A, hello(), 0.0)
     assert slots.gone(A, 1.0) == []
     assert not any(isinstance(each, Drop) for each in slots.joined(B, other(), 2.0))
@@ -340,7 +347,7 @@ def test_client_that_is_away_has_not_left_before_its_lease_is_over() -> None:
     slots = node(serve=1, lease=50.0)
     assert slots.gone(A, 0.0) == []
     assert slots.tick(50.0) == [Unload(C)]
-    assert slots.unloaded(C, 50.0) == [Leave()]
+    assert slots.unloaded(C, 50.0) == [Shutdown()]
 
 
 def test_node_that_has_served_enough_waits_for_who_came_meanwhile() -> None:
@@ -353,7 +360,7 @@ def test_node_that_has_served_enough_waits_for_who_came_meanwhile() -> None:
     assert slots.tick(50.0) == [Unload(C)]
     assert slots.unloaded(C, 50.0) == []
     slots.receive(B, [Release(D)], 60.0)
-    assert slots.unloaded(D, 60.0) == [Send(B, Released(D)), Leave()]
+    assert slots.unloaded(D, 60.0) == [Send(B, Released(D)), Shutdown()]
 
 
 # Clients that are away
@@ -377,7 +384,7 @@ def test_client_that_is_away_can_be_given_up_at_once() -> None:
     slots.unloaded(C, 2.0)
     assert slots.clients() == ([], [])
     # Nothing of it is left, also where it comes back.
-    assert slots.joined(A, hello(), 3.0) == [Send(A, Holding([], [], []))]
+    assert slots.joined(A, hello(), 3.0) == [Send(A, Inventory([], [], []))]
 
 
 def test_client_that_is_connected_is_not_given_up() -> None:
@@ -406,7 +413,7 @@ def test_status_tells_cpus_computations_and_clients() -> None:
         "computation f of client, jobs: 2 running, 0 waiting, 1 done, 1 not collected",
         "client client: connected",
     ]
-    slots.receive(A, [Collected(C, [JobId(1)], [1])], 1.0)
+    slots.receive(A, [OutcomesAcked(C, [JobId(1)], [1])], 1.0)
     slots.shut("stopped", 1.0)
     slots.gone(A, 1.0)
     assert slots.standing(601.0) == [
@@ -418,7 +425,7 @@ def test_status_tells_cpus_computations_and_clients() -> None:
 
 @pytest.mark.parametrize(("error", "state"), [("", ", being loaded"), ("no module", ", cannot be loaded")])
 def test_status_tells_what_is_not_ready(error: str, state: str) -> None:
-    slots = checked(Slots(1))
+    slots = checked(NodeRules(1))
     slots.joined(A, hello(), 0.0)
     slots.receive(A, [prepare()], 0.0)
     if error:

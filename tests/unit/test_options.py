@@ -12,7 +12,7 @@ import pytest
 from gdispy.cli.node import count_cpus, node_main, node_settings, settle
 from gdispy.cli.node_options import node_parser
 from gdispy.cli.nodes import nodes_parser
-from gdispy.cli.options import Settled, parse
+from gdispy.cli.options import ResolvedOptions, parse
 from gdispy.cli.options_file import read_options, save_options
 from gdispy.cli.relay import relay_parser
 from gdispy.cli.run import parser as run_parser
@@ -28,7 +28,7 @@ def no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("GDISPY_IP_ADDR")
 
 
-def settled(*words: str) -> Settled:
+def settled(*words: str) -> ResolvedOptions:
     parser = node_parser()
     return settle(parser, parse(parser, words))
 

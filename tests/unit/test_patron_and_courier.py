@@ -14,35 +14,35 @@ from gdispy.protocol.job_status import ABANDONED, FINISHED
 from gdispy.protocol.messages import (
     ALL,
     Accepted,
-    Ask,
     Cancel,
-    Collected,
-    Deliver,
     Ended,
-    Holding,
+    Inventory,
+    JobNames,
     Message,
-    Named,
+    NodeCommand,
     Open,
-    Order,
+    OutcomesAcked,
     Prepare,
     Progress,
+    ProgressAcked,
+    PutFile,
     Release,
     Released,
     Reply,
+    ResendRequest,
     Resume,
     Run,
-    Seen,
-    Standing,
-    Take,
+    Status,
+    StatusRequest,
     Unknown,
     Upload,
     Uploaded,
-    Wanted,
+    UseNode,
 )
-from gdispy.rules.client.outbox import Courier
+from gdispy.rules.client.outbox import Outbox
 from gdispy.rules.history.facts import Announced, Placed
-from gdispy.rules.history.replay import Job, Remembered, Story
-from gdispy.rules.scheduler.client_mailbox import PARTS_LIMIT, Patron
+from gdispy.rules.history.replay import ComputationHistory, Job, JournalState
+from gdispy.rules.scheduler.client_mailbox import PARTS_LIMIT, ClientMailbox
 from gdispy.rules.scheduler.quotas import ADDRESSES, PATTERNS, Quotas
 from tests.unit.making import C, D, ended, outcome, prepare
 
@@ -54,15 +54,15 @@ def run(*jobs: int, options: Any = ()) -> Run:
     return Run(C, numbers, [1] * len(jobs), [b"a%d" % job for job in jobs], list(options))
 
 
-def patron() -> Patron:
-    found = Patron(Peer(9), Instance(b"c" * 16), "client")
+def patron() -> ClientMailbox:
+    found = ClientMailbox(Peer(9), Instance(b"c" * 16), "client")
     found.incoming(Open(C, ["*"], False))
     found.incoming(prepare())
     return found
 
 
-def courier(reentrant: bool = False) -> Courier:
-    found = Courier("10.0.0.9:51347")
+def courier(reentrant: bool = False) -> Outbox:
+    found = Outbox("10.0.0.9:51347")
     found.outgoing(Open(C, ["*"], reentrant))
     found.outgoing(prepare())
     return found
@@ -87,11 +87,11 @@ def test_outcome_is_said_on_each_connection_until_it_is_collected() -> None:
     for _ in range(2):
         # The word that the jobs were accepted may have been lost, too.
         assert desk.incoming(resume) == ([], [Accepted(C, [JobId(3)]), ended(outcome(1), outcome(2))])
-    assert desk.incoming(Collected(C, [JobId(2)], [1])) == ([], [])
+    assert desk.incoming(OutcomesAcked(C, [JobId(2)], [1])) == ([], [])
     answers = desk.incoming(resume)[1]
     assert answers == [Accepted(C, [JobId(3)]), Unknown(C, [JobId(2)], False), ended(outcome(1))]
     # A job may not be forgotten before it has ended, whatever the client says.
-    desk.incoming(Collected(C, [JobId(3)], [1]))
+    desk.incoming(OutcomesAcked(C, [JobId(3)], [1]))
     assert desk.pending() == 2
 
 
@@ -105,21 +105,21 @@ def test_provisional_results_and_files_are_kept_until_they_are_answered() -> Non
     resume = Resume([C], [[JobId(1)]])
     accepted = Accepted(C, [JobId(1)])
     assert desk.incoming(resume)[1] == [accepted, *shown, upload]
-    desk.incoming(Seen(C, [JobId(1)], [1], [1]))
+    desk.incoming(ProgressAcked(C, [JobId(1)], [1], [1]))
     answer = Uploaded(C, JobId(1), 1, 0, "")
     assert desk.incoming(answer) == ([answer], [])
     assert desk.incoming(resume)[1] == [accepted, shown[1]]
     desk.outgoing(ended(outcome(1)))
-    desk.incoming(Collected(C, [JobId(1)], [1]))
+    desk.incoming(OutcomesAcked(C, [JobId(1)], [1]))
     # It may come after the end, which waits for it at the client.
     assert desk.incoming(Resume([C], [[]]))[1] == [shown[1]]
-    desk.incoming(Seen(C, [JobId(1)], [1], [2]))
+    desk.incoming(ProgressAcked(C, [JobId(1)], [1], [2]))
     assert desk.incoming(Resume([C], [[]]))[1] == []
 
 
 def test_computation_of_which_only_the_beginning_has_come_is_asked_for_again() -> None:
     # Given a connection that broke when the jobs were there, and what is to be run, being long, was not.
-    desk = Patron(Peer(9), Instance(b"c" * 16), "client")
+    desk = ClientMailbox(Peer(9), Instance(b"c" * 16), "client")
     desk.incoming(Open(C, ["*"], False))
     desk.incoming(run(1))
     # When the client is back, then it is to say that again; and the job is not lost by it.
@@ -146,41 +146,41 @@ def test_job_that_the_rules_give_back_is_taken_when_it_is_said_again() -> None:
     desk = patron()
     desk.incoming(run(1))
     assert desk.incoming(run(1))[0] == []
-    desk.outgoing(Wanted(C, [JobId(1)], True))
+    desk.outgoing(ResendRequest(C, [JobId(1)], True))
     # On a new connection it is asked for again, and not accepted before it is said.
-    assert desk.incoming(Resume([C], [[JobId(1)]]))[1] == [Wanted(C, [JobId(1)], True)]
+    assert desk.incoming(Resume([C], [[JobId(1)]]))[1] == [ResendRequest(C, [JobId(1)], True)]
     assert desk.incoming(run(1))[0] == [run(1)]
     assert desk.incoming(Resume([C], [[JobId(1)]]))[1] == [Accepted(C, [JobId(1)])]
 
 
 def test_job_of_which_a_former_life_had_only_heard_is_asked_for_wherever_it_is() -> None:
     # Given a journal that knows of two jobs, one of them on a node, but not what they are called with.
-    known = Remembered()
+    known = JournalState()
     for fact in [Open(C, ["*"], False), prepare(), Announced(C, [JobId(1), JobId(2)], [])]:
         known.take(fact)
     known.take(Placed(C, Instance(b"n" * 16), [JobId(2)], [1]))
-    desk = Patron(Peer(9), Instance(b"c" * 16), "client")
+    desk = ClientMailbox(Peer(9), Instance(b"c" * 16), "client")
     desk.restore(known.stories[C])
     # Then the client is asked for both, and nothing is accepted before.
     resume = Resume([C], [[JobId(1), JobId(2)]])
-    assert desk.incoming(resume)[1] == [Wanted(C, [JobId(1)], True), Wanted(C, [JobId(2)], False)]
+    assert desk.incoming(resume)[1] == [ResendRequest(C, [JobId(1)], True), ResendRequest(C, [JobId(2)], False)]
     # Who only collects is told of the one that nobody can run.
-    assert [each for each in desk.holding() if isinstance(each, Wanted)] == [Wanted(C, [JobId(1)], True)]
+    assert [each for each in desk.holding() if isinstance(each, ResendRequest)] == [ResendRequest(C, [JobId(1)], True)]
     assert desk.incoming(run(1, 2)) == ([run(1, 2)], [Accepted(C, [JobId(1), JobId(2)])])
     assert desk.incoming(resume)[1] == [Accepted(C, [JobId(1), JobId(2)])]
 
 
 def test_job_that_ends_while_it_is_said_again_is_not_run_again() -> None:
-    known = Remembered()
+    known = JournalState()
     for fact in [Open(C, ["*"], False), prepare(), Announced(C, [JobId(1), JobId(2)], [])]:
         known.take(fact)
     known.take(Placed(C, Instance(b"n" * 16), [JobId(1), JobId(2)], [1, 1]))
-    desk = Patron(Peer(9), Instance(b"c" * 16), "client")
+    desk = ClientMailbox(Peer(9), Instance(b"c" * 16), "client")
     desk.restore(known.stories[C])
     desk.incoming(Resume([C], [[JobId(1), JobId(2)]]))
     # When its node says that it has ended, and the client's word that it has that overtakes its long arguments,
     desk.outgoing(ended(outcome(1)))
-    desk.incoming(Collected(C, [JobId(1)], [1]))
+    desk.incoming(OutcomesAcked(C, [JobId(1)], [1]))
     desk.outgoing(ended(outcome(2)))
     # then these come too late, whether that was collected or not.
     assert desk.incoming(run(1, 2))[0] == []
@@ -191,26 +191,26 @@ def test_job_that_was_asked_for_twice_is_run_once() -> None:
     desk = patron()
     desk.incoming(run(1))
     for _ in range(2):  # When the client is back, and when a node does not have it.
-        desk.outgoing(Wanted(C, [JobId(1)], True))
+        desk.outgoing(ResendRequest(C, [JobId(1)], True))
     assert desk.incoming(run(1))[0] == [run(1)]
     desk.outgoing(ended(outcome(1)))
-    desk.incoming(Collected(C, [JobId(1)], [1]))
+    desk.incoming(OutcomesAcked(C, [JobId(1)], [1]))
     assert desk.incoming(run(1))[0] == []
 
 
 def test_client_says_again_what_it_is_asked_for_also_of_a_former_life() -> None:
-    story = Story(Open(C, ["*"], False))
+    story = ComputationHistory(Open(C, ["*"], False))
     story.prepare = prepare()
     for number in (1, 2):
         story.jobs[JobId(number)] = Job(b"a%d" % number, None)
         story.jobs[JobId(number)].node = Instance(b"s" * 16)
-    way = Courier("10.0.0.9:51347")
+    way = Outbox("10.0.0.9:51347")
     way.restore(story, prepare())
-    assert way.incoming(Wanted(C, [JobId(1)], True)) == ([], [run(1)])
+    assert way.incoming(ResendRequest(C, [JobId(1)], True)) == ([], [run(1)])
     # What it has no more, and a node has, it leaves to that; else it is lost.
     way.incoming(Accepted(C, [JobId(1)]))
-    assert way.incoming(Wanted(C, [JobId(1)], False)) == ([], [])
-    told, _ = way.incoming(Wanted(C, [JobId(1)], True))
+    assert way.incoming(ResendRequest(C, [JobId(1)], False)) == ([], [])
+    told, _ = way.incoming(ResendRequest(C, [JobId(1)], True))
     assert isinstance(told[0], Ended) and told[0].statuses == [ABANDONED]
     # A scheduler that does not know a job at all may have forgotten that it ran.
     told, _ = way.incoming(Unknown(C, [JobId(2)], False))
@@ -234,16 +234,31 @@ def test_cancel_of_a_job_that_the_scheduler_may_not_have_overtakes_nothing() -> 
 def test_cancel_of_a_job_that_is_not_known_is_kept_nowhere() -> None:
     desk = patron()
     desk.incoming(Cancel(C, [JobId(number) for number in range(1000)], [0] * 1000))
-    desk.incoming(Named(C, [JobId(1), JobId(2)], [b"one", b"two"]))
+    desk.incoming(JobNames(C, [JobId(1), JobId(2)], [b"one", b"two"]))
     assert desk.incoming(run(1))[0] == [run(1)]
-    assert Named(C, [JobId(1)], [b"one"]) not in desk.holding()
+    assert JobNames(C, [JobId(1)], [b"one"]) not in desk.holding()
 
 
 def test_message_that_no_scheduler_takes_from_a_client_is_refused_and_changes_nothing() -> None:
     desk = patron()
-    taken = (Open, Prepare, Take, Run, Cancel, Release, Ask, Order, Deliver, Uploaded, Resume, Collected, Seen, Named)
-    with pytest.raises(ProtocolError, match="a scheduler takes no Holding from a client"):
-        desk.incoming(Holding([], [], []))
+    taken = (
+        Open,
+        Prepare,
+        UseNode,
+        Run,
+        Cancel,
+        Release,
+        StatusRequest,
+        NodeCommand,
+        PutFile,
+        Uploaded,
+        Resume,
+        OutcomesAcked,
+        ProgressAcked,
+        JobNames,
+    )
+    with pytest.raises(ProtocolError, match="a scheduler takes no Inventory from a client"):
+        desk.incoming(Inventory([], [], []))
     with pytest.raises(ProtocolError, match="Run names a job twice"):
         desk.incoming(run(1, 1))
     assert desk.pending() == 0 and set(taken) < set(ALL)
@@ -251,7 +266,12 @@ def test_message_that_no_scheduler_takes_from_a_client_is_refused_and_changes_no
 
 def test_client_reaches_its_own_computations_only() -> None:
     desk = patron()
-    for message in (Ask(D, 1), Cancel(D, [JobId(1)], [0]), Run(D, [JobId(1)], [1], [b""]), Collected(D, [], [])):
+    for message in (
+        StatusRequest(D, 1),
+        Cancel(D, [JobId(1)], [0]),
+        Run(D, [JobId(1)], [1], [b""]),
+        OutcomesAcked(D, [], []),
+    ):
         assert desk.incoming(message) == ([], [])
     assert desk.incoming(Release(D)) == ([], [Released(D)])
 
@@ -282,7 +302,7 @@ def test_outcome_is_collected_also_when_it_comes_again() -> None:
     ours = courier()
     ours.outgoing(run(1))
     for _ in range(2):
-        assert ours.incoming(ended(outcome(1))) == ([ended(outcome(1))], [Collected(C, [JobId(1)], [1])])
+        assert ours.incoming(ended(outcome(1))) == ([ended(outcome(1))], [OutcomesAcked(C, [JobId(1)], [1])])
 
 
 @pytest.mark.parametrize("reentrant", [False, True])
@@ -307,22 +327,22 @@ def test_questions_are_answered_while_the_scheduler_is_away() -> None:
     ours = courier()
     ours.outgoing(run(1, 2))
     ours.gone("connection refused")
-    [standing] = ours.outgoing(Ask(C, 5))
-    assert isinstance(standing, Standing) and (standing.question, standing.queued) == (5, 2)
+    [standing] = ours.outgoing(StatusRequest(C, 5))
+    assert isinstance(standing, Status) and (standing.question, standing.queued) == (5, 2)
     assert standing.problems == ["the scheduler at 10.0.0.9:51347 cannot be reached: connection refused"]
-    [reply] = ours.outgoing(Order(C, 6, "jobs", Instance(b"n" * 16), 0.0))
+    [reply] = ours.outgoing(NodeCommand(C, 6, "jobs", Instance(b"n" * 16), 0.0))
     assert isinstance(reply, Reply) and reply.value == -1.0 and "cannot be reached" in reply.error
     ours.connected()
-    assert ours.outgoing(Ask(C, 7)) == []
+    assert ours.outgoing(StatusRequest(C, 7)) == []
 
 
 def test_question_whose_connection_breaks_is_answered_all_the_same() -> None:
     ours = courier()
     ours.connected()
-    assert ours.outgoing(Ask(C, 5)) == ours.outgoing(Ask(C, 6)) == []
-    ours.incoming(Standing(C, 5, [], 0, []))
+    assert ours.outgoing(StatusRequest(C, 5)) == ours.outgoing(StatusRequest(C, 6)) == []
+    ours.incoming(Status(C, 5, [], 0, []))
     [answer] = ours.gone("cut")
-    assert isinstance(answer, Standing) and answer.question == 6 and "cut" in answer.problems[0]
+    assert isinstance(answer, Status) and answer.question == 6 and "cut" in answer.problems[0]
     assert ours.gone("cut") == []
 
 
@@ -345,7 +365,7 @@ class _World:
     def __init__(self, seed: int) -> None:
         self.random = Random(seed)
         self.client = courier()
-        self.patron = Patron(Peer(9), Instance(b"c" * 16), "client")
+        self.patron = ClientMailbox(Peer(9), Instance(b"c" * 16), "client")
         self.there: list[Message] = []
         self.back: list[Message] = []
         self.connected = False
@@ -432,7 +452,7 @@ def test_jobs_of_a_connection_that_is_refused_twice_end_with_that_reason() -> No
     assert all(REASON in text for text in told.exceptions)
     # What the scheduler has of them is not to be sent again.
     first, second, *_ = ours.connected()
-    assert first == Collected(C, [JobId(1), JobId(2)], [0, 0]) and second == Resume([C], [[]])
+    assert first == OutcomesAcked(C, [JobId(1), JobId(2)], [0, 0]) and second == Resume([C], [[]])
     assert ours.waiting() == []
 
 
@@ -447,8 +467,8 @@ def test_refusals_with_an_end_in_between_end_nothing() -> None:
 # What one client may have
 
 
-def limited(**quotas: int) -> Patron:
-    found = Patron(Peer(9), Instance(b"c" * 16), "client", Quotas(**quotas))
+def limited(**quotas: int) -> ClientMailbox:
+    found = ClientMailbox(Peer(9), Instance(b"c" * 16), "client", Quotas(**quotas))
     found.incoming(Open(C, ["*"], False))
     found.incoming(prepare())
     return found
@@ -474,7 +494,7 @@ def test_jobs_beyond_the_bytes_of_a_client_end_with_that_reason_and_the_others_r
     assert told in desk.incoming(Resume([C], [[JobId(1), JobId(2), JobId(3)]]))[1]
     # When one has ended, there is room for another.
     desk.outgoing(ended(outcome(1)))
-    desk.incoming(Collected(C, [JobId(1), JobId(3)], [1, 1]))
+    desk.incoming(OutcomesAcked(C, [JobId(1), JobId(3)], [1, 1]))
     assert [each.jobs for each in desk.incoming(sized(4, 20_000))[0]] == [[4]]
 
 
@@ -518,11 +538,11 @@ def test_what_computations_and_names_of_jobs_bring_counts_too() -> None:
     desk = limited(bytes=10_000)
     desk.incoming(run(1))
     with pytest.raises(ProtocolError, match="--max_client_bytes"):
-        desk.incoming(Named(C, [JobId(1)], [b"x" * 10_000]))
+        desk.incoming(JobNames(C, [JobId(1)], [b"x" * 10_000]))
     with pytest.raises(ProtocolError, match="--max_client_bytes"):
         desk.incoming(replace(prepare(), body=b"x" * 10_000))
-    desk.incoming(Named(C, [JobId(1)], [b"x" * 5_000]))
-    desk.incoming(Named(C, [JobId(1)], [b"y" * 5_000]))  # In the place of the former one.
+    desk.incoming(JobNames(C, [JobId(1)], [b"x" * 5_000]))
+    desk.incoming(JobNames(C, [JobId(1)], [b"y" * 5_000]))  # In the place of the former one.
     assert desk.kept_bytes < 10_000
 
 
@@ -531,7 +551,7 @@ def test_outcomes_that_are_not_collected_are_counted() -> None:
     desk.incoming(run(1, 2))
     desk.outgoing(ended(outcome(1, result=b"x" * 100), outcome(2, result=b"x" * 50, stdout=b"y" * 5)))
     assert desk.uncollected_bytes() == 155
-    desk.incoming(Collected(C, [JobId(1), JobId(2)], [1, 1]))
+    desk.incoming(OutcomesAcked(C, [JobId(1), JobId(2)], [1, 1]))
     assert desk.uncollected_bytes() == 0
 
 

@@ -12,15 +12,15 @@ from hypothesis import strategies as st
 
 from gdispy.cli import nodes
 from gdispy.cli.status import overview_lines
-from gdispy.client.engine import Client
-from gdispy.client.node_control import SingleNodes
+from gdispy.client.engine import ClusterEngine
+from gdispy.client.node_control import NodeControl
 from gdispy.client.status import ClusterStatus, DispyNode, table
 from gdispy.node import Node
 from gdispy.protocol.ids import ComputationId
 from gdispy.protocol.limits import PRINTED_LIMIT, PRINTED_LINES_LIMIT, printable, printable_lines
 from gdispy.protocol.messages import Overview, Reply
 from gdispy.protocol.rate_limit import LogLimit
-from gdispy.rules.client.effects import Tell
+from gdispy.rules.client.effects import Notify
 from gdispy.runtime.limited_log import LimitedLog
 
 
@@ -121,14 +121,14 @@ def test_table_of_nodes_that_are_found() -> None:
 
 def test_reply_of_a_node_in_the_log(caplog: Any) -> None:
     cluster: Any = SimpleNamespace(_ask_about=lambda *args: Reply(ComputationId(b"c" * 8), 1, HOSTILE, -1.0, []))
-    SingleNodes._order(cluster, "close", b"")
+    NodeControl._order(cluster, "close", b"")
     assert_clean(caplog.records[0].getMessage(), PRINTED_LINES_LIMIT)
 
 
 def test_trouble_that_a_scheduler_tells_of_is_one_line_a_second(caplog: Any) -> None:
     client: Any = SimpleNamespace(_log=LimitedLog(logging.getLogger("gdispy.test")), _place=lambda: "lab:51347")
     for number in range(100):
-        Client._tell(client, Tell(f"{number} {HOSTILE}"))
+        ClusterEngine._tell(client, Notify(f"{number} {HOSTILE}"))
     assert len(caplog.records) == 1
     assert_clean(caplog.records[0].getMessage(), PRINTED_LINES_LIMIT)
 

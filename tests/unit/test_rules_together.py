@@ -10,11 +10,11 @@ import pytest
 from gdispy.protocol.ids import JobId, Peer
 from gdispy.protocol.job_status import CANCELLED, FINISHED
 from gdispy.protocol.messages import Message, Open
-from gdispy.rules.client.effects import Provide, Resolve
-from gdispy.rules.client.session import Session
+from gdispy.rules.client.effects import ProvisionalResult, Resolve
+from gdispy.rules.client.session import ClientSession
 from gdispy.rules.effects import Send
-from gdispy.rules.node.effects import Hand, Load, TakeBack, Unload
-from gdispy.rules.node.node_rules import Slots
+from gdispy.rules.node.effects import AssignJobs, Load, RecallJobs, Unload
+from gdispy.rules.node.node_rules import NodeRules
 from gdispy.rules.scheduler.dispatch import LEASE, Dispatch
 from tests.unit.making import C, checked, hello, outcome, prepare
 
@@ -27,9 +27,9 @@ class Together:
 
     def __init__(self, cpus: int = 2, reentrant: bool = False) -> None:
         self.now = 0.0
-        self.session = checked(Session(C, SCHEDULER))
+        self.session = checked(ClientSession(C, SCHEDULER))
         self.dispatch = checked(Dispatch())
-        self.slots = checked(Slots(cpus))
+        self.slots = checked(NodeRules(cpus))
         self._cpus = cpus
         self._connections = 0
         self.to_node: deque[Message] = deque()
@@ -88,14 +88,14 @@ class Together:
                 self.act(self.slots.loaded(C, "", self.now))
             elif isinstance(each, Unload):
                 self.act(self.slots.unloaded(C, self.now))
-            elif isinstance(each, Hand):
+            elif isinstance(each, AssignJobs):
                 self.hands.setdefault(each.worker, []).extend(each.jobs)
-            elif isinstance(each, TakeBack):
+            elif isinstance(each, RecallJobs):
                 kept, taken = self.hands[each.worker][:1], self.hands[each.worker][1:]
                 self.hands[each.worker] = kept
                 numbers = [(job.number, job.attempt) for job in taken]
                 self.act(self.slots.took_back(each.worker, numbers, self.now))
-            elif isinstance(each, Provide):
+            elif isinstance(each, ProvisionalResult):
                 self.shown.append(each.progress.index)
             elif isinstance(each, Resolve):
                 for place in range(len(each.ended.jobs)) if each.picks is None else each.picks:

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from gdispy import config
-from gdispy.cli.options import Settled, parse
+from gdispy.cli.options import ResolvedOptions, parse
 from gdispy.cli.options_file import read_options, save_options
 from gdispy.cli.scheduler import scheduler_main, scheduler_parser, sharing_settings
 from gdispy.config import CLIENT_PORT, NODE_PORT
 from gdispy.errors import ConfigError
 from gdispy.rules.scheduler.turns import EARLIEST, FAIR, ROUND_ROBIN
-from gdispy.shared_scheduler.service import SharingSettings
+from gdispy.shared_scheduler.service import SharedSchedulerSettings
 
 
 @pytest.fixture(autouse=True)
@@ -24,14 +24,14 @@ def own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
 
 
-def settled(*words: str) -> Settled:
+def settled(*words: str) -> ResolvedOptions:
     parser = scheduler_parser()
     given = parse(parser, words)
     file = read_options(given.config, "gdispy-scheduler", parser) if given.config else {}
-    return Settled(parser, given, file, given.config)
+    return ResolvedOptions(parser, given, file, given.config)
 
 
-def settings(*words: str) -> SharingSettings:
+def settings(*words: str) -> SharedSchedulerSettings:
     return sharing_settings(settled("--insecure", *words))
 
 

@@ -16,12 +16,12 @@ from gdispy.discovery.node_finder import (
     REFUSED_LIMIT,
     ROUTES,
     Dialer,
+    NodeFinder,
     Route,
-    Seeker,
     routes_of,
 )
 from gdispy.errors import ConnectFailed
-from gdispy.net import Relay
+from gdispy.net import RelayAddress
 from gdispy.protocol.discovery import HERE, RELAY, Packet
 from gdispy.protocol.texts import BUSY
 from gdispy.runtime import greenlets
@@ -75,7 +75,7 @@ def test_addresses_of_several_or_none_are_not_connected_to(host: str, expected: 
         (here(address="a:b"), [Route("10.0.0.9", 51348)]),
         (
             here(address="10.2.0.3:51348", via="10.2.0.2:51349"),
-            [Route("10.2.0.3", 51348), Route("10.2.0.3", 51348, Relay("10.2.0.2", 51349, KEY))],
+            [Route("10.2.0.3", 51348), Route("10.2.0.3", 51348, RelayAddress("10.2.0.2", 51349, KEY))],
         ),
         (here(address="10.2.0.3:51348", via="nonsense"), [Route("10.2.0.3", 51348)]),
         (here(address="10.2.0.3:51348", via="224.0.0.1:1"), [Route("10.2.0.3", 51348)]),
@@ -100,7 +100,7 @@ class Owner:
         silent = SimpleNamespace(kill=lambda block: None)
         for name in ("spawn", "spawn_later", "keep_running"):
             monkeypatch.setattr(module, name, lambda *_, what: silent)
-        self.seeker = Seeker(self, Secret(bytes(32), ""), "127.0.0.1", "", 0, 10.0, False, 5.0)  # type: ignore[arg-type]
+        self.seeker = NodeFinder(self, Secret(bytes(32), ""), "127.0.0.1", "", 0, 10.0, False, 5.0)  # type: ignore[arg-type]
 
     def report(self, place: str, text: str) -> None:
         self.reports.append((place, text))

@@ -11,18 +11,18 @@ from hypothesis import strategies as st
 from gdispy.errors import InternalError
 from gdispy.protocol.ids import JobId, Peer
 from gdispy.protocol.job_status import ABANDONED
-from gdispy.protocol.messages import Cancel, Ended, Hello, Progress, Release, Released, Run, Standing, Started, Trouble
-from gdispy.rules.client.effects import Answer, Closed, Provide, Resolve, Show, Tell
-from gdispy.rules.client.session import Session
+from gdispy.protocol.messages import Cancel, Ended, Hello, Notice, Progress, Release, Released, Run, Started, Status
+from gdispy.rules.client.effects import Answer, ComputationClosed, JobsStarted, Notify, ProvisionalResult, Resolve
+from gdispy.rules.client.session import ClientSession
 from gdispy.rules.effects import Effects, Send
 from tests.unit.making import C, checked, ended, hello, outcome
 
 SCHEDULER = Peer(1)
 
 
-def session(*jobs: int) -> Session:
+def session(*jobs: int) -> ClientSession:
     """A session that has submitted these jobs."""
-    made = checked(Session(C, SCHEDULER))
+    made = checked(ClientSession(C, SCHEDULER))
     numbers = [JobId(job) for job in jobs]
     assert made.submit(numbers, [b""] * len(jobs)) == [
         Send(SCHEDULER, Run(C, numbers, [1] * len(jobs), [b""] * len(jobs)))
@@ -69,14 +69,17 @@ def test_end_of_an_unknown_job_is_ignored() -> None:
 def test_provisional_results_are_shown_in_order() -> None:
     made = session(1)
     assert made.receive([progress(1)]) == []
-    assert made.receive([progress(0)]) == [Provide(progress(0)), Provide(progress(1))]
-    assert made.receive([progress(2)]) == [Provide(progress(2))]
+    assert made.receive([progress(0)]) == [ProvisionalResult(progress(0)), ProvisionalResult(progress(1))]
+    assert made.receive([progress(2)]) == [ProvisionalResult(progress(2))]
 
 
 def test_provisional_result_that_comes_twice_is_shown_once() -> None:
     made = session(1)
-    assert made.receive([progress(0), progress(0)]) == [Provide(progress(0))]
-    assert made.receive([progress(2), progress(2), progress(1)]) == [Provide(progress(1)), Provide(progress(2))]
+    assert made.receive([progress(0), progress(0)]) == [ProvisionalResult(progress(0))]
+    assert made.receive([progress(2), progress(2), progress(1)]) == [
+        ProvisionalResult(progress(1)),
+        ProvisionalResult(progress(2)),
+    ]
 
 
 def test_end_waits_for_provisional_results_that_it_has_overtaken() -> None:
@@ -85,7 +88,7 @@ def test_end_waits_for_provisional_results_that_it_has_overtaken() -> None:
     made.receive([progress(0)])
     assert made.receive([message]) == [Resolve(message, [1])]
     # When the other one arrives, then it is shown, and then the end.
-    assert made.receive([progress(1)]) == [Provide(progress(1)), Resolve(message, [0])]
+    assert made.receive([progress(1)]) == [ProvisionalResult(progress(1)), Resolve(message, [0])]
     # And nothing of it is told again.
     assert made.receive([progress(1), message]) == []
 
@@ -117,7 +120,7 @@ def test_in_whatever_order_things_arrive_all_is_shown_in_order_and_then_the_end(
     for each in order:
         message = ended(outcome(1, progress=5)) if each == "end" else progress(int(str(each)))
         effects += made.receive([message, message] if twice else [message])
-    assert [type(each) for each in effects] == [*[Provide] * 5, Resolve]
+    assert [type(each) for each in effects] == [*[ProvisionalResult] * 5, Resolve]
     assert [each.progress.index for each in effects[:-1]] == list(range(5))
 
 
@@ -133,7 +136,7 @@ def test_second_attempt_of_a_job_shows_what_the_first_had_not() -> None:
     made = session(1)
     made.receive([progress(0)])
     effects = made.receive([progress(0, attempt=2), progress(1, attempt=2), ended(outcome(1, 2, progress=2))])
-    assert effects == [Provide(progress(1, attempt=2)), Resolve(ended(outcome(1, 2, progress=2)), None)]
+    assert effects == [ProvisionalResult(progress(1, attempt=2)), Resolve(ended(outcome(1, 2, progress=2)), None)]
 
 
 def test_cancel_names_only_jobs_that_have_not_ended() -> None:
@@ -152,14 +155,18 @@ def test_cancelled_job_still_ends_by_its_report() -> None:
 def test_release_is_sent_and_its_confirmation_told() -> None:
     made = session(1)
     assert made.release() == [Send(SCHEDULER, Release(C))]
-    assert made.receive([Released(C)]) == [Closed(C)]
+    assert made.receive([Released(C)]) == [ComputationClosed(C)]
 
 
 def test_what_only_informs_is_passed_on() -> None:
     made = session(1)
     started = Started(C, [JobId(1)], [1], [1.0], "10.0.0.1")
-    standing = Standing(C, 1, [], 0, [])
-    assert made.receive([started, standing, Trouble(C, "text")]) == [Show(started), Answer(standing), Tell("text")]
+    standing = Status(C, 1, [], 0, [])
+    assert made.receive([started, standing, Notice(C, "text")]) == [
+        JobsStarted(started),
+        Answer(standing),
+        Notify("text"),
+    ]
 
 
 def test_message_that_a_client_does_not_take_is_a_defect() -> None:

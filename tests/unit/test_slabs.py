@@ -9,27 +9,37 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gdispy.buffers.memory_file_pool import FROM, KEPT_BYTES, KEPT_FILES, STEP, UP_TO, Slab, SlabFile, Slabs, SlabSink
+from gdispy.buffers.memory_file_pool import (
+    FROM,
+    KEPT_BYTES,
+    KEPT_FILES,
+    STEP,
+    UP_TO,
+    MemoryFilePool,
+    PooledFile,
+    PooledFileSink,
+    PooledMemoryFile,
+)
 from gdispy.protocol.payload import joined
 
 
 @pytest.fixture
-def slabs() -> Iterator[Slabs]:
-    made = Slabs()
+def slabs() -> Iterator[MemoryFilePool]:
+    made = MemoryFilePool()
     yield made
     made.clear()
 
 
-def filled(slabs: Slabs, data: bytes, piece: int = 65530) -> SlabFile:
+def filled(slabs: MemoryFilePool, data: bytes, piece: int = 65530) -> PooledMemoryFile:
     """A payload that has arrived in pieces."""
     sink = slabs.sink(len(data))
-    assert isinstance(sink, SlabSink)
+    assert isinstance(sink, PooledFileSink)
     for begin in range(0, len(data), piece):
         sink.write(memoryview(data)[begin : begin + piece])
     return sink.finish()
 
 
-def test_what_was_written_is_read_at_each_use(slabs: Slabs) -> None:
+def test_what_was_written_is_read_at_each_use(slabs: MemoryFilePool) -> None:
     fds = set()
     for size in (FROM, FROM + 1, STEP, FROM + 7):
         data = os.urandom(size)
@@ -43,12 +53,12 @@ def test_what_was_written_is_read_at_each_use(slabs: Slabs) -> None:
     assert len(fds) == 1
 
 
-def test_payload_that_nobody_has_any_more_gives_its_file_back(slabs: Slabs) -> None:
+def test_payload_that_nobody_has_any_more_gives_its_file_back(slabs: MemoryFilePool) -> None:
     fd = filled(slabs, bytes(FROM)).fd
     assert filled(slabs, bytes(FROM)).fd == fd
 
 
-def test_lent_file_is_not_used_again_until_it_has_been_returned(slabs: Slabs) -> None:
+def test_lent_file_is_not_used_again_until_it_has_been_returned(slabs: MemoryFilePool) -> None:
     payload = filled(slabs, bytes(FROM))
     fd = payload.lend()
     payload.release()
@@ -61,7 +71,7 @@ def test_lent_file_is_not_used_again_until_it_has_been_returned(slabs: Slabs) ->
     assert filled(slabs, bytes(FROM)).fd == fd
 
 
-def test_result_takes_the_place_of_the_arguments(slabs: Slabs) -> None:
+def test_result_takes_the_place_of_the_arguments(slabs: MemoryFilePool) -> None:
     arguments = filled(slabs, os.urandom(FROM))
     fd = arguments.lend()
     result = os.urandom(FROM // 2)
@@ -79,19 +89,19 @@ def test_result_takes_the_place_of_the_arguments(slabs: Slabs) -> None:
         payload.read(0, 1)
 
 
-def test_result_larger_than_its_file_is_none(slabs: Slabs) -> None:
+def test_result_larger_than_its_file_is_none(slabs: MemoryFilePool) -> None:
     with pytest.raises(ValueError):
         filled(slabs, bytes(FROM)).successor(STEP + 1)
 
 
-def test_file_cannot_be_made_shorter(slabs: Slabs) -> None:
+def test_file_cannot_be_made_shorter(slabs: MemoryFilePool) -> None:
     payload = filled(slabs, bytes(FROM))
     for size in (0, 1 << 30):
         with pytest.raises(PermissionError):
             os.ftruncate(payload.fd, size)
 
 
-def test_stream_that_breaks_off_gives_its_file_back(slabs: Slabs) -> None:
+def test_stream_that_breaks_off_gives_its_file_back(slabs: MemoryFilePool) -> None:
     sink = slabs.sink(FROM)
     sink.write(memoryview(b"some"))
     sink.abandon()
@@ -99,14 +109,14 @@ def test_stream_that_breaks_off_gives_its_file_back(slabs: Slabs) -> None:
     assert joined(filled(slabs, data)) == data
 
 
-def test_only_payloads_of_a_middle_size_are_taken(slabs: Slabs) -> None:
+def test_only_payloads_of_a_middle_size_are_taken(slabs: MemoryFilePool) -> None:
     for size in (FROM - 1, UP_TO + 1, 1 << 62):
         sink = slabs.sink(size)
-        assert not isinstance(sink, SlabSink)
+        assert not isinstance(sink, PooledFileSink)
         sink.abandon()
 
 
-def test_much_smaller_payload_does_not_take_a_large_file(slabs: Slabs) -> None:
+def test_much_smaller_payload_does_not_take_a_large_file(slabs: MemoryFilePool) -> None:
     large = filled(slabs, bytes(UP_TO))
     fd = large.fd
     large.release()
@@ -114,7 +124,7 @@ def test_much_smaller_payload_does_not_take_a_large_file(slabs: Slabs) -> None:
     assert filled(slabs, bytes(UP_TO - STEP)).fd == fd
 
 
-def test_files_of_another_size_make_room(slabs: Slabs) -> None:
+def test_files_of_another_size_make_room(slabs: MemoryFilePool) -> None:
     for payload in [filled(slabs, bytes(FROM)) for _ in range(KEPT_FILES + 3)]:
         payload.release()
     assert len(slabs._free) == KEPT_FILES
@@ -126,9 +136,9 @@ def test_files_of_another_size_make_room(slabs: Slabs) -> None:
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.integers(FROM, UP_TO), max_size=100))
 def test_only_so_many_files_and_bytes_are_kept(sizes: list[int]) -> None:
-    slabs = Slabs()
+    slabs = MemoryFilePool()
     for size in sizes:
-        slabs.give(Slab(size))
+        slabs.give(PooledFile(size))
         kept = slabs._free
         assert len(kept) <= KEPT_FILES
         assert sum(slab.size for slab in kept) <= KEPT_BYTES

@@ -10,11 +10,10 @@ from gdispy.protocol.field_checks import COLUMN_LIMIT
 from gdispy.protocol.ids import ComputationId, JobId, Peer, WorkerId
 from gdispy.protocol.job_status import CANCELLED, FINISHED, TERMINATED
 from gdispy.protocol.messages import (
-    Ask,
     Cancel,
-    Collected,
     Ended,
-    Holding,
+    Inventory,
+    OutcomesAcked,
     Prepared,
     Progress,
     Recall,
@@ -23,11 +22,12 @@ from gdispy.protocol.messages import (
     Returned,
     Run,
     Started,
+    StatusRequest,
 )
 from gdispy.protocol.payload import Bulk
 from gdispy.protocol.wire import MESSAGE_LIMIT
 from gdispy.rules.effects import Drop, Effects, Send
-from gdispy.rules.node.effects import End, Hand, Interrupt, Load, NewWorker, TakeBack, Terminate, Unload
+from gdispy.rules.node.effects import AssignJobs, Interrupt, Kill, Load, NewWorker, RecallJobs, Terminate, Unload
 from gdispy.rules.node.job_table import TELL_AFTER
 from gdispy.rules.node.node_rules import (
     KILL_AFTER,
@@ -35,7 +35,7 @@ from gdispy.rules.node.node_rules import (
     STILLBORN_LIMIT,
     TEMPLATE_LIMIT,
     TERMINATE_AFTER,
-    Slots,
+    NodeRules,
 )
 from gdispy.rules.node.records import PORTIONS
 from gdispy.rules.node.requests import LEASE
@@ -45,10 +45,10 @@ A, B = Peer(1), Peer(2)
 W1, W2, W3 = WorkerId(1), WorkerId(2), WorkerId(3)
 
 
-def node(cpus: int = 2, isolation: str = "", **options: Any) -> Slots:
+def node(cpus: int = 2, isolation: str = "", **options: Any) -> NodeRules:
     """A node whose scheduler is A, with the computation C loaded."""
-    slots = checked(Slots(cpus, **options))
-    assert slots.joined(A, hello(), 0.0) == [Send(A, Holding([], [], []))]
+    slots = checked(NodeRules(cpus, **options))
+    assert slots.joined(A, hello(), 0.0) == [Send(A, Inventory([], [], []))]
     message = prepare(isolation=isolation)
     assert slots.receive(A, [message], 0.0) == [Load(message, {})]
     assert slots.loaded(C, "", 0.0) == [Send(A, Prepared(C, ""))]
@@ -63,7 +63,7 @@ def cancel(job: int, attempt: int = 1) -> Cancel:
     return Cancel(C, [JobId(job)], [attempt])
 
 
-def start(slots: Slots, *jobs: int, now: float = 0.0) -> list[Any]:
+def start(slots: NodeRules, *jobs: int, now: float = 0.0) -> list[Any]:
     return plain(slots.receive(A, [run(*jobs)], now))
 
 
@@ -71,14 +71,14 @@ def cancelled(job: int, now: float, attempt: int = 1) -> Send:
     return Send(A, ended(outcome(job, attempt, CANCELLED, b"", start=now, end=now)))
 
 
-def busy_with_short_jobs(last: int = 40) -> Slots:
+def busy_with_short_jobs(last: int = 40) -> NodeRules:
     """A node with one CPU, whose one worker has answered a job of 2.5 ms and so has several in hand."""
     slots = node(cpus=1)
     start(slots, 1, now=1.0)
     slots.answered(W1, [outcome(1, start=1.0, end=1.0025)], 1.0)
     effects = start(slots, *range(2, last + 1), now=2.0)
     behind = -(-(last - 1) // PORTIONS)
-    assert effects == [Hand(W1, [2]), Hand(W1, list(range(3, 3 + behind)))]  # type: ignore[list-item, arg-type]
+    assert effects == [AssignJobs(W1, [2]), AssignJobs(W1, list(range(3, 3 + behind)))]  # type: ignore[list-item, arg-type]
     return slots
 
 
@@ -93,12 +93,12 @@ def assert_given_back(effects: list[Any], peer: Peer, returned: Returned) -> Non
 
 
 def test_first_word_to_a_scheduler_is_what_is_held_for_it() -> None:
-    assert checked(Slots(1)).joined(A, hello(), 0.0) == [Send(A, Holding([], [], []))]
+    assert checked(NodeRules(1)).joined(A, hello(), 0.0) == [Send(A, Inventory([], [], []))]
 
 
 def test_computation_is_loaded_once_and_said_to_be_prepared_as_often_as_asked() -> None:
     # Given a computation that is being loaded.
-    slots = checked(Slots(1))
+    slots = checked(NodeRules(1))
     slots.joined(A, hello(), 0.0)
     assert slots.receive(A, [prepare()], 0.0) == [Load(prepare(), {})]
     # When it comes again, then nothing happens until it is loaded.
@@ -108,7 +108,7 @@ def test_computation_is_loaded_once_and_said_to_be_prepared_as_often_as_asked() 
 
 
 def test_computation_that_cannot_be_loaded_says_why_as_often_as_asked() -> None:
-    slots = checked(Slots(1))
+    slots = checked(NodeRules(1))
     slots.joined(A, hello(), 0.0)
     slots.receive(A, [prepare()], 0.0)
     assert slots.loaded(C, "no module", 0.0) == [Send(A, Prepared(C, "no module"))]
@@ -117,7 +117,7 @@ def test_computation_that_cannot_be_loaded_says_why_as_often_as_asked() -> None:
 
 @pytest.mark.parametrize("state", ["unknown", "loading", "failed"])
 def test_jobs_of_a_computation_that_is_not_loaded_are_returned(state: str) -> None:
-    slots = checked(Slots(1))
+    slots = checked(NodeRules(1))
     slots.joined(A, hello(), 0.0)
     if state != "unknown":
         slots.receive(A, [prepare()], 0.0)
@@ -127,15 +127,15 @@ def test_jobs_of_a_computation_that_is_not_loaded_are_returned(state: str) -> No
 
 
 def test_loading_that_ends_after_the_release_changes_nothing() -> None:
-    slots = checked(Slots(1))
+    slots = checked(NodeRules(1))
     slots.joined(A, hello(), 0.0)
     slots.receive(A, [prepare(), Release(C)], 0.0)
     assert slots.loaded(C, "", 0.0) == []
 
 
 def test_message_that_a_node_does_not_take_ends_the_connection() -> None:
-    assert node().receive(A, [Ask(C, 1)], 0.0) == [
-        Drop(A, "a message is refused: a node takes no Ask from a scheduler")
+    assert node().receive(A, [StatusRequest(C, 1)], 0.0) == [
+        Drop(A, "a message is refused: a node takes no StatusRequest from a scheduler")
     ]
 
 
@@ -148,7 +148,7 @@ def test_messages_of_who_has_not_joined_are_ignored() -> None:
 
 def test_job_runs_in_a_new_worker_and_its_outcome_is_told() -> None:
     slots = node()
-    assert start(slots, 1) == [NewWorker(W1, C), Hand(W1, [1])]  # type: ignore[list-item]
+    assert start(slots, 1) == [NewWorker(W1, C), AssignJobs(W1, [1])]  # type: ignore[list-item]
     assert slots.answered(W1, [outcome(1)], 1.0) == [Send(A, ended(outcome(1)))]
 
 
@@ -156,7 +156,7 @@ def test_idle_worker_gets_the_next_job() -> None:
     slots = node()
     start(slots, 1)
     slots.answered(W1, [outcome(1)], 1.0)
-    assert start(slots, 2, now=2.0) == [Hand(W1, [2])]  # type: ignore[list-item]
+    assert start(slots, 2, now=2.0) == [AssignJobs(W1, [2])]  # type: ignore[list-item]
 
 
 def test_no_more_workers_have_jobs_than_there_are_cpus() -> None:
@@ -164,13 +164,13 @@ def test_no_more_workers_have_jobs_than_there_are_cpus() -> None:
     slots = node(cpus=2)
     assert start(slots, 1, 2, 3) == [
         NewWorker(W1, C),
-        Hand(W1, [1]),  # type: ignore[list-item]
+        AssignJobs(W1, [1]),  # type: ignore[list-item]
         NewWorker(W2, C),
-        Hand(W2, [2]),  # type: ignore[list-item]
+        AssignJobs(W2, [2]),  # type: ignore[list-item]
     ]
     # When one ends, then the third begins in its place.
     effects = plain(slots.answered(W2, [outcome(2)], 1.0))
-    assert effects == [Hand(W2, [3]), Send(A, ended(outcome(2)))]  # type: ignore[list-item]
+    assert effects == [AssignJobs(W2, [3]), Send(A, ended(outcome(2)))]  # type: ignore[list-item]
 
 
 def test_job_that_is_said_twice_runs_once() -> None:
@@ -187,7 +187,7 @@ def test_arguments_and_outcome_are_given_back_when_they_are_not_needed() -> None
     slots.receive(A, [run(1, arguments=arguments)], 0.0)
     slots.answered(W1, [outcome(1, result=result)], 1.0)
     assert (arguments.released, result.released) == (1, 0)
-    slots.receive(A, [Collected(C, [JobId(1)], [1])], 2.0)
+    slots.receive(A, [OutcomesAcked(C, [JobId(1)], [1])], 2.0)
     assert result.released == 1
 
 
@@ -214,9 +214,9 @@ def test_what_comes_of_a_worker_that_is_gone_is_ignored() -> None:
 def test_worker_that_answers_for_what_it_was_not_given_is_ended(rows: list[Any]) -> None:
     slots = node(cpus=1)
     start(slots, 1)
-    assert End(W1) in slots.answered(W1, rows, 1.0)
+    assert Kill(W1) in slots.answered(W1, rows, 1.0)
     slots.exited(W1, [], "killed", 2.0)
-    assert start(slots, 9, now=3.0) == [NewWorker(W2, C), Hand(W2, [9])]  # type: ignore[list-item]
+    assert start(slots, 9, now=3.0) == [NewWorker(W2, C), AssignJobs(W2, [9])]  # type: ignore[list-item]
 
 
 def test_two_computations_take_turns() -> None:
@@ -258,7 +258,7 @@ def test_short_jobs_of_one_computation_leave_another_its_part(cpus: int, part: i
 class Work:
     """The workers of a node, each of which answers for all that it was handed at once."""
 
-    def __init__(self, slots: Slots) -> None:
+    def __init__(self, slots: NodeRules) -> None:
         self._slots = slots
         self._owner: dict[WorkerId, ComputationId] = {}
         #: What each worker has in hand, message by message; and who answers next.
@@ -268,7 +268,7 @@ class Work:
         for each in effects:
             if isinstance(each, NewWorker):
                 self._owner[each.worker] = each.computation
-            elif isinstance(each, Hand):
+            elif isinstance(each, AssignJobs):
                 self.hands.setdefault(each.worker, []).append([job.number for job in each.jobs])
 
     def owners(self) -> list[ComputationId]:
@@ -301,12 +301,12 @@ def test_worker_has_two_portions_of_short_jobs_in_hand() -> None:
     slots = busy_with_short_jobs(last=40)
     # When the job has ended, then the next portion is put behind the one that is left.
     effects = plain(slots.answered(W1, [outcome(2, start=2.0, end=2.0025)], 2.0))
-    assert effects[0] == Hand(W1, list(range(13, 23)))  # type: ignore[arg-type]
+    assert effects[0] == AssignJobs(W1, list(range(13, 23)))  # type: ignore[arg-type]
     # And the one after that when that has ended, not earlier.
     for job in range(3, 12):
         assert slots.answered(W1, [outcome(job, start=2.0, end=2.0025)], 2.0) == []
     effects = plain(slots.answered(W1, [outcome(12, start=2.0, end=2.0025)], 2.0))
-    assert effects[0] == Hand(W1, list(range(23, 30)))  # type: ignore[arg-type]
+    assert effects[0] == AssignJobs(W1, list(range(23, 30)))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -329,7 +329,7 @@ def hands_of(seconds: float, jobs: int) -> list[int]:
     start(slots, 1)
     slots.answered(W1, [outcome(1, start=0.0, end=seconds)], 1.0)
     effects = start(slots, *range(2, 2 + jobs))
-    return [len(each.jobs) for each in effects if isinstance(each, Hand)]
+    return [len(each.jobs) for each in effects if isinstance(each, AssignJobs)]
 
 
 def test_workers_come_to_their_end_together() -> None:
@@ -340,7 +340,7 @@ def test_workers_come_to_their_end_together() -> None:
     handed: list[int] = []
     while True:
         for each in effects:
-            if isinstance(each, Hand):
+            if isinstance(each, AssignJobs):
                 hands[each.worker] += each.jobs
                 handed.append(len(each.jobs))
         effects = []
@@ -357,12 +357,12 @@ def test_worker_has_one_job_in_hand_where_jobs_are_long() -> None:
     slots = node(cpus=1)
     start(slots, 1)
     slots.answered(W1, [outcome(1, start=0.0, end=1.0)], 1.0)
-    assert start(slots, 2, 3, 4) == [Hand(W1, [2])]  # type: ignore[list-item]
+    assert start(slots, 2, 3, 4) == [AssignJobs(W1, [2])]  # type: ignore[list-item]
 
 
 def test_worker_has_one_job_in_hand_as_long_as_none_has_ended() -> None:
     slots = node(cpus=1)
-    assert start(slots, 1, 2, 3) == [NewWorker(W1, C), Hand(W1, [1])]  # type: ignore[list-item]
+    assert start(slots, 1, 2, 3) == [NewWorker(W1, C), AssignJobs(W1, [1])]  # type: ignore[list-item]
 
 
 def test_outcomes_wait_for_others_while_the_node_has_enough_to_do() -> None:
@@ -382,7 +382,7 @@ def test_outcomes_are_told_at_once_where_the_node_has_little_to_do() -> None:
     assert told(slots.answered(W2, [outcome(3, start=1.0, end=1.01)], 1.01)) == [[3]]
 
 
-def two_workers(jobs: int) -> tuple[Slots, list[Any]]:
+def two_workers(jobs: int) -> tuple[NodeRules, list[Any]]:
     """A node with two workers that have answered a job of 10 ms each, and so many further ones."""
     slots = node(cpus=2)
     start(slots, 1, 2)
@@ -401,7 +401,7 @@ def test_free_worker_comes_before_filling_up_a_busy_one() -> None:
     start(slots, 1)
     slots.answered(W1, [outcome(1, start=0.0, end=0.0001)], 1.0)
     effects = start(slots, 2, 3)
-    assert effects == [Hand(W1, [2]), NewWorker(W2, C), Hand(W2, [3])]  # type: ignore[list-item]
+    assert effects == [AssignJobs(W1, [2]), NewWorker(W2, C), AssignJobs(W2, [3])]  # type: ignore[list-item]
 
 
 def test_job_that_turns_out_long_keeps_no_others_waiting_behind_it() -> None:
@@ -409,7 +409,7 @@ def test_job_that_turns_out_long_keeps_no_others_waiting_behind_it() -> None:
     slots = busy_with_short_jobs(last=40)
     assert slots.due() == pytest.approx(2.0 + REPORT_AFTER)
     effects = slots.tick(2.0 + REPORT_AFTER)
-    assert effects == [Send(A, Started(C, [JobId(2)], [1], [2.0], "")), TakeBack(W1)]
+    assert effects == [Send(A, Started(C, [JobId(2)], [1], [2.0], "")), RecallJobs(W1)]
     # When the others are taken back, then they wait again, the first of them first.
     assert slots.took_back(W1, [(JobId(job), 1) for job in range(3, 13)], 2.1) == []
     slots.receive(A, [Recall(C, 100)], 2.2)
@@ -425,10 +425,10 @@ def test_job_with_a_time_limit_goes_with_others_and_is_alone_when_its_time_is_ov
     jobs = [JobId(job) for job in range(2, 10)]
     options: list[Any] = [[b"", 0.0, 0.05, 0, 0, b"", [], [], 0.0]] * 8
     effects = plain(slots.receive(A, [Run(C, jobs, [1] * 8, [b""] * 8, options)], 2.0))
-    assert effects == [Hand(W1, [2]), Hand(W1, [3, 4])]  # type: ignore[list-item, arg-type]
+    assert effects == [AssignJobs(W1, [2]), AssignJobs(W1, [3, 4])]  # type: ignore[list-item, arg-type]
     # When the time of the first is over, then what has ended and not been told comes, and what has not begun.
     assert slots.due() == pytest.approx(2.05)
-    assert slots.tick(2.051) == [TakeBack(W1)]
+    assert slots.tick(2.051) == [RecallJobs(W1)]
     slots.answered(W1, [outcome(2)], 2.052)
     slots.took_back(W1, [(JobId(4), 1)], 2.053)
     # Then the one that runs has its own time, and nobody else's.
@@ -443,7 +443,7 @@ def test_jobs_that_were_taken_back_go_to_another_worker_in_their_order() -> None
     start(slots, 2, 3, 4, 5, now=2.0)
     slots.tick(2.0 + REPORT_AFTER)
     slots.answered(W2, [outcome(3, start=2.0, end=2.0)], 2.05)
-    hands = [each.jobs for each in plain(slots.took_back(W1, [(JobId(4), 1)], 2.1)) if isinstance(each, Hand)]
+    hands = [each.jobs for each in plain(slots.took_back(W1, [(JobId(4), 1)], 2.1)) if isinstance(each, AssignJobs)]
     assert hands in ([[4]], [])
 
 
@@ -466,10 +466,10 @@ def test_running_is_told_once_and_of_long_jobs_only() -> None:
 def test_with_isolation_each_job_has_a_process_of_its_own() -> None:
     # Given a computation whose jobs are to be isolated, and short.
     slots = node(cpus=1, isolation="job")
-    assert start(slots, 1, 2, 3) == [NewWorker(W1, C), Hand(W1, [1])]  # type: ignore[list-item]
+    assert start(slots, 1, 2, 3) == [NewWorker(W1, C), AssignJobs(W1, [1])]  # type: ignore[list-item]
     # When a job ends, then its worker is ended and another one begins.
     effects = plain(slots.answered(W1, [outcome(1, start=0.0, end=0.0)], 1.0))
-    assert effects == [End(W1), NewWorker(W2, C), Hand(W2, [2]), Send(A, ended(outcome(1, start=0.0, end=0.0)))]  # type: ignore[list-item]
+    assert effects == [Kill(W1), NewWorker(W2, C), AssignJobs(W2, [2]), Send(A, ended(outcome(1, start=0.0, end=0.0)))]  # type: ignore[list-item]
     # And the end of the process is nobody's failure.
     assert slots.exited(W1, [], "killed", 1.1) == []
 
@@ -485,20 +485,20 @@ def test_job_that_waits_is_cancelled_at_once() -> None:
 
 def test_job_in_hand_that_has_not_begun_is_taken_back_and_cancelled() -> None:
     slots = busy_with_short_jobs(last=17)
-    assert slots.receive(A, [cancel(5)], 3.0) == [TakeBack(W1)]
+    assert slots.receive(A, [cancel(5)], 3.0) == [RecallJobs(W1)]
     effects = plain(slots.took_back(W1, [(JobId(job), 1) for job in range(3, 7)], 3.0))
     assert cancelled(5, 3.0) in effects
     assert Interrupt(W1, JobId(5), 1) not in effects
-    handed = [job for each in effects if isinstance(each, Hand) for job in each.jobs]
+    handed = [job for each in effects if isinstance(each, AssignJobs) for job in each.jobs]
     assert handed == [3, 4, 6, 7]
 
 
 def test_only_job_in_hand_that_has_not_begun_is_cancelled_and_the_worker_is_free() -> None:
     slots = node(cpus=1)
     start(slots, 1, 2)
-    assert slots.receive(A, [cancel(1)], 1.0) == [TakeBack(W1)]
+    assert slots.receive(A, [cancel(1)], 1.0) == [RecallJobs(W1)]
     effects = plain(slots.took_back(W1, [(JobId(1), 1)], 1.0))
-    assert effects == [Hand(W1, [2]), cancelled(1, 1.0)]  # type: ignore[list-item]
+    assert effects == [AssignJobs(W1, [2]), cancelled(1, 1.0)]  # type: ignore[list-item]
 
 
 def test_job_that_runs_is_interrupted_then_terminated_then_killed() -> None:
@@ -506,7 +506,7 @@ def test_job_that_runs_is_interrupted_then_terminated_then_killed() -> None:
     slots = node(cpus=1)
     start(slots, 1)
     slots.tick(1.0)
-    assert slots.receive(A, [cancel(1)], 10.0) == [TakeBack(W1)]
+    assert slots.receive(A, [cancel(1)], 10.0) == [RecallJobs(W1)]
     assert slots.took_back(W1, [], 10.0) == [Interrupt(W1, JobId(1), 1)]
     # When it does not end, then each step follows at its time, once.
     assert slots.due() == 10.0 + TERMINATE_AFTER
@@ -514,7 +514,7 @@ def test_job_that_runs_is_interrupted_then_terminated_then_killed() -> None:
     assert slots.tick(10.0 + TERMINATE_AFTER) == [Terminate(W1)]
     assert slots.due() == 10.0 + KILL_AFTER
     assert slots.tick(10.1 + TERMINATE_AFTER) == []
-    assert slots.tick(10.0 + KILL_AFTER) == [End(W1)]
+    assert slots.tick(10.0 + KILL_AFTER) == [Kill(W1)]
     assert slots.due() is None
     assert slots.tick(99.0) == []
     # Then its end says that it was cancelled.
@@ -530,7 +530,7 @@ def test_job_that_ends_after_its_interrupt_is_not_killed_nor_is_the_next_one() -
     slots.took_back(W1, [], 10.0)
     slots.answered(W1, [outcome(1, status=TERMINATED)], 11.0)
     effects = slots.tick(10.0 + KILL_AFTER)
-    assert not any(isinstance(each, Terminate | End) for each in effects)
+    assert not any(isinstance(each, Terminate | Kill) for each in effects)
 
 
 def test_cancelling_twice_interrupts_once() -> None:
@@ -546,7 +546,7 @@ def test_cancel_reaches_a_job_that_the_worker_began_meanwhile() -> None:
     # Given two jobs in hand, of which the worker has ended the first and begun the second; that answer
     # is still on its way when the second is cancelled.
     slots = busy_with_short_jobs(last=3)
-    assert slots.receive(A, [cancel(3)], 3.0) == [TakeBack(W1)]
+    assert slots.receive(A, [cancel(3)], 3.0) == [RecallJobs(W1)]
     effects = slots.took_back(W1, [], 3.0)
     # When the answer arrives, then the second is interrupted.
     effects += slots.answered(W1, [outcome(2)], 3.1)
@@ -565,7 +565,7 @@ def test_cancel_of_another_attempt_changes_nothing() -> None:
     start(slots, 1, 2)
     assert slots.receive(A, [cancel(2, attempt=7)], 1.0) == []
     effects = plain(slots.answered(W1, [outcome(1)], 2.0))
-    assert effects[0] == Hand(W1, [2])  # type: ignore[arg-type]
+    assert effects[0] == AssignJobs(W1, [2])  # type: ignore[arg-type]
 
 
 def test_cancel_of_a_job_that_has_ended_changes_nothing() -> None:
@@ -583,7 +583,7 @@ def test_later_attempt_takes_the_place_of_one_that_waits() -> None:
     start(slots, 1, 2)
     assert slots.receive(A, [run(2, attempt=2), run(2, attempt=1), run(2, attempt=2)], 1.0) == []
     effects = plain(slots.answered(W1, [outcome(1)], 2.0))
-    assert effects[0] == Hand(W1, [2])  # type: ignore[arg-type]
+    assert effects[0] == AssignJobs(W1, [2])  # type: ignore[arg-type]
     [report] = sent(slots.answered(W1, [outcome(2, attempt=2)], 3.0), A)
     assert (report.jobs, report.attempts) == ([2], [2])
 
@@ -596,14 +596,14 @@ def test_later_attempt_begins_when_the_former_has_ended_and_nobody_hears_of_that
     effects = slots.receive(A, [cancel(1)], 1.0) if cancel_first else []
     # When it is said once more as another attempt, and as a later one still, then it is ended.
     effects += slots.receive(A, [run(1, attempt=2), run(1, attempt=3), run(1, attempt=2)], 1.0)
-    assert TakeBack(W1) in effects
+    assert RecallJobs(W1) in effects
     assert slots.took_back(W1, [], 1.0) == [Interrupt(W1, JobId(1), 1)]
     # A scheduler that comes back hears of the later attempt.
     slots.gone(A, 1.5)
-    assert slots.joined(B, hello(), 1.6) == [Send(B, Holding([C], [[JobId(1)]], [[3]]))]
+    assert slots.joined(B, hello(), 1.6) == [Send(B, Inventory([C], [[JobId(1)]], [[3]]))]
     # Then the later one begins.
     effects = plain(slots.answered(W1, [outcome(1, status=TERMINATED)], 2.0))
-    assert effects == [Hand(W1, [1])]  # type: ignore[list-item]
+    assert effects == [AssignJobs(W1, [1])]  # type: ignore[list-item]
     [report] = sent(slots.answered(W1, [outcome(1, attempt=3)], 3.0), B)
     assert (report.jobs, report.attempts, report.statuses) == ([1], [3], [FINISHED])
 
@@ -622,9 +622,9 @@ def test_later_attempt_runs_though_the_outcome_of_the_former_was_not_collected()
     start(slots, 1)
     slots.answered(W1, [outcome(1)], 1.0)
     assert plain(slots.receive(A, [run(1)], 2.0)) == []
-    assert plain(slots.receive(A, [run(1, attempt=2)], 2.0)) == [Hand(W1, [1])]  # type: ignore[list-item]
+    assert plain(slots.receive(A, [run(1, attempt=2)], 2.0)) == [AssignJobs(W1, [1])]  # type: ignore[list-item]
     # What is said of the former one changes nothing.
-    slots.receive(A, [Collected(C, [JobId(1)], [1])], 2.0)
+    slots.receive(A, [OutcomesAcked(C, [JobId(1)], [1])], 2.0)
     [report] = sent(slots.answered(W1, [outcome(1, attempt=2)], 3.0), A)
     assert report.attempts == [2]
 
@@ -661,7 +661,7 @@ def test_job_that_had_not_begun_runs_in_another_worker() -> None:
     effects = plain(slots.exited(W1, [(JobId(3), 1), (JobId(4), 1)], "killed", 3.0))
     # Then the first is lost and the others run elsewhere.
     assert effects[0] == NewWorker(W2, C)
-    assert [job for each in effects if isinstance(each, Hand) for job in each.jobs] == [3, 4, 5]
+    assert [job for each in effects if isinstance(each, AssignJobs) for job in each.jobs] == [3, 4, 5]
     [report] = sent(effects, A)
     assert (report.jobs, report.statuses) == ([2], [TERMINATED])
 
@@ -671,7 +671,7 @@ def test_worker_that_ends_without_a_job_is_nobodys_failure() -> None:
     start(slots, 1)
     slots.answered(W1, [outcome(1)], 1.0)
     assert slots.exited(W1, [], "killed", 2.0) == []
-    assert start(slots, 2, now=3.0) == [NewWorker(W2, C), Hand(W2, [2])]  # type: ignore[list-item]
+    assert start(slots, 2, now=3.0) == [NewWorker(W2, C), AssignJobs(W2, [2])]  # type: ignore[list-item]
 
 
 def test_job_whose_workers_end_before_it_can_begin_is_given_up_after_some() -> None:
@@ -685,7 +685,7 @@ def test_job_whose_workers_end_before_it_can_begin_is_given_up_after_some() -> N
     [report] = sent(effects, A)
     assert (report.jobs, report.statuses) == ([1], [TERMINATED])
     assert report.exceptions == ["Its worker process ended before the job could begin: no memory\n"]
-    assert plain(effects)[:2] == [NewWorker(WorkerId(4), C), Hand(WorkerId(4), [2])]  # type: ignore[list-item]
+    assert plain(effects)[:2] == [NewWorker(WorkerId(4), C), AssignJobs(WorkerId(4), [2])]  # type: ignore[list-item]
 
 
 def test_workers_that_end_early_count_in_a_row_only() -> None:
@@ -705,7 +705,7 @@ def test_workers_that_are_used_up_and_leave_jobs_untouched_count_for_nothing() -
     start(slots, *range(1, 2 * STILLBORN_LIMIT + 1))
     for number in workers:
         effects = plain(slots.answered(WorkerId(number), [outcome(number)], 1.0))
-        assert Hand(WorkerId(number), [STILLBORN_LIMIT + number]) in effects  # type: ignore[list-item]
+        assert AssignJobs(WorkerId(number), [STILLBORN_LIMIT + number]) in effects  # type: ignore[list-item]
     for number in workers:
         untouched = [(JobId(STILLBORN_LIMIT + number), 1)]
         effects = slots.exited(WorkerId(number), untouched, "exit code 0", 2.0)
@@ -731,8 +731,8 @@ def test_no_worker_is_forked_from_a_template_that_has_ended() -> None:
     effects = slots.template_ended(C, 1.0)
     effects += slots.exited(W1, [], "killed", 1.0) + slots.template_lost(C, "killed", 1.0)
     # Then the next worker comes when the template has been loaded again.
-    assert [each for each in plain(effects) if isinstance(each, NewWorker | Hand)] == []
-    assert [job for each in plain(slots.loaded(C, "", 2.0)) if isinstance(each, Hand) for job in each.jobs] == [2]
+    assert [each for each in plain(effects) if isinstance(each, NewWorker | AssignJobs)] == []
+    assert [job for each in plain(slots.loaded(C, "", 2.0)) if isinstance(each, AssignJobs) for job in each.jobs] == [2]
 
 
 def test_computation_whose_template_keeps_ending_is_given_up() -> None:
@@ -770,7 +770,7 @@ def test_job_that_was_returned_can_come_again() -> None:
     start(slots, 1, 2)
     slots.receive(A, [Recall(C, 1)], 1.0)
     assert slots.receive(A, [run(2, attempt=2)], 2.0) == []
-    assert plain(slots.answered(W1, [outcome(1)], 3.0))[0] == Hand(W1, [2])  # type: ignore[arg-type]
+    assert plain(slots.answered(W1, [outcome(1)], 3.0))[0] == AssignJobs(W1, [2])  # type: ignore[arg-type]
 
 
 def test_arguments_of_returned_jobs_are_given_back() -> None:
@@ -801,12 +801,12 @@ def test_other_scheduler_is_served_while_the_first_is_away_and_shares_nothing_wi
     start(slots, 1)
     slots.gone(A, 1.0)
     # When another one comes, then it sees nothing of the first.
-    assert slots.joined(B, hello(b"o" * 16, "other"), 2.0) == [Send(B, Holding([], [], []))]
+    assert slots.joined(B, hello(b"o" * 16, "other"), 2.0) == [Send(B, Inventory([], [], []))]
     assert_given_back(slots.receive(B, [run(5)], 2.0), B, Returned(C, [JobId(5)], [1]))
-    assert slots.receive(B, [cancel(1), Recall(C, 5), Collected(C, [JobId(1)], [1])], 2.0) == []
+    assert slots.receive(B, [cancel(1), Recall(C, 5), OutcomesAcked(C, [JobId(1)], [1])], 2.0) == []
     assert slots.receive(B, [Release(C)], 2.0) == [Send(B, Released(C))]
     # And the first, which has something here, can come back beside it; a third one cannot.
-    assert slots.joined(A, hello(), 3.0) == [Send(A, Holding([C], [[JobId(1)]], [[1]]))]
+    assert slots.joined(A, hello(), 3.0) == [Send(A, Inventory([C], [[JobId(1)]], [[1]]))]
     third = slots.joined(Peer(9), hello(b"t" * 16, "third"), 3.0)
     assert [type(effect) for effect in third] == [Drop]
 
@@ -821,14 +821,14 @@ def test_computation_that_a_new_scheduler_brings_again_begins_anew() -> None:
     assert slots.receive(B, [prepare(C)], 2.0) == [Unload(C)]
     assert slots.unloaded(C, 3.0) == [Load(prepare(C), {})]
     slots.loaded(C, "", 4.0)
-    assert plain(slots.receive(B, [run(1)], 5.0))[-1] == Hand(WorkerId(2), [1])  # type: ignore[list-item]
+    assert plain(slots.receive(B, [run(1)], 5.0))[-1] == AssignJobs(WorkerId(2), [1])  # type: ignore[list-item]
 
 
 def test_jobs_go_on_while_their_scheduler_is_away_and_nothing_is_sent() -> None:
     slots = node(cpus=1)
     start(slots, 1, 2)
     assert slots.gone(A, 1.0) == []
-    assert plain(slots.answered(W1, [outcome(1)], 2.0)) == [Hand(W1, [2])]  # type: ignore[list-item]
+    assert plain(slots.answered(W1, [outcome(1)], 2.0)) == [AssignJobs(W1, [2])]  # type: ignore[list-item]
     assert slots.tick(5.0) == []
 
 
@@ -838,13 +838,13 @@ def test_scheduler_that_comes_back_hears_what_is_held_and_every_outcome_not_coll
     start(slots, 1, 2, 3, 4, 5)
     slots.answered(W1, [outcome(1)], 1.0)
     slots.answered(W1, [outcome(2)], 1.0)
-    slots.receive(A, [Collected(C, [JobId(1)], [1])], 1.5)
+    slots.receive(A, [OutcomesAcked(C, [JobId(1)], [1])], 1.5)
     slots.gone(A, 2.0)
     slots.answered(W1, [outcome(3)], 3.0)
     # When it comes back.
     effects = slots.joined(B, hello(), 4.0)
     # Then it hears of all but the first, and the outcomes come again.
-    [holding] = sent(effects, B, Holding)
+    [holding] = sent(effects, B, Inventory)
     assert effects[0] == Send(B, holding)
     assert holding.computations == [C]
     assert sorted(holding.jobs[0]) == [2, 3, 4, 5]
@@ -859,10 +859,10 @@ def test_outcome_comes_again_after_each_reconnection_until_it_is_collected() -> 
     for peer in (B, Peer(3)):
         slots.gone(A, 2.0)
         assert sent(slots.joined(peer, hello(), 3.0), peer, Ended) == [ended(outcome(1))]
-    slots.receive(Peer(3), [Collected(C, [JobId(1)], [1])], 4.0)
+    slots.receive(Peer(3), [OutcomesAcked(C, [JobId(1)], [1])], 4.0)
     assert slots.joined(Peer(4), hello(), 5.0) == [
         Drop(Peer(3), "a newer connection took its place"),
-        Send(Peer(4), Holding([C], [[]], [[]])),
+        Send(Peer(4), Inventory([C], [[]], [[]])),
     ]
 
 
@@ -870,7 +870,7 @@ def test_collected_of_another_attempt_or_job_forgets_nothing() -> None:
     slots = node(cpus=1)
     start(slots, 1)
     slots.answered(W1, [outcome(1)], 1.0)
-    slots.receive(A, [Collected(C, [JobId(1), JobId(7)], [2, 1])], 2.0)
+    slots.receive(A, [OutcomesAcked(C, [JobId(1), JobId(7)], [2, 1])], 2.0)
     assert sent(slots.joined(B, hello(), 3.0), B, Ended) == [ended(outcome(1))]
 
 
@@ -879,7 +879,7 @@ def test_newer_connection_of_the_same_scheduler_takes_the_place_of_the_old() -> 
     assert slots.joined(B, hello(), 1.0)[0] == Drop(A, "a newer connection took its place")
     assert slots.receive(A, [run(1)], 1.0) == []
     assert slots.gone(A, 1.0) == []
-    assert plain(slots.receive(B, [run(1)], 1.0)) == [NewWorker(W1, C), Hand(W1, [1])]  # type: ignore[list-item]
+    assert plain(slots.receive(B, [run(1)], 1.0)) == [NewWorker(W1, C), AssignJobs(W1, [1])]  # type: ignore[list-item]
 
 
 def test_outcomes_that_are_sent_again_fit_into_messages_that_the_other_side_takes() -> None:
@@ -912,7 +912,7 @@ def test_scheduler_that_stays_away_is_forgotten_after_the_lease() -> None:
     assert slots.tick(2.0 + LEASE) == [Unload(C)]
     assert slots.due() is None
     assert slots.unloaded(C, 3.0 + LEASE) == []
-    assert slots.joined(B, hello(), 4.0 + LEASE) == [Send(B, Holding([], [], []))]
+    assert slots.joined(B, hello(), 4.0 + LEASE) == [Send(B, Inventory([], [], []))]
 
 
 def test_scheduler_that_comes_back_in_time_keeps_its_work() -> None:
@@ -951,7 +951,7 @@ def test_release_frees_the_cpus_for_other_computations() -> None:
     slots.loaded(D, "", 0.0)
     slots.receive(A, [run(1), run(1, computation=D)], 0.0)
     effects = plain(slots.receive(A, [Release(C)], 1.0))
-    assert effects == [Unload(C), NewWorker(W2, D), Hand(W2, [1])]  # type: ignore[list-item]
+    assert effects == [Unload(C), NewWorker(W2, D), AssignJobs(W2, [1])]  # type: ignore[list-item]
 
 
 def test_late_word_of_a_worker_of_a_released_computation_is_ignored() -> None:
@@ -970,7 +970,7 @@ def test_computation_that_is_prepared_again_is_loaded_when_the_former_is_gone() 
     # When nothing is left of the former, then it is loaded anew.
     assert Load(prepare(), {}) in slots.unloaded(C, 2.0)
     slots.loaded(C, "", 3.0)
-    assert [type(each) for each in start(slots, 1, now=4.0)] == [NewWorker, Hand]
+    assert [type(each) for each in start(slots, 1, now=4.0)] == [NewWorker, AssignJobs]
 
 
 def test_statuses_a_node_reports_are_final() -> None:

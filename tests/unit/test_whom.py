@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from gdispy.discovery.targets import Whom, parse
+from gdispy.discovery.targets import NodeTargets, parse
 from gdispy.errors import ConfigError
 
 PORT = 51348
-ANY = Whom(patterns=["*"], look=True)
+ANY = NodeTargets(patterns=["*"], look=True)
 
 
 @pytest.mark.parametrize("nodes", [None, [], (), "", "*", ["*"], ("*",), {"*"}, [("*",)], [("*", None)]])
@@ -36,15 +36,15 @@ def test_nothing_or_a_star_is_whoever_answers(nodes: Any) -> None:
     ],
 )
 def test_host_is_a_target_and_its_own_pattern(nodes: Any, target: tuple[str, int], pattern: str) -> None:
-    assert parse(nodes, PORT) == Whom(targets=[target], patterns=[pattern])
+    assert parse(nodes, PORT) == NodeTargets(targets=[target], patterns=[pattern])
 
 
 def test_pattern_is_looked_for_and_not_connected_to() -> None:
-    assert parse(["10.0.*", "*:7"], PORT) == Whom(patterns=["10.0.*", "*:7"], look=True)
+    assert parse(["10.0.*", "*:7"], PORT) == NodeTargets(patterns=["10.0.*", "*:7"], look=True)
 
 
 def test_local_wants_a_private_node_only() -> None:
-    assert parse(["local"], PORT) == parse("local", PORT) == Whom(local=True)
+    assert parse(["local"], PORT) == parse("local", PORT) == NodeTargets(local=True)
 
 
 def test_two_names_in_a_tuple_are_two_elements() -> None:
@@ -52,7 +52,7 @@ def test_two_names_in_a_tuple_are_two_elements() -> None:
 
 
 def test_elements_may_be_mixed() -> None:
-    assert parse(["a", ("b", 7), "10.*", "local"], PORT) == Whom(
+    assert parse(["a", ("b", 7), "10.*", "local"], PORT) == NodeTargets(
         targets=[("a", PORT), ("b", 7)], patterns=["a:51348", "b:7", "10.*"], look=True, local=True
     )
 

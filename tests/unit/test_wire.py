@@ -17,7 +17,7 @@ from gdispy.protocol import wire
 from gdispy.protocol.handshake import Keys, next_key
 from gdispy.protocol.ids import JobId
 from gdispy.protocol.limits import FEW_PAYLOADS, PAYLOADS_BYTES
-from gdispy.protocol.messages import Contents, Message, Progress, Recall, Resume, Run
+from gdispy.protocol.messages import FileContents, Message, Progress, Recall, Resume, Run
 from gdispy.protocol.payload import MemoryPayload, Payload, bulk_size
 from gdispy.protocol.secretbox import seal
 from gdispy.protocol.wire import (
@@ -254,7 +254,7 @@ def test_files_and_payloads_are_announced_as_what_they_are() -> None:
         return MemorySink()
 
     sender, into = Sender(KEY), Receiver(KEY, make_sink)
-    sender.put(Contents(C, [0], [File()]))
+    sender.put(FileContents(C, [0], [File()]))
     sender.put(progress(MemoryPayload([b"payload"])))
     for _ in range(4):
         into.receive(b"".join(sender.frames()))

@@ -16,55 +16,82 @@ from gdispy.protocol.message import Message as Message
 from gdispy.protocol.message import read_values
 from gdispy.protocol.messages.computation import OUTPUT_LIMIT as OUTPUT_LIMIT
 from gdispy.protocol.messages.computation import UNLIMITED as UNLIMITED
-from gdispy.protocol.messages.computation import Contents as Contents
-from gdispy.protocol.messages.computation import Lacking as Lacking
+from gdispy.protocol.messages.computation import FileContents as FileContents
+from gdispy.protocol.messages.computation import MissingFiles as MissingFiles
+from gdispy.protocol.messages.computation import Notice as Notice
 from gdispy.protocol.messages.computation import Open as Open
 from gdispy.protocol.messages.computation import Prepare as Prepare
 from gdispy.protocol.messages.computation import Prepared as Prepared
 from gdispy.protocol.messages.computation import Release as Release
 from gdispy.protocol.messages.computation import Released as Released
-from gdispy.protocol.messages.computation import Trouble as Trouble
 from gdispy.protocol.messages.connection import Hello as Hello
-from gdispy.protocol.messages.connection import Holding as Holding
+from gdispy.protocol.messages.connection import Inventory as Inventory
 from gdispy.protocol.messages.job import Cancel as Cancel
-from gdispy.protocol.messages.job import Collected as Collected
 from gdispy.protocol.messages.job import Ended as Ended
+from gdispy.protocol.messages.job import OutcomesAcked as OutcomesAcked
 from gdispy.protocol.messages.job import Progress as Progress
+from gdispy.protocol.messages.job import ProgressAcked as ProgressAcked
 from gdispy.protocol.messages.job import Recall as Recall
 from gdispy.protocol.messages.job import Returned as Returned
 from gdispy.protocol.messages.job import Run as Run
-from gdispy.protocol.messages.job import Seen as Seen
 from gdispy.protocol.messages.job import Started as Started
 from gdispy.protocol.messages.job import Upload as Upload
 from gdispy.protocol.messages.job import Uploaded as Uploaded
 from gdispy.protocol.messages.job import ended_without_node as ended_without_node
 from gdispy.protocol.messages.node_use import NO_LIMIT as NO_LIMIT
-from gdispy.protocol.messages.node_use import Appeared as Appeared
 from gdispy.protocol.messages.node_use import Availability as Availability
 from gdispy.protocol.messages.node_use import Cpus as Cpus
-from gdispy.protocol.messages.node_use import Deliver as Deliver
 from gdispy.protocol.messages.node_use import Event as Event
 from gdispy.protocol.messages.node_use import Limit as Limit
-from gdispy.protocol.messages.node_use import Order as Order
+from gdispy.protocol.messages.node_use import NodeCommand as NodeCommand
+from gdispy.protocol.messages.node_use import NodeFound as NodeFound
+from gdispy.protocol.messages.node_use import PutFile as PutFile
 from gdispy.protocol.messages.node_use import Reply as Reply
-from gdispy.protocol.messages.node_use import Take as Take
+from gdispy.protocol.messages.node_use import UseNode as UseNode
 from gdispy.protocol.messages.reconnection import Accepted as Accepted
 from gdispy.protocol.messages.reconnection import Fenced as Fenced
-from gdispy.protocol.messages.reconnection import Named as Named
+from gdispy.protocol.messages.reconnection import JobNames as JobNames
+from gdispy.protocol.messages.reconnection import ResendRequest as ResendRequest
 from gdispy.protocol.messages.reconnection import Resume as Resume
 from gdispy.protocol.messages.reconnection import Unknown as Unknown
-from gdispy.protocol.messages.reconnection import Wanted as Wanted
-from gdispy.protocol.messages.status import Ask as Ask
 from gdispy.protocol.messages.status import Overview as Overview
-from gdispy.protocol.messages.status import Standing as Standing
-from gdispy.protocol.messages.status import Survey as Survey
+from gdispy.protocol.messages.status import OverviewRequest as OverviewRequest
+from gdispy.protocol.messages.status import Status as Status
+from gdispy.protocol.messages.status import StatusRequest as StatusRequest
 
 ALL: tuple[type[Message], ...] = (
-    *(Hello, Holding),
-    *(Prepare, Prepared, Run, Cancel, Recall, Returned, Started, Progress, Ended, Collected),
-    *(Seen, Release, Released, Open, Ask, Standing, Trouble, Cpus, Limit, Availability, Lacking, Contents),
-    *(Appeared, Take, Order, Reply, Deliver, Upload, Uploaded, Event, Resume, Accepted, Unknown, Survey, Overview),
-    *(Wanted, Fenced, Named),
+    *(Hello, Inventory),
+    *(Prepare, Prepared, Run, Cancel, Recall, Returned, Started, Progress, Ended, OutcomesAcked),
+    *(
+        ProgressAcked,
+        Release,
+        Released,
+        Open,
+        StatusRequest,
+        Status,
+        Notice,
+        Cpus,
+        Limit,
+        Availability,
+        MissingFiles,
+        FileContents,
+    ),
+    *(
+        NodeFound,
+        UseNode,
+        NodeCommand,
+        Reply,
+        PutFile,
+        Upload,
+        Uploaded,
+        Event,
+        Resume,
+        Accepted,
+        Unknown,
+        OverviewRequest,
+        Overview,
+    ),
+    *(ResendRequest, Fenced, JobNames),
 )
 BY_TAG: dict[int, type[Message]] = {kind.tag: kind for kind in ALL}
 

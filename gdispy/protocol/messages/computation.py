@@ -54,7 +54,7 @@ class Prepare(Message):
     cleanup: bool
     body: Bulk
     files: list[list[Any]]
-    #: Nothing from a scheduler to a node, which says with `Lacking` what it has not.
+    #: Nothing from a scheduler to a node, which says with `MissingFiles` what it has not.
     contents: list[Bulk]
     #: The pickled arguments of the computation's setup and cleanup functions.
     arguments: Bulk = b""
@@ -77,7 +77,7 @@ class Prepare(Message):
 
 
 @record
-class Lacking(Message):
+class MissingFiles(Message):
     """These files of a computation, by their places in `Prepare`, are not there yet."""
 
     tag = 25
@@ -87,7 +87,7 @@ class Lacking(Message):
 
 
 @record
-class Contents(Message):
+class FileContents(Message):
     """The contents of the files that were lacking."""
 
     tag = 26
@@ -123,7 +123,7 @@ class Open(Message):
     nodes: list[str]
     #: Whether a job whose node is lost may run again.
     reentrant: bool
-    #: Whether the client decides about each node itself: it is asked with `Appeared`.
+    #: Whether the client decides about each node itself: it is asked with `NodeFound`.
     asks: bool = False
     #: Whether the client wants to hear of what happens to its nodes.
     watches: bool = False
@@ -142,7 +142,7 @@ class Open(Message):
 
 
 @record
-class Trouble(Message):
+class Notice(Message):
     """Jobs wait and no node can run them; `text` tells the user why and what to do."""
 
     tag = 33

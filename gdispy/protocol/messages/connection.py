@@ -60,7 +60,7 @@ class Hello(Message):
 
 
 @record
-class Holding(Message):
+class Inventory(Message):
     """A node's first word to its scheduler: the jobs it holds, begun, waiting or ended."""
 
     tag = 3
@@ -84,4 +84,4 @@ class Holding(Message):
     def problem(self) -> str:
         is_even = list(map(len, self.jobs)) == list(map(len, self.attempts))
         is_even = is_even and len(self.ended) in (0, len(self.jobs))
-        return "" if is_even else "the columns within Holding differ in length"
+        return "" if is_even else "the columns within Inventory differ in length"

@@ -123,7 +123,7 @@ class Progress(Message):
 
 @record
 class Ended(Message):
-    """What came of these jobs. Who receives it answers `Collected`, also when it comes again."""
+    """What came of these jobs. Who receives it answers `OutcomesAcked`, also when it comes again."""
 
     tag = 18
     shape = (
@@ -169,7 +169,7 @@ class Ended(Message):
 
 
 @record
-class Collected(Message):
+class OutcomesAcked(Message):
     """The outcomes of these jobs are in safe hands; forget them."""
 
     tag = 19
@@ -182,7 +182,7 @@ class Collected(Message):
 
 
 @record
-class Seen(Message):
+class ProgressAcked(Message):
     """The first so many provisional results of these jobs have arrived; forget them."""
 
     tag = 22

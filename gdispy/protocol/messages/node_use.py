@@ -64,8 +64,8 @@ class Availability(Message):
 
 
 @record
-class Appeared(Message):
-    """There is a node, known by these addresses and names: shall it be used? The answer is `Take`."""
+class NodeFound(Message):
+    """There is a node, known by these addresses and names: shall it be used? The answer is `UseNode`."""
 
     tag = 34
     shape = (is_computation, is_instance, is_text_column, is_count, is_count, is_text, is_availability)
@@ -78,11 +78,11 @@ class Appeared(Message):
     free: list[float]
 
     def problem(self) -> str:
-        return "" if self.names else "Appeared names no address of the node"
+        return "" if self.names else "NodeFound names no address of the node"
 
 
 @record
-class Take(Message):
+class UseNode(Message):
     """Use so many CPUs of a node, 0 for none, with these arguments of setup and these files besides."""
 
     tag = 35
@@ -97,7 +97,7 @@ class Take(Message):
 
 
 @record
-class Order(Message):
+class NodeCommand(Message):
     """Do this with a node: 'deallocate', 'close', 'resetup', 'cpus', 'jobs'. The answer is `Reply`."""
 
     tag = 36
@@ -110,12 +110,12 @@ class Order(Message):
     value: float
 
     def problem(self) -> str:
-        return "" if abs(self.value) <= NO_LIMIT else "Order.value is out of range"
+        return "" if abs(self.value) <= NO_LIMIT else "NodeCommand.value is out of range"
 
 
 @record
 class Reply(Message):
-    """The answer to `Order` or `Deliver`: an error or '', a number, and jobs, where such were asked for."""
+    """The answer to `NodeCommand` or `PutFile`: an error or '', a number, and jobs, where such were asked for."""
 
     tag = 37
     shape = (is_computation, is_count, is_text, is_number, is_count_column)
@@ -127,7 +127,7 @@ class Reply(Message):
 
 
 @record
-class Deliver(Message):
+class PutFile(Message):
     """Put a file into the directory of a computation on a node. The answer is `Reply`."""
 
     tag = 38
@@ -149,7 +149,7 @@ class Event(Message):
     computation: ComputationId
     what: int
     node: Instance
-    #: One row, as in `Standing`.
+    #: One row, as in `Status`.
     rows: list[list[Any]]
     free: list[float]
 

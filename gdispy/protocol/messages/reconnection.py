@@ -69,7 +69,7 @@ class Unknown(Message):
 
 
 @record
-class Wanted(Message):
+class ResendRequest(Message):
     """The scheduler knows these jobs, but not what they are called with: a former life of it had only heard that.
     With `all_wait` no node has them, and they are lost if nobody says them again."""
 
@@ -94,7 +94,7 @@ class Fenced(Message):
 
 
 @record
-class Named(Message):
+class JobNames(Message):
     """What the user calls these jobs, pickled: for who takes the computation over."""
 
     tag = 56

@@ -21,7 +21,7 @@ from gdispy.protocol.record import record
 
 
 @record
-class Ask(Message):
+class StatusRequest(Message):
     """A client asks how its computation stands."""
 
     tag = 31
@@ -31,8 +31,8 @@ class Ask(Message):
 
 
 @record
-class Standing(Message):
-    """The answer to `Ask`: rows `[name, address, port, cpus, busy, jobs done, seconds of job time,
+class Status(Message):
+    """The answer to `StatusRequest`: rows `[name, address, port, cpus, busy, jobs done, seconds of job time,
     bytes sent, bytes received]` of the nodes, the count of waiting jobs, and what is wrong."""
 
     tag = 32
@@ -45,7 +45,7 @@ class Standing(Message):
 
 
 @record
-class Survey(Message):
+class OverviewRequest(Message):
     """Somebody with the secret of clients asks how the scheduler stands. The answer is `Overview`."""
 
     tag = 53

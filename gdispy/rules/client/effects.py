@@ -6,7 +6,7 @@ Pure. A shell performs effects in their order.
 from __future__ import annotations
 
 from gdispy.protocol.ids import ComputationId
-from gdispy.protocol.messages import Appeared, Ended, Event, Progress, Reply, Standing, Started, Upload
+from gdispy.protocol.messages import Ended, Event, NodeFound, Progress, Reply, Started, Status, Upload
 from gdispy.protocol.record import record
 from gdispy.rules.effects import Effect
 
@@ -20,21 +20,21 @@ class Resolve(Effect):
 
 
 @record
-class Show(Effect):
+class JobsStarted(Effect):
     """These jobs run."""
 
     started: Started
 
 
 @record
-class Provide(Effect):
+class ProvisionalResult(Effect):
     """A provisional result."""
 
     progress: Progress
 
 
 @record
-class Tell(Effect):
+class Notify(Effect):
     """The user must hear this."""
 
     text: str
@@ -44,11 +44,11 @@ class Tell(Effect):
 class Answer(Effect):
     """The answer to a question of the user."""
 
-    answer: Standing | Reply
+    answer: Status | Reply
 
 
 @record
-class Late(Effect):
+class LateResult(Effect):
     """These jobs of the message had ended before, perhaps since their node had been given up."""
 
     ended: Ended
@@ -56,33 +56,33 @@ class Late(Effect):
 
 
 @record
-class Lost(Effect):
+class TakenOver(Effect):
     """Another process has the computation now, with all that is remembered of it."""
 
 
 @record
-class Decide(Effect):
-    """Shall this node be used? Answer with `Take`."""
+class ChooseNode(Effect):
+    """Shall this node be used? Answer with `UseNode`."""
 
-    appeared: Appeared
+    appeared: NodeFound
 
 
 @record
-class Happen(Effect):
+class NodeEvent(Effect):
     """Something has happened to a node."""
 
     event: Event
 
 
 @record
-class Store(Effect):
+class SaveFile(Effect):
     """A job sends a file. Put it in its place and answer with `Uploaded`."""
 
     upload: Upload
 
 
 @record
-class Closed(Effect):
+class ComputationClosed(Effect):
     """Nothing of the computation is left on any node."""
 
     computation: ComputationId

@@ -18,32 +18,32 @@ from gdispy.protocol.ids import ComputationId, JobId
 from gdispy.protocol.job_status import ABANDONED
 from gdispy.protocol.messages import (
     Accepted,
-    Ask,
     Cancel,
-    Collected,
-    Deliver,
     Ended,
     Fenced,
     Message,
+    NodeCommand,
     Open,
-    Order,
+    OutcomesAcked,
     Prepare,
     Progress,
+    ProgressAcked,
+    PutFile,
     Release,
     Released,
     Reply,
+    ResendRequest,
     Resume,
     Run,
-    Seen,
-    Standing,
+    Status,
+    StatusRequest,
     Unknown,
-    Wanted,
     ended_without_node,
 )
 from gdispy.protocol.payload import Bulk
 from gdispy.protocol.texts import TAKEN_OVER
 from gdispy.rules.client.session import TAKEN as SESSION_TAKES
-from gdispy.rules.history.replay import Story
+from gdispy.rules.history.replay import ComputationHistory
 
 _FORGOTTEN = (
     "The scheduler was started again and does not know the job any more. It may have run, so it is not run again; "
@@ -52,10 +52,10 @@ _FORGOTTEN = (
 
 
 #: What a scheduler may say to a client, besides `Hello`.
-TAKEN: frozenset[type[Message]] = SESSION_TAKES | {Accepted, Unknown, Wanted}
+TAKEN: frozenset[type[Message]] = SESSION_TAKES | {Accepted, Unknown, ResendRequest}
 
 
-class _Brief:
+class _Computation:
     """One computation, as far as it may have to be said again."""
 
     def __init__(self, message: Open) -> None:
@@ -77,14 +77,14 @@ class _Brief:
         self.given_up: set[JobId] = set()
 
 
-class Courier:
+class Outbox:
     """All computations that go over one connection."""
 
     def __init__(self, place: str) -> None:
         self._place = place
-        self._briefs: dict[ComputationId, _Brief] = {}
+        self._briefs: dict[ComputationId, _Computation] = {}
         #: Questions that have no answer yet.
-        self._asked: dict[tuple[ComputationId, int], Ask | Order | Deliver] = {}
+        self._asked: dict[tuple[ComputationId, int], StatusRequest | NodeCommand | PutFile] = {}
         #: Why the last connection was closed, if since a message was refused and nothing has ended since.
         self._refusal = ""
         self.is_connected = False
@@ -96,7 +96,7 @@ class Courier:
     def outgoing(self, message: Message) -> list[Message]:
         """Keep what may have to be said again; what the session is answered at once, the scheduler being away."""
         if isinstance(message, Open):
-            brief = self._briefs.setdefault(message.computation, _Brief(message))
+            brief = self._briefs.setdefault(message.computation, _Computation(message))
             brief.open = message
             return []
         known = self._briefs.get(getattr(message, "computation", None))  # type: ignore[arg-type]
@@ -124,17 +124,17 @@ class Courier:
                 return [Released(message.computation)]
         elif not self.is_connected:
             return self._answer(message)
-        elif isinstance(message, Ask | Order | Deliver):
+        elif isinstance(message, StatusRequest | NodeCommand | PutFile):
             self._asked[message.computation, message.question] = message
         return []
 
     def _answer(self, message: Message) -> list[Message]:
         problem = self.absence()
-        if isinstance(message, Ask):
+        if isinstance(message, StatusRequest):
             brief = self._briefs.get(message.computation)
             jobs = len(brief.jobs) if brief is not None else 0
-            return [Standing(message.computation, message.question, [], jobs, [problem])]
-        if isinstance(message, Order | Deliver):
+            return [Status(message.computation, message.question, [], jobs, [problem])]
+        if isinstance(message, NodeCommand | PutFile):
             return [Reply(message.computation, message.question, problem, -1.0, [])]
         return []
 
@@ -150,7 +150,7 @@ class Courier:
         found: list[Message] = []
         for computation, brief in self._briefs.items():
             if brief.given_up:  # First, or their outcomes would be sent again.
-                found.append(Collected(computation, sorted(brief.given_up), [0] * len(brief.given_up)))
+                found.append(OutcomesAcked(computation, sorted(brief.given_up), [0] * len(brief.given_up)))
         found.append(Resume(list(self._briefs), [sorted(each.jobs) for each in self._briefs.values()]))
         for computation, brief in self._briefs.items():
             if brief.releasing:
@@ -213,9 +213,9 @@ class Courier:
             if each.open.token
         ]
 
-    def restore(self, story: Story, prepare: Prepare) -> None:
-        """Take up what a former life of this client has brought."""
-        brief = self._briefs[story.id] = _Brief(story.open)
+    def restore(self, story: ComputationHistory, prepare: Prepare) -> None:
+        """UseNode up what a former life of this client has brought."""
+        brief = self._briefs[story.id] = _Computation(story.open)
         brief.prepare = prepare
         for number, job in story.unfinished().items():
             brief.jobs.add(number)
@@ -233,11 +233,11 @@ class Courier:
             self._refusal = ""
             if brief is not None:
                 self._end(brief, message.jobs)
-            return [message], [Collected(message.computation, message.jobs, message.attempts)]
+            return [message], [OutcomesAcked(message.computation, message.jobs, message.attempts)]
         if isinstance(message, Progress):
-            seen = Seen(message.computation, [message.job], [message.attempt], [message.index + 1])
+            seen = ProgressAcked(message.computation, [message.job], [message.attempt], [message.index + 1])
             return [message], [seen]
-        if isinstance(message, Standing | Reply):
+        if isinstance(message, Status | Reply):
             self._asked.pop((message.computation, message.question), None)
         if brief is None:
             return [message], []
@@ -248,7 +248,7 @@ class Courier:
                 if not brief.open.reentrant:
                     brief.runs.pop(job, None)
             return [], []
-        if isinstance(message, Wanted):
+        if isinstance(message, ResendRequest):
             brief.runs |= {job: brief.former.pop(job) for job in message.jobs if job in brief.former}
             jobs = [job for job in message.jobs if message.all_wait or job in brief.runs]
             return self._say_again(brief, Unknown(message.computation, jobs, False))
@@ -260,7 +260,7 @@ class Courier:
             del self._briefs[message.computation]
         return [message], []
 
-    def _lose(self, brief: _Brief, message: Fenced) -> list[Message]:
+    def _lose(self, brief: _Computation, message: Fenced) -> list[Message]:
         """Somebody else has the computation: its jobs end here, now and as they come."""
         brief.fenced = True
         lost = sorted(brief.jobs)
@@ -268,7 +268,7 @@ class Courier:
         told: list[Message] = [message]
         return [ended_without_node(message.computation, lost, ABANDONED, TAKEN_OVER), *told] if lost else told
 
-    def _end(self, brief: _Brief, jobs: list[JobId]) -> None:
+    def _end(self, brief: _Computation, jobs: list[JobId]) -> None:
         brief.jobs.difference_update(jobs)
         brief.cancelled.difference_update(jobs)
         brief.unaccepted.difference_update(jobs)
@@ -276,7 +276,7 @@ class Courier:
             brief.runs.pop(job, None)
             brief.former.pop(job, None)
 
-    def _say_again(self, brief: _Brief, message: Unknown) -> tuple[list[Message], list[Message]]:
+    def _say_again(self, brief: _Computation, message: Unknown) -> tuple[list[Message], list[Message]]:
         answers: list[Message] = []
         if brief.releasing:
             return [], []

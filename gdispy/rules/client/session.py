@@ -18,26 +18,38 @@ from gdispy.errors import InternalError
 from gdispy.protocol.ids import ComputationId, JobId, Peer
 from gdispy.protocol.job_status import ABANDONED
 from gdispy.protocol.messages import (
-    Appeared,
     Cancel,
     Ended,
     Event,
     Fenced,
     Message,
+    NodeFound,
+    Notice,
     Progress,
+    ProgressAcked,
     Release,
     Released,
     Reply,
     Run,
-    Seen,
-    Standing,
     Started,
-    Trouble,
+    Status,
     Upload,
     Uploaded,
 )
 from gdispy.protocol.payload import Bulk
-from gdispy.rules.client.effects import Answer, Closed, Decide, Happen, Late, Lost, Provide, Resolve, Show, Store, Tell
+from gdispy.rules.client.effects import (
+    Answer,
+    ChooseNode,
+    ComputationClosed,
+    JobsStarted,
+    LateResult,
+    NodeEvent,
+    Notify,
+    ProvisionalResult,
+    Resolve,
+    SaveFile,
+    TakenOver,
+)
 from gdispy.rules.effects import Effects, Send
 
 
@@ -53,7 +65,7 @@ class _Shown:
         self.end: tuple[Ended, int] | None = None
 
 
-class Session:
+class ClientSession:
     """One computation, as its client sees it."""
 
     def __init__(self, computation: ComputationId, scheduler: Peer) -> None:
@@ -120,7 +132,7 @@ class Session:
             shown.append(Resolve(message, picks))
         if late:
             self._abandoned.difference_update(message.jobs[place] for place in late)
-            shown.append(Late(message, late))
+            shown.append(LateResult(message, late))
         return shown
 
     def _await_progress(self, message: Ended, place: int, wanted: int) -> bool:
@@ -139,7 +151,7 @@ class Session:
         shown.early[message.index] = message
         effects: Effects = []
         while shown.count in shown.early:
-            effects.append(Provide(shown.early.pop(shown.count)))
+            effects.append(ProvisionalResult(shown.early.pop(shown.count)))
             shown.count += 1
         if shown.end is not None:
             ended, place = shown.end
@@ -149,7 +161,7 @@ class Session:
                 effects.append(Resolve(ended, [place]))
         return effects
 
-    def _on_seen(self, message: Seen) -> Effects:
+    def _on_seen(self, message: ProgressAcked) -> Effects:
         """What is missing of these jobs' provisional results, or of all where none is named, will not come: their ends
         need not wait."""
         effects: Effects = []
@@ -162,43 +174,43 @@ class Session:
         return effects
 
     def _on_started(self, message: Started) -> Effects:
-        return [Show(message)]
+        return [JobsStarted(message)]
 
-    def _on_answer(self, message: Standing | Reply) -> Effects:
+    def _on_answer(self, message: Status | Reply) -> Effects:
         return [Answer(message)]
 
-    def _on_appeared(self, message: Appeared) -> Effects:
-        return [Decide(message)]
+    def _on_appeared(self, message: NodeFound) -> Effects:
+        return [ChooseNode(message)]
 
     def _on_event(self, message: Event) -> Effects:
-        return [Happen(message)]
+        return [NodeEvent(message)]
 
     def _on_upload(self, message: Upload) -> Effects:
         if message.job in self._open:
-            return [Store(message)]
+            return [SaveFile(message)]
         answer = (message.job, message.attempt, message.number, "the job has ended")
         return [Send(self._scheduler, Uploaded(message.computation, *answer))]
 
     def _on_fenced(self, message: Fenced) -> Effects:
-        return [Tell("another process has taken over this computation: its jobs have ended here"), Lost()]
+        return [Notify("another process has taken over this computation: its jobs have ended here"), TakenOver()]
 
-    def _on_trouble(self, message: Trouble) -> Effects:
-        return [Tell(message.text)]
+    def _on_trouble(self, message: Notice) -> Effects:
+        return [Notify(message.text)]
 
     def _on_released(self, message: Released) -> Effects:
-        return [Closed(message.computation)]
+        return [ComputationClosed(message.computation)]
 
     _HANDLERS: dict[type[Message], Callable[..., Any]] = {
         Ended: _on_ended,
         Progress: _on_progress,
-        Seen: _on_seen,
+        ProgressAcked: _on_seen,
         Started: _on_started,
-        Standing: _on_answer,
+        Status: _on_answer,
         Reply: _on_answer,
-        Appeared: _on_appeared,
+        NodeFound: _on_appeared,
         Event: _on_event,
         Upload: _on_upload,
-        Trouble: _on_trouble,
+        Notice: _on_trouble,
         Fenced: _on_fenced,
         Released: _on_released,
     }
@@ -210,4 +222,4 @@ class Session:
 
 
 #: What a scheduler may say to the session of a client.
-TAKEN: frozenset[type[Message]] = frozenset(Session._HANDLERS)
+TAKEN: frozenset[type[Message]] = frozenset(ClientSession._HANDLERS)

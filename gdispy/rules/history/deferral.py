@@ -4,12 +4,12 @@ Pure. Asked by the ledger (`journal/file.py`) of a shared scheduler before facts
 rests on them is said.
 
 What a job is called with is kept by its client until it hears `Accepted`, and an outcome by its node until it hears
-`Collected`. So the scheduler may let them keep what is large: it writes at once that there is such a job and where it
-is placed, and the rest only where the job, or its client, takes longer than `DELAY`. Of most jobs it never writes it,
-which would cost more than all else that is done for them (4 MiB were measured at 10 ms each time).
+`OutcomesAcked`. So the scheduler may let them keep what is large: it writes at once that there is such a job and where
+it is placed, and the rest only where the job, or its client, takes longer than `DELAY`. Of most jobs it never writes
+it, which would cost more than all else that is done for them (4 MiB were measured at 10 ms each time).
 
 Invariants:
-1. `Accepted` and `Collected` are not said of a job as long as what it is called with, or its outcome, is put aside.
+1. `Accepted` and `OutcomesAcked` are not said of a job as long as what it is called with, or its outcome, is put aside.
 2. Whatever is put aside is written after `DELAY`, or not needed any more by then.
 """
 
@@ -20,7 +20,7 @@ from typing import Any
 
 from gdispy.protocol.ids import ComputationId, JobId
 from gdispy.protocol.message import picked
-from gdispy.protocol.messages import Accepted, Collected, Ended, Message, Release, Released, Run
+from gdispy.protocol.messages import Accepted, Ended, Message, OutcomesAcked, Release, Released, Run
 from gdispy.protocol.payload import Bulk, bulk_size, options_size
 from gdispy.rules.history.facts import Announced
 
@@ -47,7 +47,7 @@ class _Aside:
         self.collected: dict[JobId, list[tuple[int, Say]]] = {}
 
 
-class Deferred:
+class DeferredPayloads:
     """Facts and promises that wait."""
 
     def __init__(self, large: int = LARGE, delay: float = DELAY) -> None:
@@ -65,7 +65,7 @@ class Deferred:
                 found += self._ended(fact, now)
             else:
                 found.append(fact)
-                if isinstance(fact, Collected):
+                if isinstance(fact, OutcomesAcked):
                     self._collected(fact)
                 elif isinstance(fact, Release | Released):
                     self._aside.pop(computation, None)
@@ -80,7 +80,7 @@ class Deferred:
             aside.accepted.update((job, say) for job in message.jobs if job in aside.runs)
             rest = [job for job in message.jobs if job not in aside.runs]
             return Accepted(message.computation, rest) if rest else None
-        if isinstance(message, Collected) and not aside.outcomes.keys().isdisjoint(message.jobs):
+        if isinstance(message, OutcomesAcked) and not aside.outcomes.keys().isdisjoint(message.jobs):
             pairs = list(zip(message.jobs, message.attempts, strict=True))
             for job, attempt in pairs:
                 if job in aside.outcomes:
@@ -167,7 +167,7 @@ class Deferred:
         columns = zip(fact.results, fact.outputs, fact.errors, strict=True)
         return [place for place, parts in enumerate(columns) if sum(map(bulk_size, parts)) >= self._large]
 
-    def _collected(self, fact: Collected) -> None:
+    def _collected(self, fact: OutcomesAcked) -> None:
         aside = self._aside.get(fact.computation)
         if aside is None:
             return
@@ -204,5 +204,5 @@ def _others(fact: Run | Ended, places: list[int]) -> list[int]:
     return [place for place in range(len(fact.jobs)) if place not in left_out]
 
 
-def _collected_of(computation: ComputationId, pairs: list[tuple[JobId, int]]) -> Collected:
-    return Collected(computation, [job for job, _ in pairs], [attempt for _, attempt in pairs])
+def _collected_of(computation: ComputationId, pairs: list[tuple[JobId, int]]) -> OutcomesAcked:
+    return OutcomesAcked(computation, [job for job, _ in pairs], [attempt for _, attempt in pairs])

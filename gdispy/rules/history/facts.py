@@ -3,7 +3,7 @@
 Pure. Written by `journal/file.py` as the arrays that messages are, read back by `replay.py`.
 
 A client's journal, and a scheduler's, holds `Open`, `Prepare`, `Run`, `Cancel` and `Release` as they were accepted,
-`Ended` as it was received, `Collected` for what nobody needs any more, and the facts below.
+`Ended` as it was received, `OutcomesAcked` for what nobody needs any more, and the facts below.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from gdispy.protocol.ids import ComputationId, Instance, JobId
 from gdispy.protocol.message import Message, read_values
 from gdispy.protocol.messages import (
     Cancel,
-    Collected,
     Ended,
-    Named,
+    JobNames,
     Open,
+    OutcomesAcked,
     Prepare,
     Progress,
+    ProgressAcked,
     Release,
     Released,
     Run,
-    Seen,
 )
 from gdispy.protocol.record import record
 
@@ -147,7 +147,7 @@ class Told(Message):
 
 KINDS: tuple[type[Message], ...] = (
     *(Began, Owned, Met, Placed, Unplaced, GivenUp, Announced, Told),
-    *(Open, Prepare, Run, Cancel, Ended, Progress, Seen, Collected, Named, Release, Released),
+    *(Open, Prepare, Run, Cancel, Ended, Progress, ProgressAcked, OutcomesAcked, JobNames, Release, Released),
 )
 _BY_TAG: dict[int, type[Message]] = {kind.tag: kind for kind in KINDS}
 

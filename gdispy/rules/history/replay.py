@@ -19,16 +19,16 @@ from gdispy.protocol.job_status import FINISHED
 from gdispy.protocol.message import Message, picked
 from gdispy.protocol.messages import (
     Cancel,
-    Collected,
     Ended,
-    Named,
+    JobNames,
     Open,
+    OutcomesAcked,
     Prepare,
     Progress,
+    ProgressAcked,
     Release,
     Released,
     Run,
-    Seen,
 )
 from gdispy.protocol.payload import ABSENT, Bulk, MemoryPayload
 from gdispy.rules.history.facts import Announced, Began, GivenUp, Met, Owned, Placed, Told, Unplaced
@@ -64,7 +64,7 @@ class Job:
         self.told = False
 
 
-class Story:
+class ComputationHistory:
     """A computation, as far as it is known."""
 
     def __init__(self, message: Open) -> None:
@@ -131,7 +131,7 @@ class Story:
             yield Announced(self.id, [number for number, _ in absent], _options(absent))
         named = [(number, job.name) for number, job in jobs if job.name]
         if named:
-            yield Named(self.id, [number for number, _ in named], [name for _, name in named])
+            yield JobNames(self.id, [number for number, _ in named], [name for _, name in named])
         again = [(number, job) for number, job in jobs if job.attempt > 1]
         if again:
             yield self._unplaced(again)
@@ -148,20 +148,20 @@ class Story:
             yield Told(self.id, told)
 
 
-class Remembered:
+class JournalState:
     """All that a journal says."""
 
     def __init__(self) -> None:
         #: Who kept it last.
         self.began: Began | None = None
-        self.stories: dict[ComputationId, Story] = {}
+        self.stories: dict[ComputationId, ComputationHistory] = {}
 
     def take(self, fact: Message) -> None:
         """Learn one more fact. What it says of computations and jobs that are not known is nothing."""
         if isinstance(fact, Began):
             self.began = fact
         elif isinstance(fact, Open):
-            story = self.stories.setdefault(fact.computation, Story(fact))
+            story = self.stories.setdefault(fact.computation, ComputationHistory(fact))
             story.open = fact
         else:
             story_or_none = self.stories.get(fact.computation)  # type: ignore[attr-defined]
@@ -173,21 +173,21 @@ class Remembered:
         for story in self.stories.values():
             yield from story.facts()
 
-    def _owned(self, story: Story, fact: Owned) -> None:
+    def _owned(self, story: ComputationHistory, fact: Owned) -> None:
         story.owned = fact
 
-    def _prepare(self, story: Story, fact: Prepare) -> None:
+    def _prepare(self, story: ComputationHistory, fact: Prepare) -> None:
         contents = [bulk(value) for value in fact.contents]
         bodies = bulk(fact.body), bulk(fact.arguments), bulk(fact.source)
         story.prepare = replace(fact, contents=contents, body=bodies[0], arguments=bodies[1], source=bodies[2])
 
-    def _met(self, story: Story, fact: Met) -> None:
+    def _met(self, story: ComputationHistory, fact: Met) -> None:
         story.nodes[fact.node] = fact
 
-    def _given_up(self, story: Story, fact: GivenUp) -> None:
+    def _given_up(self, story: ComputationHistory, fact: GivenUp) -> None:
         story.nodes.pop(fact.node, None)
 
-    def _run(self, story: Story, fact: Run) -> None:
+    def _run(self, story: ComputationHistory, fact: Run) -> None:
         options = fact.options or [None] * len(fact.jobs)
         for number, arguments, wishes in zip(fact.jobs, fact.arguments, options, strict=True):
             job = story.jobs.get(number)
@@ -197,30 +197,30 @@ class Remembered:
                 job.arguments = bulk(arguments)
         story.last = max(story.last, *fact.jobs) if fact.jobs else story.last
 
-    def _announced(self, story: Story, fact: Announced) -> None:
+    def _announced(self, story: ComputationHistory, fact: Announced) -> None:
         for number, wishes in zip(fact.jobs, fact.options or [None] * len(fact.jobs), strict=True):
             story.jobs.setdefault(number, Job(ABSENT, _read(wishes)))
         story.last = max(story.last, *fact.jobs) if fact.jobs else story.last
 
-    def _named(self, story: Story, fact: Named) -> None:
+    def _named(self, story: ComputationHistory, fact: JobNames) -> None:
         for number, name in zip(fact.jobs, fact.names, strict=True):
             job = story.jobs.get(number)
             if job is not None and isinstance(name, bytes):
                 job.name = name
 
-    def _cancel(self, story: Story, fact: Cancel) -> None:
+    def _cancel(self, story: ComputationHistory, fact: Cancel) -> None:
         for number in fact.jobs:
             job = story.jobs.get(number)
             if job is not None:
                 job.cancelled = True
 
-    def _placed(self, story: Story, fact: Placed) -> None:
+    def _placed(self, story: ComputationHistory, fact: Placed) -> None:
         for number, attempt in zip(fact.jobs, fact.attempts, strict=True):
             job = story.jobs.get(number)
             if job is not None:
                 job.node, job.attempt = fact.node, attempt
 
-    def _unplaced(self, story: Story, fact: Unplaced) -> None:
+    def _unplaced(self, story: ComputationHistory, fact: Unplaced) -> None:
         for number, attempt, losses in zip(fact.jobs, fact.attempts, fact.losses, strict=True):
             job = story.jobs.get(number)
             if job is None:
@@ -229,19 +229,19 @@ class Remembered:
                 _reset(job, attempt)
             job.node, job.attempt, job.losses = None, attempt, losses
 
-    def _progress(self, story: Story, fact: Progress) -> None:
+    def _progress(self, story: ComputationHistory, fact: Progress) -> None:
         job = story.jobs.get(fact.job)
         if job is not None:
             job.shown = job.shown or {}
             job.shown[fact.attempt, fact.index] = replace(fact, value=bulk(fact.value))
 
-    def _seen(self, story: Story, fact: Seen) -> None:
+    def _seen(self, story: ComputationHistory, fact: ProgressAcked) -> None:
         for number, attempt, count in zip(fact.jobs, fact.attempts, fact.counts, strict=True):
             job = story.jobs.get(number)
             if job is not None and job.shown:
                 job.shown.pop((attempt, count - 1), None)
 
-    def _ended(self, story: Story, fact: Ended) -> None:
+    def _ended(self, story: ComputationHistory, fact: Ended) -> None:
         columns: dict[str, Any] = {
             name: [bulk(value) for value in getattr(fact, name)] for name in ("results", "outputs", "errors")
         }
@@ -251,17 +251,17 @@ class Remembered:
             if job is not None and job.outcome is None:
                 job.outcome = fact, place
 
-    def _collected(self, story: Story, fact: Collected) -> None:
+    def _collected(self, story: ComputationHistory, fact: OutcomesAcked) -> None:
         for number in fact.jobs:
             story.jobs.pop(number, None)
 
-    def _told(self, story: Story, fact: Told) -> None:
+    def _told(self, story: ComputationHistory, fact: Told) -> None:
         for number in fact.jobs:
             job = story.jobs.get(number)
             if job is not None:
                 job.told = True
 
-    def _released(self, story: Story, fact: Message) -> None:
+    def _released(self, story: ComputationHistory, fact: Message) -> None:
         del self.stories[story.id]
 
     _TAKERS: dict[type[Message], Callable[..., None]] = {
@@ -271,14 +271,14 @@ class Remembered:
         GivenUp: _given_up,
         Run: _run,
         Announced: _announced,
-        Named: _named,
+        JobNames: _named,
         Cancel: _cancel,
         Placed: _placed,
         Unplaced: _unplaced,
         Ended: _ended,
         Progress: _progress,
-        Seen: _seen,
-        Collected: _collected,
+        ProgressAcked: _seen,
+        OutcomesAcked: _collected,
         Told: _told,
         Release: _released,
         Released: _released,

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gdispy.protocol.ids import ComputationId, JobId, WorkerId
-from gdispy.protocol.messages import Deliver, Prepare
+from gdispy.protocol.messages import Prepare, PutFile
 from gdispy.protocol.payload import Bulk
 from gdispy.protocol.record import record
 from gdispy.rules.effects import Effect
@@ -27,18 +27,18 @@ class Load(Effect):
 
 
 @record
-class Look(Effect):
+class FindMissingFiles(Effect):
     """Find out which files of the computation are not there; answer with `looked`."""
 
     prepare: Prepare
 
 
 @record
-class Place(Effect):
+class PutFiles(Effect):
     """Put files into the directory of the computation; answer with `delivered`."""
 
     prepare: Prepare
-    deliver: Deliver
+    deliver: PutFile
 
 
 @record
@@ -65,7 +65,7 @@ class NewWorker(Effect):
 
 
 @record
-class Hand(Effect):
+class AssignJobs(Effect):
     """Put these jobs into the worker's socket."""
 
     worker: WorkerId
@@ -73,8 +73,8 @@ class Hand(Effect):
 
 
 @record
-class TakeBack(Effect):
-    """Take all jobs out of the worker's socket again; answer with `took_back`."""
+class RecallJobs(Effect):
+    """UseNode all jobs out of the worker's socket again; answer with `took_back`."""
 
     worker: WorkerId
 
@@ -96,12 +96,12 @@ class Terminate(Effect):
 
 
 @record
-class End(Effect):
+class Kill(Effect):
     """SIGKILL to the worker and all that it started."""
 
     worker: WorkerId
 
 
 @record
-class Leave(Effect):
+class Shutdown(Effect):
     """It has done what it was to do, and ends."""

@@ -24,8 +24,8 @@ from gdispy.protocol.job_status import CANCELLED
 from gdispy.protocol.messages import NO_LIMIT, Cpus, Ended, Returned
 from gdispy.rules.effects import Effects, Send
 from gdispy.rules.faults import OnFault, raise_fault
-from gdispy.rules.node.effects import Hand, NewWorker, TakeBack, Unload
-from gdispy.rules.node.records import Computation, Job, Row, Session, Worker, portions, release
+from gdispy.rules.node.effects import AssignJobs, NewWorker, RecallJobs, Unload
+from gdispy.rules.node.records import Computation, Job, Row, SchedulerSession, Worker, portions, release
 
 #: Seconds that outcomes of jobs of such a length (seconds) wait for others, at most: until each worker has answered.
 TELL_AFTER = 0.02
@@ -47,11 +47,11 @@ class Custody:
         self._varies = False
         #: What to add to a time here to have seconds since the epoch, as users are shown them.
         self._epoch = epoch
-        self._sessions: dict[Instance, Session] = {}
-        self._by_peer: dict[Peer, Session] = {}
+        self._sessions: dict[Instance, SchedulerSession] = {}
+        self._by_peer: dict[Peer, SchedulerSession] = {}
         self._computations: dict[ComputationId, Computation] = {}
         #: Released, and not yet gone.
-        self._unloading: dict[ComputationId, Session] = {}
+        self._unloading: dict[ComputationId, SchedulerSession] = {}
         self._workers: dict[WorkerId, Worker] = {}
         self._numbers = count(1)
         #: Computations with outcomes to send at the end of this turn.
@@ -70,7 +70,7 @@ class Custody:
         return self._offer(now)
 
     def shut(self, why: str, now: float) -> Effects:
-        """Take no jobs for this reason, until `reopen` takes it back."""
+        """UseNode no jobs for this reason, until `reopen` takes it back."""
         self._shut[why] = True
         return self._offer(now)
 
@@ -98,7 +98,7 @@ class Custody:
         if self.cpus < before:
             least = 1 if self.cpus else 0
             workers = [each for each in self._workers.values() if len(each.hand) > least and not each.ending]
-            effects += [TakeBack(worker.number) for worker in workers]
+            effects += [RecallJobs(worker.number) for worker in workers]
         return effects + self._turn_end(now)
 
     def _offered(self) -> Cpus:
@@ -322,7 +322,7 @@ class Custody:
             worker.since = now
         worker.hand.extend(jobs)
         worker.latest = len(jobs)
-        return [Hand(worker.number, jobs)]
+        return [AssignJobs(worker.number, jobs)]
 
     def check(self) -> None:
         """Raise InternalError where an invariant does not hold; for tests."""
@@ -349,7 +349,7 @@ def ended_message(computation: ComputationId, rows: list[Row]) -> Ended:
     return Ended(*values)
 
 
-def peer_of(session: Session) -> Peer:
+def peer_of(session: SchedulerSession) -> Peer:
     if session.peer is None:
         raise InternalError("a message came from a scheduler that is away")
     return session.peer

@@ -15,11 +15,11 @@ from typing import Any
 
 from gdispy.protocol.ids import ComputationId, JobId, Peer, WorkerId
 from gdispy.protocol.job_status import TERMINATED
-from gdispy.protocol.messages import Lacking, Prepared, Progress, Released, Reply, Upload
+from gdispy.protocol.messages import MissingFiles, Prepared, Progress, Released, Reply, Upload
 from gdispy.protocol.payload import Bulk
 from gdispy.rules.effects import Effects, Send
 from gdispy.rules.moving_average import averaged
-from gdispy.rules.node.effects import End, Interrupt, Load, TakeBack, Terminate
+from gdispy.rules.node.effects import Interrupt, Kill, Load, RecallJobs, Terminate
 from gdispy.rules.node.records import Computation, Job, Row, Worker, release
 from gdispy.rules.node.requests import Serving
 from gdispy.rules.node.service_hours import CLOSED, OPEN
@@ -39,7 +39,7 @@ TEMPLATE_LIMIT = 3
 _HOURS = "service hours"
 
 
-class Slots(Serving):
+class NodeRules(Serving):
     """What this node runs."""
 
     # What the processes do
@@ -90,7 +90,7 @@ class Slots(Serving):
         computation.drop_contents()
         computation.lacking = places
         peer = computation.session.peer
-        return [Send(peer, Lacking(computation_id, places))] if peer is not None else []
+        return [Send(peer, MissingFiles(computation_id, places))] if peer is not None else []
 
     def delivered(self, computation_id: ComputationId, question: int, error: str, now: float) -> Effects:
         """Files were put in place, or could not be."""
@@ -124,7 +124,7 @@ class Slots(Serving):
         for row in rows:
             if not hand or hand[0].number != row[0] or hand[0].attempt != row[1]:
                 worker.ending = True
-                effects.append(End(worker_id))
+                effects.append(Kill(worker_id))
                 break
             job = hand.popleft()
             if job.expired and row[2] == TERMINATED:
@@ -140,7 +140,7 @@ class Slots(Serving):
             self._busy -= worker.cpus
         if not hand and computation.prepare.isolation == "job" and not worker.ending:
             worker.ending = True
-            effects.append(End(worker_id))
+            effects.append(Kill(worker_id))
         if hand and hand[0].cancelled:  # It was not taken back when it was cancelled, so it has begun.
             worker.interrupted = now
             effects.append(Interrupt(worker_id, hand[0].number, hand[0].attempt))
@@ -273,7 +273,7 @@ class Slots(Serving):
         for worker in self._workers.values():
             if worker.hand and not worker.ending:
                 worker.ending, worker.why = True, why
-                effects.append(End(worker.number))
+                effects.append(Kill(worker.number))
         return effects
 
     def due(self) -> float | None:
@@ -311,7 +311,7 @@ class Slots(Serving):
         if worker.interrupted is not None:
             if worker.told and now >= worker.interrupted + KILL_AFTER:
                 worker.ending = True
-                return [End(worker.number)]
+                return [Kill(worker.number)]
             if not worker.told and now >= worker.interrupted + TERMINATE_AFTER:
                 worker.told = True
                 return [Terminate(worker.number)]
@@ -331,7 +331,7 @@ class Slots(Serving):
         if (is_long or is_over) and not is_alone:
             # Taken for short, and is not: others must not wait behind it. Or it has ended, and that is not told yet.
             worker.since, worker.slow = now, True
-            effects.append(TakeBack(worker.number))
+            effects.append(RecallJobs(worker.number))
         return effects
 
 

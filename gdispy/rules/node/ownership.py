@@ -14,13 +14,13 @@ from dataclasses import replace
 
 from gdispy.protocol.ids import ComputationId, Instance
 from gdispy.protocol.job_status import TERMINATED
-from gdispy.protocol.messages import Collected, Ended, Fenced, Hello, Message, Open, Prepare, Release, Run
-from gdispy.rules.effects import Effects, Record, Send
+from gdispy.protocol.messages import Ended, Fenced, Hello, Message, Open, OutcomesAcked, Prepare, Release, Run
+from gdispy.rules.effects import Effects, Send, WriteFacts
 from gdispy.rules.history.facts import Owned
-from gdispy.rules.history.replay import Story
+from gdispy.rules.history.replay import ComputationHistory
 from gdispy.rules.node.effects import Unload
 from gdispy.rules.node.job_table import Custody, ended_message, peer_of
-from gdispy.rules.node.records import Computation, Row, Session, portions, release
+from gdispy.rules.node.records import Computation, Row, SchedulerSession, portions, release
 
 #: Seconds that outcomes are kept whose scheduler has not come back in time.
 SPOOL_AGE = 7 * 24 * 3600.0
@@ -41,7 +41,7 @@ class Keeping(Custody):
 
     # The spool
 
-    def _spool_all(self, session: Session) -> Effects:
+    def _spool_all(self, session: SchedulerSession) -> Effects:
         """Its scheduler has gone: write down what has ended and was not collected."""
         effects: Effects = []
         for computation in self._computations.values():
@@ -62,28 +62,30 @@ class Keeping(Custody):
             computation.spooled.update(numbers)
             facts.append(Run(computation.id, numbers, [row[1] for row in part], [b""] * len(part)))
             facts.append(ended_message(computation.id, part))
-        return [Record(computation.id, facts)] if facts else []
+        return [WriteFacts(computation.id, facts)] if facts else []
 
-    def _spool_collected(self, computation: Computation, message: Collected) -> Effects:
+    def _spool_collected(self, computation: Computation, message: OutcomesAcked) -> Effects:
         if not computation.spooled:
             return []
         gone = computation.spooled.intersection(message.jobs)
         computation.spooled -= gone
         numbers = sorted(gone)
-        return [Record(computation.id, [Collected(computation.id, numbers, [0] * len(numbers))])] if gone else []
+        return (
+            [WriteFacts(computation.id, [OutcomesAcked(computation.id, numbers, [0] * len(numbers))])] if gone else []
+        )
 
     def _forget(self, computation: Computation) -> Effects:
         effects = super()._forget(computation)
-        return [Record(computation.id, [Release(computation.id)]), *effects] if computation.is_spooled else effects
+        return [WriteFacts(computation.id, [Release(computation.id)]), *effects] if computation.is_spooled else effects
 
-    def restore(self, story: Story, now: float) -> Effects:
-        """Take up what a former life of this node has left in the spool."""
+    def restore(self, story: ComputationHistory, now: float) -> Effects:
+        """UseNode up what a former life of this node has left in the spool."""
         owned = story.owned
         if owned is None or story.id in self._computations:
             return []
         session = self._sessions.get(Instance(owned.client))
         if session is None:
-            session = self._sessions[Instance(owned.client)] = Session(Instance(owned.client), owned.place)
+            session = self._sessions[Instance(owned.client)] = SchedulerSession(Instance(owned.client), owned.place)
         session.expires = now + self._spool_age
         opened = story.open
         prepare = Prepare(story.id, owned.name, "function", "", "", "", True, b"", [], [], token=opened.token)
@@ -122,7 +124,7 @@ class Keeping(Custody):
         self._unloading[computation.id] = computation.session
         return [Unload(computation.id)]
 
-    def _note_leaving(self, session: Session) -> None:
+    def _note_leaving(self, session: SchedulerSession) -> None:
         raise NotImplementedError
 
     # Taking over
@@ -132,7 +134,7 @@ class Keeping(Custody):
         known = self._computations.get(computation)
         return known is not None and known.prepare.token == token and epoch >= known.epoch
 
-    def _claim(self, session: Session, hello: Hello) -> Effects:
+    def _claim(self, session: SchedulerSession, hello: Hello) -> Effects:
         """Give it what it claims, and tell who had that, or who claims what is not its any more."""
         effects: Effects = []
         for computation, token, epoch in hello.claims:
@@ -144,7 +146,7 @@ class Keeping(Custody):
                 effects += self._take_over(session, known, token, epoch)
         return effects
 
-    def _take_over(self, session: Session, known: Computation, token: bytes, epoch: int) -> Effects:
+    def _take_over(self, session: SchedulerSession, known: Computation, token: bytes, epoch: int) -> Effects:
         if not self._is_due(known.id, token, epoch) or (known.session is not session and epoch == known.epoch):
             return [Send(peer_of(session), self._fenced(known.id))] if known.prepare.token == token else []
         effects: Effects = []

@@ -114,7 +114,7 @@ class Worker:
 class Computation:
     """A computation on this node."""
 
-    def __init__(self, prepare: Prepare, session: Session) -> None:
+    def __init__(self, prepare: Prepare, session: SchedulerSession) -> None:
         self.id = prepare.computation
         self.prepare = prepare
         self.session = session
@@ -201,7 +201,7 @@ class Computation:
         return max(1, min(max(part, int(PORTION_LEAST / pace)), PORTION_LIMIT, round(PORTION_SECONDS / pace)))
 
 
-class Session:
+class SchedulerSession:
     """A scheduler that this node works for."""
 
     def __init__(self, instance: Instance, name: str) -> None:

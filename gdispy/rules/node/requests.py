@@ -5,7 +5,7 @@ Pure. The part of the node's rules above `job_table.py` and below `node_rules.py
 Invariants:
 1. One scheduler is served at a time; one that went away is remembered until `lease` seconds later. While
    it is connected nothing of it is forgotten, however long its jobs take.
-2. An outcome is held until `Collected` names it, whatever happens to the connection.
+2. An outcome is held until `OutcomesAcked` names it, whatever happens to the connection.
 """
 
 from __future__ import annotations
@@ -18,24 +18,24 @@ from gdispy.protocol.job_status import CANCELLED
 from gdispy.protocol.limits import NAME_LIMIT, STREAM_LIMIT, printable
 from gdispy.protocol.messages import (
     Cancel,
-    Collected,
-    Contents,
-    Deliver,
+    FileContents,
     Hello,
-    Holding,
-    Lacking,
+    Inventory,
     Limit,
     Message,
+    MissingFiles,
+    OutcomesAcked,
     Prepare,
     Prepared,
     Progress,
+    ProgressAcked,
+    PutFile,
     Recall,
     Release,
     Released,
     Reply,
     Returned,
     Run,
-    Seen,
     Started,
     Upload,
     Uploaded,
@@ -43,10 +43,10 @@ from gdispy.protocol.messages import (
 from gdispy.protocol.texts import BUSY
 from gdispy.rules.effects import Drop, Effects, Send
 from gdispy.rules.faults import not_taken
-from gdispy.rules.node.effects import AnswerFile, Leave, Load, Look, Place, TakeBack
+from gdispy.rules.node.effects import AnswerFile, FindMissingFiles, Load, PutFiles, RecallJobs, Shutdown
 from gdispy.rules.node.job_table import peer_of
 from gdispy.rules.node.ownership import SPOOL_AGE, Keeping
-from gdispy.rules.node.records import Computation, Job, Session, Worker, release
+from gdispy.rules.node.records import Computation, Job, SchedulerSession, Worker, release
 
 #: Seconds that the jobs of a scheduler which went away are kept.
 LEASE = 3600.0
@@ -87,7 +87,7 @@ class Serving(Keeping):
         refusal = self._refusal(hello)
         if refusal:
             return [Drop(peer, refusal)]
-        session = self._sessions.setdefault(hello.instance, Session(hello.instance, hello.name))
+        session = self._sessions.setdefault(hello.instance, SchedulerSession(hello.instance, hello.name))
         session.recovers = hello.role == RECOVERER
         if hello.epoch < session.epoch:
             return [Drop(peer, "its journal is older than what it has said before: an old copy was put in its place")]
@@ -116,7 +116,7 @@ class Serving(Keeping):
             self._dirty[computation.id] = computation
         return effects + self._turn_end(now)
 
-    def _running(self, session: Session, peer: Peer) -> list[Send]:
+    def _running(self, session: SchedulerSession, peer: Peer) -> list[Send]:
         """Which of a scheduler's jobs run, of those that were reported before: it may be another life that asks. A
         recoverer is not here for long enough to wait for such a report."""
         workers = (worker for worker in self._workers.values() if worker.computation.session is session and worker.hand)
@@ -160,7 +160,7 @@ class Serving(Keeping):
             effects += self._give_up(session, now)
         return effects + self._farewell() + self._turn_end(now)
 
-    def _give_up(self, session: Session, now: float) -> Effects:
+    def _give_up(self, session: SchedulerSession, now: float) -> Effects:
         """A scheduler was away for too long: end what runs for it. What somebody may still ask for is kept longer."""
         effects: Effects = []
         own = [each for each in self._computations.values() if each.session is session]
@@ -175,11 +175,11 @@ class Serving(Keeping):
         return effects
 
     def finish(self, now: float) -> Effects:
-        """Take no new clients and computations; end when those that are here are over."""
+        """UseNode no new clients and computations; end when those that are here are over."""
         self._finishing = True
         return self._farewell()
 
-    def _note_leaving(self, session: Session) -> None:
+    def _note_leaving(self, session: SchedulerSession) -> None:
         """Forget a scheduler that is away as soon as nothing is left of it."""
         held = [*(each.session for each in self._computations.values()), *self._unloading.values()]
         if session.peer is not None or session in held or session.instance not in self._sessions:
@@ -193,7 +193,7 @@ class Serving(Keeping):
         """The end, where it was asked for and nothing is left to do."""
         if not self._finishing or self._unloading or any(not each.over for each in self._computations.values()):
             return []
-        return [Leave()]
+        return [Shutdown()]
 
     # What schedulers say
 
@@ -216,7 +216,7 @@ class Serving(Keeping):
                 break
         return effects + self._turn_end(now)
 
-    def _on_prepare(self, session: Session, message: Prepare, now: float) -> Effects:
+    def _on_prepare(self, session: SchedulerSession, message: Prepare, now: float) -> Effects:
         if self._is_behind(message.computation, message.token, message.epoch):
             return [Send(peer_of(session), self._fenced(message.computation))]
         if message.computation in self._unloading:
@@ -232,7 +232,7 @@ class Serving(Keeping):
             session.was_served = True
             self._computations[message.computation] = Computation(message, session)
             self._note_epoch(self._computations[message.computation])
-            return [Look(message)] if message.files else [Load(message, {})]
+            return [FindMissingFiles(message)] if message.files else [Load(message, {})]
         if known.session is not session and known.session.peer is not None:
             why = "it belongs to another client"
             return [Send(peer_of(session), Prepared(message.computation, why, for_now=True))]
@@ -244,20 +244,20 @@ class Serving(Keeping):
             return effects
         if known.over:  # Only its outcomes are left: it is loaded afresh, and they stay.
             known.prepare, known.over = message, False
-            return [Look(message)] if message.files else [Load(message, {})]
+            return [FindMissingFiles(message)] if message.files else [Load(message, {})]
         if known.lacking:  # The connection broke before they came.
-            return [Send(peer_of(session), Lacking(known.id, known.missing()))]
+            return [Send(peer_of(session), MissingFiles(known.id, known.missing()))]
         prepared = Prepared(known.id, known.error, known.note)
         return [Send(peer_of(session), prepared)] if known.ready or known.error else []
 
-    def _on_limit(self, session: Session, message: Limit, now: float) -> Effects:
+    def _on_limit(self, session: SchedulerSession, message: Limit, now: float) -> Effects:
         computation = self._computations.get(message.computation)
         if computation is not None and computation.session is session:
             computation.cpus = message.own
         session.cpus = message.total
         return self._use(message.total, now)
 
-    def _on_contents(self, session: Session, message: Contents, now: float) -> Effects:
+    def _on_contents(self, session: SchedulerSession, message: FileContents, now: float) -> Effects:
         computation = self._computations.get(message.computation)
         if computation is None or computation.session is not session:
             for value in message.contents:
@@ -268,14 +268,14 @@ class Serving(Keeping):
         contents, computation.lacking, computation.arrived = computation.arrived, [], {}
         return [Load(computation.prepare, contents)]
 
-    def _on_deliver(self, session: Session, message: Deliver, now: float) -> Effects:
+    def _on_deliver(self, session: SchedulerSession, message: PutFile, now: float) -> Effects:
         computation = self._computations.get(message.computation)
         if computation is None or computation.session is not session or not computation.ready:
             answer = (message.question, "the computation is not loaded there", -1.0)
             return [Send(peer_of(session), Reply(message.computation, *answer, []))]
-        return [Place(computation.prepare, message)]
+        return [PutFiles(computation.prepare, message)]
 
-    def _on_uploaded(self, session: Session, message: Uploaded, now: float) -> Effects:
+    def _on_uploaded(self, session: SchedulerSession, message: Uploaded, now: float) -> Effects:
         computation = self._computations.get(message.computation)
         key = (message.job, message.attempt, message.number)
         known = computation.uploads.pop(key, None) if computation is not None else None
@@ -284,7 +284,7 @@ class Serving(Keeping):
         release(known[1])
         return [AnswerFile(known[2], message.error)]
 
-    def _on_run(self, session: Session, message: Run, now: float) -> Effects:
+    def _on_run(self, session: SchedulerSession, message: Run, now: float) -> Effects:
         computation = self._computations.get(message.computation)
         if computation is None or computation.session is not session or not computation.ready:
             # First why, or they would be sent here again at once.
@@ -307,7 +307,7 @@ class Serving(Keeping):
         self._wait(computation)
         return effects
 
-    def _supersede(self, session: Session, computation: Computation, job: Job, now: float) -> Effects:
+    def _supersede(self, session: SchedulerSession, computation: Computation, job: Job, now: float) -> Effects:
         """A job that is here already, or whose outcome is: said twice, or its scheduler had given this node up, and has
         placed it here anew before it could hear what came of the former attempt."""
         known, row = computation.jobs.get(job.number), computation.ended.get(job.number)
@@ -316,7 +316,7 @@ class Serving(Keeping):
             job.release()
             return []
         if row is not None:
-            effects = self._on_collected(session, Collected(computation.id, [job.number], [row[1]]), now)
+            effects = self._on_collected(session, OutcomesAcked(computation.id, [job.number], [row[1]]), now)
             self._accept(computation, job, now)
             return effects
         assert known is not None
@@ -324,7 +324,7 @@ class Serving(Keeping):
         if holder is not None:
             computation.succeeding[job.number] = job
             known.cancelled = True
-            return [TakeBack(holder.number)]
+            return [RecallJobs(holder.number)]
         if known.number in computation.succeeding:
             computation.succeeding[job.number] = job
         else:
@@ -333,7 +333,7 @@ class Serving(Keeping):
         known.release()
         return []
 
-    def _on_cancel(self, session: Session, message: Cancel, now: float) -> Effects:
+    def _on_cancel(self, session: SchedulerSession, message: Cancel, now: float) -> Effects:
         computation = self._computations.get(message.computation)
         if computation is None or computation.session is not session:
             return []
@@ -349,13 +349,13 @@ class Serving(Keeping):
             job.cancelled = True
             holder = self._holder(computation, job)
             if holder is not None:
-                effects.append(TakeBack(holder.number))
+                effects.append(RecallJobs(holder.number))
             else:
                 computation.queue.remove(job)
                 self._end(computation, job, CANCELLED, "", now)
         return effects
 
-    def _on_recall(self, session: Session, message: Recall, now: float) -> Effects:
+    def _on_recall(self, session: SchedulerSession, message: Recall, now: float) -> Effects:
         computation = self._computations.get(message.computation)
         if computation is None or computation.session is not session:
             return []
@@ -364,7 +364,7 @@ class Serving(Keeping):
             given.append(computation.queue.pop())
         return [self._return(computation, given)]
 
-    def _on_collected(self, session: Session, message: Collected, now: float) -> Effects:
+    def _on_collected(self, session: SchedulerSession, message: OutcomesAcked, now: float) -> Effects:
         computation = self._computations.get(message.computation)
         if computation is not None and computation.session is session:
             effects = self._spool_collected(computation, message)
@@ -382,14 +382,14 @@ class Serving(Keeping):
             return effects
         return []
 
-    def _on_seen(self, session: Session, message: Seen, now: float) -> Effects:
+    def _on_seen(self, session: SchedulerSession, message: ProgressAcked, now: float) -> Effects:
         computation = self._computations.get(message.computation)
         if computation is not None and computation.session is session:
             for number, attempt, amount in zip(message.jobs, message.attempts, message.counts, strict=True):
                 _forget_shown(computation, number, attempt, amount)
         return []
 
-    def _on_release(self, session: Session, message: Release, now: float) -> Effects:
+    def _on_release(self, session: SchedulerSession, message: Release, now: float) -> Effects:
         computation = self._computations.get(message.computation)
         if computation is not None and computation.session is session:
             return self._forget(computation)
@@ -401,20 +401,20 @@ class Serving(Keeping):
     _HANDLERS: dict[type[Message], Callable[..., Effects]] = {
         Prepare: _on_prepare,
         Limit: _on_limit,
-        Contents: _on_contents,
-        Deliver: _on_deliver,
+        FileContents: _on_contents,
+        PutFile: _on_deliver,
         Uploaded: _on_uploaded,
         Run: _on_run,
         Cancel: _on_cancel,
         Recall: _on_recall,
-        Collected: _on_collected,
-        Seen: _on_seen,
+        OutcomesAcked: _on_collected,
+        ProgressAcked: _on_seen,
         Release: _on_release,
     }
 
 
 #: What a recoverer may say.
-_OF_RECOVERERS = frozenset((Cancel, Collected, Seen, Release))
+_OF_RECOVERERS = frozenset((Cancel, OutcomesAcked, ProgressAcked, Release))
 
 
 def _forget_shown(computation: Computation, number: JobId, attempt: int, amount: int) -> None:
@@ -426,7 +426,7 @@ def _forget_shown(computation: Computation, number: JobId, attempt: int, amount:
         computation.shown.pop(number, None)
 
 
-def _holding(computations: list[Computation], with_ends: bool) -> Holding:
+def _holding(computations: list[Computation], with_ends: bool) -> Inventory:
     jobs: list[list[JobId]] = []
     attempts: list[list[int]] = []
     ended = [list(computation.ended) for computation in computations] if with_ends else []
@@ -435,4 +435,4 @@ def _holding(computations: list[Computation], with_ends: bool) -> Holding:
         held |= {number: row[1] for number, row in computation.ended.items()}
         jobs.append(list(held))
         attempts.append(list(held.values()))
-    return Holding([computation.id for computation in computations], jobs, attempts, ended)
+    return Inventory([computation.id for computation in computations], jobs, attempts, ended)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from gdispy.rules.node.records import Computation, Session
+from gdispy.rules.node.records import Computation, SchedulerSession
 
 
 def cpu_line(cpus: int, wanted: int, reasons: Iterable[str], busy: int) -> str:
@@ -25,7 +25,7 @@ def computation_line(computation: Computation) -> str:
     return f"computation {computation.prepare.name} of {computation.session.name}{state}, {counts}{kept}"
 
 
-def client_line(session: Session, now: float) -> str:
+def client_line(session: SchedulerSession, now: float) -> str:
     if session.peer is not None or session.expires is None:
         return f"client {session.name}: {'connected' if session.peer is not None else 'leaving'}"
     minutes = max(0.0, session.expires - now) / 60

@@ -21,47 +21,62 @@ from gdispy.protocol.job_status import ABANDONED
 from gdispy.protocol.message import picked
 from gdispy.protocol.messages import (
     Accepted,
-    Ask,
     Cancel,
-    Collected,
-    Deliver,
     Ended,
     Fenced,
-    Holding,
+    Inventory,
+    JobNames,
     Message,
-    Named,
+    NodeCommand,
     Open,
-    Order,
+    OutcomesAcked,
     Prepare,
     Progress,
+    ProgressAcked,
+    PutFile,
     Release,
     Released,
+    ResendRequest,
     Resume,
     Run,
-    Seen,
     Started,
-    Take,
+    StatusRequest,
     Unknown,
     Upload,
     Uploaded,
-    Wanted,
+    UseNode,
     ended_without_node,
 )
 from gdispy.protocol.payload import Bulk, bulk_size, options_size, total_size
-from gdispy.rules.history.replay import Story
+from gdispy.rules.history.replay import ComputationHistory
 from gdispy.rules.scheduler.quotas import JOB_BYTES, LARGE, Quotas, objection
 
 NO_QUOTAS = Quotas()
 #: Messages in which a client may say what it has, at most: two million jobs in each.
 PARTS_LIMIT = 32
 
-#: What clients may say, but for `Hello` and `Survey`, which concern no computation.
+#: What clients may say, but for `Hello` and `OverviewRequest`, which concern no computation.
 _TAKEN: frozenset[type[Message]] = frozenset(
-    (Open, Prepare, Take, Run, Cancel, Release, Ask, Order, Deliver, Uploaded, Resume, Collected, Seen, Named)
+    (
+        Open,
+        Prepare,
+        UseNode,
+        Run,
+        Cancel,
+        Release,
+        StatusRequest,
+        NodeCommand,
+        PutFile,
+        Uploaded,
+        Resume,
+        OutcomesAcked,
+        ProgressAcked,
+        JobNames,
+    )
 )
 
 
-class _Account:
+class _Computation:
     """What is kept for one computation."""
 
     def __init__(self, message: Open) -> None:
@@ -114,7 +129,7 @@ def _refusal(reason: str) -> str:
     return f"The scheduler does not take the job: {reason}.\n"
 
 
-class Patron:
+class ClientMailbox:
     """One client. `peer` is how `dispatch.py` calls it, whatever its connection."""
 
     def __init__(self, peer: Peer, instance: Instance, name: str, quotas: Quotas = NO_QUOTAS) -> None:
@@ -127,7 +142,7 @@ class Patron:
         #: Its connection, and when it is forgotten while it has none.
         self.link: Peer | None = None
         self.expires: float | None = None
-        self._accounts: dict[ComputationId, _Account] = {}
+        self._accounts: dict[ComputationId, _Computation] = {}
         #: What has come of a `Resume` in several parts.
         self._resuming: list[Resume] = []
         #: Computations that somebody else has taken over.
@@ -164,7 +179,7 @@ class Patron:
             account.shown.setdefault((message.job, message.attempt), {})[message.index] = message
         elif isinstance(message, Upload):
             account.uploads[message.job, message.attempt, message.number] = message
-        elif isinstance(message, Wanted):
+        elif isinstance(message, ResendRequest):
             account.drop_sizes(message.jobs)
             account.known.difference_update(message.jobs)
             account.absent.update(message.jobs)
@@ -193,19 +208,19 @@ class Patron:
             return ([], [Released(message.computation)]) if isinstance(message, Release) else ([], [])
         if isinstance(message, Run):
             return self._run(account, message)
-        if isinstance(message, Collected):
+        if isinstance(message, OutcomesAcked):
             _collect(account, message)
             return [], []
-        if isinstance(message, Seen):
+        if isinstance(message, ProgressAcked):
             _forget_shown(account, message)
             return [], []
-        if isinstance(message, Named):
+        if isinstance(message, JobNames):
             self._name(account, message)
             return [], []
         if isinstance(message, Prepare):
             self._take_up(account, sum(map(bulk_size, (message.body, message.arguments, message.source))))
             account.is_whole = True
-        elif isinstance(message, Take):
+        elif isinstance(message, UseNode):
             self._take_up(account, bulk_size(message.arguments))
         elif isinstance(message, Uploaded):
             account.uploads.pop((message.job, message.attempt, message.number), None)
@@ -218,7 +233,7 @@ class Patron:
         if account is None and limit and len(others) >= 2 * limit:
             raise ProtocolError(f"a client may have {limit:,} computations here at once (--max_client_computations)")
         if account is None:
-            account = self._accounts[message.computation] = _Account(message)
+            account = self._accounts[message.computation] = _Computation(message)
             if limit and len(others) >= limit:
                 account.failure = _refusal(f"the client has {limit:,} computations here (--max_client_computations)")
         account.open = message
@@ -227,13 +242,13 @@ class Patron:
         account.failure = account.failure or (_refusal(flaw) if flaw else "")
         return [] if account.failure else [message], []
 
-    def _take_up(self, account: _Account, size: int) -> None:
+    def _take_up(self, account: _Computation, size: int) -> None:
         """Note what a computation brings. Raises ProtocolError where that is more than the client may have."""
         if self._quotas.bytes and self.kept_bytes + size > self._quotas.bytes:
             raise ProtocolError(self._too_much(size, self.kept_bytes))
         account.bytes += size
 
-    def _name(self, account: _Account, message: Named) -> None:
+    def _name(self, account: _Computation, message: JobNames) -> None:
         """Keep what the client calls its jobs; those that are not its own take no memory."""
         rows = zip(message.jobs, message.names, strict=True)
         names = {job: name for job, name in rows if job in account.known or job in account.absent}
@@ -275,7 +290,7 @@ class Patron:
                 return place, self._too_much(own, quotas.bytes - left - own)
         return size, ""
 
-    def _run(self, account: _Account, message: Run) -> tuple[list[Message], list[Message]]:
+    def _run(self, account: _Computation, message: Run) -> tuple[list[Message], list[Message]]:
         if len(set(message.jobs)) < len(message.jobs):
             raise ProtocolError("Run names a job twice")
         if account.failure:
@@ -308,11 +323,11 @@ class Patron:
         account.asked.clear()
         return self._fail(account)
 
-    def _fail(self, account: _Account) -> list[Ended]:
+    def _fail(self, account: _Computation) -> list[Ended]:
         jobs = sorted(account.known - account.outcomes.keys())
         return [self._end(account, jobs, account.failure)] if jobs else []
 
-    def _end(self, account: _Account, jobs: list[JobId], reason: str) -> Ended:
+    def _end(self, account: _Computation, jobs: list[JobId], reason: str) -> Ended:
         """The end of jobs that the scheduler's rules do not know, kept as every other one."""
         ended = ended_without_node(account.open.computation, jobs, ABANDONED, reason)
         self.outgoing(ended)
@@ -341,7 +356,7 @@ class Patron:
             for all_wait in (True, False):
                 absent = [job for job in jobs if job in account.absent and (job not in account.known) == all_wait]
                 if absent:
-                    answers.append(Wanted(computation, absent, all_wait))
+                    answers.append(ResendRequest(computation, absent, all_wait))
                     account.asked.update(absent)
             unknown = [job for job in jobs if job not in account.known and job not in account.absent]
             found += _ended_there(account, computation, jobs)
@@ -356,9 +371,9 @@ class Patron:
 
     # Former lives, and other clients
 
-    def restore(self, story: Story) -> None:
-        """Take up what a former life of the scheduler has kept for one of its computations."""
-        account = self._accounts[story.id] = _Account(story.open)
+    def restore(self, story: ComputationHistory) -> None:
+        """UseNode up what a former life of the scheduler has kept for one of its computations."""
+        account = self._accounts[story.id] = _Computation(story.open)
         waiting, placed = story.absent()
         account.known.update(story.jobs.keys() - set(waiting))
         account.absent.update(waiting, placed)
@@ -385,7 +400,7 @@ class Patron:
             return None
         return epoch > account.open.epoch
 
-    def hand_over(self, computation: ComputationId, other: Patron, epoch: int) -> Open:
+    def hand_over(self, computation: ComputationId, other: ClientMailbox, epoch: int) -> Open:
         """Another client has it from now on; the computation's `Open` as it is then."""
         account = self._accounts.pop(computation)
         account.open = replace(account.open, epoch=epoch)
@@ -401,18 +416,18 @@ class Patron:
         ended = [sorted(self._accounts[each].outcomes) for each in numbers]
         started = {id(each): each for account in self._accounts.values() for each in account.started.values()}
         # What runs comes first: a recoverer may ask for no more than the one answer.
-        found: list[Message] = [*started.values(), Holding(numbers, jobs, [[0] * len(each) for each in jobs], ended)]
+        found: list[Message] = [*started.values(), Inventory(numbers, jobs, [[0] * len(each) for each in jobs], ended)]
         for computation, account in self._accounts.items():
             waiting = sorted(account.absent - account.known)
             if waiting:
-                found.append(Wanted(computation, waiting, True))
+                found.append(ResendRequest(computation, waiting, True))
             if account.names:
-                found.append(Named(computation, list(account.names), list(account.names.values())))
+                found.append(JobNames(computation, list(account.names), list(account.names.values())))
             found += _uncollected(account)
         return found
 
 
-def _uncollected(account: _Account) -> list[Message]:
+def _uncollected(account: _Computation) -> list[Message]:
     """All that is kept, once more; outcomes in the messages that they came in."""
     found: list[Message] = [each for shown in account.shown.values() for each in shown.values()]
     found += account.uploads.values()
@@ -422,7 +437,7 @@ def _uncollected(account: _Account) -> list[Message]:
     return [*found, *(picked(ended, sorted(each)) for ended, each in places.values())]
 
 
-def _is_awaited(account: _Account, job: JobId) -> bool:
+def _is_awaited(account: _Computation, job: JobId) -> bool:
     """Whether a job that the client says is new, or was asked for and has not ended. A message with payloads comes
     late: by then the job may have ended on the node that had it, and even be collected."""
     if job in account.asked:
@@ -430,13 +445,13 @@ def _is_awaited(account: _Account, job: JobId) -> bool:
     return job not in account.known or job in account.absent
 
 
-def _ended_there(account: _Account, computation: ComputationId, jobs: list[JobId]) -> list[Message]:
+def _ended_there(account: _Computation, computation: ComputationId, jobs: list[JobId]) -> list[Message]:
     """Jobs that have ended for the client, which a former life of this scheduler was not told: nobody needs them."""
     ended = sorted(account.known - set(jobs) - account.outcomes.keys())
     return [Cancel(computation, ended, [0] * len(ended))] if ended else []
 
 
-def _collect(account: _Account, message: Collected) -> None:
+def _collect(account: _Computation, message: OutcomesAcked) -> None:
     for job in message.jobs:
         if account.outcomes.pop(job, None) is not None:
             account.known.discard(job)
@@ -446,7 +461,7 @@ def _collect(account: _Account, message: Collected) -> None:
         account.uploads = {key: value for key, value in account.uploads.items() if key[0] not in gone}
 
 
-def _forget_shown(account: _Account, message: Seen) -> None:
+def _forget_shown(account: _Computation, message: ProgressAcked) -> None:
     for job, attempt, count in zip(message.jobs, message.attempts, message.counts, strict=True):
         shown = account.shown.get((job, attempt), {})
         shown.pop(count - 1, None)

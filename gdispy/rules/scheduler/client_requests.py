@@ -12,29 +12,29 @@ from gdispy.protocol.ids import ComputationId, JobId, Peer
 from gdispy.protocol.job_status import ABANDONED, CANCELLED, CLOSED
 from gdispy.protocol.messages import (
     NO_LIMIT,
-    Ask,
     Cancel,
-    Deliver,
     Message,
+    NodeCommand,
+    Notice,
     Open,
-    Order,
     Prepare,
+    PutFile,
     Recall,
     Release,
     Released,
     Reply,
     Run,
-    Standing,
-    Take,
-    Trouble,
+    Status,
+    StatusRequest,
     Uploaded,
+    UseNode,
 )
 from gdispy.protocol.texts import TAKEN_OVER
 from gdispy.rules.effects import Drop, Effects, Send
 from gdispy.rules.faults import not_taken
 from gdispy.rules.scheduler.diagnostics import problems, slow_nodes
 from gdispy.rules.scheduler.placement import Board
-from gdispy.rules.scheduler.records import Computation, Node, Owner, Share, Task, new_task
+from gdispy.rules.scheduler.records import Assignment, ClientShare, Computation, NodeRecord, Task, new_task
 from gdispy.rules.scheduler.turns import FAIR, SETUP_PATIENCE
 
 
@@ -44,7 +44,7 @@ class Demands(Board):
     def __init__(self, policy: str = FAIR, cooperative: bool = True) -> None:
         super().__init__(policy, cooperative)
         #: Clients that wait for a file to be on a node: (computation, question) -> node.
-        self._deliveries: dict[tuple[ComputationId, int], Node] = {}
+        self._deliveries: dict[tuple[ComputationId, int], NodeRecord] = {}
 
     def receive_from_client(self, peer: Peer, messages: list[Message], now: float) -> Effects:
         effects: Effects = []
@@ -83,10 +83,10 @@ class Demands(Board):
             self._exclusive[opened.id] = opened
         return opened
 
-    def _owner(self, peer: Peer) -> Owner:
+    def _owner(self, peer: Peer) -> ClientShare:
         owner = self._owners.get(peer)
         if owner is None:
-            owner = self._owners[peer] = Owner(self.weights.get(peer, 1.0))
+            owner = self._owners[peer] = ClientShare(self.weights.get(peer, 1.0))
         return owner
 
     def _on_prepare(self, peer: Peer, message: Prepare, now: float) -> Effects:
@@ -108,7 +108,7 @@ class Demands(Board):
             effects += self._offer(node, computation, now)
         return effects
 
-    def _on_take(self, peer: Peer, message: Take, now: float) -> Effects:
+    def _on_take(self, peer: Peer, message: UseNode, now: float) -> Effects:
         computation, node = self._computations.get(message.computation), self._nodes.get(message.node)
         if computation is None or node is None or computation.closing:
             return []
@@ -158,7 +158,7 @@ class Demands(Board):
         def tell(later: float) -> Effects:
             slow = [self._nodes[each] for each in computation.releasing if each in self._nodes]
             self._watch_cleanup(computation, later)
-            return [Send(computation.client, Trouble(computation.id, slow_nodes(computation, slow)))]
+            return [Send(computation.client, Notice(computation.id, slow_nodes(computation, slow)))]
 
         self._alarms.set(now + SETUP_PATIENCE, lambda: computation.id in self._computations, tell)
 
@@ -172,10 +172,10 @@ class Demands(Board):
             self._owners.pop(computation.client, None)
         return [Send(computation.client, Released(computation.id))]
 
-    def _on_ask(self, peer: Peer, message: Ask, now: float) -> Effects:
+    def _on_ask(self, peer: Peer, message: StatusRequest, now: float) -> Effects:
         computation = self._computations.get(message.computation)
         if computation is None:
-            return [Send(peer, Standing(message.computation, message.question, [], 0, []))]
+            return [Send(peer, Status(message.computation, message.question, [], 0, []))]
         rows = []
         queued = len(computation.tasks)
         for node in self._nodes.values():
@@ -184,9 +184,7 @@ class Demands(Board):
                 rows.append(node.row(share))
                 queued -= rows[-1][4]
         return [
-            Send(
-                peer, Standing(computation.id, message.question, rows, max(0, queued), self.problems(computation, now))
-            )
+            Send(peer, Status(computation.id, message.question, rows, max(0, queued), self.problems(computation, now)))
         ]
 
     def is_answered(self, computation: ComputationId) -> bool:
@@ -295,7 +293,7 @@ class Demands(Board):
         return effects
 
     def _recall_all(self, computation: Computation) -> Effects:
-        """Take back what has not begun."""
+        """UseNode back what has not begun."""
         effects: Effects = []
         for node in self._nodes.values():
             share = node.shares.get(computation.id)
@@ -330,7 +328,7 @@ class Demands(Board):
 
     # Single nodes
 
-    def _on_order(self, peer: Peer, message: Order, now: float) -> Effects:
+    def _on_order(self, peer: Peer, message: NodeCommand, now: float) -> Effects:
         computation, node = self._computations.get(message.computation), self._nodes.get(message.node)
         share = node.shares.get(message.computation) if node is not None else None
         if computation is None or node is None or share is None:
@@ -363,7 +361,7 @@ class Demands(Board):
         jobs = list(share.placed) if message.word == "jobs" else []
         return [*effects, Send(peer, Reply(message.computation, message.question, "", value, jobs))]
 
-    def _allow(self, node: Node, cpus: int, now: float) -> Effects:
+    def _allow(self, node: NodeRecord, cpus: int, now: float) -> Effects:
         """Use so many CPUs of a node at most; negative: all but so many."""
         node.allowed = cpus if cpus >= 0 else max(0, node.offered + cpus)
         effects: Effects = []
@@ -372,7 +370,7 @@ class Demands(Board):
                 effects += self._limit(node, number)
         return effects + self._count_cpus(node, now)
 
-    def _count_cpus(self, node: Node, now: float) -> Effects:
+    def _count_cpus(self, node: NodeRecord, now: float) -> Effects:
         """Another number of CPUs of a node may be used than before."""
         node.cpus = min(node.offered, node.allowed)
         self._note_changed(node)
@@ -396,7 +394,7 @@ class Demands(Board):
             return
         computation.waiting_since = None
 
-    def _leave(self, node: Node, computation: Computation, share: Share) -> Effects:
+    def _leave(self, node: NodeRecord, computation: Computation, share: Assignment) -> Effects:
         """Release a computation on one node, once no job is left there."""
         if share.placed or node.peer is None or share.released:
             return []
@@ -404,7 +402,7 @@ class Demands(Board):
         share.released = True
         return [Send(node.peer, Release(computation.id))]
 
-    def _on_deliver(self, peer: Peer, message: Deliver, now: float) -> Effects:
+    def _on_deliver(self, peer: Peer, message: PutFile, now: float) -> Effects:
         node = self._nodes.get(message.node)
         if node is None or node.peer is None or not node.is_ready(message.computation):
             error = "the node is not there, or has not loaded the computation"
@@ -422,12 +420,12 @@ class Demands(Board):
     _CLIENT_HANDLERS: dict[type[Message], Callable[..., Effects]] = {
         Open: _on_open,
         Prepare: _on_prepare,
-        Take: _on_take,
+        UseNode: _on_take,
         Run: _on_run,
         Cancel: _on_cancel,
         Release: _on_release,
-        Ask: _on_ask,
-        Order: _on_order,
-        Deliver: _on_deliver,
+        StatusRequest: _on_ask,
+        NodeCommand: _on_order,
+        PutFile: _on_deliver,
         Uploaded: _on_uploaded,
     }

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from gdispy.protocol.address import matches
 from gdispy.protocol.ids import Instance
 from gdispy.protocol.limits import printable, printable_lines
-from gdispy.rules.scheduler.records import Computation, Node
+from gdispy.rules.scheduler.records import Computation, NodeRecord
 
 #: Different reasons that are told at most.
 REASONS = 5
@@ -26,7 +26,9 @@ _NONE_FOUND = (
 _LOCAL = "or use this machine: nodes=['local'], and on the command line --local"
 
 
-def problems(computation: Computation, nodes: Iterable[Node], addresses: Mapping[str, str], now: float) -> list[str]:
+def problems(
+    computation: Computation, nodes: Iterable[NodeRecord], addresses: Mapping[str, str], now: float
+) -> list[str]:
     """What keeps nodes from being used, a line for each; `addresses` are those that are no nodes, and why."""
     head = computation.queue.head()
     next_job = head.cpus if head is not None else 1
@@ -56,10 +58,10 @@ def problems(computation: Computation, nodes: Iterable[Node], addresses: Mapping
     return found
 
 
-def inability(computation: Computation, nodes: Iterable[Node]) -> str:
+def inability(computation: Computation, nodes: Iterable[NodeRecord]) -> str:
     """Why no node can run the computation, where all that could have said so; '' where one may yet."""
     reasons: dict[str, list[str]] = {}
-    unable: list[Node] = []
+    unable: list[NodeRecord] = []
     for node in nodes:
         share = node.shares.get(computation.id)
         if node.instance in computation.refused or (share is not None and share.closed):
@@ -78,11 +80,11 @@ def inability(computation: Computation, nodes: Iterable[Node]) -> str:
     return "\n".join(["No node can run the computation.", *shown, *more]) + "\n"
 
 
-def insufficiency(computation: Computation, nodes: Iterable[Node], only: Instance | None, wanted: int) -> str:
+def insufficiency(computation: Computation, nodes: Iterable[NodeRecord], only: Instance | None, wanted: int) -> str:
     """Why no node will ever run a job of so many CPUs, where that is certain; '' where one may yet. `only` is the one
     node that may run it."""
     limits: dict[str, int] = {}
-    known: list[Node] = []
+    known: list[NodeRecord] = []
     for node in nodes:
         share = node.shares.get(computation.id)
         if only not in (None, node.instance) or node.instance in computation.refused:
@@ -107,7 +109,7 @@ def insufficiency(computation: Computation, nodes: Iterable[Node], only: Instanc
     return f"The job asks for {wanted} CPUs (dispy_cpus), and {limits[place]} may be used {where}.\n"
 
 
-def too_wide(computation: Computation, nodes: Iterable[Node], addresses: Mapping[str, str], now: float) -> str:
+def too_wide(computation: Computation, nodes: Iterable[NodeRecord], addresses: Mapping[str, str], now: float) -> str:
     """What the user is told of jobs that ask for more CPUs than any node has, while others may run."""
     name = computation.prepare.name if computation.prepare is not None else "?"
     number = len(computation.oversized)
@@ -123,13 +125,13 @@ def _others(places: list[str]) -> str:
     return f" and {len(places) - 1} others" if len(places) > 1 else ""
 
 
-def noted(computation: Computation, node: Node, note: str) -> str:
+def noted(computation: Computation, node: NodeRecord, note: str) -> str:
     """What the user is told of a node that has loaded the computation, but not quite as it should be."""
     name = computation.prepare.name if computation.prepare is not None else "?"
     return f"{name}: {node.place}: {note}"
 
 
-def slow_nodes(computation: Computation, nodes: Iterable[Node]) -> str:
+def slow_nodes(computation: Computation, nodes: Iterable[NodeRecord]) -> str:
     """What the user is told of nodes that take long to set up, or to clean up."""
     name = computation.prepare.name if computation.prepare is not None else "?"
     what = "cleaning up after the computation" if computation.closing else "setting up the computation"
@@ -152,7 +154,7 @@ def without_place(place: str, text: str) -> str:
 
 def trouble(
     computation: Computation,
-    nodes: Iterable[Node],
+    nodes: Iterable[NodeRecord],
     addresses: Mapping[str, str],
     now: float,
     has_local_nodes: bool = True,

@@ -23,34 +23,34 @@ from gdispy.protocol.message import picked
 from gdispy.protocol.messages import (
     Availability,
     Cancel,
-    Collected,
-    Contents,
     Cpus,
     Ended,
     Fenced,
+    FileContents,
     Hello,
-    Holding,
-    Lacking,
+    Inventory,
     Message,
+    MissingFiles,
+    Notice,
+    OutcomesAcked,
     Prepared,
     Progress,
+    ProgressAcked,
     Release,
     Released,
     Reply,
     Returned,
-    Seen,
     Started,
-    Trouble,
     Upload,
 )
 from gdispy.protocol.payload import bulk_size
 from gdispy.protocol.texts import GIVEN_UP, REFUSED
-from gdispy.rules.effects import Drop, Effects, Record, Send
+from gdispy.rules.effects import Drop, Effects, Send, WriteFacts
 from gdispy.rules.faults import not_taken
 from gdispy.rules.history.facts import GivenUp
 from gdispy.rules.scheduler.diagnostics import noted
 from gdispy.rules.scheduler.reconciliation import Restoring
-from gdispy.rules.scheduler.records import Computation, Node, Share, Task
+from gdispy.rules.scheduler.records import Assignment, Computation, NodeRecord, Task
 from gdispy.rules.scheduler.turns import FAIR
 
 #: Seconds from a node's last sign of life until it counts as lost, where nobody says otherwise.
@@ -91,7 +91,7 @@ class Dispatch(Restoring):
         effects: Effects = []
         node = self._nodes.get(hello.instance)
         if node is None:
-            node = self._nodes[hello.instance] = Node(hello, names, port)
+            node = self._nodes[hello.instance] = NodeRecord(hello, names, port)
             # Another life at the same place: what the former one held is lost, but for what this one has found of it.
             node.formers = list(self._away.get(node.place, ())) if port else []
             node.returned = hello.instance in self._given_up
@@ -107,7 +107,7 @@ class Dispatch(Restoring):
         self._by_peer[peer] = node
         return effects
 
-    def _on_availability(self, node: Node, message: Availability, now: float) -> Effects:
+    def _on_availability(self, node: NodeRecord, message: Availability, now: float) -> Effects:
         node.free = message.free
         effects: Effects = []
         for computation in self._computations.values():
@@ -115,13 +115,13 @@ class Dispatch(Restoring):
                 effects += self._event(computation, node, AVAILABLE)
         return effects
 
-    def _on_cpus(self, node: Node, message: Cpus, now: float) -> Effects:
+    def _on_cpus(self, node: NodeRecord, message: Cpus, now: float) -> Effects:
         """The node offers another number of CPUs than before; 0: it takes no jobs at present."""
         node.offered, node.reason = message.cpus, message.reason
         node.most_offered = max(node.most_offered, message.cpus)
         return self._count_cpus(node, now)
 
-    def _on_holding(self, node: Node, message: Holding, now: float) -> Effects:
+    def _on_holding(self, node: NodeRecord, message: Inventory, now: float) -> Effects:
         """Compare what the node holds with what is placed on it, after a connection is made."""
         node.greeted = True
         self._note_changed(node)
@@ -139,7 +139,7 @@ class Dispatch(Restoring):
             share = node.shares.get(computation_id)
             computation = self._computations.get(computation_id)
             if share is None and computation is not None and not jobs and not computation.is_over:
-                share = node.shares[computation_id] = Share(computation.owner)  # It was there in a former life.
+                share = node.shares[computation_id] = Assignment(computation.owner)  # It was there in a former life.
             if share is None:
                 effects.append(self._to(node, Release(computation_id)))
                 continue
@@ -151,7 +151,7 @@ class Dispatch(Restoring):
             if stale:
                 # Receipts too, or on a bad link the node would send it all each time and come no further.
                 columns = tuple(map(list, zip(*stale, strict=True)))
-                effects += [self._to(node, kind(computation_id, *columns)) for kind in (Collected, Cancel)]
+                effects += [self._to(node, kind(computation_id, *columns)) for kind in (OutcomesAcked, Cancel)]
         for computation_id, share in node.shares.items():
             jobs, attempts = held.get(computation_id, ([], []))
             known = set(zip(jobs, attempts, strict=True))
@@ -252,8 +252,8 @@ class Dispatch(Restoring):
                 break
         return effects + self._place(now)
 
-    def _hear(self, node: Node, message: Message, now: float) -> Effects:
-        if not node.greeted and not isinstance(message, Holding):
+    def _hear(self, node: NodeRecord, message: Message, now: float) -> Effects:
+        if not node.greeted and not isinstance(message, Inventory):
             if len(node.early) >= EARLY_LIMIT:
                 raise ProtocolError(f"{len(node.early)} messages have come, and none says what the node holds")
             node.early.append(message)  # It has overtaken what the node holds, which may be long.
@@ -283,7 +283,7 @@ class Dispatch(Restoring):
 
     # Computations on nodes
 
-    def _on_lacking(self, node: Node, message: Lacking, now: float) -> Effects:
+    def _on_lacking(self, node: NodeRecord, message: MissingFiles, now: float) -> Effects:
         share = node.shares.get(message.computation)
         computation = self._computations.get(message.computation)
         if share is None or computation is None or computation.prepare is None:
@@ -292,9 +292,9 @@ class Dispatch(Restoring):
         if any(place >= len(contents) for place in message.places):
             return [Drop(node.peer, f"{REFUSED}it asks for files that there are not")] if node.peer is not None else []
         found = [contents[place] for place in message.places]
-        return [self._to(node, Contents(message.computation, message.places, found))]
+        return [self._to(node, FileContents(message.computation, message.places, found))]
 
-    def _on_prepared(self, node: Node, message: Prepared, now: float) -> Effects:
+    def _on_prepared(self, node: NodeRecord, message: Prepared, now: float) -> Effects:
         share = node.shares.get(message.computation)
         if share is None or share.released:  # It was said before the node heard that it is to leave.
             return []
@@ -307,7 +307,7 @@ class Dispatch(Restoring):
             self._inability.note(computation, share, now)
         effects: Effects = []
         if message.note and message.note != share.note:
-            effects.append(Send(computation.client, Trouble(computation.id, noted(computation, node, message.note))))
+            effects.append(Send(computation.client, Notice(computation.id, noted(computation, node, message.note))))
         share.note = message.note
         self._push(node)
         if not share.ready:
@@ -315,7 +315,7 @@ class Dispatch(Restoring):
         self._usable(computation)
         return [*effects, *self._limit(node, computation.id), *self._event(computation, node, INITIALIZED)]
 
-    def _on_released(self, node: Node, message: Released, now: float) -> Effects:
+    def _on_released(self, node: NodeRecord, message: Released, now: float) -> Effects:
         computation = self._computations.get(message.computation)
         if computation is None:
             return []
@@ -327,7 +327,7 @@ class Dispatch(Restoring):
             return []
         return self._left(computation, node, share) + self._offer(node, computation, now)
 
-    def _left(self, computation: Computation, node: Node, share: Share) -> Effects:
+    def _left(self, computation: Computation, node: NodeRecord, share: Assignment) -> Effects:
         """A node has left the computation, for good or to be set up again."""
         effects = self._event(computation, node, CLOSED)
         again = share.leaving == "resetup"
@@ -336,7 +336,7 @@ class Dispatch(Restoring):
         self._capacity.note_nodes(computation)
         return effects
 
-    def _on_reply(self, node: Node, message: Reply, now: float) -> Effects:
+    def _on_reply(self, node: NodeRecord, message: Reply, now: float) -> Effects:
         """A file is there, or cannot be."""
         computation = self._computations.get(message.computation)
         known = self._deliveries.pop((message.computation, message.question), None)
@@ -344,7 +344,7 @@ class Dispatch(Restoring):
 
     # Jobs on nodes
 
-    def _on_ended(self, node: Node, message: Ended, now: float) -> Effects:
+    def _on_ended(self, node: NodeRecord, message: Ended, now: float) -> Effects:
         if node.note_ended(message, now + RECEIPT_AFTER):
             self._watch_receipts(node)
         effects = self._tell_late(node, message)
@@ -384,7 +384,7 @@ class Dispatch(Restoring):
             effects += self._recall_for(node, computation)
         return effects
 
-    def _tell_late(self, node: Node, message: Ended) -> Effects:
+    def _tell_late(self, node: NodeRecord, message: Ended) -> Effects:
         """Results of jobs that were given up, since their node was away for too long: their clients may want them."""
         computation = self._computations.get(message.computation)
         if computation is None or computation.is_over or not node.returned:
@@ -393,7 +393,7 @@ class Dispatch(Restoring):
         places = [place for place, job in enumerate(message.jobs) if job not in tasks]
         return [Send(computation.client, picked(message, places).at(node.names[0], node.instance))] if places else []
 
-    def _on_started(self, node: Node, message: Started, now: float) -> Effects:
+    def _on_started(self, node: NodeRecord, message: Started, now: float) -> Effects:
         share = node.shares.get(message.computation)
         known = share is not None and all(job in share.placed for job in message.jobs)
         if not known:
@@ -401,7 +401,7 @@ class Dispatch(Restoring):
         client = self._computations[message.computation].client
         return [Send(client, replace(message, address=node.names[0], node=node.instance))]
 
-    def _on_progress(self, node: Node, message: Progress, now: float) -> Effects:
+    def _on_progress(self, node: NodeRecord, message: Progress, now: float) -> Effects:
         share = node.shares.get(message.computation)
         if share is None:
             return []
@@ -416,10 +416,10 @@ class Dispatch(Restoring):
             self._watch_receipts(node)
         share.received += bulk_size(message.value)
         told = replace(message, address=node.names[0], node=node.instance)
-        effects: Effects = [Record(message.computation, [told])] if self.keeps_progress else []
+        effects: Effects = [WriteFacts(message.computation, [told])] if self.keeps_progress else []
         return [*effects, Send(self._computations[message.computation].client, told)]
 
-    def _on_returned(self, node: Node, message: Returned, now: float) -> Effects:
+    def _on_returned(self, node: NodeRecord, message: Returned, now: float) -> Effects:
         share = node.shares.get(message.computation)
         if share is None:
             return []
@@ -434,14 +434,14 @@ class Dispatch(Restoring):
         effects = self._requeue(node, computation, list(returned.values()), now)
         return effects + self._leave(node, computation, share) if share.leaving else effects
 
-    def _on_upload(self, node: Node, message: Upload, now: float) -> Effects:
+    def _on_upload(self, node: NodeRecord, message: Upload, now: float) -> Effects:
         share = node.shares.get(message.computation)
         task = share.placed.get(message.job) if share is not None else None
         if task is None or task.attempt != message.attempt:
             return []
         return [Send(self._computations[message.computation].client, message)]
 
-    def _on_fenced(self, node: Node, message: Fenced, now: float) -> Effects:
+    def _on_fenced(self, node: NodeRecord, message: Fenced, now: float) -> Effects:
         computation = self._computations.get(message.computation)
         if computation is None or not computation.kept:
             return []
@@ -450,7 +450,7 @@ class Dispatch(Restoring):
         return [*self._fence(computation), Send(computation.client, Fenced(message.computation))]
 
     _NODE_HANDLERS: dict[type[Message], Callable[..., Effects]] = {
-        Holding: _on_holding,
+        Inventory: _on_holding,
         Prepared: _on_prepared,
         Ended: _on_ended,
         Started: _on_started,
@@ -459,7 +459,7 @@ class Dispatch(Restoring):
         Released: _on_released,
         Availability: _on_availability,
         Cpus: _on_cpus,
-        Lacking: _on_lacking,
+        MissingFiles: _on_lacking,
         Reply: _on_reply,
         Upload: _on_upload,
         Fenced: _on_fenced,
@@ -482,7 +482,7 @@ class Dispatch(Restoring):
     def tick(self, now: float) -> Effects:
         return self._alarms.ring(now) + self._place(now)
 
-    def _watch_receipts(self, node: Node) -> None:
+    def _watch_receipts(self, node: NodeRecord) -> None:
         """What has arrived is told to the node, if not with other words, then by itself."""
         moment = node.receipts_at
         assert moment is not None
@@ -494,7 +494,7 @@ class Dispatch(Restoring):
 
     # Losses
 
-    def _lose(self, node: Node, now: float, why: str) -> Effects:
+    def _lose(self, node: NodeRecord, now: float, why: str) -> Effects:
         """Give a node up, and with it what it may have begun."""
         effects: Effects = []
         del self._nodes[node.instance]
@@ -515,10 +515,10 @@ class Dispatch(Restoring):
             self._wait(computation, now)
             effects += self._event(computation, node, CLOSED)
             if computation.kept and share.met:
-                effects.append(Record(computation_id, [GivenUp(computation_id, node.instance)]))
+                effects.append(WriteFacts(computation_id, [GivenUp(computation_id, node.instance)]))
             if share.owed:  # Nobody will send those provisional results any more.
                 jobs, attempts = map(list, zip(*share.owed, strict=True))
-                effects.append(Send(computation.client, Seen(computation_id, jobs, attempts, [0] * len(jobs))))
+                effects.append(Send(computation.client, ProgressAcked(computation_id, jobs, attempts, [0] * len(jobs))))
             if not share.placed:
                 continue
             ended: dict[int, list[Task]] = {}
@@ -547,7 +547,7 @@ class Dispatch(Restoring):
         return effects
 
 
-def _without_owed(message: Ended, share: Share) -> Ended:
+def _without_owed(message: Ended, share: Assignment) -> Ended:
     """Jobs of a former life do not wait for provisional results that may never come again."""
     keys = zip(message.jobs, message.attempts, message.progress, strict=True)
     progress = [0 if (job, attempt) in share.inherited else count for job, attempt, count in keys]

@@ -20,12 +20,12 @@ from typing import Any
 from gdispy.errors import InternalError
 from gdispy.protocol.ids import ComputationId, JobId
 from gdispy.protocol.job_status import CANCELLED
-from gdispy.protocol.messages import NO_LIMIT, Message, Recall, Run, Wanted
+from gdispy.protocol.messages import NO_LIMIT, Message, Recall, ResendRequest, Run
 from gdispy.protocol.payload import ABSENT
-from gdispy.rules.effects import Effects, Record, Send
+from gdispy.rules.effects import Effects, Send, WriteFacts
 from gdispy.rules.history.facts import Met, Placed, Unplaced
 from gdispy.rules.scheduler.job_queue import JobQueue
-from gdispy.rules.scheduler.records import Computation, Node, Share, Task, in_portions
+from gdispy.rules.scheduler.records import Assignment, Computation, NodeRecord, Task, in_portions
 from gdispy.rules.scheduler.turns import EARLIEST, STALE_LIMIT, Waiting
 from gdispy.rules.scheduler.wide_jobs import UNKNOWN
 
@@ -36,7 +36,7 @@ FEW = 64
 class Board(Waiting):
     """The placing of jobs."""
 
-    def _requeue(self, node: Node, computation: Computation, tasks: list[Task], now: float) -> Effects:
+    def _requeue(self, node: NodeRecord, computation: Computation, tasks: list[Task], now: float) -> Effects:
         """Put jobs that have not begun at the front of their queue again."""
         if not tasks:
             return []
@@ -47,7 +47,7 @@ class Board(Waiting):
         if computation.kept:
             numbers, attempts = [task.job for task in tasks], [task.attempt + 1 for task in tasks]
             losses = [task.losses for task in tasks]
-            effects.append(Record(computation.id, [Unplaced(computation.id, numbers, attempts, losses)]))
+            effects.append(WriteFacts(computation.id, [Unplaced(computation.id, numbers, attempts, losses)]))
         for task in reversed(tasks):
             node.remove(share, task.job)
             task.attempt += 1
@@ -71,11 +71,11 @@ class Board(Waiting):
             del computation.tasks[task.job]
             computation.absent.discard(task.job)
             computation.given_back[task.job] = task.attempt, task.losses
-        return [Send(computation.client, Wanted(computation.id, [task.job for task in tasks], True))]
+        return [Send(computation.client, ResendRequest(computation.id, [task.job for task in tasks], True))]
 
     # Placing
 
-    def _push(self, node: Node) -> None:
+    def _push(self, node: NodeRecord) -> None:
         """Put a node into the heap, or out of it, after its load or its use has changed."""
         node.stamp = next(self._stamps)
         if not node.has_room():
@@ -125,14 +125,16 @@ class Board(Waiting):
         self._outgoing.clear()
         return effects
 
-    def _note_placed(self, node: Node, computation: ComputationId, jobs: list[JobId], attempts: list[int]) -> Record:
+    def _note_placed(
+        self, node: NodeRecord, computation: ComputationId, jobs: list[JobId], attempts: list[int]
+    ) -> WriteFacts:
         facts: list[Message] = [Placed(computation, node.instance, jobs, attempts)]
         share = node.shares[computation]
         if not share.met:
             share.met = True
             about = (node.names[:-1], node.port, node.python, node.platform, node.offered)
             facts.insert(0, Met(computation, node.instance, node.name, *about))
-        return Record(computation, facts)
+        return WriteFacts(computation, facts)
 
     def _serve(self, computation: Computation) -> bool:
         """Place some jobs, or drop what was cancelled; whether that could be done."""
@@ -153,7 +155,7 @@ class Board(Waiting):
 
     def _serve_least_loaded(self, computation: Computation) -> bool:
         """Place some jobs on the least loaded node that takes any; whether there was one."""
-        passed: list[tuple[float, int, Node]] = []
+        passed: list[tuple[float, int, NodeRecord]] = []
         served = False
         while self._heap and not served:
             entry = heapq.heappop(self._heap)
@@ -188,7 +190,7 @@ class Board(Waiting):
             if not queue:
                 del computation.pinned[instance]
 
-    def _give(self, node: Node, computation: Computation, candidates: int) -> bool:
+    def _give(self, node: NodeRecord, computation: Computation, candidates: int) -> bool:
         """Place jobs on a node: to its free CPUs first, then ahead of them, a fair part of the queue."""
         share = node.shares.get(computation.id)
         room = 0 if share is None else node.room_for(share)
@@ -207,7 +209,7 @@ class Board(Waiting):
         self._push(node)
         return True
 
-    def _room_ahead(self, node: Node, share: Share, computation: Computation, room: int) -> int:
+    def _room_ahead(self, node: NodeRecord, share: Assignment, computation: Computation, room: int) -> int:
         """What of the room on a node without a free CPU is for this computation."""
         if self._policy == EARLIEST and self._is_behind(computation):
             return 0  # What is free it may have, but nothing is put beside what an earlier one has ahead.
@@ -228,8 +230,10 @@ class Board(Waiting):
         total = sum(owner.weight for owner in self._hungry.values())
         return max(1, math.ceil(room * computation.owner.weight / total))
 
-    def _fill(self, node: Node, share: Share, computation: Computation, queue: JobQueue, amount: int) -> bool:
-        """Take up to so many CPUs' worth of jobs from a queue; whether anything was taken out."""
+    def _fill(
+        self, node: NodeRecord, share: Assignment, computation: Computation, queue: JobQueue, amount: int
+    ) -> bool:
+        """UseNode up to so many CPUs' worth of jobs from a queue; whether anything was taken out."""
         columns = self._outgoing.setdefault((node.instance, computation.id), ([], [], [], []))
         jobs, attempts, arguments, options = columns
         limit, taken = node.load + amount, False
@@ -253,7 +257,7 @@ class Board(Waiting):
             del self._outgoing[node.instance, computation.id]
         return taken
 
-    def _recall_for(self, idle: Node, computation: Computation) -> Effects:
+    def _recall_for(self, idle: NodeRecord, computation: Computation) -> Effects:
         """Nothing is left for a node to do: take what it has room for, and has not begun, from the fullest."""
         if computation.queue or len(self._nodes) == 1:
             return []
@@ -273,9 +277,9 @@ class Board(Waiting):
         )
         return self._recall(fullest, computation, room) if fullest is not None else []
 
-    def _recall(self, node: Node, computation: Computation, room: int = NO_LIMIT) -> Effects:
-        """Ask for half of what has not begun there, and for no more than there is room for elsewhere: what is too much
-        would go back."""
+    def _recall(self, node: NodeRecord, computation: Computation, room: int = NO_LIMIT) -> Effects:
+        """StatusRequest for half of what has not begun there, and for no more than there is room for elsewhere: what is
+        too much would go back."""
         excess = node.excess(computation.id)
         if excess <= 0 or node.peer is None or node.shares[computation.id].recalling:
             return []

@@ -18,9 +18,9 @@ from gdispy.protocol.messages import Hello, Prepare, Release
 from gdispy.protocol.payload import ABSENT
 from gdispy.rules.effects import Effects
 from gdispy.rules.history.facts import Met
-from gdispy.rules.history.replay import Job, Story
+from gdispy.rules.history.replay import ComputationHistory, Job
 from gdispy.rules.scheduler.client_requests import Demands
-from gdispy.rules.scheduler.records import Computation, Node, Share, Task, new_task
+from gdispy.rules.scheduler.records import Assignment, Computation, NodeRecord, Task, new_task
 from gdispy.rules.scheduler.turns import FAIR
 
 
@@ -32,7 +32,7 @@ class Restoring(Demands):
         #: Seconds from a node's last sign of life until it counts as lost.
         self._lease = lease
         #: Nodes that are away and may come back, by where they were.
-        self._away: dict[str, dict[Instance, Node]] = {}
+        self._away: dict[str, dict[Instance, NodeRecord]] = {}
         #: Whether provisional results are remembered, too, until clients have seen them.
         self.keeps_progress = False
 
@@ -40,13 +40,13 @@ class Restoring(Demands):
         """The computations that nodes are to take for this scheduler's, as in `Hello`."""
         return [[each.id, each.token, each.epoch] for each in self._computations.values() if each.kept]
 
-    def restore(self, peer: Peer, story: Story, prepare: Prepare | None, now: float) -> Effects:
-        """Take up a computation with its jobs that have not ended."""
+    def restore(self, peer: Peer, story: ComputationHistory, prepare: Prepare | None, now: float) -> Effects:
+        """UseNode up a computation with its jobs that have not ended."""
         computation = self._add_computation(peer, story.open)
         computation.prepare = prepare
         for met in story.nodes.values():
             node = self._nodes.get(met.node) or self._expect(met, now)
-            node.shares[computation.id] = Share(computation.owner)
+            node.shares[computation.id] = Assignment(computation.owner)
             node.shares[computation.id].met = True
         effects: Effects = []
         for number, job in story.unfinished().items():
@@ -92,20 +92,20 @@ class Restoring(Demands):
             for computation in held:
                 computation.held = False
 
-    def _expect(self, met: Met, now: float) -> Node:
+    def _expect(self, met: Met, now: float) -> NodeRecord:
         """A node that should come back soon."""
         about = (met.node, met.name, "", met.python, met.platform, met.cpus, "", 0.0)
-        node = self._nodes[met.node] = Node(Hello("node", *about), met.names, met.port)
+        node = self._nodes[met.node] = NodeRecord(Hello("node", *about), met.names, met.port)
         self._await(node, now)
         return node
 
-    def _await(self, node: Node, now: float) -> None:
+    def _await(self, node: NodeRecord, now: float) -> None:
         """A node is away; it may come back within the lease."""
         node.lost_at = now + self._lease
         self._away.setdefault(node.place, {})[node.instance] = node
         self._watch_absence(node)
 
-    def _is_back(self, node: Node) -> None:
+    def _is_back(self, node: NodeRecord) -> None:
         """A node that may have been away is not expected any more."""
         others = self._away.get(node.place)
         if others is not None:
@@ -138,7 +138,7 @@ class Restoring(Demands):
         computation.add(task)
         return []
 
-    def _inherit(self, node: Node, computation: Computation, jobs: list[JobId], attempts: list[int]) -> Effects:
+    def _inherit(self, node: NodeRecord, computation: Computation, jobs: list[JobId], attempts: list[int]) -> Effects:
         """A node holds these jobs: if they are here as jobs of a node that is away, or of none, they are this one's."""
         found: list[JobId] = []
         for job, attempt in zip(jobs, attempts, strict=True):
@@ -166,7 +166,7 @@ class Restoring(Demands):
         placed = node.shares[computation.id].placed
         return [self._note_placed(node, computation.id, found, [placed[job].attempt for job in found])]
 
-    def _inherit_absent(self, node: Node, computation: Computation, job: JobId, attempt: int) -> None:
+    def _inherit_absent(self, node: NodeRecord, computation: Computation, job: JobId, attempt: int) -> None:
         """The same of a job that is not even here: the journal's last words, that it was placed, are missing."""
         task = Task(job, ABSENT)
         computation.take_again(task)
@@ -177,7 +177,7 @@ class Restoring(Demands):
         node.put(share, task)
         share.inherit(job, attempt)
 
-    def _watch_absence(self, node: Node) -> None:
+    def _watch_absence(self, node: NodeRecord) -> None:
         """A node that does not come back is lost."""
         moment = node.lost_at
         assert moment is not None
@@ -188,5 +188,5 @@ class Restoring(Demands):
             lambda now: self._lose(node, now, why),
         )
 
-    def _lose(self, node: Node, now: float, why: str) -> Effects:
+    def _lose(self, node: NodeRecord, now: float, why: str) -> Effects:
         raise NotImplementedError

@@ -10,7 +10,17 @@ from typing import Any
 
 from gdispy.protocol.address import NodePatterns, join
 from gdispy.protocol.ids import ComputationId, Instance, JobId, Peer
-from gdispy.protocol.messages import NO_LIMIT, Collected, Ended, Hello, Message, Open, Prepare, Progress, Seen
+from gdispy.protocol.messages import (
+    NO_LIMIT,
+    Ended,
+    Hello,
+    Message,
+    Open,
+    OutcomesAcked,
+    Prepare,
+    Progress,
+    ProgressAcked,
+)
 from gdispy.protocol.payload import Bulk, bulk_size, options_size
 from gdispy.rules.moving_average import averaged
 from gdispy.rules.scheduler.job_queue import ByCpus, JobQueue
@@ -36,7 +46,7 @@ Columns = tuple[list[JobId], list[int], list[Bulk], list[list[Any] | None]]
 
 
 class Task:
-    """A job that has not ended. There may be millions, and almost none asks for anything: see `Wishful`."""
+    """A job that has not ended. There may be millions, and almost none asks for anything: see `JobWithOptions`."""
 
     __slots__ = ("arguments", "attempt", "cancelled", "job", "losses", "node")
 
@@ -54,7 +64,7 @@ class Task:
         self.attempt = 1
         #: How many of its nodes were lost.
         self.losses = 0
-        self.node: Node | None = None
+        self.node: NodeRecord | None = None
         self.cancelled = False
 
     @property
@@ -69,7 +79,7 @@ class Task:
         return self.options[0] or None if self.options is not None else None
 
 
-class Wishful(Task):
+class JobWithOptions(Task):
     """A job with options of its own."""
 
     __slots__ = ("cpus", "needs", "options", "priority")
@@ -91,10 +101,10 @@ class Wishful(Task):
 
 def new_task(job: JobId, arguments: Bulk, options: list[Any] | None) -> Task:
     """A job, with options or without."""
-    return Task(job, arguments) if options is None else Wishful(job, arguments, options)
+    return Task(job, arguments) if options is None else JobWithOptions(job, arguments, options)
 
 
-class Owner:
+class ClientShare:
     """A client, as far as its part of the nodes is concerned."""
 
     __slots__ = ("load", "waiting", "weight")
@@ -129,7 +139,7 @@ class Computation:
         *("served", "stuck", "tasks", "token", "turn", "waiting_since", "waits", "watches", "wide"),
     )
 
-    def __init__(self, message: Open, client: Peer, owner: Owner, number: int) -> None:
+    def __init__(self, message: Open, client: Peer, owner: ClientShare, number: int) -> None:
         self.id = message.computation
         self.client = client
         self.owner = owner
@@ -193,7 +203,7 @@ class Computation:
         return self.closing or self.fenced
 
     def fill(self, job: JobId, arguments: Bulk) -> bool:
-        """Take what a job is called with that is on a node already; whether it is such a job."""
+        """UseNode what a job is called with that is on a node already; whether it is such a job."""
         task = self.tasks.get(job) if job in self.absent else None
         self.absent.discard(job)
         if task is None:
@@ -236,7 +246,7 @@ _NO_COUNTS: dict[tuple[JobId, int], int] = {}
 _NO_FILES: list[Any] = []
 
 
-class Share:
+class Assignment:
     """What one node does for one computation."""
 
     __slots__ = (
@@ -245,7 +255,7 @@ class Share:
         *("inherited", "is_unable", "met", "note", "owner", "released", "taken", "told"),
     )
 
-    def __init__(self, owner: Owner) -> None:
+    def __init__(self, owner: ClientShare) -> None:
         self.owner = owner
         #: Whether the node has loaded it; `error` says why not where it cannot.
         self.ready = False
@@ -255,7 +265,7 @@ class Share:
         #: The error is no matter of the moment: as the computation is, the node cannot run it.
         self.is_unable = False
         #: Whether the client was asked about the node, and has taken it: how many CPUs it may use there, and what
-        #: is special to this node, as in `Take`.
+        #: is special to this node, as in `UseNode`.
         self.asked = self.taken = False
         self.cpus = NO_LIMIT
         self.arguments: Bulk = b""
@@ -354,7 +364,7 @@ class Share:
         return min(cpus * self.depth, max(-(-part // 2), cpus * (1 + int(AHEAD_LEAST / pace))))
 
 
-class Node:
+class NodeRecord:
     """A node, from its first connection until it is lost."""
 
     __slots__ = (
@@ -397,7 +407,7 @@ class Node:
         self.returned = False
         #: Nodes that were at the same place before, and are given up when this one has said what it holds.
         self.formers: list[Instance] = []
-        self.shares: dict[ComputationId, Share] = {}
+        self.shares: dict[ComputationId, Assignment] = {}
         #: The greatest depth that any share ever had: while it is 1, nothing is sent ahead.
         self.deepest = 1
         #: Computations that have jobs here; CPUs of those jobs, and the bytes of their arguments.
@@ -432,11 +442,11 @@ class Node:
         self.receipts_at = latest if is_first else self.receipts_at
         return is_first
 
-    def share_of(self, computation: Computation) -> Share:
+    def share_of(self, computation: Computation) -> Assignment:
         """What the node has of a computation, made where there is nothing yet."""
         share = self.shares.get(computation.id)
         if share is None:
-            share = self.shares[computation.id] = Share(computation.owner)
+            share = self.shares[computation.id] = Assignment(computation.owner)
         return share
 
     def has_many_receipts(self) -> bool:
@@ -449,8 +459,8 @@ class Node:
         found: list[Message] = []
         for number, seen in self._seen.items():
             jobs, attempts = [job for job, _ in seen], [attempt for _, attempt in seen]
-            found.append(Seen(number, jobs, attempts, list(seen.values())))
-        found += [Collected(number, *columns) for number, columns in self._collected.items()]
+            found.append(ProgressAcked(number, jobs, attempts, list(seen.values())))
+        found += [OutcomesAcked(number, *columns) for number, columns in self._collected.items()]
         self.forget_receipts()
         return found
 
@@ -462,7 +472,7 @@ class Node:
         share = self.shares.get(computation)
         return share is not None and share.ready
 
-    def put(self, share: Share, task: Task) -> None:
+    def put(self, share: Assignment, task: Task) -> None:
         """Count a job as placed here."""
         task.node = self
         share.placed[task.job] = task
@@ -474,7 +484,7 @@ class Node:
         self.load += cpus
         self.bulk += size
 
-    def remove(self, share: Share, job: JobId) -> None:
+    def remove(self, share: Assignment, job: JobId) -> None:
         """The same back."""
         task = share.placed.pop(job)
         task.node = None
@@ -485,7 +495,7 @@ class Node:
         self.load -= cpus
         self.bulk -= task.size
 
-    def forget(self, share: Share) -> None:
+    def forget(self, share: Assignment) -> None:
         """The same back for all jobs of a computation."""
         for job in list(share.placed):
             self.remove(share, job)
@@ -493,7 +503,7 @@ class Node:
     def is_full_of_bytes(self) -> bool:
         return self.bulk >= BULK_LIMIT
 
-    def room_for(self, share: Share) -> int:
+    def room_for(self, share: Assignment) -> int:
         """How many more jobs of a computation may be placed here now."""
         if not share.ready or share.closed or share.leaving or self.peer is None or self.silent or not self.greeted:
             return 0
@@ -510,7 +520,7 @@ class Node:
         left = part - share.load
         return left if share.load < own or 2 * left >= part else 0
 
-    def free_for(self, share: Share) -> int:
+    def free_for(self, share: Assignment) -> int:
         """How many CPUs no job is on that this computation may use; less than 0 where jobs wait here for some."""
         return min(self.cpus - self.load, share.cpus - share.load)
 
@@ -522,7 +532,7 @@ class Node:
         is_there = self.peer is not None and self.greeted and not self.silent
         return min(self.cpus, share.cpus) if is_there else 0
 
-    def has_room_for(self, share: Share, task: Task) -> bool:
+    def has_room_for(self, share: Assignment, task: Task) -> bool:
         """Whether a job that occupies several CPUs finds them free; such a job is never sent ahead."""
         return task.cpus <= self.free_for(share)
 
@@ -540,8 +550,8 @@ class Node:
         share = self.shares.get(computation)
         return min(len(share.placed), -self.free_for(share)) if share is not None else 0
 
-    def row(self, share: Share) -> list[Any]:
-        """What `Standing` says of the node."""
+    def row(self, share: Assignment) -> list[Any]:
+        """What `Status` says of the node."""
         busy = min(self.cpus, len(share.placed))
         return [
             self.name,

@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping
 from gdispy.protocol.ids import Instance
 from gdispy.rules.effects import Effects
 from gdispy.rules.scheduler.diagnostics import inability
-from gdispy.rules.scheduler.records import Computation, Node, Share
-from gdispy.rules.timers import Alarms
+from gdispy.rules.scheduler.records import Assignment, Computation, NodeRecord
+from gdispy.rules.timers import Timers
 
 #: Seconds that jobs wait when all nodes that were found cannot run them: for another one that may come, where `nodes`
 #: has patterns, and else for what the user may do about it when told of the first.
@@ -23,7 +23,7 @@ class Inability:
     """Looks, some time after a node has said so, whether all have that could run a computation."""
 
     def __init__(
-        self, nodes: Mapping[Instance, Node], alarms: Alarms, end: Callable[[Computation, str], Effects]
+        self, nodes: Mapping[Instance, NodeRecord], alarms: Timers, end: Callable[[Computation, str], Effects]
     ) -> None:
         self._nodes = nodes
         self._alarms = alarms
@@ -33,7 +33,7 @@ class Inability:
         self._said: dict[bytes, float] = {}
         self._watched: set[bytes] = set()
 
-    def note(self, computation: Computation, share: Share, now: float) -> None:
+    def note(self, computation: Computation, share: Assignment, now: float) -> None:
         """A node has said that it cannot run a computation."""
         share.is_unable = True
         self._said[computation.id] = now

@@ -17,22 +17,22 @@ from itertools import count
 from gdispy.errors import InternalError
 from gdispy.protocol.ids import ComputationId, Instance, Peer
 from gdispy.protocol.job_status import AVAILABLE, TERMINATED
-from gdispy.protocol.messages import Appeared, Ended, Event, Limit, Message, Trouble, ended_without_node
-from gdispy.rules.effects import Effects, Record, Send
+from gdispy.protocol.messages import Ended, Event, Limit, Message, NodeFound, Notice, ended_without_node
+from gdispy.rules.effects import Effects, Send, WriteFacts
 from gdispy.rules.faults import OnFault, raise_fault
 from gdispy.rules.scheduler.diagnostics import slow_nodes, too_wide, trouble
 from gdispy.rules.scheduler.records import (
+    Assignment,
+    ClientShare,
     Columns,
     Computation,
-    Node,
-    Owner,
-    Share,
+    NodeRecord,
     Task,
     new_task,
 )
 from gdispy.rules.scheduler.refusals import Inability
 from gdispy.rules.scheduler.wide_jobs import UNKNOWN, Capacity
-from gdispy.rules.timers import Alarms
+from gdispy.rules.timers import Timers
 
 #: Who is served first: the client that has least, the computation that was opened first, or the one that was not
 #: served for longest.
@@ -58,31 +58,31 @@ class Waiting:
         self._policy = policy
         #: Whether clients may say how many CPUs of a node are used by all.
         self._cooperative = cooperative
-        self._owners: dict[Peer, Owner] = {}
+        self._owners: dict[Peer, ClientShare] = {}
         #: Clients that do not take their results as fast as those come.
         self._slow: set[Peer] = set()
         #: How large the parts of clients are; those that are not named have 1.
         self.weights: dict[Peer, float] = {}
         self._computations: dict[ComputationId, Computation] = {}
-        self._nodes: dict[Instance, Node] = {}
-        self._by_peer: dict[Peer, Node] = {}
+        self._nodes: dict[Instance, NodeRecord] = {}
+        self._by_peer: dict[Peer, NodeRecord] = {}
         #: Computations with jobs that wait; and whose turn it is, as (urgency, stamp, computation), stale where
         #: stamps differ.
         self._waiting: dict[ComputationId, Computation] = {}
         self._turns: list[tuple[tuple[float, int], int, Computation]] = []
         #: Nodes that can take jobs, as (load for each CPU, stamp, node); stale where stamps differ.
-        self._heap: list[tuple[float, int, Node]] = []
+        self._heap: list[tuple[float, int, NodeRecord]] = []
         #: Which these are.
         self._roomy: set[Instance] = set()
         #: Nodes that came into the heap since jobs were last placed.
-        self._fresh: list[Node] = []
+        self._fresh: list[NodeRecord] = []
         #: Nodes on which jobs were ever sent ahead.
-        self._deep: dict[Instance, Node] = {}
+        self._deep: dict[Instance, NodeRecord] = {}
         self._stamps = count()
-        self._alarms = Alarms()
+        self._alarms = Timers()
         #: Clients with computations that wait; computations of those that have jobs for single nodes; and those that
         #: want all nodes to themselves.
-        self._hungry: dict[int, Owner] = {}
+        self._hungry: dict[int, ClientShare] = {}
         self._pinning: dict[ComputationId, Computation] = {}
         self._exclusive: dict[ComputationId, Computation] = {}
         #: What keeps addresses from being nodes, as the shell found it.
@@ -97,12 +97,12 @@ class Waiting:
 
     # What goes out
 
-    def _to(self, node: Node, message: Message) -> Send:
+    def _to(self, node: NodeRecord, message: Message) -> Send:
         if node.peer is None:
             raise InternalError("a node that is away is spoken to")
         return Send(node.peer, message)
 
-    def _event(self, computation: Computation, node: Node, what: int) -> Effects:
+    def _event(self, computation: Computation, node: NodeRecord, what: int) -> Effects:
         """Tell a client that wants to hear of it what has happened to a node."""
         share = node.shares.get(computation.id)
         if share is None or share.error or (what == AVAILABLE and not computation.watches):
@@ -110,17 +110,17 @@ class Waiting:
         row = node.row(share)
         return [Send(computation.client, Event(computation.id, what, node.instance, [row], node.free))]
 
-    def _limit(self, node: Node, computation: ComputationId) -> Effects:
+    def _limit(self, node: NodeRecord, computation: ComputationId) -> Effects:
         """Say how many CPUs may be used: the node then has jobs ahead of it without running too many of them."""
         share = node.shares[computation]
         return [self._to(node, Limit(computation, share.cpus, node.allowed))] if node.peer is not None else []
 
-    def _receipts(self, node: Node) -> Effects:
+    def _receipts(self, node: NodeRecord) -> Effects:
         return [self._to(node, message) for message in node.take_receipts()]
 
     # Which nodes a computation may use
 
-    def _offer(self, node: Node, computation: Computation, now: float) -> Effects:
+    def _offer(self, node: NodeRecord, computation: Computation, now: float) -> Effects:
         """Have a connected node prepare a computation, where it may be used and is not yet."""
         prepare = computation.prepare
         if prepare is None or computation.is_over or node.peer is None or not node.greeted:
@@ -139,7 +139,7 @@ class Waiting:
                 return []
             share.asked = True
             question = (node.instance, node.names, node.port, node.cpus, node.platform, node.free)
-            return [Send(computation.client, Appeared(computation.id, *question))]
+            return [Send(computation.client, NodeFound(computation.id, *question))]
         if share.prepared_at is None:
             share.prepared_at = now
             self._watch_setup(node, computation, share)
@@ -147,27 +147,27 @@ class Waiting:
             prepare = replace(prepare, source=b"")
         return [Send(node.peer, share.special(prepare))]
 
-    def _watch_setup(self, node: Node, computation: Computation, share: Share) -> None:
+    def _watch_setup(self, node: NodeRecord, computation: Computation, share: Assignment) -> None:
         """Setup may take as long as it needs, but not silently."""
         since = share.prepared_at
         assert since is not None
 
         def tell(now: float) -> Effects:
             share.told = True
-            return [Send(computation.client, Trouble(computation.id, slow_nodes(computation, [node])))]
+            return [Send(computation.client, Notice(computation.id, slow_nodes(computation, [node])))]
 
         def lasts() -> bool:
             return share.prepared_at == since and not share.told and node.instance in self._nodes
 
         self._alarms.set(since + SETUP_PATIENCE, lasts, tell)
 
-    def _note_ready(self, node: Node, computation: Computation, share: Share, ready: bool) -> None:
+    def _note_ready(self, node: NodeRecord, computation: Computation, share: Assignment, ready: bool) -> None:
         """A node has loaded a computation, or has it no more."""
         share.ready, share.prepared_at = ready, None
         (computation.places.add if ready else computation.places.discard)(node.instance)
         self._capacity.note_nodes(computation)
 
-    def _objection(self, node: Node, computation: Computation, share: Share) -> str:
+    def _objection(self, node: NodeRecord, computation: Computation, share: Assignment) -> str:
         prepare = computation.prepare
         assert prepare is not None
         if computation.objection:
@@ -194,19 +194,19 @@ class Waiting:
         self._nothing_waits(computation)
         computation.oversized.clear()
         name = computation.prepare.name if computation.prepare is not None else "?"
-        told = Trouble(computation.id, f"{name}: no node can run it, so its jobs end: {reason.rstrip()}")
+        told = Notice(computation.id, f"{name}: no node can run it, so its jobs end: {reason.rstrip()}")
         return [Send(computation.client, told), *self._end(computation, tasks, TERMINATED, reason)]
 
     # Jobs of more CPUs than a node has
 
-    def _note_changed(self, node: Node) -> None:
+    def _note_changed(self, node: NodeRecord) -> None:
         """A node is there or not, or has another number of CPUs."""
         for computation_id in node.shares:
             if computation_id in self._computations:
                 self._capacity.note_nodes(self._computations[computation_id])
 
     def _part_oversized(self, now: float) -> None:
-        """Take jobs out of their queues that no node has enough CPUs for, and back those that fit now."""
+        """UseNode jobs out of their queues that no node has enough CPUs for, and back those that fit now."""
         for computation in self._capacity.take_changed():
             has_other_nodes = computation.capacity == UNKNOWN
             for task in reversed(self._capacity.fitting(computation)):
@@ -244,7 +244,7 @@ class Waiting:
     def _end_oversized(self, computation: Computation, tasks: list[Task], reason: str) -> Effects:
         name = computation.prepare.name if computation.prepare is not None else "?"
         jobs = "a job ends" if len(tasks) == 1 else f"{len(tasks)} jobs end"
-        told = Trouble(computation.id, f"{name}: {jobs} that no node can run: {reason.rstrip()}")
+        told = Notice(computation.id, f"{name}: {jobs} that no node can run: {reason.rstrip()}")
         return [Send(computation.client, told), *self._end(computation, tasks, TERMINATED, reason)]
 
     # Jobs that wait
@@ -284,7 +284,7 @@ class Waiting:
         def set_alarm(moment: float, pause: float) -> None:
             def tell(now: float) -> Effects:
                 set_alarm(now + pause, min(PAUSE_GROWTH * pause, LONGEST_PAUSE))
-                return [Send(computation.client, Trouble(computation.id, text(now)))]
+                return [Send(computation.client, Notice(computation.id, text(now)))]
 
             self._alarms.set(moment, lasts, tell)
 
@@ -338,7 +338,7 @@ class Waiting:
             self._turns = [turn for turn in self._turns if turn[1] == turn[2].turn and turn[2].id in self._waiting]
             heapq.heapify(self._turns)
 
-    def _freed(self, owner: Owner) -> None:
+    def _freed(self, owner: ClientShare) -> None:
         """A client has fewer jobs on nodes than before: its turn comes earlier."""
         if len(self._waiting) > 1:
             for computation in owner.waiting.values():
@@ -378,5 +378,5 @@ class Waiting:
 
     def _tell_end(self, computation: Computation, ended: Ended) -> Effects:
         """Jobs have ended: what the client is told is remembered first."""
-        effects: Effects = [Record(computation.id, [ended])] if computation.kept else []
+        effects: Effects = [WriteFacts(computation.id, [ended])] if computation.kept else []
         return [*effects, Send(computation.client, ended)]

@@ -14,9 +14,9 @@ from collections.abc import Callable, Mapping
 from gdispy.protocol.ids import ComputationId, Instance
 from gdispy.rules.effects import Effects
 from gdispy.rules.scheduler.diagnostics import insufficiency
-from gdispy.rules.scheduler.records import Computation, Node, Task
+from gdispy.rules.scheduler.records import Computation, NodeRecord, Task
 from gdispy.rules.scheduler.refusals import patience
-from gdispy.rules.timers import Alarms
+from gdispy.rules.timers import Timers
 
 #: The capacity of a computation is to be counted again.
 UNKNOWN = -1
@@ -27,8 +27,8 @@ class Capacity:
 
     def __init__(
         self,
-        nodes: Mapping[Instance, Node],
-        alarms: Alarms,
+        nodes: Mapping[Instance, NodeRecord],
+        alarms: Timers,
         end: Callable[[Computation, list[Task], str], Effects],
         watch: Callable[[Computation, float], None],
     ) -> None:
