@@ -1,6 +1,6 @@
 """Where greenlets run in a user's program, and the only place where native threads meet them.
 
-`client/cluster.py` makes a hub; any thread of the user may call `post`, `call`, `Gate.wait`.
+Any thread of the user may call `post` and `call`, and wait for a `Gate`.
 
 In a program that gevent has not patched, the greenlets run in one native daemon thread with a loop
 of its own: a program that computes between `submit` and `job()` does not stop its cluster, and need
@@ -8,7 +8,7 @@ not know of gevent. In a patched program they run on the program's own loop, sin
 beside patched locks deadlocks.
 
 Invariants:
-1. Into the hub leads one way: a deque and a doorbell (a loop's async watcher). gevent's own events and
+1. Into the hub leads one way: a deque and a wake-up (a loop's async watcher). gevent's own events and
    queues lose wake-ups when they are used between threads.
 2. Out of the hub leads one way: a Gate, on raw locks or, where the waiting thread has a loop, on a
    watcher of that loop. It is chosen at each wait, so patching later does not matter.
@@ -26,24 +26,22 @@ import os
 import signal
 import sys
 import threading
-import time
 import weakref
 from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-_FIRST_IMPORT = "gevent" not in sys.modules
+import gevent
+import gevent.event
+import gevent.hub
+import gevent.monkey
+import gevent.socket
 
-import gevent  # noqa: E402
-import gevent.event  # noqa: E402
-import gevent.hub  # noqa: E402
-import gevent.monkey  # noqa: E402
-import gevent.socket  # noqa: E402
-from gevent.hub import Waiter  # noqa: E402
-
-from gdispy.errors import ClusterClosed, ConfigError, ForkedError, InternalError  # noqa: E402
-from gdispy.runtime.greenlets import spawn  # noqa: E402
-from gdispy.runtime.limited_log import traceback_text  # noqa: E402
+from gdispy.errors import ClusterClosed, ConfigError, ForkedError, InternalError
+from gdispy.runtime.callbacks import CallbackRunner
+from gdispy.runtime.gate import Gate
+from gdispy.runtime.greenlets import spawn
+from gdispy.runtime.limited_log import traceback_text
 
 logger = logging.getLogger(__name__)
 
@@ -52,11 +50,8 @@ LET_RUN_LIMIT = 0.05
 #: Seconds that the hub's thread may take to end.
 END_LIMIT = 2.0
 
-_allocate_lock = gevent.monkey.get_original("_thread", "allocate_lock")
-
-if _FIRST_IMPORT and threading.current_thread() is not threading.main_thread():
-    # gevent takes the thread that imports it for the main one, and a program may make its first cluster in any.
-    gevent.hub.MAIN_THREAD_IDENT = threading.main_thread().ident
+# gevent takes the thread that imports it for the main one, and a program may make its first cluster in any.
+gevent.hub.MAIN_THREAD_IDENT = threading.main_thread().ident
 
 
 def _import_what_gevent_imports_late() -> None:
@@ -64,95 +59,6 @@ def _import_what_gevent_imports_late() -> None:
     config = gevent.config
     for setting in (config.loop, config.format_context, config.threadpool, config.resolver, config.fileobject):
         assert setting is not None
-
-
-class Gate:
-    """Closed at first; `open` lets through all who wait and will wait. For threads and greenlets."""
-
-    __slots__ = ("_open", "_wakers")
-
-    def __init__(self) -> None:
-        self._open = False
-        self._wakers: list[Callable[[], None]] = []
-
-    def open(self) -> None:
-        # First the flag, then the wakers: `_pass` adds its waker first and looks at the flag then.
-        self._open = True
-        for wake in list(self._wakers):
-            wake()
-
-    def tell(self, wake: Callable[[], None]) -> None:
-        """Have `wake` called when the gate opens, at once if it is open: at least once, from any thread."""
-        self._wakers.append(wake)
-        if self._open:
-            wake()
-
-    def forget(self, wake: Callable[[], None]) -> None:
-        """Take back what `tell` was told."""
-        with contextlib.suppress(ValueError):
-            self._wakers.remove(wake)
-
-    def wait(self, timeout: float | None = None) -> bool:
-        """Wait until the gate is open; False if `timeout` seconds pass before."""
-        if self._open:
-            return True
-        if timeout is not None and timeout <= 0:
-            return False
-        if gevent.monkey.is_module_patched("threading") or _has_loop():
-            return self._wait_on_loop(timeout)
-        return self._wait_on_lock(timeout)
-
-    def _wait_on_lock(self, timeout: float | None) -> bool:
-        lock = _allocate_lock()
-        lock.acquire()
-        wake = _Once(lock.release)
-        self._wakers.append(wake)
-        if not self._open:
-            # TIMEOUT_MAX is what a lock takes at most; longer waits would raise.
-            lock.acquire(True, -1 if timeout is None else min(timeout, threading.TIMEOUT_MAX))
-        self._wakers.remove(wake)
-        return self._open
-
-    def _wait_on_loop(self, timeout: float | None) -> bool:
-        hub = gevent.get_hub()
-        waiter = Waiter(hub)
-        watcher = hub.loop.async_()
-        watcher.start(waiter.switch, True)
-        # No `gevent.Timeout`: where Ctrl-C comes just when one has started, it is raised in another wait later. A timer
-        # that is left wakes only this waiter, which nobody waits on then.
-        timer = None if timeout is None else hub.loop.timer(timeout)
-        self._wakers.append(watcher.send)
-        try:
-            if timer is not None:
-                timer.start(waiter.switch, False)
-            if not self._open:
-                waiter.get()
-        finally:
-            self._wakers.remove(watcher.send)
-            for each in (watcher, timer):
-                if each is not None:
-                    each.stop()
-                    each.close()
-        return self._open
-
-
-class _Once:
-    """A lock may be released once only; a gate may be opened twice."""
-
-    __slots__ = ("_done", "_release")
-
-    def __init__(self, release: Callable[[], None]) -> None:
-        self._release = release
-        self._done = False
-
-    def __call__(self) -> None:
-        if not self._done:
-            self._done = True
-            self._release()
-
-
-def _has_loop() -> bool:
-    return gevent._hub_local.get_hub_if_exists() is not None
 
 
 def _have_ctrl_c_interrupt_the_program(hub: Any) -> None:
@@ -220,11 +126,11 @@ class Hub:
     def __init__(self) -> None:
         _refuse_without_gil()
         _refuse_eventlet()
-        self._letters: deque[tuple[Callable[..., Any], tuple[Any, ...]]] = deque()
+        self._tasks: deque[tuple[Callable[..., Any], tuple[Any, ...]]] = deque()
         self._dead = False
         #: What is raised for one who asks a dead hub.
         self._error: type[ClusterClosed] = ForkedError
-        self._errands = CallbackRunner()
+        self._callbacks = CallbackRunner()
         #: Called in a forked child, to close its copies of what belongs to the parent.
         self.in_forked_child: list[Callable[[], None]] = []
         self.is_patched = gevent.monkey.is_module_patched("threading")
@@ -252,8 +158,8 @@ class Hub:
         else:
             # A SystemExit in some greenlet would otherwise end the whole thread without a word.
             hub.SYSTEM_ERROR = ()
-        self._bell = hub.loop.async_(ref=not self.is_patched)
-        self._bell.start(self._drain)
+        self._wakeup = hub.loop.async_(ref=not self.is_patched)
+        self._wakeup.start(self._drain)
         self._thread = threading.get_ident()
         started.open()
 
@@ -266,10 +172,10 @@ class Hub:
         """Have the hub call the function soon. It must not block. From any thread."""
         if self._dead:
             raise self._error
-        self._letters.append((function, args))
-        # Each time, since no flag of ours could be trusted that says it has been rung: Ctrl-C may come in between. The
-        # loop has one of its own.
-        self._bell.send()
+        self._tasks.append((function, args))
+        # Each time, since no flag of ours could be trusted that says the wake-up was sent: Ctrl-C may come in between.
+        # The loop has one of its own.
+        self._wakeup.send()
 
     def let_run(self) -> None:
         """Let the hub do what was posted, now. A thread that posts on and on, and never waits, leaves it little time:
@@ -282,9 +188,9 @@ class Hub:
         gate._wait_on_lock(LET_RUN_LIMIT)
 
     def _drain(self) -> None:
-        letters = self._letters
-        while letters:
-            function, args = letters.popleft()
+        tasks = self._tasks
+        while tasks:
+            function, args = tasks.popleft()
             try:
                 function(*args)
             except BaseException as error:
@@ -332,21 +238,21 @@ class Hub:
 
         spawn(run, what="a work of the hub")
 
-    def errand(self, function: Callable[..., Any], *args: Any) -> None:
+    def call_back(self, function: Callable[..., Any], *args: Any) -> None:
         """Call what the user gave us, apart from the hub, one after the other."""
-        self._errands.put(function, args)
+        self._callbacks.put(function, args)
 
-    def prepare_errands(self) -> None:
-        """Start what runs errands. Before there are any, since late in a program's life no thread can be started; and
+    def prepare_callbacks(self) -> None:
+        """Start what runs callbacks. Before there are any, since late in a program's life no thread can be started; and
         in the hub, since Ctrl-C in the middle of starting a thread can leave it waiting for ever."""
         if self.is_patched or threading.get_ident() == self._thread:
-            self._errands.start()
+            self._callbacks.start()
         else:
-            self.call(self._errands.start)
+            self.call(self._callbacks.start)
 
-    def is_errand(self) -> bool:
+    def is_callback(self) -> bool:
         """Whether the calling thread (patched: greenlet) runs what the user gave us."""
-        return self._errands.is_runner()
+        return self._callbacks.is_runner()
 
     def _end(self) -> None:
         """End the thread, when the program ends and its clusters are closed. Python ends a thread that wakes up later
@@ -360,90 +266,6 @@ class Hub:
         for close in self.in_forked_child:
             close()
         Hub._lock = threading.Lock()
-
-
-class CallbackRunner:
-    """Calls functions of the user one after the other, in a thread (patched: a greenlet) of its own.
-
-    One that takes longer than `PATIENCE` while others wait does not hold them up: they go on in
-    another thread, and the log says so.
-    """
-
-    #: Seconds.
-    PATIENCE = 5.0
-
-    def __init__(self) -> None:
-        self._waiting: deque[tuple[Callable[..., Any], tuple[Any, ...]]] = deque()
-        # The user's thread takes the lock only, and never the condition: where Ctrl-C came just when that had taken the
-        # lock, in Python, nobody would give it back. A lock of its own, taken by `with`, has no such moment.
-        self._lock = threading.Lock()
-        self._condition = threading.Condition(self._lock)
-        self._runner: object = None
-        #: The identifiers of all threads that run errands, those that were replaced and still run one included.
-        self._threads: set[int] = set()
-        self._began: float | None = None
-
-    def start(self) -> None:
-        with self._condition:
-            if self._runner is None:
-                self._replace_runner()
-                _start(self._watch)
-
-    def put(self, function: Callable[..., Any], args: tuple[Any, ...]) -> None:
-        with self._condition:
-            self._waiting.append((function, args))
-            self._condition.notify_all()
-
-    def is_runner(self) -> bool:
-        return threading.get_ident() in self._threads
-
-    def _replace_runner(self) -> None:
-        self._runner = runner = object()
-        _start(self._run, runner)
-
-    def _run(self, runner: object) -> None:
-        self._threads.add(threading.get_ident())
-        try:
-            self._run_errands(runner)
-        finally:
-            self._threads.discard(threading.get_ident())
-
-    def _run_errands(self, runner: object) -> None:
-        while True:
-            with self._condition:
-                while not self._waiting and self._runner is runner:
-                    self._condition.wait()
-                if self._runner is not runner:  # Replaced, and at last back from its errand.
-                    return
-                function, args = self._waiting.popleft()
-                self._began = time.monotonic()
-                if self._waiting:
-                    self._condition.notify_all()  # `_watch` counts from now.
-            try:
-                function(*args)
-            except BaseException:
-                logger.exception("a callback failed: %s", getattr(function, "__qualname__", function))
-            with self._condition:
-                if self._runner is runner:
-                    self._began = None
-                self._condition.notify_all()
-
-    def _watch(self) -> None:
-        while True:
-            with self._condition:
-                while self._began is None or not self._waiting:
-                    self._condition.wait()
-                left = self._began + self.PATIENCE - time.monotonic()
-                if left > 0:
-                    self._condition.wait(left)
-                    continue
-                logger.warning("a callback has not returned for %.0f s; the others go on", self.PATIENCE)
-                self._began = None
-                self._replace_runner()
-
-
-def _start(function: Callable[..., Any], *args: Any) -> None:
-    threading.Thread(target=function, args=args, name="gdispy-callbacks", daemon=True).start()
 
 
 class _Answer:

@@ -17,7 +17,8 @@ import time
 from collections.abc import Callable
 
 from gdispy.client.user_callbacks import PATIENCE, UserCallbacks
-from gdispy.hub import Gate, Hub
+from gdispy.hub import Hub
+from gdispy.runtime.gate import Gate
 
 logger = logging.getLogger("gdispy")
 
@@ -59,7 +60,7 @@ class Completion:
     def wait(self, timeout: float | None = None, jobs_only: bool = False) -> bool:
         """Wait until no job is pending and, unless `jobs_only` or in a callback, no callback either; False if `timeout`
         seconds pass before."""
-        jobs_only = jobs_only or self._hub.is_errand()
+        jobs_only = jobs_only or self._hub.is_callback()
         return self._wait_until(lambda: self._is_idle(jobs_only), timeout)
 
     def wait_patiently(self, timeout: float | None = None) -> bool:
@@ -74,7 +75,7 @@ class Completion:
 
     def await_callbacks(self, limit: float | None) -> None:
         """Wait for the callbacks only, `limit` seconds at most: all jobs that will end have ended."""
-        if self._hub.is_errand():
+        if self._hub.is_callback():
             return
         if self._wait_until(self._callbacks.are_done, PATIENCE if limit is None else limit):
             return

@@ -5,7 +5,7 @@ otherwise; all decisions are those of `rules/client/session.py`.
 
 Invariants:
 1. A job's fields are written in the hub only; its end is told once, and then never changes.
-2. What the user gave us to call is called outside the hub (`Hub.errand`, `UserCallbacks`).
+2. What the user gave us to call is called outside the hub (`Hub.call_back`, `UserCallbacks`).
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from gdispy.client.status import DispyNode
 from gdispy.client.user_callbacks import UserCallbacks
 from gdispy.discovery import targets
 from gdispy.errors import ConnectFailed, ForkedError
-from gdispy.hub import Gate, Hub, WeakCall
+from gdispy.hub import Hub, WeakCall
 from gdispy.journal.recovery_file import RecoveryFile
 from gdispy.protocol import job_status
 from gdispy.protocol.ids import ComputationId, JobId
@@ -56,6 +56,7 @@ from gdispy.rules.client.effects import (
 from gdispy.rules.client.session import ClientSession
 from gdispy.rules.effects import Effects, Send
 from gdispy.rules.history.replay import ComputationHistory, outcomes
+from gdispy.runtime.gate import Gate
 from gdispy.runtime.limited_log import LimitedLog
 from gdispy.runtime.pump import Pump
 from gdispy.scheduler import Scheduler
@@ -156,7 +157,7 @@ class ClusterEngine:
         self._table = JobTable(self.name, keeping, self._nodes, self._callbacks, self._count)
         self._jobs = self._table.jobs
         if self._asks_itself():
-            self._hub.prepare_errands()
+            self._hub.prepare_callbacks()
         # What lives in the hub does not keep a cluster alive that the program has forgotten (see `_leave_forgotten`).
         self._when_forked, self._when_defect = WeakCall(self._die_in_child), WeakCall(self._on_defect)
         self._hub.in_forked_child.append(self._when_forked)
@@ -464,7 +465,7 @@ class ClusterEngine:
     def _decide(self, effect: ChooseNode) -> None:
         if self._opened.asks:
             # What the user has written may take its time, or fail: not in the hub.
-            self._hub.errand(self._decide_apart, effect.appeared)
+            self._hub.call_back(self._decide_apart, effect.appeared)
 
     def _decide_apart(self, appeared: NodeFound) -> None:
         take = node_allocate.decide(self._allocations, self, self._computation, appeared)

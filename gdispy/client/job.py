@@ -21,10 +21,10 @@ from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any
 
 from gdispy.errors import JobFailed, RemoteError
-from gdispy.hub import Gate
 from gdispy.protocol import job_status
 from gdispy.protocol.limits import printable
 from gdispy.protocol.payload import Bulk, MemoryPayload, joined
+from gdispy.runtime.gate import Gate
 from gdispy.worker import batch, pickling, plain
 
 if TYPE_CHECKING:

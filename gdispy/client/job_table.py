@@ -17,12 +17,12 @@ from gdispy.client.completion import Completion
 from gdispy.client.job import ARGUMENTS_LIMIT, DispyJob, Plain
 from gdispy.client.node_table import NodeTable
 from gdispy.client.user_callbacks import JobCallback, UserCallbacks
-from gdispy.hub import Gate
 from gdispy.journal.recovery_file import RecoveryFile
 from gdispy.protocol import job_status
 from gdispy.protocol.ids import JobId
 from gdispy.protocol.messages import Ended, Progress, Started
 from gdispy.protocol.payload import Bulk, bulk_size, joined
+from gdispy.runtime.gate import Gate
 
 logger = logging.getLogger("gdispy")
 

@@ -21,9 +21,9 @@ from typing import Any, NamedTuple, Protocol
 from gdispy.client.job import DispyJob, Plain, unreadable
 from gdispy.client.packaging import INLINE, bulk
 from gdispy.errors import ConfigError
-from gdispy.hub import Gate
 from gdispy.protocol import job_status
 from gdispy.protocol.payload import Bulk, joined
+from gdispy.runtime.gate import Gate
 from gdispy.worker import batch, pickling, plain
 
 #: Read ahead: at least so many jobs for each CPU, so many seconds of what is taken, and at most so many jobs.

@@ -17,11 +17,11 @@ from gdispy.client.packaging import Bundle, gather, read_files
 from gdispy.client.parameters import number
 from gdispy.client.status import DispyNode
 from gdispy.errors import ConfigError
-from gdispy.hub import Gate
 from gdispy.protocol.address import split
 from gdispy.protocol.ids import Instance
 from gdispy.protocol.limits import printable_for_log
 from gdispy.protocol.messages import Message, NodeCommand, PutFile, Reply, Status
+from gdispy.runtime.gate import Gate
 
 logger = logging.getLogger("gdispy")
 

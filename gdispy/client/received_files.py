@@ -188,8 +188,8 @@ class ReceivedFiles:
         if (upload.job, upload.attempt, upload.number) in self._stored:
             self._answer(upload.job, upload.attempt, upload.number, "")
             return
-        self._hub.prepare_errands()
-        self._hub.errand(self._store, upload)
+        self._hub.prepare_callbacks()
+        self._hub.call_back(self._store, upload)
 
     def _store(self, upload: Upload) -> None:
         error = "no file came"

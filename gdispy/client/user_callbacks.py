@@ -1,6 +1,6 @@
 """What the user gave a cluster to be called about its jobs and nodes: `callback` and `cluster_status`.
 
-`give` is called in the hub; the user's functions run apart from it, one after the other (`Hub.errand`), in
+`give` is called in the hub; the user's functions run apart from it, one after the other (`Hub.call_back`), in
 a thread of their own, in a patched program in a greenlet.
 
 Invariants:
@@ -52,13 +52,13 @@ class UserCallbacks:
         """From now on the calls run beside this hub."""
         self._hub = hub
         if self.on_job is not None or self.on_status is not None:
-            hub.prepare_errands()
+            hub.prepare_callbacks()
 
     def give(self, function: Callable[..., Any], *args: Any) -> None:
         """Have the function called, soon and apart. In the hub."""
         assert self._hub is not None
         self._given += 1
-        self._hub.errand(self._call, function, args)
+        self._hub.call_back(self._call, function, args)
 
     def give_status(self, node: Any, job: DispyJob) -> None:
         """Report the end of a job to `cluster_status`, with the status that the job has when that is called: until then

@@ -1,0 +1,1 @@
+"""What outlives a process, on disk: the journal file, its formats, recovery files, outcomes that a node keeps."""

@@ -1,0 +1,1 @@
+"""The daemon that keeps nodes for many clients: `gdispy-scheduler`."""

@@ -1,0 +1,1 @@
+"""Connections: sockets, handshakes, TLS, limits for strangers, keys."""

@@ -8,25 +8,26 @@ import threading
 import pytest
 
 from gdispy.errors import ConfigError
-from gdispy.hub import CallbackRunner, Hub
+from gdispy.hub import Hub
+from gdispy.runtime.callbacks import CallbackRunner
 
 #: Seconds until a test gives up.
 LIMIT = 20
 
 
-def done(errands: CallbackRunner) -> threading.Event:
-    """Set when all errands given so far have been run."""
+def done(callbacks: CallbackRunner) -> threading.Event:
+    """Set when all callbacks given so far have been run."""
     event = threading.Event()
-    errands.put(event.set, ())
+    callbacks.put(event.set, ())
     return event
 
 
-def test_errands_run_in_order() -> None:
-    errands, seen = CallbackRunner(), list[int]()
-    errands.start()
+def test_callbacks_run_in_order() -> None:
+    callbacks, seen = CallbackRunner(), list[int]()
+    callbacks.start()
     for number in range(100):
-        errands.put(seen.append, (number,))
-    assert done(errands).wait(LIMIT)
+        callbacks.put(seen.append, (number,))
+    assert done(callbacks).wait(LIMIT)
     assert seen == list(range(100))
 
 
@@ -34,27 +35,27 @@ def test_errands_run_in_order() -> None:
 def test_one_that_blocks_holds_the_others_up_for_a_while_only(behind: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(CallbackRunner, "PATIENCE", 0.05)
     release, passed = threading.Event(), threading.Semaphore(0)
-    errands = CallbackRunner()
-    errands.start()
+    callbacks = CallbackRunner()
+    callbacks.start()
     try:
-        errands.put(release.wait, ())
+        callbacks.put(release.wait, ())
         for _ in range(behind):
-            errands.put(passed.release, ())
+            callbacks.put(passed.release, ())
         assert all(passed.acquire(timeout=LIMIT) for _ in range(behind))
     finally:
         release.set()
-    assert done(errands).wait(LIMIT)
+    assert done(callbacks).wait(LIMIT)
 
 
 def test_one_that_fails_or_exits_is_told_and_the_others_go_on(caplog: pytest.LogCaptureFixture) -> None:
     def fail() -> None:
         raise SystemExit(3)
 
-    errands, seen = CallbackRunner(), list[int]()
-    errands.start()
-    errands.put(fail, ())
-    errands.put(seen.append, (1,))
-    assert done(errands).wait(LIMIT)
+    callbacks, seen = CallbackRunner(), list[int]()
+    callbacks.start()
+    callbacks.put(fail, ())
+    callbacks.put(seen.append, (1,))
+    assert done(callbacks).wait(LIMIT)
     assert seen == [1] and "a callback failed" in caplog.text
 
 

@@ -17,8 +17,8 @@ from gdispy import DispyJob, JobFailed
 from gdispy.client.job import error_line
 from gdispy.client.parameters import function_call
 from gdispy.errors import RemoteError
-from gdispy.hub import Gate
 from gdispy.protocol import job_status
+from gdispy.runtime.gate import Gate
 from gdispy.worker import pickling
 from tests.support.waiting import reached
 from tests.unit.ends import end, end_with

@@ -181,7 +181,7 @@ def test_job_hears_of_it_where_the_working_directory_is_gone(home: Path, monkeyp
     monkeypatch.chdir(home)
     home.rmdir()
     answers: list[tuple[Any, ...]] = []
-    hub: Any = SimpleNamespace(post=lambda answer, *told: answers.append(told), prepare_errands=lambda: None)
-    hub.errand = lambda function, *args: function(*args)
+    hub: Any = SimpleNamespace(post=lambda answer, *told: answers.append(told), prepare_callbacks=lambda: None)
+    hub.call_back = lambda function, *args: function(*args)
     ReceivedFiles(hub, lambda *told: None).take(Upload(ComputationId(b"c" * 8), JobId(1), 1, 0, [row("file")], [FIRST]))
     assert answers[0][:3] == (1, 1, 0) and "cannot be written at the client" in answers[0][3]

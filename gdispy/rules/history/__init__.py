@@ -1,0 +1,1 @@
+"""What a journal records, and the state that follows from it when it is read again."""

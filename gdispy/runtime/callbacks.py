@@ -1,0 +1,99 @@
+"""Calls functions of the user outside the hub, in a thread (patched: a greenlet) of their own.
+
+Invariant: one that does not return holds up the others for `PATIENCE` at most.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+logger = logging.getLogger("gdispy.hub")
+
+
+class CallbackRunner:
+    """Calls functions of the user one after the other, in a thread (patched: a greenlet) of its own.
+
+    One that takes longer than `PATIENCE` while others wait does not hold them up: they go on in
+    another thread, and the log says so.
+    """
+
+    #: Seconds.
+    PATIENCE = 5.0
+
+    def __init__(self) -> None:
+        self._waiting: deque[tuple[Callable[..., Any], tuple[Any, ...]]] = deque()
+        # The user's thread takes the lock only, and never the condition: where Ctrl-C came just when that had taken the
+        # lock, in Python, nobody would give it back. A lock of its own, taken by `with`, has no such moment.
+        self._lock = threading.Lock()
+        self._condition = threading.Condition(self._lock)
+        self._runner: object = None
+        #: The identifiers of all threads that run callbacks, those that were replaced and still run one included.
+        self._threads: set[int] = set()
+        self._began: float | None = None
+
+    def start(self) -> None:
+        with self._condition:
+            if self._runner is None:
+                self._replace_runner()
+                _start(self._watch)
+
+    def put(self, function: Callable[..., Any], args: tuple[Any, ...]) -> None:
+        with self._condition:
+            self._waiting.append((function, args))
+            self._condition.notify_all()
+
+    def is_runner(self) -> bool:
+        return threading.get_ident() in self._threads
+
+    def _replace_runner(self) -> None:
+        self._runner = runner = object()
+        _start(self._run, runner)
+
+    def _run(self, runner: object) -> None:
+        self._threads.add(threading.get_ident())
+        try:
+            self._run_callbacks(runner)
+        finally:
+            self._threads.discard(threading.get_ident())
+
+    def _run_callbacks(self, runner: object) -> None:
+        while True:
+            with self._condition:
+                while not self._waiting and self._runner is runner:
+                    self._condition.wait()
+                if self._runner is not runner:  # Replaced, and at last back from its callback.
+                    return
+                function, args = self._waiting.popleft()
+                self._began = time.monotonic()
+                if self._waiting:
+                    self._condition.notify_all()  # `_watch` counts from now.
+            try:
+                function(*args)
+            except BaseException:
+                logger.exception("a callback failed: %s", getattr(function, "__qualname__", function))
+            with self._condition:
+                if self._runner is runner:
+                    self._began = None
+                self._condition.notify_all()
+
+    def _watch(self) -> None:
+        while True:
+            with self._condition:
+                while self._began is None or not self._waiting:
+                    self._condition.wait()
+                left = self._began + self.PATIENCE - time.monotonic()
+                if left > 0:
+                    self._condition.wait(left)
+                    continue
+                logger.warning("a callback has not returned for %.0f s; the others go on", self.PATIENCE)
+                self._began = None
+                self._replace_runner()
+
+
+def _start(function: Callable[..., Any], *args: Any) -> None:
+    threading.Thread(target=function, args=args, name="gdispy-callbacks", daemon=True).start()
