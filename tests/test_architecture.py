@@ -161,10 +161,11 @@ def test_callbacks_of_the_loop_are_in_modules_that_guard_them() -> None:
     """What such a callback raises, gevent writes to stderr; and it stops a watcher that has failed for ever."""
     making = re.compile(r"loop\.(io|timer|async_|child|signal|stat|run_callback)\(")
     found = {name for name, path in SOURCES.items() if making.search(path.read_text())}
-    # `process_manager` only waits for a watcher; `hub`, `pump` and `connection` guard each turn themselves.
+    # `process_manager` and `gate` only wait for a watcher; `hub`, `pump` and `connection` guard each turn themselves.
     assert found == {
         "gdispy.execution.process_manager",
         "gdispy.hub",
+        "gdispy.runtime.gate",
         "gdispy.runtime.pump",
         *(f"gdispy.transport.{name}" for name in ("acceptor", "connection", "listener")),
     }
@@ -227,6 +228,12 @@ def test_worker_loads_no_gevent_and_nothing_of_the_network(module: str) -> None:
     allowed = {"gdispy.worker", "gdispy.config", "gdispy.errors", "gdispy.protocol.limits"}
     packages = ("gdispy", "gdispy.protocol")
     assert [each for each in suspects if each not in packages and not is_one_of(each, allowed)] == []
+
+
+@pytest.mark.parametrize("module", ["node", "scheduler", "shared_scheduler.service", "execution.process_manager"])
+def test_daemons_load_nothing_that_unpickles(module: str) -> None:
+    loaded = run_fresh(f"import gdispy.{module}, sys; print(*sys.modules)").split()
+    assert [each for each in loaded if is_one_of(each, {"dill", "cloudpickle", "gdispy.worker.pickling"})] == []
 
 
 # Sizes and headers

@@ -19,9 +19,10 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple, Protocol
 
 from gdispy.client.job import DispyJob, Plain, unreadable
-from gdispy.client.packaging import INLINE, bulk
+from gdispy.client.packaging import bulk
 from gdispy.errors import ConfigError
 from gdispy.protocol import job_status
+from gdispy.protocol.limits import INLINE
 from gdispy.protocol.payload import Bulk, joined
 from gdispy.runtime.gate import Gate
 from gdispy.worker import batch, pickling, plain

@@ -28,16 +28,13 @@ from gdispy.client.module_sources import Content
 from gdispy.client.transfer_report import LARGE, Entry, report
 from gdispy.errors import ConfigError, ProtocolError
 from gdispy.protocol.ids import ComputationId
-from gdispy.protocol.limits import COLUMN_LIMIT, file_date, short_name
+from gdispy.protocol.limits import COLUMN_LIMIT, INLINE, file_date, short_name
 from gdispy.protocol.messages import OUTPUT_LIMIT, UNLIMITED, Prepare
 from gdispy.protocol.payload import Bulk, MemoryPayload
 from gdispy.protocol.safe_path import safe_parts
 from gdispy.worker import own_modules, pickling
 from gdispy.worker.manner import Manner
 from gdispy.worker.paths_to import heaviest
-
-#: Payloads up to this many bytes lie in the message itself.
-INLINE = 32 * 1024
 
 logger = logging.getLogger(__name__)
 

@@ -18,11 +18,12 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from gdispy.client.job import DispyJob
-from gdispy.client.packaging import INLINE, bulk
+from gdispy.client.packaging import bulk
 from gdispy.discovery import targets
 from gdispy.errors import ConfigError
 from gdispy.journal.recovery_file import FAILED, recovery_path
 from gdispy.protocol.address import host_flaw
+from gdispy.protocol.limits import INLINE
 from gdispy.protocol.payload import Bulk
 from gdispy.transport.credentials import Secret, find_secret, generate_secret
 from gdispy.transport.interfaces import announced

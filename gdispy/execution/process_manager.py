@@ -43,10 +43,9 @@ from gdispy.rules.node.records import Job, release
 from gdispy.runtime.greenlets import keep_running, spawn
 from gdispy.runtime.pump import Pump
 from gdispy.worker import control
-from gdispy.worker.job_directory import job_directory
+from gdispy.worker.frames import FILE, FREED, LOG, PROGRESS, RESULT, RETURNED, TOGETHER, job_directory, target
 from gdispy.worker.output_capture import keep_within_limit
 from gdispy.worker.process_tree import descendants, kill_descendants, tree_bytes
-from gdispy.worker.runner import FILE, FREED, LOG, PROGRESS, RESULT, RETURNED, TOGETHER, target
 from gdispy.worker.shared_page import VOID_SEEN
 
 logger = logging.getLogger(__name__)

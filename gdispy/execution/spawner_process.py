@@ -17,8 +17,8 @@ from gevent import socket
 from gdispy.runtime.process_hardening import is_secret_variable, open_files_before
 from gdispy.runtime.subprocess_env import importable
 from gdispy.worker import control
-from gdispy.worker.program import signal_name
-from gdispy.worker.runner import BROKEN
+from gdispy.worker.frames import BROKEN
+from gdispy.worker.process_tree import signal_name
 
 #: Its program: without the working directory, whose files are none of the node's business.
 _PROGRAM = """

@@ -26,9 +26,8 @@ from gdispy.protocol.messages import OUTPUT_LIMIT
 from gdispy.protocol.payload import Bulk, bulk_size
 from gdispy.rules.node.records import Job, Row
 from gdispy.worker import control, shared_page
+from gdispy.worker.frames import ANSWER, ANSWER_LIMIT, INLINE, MESSAGE_LIMIT
 from gdispy.worker.output_capture import capture_file
-from gdispy.worker.payload_files import INLINE
-from gdispy.worker.runner import ANSWER_LIMIT, MESSAGE_LIMIT
 
 #: Bytes of one frame of a worker's results at most.
 FRAME_LIMIT = 32 * 1024 * 1024
@@ -39,7 +38,6 @@ GROUP = 16
 GROUP_ARGUMENTS = 1024
 
 LENGTH = struct.Struct(">I")
-_ANSWER = struct.Struct(">IQ")
 _pack = msgpack.Packer(unicode_errors="surrogateescape").pack
 _TAIL_TYPES = (str, float, float, int)
 #: Of the fields of a result frame; result and output themselves, or the sizes of the files that they came in.
@@ -315,7 +313,7 @@ class WorkerChannels:
         """Tell the job that waits that its file has arrived, or could not."""
         text = error.encode("utf-8", "replace")[:ANSWER_LIMIT]
         token = self._tokens.popleft() if self._tokens else 0
-        self.results.sendall(_ANSWER.pack(len(text), token) + text)
+        self.results.sendall(ANSWER.pack(len(text), token) + text)
 
     def parse(self, data: bytes) -> list[list[Any]]:
         """The whole frames in what has arrived, as lists of their fields. Raises for what makes no sense."""

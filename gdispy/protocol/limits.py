@@ -6,6 +6,8 @@ messages within them before they are sent.
 
 from __future__ import annotations
 
+#: Bytes of a payload up to which it travels inside its message; a larger one is kept and sent apart.
+INLINE = 32 * 1024
 #: Characters of a text field at most.
 TEXT_LIMIT = 1 << 20
 #: Items of a column at most.

@@ -14,16 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 from gdispy.worker import batch, pickling
 from gdispy.worker.failures import Unpicklable, describe, raised
+from gdispy.worker.frames import FINISHED
 from gdispy.worker.paths_to import unpicklable
 from gdispy.worker.plain import NotPlain
 from gdispy.worker.result_encoding import encode_result
 
 if TYPE_CHECKING:
     from gdispy.worker.runner import Job
-
-#: Statuses a worker can report; the numbers are those of `DispyJob`.
-TERMINATED = 9
-FINISHED = 11
 
 #: What came of one job: status, result, and what went wrong.
 Outcome = tuple[int, pickling.Payload, str]

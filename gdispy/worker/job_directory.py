@@ -67,11 +67,6 @@ class JobDirectory:
         )
 
 
-def job_directory(base: str, job: int, attempt: int) -> str:
-    """Where the directory of a job is, below that of its worker; the node puts the job's files there."""
-    return os.path.join(base, f"{job}-{attempt}")
-
-
 def _files_below(path: str) -> list[str]:
     """Relative paths of all files."""
     return [os.path.relpath(os.path.join(folder, name), path) for folder, _, names in os.walk(path) for name in names]

@@ -16,13 +16,12 @@ import tempfile
 from typing import NamedTuple, TextIO
 
 from gdispy.worker import control
+from gdispy.worker.frames import INLINE
 from gdispy.worker.originals import os
 from gdispy.worker.process_tree import flush_c_output, free_memory
 
 #: Where more than this many bytes of a stream may be kept, they go to disk.
 MEMORY_LIMIT = 64 * 1024 * 1024
-#: Up to this many bytes of a stream travel in the frame.
-INLINE = 32 * 1024
 #: Bytes that are copied at once.
 _STEP = 1024 * 1024
 

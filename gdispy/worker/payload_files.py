@@ -16,11 +16,10 @@ from hashlib import blake2b
 from typing import Any
 
 from gdispy.worker import control, pickling
+from gdispy.worker.frames import INLINE
 from gdispy.worker.limits import OwnLimits
 from gdispy.worker.originals import os
 
-#: Payloads up to this many bytes travel inside the message.
-INLINE = 32 * 1024
 #: Bytes of the digest of a file that is sent, and bytes that are read at once for it.
 _DIGEST_BYTES = 32
 _STEP = 1 << 20

@@ -219,3 +219,11 @@ def _has_marker(pid: int, marker: bytes) -> bool:
             return marker in file.read().split(b"\0")
     except OSError:
         return False
+
+
+def signal_name(number: int) -> str:
+    """A signal as people know it: its number and name."""
+    try:
+        return f"signal {number} ({signal.Signals(number).name})"
+    except ValueError:
+        return f"signal {number}"

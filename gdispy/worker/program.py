@@ -13,7 +13,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from gdispy.worker import pickling
-from gdispy.worker.calls import FINISHED, TERMINATED, Outcome, Run
+from gdispy.worker.calls import Outcome, Run
+from gdispy.worker.frames import FINISHED, TERMINATED
+from gdispy.worker.process_tree import signal_name
 from gdispy.worker.result_encoding import encode_result
 from gdispy.worker.runner import Job
 
@@ -66,13 +68,6 @@ def _outcome(code: int, job: Job) -> Outcome:
     if code < 0:
         return TERMINATED, result, f"The program was ended by {signal_name(-code)}.\n{job.note_signal(-code)}"
     return FINISHED, result, ""
-
-
-def signal_name(number: int) -> str:
-    try:
-        return f"signal {number} ({signal.Signals(number).name})"
-    except ValueError:
-        return f"signal {number}"
 
 
 def _trouble(path: str) -> str:

@@ -5,23 +5,7 @@ a local socket pair. The kernel hands each message to exactly one reader, so a j
 take back out of the socket has not begun and never will, and one that it cannot, has. That is why
 each job is a message of its own, and why this loop never reads ahead; short jobs come in groups (see `shared_page.py`).
 
-A job message is `[job, attempt, arguments]`; for a job with options of its own `[job, attempt, arguments, names,
-error, seconds of processor time, paths of its own files, directory that they are in]`; for a group
-`[serial number of the first, [[job, attempt, arguments], ...]]`.
-A result frame is u32 length and one of
-  `[RESULT, job, attempt, status, result, stdout, stderr, exception, start, end, 0, bytes of output left out or False]`
-  `[PROGRESS, job, attempt, 0, value]`
-  `[FILE, job, attempt, token, path, mode, mtime, size, digest]` with the open file
-  `[TOGETHER, generation, outcomes]`: arrays that begin with RESULT, one after the other
-  `[RETURNED, serial]`: this and what follows in its group was not begun.
-  `[FREED, job, attempt]`: the file that came with it is not used here any more.
-  `[LOG, level, text]`: for the node's log.
-Arguments, names and values above `INLINE` bytes come in a memory file that travels with the message; their place in it
-holds the size in bytes. With a minus, the arguments are in a file that may be used again (`payload_files.py`), and the
-result in the one that came with the job, which does not travel once more. A file that nothing in the message speaks of
-is blank, for the result. Of much output there is the size, too, and files as `Output` says (`output_capture.py`),
-behind that of the result. The answer to FILE, u32 length, u64 token and a text, '' for good, comes back through the
-socket of the results.
+`frames.py` says what travels on the sockets.
 
 PROGRESS and FILE come from all threads of a job and from the processes that it forks. They are small, so the kernel
 takes each in one step or not at all, whoever is killed meanwhile; the node numbers them as they come. Only the process
@@ -35,7 +19,6 @@ import functools
 import signal
 import socket
 import stat
-import struct
 import sys
 import threading
 import traceback
@@ -46,51 +29,45 @@ from time import perf_counter, time
 from typing import Any, BinaryIO
 
 from gdispy.worker import control, pickling
-from gdispy.worker.calls import FINISHED as FINISHED
-from gdispy.worker.calls import TERMINATED, Outcome, Run
+from gdispy.worker.calls import Outcome, Run
 from gdispy.worker.calls import call_function as call_function
 from gdispy.worker.changes import Changes
 from gdispy.worker.descriptors import LeftOpen, protect
 from gdispy.worker.failures import describe, raised, users_frames
-from gdispy.worker.job_directory import JobDirectory, Place, job_directory
+from gdispy.worker.frames import (
+    ANSWER,
+    ANSWER_LIMIT,
+    FILE,
+    FREED,
+    INLINE,
+    LENGTH,
+    LOG,
+    MESSAGE_LIMIT,
+    PROGRESS,
+    RESULT,
+    RETURNED,
+    TARGET,
+    TERMINATED,
+    TOGETHER,
+    VALUE,
+    job_directory,
+)
+from gdispy.worker.job_directory import JobDirectory, Place
 from gdispy.worker.job_modules import JobModules, MadeModules
 from gdispy.worker.limits import Limits, OwnLimits
 from gdispy.worker.originals import fcntl, msgpack, os
 from gdispy.worker.output_capture import Capture, Output
-from gdispy.worker.payload_files import INLINE, BorrowedFile, digest_of, map_files, written
+from gdispy.worker.payload_files import BorrowedFile, digest_of, map_files, written
 from gdispy.worker.process_tree import has_children, kill_descendants
 from gdispy.worker.result_encoding import encode_provisional
 from gdispy.worker.setup_globals import Namespaces
 from gdispy.worker.shared_page import BEGUN, FILLED, RUNNING, VOID, Page
 
-RESULT = 0
-PROGRESS = 1
-FILE = 2
-TOGETHER = 3
-RETURNED = 4
-FREED = 5
-LOG = 6
-#: The place of the value in a result frame.
-VALUE = 4
-
-#: The exit code of a worker that could not go on: what it needs is broken, such as its open files.
-BROKEN = 70
-
 #: Seconds in which jobs can open a few hundred descriptors at most: looks at them, and at other things that cost time,
 #: are so far apart. A job that takes longer is followed by one.
 _LOOK_INTERVAL = 0.0002
 
-#: Bytes of one message at most.
-MESSAGE_LIMIT = 64 * 1024
-
-_LENGTH = struct.Struct(">I")
-_ANSWER = struct.Struct(">IQ")
-_TARGET = struct.Struct("<QI")
 _ANCILLARY = socket.CMSG_SPACE(control.FD_LIMIT * 4)
-
-
-#: Bytes of the answer to FILE at most.
-ANSWER_LIMIT = 64 * 1024
 
 
 class _Running:
@@ -480,7 +457,7 @@ class Worker:
     def write(self, fields: list[Any], files: Sequence[int] = ()) -> None:
         """Write one frame, with these open files."""
         body = self._pack(fields)
-        frame = _LENGTH.pack(len(body)) + body
+        frame = LENGTH.pack(len(body)) + body
         with self.lock:  # Threads of the job may be reporting.
             self._send_kept()
             if files:
@@ -497,7 +474,7 @@ class Worker:
         if self._page.words[FILLED] and not running.is_in_child:
             generation, filled = self._page.mark()
             body = self._pack([TOGETHER, generation, self._page.kept(generation, filled)])
-            self._results.sendall(_LENGTH.pack(len(body)) + body)
+            self._results.sendall(LENGTH.pack(len(body)) + body)
             self._page.sent()
 
     @contextlib.contextmanager
@@ -521,7 +498,7 @@ class Worker:
     def read_answer(self, token: int) -> str:
         """What the node answers to a file; what was for a process that is dead is passed over."""
         while True:
-            length, whose = _ANSWER.unpack(self._read(_ANSWER.size))
+            length, whose = ANSWER.unpack(self._read(ANSWER.size))
             text = self._read(min(length, ANSWER_LIMIT)).decode("utf-8", "replace")
             if whose == token:
                 return text
@@ -536,7 +513,7 @@ class Worker:
         return data
 
     def _is_target(self, job: Job) -> bool:
-        number, attempt = _TARGET.unpack_from(self._page.map)
+        number, attempt = TARGET.unpack_from(self._page.map)
         return bool(number == job.number and attempt == job.attempt)
 
     def _on_interrupt(self, _signum: int, _frame: object) -> None:
@@ -563,8 +540,3 @@ def _open_standard_input() -> None:
         if fd:
             os.dup2(fd, 0)
             os.close(fd)
-
-
-def target(number: int, attempt: int) -> bytes:
-    """What the node writes into a worker's page before it has the worker interrupted."""
-    return _TARGET.pack(number, attempt)

@@ -41,6 +41,7 @@ from gdispy.worker.calls import Run, call_function
 from gdispy.worker.cgroups import Groups
 from gdispy.worker.changes import Changes
 from gdispy.worker.failures import missing_module, users_frames
+from gdispy.worker.frames import BROKEN
 from gdispy.worker.job_directory import Place
 from gdispy.worker.job_modules import module_files
 from gdispy.worker.limits import Limits, overtime
@@ -56,7 +57,7 @@ from gdispy.worker.process_tree import (
 from gdispy.worker.program import run_program
 from gdispy.worker.randomness import Generators
 from gdispy.worker.result_encoding import choose
-from gdispy.worker.runner import BROKEN, Worker
+from gdispy.worker.runner import Worker
 from gdispy.worker.setup_globals import Globals, Namespaces
 from gdispy.worker.shared_page import runs
 

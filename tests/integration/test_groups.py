@@ -18,8 +18,10 @@ from gdispy.protocol.ids import JobId
 from gdispy.protocol.job_status import FINISHED
 from gdispy.rules.node.records import Job
 from gdispy.worker import pickling
+from gdispy.worker.calls import call_function
+from gdispy.worker.frames import RESULT, RETURNED, TOGETHER
 from gdispy.worker.limits import Limits
-from gdispy.worker.runner import RESULT, RETURNED, TOGETHER, Worker, call_function
+from gdispy.worker.runner import Worker
 from tests.support.jobs import note_quickly, pass_gate
 from tests.support.waiting import eventually
 

@@ -14,7 +14,9 @@ from gdispy.client import map_results
 from gdispy.client.parameters import function_call
 from gdispy.protocol.payload import Bulk, joined
 from gdispy.worker import batch
-from gdispy.worker.runner import FINISHED, TERMINATED, Job, call_function
+from gdispy.worker.calls import call_function
+from gdispy.worker.frames import FINISHED, TERMINATED
+from gdispy.worker.runner import Job
 from tests.unit.ends import end, end_with
 
 

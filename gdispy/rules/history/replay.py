@@ -16,6 +16,7 @@ from typing import Any
 
 from gdispy.protocol.ids import ComputationId, Instance, JobId
 from gdispy.protocol.job_status import FINISHED
+from gdispy.protocol.limits import INLINE
 from gdispy.protocol.message import Message, picked
 from gdispy.protocol.messages import (
     Cancel,
@@ -33,8 +34,6 @@ from gdispy.protocol.messages import (
 from gdispy.protocol.payload import ABSENT, Bulk, MemoryPayload
 from gdispy.rules.history.facts import Announced, Began, GivenUp, Met, Owned, Placed, Told, Unplaced
 
-#: Bytes that lie within a message; more become a payload of their own.
-INLINE = 32 * 1024
 #: Jobs in one fact at most.
 PORTION = 1000
 
