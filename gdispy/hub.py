@@ -50,8 +50,9 @@ LET_RUN_LIMIT = 0.05
 #: Seconds that the hub's thread may take to end.
 END_LIMIT = 2.0
 
-# gevent takes the thread that imports it for the main one, and a program may make its first cluster in any.
-gevent.hub.MAIN_THREAD_IDENT = threading.main_thread().ident
+if not gevent.monkey.is_module_patched("threading"):
+    # gevent takes the thread that imports it for the main one, and a program may make its first cluster in any.
+    gevent.hub.MAIN_THREAD_IDENT = threading.main_thread().ident
 
 
 def _import_what_gevent_imports_late() -> None:

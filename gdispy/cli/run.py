@@ -161,7 +161,7 @@ def _cluster(options: Any, tally: Tally) -> JobCluster:
         cluster: JobCluster = SharedJobCluster(options.program, scheduler_node=options.scheduler_node, **both)
     else:
         cluster = JobCluster(options.program, node_port=options.node_port, **both)
-    cluster._takes_files = True  # Much output goes from there to standard output.
+    cluster._engine.table.takes_files = True  # Much output goes from there to standard output.
     return cluster
 
 

@@ -1,7 +1,7 @@
 """JobCluster: the user's side of a computation.
 
-Methods are called in any thread of the user's program; what they do happens in the hub, in `engine.py`.
-The nodes are kept by a `Scheduler` in the same process, which clusters with the same settings share.
+Methods are called in any thread of the user's program; what they do happens in the hub, in `engine.py`. The nodes are
+kept by a `Scheduler` in the same process, which clusters with the same settings share.
 
 Invariants:
 1. `submit` never waits for a node.
@@ -18,62 +18,58 @@ import time
 import warnings
 import weakref
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any
 
 from gdispy import config
 from gdispy.client import job_options, map_results, node_allocate
-from gdispy.client.job import DispyJob, KeptJob, next_number
+from gdispy.client.closing import RELEASE_LIMIT, ClosingSequence
+from gdispy.client.engine import ClusterEngine, Stage
+from gdispy.client.job import DispyJob
 from gdispy.client.local_node import LocalNode
 from gdispy.client.node_control import NodeControl
-from gdispy.client.packaging import ComputationOptions, checked_data, checked_outputs, is_program, prepare
+from gdispy.client.node_selection import NodeSelection
+from gdispy.client.packaging import computation_options, is_program, prepare
 from gdispy.client.parameters import (
     both_names,
     check_intervals,
     check_timeout,
     checked_callback,
-    checked_flag,
     checked_function,
-    checked_manner,
     checked_recovery,
     checked_results,
     checked_status_callback,
+    checked_ways,
     function_call,
     program_call,
     secret_for,
 )
 from gdispy.client.program_exit import HASTY_LIMIT, close_all
 from gdispy.client.progress_bar import Counts, wait_with_bar
+from gdispy.client.scheduler_pool import LocalSchedulerKey
+from gdispy.client.settings import ClusterSettings
 from gdispy.client.status import ClusterStatus, DispyNode, table
 from gdispy.client.user_callbacks import JobCallback, StatusCallback, UserCallbacks
-from gdispy.discovery import targets
-from gdispy.errors import ClusterClosed, ConfigError, ForkedError, InternalError
+from gdispy.errors import ClusterClosed, ConfigError, ForkedError
+from gdispy.hub import Hub, WeakCall
 from gdispy.journal.recovery_file import RecoveryFile
-from gdispy.log import show_on_terminal
-from gdispy.protocol import job_status
 from gdispy.protocol.ids import JobId
-from gdispy.protocol.messages import OUTPUT_LIMIT, UNLIMITED, Status, StatusRequest, ended_without_node
+from gdispy.protocol.messages import OUTPUT_LIMIT, Prepare
 from gdispy.protocol.payload import Bulk
-from gdispy.rules.client.effects import Resolve
 from gdispy.transport.credentials import Secret, with_tls
 from gdispy.transport.interfaces import own_address
+from gdispy.worker.manner import Manner
 
 logger = logging.getLogger("gdispy")
 
-#: Seconds that closing waits for the nodes to say that nothing is left.
-RELEASE_LIMIT = 10.0
-#: The same where nobody is there who could say so; a scheduler that is started again comes within this time.
-ABSENT_LIMIT = 5.0
 #: When so many jobs wait for the hub to take them, `submit` lets it do so: nodes have begun long before the last of a
 #: hundred thousand, and it costs nothing, since both need the interpreter.
 HAND_OVER = 512
 
-_UNTOLD = "The cluster was closed before the node of the job had said what became of it.\n"
-_LEFT = "The program has left this job to itself; its recovery file tells where it is.\n"
-
 _open_clusters: weakref.WeakSet[JobCluster] = weakref.WeakSet()
 
 
-class JobCluster(NodeControl):
+class JobCluster:
     """Runs one function or program, with different arguments each time, on nodes of its own.
 
     `computation` is a function (or anything that can be called) or the path of a program. `nodes` is a
@@ -152,63 +148,69 @@ class JobCluster(NodeControl):
         overwrite: bool = False,
         results: str = "",
     ) -> None:
-        self._manner, self._waits = checked_manner(by_value, by_name), checked_flag("wait_for_nodes", wait_for_nodes)
         check_intervals(pulse_interval, ping_interval)
-        self._overwrites, self._results = checked_flag("overwrite", overwrite), checked_results(results)
-        self._check(loglevel, isolation)
-        self._recovery = checked_recovery(fault_recover, resume)
-        self._take_callbacks(computation, callback, cluster_status)
-        self._node_port = config.port_number(node_port or config.node_port(), "node_port")
-        allocated = node_allocate.read(nodes, self._node_port)
-        wanted, self._allocations = allocated.whom, allocated.nodes
-        found = with_tls(secret_for(wanted, secret, secret_file, insecure), certfile, keyfile, serves=wanted.local)
-        self._key = (
-            *(found.key, own_address(ip_addr), ext_ip_addr or ""),
-            config.port_number(port or config.client_port(), "port"),
-            *(float(pulse_interval) if pulse_interval else None, ping_interval),
-            *((found.insecure, found.tls), ipv4_udp_multicast),
-        )
-        self._reentrant, self._exclusive = reentrant, False
+        flags = {"wait_for_nodes": wait_for_nodes, "overwrite": overwrite}
+        manner = checked_ways(loglevel, isolation, by_value, by_name, **flags)
+        recovery = checked_recovery(fault_recover, resume)
+        callbacks = UserCallbacks(checked_callback(callback), checked_status_callback(cluster_status))
+        program = is_program(computation)
+        node_port = config.port_number(node_port or config.node_port(), "node_port")
+        wanted = node_allocate.read(nodes, node_port)
+        found = secret_for(wanted.whom, secret, secret_file, insecure)
+        found = with_tls(found, certfile, keyfile, serves=wanted.whom.local)
+        where = (own_address(ip_addr), ext_ip_addr or "", config.port_number(port or config.client_port(), "port"))
+        pulse, protection = float(pulse_interval) if pulse_interval else None, (found.insecure, found.tls)
+        key = LocalSchedulerKey(found.key, *where, pulse, ping_interval, protection, ipv4_udp_multicast)
         self.pulse_interval, self.ping_interval = pulse_interval, ping_interval
-        cares = (isolation, dest_path, setup, cleanup, *checked_outputs(job_directory, output_limit))
-        self._start(computation, depends, (*cares, checked_data(data)), wanted, found)
-
-    def _check(self, loglevel: int | None, isolation: str) -> None:
-        config.msg_timeout()
-        if loglevel is not None:
-            show_on_terminal(loglevel)
-        if isolation not in ("", "job"):
-            raise ConfigError(f"isolation must be '' or 'job', not {isolation!r}")
-
-    def _take_callbacks(self, computation: Any, callback: Any, cluster_status: Any) -> None:
-        self._callbacks = UserCallbacks(checked_callback(callback), checked_status_callback(cluster_status))
-        self._is_program = is_program(computation)
+        setup = checked_function("setup", setup)
+        about = computation_options(isolation, dest_path, setup, cleanup, job_directory, output_limit, data)
+        whole = (callable(cleanup), reentrant, False, wait_for_nodes)
+        settings = ClusterSettings(key, node_port, program, about, *whole, checked_results(results), overwrite)
+        package = partial(prepare, computation, depends, about, manner)
+        self._start(settings, callbacks, package, wanted, found, recovery)
 
     def _start(
-        self, computation: Any, depends: Any, cares: tuple[Any, ...], wanted: targets.NodeTargets, secret: Secret
+        self,
+        settings: ClusterSettings,
+        callbacks: UserCallbacks,
+        package: Callable[[], tuple[Prepare, Manner]],
+        wanted: node_allocate.Allocation,
+        secret: Secret,
+        recovery: tuple[str, bool | str],
     ) -> None:
         """Everything that was given is good, but for the computation itself: look at that, and begin."""
-        self._isolation, directory, setup, cleanup, self._job_directory, output_limit, data = cares
-        self._wanted = wanted
-        self._has_cleanup = callable(cleanup)
-        own = cleanup if callable(cleanup) else None
-        self._output_limit = UNLIMITED if output_limit is None else output_limit
-        rest = (self._job_directory, output_limit, data)
-        care = ComputationOptions(
-            self._isolation, directory or "", checked_function("setup", setup), own, bool(cleanup), *rest
-        )
-        path, resume = self._recovery
-        self._logbook = RecoveryFile(path, resume) if path else None
+        self._settings, self._callbacks = settings, callbacks
+        self._started = time.time()
+        path, resume = recovery
+        self._recovery = RecoveryFile(path, resume) if path else None
         # First, since it starts while the rest is done here.
-        self._local = LocalNode(secret) if wanted.local else None
+        local = LocalNode(secret) if wanted.whom.local else None
+        engine: ClusterEngine | None = None
         try:
-            message, self._manner = prepare(computation, depends, care, self._manner)
-            self.name = message.name
-            self._begin(message, wanted, secret, self._node_port)
+            message, self._manner = package()
+            nodes = NodeSelection(wanted, local)
+            common = (message, settings, callbacks, nodes, self._recovery)
+            engine = ClusterEngine(weakref.ref(self), *common, WeakCall(self._wake_hub))
+            self._use(engine)
+            engine.begin(secret)
             _open_clusters.add(self)
         except BaseException:
-            self._give_back()
+            if local is not None:
+                local.close()
+            if self._recovery is not None:
+                self._recovery.give_up()
+            if engine is not None:  # It may be in the hub's hands by now.
+                engine.abort()
+                self.__dict__.pop("_engine", None)
             raise
+
+    def _use(self, engine: ClusterEngine) -> None:
+        self._engine, self._queue, self._count = engine, engine.queue, engine.count
+        #: Of the function, or the program without its path.
+        self.name = engine.name
+        self._hub = Hub.get()
+        self._nodes = NodeControl(engine, self._hub, self._settings.node_port)
+        self._closing = ClosingSequence(engine, self._hub, self._recovery, self._settings.has_cleanup)
 
     # What the user calls
 
@@ -216,8 +218,16 @@ class JobCluster(NodeControl):
     pulse_interval: float | None = None
     ping_interval: float | None = None
     poll_interval: float | None = None
-    #: When the cluster was closed, in seconds since the epoch; None before.
-    end_time: float | None = None
+
+    @property
+    def end_time(self) -> float | None:
+        """When the cluster was closed, in seconds since the epoch; None before."""
+        return self._closing.end_time
+
+    @property
+    def resumed(self) -> list[DispyJob]:
+        """The jobs that a former run of the program has left, as they were submitted."""
+        return list(self._engine.former.values())
 
     @property
     def callback(self) -> JobCallback | None:
@@ -263,7 +273,7 @@ class JobCluster(NodeControl):
 
     def submit_job_id_node(self, job_id: Any, node: Any, /, *args: Any, **kwargs: Any) -> DispyJob | None:
         """`submit_job_id` and `submit_node` in one."""
-        found = self._find_node(node)
+        found = self._nodes.find(node)
         if found is None:
             return None
         return self._submit_new(args, kwargs, job_options.take(kwargs, found), job_id)
@@ -271,61 +281,42 @@ class JobCluster(NodeControl):
     def _submit_new(
         self, args: tuple[Any, ...], kwargs: dict[str, Any], options: job_options.Options | None, job_id: Any = None
     ) -> DispyJob:
-        payload = program_call(args, kwargs) if self._is_program else function_call(args, kwargs, self._manner)
+        payload = program_call(args, kwargs) if self._settings.is_program else function_call(args, kwargs, self._manner)
         if not job_id and (job_id == 0 or job_id == ""):
             job_id = None
-        if self._logbook is not None and self._logbook.former is not None:
-            call = [str(arg) for arg in args] if self._is_program else (args, kwargs)
-            number = self._logbook.taken_up(payload, call)
+        if self._recovery is not None and self._recovery.former is not None:
+            call = [str(arg) for arg in args] if self._settings.is_program else (args, kwargs)
+            number = self._recovery.taken_up(payload, call)
             if number is not None:
                 return self._take_former(number, job_id)
         return self._enqueue(payload, options, job_id)
 
     def _take_former(self, number: int, job_id: Any) -> DispyJob:
-        """A job that the former life of the program has submitted, and this one does again."""
-        job = self._former[number]
+        """A job that the former run of the program has submitted, and this one does again."""
+        job = self._engine.former[number]
         if job_id is not None:
             job.id = job_id
         return job
 
     def _enqueue(self, payload: Bulk, options: job_options.Options | None = None, job_id: Any = None) -> DispyJob:
+        queue = self._queue
         try:
-            return self._put(payload, options, job_id)
+            job = queue.put(payload, options, job_id)
+            if len(queue) >= HAND_OVER:
+                self._hub.let_run()
+            return job
         except BaseException:
             # Ctrl-C, or what a handler of another signal raises, may come between any two steps of it.
             with contextlib.suppress(ForkedError):
                 self._hub.post(self._take_submitted)
             raise
 
-    def _put(self, payload: Bulk, options: job_options.Options | None, job_id: Any) -> DispyJob:
-        with self._lock:
-            if self._closing:
-                raise ForkedError() if self._forked else ClusterClosed()
-            if self._defect:
-                raise InternalError(self._defect.strip())
-            number = next_number()
-            if self._logbook is None:
-                job = object.__new__(DispyJob)  # As `_new` does it, a call less.
-                job._make(number, time.time(), payload)
-            else:
-                self._logbook.submitted(number, payload, options, job_id)
-                job = KeptJob._kept(number, time.time(), self._logbook, payload)
-            if job_id is not None:
-                job._id = job_id
-            if options is not None:
-                self._wishes[JobId(number)] = options
-            self._submitted.append(job)
-            self._count.made += 1
-            # Looked at and then set: where the hub, which clears it first and empties the queue then, comes in between,
-            # it is rung for nothing, and never not at all.
-            ring = not self._rung
-            if ring:
-                self._rung = True
-        if ring:
-            self._hub.post(self._take_submitted)
-        if len(self._submitted) >= HAND_OVER:
-            self._hub.let_run()
-        return job
+    def _wake_hub(self) -> None:
+        self._hub.post(self._take_submitted)
+
+    def _take_submitted(self) -> None:
+        """In the hub. A method of the cluster, so that it lives until the hub has its jobs."""
+        self._engine.take_submitted()
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         raise TypeError(f"the cluster {self.name} cannot be sent to nodes: leave it out of what functions refer to")
@@ -339,13 +330,13 @@ class JobCluster(NodeControl):
         """
         if not isinstance(job, DispyJob):
             raise ConfigError(f"cancel takes a job, not {type(job).__name__}")
-        self._refuse_fork()
-        return int(self._hub.call(self._cancel, job))
+        self._engine.refuse_fork()
+        return int(self._hub.call(self._engine.cancel, job))
 
     def cancel_all(self) -> int:
         """End all jobs that have not ended, as `cancel` does. Returns how many those are."""
-        self._refuse_fork()
-        return 0 if self._closed else int(self._hub.call(self._cancel_everything, True))
+        self._engine.refuse_fork()
+        return 0 if self._closed else int(self._hub.call(self._engine.cancel_all, True))
 
     def map(
         self,
@@ -369,19 +360,11 @@ class JobCluster(NodeControl):
         Calls that are short go together in one job of about 20 ms; `chunksize` says instead how many. They share
         what a job has: its output, its directory, and its end if that comes by a crash or by force.
         """
-        self._refuse_fork()
-        only_single = "it is a program" if self._is_program else ""
-        only_single = only_single or ("callback is called for each job" if self.callback is not None else "")
-        only_single = only_single or (
-            "cluster_status is called for each job" if self.cluster_status is not None else ""
-        )
-        only_single = only_single or ("each job has a process of its own" if self._isolation else "")
-        only_single = only_single or ("each job has a directory of its own" if self._job_directory else "")
-        only_single = only_single or ("each job is kept for itself" if self._logbook is not None else "")
-        size = map_results.chunk_size(chunksize, only_single)
+        self._engine.refuse_fork()
+        size = map_results.chunk_size(chunksize, self._why_single())
         rule = map_results.error_rule(on_error, return_exceptions)
         return map_results.MapResults(
-            self, map_results.rows((arguments, *more), self._is_program), self._encode_row, size, rule
+            self, map_results.rows((arguments, *more), self._settings.is_program), self._encode_row, size, rule
         )
 
     def as_completed(self, jobs: Iterable[DispyJob], timeout: float | None = None) -> Iterator[DispyJob]:
@@ -404,7 +387,7 @@ class JobCluster(NodeControl):
         check_timeout(timeout)
         if jobs is not None:
             return map_results.wait_for(jobs, timeout)
-        self._refuse_fork()
+        self._engine.refuse_fork()
         count = self._count
         if progress:
             return wait_with_bar(count.wait, lambda: Counts(count.ended, count.failed, count.made), timeout)
@@ -420,14 +403,14 @@ class JobCluster(NodeControl):
     @property
     def cpu_time(self) -> float:
         """Seconds that jobs took, on all nodes."""
-        return sum(node.cpu_time for node in self._nodes.all())
+        return sum(node.cpu_time for node in self._engine.nodes.all())
 
     def status(self) -> ClusterStatus:
         """The nodes of this cluster, how many jobs are pending, and (`problems`) what is wrong."""
-        self._refuse_fork()
-        standing = self._standing()
-        nodes = [self._nodes.of_row(row) for row in standing.nodes]
-        return ClusterStatus(nodes, self._count.pending, standing.problems, self._is_hopeless())
+        self._engine.refuse_fork()
+        status = self._closing.status()
+        nodes = [self._engine.nodes.of_row(row) for row in status.nodes]
+        return ClusterStatus(nodes, self._count.pending, status.problems, self._is_hopeless())
 
     def print_status(self, wall_time: float | None = None) -> None:
         """Print a table of the nodes and what they have done."""
@@ -443,13 +426,13 @@ class JobCluster(NodeControl):
         `fault_recover_jobs` collects the results, in any process, and a cluster with `resume=True` goes on with all,
         also with jobs that no node has begun. Raises ConfigError where there is no file.
         """
-        self._refuse_fork()
-        if self._logbook is None:
+        self._engine.refuse_fork()
+        if self._recovery is None:
             raise ConfigError(
                 "detach is for a cluster with fault_recover: without that, nobody could find its jobs again"
             )
         self._leave(HASTY_LIMIT, to_return=True)
-        return self._logbook.path
+        return self._recovery.path
 
     def close(self, timeout: float | None = None, terminate: bool = False) -> bool | None:
         """Wait for pending jobs and their callbacks, as `wait` does, then leave the nodes: files and processes there
@@ -462,16 +445,17 @@ class JobCluster(NodeControl):
         check_timeout(timeout)
         if self._closed:
             return None
-        self._refuse_fork()
+        self._engine.refuse_fork()
         patience: float | None = None
         if not self._count.wait_patiently(timeout):
             if not terminate:
                 return False
             patience = HASTY_LIMIT
-            with self._lock:
-                self._closing = True
+            self._queue.refuse(ClusterClosed)
             self._cancel_all()
-            if not self._count.wait(RELEASE_LIMIT if self._is_answered() else HASTY_LIMIT, jobs_only=True):
+            if not self._count.wait(
+                RELEASE_LIMIT if self._hub.call(self._engine.is_answered) else HASTY_LIMIT, jobs_only=True
+            ):
                 # A node that has not ended a job in this time is not there, and will not clean up soon either.
                 self._leave(HASTY_LIMIT, patience=patience)
                 return True
@@ -487,61 +471,109 @@ class JobCluster(NodeControl):
         # After an exception nobody will ask for results, so what still runs is ended.
         if kind is None:
             self.close()
-        elif self._logbook is not None and not self._closed:
+        elif self._recovery is not None and not self._closed:
             self._leave_for_recovery()
         else:
             self.close(timeout=0, terminate=True)
 
+    # Single nodes
+
+    def discover_nodes(self, nodes: Any) -> int:
+        """Look for these nodes now: anything that may stand in `nodes`. Returns 0."""
+        return self._nodes.discover(nodes)
+
+    def allocate_node(self, node: Any) -> int:
+        """Use more nodes: anything that may stand in `nodes`. Returns 0.
+
+        A node that was deallocated or closed is used again.
+        """
+        return self._nodes.allocate(node)
+
+    def deallocate_node(self, node: Any) -> int:
+        """Run no more jobs of this cluster on a node; the computation stays loaded there. 0, or -1."""
+        return self._nodes.deallocate(node)
+
+    def close_node(self, node: Any, terminate_pending: bool = False) -> int:
+        """Leave a node when its jobs have ended, or end them with `terminate_pending`: cleanup is called there
+        and files are removed. 0, or -1 where there is no such node."""
+        return self._nodes.close(node, terminate_pending)
+
+    def resetup_node(self, node: Any, terminate_pending: bool = False) -> int:
+        """Leave a node as `close_node` does, and set it up again: `allocate` of its NodeAllocate is asked
+        once more. 0, or -1 where there is no such node."""
+        return self._nodes.set_up_again(node, terminate_pending)
+
+    def set_node_cpus(self, node: Any, cpus: int | str) -> int:
+        """Use at most so many CPUs of a node, over all clusters of this program; negative leaves that many
+        unused. How many are used now, or -1 where there is no such node."""
+        return self._nodes.set_cpus(node, cpus)
+
+    def node_jobs(self, node: Any, from_node: bool = False) -> list[DispyJob]:
+        """The jobs that are on a node now. `from_node` makes no difference: the answer is always the true one."""
+        return self._nodes.jobs_on(node, from_node)
+
+    def send_file(self, path: Any, node: Any, relay: bool = False) -> int:
+        """Put a file into the directory of the computation on a node. 0, or -1 and a line in the log.
+
+        Raises ConfigError for a file that cannot be read. `relay` is for compatibility.
+        """
+        return self._nodes.send_file(path, node, relay)
+
     # In the user's thread
 
+    @property
+    def _closed(self) -> bool:
+        return self._closing.is_closed
+
     def _replace_callbacks(self, on_job: JobCallback | None, on_status: StatusCallback | None) -> None:
-        self._refuse_fork()
+        self._engine.refuse_fork()
         self._callbacks.on_job, self._callbacks.on_status = on_job, on_status
         self._callbacks.use(self._hub)
         if not self._closed:
-            self._hub.call(self._open)
+            self._hub.call(self._engine.open)
+
+    def _why_single(self) -> str:
+        """Why calls of `map` do not go together in one job; '' where they may."""
+        jobs = self._settings.jobs
+        reasons = {
+            "it is a program": self._settings.is_program,
+            "callback is called for each job": self.callback is not None,
+            "cluster_status is called for each job": self.cluster_status is not None,
+            "each job has a process of its own": jobs.isolation,
+            "each job has a directory of its own": jobs.job_directory,
+            "each job is kept for itself": self._recovery is not None,
+        }
+        for reason, holds in reasons.items():
+            if holds:
+                return reason
+        return ""
 
     def _encode_row(self, row: tuple[Any, ...]) -> Bulk:
-        return program_call(row, {}) if self._is_program else function_call(row, {}, self._manner)
+        return program_call(row, {}) if self._settings.is_program else function_call(row, {}, self._manner)
 
     def _cancel_jobs(self, jobs: list[DispyJob]) -> None:
         """Cancel them, without waiting; in any thread, the hub's too."""
         if not self._closed:
-            numbers = [JobId(job._number) for job in jobs]
-            self._hub.post(self._take_submitted)
-            self._hub.post(self._pump.put, lambda now: self._session.cancel(numbers))
+            self._hub.post(self._engine.cancel_quietly, [JobId(job._number) for job in jobs])
 
     def _count_cpus(self) -> int:
         return sum(node.cpus for node in self.status().nodes)
 
     def _is_hopeless(self) -> bool:
         """Whether no node can be expected any more."""
-        wanted = self._wanted
-        if wanted.look or self._closed or (wanted.local and not self._has_lost_local):
-            return False
-        if wanted.local and not wanted.targets:
-            return True
-        return bool(self._hub.call(self._scheduler.have_refused, wanted.targets, self._computation))
-
-    def _standing(self) -> Status:
-        if self._closed:
-            return Status(self._computation, 0, self._last_rows, 0, [])
-        if self._defect:
-            return Status(self._computation, 0, [], 0, [self._defect.strip()])
-        found = self._question(lambda number: StatusRequest(self._computation, number))
-        return found if isinstance(found, Status) else Status(self._computation, 0, [], 0, [])
+        return not self._closed and bool(self._hub.call(self._engine.is_hopeless))
 
     def _cancel_all(self) -> None:
-        self._hub.call(self._cancel_everything, False)
+        self._hub.call(self._engine.cancel_all, False)
 
     def _leave_for_recovery(self) -> None:
         """The program fails, and wants its jobs to survive that."""
         pending = self._count.pending
         path = self.detach()
-        wanted = self._wanted
-        if wanted.local and not wanted.targets and not wanted.look:
+        nodes = self._engine.selection
+        if nodes.is_only_local:
             fate = "%d jobs have not ended, and end with this program, whose own node ran them"
-        elif wanted.local:
+        elif nodes.targets.local:
             fate = "%d jobs have not ended; they go on without this program, but for those of its own node"
         else:
             fate = "%d jobs have not ended, and go on without this program"
@@ -550,60 +582,8 @@ class JobCluster(NodeControl):
 
     def _leave(self, limit: float, to_return: bool = False, patience: float | None = None) -> None:
         """Leave the nodes, which have `limit` seconds for that. Callbacks have `patience` seconds to return."""
-        is_mine = False
-        try:
-            with self._lock:
-                if self._leaving or self._closed:
-                    return
-                self._leaving = self._closing = is_mine = True
-            self._leave_now(limit, to_return, patience)
-        finally:
-            if is_mine:  # Where it was interrupted, the next one does it again.
-                self._leaving = False
-
-    def _leave_now(self, limit: float, to_return: bool, patience: float | None) -> None:
-        self._last_rows = self._standing().nodes or self._last_rows
-        if self._logbook is not None:
-            self._logbook.stays = self._logbook.stays or to_return
-        if not to_return and not self._parted:
-            self._await_release(limit)
-        self._count.await_callbacks(patience)
-        if self._logbook is not None:
-            self._keep_file(self._logbook, to_return)
-        self._hub.call(self._part)
-        if self._jobs and to_return:  # They go on: what comes of them is for the next life's callbacks.
-            self._hub.call(self._table.give_up, [], _LEFT)
-        elif self._jobs:
-            self._hub.call(self._end_the_rest, _UNTOLD)
-            self._count.await_callbacks(patience)
-        self._closed = True
-        self.end_time = time.time()
-        _open_clusters.discard(self)
-
-    def _keep_file(self, logbook: RecoveryFile, to_return: bool) -> None:
-        """The recovery file stays while any job has no result."""
-        logbook.stays = logbook.stays or bool(self._jobs or logbook.missing)
-        if logbook.missing and not to_return:
-            text = "%s: %d of %d jobs have no result, so %s stays; with resume='failed' the program runs those again"
-            logger.warning(text, self.name, logbook.missing, self._count.made, logbook.path)
-
-    def _is_answered(self) -> bool:
-        """Whether anybody is there who could say what becomes of the jobs."""
-        return bool(self._hub.call(self._scheduler.is_answered, self._computation))
-
-    def _await_release(self, limit: float) -> None:
-        if limit == RELEASE_LIMIT and not self._is_answered():
-            limit = ABSENT_LIMIT
-        self._hub.post(self._release)
-        # A cleanup function may take as long as it needs; the log says who is waited for.
-        if not self._released.wait(None if self._has_cleanup and limit == RELEASE_LIMIT else limit):
-            logger.warning("%s: a node has not said in time that all is cleaned up there", self.name)
-
-    def _end_the_rest(self, text: str) -> None:
-        """No node has said in time what became of these jobs, and nobody listens any more."""
-        for number, job in list(self._jobs.items()):
-            ended = ended_without_node(self._computation, [number], job_status.ABANDONED, text, job.ip_addr or "")
-            self._resolve(Resolve(ended, None))
+        if self._closing.leave(limit, to_return, patience):
+            _open_clusters.discard(self)
 
     def __reduce__(self) -> Any:
         raise TypeError(
@@ -612,11 +592,13 @@ class JobCluster(NodeControl):
 
     def __del__(self, is_finalizing: Callable[[], bool] = sys.is_finalizing) -> None:
         # As a default, since of this module nothing is left at the end of a program. And `__init__` may not have ended.
-        if is_finalizing() or not getattr(self, "_has_joined", False) or self._parted or self._forked:
+        engine = getattr(self, "_engine", None)
+        if is_finalizing() or engine is None or engine.stage not in (Stage.OPEN, Stage.FAILED):
             return
-        self._closing = self._closed = True
+        engine.queue.refuse(ClusterClosed)
+        self._closing.forget()
         with contextlib.suppress(ForkedError):
-            self._hub.post(self._leave_forgotten)  # It lives on until that is done.
+            self._hub.post(engine.leave)
         warnings.warn(
             f"the cluster {self.name!r} was not closed: call close(), or use with", ResourceWarning, stacklevel=2
         )

@@ -10,45 +10,42 @@ Invariants:
 from __future__ import annotations
 
 import logging
-from typing import Any, NamedTuple
+from typing import Any
 
 from gdispy.buffers.memory_file import OpenFile
 from gdispy.client.completion import Completion
 from gdispy.client.job import ARGUMENTS_LIMIT, DispyJob, Plain
 from gdispy.client.node_table import NodeTable
+from gdispy.client.settings import ClusterSettings
 from gdispy.client.user_callbacks import JobCallback, UserCallbacks
 from gdispy.journal.recovery_file import RecoveryFile
 from gdispy.protocol import job_status
 from gdispy.protocol.ids import JobId
-from gdispy.protocol.messages import Ended, Progress, Started
+from gdispy.protocol.messages import UNLIMITED, Ended, Progress, Started
 from gdispy.protocol.payload import Bulk, bulk_size, joined
 from gdispy.runtime.gate import Gate
 
 logger = logging.getLogger("gdispy")
 
 
-class JobKeeping(NamedTuple):
-    """What a computation says of its jobs."""
-
-    logbook: RecoveryFile | None
-    is_program: bool
-    #: Whether much output is left in the file that it came in.
-    takes_files: bool
-    #: Bytes of each stream of a job's output that are kept.
-    output_limit: int
-    #: Whether jobs of a lost node run again.
-    reentrant: bool
-    #: Whether results are to be plain data.
-    is_plain: bool = False
-
-
 class JobTable:
     """The jobs, by number."""
 
     def __init__(
-        self, name: str, keeping: JobKeeping, nodes: NodeTable, callbacks: UserCallbacks, count: Completion
+        self,
+        name: str,
+        settings: ClusterSettings,
+        recovery: RecoveryFile | None,
+        nodes: NodeTable,
+        callbacks: UserCallbacks,
+        count: Completion,
     ) -> None:
-        self._name, self._keeping = name, keeping
+        self._name, self._recovery = name, recovery
+        self._is_program, self._reentrant = settings.is_program, settings.reentrant
+        self._is_plain, limit = bool(settings.results), settings.jobs.output_limit
+        self._output_limit = UNLIMITED if limit is None else limit
+        #: Whether much output is left in the file that it came in.
+        self.takes_files = False
         self._nodes, self._callbacks, self._count = nodes, callbacks, count
         self.jobs: dict[JobId, DispyJob] = {}
         #: Jobs of a former life of the program whose ends the callback has been called for.
@@ -60,8 +57,7 @@ class JobTable:
 
     def end(self, ended: Ended, picks: list[int] | None) -> None:
         """The jobs at these places of the message, None for all, have ended."""
-        jobs, logbook, is_program = self.jobs, self._keeping.logbook, self._keeping.is_program
-        is_plain = self._keeping.is_plain
+        jobs, recovery, is_program, is_plain = self.jobs, self._recovery, self._is_program, self._is_plain
         on_job, on_status = self._callbacks.on_job, self._callbacks.on_status
         columns: list[list[Any]] = [ended.jobs, ended.statuses, ended.starts, ended.ends, ended.exceptions]
         columns += [ended.results, ended.outputs, ended.errors, ended.truncated]
@@ -95,8 +91,8 @@ class JobTable:
                     job._status = job_status.RUNNING
                     self._tell_status(job_status.RUNNING, ended.node, job._copy())
                 if code != job_status.FINISHED:
-                    if logbook is not None:
-                        logbook.missing += job._status != job_status.CANCELLED
+                    if recovery is not None:
+                        recovery.missing += job._status != job_status.CANCELLED
                     if code == job_status.ABANDONED:
                         self._abandoned[job._number] = job
                 job._status = code
@@ -121,11 +117,11 @@ class JobTable:
 
     def _call_back(self, job: DispyJob, callback: JobCallback) -> None:
         """Tell the user of the end of a job, once in all lives of the program."""
-        logbook = self._keeping.logbook
-        if logbook is None:
+        recovery = self._recovery
+        if recovery is None:
             self._callbacks.give(callback, job)
         elif job._number not in self.told:
-            self._callbacks.give(_call_back_and_note, callback, job, logbook)
+            self._callbacks.give(_call_back_and_note, callback, job, recovery)
 
     def take_late(self, ended: Ended, picks: list[int]) -> None:
         """A node that had been given up has come back, with results of jobs that have ended without them."""
@@ -133,7 +129,7 @@ class JobTable:
             job = self._abandoned.pop(ended.jobs[place], None)
             if job is not None and ended.statuses[place] == job_status.FINISHED:
                 result = ended.results[place]
-                job._late = Plain(result) if self._keeping.is_plain and result else result
+                job._late = Plain(result) if self._is_plain and result else result
                 logger.warning("job %r was abandoned, and its node is back with its result: job.late_result", job.id)
 
     def _tell_status(self, status: int, node: bytes, job: DispyJob) -> None:
@@ -156,7 +152,7 @@ class JobTable:
     def _note_cut(self, job: DispyJob, streams: tuple[Bulk, Bulk], left_out: int) -> None:
         """A job has printed more than is kept."""
         job.truncated = True
-        limit = self._keeping.output_limit
+        limit = self._output_limit
         total = left_out + sum(min(bulk_size(each), limit) for each in streams)
         logger.warning(
             "%s: job %r has printed %s bytes, of which %s are left out: output_limit is %s bytes of each stream",
@@ -165,11 +161,11 @@ class JobTable:
 
     def _printed(self, output: Bulk) -> Any:
         if not output:
-            return b"" if self._keeping.is_program else ""
-        if self._keeping.takes_files and isinstance(output, OpenFile):
+            return b"" if self._is_program else ""
+        if self.takes_files and isinstance(output, OpenFile):
             return output
         data = joined(output)
-        return data if self._keeping.is_program else data.decode("utf-8", "replace")
+        return data if self._is_program else data.decode("utf-8", "replace")
 
     def begin(self, started: Started) -> None:
         """Jobs run."""
@@ -185,7 +181,7 @@ class JobTable:
                 job._status = job_status.RUNNING
                 if self._callbacks.on_status is not None:
                     self._tell_status(job_status.RUNNING, started.node, job._copy())
-            if self._keeping.reentrant and self._callbacks.on_status is not None:
+            if self._reentrant and self._callbacks.on_status is not None:
                 self._places[number] = started.node
 
     def provide(self, progress: Progress) -> None:
@@ -198,7 +194,7 @@ class JobTable:
             node.received(bulk_size(progress.value))
         was_cancelled = job._status == job_status.CANCELLED
         job._status, job.ip_addr = job_status.PROVISIONAL_RESULT, progress.address
-        job._payload, job._result = Plain(progress.value) if self._keeping.is_plain else progress.value, None
+        job._payload, job._result = Plain(progress.value) if self._is_plain else progress.value, None
         if self._callbacks.on_job is not None:
             self._callbacks.give(self._callbacks.on_job, job._copy())
         if self._callbacks.on_status is not None:
@@ -229,8 +225,8 @@ class JobTable:
         self._count.end(len(jobs), len(jobs))
 
 
-def _call_back_and_note(callback: JobCallback, job: DispyJob, logbook: RecoveryFile) -> None:
+def _call_back_and_note(callback: JobCallback, job: DispyJob, recovery: RecoveryFile) -> None:
     try:
         callback(job)
     finally:
-        logbook.told(job._number)
+        recovery.told(job._number)

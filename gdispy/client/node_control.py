@@ -1,13 +1,12 @@
-"""What a program asks about, or of, single nodes of its cluster.
+"""Single nodes of a cluster: for programs that do their own scheduling.
 
-The part of `JobCluster` for who schedules by himself. Methods are called in any thread of the user's program;
-the scheduler answers, in the hub.
+Methods are called in any thread of the user's program; the scheduler answers, in the hub. `JobCluster` says what each
+does.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from typing import Any
 
 from gdispy.client import node_allocate
@@ -17,94 +16,76 @@ from gdispy.client.packaging import Bundle, gather, read_files
 from gdispy.client.parameters import number
 from gdispy.client.status import DispyNode
 from gdispy.errors import ConfigError
+from gdispy.hub import Hub
 from gdispy.protocol.address import split
 from gdispy.protocol.ids import Instance
 from gdispy.protocol.limits import printable_for_log
-from gdispy.protocol.messages import Message, NodeCommand, PutFile, Reply, Status
-from gdispy.runtime.gate import Gate
+from gdispy.protocol.messages import NodeCommand, PutFile, Reply, Status
 
 logger = logging.getLogger("gdispy")
 
-#: Seconds that a question to the scheduler may take; a file may be large.
-ANSWER_LIMIT = 600.0
 
+class NodeControl:
+    """Looks for, takes, asks and leaves single nodes."""
 
-class NodeControl(ClusterEngine):
-    """A cluster's single nodes."""
+    def __init__(self, engine: ClusterEngine, hub: Hub, node_port: int) -> None:
+        self._engine, self._hub, self._node_port = engine, hub, node_port
 
-    #: Where nodes listen whose addresses say nothing else.
-    _node_port: int
-
-    def discover_nodes(self, nodes: Any) -> int:
-        """Look for these nodes now: anything that may stand in `nodes`. Returns 0."""
-        self._refuse_fork()
-        self._hub.call(self._seek, node_allocate.read(nodes, self._node_port).whom, self._node_port)
+    def discover(self, nodes: Any) -> int:
+        self._engine.refuse_fork()
+        self._hub.call(self._engine.seek, node_allocate.read(nodes, self._node_port).whom)
         return 0
 
-    def allocate_node(self, node: Any) -> int:
-        """Use more nodes: anything that may stand in `nodes`. Returns 0.
-
-        A node that was deallocated or closed is used again.
-        """
-        self._refuse_fork()
-        self._hub.call(self._want, node_allocate.read(node, self._node_port), self._node_port)
-        self._refuse_fork()
+    def allocate(self, node: Any) -> int:
+        self._engine.refuse_fork()
+        self._hub.call(self._engine.want, node_allocate.read(node, self._node_port))
+        self._engine.refuse_fork()
         wanted = _wanted(node)
-        found = self._nodes.find(*wanted) or self._nodes.find_closed(*wanted)
+        found = self._engine.nodes.find(*wanted) or self._engine.nodes.find_closed(*wanted)
         if found is not None:
             self._ask_about("allocate", found)
         return 0
 
-    def deallocate_node(self, node: Any) -> int:
-        """Run no more jobs of this cluster on a node; the computation stays loaded there. 0, or -1."""
-        return self._order("deallocate", self._find_node(node))
+    def deallocate(self, node: Any) -> int:
+        return self._order("deallocate", self.find(node))
 
-    def close_node(self, node: Any, terminate_pending: bool = False) -> int:
-        """Leave a node when its jobs have ended, or end them with `terminate_pending`: cleanup is called there
-        and files are removed. 0, or -1 where there is no such node."""
-        return self._order("close", self._find_node(node), float(bool(terminate_pending)))
+    def close(self, node: Any, terminate_pending: bool = False) -> int:
+        return self._order("close", self.find(node), float(bool(terminate_pending)))
 
-    def resetup_node(self, node: Any, terminate_pending: bool = False) -> int:
-        """Leave a node as `close_node` does, and set it up again: `allocate` of its NodeAllocate is asked
-        once more. 0, or -1 where there is no such node."""
-        return self._order("resetup", self._find_node(node), float(bool(terminate_pending)))
+    def set_up_again(self, node: Any, terminate_pending: bool = False) -> int:
+        return self._order("resetup", self.find(node), float(bool(terminate_pending)))
 
-    def set_node_cpus(self, node: Any, cpus: int | str) -> int:
-        """Use at most so many CPUs of a node, over all clusters of this program; negative leaves that many
-        unused. How many are used now, or -1 where there is no such node."""
+    def set_cpus(self, node: Any, cpus: int | str) -> int:
         cpus = number("cpus", cpus)
         if isinstance(cpus, bool) or not isinstance(cpus, int):
             raise ConfigError(f"cpus must be a whole number, not {cpus!r}")
-        return self._order("cpus", self._find_node(node), float(cpus))
+        return self._order("cpus", self.find(node), float(cpus))
 
-    def node_jobs(self, node: Any, from_node: bool = False) -> list[DispyJob]:
-        """The jobs that are on a node now. `from_node` makes no difference: the answer is always the true one."""
-        reply = self._ask_about("jobs", self._find_node(node))
+    def jobs_on(self, node: Any, from_node: bool = False) -> list[DispyJob]:
+        reply = self._ask_about("jobs", self.find(node))
         jobs = reply.jobs if isinstance(reply, Reply) else []
-        return [job for job in (self._jobs.get(each) for each in jobs) if job is not None]
+        return [job for job in (self._engine.table.jobs.get(each) for each in jobs) if job is not None]
 
     def send_file(self, path: Any, node: Any, relay: bool = False) -> int:
-        """Put a file into the directory of the computation on a node. 0, or -1 and a line in the log.
-
-        Raises ConfigError for a file that cannot be read. `relay` is for compatibility.
-        """
         parts = Bundle()
         gather(parts, [path])
         files, contents = read_files(parts.files)
-        found = self._find_node(node)
+        found = self.find(node)
         if found is None:
             return -1
-        reply = self._question(lambda number: PutFile(self._computation, number, Instance(found), files, contents))
+        reply = self._engine.question(
+            lambda number: PutFile(self._engine.computation, number, Instance(found), files, contents)
+        )
         if isinstance(reply, Reply) and not reply.error:
             return 0
         reason = printable_for_log(reply.error) if isinstance(reply, Reply) else "no answer"
         logger.warning("%s was not sent: %s", path, reason)
         return -1
 
-    def _find_node(self, node: Any) -> bytes | None:
+    def find(self, node: Any) -> bytes | None:
         """The instance of a node that is set up; by DispyNode, address, name, host name, or 'host:port'."""
-        self._refuse_fork()
-        return self._nodes.find(*_wanted(node))
+        self._engine.refuse_fork()
+        return self._engine.nodes.find(*_wanted(node))
 
     def _order(self, word: str, node: bytes | None, value: float = 0.0) -> int:
         reply = self._ask_about(word, node, value)
@@ -117,16 +98,9 @@ class NodeControl(ClusterEngine):
     def _ask_about(self, word: str, node: bytes | None, value: float = 0.0) -> Status | Reply | None:
         if node is None:
             return None
-        return self._question(lambda number: NodeCommand(self._computation, number, word, Instance(node), value))
-
-    def _question(self, make: Callable[[int], Message]) -> Status | Reply | None:
-        """StatusRequest the scheduler, and wait for its answer; None where none comes."""
-        number, gate, answers = next(self._questions), Gate(), list[Status | Reply]()
-        self._answers[number] = gate, answers
-        self._hub.post(self._ask, make(number))
-        gate.wait(ANSWER_LIMIT)
-        self._answers.pop(number, None)
-        return answers[0] if answers else None
+        return self._engine.question(
+            lambda number: NodeCommand(self._engine.computation, number, word, Instance(node), value)
+        )
 
 
 def _wanted(node: Any) -> tuple[Any, str, int | None]:

@@ -135,6 +135,22 @@ def checked_outputs(job_directory: Any, output_limit: Any) -> tuple[bool, int | 
     return job_directory, output_limit
 
 
+def computation_options(
+    isolation: str,
+    dest_path: str | None,
+    setup: Any,
+    cleanup: Any,
+    job_directory: Any,
+    output_limit: Any,
+    data: Any,
+) -> ComputationOptions:
+    """What surrounds the jobs, as the parameters of a cluster say it. `cleanup` is a function, or whether files are
+    removed. Raises ConfigError."""
+    own = cleanup if callable(cleanup) else None
+    outputs = checked_outputs(job_directory, output_limit)
+    return ComputationOptions(isolation, dest_path or "", setup, own, bool(cleanup), *outputs, checked_data(data))
+
+
 def prepare(
     computation: Any, depends: Iterable[Any], care: ComputationOptions, manner: Manner | None = None
 ) -> tuple[Prepare, Manner]:

@@ -17,11 +17,13 @@ import types
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from gdispy import config
 from gdispy.client.job import DispyJob
 from gdispy.client.packaging import bulk
 from gdispy.discovery import targets
 from gdispy.errors import ConfigError
 from gdispy.journal.recovery_file import FAILED, recovery_path
+from gdispy.log import show_on_terminal
 from gdispy.protocol.address import host_flaw
 from gdispy.protocol.limits import INLINE
 from gdispy.protocol.payload import Bulk
@@ -310,11 +312,32 @@ def _checked_function(name: str, function: Any, count: int, takes: str) -> Calla
     return function  # type: ignore[no-any-return]
 
 
+def checked_ways(loglevel: int | None, isolation: str, by_value: Any, by_name: Any, **flags: Any) -> Manner:
+    """Check these of a cluster's parameters, `flags` being True or False, and set the level of the log; how what
+    modules define travels. Raises ConfigError."""
+    manner = checked_manner(by_value, by_name)
+    for name, value in flags.items():
+        checked_flag(name, value)
+    config.msg_timeout()
+    if loglevel is not None:
+        show_on_terminal(loglevel)
+    if isolation not in ("", "job"):
+        raise ConfigError(f"isolation must be '' or 'job', not {isolation!r}")
+    return manner
+
+
 def checked_flag(name: str, value: Any) -> bool:
     """A parameter that is True or False. Raises ConfigError."""
     if not isinstance(value, bool):
         raise ConfigError(f"{name} must be True or False, not {value!r}")
     return value
+
+
+def check_ports(**ports: Any) -> None:
+    """Ports, by the names of their parameters, where they are given. Raises ConfigError."""
+    for name, value in ports.items():
+        if value is not None:
+            config.port_number(value, name)
 
 
 def checked_manner(by_value: Any, by_name: Any) -> Manner:

@@ -13,6 +13,8 @@ import sys
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from gdispy.client.engine import Stage
+
 if TYPE_CHECKING:
     from gdispy.client.cluster import JobCluster
 
@@ -46,11 +48,11 @@ def close_all(clusters: Iterable[JobCluster]) -> None:
     hasty = error is not None
     patience = HASTY_LIMIT if isinstance(error, KeyboardInterrupt) else None
     for cluster in list(clusters):
-        if cluster._forked:
+        if cluster._engine.stage is Stage.FORKED:
             continue
         try:
             pending = cluster._count.pending
-            if pending and hasty and cluster._logbook is not None:
+            if pending and hasty and cluster._recovery is not None:
                 cluster._leave_for_recovery()
                 continue
             if pending and not hasty:

@@ -8,25 +8,36 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 from gdispy import config
 from gdispy.client import node_allocate
 from gdispy.client.cluster import JobCluster
 from gdispy.client.job import DispyJob
-from gdispy.client.packaging import checked_data, checked_outputs
-from gdispy.client.parameters import both_names, checked_flag, checked_manner, checked_recovery, checked_results
+from gdispy.client.packaging import computation_options, is_program, prepare
+from gdispy.client.parameters import (
+    both_names,
+    check_ports,
+    checked_callback,
+    checked_function,
+    checked_recovery,
+    checked_results,
+    checked_status_callback,
+    checked_ways,
+)
 from gdispy.client.program_exit import HASTY_LIMIT
-from gdispy.client.remote_scheduler import RemoteScheduler
+from gdispy.client.scheduler_pool import SharedSchedulerKey
+from gdispy.client.settings import ClusterSettings
 from gdispy.client.status import DispyNode
-from gdispy.errors import ConfigError, ConnectFailed, ForkedError
+from gdispy.client.user_callbacks import UserCallbacks
+from gdispy.errors import ConfigError, ConnectFailed
 from gdispy.journal.detach_token import DetachToken, joined_dump, joined_plain, write_token
-from gdispy.protocol.address import host_flaw, join, split
+from gdispy.protocol.address import host_flaw, split
 from gdispy.protocol.ids import JobId
 from gdispy.protocol.messages import OUTPUT_LIMIT, JobNames
 from gdispy.protocol.payload import Bulk
-from gdispy.rules.effects import Effects
-from gdispy.transport.credentials import Secret, find_secret, with_tls
+from gdispy.transport.credentials import find_secret, with_tls
 from gdispy.transport.interfaces import own_address
 from gdispy.worker.plain import NotPlain
 
@@ -89,26 +100,24 @@ class SharedJobCluster(JobCluster):
     ) -> None:
         if ipv4_udp_multicast:
             raise ConfigError("ipv4_udp_multicast is for who looks for nodes: give it to gdispy-scheduler")
-        if scheduler_port is not None:
-            config.port_number(scheduler_port, "scheduler_port")
-        if client_port is not None:
-            config.port_number(client_port, "client_port")
-        self._manner, self._waits = checked_manner(by_value, by_name), checked_flag("wait_for_nodes", wait_for_nodes)
-        self._overwrites, self._results = checked_flag("overwrite", overwrite), checked_results(results)
-        self._check(loglevel, isolation)
-        self._recovery = checked_recovery(fault_recover, resume)
-        self._take_callbacks(computation, callback, cluster_status)
-        self._node_port = config.node_port()
-        allocated = node_allocate.read(nodes, self._node_port)
-        if allocated.whom.local:
+        check_ports(scheduler_port=scheduler_port, client_port=client_port)
+        flags = {"wait_for_nodes": wait_for_nodes, "overwrite": overwrite, "exclusive": exclusive}
+        manner = checked_ways(loglevel, isolation, by_value, by_name, **flags)
+        recovery = checked_recovery(fault_recover, resume)
+        callbacks = UserCallbacks(checked_callback(callback), checked_status_callback(cluster_status))
+        program, node_port = is_program(computation), config.node_port()
+        wanted = node_allocate.read(nodes, node_port)
+        if wanted.whom.local:
             raise ConfigError("nodes='local' is for JobCluster: a shared scheduler has its own nodes")
-        self._allocations = allocated.nodes
         found = with_tls(find_secret(secret, secret_file, insecure), certfile, keyfile)
         place = scheduler_place(scheduler_node, scheduler_port)
-        self._key = ("shared", *place, found.key, own_address(ip_addr), (found.insecure, found.tls))
-        self._exclusive, self._reentrant = checked_flag("exclusive", exclusive), reentrant
-        cares = (isolation, dest_path, setup, cleanup, *checked_outputs(job_directory, output_limit))
-        self._start(computation, depends, (*cares, checked_data(data)), allocated.whom, found)
+        key = SharedSchedulerKey(*place, found.key, own_address(ip_addr), (found.insecure, found.tls))
+        setup = checked_function("setup", setup)
+        about = computation_options(isolation, dest_path, setup, cleanup, job_directory, output_limit, data)
+        whole = (callable(cleanup), reentrant, exclusive, wait_for_nodes)
+        settings = ClusterSettings(key, node_port, program, about, *whole, checked_results(results), overwrite)
+        package = partial(prepare, computation, depends, about, manner)
+        self._start(settings, callbacks, package, wanted, found, recovery)
 
     def detach(self) -> str:
         """Leave the jobs to the scheduler, and this program without them.
@@ -119,60 +128,40 @@ class SharedJobCluster(JobCluster):
         jobs are called with. Raises ConnectFailed where the scheduler does not take all jobs in time; then nothing
         has changed.
         """
-        if self._logbook is not None:
+        if self._recovery is not None:
             return super().detach()
-        self._refuse_fork()
+        self._engine.refuse_fork()
         until = time.monotonic() + DETACH_LIMIT
         while not self._hub.call(self._is_accepted):
             if time.monotonic() >= until:
-                raise ConnectFailed(
-                    f"the scheduler at {self._place()} has not taken all jobs: wait, or close the cluster"
-                )
+                place = self._settings.key.place
+                raise ConnectFailed(f"the scheduler at {place} has not taken all jobs: wait, or close the cluster")
             time.sleep(0.01)
         self._leave(HASTY_LIMIT, to_return=True)
-        opened = self._opened
-        return write_token(
-            DetachToken(self._place(), opened.computation, opened.token, self.name, self._is_program, self._results)
-        )
+        opened, settings = self._engine.opened, self._settings
+        about = (self.name, settings.is_program, settings.results)
+        return write_token(DetachToken(settings.key.place, opened.computation, opened.token, *about))
 
     def _is_accepted(self) -> bool:
-        self._take_submitted()
-        if not self._scheduler.is_accepted(self._computation):
+        """Whether the scheduler has all jobs; it is told what they are called. In the hub."""
+        engine = self._engine
+        engine.take_submitted()
+        if not engine.scheduler.is_accepted(engine.computation):
             return False
-        named = [job for job in self._jobs.values() if job.id != job._number]
+        named = [job for job in engine.table.jobs.values() if job.id != job._number]
         if named:
             names = [self._written_name(job.id) for job in named]
-            self._end.send(JobNames(self._computation, [JobId(job._number) for job in named], names))
+            engine.say(JobNames(engine.computation, [JobId(job._number) for job in named], names))
         return True
-
-    def _receive(self, messages: list[Any], now: float) -> Effects:
-        """The scheduler is another process: what it says may end its connection, and not this cluster."""
-        for message in messages:
-            try:
-                for effect in self._session.receive([message]):
-                    self._perform(effect)
-            except ForkedError:
-                raise
-            except Exception as error:
-                self._scheduler.drop(message, error)
-                break
-        return []
 
     def _written_name(self, name: Any) -> Bulk:
         """The id of a job, for whoever comes for it. Raises ConfigError where that could not read it."""
-        if not self._results:
+        if not self._settings.results:
             return joined_dump(name)
         try:
             return joined_plain(name)
         except NotPlain as error:
             raise ConfigError(f"with results='plain', {error}: choose another id, or give fault_recover") from None
-
-    def _place(self) -> str:
-        return join(self._key[1], self._key[2])
-
-    def _new_scheduler(self, secret: Secret) -> Any:
-        _, host, port, _, ip_addr, _ = self._key
-        return RemoteScheduler(secret, host, port, ip_addr)
 
 
 def scheduler_place(host: str | None, port: int | None) -> tuple[str, int]:

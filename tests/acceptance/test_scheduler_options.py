@@ -108,10 +108,11 @@ _HASTY = """
 import gevent.monkey
 gevent.monkey.patch_all(subprocess=False, os=False, signal=False)
 import sys
-from gdispy import share, sharing
-sharing.CLIENT_LOOK_INTERVAL = 0.1
-share.within = lambda least, most=0: float
-sys.exit(share.scheduler_main())
+from gdispy.cli import scheduler
+from gdispy.shared_scheduler import service
+service.CLIENT_LOOK_INTERVAL = 0.1
+scheduler.within = lambda least, most=0: float
+sys.exit(scheduler.scheduler_main())
 """
 
 

@@ -117,8 +117,8 @@ class Program:
 
     def about(self) -> dict[str, str]:
         """What others might come to know of it."""
-        scheduler: Any = self.cluster._scheduler
-        return {"computation": self.cluster._computation.hex(), "instance": scheduler.instance.hex()}
+        scheduler: Any = self.cluster._engine.scheduler
+        return {"computation": self.cluster._engine.computation.hex(), "instance": scheduler.instance.hex()}
 
 
 def main() -> None:

@@ -92,7 +92,7 @@ class Node:
         else:
             self._load(link, number, computation)
 
-    def _on_contents(self, link: Link, number: bytes, fields: dict[str, Any]) -> None:
+    def _on_filecontents(self, link: Link, number: bytes, fields: dict[str, Any]) -> None:
         computation = self._computations[number]
         for place, content in zip(fields["places"], fields["contents"], strict=True):
             path, mode, modified, size, digest = computation.prepare["files"][place]
@@ -144,10 +144,10 @@ class Node:
     def _on_limit(self, link: Link, number: bytes, fields: dict[str, Any]) -> None:
         """One job at a time is within any limit but 0, which a test does not set."""
 
-    def _on_seen(self, link: Link, number: bytes, fields: dict[str, Any]) -> None:
+    def _on_progressacked(self, link: Link, number: bytes, fields: dict[str, Any]) -> None:
         """It sends no provisional results."""
 
-    def _on_collected(self, link: Link, number: bytes, fields: dict[str, Any]) -> None:
+    def _on_outcomesacked(self, link: Link, number: bytes, fields: dict[str, Any]) -> None:
         computation = self._computations.get(number)
         for job, attempt in zip(fields["jobs"], fields["attempts"], strict=True):
             if computation is not None and computation.ended.get(job, {}).get("attempts") == attempt:

@@ -40,15 +40,15 @@ def fail(*_: Any, **__: Any) -> Any:
 
 
 def break_the_schedulers_rules(made: JobCluster, patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(made._scheduler.rules, "receive_from_client", fail)
+    patch.setattr(made._engine.scheduler.rules, "receive_from_client", fail)
 
 
 def break_the_clients_rules(made: JobCluster, patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(made._session, "submit", fail)
+    patch.setattr(made._engine._session, "submit", fail)
 
 
 def break_what_the_client_does(made: JobCluster, patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(made._table, "_printed", fail)
+    patch.setattr(made._engine.table, "_printed", fail)
 
 
 @pytest.mark.parametrize(
@@ -90,8 +90,8 @@ import gevent.events, gevent.monkey
 gevent.monkey.patch_all(subprocess=False, os=False, signal=False)
 import sys
 from gdispy.cli import scheduler_main
-from gdispy.core.dispatch import Dispatch
-from gdispy.core.messages import Run
+from gdispy.protocol.messages import Run
+from gdispy.rules.scheduler.dispatch import Dispatch
 
 def fail(*_):
     raise ZeroDivisionError("planted")
@@ -164,9 +164,9 @@ import gevent.events, gevent.monkey
 gevent.monkey.patch_all(subprocess=False, os=False, signal=False)
 import sys
 from gdispy.cli import node_main
-from gdispy.workers import Workers
+from gdispy.execution.process_manager import ProcessManager
 
-load, new_worker, hand = Workers.load, Workers.new_worker, Workers.hand
+load, new_worker, hand = ProcessManager.load, ProcessManager.new_worker, ProcessManager.hand
 
 def load_or_fail(self, prepare, arrived):
     return 1 / 0 if prepare.name == "factorial" else load(self, prepare, arrived)
@@ -180,7 +180,7 @@ def hand_or_fail(self, number, jobs):
     is_lcm = worker is not None and worker.template.prepare.name == "lcm"
     return 1 / 0 if is_lcm else hand(self, number, jobs)
 
-Workers.load, Workers.new_worker, Workers.hand = load_or_fail, new_worker_or_fail, hand_or_fail
+ProcessManager.load, ProcessManager.new_worker, ProcessManager.hand = load_or_fail, new_worker_or_fail, hand_or_fail
 sys.exit(node_main())
 """
 

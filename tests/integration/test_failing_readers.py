@@ -17,15 +17,15 @@ _NODE = """
 import gdispy.runtime.patching
 import logging, sys
 import gdispy.execution.process_manager
-from gdispy.keys import find_secret
+from gdispy.transport.credentials import find_secret
 from gdispy.node import Node
-from gdispy.node_settings import NodeSettings
+from gdispy.execution.node_settings import NodeSettings
 
 logging.basicConfig()
 secret_file, prefix, where = sys.argv[1:]
 secret = find_secret("", secret_file)
 node = Node(NodeSettings(secret, 1, ip_addrs=("127.0.0.1",), node_port=0, dest_path_prefix=prefix))
-real = getattr(gdispy.execution.process_manager.Workers, where)
+real = getattr(gdispy.execution.process_manager.ProcessManager, where)
 failures = []
 
 def fail(*args):
@@ -34,7 +34,7 @@ def fail(*args):
         raise LookupError("what nobody has thought of")
     return real(*args)
 
-setattr(gdispy.execution.process_manager.Workers, where, fail)
+setattr(gdispy.execution.process_manager.ProcessManager, where, fail)
 node.run(lambda: print("ready", node.port, flush=True))
 """
 
@@ -71,7 +71,7 @@ def test_a_node_ends_that_does_not_hear_from_its_spawner_any_more(secret_file: s
 
 _KILL_SPAWNER = """
 import os, signal, sys
-from gdispy.worker.processes import descendants
+from gdispy.worker.process_tree import descendants
 os.kill(descendants(int(sys.argv[1]))[0], signal.SIGKILL)
 """
 

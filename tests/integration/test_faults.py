@@ -187,9 +187,9 @@ import gevent.monkey
 gevent.monkey.patch_all(subprocess=False, os=False, signal=False)
 import os, signal, sys
 import gdispy.execution.process_manager
-from gdispy.keys import find_secret
+from gdispy.transport.credentials import find_secret
 from gdispy.node import Node
-from gdispy.node_settings import NodeSettings
+from gdispy.execution.node_settings import NodeSettings
 
 secret = find_secret("", sys.argv[1])
 node = Node(NodeSettings(secret, 1, ip_addrs=("127.0.0.1",), node_port=0, dest_path_prefix=sys.argv[2]))

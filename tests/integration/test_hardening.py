@@ -113,7 +113,7 @@ def test_job_sees_no_secret_and_has_the_limits_from_before(start: Start, tmp_pat
 
 _FALLBACK = """
 import logging, os, sys
-from gdispy import process_hardening as module
+from gdispy.runtime import process_hardening as module
 logging.basicConfig(stream=sys.stdout, format="%(message)s")
 def fail(*args):
     raise OSError("not here")

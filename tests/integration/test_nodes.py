@@ -62,7 +62,7 @@ def places(*daemons: Daemon) -> list[tuple[str, int]]:
 
 
 def all_nodes(cluster: JobCluster, count: int) -> list[DispyNode]:
-    return eventually(lambda: found if len(found := list(cluster._nodes.ready().values())) == count else None)
+    return eventually(lambda: found if len(found := list(cluster._engine.nodes.ready().values())) == count else None)
 
 
 def by_name(cluster: JobCluster, count: int) -> dict[str, DispyNode]:
@@ -144,7 +144,7 @@ def test_allocate_is_asked_for_each_node_and_sets_what_setup_gets(cluster: Make,
     eventually(
         lambda: sorted(choosy.asked) == [("127.0.0.1", name, cpus, "linux") for name, cpus in (("one", 1), ("two", 2))]
     )
-    assert [node.name for node in made._nodes.ready().values()] == ["two"]
+    assert [node.name for node in made._engine.nodes.ready().values()] == ["two"]
 
 
 def test_the_most_specific_element_that_wants_a_node_decides(cluster: Make, node: Daemon) -> None:

@@ -162,7 +162,7 @@ def test_scheduler_starts_with_a_journal_in_which_something_cannot_be_applied(
 
 def test_instance_of_another_client_is_of_no_use(scheduler: Daemon, cluster: SharedJobCluster, meet: Meet) -> None:
     begun = cluster.submit(-5)
-    instance = cluster._scheduler.instance
+    instance = cluster._engine.scheduler.instance
     POSED.add(instance)
     peer = meet(scheduler, CLIENT, instance=instance)
     peer.send(said.Resume([], []))
@@ -177,7 +177,7 @@ def test_instance_of_a_scheduler_is_of_no_use_on_its_nodes(
     with JobCluster(wait_for_go, nodes=[daemon.place], secret_file=secret_file) as made:
         job = made.submit(str(tmp_path / "a"))
         eventually(lambda: job.status == DispyJob.Running)
-        instance = made._scheduler.instance
+        instance = made._engine.scheduler.instance
         POSED.add(instance)
         assert "does not prove" in reason_of(meet(daemon, SCHEDULER, instance=instance))
         (tmp_path / "a.go").touch()
@@ -189,7 +189,7 @@ def test_computation_of_another_client_cannot_be_opened(
 ) -> None:
     works(cluster)
     peer = meet(scheduler, CLIENT)
-    peer.send(said.Resume([], []), said.Open(cluster._computation, ["nowhere"], False))
+    peer.send(said.Resume([], []), said.Open(cluster._engine.computation, ["nowhere"], False))
     assert "another client has this computation" in reason_of(peer)
     works(cluster)
 
@@ -199,7 +199,9 @@ def test_node_cannot_say_that_a_computation_was_taken_over(
 ) -> None:
     peer = meet(scheduler, COMING, cpus=1)
     peer.send(
-        said.Inventory([], [], []), said.Fenced(cluster._computation), said.Fenced(cluster._computation, b"t" * 16, 9)
+        said.Inventory([], [], []),
+        said.Fenced(cluster._engine.computation),
+        said.Fenced(cluster._engine.computation, b"t" * 16, 9),
     )
     peer.read(0.2)
     works(cluster)
@@ -302,7 +304,7 @@ def test_key_of_a_connection_changes_with_time_and_jobs_go_on(
     monkeypatch.setattr("gdispy.transport.connection.REKEY_INTERVAL", 0.2)
     with JobCluster(abs, nodes=[node.place], secret_file=secret_file, pulse_interval=0.2) as made:
         works(made)
-        [connection] = made._scheduler._connections.values()
+        [connection] = made._engine.scheduler._connections.values()
         keys = {connection._sender._key}
 
         def has_changed_twice() -> bool:
@@ -311,4 +313,4 @@ def test_key_of_a_connection_changes_with_time_and_jobs_go_on(
             return len(keys) >= 3
 
         eventually(has_changed_twice)
-        assert list(made._scheduler._connections.values()) == [connection]
+        assert list(made._engine.scheduler._connections.values()) == [connection]

@@ -52,7 +52,7 @@ def program(tmp_path: Path, secret_file: str) -> Iterator[Run]:
 _MORTAL = """
 import json, os, signal, sys, time
 import gdispy
-from gdispy.journal import Journal
+from gdispy.journal.file import Journal
 
 left = int(sys.argv[1])
 write = Journal._write

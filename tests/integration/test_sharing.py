@@ -246,7 +246,7 @@ def test_more_pending_jobs_than_a_row_holds_survive_a_cut_link_and_are_cancelled
 
 def _pending(cluster: SharedJobCluster) -> int:
     """How many jobs wait at the scheduler, where that is there; else -1."""
-    standing = cluster._standing()
+    standing = cluster._closing.status()
     return -1 if any("cannot be reached" in problem for problem in standing.problems) else standing.queued
 
 

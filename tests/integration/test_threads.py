@@ -144,7 +144,7 @@ def test_the_hub_takes_jobs_while_a_program_submits_without_a_pause(cluster: Mak
     assert made.submit(-1).result_or_raise(LIMIT) == -1
     sys.setswitchinterval(60.0)  # Nobody takes the interpreter from this thread now: it has to hand it over.
     jobs = [made.submit(number) for number in range(20_000)]
-    waiting = len(made._submitted)
+    waiting = len(made._queue)
     sys.setswitchinterval(0.005)
     assert waiting < 1000
     assert [job.result_or_raise(LIMIT) for job in jobs] == list(range(20_000))

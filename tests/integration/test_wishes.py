@@ -239,7 +239,7 @@ def test_equal_files_are_not_sent_again(cluster: Make, node: Daemon, tmp_path: P
     for _ in range(2):
         made = cluster(os.path.getsize, **with_file)
         assert made.submit("large.bin")() == 3_000_000
-        sent.append(sum(each.sent for each in made._scheduler._connections.values()))
+        sent.append(sum(each.sent for each in made._engine.scheduler._connections.values()))
         made.close()
     assert sent[0] > 3_000_000 > 100_000 > sent[1]
     path.write_bytes(b"y" * 3_000_000)

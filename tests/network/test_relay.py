@@ -110,8 +110,9 @@ def test_a_relay_passes_nothing_on_to_who_has_not_answered(far: Far) -> None:
     """It is no way into its network."""
     far.relay.relay()
     code = (
-        "import sys, gevent; from gdispy import keys, net, connection, errors\n"
-        "secret = keys.find_secret(); relay = net.Relay('10.2.0.2', 51348, secret.for_udp())\n"
+        "import sys, gevent; from gdispy import errors, net\n"
+        "from gdispy.transport import connection, credentials\n"
+        "secret = credentials.find_secret(); relay = net.RelayAddress('10.2.0.2', 51348, secret.for_udp())\n"
         "handlers = connection.Handlers(print, print)\n"
         "try: net.connect('10.2.0.3', 22, secret.for_tcp(), b'scheduler>node', handlers, relay=relay)\n"
         "except errors.ConnectFailed as error: print(error)\n"

@@ -126,9 +126,10 @@ def test_reply_of_a_node_in_the_log(caplog: Any) -> None:
 
 
 def test_trouble_that_a_scheduler_tells_of_is_one_line_a_second(caplog: Any) -> None:
-    client: Any = SimpleNamespace(_log=LimitedLog(logging.getLogger("gdispy.test")), _place=lambda: "lab:51347")
+    settings = SimpleNamespace(key=SimpleNamespace(place="lab:51347"))
+    client: Any = SimpleNamespace(_log=LimitedLog(logging.getLogger("gdispy.test")), _settings=settings)
     for number in range(100):
-        ClusterEngine._tell(client, Notify(f"{number} {HOSTILE}"))
+        ClusterEngine._notify(client, Notify(f"{number} {HOSTILE}"))
     assert len(caplog.records) == 1
     assert_clean(caplog.records[0].getMessage(), PRINTED_LINES_LIMIT)
 

@@ -1,0 +1,55 @@
+"""Which nodes a cluster wants, and how it uses them. Used in the hub, but for what says otherwise."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gdispy.client import node_allocate
+from gdispy.client.local_node import LocalNode
+from gdispy.discovery import targets
+from gdispy.protocol.ids import ComputationId
+from gdispy.protocol.messages import NodeFound, UseNode
+
+
+class NodeSelection:
+    """What `nodes` says, with what `allocate_node` has added."""
+
+    def __init__(self, wanted: node_allocate.Allocation, local: LocalNode | None) -> None:
+        self.targets = wanted.whom
+        self._allocations = wanted.nodes
+        #: The private node of the cluster, if it has one, and whether that could not be used.
+        self.local = local
+        self.has_lost_local = False
+        #: What nodes are compared with, as in `Open`.
+        self.patterns: list[str] = list(wanted.whom.patterns)
+        if local is not None:
+            self.patterns.append(local.name)
+
+    def name_local(self) -> None:
+        """Have what is said of 'local' mean the private node."""
+        if self.local is None:
+            return
+        name = self.local.name
+        if not any(each.host == targets.LOCAL for each in self._allocations):
+            self._allocations.append(node_allocate.NodeAllocate(targets.LOCAL))
+        self._allocations = [each.named(name) if each.host == targets.LOCAL else each for each in self._allocations]
+
+    def add(self, wanted: node_allocate.Allocation) -> None:
+        """Use more nodes than before."""
+        self.targets.add(wanted.whom)
+        self._allocations += wanted.nodes
+        self.patterns += wanted.whom.patterns
+
+    @property
+    def asks(self) -> bool:
+        """Whether the user's own code decides about each node. In any thread."""
+        return not all(each.is_plain() for each in self._allocations)
+
+    def decide(self, cluster: Any, computation: ComputationId, found: NodeFound) -> UseNode:
+        """Whether and how to use a node. Calls the user's code: outside the hub."""
+        return node_allocate.decide(self._allocations, cluster, computation, found)
+
+    @property
+    def is_only_local(self) -> bool:
+        """Whether there are no nodes but the private one. In any thread."""
+        return self.targets.local and not self.targets.targets and not self.targets.look

@@ -1,0 +1,45 @@
+"""Questions of the user to the scheduler, each with a number by which its answer is found.
+
+`ask` is called in any thread of the user, the rest in the hub.
+
+Invariant: who asks gets the answer, or None: when nobody is there who could answer, and after `ANSWER_LIMIT`.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+
+from gdispy.protocol.messages import Reply, Status
+from gdispy.runtime.gate import Gate
+
+#: Seconds that an answer may take; the question may bring a large file.
+ANSWER_LIMIT = 600.0
+
+
+class PendingQuestions:
+    """The questions of one cluster that have no answer yet."""
+
+    def __init__(self) -> None:
+        self._numbers = itertools.count(1)
+        self._waiting: dict[int, tuple[Gate, list[Status | Reply]]] = {}
+
+    def ask(self, send: Callable[[int], None]) -> Status | Reply | None:
+        """Have `send` called with a new number, and wait for the answer with it."""
+        number, gate, answers = next(self._numbers), Gate(), list[Status | Reply]()
+        self._waiting[number] = gate, answers
+        send(number)
+        gate.wait(ANSWER_LIMIT)
+        self._waiting.pop(number, None)
+        return answers[0] if answers else None
+
+    def answer(self, answer: Status | Reply) -> None:
+        known = self._waiting.get(answer.question)
+        if known is not None:
+            known[1].append(answer)
+            known[0].open()
+
+    def give_up(self) -> None:
+        """Nobody is there who could answer."""
+        for gate, _ in list(self._waiting.values()):
+            gate.open()
