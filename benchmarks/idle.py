@@ -30,7 +30,10 @@ from gdispy.net import connect  # noqa: E402
 from gdispy.node import AVAILABILITY_INTERVAL, MISSED_AT_REST  # noqa: E402
 from gdispy.protocol.ids import Instance  # noqa: E402
 from gdispy.protocol.messages import Availability, Hello, Inventory, Message, Resume  # noqa: E402
-from gdispy.shared_scheduler.service import CLIENTS, FROM_NODES  # noqa: E402
+from gdispy.protocol.roles import (
+    CLIENT_TO_SCHEDULER,
+    NODE_TO_SCHEDULER,
+)
 from gdispy.transport.connection import Connection, Handlers  # noqa: E402
 from gdispy.transport.credentials import find_secret, generate_secret  # noqa: E402
 
@@ -62,7 +65,7 @@ class Crowd:
 
     def add_node(self, number: int) -> None:
         hello = self._hello("node", f"node{number}", 16)
-        connection = self._connect(FROM_NODES, [hello], [Inventory([], [], [])])
+        connection = self._connect(NODE_TO_SCHEDULER, [hello], [Inventory([], [], [])])
         connection.rest(True)
         gevent.spawn(self._tell_availability, connection, 0.12 * number)
 
@@ -73,7 +76,7 @@ class Crowd:
             gevent.sleep(AVAILABILITY_INTERVAL * (MISSED_AT_REST + 1))
 
     def add_client(self, number: int) -> None:
-        self._connect(CLIENTS, [self._hello("client", f"client{number}", 0), Resume([], [])], []).rest(True)
+        self._connect(CLIENT_TO_SCHEDULER, [self._hello("client", f"client{number}", 0), Resume([], [])], []).rest(True)
 
     def _hello(self, role: str, name: str, cpus: int) -> Hello:
         return Hello(role, Instance(secrets.token_bytes(16)), name, "0", "3.11", "linux", cpus, "", 5.0)

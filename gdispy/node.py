@@ -10,7 +10,6 @@ import itertools
 import logging
 import os
 import platform
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import astuple, replace
@@ -47,6 +46,7 @@ from gdispy.protocol.messages import (
     Reply,
     Returned,
 )
+from gdispy.protocol.roles import NODE, SCHEDULER_TO_NODE, VISITOR_TO_NODE
 from gdispy.protocol.texts import REFUSED, STOPPED
 from gdispy.protocol.wire import FILE, MessageRefused, Sink
 from gdispy.rules.effects import Drop, Effects, Send, WriteFacts
@@ -74,6 +74,7 @@ from gdispy.runtime.pump import Pump
 from gdispy.transport.acceptor import descriptor_limit
 from gdispy.transport.connection import Connection, Handlers, new_identity
 from gdispy.transport.credentials import ALL_ADDRESSES, listening_addresses
+from gdispy.transport.greeting import hello
 from gdispy.transport.interfaces import main_address
 from gdispy.worker.process_tree import adopt_orphans
 
@@ -90,7 +91,6 @@ DISK_INTERVAL = 1.0
 _ANSWERS = (MissingFiles, Prepared, Released, Reply, Returned)
 
 #: Roles of the connections that a node takes: of those who give jobs, and of those who only want to know how it stands.
-SCHEDULER, VISITOR = b"scheduler>node", b"visitor>node"
 
 #: Seconds between two reports to schedulers of what is free here, where all have nothing here (else it is as often as
 #: they want signs of life); and how many of those reports a scheduler may miss that has nothing here.
@@ -131,7 +131,7 @@ class Node:
         self._claim = claim(prefix, self.instance.hex())
         hosts = listening_addresses(settings.secret, settings.ip_addrs, "node")
         psk = settings.secret.for_tcp()
-        doors = {SCHEDULER: psk, VISITOR: psk}
+        doors = {SCHEDULER_TO_NODE: psk, VISITOR_TO_NODE: psk}
         self._listener = Listener(
             *(hosts[0], settings.node_port, doors, self.instance, self._on_connection, settings.secret.tls, hosts[1:])
         )
@@ -281,7 +281,7 @@ class Node:
 
     def _on_connection(self, sock: Any, keys: Keys, roles: bytes) -> Connection:
         connection = Connection(
-            sock, keys, self.handlers() if roles == SCHEDULER else Handlers(self._on_visit, self._on_closed)
+            sock, keys, self.handlers() if roles == SCHEDULER_TO_NODE else Handlers(self._on_visit, self._on_closed)
         )
         self._connections[connection.peer] = connection
         connection.start()
@@ -402,8 +402,8 @@ class Node:
             caller.wake()
 
     def _hello(self) -> Hello:
-        ours = ("node", self.instance, self._name, config.VERSION, config.PYTHON, sys.platform)
-        return Hello(*ours, self._slots.offered, self._settings.ext_ip_addr, 0.0)
+        address = self._settings.ext_ip_addr
+        return hello(NODE, self.instance, self._name, cpus=self._slots.offered, address=address)
 
     def _receive(self, connection: Connection, messages: list[Message], size: int, now: float) -> Any:
         connection.acknowledge(size)

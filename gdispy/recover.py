@@ -15,9 +15,7 @@ from __future__ import annotations
 import glob
 import logging
 import os
-import platform
 import secrets
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -55,12 +53,14 @@ from gdispy.protocol.messages import (
     ended_without_node,
 )
 from gdispy.protocol.payload import joined
+from gdispy.protocol.roles import CLIENT_TO_SCHEDULER, RECOVERER, SCHEDULER_TO_NODE
 from gdispy.protocol.wire import MessageRefused
 from gdispy.rules.history.facts import Owned
 from gdispy.rules.history.replay import ComputationHistory, Job
 from gdispy.runtime.greenlets import spawn
 from gdispy.transport.connection import Connection, Handlers, new_identity
 from gdispy.transport.credentials import Secret, find_secret, with_tls
+from gdispy.transport.greeting import hello
 from gdispy.transport.interfaces import own_address
 from gdispy.worker import pickling, plain
 
@@ -361,7 +361,7 @@ class _Holder:
             connection.abort("the client has closed")
 
     def _connect(self) -> Connection:
-        roles, what = (b"scheduler>node", "gdispy-node") if self._node else (b"client>scheduler", "gdispy-scheduler")
+        roles, what = (SCHEDULER_TO_NODE, "gdispy-node") if self._node else (CLIENT_TO_SCHEDULER, "gdispy-scheduler")
         source = "" if config.is_loopback(self._host) or ":" in self._host else self._recovery.ip_addr
         handlers = Handlers(self._on_messages, self._on_closed)
         psk = self._recovery.secret.for_tcp()
@@ -372,9 +372,8 @@ class _Holder:
         story = self._story
         connection.start()
         identity = new_identity()
-        ours = ("recoverer", identity.instance, platform.node() or "client", config.VERSION)
         claim = [story.id, story.open.token, story.open.epoch]
-        connection.introduce(Hello(*ours, config.PYTHON, sys.platform, 0, "", 0.0, [claim]), identity)
+        connection.introduce(hello(RECOVERER, identity.instance, claims=[claim]), identity)
         return connection
 
     def _await(self, condition: Callable[[], bool], until: float | None) -> bool:

@@ -33,6 +33,7 @@ from gdispy.protocol.identity import Identity
 from gdispy.protocol.ids import ComputationId, Peer
 from gdispy.protocol.limits import short_name
 from gdispy.protocol.messages import Hello, Inventory, Message, OutcomesAcked, Prepare, Run
+from gdispy.protocol.roles import NODE, SCHEDULER, SCHEDULER_TO_NODE
 from gdispy.protocol.texts import REFUSED, STOPPED
 from gdispy.protocol.wire import MakeSink, MessageRefused
 from gdispy.rules.effects import Drop, Effects, Send, WriteFacts
@@ -45,10 +46,10 @@ from gdispy.runtime.limited_log import LimitedLog
 from gdispy.runtime.pump import Pump
 from gdispy.transport.connection import CONNECTED, Connection, Handlers, PairEnd, new_identity
 from gdispy.transport.credentials import Secret
+from gdispy.transport.greeting import hello
 
 logger = logging.getLogger(__name__)
 
-ROLES = b"scheduler>node"
 _CLOSED = "the client has closed"
 
 #: What tells nodes to begin jobs, or to forget outcomes: it must not leave before what it rests on is written.
@@ -211,7 +212,7 @@ class Scheduler:
         source = self._source(route.host)
         ways = {"relay": route.relay, "limit": limit, "small": small, "tls": self._secret.tls}
         advice = self._secret.advice()
-        return connect(route.host, route.port, self._psk, ROLES, handlers, source, **ways, advice=advice)
+        return connect(route.host, route.port, self._psk, SCHEDULER_TO_NODE, handlers, source, **ways, advice=advice)
 
     def take(self, connection: Connection, dialer: Dialer) -> None:
         """Use a connection to a node that was made by `open`."""
@@ -251,8 +252,15 @@ class Scheduler:
     def _hello(self) -> Hello:
         # Nodes say by this name who has them.
         name = f"{platform.node() or 'client'} ({_user()}: {os.path.basename(sys.argv[0]) or 'python'})"
-        ours = ("scheduler", self.instance, short_name(name), config.VERSION, config.PYTHON, sys.platform)
-        return Hello(*ours, 0, self._ext_ip_addr, self._pulse, self.rules.claims(), self.epoch)
+        return hello(
+            SCHEDULER,
+            self.instance,
+            short_name(name),
+            address=self._ext_ip_addr,
+            pulse=self._pulse,
+            claims=self.rules.claims(),
+            epoch=self.epoch,
+        )
 
     def _on_messages(self, connection: Connection, messages: list[Message]) -> None:
         size = connection.taken()
@@ -279,8 +287,8 @@ class Scheduler:
                 return False
             self._arrived.discard(connection.peer)
             other = self.connection_to(hello.instance)
-            if hello.role != "node" or (other is not None and other.quiet < MOVED_AFTER):
-                connection.close(CONNECTED if hello.role == "node" else "only nodes come here")
+            if hello.role != NODE or (other is not None and other.quiet < MOVED_AFTER):
+                connection.close(CONNECTED if hello.role == NODE else "only nodes come here")
                 return False
             connection.instance = hello.instance
             connection.introduce(self._hello(), self.identity)

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -32,7 +30,7 @@ from gdispy.discovery.beacon import HERE, LOOK, Beacon, Packet
 from gdispy.discovery.node_finder import Route, routes_of
 from gdispy.errors import ConfigError, ConnectFailed, GdispyError, PeerRejected
 from gdispy.net import connect
-from gdispy.node import VISITOR
+from gdispy.protocol import roles
 from gdispy.protocol.address import join
 from gdispy.protocol.discovery import RELAY
 from gdispy.protocol.limits import printable
@@ -41,6 +39,7 @@ from gdispy.rules.scheduler.diagnostics import without_place
 from gdispy.runtime.greenlets import spawn
 from gdispy.transport.connection import Connection, Handlers, new_identity
 from gdispy.transport.credentials import Secret, find_secret, with_tls
+from gdispy.transport.greeting import hello
 from gdispy.transport.interfaces import host_of, own_address, resolve
 
 #: When to look around, in seconds, and when to stop listening for answers.
@@ -225,10 +224,9 @@ class NodeSurvey:
         handlers = Handlers(on_messages, on_closed)
         psk, tls = self._secret.for_tcp(), self._secret.tls
         ways = {"relay": route.relay, "limit": limit, "tls": tls, "advice": self._secret.advice()}
-        connection = connect(route.host, route.port, psk, VISITOR, handlers, **ways)
+        connection = connect(route.host, route.port, psk, roles.VISITOR_TO_NODE, handlers, **ways)
         connection.start()
-        ours = ("visitor", self._instance, platform.node(), config.VERSION, config.PYTHON, sys.platform)
-        connection.introduce(Hello(*ours, 0, "", 0.0), self._identity)
+        connection.introduce(hello(roles.VISITOR, self._instance), self._identity)
         connection.send(OverviewRequest(1))
         try:
             answer.get(timeout=ANSWER_LIMIT)

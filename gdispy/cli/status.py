@@ -7,14 +7,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
-import sys
 from collections.abc import Sequence
 
 import gevent
 from gevent.event import AsyncResult
 
-from gdispy import config
 from gdispy.cli.options import (
     Once,
     add_common_options,
@@ -24,15 +21,16 @@ from gdispy.cli.options import (
     parse,
     set_up_logging,
 )
-from gdispy.client.remote_scheduler import ROLES
 from gdispy.client.shared_cluster import scheduler_place
 from gdispy.errors import ConfigError, ConnectFailed, GdispyError
 from gdispy.net import connect
+from gdispy.protocol import roles
 from gdispy.protocol.address import join
 from gdispy.protocol.limits import printable
-from gdispy.protocol.messages import Hello, Overview, OverviewRequest
+from gdispy.protocol.messages import Overview, OverviewRequest
 from gdispy.transport.connection import Handlers, new_identity
 from gdispy.transport.credentials import Secret, find_secret, with_tls
+from gdispy.transport.greeting import hello
 
 #: Seconds until an answer that does not come is given up.
 ANSWER_LIMIT = 10.0
@@ -82,12 +80,11 @@ def ask(secret: Secret, host: str, port: int) -> Overview:
         answer.set_exception(ConnectFailed(f"{join(host, port)}: {printable(reason)}"))
 
     handlers = Handlers(on_messages, on_closed)  # type: ignore[arg-type]
-    place = (host, port, secret.for_tcp(), ROLES)
+    place = (host, port, secret.for_tcp(), roles.CLIENT_TO_SCHEDULER)
     connection = connect(*place, handlers, what="gdispy-scheduler", tls=secret.tls, advice=secret.advice())
     connection.start()
     identity = new_identity()
-    ours = ("client", identity.instance, platform.node(), config.VERSION, config.PYTHON, sys.platform)
-    connection.introduce(Hello(*ours, 0, "", 0.0), identity)
+    connection.introduce(hello(roles.CLIENT, identity.instance), identity)
     connection.send(OverviewRequest(1))
     try:
         found: Overview = answer.get(timeout=ANSWER_LIMIT)

@@ -7,9 +7,7 @@ must be said again after a break, `rules/client/outbox.py` knows.
 from __future__ import annotations
 
 import logging
-import platform
 import random
-import sys
 import time
 from collections.abc import Callable
 from functools import partial
@@ -38,6 +36,7 @@ from gdispy.protocol.messages import (
     ProgressAcked,
     Run,
 )
+from gdispy.protocol.roles import CLIENT, CLIENT_TO_SCHEDULER
 from gdispy.protocol.texts import REFUSED
 from gdispy.protocol.wire import MessageRefused
 from gdispy.rules.client.outbox import TAKEN, Outbox
@@ -50,10 +49,9 @@ from gdispy.runtime.greenlets import keep_running, spawn
 from gdispy.runtime.limited_log import LimitedLog
 from gdispy.transport.connection import Connection, Handlers, new_identity, next_peer
 from gdispy.transport.credentials import Secret
+from gdispy.transport.greeting import hello
 
 logger = logging.getLogger("gdispy")
-
-ROLES = b"client>scheduler"
 
 #: Seconds between two attempts to reach the scheduler: at first, at most, and where it refuses for good.
 RETRY_FIRST = 0.2
@@ -219,7 +217,7 @@ class RemoteScheduler:
         handlers = Handlers(self._on_messages, self._on_closed, make_sink=result_sink)
         source = "" if config.is_loopback(self._host) or ":" in self._host else self._ip_addr
         try:
-            place = (self._host, self._port, self._psk, ROLES)
+            place = (self._host, self._port, self._psk, CLIENT_TO_SCHEDULER)
             connection = connect(*place, handlers, source, what="gdispy-scheduler", tls=self._tls, advice=self._advice)
         except PeerRejected as error:
             # Once, it may have been killed in the middle of it; twice, it means it.
@@ -233,8 +231,8 @@ class RemoteScheduler:
         self._is_known = False
         self._connection = connection
         connection.start()
-        ours = ("client", self.instance, platform.node() or "client", config.VERSION, config.PYTHON, sys.platform)
-        connection.introduce(Hello(*ours, 0, "", self._pulse, self._courier.claims()), self._identity)
+        ours = hello(CLIENT, self.instance, pulse=self._pulse, claims=self._courier.claims())
+        connection.introduce(ours, self._identity)
         for message in self._courier.connected():
             connection.send(message)
         self._greeted = self._proven = True

@@ -15,11 +15,12 @@ import gevent.event
 
 from gdispy import config
 from gdispy.discovery.beacon import HERE, LOOK, Beacon, Beacons, Packet
-from gdispy.discovery.node_finder import FROM_NODES, ROUTE_LIMIT
+from gdispy.discovery.node_finder import ROUTE_LIMIT
 from gdispy.errors import ConnectFailed, PeerRejected
 from gdispy.execution.node_settings import NodeSettings
 from gdispy.net import connect
 from gdispy.protocol.address import join, split
+from gdispy.protocol.roles import NODE_TO_SCHEDULER
 from gdispy.protocol.texts import BUSY
 from gdispy.runtime.greenlets import keep_running, spawn, spawn_later
 from gdispy.runtime.limited_log import LimitedLog
@@ -165,7 +166,7 @@ class Announcer:
         self._calls.add(instance)
         try:
             connection = connect(
-                *(host, own or port, self._psk, FROM_NODES, home.handlers()),
+                *(host, own or port, self._psk, NODE_TO_SCHEDULER, home.handlers()),
                 what="gdispy program",
                 limit=ROUTE_LIMIT,
                 tls=self._tls,
@@ -235,7 +236,15 @@ class SchedulerConnector:
             self.good = False
             try:
                 connection = connect(
-                    *(self.host, self.port, self._psk, FROM_NODES, self._home.handlers(), self._source, _OTHER_SIDE),
+                    *(
+                        self.host,
+                        self.port,
+                        self._psk,
+                        NODE_TO_SCHEDULER,
+                        self._home.handlers(),
+                        self._source,
+                        _OTHER_SIDE,
+                    ),
                     small=small,
                     tls=self._tls,
                 )

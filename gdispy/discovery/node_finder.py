@@ -27,6 +27,7 @@ from gdispy.protocol.discovery import RELAY
 from gdispy.protocol.handshake import Keys
 from gdispy.protocol.ids import Instance
 from gdispy.protocol.limits import NAME_LIMIT, printable
+from gdispy.protocol.roles import NODE_TO_SCHEDULER
 from gdispy.protocol.texts import BUSY, GIVEN_UP
 from gdispy.runtime.greenlets import keep_running, spawn, spawn_later
 from gdispy.transport.connection import CONNECTED, Connection
@@ -34,9 +35,6 @@ from gdispy.transport.credentials import Secret, listening_address
 from gdispy.transport.interfaces import is_numeric, is_reachable
 
 logger = logging.getLogger(__name__)
-
-#: Roles of the connections that nodes open.
-FROM_NODES = b"node>scheduler"
 
 #: Seconds between two attempts to reach a node: at first, and at most.
 RETRY_FIRST = 0.5
@@ -386,7 +384,7 @@ class NodeFinder:
             for port in (self._port, 0):
                 try:
                     self._listener = Listener(
-                        *(host, port, {FROM_NODES: secret.for_tcp()}, self._owner.instance, self._on_connection),
+                        *(host, port, {NODE_TO_SCHEDULER: secret.for_tcp()}, self._owner.instance, self._on_connection),
                         tls=secret.tls,
                     )
                     break

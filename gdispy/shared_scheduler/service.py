@@ -10,8 +10,6 @@ Invariant: what the rules say to a client goes through its `ClientMailbox`, whet
 from __future__ import annotations
 
 import logging
-import platform
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -28,7 +26,7 @@ from gdispy.buffers.allocator import keep_freed_memory, memory_size
 from gdispy.buffers.heap_sink import heap_sink
 from gdispy.buffers.memory_file import FileSink
 from gdispy.discovery import targets
-from gdispy.discovery.node_finder import CLIENT_DIALS, FROM_NODES
+from gdispy.discovery.node_finder import CLIENT_DIALS
 from gdispy.errors import ConfigError, ProtocolError
 from gdispy.execution.dependency_files import refusal
 from gdispy.net import Listener
@@ -55,13 +53,13 @@ from gdispy.protocol.messages import (
     UseNode,
 )
 from gdispy.protocol.payload import Payload
+from gdispy.protocol.roles import CLIENT, CLIENT_TO_SCHEDULER, NODE_TO_SCHEDULER, RECOVERER, SCHEDULER
 from gdispy.protocol.texts import REFUSED
 from gdispy.protocol.wire import FILE, MessageRefused, Sink
 from gdispy.rules.effects import Drop, Effects, Send
 from gdispy.rules.faults import refusal as refusal_of
 from gdispy.rules.history.facts import Owned
 from gdispy.rules.history.replay import ComputationHistory
-from gdispy.rules.node.requests import RECOVERER
 from gdispy.rules.scheduler.client_mailbox import NO_QUOTAS, ClientMailbox
 from gdispy.rules.scheduler.quotas import Quotas
 from gdispy.rules.scheduler.turns import FAIR
@@ -70,13 +68,13 @@ from gdispy.runtime.greenlets import keep_running
 from gdispy.runtime.limited_log import LimitedLog
 from gdispy.scheduler import Scheduler
 from gdispy.shared_scheduler.store import SchedulerStore
+from gdispy.transport import greeting
 from gdispy.transport.connection import Connection, Handlers, next_peer
 from gdispy.transport.credentials import Secret, listening_addresses
 
 logger = logging.getLogger(__name__)
 
 #: Roles of the connections that clients open.
-CLIENTS = b"client>scheduler"
 #: Seconds between two looks for clients that stay away.
 CLIENT_LOOK_INTERVAL = 5.0
 #: Bytes that may wait for a client until no more of its jobs are placed, and seconds between two looks at that.
@@ -205,9 +203,9 @@ class SharedScheduler:
 
     def _doors(self, settings: SharedSchedulerSettings) -> dict[bytes, bytes]:
         """Clients come here, and nodes that this side cannot reach."""
-        doors = {CLIENTS: settings.client_secret.for_tcp()}
+        doors = {CLIENT_TO_SCHEDULER: settings.client_secret.for_tcp()}
         if settings.client_secret.insecure or not settings.node_secret.insecure:
-            doors[FROM_NODES] = settings.node_secret.for_tcp()
+            doors[NODE_TO_SCHEDULER] = settings.node_secret.for_tcp()
         return doors
 
     @property
@@ -263,7 +261,7 @@ class SharedScheduler:
     # Connections
 
     def _on_connection(self, sock: Any, keys: Keys, roles: bytes) -> Connection:
-        if roles == FROM_NODES:
+        if roles == NODE_TO_SCHEDULER:
             return self._scheduler.arrived(sock, keys)
         handlers = Handlers(self._on_messages, self._on_closed, make_sink=self._make_sink)
         connection = Connection(sock, keys, handlers)
@@ -280,7 +278,7 @@ class SharedScheduler:
         desk = self._desk_of.get(connection.peer)
         if desk is None:
             hello = messages.pop(0)
-            if not isinstance(hello, Hello) or hello.role not in ("client", RECOVERER):
+            if not isinstance(hello, Hello) or hello.role not in (CLIENT, RECOVERER):
                 raise MessageRefused("the first message was not Hello of a client")
             desk = self._greet(connection, hello)
         self._scheduler.put(self._receive, desk, connection, messages, connection.taken())
@@ -301,9 +299,9 @@ class SharedScheduler:
         desk.claims, desk.recovers = hello.claims, hello.role == RECOVERER
         if 0.05 <= hello.pulse <= 1000:
             connection.set_pulse(hello.pulse)
-        ours = ("scheduler", self._scheduler.instance, platform.node(), config.VERSION, config.PYTHON, sys.platform)
-        hello = Hello(*ours, 0, self._settings.ext_ip_addr, 0.0, [], self._archive.epoch)
-        connection.introduce(hello, self._scheduler.identity)
+        address, epoch = self._settings.ext_ip_addr, self._archive.epoch
+        ours = greeting.hello(SCHEDULER, self._scheduler.instance, address=address, epoch=epoch)
+        connection.introduce(ours, self._scheduler.identity)
         return desk
 
     def _receive(

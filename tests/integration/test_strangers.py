@@ -23,8 +23,8 @@ from gdispy.protocol.handshake import FIRST_BYTES, MAGIC, SECOND_BYTES, Initiato
 from gdispy.protocol.heartbeat import Heartbeat
 from gdispy.protocol.identity import SEED_BYTES, Identity
 from gdispy.protocol.messages import Hello
+from gdispy.protocol.roles import SCHEDULER_TO_NODE
 from gdispy.protocol.wire import Bye, Receiver, Sender, channel
-from gdispy.scheduler import ROLES
 from gdispy.transport.connection import Connection, Handlers, any_sink
 from gdispy.transport.credentials import find_secret
 from tests.support.daemons import Daemon, alive
@@ -118,7 +118,7 @@ def test_a_handshake_byte_by_byte_is_ended_in_time(
     words: tuple[str, ...], least: float, most: float, start_node: Start, secret_file: str
 ) -> None:
     node = start_node("--cpus", "1", *words)
-    first = Initiator(find_secret("", secret_file).for_tcp(), ROLES, os.urandom(32), time.time()).first
+    first = Initiator(find_secret("", secret_file).for_tcp(), SCHEDULER_TO_NODE, os.urandom(32), time.time()).first
     began = time.monotonic()
     with socket.create_connection(node.place) as sock:
         sock.settimeout(3)
@@ -148,7 +148,7 @@ def test_a_wrong_secret_is_named_within_a_second_and_tried_once_more_only(start_
 
 
 def test_a_recorded_first_message_opens_nothing(node: Daemon, secret_file: str) -> None:
-    first = Initiator(find_secret("", secret_file).for_tcp(), ROLES, os.urandom(32), time.time()).first
+    first = Initiator(find_secret("", secret_file).for_tcp(), SCHEDULER_TO_NODE, os.urandom(32), time.time()).first
     connected = node.log.read_text().count("connected:")
     answers, began = 0, time.monotonic()
     for _ in range(300):
@@ -244,7 +244,7 @@ def hello_of(sender: Sender) -> Hello:
 
 def _try_to_connect(place: tuple[str, int], secret_file: str) -> tuple[socket.socket, Sender, Receiver] | None:
     sock = socket.create_connection(place, timeout=15)
-    initiator = Initiator(find_secret("", secret_file).for_tcp(), ROLES, os.urandom(32), time.time())
+    initiator = Initiator(find_secret("", secret_file).for_tcp(), SCHEDULER_TO_NODE, os.urandom(32), time.time())
     sock.sendall(initiator.first)
     answer = b""
     while len(answer) < SECOND_BYTES and (more := sock.recv(SECOND_BYTES - len(answer))):
@@ -405,7 +405,7 @@ def test_a_node_heard_just_when_it_is_found_silent_is_not_taken_for_silent_for_e
     told: list[bool] = []
     psk = find_secret("", secret_file).for_tcp()
     handlers = Handlers(lambda *_: None, lambda *_: None, on_silent=lambda connection, silent: told.append(silent))
-    made = connect(*node.place, psk, ROLES, handlers)
+    made = connect(*node.place, psk, SCHEDULER_TO_NODE, handlers)
     made.start()
     monkeypatch.setattr(Heartbeat, "is_silent", lambda life, now: True)
     made._check_life()
@@ -429,7 +429,7 @@ def test_a_connection_in_which_gdispy_itself_fails_ends_and_says_so(
         raise RuntimeError("what nobody has thought of")
 
     psk = find_secret("", secret_file).for_tcp()
-    made = connect(*node.place, psk, ROLES, Handlers(fail, lambda connection, reason: closed.set(reason)))
+    made = connect(*node.place, psk, SCHEDULER_TO_NODE, Handlers(fail, lambda connection, reason: closed.set(reason)))
     made.start()
     identity = Identity(os.urandom(SEED_BYTES))
     made.introduce(Hello("scheduler", identity.instance, "made here", VERSION, "3.11", "test", 0, "", 1.0), identity)

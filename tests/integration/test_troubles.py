@@ -21,7 +21,7 @@ from gdispy.config import VERSION
 from gdispy.errors import PeerRejected
 from gdispy.net import connect
 from gdispy.protocol.address import join
-from gdispy.scheduler import ROLES
+from gdispy.protocol.roles import SCHEDULER_TO_NODE
 from gdispy.transport.connection import Handlers
 from tests.support.daemons import Daemon, run_script
 from tests.support.waiting import eventually
@@ -79,7 +79,7 @@ def test_another_version_is_named_with_its_release(release: str, shown: str) -> 
         with pytest.raises(
             PeerRejected, match=rf"version 7 of the gdispy protocol{shown}, this side .*\(gdispy {VERSION}\)"
         ):
-            connect(*server.getsockname(), bytes(32), ROLES, Handlers(lambda *_: None, lambda *_: None))
+            connect(*server.getsockname(), bytes(32), SCHEDULER_TO_NODE, Handlers(lambda *_: None, lambda *_: None))
         thread.join(10)
 
 

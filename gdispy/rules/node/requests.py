@@ -40,6 +40,7 @@ from gdispy.protocol.messages import (
     Upload,
     Uploaded,
 )
+from gdispy.protocol.roles import RECOVERER
 from gdispy.protocol.texts import BUSY
 from gdispy.rules.effects import Drop, Effects, Send
 from gdispy.rules.faults import not_taken
@@ -53,8 +54,6 @@ LEASE = 3600.0
 #: The same as a multiple of the interval at which the scheduler wants signs of life; it gives a node up
 #: after six.
 LEASE_PULSES = 12
-#: The role of who takes what is here, and brings nothing.
-RECOVERER = "recoverer"
 
 #: Computations on a node at once: each has a process of its own.
 COMPUTATIONS_LIMIT = 1024
