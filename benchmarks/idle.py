@@ -30,10 +30,7 @@ from gdispy.net import connect  # noqa: E402
 from gdispy.node import AVAILABILITY_INTERVAL, MISSED_AT_REST  # noqa: E402
 from gdispy.protocol.ids import Instance  # noqa: E402
 from gdispy.protocol.messages import Availability, Hello, Inventory, Message, Resume  # noqa: E402
-from gdispy.protocol.roles import (
-    CLIENT_TO_SCHEDULER,
-    NODE_TO_SCHEDULER,
-)
+from gdispy.protocol.roles import CLIENT_TO_SCHEDULER, NODE_TO_SCHEDULER  # noqa: E402
 from gdispy.transport.connection import Connection, Handlers  # noqa: E402
 from gdispy.transport.credentials import find_secret, generate_secret  # noqa: E402
 

@@ -10,7 +10,6 @@ import errno
 import re
 import secrets
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +18,7 @@ from gevent import socket
 
 from gdispy import config
 from gdispy.errors import ConnectFailed, PeerRejected, ProtocolError
-from gdispy.protocol.address import join
+from gdispy.protocol.address import Address
 from gdispy.protocol.discovery import OPENED, PACKET_BYTES, THROUGH, Packet, pack, unpack
 from gdispy.protocol.field_checks import INSTANCE_BYTES
 from gdispy.protocol.handshake import (
@@ -32,9 +31,8 @@ from gdispy.protocol.handshake import (
     server_name,
 )
 from gdispy.protocol.limits import printable
-from gdispy.protocol.messages import Message
 from gdispy.protocol.secretbox import NONCE_BYTES
-from gdispy.transport.connection import Connection, Handlers, PairEnd, plain
+from gdispy.transport.connection import Connection, Handlers, plain
 from gdispy.transport.interfaces import resolve
 from gdispy.transport.listener import Listener as Listener
 from gdispy.transport.listener import tune
@@ -46,15 +44,6 @@ if TYPE_CHECKING:
 VERSION_LIMIT = 1.0
 #: Bytes of TCP in one packet, both ways, that pass wherever IPv6 does: some ways swallow longer ones without a word.
 SMALL_SEGMENT = 1200
-
-
-def pair(
-    to_first: Callable[[list[Message]], None], to_second: Callable[[list[Message]], None]
-) -> tuple[PairEnd, PairEnd]:
-    """Two joined ends in memory. What goes into the first is given to `to_first`, and so on."""
-    first, second = PairEnd(to_first), PairEnd(to_second)
-    first.other, second.other = second, first
-    return first, second
 
 
 class SecretDiffers(PeerRejected):
@@ -98,7 +87,7 @@ def connect(
             sock.close()
             raise
     except _FAILURES as error:
-        raise ConnectFailed(f"{join(host, port)} cannot be reached: {_reason(error)}") from error
+        raise ConnectFailed(f"{Address(host, port)} cannot be reached: {_reason(error)}") from error
 
 
 #: What a step of connecting may raise, besides what this module raises itself: sockets and names that the system, the
@@ -124,12 +113,12 @@ def _open(
     advice: str,
 ) -> tuple[Keys, Any]:
     """Keys, and a socket whose handshake is done."""
-    where = join(host, port)
+    where = str(Address(host, port))
     if relay is None:
         sock = reach(host, port, what, source, limit, small)
     else:
         sock = _reach_through(relay, where, source, limit, small)
-        where = f"{where} through the relay at {join(relay.host, relay.port)}"
+        where = f"{where} through the relay at {Address(relay.host, relay.port)}"
     try:
         tune(sock)
         with gevent.Timeout(config.msg_timeout(), TimeoutError("no answer")):
@@ -155,7 +144,7 @@ def _open(
 
 def reach(host: str, port: int, what: str, source: str, limit: float, small: bool = False) -> Any:
     """A socket that is connected to the address; with `small`, for short packets. Raises ConnectFailed."""
-    where = join(host, port)
+    where = str(Address(host, port))
     try:
         with gevent.Timeout(limit, TimeoutError(f"its address was not found within {limit:.0f} s")):
             rows = resolve(host, port, socket.SOCK_STREAM)
@@ -194,7 +183,7 @@ def _reach_through(relay: RelayAddress, where: str, source: str, limit: float, s
     """A socket that a relay has joined to the address."""
     sock = reach(relay.host, relay.port, "relay", source, limit, small)
     ask = Packet(THROUGH, secrets.token_bytes(INSTANCE_BYTES), time.time(), 0, where, "")
-    place = join(relay.host, relay.port)
+    place = str(Address(relay.host, relay.port))
     try:
         with gevent.Timeout(2 * config.msg_timeout(), TimeoutError("it does not answer")):
             sock.sendall(pack(relay.key, ask, secrets.token_bytes(NONCE_BYTES)))

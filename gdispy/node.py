@@ -19,9 +19,10 @@ import gevent
 import gevent.event
 
 from gdispy import config
-from gdispy.buffers.allocator import keep_freed_memory
 from gdispy.buffers.memory_file import FileSink
-from gdispy.discovery.announcer import Announcer, SchedulerConnector
+from gdispy.buffers.native import keep_freed_memory
+from gdispy.discovery.announcer import Announcer
+from gdispy.discovery.scheduler_connector import SchedulerConnector
 from gdispy.errors import ConfigError, ProtocolError
 from gdispy.execution.host_resources import is_disk_full, load, measure
 from gdispy.execution.node_settings import NodeSettings
@@ -29,7 +30,7 @@ from gdispy.execution.process_manager import ProcessManager
 from gdispy.execution.state_directory import claim, find_prefix, unclaim
 from gdispy.journal.node_spool import NodeSpool
 from gdispy.net import Listener
-from gdispy.protocol.address import join
+from gdispy.protocol.address import Address
 from gdispy.protocol.handshake import Keys
 from gdispy.protocol.ids import Peer
 from gdispy.protocol.limits import printable
@@ -226,7 +227,10 @@ class Node:
         now = time.monotonic()
         minutes = int(now - self._began) // 60
         uptime = f"up {minutes // 1440} days, {minutes % 1440 // 60:02}:{minutes % 60:02}"
-        return [f"{self._name} at {join(self.host, self.port)}, {uptime}", *map(printable, self._slots.standing(now))]
+        return [
+            f"{self._name} at {Address(self.host, self.port)}, {uptime}",
+            *map(printable, self._slots.standing(now)),
+        ]
 
     def _keep_hours(self, hours: Hours) -> None:
         while True:

@@ -32,7 +32,7 @@ from gdispy.journal.detach_token import PREFIX, DetachToken, read_token
 from gdispy.journal.file import Journal, boot_name
 from gdispy.net import connect
 from gdispy.protocol import job_status
-from gdispy.protocol.address import join, split
+from gdispy.protocol.address import Address
 from gdispy.protocol.ids import Instance, JobId
 from gdispy.protocol.limits import printable
 from gdispy.protocol.message import Message, picked
@@ -287,7 +287,7 @@ def _holders(story: ComputationHistory) -> list[tuple[str, int, Instance | None,
     """Who may still hold something of the computation: host, port, and which node it was, None for a shared scheduler;
     and whether jobs that have not ended may be there. Where all have, the program may have died while it closed."""
     if story.owned is not None and story.owned.place:
-        host, port = split(story.owned.place)
+        host, port = Address.parse(story.owned.place)
         return [(host, port or config.CLIENT_PORT, None, bool(story.unfinished()) or not story.jobs)]
     nodes = {job.node for job in story.unfinished().values()}
     met = [each for each in story.nodes.values() if not died_with_its_program(each)]
@@ -310,7 +310,7 @@ class _Holder:
         self._host, self._port, self._node = host, port, node
         #: Whether jobs are missing that it may have.
         self._is_needed = is_needed
-        self.place = join(host, port)
+        self.place = str(Address(host, port))
         #: Why not all is known of its jobs.
         self.trouble = ""
         #: Jobs that it has; and of those that have ended there, those that have not arrived.

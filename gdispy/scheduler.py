@@ -23,10 +23,12 @@ import gevent.lock
 
 from gdispy import config
 from gdispy.buffers.heap_sink import heap_sink
-from gdispy.discovery.node_finder import MOVED_AFTER, Dialer, NodeFinder, Route
-from gdispy.journal.file import JournalRouter
-from gdispy.net import connect, pair
-from gdispy.protocol.address import join
+from gdispy.discovery.dialer import MOVED_AFTER, Dialer
+from gdispy.discovery.node_finder import NodeFinder
+from gdispy.discovery.route import Route
+from gdispy.journal.router import JournalRouter
+from gdispy.net import connect
+from gdispy.protocol.address import Address
 from gdispy.protocol.handshake import Keys
 from gdispy.protocol.heartbeat import INTERVAL, LOST_AFTER
 from gdispy.protocol.identity import Identity
@@ -44,9 +46,10 @@ from gdispy.rules.scheduler.turns import FAIR
 from gdispy.runtime.fault_log import log_fault
 from gdispy.runtime.limited_log import LimitedLog
 from gdispy.runtime.pump import Pump
-from gdispy.transport.connection import CONNECTED, Connection, Handlers, PairEnd, new_identity
+from gdispy.transport.connection import CONNECTED, Connection, Handlers, new_identity
 from gdispy.transport.credentials import Secret
 from gdispy.transport.greeting import hello
+from gdispy.transport.memory_pair import PairEnd, pair
 
 logger = logging.getLogger(__name__)
 
@@ -193,7 +196,7 @@ class Scheduler:
         """Whether all these are addresses of nodes that have refused this program, or the computation, for good."""
         refusing = {dialer.place for dialer in self._seeker.dialers.values() if dialer.rejected}
         refusing |= {dialer.place for peer, dialer in self._dialer_of.items() if self.rules.refuses(peer, computation)}
-        return bool(targets) and all(join(*target) in refusing for target in targets)
+        return bool(targets) and all(str(Address(*target)) in refusing for target in targets)
 
     def is_answered(self, computation: ComputationId) -> bool:
         """Whether the end of a job of a computation can be expected, its node being there."""

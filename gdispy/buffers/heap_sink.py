@@ -2,17 +2,14 @@
 
 Made by the connections of a shared scheduler, and of a client (`client/result_sink.py`), in their loops.
 
-New memory costs more than to decrypt what goes into it (4 MiB were measured at 4 ms on a virtual machine). So what
-arrives is not collected in pieces and put together, but written in its place, which the system makes ready in steps
-instead of page by page.
-"""
+New memory costs more than to decrypt what goes into it. So what arrives is not collected in pieces and put together,
+but written in its place, which the system makes ready in steps instead of page by page."""
 
 from __future__ import annotations
 
-import ctypes
 from typing import Any
 
-from gdispy.buffers.allocator import populate
+from gdispy.buffers.native import populate, unwritten, view
 from gdispy.protocol.payload import MemoryPayload
 from gdispy.protocol.wire import MemorySink, Sink
 
@@ -20,17 +17,6 @@ from gdispy.protocol.wire import MemorySink, Sink
 STEP = 1024 * 1024
 #: Bytes of a payload from which on that is worth it.
 LARGE = 128 * 1024
-
-
-def _maker(name: str) -> tuple[Any, Any]:
-    """How Python's C interface makes an object of this kind that is not written yet, and tells where its bytes are."""
-    make, place = getattr(ctypes.pythonapi, f"{name}_FromStringAndSize"), getattr(ctypes.pythonapi, f"{name}_AsString")
-    make.argtypes, make.restype = (ctypes.c_char_p, ctypes.c_ssize_t), ctypes.py_object
-    place.argtypes, place.restype = (ctypes.py_object,), ctypes.c_void_p
-    return make, place
-
-
-BYTES, BYTEARRAY = _maker("PyBytes"), _maker("PyByteArray")
 
 
 class HeapSink:
@@ -52,21 +38,19 @@ class HeapSink:
 
     def _begin(self, data: memoryview) -> bool:
         """Find room for what begins with this, and take it; whether there is any."""
-        if not self._make_room(BYTEARRAY, self.size):
+        if not self._make_room(bytearray, self.size):
             return False
         self._fill(data)
         return True
 
-    def _make_room(self, kind: tuple[Any, Any], size: int) -> bool:
+    def _make_room(self, kind: type[bytes] | type[bytearray], size: int) -> bool:
         """Whether there is memory for so many bytes, as far as is known at once."""
-        make, place = kind
-        try:
-            value = make(None, size)
-        except (MemoryError, OverflowError, SystemError):
+        made = unwritten(kind, size)
+        if made is None:
             return False
+        value, self._place = made
         self._pieces.append(value)
-        self._place = place(value)
-        self._room = memoryview((ctypes.c_ubyte * size).from_address(self._place)).cast("B")
+        self._room = view(self._place, size)
         return True
 
     def _fill(self, data: memoryview) -> None:

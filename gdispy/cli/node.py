@@ -37,7 +37,7 @@ from gdispy.cli.options_file import read_options, save_options
 from gdispy.errors import ConfigError, GdispyError
 from gdispy.execution.node_settings import NodeSettings
 from gdispy.execution.state_directory import clean, find_prefix
-from gdispy.protocol.address import host_flaw, join, split
+from gdispy.protocol.address import Address, host_flaw
 from gdispy.protocol.limits import short_name
 from gdispy.rules.node.service_hours import Hours, clock, minutes, parse_hours
 from gdispy.runtime.greenlets import keep_running, spawn
@@ -93,7 +93,7 @@ def _refuse_other_systems() -> None:
 
 def _say_ready(node: Node, is_private: bool) -> None:
     try:
-        os.write(1, f"ready {join(node.host, node.port)}\n".encode())
+        os.write(1, f"ready {Address(node.host, node.port)}\n".encode())
     except OSError as error:
         if not is_private or not isinstance(error, BrokenPipeError):
             raise GdispyError(f"standard output cannot be written: {error.strerror}") from error
@@ -160,7 +160,7 @@ def _places(given: Any) -> list[tuple[str, int | None]]:
     found = []
     for text in given.replace(",", " ").split() if isinstance(given, str) else given:
         try:
-            host, port = split(text)
+            host, port = Address.parse(text)
         except ValueError as error:
             raise ConfigError(f"{text!r}: {error}") from None
         flaw = "it names no host to connect to" if "*" in host else host_flaw(host)
@@ -228,9 +228,8 @@ def _new_node(settings: NodeSettings, options: Any) -> Node:
     try:
         return Node(settings)
     except OSError as error:
-        where = " or ".join(
-            join(each, settings.node_port) for each in settings.ip_addrs or [config.default_ip_addr() or ALL_ADDRESSES]
-        )
+        hosts = settings.ip_addrs or [config.default_ip_addr() or ALL_ADDRESSES]
+        where = " or ".join(str(Address(host, settings.node_port)) for host in hosts)
         raise ConfigError(f"cannot listen on {where}: {error.strerror}{_advice(error)}") from error
 
 

@@ -27,11 +27,11 @@ from gdispy.cli.options import (
 )
 from gdispy.discovery import targets
 from gdispy.discovery.beacon import HERE, LOOK, Beacon, Packet
-from gdispy.discovery.node_finder import Route, routes_of
+from gdispy.discovery.route import Route, routes_of
 from gdispy.errors import ConfigError, ConnectFailed, GdispyError, PeerRejected
 from gdispy.net import connect
 from gdispy.protocol import roles
-from gdispy.protocol.address import join
+from gdispy.protocol.address import Address
 from gdispy.protocol.discovery import RELAY
 from gdispy.protocol.limits import printable
 from gdispy.protocol.messages import Availability, Hello, Message, Overview, OverviewRequest
@@ -151,7 +151,7 @@ class NodeSurvey:
             if not self._options.only:
                 beacon.broadcast(LOOK, 0, self._options.node_port)
             for target in self._targets:
-                spawn(self._ask, beacon, target, what=f"a question to {join(*target)}")
+                spawn(self._ask, beacon, target, what=f"a question to {Address(*target)}")
         gevent.sleep(LISTEN - before if not self._options.only else LISTEN_NAMED)
         beacon.close()
         return self._visit_all()
@@ -240,7 +240,7 @@ class NodeSurvey:
 def _found(route: Route, heard: list[Message]) -> Found:
     found = Found("", route.place)
     if route.relay is not None:
-        found.relay = join(route.relay.host, route.relay.port)
+        found.relay = str(Address(route.relay.host, route.relay.port))
     for message in heard:
         if isinstance(message, Hello):
             found.name, found.version, found.python = message.name, message.version, message.python

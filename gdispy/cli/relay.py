@@ -16,7 +16,7 @@ from gdispy import config
 from gdispy.cli.options import Once, add_common_options, add_secret_options, fail, parse, set_up_logging
 from gdispy.discovery.relay import Relay, RelaySettings
 from gdispy.errors import ConfigError, GdispyError
-from gdispy.protocol.address import host_flaw, join, split
+from gdispy.protocol.address import Address, host_flaw
 from gdispy.runtime.process_hardening import harden
 from gdispy.transport.credentials import find_secret
 
@@ -73,7 +73,7 @@ def relay_main(words: Sequence[str] | None = None) -> int:
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         gevent.signal_handler(number, relay.stop)
     relay.start()
-    print(f"ready {join(relay.host, relay.port)}", flush=True)
+    print(f"ready {Address(relay.host, relay.port)}", flush=True)
     relay.wait()
     return 0
 
@@ -90,7 +90,7 @@ def _settings(options: argparse.Namespace) -> RelaySettings:
 
 def _scheduler(text: str) -> tuple[str, int]:
     try:
-        host, port = split(text)
+        host, port = Address.parse(text)
     except ValueError as error:
         raise ConfigError(f"--scheduler_node {text!r}: {error}") from None
     flaw = "it names no host" if "*" in host else host_flaw(host)

@@ -15,7 +15,7 @@ from typing import Any
 import gevent
 
 from gdispy import config
-from gdispy.buffers.allocator import memory_size
+from gdispy.buffers.native import memory_size
 from gdispy.cli import console
 from gdispy.cli.options import (
     NEVER,
@@ -34,7 +34,7 @@ from gdispy.cli.status import overview_lines
 from gdispy.errors import ConfigError, GdispyError
 from gdispy.filesystem.own_directory import private_directory
 from gdispy.journal.file import Journal
-from gdispy.protocol.address import join
+from gdispy.protocol.address import Address
 from gdispy.protocol.limits import printable
 from gdispy.rules.scheduler.quotas import Quotas
 from gdispy.rules.scheduler.turns import EARLIEST, FAIR, ROUND_ROBIN
@@ -176,7 +176,7 @@ def scheduler_main(words: Sequence[str] | None = None) -> int:
     if not options.daemon and console.is_wanted():
         keep_running(console.run, lambda line: _obey(sharing, line), what="the console")
     try:
-        sharing.run(lambda: print(f"ready {join(sharing.host, sharing.port)}", flush=True))
+        sharing.run(lambda: print(f"ready {Address(sharing.host, sharing.port)}", flush=True))
     except Exception as error:
         return fail(_PROGRAM, error)
     return 0

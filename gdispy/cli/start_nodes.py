@@ -39,7 +39,7 @@ from gdispy.cli.options import (
     set_up_logging,
 )
 from gdispy.errors import ConfigError, GdispyError
-from gdispy.protocol.address import host_flaw, join
+from gdispy.protocol.address import Address, host_flaw
 from gdispy.protocol.handshake import encode_secret
 from gdispy.protocol.limits import printable
 from gdispy.runtime.greenlets import spawn
@@ -175,7 +175,7 @@ class _SshNode:
             if line.startswith("ready "):
                 _, _, port = line[6:].rpartition(":")
                 with contextlib.suppress(ValueError):  # Something else there begins a line so.
-                    self.place = join(self.host.rpartition("@")[2], int(port))
+                    self.place = str(Address(self.host.rpartition("@")[2], int(port)))
                     self.state = "ready"
         gevent.joinall(self._readers[1:], timeout=1)
         self.state = f"ended: {self._why()}"

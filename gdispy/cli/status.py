@@ -25,7 +25,7 @@ from gdispy.client.shared_cluster import scheduler_place
 from gdispy.errors import ConfigError, ConnectFailed, GdispyError
 from gdispy.net import connect
 from gdispy.protocol import roles
-from gdispy.protocol.address import join
+from gdispy.protocol.address import Address
 from gdispy.protocol.limits import printable
 from gdispy.protocol.messages import Overview, OverviewRequest
 from gdispy.transport.connection import Handlers, new_identity
@@ -77,7 +77,7 @@ def ask(secret: Secret, host: str, port: int) -> Overview:
                 answer.set(message)
 
     def on_closed(connection: object, reason: str) -> None:
-        answer.set_exception(ConnectFailed(f"{join(host, port)}: {printable(reason)}"))
+        answer.set_exception(ConnectFailed(f"{Address(host, port)}: {printable(reason)}"))
 
     handlers = Handlers(on_messages, on_closed)  # type: ignore[arg-type]
     place = (host, port, secret.for_tcp(), roles.CLIENT_TO_SCHEDULER)
@@ -89,7 +89,7 @@ def ask(secret: Secret, host: str, port: int) -> Overview:
     try:
         found: Overview = answer.get(timeout=ANSWER_LIMIT)
     except gevent.Timeout:
-        raise ConnectFailed(f"{join(host, port)} does not answer") from None
+        raise ConnectFailed(f"{Address(host, port)} does not answer") from None
     finally:
         connection.close("asked and answered")
     return found
@@ -109,7 +109,7 @@ def overview_lines(overview: Overview) -> list[str]:
     """How a scheduler stands, as a table for people."""
     lines = [f"{'Node':>30} | {'CPUs':>5} | {'In use':>6} | State"]
     for name, address, port, cpus, load, connected in overview.nodes:
-        place = f"{printable(join(address, port))} ({printable(name[:12])})"
+        place = f"{printable(str(Address(address, port)))} ({printable(name[:12])})"
         lines.append(f"{place:>30} | {cpus:>5} | {load:>6} | {'connected' if connected else 'away'}")
     lines += ["", f"{'Client':>30} | {'Computation':>20} | {'Waiting':>9} | {'On nodes':>8}"]
     for client, address, name, waiting, running in overview.computations:

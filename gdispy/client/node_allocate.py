@@ -22,7 +22,7 @@ from gdispy.client.parameters import number
 from gdispy.client.status import DispyNode, DispyNodeAvailInfo
 from gdispy.discovery import targets
 from gdispy.errors import ConfigError
-from gdispy.protocol.address import join, split
+from gdispy.protocol.address import Address
 from gdispy.protocol.ids import ComputationId
 from gdispy.protocol.limits import printable
 from gdispy.protocol.messages import NodeFound, UseNode
@@ -56,7 +56,7 @@ class NodeAllocate:
             self.port = config.port_number(port, "NodeAllocate: port")
         else:
             try:
-                self.host, self.port = split(self.host)
+                self.host, self.port = Address.parse(self.host)
             except ValueError as error:
                 raise ConfigError(f"NodeAllocate: {host!r}: {error}") from None
         self.ip_addr = _address(self.host)
@@ -186,7 +186,7 @@ def decide(nodes: list[NodeAllocate], cluster: Any, computation: ComputationId, 
             if isinstance(cpus, int) and cpus > 0:
                 return _take(each, computation, appeared, min(int(cpus), appeared.cpus))
         except Exception:
-            place = printable(join(appeared.names[0], appeared.port))
+            place = printable(str(Address(appeared.names[0], appeared.port)))
             logger.exception("the node %s is not used: its NodeAllocate failed", place)
     return UseNode(computation, appeared.node, 0, b"", [], [])
 

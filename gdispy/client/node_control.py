@@ -17,7 +17,7 @@ from gdispy.client.parameters import number
 from gdispy.client.status import DispyNode
 from gdispy.errors import ConfigError
 from gdispy.hub import Hub
-from gdispy.protocol.address import split
+from gdispy.protocol.address import Address
 from gdispy.protocol.ids import Instance
 from gdispy.protocol.limits import printable_for_log
 from gdispy.protocol.messages import NodeCommand, PutFile, Reply, Status
@@ -116,6 +116,6 @@ def _host_and_port(node: Any) -> tuple[str, int | None]:
     if isinstance(node, tuple) and len(node) > 1:
         return str(node[0]), node[1]
     try:
-        return split(str(node))
+        return Address.parse(str(node))
     except ValueError:
         return str(node), None

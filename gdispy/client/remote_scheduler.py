@@ -7,7 +7,6 @@ must be said again after a break, `rules/client/outbox.py` knows.
 from __future__ import annotations
 
 import logging
-import random
 import time
 from collections.abc import Callable
 from functools import partial
@@ -19,9 +18,9 @@ import gevent.event
 from gdispy import config
 from gdispy.client.result_sink import result_sink
 from gdispy.errors import ConnectFailed, ForkedError, PeerRejected
-from gdispy.journal.file import JournalRouter
+from gdispy.journal.router import JournalRouter
 from gdispy.net import connect
-from gdispy.protocol.address import join
+from gdispy.protocol.address import Address
 from gdispy.protocol.heartbeat import INTERVAL
 from gdispy.protocol.ids import ComputationId, Instance
 from gdispy.protocol.messages import (
@@ -50,6 +49,7 @@ from gdispy.runtime.limited_log import LimitedLog
 from gdispy.transport.connection import Connection, Handlers, new_identity, next_peer
 from gdispy.transport.credentials import Secret
 from gdispy.transport.greeting import hello
+from gdispy.transport.reconnect import Backoff
 
 logger = logging.getLogger("gdispy")
 
@@ -79,7 +79,7 @@ class RemoteScheduler:
     def __init__(self, secret: Secret, host: str, port: int, ip_addr: str = "", pulse: float | None = None) -> None:
         self._psk, self._tls, self._advice = secret.for_tcp(), secret.tls, secret.advice()
         self._host, self._port = host, port
-        self.place = join(host, port)
+        self.place = str(Address(host, port))
         self._ip_addr = ip_addr
         self._pulse = pulse or INTERVAL
         self._identity = new_identity()
@@ -190,7 +190,7 @@ class RemoteScheduler:
     # The connection
 
     def _run(self) -> None:
-        failures = 0
+        backoff = Backoff(RETRY_FIRST, RETRY_LIMIT)
         while True:
             reason = self._attempt()
             answers = self._courier.gone(reason)
@@ -204,11 +204,10 @@ class RemoteScheduler:
                 end = self._ends.get(getattr(answer, "computation", None))  # type: ignore[arg-type]
                 if end is not None:
                     end.deliver([answer])
-            failures = 0 if self._greeted else failures + 1
-            self._greeted = False
+            failed, self._greeted = not self._greeted, False
             # What looks like a refusal may be a forwarder in front of a scheduler that is being started again.
             limit = REFUSED_LIMIT if self._rejected else RETRY_LIMIT
-            gevent.sleep(random.uniform(0.5, 1.0) * min(limit, RETRY_FIRST * 2 ** min(failures, 10)))
+            gevent.sleep(backoff.next(failed, limit=limit))
 
     def _attempt(self) -> str:
         """Connect, and stay so as long as it lasts; why it is over."""

@@ -9,7 +9,7 @@ written where it will be unpickled: its arrays are views of that memory. Much ou
 
 from __future__ import annotations
 
-from gdispy.buffers.heap_sink import BYTES, HeapSink
+from gdispy.buffers.heap_sink import HeapSink
 from gdispy.buffers.memory_file import OutputSink
 from gdispy.protocol.wire import FILE, Sink
 from gdispy.worker.pickling import begin_of_bytes
@@ -22,7 +22,7 @@ class ResultSink(HeapSink):
         begin = begin_of_bytes(data, self.size)
         if not begin:
             return super()._begin(data)
-        if not self._make_room(BYTES, self.size - begin):
+        if not self._make_room(bytes, self.size - begin):
             return False
         self._pieces.insert(0, bytes(data[:begin]))
         self._fill(data[begin:])

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from gdispy.client.remote_scheduler import RemoteScheduler
 from gdispy.client.result_sink import result_sink
-from gdispy.protocol.address import join
+from gdispy.protocol.address import Address
 from gdispy.scheduler import Scheduler
 from gdispy.transport.credentials import Secret
 
@@ -56,7 +56,7 @@ class SharedSchedulerKey(NamedTuple):
     @property
     def place(self) -> str:
         """Where it is, as 'host:port'."""
-        return join(self.host, self.port)
+        return str(Address(self.host, self.port))
 
     def make(self, secret: Secret) -> RemoteScheduler:
         return RemoteScheduler(secret, self.host, self.port, self.ip_addr)

@@ -33,7 +33,7 @@ from gdispy.client.status import DispyNode
 from gdispy.client.user_callbacks import UserCallbacks
 from gdispy.errors import ConfigError, ConnectFailed
 from gdispy.journal.detach_token import DetachToken, joined_dump, joined_plain, write_token
-from gdispy.protocol.address import host_flaw, split
+from gdispy.protocol.address import Address, host_flaw
 from gdispy.protocol.ids import JobId
 from gdispy.protocol.messages import OUTPUT_LIMIT, JobNames
 from gdispy.protocol.payload import Bulk
@@ -169,7 +169,7 @@ def scheduler_place(host: str | None, port: int | None) -> tuple[str, int]:
     if not host:
         return config.default_ip_addr() or socket.gethostname(), port or config.scheduler_port()
     try:
-        name, own = split(host.strip())
+        name, own = Address.parse(host.strip())
     except ValueError as error:
         raise ConfigError(f"scheduler_node {host!r}: {error}") from None
     flaw = host_flaw(name)

@@ -10,7 +10,7 @@ from collections import namedtuple
 from collections.abc import Iterator
 from typing import Any
 
-from gdispy.protocol.address import join
+from gdispy.protocol.address import Address
 from gdispy.protocol.limits import printable, printable_lines
 from gdispy.protocol.messages import Ended
 from gdispy.protocol.payload import total_size
@@ -132,7 +132,7 @@ class DispyNode(_WithCounts):
         self.update_time = time.time()
 
     def __repr__(self) -> str:
-        return printable(f"<DispyNode {self.name} {join(self.ip_addr, self.port)}>")
+        return printable(f"<DispyNode {self.name} {Address(self.ip_addr, self.port)}>")
 
 
 class _Counted:
@@ -173,7 +173,7 @@ def table(status: ClusterStatus, wall_time: float) -> str:
     ]
     for node in sorted(status.nodes, key=lambda node: (node.ip_addr, node.port)):
         each = node.cpu_time / node.jobs_done if node.jobs_done else 0.0
-        name = f"{printable(join(node.ip_addr, node.port))} ({printable(node.name[:12])})"
+        name = f"{printable(str(Address(node.ip_addr, node.port)))} ({printable(node.name[:12])})"
         counts = f"{node.cpus:>5} | {node.jobs_done:>8} | {each:>9.4f} | {node.cpu_time:>13.3f}"
         lines.append(f"{name:>30} | {counts} | {size(node.tx):>8} | {size(node.rx):>8}")
     lines.append("")

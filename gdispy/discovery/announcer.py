@@ -6,26 +6,23 @@ addresses change. A `SchedulerConnector` keeps a connection to one program that 
 from __future__ import annotations
 
 import logging
-import random
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import gevent
 import gevent.event
 
 from gdispy import config
 from gdispy.discovery.beacon import HERE, LOOK, Beacon, Beacons, Packet
-from gdispy.discovery.node_finder import ROUTE_LIMIT
+from gdispy.discovery.dialer import ROUTE_LIMIT
+from gdispy.discovery.scheduler_connector import Home, use
 from gdispy.errors import ConnectFailed, PeerRejected
 from gdispy.execution.node_settings import NodeSettings
 from gdispy.net import connect
-from gdispy.protocol.address import join, split
+from gdispy.protocol.address import Address
 from gdispy.protocol.roles import NODE_TO_SCHEDULER
-from gdispy.protocol.texts import BUSY
 from gdispy.runtime.greenlets import keep_running, spawn, spawn_later
 from gdispy.runtime.limited_log import LimitedLog
-from gdispy.transport.connection import CONNECTED, Connection, Handlers
-from gdispy.transport.credentials import Secret
 from gdispy.transport.interfaces import is_here, is_numeric, is_reachable, own_addresses
 
 logger = logging.getLogger(__name__)
@@ -42,30 +39,6 @@ CALL_AFTER = 3.0
 CALLS = 16
 #: Schedulers that are remembered for that at the same time.
 DUE = 1024
-
-#: Seconds between two attempts of a Caller: at first; at most; where it is kept away for good, or is not needed.
-RETRY_FIRST = 0.2
-RETRY_LIMIT = 2.0
-SILENT_LIMIT = 10.0
-NOT_NEEDED = 15.0
-#: Seconds between two lines of the log about the same trouble.
-TELL_INTERVAL = 60.0
-
-
-class Home(Protocol):
-    """The node, as far as this module uses it. All are called in its loop."""
-
-    instance: Any
-
-    def handlers(self) -> Handlers: ...
-
-    def use(self, connection: Connection, caller: SchedulerConnector | None) -> None: ...
-
-    def connections(self) -> list[Connection]: ...
-
-    def is_connected(self, instance: bytes) -> bool: ...
-
-    def is_busy(self) -> bool: ...
 
 
 class Announcer:
@@ -158,7 +131,7 @@ class Announcer:
         if home.is_connected(instance) or home.is_busy() or instance in self._calls or len(self._calls) >= CALLS:
             return
         try:
-            host, own = split(address)
+            host, own = Address.parse(address)
         except ValueError:
             return
         if not is_reachable(host):
@@ -173,9 +146,9 @@ class Announcer:
             )
         except (ConnectFailed, PeerRejected) as error:
             text = "a program at %s looks for nodes and cannot be reached: %s"
-            self._log.log(logging.DEBUG, "call", text, join(host, own or port), str(error))
+            self._log.log(logging.DEBUG, "call", text, str(Address(host, own or port)), str(error))
         else:
-            _use(home, connection, None)
+            use(home, connection, None)
         finally:
             self._calls.discard(instance)
 
@@ -194,98 +167,3 @@ class Announcer:
                 logger.info("new addresses: %s", ", ".join(sorted(now - before)))
                 spawn(self._tell_now, what="telling programs of new addresses")
             before = now
-
-
-class SchedulerConnector:
-    """Keeps one scheduler or program connected that this node is told of."""
-
-    def __init__(self, home: Home, secret: Secret, place: tuple[str, int], source: str) -> None:
-        self._home = home
-        self._psk, self._tls = secret.for_tcp(), secret.tls
-        self.host, self.port = place
-        self.place = join(*place)
-        self._source = "" if config.is_loopback(self.host) else source
-        self._over = gevent.event.Event()
-        #: Set when the node works for nobody any more.
-        self._freed = gevent.event.Event()
-        self._reason = ""
-        self._told: dict[str, float] = {}
-        self._log = LimitedLog(logger)
-        #: The other side has answered on this connection.
-        self.good = False
-        self._greenlet: Any = None
-
-    def start(self) -> None:
-        self._greenlet = keep_running(self._run, what=f"the connection to {self.place}")
-
-    def close(self) -> None:
-        self._greenlet.kill(block=False)
-
-    def wake(self) -> None:
-        """The node works for nobody any more, so the other side may have it."""
-        self._freed.set()
-
-    def closed(self, reason: str) -> None:
-        self._reason = reason
-        self._over.set()
-
-    def _run(self) -> None:
-        failures, small = 0, False
-        while True:
-            limit = RETRY_LIMIT
-            self.good = False
-            try:
-                connection = connect(
-                    *(
-                        self.host,
-                        self.port,
-                        self._psk,
-                        NODE_TO_SCHEDULER,
-                        self._home.handlers(),
-                        self._source,
-                        _OTHER_SIDE,
-                    ),
-                    small=small,
-                    tls=self._tls,
-                )
-            except PeerRejected as error:
-                text, limit = str(error), NOT_NEEDED
-                failures += 5
-            except ConnectFailed as error:
-                text = str(error)
-                # Who refuses at once is there, and its program may start at any moment.
-                limit = RETRY_LIMIT if "refused" in text else SILENT_LIMIT
-            else:
-                self._freed.clear()
-                self._over.clear()
-                _use(self._home, connection, self)
-                self._over.wait()
-                small = connection.stuck and not small
-                text = self._reason
-                if text == CONNECTED:
-                    gevent.sleep(NOT_NEEDED)
-                    continue
-                if text.startswith(BUSY):
-                    self._tell(text)
-                    self._freed.wait(NOT_NEEDED)
-                    continue
-            failures = 0 if self.good else failures + 1
-            self._tell(text)
-            gevent.sleep(random.uniform(0.5, 1.0) * min(limit, RETRY_FIRST * 2 ** min(failures, 10)))
-
-    def _tell(self, text: str) -> None:
-        now = gevent.get_hub().loop.now()
-        if now >= self._told.get(text, 0.0):
-            self._told = {text: now + TELL_INTERVAL}
-            self._log.log(logging.INFO, "tell", "--connect %s: %s; trying again", self.place, text)
-
-
-def _use(home: Home, connection: Connection, caller: SchedulerConnector | None) -> None:
-    try:
-        home.use(connection, caller)
-    except Exception:  # Else it would stay open, and nobody would know it.
-        connection.abort("a defect of gdispy on this side")
-        raise
-
-
-_OTHER_SIDE = "gdispy program or gdispy-scheduler"

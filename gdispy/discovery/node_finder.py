@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import random
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import gevent
 import gevent.event
@@ -20,244 +18,26 @@ import gevent.lock
 
 from gdispy import config
 from gdispy.discovery.beacon import HERE, LOOK, Beacon, Beacons, Packet
-from gdispy.errors import ConnectFailed, PeerRejected
-from gdispy.net import Listener, RelayAddress
-from gdispy.protocol.address import join, split
+from gdispy.discovery.dialer import MOVED_AFTER, ConnectionOwner, Dialer
+from gdispy.discovery.route import Route, routes_of
+from gdispy.net import Listener
 from gdispy.protocol.discovery import RELAY
 from gdispy.protocol.handshake import Keys
-from gdispy.protocol.ids import Instance
-from gdispy.protocol.limits import NAME_LIMIT, printable
+from gdispy.protocol.limits import printable
 from gdispy.protocol.roles import NODE_TO_SCHEDULER
-from gdispy.protocol.texts import BUSY, GIVEN_UP
 from gdispy.runtime.greenlets import keep_running, spawn, spawn_later
-from gdispy.transport.connection import CONNECTED, Connection
+from gdispy.transport.connection import Connection
 from gdispy.transport.credentials import Secret, listening_address
-from gdispy.transport.interfaces import is_numeric, is_reachable
+from gdispy.transport.interfaces import is_numeric
 
 logger = logging.getLogger(__name__)
 
-#: Seconds between two attempts to reach a node: at first, and at most.
-RETRY_FIRST = 0.5
-RETRY_LIMIT = 30.0
-#: Seconds of the first attempt after which the user may hear that it takes long.
-IMPATIENT_AFTER = 1.0
-#: The same for a node that was reached and did not keep the connection; and at most for one that works for another
-#: program, since it says HERE when it is free.
-REFUSED_FIRST = 0.1
-REFUSED_LIMIT = 2.0
-BUSY_LIMIT = 5.0
-#: Failed attempts after which an address that was found by broadcast is forgotten.
-FORGET_AFTER = 8
-#: Seconds for each route of a node that has several.
-ROUTE_LIMIT = 2.0
-#: Routes of one node, and nodes that are sought at the same time because packets told of them.
-ROUTES = 4
 FOUND_LIMIT = 4096
 #: Addresses that one client of a shared scheduler names and that are tried at the same time; the others wait.
 CLIENT_DIALS = 32
-#: Intervals of signs of life without one, after which another address of the node is tried.
-MOVED_AFTER = 1.4
 #: Seconds that an address of the link alone waits for a better one of the same node, which users' patterns may name.
 LINK_LOCAL_DELAY = 0.2
 _LOOPBACK = "127.0.0.1"
-#: Seconds at least between two attempts that packets bring about.
-WAKE_INTERVAL = 0.5
-
-
-@dataclass(frozen=True)
-class Route:
-    """One way to a node."""
-
-    host: str
-    port: int
-    relay: RelayAddress | None = None
-
-    @property
-    def place(self) -> str:
-        return join(self.host, self.port)
-
-
-class ConnectionOwner(Protocol):
-    """What a scheduler does with connections. All are called in its loop."""
-
-    instance: Instance
-
-    def open(self, route: Route, limit: float, small: bool) -> Connection: ...
-
-    def take(self, connection: Connection, dialer: Dialer) -> None: ...
-
-    def connection_to(self, instance: bytes) -> Connection | None: ...
-
-    def report(self, place: str, text: str) -> None: ...
-
-    def arrived(self, sock: Any, keys: Keys) -> Connection: ...
-
-
-class Dialer:
-    """Keeps one node connected, as long as that makes sense."""
-
-    def __init__(
-        self,
-        seeker: NodeFinder,
-        owner: ConnectionOwner,
-        routes: list[Route],
-        instance: bytes = b"",
-        name: str = "",
-        turns: gevent.lock.BoundedSemaphore | None = None,
-    ) -> None:
-        #: Its turn to connect, where others must not wait for it.
-        self._turns = turns
-        self.routes = routes
-        self.host, self.port = routes[0].host, routes[0].port
-        self.place = routes[0].place
-        #: The one that has worked.
-        self.route = routes[0]
-        #: Found by a packet, of this node; else the user has named it.
-        self.found = bool(instance)
-        self.instance = instance
-        self._name = printable(name, NAME_LIMIT)
-        self._seeker = seeker
-        self._owner = owner
-        self._over = gevent.event.Event()
-        self._wake = gevent.event.Event()
-        self._reason = ""
-        self._warned = False
-        #: The next connection is to use short packets, since long ones may be swallowed.
-        self._small = False
-        #: Refused for a reason that remains, such as another secret.
-        self.rejected = self._refused = False
-        self._impatient: Any = None
-        #: Whether any connection to it was good.
-        self._proven = False
-        #: Whether the connection came so far that the node told what it holds.
-        self.good = False
-        self.connection: Connection | None = None
-        self.greenlet = keep_running(self._run, what=f"the dialer of {self.place}")
-
-    def _run(self) -> None:
-        failures = unreached = 0
-        was_near = False
-        if self._impatient is not None:  # This is started again, after a failure.
-            self._impatient.kill(block=False)
-        self._impatient = spawn_later(
-            *(IMPATIENT_AFTER, self._owner.report, self.place, self._no_answer()),
-            what="a report about a node",
-        )
-        while True:
-            self._wake.clear()
-            reached, text = self._attempt()
-            self._impatient.kill(block=False)
-            # What looks like another secret may be a forwarder in front of a node that is being started again: no more
-            # than rarer and rarer, too.
-            is_near = reached and not self.rejected
-            failures = 0 if self.good or (is_near and not was_near) else failures + 1
-            unreached = 0 if reached else unreached + 1
-            was_near = is_near
-            self._proven = self._proven or self.good
-            self.good = False
-            self._owner.report(self.place, text)
-            if self.found and unreached > FORGET_AFTER:
-                self._seeker.forget(self)
-                return
-            self._pause(random.uniform(0.5, 1.0) * self._interval(is_near, text.startswith(BUSY), failures))
-
-    def _interval(self, is_near: bool, is_busy: bool, failures: int) -> float:
-        """Seconds until the next attempt, at most. Each costs both sides a handshake and a signature."""
-        first, limit = (REFUSED_FIRST, REFUSED_LIMIT) if is_near else (RETRY_FIRST, RETRY_LIMIT)
-        if is_near and is_busy:
-            limit = BUSY_LIMIT
-            self._seeker.hear_of_free_nodes()
-        return min(limit, first * 2.0 ** min(failures, 10))
-
-    def _no_answer(self) -> str:
-        return f"no answer yet: is TCP {self.port} open in its firewall, and no other program there?"
-
-    def _pause(self, seconds: float) -> None:
-        gevent.sleep(min(seconds, WAKE_INTERVAL))
-        self._wake.wait(max(0.0, seconds - WAKE_INTERVAL))
-
-    def wake(self) -> None:
-        """There is news of the node: no need to wait any longer."""
-        self._wake.set()
-
-    def learn(self, routes: list[Route]) -> None:
-        """These are its routes now; former ones are kept behind them."""
-        self.routes = [*routes, *(each for each in self.routes if each not in routes)][:ROUTES]
-
-    def _attempt(self) -> tuple[bool, str]:
-        """Connect, and stay so as long as it lasts: whether it was reached, and what went wrong."""
-        troubles = []
-        self.rejected = False
-        for route in self.routes:
-            try:
-                limit = ROUTE_LIMIT if len(self.routes) > 1 else config.msg_timeout()
-                with self._turns or contextlib.nullcontext():
-                    connection = self._owner.open(route, limit, self._small)
-            except (PeerRejected, ConnectFailed) as error:
-                # From an address that has been a node, it is more likely that the link is bad; and the first time, that
-                # it was killed in the middle of it.
-                self.rejected = isinstance(error, PeerRejected) and not self._proven and self._refused
-                self._refused = isinstance(error, PeerRejected)
-                troubles.append((route, str(error)))
-                continue
-            self.rejected = False
-            self._impatient.kill(block=False)
-            self.route = route
-            self.routes = [route, *(each for each in self.routes if each != route)]  # What has worked goes first.
-            if troubles:
-                self._warn(troubles[0][0], route, troubles[0][1])
-            return self._stay(connection)
-        return False, "; ".join(self._told(*each) for each in troubles)
-
-    def _told(self, route: Route, text: str) -> str:
-        """What is wrong, with where the address came from: the user has not written it."""
-        sources = [each.host for each in self.routes if each.relay is None and each.host != route.host]
-        if self.found and route is self.routes[0] and route.relay is None and sources:
-            return f"{text} (the address that the node {self._name} at {sources[-1]} announces)"
-        return text
-
-    def _warn(self, bad: Route, good: Route, text: str) -> None:
-        if not self._warned and bad.relay is None and good.relay is None:
-            self._warned = True
-            form = "the node %s announces an address that does not work: %s. Reached at %s instead"
-            text = text if bad.place in text else f"{bad.place}: {text}"
-            logger.warning(form, self._name or printable(good.place), printable(text), printable(good.place))
-
-    def _stay(self, connection: Connection) -> tuple[bool, str]:
-        other = self._owner.connection_to(connection.instance)
-        if other is not None and other.quiet < MOVED_AFTER:
-            connection.abort(CONNECTED)
-            self._owner.report(self.place, "")
-            self._seeker.wait_for_end(connection.instance, other)
-            return True, ""
-        self._over.clear()
-        self.connection = connection
-        try:
-            self._owner.take(connection, self)
-        except Exception:  # This is started again, and would leave it open.
-            self.connection = None
-            connection.abort("a defect of gdispy on this side")
-            raise
-        self._over.wait()
-        # The next one with short packets, and if that does not help, the one after it with long ones again.
-        self._small = connection.stuck and not self._small
-        self.connection = None
-        self.rejected = self._reason.startswith(GIVEN_UP)
-        return True, self._reason
-
-    @property
-    def is_proven(self) -> bool:
-        """Whether there has been a node."""
-        return self._proven or self.good
-
-    def stop(self) -> None:
-        for greenlet in (self.greenlet, self._impatient):
-            if greenlet is not None:
-                greenlet.kill(block=False)
-
-    def closed(self, reason: str) -> None:
-        self._reason = reason
-        self._over.set()
 
 
 class NodeFinder:
@@ -504,26 +284,3 @@ class NodeFinder:
         """A node has announced another address: is it still at the one where it was?"""
         if connection.quiet >= MOVED_AFTER and self._owner.connection_to(connection.instance) is connection:
             connection.abort("nothing is heard of it there, and it has announced another address")
-
-
-def routes_of(packet: Packet, source: str, key: bytes) -> list[Route]:
-    """The routes to a node that has said HERE, the best first."""
-    places: list[tuple[str, int]] = []
-    if packet.address:
-        try:
-            host, port = split(packet.address)
-        except ValueError:
-            host, port = "", None
-        if is_reachable(host):
-            places.append((host, port or packet.port))
-    relay = None
-    if packet.via:
-        try:
-            host, port = split(packet.via)
-        except ValueError:
-            host, port = "", None
-        relay = RelayAddress(host, port, key) if port and is_reachable(host) else None
-        return [Route(*each) for each in places] + [Route(*each, relay) for each in places if relay is not None]
-    if (source, packet.port) not in places:
-        places.append((source, packet.port))
-    return [Route(*each) for each in places]

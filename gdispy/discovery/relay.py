@@ -26,13 +26,14 @@ from gevent import socket
 
 from gdispy import config
 from gdispy.discovery.beacon import HERE, LOOK, Beacon, Packet
-from gdispy.discovery.node_finder import LINK_LOCAL_DELAY, Route, routes_of
+from gdispy.discovery.node_finder import LINK_LOCAL_DELAY
 from gdispy.discovery.relay_pairs import KEEP_ALIVE, JoinedConnections
 from gdispy.discovery.relay_pairs import join as join_pair
 from gdispy.discovery.relay_targets import NODES, RelayTargets, is_plausible, is_source
+from gdispy.discovery.route import Route, routes_of
 from gdispy.errors import ConnectFailed, PeerRejected, ProtocolError
 from gdispy.net import reach, read_exactly
-from gdispy.protocol.address import join, split
+from gdispy.protocol.address import Address
 from gdispy.protocol.discovery import (
     OPENED,
     PACKET_BYTES,
@@ -118,7 +119,8 @@ class Relay:
         self._acceptor.start()
         self._greenlets = [keep_running(self._look, what="the look for nodes")]
         self._greenlets += [
-            keep_running(self._tell_of, *place, what=f"telling nodes of {join(*place)}") for place in self._schedulers
+            keep_running(self._tell_of, *place, what=f"telling nodes of {Address(*place)}")
+            for place in self._schedulers
         ]
 
     def stop(self) -> None:
@@ -186,7 +188,7 @@ class Relay:
             if now - since > ASKER_LIFE:
                 del self._askers[instance]
             elif asker[0] != address[0]:
-                own = join(self._own_address(asker[0]), self.port)
+                own = str(Address(self._own_address(asker[0]), self.port))
                 for route in reversed(routes):  # What comes last is tried first.
                     self._beacon.send(replace(packet, time=time.time(), address=route.place, via=own), asker)
 
@@ -208,7 +210,7 @@ class Relay:
         """Have nodes come to a scheduler elsewhere."""
         instance = secrets.token_bytes(16)
         while True:
-            packet = Packet(LOOK, instance, time.time(), port, join(host, port), "", port, str(self.port))
+            packet = Packet(LOOK, instance, time.time(), port, str(Address(host, port)), "", port, str(self.port))
             self._beacon.broadcast_packet(packet, self._node_port)
             gevent.sleep(SCHEDULER_INTERVAL)
 
@@ -275,7 +277,7 @@ class Relay:
 
     def _open(self, place: str) -> Any:
         try:
-            host, port = split(place)
+            host, port = Address.parse(place)
         except ValueError as error:
             raise ProtocolError(str(error)) from None
         if not port or not self._targets.may_connect(host, port, time.monotonic()):

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gdispy.errors import ConfigError
-from gdispy.protocol.address import host_flaw, join, split
+from gdispy.protocol.address import Address, host_flaw
 from gdispy.protocol.limits import COLUMN_LIMIT, short_name
 
 LOCAL = "local"
@@ -68,16 +68,16 @@ def _add(whom: NodeTargets, element: Any, node_port: int) -> None:
         whom.local = True
     elif "*" in host:
         whom.look = True
-        whom.patterns.append(join(host, port))
+        whom.patterns.append(str(Address(host, port)))
     else:
         whom.targets.append((host, port or node_port))
-        whom.patterns.append(join(host, port or node_port))
+        whom.patterns.append(str(Address(host, port or node_port)))
 
 
 def _host_and_port(element: Any) -> tuple[str, int | None]:
     if isinstance(element, str) and element.strip():
         try:
-            return split(element.strip())
+            return Address.parse(element.strip())
         except ValueError as error:
             raise ConfigError(f"in nodes, {short_name(repr(element))}: {error}") from None
     if isinstance(element, tuple | list) and element and isinstance(element[0], str):

@@ -14,24 +14,20 @@ Invariants:
 from __future__ import annotations
 
 import contextlib
-import ctypes
-import fcntl
 import logging
 import os
 import platform
 import shutil
-import stat
 import tempfile
 import threading
-import time
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import partial
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import gevent
 
 from gdispy import config
+from gdispy.buffers.native import write_short
 from gdispy.errors import JournalError
 from gdispy.journal.format import (
     HEAD,
@@ -46,10 +42,10 @@ from gdispy.journal.format import (
     read_open,
     records,
 )
+from gdispy.journal.locked_file import open_locked
 from gdispy.protocol.ids import ComputationId, Instance
 from gdispy.protocol.message import Message
 from gdispy.protocol.messages import Release
-from gdispy.rules.history.deferral import DeferredPayloads
 from gdispy.rules.history.facts import Began
 from gdispy.runtime.greenlets import keep_running
 
@@ -65,24 +61,6 @@ syncs = os.environ.get("GDISPY_JOURNAL_SYNC", "1") != "0"
 _PIECES = 1000
 #: Records up to so many bytes are written without letting go of the GIL, which comes back 5 ms later.
 SHORT = 64 * 1024
-
-
-def _find_write_short() -> Callable[[int, bytes, int, int], int]:
-    """The system's `pwrite`, called with the GIL: -1 for an error.
-
-    A short record goes into the system's memory in 2 us. With Python's own functions each job that is submitted would
-    hand the GIL to the hub, and wait for it, which costs 50 us where a processor has to be woken up.
-    """
-    with contextlib.suppress(OSError, AttributeError, TypeError):
-        write = ctypes.PyDLL(None).pwrite
-        write.argtypes = (ctypes.c_int, ctypes.c_char_p, ctypes.c_size_t, ctypes.c_int64)
-        write.restype = ctypes.c_ssize_t
-        if ctypes.sizeof(ctypes.c_long) == 8:  # Else offsets in files are shorter than this.
-            return write
-    return lambda fd, record, size, offset: -1
-
-
-_write_short = _find_write_short()
 
 
 def boot_name() -> str:
@@ -110,7 +88,7 @@ class Journal:
         self._unsynced = False
         self._keeper: Any = None
         # Last: with it the file is locked, until `close` or `__del__`.
-        self._fd = _open_locked(path)
+        self._fd = open_locked(path, _holder)
 
     @classmethod
     def open(cls, path: str, sets_aside: bool = False) -> tuple[Journal, Reading]:
@@ -208,7 +186,7 @@ class Journal:
         crc = zlib.crc32(data, crc)
         record = HEAD.pack(len(data), crc) + data
         size = len(record)
-        if _write_short(self._fd, record, size, begin) < size:
+        if write_short(self._fd, record, size, begin) < size:
             return False  # A disk that is full takes a part, or nothing. What is written next lies upon it.
         self._tip = begin + size, crc
         self._unsynced = True
@@ -315,70 +293,6 @@ class Journal:
             self._fd = -1
 
 
-class JournalRouter:
-    """Whose facts go into which journal; and what has to wait as long as one of them cannot be written."""
-
-    def __init__(self) -> None:
-        self._journals: dict[ComputationId, Journal] = {}
-        #: The journal of all computations that have none of their own.
-        self.common: Journal | None = None
-        self._waiting: list[Callable[[], None]] = []
-        #: What the common journal need not hold yet, where anybody decides that.
-        self.deferred: DeferredPayloads | None = None
-
-    def add(self, computation: ComputationId, journal: Journal) -> None:
-        self._journals[computation] = journal
-
-    def remove(self, computation: ComputationId) -> None:
-        self._journals.pop(computation, None)
-
-    def record(self, computation: ComputationId, facts: Iterable[Message]) -> None:
-        """Write facts of a computation, where a journal is kept for it."""
-        journal = self._journals.get(computation, self.common)
-        if journal is None:
-            return
-        if self.deferred is None or journal is not self.common:
-            journal.append(facts)
-            return
-        facts = self.deferred.now(computation, facts, time.monotonic())
-        if facts:
-            journal.append(facts)
-        self.deferred.say()
-
-    def write_deferred(self, until: float) -> Iterator[None]:
-        """Write what has been put aside for long enough, in steps: it may be much."""
-        deferred, journal = self.deferred, self.common
-        if deferred is None or journal is None:
-            return
-        for computation, job in deferred.due(until):
-            facts = deferred.facts_of(computation, job)
-            if facts:
-                journal.append(facts)
-                deferred.written(computation, job)
-                deferred.say()
-                yield
-
-    def sayable(self, message: Any, say: Callable[[Any], None]) -> Any:
-        """What can be said now of what promises that something is remembered; `say` gets the rest when it can be. None
-        where that is nothing."""
-        part: Any = message if self.deferred is None else self.deferred.sayable(message, say)
-        return None if part is None or self.holds(part.computation, partial(say, part)) else part
-
-    def holds(self, computation: ComputationId, action: Callable[[], None]) -> bool:
-        """Whether the action, which promises what is not yet written, has to wait; then it is done later."""
-        journal = self._journals.get(computation, self.common)
-        if journal is None or not journal.stuck:
-            return False
-        self._waiting.append(action)
-        return True
-
-    def free(self) -> None:
-        """There is room again: do what has waited."""
-        waiting, self._waiting = self._waiting, []
-        for action in waiting:
-            action()
-
-
 def _rewritten(path: str, beside: str, end: int, began: Began) -> tuple[Journal, int]:
     """A journal with what the first so many bytes of another say, and the crc there. Raises JournalError."""
     with contextlib.suppress(FileNotFoundError):
@@ -405,38 +319,6 @@ def _rewritten(path: str, beside: str, end: int, began: Began) -> tuple[Journal,
         other.close(remove=True)
         raise
     return other, crc
-
-
-def _open_locked(path: str) -> int:
-    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-    for _ in range(10):
-        try:
-            fd = os.open(path, flags, 0o600)
-        except OSError as error:
-            raise JournalError(f"{path} cannot be used: {error.strerror}") from error
-        try:
-            about = os.fstat(fd)
-            if not stat.S_ISREG(about.st_mode) or about.st_uid != os.geteuid():
-                raise JournalError(f"{path} cannot be used: it is no file of this user")
-            os.fchmod(fd, 0o600)
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if _is_at(path, about):
-                return fd
-        except BlockingIOError:
-            os.close(fd)
-            raise JournalError(f"{path} is in use by {_holder(path)}") from None
-        except BaseException:
-            os.close(fd)
-            raise
-        os.close(fd)  # It was replaced or removed between two steps.
-    raise JournalError(f"{path} cannot be used: it keeps being replaced")
-
-
-def _is_at(path: str, about: os.stat_result) -> bool:
-    try:
-        return os.stat(path).st_ino == about.st_ino
-    except FileNotFoundError:
-        return False
 
 
 def _holder(path: str) -> str:

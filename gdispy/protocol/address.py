@@ -1,4 +1,4 @@
-"""Whom `nodes=[...]` lets in: addresses and names, with optional port, `*` standing for anything.
+"""Addresses of hosts with ports, and the patterns in `nodes=[...]`: addresses and names, `*` standing for anything.
 
 Pure. A pattern must fit the whole of an address: '10.0.0.1' is not '10.0.0.15'.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from gdispy.protocol.limits import NAME_LIMIT
 
@@ -16,25 +17,28 @@ LABEL_LIMIT = 63
 PATTERN_LIMIT = NAME_LIMIT + len("[]:65535")
 
 
-def join(host: str, port: int | None) -> str:
-    """'host:port' in the form that `split` reads, with brackets around an IPv6 address."""
-    if not port:
-        return host
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+class Address(NamedTuple):
+    """A host, by name or address, and a port; None where none is said."""
 
+    host: str
+    port: int | None
 
-def split(text: str) -> tuple[str, int | None]:
-    """Host and port of 'host', 'host:port', '[v6]:port' or a bare IPv6 address.
+    @classmethod
+    def parse(cls, text: str) -> Address:
+        """From 'host', 'host:port', '[v6]:port' or a bare IPv6 address. Raises ValueError for what is no port."""
+        if text.startswith("["):
+            host, _, rest = text[1:].partition("]")
+            return cls(host, _port(rest[1:]) if rest.startswith(":") else None)
+        if text.count(":") == 1:
+            host, _, port = text.partition(":")
+            return cls(host, _port(port))
+        return cls(text, None)
 
-    Raises ValueError for a port that is not one.
-    """
-    if text.startswith("["):
-        host, _, rest = text[1:].partition("]")
-        return host, _port(rest[1:]) if rest.startswith(":") else None
-    if text.count(":") == 1:
-        host, _, port = text.partition(":")
-        return host, _port(port)
-    return text, None
+    def __str__(self) -> str:
+        """In the form that `parse` reads, with brackets around an IPv6 address before a port."""
+        if not self.port:
+            return self.host
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
 def _port(text: str) -> int:
@@ -80,7 +84,7 @@ def pattern_flaw(text: str) -> str:
     if len(text) > PATTERN_LIMIT:
         return f"a pattern has at most {PATTERN_LIMIT} characters, and this one {len(text):,}"
     try:
-        host, _ = split(text)
+        host, _ = Address.parse(text)
     except ValueError as error:
         return str(error)
     return "" if host else "it names no host"
@@ -99,7 +103,7 @@ class NodePatterns:
         self._hosts: dict[str, set[int | None]] = {}
         self._globs: dict[tuple[str, ...], set[int | None]] = {}
         for pattern in patterns:
-            host, port = split(pattern)
+            host, port = Address.parse(pattern)
             if "*" in host:
                 self._globs.setdefault(_glob(host), set()).add(port)
             else:

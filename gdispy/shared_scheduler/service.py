@@ -22,9 +22,9 @@ import gevent.event
 import gevent.lock
 
 from gdispy import config
-from gdispy.buffers.allocator import keep_freed_memory, memory_size
 from gdispy.buffers.heap_sink import heap_sink
 from gdispy.buffers.memory_file import FileSink
+from gdispy.buffers.native import keep_freed_memory, memory_size
 from gdispy.discovery import targets
 from gdispy.discovery.node_finder import CLIENT_DIALS
 from gdispy.errors import ConfigError, ProtocolError

@@ -25,7 +25,8 @@ import gevent
 
 from gdispy.buffers.memory_file import DIGEST_BYTES, FILE_PREFIX, ReceivedFile
 from gdispy.errors import JournalError
-from gdispy.journal.file import Journal, JournalRouter, boot_name
+from gdispy.journal.file import Journal, boot_name
+from gdispy.journal.router import JournalRouter
 from gdispy.protocol.identity import SEED_BYTES, Identity
 from gdispy.protocol.ids import ComputationId, Instance
 from gdispy.protocol.message import Message

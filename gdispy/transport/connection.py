@@ -26,8 +26,8 @@ import gevent
 import gevent.event
 from gevent import socket
 
-from gdispy.buffers.allocator import memory_size
-from gdispy.errors import ConnectFailed, ForkedError, InternalError, ProtocolError
+from gdispy.buffers.native import memory_size
+from gdispy.errors import ConnectFailed, ForkedError, ProtocolError
 from gdispy.protocol.handshake import Keys
 from gdispy.protocol.heartbeat import INTERVAL, Heartbeat
 from gdispy.protocol.identity import SEED_BYTES, Identity, check_proof
@@ -539,21 +539,6 @@ def _retransmits(sock: Any) -> int:
     except (OSError, AttributeError):
         return 0
     return max(info[2], info[4]) if len(info) >= 5 else 0
-
-
-class PairEnd:
-    """One end of a pair in memory: has a name and a `send`, as a connection has."""
-
-    def __init__(self, deliver: Callable[[list[Message]], None]) -> None:
-        self.peer = next_peer()
-        self.other: PairEnd | None = None
-        self._deliver = deliver
-
-    def send(self, message: Message) -> None:
-        self._deliver([message])
-
-    def drop(self, reason: str) -> None:
-        raise InternalError(f"a client in this process is refused: {reason}")
 
 
 def plain(error: OSError) -> str:

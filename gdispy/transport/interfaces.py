@@ -15,7 +15,7 @@ from gevent import socket
 
 from gdispy import config
 from gdispy.errors import ConfigError
-from gdispy.protocol.address import host_flaw, split
+from gdispy.protocol.address import Address, host_flaw
 from gdispy.protocol.discovery import ADDRESS_LIMIT
 
 
@@ -107,7 +107,7 @@ def announced(text: str) -> str:
     if not text:
         return ""
     try:
-        host, _ = split(text)
+        host, _ = Address.parse(text)
     except ValueError as error:
         raise ConfigError(f"{text!r}: {error}") from None
     flaw = host_flaw(host)

@@ -18,7 +18,7 @@ import pytest
 
 from gdispy import DispyJob, JobCluster, SharedJobCluster
 from gdispy.journal.file import Journal
-from gdispy.protocol.address import join
+from gdispy.protocol.address import Address
 from gdispy.protocol.ids import Instance
 from tests.support.crashing import Program, begun
 from tests.support.daemons import SCRIPTS, Daemon, alive, run_script
@@ -30,7 +30,7 @@ Start = Callable[..., Daemon]
 
 def computations(place: tuple[str, int], secret_file: str) -> list[dict[str, Any]]:
     """What a scheduler has of programs."""
-    done = run_script("gdispy", "status", join(*place), "--secret-file", secret_file, "--json")
+    done = run_script("gdispy", "status", str(Address(*place)), "--secret-file", secret_file, "--json")
     return list(json.loads(done.stdout)["computations"])
 
 
@@ -61,7 +61,7 @@ def test_which_computation_is_served_first(
     option: str, order: str, start_node: Start, start_scheduler: Start, secret_file: str, tmp_path: Path
 ) -> None:
     log, gate = tmp_path / "log", tmp_path / "gate"
-    host, port = start_scheduler("-n", join(*start_node("--cpus", "1").place), option).place
+    host, port = start_scheduler("-n", str(Address(*start_node("--cpus", "1").place)), option).place
     options = {"scheduler_node": host, "scheduler_port": port, "secret_file": secret_file}
     with SharedJobCluster(turn, **options) as first, SharedJobCluster(turn, **options) as second:
         first.submit(str(log), 1, str(gate))
@@ -78,7 +78,7 @@ def test_which_computation_is_served_first(
 def test_files_that_are_too_large_are_refused(
     start_scheduler: Start, node: Daemon, secret_file: str, tmp_path: Path
 ) -> None:
-    host, port = start_scheduler("-n", join(*node.place), "--max_file_size", "10k").place
+    host, port = start_scheduler("-n", str(Address(*node.place)), "--max_file_size", "10k").place
     options = {"scheduler_node": host, "scheduler_port": port, "secret_file": secret_file}
     for name, size in (("large", 20_000), ("small", 9_000)):
         (tmp_path / name).write_bytes(os.urandom(size))
@@ -119,10 +119,10 @@ sys.exit(scheduler.scheduler_main())
 def test_a_client_that_stays_away_is_given_up(node: Daemon, secret_file: str, tmp_path: Path) -> None:
     script, log = tmp_path / "hasty.py", tmp_path / "begun"
     script.write_text(_HASTY)
-    words = ["-n", join(*node.place), "--zombie_interval", "0.02", "--secret-file", secret_file]
+    words = ["-n", str(Address(*node.place)), "--zombie_interval", "0.02", "--secret-file", secret_file]
     scheduler = Daemon(tmp_path, *words, script=str(script))
     try:
-        options = {"scheduler_node": join(*scheduler.place), "secret_file": secret_file}
+        options = {"scheduler_node": str(Address(*scheduler.place)), "secret_file": secret_file}
         todo = {"jobs": 2, "seconds": 0, "log": str(log), "gate": str(tmp_path / "gate"), "options": options}
         program = Program(tmp_path, kind="SharedJobCluster", **todo)
         try:
@@ -196,7 +196,7 @@ def restarted(
             lives[-1].process.wait(10)
         port = str(lives[-1].place[1]) if lives else "0"
         journal = tmp_path / "journal"
-        lives.append(start_scheduler("-p", port, "-n", join(*node.place), "--journal", str(journal), *words))
+        lives.append(start_scheduler("-p", port, "-n", str(Address(*node.place)), "--journal", str(journal), *words))
         return lives[-1], journal / "journal"
 
     return start
@@ -273,7 +273,7 @@ def test_files_of_a_scheduler_are_below_the_prefix(start_scheduler: Start, tmp_p
 def test_files_that_a_client_wants_to_keep_go_where_the_scheduler_says_so(
     words: list[str], stays: bool, start_scheduler: Start, node: Daemon, secret_file: str, tmp_path: Path
 ) -> None:
-    host, port = start_scheduler("-n", join(*node.place), *words).place
+    host, port = start_scheduler("-n", str(Address(*node.place)), *words).place
     (tmp_path / "data").write_text("data")
     options: dict[str, Any] = {"scheduler_node": host, "scheduler_port": port, "secret_file": secret_file}
     options |= {"depends": [str(tmp_path / "data")], "dest_path": f"mine-{port}", "cleanup": False}
@@ -309,7 +309,7 @@ def test_a_relay_makes_nodes_known_to_programs_that_name_it(
     node = start_node("--cpus", "1", "--name", "behind")
     words = ["-d", "-i", "127.0.0.1", "--relay_port", "0", "--node_port", str(node.place[1]), "--daemon"]
     words += ["--ipv4_udp_multicast"]  # It has no effect on the loopback interface: there are no groups.
-    nodes = ["*", join(*start_relay(*words).place)]
+    nodes = ["*", str(Address(*start_relay(*words).place))]
     with JobCluster(os.getpid, nodes=nodes, port=0, secret_file=secret_file) as made:
         job = eventually(lambda: made.submit_node("behind"), 20)
         assert job is not None and job.result_or_raise(20) in node.below()

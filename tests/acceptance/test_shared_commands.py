@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from gdispy.protocol.address import join
+from gdispy.protocol.address import Address
 from tests.support.daemons import SCRIPTS, Daemon, ended, run_script
 from tests.support.waiting import eventually
 
@@ -19,7 +19,7 @@ Start = Callable[..., Daemon]
 
 @pytest.fixture
 def place(start_scheduler: Start, node: Daemon) -> str:
-    return join(*start_scheduler("-n", join(*node.place)).place)
+    return str(Address(*start_scheduler("-n", str(Address(*node.place))).place))
 
 
 def test_programs_run_on_the_schedulers_nodes(place: str, secret_file: str, tmp_path: Path) -> None:
@@ -59,7 +59,7 @@ def test_status_shows_nodes_clients_and_jobs(place: str, secret_file: str, node:
         [row] = overview()["nodes"]
         assert (row["port"], row["cpus"], row["in_use"], row["connected"]) == (node.place[1], 2, 2, True)
         text = run_script("gdispy", "status", place, "--secret-file", secret_file).stdout.decode()
-        assert join(*node.place) in text and "sleep" in text
+        assert str(Address(*node.place)) in text and "sleep" in text
     finally:
         running.terminate()
         running.communicate(timeout=30)

@@ -20,7 +20,7 @@ from gdispy import ConfigError, DispyJob, JobCluster, generate_secret
 from gdispy.config import VERSION
 from gdispy.errors import PeerRejected
 from gdispy.net import connect
-from gdispy.protocol.address import join
+from gdispy.protocol.address import Address
 from gdispy.protocol.roles import SCHEDULER_TO_NODE
 from gdispy.transport.connection import Handlers
 from tests.support.daemons import Daemon, run_script
@@ -204,10 +204,10 @@ def test_a_secret_that_was_made_just_now_is_said_to_be_new(node: Daemon, tmp_pat
         f"was made just now, in {tmp_path}/gdispy/secret: copy the file",
         f"is from {tmp_path}/gdispy/secret",
     ):
-        done = run_script("gdispy", "-n", join(*node.place), "echo", env=env)
+        done = run_script("gdispy", "-n", str(Address(*node.place)), "echo", env=env)
         text = done.stderr.decode()
         assert done.returncode == 1 and "secret differs" in text and advice in text
-        assert text.count(join(*node.place)) == 1
+        assert text.count(str(Address(*node.place))) == 1
 
 
 def test_jobs_of_a_computation_that_no_node_can_load_end_with_the_reason(

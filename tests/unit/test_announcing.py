@@ -9,7 +9,9 @@ import gevent
 import pytest
 
 from gdispy.discovery import announcer as module
-from gdispy.discovery.announcer import MOMENTS, Announcer, SchedulerConnector
+from gdispy.discovery import scheduler_connector
+from gdispy.discovery.announcer import MOMENTS, Announcer
+from gdispy.discovery.scheduler_connector import SchedulerConnector
 from gdispy.execution.node_settings import NodeSettings
 from gdispy.protocol.discovery import LOOK, Packet
 from gdispy.protocol.texts import BUSY
@@ -117,7 +119,9 @@ def test_a_caller_whose_node_works_for_another_program_waits_until_that_has_ende
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     calls: list[None] = []
-    monkeypatch.setattr(module, "connect", lambda *args, **ways: calls.append(None) or SimpleNamespace(stuck=False))
+    monkeypatch.setattr(
+        scheduler_connector, "connect", lambda *args, **ways: calls.append(None) or SimpleNamespace(stuck=False)
+    )
     home: Any = SimpleNamespace(handlers=lambda: None)
     home.use = lambda connection, caller: caller.closed(f"{BUSY}it works for another")
     caller = SchedulerConnector(home, Secret(bytes(32), ""), ("127.0.0.1", 1), "")

@@ -306,7 +306,7 @@ class FullDisk:
 
     def insert(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(os, "pwritev", self.pwritev)
-        monkeypatch.setattr(journal_module, "_write_short", self.write_short)
+        monkeypatch.setattr(journal_module, "write_short", self.write_short)
 
 
 def test_a_full_disk_keeps_facts_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

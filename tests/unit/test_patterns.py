@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gdispy.protocol.address import PATTERN_LIMIT, NodePatterns, host_flaw, join, matches, pattern_flaw, split
+from gdispy.protocol.address import PATTERN_LIMIT, Address, NodePatterns, host_flaw, matches, pattern_flaw
 
 
 @pytest.mark.parametrize(
@@ -27,7 +27,7 @@ from gdispy.protocol.address import PATTERN_LIMIT, NodePatterns, host_flaw, join
     ],
 )
 def test_split_reads_host_and_port(text: str, host: str, port: int | None) -> None:
-    assert split(text) == (host, port)
+    assert Address.parse(text) == (host, port)
 
 
 @pytest.mark.parametrize(
@@ -35,7 +35,7 @@ def test_split_reads_host_and_port(text: str, host: str, port: int | None) -> No
 )
 def test_split_refuses_what_is_no_port(text: str) -> None:
     with pytest.raises(ValueError):
-        split(text)
+        Address.parse(text)
 
 
 @given(
@@ -43,8 +43,8 @@ def test_split_refuses_what_is_no_port(text: str) -> None:
     port=st.integers(1, 65535),
 )
 def test_split_reads_what_join_writes(host: str, port: int) -> None:
-    assert split(join(host, port)) == (host, port)
-    assert split(join(host, None)) == (host, None)
+    assert Address.parse(str(Address(host, port))) == (host, port)
+    assert Address.parse(str(Address(host, None))) == (host, None)
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_a_node_that_has_come_by_itself_fits_by_its_address_or_name_whatever_the
     assert matches(["10.0.0.1:51348"], ["10.0.0.1"], 0)
     assert matches(["worker"], ["192.0.2.1", "worker"], 0)
     assert not matches(["10.0.0.2"], ["10.0.0.1"], 0)
-    assert join("10.0.0.1", 0) == "10.0.0.1"
+    assert str(Address("10.0.0.1", 0)) == "10.0.0.1"
 
 
 @pytest.mark.parametrize(

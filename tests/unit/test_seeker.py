@@ -9,22 +9,17 @@ import gevent
 import pytest
 from gevent.event import Event
 
+from gdispy.discovery import dialer as dialing
 from gdispy.discovery import node_finder as module
-from gdispy.discovery.node_finder import (
-    BUSY_LIMIT,
-    FOUND_LIMIT,
-    REFUSED_LIMIT,
-    ROUTES,
-    Dialer,
-    NodeFinder,
-    Route,
-    routes_of,
-)
+from gdispy.discovery.dialer import BUSY_LIMIT, REFUSED_LIMIT, ROUTES, Dialer
+from gdispy.discovery.node_finder import FOUND_LIMIT, NodeFinder
+from gdispy.discovery.route import Route, routes_of
 from gdispy.errors import ConnectFailed
 from gdispy.net import RelayAddress
 from gdispy.protocol.discovery import HERE, RELAY, Packet
 from gdispy.protocol.texts import BUSY
 from gdispy.runtime import greenlets
+from gdispy.transport import reconnect
 from gdispy.transport.credentials import Secret
 from gdispy.transport.interfaces import is_reachable
 
@@ -99,7 +94,8 @@ class Owner:
         self.tried: list[tuple[Route, float, bool]] = []
         silent = SimpleNamespace(kill=lambda block: None)
         for name in ("spawn", "spawn_later", "keep_running"):
-            monkeypatch.setattr(module, name, lambda *_, what: silent)
+            for each in (module, dialing):
+                monkeypatch.setattr(each, name, lambda *_, what: silent, raising=False)
         self.seeker = NodeFinder(self, Secret(bytes(32), ""), "127.0.0.1", "", 0, 10.0, False, 5.0)  # type: ignore[arg-type]
 
     def report(self, place: str, text: str) -> None:
@@ -241,10 +237,10 @@ class Failing(Owner):
 def test_a_dialer_that_fails_by_a_defect_tries_again_and_leaves_no_connection_open(
     opens: int, takes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = module.keep_running
+    real = dialing.keep_running
     owner = Failing(monkeypatch, opens=opens, takes=takes)
     monkeypatch.setattr(greenlets, "_pause", lambda seconds: None)
-    monkeypatch.setattr(module, "keep_running", real)
+    monkeypatch.setattr(dialing, "keep_running", real)
     dialer = Dialer(owner.seeker, owner, [Route("10.0.0.9", 51348)])
     try:
         assert owner.good.wait(5)
@@ -268,7 +264,7 @@ def pauses_of(owner: Owner, monkeypatch: pytest.MonkeyPatch, count: int) -> list
         if len(found) == count:
             raise Stop
 
-    monkeypatch.setattr(module.random, "uniform", lambda least, most: most)
+    monkeypatch.setattr(reconnect.random, "uniform", lambda least, most: most)
     dialer = Dialer(owner.seeker, owner, [Route("127.0.0.1", 1)])
     monkeypatch.setattr(dialer, "_pause", pause)
     with pytest.raises(Stop):
@@ -327,7 +323,7 @@ def test_news_of_a_node_that_comes_during_an_attempt_or_at_its_end_is_not_lost(
     owner.hear(here())  # While it is dialled, since nothing is connected.
     with gevent.Timeout(5):
         dialer._pause(1000.0)
-    assert slept == [module.WAKE_INTERVAL]
+    assert slept == [dialing.WAKE_INTERVAL]
 
 
 def test_where_all_nodes_are_on_this_machine_a_beacon_hears_of_those_that_become_free(

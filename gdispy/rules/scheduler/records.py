@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from gdispy.protocol.address import NodePatterns, join
+from gdispy.protocol.address import Address, NodePatterns
 from gdispy.protocol.ids import ComputationId, Instance, JobId, Peer
 from gdispy.protocol.messages import (
     NO_LIMIT,
@@ -392,7 +392,7 @@ class NodeRecord:
         self.names = [*names, hello.name]
         self.port = port
         #: Address and port, as messages to the user name it.
-        self.place = join(names[0], port)
+        self.place = str(Address(names[0], port))
         #: Its connection; None while there is none.
         self.peer: Peer | None = None
         #: Whether it has said what it holds since it was connected.

@@ -1,0 +1,48 @@
+"""A file that belongs to one process at a time, and to nobody else of the machine's users.
+
+The lock is the kernel's and ends with the process. A file that was replaced or removed between opening and locking
+it is opened again. Called in any thread; waits for nothing.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import stat
+from collections.abc import Callable
+
+from gdispy.errors import JournalError
+
+
+def open_locked(path: str, holder: Callable[[str], str]) -> int:
+    """Open a file, new where there is none, for this process alone; its descriptor. `holder` says, for the error, who
+    has the file of a path. Raises JournalError."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+    for _ in range(10):
+        try:
+            fd = os.open(path, flags, 0o600)
+        except OSError as error:
+            raise JournalError(f"{path} cannot be used: {error.strerror}") from error
+        try:
+            about = os.fstat(fd)
+            if not stat.S_ISREG(about.st_mode) or about.st_uid != os.geteuid():
+                raise JournalError(f"{path} cannot be used: it is no file of this user")
+            os.fchmod(fd, 0o600)
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if _is_at(path, about):
+                return fd
+        except BlockingIOError:
+            os.close(fd)
+            raise JournalError(f"{path} is in use by {holder(path)}") from None
+        except BaseException:
+            os.close(fd)
+            raise
+        os.close(fd)  # It was replaced or removed between two steps.
+    raise JournalError(f"{path} cannot be used: it keeps being replaced")
+
+
+def _is_at(path: str, about: os.stat_result) -> bool:
+    try:
+        return os.stat(path).st_ino == about.st_ino
+    except FileNotFoundError:
+        return False
