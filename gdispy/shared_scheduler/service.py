@@ -61,7 +61,7 @@ from gdispy.rules.effects import Drop, Effects, Send
 from gdispy.rules.faults import refusal as refusal_of
 from gdispy.rules.history.facts import Owned
 from gdispy.rules.history.replay import ComputationHistory
-from gdispy.rules.node.requests import RECOVERER
+from gdispy.rules.node.sessions import RECOVERER
 from gdispy.rules.scheduler.client_mailbox import NO_QUOTAS, ClientMailbox
 from gdispy.rules.scheduler.quotas import Quotas
 from gdispy.rules.scheduler.turns import FAIR
