@@ -1,6 +1,6 @@
 """What the node's rules ask of the node that drives them, beside what all rules may ask (`rules/effects.py`).
 
-Pure. A shell performs effects in their order.
+A shell performs effects in their order.
 """
 
 from __future__ import annotations

@@ -154,7 +154,8 @@ class JobTable:
         del computation.jobs[job.number]
         if type(job.arguments) is not bytes or job.options is not None:
             job.release()
-        computation.progress.drop_files(job.number)
+        if computation.progress.files:
+            computation.progress.drop_files(job.number)
         if job.number not in computation.succeeding:
             self._outcomes.add(computation, outcome)
             return

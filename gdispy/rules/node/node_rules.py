@@ -1,6 +1,6 @@
 """The node's rules: which job goes to which worker, for whom, and which outcomes are still held.
 
-Pure. Each object of these rules is in a module of its own, is given those below it, and calls no other:
+Each object of these rules is in a module of its own, is given those below it, and calls no other:
 
     Requests   Supervision              messages of schedulers;  workers
     Loading                             how computations come and go

@@ -6,8 +6,7 @@ from typing import Any, NamedTuple
 
 from gdispy.protocol.ids import ComputationId, JobId
 from gdispy.protocol.messages import Ended
-from gdispy.protocol.payload import Bulk, bulk_size
-from gdispy.rules.node.job import release
+from gdispy.protocol.payload import Bulk, Payload, bulk_size
 
 #: Bytes, payloads aside, and jobs in one message about outcomes at most.
 MESSAGE_BYTES = 256 * 1024
@@ -37,7 +36,8 @@ class Outcome(NamedTuple):
     def release(self) -> None:
         """Give back what its payloads occupy."""
         for value in (self.result, self.stdout, self.stderr):
-            release(value)
+            if isinstance(value, Payload):
+                value.release()
 
     def size(self) -> int:
         """About how many bytes it has, its payloads included: a message arrives when they all have."""

@@ -40,11 +40,12 @@ class SentFile(NamedTuple):
 class UnackedProgress:
     """Provisional results and files of a computation's jobs, until they are acknowledged."""
 
-    __slots__ = ("_files", "_shown")
+    __slots__ = ("_shown", "files")
 
     def __init__(self) -> None:
         self._shown: dict[JobId, deque[ProvisionalResult]] = {}
-        self._files: dict[FileKey, SentFile] = {}
+        #: Files whose jobs wait for an answer.
+        self.files: dict[FileKey, SentFile] = {}
 
     def shown(self) -> list[JobId]:
         """Jobs with provisional results that are not acknowledged."""
@@ -63,20 +64,19 @@ class UnackedProgress:
             self._shown.pop(job, None)
 
     def add_file(self, key: FileKey, file: SentFile) -> None:
-        self._files[key] = file
+        self.files[key] = file
 
     def take_file(self, key: FileKey) -> SentFile | None:
         """The file is answered: its contents are given back."""
-        file = self._files.pop(key, None)
+        file = self.files.pop(key, None)
         if file is not None:
             release(file.content)
         return file
 
     def drop_files(self, job: JobId) -> None:
         """The job has ended, and waits for no answer any more."""
-        if self._files:
-            for key in [key for key in self._files if key.job == job]:
-                self.take_file(key)
+        for key in [key for key in self.files if key.job == job]:
+            self.take_file(key)
 
     def drop_shown(self) -> None:
         for values in self._shown.values():
@@ -86,7 +86,7 @@ class UnackedProgress:
 
     def drop(self) -> None:
         """The computation is released."""
-        for key in list(self._files):
+        for key in list(self.files):
             self.take_file(key)
         self.drop_shown()
 
@@ -95,5 +95,5 @@ class UnackedProgress:
         for job, values in self._shown.items():
             for each in values:
                 yield Progress(computation, job, *each, "")
-        for key, file in self._files.items():
+        for key, file in self.files.items():
             yield Upload(computation, *key, [file.row], [file.content])
