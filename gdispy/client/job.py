@@ -257,7 +257,7 @@ class DispyJob:
             self._unpickle(payload)
 
     def _unpickle(self, payload: Any) -> None:
-        """UseNode the result, or what went wrong with it, from what has arrived."""
+        """Take the result, or what went wrong with it, from what has arrived."""
         value, problem = None, ""
         try:
             if type(payload) is Plain:
@@ -392,7 +392,7 @@ class DispyJob:
         return _stand_in(error_line(text)) if "Traceback" in text else None
 
     def _end(self, ended: Ended, place: int, is_program: bool, is_plain: bool = False) -> None:
-        """UseNode what came of it from a message."""
+        """Take what came of it from a message."""
         result = ended.results[place]
         self._payload = Plain(result) if is_plain and result else result
         self._status, self.ip_addr = ended.statuses[place], ended.address or None

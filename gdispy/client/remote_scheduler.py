@@ -165,7 +165,7 @@ class RemoteScheduler:
         connection.send(message, follows)
 
     def restore(self, end: RemoteLink, story: ComputationHistory, prepare: Prepare) -> None:
-        """UseNode up a computation of a former life of this client."""
+        """Take up a computation of a former life of this client."""
         self._ends[story.id] = end
         self._courier.restore(story, prepare)
 

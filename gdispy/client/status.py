@@ -93,7 +93,7 @@ class DispyNode(_WithCounts):
         return node
 
     def update(self, row: list[Any]) -> None:
-        """UseNode what the scheduler reports of the node."""
+        """Take what the scheduler reports of the node."""
         self.name, self.ip_addr, self.port = row[0], row[1], row[2]
         self.cpus = self.avail_cpus = row[3]
         self.busy = row[4]

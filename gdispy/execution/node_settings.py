@@ -9,9 +9,8 @@ import logging
 from dataclasses import dataclass, field
 
 from gdispy import config
-from gdispy.rules.node.ownership import SPOOL_AGE
-from gdispy.rules.node.requests import LEASE
 from gdispy.rules.node.service_hours import Hours
+from gdispy.rules.node.sessions import LEASE, SPOOL_AGE
 from gdispy.transport.credentials import Secret
 from gdispy.worker.limits import Limits
 

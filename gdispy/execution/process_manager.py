@@ -38,8 +38,8 @@ from gdispy.protocol.limits import NAME_LIMIT, printable, printable_for_log
 from gdispy.protocol.messages import Prepare, PutFile
 from gdispy.protocol.payload import Bulk, joined
 from gdispy.rules.effects import Effects
+from gdispy.rules.node.job import Job, release
 from gdispy.rules.node.node_rules import NodeRules
-from gdispy.rules.node.records import Job, release
 from gdispy.runtime.greenlets import keep_running, spawn
 from gdispy.runtime.pump import Pump
 from gdispy.worker import control

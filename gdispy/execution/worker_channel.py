@@ -24,7 +24,8 @@ from gdispy.errors import ProtocolError
 from gdispy.protocol.ids import JobId, WorkerId
 from gdispy.protocol.messages import OUTPUT_LIMIT
 from gdispy.protocol.payload import Bulk, bulk_size
-from gdispy.rules.node.records import Job, Row
+from gdispy.rules.node.job import Job
+from gdispy.rules.node.outcome import Row
 from gdispy.worker import control, shared_page
 from gdispy.worker.frames import ANSWER, ANSWER_LIMIT, INLINE, MESSAGE_LIMIT
 from gdispy.worker.output_capture import capture_file

@@ -131,7 +131,7 @@ class Stage:
         return is_true(lambda: not self.target.process.is_up() or self.ask(), within)
 
     def ask(self) -> bool:
-        """StatusRequest the target how it stands; whether it answers."""
+        """Ask the target how it stands; whether it answers."""
         roles = self.target.roles.encode()
         try:
             peer = Peer.connect(self.target.place, self.psk, roles, self.source(), bool(self.target.certfile))

@@ -186,7 +186,7 @@ class Values:
             found[names.index("value")] = float(self._pick((0.0, 1.0, -1.0), (1 << 30, -(1 << 30))))
 
     def _join_files(self, names: tuple[str, ...], found: list[Any]) -> None:
-        """FileContents that go with their rows, where the message has both."""
+        """Contents that go with their rows, where the message has both."""
         if "files" in names and "contents" in names and self._chance.random() < 0.8:
             files = [self._file() for _ in range(min(self._size, 5))]
             found[names.index("files")] = [row for row, _ in files]

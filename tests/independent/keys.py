@@ -111,7 +111,7 @@ class _Script:
         return derive(self.psk, "gdispy clock", self.hash + now)
 
     def agree(self, private: bytes, public: bytes, responders: bytes) -> None:
-        """UseNode in the Diffie-Hellman result. `responders` is the public key of the responder. Raises Refused."""
+        """Take in the Diffie-Hellman result. `responders` is the public key of the responder. Raises Refused."""
         try:
             shared = bytes(sodium.crypto_scalarmult(private, public))
         except (CryptoError, RuntimeError):

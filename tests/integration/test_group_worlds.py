@@ -14,7 +14,7 @@ import pytest
 from gdispy.buffers.memory_file_pool import MemoryFilePool
 from gdispy.execution.worker_channel import GROUP, LENGTH, WorkerChannels
 from gdispy.protocol.ids import JobId
-from gdispy.rules.node.records import Job
+from gdispy.rules.node.job import Job
 from gdispy.worker.frames import FINISHED, RESULT, RETURNED, TOGETHER
 from gdispy.worker.shared_page import BEGUN, FILLED, GENERATION, VOID, Page
 

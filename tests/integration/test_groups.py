@@ -16,7 +16,7 @@ from gdispy.buffers.memory_file_pool import MemoryFilePool
 from gdispy.execution.worker_channel import GROUP, WorkerChannels
 from gdispy.protocol.ids import JobId
 from gdispy.protocol.job_status import FINISHED
-from gdispy.rules.node.records import Job
+from gdispy.rules.node.job import Job
 from gdispy.worker import pickling
 from gdispy.worker.calls import call_function
 from gdispy.worker.frames import RESULT, RETURNED, TOGETHER

@@ -26,6 +26,7 @@ from gdispy.rules.effects import Drop, Send, WriteFacts
 from gdispy.rules.history.replay import JournalState
 from gdispy.rules.node.effects import AssignJobs, Interrupt, Kill, Load, NewWorker, RecallJobs, Terminate, Unload
 from gdispy.rules.node.node_rules import NodeRules
+from tests.simulation import node_seams as seams
 from tests.simulation.book import Book
 from tests.simulation.links import Link, received
 from tests.simulation.processes import NOT_LOADED, Processes, Template
@@ -83,12 +84,12 @@ class Life:
         self._book = book
         self.instance = instance
         self._health = health
-        self.slots = NodeRules(cpus, lease=lease)
+        self.rules = NodeRules(cpus, lease=lease)
         #: What is written down of computations whose scheduler is away; it outlives this life.
         self._spool = spool
         self._take_up()
-        self._turns = Turns(timeline, random, self.slots, self._perform)
-        self.processes = Processes(timeline, random, self.slots, self._turns, self)
+        self._turns = Turns(timeline, random, self.rules, self._perform)
+        self.processes = Processes(timeline, random, self.rules, self._turns, self)
         self._links: dict[Peer, Link] = {}
         self.is_over = False
         #: What to do when a job crashes this node.
@@ -102,7 +103,7 @@ class Life:
             for fact in facts:
                 known.take(fact)
         for story in known.stories.values():
-            self.slots.restore(story, self._timeline.now)
+            self.rules.restore(story, self._timeline.now)
 
     # Its connections
 
@@ -119,17 +120,17 @@ class Life:
             link.node_greeted = True
             self._book.breaks[self.instance] += 1
             link.to_scheduler.send(
-                Hello("node", self.instance, self.instance.decode(), "1", "3.11", "linux", self.slots.offered, "", 0.0)
+                Hello("node", self.instance, self.instance.decode(), "1", "3.11", "linux", self.rules.offered, "", 0.0)
             )
-            self._turns.put(self.slots.joined, link.at_node, hello)
+            self._turns.put(self.rules.joined, link.at_node, hello)
         for message in messages:
             self._note(message, "arrives at")
-        self._turns.put(self.slots.receive, link.at_node, messages)
+        self._turns.put(self.rules.receive, link.at_node, messages)
 
     def closed(self, link: Link) -> None:
         self._links.pop(link.at_node, None)
         if link.node_greeted and not self.is_over:
-            self._turns.put(self.slots.gone, link.at_node)
+            self._turns.put(self.rules.gone, link.at_node)
 
     def _note(self, message: Any, what: str) -> None:
         text = f"{type(message).__name__} {what} {self.instance!r}"
@@ -146,7 +147,7 @@ class Life:
     def set_cpus(self, cpus: int) -> None:
         """Its owner wants it to offer so many."""
         self._timeline.note(None, f"{self.instance!r} offers {cpus} cpus")
-        self._turns.put(self.slots.set_cpus, cpus)
+        self._turns.put(self.rules.set_cpus, cpus)
 
     # Its end, and trouble
 
@@ -183,7 +184,9 @@ class Life:
         key = self._book.key(computation, job)
         run = self._book.begun(key, attempt, self.instance)
         workers = [each for each in self.processes.workers.values() if each.template.id == computation]
-        busy = [self.slots._workers[each.number].cpus for each in workers if each.run is not None and each.is_alive]
+        busy = [
+            seams.workers(self.rules)[each.number].cpus for each in workers if each.run is not None and each.is_alive
+        ]
         if sum(busy) >= self._book.limits.get(computation, sum(busy) + 1):
             raise Broken(f"a job begins where others of its computation run on {sum(busy)} CPUs", key)
         if run.plan.is_deadly:
@@ -228,7 +231,7 @@ class Life:
             self._spool.setdefault(effect.computation, []).extend(received(fact)[0] for fact in effect.facts)
 
     def _hand(self, effect: AssignJobs) -> None:
-        worker = self.slots._workers.get(effect.worker)
+        worker = seams.workers(self.rules).get(effect.worker)
         if worker is not None:
             numbers = [job.number for job in effect.jobs]
             self._book.note(worker.computation.id, numbers, f"handed to worker {effect.worker}")
@@ -254,21 +257,19 @@ class Life:
         """Jobs, with their attempts, that have not ended here."""
         return [
             (self._book.key(computation.id, job.number), job.attempt)
-            for computation in self.slots._computations.values()
+            for computation in seams.computations(self.rules).values()
             for job in computation.jobs.values()
         ]
 
     def check_idle(self) -> None:
         """No job, and no outcome that nobody collected."""
-        for computation in self.slots._computations.values():
-            for number in [*computation.jobs, *computation.ended, *computation.shown]:
+        for computation in seams.computations(self.rules).values():
+            for number in [*computation.jobs, *computation.outcomes.unacked, *computation.progress.shown()]:
                 key = self._book.key(computation.id, number)
                 raise Broken(f"{self.instance!r} still has a job, an outcome or a provisional result", key)
 
     def check_empty(self) -> None:
         """Nothing is left of any computation."""
-        slots, processes = self.slots, self.processes
-        left = [*slots._computations, *slots._unloading, *slots._again, *slots._waiting, *slots._workers]
-        left += [*processes.templates, *processes.workers]
+        left = [*seams.left(self.rules), *self.processes.templates, *self.processes.workers]
         if left:
             raise Broken(f"on {self.instance!r} something is left: {left}")

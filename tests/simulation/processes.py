@@ -17,8 +17,8 @@ from gdispy.protocol.ids import ComputationId, JobId, WorkerId
 from gdispy.protocol.job_status import FINISHED, TERMINATED
 from gdispy.protocol.messages import Prepare
 from gdispy.rules.effects import Effects
+from gdispy.rules.node.job import Job
 from gdispy.rules.node.node_rules import NodeRules
-from gdispy.rules.node.records import Job
 from tests.simulation.links import Parcel
 from tests.simulation.timeline import Broken, Timeline, Turns
 
@@ -117,10 +117,10 @@ class Template:
 class Processes:
     """All processes of one life of a node."""
 
-    def __init__(self, timeline: Timeline, random: Random, slots: NodeRules, turns: Turns, world: Surroundings) -> None:
+    def __init__(self, timeline: Timeline, random: Random, rules: NodeRules, turns: Turns, world: Surroundings) -> None:
         self._timeline = timeline
         self._random = random
-        self._slots = slots
+        self._rules = rules
         self._turns = turns
         self._world = world
         self.templates: dict[ComputationId, Template] = {}
@@ -152,12 +152,12 @@ class Processes:
         """Told as long as it is there: its end may have been told before."""
         if self.templates.get(template.id) is not template or template.is_ending:
             return []
-        return self._slots.loaded(template.id, template.error, now)
+        return self._rules.loaded(template.id, template.error, now)
 
     def unload(self, computation: ComputationId) -> None:
         template = self.templates.get(computation)
         if template is None:
-            self._turns.put(self._slots.unloaded, computation)
+            self._turns.put(self._rules.unloaded, computation)
             return
         template.is_ending = True
         for worker in template.workers.values():
@@ -182,13 +182,13 @@ class Processes:
     def _template_ended(self, template: Template, now: float) -> Effects:
         """Its end is told in one turn, so that no decision falls in between; what follows from it later."""
         del self.templates[template.id]
-        effects = self._slots.template_ended(template.id, now)
+        effects = self._rules.template_ended(template.id, now)
         for worker in list(template.workers.values()):
             self._worker_ended(worker, f"{DIED} with its template")
         if template.is_ending:
-            self._turns.put(self._slots.unloaded, template.id)
+            self._turns.put(self._rules.unloaded, template.id)
         else:
-            self._turns.put(self._slots.template_lost, template.id, f"{NOT_LOADED}: killed")
+            self._turns.put(self._rules.template_lost, template.id, f"{NOT_LOADED}: killed")
         return effects
 
     def _order(self, template: Template, action: Callable[..., None], *args: Any, scale: float = 0.002) -> None:
@@ -223,7 +223,7 @@ class Processes:
             return
         taken = [(job.number, job.attempt) for job in worker.queue]
         worker.queue.clear()
-        self._turns.put(self._slots.took_back, number, taken)
+        self._turns.put(self._rules.took_back, number, taken)
 
     def interrupt(self, number: WorkerId, job: JobId, attempt: int) -> None:
         worker = self.workers.get(number)
@@ -346,14 +346,14 @@ class Processes:
                 rows.append(row)
                 continue
             if rows:
-                self._turns.put(self._slots.answered, worker.number, rows)
+                self._turns.put(self._rules.answered, worker.number, rows)
                 rows = []
             self._turns.put(self._progressed, worker.number, row)
         if rows:
-            self._turns.put(self._slots.answered, worker.number, rows)
+            self._turns.put(self._rules.answered, worker.number, rows)
 
     def _progressed(self, number: WorkerId, row: tuple[Any, ...], now: float) -> Effects:
-        return self._slots.progressed(number, *row)
+        return self._rules.progressed(number, *row)
 
     def _worker_ended(self, worker: Worker, cause: str) -> None:
         if self.workers.get(worker.number) is not worker or worker.has_ended:
@@ -368,4 +368,4 @@ class Processes:
         if self.workers.pop(worker.number, None) is None:
             return []
         taken = [(job.number, job.attempt) for job in worker.queue]
-        return self._slots.exited(worker.number, taken, cause, now)
+        return self._rules.exited(worker.number, taken, cause, now)

@@ -12,11 +12,16 @@ from gdispy.protocol.messages import Cancel, Ended, Inventory, Release, Returned
 from gdispy.rules.client.effects import ProvisionalResult, Resolve
 from gdispy.rules.client.session import ClientSession
 from gdispy.rules.effects import Effects, Send
+from gdispy.rules.node.computation import Computation as Held
+from gdispy.rules.node.job_table import JobTable
 from gdispy.rules.node.node_rules import NodeRules
-from gdispy.rules.node.records import Computation as Held
+from gdispy.rules.node.requests import Requests
+from gdispy.rules.node.turn import Turn
+from gdispy.rules.node.worker import WorkerStage
 from gdispy.rules.scheduler import dispatch as dispatch_module
 from gdispy.rules.scheduler.dispatch import Dispatch
 from gdispy.rules.scheduler.records import NodeRecord
+from tests.simulation import node_seams as seams
 from tests.simulation.processes import Processes
 from tests.simulation.world import World
 
@@ -211,16 +216,16 @@ def unknown_computations_stay_on_nodes(patch: Patch) -> None:
 
 def outcomes_are_forgotten_when_sent(patch: Patch) -> None:
     def make(original: Any) -> Any:
-        def turn_end(self: NodeRules, now: float) -> Effects:
+        def end(self: Turn, now: float) -> Effects:
             effects = original(self, now)
             for each in effects:
                 if isinstance(each, Send) and isinstance(each.message, Ended):
-                    self._computations[each.message.computation].ended.clear()
+                    seams.computations(self)[each.message.computation].outcomes.unacked.clear()
             return effects
 
-        return turn_end
+        return end
 
-    change(patch, NodeRules, "_turn_end", make)
+    change(patch, *seams.END_OF_TURN, make)
 
 
 def outcomes_are_sent_once(patch: Patch) -> None:
@@ -230,7 +235,7 @@ def outcomes_are_sent_once(patch: Patch) -> None:
 
         return joined
 
-    change(patch, NodeRules, "joined", make)
+    change(patch, *seams.JOINED, make)
 
 
 def jobs_that_were_taken_back_are_forgotten(patch: Patch) -> None:
@@ -240,7 +245,7 @@ def jobs_that_were_taken_back_are_forgotten(patch: Patch) -> None:
 
         return took_back
 
-    change(patch, NodeRules, "took_back", make)
+    change(patch, *seams.TOOK_BACK, make)
 
 
 def jobs_of_dead_workers_are_given_up(patch: Patch) -> None:
@@ -250,51 +255,51 @@ def jobs_of_dead_workers_are_given_up(patch: Patch) -> None:
 
         return exited
 
-    change(patch, NodeRules, "exited", make)
+    change(patch, *seams.EXITED, make)
 
 
 def jobs_of_dead_workers_begin_again(patch: Patch) -> None:
     def make(original: Any) -> Any:
         def exited(self: NodeRules, worker: Any, taken: Any, cause: str, now: float) -> Effects:
-            known = self._workers.get(worker)
+            known = seams.workers(self).get(worker)
             hand = [(job.number, job.attempt) for job in known.hand] if known is not None else []
             return original(self, worker, hand, cause, now)
 
         return exited
 
-    change(patch, NodeRules, "exited", make)
+    change(patch, *seams.EXITED, make)
 
 
 def jobs_are_accepted_twice(patch: Patch) -> None:
     def make(original: Any) -> Any:
-        def on_run(self: NodeRules, session: Any, message: Run, now: float) -> Effects:
-            effects = original(self, session, message, now)
-            computation = self._computations.get(message.computation)
-            if computation is None or not computation.ready:
+        def on_run(self: Requests, computation: Held, message: Run, now: float) -> Effects:
+            effects = original(self, computation, message, now)
+            if not computation.processes.ready:
                 return effects
             for job in message.jobs:
                 computation.jobs.pop(job, None)
-            return effects + original(self, session, message, now)
+            return effects + original(self, computation, message, now)
 
         return on_run
 
-    change(patch, NodeRules, "_on_run", make)
+    change(patch, *seams.RUN, make)
 
 
 def recalled_jobs_are_forgotten(patch: Patch) -> None:
     def make(original: Any) -> Any:
-        def on_recall(self: NodeRules, *args: Any) -> Effects:
+        def on_recall(self: Requests, *args: Any) -> Effects:
             return [Send(each.peer, replace(each.message, jobs=[], attempts=[])) for each in original(self, *args)]
 
         return on_recall
 
-    change(patch, NodeRules, "_on_recall", make)
+    change(patch, *seams.RECALL, make)
 
 
 def jobs_that_were_given_back_are_kept_too(patch: Patch) -> None:
     def make(original: Any) -> Any:
-        def give_back(self: NodeRules) -> Effects:
-            kept = [(each, list(each.queue), dict(each.jobs)) for each in self._computations.values()]
+        def give_back(self: JobTable) -> Effects:
+            here = seams.computations(self).values()
+            kept = [(each, list(each.queue), dict(each.jobs)) for each in here]
             effects = original(self)
             for computation, queue, jobs in kept:
                 computation.queue.extend(job for job in queue if job not in computation.queue)
@@ -303,49 +308,48 @@ def jobs_that_were_given_back_are_kept_too(patch: Patch) -> None:
 
         return give_back
 
-    change(patch, NodeRules, "_give_back", make)
+    change(patch, *seams.GIVE_BACK, make)
 
 
 def next_job_is_ended_for_a_cancelled_one(patch: Patch) -> None:
     def make(original: Any) -> Any:
         def answered(self: NodeRules, number: Any, rows: Any, now: float) -> Effects:
-            worker = self._workers.get(number)
-            before = (worker.interrupted, worker.told) if worker is not None else (None, False)
+            worker = seams.workers(self).get(number)
+            before = (worker.interrupted_at, worker.stage) if worker is not None else (None, WorkerStage.WORKING)
             effects = original(self, number, rows, now)
             if worker is not None and before[0] is not None:
-                worker.interrupted, worker.told = before
+                worker.interrupted_at = before[0]
+                worker.stage = worker.stage if worker.is_ending else before[1]
             return effects
 
         return answered
 
-    change(patch, NodeRules, "answered", make)
+    change(patch, *seams.ANSWERED, make)
 
 
 def cancels_that_come_early_are_forgotten(patch: Patch) -> None:
     def make(original: Any) -> Any:
-        def on_cancel(self: NodeRules, session: Any, message: Cancel, now: float) -> Effects:
-            effects = original(self, session, message, now)
-            computation = self._computations.get(message.computation)
-            if computation is not None:
-                computation.early.clear()
+        def on_cancel(self: Requests, computation: Held, message: Cancel, now: float) -> Effects:
+            effects = original(self, computation, message, now)
+            computation.early.clear()
             return effects
 
         return on_cancel
 
-    change(patch, NodeRules, "_on_cancel", make)
+    change(patch, *seams.CANCEL, make)
 
 
 def provisional_results_are_not_kept(patch: Patch) -> None:
     def make(original: Any) -> Any:
         def progressed(self: NodeRules, number: Any, *args: Any) -> Effects:
             effects = original(self, number, *args)
-            if number in self._workers:
-                self._workers[number].computation.shown.clear()
+            if number in seams.workers(self):
+                seams.workers(self)[number].computation.progress._shown.clear()
             return effects
 
         return progressed
 
-    change(patch, NodeRules, "progressed", make)
+    change(patch, *seams.PROGRESSED, make)
 
 
 # Defects of the client
@@ -395,7 +399,7 @@ def limits_are_not_said(patch: Patch) -> None:
 
 
 def limits_are_not_kept(patch: Patch) -> None:
-    change(patch, Held, "room", lambda original: lambda self: self.cpus)
+    change(patch, *seams.ROOM, lambda original: lambda self: self.cpus)
 
 
 PLANTS: list[Plant] = [

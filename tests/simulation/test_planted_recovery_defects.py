@@ -12,9 +12,9 @@ from gdispy.rules.effects import Effects, WriteFacts
 from gdispy.rules.history.deferral import DeferredPayloads
 from gdispy.rules.history.facts import Placed, Unplaced
 from gdispy.rules.history.replay import JournalState
-from gdispy.rules.node.node_rules import NodeRules
 from gdispy.rules.scheduler.dispatch import Dispatch
 from gdispy.rules.scheduler.records import Computation
+from tests.simulation import node_seams as seams
 from tests.simulation.scheduler import Scheduler
 from tests.simulation.test_planted_defects import Patch, Plant, assert_caught, change
 
@@ -87,8 +87,8 @@ def restored_nodes_are_waited_for_without_end(patch: Patch) -> None:
 
 def collected_results_come_back(patch: Patch) -> None:
     """What is left of a node's former life is not forgotten when it was collected."""
-    change(patch, NodeRules, "_spool_collected", lambda original: lambda self, computation, message: [])
-    change(patch, NodeRules, "_on_collected", lambda original: lambda self, session, message, now: [])
+    change(patch, *seams.SPOOL_ACKED, lambda original: lambda self, computation, jobs: [])
+    change(patch, *seams.OUTCOMES_ACKED, lambda original: lambda self, computation, message, now: [])
 
 
 def losses_are_not_counted_over_lives(patch: Patch) -> None:

@@ -27,6 +27,7 @@ from gdispy.protocol.messages import (
 from gdispy.rules.effects import Drop, Effects, Send
 from gdispy.rules.faults import refusal
 from gdispy.rules.node.node_rules import NodeRules
+from gdispy.rules.node.requests import Requests
 from gdispy.rules.scheduler.dispatch import EARLY_LIMIT, Dispatch
 from tests.unit.making import C, D, ended, hello, outcome, prepare, sent
 
@@ -100,13 +101,14 @@ def test_node_drops_the_scheduler_whose_message_it_cannot_handle(monkeypatch: py
     def fail(*_: Any) -> Any:
         raise ZeroDivisionError("planted")
 
-    slots = NodeRules(2)
-    slots.on_fault = drop
-    slots.joined(CLIENT, hello(), 0.0)
-    monkeypatch.setitem(NodeRules._HANDLERS, Run, fail)
-    effects = slots.receive(CLIENT, [run(C, 1)], 0.0)
+    rules = NodeRules(2)
+    rules.on_fault = drop
+    rules.joined(CLIENT, hello(), 0.0)
+    rules.receive(CLIENT, [prepare()], 0.0)
+    monkeypatch.setitem(Requests._ABOUT_OWN, Run, fail)
+    effects = rules.receive(CLIENT, [run(C, 1)], 0.0)
     assert [each.peer for each in effects if isinstance(each, Drop)] == [CLIENT]
-    slots.check()
+    rules.check()
 
 
 ROW = ["n", "10.0.0.1", 1, 1, 0, 0, 0.0, 0, 0]

@@ -20,7 +20,7 @@ from gdispy.protocol import client_hello, discovery, handshake, identity, limits
 from gdispy.protocol.messages import ALL, from_values
 from gdispy.protocol.payload import FilePayload, MemoryPayload, joined
 from gdispy.protocol.wire import MemorySink, Receiver, Sender
-from gdispy.rules.node import requests
+from gdispy.rules.node import loading
 from gdispy.rules.scheduler import client_mailbox, dispatch
 from gdispy.transport import admission, connection
 from gdispy.worker import pickling, plain
@@ -549,7 +549,7 @@ def _limits() -> Iterator[tuple[str, str]]:
     yield "pulse interval", "0.05 s to 1000 s"
     yield "messages of a node before its `Inventory`", f"{dispatch.EARLY_LIMIT:,}"
     yield "parts of a `Resume`", str(client_mailbox.PARTS_LIMIT)
-    yield "computations on a node", f"{requests.COMPUTATIONS_LIMIT:,}"
+    yield "computations on a node", f"{loading.COMPUTATIONS_LIMIT:,}"
     packets = f"{discovery.PACKET_BYTES} bytes, {discovery.PACKET_LIMIT} bytes"
     yield "packet of discovery, sent and received", packets
     yield "packets of discovery remembered", f"{discovery.MEMORY:,}"

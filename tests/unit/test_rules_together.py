@@ -29,7 +29,7 @@ class Together:
         self.now = 0.0
         self.session = checked(ClientSession(C, SCHEDULER))
         self.dispatch = checked(Dispatch())
-        self.slots = checked(NodeRules(cpus))
+        self.node = checked(NodeRules(cpus))
         self._cpus = cpus
         self._connections = 0
         self.to_node: deque[Message] = deque()
@@ -49,14 +49,14 @@ class Together:
     def connect(self) -> None:
         self._connections += 1
         word = hello(b"n" * 16, "node", self._cpus)
-        self.act(self.slots.joined(self._peer, hello(), self.now))
+        self.act(self.node.joined(self._peer, hello(), self.now))
         self.act(self.dispatch.joined(self._peer, word, ["10.0.0.1"], 51348, self.now))
         self.deliver()
 
     def cut(self) -> None:
         self.to_node.clear()
         self.to_scheduler.clear()
-        self.act(self.slots.gone(self._peer, self.now))
+        self.act(self.node.gone(self._peer, self.now))
         self.act(self.dispatch.gone(self._peer, self.now))
 
     def submit(self, *jobs: int) -> None:
@@ -65,7 +65,7 @@ class Together:
     def deliver(self) -> None:
         while self.to_node or self.to_scheduler:
             if self.to_node:
-                self.act(self.slots.receive(self._peer, [self.to_node.popleft()], self.now))
+                self.act(self.node.receive(self._peer, [self.to_node.popleft()], self.now))
             if self.to_scheduler:
                 self.act(self.dispatch.receive(self._peer, [self.to_scheduler.popleft()], self.now))
 
@@ -73,28 +73,28 @@ class Together:
         """A worker ends its first job."""
         job = self.hands[worker].pop(0)
         row = outcome(job.number, job.attempt, start=self.now, end=self.now, progress=progress)
-        self.act(self.slots.answered(worker, [row], self.now))  # type: ignore[arg-type]
+        self.act(self.node.answered(worker, [row], self.now))  # type: ignore[arg-type]
 
     def show(self, worker: int, index: int) -> None:
         job = self.hands[worker][0]
         value = b"%d" % index
-        self.act(self.slots.progressed(worker, job.number, job.attempt, index, value))  # type: ignore[arg-type]
+        self.act(self.node.progressed(worker, job.number, job.attempt, index, value))  # type: ignore[arg-type]
 
     def act(self, effects: list[Any]) -> None:
         for each in effects:
             if isinstance(each, Send):
                 self._send(each.peer, each.message)
             elif isinstance(each, Load):
-                self.act(self.slots.loaded(C, "", self.now))
+                self.act(self.node.loaded(C, "", self.now))
             elif isinstance(each, Unload):
-                self.act(self.slots.unloaded(C, self.now))
+                self.act(self.node.unloaded(C, self.now))
             elif isinstance(each, AssignJobs):
                 self.hands.setdefault(each.worker, []).extend(each.jobs)
             elif isinstance(each, RecallJobs):
                 kept, taken = self.hands[each.worker][:1], self.hands[each.worker][1:]
                 self.hands[each.worker] = kept
                 numbers = [(job.number, job.attempt) for job in taken]
-                self.act(self.slots.took_back(each.worker, numbers, self.now))
+                self.act(self.node.took_back(each.worker, numbers, self.now))
             elif isinstance(each, ProvisionalResult):
                 self.shown.append(each.progress.index)
             elif isinstance(each, Resolve):
@@ -172,8 +172,8 @@ def test_cancel_that_was_lost_on_its_way_is_sent_again() -> None:
     all_.act(all_.session.cancel([JobId(1)]))
     all_.cut()
     all_.connect()
-    assert all_.slots._rules._workers[1].interrupted is not None  # type: ignore[attr-defined]
-    all_.act(all_.slots.answered(1, [outcome(1, status=CANCELLED)], 1.0))  # type: ignore[arg-type]
+    assert all_.node._state.workers[1].interrupted_at is not None  # type: ignore[attr-defined]
+    all_.act(all_.node.answered(1, [outcome(1, status=CANCELLED)], 1.0))  # type: ignore[arg-type]
     all_.deliver()
     assert all_.resolved == {1: CANCELLED}
 

@@ -214,7 +214,7 @@ class Outbox:
         ]
 
     def restore(self, story: ComputationHistory, prepare: Prepare) -> None:
-        """UseNode up what a former life of this client has brought."""
+        """Take up what a former life of this client has brought."""
         brief = self._briefs[story.id] = _Computation(story.open)
         brief.prepare = prepare
         for number, job in story.unfinished().items():

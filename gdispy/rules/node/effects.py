@@ -1,6 +1,6 @@
 """What the node's rules ask of the node that drives them, beside what all rules may ask (`rules/effects.py`).
 
-Pure. A shell performs effects in their order.
+A shell performs effects in their order.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from gdispy.protocol.record import record
 from gdispy.rules.effects import Effect
 
 if TYPE_CHECKING:
-    from gdispy.rules.node.records import Job
+    from gdispy.rules.node.job import Job
 
 
 @record
@@ -74,7 +74,7 @@ class AssignJobs(Effect):
 
 @record
 class RecallJobs(Effect):
-    """UseNode all jobs out of the worker's socket again; answer with `took_back`."""
+    """Take all jobs out of the worker's socket again; answer with `took_back`."""
 
     worker: WorkerId
 

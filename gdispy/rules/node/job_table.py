@@ -1,113 +1,225 @@
-"""What a node holds, and who works on it: jobs that wait, workers and what is in their hands, outcomes.
+"""Where the jobs on a node are. Every move of a job is made here.
 
-Pure. The lowest part of the node's rules; `requests.py` adds what schedulers say, `node_rules.py` what
-processes do, and time.
+    accept -> waiting -> in the hand of a worker -> ended
+                 ^---- put back ----'
+       waiting -> returned to the scheduler
 
 Invariants:
 1. A job that was accepted is in exactly one place: waiting, in the hand of one worker, or ended.
-2. At most `cpus` workers have a job in hand, and of a computation at most as many as its scheduler allows; where that
-   number was lowered, those that have go on, and no other begins before they are few enough.
-3. Of a job there is one attempt, the latest: what comes of a former one is dropped, and the later one waits for that.
-4. While `cpus` is 0, jobs that wait are given back to their scheduler.
+2. Of a job there is one attempt, the latest: what comes of a former one is dropped, and the later one waits for that.
+3. A job is begun at most once for each attempt: what is taken out of a worker's socket had not begun, what stays in its
+   hand had, and is never handed out again.
+4. The CPUs of a worker are busy exactly as long as it has a job in hand.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
-from itertools import count
-from typing import Any
 
-from gdispy.errors import InternalError
-from gdispy.protocol.ids import ComputationId, Instance, JobId, Peer, WorkerId
-from gdispy.protocol.job_status import CANCELLED
-from gdispy.protocol.messages import NO_LIMIT, Cpus, Ended, Returned
+from gdispy.errors import InternalError, ProtocolError
+from gdispy.protocol.ids import JobId
+from gdispy.protocol.job_status import CANCELLED, TERMINATED
+from gdispy.protocol.limits import STREAM_LIMIT
+from gdispy.protocol.messages import Returned
 from gdispy.rules.effects import Effects, Send
-from gdispy.rules.faults import OnFault, raise_fault
-from gdispy.rules.node.effects import AssignJobs, NewWorker, RecallJobs, Unload
-from gdispy.rules.node.records import Computation, Job, Row, SchedulerSession, Worker, portions, release
+from gdispy.rules.node.capacity import Capacity
+from gdispy.rules.node.computation import Computation
+from gdispy.rules.node.effects import AssignJobs, RecallJobs, Unload
+from gdispy.rules.node.job import Job
+from gdispy.rules.node.outcome import Outcome
+from gdispy.rules.node.outcomes import Outcomes
+from gdispy.rules.node.state import NodeState
+from gdispy.rules.node.worker import Worker
 
-#: Seconds that outcomes of jobs of such a length (seconds) wait for others, at most: until each worker has answered.
-TELL_AFTER = 0.02
-TOGETHER_FROM, TOGETHER_TO = 0.0005, 0.05
+#: Cancels of one computation that may come before their jobs: no more of these are on their way at once.
+EARLY_LIMIT = STREAM_LIMIT
 
 
-class Custody:
-    """Computations, their jobs, and workers."""
+class JobTable:
+    """The jobs of all computations, and the order in which computations get the next free worker."""
 
-    def __init__(self, cpus: int, epoch: float = 0.0) -> None:
-        #: CPUs that are used now: of what is offered, as many as the scheduler wants that is served. Offered is what
-        #: the node's owner wants, or nothing as long as there is a reason to take no jobs.
-        self.cpus = self.offered = self.wanted = cpus
-        self._allowed = NO_LIMIT
-        self._shut: dict[str, bool] = {}
-        #: As many workers may be busy where the number was lowered; it goes down with those that end.
-        self._ceiling = cpus
-        #: Whether the number was ever another one than schedulers hear when they connect.
-        self._varies = False
-        #: What to add to a time here to have seconds since the epoch, as users are shown them.
-        self._epoch = epoch
-        self._sessions: dict[Instance, SchedulerSession] = {}
-        self._by_peer: dict[Peer, SchedulerSession] = {}
-        self._computations: dict[ComputationId, Computation] = {}
-        #: Released, and not yet gone.
-        self._unloading: dict[ComputationId, SchedulerSession] = {}
-        self._workers: dict[WorkerId, Worker] = {}
-        self._numbers = count(1)
-        #: Computations with outcomes to send at the end of this turn.
-        self._dirty: dict[ComputationId, Computation] = {}
+    def __init__(self, state: NodeState, capacity: Capacity, outcomes: Outcomes) -> None:
+        self._state = state
+        self._capacity = capacity
+        self._outcomes = outcomes
         #: Computations with jobs that wait, in the order in which they get the next free worker.
         self._waiting: deque[Computation] = deque()
-        self._busy = 0
-        #: What is done about a message that could not be handled.
-        self.on_fault: OnFault = raise_fault
 
-    # How many run
+    # Waiting
 
-    def set_cpus(self, cpus: int, now: float) -> Effects:
-        """Offer so many from now on; what runs goes on."""
-        self.wanted = cpus
-        return self._offer(now)
+    def take_waiting(self) -> deque[Computation]:
+        """The computations with jobs that wait, to be gone through; `wait_in_order` puts back what then still waits."""
+        waiting, self._waiting = self._waiting, deque()
+        return waiting
 
-    def shut(self, why: str, now: float) -> Effects:
-        """UseNode no jobs for this reason, until `reopen` takes it back."""
-        self._shut[why] = True
-        return self._offer(now)
+    def wait_in_order(self, computations: Iterable[Computation]) -> None:
+        self._waiting.extend(computations)
 
-    def reopen(self, why: str, now: float) -> Effects:
-        self._shut.pop(why, None)
-        return self._offer(now)
+    def wait(self, computation: Computation) -> None:
+        """See that its jobs get their turn, where some wait and its processes are there."""
+        if computation.queue and computation.processes.ready and computation not in self._waiting:
+            self._waiting.append(computation)
 
-    def _offer(self, now: float) -> Effects:
-        offered, self.offered = self.offered, 0 if self._shut else self.wanted
-        effects: Effects = []
-        if self.offered != offered:
-            self._varies = True
-            # First how many, or jobs that go back would come again at once.
-            effects += [Send(peer, self._offered()) for peer in self._by_peer]
-        return effects + self._use(self._allowed, now)
+    # Coming
 
-    def _use(self, allowed: int, now: float) -> Effects:
-        """Use as many CPUs from now on as are offered and a scheduler allows; what runs goes on."""
-        self._allowed = allowed
-        before, self.cpus = self.cpus, min(self.offered, allowed)
-        if self.cpus == before:
+    def accept(self, computation: Computation, job: Job, now: float) -> None:
+        """Queue a job, or end it where its cancel has overtaken it; then comes `wait`."""
+        computation.jobs[job.number] = job
+        if computation.early and (job.number, job.attempt) in computation.early:
+            computation.early.discard((job.number, job.attempt))
+            self.end(computation, job, CANCELLED, "", now)
+        else:
+            computation.queue.append(job)
+
+    def replace(self, computation: Computation, known: Job, job: Job, now: float) -> Effects:
+        """A later attempt of a job that is here. One that may have begun has to end first."""
+        holder = computation.holder(known)
+        if holder is not None:
+            computation.succeeding[job.number] = job
+            known.cancelled = True
+            return [RecallJobs(holder.number)]
+        if known.number in computation.succeeding:
+            computation.succeeding[job.number] = job
+        else:
+            computation.queue.remove(known)
+            self.accept(computation, job, now)
+        known.release()
+        return []
+
+    # Going to workers, and back
+
+    def hand_first(self, worker: Worker, cpus: int, now: float) -> Effects:
+        """The next job that waits goes to a free worker, on so many CPUs."""
+        job = worker.computation.queue.popleft()
+        self._capacity.take(cpus)
+        worker.cpus, worker.since = cpus, now
+        worker.hand.append(job)
+        worker.latest = 1
+        return [AssignJobs(worker.number, [job])]
+
+    def hand_more(self, worker: Worker, amount: int) -> Effects:
+        """The next jobs that wait go behind those in a worker's hand, up to one with options for its worker."""
+        queue = worker.computation.queue
+        jobs: list[Job] = []
+        while queue and len(jobs) < amount and queue[0].options is None:
+            jobs.append(queue.popleft())
+        if not jobs:
             return []
-        self._ceiling = max(self.cpus, self._busy)
-        effects: Effects = []
-        if self.cpus < before:
-            least = 1 if self.cpus else 0
-            workers = [each for each in self._workers.values() if len(each.hand) > least and not each.ending]
-            effects += [RecallJobs(worker.number) for worker in workers]
-        return effects + self._turn_end(now)
+        worker.hand.extend(jobs)
+        worker.latest = len(jobs)
+        return [AssignJobs(worker.number, jobs)]
 
-    def _offered(self) -> Cpus:
-        return Cpus(self.offered, ", ".join(self._shut))
+    def put_back(self, worker: Worker, taken: list[tuple[JobId, int]], now: float) -> None:
+        """These had not begun: they wait again, before all others, or have ended where they were cancelled."""
+        computation = worker.computation
+        was_busy = bool(worker.hand)
+        back = worker.take_out({number for number, _ in taken})
+        if was_busy and not worker.hand:
+            self._capacity.give(worker.cpus)
+        for job in reversed(back):
+            if job.cancelled:
+                self.end(computation, job, CANCELLED, "", now)
+            else:
+                computation.queue.appendleft(job)
+        self.wait(computation)
 
-    def _give_back(self) -> Effects:
+    def remove_worker(self, worker: Worker) -> None:
+        """A worker is gone. Nobody answers for what it has in hand."""
+        self._state.remove_worker(worker)
+        if worker.hand:
+            self._capacity.give(worker.cpus)
+
+    # Ending
+
+    def take_answers(self, worker: Worker, outcomes: list[Outcome]) -> bool:
+        """The outcomes of a worker's first jobs in hand; whether all are of the jobs that they should be of."""
+        computation, hand = worker.computation, worker.hand
+        was_busy, is_sound = bool(hand), True
+        for outcome in outcomes:
+            if not hand or hand[0].number != outcome.job or hand[0].attempt != outcome.attempt:
+                is_sound = False
+                break
+            job = hand.popleft()
+            if job.expired and outcome.status == TERMINATED:
+                outcome = outcome._replace(exception=job.took_too_long())
+            self._finish(computation, job, outcome)
+        if len(hand) <= worker.latest:
+            self._outcomes.note_answer(computation)
+        if was_busy and not hand:
+            self._capacity.give(worker.cpus)
+        return is_sound
+
+    def _finish(self, computation: Computation, job: Job, outcome: Outcome) -> None:
+        del computation.jobs[job.number]
+        if type(job.arguments) is not bytes or job.options is not None:
+            job.release()
+        if computation.progress.files:
+            computation.progress.drop_files(job.number)
+        if job.number not in computation.succeeding:
+            self._outcomes.add(computation, outcome)
+            return
+        outcome.release()
+        self.accept(computation, computation.succeeding.pop(job.number), outcome.end - self._state.clock_offset)
+        self.wait(computation)
+
+    def end(
+        self, computation: Computation, job: Job, status: int, text: str, now: float, since: float | None = None
+    ) -> None:
+        """End a job that no worker will answer for."""
+        offset = self._state.clock_offset
+        began, ended = (now if since is None else since) + offset, now + offset
+        self._finish(
+            computation, job, Outcome(job.number, job.attempt, status, b"", b"", b"", text, began, ended, 0, False)
+        )
+
+    def end_waiting(self, computation: Computation, text: str, now: float) -> None:
+        """End all jobs that wait: its processes cannot be started."""
+        for job in computation.queue:
+            self.end(computation, job, TERMINATED, text, now)
+        computation.queue.clear()
+
+    def end_next(self, computation: Computation, text: str, now: float) -> None:
+        """End the job that is the first to wait."""
+        self.end(computation, computation.queue.popleft(), TERMINATED, text, now)
+
+    def cancel(self, computation: Computation, number: JobId, attempt: int, now: float) -> Effects:
+        """End a job, or recall it from its worker, to see whether it has begun. Where it has not come yet, remember
+        that it is not to begin."""
+        job = computation.jobs.get(number)
+        if job is None or job.attempt != attempt:
+            if number not in computation.outcomes.unacked:
+                if len(computation.early) >= EARLY_LIMIT:
+                    raise ProtocolError("too many jobs are cancelled that have not come")
+                computation.early.add((number, attempt))
+            return []
+        job.cancelled = True
+        holder = computation.holder(job)
+        if holder is not None:
+            return [RecallJobs(holder.number)]
+        computation.queue.remove(job)
+        self.end(computation, job, CANCELLED, "", now)
+        return []
+
+    def acked(self, computation: Computation, jobs: list[JobId], attempts: list[int]) -> Effects:
+        """Their scheduler has the outcomes of these: nothing more comes of them, nor of their cancels."""
+        if computation.early:
+            computation.early.difference_update(zip(jobs, attempts, strict=True))
+        return self._outcomes.acked(computation, jobs, attempts)
+
+    # Leaving
+
+    def recall(self, computation: Computation, count: int) -> Effects:
+        """Return up to so many jobs that have not begun, the last first."""
+        given: list[Job] = []
+        while computation.queue and len(given) < count:
+            given.append(computation.queue.pop())
+        return [self._return(computation, given)]
+
+    def give_back(self) -> Effects:
         """Return what waits here, to where it can run; a scheduler that is away hears of it when it is back."""
         effects: Effects = []
-        for computation in self._computations.values():
+        for computation in self._state.computations.values():
             if computation.queue and computation.session.peer is not None:
                 effects.append(self._return(computation, list(computation.queue)))
                 computation.queue.clear()
@@ -119,237 +231,52 @@ class Custody:
             del computation.jobs[job.number]
             job.release()
         numbers, attempts = [job.number for job in given], [job.attempt for job in given]
-        return Send(peer_of(computation.session), Returned(computation.id, numbers, attempts))
+        return Send(computation.session.connected(), Returned(computation.id, numbers, attempts))
 
-    # Where jobs are
-
-    def _wait(self, computation: Computation) -> None:
-        if computation.queue and computation.ready and computation not in self._waiting:
-            self._waiting.append(computation)
-
-    def _holder(self, computation: Computation, job: Job) -> Worker | None:
-        for worker in computation.workers.values():
-            if job in worker.hand:
-                return worker
-        return None
-
-    def _take_outcome(self, computation: Computation, job: Job, row: Row) -> None:
-        del computation.jobs[job.number]
-        if type(job.arguments) is not bytes or job.options is not None:
-            job.release()
-        if computation.uploads:
-            self._drop_uploads(computation, job)
-        if job.number in computation.succeeding:
-            for value in row[3:6]:
-                release(value)
-            self._accept(computation, computation.succeeding.pop(job.number), row[8] - self._epoch)
-            self._wait(computation)
-            return
-        computation.ended[job.number] = row
-        computation.done += 1
-        computation.fresh.append(row)
-        self._dirty[computation.id] = computation
-
-    def _accept(self, computation: Computation, job: Job, now: float) -> None:
-        """Queue a job, or end it where its cancel has overtaken it; then comes `_wait`."""
-        computation.jobs[job.number] = job
-        if computation.early and (job.number, job.attempt) in computation.early:
-            computation.early.discard((job.number, job.attempt))
-            self._end(computation, job, CANCELLED, "", now)
-        else:
-            computation.queue.append(job)
-
-    def _drop_uploads(self, computation: Computation, job: Job) -> None:
-        for key in [key for key in computation.uploads if key[0] == job.number]:
-            release(computation.uploads.pop(key)[1])
-
-    def _end(
-        self, computation: Computation, job: Job, status: int, text: str, now: float, since: float | None = None
-    ) -> None:
-        """End a job that no worker will answer for."""
-        began, ended = (now if since is None else since) + self._epoch, now + self._epoch
-        row = (job.number, job.attempt, status, b"", b"", b"", text, began, ended, 0, False)
-        self._take_outcome(computation, job, row)
-
-    def _put_back(self, worker: Worker, taken: list[tuple[JobId, int]], now: float) -> None:
-        computation = worker.computation
-        numbers = {number for number, _ in taken}
-        back = [job for job in worker.hand if job.number in numbers]
-        was_busy = bool(worker.hand)
-        worker.hand = deque(job for job in worker.hand if job.number not in numbers)
-        if was_busy and not worker.hand:
-            self._busy -= worker.cpus
-        for job in reversed(back):
-            if job.cancelled:
-                self._end(computation, job, CANCELLED, "", now)
-            else:
-                computation.queue.appendleft(job)
-        self._wait(computation)
-
-    def _forget(self, computation: Computation) -> Effects:
-        del self._computations[computation.id]
-        self._dirty.pop(computation.id, None)
-        if computation in self._waiting:
-            self._waiting.remove(computation)
-        for number, worker in computation.workers.items():
-            del self._workers[number]
-            self._busy -= worker.cpus if worker.hand else 0
+    def forget(self, computation: Computation) -> Effects:
+        """The computation is released: end what runs of it, and keep nothing."""
+        self._state.remove(computation)
+        effects = self._outcomes.release(computation)
+        self._remove_workers(computation)
         for job in (*computation.jobs.values(), *computation.succeeding.values()):
             job.release()
-        for _, content, _ in computation.uploads.values():
-            release(content)
-        computation.drop_contents()
-        for row in computation.ended.values():
-            for value in row[3:6]:
-                release(value)
-        for values in computation.shown.values():
-            for _, _, value in values:
-                release(value)
-        self._unloading[computation.id] = computation.session
+        return [*effects, *self._unload(computation)]
+
+    def retire(self, computation: Computation, text: str, now: float) -> Effects:
+        """End what runs of a computation, and keep what came of it."""
+        self._remove_workers(computation)
+        computation.queue.clear()
+        for job in computation.succeeding.values():
+            job.release()
+        computation.succeeding.clear()
+        for job in list(computation.jobs.values()):
+            self.end(computation, job, TERMINATED, text, now)
+        computation.processes.retire()
+        return self._unload(computation)
+
+    def _remove_workers(self, computation: Computation) -> None:
+        for worker in list(computation.workers.values()):
+            self.remove_worker(worker)
+        if computation in self._waiting:
+            self._waiting.remove(computation)
+
+    def _unload(self, computation: Computation) -> Effects:
+        computation.progress.drop()
+        computation.files.drop()
+        self._state.unload(computation.id, computation.session)
         return [Unload(computation.id)]
-
-    def _turn_end(self, now: float) -> Effects:
-        effects = self._assign(now) if self.cpus else self._give_back()
-        self._ceiling = max(self.cpus, min(self._ceiling, self._busy))
-        for computation in list(self._dirty.values()):
-            if self._may_wait(computation, now):
-                continue
-            del self._dirty[computation.id]
-            computation.tell_at, computation.answers = None, 0
-            peer = computation.session.peer
-            if peer is not None:
-                effects += [Send(peer, ended_message(computation.id, rows)) for rows in portions(computation.fresh)]
-            elif computation.prepare.token:
-                effects += self._spool(computation, computation.fresh)
-            computation.fresh = []
-        return effects
-
-    def _spool(self, computation: Computation, rows: list[Row]) -> Effects:
-        raise NotImplementedError
-
-    def _may_wait(self, computation: Computation, now: float) -> bool:
-        """Whether outcomes may wait for others, to be told together: until then, and until an answer could be here,
-        the workers have enough to do; and each message costs both sides a wake-up, which short jobs notice. The
-        shortest come together by themselves."""
-        pace, workers = computation.pace, len(computation.workers)
-        if pace is None or not TOGETHER_FROM < pace < TOGETHER_TO:
-            return False
-        if (len(computation.jobs) - workers) * pace < 2 * TELL_AFTER * workers:
-            return False
-        if computation.tell_at is None:
-            computation.tell_at = now + TELL_AFTER
-        return now < computation.tell_at and computation.answers < workers
-
-    def _assign(self, now: float) -> Effects:
-        """Give waiting jobs to workers: first to free ones, and first those of the computation with the fewest."""
-        effects: Effects = []
-        part = 0  # Of the CPUs, for each computation that has jobs here; 0 where at most one waits.
-        if len(self._waiting) > 1:
-            self._waiting = deque(sorted(self._waiting, key=Computation.load))
-            sharers = sum(bool(each.jobs) for each in self._computations.values())
-            part = max(1, self.cpus // max(1, sharers))  # Those that wait may have had their jobs cancelled.
-        waiting = self._waiting
-        served: list[Computation] = []
-        has_nothing = has_little = False
-        for _ in range(len(waiting)):
-            computation = waiting.popleft()
-            if not computation.ready:
-                continue  # `loaded` puts it back.
-            fresh = self._hand_to_free(computation, -(-(self.cpus - self._busy) // (len(waiting) + 1)), effects, now)
-            if not computation.queue:
-                continue
-            workers: Iterable[Worker] = computation.workers.values()
-            if part:
-                load = computation.load()
-                if has_nothing or (has_little and load > part):
-                    workers = fresh  # Others wait for its CPUs: what has work in hand gets no more.
-                has_nothing, has_little = has_nothing or load == 0, has_little or load < min(part, computation.cpus)
-            effects += self._top_up(computation, workers, now)
-            if computation.queue:
-                (served if fresh else waiting).append(computation)
-        for computation in served if self._busy < self.cpus else ():  # What others may not use.
-            self._hand_to_free(computation, self.cpus - self._busy, effects, now)
-        waiting += [computation for computation in served if computation.queue]
-        return effects
-
-    def _hand_to_free(self, computation: Computation, share: int, effects: Effects, now: float) -> list[Worker]:
-        """Give jobs to free workers, on so many CPUs at most; which these are."""
-        idle = [worker for worker in computation.workers.values() if not worker.hand and not worker.ending]
-        fresh: list[Worker] = []
-        free = min(self.cpus - self._busy, computation.room())
-        while computation.queue and share > 0 and free > 0:
-            cpus = min(computation.queue[0].cpus, self.cpus, computation.cpus)
-            if cpus > free:
-                break
-            worker = idle.pop() if idle else self._new_worker(computation, effects)
-            worker.cpus = cpus
-            effects += self._hand(worker, 1, now)
-            fresh.append(worker)
-            share -= cpus
-            free -= cpus
-        return fresh
-
-    def _top_up(self, computation: Computation, workers: Iterable[Worker], now: float) -> Effects:
-        """Put more short jobs behind those that workers have in hand."""
-        if not computation.has_short_jobs or self._busy > self.cpus or computation.room() < 0:
-            return []
-        busy = [worker for worker in workers if worker.hand and not worker.ending]
-        portion = computation.portion(max(1, len(busy)))
-        effects: Effects = []
-        for place, worker in enumerate(busy):
-            # A job with options for its worker is alone in its worker's hand.
-            alone = worker.hand[0].options is not None
-            if worker.interrupted is None and not worker.slow and not alone and len(worker.hand) <= worker.latest:
-                part = -(-len(computation.queue) // (len(busy) - place))
-                effects += self._hand(worker, min(portion, part), now)
-        return effects
-
-    def _new_worker(self, computation: Computation, effects: Effects) -> Worker:
-        number = WorkerId(next(self._numbers))
-        worker = self._workers[number] = computation.workers[number] = Worker(number, computation)
-        effects.append(NewWorker(number, computation.id))
-        return worker
-
-    def _hand(self, worker: Worker, amount: int, now: float) -> Effects:
-        queue = worker.computation.queue
-        jobs: list[Job] = []
-        while queue and len(jobs) < amount and (not worker.hand or queue[0].options is None):
-            jobs.append(queue.popleft())
-        if not jobs:
-            return []
-        if not worker.hand:
-            self._busy += worker.cpus
-            worker.since = now
-        worker.hand.extend(jobs)
-        worker.latest = len(jobs)
-        return [AssignJobs(worker.number, jobs)]
 
     def check(self) -> None:
         """Raise InternalError where an invariant does not hold; for tests."""
-        busy = sum(worker.cpus for worker in self._workers.values() if worker.hand)
-        if busy != self._busy or busy > self._ceiling:
-            raise InternalError(f"{busy} workers are busy, {self._busy} counted, of {self._ceiling}")
-        for computation in self._computations.values():
+        self._capacity.check(sum(worker.cpus for worker in self._state.workers.values() if worker.hand))
+        for computation in self._state.computations.values():
             held = [job.number for worker in computation.workers.values() for job in worker.hand]
             places = sorted([*held, *(job.number for job in computation.queue)])
             if places != sorted(computation.jobs):
                 raise InternalError("a job is in no place, or in two")
-            if computation.jobs.keys() & computation.ended.keys():
+            if computation.jobs.keys() & computation.outcomes.unacked.keys():
                 raise InternalError("a job has ended and has not")
             if computation.succeeding.keys() - computation.jobs.keys():
                 raise InternalError("an attempt waits for one that is not here")
-            if computation.queue and computation.ready and computation not in self._waiting:
+            if computation.queue and computation.processes.ready and computation not in self._waiting:
                 raise InternalError("jobs wait where nobody looks")
-
-
-def ended_message(computation: ComputationId, rows: list[Row]) -> Ended:
-    """The message about these outcomes."""
-    # The columns are the fields in their order, and rows have them in the same.
-    values: list[Any] = [computation, *map(list, zip(*rows, strict=True)), ""]
-    return Ended(*values)
-
-
-def peer_of(session: SchedulerSession) -> Peer:
-    if session.peer is None:
-        raise InternalError("a message came from a scheduler that is away")
-    return session.peer

@@ -1,7 +1,5 @@
 """The hours of a day in which a node takes jobs: a pure function of the time of day.
 
-Pure. `cli/options.py` reads them, `node.py` asks what holds now, and `node_rules.py` does it.
-
     start ── open ── stop ── draining ── end ── closed ── start of the next day
 
 Draining takes no new jobs and lets go on what runs; closed ends that too. Without an end it is drained

@@ -372,7 +372,7 @@ class ClientMailbox:
     # Former lives, and other clients
 
     def restore(self, story: ComputationHistory) -> None:
-        """UseNode up what a former life of the scheduler has kept for one of its computations."""
+        """Take up what a former life of the scheduler has kept for one of its computations."""
         account = self._accounts[story.id] = _Computation(story.open)
         waiting, placed = story.absent()
         account.known.update(story.jobs.keys() - set(waiting))

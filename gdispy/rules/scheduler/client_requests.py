@@ -293,7 +293,7 @@ class Demands(Board):
         return effects
 
     def _recall_all(self, computation: Computation) -> Effects:
-        """UseNode back what has not begun."""
+        """Take back what has not begun."""
         effects: Effects = []
         for node in self._nodes.values():
             share = node.shares.get(computation.id)

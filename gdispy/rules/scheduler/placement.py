@@ -233,7 +233,7 @@ class Board(Waiting):
     def _fill(
         self, node: NodeRecord, share: Assignment, computation: Computation, queue: JobQueue, amount: int
     ) -> bool:
-        """UseNode up to so many CPUs' worth of jobs from a queue; whether anything was taken out."""
+        """Take up to so many CPUs' worth of jobs from a queue; whether anything was taken out."""
         columns = self._outgoing.setdefault((node.instance, computation.id), ([], [], [], []))
         jobs, attempts, arguments, options = columns
         limit, taken = node.load + amount, False
@@ -278,7 +278,7 @@ class Board(Waiting):
         return self._recall(fullest, computation, room) if fullest is not None else []
 
     def _recall(self, node: NodeRecord, computation: Computation, room: int = NO_LIMIT) -> Effects:
-        """StatusRequest for half of what has not begun there, and for no more than there is room for elsewhere: what is
+        """Ask for half of what has not begun there, and for no more than there is room for elsewhere: what is
         too much would go back."""
         excess = node.excess(computation.id)
         if excess <= 0 or node.peer is None or node.shares[computation.id].recalling:

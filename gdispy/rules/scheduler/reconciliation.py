@@ -41,7 +41,7 @@ class Restoring(Demands):
         return [[each.id, each.token, each.epoch] for each in self._computations.values() if each.kept]
 
     def restore(self, peer: Peer, story: ComputationHistory, prepare: Prepare | None, now: float) -> Effects:
-        """UseNode up a computation with its jobs that have not ended."""
+        """Take up a computation with its jobs that have not ended."""
         computation = self._add_computation(peer, story.open)
         computation.prepare = prepare
         for met in story.nodes.values():

@@ -203,7 +203,7 @@ class Computation:
         return self.closing or self.fenced
 
     def fill(self, job: JobId, arguments: Bulk) -> bool:
-        """UseNode what a job is called with that is on a node already; whether it is such a job."""
+        """Take what a job is called with that is on a node already; whether it is such a job."""
         task = self.tasks.get(job) if job in self.absent else None
         self.absent.discard(job)
         if task is None:

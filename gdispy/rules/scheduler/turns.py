@@ -206,7 +206,7 @@ class Waiting:
                 self._capacity.note_nodes(self._computations[computation_id])
 
     def _part_oversized(self, now: float) -> None:
-        """UseNode jobs out of their queues that no node has enough CPUs for, and back those that fit now."""
+        """Take jobs out of their queues that no node has enough CPUs for, and back those that fit now."""
         for computation in self._capacity.take_changed():
             has_other_nodes = computation.capacity == UNKNOWN
             for task in reversed(self._capacity.fitting(computation)):

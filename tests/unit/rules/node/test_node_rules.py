@@ -27,18 +27,13 @@ from gdispy.protocol.messages import (
 from gdispy.protocol.payload import Bulk
 from gdispy.protocol.wire import MESSAGE_LIMIT
 from gdispy.rules.effects import Drop, Effects, Send
+from gdispy.rules.node.computation import PORTIONS
 from gdispy.rules.node.effects import AssignJobs, Interrupt, Kill, Load, NewWorker, RecallJobs, Terminate, Unload
-from gdispy.rules.node.job_table import TELL_AFTER
-from gdispy.rules.node.node_rules import (
-    KILL_AFTER,
-    REPORT_AFTER,
-    STILLBORN_LIMIT,
-    TEMPLATE_LIMIT,
-    TERMINATE_AFTER,
-    NodeRules,
-)
-from gdispy.rules.node.records import PORTIONS
-from gdispy.rules.node.requests import LEASE
+from gdispy.rules.node.loading import TEMPLATE_LIMIT
+from gdispy.rules.node.node_rules import NodeRules
+from gdispy.rules.node.outcomes import TELL_AFTER
+from gdispy.rules.node.sessions import LEASE
+from gdispy.rules.node.supervision import KILL_AFTER, REPORT_AFTER, STILLBORN_LIMIT, TERMINATE_AFTER
 from tests.unit.making import Announced, C, D, checked, ended, hello, outcome, plain, prepare, sent
 
 A, B = Peer(1), Peer(2)
@@ -47,12 +42,12 @@ W1, W2, W3 = WorkerId(1), WorkerId(2), WorkerId(3)
 
 def node(cpus: int = 2, isolation: str = "", **options: Any) -> NodeRules:
     """A node whose scheduler is A, with the computation C loaded."""
-    slots = checked(NodeRules(cpus, **options))
-    assert slots.joined(A, hello(), 0.0) == [Send(A, Inventory([], [], []))]
+    rules = checked(NodeRules(cpus, **options))
+    assert rules.joined(A, hello(), 0.0) == [Send(A, Inventory([], [], []))]
     message = prepare(isolation=isolation)
-    assert slots.receive(A, [message], 0.0) == [Load(message, {})]
-    assert slots.loaded(C, "", 0.0) == [Send(A, Prepared(C, ""))]
-    return slots
+    assert rules.receive(A, [message], 0.0) == [Load(message, {})]
+    assert rules.loaded(C, "", 0.0) == [Send(A, Prepared(C, ""))]
+    return rules
 
 
 def run(*jobs: int, computation: ComputationId = C, arguments: Bulk = b"", attempt: int = 1) -> Run:
@@ -63,8 +58,8 @@ def cancel(job: int, attempt: int = 1) -> Cancel:
     return Cancel(C, [JobId(job)], [attempt])
 
 
-def start(slots: NodeRules, *jobs: int, now: float = 0.0) -> list[Any]:
-    return plain(slots.receive(A, [run(*jobs)], now))
+def start(rules: NodeRules, *jobs: int, now: float = 0.0) -> list[Any]:
+    return plain(rules.receive(A, [run(*jobs)], now))
 
 
 def cancelled(job: int, now: float, attempt: int = 1) -> Send:
@@ -73,13 +68,13 @@ def cancelled(job: int, now: float, attempt: int = 1) -> Send:
 
 def busy_with_short_jobs(last: int = 40) -> NodeRules:
     """A node with one CPU, whose one worker has answered a job of 2.5 ms and so has several in hand."""
-    slots = node(cpus=1)
-    start(slots, 1, now=1.0)
-    slots.answered(W1, [outcome(1, start=1.0, end=1.0025)], 1.0)
-    effects = start(slots, *range(2, last + 1), now=2.0)
+    rules = node(cpus=1)
+    start(rules, 1, now=1.0)
+    rules.answered(W1, [outcome(1, start=1.0, end=1.0025)], 1.0)
+    effects = start(rules, *range(2, last + 1), now=2.0)
     behind = -(-(last - 1) // PORTIONS)
     assert effects == [AssignJobs(W1, [2]), AssignJobs(W1, list(range(3, 3 + behind)))]  # type: ignore[list-item, arg-type]
-    return slots
+    return rules
 
 
 def assert_given_back(effects: list[Any], peer: Peer, returned: Returned) -> None:
@@ -98,39 +93,39 @@ def test_first_word_to_a_scheduler_is_what_is_held_for_it() -> None:
 
 def test_computation_is_loaded_once_and_said_to_be_prepared_as_often_as_asked() -> None:
     # Given a computation that is being loaded.
-    slots = checked(NodeRules(1))
-    slots.joined(A, hello(), 0.0)
-    assert slots.receive(A, [prepare()], 0.0) == [Load(prepare(), {})]
+    rules = checked(NodeRules(1))
+    rules.joined(A, hello(), 0.0)
+    assert rules.receive(A, [prepare()], 0.0) == [Load(prepare(), {})]
     # When it comes again, then nothing happens until it is loaded.
-    assert slots.receive(A, [prepare()], 0.0) == []
-    assert slots.loaded(C, "", 0.0) == [Send(A, Prepared(C, ""))]
-    assert slots.receive(A, [prepare()], 0.0) == [Send(A, Prepared(C, ""))]
+    assert rules.receive(A, [prepare()], 0.0) == []
+    assert rules.loaded(C, "", 0.0) == [Send(A, Prepared(C, ""))]
+    assert rules.receive(A, [prepare()], 0.0) == [Send(A, Prepared(C, ""))]
 
 
 def test_computation_that_cannot_be_loaded_says_why_as_often_as_asked() -> None:
-    slots = checked(NodeRules(1))
-    slots.joined(A, hello(), 0.0)
-    slots.receive(A, [prepare()], 0.0)
-    assert slots.loaded(C, "no module", 0.0) == [Send(A, Prepared(C, "no module"))]
-    assert slots.receive(A, [prepare()], 0.0) == [Send(A, Prepared(C, "no module"))]
+    rules = checked(NodeRules(1))
+    rules.joined(A, hello(), 0.0)
+    rules.receive(A, [prepare()], 0.0)
+    assert rules.loaded(C, "no module", 0.0) == [Send(A, Prepared(C, "no module"))]
+    assert rules.receive(A, [prepare()], 0.0) == [Send(A, Prepared(C, "no module"))]
 
 
 @pytest.mark.parametrize("state", ["unknown", "loading", "failed"])
 def test_jobs_of_a_computation_that_is_not_loaded_are_returned(state: str) -> None:
-    slots = checked(NodeRules(1))
-    slots.joined(A, hello(), 0.0)
+    rules = checked(NodeRules(1))
+    rules.joined(A, hello(), 0.0)
     if state != "unknown":
-        slots.receive(A, [prepare()], 0.0)
+        rules.receive(A, [prepare()], 0.0)
     if state == "failed":
-        slots.loaded(C, "no module", 0.0)
-    assert_given_back(slots.receive(A, [run(1, 2)], 0.0), A, Returned(C, [JobId(1), JobId(2)], [1, 1]))
+        rules.loaded(C, "no module", 0.0)
+    assert_given_back(rules.receive(A, [run(1, 2)], 0.0), A, Returned(C, [JobId(1), JobId(2)], [1, 1]))
 
 
 def test_loading_that_ends_after_the_release_changes_nothing() -> None:
-    slots = checked(NodeRules(1))
-    slots.joined(A, hello(), 0.0)
-    slots.receive(A, [prepare(), Release(C)], 0.0)
-    assert slots.loaded(C, "", 0.0) == []
+    rules = checked(NodeRules(1))
+    rules.joined(A, hello(), 0.0)
+    rules.receive(A, [prepare(), Release(C)], 0.0)
+    assert rules.loaded(C, "", 0.0) == []
 
 
 def test_message_that_a_node_does_not_take_ends_the_connection() -> None:
@@ -147,84 +142,84 @@ def test_messages_of_who_has_not_joined_are_ignored() -> None:
 
 
 def test_job_runs_in_a_new_worker_and_its_outcome_is_told() -> None:
-    slots = node()
-    assert start(slots, 1) == [NewWorker(W1, C), AssignJobs(W1, [1])]  # type: ignore[list-item]
-    assert slots.answered(W1, [outcome(1)], 1.0) == [Send(A, ended(outcome(1)))]
+    rules = node()
+    assert start(rules, 1) == [NewWorker(W1, C), AssignJobs(W1, [1])]  # type: ignore[list-item]
+    assert rules.answered(W1, [outcome(1)], 1.0) == [Send(A, ended(outcome(1)))]
 
 
 def test_idle_worker_gets_the_next_job() -> None:
-    slots = node()
-    start(slots, 1)
-    slots.answered(W1, [outcome(1)], 1.0)
-    assert start(slots, 2, now=2.0) == [AssignJobs(W1, [2])]  # type: ignore[list-item]
+    rules = node()
+    start(rules, 1)
+    rules.answered(W1, [outcome(1)], 1.0)
+    assert start(rules, 2, now=2.0) == [AssignJobs(W1, [2])]  # type: ignore[list-item]
 
 
 def test_no_more_workers_have_jobs_than_there_are_cpus() -> None:
     # Given two CPUs and three jobs.
-    slots = node(cpus=2)
-    assert start(slots, 1, 2, 3) == [
+    rules = node(cpus=2)
+    assert start(rules, 1, 2, 3) == [
         NewWorker(W1, C),
         AssignJobs(W1, [1]),  # type: ignore[list-item]
         NewWorker(W2, C),
         AssignJobs(W2, [2]),  # type: ignore[list-item]
     ]
     # When one ends, then the third begins in its place.
-    effects = plain(slots.answered(W2, [outcome(2)], 1.0))
+    effects = plain(rules.answered(W2, [outcome(2)], 1.0))
     assert effects == [AssignJobs(W2, [3]), Send(A, ended(outcome(2)))]  # type: ignore[list-item]
 
 
 def test_job_that_is_said_twice_runs_once() -> None:
-    slots = node(cpus=1)
-    start(slots, 1, 2)
-    assert start(slots, 1, 2) == []
-    slots.answered(W1, [outcome(1)], 1.0)
-    assert start(slots, 1) == []
+    rules = node(cpus=1)
+    start(rules, 1, 2)
+    assert start(rules, 1, 2) == []
+    rules.answered(W1, [outcome(1)], 1.0)
+    assert start(rules, 1) == []
 
 
 def test_arguments_and_outcome_are_given_back_when_they_are_not_needed() -> None:
     arguments, result = Announced(100_000), Announced(200_000)
-    slots = node()
-    slots.receive(A, [run(1, arguments=arguments)], 0.0)
-    slots.answered(W1, [outcome(1, result=result)], 1.0)
+    rules = node()
+    rules.receive(A, [run(1, arguments=arguments)], 0.0)
+    rules.answered(W1, [outcome(1, result=result)], 1.0)
     assert (arguments.released, result.released) == (1, 0)
-    slots.receive(A, [OutcomesAcked(C, [JobId(1)], [1])], 2.0)
+    rules.receive(A, [OutcomesAcked(C, [JobId(1)], [1])], 2.0)
     assert result.released == 1
 
 
 def test_provisional_result_is_passed_on() -> None:
-    slots = node()
-    start(slots, 1)
+    rules = node()
+    start(rules, 1)
     began = Send(A, Started(C, [JobId(1)], [1], [0.0], ""))
     progress = [Send(A, Progress(C, JobId(1), 1, index, b"half", "")) for index in range(2)]
-    assert slots.progressed(W1, JobId(1), 1, 0, b"half") == [began, progress[0]]
-    assert slots.progressed(W1, JobId(1), 1, 1, b"half") == [progress[1]]
+    assert rules.progressed(W1, JobId(1), 1, 0, b"half") == [began, progress[0]]
+    assert rules.progressed(W1, JobId(1), 1, 1, b"half") == [progress[1]]
 
 
 def test_what_comes_of_a_worker_that_is_gone_is_ignored() -> None:
-    slots = node()
-    assert slots.answered(W3, [outcome(1)], 0.0) == []
-    assert slots.progressed(W3, JobId(1), 1, 0, b"") == []
-    assert slots.took_back(W3, [], 0.0) == []
-    assert slots.exited(W3, [], "", 0.0) == []
+    rules = node()
+    assert rules.answered(W3, [outcome(1)], 0.0) == []
+    assert rules.progressed(W3, JobId(1), 1, 0, b"") == []
+    assert rules.took_back(W3, [], 0.0) == []
+    assert rules.exited(W3, [], "", 0.0) == []
 
 
 @pytest.mark.parametrize(
     "rows", [[outcome(2)], [outcome(1, attempt=2)], [outcome(1), outcome(1)], [outcome(1), outcome(2)]]
 )
 def test_worker_that_answers_for_what_it_was_not_given_is_ended(rows: list[Any]) -> None:
-    slots = node(cpus=1)
-    start(slots, 1)
-    assert Kill(W1) in slots.answered(W1, rows, 1.0)
-    slots.exited(W1, [], "killed", 2.0)
-    assert start(slots, 9, now=3.0) == [NewWorker(W2, C), AssignJobs(W2, [9])]  # type: ignore[list-item]
+    rules = node(cpus=1)
+    start(rules, 1)
+    assert Kill(W1) in rules.answered(W1, rows, 1.0)
+    rules.exited(W1, [], "killed", 2.0)
+    assert start(rules, 9, now=3.0) == [NewWorker(W2, C), AssignJobs(W2, [9])]  # type: ignore[list-item]
 
 
 def test_two_computations_take_turns() -> None:
     # Given two computations with many jobs each.
-    slots = node(cpus=2)
-    slots.receive(A, [prepare(D)], 0.0)
-    slots.loaded(D, "", 0.0)
-    effects = plain(slots.receive(A, [run(1, 2, 3, 4), run(1, 2, 3, 4, computation=D)], 0.0))
+    rules = node(cpus=2)
+    rules.receive(A, [prepare(D)], 0.0)
+    rules.loaded(D, "", 0.0)
+    effects = plain(rules.receive(A, [run(1, 2, 3, 4), run(1, 2, 3, 4, computation=D)], 0.0))
     # Then each has one of the two CPUs.
     assert [each.computation for each in effects if isinstance(each, NewWorker)] == [C, D]
 
@@ -232,16 +227,16 @@ def test_two_computations_take_turns() -> None:
 @pytest.mark.parametrize(("cpus", "part"), [(1, 1), (2, 1), (4, 2), (5, 2)])
 def test_short_jobs_of_one_computation_leave_another_its_part(cpus: int, part: int) -> None:
     # Given a node whose workers all have many short jobs of one computation in hand, and more wait.
-    slots = node(cpus=cpus)
-    slots.receive(A, [prepare(D)], 0.0)
-    slots.loaded(D, "", 0.0)
-    work = Work(slots)
-    work.take(slots.receive(A, [run(*range(1, 1001))], 0.0))
+    rules = node(cpus=cpus)
+    rules.receive(A, [prepare(D)], 0.0)
+    rules.loaded(D, "", 0.0)
+    work = Work(rules)
+    work.take(rules.receive(A, [run(*range(1, 1001))], 0.0))
     for _ in range(10 * cpus):
         work.answer(0.005)
     assert set(work.owners()) == {C}
     # When as many come of another one, whose jobs are as short.
-    work.take(slots.receive(A, [run(*range(1, 1001), computation=D)], 1.0))
+    work.take(rules.receive(A, [run(*range(1, 1001), computation=D)], 1.0))
     for _ in range(20 * cpus):
         work.answer(0.005)
     # Then it has its part of the CPUs, and goes on having it; a single one they have in turn.
@@ -258,8 +253,8 @@ def test_short_jobs_of_one_computation_leave_another_its_part(cpus: int, part: i
 class Work:
     """The workers of a node, each of which answers for all that it was handed at once."""
 
-    def __init__(self, slots: NodeRules) -> None:
-        self._slots = slots
+    def __init__(self, rules: NodeRules) -> None:
+        self._rules = rules
         self._owner: dict[WorkerId, ComputationId] = {}
         #: What each worker has in hand, message by message; and who answers next.
         self.hands: dict[WorkerId, list[list[JobId]]] = {}
@@ -282,15 +277,15 @@ class Work:
         rows = [outcome(job, start=0.0, end=took) for job in hand.pop(0)]
         if hand:
             self.hands[worker] = hand
-        self.take(self._slots.answered(worker, rows, 1.0))
+        self.take(self._rules.answered(worker, rows, 1.0))
 
 
 def test_jobs_of_a_computation_that_failed_to_load_again_end_with_the_reason() -> None:
-    slots = node(cpus=1)
-    start(slots, 1, now=1.0)
-    slots.exited(W1, [], "killed", 2.0)
-    slots.template_lost(C, "killed", 2.0)
-    assert slots.loaded(C, "no memory", 3.0) == [Send(A, Prepared(C, "no memory"))]
+    rules = node(cpus=1)
+    start(rules, 1, now=1.0)
+    rules.exited(W1, [], "killed", 2.0)
+    rules.template_lost(C, "killed", 2.0)
+    assert rules.loaded(C, "no memory", 3.0) == [Send(A, Prepared(C, "no memory"))]
 
 
 # How many jobs a worker has in hand
@@ -298,14 +293,14 @@ def test_jobs_of_a_computation_that_failed_to_load_again_end_with_the_reason() -
 
 def test_worker_has_two_portions_of_short_jobs_in_hand() -> None:
     # Given a worker with a job, and a portion behind it.
-    slots = busy_with_short_jobs(last=40)
+    rules = busy_with_short_jobs(last=40)
     # When the job has ended, then the next portion is put behind the one that is left.
-    effects = plain(slots.answered(W1, [outcome(2, start=2.0, end=2.0025)], 2.0))
+    effects = plain(rules.answered(W1, [outcome(2, start=2.0, end=2.0025)], 2.0))
     assert effects[0] == AssignJobs(W1, list(range(13, 23)))  # type: ignore[arg-type]
     # And the one after that when that has ended, not earlier.
     for job in range(3, 12):
-        assert slots.answered(W1, [outcome(job, start=2.0, end=2.0025)], 2.0) == []
-    effects = plain(slots.answered(W1, [outcome(12, start=2.0, end=2.0025)], 2.0))
+        assert rules.answered(W1, [outcome(job, start=2.0, end=2.0025)], 2.0) == []
+    effects = plain(rules.answered(W1, [outcome(12, start=2.0, end=2.0025)], 2.0))
     assert effects[0] == AssignJobs(W1, list(range(23, 30)))  # type: ignore[arg-type]
 
 
@@ -325,16 +320,16 @@ def test_portions_become_smaller_with_what_is_left() -> None:
 
 def hands_of(seconds: float, jobs: int) -> list[int]:
     """What the one worker of a node is handed, its job before having taken so many seconds."""
-    slots = node(cpus=1)
-    start(slots, 1)
-    slots.answered(W1, [outcome(1, start=0.0, end=seconds)], 1.0)
-    effects = start(slots, *range(2, 2 + jobs))
+    rules = node(cpus=1)
+    start(rules, 1)
+    rules.answered(W1, [outcome(1, start=0.0, end=seconds)], 1.0)
+    effects = start(rules, *range(2, 2 + jobs))
     return [len(each.jobs) for each in effects if isinstance(each, AssignJobs)]
 
 
 def test_workers_come_to_their_end_together() -> None:
     # Given two workers, and forty jobs of 10 ms.
-    slots, effects = two_workers(jobs=40)
+    rules, effects = two_workers(jobs=40)
     # When each answers what it has in hand, one after the other, as fast as the other.
     hands: dict[WorkerId, list[int]] = {W1: [], W2: []}
     handed: list[int] = []
@@ -347,48 +342,48 @@ def test_workers_come_to_their_end_together() -> None:
         if not all(hands.values()):
             break
         for worker, jobs in hands.items():
-            effects += plain(slots.answered(worker, [outcome(jobs.pop(0), start=0.0, end=0.01)], 1.0))
+            effects += plain(rules.answered(worker, [outcome(jobs.pop(0), start=0.0, end=0.01)], 1.0))
     # Then little is left for the one when nothing is left for the other, and all has been handed out.
     assert sum(handed) == 40
     assert sum(map(len, hands.values())) <= 2
 
 
 def test_worker_has_one_job_in_hand_where_jobs_are_long() -> None:
-    slots = node(cpus=1)
-    start(slots, 1)
-    slots.answered(W1, [outcome(1, start=0.0, end=1.0)], 1.0)
-    assert start(slots, 2, 3, 4) == [AssignJobs(W1, [2])]  # type: ignore[list-item]
+    rules = node(cpus=1)
+    start(rules, 1)
+    rules.answered(W1, [outcome(1, start=0.0, end=1.0)], 1.0)
+    assert start(rules, 2, 3, 4) == [AssignJobs(W1, [2])]  # type: ignore[list-item]
 
 
 def test_worker_has_one_job_in_hand_as_long_as_none_has_ended() -> None:
-    slots = node(cpus=1)
-    assert start(slots, 1, 2, 3) == [NewWorker(W1, C), AssignJobs(W1, [1])]  # type: ignore[list-item]
+    rules = node(cpus=1)
+    assert start(rules, 1, 2, 3) == [NewWorker(W1, C), AssignJobs(W1, [1])]  # type: ignore[list-item]
 
 
 def test_outcomes_wait_for_others_while_the_node_has_enough_to_do() -> None:
     # Given two workers with many jobs of 10 ms: when the one has answered, then its outcomes wait for the other's.
-    slots, _ = two_workers(jobs=40)
-    assert told(slots.answered(W2, [outcome(3, start=1.0, end=1.01)], 1.01)) == []
-    assert told(slots.answered(W1, [outcome(4, start=1.0, end=1.01)], 1.012)) == [[3, 4]]
+    rules, _ = two_workers(jobs=40)
+    assert told(rules.answered(W2, [outcome(3, start=1.0, end=1.01)], 1.01)) == []
+    assert told(rules.answered(W1, [outcome(4, start=1.0, end=1.01)], 1.012)) == [[3, 4]]
     # And where that takes longer, they are told without.
-    assert told(slots.answered(W1, [outcome(5, start=1.01, end=1.02)], 1.02)) == []
-    assert slots.due() == pytest.approx(1.02 + TELL_AFTER)
-    assert told(slots.tick(1.02 + TELL_AFTER)) == [[5]]
+    assert told(rules.answered(W1, [outcome(5, start=1.01, end=1.02)], 1.02)) == []
+    assert rules.due() == pytest.approx(1.02 + TELL_AFTER)
+    assert told(rules.tick(1.02 + TELL_AFTER)) == [[5]]
 
 
 def test_outcomes_are_told_at_once_where_the_node_has_little_to_do() -> None:
     # Given work for 30 ms behind the jobs that run, and 40 ms from telling late to an answer.
-    slots, _ = two_workers(jobs=9)
-    assert told(slots.answered(W2, [outcome(3, start=1.0, end=1.01)], 1.01)) == [[3]]
+    rules, _ = two_workers(jobs=9)
+    assert told(rules.answered(W2, [outcome(3, start=1.0, end=1.01)], 1.01)) == [[3]]
 
 
 def two_workers(jobs: int) -> tuple[NodeRules, list[Any]]:
     """A node with two workers that have answered a job of 10 ms each, and so many further ones."""
-    slots = node(cpus=2)
-    start(slots, 1, 2)
-    slots.answered(W1, [outcome(1, start=0.0, end=0.01)], 1.0)
-    slots.answered(W2, [outcome(2, start=0.0, end=0.01)], 1.0)
-    return slots, start(slots, *range(3, 3 + jobs), now=1.0)
+    rules = node(cpus=2)
+    start(rules, 1, 2)
+    rules.answered(W1, [outcome(1, start=0.0, end=0.01)], 1.0)
+    rules.answered(W2, [outcome(2, start=0.0, end=0.01)], 1.0)
+    return rules, start(rules, *range(3, 3 + jobs), now=1.0)
 
 
 def told(effects: Effects) -> list[list[JobId]]:
@@ -397,67 +392,67 @@ def told(effects: Effects) -> list[list[JobId]]:
 
 
 def test_free_worker_comes_before_filling_up_a_busy_one() -> None:
-    slots = node(cpus=2)
-    start(slots, 1)
-    slots.answered(W1, [outcome(1, start=0.0, end=0.0001)], 1.0)
-    effects = start(slots, 2, 3)
+    rules = node(cpus=2)
+    start(rules, 1)
+    rules.answered(W1, [outcome(1, start=0.0, end=0.0001)], 1.0)
+    effects = start(rules, 2, 3)
     assert effects == [AssignJobs(W1, [2]), NewWorker(W2, C), AssignJobs(W2, [3])]  # type: ignore[list-item]
 
 
 def test_job_that_turns_out_long_keeps_no_others_waiting_behind_it() -> None:
     # Given a worker with eleven jobs in hand, of which the first has not ended for some time.
-    slots = busy_with_short_jobs(last=40)
-    assert slots.due() == pytest.approx(2.0 + REPORT_AFTER)
-    effects = slots.tick(2.0 + REPORT_AFTER)
+    rules = busy_with_short_jobs(last=40)
+    assert rules.due() == pytest.approx(2.0 + REPORT_AFTER)
+    effects = rules.tick(2.0 + REPORT_AFTER)
     assert effects == [Send(A, Started(C, [JobId(2)], [1], [2.0], "")), RecallJobs(W1)]
     # When the others are taken back, then they wait again, the first of them first.
-    assert slots.took_back(W1, [(JobId(job), 1) for job in range(3, 13)], 2.1) == []
-    slots.receive(A, [Recall(C, 100)], 2.2)
-    assert slots.receive(A, [cancel(3)], 2.3) == []
-    assert slots.due() is None
+    assert rules.took_back(W1, [(JobId(job), 1) for job in range(3, 13)], 2.1) == []
+    rules.receive(A, [Recall(C, 100)], 2.2)
+    assert rules.receive(A, [cancel(3)], 2.3) == []
+    assert rules.due() is None
 
 
 def test_job_with_a_time_limit_goes_with_others_and_is_alone_when_its_time_is_over() -> None:
     # Given a worker with several jobs in hand of which each may take 50 ms.
-    slots = node(cpus=1)
-    start(slots, 1, now=1.0)
-    slots.answered(W1, [outcome(1, start=1.0, end=1.0025)], 1.0)
+    rules = node(cpus=1)
+    start(rules, 1, now=1.0)
+    rules.answered(W1, [outcome(1, start=1.0, end=1.0025)], 1.0)
     jobs = [JobId(job) for job in range(2, 10)]
     options: list[Any] = [[b"", 0.0, 0.05, 0, 0, b"", [], [], 0.0]] * 8
-    effects = plain(slots.receive(A, [Run(C, jobs, [1] * 8, [b""] * 8, options)], 2.0))
+    effects = plain(rules.receive(A, [Run(C, jobs, [1] * 8, [b""] * 8, options)], 2.0))
     assert effects == [AssignJobs(W1, [2]), AssignJobs(W1, [3, 4])]  # type: ignore[list-item, arg-type]
     # When the time of the first is over, then what has ended and not been told comes, and what has not begun.
-    assert slots.due() == pytest.approx(2.05)
-    assert slots.tick(2.051) == [RecallJobs(W1)]
-    slots.answered(W1, [outcome(2)], 2.052)
-    slots.took_back(W1, [(JobId(4), 1)], 2.053)
+    assert rules.due() == pytest.approx(2.05)
+    assert rules.tick(2.051) == [RecallJobs(W1)]
+    rules.answered(W1, [outcome(2)], 2.052)
+    rules.took_back(W1, [(JobId(4), 1)], 2.053)
     # Then the one that runs has its own time, and nobody else's.
-    assert slots.tick(2.07) == []
-    assert slots.tick(2.103) == [Interrupt(W1, JobId(3), 1)]
+    assert rules.tick(2.07) == []
+    assert rules.tick(2.103) == [Interrupt(W1, JobId(3), 1)]
 
 
 def test_jobs_that_were_taken_back_go_to_another_worker_in_their_order() -> None:
-    slots = node(cpus=2)
-    start(slots, 1)
-    slots.answered(W1, [outcome(1, start=0.0, end=0.0001)], 1.0)
-    start(slots, 2, 3, 4, 5, now=2.0)
-    slots.tick(2.0 + REPORT_AFTER)
-    slots.answered(W2, [outcome(3, start=2.0, end=2.0)], 2.05)
-    hands = [each.jobs for each in plain(slots.took_back(W1, [(JobId(4), 1)], 2.1)) if isinstance(each, AssignJobs)]
+    rules = node(cpus=2)
+    start(rules, 1)
+    rules.answered(W1, [outcome(1, start=0.0, end=0.0001)], 1.0)
+    start(rules, 2, 3, 4, 5, now=2.0)
+    rules.tick(2.0 + REPORT_AFTER)
+    rules.answered(W2, [outcome(3, start=2.0, end=2.0)], 2.05)
+    hands = [each.jobs for each in plain(rules.took_back(W1, [(JobId(4), 1)], 2.1)) if isinstance(each, AssignJobs)]
     assert hands in ([[4]], [])
 
 
 def test_running_is_told_once_and_of_long_jobs_only() -> None:
     # Given a job that ends at once, and another that does not.
-    slots = node(cpus=2, epoch=100.0)
-    start(slots, 1, 2, now=1.0)
-    slots.answered(W1, [outcome(1)], 1.0)
-    assert slots.due() == pytest.approx(1.0 + REPORT_AFTER)
-    assert slots.tick(1.0) == []
+    rules = node(cpus=2, epoch=100.0)
+    start(rules, 1, 2, now=1.0)
+    rules.answered(W1, [outcome(1)], 1.0)
+    assert rules.due() == pytest.approx(1.0 + REPORT_AFTER)
+    assert rules.tick(1.0) == []
     # Then it is said of the other, once, with the time that the user's clock shows.
-    assert slots.tick(1.5) == [Send(A, Started(C, [JobId(2)], [1], [101.0], ""))]
-    assert slots.due() is None
-    assert slots.tick(9.0) == []
+    assert rules.tick(1.5) == [Send(A, Started(C, [JobId(2)], [1], [101.0], ""))]
+    assert rules.due() is None
+    assert rules.tick(9.0) == []
 
 
 # A process for each job
@@ -465,28 +460,28 @@ def test_running_is_told_once_and_of_long_jobs_only() -> None:
 
 def test_with_isolation_each_job_has_a_process_of_its_own() -> None:
     # Given a computation whose jobs are to be isolated, and short.
-    slots = node(cpus=1, isolation="job")
-    assert start(slots, 1, 2, 3) == [NewWorker(W1, C), AssignJobs(W1, [1])]  # type: ignore[list-item]
+    rules = node(cpus=1, isolation="job")
+    assert start(rules, 1, 2, 3) == [NewWorker(W1, C), AssignJobs(W1, [1])]  # type: ignore[list-item]
     # When a job ends, then its worker is ended and another one begins.
-    effects = plain(slots.answered(W1, [outcome(1, start=0.0, end=0.0)], 1.0))
+    effects = plain(rules.answered(W1, [outcome(1, start=0.0, end=0.0)], 1.0))
     assert effects == [Kill(W1), NewWorker(W2, C), AssignJobs(W2, [2]), Send(A, ended(outcome(1, start=0.0, end=0.0)))]  # type: ignore[list-item]
     # And the end of the process is nobody's failure.
-    assert slots.exited(W1, [], "killed", 1.1) == []
+    assert rules.exited(W1, [], "killed", 1.1) == []
 
 
 # Cancelling
 
 
 def test_job_that_waits_is_cancelled_at_once() -> None:
-    slots = node(cpus=1)
-    start(slots, 1, 2)
-    assert slots.receive(A, [cancel(2)], 1.0) == [cancelled(2, 1.0)]
+    rules = node(cpus=1)
+    start(rules, 1, 2)
+    assert rules.receive(A, [cancel(2)], 1.0) == [cancelled(2, 1.0)]
 
 
 def test_job_in_hand_that_has_not_begun_is_taken_back_and_cancelled() -> None:
-    slots = busy_with_short_jobs(last=17)
-    assert slots.receive(A, [cancel(5)], 3.0) == [RecallJobs(W1)]
-    effects = plain(slots.took_back(W1, [(JobId(job), 1) for job in range(3, 7)], 3.0))
+    rules = busy_with_short_jobs(last=17)
+    assert rules.receive(A, [cancel(5)], 3.0) == [RecallJobs(W1)]
+    effects = plain(rules.took_back(W1, [(JobId(job), 1) for job in range(3, 7)], 3.0))
     assert cancelled(5, 3.0) in effects
     assert Interrupt(W1, JobId(5), 1) not in effects
     handed = [job for each in effects if isinstance(each, AssignJobs) for job in each.jobs]
@@ -494,151 +489,151 @@ def test_job_in_hand_that_has_not_begun_is_taken_back_and_cancelled() -> None:
 
 
 def test_only_job_in_hand_that_has_not_begun_is_cancelled_and_the_worker_is_free() -> None:
-    slots = node(cpus=1)
-    start(slots, 1, 2)
-    assert slots.receive(A, [cancel(1)], 1.0) == [RecallJobs(W1)]
-    effects = plain(slots.took_back(W1, [(JobId(1), 1)], 1.0))
+    rules = node(cpus=1)
+    start(rules, 1, 2)
+    assert rules.receive(A, [cancel(1)], 1.0) == [RecallJobs(W1)]
+    effects = plain(rules.took_back(W1, [(JobId(1), 1)], 1.0))
     assert effects == [AssignJobs(W1, [2]), cancelled(1, 1.0)]  # type: ignore[list-item]
 
 
 def test_job_that_runs_is_interrupted_then_terminated_then_killed() -> None:
     # Given a job that runs and is cancelled.
-    slots = node(cpus=1)
-    start(slots, 1)
-    slots.tick(1.0)
-    assert slots.receive(A, [cancel(1)], 10.0) == [RecallJobs(W1)]
-    assert slots.took_back(W1, [], 10.0) == [Interrupt(W1, JobId(1), 1)]
+    rules = node(cpus=1)
+    start(rules, 1)
+    rules.tick(1.0)
+    assert rules.receive(A, [cancel(1)], 10.0) == [RecallJobs(W1)]
+    assert rules.took_back(W1, [], 10.0) == [Interrupt(W1, JobId(1), 1)]
     # When it does not end, then each step follows at its time, once.
-    assert slots.due() == 10.0 + TERMINATE_AFTER
-    assert slots.tick(9.9 + TERMINATE_AFTER) == []
-    assert slots.tick(10.0 + TERMINATE_AFTER) == [Terminate(W1)]
-    assert slots.due() == 10.0 + KILL_AFTER
-    assert slots.tick(10.1 + TERMINATE_AFTER) == []
-    assert slots.tick(10.0 + KILL_AFTER) == [Kill(W1)]
-    assert slots.due() is None
-    assert slots.tick(99.0) == []
+    assert rules.due() == 10.0 + TERMINATE_AFTER
+    assert rules.tick(9.9 + TERMINATE_AFTER) == []
+    assert rules.tick(10.0 + TERMINATE_AFTER) == [Terminate(W1)]
+    assert rules.due() == 10.0 + KILL_AFTER
+    assert rules.tick(10.1 + TERMINATE_AFTER) == []
+    assert rules.tick(10.0 + KILL_AFTER) == [Kill(W1)]
+    assert rules.due() is None
+    assert rules.tick(99.0) == []
     # Then its end says that it was cancelled.
-    [report] = sent(slots.exited(W1, [], "SIGKILL", 16.0), A)
+    [report] = sent(rules.exited(W1, [], "SIGKILL", 16.0), A)
     assert report.statuses == [TERMINATED]
     assert report.exceptions == ["The job was cancelled, and did not end by itself: SIGKILL\n"]
 
 
 def test_job_that_ends_after_its_interrupt_is_not_killed_nor_is_the_next_one() -> None:
-    slots = node(cpus=1)
-    start(slots, 1, 2)
-    slots.receive(A, [cancel(1)], 10.0)
-    slots.took_back(W1, [], 10.0)
-    slots.answered(W1, [outcome(1, status=TERMINATED)], 11.0)
-    effects = slots.tick(10.0 + KILL_AFTER)
+    rules = node(cpus=1)
+    start(rules, 1, 2)
+    rules.receive(A, [cancel(1)], 10.0)
+    rules.took_back(W1, [], 10.0)
+    rules.answered(W1, [outcome(1, status=TERMINATED)], 11.0)
+    effects = rules.tick(10.0 + KILL_AFTER)
     assert not any(isinstance(each, Terminate | Kill) for each in effects)
 
 
 def test_cancelling_twice_interrupts_once() -> None:
-    slots = node(cpus=1)
-    start(slots, 1)
-    slots.receive(A, [cancel(1)], 10.0)
-    slots.took_back(W1, [], 10.0)
-    slots.receive(A, [cancel(1)], 11.0)
-    assert slots.took_back(W1, [], 11.0) == []
+    rules = node(cpus=1)
+    start(rules, 1)
+    rules.receive(A, [cancel(1)], 10.0)
+    rules.took_back(W1, [], 10.0)
+    rules.receive(A, [cancel(1)], 11.0)
+    assert rules.took_back(W1, [], 11.0) == []
 
 
 def test_cancel_reaches_a_job_that_the_worker_began_meanwhile() -> None:
     # Given two jobs in hand, of which the worker has ended the first and begun the second; that answer
     # is still on its way when the second is cancelled.
-    slots = busy_with_short_jobs(last=3)
-    assert slots.receive(A, [cancel(3)], 3.0) == [RecallJobs(W1)]
-    effects = slots.took_back(W1, [], 3.0)
+    rules = busy_with_short_jobs(last=3)
+    assert rules.receive(A, [cancel(3)], 3.0) == [RecallJobs(W1)]
+    effects = rules.took_back(W1, [], 3.0)
     # When the answer arrives, then the second is interrupted.
-    effects += slots.answered(W1, [outcome(2)], 3.1)
-    effects += slots.tick(3.2)
+    effects += rules.answered(W1, [outcome(2)], 3.1)
+    effects += rules.tick(3.2)
     assert Interrupt(W1, JobId(3), 1) in effects
 
 
 def test_cancel_that_comes_before_its_job_ends_it_at_once() -> None:
-    slots = node()
-    assert slots.receive(A, [cancel(1)], 1.0) == []
-    assert slots.receive(A, [run(1)], 2.0) == [cancelled(1, 2.0)]
+    rules = node()
+    assert rules.receive(A, [cancel(1)], 1.0) == []
+    assert rules.receive(A, [run(1)], 2.0) == [cancelled(1, 2.0)]
 
 
 def test_cancel_of_another_attempt_changes_nothing() -> None:
-    slots = node(cpus=1)
-    start(slots, 1, 2)
-    assert slots.receive(A, [cancel(2, attempt=7)], 1.0) == []
-    effects = plain(slots.answered(W1, [outcome(1)], 2.0))
+    rules = node(cpus=1)
+    start(rules, 1, 2)
+    assert rules.receive(A, [cancel(2, attempt=7)], 1.0) == []
+    effects = plain(rules.answered(W1, [outcome(1)], 2.0))
     assert effects[0] == AssignJobs(W1, [2])  # type: ignore[arg-type]
 
 
 def test_cancel_of_a_job_that_has_ended_changes_nothing() -> None:
-    slots = node()
-    start(slots, 1)
-    slots.answered(W1, [outcome(1)], 1.0)
-    assert slots.receive(A, [cancel(1)], 2.0) == []
+    rules = node()
+    start(rules, 1)
+    rules.answered(W1, [outcome(1)], 1.0)
+    assert rules.receive(A, [cancel(1)], 2.0) == []
 
 
 # Jobs that are placed anew where a former attempt still is: their scheduler had given the node up meanwhile
 
 
 def test_later_attempt_takes_the_place_of_one_that_waits() -> None:
-    slots = node(cpus=1)
-    start(slots, 1, 2)
-    assert slots.receive(A, [run(2, attempt=2), run(2, attempt=1), run(2, attempt=2)], 1.0) == []
-    effects = plain(slots.answered(W1, [outcome(1)], 2.0))
+    rules = node(cpus=1)
+    start(rules, 1, 2)
+    assert rules.receive(A, [run(2, attempt=2), run(2, attempt=1), run(2, attempt=2)], 1.0) == []
+    effects = plain(rules.answered(W1, [outcome(1)], 2.0))
     assert effects[0] == AssignJobs(W1, [2])  # type: ignore[arg-type]
-    [report] = sent(slots.answered(W1, [outcome(2, attempt=2)], 3.0), A)
+    [report] = sent(rules.answered(W1, [outcome(2, attempt=2)], 3.0), A)
     assert (report.jobs, report.attempts) == ([2], [2])
 
 
 @pytest.mark.parametrize("cancel_first", [True, False])
 def test_later_attempt_begins_when_the_former_has_ended_and_nobody_hears_of_that(cancel_first: bool) -> None:
     # Given a job that runs.
-    slots = node(cpus=1)
-    start(slots, 1)
-    effects = slots.receive(A, [cancel(1)], 1.0) if cancel_first else []
+    rules = node(cpus=1)
+    start(rules, 1)
+    effects = rules.receive(A, [cancel(1)], 1.0) if cancel_first else []
     # When it is said once more as another attempt, and as a later one still, then it is ended.
-    effects += slots.receive(A, [run(1, attempt=2), run(1, attempt=3), run(1, attempt=2)], 1.0)
+    effects += rules.receive(A, [run(1, attempt=2), run(1, attempt=3), run(1, attempt=2)], 1.0)
     assert RecallJobs(W1) in effects
-    assert slots.took_back(W1, [], 1.0) == [Interrupt(W1, JobId(1), 1)]
+    assert rules.took_back(W1, [], 1.0) == [Interrupt(W1, JobId(1), 1)]
     # A scheduler that comes back hears of the later attempt.
-    slots.gone(A, 1.5)
-    assert slots.joined(B, hello(), 1.6) == [Send(B, Inventory([C], [[JobId(1)]], [[3]]))]
+    rules.gone(A, 1.5)
+    assert rules.joined(B, hello(), 1.6) == [Send(B, Inventory([C], [[JobId(1)]], [[3]]))]
     # Then the later one begins.
-    effects = plain(slots.answered(W1, [outcome(1, status=TERMINATED)], 2.0))
+    effects = plain(rules.answered(W1, [outcome(1, status=TERMINATED)], 2.0))
     assert effects == [AssignJobs(W1, [1])]  # type: ignore[list-item]
-    [report] = sent(slots.answered(W1, [outcome(1, attempt=3)], 3.0), B)
+    [report] = sent(rules.answered(W1, [outcome(1, attempt=3)], 3.0), B)
     assert (report.jobs, report.attempts, report.statuses) == ([1], [3], [FINISHED])
 
 
 def test_later_attempt_is_cancelled_while_the_former_has_not_ended() -> None:
-    slots = node(cpus=1)
-    start(slots, 1)
-    slots.receive(A, [run(1, attempt=2), cancel(1, attempt=2)], 1.0)
-    slots.took_back(W1, [], 1.0)
-    [report] = sent(slots.answered(W1, [outcome(1, status=TERMINATED, end=2.0)], 2.0), A)
+    rules = node(cpus=1)
+    start(rules, 1)
+    rules.receive(A, [run(1, attempt=2), cancel(1, attempt=2)], 1.0)
+    rules.took_back(W1, [], 1.0)
+    [report] = sent(rules.answered(W1, [outcome(1, status=TERMINATED, end=2.0)], 2.0), A)
     assert (report.jobs, report.attempts, report.statuses) == ([1], [2], [CANCELLED])
 
 
 def test_later_attempt_runs_though_the_outcome_of_the_former_was_not_collected() -> None:
-    slots = node(cpus=1)
-    start(slots, 1)
-    slots.answered(W1, [outcome(1)], 1.0)
-    assert plain(slots.receive(A, [run(1)], 2.0)) == []
-    assert plain(slots.receive(A, [run(1, attempt=2)], 2.0)) == [AssignJobs(W1, [1])]  # type: ignore[list-item]
+    rules = node(cpus=1)
+    start(rules, 1)
+    rules.answered(W1, [outcome(1)], 1.0)
+    assert plain(rules.receive(A, [run(1)], 2.0)) == []
+    assert plain(rules.receive(A, [run(1, attempt=2)], 2.0)) == [AssignJobs(W1, [1])]  # type: ignore[list-item]
     # What is said of the former one changes nothing.
-    slots.receive(A, [OutcomesAcked(C, [JobId(1)], [1])], 2.0)
-    [report] = sent(slots.answered(W1, [outcome(1, attempt=2)], 3.0), A)
+    rules.receive(A, [OutcomesAcked(C, [JobId(1)], [1])], 2.0)
+    [report] = sent(rules.answered(W1, [outcome(1, attempt=2)], 3.0), A)
     assert report.attempts == [2]
 
 
 @pytest.mark.parametrize("end", ["release", "lease"])
 def test_later_attempt_goes_with_its_computation(end: str) -> None:
-    slots, arguments = node(cpus=1), Announced(100_000)
-    start(slots, 1)
-    slots.receive(A, [run(1, attempt=2, arguments=arguments)], 1.0)
+    rules, arguments = node(cpus=1), Announced(100_000)
+    start(rules, 1)
+    rules.receive(A, [run(1, attempt=2, arguments=arguments)], 1.0)
     if end == "release":
-        slots.receive(A, [Release(C)], 2.0)
+        rules.receive(A, [Release(C)], 2.0)
     else:
-        slots.gone(A, 2.0)
-        slots.tick(3.0 + LEASE)
+        rules.gone(A, 2.0)
+        rules.tick(3.0 + LEASE)
     assert arguments.released
 
 
@@ -646,9 +641,9 @@ def test_later_attempt_goes_with_its_computation(end: str) -> None:
 
 
 def test_job_that_had_begun_ends_with_its_worker() -> None:
-    slots = node(cpus=1)
-    start(slots, 1, now=1.0)
-    assert slots.exited(W1, [], "its process was ended by SIGSEGV", 2.0) == [
+    rules = node(cpus=1)
+    start(rules, 1, now=1.0)
+    assert rules.exited(W1, [], "its process was ended by SIGSEGV", 2.0) == [
         Send(
             A, ended(outcome(1, 1, TERMINATED, b"", exception="its process was ended by SIGSEGV\n", start=1.0, end=2.0))
         )
@@ -657,8 +652,8 @@ def test_job_that_had_begun_ends_with_its_worker() -> None:
 
 def test_job_that_had_not_begun_runs_in_another_worker() -> None:
     # Given a worker with three jobs in hand that ends while it runs the first.
-    slots = busy_with_short_jobs(last=8)
-    effects = plain(slots.exited(W1, [(JobId(3), 1), (JobId(4), 1)], "killed", 3.0))
+    rules = busy_with_short_jobs(last=8)
+    effects = plain(rules.exited(W1, [(JobId(3), 1), (JobId(4), 1)], "killed", 3.0))
     # Then the first is lost and the others run elsewhere.
     assert effects[0] == NewWorker(W2, C)
     assert [job for each in effects if isinstance(each, AssignJobs) for job in each.jobs] == [3, 4, 5]
@@ -667,20 +662,20 @@ def test_job_that_had_not_begun_runs_in_another_worker() -> None:
 
 
 def test_worker_that_ends_without_a_job_is_nobodys_failure() -> None:
-    slots = node(cpus=1)
-    start(slots, 1)
-    slots.answered(W1, [outcome(1)], 1.0)
-    assert slots.exited(W1, [], "killed", 2.0) == []
-    assert start(slots, 2, now=3.0) == [NewWorker(W2, C), AssignJobs(W2, [2])]  # type: ignore[list-item]
+    rules = node(cpus=1)
+    start(rules, 1)
+    rules.answered(W1, [outcome(1)], 1.0)
+    assert rules.exited(W1, [], "killed", 2.0) == []
+    assert start(rules, 2, now=3.0) == [NewWorker(W2, C), AssignJobs(W2, [2])]  # type: ignore[list-item]
 
 
 def test_job_whose_workers_end_before_it_can_begin_is_given_up_after_some() -> None:
     # Given workers that end at once, time and again.
-    slots = node(cpus=1)
-    effects: Effects = start(slots, 1, 2)
+    rules = node(cpus=1)
+    effects: Effects = start(rules, 1, 2)
     for number in range(1, STILLBORN_LIMIT + 1):
         assert NewWorker(WorkerId(number), C) in effects
-        effects = slots.exited(WorkerId(number), [(JobId(1), 1)], "no memory", 1.0)
+        effects = rules.exited(WorkerId(number), [(JobId(1), 1)], "no memory", 1.0)
     # Then the job that waited first is given up, and the next one has its chance.
     [report] = sent(effects, A)
     assert (report.jobs, report.statuses) == ([1], [TERMINATED])
@@ -689,26 +684,26 @@ def test_job_whose_workers_end_before_it_can_begin_is_given_up_after_some() -> N
 
 
 def test_workers_that_end_early_count_in_a_row_only() -> None:
-    slots = node(cpus=1)
-    start(slots, 1)
+    rules = node(cpus=1)
+    start(rules, 1)
     for number in range(1, STILLBORN_LIMIT):
-        slots.exited(WorkerId(number), [(JobId(1), 1)], "killed", 1.0)
-    slots.answered(WorkerId(STILLBORN_LIMIT), [outcome(1)], 2.0)
-    slots.exited(WorkerId(STILLBORN_LIMIT), [], "killed", 2.5)
-    start(slots, 2, now=3.0)
-    assert sent(slots.exited(WorkerId(STILLBORN_LIMIT + 1), [(JobId(2), 1)], "killed", 4.0), A) == []
+        rules.exited(WorkerId(number), [(JobId(1), 1)], "killed", 1.0)
+    rules.answered(WorkerId(STILLBORN_LIMIT), [outcome(1)], 2.0)
+    rules.exited(WorkerId(STILLBORN_LIMIT), [], "killed", 2.5)
+    start(rules, 2, now=3.0)
+    assert sent(rules.exited(WorkerId(STILLBORN_LIMIT + 1), [(JobId(2), 1)], "killed", 4.0), A) == []
 
 
 def test_workers_that_are_used_up_and_leave_jobs_untouched_count_for_nothing() -> None:
-    slots = node(cpus=STILLBORN_LIMIT)
+    rules = node(cpus=STILLBORN_LIMIT)
     workers = range(1, STILLBORN_LIMIT + 1)
-    start(slots, *range(1, 2 * STILLBORN_LIMIT + 1))
+    start(rules, *range(1, 2 * STILLBORN_LIMIT + 1))
     for number in workers:
-        effects = plain(slots.answered(WorkerId(number), [outcome(number)], 1.0))
+        effects = plain(rules.answered(WorkerId(number), [outcome(number)], 1.0))
         assert AssignJobs(WorkerId(number), [STILLBORN_LIMIT + number]) in effects  # type: ignore[list-item]
     for number in workers:
         untouched = [(JobId(STILLBORN_LIMIT + number), 1)]
-        effects = slots.exited(WorkerId(number), untouched, "exit code 0", 2.0)
+        effects = rules.exited(WorkerId(number), untouched, "exit code 0", 2.0)
         assert not [each for each in sent(effects, A) if isinstance(each, Ended)]
 
 
@@ -716,35 +711,35 @@ def test_workers_that_are_used_up_and_leave_jobs_untouched_count_for_nothing() -
 
 
 def test_template_that_ends_is_loaded_again_and_jobs_go_on() -> None:
-    slots = node(cpus=1)
-    start(slots, 1)
-    slots.exited(W1, [], "killed", 1.0)
-    assert slots.template_lost(C, "killed", 1.0) == [Load(prepare(), {})]
-    assert_given_back(start(slots, 2, now=1.5), A, Returned(C, [JobId(2)], [1]))
-    assert slots.loaded(C, "", 2.0) == [Send(A, Prepared(C, ""))]
+    rules = node(cpus=1)
+    start(rules, 1)
+    rules.exited(W1, [], "killed", 1.0)
+    assert rules.template_lost(C, "killed", 1.0) == [Load(prepare(), {})]
+    assert_given_back(start(rules, 2, now=1.5), A, Returned(C, [JobId(2)], [1]))
+    assert rules.loaded(C, "", 2.0) == [Send(A, Prepared(C, ""))]
 
 
 def test_no_worker_is_forked_from_a_template_that_has_ended() -> None:
     # Given jobs that wait while the template and its worker end; the worker's end is told first.
-    slots = node(cpus=1)
-    start(slots, 1, 2, 3)
-    effects = slots.template_ended(C, 1.0)
-    effects += slots.exited(W1, [], "killed", 1.0) + slots.template_lost(C, "killed", 1.0)
+    rules = node(cpus=1)
+    start(rules, 1, 2, 3)
+    effects = rules.template_ended(C, 1.0)
+    effects += rules.exited(W1, [], "killed", 1.0) + rules.template_lost(C, "killed", 1.0)
     # Then the next worker comes when the template has been loaded again.
     assert [each for each in plain(effects) if isinstance(each, NewWorker | AssignJobs)] == []
-    assert [job for each in plain(slots.loaded(C, "", 2.0)) if isinstance(each, AssignJobs) for job in each.jobs] == [2]
+    assert [job for each in plain(rules.loaded(C, "", 2.0)) if isinstance(each, AssignJobs) for job in each.jobs] == [2]
 
 
 def test_computation_whose_template_keeps_ending_is_given_up() -> None:
     # Given a template that ends again and again, and jobs that wait for it.
-    slots = node(cpus=1)
-    start(slots, 1, 2, 3)
+    rules = node(cpus=1)
+    start(rules, 1, 2, 3)
     effects: Effects = []
     for number in range(TEMPLATE_LIMIT):
-        effects += slots.exited(WorkerId(number + 1), [], "killed", 1.0)
-        effects += slots.template_lost(C, "killed", 1.0)
+        effects += rules.exited(WorkerId(number + 1), [], "killed", 1.0)
+        effects += rules.template_lost(C, "killed", 1.0)
         if number < TEMPLATE_LIMIT - 1:
-            effects += slots.loaded(C, "", 1.0)
+            effects += rules.loaded(C, "", 1.0)
     # Then each job has its end, and the scheduler hears why.
     assert sorted(job for message in sent(effects, A, Ended) for job in message.jobs) == [1, 2, 3]
     assert sent(effects, A, Prepared)[-1] == Prepared(C, "its process on the node keeps ending: killed")
@@ -758,25 +753,25 @@ def test_template_of_a_released_computation_may_end() -> None:
 
 
 def test_recall_gives_back_what_waits_the_last_first_and_no_more_than_asked() -> None:
-    slots = node(cpus=1)
-    start(slots, 1, 2, 3, 4)
-    assert slots.receive(A, [Recall(C, 2)], 1.0) == [Send(A, Returned(C, [JobId(4), JobId(3)], [1, 1]))]
-    assert slots.receive(A, [Recall(C, 9)], 1.0) == [Send(A, Returned(C, [JobId(2)], [1]))]
-    assert slots.receive(A, [Recall(C, 9)], 1.0) == [Send(A, Returned(C, [], []))]
+    rules = node(cpus=1)
+    start(rules, 1, 2, 3, 4)
+    assert rules.receive(A, [Recall(C, 2)], 1.0) == [Send(A, Returned(C, [JobId(4), JobId(3)], [1, 1]))]
+    assert rules.receive(A, [Recall(C, 9)], 1.0) == [Send(A, Returned(C, [JobId(2)], [1]))]
+    assert rules.receive(A, [Recall(C, 9)], 1.0) == [Send(A, Returned(C, [], []))]
 
 
 def test_job_that_was_returned_can_come_again() -> None:
-    slots = node(cpus=1)
-    start(slots, 1, 2)
-    slots.receive(A, [Recall(C, 1)], 1.0)
-    assert slots.receive(A, [run(2, attempt=2)], 2.0) == []
-    assert plain(slots.answered(W1, [outcome(1)], 3.0))[0] == AssignJobs(W1, [2])  # type: ignore[arg-type]
+    rules = node(cpus=1)
+    start(rules, 1, 2)
+    rules.receive(A, [Recall(C, 1)], 1.0)
+    assert rules.receive(A, [run(2, attempt=2)], 2.0) == []
+    assert plain(rules.answered(W1, [outcome(1)], 3.0))[0] == AssignJobs(W1, [2])  # type: ignore[arg-type]
 
 
 def test_arguments_of_returned_jobs_are_given_back() -> None:
     arguments = Announced(100_000)
-    slots = node(cpus=1)
-    slots.receive(A, [run(1), run(2, arguments=arguments), Recall(C, 1)], 0.0)
+    rules = node(cpus=1)
+    rules.receive(A, [run(1), run(2, arguments=arguments), Recall(C, 1)], 0.0)
     assert arguments.released == 1
 
 
@@ -784,65 +779,65 @@ def test_arguments_of_returned_jobs_are_given_back() -> None:
 
 
 def test_other_scheduler_is_refused_while_one_is_served() -> None:
-    slots = node()
-    assert slots.joined(B, hello(b"o" * 16, "other"), 1.0) == [
+    rules = node()
+    assert rules.joined(B, hello(b"o" * 16, "other"), 1.0) == [
         Drop(
             B,
             "busy: it works for client at present; wait until that has ended, or share nodes among programs with "
             "gdispy-scheduler",
         )
     ]
-    assert slots.receive(B, [prepare(D)], 1.0) == []
+    assert rules.receive(B, [prepare(D)], 1.0) == []
 
 
 def test_other_scheduler_is_served_while_the_first_is_away_and_shares_nothing_with_it() -> None:
     # Given a scheduler that went away, with a job running.
-    slots = node(cpus=2)
-    start(slots, 1)
-    slots.gone(A, 1.0)
+    rules = node(cpus=2)
+    start(rules, 1)
+    rules.gone(A, 1.0)
     # When another one comes, then it sees nothing of the first.
-    assert slots.joined(B, hello(b"o" * 16, "other"), 2.0) == [Send(B, Inventory([], [], []))]
-    assert_given_back(slots.receive(B, [run(5)], 2.0), B, Returned(C, [JobId(5)], [1]))
-    assert slots.receive(B, [cancel(1), Recall(C, 5), OutcomesAcked(C, [JobId(1)], [1])], 2.0) == []
-    assert slots.receive(B, [Release(C)], 2.0) == [Send(B, Released(C))]
+    assert rules.joined(B, hello(b"o" * 16, "other"), 2.0) == [Send(B, Inventory([], [], []))]
+    assert_given_back(rules.receive(B, [run(5)], 2.0), B, Returned(C, [JobId(5)], [1]))
+    assert rules.receive(B, [cancel(1), Recall(C, 5), OutcomesAcked(C, [JobId(1)], [1])], 2.0) == []
+    assert rules.receive(B, [Release(C)], 2.0) == [Send(B, Released(C))]
     # And the first, which has something here, can come back beside it; a third one cannot.
-    assert slots.joined(A, hello(), 3.0) == [Send(A, Inventory([C], [[JobId(1)]], [[1]]))]
-    third = slots.joined(Peer(9), hello(b"t" * 16, "third"), 3.0)
+    assert rules.joined(A, hello(), 3.0) == [Send(A, Inventory([C], [[JobId(1)]], [[1]]))]
+    third = rules.joined(Peer(9), hello(b"t" * 16, "third"), 3.0)
     assert [type(effect) for effect in third] == [Drop]
 
 
 def test_computation_that_a_new_scheduler_brings_again_begins_anew() -> None:
     # Given a job that runs for a scheduler that was killed.
-    slots = node(cpus=2)
-    start(slots, 1)
-    slots.gone(A, 1.0)
+    rules = node(cpus=2)
+    start(rules, 1)
+    rules.gone(A, 1.0)
     # When the next one brings the same computation, then what was there ends, and it is loaded afresh.
-    slots.joined(B, hello(b"o" * 16, "other"), 2.0)
-    assert slots.receive(B, [prepare(C)], 2.0) == [Unload(C)]
-    assert slots.unloaded(C, 3.0) == [Load(prepare(C), {})]
-    slots.loaded(C, "", 4.0)
-    assert plain(slots.receive(B, [run(1)], 5.0))[-1] == AssignJobs(WorkerId(2), [1])  # type: ignore[list-item]
+    rules.joined(B, hello(b"o" * 16, "other"), 2.0)
+    assert rules.receive(B, [prepare(C)], 2.0) == [Unload(C)]
+    assert rules.unloaded(C, 3.0) == [Load(prepare(C), {})]
+    rules.loaded(C, "", 4.0)
+    assert plain(rules.receive(B, [run(1)], 5.0))[-1] == AssignJobs(WorkerId(2), [1])  # type: ignore[list-item]
 
 
 def test_jobs_go_on_while_their_scheduler_is_away_and_nothing_is_sent() -> None:
-    slots = node(cpus=1)
-    start(slots, 1, 2)
-    assert slots.gone(A, 1.0) == []
-    assert plain(slots.answered(W1, [outcome(1)], 2.0)) == [AssignJobs(W1, [2])]  # type: ignore[list-item]
-    assert slots.tick(5.0) == []
+    rules = node(cpus=1)
+    start(rules, 1, 2)
+    assert rules.gone(A, 1.0) == []
+    assert plain(rules.answered(W1, [outcome(1)], 2.0)) == [AssignJobs(W1, [2])]  # type: ignore[list-item]
+    assert rules.tick(5.0) == []
 
 
 def test_scheduler_that_comes_back_hears_what_is_held_and_every_outcome_not_collected() -> None:
     # Given outcomes collected, not collected and made while it was away; a job that runs; one that waits.
-    slots = node(cpus=1)
-    start(slots, 1, 2, 3, 4, 5)
-    slots.answered(W1, [outcome(1)], 1.0)
-    slots.answered(W1, [outcome(2)], 1.0)
-    slots.receive(A, [OutcomesAcked(C, [JobId(1)], [1])], 1.5)
-    slots.gone(A, 2.0)
-    slots.answered(W1, [outcome(3)], 3.0)
+    rules = node(cpus=1)
+    start(rules, 1, 2, 3, 4, 5)
+    rules.answered(W1, [outcome(1)], 1.0)
+    rules.answered(W1, [outcome(2)], 1.0)
+    rules.receive(A, [OutcomesAcked(C, [JobId(1)], [1])], 1.5)
+    rules.gone(A, 2.0)
+    rules.answered(W1, [outcome(3)], 3.0)
     # When it comes back.
-    effects = slots.joined(B, hello(), 4.0)
+    effects = rules.joined(B, hello(), 4.0)
     # Then it hears of all but the first, and the outcomes come again.
     [holding] = sent(effects, B, Inventory)
     assert effects[0] == Send(B, holding)
@@ -853,45 +848,45 @@ def test_scheduler_that_comes_back_hears_what_is_held_and_every_outcome_not_coll
 
 
 def test_outcome_comes_again_after_each_reconnection_until_it_is_collected() -> None:
-    slots = node(cpus=1)
-    start(slots, 1)
-    slots.answered(W1, [outcome(1)], 1.0)
+    rules = node(cpus=1)
+    start(rules, 1)
+    rules.answered(W1, [outcome(1)], 1.0)
     for peer in (B, Peer(3)):
-        slots.gone(A, 2.0)
-        assert sent(slots.joined(peer, hello(), 3.0), peer, Ended) == [ended(outcome(1))]
-    slots.receive(Peer(3), [OutcomesAcked(C, [JobId(1)], [1])], 4.0)
-    assert slots.joined(Peer(4), hello(), 5.0) == [
+        rules.gone(A, 2.0)
+        assert sent(rules.joined(peer, hello(), 3.0), peer, Ended) == [ended(outcome(1))]
+    rules.receive(Peer(3), [OutcomesAcked(C, [JobId(1)], [1])], 4.0)
+    assert rules.joined(Peer(4), hello(), 5.0) == [
         Drop(Peer(3), "a newer connection took its place"),
         Send(Peer(4), Inventory([C], [[]], [[]])),
     ]
 
 
 def test_collected_of_another_attempt_or_job_forgets_nothing() -> None:
-    slots = node(cpus=1)
-    start(slots, 1)
-    slots.answered(W1, [outcome(1)], 1.0)
-    slots.receive(A, [OutcomesAcked(C, [JobId(1), JobId(7)], [2, 1])], 2.0)
-    assert sent(slots.joined(B, hello(), 3.0), B, Ended) == [ended(outcome(1))]
+    rules = node(cpus=1)
+    start(rules, 1)
+    rules.answered(W1, [outcome(1)], 1.0)
+    rules.receive(A, [OutcomesAcked(C, [JobId(1), JobId(7)], [2, 1])], 2.0)
+    assert sent(rules.joined(B, hello(), 3.0), B, Ended) == [ended(outcome(1))]
 
 
 def test_newer_connection_of_the_same_scheduler_takes_the_place_of_the_old() -> None:
-    slots = node(cpus=1)
-    assert slots.joined(B, hello(), 1.0)[0] == Drop(A, "a newer connection took its place")
-    assert slots.receive(A, [run(1)], 1.0) == []
-    assert slots.gone(A, 1.0) == []
-    assert plain(slots.receive(B, [run(1)], 1.0)) == [NewWorker(W1, C), AssignJobs(W1, [1])]  # type: ignore[list-item]
+    rules = node(cpus=1)
+    assert rules.joined(B, hello(), 1.0)[0] == Drop(A, "a newer connection took its place")
+    assert rules.receive(A, [run(1)], 1.0) == []
+    assert rules.gone(A, 1.0) == []
+    assert plain(rules.receive(B, [run(1)], 1.0)) == [NewWorker(W1, C), AssignJobs(W1, [1])]  # type: ignore[list-item]
 
 
 def test_outcomes_that_are_sent_again_fit_into_messages_that_the_other_side_takes() -> None:
     # Given sixty-four outcomes with a megabyte of output on each stream, made while the scheduler was away.
     output = bytes(1 << 20)
-    slots = node(cpus=64)
-    start(slots, *range(1, 65))
-    slots.gone(A, 1.0)
+    rules = node(cpus=64)
+    start(rules, *range(1, 65))
+    rules.gone(A, 1.0)
     for number in range(1, 65):
-        slots.answered(WorkerId(number), [outcome(number, stdout=output, stderr=output)], 2.0)
+        rules.answered(WorkerId(number), [outcome(number, stdout=output, stderr=output)], 2.0)
     # When they are told, then no message is longer than a receiver accepts.
-    messages = sent(slots.joined(B, hello(), 3.0), B, Ended)
+    messages = sent(rules.joined(B, hello(), 3.0), B, Ended)
     assert sum(len(message.jobs) for message in messages) == 64
     for message in messages:
         assert len(message.jobs) <= COLUMN_LIMIT
@@ -901,28 +896,28 @@ def test_outcomes_that_are_sent_again_fit_into_messages_that_the_other_side_take
 
 def test_scheduler_that_stays_away_is_forgotten_after_the_lease() -> None:
     # Given a scheduler that went away with a job running, one waiting and an outcome.
-    slots = node(cpus=1)
-    start(slots, 1, 2, 3)
-    slots.answered(W1, [outcome(1)], 1.0)
-    slots.tick(1.5)
-    slots.gone(A, 2.0)
+    rules = node(cpus=1)
+    start(rules, 1, 2, 3)
+    rules.answered(W1, [outcome(1)], 1.0)
+    rules.tick(1.5)
+    rules.gone(A, 2.0)
     # When the lease is over, then all of its work is ended.
-    assert slots.due() == 2.0 + LEASE
-    assert slots.tick(1.9 + LEASE) == []
-    assert slots.tick(2.0 + LEASE) == [Unload(C)]
-    assert slots.due() is None
-    assert slots.unloaded(C, 3.0 + LEASE) == []
-    assert slots.joined(B, hello(), 4.0 + LEASE) == [Send(B, Inventory([], [], []))]
+    assert rules.due() == 2.0 + LEASE
+    assert rules.tick(1.9 + LEASE) == []
+    assert rules.tick(2.0 + LEASE) == [Unload(C)]
+    assert rules.due() is None
+    assert rules.unloaded(C, 3.0 + LEASE) == []
+    assert rules.joined(B, hello(), 4.0 + LEASE) == [Send(B, Inventory([], [], []))]
 
 
 def test_scheduler_that_comes_back_in_time_keeps_its_work() -> None:
-    slots = node(cpus=1)
-    start(slots, 1)
-    slots.tick(1.0)
-    slots.gone(A, 1.0)
-    slots.joined(B, hello(), 2.0)
-    assert slots.due() is None
-    assert slots.tick(9.0 + LEASE) == []
+    rules = node(cpus=1)
+    start(rules, 1)
+    rules.tick(1.0)
+    rules.gone(A, 1.0)
+    rules.joined(B, hello(), 2.0)
+    assert rules.due() is None
+    assert rules.tick(9.0 + LEASE) == []
 
 
 # Releasing
@@ -931,14 +926,14 @@ def test_scheduler_that_comes_back_in_time_keeps_its_work() -> None:
 def test_release_ends_everything_of_a_computation_and_is_confirmed_when_nothing_is_left() -> None:
     # Given a computation with a job running, one waiting and an outcome.
     arguments, result = Announced(100_000), Announced(100_000)
-    slots = node(cpus=1)
-    slots.receive(A, [run(1, 2, 3, arguments=arguments)], 0.0)
-    slots.answered(W1, [outcome(1, result=result)], 1.0)
+    rules = node(cpus=1)
+    rules.receive(A, [run(1, 2, 3, arguments=arguments)], 0.0)
+    rules.answered(W1, [outcome(1, result=result)], 1.0)
     # When it is released, then it ends, and its payloads are given back.
-    assert slots.receive(A, [Release(C)], 2.0) == [Unload(C)]
+    assert rules.receive(A, [Release(C)], 2.0) == [Unload(C)]
     assert (arguments.released, result.released) == (3, 1)
-    assert slots.unloaded(C, 3.0) == [Send(A, Released(C))]
-    assert slots.unloaded(C, 3.0) == []
+    assert rules.unloaded(C, 3.0) == [Send(A, Released(C))]
+    assert rules.unloaded(C, 3.0) == []
 
 
 def test_release_of_what_is_not_there_is_confirmed() -> None:
@@ -946,31 +941,31 @@ def test_release_of_what_is_not_there_is_confirmed() -> None:
 
 
 def test_release_frees_the_cpus_for_other_computations() -> None:
-    slots = node(cpus=1)
-    slots.receive(A, [prepare(D)], 0.0)
-    slots.loaded(D, "", 0.0)
-    slots.receive(A, [run(1), run(1, computation=D)], 0.0)
-    effects = plain(slots.receive(A, [Release(C)], 1.0))
+    rules = node(cpus=1)
+    rules.receive(A, [prepare(D)], 0.0)
+    rules.loaded(D, "", 0.0)
+    rules.receive(A, [run(1), run(1, computation=D)], 0.0)
+    effects = plain(rules.receive(A, [Release(C)], 1.0))
     assert effects == [Unload(C), NewWorker(W2, D), AssignJobs(W2, [1])]  # type: ignore[list-item]
 
 
 def test_late_word_of_a_worker_of_a_released_computation_is_ignored() -> None:
-    slots = node(cpus=1)
-    start(slots, 1)
-    slots.receive(A, [Release(C)], 1.0)
-    assert slots.answered(W1, [outcome(1)], 2.0) == []
-    assert slots.exited(W1, [], "killed", 2.0) == []
+    rules = node(cpus=1)
+    start(rules, 1)
+    rules.receive(A, [Release(C)], 1.0)
+    assert rules.answered(W1, [outcome(1)], 2.0) == []
+    assert rules.exited(W1, [], "killed", 2.0) == []
 
 
 def test_computation_that_is_prepared_again_is_loaded_when_the_former_is_gone() -> None:
     # Given a release that is still going on, as after a node was taken for lost and is back.
-    slots = node(cpus=1)
-    effects = slots.receive(A, [Release(C), prepare()], 1.0)
+    rules = node(cpus=1)
+    effects = rules.receive(A, [Release(C), prepare()], 1.0)
     assert effects == [Unload(C)]
     # When nothing is left of the former, then it is loaded anew.
-    assert Load(prepare(), {}) in slots.unloaded(C, 2.0)
-    slots.loaded(C, "", 3.0)
-    assert [type(each) for each in start(slots, 1, now=4.0)] == [NewWorker, AssignJobs]
+    assert Load(prepare(), {}) in rules.unloaded(C, 2.0)
+    rules.loaded(C, "", 3.0)
+    assert [type(each) for each in start(rules, 1, now=4.0)] == [NewWorker, AssignJobs]
 
 
 def test_statuses_a_node_reports_are_final() -> None:

@@ -1,0 +1,102 @@
+"""Which waiting job goes to which worker.
+
+Invariant: at most `Capacity.cpus` CPUs have work, and of a computation at most as many as its scheduler allows; where
+that number was lowered, those that have work go on, and no other begins before they are few enough.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from itertools import count
+
+from gdispy.protocol.ids import WorkerId
+from gdispy.rules.effects import Effects
+from gdispy.rules.node.capacity import Capacity
+from gdispy.rules.node.computation import Computation
+from gdispy.rules.node.effects import NewWorker
+from gdispy.rules.node.job_table import JobTable
+from gdispy.rules.node.state import NodeState
+from gdispy.rules.node.worker import Worker
+
+
+class Assigner:
+    """Gives waiting jobs to workers."""
+
+    def __init__(self, state: NodeState, capacity: Capacity, jobs: JobTable) -> None:
+        self._state = state
+        self._capacity = capacity
+        self._jobs = jobs
+        self._numbers = count(1)
+
+    def assign(self, now: float) -> Effects:
+        """Give waiting jobs to workers: first to free ones, and first those of the computation with the fewest."""
+        effects: Effects = []
+        part = 0  # Of the CPUs, for each computation that has jobs here; 0 where at most one waits.
+        waiting = self._jobs.take_waiting()
+        if len(waiting) > 1:
+            waiting = deque(sorted(waiting, key=Computation.load))
+            part = self._part()
+        served: list[Computation] = []
+        has_nothing = has_little = False
+        for _ in range(len(waiting)):
+            computation = waiting.popleft()
+            if not computation.processes.ready:
+                continue  # It waits again when it is loaded.
+            fresh = self._hand_to_free(computation, -(-self._capacity.free() // (len(waiting) + 1)), effects, now)
+            if not computation.queue:
+                continue
+            workers: Iterable[Worker] = computation.workers.values()
+            if part:
+                load = computation.load()
+                if has_nothing or (has_little and load > part):
+                    workers = fresh  # Others wait for its CPUs: what has work in hand gets no more.
+                has_nothing, has_little = has_nothing or load == 0, has_little or load < min(part, computation.cpus)
+            effects += self._top_up(computation, workers)
+            if computation.queue:
+                (served if fresh else waiting).append(computation)
+        for computation in served if self._capacity.free() > 0 else ():  # What others may not use.
+            self._hand_to_free(computation, self._capacity.free(), effects, now)
+        waiting += [computation for computation in served if computation.queue]
+        self._jobs.wait_in_order(waiting)
+        return effects
+
+    def _part(self) -> int:
+        """The CPUs for each computation that has jobs here."""
+        sharers = sum(bool(each.jobs) for each in self._state.computations.values())
+        return max(1, self._capacity.cpus // max(1, sharers))  # Those that wait may have had their jobs cancelled.
+
+    def _hand_to_free(self, computation: Computation, share: int, effects: Effects, now: float) -> list[Worker]:
+        """Give jobs to free workers, on so many CPUs at most; which these are."""
+        idle = [worker for worker in computation.workers.values() if worker.is_free()]
+        fresh: list[Worker] = []
+        free = min(self._capacity.free(), computation.room())
+        while computation.queue and share > 0 and free > 0:
+            cpus = min(computation.queue[0].cpus, self._capacity.cpus, computation.cpus)
+            if cpus > free:
+                break
+            worker = idle.pop() if idle else self._new_worker(computation, effects)
+            effects += self._jobs.hand_first(worker, cpus, now)
+            fresh.append(worker)
+            share -= cpus
+            free -= cpus
+        return fresh
+
+    def _new_worker(self, computation: Computation, effects: Effects) -> Worker:
+        worker = Worker(WorkerId(next(self._numbers)), computation)
+        self._state.add_worker(worker)
+        effects.append(NewWorker(worker.number, computation.id))
+        return worker
+
+    def _top_up(self, computation: Computation, workers: Iterable[Worker]) -> Effects:
+        """Put more short jobs behind those that workers have in hand."""
+        if not computation.has_short_jobs or self._capacity.free() < 0 or computation.room() < 0:
+            return []
+        busy = [worker for worker in workers if worker.hand and not worker.is_ending]
+        portion = computation.portion(max(1, len(busy)))
+        effects: Effects = []
+        for place, worker in enumerate(busy):
+            if worker.may_have_more():
+                part = -(-len(computation.queue) // (len(busy) - place))
+                effects += self._jobs.hand_more(worker, min(portion, part))
+        return effects

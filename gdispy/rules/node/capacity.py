@@ -1,0 +1,86 @@
+"""The CPUs of a node: how many it offers, how many it uses, and how many are busy."""
+
+from __future__ import annotations
+
+from gdispy.errors import InternalError
+from gdispy.protocol.messages import NO_LIMIT, Cpus
+
+
+class Capacity:
+    """How many CPUs are used, of those that the node's owner wants to offer and its scheduler wants to have.
+
+    Invariants: nothing is offered while there is a reason to take no jobs; `cpus` is the lesser of `offered` and what
+    the scheduler allows; at most `cpus` are busy, or, where that number was lowered, no more than were busy then.
+    """
+
+    def __init__(self, cpus: int) -> None:
+        #: CPUs that are used now; that are offered to schedulers; and that the node's owner wants to offer.
+        self.cpus = self.offered = self.wanted = cpus
+        #: CPUs of workers with a job in hand.
+        self.busy = 0
+        #: Whether the offer was ever another one than schedulers read in `Hello`.
+        self.has_varied = False
+        #: CPUs that the scheduler wants to use.
+        self._allowed = NO_LIMIT
+        #: Why no jobs are taken, in the order in which that came up.
+        self._reasons: dict[str, None] = {}
+        #: As many may be busy where the number was lowered; it goes down with those that end.
+        self._ceiling = cpus
+
+    def want(self, cpus: int) -> bool:
+        """The node's owner wants to offer this number; whether that changes the offer."""
+        self.wanted = cpus
+        return self._offer()
+
+    def shut(self, why: str) -> bool:
+        """Offer nothing for this reason; whether that changes the offer."""
+        self._reasons[why] = None
+        return self._offer()
+
+    def reopen(self, why: str) -> bool:
+        """The reason is gone; whether that changes the offer."""
+        self._reasons.pop(why, None)
+        return self._offer()
+
+    def _offer(self) -> bool:
+        before, self.offered = self.offered, 0 if self._reasons else self.wanted
+        has_changed = self.offered != before
+        self.has_varied = self.has_varied or has_changed
+        return has_changed
+
+    def reasons(self) -> list[str]:
+        return list(self._reasons)
+
+    def message(self) -> Cpus:
+        """The offer, as schedulers are told."""
+        return Cpus(self.offered, ", ".join(self._reasons))
+
+    def allow(self, cpus: int) -> None:
+        """The scheduler that is served wants to use this number."""
+        self._allowed = cpus
+
+    def adjust(self) -> int:
+        """Use as many as are offered and allowed now; by how many that changes the number."""
+        before, self.cpus = self.cpus, min(self.offered, self._allowed)
+        if self.cpus != before:
+            self._ceiling = max(self.cpus, self.busy)
+        return self.cpus - before
+
+    def take(self, cpus: int) -> None:
+        self.busy += cpus
+
+    def give(self, cpus: int) -> None:
+        self.busy -= cpus
+
+    def free(self) -> int:
+        """CPUs that jobs may begin on; less than 0 where more are busy than are used now."""
+        return self.cpus - self.busy
+
+    def lower_ceiling(self) -> None:
+        """What has ended above the number that is used now is not replaced."""
+        self._ceiling = max(self.cpus, min(self._ceiling, self.busy))
+
+    def check(self, busy: int) -> None:
+        """Raise InternalError where this is not what is counted, or more than may be; for tests."""
+        if busy != self.busy or busy > self._ceiling:
+            raise InternalError(f"{busy} workers are busy, {self.busy} counted, of {self._ceiling}")

@@ -1,0 +1,56 @@
+"""A job on a node, from its acceptance to its end."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gdispy.protocol.ids import JobId
+from gdispy.protocol.payload import Bulk, Payload
+
+#: Where the options of a job, as in `Run`, have what may be a payload: pickled names, and the contents of files.
+_NAMES, _CONTENTS = 5, 7
+
+
+class Job:
+    """A job that this node has accepted and not ended."""
+
+    __slots__ = ("arguments", "attempt", "cancelled", "cpus", "expired", "limit", "number", "options", "reported")
+
+    def __init__(self, number: JobId, attempt: int, arguments: Bulk, options: list[Any] | None = None) -> None:
+        self.number = number
+        self.attempt = attempt
+        self.arguments = arguments
+        #: Seconds that it may run; 0 is no limit.
+        self.limit = 0.0
+        #: How many CPUs it occupies.
+        self.cpus = 1
+        #: As in `Run`; None also where nothing in it is for the worker, which then may have it in hand with others.
+        self.options: list[Any] | None = None
+        if options is not None:
+            _, _, seconds, cpus, *needs = options
+            self.limit = float(seconds)
+            if cpus > 1 or any(needs):
+                self.options, self.cpus = options, max(1, cpus)
+        self.cancelled = False
+        #: It has taken longer than it may.
+        self.expired = False
+        #: Whether the scheduler was told that it runs.
+        self.reported = False
+
+    def release(self) -> None:
+        """Give back what it needed to run."""
+        release(self.arguments)
+        if self.options is not None:
+            release(self.options[_NAMES])
+            for value in self.options[_CONTENTS]:
+                release(value)
+
+    def took_too_long(self) -> str:
+        """What its user reads where it was ended for its limit."""
+        return f"The job took longer than its limit of {self.limit:g} s (dispy_timeout), and was ended.\n"
+
+
+def release(value: Bulk) -> None:
+    """Give back what a payload occupies."""
+    if isinstance(value, Payload):
+        value.release()

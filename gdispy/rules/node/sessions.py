@@ -1,0 +1,281 @@
+"""The schedulers that a node works for: who comes, who goes, and who is given up.
+
+Invariants:
+1. One scheduler is served at a time, recoverers aside; one that went away is remembered until `lease` seconds later.
+   While it is connected nothing of it is forgotten, however long its jobs take.
+2. A scheduler that is away is forgotten as soon as nothing is here for it.
+"""
+
+from __future__ import annotations
+
+from gdispy.protocol.ids import Instance, Peer
+from gdispy.protocol.limits import NAME_LIMIT, printable
+from gdispy.protocol.messages import Ended, Hello, Inventory, Prepare
+from gdispy.protocol.roles import RECOVERER
+from gdispy.protocol.texts import BUSY
+from gdispy.rules.effects import Drop, Effects, Send
+from gdispy.rules.history.replay import ComputationHistory
+from gdispy.rules.node.capacity import Capacity
+from gdispy.rules.node.computation import Computation
+from gdispy.rules.node.effects import Shutdown
+from gdispy.rules.node.job_table import JobTable
+from gdispy.rules.node.outcome import Outcome
+from gdispy.rules.node.outcomes import Outcomes
+from gdispy.rules.node.ownership import Ownership
+from gdispy.rules.node.scheduler_session import SchedulerSession
+from gdispy.rules.node.state import NodeState
+from gdispy.rules.node.turn import Turn
+
+#: Seconds that the jobs of a scheduler which went away are kept.
+LEASE = 3600.0
+#: The same as a multiple of the interval at which the scheduler wants signs of life; it gives a node up
+#: after six.
+LEASE_PULSES = 12
+#: Seconds that outcomes are kept whose scheduler has not come back in time.
+SPOOL_AGE = 7 * 24 * 3600.0
+
+#: Why a node that ends soon takes nothing new.
+LAST_WORK = "it ends when its present work is done"
+_SHARE = "wait until that has ended, or share nodes among programs with gdispy-scheduler"
+_AWAY = "The client of the job was away for {:.0f} minutes, so the node has ended it (--zombie_interval).\n"
+
+
+class Sessions:
+    """The schedulers that are connected, and those that are away."""
+
+    def __init__(
+        self,
+        lease: float,
+        serve: int,
+        spool_age: float,
+        state: NodeState,
+        capacity: Capacity,
+        outcomes: Outcomes,
+        jobs: JobTable,
+        ownership: Ownership,
+        turn: Turn,
+    ) -> None:
+        self._lease = lease
+        #: End when so many schedulers were served; -1 never. How many were, and whether no more are taken.
+        self._serve = serve
+        self._served = 0
+        self.is_finishing = False
+        self._spool_age = spool_age
+        self._state = state
+        self._capacity = capacity
+        self._outcomes = outcomes
+        self._jobs = jobs
+        self._ownership = ownership
+        self._turn = turn
+        self._sessions: dict[Instance, SchedulerSession] = {}
+        self._by_peer: dict[Peer, SchedulerSession] = {}
+
+    # Who is there
+
+    def at(self, peer: Peer) -> SchedulerSession | None:
+        """The scheduler of a connection."""
+        return self._by_peer.get(peer)
+
+    def all(self) -> list[SchedulerSession]:
+        return list(self._sessions.values())
+
+    def clients(self) -> tuple[list[str], list[str]]:
+        """The names of the schedulers that are connected, and of those that are away."""
+        here = [each.name for each in self._sessions.values() if each.peer is not None]
+        return here, [each.name for each in self._sessions.values() if each.peer is None]
+
+    def serves(self, peer: Peer) -> bool:
+        """Whether a connection is that of a scheduler that this node works for."""
+        return peer in self._by_peer
+
+    def rests(self, peer: Peer) -> bool:
+        """Whether nothing is here for the scheduler of a connection."""
+        session = self._by_peer.get(peer)
+        return session is None or not self._state.has_anything_of(session)
+
+    def offer(self, has_changed: bool, now: float) -> Effects:
+        """The offer of CPUs was set: tell those who are connected, where it has changed, and use what is offered."""
+        # First how many, or jobs that go back would come again at once.
+        effects: Effects = [Send(peer, self._capacity.message()) for peer in self._by_peer] if has_changed else []
+        return effects + self._turn.adjust_cpus(now)
+
+    # Coming
+
+    def admit(self, hello: Hello) -> SchedulerSession | str:
+        """The session of a scheduler that has connected, or why it is not served."""
+        refusal = self._refusal(hello)
+        if refusal:
+            return refusal
+        session = self._sessions.setdefault(hello.instance, SchedulerSession(hello.instance, hello.name))
+        session.recovers = hello.role == RECOVERER
+        if hello.epoch < session.epoch:
+            return "its journal is older than what it has said before: an old copy was put in its place"
+        session.epoch = hello.epoch
+        return session
+
+    def _refusal(self, hello: Hello) -> str:
+        """Why a scheduler cannot be served now, or ''. One with computations here always can."""
+        own = any(each.session.instance == hello.instance for each in self._state.computations.values())
+        if hello.role == RECOVERER or own or any(self._ownership.is_due(*claim) for claim in hello.claims):
+            return ""
+        if any(self._ownership.is_behind(*claim) for claim in hello.claims):
+            return ""  # It has to hear that they are not its own any more.
+        for session in self._sessions.values():
+            if session.peer is not None and session.instance != hello.instance and not session.recovers:
+                return f"{BUSY}it works for {printable(session.name, NAME_LIMIT)} at present; {_SHARE}"
+        return LAST_WORK if self.is_finishing and hello.instance not in self._sessions else ""
+
+    def joined(self, session: SchedulerSession, peer: Peer, hello: Hello, now: float) -> Effects:
+        """A scheduler is served on this connection: it gets what it claims, and hears what is here of it."""
+        effects = [] if session.recovers else self.use_cpus(session.cpus, now)
+        effects += self._connect(session, peer, hello)
+        effects += self._claim(session, hello)
+        own = self._state.of(session)
+        inventory, running = Send(peer, _inventory(own, session.recovers)), self._running(session, peer)
+        # A scheduler has to know first that the jobs are here; a recoverer may ask for no more than the one answer.
+        effects += [*running, inventory] if session.recovers else [inventory, *running]
+        if self._capacity.has_varied:  # It may have changed since it was said in Hello, or in an earlier connection.
+            effects.append(Send(peer, self._capacity.message()))
+        for computation in own:
+            effects += [Send(peer, message) for message in computation.progress.messages(computation.id)]
+            self._outcomes.send_again(computation)
+        return effects
+
+    def use_cpus(self, cpus: int, now: float) -> Effects:
+        """The scheduler that is served wants to use this number from now on."""
+        self._capacity.allow(cpus)
+        return self._turn.adjust_cpus(now)
+
+    def _connect(self, session: SchedulerSession, peer: Peer, hello: Hello) -> Effects:
+        effects: Effects = []
+        if session.peer is not None:  # It has come back before the old connection was known broken.
+            del self._by_peer[session.peer]
+            effects.append(Drop(session.peer, "a newer connection took its place"))
+        session.peer, session.expires = peer, None
+        # Longer than the scheduler waits for this node, or what it believes to be here would be gone.
+        session.lease = max(self._lease, LEASE_PULSES * hello.pulse)
+        self._by_peer[peer] = session
+        return effects
+
+    def _claim(self, session: SchedulerSession, hello: Hello) -> Effects:
+        effects: Effects = []
+        for claim in hello.claims:
+            known = self._state.computations.get(claim[0])
+            former = known.session if known is not None else None
+            effects += self._ownership.claim(session, *claim)
+            if former is not None:
+                self.note_leaving(former)
+        return effects
+
+    def _running(self, session: SchedulerSession, peer: Peer) -> list[Send]:
+        """Which of a scheduler's jobs run, of those that were reported before: it may be another run of it that asks. A
+        recoverer is not here for long enough to wait for such a report."""
+        workers = (each for each in self._state.workers.values() if each.computation.session is session and each.hand)
+        running = [each for each in workers if each.hand[0].reported or session.recovers]
+        return [Send(peer, each.report(self._state.clock_offset)) for each in running]
+
+    def restore(self, story: ComputationHistory, now: float) -> Effects:
+        """Take up what an earlier run of this node has left in the spool."""
+        owned = story.owned
+        if owned is None or story.id in self._state.computations:
+            return []
+        instance, opened = Instance(owned.client), story.open
+        session = self._sessions.setdefault(instance, SchedulerSession(instance, owned.place))
+        session.expires = now + self._spool_age
+        prepare = Prepare(
+            *(story.id, owned.name, "function", "", "", "", True, b"", [], []), token=opened.token, epoch=opened.epoch
+        )
+        computation = Computation(prepare, session)
+        computation.processes.retire()
+        ends = [job.outcome for job in story.jobs.values() if job.outcome is not None]
+        self._outcomes.restore(
+            computation,
+            [Outcome._make(getattr(ended, name)[place] for name in Ended.columns) for ended, place in ends],
+        )
+        self._state.add(computation)
+        self._ownership.note(computation)
+        return []
+
+    # Going
+
+    def gone(self, peer: Peer, now: float) -> Effects:
+        """A connection is over. What it asked for goes on."""
+        session = self._by_peer.pop(peer, None)
+        if session is None:
+            return self.farewell()
+        session.peer = None
+        own = self._state.of(session)
+        has_ended = bool(own) and all(each.processes.is_over for each in own)
+        session.expires = now + (self._spool_age if has_ended else session.lease)
+        self.note_leaving(session)
+        return self._outcomes.spool_all(own) + self.farewell()
+
+    def give_up_absent(self, now: float) -> Effects:
+        """Forget the schedulers that are away, with all that is held for them."""
+        effects: Effects = []
+        for session in [each for each in self._sessions.values() if each.peer is None]:
+            effects += self._give_up(session, now)
+        return effects + self.farewell()
+
+    def expire(self, now: float) -> Effects:
+        """Give up the schedulers that were away for too long."""
+        effects: Effects = []
+        for session in list(self._sessions.values()):
+            if session.expires is not None and session.expires <= now:
+                effects += self._give_up(session, now)
+        return effects + self.farewell()
+
+    def due(self) -> list[float]:
+        """When the schedulers that are away are given up."""
+        return [each.expires for each in self._sessions.values() if each.expires is not None]
+
+    def _give_up(self, session: SchedulerSession, now: float) -> Effects:
+        """End what runs for a scheduler. What somebody may still ask for is kept longer."""
+        effects: Effects = []
+        own = self._state.of(session)
+        retires = any(each.has_token and not each.processes.is_over for each in own)
+        text = _AWAY.format(session.lease / 60)
+        for computation in own:
+            if not retires or not computation.has_token:
+                effects += self._jobs.forget(computation)
+            elif not computation.processes.is_over:
+                effects += self._jobs.retire(computation, text, now)
+        session.expires = now + self._spool_age if retires else None
+        self.note_leaving(session)
+        return effects
+
+    def note_leaving(self, session: SchedulerSession) -> None:
+        """Forget a scheduler that is away as soon as nothing is left of it."""
+        if session.peer is not None or self._state.has_anything_of(session):
+            return
+        if session.instance not in self._sessions:
+            return
+        del self._sessions[session.instance]
+        if session.was_served:
+            self._served += 1
+            self.is_finishing = self.is_finishing or self._served == self._serve
+
+    # The end of the node
+
+    def finish(self) -> Effects:
+        """Take no new clients and computations; end when those that are here are over."""
+        self.is_finishing = True
+        return self.farewell()
+
+    def farewell(self) -> Effects:
+        """The end, where it was asked for and nothing is left to do."""
+        computations = self._state.computations.values()
+        if not self.is_finishing or self._state.unloading or any(not each.processes.is_over for each in computations):
+            return []
+        return [Shutdown()]
+
+
+def _inventory(computations: list[Computation], with_ends: bool) -> Inventory:
+    held = [computation.held() for computation in computations]
+    ended = [list(computation.outcomes.unacked) for computation in computations] if with_ends else []
+    return Inventory(
+        [computation.id for computation in computations],
+        [list(each) for each in held],
+        [list(each.values()) for each in held],
+        ended,
+    )

@@ -1,0 +1,61 @@
+"""How a node stands: in lines for its owner, and in rows for a visitor."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from gdispy.rules.node.capacity import Capacity
+from gdispy.rules.node.computation import Computation
+from gdispy.rules.node.scheduler_session import SchedulerSession
+from gdispy.rules.node.sessions import LAST_WORK, Sessions
+from gdispy.rules.node.state import NodeState
+
+
+class NodeStatus:
+    """Answers questions, and changes nothing."""
+
+    def __init__(self, state: NodeState, capacity: Capacity, sessions: Sessions) -> None:
+        self._state = state
+        self._capacity = capacity
+        self._sessions = sessions
+
+    def standing(self, now: float) -> list[str]:
+        """How this node stands, in lines."""
+        capacity = self._capacity
+        lines = [cpu_line(capacity.offered, capacity.wanted, capacity.reasons(), capacity.busy)]
+        lines += [computation_line(computation) for computation in self._state.computations.values()]
+        lines += [client_line(session, now) for session in self._sessions.all()]
+        return [*lines, LAST_WORK] if self._sessions.is_finishing else lines
+
+    def overview(self, name: str, host: str, port: int) -> tuple[list[list[Any]], list[list[Any]]]:
+        """The same for a visitor, as in `Overview`: this node, and the computations that are here."""
+        here, _ = self._sessions.clients()
+        computations = [
+            [each.session.name, "", each.prepare.name, len(each.queue), len(each.jobs) - len(each.queue)]
+            for each in self._state.computations.values()
+        ]
+        return [[name, host, port, self._capacity.offered, self._capacity.busy, bool(here)]], computations
+
+
+def cpu_line(cpus: int, wanted: int, reasons: Iterable[str], busy: int) -> str:
+    """What is offered, and why it is less than wanted."""
+    shown = str(cpus) if cpus == wanted else f"{cpus} of {wanted} ({', '.join(reasons)})"
+    return f"CPUs: {shown}, busy: {busy}"
+
+
+def computation_line(computation: Computation) -> str:
+    running = sum(1 for worker in computation.workers.values() if worker.hand)
+    waiting = len(computation.jobs) - running
+    processes, outcomes = computation.processes, computation.outcomes
+    state = "" if processes.ready else ", cannot be loaded" if processes.error else ", being loaded"
+    counts = f"jobs: {running} running, {waiting} waiting, {outcomes.done} done"
+    kept = f", {len(outcomes.unacked)} not collected" if outcomes.unacked else ""
+    return f"computation {computation.prepare.name} of {computation.session.name}{state}, {counts}{kept}"
+
+
+def client_line(session: SchedulerSession, now: float) -> str:
+    if session.peer is not None or session.expires is None:
+        return f"client {session.name}: {'connected' if session.peer is not None else 'leaving'}"
+    minutes = max(0.0, session.expires - now) / 60
+    return f"client {session.name}: away; what is held for it is kept for {minutes:.0f} minutes"

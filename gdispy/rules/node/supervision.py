@@ -1,0 +1,189 @@
+"""What workers do, and what is done about them: reports, time limits, and the ways to end a job.
+
+A job that is to end is interrupted; where it goes on, its worker gets SIGTERM, and then SIGKILL.
+"""
+
+from __future__ import annotations
+
+from gdispy.protocol.ids import JobId
+from gdispy.protocol.job_status import TERMINATED
+from gdispy.protocol.messages import Progress, Upload
+from gdispy.rules.effects import Effects, Send
+from gdispy.rules.node.computation import Computation
+from gdispy.rules.node.effects import Interrupt, Kill, RecallJobs, Terminate
+from gdispy.rules.node.job import Job, release
+from gdispy.rules.node.job_table import JobTable
+from gdispy.rules.node.outcome import Outcome, Row
+from gdispy.rules.node.progress import FileKey, ProvisionalResult, SentFile
+from gdispy.rules.node.state import NodeState
+from gdispy.rules.node.worker import Worker, WorkerStage
+
+#: Seconds after which a running job is reported as such; shorter ones are reported by their end. And after which a
+#: worker gives back what it has in hand behind that job: more than it takes for a portion of short ones.
+REPORT_AFTER = 0.1
+#: Seconds from the interrupt of a cancelled job to SIGTERM, and to SIGKILL.
+TERMINATE_AFTER = 3.0
+KILL_AFTER = 5.0
+#: Workers of one computation that may end before their first job until that job is given up.
+STILLBORN_LIMIT = 3
+
+
+class Supervision:
+    """Watches the workers."""
+
+    def __init__(self, state: NodeState, jobs: JobTable) -> None:
+        self._state = state
+        self._jobs = jobs
+
+    # What workers do
+
+    def answered(self, worker: Worker, rows: list[Row], now: float) -> Effects:
+        """A worker has finished its first jobs in hand; rows as in `Ended`."""
+        computation, hand = worker.computation, worker.hand
+        outcomes = list(map(Outcome._make, rows))
+        effects = [] if self._jobs.take_answers(worker, outcomes) else self._kill(worker)
+        computation.processes.stillborn = 0
+        worker.answered(now)
+        computation.note_pace(sum(each.end - each.start for each in outcomes) / len(outcomes), len(outcomes))
+        if not hand and computation.prepare.isolation == "job" and not worker.is_ending:
+            effects += self._kill(worker)
+        if hand and hand[0].cancelled:  # It was not taken back when it was cancelled, so it has begun.
+            effects += self._interrupt(worker, now)
+        return effects
+
+    def progressed(self, worker: Worker, job: JobId, result: ProvisionalResult) -> Effects:
+        """A job has sent a provisional result."""
+        computation = worker.computation
+        computation.progress.show(job, result)
+        peer = computation.session.peer
+        if peer is None:
+            return []
+        # The client shows a provisional result with the time at which its job began.
+        is_first = worker.hand and worker.hand[0].number == job and not worker.hand[0].reported
+        effects = self._report(worker) if is_first else []
+        return [*effects, Send(peer, Progress(computation.id, job, *result, ""))]
+
+    def sent_file(self, worker: Worker, key: FileKey, file: SentFile) -> Effects:
+        """A job sends a file to its client, and waits for the answer."""
+        if not worker.hand or worker.hand[0].number != key.job:
+            release(file.content)
+            return []
+        computation = worker.computation
+        computation.progress.add_file(key, file)
+        peer = computation.session.peer
+        return [Send(peer, Upload(computation.id, *key, [file.row], [file.content]))] if peer is not None else []
+
+    def took_back(self, worker: Worker, taken: list[tuple[JobId, int]], now: float) -> Effects:
+        """These were in the worker's socket: they had not begun. What else is in hand had."""
+        self._jobs.put_back(worker, taken, now)
+        if not worker.hand or not worker.hand[0].cancelled:
+            worker.spare()
+        elif worker.interrupted_at is None:
+            return self._interrupt(worker, now)
+        return []
+
+    def exited(self, worker: Worker, taken: list[tuple[JobId, int]], cause: str, now: float) -> None:
+        """A worker is gone, and all that it started; `taken` were still in its socket."""
+        computation = worker.computation
+        has_begun = len(worker.hand) != len(taken)
+        self._jobs.put_back(worker, taken, now)
+        self._jobs.remove_worker(worker)
+        for job in worker.hand:
+            self._jobs.end(computation, job, TERMINATED, _why_ended(worker, job, cause), now, worker.since)
+        if not has_begun and taken and not worker.why and not worker.proven:
+            self._count_stillborn(computation, cause, now)
+
+    def _count_stillborn(self, computation: Computation, cause: str, now: float) -> None:
+        processes = computation.processes
+        processes.stillborn += 1
+        if processes.stillborn >= STILLBORN_LIMIT and computation.queue:
+            processes.stillborn = 0
+            text = f"Its worker process ended before the job could begin: {cause}\n"
+            self._jobs.end_next(computation, text, now)
+
+    # What is done about them
+
+    def kill_all(self, why: str) -> Effects:
+        """End all that runs, for this reason."""
+        effects: Effects = []
+        for worker in self._state.workers.values():
+            if worker.hand and not worker.is_ending:
+                effects += self._kill(worker, why)
+        return effects
+
+    def due(self) -> list[float]:
+        """When `watch` has something to do."""
+        times: list[float] = []
+        for worker in self._watched():
+            if worker.interrupted_at is not None:
+                times.append(worker.interrupted_at + _PATIENCE[worker.stage])
+                continue
+            if not worker.hand[0].reported or len(worker.hand) > 1:
+                times.append(worker.since + REPORT_AFTER)
+            if worker.hand[0].limit:
+                times.append(worker.since + worker.hand[0].limit)
+        return times
+
+    def watch(self, now: float) -> Effects:
+        """Report what runs for long, recall what waits behind that, and end what takes longer than it may."""
+        effects: Effects = []
+        for worker in self._watched():
+            effects += self._watch(worker, now) if worker.interrupted_at is None else self._press(worker, now)
+        return effects
+
+    def _watched(self) -> list[Worker]:
+        return [worker for worker in self._state.workers.values() if worker.hand and not worker.is_ending]
+
+    def _press(self, worker: Worker, now: float) -> Effects:
+        """Its job was interrupted, and has not ended."""
+        assert worker.interrupted_at is not None
+        if now < worker.interrupted_at + _PATIENCE[worker.stage]:
+            return []
+        if worker.stage is WorkerStage.TERMINATED:
+            return self._kill(worker)
+        worker.terminate()
+        return [Terminate(worker.number)]
+
+    def _watch(self, worker: Worker, now: float) -> Effects:
+        job = worker.hand[0]
+        is_alone = len(worker.hand) == 1
+        is_over = job.limit > 0 and now >= worker.since + job.limit
+        if is_over and is_alone:
+            job.expired = True
+            return self._interrupt(worker, now)
+        is_long = now >= worker.since + REPORT_AFTER
+        effects: Effects = []
+        if is_long and not job.reported:
+            job.reported = True
+            effects += self._report(worker)
+        if (is_long or is_over) and not is_alone:
+            # Taken for short, and is not: others must not wait behind it. Or it has ended, and that is not told yet.
+            worker.since, worker.slow = now, True
+            effects.append(RecallJobs(worker.number))
+        return effects
+
+    def _report(self, worker: Worker) -> Effects:
+        """Its scheduler, if it is there, hears that the first job in hand runs."""
+        peer = worker.computation.session.peer
+        return [Send(peer, worker.report(self._state.clock_offset))] if peer is not None else []
+
+    def _interrupt(self, worker: Worker, now: float) -> Effects:
+        worker.interrupt(now)
+        job = worker.hand[0]
+        return [Interrupt(worker.number, job.number, job.attempt)]
+
+    def _kill(self, worker: Worker, why: str = "") -> Effects:
+        worker.end(why)
+        return [Kill(worker.number)]
+
+
+#: Seconds from the interrupt of a job to the next step.
+_PATIENCE = {WorkerStage.INTERRUPTED: TERMINATE_AFTER, WorkerStage.TERMINATED: KILL_AFTER}
+
+
+def _why_ended(worker: Worker, job: Job, cause: str) -> str:
+    """What the user of a job reads whose worker is gone."""
+    text = f"{worker.why or cause}\n"
+    if job.expired:
+        return job.took_too_long()
+    return f"The job was cancelled, and did not end by itself: {text}" if job.cancelled else text
