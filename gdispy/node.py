@@ -12,7 +12,7 @@ import os
 import platform
 import time
 from collections.abc import Callable
-from dataclasses import astuple, replace
+from dataclasses import astuple, dataclass, replace
 from typing import Any
 
 import gevent
@@ -91,14 +91,28 @@ DISK_INTERVAL = 1.0
 #: What a scheduler can bring about again and again.
 _ANSWERS = (MissingFiles, Prepared, Released, Reply, Returned)
 
-#: Roles of the connections that a node takes: of those who give jobs, and of those who only want to know how it stands.
-
 #: Seconds between two reports to schedulers of what is free here, where all have nothing here (else it is as often as
 #: they want signs of life); and how many of those reports a scheduler may miss that has nothing here.
 AVAILABILITY_INTERVAL = 10.0
 MISSED_AT_REST = 11
 #: The same from the start to the first: what a program that starts its own node wants is its first result.
 AVAILABILITY_START = 0.1
+
+
+@dataclass
+class _Link:
+    """A connection, and who is at its other end."""
+
+    connection: Connection
+    #: Whether this side has opened it, and what keeps it up.
+    is_own: bool = False
+    connector: SchedulerConnector | None = None
+    #: The scheduler that has said who it is; b"" before.
+    scheduler: bytes = b""
+    #: It only wants to know how this node is.
+    is_visitor: bool = False
+    #: Seconds between two signs of life that it wants, and so between two reports of what is free; 0 for no wish.
+    pulse: float = 0.0
 
 
 class Node:
@@ -111,24 +125,20 @@ class Node:
         self._name = settings.name or platform.node() or "node"
         prefix = self._prefix = find_prefix(settings.dest_path_prefix)
         epoch = time.time() - time.monotonic()
-        self._slots = NodeRules(settings.cpus, settings.lease, epoch, settings.serve, settings.spool_age)
-        self._slots.on_fault = _drop_faulty
+        self._rules = NodeRules(settings.cpus, settings.lease, epoch, settings.serve, settings.spool_age)
+        self._rules.on_fault = _drop_faulty
         self._log = LimitedLog(logger)
         self._began = time.monotonic()
         self._state = OPEN
         if settings.hours is not None:  # Before anybody hears of CPUs that are not offered now.
             self._state, _ = settings.hours.at(_seconds_of_day())
-            self._slots.keep_hours(self._state, clock(settings.hours.last), self._began)
+            self._rules.keep_hours(self._state, clock(settings.hours.last), self._began)
         self._stop = gevent.event.Event()
-        self._pump = Pump(self._perform, self._slots.tick, self._slots.due, self._on_defect)
+        self._pump = Pump(self._perform, self._rules.tick, self._rules.due, self._on_defect)
         self._failure: BaseException | None = None
-        self._connections: dict[Peer, Connection] = {}
-        #: Schedulers, and visitors, that have said who they are.
-        self._greeted, self._visitors = set[Peer](), set[Peer]()
+        self._links: dict[Peer, _Link] = {}
         #: A scheduler has come: reports of what is free are due in its rhythm.
         self._greeting = gevent.event.Event()
-        #: Seconds between two signs of life that schedulers want, and so between two reports of what is free.
-        self._pulses: dict[Peer, float] = {}
         self._claim = claim(prefix, self.instance.hex())
         hosts = listening_addresses(settings.secret, settings.ip_addrs, "node")
         psk = settings.secret.for_tcp()
@@ -139,11 +149,7 @@ class Node:
         #: The addresses that it keeps to; none where it has all.
         self._hosts = [] if hosts[0] in (ALL_ADDRESSES, "::") else hosts
         source = hosts[0] if len(self._hosts) == 1 else ""
-        self._callers = [SchedulerConnector(self, settings.secret, place, source) for place in settings.connect]
-        #: Connections that this side has opened, and who keeps them up.
-        self._called: dict[Peer, SchedulerConnector | None] = {}
-        #: The life of each scheduler that is connected.
-        self._schedulers: dict[Peer, bytes] = {}
+        self._connectors = [SchedulerConnector(self, settings.secret, place, source) for place in settings.connect]
         self.host, self.port = self._listener.host, self._listener.port
         setting = {
             "dest_path_prefix": prefix,
@@ -156,9 +162,9 @@ class Node:
         own = os.path.join(prefix, self.instance.hex())
         self._spool = NodeSpool(own if settings.private else prefix, self.instance, settings.spool_size, self._on_spool)
         for story in self._spool.load(settings.spool_age) if not settings.private else ():
-            self._slots.restore(story, self._began)
-        self._workers = ProcessManager(self._slots, self._pump, setting, self.instance)
-        self._workers.backlog = lambda: max((each.backlog for each in self._connections.values()), default=0)
+            self._rules.restore(story, self._began)
+        self._workers = ProcessManager(self._rules, self._pump, setting, self.instance)
+        self._workers.backlog = lambda: max((each.connection.backlog for each in self._links.values()), default=0)
         self._workers.on_shutdown = self.shutdown_after_clients
         self._workers.on_failure = self._on_failure
         self._workers.on_defect = self._on_defect
@@ -190,8 +196,8 @@ class Node:
         keep_running(self._watch_disk, what="the watch over the disk")
         self._listener.start()
         self._announce()
-        for caller in self._callers:
-            caller.start()
+        for connector in self._connectors:
+            connector.start()
 
     def stop(self) -> None:
         """End the node soon; from any greenlet of its loop, or a signal handler."""
@@ -199,26 +205,26 @@ class Node:
 
     def shutdown_after_clients(self) -> None:
         """End the node when the computations that are here are over; take no others."""
-        self._pump.put(self._slots.finish)
+        self._pump.put(self._rules.finish)
 
     # What its owner wants while it runs
 
     def set_cpus(self, cpus: int) -> None:
         """Offer so many CPUs from now on; what runs goes on."""
-        self._pump.put(self._slots.set_cpus, cpus)
+        self._pump.put(self._rules.set_cpus, cpus)
 
     def stop_jobs(self) -> None:
         """Take no new jobs until `start_jobs`."""
-        self._pump.put(self._slots.shut, _STOPPED)
+        self._pump.put(self._rules.shut, _STOPPED)
 
     def start_jobs(self) -> None:
-        self._pump.put(self._slots.reopen, _STOPPED)
+        self._pump.put(self._rules.reopen, _STOPPED)
 
     def release(self) -> str:
         """Give up schedulers that are away, instead of keeping what is held for them; what came of it."""
-        here, away = self._slots.clients()
+        here, away = self._rules.clients()
         if away:
-            self._pump.put(self._slots.give_up)
+            self._pump.put(self._rules.give_up)
             return printable(f"given up: {', '.join(away)}")
         return printable(f"nothing was done: {', '.join(here)} is connected" if here else "no client holds this node")
 
@@ -229,7 +235,7 @@ class Node:
         uptime = f"up {minutes // 1440} days, {minutes % 1440 // 60:02}:{minutes % 60:02}"
         return [
             f"{self._name} at {Address(self.host, self.port)}, {uptime}",
-            *map(printable, self._slots.standing(now)),
+            *map(printable, self._rules.standing(now)),
         ]
 
     def _keep_hours(self, hours: Hours) -> None:
@@ -238,7 +244,7 @@ class Node:
             if state != self._state:
                 logger.info("service hours: %s", state)
                 self._state = state
-                self._pump.put(self._slots.keep_hours, state, clock(hours.last))
+                self._pump.put(self._rules.keep_hours, state, clock(hours.last))
             # Soon again, since clocks are set, and machines sleep.
             gevent.sleep(min(seconds, 30.0) + 0.01)
 
@@ -246,12 +252,12 @@ class Node:
         self._listener.close()
         if self._announcer is not None:
             self._announcer.close()
-        for caller in self._callers:
-            caller.close()
-        for connection in list(self._connections.values()):
-            connection.close(STOPPED)
+        for connector in self._connectors:
+            connector.close()
+        for link in list(self._links.values()):
+            link.connection.close(STOPPED)
         for _ in range(100):
-            if not self._connections:
+            if not self._links:
                 break
             gevent.sleep(0.01)
         self._pump.stop()
@@ -260,7 +266,7 @@ class Node:
         unclaim(self._prefix, self.instance.hex(), self._claim)
 
     def _on_spool(self, trouble: str) -> None:
-        self._pump.put(self._slots.shut if trouble else self._slots.reopen, _SPOOL_FULL)
+        self._pump.put(self._rules.shut if trouble else self._rules.reopen, _SPOOL_FULL)
 
     def _on_failure(self, reason: str) -> None:
         self._on_defect(ConfigError(f"--init: {reason}"))
@@ -287,7 +293,7 @@ class Node:
         connection = Connection(
             sock, keys, self.handlers() if roles == SCHEDULER_TO_NODE else Handlers(self._on_visit, self._on_closed)
         )
-        self._connections[connection.peer] = connection
+        self._links[connection.peer] = _Link(connection)
         connection.start()
         return connection
 
@@ -296,48 +302,53 @@ class Node:
 
     def use(self, connection: Connection, caller: SchedulerConnector | None) -> None:
         """A connection that this side has opened, so that it has to speak first."""
-        self._connections[connection.peer] = connection
-        self._called[connection.peer] = caller
+        self._links[connection.peer] = _Link(connection, is_own=True, connector=caller)
         connection.start()
         connection.introduce(self._hello(), self._identity)
 
     def connections(self) -> list[Connection]:
-        return list(self._connections.values())
+        return [link.connection for link in self._links.values()]
 
     def is_connected(self, instance: bytes) -> bool:
-        return instance in self._schedulers.values()
+        return any(link.scheduler == instance for link in self._links.values())
 
     def is_busy(self) -> bool:
-        return bool(self._slots.clients()[0])
+        return bool(self._rules.clients()[0])
 
     def _on_visit(self, connection: Connection, messages: list[Message]) -> None:
-        """Somebody wants to know how this node stands."""
+        """Somebody wants to know how this node is."""
+        link = self._links.get(connection.peer)
+        if link is None:  # It was closed in between.
+            return
         for message in messages:
             if isinstance(message, Hello):
                 connection.check_identity(message)
-                self._visitors.add(connection.peer)
+                link.is_visitor = True
                 connection.introduce(self._hello(), self._identity)
-            elif connection.peer not in self._visitors:
+            elif not link.is_visitor:
                 raise MessageRefused("the first message was not Hello")
             elif isinstance(message, OverviewRequest):
                 connection.send(Availability(measure(self._prefix)))
-                connection.answer(Overview(message.question, *self._slots.overview(self._name, self.host, self.port)))
+                connection.answer(Overview(message.question, *self._rules.overview(self._name, self.host, self.port)))
 
     def _make_sink(self, size: int, purpose: int) -> Sink:
         if purpose == FILE:
             return FileSink(self._workers.directory, size, self._settings.max_file_size)
-        sink = self._workers.slabs.sink(size)
+        sink = self._workers.memory_files.sink(size)
         if sink.fileno() >= descriptor_limit():  # What runs needs some.
             sink.abandon()
             raise ProtocolError("this node has no descriptors left for payloads: too many jobs wait here")
         return sink
 
     def _on_messages(self, connection: Connection, messages: list[Message]) -> None:
-        if connection.peer not in self._greeted:
+        link = self._links.get(connection.peer)
+        if link is None:  # It was closed in between.
+            return
+        if not link.scheduler:
             hello = messages.pop(0)
             if not isinstance(hello, Hello):
                 raise MessageRefused("the first message was not Hello")
-            self._greet(connection, hello)
+            self._greet(link, hello)
         self._pump.put(self._receive, connection, messages, connection.taken())
 
     def _watch_disk(self) -> None:
@@ -348,52 +359,56 @@ class Node:
             if is_full != was_full:
                 was_full = is_full
                 logger.warning("the disk at %s has %s", self._prefix, "too little room" if is_full else "room again")
-                self._pump.put(self._slots.shut if is_full else self._slots.reopen, _FULL)
+                self._pump.put(self._rules.shut if is_full else self._rules.reopen, _FULL)
             gevent.sleep(DISK_INTERVAL)
 
     def _tell_availability(self) -> None:
         gevent.sleep(AVAILABILITY_START)
         load()
         for turn in itertools.count():
-            free = measure(self._prefix) if self._greeted else []
-            at_rest = {peer: self._slots.rests(peer) for peer in self._greeted}
-            if all(at_rest.values()):
-                self._workers.slabs.clear()
-            for peer, rests in at_rest.items():
-                self._connections[peer].rest(rests)
+            links = self._schedulers()
+            free = measure(self._prefix) if links else []
+            at_rest = [self._rules.rests(peer) for peer in links]
+            if all(at_rest):
+                self._workers.memory_files.clear()
+            for link, rests in zip(links.values(), at_rest, strict=True):
+                link.connection.rest(rests)
                 if free and not (rests and turn % (MISSED_AT_REST + 1)):
-                    self._connections[peer].send(Availability(free))
-            is_at_rest = all(at_rest.values())
-            self._greeting.wait(AVAILABILITY_INTERVAL if is_at_rest else min(self._pulses.values(), default=1.0))
+                    link.connection.send(Availability(free))
+            pulses = [link.pulse for link in links.values() if link.pulse]
+            self._greeting.wait(AVAILABILITY_INTERVAL if all(at_rest) else min(pulses, default=1.0))
             self._greeting.clear()
 
-    def _greet(self, connection: Connection, hello: Hello) -> None:
+    def _schedulers(self) -> dict[Peer, _Link]:
+        """The connections of schedulers that have said who they are."""
+        return {peer: link for peer, link in self._links.items() if link.scheduler}
+
+    def _greet(self, link: _Link, hello: Hello) -> None:
+        connection = link.connection
         connection.check_identity(hello)
-        self._greeted.add(connection.peer)
+        link.scheduler = hello.instance
         text = "connected: %s at %s, gdispy %s"
         self._log.log(logging.INFO, ("in", connection.address), text, hello.name, connection.address, hello.version)
         if 0.05 <= hello.pulse <= 1000:
             connection.set_pulse(hello.pulse)
-            self._pulses[connection.peer] = hello.pulse
+            link.pulse = hello.pulse
         self._greeting.set()
-        caller = self._called.get(connection.peer)
-        if caller is not None:
-            caller.good = True
-        if connection.peer not in self._called:
+        if link.connector is not None:
+            link.connector.good = True
+        if not link.is_own:
             connection.introduce(self._hello(), self._identity)
-        self._schedulers[connection.peer] = hello.instance
         self._pump.put(self._joined, connection.peer, hello)
 
     def _joined(self, peer: Peer, hello: Hello, now: float) -> Effects:
-        effects = self._slots.joined(peer, hello, now)
-        if self._slots.serves(peer):  # Who is refused comes again and again, and this takes its time.
+        effects = self._rules.joined(peer, hello, now)
+        if self._rules.serves(peer):  # Who is refused comes again and again, and this takes its time.
             free = measure(self._prefix)
             effects += [Send(peer, Availability(free))] if free else []
         return effects
 
     def _gone(self, peer: Peer, now: float) -> Effects:
         was_busy = self.is_busy()
-        effects = self._slots.gone(peer, now)
+        effects = self._rules.gone(peer, now)
         if was_busy and not self.is_busy():
             self._tell_free()
         return effects
@@ -402,36 +417,33 @@ class Node:
         """Those who wait for this node need not ask again and again."""
         if self._announcer is not None:
             self._announcer.became_free()
-        for caller in self._callers:
-            caller.wake()
+        for connector in self._connectors:
+            connector.wake()
 
     def _hello(self) -> Hello:
         address = self._settings.ext_ip_addr
-        return hello(NODE, self.instance, self._name, cpus=self._slots.offered, address=address)
+        return hello(NODE, self.instance, self._name, cpus=self._rules.offered, address=address)
 
     def _receive(self, connection: Connection, messages: list[Message], size: int, now: float) -> Any:
         connection.acknowledge(size)
-        effects = self._slots.receive(connection.peer, messages, now)
-        if connection.rests and not self._slots.rests(connection.peer):
+        effects = self._rules.receive(connection.peer, messages, now)
+        if connection.rests and not self._rules.rests(connection.peer):
             connection.rest(False)
         return effects
 
     def _on_closed(self, connection: Connection, reason: str) -> None:
-        self._connections.pop(connection.peer, None)
-        self._schedulers.pop(connection.peer, None)
-        self._visitors.discard(connection.peer)
-        caller = self._called.pop(connection.peer, None)
-        if caller is not None:
-            caller.closed(reason)
-        if connection.peer in self._greeted:
-            self._greeted.discard(connection.peer)
-            self._pulses.pop(connection.peer, None)
+        link = self._links.pop(connection.peer, None)
+        if link is None:
+            return
+        if link.connector is not None:
+            link.connector.closed(reason)
+        if link.scheduler:
             level = logging.ERROR if reason.startswith(REFUSED) else logging.INFO
             key = ("out", connection.address, level)
             self._log.log(level, key, "disconnected from %s: %s", connection.address, reason)
             self._pump.put(self._gone, connection.peer)
-            if not self._greeted:
-                self._workers.slabs.clear()
+            if not self._schedulers():
+                self._workers.memory_files.clear()
 
     # Effects
 
@@ -447,28 +459,29 @@ class Node:
         kind, reason = type(effect).__name__, f"gdispy itself has failed on the node: {error!r}\n"
         self._log.log_failure(logging.ERROR, (kind, type(error)), error, "gdispy: a defect while performing %s", kind)
         if isinstance(effect, Load | FindMissingFiles):
-            self._pump.put(self._slots.loaded, effect.prepare.computation, reason)
+            self._pump.put(self._rules.loaded, effect.prepare.computation, reason)
         elif isinstance(effect, PutFiles):
-            self._pump.put(self._slots.delivered, effect.prepare.computation, effect.deliver.question, reason)
+            self._pump.put(self._rules.delivered, effect.prepare.computation, effect.deliver.question, reason)
         elif isinstance(effect, NewWorker):
-            self._pump.put(self._slots.exited, effect.worker, [], reason)
+            self._pump.put(self._rules.exited, effect.worker, [], reason)
         elif isinstance(effect, AssignJobs):
             self._workers.end(effect.worker)
-        elif isinstance(effect, Send) and effect.peer in self._connections:
-            self._connections[effect.peer].abort(refusal(effect.message, error))
+        elif isinstance(effect, Send) and effect.peer in self._links:
+            self._links[effect.peer].connection.abort(refusal(effect.message, error))
         else:
             raise error
 
     def _send(self, effect: Send) -> None:
-        connection = self._connections.get(effect.peer)
-        if connection is not None:
+        link = self._links.get(effect.peer)
+        if link is not None:
+            connection = link.connection
             send = connection.answer if isinstance(effect.message, _ANSWERS) else connection.send
             send(effect.message)
 
     def _drop(self, effect: Drop) -> None:
-        connection = self._connections.get(effect.peer)
-        if connection is not None:
-            connection.close(effect.reason)
+        link = self._links.get(effect.peer)
+        if link is not None:
+            link.connection.close(effect.reason)
 
     def _cleaned(self, prepare: Prepare) -> Prepare:
         """A computation, whose files go at its end where the owner of the node says so."""

@@ -161,13 +161,13 @@ def test_callbacks_of_the_loop_are_in_modules_that_guard_them() -> None:
     """What such a callback raises, gevent writes to stderr; and it stops a watcher that has failed for ever."""
     making = re.compile(r"loop\.(io|timer|async_|child|signal|stat|run_callback)\(")
     found = {name for name, path in SOURCES.items() if making.search(path.read_text())}
-    # `process_manager` and `gate` only wait for a watcher; `hub`, `pump` and `connection` guard each turn themselves.
+    # `process_manager` and `gate` only wait for a watcher; the others guard each turn themselves.
     assert found == {
         "gdispy.execution.process_manager",
         "gdispy.hub",
         "gdispy.runtime.gate",
         "gdispy.runtime.pump",
-        *(f"gdispy.transport.{name}" for name in ("acceptor", "connection", "listener")),
+        *(f"gdispy.transport.{name}" for name in ("acceptor", "connection", "listener", "liveness")),
     }
 
 

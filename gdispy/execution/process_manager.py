@@ -29,10 +29,11 @@ from gdispy import config
 from gdispy.buffers.memory_file import MemoryFile, in_memory_file
 from gdispy.buffers.memory_file_pool import MemoryFilePool
 from gdispy.errors import ProtocolError
-from gdispy.execution.dependency_files import JobFiles, lacking, place, place_all, under_another_name
-from gdispy.execution.kept_directories import KeptDirectories
+from gdispy.execution.computation_files import ComputationFiles
+from gdispy.execution.dependency_files import JobFiles, place_all
 from gdispy.execution.spawner_process import cause_of, messages, start_spawner, why_not_started
-from gdispy.execution.worker_channel import ANCILLARY, WorkerChannels
+from gdispy.execution.template_process import TemplateProcess
+from gdispy.execution.worker_channel import ANCILLARY, WorkerChannel
 from gdispy.protocol.ids import ComputationId, JobId, WorkerId
 from gdispy.protocol.limits import NAME_LIMIT, printable, printable_for_log
 from gdispy.protocol.messages import Prepare, PutFile
@@ -65,43 +66,20 @@ READ_INTERVAL = 0.001
 BACKLOG_LIMIT = 64 * 1024 * 1024
 
 
-class _TemplateProcess:
-    """One computation's template process."""
-
-    def __init__(self, prepare: Prepare, directory: str, jobs: str) -> None:
-        self.id = prepare.computation
-        self.prepare = prepare
-        self.directory = directory
-        #: Below it each worker has a directory for those of its jobs; whether they stay as all files do.
-        self.jobs = jobs
-        self.keeps_jobs = not prepare.cleanup and not prepare.directory
-        self.workers: dict[WorkerId, WorkerChannels] = {}
-        self.end: Any = None
-        self.reader: Any = None
-        #: It was told to end; its end is no accident.
-        self.ending = False
-        #: It has loaded the computation; and there is a cleanup function to be called at the end.
-        self.is_loaded = self.cares = False
-        self.job_files: JobFiles | None = None
-
-
 class ProcessManager:
     """All processes of a node."""
 
-    def __init__(self, slots: NodeRules, pump: Pump, setting: dict[str, Any], instance: bytes) -> None:
-        self._slots = slots
+    def __init__(self, rules: NodeRules, pump: Pump, setting: dict[str, Any], instance: bytes) -> None:
+        self._rules = rules
         self._pump = pump
         self._setting = setting
         self._instance = instance
         self.directory = os.path.join(setting["dest_path_prefix"], instance.hex())
-        self._templates: dict[str, _TemplateProcess] = {}
-        self._workers: dict[WorkerId, WorkerChannels] = {}
-        #: Computations whose files are in place; a template that is started again finds them there.
-        self._placed: set[ComputationId] = set()
-        #: Directories that outlive their computations.
-        self._kept = KeptDirectories(setting["dest_path_prefix"], instance.hex())
+        self._templates: dict[str, TemplateProcess] = {}
+        self._workers: dict[WorkerId, WorkerChannel] = {}
         #: Where large payloads lie.
-        self.slabs = MemoryFilePool()
+        self.memory_files = MemoryFilePool()
+        self._files = ComputationFiles(setting["dest_path_prefix"], instance)
         self._spawner: Any = None
         self._spawner_pid = 0
         self._closing = False
@@ -180,43 +158,25 @@ class ProcessManager:
             return []
         self._take_last_records(template)
         template.end.close()
-        self._slots.template_ended(template.id, now)
+        self._rules.template_ended(template.id, now)
         for worker in list(template.workers.values()):
             self._worker_ended(worker, cause)
         if template.ending:
             self._remove(template.prepare)
         else:
-            self._pump.put(self._slots.template_lost, template.id, cause)
+            self._pump.put(self._rules.template_lost, template.id, cause)
         return []
 
     def _remove(self, prepare: Prepare) -> None:
         """The computation is over: its files go, unless they are to be kept."""
-        self._placed.discard(prepare.computation)
-        if prepare.cleanup or prepare.directory:
-            self._remove_tree(self._jobs_directory(prepare))
-        if prepare.directory:
-            self._leave(prepare.computation)
-        elif prepare.cleanup:
-            with contextlib.suppress(OSError, ProtocolError):
-                self._remove_tree(under_another_name(self._directory(prepare)))
-        self._pump.put(self._slots.unloaded, prepare.computation)
+        self._remove_trees(self._files.leave(prepare))
+        self._pump.put(self._rules.unloaded, prepare.computation)
 
-    def _leave(self, computation: ComputationId) -> None:
-        with contextlib.suppress(OSError):
-            self._remove_tree(self._kept.leave(computation))
-
-    def _remove_tree(self, path: str) -> None:
-        if os.path.lexists(path):
-            with contextlib.suppress(OSError):
-                control.send(self._spawner, ["remove", path])
-
-    def _directory(self, prepare: Prepare) -> str:
-        if prepare.directory:
-            return self._kept.path(prepare.directory)
-        return os.path.join(self.directory, prepare.computation.hex())
-
-    def _jobs_directory(self, prepare: Prepare) -> str:
-        return os.path.join(self.directory, f"{prepare.computation.hex()}.jobs")
+    def _remove_trees(self, paths: Iterable[str]) -> None:
+        for path in paths:
+            if os.path.lexists(path):
+                with contextlib.suppress(OSError):
+                    control.send(self._spawner, ["remove", path])
 
     # Computations
 
@@ -225,71 +185,47 @@ class ProcessManager:
         spawn(
             *(self._look, prepare),
             what="the look for files of a computation",
-            on_failure=lambda error: self._pump.put(self._slots.loaded, prepare.computation, repr(error)),
+            on_failure=lambda error: self._pump.put(self._rules.loaded, prepare.computation, repr(error)),
         )
 
     def _look(self, prepare: Prepare) -> None:
         try:
-            directory = self._directory(prepare)
-            self._enter(prepare, directory)
-            if os.path.isdir(directory):  # A new one is empty, and reading large files takes time.
-                places = gevent.get_hub().threadpool.apply(lacking, (directory, prepare.files))
-            else:
-                places = list(range(len(prepare.files)))
+            self._enter(prepare)
+            # Elsewhere, since reading large files takes time.
+            places = gevent.get_hub().threadpool.apply(self._files.lacking, (prepare,))
         except (OSError, ProtocolError) as error:
-            self._pump.put(self._slots.loaded, prepare.computation, why_not_started(error))
+            self._pump.put(self._rules.loaded, prepare.computation, why_not_started(error))
             return
-        self._pump.put(self._slots.looked, prepare.computation, places)
+        self._pump.put(self._rules.looked, prepare.computation, places)
 
-    def _enter(self, prepare: Prepare, directory: str) -> None:
-        if not prepare.directory:
-            return
-        for template in self._templates.values():
-            if template.job_files is not None and template.id != prepare.computation:
-                template.job_files.check(directory, prepare.files)
-        self._kept.enter(prepare)
+    def _enter(self, prepare: Prepare) -> None:
+        templates = [each for each in self._templates.values() if each.id != prepare.computation]
+        self._files.enter(prepare, [each.job_files for each in templates if each.job_files is not None])
 
     def load(self, prepare: Prepare, arrived: dict[int, Bulk]) -> None:
         """Put the files of a computation in place and start its template."""
         try:
-            directory = self._directory(prepare)
-            template = _TemplateProcess(prepare, directory, self._jobs_directory(prepare))
-            self._enter(prepare, directory)
-            os.makedirs(directory, mode=0o700, exist_ok=True)
-            if prepare.computation not in self._placed:
-                self._place(prepare, [prepare.files[number] for number in arrived], arrived.values())
-                self._placed.add(prepare.computation)
+            directory = self._files.directory(prepare)
+            template = TemplateProcess(prepare, directory, self._files.jobs_directory(prepare))
+            self._enter(prepare)
+            self._files.put_in_place(prepare, arrived)
             self._start_template(template)
         except (OSError, ProtocolError) as error:
-            self._discard(prepare, arrived.values())
-            self._pump.put(self._slots.loaded, prepare.computation, why_not_started(error))
-
-    def _place(self, prepare: Prepare, rows: list[list[Any]], contents: Iterable[Bulk]) -> None:
-        goals = [place(self._directory(prepare), *each) for each in zip(rows, contents, strict=True)]
-        if prepare.directory:
-            self._kept.note_placed(prepare.computation, goals)
-
-    def _discard(self, prepare: Prepare, arrived: Iterable[Bulk]) -> None:
-        """Remove what has come of a computation that is refused, or a full disk would stay so."""
-        for content in arrived:
-            release(content)
-        if not prepare.directory and prepare.computation not in self._placed:
-            shutil.rmtree(self._directory(prepare), ignore_errors=True)
+            self._files.discard(prepare, arrived.values())
+            self._pump.put(self._rules.loaded, prepare.computation, why_not_started(error))
 
     def deliver(self, prepare: Prepare, message: PutFile) -> None:
         """Put files into the directory of a computation that runs; answer with `delivered`."""
         error = ""
         try:
-            if prepare.directory:
-                self._kept.add(prepare.computation, message.files)
-            self._place(prepare, message.files, message.contents)
+            self._files.add(prepare, message.files, message.contents)
         except (OSError, ProtocolError) as failure:
             error = str(failure)
         for content in message.contents:  # Those that are not in their places.
             release(content)
-        self._pump.put(self._slots.delivered, prepare.computation, message.question, error)
+        self._pump.put(self._rules.delivered, prepare.computation, message.question, error)
 
-    def _start_template(self, template: _TemplateProcess) -> None:
+    def _start_template(self, template: TemplateProcess) -> None:
         setting = self._setting
         end, theirs = control.pair()
         template.end = end
@@ -311,14 +247,14 @@ class ProcessManager:
             on_failure=lambda error: self._end_template(template),
         )
 
-    def _read_template(self, template: _TemplateProcess) -> None:
+    def _read_template(self, template: TemplateProcess) -> None:
         for message in messages(template.end):
             word = message[0]
             if word == "loaded":
                 template.is_loaded, template.cares = True, message[2]
                 if message[3]:
-                    self._pump.put(self._slots.noted, template.id, message[3])
-                self._pump.put(self._slots.loaded, template.id, message[1])
+                    self._pump.put(self._rules.noted, template.id, message[3])
+                self._pump.put(self._rules.loaded, template.id, message[1])
             elif word == "forked":
                 worker = template.workers.get(message[1])
                 if worker is not None:
@@ -330,22 +266,22 @@ class ProcessManager:
             else:
                 self._take_record(template, message)
 
-    def _take_record(self, template: _TemplateProcess, message: list[Any]) -> None:
+    def _take_record(self, template: TemplateProcess, message: list[Any]) -> None:
         if message[0] == "log":
             self._log(template, *message[1:])
         elif message[0] == "shutdown":
             self.on_shutdown()
 
-    def _end_template(self, template: _TemplateProcess) -> None:
+    def _end_template(self, template: TemplateProcess) -> None:
         """Nobody reads from it any more, by a defect; the spawner reports its end."""
         with contextlib.suppress(OSError):
             control.send(self._spawner, ["end", template.id.hex()])
 
-    def _log(self, template: _TemplateProcess, level: int, text: str) -> None:
+    def _log(self, template: TemplateProcess, level: int, text: str) -> None:
         """A computation has written into `dispynode_logger`."""
         job_logger.log(level, "%s: %s", printable(template.prepare.name, NAME_LIMIT), printable_for_log(text))
 
-    def _take_last_records(self, template: _TemplateProcess) -> None:
+    def _take_last_records(self, template: TemplateProcess) -> None:
         """It has ended, and what its cleanup has logged, or asked for, may not have been read yet."""
         template.end.setblocking(False)
         with contextlib.suppress(OSError, ValueError):  # Where nothing is left, it would block.
@@ -370,14 +306,14 @@ class ProcessManager:
             template.end.close()
             template.reader.kill(block=False)
         else:  # It never came so far as to have processes.
-            self._leave(computation)
-            self._pump.put(self._slots.unloaded, computation)
+            self._remove_trees(self._files.leave_directory(computation))
+            self._pump.put(self._rules.unloaded, computation)
 
     # Workers
 
     def new_worker(self, number: WorkerId, computation: ComputationId) -> None:
         template = self._templates[computation.hex()]
-        worker = self._workers[number] = template.workers[number] = WorkerChannels(number, template, self.slabs)
+        worker = self._workers[number] = template.workers[number] = WorkerChannel(number, template, self.memory_files)
         with contextlib.suppress(OSError):  # A dead template is reported by the spawner.
             control.send(template.end, ["fork", number], worker.ends_for_worker())
         worker.forked()
@@ -394,7 +330,7 @@ class ProcessManager:
             worker.hand(jobs, errors)
             self._some_work.set()
 
-    def _make_ready(self, worker: WorkerChannels, job: Job, options: list[Any], errors: dict[JobId, str]) -> None:
+    def _make_ready(self, worker: WorkerChannel, job: Job, options: list[Any], errors: dict[JobId, str]) -> None:
         """Give a job with options what only it gets."""
         worker.memory_limit = options[4]
         if worker.memory_limit:
@@ -404,11 +340,11 @@ class ProcessManager:
             if error:
                 errors[job.number] = error
 
-    def _place_files(self, worker: WorkerChannels, key: tuple[int, int], rows: list[Any], contents: list[Bulk]) -> str:
+    def _place_files(self, worker: WorkerChannel, key: tuple[int, int], rows: list[Any], contents: list[Bulk]) -> str:
         """Put the files of a job in place; what went wrong, or ''."""
         template = worker.template
         if template.job_files is None:
-            is_used = self._kept.uses if template.prepare.directory else lambda goal: False
+            is_used = self._files.check_of_jobs(template.prepare)
             template.job_files = JobFiles(template.directory, template.prepare.files, is_used)
         if template.prepare.job_directory or not template.job_files.fit(rows):
             directory = worker.directories[key] = job_directory(worker.directory, *key)
@@ -417,12 +353,12 @@ class ProcessManager:
         error: str = template.job_files.place(key, rows, contents)
         return error
 
-    def _remove_files(self, worker: WorkerChannels, key: tuple[int, int]) -> None:
+    def _remove_files(self, worker: WorkerChannel, key: tuple[int, int]) -> None:
         worker.file_jobs.discard(key)
         if worker.template.job_files is not None:
             worker.template.job_files.remove(key)
 
-    def _watch_memory(self, worker: WorkerChannels, job: Job) -> None:
+    def _watch_memory(self, worker: WorkerChannel, job: Job) -> None:
         limit = worker.memory_limit
         while worker.memory_limit == limit and not worker.is_dead and worker.outstanding:
             if worker.pid:
@@ -442,18 +378,18 @@ class ProcessManager:
     def take_back(self, number: WorkerId) -> None:
         worker = self._workers.get(number)
         if worker is not None and not worker.is_dead:
-            self._pump.put(self._slots.took_back, number, worker.take_back())
-            if worker.has_groups:
-                rest = (self._take_rest, worker, worker.void(), worker.page.mark())
+            self._pump.put(self._rules.took_back, number, worker.take_back())
+            if worker.groups:
+                rest = (self._take_rest, worker, worker.groups.void(), worker.page.mark())
                 spawn(*rest, what="taking jobs back", on_failure=lambda error: self.end(number))
 
-    def _take_rest(self, worker: WorkerChannels, last: int, mark: tuple[int, int]) -> None:
+    def _take_rest(self, worker: WorkerChannel, last: int, mark: tuple[int, int]) -> None:
         """Take the outcomes that a living worker has not sent yet; and what it has read and not begun, now that it
         cannot begin it any more."""
         gevent.sleep(VOID_SEEN)
         if not worker.is_dead and self._workers.get(worker.number) is worker:
             self._take_kept(worker, *mark)
-            self._pump.put(self._slots.took_back, worker.number, worker.rest(last))
+            self._pump.put(self._rules.took_back, worker.number, worker.take_rest(last))
 
     def interrupt(self, number: WorkerId, job: JobId, attempt: int) -> None:
         worker = self._workers.get(number)
@@ -472,11 +408,11 @@ class ProcessManager:
         if worker is not None:
             self._order(worker, ["end", number, ""])
 
-    def _order(self, worker: WorkerChannels, message: list[Any]) -> None:
+    def _order(self, worker: WorkerChannel, message: list[Any]) -> None:
         with contextlib.suppress(OSError):
             control.send(worker.template.end, message)
 
-    def _read_results(self, worker: WorkerChannels) -> None:
+    def _read_results(self, worker: WorkerChannel) -> None:
         readable = gevent.get_hub().loop.io(worker.results.fileno(), 1)
         try:
             while True:
@@ -498,7 +434,7 @@ class ProcessManager:
         finally:
             readable.close()
 
-    def _read_on(self, worker: WorkerChannels) -> None:
+    def _read_on(self, worker: WorkerChannel) -> None:
         """Take all that a worker has sent."""
         while True:
             try:
@@ -509,19 +445,19 @@ class ProcessManager:
                 return
             self._take_results(worker, data, ancillary)
 
-    def _take_kept(self, worker: WorkerChannels, generation: int, filled: int) -> None:
+    def _take_kept(self, worker: WorkerChannel, generation: int, filled: int) -> None:
         """Take the outcomes that a worker had not sent when the mark was set."""
         # First they are looked at, and then what was sent is read: of what was sent later, they are no part any more.
         frames = worker.page.kept(generation, filled)
         self._read_on(worker)
         try:
-            rows = self._sort(worker, worker.kept(generation, frames))
+            rows = self._sort(worker, worker.groups.kept(generation, frames))
         except Exception as error:  # A job can write there, too.
             logger.warning("a worker's results make no sense (%s)", printable(str(error)))
             return
         self._take_rows(worker, rows)
 
-    def _take_results(self, worker: WorkerChannels, data: bytes, ancillary: list[Any]) -> None:
+    def _take_results(self, worker: WorkerChannel, data: bytes, ancillary: list[Any]) -> None:
         if ancillary:
             worker.fds.extend(control.descriptors(ancillary))
         try:
@@ -533,7 +469,7 @@ class ProcessManager:
             return
         self._take_rows(worker, rows)
 
-    def _take_rows(self, worker: WorkerChannels, rows: list[Any]) -> None:
+    def _take_rows(self, worker: WorkerChannel, rows: list[Any]) -> None:
         if rows:
             worker.answered(rows)
             worker.memory_limit = 0
@@ -541,9 +477,9 @@ class ProcessManager:
                 for row in rows:
                     self._remove_files(worker, (row[0], row[1]))
             worker.flush()
-            self._pump.put(self._slots.answered, worker.number, rows)
+            self._pump.put(self._rules.answered, worker.number, rows)
 
-    def _sort(self, worker: WorkerChannels, frames: list[list[Any]]) -> list[Any]:
+    def _sort(self, worker: WorkerChannel, frames: list[list[Any]]) -> list[Any]:
         """Outcomes among frames, as rows; what else is among them goes its way, in order."""
         rows: list[Any] = []
         for fields in frames:
@@ -551,29 +487,29 @@ class ProcessManager:
                 rows.append(worker.row(fields))
                 continue
             if fields[0] == TOGETHER:
-                rows += [worker.row(each) for each in worker.sent_together(*fields[1:])]
+                rows += [worker.row(each) for each in worker.groups.sent_together(*fields[1:])]
                 continue
             if fields[0] == LOG:
                 self._log(worker.template, *fields[1:])
                 continue
             if rows:
                 worker.answered(rows)
-                self._pump.put(self._slots.answered, worker.number, rows)
+                self._pump.put(self._rules.answered, worker.number, rows)
                 rows = []
             if fields[0] == PROGRESS:
                 self._pump.put(self._progressed, worker.number, *worker.progress(fields))
             elif fields[0] == FILE:
-                self._pump.put(self._slots.file_sent, worker.number, *worker.sent_file(fields))
+                self._pump.put(self._rules.file_sent, worker.number, *worker.sent_file(fields))
             elif fields[0] == FREED:
                 worker.freed(*fields[1:])
             elif fields[0] == RETURNED:
-                self._pump.put(self._slots.took_back, worker.number, worker.returned(fields[1]))
+                self._pump.put(self._rules.took_back, worker.number, worker.take_from(fields[1]))
         return rows
 
     def _progressed(self, number: WorkerId, job: JobId, attempt: int, index: int, value: Bulk, now: float) -> Any:
-        return self._slots.progressed(number, job, attempt, index, value)
+        return self._rules.progressed(number, job, attempt, index, value)
 
-    def _worker_ended(self, worker: WorkerChannels, cause: str) -> None:
+    def _worker_ended(self, worker: WorkerChannel, cause: str) -> None:
         if worker.is_dead or self._workers.get(worker.number) is not worker:
             return
         worker.is_dead = True
@@ -581,21 +517,21 @@ class ProcessManager:
         self._take_kept(worker, *worker.page.mark())  # Invariant 1.
         self._pump.put(self._exited, worker, cause)
 
-    def _exited(self, worker: WorkerChannels, cause: str, now: float) -> Effects:
+    def _exited(self, worker: WorkerChannel, cause: str, now: float) -> Effects:
         """Take back what had not begun in the turn that reports the end, so that no job is handed over in
         between and lost with the socket."""
         if self._workers.get(worker.number) is not worker:
             return []
-        taken = worker.take_back() + worker.rest_of_dead()
+        taken = worker.take_back() + worker.take_rest()
         self._forget(worker)
-        return self._slots.exited(worker.number, taken, cause, now)
+        return self._rules.exited(worker.number, taken, cause, now)
 
-    def _forget(self, worker: WorkerChannels) -> None:
+    def _forget(self, worker: WorkerChannel) -> None:
         worker.memory_limit = 0
         for key in list(worker.file_jobs):
             self._remove_files(worker, key)
         if not worker.template.keeps_jobs:
-            self._remove_tree(worker.directory)
+            self._remove_trees([worker.directory])
         self._workers.pop(worker.number, None)
         worker.template.workers.pop(worker.number, None)
         worker.reader.kill(block=False)

@@ -21,6 +21,8 @@ from gevent import socket
 from gdispy.buffers.memory_file import MemoryFile, in_memory_file, printed_file
 from gdispy.buffers.memory_file_pool import MemoryFilePool, PooledMemoryFile
 from gdispy.errors import ProtocolError
+from gdispy.execution.job_groups import JobGroups
+from gdispy.execution.result_files import ResultFiles
 from gdispy.protocol.ids import JobId, WorkerId
 from gdispy.protocol.messages import OUTPUT_LIMIT
 from gdispy.protocol.payload import Bulk, bulk_size
@@ -34,7 +36,7 @@ from gdispy.worker.output_capture import capture_file
 FRAME_LIMIT = 32 * 1024 * 1024
 
 #: Jobs of a group, and bytes of the arguments of each at most. Several are handed over at once only where they take
-#: 40 ms together, at most (`holding.Computation.portion`).
+#: 40 ms together, at most (`rules/node/computation.py`).
 GROUP = 16
 GROUP_ARGUMENTS = 1024
 
@@ -47,31 +49,15 @@ _RESULT_TYPES = frozenset(
     for kinds in itertools.product((bytes, int), repeat=3)
     for left_out in (bool, int)
 )
-#: Blank files that a worker has at most.
-BLANKS = 4
 ANCILLARY = socket.CMSG_SPACE(64 * 4)
 
 
-class _Group:
-    """Jobs that were handed over in one message; `first` is the serial number of the first of them."""
-
-    __slots__ = ("answered", "first", "jobs")
-
-    def __init__(self, first: int, jobs: list[tuple[JobId, int]]) -> None:
-        self.first = first
-        #: But for those that were taken back.
-        self.jobs = jobs
-        #: How many of them have ended, as far as is known here.
-        self.answered = 0
-
-
-class WorkerChannels:
+class WorkerChannel:
     """The node's ends of what joins it to one worker."""
 
-    def __init__(self, number: WorkerId, template: Any, slabs: MemoryFilePool) -> None:
+    def __init__(self, number: WorkerId, template: Any, pool: MemoryFilePool) -> None:
         self.number = number
         self.template = template
-        self._slabs = slabs
         jobs, self._worker_jobs = control.pair()
         self.jobs = jobs
         results, worker_results = socket.socketpair()
@@ -86,13 +72,8 @@ class WorkerChannels:
         self.page_fd = control.memory_file("gdispy-page")
         os.ftruncate(self.page_fd, shared_page.SIZE)
         self.page = shared_page.Page(self.page_fd)
-        #: The last serial number given to a job of a group; and the groups that the worker may have read and not worked
-        #: off, oldest first.
-        self._serial = 0
-        self._groups: deque[_Group] = deque()
-        #: The last generation of outcomes that was sent; and how many of which one were taken from the page.
-        self._sent_generation = -1
-        self._seen: tuple[int, int] = (-1, 0)
+        #: Short jobs that it may have read together.
+        self.groups = JobGroups(self.page)
         #: Its exit is known, and will be reported.
         self.is_dead = False
         #: Jobs handed over and not answered.
@@ -115,10 +96,7 @@ class WorkerChannels:
         #: What names the files that have not been answered, oldest first.
         self._tokens: deque[int] = deque()
         self.fds: deque[int] = deque()
-        #: Where the arguments of jobs in its hand lie, or their results may, by number and attempt.
-        self._lent: dict[tuple[int, int], PooledMemoryFile] = {}
-        #: Bytes of its last result, where that was large: so will be the next one.
-        self._expected = 0
+        self._files = ResultFiles(pool)
 
     @property
     def directory(self) -> str:
@@ -158,8 +136,7 @@ class WorkerChannels:
 
     def _hand_group(self, group: list[Job]) -> None:
         if group:
-            first = self._serial + 1
-            self._serial += len(group)
+            first = self.groups.number(len(group))
             data = _pack([first, [[job.number, job.attempt, job.arguments] for job in group]])
             self.overflow.append((data, group, first))
 
@@ -194,7 +171,7 @@ class WorkerChannels:
                 return
             overflow.popleft()
             if first:
-                self._groups.append(_Group(first, [(job.number, job.attempt) for job in jobs]))
+                self.groups.add(first, [(job.number, job.attempt) for job in jobs])
 
     def _files_of(self, job: Job) -> list[int]:
         """The open files that go with a job's message: of its arguments, of its names, and a blank one for its result
@@ -204,17 +181,15 @@ class WorkerChannels:
         if type(arguments) is not bytes:
             files.append(_as_memory_file(arguments).lend())
             if isinstance(arguments, PooledMemoryFile):
-                self._lent[key] = arguments
+                self._files.lend(key, arguments)
         if job.options is not None and type(_shown_names(job)) is int:
             names = job.options[5]
             if type(names) is bytes:
                 names = job.options[5] = in_memory_file(names)
             files.append(_as_memory_file(names).lend())
-        if type(arguments) is bytes and self._expected and (key in self._lent or len(self._lent) < BLANKS):
-            blank = self._lent.get(key) or self._slabs.blank(self._expected)
-            if blank is not None:
-                self._lent[key] = blank
-                files.append(blank.lend())
+        blank = self._files.lend_blank(key) if type(arguments) is bytes else None
+        if blank is not None:
+            files.append(blank.lend())
         return files
 
     def take_back(self) -> list[tuple[JobId, int]]:
@@ -235,80 +210,36 @@ class WorkerChannels:
                 continue
             taken += [(job, attempt) for job, attempt, _ in fields[1]]
             groups.add(fields[0])
-        if groups:
-            self._groups = deque(group for group in self._groups if group.first not in groups)
+        self.groups.forget(groups)
         taken += [(job.number, job.attempt) for _, jobs, _ in self.overflow for job in jobs]
         self.overflow.clear()
-        for key in taken if self._lent else ():
-            self._returned(key)
+        self._files.give_back(list(taken))
         self.outstanding -= len(taken)
         return taken
 
-    def _returned(self, key: tuple[int, int]) -> None:
-        """The file that went with a job is not in the worker's hand, or not any more."""
-        lent = self._lent.pop(key, None)
-        if lent is not None:
-            lent.returned()
+    def take_rest(self, last: int | None = None) -> list[tuple[JobId, int]]:
+        """As `JobGroups.take_rest`."""
+        return self._count_out(self.groups.take_rest(last))
 
-    @property
-    def has_groups(self) -> bool:
-        """Whether the worker may have read jobs that it has not begun."""
-        return bool(self._groups)
+    def take_from(self, serial: int) -> list[tuple[JobId, int]]:
+        """As `JobGroups.take_from`."""
+        return self._count_out(self.groups.take_from(serial))
 
-    def void(self) -> int:
-        """Tell a living worker to begin nothing more of the groups that it has read; `rest` takes what that gives up
-        to this number. See `worker/shared_page.py` for how long to wait before."""
-        self.page.words[shared_page.VOID] = self._serial
-        return self._serial
-
-    def rest(self, last: int) -> list[tuple[JobId, int]]:
-        """What the worker has read and, being dead or told so, will never begin, of the jobs up to this number."""
-        begun = self.page.words[shared_page.BEGUN]
-        taken: list[tuple[JobId, int]] = []
-        for group in list(self._groups):
-            # One that lies behind has begun altogether, or the worker says by itself what has not: see `returned`.
-            if group.first <= last and begun < last:
-                taken += self._take_from(group, max(0, begun + 1 - group.first))
-        return taken
-
-    def rest_of_dead(self) -> list[tuple[JobId, int]]:
-        return self.rest(self._serial)
-
-    def returned(self, serial: int) -> list[tuple[JobId, int]]:
-        """The jobs of a group from this number on, which the worker will not begin; those that were taken before
-        are none of them."""
-        for group in self._groups:
-            if group.first <= serial < group.first + len(group.jobs):
-                return self._take_from(group, serial - group.first)
-        return []
-
-    def _take_from(self, group: _Group, place: int) -> list[tuple[JobId, int]]:
-        taken = group.jobs[place:]
-        del group.jobs[place:]
-        if group.answered == len(group.jobs):
-            self._groups.remove(group)
+    def _count_out(self, taken: list[tuple[JobId, int]]) -> list[tuple[JobId, int]]:
         self.outstanding -= len(taken)
         return taken
 
     def answered(self, rows: list[Row]) -> None:
         """These jobs have ended, in the order in which they were handed over."""
         self.outstanding -= len(rows)
-        groups = self._groups
-        for row in rows if groups else ():
-            group = groups[0]
-            if group.jobs[group.answered] == row[:2]:
-                group.answered += 1
-                if group.answered == len(group.jobs):
-                    groups.popleft()
-                    if not groups:
-                        return
+        self.groups.answered(rows)
 
     def close(self) -> None:
         for end in (self.jobs, self._worker_jobs, self.results, self.worker_results):
             end.close()
         control.close_all([self.out, self.err, *self.fds])
         self.page.close()
-        self._lent.clear()
+        self._files.close()
 
     def answer_file(self, error: str) -> None:
         """Tell the job that waits that its file has arrived, or could not."""
@@ -323,31 +254,14 @@ class WorkerChannels:
         self.buffer = data[offset:]
         return frames
 
-    def sent_together(self, generation: int, data: bytes) -> list[list[Any]]:
-        """The frames that were sent together, but for those that were taken from the page before."""
-        self._sent_generation = generation
-        frames = _outcomes(data)
-        return frames[self._seen[1] :] if self._seen[0] == generation else frames
-
-    def kept(self, generation: int, data: bytes) -> list[list[Any]]:
-        """The same of frames that are not sent, as far as is known by now."""
-        if generation <= self._sent_generation:
-            return []
-        frames = _outcomes(data)
-        before = self._seen[1] if self._seen[0] == generation else 0
-        if len(frames) <= before:  # Somebody has looked later, and been here before.
-            return []
-        self._seen = generation, len(frames)
-        return frames[before:]
-
     def row(self, fields: list[Any]) -> Row:
         """The outcome in a frame, as a row of `Ended`."""
         _, job, attempt, status, result, out, err, *rest = fields
         if tuple(map(type, fields)) not in _RESULT_TYPES:
             raise ProtocolError("a field that is none")
-        lent = self._lent.pop((job, attempt), None) if self._lent else None
+        lent = self._files.take((job, attempt))
         if type(result) is int:
-            self._expected = abs(result)
+            self._files.expect(abs(result))
         if type(result) is not bytes or type(out) is not bytes or type(err) is not bytes:
             result = self.value(result, lent)
             out, self.out = self._output(out, self.out)
@@ -379,8 +293,8 @@ class WorkerChannels:
 
     def freed(self, job: JobId, attempt: int) -> None:
         """The worker no longer uses the file in which the arguments of a job came, or that was for its result."""
-        self._expected = 0
-        self._returned((job, attempt))
+        self._files.expect(0)
+        self._files.give_back([(job, attempt)])
 
     def value(self, value: Any, lent: PooledMemoryFile | None = None) -> Bulk:
         """A payload out of a frame: as it is, or in the file that went with the job, or in the next that came along."""
@@ -419,13 +333,6 @@ def _frames(data: bytes) -> tuple[list[list[Any]], int]:
         frames.append(msgpack.unpackb(view[offset : offset + length]))
         offset += length
     return frames, offset
-
-
-def _outcomes(data: bytes) -> list[list[Any]]:
-    """What a worker has written into its page, one after the other."""
-    unpacker = msgpack.Unpacker(max_buffer_size=shared_page.SIZE)
-    unpacker.feed(data)
-    return list(unpacker)
 
 
 def _shown_names(job: Job) -> Any:

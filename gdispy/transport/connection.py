@@ -29,16 +29,18 @@ from gevent import socket
 from gdispy.buffers.native import memory_size
 from gdispy.errors import ConnectFailed, ForkedError, ProtocolError
 from gdispy.protocol.handshake import Keys
-from gdispy.protocol.heartbeat import INTERVAL, Heartbeat
+from gdispy.protocol.heartbeat import INTERVAL
 from gdispy.protocol.identity import SEED_BYTES, Identity, check_proof
 from gdispy.protocol.ids import Peer
 from gdispy.protocol.limits import printable
 from gdispy.protocol.messages import Hello, Message
 from gdispy.protocol.texts import REFUSED
 from gdispy.protocol.wire import CREDIT_STEP, NO_MEMORY_LIMIT, Bye, MakeSink, MemorySink, MessageRefused, Sink, channel
-from gdispy.runtime.greenlets import guarded, spawn
+from gdispy.runtime.greenlets import spawn
 from gdispy.runtime.limited_log import LimitedLog
 from gdispy.transport.interfaces import host_of
+from gdispy.transport.liveness import Liveness
+from gdispy.transport.socket_writer import SocketWriter
 
 logger = logging.getLogger(__name__)
 
@@ -48,13 +50,9 @@ READ_SIZE = 256 * 1024
 SMALL_READ = 4096
 #: Bytes of frames put together for one write.
 WRITE_SIZE = 256 * 1024
-#: Pieces in one write; the system takes no more than 1024.
-WRITE_PIECES = 64
 #: Transmissions of the same bytes after which a connection is stuck.
 STUCK_AFTER = 1
 
-#: Seconds for which one key is used at most; see also `wire.KEY_FRAMES`.
-REKEY_INTERVAL = 3600.0
 #: The part of this machine's memory that payloads of one peer may fill before a message refers to them.
 MEMORY_PART = 0.75
 
@@ -117,38 +115,30 @@ class Connection:
         self._keys = keys
         self._socket = sock
         self._handlers = handlers
-        self._life = Heartbeat(pulse, time.monotonic())
-        self._owner = os.getpid()
-        self._sender, self._receiver = channel(keys, handlers.make_sink, self._check_owner, memory_limit())
+        self._liveness = Liveness(pulse, self._give_sign, self._report_silence, self._finish, self._fail)
+        self._sender, self._receiver = channel(keys, handlers.make_sink, _only_here(), memory_limit())
         self._wake = gevent.event.Event()
         self._closing = ""
         self._closed = False
         self._ungranted = 0
-        self._fd: int = sock.fileno()
-        #: Of a TLS tunnel: what to write for these bytes.
-        self._seal: Callable[[bytes], bytes] | None = getattr(sock, "seal", None)
         self._flushing = False
         self._writing = False
-        #: Sealed bytes that did not fit into the socket.
-        self._rest: Any = b""
-        self._silent = False
-        self._timer: Any = None
-        #: Seconds between two looks after signs of life.
-        self._wait = 0.0
-        #: When it began to seal with its present key; and whether that has been used for long enough.
-        self._keyed_at = time.monotonic()
-        self._is_key_old = False
+        self._output = SocketWriter(sock.fileno(), getattr(sock, "seal", None))
         self._readable: Any = None
-        self._reader: Any = None
-        self._writer: Any = None
+        self._greenlets: list[Any] = []
         #: Called once, when the first sealed frame of the peer has opened, or the connection has ended before.
         self._when_proven: Callable[[bool], None] | None = None
         #: Whether it seems to have ended because packets were swallowed: perhaps only long ones.
         self.stuck = False
         #: Bytes of answers that were queued since all but a few had been sent.
         self._unread_answers = 0
-        #: Bytes received and sent, frames and all.
-        self.received = self.sent = 0
+        #: Bytes received, frames and all.
+        self.received = 0
+
+    @property
+    def sent(self) -> int:
+        """Bytes sent, frames and all."""
+        return self._output.sent
 
     def when_proven(self, call: Callable[[bool], None]) -> None:
         """Have `call` called once: with True when the first sealed frame of the peer has opened, so that it has shown
@@ -167,17 +157,18 @@ class Connection:
         """Begin to read and write."""
         self._loop = gevent.get_hub().loop
         self._readable = self._loop.io(self._socket.fileno(), 1)
-        self._reader = spawn(self._go_on, self._read, what="the reader of a connection")
-        self._writer = spawn(self._go_on, self._write, what="the writer of a connection")
-        self._set_timer()
+        self._greenlets = [
+            spawn(self._go_on, self._read, what="the reader of a connection"),
+            spawn(self._go_on, self._write, what="the writer of a connection"),
+        ]
+        self._liveness.start()
 
     def send(self, message: Message, follows: bool = False) -> None:
         """Queue a message; nothing happens on a connection that is over. With `follows` it overtakes nothing."""
         if not self._closed and not self._closing:
             self._sender.put(message, follows)
-            if self._life.is_slow:
-                self._life.asked(time.monotonic())
-                self._set_timer()
+            if self._liveness.heartbeat.is_slow:
+                self._liveness.asked()
             if not self._flushing:
                 self._flushing = True
                 self._loop.run_callback(self._flush)
@@ -211,7 +202,7 @@ class Connection:
         Most of what is sent is short and fits, and then nobody has to be woken up for it.
         """
         self._flushing = False
-        if self._closed or self._writing or self._rest:
+        if self._closed or self._writing or self._output.rest:
             return
         if self._sender.is_streaming:
             self._wake.set()
@@ -226,22 +217,15 @@ class Connection:
             return
         if not frames:
             return
-        data = frames[0] if len(frames) == 1 else b"".join(frames)
-        try:
-            written = os.write(self._fd, data)
-        except OSError:  # The socket is full, or broken: the writer meets that too, and deals with it.
-            written = 0
-        self.sent += written
-        self._life.sent(time.monotonic())
-        if written < len(data):
-            self._rest = data[written:]
-        if self._rest or self._sender.backlog:
+        self._output.write_at_once(frames)
+        self._liveness.heartbeat.sent(time.monotonic())
+        if self._output.rest or self._sender.backlog:
             self._wake.set()
 
     @property
     def quiet(self) -> float:
         """How many signs of life of the other side are missing, fractions included."""
-        return self._life.missing(time.monotonic())
+        return self._liveness.heartbeat.missing(time.monotonic())
 
     @property
     def backlog(self) -> int:
@@ -256,20 +240,16 @@ class Connection:
 
     def set_pulse(self, pulse: float) -> None:
         """Give, and expect, a sign of life this often (seconds)."""
-        self._life.interval = pulse
-        if self._timer is not None:
-            self._set_timer()
+        self._liveness.set_interval(pulse)
 
     @property
     def rests(self) -> bool:
-        return self._life.calm is True
+        return self._liveness.heartbeat.calm is True
 
     def rest(self, rests: bool) -> None:
         """Whether nothing is under way here, so that signs of life may be rare. A side that never says so does as the
         other one."""
-        if rests != self._life.calm:
-            self._life.calm = rests
-            self._set_timer()
+        self._liveness.rest(rests)
 
     def close(self, reason: str) -> None:
         """Send what is queued, say goodbye and close; `on_closed` follows."""
@@ -285,10 +265,6 @@ class Connection:
         """Close a forked child's copy, so that the parent's connection ends when the parent's does."""
         with contextlib.suppress(OSError):
             os.close(self._socket.fileno())
-
-    def _check_owner(self) -> None:
-        if os.getpid() != self._owner:
-            raise ForkedError
 
     def _go_on(self, work: Callable[[], None]) -> None:
         """Read, or write, as long as the connection lasts. What nobody reads from, or writes to, any more is closed: it
@@ -320,8 +296,8 @@ class Connection:
             return
         self._closing = reason
         with contextlib.suppress(OSError, ForkedError):
-            if not self._writing and not self._rest:
-                os.write(self._fd, b"".join(self._sealed(self._sender.bye(reason))))
+            if not self._writing and not self._output.rest:
+                self._output.write_at_once(self._output.sealed(self._sender.bye(reason)))
                 self._socket.shutdown(socket.SHUT_WR)
                 # What is closed on unread bytes is reset, and the goodbye with it.
                 with gevent.Timeout(REFUSAL_LIMIT, False):
@@ -333,7 +309,7 @@ class Connection:
         hub = gevent.get_hub()
         size = SMALL_READ
         while not self._closed:
-            if self._seal is None:  # A tunnel may hold more than is in the socket.
+            if not self._output.is_tunnel:  # A tunnel may hold more than is in the socket.
                 hub.wait(self._readable)
             data = self._received(size)
             size = READ_SIZE if len(data) >= SMALL_READ else SMALL_READ
@@ -343,7 +319,7 @@ class Connection:
 
     def _received(self, size: int) -> bytes | memoryview:
         """What the socket has, up to so many bytes."""
-        if size <= SMALL_READ or self._seal is not None:
+        if size <= SMALL_READ or self._output.is_tunnel:
             return self._socket.recv(size)  # type: ignore[no-any-return]
         room = _room()
         return room[: self._socket.recv_into(room)]
@@ -355,14 +331,7 @@ class Connection:
         if self._when_proven is not None and receiver.has_opened:
             self._prove(True)
         promised, receiver.promised = receiver.promised, 0
-        self._life.heard(time.monotonic(), promised, bool(found))
-        if self._silent:
-            self._silent = False
-            self._handlers.on_silent(self, False)
-        if promised > 1 or self._wait > self._life.interval:
-            if self._life.answers:
-                self._give_sign()
-            self._set_timer()
+        self._liveness.heard(promised, bool(found))
         if receiver.granted:
             self._sender.credit(receiver.granted)
             receiver.granted = 0
@@ -385,39 +354,22 @@ class Connection:
 
     def _write(self) -> None:
         while not self._closed:
-            rest, self._rest = self._rest, b""
+            output = self._output
+            rest, output.rest = output.rest, b""
             frames = [rest] if rest else self._next_frames()
             if frames:
                 self._writing = True
-                size = self._write_all(frames)
+                size = output.write_all(frames)
                 self._writing = False
-                self.sent += size
-                self._life.sent(time.monotonic())
+                self._liveness.heartbeat.sent(time.monotonic())
                 if size > WRITE_SIZE // 2:
                     gevent.sleep(0)  # Others have their turn between two large writes.
             elif self._closing:
-                self._write_all(self._sealed(self._sender.bye(self._closing)))
+                output.write_all(output.sealed(self._sender.bye(self._closing)))
                 self._finish(self._closing)
             else:
                 self._wake.wait()
                 self._wake.clear()
-
-    def _write_all(self, frames: list[Any]) -> int:
-        """Write as they are, without joining them, as many pieces as the system takes; how many bytes."""
-        size = sum(map(len, frames))
-        left = size
-        while left:
-            try:
-                written = os.writev(self._fd, frames[:WRITE_PIECES])
-            except BlockingIOError:
-                socket.wait_write(self._fd)
-                continue
-            left -= written
-            while written and written >= len(frames[0]):
-                written -= len(frames.pop(0))
-            if written:
-                frames[0] = memoryview(frames[0])[written:]
-        return size
 
     def _next_frames(self) -> list[Any]:
         sender = self._sender
@@ -434,70 +386,37 @@ class Connection:
             if not sender.backlog and not sender.is_streaming:
                 break
             size += sum(map(len, more))
-        if not frames and self._life.is_due(time.monotonic()):
-            frames = sender.pulse(self._life.sign())
-        if self._is_key_old:
-            self._is_key_old, self._keyed_at = False, time.monotonic()
+        heartbeat = self._liveness.heartbeat
+        if not frames and heartbeat.is_due(time.monotonic()):
+            frames = sender.pulse(heartbeat.sign())
+        if self._liveness.takes_new_key():
             frames += sender.rekey()
-        return frames if self._seal is None else self._sealed(frames)
+        return self._output.sealed(frames)
 
-    def _sealed(self, frames: list[Any]) -> list[Any]:
-        return frames if self._seal is None or not frames else [self._seal(b"".join(frames))]
-
-    def _check_life(self) -> None:
-        now, life = time.monotonic(), self._life
-        if now >= self._keyed_at + REKEY_INTERVAL:
-            self._is_key_old = True
-            self._wake.set()
-        if life.is_due(now):
-            self._give_sign()
-        if life.is_lost(now):
-            reason = f"nothing was heard of the other side for {life.quiet(now):.0f} s"
-            spawn(self._finish, reason, what="the end of a connection")
-        elif life.is_silent(now) and not self._silent:
-            self._silent = True
-            spawn(self._tell_silence, what="a connection that is silent", on_failure=self._fail)
-        self._set_timer()
-
-    def _tell_silence(self) -> None:
-        # Data may have come between the timer and this greenlet, and that it is not silent has been said already: said
-        # in the other order, it would be taken for silent for ever, and get no jobs.
-        if self._silent:
-            self._handlers.on_silent(self, True)
+    def _report_silence(self, silent: bool) -> None:
+        self._handlers.on_silent(self, silent)
 
     def _give_sign(self) -> None:
-        if self._seal is None:
-            self._flush()  # Without the writer greenlet: a thousand idle connections notice.
-        else:
+        if self._output.is_tunnel:
             self._wake.set()
-
-    def _set_timer(self) -> None:
-        """Look after signs of life when that is needed next."""
-        wait = self._life.wait(time.monotonic())
-        if self._closed or (wait == self._wait and wait < self._life.interval):
-            return  # The timer that runs does it, again and again.
-        self._wait = wait
-        if self._timer is not None:
-            self._timer.stop()
-        self._timer = self._loop.timer(wait, wait, ref=False)
-        self._timer.start(guarded(self._check_life, "the signs of life of a connection", self._fail))
+        else:
+            self._flush()  # Without the writer greenlet: a thousand idle connections notice.
 
     def _finish(self, reason: str) -> None:
         if self._closed:
             return
         reason = printable(reason)  # The other side, or an error about what it has said, may have written it.
         self._closed = True
-        self.stuck = self._silent or _retransmits(self._socket) > STUCK_AFTER
-        if self._timer is not None:
-            self._timer.stop()
+        self.stuck = self._liveness.is_silent or _retransmits(self._socket) > STUCK_AFTER
+        self._liveness.stop()
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
         self._receiver.abandon()
         self._prove(False)
         self._wake.set()
         current = gevent.getcurrent()
-        for greenlet in (self._reader, self._writer):
-            if greenlet is not None and greenlet is not current:
+        for greenlet in self._greenlets:
+            if greenlet is not current:
                 greenlet.kill(block=False)
         if self._readable is not None:
             self._readable.stop()
@@ -505,6 +424,17 @@ class Connection:
         self._socket.close()
         if self._readable is not None:  # Else it was never started, and nobody waits to hear of it.
             self._handlers.on_closed(self, reason)
+
+
+def _only_here() -> Callable[[], None]:
+    """A check that raises ForkedError in a child of this process, whose frames would spoil the parent's."""
+    owner = os.getpid()
+
+    def check() -> None:
+        if os.getpid() != owner:
+            raise ForkedError
+
+    return check
 
 
 def _defect(error: BaseException) -> str:

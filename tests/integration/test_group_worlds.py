@@ -12,7 +12,7 @@ import msgpack
 import pytest
 
 from gdispy.buffers.memory_file_pool import MemoryFilePool
-from gdispy.execution.worker_channel import GROUP, LENGTH, WorkerChannels
+from gdispy.execution.worker_channel import GROUP, LENGTH, WorkerChannel
 from gdispy.protocol.ids import JobId
 from gdispy.rules.node.job import Job
 from gdispy.worker.frames import FINISHED, RESULT, RETURNED, TOGETHER
@@ -41,7 +41,7 @@ class World:
 
     def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)
-        self.ends = WorkerChannels(1, None, MemoryFilePool())  # type: ignore[arg-type]
+        self.ends = WorkerChannel(1, None, MemoryFilePool())  # type: ignore[arg-type]
         self.page = Page(self.ends.page_fd)
         self.inner = self.ends._worker_jobs
         self.ends._worker_jobs = Contested(self.inner, self)  # type: ignore[assignment]
@@ -139,9 +139,9 @@ class World:
     def take(self, frames: list[list[Any]]) -> None:
         for fields in frames:
             if fields[0] == TOGETHER:
-                self.take(self.ends.sent_together(*fields[1:]))
+                self.take(self.ends.groups.sent_together(*fields[1:]))
             elif fields[0] == RETURNED:
-                self.put_back(self.ends.returned(fields[1]))
+                self.put_back(self.ends.take_from(fields[1]))
             else:
                 self.ends.answered([self.ends.row(fields)])
                 assert self.hand and self.hand.popleft() == fields[1], "an outcome of another job than the next"
@@ -154,8 +154,8 @@ class World:
 
     def take_back(self) -> None:
         self.put_back(self.ends.take_back())
-        if self.ends.has_groups:
-            self.looks.append((self.ends.void(), self.page_mark()))
+        if self.ends.groups:
+            self.looks.append((self.ends.groups.void(), self.page_mark()))
 
     def page_mark(self) -> tuple[int, int]:
         return self.ends.page.mark()
@@ -165,19 +165,19 @@ class World:
         if self.looks:
             last, mark = self.looks.pop(self.random.randrange(len(self.looks)))
             self.take_kept(*mark)
-            self.put_back(self.ends.rest(last))
+            self.put_back(self.ends.take_rest(last))
 
     def take_kept(self, generation: int, filled: int) -> None:
         frames = self.ends.page.kept(generation, filled)
         self.let_worker_step()
         self.read()
-        self.take(self.ends.kept(generation, frames))
+        self.take(self.ends.groups.kept(generation, frames))
 
     def die(self) -> None:
         self.is_dead = True
         self.take_kept(*self.ends.page.mark())
         self.put_back(self.ends.take_back())
-        self.put_back(self.ends.rest_of_dead())
+        self.put_back(self.ends.take_rest())
 
 
 @pytest.fixture
@@ -207,7 +207,7 @@ def test_each_job_ends_once(worlds: Any, share: int) -> None:
         world = worlds(seed)
         live(world, 100_000)
         assert sorted(world.ran) == sorted(world.ended) == list(range(1, JOBS + 1)), seed
-        assert world.ends.outstanding == 0 and not world.ends.has_groups, seed
+        assert world.ends.outstanding == 0 and not world.ends.groups, seed
 
 
 @pytest.mark.parametrize("share", range(8))

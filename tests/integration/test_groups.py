@@ -13,7 +13,7 @@ import pytest
 
 from gdispy import DispyJob, JobCluster
 from gdispy.buffers.memory_file_pool import MemoryFilePool
-from gdispy.execution.worker_channel import GROUP, WorkerChannels
+from gdispy.execution.worker_channel import GROUP, WorkerChannel
 from gdispy.protocol.ids import JobId
 from gdispy.protocol.job_status import FINISHED
 from gdispy.rules.node.job import Job
@@ -86,8 +86,8 @@ def test_jobs_of_groups_are_cancelled_or_run(cluster: Make, tmp_path: Path) -> N
 
 
 @pytest.fixture
-def ends(tmp_path: Path) -> Iterator[WorkerChannels]:
-    made = WorkerChannels(1, None, MemoryFilePool())  # type: ignore[arg-type]
+def ends(tmp_path: Path) -> Iterator[WorkerChannel]:
+    made = WorkerChannel(1, None, MemoryFilePool())  # type: ignore[arg-type]
     pid = os.fork()
     if pid == 0:
         try:
@@ -101,7 +101,7 @@ def ends(tmp_path: Path) -> Iterator[WorkerChannels]:
     made.close()
 
 
-def hand(ends: WorkerChannels, gate: Path, closed: int, first: int) -> None:
+def hand(ends: WorkerChannel, gate: Path, closed: int, first: int) -> None:
     """Two groups; the worker waits at the job `closed` until there is the gate."""
     calls = [
         pickling.dumps_call((number, str(gate) if number == closed else ""), {})
@@ -111,20 +111,20 @@ def hand(ends: WorkerChannels, gate: Path, closed: int, first: int) -> None:
     ends.hand(jobs, {})
 
 
-def kept(ends: WorkerChannels) -> list[list[object]]:
+def kept(ends: WorkerChannel) -> list[list[object]]:
     """What the worker has not sent yet, of which nothing was taken before."""
     generation, filled = ends.page.mark()
-    return ends.kept(generation, ends.page.kept(generation, filled))
+    return ends.groups.kept(generation, ends.page.kept(generation, filled))
 
 
-def read(ends: WorkerChannels, count: int) -> list[list[object]]:
+def read(ends: WorkerChannel, count: int) -> list[list[object]]:
     """Frames of the worker, until there are so many that are no longer together."""
     found: list[list[object]] = []
 
     def has_come() -> bool:
         try:
             for frame in ends.parse(ends.results.recv(65536)):
-                found.extend(ends.sent_together(*frame[1:]) if frame[0] == TOGETHER else [frame])
+                found.extend(ends.groups.sent_together(*frame[1:]) if frame[0] == TOGETHER else [frame])
         except BlockingIOError:
             pass
         return len(found) >= count
@@ -133,32 +133,32 @@ def read(ends: WorkerChannels, count: int) -> list[list[object]]:
     return found
 
 
-def test_what_a_worker_has_read_and_not_begun_is_taken_back(ends: WorkerChannels, tmp_path: Path) -> None:
+def test_what_a_worker_has_read_and_not_begun_is_taken_back(ends: WorkerChannel, tmp_path: Path) -> None:
     gate = tmp_path / "gate"
     hand(ends, gate, closed=3, first=1)
     eventually((tmp_path / "gate.at").exists, 10)
     # While it is at the third job, the outcomes of those before it can be had, and those behind it be taken back.
     assert [frame[1] for frame in kept(ends)] == [1, 2]
     assert ends.take_back() == [(number, 1) for number in range(GROUP + 1, 2 * GROUP + 1)]
-    last = ends.void()
-    assert ends.rest(last) == [(number, 1) for number in range(4, GROUP + 1)]
+    last = ends.groups.void()
+    assert ends.take_rest(last) == [(number, 1) for number in range(4, GROUP + 1)]
     # Then it says what it has done, nothing of that twice, and goes on with what comes.
     gate.touch()
     third, returned = read(ends, 2)
     assert (third[0], third[1], third[3]) == (RESULT, 3, FINISHED)
-    assert returned[0] == RETURNED and ends.returned(int(returned[1])) == []  # type: ignore[call-overload]
+    assert returned[0] == RETURNED and ends.take_from(int(returned[1])) == []  # type: ignore[call-overload]
     hand(ends, gate, closed=-1, first=101)
     assert [frame[1] for frame in read(ends, 2 * GROUP)] == list(range(101, 101 + 2 * GROUP))
 
 
-def test_what_a_dead_worker_had_read_and_not_begun_is_taken_back(ends: WorkerChannels, tmp_path: Path) -> None:
+def test_what_a_dead_worker_had_read_and_not_begun_is_taken_back(ends: WorkerChannel, tmp_path: Path) -> None:
     hand(ends, tmp_path / "gate", closed=3, first=1)
     eventually((tmp_path / "gate.at").exists, 10)
     os.kill(ends.pid, signal.SIGKILL)
     os.waitid(os.P_PID, ends.pid, os.WEXITED | os.WNOWAIT)
     assert [frame[1] for frame in kept(ends)] == [1, 2]
     assert ends.take_back() == [(number, 1) for number in range(GROUP + 1, 2 * GROUP + 1)]
-    assert ends.rest_of_dead() == [(number, 1) for number in range(4, GROUP + 1)]
+    assert ends.take_rest() == [(number, 1) for number in range(4, GROUP + 1)]
 
 
 class Contested:
@@ -179,20 +179,20 @@ class Contested:
 
 
 def test_a_group_that_the_worker_reads_while_others_are_taken_back_is_the_workers() -> None:
-    made = WorkerChannels(1, None, MemoryFilePool())  # type: ignore[arg-type]
+    made = WorkerChannel(1, None, MemoryFilePool())  # type: ignore[arg-type]
     try:
         made.hand([Job(JobId(number), 1, b"x") for number in range(1, 3 * GROUP + 1)], {})
         made._worker_jobs = Contested(made._worker_jobs)  # type: ignore[assignment]
         taken = [number for number, _ in made.take_back()]
         assert taken == [*range(1, GROUP + 1), *range(2 * GROUP + 1, 3 * GROUP + 1)]
-        assert [number for number, _ in made.rest_of_dead()] == list(range(GROUP + 1, 2 * GROUP + 1))
+        assert [number for number, _ in made.take_rest()] == list(range(GROUP + 1, 2 * GROUP + 1))
         assert made.outstanding == 0
     finally:
         made.worker_results.close()
         made.close()
 
 
-def test_outcomes_that_were_looked_at_and_then_sent_are_taken_once(ends: WorkerChannels, tmp_path: Path) -> None:
+def test_outcomes_that_were_looked_at_and_then_sent_are_taken_once(ends: WorkerChannel, tmp_path: Path) -> None:
     # Given that between the look and the reading of what was sent, several groups were.
     hand(ends, tmp_path / "gate", closed=2, first=1)
     eventually((tmp_path / "gate.at").exists, 10)
@@ -200,12 +200,12 @@ def test_outcomes_that_were_looked_at_and_then_sent_are_taken_once(ends: WorkerC
     frames = ends.page.kept(generation, filled)
     (tmp_path / "gate").touch()
     assert [frame[1] for frame in read(ends, 2 * GROUP)] == list(range(1, 2 * GROUP + 1))
-    assert ends.kept(generation, frames) == []
+    assert ends.groups.kept(generation, frames) == []
     assert ends.page.kept(generation, filled) == b""
     assert kept(ends) == []
 
 
-def test_outcomes_that_were_looked_at_twice_are_taken_once(ends: WorkerChannels, tmp_path: Path) -> None:
+def test_outcomes_that_were_looked_at_twice_are_taken_once(ends: WorkerChannel, tmp_path: Path) -> None:
     # Given two looks at a worker that goes on in between, of which the later one is dealt with first.
     first, second = tmp_path / "first", tmp_path / "second"
     gates = {3: str(first), 5: str(second)}
@@ -216,26 +216,26 @@ def test_outcomes_that_were_looked_at_twice_are_taken_once(ends: WorkerChannels,
     first.touch()
     eventually((tmp_path / "second.at").exists, 10)
     assert [frame[1] for frame in kept(ends)] == [1, 2, 3, 4]
-    assert ends.kept(earlier[0], ends.page.kept(*earlier)) == []
+    assert ends.groups.kept(earlier[0], ends.page.kept(*earlier)) == []
     second.touch()
     # Then what is sent brings the rest, and nothing twice.
     assert [frame[1] for frame in read(ends, 2 * GROUP - 4)] == list(range(5, 2 * GROUP + 1))
-    assert ends.kept(earlier[0], b"") == []
+    assert ends.groups.kept(earlier[0], b"") == []
 
 
 def test_worker_that_gave_up_a_group_before_the_node_looked_says_what_it_has_not_begun(
-    ends: WorkerChannels, tmp_path: Path
+    ends: WorkerChannel, tmp_path: Path
 ) -> None:
     gate = tmp_path / "gate"
     hand(ends, gate, closed=3, first=1)
     eventually((tmp_path / "gate.at").exists, 10)
     ends.take_back()
-    last = ends.void()
+    last = ends.groups.void()
     gate.touch()
     *_, returned = read(ends, 4)
     hand(ends, gate, closed=-1, first=101)
     assert len(read(ends, 2 * GROUP)) == 2 * GROUP
     # It is at a later group by now, so the node cannot tell; but the worker has.
-    assert ends.rest(last) == []
+    assert ends.take_rest(last) == []
     assert returned[0] == RETURNED
-    assert ends.returned(int(returned[1])) == [(number, 1) for number in range(4, GROUP + 1)]  # type: ignore[call-overload]
+    assert ends.take_from(int(returned[1])) == [(number, 1) for number in range(4, GROUP + 1)]  # type: ignore[call-overload]

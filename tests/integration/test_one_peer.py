@@ -301,7 +301,7 @@ def test_peer_without_the_secret_cannot_connect(node: Daemon) -> None:
 def test_key_of_a_connection_changes_with_time_and_jobs_go_on(
     node: Daemon, secret_file: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gdispy.transport.connection.REKEY_INTERVAL", 0.2)
+    monkeypatch.setattr("gdispy.transport.liveness.REKEY_INTERVAL", 0.2)
     with JobCluster(abs, nodes=[node.place], secret_file=secret_file, pulse_interval=0.2) as made:
         works(made)
         [connection] = made._engine.scheduler._connections.values()

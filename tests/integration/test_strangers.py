@@ -408,12 +408,12 @@ def test_a_node_heard_just_when_it_is_found_silent_is_not_taken_for_silent_for_e
     made = connect(*node.place, psk, SCHEDULER_TO_NODE, handlers)
     made.start()
     monkeypatch.setattr(Heartbeat, "is_silent", lambda life, now: True)
-    made._check_life()
+    made._liveness.check()
     made._take(b"")
     gevent.spawn(lambda: None).join()  # It runs after what was spawned before.
     assert told == [False]
     # Where nothing comes, it is told.
-    made._check_life()
+    made._liveness.check()
     gevent.spawn(lambda: None).join()
     assert True in told
     made.close("the test is over")

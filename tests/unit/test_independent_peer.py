@@ -22,7 +22,7 @@ from gdispy.protocol.payload import FilePayload, MemoryPayload, joined
 from gdispy.protocol.wire import MemorySink, Receiver, Sender
 from gdispy.rules.node import loading
 from gdispy.rules.scheduler import client_mailbox, dispatch
-from gdispy.transport import admission, connection
+from gdispy.transport import admission, liveness
 from gdispy.worker import pickling, plain
 from tests.independent import frames, keys, messages, payloads
 from tests.independent.keys import Refused
@@ -529,7 +529,7 @@ def _limits() -> Iterator[tuple[str, str]]:
     yield "answers to one address at once, and each second", f"{admission.BURST}, {admission.RATE:.0f}"
     yield "first record of TLS", f"{client_hello.RECORD_LIMIT:,} bytes"
     yield "box, and chunk, of a frame", f"{wire.BOX_LIMIT:,} bytes, {limits.CHUNK_LIMIT:,} bytes"
-    yield "frames, and time, for one key", f"{wire.KEY_FRAMES:,}, {connection.REKEY_INTERVAL:.0f} s"
+    yield "frames, and time, for one key", f"{wire.KEY_FRAMES:,}, {liveness.REKEY_INTERVAL:.0f} s"
     yield "window, and credit given at once at least", f"{wire.WINDOW:,} bytes, {wire.CREDIT_STEP:,} bytes"
     yield "payload in a message, which a sender keeps to", f"{packaging.INLINE:,} bytes"
     yield "message", f"{limits.MESSAGE_LIMIT:,} bytes"

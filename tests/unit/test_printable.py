@@ -138,7 +138,7 @@ def test_what_clients_of_a_node_call_themselves_on_its_console() -> None:
     slots = SimpleNamespace(
         standing=lambda now: [f"client {HOSTILE}: away"], clients=lambda: ([], [HOSTILE]), give_up=0
     )
-    node: Any = SimpleNamespace(_slots=slots, _began=0.0, _name="lab", host="h", port=1)
+    node: Any = SimpleNamespace(_rules=slots, _began=0.0, _name="lab", host="h", port=1)
     node._pump = SimpleNamespace(put=lambda *args: None)
     for text in (*Node.status(node), Node.release(node)):
         assert text.isprintable() and len(text) <= PRINTED_LIMIT

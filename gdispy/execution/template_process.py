@@ -1,0 +1,33 @@
+"""The node's record of one template process: the process that loads a computation and forks its workers.
+
+Runs in the node's loop.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gdispy.execution.dependency_files import JobFiles
+from gdispy.execution.worker_channel import WorkerChannel
+from gdispy.protocol.ids import WorkerId
+from gdispy.protocol.messages import Prepare
+
+
+class TemplateProcess:
+    """One computation's template process."""
+
+    def __init__(self, prepare: Prepare, directory: str, jobs: str) -> None:
+        self.id = prepare.computation
+        self.prepare = prepare
+        self.directory = directory
+        #: Below it each worker has a directory for those of its jobs; whether they stay as all files do.
+        self.jobs = jobs
+        self.keeps_jobs = not prepare.cleanup and not prepare.directory
+        self.workers: dict[WorkerId, WorkerChannel] = {}
+        self.end: Any = None
+        self.reader: Any = None
+        #: It was told to end; its end is no accident.
+        self.ending = False
+        #: It has loaded the computation; and there is a cleanup function to be called at the end.
+        self.is_loaded = self.cares = False
+        self.job_files: JobFiles | None = None

@@ -1,0 +1,123 @@
+"""The timer of one connection: its signs of life, those of the other side, and the age of its key.
+
+Runs in callbacks of the connection's loop.
+
+Invariants:
+1. Silence is reported once when it begins and once when it ends, in this order.
+2. A timer runs from `start` to `stop`, at the interval at which something may be due next.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import gevent
+
+from gdispy.protocol.heartbeat import Heartbeat
+from gdispy.runtime.greenlets import guarded, spawn
+
+#: Seconds for which one key is used at most; see also `wire.KEY_FRAMES`.
+REKEY_INTERVAL = 3600.0
+
+
+class Liveness:
+    """When a connection gives a sign of life, and what is concluded from those that do not come."""
+
+    def __init__(
+        self,
+        pulse: float,
+        give_sign: Callable[[], None],
+        report: Callable[[bool], None],
+        end: Callable[[str], None],
+        on_failure: Callable[[BaseException], None],
+    ) -> None:
+        """`pulse` in seconds. `give_sign` is called when one is due or the key is old, `report` with whether the other
+        side is silent, in a greenlet where it is, and `end`, in a greenlet, when it is lost."""
+        self.heartbeat = Heartbeat(pulse, time.monotonic())
+        self._give_sign, self._report, self._end, self._on_failure = give_sign, report, end, on_failure
+        self.is_silent = False
+        #: When it began to seal with its present key; and whether that has been used for long enough.
+        self._keyed_at = time.monotonic()
+        self._is_key_old = False
+        self._timer: Any = None
+        #: Seconds between two looks.
+        self._wait = 0.0
+        self._is_stopped = False
+
+    def start(self) -> None:
+        self.look_again()
+
+    def stop(self) -> None:
+        self._is_stopped = True
+        if self._timer is not None:
+            self._timer.stop()
+
+    def asked(self) -> None:
+        """Something was sent on a connection whose signs are rare."""
+        self.heartbeat.asked(time.monotonic())
+        self.look_again()
+
+    def heard(self, promised: int, is_news: bool) -> None:
+        """Something has arrived: whether that is more than a sign of life, and how soon the next one is promised, in
+        intervals."""
+        heartbeat = self.heartbeat
+        heartbeat.heard(time.monotonic(), promised, is_news)
+        if self.is_silent:
+            self.is_silent = False
+            self._report(False)
+        if promised > 1 or self._wait > heartbeat.interval:
+            if heartbeat.answers:
+                self._give_sign()
+            self.look_again()
+
+    def set_interval(self, pulse: float) -> None:
+        self.heartbeat.interval = pulse
+        if self._timer is not None:
+            self.look_again()
+
+    def rest(self, rests: bool) -> None:
+        if rests != self.heartbeat.calm:
+            self.heartbeat.calm = rests
+            self.look_again()
+
+    def takes_new_key(self) -> bool:
+        """Whether a new key is due; it counts from now."""
+        if not self._is_key_old:
+            return False
+        self._is_key_old, self._keyed_at = False, time.monotonic()
+        return True
+
+    def look_again(self) -> None:
+        """Look when that is needed next."""
+        wait = self.heartbeat.wait(time.monotonic())
+        if self._is_stopped or (wait == self._wait and wait < self.heartbeat.interval):
+            return  # The timer that runs does it, again and again.
+        self._wait = wait
+        if self._timer is not None:
+            self._timer.stop()
+        self._timer = gevent.get_hub().loop.timer(wait, wait, ref=False)
+        self._timer.start(guarded(self.check, "the signs of life of a connection", self._on_failure))
+
+    def check(self) -> None:
+        """Look whether something is due."""
+        now, heartbeat = time.monotonic(), self.heartbeat
+        if now >= self._keyed_at + REKEY_INTERVAL:
+            self._is_key_old = True
+            self._give_sign()
+        if heartbeat.is_due(now):
+            self._give_sign()
+        if heartbeat.is_lost(now):
+            reason = f"nothing was heard of the other side for {heartbeat.quiet(now):.0f} s"
+            spawn(self._end, reason, what="the end of a connection")
+        elif heartbeat.is_silent(now) and not self.is_silent:
+            self.is_silent = True
+            spawn(self._report_silence, what="a connection that is silent", on_failure=self._on_failure)
+        self.look_again()
+
+    def _report_silence(self) -> None:
+        # Data may have come between the timer and this greenlet, and that it is not silent has been reported already:
+        # in the other order, it would be taken for silent for ever, and get no jobs.
+        if self.is_silent:
+            self._report(True)
