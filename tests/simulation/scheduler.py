@@ -139,9 +139,9 @@ class Scheduler:
     def _note_order(self, message: NodeCommand) -> None:
         """Leaving a node may end the jobs that are there."""
         node = self.dispatch._nodes.get(message.node)
-        share = node.shares.get(message.computation) if node is not None else None
-        if share is not None and message.word in ("close", "resetup") and message.value:
-            for job in share.placed:
+        assignment = node.assignments.get(message.computation) if node is not None else None
+        if assignment is not None and message.word in ("close", "resetup") and message.value:
+            for job in assignment.placed:
                 self._book.cancelled(self._book.key(message.computation, job))
 
     def _cancel_early(self, message: Run) -> list[Message]:
@@ -370,12 +370,12 @@ class Scheduler:
         for node in self.dispatch._nodes.values():
             if node.receipts_at is not None or node.load or node.bulk:
                 raise Broken(f"the scheduler still counts {node.load} jobs on {node.name}")
-            if any(share.recalling for share in node.shares.values()):
+            if any(assignment.recalling for assignment in node.assignments.values()):
                 raise Broken(f"the scheduler still waits for jobs it asked {node.name} for")
 
     def check_empty(self) -> None:
         dispatch = self.dispatch
         left = [*dispatch._computations, *dispatch._waiting]
-        left += [number for node in dispatch._nodes.values() for number in node.shares]
+        left += [number for node in dispatch._nodes.values() for number in node.assignments]
         if left:
             raise Broken(f"the scheduler still knows of computations: {left}")

@@ -16,7 +16,7 @@ from gdispy.rules.node.node_rules import NodeRules
 from gdispy.rules.node.records import Computation as Held
 from gdispy.rules.scheduler import dispatch as dispatch_module
 from gdispy.rules.scheduler.dispatch import Dispatch
-from gdispy.rules.scheduler.records import NodeRecord
+from gdispy.rules.scheduler.node_record import NodeRecord
 from tests.simulation.processes import Processes
 from tests.simulation.world import World
 
@@ -62,10 +62,10 @@ def ends_of_older_attempts_count(patch: Patch) -> None:
         if task.node is None:
             computation.queue.remove(task)
         else:
-            del task.node.shares[computation.id].placed[task.job]
+            del task.node.assignments[computation.id].placed[task.job]
             task.node.load -= 1
             task.node.bulk -= task.size
-        node.shares[computation.id].placed[task.job] = task
+        node.assignments[computation.id].placed[task.job] = task
         node.load += 1
         node.bulk += task.size
         task.node = node
@@ -75,7 +75,7 @@ def ends_of_older_attempts_count(patch: Patch) -> None:
             computation, attempts = self._computations.get(message.computation), list(message.attempts)
             for place, job in enumerate(message.jobs):
                 task = computation.tasks.get(job) if computation is not None else None
-                if task is not None and message.computation in node.shares:
+                if task is not None and message.computation in node.assignments:
                     attempts[place] = task.attempt
                     if task.node is not node:
                         move(computation, task, node)
@@ -89,7 +89,7 @@ def ends_of_older_attempts_count(patch: Patch) -> None:
 def holding_is_believed_to_be_all(patch: Patch) -> None:
     def make(original: Any) -> Any:
         def on_holding(self: Dispatch, node: Any, message: Inventory, now: float) -> Effects:
-            placed = {number: share.placed for number, share in node.shares.items()}
+            placed = {number: assignment.placed for number, assignment in node.assignments.items()}
             jobs = [list(each) for each in placed.values()]
             attempts = [[task.attempt for task in each.values()] for each in placed.values()]
             return original(self, node, Inventory(list(placed), jobs, attempts), now)
@@ -135,10 +135,10 @@ def jobs_are_placed_without_end(patch: Patch) -> None:
 def cancelled_jobs_are_placed_again(patch: Patch) -> None:
     def make(original: Any) -> Any:
         def on_returned(self: Dispatch, node: Any, message: Returned, now: float) -> Effects:
-            share = node.shares.get(message.computation)
-            for job in message.jobs if share is not None else []:
-                if job in share.placed:
-                    share.placed[job].cancelled = False
+            assignment = node.assignments.get(message.computation)
+            for job in message.jobs if assignment is not None else []:
+                if job in assignment.placed:
+                    assignment.placed[job].cancelled = False
             return original(self, node, message, now)
 
         return on_returned

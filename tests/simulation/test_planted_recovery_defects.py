@@ -13,8 +13,8 @@ from gdispy.rules.history.deferral import DeferredPayloads
 from gdispy.rules.history.facts import Placed, Unplaced
 from gdispy.rules.history.replay import JournalState
 from gdispy.rules.node.node_rules import NodeRules
+from gdispy.rules.scheduler.computation import Computation
 from gdispy.rules.scheduler.dispatch import Dispatch
-from gdispy.rules.scheduler.records import Computation
 from tests.simulation.scheduler import Scheduler
 from tests.simulation.test_planted_defects import Patch, Plant, assert_caught, change
 

@@ -264,7 +264,7 @@ def test_computation_whose_jobs_are_not_sent_ahead_gets_its_part_beside_one_whos
     dispatch.receive_from_client(CLIENT, [run], 1.0)
     effects = dispatch.receive(A, [ended(outcome(20, end=0.01))], 1.0)
     placed = [message.computation for message in sent(effects, A, Run)]
-    assert D in placed or dispatch._nodes[instance(A)].shares[D].placed
+    assert D in placed or dispatch._nodes[instance(A)].assignments[D].placed
 
 
 @pytest.mark.parametrize("policy", [FAIR, ROUND_ROBIN, EARLIEST])
@@ -278,14 +278,14 @@ def test_waves_of_one_computation_are_not_kept_out_by_what_another_has_ahead(pol
     number = itertools.count(1)
     for node in (A, B, A, B):
         dispatch.receive_from_client(CLIENT, [Run(D, [JobId(next(number))], [1], [b""])], 0.0)
-        placed = dispatch._nodes[instance(node)].shares[D].placed
+        placed = dispatch._nodes[instance(node)].assignments[D].placed
         dispatch.receive(node, [ended(outcome(job, end=0.001), computation=D) for job in list(placed)], 0.0)
-    assert not any(node.shares[D].placed for node in dispatch._nodes.values())
-    assert all(node.shares[D].depth > 1 for node in dispatch._nodes.values())
+    assert not any(node.assignments[D].placed for node in dispatch._nodes.values())
+    assert all(node.assignments[D].depth > 1 for node in dispatch._nodes.values())
     submit(dispatch, dict.fromkeys(range(1, 1000)))
     for _ in range(5):
         for node in (A, B):
-            jobs = list(dispatch._nodes[instance(node)].shares[C].placed)[:-1]
+            jobs = list(dispatch._nodes[instance(node)].assignments[C].placed)[:-1]
             rows = [outcome(job, end=0.001) for job in jobs]
             dispatch.receive(node, [ended(*rows)] if rows else [], 1.0)
     # When more of that later one come, then it has its part as soon as a job ends; unless the earliest goes first.
@@ -293,14 +293,16 @@ def test_waves_of_one_computation_are_not_kept_out_by_what_another_has_ahead(pol
         CLIENT, [Run(D, [JobId(next(number)) for _ in range(500)], [1] * 500, [b""] * 500)], 1.0
     )
     for node in (A, B):
-        placed = dispatch._nodes[instance(node)].shares[C].placed
+        placed = dispatch._nodes[instance(node)].assignments[C].placed
         dispatch.receive(node, [ended(outcome(next(iter(placed)), end=0.001))], 1.0)
-        assert bool(dispatch._nodes[instance(node)].shares[D].placed) == (policy != EARLIEST)
+        assert bool(dispatch._nodes[instance(node)].assignments[D].placed) == (policy != EARLIEST)
     # And at last all are placed.
     for _ in range(200):
         for node in (A, B):
-            for share, computation in ((dispatch._nodes[instance(node)].shares[each], each) for each in (C, D)):
-                rows = [outcome(job, end=0.001) for job in list(share.placed)]
+            for assignment, computation in (
+                (dispatch._nodes[instance(node)].assignments[each], each) for each in (C, D)
+            ):
+                rows = [outcome(job, end=0.001) for job in list(assignment.placed)]
                 dispatch.receive(node, [ended(*rows, computation=computation)] if rows else [], 1.0)
     assert not dispatch._computations[C].tasks and not dispatch._computations[D].tasks
 
@@ -352,7 +354,7 @@ def test_what_is_remembered_of_nodes_and_turns_does_not_grow_with_the_jobs() -> 
     ready(dispatch, A, B)
     for job in range(1, 1000):
         submit(dispatch, {job: None})
-        finish(dispatch, A if job in dispatch._nodes[instance(A)].shares[C].placed else B, job)
+        finish(dispatch, A if job in dispatch._nodes[instance(A)].assignments[C].placed else B, job)
     assert len(dispatch._heap) < 100
     # When many come at once, then they go to the nodes in parts as large as ever.
     many = range(1000, 3000)
@@ -362,8 +364,8 @@ def test_what_is_remembered_of_nodes_and_turns_does_not_grow_with_the_jobs() -> 
     dispatch.receive(A, [Prepared(D, "")], 0.0)
     dispatch.receive_from_client(Peer(101), [Run(D, [JobId(job) for job in many], [1] * 2000, [b""] * 2000)], 0.0)
     for _ in range(1000):
-        for number, share in list(dispatch._nodes[instance(A)].shares.items()):
-            for job in list(share.placed)[:1]:
+        for number, assignment in list(dispatch._nodes[instance(A)].assignments.items()):
+            for job in list(assignment.placed)[:1]:
                 dispatch.receive(A, [ended(outcome(job, end=1.0), computation=number)], 1.0)
     assert len(dispatch._turns) < 100
 
@@ -419,7 +421,7 @@ def test_job_for_a_node_that_was_never_to_run_it_ends_with_the_node() -> None:
     dispatch = scheduler(asks=True)
     join(dispatch, A)
     dispatch.receive_from_client(CLIENT, [UseNode(C, instance(A), 0, b"", [], [])], 0.0)
-    dispatch._nodes[instance(A)].shares.clear()
+    dispatch._nodes[instance(A)].assignments.clear()
     submit(dispatch, {1: wish(node=instance(A))})
     [end] = sent(dispatch.left(A, 1.0), CLIENT, Ended)
     assert (end.jobs, end.statuses) == ([1], [ABANDONED]) and "is lost" in end.exceptions[0]

@@ -32,8 +32,9 @@ from gdispy.protocol.messages import (
 )
 from gdispy.protocol.payload import Bulk, MemoryPayload
 from gdispy.rules.effects import Drop, Effects, Send
+from gdispy.rules.scheduler.assignment import AHEAD_LEAST, AHEAD_LIMIT
 from gdispy.rules.scheduler.dispatch import ATTEMPTS, LEASE, RECEIPT_AFTER, Dispatch
-from gdispy.rules.scheduler.records import AHEAD_LEAST, AHEAD_LIMIT, BULK_LIMIT, MANY_RECEIPTS
+from gdispy.rules.scheduler.node_record import BULK_LIMIT, MANY_RECEIPTS
 from gdispy.rules.scheduler.refusals import NAMED_PATIENCE, NODE_PATIENCE
 from gdispy.rules.scheduler.turns import PATIENCE
 from tests.unit.making import Announced, C, D, checked, ended, hello, outcome, prepare, sent

@@ -32,9 +32,12 @@ from gdispy.protocol.messages import (
 from gdispy.protocol.texts import TAKEN_OVER
 from gdispy.rules.effects import Drop, Effects, Send
 from gdispy.rules.faults import not_taken
+from gdispy.rules.scheduler.assignment import Assignment
+from gdispy.rules.scheduler.computation import ClientShare, Computation
 from gdispy.rules.scheduler.diagnostics import problems, slow_nodes
+from gdispy.rules.scheduler.job import Task, new_task
+from gdispy.rules.scheduler.node_record import NodeRecord
 from gdispy.rules.scheduler.placement import Board
-from gdispy.rules.scheduler.records import Assignment, ClientShare, Computation, NodeRecord, Task, new_task
 from gdispy.rules.scheduler.turns import FAIR, SETUP_PATIENCE
 
 
@@ -71,9 +74,9 @@ class Demands(Board):
         computation.patterns = NodePatterns(message.nodes)
         computation.nodes, computation.asks, computation.watches = message.nodes, message.asks, message.watches
         for node in self._nodes.values():
-            share = node.shares.get(computation.id)
-            if share is not None and not share.taken:
-                share.asked = False
+            assignment = node.assignments.get(computation.id)
+            if assignment is not None and not assignment.taken:
+                assignment.asked = False
         return self._offer_to_all(computation, now)
 
     def _add_computation(self, peer: Peer, message: Open) -> Computation:
@@ -112,19 +115,19 @@ class Demands(Board):
         computation, node = self._computations.get(message.computation), self._nodes.get(message.node)
         if computation is None or node is None or computation.closing:
             return []
-        share = node.share_of(computation)
-        share.asked, share.taken = True, message.cpus > 0
-        share.cpus = message.cpus or NO_LIMIT
-        share.arguments, share.files, share.contents = message.arguments, message.files, message.contents
-        share.error = "" if share.taken else "this program does not want it"
+        assignment = node.assignment_of(computation)
+        assignment.asked, assignment.taken = True, message.cpus > 0
+        assignment.cpus = message.cpus or NO_LIMIT
+        assignment.arguments, assignment.files, assignment.contents = message.arguments, message.files, message.contents
+        assignment.error = "" if assignment.taken else "this program does not want it"
         computation.refused.discard(node.instance)
-        if not share.taken:
+        if not assignment.taken:
             computation.refused.add(node.instance)
             return []
-        share.closed = False
+        assignment.closed = False
         self._capacity.note_nodes(computation)
         self._push(node)
-        return self._limit(node, computation.id) if share.ready else self._offer(node, computation, now)
+        return self._limit(node, computation.id) if assignment.ready else self._offer(node, computation, now)
 
     def _on_release(self, peer: Peer, message: Release, now: float) -> Effects:
         computation = self._computations.get(message.computation)
@@ -142,10 +145,10 @@ class Demands(Board):
         self._capacity.note_nodes(computation)
         for node in self._nodes.values():
             effects += self._event(computation, node, CLOSED)
-            share = node.shares.pop(computation.id, None)
-            if share is None:
+            assignment = node.assignments.pop(computation.id, None)
+            if assignment is None:
                 continue
-            node.forget(share)
+            node.forget(assignment)
             self._push(node)
             if node.peer is not None:
                 computation.releasing.add(node.instance)
@@ -179,9 +182,9 @@ class Demands(Board):
         rows = []
         queued = len(computation.tasks)
         for node in self._nodes.values():
-            share = node.shares.get(computation.id)
-            if share is not None and node.instance not in computation.refused:
-                rows.append(node.row(share))
+            assignment = node.assignments.get(computation.id)
+            if assignment is not None and node.instance not in computation.refused:
+                rows.append(node.row(assignment))
                 queued -= rows[-1][4]
         return [
             Send(peer, Status(computation.id, message.question, rows, max(0, queued), self.problems(computation, now)))
@@ -274,9 +277,9 @@ class Demands(Board):
         computation.places.clear()
         self._capacity.note_nodes(computation)
         for node in self._nodes.values():
-            share = node.shares.pop(computation.id, None)
-            if share is not None:
-                node.forget(share)
+            assignment = node.assignments.pop(computation.id, None)
+            if assignment is not None:
+                node.forget(assignment)
                 self._push(node)
         return self._end(computation, tasks, ABANDONED, TAKEN_OVER) if tasks else []
 
@@ -296,10 +299,10 @@ class Demands(Board):
         """UseNode back what has not begun."""
         effects: Effects = []
         for node in self._nodes.values():
-            share = node.shares.get(computation.id)
-            if share is not None and share.placed and not share.recalling and node.peer is not None:
-                share.recalling = True
-                effects.append(Send(node.peer, Recall(computation.id, len(share.placed))))
+            assignment = node.assignments.get(computation.id)
+            if assignment is not None and assignment.placed and not assignment.recalling and node.peer is not None:
+                assignment.recalling = True
+                effects.append(Send(node.peer, Recall(computation.id, len(assignment.placed))))
         return effects
 
     def hand_over(self, computation: ComputationId, peer: Peer) -> None:
@@ -310,11 +313,11 @@ class Demands(Board):
         former, owner = known.owner, self._owner(peer)
         known.client, known.owner = peer, owner
         for node in self._nodes.values():
-            share = node.shares.get(computation)
-            if share is not None:
-                share.owner = owner
-                former.load -= share.load
-                owner.load += share.load
+            assignment = node.assignments.get(computation)
+            if assignment is not None:
+                assignment.owner = owner
+                former.load -= assignment.load
+                owner.load += assignment.load
         if former.waiting.pop(computation, None) is not None:
             owner.waiting[computation] = known
             self._hungry[id(owner)] = owner
@@ -330,23 +333,23 @@ class Demands(Board):
 
     def _on_order(self, peer: Peer, message: NodeCommand, now: float) -> Effects:
         computation, node = self._computations.get(message.computation), self._nodes.get(message.node)
-        share = node.shares.get(message.computation) if node is not None else None
-        if computation is None or node is None or share is None:
+        assignment = node.assignments.get(message.computation) if node is not None else None
+        if computation is None or node is None or assignment is None:
             return [Send(peer, Reply(message.computation, message.question, "there is no such node", -1.0, []))]
         effects: Effects = []
         value = 0.0
         if message.word == "deallocate":
-            share.closed = True
+            assignment.closed = True
         elif message.word == "allocate":
-            share.closed = share.asked = False
+            assignment.closed = assignment.asked = False
             # One that is to be left is not, or, where it was told so already, is set up again.
-            share.leaving = "resetup" if share.released else ""
+            assignment.leaving = "resetup" if assignment.released else ""
             effects += self._offer(node, computation, now)
         elif message.word in ("close", "resetup"):
-            share.leaving = message.word
+            assignment.leaving = message.word
             if message.value:
-                effects += self._cancel(computation, list(share.placed))
-            effects += self._leave(node, computation, share)
+                effects += self._cancel(computation, list(assignment.placed))
+            effects += self._leave(node, computation, assignment)
         elif message.word == "cpus" and not self._cooperative and not computation.exclusive:
             error = "the scheduler shares its nodes, and lets nobody change their CPUs (--cooperative does)"
             return [Send(peer, Reply(message.computation, message.question, error, -1.0, []))]
@@ -358,15 +361,15 @@ class Demands(Board):
         self._capacity.note_nodes(computation)
         self._push(node)
         self._look_again(now)
-        jobs = list(share.placed) if message.word == "jobs" else []
+        jobs = list(assignment.placed) if message.word == "jobs" else []
         return [*effects, Send(peer, Reply(message.computation, message.question, "", value, jobs))]
 
     def _allow(self, node: NodeRecord, cpus: int, now: float) -> Effects:
         """Use so many CPUs of a node at most; negative: all but so many."""
         node.allowed = cpus if cpus >= 0 else max(0, node.offered + cpus)
         effects: Effects = []
-        for number, share in node.shares.items():
-            if share.ready:
+        for number, assignment in node.assignments.items():
+            if assignment.ready:
                 effects += self._limit(node, number)
         return effects + self._count_cpus(node, now)
 
@@ -377,13 +380,13 @@ class Demands(Board):
         self._push(node)
         self._look_again(now)
         effects: Effects = []
-        for number, share in node.shares.items():
+        for number, assignment in node.assignments.items():
             effects += self._recall(node, self._computations[number])
-            if share.ready and node.cpus:
+            if assignment.ready and node.cpus:
                 self._usable(self._computations[number])
         self._look_again(now)
         for computation in self._computations.values():
-            known = node.shares.get(computation.id)
+            known = node.assignments.get(computation.id)
             if computation.asks and (known is None or not known.asked):  # It was not offered while it took no jobs.
                 effects += self._offer(node, computation, now)
         return effects
@@ -394,12 +397,12 @@ class Demands(Board):
             return
         computation.waiting_since = None
 
-    def _leave(self, node: NodeRecord, computation: Computation, share: Assignment) -> Effects:
+    def _leave(self, node: NodeRecord, computation: Computation, assignment: Assignment) -> Effects:
         """Release a computation on one node, once no job is left there."""
-        if share.placed or node.peer is None or share.released:
+        if assignment.placed or node.peer is None or assignment.released:
             return []
-        self._note_ready(node, computation, share, False)
-        share.released = True
+        self._note_ready(node, computation, assignment, False)
+        assignment.released = True
         return [Send(node.peer, Release(computation.id))]
 
     def _on_deliver(self, peer: Peer, message: PutFile, now: float) -> Effects:

@@ -48,9 +48,12 @@ from gdispy.protocol.texts import GIVEN_UP, REFUSED
 from gdispy.rules.effects import Drop, Effects, Send, WriteFacts
 from gdispy.rules.faults import not_taken
 from gdispy.rules.history.facts import GivenUp
+from gdispy.rules.scheduler.assignment import Assignment
+from gdispy.rules.scheduler.computation import Computation
 from gdispy.rules.scheduler.diagnostics import noted
+from gdispy.rules.scheduler.job import Task
+from gdispy.rules.scheduler.node_record import NodeRecord
 from gdispy.rules.scheduler.reconciliation import Restoring
-from gdispy.rules.scheduler.records import Assignment, Computation, NodeRecord, Task
 from gdispy.rules.scheduler.turns import FAIR
 
 #: Seconds from a node's last sign of life until it counts as lost, where nobody says otherwise.
@@ -136,39 +139,41 @@ class Dispatch(Restoring):
                 effects += self._lose(self._nodes[instance], now, "it was started again")
         node.formers = []
         for computation_id, (jobs, attempts) in held.items():
-            share = node.shares.get(computation_id)
+            assignment = node.assignments.get(computation_id)
             computation = self._computations.get(computation_id)
-            if share is None and computation is not None and not jobs and not computation.is_over:
-                share = node.shares[computation_id] = Assignment(computation.owner)  # It was there in a former life.
-            if share is None:
+            if assignment is None and computation is not None and not jobs and not computation.is_over:
+                assignment = node.assignments[computation_id] = Assignment(
+                    computation.owner
+                )  # It was there in a former life.
+            if assignment is None:
                 effects.append(self._to(node, Release(computation_id)))
                 continue
             stale = [
                 (job, attempt)
                 for job, attempt in zip(jobs, attempts, strict=True)
-                if job not in share.placed or share.placed[job].attempt != attempt
+                if job not in assignment.placed or assignment.placed[job].attempt != attempt
             ]
             if stale:
                 # Receipts too, or on a bad link the node would send it all each time and come no further.
                 columns = tuple(map(list, zip(*stale, strict=True)))
                 effects += [self._to(node, kind(computation_id, *columns)) for kind in (OutcomesAcked, Cancel)]
-        for computation_id, share in node.shares.items():
+        for computation_id, assignment in node.assignments.items():
             jobs, attempts = held.get(computation_id, ([], []))
             known = set(zip(jobs, attempts, strict=True))
-            missing = [task for task in share.placed.values() if (task.job, task.attempt) not in known]
+            missing = [task for task in assignment.placed.values() if (task.job, task.attempt) not in known]
             effects += self._requeue(node, self._computations[computation_id], missing, now)
-            share.recalling = False
+            assignment.recalling = False
             if computation_id not in held:
-                self._note_ready(node, self._computations[computation_id], share, False)
-                if share.leaving and not share.placed:
-                    effects += self._left(self._computations[computation_id], node, share)
-            elif share.ready:
+                self._note_ready(node, self._computations[computation_id], assignment, False)
+                if assignment.leaving and not assignment.placed:
+                    effects += self._left(self._computations[computation_id], node, assignment)
+            elif assignment.ready:
                 self._usable(self._computations[computation_id])
                 effects += self._limit(node, computation_id)
-            elif share.leaving:
-                share.released = False
-                effects += self._leave(node, self._computations[computation_id], share)
-            cancelled = [task for task in share.placed.values() if task.cancelled]
+            elif assignment.leaving:
+                assignment.released = False
+                effects += self._leave(node, self._computations[computation_id], assignment)
+            cancelled = [task for task in assignment.placed.values() if task.cancelled]
             if cancelled:
                 numbers = [task.job for task in cancelled], [task.attempt for task in cancelled]
                 effects.append(self._to(node, Cancel(computation_id, *numbers)))
@@ -193,7 +198,7 @@ class Dispatch(Restoring):
             if node.instance in computation.releasing:
                 computation.releasing.discard(node.instance)
                 effects += self._released(computation)
-        if not any(share.placed or share.owed for share in node.shares.values()):
+        if not any(assignment.placed or assignment.owed for assignment in node.assignments.values()):
             effects += self._lose(node, now, "it is gone")
         self._look_again(now)
         return effects + self._place(now)
@@ -284,33 +289,33 @@ class Dispatch(Restoring):
     # Computations on nodes
 
     def _on_lacking(self, node: NodeRecord, message: MissingFiles, now: float) -> Effects:
-        share = node.shares.get(message.computation)
+        assignment = node.assignments.get(message.computation)
         computation = self._computations.get(message.computation)
-        if share is None or computation is None or computation.prepare is None:
+        if assignment is None or computation is None or computation.prepare is None:
             return []
-        contents = [*computation.prepare.contents, *share.contents]
+        contents = [*computation.prepare.contents, *assignment.contents]
         if any(place >= len(contents) for place in message.places):
             return [Drop(node.peer, f"{REFUSED}it asks for files that there are not")] if node.peer is not None else []
         found = [contents[place] for place in message.places]
         return [self._to(node, FileContents(message.computation, message.places, found))]
 
     def _on_prepared(self, node: NodeRecord, message: Prepared, now: float) -> Effects:
-        share = node.shares.get(message.computation)
-        if share is None or share.released:  # It was said before the node heard that it is to leave.
+        assignment = node.assignments.get(message.computation)
+        if assignment is None or assignment.released:  # It was said before the node heard that it is to leave.
             return []
-        if not share.ready and not share.error and share.prepared_at is None:
+        if not assignment.ready and not assignment.error and assignment.prepared_at is None:
             return []  # It was given up and has come back: that was for what it had before.
         computation = self._computations[message.computation]
-        self._note_ready(node, computation, share, not message.error)
-        share.error, share.told, share.is_unable = message.error, False, False
+        self._note_ready(node, computation, assignment, not message.error)
+        assignment.error, assignment.told, assignment.is_unable = message.error, False, False
         if message.error and not message.for_now:
-            self._inability.note(computation, share, now)
+            self._inability.note(computation, assignment, now)
         effects: Effects = []
-        if message.note and message.note != share.note:
+        if message.note and message.note != assignment.note:
             effects.append(Send(computation.client, Notice(computation.id, noted(computation, node, message.note))))
-        share.note = message.note
+        assignment.note = message.note
         self._push(node)
-        if not share.ready:
+        if not assignment.ready:
             return effects
         self._usable(computation)
         return [*effects, *self._limit(node, computation.id), *self._event(computation, node, INITIALIZED)]
@@ -322,17 +327,17 @@ class Dispatch(Restoring):
         if node.instance in computation.releasing:
             computation.releasing.discard(node.instance)
             return self._released(computation)
-        share = node.shares.get(computation.id)
-        if share is None or not share.released:
+        assignment = node.assignments.get(computation.id)
+        if assignment is None or not assignment.released:
             return []
-        return self._left(computation, node, share) + self._offer(node, computation, now)
+        return self._left(computation, node, assignment) + self._offer(node, computation, now)
 
-    def _left(self, computation: Computation, node: NodeRecord, share: Assignment) -> Effects:
+    def _left(self, computation: Computation, node: NodeRecord, assignment: Assignment) -> Effects:
         """A node has left the computation, for good or to be set up again."""
         effects = self._event(computation, node, CLOSED)
-        again = share.leaving == "resetup"
-        share.leaving, share.closed, share.released = "", not again, False
-        share.asked = share.taken = False
+        again = assignment.leaving == "resetup"
+        assignment.leaving, assignment.closed, assignment.released = "", not again, False
+        assignment.asked = assignment.taken = False
         self._capacity.note_nodes(computation)
         return effects
 
@@ -348,39 +353,39 @@ class Dispatch(Restoring):
         if node.note_ended(message, now + RECEIPT_AFTER):
             self._watch_receipts(node)
         effects = self._tell_late(node, message)
-        share = node.shares.get(message.computation)
-        if share is None:
+        assignment = node.assignments.get(message.computation)
+        if assignment is None:
             return effects
         computation = self._computations[message.computation]
-        placed, tasks = share.placed, computation.tasks
+        placed, tasks = assignment.placed, computation.tasks
         fresh: list[int] = []
         for place, (job, attempt) in enumerate(zip(message.jobs, message.attempts, strict=True)):
             task = placed.get(job)
             if task is None or task.attempt != attempt:
                 continue
-            node.remove(share, job)
+            node.remove(assignment, job)
             del tasks[job]
             if message.progress[place]:
-                share.note_end(job, attempt, message.progress[place])
+                assignment.note_end(job, attempt, message.progress[place])
             fresh.append(place)
         if not fresh:
             return effects
         if self._refusals:
             self._refusals.pop(node.instance, None)
-        share.count(message, len(fresh))
-        if share.depth > node.deepest:
-            node.deepest = share.depth
+        assignment.count(message, len(fresh))
+        if assignment.depth > node.deepest:
+            node.deepest = assignment.depth
             self._deep[node.instance] = node
         self._freed(computation.owner)
         if len(fresh) < len(message.jobs):
             message = picked(message, fresh)
-        if share.inherited:
-            message = _without_owed(message, share)
+        if assignment.inherited:
+            message = _without_owed(message, assignment)
         self._push(node)
         effects += self._tell_end(computation, message.at(node.names[0], node.instance))
-        if share.leaving:
-            effects += self._leave(node, computation, share)
-        if share.load == 0 and node.free_for(share) > 0:
+        if assignment.leaving:
+            effects += self._leave(node, computation, assignment)
+        if assignment.load == 0 and node.free_for(assignment) > 0:
             effects += self._recall_for(node, computation)
         return effects
 
@@ -394,49 +399,49 @@ class Dispatch(Restoring):
         return [Send(computation.client, picked(message, places).at(node.names[0], node.instance))] if places else []
 
     def _on_started(self, node: NodeRecord, message: Started, now: float) -> Effects:
-        share = node.shares.get(message.computation)
-        known = share is not None and all(job in share.placed for job in message.jobs)
+        assignment = node.assignments.get(message.computation)
+        known = assignment is not None and all(job in assignment.placed for job in message.jobs)
         if not known:
             return []
         client = self._computations[message.computation].client
         return [Send(client, replace(message, address=node.names[0], node=node.instance))]
 
     def _on_progress(self, node: NodeRecord, message: Progress, now: float) -> Effects:
-        share = node.shares.get(message.computation)
-        if share is None:
+        assignment = node.assignments.get(message.computation)
+        if assignment is None:
             return []
-        task = share.placed.get(message.job)
-        is_owed = (message.job, message.attempt) in share.owed
+        task = assignment.placed.get(message.job)
+        is_owed = (message.job, message.attempt) in assignment.owed
         if not is_owed and (task is None or task.attempt != message.attempt):
             if node.note_progress(message, ALL_OF_THEM, now + RECEIPT_AFTER):
                 self._watch_receipts(node)
             return []
-        count = share.note_shown(message.job, message.attempt, message.index)
+        count = assignment.note_shown(message.job, message.attempt, message.index)
         if node.note_progress(message, count, now + RECEIPT_AFTER):
             self._watch_receipts(node)
-        share.received += bulk_size(message.value)
+        assignment.received += bulk_size(message.value)
         told = replace(message, address=node.names[0], node=node.instance)
         effects: Effects = [WriteFacts(message.computation, [told])] if self.keeps_progress else []
         return [*effects, Send(self._computations[message.computation].client, told)]
 
     def _on_returned(self, node: NodeRecord, message: Returned, now: float) -> Effects:
-        share = node.shares.get(message.computation)
-        if share is None:
+        assignment = node.assignments.get(message.computation)
+        if assignment is None:
             return []
-        share.recalling = False
+        assignment.recalling = False
         # Each once, however often the message names it.
         returned = {
-            job: share.placed[job]
+            job: assignment.placed[job]
             for job, attempt in zip(message.jobs, message.attempts, strict=True)
-            if job in share.placed and share.placed[job].attempt == attempt
+            if job in assignment.placed and assignment.placed[job].attempt == attempt
         }
         computation = self._computations[message.computation]
         effects = self._requeue(node, computation, list(returned.values()), now)
-        return effects + self._leave(node, computation, share) if share.leaving else effects
+        return effects + self._leave(node, computation, assignment) if assignment.leaving else effects
 
     def _on_upload(self, node: NodeRecord, message: Upload, now: float) -> Effects:
-        share = node.shares.get(message.computation)
-        task = share.placed.get(message.job) if share is not None else None
+        assignment = node.assignments.get(message.computation)
+        task = assignment.placed.get(message.job) if assignment is not None else None
         if task is None or task.attempt != message.attempt:
             return []
         return [Send(self._computations[message.computation].client, message)]
@@ -504,7 +509,7 @@ class Dispatch(Restoring):
             del self._given_up[next(iter(self._given_up))]
         node.stamp = next(self._stamps)
         self._roomy.discard(node.instance)
-        for computation_id, share in node.shares.items():
+        for computation_id, assignment in node.assignments.items():
             computation = self._computations.get(computation_id)
             if computation is None:
                 continue
@@ -514,16 +519,16 @@ class Dispatch(Restoring):
                 computation.add(task)
             self._wait(computation, now)
             effects += self._event(computation, node, CLOSED)
-            if computation.kept and share.met:
+            if computation.kept and assignment.met:
                 effects.append(WriteFacts(computation_id, [GivenUp(computation_id, node.instance)]))
-            if share.owed:  # Nobody will send those provisional results any more.
-                jobs, attempts = map(list, zip(*share.owed, strict=True))
+            if assignment.owed:  # Nobody will send those provisional results any more.
+                jobs, attempts = map(list, zip(*assignment.owed, strict=True))
                 effects.append(Send(computation.client, ProgressAcked(computation_id, jobs, attempts, [0] * len(jobs))))
-            if not share.placed:
+            if not assignment.placed:
                 continue
             ended: dict[int, list[Task]] = {}
             again: list[Task] = []
-            for task in share.placed.values():
+            for task in assignment.placed.values():
                 task.losses += 1
                 may_run = computation.reentrant and task.losses < ATTEMPTS and not task.cancelled
                 if may_run and task.pinned is None:
@@ -534,7 +539,7 @@ class Dispatch(Restoring):
             text = f"The node {node.place} that ran the job is lost: {why}.\n"
             for status, group in ended.items():
                 effects += self._end(computation, group, status, text, node.names[0])
-            node.forget(share)
+            node.forget(assignment)
             self._freed(computation.owner)
         text = f"The node {node.place} that the job was submitted to is lost: {why}.\n"
         for computation in self._pinning.values():  # Also those that it was never to run.
@@ -547,8 +552,8 @@ class Dispatch(Restoring):
         return effects
 
 
-def _without_owed(message: Ended, share: Assignment) -> Ended:
+def _without_owed(message: Ended, assignment: Assignment) -> Ended:
     """Jobs of a former life do not wait for provisional results that may never come again."""
     keys = zip(message.jobs, message.attempts, message.progress, strict=True)
-    progress = [0 if (job, attempt) in share.inherited else count for job, attempt, count in keys]
+    progress = [0 if (job, attempt) in assignment.inherited else count for job, attempt, count in keys]
     return replace(message, progress=progress)

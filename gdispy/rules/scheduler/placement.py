@@ -21,14 +21,19 @@ from gdispy.errors import InternalError
 from gdispy.protocol.ids import ComputationId, JobId
 from gdispy.protocol.job_status import CANCELLED
 from gdispy.protocol.messages import NO_LIMIT, Message, Recall, ResendRequest, Run
-from gdispy.protocol.payload import ABSENT
+from gdispy.protocol.payload import ABSENT, bulk_size, options_size
 from gdispy.rules.effects import Effects, Send, WriteFacts
 from gdispy.rules.history.facts import Met, Placed, Unplaced
+from gdispy.rules.scheduler.assignment import Assignment
+from gdispy.rules.scheduler.computation import Computation
+from gdispy.rules.scheduler.job import Columns, Task
 from gdispy.rules.scheduler.job_queue import JobQueue
-from gdispy.rules.scheduler.records import Assignment, Computation, NodeRecord, Task, in_portions
+from gdispy.rules.scheduler.node_record import NodeRecord
 from gdispy.rules.scheduler.turns import EARLIEST, STALE_LIMIT, Waiting
 from gdispy.rules.scheduler.wide_jobs import UNKNOWN
 
+#: Bytes of arguments in one message, where it is more than one job's.
+PORTION_BYTES = 1024 * 1024
 #: Nodes that have changed in one turn up to which a stuck computation looks at them one by one.
 FEW = 64
 
@@ -40,7 +45,7 @@ class Board(Waiting):
         """Put jobs that have not begun at the front of their queue again."""
         if not tasks:
             return []
-        share = node.shares[computation.id]
+        assignment = node.assignments[computation.id]
         cancelled: list[Task] = []
         absent: list[Task] = []
         effects: Effects = []
@@ -49,7 +54,7 @@ class Board(Waiting):
             losses = [task.losses for task in tasks]
             effects.append(WriteFacts(computation.id, [Unplaced(computation.id, numbers, attempts, losses)]))
         for task in reversed(tasks):
-            node.remove(share, task.job)
+            node.remove(assignment, task.job)
             task.attempt += 1
             if task.cancelled:
                 cancelled.append(task)
@@ -129,9 +134,9 @@ class Board(Waiting):
         self, node: NodeRecord, computation: ComputationId, jobs: list[JobId], attempts: list[int]
     ) -> WriteFacts:
         facts: list[Message] = [Placed(computation, node.instance, jobs, attempts)]
-        share = node.shares[computation]
-        if not share.met:
-            share.met = True
+        assignment = node.assignments[computation]
+        if not assignment.met:
+            assignment.met = True
             about = (node.names[:-1], node.port, node.python, node.platform, node.offered)
             facts.insert(0, Met(computation, node.instance, node.name, *about))
         return WriteFacts(computation, facts)
@@ -182,41 +187,43 @@ class Board(Waiting):
     def _serve_pinned(self, computation: Computation) -> None:
         for instance, queue in list(computation.pinned.items()):
             node = self._nodes.get(instance)
-            share = node.shares.get(computation.id) if node is not None else None
-            room = node.room_for(share) if node is not None and share is not None else 0
-            if node is not None and share is not None and room > 0:
-                self._fill(node, share, computation, queue, room)
+            assignment = node.assignments.get(computation.id) if node is not None else None
+            room = node.room_for(assignment) if node is not None and assignment is not None else 0
+            if node is not None and assignment is not None and room > 0:
+                self._fill(node, assignment, computation, queue, room)
                 self._push(node)
             if not queue:
                 del computation.pinned[instance]
 
     def _give(self, node: NodeRecord, computation: Computation, candidates: int) -> bool:
         """Place jobs on a node: to its free CPUs first, then ahead of them, a fair part of the queue."""
-        share = node.shares.get(computation.id)
-        room = 0 if share is None else node.room_for(share)
-        if share is None or room <= 0:
+        assignment = node.assignments.get(computation.id)
+        room = 0 if assignment is None else node.room_for(assignment)
+        if assignment is None or room <= 0:
             return False
         queue = computation.queue
-        free = node.free_for(share)
-        room = min(free, room) if free > 0 else self._room_ahead(node, share, computation, room)
+        free = node.free_for(assignment)
+        room = min(free, room) if free > 0 else self._room_ahead(node, assignment, computation, room)
         if not room:
             return False
         if len(self._waiting) > 1:  # Others have a part in it.
             room = -(-room // len(self._hungry)) if not self.weights else self._part(computation, room)
         amount = min(room, -(-len(queue) // candidates))
-        if not self._fill(node, share, computation, queue, amount):
+        if not self._fill(node, assignment, computation, queue, amount):
             return False
         self._push(node)
         return True
 
-    def _room_ahead(self, node: NodeRecord, share: Assignment, computation: Computation, room: int) -> int:
+    def _room_ahead(self, node: NodeRecord, assignment: Assignment, computation: Computation, room: int) -> int:
         """What of the room on a node without a free CPU is for this computation."""
         if self._policy == EARLIEST and self._is_behind(computation):
             return 0  # What is free it may have, but nothing is put beside what an earlier one has ahead.
         if len(computation.places) < 2:
             return room
-        fair = share.fair_load(min(node.cpus, share.cpus), -(-len(computation.tasks) // len(computation.places)))
-        left = fair - share.load
+        fair = assignment.fair_load(
+            min(node.cpus, assignment.cpus), -(-len(computation.tasks) // len(computation.places))
+        )
+        left = fair - assignment.load
         if left >= room:
             return room
         return left if 2 * left >= fair else 0  # In portions, as in `room_for`.
@@ -231,7 +238,7 @@ class Board(Waiting):
         return max(1, math.ceil(room * computation.owner.weight / total))
 
     def _fill(
-        self, node: NodeRecord, share: Assignment, computation: Computation, queue: JobQueue, amount: int
+        self, node: NodeRecord, assignment: Assignment, computation: Computation, queue: JobQueue, amount: int
     ) -> bool:
         """UseNode up to so many CPUs' worth of jobs from a queue; whether anything was taken out."""
         columns = self._outgoing.setdefault((node.instance, computation.id), ([], [], [], []))
@@ -239,7 +246,7 @@ class Board(Waiting):
         limit, taken = node.load + amount, False
         while node.load < limit and (node.load < node.cpus or not node.is_full_of_bytes()):
             task = queue.head()
-            if task is None or (task.cpus > 1 and not task.cancelled and not node.has_room_for(share, task)):
+            if task is None or (task.cpus > 1 and not task.cancelled and not node.has_room_for(assignment, task)):
                 break
             queue.popleft()
             taken = True
@@ -248,7 +255,7 @@ class Board(Waiting):
                 continue
             if task.cpus > 1:
                 computation.wide.discard(task)
-            node.put(share, task)
+            node.put(assignment, task)
             jobs.append(task.job)
             attempts.append(task.attempt)
             arguments.append(task.arguments)
@@ -261,7 +268,7 @@ class Board(Waiting):
         """Nothing is left for a node to do: take what it has room for, and has not begun, from the fullest."""
         if computation.queue or len(self._nodes) == 1:
             return []
-        room = idle.room_for(idle.shares[computation.id])
+        room = idle.room_for(idle.assignments[computation.id])
         if room <= 0:
             return []
         # Not all of them, or an installation of ten thousand nodes would do nothing else; others have their turn next.
@@ -281,9 +288,9 @@ class Board(Waiting):
         """StatusRequest for half of what has not begun there, and for no more than there is room for elsewhere: what is
         too much would go back."""
         excess = node.excess(computation.id)
-        if excess <= 0 or node.peer is None or node.shares[computation.id].recalling:
+        if excess <= 0 or node.peer is None or node.assignments[computation.id].recalling:
             return []
-        node.shares[computation.id].recalling = True
+        node.assignments[computation.id].recalling = True
         return [self._to(node, Recall(computation.id, min(room, max(1, excess // 2))))]
 
     def check(self) -> None:
@@ -292,8 +299,8 @@ class Board(Waiting):
             waiting = computation.all_waiting()
             places = [task.job for task in (*waiting, *computation.oversized) if not task.cancelled]
             for node in self._nodes.values():
-                share = node.shares.get(computation.id)
-                places += list(share.placed) if share is not None else []
+                assignment = node.assignments.get(computation.id)
+                places += list(assignment.placed) if assignment is not None else []
             if sorted(places) != sorted(computation.tasks):
                 raise InternalError("a job is in no place, or in two")
             if computation.places != {each.instance for each in self._nodes.values() if each.is_ready(computation.id)}:
@@ -309,12 +316,37 @@ class Board(Waiting):
         if {id(each.owner) for each in self._waiting.values()} != self._hungry.keys():
             raise InternalError("a client waits and is not counted, or the other way round")
         for owner in self._owners.values():
-            shares = [share for node in self._nodes.values() for share in node.shares.values() if share.owner is owner]
-            if owner.load != sum(share.load for share in shares):
+            assignments = [
+                assignment
+                for node in self._nodes.values()
+                for assignment in node.assignments.values()
+                if assignment.owner is owner
+            ]
+            if owner.load != sum(assignment.load for assignment in assignments):
                 raise InternalError("the load of a client is not what is placed of it")
         for node in self._nodes.values():
-            placed: list[Any] = [task for share in node.shares.values() for task in share.placed.values()]
+            placed: list[Any] = [
+                task for assignment in node.assignments.values() for task in assignment.placed.values()
+            ]
             if node.load != sum(task.cpus for task in placed) or node.bulk != sum(task.size for task in placed):
                 raise InternalError("the load of a node is not what is placed on it")
-            if node.sharers != sum(bool(share.load) for share in node.shares.values()):
+            if node.sharers != sum(bool(assignment.load) for assignment in node.assignments.values()):
                 raise InternalError("the computations that have jobs on a node are not counted")
+
+
+def in_portions(columns: Columns) -> list[Columns]:
+    """Jobs in as many messages as keep the payloads of each small: a message arrives when they all have."""
+    jobs, attempts, arguments, options = columns
+    if not any(options):
+        columns = jobs, attempts, arguments, []
+        if set(map(type, arguments)) == {bytes}:
+            return [columns]
+    found: list[Any] = []
+    begin = size = 0
+    for place, value in enumerate(arguments):
+        own = bulk_size(value) + options_size(options[place])
+        if size and size + own > PORTION_BYTES:
+            found.append(tuple(column[begin:place] for column in columns))
+            begin, size = place, 0
+        size += own
+    return [*found, tuple(column[begin:] for column in columns)]

@@ -19,8 +19,11 @@ from gdispy.protocol.payload import ABSENT
 from gdispy.rules.effects import Effects
 from gdispy.rules.history.facts import Met
 from gdispy.rules.history.replay import ComputationHistory, Job
+from gdispy.rules.scheduler.assignment import Assignment
 from gdispy.rules.scheduler.client_requests import Demands
-from gdispy.rules.scheduler.records import Assignment, Computation, NodeRecord, Task, new_task
+from gdispy.rules.scheduler.computation import Computation
+from gdispy.rules.scheduler.job import Task, new_task
+from gdispy.rules.scheduler.node_record import NodeRecord
 from gdispy.rules.scheduler.turns import FAIR
 
 
@@ -46,8 +49,8 @@ class Restoring(Demands):
         computation.prepare = prepare
         for met in story.nodes.values():
             node = self._nodes.get(met.node) or self._expect(met, now)
-            node.shares[computation.id] = Assignment(computation.owner)
-            node.shares[computation.id].met = True
+            node.assignments[computation.id] = Assignment(computation.owner)
+            node.assignments[computation.id].met = True
         effects: Effects = []
         for number, job in story.unfinished().items():
             effects += self._restore_job(computation, number, job)
@@ -67,9 +70,9 @@ class Restoring(Demands):
         computation.closing = True
         effects: Effects = []
         for node in self._nodes.values():
-            share = node.shares.pop(computation_id, None)
-            if share is not None:
-                node.forget(share)
+            assignment = node.assignments.pop(computation_id, None)
+            if assignment is not None:
+                node.forget(assignment)
                 self._push(node)
                 if node.peer is not None:
                     effects.append(self._to(node, Release(computation_id)))
@@ -117,10 +120,10 @@ class Restoring(Demands):
         task = computation.tasks[number] = new_task(number, job.arguments, job.options)
         task.attempt, task.cancelled, task.losses = job.attempt, job.cancelled, job.losses
         node = self._nodes.get(job.node) if job.node is not None else None
-        share = node.shares.get(computation.id) if node is not None else None
-        if node is not None and share is not None:
-            node.put(share, task)
-            share.inherit(number, task.attempt)
+        assignment = node.assignments.get(computation.id) if node is not None else None
+        if node is not None and assignment is not None:
+            node.put(assignment, task)
+            assignment.inherit(number, task.attempt)
             if task.arguments is ABSENT:
                 computation.absent.add(number)
             return []
@@ -149,21 +152,21 @@ class Restoring(Demands):
                 continue
             if task is None or task.node is node or attempt < task.attempt:
                 continue
-            share = node.share_of(computation)
+            assignment = node.assignment_of(computation)
             if task.node is None:
                 task = self._take_out(computation, task)
             elif task.node.peer is None:
-                task.node.remove(task.node.shares[computation.id], job)
+                task.node.remove(task.node.assignments[computation.id], job)
             else:
                 continue
             task.attempt = attempt
-            node.put(share, task)
-            share.inherit(job, attempt)
+            node.put(assignment, task)
+            assignment.inherit(job, attempt)
             found.append(job)
         if not found or not computation.kept:
             return []
         # Or the next life would give their next placement a number that was given before.
-        placed = node.shares[computation.id].placed
+        placed = node.assignments[computation.id].placed
         return [self._note_placed(node, computation.id, found, [placed[job].attempt for job in found])]
 
     def _inherit_absent(self, node: NodeRecord, computation: Computation, job: JobId, attempt: int) -> None:
@@ -173,9 +176,9 @@ class Restoring(Demands):
         task.attempt = attempt
         computation.tasks[job] = task
         computation.absent.add(job)
-        share = node.share_of(computation)
-        node.put(share, task)
-        share.inherit(job, attempt)
+        assignment = node.assignment_of(computation)
+        node.put(assignment, task)
+        assignment.inherit(job, attempt)
 
     def _watch_absence(self, node: NodeRecord) -> None:
         """A node that does not come back is lost."""

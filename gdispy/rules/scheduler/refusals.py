@@ -9,8 +9,10 @@ from collections.abc import Callable, Mapping
 
 from gdispy.protocol.ids import Instance
 from gdispy.rules.effects import Effects
+from gdispy.rules.scheduler.assignment import Assignment
+from gdispy.rules.scheduler.computation import Computation
 from gdispy.rules.scheduler.diagnostics import inability
-from gdispy.rules.scheduler.records import Assignment, Computation, NodeRecord
+from gdispy.rules.scheduler.node_record import NodeRecord
 from gdispy.rules.timers import Timers
 
 #: Seconds that jobs wait when all nodes that were found cannot run them: for another one that may come, where `nodes`
@@ -33,9 +35,9 @@ class Inability:
         self._said: dict[bytes, float] = {}
         self._watched: set[bytes] = set()
 
-    def note(self, computation: Computation, share: Assignment, now: float) -> None:
+    def note(self, computation: Computation, assignment: Assignment, now: float) -> None:
         """A node has said that it cannot run a computation."""
-        share.is_unable = True
+        assignment.is_unable = True
         self._said[computation.id] = now
         self.look(computation, now)
 

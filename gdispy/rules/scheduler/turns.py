@@ -20,16 +20,11 @@ from gdispy.protocol.job_status import AVAILABLE, TERMINATED
 from gdispy.protocol.messages import Ended, Event, Limit, Message, NodeFound, Notice, ended_without_node
 from gdispy.rules.effects import Effects, Send, WriteFacts
 from gdispy.rules.faults import OnFault, raise_fault
+from gdispy.rules.scheduler.assignment import Assignment
+from gdispy.rules.scheduler.computation import ClientShare, Computation
 from gdispy.rules.scheduler.diagnostics import slow_nodes, too_wide, trouble
-from gdispy.rules.scheduler.records import (
-    Assignment,
-    ClientShare,
-    Columns,
-    Computation,
-    NodeRecord,
-    Task,
-    new_task,
-)
+from gdispy.rules.scheduler.job import Columns, Task, new_task
+from gdispy.rules.scheduler.node_record import NodeRecord
 from gdispy.rules.scheduler.refusals import Inability
 from gdispy.rules.scheduler.wide_jobs import UNKNOWN, Capacity
 from gdispy.rules.timers import Timers
@@ -104,16 +99,16 @@ class Waiting:
 
     def _event(self, computation: Computation, node: NodeRecord, what: int) -> Effects:
         """Tell a client that wants to hear of it what has happened to a node."""
-        share = node.shares.get(computation.id)
-        if share is None or share.error or (what == AVAILABLE and not computation.watches):
+        assignment = node.assignments.get(computation.id)
+        if assignment is None or assignment.error or (what == AVAILABLE and not computation.watches):
             return []
-        row = node.row(share)
+        row = node.row(assignment)
         return [Send(computation.client, Event(computation.id, what, node.instance, [row], node.free))]
 
     def _limit(self, node: NodeRecord, computation: ComputationId) -> Effects:
         """Say how many CPUs may be used: the node then has jobs ahead of it without running too many of them."""
-        share = node.shares[computation]
-        return [self._to(node, Limit(computation, share.cpus, node.allowed))] if node.peer is not None else []
+        assignment = node.assignments[computation]
+        return [self._to(node, Limit(computation, assignment.cpus, node.allowed))] if node.peer is not None else []
 
     def _receipts(self, node: NodeRecord) -> Effects:
         return [self._to(node, message) for message in node.take_receipts()]
@@ -125,49 +120,49 @@ class Waiting:
         prepare = computation.prepare
         if prepare is None or computation.is_over or node.peer is None or not node.greeted:
             return []
-        share = node.share_of(computation)
-        if share.ready or share.leaving or share.closed:
+        assignment = node.assignment_of(computation)
+        if assignment.ready or assignment.leaving or assignment.closed:
             return []
-        share.error, share.is_unable = self._objection(node, computation, share), False
-        if share.error:
+        assignment.error, assignment.is_unable = self._objection(node, computation, assignment), False
+        if assignment.error:
             if node.instance not in computation.refused:
-                self._inability.note(computation, share, now)
+                self._inability.note(computation, assignment, now)
             self._capacity.note_nodes(computation)
             return []
-        if computation.asks and not share.taken:
-            if share.asked or not node.cpus:  # When it takes jobs again, it is offered again.
+        if computation.asks and not assignment.taken:
+            if assignment.asked or not node.cpus:  # When it takes jobs again, it is offered again.
                 return []
-            share.asked = True
+            assignment.asked = True
             question = (node.instance, node.names, node.port, node.cpus, node.platform, node.free)
             return [Send(computation.client, NodeFound(computation.id, *question))]
-        if share.prepared_at is None:
-            share.prepared_at = now
-            self._watch_setup(node, computation, share)
+        if assignment.prepared_at is None:
+            assignment.prepared_at = now
+            self._watch_setup(node, computation, assignment)
         if prepare.python == node.python and prepare.source:  # It is for other versions, and may be large.
             prepare = replace(prepare, source=b"")
-        return [Send(node.peer, share.special(prepare))]
+        return [Send(node.peer, assignment.special(prepare))]
 
-    def _watch_setup(self, node: NodeRecord, computation: Computation, share: Assignment) -> None:
+    def _watch_setup(self, node: NodeRecord, computation: Computation, assignment: Assignment) -> None:
         """Setup may take as long as it needs, but not silently."""
-        since = share.prepared_at
+        since = assignment.prepared_at
         assert since is not None
 
         def tell(now: float) -> Effects:
-            share.told = True
+            assignment.told = True
             return [Send(computation.client, Notice(computation.id, slow_nodes(computation, [node])))]
 
         def lasts() -> bool:
-            return share.prepared_at == since and not share.told and node.instance in self._nodes
+            return assignment.prepared_at == since and not assignment.told and node.instance in self._nodes
 
         self._alarms.set(since + SETUP_PATIENCE, lasts, tell)
 
-    def _note_ready(self, node: NodeRecord, computation: Computation, share: Assignment, ready: bool) -> None:
+    def _note_ready(self, node: NodeRecord, computation: Computation, assignment: Assignment, ready: bool) -> None:
         """A node has loaded a computation, or has it no more."""
-        share.ready, share.prepared_at = ready, None
+        assignment.ready, assignment.prepared_at = ready, None
         (computation.places.add if ready else computation.places.discard)(node.instance)
         self._capacity.note_nodes(computation)
 
-    def _objection(self, node: NodeRecord, computation: Computation, share: Assignment) -> str:
+    def _objection(self, node: NodeRecord, computation: Computation, assignment: Assignment) -> str:
         prepare = computation.prepare
         assert prepare is not None
         if computation.objection:
@@ -178,13 +173,13 @@ class Waiting:
         computation.refused.discard(node.instance)
         if prepare.python not in ("", node.python) and not prepare.source:
             return f"it runs Python {node.python}, and the function was made by Python {prepare.python}"
-        return share.error if computation.asks and share.asked and not share.taken else ""
+        return assignment.error if computation.asks and assignment.asked and not assignment.taken else ""
 
     def refuses(self, peer: Peer, computation: ComputationId) -> bool:
         """Whether a node that is connected cannot run a computation, and will not, as long as nothing changes there."""
         node = self._by_peer.get(peer)
-        share = node.shares.get(computation) if node is not None else None
-        return share is not None and bool(share.error)
+        assignment = node.assignments.get(computation) if node is not None else None
+        return assignment is not None and bool(assignment.error)
 
     def _end_unable(self, computation: Computation, reason: str) -> Effects:
         """No node can run a computation, and all have said so: its jobs do not wait."""
@@ -201,7 +196,7 @@ class Waiting:
 
     def _note_changed(self, node: NodeRecord) -> None:
         """A node is there or not, or has another number of CPUs."""
-        for computation_id in node.shares:
+        for computation_id in node.assignments:
             if computation_id in self._computations:
                 self._capacity.note_nodes(self._computations[computation_id])
 
@@ -295,10 +290,16 @@ class Waiting:
         head = computation.queue.head()
         wanted = head.cpus if head is not None else 1
         for node in self._nodes.values():
-            share = node.shares.get(computation.id)
-            if share is None or not share.ready or share.closed or share.leaving or node.peer is None:
+            assignment = node.assignments.get(computation.id)
+            if (
+                assignment is None
+                or not assignment.ready
+                or assignment.closed
+                or assignment.leaving
+                or node.peer is None
+            ):
                 continue
-            if min(node.cpus, share.cpus) >= wanted:
+            if min(node.cpus, assignment.cpus) >= wanted:
                 return True
         return False
 

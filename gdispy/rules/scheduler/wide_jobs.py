@@ -13,8 +13,10 @@ from collections.abc import Callable, Mapping
 
 from gdispy.protocol.ids import ComputationId, Instance
 from gdispy.rules.effects import Effects
+from gdispy.rules.scheduler.computation import Computation
 from gdispy.rules.scheduler.diagnostics import insufficiency
-from gdispy.rules.scheduler.records import Computation, NodeRecord, Task
+from gdispy.rules.scheduler.job import Task
+from gdispy.rules.scheduler.node_record import NodeRecord
 from gdispy.rules.scheduler.refusals import patience
 from gdispy.rules.timers import Timers
 

@@ -1,0 +1,146 @@
+"""What one node does for one computation."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from gdispy.protocol.ids import JobId
+from gdispy.protocol.messages import NO_LIMIT, Ended, Prepare
+from gdispy.protocol.payload import Bulk, bulk_size
+from gdispy.rules.moving_average import averaged
+from gdispy.rules.scheduler.computation import ClientShare
+from gdispy.rules.scheduler.job import Task
+
+#: Seconds of work that a node has ahead of it for each CPU, to hide the way there and back.
+AHEAD = 0.16
+#: As little as that where few jobs are left.
+AHEAD_LEAST = 0.02
+#: Jobs longer than this are not sent ahead at all.
+LONG = 0.25
+#: Jobs that one CPU has ahead of it at most.
+AHEAD_LIMIT = 8000
+
+#: What most assignments never need: an installation of many clients has millions of them. Never written to.
+_NO_KEYS: set[tuple[JobId, int]] = set()
+_NO_SHOWN: dict[tuple[JobId, int], tuple[int, set[int]]] = {}
+_NO_COUNTS: dict[tuple[JobId, int], int] = {}
+_NO_FILES: list[Any] = []
+
+
+class Assignment:
+    """What one node does for one computation."""
+
+    __slots__ = (
+        *("arguments", "asked", "closed", "contents", "cpus", "depth", "done", "error", "files", "leaving", "load"),
+        *("owed", "pace", "placed", "prepared_at", "ready", "recalling", "received", "seconds", "sent", "shown"),
+        *("inherited", "is_unable", "met", "note", "owner", "released", "taken", "told"),
+    )
+
+    def __init__(self, owner: ClientShare) -> None:
+        self.owner = owner
+        #: Whether the node has loaded it; `error` says why not where it cannot.
+        self.ready = False
+        self.error = ""
+        #: What the node says besides of a computation that it has loaded.
+        self.note = ""
+        #: The error is no matter of the moment: as the computation is, the node cannot run it.
+        self.is_unable = False
+        #: Whether the client was asked about the node, and has taken it: how many CPUs it may use there, and what
+        #: is special to this node, as in `UseNode`.
+        self.asked = self.taken = False
+        self.cpus = NO_LIMIT
+        self.arguments: Bulk = b""
+        self.files: list[list[Any]] = _NO_FILES
+        self.contents: list[Bulk] = _NO_FILES
+        #: The client wants no more jobs here.
+        self.closed = False
+        #: The node is to leave the computation when no job is left: '' or not, 'close' for good, 'resetup' to be
+        #: set up again.
+        self.leaving = ""
+        #: The node was told so; it must not be told twice, or the second would end what comes after the first.
+        self.released = False
+        #: Since when the node prepares it, None when it does not; and whether the user was told how long that takes.
+        self.prepared_at: float | None = None
+        self.told = False
+        self.placed: dict[JobId, Task] = {}
+        #: CPUs of those.
+        self.load = 0
+        #: Which provisional results of each job and attempt have arrived: how many without a gap, and those
+        #: behind a gap. And of which jobs that have ended some are still on their way: how many there are.
+        self.shown = _NO_SHOWN
+        self.owed = _NO_COUNTS
+        #: Jobs and attempts of a former life: which of their provisional results had arrived is not known.
+        self.inherited = _NO_KEYS
+        #: Jobs for each CPU that may be on the node, running or ahead.
+        self.depth = 1
+        #: Whether the computation's journal knows the node.
+        self.met = False
+        #: Average seconds of a job; None as long as none has ended.
+        self.pace: float | None = None
+        #: A recall is on its way.
+        self.recalling = False
+        self.done = 0
+        self.seconds = 0.0
+        #: Bytes of arguments sent, and of results received.
+        self.sent = self.received = 0
+
+    def special(self, prepare: Prepare) -> Prepare:
+        """What this node is to prepare; it asks for the contents of files that it has not."""
+        arguments = self.arguments or prepare.arguments
+        return replace(prepare, files=[*prepare.files, *self.files], contents=[], arguments=arguments)
+
+    def note_shown(self, job: JobId, attempt: int, index: int) -> int:
+        """A provisional result has arrived; returns how many have, from the first on without a gap."""
+        count, early = self.shown.get((job, attempt), (0, set()))
+        if (job, attempt) in self.inherited:  # The node sends them in their order; what is missing had arrived.
+            count = max(count, index)
+        if index >= count:
+            early.add(index)
+        while count in early:
+            early.discard(count)
+            count += 1
+        if self.shown is _NO_SHOWN:
+            self.shown = {}
+        self.shown[job, attempt] = count, early
+        if count >= self.owed.get((job, attempt), count + 1):
+            del self.owed[job, attempt], self.shown[job, attempt]
+        return count
+
+    def note_end(self, job: JobId, attempt: int, shown: int) -> None:
+        """A job has ended that made so many provisional results."""
+        if (job, attempt) not in self.inherited and self.shown.get((job, attempt), (0,))[0] < shown:
+            if self.owed is _NO_COUNTS:
+                self.owed = {}
+            self.owed[job, attempt] = shown
+        else:
+            self.shown.pop((job, attempt), None)
+
+    def inherit(self, job: JobId, attempt: int) -> None:
+        """A job of a former life is here."""
+        if self.inherited is _NO_KEYS:
+            self.inherited = set()
+        self.inherited.add((job, attempt))
+
+    def count(self, message: Ended, fresh: int) -> None:
+        """Learn from jobs that have ended how long they take, and so how many to send ahead."""
+        total = sum(message.ends) - sum(message.starts)
+        took = max(0.0, total / len(message.jobs))
+        self.done += fresh
+        self.seconds += took * fresh
+        self.received += sum(map(bulk_size, message.results))
+        self.pace = averaged(self.pace, took, len(message.jobs))
+        if self.pace > LONG:
+            self.depth = 1
+        else:
+            wanted = 1 + min(AHEAD_LIMIT, int(AHEAD / max(self.pace, 1e-6)) + 1)
+            # In steps, since a few short jobs at the beginning prove little; in few of them, since each is a way there
+            # and back, and those take long while the program submits and lets the hub wait for the interpreter.
+            self.depth = min(wanted, 4 * self.depth)
+
+    def fair_load(self, cpus: int, part: int) -> int:
+        """How many jobs to have on a node with so many CPUs where `part` is what each node would have of all jobs. Half
+        of it stays where any node can get it: what each has ahead becomes less towards the end, and none has much to
+        do when others have nothing. But what hides the way there and back, it has."""
+        pace = max(self.pace if self.pace is not None else LONG, 1e-6)
+        return min(cpus * self.depth, max(-(-part // 2), cpus * (1 + int(AHEAD_LEAST / pace))))
