@@ -20,7 +20,7 @@ from gdispy.protocol.messages import (
 )
 from gdispy.rules.effects import Effects
 from gdispy.rules.scheduler.dispatch import Dispatch
-from gdispy.rules.scheduler.turns import PATIENCE
+from gdispy.rules.scheduler.reminders import PATIENCE
 from tests.unit.making import C, checked, ended, hello, outcome, prepare, sent
 
 CLIENT = Peer(100)

@@ -10,9 +10,6 @@ from gdispy.protocol.payload import Bulk, bulk_size
 if TYPE_CHECKING:
     from gdispy.rules.scheduler.node_record import NodeRecord
 
-#: Jobs, attempts, arguments and options, as in `Run`.
-Columns = tuple[list[JobId], list[int], list[Bulk], list[list[Any] | None]]
-
 
 class Task:
     """A job that has not ended. There may be millions, and almost none asks for anything: see `JobWithOptions`."""

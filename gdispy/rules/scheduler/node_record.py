@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from gdispy.errors import InternalError
 from gdispy.protocol.address import join
 from gdispy.protocol.ids import ComputationId, Instance, JobId, Peer
 from gdispy.protocol.messages import (
@@ -15,6 +16,7 @@ from gdispy.protocol.messages import (
     Progress,
     ProgressAcked,
 )
+from gdispy.rules.effects import Effects, Send
 from gdispy.rules.scheduler.assignment import Assignment
 from gdispy.rules.scheduler.computation import Computation
 from gdispy.rules.scheduler.job import Task
@@ -233,3 +235,15 @@ class NodeRecord:
             assignment.sent,
             assignment.received,
         ]
+
+
+def to_node(node: NodeRecord, message: Message) -> Send:
+    """A message to a node that is connected."""
+    if node.peer is None:
+        raise InternalError("a node that is away is spoken to")
+    return Send(node.peer, message)
+
+
+def receipts_to(node: NodeRecord) -> Effects:
+    """Tell a node what has arrived from it."""
+    return [to_node(node, message) for message in node.take_receipts()]
