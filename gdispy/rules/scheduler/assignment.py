@@ -70,7 +70,7 @@ class Assignment:
         #: behind a gap. And of which jobs that have ended some are still on their way: how many there are.
         self.shown = _NO_SHOWN
         self.owed = _NO_COUNTS
-        #: Jobs and attempts of a former life: which of their provisional results had arrived is not known.
+        #: Jobs and attempts of a previous run: which of their provisional results had arrived is not known.
         self.inherited = _NO_KEYS
         #: Jobs for each CPU that may be on the node, running or ahead.
         self.depth = 1
@@ -117,7 +117,7 @@ class Assignment:
             self.shown.pop((job, attempt), None)
 
     def inherit(self, job: JobId, attempt: int) -> None:
-        """A job of a former life is here."""
+        """A job of a previous run is here."""
         if self.inherited is _NO_KEYS:
             self.inherited = set()
         self.inherited.add((job, attempt))

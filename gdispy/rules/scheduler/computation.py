@@ -109,7 +109,7 @@ class Computation:
         return self.closing or self.fenced
 
     def fill(self, job: JobId, arguments: Bulk) -> bool:
-        """UseNode what a job is called with that is on a node already; whether it is such a job."""
+        """Fill in the arguments of a job that is on a node already; whether it is such a job."""
         task = self.tasks.get(job) if job in self.absent else None
         self.absent.discard(job)
         if task is None:

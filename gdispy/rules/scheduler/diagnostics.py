@@ -1,6 +1,6 @@
 """Why jobs wait and no node runs them, in words for the user.
 
-Pure. Called by `dispatch.py`.
+Pure.
 """
 
 from __future__ import annotations

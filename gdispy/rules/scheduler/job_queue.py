@@ -104,7 +104,7 @@ class ByCpus:
         self._jobs.setdefault((task.pinned, task.cpus), {})[task.job] = task
 
     def discard(self, task: Task) -> bool:
-        """UseNode a job out, if it is here; whether it was."""
+        """Take a job out, if it is here; whether it was."""
         key = task.pinned, task.cpus
         jobs = self._jobs.get(key)
         if jobs is None or jobs.get(task.job) is not task:
@@ -115,12 +115,12 @@ class ByCpus:
         return True
 
     def pop_where(self, is_wanted: Callable[[Instance | None, int], bool]) -> list[Task]:
-        """UseNode out the jobs of these nodes and numbers of CPUs."""
+        """Take out the jobs of these nodes and numbers of CPUs."""
         keys = [key for key in self._jobs if is_wanted(*key)]
         return [task for key in keys for task in self._jobs.pop(key).values()]
 
     def pop(self, node: Instance | None, cpus: int) -> list[Task]:
-        """UseNode out the jobs of one of these."""
+        """Take out the jobs of one of these."""
         return list(self._jobs.pop((node, cpus), {}).values())
 
     def clear(self) -> None:

@@ -1,4 +1,4 @@
-"""The scheduler's rules about single nodes and about what single jobs ask for."""
+"""What clients ask of the scheduler: single nodes, options of single jobs, files."""
 
 from __future__ import annotations
 
