@@ -368,7 +368,7 @@ class Scheduler:
             for job in computation.tasks:
                 raise Broken("the scheduler still has a job", self._book.key(computation.id, job))
         for node in self.dispatch._state.nodes.values():
-            if node.receipts_at is not None or node.load or node.bulk:
+            if node.receipts.due_at is not None or node.load or node.bulk:
                 raise Broken(f"the scheduler still counts {node.load} jobs on {node.name}")
             if any(assignment.recalling for assignment in node.assignments.values()):
                 raise Broken(f"the scheduler still waits for jobs it asked {node.name} for")

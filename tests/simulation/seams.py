@@ -12,7 +12,7 @@ from gdispy.rules.scheduler import membership
 from gdispy.rules.scheduler.computation import Computation
 from gdispy.rules.scheduler.job_lifecycle import JobLifecycle
 from gdispy.rules.scheduler.membership import Membership
-from gdispy.rules.scheduler.node_record import NodeRecord
+from gdispy.rules.scheduler.node_record import Receipts
 from gdispy.rules.scheduler.node_reports import NodeReports
 from gdispy.rules.scheduler.provisioning import Provisioning
 from gdispy.rules.scheduler.reconciliation import Reconciliation
@@ -51,7 +51,7 @@ WATCH_ABSENCE = Seam(Membership, "_watch_absence")
 #: (node, computation): a node is told how many CPUs may be used.
 LIMIT = Seam(Provisioning, "limit")
 #: (): what has arrived from a node is acknowledged to it.
-TAKE_RECEIPTS = Seam(NodeRecord, "take_receipts")
+TAKE_RECEIPTS = Seam(Receipts, "take")
 #: (computation, number, job): a job of the journal is taken up.
 RESTORE_JOB = Seam(Reconciliation, "_restore_job")
 #: (task): a client has sent a job again.

@@ -55,18 +55,13 @@ def without(effects: Effects, kind: type) -> Effects:
 
 
 def ends_of_older_attempts_count(patch: Patch) -> None:
-    def move(computation: Any, task: Any, node: Any) -> None:
+    def move(turns: Any, computation: Any, task: Any, node: Any) -> None:
         """Have the job be on the node that speaks of it."""
         if task.node is None:
-            computation.queue.remove(task)
+            task = turns.take_out(computation, task)
         else:
-            del task.node.assignments[computation.id].placed[task.job]
-            task.node.load -= 1
-            task.node.bulk -= task.size
-        node.assignments[computation.id].placed[task.job] = task
-        node.load += 1
-        node.bulk += task.size
-        task.node = node
+            task.node.remove(task.node.assignments[computation.id], task.job)
+        node.put(node.assignments[computation.id], task)
 
     def make(original: Any) -> Any:
         def on_ended(self: Any, node: Any, message: Ended, now: float) -> Effects:
@@ -76,7 +71,7 @@ def ends_of_older_attempts_count(patch: Patch) -> None:
                 if task is not None and message.computation in node.assignments:
                     attempts[place] = task.attempt
                     if task.node is not node:
-                        move(computation, task, node)
+                        move(self._turns, computation, task, node)
             return original(self, node, replace(message, attempts=attempts), now)
 
         return on_ended
@@ -156,11 +151,11 @@ def cancels_are_not_said_again(patch: Patch) -> None:
 
 def receipts_are_not_sent(patch: Patch) -> None:
     def make(original: Any) -> Any:
-        def take_receipts(self: Any) -> list[Any]:
+        def take(self: Any) -> list[Any]:
             original(self)
             return []
 
-        return take_receipts
+        return take
 
     change(patch, *seams.TAKE_RECEIPTS, make)
 

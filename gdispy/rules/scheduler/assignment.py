@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from enum import Enum, auto
 
+from gdispy.errors import InternalError
 from gdispy.protocol.ids import JobId
-from gdispy.protocol.messages import NO_LIMIT, Ended, Prepare
-from gdispy.protocol.payload import Bulk, bulk_size
+from gdispy.protocol.messages import NO_LIMIT, Ended, Prepare, UseNode
+from gdispy.protocol.payload import bulk_size
 from gdispy.rules.moving_average import averaged
 from gdispy.rules.scheduler.computation import ClientShare
 from gdispy.rules.scheduler.job import Task
@@ -25,22 +26,43 @@ AHEAD_LIMIT = 8000
 _NO_KEYS: set[tuple[JobId, int]] = set()
 _NO_SHOWN: dict[tuple[JobId, int], tuple[int, set[int]]] = {}
 _NO_COUNTS: dict[tuple[JobId, int], int] = {}
-_NO_FILES: list[Any] = []
+
+
+class AssignmentStage(Enum):
+    """How far a node is with a computation."""
+
+    #: The node has not loaded it, and is not told to: it was not offered, or the node could not load it.
+    IDLE = auto()
+    #: The node was told to prepare it.
+    LOADING = auto()
+    #: The node has loaded it.
+    READY = auto()
+    #: The node was told to release it. It is not told twice, or the second would end what comes after the first.
+    RELEASING = auto()
+
+
+#: The legal moves between stages. From IDLE to READY: a node that could not load it before may report that it has.
+MOVES: dict[AssignmentStage, set[AssignmentStage]] = {
+    AssignmentStage.IDLE: {AssignmentStage.LOADING, AssignmentStage.READY, AssignmentStage.RELEASING},
+    AssignmentStage.LOADING: {AssignmentStage.IDLE, AssignmentStage.READY, AssignmentStage.RELEASING},
+    AssignmentStage.READY: {AssignmentStage.IDLE, AssignmentStage.RELEASING},
+    AssignmentStage.RELEASING: {AssignmentStage.IDLE},
+}
 
 
 class Assignment:
     """What one node does for one computation."""
 
     __slots__ = (
-        *("arguments", "asked", "closed", "contents", "cpus", "depth", "done", "error", "files", "leaving", "load"),
-        *("owed", "pace", "placed", "prepared_at", "ready", "recalling", "received", "seconds", "sent", "shown"),
-        *("inherited", "is_unable", "met", "note", "owner", "released", "taken", "told"),
+        *("asked", "closed", "cpus", "depth", "done", "error", "inherited", "is_unable", "leaving", "load", "met"),
+        *("note", "owed", "owner", "pace", "placed", "prepared_at", "recalling", "received", "seconds", "sent"),
+        *("shown", "special", "stage", "taken", "told"),
     )
 
     def __init__(self, owner: ClientShare) -> None:
         self.owner = owner
-        #: Whether the node has loaded it; `error` says why not where it cannot.
-        self.ready = False
+        self.stage = AssignmentStage.IDLE
+        #: Why the node does not load it, or could not.
         self.error = ""
         #: What the node says besides of a computation that it has loaded.
         self.note = ""
@@ -50,17 +72,13 @@ class Assignment:
         #: is special to this node, as in `UseNode`.
         self.asked = self.taken = False
         self.cpus = NO_LIMIT
-        self.arguments: Bulk = b""
-        self.files: list[list[Any]] = _NO_FILES
-        self.contents: list[Bulk] = _NO_FILES
+        self.special: UseNode | None = None
         #: The client wants no more jobs here.
         self.closed = False
         #: The node is to leave the computation when no job is left: '' or not, 'close' for good, 'resetup' to be
         #: set up again.
         self.leaving = ""
-        #: The node was told so; it must not be told twice, or the second would end what comes after the first.
-        self.released = False
-        #: Since when the node prepares it, None when it does not; and whether the user was told how long that takes.
+        #: Since when it is LOADING, None in other stages; and whether the user was told how long that takes.
         self.prepared_at: float | None = None
         self.told = False
         self.placed: dict[JobId, Task] = {}
@@ -85,10 +103,28 @@ class Assignment:
         #: Bytes of arguments sent, and of results received.
         self.sent = self.received = 0
 
-    def special(self, prepare: Prepare) -> Prepare:
+    def move(self, to: AssignmentStage) -> None:
+        """Go on to a stage, if it is another one. Raises InternalError where `MOVES` does not allow that."""
+        if to is self.stage:
+            return
+        if to not in MOVES[self.stage]:
+            raise InternalError(f"an assignment cannot go from {self.stage.name} to {to.name}")
+        self.stage = to
+        if to is not AssignmentStage.LOADING:
+            self.prepared_at = None
+
+    def begin_loading(self, now: float) -> None:
+        """The node is told to prepare the computation."""
+        self.move(AssignmentStage.LOADING)
+        self.prepared_at = now
+
+    def prepare(self, prepare: Prepare) -> Prepare:
         """What this node is to prepare; it asks for the contents of files that it has not."""
-        arguments = self.arguments or prepare.arguments
-        return replace(prepare, files=[*prepare.files, *self.files], contents=[], arguments=arguments)
+        special = self.special
+        if special is None:
+            return replace(prepare, contents=[])
+        files, arguments = [*prepare.files, *special.files], special.arguments or prepare.arguments
+        return replace(prepare, files=files, contents=[], arguments=arguments)
 
     def note_shown(self, job: JobId, attempt: int, index: int) -> int:
         """A provisional result has arrived; returns how many have, from the first on without a gap."""

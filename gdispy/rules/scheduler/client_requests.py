@@ -6,6 +6,7 @@ Pure.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from gdispy.protocol.address import NodePatterns
 from gdispy.protocol.ids import Peer
@@ -29,7 +30,7 @@ from gdispy.protocol.messages import (
 )
 from gdispy.rules.effects import Drop, Effects, Send
 from gdispy.rules.faults import OnFault, not_taken
-from gdispy.rules.scheduler.assignment import Assignment
+from gdispy.rules.scheduler.assignment import Assignment, AssignmentStage
 from gdispy.rules.scheduler.computation import Computation
 from gdispy.rules.scheduler.job import Task, new_task
 from gdispy.rules.scheduler.job_endings import end_jobs
@@ -93,7 +94,7 @@ class ClientRequests:
             return []
         # It is known: its client wants other nodes than before, perhaps those that it did not want.
         computation.patterns = NodePatterns(message.nodes)
-        computation.nodes, computation.asks, computation.watches = message.nodes, message.asks, message.watches
+        computation.open = replace(computation.open, nodes=message.nodes, asks=message.asks, watches=message.watches)
         for node in self._state.nodes.values():
             assignment = node.assignments.get(computation.id)
             if assignment is not None and not assignment.taken:
@@ -115,7 +116,7 @@ class ClientRequests:
         assignment = node.assignment_of(computation)
         assignment.asked, assignment.taken = True, message.cpus > 0
         assignment.cpus = message.cpus or NO_LIMIT
-        assignment.arguments, assignment.files, assignment.contents = message.arguments, message.files, message.contents
+        assignment.special = message
         assignment.error = "" if assignment.taken else "this program does not want it"
         computation.refused.discard(node.instance)
         if not assignment.taken:
@@ -124,7 +125,7 @@ class ClientRequests:
         assignment.closed = False
         self._wide_jobs.note_nodes(computation)
         self._placement.push(node)
-        if assignment.ready:
+        if assignment.stage is AssignmentStage.READY:
             return self._provisioning.limit(node, computation.id)
         return self._provisioning.offer(node, computation, now)
 
@@ -156,7 +157,7 @@ class ClientRequests:
             return []
         if message.options:
             return self._on_run_with_options(computation, message, now)
-        tasks, queue = computation.tasks, computation.queue
+        tasks, queue = computation.tasks, computation.backlog.queue
         for job, arguments in zip(message.jobs, message.arguments, strict=True):
             if computation.absent and computation.fill(job, arguments):
                 continue
@@ -178,8 +179,8 @@ class ClientRequests:
             if task.pinned is not None and task.pinned not in self._state.nodes:
                 stranded.append(task)
             else:
-                computation.add(task)
-        if computation.wide:  # First of all, or what is too wide would be reported as if it held up all others.
+                computation.backlog.add(task)
+        if computation.backlog.wide:  # First of all, or what is too wide would be reported as if it held up all others.
             self._wide_jobs.note_jobs(computation)
             self._wide_jobs.separate(now)
         self._turns.wait(computation, now)
@@ -202,7 +203,7 @@ class ClientRequests:
         command = self.COMMANDS.get(message.word)
         if command is None:
             return [_refusal(peer, message, "there is no such order")]
-        if message.word == "cpus" and not self._cooperative and not computation.exclusive:
+        if message.word == "cpus" and not self._cooperative and not computation.open.exclusive:
             return [_refusal(peer, message, _NOT_COOPERATIVE)]
         effects = command(self, node, computation, assignment, message.value, now)
         self._wide_jobs.note_nodes(computation)
@@ -223,7 +224,7 @@ class ClientRequests:
     ) -> Effects:
         assignment.closed = assignment.asked = False
         # One that is to be left is not, or, where it was told so already, is set up again.
-        assignment.leaving = "resetup" if assignment.released else ""
+        assignment.leaving = "resetup" if assignment.stage is AssignmentStage.RELEASING else ""
         return self._provisioning.offer(node, computation, now)
 
     def _close_node(

@@ -31,12 +31,12 @@ def problems(
     computation: Computation, nodes: Iterable[NodeRecord], addresses: Mapping[str, str], now: float
 ) -> list[str]:
     """What keeps nodes from being used, a line for each; `addresses` are those that are no nodes, and why."""
-    head = computation.queue.head()
+    head = computation.backlog.queue.head()
     next_job = head.cpus if head is not None else 1
     found = [_with_place(place, text) for place, text in addresses.items()]
     for node in nodes:
         assignment = node.assignments.get(computation.id)
-        wanted = max(next_job, computation.oversized.least(node.instance))
+        wanted = max(next_job, computation.backlog.oversized.least(node.instance))
         if assignment is not None and assignment.error:
             found.append(f"{node.place}: {printable_lines(assignment.error.strip())}")
         elif node.peer is None:
@@ -48,7 +48,7 @@ def problems(
         elif assignment is not None and assignment.prepared_at is not None and assignment.prepared_at + LOADING <= now:
             found.append(f"{node.place}: {_SETTING_UP} for {now - assignment.prepared_at:.0f} s")
         elif node.cpus == 0:
-            reason = f" ({printable(node.reason)})" if node.reason else ""
+            reason = f" ({printable(node.offer.reason)})" if node.offer.reason else ""
             found.append(f"{node.place}: it takes no jobs at present{reason}")
         elif assignment is not None and min(node.cpus, assignment.cpus) < wanted:
             found.append(
@@ -71,7 +71,7 @@ def inability(computation: Computation, nodes: Iterable[NodeRecord]) -> str:
             return ""
         unable.append(node)
         reasons.setdefault(printable_lines(assignment.error.strip()), []).append(node.place)
-    named = [pattern for pattern in computation.nodes if "*" not in pattern]
+    named = [pattern for pattern in computation.open.nodes if "*" not in pattern]
     if not unable or not all(any(matches([name], node.names, node.port) for node in unable) for name in named):
         return ""
     if len(reasons) == 1:
@@ -98,11 +98,11 @@ def insufficiency(computation: Computation, nodes: Iterable[NodeRecord], only: I
         if assignment.is_unable:
             continue
         # What the program has taken with `set_node_cpus`, or the owner of the node at its console, they can give back.
-        most = min(node.most_offered, assignment.cpus)
+        most = min(node.offer.most, assignment.cpus)
         if node.peer is None or not most or most >= wanted:
             return ""
         limits[node.place] = most
-    named = [pattern for pattern in computation.nodes if "*" not in pattern and only is None]
+    named = [pattern for pattern in computation.open.nodes if "*" not in pattern and only is None]
     if not limits or not all(any(matches([name], node.names, node.port) for node in known) for name in named):
         return ""
     place = max(limits, key=lambda each: limits[each])
@@ -113,7 +113,7 @@ def insufficiency(computation: Computation, nodes: Iterable[NodeRecord], only: I
 def too_wide(computation: Computation, nodes: Iterable[NodeRecord], addresses: Mapping[str, str], now: float) -> str:
     """What the user is told of jobs that ask for more CPUs than any node has, while others may run."""
     name = computation.prepare.name if computation.prepare is not None else "?"
-    number = len(computation.oversized)
+    number = len(computation.backlog.oversized)
     jobs = (
         "1 job waits, and no node has enough CPUs for it"
         if number == 1

@@ -130,7 +130,7 @@ class Dispatch:
         for computation in self._state.computations.values():
             if computation.client == client:
                 name = computation.prepare.name if computation.prepare is not None else "?"
-                waiting = computation.waiting() - computation.cancelled + len(computation.oversized)
+                waiting = len(computation.backlog) - computation.backlog.cancelled + len(computation.backlog.oversized)
                 rows.append([name, waiting, len(computation.tasks) - waiting])
         return rows
 

@@ -59,8 +59,8 @@ class JobLifecycle:
             elif task.arguments is ABSENT:
                 absent.append(task)
             else:
-                computation.add(task, first=True)
-        if computation.wide:
+                computation.backlog.add(task, first=True)
+        if computation.backlog.wide:
             self._wide_jobs.note_jobs(computation)
         self._placement.push(node)
         self._turns.freed(computation.owner)
@@ -93,12 +93,10 @@ class JobLifecycle:
 
     def _cancel_waiting(self, computation: Computation, tasks: list[Task]) -> Effects:
         """What is cancelled is skipped when its turn in the queue comes."""
-        queued = [task for task in tasks if task.cpus == 1 or not computation.oversized.discard(task)]
+        queued = [task for task in tasks if task.cpus == 1 or not computation.backlog.oversized.discard(task)]
         for task in queued:
-            if task.cpus > 1:
-                computation.wide.discard(task)
-        computation.cancelled += len(queued)
-        if queued and computation.cancelled == computation.waiting():
+            computation.backlog.cancel(task)
+        if queued and computation.backlog.cancelled == len(computation.backlog):
             self._turns.nothing_waits(computation)
         return end_jobs(computation, tasks, CANCELLED, "")
 
@@ -107,7 +105,7 @@ class JobLifecycle:
         computation.fenced, computation.kept = True, False
         tasks = [task for task in computation.tasks.values() if task.node is not None or not task.cancelled]
         self._turns.nothing_waits(computation)
-        computation.oversized.clear()
+        computation.backlog.oversized.clear()
         computation.places.clear()
         self._wide_jobs.note_nodes(computation)
         for node in self._state.nodes.values():

@@ -18,7 +18,7 @@ from gdispy.rules.scheduler.computation import Computation
 from gdispy.rules.scheduler.job import Task
 from gdispy.rules.scheduler.job_endings import end_jobs
 from gdispy.rules.scheduler.job_lifecycle import JobLifecycle
-from gdispy.rules.scheduler.node_record import NodeRecord
+from gdispy.rules.scheduler.node_record import NodeRecord, NodeStage
 from gdispy.rules.scheduler.placement import Placement
 from gdispy.rules.scheduler.provisioning import Provisioning
 from gdispy.rules.scheduler.state import SchedulerState
@@ -90,8 +90,9 @@ class Membership:
             effects.append(Drop(node.peer, "a newer connection took its place"))
         else:
             self._is_back(node)
-        node.peer, node.lost_at, node.silent, node.greeted = peer, None, False, False
-        node.forget_receipts()
+        node.move(NodeStage.JOINED)
+        node.peer, node.lost_at, node.silent = peer, None, False
+        node.receipts.clear()
         node.early.clear()
         self._wide_jobs.note_node(node)
         self._by_peer[peer] = node
@@ -102,11 +103,12 @@ class Membership:
         node = self._by_peer.pop(peer, None)
         if node is None:
             return []
+        node.move(NodeStage.AWAY)
         node.peer = None
         self._wide_jobs.note_node(node)
         self._await(node, now)
         # What it was not told of, it will report again.
-        node.forget_receipts()
+        node.receipts.clear()
         effects: Effects = []
         for computation in list(self._state.computations.values()):
             if node.instance in computation.releasing:
@@ -200,6 +202,7 @@ class Membership:
     def lose(self, node: NodeRecord, now: float, why: str) -> Effects:
         """Give a node up, and with it what it may have begun."""
         del self._state.nodes[node.instance]
+        node.move(NodeStage.LOST)
         self._is_back(node)
         self._given_up[node.instance] = True
         if len(self._given_up) > GIVEN_UP_LIMIT:
@@ -219,8 +222,8 @@ class Membership:
         """A computation has lost a node; its jobs aside."""
         computation.places.discard(node.instance)
         self._wide_jobs.note_nodes(computation)
-        for task in computation.oversized.pop_where(lambda only, cpus: only == node.instance):
-            computation.add(task)
+        for task in computation.backlog.oversized.pop_where(lambda only, cpus: only == node.instance):
+            computation.backlog.add(task)
         self._turns.wait(computation, now)
         effects = self._provisioning.event(computation, node, CLOSED)
         if computation.kept and assignment.met:
@@ -258,10 +261,7 @@ class Membership:
         effects: Effects = []
         text = f"The node {node.place} that the job was submitted to is lost: {why}.\n"
         for computation in self._turns.pinning.values():
-            stranded = list(computation.pinned.pop(node.instance, ()))
-            computation.wide.pop_where(lambda only, cpus: only == node.instance)
-            waiting = [task for task in stranded if not task.cancelled]
-            computation.cancelled -= len(stranded) - len(waiting)
+            waiting = computation.backlog.pop_pinned(node.instance)
             if waiting:
                 effects += end_jobs(computation, waiting, ABANDONED, text, node.names[0])
         return effects

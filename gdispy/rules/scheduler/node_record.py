@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import Enum, auto
 from typing import Any
 
 from gdispy.errors import InternalError
@@ -17,7 +18,7 @@ from gdispy.protocol.messages import (
     ProgressAcked,
 )
 from gdispy.rules.effects import Effects, Send
-from gdispy.rules.scheduler.assignment import Assignment
+from gdispy.rules.scheduler.assignment import Assignment, AssignmentStage
 from gdispy.rules.scheduler.computation import Computation
 from gdispy.rules.scheduler.job import Task
 
@@ -28,28 +29,125 @@ MANY_RECEIPTS = 32
 _BYTES = frozenset((bytes,))
 
 
+class NodeStage(Enum):
+    """Whether a node is there."""
+
+    #: It has no connection, and may come back.
+    AWAY = auto()
+    #: It is connected, and has not reported its inventory on this connection.
+    JOINED = auto()
+    #: It is connected, and what it holds is known.
+    ACTIVE = auto()
+    #: It was given up; where it comes back, it is another record.
+    LOST = auto()
+
+
+#: The legal moves between stages. A connected node joins again when a newer connection takes the place of the old one.
+MOVES: dict[NodeStage, set[NodeStage]] = {
+    NodeStage.AWAY: {NodeStage.JOINED, NodeStage.LOST},
+    NodeStage.JOINED: {NodeStage.ACTIVE, NodeStage.AWAY, NodeStage.LOST},
+    NodeStage.ACTIVE: {NodeStage.JOINED, NodeStage.AWAY, NodeStage.LOST},
+    NodeStage.LOST: set(),
+}
+
+_ACTIVE = NodeStage.ACTIVE
+_READY = AssignmentStage.READY
+
+
+class CpuOffer:
+    """The CPUs that a node offers, and how many of them the user allows."""
+
+    __slots__ = ("allowed", "most", "offered", "reason")
+
+    def __init__(self, cpus: int) -> None:
+        #: CPUs offered now, 0 at times when it takes no jobs; and the most it ever offered.
+        self.offered = self.most = cpus
+        #: Why it offers none, as it says.
+        self.reason = ""
+        #: How many may be used.
+        self.allowed = NO_LIMIT
+
+    def change(self, cpus: int, reason: str) -> None:
+        """The node offers another number."""
+        self.offered, self.reason = cpus, reason
+        self.most = max(self.most, cpus)
+
+    def allow(self, cpus: int) -> None:
+        """Use at most this number; negative: all but that number."""
+        self.allowed = cpus if cpus >= 0 else max(0, self.offered + cpus)
+
+    def usable(self) -> int:
+        return min(self.offered, self.allowed)
+
+
+class Receipts:
+    """What has arrived from a node and was not acknowledged to it."""
+
+    __slots__ = ("_outcomes", "_progress", "_weight", "due_at")
+
+    def __init__(self) -> None:
+        self._outcomes: dict[ComputationId, tuple[list[JobId], list[int]]] = {}
+        #: How many provisional results of each job and attempt.
+        self._progress: dict[ComputationId, dict[tuple[JobId, int], int]] = {}
+        #: How many outcomes these are; large ones count for many, since they take memory on the node.
+        self._weight = 0
+        #: When the node must be told at the latest.
+        self.due_at: float | None = None
+
+    def note_ended(self, message: Ended, latest: float) -> bool:
+        """The node may forget these outcomes. It is told with jobs that it gets when there are many, or a little later;
+        whether nothing was to be told before."""
+        self._weight += len(message.jobs) if _BYTES.issuperset(map(type, message.results)) else MANY_RECEIPTS
+        jobs, attempts = self._outcomes.setdefault(message.computation, ([], []))
+        jobs += message.jobs
+        attempts += message.attempts
+        return self._set_due(latest)
+
+    def note_progress(self, message: Progress, count: int, latest: float) -> bool:
+        """The same for the first `count` provisional results of a job."""
+        self._progress.setdefault(message.computation, {})[message.job, message.attempt] = count
+        return self._set_due(latest)
+
+    def _set_due(self, latest: float) -> bool:
+        is_first = self.due_at is None
+        self.due_at = latest if is_first else self.due_at
+        return is_first
+
+    def are_many(self) -> bool:
+        """Whether it is worth while to tell the node with the next jobs: a message of its own delays those."""
+        return self._weight >= MANY_RECEIPTS
+
+    def take(self) -> list[Message]:
+        """What the node is to be told of all that has arrived from it."""
+        found: list[Message] = []
+        for number, shown in self._progress.items():
+            jobs, attempts = [job for job, _ in shown], [attempt for _, attempt in shown]
+            found.append(ProgressAcked(number, jobs, attempts, list(shown.values())))
+        found += [OutcomesAcked(number, *columns) for number, columns in self._outcomes.items()]
+        self.clear()
+        return found
+
+    def clear(self) -> None:
+        """They were sent, or the connection is gone: the node then reports again what it was not told of."""
+        self._outcomes, self._progress, self._weight, self.due_at = {}, {}, 0, None
+
+
 class NodeRecord:
     """A node, from its first connection until it is lost."""
 
     __slots__ = (
-        *("_collected", "_seen", "_unsaid", "allowed", "bulk", "cpus", "deepest", "early", "formers"),
-        *("free", "greeted", "instance", "load", "lost_at", "most_offered", "name", "names", "offered"),
-        *("peer", "place", "platform", "port", "python", "reason", "receipts_at", "returned", "sharers"),
-        *("assignments", "silent", "stamp"),
+        *("bulk", "cpus", "deepest", "early", "formers", "free", "hello", "instance", "load", "lost_at"),
+        *("names", "offer", "peer", "place", "port", "receipts", "returned", "sharers", "assignments"),
+        *("silent", "stage", "stamp"),
     )
 
     def __init__(self, hello: Hello, names: list[str], port: int) -> None:
         self.instance = hello.instance
-        self.name = hello.name
-        self.python = hello.python
-        self.platform = hello.platform
-        #: CPUs that it offers, 0 at times when it takes no jobs, and the most it ever did; how many of them the user
-        #: allows; and what comes of both.
-        self.offered = self.most_offered = hello.cpus
-        self.allowed = NO_LIMIT
+        #: As it introduced itself first: its name, Python and platform.
+        self.hello = hello
+        self.offer = CpuOffer(hello.cpus)
+        #: CPUs that may be used: what comes of its offer.
         self.cpus = hello.cpus
-        #: Why it offers none, as it says.
-        self.reason = ""
         #: What is free on it, as in `Availability`.
         self.free: list[float] = []
         #: Addresses and names it is known by; the first is what users are shown.
@@ -59,11 +157,10 @@ class NodeRecord:
         self.place = join(names[0], port)
         #: Its connection; None while there is none.
         self.peer: Peer | None = None
-        #: Whether it has said what it holds since it was connected.
-        self.greeted = False
-        #: What it has said before that, having overtaken it.
+        self.stage = NodeStage.AWAY
+        #: Messages that have overtaken its inventory.
         self.early: list[Message] = []
-        #: When it counts as lost, while it is away.
+        #: When it counts as lost, while it is AWAY.
         self.lost_at: float | None = None
         #: No sign of life for some time: it gets no new jobs.
         self.silent = False
@@ -78,33 +175,29 @@ class NodeRecord:
         self.sharers = 0
         self.load = 0
         self.bulk = 0
-        #: Outcomes and provisional results received that the node has not been told of, and when it must
-        #: be told at the latest.
-        self._collected: dict[ComputationId, tuple[list[JobId], list[int]]] = {}
-        self._seen: dict[ComputationId, dict[tuple[JobId, int], int]] = {}
-        self.receipts_at: float | None = None
-        #: How many outcomes these are; large ones count for many, since they take memory there.
-        self._unsaid = 0
+        self.receipts = Receipts()
         #: Its valid place in the heap.
         self.stamp = -1
 
-    def note_ended(self, message: Ended, latest: float) -> bool:
-        """The node may forget these outcomes. It is told with jobs that it gets when there are many, or a little later;
-        whether nothing was to be told before."""
-        self._unsaid += len(message.jobs) if _BYTES.issuperset(map(type, message.results)) else MANY_RECEIPTS
-        jobs, attempts = self._collected.setdefault(message.computation, ([], []))
-        jobs += message.jobs
-        attempts += message.attempts
-        is_first = self.receipts_at is None
-        self.receipts_at = latest if is_first else self.receipts_at
-        return is_first
+    def move(self, to: NodeStage) -> None:
+        """Go on to a stage, if it is another one. Raises InternalError where `MOVES` does not allow that."""
+        if to is self.stage:
+            return
+        if to not in MOVES[self.stage]:
+            raise InternalError(f"a node cannot go from {self.stage.name} to {to.name}")
+        self.stage = to
 
-    def note_progress(self, message: Progress, count: int, latest: float) -> bool:
-        """The same for the first so many provisional results of a job."""
-        self._seen.setdefault(message.computation, {})[message.job, message.attempt] = count
-        is_first = self.receipts_at is None
-        self.receipts_at = latest if is_first else self.receipts_at
-        return is_first
+    @property
+    def name(self) -> str:
+        return self.hello.name
+
+    @property
+    def python(self) -> str:
+        return self.hello.python
+
+    @property
+    def platform(self) -> str:
+        return self.hello.platform
 
     def assignment_of(self, computation: Computation) -> Assignment:
         """What the node has of a computation, made where there is nothing yet."""
@@ -113,28 +206,9 @@ class NodeRecord:
             assignment = self.assignments[computation.id] = Assignment(computation.owner)
         return assignment
 
-    def has_many_receipts(self) -> bool:
-        """Whether it is worth while to tell the node with the next jobs: one that comes alone is there later for it
-        (15 of 436 us, there and back)."""
-        return self._unsaid >= MANY_RECEIPTS
-
-    def take_receipts(self) -> list[Message]:
-        """What the node is to be told of all that has arrived from it."""
-        found: list[Message] = []
-        for number, seen in self._seen.items():
-            jobs, attempts = [job for job, _ in seen], [attempt for _, attempt in seen]
-            found.append(ProgressAcked(number, jobs, attempts, list(seen.values())))
-        found += [OutcomesAcked(number, *columns) for number, columns in self._collected.items()]
-        self.forget_receipts()
-        return found
-
-    def forget_receipts(self) -> None:
-        """They were sent, or the connection is gone: the node then reports again what it was not told of."""
-        self._collected, self._seen, self.receipts_at, self._unsaid = {}, {}, None, 0
-
     def is_ready(self, computation: ComputationId) -> bool:
         assignment = self.assignments.get(computation)
-        return assignment is not None and assignment.ready
+        return assignment is not None and assignment.stage is _READY
 
     def put(self, assignment: Assignment, task: Task) -> None:
         """Count a job as placed here."""
@@ -149,7 +223,7 @@ class NodeRecord:
         self.bulk += size
 
     def remove(self, assignment: Assignment, job: JobId) -> None:
-        """The same back."""
+        """Undo `put`."""
         task = assignment.placed.pop(job)
         task.node = None
         cpus = task.cpus
@@ -160,23 +234,22 @@ class NodeRecord:
         self.bulk -= task.size
 
     def forget(self, assignment: Assignment) -> None:
-        """The same back for all jobs of a computation."""
+        """Remove all jobs of a computation."""
         for job in list(assignment.placed):
             self.remove(assignment, job)
+
+    def add_bytes(self, size: int) -> None:
+        """The arguments of a job that is placed here have become known."""
+        self.bulk += size
 
     def is_full_of_bytes(self) -> bool:
         return self.bulk >= BULK_LIMIT
 
     def room_for(self, assignment: Assignment) -> int:
         """How many more jobs of a computation may be placed here now."""
-        if (
-            not assignment.ready
-            or assignment.closed
-            or assignment.leaving
-            or self.peer is None
-            or self.silent
-            or not self.greeted
-        ):
+        if assignment.stage is not _READY or assignment.closed or assignment.leaving:
+            return 0
+        if self.stage is not _ACTIVE or self.silent:
             return 0
         own = min(self.cpus, assignment.cpus)
         depth = 1 if self.bulk >= BULK_LIMIT else assignment.depth
@@ -198,9 +271,9 @@ class NodeRecord:
     def most_for(self, computation: ComputationId) -> int:
         """How many CPUs a job of a computation finds here when nothing else runs; 0 where the node gets none now."""
         assignment = self.assignments.get(computation)
-        if assignment is None or not assignment.ready or assignment.closed or assignment.leaving:
+        if assignment is None or assignment.stage is not _READY or assignment.closed or assignment.leaving:
             return 0
-        is_there = self.peer is not None and self.greeted and not self.silent
+        is_there = self.stage is _ACTIVE and not self.silent
         return min(self.cpus, assignment.cpus) if is_there else 0
 
     def has_room_for(self, assignment: Assignment, task: Task) -> bool:
@@ -246,4 +319,4 @@ def to_node(node: NodeRecord, message: Message) -> Send:
 
 def receipts_to(node: NodeRecord) -> Effects:
     """Tell a node what has arrived from it."""
-    return [to_node(node, message) for message in node.take_receipts()]
+    return [to_node(node, message) for message in node.receipts.take()]

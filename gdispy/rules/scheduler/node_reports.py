@@ -34,13 +34,13 @@ from gdispy.protocol.payload import bulk_size
 from gdispy.protocol.texts import REFUSED
 from gdispy.rules.effects import Drop, Effects, Send, WriteFacts
 from gdispy.rules.faults import OnFault, not_taken
-from gdispy.rules.scheduler.assignment import Assignment
+from gdispy.rules.scheduler.assignment import Assignment, AssignmentStage
 from gdispy.rules.scheduler.diagnostics import noted
 from gdispy.rules.scheduler.job import Task
 from gdispy.rules.scheduler.job_endings import report_ended
 from gdispy.rules.scheduler.job_lifecycle import JobLifecycle
 from gdispy.rules.scheduler.membership import Membership
-from gdispy.rules.scheduler.node_record import NodeRecord, receipts_to, to_node
+from gdispy.rules.scheduler.node_record import NodeRecord, NodeStage, receipts_to, to_node
 from gdispy.rules.scheduler.placement import Placement
 from gdispy.rules.scheduler.provisioning import Provisioning
 from gdispy.rules.scheduler.reconciliation import Reconciliation
@@ -97,13 +97,13 @@ class NodeReports:
         return effects + self._placement.place(now)
 
     def _take(self, node: NodeRecord, message: Message, now: float) -> Effects:
-        if not node.greeted and not isinstance(message, Inventory):
+        if node.stage is not NodeStage.ACTIVE and not isinstance(message, Inventory):
             if len(node.early) >= EARLY_LIMIT:
                 raise ProtocolError(f"{len(node.early)} messages have come, and none says what the node holds")
             node.early.append(message)  # It has overtaken the inventory, which may be long.
             return []
         effects: Effects = self.HANDLERS[type(message)](self, node, message, now)
-        while node.early and node.greeted:
+        while node.early and node.stage is NodeStage.ACTIVE:
             early = node.early.pop(0)
             effects += self.HANDLERS[type(early)](self, node, early, now)
         return effects
@@ -117,14 +117,13 @@ class NodeReports:
         node.free = message.free
         effects: Effects = []
         for computation in self._state.computations.values():
-            if computation.watches and node.is_ready(computation.id):
+            if computation.open.watches and node.is_ready(computation.id):
                 effects += self._provisioning.event(computation, node, AVAILABLE)
         return effects
 
     def _on_cpus(self, node: NodeRecord, message: Cpus, now: float) -> Effects:
         """The node offers another number of CPUs than before; 0: it takes no jobs at present."""
-        node.offered, node.reason = message.cpus, message.reason
-        node.most_offered = max(node.most_offered, message.cpus)
+        node.offer.change(message.cpus, message.reason)
         return self._provisioning.count_cpus(node, now)
 
     # Computations on nodes
@@ -134,7 +133,10 @@ class NodeReports:
         computation = self._state.computations.get(message.computation)
         if assignment is None or computation is None or computation.prepare is None:
             return []
-        contents = [*computation.prepare.contents, *assignment.contents]
+        contents = [
+            *computation.prepare.contents,
+            *(assignment.special.contents if assignment.special is not None else ()),
+        ]
         if any(place >= len(contents) for place in message.places):
             return [Drop(node.peer, f"{REFUSED}it asks for files that there are not")] if node.peer is not None else []
         found = [contents[place] for place in message.places]
@@ -142,9 +144,10 @@ class NodeReports:
 
     def _on_prepared(self, node: NodeRecord, message: Prepared, now: float) -> Effects:
         assignment = node.assignments.get(message.computation)
-        if assignment is None or assignment.released:  # It was said before the node heard that it is to leave.
+        if assignment is None or assignment.stage is AssignmentStage.RELEASING:
+            # It was said before the node heard that it is to leave.
             return []
-        if not assignment.ready and not assignment.error and assignment.prepared_at is None:
+        if assignment.stage is AssignmentStage.IDLE and not assignment.error:
             return []  # It was given up and has come back: that was for what it had before.
         computation = self._state.computations[message.computation]
         self._provisioning.note_ready(node, computation, assignment, not message.error)
@@ -156,7 +159,7 @@ class NodeReports:
             effects.append(Send(computation.client, Notice(computation.id, noted(computation, node, message.note))))
         assignment.note = message.note
         self._placement.push(node)
-        if not assignment.ready:
+        if message.error:
             return effects
         self._turns.note_usable(computation)
         limit = self._provisioning.limit(node, computation.id)
@@ -169,7 +172,7 @@ class NodeReports:
         if node.instance in computation.releasing:
             return self._provisioning.confirm_release(node, computation)
         assignment = node.assignments.get(computation.id)
-        if assignment is None or not assignment.released:
+        if assignment is None or assignment.stage is not AssignmentStage.RELEASING:
             return []
         left = self._provisioning.left(computation, node, assignment)
         return left + self._provisioning.offer(node, computation, now)
@@ -178,7 +181,7 @@ class NodeReports:
         computation = self._state.computations.get(message.computation)
         if computation is None or not computation.kept:
             return []
-        if message.token != computation.token or message.epoch < computation.epoch:
+        if message.token != computation.open.token or message.epoch < computation.open.epoch:
             return []  # The node has nothing to do with it, or says what was so before.
         return [*self._lifecycle.fence(computation), Send(computation.client, Fenced(message.computation))]
 
@@ -191,7 +194,7 @@ class NodeReports:
     # Jobs on nodes
 
     def _on_ended(self, node: NodeRecord, message: Ended, now: float) -> Effects:
-        if node.note_ended(message, now + RECEIPT_AFTER):
+        if node.receipts.note_ended(message, now + RECEIPT_AFTER):
             self._watch_receipts(node)
         effects = self._lifecycle.report_late(node, message)
         assignment = node.assignments.get(message.computation)
@@ -231,11 +234,11 @@ class NodeReports:
         task = assignment.placed.get(message.job)
         is_owed = (message.job, message.attempt) in assignment.owed
         if not is_owed and (task is None or task.attempt != message.attempt):
-            if node.note_progress(message, ALL_OF_THEM, now + RECEIPT_AFTER):
+            if node.receipts.note_progress(message, ALL_OF_THEM, now + RECEIPT_AFTER):
                 self._watch_receipts(node)
             return []
         count = assignment.note_shown(message.job, message.attempt, message.index)
-        if node.note_progress(message, count, now + RECEIPT_AFTER):
+        if node.receipts.note_progress(message, count, now + RECEIPT_AFTER):
             self._watch_receipts(node)
         assignment.received += bulk_size(message.value)
         told = replace(message, address=node.names[0], node=node.instance)
@@ -268,11 +271,11 @@ class NodeReports:
 
     def _watch_receipts(self, node: NodeRecord) -> None:
         """What has arrived is acknowledged to the node after a while, if not with other messages before."""
-        moment = node.receipts_at
+        moment = node.receipts.due_at
         assert moment is not None
         self._state.timers.set(
             moment,
-            lambda: node.receipts_at == moment and node.peer is not None and node.instance in self._state.nodes,
+            lambda: node.receipts.due_at == moment and node.peer is not None and node.instance in self._state.nodes,
             lambda now: receipts_to(node),
         )
 

@@ -111,7 +111,7 @@ class Placement:
         effects: Effects = []
         for (instance, computation_id), columns in self._outgoing.items():
             node = self._state.nodes[instance]
-            if node.has_many_receipts():
+            if node.receipts.are_many():
                 effects += receipts_to(node)
             if self._state.computations[computation_id].kept:
                 effects.append(placed_facts(node, computation_id, *columns[:2]))
@@ -121,12 +121,8 @@ class Placement:
 
     def _serve(self, computation: Computation) -> bool:
         """Place some jobs, or drop what was cancelled; whether that could be done."""
-        queue = computation.queue
-        head, dropped = queue.head(), False
-        while head is not None and head.cancelled:
-            queue.popleft()
-            computation.cancelled -= 1
-            head, dropped = queue.head(), True
+        dropped = computation.backlog.pop_cancelled()
+        head = computation.backlog.queue.head()
         if head is None:
             return dropped
         # Where nodes had no room for its next job, they have none for one that needs as many CPUs or more.
@@ -160,7 +156,7 @@ class Placement:
             self._turns.settle(computation)
 
     def _serve_pinned(self, computation: Computation) -> None:
-        for instance, queue in list(computation.pinned.items()):
+        for instance, queue in list(computation.backlog.pinned.items()):
             node = self._state.nodes.get(instance)
             assignment = node.assignments.get(computation.id) if node is not None else None
             room = node.room_for(assignment) if node is not None and assignment is not None else 0
@@ -168,7 +164,7 @@ class Placement:
                 self._fill(node, assignment, computation, queue, room)
                 self.push(node)
             if not queue:
-                del computation.pinned[instance]
+                del computation.backlog.pinned[instance]
 
     def _give(self, node: NodeRecord, computation: Computation, candidates: int) -> bool:
         """Place jobs on a node: to its free CPUs first, then ahead of them, a fair part of the queue."""
@@ -176,7 +172,7 @@ class Placement:
         room = 0 if assignment is None else node.room_for(assignment)
         if assignment is None or room <= 0:
             return False
-        queue = computation.queue
+        queue = computation.backlog.queue
         free = node.free_for(assignment)
         room = min(free, room) if free > 0 else self._room_ahead(node, assignment, computation, room)
         if not room:
@@ -215,10 +211,10 @@ class Placement:
             queue.popleft()
             taken = True
             if task.cancelled:
-                computation.cancelled -= 1
+                computation.backlog.cancelled -= 1
                 continue
             if task.cpus > 1:
-                computation.wide.discard(task)
+                computation.backlog.wide.discard(task)
             node.put(assignment, task)
             jobs.append(task.job)
             attempts.append(task.attempt)
@@ -233,7 +229,7 @@ class Placement:
     def recall_for(self, idle: NodeRecord, computation: Computation) -> Effects:
         """Nothing is left for a node to do: take what it has room for, and has not begun, from the fullest."""
         nodes = self._state.nodes
-        if computation.queue or len(nodes) == 1:
+        if computation.backlog.queue or len(nodes) == 1:
             return []
         room = idle.room_for(idle.assignments[computation.id])
         if room <= 0:
@@ -283,7 +279,7 @@ class Placement:
                 raise InternalError("the computations that have jobs on a node are not counted")
 
     def _check_places(self, computation: Computation) -> None:
-        waiting = (*computation.all_waiting(), *computation.oversized)
+        waiting = (*computation.backlog.jobs(), *computation.backlog.oversized)
         places = [task.job for task in waiting if not task.cancelled]
         for node in self._state.nodes.values():
             assignment = node.assignments.get(computation.id)
@@ -298,7 +294,7 @@ def placed_facts(node: NodeRecord, computation: ComputationId, jobs: list[JobId]
     assignment = node.assignments[computation]
     if not assignment.met:
         assignment.met = True
-        about = (node.names[:-1], node.port, node.python, node.platform, node.offered)
+        about = (node.names[:-1], node.port, node.python, node.platform, node.offer.offered)
         facts.insert(0, Met(computation, node.instance, node.name, *about))
     return WriteFacts(computation, facts)
 

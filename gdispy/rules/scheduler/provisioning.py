@@ -15,9 +15,9 @@ from gdispy.protocol.ids import ComputationId
 from gdispy.protocol.job_status import AVAILABLE, CLOSED
 from gdispy.protocol.messages import Event, Limit, NodeFound, Release, Released
 from gdispy.rules.effects import Effects, Send
-from gdispy.rules.scheduler.assignment import Assignment
+from gdispy.rules.scheduler.assignment import Assignment, AssignmentStage
 from gdispy.rules.scheduler.computation import Computation
-from gdispy.rules.scheduler.node_record import NodeRecord, to_node
+from gdispy.rules.scheduler.node_record import NodeRecord, NodeStage, to_node
 from gdispy.rules.scheduler.placement import Placement
 from gdispy.rules.scheduler.refusals import Inability
 from gdispy.rules.scheduler.reminders import Reminders
@@ -62,10 +62,10 @@ class Provisioning:
     def offer(self, node: NodeRecord, computation: Computation, now: float) -> Effects:
         """Have a connected node prepare a computation, where it may be used and is not yet."""
         prepare = computation.prepare
-        if prepare is None or computation.is_over or node.peer is None or not node.greeted:
+        if prepare is None or computation.is_over or node.peer is None or node.stage is not NodeStage.ACTIVE:
             return []
         assignment = node.assignment_of(computation)
-        if assignment.ready or assignment.leaving or assignment.closed:
+        if assignment.stage is AssignmentStage.READY or assignment.leaving or assignment.closed:
             return []
         assignment.error, assignment.is_unable = _objection(node, computation, assignment), False
         if assignment.error:
@@ -73,14 +73,14 @@ class Provisioning:
                 self._inability.note(computation, assignment, now)
             self._wide_jobs.note_nodes(computation)
             return []
-        if computation.asks and not assignment.taken:
+        if computation.open.asks and not assignment.taken:
             return _ask(node, computation, assignment)
-        if assignment.prepared_at is None:
-            assignment.prepared_at = now
+        if assignment.stage is not AssignmentStage.LOADING:
+            assignment.begin_loading(now)
             self._reminders.watch_setup(node, computation, assignment)
         if prepare.python == node.python and prepare.source:  # It is for other versions, and may be large.
             prepare = replace(prepare, source=b"")
-        return [Send(node.peer, assignment.special(prepare))]
+        return [Send(node.peer, assignment.prepare(prepare))]
 
     def object_to(self, computation: Computation, reason: str) -> None:
         """Nodes must not get what a client is going to have prepared."""
@@ -90,14 +90,14 @@ class Provisioning:
 
     def note_ready(self, node: NodeRecord, computation: Computation, assignment: Assignment, ready: bool) -> None:
         """A node has loaded a computation, or has it no more."""
-        assignment.ready, assignment.prepared_at = ready, None
+        assignment.move(AssignmentStage.READY if ready else AssignmentStage.IDLE)
         (computation.places.add if ready else computation.places.discard)(node.instance)
         self._wide_jobs.note_nodes(computation)
 
     def event(self, computation: Computation, node: NodeRecord, what: int) -> Effects:
         """Report to a client that watches nodes what has happened to one."""
         assignment = node.assignments.get(computation.id)
-        if assignment is None or assignment.error or (what == AVAILABLE and not computation.watches):
+        if assignment is None or assignment.error or (what == AVAILABLE and not computation.open.watches):
             return []
         row = node.row(assignment)
         return [Send(computation.client, Event(computation.id, what, node.instance, [row], node.free))]
@@ -109,32 +109,34 @@ class Provisioning:
         if node.peer is None:
             return []
         assignment = node.assignments[computation]
-        return [to_node(node, Limit(computation, assignment.cpus, node.allowed))]
+        return [to_node(node, Limit(computation, assignment.cpus, node.offer.allowed))]
 
     def allow(self, node: NodeRecord, cpus: int, now: float) -> Effects:
         """Use `cpus` CPUs of a node at most; negative: all but that number."""
-        node.allowed = cpus if cpus >= 0 else max(0, node.offered + cpus)
+        node.offer.allow(cpus)
         effects: Effects = []
         for number, assignment in node.assignments.items():
-            if assignment.ready:
+            if assignment.stage is AssignmentStage.READY:
                 effects += self.limit(node, number)
         return effects + self.count_cpus(node, now)
 
     def count_cpus(self, node: NodeRecord, now: float) -> Effects:
         """Another number of CPUs of a node may be used than before."""
-        node.cpus = min(node.offered, node.allowed)
+        node.cpus = node.offer.usable()
         self._wide_jobs.note_node(node)
         self._placement.push(node)
         self._wide_jobs.review(now)
         effects: Effects = []
         for number, assignment in node.assignments.items():
             effects += self._placement.recall(node, self._state.computations[number])
-            if assignment.ready and node.cpus:
+            if assignment.stage is AssignmentStage.READY and node.cpus:
                 self._turns.note_usable(self._state.computations[number])
         self._wide_jobs.review(now)
         for computation in self._state.computations.values():
             known = node.assignments.get(computation.id)
-            if computation.asks and (known is None or not known.asked):  # It was not offered while it took no jobs.
+            if computation.open.asks and (
+                known is None or not known.asked
+            ):  # It was not offered while it took no jobs.
                 effects += self.offer(node, computation, now)
         return effects
 
@@ -142,17 +144,18 @@ class Provisioning:
 
     def leave(self, node: NodeRecord, computation: Computation, assignment: Assignment) -> Effects:
         """Release a computation on one node, once no job is left there."""
-        if assignment.placed or node.peer is None or assignment.released:
+        if assignment.placed or node.peer is None or assignment.stage is AssignmentStage.RELEASING:
             return []
         self.note_ready(node, computation, assignment, False)
-        assignment.released = True
+        assignment.move(AssignmentStage.RELEASING)
         return [Send(node.peer, Release(computation.id))]
 
     def left(self, computation: Computation, node: NodeRecord, assignment: Assignment) -> Effects:
         """A node has left the computation, for good or to be set up again."""
         effects = self.event(computation, node, CLOSED)
         again = assignment.leaving == "resetup"
-        assignment.leaving, assignment.closed, assignment.released = "", not again, False
+        assignment.move(AssignmentStage.IDLE)
+        assignment.leaving, assignment.closed = "", not again
         assignment.asked = assignment.taken = False
         self._wide_jobs.note_nodes(computation)
         return effects
@@ -170,7 +173,7 @@ class Provisioning:
         """A client has released a computation: all nodes are to leave it."""
         computation.closing = True
         self._turns.nothing_waits(computation)
-        computation.oversized.clear()
+        computation.backlog.oversized.clear()
         self._reminders.watch_cleanup(computation, now)
         computation.tasks.clear()
         computation.places.clear()
@@ -231,10 +234,10 @@ def _objection(node: NodeRecord, computation: Computation, assignment: Assignmen
     assert prepare is not None
     if computation.objection:
         return computation.objection
-    if not computation.asks and not computation.patterns.match(node.names, node.port):
+    if not computation.open.asks and not computation.patterns.match(node.names, node.port):
         computation.refused.add(node.instance)
         return "it is there, but `nodes` does not name it"
     computation.refused.discard(node.instance)
     if prepare.python not in ("", node.python) and not prepare.source:
         return f"it runs Python {node.python}, and the function was made by Python {prepare.python}"
-    return assignment.error if computation.asks and assignment.asked and not assignment.taken else ""
+    return assignment.error if computation.open.asks and assignment.asked and not assignment.taken else ""

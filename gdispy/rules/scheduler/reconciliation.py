@@ -16,13 +16,13 @@ from gdispy.protocol.messages import Cancel, Inventory, OutcomesAcked, Prepare, 
 from gdispy.protocol.payload import ABSENT
 from gdispy.rules.effects import Effects
 from gdispy.rules.history.replay import ComputationHistory, Job
-from gdispy.rules.scheduler.assignment import Assignment
+from gdispy.rules.scheduler.assignment import Assignment, AssignmentStage
 from gdispy.rules.scheduler.computation import Computation
 from gdispy.rules.scheduler.job import Task, new_task
 from gdispy.rules.scheduler.job_endings import end_jobs
 from gdispy.rules.scheduler.job_lifecycle import JobLifecycle
 from gdispy.rules.scheduler.membership import Membership
-from gdispy.rules.scheduler.node_record import NodeRecord, to_node
+from gdispy.rules.scheduler.node_record import NodeRecord, NodeStage, to_node
 from gdispy.rules.scheduler.placement import Placement, placed_facts
 from gdispy.rules.scheduler.provisioning import Provisioning
 from gdispy.rules.scheduler.reminders import Reminders
@@ -61,7 +61,7 @@ class Reconciliation:
 
     def claims(self) -> list[list[Any]]:
         """The computations that nodes are to take for this scheduler's, as in `Hello`."""
-        return [[each.id, each.token, each.epoch] for each in self._state.computations.values() if each.kept]
+        return [[each.id, each.open.token, each.open.epoch] for each in self._state.computations.values() if each.kept]
 
     def restore(self, peer: Peer, history: ComputationHistory, prepare: Prepare | None, now: float) -> Effects:
         """Take up a computation with its jobs that have not ended."""
@@ -92,7 +92,7 @@ class Reconciliation:
     def _release_held(self) -> None:
         """All nodes that were expected have said what they hold: nothing is unknown any more."""
         held = [each for each in self._state.computations.values() if each.held]
-        if held and not any(node.peer is None or not node.greeted for node in self._state.nodes.values()):
+        if held and all(node.stage is NodeStage.ACTIVE for node in self._state.nodes.values()):
             for computation in held:
                 computation.held = False
 
@@ -119,14 +119,14 @@ class Reconciliation:
             return end_jobs(computation, [task], ABANDONED, "Nothing is known any more of the node of the job.\n")
         if task.arguments is ABSENT:
             return self._lifecycle.give_back(computation, [task])
-        computation.add(task)
+        computation.backlog.add(task)
         return []
 
     # Nodes
 
     def on_inventory(self, node: NodeRecord, message: Inventory, now: float) -> Effects:
         """Compare what the node holds with what is placed on it, after a connection is made."""
-        node.greeted = True
+        node.move(NodeStage.ACTIVE)
         self._wide_jobs.note_node(node)
         self._reminders.problem(node.place, "")
         held: Held = message.held()
@@ -189,11 +189,12 @@ class Reconciliation:
             self._provisioning.note_ready(node, computation, assignment, False)
             if assignment.leaving and not assignment.placed:
                 return self._provisioning.left(computation, node, assignment)
-        elif assignment.ready:
+        elif assignment.stage is AssignmentStage.READY:
             self._turns.note_usable(computation)
             return self._provisioning.limit(node, computation.id)
         elif assignment.leaving:
-            assignment.released = False
+            if assignment.stage is AssignmentStage.RELEASING:  # The message may be lost: it is sent again.
+                assignment.move(AssignmentStage.IDLE)
             return self._provisioning.leave(node, computation, assignment)
         return []
 

@@ -46,7 +46,7 @@ class Inability:
     def look(self, computation: Computation, now: float) -> None:
         """Jobs wait: see whether they should, when it is time."""
         said = self._said.get(computation.id)
-        if said is None or computation.id in self._watched or computation.waits:
+        if said is None or computation.id in self._watched or computation.open.waits:
             return
         self._watched.add(computation.id)
         moment = max(now, said + patience(computation))
@@ -66,7 +66,7 @@ class Inability:
         if not tasks or computation.is_over:
             return []
         self._turns.nothing_waits(computation)
-        computation.oversized.clear()
+        computation.backlog.oversized.clear()
         name = computation.prepare.name if computation.prepare is not None else "?"
         told = Notice(computation.id, f"{name}: no node can run it, so its jobs end: {reason.rstrip()}")
         return [Send(computation.client, told), *end_jobs(computation, tasks, TERMINATED, reason)]
@@ -74,4 +74,4 @@ class Inability:
 
 def patience(computation: Computation) -> float:
     """Seconds that jobs wait which no node can run."""
-    return NODE_PATIENCE if any("*" in pattern for pattern in computation.nodes) else NAMED_PATIENCE
+    return NODE_PATIENCE if any("*" in pattern for pattern in computation.open.nodes) else NAMED_PATIENCE

@@ -57,12 +57,15 @@ class Reminders:
 
     def watch_oversized(self, computation: Computation, since: float) -> None:
         """Jobs wait that ask for more CPUs than any node has, while others may run."""
-        self._remind(
-            computation,
-            since,
-            lambda: bool(computation.oversized) and computation.oversized_since == since and not computation.is_over,
-            lambda now: too_wide(computation, self._state.nodes.values(), self._problems, now),
-        )
+        backlog = computation.backlog
+
+        def lasts() -> bool:
+            return bool(backlog.oversized) and backlog.oversized_since == since and not computation.is_over
+
+        def text(now: float) -> str:
+            return too_wide(computation, self._state.nodes.values(), self._problems, now)
+
+        self._remind(computation, since, lasts, text)
 
     def watch_setup(self, node: NodeRecord, computation: Computation, assignment: Assignment) -> None:
         """Setup may take as long as it needs, but not silently."""

@@ -15,6 +15,7 @@ import math
 from gdispy.errors import InternalError
 from gdispy.protocol.ids import ComputationId, Peer
 from gdispy.protocol.messages import Open
+from gdispy.rules.scheduler.assignment import AssignmentStage
 from gdispy.rules.scheduler.computation import ClientShare, Computation
 from gdispy.rules.scheduler.job import Task, new_task
 from gdispy.rules.scheduler.reminders import Reminders
@@ -59,7 +60,7 @@ class Turns:
         """A computation begins; none of its jobs waits yet."""
         opened = Computation(message, client, self._client(client), next(self._state.numbers))
         self._state.computations[opened.id] = opened
-        if opened.exclusive:
+        if message.exclusive:
             self._exclusive[opened.id] = opened
         return opened
 
@@ -108,13 +109,13 @@ class Turns:
 
     def wait(self, computation: Computation, now: float) -> None:
         """Note that jobs wait, and since when no node could run them."""
-        if not computation.waiting():
+        if not computation.backlog:
             return
         if computation.id not in self.waiting:
             self.waiting[computation.id] = computation.owner.waiting[computation.id] = computation
             self._hungry[id(computation.owner)] = computation.owner
             self.queue(computation)
-        if computation.pinned:
+        if computation.backlog.pinned:
             self.pinning[computation.id] = computation
         if computation.waiting_since is None and not self.is_usable(computation):
             computation.waiting_since = now
@@ -122,11 +123,13 @@ class Turns:
 
     def is_usable(self, computation: Computation) -> bool:
         """Whether some node could run the next job, if it were free."""
-        head = computation.queue.head()
+        head = computation.backlog.queue.head()
         wanted = head.cpus if head is not None else 1
         for node in self._state.nodes.values():
             assignment = node.assignments.get(computation.id)
-            if assignment is None or not assignment.ready or assignment.closed or assignment.leaving:
+            if assignment is None or assignment.stage is not AssignmentStage.READY:
+                continue
+            if assignment.closed or assignment.leaving:
                 continue
             if node.peer is not None and min(node.cpus, assignment.cpus) >= wanted:
                 return True
@@ -139,28 +142,26 @@ class Turns:
 
     def take_out(self, computation: Computation, task: Task) -> Task:
         """Take a job that waits out of its queue: what is left there is skipped when its turn comes."""
-        if computation.oversized.discard(task):
+        if computation.backlog.oversized.discard(task):
             return task
         other = computation.tasks[task.job] = new_task(task.job, task.arguments, task.options)
         other.attempt, other.losses = task.attempt, task.losses
-        task.cancelled = True
-        computation.wide.discard(task)
-        computation.cancelled += 1
-        if computation.cancelled == computation.waiting():
+        computation.backlog.cancel(task)
+        if computation.backlog.cancelled == len(computation.backlog):
             self.nothing_waits(computation)
         return other
 
     def nothing_waits(self, computation: Computation) -> None:
         """Empty the queues of a computation."""
-        computation.clear_waiting()
+        computation.backlog.clear()
         computation.waiting_since = None
         self._stop_waiting(computation)
 
     def settle(self, computation: Computation) -> None:
         """Jobs were taken out of the queues: note what does not wait any more."""
-        if not computation.pinned:
+        if not computation.backlog.pinned:
             self.pinning.pop(computation.id, None)
-        if not computation.waiting():
+        if not computation.backlog:
             self._stop_waiting(computation)
 
     def _stop_waiting(self, computation: Computation) -> None:
@@ -189,7 +190,7 @@ class Turns:
     def served(self, computation: Computation) -> None:
         """Jobs of the computation that `take_next` returned were placed: it waits for its next turn, if any is left."""
         computation.served = next(self._state.numbers)
-        if computation.waiting():
+        if computation.backlog:
             self.queue(computation)
         else:
             self._stop_waiting(computation)
@@ -245,7 +246,7 @@ class Turns:
     def check(self) -> None:
         """Raise InternalError where an invariant does not hold; for tests."""
         for computation in self._state.computations.values():
-            jobs_wait = any(not task.cancelled for task in computation.all_waiting())
+            jobs_wait = any(not task.cancelled for task in computation.backlog.jobs())
             if jobs_wait and computation.id not in self.waiting:
                 raise InternalError("jobs wait where nobody looks")
         if {id(each.owner) for each in self.waiting.values()} != self._hungry.keys():

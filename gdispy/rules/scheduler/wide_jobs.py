@@ -14,6 +14,7 @@ from gdispy.protocol.ids import ComputationId, Instance
 from gdispy.protocol.job_status import TERMINATED
 from gdispy.protocol.messages import Notice
 from gdispy.rules.effects import Effects, Send
+from gdispy.rules.scheduler.backlog import UNKNOWN
 from gdispy.rules.scheduler.computation import Computation
 from gdispy.rules.scheduler.diagnostics import insufficiency
 from gdispy.rules.scheduler.job import Task
@@ -23,9 +24,6 @@ from gdispy.rules.scheduler.refusals import patience
 from gdispy.rules.scheduler.reminders import Reminders
 from gdispy.rules.scheduler.state import SchedulerState
 from gdispy.rules.scheduler.turns import Turns
-
-#: The capacity of a computation is to be counted again.
-UNKNOWN = -1
 
 
 class WideJobs:
@@ -44,8 +42,8 @@ class WideJobs:
 
     def note_nodes(self, computation: Computation) -> None:
         """What its nodes have for it has changed."""
-        computation.capacity = UNKNOWN
-        if computation.wide or computation.oversized:
+        computation.backlog.capacity = UNKNOWN
+        if computation.backlog.wide or computation.backlog.oversized:
             self._changed[computation.id] = computation
 
     def note_node(self, node: NodeRecord) -> None:
@@ -63,13 +61,13 @@ class WideJobs:
     def separate(self, now: float) -> None:
         """Take jobs out of their queues that no node has enough CPUs for, and put those back that fit now."""
         for computation in self._take_changed():
-            has_other_nodes = computation.capacity == UNKNOWN
+            has_other_nodes = computation.backlog.capacity == UNKNOWN
             for task in reversed(self._fitting(computation)):
-                computation.add(task, first=True)
+                computation.backlog.add(task, first=True)
             found = [self._turns.take_out(computation, task) for task in self._too_wide(computation)]
             if found:
                 self._set_aside(computation, found, now)
-            if computation.oversized:
+            if computation.backlog.oversized:
                 self._judge_later(computation, now, has_other_nodes)
             if found:
                 self._turns.note_usable(computation)
@@ -90,56 +88,56 @@ class WideJobs:
 
     def _too_wide(self, computation: Computation) -> list[Task]:
         """Jobs in its queues that no node has enough CPUs for."""
-        return computation.wide.pop_where(lambda node, cpus: 0 < self._most(computation, node) < cpus)
+        return computation.backlog.wide.pop_where(lambda node, cpus: 0 < self._most(computation, node) < cpus)
 
     def _fitting(self, computation: Computation) -> list[Task]:
         """Jobs taken out before that a node has enough CPUs for now, or that must wait for a node like all others."""
-        return computation.oversized.pop_where(lambda node, cpus: not 0 < self._most(computation, node) < cpus)
+        return computation.backlog.oversized.pop_where(lambda node, cpus: not 0 < self._most(computation, node) < cpus)
 
     def _most(self, computation: Computation, instance: Instance | None) -> int:
         if instance is not None:
             node = self._state.nodes.get(instance)
             return node.most_for(computation.id) if node is not None else 0
-        if computation.capacity == UNKNOWN:
-            computation.capacity = self._count(computation)
-        return computation.capacity
+        if computation.backlog.capacity == UNKNOWN:
+            computation.backlog.capacity = self._count(computation)
+        return computation.backlog.capacity
 
     def _set_aside(self, computation: Computation, tasks: list[Task], now: float) -> None:
         """These were taken out of their queue."""
-        if not computation.oversized:
-            computation.oversized_since = now
+        if not computation.backlog.oversized:
+            computation.backlog.oversized_since = now
             self._reminders.watch_oversized(computation, now)
         for task in tasks:
-            computation.oversized.add(task)
+            computation.backlog.oversized.add(task)
 
     def _judge_later(self, computation: Computation, now: float, again: bool) -> None:
         """Decide later whether they should wait at all; `again` where the nodes have changed meanwhile."""
-        if computation.waits or (computation.judged_at is not None and not again):
+        if computation.open.waits or (computation.backlog.judged_at is not None and not again):
             return
-        moment = computation.judged_at = now + patience(computation)
+        moment = computation.backlog.judged_at = now + patience(computation)
         self._state.timers.set(
             moment,
-            lambda: computation.judged_at == moment and not computation.is_over,
+            lambda: computation.backlog.judged_at == moment and not computation.is_over,
             lambda now: self._judge(computation),
         )
 
     def _judge(self, computation: Computation) -> Effects:
-        computation.judged_at = None
+        computation.backlog.judged_at = None
         effects: Effects = []
-        for node, cpus in computation.oversized.wishes():
+        for node, cpus in computation.backlog.oversized.wishes():
             reason = insufficiency(computation, self._state.nodes.values(), node, cpus)
             if reason:
-                effects += _end(computation, computation.oversized.pop(node, cpus), reason)
+                effects += _end(computation, computation.backlog.oversized.pop(node, cpus), reason)
         return effects
 
     def check(self) -> None:
         """Raise InternalError where an invariant does not hold; for tests."""
         for computation in self._state.computations.values():
-            waiting = computation.all_waiting()
+            waiting = computation.backlog.jobs()
             several = {id(each) for each in waiting if each.cpus > 1 and not each.cancelled}
-            if {id(each) for each in computation.wide} != several:
+            if {id(each) for each in computation.backlog.wide} != several:
                 raise InternalError("a job of several CPUs is not known as such, or another one is")
-            if computation.capacity not in (UNKNOWN, self._count(computation)):
+            if computation.backlog.capacity not in (UNKNOWN, self._count(computation)):
                 raise InternalError("the CPUs that a job can have are others than were counted")
 
 

@@ -923,7 +923,7 @@ def test_work_for_one_decision_does_not_grow_with_the_queue(count: int) -> None:
     dispatch = scheduler()
     ready(dispatch, A)
     submit(dispatch, *range(1, count + 1))
-    queue = dispatch._state.computations[C].queue
+    queue = dispatch._state.computations[C].backlog.queue
     looked_at = []
 
     class Watched(type(queue)):  # type: ignore[misc]
@@ -931,7 +931,7 @@ def test_work_for_one_decision_does_not_grow_with_the_queue(count: int) -> None:
             looked_at.append(len(self))
             return super().__iter__()
 
-    watched = dispatch._state.computations[C].queue = Watched()
+    watched = dispatch._state.computations[C].backlog.queue = Watched()
     for task in queue:
         watched.append(task)
     dispatch._rules.receive(A, [ended(outcome(1))], 1.0)  # type: ignore[attr-defined]
