@@ -9,11 +9,13 @@ from gdispy.protocol.ids import Instance, JobId, Peer
 from gdispy.protocol.job_status import ABANDONED, FINISHED
 from gdispy.protocol.messages import (
     NO_LIMIT,
+    Cancel,
     Ended,
     Fenced,
     Inventory,
     Limit,
     Open,
+    OutcomesAcked,
     Prepare,
     Prepared,
     Release,
@@ -24,9 +26,9 @@ from gdispy.rules.effects import Effects, Send, WriteFacts
 from gdispy.rules.history.facts import GivenUp, Met, Placed, Unplaced
 from gdispy.rules.history.replay import ComputationHistory, JournalState
 from gdispy.rules.scheduler.dispatch import Dispatch
+from gdispy.rules.scheduler.reconciliation import Reconciliation
 from tests.unit.making import C, D, checked, ended, hello, outcome, prepare, sent
-
-A, B, CLIENT, OTHER = Peer(1), Peer(2), Peer(100), Peer(101)
+from tests.unit.rules.scheduler.builders import CLIENT, OTHER, A, B, Parts
 
 TOKEN = b"t" * 16
 
@@ -243,3 +245,71 @@ def test_client_that_does_not_take_its_results_gets_no_more_done_meanwhile() -> 
     dispatch.slow_down(CLIENT, True, 0.0)
     assert sent(dispatch.receive(A, [Prepared(C, "")], 0.0), A, Run) == []
     assert [each.jobs for each in sent(dispatch.slow_down(CLIENT, False, 1.0), A, Run)] == [[1, 2]]
+
+
+# The object alone
+
+
+def parts_with_a_job() -> tuple[Parts, Reconciliation]:
+    parts = Parts()
+    below = parts.placement, parts.provisioning, parts.lifecycle, parts.membership
+    reconciliation = Reconciliation(parts.state, parts.reminders, parts.turns, parts.wide_jobs, *below)
+    computation = parts.open()
+    parts.load(parts.join(A, 1), computation)
+    parts.submit(computation, 1)
+    parts.placement.place(0.0)
+    return parts, reconciliation
+
+
+def inventory(*held: tuple[int, int]) -> Inventory:
+    return Inventory([C], [[JobId(job) for job, _ in held]], [[attempt for _, attempt in held]])
+
+
+def test_job_that_has_not_arrived_at_its_node_waits_again() -> None:
+    parts, reconciliation = parts_with_a_job()
+    [computation], [node] = parts.state.computations.values(), parts.state.nodes.values()
+    reconciliation.on_inventory(node, inventory(), 0.0)
+    assert [(each.job, each.attempt) for each in computation.backlog.jobs()] == [(1, 2)]
+    parts.check()
+
+
+def test_attempt_that_is_of_no_interest_is_acknowledged_and_cancelled() -> None:
+    parts, reconciliation = parts_with_a_job()
+    [node] = parts.state.nodes.values()
+    effects = reconciliation.on_inventory(node, inventory((1, 1), (9, 3)), 0.0)
+    assert sent(effects, A, OutcomesAcked) == [OutcomesAcked(C, [JobId(9)], [3])]
+    assert sent(effects, A, Cancel) == [Cancel(C, [JobId(9)], [3])]
+    assert list(node.assignments[C].placed) == [1]
+
+
+def test_job_that_waits_is_placed_on_the_node_that_holds_it_unless_its_attempt_is_older() -> None:
+    parts, reconciliation = parts_with_a_job()
+    [computation] = parts.state.computations.values()
+    second, third = parts.submit(computation, 2, 3)
+    third.attempt = 5
+    other = parts.join(B)
+    effects = reconciliation.on_inventory(other, inventory((2, 4), (3, 4)), 0.0)
+    assert [(job, each.attempt) for job, each in other.assignments[C].placed.items()] == [(2, 4)]
+    assert second.cancelled and third.node is None
+    assert sent(effects, B, Cancel) == [Cancel(C, [JobId(3)], [4])]
+    parts.check()
+
+
+def test_computation_that_is_not_known_is_released_and_cancelled_jobs_are_cancelled_again() -> None:
+    parts, reconciliation = parts_with_a_job()
+    [computation], [node] = parts.state.computations.values(), parts.state.nodes.values()
+    computation.tasks[JobId(1)].cancelled = True
+    effects = reconciliation.on_inventory(node, Inventory([C, D], [[JobId(1)], []], [[1], []]), 0.0)
+    assert sent(effects, A, Release) == [Release(D)]
+    assert sent(effects, A, Cancel) == [Cancel(C, [JobId(1)], [1])]
+
+
+def test_former_runs_of_a_node_are_given_up_when_its_inventory_is_known() -> None:
+    parts, reconciliation = parts_with_a_job()
+    [former] = parts.state.nodes.values()
+    parts.membership.gone(A, 0.0)
+    parts.membership.joined(B, hello(b"n" * 16, "node1", 1), [former.names[0]], 51348)
+    node = parts.state.nodes[Instance(b"n" * 16)]
+    [end] = sent(reconciliation.on_inventory(node, Inventory([], [], []), 0.0), CLIENT, Ended)
+    assert "it was started again" in end.exceptions[0] and list(parts.state.nodes.values()) == [node]
+    parts.check()
