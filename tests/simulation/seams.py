@@ -12,9 +12,9 @@ from gdispy.rules.scheduler import membership
 from gdispy.rules.scheduler.computation import Computation
 from gdispy.rules.scheduler.job_lifecycle import JobLifecycle
 from gdispy.rules.scheduler.membership import Membership
-from gdispy.rules.scheduler.node_record import Receipts
 from gdispy.rules.scheduler.node_reports import NodeReports
 from gdispy.rules.scheduler.provisioning import Provisioning
+from gdispy.rules.scheduler.receipts import Receipts
 from gdispy.rules.scheduler.reconciliation import Reconciliation
 
 

@@ -12,6 +12,7 @@ from gdispy.protocol.payload import bulk_size
 from gdispy.rules.moving_average import averaged
 from gdispy.rules.scheduler.computation import ClientShare
 from gdispy.rules.scheduler.job import Task
+from gdispy.rules.scheduler.shown_results import NOTHING_SHOWN, ShownResults
 
 #: Seconds of work that a node has ahead of it for each CPU, to hide the way there and back.
 AHEAD = 0.16
@@ -21,11 +22,6 @@ AHEAD_LEAST = 0.02
 LONG = 0.25
 #: Jobs that one CPU has ahead of it at most.
 AHEAD_LIMIT = 8000
-
-#: What most assignments never need: an installation of many clients has millions of them. Never written to.
-_NO_KEYS: set[tuple[JobId, int]] = set()
-_NO_SHOWN: dict[tuple[JobId, int], tuple[int, set[int]]] = {}
-_NO_COUNTS: dict[tuple[JobId, int], int] = {}
 
 
 class AssignmentStage(Enum):
@@ -54,9 +50,9 @@ class Assignment:
     """What one node does for one computation."""
 
     __slots__ = (
-        *("asked", "closed", "cpus", "depth", "done", "error", "inherited", "is_unable", "leaving", "load", "met"),
-        *("note", "owed", "owner", "pace", "placed", "prepared_at", "recalling", "received", "seconds", "sent"),
-        *("shown", "special", "stage", "taken", "told"),
+        *("asked", "closed", "cpus", "depth", "done", "error", "is_unable", "leaving", "load", "met", "note", "owner"),
+        *("pace", "placed", "prepared_at", "recalling", "received", "seconds", "sent", "shown", "special", "stage"),
+        *("taken", "told"),
     )
 
     def __init__(self, owner: ClientShare) -> None:
@@ -84,12 +80,8 @@ class Assignment:
         self.placed: dict[JobId, Task] = {}
         #: CPUs of those.
         self.load = 0
-        #: Which provisional results of each job and attempt have arrived: how many without a gap, and those
-        #: behind a gap. And of which jobs that have ended some are still on their way: how many there are.
-        self.shown = _NO_SHOWN
-        self.owed = _NO_COUNTS
-        #: Jobs and attempts of a previous run: which of their provisional results had arrived is not known.
-        self.inherited = _NO_KEYS
+        #: Which provisional results have arrived.
+        self.shown = NOTHING_SHOWN
         #: Jobs for each CPU that may be on the node, running or ahead.
         self.depth = 1
         #: Whether the computation's journal knows the node.
@@ -128,35 +120,20 @@ class Assignment:
 
     def note_shown(self, job: JobId, attempt: int, index: int) -> int:
         """A provisional result has arrived; returns how many have, from the first on without a gap."""
-        count, early = self.shown.get((job, attempt), (0, set()))
-        if (job, attempt) in self.inherited:  # The node sends them in their order; what is missing had arrived.
-            count = max(count, index)
-        if index >= count:
-            early.add(index)
-        while count in early:
-            early.discard(count)
-            count += 1
-        if self.shown is _NO_SHOWN:
-            self.shown = {}
-        self.shown[job, attempt] = count, early
-        if count >= self.owed.get((job, attempt), count + 1):
-            del self.owed[job, attempt], self.shown[job, attempt]
-        return count
+        return self._own_shown().note(job, attempt, index)
 
     def note_end(self, job: JobId, attempt: int, shown: int) -> None:
-        """A job has ended that made so many provisional results."""
-        if (job, attempt) not in self.inherited and self.shown.get((job, attempt), (0,))[0] < shown:
-            if self.owed is _NO_COUNTS:
-                self.owed = {}
-            self.owed[job, attempt] = shown
-        else:
-            self.shown.pop((job, attempt), None)
+        """A job has ended that made `shown` provisional results."""
+        self._own_shown().note_end(job, attempt, shown)
 
     def inherit(self, job: JobId, attempt: int) -> None:
         """A job of a previous run is here."""
-        if self.inherited is _NO_KEYS:
-            self.inherited = set()
-        self.inherited.add((job, attempt))
+        self._own_shown().inherited.add((job, attempt))
+
+    def _own_shown(self) -> ShownResults:
+        if self.shown is NOTHING_SHOWN:
+            self.shown = ShownResults()
+        return self.shown
 
     def count(self, message: Ended, fresh: int) -> None:
         """Learn from jobs that have ended how long they take, and so how many to send ahead."""

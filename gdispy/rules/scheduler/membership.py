@@ -113,7 +113,7 @@ class Membership:
         for computation in list(self._state.computations.values()):
             if node.instance in computation.releasing:
                 effects += self._provisioning.confirm_release(node, computation)
-        if not any(each.placed or each.owed for each in node.assignments.values()):
+        if not any(each.placed or each.shown.owed for each in node.assignments.values()):
             effects += self.lose(node, now, "it is gone")
         self._wide_jobs.review(now)
         return effects + self._placement.place(now)
@@ -228,8 +228,8 @@ class Membership:
         effects = self._provisioning.event(computation, node, CLOSED)
         if computation.kept and assignment.met:
             effects.append(WriteFacts(computation.id, [GivenUp(computation.id, node.instance)]))
-        if assignment.owed:  # No node will send those provisional results any more.
-            jobs, attempts = map(list, zip(*assignment.owed, strict=True))
+        if assignment.shown.owed:  # No node will send those provisional results any more.
+            jobs, attempts = map(list, zip(*assignment.shown.owed, strict=True))
             effects.append(Send(computation.client, ProgressAcked(computation.id, jobs, attempts, [0] * len(jobs))))
         return effects
 

@@ -210,7 +210,7 @@ class NodeReports:
         self._turns.freed(computation.owner)
         if len(fresh) < len(message.jobs):
             message = picked(message, fresh)
-        if assignment.inherited:
+        if assignment.shown.inherited:
             message = _without_owed(message, assignment)
         self._placement.push(node)
         effects += report_ended(computation, message.at(node.names[0], node.instance))
@@ -232,7 +232,7 @@ class NodeReports:
         if assignment is None:
             return []
         task = assignment.placed.get(message.job)
-        is_owed = (message.job, message.attempt) in assignment.owed
+        is_owed = (message.job, message.attempt) in assignment.shown.owed
         if not is_owed and (task is None or task.attempt != message.attempt):
             if node.receipts.note_progress(message, ALL_OF_THEM, now + RECEIPT_AFTER):
                 self._watch_receipts(node)
@@ -314,6 +314,7 @@ def _take_ended(node: NodeRecord, assignment: Assignment, tasks: dict[JobId, Tas
 
 def _without_owed(message: Ended, assignment: Assignment) -> Ended:
     """Jobs of a previous run do not wait for provisional results that may never come again."""
+    inherited = assignment.shown.inherited
     keys = zip(message.jobs, message.attempts, message.progress, strict=True)
-    progress = [0 if (job, attempt) in assignment.inherited else count for job, attempt, count in keys]
+    progress = [0 if (job, attempt) in inherited else count for job, attempt, count in keys]
     return replace(message, progress=progress)

@@ -11,6 +11,7 @@ from gdispy.protocol.ids import JobId
 from gdispy.protocol.messages import UseNode
 from gdispy.rules.scheduler.assignment import LONG, MOVES, Assignment, AssignmentStage
 from gdispy.rules.scheduler.computation import ClientShare
+from gdispy.rules.scheduler.shown_results import NOTHING_SHOWN
 from tests.unit.making import C, ended, outcome, prepare
 
 
@@ -64,8 +65,8 @@ def test_provisional_results_are_counted_without_gaps_and_owed_until_all_have_co
     job = JobId(1)
     assert [assignment.note_shown(job, 1, index) for index in (0, 2, 1)] == [1, 1, 3]
     assignment.note_end(job, 1, 5)
-    assert assignment.owed == {(job, 1): 5}
+    assert assignment.shown.owed == {(job, 1): 5}
     assert [assignment.note_shown(job, 1, index) for index in (4, 3)] == [3, 5]
-    assert assignment.owed == {}
+    assert assignment.shown.owed == {}
     # Assignments share nothing that is written to.
-    assert Assignment(ClientShare()).shown == {}
+    assert NOTHING_SHOWN.owed == {} and Assignment(ClientShare()).note_shown(job, 1, 0) == 1

@@ -35,8 +35,9 @@ from gdispy.rules.effects import Drop, Effects, Send
 from gdispy.rules.scheduler.assignment import AHEAD_LEAST, AHEAD_LIMIT
 from gdispy.rules.scheduler.dispatch import Dispatch
 from gdispy.rules.scheduler.membership import ATTEMPTS, LEASE
-from gdispy.rules.scheduler.node_record import BULK_LIMIT, MANY_RECEIPTS
+from gdispy.rules.scheduler.node_record import BULK_LIMIT
 from gdispy.rules.scheduler.node_reports import RECEIPT_AFTER
+from gdispy.rules.scheduler.receipts import MANY_RECEIPTS
 from gdispy.rules.scheduler.refusals import NAMED_PATIENCE, NODE_PATIENCE
 from gdispy.rules.scheduler.reminders import PATIENCE
 from tests.unit.making import Announced, C, D, checked, ended, hello, outcome, prepare, sent

@@ -1,4 +1,4 @@
-"""A node as the scheduler knows it: stages, CPUs, what is placed on it, and receipts."""
+"""A node as the scheduler knows it: stages, CPUs, and what is placed on it."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import itertools
 import pytest
 
 from gdispy.errors import InternalError
-from gdispy.protocol.messages import OutcomesAcked, Prepared, Progress, ProgressAcked
+from gdispy.protocol.messages import Prepared
 from gdispy.rules.scheduler.assignment import AssignmentStage
-from gdispy.rules.scheduler.node_record import BULK_LIMIT, MANY_RECEIPTS, MOVES, CpuOffer, NodeStage, Receipts, to_node
-from tests.unit.making import Announced, C, ended, outcome
+from gdispy.rules.scheduler.node_record import BULK_LIMIT, MOVES, CpuOffer, NodeStage, to_node
+from tests.unit.making import Announced, C
 from tests.unit.rules.scheduler.builders import Parts, task
 
 
@@ -75,23 +75,3 @@ def test_what_is_placed_is_counted_for_the_node_the_assignment_and_the_client_an
     assert (node.load, node.bulk, one.node) == (2, 0, None)
     node.forget(assignment)
     assert (node.load, assignment.load, assignment.owner.load, node.sharers) == (0, 0, 0, 0)
-
-
-def test_receipts_are_due_once_and_gone_when_they_are_taken() -> None:
-    receipts = Receipts()
-    assert receipts.note_ended(ended(outcome(1), outcome(2)), 5.0)
-    assert not receipts.note_progress(Progress(C, 3, 1, 0, b"", ""), 1, 6.0)  # type: ignore[arg-type]
-    assert receipts.due_at == 5.0 and not receipts.are_many()
-    assert receipts.take() == [ProgressAcked(C, [3], [1], [1]), OutcomesAcked(C, [1, 2], [1, 1])]  # type: ignore[list-item]
-    assert receipts.due_at is None and receipts.take() == []
-
-
-def test_receipts_are_many_where_outcomes_are_many_or_large() -> None:
-    receipts = Receipts()
-    receipts.note_ended(ended(*[outcome(job) for job in range(MANY_RECEIPTS - 1)]), 5.0)
-    assert not receipts.are_many()
-    receipts.note_ended(ended(outcome(99)), 5.0)
-    assert receipts.are_many()
-    receipts.clear()
-    receipts.note_ended(ended(outcome(1, result=Announced(10))), 5.0)
-    assert receipts.are_many()
