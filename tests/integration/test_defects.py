@@ -100,7 +100,7 @@ def fail(*_):
 run, serve = ClientRequests.HANDLERS[Run], Placement._serve
 
 def run_or_fail(self, peer, message, now):
-    nodes = self._state.computations[message.computation].nodes
+    nodes = self._state.computations[message.computation].open.nodes
     return fail() if nodes == ["127.0.0.*"] else run(self, peer, message, now)
 
 def serve_or_fail(self, computation):
