@@ -206,7 +206,8 @@ class NodeReports:
             return effects
         self._membership.note_end(node)
         assignment.count(message, len(fresh))
-        self._placement.note_depth(node, assignment.depth)
+        if assignment.depth > node.deepest:
+            self._placement.note_depth(node, assignment.depth)
         self._turns.freed(computation.owner)
         if len(fresh) < len(message.jobs):
             message = picked(message, fresh)

@@ -75,10 +75,9 @@ class Placement:
         self._roomy.discard(node.instance)
 
     def note_depth(self, node: NodeRecord, depth: int) -> None:
-        """Jobs of some computation may be sent ahead to a node."""
-        if depth > node.deepest:
-            node.deepest = depth
-            self._deep[node.instance] = node
+        """Jobs of some computation may be sent ahead to a node, further than ever before."""
+        node.deepest = depth
+        self._deep[node.instance] = node
 
     # Placing
 
