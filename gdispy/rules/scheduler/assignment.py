@@ -152,7 +152,7 @@ class Assignment:
             self.depth = min(wanted, 4 * self.depth)
 
     def fair_load(self, cpus: int, part: int) -> int:
-        """How many jobs to have on a node with so many CPUs where `part` is what each node would have of all jobs. Half
+        """How many jobs to have on a node with `cpus` CPUs where `part` is what each node would have of all jobs. Half
         of it stays where any node can get it: what each has ahead becomes less towards the end, and none has much to
         do when others have nothing. But what hides the way there and back, it has."""
         pace = max(self.pace if self.pace is not None else LONG, 1e-6)

@@ -5,7 +5,7 @@ Pure. Stands between connections and `Dispatch`, which knows nothing of connecti
 
 Invariants:
 1. An outcome is kept until the client has collected it, a provisional result until it has seen it, a file of a job
-   until it has answered; on each new connection they are said again.
+   until it has answered; on each new connection they are sent again.
 2. A job is handed on once, however often it is said.
 3. A client reaches its own computations only.
 """
@@ -80,7 +80,7 @@ class _Computation:
     """What is kept for one computation."""
 
     def __init__(self, message: Open) -> None:
-        #: As its client has brought it; with what somebody who takes it over must know, and how often that was done.
+        #: As its client has brought it; with what a client that takes it over must know, and how often that was done.
         self.open = message
         #: Whether what is to be run has come, too; it may be long, and the connection may break before.
         self.is_whole = False
@@ -105,7 +105,7 @@ class _Computation:
         self.uploads: dict[tuple[JobId, int, int], Upload] = {}
 
     def note_sizes(self, jobs: list[JobId], sizes: list[int]) -> None:
-        """Jobs have come, with so many bytes each."""
+        """Jobs have arrived, with `sizes` bytes each."""
         for job, size in zip(jobs, sizes, strict=True):
             if size > LARGE:
                 self.large[job] = size
@@ -145,7 +145,7 @@ class ClientMailbox:
         self._entries: dict[ComputationId, _Computation] = {}
         #: What has come of a `Resume` in several parts.
         self._resuming: list[Resume] = []
-        #: Computations that somebody else has taken over.
+        #: Computations that another client has taken over.
         self._fenced: set[ComputationId] = set()
 
     def connected(self, link: Peer) -> None:
@@ -274,7 +274,7 @@ class ClientMailbox:
         )
 
     def _fitting(self, sizes: list[int]) -> tuple[int, str]:
-        """How many of the jobs with so many bytes the client may have, and why not more."""
+        """How many of the jobs with `sizes` bytes the client may have, and why not more."""
         quotas, size = self._quotas, len(sizes)
         if self.closed_because:
             return 0, self.closed_because

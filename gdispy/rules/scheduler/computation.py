@@ -75,7 +75,7 @@ class Computation:
 
     @property
     def is_over(self) -> bool:
-        """Whether no node gets it any more: released, or taken over by somebody else."""
+        """Whether no node gets it any more: released, or taken over by another scheduler."""
         return self.closing or self.fenced
 
     def fill(self, job: JobId, arguments: Bulk) -> bool:

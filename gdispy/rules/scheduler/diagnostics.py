@@ -82,7 +82,7 @@ def inability(computation: Computation, nodes: Iterable[NodeRecord]) -> str:
 
 
 def insufficiency(computation: Computation, nodes: Iterable[NodeRecord], only: Instance | None, wanted: int) -> str:
-    """Why no node will ever run a job of so many CPUs, where that is certain; '' where one may yet. `only` is the one
+    """Why no node will ever run a job of `wanted` CPUs, where that is certain; '' where one may yet. `only` is the one
     node that may run it."""
     limits: dict[str, int] = {}
     known: list[NodeRecord] = []
