@@ -42,7 +42,7 @@ from gdispy.rules.client.outbox import TAKEN, Outbox
 from gdispy.rules.faults import not_taken, refusal
 from gdispy.rules.history.facts import Placed
 from gdispy.rules.history.replay import ComputationHistory
-from gdispy.rules.scheduler.turns import LONGEST_PAUSE, PAUSE_GROWTH
+from gdispy.rules.scheduler.reminders import LONGEST_PAUSE, PAUSE_GROWTH
 from gdispy.runtime.fault_log import log_fault
 from gdispy.runtime.greenlets import keep_running, spawn
 from gdispy.runtime.limited_log import LimitedLog

@@ -1,6 +1,6 @@
 """How long the jobs of a computation take: an average in which recent ones count more.
 
-Pure. A scheduler keeps one for each node (`rules/scheduler/records.py`), a node for itself
+Pure. A scheduler keeps one for each assignment (`rules/scheduler/assignment.py`), a node for itself
 (`rules/node/computation.py`); from it both conclude how many jobs to send, or hand over, ahead."""
 
 from __future__ import annotations

@@ -91,21 +91,22 @@ gevent.monkey.patch_all(subprocess=False, os=False, signal=False)
 import sys
 from gdispy.cli import scheduler_main
 from gdispy.protocol.messages import Run
-from gdispy.rules.scheduler.dispatch import Dispatch
+from gdispy.rules.scheduler.client_requests import ClientRequests
+from gdispy.rules.scheduler.placement import Placement
 
 def fail(*_):
     raise ZeroDivisionError("planted")
 
-run, serve = Dispatch._CLIENT_HANDLERS[Run], Dispatch._serve
+run, serve = ClientRequests.HANDLERS[Run], Placement._serve
 
 def run_or_fail(self, peer, message, now):
-    nodes = self._computations[message.computation].nodes
+    nodes = self._state.computations[message.computation].open.nodes
     return fail() if nodes == ["127.0.0.*"] else run(self, peer, message, now)
 
 def serve_or_fail(self, computation):
     return fail() if computation.prepare.name == "gcd" else serve(self, computation)
 
-Dispatch._CLIENT_HANDLERS[Run], Dispatch._serve = run_or_fail, serve_or_fail
+ClientRequests.HANDLERS[Run], Placement._serve = run_or_fail, serve_or_fail
 sys.exit(scheduler_main())
 """
 

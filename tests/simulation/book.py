@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from gdispy.protocol.ids import ComputationId, Instance, JobId
 from gdispy.protocol.job_status import ABANDONED, CANCELLED, FINAL, FINISHED, TERMINATED
 from gdispy.protocol.messages import Cancel, Ended, Progress, Run, Started
-from gdispy.rules.scheduler.dispatch import ATTEMPTS
+from gdispy.rules.scheduler.membership import ATTEMPTS
 from tests.simulation.links import content
 from tests.simulation.processes import DIED, FAILED, INTERRUPTED, NOT_LOADED, Plan
 from tests.simulation.processes import Run as RunOfJob

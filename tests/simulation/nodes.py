@@ -26,7 +26,7 @@ from gdispy.rules.effects import Drop, Send, WriteFacts
 from gdispy.rules.history.replay import JournalState
 from gdispy.rules.node.effects import AssignJobs, Interrupt, Kill, Load, NewWorker, RecallJobs, Terminate, Unload
 from gdispy.rules.node.node_rules import NodeRules
-from tests.simulation import node_seams as seams
+from tests.simulation import seams
 from tests.simulation.book import Book
 from tests.simulation.links import Link, received
 from tests.simulation.processes import NOT_LOADED, Processes, Template

@@ -85,7 +85,7 @@ class Scheduler:
 
     def check(self) -> None:
         self.dispatch.check()
-        known = self.dispatch._nodes.keys()
+        known = self.dispatch._state.nodes.keys()
         if known != self._known:
             for instance in self._known - known:
                 self._timeline.note(None, f"{instance!r} is given up")
@@ -138,10 +138,10 @@ class Scheduler:
 
     def _note_order(self, message: NodeCommand) -> None:
         """Leaving a node may end the jobs that are there."""
-        node = self.dispatch._nodes.get(message.node)
-        share = node.shares.get(message.computation) if node is not None else None
-        if share is not None and message.word in ("close", "resetup") and message.value:
-            for job in share.placed:
+        node = self.dispatch._state.nodes.get(message.node)
+        assignment = node.assignments.get(message.computation) if node is not None else None
+        if assignment is not None and message.word in ("close", "resetup") and message.value:
+            for job in assignment.placed:
                 self._book.cancelled(self._book.key(message.computation, job))
 
     def _cancel_early(self, message: Run) -> list[Message]:
@@ -364,18 +364,18 @@ class Scheduler:
 
     def check_idle(self) -> None:
         """No job waits or is on a node, and nothing is to be said."""
-        for computation in self.dispatch._computations.values():
+        for computation in self.dispatch._state.computations.values():
             for job in computation.tasks:
                 raise Broken("the scheduler still has a job", self._book.key(computation.id, job))
-        for node in self.dispatch._nodes.values():
-            if node.receipts_at is not None or node.load or node.bulk:
+        for node in self.dispatch._state.nodes.values():
+            if node.receipts.due_at is not None or node.load or node.bulk:
                 raise Broken(f"the scheduler still counts {node.load} jobs on {node.name}")
-            if any(share.recalling for share in node.shares.values()):
+            if any(assignment.recalling for assignment in node.assignments.values()):
                 raise Broken(f"the scheduler still waits for jobs it asked {node.name} for")
 
     def check_empty(self) -> None:
         dispatch = self.dispatch
-        left = [*dispatch._computations, *dispatch._waiting]
-        left += [number for node in dispatch._nodes.values() for number in node.shares]
+        left = [*dispatch._state.computations, *dispatch._turns.waiting]
+        left += [number for node in dispatch._state.nodes.values() for number in node.assignments]
         if left:
             raise Broken(f"the scheduler still knows of computations: {left}")

@@ -18,10 +18,7 @@ from gdispy.rules.node.node_rules import NodeRules
 from gdispy.rules.node.requests import Requests
 from gdispy.rules.node.turn import Turn
 from gdispy.rules.node.worker import WorkerStage
-from gdispy.rules.scheduler import dispatch as dispatch_module
-from gdispy.rules.scheduler.dispatch import Dispatch
-from gdispy.rules.scheduler.records import NodeRecord
-from tests.simulation import node_seams as seams
+from tests.simulation import seams
 from tests.simulation.processes import Processes
 from tests.simulation.world import World
 
@@ -62,51 +59,46 @@ def without(effects: Effects, kind: type) -> Effects:
 
 
 def ends_of_older_attempts_count(patch: Patch) -> None:
-    def move(computation: Any, task: Any, node: Any) -> None:
+    def move(turns: Any, computation: Any, task: Any, node: Any) -> None:
         """Have the job be on the node that speaks of it."""
         if task.node is None:
-            computation.queue.remove(task)
+            task = turns.take_out(computation, task)
         else:
-            del task.node.shares[computation.id].placed[task.job]
-            task.node.load -= 1
-            task.node.bulk -= task.size
-        node.shares[computation.id].placed[task.job] = task
-        node.load += 1
-        node.bulk += task.size
-        task.node = node
+            task.node.remove(task.node.assignments[computation.id], task.job)
+        node.put(node.assignments[computation.id], task)
 
     def make(original: Any) -> Any:
-        def on_ended(self: Dispatch, node: Any, message: Ended, now: float) -> Effects:
-            computation, attempts = self._computations.get(message.computation), list(message.attempts)
+        def on_ended(self: Any, node: Any, message: Ended, now: float) -> Effects:
+            computation, attempts = self._state.computations.get(message.computation), list(message.attempts)
             for place, job in enumerate(message.jobs):
                 task = computation.tasks.get(job) if computation is not None else None
-                if task is not None and message.computation in node.shares:
+                if task is not None and message.computation in node.assignments:
                     attempts[place] = task.attempt
                     if task.node is not node:
-                        move(computation, task, node)
+                        move(self._turns, computation, task, node)
             return original(self, node, replace(message, attempts=attempts), now)
 
         return on_ended
 
-    change(patch, Dispatch, "_on_ended", make)
+    change(patch, *seams.ENDED, make)
 
 
 def holding_is_believed_to_be_all(patch: Patch) -> None:
     def make(original: Any) -> Any:
-        def on_holding(self: Dispatch, node: Any, message: Inventory, now: float) -> Effects:
-            placed = {number: share.placed for number, share in node.shares.items()}
+        def on_inventory(self: Any, node: Any, message: Inventory, now: float) -> Effects:
+            placed = {number: assignment.placed for number, assignment in node.assignments.items()}
             jobs = [list(each) for each in placed.values()]
             attempts = [[task.attempt for task in each.values()] for each in placed.values()]
             return original(self, node, Inventory(list(placed), jobs, attempts), now)
 
-        return on_holding
+        return on_inventory
 
-    change(patch, Dispatch, "_on_holding", make)
+    change(patch, *seams.INVENTORY, make)
 
 
 def attempt_is_not_raised(patch: Patch) -> None:
     def make(original: Any) -> Any:
-        def requeue(self: Dispatch, node: Any, computation: Any, tasks: list[Any], now: float) -> Effects:
+        def requeue(self: Any, node: Any, computation: Any, tasks: list[Any], now: float) -> Effects:
             effects = original(self, node, computation, tasks, now)
             for task in tasks:
                 task.attempt -= 1
@@ -114,13 +106,13 @@ def attempt_is_not_raised(patch: Patch) -> None:
 
         return requeue
 
-    change(patch, Dispatch, "_requeue", make)
+    change(patch, *seams.REQUEUE, make)
 
 
 def every_job_may_run_again(patch: Patch) -> None:
     def make(original: Any) -> Any:
-        def lose(self: Dispatch, node: Any, now: float, why: str) -> Effects:
-            before = {each: each.reentrant for each in self._computations.values()}
+        def lose(self: Any, node: Any, now: float, why: str) -> Effects:
+            before = {each: each.reentrant for each in self._state.computations.values()}
             for each in before:
                 each.reentrant = True
             effects = original(self, node, now, why)
@@ -130,65 +122,65 @@ def every_job_may_run_again(patch: Patch) -> None:
 
         return lose
 
-    change(patch, Dispatch, "_lose", make)
+    change(patch, *seams.LOSE, make)
 
 
 def jobs_are_placed_without_end(patch: Patch) -> None:
-    patch.setattr(dispatch_module, "ATTEMPTS", 100)
+    patch.setattr(*seams.ATTEMPTS, 100)
 
 
 def cancelled_jobs_are_placed_again(patch: Patch) -> None:
     def make(original: Any) -> Any:
-        def on_returned(self: Dispatch, node: Any, message: Returned, now: float) -> Effects:
-            share = node.shares.get(message.computation)
-            for job in message.jobs if share is not None else []:
-                if job in share.placed:
-                    share.placed[job].cancelled = False
+        def on_returned(self: Any, node: Any, message: Returned, now: float) -> Effects:
+            assignment = node.assignments.get(message.computation)
+            for job in message.jobs if assignment is not None else []:
+                if job in assignment.placed:
+                    assignment.placed[job].cancelled = False
             return original(self, node, message, now)
 
         return on_returned
 
-    change(patch, Dispatch, "_on_returned", make)
+    change(patch, *seams.RETURNED, make)
 
 
 def cancels_are_not_said_again(patch: Patch) -> None:
     def make(original: Any) -> Any:
-        def on_holding(self: Dispatch, *args: Any) -> Effects:
+        def on_inventory(self: Any, *args: Any) -> Effects:
             return without(original(self, *args), Cancel)
 
-        return on_holding
+        return on_inventory
 
-    change(patch, Dispatch, "_on_holding", make)
+    change(patch, *seams.INVENTORY, make)
 
 
 def receipts_are_not_sent(patch: Patch) -> None:
     def make(original: Any) -> Any:
-        def take_receipts(self: NodeRecord) -> list[Any]:
+        def take(self: Any) -> list[Any]:
             original(self)
             return []
 
-        return take_receipts
+        return take
 
-    change(patch, NodeRecord, "take_receipts", make)
+    change(patch, *seams.TAKE_RECEIPTS, make)
 
 
 def lost_nodes_are_waited_for(patch: Patch) -> None:
     def make(original: Any) -> Any:
-        def gone(self: Dispatch, *args: Any) -> Effects:
+        def gone(self: Any, *args: Any) -> Effects:
             effects = original(self, *args)
-            for node in self._nodes.values():
+            for node in self._state.nodes.values():
                 node.lost_at = None
             return effects
 
         return gone
 
-    change(patch, Dispatch, "gone", make)
+    change(patch, *seams.GONE, make)
 
 
 def lost_nodes_are_to_confirm_the_release(patch: Patch) -> None:
     def make(original: Any) -> Any:
-        def gone(self: Dispatch, *args: Any) -> Effects:
-            before = {each: each.releasing for each in self._computations.values()}
+        def gone(self: Any, *args: Any) -> Effects:
+            before = {each: each.releasing for each in self._state.computations.values()}
             for each in before:
                 each.releasing = set()
             effects = original(self, *args)
@@ -198,17 +190,17 @@ def lost_nodes_are_to_confirm_the_release(patch: Patch) -> None:
 
         return gone
 
-    change(patch, Dispatch, "gone", make)
+    change(patch, *seams.GONE, make)
 
 
 def unknown_computations_stay_on_nodes(patch: Patch) -> None:
     def make(original: Any) -> Any:
-        def on_holding(self: Dispatch, *args: Any) -> Effects:
+        def on_inventory(self: Any, *args: Any) -> Effects:
             return without(original(self, *args), Release)
 
-        return on_holding
+        return on_inventory
 
-    change(patch, Dispatch, "_on_holding", make)
+    change(patch, *seams.INVENTORY, make)
 
 
 # Defects of the node
@@ -308,7 +300,7 @@ def jobs_that_were_given_back_are_kept_too(patch: Patch) -> None:
 
         return give_back
 
-    change(patch, *seams.GIVE_BACK, make)
+    change(patch, *seams.GIVE_BACK_ON_NODE, make)
 
 
 def next_job_is_ended_for_a_cancelled_one(patch: Patch) -> None:
@@ -395,7 +387,7 @@ def jobs_are_lost_on_their_way_to_a_dead_worker(patch: Patch) -> None:
 
 
 def limits_are_not_said(patch: Patch) -> None:
-    change(patch, Dispatch, "_limit", lambda original: lambda self, node, computation: [])
+    change(patch, *seams.LIMIT, lambda original: lambda self, node, computation: [])
 
 
 def limits_are_not_kept(patch: Patch) -> None:

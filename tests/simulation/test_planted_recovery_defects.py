@@ -12,9 +12,7 @@ from gdispy.rules.effects import Effects, WriteFacts
 from gdispy.rules.history.deferral import DeferredPayloads
 from gdispy.rules.history.facts import Placed, Unplaced
 from gdispy.rules.history.replay import JournalState
-from gdispy.rules.scheduler.dispatch import Dispatch
-from gdispy.rules.scheduler.records import Computation
-from tests.simulation import node_seams as seams
+from tests.simulation import seams
 from tests.simulation.scheduler import Scheduler
 from tests.simulation.test_planted_defects import Patch, Plant, assert_caught, change
 
@@ -67,7 +65,7 @@ def jobs_on_nodes_are_queued_again(patch: Patch) -> None:
 
         return restore_job
 
-    change(patch, Dispatch, "_restore_job", make)
+    change(patch, *seams.RESTORE_JOB, make)
 
 
 def attempts_begin_anew(patch: Patch) -> None:
@@ -78,11 +76,11 @@ def attempts_begin_anew(patch: Patch) -> None:
 
         return restore_job
 
-    change(patch, Dispatch, "_restore_job", make)
+    change(patch, *seams.RESTORE_JOB, make)
 
 
 def restored_nodes_are_waited_for_without_end(patch: Patch) -> None:
-    change(patch, Dispatch, "_watch_absence", lambda original: lambda self, node: None)
+    change(patch, *seams.WATCH_ABSENCE, lambda original: lambda self, node: None)
 
 
 def collected_results_come_back(patch: Patch) -> None:
@@ -93,11 +91,11 @@ def collected_results_come_back(patch: Patch) -> None:
 
 def losses_are_not_counted_over_lives(patch: Patch) -> None:
     def make(original: Any) -> Any:
-        def take(self: Any, story: Any, fact: Any) -> None:
-            original(self, story, fact)
+        def take(self: Any, history: Any, fact: Any) -> None:
+            original(self, history, fact)
             for number in fact.jobs:
-                if number in story.jobs:
-                    story.jobs[number].losses = 0
+                if number in history.jobs:
+                    history.jobs[number].losses = 0
 
         return take
 
@@ -119,11 +117,11 @@ def jobs_whose_arguments_are_with_the_client_are_forgotten(patch: Patch) -> None
 
         return give_back
 
-    change(patch, Dispatch, "_give_back", make)
+    change(patch, *seams.GIVE_BACK, make)
 
 
 def attempts_begin_anew_when_clients_say_jobs_again(patch: Patch) -> None:
-    change(patch, Computation, "take_again", lambda original: lambda self, task: None)
+    change(patch, *seams.TAKE_AGAIN, lambda original: lambda self, task: None)
 
 
 PLANTS: list[Plant] = [

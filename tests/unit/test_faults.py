@@ -28,7 +28,9 @@ from gdispy.rules.effects import Drop, Effects, Send
 from gdispy.rules.faults import refusal
 from gdispy.rules.node.node_rules import NodeRules
 from gdispy.rules.node.requests import Requests
-from gdispy.rules.scheduler.dispatch import EARLY_LIMIT, Dispatch
+from gdispy.rules.scheduler.client_requests import ClientRequests
+from gdispy.rules.scheduler.dispatch import Dispatch
+from gdispy.rules.scheduler.node_reports import EARLY_LIMIT, NodeReports
 from tests.unit.making import C, D, ended, hello, outcome, prepare, sent
 
 CLIENT, OTHER, A = Peer(1), Peer(2), Peer(3)
@@ -60,7 +62,7 @@ def test_what_a_client_said_before_is_done_and_what_it_says_after_is_not(monkeyp
     def fail(*_: Any) -> Any:
         raise ZeroDivisionError("planted")
 
-    monkeypatch.setitem(Dispatch._CLIENT_HANDLERS, NodeCommand, fail)
+    monkeypatch.setitem(ClientRequests.HANDLERS, NodeCommand, fail)
     order = NodeCommand(C, 1, "jobs", NODE, 0.0)
     effects = dispatch.receive_from_client(CLIENT, [run(C, 1), order, run(C, 2)], 1.0)
     reason = "a message is refused: NodeCommand could not be handled (ZeroDivisionError: planted)"
@@ -144,8 +146,8 @@ def test_every_message_is_taken_in_some_role_and_refused_in_others() -> None:
     dispatch = scheduler()
     for kind in ALL:
         message = object.__new__(kind)
-        if kind not in Dispatch._CLIENT_HANDLERS:
+        if kind not in ClientRequests.HANDLERS:
             assert any(isinstance(each, Drop) for each in dispatch.receive_from_client(CLIENT, [message], 1.0))
-        if kind not in Dispatch._NODE_HANDLERS:
+        if kind not in NodeReports.HANDLERS:
             assert any(isinstance(each, Drop) for each in dispatch.receive(A, [message], 1.0))
     assert isinstance(dispatch.receive_from_client(OTHER, [run(D, 1)], 1.0)[0], Send)

@@ -21,7 +21,7 @@ from gdispy.protocol.messages import ALL, from_values
 from gdispy.protocol.payload import FilePayload, MemoryPayload, joined
 from gdispy.protocol.wire import MemorySink, Receiver, Sender
 from gdispy.rules.node import loading
-from gdispy.rules.scheduler import client_mailbox, dispatch
+from gdispy.rules.scheduler import client_mailbox, node_reports
 from gdispy.transport import admission, liveness
 from gdispy.worker import pickling, plain
 from tests.independent import frames, keys, messages, payloads
@@ -547,7 +547,7 @@ def _limits() -> Iterator[tuple[str, str]]:
     [bye] = Sender(bytes(32)).bye("x" * 10_000)
     yield "reason of BYE, which a sender keeps to", f"{len(bye) - 4 - 16 - 1:,} bytes"
     yield "pulse interval", "0.05 s to 1000 s"
-    yield "messages of a node before its `Inventory`", f"{dispatch.EARLY_LIMIT:,}"
+    yield "messages of a node before its `Inventory`", f"{node_reports.EARLY_LIMIT:,}"
     yield "parts of a `Resume`", str(client_mailbox.PARTS_LIMIT)
     yield "computations on a node", f"{loading.COMPUTATIONS_LIMIT:,}"
     packets = f"{discovery.PACKET_BYTES} bytes, {discovery.PACKET_LIMIT} bytes"

@@ -15,7 +15,9 @@ from gdispy.rules.client.session import ClientSession
 from gdispy.rules.effects import Send
 from gdispy.rules.node.effects import AssignJobs, Load, RecallJobs, Unload
 from gdispy.rules.node.node_rules import NodeRules
-from gdispy.rules.scheduler.dispatch import LEASE, Dispatch
+from gdispy.rules.scheduler.dispatch import Dispatch
+from gdispy.rules.scheduler.membership import LEASE
+from gdispy.rules.scheduler.node_reports import NodeReports
 from tests.unit.making import C, checked, hello, outcome, prepare
 
 CLIENT, SCHEDULER = Peer(1000), Peer(1001)
@@ -109,7 +111,7 @@ class Together:
             self.act(self.dispatch.receive_from_client(CLIENT, [message], self.now))
         elif peer == self._peer:
             # Each side speaks of the connection by the same number here.
-            kinds = self.dispatch._rules._NODE_HANDLERS  # type: ignore[attr-defined]
+            kinds = NodeReports.HANDLERS
             (self.to_scheduler if type(message) in kinds else self.to_node).append(message)
 
 

@@ -1,25 +1,24 @@
-"""What clients demand of the scheduler: computations, jobs, and how their nodes are to be used.
+"""What clients ask of the scheduler: computations, jobs, and how nodes are to be used for them.
 
-Pure. The part of the scheduler's rules between `placement.py` and `dispatch.py`.
+Pure.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from gdispy.protocol.address import NodePatterns
-from gdispy.protocol.ids import ComputationId, JobId, Peer
-from gdispy.protocol.job_status import ABANDONED, CANCELLED, CLOSED
+from gdispy.protocol.ids import Peer
+from gdispy.protocol.job_status import ABANDONED
 from gdispy.protocol.messages import (
     NO_LIMIT,
     Cancel,
     Message,
     NodeCommand,
-    Notice,
     Open,
     Prepare,
     PutFile,
-    Recall,
     Release,
     Released,
     Reply,
@@ -29,183 +28,136 @@ from gdispy.protocol.messages import (
     Uploaded,
     UseNode,
 )
-from gdispy.protocol.texts import TAKEN_OVER
 from gdispy.rules.effects import Drop, Effects, Send
-from gdispy.rules.faults import not_taken
-from gdispy.rules.scheduler.diagnostics import problems, slow_nodes
-from gdispy.rules.scheduler.placement import Board
-from gdispy.rules.scheduler.records import Assignment, ClientShare, Computation, NodeRecord, Task, new_task
-from gdispy.rules.scheduler.turns import FAIR, SETUP_PATIENCE
+from gdispy.rules.faults import OnFault, not_taken
+from gdispy.rules.scheduler.assignment import Assignment, AssignmentStage
+from gdispy.rules.scheduler.computation import Computation
+from gdispy.rules.scheduler.job import Task, new_task
+from gdispy.rules.scheduler.job_endings import end_jobs
+from gdispy.rules.scheduler.job_lifecycle import JobLifecycle
+from gdispy.rules.scheduler.node_record import NodeRecord
+from gdispy.rules.scheduler.placement import Placement
+from gdispy.rules.scheduler.provisioning import Provisioning
+from gdispy.rules.scheduler.refusals import Inability
+from gdispy.rules.scheduler.reminders import Reminders
+from gdispy.rules.scheduler.state import SchedulerState
+from gdispy.rules.scheduler.turns import Turns
+from gdispy.rules.scheduler.wide_jobs import WideJobs
 
 
-class Demands(Board):
-    """The scheduler's rules, as far as clients are concerned."""
+class ClientRequests:
+    """Handlers of the messages of clients."""
 
-    def __init__(self, policy: str = FAIR, cooperative: bool = True) -> None:
-        super().__init__(policy, cooperative)
-        #: Clients that wait for a file to be on a node: (computation, question) -> node.
-        self._deliveries: dict[tuple[ComputationId, int], NodeRecord] = {}
+    def __init__(
+        self,
+        state: SchedulerState,
+        reminders: Reminders,
+        turns: Turns,
+        wide_jobs: WideJobs,
+        inability: Inability,
+        placement: Placement,
+        provisioning: Provisioning,
+        lifecycle: JobLifecycle,
+        cooperative: bool = True,
+    ) -> None:
+        self._state = state
+        self._reminders = reminders
+        self._turns = turns
+        self._wide_jobs = wide_jobs
+        self._inability = inability
+        self._placement = placement
+        self._provisioning = provisioning
+        self._lifecycle = lifecycle
+        #: Whether clients may say how many CPUs of a node are used by all.
+        self._cooperative = cooperative
 
-    def receive_from_client(self, peer: Peer, messages: list[Message], now: float) -> Effects:
+    def receive(self, peer: Peer, messages: list[Message], now: float, on_fault: OnFault) -> Effects:
         effects: Effects = []
         for message in messages:
-            handler = self._CLIENT_HANDLERS.get(type(message))
+            handler = self.HANDLERS.get(type(message))
             if handler is None:
                 effects.append(Drop(peer, not_taken(message, "scheduler", "client")))
                 break
             try:
                 effects += handler(self, peer, message, now)
             except Exception as error:
-                effects += self.on_fault(peer, message, error)
+                effects += on_fault(peer, message, error)
                 break
-        return effects + self._place(now)
+        return effects + self._placement.place(now)
 
     # Computations
 
     def _on_open(self, peer: Peer, message: Open, now: float) -> Effects:
-        computation = self._computations.get(message.computation)
+        computation = self._state.computations.get(message.computation)
         if computation is None:
-            self._add_computation(peer, message)
+            self._turns.open(message, peer)
             return []
         # It is known: its client wants other nodes than before, perhaps those that it did not want.
         computation.patterns = NodePatterns(message.nodes)
-        computation.nodes, computation.asks, computation.watches = message.nodes, message.asks, message.watches
-        for node in self._nodes.values():
-            share = node.shares.get(computation.id)
-            if share is not None and not share.taken:
-                share.asked = False
-        return self._offer_to_all(computation, now)
-
-    def _add_computation(self, peer: Peer, message: Open) -> Computation:
-        opened = Computation(message, peer, self._owner(peer), next(self._stamps))
-        self._computations[opened.id] = opened
-        if opened.exclusive:
-            self._exclusive[opened.id] = opened
-        return opened
-
-    def _owner(self, peer: Peer) -> ClientShare:
-        owner = self._owners.get(peer)
-        if owner is None:
-            owner = self._owners[peer] = ClientShare(self.weights.get(peer, 1.0))
-        return owner
+        computation.open = replace(computation.open, nodes=message.nodes, asks=message.asks, watches=message.watches)
+        for node in self._state.nodes.values():
+            assignment = node.assignments.get(computation.id)
+            if assignment is not None and not assignment.taken:
+                assignment.asked = False
+        return self._provisioning.offer_to_all(computation, now)
 
     def _on_prepare(self, peer: Peer, message: Prepare, now: float) -> Effects:
-        computation = self._computations.get(message.computation)
+        computation = self._state.computations.get(message.computation)
         if computation is None:
             return []
         computation.prepare = message
-        return self._offer_to_all(computation, now)
+        return self._provisioning.offer_to_all(computation, now)
 
-    def object_to(self, computation: ComputationId, reason: str) -> None:
-        """Its nodes must not get what a client is going to have prepared."""
-        known = self._computations.get(computation)
-        if known is not None:
-            known.objection = reason
-
-    def _offer_to_all(self, computation: Computation, now: float) -> Effects:
-        effects: Effects = []
-        for node in self._nodes.values():
-            effects += self._offer(node, computation, now)
-        return effects
-
-    def _on_take(self, peer: Peer, message: UseNode, now: float) -> Effects:
-        computation, node = self._computations.get(message.computation), self._nodes.get(message.node)
+    def _on_use_node(self, peer: Peer, message: UseNode, now: float) -> Effects:
+        """A client has decided about a node."""
+        computation, node = self._state.computations.get(message.computation), self._state.nodes.get(message.node)
         if computation is None or node is None or computation.closing:
             return []
-        share = node.share_of(computation)
-        share.asked, share.taken = True, message.cpus > 0
-        share.cpus = message.cpus or NO_LIMIT
-        share.arguments, share.files, share.contents = message.arguments, message.files, message.contents
-        share.error = "" if share.taken else "this program does not want it"
+        assignment = node.assignment_of(computation)
+        assignment.asked, assignment.taken = True, message.cpus > 0
+        assignment.cpus = message.cpus or NO_LIMIT
+        assignment.special = message
+        assignment.error = "" if assignment.taken else "this program does not want it"
         computation.refused.discard(node.instance)
-        if not share.taken:
+        if not assignment.taken:
             computation.refused.add(node.instance)
             return []
-        share.closed = False
-        self._capacity.note_nodes(computation)
-        self._push(node)
-        return self._limit(node, computation.id) if share.ready else self._offer(node, computation, now)
+        assignment.closed = False
+        self._wide_jobs.note_nodes(computation)
+        self._placement.push(node)
+        if assignment.stage is AssignmentStage.READY:
+            return self._provisioning.limit(node, computation.id)
+        return self._provisioning.offer(node, computation, now)
 
     def _on_release(self, peer: Peer, message: Release, now: float) -> Effects:
-        computation = self._computations.get(message.computation)
+        computation = self._state.computations.get(message.computation)
         if computation is None:
             return [Send(peer, Released(message.computation))]
-        effects: Effects = []
-        if computation.closing:
-            return []
-        computation.closing = True
-        self._nothing_waits(computation)
-        computation.oversized.clear()
-        self._watch_cleanup(computation, now)
-        computation.tasks.clear()
-        computation.places.clear()
-        self._capacity.note_nodes(computation)
-        for node in self._nodes.values():
-            effects += self._event(computation, node, CLOSED)
-            share = node.shares.pop(computation.id, None)
-            if share is None:
-                continue
-            node.forget(share)
-            self._push(node)
-            if node.peer is not None:
-                computation.releasing.add(node.instance)
-                effects.append(Send(node.peer, Release(computation.id)))
-        return effects + self._released(computation)
+        return [] if computation.closing else self._provisioning.release(computation, now)
 
-    def _watch_cleanup(self, computation: Computation, now: float) -> None:
-        """Cleanup may take as long as it needs, but not silently."""
-
-        def tell(later: float) -> Effects:
-            slow = [self._nodes[each] for each in computation.releasing if each in self._nodes]
-            self._watch_cleanup(computation, later)
-            return [Send(computation.client, Notice(computation.id, slow_nodes(computation, slow)))]
-
-        self._alarms.set(now + SETUP_PATIENCE, lambda: computation.id in self._computations, tell)
-
-    def _released(self, computation: Computation) -> Effects:
-        if computation.releasing:
-            return []
-        del self._computations[computation.id]
-        self._inability.forget(computation)
-        self._exclusive.pop(computation.id, None)
-        if not any(each.owner is computation.owner for each in self._computations.values()):
-            self._owners.pop(computation.client, None)
-        return [Send(computation.client, Released(computation.id))]
-
-    def _on_ask(self, peer: Peer, message: StatusRequest, now: float) -> Effects:
-        computation = self._computations.get(message.computation)
+    def _on_status_request(self, peer: Peer, message: StatusRequest, now: float) -> Effects:
+        computation = self._state.computations.get(message.computation)
         if computation is None:
             return [Send(peer, Status(message.computation, message.question, [], 0, []))]
         rows = []
         queued = len(computation.tasks)
-        for node in self._nodes.values():
-            share = node.shares.get(computation.id)
-            if share is not None and node.instance not in computation.refused:
-                rows.append(node.row(share))
+        for node in self._state.nodes.values():
+            assignment = node.assignments.get(computation.id)
+            if assignment is not None and node.instance not in computation.refused:
+                rows.append(node.row(assignment))
                 queued -= rows[-1][4]
-        return [
-            Send(peer, Status(computation.id, message.question, rows, max(0, queued), self.problems(computation, now)))
-        ]
-
-    def is_answered(self, computation: ComputationId) -> bool:
-        """Whether not all jobs of a computation are on nodes that are away."""
-        known = self._computations.get(computation)
-        tasks = known.tasks.values() if known is not None else ()
-        return not tasks or any(task.node is None or task.node.peer is not None for task in tasks)
-
-    def problems(self, computation: Computation, now: float) -> list[str]:
-        """Why nodes are not used for a computation, a line for each."""
-        return problems(computation, self._nodes.values(), self._problems, now)
+        problems = self._reminders.problems(computation, now)
+        return [Send(peer, Status(computation.id, message.question, rows, max(0, queued), problems))]
 
     # Jobs
 
     def _on_run(self, peer: Peer, message: Run, now: float) -> Effects:
-        computation = self._computations.get(message.computation)
+        computation = self._state.computations.get(message.computation)
         if computation is None or computation.closing:  # It was released meanwhile, and with it its jobs.
             return []
         if message.options:
             return self._on_run_with_options(computation, message, now)
-        tasks, queue = computation.tasks, computation.queue
+        tasks, queue = computation.tasks, computation.backlog.queue
         for job, arguments in zip(message.jobs, message.arguments, strict=True):
             if computation.absent and computation.fill(job, arguments):
                 continue
@@ -213,9 +165,9 @@ class Demands(Board):
             queue.append(task)
             if computation.given_back:
                 computation.take_again(task)
-        self._wait(computation, now)
+        self._turns.wait(computation, now)
         self._inability.look(computation, now)
-        return self._fence(computation) if computation.fenced else []
+        return self._lifecycle.fence(computation) if computation.fenced else []
 
     def _on_run_with_options(self, computation: Computation, message: Run, now: float) -> Effects:
         stranded: list[Task] = []
@@ -224,208 +176,125 @@ class Demands(Board):
                 continue
             task = computation.tasks[job] = new_task(job, arguments, options)
             computation.take_again(task)
-            if task.pinned is not None and task.pinned not in self._nodes:
+            if task.pinned is not None and task.pinned not in self._state.nodes:
                 stranded.append(task)
             else:
-                computation.add(task)
-        if computation.wide:  # First of all, or what is too wide would be told as if it held up all others.
-            self._capacity.note_jobs(computation)
-            self._part_oversized(now)
-        self._wait(computation, now)
+                computation.backlog.add(task)
+        if computation.backlog.wide:  # First of all, or what is too wide would be reported as if it held up all others.
+            self._wide_jobs.note_jobs(computation)
+            self._wide_jobs.separate(now)
+        self._turns.wait(computation, now)
         self._inability.look(computation, now)
         text = "The node that the job was submitted to is gone.\n"
-        effects = self._end(computation, stranded, ABANDONED, text) if stranded else []
-        return effects + (self._fence(computation) if computation.fenced else [])
+        effects = end_jobs(computation, stranded, ABANDONED, text) if stranded else []
+        return effects + (self._lifecycle.fence(computation) if computation.fenced else [])
 
     def _on_cancel(self, peer: Peer, message: Cancel, now: float) -> Effects:
-        computation = self._computations.get(message.computation)
-        return self._cancel(computation, message.jobs) if computation is not None else []
-
-    def _cancel(self, computation: Computation, jobs: list[JobId]) -> Effects:
-        effects: Effects = []
-        waiting: list[Task] = []
-        for job in jobs:
-            task = computation.tasks.get(job)
-            if task is None or task.cancelled:
-                continue
-            task.cancelled = True
-            if task.node is None:
-                waiting.append(task)
-            elif task.node.peer is not None:
-                effects.append(Send(task.node.peer, Cancel(computation.id, [task.job], [task.attempt])))
-        if waiting:
-            # What is cancelled is skipped when its turn in the queue comes.
-            queued = [task for task in waiting if task.cpus == 1 or not computation.oversized.discard(task)]
-            for task in queued:
-                if task.cpus > 1:
-                    computation.wide.discard(task)
-            computation.cancelled += len(queued)
-            if queued and computation.cancelled == computation.waiting():
-                self._nothing_waits(computation)
-            effects += self._end(computation, waiting, CANCELLED, "")
-        return effects
-
-    def _fence(self, computation: Computation) -> Effects:
-        """Somebody else has taken the computation over: its jobs are no longer this scheduler's."""
-        computation.fenced, computation.kept = True, False
-        tasks = [task for task in computation.tasks.values() if task.node is not None or not task.cancelled]
-        self._nothing_waits(computation)
-        computation.oversized.clear()
-        computation.places.clear()
-        self._capacity.note_nodes(computation)
-        for node in self._nodes.values():
-            share = node.shares.pop(computation.id, None)
-            if share is not None:
-                node.forget(share)
-                self._push(node)
-        return self._end(computation, tasks, ABANDONED, TAKEN_OVER) if tasks else []
-
-    def slow_down(self, peer: Peer, is_slow: bool, now: float) -> Effects:
-        """A client does not take its results as fast as they come, or does again: its jobs wait meanwhile."""
-        if not is_slow:
-            self._slow.discard(peer)
-            return self._place(now)
-        self._slow.add(peer)
-        effects: Effects = []
-        for computation in self._computations.values():
-            if computation.client == peer:
-                effects += self._recall_all(computation)
-        return effects
-
-    def _recall_all(self, computation: Computation) -> Effects:
-        """Take back what has not begun."""
-        effects: Effects = []
-        for node in self._nodes.values():
-            share = node.shares.get(computation.id)
-            if share is not None and share.placed and not share.recalling and node.peer is not None:
-                share.recalling = True
-                effects.append(Send(node.peer, Recall(computation.id, len(share.placed))))
-        return effects
-
-    def hand_over(self, computation: ComputationId, peer: Peer) -> None:
-        """Another client has this computation from now on."""
-        known = self._computations.get(computation)
-        if known is None:
-            return
-        former, owner = known.owner, self._owner(peer)
-        known.client, known.owner = peer, owner
-        for node in self._nodes.values():
-            share = node.shares.get(computation)
-            if share is not None:
-                share.owner = owner
-                former.load -= share.load
-                owner.load += share.load
-        if former.waiting.pop(computation, None) is not None:
-            owner.waiting[computation] = known
-            self._hungry[id(owner)] = owner
-            if not former.waiting:
-                self._hungry.pop(id(former), None)
-        self._owners = {
-            client: each
-            for client, each in self._owners.items()
-            if any(other.owner is each for other in self._computations.values())
-        }
+        computation = self._state.computations.get(message.computation)
+        return self._lifecycle.cancel(computation, message.jobs) if computation is not None else []
 
     # Single nodes
 
-    def _on_order(self, peer: Peer, message: NodeCommand, now: float) -> Effects:
-        computation, node = self._computations.get(message.computation), self._nodes.get(message.node)
-        share = node.shares.get(message.computation) if node is not None else None
-        if computation is None or node is None or share is None:
-            return [Send(peer, Reply(message.computation, message.question, "there is no such node", -1.0, []))]
-        effects: Effects = []
-        value = 0.0
-        if message.word == "deallocate":
-            share.closed = True
-        elif message.word == "allocate":
-            share.closed = share.asked = False
-            # One that is to be left is not, or, where it was told so already, is set up again.
-            share.leaving = "resetup" if share.released else ""
-            effects += self._offer(node, computation, now)
-        elif message.word in ("close", "resetup"):
-            share.leaving = message.word
-            if message.value:
-                effects += self._cancel(computation, list(share.placed))
-            effects += self._leave(node, computation, share)
-        elif message.word == "cpus" and not self._cooperative and not computation.exclusive:
-            error = "the scheduler shares its nodes, and lets nobody change their CPUs (--cooperative does)"
-            return [Send(peer, Reply(message.computation, message.question, error, -1.0, []))]
-        elif message.word == "cpus":
-            effects += self._allow(node, int(message.value), now)
-            value = float(node.cpus)
-        elif message.word != "jobs":
-            return [Send(peer, Reply(message.computation, message.question, "there is no such order", -1.0, []))]
-        self._capacity.note_nodes(computation)
-        self._push(node)
-        self._look_again(now)
-        jobs = list(share.placed) if message.word == "jobs" else []
+    def _on_node_command(self, peer: Peer, message: NodeCommand, now: float) -> Effects:
+        computation, node = self._state.computations.get(message.computation), self._state.nodes.get(message.node)
+        assignment = node.assignments.get(message.computation) if node is not None else None
+        if computation is None or node is None or assignment is None:
+            return [_refusal(peer, message, "there is no such node")]
+        command = self.COMMANDS.get(message.word)
+        if command is None:
+            return [_refusal(peer, message, "there is no such order")]
+        if message.word == "cpus" and not self._cooperative and not computation.open.exclusive:
+            return [_refusal(peer, message, _NOT_COOPERATIVE)]
+        effects = command(self, node, computation, assignment, message.value, now)
+        self._wide_jobs.note_nodes(computation)
+        self._placement.push(node)
+        self._wide_jobs.review(now)
+        value = float(node.cpus) if message.word == "cpus" else 0.0
+        jobs = list(assignment.placed) if message.word == "jobs" else []
         return [*effects, Send(peer, Reply(message.computation, message.question, "", value, jobs))]
 
-    def _allow(self, node: NodeRecord, cpus: int, now: float) -> Effects:
-        """Use so many CPUs of a node at most; negative: all but so many."""
-        node.allowed = cpus if cpus >= 0 else max(0, node.offered + cpus)
-        effects: Effects = []
-        for number, share in node.shares.items():
-            if share.ready:
-                effects += self._limit(node, number)
-        return effects + self._count_cpus(node, now)
+    def _deallocate(
+        self, node: NodeRecord, computation: Computation, assignment: Assignment, value: float, now: float
+    ) -> Effects:
+        assignment.closed = True
+        return []
 
-    def _count_cpus(self, node: NodeRecord, now: float) -> Effects:
-        """Another number of CPUs of a node may be used than before."""
-        node.cpus = min(node.offered, node.allowed)
-        self._note_changed(node)
-        self._push(node)
-        self._look_again(now)
-        effects: Effects = []
-        for number, share in node.shares.items():
-            effects += self._recall(node, self._computations[number])
-            if share.ready and node.cpus:
-                self._usable(self._computations[number])
-        self._look_again(now)
-        for computation in self._computations.values():
-            known = node.shares.get(computation.id)
-            if computation.asks and (known is None or not known.asked):  # It was not offered while it took no jobs.
-                effects += self._offer(node, computation, now)
-        return effects
+    def _allocate(
+        self, node: NodeRecord, computation: Computation, assignment: Assignment, value: float, now: float
+    ) -> Effects:
+        assignment.closed = assignment.asked = False
+        # One that is to be left is not, or, where it was told so already, is set up again.
+        assignment.leaving = "resetup" if assignment.stage is AssignmentStage.RELEASING else ""
+        return self._provisioning.offer(node, computation, now)
 
-    def _usable(self, computation: Computation) -> None:
-        """There is a node for it: if it must wait again, the user hears of it again."""
-        if not self._is_usable(computation):
-            return
-        computation.waiting_since = None
+    def _close_node(
+        self, node: NodeRecord, computation: Computation, assignment: Assignment, value: float, now: float
+    ) -> Effects:
+        return self._have_left("close", node, computation, assignment, bool(value))
 
-    def _leave(self, node: NodeRecord, computation: Computation, share: Assignment) -> Effects:
-        """Release a computation on one node, once no job is left there."""
-        if share.placed or node.peer is None or share.released:
-            return []
-        self._note_ready(node, computation, share, False)
-        share.released = True
-        return [Send(node.peer, Release(computation.id))]
+    def _set_up_again(
+        self, node: NodeRecord, computation: Computation, assignment: Assignment, value: float, now: float
+    ) -> Effects:
+        return self._have_left("resetup", node, computation, assignment, bool(value))
 
-    def _on_deliver(self, peer: Peer, message: PutFile, now: float) -> Effects:
-        node = self._nodes.get(message.node)
+    def _have_left(
+        self, word: str, node: NodeRecord, computation: Computation, assignment: Assignment, cancels: bool
+    ) -> Effects:
+        """Have a node leave the computation once its jobs have ended; with `cancels`, cancel them."""
+        assignment.leaving = word
+        effects = self._lifecycle.cancel(computation, list(assignment.placed)) if cancels else []
+        return effects + self._provisioning.leave(node, computation, assignment)
+
+    def _set_cpus(
+        self, node: NodeRecord, computation: Computation, assignment: Assignment, value: float, now: float
+    ) -> Effects:
+        return self._provisioning.allow(node, int(value), now)
+
+    def _name_jobs(
+        self, node: NodeRecord, computation: Computation, assignment: Assignment, value: float, now: float
+    ) -> Effects:
+        return []
+
+    def _on_put_file(self, peer: Peer, message: PutFile, now: float) -> Effects:
+        node = self._state.nodes.get(message.node)
         if node is None or node.peer is None or not node.is_ready(message.computation):
             error = "the node is not there, or has not loaded the computation"
             return [Send(peer, Reply(message.computation, message.question, error, -1.0, []))]
-        self._deliveries[message.computation, message.question] = node
+        self._state.deliveries[message.computation, message.question] = node
         return [Send(node.peer, message)]
 
     def _on_uploaded(self, peer: Peer, message: Uploaded, now: float) -> Effects:
-        computation = self._computations.get(message.computation)
+        computation = self._state.computations.get(message.computation)
         task = computation.tasks.get(message.job) if computation is not None else None
         if task is None or task.node is None or task.node.peer is None or task.attempt != message.attempt:
             return []
         return [Send(task.node.peer, message)]
 
-    _CLIENT_HANDLERS: dict[type[Message], Callable[..., Effects]] = {
+    COMMANDS: dict[str, Callable[..., Effects]] = {
+        "deallocate": _deallocate,
+        "allocate": _allocate,
+        "close": _close_node,
+        "resetup": _set_up_again,
+        "cpus": _set_cpus,
+        "jobs": _name_jobs,
+    }
+
+    HANDLERS: dict[type[Message], Callable[..., Effects]] = {
         Open: _on_open,
         Prepare: _on_prepare,
-        UseNode: _on_take,
+        UseNode: _on_use_node,
         Run: _on_run,
         Cancel: _on_cancel,
         Release: _on_release,
-        StatusRequest: _on_ask,
-        NodeCommand: _on_order,
-        PutFile: _on_deliver,
+        StatusRequest: _on_status_request,
+        NodeCommand: _on_node_command,
+        PutFile: _on_put_file,
         Uploaded: _on_uploaded,
     }
+
+
+_NOT_COOPERATIVE = "the scheduler shares its nodes, and lets nobody change their CPUs (--cooperative does)"
+
+
+def _refusal(peer: Peer, message: NodeCommand, error: str) -> Send:
+    return Send(peer, Reply(message.computation, message.question, error, -1.0, []))

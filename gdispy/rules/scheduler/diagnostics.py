@@ -1,6 +1,6 @@
 """Why jobs wait and no node runs them, in words for the user.
 
-Pure. Called by `dispatch.py`.
+Pure.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from collections.abc import Iterable, Mapping
 from gdispy.protocol.address import matches
 from gdispy.protocol.ids import Instance
 from gdispy.protocol.limits import printable, printable_lines
-from gdispy.rules.scheduler.records import Computation, NodeRecord
+from gdispy.rules.scheduler.computation import Computation
+from gdispy.rules.scheduler.node_record import NodeRecord
 
 #: Different reasons that are told at most.
 REASONS = 5
@@ -30,31 +31,31 @@ def problems(
     computation: Computation, nodes: Iterable[NodeRecord], addresses: Mapping[str, str], now: float
 ) -> list[str]:
     """What keeps nodes from being used, a line for each; `addresses` are those that are no nodes, and why."""
-    head = computation.queue.head()
+    head = computation.backlog.queue.head()
     next_job = head.cpus if head is not None else 1
     found = [_with_place(place, text) for place, text in addresses.items()]
     for node in nodes:
-        share = node.shares.get(computation.id)
-        wanted = max(next_job, computation.oversized.least(node.instance))
-        if share is not None and share.error:
-            found.append(f"{node.place}: {printable_lines(share.error.strip())}")
+        assignment = node.assignments.get(computation.id)
+        wanted = max(next_job, computation.backlog.oversized.least(node.instance))
+        if assignment is not None and assignment.error:
+            found.append(f"{node.place}: {printable_lines(assignment.error.strip())}")
         elif node.peer is None:
             found.append(f"{node.place}: the connection broke; trying to reach it again")
         elif node.silent:
             found.append(f"{node.place}: no sign of life at present")
-        elif share is not None and (share.closed or share.leaving):
+        elif assignment is not None and (assignment.closed or assignment.leaving):
             found.append(f"{node.place}: this program has let go of it")
-        elif share is not None and share.prepared_at is not None and share.prepared_at + LOADING <= now:
-            found.append(f"{node.place}: {_SETTING_UP} for {now - share.prepared_at:.0f} s")
+        elif assignment is not None and assignment.prepared_at is not None and assignment.prepared_at + LOADING <= now:
+            found.append(f"{node.place}: {_SETTING_UP} for {now - assignment.prepared_at:.0f} s")
         elif node.cpus == 0:
-            reason = f" ({printable(node.reason)})" if node.reason else ""
+            reason = f" ({printable(node.offer.reason)})" if node.offer.reason else ""
             found.append(f"{node.place}: it takes no jobs at present{reason}")
-        elif share is not None and min(node.cpus, share.cpus) < wanted:
+        elif assignment is not None and min(node.cpus, assignment.cpus) < wanted:
             found.append(
-                f"{node.place}: a job asks for {wanted} CPUs, and {min(node.cpus, share.cpus)} may be used there"
+                f"{node.place}: a job asks for {wanted} CPUs, and {min(node.cpus, assignment.cpus)} may be used there"
             )
-        elif share is not None and share.note:
-            found.append(f"{node.place}: {printable(share.note)}")
+        elif assignment is not None and assignment.note:
+            found.append(f"{node.place}: {printable(assignment.note)}")
     return found
 
 
@@ -63,14 +64,14 @@ def inability(computation: Computation, nodes: Iterable[NodeRecord]) -> str:
     reasons: dict[str, list[str]] = {}
     unable: list[NodeRecord] = []
     for node in nodes:
-        share = node.shares.get(computation.id)
-        if node.instance in computation.refused or (share is not None and share.closed):
+        assignment = node.assignments.get(computation.id)
+        if node.instance in computation.refused or (assignment is not None and assignment.closed):
             continue
-        if share is None or not share.is_unable:
+        if assignment is None or not assignment.is_unable:
             return ""
         unable.append(node)
-        reasons.setdefault(printable_lines(share.error.strip()), []).append(node.place)
-    named = [pattern for pattern in computation.nodes if "*" not in pattern]
+        reasons.setdefault(printable_lines(assignment.error.strip()), []).append(node.place)
+    named = [pattern for pattern in computation.open.nodes if "*" not in pattern]
     if not unable or not all(any(matches([name], node.names, node.port) for node in unable) for name in named):
         return ""
     if len(reasons) == 1:
@@ -81,27 +82,27 @@ def inability(computation: Computation, nodes: Iterable[NodeRecord]) -> str:
 
 
 def insufficiency(computation: Computation, nodes: Iterable[NodeRecord], only: Instance | None, wanted: int) -> str:
-    """Why no node will ever run a job of so many CPUs, where that is certain; '' where one may yet. `only` is the one
+    """Why no node will ever run a job of `wanted` CPUs, where that is certain; '' where one may yet. `only` is the one
     node that may run it."""
     limits: dict[str, int] = {}
     known: list[NodeRecord] = []
     for node in nodes:
-        share = node.shares.get(computation.id)
+        assignment = node.assignments.get(computation.id)
         if only not in (None, node.instance) or node.instance in computation.refused:
             continue
-        if share is not None and share.closed:
+        if assignment is not None and assignment.closed:
             continue
-        if share is None:
+        if assignment is None:
             return ""
         known.append(node)
-        if share.is_unable:
+        if assignment.is_unable:
             continue
         # What the program has taken with `set_node_cpus`, or the owner of the node at its console, they can give back.
-        most = min(node.most_offered, share.cpus)
+        most = min(node.offer.most, assignment.cpus)
         if node.peer is None or not most or most >= wanted:
             return ""
         limits[node.place] = most
-    named = [pattern for pattern in computation.nodes if "*" not in pattern and only is None]
+    named = [pattern for pattern in computation.open.nodes if "*" not in pattern and only is None]
     if not limits or not all(any(matches([name], node.names, node.port) for node in known) for name in named):
         return ""
     place = max(limits, key=lambda each: limits[each])
@@ -112,7 +113,7 @@ def insufficiency(computation: Computation, nodes: Iterable[NodeRecord], only: I
 def too_wide(computation: Computation, nodes: Iterable[NodeRecord], addresses: Mapping[str, str], now: float) -> str:
     """What the user is told of jobs that ask for more CPUs than any node has, while others may run."""
     name = computation.prepare.name if computation.prepare is not None else "?"
-    number = len(computation.oversized)
+    number = len(computation.backlog.oversized)
     jobs = (
         "1 job waits, and no node has enough CPUs for it"
         if number == 1
@@ -166,7 +167,7 @@ def trouble(
     jobs = "1 job waits" if len(computation.tasks) == 1 else f"{len(computation.tasks)} jobs wait"
     lines = problems(computation, nodes, addresses, now)
     if not lines:
-        is_loading = any(computation.id in node.shares for node in nodes)
+        is_loading = any(computation.id in node.assignments for node in nodes)
         lines = ["a node is still loading the computation"] if is_loading else [_NONE_FOUND]
     if has_local_nodes and not nodes:
         lines.append(_LOCAL)

@@ -1,7 +1,7 @@
 """Jobs that wait for a node: the highest priority first, within one in the order in which they came; and those of
 several CPUs by how many they ask for.
 
-Pure. Used by `records.py`. Almost all programs use one priority, so that one line is kept at hand.
+Pure. Almost all programs use one priority, so that one line is kept at hand.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from gdispy.protocol.ids import Instance, JobId
 
 if TYPE_CHECKING:
-    from gdispy.rules.scheduler.records import Task
+    from gdispy.rules.scheduler.job import Task
 
 
 class JobQueue:

@@ -1,6 +1,6 @@
 """What one client of a shared scheduler may have there at once, so that it leaves room for the others.
 
-Pure. Kept by `client_mailbox.py`; what is beyond is refused job by job, or computation by computation, with a reason.
+Pure. What is beyond the limits is refused job by job, or computation by computation, with a reason.
 """
 
 from __future__ import annotations

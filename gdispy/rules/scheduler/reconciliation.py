@@ -1,79 +1,83 @@
-"""How a scheduler takes up what a former life of it, or of its client, has left: on paper, and on nodes.
+"""Taking up what a previous run of the scheduler, of a client or of a connection has left: in journals and on nodes.
 
-Pure. The part of the scheduler's rules between `client_requests.py` and `dispatch.py`.
-
-Invariants:
-1. A job that a node may have begun is placed on that node again, at least on paper: it comes back with what it
-   holds, or it is lost, as any node is.
-2. What a node says that it holds goes before what the journal says: the journal's last words may be missing.
+Pure. Invariants:
+1. A job that a node may have begun is placed on that node again, at least in the tables: it comes back with what the
+   node holds, or it is lost, as any node is.
+2. What a node says that it holds goes before what the journal says: the journal's last entries may be missing.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from gdispy.protocol.ids import ComputationId, Instance, JobId, Peer
+from gdispy.protocol.ids import ComputationId, JobId, Peer
 from gdispy.protocol.job_status import ABANDONED, CANCELLED
-from gdispy.protocol.messages import Hello, Prepare, Release
+from gdispy.protocol.messages import Cancel, Inventory, OutcomesAcked, Prepare, Release
 from gdispy.protocol.payload import ABSENT
 from gdispy.rules.effects import Effects
-from gdispy.rules.history.facts import Met
 from gdispy.rules.history.replay import ComputationHistory, Job
-from gdispy.rules.scheduler.client_requests import Demands
-from gdispy.rules.scheduler.records import Assignment, Computation, NodeRecord, Task, new_task
-from gdispy.rules.scheduler.turns import FAIR
+from gdispy.rules.scheduler.assignment import Assignment, AssignmentStage
+from gdispy.rules.scheduler.computation import Computation
+from gdispy.rules.scheduler.job import Task, new_task
+from gdispy.rules.scheduler.job_endings import end_jobs
+from gdispy.rules.scheduler.job_lifecycle import JobLifecycle
+from gdispy.rules.scheduler.membership import Membership
+from gdispy.rules.scheduler.node_record import NodeRecord, NodeStage, to_node
+from gdispy.rules.scheduler.placement import Placement, placed_facts
+from gdispy.rules.scheduler.provisioning import Provisioning
+from gdispy.rules.scheduler.reminders import Reminders
+from gdispy.rules.scheduler.state import SchedulerState
+from gdispy.rules.scheduler.turns import Turns
+from gdispy.rules.scheduler.wide_jobs import WideJobs
+
+#: Jobs and attempts that a node holds, by computation.
+Held = dict[ComputationId, tuple[list[JobId], list[int]]]
 
 
-class Restoring(Demands):
-    """The scheduler's rules, as far as former lives are concerned."""
+class Reconciliation:
+    """Compares what is known here with what journals and nodes say."""
 
-    def __init__(self, lease: float, policy: str = FAIR, cooperative: bool = True) -> None:
-        super().__init__(policy, cooperative)
-        #: Seconds from a node's last sign of life until it counts as lost.
-        self._lease = lease
-        #: Nodes that are away and may come back, by where they were.
-        self._away: dict[str, dict[Instance, NodeRecord]] = {}
-        #: Whether provisional results are remembered, too, until clients have seen them.
-        self.keeps_progress = False
+    def __init__(
+        self,
+        state: SchedulerState,
+        reminders: Reminders,
+        turns: Turns,
+        wide_jobs: WideJobs,
+        placement: Placement,
+        provisioning: Provisioning,
+        lifecycle: JobLifecycle,
+        membership: Membership,
+    ) -> None:
+        self._state = state
+        self._reminders = reminders
+        self._turns = turns
+        self._wide_jobs = wide_jobs
+        self._placement = placement
+        self._provisioning = provisioning
+        self._lifecycle = lifecycle
+        self._membership = membership
+
+    # Journals
 
     def claims(self) -> list[list[Any]]:
         """The computations that nodes are to take for this scheduler's, as in `Hello`."""
-        return [[each.id, each.token, each.epoch] for each in self._computations.values() if each.kept]
+        return [[each.id, each.open.token, each.open.epoch] for each in self._state.computations.values() if each.kept]
 
-    def restore(self, peer: Peer, story: ComputationHistory, prepare: Prepare | None, now: float) -> Effects:
+    def restore(self, peer: Peer, history: ComputationHistory, prepare: Prepare | None, now: float) -> Effects:
         """Take up a computation with its jobs that have not ended."""
-        computation = self._add_computation(peer, story.open)
+        computation = self._turns.open(history.open, peer)
         computation.prepare = prepare
-        for met in story.nodes.values():
-            node = self._nodes.get(met.node) or self._expect(met, now)
-            node.shares[computation.id] = Assignment(computation.owner)
-            node.shares[computation.id].met = True
+        for met in history.nodes.values():
+            node = self._state.nodes.get(met.node) or self._membership.expect(met, now)
+            node.assignments[computation.id] = Assignment(computation.owner)
+            node.assignments[computation.id].met = True
         effects: Effects = []
-        for number, job in story.unfinished().items():
+        for number, job in history.unfinished().items():
             effects += self._restore_job(computation, number, job)
-        if story.rebooted and story.nodes:
+        if history.rebooted and history.nodes:
             self._hold(computation, now)
-        self._wait(computation, now)
-        return effects + self._place(now)
-
-    def discard(self, computation_id: ComputationId) -> Effects:
-        """Forget a computation, whatever of it is there: it could not be taken up, or not be gone on with."""
-        computation = self._computations.pop(computation_id, None)
-        if computation is None:
-            return []
-        self._nothing_waits(computation)
-        self._exclusive.pop(computation_id, None)
-        self._inability.forget(computation)
-        computation.closing = True
-        effects: Effects = []
-        for node in self._nodes.values():
-            share = node.shares.pop(computation_id, None)
-            if share is not None:
-                node.forget(share)
-                self._push(node)
-                if node.peer is not None:
-                    effects.append(self._to(node, Release(computation_id)))
-        return effects
+        self._turns.wait(computation, now)
+        return effects + self._placement.place(now)
 
     def _hold(self, computation: Computation, now: float) -> None:
         """Place nothing for as long as its nodes may come back."""
@@ -83,59 +87,115 @@ class Restoring(Demands):
             computation.held = False
             return []
 
-        self._alarms.set(now + self._lease, lambda: computation.held, release)
+        self._state.timers.set(now + self._membership.lease, lambda: computation.held, release)
 
     def _release_held(self) -> None:
         """All nodes that were expected have said what they hold: nothing is unknown any more."""
-        held = [each for each in self._computations.values() if each.held]
-        if held and not any(node.peer is None or not node.greeted for node in self._nodes.values()):
+        held = [each for each in self._state.computations.values() if each.held]
+        if held and all(node.stage is NodeStage.ACTIVE for node in self._state.nodes.values()):
             for computation in held:
                 computation.held = False
-
-    def _expect(self, met: Met, now: float) -> NodeRecord:
-        """A node that should come back soon."""
-        about = (met.node, met.name, "", met.python, met.platform, met.cpus, "", 0.0)
-        node = self._nodes[met.node] = NodeRecord(Hello("node", *about), met.names, met.port)
-        self._await(node, now)
-        return node
-
-    def _await(self, node: NodeRecord, now: float) -> None:
-        """A node is away; it may come back within the lease."""
-        node.lost_at = now + self._lease
-        self._away.setdefault(node.place, {})[node.instance] = node
-        self._watch_absence(node)
-
-    def _is_back(self, node: NodeRecord) -> None:
-        """A node that may have been away is not expected any more."""
-        others = self._away.get(node.place)
-        if others is not None:
-            others.pop(node.instance, None)
-            if not others:
-                del self._away[node.place]
 
     def _restore_job(self, computation: Computation, number: JobId, job: Job) -> Effects:
         task = computation.tasks[number] = new_task(number, job.arguments, job.options)
         task.attempt, task.cancelled, task.losses = job.attempt, job.cancelled, job.losses
-        node = self._nodes.get(job.node) if job.node is not None else None
-        share = node.shares.get(computation.id) if node is not None else None
-        if node is not None and share is not None:
-            node.put(share, task)
-            share.inherit(number, task.attempt)
+        node = self._state.nodes.get(job.node) if job.node is not None else None
+        assignment = node.assignments.get(computation.id) if node is not None else None
+        if node is not None and assignment is not None:
+            node.put(assignment, task)
+            assignment.inherit(number, task.attempt)
             if task.arguments is ABSENT:
                 computation.absent.add(number)
             return []
         if job.node is not None:  # The node was given up, and then the job's outcome was not written.
             task.attempt, task.losses = task.attempt + 1, task.losses + 1
         if task.arguments is ABSENT and job.node is None:
-            return self._give_back(computation, [task])  # Its client says again, too, whether it is cancelled.
+            # Its client says again, too, whether it is cancelled.
+            return self._lifecycle.give_back(computation, [task])
         if job.cancelled:
-            return self._end(computation, [task], CANCELLED, "")
+            return end_jobs(computation, [task], CANCELLED, "")
         lost = job.node is not None and not computation.reentrant
-        if lost or (task.pinned is not None and task.pinned not in self._nodes):
-            return self._end(computation, [task], ABANDONED, "Nothing is known any more of the node of the job.\n")
+        if lost or (task.pinned is not None and task.pinned not in self._state.nodes):
+            return end_jobs(computation, [task], ABANDONED, "Nothing is known any more of the node of the job.\n")
         if task.arguments is ABSENT:
-            return self._give_back(computation, [task])
-        computation.add(task)
+            return self._lifecycle.give_back(computation, [task])
+        computation.backlog.add(task)
+        return []
+
+    # Nodes
+
+    def on_inventory(self, node: NodeRecord, message: Inventory, now: float) -> Effects:
+        """Compare what the node holds with what is placed on it, after a connection is made."""
+        node.move(NodeStage.ACTIVE)
+        self._wide_jobs.note_node(node)
+        self._reminders.problem(node.place, "")
+        held: Held = message.held()
+        effects: Effects = []
+        for computation_id, (jobs, attempts) in held.items():
+            if computation_id in self._state.computations:
+                effects += self._inherit(node, self._state.computations[computation_id], jobs, attempts)
+        for instance in node.formers:
+            if instance in self._state.nodes:
+                effects += self._membership.lose(self._state.nodes[instance], now, "it was started again")
+        node.formers = []
+        effects += self._reject_unknown(node, held)
+        for computation_id, assignment in node.assignments.items():
+            computation = self._state.computations[computation_id]
+            effects += self._requeue_missing(node, computation, assignment, held, now)
+            effects += self._resume(node, computation, assignment, computation_id in held)
+            effects += _cancel_again(node, computation_id, assignment)
+        effects += self._provisioning.offer_all(node, now)
+        self._release_held()
+        self._placement.push(node)
+        return effects
+
+    def _reject_unknown(self, node: NodeRecord, held: Held) -> Effects:
+        """Have the node forget computations and attempts that are of no interest any more."""
+        effects: Effects = []
+        for computation_id, (jobs, attempts) in held.items():
+            assignment = node.assignments.get(computation_id)
+            computation = self._state.computations.get(computation_id)
+            if assignment is None and computation is not None and not jobs and not computation.is_over:
+                # It was there in a previous run.
+                assignment = node.assignments[computation_id] = Assignment(computation.owner)
+            if assignment is None:
+                effects.append(to_node(node, Release(computation_id)))
+                continue
+            stale = [
+                (job, attempt)
+                for job, attempt in zip(jobs, attempts, strict=True)
+                if job not in assignment.placed or assignment.placed[job].attempt != attempt
+            ]
+            if stale:
+                # Receipts too, or on a bad link the node would send it all each time and come no further.
+                columns = tuple(map(list, zip(*stale, strict=True)))
+                effects += [to_node(node, kind(computation_id, *columns)) for kind in (OutcomesAcked, Cancel)]
+        return effects
+
+    def _requeue_missing(
+        self, node: NodeRecord, computation: Computation, assignment: Assignment, held: Held, now: float
+    ) -> Effects:
+        """Jobs that have not arrived at the node wait again."""
+        jobs, attempts = held.get(computation.id, ([], []))
+        known = set(zip(jobs, attempts, strict=True))
+        missing = [task for task in assignment.placed.values() if (task.job, task.attempt) not in known]
+        effects = self._lifecycle.requeue(node, computation, missing, now)
+        assignment.recalling = False
+        return effects
+
+    def _resume(self, node: NodeRecord, computation: Computation, assignment: Assignment, is_there: bool) -> Effects:
+        """Go on with a computation on a node that is back: use it, or leave it."""
+        if not is_there:
+            self._provisioning.note_ready(node, computation, assignment, False)
+            if assignment.leaving and not assignment.placed:
+                return self._provisioning.left(computation, node, assignment)
+        elif assignment.stage is AssignmentStage.READY:
+            self._turns.note_usable(computation)
+            return self._provisioning.limit(node, computation.id)
+        elif assignment.leaving:
+            if assignment.stage is AssignmentStage.RELEASING:  # The message may be lost: it is sent again.
+                assignment.move(AssignmentStage.IDLE)
+            return self._provisioning.leave(node, computation, assignment)
         return []
 
     def _inherit(self, node: NodeRecord, computation: Computation, jobs: list[JobId], attempts: list[int]) -> Effects:
@@ -144,49 +204,49 @@ class Restoring(Demands):
         for job, attempt in zip(jobs, attempts, strict=True):
             task = computation.tasks.get(job)
             if task is None and job in computation.given_back:
-                self._inherit_absent(node, computation, job, attempt)
+                _inherit_absent(node, computation, job, attempt)
                 found.append(job)
-                continue
-            if task is None or task.node is node or attempt < task.attempt:
-                continue
-            share = node.share_of(computation)
-            if task.node is None:
-                task = self._take_out(computation, task)
-            elif task.node.peer is None:
-                task.node.remove(task.node.shares[computation.id], job)
-            else:
-                continue
-            task.attempt = attempt
-            node.put(share, task)
-            share.inherit(job, attempt)
-            found.append(job)
+            elif task is not None and self._inherit_known(node, computation, task, attempt):
+                found.append(job)
         if not found or not computation.kept:
             return []
-        # Or the next life would give their next placement a number that was given before.
-        placed = node.shares[computation.id].placed
-        return [self._note_placed(node, computation.id, found, [placed[job].attempt for job in found])]
+        # Or the next run would give their next placement a number that was given before.
+        placed = node.assignments[computation.id].placed
+        return [placed_facts(node, computation.id, found, [placed[job].attempt for job in found])]
 
-    def _inherit_absent(self, node: NodeRecord, computation: Computation, job: JobId, attempt: int) -> None:
-        """The same of a job that is not even here: the journal's last words, that it was placed, are missing."""
-        task = Task(job, ABSENT)
-        computation.take_again(task)
+    def _inherit_known(self, node: NodeRecord, computation: Computation, task: Task, attempt: int) -> bool:
+        """Place a job on the node that holds it; whether it was not there before."""
+        if task.node is node or attempt < task.attempt:
+            return False
+        assignment = node.assignment_of(computation)
+        if task.node is None:
+            task = self._turns.take_out(computation, task)
+        elif task.node.peer is None:
+            task.node.remove(task.node.assignments[computation.id], task.job)
+        else:
+            return False
         task.attempt = attempt
-        computation.tasks[job] = task
-        computation.absent.add(job)
-        share = node.share_of(computation)
-        node.put(share, task)
-        share.inherit(job, attempt)
+        node.put(assignment, task)
+        assignment.inherit(task.job, attempt)
+        return True
 
-    def _watch_absence(self, node: NodeRecord) -> None:
-        """A node that does not come back is lost."""
-        moment = node.lost_at
-        assert moment is not None
-        why = f"nothing was heard of it for {self._lease:.0f} s"
-        self._alarms.set(
-            moment,
-            lambda: node.lost_at == moment and self._nodes.get(node.instance) is node,
-            lambda now: self._lose(node, now, why),
-        )
 
-    def _lose(self, node: NodeRecord, now: float, why: str) -> Effects:
-        raise NotImplementedError
+def _inherit_absent(node: NodeRecord, computation: Computation, job: JobId, attempt: int) -> None:
+    """The same for a job that is not even here: the journal's last entry, that it was placed, is missing."""
+    task = Task(job, ABSENT)
+    computation.take_again(task)
+    task.attempt = attempt
+    computation.tasks[job] = task
+    computation.absent.add(job)
+    assignment = node.assignment_of(computation)
+    node.put(assignment, task)
+    assignment.inherit(job, attempt)
+
+
+def _cancel_again(node: NodeRecord, computation: ComputationId, assignment: Assignment) -> Effects:
+    """The node may not have received that these are cancelled."""
+    cancelled = [task for task in assignment.placed.values() if task.cancelled]
+    if not cancelled:
+        return []
+    numbers = [task.job for task in cancelled], [task.attempt for task in cancelled]
+    return [to_node(node, Cancel(computation, *numbers))]

@@ -1,362 +1,223 @@
-"""Which computations wait, for which nodes, and since when: what is under the placing of jobs.
+"""Which computations wait for nodes, and which of them is served next.
 
-Pure. The lowest part of the scheduler's rules; `placement.py` adds the placing.
-
-Invariants:
-1. A job that asks for more CPUs than any node of its computation has is in no queue, and holds up no other.
-2. A user whose jobs wait for something that may never come hears of it.
+Pure. Invariants:
+1. A computation with jobs in its queues that are not cancelled is among those that wait.
+2. A client is among those that wait as long as one of its computations is.
+3. Work per decision does not grow with the number of computations: they wait in a heap by urgency, whose stale entries
+   are skipped when they come to the top.
 """
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable
-from dataclasses import replace
-from itertools import count
+import math
 
 from gdispy.errors import InternalError
-from gdispy.protocol.ids import ComputationId, Instance, Peer
-from gdispy.protocol.job_status import AVAILABLE, TERMINATED
-from gdispy.protocol.messages import Ended, Event, Limit, Message, NodeFound, Notice, ended_without_node
-from gdispy.rules.effects import Effects, Send, WriteFacts
-from gdispy.rules.faults import OnFault, raise_fault
-from gdispy.rules.scheduler.diagnostics import slow_nodes, too_wide, trouble
-from gdispy.rules.scheduler.records import (
-    Assignment,
-    ClientShare,
-    Columns,
-    Computation,
-    NodeRecord,
-    Task,
-    new_task,
-)
-from gdispy.rules.scheduler.refusals import Inability
-from gdispy.rules.scheduler.wide_jobs import UNKNOWN, Capacity
-from gdispy.rules.timers import Timers
+from gdispy.protocol.ids import ComputationId, Peer
+from gdispy.protocol.messages import Open
+from gdispy.rules.scheduler.assignment import AssignmentStage
+from gdispy.rules.scheduler.computation import ClientShare, Computation
+from gdispy.rules.scheduler.job import Task, new_task
+from gdispy.rules.scheduler.reminders import Reminders
+from gdispy.rules.scheduler.state import SchedulerState
 
-#: Who is served first: the client that has least, the computation that was opened first, or the one that was not
+#: Which is served first: the client that has least, the computation that was opened first, or the one that was not
 #: served for longest.
 FAIR, EARLIEST, ROUND_ROBIN = "fair", "earliest", "round robin"
-
-#: Seconds that jobs wait for a node before the user hears why.
-PATIENCE = 3.0
-#: The same until it is said again: by how much the pauses grow, and their limit.
-PAUSE_GROWTH = 10
-LONGEST_PAUSE = 3600.0
-#: Seconds that a node may take to set a computation up, or to clean up after it, before the user hears of it.
-SETUP_PATIENCE = 10.0
 
 #: Entries of a heap that hold no longer, beyond as many as hold: a program that submits one job after the other leaves
 #: one with each, which never comes to the top.
 STALE_LIMIT = 64
 
 
-class Waiting:
-    """Computations, nodes, and what waits."""
+class Turns:
+    """Computations that wait, and the clients that they belong to."""
 
-    def __init__(self, policy: str = FAIR, cooperative: bool = True) -> None:
-        self._policy = policy
-        #: Whether clients may say how many CPUs of a node are used by all.
-        self._cooperative = cooperative
-        self._owners: dict[Peer, ClientShare] = {}
-        #: Clients that do not take their results as fast as those come.
-        self._slow: set[Peer] = set()
+    def __init__(self, state: SchedulerState, reminders: Reminders, policy: str = FAIR) -> None:
+        self._state = state
+        self._reminders = reminders
+        self.policy = policy
         #: How large the parts of clients are; those that are not named have 1.
         self.weights: dict[Peer, float] = {}
-        self._computations: dict[ComputationId, Computation] = {}
-        self._nodes: dict[Instance, NodeRecord] = {}
-        self._by_peer: dict[Peer, NodeRecord] = {}
-        #: Computations with jobs that wait; and whose turn it is, as (urgency, stamp, computation), stale where
-        #: stamps differ.
-        self._waiting: dict[ComputationId, Computation] = {}
-        self._turns: list[tuple[tuple[float, int], int, Computation]] = []
-        #: Nodes that can take jobs, as (load for each CPU, stamp, node); stale where stamps differ.
-        self._heap: list[tuple[float, int, NodeRecord]] = []
-        #: Which these are.
-        self._roomy: set[Instance] = set()
-        #: Nodes that came into the heap since jobs were last placed.
-        self._fresh: list[NodeRecord] = []
-        #: Nodes on which jobs were ever sent ahead.
-        self._deep: dict[Instance, NodeRecord] = {}
-        self._stamps = count()
-        self._alarms = Timers()
-        #: Clients with computations that wait; computations of those that have jobs for single nodes; and those that
-        #: want all nodes to themselves.
+        #: Clients that have computations.
+        self._clients: dict[Peer, ClientShare] = {}
+        #: Clients that do not take their results as fast as those come.
+        self._slow: set[Peer] = set()
+        #: Computations with jobs that wait.
+        self.waiting: dict[ComputationId, Computation] = {}
+        #: Whose turn it is, as (urgency, stamp, computation), stale where stamps differ.
+        self._heap: list[tuple[tuple[float, int], int, Computation]] = []
+        #: Clients with computations that wait, by their identity.
         self._hungry: dict[int, ClientShare] = {}
-        self._pinning: dict[ComputationId, Computation] = {}
+        #: Computations that wait and have jobs for single nodes.
+        self.pinning: dict[ComputationId, Computation] = {}
+        #: Computations that want all nodes to themselves.
         self._exclusive: dict[ComputationId, Computation] = {}
-        #: What keeps addresses from being nodes, as the shell found it.
-        self._problems: dict[str, str] = {}
-        #: Whether clients can have a node of their own on their machine.
-        self.has_local_nodes = True
-        #: What is done about a message that could not be handled.
-        self.on_fault: OnFault = raise_fault
-        self._inability = Inability(self._nodes, self._alarms, self._end_unable)
-        self._capacity = Capacity(self._nodes, self._alarms, self._end_oversized, self._watch_oversized)
-        self._outgoing: dict[tuple[Instance, ComputationId], Columns] = {}
 
-    # What goes out
+    # Computations and clients
 
-    def _to(self, node: NodeRecord, message: Message) -> Send:
-        if node.peer is None:
-            raise InternalError("a node that is away is spoken to")
-        return Send(node.peer, message)
+    def open(self, message: Open, client: Peer) -> Computation:
+        """A computation begins; none of its jobs waits yet."""
+        opened = Computation(message, client, self._client(client), next(self._state.numbers))
+        self._state.computations[opened.id] = opened
+        if message.exclusive:
+            self._exclusive[opened.id] = opened
+        return opened
 
-    def _event(self, computation: Computation, node: NodeRecord, what: int) -> Effects:
-        """Tell a client that wants to hear of it what has happened to a node."""
-        share = node.shares.get(computation.id)
-        if share is None or share.error or (what == AVAILABLE and not computation.watches):
-            return []
-        row = node.row(share)
-        return [Send(computation.client, Event(computation.id, what, node.instance, [row], node.free))]
+    def close(self, computation: Computation) -> None:
+        """A computation is over; none of its jobs waits."""
+        del self._state.computations[computation.id]
+        self._exclusive.pop(computation.id, None)
 
-    def _limit(self, node: NodeRecord, computation: ComputationId) -> Effects:
-        """Say how many CPUs may be used: the node then has jobs ahead of it without running too many of them."""
-        share = node.shares[computation]
-        return [self._to(node, Limit(computation, share.cpus, node.allowed))] if node.peer is not None else []
+    def forget_client(self, computation: Computation) -> None:
+        """Forget the client of a computation that was closed, where it was the last one of that client."""
+        if not any(each.owner is computation.owner for each in self._state.computations.values()):
+            self._clients.pop(computation.client, None)
 
-    def _receipts(self, node: NodeRecord) -> Effects:
-        return [self._to(node, message) for message in node.take_receipts()]
+    def _client(self, peer: Peer) -> ClientShare:
+        found = self._clients.get(peer)
+        if found is None:
+            found = self._clients[peer] = ClientShare(self.weights.get(peer, 1.0))
+        return found
 
-    # Which nodes a computation may use
+    def slow_down(self, client: Peer, is_slow: bool) -> None:
+        """A client does not take its results as fast as they come, or does again: its jobs wait meanwhile."""
+        if is_slow:
+            self._slow.add(client)
+        else:
+            self._slow.discard(client)
 
-    def _offer(self, node: NodeRecord, computation: Computation, now: float) -> Effects:
-        """Have a connected node prepare a computation, where it may be used and is not yet."""
-        prepare = computation.prepare
-        if prepare is None or computation.is_over or node.peer is None or not node.greeted:
-            return []
-        share = node.share_of(computation)
-        if share.ready or share.leaving or share.closed:
-            return []
-        share.error, share.is_unable = self._objection(node, computation, share), False
-        if share.error:
-            if node.instance not in computation.refused:
-                self._inability.note(computation, share, now)
-            self._capacity.note_nodes(computation)
-            return []
-        if computation.asks and not share.taken:
-            if share.asked or not node.cpus:  # When it takes jobs again, it is offered again.
-                return []
-            share.asked = True
-            question = (node.instance, node.names, node.port, node.cpus, node.platform, node.free)
-            return [Send(computation.client, NodeFound(computation.id, *question))]
-        if share.prepared_at is None:
-            share.prepared_at = now
-            self._watch_setup(node, computation, share)
-        if prepare.python == node.python and prepare.source:  # It is for other versions, and may be large.
-            prepare = replace(prepare, source=b"")
-        return [Send(node.peer, share.special(prepare))]
-
-    def _watch_setup(self, node: NodeRecord, computation: Computation, share: Assignment) -> None:
-        """Setup may take as long as it needs, but not silently."""
-        since = share.prepared_at
-        assert since is not None
-
-        def tell(now: float) -> Effects:
-            share.told = True
-            return [Send(computation.client, Notice(computation.id, slow_nodes(computation, [node])))]
-
-        def lasts() -> bool:
-            return share.prepared_at == since and not share.told and node.instance in self._nodes
-
-        self._alarms.set(since + SETUP_PATIENCE, lasts, tell)
-
-    def _note_ready(self, node: NodeRecord, computation: Computation, share: Assignment, ready: bool) -> None:
-        """A node has loaded a computation, or has it no more."""
-        share.ready, share.prepared_at = ready, None
-        (computation.places.add if ready else computation.places.discard)(node.instance)
-        self._capacity.note_nodes(computation)
-
-    def _objection(self, node: NodeRecord, computation: Computation, share: Assignment) -> str:
-        prepare = computation.prepare
-        assert prepare is not None
-        if computation.objection:
-            return computation.objection
-        if not computation.asks and not computation.patterns.match(node.names, node.port):
-            computation.refused.add(node.instance)
-            return "it is there, but `nodes` does not name it"
-        computation.refused.discard(node.instance)
-        if prepare.python not in ("", node.python) and not prepare.source:
-            return f"it runs Python {node.python}, and the function was made by Python {prepare.python}"
-        return share.error if computation.asks and share.asked and not share.taken else ""
-
-    def refuses(self, peer: Peer, computation: ComputationId) -> bool:
-        """Whether a node that is connected cannot run a computation, and will not, as long as nothing changes there."""
-        node = self._by_peer.get(peer)
-        share = node.shares.get(computation) if node is not None else None
-        return share is not None and bool(share.error)
-
-    def _end_unable(self, computation: Computation, reason: str) -> Effects:
-        """No node can run a computation, and all have said so: its jobs do not wait."""
-        tasks = [task for task in computation.tasks.values() if task.node is None and not task.cancelled]
-        if not tasks or computation.is_over:
-            return []
-        self._nothing_waits(computation)
-        computation.oversized.clear()
-        name = computation.prepare.name if computation.prepare is not None else "?"
-        told = Notice(computation.id, f"{name}: no node can run it, so its jobs end: {reason.rstrip()}")
-        return [Send(computation.client, told), *self._end(computation, tasks, TERMINATED, reason)]
-
-    # Jobs of more CPUs than a node has
-
-    def _note_changed(self, node: NodeRecord) -> None:
-        """A node is there or not, or has another number of CPUs."""
-        for computation_id in node.shares:
-            if computation_id in self._computations:
-                self._capacity.note_nodes(self._computations[computation_id])
-
-    def _part_oversized(self, now: float) -> None:
-        """Take jobs out of their queues that no node has enough CPUs for, and back those that fit now."""
-        for computation in self._capacity.take_changed():
-            has_other_nodes = computation.capacity == UNKNOWN
-            for task in reversed(self._capacity.fitting(computation)):
-                computation.add(task, first=True)
-            found = [self._take_out(computation, task) for task in self._capacity.too_wide(computation)]
-            if found:
-                self._capacity.set_aside(computation, found, now)
-            if computation.oversized:
-                self._capacity.judge_later(computation, now, has_other_nodes)
-            if found and self._is_usable(computation):
-                computation.waiting_since = None
-            self._wait(computation, now)
-
-    def _take_out(self, computation: Computation, task: Task) -> Task:
-        """A job that waits, out of its queue: what is left there is skipped when its turn comes."""
-        if computation.oversized.discard(task):
-            return task
-        other = computation.tasks[task.job] = new_task(task.job, task.arguments, task.options)
-        other.attempt, other.losses = task.attempt, task.losses
-        task.cancelled = True
-        computation.wide.discard(task)
-        computation.cancelled += 1
-        if computation.cancelled == computation.waiting():
-            self._nothing_waits(computation)
-        return other
-
-    def _watch_oversized(self, computation: Computation, since: float) -> None:
-        self._remind(
-            computation,
-            since,
-            lambda: bool(computation.oversized) and computation.oversized_since == since and not computation.is_over,
-            lambda now: too_wide(computation, self._nodes.values(), self._problems, now),
-        )
-
-    def _end_oversized(self, computation: Computation, tasks: list[Task], reason: str) -> Effects:
-        name = computation.prepare.name if computation.prepare is not None else "?"
-        jobs = "a job ends" if len(tasks) == 1 else f"{len(tasks)} jobs end"
-        told = Notice(computation.id, f"{name}: {jobs} that no node can run: {reason.rstrip()}")
-        return [Send(computation.client, told), *self._end(computation, tasks, TERMINATED, reason)]
+    def hand_over(self, computation: Computation, client: Peer) -> None:
+        """Another client has this computation from now on, and what is placed of it counts as that one's."""
+        former, owner = computation.owner, self._client(client)
+        computation.client, computation.owner = client, owner
+        for node in self._state.nodes.values():
+            assignment = node.assignments.get(computation.id)
+            if assignment is not None:
+                assignment.owner = owner
+                former.load -= assignment.load
+                owner.load += assignment.load
+        if former.waiting.pop(computation.id, None) is not None:
+            owner.waiting[computation.id] = computation
+            self._hungry[id(owner)] = owner
+            if not former.waiting:
+                self._hungry.pop(id(former), None)
+        owners = {id(each.owner) for each in self._state.computations.values()}
+        self._clients = {peer: each for peer, each in self._clients.items() if id(each) in owners}
 
     # Jobs that wait
 
-    def _wait(self, computation: Computation, now: float) -> None:
+    def wait(self, computation: Computation, now: float) -> None:
         """Note that jobs wait, and since when no node could run them."""
-        if not computation.waiting():
+        if not computation.backlog:
             return
-        if computation.id not in self._waiting:
-            self._waiting[computation.id] = computation.owner.waiting[computation.id] = computation
+        if computation.id not in self.waiting:
+            self.waiting[computation.id] = computation.owner.waiting[computation.id] = computation
             self._hungry[id(computation.owner)] = computation.owner
-            self._queue(computation)
-        if computation.pinned:
-            self._pinning[computation.id] = computation
-        if computation.waiting_since is None and not self._is_usable(computation):
+            self.queue(computation)
+        if computation.backlog.pinned:
+            self.pinning[computation.id] = computation
+        if computation.waiting_since is None and not self.is_usable(computation):
             computation.waiting_since = now
-            self._watch_wait(computation)
+            self._reminders.watch_wait(computation, lambda: computation.id in self.waiting)
 
-    def _watch_wait(self, computation: Computation) -> None:
-        """Jobs that wait for a node for too long are reported, and again at growing intervals."""
-        since = computation.waiting_since
-        assert since is not None
-
-        def lasts() -> bool:
-            return computation.waiting_since == since and computation.id in self._waiting
-
-        def text(now: float) -> str:
-            return trouble(computation, self._nodes.values(), self._problems, now, self.has_local_nodes)
-
-        self._remind(computation, since, lasts, text)
-
-    def _remind(
-        self, computation: Computation, since: float, lasts: Callable[[], bool], text: Callable[[float], str]
-    ) -> None:
-        """Tell the user what keeps jobs waiting, as long as it lasts."""
-
-        def set_alarm(moment: float, pause: float) -> None:
-            def tell(now: float) -> Effects:
-                set_alarm(now + pause, min(PAUSE_GROWTH * pause, LONGEST_PAUSE))
-                return [Send(computation.client, Notice(computation.id, text(now)))]
-
-            self._alarms.set(moment, lasts, tell)
-
-        set_alarm(since + PATIENCE, PAUSE_GROWTH * PATIENCE)
-
-    def _is_usable(self, computation: Computation) -> bool:
+    def is_usable(self, computation: Computation) -> bool:
         """Whether some node could run the next job, if it were free."""
-        head = computation.queue.head()
+        head = computation.backlog.queue.head()
         wanted = head.cpus if head is not None else 1
-        for node in self._nodes.values():
-            share = node.shares.get(computation.id)
-            if share is None or not share.ready or share.closed or share.leaving or node.peer is None:
+        for node in self._state.nodes.values():
+            assignment = node.assignments.get(computation.id)
+            if assignment is None or assignment.stage is not AssignmentStage.READY:
                 continue
-            if min(node.cpus, share.cpus) >= wanted:
+            if assignment.closed or assignment.leaving:
+                continue
+            if node.peer is not None and min(node.cpus, assignment.cpus) >= wanted:
                 return True
         return False
 
-    def _look_again(self, now: float) -> None:
-        """Nodes have changed: what waits may have none left."""
-        self._part_oversized(now)
-        for computation in self._waiting.values():
-            self._wait(computation, now)
+    def note_usable(self, computation: Computation) -> None:
+        """A node may have become usable: if jobs must wait again, the user is told again."""
+        if self.is_usable(computation):
+            computation.waiting_since = None
 
-    def _nothing_waits(self, computation: Computation) -> None:
-        computation.clear_waiting()
+    def take_out(self, computation: Computation, task: Task) -> Task:
+        """Take a job that waits out of its queue: what is left there is skipped when its turn comes."""
+        if computation.backlog.oversized.discard(task):
+            return task
+        other = computation.tasks[task.job] = new_task(task.job, task.arguments, task.options)
+        other.attempt, other.losses = task.attempt, task.losses
+        computation.backlog.cancel(task)
+        if computation.backlog.cancelled == len(computation.backlog):
+            self.nothing_waits(computation)
+        return other
+
+    def nothing_waits(self, computation: Computation) -> None:
+        """Empty the queues of a computation."""
+        computation.backlog.clear()
         computation.waiting_since = None
         self._stop_waiting(computation)
 
+    def settle(self, computation: Computation) -> None:
+        """Jobs were taken out of the queues: note what does not wait any more."""
+        if not computation.backlog.pinned:
+            self.pinning.pop(computation.id, None)
+        if not computation.backlog:
+            self._stop_waiting(computation)
+
     def _stop_waiting(self, computation: Computation) -> None:
         computation.stuck = 0
-        self._waiting.pop(computation.id, None)
-        self._pinning.pop(computation.id, None)
+        self.waiting.pop(computation.id, None)
+        self.pinning.pop(computation.id, None)
         computation.owner.waiting.pop(computation.id, None)
         if not computation.owner.waiting:
             self._hungry.pop(id(computation.owner), None)
 
     # Whose turn it is
 
-    def _urgency(self, computation: Computation) -> tuple[float, int]:
-        """Whom to serve first: the smallest."""
-        if self._policy == EARLIEST:
-            return 0.0, computation.opened
-        if self._policy == ROUND_ROBIN:
-            return 0.0, computation.served
-        return computation.owner.load / computation.owner.weight, computation.served
-
-    def _queue(self, computation: Computation) -> None:
-        computation.turn = next(self._stamps)
-        heapq.heappush(self._turns, (self._urgency(computation), computation.turn, computation))
-        if len(self._turns) > 2 * len(self._waiting) + STALE_LIMIT:
-            self._turns = [turn for turn in self._turns if turn[1] == turn[2].turn and turn[2].id in self._waiting]
-            heapq.heapify(self._turns)
-
-    def _freed(self, owner: ClientShare) -> None:
-        """A client has fewer jobs on nodes than before: its turn comes earlier."""
-        if len(self._waiting) > 1:
-            for computation in owner.waiting.values():
-                self._queue(computation)
-
-    def _next(self) -> Computation | None:
-        turns = self._turns
-        while turns:
-            urgency, stamp, computation = heapq.heappop(turns)
-            if stamp != computation.turn or computation.id not in self._waiting:
+    def take_next(self) -> Computation | None:
+        """The computation to serve now, taken out of the heap."""
+        heap = self._heap
+        while heap:
+            urgency, stamp, computation = heapq.heappop(heap)
+            if stamp != computation.turn or computation.id not in self.waiting:
                 continue
-            if turns and urgency < self._urgency(computation):
-                self._queue(computation)  # It was served meanwhile, through another computation of its client.
+            if heap and urgency < self._urgency(computation):
+                self.queue(computation)  # It was served meanwhile, through another computation of its client.
                 continue
             return computation
         return None
 
-    def _may_run(self, computation: Computation) -> bool:
+    def served(self, computation: Computation) -> None:
+        """Jobs of the computation that `take_next` returned were placed: it waits for its next turn, if any is left."""
+        computation.served = next(self._state.numbers)
+        if computation.backlog:
+            self.queue(computation)
+        else:
+            self._stop_waiting(computation)
+
+    def queue(self, computation: Computation) -> None:
+        """Put a computation that waits into the heap, by its urgency at present."""
+        computation.turn = next(self._state.numbers)
+        heapq.heappush(self._heap, (self._urgency(computation), computation.turn, computation))
+        if len(self._heap) > 2 * len(self.waiting) + STALE_LIMIT:
+            self._heap = [turn for turn in self._heap if turn[1] == turn[2].turn and turn[2].id in self.waiting]
+            heapq.heapify(self._heap)
+
+    def freed(self, owner: ClientShare) -> None:
+        """A client has fewer jobs on nodes than before: its turn comes earlier."""
+        if len(self.waiting) > 1:
+            for computation in owner.waiting.values():
+                self.queue(computation)
+
+    def _urgency(self, computation: Computation) -> tuple[float, int]:
+        """The smallest is served first."""
+        if self.policy == EARLIEST:
+            return 0.0, computation.opened
+        if self.policy == ROUND_ROBIN:
+            return 0.0, computation.served
+        return computation.owner.load / computation.owner.weight, computation.served
+
+    def may_run(self, computation: Computation) -> bool:
         """Whether no computation that wants all nodes to itself is in the way."""
         if computation.held or computation.client in self._slow:
             return False
@@ -364,19 +225,33 @@ class Waiting:
             return True
         first = next(iter(self._exclusive.values()))
         if computation is first:
-            return next(iter(self._computations.values())) is first
+            return next(iter(self._state.computations.values())) is first
         return computation.opened < first.opened
 
-    # Ends that no node reports
+    def is_behind(self, computation: Computation) -> bool:
+        """Whether a computation waits that was opened earlier, and that comes first for this reason."""
+        if self.policy != EARLIEST:
+            return False
+        return any(each.opened < computation.opened and self.may_run(each) for each in self.waiting.values())
 
-    def _end(self, computation: Computation, tasks: list[Task], status: int, text: str, address: str = "") -> Effects:
-        """Report the end of jobs that no node will report."""
-        for task in tasks:
-            del computation.tasks[task.job]
-        jobs, attempts = [task.job for task in tasks], [task.attempt for task in tasks]
-        return self._tell_end(computation, ended_without_node(computation.id, jobs, status, text, address, attempts))
+    def part_of(self, computation: Computation, room: int) -> int:
+        """How much of the room on a node is for a computation beside all that wait."""
+        if len(self.waiting) < 2:
+            return room
+        if not self.weights:
+            return -(-room // len(self._hungry))
+        total = sum(owner.weight for owner in self._hungry.values())
+        return max(1, math.ceil(room * computation.owner.weight / total))
 
-    def _tell_end(self, computation: Computation, ended: Ended) -> Effects:
-        """Jobs have ended: what the client is told is remembered first."""
-        effects: Effects = [WriteFacts(computation.id, [ended])] if computation.kept else []
-        return [*effects, Send(computation.client, ended)]
+    def check(self) -> None:
+        """Raise InternalError where an invariant does not hold; for tests."""
+        for computation in self._state.computations.values():
+            jobs_wait = any(not task.cancelled for task in computation.backlog.jobs())
+            if jobs_wait and computation.id not in self.waiting:
+                raise InternalError("jobs wait where nobody looks")
+        if {id(each.owner) for each in self.waiting.values()} != self._hungry.keys():
+            raise InternalError("a client waits and is not counted, or the other way round")
+        assignments = [each for node in self._state.nodes.values() for each in node.assignments.values()]
+        for owner in self._clients.values():
+            if owner.load != sum(each.load for each in assignments if each.owner is owner):
+                raise InternalError("the load of a client is not what is placed of it")

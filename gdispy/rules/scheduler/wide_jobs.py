@@ -1,6 +1,6 @@
 """Jobs that ask for more CPUs than any node of their computation has: they do not hold up the others.
 
-Pure. Used by the scheduler's rules (`placement.py`).
+Pure. Invariant: a job that asks for more CPUs than any node of its computation has is in no queue.
 
 A job of one CPU is never looked at here. Those of several are known by their CPUs (`ByCpus`), so when the nodes of a
 computation change, or such jobs come, those that are too wide are found without looking at any other: they are
@@ -9,34 +9,30 @@ taken out of their queue, and back into it when a node has as many CPUs, or when
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-
+from gdispy.errors import InternalError
 from gdispy.protocol.ids import ComputationId, Instance
-from gdispy.rules.effects import Effects
+from gdispy.protocol.job_status import TERMINATED
+from gdispy.protocol.messages import Notice
+from gdispy.rules.effects import Effects, Send
+from gdispy.rules.scheduler.backlog import UNKNOWN
+from gdispy.rules.scheduler.computation import Computation
 from gdispy.rules.scheduler.diagnostics import insufficiency
-from gdispy.rules.scheduler.records import Computation, NodeRecord, Task
+from gdispy.rules.scheduler.job import Task
+from gdispy.rules.scheduler.job_endings import end_jobs
+from gdispy.rules.scheduler.node_record import NodeRecord
 from gdispy.rules.scheduler.refusals import patience
-from gdispy.rules.timers import Timers
+from gdispy.rules.scheduler.reminders import Reminders
+from gdispy.rules.scheduler.state import SchedulerState
+from gdispy.rules.scheduler.turns import Turns
 
-#: The capacity of a computation is to be counted again.
-UNKNOWN = -1
 
-
-class Capacity:
+class WideJobs:
     """How many CPUs a job of a computation can have on one node, and which jobs ask for more."""
 
-    def __init__(
-        self,
-        nodes: Mapping[Instance, NodeRecord],
-        alarms: Timers,
-        end: Callable[[Computation, list[Task], str], Effects],
-        watch: Callable[[Computation, float], None],
-    ) -> None:
-        self._nodes = nodes
-        self._alarms = alarms
-        #: Ends jobs that wait, with this text; and has the user hear of jobs that are too wide since this moment.
-        self._end = end
-        self._watch = watch
+    def __init__(self, state: SchedulerState, reminders: Reminders, turns: Turns) -> None:
+        self._state = state
+        self._reminders = reminders
+        self._turns = turns
         #: Computations whose nodes have changed, or that have got jobs of several CPUs.
         self._changed: dict[ComputationId, Computation] = {}
 
@@ -46,11 +42,38 @@ class Capacity:
 
     def note_nodes(self, computation: Computation) -> None:
         """What its nodes have for it has changed."""
-        computation.capacity = UNKNOWN
-        if computation.wide or computation.oversized:
+        computation.backlog.capacity = UNKNOWN
+        if computation.backlog.wide or computation.backlog.oversized:
             self._changed[computation.id] = computation
 
-    def take_changed(self) -> list[Computation]:
+    def note_node(self, node: NodeRecord) -> None:
+        """A node is there or not, or has another number of CPUs."""
+        for computation_id in node.assignments:
+            if computation_id in self._state.computations:
+                self.note_nodes(self._state.computations[computation_id])
+
+    def review(self, now: float) -> None:
+        """Nodes have changed: what waits may have none left."""
+        self.separate(now)
+        for computation in self._turns.waiting.values():
+            self._turns.wait(computation, now)
+
+    def separate(self, now: float) -> None:
+        """Take jobs out of their queues that no node has enough CPUs for, and put those back that fit now."""
+        for computation in self._take_changed():
+            has_other_nodes = computation.backlog.capacity == UNKNOWN
+            for task in reversed(self._fitting(computation)):
+                computation.backlog.add(task, first=True)
+            found = [self._turns.take_out(computation, task) for task in self._too_wide(computation)]
+            if found:
+                self._set_aside(computation, found, now)
+            if computation.backlog.oversized:
+                self._judge_later(computation, now, has_other_nodes)
+            if found:
+                self._turns.note_usable(computation)
+            self._turns.wait(computation, now)
+
+    def _take_changed(self) -> list[Computation]:
         """Those to be looked at, once."""
         if not self._changed:
             return []
@@ -58,51 +81,68 @@ class Capacity:
         self._changed.clear()
         return changed
 
-    def count(self, computation: Computation) -> int:
+    def _count(self, computation: Computation) -> int:
         """The CPUs that a job can have on the largest node that can be used at present; 0 where there is none."""
-        nodes = (self._nodes.get(instance) for instance in computation.places)
+        nodes = (self._state.nodes.get(instance) for instance in computation.places)
         return max((node.most_for(computation.id) for node in nodes if node is not None), default=0)
 
-    def too_wide(self, computation: Computation) -> list[Task]:
+    def _too_wide(self, computation: Computation) -> list[Task]:
         """Jobs in its queues that no node has enough CPUs for."""
-        return computation.wide.pop_where(lambda node, cpus: 0 < self._most(computation, node) < cpus)
+        return computation.backlog.wide.pop_where(lambda node, cpus: 0 < self._most(computation, node) < cpus)
 
-    def fitting(self, computation: Computation) -> list[Task]:
+    def _fitting(self, computation: Computation) -> list[Task]:
         """Jobs taken out before that a node has enough CPUs for now, or that must wait for a node like all others."""
-        return computation.oversized.pop_where(lambda node, cpus: not 0 < self._most(computation, node) < cpus)
+        return computation.backlog.oversized.pop_where(lambda node, cpus: not 0 < self._most(computation, node) < cpus)
 
     def _most(self, computation: Computation, instance: Instance | None) -> int:
         if instance is not None:
-            node = self._nodes.get(instance)
+            node = self._state.nodes.get(instance)
             return node.most_for(computation.id) if node is not None else 0
-        if computation.capacity == UNKNOWN:
-            computation.capacity = self.count(computation)
-        return computation.capacity
+        if computation.backlog.capacity == UNKNOWN:
+            computation.backlog.capacity = self._count(computation)
+        return computation.backlog.capacity
 
-    def set_aside(self, computation: Computation, tasks: list[Task], now: float) -> None:
+    def _set_aside(self, computation: Computation, tasks: list[Task], now: float) -> None:
         """These were taken out of their queue."""
-        if not computation.oversized:
-            computation.oversized_since = now
-            self._watch(computation, now)
+        if not computation.backlog.oversized:
+            computation.backlog.oversized_since = now
+            self._reminders.watch_oversized(computation, now)
         for task in tasks:
-            computation.oversized.add(task)
+            computation.backlog.oversized.add(task)
 
-    def judge_later(self, computation: Computation, now: float, again: bool) -> None:
-        """See whether they should wait at all, when it is time; `again` where the nodes have changed meanwhile."""
-        if computation.waits or (computation.judged_at is not None and not again):
+    def _judge_later(self, computation: Computation, now: float, again: bool) -> None:
+        """Decide later whether they should wait at all; `again` where the nodes have changed meanwhile."""
+        if computation.open.waits or (computation.backlog.judged_at is not None and not again):
             return
-        moment = computation.judged_at = now + patience(computation)
-        self._alarms.set(
+        moment = computation.backlog.judged_at = now + patience(computation)
+        self._state.timers.set(
             moment,
-            lambda: computation.judged_at == moment and not computation.is_over,
+            lambda: computation.backlog.judged_at == moment and not computation.is_over,
             lambda now: self._judge(computation),
         )
 
     def _judge(self, computation: Computation) -> Effects:
-        computation.judged_at = None
+        computation.backlog.judged_at = None
         effects: Effects = []
-        for node, cpus in computation.oversized.wishes():
-            reason = insufficiency(computation, self._nodes.values(), node, cpus)
+        for node, cpus in computation.backlog.oversized.wishes():
+            reason = insufficiency(computation, self._state.nodes.values(), node, cpus)
             if reason:
-                effects += self._end(computation, computation.oversized.pop(node, cpus), reason)
+                effects += _end(computation, computation.backlog.oversized.pop(node, cpus), reason)
         return effects
+
+    def check(self) -> None:
+        """Raise InternalError where an invariant does not hold; for tests."""
+        for computation in self._state.computations.values():
+            waiting = computation.backlog.jobs()
+            several = {id(each) for each in waiting if each.cpus > 1 and not each.cancelled}
+            if {id(each) for each in computation.backlog.wide} != several:
+                raise InternalError("a job of several CPUs is not known as such, or another one is")
+            if computation.backlog.capacity not in (UNKNOWN, self._count(computation)):
+                raise InternalError("the CPUs that a job can have are others than were counted")
+
+
+def _end(computation: Computation, tasks: list[Task], reason: str) -> Effects:
+    name = computation.prepare.name if computation.prepare is not None else "?"
+    jobs = "a job ends" if len(tasks) == 1 else f"{len(tasks)} jobs end"
+    told = Notice(computation.id, f"{name}: {jobs} that no node can run: {reason.rstrip()}")
+    return [Send(computation.client, told), *end_jobs(computation, tasks, TERMINATED, reason)]

@@ -1,4 +1,4 @@
-"""The scheduler's rules about single nodes and about what single jobs ask for."""
+"""What clients ask of the scheduler: single nodes, options of single jobs, files."""
 
 from __future__ import annotations
 
@@ -42,7 +42,8 @@ from gdispy.protocol.messages import (
 from gdispy.rules.effects import Effects
 from gdispy.rules.scheduler.dispatch import Dispatch
 from gdispy.rules.scheduler.refusals import NAMED_PATIENCE, NODE_PATIENCE
-from gdispy.rules.scheduler.turns import EARLIEST, FAIR, PATIENCE, ROUND_ROBIN, SETUP_PATIENCE
+from gdispy.rules.scheduler.reminders import PATIENCE, SETUP_PATIENCE
+from gdispy.rules.scheduler.turns import EARLIEST, FAIR, ROUND_ROBIN
 from tests.unit.making import C, D, checked, ended, hello, outcome, prepare, sent
 
 CLIENT = Peer(100)
@@ -258,13 +259,13 @@ def test_computation_whose_jobs_are_not_sent_ahead_gets_its_part_beside_one_whos
     submit(dispatch, dict.fromkeys(range(1, 100)))
     for job in range(1, 20):
         dispatch.receive(A, [ended(outcome(job, end=0.01))], 1.0)
-    assert dispatch._nodes[instance(A)].load > 2
+    assert dispatch._state.nodes[instance(A)].load > 2
     # When another one comes, then it waits for one job to end, and not for all of them.
     run = Run(D, [JobId(1)], [1], [b""])
     dispatch.receive_from_client(CLIENT, [run], 1.0)
     effects = dispatch.receive(A, [ended(outcome(20, end=0.01))], 1.0)
     placed = [message.computation for message in sent(effects, A, Run)]
-    assert D in placed or dispatch._nodes[instance(A)].shares[D].placed
+    assert D in placed or dispatch._state.nodes[instance(A)].assignments[D].placed
 
 
 @pytest.mark.parametrize("policy", [FAIR, ROUND_ROBIN, EARLIEST])
@@ -278,14 +279,14 @@ def test_waves_of_one_computation_are_not_kept_out_by_what_another_has_ahead(pol
     number = itertools.count(1)
     for node in (A, B, A, B):
         dispatch.receive_from_client(CLIENT, [Run(D, [JobId(next(number))], [1], [b""])], 0.0)
-        placed = dispatch._nodes[instance(node)].shares[D].placed
+        placed = dispatch._state.nodes[instance(node)].assignments[D].placed
         dispatch.receive(node, [ended(outcome(job, end=0.001), computation=D) for job in list(placed)], 0.0)
-    assert not any(node.shares[D].placed for node in dispatch._nodes.values())
-    assert all(node.shares[D].depth > 1 for node in dispatch._nodes.values())
+    assert not any(node.assignments[D].placed for node in dispatch._state.nodes.values())
+    assert all(node.assignments[D].depth > 1 for node in dispatch._state.nodes.values())
     submit(dispatch, dict.fromkeys(range(1, 1000)))
     for _ in range(5):
         for node in (A, B):
-            jobs = list(dispatch._nodes[instance(node)].shares[C].placed)[:-1]
+            jobs = list(dispatch._state.nodes[instance(node)].assignments[C].placed)[:-1]
             rows = [outcome(job, end=0.001) for job in jobs]
             dispatch.receive(node, [ended(*rows)] if rows else [], 1.0)
     # When more of that later one come, then it has its part as soon as a job ends; unless the earliest goes first.
@@ -293,16 +294,18 @@ def test_waves_of_one_computation_are_not_kept_out_by_what_another_has_ahead(pol
         CLIENT, [Run(D, [JobId(next(number)) for _ in range(500)], [1] * 500, [b""] * 500)], 1.0
     )
     for node in (A, B):
-        placed = dispatch._nodes[instance(node)].shares[C].placed
+        placed = dispatch._state.nodes[instance(node)].assignments[C].placed
         dispatch.receive(node, [ended(outcome(next(iter(placed)), end=0.001))], 1.0)
-        assert bool(dispatch._nodes[instance(node)].shares[D].placed) == (policy != EARLIEST)
+        assert bool(dispatch._state.nodes[instance(node)].assignments[D].placed) == (policy != EARLIEST)
     # And at last all are placed.
     for _ in range(200):
         for node in (A, B):
-            for share, computation in ((dispatch._nodes[instance(node)].shares[each], each) for each in (C, D)):
-                rows = [outcome(job, end=0.001) for job in list(share.placed)]
+            for assignment, computation in (
+                (dispatch._state.nodes[instance(node)].assignments[each], each) for each in (C, D)
+            ):
+                rows = [outcome(job, end=0.001) for job in list(assignment.placed)]
                 dispatch.receive(node, [ended(*rows, computation=computation)] if rows else [], 1.0)
-    assert not dispatch._computations[C].tasks and not dispatch._computations[D].tasks
+    assert not dispatch._state.computations[C].tasks and not dispatch._state.computations[D].tasks
 
 
 @pytest.mark.parametrize(("value", "used"), [(1.0, 1), (-1.0, 3), (9.0, 4), (-9.0, 0), (0.0, 0)])
@@ -343,7 +346,7 @@ def test_jobs_that_come_after_the_release_of_their_computation_are_nobodys() -> 
     dispatch.receive_from_client(CLIENT, [Release(C)], 0.0)
     assert submit(dispatch, {1: None}) == []
     dispatch.receive(A, [Released(C)], 1.0)
-    assert not dispatch._waiting and not dispatch._hungry  # type: ignore[truthy-bool]
+    assert not dispatch._turns.waiting and not dispatch._turns._hungry  # type: ignore[truthy-bool]
 
 
 def test_what_is_remembered_of_nodes_and_turns_does_not_grow_with_the_jobs() -> None:
@@ -352,8 +355,8 @@ def test_what_is_remembered_of_nodes_and_turns_does_not_grow_with_the_jobs() -> 
     ready(dispatch, A, B)
     for job in range(1, 1000):
         submit(dispatch, {job: None})
-        finish(dispatch, A if job in dispatch._nodes[instance(A)].shares[C].placed else B, job)
-    assert len(dispatch._heap) < 100
+        finish(dispatch, A if job in dispatch._state.nodes[instance(A)].assignments[C].placed else B, job)
+    assert len(dispatch._placement._heap) < 100
     # When many come at once, then they go to the nodes in parts as large as ever.
     many = range(1000, 3000)
     assert len(runs(submit(dispatch, dict.fromkeys(many)), A)) == 2
@@ -362,10 +365,10 @@ def test_what_is_remembered_of_nodes_and_turns_does_not_grow_with_the_jobs() -> 
     dispatch.receive(A, [Prepared(D, "")], 0.0)
     dispatch.receive_from_client(Peer(101), [Run(D, [JobId(job) for job in many], [1] * 2000, [b""] * 2000)], 0.0)
     for _ in range(1000):
-        for number, share in list(dispatch._nodes[instance(A)].shares.items()):
-            for job in list(share.placed)[:1]:
+        for number, assignment in list(dispatch._state.nodes[instance(A)].assignments.items()):
+            for job in list(assignment.placed)[:1]:
                 dispatch.receive(A, [ended(outcome(job, end=1.0), computation=number)], 1.0)
-    assert len(dispatch._turns) < 100
+    assert len(dispatch._turns._heap) < 100
 
 
 def test_node_that_offers_fewer_cpus_gives_back_what_waits_there() -> None:
@@ -419,7 +422,7 @@ def test_job_for_a_node_that_was_never_to_run_it_ends_with_the_node() -> None:
     dispatch = scheduler(asks=True)
     join(dispatch, A)
     dispatch.receive_from_client(CLIENT, [UseNode(C, instance(A), 0, b"", [], [])], 0.0)
-    dispatch._nodes[instance(A)].shares.clear()
+    dispatch._state.nodes[instance(A)].assignments.clear()
     submit(dispatch, {1: wish(node=instance(A))})
     [end] = sent(dispatch.left(A, 1.0), CLIENT, Ended)
     assert (end.jobs, end.statuses) == ([1], [ABANDONED]) and "is lost" in end.exceptions[0]

@@ -1,11 +1,12 @@
-"""The scheduler's rules where nodes change how many CPUs they offer."""
+"""Which computations nodes load, with how many CPUs, and how they leave them."""
 
 from __future__ import annotations
 
-from gdispy.protocol.ids import ComputationId, Instance, JobId, Peer
+from gdispy.protocol.ids import ComputationId, Instance, JobId
 from gdispy.protocol.messages import (
     NO_LIMIT,
     Cpus,
+    Event,
     Inventory,
     Limit,
     NodeCommand,
@@ -14,17 +15,20 @@ from gdispy.protocol.messages import (
     Open,
     Prepare,
     Prepared,
+    Recall,
+    Release,
+    Released,
     Returned,
     Run,
     UseNode,
 )
 from gdispy.rules.effects import Effects
+from gdispy.rules.scheduler.assignment import AssignmentStage
 from gdispy.rules.scheduler.dispatch import Dispatch
-from gdispy.rules.scheduler.turns import PATIENCE
+from gdispy.rules.scheduler.node_record import NodeStage
+from gdispy.rules.scheduler.reminders import PATIENCE
 from tests.unit.making import C, checked, ended, hello, outcome, prepare, sent
-
-CLIENT = Peer(100)
-A = Peer(1)
+from tests.unit.rules.scheduler.builders import CLIENT, OTHER, A, B, Parts
 
 
 def scheduler(asks: bool = False) -> Dispatch:
@@ -132,10 +136,100 @@ def test_node_of_which_no_cpus_could_be_used_is_offered_when_some_can() -> None:
     join(dispatch, cpus=4)
     dispatch.receive(A, [Prepared(C, "")], 0.0)
     allow(dispatch, 0)
-    other = Peer(101)
+    other = OTHER
     number = ComputationId(b"asks....")
     asking = [Open(number, ["*"], False, True), prepare(number)]
     assert sent(dispatch.receive_from_client(other, asking, 2.0), other, NodeFound) == []
     # When it takes that back, then the other is asked whether it wants the node.
     (question,) = sent(allow(dispatch, 2), other, NodeFound)
     assert question.cpus == 2
+
+
+# The object alone
+
+
+def test_computation_is_offered_once_to_a_node_whose_inventory_is_known() -> None:
+    parts = Parts()
+    computation = parts.open()
+    node = parts.join()
+    node.stage = NodeStage.JOINED
+    assert parts.provisioning.offer(node, computation, 0.0) == []
+    node.stage = NodeStage.ACTIVE
+    assert sent(parts.provisioning.offer(node, computation, 0.0), A) == [prepare()]
+    assignment = node.assignments[C]
+    assert (assignment.stage, assignment.prepared_at) == (AssignmentStage.LOADING, 0.0)
+    parts.provisioning.note_ready(node, computation, assignment, True)
+    assert parts.provisioning.offer(node, computation, 1.0) == []
+    parts.check()
+
+
+def test_node_that_is_not_named_or_has_another_python_is_not_offered_a_computation() -> None:
+    parts = Parts()
+    computation = parts.open(nodes=("10.0.0.2",))
+    node = parts.join(A)
+    assert parts.provisioning.offer(node, computation, 0.0) == []
+    assert node.assignments[C].error and node.instance in computation.refused
+    other = parts.join(B)
+    computation.prepare = prepare(python="3.9")
+    assert parts.provisioning.offer(other, computation, 0.0) == []
+    assert "it runs Python 3.11" in other.assignments[C].error and other.assignments[C].is_unable
+    assert parts.provisioning.offer_to_all(computation, 0.0) == []
+
+
+def test_computation_leaves_a_node_once_and_only_when_no_job_is_left_there() -> None:
+    parts = Parts()
+    computation = parts.open()
+    node = parts.join()
+    assignment = parts.load(node, computation)
+    [job] = parts.submit(computation, 1)
+    parts.placement.place(0.0)
+    assignment.leaving = "close"
+    assert parts.provisioning.leave(node, computation, assignment) == []
+    node.remove(assignment, job.job)
+    assert sent(parts.provisioning.leave(node, computation, assignment), A) == [Release(C)]
+    assert parts.provisioning.leave(node, computation, assignment) == []
+    assert assignment.stage is AssignmentStage.RELEASING and computation.places == set()
+    [event] = sent(parts.provisioning.left(computation, node, assignment), CLIENT, Event)
+    assert (assignment.stage, assignment.closed) == (AssignmentStage.IDLE, True) and event.computation == C
+
+
+def test_computation_is_closed_when_the_last_node_has_confirmed_its_release() -> None:
+    parts = Parts()
+    computation, other = parts.open(), parts.open(ComputationId(b"another1"), OTHER)
+    nodes = [parts.join(A), parts.join(B)]
+    for node in nodes:
+        parts.load(node, computation)
+    parts.submit(computation, 1)
+    effects = parts.provisioning.release(computation, 0.0)
+    assert [len(sent(effects, peer, Release)) for peer in (A, B)] == [1, 1]
+    assert sent(effects, CLIENT, Released) == [] and not parts.turns.waiting
+    assert parts.provisioning.confirm_release(nodes[0], computation) == []
+    assert sent(parts.provisioning.confirm_release(nodes[1], computation), CLIENT) == [Released(C)]
+    assert list(parts.state.computations.values()) == [other]
+    parts.check()
+
+
+def test_discarded_computation_leaves_its_nodes_and_its_client_is_told_nothing() -> None:
+    parts = Parts()
+    computation = parts.open()
+    parts.load(parts.join(), computation)
+    parts.submit(computation, 1, 2, 3)
+    parts.placement.place(0.0)
+    effects = parts.provisioning.discard(computation)
+    assert sent(effects, A) == [Release(C)] and sent(effects, CLIENT) == []
+    assert not parts.state.computations and not parts.turns.waiting
+    parts.check()
+
+
+def test_other_number_of_cpus_recalls_what_waits_on_the_node_and_offers_it_again() -> None:
+    parts = Parts()
+    computation, asking = parts.open(), parts.open(ComputationId(b"another1"), OTHER, asks=True)
+    node = parts.join(cpus=4)
+    assignment = parts.load(node, computation)
+    parts.submit(computation, *range(1, 5))
+    parts.placement.place(0.0)
+    effects = parts.provisioning.allow(node, 0, 0.0)
+    assert sent(effects, A) == [Limit(C, NO_LIMIT, 0), Recall(C, 2)]
+    assert assignment.recalling and node.cpus == 0
+    effects = parts.provisioning.allow(node, 3, 0.0)
+    assert [each.computation for each in sent(effects, OTHER, NodeFound)] == [asking.id]

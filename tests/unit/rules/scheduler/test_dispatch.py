@@ -32,10 +32,14 @@ from gdispy.protocol.messages import (
 )
 from gdispy.protocol.payload import Bulk, MemoryPayload
 from gdispy.rules.effects import Drop, Effects, Send
-from gdispy.rules.scheduler.dispatch import ATTEMPTS, LEASE, RECEIPT_AFTER, Dispatch
-from gdispy.rules.scheduler.records import AHEAD_LEAST, AHEAD_LIMIT, BULK_LIMIT, MANY_RECEIPTS
+from gdispy.rules.scheduler.assignment import AHEAD_LEAST, AHEAD_LIMIT
+from gdispy.rules.scheduler.dispatch import Dispatch
+from gdispy.rules.scheduler.membership import ATTEMPTS, LEASE
+from gdispy.rules.scheduler.node_record import BULK_LIMIT
+from gdispy.rules.scheduler.node_reports import RECEIPT_AFTER
+from gdispy.rules.scheduler.receipts import MANY_RECEIPTS
 from gdispy.rules.scheduler.refusals import NAMED_PATIENCE, NODE_PATIENCE
-from gdispy.rules.scheduler.turns import PATIENCE
+from gdispy.rules.scheduler.reminders import PATIENCE
 from tests.unit.making import Announced, C, D, checked, ended, hello, outcome, prepare, sent
 
 CLIENT = Peer(100)
@@ -920,7 +924,7 @@ def test_work_for_one_decision_does_not_grow_with_the_queue(count: int) -> None:
     dispatch = scheduler()
     ready(dispatch, A)
     submit(dispatch, *range(1, count + 1))
-    queue = dispatch._computations[C].queue
+    queue = dispatch._state.computations[C].backlog.queue
     looked_at = []
 
     class Watched(type(queue)):  # type: ignore[misc]
@@ -928,7 +932,7 @@ def test_work_for_one_decision_does_not_grow_with_the_queue(count: int) -> None:
             looked_at.append(len(self))
             return super().__iter__()
 
-    watched = dispatch._computations[C].queue = Watched()
+    watched = dispatch._state.computations[C].backlog.queue = Watched()
     for task in queue:
         watched.append(task)
     dispatch._rules.receive(A, [ended(outcome(1))], 1.0)  # type: ignore[attr-defined]

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gdispy.protocol.ids import JobId
+from gdispy.rules.scheduler.job import Task, new_task
 from gdispy.rules.scheduler.job_queue import JobQueue
-from gdispy.rules.scheduler.records import Task, new_task
 
 
 def task(number: int, priority: float) -> Task:

@@ -1,20 +1,21 @@
-"""Computations that outlive their clients: what nodes write down, who takes them over, and who loses them."""
+"""Computations that outlive a run of their scheduler or client: what is written, restored, inherited and given up."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from typing import Any
 
-from gdispy.protocol.ids import Instance, JobId, Peer, WorkerId
+from gdispy.protocol.ids import Instance, JobId, Peer
 from gdispy.protocol.job_status import ABANDONED, FINISHED
 from gdispy.protocol.messages import (
     NO_LIMIT,
+    Cancel,
     Ended,
     Fenced,
-    Hello,
     Inventory,
     Limit,
     Open,
+    OutcomesAcked,
     Prepare,
     Prepared,
     Release,
@@ -25,20 +26,15 @@ from gdispy.rules.effects import Effects, Send, WriteFacts
 from gdispy.rules.history.facts import GivenUp, Met, Placed, Unplaced
 from gdispy.rules.history.replay import ComputationHistory, JournalState
 from gdispy.rules.scheduler.dispatch import Dispatch
+from gdispy.rules.scheduler.reconciliation import Reconciliation
 from tests.unit.making import C, D, checked, ended, hello, outcome, prepare, sent
+from tests.unit.rules.scheduler.builders import CLIENT, OTHER, A, B, Parts
 
-A, B, CLIENT, OTHER = Peer(1), Peer(2), Peer(100), Peer(101)
-W1 = WorkerId(1)
 TOKEN = b"t" * 16
-LATER = b"l" * 16
 
 
 def kept(epoch: int = 1) -> Prepare:
     return replace(prepare(), token=TOKEN, epoch=epoch)
-
-
-def claiming(instance: bytes, epoch: int, token: bytes = TOKEN, role: str = "") -> Hello:
-    return replace(hello(instance, role=role), claims=[[C, token, epoch]])
 
 
 def run(*jobs: int) -> Run:
@@ -47,9 +43,6 @@ def run(*jobs: int) -> Run:
 
 def facts(effects: Effects) -> list[Any]:
     return [fact for effect in effects if isinstance(effect, WriteFacts) for fact in effect.facts]
-
-
-# Schedulers
 
 
 def opened(reentrant: bool = False, epoch: int = 1) -> Open:
@@ -63,7 +56,7 @@ def join(dispatch: Dispatch, peer: Peer, life: bytes, *held: tuple[int, int]) ->
     return dispatch.receive(peer, [holding], 0.0)
 
 
-def story(reentrant: bool = False) -> ComputationHistory:
+def history(reentrant: bool = False) -> ComputationHistory:
     """Of four jobs, one has ended, one was on a node, and two waited."""
     known = JournalState()
     life = Instance(b"n" * 16)
@@ -110,7 +103,7 @@ def test_lost_node_is_written_with_what_becomes_of_its_jobs() -> None:
 
 def test_next_life_of_a_scheduler_goes_on_with_the_node_that_held_the_jobs() -> None:
     dispatch = checked(Dispatch())
-    assert dispatch.restore(CLIENT, story(), kept(2), 0.0) == []
+    assert dispatch.restore(CLIENT, history(), kept(2), 0.0) == []
     assert dispatch.claims() == [[C, TOKEN, 2]]
     effects = join(dispatch, A, b"n" * 16, (2, 1))
     assert sent(effects, A) == [kept(2)]
@@ -122,14 +115,14 @@ def test_next_life_of_a_scheduler_goes_on_with_the_node_that_held_the_jobs() -> 
 def test_what_a_node_holds_that_the_journal_did_not_say_is_written() -> None:
     # Given a life that was killed before it had written that two jobs were placed, of which one was placed again.
     dispatch = checked(Dispatch())
-    dispatch.restore(CLIENT, story(), kept(2), 0.0)
+    dispatch.restore(CLIENT, history(), kept(2), 0.0)
     # When the node says what it has, then that is written: their next placements must have other numbers.
     effects = join(dispatch, A, b"n" * 16, (2, 1), (3, 1), (4, 2))
     assert facts(effects) == [Placed(C, Instance(b"n" * 16), [JobId(3), JobId(4)], [1, 2])]
 
 
 def test_job_whose_node_was_given_up_is_placed_anew_where_its_outcome_was_not_written() -> None:
-    known = story(reentrant=True)
+    known = history(reentrant=True)
     del known.nodes[Instance(b"n" * 16)]
     dispatch = checked(Dispatch())
     dispatch.restore(CLIENT, known, kept(2), 0.0)
@@ -140,7 +133,7 @@ def test_job_whose_node_was_given_up_is_placed_anew_where_its_outcome_was_not_wr
 
 def test_job_that_never_came_to_its_node_runs_there_again() -> None:
     dispatch = checked(Dispatch())
-    dispatch.restore(CLIENT, story(), kept(2), 0.0)
+    dispatch.restore(CLIENT, history(), kept(2), 0.0)
     effects = join(dispatch, A, b"n" * 16)
     effects += dispatch.receive(A, [Prepared(C, "")], 0.0)
     assert [(each.jobs, each.attempts) for each in sent(effects, A, Run)] == [([2, 3], [2, 1])]
@@ -148,7 +141,7 @@ def test_job_that_never_came_to_its_node_runs_there_again() -> None:
 
 def test_node_that_does_not_come_back_is_lost_with_its_jobs() -> None:
     dispatch = checked(Dispatch(lease=30.0))
-    dispatch.restore(CLIENT, story(), kept(2), 0.0)
+    dispatch.restore(CLIENT, history(), kept(2), 0.0)
     told = sent(dispatch.tick(31.0), CLIENT, Ended)
     assert [(each.jobs, each.statuses) for each in told] == [([2], [ABANDONED])]
 
@@ -226,7 +219,7 @@ def test_result_of_a_node_that_was_given_up_is_told_when_it_comes_back() -> None
 
 def test_when_the_machine_was_off_nodes_are_heard_before_anything_is_placed() -> None:
     # Given a journal whose last words may be missing, and two nodes.
-    known = story()
+    known = history()
     known.rebooted = True
     dispatch = checked(Dispatch(lease=30.0))
     dispatch.restore(CLIENT, known, kept(2), 0.0)
@@ -252,3 +245,71 @@ def test_client_that_does_not_take_its_results_gets_no_more_done_meanwhile() -> 
     dispatch.slow_down(CLIENT, True, 0.0)
     assert sent(dispatch.receive(A, [Prepared(C, "")], 0.0), A, Run) == []
     assert [each.jobs for each in sent(dispatch.slow_down(CLIENT, False, 1.0), A, Run)] == [[1, 2]]
+
+
+# The object alone
+
+
+def parts_with_a_job() -> tuple[Parts, Reconciliation]:
+    parts = Parts()
+    below = parts.placement, parts.provisioning, parts.lifecycle, parts.membership
+    reconciliation = Reconciliation(parts.state, parts.reminders, parts.turns, parts.wide_jobs, *below)
+    computation = parts.open()
+    parts.load(parts.join(A, 1), computation)
+    parts.submit(computation, 1)
+    parts.placement.place(0.0)
+    return parts, reconciliation
+
+
+def inventory(*held: tuple[int, int]) -> Inventory:
+    return Inventory([C], [[JobId(job) for job, _ in held]], [[attempt for _, attempt in held]])
+
+
+def test_job_that_has_not_arrived_at_its_node_waits_again() -> None:
+    parts, reconciliation = parts_with_a_job()
+    [computation], [node] = parts.state.computations.values(), parts.state.nodes.values()
+    reconciliation.on_inventory(node, inventory(), 0.0)
+    assert [(each.job, each.attempt) for each in computation.backlog.jobs()] == [(1, 2)]
+    parts.check()
+
+
+def test_attempt_that_is_of_no_interest_is_acknowledged_and_cancelled() -> None:
+    parts, reconciliation = parts_with_a_job()
+    [node] = parts.state.nodes.values()
+    effects = reconciliation.on_inventory(node, inventory((1, 1), (9, 3)), 0.0)
+    assert sent(effects, A, OutcomesAcked) == [OutcomesAcked(C, [JobId(9)], [3])]
+    assert sent(effects, A, Cancel) == [Cancel(C, [JobId(9)], [3])]
+    assert list(node.assignments[C].placed) == [1]
+
+
+def test_job_that_waits_is_placed_on_the_node_that_holds_it_unless_its_attempt_is_older() -> None:
+    parts, reconciliation = parts_with_a_job()
+    [computation] = parts.state.computations.values()
+    second, third = parts.submit(computation, 2, 3)
+    third.attempt = 5
+    other = parts.join(B)
+    effects = reconciliation.on_inventory(other, inventory((2, 4), (3, 4)), 0.0)
+    assert [(job, each.attempt) for job, each in other.assignments[C].placed.items()] == [(2, 4)]
+    assert second.cancelled and third.node is None
+    assert sent(effects, B, Cancel) == [Cancel(C, [JobId(3)], [4])]
+    parts.check()
+
+
+def test_computation_that_is_not_known_is_released_and_cancelled_jobs_are_cancelled_again() -> None:
+    parts, reconciliation = parts_with_a_job()
+    [computation], [node] = parts.state.computations.values(), parts.state.nodes.values()
+    computation.tasks[JobId(1)].cancelled = True
+    effects = reconciliation.on_inventory(node, Inventory([C, D], [[JobId(1)], []], [[1], []]), 0.0)
+    assert sent(effects, A, Release) == [Release(D)]
+    assert sent(effects, A, Cancel) == [Cancel(C, [JobId(1)], [1])]
+
+
+def test_former_runs_of_a_node_are_given_up_when_its_inventory_is_known() -> None:
+    parts, reconciliation = parts_with_a_job()
+    [former] = parts.state.nodes.values()
+    parts.membership.gone(A, 0.0)
+    parts.membership.joined(B, hello(b"n" * 16, "node1", 1), [former.names[0]], 51348)
+    node = parts.state.nodes[Instance(b"n" * 16)]
+    [end] = sent(reconciliation.on_inventory(node, Inventory([], [], []), 0.0), CLIENT, Ended)
+    assert "it was started again" in end.exceptions[0] and list(parts.state.nodes.values()) == [node]
+    parts.check()

@@ -1,0 +1,128 @@
+"""What happens to single jobs besides being placed: they come back from nodes, are cancelled, or are taken over.
+
+Pure. Invariants:
+1. Each placement of a job has its own attempt number: a job that comes back gets the next one.
+2. A job that waits and is cancelled ends at once; one that is on a node ends when the node says so.
+"""
+
+from __future__ import annotations
+
+from gdispy.protocol.ids import JobId
+from gdispy.protocol.job_status import ABANDONED, CANCELLED
+from gdispy.protocol.message import picked
+from gdispy.protocol.messages import Cancel, Ended, ResendRequest
+from gdispy.protocol.payload import ABSENT
+from gdispy.protocol.texts import TAKEN_OVER
+from gdispy.rules.effects import Effects, Send, WriteFacts
+from gdispy.rules.history.facts import Unplaced
+from gdispy.rules.scheduler.computation import Computation
+from gdispy.rules.scheduler.job import Task
+from gdispy.rules.scheduler.job_endings import end_jobs
+from gdispy.rules.scheduler.node_record import NodeRecord, to_node
+from gdispy.rules.scheduler.placement import Placement
+from gdispy.rules.scheduler.provisioning import Provisioning
+from gdispy.rules.scheduler.state import SchedulerState
+from gdispy.rules.scheduler.turns import Turns
+from gdispy.rules.scheduler.wide_jobs import WideJobs
+
+
+class JobLifecycle:
+    """Jobs from their submission to their end."""
+
+    def __init__(
+        self,
+        state: SchedulerState,
+        turns: Turns,
+        wide_jobs: WideJobs,
+        placement: Placement,
+        provisioning: Provisioning,
+    ) -> None:
+        self._state = state
+        self._turns = turns
+        self._wide_jobs = wide_jobs
+        self._placement = placement
+        self._provisioning = provisioning
+
+    def requeue(self, node: NodeRecord, computation: Computation, tasks: list[Task], now: float) -> Effects:
+        """Put jobs that have not begun at the front of their queue again."""
+        if not tasks:
+            return []
+        assignment = node.assignments[computation.id]
+        cancelled: list[Task] = []
+        absent: list[Task] = []
+        effects: Effects = [_unplaced(computation, tasks)] if computation.kept else []
+        for task in reversed(tasks):
+            node.remove(assignment, task.job)
+            task.attempt += 1
+            if task.cancelled:
+                cancelled.append(task)
+            elif task.arguments is ABSENT:
+                absent.append(task)
+            else:
+                computation.backlog.add(task, first=True)
+        if computation.backlog.wide:
+            self._wide_jobs.note_jobs(computation)
+        self._placement.push(node)
+        self._turns.freed(computation.owner)
+        self._turns.wait(computation, now)
+        effects += self.give_back(computation, absent) if absent else []
+        return effects + (end_jobs(computation, cancelled, CANCELLED, "") if cancelled else [])
+
+    def give_back(self, computation: Computation, tasks: list[Task]) -> Effects:
+        """Have the client send jobs again: only a previous run of the scheduler knew their arguments."""
+        for task in tasks:
+            del computation.tasks[task.job]
+            computation.absent.discard(task.job)
+            computation.given_back[task.job] = task.attempt, task.losses
+        return [Send(computation.client, ResendRequest(computation.id, [task.job for task in tasks], True))]
+
+    def cancel(self, computation: Computation, jobs: list[JobId]) -> Effects:
+        """Cancel jobs, wherever they are."""
+        effects: Effects = []
+        waiting: list[Task] = []
+        for job in jobs:
+            task = computation.tasks.get(job)
+            if task is None or task.cancelled:
+                continue
+            task.cancelled = True
+            if task.node is None:
+                waiting.append(task)
+            elif task.node.peer is not None:
+                effects.append(to_node(task.node, Cancel(computation.id, [task.job], [task.attempt])))
+        return effects + self._cancel_waiting(computation, waiting) if waiting else effects
+
+    def _cancel_waiting(self, computation: Computation, tasks: list[Task]) -> Effects:
+        """What is cancelled is skipped when its turn in the queue comes."""
+        queued = [task for task in tasks if task.cpus == 1 or not computation.backlog.oversized.discard(task)]
+        for task in queued:
+            computation.backlog.cancel(task)
+        if queued and computation.backlog.cancelled == len(computation.backlog):
+            self._turns.nothing_waits(computation)
+        return end_jobs(computation, tasks, CANCELLED, "")
+
+    def fence(self, computation: Computation) -> Effects:
+        """Another scheduler has taken the computation over: its jobs are no longer this scheduler's."""
+        computation.fenced, computation.kept = True, False
+        tasks = [task for task in computation.tasks.values() if task.node is not None or not task.cancelled]
+        self._turns.nothing_waits(computation)
+        computation.backlog.oversized.clear()
+        computation.places.clear()
+        self._wide_jobs.note_nodes(computation)
+        for node in self._state.nodes.values():
+            self._provisioning.withdraw(node, computation)
+        return end_jobs(computation, tasks, ABANDONED, TAKEN_OVER) if tasks else []
+
+    def report_late(self, node: NodeRecord, message: Ended) -> Effects:
+        """Results of jobs that were given up, since their node was away for too long: their clients may want them."""
+        computation = self._state.computations.get(message.computation)
+        if computation is None or computation.is_over or not node.returned:
+            return []
+        tasks = computation.tasks
+        places = [place for place, job in enumerate(message.jobs) if job not in tasks]
+        return [Send(computation.client, picked(message, places).at(node.names[0], node.instance))] if places else []
+
+
+def _unplaced(computation: Computation, tasks: list[Task]) -> WriteFacts:
+    numbers, attempts = [task.job for task in tasks], [task.attempt + 1 for task in tasks]
+    losses = [task.losses for task in tasks]
+    return WriteFacts(computation.id, [Unplaced(computation.id, numbers, attempts, losses)])
