@@ -6,7 +6,9 @@ starts nothing, and stays cheap for the processes that run jobs.
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from gdispy import config
@@ -96,6 +98,29 @@ __all__ = [  # noqa: RUF022 (in groups)
     "SecretError",
     "__version__",
 ]
+
+
+#: Modules whose classes users may have pickled, or imported, by the path that they had in version 0.1.
+_FORMER_MODULES = {
+    "allocation": "client.node_allocate",
+    "flow": "client.map_results",
+    "status": "client.status",
+}
+_FORMER_NAMES = {"Results": "MapResults"}
+
+
+class _FormerModule(ModuleType):
+    """Stands for a module that has another path now, and loads that one when something of it is wanted."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        module = import_module(f"gdispy.{_FORMER_MODULES[self.__name__.rpartition('.')[2]]}")
+        return getattr(module, _FORMER_NAMES.get(name, name))
+
+
+for _name in _FORMER_MODULES:
+    globals()[_name] = sys.modules.setdefault(f"gdispy.{_name}", _FormerModule(f"gdispy.{_name}"))
 
 
 def __getattr__(name: str) -> Any:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+import gdispy
 from gdispy.protocol.messages import ALL
 
 ROOT = Path(__file__).parents[1]
@@ -226,7 +227,7 @@ def test_worker_loads_no_gevent_and_nothing_of_the_network(module: str) -> None:
     loaded = run_fresh(f"import gdispy.worker.{module}, sys; print(*sys.modules)").split()
     suspects = [each for each in loaded if is_one_of(each, {"gevent", "greenlet", "nacl", "gdispy"})]
     allowed = {"gdispy.worker", "gdispy.config", "gdispy.errors", "gdispy.protocol.limits"}
-    packages = ("gdispy", "gdispy.protocol")
+    packages = ("gdispy", "gdispy.protocol", *(f"gdispy.{name}" for name in gdispy._FORMER_MODULES))
     assert [each for each in suspects if each not in packages and not is_one_of(each, allowed)] == []
 
 
@@ -275,3 +276,21 @@ def test_document_describes_every_message_with_its_tag_and_fields_and_no_others(
     described = [(int(tag), name, re.findall(r"`(\w+)`", cell)) for tag, name, cell in rows]
     expected = [(kind.tag, kind.__name__, [field.name for field in fields(kind)]) for kind in ALL]  # type: ignore[arg-type]
     assert sorted(described) == sorted(expected)
+
+
+def test_picture_of_the_packages_is_what_the_source_says() -> None:
+    """Else: `python docs/packages.py`."""
+    assert subprocess.run([sys.executable, ROOT / "docs" / "packages.py", "--check"], timeout=60).returncode == 0
+
+
+@pytest.mark.parametrize("page", ["architecture", "walks", "internals", "protocol", "recovery", "security"])
+def test_pages_name_modules_that_exist(page: str) -> None:
+    """By their paths in the package; a name alone is in the folder of the one that was named before it."""
+    modules = {path.relative_to(PACKAGE).as_posix() for path in SOURCES.values()}
+    folder, missing = "", []
+    for name in re.findall(r"`(?:gdispy/)?([\w/]+\.py)`", (ROOT / "docs" / f"{page}.md").read_text()):
+        if name in modules:
+            folder = name.rpartition("/")[0]
+        elif f"{folder}/{name}" not in modules and not (ROOT / name).exists():
+            missing.append(name)
+    assert missing == []
