@@ -135,8 +135,10 @@ class Reconciliation:
             if computation_id in self._state.computations:
                 effects += self._inherit(node, self._state.computations[computation_id], jobs, attempts)
         for instance in node.formers:
-            if instance in self._state.nodes:
-                effects += self._membership.lose(self._state.nodes[instance], now, "it was started again")
+            former = self._state.nodes.get(instance)
+            # One that has come back meanwhile, from elsewhere, is no previous run of this node.
+            if former is not None and former.stage is NodeStage.AWAY:
+                effects += self._membership.lose(former, now, "it was started again")
         node.formers = []
         effects += self._reject_unknown(node, held)
         for computation_id, assignment in node.assignments.items():
@@ -191,7 +193,9 @@ class Reconciliation:
                 return self._provisioning.left(computation, node, assignment)
         elif assignment.stage is AssignmentStage.READY:
             self._turns.note_usable(computation)
-            return self._provisioning.limit(node, computation.id)
+            effects = self._provisioning.limit(node, computation.id)
+            # It was to be left while it was away.
+            return effects + (self._provisioning.leave(node, computation, assignment) if assignment.leaving else [])
         elif assignment.leaving:
             if assignment.stage is AssignmentStage.RELEASING:  # The message may be lost: it is sent again.
                 assignment.move(AssignmentStage.IDLE)

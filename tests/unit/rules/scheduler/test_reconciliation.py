@@ -14,6 +14,7 @@ from gdispy.protocol.messages import (
     Fenced,
     Inventory,
     Limit,
+    NodeCommand,
     Open,
     OutcomesAcked,
     Prepare,
@@ -313,3 +314,40 @@ def test_former_runs_of_a_node_are_given_up_when_its_inventory_is_known() -> Non
     [end] = sent(reconciliation.on_inventory(node, Inventory([], [], []), 0.0), CLIENT, Ended)
     assert "it was started again" in end.exceptions[0] and list(parts.state.nodes.values()) == [node]
     parts.check()
+
+
+def test_a_node_that_came_back_from_elsewhere_is_not_given_up_for_another_one_at_its_former_address() -> None:
+    dispatch = checked(Dispatch())
+    dispatch.receive_from_client(CLIENT, [opened(), kept(), run(1)], 0.0)
+    join(dispatch, A, b"n" * 16)
+    dispatch.receive(A, [Prepared(C, "")], 0.0)
+    # Given a node that is away with a job, and another one that is reached at its address.
+    dispatch.gone(A, 1.0)
+    dispatch.joined(B, hello(b"m" * 16, "node", 2), ["10.0.0.1"], 51348, 2.0)
+    # When the first comes back from another address before the second has reported what it holds.
+    back = Peer(3)
+    dispatch.joined(back, hello(b"n" * 16, "node", 2), ["10.0.0.7"], 51348, 2.0)
+    dispatch.receive(back, [Inventory([C], [[JobId(1)]], [[1]])], 2.0)
+    assert sent(dispatch.receive(B, [Inventory([], [], [])], 3.0), CLIENT, Ended) == []
+    # Then it keeps its job, also when its connection breaks.
+    dispatch.gone(back, 4.0)
+    join(dispatch, back, b"n" * 16, (1, 1))
+    assert [each.statuses for each in sent(dispatch.receive(back, [ended(outcome(1))], 5.0), CLIENT, Ended)] == [
+        [FINISHED]
+    ]
+
+
+def test_a_node_that_was_to_be_left_while_it_was_away_is_left_when_it_is_back() -> None:
+    dispatch = checked(Dispatch())
+    dispatch.receive_from_client(CLIENT, [Open(C, ["*"], False), prepare()], 0.0)
+    dispatch.receive_from_client(OTHER, [Open(D, ["*"], False), prepare(D)], 0.0)
+    dispatch.receive_from_client(OTHER, [Run(D, [JobId(1)], [1], [b""])], 0.0)
+    join(dispatch, A, b"n" * 16)
+    dispatch.receive(A, [Prepared(C, ""), Prepared(D, "")], 0.0)
+    # Given that it is away, with a job of the other computation, when its client closes it.
+    dispatch.gone(A, 1.0)
+    dispatch.receive_from_client(CLIENT, [NodeCommand(C, 1, "close", Instance(b"n" * 16), 0.0)], 2.0)
+    # When it comes back with both loaded, then it is left.
+    dispatch.joined(B, hello(b"n" * 16, "node", 2), ["10.0.0.1"], 51348, 3.0)
+    held = Inventory([C, D], [[], [JobId(1)]], [[], [1]])
+    assert Release(C) in sent(dispatch.receive(B, [held], 3.0), B)
