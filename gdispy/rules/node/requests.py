@@ -90,13 +90,6 @@ class Requests:
         session.cpus = message.total
         return self._sessions.use_cpus(message.total, now)
 
-    def _on_uploaded(self, session: SchedulerSession, message: Uploaded, now: float) -> Effects:
-        computation = self._state.computations.get(message.computation)
-        if computation is None:
-            return []
-        file = computation.progress.take_file(FileKey(message.job, message.attempt, message.number))
-        return [AnswerFile(file.worker, message.error)] if file is not None else []
-
     # About a computation of the scheduler's own
 
     def _on_contents(self, computation: Computation, message: FileContents, now: float) -> Effects:
@@ -104,6 +97,10 @@ class Requests:
 
     def _on_put_file(self, computation: Computation, message: PutFile, now: float) -> Effects:
         return self._loading.put_files(computation.session, computation, message)
+
+    def _on_uploaded(self, computation: Computation, message: Uploaded, now: float) -> Effects:
+        file = computation.progress.take_file(FileKey(message.job, message.attempt, message.number))
+        return [AnswerFile(file.worker, message.error)] if file is not None else []
 
     def _on_run(self, computation: Computation, message: Run, now: float) -> Effects:
         if not computation.processes.ready:
@@ -176,11 +173,11 @@ class Requests:
     _ABOUT_ANY: dict[type[Message], Callable[..., Effects]] = {
         Prepare: _on_prepare,
         Limit: _on_limit,
-        Uploaded: _on_uploaded,
     }
     _ABOUT_OWN: dict[type[Message], Callable[..., Effects]] = {
         FileContents: _on_contents,
         PutFile: _on_put_file,
+        Uploaded: _on_uploaded,
         Run: _on_run,
         Cancel: _on_cancel,
         Recall: _on_recall,

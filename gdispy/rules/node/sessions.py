@@ -107,10 +107,9 @@ class Sessions:
         if refusal:
             return refusal
         session = self._sessions.setdefault(hello.instance, SchedulerSession(hello.instance, hello.name))
-        session.recovers = hello.role == RECOVERER
         if hello.epoch < session.epoch:
             return "its journal is older than what it has said before: an old copy was put in its place"
-        session.epoch = hello.epoch
+        session.epoch, session.recovers = hello.epoch, hello.role == RECOVERER
         return session
 
     def _refusal(self, hello: Hello) -> str:

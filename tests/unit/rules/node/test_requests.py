@@ -150,3 +150,10 @@ def test_answer_to_a_file_goes_to_the_job_that_sent_it() -> None:
     asked.own.progress.add_file(FileKey(JOB, 1, 0), SentFile([], b"", W1))
     assert asked.receive(Uploaded(C, JOB, 1, 0, "no room")) == [AnswerFile(W1, "no room")]
     assert asked.receive(Uploaded(C, JOB, 1, 0, "no room")) == []
+
+
+def test_file_of_another_schedulers_job_is_not_answered() -> None:
+    asked = Asked()
+    asked.other.progress.add_file(FileKey(JOB, 1, 0), SentFile([], b"", W1))
+    assert asked.receive(Uploaded(D, JOB, 1, 0, "")) == []
+    assert asked.other.progress.take_file(FileKey(JOB, 1, 0)) is not None

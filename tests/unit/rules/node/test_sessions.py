@@ -36,6 +36,14 @@ def test_older_run_of_a_scheduler_is_refused() -> None:
     assert isinstance(refusal, str) and "an old copy" in refusal
 
 
+def test_older_run_that_is_refused_changes_nothing_of_the_one_that_is_served() -> None:
+    served = Served()
+    served.join(message=replace(hello(), epoch=2))
+    assert isinstance(served.sessions.admit(replace(hello(role="recoverer"), epoch=1)), str)
+    session = served.sessions.at(A)
+    assert session is not None and not session.recovers
+
+
 def test_newer_connection_of_a_scheduler_replaces_the_old_one() -> None:
     served = Served()
     served.join()
