@@ -242,7 +242,7 @@ def test_daemons_load_nothing_that_unpickles(module: str) -> None:
 
 @pytest.mark.parametrize("name", SOURCES)
 def test_module_is_not_too_long(name: str) -> None:
-    assert len(SOURCES[name].read_text().splitlines()) <= 630
+    assert len(SOURCES[name].read_text().splitlines()) <= 620
 
 
 def test_functions_are_short() -> None:
@@ -253,6 +253,48 @@ def test_functions_are_short() -> None:
     }
     assert {name: length for name, length in lengths.items() if length > 60} == {}
     assert sorted(lengths.values())[len(lengths) * 9 // 10] <= 30
+
+
+#: Attributes that an object of one class may set of itself. What has more is two things.
+ATTRIBUTES = 26
+
+
+def attributes(node: ast.ClassDef) -> set[str]:
+    """The attributes that methods of a class set of `self`, and those that it declares."""
+    found = {
+        each.target.id for each in node.body if isinstance(each, ast.AnnAssign) and isinstance(each.target, ast.Name)
+    }
+    for each in ast.walk(node):
+        if isinstance(each, ast.Attribute) and isinstance(each.ctx, ast.Store) and ast.unparse(each.value) == "self":
+            found.add(each.attr)
+    return found
+
+
+def test_classes_are_not_too_wide() -> None:
+    widths = {
+        f"{name}.{node.name}": len(attributes(node))
+        for name, tree in TREES.items()
+        for node in tree.body
+        if isinstance(node, ast.ClassDef)
+    }
+    assert {name: width for name, width in widths.items() if width > ATTRIBUTES} == {}
+
+
+def test_every_unit_test_is_in_the_folder_of_what_it_tests() -> None:
+    """`tests/unit/<package>/test_<module>...py`; what spans packages is in `tests/unit` itself."""
+    unit = TESTS / "unit"
+    wrong = []
+    for path in unit.rglob("test_*.py"):
+        folder = path.parent.relative_to(unit)
+        modules = {each.stem for each in (PACKAGE / folder).glob("*.py")}
+        stem = path.stem.removeprefix("test_")
+        if folder.parts and not any(stem == each or stem.startswith(f"{each}_") for each in modules):
+            wrong.append(str(path.relative_to(unit)))
+    assert sorted(wrong) == [
+        "protocol/test_independent_peer.py",
+        "protocol/test_messages.py",
+        "rules/test_rules_together.py",
+    ]
 
 
 def test_tests_do_not_sleep() -> None:

@@ -20,7 +20,7 @@ from gdispy.protocol.messages import Open
 from tests.support.daemons import Daemon
 from tests.support.jobs import note_and_wait, set_up_slowly, wait_for_go, wait_for_interrupt
 from tests.support.waiting import eventually
-from tests.unit.making import ended, outcome
+from tests.unit.builders import ended, outcome
 
 Make = Callable[..., JobCluster]
 Start = Callable[..., Daemon]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.acceptance.dispy_rows.rows import COMMANDS, OPTIONS_OF_SCHEDULERS, OURS, SCHEDULERS, SHARING, TLS
+from tests.acceptance.dispy_rows.rows import COMMANDS, OURS, SCHEDULERS, SHARING, TLS, UNIT
 
 SHARED = "acceptance/test_shared_commands.py::"
 RELAY = "network/test_relay.py::"
@@ -11,23 +11,23 @@ CONSOLE = SCHEDULERS + "test_console_shows_how_it_stands_and_ends"
 FAILURE = COMMANDS + "test_files_go_along_and_failures_show_in_the_exit_status"
 
 PLACES = {
-    "1.12 debug": OPTIONS_OF_SCHEDULERS + "test_details_are_told_where_that_is_wanted",
+    "1.12 debug": UNIT + "test_details_are_told_where_that_is_wanted",
     "1.12 daemon": SHARED + "test_programs_run_on_the_schedulers_nodes",
-    "1.12 config": OPTIONS_OF_SCHEDULERS + "test_options_come_from_variables_and_files_too",
+    "1.12 config": UNIT + "test_options_come_from_variables_and_files_too",
     "1.12 save_config": SHARED + "test_options_are_saved_without_secrets_and_read_again",
     "1.12 nodes/node": SHARED + "test_programs_run_on_the_schedulers_nodes",
     "1.12 ip_addr/host": SCHEDULERS + "test_options_of_schedulers",
     "1.12 ext_ip_addr/ext_host": SCHEDULERS + "test_options_of_schedulers",
-    "1.12 ipv4_udp_multicast": OPTIONS_OF_SCHEDULERS + "test_every_option_comes_to_its_setting",
+    "1.12 ipv4_udp_multicast": UNIT + "test_every_option_comes_to_its_setting",
     "1.12 port": SHARING + "test_a_scheduler_that_is_killed_leaves_no_job_hanging",
     "1.12 node_port": SCHEDULERS + "test_options_of_schedulers",
-    "1.12 scheduler_port": OPTIONS_OF_SCHEDULERS + "test_every_option_comes_to_its_setting",
+    "1.12 scheduler_port": UNIT + "test_every_option_comes_to_its_setting",
     "1.12 node_secret": SHARING + "test_secrets_towards_nodes_and_clients_may_differ",
     "1.12 cluster_secret": SHARING + "test_secrets_towards_nodes_and_clients_may_differ",
     "1.12 node_certfile/node_keyfile": TLS + "test_a_shared_scheduler_has_certificates_of_its_own_on_each_side",
     "1.12 cluster_certfile/cluster_keyfile": TLS + "test_a_shared_scheduler_has_certificates_of_its_own_on_each_side",
     "1.12 pulse_interval": OURS + "test_reentrant_jobs_of_shared_nodes_run_elsewhere_when_their_node_is_killed",
-    "1.12 ping_interval": OPTIONS_OF_SCHEDULERS + "test_every_option_comes_to_its_setting",
+    "1.12 ping_interval": UNIT + "test_every_option_comes_to_its_setting",
     "1.12 poll_interval": SCHEDULERS + "test_options_of_schedulers",
     "1.12 zombie_interval": SCHEDULERS + "test_a_client_that_stays_away_is_given_up",
     "1.12 msg_timeout": SCHEDULERS + "test_who_says_nothing_is_sent_away_in_time",

@@ -85,7 +85,7 @@ ROWS = [f"{part} {' '.join(row.split())}" for part, rows in _ROWS.items() for ro
 
 JOBS = "integration/test_jobs.py::"
 NODES = "integration/test_nodes.py::"
-WISHES = "integration/test_wishes.py::"
+WISHES = "integration/test_job_options.py::"
 FAULTS = "integration/test_faults.py::"
 CANCEL = "integration/test_cancel.py::"
 TROUBLES = "integration/test_troubles.py::"
@@ -96,13 +96,12 @@ FLOW = "integration/test_flow.py::"
 STRANGERS = "integration/test_strangers.py::"
 COMMANDS = "acceptance/test_commands.py::"
 OURS = "acceptance/test_dispy_faults.py::"
-OPTIONS = "unit/test_options.py::"
-OPTIONS_OF_SCHEDULERS = "unit/test_scheduler_options.py::"
 SCHEDULERS = "acceptance/test_scheduler_options.py::"
 SHARING = "integration/test_sharing.py::"
 RECOVERY = "integration/test_recovery.py::"
 NETWORK = "network/test_discovery.py::"
-UNIT = "unit/test_"
+#: Of the unit tests the name is enough.
+UNIT = "unit::"
 
 PLACES = {
     "1.1 JobCluster": "test_a_function_that_imports_nothing",
@@ -116,7 +115,7 @@ PLACES = {
     "1.1 ClusterStatus": "test_a_program_that_schedules_itself",
     "1.1 logger": "test_parameters_of_later_versions",
     "1.1 helpers": "-internal",
-    "1.1 config": UNIT + "arguments.py::test_levels_and_settings_are_where_programs_for_dispy_look",
+    "1.1 config": UNIT + "test_levels_and_settings_are_where_programs_for_dispy_look",
     "1.1 httpd": "-web",
     "1.1 __version__": "test_names_of_the_module",
     "1.2 computation": "test_objects_functions_and_methods",
@@ -126,13 +125,13 @@ PLACES = {
     "1.2 job_status": "test_no_more_than_so_many_jobs",
     "1.2 cluster_status": "test_a_program_that_schedules_itself",
     "1.2 ip_addr/host": "test_parameters_of_later_versions",
-    "1.2 ext_ip_addr/ext_host": UNIT + "arguments.py::test_names_of_both_generations_become_ours",
-    "1.2 port": UNIT + "arguments.py::test_names_of_both_generations_become_ours",
+    "1.2 ext_ip_addr/ext_host": UNIT + "test_names_of_both_generations_become_ours",
+    "1.2 port": UNIT + "test_names_of_both_generations_become_ours",
     "1.2 node_port": TROUBLES + "test_nodes_are_found_by_broadcast_also_those_that_start_later",
     "1.2 dispy_port": "test_parameters_of_later_versions",
     "1.2 ipv4_udp_multicast": NETWORK + "test_nodes_are_found_by_multicast_where_broadcasts_are_dropped",
     "1.2 fault_recover": "test_a_program_that_crashed_is_recovered_without_waiting",
-    "1.2 recover_file": UNIT + "arguments.py::test_names_of_both_generations_become_ours",
+    "1.2 recover_file": UNIT + "test_names_of_both_generations_become_ours",
     "1.2 dest_path": "test_files_to_nodes_and_back",
     "1.2 loglevel": "test_a_function_that_imports_nothing",
     "1.2 setup": "test_data_read_once_on_each_node",
@@ -182,7 +181,7 @@ PLACES = {
     "1.4 node_jobs": NODES + "test_cpus_are_set_for_all_clusters_and_jobs_of_a_node_are_known",
     "1.4 send_file": "test_files_to_nodes_and_back",
     "1.4 attributes for httpd": "-web",
-    "1.5 job()": UNIT + "job.py::test_clear_does_not_make_the_next_call_wait",
+    "1.5 job()": UNIT + "test_clear_does_not_make_the_next_call_wait",
     "1.5 id": "test_a_function_that_imports_nothing",
     "1.5 status": "test_how_jobs_end",
     "1.5 result": "test_how_jobs_end",
@@ -202,7 +201,7 @@ PLACES = {
     "1.6 Finished": "test_how_jobs_end",
     "1.6 Initialized": "test_a_program_that_schedules_itself",
     "1.6 Closed": "test_a_program_that_schedules_itself",
-    "1.6 AvailInfo": UNIT + "board.py::test_what_is_free_is_told_to_those_who_watch",
+    "1.6 AvailInfo": UNIT + "test_what_is_free_is_told_to_those_who_watch",
     "1.6 distinct and ordered": "test_names_of_the_module",
     "1.7 NodeAllocate": "test_data_read_once_on_each_node",
     "1.7 allocate": "test_a_node_allocate_of_ones_own",
@@ -236,28 +235,27 @@ PLACES = {
     "1.9 imported modules": "test_names_that_jobs_find",
     "1.9 __main__ and its classes": "test_objects_functions_and_methods",
     "1.9 environment of programs": MADE + "test_a_program_runs_among_its_files_with_dispys_environment",
-    "1.10 DispyPort": UNIT + "arguments.py::test_ports_that_a_program_sets_in_config_are_used",
-    "1.10 ClientPort/NodePort/SharedSchedulerPort": UNIT
-    + "arguments.py::test_ports_that_a_program_sets_in_config_are_used",
+    "1.10 DispyPort": UNIT + "test_ports_that_a_program_sets_in_config_are_used",
+    "1.10 ClientPort/NodePort/SharedSchedulerPort": UNIT + "test_ports_that_a_program_sets_in_config_are_used",
     "1.10 HTTPServerPort": "-web",
     "1.10 IPv4MulticastGroup": "-otherwise",
     "1.10 IPv6MulticastGroup": "-otherwise",
     "1.10 MsgTimeout": TLS + "test_a_handshake_that_does_not_go_on_is_ended",
-    "1.10 MaxFileSize": UNIT + "arguments.py::test_levels_and_settings_are_where_programs_for_dispy_look",
+    "1.10 MaxFileSize": UNIT + "test_levels_and_settings_are_where_programs_for_dispy_look",
     "1.10 Java": "-otherwise",
     "1.11 cpus": COMMANDS + "test_cpus_below_zero_leave_that_many_free",
     "1.11 debug": "test_options_of_nodes",
-    "1.11 ip_addr/host": OPTIONS + "test_address_has_the_names_of_all_versions",
+    "1.11 ip_addr/host": UNIT + "test_address_has_the_names_of_all_versions",
     "1.11 ext_ip_addr/ext_host": "test_options_of_nodes",
-    "1.11 node_port/dispy_port": OPTIONS + "test_port_or_base_port",
+    "1.11 node_port/dispy_port": UNIT + "test_port_or_base_port",
     "1.11 ipv4_udp_multicast": NETWORK + "test_nodes_are_found_by_multicast_where_broadcasts_are_dropped",
     "1.11 name": "test_names_that_jobs_find",
     "1.11 dest_path_prefix": SERVICE + "test_clean_removes_what_former_nodes_left_and_spares_those_that_live",
     "1.11 scheduler_node/scheduler_host": "test_a_node_that_is_told_its_scheduler_comes_to_it",
     "1.11 scheduler_port": "test_a_node_that_is_told_its_scheduler_comes_to_it",
     "1.11 max_file_size": MADE + "test_a_file_that_is_too_large_for_the_node_is_told",
-    "1.11 zombie_interval": OPTIONS + "test_minutes_become_seconds_and_numbers_are_taken",
-    "1.11 ping_interval": UNIT + "announcing.py::test_node_repeats_its_announcement_while_nobody_uses_it",
+    "1.11 zombie_interval": UNIT + "test_minutes_become_seconds_and_numbers_are_taken",
+    "1.11 ping_interval": UNIT + "test_node_repeats_its_announcement_while_nobody_uses_it",
     "1.11 service hours": SERVICE + "test_node_out_of_its_hours_takes_no_jobs_and_the_user_hears_why",
     "1.11 serve": SERVICE + "test_node_for_one_client_ends_when_that_has_left",
     "1.11 client_shutdown": SERVICE + "test_cleanup_function_ends_the_node_where_it_may",
@@ -270,7 +268,7 @@ PLACES = {
     "1.11 init": SERVICE + "test_names_of_the_init_file_reach_the_jobs_and_close_is_called",
     "1.11 unsafe_setup": "test_options_of_nodes",
     "1.11 daemon": "test_options_of_nodes",
-    "1.11 config/save_config": OPTIONS + "test_what_is_saved_means_the_same_when_it_is_read",
+    "1.11 config/save_config": UNIT + "test_what_is_saved_means_the_same_when_it_is_read",
     "1.11 console": SERVICE + "test_console_shows_stops_starts_and_ends",
     "1.11 signals": SERVICE + "test_first_sigint_lets_the_computation_end_and_a_new_one_is_refused",
 }

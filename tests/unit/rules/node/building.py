@@ -20,7 +20,7 @@ from gdispy.rules.node.sessions import Sessions
 from gdispy.rules.node.state import NodeState
 from gdispy.rules.node.turn import Turn
 from gdispy.rules.node.worker import Worker
-from tests.unit.making import C, hello, outcome
+from tests.unit.builders import C, hello, outcome
 
 A, B = Peer(1), Peer(2)
 W1, W2 = WorkerId(1), WorkerId(2)

@@ -7,7 +7,7 @@ from typing import Any
 from gdispy.protocol.ids import ComputationId
 from gdispy.rules.node.assigner import Assigner
 from gdispy.rules.node.effects import AssignJobs, NewWorker
-from tests.unit.making import C, D, plain
+from tests.unit.builders import C, D, plain
 from tests.unit.rules.node.building import W1, W2, Jobs, computation, job, of
 
 

@@ -6,7 +6,7 @@ from gdispy.protocol.ids import JobId
 from gdispy.protocol.messages import NO_LIMIT
 from gdispy.rules.node.computation import PORTION_LIMIT, SHORT, RequestedFiles
 from gdispy.rules.node.worker import Worker
-from tests.unit.making import Announced
+from tests.unit.builders import Announced
 from tests.unit.rules.node.building import W1, computation, job, of
 
 

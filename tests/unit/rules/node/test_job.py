@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gdispy.protocol.ids import JobId
 from gdispy.rules.node.job import Job
-from tests.unit.making import Announced
+from tests.unit.builders import Announced
 from tests.unit.rules.node.building import job
 
 

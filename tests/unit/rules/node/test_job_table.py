@@ -11,7 +11,7 @@ from gdispy.protocol.messages import Release, Returned
 from gdispy.rules.effects import Send, WriteFacts
 from gdispy.rules.node import job_table
 from gdispy.rules.node.effects import RecallJobs, Unload
-from tests.unit.making import Announced, C, plain
+from tests.unit.builders import Announced, C, plain
 from tests.unit.rules.node.building import TOKEN, W1, A, Jobs, job, of
 
 

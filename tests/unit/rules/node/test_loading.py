@@ -12,7 +12,7 @@ from gdispy.rules.node import loading as loading_module
 from gdispy.rules.node.effects import FindMissingFiles, Load, PutFiles, Shutdown, Unload
 from gdispy.rules.node.loading import TEMPLATE_LIMIT, Loading
 from gdispy.rules.node.scheduler_session import SchedulerSession
-from tests.unit.making import C, D, prepare
+from tests.unit.builders import C, D, prepare
 from tests.unit.rules.node.building import TOKEN, A, Served, computation, job, session
 
 FILES = replace(prepare(), files=[["f", 1, 0.0, 1, b"d" * 32], ["g", 1, 0.0, 1, b"d" * 32]])

@@ -34,7 +34,7 @@ from gdispy.rules.node.node_rules import NodeRules
 from gdispy.rules.node.outcomes import TELL_AFTER
 from gdispy.rules.node.sessions import LEASE
 from gdispy.rules.node.supervision import KILL_AFTER, REPORT_AFTER, STILLBORN_LIMIT, TERMINATE_AFTER
-from tests.unit.making import Announced, C, D, checked, ended, hello, outcome, plain, prepare, sent
+from tests.unit.builders import Announced, C, D, checked, ended, hello, outcome, plain, prepare, sent
 
 A, B = Peer(1), Peer(2)
 W1, W2, W3 = WorkerId(1), WorkerId(2), WorkerId(3)

@@ -26,7 +26,7 @@ from gdispy.rules.history.facts import Owned
 from gdispy.rules.history.replay import JournalState
 from gdispy.rules.node.effects import Load, Unload
 from gdispy.rules.node.node_rules import NodeRules
-from tests.unit.making import C, D, checked, ended, hello, outcome, plain, prepare, sent
+from tests.unit.builders import C, D, checked, ended, hello, outcome, plain, prepare, sent
 
 A, B, CLIENT, OTHER = Peer(1), Peer(2), Peer(100), Peer(101)
 W1 = WorkerId(1)

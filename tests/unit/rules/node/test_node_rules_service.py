@@ -26,7 +26,7 @@ from gdispy.rules.effects import Drop, Send
 from gdispy.rules.node.effects import AssignJobs, Kill, NewWorker, RecallJobs, Shutdown, Unload
 from gdispy.rules.node.node_rules import NodeRules
 from gdispy.rules.node.service_hours import CLOSED, DRAINING, OPEN
-from tests.unit.making import Announced, C, D, checked, ended, hello, outcome, plain, prepare, sent
+from tests.unit.builders import Announced, C, D, checked, ended, hello, outcome, plain, prepare, sent
 
 A, B = Peer(1), Peer(2)
 W1, W2, W3 = WorkerId(1), WorkerId(2), WorkerId(3)

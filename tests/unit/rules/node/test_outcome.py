@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gdispy.protocol.messages import Ended
 from gdispy.rules.node.outcome import MESSAGE_BYTES, MESSAGE_JOBS, Outcome, ended_message, portions
-from tests.unit.making import Announced, C, ended, outcome
+from tests.unit.builders import Announced, C, ended, outcome
 from tests.unit.rules.node.building import of
 
 

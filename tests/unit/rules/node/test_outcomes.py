@@ -11,7 +11,7 @@ from gdispy.rules.history.facts import Owned
 from gdispy.rules.node.computation import Computation
 from gdispy.rules.node.outcomes import TELL_AFTER, Outcomes
 from gdispy.rules.node.worker import Worker
-from tests.unit.making import Announced, C, ended, outcome
+from tests.unit.builders import Announced, C, ended, outcome
 from tests.unit.rules.node.building import TOKEN, W1, A, computation, job, of, session
 
 

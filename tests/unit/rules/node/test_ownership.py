@@ -10,7 +10,7 @@ from gdispy.rules.effects import Send
 from gdispy.rules.node import ownership
 from gdispy.rules.node.ownership import Ownership
 from gdispy.rules.node.state import NodeState
-from tests.unit.making import C
+from tests.unit.builders import C
 from tests.unit.rules.node.building import TOKEN, A, B, computation, session
 
 FORMER, LATER = session(), session(b"l" * 16, B)

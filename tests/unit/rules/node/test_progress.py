@@ -5,7 +5,7 @@ from __future__ import annotations
 from gdispy.protocol.ids import JobId
 from gdispy.protocol.messages import Progress, Upload
 from gdispy.rules.node.progress import FileKey, ProvisionalResult, SentFile, UnackedProgress
-from tests.unit.making import Announced, C
+from tests.unit.builders import Announced, C
 from tests.unit.rules.node.building import W1
 
 JOB = JobId(1)

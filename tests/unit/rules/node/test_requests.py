@@ -31,7 +31,7 @@ from gdispy.rules.node.effects import AnswerFile, Unload
 from gdispy.rules.node.loading import Loading
 from gdispy.rules.node.progress import FileKey, ProvisionalResult, SentFile
 from gdispy.rules.node.requests import Requests
-from tests.unit.making import Announced, C, D, prepare
+from tests.unit.builders import Announced, C, D, prepare
 from tests.unit.rules.node.building import W1, A, B, Served, computation, job, of, session
 
 JOB = JobId(1)

@@ -9,7 +9,7 @@ from gdispy.protocol.messages import Cpus, Inventory
 from gdispy.rules.effects import Drop, Send
 from gdispy.rules.node.effects import Shutdown, Unload
 from gdispy.rules.node.sessions import LEASE_PULSES
-from tests.unit.making import C, hello
+from tests.unit.builders import C, hello
 from tests.unit.rules.node.building import TOKEN, A, B, Served
 
 OTHER = b"o" * 16

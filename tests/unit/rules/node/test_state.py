@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gdispy.rules.node.state import NodeState
 from gdispy.rules.node.worker import Worker
-from tests.unit.making import C, D
+from tests.unit.builders import C, D
 from tests.unit.rules.node.building import W1, B, computation, session
 
 OWN, OTHER = session(), session(b"o" * 16, B)

@@ -13,7 +13,7 @@ from gdispy.rules.node.effects import Interrupt, Kill, RecallJobs, Terminate
 from gdispy.rules.node.progress import FileKey, ProvisionalResult, SentFile
 from gdispy.rules.node.supervision import KILL_AFTER, REPORT_AFTER, STILLBORN_LIMIT, TERMINATE_AFTER, Supervision
 from gdispy.rules.node.worker import Worker
-from tests.unit.making import Announced, C, outcome
+from tests.unit.builders import Announced, C, outcome
 from tests.unit.rules.node.building import W1, A, Jobs
 
 

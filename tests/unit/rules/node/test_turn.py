@@ -8,7 +8,7 @@ from gdispy.rules.effects import Send
 from gdispy.rules.node.assigner import Assigner
 from gdispy.rules.node.effects import AssignJobs, NewWorker, RecallJobs
 from gdispy.rules.node.turn import Turn
-from tests.unit.making import C, ended, outcome, plain
+from tests.unit.builders import C, ended, outcome, plain
 from tests.unit.rules.node.building import W1, A, Jobs, of
 
 

@@ -19,7 +19,7 @@ from gdispy.rules.scheduler.reminders import Reminders
 from gdispy.rules.scheduler.state import SchedulerState
 from gdispy.rules.scheduler.turns import FAIR, Turns
 from gdispy.rules.scheduler.wide_jobs import WideJobs
-from tests.unit.making import C, hello, prepare
+from tests.unit.builders import C, hello, prepare
 
 CLIENT, OTHER = Peer(100), Peer(101)
 A, B = Peer(1), Peer(2)

@@ -12,7 +12,7 @@ from gdispy.protocol.messages import UseNode
 from gdispy.rules.scheduler.assignment import LONG, MOVES, Assignment, AssignmentStage
 from gdispy.rules.scheduler.computation import ClientShare
 from gdispy.rules.scheduler.shown_results import NOTHING_SHOWN
-from tests.unit.making import C, ended, outcome, prepare
+from tests.unit.builders import C, ended, outcome, prepare
 
 
 @pytest.mark.parametrize(("begin", "end"), list(itertools.product(AssignmentStage, repeat=2)))

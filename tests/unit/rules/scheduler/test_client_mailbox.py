@@ -44,7 +44,7 @@ from gdispy.rules.history.facts import Announced, Placed
 from gdispy.rules.history.replay import ComputationHistory, Job, JournalState
 from gdispy.rules.scheduler.client_mailbox import PARTS_LIMIT, ClientMailbox
 from gdispy.rules.scheduler.quotas import ADDRESSES, PATTERNS, Quotas
-from tests.unit.making import C, D, ended, outcome, prepare
+from tests.unit.builders import C, D, ended, outcome, prepare
 
 FILE = ["f", 0o600, 0.0, 1, b""]
 

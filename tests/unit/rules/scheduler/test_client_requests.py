@@ -44,7 +44,7 @@ from gdispy.rules.scheduler.dispatch import Dispatch
 from gdispy.rules.scheduler.refusals import NAMED_PATIENCE, NODE_PATIENCE
 from gdispy.rules.scheduler.reminders import PATIENCE, SETUP_PATIENCE
 from gdispy.rules.scheduler.turns import EARLIEST, FAIR, ROUND_ROBIN
-from tests.unit.making import C, D, checked, ended, hello, outcome, prepare, sent
+from tests.unit.builders import C, D, checked, ended, hello, outcome, prepare, sent
 
 CLIENT = Peer(100)
 A, B = Peer(1), Peer(2)

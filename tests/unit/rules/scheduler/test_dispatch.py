@@ -40,7 +40,7 @@ from gdispy.rules.scheduler.node_reports import RECEIPT_AFTER
 from gdispy.rules.scheduler.receipts import MANY_RECEIPTS
 from gdispy.rules.scheduler.refusals import NAMED_PATIENCE, NODE_PATIENCE
 from gdispy.rules.scheduler.reminders import PATIENCE
-from tests.unit.making import Announced, C, D, checked, ended, hello, outcome, prepare, sent
+from tests.unit.builders import Announced, C, D, checked, ended, hello, outcome, prepare, sent
 
 CLIENT = Peer(100)
 A, B = Peer(1), Peer(2)

@@ -9,7 +9,7 @@ from gdispy.protocol.payload import ABSENT
 from gdispy.protocol.texts import TAKEN_OVER
 from gdispy.rules.effects import WriteFacts
 from gdispy.rules.history.facts import Unplaced
-from tests.unit.making import C, ended, outcome, sent
+from tests.unit.builders import C, ended, outcome, sent
 from tests.unit.rules.scheduler.builders import CLIENT, A, Parts
 
 

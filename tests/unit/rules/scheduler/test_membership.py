@@ -10,7 +10,7 @@ from gdispy.protocol.messages import Ended, Event
 from gdispy.rules.effects import Drop
 from gdispy.rules.scheduler.membership import ATTEMPTS, GIVEN_UP_LIMIT
 from gdispy.rules.scheduler.node_record import NodeStage
-from tests.unit.making import hello, sent
+from tests.unit.builders import hello, sent
 from tests.unit.rules.scheduler.builders import CLIENT, A, B, Parts
 
 NODE = Instance(bytes([A]) * 16)

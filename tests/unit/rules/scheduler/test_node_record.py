@@ -10,7 +10,7 @@ from gdispy.errors import InternalError
 from gdispy.protocol.messages import Prepared
 from gdispy.rules.scheduler.assignment import AssignmentStage
 from gdispy.rules.scheduler.node_record import BULK_LIMIT, MOVES, CpuOffer, NodeStage, to_node
-from tests.unit.making import Announced, C
+from tests.unit.builders import Announced, C
 from tests.unit.rules.scheduler.builders import Parts, task
 
 

@@ -14,7 +14,7 @@ from gdispy.rules.scheduler import node_reports
 from gdispy.rules.scheduler.node_record import NodeStage
 from gdispy.rules.scheduler.node_reports import RECEIPT_AFTER, NodeReports
 from gdispy.rules.scheduler.reconciliation import Reconciliation
-from tests.unit.making import C, ended, hello, outcome, sent
+from tests.unit.builders import C, ended, hello, outcome, sent
 from tests.unit.rules.scheduler.builders import CLIENT, A, Parts
 
 

@@ -12,7 +12,7 @@ from gdispy.protocol.messages import Open, Recall, Run
 from gdispy.rules.effects import Effects, WriteFacts
 from gdispy.rules.history.facts import Met, Placed
 from gdispy.rules.scheduler.placement import PORTION_BYTES, in_portions, placed_facts
-from tests.unit.making import Announced, C, prepare, sent
+from tests.unit.builders import Announced, C, prepare, sent
 from tests.unit.rules.scheduler.builders import CLIENT, A, B, Parts
 
 

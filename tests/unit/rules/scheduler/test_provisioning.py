@@ -27,7 +27,7 @@ from gdispy.rules.scheduler.assignment import AssignmentStage
 from gdispy.rules.scheduler.dispatch import Dispatch
 from gdispy.rules.scheduler.node_record import NodeStage
 from gdispy.rules.scheduler.reminders import PATIENCE
-from tests.unit.making import C, checked, ended, hello, outcome, prepare, sent
+from tests.unit.builders import C, checked, ended, hello, outcome, prepare, sent
 from tests.unit.rules.scheduler.builders import CLIENT, OTHER, A, B, Parts
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gdispy.protocol.messages import OutcomesAcked, Progress, ProgressAcked
 from gdispy.rules.scheduler.receipts import MANY_RECEIPTS, Receipts
-from tests.unit.making import Announced, C, ended, outcome
+from tests.unit.builders import Announced, C, ended, outcome
 
 
 def test_receipts_are_due_once_and_gone_when_they_are_taken() -> None:

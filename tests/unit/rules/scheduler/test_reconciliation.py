@@ -28,7 +28,7 @@ from gdispy.rules.history.facts import GivenUp, Met, Placed, Unplaced
 from gdispy.rules.history.replay import ComputationHistory, JournalState
 from gdispy.rules.scheduler.dispatch import Dispatch
 from gdispy.rules.scheduler.reconciliation import Reconciliation
-from tests.unit.making import C, D, checked, ended, hello, outcome, prepare, sent
+from tests.unit.builders import C, D, checked, ended, hello, outcome, prepare, sent
 from tests.unit.rules.scheduler.builders import CLIENT, OTHER, A, B, Parts
 
 TOKEN = b"t" * 16

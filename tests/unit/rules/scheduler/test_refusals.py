@@ -5,7 +5,7 @@ from __future__ import annotations
 from gdispy.protocol.job_status import TERMINATED
 from gdispy.protocol.messages import Ended, Notice
 from gdispy.rules.scheduler.refusals import NAMED_PATIENCE, NODE_PATIENCE
-from tests.unit.making import sent
+from tests.unit.builders import sent
 from tests.unit.rules.scheduler.builders import CLIENT, A, B, Parts
 
 

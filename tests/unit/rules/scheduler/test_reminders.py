@@ -6,7 +6,7 @@ import itertools
 
 from gdispy.protocol.messages import Notice
 from gdispy.rules.scheduler.reminders import LONGEST_PAUSE, PATIENCE, PAUSE_GROWTH, SETUP_PATIENCE
-from tests.unit.making import sent
+from tests.unit.builders import sent
 from tests.unit.rules.scheduler.builders import CLIENT, Parts
 
 

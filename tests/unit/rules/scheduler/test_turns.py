@@ -9,7 +9,7 @@ from gdispy.protocol.messages import Notice
 from gdispy.rules.effects import Send
 from gdispy.rules.scheduler.reminders import PATIENCE
 from gdispy.rules.scheduler.turns import EARLIEST, FAIR, ROUND_ROBIN
-from tests.unit.making import C, D
+from tests.unit.builders import C, D
 from tests.unit.rules.scheduler.builders import CLIENT, OTHER, Parts
 
 

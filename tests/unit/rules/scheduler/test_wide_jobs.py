@@ -6,7 +6,7 @@ from gdispy.protocol.job_status import TERMINATED
 from gdispy.protocol.messages import Ended, Notice
 from gdispy.rules.scheduler.refusals import NAMED_PATIENCE
 from gdispy.rules.scheduler.reminders import PATIENCE
-from tests.unit.making import sent
+from tests.unit.builders import sent
 from tests.unit.rules.scheduler.builders import CLIENT, A, B, Parts
 
 

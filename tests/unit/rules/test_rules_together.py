@@ -18,7 +18,7 @@ from gdispy.rules.node.node_rules import NodeRules
 from gdispy.rules.scheduler.dispatch import Dispatch
 from gdispy.rules.scheduler.membership import LEASE
 from gdispy.rules.scheduler.node_reports import NodeReports
-from tests.unit.making import C, checked, hello, outcome, prepare
+from tests.unit.builders import C, checked, hello, outcome, prepare
 
 CLIENT, SCHEDULER = Peer(1000), Peer(1001)
 

@@ -10,7 +10,7 @@ from gdispy.protocol.payload import ABSENT, Bulk, MemoryPayload
 from gdispy.rules.history.deferral import DELAY, LARGE, DeferredPayloads
 from gdispy.rules.history.facts import Announced, Placed, Unplaced
 from gdispy.rules.history.replay import JournalState
-from tests.unit.making import C, D, ended, outcome
+from tests.unit.builders import C, D, ended, outcome
 
 BIG = MemoryPayload([bytes(LARGE)])
 NODE = Instance(b"n" * 16)

@@ -55,7 +55,7 @@ from gdispy.protocol.messages import (
 from gdispy.protocol.payload import MemoryPayload, Payload
 from gdispy.protocol.splitting import fitted
 from gdispy.protocol.wire import WINDOW, Bye, FilePayload, MemorySink, Receiver, Sender
-from tests.unit.making import C, D
+from tests.unit.builders import C, D
 
 KEY = bytes(range(32))
 

@@ -31,7 +31,7 @@ from gdispy.rules.node.requests import Requests
 from gdispy.rules.scheduler.client_requests import ClientRequests
 from gdispy.rules.scheduler.dispatch import Dispatch
 from gdispy.rules.scheduler.node_reports import EARLY_LIMIT, NodeReports
-from tests.unit.making import C, D, ended, hello, outcome, prepare, sent
+from tests.unit.builders import C, D, ended, hello, outcome, prepare, sent
 
 CLIENT, OTHER, A = Peer(1), Peer(2), Peer(3)
 NODE = Instance(b"a" * 16)

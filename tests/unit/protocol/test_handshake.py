@@ -434,7 +434,7 @@ def test_vectors_of_secrets_are_what_the_code_does() -> None:
 
 
 def test_vectors_are_quoted_in_the_document() -> None:
-    document = Path(__file__).parents[2] / "docs" / "protocol.md"
+    document = Path(__file__).parents[3] / "docs" / "protocol.md"
     text = "".join(document.read_text().split())
     missing = [name for name, value in VECTORS.items() if isinstance(value, str) and "".join(value.split()) not in text]
     assert missing == []

@@ -15,7 +15,7 @@ from gdispy.protocol.messages import Cancel, Ended, Hello, Notice, Progress, Rel
 from gdispy.rules.client.effects import Answer, ComputationClosed, JobsStarted, Notify, ProvisionalResult, Resolve
 from gdispy.rules.client.session import ClientSession
 from gdispy.rules.effects import Effects, Send
-from tests.unit.making import C, checked, ended, hello, outcome
+from tests.unit.builders import C, checked, ended, hello, outcome
 
 SCHEDULER = Peer(1)
 

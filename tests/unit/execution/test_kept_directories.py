@@ -16,7 +16,7 @@ from gdispy.execution.dependency_files import JobFiles
 from gdispy.execution.kept_directories import KeptDirectories
 from gdispy.execution.state_directory import claim, find_prefix
 from gdispy.protocol.ids import ComputationId
-from tests.unit.making import C, D, prepare
+from tests.unit.builders import C, D, prepare
 
 E = ComputationId(b"athird12")
 

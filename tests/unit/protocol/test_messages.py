@@ -58,7 +58,7 @@ from gdispy.protocol.messages import (
     from_values,
 )
 from gdispy.protocol.payload import MemoryPayload, bulk_size
-from tests.unit.making import Announced, C, D
+from tests.unit.builders import Announced, C, D
 
 PAYLOAD = Announced(100_000)
 FILE = ["a/b.py", 0o644, 1.5, 3, b"d" * 32]

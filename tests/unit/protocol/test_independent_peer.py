@@ -28,7 +28,7 @@ from tests.independent import frames, keys, messages, payloads
 from tests.independent.keys import Refused
 from tests.support.byte_specs import bytes_of
 
-DOCUMENT = Path(__file__).parents[2] / "docs" / "protocol.md"
+DOCUMENT = Path(__file__).parents[3] / "docs" / "protocol.md"
 TEXT = DOCUMENT.read_text()
 VECTORS: dict[str, Any] = json.loads((Path(__file__).parent / "vectors.json").read_text())
 #: The time of the vectors, in milliseconds and in seconds.
@@ -370,7 +370,7 @@ def test_each_violation_of_the_table_has_a_test() -> None:
     assert numbers == list(range(1, len(numbers) + 1))
     assert {entry["no"] for entry in VECTORS["refused"]} | SHOWN_ELSEWHERE.keys() == set(numbers)
     for path, name in SHOWN_ELSEWHERE.values():
-        assert f"def {name}" in (Path(__file__).parents[1] / path).read_text()
+        assert f"def {name}" in (Path(__file__).parents[2] / path).read_text()
 
 
 # The table of messages

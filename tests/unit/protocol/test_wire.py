@@ -45,7 +45,7 @@ from gdispy.protocol.wire import (
     Sender,
     channel,
 )
-from tests.unit.making import Announced, C
+from tests.unit.builders import Announced, C
 
 KEY = bytes(range(32))
 OTHER = bytes(range(1, 33))
