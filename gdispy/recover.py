@@ -54,6 +54,7 @@ from gdispy.protocol.messages import (
 )
 from gdispy.protocol.payload import joined
 from gdispy.protocol.roles import CLIENT_TO_SCHEDULER, RECOVERER, SCHEDULER_TO_NODE
+from gdispy.protocol.rows import Claim
 from gdispy.protocol.wire import MessageRefused
 from gdispy.rules.history.facts import Owned
 from gdispy.rules.history.replay import ComputationHistory, Job
@@ -372,7 +373,7 @@ class _Holder:
         story = self._story
         connection.start()
         identity = new_identity()
-        claim = [story.id, story.open.token, story.open.epoch]
+        claim = Claim(story.id, story.open.token, story.open.epoch)
         connection.introduce(hello(RECOVERER, identity.instance, claims=[claim]), identity)
         return connection
 

@@ -134,7 +134,7 @@ def _short(value: Any) -> str:
         return value.hex() if len(value) <= 16 else f"<{len(value)} bytes>"
     if isinstance(value, Payload):
         return f"<{value.size} bytes>"
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         shown = [_short(each) for each in value[:8]]
         return f"[{', '.join(shown)}{f', ... {len(value)} in all' if len(value) > 8 else ''}]"
     return str(value)

@@ -247,11 +247,12 @@ def _found(route: Route, heard: list[Message]) -> Found:
         elif isinstance(message, Availability) and message.free:
             found.idle = message.free[0]
         elif isinstance(message, Overview) and message.nodes:
-            found.cpus, found.busy = message.nodes[0][3], message.nodes[0][4]
-            found.clients = sorted({row[0] for row in message.computations})
+            [node] = message.nodes
+            found.cpus, found.busy = node.cpus, node.load
+            found.clients = sorted({row.client for row in message.computations})
             if not found.cpus:
                 found.problem = "it takes no jobs at present"
-            elif message.nodes[0][5]:
+            elif node.connected:
                 found.problem = f"it works for {', '.join(found.clients) or 'another program'} at present"
     return found
 

@@ -11,13 +11,13 @@ import enum
 import logging
 import threading
 import time
-from typing import Any
 
 from gdispy.client.engine import ClusterEngine, Stage
 from gdispy.errors import ClusterClosed
 from gdispy.hub import Hub
 from gdispy.journal.recovery_file import RecoveryFile
 from gdispy.protocol.messages import Status, StatusRequest
+from gdispy.protocol.rows import NodeRow
 
 logger = logging.getLogger("gdispy")
 
@@ -47,7 +47,7 @@ class ClosingSequence:
         #: When the cluster was closed, in seconds since the epoch; None before.
         self.end_time: float | None = None
         #: The nodes, as `Status` has them, when it was closed.
-        self._last_nodes: list[list[Any]] = []
+        self._last_nodes: list[NodeRow] = []
 
     @property
     def is_closed(self) -> bool:

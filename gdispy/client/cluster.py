@@ -56,6 +56,7 @@ from gdispy.journal.recovery_file import RecoveryFile
 from gdispy.protocol.ids import JobId
 from gdispy.protocol.messages import OUTPUT_LIMIT, Prepare
 from gdispy.protocol.payload import Bulk
+from gdispy.protocol.rows import JobOptions
 from gdispy.transport.credentials import Secret, with_tls
 from gdispy.transport.interfaces import own_address
 from gdispy.worker.manner import Manner
@@ -279,7 +280,7 @@ class JobCluster:
         return self._submit_new(args, kwargs, job_options.take(kwargs, found), job_id)
 
     def _submit_new(
-        self, args: tuple[Any, ...], kwargs: dict[str, Any], options: job_options.Options | None, job_id: Any = None
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], options: JobOptions | None, job_id: Any = None
     ) -> DispyJob:
         payload = program_call(args, kwargs) if self._settings.is_program else function_call(args, kwargs, self._manner)
         if not job_id and (job_id == 0 or job_id == ""):
@@ -298,7 +299,7 @@ class JobCluster:
             job.id = job_id
         return job
 
-    def _enqueue(self, payload: Bulk, options: job_options.Options | None = None, job_id: Any = None) -> DispyJob:
+    def _enqueue(self, payload: Bulk, options: JobOptions | None = None, job_id: Any = None) -> DispyJob:
         queue = self._queue
         try:
             job = queue.put(payload, options, job_id)

@@ -23,7 +23,6 @@ from typing import Any
 from gdispy.client import node_allocate
 from gdispy.client.completion import Completion
 from gdispy.client.job import DispyJob, KeptJob, skip_numbers
-from gdispy.client.job_options import Options
 from gdispy.client.job_table import JobTable
 from gdispy.client.local_node import LocalNode, died_with_its_program
 from gdispy.client.node_selection import NodeSelection
@@ -52,6 +51,7 @@ from gdispy.protocol.messages import (
     ended_without_node,
 )
 from gdispy.protocol.payload import Bulk
+from gdispy.protocol.rows import JobOptions
 from gdispy.rules.client.effects import (
     Answer,
     ChooseNode,
@@ -356,7 +356,9 @@ class ClusterEngine:
         _pending.add(self._owner())
         self._pump.put(self._submit, jobs, [job._arguments for job in taken], options)
 
-    def _submit(self, jobs: list[JobId], arguments: list[Bulk], options: list[Options | None], now: float) -> Effects:
+    def _submit(
+        self, jobs: list[JobId], arguments: list[Bulk], options: list[JobOptions | None], now: float
+    ) -> Effects:
         return self._session.submit(jobs, arguments, options)
 
     def cancel(self, job: DispyJob) -> int:

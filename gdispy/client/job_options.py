@@ -11,6 +11,7 @@ from typing import Any
 from gdispy.client.packaging import Bundle, bulk, gather, read_files
 from gdispy.errors import ConfigError
 from gdispy.protocol.payload import Bulk
+from gdispy.protocol.rows import JobOptions
 from gdispy.worker import pickling
 
 #: The most that a node is believed to have, so that a slip of the pen is told at once.
@@ -20,11 +21,8 @@ BYTES_LIMIT = 1 << 50
 
 _KNOWN = ("dispy_job_depends", "dispy_timeout", "dispy_cpus", "dispy_memory", "dispy_cpu_time", "dispy_priority")
 
-#: A row of `Run.options`.
-Options = list[Any]
 
-
-def take(kwargs: dict[str, Any], node: bytes = b"") -> Options | None:
+def take(kwargs: dict[str, Any], node: bytes = b"") -> JobOptions | None:
     """Remove the reserved keywords; the job's options, None where there are none.
 
     `dispy_timeout` is seconds that the job may run, `dispy_cpus` how many CPUs it occupies, `dispy_memory` bytes
@@ -40,7 +38,7 @@ def take(kwargs: dict[str, Any], node: bytes = b"") -> Options | None:
             raise ConfigError(f"submit knows no {name!r}: names that begin with dispy_ are {', '.join(_KNOWN)}")
     get = reserved.get
     depends = _Depends(get("dispy_job_depends"))
-    return [
+    return JobOptions(
         node,
         _number("dispy_priority", get("dispy_priority"), -1e9, 1e9),
         _number("dispy_timeout", get("dispy_timeout"), 0.001, SECONDS_LIMIT),
@@ -50,7 +48,7 @@ def take(kwargs: dict[str, Any], node: bytes = b"") -> Options | None:
         depends.files,
         depends.contents,
         _number("dispy_cpu_time", get("dispy_cpu_time"), 0.01, SECONDS_LIMIT),
-    ]
+    )
 
 
 class _Depends:

@@ -11,6 +11,7 @@ from typing import Any
 
 from gdispy.client.status import DispyNode, DispyNodeAvailInfo
 from gdispy.protocol.messages import Event
+from gdispy.protocol.rows import NodeRow
 
 
 class NodeTable:
@@ -36,9 +37,9 @@ class NodeTable:
     def all(self) -> list[DispyNode]:
         return list(self._known.values())
 
-    def of_row(self, row: list[Any]) -> DispyNode:
+    def of_row(self, row: NodeRow) -> DispyNode:
         """The node that a row, as in `Status`, is about, with what that says."""
-        place = (row[1], row[2], row[0])
+        place = (row.address, row.port, row.name)
         node = self._known.get(place)
         if node is None:
             node = self._known[place] = DispyNode.of(row)

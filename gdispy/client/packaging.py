@@ -31,6 +31,7 @@ from gdispy.protocol.ids import ComputationId
 from gdispy.protocol.limits import COLUMN_LIMIT, INLINE, file_date, short_name
 from gdispy.protocol.messages import OUTPUT_LIMIT, UNLIMITED, Prepare
 from gdispy.protocol.payload import Bulk, MemoryPayload
+from gdispy.protocol.rows import FileRow
 from gdispy.protocol.safe_path import safe_parts
 from gdispy.worker import own_modules, pickling
 from gdispy.worker.manner import Manner
@@ -202,7 +203,7 @@ def _report(name: str, function: Any, packed: Packed, rows: list[list[Any]], rea
     entries = [
         Entry(title, size, f"by value: {', '.join(packed.titles) or 'nothing'}") if size else None,
         Entry("its source text", text, "for nodes of other versions of Python", is_rare=True) if text else None,
-        *(Entry(row[0], row[3], reasons.get(row[0], "")) for row in rows),
+        *(Entry(row.path, row.size, reasons.get(row.path, "")) for row in map(FileRow._make, rows)),
     ]
     report(name, [each for each in entries if each is not None])
 

@@ -27,6 +27,7 @@ from gdispy.hub import Hub
 from gdispy.protocol.ids import JobId
 from gdispy.protocol.messages import Upload
 from gdispy.protocol.payload import Bulk, bulk_size
+from gdispy.protocol.rows import FileRow
 from gdispy.protocol.safe_path import safe_parts
 
 #: Bytes copied at once.
@@ -99,8 +100,8 @@ def _give_name(folder: int, draft: str, name: str, row: list[Any], overwrite: bo
         if _has_contents(folder, name, row):
             return ""
         return (
-            f"the file {row[0]} is there at the client already, and did not come from a job of this program: remove or "
-            "rename it, or make the cluster with overwrite=True"
+            f"the file {FileRow(*row).path} is there at the client already, and did not come from a job of this "
+            "program: remove or rename it, or make the cluster with overwrite=True"
         )
     _received[key] = _as_version(about)
     return ""
@@ -142,9 +143,9 @@ def _has_contents(folder: int, name: str, row: list[Any]) -> bool:
     try:
         with open(open_file(folder, name), "rb") as file:
             about = os.fstat(file.fileno())
-            if not stat.S_ISREG(about.st_mode) or about.st_size != row[3]:
+            if not stat.S_ISREG(about.st_mode) or about.st_size != FileRow(*row).size:
                 return False
-            return bool(digest_of_file(file) == row[4])
+            return bool(digest_of_file(file) == FileRow(*row).digest)
     except OSError:
         return False
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 import time
 from collections import namedtuple
 from collections.abc import Iterator
-from typing import Any
 
 from gdispy.protocol.address import Address
 from gdispy.protocol.limits import printable, printable_lines
 from gdispy.protocol.messages import Ended
 from gdispy.protocol.payload import total_size
+from gdispy.protocol.rows import NodeRow
 
 
 class DispyNodeAvailInfo:
@@ -86,19 +86,19 @@ class DispyNode(_WithCounts):
         self._counted = _Counted()
 
     @classmethod
-    def of(cls, row: list[Any]) -> DispyNode:
+    def of(cls, row: NodeRow) -> DispyNode:
         """A node from what the scheduler reports of it, a row as in `Status`."""
-        node = cls(row[1], row[0], row[3])
+        node = cls(row.address, row.name, row.cpus)
         node.update(row)
         return node
 
-    def update(self, row: list[Any]) -> None:
+    def update(self, row: NodeRow) -> None:
         """Take what the scheduler reports of the node."""
-        self.name, self.ip_addr, self.port = row[0], row[1], row[2]
-        self.cpus = self.avail_cpus = row[3]
-        self.busy = row[4]
-        self.jobs_done, self.cpu_time = max(self.jobs_done, row[5]), max(self.cpu_time, row[6])
-        self.tx, self.rx = max(self.tx, row[7]), max(self.rx, row[8])
+        self.name, self.ip_addr, self.port = row.name, row.address, row.port
+        self.cpus = self.avail_cpus = row.cpus
+        self.busy = row.busy
+        self.jobs_done, self.cpu_time = max(self.jobs_done, row.done), max(self.cpu_time, row.seconds)
+        self.tx, self.rx = max(self.tx, row.sent), max(self.rx, row.received)
         self.update_time = time.time()
 
     def began(self, size: int) -> None:

@@ -17,17 +17,17 @@ from typing import NamedTuple
 
 from gdispy.client.completion import Completion
 from gdispy.client.job import DispyJob, KeptJob, next_number
-from gdispy.client.job_options import Options
 from gdispy.journal.recovery_file import RecoveryFile
 from gdispy.protocol.ids import JobId
 from gdispy.protocol.payload import Bulk
+from gdispy.protocol.rows import JobOptions
 
 
 class Submitted(NamedTuple):
     """Jobs in the order in which they were submitted; `options` is [] where none has any."""
 
     jobs: list[DispyJob]
-    options: list[Options | None]
+    options: list[JobOptions | None]
 
 
 class SubmissionQueue:
@@ -44,13 +44,13 @@ class SubmissionQueue:
         #: short job costs.
         self._jobs: deque[DispyJob] = deque()
         #: The options of those that have any.
-        self._options: dict[JobId, Options] = {}
+        self._options: dict[JobId, JobOptions] = {}
         self._has_woken = False
 
     def __len__(self) -> int:
         return len(self._jobs)
 
-    def put(self, payload: Bulk, options: Options | None, name: object) -> DispyJob:
+    def put(self, payload: Bulk, options: JobOptions | None, name: object) -> DispyJob:
         """Make a job and queue it; `name` is its `id`, None for its number. Raises what `refuse` was given, and
         JournalError."""
         with self._lock:

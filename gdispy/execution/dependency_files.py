@@ -22,6 +22,7 @@ from gdispy.buffers.memory_file import DIGEST_BYTES, ReceivedFile, digest_of_fil
 from gdispy.errors import ProtocolError
 from gdispy.filesystem.no_follow import open_file, opened_folder
 from gdispy.protocol.payload import Bulk
+from gdispy.protocol.rows import FileRow
 from gdispy.protocol.safe_path import safe_parts
 
 #: Bytes of the names of a job's files that are told to a worker with the job.
@@ -50,7 +51,7 @@ def refusal(rows: list[list[Any]], contents: list[Bulk]) -> str:
     """Why files are not taken that have arrived, or ''."""
     for row, content in zip(rows, contents, strict=False):  # Contents may follow their rows later.
         if isinstance(content, ReceivedFile) and content.error:
-            return f"the file {row[0]!r} is refused: {content.error}"
+            return f"the file {FileRow(*row).path!r} is refused: {content.error}"
     return ""
 
 
@@ -119,7 +120,7 @@ class JobFiles:
         #: Whether a computation needs a file.
         self._is_used = is_used
         #: Files of the computation itself, which no job's end removes, and what they hold.
-        self._kept = {os.path.join(directory, *safe_parts(row[0])): row[4] for row in kept}
+        self._kept = {os.path.join(directory, *safe_parts(row.path)): row.digest for row in map(FileRow._make, kept)}
         #: The same of jobs that have not ended.
         self._contents: dict[str, bytes] = {}
         self._users: Counter[str] = Counter()
@@ -137,7 +138,7 @@ class JobFiles:
                 return False
             if there not in (None, digest):
                 return False
-        return sum(len(row[0]) + 8 for row in rows) <= NAMES_LIMIT
+        return sum(len(path) + 8 for path, *_ in rows) <= NAMES_LIMIT
 
     def place(self, key: tuple[int, int], rows: Sequence[list[Any]], contents: Sequence[Bulk]) -> str:
         """Put the files of a job in place; what went wrong, or ''."""
@@ -147,7 +148,7 @@ class JobFiles:
                 goal = place(self._directory, row, content, again=True)
                 mine.append(goal)
                 self._users[goal] += 1
-                self._contents[goal] = row[4]
+                self._contents[goal] = FileRow(*row).digest
         except (OSError, ProtocolError) as error:
             return _cannot_be_placed(error)
         return ""

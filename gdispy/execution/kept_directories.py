@@ -25,6 +25,7 @@ from gdispy.execution.dependency_files import remove_file, under_another_name
 from gdispy.execution.state_directory import is_alive
 from gdispy.protocol.ids import ComputationId
 from gdispy.protocol.messages import Prepare
+from gdispy.protocol.rows import FileRow
 from gdispy.protocol.safe_path import RESERVED, safe_parts
 
 #: In the directory of each node: what its computations use.
@@ -91,7 +92,9 @@ class KeptDirectories:
                 self._add(uses, computation.hex(), use, rows)
 
     def _add(self, uses: _Uses, key: str, use: _Use, rows: Sequence[list[Any]]) -> None:
-        contents = {os.path.join(use.directory, *safe_parts(row[0])): row[4].hex() for row in rows}
+        contents = {
+            os.path.join(use.directory, *safe_parts(row.path)): row.digest.hex() for row in map(FileRow._make, rows)
+        }
         for other in self._others(uses, key, use):
             for goal, digest in contents.items():
                 if other.contents.get(goal, digest) != digest:

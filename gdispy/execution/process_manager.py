@@ -38,6 +38,7 @@ from gdispy.protocol.ids import ComputationId, JobId, WorkerId
 from gdispy.protocol.limits import NAME_LIMIT, printable, printable_for_log
 from gdispy.protocol.messages import Prepare, PutFile
 from gdispy.protocol.payload import Bulk, joined
+from gdispy.protocol.rows import JobOptions
 from gdispy.rules.effects import Effects
 from gdispy.rules.node.job import Job, release
 from gdispy.rules.node.node_rules import NodeRules
@@ -330,13 +331,13 @@ class ProcessManager:
             worker.hand(jobs, errors)
             self._some_work.set()
 
-    def _make_ready(self, worker: WorkerChannel, job: Job, options: list[Any], errors: dict[JobId, str]) -> None:
+    def _make_ready(self, worker: WorkerChannel, job: Job, options: JobOptions, errors: dict[JobId, str]) -> None:
         """Give a job with options what only it gets."""
-        worker.memory_limit = options[4]
+        worker.memory_limit = options.memory
         if worker.memory_limit:
             keep_running(self._watch_memory, worker, job, what="the watch over the memory of a job")
-        if options[6]:
-            error = self._place_files(worker, (job.number, job.attempt), options[6], options[7])
+        if options.files:
+            error = self._place_files(worker, (job.number, job.attempt), options.files, options.contents)
             if error:
                 errors[job.number] = error
 

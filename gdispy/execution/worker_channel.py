@@ -150,8 +150,8 @@ class WorkerChannel:
         fields = [job.number, job.attempt, shown]
         if job.options is not None:
             directory = self.directories.pop((job.number, job.attempt), "")
-            paths = [] if directory else [row[0] for row in job.options[6]]
-            fields += [_shown_names(job), errors.get(job.number, ""), job.options[8], paths, directory]
+            paths = [] if directory else [path for path, *_ in job.options.files]
+            fields += [_shown_names(job), errors.get(job.number, ""), job.options.cpu_time, paths, directory]
         self.overflow.append((_pack(fields), [job], 0))
 
     def flush(self) -> None:
@@ -183,9 +183,10 @@ class WorkerChannel:
             if isinstance(arguments, PooledMemoryFile):
                 self._files.lend(key, arguments)
         if job.options is not None and type(_shown_names(job)) is int:
-            names = job.options[5]
+            names = job.options.names
             if type(names) is bytes:
-                names = job.options[5] = in_memory_file(names)
+                names = in_memory_file(names)
+                job.options = job.options._replace(names=names)
             files.append(_as_memory_file(names).lend())
         blank = self._files.lend_blank(key) if type(arguments) is bytes else None
         if blank is not None:
@@ -336,7 +337,7 @@ def _frames(data: bytes) -> tuple[list[list[Any]], int]:
 
 
 def _shown_names(job: Job) -> Any:
-    names = job.options[5] if job.options is not None else b""
+    names = job.options.names if job.options is not None else b""
     return names if type(names) is bytes and len(names) <= INLINE // 2 else bulk_size(names)
 
 

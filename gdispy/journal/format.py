@@ -292,7 +292,7 @@ def _add_pieces(value: Any, pieces: list[Any]) -> None:
         while offset < value.size:
             pieces.append(value.read(offset, value.size - offset))
             offset += len(pieces[-1])
-    elif isinstance(value, list):
+    elif isinstance(value, list | tuple):
         pieces.append(_ARRAY + len(value).to_bytes(4, "big"))
         for each in value:
             _add_pieces(each, pieces)

@@ -28,6 +28,7 @@ from gdispy.protocol.ids import ComputationId, Instance, JobId
 from gdispy.protocol.message import Message
 from gdispy.protocol.messages import JobNames, Open, Prepare, Run
 from gdispy.protocol.payload import Bulk, MemoryPayload, Payload, joined
+from gdispy.protocol.rows import JobOptions
 from gdispy.rules.history.facts import Owned, Told
 from gdispy.rules.history.replay import ComputationHistory, Job
 from gdispy.worker import pickling
@@ -133,7 +134,7 @@ class RecoveryFile:
         self.journal.sync()
         return message, opened
 
-    def submitted(self, number: int, payload: Bulk, options: list[Any] | None, name: Any) -> None:
+    def submitted(self, number: int, payload: Bulk, options: JobOptions | None, name: Any) -> None:
         """A job is about to be submitted. Raises JournalError, and then it must not be."""
         fields: list[Any] = [self._computation, [number], [1], [payload], [options] if options else []]
         if name is None and not self._names and self.journal.add([Run.tag, *fields]):

@@ -161,7 +161,7 @@ def is_file_list(value: Any) -> bool:
 
 
 def is_file(value: Any) -> bool:
-    if type(value) is not list or len(value) != 5:
+    if not isinstance(value, list | tuple) or len(value) != 5:
         return False
     path, mode, modified, size, digest = value
     counts = is_count(mode) and is_count(size)
@@ -178,8 +178,8 @@ def is_option_column(value: Any) -> bool:
 
 
 def is_row(checks: tuple[Check, ...], value: Any) -> bool:
-    """Whether a value is a list with a field for each check that passes it."""
-    if type(value) is not list or len(value) != len(checks):
+    """Whether a value is a row with a field for each check that passes it: a list, or a type of `rows.py`."""
+    if not isinstance(value, list | tuple) or len(value) != len(checks):
         return False
     return all(check(field) for check, field in zip(checks, value, strict=True))
 

@@ -24,6 +24,8 @@ class Message(Fields):
     shape: ClassVar[tuple[Check, ...]]
     #: Names of the fields that hold one item per job, and so must be of one length.
     columns: ClassVar[tuple[str, ...]] = ()
+    #: Fields that hold rows, or None for some items, and the type of those; they are given it on arrival.
+    row_types: ClassVar[dict[str, Callable[..., Any]]] = {}
     #: Names of the fields that may be divided, item by item, among several messages; one that holds nothing at all
     #: stays so. What cannot be divided is one whole.
     parts: ClassVar[tuple[str, ...]] = ()
@@ -72,6 +74,9 @@ def read_values(values: Any, by_tag: dict[int, type[Message]]) -> Message:
             raise ProtocolError(_what_is_wrong(kind, found))
     if kind.columns and len(set(map(len, _columns(kind, found)))) != 1:
         raise ProtocolError(f"the columns of {kind.__name__} differ in length")
+    for name, make in kind.row_types.items():
+        index = kind.__match_args__.index(name)
+        found[index] = [None if row is None else make(*row) for row in found[index]]
     message = kind(*found)
     problem = message.problem()
     if problem:

@@ -79,7 +79,7 @@ def release_all(value: object) -> None:
     """Give back all payloads in a field of a message, or in several."""
     if isinstance(value, Payload):
         value.release()
-    elif type(value) is list:
+    elif isinstance(value, list | tuple):
         for each in value:
             release_all(each)
 
@@ -107,8 +107,3 @@ def joined(value: Bulk) -> bytes:
         pieces.append(value.read(offset, value.size - offset))
         offset += len(pieces[-1])
     return b"".join(pieces)
-
-
-def options_size(options: list[Any] | None) -> int:
-    """Bytes of what a job needs besides the computation."""
-    return 0 if options is None else bulk_size(options[5]) + sum(map(bulk_size, options[7]))

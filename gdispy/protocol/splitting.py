@@ -131,14 +131,14 @@ def has_too_many(values: list[Any], data: bytes) -> bool:
     return len(data) > ELEMENT_LIMIT and _elements(values) > ELEMENT_LIMIT
 
 
-def _elements(value: list[Any]) -> int:
-    return len(value) + sum(_elements(each) for each in value if type(each) is list)
+def _elements(value: list[Any] | tuple[Any, ...]) -> int:
+    return len(value) + sum(_elements(each) for each in value if isinstance(each, list | tuple))
 
 
 def _texts(value: Any) -> Iterator[str]:
     if type(value) is str:
         yield value
-    elif type(value) is list:
+    elif isinstance(value, list | tuple):
         for each in value:
             yield from _texts(each)
 
@@ -146,7 +146,7 @@ def _texts(value: Any) -> Iterator[str]:
 def _with_texts(value: Any, limit: int) -> Any:
     if type(value) is str:
         return shortened(value, limit)
-    return [_with_texts(each, limit) for each in value] if type(value) is list else value
+    return [_with_texts(each, limit) for each in value] if isinstance(value, list | tuple) else value
 
 
 # In several messages
@@ -197,7 +197,7 @@ def _streams(message: Message) -> list[int]:
 
 
 def _payloads(value: Any) -> int:
-    if type(value) is list:
+    if isinstance(value, list | tuple):
         return sum(map(_payloads, value))
     return isinstance(value, Payload)
 

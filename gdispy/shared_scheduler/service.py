@@ -54,6 +54,7 @@ from gdispy.protocol.messages import (
 )
 from gdispy.protocol.payload import Payload
 from gdispy.protocol.roles import CLIENT, CLIENT_TO_SCHEDULER, NODE_TO_SCHEDULER, RECOVERER, SCHEDULER
+from gdispy.protocol.rows import Claim, ComputationOverviewRow
 from gdispy.protocol.texts import REFUSED
 from gdispy.protocol.wire import FILE, MessageRefused, Sink
 from gdispy.rules.effects import Drop, Effects, Send
@@ -131,7 +132,7 @@ class _ClientProxy:
         self.connection: Connection | None = None
         self.address = ""
         #: What it has claimed with its `Hello`, and whether it only collects; until that is dealt with.
-        self.claims: list[list[Any]] = []
+        self.claims: list[Claim] = []
         self.recovers = False
         #: It does not take its results as fast as they come.
         self.is_slow = False
@@ -252,10 +253,11 @@ class SharedScheduler:
 
     def overview(self, question: int = 0) -> Overview:
         rules = self._scheduler.rules
-        rows: list[list[Any]] = []
+        rows: list[ComputationOverviewRow] = []
         for desk in self._desks.values():
             where = desk.address if desk.connection is not None else ""
-            rows += [[desk.patron.name, where, *row] for row in rules.computation_rows(desk.patron.peer)]
+            found = rules.computation_rows(desk.patron.peer)
+            rows += [ComputationOverviewRow(desk.patron.name, where, *row) for row in found]
         return Overview(question, rules.node_rows(), rows)
 
     # Connections

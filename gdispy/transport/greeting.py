@@ -5,11 +5,11 @@ from __future__ import annotations
 import platform
 import sys
 from collections.abc import Sequence
-from typing import Any
 
 from gdispy import config
 from gdispy.protocol.ids import Instance
 from gdispy.protocol.messages import Hello
+from gdispy.protocol.rows import Claim
 
 
 def hello(
@@ -20,7 +20,7 @@ def hello(
     cpus: int = 0,
     address: str = "",
     pulse: float = 0.0,
-    claims: Sequence[list[Any]] = (),
+    claims: Sequence[Claim] = (),
     epoch: int = 0,
 ) -> Hello:
     """Who this process is, in a role of `protocol/roles.py`. `name` is that of this host unless given; `pulse` are the

@@ -9,6 +9,7 @@ from typing import Any
 from gdispy.protocol.ids import ComputationId, Instance, JobId
 from gdispy.protocol.messages import Message, NodeCommand, Open, Prepare, StatusRequest, UseNode
 from gdispy.protocol.payload import Bulk
+from gdispy.protocol.rows import JobOptions
 from gdispy.rules.client.effects import (
     Answer,
     ChooseNode,
@@ -100,26 +101,26 @@ class Client:
             jobs.append(JobId(self._made))
             self._book.submitted((self.place, self._made), plan, self.is_reentrant)
         arguments: list[Bulk] = [Parcel(b"") if plan.is_bulky else b"" for plan in plans]
-        options: list[Any] = [self._wishes() for _ in plans] if self._random.random() < 0.3 else []
+        options: list[JobOptions | None] = [self._wishes() for _ in plans] if self._random.random() < 0.3 else []
         if self._pinning.random() < 0.2:
             options = [self._pinned(each) for each in options or [None] * len(plans)]
             for job, wishes in zip(jobs, options, strict=True):
-                self._book.entries[self.place, job].pinned = wishes[0] if wishes is not None else b""
+                self._book.entries[self.place, job].pinned = wishes.node if wishes is not None else b""
         self._turns.put(self._submit, jobs, arguments, options)
 
-    def _pinned(self, wishes: list[Any] | None) -> list[Any] | None:
+    def _pinned(self, wishes: JobOptions | None) -> JobOptions | None:
         """What a job asks for, and some of them for the one node that can always run it."""
         if self.pin is None or self._pinning.random() < 0.5:
             return wishes
-        return [self.pin() or b"", *(wishes[1:] if wishes is not None else [0.0, 0.0, 0, 0, b"", [], []])]
+        return (wishes or JobOptions())._replace(node=self.pin() or b"")
 
-    def _wishes(self) -> list[Any] | None:
+    def _wishes(self) -> JobOptions | None:
         """What a job asks for: nothing, or some priority and CPUs, sometimes with files of its own."""
         if self._random.random() < 0.5:
             return None
         files = [["f", 0o600, 0.0, 6, b""]] if self._random.random() < 0.3 else []
         contents: list[Bulk] = [Parcel(b"parcel") for _ in files]
-        return [
+        return JobOptions(
             b"",
             float(self._random.randint(-1, 1)),
             0.0,
@@ -128,7 +129,7 @@ class Client:
             b"",
             files,
             contents,
-        ]
+        )
 
     def cancel(self, jobs: list[JobId]) -> None:
         for job in jobs:

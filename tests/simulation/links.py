@@ -16,6 +16,7 @@ from typing import Any
 from gdispy.protocol.ids import Peer
 from gdispy.protocol.messages import Message
 from gdispy.protocol.payload import Payload
+from gdispy.protocol.rows import JobOptions
 from tests.simulation.timeline import Broken, Timeline
 
 _peers = count(1)
@@ -57,7 +58,7 @@ def received(message: Message) -> tuple[Message, bool]:
     is_long = False
     for field in fields(message):  # type: ignore[arg-type]
         value = getattr(message, field.name)
-        if isinstance(value, Payload) or type(value) is list:
+        if isinstance(value, Payload | list | tuple):
             changes[field.name] = _copy(value)
             is_long = is_long or _holds_payload(value)
     return (replace(message, **changes), is_long) if changes else (message, False)  # type: ignore[type-var]
@@ -67,11 +68,13 @@ def _copy(value: Any) -> Any:
     """What the wire makes of a field: lists and payloads anew, however deep."""
     if isinstance(value, Payload):
         return Parcel(content(value))
+    if isinstance(value, JobOptions):
+        return JobOptions(*map(_copy, value))
     return [_copy(each) for each in value] if type(value) is list else value
 
 
 def _holds_payload(value: Any) -> bool:
-    return isinstance(value, Payload) or (type(value) is list and any(map(_holds_payload, value)))
+    return isinstance(value, Payload) or (isinstance(value, list | tuple) and any(map(_holds_payload, value)))
 
 
 class Direction:

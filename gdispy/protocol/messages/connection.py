@@ -6,7 +6,6 @@ Pure. docs/protocol.md says who sends each message, when, and what its receiver 
 from __future__ import annotations
 
 from dataclasses import field
-from typing import Any
 
 from gdispy.protocol.field_checks import (
     is_claim_list,
@@ -22,6 +21,7 @@ from gdispy.protocol.field_checks import (
 from gdispy.protocol.ids import ComputationId, Instance, JobId
 from gdispy.protocol.message import Message
 from gdispy.protocol.record import record
+from gdispy.protocol.rows import Claim
 
 
 @record
@@ -30,6 +30,7 @@ class Hello(Message):
     the sender wants to be reached."""
 
     tag = 1
+    row_types = {"claims": Claim}
     shape = (
         is_short_text,
         is_instance,
@@ -52,7 +53,7 @@ class Hello(Message):
     #: Seconds between two signs of life that the sender will give; 0 leaves it to the receiver.
     pulse: float
     #: Rows `[computation, token, epoch]`: these are the sender's from now on, whoever brought them.
-    claims: list[list[Any]] = field(default_factory=list)
+    claims: list[Claim] = field(default_factory=list)
     #: How many lives of the sender a journal remembers; who was met in a later one is not met again.
     epoch: int = 0
     #: That the instance is the sender's own; see `identity.py`.

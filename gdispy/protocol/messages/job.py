@@ -29,6 +29,7 @@ from gdispy.protocol.ids import ComputationId, JobId
 from gdispy.protocol.message import Message
 from gdispy.protocol.payload import Bulk
 from gdispy.protocol.record import fields, record
+from gdispy.protocol.rows import JobOptions
 
 
 @record
@@ -37,6 +38,7 @@ class Run(Message):
 
     tag = 12
     shape = (is_computation, is_count_column, is_count_column, is_bulk_column, is_option_column)
+    row_types = {"options": JobOptions}
     columns = ("jobs", "attempts", "arguments")
     parts = (*columns, "options")
     computation: ComputationId
@@ -46,7 +48,7 @@ class Run(Message):
     #: Nothing where no job has options, else None or `[node, priority, seconds, cpus, bytes of memory, names,
     #: files, contents]` for each: where it must run, who goes first, limits (0 is none), and what it needs
     #: besides the computation: pickled names, and files that are there as long as it runs.
-    options: list[list[Any] | None] = field(default_factory=list)
+    options: list[JobOptions | None] = field(default_factory=list)
 
     def problem(self) -> str:
         is_even = not self.options or len(self.options) == len(self.jobs)

@@ -27,6 +27,7 @@ from gdispy.protocol.job_status import NODE_EVENTS
 from gdispy.protocol.message import Message
 from gdispy.protocol.payload import Bulk
 from gdispy.protocol.record import record
+from gdispy.protocol.rows import NodeRow
 
 #: CPUs, where nobody has set a limit.
 NO_LIMIT = 1 << 30
@@ -145,12 +146,13 @@ class Event(Message):
     """Something has happened to a node: 4 it is set up, 16 it is closed or lost, 17 what is free on it."""
 
     tag = 41
+    row_types = {"rows": NodeRow}
     shape = (is_computation, is_count, is_instance, is_node_list, is_availability)
     computation: ComputationId
     what: int
     node: Instance
     #: One row, as in `Status`.
-    rows: list[list[Any]]
+    rows: list[NodeRow]
     free: list[float]
 
     def problem(self) -> str:

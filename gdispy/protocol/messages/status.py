@@ -5,8 +5,6 @@ Pure. docs/protocol.md says who sends each message, when, and what its receiver 
 
 from __future__ import annotations
 
-from typing import Any
-
 from gdispy.protocol.field_checks import (
     is_computation,
     is_computation_overview,
@@ -18,6 +16,7 @@ from gdispy.protocol.field_checks import (
 from gdispy.protocol.ids import ComputationId
 from gdispy.protocol.message import Message
 from gdispy.protocol.record import record
+from gdispy.protocol.rows import ComputationOverviewRow, NodeOverviewRow, NodeRow
 
 
 @record
@@ -36,10 +35,11 @@ class Status(Message):
     bytes sent, bytes received]` of the nodes, the count of waiting jobs, and what is wrong."""
 
     tag = 32
+    row_types = {"nodes": NodeRow}
     shape = (is_computation, is_count, is_node_list, is_count, is_text_column)
     computation: ComputationId
     question: int
-    nodes: list[list[Any]]
+    nodes: list[NodeRow]
     queued: int
     problems: list[str]
 
@@ -59,7 +59,8 @@ class Overview(Message):
     computations `[client, its address or '' while it is away, computation, jobs that wait, jobs on nodes]`."""
 
     tag = 54
+    row_types = {"nodes": NodeOverviewRow, "computations": ComputationOverviewRow}
     shape = (is_count, is_node_overview, is_computation_overview)
     question: int
-    nodes: list[list[Any]]
-    computations: list[list[Any]]
+    nodes: list[NodeOverviewRow]
+    computations: list[ComputationOverviewRow]

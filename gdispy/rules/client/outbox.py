@@ -12,8 +12,6 @@ Invariants:
 
 from __future__ import annotations
 
-from typing import Any
-
 from gdispy.protocol.ids import ComputationId, JobId
 from gdispy.protocol.job_status import ABANDONED
 from gdispy.protocol.messages import (
@@ -41,6 +39,7 @@ from gdispy.protocol.messages import (
     ended_without_node,
 )
 from gdispy.protocol.payload import Bulk
+from gdispy.protocol.rows import Claim, JobOptions
 from gdispy.protocol.texts import TAKEN_OVER
 from gdispy.rules.client.session import TAKEN as SESSION_TAKES
 from gdispy.rules.history.replay import ComputationHistory
@@ -64,9 +63,9 @@ class _Computation:
         #: Jobs that have not ended.
         self.jobs: set[JobId] = set()
         #: Of those that may be said again, what they are called with, and what they ask for.
-        self.runs: dict[JobId, tuple[Bulk, list[Any] | None]] = {}
+        self.runs: dict[JobId, tuple[Bulk, JobOptions | None]] = {}
         #: The same of jobs of a former life of the client that may have begun: said again only if it is asked for them.
-        self.former: dict[JobId, tuple[Bulk, list[Any] | None]] = {}
+        self.former: dict[JobId, tuple[Bulk, JobOptions | None]] = {}
         self.cancelled: set[JobId] = set()
         self.releasing = False
         #: Somebody else has it now.
@@ -205,10 +204,10 @@ class Outbox:
         """Computations with jobs that have not ended."""
         return [computation for computation, brief in self._briefs.items() if brief.jobs]
 
-    def claims(self) -> list[list[Any]]:
+    def claims(self) -> list[Claim]:
         """As in `Hello`: computations that were brought by a former life of this client, too."""
         return [
-            [each.open.computation, each.open.token, each.open.epoch]
+            Claim(each.open.computation, each.open.token, each.open.epoch)
             for each in self._briefs.values()
             if each.open.token
         ]

@@ -37,6 +37,7 @@ from gdispy.protocol.messages import (
     Uploaded,
 )
 from gdispy.protocol.payload import Bulk
+from gdispy.protocol.rows import JobOptions
 from gdispy.rules.client.effects import (
     Answer,
     ChooseNode,
@@ -78,7 +79,7 @@ class ClientSession:
         #: Jobs that were given up; their nodes may come back.
         self._abandoned: set[JobId] = set()
 
-    def submit(self, jobs: list[JobId], arguments: list[Bulk], options: Sequence[list[Any] | None] = ()) -> Effects:
+    def submit(self, jobs: list[JobId], arguments: list[Bulk], options: Sequence[JobOptions | None] = ()) -> Effects:
         """`options` as in `Run`: nothing, or an item for each job."""
         self._open.update(jobs)
         return [Send(self._scheduler, Run(self._computation, jobs, [1] * len(jobs), arguments, list(options)))]

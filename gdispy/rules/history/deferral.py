@@ -16,12 +16,12 @@ Invariants:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
 
 from gdispy.protocol.ids import ComputationId, JobId
 from gdispy.protocol.message import picked
 from gdispy.protocol.messages import Accepted, Ended, Message, OutcomesAcked, Release, Released, Run
-from gdispy.protocol.payload import Bulk, bulk_size, options_size
+from gdispy.protocol.payload import Bulk, bulk_size
+from gdispy.protocol.rows import JobOptions, options_size
 from gdispy.rules.history.facts import Announced
 
 #: Bytes of a payload from which on it is put aside, and for how many seconds at most.
@@ -39,7 +39,7 @@ class _Aside:
 
     def __init__(self) -> None:
         #: When it must be written, what a job is called with, and what it asks for.
-        self.runs: dict[JobId, tuple[float, Bulk, list[Any] | None]] = {}
+        self.runs: dict[JobId, tuple[float, Bulk, JobOptions | None]] = {}
         #: When it must be written, and the message about its end.
         self.outcomes: dict[JobId, tuple[float, Ended]] = {}
         #: What cannot be said yet of which jobs: to clients, and to nodes.

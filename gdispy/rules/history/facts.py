@@ -8,8 +8,6 @@ A client's journal, and a scheduler's, holds `Open`, `Prepare`, `Run`, `Cancel` 
 
 from __future__ import annotations
 
-from typing import Any
-
 from gdispy.protocol.field_checks import (
     is_computation,
     is_count,
@@ -36,6 +34,7 @@ from gdispy.protocol.messages import (
     Run,
 )
 from gdispy.protocol.record import record
+from gdispy.protocol.rows import JobOptions
 
 
 @record
@@ -128,10 +127,11 @@ class Announced(Message):
 
     tag = 107
     shape = (is_computation, is_count_column, is_option_column)
+    row_types = {"options": JobOptions}
     parts = ("jobs", "options")
     computation: ComputationId
     jobs: list[JobId]
-    options: list[list[Any] | None]
+    options: list[JobOptions | None]
 
 
 @record

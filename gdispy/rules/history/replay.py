@@ -32,6 +32,7 @@ from gdispy.protocol.messages import (
     Run,
 )
 from gdispy.protocol.payload import ABSENT, Bulk, MemoryPayload
+from gdispy.protocol.rows import JobOptions
 from gdispy.rules.history.facts import Announced, Began, GivenUp, Met, Owned, Placed, Told, Unplaced
 
 #: Jobs in one fact at most.
@@ -43,7 +44,7 @@ class Job:
 
     __slots__ = ("arguments", "attempt", "cancelled", "losses", "name", "node", "options", "outcome", "shown", "told")
 
-    def __init__(self, arguments: Bulk, options: list[Any] | None) -> None:
+    def __init__(self, arguments: Bulk, options: JobOptions | None) -> None:
         self.arguments = arguments
         #: As in `Run`.
         self.options = options
@@ -290,16 +291,16 @@ def _reset(job: Job, attempt: int) -> None:
     job.told = job.cancelled = False
 
 
-def _options(jobs: list[tuple[JobId, Job]]) -> list[list[Any] | None]:
+def _options(jobs: list[tuple[JobId, Job]]) -> list[JobOptions | None]:
     options = [job.options for _, job in jobs]
     return options if any(options) else []
 
 
-def _read(options: list[Any] | None) -> list[Any] | None:
+def _read(options: JobOptions | None) -> JobOptions | None:
     """Options that were read, with bytes as messages hold them."""
     if options is None:
         return None
-    return [*options[:5], bulk(options[5]), options[6], [bulk(value) for value in options[7]], *options[8:]]
+    return options._replace(names=bulk(options.names), contents=[bulk(value) for value in options.contents])
 
 
 def outcomes(jobs: Any) -> Iterator[Ended]:

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from gdispy.protocol.ids import JobId
 from gdispy.protocol.payload import Bulk, Payload
-
-#: Where the options of a job, as in `Run`, have what may be a payload: pickled names, and the contents of files.
-_NAMES, _CONTENTS = 5, 7
+from gdispy.protocol.rows import JobOptions
 
 
 class Job:
@@ -16,7 +12,7 @@ class Job:
 
     __slots__ = ("arguments", "attempt", "cancelled", "cpus", "expired", "limit", "number", "options", "reported")
 
-    def __init__(self, number: JobId, attempt: int, arguments: Bulk, options: list[Any] | None = None) -> None:
+    def __init__(self, number: JobId, attempt: int, arguments: Bulk, options: JobOptions | None = None) -> None:
         self.number = number
         self.attempt = attempt
         self.arguments = arguments
@@ -25,12 +21,11 @@ class Job:
         #: How many CPUs it occupies.
         self.cpus = 1
         #: As in `Run`; None also where nothing in it is for the worker, which then may have it in hand with others.
-        self.options: list[Any] | None = None
+        self.options: JobOptions | None = None
         if options is not None:
-            _, _, seconds, cpus, *needs = options
-            self.limit = float(seconds)
-            if cpus > 1 or any(needs):
-                self.options, self.cpus = options, max(1, cpus)
+            self.limit = float(options.timeout)
+            if options.concern_worker:
+                self.options, self.cpus = options, max(1, options.cpus)
         self.cancelled = False
         #: It has taken longer than it may.
         self.expired = False
@@ -41,8 +36,8 @@ class Job:
         """Give back what it needed to run."""
         release(self.arguments)
         if self.options is not None:
-            release(self.options[_NAMES])
-            for value in self.options[_CONTENTS]:
+            release(self.options.names)
+            for value in self.options.contents:
                 release(value)
 
     def took_too_long(self) -> str:

@@ -159,7 +159,7 @@ class Sessions:
     def _claim(self, session: SchedulerSession, hello: Hello) -> Effects:
         effects: Effects = []
         for claim in hello.claims:
-            known = self._state.computations.get(claim[0])
+            known = self._state.computations.get(claim.computation)
             former = known.session if known is not None else None
             effects += self._ownership.claim(session, *claim)
             if former is not None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
+from gdispy.protocol.rows import ComputationOverviewRow, NodeOverviewRow
 from gdispy.rules.node.capacity import Capacity
 from gdispy.rules.node.computation import Computation
 from gdispy.rules.node.scheduler_session import SchedulerSession
@@ -28,14 +28,17 @@ class NodeStatus:
         lines += [client_line(session, now) for session in self._sessions.all()]
         return [*lines, LAST_WORK] if self._sessions.is_finishing else lines
 
-    def overview(self, name: str, host: str, port: int) -> tuple[list[list[Any]], list[list[Any]]]:
+    def overview(self, name: str, host: str, port: int) -> tuple[list[NodeOverviewRow], list[ComputationOverviewRow]]:
         """The same for a visitor, as in `Overview`: this node, and the computations that are here."""
         here, _ = self._sessions.clients()
         computations = [
-            [each.session.name, "", each.prepare.name, len(each.queue), len(each.jobs) - len(each.queue)]
+            ComputationOverviewRow(
+                each.session.name, "", each.prepare.name, len(each.queue), len(each.jobs) - len(each.queue)
+            )
             for each in self._state.computations.values()
         ]
-        return [[name, host, port, self._capacity.offered, self._capacity.busy, bool(here)]], computations
+        node = NodeOverviewRow(name, host, port, self._capacity.offered, self._capacity.busy, bool(here))
+        return [node], computations
 
 
 def cpu_line(cpus: int, wanted: int, reasons: Iterable[str], busy: int) -> str:

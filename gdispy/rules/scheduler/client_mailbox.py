@@ -47,7 +47,8 @@ from gdispy.protocol.messages import (
     UseNode,
     ended_without_node,
 )
-from gdispy.protocol.payload import Bulk, bulk_size, options_size, total_size
+from gdispy.protocol.payload import Bulk, bulk_size, total_size
+from gdispy.protocol.rows import options_size
 from gdispy.rules.history.replay import ComputationHistory
 from gdispy.rules.scheduler.quotas import JOB_BYTES, LARGE, Quotas, objection
 

@@ -18,10 +18,9 @@ are all below it:
 
 from __future__ import annotations
 
-from typing import Any
-
 from gdispy.protocol.ids import ComputationId, Peer
 from gdispy.protocol.messages import Hello, Message, Prepare
+from gdispy.protocol.rows import Claim, NodeOverviewRow
 from gdispy.rules.effects import Effects
 from gdispy.rules.faults import OnFault, raise_fault
 from gdispy.rules.history.replay import ComputationHistory
@@ -124,19 +123,19 @@ class Dispatch:
         tasks = known.tasks.values() if known is not None else ()
         return not tasks or any(task.node is None or task.node.peer is not None for task in tasks)
 
-    def computation_rows(self, client: Peer) -> list[list[Any]]:
+    def computation_rows(self, client: Peer) -> list[tuple[str, int, int]]:
         """The computations of a client: name, jobs that wait, jobs on nodes."""
-        rows: list[list[Any]] = []
+        rows: list[tuple[str, int, int]] = []
         for computation in self._state.computations.values():
             if computation.client == client:
                 name = computation.prepare.name if computation.prepare is not None else "?"
                 waiting = len(computation.backlog) - computation.backlog.cancelled + len(computation.backlog.oversized)
-                rows.append([name, waiting, len(computation.tasks) - waiting])
+                rows.append((name, waiting, len(computation.tasks) - waiting))
         return rows
 
     # Journals
 
-    def claims(self) -> list[list[Any]]:
+    def claims(self) -> list[Claim]:
         """The computations that nodes are to take for this scheduler's, as in `Hello`."""
         return self._reconciliation.claims()
 
@@ -184,10 +183,12 @@ class Dispatch:
         assignment = node.assignments.get(computation) if node is not None else None
         return assignment is not None and bool(assignment.error)
 
-    def node_rows(self) -> list[list[Any]]:
+    def node_rows(self) -> list[NodeOverviewRow]:
         """The nodes, as in `Overview`."""
         return [
-            [node.name, node.names[0], node.port, node.cpus, min(node.load, node.cpus), node.peer is not None]
+            NodeOverviewRow(
+                node.name, node.names[0], node.port, node.cpus, min(node.load, node.cpus), node.peer is not None
+            )
             for node in self._state.nodes.values()
         ]
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gdispy.protocol.ids import Instance, JobId
 from gdispy.protocol.payload import Bulk, bulk_size
+from gdispy.protocol.rows import JobOptions
 
 if TYPE_CHECKING:
     from gdispy.rules.scheduler.node_record import NodeRecord
@@ -17,8 +18,8 @@ class Task:
     __slots__ = ("arguments", "attempt", "cancelled", "job", "losses", "node")
 
     #: As in `Run`; and the same as its node is told.
-    options: list[Any] | None = None
-    needs: list[Any] | None = None
+    options: JobOptions | None = None
+    needs: JobOptions | None = None
     priority = 0.0
     #: CPUs that it occupies.
     cpus = 1
@@ -42,7 +43,7 @@ class Task:
     @property
     def pinned(self) -> Instance | None:
         """The only node that may run it."""
-        return self.options[0] or None if self.options is not None else None
+        return Instance(self.options.node) if self.options is not None and self.options.node else None
 
 
 class JobWithOptions(Task):
@@ -50,21 +51,21 @@ class JobWithOptions(Task):
 
     __slots__ = ("cpus", "needs", "options", "priority")
 
-    def __init__(self, job: JobId, arguments: Bulk, options: list[Any]) -> None:
+    def __init__(self, job: JobId, arguments: Bulk, options: JobOptions) -> None:
         super().__init__(job, arguments)
         self.options = options
-        self.priority, self.cpus = options[1], max(1, options[3])
+        self.priority, self.cpus = options.priority, max(1, options.cpus)
         # Where it must run, and who goes first, its node need not know: there it is a job like any other, with which
         # short ones go in one message (4 times as many a second).
-        self.needs = options if self.cpus > 1 or any((options[2], *options[4:])) else None
+        self.needs = options if options.timeout or options.concern_worker else None
 
     @property
     def size(self) -> int:
         """Bytes that it makes its node hold, with the files that it needs."""
         assert self.options is not None
-        return bulk_size(self.arguments) + sum(map(bulk_size, self.options[7]))
+        return bulk_size(self.arguments) + sum(map(bulk_size, self.options.contents))
 
 
-def new_task(job: JobId, arguments: Bulk, options: list[Any] | None) -> Task:
+def new_task(job: JobId, arguments: Bulk, options: JobOptions | None) -> Task:
     """A job, with options or without."""
     return Task(job, arguments) if options is None else JobWithOptions(job, arguments, options)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from enum import Enum, auto
-from typing import Any
 
 from gdispy.errors import InternalError
 from gdispy.protocol.address import Address
@@ -13,6 +12,7 @@ from gdispy.protocol.messages import (
     Hello,
     Message,
 )
+from gdispy.protocol.rows import NodeRow
 from gdispy.rules.effects import Effects, Send
 from gdispy.rules.scheduler.assignment import Assignment, AssignmentStage
 from gdispy.rules.scheduler.computation import Computation
@@ -236,10 +236,10 @@ class NodeRecord:
         assignment = self.assignments.get(computation)
         return min(len(assignment.placed), -self.free_for(assignment)) if assignment is not None else 0
 
-    def row(self, assignment: Assignment) -> list[Any]:
+    def row(self, assignment: Assignment) -> NodeRow:
         """What `Status` says of the node."""
         busy = min(self.cpus, len(assignment.placed))
-        return [
+        return NodeRow(
             self.name,
             self.names[0],
             self.port,
@@ -249,7 +249,7 @@ class NodeRecord:
             assignment.seconds,
             assignment.sent,
             assignment.received,
-        ]
+        )
 
 
 def to_node(node: NodeRecord, message: Message) -> Send:

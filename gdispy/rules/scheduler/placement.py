@@ -16,7 +16,8 @@ from typing import Any
 from gdispy.errors import InternalError
 from gdispy.protocol.ids import ComputationId, Instance, JobId
 from gdispy.protocol.messages import NO_LIMIT, Message, Recall, Run
-from gdispy.protocol.payload import Bulk, bulk_size, options_size
+from gdispy.protocol.payload import Bulk, bulk_size
+from gdispy.protocol.rows import JobOptions, options_size
 from gdispy.rules.effects import Effects, WriteFacts
 from gdispy.rules.history.facts import Met, Placed
 from gdispy.rules.scheduler.assignment import Assignment
@@ -33,7 +34,7 @@ PORTION_BYTES = 1024 * 1024
 FEW = 64
 
 #: Jobs, attempts, arguments and options, as in `Run`.
-Columns = tuple[list[JobId], list[int], list[Bulk], list[list[Any] | None]]
+Columns = tuple[list[JobId], list[int], list[Bulk], list[JobOptions | None]]
 
 
 class Placement:

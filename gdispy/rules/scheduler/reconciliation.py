@@ -8,12 +8,11 @@ Pure. Invariants:
 
 from __future__ import annotations
 
-from typing import Any
-
 from gdispy.protocol.ids import ComputationId, JobId, Peer
 from gdispy.protocol.job_status import ABANDONED, CANCELLED
 from gdispy.protocol.messages import Cancel, Inventory, OutcomesAcked, Prepare, Release
 from gdispy.protocol.payload import ABSENT
+from gdispy.protocol.rows import Claim
 from gdispy.rules.effects import Effects
 from gdispy.rules.history.replay import ComputationHistory, Job
 from gdispy.rules.scheduler.assignment import Assignment, AssignmentStage
@@ -59,9 +58,11 @@ class Reconciliation:
 
     # Journals
 
-    def claims(self) -> list[list[Any]]:
+    def claims(self) -> list[Claim]:
         """The computations that nodes are to take for this scheduler's, as in `Hello`."""
-        return [[each.id, each.open.token, each.open.epoch] for each in self._state.computations.values() if each.kept]
+        return [
+            Claim(each.id, each.open.token, each.open.epoch) for each in self._state.computations.values() if each.kept
+        ]
 
     def restore(self, peer: Peer, history: ComputationHistory, prepare: Prepare | None, now: float) -> Effects:
         """Take up a computation with its jobs that have not ended."""

@@ -8,13 +8,14 @@ from gdispy import DispyNode
 from gdispy.client.node_table import NodeTable
 from gdispy.protocol.ids import ComputationId, Instance, JobId
 from gdispy.protocol.messages import Ended, Event
+from gdispy.protocol.rows import NodeRow
 
 C = ComputationId(b"computat")
 ONE, TWO = Instance(b"1" * 16), Instance(b"2" * 16)
 
 
-def row(name: str, address: str = "10.0.0.1", port: int = 51348, busy: int = 0, done: int = 0) -> list[Any]:
-    return [name, address, port, 4, busy, done, 0.5 * done, 10 * done, 20 * done]
+def row(name: str, address: str = "10.0.0.1", port: int = 51348, busy: int = 0, done: int = 0) -> NodeRow:
+    return NodeRow(name, address, port, 4, busy, done, 0.5 * done, 10 * done, 20 * done)
 
 
 def event(node: Instance, row: list[Any], what: int = DispyNode.Initialized) -> Event:

@@ -33,6 +33,7 @@ from gdispy.protocol.messages import (
     ended_without_node,
 )
 from gdispy.protocol.payload import MemoryPayload, Payload, joined
+from gdispy.protocol.rows import JobOptions
 from gdispy.rules.history.facts import Began, Met, Owned, Placed, Told, Unplaced
 from gdispy.rules.history.replay import JournalState
 
@@ -54,7 +55,7 @@ FACTS: list[Message] = [
     OPEN,
     Owned(C, CLIENT, "compute", ""),
     Run(C, jobs(1, 2, 3), [1, 1, 1], [b"one", b"two", b"three"]),
-    Run(C, jobs(4, 5), [1, 1], [b"four", b"five"], [None, [b"", 1.0, 0.0, 1, 0, b"", [], [], 0.0]]),
+    Run(C, jobs(4, 5), [1, 1], [b"four", b"five"], [None, JobOptions(b"", 1.0, 0.0, 1, 0, b"", [], [], 0.0)]),
     JobNames(C, jobs(2), [b"name"]),
     MET,
     Placed(C, NODE, jobs(1, 2), [1, 1]),
@@ -361,7 +362,7 @@ class Huge(Payload):
 def test_payloads_that_no_journal_can_hold_are_replaced_by_what_helps(tmp_path: Path) -> None:
     # Given a job with such arguments, one with such a result, a provisional one, and others beside them.
     path = str(tmp_path / "j")
-    options: list[Any] = [b"", 0.0, 0.0, 1, 0, b"", [], [], 0.0]
+    options = JobOptions(b"", 0.0, 0.0, 1, 0, b"", [], [], 0.0)
     run = Run(C, jobs(1, 2, 3), [1, 1, 1], [Huge(), b"2", b"3"], [options, None, None])
     ended = replace(ended_without_node(C, jobs(2, 3), FINISHED, "", "a"), results=[Huge(), b"r"])
     journal, _ = Journal.open(path)

@@ -58,15 +58,16 @@ from gdispy.protocol.messages import (
     from_values,
 )
 from gdispy.protocol.payload import MemoryPayload, bulk_size
+from gdispy.protocol.rows import Claim, ComputationOverviewRow, JobOptions, NodeOverviewRow, NodeRow
 from tests.unit.builders import Announced, C, D
 
 PAYLOAD = Announced(100_000)
 FILE = ["a/b.py", 0o644, 1.5, 3, b"d" * 32]
 NODE = Instance(b"n" * 16)
-ROW = ["node", "10.0.0.1", 51348, 4, 2, 10, 1.5, 0, 0]
+ROW = NodeRow("node", "10.0.0.1", 51348, 4, 2, 10, 1.5, 0, 0)
 
 EXAMPLES: list[Message] = [
-    Hello("node", b"i" * 16, "host", "0.1.0", "3.11", "linux", 8, "", 5.0, [[C, b"t" * 16, 2]], 3),  # type: ignore[arg-type]
+    Hello("node", b"i" * 16, "host", "0.1.0", "3.11", "linux", 8, "", 5.0, [Claim(C, b"t" * 16, 2)], 3),  # type: ignore[arg-type]
     Inventory([C, D], [[1, 2], []], [[1, 3], []], [[2], []]),  # type: ignore[list-item]
     Prepare(
         C,
@@ -87,7 +88,7 @@ EXAMPLES: list[Message] = [
         5,
     ),
     Prepared(C, "no such file", "threads"),
-    Run(C, [1, 2], [1, 1], [b"", PAYLOAD], [None, [NODE, 1.0, 60.0, 2, 0, b"", [FILE], [PAYLOAD], 1.5]]),  # type: ignore[list-item]
+    Run(C, [1, 2], [1, 1], [b"", PAYLOAD], [None, JobOptions(NODE, 1.0, 60.0, 2, 0, b"", [FILE], [PAYLOAD], 1.5)]),  # type: ignore[list-item]
     Cancel(C, [1], [0]),  # type: ignore[list-item]
     Recall(C, 4),
     Returned(C, [1], [1]),  # type: ignore[list-item]
@@ -122,7 +123,11 @@ EXAMPLES: list[Message] = [
     Fenced(C),
     JobNames(C, [1], [b"name"]),  # type: ignore[list-item]
     OverviewRequest(1),
-    Overview(1, [["node", "10.0.0.1", 51348, 4, 2, True]], [["client", "10.0.0.2", "f", 10, 2]]),
+    Overview(
+        1,
+        [NodeOverviewRow("node", "10.0.0.1", 51348, 4, 2, True)],
+        [ComputationOverviewRow("client", "10.0.0.2", "f", 10, 2)],
+    ),
 ]
 IDS = [type(message).__name__ for message in EXAMPLES]
 

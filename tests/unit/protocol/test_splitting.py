@@ -53,6 +53,7 @@ from gdispy.protocol.messages import (
     Upload,
 )
 from gdispy.protocol.payload import MemoryPayload, Payload
+from gdispy.protocol.rows import JobOptions
 from gdispy.protocol.splitting import fitted
 from gdispy.protocol.wire import WINDOW, Bye, FilePayload, MemorySink, Receiver, Sender
 from tests.unit.builders import C, D
@@ -282,7 +283,9 @@ def test_jobs_with_a_payload_each_come_in_several_messages() -> None:
 
 
 def test_jobs_with_several_payloads_each_are_divided_by_their_payloads() -> None:
-    options = [[b"", 0.0, 0.0, 0, 0, b"", [["f", 0, 0.0, 1, b""]] * 300, [payload(1)] * 300, 0.0] for _ in range(9)]
+    options = [
+        JobOptions(b"", 0.0, 0.0, 0, 0, b"", [["f", 0, 0.0, 1, b""]] * 300, [payload(1)] * 300, 0.0) for _ in range(9)
+    ]
     found = carried(Run(C, [JobId(1)] * 9, [1] * 9, [b""] * 9, list(options)))
     assert [len(each.jobs) for each in found] == [3, 3, 3]
 

@@ -7,6 +7,7 @@ from typing import Any
 from gdispy.protocol.ids import Instance, JobId
 from gdispy.protocol.messages import Accepted, Cancel, Ended, Message, Open, OutcomesAcked, Release, Run
 from gdispy.protocol.payload import ABSENT, Bulk, MemoryPayload
+from gdispy.protocol.rows import JobOptions
 from gdispy.rules.history.deferral import DELAY, LARGE, DeferredPayloads
 from gdispy.rules.history.facts import Announced, Placed, Unplaced
 from gdispy.rules.history.replay import JournalState
@@ -14,7 +15,7 @@ from tests.unit.builders import C, D, ended, outcome
 
 BIG = MemoryPayload([bytes(LARGE)])
 NODE = Instance(b"n" * 16)
-WISHES: list[Any] = [b"", 1.0, 0.0, 2, 0, b"", [], [], 0.0]
+WISHES = JobOptions(b"", 1.0, 0.0, 2, 0, b"", [], [], 0.0)
 
 
 def jobs(*numbers: int) -> list[JobId]:
@@ -121,7 +122,7 @@ def test_nothing_is_kept_of_a_computation_that_was_released() -> None:
 
 
 def test_jobs_with_large_files_of_their_own_are_written_at_once() -> None:
-    wishes = [*WISHES[:7], [BIG], 0.0]
+    wishes = WISHES._replace(contents=[BIG])
     fact = run({1: BIG}, [wishes])
     assert DeferredPayloads().now(C, [fact], 0.0) == [fact]
 

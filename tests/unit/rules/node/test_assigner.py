@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from gdispy.protocol.ids import ComputationId
+from gdispy.protocol.rows import JobOptions
 from gdispy.rules.node.assigner import Assigner
 from gdispy.rules.node.effects import AssignJobs, NewWorker
 from tests.unit.builders import C, D, plain
@@ -52,7 +53,7 @@ def test_no_more_run_than_their_scheduler_allows_the_computation() -> None:
 
 def test_job_waits_until_all_of_its_cpus_are_free() -> None:
     jobs = Jobs(1)
-    jobs.table.accept(jobs.computation, job(2, options=[b"", 0, 0.0, 2, 0, b"", [], [], []]), 0.0)
+    jobs.table.accept(jobs.computation, job(2, options=JobOptions(b"", 0, 0.0, 2, 0, b"", [], [], [])), 0.0)
     made = assigner(jobs)
     assert handed(made.assign(0.0)) == [(1, [1])]
     jobs.table.take_answers(jobs.state.workers[W1], [of(1)])

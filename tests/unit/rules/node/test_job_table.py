@@ -8,6 +8,7 @@ from gdispy.errors import InternalError, ProtocolError
 from gdispy.protocol.ids import JobId
 from gdispy.protocol.job_status import CANCELLED, TERMINATED
 from gdispy.protocol.messages import Release, Returned
+from gdispy.protocol.rows import JobOptions
 from gdispy.rules.effects import Send, WriteFacts
 from gdispy.rules.node import job_table
 from gdispy.rules.node.effects import RecallJobs, Unload
@@ -99,7 +100,7 @@ def test_cancel_that_comes_before_its_job_ends_it_when_it_comes(monkeypatch: pyt
 
 def test_job_with_options_is_not_put_behind_another() -> None:
     jobs = Jobs(1, 2)
-    jobs.table.accept(jobs.computation, job(3, options=[b"", 0, 0.0, 2, 0, b"", [], [], []]), 0.0)
+    jobs.table.accept(jobs.computation, job(3, options=JobOptions(b"", 0, 0.0, 2, 0, b"", [], [], [])), 0.0)
     worker = jobs.worker()
     jobs.table.hand_first(worker, 1, 0.0)
     assert [each.jobs for each in plain(jobs.table.hand_more(worker, 9))] == [[2]]

@@ -25,6 +25,7 @@ from gdispy.protocol.messages import (
     StatusRequest,
 )
 from gdispy.protocol.payload import Bulk
+from gdispy.protocol.rows import JobOptions
 from gdispy.protocol.wire import MESSAGE_LIMIT
 from gdispy.rules.effects import Drop, Effects, Send
 from gdispy.rules.node.computation import PORTIONS
@@ -418,7 +419,7 @@ def test_job_with_a_time_limit_goes_with_others_and_is_alone_when_its_time_is_ov
     start(rules, 1, now=1.0)
     rules.answered(W1, [outcome(1, start=1.0, end=1.0025)], 1.0)
     jobs = [JobId(job) for job in range(2, 10)]
-    options: list[Any] = [[b"", 0.0, 0.05, 0, 0, b"", [], [], 0.0]] * 8
+    options: list[Any] = [JobOptions(b"", 0.0, 0.05, 0, 0, b"", [], [], 0.0)] * 8
     effects = plain(rules.receive(A, [Run(C, jobs, [1] * 8, [b""] * 8, options)], 2.0))
     assert effects == [AssignJobs(W1, [2]), AssignJobs(W1, [3, 4])]  # type: ignore[list-item, arg-type]
     # When the time of the first is over, then what has ended and not been told comes, and what has not begun.

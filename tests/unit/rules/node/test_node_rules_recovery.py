@@ -21,6 +21,7 @@ from gdispy.protocol.messages import (
     Run,
     Started,
 )
+from gdispy.protocol.rows import Claim
 from gdispy.rules.effects import Drop, Effects, WriteFacts
 from gdispy.rules.history.facts import Owned
 from gdispy.rules.history.replay import JournalState
@@ -39,7 +40,7 @@ def kept(epoch: int = 1) -> Prepare:
 
 
 def claiming(instance: bytes, epoch: int, token: bytes = TOKEN, role: str = "") -> Hello:
-    return replace(hello(instance, role=role), claims=[[C, token, epoch]])
+    return replace(hello(instance, role=role), claims=[Claim(C, token, epoch)])
 
 
 def run(*jobs: int) -> Run:
@@ -190,7 +191,7 @@ def test_recoverer_may_collect_and_nothing_else() -> None:
 def test_who_only_collects_is_served_beside_a_scheduler_and_hears_what_has_ended() -> None:
     rules = node()
     rules.answered(W1, [outcome(1)], 1.0)
-    other = replace(hello(b"r" * 16, role="recoverer"), claims=[[D, TOKEN, 2]])
+    other = replace(hello(b"r" * 16, role="recoverer"), claims=[Claim(D, TOKEN, 2)])
     assert sent(rules.joined(B, other, 2.0), B) == [Inventory([], [], [], [])]
     taking = claiming(LATER, 2, role="recoverer")
     assert sent(rules.joined(Peer(3), taking, 3.0), Peer(3)) == [

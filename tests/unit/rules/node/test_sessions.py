@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from gdispy.protocol.ids import Instance
 from gdispy.protocol.messages import Cpus, Inventory
+from gdispy.protocol.rows import Claim
 from gdispy.rules.effects import Drop, Send
 from gdispy.rules.node.effects import Shutdown, Unload
 from gdispy.rules.node.sessions import LEASE_PULSES
@@ -111,6 +112,6 @@ def test_claim_moves_a_computation_and_its_former_scheduler_is_forgotten() -> No
     served.join()
     served.bring(TOKEN)
     served.sessions.gone(A, 1.0)
-    served.join(B, replace(hello(OTHER), claims=[[C, TOKEN, 2]]))
+    served.join(B, replace(hello(OTHER), claims=[Claim(C, TOKEN, 2)]))
     assert served.state.computations[C].session.instance == Instance(OTHER)
     assert len(served.sessions.all()) == 1

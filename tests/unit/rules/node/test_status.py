@@ -43,6 +43,6 @@ def test_all_of_it_is_told_to_the_owner_and_in_rows_to_visitors() -> None:
     served.jobs.table.accept(here, job(1), 0.0)
     status = NodeStatus(served.state, served.jobs.capacity, served.sessions)
     assert [line.split()[0] for line in status.standing(0.0)] == ["CPUs:", "computation", "client"]
-    assert status.overview("n", "h", 1) == ([["n", "h", 1, 2, 0, True]], [["client", "", "f", 1, 0]])
+    assert status.overview("n", "h", 1) == ([("n", "h", 1, 2, 0, True)], [("client", "", "f", 1, 0)])
     served.sessions.finish()
     assert status.standing(0.0)[-1] == "it ends when its present work is done"

@@ -6,6 +6,7 @@ import pytest
 
 from gdispy.errors import InternalError
 from gdispy.protocol.ids import JobId
+from gdispy.protocol.rows import JobOptions
 from gdispy.rules.node.worker import Worker, WorkerStage
 from tests.unit.rules.node.building import W1, computation, job
 
@@ -67,7 +68,7 @@ def test_nothing_is_put_behind_what_is_interrupted_or_slow_or_has_options_or_is_
     interrupted, slow, alone, full = worker(1), worker(1), worker(), worker(1, 2)
     interrupted.interrupt(1.0)
     slow.slow = True
-    alone.hand.append(job(1, options=[b"", 0, 0.0, 2, 0, b"", [], [], []]))
+    alone.hand.append(job(1, options=JobOptions(b"", 0, 0.0, 2, 0, b"", [], [], [])))
     alone.latest = 1
     full.latest = 1
     assert not any(each.may_have_more() for each in (interrupted, slow, alone, full))

@@ -6,6 +6,7 @@ from typing import Any
 
 from gdispy.protocol.ids import ComputationId, Instance, JobId, Peer
 from gdispy.protocol.messages import Open
+from gdispy.protocol.rows import JobOptions
 from gdispy.rules.scheduler.assignment import Assignment, AssignmentStage
 from gdispy.rules.scheduler.computation import Computation
 from gdispy.rules.scheduler.job import Task, new_task
@@ -86,4 +87,4 @@ class Parts:
 
 def task(job: int, cpus: int = 0, node: bytes = b"", priority: float = 0.0) -> Task:
     asks = cpus or node or priority
-    return new_task(JobId(job), b"", [node, priority, 0.0, cpus, 0, b"", [], [], 0.0] if asks else None)
+    return new_task(JobId(job), b"", JobOptions(node=node, priority=priority, cpus=cpus) if asks else None)

@@ -39,6 +39,7 @@ from gdispy.protocol.messages import (
     Uploaded,
     UseNode,
 )
+from gdispy.protocol.rows import JobOptions
 from gdispy.rules.effects import Effects
 from gdispy.rules.scheduler.dispatch import Dispatch
 from gdispy.rules.scheduler.refusals import NAMED_PATIENCE, NODE_PATIENCE
@@ -74,7 +75,7 @@ def ready(dispatch: Dispatch, *peers: Peer, cpus: int = 2) -> None:
 
 
 def wish(node: bytes = b"", priority: float = 0.0, cpus: int = 0) -> list[Any]:
-    return [node, priority, 0.0, cpus, 0, b"", [], [], 0.0]
+    return JobOptions(node=node, priority=priority, cpus=cpus)
 
 
 def submit(dispatch: Dispatch, jobs: dict[int, list[Any] | None], now: float = 0.0) -> Effects:
@@ -443,7 +444,7 @@ def test_node_is_told_what_it_must_know_of_a_job_and_no_more() -> None:
     # Where it must run and when is the scheduler's business: such jobs may go with others in one message.
     [run] = sent(submit(dispatch, {1: wish(priority=2.0), 2: wish(node=instance(A)), 3: wish(cpus=1)}), A, Run)
     assert sorted(run.jobs) == [1, 2, 3] and run.options == []
-    timed = [b"", 0.0, 60.0, 0, 0, b"", [], [], 0.0]
+    timed = JobOptions(b"", 0.0, 60.0, 0, 0, b"", [], [], 0.0)
     [run] = sent(submit(dispatch, {4: timed}), A, Run)
     assert run.options == [timed]
 

@@ -31,6 +31,7 @@ from gdispy.protocol.messages import (
     StatusRequest,
 )
 from gdispy.protocol.payload import Bulk, MemoryPayload
+from gdispy.protocol.rows import NodeRow
 from gdispy.rules.effects import Drop, Effects, Send
 from gdispy.rules.scheduler.assignment import AHEAD_LEAST, AHEAD_LIMIT
 from gdispy.rules.scheduler.dispatch import Dispatch
@@ -127,7 +128,7 @@ def test_node_is_asked_to_prepare_once_it_has_said_what_it_holds_and_gets_jobs_w
     limit, told, run = dispatch.receive(A, [Prepared(C, "")], 0.0)
     assert limit == Send(A, Limit(C, NO_LIMIT, NO_LIMIT))
     assert run == Send(A, Run(C, [JobId(1)], [1], [b""]))
-    row = ["n", "10.0.0.1", 51348, 2, 0, 0, 0.0, 0, 0]
+    row = NodeRow("n", "10.0.0.1", 51348, 2, 0, 0, 0.0, 0, 0)
     assert told == Send(CLIENT, Event(C, INITIALIZED, Instance(b"a" * 16), [row], []))
 
 
@@ -896,7 +897,7 @@ def test_standing_says_what_each_node_does() -> None:
     finish(dispatch, A, 1, took=1.5)
     # When the client asks.
     [standing] = sent(dispatch.receive_from_client(CLIENT, [StatusRequest(C, 7)], 1.0), CLIENT)
-    assert standing == Status(C, 7, [["node1", "10.0.0.1", 51348, 2, 2, 1, 1.5, 0, 6]], 2, [])
+    assert standing == Status(C, 7, [NodeRow("node1", "10.0.0.1", 51348, 2, 2, 1, 1.5, 0, 6)], 2, [])
 
 
 def test_standing_of_nothing_is_empty() -> None:

@@ -6,12 +6,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gdispy.protocol.ids import JobId
+from gdispy.protocol.rows import JobOptions
 from gdispy.rules.scheduler.job import Task, new_task
 from gdispy.rules.scheduler.job_queue import JobQueue
 
 
 def task(number: int, priority: float) -> Task:
-    options = [b"", priority, 0.0, 0, 0, b"", [], [], 0.0]
+    options = JobOptions(priority=priority)
     return new_task(JobId(number), b"", options if priority else None)
 
 

@@ -23,6 +23,7 @@ from gdispy.protocol.messages import (
     Released,
     Run,
 )
+from gdispy.protocol.rows import Claim
 from gdispy.rules.effects import Effects, Send, WriteFacts
 from gdispy.rules.history.facts import GivenUp, Met, Placed, Unplaced
 from gdispy.rules.history.replay import ComputationHistory, JournalState
@@ -105,7 +106,7 @@ def test_lost_node_is_written_with_what_becomes_of_its_jobs() -> None:
 def test_next_life_of_a_scheduler_goes_on_with_the_node_that_held_the_jobs() -> None:
     dispatch = checked(Dispatch())
     assert dispatch.restore(CLIENT, history(), kept(2), 0.0) == []
-    assert dispatch.claims() == [[C, TOKEN, 2]]
+    assert dispatch.claims() == [Claim(C, TOKEN, 2)]
     effects = join(dispatch, A, b"n" * 16, (2, 1))
     assert sent(effects, A) == [kept(2)]
     effects = dispatch.receive(A, [Prepared(C, "")], 0.0)
