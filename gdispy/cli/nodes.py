@@ -25,6 +25,7 @@ from gdispy.cli.options import (
     parse,
     set_up_logging,
 )
+from gdispy.client.tables import format_table
 from gdispy.discovery import targets
 from gdispy.discovery.beacon import HERE, LOOK, Beacon, Packet
 from gdispy.discovery.route import Route, routes_of
@@ -270,5 +271,4 @@ def lines(found: list[Found]) -> list[str]:
         )
         texts = (each.name or "?", each.address, each.version, each.python, *numbers, idle, state)
         rows.append(tuple(map(printable, texts)))
-    widths = [max(len(row[column]) for row in rows) for column in range(7)]
-    return ["  ".join([*(row[column].ljust(widths[column]) for column in range(7)), row[7]]).rstrip() for row in rows]
+    return format_table(rows, "  ", align="<")

@@ -38,6 +38,7 @@ from gdispy.cli.options import (
     parse,
     set_up_logging,
 )
+from gdispy.client.tables import format_table
 from gdispy.errors import ConfigError, GdispyError
 from gdispy.protocol.address import Address, host_flaw
 from gdispy.protocol.handshake import encode_secret
@@ -273,8 +274,7 @@ class Fleet:
 
     def table(self) -> list[str]:
         rows = [("HOST", "NODE", "STATE"), *((node.host, node.place or "-", node.state) for node in self.nodes)]
-        widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
-        return [f"{host:{widths[0]}}  {place:{widths[1]}}  {state}" for host, place, state in rows]
+        return format_table(rows, "  ", align="<")
 
 
 def _lines(fd: int) -> Any:

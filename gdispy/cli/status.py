@@ -22,6 +22,7 @@ from gdispy.cli.options import (
     set_up_logging,
 )
 from gdispy.client.shared_cluster import scheduler_place
+from gdispy.client.tables import format_table
 from gdispy.errors import ConfigError, ConnectFailed, GdispyError
 from gdispy.net import connect
 from gdispy.protocol import roles
@@ -107,12 +108,12 @@ def as_object(overview: Overview) -> dict[str, list[dict[str, object]]]:
 
 def overview_lines(overview: Overview) -> list[str]:
     """How a scheduler stands, as a table for people."""
-    lines = [f"{'Node':>30} | {'CPUs':>5} | {'In use':>6} | State"]
+    nodes = [("Node", "CPUs", "In use", "State")]
     for name, address, port, cpus, load, connected in overview.nodes:
         place = f"{printable(str(Address(address, port)))} ({printable(name[:12])})"
-        lines.append(f"{place:>30} | {cpus:>5} | {load:>6} | {'connected' if connected else 'away'}")
-    lines += ["", f"{'Client':>30} | {'Computation':>20} | {'Waiting':>9} | {'On nodes':>8}"]
+        nodes.append((place, str(cpus), str(load), "connected" if connected else "away"))
+    rows = [("Client", "Computation", "Waiting", "On nodes")]
     for client, address, name, waiting, running in overview.computations:
         who = f"{printable(client[:15])} ({printable(address) or 'away'})"
-        lines.append(f"{who:>30} | {printable(name[:20]):>20} | {waiting:>9} | {running:>8}")
-    return lines
+        rows.append((who, printable(name[:20]), str(waiting), str(running)))
+    return [*format_table(nodes, " | ", (30, 5, 6)), "", *format_table(rows, " | ", (30, 20, 9, 8))]

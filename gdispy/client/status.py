@@ -9,6 +9,7 @@ import time
 from collections import namedtuple
 from collections.abc import Iterator
 
+from gdispy.client.tables import format_table
 from gdispy.protocol.address import Address
 from gdispy.protocol.limits import printable, printable_lines
 from gdispy.protocol.messages import Ended
@@ -163,19 +164,20 @@ class ClusterStatus(namedtuple("ClusterStatus", ["nodes", "jobs_pending"])):
         return self
 
 
+#: Characters of the columns of the table of nodes.
+_WIDTHS = (30, 5, 8, 9, 13, 8, 8)
+
+
 def table(status: ClusterStatus, wall_time: float) -> str:
     """The nodes and their work as text; `wall_time` in seconds."""
-    lines = [
-        "",
-        f"{'Node':>30} | {'CPUs':>5} | {'Jobs':>8} | {'Sec/Job':>9} | {'Node Time Sec':>13}"
-        f" | {'Sent':>8} | {'Rcvd':>8}",
-        "-" * 99,
-    ]
+    rows = [("Node", "CPUs", "Jobs", "Sec/Job", "Node Time Sec", "Sent", "Rcvd")]
     for node in sorted(status.nodes, key=lambda node: (node.ip_addr, node.port)):
         each = node.cpu_time / node.jobs_done if node.jobs_done else 0.0
         name = f"{printable(str(Address(node.ip_addr, node.port)))} ({printable(node.name[:12])})"
-        counts = f"{node.cpus:>5} | {node.jobs_done:>8} | {each:>9.4f} | {node.cpu_time:>13.3f}"
-        lines.append(f"{name:>30} | {counts} | {size(node.tx):>8} | {size(node.rx):>8}")
+        times = (f"{each:.4f}", f"{node.cpu_time:.3f}")
+        rows.append((name, str(node.cpus), str(node.jobs_done), *times, size(node.tx), size(node.rx)))
+    head, *found = format_table(rows, " | ", _WIDTHS)
+    lines = ["", head, "-" * 99, *found]
     lines.append("")
     if status.jobs_pending:
         lines.append(f"Jobs pending: {status.jobs_pending}")

@@ -27,7 +27,7 @@ from tests.support.daemons import Daemon, ended
 from tests.support.proxy import Proxy
 
 ROOT = Path(__file__).parents[2]
-VECTORS: dict[str, Any] = json.loads((ROOT / "tests" / "unit" / "vectors.json").read_text())
+VECTORS: dict[str, Any] = json.loads((ROOT / "tests" / "unit" / "protocol" / "vectors.json").read_text())
 REFUSED: list[dict[str, Any]] = VECTORS["refused"]
 FINISHED = 11
 
