@@ -1,4 +1,4 @@
-"""Groups of short jobs that a worker may have read; `tests/integration/test_group_worlds.py` has them with a real page."""
+"""Groups of short jobs that a worker may have read. With a real page: `tests/integration/test_group_worlds.py`."""
 
 from __future__ import annotations
 
