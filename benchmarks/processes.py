@@ -127,18 +127,23 @@ def node_with(secret_file: str, *options: str) -> Iterator[NodePlace]:
 
 
 @contextlib.contextmanager
-def running_scheduler(node: NodePlace) -> Iterator[NodePlace]:
-    """A shared scheduler that has this node, with the same secret towards both sides, and a journal."""
+def running_scheduler(node: NodePlace, keeps_journal: bool = True) -> Iterator[NodePlace]:
+    """A shared scheduler that has this node, with the same secret towards both sides, and with or without a journal."""
     program = str(Path(sys.executable).with_name("gdispy-scheduler"))
     command = [program, "--daemon", "-i", "127.0.0.1", "-p", "0", "-n", f"{node.host}:{node.port}"]
+    command += ["--secret-file", node.secret_file]
     with (
         tempfile.TemporaryDirectory() as journal,
         tempfile.TemporaryFile() as errors,
-        started([*command, "--secret-file", node.secret_file, "--journal", journal], stderr=errors) as process,
+        started([*command, *_journal(journal if keeps_journal else "")], stderr=errors) as process,
     ):
         assert process.stdout is not None
         host, _, port = read_line(process.stdout, START_LIMIT).removeprefix("ready ").rpartition(":")
         yield NodePlace(process.pid, host, int(port), node.secret_file)
+
+
+def _journal(directory: str) -> list[str]:
+    return ["--journal", directory] if directory else ["--no_journal"]
 
 
 @contextlib.contextmanager

@@ -339,10 +339,10 @@ class Scheduler:
     # Effects
 
     def _send(self, peer: Peer, message: Any) -> None:
-        if isinstance(message, _PROMISES):
-            message = self.ledger.sayable(message, partial(self._send, peer))
-            if message is None:
-                return
+        if isinstance(message, _PROMISES) and self.ledger.holds(
+            message.computation, partial(self._send, peer, message)
+        ):
+            return
         client = self._clients.get(peer)
         if client is not None:
             client.send(message)

@@ -3,7 +3,8 @@
 Called by `file.py`, which writes, in any thread, and by who only looks into a file, as `cli/journal.py`.
 
     file    "gdispyJ1" | 16 random bytes | record ...
-    record  u64 length | u32 crc | facts, msgpack arrays one after the other
+    record  u64 length | u32 crc | facts, msgpack arrays one after the other; a payload in a file of its own
+            (`payload_files.py`) is an extension of kind 1: u64 size | u32 crc | name of the file
 
 Invariants:
 1. The crc of a record is that of the one before it, continued over the record's own bytes: no record is taken for
@@ -40,12 +41,24 @@ HEAD = struct.Struct(">QI")
 LARGE = 64 * 1024
 #: Bytes that one value can have in msgpack.
 LONGEST = (1 << 32) - 1
+#: The kind of an extension of msgpack that names a payload in a file, and how it is packed: size, crc, name.
+_STORED = 1
+_STORED_HEAD = struct.Struct(">QI")
 #: What a list begins with in msgpack, whatever its length.
 _ARRAY = b"\xdd"
 #: Bytes of a damaged file that are searched for records behind the damage.
 _SEARCHED = 4 << 20
 #: Bytes that are checked for that, in all: what is no record may look like the beginnings of many long ones.
 _CHECKED = 256 << 20
+
+
+class StoredPayload(Payload):
+    """A payload in a file beside the journal, by its name there. It is read by who keeps the files."""
+
+    __slots__ = ("crc", "name")
+
+    def __init__(self, name: str, size: int, crc: int) -> None:
+        self.name, self.size, self.crc = name, size, crc
 
 
 class Reading:
@@ -208,9 +221,17 @@ def unpack(data: bytes) -> Iterator[Message]:
 def arrays(data: bytes) -> Iterator[Any]:
     """The facts of a record as they lie there."""
     limit = max(len(data), 1)
-    unpacker = msgpack.Unpacker(raw=False, unicode_errors="surrogatepass", max_buffer_size=limit)
+    ways: dict[str, Any] = {"raw": False, "unicode_errors": "surrogatepass", "max_buffer_size": limit}
+    unpacker = msgpack.Unpacker(ext_hook=_extension, **ways)
     unpacker.feed(data)
     yield from unpacker
+
+
+def _extension(kind: int, data: bytes) -> StoredPayload:
+    if kind != _STORED or len(data) <= _STORED_HEAD.size:
+        raise ValueError(f"an unknown extension {kind}")
+    size, crc = _STORED_HEAD.unpack_from(data)
+    return StoredPayload(data[_STORED_HEAD.size :].decode(), size, crc)
 
 
 class _Large(Exception):
@@ -262,7 +283,12 @@ def _writable(fact: Message) -> list[Message]:
 
 
 def _is_too_long(value: Any) -> bool:
-    return isinstance(value, Payload) and value.size > LONGEST
+    return _lies_here(value) and value.size > LONGEST
+
+
+def _lies_here(value: Any) -> bool:
+    """Whether it is a payload of which the bytes are written into the journal."""
+    return isinstance(value, Payload) and not isinstance(value, StoredPayload)
 
 
 #: Packs what has no payloads, else raises TypeError; making one for each fact takes as long. It calls nothing in which
@@ -278,7 +304,9 @@ def _pack(value: Any) -> bytes:
     return data
 
 
-def _as_bytes(value: Any) -> bytes:
+def _as_bytes(value: Any) -> Any:
+    if isinstance(value, StoredPayload):
+        return msgpack.ExtType(_STORED, _STORED_HEAD.pack(value.size, value.crc) + value.name.encode())
     if value.size > LARGE:
         raise _Large
     return joined(value)
@@ -286,7 +314,7 @@ def _as_bytes(value: Any) -> bytes:
 
 def _add_pieces(value: Any, pieces: list[Any]) -> None:
     """The same as `_pack`, piece by piece."""
-    if isinstance(value, Payload) and value.size > LARGE:
+    if _lies_here(value) and value.size > LARGE:
         pieces.append(b"\xc6" + value.size.to_bytes(4, "big"))
         offset = 0
         while offset < value.size:

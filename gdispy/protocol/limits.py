@@ -40,6 +40,9 @@ OPEN_LIMIT = 16
 ELEMENT_LIMIT = 1 << 21
 #: Streams of one message at most, where what it says can be said in several.
 BATCH_STREAMS = 1024
+#: Bytes of payloads of one message, where what it says can be said in several: with those of the next message, whose
+#: streams may begin before it has arrived, they are fewer than `PAYLOADS_BYTES`.
+BATCH_BYTES = 64 * 1024 * 1024
 #: Characters of the name of a function, a program, a host or a node at most.
 NAME_LIMIT = 255
 

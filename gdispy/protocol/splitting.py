@@ -18,6 +18,7 @@ from gdispy.errors import InternalError
 from gdispy.protocol import field_checks
 from gdispy.protocol.field_checks import Check
 from gdispy.protocol.limits import (
+    BATCH_BYTES,
     BATCH_STREAMS,
     COLUMN_LIMIT,
     COUNT_LIMIT,
@@ -176,30 +177,41 @@ def _parts(message: Message) -> Iterator[Message]:
     if rows == 0:
         yield message
         return
-    streams = _streams(message)
     begin = 0
-    while begin < rows:
-        end, left = begin + 1, BATCH_STREAMS - streams[begin] if streams else 0
-        if not streams:
-            end = min(rows, begin + COLUMN_LIMIT)
-        while streams and end < min(rows, begin + COLUMN_LIMIT) and streams[end] <= left:
-            left -= streams[end]
-            end += 1
+    for end in _ends(message, rows):
         yield message if end - begin == rows else _part(message, begin, end)
         begin = end
 
 
-def _streams(message: Message) -> list[int]:
-    """How many payloads each item brings; nothing where none does."""
+def _ends(message: Message, rows: int) -> Iterator[int]:
+    """Where the items of each part of a message end: as many as a column holds, and whose payloads are few enough."""
+    streams = _streams(message)
+    if not streams:
+        yield from range(COLUMN_LIMIT, rows, COLUMN_LIMIT)
+    begin = count = size = 0
+    for index, (more, larger) in enumerate(streams):
+        is_full = count + more > BATCH_STREAMS or size + larger > BATCH_BYTES or index - begin == COLUMN_LIMIT
+        if is_full and index > begin:
+            yield index
+            begin, count, size = index, 0, 0
+        count, size = count + more, size + larger
+    yield rows
+
+
+def _streams(message: Message) -> list[tuple[int, int]]:
+    """How many payloads each item brings, and of how many bytes; nothing where none does."""
     counts = [[_payloads(item) for item in getattr(message, name)] for name in message.parts]
-    found = [sum(each) for each in zip(*(column for column in counts if column), strict=True)]
-    return found if any(found) else []
+    rows = zip(*(column for column in counts if column), strict=True)
+    found = [(sum(count for count, _ in row), sum(size for _, size in row)) for row in rows]
+    return found if any(count for count, _ in found) else []
 
 
-def _payloads(value: Any) -> int:
+def _payloads(value: Any) -> tuple[int, int]:
+    """How many payloads are in an item, and their bytes."""
     if isinstance(value, list | tuple):
-        return sum(map(_payloads, value))
-    return isinstance(value, Payload)
+        found = [_payloads(each) for each in value]
+        return sum(count for count, _ in found), sum(size for _, size in found)
+    return (1, value.size) if isinstance(value, Payload) else (0, 0)
 
 
 def _in_short_rows(message: Inventory | Resume) -> Message:

@@ -34,6 +34,7 @@ import msgpack
 from gdispy.errors import InternalError, ProtocolError
 from gdispy.protocol.handshake import Keys, next_key
 from gdispy.protocol.limits import (
+    BATCH_BYTES,
     BATCH_STREAMS,
     CHUNK_LIMIT,
     COLUMN_LIMIT,
@@ -135,7 +136,7 @@ class Sender:
             self._put_fitted(message, follows)
             return
         # What is so short has nothing in it that is too long.
-        if len(streams) <= BATCH_STREAMS and (
+        if _are_few(streams) and (
             len(data) < CHUNK_LIMIT or (len(data) <= MESSAGE_LIMIT and fits(message) and not has_too_many(values, data))
         ):
             self._queue(data, streams, follows, message.is_first)
@@ -257,6 +258,13 @@ class Sender:
 _pack = msgpack.Packer().pack
 
 
+def _are_few(streams: list[_Outgoing]) -> bool:
+    """Whether so many payloads may go with one message that could be several."""
+    if len(streams) < 2:
+        return True
+    return len(streams) <= BATCH_STREAMS and sum(each.payload.size for each in streams) <= BATCH_BYTES
+
+
 class _Packer:
     """Packs one message, opening a stream for each payload it meets."""
 
@@ -298,7 +306,7 @@ class _Outgoing:
         self.then: list[_Ready] = []
         #: How many streams the message refers to that is this stream, with itself; 0 where it is none.
         self.ends = 0
-        self._payload = payload
+        self.payload = payload
         self._purpose = purpose
         self._offset = 0
 
@@ -310,13 +318,13 @@ class _Outgoing:
         """The head of the next chunk, and the bytes of the payload in it."""
         flags, head = 0, b""
         if self._offset == 0:
-            flags, head = FIRST, _STREAM_SIZE.pack(self._payload.size, self._purpose)
+            flags, head = FIRST, _STREAM_SIZE.pack(self.payload.size, self._purpose)
         room = CHUNK_LIMIT - _STREAM_HEAD.size - len(head)
-        left = self._payload.size - self._offset
+        left = self.payload.size - self._offset
         # A file that has shrunk since it was announced is filled up: its digest tells.
-        data = self._payload.read(self._offset, min(room, left)) or bytes(min(room, left))
+        data = self.payload.read(self._offset, min(room, left)) or bytes(min(room, left))
         self._offset += len(data)
-        self.done = self._offset >= self._payload.size
+        self.done = self._offset >= self.payload.size
         if self.done:
             flags |= LAST
         return _STREAM_HEAD.pack(STREAM, self.number, flags) + head, data

@@ -377,10 +377,11 @@ class SharedScheduler:
     def _answer(self, connection: Connection, answer: Any) -> None:
         if isinstance(answer, Ended):
             self._archive.record(answer.computation, answer)
-        if isinstance(answer, Accepted):
-            answer = self._archive.ledger.sayable(answer, partial(self._answer, connection))
-        if answer is not None:
-            connection.send(answer)
+        if isinstance(answer, Accepted) and self._archive.ledger.holds(
+            answer.computation, partial(self._answer, connection, answer)
+        ):
+            return
+        connection.send(answer)
 
     def _for_nodes(self, message: Any) -> Any:
         """A client's word as it goes on to the nodes: they know the computation as this scheduler's."""

@@ -3,6 +3,7 @@
 Made by `service.py`; all in its loop.
 
     DIRECTORY/journal    facts, as in `journal/file.py`; locked by the scheduler that lives
+    DIRECTORY/payloads/  large arguments and results, as in `journal/payload_files.py`
     DIRECTORY/files/     dependency files, under the names by which the journal calls them
     DIRECTORY/key        32 random bytes, by which nodes and clients know that it is the same scheduler
 
@@ -13,11 +14,9 @@ something may begin, or be forgotten.
 from __future__ import annotations
 
 import logging
-import math
 import os
 import secrets
 import shutil
-import time
 from dataclasses import replace
 from hashlib import blake2b
 
@@ -25,14 +24,15 @@ import gevent
 
 from gdispy.buffers.memory_file import DIGEST_BYTES, FILE_PREFIX, ReceivedFile
 from gdispy.errors import JournalError
-from gdispy.journal.file import Journal, boot_name
+from gdispy.journal.file import FLUSH_INTERVAL, SYNC_TURNS, Journal, boot_name, syncs
+from gdispy.journal.format import Reading
+from gdispy.journal.payload_files import PayloadFiles, sync_files
 from gdispy.journal.router import JournalRouter
 from gdispy.protocol.identity import SEED_BYTES, Identity
 from gdispy.protocol.ids import ComputationId, Instance
 from gdispy.protocol.message import Message
 from gdispy.protocol.messages import Cancel, JobNames, Open, Prepare, Release, Run
 from gdispy.protocol.payload import Bulk
-from gdispy.rules.history.deferral import DeferredPayloads
 from gdispy.rules.history.facts import Began, Owned
 from gdispy.rules.history.replay import ComputationHistory
 from gdispy.runtime.greenlets import keep_running
@@ -42,8 +42,6 @@ logger = logging.getLogger(__name__)
 #: Bytes of a journal that it may have before it is written anew, and by which factor it must have grown since.
 COMPACT_SIZE = 64 << 20
 COMPACT_GROWTH = 2
-#: Seconds between two looks at what was put aside.
-DEFERRED_INTERVAL = 0.5
 #: Seconds between two looks at its size.
 COMPACT_INTERVAL = 5.0
 
@@ -60,6 +58,7 @@ class SchedulerStore:
         self.stories: list[ComputationHistory] = []
         self.files = temporary
         self._journal: Journal | None = None
+        self._payloads: PayloadFiles | None = None
         self._compact_at = COMPACT_SIZE
         if directory:
             self._open(os.path.abspath(directory))
@@ -88,12 +87,26 @@ class SchedulerStore:
             journal.set_aside(reading.set_aside)
         journal.sync()
         self.stories = [story for story in reading.remembered.stories.values() if self._find_files(story)]
-        self.ledger.common, self.ledger.deferred = journal, DeferredPayloads()
-        self._journal = journal
+        self._journal = self.ledger.common = journal
+        self._payloads = self.ledger.payloads = self._open_payloads(directory, journal, reading)
         self._remove_files()
         jobs = sum(len(story.jobs) for story in self.stories)
         if jobs:
             logger.info("taking up %d computations with %d jobs from %s", len(self.stories), jobs, journal.path)
+
+    def _open_payloads(self, directory: str, journal: Journal, reading: Reading) -> PayloadFiles:
+        """The files with large payloads, which the computations that were found get back."""
+        try:
+            payloads = PayloadFiles(os.path.join(directory, "payloads"))
+        except OSError as error:
+            raise JournalError(f"{directory} cannot be used for the journal: {error.strerror}") from error
+        for story in self.stories:
+            if not payloads.take_up(story):
+                logger.warning("the machine went off before payloads of computation %s were written", story.id.hex())
+                payloads.say_again(story.id, map(self._as_written, story.facts()), journal.append_or_raise)
+        # Some may belong to what is in the copy of a journal that could not be read.
+        payloads.remove_unknown(keep=bool(reading.set_aside) or reading.fault == "damaged")
+        return payloads
 
     def _find_files(self, story: ComputationHistory) -> bool:
         """Join a computation to its files; where one is gone, its client brings it again. Whether it has a client."""
@@ -129,8 +142,9 @@ class SchedulerStore:
 
     def set_aside(self, computation: ComputationId, error: Exception) -> None:
         """A computation cannot be taken up: keep what is known of it apart."""
-        if self._journal is not None:
+        if self._journal is not None and self._payloads is not None:
             self._journal.set_aside({computation: f"{type(error).__name__}: {error}"})
+            self._payloads.set_aside(computation)
 
     @property
     def remembers(self) -> bool:
@@ -138,16 +152,18 @@ class SchedulerStore:
 
     def keep(self) -> None:
         """Begin to write to the disk, in a greenlet of the calling loop."""
-        if self._journal is not None:
+        if self._journal is not None and self._payloads is not None:
             self._journal.keep(self.ledger.free)
             keep_running(self._watch_size, self._journal, what="the watch over the size of the journal")
-            keep_running(self._write_deferred, what="writing to the journal what was put aside")
+            if syncs:
+                keep_running(self._sync_payloads, self._payloads, what="writing large payloads to the disk")
 
-    def _write_deferred(self) -> None:
+    def _sync_payloads(self, payloads: PayloadFiles) -> None:
         while True:
-            gevent.sleep(DEFERRED_INTERVAL)
-            for _ in self.ledger.write_deferred(time.monotonic()):
-                gevent.sleep(0)
+            gevent.sleep(SYNC_TURNS * FLUSH_INTERVAL)
+            paths = payloads.unsynced()
+            if paths:
+                gevent.get_hub().threadpool.apply(sync_files, (paths,))
 
     def _watch_size(self, journal: Journal) -> None:
         while True:
@@ -169,11 +185,14 @@ class SchedulerStore:
         if isinstance(message, Open):
             self.ledger.record(message.computation, [message, Owned(message.computation, client, name, "")])
         elif isinstance(message, Prepare):
-            self.ledger.record(message.computation, [self._by_names(message)])
+            self.ledger.record(message.computation, [self._as_written(message)])
         elif isinstance(message, Run | Cancel | Release | JobNames):
             self.ledger.record(message.computation, [message])
 
-    def _by_names(self, message: Prepare) -> Prepare:
+    def _as_written(self, message: Message) -> Message:
+        """A fact with dependency files by their names."""
+        if not isinstance(message, Prepare):
+            return message
         names: list[Bulk] = [
             os.path.basename(each.path).encode() if isinstance(each, ReceivedFile) else b"" for each in message.contents
         ]
@@ -185,10 +204,9 @@ class SchedulerStore:
 
     def close(self) -> None:
         """The scheduler ends. Where nothing is to be remembered, its files go."""
-        if self._journal is not None:
-            for _ in self.ledger.write_deferred(math.inf):
-                pass
+        if self._journal is not None and self._payloads is not None:
             self._journal.close()
+            self._payloads.close()
         else:
             shutil.rmtree(self.files, ignore_errors=True)
 

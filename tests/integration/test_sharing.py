@@ -381,3 +381,11 @@ def test_a_scheduler_on_several_addresses_is_reached_by_each(
         options = {"scheduler_node": host, "scheduler_port": daemon.place[1], "secret_file": secret_file}
         with SharedJobCluster(abs, **options) as made:
             assert made.submit(-1).result_or_raise(20) == 1
+
+
+def test_large_arguments_of_many_jobs_that_are_submitted_at_once_all_arrive(share: Share) -> None:
+    """Together they are more than a side keeps of payloads that no message has referred to yet (256 MiB)."""
+    cluster = share(len)
+    data = bytes(4_700_000)
+    jobs = [cluster.submit(data) for _ in range(60)]
+    assert [job() for job in jobs] == [len(data)] * 60

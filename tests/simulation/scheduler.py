@@ -9,6 +9,7 @@ from random import Random
 from typing import Any
 
 from gdispy.protocol.ids import ComputationId, Instance, JobId, Peer
+from gdispy.protocol.message import picked
 from gdispy.protocol.messages import (
     Accepted,
     Cancel,
@@ -25,8 +26,9 @@ from gdispy.protocol.messages import (
     ResendRequest,
     Run,
 )
+from gdispy.protocol.payload import Payload
 from gdispy.rules.effects import Drop, Effects, Send, WriteFacts
-from gdispy.rules.history.deferral import DeferredPayloads
+from gdispy.rules.history.facts import Announced
 from gdispy.rules.history.replay import ComputationHistory, JournalState, outcomes
 from gdispy.rules.scheduler.dispatch import Dispatch
 from gdispy.rules.scheduler.turns import FAIR
@@ -36,8 +38,6 @@ from tests.simulation.nodes import Life
 from tests.simulation.timeline import Broken, Timeline, Turns
 
 PORT = 51348
-#: Bytes from which on a payload is put aside; see `links.Parcel`.
-LARGE = 50_000
 
 
 class Scheduler:
@@ -54,10 +54,15 @@ class Scheduler:
         self._turns = Turns(timeline, random, self, self._perform)
         #: What a journal has of it: the facts, and who brought each computation.
         self._facts: list[Message] = []
-        #: What the journal need not hold yet; and the jobs that clients may have to say again, not being accepted.
-        self._delay = random.choice([0.05, 1.0, 1000.0])
-        self._deferred = DeferredPayloads(LARGE, self._delay)
+        #: How long it takes until clients hear `Accepted`; and the jobs that they may have to say again until then.
+        self._lag = random.choice([0.05, 1.0, 1000.0])
         self._unaccepted: dict[tuple[ComputationId, JobId], Run] = {}
+        #: Whether large outcomes take time to get to clients.
+        self._is_far = random.random() < 0.5
+        #: Large outcomes that could not be written for so long, the disk being full; and what nodes are told then.
+        self._delay = random.choice([0.05, 1.0, 1000.0])
+        self._unwritten: list[Ended] = []
+        self._waiting: list[tuple[Peer, OutcomesAcked]] = []
         #: As in `rules/scheduler/client_mailbox.py`: jobs that were accepted and not collected.
         self._patrons: set[tuple[ComputationId, JobId]] = set()
         self._absent: set[tuple[ComputationId, JobId]] = set()
@@ -155,13 +160,54 @@ class Scheduler:
     # Its end, and its next life
 
     def _remember(self, fact: Message) -> None:
-        now = self._timeline.now
-        for job in self._deferred.due(now):
-            self._facts += [received(each)[0] for each in self._deferred.facts_of(*job)]
-            self._deferred.written(*job)
-        computation: Any = getattr(fact, "computation", None)
-        self._facts += [received(each)[0] for each in self._deferred.now(computation, [fact], now)]
-        self._deferred.say()
+        copy, is_large = received(fact)
+        if isinstance(copy, OutcomesAcked):  # By then at the latest.
+            for each in self._unwritten_of(copy):
+                self._write(self._lives, each)
+        if isinstance(copy, Ended) and is_large:
+            self._unwritten.append(copy)
+            self._timeline.after(self._delay, self._write, self._lives, copy)
+        else:
+            self._facts.append(copy)
+
+    def _write(self, life: int, fact: Ended) -> None:
+        """There is room again."""
+        if life == self._lives and any(each is fact for each in self._unwritten):
+            self._unwritten = [each for each in self._unwritten if each is not fact]
+            self._facts.append(fact)
+            waiting, self._waiting = self._waiting, []
+            for peer, message in waiting:
+                self._tell_node(peer, message)
+
+    def _unwritten_of(self, message: OutcomesAcked) -> list[Ended]:
+        """What is not written of the outcomes that it speaks of."""
+        jobs, computation = set(message.jobs), message.computation
+        return [each for each in self._unwritten if each.computation == computation and not jobs.isdisjoint(each.jobs)]
+
+    def _has_to_wait(self, message: OutcomesAcked) -> bool:
+        """Whether what it promises is not written."""
+        return bool(self._unwritten_of(message))
+
+    def _lose_payloads(self, chance: float) -> None:
+        """The machine has died, too: of jobs that were not accepted yet, some large arguments were not on its disk."""
+        self._facts = [part for fact in self._facts for part in self._left_of(fact, chance)]
+
+    def _left_of(self, fact: Message, chance: float) -> list[Message]:
+        """What is found of a fact then."""
+        if not isinstance(fact, Run):
+            return [fact]
+        lost = [
+            place for place in range(len(fact.jobs)) if self._can_lose(fact, place) and self._random.random() < chance
+        ]
+        if not lost:
+            return [fact]
+        rest = [place for place in range(len(fact.jobs)) if place not in lost]
+        part = picked(fact, lost)
+        found: list[Message] = [Announced(fact.computation, part.jobs, part.options)]
+        return [picked(fact, rest), *found] if rest else found
+
+    def _can_lose(self, fact: Run, place: int) -> bool:
+        return isinstance(fact.arguments[place], Payload) and (fact.computation, fact.jobs[place]) in self._unaccepted
 
     def _new_ones(self, message: Run) -> Run:
         """A job is handed on once, however often it is said."""
@@ -179,14 +225,18 @@ class Scheduler:
         return replace(message, **columns, options=options)
 
     def _accept(self, message: Run) -> None:
-        """The client hears that these are in safe hands, now or later; until then it can say them again."""
+        """The client will hear that these are in safe hands; until then it can say them again."""
         options = message.options or [None] * len(message.jobs)
         for job, arguments, wishes in zip(message.jobs, message.arguments, options, strict=True):
             run = Run(message.computation, [job], [1], [arguments], [wishes] if wishes is not None else [])
             self._unaccepted[message.computation, job] = run
-        accepted = self._deferred.sayable(Accepted(message.computation, message.jobs), self._forget_runs)
-        if accepted is not None:
-            self._forget_runs(accepted)
+        accepted = Accepted(message.computation, message.jobs)
+        self._timeline.after(self._lag, self._hear_accepted, self._lives, accepted)
+
+    def _hear_accepted(self, life: int, message: Accepted) -> None:
+        """The client hears it; where the connection has ended meanwhile, it does not."""
+        if life == self._lives:
+            self._forget_runs(message)
 
     def _forget_runs(self, message: Any) -> None:
         for job in message.jobs:
@@ -224,11 +274,12 @@ class Scheduler:
         self._links.clear()
         self._renew()
         self._turns = Turns(self._timeline, self._random, self, self._perform)
+        self._unwritten, self._waiting = [], []
+        self._lose_payloads(self._random.choice([0.0, 0.5, 1.0]))
         known = JournalState()
         for fact in self._facts:
             known.take(fact)
         self._facts = list(known.facts())
-        self._deferred = DeferredPayloads(LARGE, self._delay)
         self._asked.clear()
         self._early.clear()
         self._absent.clear()
@@ -322,17 +373,26 @@ class Scheduler:
 
     def _tell_node(self, peer: Peer, message: Message) -> None:
         link = self._links.get(peer)
-        if isinstance(message, OutcomesAcked):
-            sayable = self._deferred.sayable(message, lambda rest: self._tell_node(peer, rest))
-            if sayable is None:
-                return
-            message = sayable
+        if isinstance(message, OutcomesAcked) and self._has_to_wait(message):
+            self._waiting.append((peer, message))
+            return
         if link is not None:
             if isinstance(message, Run):
                 self._book.placed(message)
             link.to_node.send(message)
 
     def _tell(self, peer: Peer, message: Message) -> None:
+        if isinstance(message, Ended) and received(message)[1] and self._is_far:
+            # It is long: what is short overtakes it, and where the scheduler is killed meanwhile, it does not arrive.
+            self._timeline.after(self._random.choice([0.01, 0.5, 5.0]), self._arrive, self._lives, peer, message)
+        else:
+            self._tell_now(peer, message)
+
+    def _arrive(self, life: int, peer: Peer, message: Message) -> None:
+        if life == self._lives and message.computation in self._owners:  # type: ignore[attr-defined]
+            self._tell_now(peer, message)
+
+    def _tell_now(self, peer: Peer, message: Message) -> None:
         self._note_told(message)
         if isinstance(message, ResendRequest):
             self._patrons.difference_update((message.computation, job) for job in message.jobs)

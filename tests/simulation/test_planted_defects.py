@@ -24,7 +24,7 @@ from tests.simulation.world import World
 
 SEEDS = 200
 #: Worlds that show defects which are too rare for those.
-RARE = (306, 347, 721, 1295)
+RARE = (230, 306, 347, 407, 721, 1295, 1794, 2505)
 
 Patch = pytest.MonkeyPatch
 Plant = Callable[[Patch], None]

@@ -8,8 +8,8 @@ import pytest
 
 from gdispy.protocol.message import Message
 from gdispy.protocol.messages import Cancel, Release, Run
+from gdispy.protocol.payload import Payload
 from gdispy.rules.effects import Effects, WriteFacts
-from gdispy.rules.history.deferral import DeferredPayloads
 from gdispy.rules.history.facts import Placed, Unplaced
 from gdispy.rules.history.replay import JournalState
 from tests.simulation import seams
@@ -103,8 +103,20 @@ def losses_are_not_counted_over_lives(patch: Patch) -> None:
 
 
 def outcomes_are_collected_before_they_are_written(patch: Patch) -> None:
-    """Nodes forget what the scheduler has only heard."""
-    change(patch, DeferredPayloads, "sayable", lambda original: lambda self, message, say: message)
+    """Nodes forget what could not be written yet."""
+    change(patch, Scheduler, "_has_to_wait", lambda original: lambda self, message: False)
+
+
+def jobs_are_accepted_before_they_are_written(patch: Patch) -> None:
+    """Clients forget what jobs are called with, and it is not on the disk."""
+
+    def make(original: Any) -> Any:
+        def can_lose(self: Scheduler, fact: Run, place: int) -> bool:
+            return isinstance(fact.arguments[place], Payload)
+
+        return can_lose
+
+    change(patch, Scheduler, "_can_lose", make)
 
 
 def jobs_whose_arguments_are_with_the_client_are_forgotten(patch: Patch) -> None:
@@ -126,6 +138,7 @@ def attempts_begin_anew_when_clients_say_jobs_again(patch: Patch) -> None:
 
 PLANTS: list[Plant] = [
     outcomes_are_collected_before_they_are_written,
+    jobs_are_accepted_before_they_are_written,
     jobs_whose_arguments_are_with_the_client_are_forgotten,
     attempts_begin_anew_when_clients_say_jobs_again,
     *(fact_is_skipped(kind) for kind in (Run, Placed, Unplaced, Cancel, Release)),

@@ -290,6 +290,25 @@ def test_jobs_with_several_payloads_each_are_divided_by_their_payloads() -> None
     assert [len(each.jobs) for each in found] == [3, 3, 3]
 
 
+class Large(MemoryPayload):
+    """Says that it has so many bytes, and has none."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+
+
+def test_jobs_with_large_arguments_are_divided_by_their_bytes() -> None:
+    """All payloads of a message may arrive before it does: no more than the other side keeps for that."""
+    sizes = [4 << 20] * 150
+    run = Run(C, [JobId(number) for number in range(150)], [1] * 150, [Large(size) for size in sizes])
+    found = fitted(run)
+    assert [len(each.jobs) for each in found] == [16] * 9 + [6]
+    assert joined(found, "jobs") == run.jobs
+    # One that is larger is alone.
+    run = Run(C, [JobId(1), JobId(2), JobId(3)], [1] * 3, [Large(1), Large(1 << 30), Large(1)])
+    assert [each.jobs for each in fitted(run)] == [[1], [2], [3]]
+
+
 def test_files_that_a_node_lacks_come_in_several_messages() -> None:
     found = carried(FileContents(C, list(range(4_200)), [payload(1) for _ in range(4_200)]))
     assert [len(each.places) for each in found] == [1024] * 4 + [104]

@@ -1,4 +1,5 @@
-"""Large arguments and results that a shared scheduler has not written down yet: whoever is killed, no job is lost."""
+"""Large arguments and results, which a shared scheduler keeps in files beside its journal: whoever is killed, no job is
+lost."""
 
 from __future__ import annotations
 
@@ -22,7 +23,7 @@ from gdispy.protocol.message import Message
 from gdispy.protocol.messages import Ended, Run
 from gdispy.protocol.payload import bulk_size
 from gdispy.protocol.wire import WINDOW
-from gdispy.rules.history.facts import Announced, Placed
+from gdispy.rules.history.facts import Placed
 from tests.support.crashing import Program, begun
 from tests.support.daemons import Daemon, run_script
 from tests.support.jobs import wait_until_there
@@ -171,9 +172,18 @@ class Site:
     def facts(self, kind: type[Kind]) -> list[Kind]:
         return [fact for fact in facts_in(str(self.file)) if isinstance(fact, kind)]
 
-    def announced(self) -> Counter[int]:
-        """How often the scheduler has heard of a job without writing what it is called with."""
-        return Counter(int(job) for fact in self.facts(Announced) for job in fact.jobs)
+    def runs(self) -> Counter[int]:
+        """How often the scheduler has heard of a job and written it down."""
+        return Counter(int(job) for fact in self.facts(Run) for job in fact.jobs)
+
+    def payloads(self) -> list[Path]:
+        """The files with large payloads that are there."""
+        return list((self.file.parent / "payloads").glob("payload-*"))
+
+    def lose_payloads(self) -> None:
+        """What the death of the machine may do to files that were not on its disk."""
+        for path in self.payloads():
+            path.write_bytes(b"")
 
     def placed(self) -> set[int]:
         return {int(job) for fact in self.facts(Placed) for job in fact.jobs}
@@ -233,20 +243,22 @@ def check_found(jobs: list[DispyJob], count: int, size: int) -> None:
 # Nobody is killed
 
 
-def test_payloads_of_jobs_that_end_quickly_are_never_written(site: Site, node: Daemon) -> None:
+def test_files_of_payloads_are_needed_only_until_their_jobs_are_collected(site: Site, node: Daemon) -> None:
     site.start(node)
     cluster = site.share()
     jobs: list[DispyJob] = []
     for number in range(40):
         jobs.append(site.submit(cluster, number, MIB))
-        assert jobs[max(0, number - 4)].wait(20)  # Few at a time, so that none waits for long.
+        assert jobs[max(0, number - 4)].wait(20)  # Few at a time, so that their files go round.
     check(jobs, MIB)
-    assert site.announced() == Counter(job._number for job in jobs)
-    assert site.arguments() == site.results() == {}
+    assert site.runs() == Counter(job._number for job in jobs)
     eventually(lambda: not site.jobs(), 10, "jobs stay in the journal")
     assert site.file.stat().st_size < 200 * KIB
+    assert len(site.payloads()) < 2 * len(jobs)
     cluster.close()
     eventually(lambda: not read(str(site.file)).remembered.stories, 10, "the computation stays in the journal")
+    site.restart()
+    assert site.payloads() == []
 
 
 # The scheduler is killed
@@ -264,14 +276,14 @@ def test_killed_scheduler_loses_no_large_job_and_runs_none_twice(site: Site, nod
     assert begun(site.log) == Counter(range(60))
 
 
-def submit_behind_gate(site: Site) -> list[DispyJob]:
+def submit_behind_gate(site: Site, **options: Any) -> list[DispyJob]:
     """One job at the gate, on the only CPU, and a large one that waits for that in the hands of the scheduler."""
     site.start(site.start_node("--cpus", "1"))
-    cluster = site.share()
+    cluster = site.share(**options)
     first = site.submit(cluster, 0, 0, gate=True)
     site.await_begun(1)
     jobs = [first, site.submit(cluster, 1, MIB)]
-    eventually(lambda: site.announced()[jobs[1]._number], 10, "the scheduler does not hear of the job")
+    eventually(lambda: site.arguments().get(jobs[1]._number, 0) > MIB, 10, "the arguments are not written")
     assert site.placed() == {first._number}
     return jobs
 
@@ -284,21 +296,24 @@ def check_behind_gate(site: Site, jobs: list[DispyJob]) -> None:
     assert begun(site.log) == Counter(range(2))
 
 
-def test_waiting_job_whose_arguments_are_not_written_is_said_again(site: Site) -> None:
-    jobs = submit_behind_gate(site)
-    site.kill()
-    assert jobs[1]._number not in site.arguments()
-    site.restart()
-    check_behind_gate(site, jobs)
-    assert site.announced()[jobs[1]._number] == 2
-
-
 def test_waiting_job_whose_arguments_are_written_is_not_said_again(site: Site) -> None:
     jobs = submit_behind_gate(site)
-    eventually(lambda: site.arguments().get(jobs[1]._number, 0) > MIB, 20, "the arguments are not written")
     site.restart()
     check_behind_gate(site, jobs)
-    assert site.announced()[jobs[1]._number] == 1
+    assert site.runs()[jobs[1]._number] == 1
+
+
+def test_waiting_job_whose_arguments_are_not_on_the_disk_is_said_again(site: Site) -> None:
+    # Given a job that may run twice: its client keeps what it is called with until it has ended.
+    jobs = submit_behind_gate(site, reentrant=True)
+    site.kill()
+    site.lose_payloads()
+    site.restart()
+    # And what it said again is there for the life after that.
+    eventually(lambda: site.runs()[jobs[1]._number] == 2, 10, "the job is not said again")
+    site.restart()
+    check_behind_gate(site, jobs)
+    assert site.runs()[jobs[1]._number] == 2
 
 
 def test_waiting_jobs_whose_arguments_are_written_outlive_their_client(site: Site) -> None:
@@ -323,7 +338,6 @@ def test_waiting_jobs_whose_arguments_are_written_outlive_their_client(site: Sit
 def test_jobs_are_left_when_their_arguments_are_written(site: Site, node: Daemon) -> None:
     site.start(node)
     owner = site.own([site.gate] * 5, MIB, leaves=True)
-    eventually(lambda: len(site.announced()) == 5, 20, "the scheduler does not hear of the jobs")
     # Given a program that leaves its jobs: it does so when all are written, and not before.
     token = owner.result()
     assert site.arguments().keys() == set(range(1, 6))
@@ -338,12 +352,12 @@ def test_jobs_are_left_when_their_arguments_are_written(site: Site, node: Daemon
     assert fault_recover_jobs(token, secret_file=site.secret_file) == []
 
 
-def test_jobs_that_a_killed_scheduler_had_not_written_are_left_to_the_next(site: Site) -> None:
+def test_jobs_of_a_killed_scheduler_are_left_to_the_next(site: Site) -> None:
     second = submit_behind_gate(site)[1]._number
     site.restart()
     token = site.clusters[0].detach()
     assert site.arguments().get(second, 0) > MIB
-    assert site.announced()[second] == 2
+    assert site.runs()[second] == 1
     site.gate.touch()
     jobs = recover_jobs(token, timeout=30, secret_file=site.secret_file)
     assert all(job.status == DispyJob.Finished for job in jobs)
@@ -390,22 +404,24 @@ def test_result_of_a_stopped_client_is_written_and_its_node_forgets_it(site: Sit
 # The node is killed, too
 
 
-def kill_both(site: Site, reentrant: bool) -> tuple[DispyJob, Daemon]:
-    """A job that runs, and whose node was killed with the scheduler when only the client had its arguments."""
+def kill_both(site: Site, reentrant: bool, loses: bool) -> tuple[DispyJob, Daemon]:
+    """A job that runs, and whose node was killed with the scheduler; with `loses` only the client has its arguments."""
     node = site.start_node("--cpus", "1")
     site.start(node)
     job = site.submit(site.share(reentrant=reentrant), 0, MIB, gate=True)
     site.await_begun(1)
     node.bury()
     site.kill()
-    assert site.announced() == Counter([job._number])
     assert site.placed() == {job._number}
-    assert site.arguments() == {}
+    assert site.arguments()[job._number] > MIB
+    if loses:
+        site.lose_payloads()
     return job, node
 
 
-def test_job_of_a_node_that_is_killed_with_the_scheduler_is_abandoned(site: Site, node: Daemon) -> None:
-    job, _ = kill_both(site, reentrant=False)
+@pytest.mark.parametrize("loses", [False, True])
+def test_job_of_a_node_that_is_killed_with_the_scheduler_is_abandoned(site: Site, node: Daemon, loses: bool) -> None:
+    job, _ = kill_both(site, False, loses)
     site.restart(node)
     assert job.wait(30)
     assert job.status == DispyJob.Abandoned
@@ -415,13 +431,17 @@ def test_job_of_a_node_that_is_killed_with_the_scheduler_is_abandoned(site: Site
     assert other.wait(30) and is_right(other, 1, MIB)
 
 
-def test_reentrant_job_of_a_node_that_is_killed_with_the_scheduler_is_said_again(site: Site, node: Daemon) -> None:
-    job, lost = kill_both(site, reentrant=True)
+@pytest.mark.parametrize("loses", [False, True])
+def test_reentrant_job_of_a_node_that_is_killed_with_the_scheduler_runs_again(
+    site: Site, node: Daemon, loses: bool
+) -> None:
+    job, lost = kill_both(site, True, loses)
     site.restart(lost, node)
     site.gate.touch()
     assert job.wait(30)
     assert is_right(job, 0, MIB), (job.status, job.exception)
     assert begun(site.log) == Counter([0, 0])
+    assert site.runs()[job._number] == 1 + loses
 
 
 @pytest.mark.parametrize("reentrant", [False, True])
@@ -442,26 +462,28 @@ def test_job_that_never_came_to_its_node_runs_although_its_client_was_back_first
     assert is_right(job, 1, 32 * MIB)
 
 
-def test_program_leaves_only_when_it_has_said_again_what_was_not_written(site: Site, node: Daemon) -> None:
+def test_job_of_a_killed_node_runs_elsewhere_when_its_program_has_left_it(site: Site, node: Daemon) -> None:
     own = site.start_node("--cpus", "1")
     site.start(own)
     owner = site.own([site.gate], MIB, leaves=True, reentrant=True)
     site.await_begun(1)
-    site.restart(own, node)
     token = owner.result()
+    site.restart(own, node)
     # When the node of the job is killed, then another one gets it from the journal.
     own.bury()
     site.gate.touch()
     check_found(recover_jobs(token, timeout=20, secret_file=site.secret_file), 1, MIB)
 
 
-def test_recovery_says_again_what_was_not_written_when_its_node_is_killed(site: Site) -> None:
+def test_recovery_says_again_what_is_not_on_the_disk_when_its_node_is_killed(site: Site) -> None:
     own, other = site.start_node("--cpus", "1"), site.start_node("--cpus", "1")
     site.start(own)
     file = site.directory / "jobs"
     owner = site.own([site.gate], MIB, reentrant=True, fault_recover=str(file))
     site.await_begun(1)
     owner.kill()
+    site.kill()
+    site.lose_payloads()
     site.restart(own, other)
     own.bury()
     site.gate.touch()
@@ -470,12 +492,12 @@ def test_recovery_says_again_what_was_not_written_when_its_node_is_killed(site: 
 
 
 @pytest.mark.parametrize("resumes", [False, True])
-def test_jobs_outlive_client_and_scheduler_killed_before_they_were_written(site: Site, resumes: bool) -> None:
+def test_jobs_outlive_client_and_scheduler_killed_together(site: Site, resumes: bool) -> None:
     site.start(site.start_node("--cpus", "1"))
     file = site.directory / "jobs"
     owner = site.own([site.gate] * 2, MIB, fault_recover=str(file))
     site.await_begun(1)
-    eventually(lambda: len(site.announced()) == 2)
+    eventually(lambda: len(site.runs()) == 2)
     owner.kill()
     site.restart()
     site.gate.touch()
