@@ -198,6 +198,11 @@ def _ends(message: Message, rows: int) -> Iterator[int]:
     yield rows
 
 
+def brings_little(sizes: list[int]) -> bool:
+    """Whether payloads of these sizes may go with one message that could be several."""
+    return len(sizes) < 2 or (len(sizes) <= BATCH_STREAMS and sum(sizes) <= BATCH_BYTES)
+
+
 def _streams(message: Message) -> list[tuple[int, int]]:
     """How many payloads each item brings, and of how many bytes; nothing where none does."""
     counts = [[_payloads(item) for item in getattr(message, name)] for name in message.parts]

@@ -34,8 +34,6 @@ import msgpack
 from gdispy.errors import InternalError, ProtocolError
 from gdispy.protocol.handshake import Keys, next_key
 from gdispy.protocol.limits import (
-    BATCH_BYTES,
-    BATCH_STREAMS,
     CHUNK_LIMIT,
     COLUMN_LIMIT,
     ELEMENT_LIMIT,
@@ -49,7 +47,7 @@ from gdispy.protocol.limits import (
 from gdispy.protocol.messages import Message, from_values
 from gdispy.protocol.payload import Bulk, FilePayload, MemoryPayload, Payload, release_all
 from gdispy.protocol.secretbox import EXTRA, LENGTH, opened, sealed_frame
-from gdispy.protocol.splitting import fits, fitted, has_too_many, seems_fit, smaller
+from gdispy.protocol.splitting import brings_little, fits, fitted, has_too_many, seems_fit, smaller
 
 BOX_LIMIT = CHUNK_LIMIT + EXTRA
 #: Frames after which a direction goes on with another key: 64 GiB at most are sealed with one.
@@ -136,7 +134,7 @@ class Sender:
             self._put_fitted(message, follows)
             return
         # What is so short has nothing in it that is too long.
-        if _are_few(streams) and (
+        if brings_little([each.payload.size for each in streams]) and (
             len(data) < CHUNK_LIMIT or (len(data) <= MESSAGE_LIMIT and fits(message) and not has_too_many(values, data))
         ):
             self._queue(data, streams, follows, message.is_first)
@@ -256,13 +254,6 @@ class Sender:
 
 #: Packs what has no payloads. One for all, since one that is made for each message takes twice as long.
 _pack = msgpack.Packer().pack
-
-
-def _are_few(streams: list[_Outgoing]) -> bool:
-    """Whether so many payloads may go with one message that could be several."""
-    if len(streams) < 2:
-        return True
-    return len(streams) <= BATCH_STREAMS and sum(each.payload.size for each in streams) <= BATCH_BYTES
 
 
 class _Packer:

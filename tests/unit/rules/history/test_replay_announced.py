@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from gdispy.protocol.ids import Instance, JobId
 from gdispy.protocol.messages import Cancel, Message, Open, Run
 from gdispy.protocol.payload import ABSENT, Bulk
+from gdispy.protocol.rows import JobOptions
 from gdispy.rules.history.facts import Announced, Placed, Unplaced
 from gdispy.rules.history.replay import JournalState
 from tests.unit.builders import C
 
 NODE = Instance(b"n" * 16)
-WISHES: list[Any] = [b"", 1.0, 0.0, 2, 0, b"", [], [], 0.0]
+WISHES = JobOptions(priority=1.0, cpus=2)
 
 
 def jobs(*numbers: int) -> list[JobId]:
