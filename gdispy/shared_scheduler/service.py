@@ -26,13 +26,12 @@ from gdispy.buffers.heap_sink import heap_sink
 from gdispy.buffers.memory_file import FileSink
 from gdispy.buffers.native import keep_freed_memory, memory_size
 from gdispy.discovery import targets
-from gdispy.discovery.node_finder import CLIENT_DIALS
 from gdispy.errors import ConfigError, ProtocolError
 from gdispy.execution.dependency_files import refusal
 from gdispy.net import Listener
 from gdispy.protocol.handshake import Keys
 from gdispy.protocol.identity import computation_token
-from gdispy.protocol.ids import ComputationId, Instance, Peer
+from gdispy.protocol.ids import Instance, Peer
 from gdispy.protocol.messages import (
     Accepted,
     Ended,
@@ -47,14 +46,9 @@ from gdispy.protocol.messages import (
     Prepare,
     ProgressAcked,
     Release,
-    Released,
-    Reply,
-    Status,
-    UseNode,
 )
-from gdispy.protocol.payload import Payload
 from gdispy.protocol.roles import CLIENT, CLIENT_TO_SCHEDULER, NODE_TO_SCHEDULER, RECOVERER, SCHEDULER
-from gdispy.protocol.rows import Claim, ComputationOverviewRow
+from gdispy.protocol.rows import ComputationOverviewRow
 from gdispy.protocol.texts import REFUSED
 from gdispy.protocol.wire import FILE, MessageRefused, Sink
 from gdispy.rules.effects import Drop, Effects, Send
@@ -68,6 +62,7 @@ from gdispy.runtime.fault_log import log_fault
 from gdispy.runtime.greenlets import keep_running
 from gdispy.runtime.limited_log import LimitedLog
 from gdispy.scheduler import Scheduler
+from gdispy.shared_scheduler.client_proxy import ClientProxy
 from gdispy.shared_scheduler.store import SchedulerStore
 from gdispy.transport import greeting
 from gdispy.transport.connection import Connection, Handlers, next_peer
@@ -121,46 +116,6 @@ class SharedSchedulerSettings:
     multicast: bool = False
 
 
-class _ClientProxy:
-    """Where one client is served: what goes to it goes through here."""
-
-    def __init__(self, patron: ClientMailbox, when_released: Callable[[ComputationId], None]) -> None:
-        self.patron = patron
-        self._when_released = when_released
-        #: Of its nodes, so many are tried at the same time.
-        self.turns = gevent.lock.BoundedSemaphore(CLIENT_DIALS)
-        self.connection: Connection | None = None
-        self.address = ""
-        #: What it has claimed with its `Hello`, and whether it only collects; until that is dealt with.
-        self.claims: list[Claim] = []
-        self.recovers = False
-        #: It does not take its results as fast as they come.
-        self.is_slow = False
-        #: Files that belong to its computations.
-        self.files: dict[ComputationId, list[Payload]] = {}
-
-    def send(self, message: Message) -> None:
-        """The scheduler's rules say this to the client."""
-        self.patron.outgoing(message)
-        if isinstance(message, Released):
-            self._when_released(message.computation)
-            for file in self.files.pop(message.computation, ()):
-                file.release()
-        if self.connection is not None:
-            send = self.connection.answer if isinstance(message, Status | Reply) else self.connection.send
-            send(message)
-
-    def drop(self, reason: str) -> None:
-        """The scheduler's rules want no more of this connection of the client."""
-        if self.connection is not None:
-            self.connection.close(reason)
-
-    def keep_files(self, message: Message) -> None:
-        if isinstance(message, Prepare | UseNode):
-            files = [each for each in message.contents if isinstance(each, Payload)]
-            self.files.setdefault(message.computation, []).extend(files)
-
-
 class SharedScheduler:
     """One shared scheduler."""
 
@@ -170,7 +125,7 @@ class SharedScheduler:
         place = (settings.ip_addrs, settings.ext_ip_addr, settings.port)
         intervals = (settings.pulse_interval, settings.ping_interval)
         temporary = "" if settings.journal else tempfile.mkdtemp(prefix="gdispy-scheduler-")
-        self._archive = archive = SchedulerStore(settings.journal, temporary)
+        self._store = store = SchedulerStore(settings.journal, temporary)
         ways = (settings.policy, settings.cooperative)
         self._scheduler = Scheduler(
             settings.node_secret,
@@ -178,17 +133,17 @@ class SharedScheduler:
             *intervals,
             *ways,
             settings.multicast,
-            archive.identity,
-            archive.epoch,
-            archive.ledger,
+            store.identity,
+            store.epoch,
+            store.ledger,
         )
         self._scheduler.rules.has_local_nodes = False
         self._scheduler.on_client_fault = self._end_faulty
         self._scheduler.on_defect.append(self._on_defect)
         self._failure: BaseException | None = None
         self._log = LimitedLog(logger)
-        self._desks: dict[Instance, _ClientProxy] = {}
-        self._desk_of: dict[Peer, _ClientProxy] = {}
+        self._proxies: dict[Instance, ClientProxy] = {}
+        self._proxy_of: dict[Peer, ClientProxy] = {}
         self._connections: dict[Peer, Connection] = {}
         self._stop = gevent.event.Event()
         self._listener = Listener(
@@ -222,9 +177,9 @@ class SharedScheduler:
         keep_freed_memory()
         try:
             self._scheduler.start()
-            self._archive.keep()
-            self._scheduler.rules.keeps_progress = self._archive.remembers
-            for story in self._archive.stories:
+            self._store.keep()
+            self._scheduler.rules.keeps_progress = self._store.remembers
+            for story in self._store.stories:
                 self._scheduler.put(self._restore, story)
             self._listener.start()
             wanted = targets.parse(self._settings.nodes, self._settings.node_port)
@@ -238,7 +193,7 @@ class SharedScheduler:
             for connection in list(self._connections.values()):
                 connection.close("the scheduler ends")
             self._scheduler.close()
-            self._archive.close()
+            self._store.close()
         if self._failure is not None:
             raise self._failure
 
@@ -254,10 +209,10 @@ class SharedScheduler:
     def overview(self, question: int = 0) -> Overview:
         rules = self._scheduler.rules
         rows: list[ComputationOverviewRow] = []
-        for desk in self._desks.values():
-            where = desk.address if desk.connection is not None else ""
-            found = rules.computation_rows(desk.patron.peer)
-            rows += [ComputationOverviewRow(desk.patron.name, where, *row) for row in found]
+        for proxy in self._proxies.values():
+            where = proxy.address if proxy.connection is not None else ""
+            found = rules.computation_rows(proxy.mailbox.peer)
+            rows += [ComputationOverviewRow(proxy.mailbox.name, where, *row) for row in found]
         return Overview(question, rules.node_rows(), rows)
 
     # Connections
@@ -273,111 +228,111 @@ class SharedScheduler:
 
     def _make_sink(self, size: int, purpose: int) -> Sink:
         if purpose == FILE:
-            return FileSink(self._archive.files, size, self._settings.max_file_size, "scheduler")
+            return FileSink(self._store.files, size, self._settings.max_file_size, "scheduler")
         return heap_sink(size, purpose)
 
     def _on_messages(self, connection: Connection, messages: list[Message]) -> None:
-        desk = self._desk_of.get(connection.peer)
-        if desk is None:
+        proxy = self._proxy_of.get(connection.peer)
+        if proxy is None:
             hello = messages.pop(0)
             if not isinstance(hello, Hello) or hello.role not in (CLIENT, RECOVERER):
                 raise MessageRefused("the first message was not Hello of a client")
-            desk = self._greet(connection, hello)
-        self._scheduler.put(self._receive, desk, connection, messages, connection.taken())
+            proxy = self._greet(connection, hello)
+        self._scheduler.put(self._receive, proxy, connection, messages, connection.taken())
 
-    def _greet(self, connection: Connection, hello: Hello) -> _ClientProxy:
+    def _greet(self, connection: Connection, hello: Hello) -> ClientProxy:
         connection.check_identity(hello)
         key, text = ("in", connection.address), "connected: client %s at %s, gdispy %s"
         self._log.log(logging.INFO, key, text, hello.name, connection.address, hello.version)
-        desk = self._desks.get(hello.instance)
-        if desk is None:
-            desk = self._new_desk(hello.instance, hello.name, connection.address)
-        elif desk.connection is not None:
-            self._desk_of.pop(desk.connection.peer, None)
-            desk.connection.close("a newer connection took its place")
-        self._desk_of[connection.peer] = desk
-        desk.address = connection.address
-        desk.patron.connected(connection.peer)
-        desk.claims, desk.recovers = hello.claims, hello.role == RECOVERER
+        proxy = self._proxies.get(hello.instance)
+        if proxy is None:
+            proxy = self._new_proxy(hello.instance, hello.name, connection.address)
+        elif proxy.connection is not None:
+            self._proxy_of.pop(proxy.connection.peer, None)
+            proxy.connection.close("a newer connection took its place")
+        self._proxy_of[connection.peer] = proxy
+        proxy.address = connection.address
+        proxy.mailbox.connected(connection.peer)
+        proxy.claims, proxy.recovers = hello.claims, hello.role == RECOVERER
         if 0.05 <= hello.pulse <= 1000:
             connection.set_pulse(hello.pulse)
-        address, epoch = self._settings.ext_ip_addr, self._archive.epoch
+        address, epoch = self._settings.ext_ip_addr, self._store.epoch
         ours = greeting.hello(SCHEDULER, self._scheduler.instance, address=address, epoch=epoch)
         connection.introduce(ours, self._scheduler.identity)
-        return desk
+        return proxy
 
     def _receive(
-        self, desk: _ClientProxy, connection: Connection, messages: list[Message], size: int, now: float
+        self, proxy: ClientProxy, connection: Connection, messages: list[Message], size: int, now: float
     ) -> Effects:
         connection.acknowledge(size)
-        if desk.patron.link not in (connection.peer, None):
+        if proxy.mailbox.link not in (connection.peer, None):
             return []  # A newer connection took its place. Where there is none, its last words count.
-        self._take_over(desk, connection)
-        if desk.patron.link is not None:
+        self._take_over(proxy, connection)
+        if proxy.mailbox.link is not None:
             # Only now, and not when it was greeted: what the rules said meanwhile comes with its resumption.
-            desk.connection = connection
+            proxy.connection = connection
         effects: Effects = []
         for message in messages:
             if isinstance(message, OverviewRequest):
                 connection.answer(self.overview(message.question))
                 continue
             try:
-                self._check_owner(desk, message)
-                forward, answers = desk.patron.incoming(message)
+                self._check_owner(proxy, message)
+                forward, answers = proxy.mailbox.incoming(message)
             except ProtocolError as error:
                 connection.close(f"{REFUSED}{error}")
                 break
             except Exception as error:
-                effects += self._end_faulty(desk.patron.peer, message, error)
+                effects += self._end_faulty(proxy.mailbox.peer, message, error)
                 break
-            effects += self._forward(desk, forward, now)
+            effects += self._forward(proxy, forward, now)
             if (
                 isinstance(message, OutcomesAcked | JobNames | ProgressAcked)
-                and message.computation in desk.patron.computations
+                and message.computation in proxy.mailbox.computations
             ):
-                self._archive.record(message.computation, message)
+                self._store.record(message.computation, message)
             for answer in answers:
                 self._answer(connection, answer)
         return effects
 
-    def _check_owner(self, desk: _ClientProxy, message: Message) -> None:
+    def _check_owner(self, proxy: ClientProxy, message: Message) -> None:
         """Raise ProtocolError where a client brings a computation that another one has."""
-        if not isinstance(message, Open) or message.computation in desk.patron.computations:
+        if not isinstance(message, Open) or message.computation in proxy.mailbox.computations:
             return
-        if any(message.computation in each.patron.computations for each in self._desks.values()):
+        if any(message.computation in each.mailbox.computations for each in self._proxies.values()):
             raise ProtocolError("another client has this computation")
 
     def _end_faulty(self, peer: Peer, message: Message, error: Exception) -> Effects:
         """What a client has said could not be handled: its computation ends, or else its connection."""
         log_fault(message, error)
         reason = refusal_of(message, error)
-        desk = next(each for each in self._desks.values() if each.patron.peer == peer)
+        proxy = next(each for each in self._proxies.values() if each.mailbox.peer == peer)
         computation = getattr(message, "computation", None)
         if computation is None:
             return [Drop(peer, reason)]
         effects = self._scheduler.rules.discard(computation)
-        for ended in desk.patron.fail(computation, f"{reason}\n"):
-            self._archive.record(computation, ended)
+        for ended in proxy.mailbox.fail(computation, f"{reason}\n"):
+            self._store.record(computation, ended)
             effects.append(Send(peer, ended))
         return effects
 
-    def _forward(self, desk: _ClientProxy, messages: list[Message], now: float) -> Effects:
+    def _forward(self, proxy: ClientProxy, messages: list[Message], now: float) -> Effects:
         """Give the rules what a client has said, when it is written down."""
         if not messages:
             return []
         for each in messages:
-            self._archive.accept(desk.patron.instance, desk.patron.name, each)
-            desk.keep_files(each)
-            self._seek_for(desk, each)
+            self._store.accept(proxy.mailbox.instance, proxy.mailbox.name, each)
+            proxy.keep_files(each)
+            self._seek_for(proxy, each)
             if isinstance(each, Prepare):
                 self._scheduler.rules.object_to(each.computation, refusal(each.files, each.contents))
         forward = [self._for_nodes(each) if isinstance(each, Open | Prepare) else each for each in messages]
-        return self._scheduler.rules.receive_from_client(desk.patron.peer, forward, now)
+        return self._scheduler.rules.receive_from_client(proxy.mailbox.peer, forward, now)
 
     def _answer(self, connection: Connection, answer: Any) -> None:
         if isinstance(answer, Ended):
-            self._archive.record(answer.computation, answer)
-        if isinstance(answer, Accepted) and self._archive.ledger.holds(
+            self._store.record(answer.computation, answer)
+        if isinstance(answer, Accepted) and self._store.ledger.holds(
             answer.computation, partial(self._answer, connection, answer)
         ):
             return
@@ -387,23 +342,23 @@ class SharedScheduler:
         """A client's word as it goes on to the nodes: they know the computation as this scheduler's."""
         if isinstance(message, Prepare) and self._settings.cleanup_nodes:
             message = replace(message, cleanup=True)
-        if not self._archive.remembers:
+        if not self._store.remembers:
             return replace(message, token=b"", epoch=0)
-        token = computation_token(self._archive.seed, message.computation)
-        return replace(message, token=token, epoch=self._archive.epoch)
+        token = computation_token(self._store.seed, message.computation)
+        return replace(message, token=token, epoch=self._store.epoch)
 
     # Former lives, and clients that take over what others have brought
 
-    def _new_desk(self, client: Instance, name: str, address: str = "") -> _ClientProxy:
-        desk = self._desks[client] = _ClientProxy(
+    def _new_proxy(self, client: Instance, name: str, address: str = "") -> ClientProxy:
+        proxy = self._proxies[client] = ClientProxy(
             ClientMailbox(next_peer(), client, name, self._settings.quotas), self._scheduler.no_more
         )
         weights = self._settings.weights
         weight = weights.get(name, weights.get(address))
         if weight is not None:
-            self._scheduler.rules.weights[desk.patron.peer] = weight
-        self._scheduler.admit(desk.patron.peer, desk)
-        return desk
+            self._scheduler.rules.weights[proxy.mailbox.peer] = weight
+        self._scheduler.admit(proxy.mailbox.peer, proxy)
+        return proxy
 
     def _restore(self, story: ComputationHistory, now: float) -> Effects:
         """Take up a computation that a former life of this scheduler had; set it aside where that is not possible."""
@@ -411,112 +366,112 @@ class SharedScheduler:
             return self._take_up(story, now)
         except Exception as error:
             self._log.log_failure(logging.ERROR, story.id, error, "gdispy: a computation cannot be taken up")
-            self._archive.set_aside(story.id, error)
-            for desk in self._desks.values():
-                desk.patron.forget(story.id)
+            self._store.set_aside(story.id, error)
+            for proxy in self._proxies.values():
+                proxy.mailbox.forget(story.id)
             return self._scheduler.rules.discard(story.id)
 
     def _take_up(self, story: ComputationHistory, now: float) -> Effects:
         assert story.owned is not None
         client = Instance(story.owned.client)
-        desk = self._desks.get(client) or self._new_desk(client, story.owned.name)
-        desk.patron.restore(story)
-        desk.patron.expires = time.monotonic() + self._settings.lease
+        proxy = self._proxies.get(client) or self._new_proxy(client, story.owned.name)
+        proxy.mailbox.restore(story)
+        proxy.mailbox.expires = time.monotonic() + self._settings.lease
         prepare = None
         if story.prepare is not None:
-            desk.keep_files(story.prepare)
+            proxy.keep_files(story.prepare)
             prepare = self._for_nodes(story.prepare)
         story.open = self._for_nodes(story.open)
         nodes = [(met.names[0], met.port) for met in story.nodes.values()]
         self._scheduler.seek(nodes, False, self._settings.node_port)
-        return self._scheduler.rules.restore(desk.patron.peer, story, prepare, now)
+        return self._scheduler.rules.restore(proxy.mailbox.peer, story, prepare, now)
 
-    def _take_over(self, desk: _ClientProxy, connection: Connection) -> None:
+    def _take_over(self, proxy: ClientProxy, connection: Connection) -> None:
         """Give a client what it claims. In a turn of the pump, so that nothing is said to the former one in between."""
-        claims, desk.claims = desk.claims, []
+        claims, proxy.claims = proxy.claims, []
         for computation, token, epoch in claims:
-            for former in list(self._desks.values()):
-                may = former.patron.may_claim(computation, token, epoch)
-                if may is None or former is desk:
+            for former in list(self._proxies.values()):
+                may = former.mailbox.may_claim(computation, token, epoch)
+                if may is None or former is proxy:
                     continue
                 if not may:
                     connection.send(Fenced(computation))
                     continue
-                opened = former.patron.hand_over(computation, desk.patron, epoch)
-                desk.files[computation] = former.files.pop(computation, [])
-                patron = desk.patron
-                self._archive.record(computation, opened, Owned(computation, patron.instance, patron.name, ""))
-                self._scheduler.rules.hand_over(computation, patron.peer)
+                opened = former.mailbox.hand_over(computation, proxy.mailbox, epoch)
+                proxy.files[computation] = former.files.pop(computation, [])
+                mailbox = proxy.mailbox
+                self._store.record(computation, opened, Owned(computation, mailbox.instance, mailbox.name, ""))
+                self._scheduler.rules.hand_over(computation, mailbox.peer)
                 if former.connection is not None:
                     former.connection.send(Fenced(computation))
-        if desk.recovers:
-            desk.recovers = False
-            for message in desk.patron.holding():
+        if proxy.recovers:
+            proxy.recovers = False
+            for message in proxy.mailbox.holding():
                 connection.send(message)
 
-    def _seek_for(self, desk: _ClientProxy, message: Message) -> None:
+    def _seek_for(self, proxy: ClientProxy, message: Message) -> None:
         """Nodes that a client names are looked for, like those of this scheduler's own list."""
         if isinstance(message, Open):
             named = [each for each in message.nodes if "*" not in each]
             try:
                 wanted = targets.parse(named or ["*"], self._settings.node_port)
             except ConfigError as error:
-                key, text = ("names", desk.address), "the client %s names nodes that make no sense: %s"
-                self._log.log(logging.INFO, key, text, desk.patron.name, error)
+                key, text = ("names", proxy.address), "the client %s names nodes that make no sense: %s"
+                self._log.log(logging.INFO, key, text, proxy.mailbox.name, error)
                 return
-            self._scheduler.seek_for(message.computation, wanted.targets, desk.turns)
+            self._scheduler.seek_for(message.computation, wanted.targets, proxy.turns)
 
     def _on_closed(self, connection: Connection, reason: str) -> None:
         self._connections.pop(connection.peer, None)
-        desk = self._desk_of.pop(connection.peer, None)
-        if desk is None or desk.patron.link != connection.peer:
+        proxy = self._proxy_of.pop(connection.peer, None)
+        if proxy is None or proxy.mailbox.link != connection.peer:
             return
         level = logging.ERROR if reason.startswith(REFUSED) else logging.INFO
-        key, text = ("out", desk.address, level), "disconnected: client %s at %s: %s"
-        self._log.log(level, key, text, desk.patron.name, desk.address, reason)
-        desk.connection, desk.patron.link = None, None
-        desk.patron.expires = time.monotonic() + self._settings.lease
+        key, text = ("out", proxy.address, level), "disconnected: client %s at %s: %s"
+        self._log.log(level, key, text, proxy.mailbox.name, proxy.address, reason)
+        proxy.connection, proxy.mailbox.link = None, None
+        proxy.mailbox.expires = time.monotonic() + self._settings.lease
 
     def _look_for_absent(self) -> None:
         """Forget clients that have nothing here any more, or stay away too long."""
         while True:
             gevent.sleep(CLIENT_LOOK_INTERVAL)
             now = time.monotonic()
-            for instance, desk in list(self._desks.items()):
-                patron = desk.patron
-                if patron.expires is None:
+            for instance, proxy in list(self._proxies.items()):
+                mailbox = proxy.mailbox
+                if mailbox.expires is None:
                     continue
-                if not patron.computations:
-                    del self._desks[instance]
-                    self._scheduler.rules.weights.pop(patron.peer, None)
-                    self._scheduler.dismiss(patron.peer)
-                elif patron.expires <= now:
-                    self._scheduler.put(self._release_all, desk)
+                if not mailbox.computations:
+                    del self._proxies[instance]
+                    self._scheduler.rules.weights.pop(mailbox.peer, None)
+                    self._scheduler.dismiss(mailbox.peer)
+                elif mailbox.expires <= now:
+                    self._scheduler.put(self._release_all, proxy)
 
     def _watch_backlogs(self) -> None:
         """A client that does not read must not fill the memory of this scheduler: it gets no more done meanwhile."""
         while True:
             gevent.sleep(BACKLOG_INTERVAL)
             self._watch_memory()
-            for desk in self._desks.values():
-                waiting = desk.connection.backlog if desk.connection is not None else 0
-                is_slow = waiting > (BACKLOG_LIMIT // 2 if desk.is_slow else BACKLOG_LIMIT)
+            for proxy in self._proxies.values():
+                waiting = proxy.connection.backlog if proxy.connection is not None else 0
+                is_slow = waiting > (BACKLOG_LIMIT // 2 if proxy.is_slow else BACKLOG_LIMIT)
                 limit = self._settings.quotas.bytes
-                is_slow = is_slow or (limit > 0 and desk.patron.uncollected_bytes() > limit)
-                if is_slow != desk.is_slow:
-                    desk.is_slow = is_slow
+                is_slow = is_slow or (limit > 0 and proxy.mailbox.uncollected_bytes() > limit)
+                if is_slow != proxy.is_slow:
+                    proxy.is_slow = is_slow
                     what = "does not take its results" if is_slow else "goes on"
-                    self._log.log(logging.INFO, ("slow", desk.address), "client %s %s", desk.patron.name, what)
-                    self._scheduler.put(self._scheduler.rules.slow_down, desk.patron.peer, is_slow)
+                    self._log.log(logging.INFO, ("slow", proxy.address), "client %s %s", proxy.mailbox.name, what)
+                    self._scheduler.put(self._scheduler.rules.slow_down, proxy.mailbox.peer, is_slow)
 
     def _watch_memory(self) -> None:
         """Clients without number, each within its quota, must not fill the memory together."""
-        patrons = [desk.patron for desk in self._desks.values()]
-        total, limit = sum(each.kept_bytes for each in patrons), int(CLIENTS_PART * memory_size())
+        mailboxes = [proxy.mailbox for proxy in self._proxies.values()]
+        total, limit = sum(each.kept_bytes for each in mailboxes), int(CLIENTS_PART * memory_size())
         is_full = 0 < limit < total
         why = f"jobs of all clients have {total:,} bytes, and this scheduler keeps {limit:,}" if is_full else ""
-        for patron in patrons:
-            patron.closed_because = why
+        for mailbox in mailboxes:
+            mailbox.closed_because = why
 
-    def _release_all(self, desk: _ClientProxy, now: float) -> Effects:
-        return self._forward(desk, [Release(each) for each in desk.patron.computations], now)
+    def _release_all(self, proxy: ClientProxy, now: float) -> Effects:
+        return self._forward(proxy, [Release(each) for each in proxy.mailbox.computations], now)

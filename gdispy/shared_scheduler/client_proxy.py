@@ -1,0 +1,67 @@
+"""Where one client of a shared scheduler is served: its mailbox, its connection while it has one, its files.
+
+Used in the scheduler's loop. Invariant: what goes to the client goes through `send`, so that its mailbox has it first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import gevent
+import gevent.event
+import gevent.lock
+
+from gdispy.discovery.node_finder import CLIENT_DIALS
+from gdispy.protocol.ids import ComputationId
+from gdispy.protocol.messages import (
+    Message,
+    Prepare,
+    Released,
+    Reply,
+    Status,
+    UseNode,
+)
+from gdispy.protocol.payload import Payload
+from gdispy.protocol.rows import Claim
+from gdispy.rules.scheduler.client_mailbox import ClientMailbox
+from gdispy.transport.connection import Connection
+
+
+class ClientProxy:
+    """Where one client is served: what goes to it goes through here."""
+
+    def __init__(self, mailbox: ClientMailbox, when_released: Callable[[ComputationId], None]) -> None:
+        self.mailbox = mailbox
+        self._when_released = when_released
+        #: Of its nodes, so many are tried at the same time.
+        self.turns = gevent.lock.BoundedSemaphore(CLIENT_DIALS)
+        self.connection: Connection | None = None
+        self.address = ""
+        #: What it has claimed with its `Hello`, and whether it only collects; until that is dealt with.
+        self.claims: list[Claim] = []
+        self.recovers = False
+        #: It does not take its results as fast as they come.
+        self.is_slow = False
+        #: Files that belong to its computations.
+        self.files: dict[ComputationId, list[Payload]] = {}
+
+    def send(self, message: Message) -> None:
+        """The scheduler's rules say this to the client."""
+        self.mailbox.outgoing(message)
+        if isinstance(message, Released):
+            self._when_released(message.computation)
+            for file in self.files.pop(message.computation, ()):
+                file.release()
+        if self.connection is not None:
+            send = self.connection.answer if isinstance(message, Status | Reply) else self.connection.send
+            send(message)
+
+    def drop(self, reason: str) -> None:
+        """The scheduler's rules want no more of this connection of the client."""
+        if self.connection is not None:
+            self.connection.close(reason)
+
+    def keep_files(self, message: Message) -> None:
+        if isinstance(message, Prepare | UseNode):
+            files = [each for each in message.contents if isinstance(each, Payload)]
+            self.files.setdefault(message.computation, []).extend(files)
