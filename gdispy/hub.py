@@ -92,7 +92,7 @@ def _refuse_without_gil() -> None:
     is_there = getattr(sys, "_is_gil_enabled", None)  # From Python 3.13; a build without it gets it back from gevent.
     if is_there is not None and not is_there():
         raise ConfigError(
-            "gevent needs Python's global lock (GIL), which this Python runs without: leave out PYTHON_GIL=0"
+            "gevent requires Python's global interpreter lock (GIL), which is disabled here: omit PYTHON_GIL=0"
         )
 
 
@@ -100,8 +100,8 @@ def _refuse_eventlet() -> None:
     patcher = sys.modules.get("eventlet.patcher")
     if patcher is not None and any(map(patcher.is_monkey_patched, ("thread", "socket", "select"))):
         raise ConfigError(
-            "eventlet has patched this program, and gdispy runs on gevent, whose waits would never end: leave out "
-            "eventlet.monkey_patch(), or use gdispy in a process of its own"
+            "eventlet has patched this program, but gdispy runs on gevent, whose waits would never end: omit "
+            "eventlet.monkey_patch(), or use gdispy in a separate process"
         )
 
 
@@ -205,7 +205,7 @@ class Hub:
         Raises InternalError if that takes longer than `timeout` seconds.
         """
         if not self.is_patched and threading.get_ident() == self._thread:
-            raise InternalError("the hub would wait for itself")
+            raise InternalError("the hub cannot wait for itself")
         gate, answer = Gate(), _Answer()
         self.post(self._answer, gate, answer, function, args)
         if not gate.wait(timeout):
@@ -222,7 +222,7 @@ class Hub:
                 answer.error = error
             gate.open()
 
-        spawn(run, what="an answer of the hub")  # It has a guard of its own: who has asked gets what it raises.
+        spawn(run, what="a call in the hub")  # It has a guard of its own: who has asked gets what it raises.
 
     def spawn(self, function: Callable[..., Any], *args: Any) -> None:
         """Start a greenlet in the hub; a failure of it is logged. From any thread."""
@@ -237,7 +237,7 @@ class Hub:
             except BaseException as error:
                 logger.error("gdispy: a defect in a greenlet of the hub\n%s", traceback_text(error))
 
-        spawn(run, what="a work of the hub")
+        spawn(run, what="a task of the hub")
 
     def call_back(self, function: Callable[..., Any], *args: Any) -> None:
         """Call what the user gave us, apart from the hub, one after the other."""

@@ -146,7 +146,7 @@ def reach(host: str, port: int, what: str, source: str, limit: float, small: boo
     """A socket that is connected to the address; with `small`, for short packets. Raises ConnectFailed."""
     where = str(Address(host, port))
     try:
-        with gevent.Timeout(limit, TimeoutError(f"its address was not found within {limit:.0f} s")):
+        with gevent.Timeout(limit, TimeoutError(f"its address was not resolved within {limit:.0f} s")):
             rows = resolve(host, port, socket.SOCK_STREAM)
     except _FAILURES as error:
         raise ConnectFailed(_why_not(what, where, port, error)) from error
@@ -189,18 +189,18 @@ def _reach_through(relay: RelayAddress, where: str, source: str, limit: float, s
             sock.sendall(pack(relay.key, ask, secrets.token_bytes(NONCE_BYTES)))
             answer = unpack(relay.key, read_exactly(sock, PACKET_BYTES))
         if answer.kind != OPENED:
-            reason = printable(answer.name) or "it gives no reason"
+            reason = printable(answer.name) or "no reason given"
             raise ConnectFailed(f"the relay at {place} cannot reach {where}: {reason}")
     except (*_FAILURES, PeerRejected) as error:
         sock.close()
-        raise ConnectFailed(f"the relay at {place} does not join: {printable(str(error))}") from error
+        raise ConnectFailed(f"the relay at {place} does not connect: {printable(str(error))}") from error
     except BaseException:
         sock.close()
         raise
     return sock
 
 
-_WANTS_TLS = "it has a certfile and speaks TLS only: give this side a certfile as well"
+_WANTS_TLS = "it has a certfile and accepts only TLS: give this side a certfile as well"
 _CLOSED_EARLY = (
     "it closed the connection during the handshake: its secret differs from this side's, or it is not a gdispy port"
 )
@@ -239,9 +239,9 @@ def _why_not(what: str, where: str, port: int, error: Exception) -> str:
     if not isinstance(error, OSError):
         return f"{where} cannot be reached: {_reason(error)}"
     if error.errno == errno.ECONNREFUSED:
-        return f"no {what} answers at {where} (connection refused): start it there"
+        return f"no {what} is listening at {where} (connection refused): start it there"
     if isinstance(error, socket.gaierror):
-        return f"the name in {where} is not known: {plain(error)}"
+        return f"the host name in {where} cannot be resolved: {plain(error)}"
     if isinstance(error, TimeoutError) or error.errno in (errno.EHOSTUNREACH, errno.ECONNRESET):
         return f"{where} cannot be reached: {plain(error)}: is TCP {port} open in its firewall?"
     return f"{where} cannot be reached: {plain(error)}"

@@ -84,7 +84,7 @@ logger = logging.getLogger(__name__)
 #: Why no jobs are taken: its owner has said so, results that wait for clients have no room, or files of jobs have none.
 _STOPPED = "stopped"
 _SPOOL_FULL = "no room for results"
-_FULL = "its disk is nearly full"
+_FULL = "the disk is nearly full"
 #: Seconds between two looks at the disk.
 DISK_INTERVAL = 1.0
 
@@ -192,8 +192,8 @@ class Node:
     def _open_doors(self) -> None:
         if self._settings.hours is not None:
             keep_running(self._keep_hours, self._settings.hours, what="the service hours")
-        keep_running(self._tell_availability, what="telling what is free on this machine")
-        keep_running(self._watch_disk, what="the watch over the disk")
+        keep_running(self._tell_availability, what="the reports of free resources")
+        keep_running(self._watch_disk, what="the monitor of the disk")
         self._listener.start()
         self._announce()
         for connector in self._connectors:
@@ -226,7 +226,9 @@ class Node:
         if away:
             self._pump.put(self._rules.give_up)
             return printable(f"given up: {', '.join(away)}")
-        return printable(f"nothing was done: {', '.join(here)} is connected" if here else "no client holds this node")
+        return printable(
+            f"nothing was released: {', '.join(here)} is connected" if here else "no client uses this node"
+        )
 
     def status(self) -> list[str]:
         """How the node stands, in lines."""
@@ -337,7 +339,7 @@ class Node:
         sink = self._workers.memory_files.sink(size)
         if sink.fileno() >= descriptor_limit():  # What runs needs some.
             sink.abandon()
-            raise ProtocolError("this node has no descriptors left for payloads: too many jobs wait here")
+            raise ProtocolError("this node has no file descriptors left for payloads: too many jobs are waiting here")
         return sink
 
     def _on_messages(self, connection: Connection, messages: list[Message]) -> None:
@@ -358,7 +360,11 @@ class Node:
             is_full = is_disk_full(self._prefix, self._settings.disk_floor)
             if is_full != was_full:
                 was_full = is_full
-                logger.warning("the disk at %s has %s", self._prefix, "too little room" if is_full else "room again")
+                logger.warning(
+                    "the disk of %s has %s",
+                    self._prefix,
+                    "not enough free space" if is_full else "enough free space again",
+                )
                 self._pump.put(self._rules.shut if is_full else self._rules.reopen, _FULL)
             gevent.sleep(DISK_INTERVAL)
 
@@ -456,7 +462,7 @@ class Node:
     def _fail(self, effect: Any, error: Exception) -> None:
         """What the rules have asked for could not be done, by a defect: what it was for ends, and nothing else. Raises
         the error again where that is the node itself."""
-        kind, reason = type(effect).__name__, f"gdispy itself has failed on the node: {error!r}\n"
+        kind, reason = type(effect).__name__, f"gdispy has failed on the node: {error!r}\n"
         self._log.log_failure(logging.ERROR, (kind, type(error)), error, "gdispy: a defect while performing %s", kind)
         if isinstance(effect, Load | FindMissingFiles):
             self._pump.put(self._rules.loaded, effect.prepare.computation, reason)

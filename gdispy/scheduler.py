@@ -291,11 +291,11 @@ class Scheduler:
             self._arrived.discard(connection.peer)
             other = self.connection_to(hello.instance)
             if hello.role != NODE or (other is not None and other.quiet < MOVED_AFTER):
-                connection.close(CONNECTED if hello.role == NODE else "only nodes come here")
+                connection.close(CONNECTED if hello.role == NODE else "only nodes may connect here")
                 return False
             connection.instance = hello.instance
             connection.introduce(self._hello(), self.identity)
-            key, text = ("in", connection.address), "the node %s has come from %s"
+            key, text = ("in", connection.address), "the node %s has connected from %s"
             self._log.log(logging.INFO, key, text, hello.name, connection.address)
         names, port = [connection.address], 0
         if dialer is not None:

@@ -95,7 +95,7 @@ class OutputSink:
             self._note(error)
 
     def _note(self, error: OSError) -> None:
-        self._error = f"it cannot be written below {tempfile.gettempdir()}: {error.strerror}"
+        self._error = f"it cannot be written in {tempfile.gettempdir()}: {error.strerror}"
 
     def write(self, data: memoryview) -> None:
         if self._error:
@@ -181,7 +181,7 @@ class FileSink:
         except OSError as error:
             self._error = f"it cannot be written on the {role}: {error.strerror}"
         if limit and size > limit:
-            self._error = f"{size:,} bytes, and this {role} takes files up to {limit:,} (--max_file_size)"
+            self._error = f"{size:,} bytes, and this {role} accepts files up to {limit:,} (--max_file_size)"
 
     def write(self, data: memoryview) -> None:
         self._size += len(data)

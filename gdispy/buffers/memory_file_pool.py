@@ -138,7 +138,7 @@ class PooledMemoryFile(MemoryFile):
 
     def read(self, offset: int, length: int) -> Any:
         if self.slab is None:
-            raise OSError(errno.EBADF, "it has been given back")
+            raise OSError(errno.EBADF, "it has been released")
         return self.slab.read(offset, max(0, min(length, self.size - offset)))
 
     def lend(self) -> int:

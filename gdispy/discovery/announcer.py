@@ -64,9 +64,9 @@ class Announcer:
     def start(self) -> None:
         self._beacon.start()
         self._greenlets = [
-            keep_running(self._tell, what="telling programs of this node"),
-            keep_running(self._tell_when_free, what="telling programs that this node is free"),
-            keep_running(self._watch_addresses, what="the watch over this machine's addresses"),
+            keep_running(self._tell, what="the announcements of this node"),
+            keep_running(self._tell_when_free, what="the announcements that this node is free"),
+            keep_running(self._watch_addresses, what="the monitor of this machine's addresses"),
         ]
 
     def close(self) -> None:
@@ -145,7 +145,7 @@ class Announcer:
                 tls=self._tls,
             )
         except (ConnectFailed, PeerRejected) as error:
-            text = "a program at %s looks for nodes and cannot be reached: %s"
+            text = "a program at %s is looking for nodes but cannot be reached: %s"
             self._log.log(logging.DEBUG, "call", text, str(Address(host, own or port)), str(error))
         else:
             use(home, connection, None)
@@ -161,9 +161,9 @@ class Announcer:
             gevent.sleep(ADDRESS_INTERVAL)
             for connection in self._home.connections():
                 if not config.is_loopback(connection.local) and not is_here(connection.local):
-                    connection.abort(f"this machine does not have the address {connection.local} any more")
+                    connection.abort(f"this machine no longer has the address {connection.local}")
             now = own_addresses()
             if now - before:
                 logger.info("new addresses: %s", ", ".join(sorted(now - before)))
-                spawn(self._tell_now, what="telling programs of new addresses")
+                spawn(self._tell_now, what="the announcement of new addresses")
             before = now

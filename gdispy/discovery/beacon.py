@@ -218,7 +218,7 @@ class Beacon:
             self._on_packet(self, packet, (host_of(address), address[1]))
         elif abs(packet.time - now) > CLOCK_LIMIT and not self._told_of_clock:
             self._told_of_clock = True
-            text = "a packet from %s is ignored: its clock differs by %.0f s, or somebody has sent it again"
+            text = "a packet from %s is ignored: its clock differs by %.0f s, or the packet was replayed"
             logger.warning(text, host_of(address), abs(packet.time - now))
 
 
@@ -245,7 +245,7 @@ class Beacons:
             except OSError as error:
                 trouble = error
                 if len(addresses) > 1:
-                    logger.warning("no broadcasts by the address %s: %s", address, error.strerror)
+                    logger.warning("no broadcasts from the address %s: %s", address, error.strerror)
         if trouble is not None and not self._beacons:
             raise trouble
 

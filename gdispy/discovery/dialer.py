@@ -149,7 +149,7 @@ class Dialer:
         return REFUSED_FIRST, BUSY_LIMIT if is_busy else REFUSED_LIMIT
 
     def _no_answer(self) -> str:
-        return f"no answer yet: is TCP {self.port} open in its firewall, and no other program there?"
+        return f"no answer yet: is TCP {self.port} open in its firewall, and does no other program listen there?"
 
     def _pause(self, seconds: float) -> None:
         gevent.sleep(min(seconds, WAKE_INTERVAL))
@@ -198,7 +198,7 @@ class Dialer:
     def _warn(self, bad: Route, good: Route, text: str) -> None:
         if not self._warned and bad.relay is None and good.relay is None:
             self._warned = True
-            form = "the node %s announces an address that does not work: %s. Reached at %s instead"
+            form = "the node %s announces an address that does not work: %s. Connected to %s instead"
             text = text if bad.place in text else f"{bad.place}: {text}"
             logger.warning(form, self._name or printable(good.place), printable(text), printable(good.place))
 

@@ -138,7 +138,7 @@ class NodeFinder:
             self._listen()
         self._start_hearing()
         if self._look_ports and self._beacon is not None and self._looker is None:
-            self._looker = keep_running(self._look, self._beacon, what="the look for nodes")
+            self._looker = keep_running(self._look, self._beacon, what="the discovery of nodes")
 
     def forget(self, dialer: Dialer) -> None:
         """An address that was found by a packet is not there any more."""
@@ -172,7 +172,7 @@ class NodeFinder:
                     if not port:
                         raise
         except (OSError, ValueError) as error:
-            logger.info("nodes cannot come to this program: %s", printable(str(error)))
+            logger.info("nodes cannot connect to this program: %s", printable(str(error)))
             return
         assert self._listener is not None
         self._listener.start()
@@ -194,7 +194,7 @@ class NodeFinder:
                 )
             except OSError as error:
                 if self._look_ports:
-                    self._owner.report("broadcast", f"no node can be found by broadcast: {error.strerror}")
+                    self._owner.report("broadcast", f"broadcasts cannot be sent: {error.strerror}")
                 return
             self._beacon.start()
 
@@ -270,7 +270,7 @@ class NodeFinder:
                 dialer.learn(routes)
                 if connection is not None:
                     wait = (MOVED_AFTER + 0.1) * self._pulse
-                    spawn_later(wait, self._check_moved, connection, what="a look whether a node has moved")
+                    spawn_later(wait, self._check_moved, connection, what="a check whether a node has moved")
         if connection is None:
             dialer.wake()
 
@@ -283,4 +283,4 @@ class NodeFinder:
     def _check_moved(self, connection: Connection) -> None:
         """A node has announced another address: is it still at the one where it was?"""
         if connection.quiet >= MOVED_AFTER and self._owner.connection_to(connection.instance) is connection:
-            connection.abort("nothing is heard of it there, and it has announced another address")
+            connection.abort("no answer at that address, and the node has announced another")

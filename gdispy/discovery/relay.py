@@ -117,9 +117,9 @@ class Relay:
         for beacon in (self._beacon, self._ear):
             beacon.start()
         self._acceptor.start()
-        self._greenlets = [keep_running(self._look, what="the look for nodes")]
+        self._greenlets = [keep_running(self._look, what="the discovery of nodes")]
         self._greenlets += [
-            keep_running(self._tell_of, *place, what=f"telling nodes of {Address(*place)}")
+            keep_running(self._tell_of, *place, what=f"the announcements of {Address(*place)}")
             for place in self._schedulers
         ]
 
@@ -251,7 +251,7 @@ class Relay:
             data = read_exactly(sock, PACKET_BYTES)
         packet = unpack(self._key, data)
         if packet.kind != THROUGH or not self._memory.is_new(data, packet, time.time()):
-            raise ProtocolError("not a question for a relay")
+            raise ProtocolError("not a relay request")
         return packet
 
     def _join(self, sock: Any, address: str, goal_address: str) -> None:
@@ -281,7 +281,7 @@ class Relay:
         except ValueError as error:
             raise ProtocolError(str(error)) from None
         if not port or not self._targets.may_connect(host, port, time.monotonic()):
-            raise ProtocolError(f"no node has answered from {place}")
+            raise ProtocolError(f"no node at {place} has answered")
         return reach(host if is_numeric(host) else self._looked_up(host, port), port, "gdispy-node", "", REACH_LIMIT)
 
     def _looked_up(self, host: str, port: int) -> str:

@@ -48,7 +48,7 @@ class JoinedConnections:
         """A place for one pair, from before the second connection is opened until both are closed. Raises ProtocolError
         where all are taken."""
         if self._open >= self._limit:
-            raise ProtocolError(f"{self._limit} connections pass already")
+            raise ProtocolError(f"{self._limit} connections are relayed already")
         self._open += 1
         try:
             yield
@@ -63,7 +63,7 @@ def join(asker: Any, goal: Any, idle: float = IDLE_LIMIT, half_open: float = HAL
         goal.sendall(_beginning(asker))
     pair = _Pair(asker, goal)
     greenlets = [
-        spawn(pair.copy, *ends, what="a connection that passes", on_failure=pair.end)
+        spawn(pair.copy, *ends, what="a relayed connection", on_failure=pair.end)
         for ends in ((asker, goal), (goal, asker))
     ]
     try:
@@ -77,7 +77,7 @@ def join(asker: Any, goal: Any, idle: float = IDLE_LIMIT, half_open: float = HAL
 def _beginning(asker: Any) -> bytes:
     data = read_exactly(asker, len(_BEGINNINGS[0]))
     if not data.startswith(_BEGINNINGS):
-        raise ProtocolError("what is to pass is not a connection of gdispy")
+        raise ProtocolError("the data to relay is not a gdispy connection")
     return data
 
 

@@ -63,7 +63,7 @@ def place(directory: str, row: list[Any], content: Bulk, again: bool = False) ->
     path, mode, modified, size, digest = row
     parts = safe_parts(path)
     if not isinstance(content, ReceivedFile):
-        raise ProtocolError(f"{path!r}: it did not arrive as a file")
+        raise ProtocolError(f"{path!r}: it was not received as a file")
     if content.error:
         raise ProtocolError(refusal([row], [content]))
     if content.size != size or content.digest != digest or len(digest) != DIGEST_BYTES:
@@ -72,7 +72,7 @@ def place(directory: str, row: list[Any], content: Bulk, again: bool = False) ->
         with opened_folder(directory, parts[:-1], 0o700) as folder:
             _move(content.path, folder, parts[-1], mode & 0o700, modified, again)
     except NotADirectoryError:
-        raise ProtocolError(f"{path!r}: something is in the way, a file or a symbolic link") from None
+        raise ProtocolError(f"{path!r}: a file or symbolic link is in the way") from None
     return os.path.join(directory, *parts)
 
 
@@ -108,7 +108,7 @@ def place_all(directory: str, rows: Sequence[list[Any]], contents: Sequence[Bulk
 
 
 def _cannot_be_placed(error: Exception) -> str:
-    return f"The files of the job cannot be put in place: {error}\n"
+    return f"The files of the job cannot be stored: {error}\n"
 
 
 class JobFiles:
@@ -156,7 +156,9 @@ class JobFiles:
         """Raise ProtocolError where files of another computation cannot be put in place while jobs have theirs."""
         for path, _, _, _, digest in rows if self._contents else ():
             if self._contents.get(os.path.join(directory, *safe_parts(path)), digest) != digest:
-                raise ProtocolError(f"the file {path!r} is there with other contents, for a job in the same dest_path")
+                raise ProtocolError(
+                    f"the file {path!r} already exists with different contents, for a job in the same dest_path"
+                )
 
     def remove(self, key: tuple[int, int]) -> None:
         """The job has ended."""

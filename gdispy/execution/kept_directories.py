@@ -96,8 +96,8 @@ class KeptDirectories:
             for goal, digest in contents.items():
                 if other.contents.get(goal, digest) != digest:
                     raise ProtocolError(
-                        f"the file {os.path.relpath(goal, use.directory)!r} cannot be put into the directory of "
-                        "dest_path: another computation uses it there at present, with other contents. Close that one "
+                        f"the file {os.path.relpath(goal, use.directory)!r} cannot be stored in the directory of "
+                        "dest_path: another computation uses it there with different contents. Close that computation "
                         "first, or choose another dest_path"
                     )
         use.contents.update(contents)

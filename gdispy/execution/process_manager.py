@@ -99,7 +99,7 @@ class ProcessManager:
         """Start the spawner. Raises OSError where that is impossible."""
         os.makedirs(self.directory, mode=0o700, exist_ok=True)
         self._start_spawner()
-        keep_running(self._watch_output, what="the watch over the output of jobs")
+        keep_running(self._watch_output, what="the monitor of the output of jobs")
 
     def close(self) -> None:
         """End everything, and wait until it has ended."""
@@ -146,7 +146,7 @@ class ProcessManager:
         kill_descendants(os.getpid())
         if self._closing:  # The node was told to end meanwhile, as where both get the same signal.
             return
-        logger.error("the spawner has ended unexpectedly; starting another one")
+        logger.error("the spawner process has ended unexpectedly; starting a new one")
         self._start_spawner()
         for key in list(self._templates):
             self._pump.put(self._template_ended, key, "the node's spawner process was killed")
@@ -184,7 +184,7 @@ class ProcessManager:
         """Find out which files of a computation are not there; answer with `looked`."""
         spawn(
             *(self._look, prepare),
-            what="the look for files of a computation",
+            what="the query for files of a computation",
             on_failure=lambda error: self._pump.put(self._rules.loaded, prepare.computation, repr(error)),
         )
 
@@ -243,7 +243,7 @@ class ProcessManager:
         control.close_all(files)
         template.reader = spawn(
             *(self._read_template, template),
-            what="the reader of a computation's process",
+            what="the reader of a template process",
             on_failure=lambda error: self._end_template(template),
         )
 
@@ -334,7 +334,7 @@ class ProcessManager:
         """Give a job with options what only it gets."""
         worker.memory_limit = options[4]
         if worker.memory_limit:
-            keep_running(self._watch_memory, worker, job, what="the watch over the memory of a job")
+            keep_running(self._watch_memory, worker, job, what="the monitor of the memory of a job")
         if options[6]:
             error = self._place_files(worker, (job.number, job.attempt), options[6], options[7])
             if error:
@@ -453,7 +453,7 @@ class ProcessManager:
         try:
             rows = self._sort(worker, worker.groups.kept(generation, frames))
         except Exception as error:  # A job can write there, too.
-            logger.warning("a worker's results make no sense (%s)", printable(str(error)))
+            logger.warning("invalid results from a worker (%s)", printable(str(error)))
             return
         self._take_rows(worker, rows)
 
@@ -463,7 +463,7 @@ class ProcessManager:
         try:
             rows = self._sort(worker, worker.parse(data))
         except Exception as error:  # A job that writes there itself can send anything.
-            logger.warning("a worker's results make no sense (%s); it is ended", printable(str(error)))
+            logger.warning("invalid results from a worker (%s); the worker is killed", printable(str(error)))
             worker.buffer = b""
             self.end(worker.number)
             return

@@ -31,10 +31,10 @@ main()
 
 #: What a node runs into where its machine, or its user, has no room for one more computation.
 _LIMITS = {
-    errno.EAGAIN: "Its user has as many processes as are allowed: ulimit -u, or the pids limit of its container",
-    errno.EMFILE: "It has as many files open as are allowed: ulimit -n",
-    errno.ENFILE: "The machine has as many files open as are allowed: fs.file-max",
-    errno.ENOMEM: "The machine has too little memory",
+    errno.EAGAIN: "The user has reached the limit of processes: ulimit -u, or the pids limit of the container",
+    errno.EMFILE: "The process has reached the limit of open files: ulimit -n",
+    errno.ENFILE: "The machine has reached the limit of open files: fs.file-max",
+    errno.ENOMEM: "The machine does not have enough memory",
 }
 
 
@@ -65,21 +65,21 @@ def cause_of(status: int, what: str) -> str:
     """A wait status in words."""
     code = os.waitstatus_to_exitcode(status)
     if code == -signal.SIGKILL:
-        return f"{what} was ended by {signal_name(9)}: by another process, or by the kernel for lack of memory"
+        return f"{what} was killed by {signal_name(9)}: by another process, or by the kernel for lack of memory"
     if code < 0:
-        return f"{what} was ended by {signal_name(-code)}"
+        return f"{what} was killed by {signal_name(-code)}"
     if code == BROKEN:
         return (
-            f"{what} ended with exit code {code}, as it does when something has been broken that it needs, "
-            "such as its own open files (has the job closed files that it had not opened?)"
+            f"{what} ended with exit code {code}, because something that it needs was broken, such as its own open "
+            "files (did the job close files that it had not opened?)"
         )
-    return f"{what} ended by itself with exit code {code} before the job was done"
+    return f"{what} ended with exit code {code} before the job was done"
 
 
 def why_not_started(error: Exception) -> str:
     """Why there are no processes for a computation."""
     if isinstance(error, OSError) and error.errno in _LIMITS:
-        return f"the node has no room for it: {error.strerror}. {_LIMITS[error.errno]}"
+        return f"the node has no resources for it: {error.strerror}. {_LIMITS[error.errno]}"
     return str(error)
 
 

@@ -102,7 +102,7 @@ def clean(prefix: str) -> None:
 def _clear_dead(prefix: str) -> set[str]:
     """Remove what dead nodes left; the names of those that live."""
     if not is_own(prefix):
-        raise ConfigError(f"{prefix} is not a directory of gdispy's own: nothing is removed there")
+        raise ConfigError(f"{prefix} was not created by gdispy: nothing is removed there")
     names = [entry.removesuffix(".lock") for entry in os.listdir(prefix) if entry.endswith(".lock")]
     return {name for name in names if _NODE_NAME.fullmatch(name) and not _clear(prefix, name)}
 

@@ -78,7 +78,7 @@ def safe_directory(path: str, option: str) -> str:
         for step, about in _steps(os.path.abspath(path)):
             _refuse_replaceable(path, step, about, option)
     except ValueError as error:  # It holds a NUL byte.
-        raise ConfigError(f"{path!r} is no name of a directory: {error}") from error
+        raise ConfigError(f"{path!r} is not a valid directory name: {error}") from error
     return os.path.realpath(path)
 
 
@@ -97,7 +97,9 @@ def _prepared(path: str, option: str, is_below: bool = False) -> str:
     # A user may well call a directory so; gdispy makes those only beside others of its own.
     others = others or (sorted(found) if _COMMON_NAMES.issuperset(found) else [])
     if others and is_below:
-        raise ConfigError(f"{path} holds files that are not gdispy's, such as {others[0]!r}: choose another {option}")
+        raise ConfigError(
+            f"{path} contains files that gdispy did not create, such as {others[0]!r}: choose another {option}"
+        )
     if others:
         return _below(path, option)
     _mark(path)
@@ -116,7 +118,7 @@ def _refuse_shared(path: str, option: str) -> None:
 
 
 def _below(path: str, option: str) -> str:
-    logger.info("%s holds files of others, or is for all users: nodes use %s there", path, BELOW)
+    logger.info("%s contains other files, or other users can write to it: nodes use %s in it", path, BELOW)
     return _prepared(safe_directory(os.path.join(path, BELOW), option), option, is_below=True)
 
 
@@ -183,4 +185,4 @@ def _refuse_replaceable(path: str, step: str, about: os.stat_result, option: str
     writers = shared_with(about) if stat.S_ISDIR(about.st_mode) else ""
     if writers and not about.st_mode & stat.S_ISVTX:
         advice = f"run chmod go-w {step} (or chmod +t, where all are to write there), or choose another {option}"
-        raise ConfigError(f"{writers} can write to {where} and so put something else in its place: {advice}")
+        raise ConfigError(f"{writers} can write to {where} and so replace it: {advice}")

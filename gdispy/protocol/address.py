@@ -53,19 +53,19 @@ def host_flaw(host: str) -> str:
     `*` may stand in it, as in patterns.
     """
     if not host:
-        return "it names no host"
+        return "it does not name a host"
     if ":" in host:
-        return "" if _is_address(host) else "it is no address of IPv6"
+        return "" if _is_address(host) else "it is not an IPv6 address"
     if not host.isascii():
         return "a host name has ASCII characters only: write it in the form that begins with xn--"
     odd = next((char for char in host if not (char.isalnum() or char in "-_.*")), "")
     if odd:
-        return f"a host name must not hold {odd!r}"
+        return f"a host name must not contain {odd!r}"
     if len(host) > NAME_LIMIT:
         return f"a host name has at most {NAME_LIMIT} characters, and this one {len(host):,}"
     labels = host.removesuffix(".").split(".")
     if "" in labels:
-        return "between two dots of a host name there must be something"
+        return "a host name must not contain an empty part"
     long = next((label for label in labels if len(label) > LABEL_LIMIT), "")
     return f"a part of a host name has at most {LABEL_LIMIT} characters, not {len(long)}" if long else ""
 
@@ -87,7 +87,7 @@ def pattern_flaw(text: str) -> str:
         host, _ = Address.parse(text)
     except ValueError as error:
         return str(error)
-    return "" if host else "it names no host"
+    return "" if host else "it does not name a host"
 
 
 class NodePatterns:

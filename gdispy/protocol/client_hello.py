@@ -54,7 +54,7 @@ class _Reader:
 
     def take(self, size: int) -> bytes:
         if size > len(self._data):
-            raise ProtocolError("its ClientHello is cut short")
+            raise ProtocolError("its ClientHello is incomplete")
         taken, self._data = self._data[:size], self._data[size:]
         return taken
 

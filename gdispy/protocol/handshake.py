@@ -84,7 +84,7 @@ def secret_key(secret: str) -> bytes:
         except ValueError:
             raw = b""
         if len(raw) != KEY_BYTES or encode_secret(raw) != secret:
-            raise SecretError(f"the secret begins with {GENERATED} but is cut short or damaged: copy it anew")
+            raise SecretError(f"the secret begins with {GENERATED} but is incomplete or damaged: copy it again")
         return raw
     salt = blake2b(b"gdispy pass phrase v1", digest_size=16).digest()
     phrase = secret.encode("utf-8")
@@ -100,7 +100,7 @@ def secret_key(secret: str) -> bytes:
             )
         )
     except (CryptoError, MemoryError, RuntimeError) as error:
-        raise SecretError(f"64 MiB of memory are needed to stretch the pass phrase: {error}") from error
+        raise SecretError(f"deriving a key from the pass phrase needs 64 MiB of memory: {error}") from error
 
 
 def purpose_key(key: bytes, purpose: bytes) -> bytes:
@@ -184,7 +184,7 @@ class Initiator:
         """The keys, from the responder's answer. Raises PeerRejected or ProtocolError."""
         refuse_other_version(second)
         if len(second) != SECOND_BYTES or second[:8] != MAGIC:
-            raise ProtocolError("the answer to the handshake is not one")
+            raise ProtocolError("the answer to the handshake is malformed")
         public, box = second[8:40], second[40:]
         if public[8:] == bytes(24):
             self._note_clock(public[:8], box)
@@ -202,7 +202,7 @@ class Initiator:
         if unseal(_clock_key(self._psk, self._heard, theirs), _NONCE, box) == bytes(24):
             there, here = (int.from_bytes(each, "big") / 1000 for each in (theirs, self._time))
             raise PeerRejected(
-                f"its clock is {_span(abs(there - here))} {'ahead of' if there > here else 'behind'} the one of this "
+                f"its clock is {_span(abs(there - here))} {'ahead of' if there > here else 'behind'} the clock of this "
                 f"machine, and may differ by {_span(CLOCK_LIMIT)} at most: set the clocks of both"
             )
 

@@ -90,7 +90,7 @@ class CallbackRunner:
                 if left > 0:
                     self._condition.wait(left)
                     continue
-                logger.warning("a callback has not returned for %.0f s; the others go on", self.PATIENCE)
+                logger.warning("a callback has been running for %.0f s; other callbacks continue", self.PATIENCE)
                 self._began = None
                 self._replace_runner()
 

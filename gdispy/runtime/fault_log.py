@@ -20,5 +20,5 @@ _log = LimitedLog(logger, INTERVAL)
 
 def log_fault(message: Message, error: Exception) -> None:
     """Write the traceback to the log, for each kind of message and exception once in a while."""
-    text = "gdispy: a %s could not be handled, so its sender is dropped"
+    text = "gdispy: a %s could not be handled; its sender is disconnected"
     _log.log_failure(logging.ERROR, (type(message), type(error)), error, text, type(message).__name__)

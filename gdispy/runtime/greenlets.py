@@ -94,7 +94,7 @@ def _run_again(work: Callable[..., Any], args: tuple[Any, ...], what: str) -> No
         except ForkedError:
             return
         except BaseException as error:
-            text = "gdispy: a defect in %s, which is started again"
+            text = "gdispy: a defect in %s, which is restarted"
             _again.log_failure(logging.CRITICAL, _kind(work, error), error, text, what)
         if _now() - began > PAUSE_LIMIT:
             pause = PAUSE_FIRST

@@ -47,7 +47,7 @@ class LimitedLog:
         if left_out is None:
             return
         if left_out:
-            text, args = f"{text} (%d such lines were left out before)", [*args, left_out]
+            text, args = f"{text} (%d such lines were suppressed)", [*args, left_out]
         if error is not None:
             text, args = f"{text}\n%s", [*args, traceback_text(error)]
         self._logger.log(level, text, *args)

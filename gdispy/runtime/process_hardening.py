@@ -66,7 +66,7 @@ def _hide_variables() -> None:
             _overwrite_by_pointer(name.encode())
         del os.environ[name]
     if any(_shows(name.encode() + b"=") for name in names):
-        logger.warning("%s shows in /proc to processes of this user: give a file with the secret", ", ".join(names))
+        logger.warning("%s is visible in /proc to processes of this user: use a file for the secret", ", ".join(names))
 
 
 def _overwrite_variable(name: bytes) -> None:
@@ -97,7 +97,7 @@ def _hide_arguments(secrets: list[str]) -> None:
                     _write(place + len(text) - len(secret), b"*" * len(secret))
     except OSError:
         if any(_is_argument(os.fsencode(word), secret) for word in sys.argv[1:] for secret in hidden):
-            logger.warning("the secret shows in the list of processes of this machine: give a file with the secret")
+            logger.warning("the secret is visible in the process list of this machine: use a file for the secret")
 
 
 def _is_argument(word: bytes, secret: bytes) -> bool:
@@ -160,6 +160,6 @@ def _raise_open_files() -> None:
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (goal, hard))
     except (OSError, ValueError) as error:
-        logger.debug("the limit of open files stays %d: %s", soft, error)
+        logger.debug("the limit of open files remains %d: %s", soft, error)
         return
     _open_files = soft

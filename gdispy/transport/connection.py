@@ -194,7 +194,7 @@ class Connection:
         except ProtocolError as error:
             raise MessageRefused(str(error)) from error
         if self._keys.instance not in (b"", hello.instance):
-            raise MessageRefused("its Hello has another instance than its handshake")
+            raise MessageRefused("its Hello has a different instance than its handshake")
 
     def _flush(self) -> None:
         """Write what fits into the socket at once; the writer greenlet does the rest.
@@ -283,7 +283,7 @@ class Connection:
             _log.log_failure(logging.CRITICAL, type(error), error, "gdispy: a defect in a connection")
             self._finish(_defect(error))
         except BaseException:  # In a patched program Ctrl-C may come to any greenlet.
-            self._finish("it was interrupted")
+            self._finish("interrupted")
             raise
 
     def _fail(self, error: BaseException) -> None:
@@ -314,7 +314,7 @@ class Connection:
             data = self._received(size)
             size = READ_SIZE if len(data) >= SMALL_READ else SMALL_READ
             if not data:
-                raise ConnectFailed("the connection broke: the other side is gone without a goodbye")
+                raise ConnectFailed("the connection broke: the other side closed it unexpectedly")
             self._take(data)
 
     def _received(self, size: int) -> bytes | memoryview:

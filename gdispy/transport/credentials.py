@@ -55,8 +55,8 @@ class Secret:
         if not self.is_new:
             return f"this side's is from {self.source}"
         return (
-            f"this side's was made just now, in {self.source}: copy the file that the other side uses over it (of its "
-            "user, ~/.config/gdispy/secret, unless another was given)"
+            f"this side's secret was created just now, in {self.source}: replace it with the file that the other side "
+            "uses (~/.config/gdispy/secret of its user by default)"
         )
 
     def for_tcp(self) -> bytes:
@@ -71,12 +71,12 @@ def listening_address(secret: Secret, ip_addr: str, what: str) -> str:
     address = own_address(ip_addr)
     if secret.insecure:
         if address and not config.is_loopback(address):
-            raise ConfigError(f"without a secret a {what} listens on this machine only, not on {address}")
+            raise ConfigError(f"without a secret, a {what} listens only on this machine, not on {address}")
         return address or "127.0.0.1"
     if not address and secret.is_new:
         logger.warning(
-            "made a new secret in %s, which no other machine has: listening on this machine only. "
-            "Copy the file to the other machines and start the %s again",
+            "created a new secret in %s, which no other machine has: listening only on this machine. "
+            "Copy the file to the other machines and restart the %s",
             secret.source,
             what,
         )
@@ -136,9 +136,9 @@ def _from_text(text: str, source: str) -> Secret:
     if not text:
         raise SecretError(f"{source} is empty")
     if encodable(text) is not text:
-        raise SecretError(f"{source} holds what is no text in UTF-8: write it as text, or use a generated secret")
+        raise SecretError(f"{source} is not UTF-8 text: write it as text, or use a generated secret")
     if "\0" in text:
-        raise SecretError(f"{source} holds a zero character: was it cut out of a file that is no text?")
+        raise SecretError(f"{source} contains a zero character: does it come from a binary file?")
     if len(text.splitlines()) > 1:
         raise SecretError(f"{source} has more than one line: a secret is a single line")
     if len(text.encode()) > LONGEST:
@@ -162,7 +162,7 @@ def _read_line() -> bytes:
     """The first line of standard input."""
     stream = sys.stdin
     if stream is None or stream.closed:
-        raise SecretError("the secret is to come from standard input, which is closed")
+        raise SecretError("the secret should come from standard input, which is closed")
     # Not as text: whether bytes that are none are an error there depends on the locale.
     if hasattr(stream, "buffer"):
         return bytes(stream.buffer.readline(LONGEST + 1024))
@@ -173,7 +173,7 @@ def _decoded(data: bytes, source: str) -> str:
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        text = f"{source} does not hold text in UTF-8: write it as text, or use a generated secret"
+        text = f"{source} is not UTF-8 text: write it as text, or use a generated secret"
         raise SecretError(text) from error
 
 
@@ -181,7 +181,7 @@ def _read_private(path: Path, if_empty: str = "write the secret into it") -> str
     try:
         fd = os.open(path, os.O_RDONLY | getattr(os, "O_NOCTTY", 0) | getattr(os, "O_NONBLOCK", 0))
     except ValueError as error:
-        raise SecretError(f"the secret file {str(path)!r}: no file has such a name") from error
+        raise SecretError(f"the secret file {str(path)!r}: not a valid file name") from error
     except OSError as error:
         raise SecretError(f"the secret file {path} cannot be read: {error.strerror}") from error
     about = os.fstat(fd)
@@ -192,7 +192,7 @@ def _read_private(path: Path, if_empty: str = "write the secret into it") -> str
         if hasattr(os, "geteuid") and about.st_uid not in (os.geteuid(), 0):
             raise SecretError(f"the secret file {path} belongs to another user")
         if about.st_mode & 0o077 and os.name == "posix":
-            raise SecretError(f"others can read the secret file {path}: run chmod 600 {path}")
+            raise SecretError(f"other users can read the secret file {path}: run chmod 600 {path}")
         text = _decoded(file.read(LONGEST + 1024), f"the secret file {path}").strip()
     if not text:
         raise SecretError(f"the secret file {path} is empty: {if_empty}")
@@ -204,8 +204,8 @@ def _own_key() -> Secret:
     try:
         is_new = _make_key(path)
     except OSError as error:
-        raise SecretError(f"the key file {path} cannot be made: {error.strerror}") from error
-    found = _from_text(_read_private(path, "delete it to have a new one made"), str(path))
+        raise SecretError(f"the key file {path} cannot be created: {error.strerror}") from error
+    found = _from_text(_read_private(path, "delete it, and a new one is created"), str(path))
     return Secret(found.key, found.source, is_new)
 
 

@@ -114,7 +114,7 @@ def announced(text: str) -> str:
     if flaw:
         raise ConfigError(f"{text!r}: {flaw}")
     if not is_reachable(host) or "*" in host:
-        raise ConfigError(f"{text!r} is not an address that others can connect to")
+        raise ConfigError(f"{text!r} is not an address that other machines can connect to")
     if len(text.encode()) > ADDRESS_LIMIT:
         raise ConfigError(f"{text!r} is longer than {ADDRESS_LIMIT} bytes")
     return text

@@ -125,7 +125,7 @@ class _SpeaksWithoutTls(ProtocolError):
     """Who has the secret has to know that it needs a certificate."""
 
 
-_NOT_PROVEN = "it has not shown that it has the secret"
+_NOT_PROVEN = "it has not proved that it has the secret"
 
 
 class Listener:
@@ -180,7 +180,7 @@ class Listener:
     def start(self) -> None:
         self._loop = gevent.get_hub().loop
         self._timer = self._loop.timer(SWEEP_INTERVAL, SWEEP_INTERVAL, ref=False)
-        self._timer.start(guarded(self._sweep, "the look for those who are too slow"))
+        self._timer.start(guarded(self._sweep, "the check for slow strangers"))
         self._acceptor.start()
 
     def close(self) -> None:
@@ -331,7 +331,7 @@ class Listener:
 
     def _note(self, key: bytes) -> None:
         if not self._memory.note(key, time.monotonic()):
-            raise _Again("its first message came before, so that it was recorded")
+            raise _Again("its first message was seen before, so it is a replay")
 
     # Those whose first message was good: in greenlets
 
@@ -415,7 +415,7 @@ class Listener:
     def _log(self, reason: str, host: str, kind: type) -> None:
         """One line a second for each kind of trouble, so that a crowd does not hide a wrong version. None of the peer's
         own bytes get into it."""
-        self._limited.log(logging.INFO, kind, "turned away a connection from %s: %s", host, reason)
+        self._limited.log(logging.INFO, kind, "refused a connection from %s: %s", host, reason)
 
 
 def _network_of(host: str) -> str:
@@ -456,7 +456,7 @@ def listening_sockets(host: str, port: int) -> list[Any]:
         return [first, _listening_socket("::", first.getsockname()[1])]
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
-            logger.warning("not listening by IPv6: port %d is in use there", first.getsockname()[1])
+            logger.warning("not listening on IPv6: port %d is in use there", first.getsockname()[1])
         return [first]
 
 

@@ -109,7 +109,7 @@ class Liveness:
         if heartbeat.is_due(now):
             self._give_sign()
         if heartbeat.is_lost(now):
-            reason = f"nothing was heard of the other side for {heartbeat.quiet(now):.0f} s"
+            reason = f"no data from the other side for {heartbeat.quiet(now):.0f} s"
             spawn(self._end, reason, what="the end of a connection")
         elif heartbeat.is_silent(now) and not self.is_silent:
             self.is_silent = True

@@ -64,15 +64,15 @@ class Tls:
         tunnel.shake_hands()
         if tunnel.digest not in self.known:
             raise PeerRejected(
-                f"its certificate (SHA-256 {tunnel.digest.hex()[:16]}...) is not in {self.certfile}: it has another "
-                "certificate file, or somebody listens in between"
+                f"its certificate (SHA-256 {tunnel.digest.hex()[:16]}...) is not in {self.certfile}: it has a "
+                "different certificate file, or the connection is intercepted"
             )
         return tunnel
 
     def accept(self, sock: Any, beginning: bytes) -> Tunnel:
         """TLS over a socket that was accepted, of which so much was read. Raises ProtocolError, OSError."""
         if self.for_servers is None:
-            raise ProtocolError("this side has a certificate without its private key, so nobody can connect to it")
+            raise ProtocolError("this side has a certificate without its private key, so no peer can connect to it")
         tunnel = Tunnel(sock, self.for_servers, is_server=True)
         tunnel.shake_hands(beginning)
         tunnel.digest = self.digest
@@ -119,11 +119,11 @@ class Tunnel:
             return ProtocolError(f"the TLS handshake failed: {reason}")
         if reason == _CLOSED:
             return PeerRejected(
-                "it does not answer in TLS, but closes the connection: its secret differs from this side's, or it has "
-                "no certfile (give it one, or leave it out on this side), or the clocks differ by more than an hour"
+                "it does not answer in TLS but closes the connection: its secret differs from this side's, or it has "
+                "no certfile (give it one, or omit it on this side), or the clocks differ by more than an hour"
             )
         return PeerRejected(
-            f"it does not answer in TLS ({reason}): give it a certfile as well, or leave it out on this side"
+            f"it does not answer in TLS ({reason}): give it a certfile as well, or omit it on this side"
         )
 
     def _give(self) -> None:
@@ -172,14 +172,14 @@ def tls_files(certfile: str | None, keyfile: str | None, serves: bool, what: str
     if not certfile and not keyfile:
         return None
     if not certfile:
-        raise ConfigError(f"{what}keyfile is given without {what}certfile: give the certificate as well")
+        raise ConfigError(f"{what}keyfile is given without {what}certfile: give the certificate too")
     text = _read(certfile, f"{what}certfile")
     certificates = _certificates(text, certfile)
     key_text = _read(keyfile, f"{what}keyfile") if keyfile else text
     has_key = _KEY.search(key_text) is not None
     if not has_key and (keyfile or serves):
         where = keyfile or certfile
-        raise ConfigError(f"there is no private key in {where}: name the file that has it with {what}keyfile")
+        raise ConfigError(f"{where} does not contain a private key: give the file that contains it with {what}keyfile")
     _tell_about(certfile, certificates[0], (keyfile or certfile) if has_key else "")
     for_clients = _context(ssl.PROTOCOL_TLS_CLIENT)
     for_servers = _context(ssl.PROTOCOL_TLS_SERVER) if has_key else None
@@ -202,14 +202,14 @@ def _context(protocol: Any) -> Any:
 
 def _load_key(context: Any, certfile: str, keyfile: str) -> None:
     def no_phrase() -> str:
-        raise ConfigError(f"the private key in {keyfile} has a pass phrase: give one without (mode 0600)")
+        raise ConfigError(f"the private key in {keyfile} has a pass phrase: use a key without one (mode 0600)")
 
     try:
         context.load_cert_chain(certfile, keyfile, no_phrase)
     except ssl.SSLError as error:
         reason = _reason(error)
         if "mismatch" in reason:
-            reason = "they do not belong together"
+            reason = "they do not match"
         raise ConfigError(f"the certificate in {certfile} and the key in {keyfile} cannot be used: {reason}") from error
 
 
@@ -232,7 +232,9 @@ def _certificates(text: bytes, path: str) -> list[bytes]:
     except binascii.Error:
         found = []
     if not found:
-        raise ConfigError(f"there is no certificate in {path}: it must be in PEM form (-----BEGIN CERTIFICATE-----)")
+        raise ConfigError(
+            f"{path} does not contain a certificate: it must be in PEM format (-----BEGIN CERTIFICATE-----)"
+        )
     return found
 
 
@@ -241,12 +243,12 @@ def _tell_about(certfile: str, der: bytes, keyfile: str) -> None:
     end = expiry(der)
     if end is not None and end < datetime.datetime.now(datetime.timezone.utc):
         logger.warning(
-            "the certificate in %s expired on %s; it still works, since the secret proves what it stands for",
+            "the certificate in %s expired on %s; connections still work, since the secret authenticates both sides",
             certfile,
             end.date(),
         )
     if keyfile and os.stat(keyfile).st_mode & 0o007:
-        logger.warning("others can read the private key in %s: run chmod 600 on it", keyfile)
+        logger.warning("other users can read the private key in %s: run chmod 600 on it", keyfile)
 
 
 def expiry(der: bytes) -> datetime.datetime | None:

@@ -105,7 +105,7 @@ def _written_flat(value: object, kind: Any, manner: Manner, collect: Any, findin
     try:
         pickler.dump(Flat(value, definitions_in(value, pickler.is_by_value), pickler.pending))
     except RecursionError as error:
-        raise pickle.PicklingError(f"it is nested so that deep recursion would be needed: {error}") from None
+        raise pickle.PicklingError(f"it is nested too deeply: {error}") from None
     return sink.getvalue()
 
 

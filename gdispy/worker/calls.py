@@ -94,7 +94,7 @@ def _result(value: object) -> pickling.Payload:
     try:
         return encode_result(value)
     except NotPlain as error:
-        raise Unpicklable(f"The result cannot be sent, since the cluster wants plain data: {error}") from error
+        raise Unpicklable(f"The result cannot be sent, because the cluster accepts only plain data: {error}") from error
     except Exception as error:
         kind = type(value).__name__
         reason = f"{type(error).__name__}: {error}"

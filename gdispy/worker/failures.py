@@ -61,6 +61,6 @@ def missing_module(error: BaseException) -> str:
     if name != error.name and name in sys.modules:
         return ""  # What is there has no such part.
     return (
-        f"The Python of this node has no module {name}: install it there ({sys.executable} -m pip install ...), or, if "
-        "it is your own, list it in depends.\n"
+        f"The Python of this node does not have the module {name}: install it there ({sys.executable} -m pip install "
+        "...), or, if it is yours, list it in depends.\n"
     )

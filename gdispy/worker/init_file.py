@@ -43,7 +43,7 @@ class Startup:
             trace = traceback.format_exception(type(failure), failure, failure.__traceback__.tb_next)  # type: ignore[union-attr]
             return f"{self._path} failed:\n" + "".join(trace).rstrip()
         if result is not None and (isinstance(result, bool) or result != 0):
-            return f"init() in {self._path} returned {result!r}; 0 would mean that all went well"
+            return f"init() in {self._path} returned {result!r}; 0 means success"
         return ""
 
     def _init(self) -> Any:
@@ -53,7 +53,7 @@ class Startup:
         with open(self._path, "rb") as file:
             exec(compile(file.read(), self._path, "exec"), names)
         if not callable(names.get("init")):
-            raise TypeError("it has no function init()")
+            raise TypeError("it does not define init()")
         result = names["init"]()
         known = {"init", "close", *vars(builtins)}
         self.exported = {name: names[name] for name in names.keys() - known if not name.startswith("_")}

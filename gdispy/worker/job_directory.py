@@ -63,7 +63,7 @@ class JobDirectory:
             return ""
         return (
             f"The job has changed {', '.join(names)}, a large file that all jobs of the computation share, so their "
-            "results may be wrong: have it work on a copy of its own.\n"
+            "results may be wrong: let it work on a private copy.\n"
         )
 
 

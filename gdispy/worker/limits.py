@@ -69,7 +69,7 @@ def overtime(page: mmap.mmap, tree: list[int]) -> str:
             os.kill(tree[0], signal.SIGCONT)
             return ""
     whose = "its limit (dispy_cpu_time)" if is_own else "the limit of this node"
-    return f"it used {used:.1f} s of processor time, and {whose} is {limit:g} s"
+    return f"it used {used:.1f} s of CPU time, and {whose} is {limit:g} s"
 
 
 class OwnLimits:
@@ -125,7 +125,7 @@ class OwnLimits:
         is_file = number == signal.SIGXFSZ or (isinstance(error, OSError) and error.errno == errno.EFBIG)
         if not is_file or not self._limits.file:
             return ""
-        return f"A file of a job may have {self._limits.file:,} bytes on this node (--job_file_size).\n"
+        return f"The limit for files of a job on this node is {self._limits.file:,} bytes (--job_file_size).\n"
 
 
 def _set_file_limit(size: int) -> None:

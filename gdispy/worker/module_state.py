@@ -42,7 +42,7 @@ class StateFinder(importlib.abc.MetaPathFinder):
         try:
             state = self._loads(self._states[module.__name__])
         except Exception:
-            logger.exception("what the program has changed in %s cannot be set here", module.__name__)
+            logger.exception("the changes of the program to %s cannot be applied here", module.__name__)
             return
         for name, value in state.items():
             path, _, attribute = name.rpartition(".")

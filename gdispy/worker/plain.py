@@ -71,7 +71,7 @@ def loads(data: Any) -> Any:
     except NotPlain:
         raise
     except Exception as error:  # Of msgpack and numpy, for bytes that somebody has made up.
-        raise NotPlain(f"it is not as plain data is written: {type(error).__name__}: {error}") from error
+        raise NotPlain(f"not valid plain data: {type(error).__name__}: {error}") from error
 
 
 def is_plain(data: bytes) -> bool:

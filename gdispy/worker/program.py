@@ -66,7 +66,7 @@ def _outcome(code: int, job: Job) -> Outcome:
     if job.cancelled:
         return TERMINATED, result, "The job was cancelled.\n"
     if code < 0:
-        return TERMINATED, result, f"The program was ended by {signal_name(-code)}.\n{job.note_signal(-code)}"
+        return TERMINATED, result, f"The program was killed by {signal_name(-code)}.\n{job.note_signal(-code)}"
     return FINISHED, result, ""
 
 
@@ -76,20 +76,20 @@ def _trouble(path: str) -> str:
     if not wanted.endswith("\r"):
         return ""
     return (
-        f"{os.path.basename(path)} cannot be started: its first line asks for {wanted!r}, which is not on this node: "
-        "its lines end with CR LF, as on Windows. Save it with line ends of Unix (as dos2unix does)\n"
+        f"{os.path.basename(path)} cannot be started: its first line names {wanted!r}, which is not on this node: its "
+        "lines end with CR LF, as on Windows. Save it with Unix line endings (for example with dos2unix)\n"
     )
 
 
 def _cannot_start(path: str, error: OSError) -> str:
     text = f"{os.path.basename(path)} cannot be started: {error.strerror}"
     if error.errno == 2 and not os.path.lexists(path):
-        return f"{text}: {path} is run where it is, and not sent, and it is not there on this node\n"
+        return f"{text}: {path} is run in place and not sent, and it does not exist on this node\n"
     if error.errno == 8:  # ENOEXEC
         text += " (a script needs a first line such as #!/bin/sh)"
     if error.errno == 2 and (wanted := _interpreter(path)):
         # Of a script of Windows, the end of the line is a part of the name.
-        text += f": its first line asks for {wanted!r}, which is not on this node"
+        text += f": its first line names {wanted!r}, which is not on this node"
     return text + "\n"
 
 

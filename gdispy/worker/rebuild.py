@@ -50,8 +50,8 @@ class ProgramModule(types.ModuleType):
         if name.startswith("__") and name.endswith("__"):
             raise AttributeError(name)
         raise AttributeError(
-            f"of the module {self.__name__} only what the computation names is here, and {name} is not: list the "
-            "module in depends"
+            f"the module {self.__name__} was sent in part, without {name}, which the computation does not name: list "
+            "the module in depends"
         )
 
 
@@ -85,7 +85,7 @@ def known(identifier: bytes, module: str, path: str) -> Any:
     if found is None:
         found = by_path(module, path)
     if found is None:
-        raise AttributeError(f"{path} of {module} is not here any more")
+        raise AttributeError(f"{path} of {module} no longer exists here")
     return found
 
 

@@ -58,7 +58,7 @@ class _SourceReducer(by_value.Reducer):
     def _code(self, obj: types.CodeType) -> Any:
         text = text_of_code(obj)
         if not text:
-            raise NoSource(f"there is no source of {obj.co_name}")
+            raise NoSource(f"no source was found for {obj.co_name}")
         return kept_code, (text, obj.co_name)
 
     def _define(self, obj: Any, identifier: bytes) -> Any:
@@ -115,7 +115,7 @@ def _text(obj: Any) -> str:
     try:
         return textwrap.dedent(inspect.getsource(obj))
     except (OSError, TypeError) as error:
-        raise NoSource(f"there is no source of {getattr(obj, '__qualname__', obj)}: {error}") from None
+        raise NoSource(f"no source was found for {getattr(obj, '__qualname__', obj)}: {error}") from None
 
 
 @functools.lru_cache(64)

@@ -377,8 +377,8 @@ def _left_threads() -> str:
         ", ".join(name[:50] for name in names[:5]) + (", ..." if len(names) > 5 else ""), control.TEXT_LIMIT
     )
     return (
-        f"setup has left threads running ({shown}) that jobs will not have: each job runs in a process forked from the "
-        "one in which setup ran. Make thread pools, and what has threads of its own, in the job"
+        f"setup has left threads running ({shown}), which jobs do not have: each job runs in a process forked from the "
+        "one in which setup ran. Create thread pools, and objects that have threads, in the job"
     )
 
 

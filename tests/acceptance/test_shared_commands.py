@@ -77,7 +77,7 @@ def test_a_scheduler_that_is_not_there_or_has_another_secret_is_told(place: str,
     [
         (["--fair_cluster_scheduler", "--early_cluster_scheduler"], "contradict each other"),
         (["-p", "99999"], "must be a whole number from 0 to 65535"),
-        (["--zombie_interval", "0.5"], "--zombie_interval: it must be from 1"),
+        (["--zombie_interval", "0.5"], "--zombie_interval: it must be between 1"),
         (["--config", "/nowhere"], "/nowhere"),
     ],
 )

@@ -254,7 +254,7 @@ def test_node_on_a_full_disk_takes_no_jobs_loses_none_and_goes_on_by_itself(
     eventually(lambda: "disconnected" in node.log.read_text(), 20)
     small.fill()
     (tmp_path / "it" / "gate").touch()
-    eventually(lambda: "no new jobs are taken" in node.log.read_text(), 20)
+    eventually(lambda: "no new jobs are accepted" in node.log.read_text(), 20)
     with JobCluster(abs, nodes=[node.place], secret_file=secret_file) as cluster:
         job = cluster.submit(-1)
         assert not job.wait(1)

@@ -34,7 +34,7 @@ NO_LIMIT = 1 << 30
 
 @record
 class Cpus(Message):
-    """The node offers so many CPUs from now on; 0: it takes no jobs at present, for this reason."""
+    """The node offers so many CPUs from now on; 0: not accepting jobs at present, for this reason."""
 
     tag = 23
     shape = (is_cpus, is_text)
