@@ -517,7 +517,7 @@ def test_a_cluster_that_is_forgotten_leaves_its_nodes() -> None:
             gc.collect()
     eventually(lambda: node_processes() <= before, 20, "nodes of forgotten clusters stay")
     assert [str(each.message) for each in warned if each.category is ResourceWarning] == [
-        "the cluster 'same' was not closed: call close(), or use with"
+        "the cluster 'same' was not closed: call close(), or use a with statement"
     ] * 3
 
 

@@ -169,4 +169,4 @@ def test_an_interpreter_that_is_not_on_the_node_is_missed(cluster: Make, tmp_pat
     made = cluster(str(interpreter))
     interpreter.unlink()
     job = made.submit()
-    assert job() is None and f"{interpreter} is run where it is, and not sent, and it is not there" in job.exception
+    assert job() is None and f"{interpreter} is run in place and not sent, and it does not exist" in job.exception

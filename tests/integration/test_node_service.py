@@ -188,7 +188,7 @@ def test_first_sigint_lets_the_computation_end_and_a_new_one_is_refused(
     job, later = cluster.submit(str(mark)), cluster.submit(str(tmp_path / "later"))
     eventually(has_begun(mark))
     daemon.process.send_signal(signal.SIGINT)
-    eventually(lambda: "present computations" in daemon.log.read_text())
+    eventually(lambda: "current computations" in daemon.log.read_text())
     other = use(daemon.place)
     waiting = other.submit(-1)
     eventually(lambda: any("current work" in each for each in other.status().problems))
@@ -210,7 +210,7 @@ def test_other_signals_end_at_once(numbers: list[int], start_node: Start, secret
         for count, number in enumerate(numbers, 1):
             daemon.process.send_signal(number)
             if count < len(numbers):
-                eventually(lambda: "another SIGINT" in daemon.log.read_text())
+                eventually(lambda: "a second SIGINT" in daemon.log.read_text())
         assert daemon.process.wait(10) == 0
     eventually(lambda: not any(map(alive, below)), 5)
 

@@ -110,7 +110,7 @@ def test_relay_connects_to_nothing_because_a_packet_says_so(asker: Asker, server
         asker.here(asker.relay.place[1])
         asker.here(port, "", f"127.0.0.1:{port}")  # As if another relay had passed it on.
         asker.here(other_port)  # That one counts, and comes last.
-        eventually(lambda: asker.reason(f"127.0.0.1:{other_port}").startswith("no gdispy-node answers"))
+        eventually(lambda: asker.reason(f"127.0.0.1:{other_port}").startswith("no gdispy-node is listening"))
         places = [f"127.0.0.2:{other_port}", f"localhost:{other_port}", f"169.254.169.254:{other_port}"]
         places += [f"[::1]:{other_port}", f"127.0.0.1:{port}", f"127.0.0.1:{asker.relay.place[1]}", "", "127.0.0.1"]
         for place in places:

@@ -271,8 +271,8 @@ def test_a_scheduler_that_is_not_there_is_told_and_waited_for(
     first.stop()
     made = share(double, scheduler_port=port)
     job = made.submit(4)
-    eventually(lambda: "no gdispy-scheduler answers at" in caplog.text)
-    assert "no gdispy-scheduler answers at" in made.status().problems[0]
+    eventually(lambda: "no gdispy-scheduler is listening at" in caplog.text)
+    assert "no gdispy-scheduler is listening at" in made.status().problems[0]
     start_scheduler("-n", f"127.0.0.1:{node.place[1]}", "-p", str(port))
     assert job() == 8
 

@@ -129,7 +129,7 @@ def test_found_but_not_named(
 ) -> None:
     start_node("--cpus", "1", "-i", "127.0.0.1", "--name", "found")
     text = told(caplog, nodes=["192.0.2.*"], node_port=51348, ip_addr="127.0.0.1", secret_file=secret_file)
-    assert "`nodes` does not name it" in text or "no gdispy-node was found" in text
+    assert "not matched by `nodes`" in text or "no gdispy-node was found" in text
 
 
 def test_trouble_ends_when_a_node_comes(

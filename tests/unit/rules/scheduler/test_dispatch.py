@@ -796,7 +796,9 @@ def test_clients_of_a_shared_scheduler_are_not_sent_to_a_node_of_their_own() -> 
 
 def test_line_about_an_address_names_it_once() -> None:
     dispatch = scheduler()
-    dispatch.problem("10.0.0.3:51348", "no gdispy-node answers at 10.0.0.3:51348 (connection refused): start it there")
+    dispatch.problem(
+        "10.0.0.3:51348", "no gdispy-node is listening at 10.0.0.3:51348 (connection refused): start it there"
+    )
     dispatch.problem("10.0.0.4:51348", "its secret differs")
     dispatch.problem("lab:5", "the name in lab:5 is not known: Name or service not known")
     text = "10.0.0.5:51348 cannot be reached: no answer within 10 s: is TCP 51348 open in its firewall?"
@@ -804,7 +806,7 @@ def test_line_about_an_address_names_it_once() -> None:
     submit(dispatch, 1)
     [trouble] = sent(dispatch.tick(PATIENCE), CLIENT)
     assert trouble.text.split("\n  ")[1:-1] == [
-        "10.0.0.3:51348: no gdispy-node answers (connection refused): start it there",
+        "10.0.0.3:51348: no gdispy-node is listening (connection refused): start it there",
         "10.0.0.4:51348: its secret differs",
         "the name in lab:5 is not known: Name or service not known",
         "10.0.0.5:51348 cannot be reached: no answer within 10 s: is TCP 51348 open in its firewall?",
