@@ -1,11 +1,11 @@
-"""Which secret applies: argument, file, environment, or the user's own key file.
+"""Selects the secret: argument, file, environment, or the user's key file.
 
-Called once by each role before it opens any port. Whoever has the secret can run code as
-the owner of the nodes that use it; it encrypts and authenticates everything between machines.
+Called once by each role, before it opens any port. Anyone who has the secret can run code as the owner of the nodes
+that use it; it encrypts and authenticates all traffic between machines.
 
-Order: the argument; the file given; GDISPY_SECRET; GDISPY_SECRET_FILE; the key file of the user,
-`$XDG_CONFIG_HOME/gdispy/secret` (`~/.config/gdispy/secret`), which is made on first use. A file
-that others may read, or that is not the user's, is refused.
+Order: the argument; the given file; GDISPY_SECRET; GDISPY_SECRET_FILE; the key file of the user,
+`$XDG_CONFIG_HOME/gdispy/secret` (`~/.config/gdispy/secret`), which is created on first use. A file that other users can
+read, or that belongs to another user, is refused.
 """
 
 from __future__ import annotations
@@ -29,29 +29,29 @@ from gdispy.transport.interfaces import own_address
 
 logger = logging.getLogger(__name__)
 
-#: Listening there, a socket has all addresses of this machine.
+#: A socket that listens there has all addresses of this machine.
 ALL_ADDRESSES = "0.0.0.0"
-#: Pass phrases shorter than this can be guessed from recorded traffic with patience.
+#: Shorter pass phrases can be guessed from recorded traffic.
 SHORT_PHRASE = 16
-#: Bytes of a secret at most.
+#: Maximum size of a secret.
 LONGEST = 4096
 
 
 @dataclass(frozen=True)
 class Secret:
-    """A key, and where it came from (in words for the user)."""
+    """A key and its source, as a text for the user."""
 
     key: bytes
     source: str
-    #: The key file was made just now, so no other machine can have it yet.
+    #: The key file was created just now, so no other machine can have it yet.
     is_new: bool = False
-    #: There is no secret at all: loopback only.
+    #: No secret is used: loopback only.
     insecure: bool = False
-    #: The certificate files that go with it, a `tls.Tls`; None where connections have no TLS around them.
+    #: The certificate files, a `tls.Tls`; None without TLS.
     tls: Any = None
 
     def advice(self) -> str:
-        """What to look at where another side has another secret."""
+        """Advice for the case that the other side has a different secret."""
         if not self.is_new:
             return f"this side's is from {self.source}"
         return (
@@ -67,7 +67,8 @@ class Secret:
 
 
 def listening_address(secret: Secret, ip_addr: str, what: str) -> str:
-    """Where a `what` listens: the address given, or all, as far as no stranger gets in there. Raises ConfigError."""
+    """The address on which a `what` listens: the given one, or all, if that does not admit strangers. Raises
+    ConfigError."""
     address = own_address(ip_addr)
     if secret.insecure:
         if address and not config.is_loopback(address):
@@ -85,13 +86,13 @@ def listening_address(secret: Secret, ip_addr: str, what: str) -> str:
 
 
 def listening_addresses(secret: Secret, ip_addrs: Sequence[str], what: str) -> list[str]:
-    """The same where several addresses may be given; one that stands for all makes the others superfluous."""
+    """The same for several addresses; an address that stands for all makes the others redundant."""
     found = [listening_address(secret, each, what) for each in ip_addrs or [""]]
     return [ALL_ADDRESSES] if ALL_ADDRESSES in found else list(dict.fromkeys(found))
 
 
 def find_secret(secret: str = "", secret_file: str = "", insecure: bool = False) -> Secret:
-    """The secret that applies. Raises SecretError, in plain words."""
+    """The selected secret. Raises SecretError."""
     if insecure:
         if secret or secret_file:
             raise SecretError("a secret and insecure=True contradict each other")
@@ -112,10 +113,10 @@ def find_secret(secret: str = "", secret_file: str = "", insecure: bool = False)
 
 
 def with_tls(secret: Secret, certfile: str | None, keyfile: str | None, serves: bool = False, what: str = "") -> Secret:
-    """The secret, with certificate files if there are any. Raises ConfigError; see `tls.tls_files`."""
+    """The secret, with certificate files if given. Raises ConfigError; see `tls.tls_files`."""
     if not certfile and not keyfile:
         return secret
-    from gdispy.transport.tls import tls_files  # What few need is not loaded for all.
+    from gdispy.transport.tls import tls_files  # Imported on demand, since few programs need it.
 
     return replace(secret, tls=tls_files(certfile, keyfile, serves, what))
 
@@ -126,13 +127,13 @@ def generate_secret() -> str:
 
 
 def own_key_path() -> Path:
-    """Where the key file of this user is."""
+    """The path of this user's key file."""
     base = os.environ.get("XDG_CONFIG_HOME") or os.path.join(os.path.expanduser("~"), ".config")
     return Path(base) / "gdispy" / "secret"
 
 
 def _from_text(text: str, source: str) -> Secret:
-    text = text.removeprefix("\ufeff").strip()  # Some editors begin each file with this mark.
+    text = text.removeprefix("\ufeff").strip()  # Some editors write this mark at the beginning of a file.
     if not text:
         raise SecretError(f"{source} is empty")
     if encodable(text) is not text:
@@ -163,7 +164,7 @@ def _read_line() -> bytes:
     stream = sys.stdin
     if stream is None or stream.closed:
         raise SecretError("the secret should come from standard input, which is closed")
-    # Not as text: whether bytes that are none are an error there depends on the locale.
+    # Not as text: whether invalid bytes are an error there depends on the locale.
     if hasattr(stream, "buffer"):
         return bytes(stream.buffer.readline(LONGEST + 1024))
     return stream.readline(LONGEST + 1024).encode("utf-8", "surrogatepass")
@@ -210,7 +211,7 @@ def _own_key() -> Secret:
 
 
 def _make_key(path: Path) -> bool:
-    """Make the key file unless there is one; of two who start at once, both use the same."""
+    """Create the key file unless it exists; two processes that start at once use the same."""
     if path.exists() or path.is_symlink():
         return False
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -221,7 +222,7 @@ def _make_key(path: Path) -> bool:
             file.write(generate_secret() + "\n")
             file.flush()
             os.fsync(file.fileno())
-        # link() fails where a file is there, unlike rename(), which would replace it.
+        # Unlike rename(), link() fails if the file exists.
         os.link(draft, path)
         return True
     except FileExistsError:
