@@ -302,9 +302,9 @@ class Node:
     def handlers(self) -> Handlers:
         return Handlers(self._on_messages, self._on_closed, make_sink=self._make_sink)
 
-    def use(self, connection: Connection, caller: SchedulerConnector | None) -> None:
+    def use(self, connection: Connection, connector: SchedulerConnector | None) -> None:
         """A connection that this side has opened, so that it has to send the first frame."""
-        self._links[connection.peer] = _Link(connection, is_own=True, connector=caller)
+        self._links[connection.peer] = _Link(connection, is_own=True, connector=connector)
         connection.start()
         connection.introduce(self._hello(), self._identity)
 

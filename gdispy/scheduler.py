@@ -118,7 +118,7 @@ class Scheduler:
         #: Connections that nodes have opened, without a Hello yet.
         self._arrived: set[Peer] = set()
         interval = ping_interval or config.LOOK_INTERVAL
-        self._seeker = NodeFinder(self, secret, self._addresses, ext_ip_addr, port, interval, multicast, self._pulse)
+        self._finder = NodeFinder(self, secret, self._addresses, ext_ip_addr, port, interval, multicast, self._pulse)
 
     def start(self) -> None:
         self._pump.start()
@@ -126,7 +126,7 @@ class Scheduler:
     def close(self) -> None:
         """Send a goodbye to the nodes and stop."""
         self._is_closed = True
-        self._seeker.close()
+        self._finder.close()
         for connection in list(self._connections.values()):
             connection.close(_CLOSED)
         for _ in range(50):
@@ -179,23 +179,23 @@ class Scheduler:
 
     def seek(self, targets: list[tuple[str, int]], look: bool, node_port: int) -> None:
         """Connect to these addresses, and with `look` to all nodes that answer broadcasts."""
-        self._seeker.seek(targets, look, node_port)
+        self._finder.seek(targets, look, node_port)
 
     def seek_for(self, computation: bytes, targets: list[tuple[str, int]], turns: gevent.lock.BoundedSemaphore) -> None:
         """The same for a computation of a remote client, until `no_more`; `turns` are those of the client."""
-        self._seeker.seek_for(computation, targets, turns)
+        self._finder.seek_for(computation, targets, turns)
 
     def no_more(self, computation: bytes) -> None:
-        self._seeker.no_more(computation)
+        self._finder.no_more(computation)
 
     def listens(self, port: int) -> None:
         """Nodes can connect to this port; its listener passes them to `arrived`."""
-        self._seeker.listening_port = port
+        self._finder.listening_port = port
 
     def have_refused(self, targets: list[tuple[str, int]], computation: ComputationId) -> bool:
         """Whether all these addresses belong to nodes that have permanently refused this program, or the
         computation."""
-        refusing = {dialer.place for dialer in self._seeker.dialers.values() if dialer.rejected}
+        refusing = {dialer.place for dialer in self._finder.dialers.values() if dialer.rejected}
         refusing |= {dialer.place for peer, dialer in self._dialer_of.items() if self.rules.refuses(peer, computation)}
         return bool(targets) and all(str(Address(*target)) in refusing for target in targets)
 

@@ -39,7 +39,7 @@ class PooledFile:
     def __init__(self, size: int) -> None:
         self.size = size
         self._map: mmap.mmap | None = None
-        self.fd = os.memfd_create("gdispy-slab", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        self.fd = os.memfd_create("gdispy-pooled", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         try:
             os.ftruncate(self.fd, size)
             fcntl.fcntl(self.fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW)
@@ -79,25 +79,25 @@ class MemoryFilePool:
 
     def take(self, size: int) -> PooledFile:
         """A file with at least this size. Raises OSError."""
-        fitting = [slab for slab in self._free if size <= slab.size <= 2 * size + STEP]
+        fitting = [file for file in self._free if size <= file.size <= 2 * size + STEP]
         if not fitting:
             size = -(-size // STEP) * STEP
             while self._free and not self._has_room(size):  # Files that cannot be reused.
                 self._free.pop(0).close()
             return PooledFile(size)
-        slab = min(fitting, key=lambda each: each.size)
-        self._free.remove(slab)
+        file = min(fitting, key=lambda each: each.size)
+        self._free.remove(file)
         with contextlib.suppress(OSError):  # Then it is written like a new one.
-            slab.map()
-        return slab
+            file.map()
+        return file
 
-    def give(self, slab: PooledFile) -> None:
+    def give(self, file: PooledFile) -> None:
         """The file is no longer in use."""
         # Possibly called by the garbage collector in another thread: remove nothing that `take` has seen.
-        if self._has_room(slab.size):
-            self._free.append(slab)
+        if self._has_room(file.size):
+            self._free.append(file)
         else:
-            slab.close()
+            file.close()
 
     def _has_room(self, size: int) -> bool:
         """Whether one more file of this size may be kept."""
@@ -126,18 +126,18 @@ class MemoryFilePool:
 class PooledMemoryFile(MemoryFile):
     """A payload in a file of the pool."""
 
-    __slots__ = ("_home", "_is_lent", "slab")
+    __slots__ = ("_home", "_is_lent", "file")
 
-    def __init__(self, slab: PooledFile, size: int, home: MemoryFilePool) -> None:
-        super().__init__(slab.fd, size)
-        self.slab: PooledFile | None = slab
+    def __init__(self, file: PooledFile, size: int, home: MemoryFilePool) -> None:
+        super().__init__(file.fd, size)
+        self.file: PooledFile | None = file
         self._home = home
         self._is_lent = False
 
     def read(self, offset: int, length: int) -> Any:
-        if self.slab is None:
+        if self.file is None:
             raise OSError(errno.EBADF, "it has been released")
-        return self.slab.read(offset, max(0, min(length, self.size - offset)))
+        return self.file.read(offset, max(0, min(length, self.size - offset)))
 
     def lend(self) -> int:
         """The descriptor, for a worker."""
@@ -150,39 +150,39 @@ class PooledMemoryFile(MemoryFile):
 
     def successor(self, size: int) -> PooledMemoryFile:
         """The payload that has replaced this one."""
-        if self.slab is None or size > self.slab.size:
+        if self.file is None or size > self.file.size:
             raise ValueError("it is not there, or not so large")
-        heir = PooledMemoryFile(self.slab, size, self._home)
-        self.slab, self.fd = None, -1
+        heir = PooledMemoryFile(self.file, size, self._home)
+        self.file, self.fd = None, -1
         return heir
 
     def release(self) -> None:
-        slab, self.slab, self.fd = self.slab, None, -1
-        if slab is None:
+        file, self.file, self.fd = self.file, None, -1
+        if file is None:
             return
         if self._is_lent:
-            slab.close()
+            file.close()
         else:
-            self._home.give(slab)
+            self._home.give(file)
 
 
 class PooledFileSink:
     """Collects a stream in a file of the pool."""
 
-    def __init__(self, slab: PooledFile, home: MemoryFilePool) -> None:
-        self._slab = slab
+    def __init__(self, file: PooledFile, home: MemoryFilePool) -> None:
+        self._file = file
         self._home = home
         self._size = 0
 
     def fileno(self) -> int:
-        return self._slab.fd
+        return self._file.fd
 
     def write(self, data: memoryview) -> None:
-        self._slab.write(self._size, data)
+        self._file.write(self._size, data)
         self._size += len(data)
 
     def finish(self) -> PooledMemoryFile:
-        return PooledMemoryFile(self._slab, self._size, self._home)
+        return PooledMemoryFile(self._file, self._size, self._home)
 
     def abandon(self) -> None:
-        self._home.give(self._slab)
+        self._home.give(self._file)

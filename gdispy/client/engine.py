@@ -1,7 +1,7 @@
 """The part of one cluster that runs in the hub: it connects the rules of a client to a scheduler and keeps the state of
 jobs and nodes.
 
-Everything here runs in the hub unless noted otherwise; all decisions are made by `rules/client/session.py`.
+Everything here runs in the hub unless noted otherwise; `rules/client/session.py` makes all decisions.
 
 Invariants:
 1. A job's fields are written only in the hub; its end is reported once and never changes.

@@ -56,9 +56,9 @@ class Announcer:
         self._due: set[bytes] = set()
         self._log = LimitedLog(logger)
         self._freed = gevent.event.Event()
-        ear = settings.node_port or config.NODE_PORT
+        own_port = settings.node_port or config.NODE_PORT
         key = settings.secret.for_udp()
-        self._beacon = Beacons(key, home.instance, hosts, ear, self._on_packet, settings.multicast)
+        self._beacon = Beacons(key, home.instance, hosts, own_port, self._on_packet, settings.multicast)
         self._greenlets: list[Any] = []
 
     def start(self) -> None:

@@ -76,23 +76,23 @@ class Beacon:
         self._greenlets: list[gevent.Greenlet] = []
         #: Group memberships: (family, interface).
         self._joined: set[tuple[int, int]] = set()
-        self._mouths: dict[int, socket.socket] = {}
-        self._ears: list[socket.socket] = []
-        self._group_ears: dict[int, socket.socket] = {}
+        self._senders: dict[int, socket.socket] = {}
+        self._receivers: list[socket.socket] = []
+        self._group_receivers: dict[int, socket.socket] = {}
         families = [socket.AF_INET, socket.AF_INET6] if not ip_addr else [_family(ip_addr)]
         trouble: OSError | None = None
         for family in families:
             try:
-                self._mouths[family] = _udp(family, ip_addr, 0)
+                self._senders[family] = _udp(family, ip_addr, 0)
             except OSError as error:
                 trouble = error
-        if not self._mouths:
+        if not self._senders:
             raise trouble or OSError("no address")
-        for family in self._mouths:
-            self._open_ears(family)
+        for family in self._senders:
+            self._open_receivers(family)
         self._refresh()
 
-    def _open_ears(self, family: int) -> None:
+    def _open_receivers(self, family: int) -> None:
         """Discovery requests work even without a receiver."""
         if not self._ip_addr:
             hosts = [""]
@@ -105,19 +105,19 @@ class Beacon:
             hosts.append(group)
         for host in hosts:
             with contextlib.suppress(OSError):
-                ear = _udp(family, host, self._ear_port)
-                self._ears.append(ear)
+                receiver = _udp(family, host, self._ear_port)
+                self._receivers.append(receiver)
                 if host in ("", group):
-                    self._group_ears[family] = ear
+                    self._group_receivers[family] = receiver
 
     def start(self) -> None:
-        for sock in (*self._mouths.values(), *self._ears):
+        for sock in (*self._senders.values(), *self._receivers):
             self._greenlets.append(keep_running(self._listen, sock, what="the beacon's listener"))
 
     def close(self) -> None:
         for greenlet in self._greenlets:
             greenlet.kill(block=False)
-        for sock in (*self._mouths.values(), *self._ears):
+        for sock in (*self._senders.values(), *self._receivers):
             sock.close()
 
     # Sending
@@ -132,14 +132,14 @@ class Beacon:
     def broadcast_packet(self, packet: Packet, to_port: int) -> None:
         """Send a packet to all that listen on `to_port`, on every current interface."""
         self._refresh()
-        if socket.AF_INET in self._mouths and not self._multicast:
+        if socket.AF_INET in self._senders and not self._multicast:
             for target in self._broadcasts():
                 self.send(packet, (target, to_port))
         for family, group in ((socket.AF_INET, GROUP), (socket.AF_INET6, GROUP6)):
-            if family in self._mouths and (self._multicast or family == socket.AF_INET6):
+            if family in self._senders and (self._multicast or family == socket.AF_INET6):
                 for index in self._group_interfaces():
                     with contextlib.suppress(OSError):
-                        _send_by(self._mouths[family], family, index)
+                        _send_by(self._senders[family], family, index)
                         self.send(packet, (group, to_port))
 
     def tell(
@@ -150,12 +150,12 @@ class Beacon:
 
     def send(self, packet: Packet, to: tuple[str, int]) -> None:
         """Send a packet to an address."""
-        mouth = self._mouths.get(_family(to[0]))
-        if mouth is None:
+        sender = self._senders.get(_family(to[0]))
+        if sender is None:
             return
         data = discovery.pack(self._key, packet, secrets.token_bytes(NONCE_BYTES))
         try:
-            mouth.sendto(data, to)
+            sender.sendto(data, to)
         except OSError as error:
             self._log.log(logging.DEBUG, "send", "no packet to %s: %s", to[0], error)
 
@@ -176,11 +176,11 @@ class Beacon:
 
     def _refresh(self) -> None:
         """Join the groups also on new interfaces."""
-        for family, ear in self._group_ears.items():
+        for family, receiver in self._group_receivers.items():
             for index in self._group_interfaces():
                 if (family, index) not in self._joined:
                     with contextlib.suppress(OSError):
-                        _join(ear, family, index)
+                        _join(receiver, family, index)
                         self._joined.add((family, index))
 
     # Receiving

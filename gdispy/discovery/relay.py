@@ -97,7 +97,7 @@ class Relay:
         multicast = settings.multicast
         self._beacon = Beacon(self._key, *own, self.port, self._on_packet, multicast)
         #: Receives announcements of nodes to programs, for programs elsewhere.
-        self._ear = Beacon(self._key, *own, config.CLIENT_PORT, self._on_packet, multicast)
+        self._client_beacon = Beacon(self._key, *own, config.CLIENT_PORT, self._on_packet, multicast)
         #: Senders of requests -> the packet, and where and when it arrived.
         self._askers: OrderedDict[bytes, tuple[Packet, tuple[str, int], float]] = OrderedDict()
         self._targets = RelayTargets()
@@ -114,7 +114,7 @@ class Relay:
         self._greenlets: list[Any] = []
 
     def start(self) -> None:
-        for beacon in (self._beacon, self._ear):
+        for beacon in (self._beacon, self._client_beacon):
             beacon.start()
         self._acceptor.start()
         self._greenlets = [keep_running(self._look, what="the discovery of nodes")]
@@ -132,7 +132,7 @@ class Relay:
         for greenlet in self._greenlets:
             greenlet.kill(block=False)
         self._acceptor.close()
-        for thing in (self._beacon, self._ear, *self._sockets):
+        for thing in (self._beacon, self._client_beacon, *self._sockets):
             thing.close()
 
     # Packets

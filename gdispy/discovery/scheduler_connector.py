@@ -38,7 +38,7 @@ class Home(Protocol):
 
     def handlers(self) -> Handlers: ...
 
-    def use(self, connection: Connection, caller: SchedulerConnector | None) -> None: ...
+    def use(self, connection: Connection, connector: SchedulerConnector | None) -> None: ...
 
     def connections(self) -> list[Connection]: ...
 
@@ -130,10 +130,10 @@ class SchedulerConnector:
             self._log.log(logging.INFO, "tell", "--connect %s: %s; trying again", self.place, text)
 
 
-def use(home: Home, connection: Connection, caller: SchedulerConnector | None) -> None:
+def use(home: Home, connection: Connection, connector: SchedulerConnector | None) -> None:
     """Pass a connection to the node; it is closed if that fails."""
     try:
-        home.use(connection, caller)
+        home.use(connection, connector)
     except Exception:  # Else it would stay open without a user.
         connection.abort("a defect of gdispy on this side")
         raise

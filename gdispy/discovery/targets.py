@@ -48,29 +48,29 @@ def parse(nodes: Any, node_port: int) -> NodeTargets:
         raise ConfigError(f"nodes must be a list, not {type(nodes).__name__}")
     if len(nodes) > COLUMN_LIMIT:
         raise ConfigError(f"nodes has {len(nodes):,} elements, more than {COLUMN_LIMIT:,}: use patterns with *")
-    whom = NodeTargets()
+    result = NodeTargets()
     for element in nodes:
-        _add(whom, element, node_port)
-    return whom
+        _add(result, element, node_port)
+    return result
 
 
 def _is_pair(value: tuple[Any, ...]) -> bool:
     return len(value) == 2 and isinstance(value[0], str) and isinstance(value[1], int)
 
 
-def _add(whom: NodeTargets, element: Any, node_port: int) -> None:
+def _add(result: NodeTargets, element: Any, node_port: int) -> None:
     host, port = _host_and_port(element)
     flaw = host_flaw(host)
     if flaw:
         raise ConfigError(f"in nodes, {short_name(repr(element))}: {flaw}")
     if host == LOCAL and port is None:
-        whom.local = True
+        result.local = True
     elif "*" in host:
-        whom.look = True
-        whom.patterns.append(str(Address(host, port)))
+        result.look = True
+        result.patterns.append(str(Address(host, port)))
     else:
-        whom.targets.append((host, port or node_port))
-        whom.patterns.append(str(Address(host, port or node_port)))
+        result.targets.append((host, port or node_port))
+        result.patterns.append(str(Address(host, port or node_port)))
 
 
 def _host_and_port(element: Any) -> tuple[str, int | None]:

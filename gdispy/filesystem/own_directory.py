@@ -95,7 +95,7 @@ def _prepared(path: str, option: str, is_below: bool = False) -> str:
         return path
     found = os.listdir(path)
     others = sorted(name for name in found if not _OWN_NAME.fullmatch(name))
-    # A user's directory may have such a name; gdispy creates it only beside other names of its own.
+    # A user's directory may have such a name; gdispy creates it only beside its other names.
     others = others or (sorted(found) if _COMMON_NAMES.issuperset(found) else [])
     if others and is_below:
         raise ConfigError(

@@ -230,7 +230,7 @@ def _repaired(message: Message) -> Iterator[Any]:
                 value = _REPAIRS[check](value if name in _WHOLE or type(value) is not list else value[:COLUMN_LIMIT])
             if not _is_sound(check, value):
                 what = f"{type(message).__name__}.{name}"
-                raise InternalError(f"a {type(value).__name__} cannot travel in a message as {what}")
+                raise InternalError(f"a {type(value).__name__} cannot be sent in a message as {what}")
         yield value
 
 

@@ -6,10 +6,10 @@ Msgpack and libsodium, no I/O.
     chunk   kind 1 | rest
        MESSAGES  msgpack arrays, one after the other
        STREAM    u32 stream | flags 1 | bytes             FIRST: u64 size, u8 purpose before them
-       PULSE     u8: a sign of life, and in how many intervals the next one comes
-       CREDIT    u64: so many more bytes may be sent
+       PULSE     u8: a heartbeat, with the number of intervals until the next one
+       CREDIT    u64: number of further bytes that may be sent
        BYE       text: the sender closes on purpose
-       REKEY     nothing: what follows is sealed with the next key
+       REKEY     nothing: later frames use the next key
 
 Payloads are sent as streams beside the messages, in chunks, so heartbeats and small messages pass between them; a
 message that refers to streams (msgpack ext type 1: u32 stream) is sent after the last of them. So messages without
@@ -270,7 +270,7 @@ class _Packer:
 
     def _refer(self, value: object) -> msgpack.ExtType:
         if not isinstance(value, Payload):
-            raise InternalError(f"a {type(value).__name__} cannot travel in a message")
+            raise InternalError(f"a {type(value).__name__} cannot be sent in a message")
         purpose = FILE if isinstance(value, FilePayload) else PAYLOAD
         stream = self._sender._open(value, purpose)
         self.streams.append(stream)
@@ -473,7 +473,7 @@ class Receiver:
             self._streams[number] = _Incoming(size, purpose, self._sink(number, size, purpose))
         stream = self._streams.get(number)
         if stream is None:
-            raise ProtocolError("a stream goes on that has not begun")
+            raise ProtocolError("a stream continues that has not started")
         stream.write(chunk[offset:])
         if flags & LAST:
             payload: Any = stream.finish()

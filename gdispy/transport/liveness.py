@@ -98,7 +98,7 @@ class Liveness:
         if self._timer is not None:
             self._timer.stop()
         self._timer = gevent.get_hub().loop.timer(wait, wait, ref=False)
-        self._timer.start(guarded(self.check, "the signs of life of a connection", self._on_failure))
+        self._timer.start(guarded(self.check, "the heartbeats of a connection", self._on_failure))
 
     def check(self) -> None:
         """Check whether anything is due."""

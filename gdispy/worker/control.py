@@ -80,7 +80,7 @@ def memory_file(name: str) -> int:
     return fd
 
 
-class Doorbell:
+class EventWaiter:
     """Waits for a message on a control socket, or for the end of a child, whichever comes first."""
 
     def __init__(self, end: socket.socket) -> None:

@@ -49,7 +49,7 @@ def parts_of(cls: Any) -> tuple[frozenset[str], list[Recipe]]:
         try:
             found = find(cls)
         except Exception as error:  # It has the marks of such a class, but was created otherwise.
-            logger.debug("%s travels with all of its methods: %s: %s", cls.__qualname__, type(error).__name__, error)
+            logger.debug("%s is sent with all of its methods: %s: %s", cls.__qualname__, type(error).__name__, error)
             continue
         if found is not None:
             names.update(found[0])

@@ -151,7 +151,7 @@ def _memory(view: memoryview) -> Reduced:
     return rebuild.memory, (view.tobytes(), view.format, view.shape)
 
 
-#: Locks arrive unlocked, whoever held them: they would never be released at the other end.
+#: Locks arrive unlocked, even if they are held here: they would never be released at the other end.
 _LOCKS: dict[type, Callable[[], Any]] = {type(make()): make for make in (threading.Lock, threading.RLock)}
 _LOCKS[threading._PyRLock] = threading.RLock  # type: ignore[attr-defined]
 Rule = Callable[[Any, Any], Reduced]

@@ -46,7 +46,7 @@ class Spawner:
         self._templates: dict[int, str] = {}  # pid -> key
         self._removing: set[int] = set()
         self._groups = Groups.find(frozenset((os.getpid(), os.getppid())))
-        self._doorbell = control.Doorbell(end)
+        self._waiter = control.EventWaiter(end)
 
     def serve(self) -> None:
         failure = self._startup.run()
@@ -57,7 +57,7 @@ class Spawner:
         _outlive_signals()
         control.send(self._end, ["up"])
         while True:
-            has_message = self._doorbell.wait()
+            has_message = self._waiter.wait()
             self._reap()
             if has_message:
                 received = control.receive(self._end)
@@ -75,7 +75,7 @@ class Spawner:
         parent = os.getpid()
         pid = os.fork()
         if pid == 0:
-            self._doorbell.leave_in_child()
+            self._waiter.leave_in_child()
             directory, name, address, client_shutdown, *jobs, limits = setting
             where = (directory, name, address, client_shutdown)
             about = TemplateSettings(*where, JobSettings(*jobs), Limits(*limits), self._groups, self._startup.exported)
@@ -95,7 +95,7 @@ class Spawner:
         # In a child process: removing a large tree is slow, and the node must not wait for its next template.
         pid = os.fork()
         if pid == 0:
-            self._doorbell.leave_in_child()
+            self._waiter.leave_in_child()
             remove_tree(path)
             os._exit(0)
         self._removing.add(pid)

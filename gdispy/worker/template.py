@@ -155,13 +155,13 @@ class Template:
         limits = setting.limits
         self._watch_interval = CLOSE_WATCH_INTERVAL if limits.memory or limits.processor else WATCH_INTERVAL
         self._next_watch = 0.0
-        self._doorbell = control.Doorbell(end)
+        self._waiter = control.EventWaiter(end)
         os.makedirs(setting.directory, exist_ok=True)
         os.chdir(setting.directory)
 
     def serve(self) -> int:
         while True:
-            has_message = self._doorbell.wait(self._watch_interval if self._workers else None)
+            has_message = self._waiter.wait(self._watch_interval if self._workers else None)
             self._reap()
             if has_message:
                 received = control.receive(self._end)
@@ -290,7 +290,7 @@ class Template:
             die_with_parent(parent)
             adopt_orphans()
             os.setsid()
-            self._doorbell.leave_in_child()
+            self._waiter.leave_in_child()
             assert self._run is not None
             _shoot_me_first()
             if self._setting.groups is not None:

@@ -101,4 +101,4 @@ def test_another_version_and_another_secret_are_named(secret_file: str, tmp_path
 
 def test_names_that_are_not_known_are_told(secret_file: str) -> None:
     (found,) = listed(secret_file, "nowhere.invalid")
-    assert found["problem"].startswith("the name in nowhere.invalid:51348 is not known")
+    assert found["problem"].startswith("the host name in nowhere.invalid:51348 cannot be resolved")

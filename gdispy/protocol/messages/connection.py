@@ -51,7 +51,7 @@ class Hello(Message):
     address: str
     #: Seconds between two heartbeats of the sender; 0 leaves the choice to the receiver.
     pulse: float
-    #: Rows `[computation, token, epoch]`: the sender owns these from now on, whoever opened them.
+    #: Rows `[computation, token, epoch]`: the sender owns these from now on, also if others opened them.
     claims: list[list[Any]] = field(default_factory=list)
     #: Number of runs of the sender, according to its journal; a smaller number than before is stale.
     epoch: int = 0
