@@ -19,7 +19,7 @@ token=$(curl -sf -X PUT -H "X-aws-ec2-metadata-token-ttl-seconds: 300" http://16
 export AWS_DEFAULT_REGION=$(metadata placement/region)
 install -m 0600 -o gdispy /dev/null /etc/gdispy/secret
 aws ssm get-parameter --name "$SECRET" --with-decryption --query Parameter.Value --output text > /etc/gdispy/secret
-# The public address, where there is one: the instance does not have it itself.
+# The public address, if there is one: it is not an address of the instance.
 echo "GDISPY_EXT_IP_ADDR=$(metadata public-ipv4)" > /etc/gdispy/node.env
 
 cat > /etc/systemd/system/gdispy-node.service <<'UNIT'

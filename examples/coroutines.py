@@ -1,4 +1,4 @@
-"""Jobs in asyncio: `await job`. In a notebook, where a loop runs already, `await` works in any cell.
+"""Jobs in asyncio: `await job`. In a notebook, which has a running loop, `await` works in any cell.
 
 python examples/coroutines.py                  on this machine
 python examples/coroutines.py node1 node2      on two machines where gdispy-node runs
@@ -19,13 +19,13 @@ async def shares(cluster: gdispy.JobCluster, number: int) -> str:
 
 async def main() -> None:
     nodes = sys.argv[1:] or ["local"]
-    # A lambda is as good as a function of a module: what is typed in a notebook travels too.
+    # A lambda is as good as a function of a module: definitions in a notebook are sent too.
     with gdispy.JobCluster(lambda base, power: base**power, nodes=nodes) as cluster:
         for line in await asyncio.gather(*(shares(cluster, number) for number in range(5))):
             print(line)
         job = cluster.submit("no number", 2)
         try:
-            # `result_or_raise` waits, so it is not for coroutines before the job has ended.
+            # `result_or_raise` blocks, so coroutines must not call it before the job has ended.
             await job
             job.result_or_raise()
         except gdispy.JobFailed as error:

@@ -1,4 +1,4 @@
-"""Many files: each job gets one file, and sends back the file that it makes of it.
+"""Many files: each job gets one file, and returns the file that it creates from it.
 
     python examples/files.py data/*.csv                        on this machine
     python examples/files.py -n node1 -n node2 data/*.csv      on two machines where gdispy-node runs
@@ -40,7 +40,7 @@ def main() -> None:
     with gdispy.JobCluster(summarise, nodes=options.nodes or ["local"]) as cluster:
         jobs = []
         for path in options.files:
-            # Sent for this job only, and removed on the node when it has ended.
+            # Sent for this job only, and removed on the node when the job has ended.
             job = cluster.submit(on_node(path), dispy_job_depends=[path])
             job.id = path
             jobs.append(job)

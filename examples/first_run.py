@@ -1,10 +1,10 @@
 """Count the primes below two hundred million on two nodes, as `make run` does.
 
-    python examples/first_run.py                   the whole
+    python examples/first_run.py                   all of them
     python examples/first_run.py 10000000          only those below ten million
 
-The nodes are started here, on this machine; on other machines one would type `gdispy-node` there and
-write their names into `nodes`.
+The nodes are started on this machine; on other machines, run `gdispy-node` there and list their names in
+`nodes`.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ import gdispy
 
 BELOW = int(sys.argv[1]) if sys.argv[1:] else 200_000_000
 STEP = 1_000_000
-#: How many primes there are below these numbers, as tables give it.
+#: Known numbers of primes below these limits.
 KNOWN = {10_000_000: 664_579, 100_000_000: 5_761_455, 200_000_000: 11_078_937}
 
 

@@ -1,8 +1,8 @@
-"""Several machines of a lab: which nodes there are, what is free on them, and what each did.
+"""Several machines of a lab: the nodes, their free resources, and the work of each.
 
     python examples/lab.py                                  a node on this machine
-    python examples/lab.py 'node*' '192.168.3.*'            those that are found by broadcast and fit
-    python examples/lab.py node1 node2:51400                those named, on the usual port and on another one
+    python examples/lab.py 'node*' '192.168.3.*'            nodes found by broadcast that match
+    python examples/lab.py node1 node2:51400                named nodes, on the default port and on another
     python examples/lab.py --secret-file lab.key node1      with the secret of the lab
 
 On each machine: gdispy-node --secret-file lab.key
@@ -27,8 +27,8 @@ def main() -> None:
         where,
         nodes=options.nodes,
         secret_file=options.secret_file,
-        pulse_interval=5.0,  # A node that is silent for 30 seconds is given up,
-        reentrant=True,  # and its jobs, which do no harm when they run twice, run elsewhere.
+        pulse_interval=5.0,  # A node that is silent for 30 seconds is lost,
+        reentrant=True,  # and its jobs, which may run twice, run elsewhere.
     ) as cluster:
         jobs = [cluster.submit(number) for number in range(20)]
         for job in cluster.as_completed(jobs, timeout=60):

@@ -3,8 +3,8 @@
     python examples/node_data.py                   on this machine
     python examples/node_data.py node1 node2       on two machines where gdispy-node runs
 
-`setup` runs once on each node before any job there. What it makes global, jobs find; memory that it shares
-between processes, they share. `cleanup` runs once on each node at the end.
+`setup` runs once on each node before any job there. Jobs see its global variables, and share memory that it shares
+between processes. `cleanup` runs once on each node at the end.
 """
 
 import multiprocessing
@@ -22,7 +22,7 @@ def load(path: str = "masses.csv", factor: float = 1.0) -> int:
         rows = (line.split(",") for line in file)
         masses = {name: factor * float(mass) for name, mass in rows}
     lookups = multiprocessing.Value("i", 0)
-    return 0  # All is well: use this node.
+    return 0  # Success: use this node.
 
 
 def formula_mass(formula: list[str]) -> float:
@@ -42,9 +42,9 @@ class Weighing(gdispy.NodeAllocate):
 
     def allocate(self, cluster, ip_addr, name, cpus, avail_info=None, platform=""):
         if avail_info is not None and avail_info.memory < 100_000_000:
-            return 0  # Too little memory: not this node.
-        self.setup_args = ("masses.csv", 1000.0)  # This node counts in thousandths.
-        return max(1, cpus - 1)  # Leave one CPU to its owner.
+            return 0  # Not enough memory: do not use this node.
+        self.setup_args = ("masses.csv", 1000.0)  # This node uses thousandths.
+        return max(1, cpus - 1)  # Leave one CPU to the owner.
 
 
 def weighing(place: str, table: Path) -> Weighing:

@@ -3,8 +3,8 @@
     python examples/optimise.py                    on this machine
     python examples/optimise.py node1 node2        on two machines where gdispy-node runs
 
-Each job tells the best it has found so far as provisional results. The callback hears of them while jobs run,
-and cancels the others once one has reached the goal.
+Each job sends its best result so far as provisional results. The callback receives them while jobs run, and
+cancels the other jobs once one has reached the goal.
 """
 
 import random
@@ -31,7 +31,7 @@ def descend(seed: int) -> tuple[float, list[float]]:
                 told = best
         else:
             step *= 0.99
-        time.sleep(0.001)  # In truth, this would be a long computation.
+        time.sleep(0.001)  # Stands for a long computation.
     return best, [x, y]
 
 
@@ -50,7 +50,7 @@ class Race:
         if self.best[0] < GOAL and not self.is_won:
             self.is_won = True
             for each in self.jobs:
-                if each.id != job.id:  # `job` may be a copy, so it is told by its id.
+                if each.id != job.id:  # `job` may be a copy, so compare ids.
                     self.cluster.cancel(each)
 
     def run(self, nodes: list[str]) -> None:

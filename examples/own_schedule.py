@@ -1,4 +1,4 @@
-"""Scheduling of one's own: as many jobs on each node as it has CPUs, each given out by this program.
+"""Custom scheduling: this program assigns one job at a time to each CPU of each node.
 
     python examples/own_schedule.py                on this machine
     python examples/own_schedule.py node1 node2    on two machines where gdispy-node runs
@@ -48,7 +48,7 @@ class Schedule:
             if not self.left:
                 return
             size = self.left.pop()
-        if self.cluster.submit_job_id_node(size, node, size) is None:  # The node is gone.
+        if self.cluster.submit_job_id_node(size, node, size) is None:  # The node is lost.
             with self.lock:
                 self.left.append(size)
 

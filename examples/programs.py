@@ -23,11 +23,11 @@ def main() -> None:
     os.chdir(HERE)
     files = sorted(Path().glob("*.py"))
     with gdispy.JobCluster("longest_line.sh", nodes=nodes) as cluster:
-        # The arguments are the program's words. Files go to the directory that it runs in.
+        # The arguments are command-line arguments. Files are put into its working directory.
         jobs = [cluster.submit(path, dispy_job_depends=[path]) for path in files]
         for path, job in zip(files, jobs, strict=True):
             job.wait()
-            # The result is the exit code, and what the program printed is bytes.
+            # The result is the exit code, and the output is bytes.
             if job.status == gdispy.DispyJob.Finished and job.result == 0:
                 print(job.stdout.decode(), end="")
             else:

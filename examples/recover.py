@@ -1,8 +1,8 @@
-"""A program that may be killed at any moment, and goes on where it stopped when it is started again.
+"""A program that may be killed at any time, and continues where it stopped when it is restarted.
 
     python examples/recover.py [NODE ...]      # kill it (Ctrl-C, kill -9), and start it again
 
-Without nodes it uses this machine; what ran there when it was killed has ended with it, so it is run again.
+Without nodes it uses this machine; jobs that were running there when it was killed have ended with it, and run again.
 """
 
 import sys
@@ -20,9 +20,9 @@ if __name__ == "__main__":
     with gdispy.JobCluster(
         simulate,
         nodes=sys.argv[1:] or ["local"],
-        fault_recover="simulate.recover",  # remembers the jobs, and what came of them
-        resume=True,  # takes up what the file says, if it is there
-        reentrant=True,  # a job may run twice, where its node was lost
+        fault_recover="simulate.recover",  # records the jobs and their outcomes
+        resume=True,  # continues from the file, if it exists
+        reentrant=True,  # a job may run twice if its node was lost
     ) as cluster:
         known = sum(job.status == gdispy.DispyJob.Finished for job in cluster.resumed)
         print(f"{known} results are there from before", flush=True)

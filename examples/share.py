@@ -2,9 +2,9 @@
 
     gdispy-node &                       # on each machine that runs jobs
     gdispy-scheduler &                  # on one machine
-    python examples/share.py [SCHEDULER_HOST]     # here and elsewhere, as often as wanted
+    python examples/share.py [SCHEDULER_HOST]     # here and elsewhere, any number of times
 
-Without an argument the scheduler is looked for on this machine.
+The default scheduler is on this machine.
 """
 
 import sys

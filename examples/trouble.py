@@ -1,4 +1,4 @@
-"""What to look at when something goes wrong: problems of nodes, and the ends of jobs.
+"""Troubleshooting: problems of nodes, and failed jobs.
 
 python examples/trouble.py                     on this machine
 python examples/trouble.py node1 node2         on two machines where gdispy-node runs
@@ -25,7 +25,7 @@ def work(what: str) -> object:
 
 
 def main() -> None:
-    # Nobody listens on port 1: this node is named by mistake.
+    # Nothing listens on port 1: this node is named by mistake.
     nodes = [*(sys.argv[1:] or ["local"]), "127.0.0.1:1"]
     with gdispy.JobCluster(work, nodes=nodes) as cluster:
         jobs = [
@@ -36,7 +36,7 @@ def main() -> None:
             if job.status == gdispy.DispyJob.Finished:
                 print(f"{job.id}: {result}")
             else:
-                # The last line says what happened; above it is the traceback on the node.
+                # The last line is the error; above it is the traceback on the node.
                 print(f"{job.id}: {job.exception.strip().splitlines()[-1]}")
             print(f"    it had printed {job.stdout!r}")
         for problem in cluster.status().problems:

@@ -3,7 +3,7 @@
     python examples/values.py                      on this machine
     python examples/values.py node1 node2          on two machines where gdispy-node runs
 
-Shows four ways to collect results: a loop over jobs, `map`, `as_completed`, and a bar of progress.
+Shows four ways to collect results: a loop over jobs, `map`, `as_completed`, and a progress bar.
 """
 
 import sys
@@ -31,18 +31,18 @@ def main() -> None:
         results = [job.result_or_raise() for job in jobs]
         print(f"loop: {len(results)} results, the highest peak is {max(results):.1%}")
 
-        # The same in one line. Short calls travel together, so this suits millions of values.
+        # The same in one line. Short calls are combined, so this suits millions of values.
         results = list(cluster.map(rates))
         print(f"map: at {rates[-1]} contacts a day the peak is {results[-1]:.1%}")
 
-        # Jobs as they end, to use each result at once. `id` is yours: here, the value.
+        # Jobs as they end, to use each result immediately. `id` can be set: here, to the value.
         jobs = [cluster.submit_job_id(rate, rate) for rate in rates]
         for job in cluster.as_completed(jobs):
             if job.exception:
                 print(f"{job.id}: {job.exception}")
         print(f"as_completed: all {len(jobs)} have ended")
 
-        # A bar while jobs run (pip install 'gdispy[progress]').
+        # A progress bar (pip install 'gdispy[progress]').
         jobs = [cluster.submit(rate, days=2000) for rate in rates]
         cluster.wait(progress=True)
         print(f"progress: {sum(job.status == gdispy.DispyJob.Finished for job in jobs)} finished")

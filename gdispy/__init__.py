@@ -1,7 +1,6 @@
-"""gdispy runs a Python function or a program on many machines, with different data each time.
+"""gdispy runs a Python function or a program on many machines, each time with different arguments.
 
-The public names, found when they are first used: importing the package patches nothing,
-starts nothing, and stays cheap for the processes that run jobs.
+The public names are loaded on first use: importing the package patches nothing, starts nothing and loads little.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from gdispy import config
 from gdispy.config import VERSION as __version__
 
-# What programs for dispy may read of its package.
+# Attributes of the package `dispy` that programs may read.
 _dispy_version = __version__
 __author__ = __maintainer__ = __contributors__ = "the authors of gdispy"
 __email__ = __url__ = ""
@@ -100,7 +99,7 @@ __all__ = [  # noqa: RUF022 (in groups)
 ]
 
 
-#: Modules whose classes users may have pickled, or imported, by the path that they had in version 0.1.
+#: Modules whose classes users may have pickled or imported under their path in version 0.1.
 _FORMER_MODULES = {
     "allocation": "client.node_allocate",
     "flow": "client.map_results",
@@ -110,7 +109,7 @@ _FORMER_NAMES = {"Results": "MapResults"}
 
 
 class _FormerModule(ModuleType):
-    """Stands for a module that has another path now, and loads that one when something of it is wanted."""
+    """Stands for a module that was moved; loads the new module on first use."""
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
@@ -129,7 +128,7 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'gdispy' has no attribute {name!r}")
     module = import_module(f"gdispy.{path}")
     value = getattr(module, name)
-    if name == "logger":  # The program has lines of its own for the terminal.
+    if name == "logger":  # The program writes its own lines to this logger.
         module.show_on_terminal()
     globals()[name] = value
     return value

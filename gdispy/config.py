@@ -1,4 +1,4 @@
-"""Defaults, in one place, with units; and the environment variables that change them.
+"""Defaults, with units, and the environment variables that change them.
 
 Every `GDISPY_*` variable mirrors a command-line option.
 """
@@ -13,43 +13,43 @@ from gdispy.errors import ConfigError
 
 VERSION = "0.1.0"
 
-#: Major and minor version of this Python, within which compiled functions can travel.
+#: Major and minor version of this Python: compiled functions can be sent between processes of the same version.
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 
-#: Ports, TCP and UDP: where nodes listen, and where clients hear of new nodes.
+#: Ports, TCP and UDP: of nodes, and of clients that listen for announcements of nodes.
 NODE_PORT = 51348
 CLIENT_PORT = 51347
 
-# The names that programs for dispy read, and set before they make a cluster. `DispyPort` is one base port, as the
-# parameter `dispy_port`: clients and schedulers have it, nodes the next; a port that is set by itself goes first.
-# `MsgTimeout` is in seconds, see `msg_timeout`. How large files may be, nodes say: that name is there to be read.
+# Names that programs for dispy read, and set before they create a cluster. `DispyPort` is a base port, like the
+# parameter `dispy_port`: clients and schedulers use it, nodes use the next port; a port that is set explicitly takes
+# precedence. `MsgTimeout` is in seconds, see `msg_timeout`. `MaxFileSize` is read-only: nodes define that limit.
 DispyPort = ClientPort = SharedSchedulerPort = CLIENT_PORT
 NodePort = NODE_PORT
 MaxFileSize = 0
 MsgTimeout: float = 10
-# These are read by programs for dispy and change nothing here.
+# Programs for dispy read these; they have no effect here.
 HTTPServerPort = 8181
 IPv4MulticastGroup = "239.255.71.68"
 IPv6MulticastGroup = "ff12::6764:6973"
 Java = "java"
 
-#: Seconds between two looks around for nodes at the beginning, and later on.
+#: Seconds between two discovery requests, at the beginning and later.
 LOOK_INTERVALS = (0.0, 0.5, 1.0, 2.0, 5.0)
 LOOK_INTERVAL = 10.0
 
-#: Processes that one job may have at the same time, where the node's owner says nothing else.
+#: Default limit of the processes of one job.
 PROCESS_LIMIT = 1000
 
 _SIZES = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3, "t": 1024**4}
 
 
 def default_ip_addr() -> str:
-    """The address that every role uses where none is given: GDISPY_IP_ADDR, or '' for any."""
+    """The default local address of every role: GDISPY_IP_ADDR, or '' for any."""
     return os.environ.get("GDISPY_IP_ADDR", "").strip()
 
 
 def is_loopback(address: str) -> bool:
-    """Whether an address is one that other machines cannot reach."""
+    """Whether other machines cannot reach this address."""
     try:
         return ipaddress.ip_address(address).is_loopback
     except ValueError:
@@ -70,17 +70,17 @@ def parse_size(text: str) -> int:
 
 
 def client_port() -> int:
-    """Where clients hear of nodes, unless a parameter says otherwise. Raises ConfigError, as the next ones do."""
+    """Default port on which clients listen for nodes. Raises ConfigError, as the next two do."""
     return _set_port("ClientPort", ClientPort, CLIENT_PORT, 0)
 
 
 def node_port() -> int:
-    """Where nodes listen."""
+    """Default port on which nodes listen."""
     return _set_port("NodePort", NodePort, NODE_PORT, 1)
 
 
 def scheduler_port() -> int:
-    """Where shared schedulers listen for clients."""
+    """Default port on which shared schedulers listen for clients."""
     return _set_port("SharedSchedulerPort", SharedSchedulerPort, CLIENT_PORT, 0)
 
 
@@ -91,7 +91,7 @@ def _set_port(name: str, value: object, default: int, after_base: int) -> int:
 
 
 def msg_timeout() -> float:
-    """Seconds that the other side has to accept a connection, and again to prove who it is."""
+    """Timeout in seconds for connecting, and again for authentication."""
     value: object = MsgTimeout
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1e6:
         raise ConfigError(f"config.MsgTimeout must be a number of seconds above 0, not {value!r}")
@@ -99,7 +99,7 @@ def msg_timeout() -> float:
 
 
 def port_number(value: object, name: str = "port") -> int:
-    """A port, 0 for any free one, also as text. Raises ConfigError for anything else."""
+    """A port number, also given as a string; 0 for any free port. Raises ConfigError for anything else."""
     if isinstance(value, str) and value.isdecimal():
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 65536:

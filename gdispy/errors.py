@@ -1,20 +1,20 @@
 """Every exception of gdispy, one tree.
 
     GdispyError
-    ├─ ConfigError             an argument, option, file or environment variable is unusable
-    │   └─ SecretError         the secret, or the file it should come from, is unusable
+    ├─ ConfigError             an argument, option, file or environment variable is invalid
+    │   └─ SecretError         the secret, or the file that contains it, is invalid
     ├─ JournalError            a recovery file or journal cannot be read or written
     ├─ ClusterClosed           the cluster no longer takes jobs
-    │   └─ ForkedError         this is a forked child; the cluster lives in its parent
+    │   └─ ForkedError         this is a forked child; the cluster belongs to its parent
     ├─ JobFailed               a job ended without a result
-    ├─ RemoteError             stands for what a job raised, where that cannot be unpickled here
+    ├─ RemoteError             stands for an exception of a job that cannot be unpickled here
     ├─ PeerError               a connection to another process
-    │   ├─ ConnectFailed       nobody answers there, or the connection broke: trying again may help
-    │   └─ PeerRejected        other secret, other protocol, refused: trying again does not help
-    ├─ ProtocolError           bytes that do not follow docs/protocol.md: the connection is closed
-    └─ InternalError           an invariant of gdispy itself broke; please report it
+    │   ├─ ConnectFailed       no process is listening there, or the connection broke: a retry may help
+    │   └─ PeerRejected        different secret or protocol, or refused: a retry does not help
+    ├─ ProtocolError           bytes that violate docs/protocol.md: the connection is closed
+    └─ InternalError           an invariant of gdispy was violated; please report it
 
-The docstring of each is also its message where none is given.
+The docstring of each class is its default message.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ class GdispyError(Exception):
 
 
 class ConfigError(GdispyError, ValueError):
-    """An argument, option, file or environment variable is unusable."""
+    """An argument, option, file or environment variable is invalid."""
 
 
 class SecretError(ConfigError):
-    """The secret, or the file it should come from, is unusable."""
+    """The secret, or the file that contains it, is invalid."""
 
 
 class JournalError(GdispyError):
@@ -42,15 +42,15 @@ class JournalError(GdispyError):
 
 
 class ClusterClosed(GdispyError):
-    """The cluster is closed and takes no more jobs."""
+    """The cluster is closed and accepts no more jobs."""
 
 
 class ForkedError(ClusterClosed):
-    """This process was forked from the one that made the cluster. Make a cluster of its own here."""
+    """This process was forked from the process that created the cluster. Create a new cluster here."""
 
 
 class JobFailed(GdispyError):
-    """A job ended without a result. `job` is that job; the message holds what it had in `exception`."""
+    """A job ended without a result. `job` is that job; the message contains its `exception`."""
 
     def __init__(self, message: str = "", job: Any = None) -> None:
         super().__init__(message)
@@ -58,7 +58,7 @@ class JobFailed(GdispyError):
 
 
 class RemoteError(GdispyError):
-    """What a job raised cannot be unpickled here. A class derived from this one, with the name of the original, is the
+    """The exception of a job cannot be unpickled here. A subclass with the name of the original exception is the
     `__cause__` of JobFailed."""
 
 
@@ -67,16 +67,16 @@ class PeerError(GdispyError):
 
 
 class ConnectFailed(PeerError):
-    """Nobody answers there, or the connection broke."""
+    """No process is listening there, or the connection broke."""
 
 
 class PeerRejected(PeerError):
-    """The other side refused the connection, and would do so again."""
+    """The other side refused the connection; a retry does not help."""
 
 
 class ProtocolError(GdispyError):
-    """Bytes arrived that do not follow the protocol."""
+    """Bytes arrived that violate the protocol."""
 
 
 class InternalError(GdispyError):
-    """An invariant of gdispy broke. This is a defect of gdispy; please report it."""
+    """An invariant of gdispy was violated. This is a defect of gdispy; please report it."""

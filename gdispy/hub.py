@@ -1,20 +1,19 @@
-"""Where greenlets run in a user's program, and the only place where native threads meet them.
+"""Runs the greenlets of a user's program, and is the only bridge to its native threads.
 
 Any thread of the user may call `post` and `call`, and wait for a `Gate`.
 
-In a program that gevent has not patched, the greenlets run in one native daemon thread with a loop
-of its own: a program that computes between `submit` and `job()` does not stop its cluster, and need
-not know of gevent. In a patched program they run on the program's own loop, since a native thread
-beside patched locks deadlocks.
+In a program that gevent has not patched, the greenlets run in one native daemon thread with a separate loop: computing
+between `submit` and `job()` does not stop the cluster, and the program need not use gevent. In a patched program they
+run on the program's loop, since a native thread deadlocks with patched locks.
 
 Invariants:
-1. Into the hub leads one way: a deque and a wake-up (a loop's async watcher). gevent's own events and
-   queues lose wake-ups when they are used between threads.
-2. Out of the hub leads one way: a Gate, on raw locks or, where the waiting thread has a loop, on a
-   watcher of that loop. It is chosen at each wait, so patching later does not matter.
-3. What the user gives us to call runs in a thread (or greenlet) of its own, never in the hub.
-4. In a forked child the hub is dead, and says so: its thread has stayed in the parent.
-5. In a patched program Ctrl-C interrupts the program's own code, and no greenlet in the middle of what it does.
+1. Calls enter the hub only through a deque and a wake-up (a loop's async watcher). gevent's own events and queues lose
+   wake-ups when they are used between threads.
+2. Results leave the hub only through a Gate, on raw locks or, if the waiting thread has a loop, on a watcher of that
+   loop. This is decided at each wait, so a program may be patched later.
+3. Callbacks of the user run in a separate thread (or greenlet), never in the hub.
+4. In a forked child the hub is dead and raises ForkedError: its thread stayed in the parent.
+5. In a patched program Ctrl-C interrupts the program's code, not a greenlet of gdispy.
 """
 
 from __future__ import annotations
@@ -45,28 +44,29 @@ from gdispy.runtime.limited_log import traceback_text
 
 logger = logging.getLogger(__name__)
 
-#: Seconds for which a thread lets the hub run at most.
+#: Maximum time in seconds for which a thread lets the hub run.
 LET_RUN_LIMIT = 0.05
-#: Seconds that the hub's thread may take to end.
+#: Time limit in seconds for the end of the hub's thread.
 END_LIMIT = 2.0
 
 if not gevent.monkey.is_module_patched("threading"):
-    # gevent takes the thread that imports it for the main one, and a program may make its first cluster in any.
+    # gevent takes the thread that imports it for the main thread, and a program may create its first cluster in any
+    # thread.
     gevent.hub.MAIN_THREAD_IDENT = threading.main_thread().ident
 
 
 def _import_what_gevent_imports_late() -> None:
-    # In a new thread these imports can deadlock with imports of the main one.
+    # In a new thread these imports can deadlock with imports of the main thread.
     config = gevent.config
     for setting in (config.loop, config.format_context, config.threadpool, config.resolver, config.fileobject):
         assert setting is not None
 
 
 def _have_ctrl_c_interrupt_the_program(hub: Any) -> None:
-    """Python raises KeyboardInterrupt in whichever greenlet it finds: in the middle of a decision of ours, or in a
-    reader, whose connection would end. Have it raised where the program waits, as gevent would do in the end.
+    """Python raises KeyboardInterrupt in an arbitrary greenlet: during a decision of the rules, or in a reader, whose
+    connection would end. Raise it where the program waits instead, as gevent does at last.
 
-    A second one, before that has come about, is raised at once: somebody keeps all others from running.
+    A second Ctrl-C before the first was delivered is raised immediately: some greenlet is blocking the loop.
     """
     if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
         return
@@ -84,15 +84,17 @@ def _have_ctrl_c_interrupt_the_program(hub: Any) -> None:
         pending.append(True)
         hub.loop.run_callback_threadsafe(interrupt)
 
-    with contextlib.suppress(ValueError):  # In a native thread of its own, where no signal comes.
+    with contextlib.suppress(ValueError):  # In a native thread, which receives no signals.
         signal.signal(signal.SIGINT, on_ctrl_c)
 
 
 def _refuse_without_gil() -> None:
-    is_there = getattr(sys, "_is_gil_enabled", None)  # From Python 3.13; a build without it gets it back from gevent.
+    is_there = getattr(
+        sys, "_is_gil_enabled", None
+    )  # From Python 3.13; in a build without the GIL, gevent enables it again.
     if is_there is not None and not is_there():
         raise ConfigError(
-            "gevent needs Python's global lock (GIL), which this Python runs without: leave out PYTHON_GIL=0"
+            "gevent requires Python's global interpreter lock (GIL), which is disabled here: omit PYTHON_GIL=0"
         )
 
 
@@ -100,13 +102,13 @@ def _refuse_eventlet() -> None:
     patcher = sys.modules.get("eventlet.patcher")
     if patcher is not None and any(map(patcher.is_monkey_patched, ("thread", "socket", "select"))):
         raise ConfigError(
-            "eventlet has patched this program, and gdispy runs on gevent, whose waits would never end: leave out "
-            "eventlet.monkey_patch(), or use gdispy in a process of its own"
+            "eventlet has patched this program, but gdispy runs on gevent, whose waits would never end: omit "
+            "eventlet.monkey_patch(), or use gdispy in a separate process"
         )
 
 
 class WeakCall:
-    """Calls a method of an object as long as that lives, and does not keep it alive."""
+    """Calls a method of an object while it exists, without keeping it alive."""
 
     __slots__ = ("_method",)
 
@@ -119,7 +121,7 @@ class WeakCall:
 
 
 class Hub:
-    """Runs greenlets beside the user's program. Use `Hub.get()`: one for each process."""
+    """Runs greenlets beside the user's program. Use `Hub.get()`: there is one per process."""
 
     _instance: Hub | None = None
     _lock = threading.Lock()
@@ -129,10 +131,10 @@ class Hub:
         _refuse_eventlet()
         self._tasks: deque[tuple[Callable[..., Any], tuple[Any, ...]]] = deque()
         self._dead = False
-        #: What is raised for one who asks a dead hub.
+        #: The exception for calls to a dead hub.
         self._error: type[ClusterClosed] = ForkedError
         self._callbacks = CallbackRunner()
-        #: Called in a forked child, to close its copies of what belongs to the parent.
+        #: Called in a forked child, to close its copies of descriptors of the parent.
         self.in_forked_child: list[Callable[[], None]] = []
         self.is_patched = gevent.monkey.is_module_patched("threading")
         started = Gate()
@@ -146,7 +148,7 @@ class Hub:
 
     @classmethod
     def get(cls) -> Hub:
-        """The hub of this process, made on first use."""
+        """The hub of this process, created on first use."""
         with cls._lock:
             if cls._instance is None or cls._instance._dead:
                 cls._instance = cls()
@@ -157,7 +159,7 @@ class Hub:
         if self.is_patched:
             _have_ctrl_c_interrupt_the_program(hub)
         else:
-            # A SystemExit in some greenlet would otherwise end the whole thread without a word.
+            # A SystemExit in a greenlet would otherwise end the whole thread silently.
             hub.SYSTEM_ERROR = ()
         self._wakeup = hub.loop.async_(ref=not self.is_patched)
         self._wakeup.start(self._drain)
@@ -170,22 +172,22 @@ class Hub:
         self._stop.wait()
 
     def post(self, function: Callable[..., Any], *args: Any) -> None:
-        """Have the hub call the function soon. It must not block. From any thread."""
+        """Make the hub call the function soon. It must not block. From any thread."""
         if self._dead:
             raise self._error
         self._tasks.append((function, args))
-        # Each time, since no flag of ours could be trusted that says the wake-up was sent: Ctrl-C may come in between.
-        # The loop has one of its own.
+        # Each time, since a flag for pending wake-ups would not be safe: Ctrl-C may come in between.
+        # The loop has such a flag.
         self._wakeup.send()
 
     def let_run(self) -> None:
-        """Let the hub do what was posted, now. A thread that posts on and on, and never waits, leaves it little time:
-        after each system call it gets the interpreter back 5 ms later. Nothing in a patched program."""
+        """Let the hub run posted functions now. A thread that posts continuously, and never waits, leaves it little
+        time, since it gets the interpreter back only after the switch interval. No effect in a patched program."""
         if self.is_patched or threading.get_ident() == self._thread:
             return
         gate = Gate()
         self.post(gate.open)
-        # Also where this thread has a loop: nobody who submits expects other greenlets to have their turn.
+        # Even if this thread has a loop: a caller of `submit` does not expect other greenlets to run.
         gate._wait_on_lock(LET_RUN_LIMIT)
 
     def _drain(self) -> None:
@@ -195,17 +197,17 @@ class Hub:
             try:
                 function(*args)
             except BaseException as error:
-                if self._dead and isinstance(error, self._error):  # It was to post more, and the program ends.
+                if self._dead and isinstance(error, self._error):  # More posts were expected, but the program ends.
                     continue
                 logger.error("gdispy: a defect in the hub\n%s", traceback_text(error))
 
     def call(self, function: Callable[..., Any], *args: Any, timeout: float | None = None) -> Any:
-        """Have the hub call the function, in a greenlet, and wait for what it returns or raises.
+        """Make the hub call the function, in a greenlet, and wait for its result or exception.
 
         Raises InternalError if that takes longer than `timeout` seconds.
         """
         if not self.is_patched and threading.get_ident() == self._thread:
-            raise InternalError("the hub would wait for itself")
+            raise InternalError("the hub cannot wait for itself")
         gate, answer = Gate(), _Answer()
         self.post(self._answer, gate, answer, function, args)
         if not gate.wait(timeout):
@@ -222,10 +224,10 @@ class Hub:
                 answer.error = error
             gate.open()
 
-        spawn(run, what="an answer of the hub")  # It has a guard of its own: who has asked gets what it raises.
+        spawn(run, what="a call in the hub")  # It handles its own errors: the waiting thread gets the exception.
 
     def spawn(self, function: Callable[..., Any], *args: Any) -> None:
-        """Start a greenlet in the hub; a failure of it is logged. From any thread."""
+        """Start a greenlet in the hub; a failure is logged. From any thread."""
         self.post(self._spawn, function, args)
 
     def _spawn(self, function: Callable[..., Any], args: tuple[Any, ...]) -> None:
@@ -237,27 +239,27 @@ class Hub:
             except BaseException as error:
                 logger.error("gdispy: a defect in a greenlet of the hub\n%s", traceback_text(error))
 
-        spawn(run, what="a work of the hub")
+        spawn(run, what="a task of the hub")
 
     def call_back(self, function: Callable[..., Any], *args: Any) -> None:
-        """Call what the user gave us, apart from the hub, one after the other."""
+        """Call a function of the user outside the hub; calls run one after the other."""
         self._callbacks.put(function, args)
 
     def prepare_callbacks(self) -> None:
-        """Start what runs callbacks. Before there are any, since late in a program's life no thread can be started; and
-        in the hub, since Ctrl-C in the middle of starting a thread can leave it waiting for ever."""
+        """Start the callback runner. Before it is needed, since no thread can be started late in a program's life; and
+        in the hub, since Ctrl-C while a thread is started can make it wait for ever."""
         if self.is_patched or threading.get_ident() == self._thread:
             self._callbacks.start()
         else:
             self.call(self._callbacks.start)
 
     def is_callback(self) -> bool:
-        """Whether the calling thread (patched: greenlet) runs what the user gave us."""
+        """Whether the calling thread (patched: greenlet) runs a callback of the user."""
         return self._callbacks.is_runner()
 
     def _end(self) -> None:
         """End the thread, when the program ends and its clusters are closed. Python ends a thread that wakes up later
-        by unwinding its stack, and over that of a greenlet this crashes."""
+        by unwinding its stack, which crashes on the stack of a greenlet."""
         self.post(self._stop.set)
         self._dead, self._error = True, ClusterClosed
         self._own_thread.join(END_LIMIT)
@@ -289,5 +291,5 @@ def _end_at_exit() -> None:
         hub._end()
 
 
-# Before clusters register what closes them, so after that.
+# Registered before clusters register their closing, so it runs after that.
 atexit.register(_end_at_exit)

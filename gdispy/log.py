@@ -1,7 +1,7 @@
-"""The logger that users set the level of, as `dispy.logger`.
+"""The logger `gdispy`, the counterpart of `dispy.logger`.
 
-Importing the package configures nothing. A program that asks for lines, by `loglevel` of a cluster or by using
-`gdispy.logger` for lines of its own, sees them on the terminal, as with dispy, unless it has configured logging itself.
+Importing the package configures nothing. A program that sets `loglevel` of a cluster or uses `gdispy.logger` gets the
+log on its terminal, as with dispy, unless it has configured logging itself.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, TextIO
 
 
 class ProgramLogger(logging.Logger):
-    """The logger `gdispy`, with what programs for dispy use of its logger."""
+    """The logger `gdispy`, with the methods that programs for dispy use."""
 
     DEBUG = logging.DEBUG
     INFO = logging.INFO
@@ -39,7 +39,7 @@ class ProgramLogger(logging.Logger):
     log_ms_enable = show_ms
 
     def flush(self) -> None:
-        """Have all lines written."""
+        """Flush all handlers."""
         for handler in self.handlers:
             handler.flush()
 
@@ -47,7 +47,7 @@ class ProgramLogger(logging.Logger):
         """Log nothing."""
 
     def shutdown(self) -> None:
-        """Have all lines written; the logger can be used on."""
+        """Flush all handlers; the logger remains usable."""
         self.flush()
 
     def __enter__(self) -> ProgramLogger:
@@ -58,7 +58,7 @@ class ProgramLogger(logging.Logger):
 
 
 class _TerminalHandler(logging.StreamHandler):  # type: ignore[type-arg]
-    """Writes to standard error as it is at that moment, as long as the program has no handler of its own."""
+    """Writes to the current `sys.stderr`, unless the program has configured a handler."""
 
     def __init__(self) -> None:
         logging.Handler.__init__(self)
@@ -85,7 +85,7 @@ class _Formatter(logging.Formatter):
 def _named_logger() -> ProgramLogger:
     found = logging.getLogger("gdispy")
     if not isinstance(found, ProgramLogger):
-        found.__class__ = ProgramLogger  # It may have been made, and configured, by the program.
+        found.__class__ = ProgramLogger  # The program may have created and configured it before.
     return found  # type: ignore[return-value]
 
 
@@ -95,7 +95,7 @@ def _is_configured() -> bool:
 
 
 def show_on_terminal(level: int | None = None) -> None:
-    """The program wants lines of this level, and of `logging.INFO` where it has set none."""
+    """Enable log lines of this level; by default of `logging.INFO` if the program has set no level."""
     if level is not None:
         logger.setLevel(level)
     if _is_configured():

@@ -1,6 +1,7 @@
-"""The entry of networking: connecting over TCP and shaking hands, listeners (`transport/listener.py`), pairs in memory.
+"""The interface of networking: connecting over TCP with the handshake, listeners (`transport/listener.py`), memory
+pairs.
 
-Runs on one gevent loop. What is made is a `connection.Connection`.
+Runs on one gevent loop. Its results are `connection.Connection` objects.
 """
 
 from __future__ import annotations
@@ -40,19 +41,19 @@ from gdispy.transport.listener import tune
 if TYPE_CHECKING:
     from gdispy.transport.tls import Tls
 
-#: Seconds for a peer of another version to say which gdispy it is.
+#: Seconds for a peer of another version to send its version of gdispy.
 VERSION_LIMIT = 1.0
-#: Bytes of TCP in one packet, both ways, that pass wherever IPv6 does: some ways swallow longer ones without a word.
+#: TCP segment size, in both directions, that passes wherever IPv6 does: some paths drop longer packets silently.
 SMALL_SEGMENT = 1200
 
 
 class SecretDiffers(PeerRejected):
-    """The other side does not have this side's secret, or it is no gdispy at all."""
+    """The other side does not have this side's secret, or is not gdispy."""
 
 
 @dataclass(frozen=True)
 class RelayAddress:
-    """A way to a peer that cannot be reached directly: through a relay, which knows the key of discovery only."""
+    """The address of a relay for a peer that cannot be reached directly; the relay has only the key of discovery."""
 
     host: str
     port: int
@@ -73,10 +74,10 @@ def connect(
     tls: Tls | None = None,
     advice: str = "",
 ) -> Connection:
-    """Connect to a listener, a `what`, and shake hands.
+    """Connect to a listener, described by `what`, and perform the handshake.
 
-    `limit` is seconds until the attempt is given up, where that is not `config.msg_timeout()`; `advice` is for users
-    where the secrets differ, see `Secret.advice`. Raises ConnectFailed or PeerRejected, in plain words.
+    `limit` is the timeout of the attempt in seconds, by default `config.msg_timeout()`; `advice` is for users if the
+    secrets differ, see `Secret.advice`. Raises ConnectFailed or PeerRejected.
     """
     limit = config.msg_timeout() if limit is None else limit
     try:
@@ -90,8 +91,8 @@ def connect(
         raise ConnectFailed(f"{Address(host, port)} cannot be reached: {_reason(error)}") from error
 
 
-#: What a step of connecting may raise, besides what this module raises itself: sockets and names that the system, the
-#: codec of host names or Python refuse, and nonsense of the other side.
+#: Exceptions of a step of connecting, besides those of this module: from sockets and names that the system, the codec
+#: of host names or Python refuse, and from invalid data of the other side.
 _FAILURES = (OSError, ValueError, OverflowError, ProtocolError)
 
 
@@ -112,7 +113,7 @@ def _open(
     tls: Tls | None,
     advice: str,
 ) -> tuple[Keys, Any]:
-    """Keys, and a socket whose handshake is done."""
+    """Keys, and a socket after the handshake."""
     where = str(Address(host, port))
     if relay is None:
         sock = reach(host, port, what, source, limit, small)
@@ -143,17 +144,17 @@ def _open(
 
 
 def reach(host: str, port: int, what: str, source: str, limit: float, small: bool = False) -> Any:
-    """A socket that is connected to the address; with `small`, for short packets. Raises ConnectFailed."""
+    """A socket connected to the address; with `small`, for short packets. Raises ConnectFailed."""
     where = str(Address(host, port))
     try:
-        with gevent.Timeout(limit, TimeoutError(f"its address was not found within {limit:.0f} s")):
+        with gevent.Timeout(limit, TimeoutError(f"its address was not resolved within {limit:.0f} s")):
             rows = resolve(host, port, socket.SOCK_STREAM)
     except _FAILURES as error:
         raise ConnectFailed(_why_not(what, where, port, error)) from error
     trouble: Exception = TimeoutError("no answer")
     until = time.monotonic() + limit
     for tried, (family, _, _, _, sockaddr) in enumerate(rows):
-        # Where a name has several addresses, one that swallows everything leaves time for the others.
+        # If a name has several addresses, an address that drops all packets leaves time for the others.
         share = (until - time.monotonic()) / (len(rows) - tried)
         sock = None
         try:
@@ -180,7 +181,7 @@ def _close(sock: Any) -> None:
 
 
 def _reach_through(relay: RelayAddress, where: str, source: str, limit: float, small: bool) -> Any:
-    """A socket that a relay has joined to the address."""
+    """A socket that a relay has connected to the address."""
     sock = reach(relay.host, relay.port, "relay", source, limit, small)
     ask = Packet(THROUGH, secrets.token_bytes(INSTANCE_BYTES), time.time(), 0, where, "")
     place = str(Address(relay.host, relay.port))
@@ -189,18 +190,18 @@ def _reach_through(relay: RelayAddress, where: str, source: str, limit: float, s
             sock.sendall(pack(relay.key, ask, secrets.token_bytes(NONCE_BYTES)))
             answer = unpack(relay.key, read_exactly(sock, PACKET_BYTES))
         if answer.kind != OPENED:
-            reason = printable(answer.name) or "it gives no reason"
+            reason = printable(answer.name) or "no reason given"
             raise ConnectFailed(f"the relay at {place} cannot reach {where}: {reason}")
     except (*_FAILURES, PeerRejected) as error:
         sock.close()
-        raise ConnectFailed(f"the relay at {place} does not join: {printable(str(error))}") from error
+        raise ConnectFailed(f"the relay at {place} does not connect: {printable(str(error))}") from error
     except BaseException:
         sock.close()
         raise
     return sock
 
 
-_WANTS_TLS = "it has a certfile and speaks TLS only: give this side a certfile as well"
+_WANTS_TLS = "it has a certfile and accepts only TLS: give this side a certfile as well"
 _CLOSED_EARLY = (
     "it closed the connection during the handshake: its secret differs from this side's, or it is not a gdispy port"
 )
@@ -218,7 +219,7 @@ def _shake_hands(sock: Any, psk: bytes, roles: bytes) -> Keys:
 
 
 def _version_behind(sock: Any) -> str:
-    """Which gdispy the other side is, where it says so behind its magic; else ''."""
+    """The version of gdispy of the other side, if it sends it after its magic; else ''."""
     with gevent.Timeout(VERSION_LIMIT, False), contextlib.suppress(OSError, PeerRejected):
         text = read_exactly(sock, read_exactly(sock, 1)[0]).decode("ascii", "replace")
         return text if re.fullmatch(r"[0-9A-Za-z.+-]{1,32}", text) else ""
@@ -239,9 +240,9 @@ def _why_not(what: str, where: str, port: int, error: Exception) -> str:
     if not isinstance(error, OSError):
         return f"{where} cannot be reached: {_reason(error)}"
     if error.errno == errno.ECONNREFUSED:
-        return f"no {what} answers at {where} (connection refused): start it there"
+        return f"no {what} is listening at {where} (connection refused): start it there"
     if isinstance(error, socket.gaierror):
-        return f"the name in {where} is not known: {plain(error)}"
+        return f"the host name in {where} cannot be resolved: {plain(error)}"
     if isinstance(error, TimeoutError) or error.errno in (errno.EHOSTUNREACH, errno.ECONNRESET):
         return f"{where} cannot be reached: {plain(error)}: is TCP {port} open in its firewall?"
     return f"{where} cannot be reached: {plain(error)}"

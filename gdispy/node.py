@@ -1,8 +1,8 @@
-"""The node: listens for schedulers, and runs their jobs in processes of its own.
+"""The node: listens for schedulers, and runs their jobs in processes.
 
-`gdispy-node` makes one and calls `run` in its main greenlet. It joins the rules of `rules/node/node_rules.py` to
-connections (`net.py`), processes (`execution/process_manager.py`) and discovery (`discovery/beacon.py`), and decides
-nothing itself. It never unpickles anything."""
+`run` must be called in the main greenlet. It connects the rules of `rules/node/node_rules.py` with connections
+(`net.py`), processes (`execution/process_manager.py`) and discovery (`discovery/beacon.py`), and makes no decisions. It
+never unpickles anything."""
 
 from __future__ import annotations
 
@@ -81,37 +81,37 @@ from gdispy.worker.process_tree import adopt_orphans
 
 logger = logging.getLogger(__name__)
 
-#: Why no jobs are taken: its owner has said so, results that wait for clients have no room, or files of jobs have none.
+#: Reasons for accepting no jobs: the owner has stopped it, or there is no disk space for results, or for files of jobs.
 _STOPPED = "stopped"
 _SPOOL_FULL = "no room for results"
-_FULL = "its disk is nearly full"
-#: Seconds between two looks at the disk.
+_FULL = "the disk is nearly full"
+#: Seconds between two checks of the disk.
 DISK_INTERVAL = 1.0
 
-#: What a scheduler can bring about again and again.
+#: Log keys of events that a scheduler can cause repeatedly.
 _ANSWERS = (MissingFiles, Prepared, Released, Reply, Returned)
 
-#: Seconds between two reports to schedulers of what is free here, where all have nothing here (else it is as often as
-#: they want signs of life); and how many of those reports a scheduler may miss that has nothing here.
+#: Seconds between two reports of free resources to schedulers without jobs here (to others as often as they want
+#: heartbeats); and how many of those reports may be skipped for a scheduler without jobs here.
 AVAILABILITY_INTERVAL = 10.0
 MISSED_AT_REST = 11
-#: The same from the start to the first: what a program that starts its own node wants is its first result.
+#: The same from the start to the first report: a program that starts a private node waits for its first result.
 AVAILABILITY_START = 0.1
 
 
 @dataclass
 class _Link:
-    """A connection, and who is at its other end."""
+    """A connection, and the peer at its other end."""
 
     connection: Connection
-    #: Whether this side has opened it, and what keeps it up.
+    #: Whether this side has opened it, and the connector that maintains it.
     is_own: bool = False
     connector: SchedulerConnector | None = None
-    #: The scheduler that has said who it is; b"" before.
+    #: The instance of the scheduler after its Hello; b"" before.
     scheduler: bytes = b""
-    #: It only wants to know how this node is.
+    #: The peer only requests the status of this node.
     is_visitor: bool = False
-    #: Seconds between two signs of life that it wants, and so between two reports of what is free; 0 for no wish.
+    #: Seconds between two heartbeats that it wants, and so between two reports of free resources; 0 for no preference.
     pulse: float = 0.0
 
 
@@ -130,14 +130,14 @@ class Node:
         self._log = LimitedLog(logger)
         self._began = time.monotonic()
         self._state = OPEN
-        if settings.hours is not None:  # Before anybody hears of CPUs that are not offered now.
+        if settings.hours is not None:  # Before any peer learns of CPUs that are not offered now.
             self._state, _ = settings.hours.at(_seconds_of_day())
             self._rules.keep_hours(self._state, clock(settings.hours.last), self._began)
         self._stop = gevent.event.Event()
         self._pump = Pump(self._perform, self._rules.tick, self._rules.due, self._on_defect)
         self._failure: BaseException | None = None
         self._links: dict[Peer, _Link] = {}
-        #: A scheduler has come: reports of what is free are due in its rhythm.
+        #: A scheduler has connected: reports of free resources are due at its interval.
         self._greeting = gevent.event.Event()
         self._claim = claim(prefix, self.instance.hex())
         hosts = listening_addresses(settings.secret, settings.ip_addrs, "node")
@@ -146,7 +146,7 @@ class Node:
         self._listener = Listener(
             *(hosts[0], settings.node_port, doors, self.instance, self._on_connection, settings.secret.tls, hosts[1:])
         )
-        #: The addresses that it keeps to; none where it has all.
+        #: The addresses that it uses; empty for all.
         self._hosts = [] if hosts[0] in (ALL_ADDRESSES, "::") else hosts
         source = hosts[0] if len(self._hosts) == 1 else ""
         self._connectors = [SchedulerConnector(self, settings.secret, place, source) for place in settings.connect]
@@ -171,14 +171,14 @@ class Node:
         self._announcer: Announcer | None = None
 
     def run(self, on_ready: Callable[[], None] = lambda: None) -> None:
-        """Work until `stop` is called. Raises what broke the node."""
+        """Run until `stop` is called. Raises the error that broke the node."""
         adopt_orphans()
         keep_freed_memory()
         try:
             self._workers.start()
             self._pump.start()
             if self._settings.init:
-                # Jobs find what it makes. Without it nothing is to be waited for: the doors open while processes start.
+                # Jobs see its names. Without it nothing has to be awaited: the listener opens while processes start.
                 gevent.wait([self._workers.is_up, self._stop], count=1)
             if not self._stop.is_set():
                 self._open_doors()
@@ -192,44 +192,46 @@ class Node:
     def _open_doors(self) -> None:
         if self._settings.hours is not None:
             keep_running(self._keep_hours, self._settings.hours, what="the service hours")
-        keep_running(self._tell_availability, what="telling what is free on this machine")
-        keep_running(self._watch_disk, what="the watch over the disk")
+        keep_running(self._tell_availability, what="the reports of free resources")
+        keep_running(self._watch_disk, what="the monitor of the disk")
         self._listener.start()
         self._announce()
         for connector in self._connectors:
             connector.start()
 
     def stop(self) -> None:
-        """End the node soon; from any greenlet of its loop, or a signal handler."""
+        """Stop the node soon; from any greenlet of its loop, or a signal handler."""
         self._stop.set()
 
     def shutdown_after_clients(self) -> None:
-        """End the node when the computations that are here are over; take no others."""
+        """Stop the node when the current computations have ended; accept no others."""
         self._pump.put(self._rules.finish)
 
-    # What its owner wants while it runs
+    # Commands of its owner
 
     def set_cpus(self, cpus: int) -> None:
-        """Offer so many CPUs from now on; what runs goes on."""
+        """Change the number of CPUs on offer. Running jobs are not affected."""
         self._pump.put(self._rules.set_cpus, cpus)
 
     def stop_jobs(self) -> None:
-        """Take no new jobs until `start_jobs`."""
+        """Accept no new jobs until `start_jobs`."""
         self._pump.put(self._rules.shut, _STOPPED)
 
     def start_jobs(self) -> None:
         self._pump.put(self._rules.reopen, _STOPPED)
 
     def release(self) -> str:
-        """Give up schedulers that are away, instead of keeping what is held for them; what came of it."""
+        """Release the jobs of schedulers that are away, instead of keeping them; returns the outcome as text."""
         here, away = self._rules.clients()
         if away:
             self._pump.put(self._rules.give_up)
             return printable(f"given up: {', '.join(away)}")
-        return printable(f"nothing was done: {', '.join(here)} is connected" if here else "no client holds this node")
+        return printable(
+            f"nothing was released: {', '.join(here)} is connected" if here else "no client uses this node"
+        )
 
     def status(self) -> list[str]:
-        """How the node stands, in lines."""
+        """The status of the node, as lines."""
         now = time.monotonic()
         minutes = int(now - self._began) // 60
         uptime = f"up {minutes // 1440} days, {minutes % 1440 // 60:02}:{minutes % 60:02}"
@@ -245,7 +247,7 @@ class Node:
                 logger.info("service hours: %s", state)
                 self._state = state
                 self._pump.put(self._rules.keep_hours, state, clock(hours.last))
-            # Soon again, since clocks are set, and machines sleep.
+            # Checked often, since clocks are set, and machines sleep.
             gevent.sleep(min(seconds, 30.0) + 0.01)
 
     def _close(self) -> None:
@@ -276,7 +278,7 @@ class Node:
         self._stop.set()
 
     def _announce(self) -> None:
-        """Answer who looks around, and tell clients that run already."""
+        """Answer discovery requests, and announce the node to running clients."""
         settings = self._settings
         if settings.secret.insecure and not all(map(config.is_loopback, self._hosts or [self.host])):
             return
@@ -300,9 +302,9 @@ class Node:
     def handlers(self) -> Handlers:
         return Handlers(self._on_messages, self._on_closed, make_sink=self._make_sink)
 
-    def use(self, connection: Connection, caller: SchedulerConnector | None) -> None:
-        """A connection that this side has opened, so that it has to speak first."""
-        self._links[connection.peer] = _Link(connection, is_own=True, connector=caller)
+    def use(self, connection: Connection, connector: SchedulerConnector | None) -> None:
+        """A connection that this side has opened, so that it has to send the first frame."""
+        self._links[connection.peer] = _Link(connection, is_own=True, connector=connector)
         connection.start()
         connection.introduce(self._hello(), self._identity)
 
@@ -316,9 +318,9 @@ class Node:
         return bool(self._rules.clients()[0])
 
     def _on_visit(self, connection: Connection, messages: list[Message]) -> None:
-        """Somebody wants to know how this node is."""
+        """A peer requests the status of this node."""
         link = self._links.get(connection.peer)
-        if link is None:  # It was closed in between.
+        if link is None:  # It was closed meanwhile.
             return
         for message in messages:
             if isinstance(message, Hello):
@@ -335,14 +337,14 @@ class Node:
         if purpose == FILE:
             return FileSink(self._workers.directory, size, self._settings.max_file_size)
         sink = self._workers.memory_files.sink(size)
-        if sink.fileno() >= descriptor_limit():  # What runs needs some.
+        if sink.fileno() >= descriptor_limit():  # Running work needs some.
             sink.abandon()
-            raise ProtocolError("this node has no descriptors left for payloads: too many jobs wait here")
+            raise ProtocolError("this node has no file descriptors left for payloads: too many jobs are waiting here")
         return sink
 
     def _on_messages(self, connection: Connection, messages: list[Message]) -> None:
         link = self._links.get(connection.peer)
-        if link is None:  # It was closed in between.
+        if link is None:  # It was closed meanwhile.
             return
         if not link.scheduler:
             hello = messages.pop(0)
@@ -352,13 +354,17 @@ class Node:
         self._pump.put(self._receive, connection, messages, connection.taken())
 
     def _watch_disk(self) -> None:
-        """Take no jobs while their files would not fit."""
+        """Accept no jobs while there is no space for their files."""
         was_full = False
         while True:
             is_full = is_disk_full(self._prefix, self._settings.disk_floor)
             if is_full != was_full:
                 was_full = is_full
-                logger.warning("the disk at %s has %s", self._prefix, "too little room" if is_full else "room again")
+                logger.warning(
+                    "the disk of %s has %s",
+                    self._prefix,
+                    "not enough free space" if is_full else "enough free space again",
+                )
                 self._pump.put(self._rules.shut if is_full else self._rules.reopen, _FULL)
             gevent.sleep(DISK_INTERVAL)
 
@@ -380,7 +386,7 @@ class Node:
             self._greeting.clear()
 
     def _schedulers(self) -> dict[Peer, _Link]:
-        """The connections of schedulers that have said who they are."""
+        """The connections of schedulers that have sent their Hello."""
         return {peer: link for peer, link in self._links.items() if link.scheduler}
 
     def _greet(self, link: _Link, hello: Hello) -> None:
@@ -401,7 +407,7 @@ class Node:
 
     def _joined(self, peer: Peer, hello: Hello, now: float) -> Effects:
         effects = self._rules.joined(peer, hello, now)
-        if self._rules.serves(peer):  # Who is refused comes again and again, and this takes its time.
+        if self._rules.serves(peer):  # A refused scheduler reconnects repeatedly, and this is slow.
             free = measure(self._prefix)
             effects += [Send(peer, Availability(free))] if free else []
         return effects
@@ -414,7 +420,7 @@ class Node:
         return effects
 
     def _tell_free(self) -> None:
-        """Those who wait for this node need not ask again and again."""
+        """Waiting schedulers need not request repeatedly."""
         if self._announcer is not None:
             self._announcer.became_free()
         for connector in self._connectors:
@@ -454,9 +460,9 @@ class Node:
             self._fail(effect, error)
 
     def _fail(self, effect: Any, error: Exception) -> None:
-        """What the rules have asked for could not be done, by a defect: what it was for ends, and nothing else. Raises
-        the error again where that is the node itself."""
-        kind, reason = type(effect).__name__, f"gdispy itself has failed on the node: {error!r}\n"
+        """An effect could not be performed, because of a defect: only its computation or peer ends. Raises the error
+        again if the effect concerns the node itself."""
+        kind, reason = type(effect).__name__, f"gdispy has failed on the node: {error!r}\n"
         self._log.log_failure(logging.ERROR, (kind, type(error)), error, "gdispy: a defect while performing %s", kind)
         if isinstance(effect, Load | FindMissingFiles):
             self._pump.put(self._rules.loaded, effect.prepare.computation, reason)
@@ -484,7 +490,7 @@ class Node:
             link.connection.close(effect.reason)
 
     def _cleaned(self, prepare: Prepare) -> Prepare:
-        """A computation, whose files go at its end where the owner of the node says so."""
+        """A computation, with its files removed at the end if the owner of the node requires that."""
         return replace(prepare, cleanup=True) if self._settings.force_cleanup else prepare
 
     def _unload(self, effect: Unload) -> None:
@@ -510,7 +516,7 @@ class Node:
 
 
 def _drop_faulty(peer: Peer, message: Message, error: Exception) -> Effects:
-    """A message could not be handled: its peer goes, and nobody else."""
+    """A message could not be handled: only its peer is disconnected."""
     log_fault(message, error)
     return [Drop(peer, refusal(message, error))]
 

@@ -1,13 +1,13 @@
 """Collecting the jobs of a program that has ended: `fault_recover_jobs` and `recover_jobs`.
 
-Called in the user's thread; connections run in the hub. What is known of the jobs is in the recovery file
-(`journal/recovery_file.py`); what nodes, or the shared scheduler, hold of them is asked for with the token of the
-computation.
+The public functions run in the user's thread; connections run in the hub. The recovery file
+(`journal/recovery_file.py`) records the jobs; their holders (nodes, or the shared scheduler) release what they keep of
+them to a process that has the token of the computation.
 
 Invariants:
-1. An outcome is in the file before the one who held it may forget it; a job leaves the file when it was returned.
-2. Whoever cannot be reached is named, and its jobs stay in the file: nothing waits for it for ever.
-3. Who is asked learns that there is a later life of the client, so the former one, if it still lives, loses the jobs.
+1. An outcome is in the file before its holder may forget it; a job leaves the file when it has been returned.
+2. Holders that cannot be reached are reported, and their jobs stay in the file: nothing waits for them for ever.
+3. Each holder learns that there is a later run of the client, so that a previous run that still lives loses the jobs.
 """
 
 from __future__ import annotations
@@ -67,25 +67,26 @@ from gdispy.worker import pickling, plain
 
 logger = logging.getLogger("gdispy")
 
-#: Seconds that one who holds jobs may take to answer, and to send what it has.
+#: Seconds that a holder of jobs has to answer, and to send its outcomes.
 ANSWER_LIMIT = 10.0
-#: Seconds between two attempts to reach one, for who waits.
+#: Seconds between two attempts to reach a holder.
 RETRY_INTERVAL = 1.0
-#: Seconds that those who held jobs may take to clean up.
+#: Seconds that holders have to clean up.
 RELEASE_LIMIT = 2.0
-#: Seconds for one who holds nothing that is missing: it is told that it can clean up, if it is there.
+#: Seconds for a holder without missing jobs: it is told to clean up, if it can be reached.
 TELLING_LIMIT = 3.0
 
-_OWN_NODE = "The node of the job was the program's own (nodes='local'), and has ended with it.\n"
+_OWN_NODE = "The node of the job was the program's private node (nodes='local') and has ended with it.\n"
 _NEVER_BEGUN = (
-    "No node had begun it when its program ended, and nothing will come of it: submit it again. (A program that is "
-    "started again with resume=True runs such jobs itself, as long as they were not collected.)\n"
+    "No node had started the job when its program ended, and it will not run: submit it again. (A program that is "
+    "restarted with resume=True runs such jobs itself, unless they were collected.)\n"
 )
-_RESTARTED = "The node {} was started again, and knows nothing of the job: it may have run, or not.\n"
+_RESTARTED = "The node {} was restarted and does not know the job: it may or may not have run.\n"
 
 
 class Recovered(list[DispyJob]):
-    """The jobs that were recovered. `unreachable` tells who could not be asked, and why; its jobs stay in the file."""
+    """The recovered jobs. `unreachable` maps holders that could not be reached to the reason; their jobs stay in the
+    file."""
 
     def __init__(self, jobs: list[DispyJob], unreachable: dict[str, str]) -> None:
         super().__init__(jobs)
@@ -103,17 +104,17 @@ def fault_recover_jobs(
     secret_file: str = "",
     insecure: bool = False,
 ) -> Recovered:
-    """The jobs of a program that has ended, from its recovery file, without waiting for any. In the place of a file
-    can stand the text that `detach` of a SharedJobCluster has returned.
+    """Collect the jobs of a program that has ended, from its recovery file, without waiting for any. Instead of a file,
+    the text that `detach` of a SharedJobCluster has returned can be given.
 
     Each job that has ended is returned once, with `id`, `args`, `kwargs`, `result`, `stdout`, `stderr`, `exception`
-    and times, and then forgotten by the file and by the node. A job that still runs is returned as Running, and again
-    at the next call. One that no node had begun is returned once as Created, with that in `exception`: nothing will
-    come of it, unless a cluster with `resume=True` goes on with the file instead. When nothing is left, the file is
+    and times, and then removed from the file and from the node. A running job is returned as Running, and again by the
+    next call. A job that no node had started is returned once as Created, with the reason in `exception`: it will not
+    run, unless a cluster with `resume=True` continues with the file instead. When no jobs are left, the file is
     removed.
 
-    `ip_addr` is the local address to use; where nodes listen is known from the file (`node_port` is for
-    compatibility). Raises JournalError for a file that is none, is damaged at its beginning, or is in use.
+    `ip_addr` is the local address to use; the addresses of nodes are in the file (`node_port` is for compatibility
+    only). Raises JournalError for a file that is not a recovery file, is damaged at its beginning, or is in use.
     """
     config.port_number(node_port, "node_port")
     found = with_tls(find_secret(secret, secret_file, insecure), certfile, keyfile)
@@ -133,17 +134,17 @@ def recover_jobs(
     certfile: str | None = None,
     keyfile: str | None = None,
 ) -> Recovered:
-    """The jobs of a program that has ended, when they have ended too.
+    """Collect the jobs of a program that has ended, and wait for their ends.
 
-    Waits until all jobs that were begun have ended, or `timeout` seconds pass; with `terminate_pending` those that run
-    are cancelled first. Then the nodes clean up, and the file is removed; not, where something is left in it: jobs that
-    have not ended in time, or whose nodes could not be reached. Jobs that no node had begun are returned as Created.
-    `recover_file` is the newest `_dispy_*` file of the working directory by default. Where there is none, or the file
-    cannot be used, the log says so, and no jobs are returned, as in dispy.
+    Waits until all jobs that were started have ended, or `timeout` seconds pass; with `terminate_pending` running jobs
+    are cancelled first. Then the nodes clean up, and the file is removed, unless it still has jobs: jobs that have not
+    ended in time, or whose nodes could not be reached. Jobs that no node had started are returned as Created.
+    `recover_file` is by default the newest `_dispy_*` file in the working directory. If there is none, or it cannot be
+    used, that is logged and no jobs are returned, as in dispy.
     """
     path = recover_file or _newest()
     if not path:
-        logger.error("there is no recovery file _dispy_* in %s: give its path", os.getcwd())
+        logger.error("no recovery file _dispy_* was found in %s: give its path", os.getcwd())
         return Recovered([], {})
     found = with_tls(find_secret(secret, secret_file, insecure), certfile, keyfile)
     try:
@@ -160,11 +161,11 @@ def _newest() -> str:
 
 
 class _Recovery:
-    """One recovery file, and those who hold its jobs."""
+    """One recovery file, and the holders of its jobs."""
 
     def __init__(self, path: str, secret: Secret, ip_addr: str | None) -> None:
         self.secret = secret
-        #: The jobs that run, as those who hold them report: since when, and at which address.
+        #: The running jobs, as their holders report: start time and address.
         self.running: dict[JobId, tuple[float | None, str | None]] = {}
         self.ip_addr = own_address(ip_addr)
         self.journal: Journal | None = None
@@ -181,23 +182,23 @@ class _Recovery:
         began = reading.remembered.began
         if began is not None and began.kind != "client":
             self.journal.close()
-            raise JournalError(f"{self.path} is the journal of a {began.kind}, and no recovery file")
+            raise JournalError(f"{self.path} is the journal of a {began.kind}, not a recovery file")
         self.stories = list(reading.remembered.stories.values())
         for story in self.stories:
             story.rebooted = began is not None and began.boot != boot_name()
 
     def run(self, timeout: float | None, terminate: bool) -> Recovered:
-        """Ask all who hold jobs, in the hub, for so many seconds; None is until all jobs have ended."""
+        """Query all holders of jobs, in the hub, for `timeout` seconds; None: until all jobs have ended."""
         try:
             unreachable: dict[str, str] = {}
             jobs: list[DispyJob] = []
             for story in self.stories:
-                self._begin_life(story)
+                self._begin_run(story)
                 missed = Hub.get().call(self._ask_all, story, timeout, terminate)
                 unreachable |= {place: printable(reason) for place, reason in missed.items()}
                 jobs += self._returned(story, _is_complete(story, bool(missed)))
             for place, reason in unreachable.items():
-                logger.warning("%s cannot be asked, and its jobs stay in %s: %s", place, self.path, reason)
+                logger.warning("%s cannot be reached, and its jobs stay in %s: %s", place, self.path, reason)
             if self.journal is not None:
                 self.journal.close(remove=not any(story.jobs for story in self.stories))
             return Recovered(jobs, unreachable)
@@ -206,12 +207,12 @@ class _Recovery:
                 self.journal.close()
 
     def keep(self, *facts: Message) -> None:
-        """Write down what must not be lost. Raises JournalError. With a text there is nowhere to write to."""
+        """Record facts that must not be lost. Raises JournalError. Without a file, nothing is recorded."""
         if self.journal is not None:
             self.journal.append_or_raise(facts)
 
-    def _begin_life(self, story: ComputationHistory) -> None:
-        """From now on this is the life of the computation that counts."""
+    def _begin_run(self, story: ComputationHistory) -> None:
+        """Start a new run of the computation, which supersedes all previous ones."""
         if self.journal is not None:
             story.open = replace(story.open, epoch=story.open.epoch + 1)
             self.journal.begin("client", Instance(secrets.token_bytes(16)), story.open.epoch)
@@ -219,7 +220,7 @@ class _Recovery:
             self.journal.sync()
 
     def _ask_all(self, story: ComputationHistory, timeout: float | None, terminate: bool) -> dict[str, str]:
-        """What came of it for those who could not be reached."""
+        """Query all holders; returns the problems of those that could not be reached."""
         until = None if timeout is None else time.monotonic() + timeout
         self._give_up_own(story)
         holders = [_Holder(self, story, *place) for place in _holders(story)]
@@ -228,24 +229,24 @@ class _Recovery:
             for holder in holders
         ]
         gevent.joinall(greenlets)
-        return {holder.place: holder.trouble for holder in holders if holder.trouble}
+        return {holder.place: holder.problem for holder in holders if holder.problem}
 
     def _give_up_own(self, story: ComputationHistory) -> None:
-        """Jobs on nodes that were the program's own have ended with it."""
+        """Jobs on the program's private node have ended with it."""
         own = {met.node for met in story.nodes.values() if died_with_its_program(met)}
         lost = [number for number, job in story.unfinished().items() if job.node in own]
         if lost:
             self.remember(story, ended_without_node(story.id, lost, job_status.ABANDONED, _OWN_NODE))
 
     def remember(self, story: ComputationHistory, ended: Ended) -> None:
-        """Jobs have ended: write it down first."""
+        """Record that jobs have ended."""
         self.keep(ended)
         for place, job in enumerate(ended.jobs):
             story.jobs[job].outcome = ended, place
 
     def _returned(self, story: ComputationHistory, is_complete: bool) -> list[DispyJob]:
-        """The jobs as the user gets them. Those that have ended are forgotten here, and, where all who may hold jobs
-        were asked, those that nobody has: nothing can come of them any more."""
+        """The jobs for the user. Jobs that have ended are removed from the file, and, if all holders were reached, also
+        jobs that no holder has: they cannot run any more."""
         is_program = story.prepare is not None and story.prepare.kind == "program"
         jobs = [
             self._as_user_sees_it(number, job, is_program, _is_plain(story), is_complete)
@@ -275,7 +276,7 @@ class _Recovery:
 
 
 def _story_of(left: DetachToken) -> ComputationHistory:
-    """What a text of `detach` says, as if it came from a file. Its epoch is the time, so that the latest wins."""
+    """The history that a text of `detach` describes. Its epoch is the current time, so that the latest run wins."""
     story = ComputationHistory(Open(left.computation, [], False, token=left.token, epoch=time.time_ns() // 1_000_000))
     story.owned = Owned(left.computation, b"", left.name, left.place)
     kind = "program" if left.is_program else "function"
@@ -285,8 +286,8 @@ def _story_of(left: DetachToken) -> ComputationHistory:
 
 
 def _holders(story: ComputationHistory) -> list[tuple[str, int, Instance | None, bool]]:
-    """Who may still hold something of the computation: host, port, and which node it was, None for a shared scheduler;
-    and whether jobs that have not ended may be there. Where all have, the program may have died while it closed."""
+    """The possible holders of the computation: host, port, the instance of the node (None for a shared scheduler), and
+    whether unfinished jobs may be there. If all jobs have ended, the program may have died while it closed."""
     if story.owned is not None and story.owned.place:
         host, port = Address.parse(story.owned.place)
         return [(host, port or config.CLIENT_PORT, None, bool(story.unfinished()) or not story.jobs)]
@@ -296,7 +297,7 @@ def _holders(story: ComputationHistory) -> list[tuple[str, int, Instance | None,
 
 
 class _Holder:
-    """One who may hold jobs: a node, or a shared scheduler. All of it runs in the hub."""
+    """A possible holder of jobs: a node, or a shared scheduler. Runs in the hub."""
 
     def __init__(
         self,
@@ -312,32 +313,32 @@ class _Holder:
         #: Whether jobs are missing that it may have.
         self._is_needed = is_needed
         self.place = str(Address(host, port))
-        #: Why not all is known of its jobs.
-        self.trouble = ""
-        #: Jobs that it has; and of those that have ended there, those that have not arrived.
+        #: Why the state of its jobs is not fully known, or ''.
+        self.problem = ""
+        #: Jobs that run there; and jobs that have ended there, whose outcomes have not arrived.
         self._running: set[JobId] = set()
         self._expected: set[JobId] = set()
         self._answered = False
-        #: The other side has proved who it is.
+        #: The peer has proved its identity.
         self._is_known = False
         self._changed = gevent.event.Event()
         self._closed = ""
 
     def ask(self, until: float | None, terminate: bool) -> None:
-        """Get what it has: now, and until then what comes."""
+        """Collect the outcomes that it has now, and those that arrive until then."""
         if not self._is_needed:
             with gevent.Timeout(TELLING_LIMIT, False):
                 self._attempt(until, terminate)
             return
         while True:
-            self.trouble = self._attempt(until, terminate)
-            if not self.trouble or (until is not None and time.monotonic() >= until):
+            self.problem = self._attempt(until, terminate)
+            if not self.problem or (until is not None and time.monotonic() >= until):
                 return
             gevent.sleep(RETRY_INTERVAL)
 
     def give_up(self, error: BaseException) -> None:
-        """Asking has failed by a defect: what it holds is not known, so nothing of it is forgotten."""
-        self.trouble = f"a defect of gdispy on this side: {printable(repr(error))}"
+        """The query failed because of a defect: its jobs are unknown, so none is forgotten."""
+        self.problem = f"a defect of gdispy on this side: {printable(repr(error))}"
 
     def _attempt(self, until: float | None, terminate: bool) -> str:
         try:
@@ -399,7 +400,7 @@ class _Holder:
             elif not self._is_known:
                 raise MessageRefused("the first message was not Hello")
             elif isinstance(message, Inventory):
-                self._take_holding(message, connection.instance)
+                self._take_inventory(message, connection.instance)
             elif isinstance(message, Ended) and message.computation == self._story.id:
                 self._take_ended(connection, message)
             elif isinstance(message, Started) and message.computation == self._story.id:
@@ -409,16 +410,16 @@ class _Holder:
             elif isinstance(message, Unknown):
                 self._answered = True
             elif isinstance(message, ResendRequest) and message.computation == self._story.id:
-                self._take_wanted(connection, message)
+                self._take_resend_request(connection, message)
         self._changed.set()
 
-    def _take_holding(self, message: Inventory, instance: bytes) -> None:
-        """Compare what it has with what the file says that it should have."""
+    def _take_inventory(self, message: Inventory, instance: bytes) -> None:
+        """Compare its inventory with the file."""
         story = self._story
         held = dict(zip(*message.held().get(story.id, ((), ())), strict=True))
         ends = zip(message.computations, message.ended, strict=False)
         ended = [job for computation, row in ends if computation == story.id for job in row]
-        if self._recovery.journal is None:  # Only who holds them knows which jobs there are.
+        if self._recovery.journal is None:  # Only the holder knows which jobs exist.
             for job in held:
                 story.jobs.setdefault(job, Job(b"", None))
         known = story.unfinished()
@@ -432,8 +433,8 @@ class _Holder:
             self._settle_missing(missing, instance)
         self._answered = True
 
-    def _take_wanted(self, connection: Connection, message: ResendRequest) -> None:
-        """It has these jobs, but not what they are called with; the file says that, as their program would."""
+    def _take_resend_request(self, connection: Connection, message: ResendRequest) -> None:
+        """It has these jobs without their arguments: send them from the file, as the program would."""
         known = self._story.unfinished()
         jobs = [job for job in message.jobs if job in known]
         if jobs and self._recovery.journal is not None:
@@ -443,10 +444,10 @@ class _Holder:
             self._running.update(jobs)
 
     def _settle_missing(self, missing: list[JobId], instance: bytes) -> None:
-        """Jobs that the node should have, and has not."""
+        """Handle jobs that the node should have but does not have."""
         if not missing:
             return
-        if instance == self._node:  # They never came there.
+        if instance == self._node:  # They never arrived there.
             for job in missing:
                 self._story.jobs[job].node = None
             return
@@ -477,12 +478,12 @@ class _Holder:
 
 
 def _is_plain(story: ComputationHistory) -> bool:
-    """Whether nothing that comes from others is to be unpickled."""
+    """Whether the results of the computation must not be unpickled."""
     return story.prepare is not None and bool(story.prepare.results)
 
 
 def _read_name(data: bytes, is_plain: bool) -> bytes:
-    """The id of a job as it has come from a scheduler, or nothing where it is not to be trusted."""
+    """The id of a job as sent by a scheduler, or b'' if it must not be unpickled."""
     if not is_plain:
         return data
     try:
@@ -493,8 +494,8 @@ def _read_name(data: bytes, is_plain: bool) -> bytes:
 
 
 def _is_complete(story: ComputationHistory, has_missed: bool) -> bool:
-    """Whether jobs that are on no node, as far as is known, are nowhere: the program that had them was their scheduler,
-    and wrote down where it put them, or the shared scheduler was asked."""
+    """Whether jobs without a known node cannot be anywhere: their program was their scheduler and recorded each
+    placement, or the shared scheduler was queried."""
     is_shared = story.owned is not None and bool(story.owned.place)
     return not has_missed or not (is_shared or story.rebooted)
 

@@ -1,10 +1,10 @@
-"""The scheduler: keeps connections to nodes, and lets the rules decide what runs where.
+"""The scheduler: keeps connections to nodes, and lets the rules decide which job runs where.
 
-Runs on one gevent loop. A `JobCluster` has one within its own process, joined to it by a
-pair in memory; clusters of one process with the same settings share it, and so the nodes.
+Runs on one gevent loop. A `JobCluster` has one in its own process, connected by a memory pair; clusters of one process
+with the same settings share it and its nodes.
 
-It joins the rules of `rules/scheduler/dispatch.py` to connections (`net.py`) and discovery (`discovery/beacon.py`), and
-decides nothing itself. Payloads pass through unopened.
+It connects the rules of `rules/scheduler/dispatch.py` with connections (`net.py`) and discovery
+(`discovery/beacon.py`), and makes no decisions. Payloads are not parsed.
 """
 
 from __future__ import annotations
@@ -55,12 +55,12 @@ logger = logging.getLogger(__name__)
 
 _CLOSED = "the client has closed"
 
-#: What tells nodes to begin jobs, or to forget outcomes: it must not leave before what it rests on is written.
+#: Messages that make nodes start jobs, or forget outcomes: they must not be sent before their facts are written.
 _PROMISES = (Run, OutcomesAcked)
 
 
 class ClientEnd(Protocol):
-    """Where what the rules say to one client goes."""
+    """The destination of messages from the rules to one client."""
 
     def send(self, message: Message) -> None: ...
 
@@ -88,7 +88,7 @@ class Scheduler:
     ) -> None:
         self._secret = secret
         self._psk = secret.for_tcp()
-        #: The addresses of this machine to use, none for all.
+        #: The addresses of this machine to use, empty for all.
         addresses = [ip_addr] if isinstance(ip_addr, str) else ip_addr
         self._addresses = [each for each in addresses if each]
         self._ext_ip_addr = ext_ip_addr
@@ -97,36 +97,36 @@ class Scheduler:
         self._pulse = pulse_interval or INTERVAL
         self.identity = identity or new_identity()
         self.instance = self.identity.instance
-        #: How many lives it has had, as far as a journal knows.
+        #: The number of its runs, according to its journal.
         self.epoch = epoch
-        #: What its rules want to be remembered goes there.
+        #: Records the facts of its rules.
         self.ledger = ledger or JournalRouter()
         self.rules = Dispatch(LOST_AFTER * self._pulse, policy, cooperative)
         self.rules.on_fault = self._drop_faulty
-        #: What is done about a message of a client elsewhere that could not be handled.
+        #: Handles a message of a remote client that could not be handled.
         self.on_client_fault: OnFault = raise_fault
-        #: Whom to tell when the rules have failed, and decide nothing any more.
+        #: Called when the rules have failed, and make no decisions any more.
         self.on_defect: list[Callable[[BaseException], None]] = []
         self._pump = Pump(self._perform, self.rules.tick, self.rules.due, self._tell_defect)
-        #: Ends of the pairs to clients in this process, and what stands for clients elsewhere.
+        #: Ends of the pairs to clients in this process, and proxies of remote clients.
         self._clients: dict[Peer, ClientEnd] = {}
         self._is_closed = False
         self._log = LimitedLog(logger)
         self._connections: dict[Peer, Connection] = {}
         self._dialer_of: dict[Peer, Dialer] = {}
         self._greeted: set[Peer] = set()
-        #: Connections that nodes have opened, and on which they have not said who they are.
+        #: Connections that nodes have opened, without a Hello yet.
         self._arrived: set[Peer] = set()
         interval = ping_interval or config.LOOK_INTERVAL
-        self._seeker = NodeFinder(self, secret, self._addresses, ext_ip_addr, port, interval, multicast, self._pulse)
+        self._finder = NodeFinder(self, secret, self._addresses, ext_ip_addr, port, interval, multicast, self._pulse)
 
     def start(self) -> None:
         self._pump.start()
 
     def close(self) -> None:
-        """Say goodbye to the nodes and stop."""
+        """Send a goodbye to the nodes and stop."""
         self._is_closed = True
-        self._seeker.close()
+        self._finder.close()
         for connection in list(self._connections.values()):
             connection.close(_CLOSED)
         for _ in range(50):
@@ -138,14 +138,14 @@ class Scheduler:
         self._pump.stop()
 
     def abandon_in_child(self) -> None:
-        """This is a forked child: close its copies of the connections."""
+        """In a forked child: close its copies of the connections."""
         for connection in self._connections.values():
             connection.forget_in_child()
 
     # Clients
 
     def attach(self, deliver: Callable[[list[Message]], None]) -> PairEnd:
-        """Join a client in this process; what it sends goes into the end returned."""
+        """Join a client in this process; it sends through the end returned."""
 
         def to_scheduler(messages: list[Message]) -> None:
             self._pump.put(self.rules.receive_from_client, theirs.peer, messages)
@@ -155,55 +155,56 @@ class Scheduler:
         return ours
 
     def detach(self, client: PairEnd) -> None:
-        """A client is gone; its computation was released before."""
+        """A client has left; its computation was released before."""
         self._clients = {peer: end for peer, end in self._clients.items() if end is not client.other}
 
     def restore(self, client: PairEnd, story: ComputationHistory, prepare: Prepare) -> None:
-        """Take up a computation of a former life of the client, and look for its nodes."""
+        """Continue a computation of a previous run of the client, and search for its nodes."""
         assert client.other is not None
         self._pump.put(self.rules.restore, client.other.peer, story, prepare)
         self.seek([(met.names[0], met.port) for met in story.nodes.values()], False, self._port)
 
     def admit(self, peer: Peer, end: ClientEnd) -> None:
-        """A client elsewhere, which the rules are to know by this name; what they say to it goes into the end."""
+        """A remote client, with this identifier in the rules; messages to it are sent through `end`."""
         self._clients[peer] = end
 
     def dismiss(self, peer: Peer) -> None:
         self._clients.pop(peer, None)
 
     def put(self, stimulus: Callable[..., Effects], *args: Any) -> None:
-        """Have a stimulus decide in the next turn."""
+        """Pass a stimulus to the next turn."""
         self._pump.put(stimulus, *args)
 
     # Nodes
 
     def seek(self, targets: list[tuple[str, int]], look: bool, node_port: int) -> None:
-        """Connect to these addresses, and with `look` to whoever answers broadcasts."""
-        self._seeker.seek(targets, look, node_port)
+        """Connect to these addresses, and with `look` to all nodes that answer broadcasts."""
+        self._finder.seek(targets, look, node_port)
 
     def seek_for(self, computation: bytes, targets: list[tuple[str, int]], turns: gevent.lock.BoundedSemaphore) -> None:
-        """The same for a computation of a client elsewhere, until `no_more`; `turns` are those of the client."""
-        self._seeker.seek_for(computation, targets, turns)
+        """The same for a computation of a remote client, until `no_more`; `turns` are those of the client."""
+        self._finder.seek_for(computation, targets, turns)
 
     def no_more(self, computation: bytes) -> None:
-        self._seeker.no_more(computation)
+        self._finder.no_more(computation)
 
     def listens(self, port: int) -> None:
-        """Nodes can come to this port; who listens there hands them to `arrived`."""
-        self._seeker.listening_port = port
+        """Nodes can connect to this port; its listener passes them to `arrived`."""
+        self._finder.listening_port = port
 
     def have_refused(self, targets: list[tuple[str, int]], computation: ComputationId) -> bool:
-        """Whether all these are addresses of nodes that have refused this program, or the computation, for good."""
-        refusing = {dialer.place for dialer in self._seeker.dialers.values() if dialer.rejected}
+        """Whether all these addresses belong to nodes that have permanently refused this program, or the
+        computation."""
+        refusing = {dialer.place for dialer in self._finder.dialers.values() if dialer.rejected}
         refusing |= {dialer.place for peer, dialer in self._dialer_of.items() if self.rules.refuses(peer, computation)}
         return bool(targets) and all(str(Address(*target)) in refusing for target in targets)
 
     def is_answered(self, computation: ComputationId) -> bool:
-        """Whether the end of a job of a computation can be expected, its node being there."""
+        """Whether the end of a job of a computation can be expected, because its node is connected."""
         return self.rules.is_answered(computation)
 
     def report(self, place: str, text: str) -> None:
-        """What keeps an address from being a node; '' takes it back."""
+        """The reason why an address is not a node; '' resets it."""
         self._pump.put(self._report, place, text)
 
     def _report(self, place: str, text: str, now: float) -> Effects:
@@ -218,7 +219,7 @@ class Scheduler:
         return connect(route.host, route.port, self._psk, SCHEDULER_TO_NODE, handlers, source, **ways, advice=advice)
 
     def take(self, connection: Connection, dialer: Dialer) -> None:
-        """Use a connection to a node that was made by `open`."""
+        """Use a connection to a node made by `open`."""
         self._dialer_of[connection.peer] = dialer
         self._use(connection)
         connection.introduce(self._hello(), self.identity)
@@ -227,14 +228,14 @@ class Scheduler:
         return Handlers(self._on_messages, self._on_closed, self._on_silent, self._make_sink)
 
     def arrived(self, sock: Any, keys: Keys) -> Connection:
-        """A node has come by itself; it speaks first."""
+        """A node has connected to us; it sends first."""
         connection = Connection(sock, keys, self._handlers())
         self._arrived.add(connection.peer)
         self._use(connection)
         return connection
 
     def _use(self, connection: Connection) -> None:
-        if self._is_closed:  # It came about at the same moment; who dialled is told to stop only afterwards.
+        if self._is_closed:  # Both sides connected at the same time; the dialer is stopped only afterwards.
             connection.abort(_CLOSED)
             return
         connection.set_pulse(self._pulse)
@@ -247,13 +248,13 @@ class Scheduler:
         return found[-1] if found else None
 
     def _source(self, host: str) -> str:
-        """The address to connect from: ours, where it is one, except towards this machine itself."""
+        """The local address to connect from: the configured one, if any, except towards this machine."""
         if len(self._addresses) != 1 or config.is_loopback(host) or ":" in host:
             return ""
         return self._addresses[0]
 
     def _hello(self) -> Hello:
-        # Nodes say by this name who has them.
+        # The name that nodes show for their scheduler.
         name = f"{platform.node() or 'client'} ({_user()}: {os.path.basename(sys.argv[0]) or 'python'})"
         return hello(
             SCHEDULER,
@@ -275,14 +276,14 @@ class Scheduler:
                 return
         if messages:
             dialer = self._dialer_of.get(connection.peer)
-            # Only then: a node that is busy for another may have said something else before it says so.
+            # Only then: a busy node may have sent other messages before it refuses.
             if dialer is not None and not dialer.good and any(type(each) is Inventory for each in messages):
                 dialer.good = True
                 self.report(dialer.place, "")
             self._pump.put(self._receive, connection, messages, size)
 
     def _greet(self, connection: Connection, hello: Hello) -> bool:
-        """A node has said who it is; whether it is used by this connection. Raises MessageRefused."""
+        """A node has sent its Hello; returns whether this connection is used. Raises MessageRefused."""
         connection.check_identity(hello)
         dialer = self._dialer_of.get(connection.peer)
         if dialer is None:
@@ -291,15 +292,15 @@ class Scheduler:
             self._arrived.discard(connection.peer)
             other = self.connection_to(hello.instance)
             if hello.role != NODE or (other is not None and other.quiet < MOVED_AFTER):
-                connection.close(CONNECTED if hello.role == NODE else "only nodes come here")
+                connection.close(CONNECTED if hello.role == NODE else "only nodes may connect here")
                 return False
             connection.instance = hello.instance
             connection.introduce(self._hello(), self.identity)
-            key, text = ("in", connection.address), "the node %s has come from %s"
+            key, text = ("in", connection.address), "the node %s has connected from %s"
             self._log.log(logging.INFO, key, text, hello.name, connection.address)
         names, port = [connection.address], 0
         if dialer is not None:
-            relayed = dialer.route.relay is not None  # Then the connection is one with the relay.
+            relayed = dialer.route.relay is not None  # Then it is the connection of the relay.
             names, port = ([dialer.route.host], dialer.route.port) if relayed else (names, connection.port)
             if dialer.host not in names:
                 names.append(dialer.host)
@@ -333,7 +334,7 @@ class Scheduler:
         self._tell_end(level, connection, reason)
 
     def _tell_end(self, level: int, connection: Connection, reason: str) -> None:
-        key = ("out", connection.address, connection.port, level)  # Several nodes may be at one address.
+        key = ("out", connection.address, connection.port, level)  # Several nodes may have the same address.
         self._log.log(level, key, "disconnected from the node at %s: %s", connection.address, reason)
 
     # Effects
@@ -352,9 +353,9 @@ class Scheduler:
             connection.send(message)
 
     def _drop_faulty(self, peer: Peer, message: Message, error: Exception) -> Effects:
-        """A message could not be handled: its peer goes, and nobody else. In the rules' turn."""
+        """A message could not be handled: only its peer is disconnected. In the rules' turn."""
         if isinstance(self._clients.get(peer), PairEnd):
-            raise error  # There is no peer but this program.
+            raise error  # The only peer is this program.
         if peer in self._clients:
             return self.on_client_fault(peer, message, error)
         log_fault(message, error)
@@ -376,7 +377,8 @@ class Scheduler:
             self._drop(effect.peer, effect.reason)
 
     def _fail_to_send(self, effect: Send, error: Exception) -> None:
-        """A message could not be sent, by a defect: its peer goes. Raises the error where that is this program."""
+        """A message could not be sent, because of a defect: its peer is disconnected. Raises the error if the peer is
+        this program."""
         connection = self._connections.get(effect.peer)
         if connection is not None:
             log_fault(effect.message, error)
@@ -398,5 +400,5 @@ class Scheduler:
 def _user() -> str:
     try:
         return getpass.getuser()
-    except (KeyError, OSError):  # As in a container, whose users have no names.
+    except (KeyError, OSError):  # For example in a container, whose users have no names.
         return f"user {os.getuid()}"

@@ -1,2 +1,1 @@
-"""Where the bytes of large payloads are kept outside messages: files in memory, files on disk, memory of this
-process."""
+"""Storage of large payloads outside messages: memory files, files on disk, memory of this process."""

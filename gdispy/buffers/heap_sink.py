@@ -1,9 +1,9 @@
-"""Where a large payload lies in memory while it arrives, and stays: in one piece.
+"""Receives a large payload into memory in one piece, where it stays.
 
-Made by the connections of a shared scheduler, and of a client (`client/result_sink.py`), in their loops.
+Filled in the loop of a connection of a shared scheduler or a client.
 
-New memory costs more than to decrypt what goes into it. So what arrives is not collected in pieces and put together,
-but written in its place, which the system makes ready in steps instead of page by page."""
+Allocating memory costs more than decrypting data into it. So received data is not collected in pieces and joined, but
+written to its final location, whose pages are prepared in large steps instead of one by one."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from gdispy.buffers.native import populate, unwritten, view
 from gdispy.protocol.payload import MemoryPayload
 from gdispy.protocol.wire import MemorySink, Sink
 
-#: Bytes of new memory that are made ready at once.
+#: Bytes of new memory that are prepared at once.
 STEP = 1024 * 1024
-#: Bytes of a payload from which on that is worth it.
+#: Minimum size of a payload for which that pays off.
 LARGE = 128 * 1024
 
 
 class HeapSink:
-    """Collects a stream in one piece, where there is room for it."""
+    """Collects a stream in one piece, if memory is available."""
 
     def __init__(self, size: int) -> None:
         self.size = size
         self._pieces: list[Any] = []
-        #: What is left to be filled of the last piece; None where there is no room for all.
+        #: The unfilled rest of the last piece; None if there is no memory for all.
         self._room: memoryview | None = None
-        #: Where in memory that is, and how many bytes from there have been made ready.
+        #: Its address, and the number of bytes from there that have been prepared.
         self._place = self._ready = 0
 
     def write(self, data: memoryview) -> None:
@@ -37,14 +37,14 @@ class HeapSink:
             self._pieces.append(bytes(data))
 
     def _begin(self, data: memoryview) -> bool:
-        """Find room for what begins with this, and take it; whether there is any."""
+        """Allocate memory for a payload with this beginning; whether that succeeded."""
         if not self._make_room(bytearray, self.size):
             return False
         self._fill(data)
         return True
 
     def _make_room(self, kind: type[bytes] | type[bytearray], size: int) -> bool:
-        """Whether there is memory for so many bytes, as far as is known at once."""
+        """Whether memory for `size` bytes is available, as far as is known at once."""
         made = unwritten(kind, size)
         if made is None:
             return False
@@ -56,7 +56,7 @@ class HeapSink:
     def _fill(self, data: memoryview) -> None:
         assert self._room is not None
         if len(data) > self._ready:
-            # By and by: nothing is taken for what the other side has only announced.
+            # In steps: no memory is used for data that the other side has only announced.
             ahead = min(STEP, len(self._room) - self._ready)
             populate(self._place + self._ready, ahead)
             self._ready += ahead

@@ -1,7 +1,6 @@
-"""Where a node keeps payloads that arrive: memory files, and dependency files on disk.
+"""Storage of payloads that arrive at a node: memory files, and dependency files on disk.
 
-Made by connections of the node (`net.Handlers.make_sink`), read by `execution/process_manager.py`. A memory
-file is handed to a worker as it is, so a payload is never copied within the node.
+A memory file is passed to a worker as it is, so a payload is never copied within the node.
 """
 
 from __future__ import annotations
@@ -16,14 +15,14 @@ from gdispy.protocol.payload import FilePayload, MemoryPayload, Payload
 from gdispy.worker import control
 from gdispy.worker.trees import ARRIVED
 
-#: Bytes of the digest of a file.
+#: Size of the digest of a file.
 DIGEST_BYTES = 32
-#: How the names of files begin that have arrived and have no place yet.
+#: Prefix of the names of files that have arrived and have no final name yet.
 FILE_PREFIX = ARRIVED
 
 
 class _OwnedFile(Payload):
-    """A payload in an open file, of which it owns the descriptor."""
+    """A payload in an open file; owns its descriptor."""
 
     __slots__ = ("fd",)
 
@@ -54,35 +53,35 @@ class MemoryFile(_OwnedFile):
 
 
 class OpenFile(_OwnedFile, FilePayload):
-    """A payload in an open file without a name, so large that the receiver puts it on disk too; owns its descriptor."""
+    """A payload in an unnamed file, so large that the receiver stores it on disk too; owns its descriptor."""
 
     __slots__ = ("error",)
 
     def __init__(self, fd: int, size: int, error: str = "") -> None:
         super().__init__(fd, size)
-        #: Why there is not all of it, or ''.
+        #: Why it is incomplete, or ''.
         self.error = error
 
 
-#: What a job has printed is kept in an open file from this many bytes on, and goes to disk at the client from those.
+#: Output of a job is kept in an open file from the first size on, and stored on disk at the client from the second.
 OPEN_FROM = 1024 * 1024
 TO_DISK_FROM = 16 * 1024 * 1024
 
 
 def printed_file(fd: int, size: int) -> Payload:
-    """What a job has printed, in an open file."""
+    """The output of a job, in an open file."""
     if size >= TO_DISK_FROM:
         return OpenFile(fd, size)
     file = MemoryFile(fd, size)
     if size >= OPEN_FROM:
         return file
-    # A node may have only so many open files.
+    # The number of open files of a node is limited.
     return MemoryPayload([file.read(0, size)])
 
 
 class OutputSink:
-    """Collects much output of a job on disk, in a file without a name. What does not fit there is read to its end all
-    the same, so that the connection goes on."""
+    """Collects large output of a job on disk, in an unnamed file. If it does not fit, the rest is read and discarded,
+    so that the connection continues."""
 
     def __init__(self) -> None:
         self._size = 0
@@ -95,7 +94,7 @@ class OutputSink:
             self._note(error)
 
     def _note(self, error: OSError) -> None:
-        self._error = f"it cannot be written below {tempfile.gettempdir()}: {error.strerror}"
+        self._error = f"it cannot be written in {tempfile.gettempdir()}: {error.strerror}"
 
     def write(self, data: memoryview) -> None:
         if self._error:
@@ -141,14 +140,14 @@ class MemoryFileSink:
 
 
 def in_memory_file(value: bytes) -> MemoryFile:
-    """These bytes, as they are handed to a worker."""
+    """These bytes, in the form in which a worker receives them."""
     sink = MemoryFileSink()
     sink.write(value)
     return sink.finish()
 
 
 class ReceivedFile(FilePayload):
-    """A dependency file that has arrived, under a name of its own; `error` says why it could not."""
+    """A dependency file that has arrived, under a temporary name; `error` tells why it could not be stored."""
 
     __slots__ = ("digest", "error", "path")
 
@@ -167,8 +166,8 @@ class ReceivedFile(FilePayload):
 
 
 class FileSink:
-    """Collects a dependency file on disk. What cannot be kept is read to its end all the same, so that
-    the connection goes on and the computation gets the reason."""
+    """Collects a dependency file on disk. Data that cannot be stored is read and discarded, so that the connection
+    continues and the computation gets the reason."""
 
     def __init__(self, directory: str, size: int, limit: int, role: str = "node") -> None:
         self._fd, self._path = -1, ""
@@ -181,7 +180,7 @@ class FileSink:
         except OSError as error:
             self._error = f"it cannot be written on the {role}: {error.strerror}"
         if limit and size > limit:
-            self._error = f"{size:,} bytes, and this {role} takes files up to {limit:,} (--max_file_size)"
+            self._error = f"{size:,} bytes, and this {role} accepts files up to {limit:,} (--max_file_size)"
 
     def write(self, data: memoryview) -> None:
         self._size += len(data)
@@ -211,7 +210,7 @@ class FileSink:
 
 
 class DiskFile(FilePayload):
-    """A dependency file as the client reads it while it is sent."""
+    """A dependency file that the client reads while it is sent."""
 
     __slots__ = ("path",)
 
@@ -224,7 +223,7 @@ class DiskFile(FilePayload):
 
 
 class FileInMemory(FilePayload):
-    """A dependency file that the client has in memory only, such as a module from an archive."""
+    """A dependency file that the client has only in memory, such as a module from an archive."""
 
     __slots__ = ("_data",)
 
@@ -241,11 +240,11 @@ def _read_part(path: str, offset: int, length: int) -> bytes:
         with open(path, "rb") as file:
             return os.pread(file.fileno(), length, offset)
     except OSError:
-        return b""  # Gone meanwhile: it is filled up, and its digest tells the node.
+        return b""  # Deleted meanwhile: it is padded, and its digest reveals that to the node.
 
 
 def digest_of_bytes(data: bytes) -> bytes:
-    """BLAKE2b of what a file holds."""
+    """BLAKE2b of the contents of a path."""
     return blake2b(data, digest_size=DIGEST_BYTES).digest()
 
 
@@ -256,7 +255,7 @@ def digest_of(path: str) -> bytes:
 
 
 def digest_of_file(file: BinaryIO) -> bytes:
-    """BLAKE2b of what is in an open file from where it stands."""
+    """BLAKE2b of an open file from its current position."""
     digest = blake2b(digest_size=DIGEST_BYTES)
     while chunk := file.read(1 << 20):
         digest.update(chunk)

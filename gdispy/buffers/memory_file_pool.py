@@ -1,17 +1,15 @@
-"""Memory files that are used again: large payloads of a node lie in them, in from a client and back.
+"""A pool of reusable memory files for large payloads of a node, in both directions.
 
-Made by connections of the node (`node._make_sink`), handed to workers by `execution/worker_channel.py`, which makes
-blank ones for large results of small arguments; all in the node's loop.
+Used in the node's loop, which also creates blank files for large results of small arguments.
 
-New memory costs half as much as sealing what goes into it: 4 MiB of a memory file were measured at 1.5 ms to write and
-0.5 ms to give back, at both ends of each job. So a file goes round: arguments arrive in it, the worker that has used
-them writes the result into it, and when that has left, the next arguments come. From its second use on it is mapped
-here, so that what arrives is written, and what leaves is read, without a system call.
+Allocating memory costs about half as much as encrypting data into it, at both ends of each job. So a file is reused:
+arguments arrive in it, the worker that has used them writes the result into it, and when that has been sent, it holds
+the next arguments. From its second use on it is mapped here, so that data is received and sent without a system call.
 
 Invariants:
-1. A file that a worker has been handed is used for nothing else, until that worker has said that it has unmapped and
-   closed it. If it cannot say that (arrays of the job are views of it, or it is dead), the file is closed here instead.
-2. Nobody can make a file shorter: it is sealed, or to look into it here could end the node.
+1. A file that a worker has received is used for nothing else, until that worker has reported that it has unmapped and
+   closed it. If it cannot (arrays of the job are views of it, or it is dead), the file is closed here instead.
+2. The files are sealed against truncation, which could otherwise crash the node when it reads its mapping.
 """
 
 from __future__ import annotations
@@ -25,11 +23,11 @@ from typing import Any
 
 from gdispy.buffers.memory_file import MemoryFile, MemoryFileSink
 
-#: Payloads of so many bytes go into such files; below, they are not worth it, and above, rare.
+#: Size range of payloads in such files; smaller ones are not worth it, larger ones are rare.
 FROM, UP_TO = 128 * 1024, 32 * 1024 * 1024
 #: Sizes of files are multiples of this.
 STEP = 256 * 1024
-#: Bytes of files, and their number, that are kept for what comes next.
+#: Maximum size, and number, of files kept for reuse.
 KEPT_BYTES, KEPT_FILES = 64 * 1024 * 1024, 16
 
 
@@ -41,7 +39,7 @@ class PooledFile:
     def __init__(self, size: int) -> None:
         self.size = size
         self._map: mmap.mmap | None = None
-        self.fd = os.memfd_create("gdispy-slab", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        self.fd = os.memfd_create("gdispy-pooled", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         try:
             os.ftruncate(self.fd, size)
             fcntl.fcntl(self.fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW)
@@ -50,7 +48,7 @@ class PooledFile:
             raise
 
     def map(self) -> None:
-        """It has been used before, and its pages are there."""
+        """It has been used before, so its pages exist."""
         if self._map is None:
             self._map = mmap.mmap(self.fd, self.size, flags=mmap.MAP_SHARED | mmap.MAP_POPULATE)
 
@@ -74,51 +72,51 @@ class PooledFile:
 
 
 class MemoryFilePool:
-    """The slabs of a node that are free."""
+    """The free memory files of a node."""
 
     def __init__(self) -> None:
         self._free: list[PooledFile] = []
 
     def take(self, size: int) -> PooledFile:
-        """One with room for so many bytes. Raises OSError."""
-        fitting = [slab for slab in self._free if size <= slab.size <= 2 * size + STEP]
+        """A file with at least this size. Raises OSError."""
+        fitting = [file for file in self._free if size <= file.size <= 2 * size + STEP]
         if not fitting:
             size = -(-size // STEP) * STEP
-            while self._free and not self._has_room(size):  # Those that are of no use any more.
+            while self._free and not self._has_room(size):  # Files that cannot be reused.
                 self._free.pop(0).close()
             return PooledFile(size)
-        slab = min(fitting, key=lambda each: each.size)
-        self._free.remove(slab)
+        file = min(fitting, key=lambda each: each.size)
+        self._free.remove(file)
         with contextlib.suppress(OSError):  # Then it is written like a new one.
-            slab.map()
-        return slab
+            file.map()
+        return file
 
-    def give(self, slab: PooledFile) -> None:
-        """It is no longer in use."""
-        # Perhaps the garbage collector says so, in another thread: nothing is taken out here that `take` has seen.
-        if self._has_room(slab.size):
-            self._free.append(slab)
+    def give(self, file: PooledFile) -> None:
+        """The file is no longer in use."""
+        # Possibly called by the garbage collector in another thread: remove nothing that `take` has seen.
+        if self._has_room(file.size):
+            self._free.append(file)
         else:
-            slab.close()
+            file.close()
 
     def _has_room(self, size: int) -> bool:
-        """Whether one more of this size may be kept."""
+        """Whether one more file of this size may be kept."""
         return len(self._free) < KEPT_FILES and size + sum(each.size for each in self._free) <= KEPT_BYTES
 
     def clear(self) -> None:
-        """Nothing is under way: give all memory back."""
+        """The node is idle: release all memory."""
         while self._free:
             self._free.pop().close()
 
     def blank(self, size: int) -> PooledMemoryFile | None:
-        """An empty one with room for so many bytes, if they are neither few nor very many."""
+        """An empty file for this size, if it is in the range of the pool."""
         if FROM <= size <= UP_TO:
             with contextlib.suppress(OSError):
                 return PooledMemoryFile(self.take(size), 0, self)
         return None
 
     def sink(self, size: int) -> PooledFileSink | MemoryFileSink:
-        """Where a stream of so many bytes goes."""
+        """The destination of a stream of this size."""
         if FROM <= size <= UP_TO:
             with contextlib.suppress(OSError):
                 return PooledFileSink(self.take(size), self)
@@ -126,20 +124,20 @@ class MemoryFilePool:
 
 
 class PooledMemoryFile(MemoryFile):
-    """A payload in a slab."""
+    """A payload in a file of the pool."""
 
-    __slots__ = ("_home", "_is_lent", "slab")
+    __slots__ = ("_home", "_is_lent", "file")
 
-    def __init__(self, slab: PooledFile, size: int, home: MemoryFilePool) -> None:
-        super().__init__(slab.fd, size)
-        self.slab: PooledFile | None = slab
+    def __init__(self, file: PooledFile, size: int, home: MemoryFilePool) -> None:
+        super().__init__(file.fd, size)
+        self.file: PooledFile | None = file
         self._home = home
         self._is_lent = False
 
     def read(self, offset: int, length: int) -> Any:
-        if self.slab is None:
-            raise OSError(errno.EBADF, "it has been given back")
-        return self.slab.read(offset, max(0, min(length, self.size - offset)))
+        if self.file is None:
+            raise OSError(errno.EBADF, "it has been released")
+        return self.file.read(offset, max(0, min(length, self.size - offset)))
 
     def lend(self) -> int:
         """The descriptor, for a worker."""
@@ -147,44 +145,44 @@ class PooledMemoryFile(MemoryFile):
         return self.fd
 
     def returned(self) -> None:
-        """All who were lent it have given it back (invariant 1)."""
+        """All borrowers have returned it (invariant 1)."""
         self._is_lent = False
 
     def successor(self, size: int) -> PooledMemoryFile:
-        """The payload that has been put in the place of this one."""
-        if self.slab is None or size > self.slab.size:
+        """The payload that has replaced this one."""
+        if self.file is None or size > self.file.size:
             raise ValueError("it is not there, or not so large")
-        heir = PooledMemoryFile(self.slab, size, self._home)
-        self.slab, self.fd = None, -1
+        heir = PooledMemoryFile(self.file, size, self._home)
+        self.file, self.fd = None, -1
         return heir
 
     def release(self) -> None:
-        slab, self.slab, self.fd = self.slab, None, -1
-        if slab is None:
+        file, self.file, self.fd = self.file, None, -1
+        if file is None:
             return
         if self._is_lent:
-            slab.close()
+            file.close()
         else:
-            self._home.give(slab)
+            self._home.give(file)
 
 
 class PooledFileSink:
-    """Collects a stream in a slab."""
+    """Collects a stream in a file of the pool."""
 
-    def __init__(self, slab: PooledFile, home: MemoryFilePool) -> None:
-        self._slab = slab
+    def __init__(self, file: PooledFile, home: MemoryFilePool) -> None:
+        self._file = file
         self._home = home
         self._size = 0
 
     def fileno(self) -> int:
-        return self._slab.fd
+        return self._file.fd
 
     def write(self, data: memoryview) -> None:
-        self._slab.write(self._size, data)
+        self._file.write(self._size, data)
         self._size += len(data)
 
     def finish(self) -> PooledMemoryFile:
-        return PooledMemoryFile(self._slab, self._size, self._home)
+        return PooledMemoryFile(self._file, self._size, self._home)
 
     def abandon(self) -> None:
-        self._home.give(self._slab)
+        self._home.give(self._file)

@@ -1,7 +1,7 @@
-"""Shortcuts to C by ctypes, each with a plain fallback, so that nothing depends on them but speed.
+"""C functions called by ctypes, each with a Python fallback, so that only speed depends on them.
 
-Called in any thread. Each takes its C function when the module is imported; where that is missing, the fallback does
-the same more slowly, or does nothing where nothing is needed."""
+Callable in any thread. Each C function is resolved on import; if it is missing, the fallback does the same more slowly,
+or nothing if it is only an optimisation."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from typing import Any
 # Options of glibc's mallopt(3).
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
 
-#: Of madvise(2), since Linux 5.14: have these pages there, to be written.
+#: Of madvise(2), since Linux 5.14: populate these pages for writing.
 _MADV_POPULATE_WRITE = 23
 
 
 def _find_write_short() -> Callable[[int, bytes, int, int], int]:
     """The system's `pwrite`, called with the GIL: -1 for an error.
 
-    With Python's own functions each job that is submitted would hand the GIL to the hub and wait for it, which takes
-    far longer than to write a short record into the system's memory."""
+    With Python's own functions, each submitted job would pass the GIL to the hub and wait for it, which takes much
+    longer than writing a short record to the page cache."""
     with contextlib.suppress(OSError, AttributeError, TypeError):
         write = ctypes.PyDLL(None).pwrite
         write.argtypes = (ctypes.c_int, ctypes.c_char_p, ctypes.c_size_t, ctypes.c_int64)
         write.restype = ctypes.c_ssize_t
-        if ctypes.sizeof(ctypes.c_long) == 8:  # Else offsets in files are shorter than this.
+        if ctypes.sizeof(ctypes.c_long) == 8:  # Otherwise offsets in files are limited.
             return write
     return lambda fd, record, size, offset: -1
 
 
-#: Writes so many bytes of a record at an offset of a file; how many were written, -1 where the caller is to do it.
+#: Writes bytes of a record at an offset of a file; returns the number of bytes written, or -1 if the caller must do it.
 write_short = _find_write_short()
 
 
@@ -50,8 +50,8 @@ _madvise = _find_madvise()
 
 
 def populate(address: int, size: int) -> None:
-    """Have the pages of new memory there before it is written: one call costs less than the page faults that it saves.
-    Where the system does not know it, the page faults do it."""
+    """Populate the pages of new memory before it is written: one call is cheaper than the page faults that it saves. If
+    the system does not support it, the page faults occur."""
     begin = -(-address // mmap.PAGESIZE) * mmap.PAGESIZE
     end = (address + size) // mmap.PAGESIZE * mmap.PAGESIZE
     if _madvise is not None and sys.platform == "linux" and begin < end:
@@ -59,8 +59,8 @@ def populate(address: int, size: int) -> None:
 
 
 def keep_freed_memory() -> None:
-    """Have the C library keep what is freed, instead of giving pages back and asking for them again, which costs as
-    much as sealing does. Where it has no mallopt, nothing happens. For the whole process."""
+    """Make the C library keep freed memory, instead of returning pages to the system and requesting them again, which
+    costs as much as encryption. No effect without mallopt. For the whole process."""
     with contextlib.suppress(OSError, AttributeError):
         mallopt = ctypes.CDLL(None).mallopt
         for option, value in ((_M_MMAP_THRESHOLD, 64 << 20), (_M_TRIM_THRESHOLD, 256 << 20), (_M_TOP_PAD, 16 << 20)):
@@ -68,7 +68,7 @@ def keep_freed_memory() -> None:
 
 
 def memory_size() -> int:
-    """The bytes of memory of this machine; 0 where that is not known."""
+    """The size of this machine's memory in bytes; 0 if that is not known."""
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (ValueError, OSError):
@@ -76,7 +76,7 @@ def memory_size() -> int:
 
 
 def _find_makers() -> dict[type, tuple[Any, Any]]:
-    """How Python's C interface makes an object of a kind that is not written yet, and says where its bytes are."""
+    """Creates an uninitialised object of a type through Python's C interface, and returns the address of its bytes."""
     found: dict[type, tuple[Any, Any]] = {}
     with contextlib.suppress(AttributeError):
         for kind, name in ((bytes, "PyBytes"), (bytearray, "PyByteArray")):
@@ -92,8 +92,8 @@ _makers = _find_makers()
 
 
 def unwritten(kind: type[bytes] | type[bytearray], size: int) -> tuple[Any, int] | None:
-    """A new object of `size` bytes that are not written yet, and its address; None where there is no memory for it, or
-    no way to make one: then the caller keeps what it has in pieces."""
+    """A new object of `size` uninitialised bytes, and its address; None if there is no memory for it, or no way to
+    create one: then the data is kept in pieces."""
     functions = _makers.get(kind)
     if functions is None:
         return None
@@ -106,5 +106,5 @@ def unwritten(kind: type[bytes] | type[bytearray], size: int) -> tuple[Any, int]
 
 
 def view(address: int, size: int) -> memoryview:
-    """Memory at an address, to be written. Whoever writes keeps the object that it belongs to."""
+    """Writable memory at an address. The writer must keep the object that owns it alive."""
     return memoryview((ctypes.c_ubyte * size).from_address(address)).cast("B")

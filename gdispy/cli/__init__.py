@@ -1,7 +1,7 @@
-"""The commands, by the names that `scripts/` know them by.
+"""The entry points of the commands.
 
-`scripts/` patch first and import this module then. Each `..._main` takes the words of the
-command line and returns the exit code.
+`scripts/` apply gevent's patches before they import this module. Each `..._main` takes the command-line arguments and
+returns the exit code.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ def node_main(words: Sequence[str] | None = None) -> int:
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """`gdispy`. A first word without a path that names a subcommand is that, and one that nearly does is asked back; a
-    program of such a name is given with its path, or after `--`."""
+    """`gdispy`. A first argument that names a subcommand selects it, and one that nearly does is an error with a hint;
+    a program of such a name is given with its path, or after `--`."""
     return guarded("gdispy", lambda: _main(sys.argv[1:] if words is None else words))
 
 
@@ -41,7 +41,7 @@ def _main(words: Sequence[str]) -> int:
         return command
     others = meant(first)
     if others:
-        text = f"there is no command {first!r}; did you mean {' or '.join(map(repr, others))}?"
+        text = f"unknown command {first!r}; did you mean {' or '.join(map(repr, others))}?"
         return fail("gdispy", ConfigError(f"{text} To run a program of that name: gdispy -- {first}"))
     from gdispy.cli.run import run_main
 

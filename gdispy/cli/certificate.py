@@ -1,7 +1,7 @@
-"""`gdispy certificate`: makes a certificate and its private key, for sites that demand TLS.
+"""The command `gdispy certificate`: creates a certificate and its private key, for sites that require TLS.
 
-Called by `cli.main`. The openssl program does the work. The certificate is signed by itself: what makes a
-connection safe is the secret, see `transport/tls.py`.
+The openssl program does the work. The certificate is self-signed: the secret is what protects a connection, see
+`transport/tls.py`.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from gdispy.cli.options import add_common_options, fail, parse, set_up_logging
 from gdispy.errors import ConfigError, GdispyError
 
 CERTIFICATE, KEY = "gdispy-cert.pem", "gdispy-key.pem"
-#: Days after which the certificate expires, where nothing else is said.
+#: Default number of days until the certificate expires.
 DAYS = 3650
 
 _EXAMPLES = f"""examples:
-  gdispy certificate                      makes {CERTIFICATE} and {KEY} here
+  gdispy certificate                      create {CERTIFICATE} and {KEY} here
   gdispy certificate --out ~/tls --name lab.example.org
 
-Copy both files to all machines, and give them to all sides:
+Copy both files to all machines and pass them to all sides:
   gdispy-node --certfile {CERTIFICATE} --keyfile {KEY}
   JobCluster(..., certfile='{CERTIFICATE}', keyfile='{KEY}')
 """
@@ -36,13 +36,13 @@ def certificate_parser() -> argparse.ArgumentParser:
     """The options of `gdispy certificate`."""
     parser = argparse.ArgumentParser(
         prog="gdispy certificate",
-        description="Make a certificate for TLS, signed by itself, and its private key.",
+        description="Create a self-signed certificate for TLS and its private key.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("--out", default=".", metavar="DIR", help="where to put the two files (default: here)")
-    add("--name", default="", metavar="HOST", help="the name in the certificate (default: this host's)")
+    add("--out", default=".", metavar="DIR", help="directory for the two files (default: here)")
+    add("--name", default="", metavar="HOST", help="host name in the certificate (default: this host)")
     add("--days", type=int, default=DAYS, metavar="N", help=f"days until it expires (default: {DAYS})")
     add_common_options(parser)
     return parser
@@ -61,29 +61,29 @@ def certificate_main(words: Sequence[str] | None = None) -> int:
 
 
 def make_certificate(directory: str, name: str, days: int = DAYS) -> tuple[str, str]:
-    """Make the two files in a directory; their paths. Raises ConfigError; replaces no file."""
+    """Create the two files in a directory; returns their paths. Raises ConfigError; replaces no file."""
     if not re.fullmatch(r"[A-Za-z0-9.:_-]{1,64}", name):
         raise ConfigError(f"--name must be a host name or an address, not {name!r}")
     if not 1 <= days <= 100_000:
-        raise ConfigError(f"--days must be from 1 to 100000, not {days}")
+        raise ConfigError(f"--days must be between 1 and 100000, not {days}")
     openssl = shutil.which("openssl")
     if openssl is None:
         raise ConfigError(
-            "the openssl program is not installed: install it (apt-get install openssl), or run this on a machine "
-            "that has it and copy the two files"
+            "the openssl program is not installed: install it (apt-get install openssl), or run this command on a "
+            "machine that has it and copy the two files"
         )
     os.makedirs(directory, mode=0o700, exist_ok=True)
     goals = (os.path.join(directory, CERTIFICATE), os.path.join(directory, KEY))
     for goal in goals:
         if os.path.lexists(goal):
-            raise ConfigError(f"{goal} is there already: remove it, or choose another --out")
-    with tempfile.TemporaryDirectory(dir=directory, prefix=".gdispy-") as draft:  # Of mode 0700, as is the key in it.
+            raise ConfigError(f"{goal} already exists: remove it, or choose another --out")
+    with tempfile.TemporaryDirectory(dir=directory, prefix=".gdispy-") as draft:  # Mode 0700, which protects the key.
         drafts = (os.path.join(draft, CERTIFICATE), os.path.join(draft, KEY))
         _run(openssl, name, days, *drafts)
         os.chmod(drafts[0], 0o644)
         os.chmod(drafts[1], 0o600)
         for path, goal in reversed(list(zip(drafts, goals, strict=True))):
-            os.link(path, goal)  # Fails where a file is there, unlike a renaming.
+            os.link(path, goal)  # Unlike rename, fails if the file exists.
     return goals
 
 
@@ -94,4 +94,4 @@ def _run(openssl: str, name: str, days: int, certificate: str, key: str) -> None
     done = subprocess.run([*words, "-keyout", key, "-out", certificate], capture_output=True, text=True, check=False)
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
-        raise ConfigError(f"openssl could not make the certificate: {last}")
+        raise ConfigError(f"openssl could not create the certificate: {last}")

@@ -1,7 +1,4 @@
-"""The subcommands of `gdispy`: what they are called, where they are, and what may have been meant by another word.
-
-Used by `__init__.py`, and for the help of `run.py`.
-"""
+"""The subcommands of `gdispy`: their names, modules and help texts, and suggestions for mistyped names."""
 
 from __future__ import annotations
 
@@ -12,23 +9,23 @@ from typing import NamedTuple
 class Command(NamedTuple):
     """A subcommand."""
 
-    #: Imported when it is wanted: a command starts sooner.
+    #: Imported on demand, which shortens the start of each command.
     module: str
     function: str
     about: str
 
 
 SUBCOMMANDS = {
-    "nodes": Command("nodes", "nodes_main", "list the nodes that are found, and why one cannot be used"),
-    "status": Command("status", "status_main", "show how a gdispy-scheduler stands: nodes, clients, jobs"),
+    "nodes": Command("nodes", "nodes_main", "list the nodes that are found, with the reason if one cannot be used"),
+    "status": Command("status", "status_main", "show the status of a gdispy-scheduler: nodes, clients, jobs"),
     "start-nodes": Command("start_nodes", "start_main", "start gdispy-node on other machines over ssh"),
-    "stop-nodes": Command("start_nodes", "stop_main", "end what start-nodes has started"),
-    "relay": Command("relay", "relay_main", "make the nodes of this network known to programs in others"),
-    "certificate": Command("certificate", "certificate_main", "make a certificate for TLS, and its private key"),
-    "journal": Command("journal", "journal_main", "show what a recovery file or journal holds"),
+    "stop-nodes": Command("start_nodes", "stop_main", "stop the nodes started by start-nodes"),
+    "relay": Command("relay", "relay_main", "make the nodes of this network known to programs in other networks"),
+    "certificate": Command("certificate", "certificate_main", "create a TLS certificate and its private key"),
+    "journal": Command("journal", "journal_main", "show the contents of a recovery file or journal"),
 }
 
-#: Words that somebody types who expects other commands -> what there is instead.
+#: Command names that users of other programs may expect -> our commands.
 _ELSEWHERE = {
     "help": ["gdispy --help"],
     "version": ["gdispy --version"],
@@ -44,19 +41,19 @@ _ELSEWHERE = {
     "start": ["gdispy start-nodes", "gdispy-node"],
     "stop": ["gdispy stop-nodes"],
 }
-#: How like a subcommand a word must be to be taken for a slip, from 0 to 1.
+#: Similarity, from 0 to 1, above which a word counts as a mistyped subcommand.
 _LIKE = 0.75
 
 
 def overview() -> str:
-    """All subcommands, a line each."""
+    """All subcommands, one per line."""
     width = max(map(len, SUBCOMMANDS))
     lines = [f"  gdispy {name:{width}}  {command.about}" for name, command in SUBCOMMANDS.items()]
     return "\n".join(["other commands (each has --help):", *lines])
 
 
 def meant(word: str) -> list[str]:
-    """What may have been meant by a first word that is no subcommand; nothing where it is the name of a program."""
+    """Suggestions for a first argument that does not name a subcommand; empty if it looks like a program."""
     plain = word.lower().replace("_", "-")
     if plain in _ELSEWHERE:
         return _ELSEWHERE[plain]

@@ -1,7 +1,7 @@
-"""What the owner of a node types while it runs: commands on standard input, a line each.
+"""The console of a node: commands on standard input, one per line.
 
-`node.py` runs it in a greenlet of its own. It reads only when there is something to read and the node is
-in the foreground of its terminal: a program in the background that reads is stopped by the kernel.
+Runs in a separate greenlet. It reads only when input is available and the node is in the foreground of its terminal:
+the kernel stops a background process that reads.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from gevent import socket
 from gdispy.errors import ConfigError, GdispyError
 from gdispy.node import Node
 
-#: Seconds between two looks whether the node is in the foreground again.
+#: Seconds between two checks whether the node is in the foreground.
 _PATIENCE = 1.0
 
-_HELP = "commands: quit, stop (take no new jobs), start, cpus N, release; anything else shows this"
+_HELP = "commands: quit, stop (accept no new jobs), start, cpus N, release; anything else shows this"
 
 
 def is_wanted() -> bool:
-    """Whether there is a terminal, and it is this program's."""
+    """Whether standard input is a terminal and this process is in its foreground."""
     try:
         return os.isatty(0) and os.tcgetpgrp(0) == os.getpgrp()
     except OSError:
@@ -30,7 +30,7 @@ def is_wanted() -> bool:
 
 
 def run(obey: Callable[[str], str]) -> None:
-    """Do what is typed, until the end of standard input; print the answers."""
+    """Run the commands from standard input until its end; print the replies."""
     for line in _lines():
         try:
             print(obey(line), flush=True)
@@ -39,17 +39,17 @@ def run(obey: Callable[[str], str]) -> None:
 
 
 def obey(node: Node, line: str, count_cpus: Callable[[int], int]) -> str:
-    """Do what one line says; the answer."""
+    """Run one command; returns the reply."""
     word, _, rest = line.strip().partition(" ")
     if word in ("quit", "exit"):
         node.stop()
         return "ending"
     if word == "stop":
         node.stop_jobs()
-        return "no new jobs are taken; 'start' takes them again"
+        return "no new jobs are accepted; 'start' accepts them again"
     if word == "start":
         node.start_jobs()
-        return "jobs are taken"
+        return "jobs are accepted"
     if word == "cpus":
         return _set_cpus(node, rest, count_cpus)
     if word == "release":
@@ -61,7 +61,7 @@ def _set_cpus(node: Node, text: str, count_cpus: Callable[[int], int]) -> str:
     try:
         wanted = int(text)
         if not wanted:
-            return "write 'stop' to take no new jobs, or 'cpus' with another number than 0"
+            return "write 'stop' to accept no new jobs, or 'cpus' with a number other than 0"
         cpus = count_cpus(wanted)
     except ConfigError as error:
         return str(error)

@@ -1,7 +1,6 @@
-"""`gdispy journal FILE`: what a recovery file, or the journal of a scheduler or a node, holds, for people.
+"""The command `gdispy journal FILE`: shows a recovery file, or the journal of a scheduler or a node.
 
-Called by `cli.main`, in a patched program. It only reads, also while somebody writes, and unpickles nothing:
-what users call their jobs is shown by number.
+It only reads, also while another process writes, and unpickles nothing: jobs are shown by number, not by the user's id.
 """
 
 from __future__ import annotations
@@ -26,29 +25,29 @@ from gdispy.rules.history.replay import ComputationHistory, Job
 
 _FAULTS = {
     "": "",
-    "torn": "; what follows is the beginning of a record, whose writer was interrupted",
-    "damaged": "; there the file is damaged, and what follows cannot be trusted",
+    "torn": "; the last record is incomplete, because its writer was interrupted",
+    "damaged": "; the file is damaged there, and the rest cannot be trusted",
 }
 
 _EXAMPLES = """examples:
-  gdispy journal jobs.recover              what it says, in a few lines
-  gdispy journal --jobs jobs.recover       and each job
+  gdispy journal jobs.recover              a summary
+  gdispy journal --jobs jobs.recover       with each job
   gdispy journal --facts ~/.local/state/gdispy/scheduler-51347/journal
 """
 
 
 def journal_main(words: Sequence[str] | None = None) -> int:
-    """`gdispy journal`; the exit code: 1 where the file is damaged, or is no journal."""
+    """`gdispy journal`; the exit code: 1 if the file is damaged or is not a journal."""
     parser = argparse.ArgumentParser(
         prog="gdispy journal",
-        description="Show what a recovery file or journal holds.",
+        description="Show the contents of a recovery file or journal.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("file", help="the file; also one that is in use")
+    parser.add_argument("file", help="the file; it may be in use")
     parser.add_argument("--jobs", action="store_true", help="show each job")
-    parser.add_argument("--facts", action="store_true", help="show all that was written, in order")
-    parser.add_argument("--json", action="store_true", help="the same for programs")
+    parser.add_argument("--facts", action="store_true", help="show all records in order")
+    parser.add_argument("--json", action="store_true", help="print JSON")
     add_common_options(parser)
     options = parse(parser, words)
     set_up_logging("gdispy: %(message)s", options.debug)
@@ -68,7 +67,7 @@ def journal_main(words: Sequence[str] | None = None) -> int:
 
 
 def _file(path: str) -> str:
-    """The same path, where it is not that of a directory. Raises ConfigError."""
+    """Returns the path unless it is a directory. Raises ConfigError."""
     if os.path.isdir(path):
         inside = os.path.join(path, "journal")
         advice = f": did you mean {inside}?" if os.path.isfile(inside) else "; name a recovery file or journal"
@@ -79,13 +78,13 @@ def _file(path: str) -> str:
 def _lines(path: str, reading: Reading, with_jobs: bool) -> Iterator[str]:
     began = reading.remembered.began
     if began is None:
-        whose = "nobody has written to it"
+        whose = "empty"
     else:
         whose = (
-            f"kept by a {began.kind}: process {began.pid} on {began.host}, gdispy {began.version}, life {began.epoch}"
+            f"kept by a {began.kind}: process {began.pid} on {began.host}, gdispy {began.version}, epoch {began.epoch}"
         )
     yield f"{path}: {whose}"
-    yield f"good to byte {reading.end:,}{_FAULTS[reading.fault]}"
+    yield f"valid up to byte {reading.end:,}{_FAULTS[reading.fault]}"
     for story in reading.remembered.stories.values():
         yield from _story_lines(story, with_jobs)
 

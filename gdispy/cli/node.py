@@ -1,9 +1,9 @@
-"""`gdispy-node`: from its command line to a node that runs, its console and its signals.
+"""The command `gdispy-node`: parses its options, runs a node, and handles its console and its signals.
 
-Called by `cli.node_main`, in a patched program.
+Runs in a process that gevent has patched.
 
-Signals: SIGTERM and SIGHUP end the node at once. SIGINT ends it when the present computations are over,
-a second one at once.
+Signals: SIGTERM and SIGHUP stop the node immediately. SIGINT stops it when the current computations have ended; a
+second SIGINT stops it immediately.
 """
 
 from __future__ import annotations
@@ -87,8 +87,8 @@ def node_main(words: Sequence[str] | None = None) -> int:
 def _refuse_other_systems() -> None:
     system = platform.system()
     if system != "Linux":
-        advice = "start it on a Linux machine, or in a container or virtual machine, and name that in `nodes`"
-        raise ConfigError(f"nodes run on Linux only, and this is {system}: {advice}")
+        advice = "start it on a Linux machine or in a container or virtual machine, and list that in `nodes`"
+        raise ConfigError(f"nodes run only on Linux, and this is {system}: {advice}")
 
 
 def _say_ready(node: Node, is_private: bool) -> None:
@@ -97,18 +97,18 @@ def _say_ready(node: Node, is_private: bool) -> None:
     except OSError as error:
         if not is_private or not isinstance(error, BrokenPipeError):
             raise GdispyError(f"standard output cannot be written: {error.strerror}") from error
-        # Whose node it is has gone meanwhile; it ends with its standard input, and need not say so.
+        # The program that started this private node has gone; the node ends with its standard input.
 
 
 def _only_clean(options: ResolvedOptions) -> int:
     if not options.clean:
-        raise ConfigError("--serve 0 is for --clean only: give the number of clients, or leave it out")
+        raise ConfigError("--serve 0 is valid only with --clean: give the number of clients, or omit --serve")
     clean(find_prefix(options.dest_path_prefix))
     return 0
 
 
 def settle(parser: argparse.ArgumentParser, given: argparse.Namespace) -> ResolvedOptions:
-    """What was typed, with what the environment and the options file add. Raises ConfigError."""
+    """The given options, completed from the environment and the options file. Raises ConfigError."""
     if is_given(given.dispy_port) and is_given(given.node_port):
         raise ConfigError("--dispy_port and --node_port contradict each other: give one of them")
     if is_given(given.dispy_port):
@@ -156,14 +156,14 @@ def _to_connect_to(options: Any) -> tuple[tuple[str, int], ...]:
 
 
 def _places(given: Any) -> list[tuple[str, int | None]]:
-    """What `--connect` says; a variable or a file says it in one text."""
+    """The values of `--connect`; a variable or a file has them in one string."""
     found = []
     for text in given.replace(",", " ").split() if isinstance(given, str) else given:
         try:
             host, port = Address.parse(text)
         except ValueError as error:
             raise ConfigError(f"{text!r}: {error}") from None
-        flaw = "it names no host to connect to" if "*" in host else host_flaw(host)
+        flaw = "it does not name a host to connect to" if "*" in host else host_flaw(host)
         if flaw:
             raise ConfigError(f"{text!r}: {flaw}")
         found.append((host, port))
@@ -187,13 +187,15 @@ def _limits(options: Any) -> Limits:
 
 
 def count_cpus(wanted: int | None) -> int:
-    """How many CPUs to serve, 0 for all. Raises ConfigError for more than there are, or none."""
+    """The number of CPUs to offer; `wanted` may be 0 for all. Raises ConfigError if they do not exist, or are none."""
     there = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     cpus = wanted or there
     if cpus < 0:
         cpus += there
     if not 1 <= cpus <= there:
-        raise ConfigError(f"cpus must be from 1 to {there}, 0 for all, or negative to leave some free, not {wanted}")
+        raise ConfigError(
+            f"cpus must be between 1 and {there}, 0 for all, or negative to leave some free, not {wanted}"
+        )
     return cpus
 
 
@@ -202,7 +204,7 @@ def _port(number: int) -> int:
 
 
 def _after_base(base: int) -> int:
-    """The port of nodes, of dispy's base port."""
+    """The port of nodes for dispy's base port."""
     return base + 1 if base else 0
 
 
@@ -213,7 +215,7 @@ def _existing(path: str) -> str:
 
 
 def _hours(options: Any) -> Hours | None:
-    # First each alone, so that what is wrong is told with where it came from.
+    # Each is checked alone first, so that an error message names its source.
     start, stop, end = (
         options.read(f"service_{name}", lambda text: clock(minutes(text)), "") for name in ("start", "stop", "end")
     )
@@ -224,7 +226,7 @@ def _new_node(settings: NodeSettings, options: Any) -> Node:
     from gdispy.node import Node
 
     if settings.secret.insecure:
-        logger.warning("no secret: every user of this machine can run programs as this one")
+        logger.warning("no secret: every user of this machine can run programs as this user")
     try:
         return Node(settings)
     except OSError as error:
@@ -236,16 +238,16 @@ def _new_node(settings: NodeSettings, options: Any) -> Node:
 def _advice(error: OSError) -> str:
     """What to do where a node cannot listen."""
     if error.errno == errno.EADDRINUSE:
-        return "; another node may run there (-p 0 takes a free port)"
+        return "; another node may already listen there (-p 0 selects a free port)"
     if error.errno == errno.EADDRNOTAVAIL:
-        return "; this machine has no such address (-i takes one of its own; --ext_ip_addr announces another)"
+        return "; this machine does not have that address (-i takes a local address; --ext_ip_addr announces another)"
     if error.errno == errno.EACCES:
-        return "; ports below 1024 are for root (-p takes another)"
+        return "; ports below 1024 require root (-p selects another port)"
     return ""
 
 
 def _listen_to_owner(node: Node, options: Any) -> None:
-    """Obey signals, and what comes on standard input."""
+    """Handle signals and the commands from standard input."""
     from gdispy.cli import console
 
     interrupts: list[None] = []
@@ -255,7 +257,7 @@ def _listen_to_owner(node: Node, options: Any) -> None:
         if len(interrupts) > 1:
             node.stop()
         else:
-            logger.warning("ending when the present computations are over; another SIGINT ends at once")
+            logger.warning("stopping when the current computations have ended; a second SIGINT stops immediately")
             node.shutdown_after_clients()
 
     for number in (signal.SIGTERM, signal.SIGHUP):
@@ -264,7 +266,7 @@ def _listen_to_owner(node: Node, options: Any) -> None:
     if options.exit_with_stdin:
         spawn(
             *(_stop_with_stdin, node),
-            what="the watch over standard input",
+            what="the monitor of standard input",
             on_failure=lambda error: node.stop(),
         )
     elif not options.daemon and console.is_wanted():
@@ -272,7 +274,7 @@ def _listen_to_owner(node: Node, options: Any) -> None:
 
 
 def _stop_with_stdin(node: Node) -> None:
-    """End with the program that started this node: its end of the pipe closes, however it ends."""
+    """Stop when the program that started this node ends: the kernel then closes its end of the pipe."""
     from gevent import socket
 
     while True:

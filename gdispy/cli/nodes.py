@@ -1,7 +1,7 @@
-"""`gdispy nodes [HOST...]`: which nodes there are, and why one cannot be used.
+"""The command `gdispy nodes [HOST...]`: lists nodes, and the reason if one cannot be used.
 
-Called by `cli.main`, in a patched program. It looks around as a program does, and asks each node how it
-stands, without taking it from whom it works for. Nodes with other secrets do not answer, and are not seen.
+Runs in a process that gevent has patched. It discovers nodes as a cluster does and requests the status of each, without
+reserving it. Nodes with a different secret do not answer and are not found.
 """
 
 from __future__ import annotations
@@ -43,20 +43,20 @@ from gdispy.transport.credentials import Secret, find_secret, with_tls
 from gdispy.transport.greeting import hello
 from gdispy.transport.interfaces import host_of, own_address, resolve
 
-#: When to look around, in seconds, and when to stop listening for answers.
+#: Times of discovery requests, in seconds, and when to stop waiting for answers.
 MOMENTS = (0.0, 0.2, 0.5)
 LISTEN = 1.0
 LISTEN_NAMED = 0.4
-#: Seconds for a node to be reached, and to say how it stands; and for each route, where it has several.
+#: Seconds for a node to be reached and to report its status; and for each route, if it has several.
 ANSWER_LIMIT = 5.0
 ROUTE_LIMIT = 1.5
 
 _EXAMPLES = """examples:
-  gdispy nodes                  all nodes that are found on the networks of this machine
-  gdispy nodes 10.0.0.5 lab     these two as well, or those behind a relay of that name
-  gdispy nodes --json           for programs
+  gdispy nodes                  all nodes found on the networks of this machine
+  gdispy nodes 10.0.0.5 lab     also these hosts, or the nodes behind a relay on them
+  gdispy nodes --json           JSON output
 
-The exit status is 0 if there is a node that can be used.
+The exit status is 0 if at least one node can be used.
 """
 
 
@@ -70,9 +70,9 @@ class Found:
     python: str = ""
     cpus: int = 0
     busy: int = 0
-    #: Percent of its processors that are idle; None where it does not know.
+    #: Percentage of idle CPU time; None if the node does not report it.
     idle: float | None = None
-    #: Whom it works for, and why it cannot be used by others now, or at all.
+    #: The clients that use it, and the reason if it cannot be used.
     clients: list[str] = field(default_factory=list)
     problem: str = ""
     relay: str = ""
@@ -82,21 +82,21 @@ def nodes_parser() -> argparse.ArgumentParser:
     """The options of `gdispy nodes`."""
     parser = argparse.ArgumentParser(
         prog="gdispy nodes",
-        description="List the nodes that are found, and why one cannot be used.",
+        description="List the nodes that are found, with the reason if one cannot be used.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("hosts", nargs="*", metavar="HOST[:PORT]", help="a node, or a relay, to ask besides looking around")
-    text = "the same; may be given several times"
+    add("hosts", nargs="*", metavar="HOST[:PORT]", help="a node or relay to query in addition to discovery")
+    text = "the same, as an option; may be repeated"
     add("-n", "--nodes", action="append", default=[], metavar="HOST[:PORT]", help=text)
-    add("--json", action="store_true", help="print a list of objects")
-    add("--only", action="store_true", help="ask the hosts named, and do not look around")
-    text = "look around on the network of this address only (default: GDISPY_IP_ADDR, or all networks)"
+    add("--json", action="store_true", help="print JSON")
+    add("--only", action="store_true", help="query only the given hosts; no discovery")
+    text = "local address whose network to search (default: GDISPY_IP_ADDR, or all networks)"
     add("-i", "--ip_addr", action=Once, default="", metavar="ADDR", help=text)
-    text = f"where nodes listen (default: {config.NODE_PORT})"
+    text = f"port on which nodes listen (default: {config.NODE_PORT})"
     add("--node_port", type=int, default=config.NODE_PORT, metavar="PORT", help=text)
-    add("--ipv4_udp_multicast", action="store_true", help="look around by multicast instead of broadcast")
+    add("--ipv4_udp_multicast", action="store_true", help="discover nodes by multicast instead of broadcast")
     add_secret_options(parser)
     add_tls_options(parser)
     add_common_options(parser)
@@ -110,7 +110,7 @@ def nodes_main(words: Sequence[str] | None = None) -> int:
     try:
         hosts = [*options.hosts, *options.nodes]
         if options.only and not hosts:
-            raise ConfigError("--only needs the hosts to ask")
+            raise ConfigError("--only requires hosts to query")
         secret = find_secret(options.secret, options.secret_file, options.insecure)
         secret = with_tls(secret, options.certfile, options.keyfile)
         config.port_number(options.node_port, "--node_port")
@@ -126,7 +126,7 @@ def nodes_main(words: Sequence[str] | None = None) -> int:
 
 
 class NodeSurvey:
-    """One look around."""
+    """One round of discovery and status requests."""
 
     def __init__(self, secret: Secret, options: Any, targets: list[tuple[str, int]]) -> None:
         self._secret = secret
@@ -134,13 +134,13 @@ class NodeSurvey:
         self._targets = targets
         self._identity = new_identity()
         self._instance = self._identity.instance
-        #: By instance, or by place where the instance is not known.
+        #: By instance, or by address if the instance is not known.
         self._routes: dict[Any, list[Route]] = {}
         self._names: dict[Any, str] = {}
         self._relays: set[tuple[str, int]] = set()
 
     def run(self) -> list[Found]:
-        """Look, ask, and wait for the answers."""
+        """Discover nodes, request their status, and wait for the answers."""
         ip_addr = own_address(self._options.ip_addr)
         own = (self._secret.for_udp(), self._instance, ip_addr, 0, self._on_packet, self._options.ipv4_udp_multicast)
         beacon = Beacon(*own)
@@ -175,7 +175,7 @@ class NodeSurvey:
             place = self._place_of(target)
             if place not in self._relays and not any(Route(*place) in each for each in self._routes.values()):
                 self._routes[target] = [Route(*target)]
-        for routes in self._routes.values():  # One of the link alone is good for little else.
+        for routes in self._routes.values():  # Link-local addresses last: other machines cannot use them.
             routes.sort(key=lambda route: "%" in route.host)
         visits = [
             spawn(self._visit, key, routes, what=f"a visit to {routes[0].place}")
@@ -184,7 +184,7 @@ class NodeSurvey:
         gevent.joinall(visits)
         seen: dict[Any, Found] = {}
         for visit in visits:
-            if visit.value is None:  # It has failed, by a defect; the log says so.
+            if visit.value is None:  # It failed because of a defect, which was logged.
                 continue
             instance, found = visit.value
             seen.setdefault(instance, found)
@@ -197,25 +197,25 @@ class NodeSurvey:
             return target
 
     def _visit(self, key: Any, routes: list[Route]) -> tuple[Any, Found]:
-        """Ask a node how it stands, by the first of its routes that works: its instance, and what it says."""
-        troubles = []
+        """Request the status of a node over the first route that works; returns its instance and the answer."""
+        problems = []
         for route in routes:
             try:
                 return self._visit_by(route, ANSWER_LIMIT if len(routes) == 1 else ROUTE_LIMIT)
             except (ConnectFailed, PeerRejected) as error:
-                troubles.append(str(error))
+                problems.append(str(error))
         name = self._names.get(key, "")
-        return key, Found(name, routes[0].place, problem="; ".join(dict.fromkeys(troubles)))
+        return key, Found(name, routes[0].place, problem="; ".join(dict.fromkeys(problems)))
 
     def _visit_by(self, route: Route, limit: float) -> tuple[Any, Found]:
         answer = AsyncResult()
-        heard: list[Message] = []
+        received: list[Message] = []
 
         def on_messages(connection: Connection, messages: list[Message]) -> None:
             for message in messages:
                 if isinstance(message, Hello):
                     connection.check_identity(message)
-            heard.extend(messages)
+            received.extend(messages)
             if any(isinstance(each, Overview) for each in messages):
                 answer.set(None)
 
@@ -232,17 +232,17 @@ class NodeSurvey:
         try:
             answer.get(timeout=ANSWER_LIMIT)
         except gevent.Timeout:
-            raise ConnectFailed(f"{route.place} does not say how it stands") from None
+            raise ConnectFailed(f"{route.place} did not report its status") from None
         finally:
             connection.close("asked and answered")
-        return connection.instance, _found(route, heard)
+        return connection.instance, _found(route, received)
 
 
-def _found(route: Route, heard: list[Message]) -> Found:
+def _found(route: Route, received: list[Message]) -> Found:
     found = Found("", route.place)
     if route.relay is not None:
         found.relay = str(Address(route.relay.host, route.relay.port))
-    for message in heard:
+    for message in received:
         if isinstance(message, Hello):
             found.name, found.version, found.python = message.name, message.version, message.python
         elif isinstance(message, Availability) and message.free:
@@ -252,16 +252,16 @@ def _found(route: Route, heard: list[Message]) -> Found:
             found.cpus, found.busy = node.cpus, node.load
             found.clients = sorted({row.client for row in message.computations})
             if not found.cpus:
-                found.problem = "it takes no jobs at present"
+                found.problem = "not accepting jobs at present"
             elif node.connected:
-                found.problem = f"it works for {', '.join(found.clients) or 'another program'} at present"
+                found.problem = f"in use by {', '.join(found.clients) or 'another program'}"
     return found
 
 
 def lines(found: list[Found]) -> list[str]:
     """The nodes as a table."""
     if not found:
-        return ["no gdispy-node was found: start gdispy-node on the machines, with the same secret as here"]
+        return ["no gdispy-node was found: start gdispy-node on the machines, with the same secret as on this machine"]
     rows: list[tuple[str, ...]] = [("node", "address", "gdispy", "Python", "CPUs", "busy", "idle", "state")]
     for each in found:
         idle = "" if each.idle is None else f"{each.idle:.0f} %"

@@ -1,7 +1,4 @@
-"""What the commands have in common: options, logging, exit codes.
-
-Used by `__init__.py`, `run.py` and `node.py`.
-"""
+"""Common parts of the commands: options, logging, exit codes."""
 
 from __future__ import annotations
 
@@ -20,10 +17,10 @@ EXIT_FAILED = 1
 EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
 
-#: Minutes for which what is never to be given up is kept: 190 years.
+#: Minutes that stand for "for ever": 190 years.
 NEVER = 1e8
 
-#: Options that say whose secret applies; `transport/credentials.py` knows their variables.
+#: Options that select the secret; `transport/credentials.py` reads their variables.
 SECRETS = ("secret", "secret_file", "insecure")
 
 _ONLY_ON_COMMAND_LINE = ("help", "version", "config", "save_config", "exit_with_stdin", "private")
@@ -38,37 +35,37 @@ def add_secret_options(parser: argparse.ArgumentParser) -> None:
         "-s",
         "--secret",
         default="",
-        help="the shared secret; it shows in the list of processes, so --secret-file is better",
+        help="the shared secret; visible in the process list, so prefer --secret-file",
     )
     add(
         "--secret-file",
         "--secret_file",
         default="",
         metavar="FILE",
-        help="file with the shared secret; '-' reads a line from standard input",
+        help="file that holds the shared secret; '-' reads one line from standard input",
     )
-    add("--insecure", action="store_true", help="no secret at all; on this machine only")
+    add("--insecure", action="store_true", help="use no secret; works on this machine only")
 
 
 def add_tls_options(parser: argparse.ArgumentParser) -> None:
-    text = "certificate, where TLS is demanded: the same file on all sides, or the own first and the others' after it"
+    text = "certificate, if TLS is required: the same file on all sides, or the own certificate followed by the others'"
     parser.add_argument("--certfile", default="", metavar="FILE", help=text)
-    text = "its private key, if that is in another file"
+    text = "private key of the certificate, if it is in a separate file"
     parser.add_argument("--keyfile", default="", metavar="FILE", help=text)
 
 
 class Once(argparse.Action):
-    """An option whose second value would silently replace the first: it is refused."""
+    """An option that may be given once: a second value would silently replace the first."""
 
     def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
         if getattr(namespace, f"_{self.dest}_was_given", False):
-            parser.error(f"{option_string} can be given once only")
+            parser.error(f"{option_string} can be given only once")
         setattr(namespace, f"_{self.dest}_was_given", True)
         setattr(namespace, self.dest, values)
 
 
 def add_common_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("-d", "--debug", action="store_true", help="tell in detail what happens")
+    parser.add_argument("-d", "--debug", action="store_true", help="verbose logging")
     parser.add_argument("--version", action="version", version=f"%(prog)s {config.VERSION}")
 
 
@@ -78,7 +75,7 @@ def set_up_logging(form: str, debug: bool, level: int = logging.WARNING) -> None
 
 
 def fail(program: str, error: BaseException) -> int:
-    """Print what went wrong; the exit code."""
+    """Print the error; returns the exit code."""
     print(f"{program}: {error}", file=sys.stderr)
     return EXIT_USAGE if isinstance(error, ConfigError) else EXIT_FAILED
 
@@ -86,14 +83,14 @@ def fail(program: str, error: BaseException) -> int:
 def parse(
     parser: argparse.ArgumentParser, words: Sequence[str] | None, verbatim: str | None = None
 ) -> argparse.Namespace:
-    """Parse a command line in which long options may have `-` for `_`, and the other way round. The word after the
-    option `verbatim`, a short one, belongs to that, whatever it begins with."""
+    """Parse a command line whose long options may be written with `-` or `_`. The argument after the short option
+    `verbatim` is its value, whatever it begins with."""
     words = sys.argv[1:] if words is None else words
     return parser.parse_args(as_declared(parser, words, verbatim))
 
 
 def as_declared(parser: argparse.ArgumentParser, words: Sequence[str], verbatim: str | None = None) -> list[str]:
-    """The words as `argparse` takes them; see `parse`."""
+    """The arguments in the form that `argparse` expects; see `parse`."""
     found: list[str] = []
     rest = iter(words)
     for word in rest:
@@ -104,12 +101,12 @@ def as_declared(parser: argparse.ArgumentParser, words: Sequence[str], verbatim:
     return found
 
 
-#: No word of a command line has it. `argparse` would take some words for what they are not, also behind an option.
+#: Cannot occur in a command line. Marks values that `argparse` would misread as options.
 _MARK = "\0"
 
 
 def unmarked(word: str) -> str:
-    """The type of an option that is given as `verbatim` to `parse`."""
+    """The `type` of the option that `parse` gets as `verbatim`."""
     return word.removeprefix(_MARK)
 
 
@@ -125,11 +122,11 @@ def _as_declared(parser: argparse.ArgumentParser, word: str) -> str:
 
 
 class ResolvedOptions:
-    """Options, each from the command line, a `GDISPY_*` variable, or the options file, in this order."""
+    """Options, each taken from the command line, a `GDISPY_*` variable, or the options file, in this order."""
 
     def __init__(self, parser: argparse.ArgumentParser, options: argparse.Namespace, file: dict[str, str], path: str):
         self._options = options
-        #: Where a value came from that is not of the command line.
+        #: The source of each value that did not come from the command line.
         self._sources: dict[str, str] = {}
         for action in adjustable(parser):
             name = action.dest
@@ -157,7 +154,7 @@ class ResolvedOptions:
         return getattr(self._options, name)
 
     def read(self, name: str, convert: Callable[[Any], T], default: T) -> T:
-        """An option's value, checked; what is wrong with it is told with where it came from."""
+        """The checked value of an option; an error message names the source of the value."""
         value = getattr(self._options, name)
         if not is_given(value):
             return default
@@ -168,28 +165,28 @@ class ResolvedOptions:
 
 
 def addresses(given: Any) -> tuple[str, ...]:
-    """What `--ip_addr` says; a variable or a file says it in one text."""
+    """The values of `--ip_addr`; a variable or a file has them in one string."""
     return tuple(given.replace(",", " ").split() if isinstance(given, str) else given)
 
 
 def within(least: float, most: float = 1e8) -> Callable[[Any], Any]:
-    """A check of a number."""
+    """Returns a check that a number is in a range."""
 
     def check(number: Any) -> Any:
         if not least <= number <= most:
-            raise ConfigError(f"it must be from {least} to {most:.0f}, not {number}")
+            raise ConfigError(f"it must be between {least} and {most:.0f}, not {number}")
         return number
 
     return check
 
 
 def zero_means(none: T, check: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """A check of a number that may also be 0: then `none` stands for it, as in dispy."""
+    """Returns a check of a number for which 0 means `none`, as in dispy."""
     return lambda number: check(number) if number else none
 
 
 def adjustable(parser: argparse.ArgumentParser) -> list[argparse.Action]:
-    """The options that may come from elsewhere than the command line."""
+    """The options that a variable or an options file may set."""
     return [action for action in parser._actions if action.option_strings and action.dest not in _ONLY_ON_COMMAND_LINE]
 
 

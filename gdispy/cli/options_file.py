@@ -1,10 +1,9 @@
-"""Files of options: `--config FILE` and `--save_config FILE`.
+"""Options files: `--config FILE` and `--save_config FILE`.
 
-Used by `node.py`. An INI file with one section, named like the command; its names are those of the long
-options, with `_` or `-`. It is text and nothing else: no value is evaluated. Files that dispynode or dispyscheduler
-have saved are read, too.
+An options file is an INI file with one section, named after the command; its keys are the long options, with `_` or
+`-`. No value is evaluated. Files saved by dispynode or dispyscheduler are accepted too.
 
-Invariants: a file that holds a secret is read only if nobody else can read it; no secret is ever written.
+Invariants: a file that contains a secret is read only if no other user can read it; a secret is never written.
 """
 
 from __future__ import annotations
@@ -23,25 +22,25 @@ from gdispy.errors import ConfigError
 
 logger = logging.getLogger("gdispy")
 
-#: Options whose values are paths; a saved file must mean the same from another directory.
+#: Options whose values are paths: saved as absolute paths, so that they are valid in any directory.
 _PATHS = frozenset(
     [
         *("secret_file", "node_secret_file", "cluster_secret_file", "certfile", "keyfile", "init", "journal"),
         *("node_certfile", "node_keyfile", "cluster_certfile", "cluster_keyfile", "dest_path_prefix"),
     ]
 )
-#: Options that are for one start.
+#: Options that apply to one run only.
 _NOT_SAVED = ("secret", "node_secret", "cluster_secret", "clean")
 
 
 def read_options(path: str, section: str, parser: argparse.ArgumentParser) -> dict[str, str]:
-    """The options in a file, by the names of their values. Raises ConfigError."""
+    """The options in a file, by destination name. Raises ConfigError."""
     text, is_private = _read(path)
     ini = configparser.ConfigParser(interpolation=None)
     try:
         ini.read_string(text)
     except configparser.Error as error:
-        raise ConfigError(f"{path} is no options file: {_flaw(error)}") from None
+        raise ConfigError(f"{path} is not an options file: {_flaw(error)}") from None
     if ini.has_section(section):
         items = ini.items(section)
     elif ini.defaults() and not ini.sections():
@@ -53,12 +52,14 @@ def read_options(path: str, section: str, parser: argparse.ArgumentParser) -> di
     for written, value in items:
         name = names.get(written.replace("-", "_"))
         if name is None:
-            raise ConfigError(f"{path}: there is no option {written!r}; {section} --help tells which there are")
+            raise ConfigError(f"{path}: unknown option {written!r}; see {section} --help")
         if name in found:
-            raise ConfigError(f"{path}: {written!r} says again what another line has said")
+            raise ConfigError(f"{path}: {written!r} repeats the option of an earlier line")
         found[name] = value
     if any(found.get(name) for name in _NOT_SAVED if name.endswith("secret")) and not is_private:
-        raise ConfigError(f"{path} holds a secret and others can read it: run chmod 600 on it, or use secret_file")
+        raise ConfigError(
+            f"{path} contains a secret and other users can read it: run chmod 600 on it, or use secret_file"
+        )
     return found
 
 
@@ -71,16 +72,16 @@ _DISPY_NAMES = {
     "ext_hosts": "ext_ip_addr",
     "scheduler_host": "scheduler_node",
 }
-#: Values that those programs write where an option was not given, besides nothing, 'None' and '[]'.
+#: Values that those programs write for an option that was not given, besides '', 'None' and '[]'.
 _DISPY_DEFAULTS = {("dispy_port", "9700")}
-#: What has no meaning here, or none any more, and the value with which it has none in dispy either.
+#: Options without effect here -> the value with which they have no effect in dispy either.
 _WITHOUT_EFFECT = {"safe_setup": "True", "http_server": "False", "admin_secret": "", "save_config": "", "config": ""}
 _ALGORITHMS = {"fair_cluster": "fair_cluster_scheduler", "fcfs_cluster": "early_cluster_scheduler"}
 
 
 def saved_by_dispy(values: Mapping[str, str], section: str, path: str) -> Iterator[tuple[str, str]]:
-    """The options in a file that dispynode or dispyscheduler has saved: all of them, in its only section, each as
-    Python shows it. None of it is evaluated."""
+    """The options in a file saved by dispynode or dispyscheduler. They are all in one section, each as the `repr` of
+    its value; nothing is evaluated."""
     for written, text in values.items():
         value = _plain(text)
         if value in ("", "None") or (written, value) in _DISPY_DEFAULTS:
@@ -93,7 +94,7 @@ def saved_by_dispy(values: Mapping[str, str], section: str, path: str) -> Iterat
                 raise ConfigError(f"{path}: scheduler_alg must be one of {', '.join(_ALGORITHMS)}, not {value!r}")
             yield _ALGORITHMS[value], "yes"
         elif written == "scheduler_port" and section == "gdispy-scheduler":
-            continue  # A port of its own in dispy; here one port is enough.
+            continue  # A separate port in dispy; here one port is enough.
         elif _DISPY_NAMES.get(written) == "ext_ip_addr":
             first, *others = value.split()
             if others:
@@ -104,7 +105,7 @@ def saved_by_dispy(values: Mapping[str, str], section: str, path: str) -> Iterat
 
 
 def _plain(text: str) -> str:
-    """A value as it would be typed: a list has become its items, with blanks between them."""
+    """A value as on the command line: a list becomes its items, separated by spaces."""
     text = text.strip()
     if text.startswith("[") and text.endswith("]"):
         return " ".join(each.strip().strip("'\"") for each in text[1:-1].split(",")).strip()
@@ -138,7 +139,7 @@ def save_options(path: str, section: str, parser: argparse.ArgumentParser, optio
 
 
 def _flaw(error: configparser.Error) -> str:
-    """What is wrong with an options file, without the line itself, which may hold a secret."""
+    """The error in an options file, without the line itself, which may contain a secret."""
     if isinstance(error, configparser.ParsingError):
         lines = [number for number, _ in getattr(error, "errors", ())]
         number = lines[0] if lines else getattr(error, "lineno", "?")
@@ -147,7 +148,7 @@ def _flaw(error: configparser.Error) -> str:
 
 
 def _read(path: str) -> tuple[str, bool]:
-    """What is in the file, and whether nobody else can read it."""
+    """The contents of the file, and whether it is private to this user."""
     try:
         with open(path, encoding="utf-8") as file:
             about = os.fstat(file.fileno())
@@ -156,10 +157,10 @@ def _read(path: str) -> tuple[str, bool]:
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
     except UnicodeDecodeError:
-        raise ConfigError(f"{path} is no options file: it is not text") from None
+        raise ConfigError(f"{path} is not an options file: it is not text") from None
 
 
 def _names(parser: argparse.ArgumentParser) -> dict[str, str]:
-    """How options may be written in a file -> the name of their value."""
+    """The accepted keys of an options file -> the destination name."""
     actions = [(action.dest, each) for action in adjustable(parser) for each in action.option_strings]
     return {each[2:].replace("-", "_"): name for name, each in actions if each.startswith("--")}

@@ -1,6 +1,6 @@
-"""`gdispy relay`: from its command line to a relay that runs.
+"""The command `gdispy relay`: parses its options and runs a relay.
 
-Runs in a patched program, in its main greenlet, until a signal stops it.
+Runs in the main greenlet of a process that gevent has patched, until a signal stops it.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from gdispy.transport.credentials import find_secret
 _PROGRAM = "gdispy relay"
 
 _EXAMPLES = """examples:
-  gdispy relay                           on a machine of the nodes' network, which programs elsewhere name:
+  gdispy relay                           on a machine in the nodes' network; programs elsewhere name that machine:
                                          JobCluster(compute, nodes=["*", "that machine"])
-  gdispy relay --scheduler_node lab      have the nodes here come to the gdispy-scheduler on lab
+  gdispy relay --scheduler_node lab      have the nodes here connect to the gdispy-scheduler on lab
 
-The relay uses the port of nodes (51348, TCP and UDP); -p takes another where a node runs on the same machine. It needs
-the secret, but only for packets of discovery: what passes between programs and nodes stays sealed.
+The relay uses the port of nodes (51348, TCP and UDP); choose another with -p if a node runs on the same machine. It
+needs the secret for discovery packets only: connections between programs and nodes stay encrypted end to end.
 """
 
 
@@ -36,7 +36,7 @@ def relay_parser() -> argparse.ArgumentParser:
     """The options of `gdispy relay`."""
     parser = argparse.ArgumentParser(
         prog=_PROGRAM,
-        description="Make the nodes of this machine's networks known to programs in others.",
+        description="Make the nodes in this machine's networks known to programs in other networks.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -44,14 +44,14 @@ def relay_parser() -> argparse.ArgumentParser:
     add(
         "-i", "--ip_addr", "--host", action=Once, default="", metavar="ADDR", help="address to listen on (default: all)"
     )
-    text = f"port to listen on, 0 for any free one (default: {config.NODE_PORT})"
+    text = f"port to listen on, 0 for any free port (default: {config.NODE_PORT})"
     add("-p", "--relay_port", "--port", type=int, default=config.NODE_PORT, metavar="PORT", help=text)
-    text = f"where nodes listen (default: {config.NODE_PORT})"
+    text = f"port on which nodes listen (default: {config.NODE_PORT})"
     add("--node_port", type=int, default=config.NODE_PORT, metavar="PORT", help=text)
-    text = "tell the nodes of the gdispy-scheduler there; once for each"
+    text = "gdispy-scheduler to announce to the nodes; may be repeated"
     add("--scheduler_node", "--scheduler_host", action="append", default=[], metavar="HOST[:PORT]", help=text)
     add("--ipv4_udp_multicast", action="store_true", help="use multicast instead of broadcast")
-    add("--daemon", action="store_true", help="for compatibility: a relay takes no commands anyway")
+    add("--daemon", action="store_true", help="for compatibility only: a relay reads no commands")
     add_secret_options(parser)
     add_common_options(parser)
     return parser
@@ -66,7 +66,7 @@ def relay_main(words: Sequence[str] | None = None) -> int:
         harden([options.secret])
         relay = Relay(secret, _settings(options))
     except OSError as error:
-        text = f"cannot listen on port {options.relay_port}: {error.strerror}; a node may run here (-p takes another)"
+        text = f"cannot listen on port {options.relay_port}: {error.strerror}; a node may run here (-p selects another)"
         return fail(_PROGRAM, error if isinstance(error, GdispyError) else ConfigError(text))
     except GdispyError as error:
         return fail(_PROGRAM, error)
@@ -93,7 +93,7 @@ def _scheduler(text: str) -> tuple[str, int]:
         host, port = Address.parse(text)
     except ValueError as error:
         raise ConfigError(f"--scheduler_node {text!r}: {error}") from None
-    flaw = "it names no host" if "*" in host else host_flaw(host)
+    flaw = "it does not name a host" if "*" in host else host_flaw(host)
     if flaw:
         raise ConfigError(f"--scheduler_node {text!r}: {flaw}")
     return host, port or config.CLIENT_PORT

@@ -1,6 +1,6 @@
-"""`gdispy PROGRAM`: run a program on the nodes, once for each `-a`, and print what each printed.
+"""The command `gdispy PROGRAM`: runs a program on the nodes, once for each `-a`, and prints the output of each run.
 
-Called by `cli.main`, in a patched program.
+Runs in a process that gevent has patched.
 """
 
 from __future__ import annotations
@@ -37,18 +37,18 @@ from gdispy.errors import ConfigError, GdispyError
 from gdispy.protocol import job_status
 from gdispy.protocol.limits import printable_lines
 
-#: Bytes of much output that are written at once.
+#: Bytes of large output that are written at once.
 OUTPUT_STEP = 1024 * 1024
-#: Seconds between two looks at whether any node can be expected.
+#: Seconds between two checks whether a node can still be expected.
 LOOK_INTERVAL = 0.5
 
 _EXAMPLES = """examples:
   gdispy --local -a 1 -a 2 -a 3 ./simulate        three jobs on this machine
   gdispy -n 10.0.0.5 -n 10.0.0.6 -f data.csv -a "data.csv --from 1" -a "data.csv --from 2" ./count
   gdispy -a "'two words' third" ./program         quoting in -a works as in a shell
-  gdispy -- status                                run a program that is called as a command of gdispy
-  gdispy --scheduler_node lab -a 1 -a 2 ./program  share the nodes of the scheduler on host lab
-  gdispy status lab                               how that scheduler stands: nodes, clients, jobs
+  gdispy -- status                                run a program that has the name of a gdispy command
+  gdispy --scheduler_node lab -a 1 -a 2 ./program  use the nodes of the scheduler on host lab
+  gdispy status lab                               show the status of that scheduler: nodes, clients, jobs
 
 Each job's output is printed in the order of the -a options. The exit status is 0 only if every job
 ended with exit code 0.
@@ -64,7 +64,7 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("program", help="the program to run: its path, or a name that is found in PATH")
+    add("program", help="the program to run: a path, or a name to look up in PATH")
     add(
         "-a",
         dest="args",
@@ -72,7 +72,7 @@ def parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="ARGS",
-        help="arguments of one job; give it once for each job",
+        help="arguments of one job; repeat for each job",
     )
     add("-f", dest="files", action="append", default=[], metavar="FILE", help="file that the program needs")
     add(
@@ -81,16 +81,16 @@ def parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="HOST[:PORT]",
-        help="node to use (default: all that are found)",
+        help="node to use; may be repeated (default: all that are found)",
     )
-    add("--local", action="store_true", help="use this machine, without any gdispy-node running")
+    add("--local", action="store_true", help="use this machine; no running gdispy-node is needed")
     add(
         "--scheduler_node",
         "--scheduler-node",
         "--scheduler_host",
         default="",
         metavar="HOST[:PORT]",
-        help="use the nodes of the gdispy-scheduler there, which shares them among programs",
+        help="use the nodes of the gdispy-scheduler there, which other programs share",
     )
     add(
         "-i",
@@ -105,12 +105,12 @@ def parser() -> argparse.ArgumentParser:
         type=int,
         default=config.NODE_PORT,
         metavar="PORT",
-        help=f"where nodes listen (default: {config.NODE_PORT})",
+        help=f"port on which nodes listen (default: {config.NODE_PORT})",
     )
-    add("--dest_path", default=None, metavar="DIR", help="directory on the nodes that is used again next time")
-    text = "let the files stay on the nodes as long as those run; with --dest_path they stay anyway"
+    add("--dest_path", default=None, metavar="DIR", help="directory on the nodes, reused by the next run")
+    text = "keep the files on the nodes as long as the nodes run; always the case with --dest_path"
     add("-c", "--keep", action="store_true", help=text)
-    add("--stats", action="store_true", help="print a table of the nodes and their work at the end")
+    add("--stats", action="store_true", help="print a table of the nodes and their jobs at the end")
     add_secret_options(parser)
     add_tls_options(parser)
     add_common_options(parser)
@@ -130,11 +130,11 @@ def run_main(words: Sequence[str] | None = None) -> int:
     with cluster:
         try:
             return _run(cluster, jobs, options.stats, tally)
-        except GdispyError as error:  # No node will come, or nobody reads what is printed.
+        except GdispyError as error:  # No node can be expected, or the output cannot be written.
             cluster.close(timeout=0, terminate=True)
             return fail("gdispy", error)
         except KeyboardInterrupt:
-            print("gdispy: interrupted; ending the jobs that run", file=sys.stderr)
+            print("gdispy: interrupted; terminating the running jobs", file=sys.stderr)
             cluster.close(timeout=0, terminate=True)
             return EXIT_INTERRUPTED
 
@@ -149,8 +149,8 @@ def _cluster(options: Any, tally: Tally) -> JobCluster:
         "dest_path": options.dest_path,
         "job_directory": True,
         "output_limit": None,
-        "results": "plain",  # Exit codes: nothing is to be unpickled here.
-        "cleanup": not options.keep and not options.dest_path,  # The latter is there to be used again.
+        "results": "plain",  # Exit codes only: nothing is unpickled here.
+        "cleanup": not options.keep and not options.dest_path,  # A dest_path is reused by the next run.
         "secret": options.secret,
         "secret_file": options.secret_file,
         "insecure": options.insecure,
@@ -161,7 +161,7 @@ def _cluster(options: Any, tally: Tally) -> JobCluster:
         cluster: JobCluster = SharedJobCluster(options.program, scheduler_node=options.scheduler_node, **both)
     else:
         cluster = JobCluster(options.program, node_port=options.node_port, **both)
-    cluster._engine.table.takes_files = True  # Much output goes from there to standard output.
+    cluster._engine.table.takes_files = True  # Large output is copied from files to standard output.
     return cluster
 
 
@@ -185,7 +185,7 @@ def _run(cluster: JobCluster, arguments: list[list[str]], stats: bool, tally: Ta
             if bar is not None:
                 bar.show(
                     tally.counts._replace(ended=max(number, tally.counts.ended))
-                )  # It may not have heard of this one.
+                )  # The callback for this job may not have run yet.
             good = good and not has_failed(job)
     finally:
         if bar is not None:
@@ -196,7 +196,7 @@ def _run(cluster: JobCluster, arguments: list[list[str]], stats: bool, tally: Ta
 
 
 def _wait(cluster: JobCluster, job: DispyJob, bar: Bar | None, tally: Tally) -> None:
-    """Wait for the end of a job, as long as there is a node, or one may still come; show how far all are meanwhile."""
+    """Wait for a job as long as a node exists or may still appear; update the progress bar meanwhile."""
     look = 0.0
     while not job.wait(LOOK_INTERVAL if bar is None else progress_bar.LOOK_INTERVAL):
         if bar is not None:
@@ -206,16 +206,16 @@ def _wait(cluster: JobCluster, job: DispyJob, bar: Bar | None, tally: Tally) -> 
         look = time.monotonic() + LOOK_INTERVAL
         status = cluster.status()
         if status.is_hopeless:
-            raise _Hopeless("\n  ".join(["no node can run the jobs, and none will come.", *status.problems]))
+            raise _Hopeless("\n  ".join(["no node can run the jobs, and no other node is expected.", *status.problems]))
 
 
 def has_failed(job: DispyJob) -> bool:
-    """Whether a job of a program that has ended did not end well."""
+    """Whether a finished job of a program has failed."""
     return job.status != job_status.FINISHED or job.result != 0
 
 
 class Tally:
-    """Counts the jobs that have ended, in whatever order; `add` is called for each of them."""
+    """Counts the jobs that have ended; `add` is their callback."""
 
     def __init__(self, total: int) -> None:
         self.counts = Counts(0, 0, total)
@@ -226,7 +226,7 @@ class Tally:
 
 
 class _Hopeless(GdispyError):
-    """All nodes have refused for good."""
+    """Every node has refused permanently."""
 
 
 def _wall_time(jobs: list[DispyJob]) -> float:
@@ -245,17 +245,17 @@ def _print(job: DispyJob, number: int, words: list[str]) -> None:
     if not trouble and job.result != 0:
         trouble = f"exit code {job.result}"
     if trouble:
-        # What a program prints passes as it is; this is what gdispy says of it.
+        # A program's output is printed unchanged; this line is gdispy's.
         print(f"gdispy: job {number} ({shlex.join(words)}): {printable_lines(trouble)}", file=sys.stderr)
 
 
 def _parts(output: bytes | OpenFile) -> Iterator[bytes]:
-    """What a job has printed, piece by piece; a file is given back at its end."""
+    """The output of a job in pieces; a file is released at the end."""
     if isinstance(output, bytes):
         yield output
         return
     for offset in range(0, output.size, OUTPUT_STEP):
         yield output.read(offset, OUTPUT_STEP)
     if output.error:
-        raise GdispyError(f"not all output of a job is here: {output.error}")
+        raise GdispyError(f"the output of a job is incomplete: {output.error}")
     output.release()

@@ -1,6 +1,6 @@
-"""`gdispy-scheduler`: from its command line to a shared scheduler that runs.
+"""The command `gdispy-scheduler`: parses its options and runs a shared scheduler.
 
-Called by `cli.scheduler_main`, in a patched program. SIGTERM, SIGINT and SIGHUP end it.
+Runs in a process that gevent has patched. SIGTERM, SIGINT and SIGHUP stop it.
 """
 
 from __future__ import annotations
@@ -45,17 +45,17 @@ from gdispy.transport.credentials import Secret, find_secret, with_tls
 from gdispy.transport.interfaces import announced
 
 _PROGRAM = "gdispy-scheduler"
-#: What one client may have, where nobody says otherwise.
+#: Default limits of one client.
 MAX_JOBS, MAX_COMPUTATIONS = 10_000_000, 1000
 
 _EXAMPLES = """examples:
-  gdispy-scheduler                          share all nodes that are found, with this user's secret
+  gdispy-scheduler                          share all nodes that are found, using this user's secret
   gdispy-scheduler -n 10.0.0.5 -n 10.0.0.6  share these nodes
   gdispy-scheduler --node-secret-file nodes.key --cluster-secret-file lab.key
-                                            another secret towards nodes than towards clients
+                                            use different secrets for nodes and for clients
 
 Programs use it with SharedJobCluster(..., scheduler_node='this host'), or `gdispy --scheduler_node HOST program`.
-Every option can come from a variable (GDISPY_NODES for --nodes) or from the file of --config as well.
+Every option can also be set by an environment variable (GDISPY_NODES for --nodes) or in the --config file.
 """
 
 
@@ -63,89 +63,101 @@ def scheduler_parser() -> argparse.ArgumentParser:
     """The options of `gdispy-scheduler`."""
     parser = argparse.ArgumentParser(
         prog=_PROGRAM,
-        description="Share nodes among programs.",
+        description="Share nodes between programs.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    _add_places(parser.add_argument_group("where"))
-    _add_secrets(parser.add_argument_group("who may come in"))
-    _add_ways(parser.add_argument_group("how"))
-    _add_quotas(parser.add_argument_group("what one client may have; more is refused, job by job, with a reason"))
+    _add_network(parser.add_argument_group("network"))
+    _add_secrets(parser.add_argument_group("authentication"))
+    _add_policies(parser.add_argument_group("scheduling"))
+    _add_quotas(parser.add_argument_group("limits of one client; jobs above a limit are refused with the reason"))
     _add_files(parser.add_argument_group("files"))
-    parser.add_argument("--daemon", action="store_true", help="take no commands from standard input")
+    parser.add_argument("--daemon", action="store_true", help="do not read commands from standard input")
     add_common_options(parser)
     return parser
 
 
-def _add_places(group: argparse._ArgumentGroup) -> None:
+def _add_network(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
-    text = "node to use: a name or address with ':port' if wanted, or a pattern; once for each (default: all found)"
+    text = "node to use: a name or address, optionally with ':port', or a pattern; may be repeated (default: all found)"
     add("-n", "--nodes", "--node", action="append", metavar="HOST", help=text)
-    text = "address to listen on and to look for nodes by; once for each (default: all)"
+    text = "local address for listening and for discovery; may be repeated (default: all)"
     add("-i", "--ip_addr", "--host", action="append", metavar="ADDR", help=text)
-    text = "address to announce, where it differs (NAT)"
+    text = "address to announce if it differs (NAT)"
     add("--ext_ip_addr", "--ext_host", action=Once, default="", metavar="ADDR", help=text)
-    add("--ipv4_udp_multicast", action="store_true", help="look for nodes by multicast instead of broadcast")
-    text = f"port for clients, 0 for any free one (default: {config.CLIENT_PORT})"
+    add("--ipv4_udp_multicast", action="store_true", help="discover nodes by multicast instead of broadcast")
+    text = f"port for clients, 0 for any free port (default: {config.CLIENT_PORT})"
     add("-p", "--port", "--scheduler_port", type=int, metavar="PORT", help=text)
-    add("--node_port", type=int, metavar="PORT", help=f"where nodes listen (default: {config.NODE_PORT})")
+    add("--node_port", type=int, metavar="PORT", help=f"port on which nodes listen (default: {config.NODE_PORT})")
 
 
 def _add_secrets(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
     for whose in ("node", "cluster"):
-        towards = "nodes" if whose == "node" else "clients"
-        text = f"secret towards {towards}; it shows in the list of processes, so a file is better"
+        peers = "nodes" if whose == "node" else "clients"
+        text = f"secret shared with {peers}; visible in the process list, so prefer a file"
         add(f"--{whose}_secret", default="", metavar="SECRET", help=text)
-        add(f"--{whose}_secret_file", default="", metavar="FILE", help=f"file with the secret towards {towards}")
-        add(f"--{whose}_certfile", default="", metavar="FILE", help=f"certificate for TLS towards {towards}")
-        add(f"--{whose}_keyfile", default="", metavar="FILE", help="its private key, if that is in another file")
-    add("-s", "--secret", default="", help="secret towards both, where it is one")
-    add("--secret-file", "--secret_file", default="", metavar="FILE", help="file with the secret towards both")
-    add("--insecure", action="store_true", help="no secret at all; on this machine only")
+        add(f"--{whose}_secret_file", default="", metavar="FILE", help=f"file with the secret shared with {peers}")
+        add(f"--{whose}_certfile", default="", metavar="FILE", help=f"certificate for TLS with {peers}")
+        add(
+            f"--{whose}_keyfile",
+            default="",
+            metavar="FILE",
+            help="private key of the certificate, if it is in a separate file",
+        )
+    add("-s", "--secret", default="", help="secret for both nodes and clients")
+    add("--secret-file", "--secret_file", default="", metavar="FILE", help="file with the secret for both")
+    add("--insecure", action="store_true", help="use no secret; works on this machine only")
 
 
-def _add_ways(group: argparse._ArgumentGroup) -> None:
+def _add_policies(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
-    add("--pulse_interval", type=float, metavar="SECONDS", help="how often nodes give a sign of life (default: 5)")
-    add("--ping_interval", type=float, metavar="SECONDS", help="how often to look for nodes (default: 10)")
-    text = "for compatibility: results come by themselves"
+    add("--pulse_interval", type=float, metavar="SECONDS", help="interval of the heartbeats of nodes (default: 5)")
+    add("--ping_interval", type=float, metavar="SECONDS", help="interval of node discovery (default: 10)")
+    text = "for compatibility only: results are pushed, not polled"
     add("--poll_interval", type=float, metavar="SECONDS", help=text)
-    text = f"others must accept a connection, and prove who they are, within so long (default: {config.MsgTimeout})"
+    text = f"timeout for connecting and for authentication (default: {config.MsgTimeout})"
     add("--msg_timeout", type=float, metavar="SECONDS", help=text)
-    text = "minutes to keep the jobs and results of a disconnected client; 0 is for ever (default: 60)"
+    text = "minutes to keep the jobs and results of a disconnected client (at least 1; 0: for ever; default: 60)"
     add("--zombie_interval", type=float, metavar="MINUTES", help=text)
-    text = "serve the computation first that was not served for longest (default: the client that has least)"
+    text = "round-robin between computations (default: fair share per client)"
     add("--fair_cluster_scheduler", action="store_true", help=text)
-    add("--early_cluster_scheduler", action="store_true", help="serve the computation first that came first")
-    text = "give the programs of a machine, by its name or address, a part of this size; others have 1; once for each"
+    add("--early_cluster_scheduler", action="store_true", help="serve computations in order of arrival")
+    text = "weight of the programs on a host, given by name or address; the default is 1; may be repeated"
     add("--weight", action="append", metavar="HOST=NUMBER", help=text)
-    add("--cooperative", action="store_true", help="let clients change how many CPUs of a node are used")
+    add("--cooperative", action="store_true", help="allow clients to change how many CPUs of a node are used")
 
 
 def _add_quotas(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
-    text = "bytes of jobs that wait or run, and of uncollected results; 500m, 4g (default: a quarter of the memory)"
+    text = "total size of unfinished jobs and uncollected results, such as 4g (default: a quarter of the memory)"
     add("--max_client_bytes", default="", metavar="SIZE", help=text)
-    text = f"jobs that have not ended, or were not collected; 0 is no limit (default: {MAX_JOBS:,})"
+    text = f"number of unfinished or uncollected jobs; 0: no limit (default: {MAX_JOBS:,})"
     add("--max_client_jobs", type=int, metavar="NUMBER", help=text)
-    text = f"computations, such as functions, at once; 0 is no limit (default: {MAX_COMPUTATIONS:,})"
+    text = f"number of open computations (functions or programs); 0: no limit (default: {MAX_COMPUTATIONS:,})"
     add("--max_client_computations", type=int, metavar="NUMBER", help=text)
 
 
 def _add_files(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
-    text = "where to remember jobs and results over restarts (default: a directory of this user for the port)"
+    text = "directory for jobs and results, read again after a restart (default: per user and port)"
     add("--journal", default="", metavar="DIR", help=text)
-    add("--dest_path_prefix", default="", metavar="DIR", help="the same, but in DIR/scheduler-PORT")
-    add("--no_journal", action="store_true", help="remember nothing over restarts")
-    text = "first forget what a former scheduler has left in the journal; its jobs on nodes are ended"
+    add("--dest_path_prefix", default="", metavar="DIR", help="as --journal, but in DIR/scheduler-PORT")
+    add("--no_journal", action="store_true", help="keep no journal: jobs and results are lost on a restart")
+    text = "first discard the journal of the previous scheduler; its jobs on nodes are terminated"
     add("--clean", action="store_true", help=text)
-    text = "have nodes remove files of computations also where their clients want to keep them"
+    text = "remove the files of computations on nodes even if their clients ask to keep them"
     add("--cleanup_nodes", action="store_true", help=text)
-    add("--max_file_size", default="", metavar="SIZE", help="refuse larger files; 10m, 2g (default: 0, no limit)")
+    add(
+        "--max_file_size",
+        default="",
+        metavar="SIZE",
+        help="maximum size of a file, such as 10m or 2g (default: 0, no limit)",
+    )
     add("--config", default="", metavar="FILE", help=f"read options from the section [{_PROGRAM}] of this file")
-    add("--save_config", default="", metavar="FILE", help="write the options, but no secret, to this file and exit")
+    add(
+        "--save_config", default="", metavar="FILE", help="write the options, without the secret, to this file and exit"
+    )
 
 
 def scheduler_main(words: Sequence[str] | None = None) -> int:
@@ -216,7 +228,8 @@ def sharing_settings(options: Any) -> SharedSchedulerSettings:
 
 
 def _journal(options: Any) -> str:
-    """The directory of the journal. A scheduler on a port by chance could not be found again: it has none unasked."""
+    """The directory of the journal. With a random port there is none by default, since clients could not find the
+    scheduler again."""
     if options.no_journal:
         for name in ("journal", "dest_path_prefix", "clean"):
             options.read(name, _contradicts("no_journal"), None)
@@ -234,7 +247,7 @@ def _journal(options: Any) -> str:
 
 
 def _contradicts(other: str) -> Callable[[Any], None]:
-    """A check of an option that must not be given beside another one."""
+    """Returns a check that fails: the option excludes another."""
 
     def check(_: Any) -> None:
         raise ConfigError(f"this and --{other} contradict each other")
@@ -243,16 +256,16 @@ def _contradicts(other: str) -> Callable[[Any], None]:
 
 
 def _forget(directory: str) -> None:
-    """Empty the journal of a former scheduler, if there is one. Raises JournalError, for one that lives as well.
+    """Empty the journal of the previous scheduler, if there is one. Raises JournalError, also if that still runs.
 
-    Only the name of the scheduler stays: nodes that hold jobs of the former life know it by that, and let go of them.
+    Only the identity of the scheduler is kept, so that nodes that hold jobs of the previous run release them.
     """
     path = os.path.join(directory, "journal")
     if not directory or not os.path.lexists(path):
         return
     journal, reading = Journal.open(path)
     began = reading.remembered.began
-    # Of what is no scheduler's journal nothing is removed: whoever opens it next says what is wrong.
+    # A file that is not a scheduler's journal stays as it is: opening it later reports the error.
     is_ours = began is not None and began.kind == "scheduler"
     journal.close(remove=is_ours)
     if began is not None and is_ours:
@@ -264,7 +277,7 @@ def _forget(directory: str) -> None:
 
 
 def _weights(given: Any) -> dict[str, float]:
-    """What `--weight` says; a variable or a file says it in one text."""
+    """The values of `--weight`; a variable or a file has them in one string."""
     found: dict[str, float] = {}
     for word in given.replace(",", " ").split() if isinstance(given, str) else given or ():
         name, _, number = word.rpartition("=")
@@ -279,7 +292,7 @@ def _weights(given: Any) -> dict[str, float]:
 
 
 def _nodes(given: Any) -> list[str]:
-    """What `-n` says; a variable or a file says it in one text."""
+    """The values of `-n`; a variable or a file has them in one string."""
     return given.replace(",", " ").split() if isinstance(given, str) else list(given or ["*"])
 
 
@@ -298,13 +311,13 @@ def _bind_error(error: BaseException, given: Any) -> BaseException:
         return error
     port = config.CLIENT_PORT if given.port is None else given.port
     return ConfigError(
-        f"cannot listen on port {port}: {error.strerror}; another scheduler, or a program, may listen there "
-        "(-p 0 takes a free port)"
+        f"cannot listen on port {port}: {error.strerror}; another scheduler or program may already listen there "
+        "(-p 0 selects a free port)"
     )
 
 
 def _obey(sharing: SharedScheduler, line: str) -> str:
-    """Do what was typed; the answer."""
+    """Run a command from the console; returns the reply."""
     if line.strip() in ("quit", "exit"):
         sharing.stop()
         return "ending"

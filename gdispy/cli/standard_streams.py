@@ -1,6 +1,6 @@
-"""Standard input, output and error of a command, whatever they are: closed, a full disk, a reader that has gone.
+"""Standard input, output and error of a command, with handling for closed streams, full disks and closed pipes.
 
-Used by `__init__.py`, before a command opens anything.
+Set up before a command opens any file.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ class OutputLost(GdispyError):
 
 
 class _Output(io.RawIOBase):
-    """A descriptor for text of a command. After a write that fails, all that follows is dropped."""
+    """Output of a command to a file descriptor. After a failed write, all further output is dropped."""
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
-        #: Why a write has failed, or ''.
+        #: The reason of the failed write, or ''.
         self.failure = ""
 
     def fileno(self) -> int:
@@ -44,7 +44,7 @@ class _Output(io.RawIOBase):
             try:
                 return self._write(data)
             except BrokenPipeError:
-                self.failure = "standard output was closed before all was printed"
+                self.failure = "standard output was closed before all output was written"
             except OSError as error:
                 self.failure = f"standard output cannot be written: {error.strerror}"
             self.failed()
@@ -54,33 +54,33 @@ class _Output(io.RawIOBase):
         while True:
             try:
                 return os.write(self._fd, data)
-            except BlockingIOError:  # Somebody with whom the terminal is shared has made it so.
-                # Not in turns with other greenlets: one that prints meanwhile would find the buffer in use.
+            except BlockingIOError:  # Another process that shares the terminal made it non-blocking.
+                # Blocks all greenlets on purpose: one that prints meanwhile would find the buffer in use.
                 get_original("select", "select")([], [self._fd], [])
 
     def failed(self) -> None:
-        """Something was lost for the first time."""
+        """Output was lost for the first time."""
 
 
 class _StandardOutput(_Output):
-    """The same, for what a command is run for."""
+    """Standard output: losing it is an error."""
 
     def failed(self) -> None:
         raise OutputLost(self.failure)
 
 
 def guarded(program: str, command: Callable[[], int]) -> int:
-    """Run a command; its exit code. Where what it prints is lost, that is one line on standard error and a failure."""
+    """Run a command; returns its exit code. Lost output is reported in one line on standard error and is a failure."""
     has_output = sys.stdout is not None
     _open_closed_ones()
     output, errors = _StandardOutput(1), _Output(2)
     sys.stdout, sys.stderr = _text(output, sys.stdout), _text(errors, sys.stderr)
     if not has_output:
-        return fail(program, OutputLost("standard output is closed: redirect it, to /dev/null if nobody is to read it"))
+        return fail(program, OutputLost("standard output is closed: redirect it, for example to /dev/null"))
     code: object = EXIT_FAILED
     try:
         code = command()
-    except SystemExit as end:  # Of argparse, which has told what is to be told.
+    except SystemExit as end:  # From argparse, which has printed its message.
         code = end.code or 0
     except OutputLost as error:
         return fail(program, error)
@@ -93,21 +93,21 @@ def guarded(program: str, command: Callable[[], int]) -> int:
 
 
 def _open_closed_ones() -> None:
-    """Nothing that is opened later may take the number of a stream that is closed."""
+    """Open closed standard streams on /dev/null, so that no later file gets their descriptors."""
     for fd in (0, 1, 2):
         try:
             os.fstat(fd)
         except OSError as error:
             if error.errno != errno.EBADF:
                 raise
-            found = os.open(os.devnull, os.O_RDWR)  # The lowest number that is free: this one.
+            found = os.open(os.devnull, os.O_RDWR)  # Gets the lowest free descriptor, which is `fd`.
             os.set_inheritable(found, True)
     if sys.stdin is None:
         sys.stdin = open(0, closefd=False)
 
 
 def _text(output: _Output, former: TextIO | None) -> io.TextIOWrapper:
-    # Where the encoding of a terminal has no sign for a character, its number is better than no line at all.
+    # A character that the encoding lacks is written as an escape, which is better than losing the line.
     by_lines = output.isatty() or output.fileno() == 2
     encoding = former.encoding if former is not None else "utf-8"
     return io.TextIOWrapper(io.BufferedWriter(output), encoding, errors="backslashreplace", line_buffering=by_lines)

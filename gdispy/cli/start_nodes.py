@@ -1,12 +1,12 @@
-"""`gdispy start-nodes` and `gdispy stop-nodes`: nodes on other machines, started over ssh.
+"""The commands `gdispy start-nodes` and `gdispy stop-nodes`: nodes on other machines, started over ssh.
 
-Called by `cli.main`, in a patched program. For each host one ssh runs `gdispy-node` there, which is installed
-there already. The secret goes through ssh's standard input, never on a command line.
+Runs in a process that gevent has patched. For each host, one ssh process runs the `gdispy-node` that is installed
+there. The secret is sent through ssh's standard input, never on a command line.
 
 Invariants:
-1. The nodes live as long as this command: each ends with its standard input, whatever becomes of ssh, of the network,
-   or of this process.
-2. What this command has started, it has ended when it ends.
+1. The nodes live as long as this command: each ends with its standard input, even if ssh, the network or this process
+   fails.
+2. When this command has ended, so have all nodes that it started.
 """
 
 from __future__ import annotations
@@ -50,21 +50,21 @@ from gdispy.worker.process_tree import began
 #: Seconds until a node must be ready, and until it must have ended.
 START_LIMIT = 60.0
 STOP_LIMIT = 20.0
-#: ssh asks nothing, and notices a network that is gone.
+#: ssh never prompts, and detects a broken connection.
 _SSH = ("-o", "BatchMode=yes", "-o", "ServerAliveInterval=15", "-o", "ServerAliveCountMax=4")
-#: Exit code of a shell that finds no such program.
+#: Exit code of a shell that does not find the program.
 _NOT_FOUND = 127
-#: Lines of a node's log that are kept to say why it ended.
+#: Last lines of a node's log, kept to report why it ended.
 _KEPT = 20
 
 _EXAMPLES = """examples:
-  gdispy start-nodes --ssh host1,user@host2          one node on each, until Ctrl-C
-  gdispy start-nodes --ssh host1 --cpus 4 -p 51400   options of gdispy-node are for each of them
+  gdispy start-nodes --ssh host1,user@host2          one node on each host, until Ctrl-C
+  gdispy start-nodes --ssh host1 --cpus 4 -p 51400   options of gdispy-node apply to each node
   gdispy start-nodes --ssh host1 --command /opt/gdispy/bin/gdispy-node
   gdispy start-nodes --ssh host1 --ssh_command 'ssh -p 2222 -i key'
-  gdispy stop-nodes                                  ends what this user has started from this machine
+  gdispy stop-nodes                                  stop the nodes that this user started from here
 
-gdispy must be installed on the hosts, and ssh must let this user in with a key.
+gdispy must be installed on the hosts, and ssh must accept a key of this user.
 """
 
 
@@ -72,18 +72,24 @@ def start_parser() -> argparse.ArgumentParser:
     """The options of `gdispy start-nodes`, besides those of `gdispy-node`."""
     parser = argparse.ArgumentParser(
         prog="gdispy start-nodes",
-        description="Start gdispy-node on other machines over ssh, and end them with this command.",
+        description="Start gdispy-node on other machines over ssh; the nodes stop when this command ends.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     add = parser.add_argument
-    text = "where to start nodes, as ssh knows them"
+    text = "hosts on which to start nodes, by the names that ssh uses"
     add("--ssh", "-n", "--nodes", action="append", required=True, metavar="HOST,HOST", help=text)
-    text = "gdispy-node on the hosts, where it is not in the PATH of ssh (default: gdispy-node)"
+    text = "path of gdispy-node on the hosts, if it is not in the PATH of ssh (default: gdispy-node)"
     add("--command", default="gdispy-node", metavar="PATH", help=text)
-    add("--ssh_command", "--ssh-command", default="ssh", metavar="COMMAND", help="ssh, with options (default: ssh)")
-    text = f"how long a node may take to be ready (default: {START_LIMIT:.0f})"
+    add(
+        "--ssh_command",
+        "--ssh-command",
+        default="ssh",
+        metavar="COMMAND",
+        help="ssh command with options (default: ssh)",
+    )
+    text = f"time limit for a node to become ready (default: {START_LIMIT:.0f})"
     add("--timeout", type=float, default=START_LIMIT, metavar="SECONDS", help=text)
     add_secret_options(parser)
     add_common_options(parser)
@@ -101,7 +107,7 @@ def start_main(words: Sequence[str] | None = None) -> int:
         _check_node_options(rest)
         secret = find_secret(options.secret, options.secret_file, options.insecure)
         if secret.insecure:
-            raise ConfigError("without a secret, nodes serve their own machine only: leave --insecure out")
+            raise ConfigError("without a secret, nodes serve only their own machine: omit --insecure")
         command = shlex.join([*shlex.split(options.command), *_OWN_OPTIONS, *rest])
         fleet = Fleet([_SshNode(host, shlex.split(options.ssh_command), command) for host in hosts])
         fleet.start(encode_secret(secret.key))
@@ -118,17 +124,17 @@ def _hosts(given: list[str]) -> list[str]:
     for host in hosts:
         flaw = host_flaw(host.rpartition("@")[2].strip("[]"))
         if host.startswith("-") or flaw:
-            raise ConfigError(f"--ssh {host!r} is no host: {flaw or 'it begins with a dash'}")
+            raise ConfigError(f"--ssh {host!r} is not a valid host: {flaw or 'it begins with a dash'}")
     doubles = {host for host in hosts if hosts.count(host) > 1}
     if doubles:
         raise ConfigError(f"--ssh names {', '.join(sorted(doubles))} more than once")
     if not hosts:
-        raise ConfigError("--ssh names no host")
+        raise ConfigError("--ssh does not name a host")
     return hosts
 
 
 def _check_node_options(words: list[str]) -> None:
-    """What is wrong with them is told here, once, and not by each host."""
+    """Errors in them are reported here once, and not by each host."""
     parser = node_parser()
     given = parse(parser, words)
     settle(parser, given)
@@ -138,12 +144,12 @@ def _check_node_options(words: list[str]) -> None:
 
 
 class _SshNode:
-    """One host's ssh process, and what came of it."""
+    """The ssh process of one host, and its state."""
 
     def __init__(self, host: str, ssh: list[str], command: str) -> None:
         self.host = host
         self.state = "starting"
-        #: Where the node listens, once it is ready.
+        #: The node's address, once it is ready.
         self.place = ""
         self.process: Any = None
         self._words = [*ssh, *_SSH, host, command]
@@ -151,17 +157,17 @@ class _SshNode:
         self._readers: list[Any] = []
 
     def start(self, secret: str) -> None:
-        # In a session of its own: Ctrl-C is for this command, which then ends the nodes in order.
+        # In a new session, so that Ctrl-C reaches only this command, which then stops the nodes in order.
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         try:
             self.process = subprocess.Popen(self._words, start_new_session=True, **pipes)  # type: ignore[call-overload]
         except OSError as error:
             raise ConfigError(f"{self._words[0]} cannot be started: {error.strerror}") from error
-        with contextlib.suppress(BrokenPipeError):  # Why ssh has ended already, it says itself.
+        with contextlib.suppress(BrokenPipeError):  # ssh has already ended, and reports why on its standard error.
             os.write(self.process.stdin.fileno(), secret.encode() + b"\n")
         self._readers = [
             spawn(self._read, what=f"the output of {self.host}", on_failure=self._fail),
-            spawn(self._read_log, what=f"the complaints of {self.host}"),
+            spawn(self._read_log, what=f"the log of {self.host}"),
         ]
 
     def _fail(self, error: BaseException) -> None:
@@ -175,7 +181,7 @@ class _SshNode:
         for line in _lines(self.process.stdout.fileno()):
             if line.startswith("ready "):
                 _, _, port = line[6:].rpartition(":")
-                with contextlib.suppress(ValueError):  # Something else there begins a line so.
+                with contextlib.suppress(ValueError):  # Another program there printed a line like it.
                     self.place = str(Address(self.host.rpartition("@")[2], int(port)))
                     self.state = "ready"
         gevent.joinall(self._readers[1:], timeout=1)
@@ -190,9 +196,9 @@ class _SshNode:
     def _why(self) -> str:
         code = self._wait(5)
         if code == _NOT_FOUND:
-            return "gdispy-node is not there: install gdispy, or say where it is with --command"
-        told = next((line for line in reversed(self._log) if line.strip()), "")
-        return printable(told) or f"ssh ended with exit code {code}"
+            return "gdispy-node was not found: install gdispy, or give its path with --command"
+        last = next((line for line in reversed(self._log) if line.strip()), "")
+        return printable(last) or f"ssh ended with exit code {code}"
 
     def _wait(self, seconds: float) -> int | None:
         with contextlib.suppress(gevent.Timeout), gevent.Timeout(seconds):
@@ -239,18 +245,18 @@ class Fleet:
             raise
 
     def serve(self, limit: float) -> int:
-        """Wait until they are ready, then until they or this command are to end; the exit code."""
+        """Wait until the nodes are ready, then until they have ended or this command is stopped; the exit code."""
         note = _note(self.nodes)
         try:
             self._await(lambda: all(node.state != "starting" for node in self.nodes), limit)
             for node in self.nodes:
                 if node.state == "starting" and not self._stop.is_set():
-                    node.give_up(f"it was not ready within {limit:g} s")
+                    node.give_up(f"not ready within {limit:g} s")
             print("\n".join(self.table()), flush=True)
             up = [node for node in self.nodes if node.is_up]
             if up:
                 places = ", ".join(repr(node.place) for node in up)
-                print(f"nodes=[{places}]; Ctrl-C or `gdispy stop-nodes` ends them", flush=True)
+                print(f"nodes=[{places}]; Ctrl-C or `gdispy stop-nodes` stops them", flush=True)
             self._await(lambda: not any(node.is_up for node in self.nodes), None)
             all_well = self._stop.is_set() and bool(up)
             for node in self.nodes if not all_well else []:
@@ -267,7 +273,7 @@ class Fleet:
                 self._stop.wait(0.05)
 
     def _end(self) -> None:
-        for node in self.nodes:  # All together, then one after the other.
+        for node in self.nodes:  # Signal all nodes first, then wait for each.
             node.let_go()
         for node in self.nodes:
             node.end()
@@ -291,7 +297,7 @@ def _lines(fd: int) -> Any:
         yield text.decode("utf-8", "replace")
 
 
-# Ending them from elsewhere
+# Stopping them from another process
 
 
 def _notes() -> Path:
@@ -299,7 +305,7 @@ def _notes() -> Path:
 
 
 def _note(nodes: list[_SshNode]) -> Path:
-    """A file that says that this process has started nodes."""
+    """Write a file that records that this process has started nodes."""
     directory = _notes()
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     path = directory / f"{os.getpid()}.json"
@@ -311,7 +317,7 @@ def stop_parser() -> argparse.ArgumentParser:
     """The options of `gdispy stop-nodes`."""
     parser = argparse.ArgumentParser(
         prog="gdispy stop-nodes",
-        description="End the nodes that this user has started from this machine with `gdispy start-nodes`.",
+        description="Stop the nodes that this user has started from this machine with `gdispy start-nodes`.",
     )
     add_common_options(parser)
     return parser
@@ -322,7 +328,7 @@ def stop_main(words: Sequence[str] | None = None) -> int:
     set_up_logging("gdispy: %(message)s", parse(stop_parser(), words).debug)
     running = list(_running())
     if not running:
-        print("no nodes that were started from here are running")
+        print("no nodes started from this machine are running")
         return 0
     for pid, _ in running:
         with contextlib.suppress(ProcessLookupError):
@@ -334,13 +340,13 @@ def stop_main(words: Sequence[str] | None = None) -> int:
     for pid, started in running:
         is_gone = began(pid) != started["began"]
         good = good and is_gone
-        state = "stopped" if is_gone else f"does not end: process {pid} here"
+        state = "stopped" if is_gone else f"does not stop: process {pid} on this machine"
         print("\n".join(f"{host}  {state}" for host in started["hosts"]))
     return 0 if good else EXIT_FAILED
 
 
 def _running() -> Any:
-    """Processes that run `start-nodes`, and what they have written of themselves."""
+    """The running `start-nodes` processes, each with its pid and its record."""
     for path in sorted(_notes().glob("*.json")):
         try:
             started = json.loads(path.read_text())

@@ -1,6 +1,6 @@
-"""`gdispy status [HOST]`: how a shared scheduler stands.
+"""The command `gdispy status [HOST]`: shows the status of a shared scheduler.
 
-Called by `cli.main`, in a patched program. It connects as a client does, asks once and prints the answer.
+Runs in a process that gevent has patched. It connects like a client, sends one request and prints the answer.
 """
 
 from __future__ import annotations
@@ -33,16 +33,16 @@ from gdispy.transport.connection import Handlers, new_identity
 from gdispy.transport.credentials import Secret, find_secret, with_tls
 from gdispy.transport.greeting import hello
 
-#: Seconds until an answer that does not come is given up.
+#: Seconds to wait for the answer.
 ANSWER_LIMIT = 10.0
 
 
 def status_parser() -> argparse.ArgumentParser:
     """The options of `gdispy status`."""
-    parser = argparse.ArgumentParser(prog="gdispy status", description="Show how a gdispy-scheduler stands.")
-    text = "where gdispy-scheduler runs (default: this machine)"
+    parser = argparse.ArgumentParser(prog="gdispy status", description="Show the status of a gdispy-scheduler.")
+    text = "host of the gdispy-scheduler (default: this machine)"
     parser.add_argument("host", nargs="?", default="", metavar="HOST[:PORT]", help=text)
-    text = "the same, as `gdispy` has it"
+    text = "the same, as an option like that of `gdispy`"
     names = ("-n", "--scheduler_node", "--scheduler_host")
     parser.add_argument(*names, dest="named", action=Once, default="", metavar="HOST[:PORT]", help=text)
     parser.add_argument("--json", action="store_true", help="print an object with `nodes` and `computations`")
@@ -69,7 +69,7 @@ def status_main(words: Sequence[str] | None = None) -> int:
 
 
 def ask(secret: Secret, host: str, port: int) -> Overview:
-    """Ask a scheduler how it stands. Raises ConnectFailed or PeerRejected."""
+    """Request the status of a scheduler. Raises ConnectFailed or PeerRejected."""
     answer = AsyncResult()
 
     def on_messages(connection: object, messages: list[object]) -> None:
@@ -97,7 +97,7 @@ def ask(secret: Secret, host: str, port: int) -> Overview:
 
 
 def as_object(overview: Overview) -> dict[str, list[dict[str, object]]]:
-    """The overview as JSON has it."""
+    """The overview as JSON data."""
     nodes = ("name", "address", "port", "cpus", "in_use", "connected")
     computations = ("client", "address", "computation", "waiting", "on_nodes")
     return {
@@ -107,7 +107,7 @@ def as_object(overview: Overview) -> dict[str, list[dict[str, object]]]:
 
 
 def overview_lines(overview: Overview) -> list[str]:
-    """How a scheduler stands, as a table for people."""
+    """The status of a scheduler as a table."""
     nodes = [("Node", "CPUs", "In use", "State")]
     for name, address, port, cpus, load, connected in overview.nodes:
         place = f"{printable(str(Address(address, port)))} ({printable(name[:12])})"

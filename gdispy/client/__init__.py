@@ -1,1 +1,1 @@
-"""What a user's program holds: clusters, jobs, results, and what sends a computation to nodes."""
+"""The user's side: clusters, jobs, results, and the packaging of computations."""

@@ -1,8 +1,8 @@
-"""The end of a cluster: it leaves the nodes, and jobs that nobody speaks for any more end.
+"""Closing a cluster: its nodes are released, and its remaining jobs end.
 
-Methods are called in any thread of the user's program.
+Methods may be called in any thread of the user's program.
 
-Invariant: one thread leaves at a time; where it was interrupted, the next one does it again.
+Invariant: only one thread closes at a time; if it is interrupted, the next call starts again.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ from gdispy.protocol.rows import NodeRow
 
 logger = logging.getLogger("gdispy")
 
-#: Seconds that closing waits for the nodes to report that nothing is left.
+#: Seconds that closing waits for the nodes to confirm that they have cleaned up.
 RELEASE_LIMIT = 10.0
-#: The same where nobody is there who could; a scheduler that is started again comes within this time.
+#: The same if the scheduler is not connected; a scheduler that is restarted connects within this time.
 ABSENT_LIMIT = 5.0
 
-_UNTOLD = "The cluster was closed before the node reported this job's outcome.\n"
-_LEFT = "The program detached from this job; its recovery file records where it runs.\n"
+_UNREPORTED = "The cluster was closed before the node reported this job's outcome.\n"
+_DETACHED = "The program detached from this job; its recovery file records where it runs.\n"
 
 
 class _Closing(enum.Enum):
     OPEN = enum.auto()
-    #: A thread leaves the nodes.
+    #: A thread is releasing the nodes.
     LEAVING = enum.auto()
     CLOSED = enum.auto()
 
 
 class ClosingSequence:
-    """Leaves the nodes of one cluster."""
+    """Releases the nodes of one cluster."""
 
     def __init__(self, engine: ClusterEngine, hub: Hub, recovery: RecoveryFile | None, has_cleanup: bool) -> None:
         self._engine, self._hub, self._recovery, self._has_cleanup = engine, hub, recovery, has_cleanup
@@ -54,11 +54,11 @@ class ClosingSequence:
         return self._stage is _Closing.CLOSED or self._engine.stage is Stage.FORKED
 
     def forget(self) -> None:
-        """The program has dropped the cluster: there is nobody to wait."""
+        """The program has dropped its reference to the cluster: nothing waits for the release."""
         self._stage = _Closing.CLOSED
 
     def status(self) -> Status:
-        """How nodes and jobs are; the last that was known, once the cluster is closed."""
+        """The status of nodes and jobs; once the cluster is closed, the last known status."""
         engine = self._engine
         if self.is_closed:
             return Status(engine.computation, 0, self._last_nodes, 0, [])
@@ -68,8 +68,8 @@ class ClosingSequence:
         return found if isinstance(found, Status) else Status(engine.computation, 0, [], 0, [])
 
     def leave(self, limit: float, to_return: bool = False, patience: float | None = None) -> bool:
-        """Leave the nodes, which have `limit` seconds for that; callbacks have `patience` seconds to return. With
-        `to_return` jobs go on, and the recovery file stays. Returns whether this call has closed the cluster."""
+        """Release the nodes, which have `limit` seconds for that; callbacks have `patience` seconds to return. With
+        `to_return` jobs continue, and the recovery file stays. Returns whether this call has closed the cluster."""
         if self.is_closed:
             return False
         is_mine = False
@@ -99,23 +99,23 @@ class ClosingSequence:
         if self._recovery is not None:
             self._keep_file(self._recovery, to_return)
         self._hub.call(engine.part)
-        if engine.table.jobs and to_return:  # They go on: what comes of them is for the next run's callbacks.
-            self._hub.call(engine.table.give_up, [], _LEFT)
+        if engine.table.jobs and to_return:  # They continue: their outcomes go to the callbacks of the next run.
+            self._hub.call(engine.table.give_up, [], _DETACHED)
         elif engine.table.jobs:
-            self._hub.call(engine.end_the_rest, _UNTOLD)
+            self._hub.call(engine.end_the_rest, _UNREPORTED)
             engine.count.await_callbacks(patience)
 
     def _keep_file(self, recovery: RecoveryFile, to_return: bool) -> None:
-        """The recovery file stays while any job has no result."""
+        """The recovery file stays while any job lacks a result."""
         recovery.stays = recovery.stays or bool(self._engine.table.jobs or recovery.missing)
         if recovery.missing and not to_return:
-            text = "%s: %d of %d jobs have no result, so %s stays; with resume='failed' the program runs those again"
+            text = "%s: %d of %d jobs have no result, so %s is kept; with resume='failed' the program runs them again"
             logger.warning(text, self._engine.name, recovery.missing, self._engine.count.made, recovery.path)
 
     def _await_release(self, limit: float) -> None:
         if limit == RELEASE_LIMIT and not self._hub.call(self._engine.is_answered):
             limit = ABSENT_LIMIT
         self._hub.post(self._engine.release)
-        # A cleanup function may take as long as it needs; the log says who is waited for.
+        # A cleanup function may take as long as it needs; the log names the nodes that are waited for.
         if not self._engine.released.wait(None if self._has_cleanup and limit == RELEASE_LIMIT else limit):
-            logger.warning("%s: a node has not said in time that all is cleaned up there", self._engine.name)
+            logger.warning("%s: a node did not confirm in time that it has cleaned up", self._engine.name)

@@ -1,11 +1,11 @@
-"""JobCluster: the user's side of a computation.
+"""JobCluster: the public interface of a computation.
 
-Methods are called in any thread of the user's program; what they do happens in the hub, in `engine.py`. The nodes are
-kept by a `Scheduler` in the same process, which clusters with the same settings share.
+Its methods may be called in any thread of the user's program; the work is done in the hub, by `engine.py`. A
+`Scheduler` in the same process manages the nodes; clusters with equal settings share it.
 
 Invariants:
 1. `submit` never waits for a node.
-2. What the user gave is checked here, before anything is started.
+2. All parameters are checked here, before anything is started.
 """
 
 from __future__ import annotations
@@ -63,52 +63,48 @@ from gdispy.worker.manner import Manner
 
 logger = logging.getLogger("gdispy")
 
-#: When so many jobs wait for the hub to take them, `submit` lets it do so: nodes have begun long before the last of a
-#: hundred thousand, and it costs nothing, since both need the interpreter.
+#: Number of queued jobs at which `submit` yields to the hub, so that nodes start while a program still submits.
 HAND_OVER = 512
 
 _open_clusters: weakref.WeakSet[JobCluster] = weakref.WeakSet()
 
 
 class JobCluster:
-    """Runs one function or program, with different arguments each time, on nodes of its own.
+    """Runs one function or program, each time with different arguments, on nodes that it does not share.
 
-    `computation` is a function (or anything that can be called) or the path of a program. `nodes` is a
-    list of host names or addresses, with ':port' where it is not 51348, patterns with `*` for nodes
-    that are found by broadcast, or 'local' for a private node on this machine; the default is ['*'].
-    `depends` lists files, modules, functions and classes that the computation needs on the nodes.
-    `data` lists patterns of files that go along, as in `data=['templates/*.txt']`, relative to the working directory
-    and to the directories of the program's packages: a file is at the same place on the nodes. See docs/guide/files.
-    `callback` is called with a job when it has a provisional result and when it has ended.
+    `computation` is a function (or any callable) or the path of a program. `nodes` is a list of host names or
+    addresses, with ':port' if it is not 51348, patterns with `*` for nodes that are found by broadcast, or 'local' for
+    a private node on this machine; the default is ['*']. `depends` lists files, modules, functions and classes that
+    the computation needs on the nodes. `data` lists patterns of data files, as in `data=['templates/*.txt']`, relative
+    to the working directory and to the directories of the program's packages; on the nodes a file has the same relative
+    path. See docs/guide/files. `callback` is called with a job when it has a provisional result and when it has ended.
 
-    `ip_addr` is the local address to use, `ext_ip_addr` the one to announce behind NAT, `port` where
-    this side hears of new nodes, `node_port` where nodes listen. `dest_path` is a directory on the
-    nodes, which is used again by the next cluster where `cleanup=False` has its files stay.
-    With `ipv4_udp_multicast`, nodes are looked for by multicast instead of broadcast. See docs/networks.
-    `pulse_interval` (seconds, 0.1 to 1000) is how often nodes give a sign of life: after three missing
-    ones a node gets no new jobs, after six it is lost. `ping_interval` (seconds, 1 to 1000) is how
-    often to look for nodes again. With `reentrant`, jobs of a lost node run again elsewhere. `secret`
-    is what this program and the nodes share; see `secret_file` and docs/security. `isolation='job'` gives
-    each job a process of its own; `job_directory=True` gives each a directory of its own, in which the files
-    are. Of what a job prints, the first and last parts of each stream are kept, `output_limit` bytes of it (None:
-    all). With `overwrite`, files that jobs send replace any that are here. `results='plain'` takes data only and no
-    pickles, so that nodes run no code here. `certfile` and `keyfile`: see docs/security.
+    `ip_addr` is the local address to use, `ext_ip_addr` the address to announce behind NAT, `port` the port on which
+    this program listens for nodes, `node_port` the port on which nodes listen. `dest_path` is a directory on the nodes;
+    with `cleanup=False` its files are kept for the next cluster. With `ipv4_udp_multicast`, nodes are discovered by
+    multicast instead of broadcast. See docs/networks. `pulse_interval` (seconds, 0.1 to 1000) is the interval of the
+    heartbeats of nodes: after three missed heartbeats a node gets no new jobs, after six it is lost. `ping_interval`
+    (seconds, 1 to 1000) is the interval of node discovery. With `reentrant`, jobs of a lost node run again elsewhere.
+    `secret` is shared by this program and the nodes; see `secret_file` and docs/security. `isolation='job'` runs each
+    job in a new process; `job_directory=True` runs each in a new directory that contains the files. Of each output
+    stream of a job, the first and last parts are kept, `output_limit` bytes in all (None: everything). With
+    `overwrite`, files that jobs send replace existing files. `results='plain'` accepts plain data only and no pickles,
+    so that nodes cannot run code here. `certfile` and `keyfile`: see docs/security.
 
-    With `fault_recover`, True or the path of a file, that file remembers the jobs and what came of them, so that a
-    crash of this program loses none: see `fault_recover_jobs`. With `resume=True` as well, this program takes up where
-    one that ended stopped: a job that is submitted again with the same arguments is the one that was submitted then,
-    and is not run again if it may have begun elsewhere than on the program's own node; all jobs of that life are in
-    `resumed`. `resume='failed'` runs those again, too, that have ended without a result. See docs/recovery.
+    With `fault_recover`, True or the path of a file, the jobs and their outcomes are recorded in that file, so that a
+    crash of this program loses none: see `fault_recover_jobs`. With `resume=True` as well, this program continues a
+    previous run: a job that is submitted again with the same arguments is the job of that run, and is not run again if
+    it may have started on a node other than the program's private node; all jobs of the previous run are in `resumed`.
+    `resume='failed'` also runs jobs again that ended without a result. See docs/recovery.
 
-    By keyword the names of later versions of dispy are taken too: `host`, `ext_host`, `job_status`, `recover_file`,
-    `dispy_port` (of this side; nodes have the next), `poll_interval` (not needed: results come by themselves).
+    The names of later versions of dispy are accepted as keywords: `host`, `ext_host`, `job_status`, `recover_file`,
+    `dispy_port` (of this side; nodes use the next port), `poll_interval` (not needed: results are pushed).
 
-    Functions and classes of the program travel by value, and what is installed by its name: `by_value` and `by_name`
-    list modules for which it is to be the other way. `data` lists patterns of data files that packages of the program
-    need. Jobs that no node can run end with the reason, once every node that could has said so; with `wait_for_nodes`
-    they wait for another node. See docs/guide/values.
+    Functions and classes of the program are sent by value, and installed modules by name: `by_value` and `by_name` list
+    modules for which the opposite is wanted. Jobs that no node can run end with the reason, once every possible node
+    has reported so; with `wait_for_nodes` they wait for another node. See docs/guide/values.
 
-    Raises ConfigError, in plain words, for arguments that cannot be used.
+    Raises ConfigError for invalid arguments.
     """
 
     @both_names
@@ -157,8 +153,8 @@ class JobCluster:
         program = is_program(computation)
         node_port = config.port_number(node_port or config.node_port(), "node_port")
         wanted = node_allocate.read(nodes, node_port)
-        found = secret_for(wanted.whom, secret, secret_file, insecure)
-        found = with_tls(found, certfile, keyfile, serves=wanted.whom.local)
+        found = secret_for(wanted.targets, secret, secret_file, insecure)
+        found = with_tls(found, certfile, keyfile, serves=wanted.targets.local)
         where = (own_address(ip_addr), ext_ip_addr or "", config.port_number(port or config.client_port(), "port"))
         pulse, protection = float(pulse_interval) if pulse_interval else None, (found.insecure, found.tls)
         key = LocalSchedulerKey(found.key, *where, pulse, ping_interval, protection, ipv4_udp_multicast)
@@ -179,13 +175,13 @@ class JobCluster:
         secret: Secret,
         recovery: tuple[str, bool | str],
     ) -> None:
-        """Everything that was given is good, but for the computation itself: look at that, and begin."""
+        """Package the computation, the only argument not yet checked, and start."""
         self._settings, self._callbacks = settings, callbacks
         self._started = time.time()
         path, resume = recovery
         self._recovery = RecoveryFile(path, resume) if path else None
-        # First, since it starts while the rest is done here.
-        local = LocalNode(secret) if wanted.whom.local else None
+        # First, because it starts while the rest is done here.
+        local = LocalNode(secret) if wanted.targets.local else None
         engine: ClusterEngine | None = None
         try:
             message, self._manner = package()
@@ -200,14 +196,14 @@ class JobCluster:
                 local.close()
             if self._recovery is not None:
                 self._recovery.give_up()
-            if engine is not None:  # It may be in the hub's hands by now.
+            if engine is not None:  # The hub may have it already.
                 engine.abort()
                 self.__dict__.pop("_engine", None)
             raise
 
     def _use(self, engine: ClusterEngine) -> None:
         self._engine, self._queue, self._count = engine, engine.queue, engine.count
-        #: Of the function, or the program without its path.
+        #: The name of the function, or of the program without its path.
         self.name = engine.name
         self._hub = Hub.get()
         self._nodes = NodeControl(engine, self._hub, self._settings.node_port)
@@ -215,7 +211,7 @@ class JobCluster:
 
     # What the user calls
 
-    #: Seconds, as they were given; None where nothing was. Results come without being asked for, so there is no poll.
+    #: Seconds, as given, or None. Results are pushed, so `poll_interval` is always None.
     pulse_interval: float | None = None
     ping_interval: float | None = None
     poll_interval: float | None = None
@@ -227,12 +223,12 @@ class JobCluster:
 
     @property
     def resumed(self) -> list[DispyJob]:
-        """The jobs that a former run of the program has left, as they were submitted."""
+        """The jobs of the previous run of the program, in the order of submission."""
         return list(self._engine.former.values())
 
     @property
     def callback(self) -> JobCallback | None:
-        """What is called with a job that has a provisional result, or has ended. It can be replaced at any time."""
+        """Called with a job when it has a provisional result or has ended. It can be replaced at any time."""
         return self._callbacks.on_job
 
     @callback.setter
@@ -243,7 +239,7 @@ class JobCluster:
 
     @property
     def cluster_status(self) -> StatusCallback | None:
-        """What is called with a status, a node and a job. It can be replaced at any time."""
+        """Called with a status, a node and a job. It can be replaced at any time."""
         return self._callbacks.on_status
 
     @cluster_status.setter
@@ -251,29 +247,29 @@ class JobCluster:
         self._replace_callbacks(self._callbacks.on_job, checked_status_callback(function))
 
     def submit(self, /, *args: Any, **kwargs: Any) -> DispyJob:
-        """Queue one job: the computation called with these arguments. Returns at once; of very many jobs some wait
-        a few milliseconds, in which the others leave for the nodes.
+        """Queue one job: a call of the computation with these arguments. Returns immediately. When thousands of jobs
+        are queued in a row, a call may pause for a few milliseconds so that queued jobs can be sent.
 
-        For a program the arguments are its words; numbers are written as text. Keywords that begin with
-        `dispy_` are not for the computation: `dispy_timeout`, seconds that the job may run; `dispy_cpus`, how
-        many CPUs of a node it occupies; `dispy_memory`, bytes that it may use; `dispy_cpu_time`, seconds of processor
-        time that it may use with all its processes; `dispy_priority`, a number,
-        higher goes first; `dispy_job_depends`, what only this job needs. Raises ClusterClosed, ConfigError for
-        such keywords that make no sense, and TypeError for arguments that cannot travel.
+        For a program the arguments are its command-line arguments; numbers are converted to text. Keywords that begin
+        with `dispy_` are options of the job: `dispy_timeout`, its time limit in seconds; `dispy_cpus`, the number of
+        CPUs that it occupies; `dispy_memory`, its memory limit in bytes; `dispy_cpu_time`, its CPU time limit in
+        seconds, including all its processes; `dispy_priority`, a number, higher runs first; `dispy_job_depends`,
+        dependencies of this job only. Raises ClusterClosed, ConfigError for invalid options, and TypeError for
+        arguments that cannot be pickled.
         """
         return self._submit_new(args, kwargs, job_options.take(kwargs) if kwargs else None)
 
     def submit_job_id(self, job_id: Any, /, *args: Any, **kwargs: Any) -> DispyJob:
-        """As `submit`, with `id` of the job set before anything happens to it. None, 0 and '' leave it its number."""
+        """As `submit`, with `id` of the job set first. With None, 0 or '' the id is the job's number."""
         return self._submit_new(args, kwargs, job_options.take(kwargs), job_id)
 
     def submit_node(self, node: Any, /, *args: Any, **kwargs: Any) -> DispyJob | None:
-        """As `submit`, for one node that is set up already: a DispyNode, its address, or its name. The job runs
-        there or nowhere. None where there is no such node."""
+        """As `submit`, for one node that is set up already: a DispyNode, its address, or its name. The job runs only
+        there. None if there is no such node."""
         return self.submit_job_id_node(None, node, *args, **kwargs)
 
     def submit_job_id_node(self, job_id: Any, node: Any, /, *args: Any, **kwargs: Any) -> DispyJob | None:
-        """`submit_job_id` and `submit_node` in one."""
+        """`submit_job_id` and `submit_node` combined."""
         found = self._nodes.find(node)
         if found is None:
             return None
@@ -293,7 +289,7 @@ class JobCluster:
         return self._enqueue(payload, options, job_id)
 
     def _take_former(self, number: int, job_id: Any) -> DispyJob:
-        """A job that the former run of the program has submitted, and this one does again."""
+        """The job of the previous run that the program submits again."""
         job = self._engine.former[number]
         if job_id is not None:
             job.id = job_id
@@ -307,7 +303,7 @@ class JobCluster:
                 self._hub.let_run()
             return job
         except BaseException:
-            # Ctrl-C, or what a handler of another signal raises, may come between any two steps of it.
+            # Ctrl-C, or an exception of another signal handler, may occur between any two steps.
             with contextlib.suppress(ForkedError):
                 self._hub.post(self._take_submitted)
             raise
@@ -316,18 +312,18 @@ class JobCluster:
         self._hub.post(self._take_submitted)
 
     def _take_submitted(self) -> None:
-        """In the hub. A method of the cluster, so that it lives until the hub has its jobs."""
+        """In the hub. A method of the cluster, which keeps it alive until the hub has its jobs."""
         self._engine.take_submitted()
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        raise TypeError(f"the cluster {self.name} cannot be sent to nodes: leave it out of what functions refer to")
+        raise TypeError(f"the cluster {self.name} cannot be sent to nodes: functions must not refer to it")
 
     def cancel(self, job: DispyJob) -> int:
-        """End a job, begun or not: KeyboardInterrupt in the job first, then SIGTERM and SIGKILL. A copy of a job, such
-        as a callback gets, means the job.
+        """Cancel a job, queued or running: KeyboardInterrupt is raised in the job first, then SIGTERM and SIGKILL are
+        sent. A copy of a job, which a callback gets, stands for the job.
 
-        Returns 0, or -1 for a job that has ended, was cancelled before, or is not of this cluster. Cancellation is
-        asynchronous: `status` is Cancelled at once; wait for the job to see its final status.
+        Returns 0, or -1 for a job that has ended, was cancelled before, or belongs to another cluster. Cancellation is
+        asynchronous: `status` is Cancelled immediately; wait for the job to see its final status.
         """
         if not isinstance(job, DispyJob):
             raise ConfigError(f"cancel takes a job, not {type(job).__name__}")
@@ -335,7 +331,7 @@ class JobCluster:
         return int(self._hub.call(self._engine.cancel, job))
 
     def cancel_all(self) -> int:
-        """End all jobs that have not ended, as `cancel` does. Returns how many those are."""
+        """Cancel all jobs that have not ended, as `cancel` does. Returns their number."""
         self._engine.refuse_fork()
         return 0 if self._closed else int(self._hub.call(self._engine.cancel_all, True))
 
@@ -347,19 +343,19 @@ class JobCluster:
         on_error: str | None = None,
         return_exceptions: bool = False,
     ) -> map_results.MapResults:
-        """The results of the computation for each item of `arguments`, in their order, as an iterator.
+        """The results of the computation for each item of `arguments`, in order, as an iterator.
 
-        Each item is the one argument of a call, a tuple too; with several iterables, a call gets one item of each,
-        as with Python's own `map`. For a program each item is its word, or a tuple or list of its words.
+        Each item, even a tuple, is the single argument of a call; with several iterables, a call gets one item of each,
+        as with the built-in `map`. For a program each item is its argument, or a tuple or list of its arguments.
 
-        Items are read as results are taken, and only so far ahead that the nodes stay busy (jobs for a second,
-        and at least 4 for each CPU), so `arguments` may be endless. The first are read when the first result is
-        asked for. An item that fails raises JobFailed at its place, and the next result can be asked for after
-        that; with `on_error='skip'` it is left out, and with `on_error='yield'`, or `return_exceptions=True`, the
-        JobFailed takes the place of its result. `close()` on what is returned cancels what has not ended.
+        Items are read while results are consumed, far enough ahead to keep the nodes busy (jobs for one second, and at
+        least 4 for each CPU), so `arguments` may be infinite. Reading starts with the first call of `next`. A failed
+        item raises JobFailed in its turn, and iteration can continue after that; with `on_error='skip'` it is skipped,
+        and with `on_error='yield'`, or `return_exceptions=True`, the JobFailed is yielded as its result. `close()` on
+        the returned iterator cancels all unfinished calls.
 
-        Calls that are short go together in one job of about 20 ms; `chunksize` says instead how many. They share
-        what a job has: its output, its directory, and its end if that comes by a crash or by force.
+        Short calls are combined into jobs of about 20 ms; `chunksize` sets their number instead. Calls in one job share
+        its output, its directory, and its fate if the process crashes or is killed.
         """
         self._engine.refuse_fork()
         size = map_results.chunk_size(chunksize, self._why_single())
@@ -369,21 +365,21 @@ class JobCluster:
         )
 
     def as_completed(self, jobs: Iterable[DispyJob], timeout: float | None = None) -> Iterator[DispyJob]:
-        """The jobs, each once, in the order in which they end; those that have ended come first.
+        """The jobs, each once, in the order in which they end; jobs that have already ended come first.
 
-        Raises TimeoutError where not all have ended `timeout` seconds after this call.
+        Raises TimeoutError if not all have ended `timeout` seconds after this call.
         """
         return map_results.as_completed(jobs, timeout)
 
     def wait(
         self, timeout: float | None = None, progress: bool = False, *, jobs: Iterable[DispyJob] | None = None
     ) -> bool:
-        """Wait until all jobs that were submitted have ended, and the callbacks for them have returned, jobs that those
-        have submitted included; False if `timeout` seconds pass before. With `jobs`, wait for the ends of those only.
+        """Wait until all submitted jobs have ended and their callbacks have returned, including jobs that callbacks
+        submit; False if `timeout` seconds pass first. With `jobs`, wait only until those jobs have ended.
 
-        Called in a callback it waits for the jobs only: not for that callback itself, nor for those behind it.
-        With `progress`, a bar on standard error shows how many jobs have ended, and how many of those have failed;
-        where that is no terminal, a line from time to time. The bar is that of tqdm where it is installed.
+        In a callback, `wait` waits for jobs only, not for callbacks. With `progress`, a bar on standard error shows the
+        number of jobs that have ended, and of those that have failed; if standard error is not a terminal, a line is
+        printed from time to time. tqdm is used for the bar if it is installed.
         """
         check_timeout(timeout)
         if jobs is not None:
@@ -398,50 +394,50 @@ class JobCluster:
 
     @property
     def start_time(self) -> float:
-        """When the cluster was made, in seconds since the epoch."""
+        """When the cluster was created, in seconds since the epoch."""
         return self._started
 
     @property
     def cpu_time(self) -> float:
-        """Seconds that jobs took, on all nodes."""
+        """Total run time of jobs on all nodes, in seconds."""
         return sum(node.cpu_time for node in self._engine.nodes.all())
 
     def status(self) -> ClusterStatus:
-        """The nodes of this cluster, how many jobs are pending, and (`problems`) what is wrong."""
+        """The nodes of this cluster, the number of pending jobs, and `problems` that keep nodes from being used."""
         self._engine.refuse_fork()
         status = self._closing.status()
         nodes = [self._engine.nodes.of_row(row) for row in status.nodes]
         return ClusterStatus(nodes, self._count.pending, status.problems, self._is_hopeless())
 
     def print_status(self, wall_time: float | None = None) -> None:
-        """Print a table of the nodes and what they have done."""
+        """Print a table of the nodes and their work."""
         took = time.time() - self._started if wall_time is None else wall_time
         print(table(self.status(), took))
 
     stats = print_status
 
     def detach(self) -> str:
-        """Leave the jobs to themselves, and this program without them; for a cluster with `fault_recover`.
+        """Detach this program from its jobs; they keep running. For a cluster with `fault_recover`.
 
-        What nodes have goes on there, and its results are kept. The file stays, and its path is returned:
-        `fault_recover_jobs` collects the results, in any process, and a cluster with `resume=True` goes on with all,
-        also with jobs that no node has begun. Raises ConfigError where there is no file.
+        Jobs on nodes continue there, and their results are kept. The recovery file stays, and its path is returned:
+        `fault_recover_jobs` collects the results, in any process, and a cluster with `resume=True` continues with all
+        jobs, including those that no node has started. Raises ConfigError if there is no recovery file.
         """
         self._engine.refuse_fork()
         if self._recovery is None:
             raise ConfigError(
-                "detach is for a cluster with fault_recover: without that, nobody could find its jobs again"
+                "detach requires fault_recover: without a recovery file, the jobs could not be found again"
             )
         self._leave(HASTY_LIMIT, to_return=True)
         return self._recovery.path
 
     def close(self, timeout: float | None = None, terminate: bool = False) -> bool | None:
-        """Wait for pending jobs and their callbacks, as `wait` does, then leave the nodes: files and processes there
+        """Wait for pending jobs and their callbacks, as `wait` does, then release the nodes: files and processes there
         are removed.
 
-        With `timeout` (seconds), returns False if jobs are still pending then, unless `terminate`: then
-        they are cancelled, no more are taken, and callbacks that still run are left after 2 seconds. Returns True
-        when closed, None if it was closed before.
+        With `timeout` (seconds), returns False if jobs are still pending then, unless `terminate` is true: then they
+        are cancelled, no more jobs are accepted, and running callbacks are abandoned after 2 seconds. Returns True when
+        closed, None if it was closed before.
         """
         check_timeout(timeout)
         if self._closed:
@@ -457,7 +453,7 @@ class JobCluster:
             if not self._count.wait(
                 RELEASE_LIMIT if self._hub.call(self._engine.is_answered) else HASTY_LIMIT, jobs_only=True
             ):
-                # A node that has not ended a job in this time is not there, and will not clean up soon either.
+                # A node that has not ended a job in this time is not connected, and will not clean up soon either.
                 self._leave(HASTY_LIMIT, patience=patience)
                 return True
         self._leave(RELEASE_LIMIT, patience=patience)
@@ -469,7 +465,7 @@ class JobCluster:
         return self
 
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
-        # After an exception nobody will ask for results, so what still runs is ended.
+        # After an exception results are not wanted any more, so running jobs are cancelled.
         if kind is None:
             self.close()
         elif self._recovery is not None and not self._closed:
@@ -480,43 +476,43 @@ class JobCluster:
     # Single nodes
 
     def discover_nodes(self, nodes: Any) -> int:
-        """Look for these nodes now: anything that may stand in `nodes`. Returns 0."""
+        """Search for these nodes now; the argument is as for `nodes`. Returns 0."""
         return self._nodes.discover(nodes)
 
     def allocate_node(self, node: Any) -> int:
-        """Use more nodes: anything that may stand in `nodes`. Returns 0.
+        """Use more nodes; the argument is as for `nodes`. Returns 0.
 
         A node that was deallocated or closed is used again.
         """
         return self._nodes.allocate(node)
 
     def deallocate_node(self, node: Any) -> int:
-        """Run no more jobs of this cluster on a node; the computation stays loaded there. 0, or -1."""
+        """Run no more jobs of this cluster on a node; the computation stays loaded there. Returns 0, or -1."""
         return self._nodes.deallocate(node)
 
     def close_node(self, node: Any, terminate_pending: bool = False) -> int:
-        """Leave a node when its jobs have ended, or end them with `terminate_pending`: cleanup is called there
-        and files are removed. 0, or -1 where there is no such node."""
+        """Release a node when its jobs have ended, or, with `terminate_pending`, cancel them: cleanup is called there
+        and files are removed. Returns 0, or -1 if there is no such node."""
         return self._nodes.close(node, terminate_pending)
 
     def resetup_node(self, node: Any, terminate_pending: bool = False) -> int:
-        """Leave a node as `close_node` does, and set it up again: `allocate` of its NodeAllocate is asked
-        once more. 0, or -1 where there is no such node."""
+        """Release a node as `close_node` does, and set it up again: `allocate` of its NodeAllocate is called again.
+        Returns 0, or -1 if there is no such node."""
         return self._nodes.set_up_again(node, terminate_pending)
 
     def set_node_cpus(self, node: Any, cpus: int | str) -> int:
-        """Use at most so many CPUs of a node, over all clusters of this program; negative leaves that many
-        unused. How many are used now, or -1 where there is no such node."""
+        """Limit the CPUs of a node that all clusters of this program use; a negative number leaves that many unused.
+        Returns the number of CPUs in use now, or -1 if there is no such node."""
         return self._nodes.set_cpus(node, cpus)
 
     def node_jobs(self, node: Any, from_node: bool = False) -> list[DispyJob]:
-        """The jobs that are on a node now. `from_node` makes no difference: the answer is always the true one."""
+        """The jobs that are on a node now. `from_node` has no effect: the answer is always up to date."""
         return self._nodes.jobs_on(node, from_node)
 
     def send_file(self, path: Any, node: Any, relay: bool = False) -> int:
-        """Put a file into the directory of the computation on a node. 0, or -1 and a line in the log.
+        """Put a file into the directory of the computation on a node. Returns 0, or -1 and logs the reason.
 
-        Raises ConfigError for a file that cannot be read. `relay` is for compatibility.
+        Raises ConfigError for a file that cannot be read. `relay` is for compatibility only.
         """
         return self._nodes.send_file(path, node, relay)
 
@@ -534,15 +530,15 @@ class JobCluster:
             self._hub.call(self._engine.open)
 
     def _why_single(self) -> str:
-        """Why calls of `map` do not go together in one job; '' where they may."""
+        """Why calls of `map` cannot be combined in one job; '' if they can."""
         jobs = self._settings.jobs
         reasons = {
             "it is a program": self._settings.is_program,
             "callback is called for each job": self.callback is not None,
             "cluster_status is called for each job": self.cluster_status is not None,
-            "each job has a process of its own": jobs.isolation,
-            "each job has a directory of its own": jobs.job_directory,
-            "each job is kept for itself": self._recovery is not None,
+            "each job runs in a separate process": jobs.isolation,
+            "each job runs in a separate directory": jobs.job_directory,
+            "each job is recorded separately": self._recovery is not None,
         }
         for reason, holds in reasons.items():
             if holds:
@@ -553,7 +549,7 @@ class JobCluster:
         return program_call(row, {}) if self._settings.is_program else function_call(row, {}, self._manner)
 
     def _cancel_jobs(self, jobs: list[DispyJob]) -> None:
-        """Cancel them, without waiting; in any thread, the hub's too."""
+        """Cancel them without waiting; in any thread, including the hub's."""
         if not self._closed:
             self._hub.post(self._engine.cancel_quietly, [JobId(job._number) for job in jobs])
 
@@ -561,38 +557,38 @@ class JobCluster:
         return sum(node.cpus for node in self.status().nodes)
 
     def _is_hopeless(self) -> bool:
-        """Whether no node can be expected any more."""
+        """Whether no further node can be expected."""
         return not self._closed and bool(self._hub.call(self._engine.is_hopeless))
 
     def _cancel_all(self) -> None:
         self._hub.call(self._engine.cancel_all, False)
 
     def _leave_for_recovery(self) -> None:
-        """The program fails, and wants its jobs to survive that."""
+        """The program fails, and its jobs should survive that."""
         pending = self._count.pending
         path = self.detach()
         nodes = self._engine.selection
         if nodes.is_only_local:
-            fate = "%d jobs have not ended, and end with this program, whose own node ran them"
+            fate = "%d jobs have not ended, and end with this program, whose private node ran them"
         elif nodes.targets.local:
-            fate = "%d jobs have not ended; they go on without this program, but for those of its own node"
+            fate = "%d jobs have not ended; they continue without this program, except those on its private node"
         else:
-            fate = "%d jobs have not ended, and go on without this program"
-        text = f"%s: {fate}. To take up where it stopped, start it again with resume=True; the file is %s"
+            fate = "%d jobs have not ended, and continue without this program"
+        text = f"%s: {fate}. To continue, start the program again with resume=True; the recovery file is %s"
         logger.warning(text, self.name, pending, path)
 
     def _leave(self, limit: float, to_return: bool = False, patience: float | None = None) -> None:
-        """Leave the nodes, which have `limit` seconds for that. Callbacks have `patience` seconds to return."""
+        """Release the nodes, which have `limit` seconds for that. Callbacks have `patience` seconds to return."""
         if self._closing.leave(limit, to_return, patience):
             _open_clusters.discard(self)
 
     def __reduce__(self) -> Any:
         raise TypeError(
-            "a cluster cannot be pickled, so no job can have it: submit jobs in the program that has made it"
+            "a cluster cannot be pickled, so jobs cannot use it: submit jobs in the program that created it"
         )
 
     def __del__(self, is_finalizing: Callable[[], bool] = sys.is_finalizing) -> None:
-        # As a default, since of this module nothing is left at the end of a program. And `__init__` may not have ended.
+        # A default argument, since module globals are gone at interpreter exit. And `__init__` may not have finished.
         engine = getattr(self, "_engine", None)
         if is_finalizing() or engine is None or engine.stage not in (Stage.OPEN, Stage.FAILED):
             return
@@ -601,7 +597,9 @@ class JobCluster:
         with contextlib.suppress(ForkedError):
             self._hub.post(engine.leave)
         warnings.warn(
-            f"the cluster {self.name!r} was not closed: call close(), or use with", ResourceWarning, stacklevel=2
+            f"the cluster {self.name!r} was not closed: call close(), or use a with statement",
+            ResourceWarning,
+            stacklevel=2,
         )
 
 

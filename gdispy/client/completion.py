@@ -1,11 +1,11 @@
-"""Whether all jobs of a cluster have ended and their callbacks returned, and whoever waits for that.
+"""Counts the jobs of a cluster, and waits until all have ended and their callbacks have returned.
 
 `made` is counted in the user's thread, `ended` in the hub; `wait` may be called in any thread but the hub's.
 
 Invariants:
-1. A waiter adds its gate before the last look at the counts, and whoever changes a count looks for gates afterwards: no
+1. A waiter adds its gate before its last check of the counts, and gates are opened after a count was changed: no
    wake-up is lost.
-2. The calls of callbacks that an end brings about are given before the end is counted.
+2. The callbacks for the end of a job are queued before that end is counted.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ class Completion:
         self._name = name
         self._hub = hub
         self._callbacks = callbacks
-        #: Jobs that were submitted, and those of them that have ended.
+        #: The number of submitted jobs, and of jobs that have ended.
         self.made = 0
         self.ended = 0
-        #: Those that have ended without a result.
+        #: The number of jobs that have ended without a result.
         self.failed = 0
-        #: Never replaced: whoever adds a gate must find it opened.
+        #: Never replaced, so that each added gate is opened.
         self._gates: list[Gate] = []
         callbacks.on_done = self._open_gates
 
@@ -45,7 +45,7 @@ class Completion:
         return self.made - self.ended
 
     def end(self, count: int, failed: int) -> None:
-        """So many jobs more have ended, and so many of those without a result. In the hub."""
+        """`count` more jobs have ended, `failed` of them without a result. In the hub."""
         self.failed += failed
         self.ended += count
         if self.ended >= self.made:
@@ -58,13 +58,13 @@ class Completion:
                 gates.pop().open()
 
     def wait(self, timeout: float | None = None, jobs_only: bool = False) -> bool:
-        """Wait until no job is pending and, unless `jobs_only` or in a callback, no callback either; False if `timeout`
-        seconds pass before."""
+        """Wait until no job is pending and, unless `jobs_only` or in a callback, no callback is; False if `timeout`
+        seconds pass first."""
         jobs_only = jobs_only or self._hub.is_callback()
         return self._wait_until(lambda: self._is_idle(jobs_only), timeout)
 
     def wait_patiently(self, timeout: float | None = None) -> bool:
-        """As `wait`; after a while the log says which callbacks are waited for."""
+        """As `wait`; if it takes long, the callbacks that are waited for are logged."""
         until = math.inf if timeout is None else time.monotonic() + timeout
         if not self.wait(timeout, jobs_only=True):
             return False
@@ -74,7 +74,7 @@ class Completion:
         return self.wait(None if timeout is None else max(0.0, until - time.monotonic()))
 
     def await_callbacks(self, limit: float | None) -> None:
-        """Wait for the callbacks only, `limit` seconds at most: all jobs that will end have ended."""
+        """Wait for callbacks only, at most `limit` seconds: no more jobs will end."""
         if self._hub.is_callback():
             return
         if self._wait_until(self._callbacks.are_done, PATIENCE if limit is None else limit):
@@ -87,7 +87,7 @@ class Completion:
 
     def _report_callbacks(self) -> None:
         if not self._callbacks.are_done():
-            logger.warning("%s: waiting for %s; Ctrl-C ends that", self._name, self._callbacks.unfinished())
+            logger.warning("%s: waiting for %s; Ctrl-C stops waiting", self._name, self._callbacks.unfinished())
 
     def _wait_until(self, is_over: Callable[[], bool], timeout: float | None) -> bool:
         until = None if timeout is None else time.monotonic() + timeout
@@ -106,5 +106,5 @@ class Completion:
         made = self.made
         if self.ended < made:
             return False
-        # Callbacks may have submitted jobs until the last one has returned: those count, too.
+        # Callbacks may have submitted jobs until the last one returned: wait for those as well.
         return jobs_only or (self._callbacks.are_done() and self.made == made)

@@ -1,7 +1,4 @@
-"""Patterns that a user gives as `data` -> the files that match, and where they are on a node.
-
-Called by `packaging.py` in the user's thread.
-"""
+"""Finds the files that match the patterns in `data`, and their paths on a node. Runs in the user's thread."""
 
 from __future__ import annotations
 
@@ -15,17 +12,17 @@ from gdispy.client.module_sources import Content, regular, relative, walk
 from gdispy.errors import ConfigError
 from gdispy.worker import own_modules
 
-#: The part of a pattern that stands for directories of any depth.
+#: The part of a pattern that matches directories of any depth.
 _ANY_DEPTH = "**"
 
 
 def data_files(patterns: Iterable[str], base: str, sent: Mapping[str, Content] | None = None) -> dict[str, str]:
     """Files that match patterns of `glob` ('templates/*.txt', 'data/**'): path on the node -> path here.
 
-    Patterns are relative to the directory `base`, and to that of each own package that is loaded, or is among the
-    files that are `sent`: a file is then at the same place beside the package's modules. The name of a directory stands
-    for all files below it. What is neither below `base` nor in a package has its name only. Raises ConfigError for a
-    pattern that matches no file, and for two files that would be one.
+    Patterns are relative to the directory `base`, and to that of each own package that is loaded or among the files
+    that are `sent`: on the node a file has the same path relative to the package. A directory name matches all files
+    below it. A file that is neither below `base` nor in a package keeps only its name. Raises ConfigError for a pattern
+    without a match, and for two files with the same path.
     """
     found: dict[str, str] = {}
     packages: list[tuple[str, str]] = []
@@ -50,7 +47,7 @@ def _sent_packages(sent: Mapping[str, Content]) -> Iterator[tuple[str, str]]:
 
 
 def _loaded_packages() -> Iterator[tuple[str, str]]:
-    """The directories of own packages, and where they are on a node."""
+    """The directories of own packages, and their paths on a node."""
     for name in sorted(name.decode() for name in own_modules.own_names()):
         for portion in own_modules.portions_of(sys.modules.get(name)):
             if os.path.isdir(portion) and not own_modules.is_installed_file(os.path.join(portion, "__init__.py")):
@@ -79,7 +76,7 @@ def _is_outside(shown: str) -> bool:
 
 
 def _files(base: str, pattern: str) -> Iterator[str]:
-    """The files that a pattern stands for, by their absolute paths."""
+    """The absolute paths of the files that match a pattern."""
     parts = os.path.join(glob.escape(base), pattern).split(os.sep)
     if _ANY_DEPTH in parts:
         place = parts.index(_ANY_DEPTH)
@@ -93,7 +90,7 @@ def _files(base: str, pattern: str) -> Iterator[str]:
 
 
 def _at_any_depth(above: str, wanted: list[str]) -> Iterator[str]:
-    """What `glob` would find, which goes round for ever where links lead back."""
+    """As `glob`, which does not terminate if links lead back to a parent directory."""
     sees_hidden = any(part.startswith(".") for part in wanted)
     for directory in sorted(glob.glob(above)):
         for path in walk(directory, lambda name: name.startswith(".") and not sees_hidden):

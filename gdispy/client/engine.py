@@ -1,12 +1,12 @@
-"""The hub's side of one cluster: it joins the rules of a client to a scheduler, and keeps what is known of jobs and
-nodes.
+"""The part of one cluster that runs in the hub: it connects the rules of a client to a scheduler and keeps the state of
+jobs and nodes.
 
-Everything here runs in the hub, except what says otherwise; all decisions are those of `rules/client/session.py`.
+Everything here runs in the hub unless noted otherwise; `rules/client/session.py` makes all decisions.
 
 Invariants:
-1. A job's fields are written in the hub only; its end is reported once, and then never changes.
+1. A job's fields are written only in the hub; its end is reported once and never changes.
 2. The user's own code is called outside the hub (`Hub.call_back`, `UserCallbacks`).
-3. A cluster with jobs that have not ended lives until they have, also where the program has dropped it.
+3. A cluster with unfinished jobs is kept alive until they have ended, even if the program has dropped it.
 """
 
 from __future__ import annotations
@@ -77,24 +77,24 @@ from gdispy.worker import pickling
 logger = logging.getLogger("gdispy")
 
 LOCAL_PLACE = "the local node"
-#: Seconds that nodes have to leave a cluster whose making was interrupted.
+#: Seconds that nodes have to release a cluster whose construction was interrupted.
 UNWANTED_LIMIT = 5.0
 
-#: The clusters with jobs that have not ended. Written in the hub only.
+#: The clusters with unfinished jobs. Written only in the hub.
 _pending: set[Any] = set()
 
 
 class Stage(enum.Enum):
-    """How far the hub is with a cluster."""
+    """The state of a cluster in the hub."""
 
     JOINING = enum.auto()
-    #: Making it was interrupted, and the program does not know it: it leaves once it has joined.
+    #: Its construction was interrupted, so the program has no reference to it: it leaves once it has joined.
     UNWANTED = enum.auto()
     OPEN = enum.auto()
-    #: gdispy itself has failed: nobody decides any more.
+    #: A defect of gdispy: no decisions are made any more.
     FAILED = enum.auto()
     PARTED = enum.auto()
-    #: This process is a forked child; all of it has stayed with the parent.
+    #: This process is a forked child; the cluster belongs to the parent.
     FORKED = enum.auto()
 
 
@@ -109,7 +109,7 @@ _MOVES = {
 
 
 class ClusterEngine:
-    """One computation of this program, and its way to the scheduler."""
+    """One computation of this program, and its connection to the scheduler."""
 
     def __init__(
         self,
@@ -121,27 +121,27 @@ class ClusterEngine:
         recovery: RecoveryFile | None,
         wake: Callable[[], None],
     ) -> None:
-        """In the user's thread. `owner` gives the `JobCluster`, None when that is gone; `wake` is called, in the thread
-        that submits, when the hub is to take jobs. Raises ConfigError where the recovery file is about another
-        computation."""
+        """In the user's thread. `owner` returns the `JobCluster`, or None when it no longer exists; `wake` is called in
+        the submitting thread when jobs are queued for the hub. Raises ConfigError if the recovery file belongs to
+        another computation."""
         self._owner, self._settings, self._callbacks, self._recovery = owner, settings, callbacks, recovery
         message = replace(message, results=settings.results)
         asks, watches = nodes.asks, callbacks.on_status is not None
-        wishes = (settings.reentrant, asks, watches, settings.exclusive)
-        self.opened = Open(message.computation, [], *wishes, waits=settings.waits_for_nodes)
+        flags = (settings.reentrant, asks, watches, settings.exclusive)
+        self.opened = Open(message.computation, [], *flags, waits=settings.waits_for_nodes)
         if recovery is not None:
             message, self.opened = recovery.begin(message, self.opened, settings.key.place)
-        elif settings.key.place:  # Whoever knows this may take it over from the scheduler: see `JobCluster.detach`.
+        elif settings.key.place:  # A process with this token may take over the computation: see `JobCluster.detach`.
             self.opened = replace(self.opened, token=secrets.token_bytes(16), epoch=1)
         self._message = message
         self.name, self.computation = message.name, message.computation
         self.stage = Stage.JOINING
-        #: What all jobs end with, where gdispy itself has failed.
+        #: The text with which all jobs end after a defect of gdispy.
         self.defect = ""
         self.selection, self.nodes = nodes, NodeTable()
-        #: Opens when nothing of the computation is left on any node.
+        #: Opens when all nodes have released the computation.
         self.released = Gate()
-        #: The jobs that a former run of the program has left, as they were submitted.
+        #: The jobs of the previous run of the program, in the order of submission.
         self.former: dict[int, DispyJob] = {}
         self._hub = Hub.get()
         self._log = LimitedLog(logger)
@@ -153,7 +153,7 @@ class ClusterEngine:
         self._questions = PendingQuestions()
 
     def begin(self, secret: Secret) -> None:
-        """Join the scheduler. In the user's thread, once."""
+        """Join the scheduler. Called once, in the user's thread."""
         if self.selection.asks:
             self._hub.prepare_callbacks()
         self._hub.in_forked_child.append(self._die_in_child)
@@ -163,11 +163,13 @@ class ClusterEngine:
 
     def move(self, stage: Stage) -> None:
         if stage not in _MOVES[self.stage]:
-            raise InternalError(f"{self.name}: {self.stage.name} -> {stage.name} is no step of a cluster")
+            raise InternalError(
+                f"{self.name}: {self.stage.name} -> {stage.name} is not a legal transition of a cluster"
+            )
         self.stage = stage
 
     def abort(self) -> None:
-        """The cluster could not be made, or Ctrl-C came when it was. In the user's thread."""
+        """Construction failed or was interrupted by Ctrl-C. In the user's thread."""
         self._hub.post(self._leave_unwanted)
 
     def refuse_fork(self) -> None:
@@ -184,7 +186,7 @@ class ClusterEngine:
         if self._recovery is not None:
             self._recovery.journal.forget_in_child()
 
-    # Coming and going
+    # Joining and leaving
 
     def _join(self, secret: Secret) -> None:
         self.scheduler = pool.join(self._settings.key, secret, self)
@@ -211,19 +213,19 @@ class ClusterEngine:
             self._leave_unwanted()
 
     def _leave_unwanted(self) -> None:
-        """The program was interrupted when it made this cluster, and does not know it."""
+        """Construction was interrupted, so the program has no reference to this cluster."""
         if self.stage is Stage.JOINING:
             self.move(Stage.UNWANTED)
         elif self.stage not in (Stage.OPEN, Stage.FAILED):
             return
         elif self._recovery is not None and self._recovery.former is not None:
-            self._recovery.stays = True  # What a former run has left is still there for the next.
+            self._recovery.stays = True  # The jobs of the previous run are still there for the next.
             self.part()
         else:
             self.leave()
 
     def leave(self) -> None:
-        """Leave the nodes, without anybody who waits for that."""
+        """Release the nodes; nothing waits for the end of that."""
         self._hub.spawn(self._release_and_part)
 
     def _release_and_part(self) -> None:
@@ -232,7 +234,7 @@ class ClusterEngine:
         self.part()
 
     def release(self) -> None:
-        """Have the nodes remove all that they have of the computation."""
+        """Tell the nodes to remove everything of the computation."""
         self._pump.put(lambda now: self._session.release())
 
     def part(self) -> None:
@@ -255,8 +257,8 @@ class ClusterEngine:
             self._hub.in_forked_child.remove(self._die_in_child)
 
     def _on_defect(self, error: BaseException) -> None:
-        """gdispy itself has failed, as the log says: nobody decides any more, and nobody is to wait for that."""
-        text = self.defect = f"gdispy itself has failed, see the log: {error!r}\n"
+        """A defect of gdispy, which was logged: no decisions are made any more, so nothing may wait for one."""
+        text = self.defect = f"gdispy has failed, see the log: {error!r}\n"
         self.move(Stage.FAILED)
         self.queue.refuse(lambda: InternalError(text.strip()))
         self._pump.stop()
@@ -270,10 +272,10 @@ class ClusterEngine:
         self.table.give_up(self.queue.drain().jobs, self.defect)
         _pending.discard(self._owner())
 
-    # A former run of the program
+    # A previous run of the program
 
     def _take_up(self, recovery: RecoveryFile, former: ComputationHistory) -> None:
-        """Go on with what a former run of the program has left."""
+        """Continue the jobs of the previous run of the program."""
         own = {node for node, met in former.nodes.items() if died_with_its_program(met)}
         recovery.run_again(own)
         skip_numbers(former.last)
@@ -300,7 +302,7 @@ class ClusterEngine:
     # Nodes
 
     def open(self) -> None:
-        """Tell the scheduler which nodes are wanted, and what to report; again when that has changed."""
+        """Send the scheduler the wanted nodes and what to report; again when that has changed."""
         watches = self._callbacks.on_status is not None
         patterns, asks = list(self.selection.patterns), self.selection.asks
         self.opened = replace(self.opened, nodes=patterns, asks=asks, watches=watches)
@@ -319,14 +321,14 @@ class ClusterEngine:
         """Use more nodes than before."""
         self.selection.add(wanted)
         self.open()
-        self.seek(wanted.whom)
+        self.seek(wanted.targets)
 
     def seek(self, wanted: targets.NodeTargets) -> None:
-        """Look for these nodes."""
+        """Search for these nodes."""
         self.scheduler.seek(wanted.targets, wanted.look, self._settings.node_port)
 
     def is_hopeless(self) -> bool:
-        """Whether no node can be expected any more."""
+        """Whether no further node can be expected."""
         wanted = self.selection.targets
         if wanted.look or (wanted.local and not self.selection.has_lost_local):
             return False
@@ -335,13 +337,13 @@ class ClusterEngine:
         return bool(self.scheduler.have_refused(wanted.targets, self.computation))
 
     def is_answered(self) -> bool:
-        """Whether anybody is there who could say what becomes of the jobs."""
+        """Whether the scheduler is connected and can report the outcomes of jobs."""
         return bool(self.scheduler.is_answered(self.computation))
 
     # Jobs
 
     def take_submitted(self) -> None:
-        """Hand the jobs that were submitted to the rules."""
+        """Pass the submitted jobs to the rules."""
         if self.defect:
             self._give_up()
         taken, options = self.queue.drain()
@@ -362,7 +364,7 @@ class ClusterEngine:
         return self._session.submit(jobs, arguments, options)
 
     def cancel(self, job: DispyJob) -> int:
-        """End a job. 0, or -1 where it has ended, was cancelled before, or is not of this cluster."""
+        """Cancel a job. Returns 0, or -1 if it has ended, was cancelled before, or belongs to another cluster."""
         self.take_submitted()
         known = self.table.jobs.get(JobId(job._number))
         if known is None or known != job or known._status == job_status.CANCELLED:
@@ -371,18 +373,18 @@ class ClusterEngine:
         self._cancel([JobId(known._number)])
         return 0
 
-    def cancel_all(self, is_wish: bool) -> int:
-        """Cancel all jobs; `is_wish` is whether the user wants no results of them, and not only to come to an end."""
+    def cancel_all(self, is_requested: bool) -> int:
+        """Cancel all jobs; `is_requested` tells whether the user has asked for that, or the program only ends."""
         self.take_submitted()
         jobs = self.table.jobs
         pending = [number for number, job in jobs.items() if job._status != job_status.CANCELLED]
-        for number in pending if is_wish else ():
+        for number in pending if is_requested else ():
             jobs[number]._status = job_status.CANCELLED
         self._pump.put(lambda now: self._session.cancel(list(jobs)))
         return len(pending)
 
     def cancel_quietly(self, jobs: list[JobId]) -> None:
-        """Cancel these, whatever has become of them."""
+        """Cancel these jobs, in whatever state they are."""
         self.take_submitted()
         self._cancel(jobs)
 
@@ -390,7 +392,7 @@ class ClusterEngine:
         self._pump.put(lambda now: self._session.cancel(jobs))
 
     def end_the_rest(self, text: str) -> None:
-        """No node has said in time what became of these jobs, and nobody listens any more."""
+        """End the jobs whose outcomes no node has reported in time, since no report can arrive any more."""
         for number, job in list(self.table.jobs.items()):
             ended = ended_without_node(self.computation, [number], job_status.ABANDONED, text, job.ip_addr or "")
             self._resolve(Resolve(ended, None))
@@ -398,7 +400,7 @@ class ClusterEngine:
     # Questions
 
     def question(self, make: Callable[[int], Message]) -> Status | Reply | None:
-        """Ask the scheduler, and wait for its answer; None where none comes. In any thread but the hub's."""
+        """Send the scheduler a request and wait for its answer; None if there is none. In any thread but the hub's."""
         return self._questions.ask(lambda number: self._hub.post(self._ask, make(number)))
 
     def _ask(self, message: Message) -> None:
@@ -408,11 +410,11 @@ class ClusterEngine:
             self.say(message)
 
     def say(self, message: Message) -> None:
-        """Send a message, behind the jobs that were submitted before."""
+        """Send a message after the jobs that were submitted before it."""
         self.take_submitted()
         self._end.send(message)
 
-    # What arrives, and what the rules ask for
+    # Incoming messages, and the effects of the rules
 
     def _arrived(self, messages: list[Any]) -> None:
         self._pump.put(self._receive, messages)
@@ -420,7 +422,7 @@ class ClusterEngine:
     def _receive(self, messages: list[Any], now: float) -> Effects:
         if not self._settings.key.place:
             return self._session.receive(messages)
-        # The scheduler is another process: what it says may end its connection, and not this cluster.
+        # The scheduler is another process: a bad message may end its connection, but not this cluster.
         for message in messages:
             try:
                 for effect in self._session.receive([message]):
@@ -449,7 +451,7 @@ class ClusterEngine:
         self.table.take_late(effect.ended, effect.picks)
 
     def _lose(self, effect: TakenOver) -> None:
-        """Somebody else has the computation: what the file says is not this program's to remove."""
+        """Another process has taken over the computation, so this program must not remove the recovery file."""
         if self._recovery is not None:
             self._recovery.stays = True
 
@@ -460,7 +462,7 @@ class ClusterEngine:
         self.table.provide(effect.progress)
 
     def _notify(self, effect: Notify) -> None:
-        # A scheduler elsewhere is a peer; what the one in this process says, it says seldom.
+        # A remote scheduler is a peer, whose lines are limited; the scheduler in this process logs rarely.
         kind = "trouble" if self._settings.key.place else effect.text
         self._log.log_lines(logging.WARNING, kind, effect.text)
 
@@ -472,7 +474,7 @@ class ClusterEngine:
 
     def _choose(self, effect: ChooseNode) -> None:
         if self.opened.asks:
-            # What the user has written may take its time, or fail: not in the hub.
+            # The user's code may be slow or fail: it does not run in the hub.
             self._hub.call_back(self._choose_apart, effect.appeared)
 
     def _choose_apart(self, found: NodeFound) -> None:

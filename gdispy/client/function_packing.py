@@ -1,10 +1,10 @@
-"""A function and what it refers to -> the bytes that a node loads, and the source files that it needs beside them.
+"""Packs a function with everything it refers to: the bytes that a node loads, and the source files that it needs.
 
-Called by `packaging.py` in the user's thread, once for each cluster.
+Runs in the user's thread, once for each cluster.
 
-Functions and classes travel by value (`worker/by_value.py`). Modules of the program that code imports while it runs, or
-uses in ways of which nobody can say what they need, go along as files, and what is in those by its name. Which modules
-these are comes out when the function is written, and then it is written once more.
+Functions and classes are sent by value (`worker/by_value.py`). Modules of the program that code imports at run time, or
+uses in a way that cannot be analysed, are sent as files, and their contents by name. Packing a function reveals which
+modules these are; then it is packed once more.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from gdispy.worker.imported_names import imports_of_code
 from gdispy.worker.manner import Findings, Manner
 from gdispy.worker.paths_to import name_of, unpicklable
 
-#: How often a function is written anew: each time one module more, at least, goes as a file.
+#: Maximum number of packing rounds: each round but the last finds at least one more module to send as a file.
 _ROUNDS = 100
 
 logger = logging.getLogger(__name__)
@@ -29,21 +29,21 @@ logger = logging.getLogger(__name__)
 
 @dataclass
 class Packed:
-    """What travels for a computation, and how its jobs' arguments are to be written."""
+    """A packed computation, and how the arguments of its jobs are encoded."""
 
     body: pickling.Payload = b""
-    #: The same as source text, for nodes of another version of Python; nothing where that is impossible.
+    #: The same as source text, for nodes with another version of Python; b'' if that is impossible.
     source: bytes = b""
     #: Path on the node -> path here, or the source itself.
     files: dict[str, module_sources.Content] = field(default_factory=dict)
     reasons: dict[str, str] = field(default_factory=dict)
     manner: Manner = field(default_factory=Manner)
-    #: The names of what is defined in `body`.
+    #: The names of the definitions in `body`.
     titles: list[str] = field(default_factory=list)
 
 
 def pack(name: str, value: tuple[Any, ...], manner: Manner) -> Packed:
-    """Write a computation: its function, what is given to it by name, setup and cleanup. Raises ConfigError."""
+    """Pack a computation: its function, the names in `depends`, setup and cleanup. Raises ConfigError."""
     packed = Packed(manner=manner)
     own: frozenset[str] = frozenset()
     for _ in range(_ROUNDS):
@@ -67,8 +67,8 @@ def pack(name: str, value: tuple[Any, ...], manner: Manner) -> Packed:
 
 
 def _changed(names: frozenset[str], manner: Manner) -> dict[str, bytes]:
-    """What the program has changed of modules that go as files, by their names. Each is pickled for itself: it is
-    loaded when the module is imported, and no earlier."""
+    """The changes of the program to modules that are sent as files, by module. Each is pickled separately: it is loaded
+    when the module is imported."""
     found: dict[str, bytes] = {}
     for name in sorted(names & sys.modules.keys()):
         module = sys.modules[name]
@@ -80,12 +80,12 @@ def _changed(names: frozenset[str], manner: Manner) -> dict[str, bytes]:
             try:
                 pickling.dumps_by_value(value, manner)
             except Exception as error:
-                logger.debug("%s.%s, which the program has set, stays here: %s", name, key, error)
+                logger.debug("%s.%s, which the program has set, is not sent: %s", name, key, error)
             else:
                 values[key] = value
         if values:
             found[name] = joined(pickling.dumps_by_value(values, manner))
-            logger.debug("what the program has set in %s goes along: %s", name, ", ".join(values))
+            logger.debug("the changes of the program to %s are sent: %s", name, ", ".join(values))
     return found
 
 
@@ -97,12 +97,12 @@ def _text_of(content: module_sources.Content) -> bytes:
 
 
 def joined(payload: pickling.Payload) -> bytes:
-    """A payload as one piece."""
+    """A payload as one bytes object."""
     return payload if isinstance(payload, bytes) else b"".join(payload)
 
 
 def _wanted(findings: Findings) -> set[str]:
-    """Modules that are needed as files."""
+    """The modules that are needed as files."""
     wanted = set(findings.whole)
     for code, package in findings.codes:
         wanted |= imports_of_code(code, package)
@@ -112,7 +112,7 @@ def _wanted(findings: Findings) -> set[str]:
 def _refuse_unsendable(name: str, missing: set[str], manner: Manner) -> None:
     for each in sorted(missing):
         if manner.is_by_value(each) and each in sys.modules:
-            raise ConfigError(f"{name} needs all of the module {each}, of which there is no source to send")
+            raise ConfigError(f"{name} needs the whole module {each}, which has no source to send")
 
 
 def _pickled(name: str, value: tuple[Any, ...], manner: Manner, findings: Findings) -> pickling.Payload:
@@ -147,5 +147,5 @@ def _source(value: Any, manner: Manner) -> bytes:
 
 
 def size_of(payload: pickling.Payload) -> int:
-    """Bytes of a payload."""
+    """The size of a payload in bytes."""
     return len(payload) if isinstance(payload, bytes) else sum(map(len, payload))

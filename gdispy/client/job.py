@@ -1,12 +1,12 @@
-"""A job as the user holds it.
+"""A job as an object of the user's program.
 
-Made by `submit` in the user's thread; its fields are set by the hub, and read anywhere. It
-is kept small: a program may hold a million of them.
+It is created by `submit` in the user's thread; its fields are written in the hub and read in any thread. It is kept
+small: a program may hold a million of them.
 
 Invariants:
-1. A job is numbered once, by a counter of the process, so jobs of several clusters have different numbers.
-2. Whether a result can be unpickled here is decided before anybody can see that the job has ended: `status`,
-   `exception` and `result` agree at every moment.
+1. A counter of the process numbers the jobs, so jobs of different clusters have different numbers.
+2. Whether a result can be unpickled here is decided before the end of the job becomes visible: `status`,
+   `exception` and `result` are consistent at any time.
 3. A copy is equal to its job, has the same hash, and ends with it.
 """
 
@@ -37,21 +37,21 @@ logger = logging.getLogger("gdispy")
 _gates = threading.Lock()
 #: The numbers of all jobs of this process.
 _numbers = itertools.count(1)
-#: Gives the number of a new job.
+#: Returns the number of a new job.
 next_number = _numbers.__next__
-#: Characters of `error` at most.
+#: Maximum length of `error` in characters.
 ERROR_LIMIT = 500
-#: Bytes of pickled arguments that a job keeps when it has ended.
+#: Maximum size, in bytes, of the pickled arguments that a job keeps when it has ended.
 ARGUMENTS_LIMIT = 64 * 1024
-#: What begins a payload that is no result, but what the job has raised.
+#: First byte of a payload that is the exception of the job instead of its result.
 _FAILURE = pickling.FAILURE
 _loads = pickling.loads
-#: The opcode without which a pickle calls nothing and loads nothing by name, so that it can always be unpickled.
+#: A pickle without this opcode calls nothing and loads nothing by name, so it can always be unpickled.
 _STACK_GLOBAL = b"\x93"
 
 
 def skip_numbers(last: int) -> None:
-    """The numbers up to this one belong to jobs of a former life of the program."""
+    """Reserve the numbers up to `last`: jobs of a previous run of the program have them."""
     while next_number() <= last:
         pass
 
@@ -59,13 +59,12 @@ def skip_numbers(last: int) -> None:
 class DispyJob:
     """One call of the computation, from `submit` to its result.
 
-    `id` is the user's to set, and `result` may be set to None to free its memory; the rest is read only.
-    `status` is one of the constants below. `result` is what the function returned, or the exit code of
-    a program; while the status is `ProvisionalResult`, the latest provisional result. `stdout` and
-    `stderr` are text for functions and bytes for programs; `truncated` says whether too much was
-    printed to be kept. `exception` is None, or text that tells what went wrong. `submit_time`,
-    `start_time` and `end_time` are seconds since the epoch, the latter two by the node's clock;
-    `ip_addr` is the address of that node.
+    `id` may be set by the user, and `result` may be set to None to free its memory; all other attributes are read-only.
+    `status` is one of the constants below. `result` is the return value of the function, or the exit code of a program;
+    while the status is `ProvisionalResult`, it is the latest provisional result. `stdout` and `stderr` are text for
+    functions and bytes for programs; `truncated` tells whether output was dropped because of `output_limit`.
+    `exception` is None, or a text that describes the failure. `submit_time`, `start_time` and `end_time` are seconds
+    since the epoch, the latter two by the node's clock; `ip_addr` is the address of that node.
 
     Wait with `job()`, `job.wait(seconds)`, `job.result_or_raise()`, or, in a coroutine, `await job`.
     """
@@ -78,8 +77,8 @@ class DispyJob:
     Abandoned = job_status.ABANDONED
     Finished = job_status.FINISHED
 
-    #: What records the names of jobs, if anything does.
-    _logbook: Any = None
+    #: Records changes of `id`, or None.
+    _recovery: Any = None
 
     __slots__ = (
         "_arguments",
@@ -102,12 +101,12 @@ class DispyJob:
         "truncated",
     )
 
-    #: As in dispy, for programs that number things of their own.
+    #: As in dispy, for programs that take numbers from it.
     id_iter = _numbers
 
     def __init__(self, job_id: Any = None, args: Any = (), kwargs: Any = None) -> None:
-        """A job that belongs to no cluster, as programs for dispy make them; clusters make their own in `submit`.
-        Without `job_id` it gets a number."""
+        """A job that does not belong to a cluster, for programs written for dispy; clusters create jobs in `submit`.
+        Without `job_id`, `id` is the number of the job."""
         self._make(next_number(), 0.0, (tuple(args), dict(kwargs or ())), job_id or None)
 
     @classmethod
@@ -120,7 +119,7 @@ class DispyJob:
     def _make(self, number: int, submit_time: float, arguments: Any, job_id: Any = None) -> None:
         self._id: Any = number if job_id is None else job_id
         self._number = number
-        #: As pickled for the node, or the pair `(args, kwargs)`; None where they are not known, or not any more.
+        #: Pickled for the node, or the pair `(args, kwargs)`; None if they are not known or were dropped.
         self._arguments: Any = arguments
         self._status = job_status.CREATED
         self.submit_time = submit_time
@@ -137,23 +136,23 @@ class DispyJob:
         self._done = False
         self._gate: Gate | None = None
         self._finish: Finish | None = None
-        #: The result that came when the job had been given up.
+        #: The result that arrived after the job had been abandoned.
         self._late: Any = b""
 
     @property
     def id(self) -> Any:
-        """What the user calls it; at first its number, which no other job of this process has."""
+        """The user's name for the job; by default its number, which is unique in this process."""
         return self._id
 
     @id.setter
     def id(self, value: Any) -> None:
         self._id = value
-        if self._logbook is not None:
-            self._logbook.named(self._number, value)
+        if self._recovery is not None:
+            self._recovery.named(self._number, value)
 
     @property
     def late_result(self) -> Any:
-        """What an abandoned job returned after all, where its node came back with that; else None. Its end stays."""
+        """The result of an abandoned job whose node came back with it, else None. `status` remains Abandoned."""
         if not self._late:
             return None
         return self._late.value() if type(self._late) is Plain else pickling.loads(_copied(self._late))
@@ -162,7 +161,7 @@ class DispyJob:
     def status(self) -> int:
         """One of the constants of this class."""
         payload = self._payload
-        # What `_decide` looks at first, without a call: many look at each job.
+        # The first check of `_decide`, without a call: many programs poll each job.
         if payload and self._done and (type(payload) is not bytes or _STACK_GLOBAL in payload):
             self._decide()
         return self._status
@@ -173,12 +172,12 @@ class DispyJob:
 
     @property
     def status_name(self) -> str:
-        """`status` in a word, such as 'Finished'."""
+        """The name of `status`, such as 'Finished'."""
         return STATUS_NAMES[self.status]
 
     @property
     def exception(self) -> str | None:
-        """None, or text with what went wrong."""
+        """None, or a text that describes the failure."""
         if self._payload and self._done:
             self._decide()
         return self._exception
@@ -189,24 +188,24 @@ class DispyJob:
 
     @property
     def error(self) -> str | None:
-        """What went wrong in one line, such as 'ValueError: no such thing'; None where nothing did."""
+        """The failure in one line, such as 'ValueError: invalid level', or None."""
         text = self.exception
         return error_line(text) if text else None
 
     @property
     def args(self) -> Any:
-        """What the job is called with, for a program its words; a copy, unpickled at each call. None for a job that has
-        ended with arguments of more than 64 KiB, and where they are not known."""
+        """The arguments of the job, for a program its command-line arguments; a copy, unpickled at each access. None
+        for a job that has ended if they are larger than 64 KiB, and if they are not known."""
         call = self._call()
         return call[0] if type(call) is tuple else call
 
     @property
     def kwargs(self) -> Any:
-        """The keyword arguments, likewise; None for a program."""
+        """The keyword arguments, as `args`; None for a program."""
         call = self._call()
         return call[1] if type(call) is tuple else None
 
-    # dispy's names for them, and for what its pages know a job by.
+    # The names of these attributes in dispy, and the attributes that identify a job in its documentation.
     _args = args
     _kwargs = kwargs
 
@@ -227,7 +226,7 @@ class DispyJob:
 
     @property
     def result(self) -> Any:
-        """What the job returned. It is unpickled here, in the thread that asks first."""
+        """The result of the job. It is unpickled on first access, in the thread that accesses it."""
         done, payload = self._done, self._payload
         if not payload:
             return self._result
@@ -242,7 +241,7 @@ class DispyJob:
             self._result, self._payload = value, b""
 
     def _provisional(self, payload: Any) -> Any:
-        """A provisional result. The hub may replace it at any moment, so nothing of it is kept."""
+        """A provisional result. It is not cached, since the hub may replace it at any time."""
         try:
             return payload.value() if type(payload) is Plain else pickling.loads(_copied(payload))
         except (Exception, SystemExit) as error:
@@ -251,13 +250,13 @@ class DispyJob:
             return None
 
     def _decide(self) -> None:
-        """It has ended, and nobody has seen the result yet: unpickle it, unless that cannot fail."""
+        """The job has ended and its result was not accessed yet: unpickle it, unless that cannot fail."""
         payload = self._payload
         if type(payload) is not bytes or _STACK_GLOBAL in payload:
             self._unpickle(payload)
 
     def _unpickle(self, payload: Any) -> None:
-        """Take the result, or what went wrong with it, from what has arrived."""
+        """Unpickle the result, or record why that fails."""
         value, problem = None, ""
         try:
             if type(payload) is Plain:
@@ -271,17 +270,17 @@ class DispyJob:
         except (
             Exception,
             SystemExit,
-        ) as error:  # The latter where a class of the result calls exit: it must not end us.
+        ) as error:  # SystemExit if a class of the result calls exit, which must not end this program.
             problem = unreadable(error)
         with _gates:
-            # Of several threads that unpickle it at the same time, the first one's is everybody's.
+            # If several threads unpickle it at the same time, all get the value of the first.
             if self._payload is payload:
                 if problem:
                     self._status, self._exception = job_status.TERMINATED, problem
                 self._result, self._payload = value, b""
 
     def __call__(self, clear: bool = False) -> Any:
-        """Wait for the end, and return `result`: None where the job failed (see `exception`).
+        """Wait for the end, and return `result`: None if the job failed (see `exception`).
 
         With `clear`, `finish` is not set afterwards, as in dispy; the job itself has ended and stays so.
         """
@@ -291,16 +290,16 @@ class DispyJob:
         return self.result
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait for the end; False if `timeout` seconds pass before."""
+        """Wait for the end; False if `timeout` seconds pass first."""
         if self._done:
             return True
-        # First the gate, then a look at `_done`: the hub sets that first, and then looks for a gate.
+        # Create the gate before checking `_done`: the hub sets `_done` first and then checks for a gate.
         gate = self._own_gate()
         return self._done or gate.wait(timeout) or self._done
 
     def result_or_raise(self, timeout: float | None = None) -> Any:
-        """Wait for the end, and return `result`. Raises JobFailed where there is none, since the job was
-        cancelled, terminated or abandoned, and TimeoutError if `timeout` seconds pass before."""
+        """Wait for the end, and return `result`. Raises JobFailed if there is none because the job was
+        cancelled, terminated or abandoned, and TimeoutError if `timeout` seconds pass first."""
         if not self.wait(timeout):
             raise TimeoutError(f"job {self.id!r} has not ended within {timeout} s")
         result = self.result
@@ -309,15 +308,15 @@ class DispyJob:
         return result
 
     def __await__(self) -> Generator[Any, None, Any]:
-        """`await job` waits for the end, and gives `result` as `job()` does. In any number of loops."""
+        """`await job` waits for the end and returns `result`, as `job()` does. In any number of event loops."""
         if not self._done:
-            import asyncio  # It is large, and who awaits has it already.
+            import asyncio  # A large module, which a program that awaits has already imported.
 
             loop = asyncio.get_running_loop()
             future = loop.create_future()
 
             def wake() -> None:
-                with contextlib.suppress(RuntimeError):  # The loop is closed: nobody waits any more.
+                with contextlib.suppress(RuntimeError):  # The loop is closed.
                     loop.call_soon_threadsafe(_settle, future)
 
             self._tell(wake)
@@ -329,13 +328,13 @@ class DispyJob:
 
     @property
     def finish(self) -> Finish:
-        """What programs for dispy wait on, as `job.finish.wait(seconds)`."""
+        """An event for programs written for dispy, as in `job.finish.wait(seconds)`."""
         if self._finish is None:
             self._finish = Finish(self)
         return self._finish
 
     def _tell(self, wake: Callable[[], None]) -> None:
-        """Have `wake` called when the job ends, at once if it has: at least once, from any thread."""
+        """Call `wake` when the job ends, or now if it has ended: at least once, from any thread."""
         gate = self._own_gate()
         if self._done:
             wake()
@@ -353,21 +352,21 @@ class DispyJob:
             return self._gate
 
     def _failed(self, note: str = "") -> JobFailed:
-        """The error to raise for a job without a result. `__cause__` is what the job raised, or stands for it."""
+        """The error to raise for a job without a result. `__cause__` is the exception of the job, or a stand-in."""
         text = self._failure()
         error = JobFailed(f"{text}\n{note}" if note else text, self)
         error.__cause__ = self._cause()
         return error
 
     def _failure(self) -> str:
-        """Why there is no result: a line with the arguments, and, where there is one, the traceback of the node."""
+        """Why there is no result: a line with the arguments, and the traceback of the node, if any."""
         called = self._shown_call()
         line = f"job {self.id!r}{f', called with {called}' if called else ''}: {self.status_name}"
         cause = (self.exception or "").strip()
         return f"{line}\n{cause}" if cause else line
 
     def _shown_call(self) -> str:
-        """The arguments, shortened; '' where they are not known or cannot be shown."""
+        """The arguments, shortened; '' if they are not known or cannot be shown."""
         try:
             args, kwargs = self.args, self.kwargs
             if args is None:
@@ -379,7 +378,7 @@ class DispyJob:
         return f"({', '.join(parts)})"
 
     def _cause(self) -> BaseException | None:
-        """What the job raised, as far as it can be made again here; else an exception with the same name."""
+        """The exception of the job if it can be unpickled here, else an exception with the same name."""
         text = self.exception
         if not text:
             return None
@@ -392,7 +391,7 @@ class DispyJob:
         return _stand_in(error_line(text)) if "Traceback" in text else None
 
     def _end(self, ended: Ended, place: int, is_program: bool, is_plain: bool = False) -> None:
-        """Take what came of it from a message."""
+        """Take the outcome of the job from a message."""
         result = ended.results[place]
         self._payload = Plain(result) if is_plain and result else result
         self._status, self.ip_addr = ended.statuses[place], ended.address or None
@@ -404,11 +403,11 @@ class DispyJob:
         self._done = True
 
     def _origin(self) -> DispyJob:
-        """The job that this one is a copy of; itself where it is none."""
+        """The original of this copy; itself if it is not a copy."""
         return self
 
     def _copy(self) -> DispyJob:
-        """What a callback gets before the end: the job as it is at this moment."""
+        """A copy with the current state, for callbacks before the end."""
         return _JobCopy(self._origin(), self)
 
     __copy__ = _copy
@@ -419,11 +418,11 @@ class DispyJob:
     def __reduce_ex__(self, protocol: Any) -> Any:
         raise TypeError(
             f"job {self.id!r} cannot be pickled, so it cannot be an argument of another job: "
-            "wait for it with job(), and give its result"
+            "wait for it with job(), and pass its result"
         )
 
     def _part(self, exception: str, arguments: Any = None, cause: Bulk = b"") -> DispyJob:
-        """One of several calls that this job made, which has failed."""
+        """A failed call out of the several calls of this job."""
         part = DispyJob._new(self._number, self.submit_time, arguments)
         for name in ("_id", "start_time", "end_time", "ip_addr", "stdout", "stderr", "truncated"):
             setattr(part, name, getattr(self, name))
@@ -444,7 +443,7 @@ class DispyJob:
 
 
 class _JobCopy(DispyJob):
-    """A job as it was at some moment, until somebody waits for it: then it is as its job at the end."""
+    """A snapshot of a job. Waiting for it updates it to the final state of the job."""
 
     __slots__ = ("_job",)
 
@@ -480,45 +479,45 @@ class _JobCopy(DispyJob):
 
 
 class KeptJob(DispyJob):
-    """A job that a recovery file remembers."""
+    """A job that is recorded in a recovery file."""
 
-    __slots__ = ("_logbook",)
+    __slots__ = ("_recovery",)
 
     @classmethod
-    def _kept(cls, number: int, submit_time: float, logbook: Any, arguments: Any = None) -> KeptJob:
-        """Such a job; `logbook` is where its names are recorded."""
+    def _kept(cls, number: int, submit_time: float, recovery: Any, arguments: Any = None) -> KeptJob:
+        """A recorded job; `recovery` records changes of its `id`."""
         job = cls.__new__(cls)
         job._make(number, submit_time, arguments)
-        job._logbook = logbook
+        job._recovery = recovery
         return job
 
 
 class Finish(threading.Event):
-    """The end of a job as an event. Made when it is asked for."""
+    """The end of a job as an event. Created on demand."""
 
     def __init__(self, job: DispyJob) -> None:
-        # Nothing of the base class is used: its lock would be lost where Ctrl-C comes just when it was taken.
+        # The base class is not initialised: Ctrl-C at the wrong moment would leave its lock held.
         self._job = job
         self._is_cleared = False
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait until it is set: when the job has ended. False if `timeout` seconds pass before."""
+        """Wait until the job has ended. False if `timeout` seconds pass first."""
         if not self._is_cleared:
             return self._job.wait(timeout)
         return Gate().wait(timeout)
 
     def is_set(self) -> bool:
-        """Whether the job has ended, and `clear` was not called since."""
+        """Whether the job has ended and `clear` was not called since."""
         return self._job._done and not self._is_cleared
 
     isSet = is_set
 
     def set(self) -> None:
-        """Undo `clear`. It ends no job: only its node does that."""
+        """Undo `clear`. This does not end the job."""
         self._is_cleared = False
 
     def clear(self) -> None:
-        """It is not set any more, where the job has ended; no effect before."""
+        """Reset the event if the job has ended; no effect before that."""
         self._is_cleared = self._job._done
 
     def __repr__(self) -> str:
@@ -540,18 +539,18 @@ STATUS_NAMES = {
 
 
 def _settle(future: asyncio.Future[None]) -> None:
-    if not future.done():  # Else it was cancelled, or told twice.
+    if not future.done():  # It may have been cancelled or settled already.
         future.set_result(None)
 
 
-#: Arguments in messages of errors.
+#: Shortens arguments in error messages.
 _short = reprlib.Repr()
 _short.maxstring = _short.maxother = 60
 _short.maxlevel = 3
 
 
 def error_line(text: str) -> str:
-    """The line of a text that says what went wrong: of a traceback the one with the exception."""
+    """The line of a text that describes the error: in a traceback, the line of the exception."""
     line = _telling_line([line for line in text.splitlines() if line.strip()])
     return line if len(line) <= ERROR_LIMIT else line[: ERROR_LIMIT - 3] + "..."
 
@@ -561,7 +560,7 @@ def _telling_line(lines: list[str]) -> str:
         return ""
     if lines[-1] == CANCELLED:
         return CANCELLED
-    if lines[0].lstrip().startswith("+ Exception Group"):  # Its traceback stands behind bars.
+    if lines[0].lstrip().startswith("+ Exception Group"):  # Its traceback is indented by bars.
         lines = [line[4:] for line in lines if line.startswith("  | ")]
     frames = [place for place, line in enumerate(lines) if line.startswith('  File "')]
     if not frames:
@@ -571,7 +570,7 @@ def _telling_line(lines: list[str]) -> str:
 
 
 def _stand_in(line: str) -> BaseException:
-    """An exception that cannot be made again here: one with the same name, and its text."""
+    """A stand-in, with the same name and text, for an exception that cannot be unpickled here."""
     name, _, message = line.partition(": ")
     name = name.rpartition(".")[2]
     if not name.isidentifier():
@@ -581,7 +580,7 @@ def _stand_in(line: str) -> BaseException:
 
 
 class Plain:
-    """A payload of a cluster that takes plain data only: whatever it is, it is never unpickled."""
+    """A payload of a cluster that accepts plain data only: it is never unpickled."""
 
     __slots__ = ("payload",)
 
@@ -589,19 +588,19 @@ class Plain:
         self.payload = payload
 
     def value(self) -> Any:
-        """A value of its own for each call. Raises NotPlain."""
+        """A new value for each call. Raises NotPlain."""
         return plain.loads(_copied(self.payload))
 
 
 def unreadable(error: BaseException) -> str:
-    """What is wrong with a job whose result cannot be read."""
+    """The text for a job whose result cannot be unpickled."""
     if isinstance(error, plain.NotPlain):
-        return f"The result arrived, but the cluster takes plain data only: {error}\n"
+        return f"The result arrived, but the cluster accepts only plain data: {error}\n"
     return f"The result arrived, but cannot be unpickled here: {type(error).__name__}: {error}\n"
 
 
 def _is_failure(payload: Any) -> bool:
-    """Whether it is not a result, but what the job has raised."""
+    """Whether it is the exception of a job and not a result."""
     return type(payload) is bytes and payload[:1] == bytes([_FAILURE])
 
 
@@ -610,6 +609,6 @@ def _bytes(payload: Bulk) -> Any:
 
 
 def _copied(payload: Bulk) -> Any:
-    """For what is unpickled each time somebody asks: arrays are views of the one piece, and may be changed."""
+    """A copy for a payload that is unpickled at each access: arrays are views of it and may be modified."""
     data = _bytes(payload)
     return bytearray(data[0]) if isinstance(data, list) and len(data) == 1 else data

@@ -1,7 +1,6 @@
-"""What a job asks for besides its arguments: the keywords of `submit` that begin with `dispy_`.
+"""The options of a job: the keywords of `submit` that begin with `dispy_`.
 
-Called by `cluster.py` in the user's thread. They are taken out of the keywords before the computation
-gets to see those.
+They are removed from the keywords before the call is encoded. Runs in the user's thread.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from gdispy.protocol.payload import Bulk
 from gdispy.protocol.rows import JobOptions
 from gdispy.worker import pickling
 
-#: The most that a node is believed to have, so that a slip of the pen is told at once.
+#: Upper limits of plausible values, so that typing errors are reported immediately.
 CPU_LIMIT = 1 << 16
 SECONDS_LIMIT = 1e9
 BYTES_LIMIT = 1 << 50
@@ -23,19 +22,21 @@ _KNOWN = ("dispy_job_depends", "dispy_timeout", "dispy_cpus", "dispy_memory", "d
 
 
 def take(kwargs: dict[str, Any], node: bytes = b"") -> JobOptions | None:
-    """Remove the reserved keywords; the job's options, None where there are none.
+    """Remove the reserved keywords; returns the job's options, None if there are none.
 
-    `dispy_timeout` is seconds that the job may run, `dispy_cpus` how many CPUs it occupies, `dispy_memory` bytes
-    that it may use with all its processes, `dispy_cpu_time` seconds of processor time likewise, `dispy_priority` any
-    number, higher goes first, and `dispy_job_depends` what only this job needs, as `depends` of a cluster. Raises
-    ConfigError.
+    `dispy_timeout` is the time limit of the job in seconds, `dispy_cpus` the number of CPUs that it occupies,
+    `dispy_memory` the memory limit of all its processes in bytes, `dispy_cpu_time` their CPU time limit in seconds,
+    `dispy_priority` a number, higher runs first, and `dispy_job_depends` lists dependencies of this job only, like
+    `depends` of a cluster. Raises ConfigError.
     """
     reserved = {name: kwargs.pop(name) for name in [*kwargs] if name.startswith("dispy_")} if kwargs else {}
     if not reserved and not node:
         return None
     for name in reserved:
         if name not in _KNOWN:
-            raise ConfigError(f"submit knows no {name!r}: names that begin with dispy_ are {', '.join(_KNOWN)}")
+            raise ConfigError(
+                f"submit does not accept {name!r}: the keywords that begin with dispy_ are {', '.join(_KNOWN)}"
+            )
     get = reserved.get
     depends = _Depends(get("dispy_job_depends"))
     return JobOptions(
@@ -52,7 +53,7 @@ def take(kwargs: dict[str, Any], node: bytes = b"") -> JobOptions | None:
 
 
 class _Depends:
-    """What only this job needs, as it travels."""
+    """The encoded dependencies of one job."""
 
     def __init__(self, depends: Any) -> None:
         self.names: Bulk = b""

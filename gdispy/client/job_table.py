@@ -1,10 +1,10 @@
-"""The jobs of one cluster that have not ended, and what is known of them.
+"""The unfinished jobs of one cluster, and their state.
 
-Everything here runs in the hub: `engine.py` passes on what the rules report.
+Everything here runs in the hub.
 
 Invariants:
-1. A job's fields are written here only, once it was submitted; its end is reported once, and then never changes.
-2. A job leaves the table with its end, after the callbacks for it were given.
+1. Once a job is submitted, its fields are written only here; its end is reported once and never changes.
+2. A job leaves the table when it ends, after its callbacks were queued.
 """
 
 from __future__ import annotations
@@ -44,19 +44,19 @@ class JobTable:
         self._is_program, self._reentrant = settings.is_program, settings.reentrant
         self._is_plain, limit = bool(settings.results), settings.jobs.output_limit
         self._output_limit = UNLIMITED if limit is None else limit
-        #: Whether much output is left in the file that it came in.
+        #: Whether large output stays in the file in which it arrived.
         self.takes_files = False
         self._nodes, self._callbacks, self._count = nodes, callbacks, count
         self.jobs: dict[JobId, DispyJob] = {}
-        #: Jobs of a former life of the program whose ends the callback has been called for.
+        #: Jobs of the previous run of the program whose end was passed to the callback.
         self.told: set[JobId] = set()
-        #: Jobs that were given up with their nodes.
+        #: Jobs that were abandoned with their nodes.
         self._abandoned: dict[int, DispyJob] = {}
-        #: Where jobs run, for `cluster_status` of a reentrant computation.
+        #: The nodes of running jobs, for `cluster_status` of a reentrant computation.
         self._places: dict[JobId, bytes] = {}
 
     def end(self, ended: Ended, picks: list[int] | None) -> None:
-        """The jobs at these places of the message, None for all, have ended."""
+        """The jobs at the indices `picks` of the message (None for all) have ended."""
         jobs, recovery, is_program, is_plain = self.jobs, self._recovery, self._is_program, self._is_plain
         on_job, on_status = self._callbacks.on_job, self._callbacks.on_status
         columns: list[list[Any]] = [ended.jobs, ended.statuses, ended.starts, ended.ends, ended.exceptions]
@@ -87,7 +87,7 @@ class JobTable:
                     seen += 1
                     job.start_time = start or job.start_time
                 if on_status is not None and job._status == job_status.CREATED and start:
-                    # So short that only its end was told, it has begun all the same.
+                    # So short that only its end was reported: report its start as well.
                     job._status = job_status.RUNNING
                     self._tell_status(job_status.RUNNING, ended.node, job._copy())
                 if code != job_status.FINISHED:
@@ -109,14 +109,14 @@ class JobTable:
             node = self._nodes.get(ended.node)
             if node is not None:
                 node.finished(ended, picks, seen, sent)
-            # After the last, or the user's thread would wake up in between and want the interpreter.
+            # After the last job, or the user's thread would wake up in between and compete for the interpreter.
             codes = columns[1]
             self._count.end(before - len(jobs), len(codes) - codes.count(job_status.FINISHED))
             for gate in gates:
                 gate.open()
 
     def _call_back(self, job: DispyJob, callback: JobCallback) -> None:
-        """Tell the user of the end of a job, once in all lives of the program."""
+        """Call the callback for the end of a job, once over all runs of the program."""
         recovery = self._recovery
         if recovery is None:
             self._callbacks.give(callback, job)
@@ -124,21 +124,23 @@ class JobTable:
             self._callbacks.give(_call_back_and_note, callback, job, recovery)
 
     def take_late(self, ended: Ended, picks: list[int]) -> None:
-        """A node that had been given up has come back, with results of jobs that have ended without them."""
+        """A node that was given up has come back with results of abandoned jobs."""
         for place in picks:
             job = self._abandoned.pop(ended.jobs[place], None)
             if job is not None and ended.statuses[place] == job_status.FINISHED:
                 result = ended.results[place]
                 job._late = Plain(result) if self._is_plain and result else result
-                logger.warning("job %r was abandoned, and its node is back with its result: job.late_result", job.id)
+                logger.warning(
+                    "job %r was abandoned, but its node has come back with its result: see job.late_result", job.id
+                )
 
     def _tell_status(self, status: int, node: bytes, job: DispyJob) -> None:
-        """Report to `cluster_status` what has happened to a job that has not ended."""
+        """Report a change of an unfinished job to `cluster_status`."""
         if self._callbacks.on_status is not None:
             self._callbacks.give(self._callbacks.on_status, status, self._nodes.get(node), job)
 
     def _let_go(self, job: DispyJob) -> int:
-        """What a job was called with is kept unless it is large; its size."""
+        """Drop the arguments of a job if they are large; returns their size."""
         size = bulk_size(job._arguments)
         if size > ARGUMENTS_LIMIT:
             job._arguments = None
@@ -150,12 +152,12 @@ class JobTable:
             self._note_cut(job, (output, error), left_out)
 
     def _note_cut(self, job: DispyJob, streams: tuple[Bulk, Bulk], left_out: int) -> None:
-        """A job has printed more than is kept."""
+        """Record that some of a job's output was dropped."""
         job.truncated = True
         limit = self._output_limit
         total = left_out + sum(min(bulk_size(each), limit) for each in streams)
         logger.warning(
-            "%s: job %r has printed %s bytes, of which %s are left out: output_limit is %s bytes of each stream",
+            "%s: job %r has printed %s bytes, of which %s were dropped: output_limit is %s bytes per stream",
             *(self._name, job.id, f"{total:,}", f"{left_out:,}", f"{limit:,}"),
         )
 
@@ -168,7 +170,7 @@ class JobTable:
         return data if self._is_program else data.decode("utf-8", "replace")
 
     def begin(self, started: Started) -> None:
-        """Jobs run."""
+        """Jobs have started."""
         node = self._nodes.get(started.node)
         for number, began in zip(started.jobs, started.times, strict=True):
             job = self.jobs.get(number)
@@ -203,7 +205,7 @@ class JobTable:
             job._status = job_status.CANCELLED
 
     def lose_node(self, node: bytes) -> None:
-        """A node is gone, and what ran there runs again elsewhere."""
+        """A node is lost, and its jobs run again elsewhere."""
         lost = [number for number, place in self._places.items() if place == node]
         for number in lost:
             del self._places[number]
@@ -214,7 +216,7 @@ class JobTable:
                 job._status, job.start_time, job.ip_addr = job_status.CREATED, None, None
 
     def give_up(self, waiting: list[DispyJob], reason: str) -> None:
-        """gdispy itself has failed: all these, and those of the table, end with that."""
+        """After a defect of gdispy: end the waiting jobs and all jobs of the table with that reason."""
         jobs = [*self.jobs.values(), *waiting]
         self.jobs.clear()
         for job in jobs:

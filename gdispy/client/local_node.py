@@ -1,8 +1,7 @@
 """A private node on this machine, for the life of a cluster: `nodes=['local']`.
 
-It is a `gdispy-node` process like any other, with a secret of its own that only this
-program knows, on the loopback interface. It ends when its standard input does, so it cannot outlive
-the program that started it, however that ends.
+It is an ordinary `gdispy-node` process on the loopback interface, with a secret that only this program knows. It exits
+when its standard input is closed, so it cannot outlive the program that started it.
 """
 
 from __future__ import annotations
@@ -26,8 +25,8 @@ from gdispy.rules.history.facts import Met
 from gdispy.runtime.subprocess_env import importable
 from gdispy.transport.credentials import Secret
 
-#: What `scripts/gdispy-node` does, for a program that may have no scripts in its PATH. Files of the working directory
-#: are not for the node: one that is called random.py would be taken for Python's own.
+#: The code of `scripts/gdispy-node`, since the scripts may not be in PATH. The working directory is removed from
+#: `sys.path`, since a file named random.py there would shadow the standard module.
 _CODE = """
 import sys
 if sys.path[:1] == [""]: del sys.path[0]
@@ -38,16 +37,16 @@ import gdispy.runtime.patching
 from gdispy.cli import node_main
 sys.exit(node_main())
 """
-#: Seconds in which it must be ready.
+#: Time limit in seconds for it to become ready.
 START_LIMIT = 30.0
 
 
 class LocalNode:
-    """The process, from its start on."""
+    """The process of a private node; started by the constructor."""
 
     def __init__(self, secret: Secret) -> None:
         text = encode_secret(secret.key)
-        #: A name that no other node has, so that it can be told from those found by broadcast.
+        #: A unique name, which distinguishes it from nodes found by broadcast.
         self.name = f"local-{secrets.token_hex(4)}"
         read_end, stdin = _pipe()
         self._stdout, write_end = _pipe()
@@ -76,7 +75,7 @@ class LocalNode:
         os.write(stdin, text.encode() + b"\n")
 
     def await_ready(self) -> tuple[str, int]:
-        """Its address, once it takes connections. In a greenlet. Raises ConnectFailed."""
+        """Wait until it accepts connections; returns its address. In a greenlet. Raises ConnectFailed."""
         text = b""
         self._waiter = gevent.getcurrent()
         with gevent.Timeout(START_LIMIT, ConnectFailed("the local node did not start in time")):
@@ -84,7 +83,7 @@ class LocalNode:
                 socket.wait_read(self._stdout)
                 more = os.read(self._stdout, 4096)
                 if not more:
-                    raise ConnectFailed("the local node could not start; its own message is above")
+                    raise ConnectFailed("the local node could not start; see its message above")
                 text += more
         self._waiter = None
         _, _, place = text.decode().strip().splitlines()[-1].partition("ready ")
@@ -92,14 +91,14 @@ class LocalNode:
         return host, int(port)
 
     def close(self) -> None:
-        """End it, and wait until it has ended."""
+        """Stop it, and wait until it has exited."""
         if self._waiter is not None:
-            # Before the descriptor is closed: its number may be another file's at once.
+            # Before the descriptor is closed, since its number may be reused immediately.
             self._waiter.kill()
         with contextlib.suppress(OSError):
             os.close(self._stdin)
         self._end()
-        # Last, for it may be about to say that it is ready.
+        # Last, because the node may be about to write that it is ready.
         with contextlib.suppress(OSError):
             os.close(self._stdout)
 
@@ -115,7 +114,7 @@ class LocalNode:
     def _is_over(self, wait: bool = False) -> bool:
         try:
             return os.waitpid(self._pid, 0 if wait else os.WNOHANG)[0] != 0
-        except ChildProcessError:  # Somebody else in this program has waited for it.
+        except ChildProcessError:  # Other code of this program has already waited for it.
             return True
 
     def forget_in_child(self) -> None:
@@ -125,7 +124,7 @@ class LocalNode:
 
 
 def _pipe() -> tuple[int, int]:
-    """A pipe that has none of the numbers of standard files, which a program may have closed."""
+    """A pipe whose descriptors are not those of standard streams, which a program may have closed."""
     ends = os.pipe()
     found = [fcntl.fcntl(end, fcntl.F_DUPFD_CLOEXEC, 3) for end in ends]
     for end in ends:
@@ -134,7 +133,7 @@ def _pipe() -> tuple[int, int]:
 
 
 def died_with_its_program(met: Met) -> bool:
-    """Whether a node, as a recovery file tells of it, was a program's own: then it is gone as the program is."""
+    """Whether a node in a recovery file was a private node of the program, and so has ended with it."""
     return re.fullmatch(r"local-[0-9a-f]{8}", met.name) is not None and config.is_loopback(met.names[0])
 
 

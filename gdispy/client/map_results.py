@@ -1,11 +1,10 @@
-"""Many jobs as a stream: results in the order of their arguments, and jobs in the order of their ends.
+"""Streams of jobs: results in the order of their arguments, and jobs in the order of their ends.
 
-Called by `cluster.map` and `cluster.as_completed`, in the user's thread.
+Runs in the user's thread.
 
 Invariants of a stream of results:
-1. What it is given to read is read ahead of what was taken from it by a bounded number of jobs only, and a result is
-   kept until it is taken, no longer.
-2. Every item has its result, or its own failure, at its place.
+1. Input is read ahead of consumption by a bounded number of jobs, and a result is kept only until it is consumed.
+2. Every item yields its result, or its own failure, in input order.
 """
 
 from __future__ import annotations
@@ -27,21 +26,21 @@ from gdispy.protocol.payload import Bulk, joined
 from gdispy.runtime.gate import Gate
 from gdispy.worker import batch, pickling, plain
 
-#: Read ahead: at least so many jobs for each CPU, so many seconds of what is taken, and at most so many jobs.
+#: Read ahead: jobs per CPU at least, seconds of consumption, and jobs at most.
 JOBS_PER_CPU = 4
 SECONDS_AHEAD = 1.0
 JOBS_LIMIT = 10_000
-#: CPUs that are assumed while no node has been found.
+#: Number of CPUs to assume while no node has been found.
 ASSUMED_CPUS = 16
-#: Seconds between two looks at how many CPUs there are and how much is taken.
+#: Seconds between two measurements of the number of CPUs and of the rate of consumption.
 LOOK_INTERVAL = 0.25
-#: Seconds of reading ahead after which results that are there come first.
+#: Seconds of reading ahead after which available results are returned first.
 READ_LIMIT = 0.005
 
-#: Seconds of work in a job of several items, and after which a worker gives back what it has not begun.
+#: Target run time of a job of several items, and the time after which a worker returns the items not started.
 CHUNK_SECONDS = 0.02
 CHUNK_SECONDS_LIMIT = 0.2
-#: Items and bytes of arguments in such a job.
+#: Maximum number of items and bytes of arguments in such a job.
 CHUNK_LIMIT = 5000
 CHUNK_BYTES = 256 * 1024
 
@@ -49,8 +48,8 @@ CHUNK_BYTES = 256 * 1024
 Row = tuple[Any, ...]
 
 
-class Place(Protocol):
-    """What a stream needs of a cluster."""
+class Submitter(Protocol):
+    """The part of a cluster that a stream uses."""
 
     def _enqueue(self, payload: Bulk) -> DispyJob: ...
     def _cancel_jobs(self, jobs: list[DispyJob]) -> None: ...
@@ -71,7 +70,7 @@ def _words(row: Row) -> Row:
 
 
 class ChunkSize:
-    """How many items go into one job: as many as are given, or, with None, as are worth it."""
+    """The number of items per job: a fixed number, or, with None, adapted to their run time."""
 
     def __init__(self, fixed: int | None) -> None:
         self.is_auto = fixed is None
@@ -82,7 +81,7 @@ class ChunkSize:
         self.bytes_limit = CHUNK_BYTES if self.is_auto else math.inf
 
     def learn(self, items: int, seconds: float) -> None:
-        """A job with so many items took so long."""
+        """A job of `items` items took `seconds`."""
         if not self.is_auto or not items:
             return
         each = max(seconds, 1e-7) / items
@@ -91,30 +90,30 @@ class ChunkSize:
 
 
 def chunk_size(wanted: Any, only_single: str) -> ChunkSize:
-    """Read `chunksize`; `only_single` says why there can only be one item in a job, '' where there can be more.
+    """Read `chunksize`; `only_single` is the reason why a job can have only one item, '' if it can have more.
 
     Raises ConfigError.
     """
     if wanted == "auto":
         return ChunkSize(1 if only_single else None)
     if isinstance(wanted, bool) or not isinstance(wanted, int) or wanted < 1:
-        raise ConfigError(f"chunksize must be 'auto' or a whole number from 1 on, not {wanted!r}")
+        raise ConfigError(f"chunksize must be 'auto' or a whole number of at least 1, not {wanted!r}")
     if wanted > 1 and only_single:
         raise ConfigError(f"chunksize must be 1 or 'auto' here, since {only_single}")
     return ChunkSize(wanted)
 
 
 class _Entry(NamedTuple):
-    """A job of the stream; `calls` is what was read for it, None where it is one call as any other."""
+    """A job of the stream; `calls` are the calls in it, None for a single ordinary call."""
 
     job: DispyJob
     calls: batch.Calls | None
 
 
-#: Gives the result of an item, or raises why there is none.
+#: Returns the result of an item, or raises its failure.
 _Outcome = Callable[[], Any]
 
-#: What to do with an item that failed: raise its error at its place, leave it out, or yield the error as its result.
+#: What to do with a failed item: raise its error in its turn, skip it, or yield the error as its result.
 RAISE, SKIP, YIELD = ON_ERROR = ("raise", "skip", "yield")
 
 
@@ -132,14 +131,14 @@ def error_rule(on_error: Any, return_exceptions: Any) -> str:
 
 
 class MapResults(Iterator[Any]):
-    """The results of many calls, in the order of `rows`, which are read as results are taken.
+    """The results of many calls, in the order of `rows`, which are read while results are consumed.
 
-    With `RAISE`, an item that failed raises at its place; the next call goes on with the item after it.
+    With `RAISE`, a failed item raises in its turn; the next call continues with the item after it.
     """
 
     def __init__(
         self,
-        cluster: Place,
+        cluster: Submitter,
         rows: Iterator[Row],
         encode: Callable[[Row], Bulk],
         size: ChunkSize,
@@ -150,7 +149,7 @@ class MapResults(Iterator[Any]):
         self._rows: Iterator[Row] | None = rows
         self._encode = encode
         self._size = size
-        #: Calls that were read and belong into the next job.
+        #: Calls that were read for the next job.
         self._calls: batch.Calls = []
         self._entries: deque[_Entry | _Outcome] = deque()
         self._ready: deque[_Outcome] = deque()
@@ -181,7 +180,7 @@ class MapResults(Iterator[Any]):
         return self._ready.popleft()
 
     def close(self) -> None:
-        """Read no more, and cancel what has not ended."""
+        """Stop reading, and cancel all unfinished jobs."""
         self._rows = None
         jobs = [entry.job for entry in self._entries if isinstance(entry, _Entry)]
         self._entries.clear()
@@ -191,7 +190,7 @@ class MapResults(Iterator[Any]):
             self._cluster._cancel_jobs(jobs)
 
     def __del__(self, is_finalizing: Callable[[], bool] = sys.is_finalizing) -> None:
-        # As a default, since of this module nothing is left at the end of a program. And `__init__` may not have ended.
+        # A default argument, since module globals are gone at interpreter exit. And `__init__` may not have finished.
         if not is_finalizing() and hasattr(self, "_window"):
             self.close()
 
@@ -212,7 +211,7 @@ class MapResults(Iterator[Any]):
         return not isinstance(first, _Entry) or first.job._done
 
     def _read_job(self) -> None:
-        """Read what belongs into one job, and submit it."""
+        """Read the calls of one job, and submit it."""
         until = time.monotonic() + CHUNK_SECONDS
         size = sum(map(len, self._calls))
         while len(self._calls) < self._size.items and size < self._size.bytes_limit:
@@ -225,13 +224,13 @@ class MapResults(Iterator[Any]):
                 return
             self._calls.append(payload)
             size += len(payload)
-            # Whoever makes the items slowly does not have to make many before the first is worked at.
+            # If the source of the items is slow, the first of them should not wait for many others.
             if self._size.is_auto and time.monotonic() > until:
                 break
         self._submit_calls()
 
     def _read_call(self) -> Bulk | None:
-        """The next item as it travels; None where it, or the reading, failed, and at the end."""
+        """The next call, encoded; None if it or reading failed, and at the end."""
         assert self._rows is not None
         try:
             row = next(self._rows)
@@ -269,7 +268,7 @@ class MapResults(Iterator[Any]):
     # Taking
 
     def _take(self, entry: _Entry | _Outcome) -> None:
-        """Wait for the first job, and have its outcomes ready."""
+        """Wait for the first job, and make its outcomes ready."""
         if not isinstance(entry, _Entry):
             self._ready.append(entry)
             return
@@ -293,13 +292,15 @@ class MapResults(Iterator[Any]):
 
     def _take_chunk(self, job: DispyJob, calls: batch.Calls) -> None:
         if job._status != job_status.FINISHED:
-            # Some of them may have been run, so none is run again.
+            # Some calls may have run, so none is run again.
             self._ready.extend(functools.partial(_fail, job, call, len(calls)) for call in calls)
             return
         try:
             results, failures, is_plain = _results_of(job, len(calls))
-        except Exception as error:  # Of bytes that no worker has written.
-            text = f"The results of {len(calls)} items of map arrived, but are none: {type(error).__name__}: {error}\n"
+        except Exception as error:  # The bytes were not written by a worker.
+            text = (
+                f"The results of {len(calls)} items of map arrived, but are invalid: {type(error).__name__}: {error}\n"
+            )
             self._ready.extend(functools.partial(_refuse, job, call, text) for call in calls)
             return
         job.result = None
@@ -310,7 +311,7 @@ class MapResults(Iterator[Any]):
         self._resubmit(calls[len(results) :])
 
     def _resubmit(self, calls: batch.Calls) -> None:
-        """These come next, and were not begun for lack of time."""
+        """Submit these calls next: the worker returned them because of the time limit."""
         later, self._entries = self._entries, deque()
         rows, unread = self._rows, self._calls
         for place in range(0, len(calls), self._size.items):
@@ -321,18 +322,18 @@ class MapResults(Iterator[Any]):
 
 
 class _Window:
-    """How many jobs may be under way: enough to keep all CPUs busy, and bounded."""
+    """The maximum number of jobs in progress: enough to keep all CPUs busy, and bounded."""
 
-    def __init__(self, cluster: Place) -> None:
+    def __init__(self, cluster: Submitter) -> None:
         self._cluster = cluster
         self._looked = -LOOK_INTERVAL
         self._cpus = 0
         self._rate = 0.0
-        #: Items that were taken since the last look.
+        #: Items consumed since the last measurement.
         self.taken = 0
 
     def jobs(self, items: int) -> int:
-        """How many of `items` each."""
+        """The maximum number of jobs of `items` items each."""
         now = time.monotonic()
         passed = now - self._looked
         if passed >= LOOK_INTERVAL or not self._cpus:
@@ -349,7 +350,7 @@ def _raise(error: Exception) -> Any:
 
 
 def _raise_for_all(error: Exception) -> Any:
-    """What has gone wrong is the stream itself: the source of its items, or the cluster."""
+    """Raise an error of the stream itself: of the source of its items, or of the cluster."""
     raise error
 
 
@@ -360,7 +361,7 @@ def _is_of_all(outcome: _Outcome) -> bool:
 def _fail(job: DispyJob, call: bytes, items: int) -> Any:
     own = job._part(job._exception or "", call)
     own._status = job._status
-    raise own._failed(f"It was the job of {items} items of map, which have all failed")
+    raise own._failed(f"The job had {items} items of map, which have all failed")
 
 
 def _refuse(job: DispyJob, call: bytes, text: str) -> Any:
@@ -368,8 +369,8 @@ def _refuse(job: DispyJob, call: bytes, text: str) -> Any:
 
 
 def _results_of(job: DispyJob, most: int) -> tuple[list[bytes], dict[int, str], bool]:
-    """What came of the calls of a job that were begun, and whether it is to be read as plain data. Raises, whatever
-    it is, where the payload is none of a worker."""
+    """The results of the started calls of a job, and whether they are plain data. Raises any exception if the payload
+    was not written by a worker."""
     payload = job._payload
     if type(payload) is not Plain:
         return *batch.unpack_results(joined(payload)), False
@@ -385,7 +386,7 @@ def _item(job: DispyJob, call: bytes, result: bytes, failure: str | None, is_pla
         try:
             if is_plain:
                 return plain.loads(result)
-            # A copy where it holds arrays, which are views of it and must be writable.
+            # A copy if it holds arrays, which are views of it and must be writable.
             return pickling.loads(bytearray(result) if result[0] == 0 else result)
         except Exception as error:
             failure = unreadable(error)
@@ -398,7 +399,7 @@ def _item(job: DispyJob, call: bytes, result: bytes, failure: str | None, is_pla
 
 
 def wait_for(jobs: Iterable[DispyJob], timeout: float | None) -> bool:
-    """Wait until all these jobs have ended; False if `timeout` seconds pass before."""
+    """Wait until all these jobs have ended; False if `timeout` seconds pass first."""
     until = None if timeout is None else time.monotonic() + timeout
     awaited = list(jobs)
     for job in awaited:
@@ -419,7 +420,7 @@ def as_completed(jobs: Iterable[DispyJob], timeout: float | None = None) -> Iter
 def _arriving(jobs: list[DispyJob], until: float | None, timeout: float | None) -> Iterator[DispyJob]:
     arrivals = _Arrivals(jobs)
     count = len(jobs)
-    jobs.clear()  # What was yielded is kept by whoever took it, and not here.
+    jobs.clear()  # Jobs that were yielded must not be kept alive here.
     try:
         for number in range(count):
             while not arrivals.ended:
@@ -442,7 +443,7 @@ class _Arrivals:
 
     def _arrive(self, job: DispyJob) -> None:
         wake = self._awaited.pop(job, None)
-        if wake is None:  # Told twice.
+        if wake is None:  # A duplicate notification.
             return
         job._forget(wake)
         self.ended.append(job)
@@ -451,8 +452,8 @@ class _Arrivals:
             gate.open()
 
     def wait(self, timeout: float | None) -> bool:
-        """Wait until one has ended; False if `timeout` seconds pass before."""
-        # First the gate, then the look at what has ended: `_arrive` does it the other way round.
+        """Wait until one has ended; False if `timeout` seconds pass first."""
+        # Create the gate before checking `ended`: `_arrive` does both in the opposite order.
         gate = self._gate = Gate()
         return bool(self.ended) or gate.wait(timeout) or bool(self.ended)
 

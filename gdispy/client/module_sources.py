@@ -1,7 +1,7 @@
-"""Modules of the user's program -> the files that a node needs to import them.
+"""Finds the files that a node needs to import modules of the user's program.
 
-Called by `packaging.py` in the user's thread. Nothing of the program is imported or run for it: what is not
-loaded here is looked up as Python would do it, and what a file imports is read from its compiled code.
+Runs in the user's thread. Nothing of the program is imported or run: modules that are not loaded are located as Python
+would do it, and the imports of a file are read from its compiled code.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from gdispy.worker.imported_names import imports_of_code, submodules_offered
 
 __all__ = ["Content", "Sources", "find", "imports_of_code", "source_of", "whole"]
 
-#: What a module is on the node: the path of a file here, or its source.
+#: The content of a module's file: the path of a file here, or the source itself.
 Content = str | bytes
 _SOURCE = tuple(importlib.machinery.SOURCE_SUFFIXES)
 _EXTENSION = tuple(importlib.machinery.EXTENSION_SUFFIXES)
@@ -40,7 +40,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass
 class Sources:
-    """What has been found."""
+    """The files found."""
 
     #: Path on the node, with '/' -> path here, or the source itself.
     files: dict[str, Content] = field(default_factory=dict)
@@ -55,16 +55,16 @@ class _Module:
     """A module of the program, loaded or not."""
 
     name: str
-    #: Where its submodules are; None where it is no package.
+    #: The directories of its submodules; None if it is not a package.
     portions: list[str] | None
-    #: None for what has no file that could be sent, such as a package without `__init__.py`.
+    #: None for a module without a file that can be sent, such as a package without `__init__.py`.
     content: Content | None
-    #: It has no file either: something has made it while the program ran.
+    #: It has no file because it was created at run time.
     is_made: bool = False
 
     @property
     def package(self) -> str:
-        """What relative imports in it begin from."""
+        """The package that its relative imports refer to."""
         return self.name if self.portions is not None else self.name.rpartition(".")[0]
 
     @property
@@ -76,10 +76,9 @@ class _Module:
 
 
 def find(names: Iterable[str]) -> Sources:
-    """The files of these modules, of the packages that they are in, and of all own modules that those import anywhere
-    in their code.
+    """The files of these modules, of their packages, and of all own modules that they import anywhere in their code.
 
-    Names of what is installed, or cannot be found, are left out. Raises ConfigError for a module among `names` that
+    Modules that are installed or cannot be found are left out. Raises ConfigError for a module among `names` that
     is loaded here but has no source.
     """
     asked = sorted(set(names))
@@ -107,35 +106,33 @@ def find(names: Iterable[str]) -> Sources:
 
 
 def source_of(name: str, module: types.ModuleType) -> tuple[str, Content] | None:
-    """The path on the node and the content of a module that is loaded here; None where it has no source."""
+    """The path on the node and the content of a module that is loaded here; None if it has no source."""
     found = _Modules.of_loaded(name, module)
     return None if found.content is None else (found.path, found.content)
 
 
 def whole(name: str, module: types.ModuleType) -> dict[str, Content]:
-    """All files of a module that is loaded here, or of a package in each directory that it has, data included: path on
-    the node -> content. Of a package that is installed in part only the other directories; nothing of a module without
-    a file."""
+    """All files of a module that is loaded here, or of all directories of a package, including data files: path on the
+    node -> content. Installed directories of a package are left out; a module without a file has none."""
     portions = own_modules.portions_of(module)
     own = [each for each in portions if not own_modules.is_installed_file(os.path.join(each, "__init__.py"))]
     place = name.replace(".", "/")
     found: dict[str, Content] = {}
     for portion in own or portions:
         for shown, content in _files_below(portion):
-            found.setdefault(f"{place}/{shown}", content)  # What comes first is what Python would find.
+            found.setdefault(f"{place}/{shown}", content)  # Python uses the first of equal names.
     if not portions:
         source = source_of(name, module)
         file = own_modules.attributes_of(module).get("__file__")
         if source is not None:
             found[source[0]] = source[1]
-        elif isinstance(file, str) and os.path.isfile(file):  # Compiled: it may do for the same version of Python.
+        elif isinstance(file, str) and os.path.isfile(file):  # Compiled: usable by the same version of Python.
             found[place + os.path.splitext(file)[1]] = os.path.abspath(file)
     return found
 
 
 def _files_below(directory: str) -> Iterator[tuple[str, Content]]:
-    """The files of a package, by their paths below its directory; those that Python makes itself, and hidden ones, are
-    left out."""
+    """The files of a package, with their relative paths, without hidden files and files that Python generates."""
     if not os.path.isdir(directory):
         yield from _files_in_archive(directory)
         return
@@ -144,13 +141,13 @@ def _files_below(directory: str) -> Iterator[tuple[str, Content]]:
 
 
 def _files_in_archive(directory: str) -> Iterator[tuple[str, Content]]:
-    """The same of a directory in a zip file."""
+    """The same for a directory in a zip file."""
     archive = directory
     while archive and not os.path.exists(archive):
         archive = archive.rpartition(os.sep)[0]
     if not os.path.isfile(archive):
         return
-    import zipfile  # It takes 5 ms.
+    import zipfile  # Imported on demand, since it is slow to load.
 
     prefix = directory[len(archive) + 1 :].replace(os.sep, "/") + "/"
     with zipfile.ZipFile(archive) as opened:
@@ -161,12 +158,12 @@ def _files_in_archive(directory: str) -> Iterator[tuple[str, Content]]:
 
 
 def _is_left_out(name: str) -> bool:
-    """Also the last part, '', of a directory in an archive."""
+    """Also for '', the last part of a directory in an archive."""
     return name in ("", "__pycache__") or name.startswith(".") or name.endswith((".pyc", ".pyo"))
 
 
 def _with_parents(name: str) -> Iterator[str]:
-    """The packages that a module is in, from the outermost, and itself."""
+    """The packages that contain a module, outermost first, and the module."""
     parts = name.split(".")
     return (".".join(parts[:end]) for end in range(1, len(parts) + 1))
 
@@ -180,8 +177,8 @@ def _imports_of(module: _Module) -> frozenset[str]:
     try:
         about = os.stat(path)
         return _imports_of_file(path, about.st_mtime_ns, about.st_size, module.package, module.portions is not None)
-    except OSError as error:  # It will be said where the file is read to be sent.
-        logger.debug("what %s imports is not known: %s", path, error)
+    except OSError as error:  # Reported when the file is read for sending.
+        logger.debug("the imports of %s are not known: %s", path, error)
         return frozenset()
 
 
@@ -189,13 +186,17 @@ def _imports_of(module: _Module) -> frozenset[str]:
 def _imports_of_file(path: str, changed: int, size: int, package: str, is_package: bool) -> frozenset[str]:
     try:
         return _imports_of_code(_code_of_file(path), package, is_package)
-    except (SyntaxError, ValueError, EOFError) as error:  # It may be of another version, and never imported here.
-        logger.debug("what %s imports is not known: %s", path, error)
+    except (
+        SyntaxError,
+        ValueError,
+        EOFError,
+    ) as error:  # It may be for another version of Python and never imported here.
+        logger.debug("the imports of %s are not known: %s", path, error)
         return frozenset()
 
 
 def _code_of_file(path: str) -> types.CodeType:
-    """The compiled file, from where Python keeps it if that is there: to compile takes ten times as long."""
+    """The compiled file, from Python's cache if possible, which is much faster than compiling."""
     with contextlib.suppress(NotImplementedError):
         if os.path.exists(importlib.util.cache_from_source(path)):
             return cast(types.CodeType, importlib.machinery.SourceFileLoader(path, path).get_code(path))
@@ -207,7 +208,7 @@ def _imports_of_source(source: bytes, package: str, is_package: bool) -> frozens
     try:
         return _imports_of_code(compile(source, "<source>", "exec", dont_inherit=True), package, is_package)
     except (SyntaxError, ValueError) as error:
-        logger.debug("what a module of %s imports is not known: %s", package, error)
+        logger.debug("the imports of a module of %s are not known: %s", package, error)
         return frozenset()
 
 
@@ -217,15 +218,15 @@ def _imports_of_code(code: types.CodeType, package: str, is_package: bool) -> fr
 
 
 class _Modules:
-    """The modules of the program, by name, as one look finds them."""
+    """The modules of the program, by name, as one search finds them."""
 
     def __init__(self) -> None:
         self._known: dict[str, _Module | None] = {}
 
     def look(self, name: str) -> _Module | None:
-        """A module of this name, if it is the program's own."""
+        """The module of this name, if it belongs to the program."""
         if name not in self._known:
-            if name in sys.modules:  # Where it is None, it cannot be imported.
+            if name in sys.modules:  # None stands for a module that cannot be imported.
                 own = own_modules.is_own(name)
                 self._known[name] = self.of_loaded(name, sys.modules[name]) if own else None
             else:
@@ -261,24 +262,24 @@ class _Modules:
         return _Module(name, portions, _content(name, file, spec.loader))
 
     def report_missing(self, module: _Module, is_asked: bool) -> None:
-        """Say that a module has no source. Raises ConfigError where the computation itself needs it."""
+        """Warn that a module has no source. Raises ConfigError if the computation itself needs it."""
         above = map(self.look, _with_parents(module.name.rpartition(".")[0]))
         if module.is_made and any(each is not None and each.content is not None for each in above):
-            return  # What it is below has made it, and will do so there.
-        text = f"the module {module.name} has no source that could be sent to nodes"
+            return  # Its parent package creates it, also on the nodes.
+        text = f"the module {module.name} has no source that can be sent to nodes"
         if is_asked:
-            raise ConfigError(f"{text}: write it into a file, or install it on the nodes")
-        logger.warning("%s: jobs find it only where another module makes it", text)
+            raise ConfigError(f"{text}: save it in a file, or install it on the nodes")
+        logger.warning("%s: jobs find it only if another module creates it", text)
 
 
 def _spec(name: str, path: list[str] | None) -> importlib.machinery.ModuleSpec | None:
-    """Where a module is that is not loaded, without the import of its package that `importlib.util.find_spec` does."""
+    """The spec of a module that is not loaded. Unlike `importlib.util.find_spec`, it does not import the package."""
     for finder in sys.meta_path:
         try:
             is_by_path = finder is importlib.machinery.PathFinder and path is not None
             spec = _spec_below(name, path or []) if is_by_path else finder.find_spec(name, path)
-        except Exception as error:  # A finder of the program's, or of some package.
-            logger.debug("%r cannot say where %s is: %s", finder, name, error)
+        except Exception as error:  # From a finder of the program or of a package.
+            logger.debug("%r cannot find %s: %s", finder, name, error)
             continue
         if spec is not None:
             return spec
@@ -286,7 +287,7 @@ def _spec(name: str, path: list[str] | None) -> importlib.machinery.ModuleSpec |
 
 
 def _spec_below(name: str, path: list[str]) -> importlib.machinery.ModuleSpec | None:
-    """As PathFinder does it, which must have the package loaded where this is a part of a namespace package."""
+    """As PathFinder, which needs a loaded package for a part of a namespace package."""
     portions: list[str] = []
     for entry in path:
         finder = pkgutil.get_importer(entry)
@@ -302,12 +303,14 @@ def _spec_below(name: str, path: list[str]) -> importlib.machinery.ModuleSpec | 
 
 
 def _content(name: str, file: Any, loader: Any) -> Content | None:
-    """A file of a module that can be sent, or its source where that lies in an archive or in what its loader has."""
+    """The file of a module if it can be sent, or its source from an archive or its loader."""
     if isinstance(file, str):
         path = _source_beside(file) if file.endswith(_COMPILED) else file
         if path.endswith((*_SOURCE, *_EXTENSION)) and os.path.isfile(path):
             return os.path.abspath(path)
-        if file.endswith(_COMPILED) and os.path.isfile(file):  # For nodes of the same version, without a source.
+        if file.endswith(_COMPILED) and os.path.isfile(
+            file
+        ):  # For nodes with the same version of Python, without a source.
             return os.path.abspath(file)
         if path.endswith(_SOURCE) and hasattr(loader, "get_data"):
             try:
@@ -316,16 +319,16 @@ def _content(name: str, file: Any, loader: Any) -> Content | None:
                 logger.debug("%s cannot be read by %r: %s", path, loader, error)
     try:
         text = loader.get_source(name)
-    except Exception as error:  # Loaders of packages raise what they like.
-        logger.debug("%r has no source of %s: %s", loader, name, error)
+    except Exception as error:  # Loaders may raise anything.
+        logger.debug("%r has no source for %s: %s", loader, name, error)
         return None
-    if not isinstance(text, str) or not (text or file):  # A package without `__init__.py` has an empty one.
+    if not isinstance(text, str) or not (text or file):  # A package without `__init__.py` has an empty source.
         return None
     return _encoded(text)
 
 
 def _source_beside(compiled: str) -> str:
-    """The source of a compiled file, where it may be."""
+    """The path where the source of a compiled file should be."""
     try:
         return importlib.util.source_from_cache(compiled)
     except (ValueError, NotImplementedError):
@@ -333,7 +336,7 @@ def _source_beside(compiled: str) -> str:
 
 
 def _encoded(text: str) -> bytes:
-    """Source text as the bytes of a file, in the encoding that its first lines name."""
+    """Source text as bytes, in the encoding that its first lines declare."""
     raw = text.encode("utf-8", "surrogatepass")
     try:
         return text.encode(tokenize.detect_encoding(io.BytesIO(raw).readline)[0])
@@ -345,8 +348,8 @@ def _encoded(text: str) -> bytes:
 
 
 def walk(directory: str, is_left_out: Callable[[str], bool], above: tuple[str, ...] = ()) -> Iterator[str]:
-    """The files below a directory, sorted, by their absolute paths. Links are followed, as imports follow them, but for
-    those that lead back to a directory they are in (`above`)."""
+    """The absolute paths of the files below a directory, sorted. Links are followed, as imports follow them, except
+    those to a directory that contains them (`above`)."""
     within = (*above, os.path.realpath(directory))
     names = [name for name in _listed(directory) if not is_left_out(name)]
     paths = [os.path.abspath(os.path.join(directory, name)) for name in names]
@@ -356,7 +359,7 @@ def walk(directory: str, is_left_out: Callable[[str], bool], above: tuple[str, .
             yield from regular(path)
     for path in folders:
         if os.path.islink(path) and os.path.realpath(path) in within:
-            logger.warning("%s is left out: it is a link to a directory that it is in", path)
+            logger.warning("%s is left out: it is a link to a directory that contains it", path)
         else:
             yield from walk(path, is_left_out, within)
 
@@ -370,7 +373,7 @@ def _listed(directory: str) -> list[str]:
 
 
 def regular(path: str) -> Iterator[str]:
-    """The path of a file; of what is none, only a word about it."""
+    """The path if it is a regular file; else nothing, with a warning."""
     if os.path.isfile(path):
         yield path
     else:
@@ -378,15 +381,15 @@ def regular(path: str) -> Iterator[str]:
 
 
 def kind_of(path: str) -> str:
-    """What it is that is no file."""
+    """A description of a path that is not a regular file."""
     try:
         mode = os.stat(path).st_mode
     except OSError as error:
-        return "a link to nowhere" if os.path.islink(path) else f"not to be had ({error.strerror})"
+        return "a broken link" if os.path.islink(path) else f"not accessible ({error.strerror})"
     kinds = ((stat.S_ISFIFO, "a named pipe"), (stat.S_ISSOCK, "a socket"))
     return next((name for is_kind, name in kinds if is_kind(mode)), "a device")
 
 
 def relative(path: str, base: str) -> str:
-    """A path from a directory, with '/' as on nodes."""
+    """A path relative to a directory, with '/' as on nodes."""
     return os.path.relpath(path, base).replace(os.sep, "/")

@@ -1,12 +1,12 @@
-"""What a program has changed of its modules since they were imported -> what nodes are to find in them.
+"""Finds the changes that a program has made to its modules since they were imported, so that nodes can apply them.
 
-Called by `function_packing.py` in the user's thread, for modules that go to nodes as files.
+Runs in the user's thread, for modules that are sent to nodes as files.
 
-A node imports such a module anew, and would find `LEVEL = 1` where the program has set it to 9, or an empty registry
-where the program has registered something. What the source assigns as a literal, at its top level or in the body of a
-class, is compared with what is there now, and so are functions and classes with their definitions; names that the
-source does not assign at all were added by the program. What the source computes, such as a path or the number of
-processors, is left to the node.
+A node imports such a module afresh and would find `LEVEL = 1` where the program has set it to 9, or an empty registry
+where the program has registered entries. Values that the source assigns as literals, at its top level or in the body of
+a class, are compared with the current values, and functions and classes with their definitions; names that the source
+does not assign were added by the program. Values that the source computes, such as a path or the number of CPUs, are
+left to the node.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ from typing import Any, NamedTuple
 
 logger = logging.getLogger(__name__)
 
-#: What the source computes, or binds several times; and what it does not bind.
+#: A value that the source computes or binds several times; and a name that it does not bind.
 _UNKNOWN, _MISSING = object(), object()
-#: What stands for a function or class that the source defines.
+#: Stands for a function or class that the source defines.
 _DEFINED = object()
-#: What makes a container of literals.
+#: Constructors of containers of literals.
 _MAKERS: dict[str, Any] = {each.__name__: each for each in (dict, list, set, tuple, frozenset, range)}
 
 
 def changed(module: types.ModuleType, source: str | bytes) -> dict[str, Any]:
-    """By name, the values that the program has given to globals of a module with this source text; and, as
-    `Class.name`, to attributes of its classes."""
+    """The changed globals of a module with this source text, by name; and, as `Class.name`, the changed attributes of
+    its classes."""
     try:
         tree = ast.parse(source)
     except (SyntaxError, ValueError) as error:
-        logger.debug("what has changed in %s is not known: %s", module.__name__, error)
+        logger.debug("the changes of %s are not known: %s", module.__name__, error)
         return {}
     written: dict[str, Any] = {}
     stars: list[Any] = []
@@ -52,7 +52,7 @@ def changed(module: types.ModuleType, source: str | bytes) -> dict[str, Any]:
         before = written[name] if name in written else _of_stars(stars, name)
         if isinstance(before, _Imported):
             before = before.value()
-            if before is value:  # It may have been changed itself, which is the business of its own module.
+            if before is value:  # Changes of the object itself belong to the module that defines it.
                 continue
         if before is not _UNKNOWN and not _is_same(before, value):
             found[name] = value
@@ -64,7 +64,7 @@ def changed(module: types.ModuleType, source: str | bytes) -> dict[str, Any]:
 
 
 def _changed_attributes(cls: Any, definition: Any) -> dict[str, Any]:
-    """Attributes that the body of a class assigns as literals, and that are others now."""
+    """Attributes that the body of a class assigns as literals and that have changed."""
     written: dict[str, Any] = {}
     for name, value in _assigned(definition, ""):
         written[name] = _UNKNOWN if name in written else value
@@ -85,19 +85,19 @@ _MARKS = _Marks()
 
 
 class _Imported(NamedTuple):
-    """What has been imported from another module."""
+    """A value that was imported from another module."""
 
     module: str
     name: str
 
     def value(self) -> Any:
-        """What that module has under the name now."""
+        """The current value in that module."""
         module = sys.modules.get(self.module)
         return _UNKNOWN if module is None else vars(module).get(self.name, _UNKNOWN)
 
 
 def _of_stars(stars: list[Any], name: str) -> Any:
-    """Where a name comes from that the source does not bind itself, but perhaps by `from module import *`."""
+    """The origin of a name that the source does not bind directly, but perhaps by `from module import *`."""
     for each in reversed(stars):
         if each is _UNKNOWN or each.module not in sys.modules:
             return _UNKNOWN
@@ -114,12 +114,12 @@ def _is_definition_of(value: Any, module: types.ModuleType) -> bool:
 def _is_same(before: Any, value: Any) -> bool:
     try:
         return type(before) is type(value) and bool(before == value)
-    except Exception:  # Such as an array, which is no literal.
+    except Exception:  # For example an array, which is not a literal.
         return False
 
 
 def _assigned(tree: Any, package: str) -> Iterator[tuple[str, Any]]:
-    """The names that a module binds at its top level, with literals, or where they come from, where that is known."""
+    """The names that a module binds at its top level, with their literal value or their origin if that is known."""
     for statement in tree.body:
         if isinstance(statement, ast.ImportFrom):
             try:
@@ -169,7 +169,7 @@ def _literal(node: ast.expr) -> Any:
 
 
 def _names(node: ast.AST) -> Iterator[str]:
-    """Names that a statement may bind in the module, those within its blocks included; not those within functions."""
+    """Names that a statement may bind in the module, including its blocks but not functions within it."""
     if isinstance(node, ast.Name):
         if isinstance(node.ctx, ast.Store | ast.Del):
             yield node.id

@@ -1,7 +1,7 @@
-"""Which nodes a cluster uses and how: `NodeAllocate`, and what a user may write as `nodes`.
+"""Which nodes a cluster uses, and how: `NodeAllocate`, and the forms of the parameter `nodes`.
 
-Read by `cluster.py` in the user's thread; asked about each node that appears, in the hub, or, where the
-user has written an `allocate`, apart from it.
+`nodes` is read in the user's thread. Whether to use a node is decided in the hub, or outside of it if the user has
+written an `allocate`.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from gdispy.client.packaging import Bundle, bulk, gather, read_files
 from gdispy.client.parameters import number
 from gdispy.client.status import DispyNode, DispyNodeAvailInfo
 from gdispy.discovery import targets
+from gdispy.discovery.targets import NodeTargets
 from gdispy.errors import ConfigError
 from gdispy.protocol.address import Address
 from gdispy.protocol.ids import ComputationId
@@ -33,12 +34,13 @@ logger = logging.getLogger(__name__)
 
 
 class NodeAllocate:
-    """Describes nodes, and decides how many of their CPUs to use.
+    """Describes nodes and decides how many of their CPUs to use.
 
-    `host` is an address, a name, or a pattern with `*`; `port` where it listens, None for any. `cpus` is how many
-    CPUs to use at most, 0 for all, negative to leave that many unused. `depends` lists files that these nodes get
-    besides those of the cluster; `setup_args`, a tuple, is what the cluster's `setup` and `cleanup` are called with.
-    `ip_addr` is the host's address where that is known. Derive a class and define `allocate` to decide for each node.
+    `host` is an address, a name, or a pattern with `*`; `port` is the port on which it listens, None for any. `cpus` is
+    the maximum number of CPUs to use, 0 for all, negative to leave that many unused. `depends` lists files that these
+    nodes get in addition to those of the cluster; `setup_args` is the tuple of arguments for the cluster's `setup` and
+    `cleanup`. `ip_addr` is the host's address if that is known. Define `allocate` in a subclass to decide for each
+    node.
     """
 
     def __init__(
@@ -66,18 +68,18 @@ class NodeAllocate:
         self.depends = list(depends)
         self.setup_args = setup_args
         self._ip_rex = ""
-        #: Addresses of nodes that were found to be meant, be it under another name.
+        #: Addresses of nodes that matched, possibly under another name.
         self._met: set[str] = set()
 
     def named(self, name: str) -> NodeAllocate:
-        """The same for the node of that name."""
+        """A copy for the node of that name."""
         found = copy.copy(self)
         found.host = found.ip_addr = name
         return found
 
     @property
     def ip_rex(self) -> str:
-        """The regular expression that the address, or the name, of a node has to fit as a whole. It can be set."""
+        """The regular expression that the whole address or name of a node must match. It can be set."""
         hosts = dict.fromkeys((self.ip_addr, self.host))
         return self._ip_rex or "|".join(".*".join(map(re.escape, host.split("*"))) for host in hosts)
 
@@ -90,8 +92,8 @@ class NodeAllocate:
         self._ip_rex = expression
 
     def means(self, names: Iterable[str], port: int) -> bool:
-        """Whether a node with these addresses and names is described. Port 0, of one that has come by itself, fits
-        any."""
+        """Whether a node with these addresses and names is described. Port 0, of a node that has connected to us,
+        matches any."""
         if port and self.port not in (None, port):
             return False
         expression = re.compile(self.ip_rex, re.IGNORECASE)
@@ -106,9 +108,9 @@ class NodeAllocate:
         avail_info: DispyNodeAvailInfo | None = None,
         platform: str = "",
     ) -> int:
-        """How many CPUs of a node to use, 0 for none. Called for each node that fits, and again before it is set up
-        anew; may set `self.depends` and `self.setup_args` for this node. `avail_info` and `platform` are given by
-        name. This one gives 0 for a node that is not described."""
+        """The number of CPUs of a node to use, 0 for none. Called for each matching node, and again before it is set up
+        again; may set `self.depends` and `self.setup_args` for this node. `avail_info` and `platform` are passed by
+        keyword. This default returns 0 for a node that does not match."""
         if ip_addr not in self._met and not self.means([ip_addr, name], 0):
             return 0
         if self.cpus > 0:
@@ -116,16 +118,16 @@ class NodeAllocate:
         return max(0, cpus + self.cpus)
 
     def is_plain(self) -> bool:
-        """Whether all it says is whom to use."""
+        """Whether it only selects nodes."""
         is_own = type(self).allocate is not NodeAllocate.allocate
         return not (is_own or self.cpus or self.depends or self.setup_args or self._ip_rex)
 
 
 @dataclass
 class Allocation:
-    """What `nodes` says: whom to connect to, and how to use them."""
+    """The parameter `nodes`: the targets to connect to, and how to use them."""
 
-    whom: targets.NodeTargets
+    targets: NodeTargets
     nodes: list[NodeAllocate]
 
     def is_plain(self) -> bool:
@@ -143,12 +145,12 @@ def read(nodes: Any, node_port: int) -> Allocation:
     if not isinstance(nodes, list | tuple | set | frozenset) or not nodes or _is_one(nodes):
         found = targets.parse(nodes, node_port)
         return Allocation(found, [NodeAllocate(each) for each in found.patterns])
-    result = Allocation(targets.NodeTargets(), [])
+    result = Allocation(NodeTargets(), [])
     for element in nodes:
         allocate = _special(element)
         plain = element if allocate is None else (allocate.host, allocate.port)
         own = targets.parse([plain], node_port)
-        result.whom.add(own)
+        result.targets.add(own)
         result.nodes += [allocate] if allocate is not None else [NodeAllocate(each) for each in own.patterns]
     return result
 
@@ -161,12 +163,12 @@ _KEYS = {"host", "port", "cpus", "depends", "setup_args"}
 
 
 def _special(element: Any) -> NodeAllocate | None:
-    """The NodeAllocate of an element that says more than whom to use."""
+    """The NodeAllocate of an element that does more than select nodes."""
     if isinstance(element, NodeAllocate):
         return element
     if isinstance(element, DispyNode):
         return NodeAllocate(element.ip_addr, element.port)
-    if isinstance(element, dict):  # As in dispy, with other keys of the program's own, and '*' where no host is named.
+    if isinstance(element, dict):  # As in dispy: other keys are ignored, and the default host is '*'.
         return NodeAllocate(**{"host": "*", **{key: value for key, value in element.items() if key in _KEYS}})
     if isinstance(element, tuple | list) and 2 < len(element) <= len(_KEYS) and isinstance(element[0], str):
         return NodeAllocate(*element)
@@ -174,7 +176,7 @@ def _special(element: Any) -> NodeAllocate | None:
 
 
 def decide(nodes: list[NodeAllocate], cluster: Any, computation: ComputationId, appeared: NodeFound) -> UseNode:
-    """Whether and how to use a node: the most specific of `nodes` that wants it decides."""
+    """Whether and how to use a node: the most specific element of `nodes` that accepts it decides."""
     avail_info = DispyNodeAvailInfo.of(appeared.free)
     for each in sorted(nodes, key=_vagueness):
         if not each.means(appeared.names, appeared.port):
@@ -192,8 +194,8 @@ def decide(nodes: list[NodeAllocate], cluster: Any, computation: ComputationId, 
 
 
 def _ask(allocate: NodeAllocate, cluster: Any, address: str, name: str, cpus: int, info: Any, platform: str) -> Any:
-    """Call `allocate`, which a user may have written for any version of dispy: with the last two by name, by place, or
-    without them."""
+    """Call `allocate`, which may be written for any version of dispy: with the last two arguments by keyword, by
+    position, or not at all."""
     last = {"avail_info": info, "platform": platform}
     try:
         parameters = inspect.signature(allocate.allocate).parameters
@@ -209,8 +211,8 @@ def _ask(allocate: NodeAllocate, cluster: Any, address: str, name: str, cpus: in
 
 
 def _address(host: str) -> str:
-    """The address of a host name; the name itself for a pattern, and where nobody knows it here: nodes have names of
-    their own."""
+    """The address of a host name; the name itself for a pattern and for a name that cannot be resolved, which may be
+    that of a node."""
     if "*" in host or host == targets.LOCAL or not host.strip(".0123456789") or ":" in host:
         return host
     with contextlib.suppress(OSError, UnicodeError):
@@ -230,12 +232,12 @@ def _take(allocate: NodeAllocate, computation: ComputationId, appeared: NodeFoun
     parts = Bundle()
     gather(parts, allocate.depends)
     if parts.names:
-        raise ConfigError("depends of a NodeAllocate may name files and modules only")
+        raise ConfigError("depends of a NodeAllocate may list only files and modules")
     return UseNode(computation, appeared.node, cpus, arguments, *read_files(parts.files))
 
 
 def pickled_arguments(arguments: tuple[Any, ...]) -> Bulk:
-    """The arguments of `setup` as they travel. Raises ConfigError for what cannot."""
+    """The pickled arguments of `setup`. Raises ConfigError if they cannot be pickled."""
     try:
         return bulk(pickling.dumps(arguments))
     except Exception as error:

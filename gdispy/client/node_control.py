@@ -1,7 +1,7 @@
-"""Single nodes of a cluster: for programs that do their own scheduling.
+"""Control of single nodes of a cluster, for programs that do their own scheduling.
 
-Methods are called in any thread of the user's program; the scheduler answers, in the hub. `JobCluster` says what each
-does.
+Methods may be called in any thread of the user's program; the scheduler answers in the hub. `JobCluster` documents
+each.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ logger = logging.getLogger("gdispy")
 
 
 class NodeControl:
-    """Looks for, takes, asks and leaves single nodes."""
+    """Finds, allocates, queries and releases single nodes."""
 
     def __init__(self, engine: ClusterEngine, hub: Hub, node_port: int) -> None:
         self._engine, self._hub, self._node_port = engine, hub, node_port
 
     def discover(self, nodes: Any) -> int:
         self._engine.refuse_fork()
-        self._hub.call(self._engine.seek, node_allocate.read(nodes, self._node_port).whom)
+        self._hub.call(self._engine.seek, node_allocate.read(nodes, self._node_port).targets)
         return 0
 
     def allocate(self, node: Any) -> int:
@@ -104,7 +104,7 @@ class NodeControl:
 
 
 def _wanted(node: Any) -> tuple[Any, str, int | None]:
-    """A node as the user names it, its address or name, and its port, None for any."""
+    """A node as given by the user, its address or name, and its port (None for any)."""
     if isinstance(node, DispyNode):
         return node, node.ip_addr, node.port
     if isinstance(node, node_allocate.NodeAllocate):

@@ -1,4 +1,4 @@
-"""Which nodes a cluster wants, and how it uses them. Used in the hub, but for what says otherwise."""
+"""The nodes that a cluster wants, and how it uses them. Used in the hub unless noted otherwise."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from gdispy.protocol.messages import NodeFound, UseNode
 
 
 class NodeSelection:
-    """What `nodes` says, with what `allocate_node` has added."""
+    """The parameter `nodes`, with the additions of `allocate_node`."""
 
     def __init__(self, wanted: node_allocate.Allocation, local: LocalNode | None) -> None:
-        self.targets = wanted.whom
+        self.targets = wanted.targets
         self._allocations = wanted.nodes
         #: The private node of the cluster, if it has one, and whether that could not be used.
         self.local = local
         self.has_lost_local = False
-        #: What nodes are compared with, as in `Open`.
-        self.patterns: list[str] = list(wanted.whom.patterns)
+        #: The patterns that nodes must match, as in `Open`.
+        self.patterns: list[str] = list(wanted.targets.patterns)
         if local is not None:
             self.patterns.append(local.name)
 
     def name_local(self) -> None:
-        """Have what is said of 'local' mean the private node."""
+        """Replace 'local' by the name of the private node."""
         if self.local is None:
             return
         name = self.local.name
@@ -36,9 +36,9 @@ class NodeSelection:
 
     def add(self, wanted: node_allocate.Allocation) -> None:
         """Use more nodes than before."""
-        self.targets.add(wanted.whom)
+        self.targets.add(wanted.targets)
         self._allocations += wanted.nodes
-        self.patterns += wanted.whom.patterns
+        self.patterns += wanted.targets.patterns
 
     @property
     def asks(self) -> bool:
@@ -51,5 +51,5 @@ class NodeSelection:
 
     @property
     def is_only_local(self) -> bool:
-        """Whether there are no nodes but the private one. In any thread."""
+        """Whether the private node is the only one. In any thread."""
         return self.targets.local and not self.targets.targets and not self.targets.look

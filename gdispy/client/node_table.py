@@ -1,4 +1,4 @@
-"""The nodes of a cluster as its user sees them: one `DispyNode` for each, as long as the cluster lives.
+"""The nodes of a cluster as shown to the user: one `DispyNode` per node during the life of the cluster.
 
 Written in the hub, and read in any thread.
 """
@@ -15,15 +15,15 @@ from gdispy.protocol.rows import NodeRow
 
 
 class NodeTable:
-    """All nodes that were ever reported, and which of them are set up."""
+    """All nodes ever reported, and which of them are set up."""
 
     def __init__(self) -> None:
-        #: All nodes that were ever reported, by address, port and name: behind one router several have one address, and
-        #: no port.
+        #: All nodes ever reported, by address, port and name: nodes behind the same router share an address and have no
+        #: port.
         self._known: dict[tuple[str, int, str], DispyNode] = {}
-        #: Those that are set up, by their instances.
+        #: The nodes that are set up, by instance.
         self._ready: dict[bytes, DispyNode] = {}
-        #: Those that were, and are closed or lost.
+        #: The nodes that were set up and are closed or lost.
         self._closed: dict[bytes, DispyNode] = {}
 
     def get(self, instance: bytes) -> DispyNode | None:
@@ -31,14 +31,14 @@ class NodeTable:
         return self._ready.get(instance)
 
     def ready(self) -> dict[bytes, DispyNode]:
-        """A copy: the nodes that are set up, by their instances."""
+        """A copy of the nodes that are set up, by instance."""
         return dict(self._ready)
 
     def all(self) -> list[DispyNode]:
         return list(self._known.values())
 
     def of_row(self, row: NodeRow) -> DispyNode:
-        """The node that a row, as in `Status`, is about, with what that says."""
+        """The node of a row of `Status`, updated from it."""
         place = (row.address, row.port, row.name)
         node = self._known.get(place)
         if node is None:
@@ -48,7 +48,7 @@ class NodeTable:
         return node
 
     def take(self, event: Event) -> DispyNode:
-        """The node that something has happened to."""
+        """The node of an event, updated from it."""
         node = self._ready.get(event.node)
         if node is None:
             node = self._ready[event.node] = self.of_row(event.rows[0])
@@ -68,7 +68,7 @@ class NodeTable:
         return _find(self._ready, node, host, port)
 
     def find_closed(self, node: Any, host: str, port: int | None) -> bytes | None:
-        """The same for one that was set up, and is not any more."""
+        """The same for a node that is no longer set up."""
         return _find(self._closed, node, host, port)
 
 
@@ -85,7 +85,7 @@ def _find(nodes: dict[bytes, DispyNode], node: Any, host: str, port: int | None)
 
 
 def _addresses(host: str) -> set[str]:
-    """The addresses of a host name; none where nobody knows it."""
+    """The addresses of a host name; empty if it cannot be resolved."""
     with contextlib.suppress(OSError, UnicodeError):
         return {str(found[4][0]) for found in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)}
     return set()

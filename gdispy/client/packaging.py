@@ -1,7 +1,6 @@
-"""What a user wants to run -> what travels: the function or program, and what it depends on.
+"""Packages a computation for sending: the function or program and its dependencies.
 
-Called by `cluster.py` in the user's thread, once for each cluster: whatever is wrong with a
-computation is told there and then.
+Runs in the user's thread, once for each cluster, so that errors in a computation are raised in its constructor.
 """
 
 from __future__ import annotations
@@ -42,19 +41,19 @@ logger = logging.getLogger(__name__)
 
 @dataclass
 class Bundle:
-    """The pieces of a computation while they are gathered."""
+    """The parts of a computation while they are collected."""
 
-    #: Path on the node -> path here, or what the file holds.
+    #: Path on the node -> path here, or the contents.
     files: dict[str, Content] = field(default_factory=dict)
     #: Path on the node -> why the file is sent.
     reasons: dict[str, str] = field(default_factory=dict)
     #: Functions, classes and values that are given to the computation by name.
     names: dict[str, Any] = field(default_factory=dict)
-    #: Names of modules of which all files are sent.
+    #: Names of modules that are sent with all their files.
     modules: set[str] = field(default_factory=set)
 
     def put(self, goal: str, content: Content, reason: str) -> None:
-        """Add a file. Raises ConfigError for a path that no node takes, and for another file at the same place."""
+        """Add a file. Raises ConfigError for an invalid path, and for a different file with the same path."""
         goal = goal.replace(os.sep, "/")
         try:
             safe_parts(goal)
@@ -81,52 +80,54 @@ _CO_GENERATORS = 0x20 | 0x200
 
 
 def is_program(computation: Any) -> bool:
-    """Whether this is the path of a program. Raises ConfigError for what is neither that nor callable."""
+    """Whether this is the path of a program. Raises ConfigError if it is neither a path nor callable."""
     if isinstance(computation, str | os.PathLike):
         return True
     if callable(computation):
         _check_result(computation)
         return False
     raise ConfigError(
-        "computation must be a function (or anything that can be called) or the path of a program, "
+        "computation must be a function (or another callable) or the path of a program, "
         f"not {type(computation).__name__}"
     )
 
 
 def _check_result(computation: Any) -> None:
-    """Raise ConfigError for a function that returns at once what cannot travel, whatever it is called with."""
+    """Raise ConfigError for a function whose results can never be pickled."""
     while isinstance(computation, functools.partial):
         computation = computation.func
     flags = getattr(getattr(computation, "__code__", None), "co_flags", 0)  # Of a bound method, too.
     if flags & _CO_COROUTINE:
-        raise ConfigError(f"{computation.__name__} is a coroutine function: give one that runs it, as with asyncio.run")
+        raise ConfigError(
+            f"{computation.__name__} is a coroutine function: use a function that runs it, for example with asyncio.run"
+        )
     if flags & _CO_GENERATORS:
-        raise ConfigError(f"{computation.__name__} is a generator function: give one that returns a list")
+        raise ConfigError(f"{computation.__name__} is a generator function: use a function that returns a list")
 
 
 @dataclass
 class ComputationOptions:
-    """What surrounds the jobs of a computation on a node."""
+    """How the jobs of a computation run on a node."""
 
-    #: '' or 'job': every job in a process of its own.
+    #: '' or 'job': every job runs in a new process.
     isolation: str = ""
-    #: A directory on the nodes that is used again, or ''.
+    #: A directory on the nodes that later computations reuse, or ''.
     directory: str = ""
     #: Called once on each node, before the first job and after the last.
     setup: Callable[..., Any] | None = None
     cleanup: Callable[..., Any] | None = None
     #: Whether files are removed at the end.
     removes: bool = True
-    #: Whether each job has a directory of its own.
+    #: Whether each job runs in a new directory.
     job_directory: bool = False
-    #: Bytes of each stream of a job's output that are kept; None for all.
+    #: Maximum number of bytes kept of each output stream of a job; None: no limit.
     output_limit: int | None = OUTPUT_LIMIT
-    #: Patterns of files that go along.
+    #: Patterns of data files to send.
     data: tuple[str, ...] = ()
 
 
 def checked_outputs(job_directory: Any, output_limit: Any) -> tuple[bool, int | None]:
-    """These two of a cluster's parameters. Raises ConfigError."""
+    """Check these two parameters of a cluster. Raises ConfigError."""
     if not isinstance(job_directory, bool):
         raise ConfigError(f"job_directory must be True or False, not {job_directory!r}")
     if output_limit is None:
@@ -145,7 +146,7 @@ def computation_options(
     output_limit: Any,
     data: Any,
 ) -> ComputationOptions:
-    """What surrounds the jobs, as the parameters of a cluster say it. `cleanup` is a function, or whether files are
+    """The options of a computation, from the parameters of a cluster. `cleanup` is a function, or whether files are
     removed. Raises ConfigError."""
     own = cleanup if callable(cleanup) else None
     outputs = checked_outputs(job_directory, output_limit)
@@ -153,10 +154,10 @@ def computation_options(
 
 
 def prepare(
-    computation: Any, depends: Iterable[Any], care: ComputationOptions, manner: Manner | None = None
+    computation: Any, depends: Iterable[Any], options: ComputationOptions, manner: Manner | None = None
 ) -> tuple[Prepare, Manner]:
-    """The message that has a node load a computation, and how arguments of its jobs are to be written. Raises
-    ConfigError, in plain words."""
+    """The message with which a node loads a computation, and how arguments of its jobs are encoded. Raises
+    ConfigError."""
     parts = Bundle()
     gather(parts, depends)
     number = ComputationId(secrets.token_bytes(8))
@@ -166,24 +167,24 @@ def prepare(
         name, kind, function = _name(computation), "function", computation
     packed = Packed(manner=_with_files(manner or Manner(), parts))
     python = ""
-    if function is not None or care.setup is not None or care.cleanup is not None or parts.names:
-        packed = pack(name, (function, parts.names, care.setup, care.cleanup), packed.manner)
+    if function is not None or options.setup is not None or options.cleanup is not None or parts.names:
+        packed = pack(name, (function, parts.names, options.setup, options.cleanup), packed.manner)
         python = config.PYTHON
         for goal, content in packed.files.items():
             parts.put(goal, content, packed.reasons.get(goal, ""))
-    for goal, path in data_files(care.data, os.getcwd(), parts.files).items():
+    for goal, path in data_files(options.data, os.getcwd(), parts.files).items():
         parts.put(goal, path, "it is in data")
     rows, contents = read_files(parts.files)
     _report(name, function, packed, rows, parts.reasons)
-    where = "/".join(_directory(care.directory)) if care.directory else ""
+    where = "/".join(_directory(options.directory)) if options.directory else ""
     sent = (bulk(packed.body), rows, contents, b"", bulk(packed.source))
-    limit = UNLIMITED if care.output_limit is None else care.output_limit
-    about = (number, name, kind, care.isolation, python, where, care.removes)
-    return Prepare(*about, *sent, job_directory=care.job_directory, output_limit=limit), packed.manner
+    limit = UNLIMITED if options.output_limit is None else options.output_limit
+    about = (number, name, kind, options.isolation, python, where, options.removes)
+    return Prepare(*about, *sent, job_directory=options.job_directory, output_limit=limit), packed.manner
 
 
 def _with_files(manner: Manner, parts: Bundle) -> Manner:
-    """Modules that are sent as files are found there by their names."""
+    """The manner with the modules that are sent as files: nodes import those by name."""
     paths = {content for content in parts.files.values() if isinstance(content, str)}
     found: set[str] = set()
     for each in own_modules.own_names():
@@ -195,33 +196,33 @@ def _with_files(manner: Manner, parts: Bundle) -> Manner:
 
 
 def _report(name: str, function: Any, packed: Packed, rows: list[list[Any]], reasons: dict[str, str]) -> None:
-    """Say what goes to each node, and warn where that is much."""
+    """Log what is sent to each node, and warn if that is large."""
     size, text = size_of(packed.body), len(packed.source)
-    title = "the function with all that it refers to"
+    title = "the function with everything it refers to"
     if size > LARGE:
         title += f", most of it {heaviest(function, packed.manner, name)[0]}"
     entries = [
         Entry(title, size, f"by value: {', '.join(packed.titles) or 'nothing'}") if size else None,
-        Entry("its source text", text, "for nodes of other versions of Python", is_rare=True) if text else None,
+        Entry("its source text", text, "for nodes with other versions of Python", is_rare=True) if text else None,
         *(Entry(row.path, row.size, reasons.get(row.path, "")) for row in map(FileRow._make, rows)),
     ]
     report(name, [each for each in entries if each is not None])
 
 
 def gather(parts: Bundle, depends: Any) -> None:
-    """Add everything that a user lists as `depends`. Raises ConfigError."""
+    """Add everything in the parameter `depends`. Raises ConfigError."""
     for each in _as_list(depends):
         _add(parts, each)
 
 
 def checked_data(data: Any) -> tuple[str, ...]:
-    """The patterns that a user gives as `data`. Raises ConfigError."""
+    """Check the parameter `data`. Raises ConfigError."""
     patterns = _as_list(data, "data")
     for each in patterns:
         if not isinstance(each, str | os.PathLike) or not isinstance(os.fspath(each), str):
             raise ConfigError(f"data must list patterns such as 'templates/*.txt', not {type(each).__name__}: {each!r}")
         if not os.fspath(each) or "\0" in os.fspath(each):
-            raise ConfigError(f"data: {os.fspath(each)!r} is no pattern")
+            raise ConfigError(f"data: {os.fspath(each)!r} is not a valid pattern")
     return tuple(map(os.fspath, patterns))
 
 
@@ -245,7 +246,7 @@ def _directory(directory: str) -> list[str]:
     except ProtocolError as error:
         raise ConfigError(f"dest_path must be a relative directory: {error}") from None
     if directory.startswith("/"):  # As dispy does.
-        logger.warning("dest_path %r is taken as %r: it is below the directory of each node", directory, relative)
+        logger.warning("dest_path %r is used as %r: it is relative to the directory of each node", directory, relative)
     return parts
 
 
@@ -260,7 +261,7 @@ def _add(parts: Bundle, depend: Any) -> None:
         _add_file(parts, os.fspath(depend))
     elif isinstance(depend, types.ModuleType):
         if not _add_module(parts, depend):
-            raise ConfigError(f"the module {depend.__name__} has no file that could be sent")
+            raise ConfigError(f"the module {depend.__name__} has no file that can be sent")
     elif isinstance(depend, functools.partial):
         _add(parts, depend.func)
     elif isinstance(depend, types.FunctionType | type):
@@ -268,7 +269,7 @@ def _add(parts: Bundle, depend: Any) -> None:
     elif isinstance(depend, types.MethodType):
         _add(parts, _class_of(depend))
     elif type(depend).__module__ not in ("builtins", "types") and not callable(depend):
-        _add(parts, type(depend))  # An object stands for its class.
+        _add(parts, type(depend))  # An instance stands for its class.
     else:
         raise ConfigError(
             "a dependency must be a file's path, a module, a function or a class, "
@@ -280,14 +281,14 @@ def _add_file(parts: Bundle, path: str) -> None:
     if not os.path.exists(path):
         raise ConfigError(f"the dependency {path} does not exist")
     if not os.path.isfile(path):
-        raise ConfigError(f"the dependency {path} is not a file: name its files one by one")
+        raise ConfigError(f"the dependency {path} is not a file: list its files individually")
     here = os.path.relpath(os.path.abspath(path))
     outside = here.split(os.sep)[0] == os.pardir or os.path.isabs(here)
     parts.put(os.path.basename(path) if outside else here, path, "it is in depends")
 
 
 def _add_module(parts: Bundle, module: types.ModuleType, reason: str = "it is in depends") -> bool:
-    """Add all files of a module's outermost package; False where it has none."""
+    """Add all files of a module's top-level package; False if it has none."""
     name = module.__name__.partition(".")[0]
     top = sys.modules.get(name, module)
     if name == "__main__":
@@ -308,7 +309,7 @@ def _class_of(method: types.MethodType) -> type:
 def _add_program(parts: Bundle, path: str) -> str:
     found = path if os.path.isfile(path) else shutil.which(path)
     if found is None and os.path.exists(path):
-        raise ConfigError(f"the program {path} is no file")
+        raise ConfigError(f"the program {path} is not a file")
     if found is None:
         raise ConfigError(f"the program {path} does not exist, here or in PATH")
     if _is_interpreter(found):
@@ -321,8 +322,8 @@ def _add_program(parts: Bundle, path: str) -> str:
 
 
 def _is_interpreter(path: str) -> bool:
-    """Whether this is a Python interpreter with a library of its own beside it, which a copy elsewhere would not find.
-    Such a program is not sent, but run where it is."""
+    """Whether this is a Python interpreter with its own library beside it, which a copy elsewhere would not find. Such
+    a program is not sent but run in place on the nodes."""
     if not re.fullmatch(r"(python|pypy)[0-9.]*[a-z]*", os.path.basename(path)):
         return False
     prefix = os.path.dirname(os.path.dirname(os.path.abspath(path)))
@@ -332,13 +333,13 @@ def _is_interpreter(path: str) -> bool:
 
 
 def read_files(files: dict[str, Content]) -> tuple[list[list[Any]], list[Bulk]]:
-    """Rows and contents, as in `Prepare`, of files: path on the node -> path here, or what the file holds.
+    """Rows and contents, as in `Prepare`, of files: path on the node -> path here, or the contents.
 
     Raises ConfigError.
     """
     if len(files) > COLUMN_LIMIT:
         raise ConfigError(
-            f"{len(files):,} files are too many to send (at most {COLUMN_LIMIT:,}): make an archive of them"
+            f"{len(files):,} files are too many to send (at most {COLUMN_LIMIT:,}): put them into an archive"
         )
     rows: list[list[Any]] = []
     contents: list[Bulk] = []
@@ -361,7 +362,7 @@ def _read_file(goal: str, path: str) -> tuple[list[Any], Bulk]:
 
 def _from_memory(goal: str, content: bytes) -> tuple[list[Any], Bulk]:
     digest = digest_of_bytes(content)
-    # By date and size Python tells whether what it has compiled is of this source: where the one follows from what the
-    # source says, it is right, and the same file has always the same.
+    # Python uses date and size to check whether a compiled file matches its source. A date derived from the contents
+    # makes that check exact, and is the same for equal files.
     date = int.from_bytes(digest[:4], "big") >> 2
     return [goal, 0o644, file_date(date), len(content), digest], FileInMemory(content)

@@ -1,9 +1,9 @@
-"""Checks of what a user gives to `JobCluster` and `submit`, and the bytes that jobs are called with.
+"""Checks of the parameters of clusters and of `submit`, and the encoding of the arguments of jobs.
 
-Called by `cluster.py` in the user's thread. Each check raises ConfigError, or TypeError for
-the arguments of a job, with a sentence that says what is wrong.
+All functions run in the user's thread. Each check raises ConfigError, or TypeError for the arguments of a job, with a
+sentence that describes the error.
 
-dispy's parameters have had other names later on. Both are accepted by keyword, and become ours here: `both_names`.
+Later versions of dispy renamed some parameters. Both names are accepted as keywords and mapped to ours: `both_names`.
 """
 
 from __future__ import annotations
@@ -46,12 +46,13 @@ _LATER_NAMES = {
 }
 
 
-#: What version 4 of dispy takes by place, in our names; '' is not needed.
+#: The positional parameters of version 4 of dispy, under our names.
 _FOURTH_VERSION = (
     *("computation", "nodes", "depends", "callback", "cluster_status", "ip_addr", "dispy_port", "ext_ip_addr"),
     *("ip_addr", "ext_ip_addr", "ipv4_udp_multicast", "dest_path", "loglevel", "callback", "setup", "cleanup"),
 )
-#: What the first page about dispy has by place of a SharedJobCluster, where the fourth is no callback.
+#: The positional parameters of a SharedJobCluster in the first documentation of dispy, where the fourth is not a
+#: callback.
 _FIRST_SHARED = (
     *("computation", "nodes", "depends", "ip_addr", "port", "scheduler_node", "scheduler_port", "ext_ip_addr"),
     *("dest_path", "cleanup", "reentrant", "secret", "keyfile", "certfile"),
@@ -59,7 +60,8 @@ _FIRST_SHARED = (
 
 
 def both_names(initialise: Callable[..., None]) -> Callable[..., None]:
-    """Has an `__init__` take the names, and the places, of both generations of dispy, and checks plain parameters."""
+    """Decorates an `__init__` so that it accepts the names and positions of both generations of dispy, and checks plain
+    parameters."""
     signature = inspect.signature(initialise)
     is_shared = "scheduler_node" in signature.parameters
 
@@ -67,7 +69,7 @@ def both_names(initialise: Callable[..., None]) -> Callable[..., None]:
     def checking(self: Any, /, *args: Any, **kwargs: Any) -> None:
         args, placed = _other_places(args, is_shared)
         for name in placed.keys() & kwargs.keys():
-            raise TypeError(f"{name} is given by place and by name")
+            raise TypeError(f"{name} is given by position and by name")
         bound = signature.bind(self, *args, **own_names({**kwargs, **placed}, is_shared))
         for name, value in bound.arguments.items():
             bound.arguments[name] = _lenient(name, value)
@@ -78,8 +80,8 @@ def both_names(initialise: Callable[..., None]) -> Callable[..., None]:
 
 
 def _other_places(args: tuple[Any, ...], is_shared: bool) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """What is left by place, and the rest by name, where parameters are in the order of another version of dispy. Their
-    types tell which that is."""
+    """The remaining positional arguments, and the others by name, if they are in the order of another version of dispy,
+    which their types show."""
     order: tuple[str, ...] = ()
     if len(args) > 4 and callable(args[4]):
         order = _FOURTH_VERSION
@@ -88,16 +90,16 @@ def _other_places(args: tuple[Any, ...], is_shared: bool) -> tuple[tuple[Any, ..
     if not order:
         return args, {}
     if len(args) > len(order):
-        raise TypeError(f"{len(args)} arguments by place are too many: give those behind the {len(order)}th by name")
+        raise TypeError(f"{len(args)} positional arguments are too many: give those after the {len(order)}th by name")
     placed = {name: value for name, value in zip(order[3:], args[3:], strict=False) if value is not None}
     return args[:3], placed
 
 
 def _is_first_shared(args: tuple[Any, ...]) -> bool:
-    """Whether the fourth place is that of `ip_addr`: it, or what follows, is what only that order has there."""
+    """Whether the fourth argument is `ip_addr`: it, or a following one, has a type that only that order has there."""
     if len(args) > 3 and callable(args[3]):
         return False
-    # What these places hold there; in the other order each is one place later.
+    # The types at these positions in that order; in the other order each is one position later.
     for value, kind in zip(args[3:7], (str, int, str, int), strict=False):
         if value is not None:
             return isinstance(value, kind)
@@ -105,7 +107,7 @@ def _is_first_shared(args: tuple[Any, ...]) -> bool:
 
 
 def own_names(given: dict[str, Any], is_shared: bool = False) -> dict[str, Any]:
-    """Keywords with our names, from those with the names of any version of dispy."""
+    """Maps keywords with the names of any version of dispy to our names."""
     own = dict(given)
     for later, name in _LATER_NAMES.items():
         value = _lenient(later, own.pop(later, None))
@@ -116,19 +118,21 @@ def own_names(given: dict[str, Any], is_shared: bool = False) -> dict[str, Any]:
         if later == "job_status" and before is not None and before != value:
             logger.warning("callback and job_status are both given: only job_status is called")
         elif before and before != value:
-            raise ConfigError(f"{later} and {name} are two names of one thing, and say different things; give one")
+            raise ConfigError(
+                f"{later} and {name} are two names of the same parameter, with different values; give one of them"
+            )
         own[name] = value
     _take_base_port(own, is_shared)
     poll = number("poll_interval", own.pop("poll_interval", None))
-    check_interval("poll_interval", poll, 5, 1000)  # Results come without being asked for.
+    check_interval("poll_interval", poll, 5, 1000)  # Not used: results are pushed.
     for name in ("pulse_interval", "ping_interval"):
         if is_shared and own.pop(name, None) is not None:
-            logger.warning("%s is the scheduler's: give it to gdispy-scheduler; here it is ignored", name)
+            logger.warning("%s is ignored here: it is an option of gdispy-scheduler", name)
     return own
 
 
 def number(name: str, value: Any) -> Any:
-    """A number that may be written as text, as in a file of settings; anything else as it is. An interval of 0 is none,
+    """Converts a number that is given as text; anything else is returned unchanged. An interval of 0 means None,
     as in dispy."""
     if isinstance(value, str):
         try:
@@ -156,7 +160,7 @@ def _take_base_port(own: dict[str, Any], is_shared: bool) -> None:
 
 
 def _lenient(name: str, value: Any) -> Any:
-    """What dispy takes in more forms than one, in ours."""
+    """Converts values that dispy accepts in several forms."""
     if name in ("ip_addr", "host") and isinstance(value, list | tuple):
         return _first_here(name, list(value))
     if name in ("ext_ip_addr", "ext_host") and isinstance(value, list | tuple):
@@ -168,13 +172,15 @@ def _lenient(name: str, value: Any) -> Any:
     if name == "ipv4_udp_multicast" or (name == "cleanup" and value in (0, 1, None)):
         return bool(value)
     if name == "reentrant" and not isinstance(value, bool):
-        logger.warning("reentrant must be True or False: %r is ignored, and jobs are not run again", value)
+        logger.warning(
+            "reentrant must be True or False: %r is ignored, and jobs of a lost node are not run again", value
+        )
         return False
     return value
 
 
 def _first_here(name: str, addresses: list[Any]) -> str | None:
-    """The first of several addresses that this machine has. Raises ConfigError where it has none of them."""
+    """The first of several addresses that this machine has. Raises ConfigError if it has none of them."""
     for address in addresses:
         check_plain(name, address)
     if len(addresses) < 2:
@@ -190,7 +196,7 @@ def _is_here(address: str | None) -> bool:
         return False
     try:
         family, kind, _, _, where = socket.getaddrinfo(address, 0, type=socket.SOCK_DGRAM)[0]
-        with socket.socket(family, kind) as sock:  # Not gevent's: this is the user's thread.
+        with socket.socket(family, kind) as sock:  # Not a gevent socket: this is the user's thread.
             sock.bind(where)
     except (OSError, UnicodeError):
         return False
@@ -204,12 +210,12 @@ _FLAGS = frozenset(["reentrant", "insecure", "ipv4_udp_multicast"])
 
 
 def check_plain(name: str, value: Any) -> None:
-    """Check a parameter of which the name says all."""
+    """Check a parameter whose name determines its type."""
     kind = type(value).__name__
     if name in _TEXTS and value is not None and not isinstance(value, str):
         raise ConfigError(f"{name} must be text, not {kind}")
     if name in _TEXTS and value and "\0" in value:
-        raise ConfigError(f"{name} must not hold a zero character: {value!r}")
+        raise ConfigError(f"{name} must not contain a zero character: {value!r}")
     if name in ("ext_ip_addr", "ext_host") and value:
         try:
             announced(value)
@@ -228,32 +234,32 @@ def check_plain(name: str, value: Any) -> None:
 def secret_for(wanted: targets.NodeTargets, secret: str, secret_file: str, insecure: bool) -> Secret:
     only_local = wanted.local and not wanted.targets and not wanted.look
     if only_local and not secret and not secret_file:
-        # Nobody else is to come in: not even this user's other programs need the secret.
+        # Nothing else should connect: not even this user's other programs need the secret.
         return find_secret(generate_secret())
     return find_secret(secret, secret_file, insecure)
 
 
 def checked_recovery(fault_recover: Any, resume: Any) -> tuple[str, bool | str]:
-    """Where the recovery file is, '' for none, and whether, and how, to go on with what it says."""
+    """The path of the recovery file, '' for none, and whether, and how, to resume from it."""
     if not isinstance(resume, bool) and resume != FAILED:
         raise ConfigError(f"resume must be True, False or 'failed', not {resume!r}")
     path = recovery_path(fault_recover)
     if resume and (not path or fault_recover is True):
-        raise ConfigError("resume=True needs the path of the recovery file: fault_recover='jobs.recover'")
+        raise ConfigError("resume=True requires the path of the recovery file: fault_recover='jobs.recover'")
     return path, resume
 
 
 def checked_results(results: Any) -> str:
-    """How results are to travel, as in `Prepare`. Raises ConfigError."""
+    """The encoding of results, as in `Prepare`. Raises ConfigError."""
     if results not in (PICKLED, PLAIN):
         raise ConfigError(f"results must be '' (pickles, any Python objects) or 'plain', not {results!r}")
     return str(results)
 
 
 def check_timeout(value: Any) -> None:
-    """Check what `wait` and `close` are given as their first argument."""
+    """Check the first argument of `wait` and `close`."""
     if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
-        hint = "; to wait for some jobs only: wait(jobs=[...])" if isinstance(value, Iterable | DispyJob) else ""
+        hint = "; to wait for certain jobs: wait(jobs=[...])" if isinstance(value, Iterable | DispyJob) else ""
         raise ConfigError(f"timeout must be a number of seconds, or None, not {type(value).__name__}{hint}")
 
 
@@ -278,21 +284,21 @@ def checked_status_callback(callback: Any) -> Callable[[Any, Any, Any], Any] | N
 
 
 def checked_function(name: str, function: Any) -> Callable[..., Any] | None:
-    """`setup` or `cleanup`, which nodes call with the `setup_args` of their NodeAllocate."""
+    """Check `setup` or `cleanup`, which nodes call with the `setup_args` of their NodeAllocate."""
     if function is None:
         return None
     if not callable(function):
         raise ConfigError(f"{name} must be a function, not {type(function).__name__}")
     for parameter in _parameters(function):
         if parameter.kind is parameter.KEYWORD_ONLY and parameter.default is parameter.empty:
-            raise ConfigError(f"{name} is called with arguments by place, but needs {parameter.name} by its name")
+            raise ConfigError(f"{name} is called with positional arguments, but {parameter.name} is keyword-only")
     return function  # type: ignore[no-any-return]
 
 
 def _parameters(function: Any) -> list[inspect.Parameter]:
     try:
         return list(inspect.signature(function).parameters.values())
-    except (TypeError, ValueError):  # No signature is known of some functions written in C.
+    except (TypeError, ValueError):  # Some functions written in C have no signature.
         return []
 
 
@@ -302,19 +308,21 @@ def _checked_function(name: str, function: Any, count: int, takes: str) -> Calla
     if not callable(function):
         raise ConfigError(f"{name} must be a function, not {type(function).__name__}")
     if inspect.iscoroutinefunction(function) or inspect.isgeneratorfunction(function):
-        raise ConfigError(f"{name} must be a plain function: what a coroutine or generator function does is never run")
+        raise ConfigError(
+            f"{name} must be a plain function: the body of a coroutine or generator function would never run"
+        )
     try:
         inspect.signature(function).bind(*[None] * count)
     except TypeError:
         raise ConfigError(f"{name} must take exactly {takes}") from None
-    except ValueError:  # No signature is known of some functions written in C.
+    except ValueError:  # Some functions written in C have no signature.
         pass
     return function  # type: ignore[no-any-return]
 
 
 def checked_ways(loglevel: int | None, isolation: str, by_value: Any, by_name: Any, **flags: Any) -> Manner:
-    """Check these of a cluster's parameters, `flags` being True or False, and set the level of the log; how what
-    modules define travels. Raises ConfigError."""
+    """Check some parameters of a cluster, with booleans in `flags`, and set the log level; returns how objects of
+    modules are sent. Raises ConfigError."""
     manner = checked_manner(by_value, by_name)
     for name, value in flags.items():
         checked_flag(name, value)
@@ -327,21 +335,21 @@ def checked_ways(loglevel: int | None, isolation: str, by_value: Any, by_name: A
 
 
 def checked_flag(name: str, value: Any) -> bool:
-    """A parameter that is True or False. Raises ConfigError."""
+    """Check a boolean parameter. Raises ConfigError."""
     if not isinstance(value, bool):
         raise ConfigError(f"{name} must be True or False, not {value!r}")
     return value
 
 
 def check_ports(**ports: Any) -> None:
-    """Ports, by the names of their parameters, where they are given. Raises ConfigError."""
+    """Check the ports that are not None, given by parameter name. Raises ConfigError."""
     for name, value in ports.items():
         if value is not None:
             config.port_number(value, name)
 
 
 def checked_manner(by_value: Any, by_name: Any) -> Manner:
-    """How what modules define travels, as far as the user says. Raises ConfigError."""
+    """How objects of modules are sent, according to the user. Raises ConfigError."""
     found = {}
     for parameter, given in (("by_value", by_value), ("by_name", by_name)):
         if isinstance(given, str | types.ModuleType) or not isinstance(given, Iterable):
@@ -355,19 +363,19 @@ def checked_manner(by_value: Any, by_name: Any) -> Manner:
         found[parameter] = frozenset(names)
     both = found["by_value"] & found["by_name"]
     if both:
-        raise ConfigError(f"{', '.join(sorted(both))} cannot be both in by_value and in by_name")
+        raise ConfigError(f"{', '.join(sorted(both))} cannot be in both by_value and by_name")
     return Manner(found["by_value"], found["by_name"])
 
 
 def function_call(args: tuple[Any, ...], kwargs: dict[str, Any], manner: Manner | None = None) -> Bulk:
-    """The arguments of a function as they travel."""
+    """The encoded arguments of a function."""
     try:
         payload = pickling.dumps_call(args, kwargs, manner)
     except Exception as error:
         reason = f"{type(error).__name__}: {error}"
         where = unpicklable(args, manner, "args") or unpicklable(kwargs, manner, "kwargs")
         where = f" ({where})" if where else ""
-        advice = "give what it is made from, and make it inside the function"
+        advice = "pass the data to create it from, and create it inside the function"
         raise TypeError(f"an argument of the job cannot be pickled: {reason}{where}; {advice}") from error
     return payload if type(payload) is bytes and len(payload) <= INLINE else bulk(payload)
 
@@ -375,8 +383,8 @@ def function_call(args: tuple[Any, ...], kwargs: dict[str, Any], manner: Manner 
 def program_call(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Bulk:
     if kwargs:
         names = ", ".join(kwargs)
-        raise TypeError(f"a program takes no keyword arguments ({names}): write them as its words")
+        raise TypeError(f"a program takes no keyword arguments ({names}): give them as positional arguments")
     words = [arg if isinstance(arg, str) else str(arg) for arg in args]
     if any("\0" in word for word in words):
-        raise TypeError("an argument of a program must not hold a zero character")
+        raise TypeError("an argument of a program must not contain a zero character")
     return bulk(pickling.dumps(words))

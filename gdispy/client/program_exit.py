@@ -1,7 +1,4 @@
-"""The end of a program: its clusters are closed, as far as it has not done that itself.
-
-Called by Python at exit, in the main thread.
-"""
+"""At the end of a program, closes the clusters that are still open. Runs at exit, in the main thread."""
 
 from __future__ import annotations
 
@@ -20,30 +17,28 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("gdispy")
 
-#: Seconds that a program which ends by an exception takes to leave its nodes; and, where that is Ctrl-C, that its
-#: callbacks have.
+#: Seconds that a program which ends with an exception waits for its nodes, and, after Ctrl-C, for its callbacks.
 HASTY_LIMIT = 2.0
 
 _last: _Last | None = None
 
 
 class _Last:
-    """Deleted when Python clears its modules: when all that is registered with `atexit` is done, and standard output is
-    written."""
+    """Deleted when Python clears its modules: after all `atexit` functions, and after standard output is flushed."""
 
     def __del__(self, leave: object = os._exit, status: int = 128 + signal.SIGINT) -> None:
         leave(status)  # type: ignore[operator]
 
 
 def _exit_as_interrupted() -> None:
-    """Have this process exit with 130, as one that Ctrl-C has ended, when all else is done. The program's own code has
-    run to its end, so Python would exit with 0, and whatever has started the program would take that for success."""
+    """Make this process exit with 130, the code for Ctrl-C, when everything else is done. The program's code has run to
+    its end, so Python would exit with 0, which would mean success."""
     global _last
     _last = _Last()
 
 
 def close_all(clusters: Iterable[JobCluster]) -> None:
-    """The program ends: wait for its jobs, as dispy does, unless it ends by an exception."""
+    """The program ends: wait for its jobs, as dispy does, unless it ends with an exception."""
     error = getattr(sys, "last_exc", None) or getattr(sys, "last_value", None)
     hasty = error is not None
     patience = HASTY_LIMIT if isinstance(error, KeyboardInterrupt) else None
@@ -56,7 +51,7 @@ def close_all(clusters: Iterable[JobCluster]) -> None:
                 cluster._leave_for_recovery()
                 continue
             if pending and not hasty:
-                logger.warning("%s: waiting for %d jobs; Ctrl-C leaves them", cluster.name, pending)
+                logger.warning("%s: waiting for %d jobs; Ctrl-C cancels them", cluster.name, pending)
             if not hasty:
                 cluster._count.wait_patiently()
         except KeyboardInterrupt:

@@ -1,7 +1,7 @@
-"""How many jobs have ended, shown while a program waits for them.
+"""The progress of jobs, shown while a program waits for them.
 
-Used by `cluster.wait(progress=True)` in the user's thread, and by `cli/run.py`. On a terminal it is a bar: that of
-tqdm where that is installed, which suits notebooks too, else one of our own. Elsewhere it is a line now and then.
+On a terminal it is a bar: that of tqdm if it is installed, which also works in notebooks, else a built-in one.
+Elsewhere a line is printed from time to time.
 """
 
 from __future__ import annotations
@@ -14,19 +14,18 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, Protocol, TextIO
 
-#: Seconds between two looks.
+#: Seconds between two updates.
 LOOK_INTERVAL = 0.1
-#: Seconds until the first line where there is no terminal; how much longer each pause is than the one before, and the
-#: longest.
+#: Without a terminal: seconds until the first line, the factor by which the pauses grow, and the longest pause.
 FIRST_LINE = 10.0
 PAUSE_GROWTH = 2.0
 LONGEST_PAUSE = 600.0
-#: Characters of a bar, without what stands beside it.
+#: Width of the bar in characters, without the text beside it.
 BAR_WIDTH = 30
 
 
 class Counts(NamedTuple):
-    """How many jobs have ended, how many of those have failed, and how many there are."""
+    """The number of jobs that have ended, of those that have failed, and of all jobs."""
 
     ended: int
     failed: int
@@ -34,21 +33,21 @@ class Counts(NamedTuple):
 
 
 class Bar(Protocol):
-    """What shows how far the jobs are."""
+    """A display of the progress."""
 
     def show(self, counts: Counts) -> None:
-        """Show these numbers from now on."""
+        """Show these numbers."""
 
     def clear(self) -> None:
-        """Make room for other output; the next `show` draws it again."""
+        """Clear the line for other output; the next `show` draws it again."""
 
     def close(self) -> None:
         """Show nothing more."""
 
 
 def bar_for(counts: Counts, stays: bool) -> Bar:
-    """What suits standard error; `stays` says whether it is to be seen when all is over. Where standard error is
-    missing (`pythonw`, a service) or closed, now or later, nothing is shown."""
+    """A display for standard error; `stays` tells whether it remains visible at the end. If standard error is missing
+    (`pythonw`, a service) or closed, now or later, nothing is shown."""
     stream = sys.stderr
     if stream is None or getattr(stream, "closed", False):
         return NoBar()
@@ -63,7 +62,7 @@ def bar_for(counts: Counts, stays: bool) -> Bar:
 
 
 def wait_with_bar(wait: Callable[[float], bool], counts: Callable[[], Counts], timeout: float | None) -> bool:
-    """Wait as `wait` does, in short steps, and show how many jobs have ended, and failed."""
+    """Wait as `wait` does, in short steps, and show the progress."""
     until = None if timeout is None else time.monotonic() + timeout
     bar = bar_for(counts(), stays=True)
     try:
@@ -78,7 +77,7 @@ def wait_with_bar(wait: Callable[[float], bool], counts: Callable[[], Counts], t
 
 
 def line_of(counts: Counts, seconds: float) -> str:
-    """The numbers as text, after so many seconds."""
+    """The numbers as text, after `seconds`."""
     failed = f", {counts.failed:,} failed" if counts.failed else ""
     left = (counts.total - counts.ended) * seconds / counts.ended if counts.ended else 0.0
     rest = f", about {_duration(left)} left" if 0 < counts.ended < counts.total else ""
@@ -97,14 +96,14 @@ class NoBar:
         """Nothing."""
 
     def clear(self) -> None:
-        """Nothing is in the way."""
+        """Nothing to clear."""
 
     def close(self) -> None:
-        """Nothing was shown."""
+        """Nothing to close."""
 
 
 class AsLongAsItWorks:
-    """A bar whose stream may be closed, or lose its reader, while jobs are waited for: the wait goes on without it."""
+    """A bar whose stream may be closed, or lose its reader, during the wait, which then continues without it."""
 
     def __init__(self, bar: Bar) -> None:
         self._bar = bar
@@ -176,7 +175,7 @@ class OwnBar:
     def _draw(self, line: str) -> None:
         if line != self._shown:
             self._shown = line
-            self._stream.write(f"\r\x1b[K{line}")  # Back, and remove what is there.
+            self._stream.write(f"\r\x1b[K{line}")  # Carriage return, and erase the line.
             self._stream.flush()
 
     def clear(self) -> None:
@@ -191,7 +190,7 @@ class OwnBar:
 
 
 class Lines:
-    """A line now and then, and at the end where it took so long that there was one."""
+    """A line from time to time, and at the end if there was one before."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -214,7 +213,7 @@ class Lines:
         print(f"gdispy: {line_of(counts, time.monotonic() - self._began)}", file=self._stream, flush=True)
 
     def clear(self) -> None:
-        """Lines are in nobody's way."""
+        """Nothing to clear."""
 
     def close(self) -> None:
         if self._shown is not None and self._last is not None and self._last != self._shown:

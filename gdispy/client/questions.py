@@ -1,8 +1,8 @@
-"""Questions of the user to the scheduler, each with a number by which its answer is found.
+"""Requests of the user to the scheduler, matched with their answers by number.
 
-`ask` is called in any thread of the user, the rest in the hub.
+`ask` may be called in any thread of the user, the rest in the hub.
 
-Invariant: who asks gets the answer, or None: when nobody is there who could answer, and after `ANSWER_LIMIT`.
+Invariant: `ask` returns the answer, or None if the scheduler cannot answer, and after `ANSWER_LIMIT`.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ from collections.abc import Callable
 from gdispy.protocol.messages import Reply, Status
 from gdispy.runtime.gate import Gate
 
-#: Seconds that an answer may take; the question may bring a large file.
+#: Seconds to wait for an answer; the request may carry a large file.
 ANSWER_LIMIT = 600.0
 
 
 class PendingQuestions:
-    """The questions of one cluster that have no answer yet."""
+    """The unanswered requests of one cluster."""
 
     def __init__(self) -> None:
         self._numbers = itertools.count(1)
         self._waiting: dict[int, tuple[Gate, list[Status | Reply]]] = {}
 
     def ask(self, send: Callable[[int], None]) -> Status | Reply | None:
-        """Have `send` called with a new number, and wait for the answer with it."""
+        """Call `send` with a new number, and wait for the answer to it."""
         number, gate, answers = next(self._numbers), Gate(), list[Status | Reply]()
         self._waiting[number] = gate, answers
         send(number)
@@ -40,6 +40,6 @@ class PendingQuestions:
             known[0].open()
 
     def give_up(self) -> None:
-        """Nobody is there who could answer."""
+        """No answer can arrive any more."""
         for gate, _ in list(self._waiting.values()):
             gate.open()

@@ -1,12 +1,12 @@
 """Files that a job sends to its client (`dispy_send_file`): written below the client's working directory.
 
-Called by `engine.py` in the hub; files are written apart from it.
+Requests arrive in the hub; files are written outside of it.
 
 Invariants:
-1. A file is there whole, with the contents that were announced, or not at all.
-2. Nothing is written but below the working directory: no symbolic link is followed, at whatever moment one is made.
-3. Nothing that is there is replaced, but for files that came to this process in the same way and were not changed
-   since, and where the user has allowed it (`overwrite`).
+1. A file exists completely, with the announced contents, or not at all.
+2. Files are written only below the working directory: symbolic links are never followed, even if created meanwhile.
+3. Existing files are not replaced, except those that this process received the same way and that were not changed
+   since, and if the user has allowed it (`overwrite`).
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _PIECE = 1 << 20
 
 
 class _Version(NamedTuple):
-    """Which file it is, and that it was not written since."""
+    """Identifies a file and its state."""
 
     device: int
     inode: int
@@ -43,14 +43,14 @@ class _Version(NamedTuple):
     modified: int
 
 
-#: The files that this process has received: (device and inode of the folder, name) -> what was written there.
+#: The files that this process has received: (device and inode of the folder, name) -> the version written there.
 _received: dict[tuple[int, int, str], _Version] = {}
-#: Several clusters may receive files of one name.
+#: Several clusters may receive files with the same name.
 _storing = threading.Lock()
 
 
 def store(root: str, row: list[Any], content: Bulk, overwrite: bool = False) -> str:
-    """Write a file to its path below `root`; what went wrong, or ''. `row` as in `Prepare.files`."""
+    """Write a file to its path below `root`; returns the error, or ''. `row` as in `Prepare.files`."""
     path, _, _, size, digest = row
     if bulk_size(content) != size:
         return _changed(path)
@@ -73,10 +73,10 @@ def _changed(path: str) -> str:
 
 
 def _write(folder: int, name: str, row: list[Any], content: Bulk, overwrite: bool) -> str:
-    """Write a file under a name of its own first; what went wrong, or ''. Raises OSError."""
+    """Write a file under a temporary name first; returns the error, or ''. Raises OSError."""
     path, mode, modified, _, digest = row
     draft = f".gdispy-{secrets.token_hex(8)}"
-    # The umask is the kernel's to apply: of the whole process, it cannot be read without being changed.
+    # The kernel applies the umask: a process cannot read it without changing it.
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     fd = os.open(draft, flags, mode & 0o700, dir_fd=folder)
     try:
@@ -100,20 +100,20 @@ def _give_name(folder: int, draft: str, name: str, row: list[Any], overwrite: bo
         if _has_contents(folder, name, row):
             return ""
         return (
-            f"the file {FileRow(*row).path} is there at the client already, and did not come from a job of this "
-            "program: remove or rename it, or make the cluster with overwrite=True"
+            f"the file {FileRow(*row).path} already exists at the client and was not sent by a job of this "
+            "program: remove or rename it, or create the cluster with overwrite=True"
         )
     _received[key] = _as_version(about)
     return ""
 
 
 def _named_anew(folder: int, draft: str, name: str) -> bool:
-    """Give a file its name, if nothing has it. Raises OSError."""
+    """Give a file its final name if that is free. Raises OSError."""
     try:
         os.link(draft, name, src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=False)
     except FileExistsError:
         return False
-    except OSError:  # A file system without links: the name is taken first, and then the file moved to it.
+    except OSError:  # A file system without hard links: reserve the name, then move the file to it.
         try:
             os.close(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=folder))
         except FileExistsError:
@@ -139,7 +139,7 @@ def _place(about: os.stat_result) -> tuple[int, int]:
 
 
 def _has_contents(folder: int, name: str, row: list[Any]) -> bool:
-    """Whether the file that is there holds what has arrived, as after a restart of this program: all is well then."""
+    """Whether the existing file has the received contents, as after a restart of this program."""
     try:
         with open(open_file(folder, name), "rb") as file:
             about = os.fstat(file.fileno())
@@ -151,7 +151,7 @@ def _has_contents(folder: int, name: str, row: list[Any]) -> bool:
 
 
 def _copy(content: Bulk, file: Any) -> bytes:
-    """Write all that has arrived; its digest."""
+    """Write the received contents; returns their digest."""
     digest = blake2b(digest_size=DIGEST_BYTES)
     for piece in _pieces(content):
         file.write(piece)
@@ -173,19 +173,19 @@ def _pieces(content: Bulk) -> Iterator[Any]:
 
 
 class ReceivedFiles:
-    """The files that the jobs of one cluster send. Taken in the hub, and written apart from it."""
+    """The files that the jobs of one cluster send. Accepted in the hub, and written outside of it."""
 
     def __init__(self, hub: Hub, answer: Callable[[JobId, int, int, str], None], overwrite: bool = False) -> None:
         self._hub = hub
-        #: Called in the hub with what identifies a file, and what is wrong, or ''.
+        #: Called in the hub with job, attempt and number of a file, and the error, or ''.
         self._answer = answer
         #: Whether any file may be replaced.
         self._overwrite = overwrite
-        #: Those that are written: (job, attempt, number).
+        #: The files written: (job, attempt, number).
         self._stored: set[tuple[int, int, int]] = set()
 
     def take(self, upload: Upload) -> None:
-        """Write a file below the working directory, once, also where it is sent again after a break."""
+        """Write a file below the working directory, once, even if it is sent again after a connection loss."""
         if (upload.job, upload.attempt, upload.number) in self._stored:
             self._answer(upload.job, upload.attempt, upload.number, "")
             return
@@ -193,7 +193,7 @@ class ReceivedFiles:
         self._hub.call_back(self._store, upload)
 
     def _store(self, upload: Upload) -> None:
-        error = "no file came"
+        error = "no file arrived"
         if upload.files and upload.contents:
             error = store(os.curdir, upload.files[0], upload.contents[0], self._overwrite)
         if not error:

@@ -1,7 +1,7 @@
-"""A scheduler elsewhere, as the clusters of this program see it: one connection, kept up, with a `Outbox`.
+"""The client side of a shared scheduler: one connection, which is restored after a loss, and an `Outbox`.
 
-Runs in the hub; made by `engine.py` in the place of a `Scheduler` of this process, and used like one. What
-must be said again after a break, `rules/client/outbox.py` knows.
+Runs in the hub. It has the interface of a `Scheduler` in this process. `rules/client/outbox.py` keeps the messages that
+must be sent again after a connection loss.
 """
 
 from __future__ import annotations
@@ -53,16 +53,16 @@ from gdispy.transport.reconnect import Backoff
 
 logger = logging.getLogger("gdispy")
 
-#: Seconds between two attempts to reach the scheduler: at first, at most, and where it refuses for good.
+#: Seconds between two attempts to connect: at first, at most, and after a permanent refusal.
 RETRY_FIRST = 0.2
 RETRY_LIMIT = 5.0
 REFUSED_LIMIT = 30.0
-#: Seconds that jobs wait for the scheduler before the user hears why.
+#: Seconds that jobs wait for the scheduler before the user is told why.
 PATIENCE = 3.0
 
 
 class RemoteLink:
-    """One cluster's end of the way to the scheduler; has a name and a `send`, as the end of a pair has."""
+    """One cluster's link to the scheduler; has the interface of the end of a memory pair."""
 
     def __init__(self, remote: RemoteScheduler, deliver: Callable[[list[Message]], None]) -> None:
         self.peer = next_peer()
@@ -74,7 +74,7 @@ class RemoteLink:
 
 
 class RemoteScheduler:
-    """The way to one shared scheduler. All methods are called in the hub."""
+    """The connection to one shared scheduler. All methods are called in the hub."""
 
     def __init__(self, secret: Secret, host: str, port: int, ip_addr: str = "", pulse: float | None = None) -> None:
         self._psk, self._tls, self._advice = secret.for_tcp(), secret.tls, secret.advice()
@@ -84,36 +84,38 @@ class RemoteScheduler:
         self._pulse = pulse or INTERVAL
         self._identity = new_identity()
         self.instance = self._identity.instance
-        self._courier = Outbox(self.place)
-        #: Where clusters of this program keep what becomes of their jobs.
+        self._outbox = Outbox(self.place)
+        #: The recovery files of the clusters of this program.
         self.ledger = JournalRouter()
         self._ends: dict[ComputationId, RemoteLink] = {}
         self._connection: Connection | None = None
         self._log = LimitedLog(logger)
         self._greeted = False
-        #: The scheduler has proved who it is, on the connection that there is.
+        #: The scheduler has proved its identity on the current connection.
         self._is_known = False
         self._over = gevent.event.Event()
         self._rejected = self._refused = False
-        #: Which scheduler it is, and which life of it.
-        self._life: tuple[bytes, int] | None = None
-        #: It was reached once: a refusal is then more likely to be a bad link.
+        #: Instance and epoch of the scheduler.
+        self._run_of_scheduler: tuple[bytes, int] | None = None
+        #: A connection was made before, so a refusal is more likely to be a network problem.
         self._proven = False
         self._greenlets: list[Any] = []
-        #: Whom to tell when this has failed by a defect, and nothing will come any more.
+        #: Called after a defect, when nothing can arrive any more.
         self.on_defect: list[Callable[[BaseException], None]] = []
 
     def start(self) -> None:
         self._greenlets = [
-            spawn(self._go_on, self._run, what=f"the way to {self.place}"),
-            keep_running(self._tell_of_absence, what=f"telling that {self.place} is away"),
+            spawn(self._go_on, self._run, what=f"the connection to {self.place}"),
+            keep_running(self._tell_of_absence, what=f"the reports that {self.place} is away"),
         ]
 
     def _go_on(self, work: Callable[[], None]) -> None:
         try:
             work()
         except Exception as error:
-            self._log.log_failure(logging.CRITICAL, "defect", error, "gdispy: a defect on the way to %s", self.place)
+            self._log.log_failure(
+                logging.CRITICAL, "defect", error, "gdispy: a defect in the connection to %s", self.place
+            )
             for tell in list(self.on_defect):
                 tell(error)
 
@@ -133,7 +135,7 @@ class RemoteScheduler:
     # Clusters
 
     def attach(self, deliver: Callable[[list[Message]], None]) -> RemoteLink:
-        """Join a cluster of this program; what it sends goes into the end returned."""
+        """Join a cluster of this program; it sends through the link returned."""
         return RemoteLink(self, deliver)
 
     def detach(self, end: RemoteLink) -> None:
@@ -142,14 +144,14 @@ class RemoteScheduler:
     def say(self, end: RemoteLink, message: Message) -> None:
         if isinstance(message, Open):
             self._ends[message.computation] = end
-        answers = self._courier.outgoing(message)
+        answers = self._outbox.outgoing(message)
         if answers:
             end.deliver(answers)
         elif self._connection is not None and self._greeted:
             self._pass_on(self._connection, message)
 
     def _pass_on(self, connection: Connection, message: Message) -> None:
-        """Send, when what it rests on is written."""
+        """Send a message once the facts that it relies on are written."""
         if isinstance(message, Run):
             connection.rest(False)
             attempts = [1] * len(message.jobs)
@@ -157,7 +159,7 @@ class RemoteScheduler:
                 message.computation,
                 [Placed(message.computation, Instance(connection.instance), message.jobs, attempts)],
             )
-        follows = self._courier.must_follow(message)
+        follows = self._outbox.must_follow(message)
         if isinstance(message, Run | OutcomesAcked | Cancel) and self.ledger.holds(
             message.computation, partial(connection.send, message, follows)
         ):
@@ -165,23 +167,23 @@ class RemoteScheduler:
         connection.send(message, follows)
 
     def restore(self, end: RemoteLink, story: ComputationHistory, prepare: Prepare) -> None:
-        """Take up a computation of a former life of this client."""
+        """Continue a computation of the previous run of this client."""
         self._ends[story.id] = end
-        self._courier.restore(story, prepare)
+        self._outbox.restore(story, prepare)
 
     def seek(self, targets: list[tuple[str, int]], look: bool, node_port: int) -> None:
-        """The scheduler finds the nodes; those that a cluster names it learns from `Open`."""
+        """The scheduler discovers the nodes; `Open` tells it which nodes a cluster names."""
 
     def is_answered(self, computation: ComputationId) -> bool:
-        """Whether the scheduler is there."""
-        return self._courier.is_connected
+        """Whether the scheduler is connected."""
+        return self._outbox.is_connected
 
     def is_accepted(self, computation: ComputationId) -> bool:
         """Whether the scheduler has all jobs of a computation."""
-        return self._courier.is_accepted(computation)
+        return self._outbox.is_accepted(computation)
 
     def have_refused(self, targets: list[tuple[str, int]], computation: ComputationId) -> bool:
-        """Whether the scheduler has refused this program for good."""
+        """Whether the scheduler has refused this program permanently."""
         return self._rejected
 
     def report(self, place: str, text: str) -> None:
@@ -193,10 +195,10 @@ class RemoteScheduler:
         backoff = Backoff(RETRY_FIRST, RETRY_LIMIT)
         while True:
             reason = self._attempt()
-            answers = self._courier.gone(reason)
+            answers = self._outbox.gone(reason)
             if reason.startswith(REFUSED):
                 self._log.log(logging.ERROR, "refused", "disconnected from the scheduler at %s: %s", self.place, reason)
-                ends = self._courier.refused(reason)
+                ends = self._outbox.refused(reason)
                 for ended in ends:
                     self.ledger.record(ended.computation, [ended])
                 answers += ends
@@ -205,12 +207,12 @@ class RemoteScheduler:
                 if end is not None:
                     end.deliver([answer])
             failed, self._greeted = not self._greeted, False
-            # What looks like a refusal may be a forwarder in front of a scheduler that is being started again.
+            # An apparent refusal may come from a port forwarder in front of a scheduler that is restarting.
             limit = REFUSED_LIMIT if self._rejected else RETRY_LIMIT
             gevent.sleep(backoff.next(failed, limit=limit))
 
     def _attempt(self) -> str:
-        """Connect, and stay so as long as it lasts; why it is over."""
+        """Connect and wait for the end of the connection; returns its reason."""
         self._over.clear()
         self._rejected = False
         handlers = Handlers(self._on_messages, self._on_closed, make_sink=result_sink)
@@ -219,7 +221,7 @@ class RemoteScheduler:
             place = (self._host, self._port, self._psk, CLIENT_TO_SCHEDULER)
             connection = connect(*place, handlers, source, what="gdispy-scheduler", tls=self._tls, advice=self._advice)
         except PeerRejected as error:
-            # Once, it may have been killed in the middle of it; twice, it means it.
+            # A single refusal may mean that it was killed during the handshake; a second one is meant.
             self._rejected = not self._proven and self._refused
             self._refused = True
             return str(error)
@@ -230,16 +232,16 @@ class RemoteScheduler:
         self._is_known = False
         self._connection = connection
         connection.start()
-        ours = hello(CLIENT, self.instance, pulse=self._pulse, claims=self._courier.claims())
+        ours = hello(CLIENT, self.instance, pulse=self._pulse, claims=self._outbox.claims())
         connection.introduce(ours, self._identity)
-        for message in self._courier.connected():
+        for message in self._outbox.connected():
             connection.send(message)
         self._greeted = self._proven = True
         self._over.wait()
         return self._reason
 
     def drop(self, message: Message, error: Exception) -> None:
-        """A cluster could not handle what the scheduler has said: give up this connection, and say why."""
+        """A cluster could not handle a message of the scheduler: close the connection with the reason."""
         log_fault(message, error)
         if self._connection is not None:
             self._connection.close(refusal(message, error))
@@ -248,14 +250,14 @@ class RemoteScheduler:
         connection.acknowledge(connection.taken())
         for message in messages:
             try:
-                self._hear(connection, message)
+                self._receive(connection, message)
             except (MessageRefused, ForkedError):
                 raise
             except Exception as error:
                 log_fault(message, error)
                 raise MessageRefused(refusal(message, error).removeprefix(REFUSED)) from error
 
-    def _hear(self, connection: Connection, message: Message) -> None:
+    def _receive(self, connection: Connection, message: Message) -> None:
         if isinstance(message, Hello):
             connection.check_identity(message)
             self._greet(message)
@@ -265,7 +267,7 @@ class RemoteScheduler:
             raise MessageRefused("the first message was not Hello of a scheduler")
         if type(message) not in TAKEN:
             raise MessageRefused(not_taken(message, "client", "scheduler").removeprefix(REFUSED))
-        delivered, answers = self._courier.incoming(message)
+        delivered, answers = self._outbox.incoming(message)
         if isinstance(message, Ended):
             self.ledger.record(message.computation, [message])
         for answer in answers:
@@ -275,12 +277,12 @@ class RemoteScheduler:
             end.deliver(delivered)
 
     def _greet(self, hello: Hello) -> None:
-        """Where this is another life of the scheduler, what provisional results the former one had are gone."""
-        life = (hello.instance, hello.epoch)
-        if self._life not in (None, life):
+        """If the scheduler was restarted, the provisional results that the previous run had are lost."""
+        run = (hello.instance, hello.epoch)
+        if self._run_of_scheduler not in (None, run):
             for computation, end in self._ends.items():
                 end.deliver([ProgressAcked(computation, [], [], [])])
-        self._life = life
+        self._run_of_scheduler = run
 
     def _on_closed(self, connection: Connection, reason: str) -> None:
         if connection is self._connection:
@@ -290,19 +292,19 @@ class RemoteScheduler:
             self._over.set()
 
     def _tell_of_absence(self) -> None:
-        """Jobs that wait for a scheduler that is not there do not wait silently."""
-        told: dict[ComputationId, tuple[float, float]] = {}  # When again, and how long to pause after that.
+        """Tell the user, at growing intervals, that jobs wait for a scheduler that is not connected."""
+        told: dict[ComputationId, tuple[float, float]] = {}  # Time of the next notice, and the pause after it.
         while True:
             gevent.sleep(PATIENCE)
             now = time.monotonic()
             if self._connection is not None:
-                self._connection.rest(not self._courier.waiting())
-            if self._courier.is_connected:
+                self._connection.rest(not self._outbox.waiting())
+            if self._outbox.is_connected:
                 told.clear()
                 continue
-            for computation in self._courier.waiting():
+            for computation in self._outbox.waiting():
                 end = self._ends.get(computation)
                 moment, pause = told.get(computation, (now, PAUSE_GROWTH * PATIENCE))
                 if end is not None and now >= moment:
                     told[computation] = now + pause, min(PAUSE_GROWTH * pause, LONGEST_PAUSE)
-                    end.deliver([Notice(computation, f"jobs wait: {self._courier.absence()}")])
+                    end.deliver([Notice(computation, f"jobs wait: {self._outbox.absence()}")])

@@ -1,10 +1,10 @@
-"""Where a client keeps a large result while it arrives: where it will stay.
+"""Receives large results of a client directly into their final memory.
 
-Made by the connections of a client (`net.Handlers.make_sink`), in the hub; `pickling.loads` takes it up in the
-thread that asks for the result. Never used by daemons, which do not look into payloads.
+It is filled in the hub by connections with `Handlers.make_sink`; `pickling.loads` reads it in the thread that accesses
+the result. Daemons do not use it, since they do not look into payloads.
 
-The one large `bytes` that many large results are is written where it will be, as the user gets it. Any other result is
-written where it will be unpickled: its arrays are views of that memory. Much output of a job goes to disk.
+A result that is one large `bytes` object is received into that object. Any other result is received into the buffer
+from which it is unpickled: its arrays are views of that memory. Large output of a job goes to disk.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from gdispy.worker.pickling import begin_of_bytes
 
 
 class ResultSink(HeapSink):
-    """Collects a stream in one piece; of a payload that ends with one `bytes`, that is a piece of its own."""
+    """Collects a stream in one piece; a `bytes` object at the end of the payload is a separate piece."""
 
     def _begin(self, data: memoryview) -> bool:
         begin = begin_of_bytes(data, self.size)

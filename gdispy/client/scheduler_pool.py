@@ -1,4 +1,5 @@
-"""The schedulers of this process. Clusters with equal settings share one, and so its nodes. Used in the hub only."""
+"""The schedulers of this process. Clusters with equal settings share a scheduler and its nodes. Used only in the
+hub."""
 
 from __future__ import annotations
 
@@ -12,7 +13,7 @@ from gdispy.transport.credentials import Secret
 
 
 class LocalSchedulerKey(NamedTuple):
-    """A scheduler in this process: what tells it from others."""
+    """The settings that identify a scheduler in this process."""
 
     psk: bytes
     ip_addr: str
@@ -21,13 +22,13 @@ class LocalSchedulerKey(NamedTuple):
     #: Seconds; None is the default.
     pulse_interval: float | None
     ping_interval: float | None
-    #: Whether there is no secret, and the certificate files.
+    #: Whether no secret is used, and the certificate files.
     protection: tuple[bool, Any]
     multicast: bool
 
     @property
     def place(self) -> str:
-        """Where it is: '' for this process."""
+        """Its address: '' for this process."""
         return ""
 
     def make(self, secret: Secret) -> Scheduler:
@@ -44,18 +45,18 @@ class LocalSchedulerKey(NamedTuple):
 
 
 class SharedSchedulerKey(NamedTuple):
-    """A `gdispy-scheduler`: what tells it, and the way to it, from others."""
+    """The settings that identify a `gdispy-scheduler` and the connection to it."""
 
     host: str
     port: int
     psk: bytes
     ip_addr: str
-    #: Whether there is no secret, and the certificate files.
+    #: Whether no secret is used, and the certificate files.
     protection: tuple[bool, Any]
 
     @property
     def place(self) -> str:
-        """Where it is, as 'host:port'."""
+        """Its address, as 'host:port'."""
         return str(Address(self.host, self.port))
 
     def make(self, secret: Secret) -> RemoteScheduler:
@@ -66,20 +67,20 @@ SchedulerKey = LocalSchedulerKey | SharedSchedulerKey
 
 
 class _Used(NamedTuple):
-    """A scheduler, and what uses it."""
+    """A scheduler and its users."""
 
     scheduler: Any
     users: set[object]
 
 
 class SchedulerPool:
-    """Schedulers by their keys, each as long as something uses it."""
+    """Schedulers by key; each lives as long as it has users."""
 
     def __init__(self) -> None:
         self._used: dict[SchedulerKey, _Used] = {}
 
     def join(self, key: SchedulerKey, secret: Secret, user: object) -> Any:
-        """The scheduler of a key, started if there is none yet. It lives until all its users have left."""
+        """The scheduler of a key, started if necessary. It lives until all its users have left."""
         used = self._used.get(key)
         if used is None:
             used = self._used[key] = _Used(key.make(secret), set())
@@ -88,7 +89,7 @@ class SchedulerPool:
         return used.scheduler
 
     def leave(self, key: SchedulerKey, user: object) -> None:
-        """A user needs it no more; closed after the last one."""
+        """Remove a user; the scheduler is closed after the last one."""
         used = self._used[key]
         used.users.discard(user)
         if not used.users:
@@ -102,5 +103,5 @@ class SchedulerPool:
             used.scheduler.abandon_in_child()
 
 
-#: All of this process.
+#: The pool of this process.
 pool = SchedulerPool()

@@ -1,4 +1,4 @@
-"""How a cluster is set up: what its parameters say, once they are checked. Read in any thread."""
+"""The settings of a cluster: its checked parameters. Read in any thread."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from gdispy.client.scheduler_pool import SchedulerKey
 
 @dataclass(frozen=True)
 class ClusterSettings:
-    """What does not change during the life of a cluster."""
+    """The settings that do not change during the life of a cluster."""
 
-    #: Which scheduler it uses.
+    #: The scheduler that it uses.
     key: SchedulerKey
-    #: The port of nodes whose addresses name none.
+    #: The default port of nodes.
     node_port: int
-    #: Whether the computation is a program, and no function.
+    #: Whether the computation is a program, not a function.
     is_program: bool
-    #: What surrounds each job on a node.
+    #: How jobs run on a node.
     jobs: ComputationOptions = field(default_factory=ComputationOptions)
     #: Whether a function is called on each node after the last job.
     has_cleanup: bool = False
     #: Whether jobs of a lost node run again.
     reentrant: bool = False
-    #: Whether the computation has the nodes of a shared scheduler to itself.
+    #: Whether the computation uses the nodes of a shared scheduler alone.
     exclusive: bool = False
     #: Whether jobs that no node can run wait for another node.
     waits_for_nodes: bool = False
-    #: How results travel, as in `Prepare`.
+    #: The encoding of results, as in `Prepare`.
     results: str = ""
     #: Whether files that jobs send replace others.
     overwrites: bool = False

@@ -1,6 +1,6 @@
-"""SharedJobCluster: a cluster whose nodes are kept by a `gdispy-scheduler`, for many programs.
+"""SharedJobCluster: a cluster on the nodes of a `gdispy-scheduler`, which many programs share.
 
-The same methods as `JobCluster`; between this program and the nodes is a scheduler elsewhere (`remote_scheduler.py`).
+It has the methods of `JobCluster`; a remote scheduler (`remote_scheduler.py`) is between this program and the nodes.
 """
 
 from __future__ import annotations
@@ -41,22 +41,21 @@ from gdispy.transport.credentials import find_secret, with_tls
 from gdispy.transport.interfaces import own_address
 from gdispy.worker.plain import NotPlain
 
-#: Seconds that the scheduler may take to say that it has all jobs that are left to it.
+#: Seconds that the scheduler has to confirm all jobs of a program that detaches.
 DETACH_LIMIT = 30.0
 
 
 class SharedJobCluster(JobCluster):
-    """Runs one function or program on nodes that it shares with other programs, through `gdispy-scheduler`.
+    """Runs one function or program on nodes that it shares with other programs through `gdispy-scheduler`.
 
-    `scheduler_node` is the host where the scheduler runs (default: this one), with ':port' where it is not 51347, or
-    `scheduler_port`. `nodes` says which of the scheduler's nodes to use; those that are named outright the scheduler
-    looks for as well. With `exclusive`, the computation waits until all others are over, and then has the nodes to
-    itself. `pulse_interval` and `ping_interval` towards nodes are the scheduler's. The other parameters, and all
-    methods, are those of `JobCluster`; `client_port` and `port` are accepted and not needed: nobody connects to
-    this program.
+    `scheduler_node` is the host of the scheduler (default: this host), with ':port' if the port is not 51347; or give
+    `scheduler_port`. `nodes` selects nodes of the scheduler; nodes that are named without a pattern are also added to
+    the scheduler's search. With `exclusive`, the computation waits until all others have ended and then uses the nodes
+    alone. `pulse_interval` and `ping_interval` are options of the scheduler. The other parameters and all methods are
+    those of `JobCluster`; `client_port` and `port` are accepted but not needed, since nothing connects to this program.
 
-    Raises ConfigError, in plain words, for arguments that cannot be used. A scheduler that cannot be reached is told
-    on the log when jobs wait, and in `status()`; jobs wait for it, also when it goes away for a while.
+    Raises ConfigError for invalid arguments. If the scheduler cannot be reached while jobs wait, that is logged and
+    shown in `status()`; jobs wait for the scheduler, also after a connection loss.
     """
 
     @both_names
@@ -99,7 +98,7 @@ class SharedJobCluster(JobCluster):
         results: str = "",
     ) -> None:
         if ipv4_udp_multicast:
-            raise ConfigError("ipv4_udp_multicast is for who looks for nodes: give it to gdispy-scheduler")
+            raise ConfigError("ipv4_udp_multicast is an option of gdispy-scheduler, which discovers the nodes")
         check_ports(scheduler_port=scheduler_port, client_port=client_port)
         flags = {"wait_for_nodes": wait_for_nodes, "overwrite": overwrite, "exclusive": exclusive}
         manner = checked_ways(loglevel, isolation, by_value, by_name, **flags)
@@ -107,8 +106,8 @@ class SharedJobCluster(JobCluster):
         callbacks = UserCallbacks(checked_callback(callback), checked_status_callback(cluster_status))
         program, node_port = is_program(computation), config.node_port()
         wanted = node_allocate.read(nodes, node_port)
-        if wanted.whom.local:
-            raise ConfigError("nodes='local' is for JobCluster: a shared scheduler has its own nodes")
+        if wanted.targets.local:
+            raise ConfigError("nodes='local' is valid only for JobCluster: a shared scheduler has its own nodes")
         found = with_tls(find_secret(secret, secret_file, insecure), certfile, keyfile)
         place = scheduler_place(scheduler_node, scheduler_port)
         key = SharedSchedulerKey(*place, found.key, own_address(ip_addr), (found.insecure, found.tls))
@@ -120,13 +119,13 @@ class SharedJobCluster(JobCluster):
         self._start(settings, callbacks, package, wanted, found, recovery)
 
     def detach(self) -> str:
-        """Leave the jobs to the scheduler, and this program without them.
+        """Detach this program from its jobs; the scheduler keeps them running.
 
-        Returns a text with which `fault_recover_jobs` and `recover_jobs` find the jobs and their results again, in any
-        process on any machine that has the secret of the scheduler; whoever has that text can. The scheduler keeps
-        results for its `--zombie_interval`. With `fault_recover` it is the path of the file, which knows more: what the
-        jobs are called with. Raises ConnectFailed where the scheduler does not take all jobs in time; then nothing
-        has changed.
+        Returns a text with which `fault_recover_jobs` and `recover_jobs` collect the jobs and their results, in any
+        process on any machine that has the secret of the scheduler; keep that text confidential. The scheduler keeps
+        results for its `--zombie_interval`. With `fault_recover`, the path of the recovery file is returned, which also
+        has the arguments of the jobs. Raises ConnectFailed if the scheduler does not accept all jobs in time; then
+        nothing has changed.
         """
         if self._recovery is not None:
             return super().detach()
@@ -135,7 +134,7 @@ class SharedJobCluster(JobCluster):
         while not self._hub.call(self._is_accepted):
             if time.monotonic() >= until:
                 place = self._settings.key.place
-                raise ConnectFailed(f"the scheduler at {place} has not taken all jobs: wait, or close the cluster")
+                raise ConnectFailed(f"the scheduler at {place} has not accepted all jobs: wait, or close the cluster")
             time.sleep(0.01)
         self._leave(HASTY_LIMIT, to_return=True)
         opened, settings = self._engine.opened, self._settings
@@ -143,7 +142,7 @@ class SharedJobCluster(JobCluster):
         return write_token(DetachToken(settings.key.place, opened.computation, opened.token, *about))
 
     def _is_accepted(self) -> bool:
-        """Whether the scheduler has all jobs; it is told what they are called. In the hub."""
+        """Whether the scheduler has all jobs; sends it their ids. In the hub."""
         engine = self._engine
         engine.take_submitted()
         if not engine.scheduler.is_accepted(engine.computation):
@@ -155,17 +154,17 @@ class SharedJobCluster(JobCluster):
         return True
 
     def _written_name(self, name: Any) -> Bulk:
-        """The id of a job, for whoever comes for it. Raises ConfigError where that could not read it."""
+        """The id of a job, for a process that collects it. Raises ConfigError if that process could not read it."""
         if not self._settings.results:
             return joined_dump(name)
         try:
             return joined_plain(name)
         except NotPlain as error:
-            raise ConfigError(f"with results='plain', {error}: choose another id, or give fault_recover") from None
+            raise ConfigError(f"with results='plain', {error}: choose another id, or use fault_recover") from None
 
 
 def scheduler_place(host: str | None, port: int | None) -> tuple[str, int]:
-    """Where the scheduler is, from what a user writes. Raises ConfigError."""
+    """Host and port of the scheduler, from the parameters of the user. Raises ConfigError."""
     if not host:
         return config.default_ip_addr() or socket.gethostname(), port or config.scheduler_port()
     try:

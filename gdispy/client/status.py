@@ -1,7 +1,4 @@
-"""How a cluster stands: the records and the table that users see.
-
-Made by `cluster.py` from what the scheduler answers.
-"""
+"""The status of a cluster: the public records and the table."""
 
 from __future__ import annotations
 
@@ -18,7 +15,7 @@ from gdispy.protocol.rows import NodeRow
 
 
 class DispyNodeAvailInfo:
-    """What is free on a node: percent of its CPUs, bytes of memory, bytes of disk where computations live,
+    """Free resources of a node: percent of its CPU time, bytes of memory, bytes on the disk of its computations,
     percent of swap."""
 
     _fields = ("cpu", "memory", "disk", "swap")
@@ -31,7 +28,7 @@ class DispyNodeAvailInfo:
 
     @classmethod
     def of(cls, free: list[float]) -> DispyNodeAvailInfo | None:
-        """The record of what a node has reported; None where it has reported nothing, having no psutil."""
+        """The record for the report of a node; None if it is empty, because psutil is not installed there."""
         return cls(free[0], int(free[1]), int(free[2]), free[3]) if free else None
 
     def __iter__(self) -> Iterator[float]:
@@ -48,19 +45,20 @@ class DispyNodeAvailInfo:
 
 
 class _WithCounts:
-    """Keeps what a cluster has counted of a node out of the `__dict__` of that, which programs show."""
+    """Keeps a cluster's own counts for a node out of its `__dict__`, which programs display."""
 
     __slots__ = ("_counted",)
 
 
 class DispyNode(_WithCounts):
-    """A node as one cluster sees it: what it is, and what it has done for this cluster.
+    """A node as seen by one cluster, with its work for that cluster.
 
-    There is one object for a node as long as the cluster lives, and its numbers are those of the moment: the hub counts
-    what begins and ends there, and takes what the scheduler reports.
+    There is one object per node during the life of the cluster, and its numbers are current: the hub counts the jobs
+    that start and end there, and takes the reports of the scheduler.
     """
 
-    #: What a `cluster_status` function is told of a node: it is set up; it is closed, or lost; what is free there.
+    #: Status of a node for a `cluster_status` function: it is set up; it is closed or lost; it has reported free
+    #: resources.
     Initialized = 4
     Closed = 16
     AvailInfo = 17
@@ -68,33 +66,33 @@ class DispyNode(_WithCounts):
     def __init__(self, ip_addr: str, name: str, cpus: int) -> None:
         self.ip_addr = ip_addr
         self.name = name
-        #: CPUs in use for this cluster, and how many the node offers.
+        #: CPUs in use for this cluster, and CPUs that the node offers.
         self.cpus = cpus
         self.avail_cpus = cpus
         self.port: int | None = None
-        #: What is free there, as far as it has reported.
+        #: The last report of free resources.
         self.avail_info: DispyNodeAvailInfo | None = None
-        #: Jobs that run there now, and that have ended there.
+        #: Jobs that are running there, and jobs that have ended there.
         self.busy = 0
         self.jobs_done = 0
-        #: Seconds that jobs took there.
+        #: Total run time of jobs there, in seconds.
         self.cpu_time = 0.0
         #: Bytes of arguments sent to it, and of results received.
         self.tx = 0
         self.rx = 0
         self.update_time = time.time()
-        #: What was counted here, where the scheduler may count the same a little earlier.
+        #: Counted by the hub; the scheduler may count the same jobs a little earlier.
         self._counted = _Counted()
 
     @classmethod
     def of(cls, row: NodeRow) -> DispyNode:
-        """A node from what the scheduler reports of it, a row as in `Status`."""
+        """A node from a row of `Status`."""
         node = cls(row.address, row.name, row.cpus)
         node.update(row)
         return node
 
     def update(self, row: NodeRow) -> None:
-        """Take what the scheduler reports of the node."""
+        """Apply a report of the scheduler."""
         self.name, self.ip_addr, self.port = row.name, row.address, row.port
         self.cpus = self.avail_cpus = row.cpus
         self.busy = row.busy
@@ -103,19 +101,19 @@ class DispyNode(_WithCounts):
         self.update_time = time.time()
 
     def began(self, size: int) -> None:
-        """A job with arguments of this many bytes runs there."""
+        """A job with arguments of `size` bytes has started there."""
         self.busy += 1
         self._counted.tx += size
         self.tx = max(self.tx, self._counted.tx)
 
     def received(self, size: int) -> None:
-        """This many bytes of a provisional result have come from there."""
+        """A provisional result of `size` bytes has arrived from there."""
         self._counted.rx += size
         self.rx = max(self.rx, self._counted.rx)
 
     def finished(self, ended: Ended, picks: list[int] | None, seen: int, sent: int) -> None:
-        """Jobs have ended there, those at `picks`: `seen` of them were known to run, and `sent` is the bytes of the
-        arguments of the others."""
+        """The jobs at the indices `picks` have ended there: `seen` of them were known to be running, and `sent` is the
+        size of the arguments of the others."""
         counted = self._counted
         if picks is None:
             jobs, seconds = len(ended.jobs), sum(ended.ends) - sum(ended.starts)
@@ -137,7 +135,7 @@ class DispyNode(_WithCounts):
 
 
 class _Counted:
-    """What a cluster has counted of a node."""
+    """A cluster's own counts for a node."""
 
     __slots__ = ("jobs", "rx", "seconds", "tx")
 
@@ -147,9 +145,10 @@ class _Counted:
 
 
 class ClusterStatus(namedtuple("ClusterStatus", ["nodes", "jobs_pending"])):
-    """`nodes`, a list of DispyNode; `jobs_pending`; and `problems`, what keeps nodes from being used.
+    """`nodes`, a list of DispyNode; `jobs_pending`; and `problems`, the reasons why nodes are not used.
 
-    `is_hopeless` tells that no node can be expected any more: all were named, and all have refused for good.
+    `is_hopeless` tells that no further node can be expected: all were named explicitly, and all have refused
+    permanently.
     """
 
     problems: list[str]
@@ -169,7 +168,7 @@ _WIDTHS = (30, 5, 8, 9, 13, 8, 8)
 
 
 def table(status: ClusterStatus, wall_time: float) -> str:
-    """The nodes and their work as text; `wall_time` in seconds."""
+    """A table of the nodes and their work; `wall_time` in seconds."""
     rows = [("Node", "CPUs", "Jobs", "Sec/Job", "Node Time Sec", "Sent", "Rcvd")]
     for node in sorted(status.nodes, key=lambda node: (node.ip_addr, node.port)):
         each = node.cpu_time / node.jobs_done if node.jobs_done else 0.0
@@ -189,7 +188,7 @@ def table(status: ClusterStatus, wall_time: float) -> str:
 
 
 def size(count: float) -> str:
-    """Bytes for people: 512 B, 1.5 K, 3.2 M."""
+    """A human-readable size: 512 B, 1.5 K, 3.2 M."""
     for unit in ("B", "K", "M", "G"):
         if count < 1024:
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"

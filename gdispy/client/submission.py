@@ -1,10 +1,10 @@
-"""The way of new jobs from the threads of the user into the hub.
+"""The queue of new jobs between the user's threads and the hub.
 
-`put` is called in any thread, `drain` in the hub.
+`put` may be called in any thread; `drain` is called in the hub.
 
 Invariants:
-1. A job that `put` has returned is drained, or the queue has been refused for a reason that its job ends with.
-2. The hub is woken at least once after each job was put; not for each, which would cost more than the job.
+1. A job that `put` has returned is drained, or it ends with the reason for which the queue was closed.
+2. The hub is woken at least once after each `put`, but not once per job, which would cost more than the job.
 """
 
 from __future__ import annotations
@@ -24,26 +24,25 @@ from gdispy.protocol.rows import JobOptions
 
 
 class Submitted(NamedTuple):
-    """Jobs in the order in which they were submitted; `options` is [] where none has any."""
+    """Jobs in the order of submission; `options` is [] if no job has any."""
 
     jobs: list[DispyJob]
     options: list[JobOptions | None]
 
 
 class SubmissionQueue:
-    """Jobs of one cluster that the hub has not taken yet."""
+    """The jobs of one cluster that the hub has not taken yet."""
 
     def __init__(self, recovery: RecoveryFile | None, count: Completion, wake: Callable[[], None]) -> None:
         self._recovery, self._count = recovery, count
-        #: Has the hub call `drain` soon.
+        #: Makes the hub call `drain` soon.
         self._wake = wake
         self._lock = threading.Lock()
-        #: What is raised for one who puts a job; None while jobs are taken.
+        #: Returns the exception to raise in `put`; None while jobs are accepted.
         self._refusal: Callable[[], Exception] | None = None
-        #: Not in tuples: each would be an object more for the garbage collector, whose work is a good part of what a
-        #: short job costs.
+        #: Two containers instead of tuples: an object less per job for the garbage collector.
         self._jobs: deque[DispyJob] = deque()
-        #: The options of those that have any.
+        #: The options of the jobs that have any.
         self._options: dict[JobId, JobOptions] = {}
         self._has_woken = False
 
@@ -51,14 +50,14 @@ class SubmissionQueue:
         return len(self._jobs)
 
     def put(self, payload: Bulk, options: JobOptions | None, name: object) -> DispyJob:
-        """Make a job and queue it; `name` is its `id`, None for its number. Raises what `refuse` was given, and
+        """Create a job and queue it; `name` is its `id`, None for its number. Raises the exception of `refuse`, and
         JournalError."""
         with self._lock:
             if self._refusal is not None:
                 raise self._refusal()
             number = next_number()
             if self._recovery is None:
-                job = object.__new__(DispyJob)  # As `_new` does it, a call less.
+                job = object.__new__(DispyJob)  # `_new`, inlined.
                 job._make(number, time.time(), payload)
             else:
                 self._recovery.submitted(number, payload, options, name)
@@ -69,8 +68,8 @@ class SubmissionQueue:
                 self._options[JobId(number)] = options
             self._jobs.append(job)
             self._count.made += 1
-            # Looked at and then set: where the hub, which clears it first and empties the queue then, comes in between,
-            # it is woken for nothing, and never not at all.
+            # Read, then set. The hub clears it and then drains: if it runs in between, it is woken once too often, but
+            # never too rarely.
             wakes = not self._has_woken
             if wakes:
                 self._has_woken = True
@@ -79,7 +78,7 @@ class SubmissionQueue:
         return job
 
     def drain(self) -> Submitted:
-        """All jobs that were put so far."""
+        """All jobs queued so far."""
         self._has_woken = False
         queued, options = self._jobs, self._options
         jobs = [queued.popleft() for _ in range(len(queued))]
@@ -89,11 +88,11 @@ class SubmissionQueue:
         return Submitted(jobs, found if any(found) else [])
 
     def refuse(self, error: Callable[[], Exception]) -> None:
-        """Take no more jobs, and say why."""
+        """Accept no more jobs; `put` raises this error."""
         with self._lock:
             self._refusal = error
 
     def forget_in_child(self, error: Callable[[], Exception]) -> None:
-        """This is a forked child: whoever had the lock has stayed with the parent."""
+        """In a forked child: the owner of the lock stayed in the parent."""
         self._lock = threading.Lock()
         self._refusal = error

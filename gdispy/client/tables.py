@@ -11,7 +11,7 @@ def format_table(
     """A line for each row, its cells aligned: '>' to the right, '<' to the left.
 
     `widths` are the least widths of the columns, in characters; without them a column is as wide as its widest cell.
-    The last column is not padded where it is aligned to the left, or has no width of its own.
+    The last column is not padded where it is aligned to the left, or has no width.
     """
     if not rows:
         return []

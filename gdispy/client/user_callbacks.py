@@ -1,10 +1,10 @@
-"""What the user gave a cluster to be called about its jobs and nodes: `callback` and `cluster_status`.
+"""The callbacks of a cluster: `callback` and `cluster_status`.
 
-`give` is called in the hub; the user's functions run apart from it, one after the other (`Hub.call_back`), in
-a thread of their own, in a patched program in a greenlet.
+`give` is called in the hub; the user's functions run outside of it, one after the other (`Hub.call_back`), in a
+separate thread, or in a greenlet if gevent has patched the program.
 
 Invariants:
-1. `are_done()` is true only when every call that was given has returned, or has failed, which is logged.
+1. `are_done()` is true only when every queued call has returned, or has failed, which is logged.
 2. `on_done` is called whenever that becomes true, after the last call has returned.
 """
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("gdispy")
 
-#: Seconds that a call may take before whoever waits for it reports that.
+#: Seconds after which a wait for a call is reported.
 PATIENCE = 5.0
 
 JobCallback = Callable[["DispyJob"], Any]
@@ -31,55 +31,55 @@ StatusCallback = Callable[[int, "DispyNode | None", "DispyJob | None"], Any]
 
 
 class UserCallbacks:
-    """The functions, and how many calls of them have not returned."""
+    """The functions, and the number of their unfinished calls."""
 
     def __init__(self, on_job: JobCallback | None, on_status: StatusCallback | None) -> None:
-        #: Called with a job that has a provisional result, or has ended.
+        #: Called with a job that has a provisional result or has ended.
         self.on_job = on_job
         #: Called with a status, the node and the job.
         self.on_status = on_status
         self.on_done: Callable[[], None] = lambda: None
         self._hub: Hub | None = None
-        #: Counted in the hub only.
+        #: Counted only in the hub.
         self._given = 0
         #: Counted by all threads that run callbacks, with the lock.
         self._returned = 0
         self._lock = threading.Lock()
-        #: The calls that run now, by threads: the function's name, its job, and since when.
+        #: The running calls, by thread: name of the function, its job, and start time.
         self._running: dict[int, tuple[str, Any, float]] = {}
 
     def use(self, hub: Hub) -> None:
-        """From now on the calls run beside this hub."""
+        """Set the hub whose callback runner executes the calls."""
         self._hub = hub
         if self.on_job is not None or self.on_status is not None:
             hub.prepare_callbacks()
 
     def give(self, function: Callable[..., Any], *args: Any) -> None:
-        """Have the function called, soon and apart. In the hub."""
+        """Queue a call of the function, to run outside the hub. In the hub."""
         assert self._hub is not None
         self._given += 1
         self._hub.call_back(self._call, function, args)
 
     def give_status(self, node: Any, job: DispyJob) -> None:
-        """Report the end of a job to `cluster_status`, with the status that the job has when that is called: until then
-        nobody has looked whether its result can be unpickled."""
+        """Report the end of a job to `cluster_status`, with the status at the time of the call: reading it checks
+        whether the result can be unpickled."""
         if self.on_status is not None:
             self.give(_report_end, self.on_status, node, job)
 
     def are_done(self) -> bool:
-        """Whether no call waits or runs."""
+        """Whether no call is queued or running."""
         return self._returned >= self._given
 
     def unfinished(self) -> str:
-        """What has not returned, in words."""
+        """A description of the unfinished calls."""
         running = sorted(self._running.values(), key=lambda call: call[2])
         count = self._given - self._returned
         if not running:
-            return f"{count} calls of callbacks"
+            return f"{count} callback calls"
         name, job, began = running[0]
         whose = f" for job {job.id!r}" if job is not None else ""
-        rest = f", and {count - 1} calls behind it" if count > 1 else ""
-        return f"the callback {name}{whose}, which has run for {time.monotonic() - began:.0f} s{rest}"
+        rest = f", and {count - 1} calls queued behind it" if count > 1 else ""
+        return f"the callback {name}{whose}, which has been running for {time.monotonic() - began:.0f} s{rest}"
 
     def _call(self, function: Callable[..., Any], args: tuple[Any, ...]) -> None:
         thread = threading.get_ident()

@@ -1,1 +1,1 @@
-"""How peers find and reach each other: UDP packets, named addresses, connections that are kept up, relays."""
+"""Discovery of peers: UDP packets, named addresses, dialers that keep connections, relays."""

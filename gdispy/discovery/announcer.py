@@ -1,7 +1,7 @@
-"""How schedulers come to know of a node, and how it comes to those that cannot reach it.
+"""Makes a node known to schedulers, and connects it to those that cannot reach it.
 
-Made by `node.py`. An `Announcer` answers who looks around, and tells who runs already when the node starts or its
-addresses change. A `SchedulerConnector` keeps a connection to one program that the node is told of (`--connect`)."""
+An `Announcer` answers discovery requests, and announces the node to running programs when it starts or its addresses
+change. A `SchedulerConnector` keeps a connection to a program given by `--connect`."""
 
 from __future__ import annotations
 
@@ -27,46 +27,46 @@ from gdispy.transport.interfaces import is_here, is_numeric, is_reachable, own_a
 
 logger = logging.getLogger(__name__)
 
-#: Seconds after the start, and after a change of addresses, when all are told.
+#: Times of announcements, in seconds after the start and after a change of addresses.
 MOMENTS = (0.0, 0.3, 1.0, 3.0)
-#: Seconds at least between two announcements of a node that becomes free again and again.
+#: Minimum number of seconds between two announcements that the node is free.
 FREE_INTERVAL = 0.2
-#: Seconds between two looks at this machine's own addresses.
+#: Seconds between two checks of this machine's addresses.
 ADDRESS_INTERVAL = 3.0
-#: Seconds that a scheduler which looks for nodes has to connect, until the node tries it the other way round.
+#: Seconds that a scheduler which sent a request has to connect, before the node connects to it.
 CALL_AFTER = 3.0
-#: Schedulers that are called back at the same time.
+#: Maximum number of concurrent connections of that kind.
 CALLS = 16
-#: Schedulers that are remembered for that at the same time.
+#: Maximum number of schedulers to remember for that at the same time.
 DUE = 1024
 
 
 class Announcer:
-    """Makes a node known. Raises OSError where UDP cannot be used."""
+    """Makes a node known. Raises OSError if UDP cannot be used."""
 
     def __init__(self, home: Home, settings: NodeSettings, hosts: Sequence[str], port: int, name: str) -> None:
         self._home = home
         self._settings = settings
-        #: The addresses that the node keeps to; none where it has all.
+        #: The addresses that the node uses; empty for all.
         self._hosts, self._port = hosts, port
         self._name = name
         self._psk, self._tls = settings.secret.for_tcp(), settings.secret.tls
         self._calls: set[bytes] = set()
-        #: Schedulers that are to be called back if they do not come.
+        #: Schedulers to connect to if they do not connect first.
         self._due: set[bytes] = set()
         self._log = LimitedLog(logger)
         self._freed = gevent.event.Event()
-        ear = settings.node_port or config.NODE_PORT
+        own_port = settings.node_port or config.NODE_PORT
         key = settings.secret.for_udp()
-        self._beacon = Beacons(key, home.instance, hosts, ear, self._on_packet, settings.multicast)
+        self._beacon = Beacons(key, home.instance, hosts, own_port, self._on_packet, settings.multicast)
         self._greenlets: list[Any] = []
 
     def start(self) -> None:
         self._beacon.start()
         self._greenlets = [
-            keep_running(self._tell, what="telling programs of this node"),
-            keep_running(self._tell_when_free, what="telling programs that this node is free"),
-            keep_running(self._watch_addresses, what="the watch over this machine's addresses"),
+            keep_running(self._tell, what="the announcements of this node"),
+            keep_running(self._tell_when_free, what="the announcements that this node is free"),
+            keep_running(self._watch_addresses, what="the monitor of this machine's addresses"),
         ]
 
     def close(self) -> None:
@@ -75,7 +75,7 @@ class Announcer:
         self._beacon.close()
 
     def _tell(self) -> None:
-        """Tell clients that run already; at intervals as long as nobody uses the node, if that is wanted."""
+        """Announce the node to running clients; if wanted, repeatedly while no client uses it."""
         self._tell_now()
         while self._settings.ping_interval:
             gevent.sleep(self._settings.ping_interval)
@@ -83,7 +83,7 @@ class Announcer:
                 self._broadcast()
 
     def _tell_now(self) -> None:
-        """Packets are lost, and switches need a while until they let the first through."""
+        """Repeated, since packets are lost, and switches need time before they forward the first."""
         before = 0.0
         for moment in MOMENTS:
             gevent.sleep(moment - before)
@@ -92,11 +92,11 @@ class Announcer:
                 self._broadcast()
 
     def became_free(self) -> None:
-        """The node works for nobody any more."""
+        """The node became free."""
         self._freed.set()
 
     def _tell_when_free(self) -> None:
-        """Tell those who wait for this node, a few times, until somebody has it."""
+        """Announce that the node is free, a few times, until a scheduler uses it."""
         while True:
             self._freed.wait()
             self._freed.clear()
@@ -118,14 +118,14 @@ class Announcer:
         beacon.tell(HERE, self._port, address, *ours)
         asker = (packet.address or address[0], packet.port)
         if packet.via and packet.udp and is_numeric(packet.address):
-            # The one above goes to the relay, which passes it on; this one needs nobody.
+            # The answer above goes to the relay, which forwards it; this one is sent directly.
             beacon.tell(HERE, self._port, (packet.address, packet.udp), *ours)
         if packet.port and packet.instance not in self._due and len(self._due) < DUE:
             self._due.add(packet.instance)
             spawn_later(CALL_AFTER, self._call, packet.instance, *asker, what="a call to a program")
 
     def _call(self, instance: bytes, address: str, port: int) -> None:
-        """Who looked for nodes has not come: perhaps it cannot, and this side can."""
+        """A scheduler that sent a request has not connected: perhaps it cannot, but this side can."""
         home = self._home
         self._due.discard(instance)
         if home.is_connected(instance) or home.is_busy() or instance in self._calls or len(self._calls) >= CALLS:
@@ -145,7 +145,7 @@ class Announcer:
                 tls=self._tls,
             )
         except (ConnectFailed, PeerRejected) as error:
-            text = "a program at %s looks for nodes and cannot be reached: %s"
+            text = "a program at %s is looking for nodes but cannot be reached: %s"
             self._log.log(logging.DEBUG, "call", text, str(Address(host, own or port)), str(error))
         else:
             use(home, connection, None)
@@ -153,7 +153,7 @@ class Announcer:
             self._calls.discard(instance)
 
     def _watch_addresses(self) -> None:
-        """Addresses change: tell all of new ones. Connections of one that is gone are dead, and do not know it."""
+        """Addresses change: announce new ones. Connections of a removed address are dead without notification."""
         if self._hosts and all(map(config.is_loopback, self._hosts)):
             return
         before = own_addresses()
@@ -161,9 +161,9 @@ class Announcer:
             gevent.sleep(ADDRESS_INTERVAL)
             for connection in self._home.connections():
                 if not config.is_loopback(connection.local) and not is_here(connection.local):
-                    connection.abort(f"this machine does not have the address {connection.local} any more")
+                    connection.abort(f"this machine no longer has the address {connection.local}")
             now = own_addresses()
             if now - before:
                 logger.info("new addresses: %s", ", ".join(sorted(now - before)))
-                spawn(self._tell_now, what="telling programs of new addresses")
+                spawn(self._tell_now, what="the announcement of new addresses")
             before = now

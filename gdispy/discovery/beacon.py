@@ -1,12 +1,12 @@
-"""Finding nodes without being told where they are: broadcasts and multicasts on UDP.
+"""Discovery of nodes by broadcasts and multicasts over UDP.
 
-Runs on one gevent loop. Each side has ears, which hear a well-known port that several processes of a machine
-share, and mouths, which send and hear what is meant for it alone; a pair for IPv4 and one for IPv6. What is for all
-goes out on every interface: to its broadcast address, or with `multicast` to a group; on IPv6 always to a group, of the
-link. An address given as `ip_addr` keeps both to its interface; a loopback one keeps them to this machine.
+Runs on one gevent loop. Each side has receivers on a well-known port that several processes of a machine share, and
+senders, which also receive packets addressed to them; a pair for IPv4 and one for IPv6. Packets for all are sent on
+every interface: to its broadcast address, or with `multicast` to a group; with IPv6 always to a link-local group. An
+address given as `ip_addr` limits both to its interface; a loopback address limits them to this machine.
 
-A beacon yields addresses; who gets them decides whether to connect. The address of a packet is the one it came from, on
-the interface where it came in: that is one that works between the two, whatever else the sender has.
+A beacon only yields addresses; its user decides whether to connect. The address of a packet is its source address on
+the receiving interface, which works between the two machines.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ from gdispy.transport.interfaces import host_of, interfaces, resolve
 
 logger = logging.getLogger(__name__)
 
-#: Groups: of a site, and of a link.
+#: Groups: site-local, and link-local.
 GROUP = "239.255.71.68"
 GROUP6 = "ff12::6764:6973"
-#: Routers that a multicast may pass; they let it pass only where somebody has set them up for it.
+#: Hop limit of multicasts; routers forward them only if configured.
 MULTICAST_HOPS = 8
 
-#: Packets that are read one after the other before other greenlets run; seconds until the next look after an error.
+#: Packets read before other greenlets run; seconds until the next read after an error.
 TOGETHER = 16
 ERROR_PAUSE = 0.01
 
@@ -49,9 +49,9 @@ _ANY_BROADCAST = "255.255.255.255"
 
 
 class Beacon:
-    """One side of discovery. `on_packet(beacon, packet, address)` is called for each that is new.
+    """One side of discovery. `on_packet(beacon, packet, address)` is called for each new packet.
 
-    Raises OSError where neither kind of address can be used.
+    Raises OSError if neither kind of address can be used.
     """
 
     def __init__(
@@ -68,32 +68,32 @@ class Beacon:
         self._ip_addr = ip_addr
         self._ear_port = ear_port
         self._on_packet = on_packet
-        #: On this machine alone broadcasts do.
+        #: On this machine alone, broadcasts suffice.
         self._multicast = multicast and not is_loopback(ip_addr)
         self._memory = discovery.ReplayCache()
         self._told_of_clock = False
         self._log = LimitedLog(logger)
         self._greenlets: list[gevent.Greenlet] = []
-        #: Memberships in groups: (family, interface).
+        #: Group memberships: (family, interface).
         self._joined: set[tuple[int, int]] = set()
-        self._mouths: dict[int, socket.socket] = {}
-        self._ears: list[socket.socket] = []
-        self._group_ears: dict[int, socket.socket] = {}
+        self._senders: dict[int, socket.socket] = {}
+        self._receivers: list[socket.socket] = []
+        self._group_receivers: dict[int, socket.socket] = {}
         families = [socket.AF_INET, socket.AF_INET6] if not ip_addr else [_family(ip_addr)]
         trouble: OSError | None = None
         for family in families:
             try:
-                self._mouths[family] = _udp(family, ip_addr, 0)
+                self._senders[family] = _udp(family, ip_addr, 0)
             except OSError as error:
                 trouble = error
-        if not self._mouths:
+        if not self._senders:
             raise trouble or OSError("no address")
-        for family in self._mouths:
-            self._open_ears(family)
+        for family in self._senders:
+            self._open_receivers(family)
         self._refresh()
 
-    def _open_ears(self, family: int) -> None:
-        """Without an ear, what looks around still finds."""
+    def _open_receivers(self, family: int) -> None:
+        """Discovery requests work even without a receiver."""
         if not self._ip_addr:
             hosts = [""]
         elif family == socket.AF_INET:
@@ -105,19 +105,19 @@ class Beacon:
             hosts.append(group)
         for host in hosts:
             with contextlib.suppress(OSError):
-                ear = _udp(family, host, self._ear_port)
-                self._ears.append(ear)
+                receiver = _udp(family, host, self._ear_port)
+                self._receivers.append(receiver)
                 if host in ("", group):
-                    self._group_ears[family] = ear
+                    self._group_receivers[family] = receiver
 
     def start(self) -> None:
-        for sock in (*self._mouths.values(), *self._ears):
+        for sock in (*self._senders.values(), *self._receivers):
             self._greenlets.append(keep_running(self._listen, sock, what="the beacon's listener"))
 
     def close(self) -> None:
         for greenlet in self._greenlets:
             greenlet.kill(block=False)
-        for sock in (*self._mouths.values(), *self._ears):
+        for sock in (*self._senders.values(), *self._receivers):
             sock.close()
 
     # Sending
@@ -125,42 +125,42 @@ class Beacon:
     def broadcast(
         self, kind: int, port: int, to_port: int, address: str = "", name: str = "", udp: int = 0, via: str = ""
     ) -> None:
-        """Tell all who hear `to_port`; `port` is where this side listens on TCP."""
+        """Send a packet to all that listen on `to_port`; `port` is this side's TCP port."""
         packet = Packet(kind, self._instance, time.time(), port, address, name, udp, via)
         self.broadcast_packet(packet, to_port)
 
     def broadcast_packet(self, packet: Packet, to_port: int) -> None:
-        """Tell all who hear `to_port`, on every interface that is there now."""
+        """Send a packet to all that listen on `to_port`, on every current interface."""
         self._refresh()
-        if socket.AF_INET in self._mouths and not self._multicast:
+        if socket.AF_INET in self._senders and not self._multicast:
             for target in self._broadcasts():
                 self.send(packet, (target, to_port))
         for family, group in ((socket.AF_INET, GROUP), (socket.AF_INET6, GROUP6)):
-            if family in self._mouths and (self._multicast or family == socket.AF_INET6):
+            if family in self._senders and (self._multicast or family == socket.AF_INET6):
                 for index in self._group_interfaces():
                     with contextlib.suppress(OSError):
-                        _send_by(self._mouths[family], family, index)
+                        _send_by(self._senders[family], family, index)
                         self.send(packet, (group, to_port))
 
     def tell(
         self, kind: int, port: int, to: tuple[str, int], address: str = "", name: str = "", udp: int = 0, via: str = ""
     ) -> None:
-        """Tell one."""
+        """Send a packet to one peer."""
         self.send(Packet(kind, self._instance, time.time(), port, address, name, udp, via), to)
 
     def send(self, packet: Packet, to: tuple[str, int]) -> None:
         """Send a packet to an address."""
-        mouth = self._mouths.get(_family(to[0]))
-        if mouth is None:
+        sender = self._senders.get(_family(to[0]))
+        if sender is None:
             return
         data = discovery.pack(self._key, packet, secrets.token_bytes(NONCE_BYTES))
         try:
-            mouth.sendto(data, to)
+            sender.sendto(data, to)
         except OSError as error:
             self._log.log(logging.DEBUG, "send", "no packet to %s: %s", to[0], error)
 
     def resolve(self, host: str, port: int) -> tuple[str, int] | None:
-        """The address of one who may be named, as its packets will have it; waits for the name to be found."""
+        """The socket address of a host that may be a name, as its packets will show it; waits for the resolution."""
         try:
             rows = resolve(host, port, socket.SOCK_DGRAM)
         except OSError as error:
@@ -175,19 +175,19 @@ class Beacon:
         return sorted({each.index for each in interfaces(self._ip_addr)} or {0})
 
     def _refresh(self) -> None:
-        """Hear the groups on interfaces that are new, too."""
-        for family, ear in self._group_ears.items():
+        """Join the groups also on new interfaces."""
+        for family, receiver in self._group_receivers.items():
             for index in self._group_interfaces():
                 if (family, index) not in self._joined:
                     with contextlib.suppress(OSError):
-                        _join(ear, family, index)
+                        _join(receiver, family, index)
                         self._joined.add((family, index))
 
-    # Hearing
+    # Receiving
 
     def _listen(self, sock: socket.socket) -> None:
         for number in itertools.count(1):
-            # While there are packets, `recvfrom` does not let other greenlets run.
+            # While packets are available, `recvfrom` does not switch greenlets.
             if number % TOGETHER == 0:
                 gevent.sleep(0)
             try:
@@ -201,7 +201,7 @@ class Beacon:
             self._hear(data, address)
 
     def _hear(self, data: bytes, address: tuple[Any, ...]) -> None:
-        """One packet, which cannot end the hearing, whatever it brings about."""
+        """Handle one packet; an error does not stop receiving."""
         try:
             self._take(discovery.unpack(self._key, data), data, address)
         except ProtocolError:
@@ -218,14 +218,14 @@ class Beacon:
             self._on_packet(self, packet, (host_of(address), address[1]))
         elif abs(packet.time - now) > CLOCK_LIMIT and not self._told_of_clock:
             self._told_of_clock = True
-            text = "a packet from %s is ignored: its clock differs by %.0f s, or somebody has sent it again"
+            text = "a packet from %s is ignored: its clock differs by %.0f s, or the packet was replayed"
             logger.warning(text, host_of(address), abs(packet.time - now))
 
 
 class Beacons:
-    """The same side of discovery on several addresses of this machine, one `Beacon` for each; with none, on all.
+    """The same side of discovery on several addresses of this machine, one `Beacon` for each; by default on all.
 
-    Raises OSError where not one of the addresses can be used.
+    Raises OSError if none of the addresses can be used.
     """
 
     def __init__(
@@ -245,7 +245,7 @@ class Beacons:
             except OSError as error:
                 trouble = error
                 if len(addresses) > 1:
-                    logger.warning("no broadcasts by the address %s: %s", address, error.strerror)
+                    logger.warning("no broadcasts from the address %s: %s", address, error.strerror)
         if trouble is not None and not self._beacons:
             raise trouble
 
@@ -258,12 +258,12 @@ class Beacons:
             beacon.close()
 
     def broadcast(self, kind: int, port: int, to_port: int, address: str = "", name: str = "") -> None:
-        """As `Beacon.broadcast`, by each."""
+        """As `Beacon.broadcast`, on each."""
         for beacon in self._beacons:
             beacon.broadcast(kind, port, to_port, address, name)
 
     def tell(self, kind: int, port: int, to: tuple[str, int], address: str = "", name: str = "") -> None:
-        """As `Beacon.tell`, by each: which of them has a way there is not known."""
+        """As `Beacon.tell`, on each, since it is not known which of them has a route."""
         for beacon in self._beacons:
             beacon.tell(kind, port, to, address, name)
 
@@ -304,7 +304,7 @@ def _join(sock: socket.socket, family: int, index: int) -> None:
 
 
 def _send_by(sock: socket.socket, family: int, index: int) -> None:
-    """Have the next multicast leave by an interface; 0 leaves it to the kernel."""
+    """Select the interface of the next multicast; 0 leaves it to the kernel."""
     if family == socket.AF_INET6:
         sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_IF, index)
     else:
@@ -312,7 +312,7 @@ def _send_by(sock: socket.socket, family: int, index: int) -> None:
 
 
 def broadcast_addresses(ip_addr: str) -> list[str]:
-    """Where to send broadcasts: on the interface of `ip_addr`, or on all where it is ''."""
+    """The destinations of broadcasts: on the interface of `ip_addr`, or on all if it is ''."""
     if is_loopback(ip_addr):
         return [_LOOPBACK_BROADCAST]
     found = sorted({address for each in interfaces(ip_addr) for address in each.broadcast})

@@ -1,4 +1,4 @@
-"""Keeps one node connected, by the routes that are known of it. Each dialer has a greenlet in its scheduler's loop."""
+"""Keeps one node connected, over its known routes. Each dialer has a greenlet in its scheduler's loop."""
 
 from __future__ import annotations
 
@@ -23,30 +23,30 @@ from gdispy.transport.reconnect import Backoff
 
 logger = logging.getLogger(__name__)
 
-#: Seconds between two attempts to reach a node: at first, and at most.
+#: Seconds between two attempts to connect: at first, and at most.
 RETRY_FIRST = 0.5
 RETRY_LIMIT = 30.0
-#: Seconds of the first attempt after which the user may hear that it takes long.
+#: Seconds of the first attempt after which the user is told that it takes long.
 IMPATIENT_AFTER = 1.0
-#: The same for a node that was reached and did not keep the connection; and at most for one that works for another
-#: program, since it says HERE when it is free.
+#: The same for a node that did not keep the connection; and the maximum for one that serves another program, since it
+#: announces when it is free.
 REFUSED_FIRST = 0.1
 REFUSED_LIMIT = 2.0
 BUSY_LIMIT = 5.0
-#: Failed attempts after which an address that was found by broadcast is forgotten.
+#: Failed attempts after which an address found by broadcast is dropped.
 FORGET_AFTER = 8
 #: Seconds for each route of a node that has several.
 ROUTE_LIMIT = 2.0
-#: Routes of one node, and nodes that are sought at the same time because packets told of them.
+#: Maximum number of routes of one node, and of nodes tried at the same time because of packets.
 ROUTES = 4
-#: Intervals of signs of life without one, after which another address of the node is tried.
+#: Missed heartbeats after which another address of the node is tried.
 MOVED_AFTER = 1.4
-#: Seconds at least between two attempts that packets bring about.
+#: Minimum number of seconds between two attempts that packets cause.
 WAKE_INTERVAL = 0.5
 
 
 class ConnectionOwner(Protocol):
-    """What a scheduler does with connections. All are called in its loop."""
+    """The callbacks of a scheduler for connections. All are called in its loop."""
 
     instance: Instance
 
@@ -62,7 +62,7 @@ class ConnectionOwner(Protocol):
 
 
 class Finder(Protocol):
-    """What looks for nodes, as a dialer needs it."""
+    """The part of the node finder that a dialer uses."""
 
     def forget(self, dialer: Dialer) -> None: ...
 
@@ -72,7 +72,7 @@ class Finder(Protocol):
 
 
 class Dialer:
-    """Keeps one node connected, as long as that makes sense."""
+    """Keeps one node connected, as long as it can be expected."""
 
     def __init__(
         self,
@@ -83,14 +83,14 @@ class Dialer:
         name: str = "",
         turns: gevent.lock.BoundedSemaphore | None = None,
     ) -> None:
-        #: Its turn to connect, where others must not wait for it.
+        #: Its slot for connecting, if the number of concurrent attempts is limited.
         self._turns = turns
         self.routes = routes
         self.host, self.port = routes[0].host, routes[0].port
         self.place = routes[0].place
-        #: The one that has worked.
+        #: The route that has worked.
         self.route = routes[0]
-        #: Found by a packet, of this node; else the user has named it.
+        #: Found by a packet of this node; else named by the user.
         self.found = bool(instance)
         self.instance = instance
         self._name = printable(name, NAME_LIMIT)
@@ -100,14 +100,14 @@ class Dialer:
         self._wake = gevent.event.Event()
         self._reason = ""
         self._warned = False
-        #: The next connection is to use short packets, since long ones may be swallowed.
+        #: The next connection should use short packets, since long ones may be dropped.
         self._small = False
-        #: Refused for a reason that remains, such as another secret.
+        #: Refused for a permanent reason, such as a different secret.
         self.rejected = self._refused = False
         self._impatient: Any = None
-        #: Whether any connection to it was good.
+        #: Whether a connection to it ever succeeded.
         self._proven = False
-        #: Whether the connection came so far that the node told what it holds.
+        #: Whether the connection got as far as the node's inventory.
         self.good = False
         self.connection: Connection | None = None
         self.greenlet = keep_running(self._run, what=f"the dialer of {self.place}")
@@ -115,7 +115,7 @@ class Dialer:
     def _run(self) -> None:
         backoff, unreached = Backoff(RETRY_FIRST, RETRY_LIMIT), 0
         was_near = False
-        if self._impatient is not None:  # This is started again, after a failure.
+        if self._impatient is not None:  # The task is restarted after a failure.
             self._impatient.kill(block=False)
         self._impatient = spawn_later(
             *(IMPATIENT_AFTER, self._owner.report, self.place, self._no_answer()),
@@ -125,8 +125,8 @@ class Dialer:
             self._wake.clear()
             reached, text = self._attempt()
             self._impatient.kill(block=False)
-            # What looks like another secret may be a forwarder in front of a node that is being started again: no more
-            # than rarer and rarer, too.
+            # An apparently different secret may come from a port forwarder in front of a restarting node: retry at
+            # growing intervals as well.
             is_near = reached and not self.rejected
             failed = not self.good and (was_near or not is_near)
             unreached = 0 if reached else unreached + 1
@@ -149,22 +149,22 @@ class Dialer:
         return REFUSED_FIRST, BUSY_LIMIT if is_busy else REFUSED_LIMIT
 
     def _no_answer(self) -> str:
-        return f"no answer yet: is TCP {self.port} open in its firewall, and no other program there?"
+        return f"no answer yet: is TCP {self.port} open in its firewall, and does no other program listen there?"
 
     def _pause(self, seconds: float) -> None:
         gevent.sleep(min(seconds, WAKE_INTERVAL))
         self._wake.wait(max(0.0, seconds - WAKE_INTERVAL))
 
     def wake(self) -> None:
-        """There is news of the node: no need to wait any longer."""
+        """A packet of the node arrived: end the pause."""
         self._wake.set()
 
     def learn(self, routes: list[Route]) -> None:
-        """These are its routes now; former ones are kept behind them."""
+        """Set the routes; previous ones are kept after them."""
         self.routes = [*routes, *(each for each in self.routes if each not in routes)][:ROUTES]
 
     def _attempt(self) -> tuple[bool, str]:
-        """Connect, and stay so as long as it lasts: whether it was reached, and what went wrong."""
+        """Connect, and wait for the end of the connection: whether it succeeded, and the error."""
         troubles = []
         self.rejected = False
         for route in self.routes:
@@ -173,8 +173,8 @@ class Dialer:
                 with self._turns or contextlib.nullcontext():
                     connection = self._owner.open(route, limit, self._small)
             except (PeerRejected, ConnectFailed) as error:
-                # From an address that has been a node, it is more likely that the link is bad; and the first time, that
-                # it was killed in the middle of it.
+                # At an address that has been a node, a network problem is more likely; and the first refusal may mean
+                # that the node was killed during the handshake.
                 self.rejected = isinstance(error, PeerRejected) and not self._proven and self._refused
                 self._refused = isinstance(error, PeerRejected)
                 troubles.append((route, str(error)))
@@ -182,14 +182,17 @@ class Dialer:
             self.rejected = False
             self._impatient.kill(block=False)
             self.route = route
-            self.routes = [route, *(each for each in self.routes if each != route)]  # What has worked goes first.
+            self.routes = [
+                route,
+                *(each for each in self.routes if each != route),
+            ]  # The route that has worked is tried first.
             if troubles:
                 self._warn(troubles[0][0], route, troubles[0][1])
             return self._stay(connection)
         return False, "; ".join(self._told(*each) for each in troubles)
 
     def _told(self, route: Route, text: str) -> str:
-        """What is wrong, with where the address came from: the user has not written it."""
+        """The error, with the source of the address, which the user has not given."""
         sources = [each.host for each in self.routes if each.relay is None and each.host != route.host]
         if self.found and route is self.routes[0] and route.relay is None and sources:
             return f"{text} (the address that the node {self._name} at {sources[-1]} announces)"
@@ -198,7 +201,7 @@ class Dialer:
     def _warn(self, bad: Route, good: Route, text: str) -> None:
         if not self._warned and bad.relay is None and good.relay is None:
             self._warned = True
-            form = "the node %s announces an address that does not work: %s. Reached at %s instead"
+            form = "the node %s announces an address that does not work: %s. Connected to %s instead"
             text = text if bad.place in text else f"{bad.place}: {text}"
             logger.warning(form, self._name or printable(good.place), printable(text), printable(good.place))
 
@@ -213,12 +216,12 @@ class Dialer:
         self.connection = connection
         try:
             self._owner.take(connection, self)
-        except Exception:  # This is started again, and would leave it open.
+        except Exception:  # The task is restarted, and would leave it open.
             self.connection = None
             connection.abort("a defect of gdispy on this side")
             raise
         self._over.wait()
-        # The next one with short packets, and if that does not help, the one after it with long ones again.
+        # The next attempt uses short packets, and if that does not help, the one after it long ones again.
         self._small = connection.stuck and not self._small
         self.connection = None
         self.rejected = self._reason.startswith(GIVEN_UP)
@@ -226,7 +229,7 @@ class Dialer:
 
     @property
     def is_proven(self) -> bool:
-        """Whether there has been a node."""
+        """Whether it was ever a node."""
         return self._proven or self.good
 
     def stop(self) -> None:

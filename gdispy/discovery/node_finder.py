@@ -1,8 +1,7 @@
-"""Finding nodes and reaching them: addresses that users name, packets that tell of others, nodes that come here.
+"""Finds and connects nodes: addresses given by users, packets of nodes, nodes that connect to us.
 
-Made by `scheduler.py`, which gets every connection that comes about and says what has become of it. A node may
-be known by several routes: the address that it announces (`ext_ip_addr`), the one that its packet came from, and one
-through a relay. They are tried in this order, and one connection is kept.
+A node may be known by several routes: the address that it announces (`ext_ip_addr`), the source address of its packet,
+and a route through a relay. They are tried in this order, and one connection is kept.
 """
 
 from __future__ import annotations
@@ -33,9 +32,9 @@ from gdispy.transport.interfaces import is_numeric
 logger = logging.getLogger(__name__)
 
 FOUND_LIMIT = 4096
-#: Addresses that one client of a shared scheduler names and that are tried at the same time; the others wait.
+#: Addresses of one client of a shared scheduler that are tried at the same time; the others wait.
 CLIENT_DIALS = 32
-#: Seconds that an address of the link alone waits for a better one of the same node, which users' patterns may name.
+#: Seconds that a link-local address waits for a better address of the same node, which users' patterns may name.
 LINK_LOCAL_DELAY = 0.2
 _LOOPBACK = "127.0.0.1"
 
@@ -62,22 +61,22 @@ class NodeFinder:
         self._look_interval = look_interval
         self._multicast = multicast
         self._pulse = pulse
-        #: Where nodes can come to by TCP; 0 as long as they cannot.
+        #: The TCP port to which nodes can connect; 0 if they cannot.
         self.listening_port = 0
         self.dialers: dict[Route, Dialer] = {}
-        #: Addresses that computations of clients elsewhere have named, and which of them still want each; one that the
-        #: owner of this scheduler has named is none of these.
+        #: Addresses named by computations of remote clients -> the computations that still want them; without addresses
+        #: named by the owner of this scheduler.
         self._wanted_by: dict[Route, set[bytes]] = {}
         self._by_instance: dict[bytes, Dialer] = {}
         self._beacon: Beacons | None = None
-        #: Where all nodes are on this machine: it hears of those that become free.
+        #: If all nodes are on this machine: receives announcements of free nodes.
         self._near_beacon: Beacons | None = None
         self._looker: Any = None
         self._listener: Listener | None = None
         self._opener: Any = None
-        #: Ports where nodes hear broadcasts.
+        #: Ports on which nodes receive broadcasts.
         self._look_ports: set[int] = set()
-        #: Addresses that LOOK was sent to -> which dialer they belong to; and those of them that are relays.
+        #: Addresses that LOOK was sent to -> their dialers; and those of them that are relays.
         self._asked: dict[tuple[str, int], Dialer] = {}
         self._relays: set[tuple[str, int]] = set()
 
@@ -94,7 +93,7 @@ class NodeFinder:
             self._listener.close()
 
     def seek(self, targets: list[tuple[str, int]], look: bool, node_port: int) -> None:
-        """Connect to these addresses, and with `look` to whoever answers broadcasts."""
+        """Connect to these addresses, and with `look` to all nodes that answer broadcasts."""
         for target in targets:
             route = Route(*target)
             self._wanted_by.pop(route, None)
@@ -104,11 +103,11 @@ class NodeFinder:
             self._look_ports.add(node_port)
         is_wanted = look or not all(config.is_loopback(host) for host, _ in targets)
         if is_wanted and (self._opener is None or (look and self._looker is None)):
-            # Not now: the user's thread waits for this, and not for that.
+            # Not now: the user's thread waits for this call, but not for that.
             self._opener = keep_running(self._open_doors, self._opener, what="the listener and beacon of a program")
 
     def seek_for(self, computation: bytes, targets: list[tuple[str, int]], turns: gevent.lock.BoundedSemaphore) -> None:
-        """Connect to addresses that a client elsewhere has named for a computation, as long as it wants them."""
+        """Connect to addresses that a remote client has named for a computation, as long as it wants them."""
         for target in targets:
             route = Route(*target)
             if not route.port or target in self._relays:
@@ -120,7 +119,7 @@ class NodeFinder:
                 self._wanted_by[route].add(computation)
 
     def no_more(self, computation: bytes) -> None:
-        """A computation is over: addresses that only it has named are forgotten, where there is no node."""
+        """A computation has ended: drop the addresses that only it has named, unless there is a node."""
         for route in [each for each, by in self._wanted_by.items() if computation in by]:
             self._wanted_by[route].discard(computation)
             dialer = self.dialers.get(route)
@@ -138,25 +137,25 @@ class NodeFinder:
             self._listen()
         self._start_hearing()
         if self._look_ports and self._beacon is not None and self._looker is None:
-            self._looker = keep_running(self._look, self._beacon, what="the look for nodes")
+            self._looker = keep_running(self._look, self._beacon, what="the discovery of nodes")
 
     def forget(self, dialer: Dialer) -> None:
-        """An address that was found by a packet is not there any more."""
+        """An address found by a packet no longer works."""
         self.dialers = {route: each for route, each in self.dialers.items() if each is not dialer}
         self._by_instance = {number: each for number, each in self._by_instance.items() if each is not dialer}
         self._owner.report(dialer.place, "")
 
     def wait_for_end(self, instance: bytes, connection: Connection) -> None:
-        """Return when that connection to a node is over, or nothing is heard by it."""
+        """Return when that connection to a node has ended, or is silent."""
         while self._owner.connection_to(instance) is connection and connection.quiet < MOVED_AFTER:
             gevent.sleep(self._pulse / 5)
 
-    # Nodes that come by themselves
+    # Nodes that connect to us
 
     def _listen(self) -> None:
-        """Let nodes come that this side cannot reach. A program works without."""
+        """Let nodes connect that this side cannot reach. Optional for a program."""
         secret = self._secret
-        # What nobody else can have yet, and no secret at all, stay on this machine.
+        # With a secret that no other machine can have yet, or without one, listen only on this machine.
         own = self._addresses[0] if self._addresses else ""
         loopback = "127.0.0.1" if (secret.is_new or secret.insecure) and not own else own
         try:
@@ -172,7 +171,7 @@ class NodeFinder:
                     if not port:
                         raise
         except (OSError, ValueError) as error:
-            logger.info("nodes cannot come to this program: %s", printable(str(error)))
+            logger.info("nodes cannot connect to this program: %s", printable(str(error)))
             return
         assert self._listener is not None
         self._listener.start()
@@ -184,7 +183,7 @@ class NodeFinder:
     # Discovery
 
     def _start_hearing(self) -> None:
-        """Hear of nodes that start, also where all are named: then they are tried again at once."""
+        """Receive announcements of nodes that start, even if all are named: then they are retried immediately."""
         if self._beacon is None:
             key = self._secret.for_udp()
             try:
@@ -194,15 +193,15 @@ class NodeFinder:
                 )
             except OSError as error:
                 if self._look_ports:
-                    self._owner.report("broadcast", f"no node can be found by broadcast: {error.strerror}")
+                    self._owner.report("broadcast", f"broadcasts cannot be sent: {error.strerror}")
                 return
             self._beacon.start()
 
     def hear_of_free_nodes(self) -> None:
-        """A node is busy, and says HERE when it is free: hear that, also where all are on this machine."""
+        """A node is busy and announces when it is free: receive that, even if all nodes are on this machine."""
         if self._beacon is None and self._near_beacon is None and self._opener is None:
             own = (self._secret.for_udp(), self._owner.instance, [_LOOPBACK], config.CLIENT_PORT)
-            with contextlib.suppress(OSError):  # Then it is tried again at intervals only.
+            with contextlib.suppress(OSError):  # Then it is only retried at intervals.
                 self._near_beacon = Beacons(*own, self._on_packet)
                 self._near_beacon.start()
 
@@ -226,7 +225,7 @@ class NodeFinder:
                 spawn(self._ask, beacon, dialer, what=f"a question to {dialer.place}")
 
     def _ask(self, beacon: Beacons, dialer: Dialer) -> None:
-        """Ask an address that the user has named; it may be a relay."""
+        """Query an address that the user has named; it may be a relay."""
         place = beacon.resolve(dialer.host, dialer.port)
         if place is not None:
             self._asked[place] = dialer
@@ -261,7 +260,7 @@ class NodeFinder:
             return
         connection = dialer.connection
         if dialer.found:
-            if dialer.instance != packet.instance:  # Another life at the same place.
+            if dialer.instance != packet.instance:  # Another run at the same address.
                 self._by_instance.pop(dialer.instance, None)
                 dialer.instance = packet.instance
                 self._by_instance[packet.instance] = dialer
@@ -270,17 +269,17 @@ class NodeFinder:
                 dialer.learn(routes)
                 if connection is not None:
                     wait = (MOVED_AFTER + 0.1) * self._pulse
-                    spawn_later(wait, self._check_moved, connection, what="a look whether a node has moved")
+                    spawn_later(wait, self._check_moved, connection, what="a check whether a node has moved")
         if connection is None:
             dialer.wake()
 
     def _wake_names(self) -> None:
-        """A node has started, and may be one that is known by its name only."""
+        """A node has started, and may be one that is known only by its name."""
         for dialer in self.dialers.values():
             if dialer.connection is None and not is_numeric(dialer.host):
                 dialer.wake()
 
     def _check_moved(self, connection: Connection) -> None:
-        """A node has announced another address: is it still at the one where it was?"""
+        """A node has announced another address: check whether it is still at the previous one."""
         if connection.quiet >= MOVED_AFTER and self._owner.connection_to(connection.instance) is connection:
-            connection.abort("nothing is heard of it there, and it has announced another address")
+            connection.abort("no answer at that address, and the node has announced another")

@@ -1,11 +1,11 @@
-"""The relay: makes the nodes of one network known in another, and passes connections on where nothing else can.
+"""The relay: makes the nodes of one network known in another, and forwards connections if there is no direct route.
 
-Runs on one gevent loop, until `stop` is called. Packets of discovery that ask for
-nodes are sent on to the networks of this machine, and answers go back to who has asked (section 9.1 of
-docs/protocol.md). Connections that pass are sealed from end to end; the relay has no keys to them.
+Runs on one gevent loop, until `stop` is called. Discovery requests are forwarded to the networks of this machine, and
+answers are returned to the sender (section 9.1 of docs/protocol.md). Forwarded connections are encrypted end to end;
+the relay has no keys for them.
 
-Invariants: only what opens with the key of discovery has any effect; connections are passed on to addresses of nodes
-that were heard here themselves (`relay_targets.py`), and to no others; what is remembered is bounded.
+Invariants: only packets encrypted with the key of discovery have any effect; connections are forwarded only to
+addresses of nodes that have answered here (`relay_targets.py`); the memory used is bounded.
 """
 
 from __future__ import annotations
@@ -55,35 +55,35 @@ from gdispy.transport.listener import listening_sockets, tune
 
 logger = logging.getLogger(__name__)
 
-#: Connections that have not asked for anything yet, in all and from one address.
+#: Maximum number of connections without a request, in all and from one address.
 PLACES, PLACES_EACH = 128, 64
 
-#: Seconds that one who has asked is told of nodes which start later; and how many are.
+#: Seconds for which the sender of a request is notified of nodes that start later; and the maximum number of senders.
 ASKER_LIFE = 1200.0
 ASKERS = 256
-#: Seconds for a node to be reached.
+#: Seconds for a connection to a node.
 REACH_LIMIT = 5.0
-#: Seconds before each look of its own at the start.
+#: Times of the relay's own requests after its start, in seconds.
 LOOK_PAUSES = (0.0, 0.3, 1.0)
-#: Seconds between two packets on behalf of a scheduler that does not ask itself.
+#: Seconds between two packets on behalf of a scheduler that does not send requests itself.
 SCHEDULER_INTERVAL = 10.0
 
 
 class RelaySettings(NamedTuple):
-    """How a relay is set up."""
+    """The settings of a relay."""
 
-    #: What it listens on; "" is all addresses of this machine. A port of 0 is any free one.
+    #: The address to listen on; "" is all addresses of this machine. Port 0 is any free port.
     ip_addr: str
     relay_port: int
     #: The UDP and TCP port of the nodes.
     node_port: int
-    #: Schedulers that the nodes here are to come to.
+    #: Schedulers that the nodes here should connect to.
     schedulers: Sequence[tuple[str, int]]
     multicast: bool
 
 
 class Relay:
-    """A running relay. Raises ConfigError or OSError where it cannot be."""
+    """A running relay. Raises ConfigError or OSError if it cannot run."""
 
     def __init__(self, secret: Secret, settings: RelaySettings) -> None:
         self._key = secret.for_udp()
@@ -96,12 +96,12 @@ class Relay:
         own = (secrets.token_bytes(16), ip_addr)
         multicast = settings.multicast
         self._beacon = Beacon(self._key, *own, self.port, self._on_packet, multicast)
-        #: What nodes say to programs when they start is for those elsewhere, too.
-        self._ear = Beacon(self._key, *own, config.CLIENT_PORT, self._on_packet, multicast)
-        #: Who has asked -> the packet, and where and when it came.
+        #: Receives announcements of nodes to programs, for programs elsewhere.
+        self._client_beacon = Beacon(self._key, *own, config.CLIENT_PORT, self._on_packet, multicast)
+        #: Senders of requests -> the packet, and where and when it arrived.
         self._askers: OrderedDict[bytes, tuple[Packet, tuple[str, int], float]] = OrderedDict()
         self._targets = RelayTargets()
-        #: Nodes that have other addresses than those of a link.
+        #: Nodes that have addresses other than link-local ones.
         self._better: OrderedDict[bytes, None] = OrderedDict()
         self._memory = ReplayCache()
         self._acceptor = Acceptor(self._sockets, self._arrive)
@@ -114,12 +114,12 @@ class Relay:
         self._greenlets: list[Any] = []
 
     def start(self) -> None:
-        for beacon in (self._beacon, self._ear):
+        for beacon in (self._beacon, self._client_beacon):
             beacon.start()
         self._acceptor.start()
-        self._greenlets = [keep_running(self._look, what="the look for nodes")]
+        self._greenlets = [keep_running(self._look, what="the discovery of nodes")]
         self._greenlets += [
-            keep_running(self._tell_of, *place, what=f"telling nodes of {Address(*place)}")
+            keep_running(self._tell_of, *place, what=f"the announcements of {Address(*place)}")
             for place in self._schedulers
         ]
 
@@ -127,18 +127,18 @@ class Relay:
         self._stop.set()
 
     def wait(self) -> None:
-        """Until `stop` is called; then close."""
+        """Wait until `stop` is called; then close."""
         self._stop.wait()
         for greenlet in self._greenlets:
             greenlet.kill(block=False)
         self._acceptor.close()
-        for thing in (self._beacon, self._ear, *self._sockets):
+        for thing in (self._beacon, self._client_beacon, *self._sockets):
             thing.close()
 
     # Packets
 
     def _on_packet(self, beacon: Beacon, packet: Packet, address: tuple[str, int]) -> None:
-        if packet.kind == LOOK and not packet.via:  # What another relay has sent on goes no further.
+        if packet.kind == LOOK and not packet.via:  # A packet that another relay has forwarded is not forwarded again.
             self._ask(packet, address)
         elif packet.kind == HERE and packet.port:
             self._answer(packet, address)
@@ -149,13 +149,13 @@ class Relay:
         self._askers[packet.instance] = (packet, address, time.monotonic())
         if len(self._askers) > ASKERS:
             self._askers.popitem(last=False)
-        # Its answers go to where the packet came from; where it is reached by TCP, it may have said itself.
+        # Answers are sent to the packet's source; its TCP address may be in the packet.
         host = packet.address or address[0]
         on = replace(packet, time=time.time(), address=host, udp=address[1], via=str(self.port))
         self._beacon.broadcast_packet(on, self._node_port)
 
     def _answer(self, packet: Packet, address: tuple[str, int]) -> None:
-        if packet.via:  # Another relay says so, which is the one to ask.
+        if packet.via:  # From another relay, which programs should use instead.
             return
         routes = [each for each in routes_of(packet, address[0], self._key) if self._is_node(each, address[0])]
         for route in routes:
@@ -172,13 +172,13 @@ class Relay:
             spawn_later(LINK_LOCAL_DELAY, self._pass_link_local, packet, address, routes, what=what)
 
     def _is_node(self, route: Route, source: str) -> bool:
-        """Whether a node can be where a packet from `source` says."""
+        """Whether a node can be at the address in a packet from `source`."""
         if route.host == source:
             return is_source(source) and not (route.port == self.port and is_here(source))
         return is_plausible(route.host) and not (is_numeric(route.host) and is_here(route.host))
 
     def _pass_link_local(self, packet: Packet, address: tuple[str, int], routes: list[Route]) -> None:
-        """An address of the link alone is good for the relay only; where there is another, that one is told."""
+        """A link-local address is useful only for the relay; if there is another, that is reported."""
         if packet.instance not in self._better:
             self._pass_on(packet, address, routes)
 
@@ -189,11 +189,11 @@ class Relay:
                 del self._askers[instance]
             elif asker[0] != address[0]:
                 own = str(Address(self._own_address(asker[0]), self.port))
-                for route in reversed(routes):  # What comes last is tried first.
+                for route in reversed(routes):  # The last address is tried first.
                     self._beacon.send(replace(packet, time=time.time(), address=route.place, via=own), asker)
 
     def _own_address(self, towards: str) -> str:
-        """The address of this machine that another one sees."""
+        """The address of this machine as seen by another."""
         family = socket.AF_INET6 if ":" in towards else socket.AF_INET
         with contextlib.suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as sock:
             sock.connect((towards, self.port))
@@ -201,13 +201,13 @@ class Relay:
         return self.host
 
     def _look(self) -> None:
-        """Know nodes before anybody asks: a relay that is started again has connections to restore."""
+        """Discover nodes before any request: after a restart there are connections to restore."""
         for pause in LOOK_PAUSES:
             gevent.sleep(pause)
             self._beacon.broadcast(LOOK, 0, self._node_port)
 
     def _tell_of(self, host: str, port: int) -> None:
-        """Have nodes come to a scheduler elsewhere."""
+        """Make nodes connect to a remote scheduler."""
         instance = secrets.token_bytes(16)
         while True:
             packet = Packet(LOOK, instance, time.time(), port, str(Address(host, port)), "", port, str(self.port))
@@ -228,11 +228,11 @@ class Relay:
         spawn(self._pass, number, sock, host_of(sockaddr), what="a connection to the relay")
 
     def _pass(self, number: int, sock: Any, address: str) -> None:
-        """Join a connection to the node that it asks for, if it may."""
+        """Connect a connection to the requested node, if allowed."""
         try:
             packet = self._question(sock)
         except (OSError, PeerRejected, ProtocolError):
-            # A program that takes the relay for a node comes here too; it will hear what it is by UDP.
+            # A program that takes the relay for a node connects here too; it is corrected by UDP.
             sock.close()
             return
         except BaseException:
@@ -251,7 +251,7 @@ class Relay:
             data = read_exactly(sock, PACKET_BYTES)
         packet = unpack(self._key, data)
         if packet.kind != THROUGH or not self._memory.is_new(data, packet, time.time()):
-            raise ProtocolError("not a question for a relay")
+            raise ProtocolError("not a relay request")
         return packet
 
     def _join(self, sock: Any, address: str, goal_address: str) -> None:
@@ -281,11 +281,11 @@ class Relay:
         except ValueError as error:
             raise ProtocolError(str(error)) from None
         if not port or not self._targets.may_connect(host, port, time.monotonic()):
-            raise ProtocolError(f"no node has answered from {place}")
+            raise ProtocolError(f"no node at {place} has answered")
         return reach(host if is_numeric(host) else self._looked_up(host, port), port, "gdispy-node", "", REACH_LIMIT)
 
     def _looked_up(self, host: str, port: int) -> str:
-        """The address of a name that a node has announced, which is judged as one that it had announced itself."""
+        """The address of a name that a node has announced, which is checked like an announced address."""
         with gevent.Timeout(REACH_LIMIT, TimeoutError(f"the address of {host} was not found")):
             rows = resolve(host, port, socket.SOCK_STREAM)
         for row in rows:

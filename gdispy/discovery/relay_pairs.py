@@ -1,9 +1,9 @@
-"""Connections that a relay has joined in pairs: all bytes pass both ways, as long as both sides have something to say.
+"""Pairs of connections of a relay: all bytes are copied in both directions.
 
-Called by `relay.py`, in its loop; each direction has a greenlet.
+Runs in the relay's loop; each direction has a greenlet.
 
-Invariants: at most `PAIRS` pairs are open or being opened; one over which nothing passes ends, and so does one of which
-one direction has ended, when the other is idle. Only what begins as a connection of gdispy does passes.
+Invariants: at most `PAIRS` pairs are open or being opened; an idle pair is closed, and so is a pair with one direction
+closed and the other idle. Only connections of gdispy are forwarded, as far as their first bytes show.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from gdispy.net import read_exactly
 from gdispy.protocol.handshake import MAGIC
 from gdispy.runtime.greenlets import spawn
 
-#: Pairs at the same time.
+#: Maximum number of pairs.
 PAIRS = 1024
-#: Seconds without a byte after which a pair ends. Signs of life of connections at rest are 6000 s apart at most.
+#: Seconds without data after which a pair is closed. Heartbeats of idle connections are at most 6000 s apart.
 IDLE_LIMIT = 7200.0
-#: The same where one direction has ended.
+#: The same if one direction has ended.
 HALF_OPEN_LIMIT = 60.0
-#: Seconds between two looks.
+#: Seconds between two checks.
 CHECK_INTERVAL = 10.0
-#: What the first bytes of a connection are: those of gdispy's handshake in each of its versions, or of one of TLS.
+#: Valid first bytes of a connection: of gdispy's handshake in any version, or of TLS.
 _BEGINNINGS = (MAGIC[:6], b"\x16\x03")
-#: What `listener.KEEP_ALIVE` is, for the connections of a pair.
+#: As `listener.KEEP_ALIVE`, for the connections of a pair.
 KEEP_ALIVE = (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4))
 _PIECE = 256 * 1024
 
@@ -45,10 +45,10 @@ class JoinedConnections:
 
     @contextlib.contextmanager
     def place(self) -> Any:
-        """A place for one pair, from before the second connection is opened until both are closed. Raises ProtocolError
-        where all are taken."""
+        """Reserves one pair, from before the second connection is opened until both are closed. Raises ProtocolError if
+        all are in use."""
         if self._open >= self._limit:
-            raise ProtocolError(f"{self._limit} connections pass already")
+            raise ProtocolError(f"{self._limit} connections are relayed already")
         self._open += 1
         try:
             yield
@@ -57,13 +57,13 @@ class JoinedConnections:
 
 
 def join(asker: Any, goal: Any, idle: float = IDLE_LIMIT, half_open: float = HALF_OPEN_LIMIT) -> None:
-    """Pass on all bytes both ways until both directions have ended, or nothing passes any more. Closes neither. Raises
-    OSError, PeerRejected or ProtocolError where what the asker says first is not a connection of gdispy."""
+    """Copy all bytes in both directions until both have ended, or are idle. Closes neither. Raises OSError,
+    PeerRejected or ProtocolError if the first bytes are not those of a connection of gdispy."""
     with gevent.Timeout(config.msg_timeout(), TimeoutError("too slow")):
         goal.sendall(_beginning(asker))
     pair = _Pair(asker, goal)
     greenlets = [
-        spawn(pair.copy, *ends, what="a connection that passes", on_failure=pair.end)
+        spawn(pair.copy, *ends, what="a relayed connection", on_failure=pair.end)
         for ends in ((asker, goal), (goal, asker))
     ]
     try:
@@ -77,7 +77,7 @@ def join(asker: Any, goal: Any, idle: float = IDLE_LIMIT, half_open: float = HAL
 def _beginning(asker: Any) -> bytes:
     data = read_exactly(asker, len(_BEGINNINGS[0]))
     if not data.startswith(_BEGINNINGS):
-        raise ProtocolError("what is to pass is not a connection of gdispy")
+        raise ProtocolError("the data to relay is not a gdispy connection")
     return data
 
 
@@ -86,12 +86,12 @@ class _Pair:
 
     def __init__(self, asker: Any, goal: Any) -> None:
         self._sockets = asker, goal
-        #: When something passed last.
+        #: Time of the last copied data.
         self.last = time.monotonic()
         self.is_half_open = False
 
     def copy(self, source: Any, goal: Any) -> None:
-        """All bytes of one direction; its end is the end of the goal's, so that none is lost and each side sees it."""
+        """Copy one direction; its end is passed on, so that no data is lost and each side sees the end."""
         try:
             while data := source.recv(_PIECE):
                 self.last = time.monotonic()
@@ -103,7 +103,7 @@ class _Pair:
             self.end(error)
 
     def end(self, error: BaseException) -> None:
-        """One direction has failed: none goes on."""
+        """One direction has failed: stop both."""
         for sock in self._sockets:
             with contextlib.suppress(OSError):
                 sock.shutdown(socket.SHUT_RDWR)

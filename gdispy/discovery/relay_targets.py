@@ -1,7 +1,7 @@
-"""Where a relay may connect to: where nodes are that it has heard itself, and nowhere else.
+"""The addresses that a relay may connect to: those of nodes that have answered it, and no others.
 
-Pure. Called by `relay.py`. A packet of discovery can say any address, so its own source counts first, and an
-address that it announces only where it can be that of a node in one of the networks around.
+Pure. A discovery packet can contain any address, so its source is checked first, and an announced address is accepted
+only if it can be that of a node in a neighbouring network.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ from __future__ import annotations
 import ipaddress
 from collections import OrderedDict
 
-#: Seconds that a node which has answered may be connected to; it answers again as long as somebody asks.
+#: Seconds for which a node that has answered may be connected to; it answers again as long as requests arrive.
 NODE_LIFE = 1200.0
-#: Nodes remembered at most.
+#: Maximum number of nodes to remember.
 NODES = 4096
-#: Where hosts of clouds hand out credentials and settings to their machines: no node is there.
+#: Addresses at which clouds provide credentials and settings to machines: never a node.
 _METADATA = frozenset(
     map(
         ipaddress.ip_address,
@@ -28,7 +28,7 @@ _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 def address_of(host: str) -> _Address | None:
-    """The address that a host is written as, one of IPv4 also where it is written as one of IPv6; None for a name."""
+    """The address that a host text denotes, also an IPv4 address in IPv6 notation; None for a name."""
     try:
         address = ipaddress.ip_address(host.partition("%")[0])
     except ValueError:
@@ -38,14 +38,14 @@ def address_of(host: str) -> _Address | None:
 
 
 def is_source(host: str) -> bool:
-    """Whether a node can be at the address that a packet came from."""
+    """Whether a node can be at the source address of a packet."""
     address = address_of(host)
     return address is not None and _is_of_a_host(address)
 
 
 def is_plausible(host: str) -> bool:
-    """Whether a node that a packet announces can be at an address: not on the machine itself, nor on a link alone,
-    since neither says to another machine where it is. A name is judged when it was looked up."""
+    """Whether an announced node can be at an address: not loopback or link-local addresses, which mean nothing to
+    another machine. A name is checked after its resolution."""
     address = address_of(host)
     if address is None:
         return bool(host)
@@ -58,18 +58,18 @@ def _is_of_a_host(address: _Address) -> bool:
 
 
 def _is_of_no_network(address: _Address) -> bool:
-    """0.0.0.0/8 and 240.0.0.0/4, which systems take for the machine itself or for nothing."""
+    """0.0.0.0/8 and 240.0.0.0/4, which systems treat as the machine itself or as invalid."""
     return isinstance(address, ipaddress.IPv4Address) and (address.packed[0] == 0 or address.packed[0] >= 240)
 
 
 class RelayTargets:
-    """The places that nodes were heard from, each with when that was last."""
+    """The addresses of nodes, with the time of their last packet."""
 
     def __init__(self) -> None:
         self._places: OrderedDict[tuple[str, int], float] = OrderedDict()
 
     def hear(self, host: str, port: int, now: float) -> None:
-        """A node says that it is reached there."""
+        """A node has announced this address."""
         self._places.pop((host, port), None)
         self._places[host, port] = now
         if len(self._places) > NODES:

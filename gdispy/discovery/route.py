@@ -1,4 +1,4 @@
-"""Ways to a node: directly, or through a relay. Pure."""
+"""Routes to a node: direct, or through a relay. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gdispy.transport.interfaces import is_reachable
 
 @dataclass(frozen=True)
 class Route:
-    """One way to a node."""
+    """One route to a node."""
 
     host: str
     port: int
@@ -24,7 +24,7 @@ class Route:
 
 
 def routes_of(packet: Packet, source: str, key: bytes) -> list[Route]:
-    """The routes to a node that has said HERE, the best first."""
+    """The routes to a node that has sent HERE, best first."""
     places: list[tuple[str, int]] = []
     if packet.address:
         try:

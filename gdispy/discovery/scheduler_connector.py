@@ -1,4 +1,4 @@
-"""Keeps a node connected to a scheduler or program that it is told of (`--connect`). Runs in the node's loop."""
+"""Keeps a node connected to a scheduler or program given by `--connect`. Runs in the node's loop."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ from gdispy.transport.reconnect import Backoff
 
 logger = logging.getLogger(__name__)
 
-#: Seconds between two attempts: at first; at most; where it is kept away for good, or is not needed.
+#: Seconds between two attempts: at first; at most; after a permanent refusal, or if it is not needed.
 RETRY_FIRST = 0.2
 RETRY_LIMIT = 2.0
 SILENT_LIMIT = 10.0
 NOT_NEEDED = 15.0
-#: Seconds between two lines of the log about the same trouble.
+#: Seconds between two log lines about the same problem.
 TELL_INTERVAL = 60.0
 
 
 class Home(Protocol):
-    """The node, as far as this module uses it. All are called in its loop."""
+    """The part of the node that this module uses. All methods are called in its loop."""
 
     instance: Any
 
     def handlers(self) -> Handlers: ...
 
-    def use(self, connection: Connection, caller: SchedulerConnector | None) -> None: ...
+    def use(self, connection: Connection, connector: SchedulerConnector | None) -> None: ...
 
     def connections(self) -> list[Connection]: ...
 
@@ -48,7 +48,7 @@ class Home(Protocol):
 
 
 class SchedulerConnector:
-    """Keeps one scheduler or program connected that this node is told of."""
+    """Keeps one given scheduler or program connected."""
 
     def __init__(self, home: Home, secret: Secret, place: tuple[str, int], source: str) -> None:
         self._home = home
@@ -57,7 +57,7 @@ class SchedulerConnector:
         self.place = str(Address(*place))
         self._source = "" if config.is_loopback(self.host) else source
         self._over = gevent.event.Event()
-        #: Set when the node works for nobody any more.
+        #: Set when the node is free.
         self._freed = gevent.event.Event()
         self._reason = ""
         self._told: dict[str, float] = {}
@@ -73,7 +73,7 @@ class SchedulerConnector:
         self._greenlet.kill(block=False)
 
     def wake(self) -> None:
-        """The node works for nobody any more, so the other side may have it."""
+        """The node is free, so the other side may use it."""
         self._freed.set()
 
     def closed(self, reason: str) -> None:
@@ -104,7 +104,7 @@ class SchedulerConnector:
                 backoff.failures += 5
             except ConnectFailed as error:
                 text = str(error)
-                # Who refuses at once is there, and its program may start at any moment.
+                # A connection refused immediately means that the host is up, and its program may start at any time.
                 limit = RETRY_LIMIT if "refused" in text else SILENT_LIMIT
             else:
                 self._freed.clear()
@@ -130,11 +130,11 @@ class SchedulerConnector:
             self._log.log(logging.INFO, "tell", "--connect %s: %s; trying again", self.place, text)
 
 
-def use(home: Home, connection: Connection, caller: SchedulerConnector | None) -> None:
-    """Give a connection to the node; it is closed where that fails."""
+def use(home: Home, connection: Connection, connector: SchedulerConnector | None) -> None:
+    """Pass a connection to the node; it is closed if that fails."""
     try:
-        home.use(connection, caller)
-    except Exception:  # Else it would stay open, and nobody would know it.
+        home.use(connection, connector)
+    except Exception:  # Else it would stay open without a user.
         connection.abort("a defect of gdispy on this side")
         raise
 

@@ -1,6 +1,6 @@
-"""What a user writes as `nodes` -> whom to connect to, and whom to use.
+"""Parses `nodes`: the targets to connect to, and the nodes to use.
 
-Pure. Called by `client/cluster.py` in the user's thread.
+Pure; runs in the user's thread.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ LOCAL = "local"
 
 @dataclass
 class NodeTargets:
-    """Which nodes a cluster wants."""
+    """The nodes that a cluster wants."""
 
-    #: Host and port of those named outright.
+    #: Host and port of explicitly named nodes.
     targets: list[tuple[str, int]] = field(default_factory=list)
-    #: What the address of a node has to fit.
+    #: Patterns for the address of a node.
     patterns: list[str] = field(default_factory=list)
-    #: Whether to look around by broadcast.
+    #: Whether to discover nodes by broadcast.
     look: bool = False
     #: Whether a private node on this machine is wanted.
     local: bool = False
 
     def add(self, other: NodeTargets) -> None:
-        """Want those of another as well."""
+        """Add the targets of another."""
         self.targets += other.targets
         self.patterns += other.patterns
         self.look, self.local = self.look or other.look, self.local or other.local
@@ -38,8 +38,7 @@ class NodeTargets:
 def parse(nodes: Any, node_port: int) -> NodeTargets:
     """Read `nodes`: None, one element, or a list of elements. Raises ConfigError.
 
-    An element is a host name or address, with ':port' if wanted; a tuple of those two; a pattern with
-    `*`; or 'local'.
+    An element is a host name or address, optionally with ':port'; a tuple of those two; a pattern with `*`; or 'local'.
     """
     if nodes is None or (isinstance(nodes, list | tuple | str | set | frozenset) and not nodes):
         nodes = ["*"]
@@ -49,29 +48,29 @@ def parse(nodes: Any, node_port: int) -> NodeTargets:
         raise ConfigError(f"nodes must be a list, not {type(nodes).__name__}")
     if len(nodes) > COLUMN_LIMIT:
         raise ConfigError(f"nodes has {len(nodes):,} elements, more than {COLUMN_LIMIT:,}: use patterns with *")
-    whom = NodeTargets()
+    result = NodeTargets()
     for element in nodes:
-        _add(whom, element, node_port)
-    return whom
+        _add(result, element, node_port)
+    return result
 
 
 def _is_pair(value: tuple[Any, ...]) -> bool:
     return len(value) == 2 and isinstance(value[0], str) and isinstance(value[1], int)
 
 
-def _add(whom: NodeTargets, element: Any, node_port: int) -> None:
+def _add(result: NodeTargets, element: Any, node_port: int) -> None:
     host, port = _host_and_port(element)
     flaw = host_flaw(host)
     if flaw:
         raise ConfigError(f"in nodes, {short_name(repr(element))}: {flaw}")
     if host == LOCAL and port is None:
-        whom.local = True
+        result.local = True
     elif "*" in host:
-        whom.look = True
-        whom.patterns.append(str(Address(host, port)))
+        result.look = True
+        result.patterns.append(str(Address(host, port)))
     else:
-        whom.targets.append((host, port or node_port))
-        whom.patterns.append(str(Address(host, port or node_port)))
+        result.targets.append((host, port or node_port))
+        result.patterns.append(str(Address(host, port or node_port)))
 
 
 def _host_and_port(element: Any) -> tuple[str, int | None]:

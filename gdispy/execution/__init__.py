@@ -1,1 +1,1 @@
-"""The node's side of the processes that run jobs: starting and ending them, their sockets, their files."""
+"""The node's management of job processes: starting and ending them, their sockets, their files."""

@@ -1,10 +1,10 @@
-"""The files of the computations of one node: where they lie, which are in place, and what goes when one is over.
+"""The files of the computations of one node: their locations, their state, and their removal.
 
-Runs in the node's loop, but for `lacking`, which may be called in any thread.
+Runs in the node's loop, except `lacking`, which may be called in any thread.
 
 Invariants:
-1. Files of a computation are put in place once; a process that is started again finds them there.
-2. What was there before, or belongs to another computation, stays.
+1. Files of a computation are stored once; a restarted process finds them there.
+2. Files that existed before, or belong to another computation, are kept.
 """
 
 from __future__ import annotations
@@ -25,28 +25,28 @@ from gdispy.rules.node.job import release
 
 
 class ComputationFiles:
-    """All files of computations below the directory of one node, and those in directories that outlive them."""
+    """All files of computations in the directory of one node, and in directories that outlive them."""
 
     def __init__(self, prefix: str, instance: bytes) -> None:
         self._root = os.path.join(prefix, instance.hex())
-        #: Computations whose files are in place.
+        #: Computations whose files are complete.
         self._placed: set[ComputationId] = set()
         #: Directories that outlive their computations.
         self._kept = KeptDirectories(prefix, instance.hex())
 
     def directory(self, prepare: Prepare) -> str:
-        """Where the files of a computation lie."""
+        """The directory of the files of a computation."""
         if prepare.directory:
             return self._kept.path(prepare.directory)
         return os.path.join(self._root, prepare.computation.hex())
 
     def jobs_directory(self, prepare: Prepare) -> str:
-        """Below it each worker of the computation has a directory for those of its jobs."""
+        """The parent of the directories of a computation's workers, which contain those of their jobs."""
         return os.path.join(self._root, f"{prepare.computation.hex()}.jobs")
 
     def enter(self, prepare: Prepare, others: Iterable[JobFiles]) -> None:
-        """A computation begins to use its directory, where `others` are files of jobs of other computations. Raises
-        OSError, and ProtocolError where its files cannot be there beside those of others."""
+        """A computation starts to use its directory; `others` are files of jobs of other computations. Raises OSError,
+        and ProtocolError if its files conflict with theirs."""
         if not prepare.directory:
             return
         for each in others:
@@ -54,21 +54,21 @@ class ComputationFiles:
         self._kept.enter(prepare)
 
     def lacking(self, prepare: Prepare) -> list[int]:
-        """The indexes of the files that are not there with the contents that were announced."""
+        """The indices of the files that do not exist with the announced contents."""
         directory = self.directory(prepare)
-        if not os.path.isdir(directory):  # A new one is empty.
+        if not os.path.isdir(directory):  # A new directory is empty.
             return list(range(len(prepare.files)))
         return lacking(directory, prepare.files)
 
     def put_in_place(self, prepare: Prepare, arrived: dict[int, Bulk]) -> None:
-        """Put the files that have arrived, by their indexes, in place. Raises OSError and ProtocolError."""
+        """Store the files that have arrived, by their indices. Raises OSError and ProtocolError."""
         os.makedirs(self.directory(prepare), mode=0o700, exist_ok=True)
         if prepare.computation not in self._placed:
             self._place(prepare, [prepare.files[index] for index in arrived], arrived.values())
             self._placed.add(prepare.computation)
 
     def add(self, prepare: Prepare, rows: list[list[Any]], contents: list[Bulk]) -> None:
-        """Put more files in place, of a computation that runs. Raises OSError and ProtocolError."""
+        """Store more files of a running computation. Raises OSError and ProtocolError."""
         if prepare.directory:
             self._kept.add(prepare.computation, rows)
         self._place(prepare, rows, contents)
@@ -79,18 +79,18 @@ class ComputationFiles:
             self._kept.note_placed(prepare.computation, goals)
 
     def discard(self, prepare: Prepare, arrived: Iterable[Bulk]) -> None:
-        """Remove what has come of a computation that is refused, or a full disk would stay so."""
+        """Remove the arrived files of a refused computation; otherwise a full disk would stay full."""
         for content in arrived:
             release(content)
         if not prepare.directory and prepare.computation not in self._placed:
             shutil.rmtree(self.directory(prepare), ignore_errors=True)
 
     def check_of_jobs(self, prepare: Prepare) -> Callable[[str], bool]:
-        """What says of a path in the computation's directory whether another computation uses it."""
+        """A function that tells for a path in the computation's directory whether another computation uses it."""
         return self._kept.uses if prepare.directory else lambda goal: False
 
     def leave(self, prepare: Prepare) -> list[str]:
-        """A computation is over: the trees to be removed, where its files are not to be kept."""
+        """A computation has ended: the trees to be removed, unless its files are kept."""
         self._placed.discard(prepare.computation)
         paths = [self.jobs_directory(prepare)] if prepare.cleanup or prepare.directory else []
         if prepare.directory:
@@ -101,7 +101,7 @@ class ComputationFiles:
         return paths
 
     def leave_directory(self, computation: ComputationId) -> list[str]:
-        """The same of one that never came so far as to have processes."""
+        """The same for a computation that never had processes."""
         with contextlib.suppress(OSError):
             return [self._kept.leave(computation)]
         return []

@@ -1,11 +1,11 @@
-"""Files of computations and of single jobs, put in place in the directory of a computation.
+"""Stores files of computations and of single jobs in the directory of a computation.
 
-Called by `process_manager.py`. What arrives lies on the node's disk already, under a name of its own
-(`buffers/memory_file.py`); here it is checked against what was announced, and moved.
+Arrived files are on the node's disk already, under a temporary name (`buffers/memory_file.py`); here they are checked
+against the announcement, and moved.
 
-Invariant: a file of a job is there from before the job begins until it has ended, and no longer; one that also
-belongs to the computation, or to another job, stays as long as they do. Where they are not the same, the job gets a
-directory of its own (`worker/job_directory.py`).
+Invariant: a file of a job exists from before the job starts until it has ended; one that also belongs to the
+computation, or to another job, exists as long as they do. If their contents differ, the job runs in a separate
+directory (`worker/job_directory.py`).
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from gdispy.protocol.payload import Bulk
 from gdispy.protocol.rows import FileRow
 from gdispy.protocol.safe_path import safe_parts
 
-#: Bytes of the names of a job's files that are told to a worker with the job.
+#: Size of the names of a job's files that are sent to a worker with the job.
 NAMES_LIMIT = 16 * 1024
 
 
 def lacking(directory: str, rows: Sequence[list[Any]]) -> list[int]:
-    """The places of the files that are not in the directory with the contents that were announced."""
+    """The indices of the files that do not exist in the directory with the announced contents."""
     return [place for place, row in enumerate(rows) if not _is_there(directory, row)]
 
 
@@ -48,7 +48,7 @@ def _is_there(directory: str, row: list[Any]) -> bool:
 
 
 def refusal(rows: list[list[Any]], contents: list[Bulk]) -> str:
-    """Why files are not taken that have arrived, or ''."""
+    """Why arrived files are not accepted, or ''."""
     for row, content in zip(rows, contents, strict=False):  # Contents may follow their rows later.
         if isinstance(content, ReceivedFile) and content.error:
             return f"the file {FileRow(*row).path!r} is refused: {content.error}"
@@ -56,15 +56,15 @@ def refusal(rows: list[list[Any]], contents: list[Bulk]) -> str:
 
 
 def place(directory: str, row: list[Any], content: Bulk, again: bool = False) -> str:
-    """Put one file where it belongs, and check that it is what was announced; returns where it is. With `again`,
-    the same contents can be put in place another time.
+    """Move one file to its path, and check that it has the announced contents; returns the path. With `again`, the same
+    contents can be stored another time.
 
-    Raises ProtocolError, in words for the user, and OSError.
+    Raises ProtocolError, with a text for the user, and OSError.
     """
     path, mode, modified, size, digest = row
     parts = safe_parts(path)
     if not isinstance(content, ReceivedFile):
-        raise ProtocolError(f"{path!r}: it did not arrive as a file")
+        raise ProtocolError(f"{path!r}: it was not received as a file")
     if content.error:
         raise ProtocolError(refusal([row], [content]))
     if content.size != size or content.digest != digest or len(digest) != DIGEST_BYTES:
@@ -73,12 +73,12 @@ def place(directory: str, row: list[Any], content: Bulk, again: bool = False) ->
         with opened_folder(directory, parts[:-1], 0o700) as folder:
             _move(content.path, folder, parts[-1], mode & 0o700, modified, again)
     except NotADirectoryError:
-        raise ProtocolError(f"{path!r}: something is in the way, a file or a symbolic link") from None
+        raise ProtocolError(f"{path!r}: a file or symbolic link is in the way") from None
     return os.path.join(directory, *parts)
 
 
 def _move(path: str, folder: int, name: str, mode: int, modified: float, again: bool) -> None:
-    """Move a file into a folder; with `again` it stays where it is, too. Raises OSError."""
+    """Move a file into a folder; with `again` the source is kept, too. Raises OSError."""
     fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         os.fchmod(fd, mode)
@@ -93,12 +93,12 @@ def _move(path: str, folder: int, name: str, mode: int, modified: float, again: 
     try:
         os.replace(link, name, dst_dir_fd=folder)
     finally:
-        with contextlib.suppress(FileNotFoundError):  # It stays where it is the file of that name already.
+        with contextlib.suppress(FileNotFoundError):  # The source already has that name.
             os.unlink(link)
 
 
 def place_all(directory: str, rows: Sequence[list[Any]], contents: Sequence[Bulk]) -> str:
-    """Put the files of a job into a directory of its own; what went wrong, or ''."""
+    """Store the files of a job in a separate directory; returns the error, or ''."""
     try:
         os.makedirs(directory, mode=0o700, exist_ok=True)
         for row, content in zip(rows, contents, strict=True):
@@ -109,29 +109,29 @@ def place_all(directory: str, rows: Sequence[list[Any]], contents: Sequence[Bulk
 
 
 def _cannot_be_placed(error: Exception) -> str:
-    return f"The files of the job cannot be put in place: {error}\n"
+    return f"The files of the job cannot be stored: {error}\n"
 
 
 class JobFiles:
-    """The files that belong to single jobs of one computation, in the directory that all of its jobs share."""
+    """The files of single jobs of one computation, in the directory that all of its jobs share."""
 
     def __init__(self, directory: str, kept: Sequence[list[Any]], is_used: Callable[[str], bool]) -> None:
         self._directory = directory
         #: Whether a computation needs a file.
         self._is_used = is_used
-        #: Files of the computation itself, which no job's end removes, and what they hold.
+        #: Files of the computation itself, which the end of a job does not remove, with their digests.
         self._kept = {os.path.join(directory, *safe_parts(row.path)): row.digest for row in map(FileRow._make, kept)}
-        #: The same of jobs that have not ended.
+        #: The same for unfinished jobs.
         self._contents: dict[str, bytes] = {}
         self._users: Counter[str] = Counter()
         self._of_job: dict[tuple[int, int], list[str]] = {}
 
     def fit(self, rows: Sequence[list[Any]]) -> bool:
-        """Whether these can be put in place now: nothing else has their names, and they can be named in a message."""
+        """Whether these files can be stored now: their names are not in use, and fit into a message."""
         for path, _, _, _, digest in rows:
             try:
                 goal = os.path.join(self._directory, *safe_parts(path))
-            except ProtocolError:  # `place` says what is wrong.
+            except ProtocolError:  # `place` reports the error.
                 return True
             there = self._kept.get(goal) or self._contents.get(goal)
             if there is None and os.path.lexists(goal):
@@ -141,7 +141,7 @@ class JobFiles:
         return sum(len(path) + 8 for path, *_ in rows) <= NAMES_LIMIT
 
     def place(self, key: tuple[int, int], rows: Sequence[list[Any]], contents: Sequence[Bulk]) -> str:
-        """Put the files of a job in place; what went wrong, or ''."""
+        """Store the files of a job; returns the error, or ''."""
         mine = self._of_job.setdefault(key, [])
         try:
             for row, content in zip(rows, contents, strict=True):
@@ -154,10 +154,12 @@ class JobFiles:
         return ""
 
     def check(self, directory: str, rows: Sequence[list[Any]]) -> None:
-        """Raise ProtocolError where files of another computation cannot be put in place while jobs have theirs."""
+        """Raise ProtocolError if files of another computation conflict with those of jobs."""
         for path, _, _, _, digest in rows if self._contents else ():
             if self._contents.get(os.path.join(directory, *safe_parts(path)), digest) != digest:
-                raise ProtocolError(f"the file {path!r} is there with other contents, for a job in the same dest_path")
+                raise ProtocolError(
+                    f"the file {path!r} already exists with different contents, for a job in the same dest_path"
+                )
 
     def remove(self, key: tuple[int, int]) -> None:
         """The job has ended."""
@@ -170,8 +172,7 @@ class JobFiles:
 
 
 def remove_file(directory: str, goal: str) -> None:
-    """Remove a file below a directory, what Python has compiled of it, and the directories in between that have nothing
-    else."""
+    """Remove a file below a directory, its compiled file, and the directories in between that become empty."""
     folder, name = os.path.split(goal)
     compiled = os.path.join(folder, "__pycache__")
     with contextlib.suppress(OSError):
@@ -188,12 +189,12 @@ def remove_file(directory: str, goal: str) -> None:
             folder = os.path.dirname(folder)
 
 
-#: Counts directories that were given up.
+#: Numbers renamed directories.
 _removals = itertools.count()
 
 
 def under_another_name(directory: str) -> str:
-    """Rename a directory that is to be removed: the same computation may come again meanwhile. Raises OSError."""
+    """Rename a directory to be removed: the same computation may arrive again meanwhile. Raises OSError."""
     gone = f"{directory}.gone-{os.getpid()}-{next(_removals)}"
     os.rename(directory, gone)
     return gone

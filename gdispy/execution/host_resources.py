@@ -1,6 +1,6 @@
-"""What is free on this machine: CPU, memory, disk, swap; and whether that is too little for more jobs.
+"""Free resources of this machine: CPU, memory, disk, swap; and whether there is enough disk space for more jobs.
 
-Asked by `node.py` at intervals. `measure` needs psutil (extra `net`); without it nothing is told.
+`measure` needs psutil (extra `net`); without it nothing is reported.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ _psutil: Any = None
 
 
 def load() -> None:
-    """Import what is needed. It takes as long as a short job, so the node does it when it is ready for those."""
+    """Import psutil. This takes as long as a short job, so the node does it when it is ready for jobs."""
     global _psutil
     with contextlib.suppress(ImportError):
         _psutil = importlib.import_module("psutil")
 
 
 def measure(path: str) -> list[float]:
-    """Free CPU since the last call (percent), memory (bytes), disk at `path` (bytes), swap (percent); [] where
-    that cannot be found out."""
+    """Free CPU since the last call (percent), memory (bytes), disk at `path` (bytes), swap (percent); [] if that is not
+    known."""
     if _psutil is None:
         return []
     try:
@@ -37,16 +37,16 @@ def measure(path: str) -> list[float]:
         return []
 
 
-#: Bytes that are to be free for files of jobs, and how much of a disk that is smaller.
+#: Free disk space required for files of jobs, and the share of a smaller disk.
 DISK_FLOOR = 256 * 1024 * 1024
 DISK_SHARE = 0.05
 
 
 def is_disk_full(path: str, floor: int | None) -> bool:
-    """Whether less is free at `path` than `floor` bytes; None for what is usual."""
+    """Whether less than `floor` bytes are free at `path`; None for the default."""
     try:
         about = os.statvfs(path)
-    except OSError:  # What that means, the first job tells better.
+    except OSError:  # The first job will report the error better.
         return False
     least = min(DISK_FLOOR, DISK_SHARE * about.f_blocks * about.f_frsize) if floor is None else floor
     return about.f_bavail * about.f_frsize < least

@@ -1,10 +1,10 @@
-"""Groups of short jobs that one worker may have read, and which of them have begun, as far as the node knows.
+"""Groups of short jobs that one worker may have read, and which of them have started, as far as the node knows.
 
-Runs in the node's loop. The page that node and worker share says what has begun and keeps outcomes that are not sent
-yet (`worker/shared_page.py`).
+Runs in the node's loop. The page shared by node and worker records which jobs have started and keeps outcomes that are
+not sent yet (`worker/shared_page.py`).
 
 Invariants:
-1. A job of a group is taken back or answered, never both.
+1. A job of a group is recalled or answered, never both.
 2. An outcome is taken once: from the page, or as it was sent.
 """
 
@@ -24,15 +24,15 @@ JobKey = tuple[JobId, int]
 
 
 class _Group:
-    """Jobs that were handed over in one message; `first` is the serial number of the first of them."""
+    """Jobs sent in one message; `first` is the serial number of the first of them."""
 
     __slots__ = ("answered", "first", "jobs")
 
     def __init__(self, first: int, jobs: list[JobKey]) -> None:
         self.first = first
-        #: But for those that were taken back.
+        #: Without recalled jobs.
         self.jobs = jobs
-        #: How many of them have ended, as far as is known here.
+        #: The number of them that have ended, as far as is known here.
         self.answered = 0
 
 
@@ -43,24 +43,25 @@ class JobGroups:
         self._page = page
         #: The last serial number given to a job.
         self._serial = 0
-        #: Those that the worker may have read and not worked off, oldest first.
+        #: Groups that the worker may have read and not finished, oldest first.
         self._groups: deque[_Group] = deque()
-        #: The last generation of outcomes that was sent; and how many of which one were taken from the page.
+        #: The last generation of outcomes that was sent; and the number of outcomes taken from the page, with their
+        #: generation.
         self._sent_generation = -1
         self._seen: tuple[int, int] = (-1, 0)
 
     def __bool__(self) -> bool:
-        """Whether the worker may have read jobs that it has not begun."""
+        """Whether the worker may have read jobs that it has not started."""
         return bool(self._groups)
 
     def number(self, count: int) -> int:
-        """The serial number of the first of so many jobs more."""
+        """The serial number of the first of `count` more jobs."""
         first = self._serial + 1
         self._serial += count
         return first
 
     def add(self, first: int, jobs: list[JobKey]) -> None:
-        """These were handed over."""
+        """These jobs were sent."""
         self._groups.append(_Group(first, jobs))
 
     def forget(self, firsts: set[int]) -> None:
@@ -69,25 +70,24 @@ class JobGroups:
             self._groups = deque(group for group in self._groups if group.first not in firsts)
 
     def void(self) -> int:
-        """Have a living worker begin nothing more of what it has read; `take_rest` takes what that gives up to this
-        number. See `worker/shared_page.py` for how long to wait before."""
+        """Stop a living worker from starting more of the jobs that it has read; `take_rest` takes those up to the
+        returned number. See `worker/shared_page.py` for the waiting time before that."""
         self._page.words[shared_page.VOID] = self._serial
         return self._serial
 
     def take_rest(self, last: int | None = None) -> list[JobKey]:
-        """What the worker has read and, being dead or voided, will never begin, of the jobs up to this number."""
+        """The jobs up to this number that the worker has read and, being dead or voided, will never start."""
         last = self._serial if last is None else last
         begun = self._page.words[shared_page.BEGUN]
         taken: list[JobKey] = []
         for group in list(self._groups):
-            # One that lies behind has begun altogether, or the worker reports what has not: see `take_from`.
+            # An earlier group has started completely, or the worker reports the rest: see `take_from`.
             if group.first <= last and begun < last:
                 taken += self._take(group, max(0, begun + 1 - group.first))
         return taken
 
     def take_from(self, serial: int) -> list[JobKey]:
-        """The jobs of a group from this number on, which the worker will not begin; those that were taken before are
-        none of them."""
+        """The jobs of a group from this number on, which the worker will not start, except jobs taken before."""
         for group in self._groups:
             if group.first <= serial < group.first + len(group.jobs):
                 return self._take(group, serial - group.first)
@@ -101,7 +101,7 @@ class JobGroups:
         return taken
 
     def answered(self, rows: list[Row]) -> None:
-        """These jobs have ended, in the order in which they were handed over."""
+        """These jobs have ended, in the order in which they were sent."""
         groups = self._groups
         for row in rows if groups else ():
             group = groups[0]
@@ -113,25 +113,25 @@ class JobGroups:
                         return
 
     def sent_together(self, generation: int, data: bytes) -> list[list[Any]]:
-        """The frames that were sent together, but for those that were taken from the page before."""
+        """The frames that were sent together, except those taken from the page before."""
         self._sent_generation = generation
         frames = _outcomes(data)
         return frames[self._seen[1] :] if self._seen[0] == generation else frames
 
     def kept(self, generation: int, data: bytes) -> list[list[Any]]:
-        """The same of frames that are not sent, as far as is known by now."""
+        """The same for frames in the page that are not sent yet."""
         if generation <= self._sent_generation:
             return []
         frames = _outcomes(data)
         before = self._seen[1] if self._seen[0] == generation else 0
-        if len(frames) <= before:  # They were looked at later, and taken then.
+        if len(frames) <= before:  # They were read later, and taken then.
             return []
         self._seen = generation, len(frames)
         return frames[before:]
 
 
 def _outcomes(data: bytes) -> list[list[Any]]:
-    """What a worker has written into its page, one after the other."""
+    """The outcomes in a worker's page, in order."""
     unpacker = msgpack.Unpacker(max_buffer_size=shared_page.SIZE)
     unpacker.feed(data)
     return list(unpacker)

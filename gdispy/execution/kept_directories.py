@@ -1,14 +1,14 @@
-"""Directories that outlive their computations (`dest_path`), and which computations use them at present.
+"""Directories that outlive their computations (`dest_path`), and their current users.
 
-Called by `process_manager.py`. Several computations may use one directory, or one inside another's, at the same time,
-also on several nodes of a user on one machine, such as the private ones of two programs. So who uses what is on disk,
-in the directory of each node; whoever reads or changes it holds a lock.
+Several computations may use one directory, or one inside another's, at the same time, also on several nodes of a user
+on one machine, such as the private nodes of two programs. So the usage is recorded on disk, in the directory of each
+node, and protected by a lock.
 
 Invariants:
-1. While a computation lives, each of its files has the contents that it came with: another one that brings the same
-   path with other contents is refused.
-2. The end of a computation removes the whole directory only if nobody else uses it then, nor has meanwhile left
-   something there to be kept; else what it has put there itself, and nobody else uses.
+1. While a computation exists, each of its files has its contents: another computation with the same path and different
+   contents is refused.
+2. The end of a computation removes the whole directory only if no other computation uses it or has left files there
+   meanwhile; else it removes the files that it has put there and that no other computation uses.
 """
 
 from __future__ import annotations
@@ -28,18 +28,19 @@ from gdispy.protocol.messages import Prepare
 from gdispy.protocol.rows import FileRow
 from gdispy.protocol.safe_path import RESERVED, safe_parts
 
-#: In the directory of each node: what its computations use.
+#: In the directory of each node: the usage by its computations.
 _RECORD = "kept"
 
 
 class _Use:
-    """What one computation has in a directory."""
+    """The usage of a directory by one computation."""
 
     def __init__(self, directory: str, keeps: bool, clears: bool = True) -> None:
         self.directory = directory
-        #: Whether its files stay when it is over.
+        #: Whether its files stay at its end.
         self.keeps = keeps
-        #: Whether all else in the directory may go with it: no other one has left anything there since it came.
+        #: Whether the whole directory may be removed with it: no other computation has left anything there since it
+        #: came.
         self.clears = clears
         #: What its files hold, by their paths; and which of them were not there before.
         self.contents: dict[str, str] = {}
@@ -99,8 +100,8 @@ class KeptDirectories:
             for goal, digest in contents.items():
                 if other.contents.get(goal, digest) != digest:
                     raise ProtocolError(
-                        f"the file {os.path.relpath(goal, use.directory)!r} cannot be put into the directory of "
-                        "dest_path: another computation uses it there at present, with other contents. Close that one "
+                        f"the file {os.path.relpath(goal, use.directory)!r} cannot be stored in the directory of "
+                        "dest_path: another computation uses it there with different contents. Close that computation "
                         "first, or choose another dest_path"
                     )
         use.contents.update(contents)
@@ -124,8 +125,8 @@ class KeptDirectories:
             return any(goal in use.contents for each in uses.values() for use in each.values())
 
     def leave(self, computation: ComputationId) -> str:
-        """A computation is over: remove of its files what nobody else uses. A directory that is to be removed as a
-        whole, under another name, or ''. Raises OSError."""
+        """A computation has ended: remove its files that no other uses. Returns the new name of a directory to be
+        removed as a whole, or ''. Raises OSError."""
         with self._all_uses() as uses:
             key = computation.hex()
             use = uses[self._node].pop(key, None)
@@ -137,7 +138,7 @@ class KeptDirectories:
                     other.clears = False
                 return ""
             if use.clears and not others:
-                with contextlib.suppress(OSError):  # It was never made, or a job has removed it.
+                with contextlib.suppress(OSError):  # It was never created, or a job has removed it.
                     return under_another_name(use.directory)
             self._remove_own(use, others)
             return ""
@@ -157,7 +158,7 @@ class KeptDirectories:
 
     @contextlib.contextmanager
     def _all_uses(self) -> Iterator[_Uses]:
-        """What the computations of all nodes that live use; what is changed of it is written. Raises OSError."""
+        """The usage by the computations of all living nodes; changes to it are written. Raises OSError."""
         os.makedirs(self._root, mode=0o700, exist_ok=True)
         fd = os.open(os.path.join(self._root, f"{RESERVED}-lock"), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         try:

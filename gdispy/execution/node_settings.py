@@ -1,6 +1,6 @@
-"""How a node is set up.
+"""The settings of a node.
 
-`cli/node.py` makes the settings out of options, `node.py` works by them.
+The options of `gdispy-node`, after their checks.
 """
 
 from __future__ import annotations
@@ -19,44 +19,43 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class NodeSettings:
-    """How a node is set up; the options of `gdispy-node`."""
+    """The settings of a node."""
 
     secret: Secret
     cpus: int
-    #: Addresses to listen on, none for all; and the one to announce where it differs.
+    #: Addresses to listen on, empty for all; and the address to announce if it differs.
     ip_addrs: tuple[str, ...] = ()
     ext_ip_addr: str = ""
-    #: Programs and schedulers that the node connects to by itself: host and port.
+    #: Programs and schedulers that the node connects to: host and port.
     connect: tuple[tuple[str, int], ...] = ()
-    #: Announce by a multicast group, instead of by broadcast.
+    #: Announce by multicast, instead of by broadcast.
     multicast: bool = False
     node_port: int = config.NODE_PORT
     name: str = ""
     dest_path_prefix: str = ""
-    #: Bytes of one dependency file at most; 0 is no limit.
+    #: Maximum size of one dependency file; 0 is no limit.
     max_file_size: int = 0
     limits: Limits = field(default_factory=lambda: Limits(processes=config.PROCESS_LIMIT))
-    #: Bytes that must be free where files of computations go; fewer, and no new jobs are taken. None is the usual.
+    #: Free disk space for files of computations below which no new jobs are accepted. None is the default.
     disk_floor: int | None = None
-    #: When it takes jobs; None is always.
+    #: When it accepts jobs; None is always.
     hours: Hours | None = None
-    #: End when so many clients were served; -1 never.
+    #: Stop after this number of clients; -1 never.
     serve: int = -1
-    #: Seconds that the jobs of a scheduler which went away are kept.
+    #: Seconds for which the jobs of a disconnected scheduler are kept.
     lease: float = LEASE
-    #: Seconds between two announcements while nobody uses the node; 0 is one, at the start.
+    #: Seconds between two announcements while no client uses the node; 0: only at the start.
     ping_interval: float = 0.0
-    #: Seconds that others have to accept a connection, and to prove who they are.
+    #: Timeout in seconds for connecting and for authentication.
     msg_timeout: float = config.MsgTimeout
-    #: Seconds that results are kept whose clients have not come back by then, and bytes that those may take; 0 is no
-    #: limit.
+    #: Seconds for which results are kept after that, and their maximum size; 0 is no limit.
     spool_age: float = SPOOL_AGE
     spool_size: int = 0
-    #: Remove files of computations also where their clients want to keep them.
+    #: Remove files of computations even if their clients ask to keep them.
     force_cleanup: bool = False
-    #: Let cleanup functions end the node.
+    #: Allow cleanup functions to stop the node.
     client_shutdown: bool = False
     #: Absolute path of the Python file to run before all computations, or ''.
     init: str = ""
-    #: It is one program's own, and ends with it: what other nodes have left for their clients is no business of its.
+    #: It is private to one program, and ends with it: it ignores what other nodes have left for their clients.
     private: bool = False

@@ -1,7 +1,7 @@
-"""The node's side of its processes: the spawner, the templates, the workers and their sockets.
+"""The node's processes: the spawner, the templates, the workers and their sockets.
 
-Runs in the node's greenlets and performs the effects of `rules/node/node_rules.py`; what happens to
-processes goes back to its pump. Never forks, and starts the spawner by exec.
+Runs in the node's greenlets and performs the effects of `rules/node/node_rules.py`; process events go back to its pump.
+It never forks, and starts the spawner by exec.
 
     node ── control ── spawner ── fork ── template (one for each computation) ── fork ── worker
       └───── control ─────────────────────────┘                                            │
@@ -9,7 +9,7 @@ processes goes back to its pump. Never forks, and starts the spawner by exec.
 
 Invariants:
 1. All results that a worker wrote are read before its exit is reported to the rules.
-2. What had not begun is taken back in the turn that reports a worker's end; see `worker_channel.py`.
+2. Jobs that had not started are recalled in the turn that reports a worker's end; see `worker_channel.py`.
 """
 
 from __future__ import annotations
@@ -54,16 +54,16 @@ logger = logging.getLogger(__name__)
 #: For `dispynode_logger` of computations.
 job_logger = logging.getLogger("gdispy.jobs")
 
-#: Bytes read from a worker's results at once.
+#: Size of a read from a worker's results.
 READ_SIZE = 64 * 1024
-#: Seconds between two looks at how much the running jobs have printed, and at the memory of one that has a limit.
+#: Seconds between two checks of the output of running jobs, and of the memory of a job with a limit.
 OUTPUT_INTERVAL = 0.1
 MEMORY_INTERVAL = 0.2
-#: A worker that has this many jobs in hand is read every millisecond, not at each result: the node
-#: then wakes up once for many results, and nobody waits, since the worker has enough to do.
+#: A worker with this many jobs in hand is read every millisecond, not at each result: the node then wakes up once for
+#: many results, without delay, since the worker has enough to do.
 MANY = 32
 READ_INTERVAL = 0.001
-#: Bytes waiting for the scheduler beyond which workers are not read: they wait in turn.
+#: Bytes waiting for the scheduler above which workers are not read: they wait in turn.
 BACKLOG_LIMIT = 64 * 1024 * 1024
 
 
@@ -78,7 +78,7 @@ class ProcessManager:
         self.directory = os.path.join(setting["dest_path_prefix"], instance.hex())
         self._templates: dict[str, TemplateProcess] = {}
         self._workers: dict[WorkerId, WorkerChannel] = {}
-        #: Where large payloads lie.
+        #: The memory files of large payloads.
         self.memory_files = MemoryFilePool()
         self._files = ComputationFiles(setting["dest_path_prefix"], instance)
         self._spawner: Any = None
@@ -86,35 +86,35 @@ class ProcessManager:
         self._closing = False
         #: Set while any worker has a job.
         self._some_work = gevent.event.Event()
-        #: Bytes that wait to be sent to the scheduler; asked before workers are read.
+        #: Returns the number of bytes waiting to be sent to the scheduler; checked before workers are read.
         self.backlog: Callable[[], int] = lambda: 0
-        #: The spawner has done what comes before all computations.
+        #: The spawner has run the node's initialisation.
         self.is_up = gevent.event.Event()
-        #: What to do when a cleanup function asks for the end of the node, and when it cannot work at all.
+        #: Called when a cleanup function requests the end of the node, and when the node cannot work at all.
         self.on_shutdown: Callable[[], None] = lambda: None
         self.on_failure: Callable[[str], None] = lambda reason: None
-        #: What to do when nobody reads from the spawner any more, by a defect: nothing would become of any process.
+        #: Called when nothing reads from the spawner any more, because of a defect.
         self.on_defect: Callable[[BaseException], None] = lambda error: None
 
     def start(self) -> None:
-        """Start the spawner. Raises OSError where that is impossible."""
+        """Start the spawner. Raises OSError if that is impossible."""
         os.makedirs(self.directory, mode=0o700, exist_ok=True)
         self._start_spawner()
-        keep_running(self._watch_output, what="the watch over the output of jobs")
+        keep_running(self._watch_output, what="the monitor of the output of jobs")
 
     def close(self) -> None:
-        """End everything, and wait until it has ended."""
+        """End all processes, and wait until they have ended."""
         self._closing = True
         if self._spawner is not None:
             self._spawner.close()
-            if not self.is_up.is_set():  # It may be in the middle of the node's `--init`, and hears nothing.
+            if not self.is_up.is_set():  # It may be running the node's `--init`, and does not read its socket.
                 kill_descendants(os.getpid())
                 shutil.rmtree(self.directory, ignore_errors=True)
             self._await_spawner()
 
     def _await_spawner(self) -> None:
-        """Wait until the spawner, which has been told to end or is dead, is gone."""
-        # Its own number is kept: while this waits for one that died, another may take its place.
+        """Wait until the spawner, which was told to end or is dead, has exited."""
+        # Keep its pid: while this waits for a dead one, its successor may start.
         pid = self._spawner_pid
         with contextlib.suppress(ChildProcessError):
             while not os.waitpid(pid, os.WNOHANG)[0]:
@@ -141,13 +141,13 @@ class ProcessManager:
             self._spawner_lost()
 
     def _spawner_lost(self) -> None:
-        """Somebody killed it. What it left is killed, and another one takes its place."""
+        """The spawner was killed. Kill its remaining processes, and start a new one."""
         self._spawner.close()
         self._await_spawner()
         kill_descendants(os.getpid())
-        if self._closing:  # The node was told to end meanwhile, as where both get the same signal.
+        if self._closing:  # The node was told to stop meanwhile, for example if both get the same signal.
             return
-        logger.error("the spawner has ended unexpectedly; starting another one")
+        logger.error("the spawner process has ended unexpectedly; starting a new one")
         self._start_spawner()
         for key in list(self._templates):
             self._pump.put(self._template_ended, key, "the node's spawner process was killed")
@@ -169,7 +169,7 @@ class ProcessManager:
         return []
 
     def _remove(self, prepare: Prepare) -> None:
-        """The computation is over: its files go, unless they are to be kept."""
+        """The computation has ended: remove its files, unless they are kept."""
         self._remove_trees(self._files.leave(prepare))
         self._pump.put(self._rules.unloaded, prepare.computation)
 
@@ -182,17 +182,17 @@ class ProcessManager:
     # Computations
 
     def look(self, prepare: Prepare) -> None:
-        """Find out which files of a computation are not there; answer with `looked`."""
+        """Find the files of a computation that are missing; answer with `looked`."""
         spawn(
             *(self._look, prepare),
-            what="the look for files of a computation",
+            what="the query for files of a computation",
             on_failure=lambda error: self._pump.put(self._rules.loaded, prepare.computation, repr(error)),
         )
 
     def _look(self, prepare: Prepare) -> None:
         try:
             self._enter(prepare)
-            # Elsewhere, since reading large files takes time.
+            # In a thread, since reading large files takes time.
             places = gevent.get_hub().threadpool.apply(self._files.lacking, (prepare,))
         except (OSError, ProtocolError) as error:
             self._pump.put(self._rules.loaded, prepare.computation, why_not_started(error))
@@ -204,7 +204,7 @@ class ProcessManager:
         self._files.enter(prepare, [each.job_files for each in templates if each.job_files is not None])
 
     def load(self, prepare: Prepare, arrived: dict[int, Bulk]) -> None:
-        """Put the files of a computation in place and start its template."""
+        """Store the files of a computation and start its template."""
         try:
             directory = self._files.directory(prepare)
             template = TemplateProcess(prepare, directory, self._files.jobs_directory(prepare))
@@ -216,13 +216,13 @@ class ProcessManager:
             self._pump.put(self._rules.loaded, prepare.computation, why_not_started(error))
 
     def deliver(self, prepare: Prepare, message: PutFile) -> None:
-        """Put files into the directory of a computation that runs; answer with `delivered`."""
+        """Store files in the directory of a running computation; answer with `delivered`."""
         error = ""
         try:
             self._files.add(prepare, message.files, message.contents)
         except (OSError, ProtocolError) as failure:
             error = str(failure)
-        for content in message.contents:  # Those that are not in their places.
+        for content in message.contents:  # The files that were not moved.
             release(content)
         self._pump.put(self._rules.delivered, prepare.computation, message.question, error)
 
@@ -244,7 +244,7 @@ class ProcessManager:
         control.close_all(files)
         template.reader = spawn(
             *(self._read_template, template),
-            what="the reader of a computation's process",
+            what="the reader of a template process",
             on_failure=lambda error: self._end_template(template),
         )
 
@@ -274,24 +274,24 @@ class ProcessManager:
             self.on_shutdown()
 
     def _end_template(self, template: TemplateProcess) -> None:
-        """Nobody reads from it any more, by a defect; the spawner reports its end."""
+        """Nothing reads from it any more, because of a defect; the spawner reports its end."""
         with contextlib.suppress(OSError):
             control.send(self._spawner, ["end", template.id.hex()])
 
     def _log(self, template: TemplateProcess, level: int, text: str) -> None:
-        """A computation has written into `dispynode_logger`."""
+        """A computation has written to `dispynode_logger`."""
         job_logger.log(level, "%s: %s", printable(template.prepare.name, NAME_LIMIT), printable_for_log(text))
 
     def _take_last_records(self, template: TemplateProcess) -> None:
-        """It has ended, and what its cleanup has logged, or asked for, may not have been read yet."""
+        """It has ended, and log lines or requests of its cleanup may not have been read yet."""
         template.end.setblocking(False)
-        with contextlib.suppress(OSError, ValueError):  # Where nothing is left, it would block.
+        with contextlib.suppress(OSError, ValueError):  # Without data, it would block.
             while (received := control.receive(template.end)) is not None:
                 control.close_all(received[1])
                 self._take_record(template, received[0])
 
     def unload(self, computation: ComputationId) -> None:
-        """End a template and all below it; its files go when it has ended."""
+        """End a template and its workers; its files are removed when it has ended."""
         template = self._templates.get(computation.hex())
         if template is not None:
             template.ending = True
@@ -301,12 +301,12 @@ class ProcessManager:
                 with contextlib.suppress(OSError):
                     control.send(template.end, ["leave"])
                 return
-            if not template.is_loaded:  # It may be in the middle of a setup, and hears nothing.
+            if not template.is_loaded:  # It may be running setup, and does not read its socket.
                 with contextlib.suppress(OSError):
                     control.send(self._spawner, ["end", computation.hex()])
             template.end.close()
             template.reader.kill(block=False)
-        else:  # It never came so far as to have processes.
+        else:  # It never had processes.
             self._remove_trees(self._files.leave_directory(computation))
             self._pump.put(self._rules.unloaded, computation)
 
@@ -332,17 +332,17 @@ class ProcessManager:
             self._some_work.set()
 
     def _make_ready(self, worker: WorkerChannel, job: Job, options: JobOptions, errors: dict[JobId, str]) -> None:
-        """Give a job with options what only it gets."""
+        """Set up what is specific to a job with options."""
         worker.memory_limit = options.memory
         if worker.memory_limit:
-            keep_running(self._watch_memory, worker, job, what="the watch over the memory of a job")
+            keep_running(self._watch_memory, worker, job, what="the monitor of the memory of a job")
         if options.files:
             error = self._place_files(worker, (job.number, job.attempt), options.files, options.contents)
             if error:
                 errors[job.number] = error
 
     def _place_files(self, worker: WorkerChannel, key: tuple[int, int], rows: list[Any], contents: list[Bulk]) -> str:
-        """Put the files of a job in place; what went wrong, or ''."""
+        """Store the files of a job; returns the error, or ''."""
         template = worker.template
         if template.job_files is None:
             is_used = self._files.check_of_jobs(template.prepare)
@@ -385,8 +385,8 @@ class ProcessManager:
                 spawn(*rest, what="taking jobs back", on_failure=lambda error: self.end(number))
 
     def _take_rest(self, worker: WorkerChannel, last: int, mark: tuple[int, int]) -> None:
-        """Take the outcomes that a living worker has not sent yet; and what it has read and not begun, now that it
-        cannot begin it any more."""
+        """Take the outcomes that a living worker has not sent yet; and the jobs that it has read and not started, which
+        it cannot start any more."""
         gevent.sleep(VOID_SEEN)
         if not worker.is_dead and self._workers.get(worker.number) is worker:
             self._take_kept(worker, *mark)
@@ -422,12 +422,12 @@ class ProcessManager:
                     gevent.sleep(0.01)
                 try:
                     data, ancillary, _, _ = worker.results.recvmsg(READ_SIZE, ANCILLARY)
-                except BlockingIOError:  # `_read_on` was here.
+                except BlockingIOError:  # `_read_on` has read it.
                     continue
                 if not data:
                     return
                 self._take_results(worker, data, ancillary)
-                # What ends with an open file ends a read, too: there may be more.
+                # A message with an open file ends a read, so there may be more data.
                 if worker.outstanding >= MANY and not ancillary and len(data) < READ_SIZE:
                     gevent.sleep(READ_INTERVAL)
         except OSError:
@@ -436,7 +436,7 @@ class ProcessManager:
             readable.close()
 
     def _read_on(self, worker: WorkerChannel) -> None:
-        """Take all that a worker has sent."""
+        """Take all data that a worker has sent."""
         while True:
             try:
                 data, ancillary, _, _ = worker.results.recvmsg(READ_SIZE, ANCILLARY)
@@ -448,13 +448,13 @@ class ProcessManager:
 
     def _take_kept(self, worker: WorkerChannel, generation: int, filled: int) -> None:
         """Take the outcomes that a worker had not sent when the mark was set."""
-        # First they are looked at, and then what was sent is read: of what was sent later, they are no part any more.
+        # Read the page first, then the socket: outcomes sent later are no longer in the page.
         frames = worker.page.kept(generation, filled)
         self._read_on(worker)
         try:
             rows = self._sort(worker, worker.groups.kept(generation, frames))
         except Exception as error:  # A job can write there, too.
-            logger.warning("a worker's results make no sense (%s)", printable(str(error)))
+            logger.warning("invalid results from a worker (%s)", printable(str(error)))
             return
         self._take_rows(worker, rows)
 
@@ -464,7 +464,7 @@ class ProcessManager:
         try:
             rows = self._sort(worker, worker.parse(data))
         except Exception as error:  # A job that writes there itself can send anything.
-            logger.warning("a worker's results make no sense (%s); it is ended", printable(str(error)))
+            logger.warning("invalid results from a worker (%s); the worker is killed", printable(str(error)))
             worker.buffer = b""
             self.end(worker.number)
             return
@@ -481,7 +481,7 @@ class ProcessManager:
             self._pump.put(self._rules.answered, worker.number, rows)
 
     def _sort(self, worker: WorkerChannel, frames: list[list[Any]]) -> list[Any]:
-        """Outcomes among frames, as rows; what else is among them goes its way, in order."""
+        """The outcomes among frames, as rows; other frames are handled here, in order."""
         rows: list[Any] = []
         for fields in frames:
             if fields[0] == RESULT:
@@ -519,8 +519,8 @@ class ProcessManager:
         self._pump.put(self._exited, worker, cause)
 
     def _exited(self, worker: WorkerChannel, cause: str, now: float) -> Effects:
-        """Take back what had not begun in the turn that reports the end, so that no job is handed over in
-        between and lost with the socket."""
+        """Recall unstarted jobs in the turn that reports the end, so that no job is sent in between and lost with the
+        socket."""
         if self._workers.get(worker.number) is not worker:
             return []
         taken = worker.take_back() + worker.take_rest()
@@ -552,6 +552,6 @@ class ProcessManager:
 
 def _as_file(value: Bulk) -> int:
     """A payload as an open file, to be closed by the caller."""
-    # A slab is longer than what is in it. A name for the copy: without any, it would be closed first.
+    # A pool file is longer than its contents. Named, since a temporary would be closed first.
     file = value if type(value) is MemoryFile else in_memory_file(joined(value))
     return os.dup(file.fd)

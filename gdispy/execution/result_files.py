@@ -1,16 +1,16 @@
-"""The memory files that a worker has for arguments and results, each by the job that it went with.
+"""The memory files that a worker has for arguments and results, by job.
 
-Runs in the node's loop. A file in which large arguments came may come back with the result in it, and a blank one goes
-along where arguments are small and the last result was large.
+Runs in the node's loop. A file in which large arguments were sent may come back with the result in it; a blank file is
+sent along if arguments are small and the last result was large.
 
-Invariant: a file is used again only when the worker has given it back (`buffers/memory_file_pool.py`).
+Invariant: a file is reused only when the worker has returned it (`buffers/memory_file_pool.py`).
 """
 
 from __future__ import annotations
 
 from gdispy.buffers.memory_file_pool import MemoryFilePool, PooledMemoryFile
 
-#: Blank files that a worker has at most.
+#: Maximum number of blank files of a worker.
 BLANKS = 4
 
 
@@ -19,17 +19,17 @@ class ResultFiles:
 
     def __init__(self, pool: MemoryFilePool) -> None:
         self._pool = pool
-        #: Where the arguments of jobs in its hand lie, or their results may, by number and attempt.
+        #: Files with the arguments of jobs in its hand, or for their results, by number and attempt.
         self._lent: dict[tuple[int, int], PooledMemoryFile] = {}
-        #: Bytes of its last result, where that was large: so will be the next one.
+        #: Size of its last result if it was large: the next is expected to be similar.
         self._expected = 0
 
     def lend(self, key: tuple[int, int], file: PooledMemoryFile) -> None:
-        """The arguments of a job lie in this file, which goes to the worker."""
+        """The arguments of a job are in this file, which is sent to the worker."""
         self._lent[key] = file
 
     def lend_blank(self, key: tuple[int, int]) -> PooledMemoryFile | None:
-        """A blank file for the result of a job, where that will be large and there is one."""
+        """A blank file for the result of a job, if that is expected to be large and one is free."""
         if not self._expected or (key not in self._lent and len(self._lent) >= BLANKS):
             return None
         blank = self._lent.get(key) or self._pool.blank(self._expected)
@@ -42,11 +42,11 @@ class ResultFiles:
         return self._lent.pop(key, None) if self._lent else None
 
     def expect(self, size: int) -> None:
-        """The last result has so many bytes."""
+        """The last result has this size."""
         self._expected = size
 
     def give_back(self, keys: list[tuple[int, int]]) -> None:
-        """The files that went with these jobs are not with the worker, or not any more."""
+        """The worker does not have the files of these jobs, or no longer."""
         for key in keys if self._lent else ():
             file = self._lent.pop(key, None)
             if file is not None:

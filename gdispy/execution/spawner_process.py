@@ -1,7 +1,6 @@
-"""Starts the spawner of a node: the process that makes all others (`worker/spawner.py`).
+"""Starts the spawner of a node: the process that creates all others (`worker/spawner.py`).
 
-Called by `process_manager.py`. By exec, never by fork. And what comes from control sockets; what the end
-of a process, or its failure to start, says in words.
+By exec, never by fork. Also reads from control sockets, and describes why a process has ended or could not start.
 """
 
 from __future__ import annotations
@@ -20,7 +19,8 @@ from gdispy.worker import control
 from gdispy.worker.frames import BROKEN
 from gdispy.worker.process_tree import signal_name
 
-#: Its program: without the working directory, whose files are none of the node's business.
+#: The program of the spawner: the working directory is removed from `sys.path`, since its files must not shadow
+#: modules.
 _PROGRAM = """
 import sys
 if sys.path[:1] == [""]: del sys.path[0]
@@ -29,18 +29,18 @@ main()
 """
 
 
-#: What a node runs into where its machine, or its user, has no room for one more computation.
+#: Errors of a machine or a user without resources for one more computation.
 _LIMITS = {
-    errno.EAGAIN: "Its user has as many processes as are allowed: ulimit -u, or the pids limit of its container",
-    errno.EMFILE: "It has as many files open as are allowed: ulimit -n",
-    errno.ENFILE: "The machine has as many files open as are allowed: fs.file-max",
-    errno.ENOMEM: "The machine has too little memory",
+    errno.EAGAIN: "The user has reached the limit of processes: ulimit -u, or the pids limit of the container",
+    errno.EMFILE: "The process has reached the limit of open files: ulimit -n",
+    errno.ENFILE: "The machine has reached the limit of open files: fs.file-max",
+    errno.ENOMEM: "The machine does not have enough memory",
 }
 
 
 def start_spawner(directory: str, init: str, instance: bytes) -> tuple[Any, int]:
-    """Start one for the node's directory, which runs the file `init` first if there is one; the node's end of its
-    control socket, and its process. Raises OSError."""
+    """Start a spawner for the node's directory, which runs the file `init` first if there is one; returns the node's
+    end of its control socket, and its process. Raises OSError."""
     end, theirs = control.pair()
     theirs.set_inheritable(True)
     pid = os.posix_spawn(
@@ -62,29 +62,29 @@ def _environment(instance: bytes) -> dict[str, str]:
 
 
 def cause_of(status: int, what: str) -> str:
-    """A wait status in words."""
+    """A wait status as text."""
     code = os.waitstatus_to_exitcode(status)
     if code == -signal.SIGKILL:
-        return f"{what} was ended by {signal_name(9)}: by another process, or by the kernel for lack of memory"
+        return f"{what} was killed by {signal_name(9)}: by another process, or by the kernel for lack of memory"
     if code < 0:
-        return f"{what} was ended by {signal_name(-code)}"
+        return f"{what} was killed by {signal_name(-code)}"
     if code == BROKEN:
         return (
-            f"{what} ended with exit code {code}, as it does when something has been broken that it needs, "
-            "such as its own open files (has the job closed files that it had not opened?)"
+            f"{what} ended with exit code {code}, because something that it needs was broken, such as its own open "
+            "files (did the job close files that it had not opened?)"
         )
-    return f"{what} ended by itself with exit code {code} before the job was done"
+    return f"{what} ended with exit code {code} before the job was done"
 
 
 def why_not_started(error: Exception) -> str:
-    """Why there are no processes for a computation."""
+    """Why a computation has no processes."""
     if isinstance(error, OSError) and error.errno in _LIMITS:
-        return f"the node has no room for it: {error.strerror}. {_LIMITS[error.errno]}"
+        return f"the node has no resources for it: {error.strerror}. {_LIMITS[error.errno]}"
     return str(error)
 
 
 def messages(end: Any) -> Any:
-    """What comes from a control socket, until its other end is gone."""
+    """The messages of a control socket, until its other end is closed."""
     end.setblocking(False)
     while True:
         try:

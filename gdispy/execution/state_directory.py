@@ -1,14 +1,14 @@
-"""The directory below which the nodes of a user keep their files, and what former nodes left there.
+"""The directory in which the nodes of a user keep their files, and the cleanup after previous nodes.
 
-Called by `node.py` before anything else, and by `cli/node.py` for `--clean`.
+Must be called at the start of a node, before anything else.
 
-    PREFIX/.gdispy-own       says that the directory is gdispy's own; see `filesystem/own_directory.py`
-    PREFIX/<instance>.lock   locked as long as the node lives PREFIX/<instance>/       its files; the processes of its
-    jobs carry the same name PREFIX/kept/             directories of computations that outlive them, shared by all
-    nodes; see `kept_directories.py` PREFIX/spool/            results that wait for their clients; see
-    `journal/node_spool.py`
+    PREFIX/.gdispy-own       marks the directory as created by gdispy; see `filesystem/own_directory.py`
+    PREFIX/<instance>.lock   locked as long as the node lives
+    PREFIX/<instance>/       its files; the processes of its jobs have this name in their environment
+    PREFIX/kept/             directories that outlive their computations, shared by all nodes; see `kept_directories.py`
+    PREFIX/spool/            results that wait for their clients; see `journal/node_spool.py`
 
-Invariant: nothing is removed but from a directory of gdispy's own, and there only what has a name of this form.
+Invariant: files are removed only from a directory that gdispy created, and there only files with a name of this form.
 """
 
 from __future__ import annotations
@@ -32,20 +32,20 @@ _OPEN_LOCK = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
 def default_prefix() -> str:
-    """Where files of computations go: a directory of this user below the one for temporary files."""
+    """The default directory for files of computations: a directory of this user in the one for temporary files."""
     return os.path.join(tempfile.gettempdir(), f"gdispy-{os.geteuid()}")
 
 
 def find_prefix(given: str) -> str:
-    """The directory that nodes use where the user has given this one, or none ('').
+    """The directory that nodes use if the user has given this one, or none ('').
 
-    Raises ConfigError where others can write to it, and where it cannot be used.
+    Raises ConfigError if other users can write to it, and if it cannot be used.
     """
     return own_directory(given or default_prefix(), _OPTION if given else f"TMPDIR, or give {_OPTION}")
 
 
 def claim(prefix: str, name: str) -> int:
-    """Remove what dead nodes left below a prefix that `find_prefix` has found, and claim a directory for this one.
+    """Remove what dead nodes left below a prefix returned by `find_prefix`, and claim a directory for this node.
 
     Returns an open file that is locked as long as the node lives. Raises ConfigError.
     """
@@ -54,7 +54,7 @@ def claim(prefix: str, name: str) -> int:
         _clear_dead(prefix)
         while True:
             fd = os.open(lock, os.O_CREAT | _OPEN_LOCK, 0o600)
-            # Before that, another node that starts may take it for a dead one's, and remove it.
+            # Before that, another starting node may take it for that of a dead one, and remove it.
             fcntl.flock(fd, fcntl.LOCK_EX)
             if _is_at(fd, lock):
                 return fd
@@ -64,7 +64,7 @@ def claim(prefix: str, name: str) -> int:
 
 
 def unclaim(prefix: str, name: str, fd: int) -> None:
-    """The node has ended and left nothing."""
+    """The node has ended and left no files."""
     with contextlib.suppress(FileNotFoundError):
         os.unlink(os.path.join(prefix, f"{name}.lock"))
     os.close(fd)
@@ -86,9 +86,8 @@ def is_alive(prefix: str, name: str) -> bool:
 
 
 def clean(prefix: str) -> None:
-    """Remove all that former nodes left below a prefix that `find_prefix` has found: besides what `claim` removes, what
-    computations wanted to keep, and directories that lost their locks. What belongs to nodes that live stays. Raises
-    ConfigError."""
+    """Remove everything that previous nodes left below a prefix returned by `find_prefix`: in addition to `claim`, kept
+    directories of computations, and directories without locks. Files of living nodes stay. Raises ConfigError."""
     try:
         living = _clear_dead(prefix)
         for entry in os.listdir(prefix):
@@ -100,27 +99,27 @@ def clean(prefix: str) -> None:
 
 
 def _clear_dead(prefix: str) -> set[str]:
-    """Remove what dead nodes left; the names of those that live."""
+    """Remove what dead nodes left; returns the names of living ones."""
     if not is_own(prefix):
-        raise ConfigError(f"{prefix} is not a directory of gdispy's own: nothing is removed there")
+        raise ConfigError(f"{prefix} was not created by gdispy: nothing is removed there")
     names = [entry.removesuffix(".lock") for entry in os.listdir(prefix) if entry.endswith(".lock")]
     return {name for name in names if _NODE_NAME.fullmatch(name) and not _clear(prefix, name)}
 
 
 def _clear(prefix: str, name: str) -> bool:
-    """Remove files and processes of a node; not, if it lives."""
+    """Remove files and processes of a node, unless it lives."""
     lock = os.path.join(prefix, f"{name}.lock")
     try:
         fd = os.open(lock, _OPEN_LOCK)
-    except FileNotFoundError:  # Somebody else was faster.
+    except FileNotFoundError:  # Another process was faster.
         return True
-    except OSError:  # A link, or something else that gdispy has not made.
+    except OSError:  # A link, or a file that gdispy has not created.
         return False
     try:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             return False
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        # Locked until it is gone: what has the name afterwards is another file, perhaps of a node that starts.
+        # Locked until it is removed: a file that gets the name afterwards is different, perhaps of a starting node.
         if _is_at(fd, lock):
             _remove(prefix, name)
             os.unlink(lock)

@@ -20,14 +20,15 @@ class TemplateProcess:
         self.id = prepare.computation
         self.prepare = prepare
         self.directory = directory
-        #: Below it each worker has a directory for those of its jobs; whether they stay as all files do.
+        #: The parent of its workers' directories, which contain those of their jobs; and whether they stay like all
+        #: files.
         self.jobs = jobs
         self.keeps_jobs = not prepare.cleanup and not prepare.directory
         self.workers: dict[WorkerId, WorkerChannel] = {}
         self.end: Any = None
         self.reader: Any = None
-        #: It was told to end; its end is no accident.
+        #: It was told to end, so its end is expected.
         self.ending = False
-        #: It has loaded the computation; and there is a cleanup function to be called at the end.
+        #: It has loaded the computation; and there is a cleanup function to call at the end.
         self.is_loaded = self.cares = False
         self.job_files: JobFiles | None = None

@@ -1,10 +1,10 @@
-"""The node's ends of what joins it to one worker: jobs go out, results come in.
+"""The node's ends of the sockets to one worker: jobs are sent, results are received.
 
-Made and driven by `process_manager.py`.
+Used in the node's loop.
 
-Invariant: the node keeps a copy of the worker's end of the job socket. What it reads there, the worker never will:
-so it knows which jobs had not begun, also when the worker is dead. What the worker has read of a group of jobs, and not
-begun, it knows from the memory that they share (`worker/shared_page.py`).
+Invariant: the node keeps a copy of the worker's end of the job socket. A message that it reads there will never be read
+by the worker: so it knows which jobs had not started, even if the worker is dead. For groups of jobs that the worker
+has read, the page that they share (`worker/shared_page.py`) tells which jobs have started.
 """
 
 from __future__ import annotations
@@ -32,18 +32,18 @@ from gdispy.worker import control, shared_page
 from gdispy.worker.frames import ANSWER, ANSWER_LIMIT, INLINE, MESSAGE_LIMIT
 from gdispy.worker.output_capture import capture_file
 
-#: Bytes of one frame of a worker's results at most.
+#: Maximum size of one frame of a worker's results.
 FRAME_LIMIT = 32 * 1024 * 1024
 
-#: Jobs of a group, and bytes of the arguments of each at most. Several are handed over at once only where they take
-#: 40 ms together, at most (`rules/node/computation.py`).
+#: Maximum number of jobs in a group, and size of the arguments of each. Jobs are grouped only if they take at most 40
+#: ms together (`rules/node/computation.py`).
 GROUP = 16
 GROUP_ARGUMENTS = 1024
 
 LENGTH = struct.Struct(">I")
 _pack = msgpack.Packer(unicode_errors="surrogateescape").pack
 _TAIL_TYPES = (str, float, float, int)
-#: Of the fields of a result frame; result and output themselves, or the sizes of the files that they came in.
+#: Indices of the fields of a result frame; result and output themselves, or the sizes of their files.
 _RESULT_TYPES = frozenset(
     (int, int, int, int, *kinds, *_TAIL_TYPES, left_out)
     for kinds in itertools.product((bytes, int), repeat=3)
@@ -53,7 +53,7 @@ ANCILLARY = socket.CMSG_SPACE(64 * 4)
 
 
 class WorkerChannel:
-    """The node's ends of what joins it to one worker."""
+    """The node's ends of the sockets to one worker."""
 
     def __init__(self, number: WorkerId, template: Any, pool: MemoryFilePool) -> None:
         self.number = number
@@ -62,7 +62,7 @@ class WorkerChannel:
         self.jobs = jobs
         results, worker_results = socket.socketpair()
         self.results = results
-        # The worker makes its ends wait again, once it has them; here nothing ever waits on any.
+        # The worker makes its ends blocking again; the node's ends never block.
         for end in (self.jobs, self._worker_jobs, self.results):
             end.setblocking(False)
         self.worker_results = worker_results
@@ -76,43 +76,43 @@ class WorkerChannel:
         self.groups = JobGroups(self.page)
         #: Its exit is known, and will be reported.
         self.is_dead = False
-        #: Jobs handed over and not answered.
+        #: Jobs sent and not answered.
         self.outstanding = 0
-        #: Messages that did not fit into the socket, with their jobs, and the number of the first where it is a group.
+        #: Messages that did not fit into the socket, with their jobs, and the number of the first job of a group.
         self.overflow: deque[tuple[bytes, list[Job], int]] = deque()
         self.reader: Any = None
         self.buffer = b""
-        #: Its process; 0 until it is known.
+        #: Its pid; 0 until it is known.
         self.pid = 0
-        #: Bytes that its job may use, where it has said so.
+        #: The memory limit of its job, if it has one.
         self.memory_limit = 0
         #: Directories of its jobs, by number and attempt, into which the node has put files.
         self.directories: dict[tuple[int, int], str] = {}
-        #: Jobs in its hand that have files of their own, by number and attempt.
+        #: Jobs in its hand that have additional files, by number and attempt.
         self.file_jobs: set[tuple[int, int]] = set()
-        #: Provisional results and files of jobs that run, counted as they come: a job sends them from several threads
-        #: and processes.
+        #: Provisional results and files of running jobs, numbered on arrival: a job sends them from several threads and
+        #: processes.
         self._reported: dict[tuple[JobId, int], list[int]] = {}
-        #: What names the files that have not been answered, oldest first.
+        #: Tokens of files that have not been answered, oldest first.
         self._tokens: deque[int] = deque()
         self.fds: deque[int] = deque()
         self._files = ResultFiles(pool)
 
     @property
     def directory(self) -> str:
-        """Below it are directories of its jobs, where they have some of their own."""
+        """The parent of the directories of its jobs, if they have separate ones."""
         return os.path.join(self.template.jobs, str(self.number))
 
     def ends_for_worker(self) -> list[int]:
         return [self._worker_jobs.fileno(), self.worker_results.fileno(), self.out, self.err, self.page_fd]
 
     def forked(self) -> None:
-        """The worker has its ends; of the job socket's a copy is kept (invariant 1)."""
+        """The worker has its ends; a copy of the job socket's end is kept (invariant 1)."""
         self.worker_results.close()
         os.close(self.page_fd)
 
     def hand(self, jobs: list[Job], errors: dict[JobId, str]) -> None:
-        """Hand over jobs; those of `errors` are only to report why they cannot run."""
+        """Send jobs; those in `errors` only report why they cannot run."""
         self.outstanding += len(jobs)
         if len(jobs) == 1:
             self._hand_one(jobs[0], errors)
@@ -155,7 +155,7 @@ class WorkerChannel:
         self.overflow.append((_pack(fields), [job], 0))
 
     def flush(self) -> None:
-        """Put into the socket what fits."""
+        """Write what fits into the socket."""
         overflow, fd = self.overflow, self.jobs.fileno()
         while overflow:
             data, jobs, first = overflow[0]
@@ -167,15 +167,15 @@ class WorkerChannel:
                     os.write(fd, data)
             except BlockingIOError:
                 return
-            except OSError:  # The worker is dead; its exit is on the way.
+            except OSError:  # The worker is dead; its exit will be reported.
                 return
             overflow.popleft()
             if first:
                 self.groups.add(first, [(job.number, job.attempt) for job in jobs])
 
     def _files_of(self, job: Job) -> list[int]:
-        """The open files that go with a job's message: of its arguments, of its names, and a blank one for its result
-        where that will be large and has no place yet."""
+        """The open files of a job's message: its arguments, its names, and a blank one if its result is expected to be
+        large and has no file yet."""
         files: list[int] = []
         arguments, key = job.arguments, (job.number, job.attempt)
         if type(arguments) is not bytes:
@@ -194,7 +194,7 @@ class WorkerChannel:
         return files
 
     def take_back(self) -> list[tuple[JobId, int]]:
-        """What the worker has not read; it never will. It may read some of it in between."""
+        """The jobs that the worker has not read and never will. It may read some of them meanwhile."""
         taken: list[tuple[JobId, int]] = []
         groups: set[int] = set()
         while True:
@@ -231,7 +231,7 @@ class WorkerChannel:
         return taken
 
     def answered(self, rows: list[Row]) -> None:
-        """These jobs have ended, in the order in which they were handed over."""
+        """These jobs have ended, in the order in which they were sent."""
         self.outstanding -= len(rows)
         self.groups.answered(rows)
 
@@ -243,13 +243,13 @@ class WorkerChannel:
         self._files.close()
 
     def answer_file(self, error: str) -> None:
-        """Tell the job that waits that its file has arrived, or could not."""
+        """Tell the waiting job that its file has arrived, or the error."""
         text = error.encode("utf-8", "replace")[:ANSWER_LIMIT]
         token = self._tokens.popleft() if self._tokens else 0
         self.results.sendall(ANSWER.pack(len(text), token) + text)
 
     def parse(self, data: bytes) -> list[list[Any]]:
-        """The whole frames in what has arrived, as lists of their fields. Raises for what makes no sense."""
+        """The complete frames in received data, as lists of their fields. Raises any exception for invalid data."""
         data = self.buffer + data if self.buffer else data
         frames, offset = _frames(data)
         self.buffer = data[offset:]
@@ -272,7 +272,7 @@ class WorkerChannel:
         return (job, attempt, status, result, out, err, *rest)
 
     def _output(self, shown: bytes | int, capture: int) -> tuple[Bulk, int]:
-        """A stream of a job in the form in which it travels, and the file for those of jobs to come."""
+        """A stream of a job's output as a payload, and the file for those of later jobs."""
         if isinstance(shown, bytes):
             return shown, capture
         output = printed_file(self.fds.popleft(), abs(shown))
@@ -282,7 +282,7 @@ class WorkerChannel:
         return output, capture
 
     def _count(self, job: JobId, attempt: int, kind: int) -> int:
-        """How many of this kind the job has sent before this one."""
+        """The number of frames of this kind that the job has sent before this one."""
         counts = self._reported.setdefault((job, attempt), [0, 0])
         counts[kind] += 1
         return counts[kind] - 1
@@ -293,12 +293,12 @@ class WorkerChannel:
         return job, attempt, self._count(job, attempt, 0), self.value(value)
 
     def freed(self, job: JobId, attempt: int) -> None:
-        """The worker no longer uses the file in which the arguments of a job came, or that was for its result."""
+        """The worker no longer uses the file with the arguments of a job, or for its result."""
         self._files.expect(0)
         self._files.give_back([(job, attempt)])
 
     def value(self, value: Any, lent: PooledMemoryFile | None = None) -> Bulk:
-        """A payload out of a frame: as it is, or in the file that went with the job, or in the next that came along."""
+        """A payload of a frame: inline, or in the file of the job, or in the next file of the message."""
         if type(value) is int and value < 0:
             if lent is None:
                 raise ProtocolError("a result in a file that the worker does not have")
@@ -320,7 +320,7 @@ class WorkerChannel:
 
 
 def _frames(data: bytes) -> tuple[list[list[Any]], int]:
-    """The whole frames in these bytes, as lists of their fields, and where the last one ends."""
+    """The complete frames in these bytes, as lists of their fields, and the end of the last one."""
     frames: list[list[Any]] = []
     offset, end = 0, len(data)
     view = memoryview(data)

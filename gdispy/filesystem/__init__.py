@@ -1,1 +1,1 @@
-"""Directories and files that are safe to use although others write beside them."""
+"""Directories and files that are safe to use even if others write to the same tree."""

@@ -1,8 +1,7 @@
-"""Folders below a given one, reached without following a symbolic link.
+"""Opens folders below a root without following symbolic links.
 
-Used where a peer says the path of a file: at the node (`execution/dependency_files.py`) and at the client
-(`client/received_files.py`). A folder is an open descriptor, and what is done in it is done by that: what others rename
-or replace meanwhile changes nothing."""
+For paths that a peer has sent. A folder is an open descriptor, and all operations use that descriptor: renames and
+replacements by others meanwhile have no effect."""
 
 from __future__ import annotations
 
@@ -10,15 +9,15 @@ import contextlib
 import os
 from collections.abc import Iterator, Sequence
 
-#: A folder that may be searched, if not read, is enough, where the system has that.
+#: Search permission for a folder is enough, if the system supports that.
 _FOLDER = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_CLOEXEC
 
 
 @contextlib.contextmanager
 def opened_folder(root: str, parts: Sequence[str], mode: int = -1) -> Iterator[int]:
-    """The descriptor of the folder with this path below `root`; with `mode`, what is not there is made.
+    """The descriptor of the folder with this path below `root`; with `mode`, missing folders are created.
 
-    Raises NotADirectoryError where a symbolic link, or anything else but a folder, is on the way, and OSError.
+    Raises NotADirectoryError if a symbolic link, or anything else than a folder, is on the path, and OSError.
     """
     fd = os.open(root, _FOLDER)
     try:
@@ -35,5 +34,5 @@ def opened_folder(root: str, parts: Sequence[str], mode: int = -1) -> Iterator[i
 
 
 def open_file(folder: int, name: str) -> int:
-    """A descriptor to read the file of this name, and not one that a symbolic link leads to. Raises OSError."""
+    """A descriptor for reading the file of this name, unless it is a symbolic link. Raises OSError."""
     return os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC, dir_fd=folder)

@@ -1,14 +1,14 @@
-"""Which directory gdispy may use as its own, and that nobody else can write there.
+"""Selects directories for gdispy's files, and ensures that no other user can write there.
 
-Called by `execution/state_directory.py` and `cli/scheduler.py` at the start of a daemon, before it opens any port.
+Must be called at the start of a daemon, before it opens any port.
 
-A directory is gdispy's own where it holds the marker file. It is made where the directory was empty, or held only names
-of the form that gdispy gives. Where a user names a directory that holds other files, or one that all may write to and
-that protects each one's files (the sticky bit, as /tmp has it), a directory of its own is made below it: so whatever is
-in a directory of gdispy's own was put there by gdispy.
+A directory belongs to gdispy if it contains the marker file, which is created if the directory was empty, or contained
+only names of the form that gdispy uses. If a user names a directory with other files, or one that all users may write
+to and that protects their files (the sticky bit, as in /tmp), a subdirectory is created: so everything in a directory
+that belongs to gdispy was put there by gdispy.
 
-Invariant: of no directory that leads to one of gdispy's own can another user (but for the superuser) rename or replace
-what is in it.
+Invariant: no other user (except the superuser) can rename or replace anything on the path to a directory that belongs
+to gdispy.
 """
 
 from __future__ import annotations
@@ -28,22 +28,22 @@ from gdispy.errors import ConfigError
 
 logger = logging.getLogger(__name__)
 
-#: In a directory of gdispy's own; and what is written in it.
+#: In a directory that belongs to gdispy; and its contents.
 MARKER = ".gdispy-own"
 _EXPLANATION = b"This directory is used by gdispy, which removes from it what ended nodes have left.\n"
-#: The directory that is made below one that holds files of others.
+#: The subdirectory that is created in one with other files.
 BELOW = "gdispy-nodes"
-#: What gdispy names in a directory of its own: nodes and their locks, what all share, and journals of schedulers.
+#: Names that gdispy uses in its directories: nodes and their locks, shared directories, and journals of schedulers.
 _OWN_NAME = re.compile(r"[0-9a-f]{32}(\.lock)?|kept|spool|scheduler-[0-9]{1,5}|\.gdispy-own")
 _COMMON_NAMES = frozenset(("kept", "spool"))
-#: Symbolic links on the way to one directory at most, as in the kernel.
+#: Maximum number of symbolic links on a path, as in the kernel.
 _LINKS = 40
 
 
 def own_directory(path: str, option: str) -> str:
-    """The directory to use where the user has named `path` by `option`; it is made if need be, with its marker.
+    """The directory to use if the user has named `path` by `option`; it is created if necessary, with its marker.
 
-    Raises ConfigError, in words for the user: where others could change what is in it, and where it cannot be used.
+    Raises ConfigError, with a text for the user, if others could change its contents, and if it cannot be used.
     """
     try:
         return _prepared(safe_directory(path, option), option)
@@ -52,7 +52,8 @@ def own_directory(path: str, option: str) -> str:
 
 
 def private_directory(path: str, option: str) -> None:
-    """Make a directory if need be, into which nobody else may write. Raises ConfigError, in words for the user."""
+    """Create a directory if necessary, to which no other user may write. Raises ConfigError, with a text for the
+    user."""
     try:
         _refuse_shared(safe_directory(path, option), option)
     except OSError as error:
@@ -60,7 +61,7 @@ def private_directory(path: str, option: str) -> None:
 
 
 def is_own(path: str) -> bool:
-    """Whether a directory holds the marker."""
+    """Whether a directory contains the marker."""
     try:
         about = os.lstat(os.path.join(path, MARKER))
     except OSError:
@@ -69,24 +70,24 @@ def is_own(path: str) -> bool:
 
 
 def safe_directory(path: str, option: str) -> str:
-    """Make a directory if need be, for this user alone; where it really is. Others may be able to write to the
+    """Create a directory if necessary, for this user alone; returns its real path. Others may be able to write to the
     directory itself; see `shared_with`.
 
-    Raises ConfigError where others could put another directory in its place, and OSError.
+    Raises ConfigError if others could replace the directory, and OSError.
     """
     try:
         for step, about in _steps(os.path.abspath(path)):
             _refuse_replaceable(path, step, about, option)
-    except ValueError as error:  # It holds a NUL byte.
-        raise ConfigError(f"{path!r} is no name of a directory: {error}") from error
+    except ValueError as error:  # It contains a NUL byte.
+        raise ConfigError(f"{path!r} is not a valid directory name: {error}") from error
     return os.path.realpath(path)
 
 
 def _prepared(path: str, option: str, is_below: bool = False) -> str:
     """The directory itself, marked, or one below it."""
     about = os.stat(path)
-    # Where the sticky bit protects what is in it, a directory below is safe, but the directory itself is not: another
-    # could have made there what gdispy looks for.
+    # If the sticky bit protects its contents, a subdirectory is safe, but the directory itself is not: others could
+    # have created the names that gdispy looks for.
     if shared_with(about) and not is_below and about.st_mode & stat.S_ISVTX:
         return _below(path, option)
     _refuse_shared(path, option)
@@ -94,10 +95,12 @@ def _prepared(path: str, option: str, is_below: bool = False) -> str:
         return path
     found = os.listdir(path)
     others = sorted(name for name in found if not _OWN_NAME.fullmatch(name))
-    # A user may well call a directory so; gdispy makes those only beside others of its own.
+    # A user's directory may have such a name; gdispy creates it only beside its other names.
     others = others or (sorted(found) if _COMMON_NAMES.issuperset(found) else [])
     if others and is_below:
-        raise ConfigError(f"{path} holds files that are not gdispy's, such as {others[0]!r}: choose another {option}")
+        raise ConfigError(
+            f"{path} contains files that gdispy did not create, such as {others[0]!r}: choose another {option}"
+        )
     if others:
         return _below(path, option)
     _mark(path)
@@ -116,12 +119,12 @@ def _refuse_shared(path: str, option: str) -> None:
 
 
 def _below(path: str, option: str) -> str:
-    logger.info("%s holds files of others, or is for all users: nodes use %s there", path, BELOW)
+    logger.info("%s contains other files, or other users can write to it: nodes use %s in it", path, BELOW)
     return _prepared(safe_directory(os.path.join(path, BELOW), option), option, is_below=True)
 
 
 def _mark(path: str) -> None:
-    with contextlib.suppress(FileExistsError):  # Another node that starts was faster.
+    with contextlib.suppress(FileExistsError):  # Another starting node was faster.
         fd = os.open(os.path.join(path, MARKER), os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
             os.write(fd, _EXPLANATION)
@@ -130,8 +133,8 @@ def _mark(path: str) -> None:
 
 
 def shared_with(about: os.stat_result) -> str:
-    """Which others may write to a directory, in words; '' for nobody. A group counts, whoever is in it now, unless it
-    is this user's own: many systems give each user one, and let it write to what the user makes."""
+    """The others who may write to a directory, as text; '' for none. A group counts, whatever its members, unless it is
+    this user's primary group: many systems give each user a private group with write permission."""
     if about.st_mode & stat.S_IWOTH:
         return "all users"
     return "a group" if about.st_mode & stat.S_IWGRP and not _is_own_group(about.st_gid) else ""
@@ -147,7 +150,7 @@ def _is_own_group(gid: int) -> bool:
 
 
 def _steps(path: str) -> Iterator[tuple[str, os.stat_result]]:
-    """Each directory and symbolic link on the way to a directory, and itself; what is not there is made. Raises
+    """Each directory and symbolic link on the path to a directory, and the directory; missing ones are created. Raises
     OSError."""
     rest = deque(part for part in path.split("/") if part)
     here, links = "/", 0
@@ -175,7 +178,7 @@ def _steps(path: str) -> Iterator[tuple[str, os.stat_result]]:
 
 
 def _refuse_replaceable(path: str, step: str, about: os.stat_result, option: str) -> None:
-    """Raise ConfigError where others decide what is at `step`, or what a name in it stands for."""
+    """Raise ConfigError if others can replace `step`, or names in it."""
     trusted = {0, os.geteuid(), os.lstat("/").st_uid}
     where = path if step == os.path.abspath(path) else f"{step}, on the way to {path},"
     if about.st_uid not in trusted:
@@ -183,4 +186,4 @@ def _refuse_replaceable(path: str, step: str, about: os.stat_result, option: str
     writers = shared_with(about) if stat.S_ISDIR(about.st_mode) else ""
     if writers and not about.st_mode & stat.S_ISVTX:
         advice = f"run chmod go-w {step} (or chmod +t, where all are to write there), or choose another {option}"
-        raise ConfigError(f"{writers} can write to {where} and so put something else in its place: {advice}")
+        raise ConfigError(f"{writers} can write to {where} and so replace it: {advice}")

@@ -1,4 +1,4 @@
-"""What travels between peers, as types and as bytes: messages, their fields, the handshake, framing, discovery.
+"""The protocol between peers, as types and as bytes: messages, their fields, the handshake, framing, discovery.
 
-Pure: no I/O, no clock, no randomness of its own. Imports only msgpack, libsodium and the package's errors.
+Pure: no I/O, no clock, no source of randomness. Imports only msgpack, libsodium and the package's errors.
 """

@@ -1,6 +1,6 @@
-"""Addresses of hosts with ports, and the patterns in `nodes=[...]`: addresses and names, `*` standing for anything.
+"""Addresses of hosts with ports, and matching nodes against the patterns in `nodes=[...]`.
 
-Pure. A pattern must fit the whole of an address: '10.0.0.1' is not '10.0.0.15'.
+Pure. `*` in a pattern matches anything. A pattern must match the whole address: '10.0.0.1' does not match '10.0.0.15'.
 """
 
 from __future__ import annotations
@@ -11,21 +11,21 @@ from typing import NamedTuple
 
 from gdispy.protocol.limits import NAME_LIMIT
 
-#: Characters of one part of a host name at most.
+#: Maximum length of one part of a host name.
 LABEL_LIMIT = 63
-#: Characters of one pattern at most: a name, a port, and what separates them.
+#: Maximum length of one pattern: a name, a port, and their separators.
 PATTERN_LIMIT = NAME_LIMIT + len("[]:65535")
 
 
 class Address(NamedTuple):
-    """A host, by name or address, and a port; None where none is said."""
+    """A host, by name or address, and a port; None if no port is given."""
 
     host: str
     port: int | None
 
     @classmethod
     def parse(cls, text: str) -> Address:
-        """From 'host', 'host:port', '[v6]:port' or a bare IPv6 address. Raises ValueError for what is no port."""
+        """From 'host', 'host:port', '[v6]:port' or a bare IPv6 address. Raises ValueError for an invalid port."""
         if text.startswith("["):
             host, _, rest = text[1:].partition("]")
             return cls(host, _port(rest[1:]) if rest.startswith(":") else None)
@@ -48,24 +48,24 @@ def _port(text: str) -> int:
 
 
 def host_flaw(host: str) -> str:
-    """What keeps a text from being the name or address of a host, or ''; whether there is one is not looked up.
+    """The reason why a text is not a valid host name or address, or ''. The name is not resolved.
 
-    `*` may stand in it, as in patterns.
+    `*` is allowed, as in patterns.
     """
     if not host:
-        return "it names no host"
+        return "it does not name a host"
     if ":" in host:
-        return "" if _is_address(host) else "it is no address of IPv6"
+        return "" if _is_address(host) else "it is not an IPv6 address"
     if not host.isascii():
         return "a host name has ASCII characters only: write it in the form that begins with xn--"
     odd = next((char for char in host if not (char.isalnum() or char in "-_.*")), "")
     if odd:
-        return f"a host name must not hold {odd!r}"
+        return f"a host name must not contain {odd!r}"
     if len(host) > NAME_LIMIT:
         return f"a host name has at most {NAME_LIMIT} characters, and this one {len(host):,}"
     labels = host.removesuffix(".").split(".")
     if "" in labels:
-        return "between two dots of a host name there must be something"
+        return "a host name must not contain an empty part"
     long = next((label for label in labels if len(label) > LABEL_LIMIT), "")
     return f"a part of a host name has at most {LABEL_LIMIT} characters, not {len(long)}" if long else ""
 
@@ -80,26 +80,27 @@ def _is_address(host: str) -> bool:
 
 
 def pattern_flaw(text: str) -> str:
-    """What keeps a text from being a pattern, or ''. Patterns of peers are checked with it before anything is kept."""
+    """The reason why a text is not a valid pattern, or ''. Patterns of peers are checked with it before they are
+    stored."""
     if len(text) > PATTERN_LIMIT:
         return f"a pattern has at most {PATTERN_LIMIT} characters, and this one {len(text):,}"
     try:
         host, _ = Address.parse(text)
     except ValueError as error:
         return str(error)
-    return "" if host else "it names no host"
+    return "" if host else "it does not name a host"
 
 
 class NodePatterns:
-    """The elements of `nodes`, made ready to be compared with many nodes.
+    """The elements of `nodes`, prepared for matching many nodes.
 
-    Raises ValueError for one that is no pattern; see `pattern_flaw`.
+    Raises ValueError for an invalid pattern; see `pattern_flaw`.
     """
 
     __slots__ = ("_globs", "_hosts")
 
     def __init__(self, patterns: Iterable[str]) -> None:
-        #: The ports, None for any, by the names and addresses without `*`; and the parts between the `*` of the others.
+        #: The ports (None for any) of names and addresses without `*`; and the parts between the `*` of the others.
         self._hosts: dict[str, set[int | None]] = {}
         self._globs: dict[tuple[str, ...], set[int | None]] = {}
         for pattern in patterns:
@@ -110,9 +111,9 @@ class NodePatterns:
                 self._hosts.setdefault(host.casefold(), set()).add(port)
 
     def match(self, names: Iterable[str], port: int) -> bool:
-        """Whether a node, known by `names` (addresses, host name) and its port, fits a pattern.
+        """Whether a node, with these `names` (addresses, host name) and port, matches a pattern.
 
-        Port 0 is that of a node which has connected by itself; it fits any.
+        Port 0 is that of a node which has connected to us; it matches any.
         """
         known = [name.casefold() for name in names]
         for name in known:
@@ -126,15 +127,15 @@ class NodePatterns:
 
 
 def _glob(host: str) -> tuple[str, ...]:
-    """What must stand before, between and behind the `*` of a pattern. Several `*` in a row are one."""
+    """The parts before, between and after the `*` of a pattern. Consecutive `*` count as one."""
     first, *others = host.casefold().split("*")
     return first, *(part for part in others[:-1] if part), others[-1]
 
 
 def _fits(parts: tuple[str, ...], name: str) -> bool:
-    """Whether a name has these parts in this order, the first at its beginning, the last at its end.
+    """Whether a name contains these parts in this order, the first at its beginning, the last at its end.
 
-    Each part is taken where it is found first, so that no pattern makes this search go back.
+    Each part is matched at its first occurrence, so the search never backtracks.
     """
     first, *between, last = parts
     end = len(name) - len(last)
@@ -150,5 +151,5 @@ def _fits(parts: tuple[str, ...], name: str) -> bool:
 
 
 def matches(patterns: Iterable[str], names: Iterable[str], port: int) -> bool:
-    """Whether a node fits one of a few patterns; `NodePatterns` is for many nodes."""
+    """Whether a node matches one of a few patterns; `NodePatterns` is for many nodes."""
     return NodePatterns(patterns).match(names, port)

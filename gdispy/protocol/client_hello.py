@@ -1,22 +1,23 @@
-"""The first message of TLS, as far as a responder looks into it before it spends anything on its sender.
+"""The first message of TLS, as far as a responder parses it before it allocates anything for the sender.
 
-Pure. Used by `net.Listener`. Formats as in RFC 8446, sections 4.1.2 and 5.1, and RFC 6066, section 3.
+Pure. Formats as in RFC 8446, sections 4.1.2 and 5.1, and RFC 6066, section 3.
 """
 
 from __future__ import annotations
 
 from gdispy.errors import ProtocolError
 
-#: Bytes in front of a record: its type, a version, its length.
+#: Bytes before a record: its type, a version, its length.
 RECORD_HEAD = 5
-#: Bytes of a first record at most. What OpenSSL sends has 300 to 1,800, by the kinds of keys that it offers.
+#: Maximum size of a first record. OpenSSL sends 300 to 1,800 bytes, depending on the kinds of keys that it offers.
 RECORD_LIMIT = 4096
 
 _HANDSHAKE, _CLIENT_HELLO, _SERVER_NAME, _HOST_NAME = 22, 1, 0, 0
 
 
 def record_length(head: bytes) -> int:
-    """The length of the record that begins so, with its head. Raises ProtocolError where it is no first one of TLS."""
+    """The length of the record with this head, including the head. Raises ProtocolError if it is not a first record of
+    TLS."""
     if head[0] != _HANDSHAKE or head[1] != 3:
         raise ProtocolError("it does not speak TLS")
     length = RECORD_HEAD + int.from_bytes(head[3:RECORD_HEAD], "big")
@@ -26,7 +27,7 @@ def record_length(head: bytes) -> int:
 
 
 def server_name_in(record: bytes) -> str:
-    """The server name in a whole record, '' where it has none. Raises ProtocolError for what is no ClientHello."""
+    """The server name in a whole record, '' if there is none. Raises ProtocolError if it is not a ClientHello."""
     hello = _Reader(record[RECORD_HEAD:])
     if hello.number(1) != _CLIENT_HELLO:
         raise ProtocolError("it does not begin with a ClientHello")
@@ -54,7 +55,7 @@ class _Reader:
 
     def take(self, size: int) -> bytes:
         if size > len(self._data):
-            raise ProtocolError("its ClientHello is cut short")
+            raise ProtocolError("its ClientHello is incomplete")
         taken, self._data = self._data[:size], self._data[size:]
         return taken
 
@@ -62,5 +63,5 @@ class _Reader:
         return int.from_bytes(self.take(size), "big")
 
     def block(self, size: int) -> bytes:
-        """What a number of so many bytes says the length of."""
+        """Reads a length field of this many bytes, and the bytes after it."""
         return self.take(self.number(size))

@@ -1,14 +1,14 @@
-"""The packets by which clients, nodes and relays find each other: sealed, and only a hint to connect.
+"""The packets with which clients, nodes and relays discover each other: encrypted, and only a hint to connect.
 
-Libsodium and msgpack, no I/O. `discovery/beacon.py` sends and receives them; `discovery/relay.py` reads one on TCP too.
+Libsodium and msgpack, no I/O.
 
     magic 8 | nonce 24 | secretbox(body)       body: msgpack, padded to 240 bytes
     body  [kind, instance 16, unix time, TCP port, address, name, UDP port, via, zeros]
 
-LOOK asks who is there, HERE says so; RELAY says that a relay has passed a LOOK on. THROUGH, on a TCP connection to a
-relay, asks to be joined to `address`, and OPENED or REFUSED answers. What opens was made by someone with the secret,
-perhaps long ago and sent again by another: so all that follows from a packet is one attempt to connect, and the
-handshake proves the rest.
+LOOK is a discovery request, HERE its answer; RELAY reports that a relay has forwarded a LOOK. THROUGH, on a TCP
+connection to a relay, requests a connection to `address`, and OPENED or REFUSED answers. A packet that can be decrypted
+was made by a process with the secret, possibly long ago, and replayed by another: so a packet leads only to one attempt
+to connect, and the handshake proves the rest.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from gdispy.protocol.field_checks import INSTANCE_BYTES
 from gdispy.protocol.secretbox import EXTRA, NONCE_BYTES, seal, unseal
 
 MAGIC = b"gdispyU1"
-#: Bytes of a packet at most.
+#: Maximum size of a packet.
 PACKET_LIMIT = 512
-#: Bytes of a body, so that no answer is longer than what it answers; and of a whole packet.
+#: Size of a body, so that an answer is never longer than the request; and of a whole packet.
 BODY_BYTES = 240
 PACKET_BYTES = len(MAGIC) + NONCE_BYTES + EXTRA + BODY_BYTES
-#: Bytes of an address, and of a name, at most.
+#: Maximum size of an address, and of a name, in bytes.
 ADDRESS_LIMIT = 56
 NAME_LIMIT = 64
-#: Seconds by which the clocks of two machines may differ.
+#: Maximum difference, in seconds, between the clocks of two machines.
 CLOCK_LIMIT = 300.0
-#: Packets remembered, so that none counts twice.
+#: Number of packets to remember, so that none is accepted twice.
 MEMORY = 4096
 
 LOOK = 1
@@ -47,7 +47,7 @@ _KINDS = range(LOOK, REFUSED + 1)
 
 @dataclass(frozen=True)
 class Packet:
-    """What a packet says. `address` is '' where the packet's source is to be used, and may be 'host:port'."""
+    """The contents of a packet. `address` is '' for the packet's source, and may be 'host:port'."""
 
     kind: int
     instance: bytes
@@ -55,9 +55,9 @@ class Packet:
     port: int
     address: str
     name: str
-    #: Where an answer by UDP is to go, at `address`; 0: to the packet's source.
+    #: The port for an answer by UDP, at `address`; 0: the packet's source.
     udp: int = 0
-    #: The relay, 'host:port', that has passed this on; in a LOOK its port alone, at the packet's source.
+    #: The relay, 'host:port', that has forwarded this packet; in a LOOK only its port, at the packet's source.
     via: str = ""
 
 
@@ -72,13 +72,13 @@ def pack(key: bytes, packet: Packet, nonce: bytes) -> bytes:
 
 
 def _cut(text: str, size: int) -> str:
-    """The text, or as much of it as fits into so many bytes."""
+    """The text, cut to this many bytes."""
     return text.encode("utf-8", "replace")[:size].decode("utf-8", "ignore")
 
 
 def unpack(key: bytes, data: bytes) -> Packet:
-    """What a packet says. Raises ProtocolError for one not made with this key, or so short that an answer would be
-    longer: its source may be another one's address."""
+    """The contents of a packet. Raises ProtocolError for a packet not made with this key, or so short that an answer
+    would be longer: its source address may be forged."""
     if not PACKET_BYTES <= len(data) <= PACKET_LIMIT or data[:8] != MAGIC:
         raise ProtocolError("not a packet of gdispy")
     body = unseal(key, data[8 : 8 + NONCE_BYTES], data[8 + NONCE_BYTES :])
@@ -98,13 +98,13 @@ def unpack(key: bytes, data: bytes) -> Packet:
 
 
 class ReplayCache:
-    """Which packets were seen, so that one that is sent again is ignored."""
+    """The packets seen, so that a replayed packet is ignored."""
 
     def __init__(self) -> None:
         self._seen: OrderedDict[bytes, None] = OrderedDict()
 
     def is_new(self, data: bytes, packet: Packet, now: float) -> bool:
-        """Whether a packet is recent by the clock (seconds since the epoch) and not seen before."""
+        """Whether a packet is recent by the clock (seconds since the epoch) and was not seen before."""
         nonce = data[8 : 8 + NONCE_BYTES]
         if abs(packet.time - now) > CLOCK_LIMIT or nonce in self._seen:
             return False

@@ -1,7 +1,7 @@
-"""What the fields of messages must be: one check for each kind of field.
+"""Validation of the fields of messages: one check for each kind of field.
 
-Pure. Used by `messages/`, once for each message that arrives. Columns are checked by their
-types as a whole where that is possible: a thousand short jobs are one message.
+Pure. Each message is checked once, on arrival. Columns are checked by their types as a whole if possible: a thousand
+short jobs are one message.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def is_number(value: Any) -> bool:
 
 
 def is_bulk(value: Any) -> bool:
-    """A payload that is not to be a file: jobs, and those who unpickle, want it in memory."""
+    """A payload that must not be a file, because workers and unpicklers need it in memory."""
     return type(value) is bytes or (isinstance(value, Payload) and not isinstance(value, FilePayload))
 
 
@@ -104,12 +104,12 @@ def is_number_column(value: Any) -> bool:
         return True
     if set(map(type, value)) != {float}:
         return False
-    total = sum(value)  # No number where one of them is none, and for so few of so moderate a size always one.
+    total = sum(value)  # The sum is NaN if any number is; for few numbers of moderate size it is always finite.
     return min(value) > -NUMBER_LIMIT and max(value) < NUMBER_LIMIT and total == total
 
 
 def is_status_column(value: Any) -> bool:
-    """How jobs have ended: final statuses only."""
+    """The outcomes of jobs: final statuses only."""
     if type(value) is not list or len(value) > COLUMN_LIMIT:
         return False
     return not value or (set(map(type, value)) == {int} and FINAL.issuperset(value))
@@ -119,7 +119,7 @@ def is_time_column(value: Any) -> bool:
     """Seconds since the epoch."""
     if type(value) is not list or len(value) > COLUMN_LIMIT:
         return False
-    # The sum is no number where one of them is none, which neither the least nor the greatest need show.
+    # The sum is NaN if any number is, which neither the minimum nor the maximum need show.
     if not value:
         return True
     return set(map(type, value)) == {float} and min(value) >= 0 and max(value) < DATE_LIMIT and sum(value) >= 0
@@ -129,7 +129,7 @@ is_flag_column = column(frozenset({bool}))
 
 
 def is_left_out_column(value: Any) -> bool:
-    """Bytes that were left out of each job's output; or, from an earlier version, whether there were any."""
+    """Bytes dropped from each job's output; or, from an earlier version, whether any were dropped."""
     if type(value) is not list or len(value) > COLUMN_LIMIT:
         return False
     return not value or (_COUNTS.issuperset(map(type, value)) and min(value) >= 0 and max(value) < COUNT_LIMIT)
@@ -150,7 +150,7 @@ def is_bulk_column(value: Any) -> bool:
 
 
 def is_content_column(value: Any) -> bool:
-    """Payloads that may be files, too."""
+    """Payloads that may also be files."""
     if type(value) is not list or len(value) > COLUMN_LIMIT:
         return False
     return all(kind is bytes or issubclass(kind, Payload) for kind in set(map(type, value)))
@@ -170,22 +170,22 @@ def is_file(value: Any) -> bool:
 
 
 def is_option_column(value: Any) -> bool:
-    """Nothing for jobs without options; for each other `[node, priority, seconds, cpus, bytes of memory,
-    names, files, contents, seconds of processor time]`."""
+    """Empty if no job has options; else for each job None or `[node, priority, seconds, cpus, bytes of memory, names,
+    files, contents, seconds of CPU time]`."""
     if type(value) is not list or len(value) > COLUMN_LIMIT:
         return False
     return all(row is None or (is_row(OPTION_ROW, row) and len(row[6]) == len(row[7])) for row in value)
 
 
 def is_row(checks: tuple[Check, ...], value: Any) -> bool:
-    """Whether a value is a row with a field for each check that passes it: a list, or a type of `rows.py`."""
+    """Whether a value is a row, a list or a type of `rows.py`, whose fields pass the checks, one check per field."""
     if not isinstance(value, list | tuple) or len(value) != len(checks):
         return False
     return all(check(field) for check, field in zip(checks, value, strict=True))
 
 
 def is_availability(value: Any) -> bool:
-    """Nothing, or free CPU (percent), memory (bytes), disk (bytes) and swap (percent)."""
+    """Empty, or free CPU (percent), memory (bytes), disk (bytes) and swap (percent)."""
     return is_number_column(value) and len(value) in (0, 4)
 
 
@@ -205,16 +205,16 @@ def is_node(value: Any) -> bool:
 
 
 def is_node_name(value: Any) -> bool:
-    """The instance of a node, or nothing for any node."""
+    """The instance of a node, or empty for any node."""
     return type(value) is bytes and len(value) in (0, INSTANCE_BYTES)
 
 
 def is_proof(value: Any) -> bool:
-    """A public key and a signature, or nothing; whether it proves anything, `identity.py` says."""
+    """A public key and a signature, or empty; `identity.py` verifies it."""
     return type(value) is bytes and len(value) in (0, PROOF_BYTES)
 
 
-#: Sixteen random bytes, or nothing.
+#: Sixteen random bytes, or empty.
 is_token = is_node_name
 
 

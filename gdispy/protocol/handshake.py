@@ -1,22 +1,22 @@
-"""Keys, and the handshake that two peers open each connection with.
+"""Keys, and the handshake that opens each connection between two peers.
 
-Libsodium through PyNaCl's bindings, random bytes handed in. `net.py` drives it.
+Libsodium through PyNaCl's bindings; random bytes are passed in.
 
     I -> R   magic 8 | Ei 32 | box(k1, time 8)                  64 bytes
     R -> I   magic 8 | Er 32 | box(k2, flags 8 | instance 16)   80 bytes
     then transport frames (wire.py), a key for each direction
 
-Ei and Er are fresh X25519 keys. k1 comes from the shared secret, k2 and the transport keys from the
-secret and the Diffie-Hellman result, and all from everything said before (as in Noise NNpsk0) and
-from the roles of both sides. So a connection can be opened only by who has the secret, what was
-recorded cannot be read later by who learns it, and a message cannot be used in any other place.
+Ei and Er are fresh X25519 keys. k1 is derived from the shared secret, k2 and the transport keys from the secret and the
+Diffie-Hellman result, and all from the transcript (as in Noise NNpsk0) and the roles of both sides. So only a process
+with the secret can open a connection, recorded traffic cannot be decrypted later with the secret, and a message cannot
+be used in another context.
 
-With TLS, the initiator's ClientHello carries a server name that only who has the secret can make (`server_name`), so
-that nobody else gets an answer there either.
+With TLS, the initiator's ClientHello has a server name that only a process with the secret can make (`server_name`), so
+that other processes get no answer there either.
 
-Invariants: nothing is answered before the initiator's box opened. A first message that was recorded and is sent again
-is refused by its time, and by its key as far as the responder remembers that (`ReplayMemory`). Where it does not, as
-after a restart, the message gets an answer and no more, so nothing may happen before the first transport frame.
+Invariants: nothing is answered before the initiator's box was opened. A replayed first message is refused by its time,
+and by its key if the responder remembers it (`ReplayMemory`). If it does not, as after a restart, the message gets an
+answer but nothing else, so nothing may happen before the first transport frame.
 """
 
 from __future__ import annotations
@@ -44,17 +44,17 @@ MAGIC = b"gdispy" + PROTOCOL.to_bytes(2, "big")
 FIRST_BYTES = 64
 SECOND_BYTES = 80
 
-#: Beginning of a generated secret, which is random and needs no stretching.
+#: Prefix of a generated secret, which is random and needs no key derivation.
 GENERATED = "gdk1_"
 #: Argon2id: passes, and bytes of memory.
 STRETCH_PASSES = 2
 STRETCH_MEMORY = 64 * 1024 * 1024
 
-#: Seconds by which the clocks of two sides may differ.
+#: Maximum difference, in seconds, between the clocks of two sides.
 CLOCK_LIMIT = 3600.0
-#: Bytes of the text that says which gdispy the other side is, at most.
+#: Maximum size of the text that names the version of gdispy of the other side.
 RELEASE_LIMIT = 32
-#: First messages that a responder remembers: more than honest peers make in the time for which they are good.
+#: Number of first messages that a responder remembers: more than honest peers send within their validity.
 MEMORY_LIMIT = 1 << 16
 #: Bytes of a server name before it is written in hexadecimal digits, and of the random number and the proof in it.
 NAME_BYTES = 40
@@ -62,29 +62,29 @@ _RANDOM_BYTES = _PROOF_BYTES = 16
 
 _FLAGS = bytes(8)
 _NONCE = bytes(24)
-#: In place of the SHA-256 of the server's certificate, where there is no TLS.
+#: Stands for the SHA-256 of the server's certificate without TLS.
 NO_CERTIFICATE = bytes(32)
 
 
 def encode_secret(random: bytes) -> str:
-    """A secret in the form that key files hold, from 32 random bytes."""
+    """A secret in the format of key files, from 32 random bytes."""
     return GENERATED + base64.urlsafe_b64encode(random).decode().rstrip("=")
 
 
 def secret_key(secret: str) -> bytes:
-    """The key that a secret stands for: 32 bytes.
+    """The key of a secret: 32 bytes.
 
-    A generated secret is its own key; a pass phrase is stretched (Argon2id, about 0.1 s).
-    Raises SecretError where the secret looks generated but is damaged.
+    A generated secret is used as the key; from a pass phrase the key is derived with Argon2id. Raises SecretError if
+    the secret looks generated but is damaged.
     """
     if secret.startswith(GENERATED):
-        # Decoding passes over what is not of the alphabet, and over bits that stand for nothing: each key has one text.
+        # Decoding ignores characters outside the alphabet and unused bits: compare, so that each key has only one text.
         try:
             raw = base64.urlsafe_b64decode(f"{secret[len(GENERATED) :]}=")
         except ValueError:
             raw = b""
         if len(raw) != KEY_BYTES or encode_secret(raw) != secret:
-            raise SecretError(f"the secret begins with {GENERATED} but is cut short or damaged: copy it anew")
+            raise SecretError(f"the secret begins with {GENERATED} but is incomplete or damaged: copy it again")
         return raw
     salt = blake2b(b"gdispy pass phrase v1", digest_size=16).digest()
     phrase = secret.encode("utf-8")
@@ -100,7 +100,7 @@ def secret_key(secret: str) -> bytes:
             )
         )
     except (CryptoError, MemoryError, RuntimeError) as error:
-        raise SecretError(f"64 MiB of memory are needed to stretch the pass phrase: {error}") from error
+        raise SecretError(f"deriving a key from the pass phrase needs 64 MiB of memory: {error}") from error
 
 
 def purpose_key(key: bytes, purpose: bytes) -> bytes:
@@ -109,7 +109,7 @@ def purpose_key(key: bytes, purpose: bytes) -> bytes:
 
 
 def next_key(key: bytes) -> bytes:
-    """The key that takes the place of this one in a direction of a connection; from it this one cannot be found."""
+    """The key that replaces this one in a direction of a connection; this one cannot be computed from it."""
     return _derive(key, b"gdispy rekey", b"")
 
 
@@ -123,18 +123,19 @@ def _hash(*parts: bytes) -> bytes:
 
 @dataclass(frozen=True)
 class Keys:
-    """What a finished handshake leaves. `instance` is the peer's, where the peer is the responder; else nothing."""
+    """The result of a finished handshake. `instance` is the peer's if the peer is the responder; else empty."""
 
     send: bytes
     receive: bytes
     instance: bytes
-    #: What this side, and the peer, sign to prove who they are: known to these two only, and to no other connection.
+    #: What this side, and the peer, sign to prove their identity: known only to both, and different for each
+    #: connection.
     own_binding: bytes
     peer_binding: bytes
 
 
 class ClockRefused(ProtocolError):
-    """The initiator has the secret, and a clock that differs by too much; `answer` is what tells it so."""
+    """The initiator has the secret, but its clock differs too much; `answer` informs it."""
 
     def __init__(self, text: str, answer: bytes) -> None:
         super().__init__(text)
@@ -142,18 +143,18 @@ class ClockRefused(ProtocolError):
 
 
 class ReplayMemory:
-    """The keys of first messages that have come in, so that none is taken twice.
+    """The keys of received first messages, so that none is accepted twice.
 
-    Those that the limit of clocks refuses anyway are forgotten, and the oldest where there are too many.
+    Those that the clock limit refuses anyway are dropped, and the oldest if there are too many.
     """
 
     def __init__(self, limit: int = MEMORY_LIMIT) -> None:
         self._limit = limit
-        #: When each came, the oldest first. A part of a key, which is random, names it.
+        #: The time of each, oldest first, by a part of its key, which is random.
         self._seen: dict[int, float] = {}
 
     def note(self, key: bytes, now: float) -> bool:
-        """Whether a message with this key comes for the first time; it is remembered."""
+        """Whether a message with this key arrives for the first time; it is remembered."""
         number = int.from_bytes(key[:8], "big")
         if number in self._seen:
             return False
@@ -184,7 +185,7 @@ class Initiator:
         """The keys, from the responder's answer. Raises PeerRejected or ProtocolError."""
         refuse_other_version(second)
         if len(second) != SECOND_BYTES or second[:8] != MAGIC:
-            raise ProtocolError("the answer to the handshake is not one")
+            raise ProtocolError("the answer to the handshake is malformed")
         public, box = second[8:40], second[40:]
         if public[8:] == bytes(24):
             self._note_clock(public[:8], box)
@@ -198,17 +199,17 @@ class Initiator:
         return Keys(to_responder, to_initiator, said[8:], *_bindings(chain, heard))
 
     def _note_clock(self, theirs: bytes, box: bytes) -> None:
-        """Raise PeerRejected where the answer says that the clocks differ."""
+        """Raise PeerRejected if the answer reports a clock difference."""
         if unseal(_clock_key(self._psk, self._heard, theirs), _NONCE, box) == bytes(24):
             there, here = (int.from_bytes(each, "big") / 1000 for each in (theirs, self._time))
             raise PeerRejected(
-                f"its clock is {_span(abs(there - here))} {'ahead of' if there > here else 'behind'} the one of this "
+                f"its clock is {_span(abs(there - here))} {'ahead of' if there > here else 'behind'} the clock of this "
                 f"machine, and may differ by {_span(CLOCK_LIMIT)} at most: set the clocks of both"
             )
 
 
 class Responder:
-    """The side that is connected to. `roles` are the pairs of roles it takes part in."""
+    """The side that is connected to. `roles` are the pairs of roles that it accepts."""
 
     def __init__(
         self,
@@ -227,11 +228,11 @@ class Responder:
     def answer(
         self, first: bytes, now: float, admit: Callable[[bytes], None] = lambda key: None
     ) -> tuple[bytes, Keys, bytes]:
-        """The answer to send, the keys, and which pair of roles it is.
+        """The answer to send, the keys, and the pair of roles.
 
-        Raises ProtocolError where the first message is not from a peer with the secret, and ClockRefused where its
-        clock differs by too much. Else `admit` is given its key, and may raise ProtocolError: for one that came before,
-        or for one too many. Only after that a Diffie-Hellman is computed.
+        Raises ProtocolError if the first message is not from a peer with the secret, and ClockRefused if its clock
+        differs too much. Else `admit` is called with its key, and may raise ProtocolError for a replay or for too many
+        messages. Only after that a Diffie-Hellman is computed.
         """
         if len(first) != FIRST_BYTES or first[:8] != MAGIC:
             raise ProtocolError("not the first message of a handshake")
@@ -251,7 +252,7 @@ class Responder:
         difference = int.from_bytes(sent, "big") / 1000 - now
         if abs(difference) > CLOCK_LIMIT:
             ours = _time_bytes(now)
-            # The key is of this time, too: no two texts are ever sealed with one.
+            # The key also depends on this time: no two texts are ever encrypted with the same key.
             box = seal(_clock_key(self._psk, heard, ours), _NONCE, bytes(24))
             text = f"its clock differs by {_span(abs(difference))}, or it was recorded that long ago"
             raise ClockRefused(text, MAGIC + ours + bytes(24) + box)
@@ -268,8 +269,8 @@ class Responder:
 
 
 def refuse_other_version(beginning: bytes, release: Callable[[], str] = lambda: "") -> None:
-    """Raise PeerRejected where a peer's first eight bytes are of another version of the protocol. `release` is asked
-    then which gdispy the peer is, and answers '' where that is not known."""
+    """Raise PeerRejected if a peer's first eight bytes are of a different version of the protocol. `release` is then
+    called for the version of gdispy of the peer, and returns '' if that is not known."""
     if beginning[:6] == MAGIC[:6] and beginning[:8] != MAGIC and len(beginning) >= 8:
         theirs = int.from_bytes(beginning[6:8], "big")
         known = release()
@@ -281,14 +282,14 @@ def refuse_other_version(beginning: bytes, release: Callable[[], str] = lambda: 
 
 
 def server_name(psk: bytes, random: bytes, now: float) -> str:
-    """The server name of a ClientHello, which shows that its sender has the secret. `random` is 16 bytes."""
+    """The server name of a ClientHello, which proves that its sender has the secret. `random` is 16 bytes."""
     body = random + _time_bytes(now)
     text = (body + _proof(psk, body)).hex()
     return f"{text[:NAME_BYTES]}.{text[NAME_BYTES:]}"
 
 
 def check_server_name(psk: bytes, name: str, now: float) -> bytes:
-    """What names such a ClientHello, for a `ReplayMemory`. Raises ProtocolError for any other name."""
+    """The identifier of such a ClientHello, for a `ReplayMemory`. Raises ProtocolError for any other name."""
     try:
         data = bytes.fromhex(name.replace(".", "", 1))
     except ValueError:

@@ -1,10 +1,10 @@
-"""Who a process is: an instance that nobody else can take.
+"""The identity of a process: an instance that no other process can use.
 
-Libsodium through PyNaCl's bindings, random bytes handed in. Used by whoever sends or receives `Hello`.
+Libsodium through PyNaCl's bindings; random bytes are passed in.
 
-All that have the secret can connect, and an instance is known to everybody that its process has talked to. So an
-instance is the hash of a public key, and `Hello` brings a proof: that key, and with it a signature of what is known to
-the two ends of this connection only. A proof is therefore of no use on any other connection, to its receiver neither.
+All peers with the secret can connect, and an instance is known to all peers of its process. So an instance is the hash
+of a public key, and `Hello` contains a proof: that key, and a signature of values known only to the two ends of this
+connection. A proof is therefore useless on any other connection, also for its receiver.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ _PUBLIC_BYTES, _SIGNATURE_BYTES = 32, 64
 
 
 class Identity:
-    """One process, or all lives of a scheduler with a journal. `seed` is 32 random bytes, known to nobody else."""
+    """A process, or all runs of a scheduler with a journal. `seed` is 32 random bytes, kept secret."""
 
     def __init__(self, seed: bytes) -> None:
         self._public, self._private = bindings.crypto_sign_seed_keypair(seed)
         self.instance = _instance_of(self._public)
 
     def proof(self, binding: bytes) -> bytes:
-        """What shows on a connection that it is this one; `binding` as in `Keys.own_binding`."""
+        """The proof of this identity on a connection; `binding` as in `Keys.own_binding`."""
         signed: bytes = bindings.crypto_sign(binding, self._private)
         public: bytes = self._public
         return public + signed[:_SIGNATURE_BYTES]
 
 
 def check_proof(instance: bytes, proof: bytes, binding: bytes) -> None:
-    """Raise ProtocolError where a peer is not the process of this instance; `binding` as in `Keys.peer_binding`."""
+    """Raise ProtocolError if a peer is not the process of this instance; `binding` as in `Keys.peer_binding`."""
     public, signature = proof[:_PUBLIC_BYTES], proof[_PUBLIC_BYTES:]
     if len(proof) != PROOF_BYTES or _instance_of(public) != instance:
         raise ProtocolError("its Hello does not prove that the instance is its own")
@@ -51,7 +51,7 @@ def check_proof(instance: bytes, proof: bytes, binding: bytes) -> None:
 
 
 def computation_token(seed: bytes, computation: bytes) -> bytes:
-    """The token with which a shared scheduler brings a computation to nodes: who takes it over must have its seed."""
+    """The token that a shared scheduler gives nodes for a computation: taking it over requires the same seed."""
     return blake2b(computation, key=seed, digest_size=16, person=b"gdispy token").digest()
 
 

@@ -1,16 +1,16 @@
-"""What computations, jobs, processes and connections are named by. Pure."""
+"""Identifiers of computations, jobs, processes and connections. Pure."""
 
 from __future__ import annotations
 
 from typing import NewType
 
-#: Sixteen random bytes: one life of one process.
+#: Sixteen bytes that identify one run of a process.
 Instance = NewType("Instance", bytes)
-#: Eight random bytes: one computation of one client.
+#: Eight random bytes that identify one computation of one client.
 ComputationId = NewType("ComputationId", bytes)
-#: Counts from 1 in each process of a client, so that it is new in each computation.
+#: Counts from 1 in each process of a client, so it is unique in each computation.
 JobId = NewType("JobId", int)
-#: Names one connection, or one end of a pair; a new one for each.
+#: Identifies a connection, or an end of a memory pair; never reused.
 Peer = NewType("Peer", int)
-#: Names one worker process of a node; never used again.
+#: Identifies a worker process of a node; never reused.
 WorkerId = NewType("WorkerId", int)

@@ -1,6 +1,6 @@
-"""The statuses of a job and of a node, by the numbers that dispy 4.x gives them.
+"""The statuses of a job and of a node, with the numbers of dispy 4.x.
 
-Programs compare by name; the order Cancelled < Terminated < Finished is promised.
+Programs compare by name; the order Cancelled < Terminated < Finished is guaranteed.
 """
 
 CREATED = 5
@@ -11,9 +11,9 @@ TERMINATED = 9
 ABANDONED = 10
 FINISHED = 11
 
-#: Statuses that never change again.
+#: Final statuses.
 FINAL = frozenset((CANCELLED, TERMINATED, ABANDONED, FINISHED))
 
-#: What happens to a node, as users are told: it is set up, closed or lost, or says what is free on it.
+#: Events of a node, as reported to users: it is set up, closed or lost, or has reported free resources.
 INITIALIZED, CLOSED, AVAILABLE = 4, 16, 17
 NODE_EVENTS = frozenset((INITIALIZED, CLOSED, AVAILABLE))

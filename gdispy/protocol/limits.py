@@ -1,54 +1,54 @@
-"""What messages can hold: the one place that knows each limit, for those who send and those who check what arrives.
+"""The limits of messages, in one place for senders and receivers.
 
-Pure; processes of jobs use it, too. `field_checks.py` checks fields against these limits, `splitting.py` brings
-messages within them before they are sent.
+Pure; workers use it, too. `field_checks.py` checks fields against these limits, `splitting.py` splits messages so that
+they comply before they are sent.
 """
 
 from __future__ import annotations
 
-#: Bytes of a payload up to which it travels inside its message; a larger one is kept and sent apart.
+#: Maximum size of a payload inside its message; larger payloads are stored and sent separately.
 INLINE = 32 * 1024
-#: Characters of a text field at most.
+#: Maximum length of a text field in characters.
 TEXT_LIMIT = 1 << 20
-#: Items of a column at most.
+#: Maximum number of items of a column.
 COLUMN_LIMIT = 1 << 16
-#: A count is less than this: also what counts in floats can hold it.
+#: Counts are less than this, so that floats can represent them.
 COUNT_LIMIT = 1 << 53
-#: A number is less than this, in absolute value.
+#: Numbers are less than this in absolute value.
 NUMBER_LIMIT = 1e300
-#: Characters of a name, a version, an address or a platform in `Hello` at most.
+#: Maximum length of a name, a version, an address or a platform in `Hello`.
 SHORT_TEXT_LIMIT = 1024
-#: CPUs of one node at most.
+#: Maximum number of CPUs of one node.
 CPUS_LIMIT = 1 << 16
-#: A point of time, and a date of a file, is less than this, in seconds since the epoch; and not before it.
+#: Times, and dates of files, are less than this, in seconds since the epoch, and not negative.
 DATE_LIMIT = 1 << 40
-#: Bytes of plaintext in one frame at most.
+#: Maximum size of the plaintext of one frame.
 CHUNK_LIMIT = 64 * 1024
-#: Bytes of one encoded message, its payloads aside, at most.
+#: Maximum size of one encoded message without its payloads.
 MESSAGE_LIMIT = 64 * 1024 * 1024
-#: Streams of one direction that have begun and that no message has referred to yet, at most. A computation with as many
+#: Maximum number of started streams of one direction that no message has referred to yet. A computation with as many
 #: files as a column holds is one message.
 STREAM_LIMIT = 1 << 17
-#: Of those the ones that lie in memory, or in memory files: a message refers to `BATCH_STREAMS` at most.
+#: Maximum number of those that are in memory or in memory files: a message refers to at most `BATCH_STREAMS`.
 PAYLOAD_LIMIT = 1 << 12
-#: Bytes of those where they are more than a few: one message refers to few that are large, or to many small ones.
+#: Maximum size of those if they are many: one message refers to few large payloads, or to many small ones.
 PAYLOADS_BYTES = 256 * 1024 * 1024
 FEW_PAYLOADS = 16
-#: Streams of one direction that have begun and not ended, at most.
+#: Maximum number of streams of one direction that have started and not ended.
 OPEN_LIMIT = 16
-#: Elements of all arrays of one message together, at most: what they occupy is many times what they are on the wire.
+#: Maximum number of elements of all arrays of one message: in memory they take much more than on the wire.
 ELEMENT_LIMIT = 1 << 21
-#: Streams of one message at most, where what it says can be said in several.
+#: Maximum number of streams of one message, if it can be split.
 BATCH_STREAMS = 1024
-#: Bytes of payloads of one message, where what it says can be said in several: with those of the next message, whose
-#: streams may begin before it has arrived, they are fewer than `PAYLOADS_BYTES`.
+#: Maximum size of the payloads of one message, if it can be split into several: together with those of the next
+#: message, whose streams may begin before it has arrived, they are smaller than `PAYLOADS_BYTES`.
 BATCH_BYTES = 64 * 1024 * 1024
-#: Characters of the name of a function, a program, a host or a node at most.
+#: Maximum length of the name of a function, a program, a host or a node.
 NAME_LIMIT = 255
 
 
 def encodable(text: str) -> str:
-    """The text with what UTF-8 cannot express, such as parts of file names of other systems, written as `\\udcff`."""
+    """The text, with characters that UTF-8 cannot encode, such as parts of file names, written as `\udcff`."""
     if text.isascii():
         return text
     try:
@@ -59,8 +59,8 @@ def encodable(text: str) -> str:
 
 
 def shortened(text: str, limit: int = TEXT_LIMIT) -> str:
-    """A text that can travel: where it has more characters than `limit`, its first and its last part, and between
-    them how many were left out."""
+    """A text that can be sent: if it has more than `limit` characters, its first and last part with a note between them
+    about the number of omitted characters."""
     text = encodable(text)
     if len(text) <= limit:
         return text
@@ -73,39 +73,39 @@ def shortened(text: str, limit: int = TEXT_LIMIT) -> str:
 
 
 def short_name(text: str) -> str:
-    """A name that can travel, in one line of text: where it is too long, its beginning."""
+    """A name that can be sent, in one line: cut at the end if it is too long."""
     text = encodable(text)
     return text if len(text) <= NAME_LIMIT else text[: NAME_LIMIT - 3] + "..."
 
 
 def file_date(seconds: float) -> float:
-    """A file's time of modification, as messages hold it: from 1970 on, and not in the far future."""
-    if not seconds >= 0:  # Nor is it a number at all.
+    """A file's time of modification in messages: from 1970 on, and not in the far future."""
+    if not seconds >= 0:  # It may be NaN.
         return 0.0
     return float(min(seconds, DATE_LIMIT - 1))
 
 
-#: Bytes of a text of a peer, in a line that people read, at most.
+#: Maximum size of a peer's text in a line for people.
 PRINTED_LIMIT = 1024
-#: The same of texts of several lines, which say what is wrong with several peers, or hold a traceback.
+#: The same for texts of several lines, which describe the problems of several peers or contain a traceback.
 PRINTED_LINES_LIMIT = 16 * 1024
 _CUT = "[...]"
 
 
 def printable(text: str, limit: int = PRINTED_LIMIT) -> str:
-    """A text of a peer as one line for a log, a table or a message: what is no printable character (control characters
-    and escape sequences, line breaks, marks that change the direction of text, surrogates) is written as in Python, and
-    what is longer than `limit` bytes is cut, with a mark."""
+    """A peer's text as one line for a log, a table or a message: non-printable characters (control characters and
+    escape sequences, line breaks, marks that change the direction of text, surrogates) are escaped as in Python, and
+    text beyond `limit` bytes is cut, with a mark."""
     return _printable(text, limit, "")
 
 
 def printable_lines(text: str, limit: int = PRINTED_LINES_LIMIT) -> str:
-    """The same of a text that may have several lines, such as a traceback."""
+    """The same for a text that may have several lines, such as a traceback."""
     return _printable(text, limit, "\n")
 
 
 def printable_for_log(text: str, limit: int = PRINTED_LINES_LIMIT) -> str:
-    """The same for a log: lines after the first are indented, so that none looks like another entry."""
+    """The same for a log: lines after the first are indented, so that they cannot look like another entry."""
     first, *others = printable_lines(text, limit).split("\n")
     return "\n".join([first, *(each if each.startswith("  ") or not each else f"  {each}" for each in others)])
 

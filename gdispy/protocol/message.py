@@ -1,6 +1,6 @@
-"""What messages are made of: the base of all, names that they use, and how one is read from an array.
+"""The base of messages, types of their fields, and decoding a message from an array.
 
-Pure. `messages/` has what peers say, `rules/history/facts.py` what a journal remembers besides.
+Pure. `messages/` has the messages between peers, `rules/history/facts.py` additional facts of journals.
 """
 
 from __future__ import annotations
@@ -22,28 +22,28 @@ class Message(Fields):
     tag: ClassVar[int]
     #: One check per field, in order.
     shape: ClassVar[tuple[Check, ...]]
-    #: Names of the fields that hold one item per job, and so must be of one length.
+    #: Names of the fields that hold one item per job, and so must have equal length.
     columns: ClassVar[tuple[str, ...]] = ()
-    #: Fields that hold rows, or None for some items, and the type of those; they are given it on arrival.
+    #: Fields that hold rows, or None for some items, and the type of these rows; they are converted on arrival.
     row_types: ClassVar[dict[str, Callable[..., Any]]] = {}
-    #: Names of the fields that may be divided, item by item, among several messages; one that holds nothing at all
-    #: stays so. What cannot be divided is one whole.
+    #: Names of the fields that may be split, item by item, between several messages; an empty one stays empty. A
+    #: message without such fields cannot be split.
     parts: ClassVar[tuple[str, ...]] = ()
     #: Flags that only the first of several messages sets.
     once: ClassVar[tuple[str, ...]] = ()
-    #: Flags that all of several messages set but the last.
+    #: Flags that all of several messages set except the last.
     unfinished: ClassVar[tuple[str, ...]] = ()
-    #: Whether it leaves behind all that was said before, payloads included.
+    #: Whether it follows all previous messages, including payloads.
     is_last: ClassVar[bool] = False
-    #: Whether nothing that is said after it overtakes it, however long it is.
+    #: Whether no later message overtakes it, however long it is.
     is_first: ClassVar[bool] = False
 
     def values(self) -> list[Any]:
-        """The array that travels."""
+        """The array on the wire."""
         return [self.tag, *fields(self)]
 
     def problem(self) -> str:
-        """What is wrong with fields that are good each for itself, or ''."""
+        """The error in a combination of valid fields, or ''."""
         return ""
 
 
@@ -51,7 +51,7 @@ M = TypeVar("M", bound=Message)
 
 
 def picked(message: M, places: Sequence[int]) -> M:
-    """The same message with some of the items only that may be divided among several."""
+    """The same message with only some of the items of its columns."""
     columns: dict[str, Any] = {name: getattr(message, name) for name in message.parts}
     picks = {name: [column[place] for place in places] if column else [] for name, column in columns.items()}
     return replace(message, **picks)
@@ -67,7 +67,7 @@ def read_values(values: Any, by_tag: dict[int, type[Message]]) -> Message:
     shape = kind.shape
     if len(values) - 1 < len(shape):
         values = [*values, *_later_fields(kind, len(values) - 1)]
-    # Fields beyond those known here were added by a later version, and can be done without.
+    # Additional fields come from a later version, and are optional.
     found = values[1 : len(shape) + 1]
     for check, value in zip(shape, found, strict=True):
         if not check(value):
@@ -85,8 +85,8 @@ def read_values(values: Any, by_tag: dict[int, type[Message]]) -> Message:
 
 
 def _later_fields(kind: type[Message], given: int) -> list[Any]:
-    """What the fields at the end are that an earlier version did not know. Raises ProtocolError where one of them is
-    missed."""
+    """Defaults for the last fields, if an earlier version did not have them. Raises ProtocolError for other missing
+    fields."""
     found: list[Any] = []
     for name in kind.__match_args__[given:]:
         field = kind.__dataclass_fields__[name]
@@ -105,7 +105,7 @@ def _what_is_wrong(kind: type[Message], found: list[Any]) -> str:
     return f"{kind.__name__}.{names[0]} is not what it must be"
 
 
-#: By kind of message, what gives its columns, of all its fields.
+#: By kind of message, a function that returns its columns, out of all its fields.
 _getters: dict[type[Message], Callable[[list[Any]], Any]] = {}
 
 
@@ -113,6 +113,6 @@ def _columns(kind: type[Message], found: list[Any]) -> Any:
     getter = _getters.get(kind)
     if getter is None:
         places = [kind.__match_args__.index(name) for name in kind.columns]
-        # Of one place it gives what is there, and no tuple; then the same place twice does no harm.
+        # For one index it returns the item, not a tuple; a repeated index does no harm.
         getter = _getters[kind] = itemgetter(*places, places[0])
     return getter(found)

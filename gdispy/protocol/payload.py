@@ -1,6 +1,6 @@
-"""Bytes of a user, as messages hold them: few as they are, many as a `Payload`.
+"""User data in messages: small payloads as bytes, large ones as a `Payload`.
 
-Pure. No daemon looks into them.
+Pure. Daemons do not parse them.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from typing import Any
 
 
 class Payload:
-    """Bytes of a user that no daemon looks into, too many to lie inside a message.
+    """User data that is too large for a message.
 
-    `read` may be called any number of times, by several connections; `release` says that the
-    holder, who received or made it, needs it no longer.
+    `read` may be called any number of times, by several connections; `release` must be called by the owner, who
+    received or created it, at the end.
     """
 
     __slots__ = ("size",)
@@ -23,16 +23,16 @@ class Payload:
     size: int
 
     def read(self, offset: int, length: int) -> Any:
-        """Up to `length` bytes from `offset`, as any buffer; empty only at the end. It is to be used at once: where the
-        payload is released, the memory may soon hold something else."""
+        """Up to `length` bytes from `offset`, as any buffer; empty only at the end. It must be used immediately: after
+        `release`, the memory may be reused."""
         raise NotImplementedError
 
     def release(self) -> None:
-        """Give the memory or file back."""
+        """Release the memory or file."""
 
 
 class FilePayload(Payload):
-    """Marks payloads that are files, which the receiver puts on disk."""
+    """Marks payloads that are files, which the receiver stores on disk."""
 
     __slots__ = ()
 
@@ -60,7 +60,7 @@ class MemoryPayload(Payload):
 
 
 class Absent(Payload):
-    """In the place of a payload that somebody else has. It must not be sent."""
+    """Stands for a payload that another process keeps. It must not be sent."""
 
     __slots__ = ()
 
@@ -68,15 +68,15 @@ class Absent(Payload):
         self.size = 0
 
 
-#: The one there is.
+#: The only instance.
 ABSENT = Absent()
 
-#: A payload as a field: few bytes as they are, many as a Payload.
+#: A payload as a field: bytes if it is small, else a Payload.
 Bulk = bytes | Payload
 
 
 def release_all(value: object) -> None:
-    """Give back all payloads in a field of a message, or in several."""
+    """Release all payloads in a field of a message, or in several."""
     if isinstance(value, Payload):
         value.release()
     elif isinstance(value, list | tuple):
@@ -85,20 +85,20 @@ def release_all(value: object) -> None:
 
 
 def bulk_size(value: Bulk) -> int:
-    """Bytes of a payload of either kind."""
+    """The size of a payload of either kind."""
     return len(value) if type(value) is bytes else value.size  # type: ignore[union-attr]
 
 
 def total_size(values: list[Bulk]) -> int:
-    """Bytes of all these together."""
+    """The total size of these payloads."""
     try:
         return sum(map(len, values))  # type: ignore[arg-type]
-    except TypeError:  # There is a payload among them.
+    except TypeError:  # At least one is a Payload.
         return sum(map(bulk_size, values))
 
 
 def joined(value: Bulk) -> bytes:
-    """All of a payload as one piece."""
+    """The whole payload as one bytes object."""
     if isinstance(value, bytes):
         return value
     pieces: list[Any] = []

@@ -1,30 +1,30 @@
-"""How often something may be said that a peer can bring about: at most once in an interval for each key.
+"""Limits how often an event that a peer can cause is reported: at most once in an interval for each key.
 
-Pure. Used by `runtime/limited_log.py`.
+Pure.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
 
-#: Seconds between two lines of one peer's making.
+#: Seconds between two lines that the same peer causes.
 INTERVAL = 1.0
-#: Keys remembered at most.
+#: Maximum number of keys to remember.
 MEMORY = 1024
 
 
 class LogLimit:
-    """When each key was let through last, and how many times it was not since."""
+    """The time of the last permission for each key, and the number of suppressions since."""
 
     def __init__(self, interval: float = INTERVAL, memory: int = MEMORY) -> None:
         self._interval = interval
         self._memory = memory
-        #: Key -> when it may be let through again, and how many times it was not; the key used last is the last one.
+        #: Key -> time of the next permission, and number of suppressions; in order of use.
         self._known: OrderedDict[object, tuple[float, int]] = OrderedDict()
 
     def admit(self, key: object, now: float) -> int | None:
-        """None where nothing is to be said at the time `now` (seconds, of any clock that only goes on); else how many
-        times it was not said since it was said last."""
+        """None if the event must be suppressed at the time `now` (seconds, of any monotonic clock); else the number of
+        suppressions since the last permission."""
         due, left_out = self._known.pop(key, (now, 0))
         if now < due:
             self._known[key] = due, left_out + 1

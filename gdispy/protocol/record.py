@@ -1,8 +1,8 @@
-"""Records: what messages, facts and effects are, namely named fields and nothing else.
+"""Records: the base of messages, facts and effects, with named fields and nothing else.
 
-A record is a dataclass with slots, compared and shown by its fields. It never changes:
-the type checker holds that, and nothing does at run time, since frozen dataclasses take three times as long to make,
-and the hundred of them here took 25 ms of the start of every program.
+A record is a dataclass with slots, compared and shown by its fields. It never changes: the type checker ensures that.
+It is not frozen, since frozen dataclasses are slower to create and to define, and there are about a hundred record
+classes.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Fields:
     """Base of all records."""
 
     __slots__ = ()
-    #: The names of the fields, in their order; `dataclass` sets it.
+    #: The names of the fields, in order; set by `dataclass`.
     __match_args__: ClassVar[tuple[str, ...]] = ()
     if TYPE_CHECKING:
         __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
@@ -50,12 +50,12 @@ class Fields:
         return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in shown)})"
 
 
-#: By class, what gives the fields of a record.
+#: By class, a function that returns the fields of a record.
 _getters: dict[type[Any], Callable[[Any], tuple[Any, ...]]] = {}
 
 
 def fields(record: Any) -> tuple[Any, ...]:
-    """The fields of a record, in their order."""
+    """The fields of a record, in order."""
     getter = _getters.get(type(record))
     if getter is None:
         getter = _getters[type(record)] = _new_getter(type(record).__match_args__)
@@ -63,6 +63,6 @@ def fields(record: Any) -> tuple[Any, ...]:
 
 
 def _new_getter(names: tuple[str, ...]) -> Callable[[Any], tuple[Any, ...]]:
-    if len(names) == 1:  # Of one name it gives what is there, and no tuple.
+    if len(names) == 1:  # For one name it returns the value, not a tuple.
         return lambda record: (getattr(record, names[0]),)
     return attrgetter(*names) if names else lambda record: ()

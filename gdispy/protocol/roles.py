@@ -1,16 +1,16 @@
-"""The roles of peers, by the names that `Hello` and the handshake give them. Pure."""
+"""The roles of peers, with their names in `Hello` and in the handshake. Pure."""
 
 from __future__ import annotations
 
 CLIENT = "client"
 SCHEDULER = "scheduler"
 NODE = "node"
-#: Looks at a node and takes nothing of it.
+#: Requests the status of a node and does not use it.
 VISITOR = "visitor"
-#: A client that only collects what another one has left.
+#: A client that only collects the jobs of another.
 RECOVERER = "recoverer"
 
-#: Who has opened a connection, and whom to.
+#: The role of the side that opened a connection, and of the other side.
 CLIENT_TO_SCHEDULER = b"client>scheduler"
 SCHEDULER_TO_NODE = b"scheduler>node"
 NODE_TO_SCHEDULER = b"node>scheduler"

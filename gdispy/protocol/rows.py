@@ -1,4 +1,4 @@
-"""Rows that travel in fields of messages, with names for what is at each index. Pure.
+"""Rows in fields of messages, with a name for each index. Pure.
 
 A row is an array on the wire. One that arrives is a list of its fields until it is given its type here; one that is
 sent may be of its type, which is packed as the same bytes. `field_checks.py` says what each field must be."""
@@ -12,7 +12,7 @@ from gdispy.protocol.payload import Bulk, bulk_size
 
 
 class FileRow(NamedTuple):
-    """A file that belongs to a computation or a job; its contents travel beside it."""
+    """A file that belongs to a computation or a job; its contents are sent with it."""
 
     #: Relative, with '/' between its parts.
     path: str

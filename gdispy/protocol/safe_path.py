@@ -1,4 +1,4 @@
-"""Names of files that a peer sends: which are safe to join to a directory of ours.
+"""Checks file names that a peer sends: which are safe to join to a local directory.
 
 Pure.
 """
@@ -7,18 +7,18 @@ from __future__ import annotations
 
 from gdispy.errors import ProtocolError
 
-#: Bytes of a path, and of each part of it.
+#: Maximum size of a path, and of each part, in bytes.
 PATH_LIMIT = 1024
 PART_LIMIT = 255
-#: Names that gdispy uses itself.
+#: Names reserved by gdispy.
 RESERVED = ".gdispy"
 
 
 def safe_parts(path: str) -> list[str]:
-    """The parts of a relative path that stays below where it begins.
+    """The parts of a relative path that stays below its base.
 
-    Raises ProtocolError, naming the path, for an absolute one, for `..`, for names that some system
-    takes for something else than a name, and for such as are too long.
+    Raises ProtocolError, naming the path, for an absolute path, for `..`, for names that have a special meaning on some
+    systems, and for names that are too long.
     """
     parts = path.split("/")
     if not path or len(path.encode("utf-8", "surrogatepass")) > PATH_LIMIT:

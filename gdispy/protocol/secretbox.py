@@ -1,12 +1,12 @@
-"""Secret boxes of libsodium (XSalsa20-Poly1305), made and opened where they lie.
+"""Secret boxes of libsodium (XSalsa20-Poly1305), encrypted and decrypted in place.
 
-Libsodium through PyNaCl. Called by whoever seals or opens, in any thread; libsodium runs without the GIL.
+Libsodium through PyNaCl. Callable in any thread; libsodium runs without the GIL.
 
-PyNaCl's own functions copy the text two to four times beside the cipher, and a chunk of 64 KiB takes up to twice the
-time where the C library gives the memory back each time. So what a connection carries is sealed and opened where it
-lies, by the same C functions, through the handles that PyNaCl's bindings use themselves.
+PyNaCl's functions copy the text two to four times besides the cipher, which is slow for 64 KiB chunks if the C library
+returns the memory to the system each time. So the data of a connection is encrypted and decrypted in place, by the same
+C functions, through the handles of PyNaCl's bindings.
 
-Invariant: nothing of a box is shown, nor changed in its place, before it has been found to be genuine.
+Invariant: the contents of a box are neither returned nor decrypted in place before the box was authenticated.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from nacl import _sodium as untyped_sodium
 _sodium: Any = untyped_sodium
 _at, _seal, _open = _sodium.ffi.from_buffer, _sodium.lib.crypto_secretbox_easy, _sodium.lib.crypto_secretbox_open_easy
 
-#: By how many bytes a box is longer than its text; they come first.
+#: By how many bytes a box is longer than its text; these bytes come first.
 EXTRA = 16
 KEY_BYTES = 32
 NONCE_BYTES = 24
 
 #: What a frame begins with.
 LENGTH = struct.Struct(">I")
-#: The place of the length and of the extra bytes in a frame.
+#: Offset of the length and of the extra bytes in a frame.
 _HEAD = bytes(LENGTH.size + EXTRA)
 
 
@@ -37,7 +37,7 @@ def seal(key: bytes, nonce: bytes, plaintext: bytes) -> bytes:
 
 def unseal(key: bytes, nonce: bytes, box: bytes | memoryview) -> bytes | None:
     """The plaintext, or None for a box that was not made with this key and nonce."""
-    if len(nonce) != NONCE_BYTES:  # It has arrived with the box, and is cut short.
+    if len(nonce) != NONCE_BYTES:  # It was received with the box, and is incomplete.
         return None
     plaintext = opened(key, nonce, memoryview(bytearray(box)))
     return None if plaintext is None else bytes(plaintext)
@@ -55,8 +55,8 @@ def sealed_frame(key: bytes, nonce: bytes, *parts: Any) -> bytearray:
 
 
 def opened(key: bytes, nonce: bytes, box: memoryview) -> memoryview | None:
-    """The plaintext, in the place of the box where that can be written; None for a box that was not made with this
-    key and nonce."""
+    """The plaintext, in the memory of the box if that is writable; None for a box that was not made with this key and
+    nonce."""
     _check(key, nonce)
     if len(box) < EXTRA:
         return None
@@ -67,6 +67,6 @@ def opened(key: bytes, nonce: bytes, box: memoryview) -> memoryview | None:
 
 
 def _check(key: bytes, nonce: bytes) -> None:
-    # The C functions take pointers and would read on.
+    # The C functions take pointers and would read beyond the end.
     if len(key) != KEY_BYTES or len(nonce) != NONCE_BYTES:
         raise ValueError("a key of 32 bytes and a nonce of 24 bytes are needed")

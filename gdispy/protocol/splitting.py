@@ -1,10 +1,10 @@
-"""A message -> messages that the other side takes, whatever it was made with.
+"""Splits a message into messages that the other side accepts.
 
-Pure. Used by `wire.Sender` for what is not plainly within the limits; those that check what arrives
-(`field_checks.py`) and this go by the same numbers (`limits.py`).
+Pure. Used for messages that are not obviously within the limits; the receiver's checks (`field_checks.py`) and this
+module use the same limits (`limits.py`).
 
-Texts that are too long keep their first and last part and say so; numbers become the nearest that can travel; what is
-said of many jobs is said in several messages. What a user has given is refused before, where it is given.
+Texts that are too long are shortened in the middle, with a note; numbers become the nearest valid number; messages
+about many jobs are split. Invalid data of users is refused earlier.
 """
 
 from __future__ import annotations
@@ -48,22 +48,22 @@ from gdispy.protocol.messages import (
 from gdispy.protocol.payload import Payload
 from gdispy.protocol.record import fields
 
-#: A greater number than this is rounded up to one that does not fit.
+#: A greater number is rounded up to an invalid one.
 _GREATEST = NUMBER_LIMIT * (1 - 1e-15)
-#: Characters of all texts of one message together that fit beside what else is in it.
+#: Maximum length of all texts of one message together, so that the rest still fits.
 _TEXTS = 8 << 20
 
 _Repair = Callable[[Any], Any]
 
 
 def _are_times(column: list[float]) -> bool:
-    """The same as `shapes.is_time_column` of what are floats at any rate, in less time."""
-    # The sum shows what is no number.
+    """As `is_time_column` for values known to be floats, but faster."""
+    # The sum is NaN if any of them is.
     return min(column) >= 0 and max(column) < DATE_LIMIT and sum(column) >= 0
 
 
-#: Of messages whose numbers this program itself has counted, the fields that are looked at nevertheless. There are
-#: many of those messages, and what is too long in them shows when they are packed.
+#: Fields that are still checked in messages whose numbers this program has counted. There are many such messages, and
+#: excessive lengths are detected when they are packed.
 _LOOKED_AT: dict[type[Message], tuple[tuple[str, Check], ...]] = {
     Run: (("options", field_checks.is_option_column),),
     Ended: (("starts", _are_times), ("ends", _are_times)),
@@ -73,8 +73,8 @@ _LOOKED_AT: dict[type[Message], tuple[tuple[str, Check], ...]] = {
 
 
 def seems_fit(message: Message) -> bool:
-    """Whether nothing in a message is out of its limits, but for lengths and characters of texts: those show when it is
-    packed."""
+    """Whether everything in a message is within the limits, except lengths and characters of texts, which are detected
+    when it is packed."""
     looked_at = _LOOKED_AT.get(type(message))
     if looked_at is None:
         return fits(message)
@@ -86,7 +86,7 @@ def seems_fit(message: Message) -> bool:
 
 
 def fits(message: Message) -> bool:
-    """Whether nothing in a message is out of its limits, but for characters that do not travel and its size."""
+    """Whether everything in a message is within the limits, except invalid characters and its size."""
     return all(check(value) for check, value in zip(message.shape, fields(message), strict=True))
 
 
@@ -96,9 +96,9 @@ def _is_sound(check: Check, value: Any) -> bool:
 
 
 def fitted(message: Message) -> list[Message]:
-    """The same, said in messages that the other side takes; but for their size in bytes, see `smaller`.
+    """The same content in messages that the other side accepts; for their size in bytes, see `smaller`.
 
-    Raises InternalError for what can be said in no such way, which nobody should have let in.
+    Raises InternalError if that is impossible, which earlier checks should have prevented.
     """
     found: list[Message] = []
     for part in _parts(message):
@@ -108,13 +108,13 @@ def fitted(message: Message) -> list[Message]:
 
 
 def divided(message: Message) -> list[Message]:
-    """The same in messages whose columns hold no more than they may, as a journal keeps it. For what is short, and that
-    is nearly everything, this costs nothing that could be measured."""
+    """The same content in messages whose columns are within the limits, for a journal. Almost free for short messages,
+    which are nearly all."""
     return [message] if _length(message) <= COLUMN_LIMIT else list(_parts(message))
 
 
 def smaller(message: Message) -> list[Message]:
-    """The same again, of a message that has too many bytes: in two, or with shorter texts. Raises InternalError."""
+    """The same for a message of too many bytes: split in two, or with shorter texts. Raises InternalError."""
     rows = _length(message)
     if rows > 1:
         half = (rows + 1) // 2
@@ -128,7 +128,7 @@ def smaller(message: Message) -> list[Message]:
 
 
 def has_too_many(values: list[Any], data: bytes) -> bool:
-    """Whether a message has more elements than one may have; each takes a byte at least."""
+    """Whether a message has too many elements; each takes at least a byte."""
     return len(data) > ELEMENT_LIMIT and _elements(values) > ELEMENT_LIMIT
 
 
@@ -150,11 +150,11 @@ def _with_texts(value: Any, limit: int) -> Any:
     return [_with_texts(each, limit) for each in value] if isinstance(value, list | tuple) else value
 
 
-# In several messages
+# Several messages
 
 
 def _length(message: Message) -> int:
-    """How many items it speaks of that may be in several messages; 0 where it is one whole."""
+    """The number of items that may be split between several messages; 0 if it cannot be split."""
     return len(getattr(message, message.parts[0])) if message.parts else 0
 
 
@@ -184,7 +184,7 @@ def _parts(message: Message) -> Iterator[Message]:
 
 
 def _ends(message: Message, rows: int) -> Iterator[int]:
-    """Where the items of each part of a message end: as many as a column holds, and whose payloads are few enough."""
+    """The indexes at which the parts of a message end: a part fits into a column, its payloads into the limits."""
     streams = _streams(message)
     if not streams:
         yield from range(COLUMN_LIMIT, rows, COLUMN_LIMIT)
@@ -199,12 +199,12 @@ def _ends(message: Message, rows: int) -> Iterator[int]:
 
 
 def brings_little(sizes: list[int]) -> bool:
-    """Whether payloads of these sizes may go with one message that could be several."""
+    """Whether payloads of these sizes may accompany one message that could be split."""
     return len(sizes) < 2 or (len(sizes) <= BATCH_STREAMS and sum(sizes) <= BATCH_BYTES)
 
 
 def _streams(message: Message) -> list[tuple[int, int]]:
-    """How many payloads each item brings, and of how many bytes; nothing where none does."""
+    """The number of payloads of each item, and their size in bytes; empty if there are none."""
     counts = [[_payloads(item) for item in getattr(message, name)] for name in message.parts]
     rows = zip(*(column for column in counts if column), strict=True)
     found = [(sum(count for count, _ in row), sum(size for _, size in row)) for row in rows]
@@ -220,7 +220,7 @@ def _payloads(value: Any) -> tuple[int, int]:
 
 
 def _in_short_rows(message: Inventory | Resume) -> Message:
-    """What is said of each computation in rows that are not too long: a computation may be there several times."""
+    """The content for each computation in rows of limited length: a computation may occur several times."""
     columns = [getattr(message, name) for name in message.__match_args__ if name not in message.unfinished]
     if all(len(row) <= COLUMN_LIMIT for column in columns[1:] for row in column):
         return message
@@ -231,27 +231,27 @@ def _in_short_rows(message: Inventory | Resume) -> Message:
             found[0].append(computation)
             for goal, row in zip(found[1:], rows, strict=True):
                 goal.append(row[begin : begin + COLUMN_LIMIT])
-    # What is there for none of the computations, such as what has ended, stays nothing.
+    # A column that is empty for all computations, such as ended jobs, stays empty.
     rows = [new if old else [] for new, old in zip(found, columns, strict=True)]
     return replace(message, **dict(zip(message.__match_args__, rows, strict=False)))
 
 
-# Within the limits
+# Bringing fields within the limits
 
 
 def _repaired(message: Message) -> Iterator[Any]:
     for name, check, value in zip(message.__match_args__, message.shape, fields(message), strict=True):
         if not _is_sound(check, value):
             with contextlib.suppress(TypeError, ValueError, AttributeError):
-                # Of a list for people they read the first, where it has more than fit.
+                # Of a list for people, the first items are kept if it is too long.
                 value = _REPAIRS[check](value if name in _WHOLE or type(value) is not list else value[:COLUMN_LIMIT])
             if not _is_sound(check, value):
                 what = f"{type(message).__name__}.{name}"
-                raise InternalError(f"a {type(value).__name__} cannot travel in a message as {what}")
+                raise InternalError(f"a {type(value).__name__} cannot be sent in a message as {what}")
         yield value
 
 
-#: Columns of which nothing may be left out.
+#: Columns from which nothing may be dropped.
 _WHOLE = ("files", "contents", "places", "jobs", "claims")
 
 

@@ -1,24 +1,24 @@
-"""Bytes <-> messages: sealing, framing, streams, windows and limits of one connection.
+"""Bytes <-> messages: encryption, framing, streams, windows and limits of one connection.
 
-Msgpack and libsodium, no I/O. `net.py` moves the bytes.
+Msgpack and libsodium, no I/O.
 
     frame   u32 length of box | secretbox(chunk)          box <= 64 KiB + 16
     chunk   kind 1 | rest
        MESSAGES  msgpack arrays, one after the other
        STREAM    u32 stream | flags 1 | bytes             FIRST: u64 size, u8 purpose before them
-       PULSE     u8: a sign of life, and in how many intervals the next one comes
-       CREDIT    u64: so many more bytes may be sent
+       PULSE     u8: a heartbeat, with the number of intervals until the next one
+       CREDIT    u64: number of further bytes that may be sent
        BYE       text: the sender closes on purpose
-       REKEY     nothing: what follows is sealed with the next key
+       REKEY     nothing: later frames use the next key
 
-Payloads travel as streams beside the messages, cut into chunks, so pulses and small messages pass between them; a
-message that refers to streams (msgpack ext type 1: u32 stream) leaves when the last of them has left. So messages
-without payloads may overtake those with; not those that are to be the last.
+Payloads are sent as streams beside the messages, in chunks, so heartbeats and small messages pass between them; a
+message that refers to streams (msgpack ext type 1: u32 stream) is sent after the last of them. So messages without
+payloads may overtake those with payloads, except messages that must stay last.
 
-Invariants: the nonce of a frame is its number, never sent, so a frame that is lost, repeated, moved or reflected does
-not open, and then the connection is over. Nothing is allocated for a peer beyond one frame before that frame opened.
-`Sender` never has more than the peer's window in flight. Whatever ends a connection, each stream that has arrived,
-whole or in part, is given to exactly one message, or released.
+Invariants: the nonce of a frame is its number, which is not sent, so a frame that is lost, repeated, moved or reflected
+cannot be decrypted, and the connection ends. Nothing beyond one frame is allocated for a peer before that frame was
+decrypted. `Sender` never has more than the peer's window in flight. However a connection ends, each stream that has
+arrived, completely or in part, belongs to exactly one message, or is released.
 """
 
 from __future__ import annotations
@@ -50,19 +50,19 @@ from gdispy.protocol.secretbox import EXTRA, LENGTH, opened, sealed_frame
 from gdispy.protocol.splitting import brings_little, fits, fitted, has_too_many, seems_fit, smaller
 
 BOX_LIMIT = CHUNK_LIMIT + EXTRA
-#: Frames after which a direction goes on with another key: 64 GiB at most are sealed with one.
+#: Number of frames after which a direction changes its key: at most 64 GiB are encrypted with one key.
 KEY_FRAMES = 1 << 20
-#: Bytes that may be on their way, or taken in and not yet dealt with, before the sender waits.
+#: Bytes that may be in flight, or received and not yet processed, before the sender waits.
 WINDOW = 8 * 1024 * 1024
-#: Credit is given back in portions of at least this many bytes.
+#: Credit is returned in portions of at least this many bytes.
 CREDIT_STEP = WINDOW // 8
 MESSAGES, STREAM, PULSE, CREDIT, BYE, REKEY = range(6)
 FIRST, LAST = 1, 2
 
-#: What a stream carries: a payload, a dependency file, or a message too long for a frame.
+#: Purpose of a stream: a payload, a dependency file, or a message too long for a frame.
 PAYLOAD, FILE, LONG_MESSAGE = range(3)
 
-#: A sealed frame, as it is written.
+#: An encrypted frame, as it is written.
 Frame = bytearray
 _Ready = tuple[bytes, int, int]
 
@@ -75,7 +75,7 @@ _EXT = 1
 
 
 class Sink(Protocol):
-    """Where the bytes of one incoming stream go. What `write` is given is overwritten once it has returned."""
+    """The destination of one incoming stream. The argument of `write` is overwritten once it has returned."""
 
     def write(self, data: memoryview) -> None: ...
 
@@ -85,36 +85,36 @@ class Sink(Protocol):
 
 
 class MessageRefused(ProtocolError):
-    """What was in a frame that opened, so that it is from the peer, is not as it must be."""
+    """A frame was authenticated, so it is from the peer, but its contents are invalid."""
 
 
-#: Makes the sink for a stream of this size and purpose; raises ProtocolError to refuse it.
+#: Creates the sink for a stream of this size and purpose; raises ProtocolError to refuse it.
 MakeSink = Callable[[int, int], Sink]
 
 
 class Sender:
-    """One direction of a connection, outgoing: takes messages, gives frames."""
+    """The outgoing direction of a connection: takes messages, returns frames."""
 
     def __init__(self, key: bytes, check_owner: Callable[[], None] = lambda: None) -> None:
         self._key = key
         self._counter = 0
         self._check_owner = check_owner
-        #: Encoded messages, their lengths, and how many streams each refers to.
+        #: Encoded messages, their lengths, and the number of streams each refers to.
         self._ready: deque[_Ready] = deque()
         self._streaming: deque[_Outgoing] = deque()
         self._next_stream = 0
-        #: A long message that nothing may overtake, while it is on its way.
+        #: A long message that nothing may overtake, while it is being sent.
         self._leading: _Outgoing | None = None
-        #: Streams that have begun and to which no message that was sent has referred.
+        #: Streams that have started and to which no sent message refers yet.
         self._begun = 0
         self._window = WINDOW
-        #: Bytes taken in and not yet given out as frames.
+        #: Bytes accepted and not yet returned as frames.
         self.backlog = 0
 
     def put(self, message: Message, follows: bool = False) -> None:
-        """Queue a message; what is out of the limits of one is brought within them (`splitting.py`).
+        """Queue a message; it is brought within the limits if necessary (`splitting.py`).
 
-        With `follows` it overtakes nothing that was queued before, payloads included.
+        With `follows` it overtakes no earlier message, including payloads.
         """
         follows = follows or message.is_last
         if not seems_fit(message):
@@ -126,14 +126,14 @@ class Sender:
             values = message.values()
             try:
                 data: bytes = _pack(values)
-            except TypeError:  # There is a payload in it.
+            except TypeError:  # It contains a payload.
                 packer = _Packer(self)
                 data, streams = packer.pack(values), packer.streams
-        except (ValueError, OverflowError):  # Text that is no UTF-8, or a number of more than 64 bits.
+        except (ValueError, OverflowError):  # Text that is not UTF-8, or a number of more than 64 bits.
             self._next_stream, self.backlog = begin
             self._put_fitted(message, follows)
             return
-        # What is so short has nothing in it that is too long.
+        # A short encoding cannot contain anything too long.
         if brings_little([each.payload.size for each in streams]) and (
             len(data) < CHUNK_LIMIT or (len(data) <= MESSAGE_LIMIT and fits(message) and not has_too_many(values, data))
         ):
@@ -147,7 +147,7 @@ class Sender:
             self._put_long(part, follows or number > 0)
 
     def _put_long(self, message: Message, follows: bool) -> None:
-        """Queue what may be too long; with `follows` it overtakes nothing that was queued before."""
+        """Queue a message that may be too long; with `follows` it overtakes no earlier message."""
         begin = self._next_stream, self.backlog
         packer = _Packer(self)
         data = packer.pack(message.values())
@@ -183,19 +183,19 @@ class Sender:
 
     @property
     def is_streaming(self) -> bool:
-        """Whether payloads are on their way out."""
+        """Whether payloads are being sent."""
         return bool(self._streaming)
 
     def credit(self, amount: int) -> None:
-        """The peer has dealt with so many bytes."""
+        """The peer has processed this many bytes."""
         self._window += amount
 
     def frames(self) -> list[Frame]:
-        """The next frames to send: one with all messages that fit, and one piece of a stream."""
+        """The next frames to send: one with all messages that fit, and one chunk of a stream."""
         found: list[Frame] = []
         if self._ready and self._window >= CHUNK_LIMIT:
             found += self._charged(self._message_chunk())
-        # No stream begins where the other side would have too many for which messages are still to come.
+        # Start no stream if the other side would have too many that no message refers to yet.
         if self._streaming and self._window >= CHUNK_LIMIT and (self._begun < PAYLOAD_LIMIT or not self._ready):
             found += self._charged(self._stream_chunk())
         return found
@@ -205,7 +205,7 @@ class Sender:
         return self._sealed(*parts)
 
     def pulse(self, beat: int = 1) -> list[Frame]:
-        """A sign of life; the next one comes in so many intervals."""
+        """A heartbeat; the next one follows in this number of intervals."""
         return self._sealed(bytes([PULSE, beat]))
 
     def give_credit(self, amount: int) -> list[Frame]:
@@ -215,7 +215,7 @@ class Sender:
         return self._sealed(bytes([BYE]), reason.encode("utf-8", "replace")[:1024])
 
     def rekey(self) -> list[Frame]:
-        """Go on with the next key, from which the present one cannot be found."""
+        """Change to the next key, from which the present one cannot be computed."""
         found = self._sealed(bytes([REKEY]))
         self._key = next_key(self._key)
         return found
@@ -243,7 +243,7 @@ class Sender:
         return head, data
 
     def _sealed(self, *parts: Any) -> list[Frame]:
-        # A forked copy of this process has the same key and counter; two boxes under one nonce would give both away.
+        # A forked copy of this process has the same key and counter; two boxes with one nonce would reveal both.
         self._check_owner()
         frame = sealed_frame(self._key, self._counter.to_bytes(24, "little"), *parts)
         self._counter += 1
@@ -252,12 +252,12 @@ class Sender:
         return [frame]
 
 
-#: Packs what has no payloads. One for all, since one that is made for each message takes twice as long.
+#: Packs messages without payloads. Shared, since creating a packer for each message is slow.
 _pack = msgpack.Packer().pack
 
 
 class _Packer:
-    """Packs one message, opening a stream for each payload it meets."""
+    """Packs one message, opening a stream for each payload in it."""
 
     def __init__(self, sender: Sender) -> None:
         self._sender = sender
@@ -269,7 +269,7 @@ class _Packer:
 
     def _refer(self, value: object) -> msgpack.ExtType:
         if not isinstance(value, Payload):
-            raise InternalError(f"a {type(value).__name__} cannot travel in a message")
+            raise InternalError(f"a {type(value).__name__} cannot be sent in a message")
         purpose = FILE if isinstance(value, FilePayload) else PAYLOAD
         stream = self._sender._open(value, purpose)
         self.streams.append(stream)
@@ -288,14 +288,14 @@ class _Bytes(Payload):
 
 
 class _Outgoing:
-    """A payload on its way out."""
+    """An outgoing payload."""
 
     def __init__(self, number: int, payload: Payload, purpose: int) -> None:
         self.number = number
         self.done = False
-        #: Encoded messages that may leave once this stream has.
+        #: Encoded messages that may be sent after this stream.
         self.then: list[_Ready] = []
-        #: How many streams the message refers to that is this stream, with itself; 0 where it is none.
+        #: The number of streams of the message that refers to this stream; 0 if there is none.
         self.ends = 0
         self.payload = payload
         self._purpose = purpose
@@ -306,13 +306,13 @@ class _Outgoing:
         return self._offset == 0
 
     def next_chunk(self) -> tuple[bytes, Any]:
-        """The head of the next chunk, and the bytes of the payload in it."""
+        """The head of the next chunk, and its payload bytes."""
         flags, head = 0, b""
         if self._offset == 0:
             flags, head = FIRST, _STREAM_SIZE.pack(self.payload.size, self._purpose)
         room = CHUNK_LIMIT - _STREAM_HEAD.size - len(head)
         left = self.payload.size - self._offset
-        # A file that has shrunk since it was announced is filled up: its digest tells.
+        # A file that has shrunk since it was announced is padded: its digest reveals that.
         data = self.payload.read(self._offset, min(room, left)) or bytes(min(room, left))
         self._offset += len(data)
         self.done = self._offset >= self.payload.size
@@ -328,7 +328,7 @@ class Bye:
     reason: str
 
 
-#: What no message has more of. Arrays in particular: each element takes a byte on the wire, and many in memory.
+#: Limits of one message. Arrays in particular: each element takes a byte on the wire, and many in memory.
 _UNPACKER_LIMITS: dict[str, Any] = {
     "max_bin_len": MESSAGE_LIMIT,
     "max_str_len": MESSAGE_LIMIT,
@@ -336,46 +336,46 @@ _UNPACKER_LIMITS: dict[str, Any] = {
     "max_map_len": 0,
     "max_ext_len": 16,
 }
-#: Where nobody sets a limit.
+#: Used if no limit is set.
 NO_MEMORY_LIMIT = 1 << 63
 
 
 class Receiver:
-    """The other direction, incoming: takes bytes, gives messages."""
+    """The incoming direction: takes bytes, returns messages."""
 
     def __init__(self, key: bytes, make_sink: MakeSink, memory_limit: int = NO_MEMORY_LIMIT) -> None:
         self._key = key
         self._counter = 0
         self._make_sink = make_sink
-        #: Bytes of payloads that may lie in memory before a message refers to them.
+        #: Maximum size of payloads in memory before a message refers to them.
         self._memory_limit = memory_limit
-        #: A frame of which only a part has arrived.
+        #: A frame that has arrived in part.
         self._begun = bytearray()
         self._streams: dict[int, _Incoming] = {}
         self._finished: dict[int, Payload] = {}
-        #: Announced bytes of those streams, of both kinds, that lie in memory.
+        #: Announced size of those streams, of both kinds, that are in memory.
         self._in_memory: dict[int, int] = {}
         self._bytes_in_memory = 0
-        #: Payloads that the message which is being read refers to.
+        #: Payloads that the message being decoded refers to.
         self._referred: list[Payload] = []
         #: Elements of arrays that the message may still have.
         self._elements_left = 0
-        #: What the peer has granted since this was last set to 0.
+        #: Credit that the peer has granted since this was last reset.
         self.granted = 0
-        #: In how many intervals the peer gives its next sign of life, as it said since this was last set to 0.
+        #: The number of intervals until the peer's next heartbeat, as announced since this was last reset.
         self.promised = 0
-        #: Bytes taken in of messages and of streams: both count against the peer's window.
+        #: Bytes of messages and of streams received: both count against the peer's window.
         self.taken = 0
         self.streamed = 0
 
     @property
     def has_opened(self) -> bool:
-        """Whether any frame has opened: only who has the secret seals such."""
+        """Whether any frame was decrypted: only a process with the secret can make one."""
         return self._counter > 0
 
     def receive(self, data: bytes | memoryview) -> list[Message | Bye]:
-        """What the bytes complete, in order. Boxes are opened in their place, where that can be written, so the bytes
-        are spent afterwards. Raises ProtocolError, and then the connection is over."""
+        """The messages that these bytes complete, in order. Boxes are decrypted in place if the buffer is writable, so
+        its contents are lost. Raises ProtocolError; the connection must then be closed."""
         found: list[Message | Bye] = []
         try:
             self._receive(memoryview(data), found)
@@ -398,8 +398,8 @@ class Receiver:
         self._begun += view[offset:]
 
     def _complete(self, view: memoryview, found: list[Message | Bye]) -> int:
-        """Fill up the frame of which a part came before, and no further: what lies whole in new bytes
-        is not copied. Returns how many bytes that took."""
+        """Complete the frame that has arrived in part, and no more: complete frames in new bytes are not copied.
+        Returns the number of bytes used."""
         begun, used = self._begun, 0
         if len(begun) < 4:
             used = min(4 - len(begun), len(view))
@@ -426,7 +426,7 @@ class Receiver:
             raise MessageRefused(str(error)) from None
 
     def abandon(self) -> None:
-        """The connection is over: give back what was half received or not asked for."""
+        """The connection has ended: release incomplete streams and those that no message refers to."""
         for stream in self._streams.values():
             stream.sink.abandon()
         for payload in self._finished.values():
@@ -472,7 +472,7 @@ class Receiver:
             self._streams[number] = _Incoming(size, purpose, self._sink(number, size, purpose))
         stream = self._streams.get(number)
         if stream is None:
-            raise ProtocolError("a stream goes on that has not begun")
+            raise ProtocolError("a stream continues that has not started")
         stream.write(chunk[offset:])
         if flags & LAST:
             payload: Any = stream.finish()
@@ -498,7 +498,7 @@ class Receiver:
         return self._make_sink(size, purpose)
 
     def _note_memory(self, number: int, size: int) -> None:
-        """Raise ProtocolError where payloads that nothing refers to would fill the memory."""
+        """Raise ProtocolError if payloads that no message refers to would fill the memory."""
         if len(self._in_memory) >= PAYLOAD_LIMIT:
             raise ProtocolError("too many payloads that no message has referred to")
         total = self._bytes_in_memory + size
@@ -511,7 +511,7 @@ class Receiver:
         self._in_memory[number], self._bytes_in_memory = size, total
 
     def _count(self, values: list[Any]) -> list[Any]:
-        """Of a long message, each array when it is whole: the inner ones first."""
+        """For a long message, each array when it is complete, inner arrays first."""
         self._elements_left -= len(values)
         if self._elements_left < 0:
             raise ProtocolError("a message has too many elements")
@@ -524,22 +524,22 @@ class Receiver:
                 values = msgpack.unpackb(data, ext_hook=self._refer, list_hook=count, **_UNPACKER_LIMITS)
                 self._add(values, found)
             except msgpack.ExtraData as more:  # The first of several.
-                if count is not None:  # What follows would not be counted.
+                if count is not None:  # Further messages would not be counted.
                     raise ProtocolError("a stream holds more than one message") from None
                 self._add(more.unpacked, found)
                 self._decode_several(more.extra, found)
         except ProtocolError:
             raise
-        except Exception as error:  # msgpack raises several unrelated kinds
+        except Exception as error:  # msgpack raises several unrelated exceptions
             raise ProtocolError(f"not msgpack as expected: {type(error).__name__}") from None
         finally:
-            if self._referred:  # By a message that is none.
+            if self._referred:  # By an invalid message.
                 release_all(self._referred)
                 self._referred = []
 
     def _add(self, values: Any, found: list[Message | Bye]) -> None:
         found.append(from_values(values))
-        if self._referred:  # They are the message's now.
+        if self._referred:  # They belong to the message now.
             self._referred = []
 
     def _decode_several(self, data: bytes, found: list[Message | Bye]) -> None:
@@ -572,7 +572,7 @@ def _box_length(data: Any, offset: int) -> int:
 
 
 class _Incoming:
-    """A stream on its way in."""
+    """An incoming stream."""
 
     def __init__(self, size: int, purpose: int, sink: Sink) -> None:
         self.purpose = purpose
@@ -610,5 +610,5 @@ class MemorySink:
 def channel(
     keys: Keys, make_sink: MakeSink, check_owner: Callable[[], None], memory_limit: int = NO_MEMORY_LIMIT
 ) -> tuple[Sender, Receiver]:
-    """Both directions of a connection whose handshake is done."""
+    """Both directions of a connection after the handshake."""
     return Sender(keys.send, check_owner), Receiver(keys.receive, make_sink, memory_limit)

@@ -1,5 +1,5 @@
-"""The decisions of a client, a scheduler and a node: what has happened goes in, effects come out.
+"""The decisions of a client, a scheduler and a node: events are passed in, effects are returned.
 
-Pure: time is an argument, and what is to be done is returned as data (`effects.py`). No object here has a socket, a
-clock, a file, a thread or a logger, so that all of it runs in simulated worlds, any number of times.
+Pure: time is an argument, and actions are returned as data (`effects.py`). No object here has a socket, a clock, a
+file, a thread or a logger, so all of it runs in simulated worlds, any number of times.
 """

@@ -1,7 +1,7 @@
-"""What the rules ask of the shell that drives them.
+"""Effects: actions that the rules request from the shell that drives them.
 
-Rules return lists of these; a shell performs them in order. A shell knows only its own
-role's effects, and `Send`, which all share.
+Rules return lists of these; a shell performs them in order. A shell knows only its role's effects, and those that all
+roles share.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class Effect(Fields):
 
 @record
 class Send(Effect):
-    """Any role: send to a peer; nothing happens where it is gone."""
+    """All roles: send to a peer; no effect if the peer is gone."""
 
     peer: Peer
     message: Message
@@ -29,7 +29,7 @@ class Send(Effect):
 
 @record
 class Drop(Effect):
-    """Any role: close the connection, telling the peer why."""
+    """All roles: close the connection, with the reason for the peer."""
 
     peer: Peer
     reason: str
@@ -37,7 +37,7 @@ class Drop(Effect):
 
 @record
 class WriteFacts(Effect):
-    """Scheduler, node: write this into the journal of the computation, before what follows is done."""
+    """Scheduler, node: write these facts to the journal of the computation, before the following effects."""
 
     computation: ComputationId
     facts: list[Message]

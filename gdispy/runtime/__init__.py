@@ -1,1 +1,1 @@
-"""Greenlets, the loop that drives a rules object, and what a daemon does to its own process."""
+"""Greenlets, the pump that drives a rules object, and the hardening of daemon processes."""

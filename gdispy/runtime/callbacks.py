@@ -1,6 +1,6 @@
-"""Calls functions of the user outside the hub, in a thread (patched: a greenlet) of their own.
+"""Runs functions of the user outside the hub, in a separate thread (patched: a greenlet).
 
-Invariant: one that does not return holds up the others for `PATIENCE` at most.
+Invariant: a blocking function delays the others by at most `PATIENCE`.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ logger = logging.getLogger("gdispy.hub")
 
 
 class CallbackRunner:
-    """Calls functions of the user one after the other, in a thread (patched: a greenlet) of its own.
+    """Calls functions of the user one after the other, in a separate thread (patched: a greenlet).
 
-    One that takes longer than `PATIENCE` while others wait does not hold them up: they go on in
-    another thread, and the log says so.
+    A function that takes longer than `PATIENCE` while others wait does not delay them further: they continue in another
+    thread, which is logged.
     """
 
     #: Seconds.
@@ -27,12 +27,12 @@ class CallbackRunner:
 
     def __init__(self) -> None:
         self._waiting: deque[tuple[Callable[..., Any], tuple[Any, ...]]] = deque()
-        # The user's thread takes the lock only, and never the condition: where Ctrl-C came just when that had taken the
-        # lock, in Python, nobody would give it back. A lock of its own, taken by `with`, has no such moment.
+        # The user's thread takes only the lock, never the condition: if Ctrl-C came just after the condition had taken
+        # its lock, in Python, it would never be released. A lock taken by `with` has no such moment.
         self._lock = threading.Lock()
         self._condition = threading.Condition(self._lock)
         self._runner: object = None
-        #: The identifiers of all threads that run callbacks, those that were replaced and still run one included.
+        #: The identifiers of all threads that run callbacks, including replaced ones that still run.
         self._threads: set[int] = set()
         self._began: float | None = None
 
@@ -66,7 +66,7 @@ class CallbackRunner:
             with self._condition:
                 while not self._waiting and self._runner is runner:
                     self._condition.wait()
-                if self._runner is not runner:  # Replaced, and at last back from its callback.
+                if self._runner is not runner:  # Replaced, and its callback has returned at last.
                     return
                 function, args = self._waiting.popleft()
                 self._began = time.monotonic()
@@ -90,7 +90,7 @@ class CallbackRunner:
                 if left > 0:
                     self._condition.wait(left)
                     continue
-                logger.warning("a callback has not returned for %.0f s; the others go on", self.PATIENCE)
+                logger.warning("a callback has been running for %.0f s; other callbacks continue", self.PATIENCE)
                 self._began = None
                 self._replace_runner()
 

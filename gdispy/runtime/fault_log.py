@@ -1,6 +1,6 @@
-"""How a daemon tells of a message that it could not handle: a defect of gdispy, or of what has sent it.
+"""Logs a message that a daemon could not handle: a defect of gdispy, or of its sender.
 
-Called in the loop of a daemon or of a program's hub.
+Callable in the loop of a daemon or of a program's hub.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from gdispy.runtime.limited_log import LimitedLog
 
 logger = logging.getLogger("gdispy")
 
-#: Seconds between two tracebacks for the same kind of message and exception: a peer may send it again and again.
+#: Seconds between two tracebacks for the same kind of message and exception: a peer may send it repeatedly.
 INTERVAL = 60.0
 
 _log = LimitedLog(logger, INTERVAL)
 
 
 def log_fault(message: Message, error: Exception) -> None:
-    """Write the traceback to the log, for each kind of message and exception once in a while."""
-    text = "gdispy: a %s could not be handled, so its sender is dropped"
+    """Log the traceback, at limited intervals for each kind of message and exception."""
+    text = "gdispy: a %s could not be handled; its sender is disconnected"
     _log.log_failure(logging.ERROR, (type(message), type(error)), error, text, type(message).__name__)

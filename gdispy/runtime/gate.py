@@ -1,7 +1,7 @@
-"""A one-shot event that threads and greenlets may wait for alike: the only way out of the hub.
+"""A one-shot event for threads and greenlets: the only way out of the hub.
 
-Used in any thread. A waiting thread that has a gevent loop waits on a watcher of that loop, any other on a raw lock;
-which, is decided at each wait, so that a program may be patched later.
+Usable in any thread. A waiting thread that has a gevent loop waits on a watcher of that loop, any other on a raw lock;
+this is decided at each wait, so that a program may be patched later.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _allocate_lock = gevent.monkey.get_original("_thread", "allocate_lock")
 
 
 class Gate:
-    """Closed at first; `open` lets through all who wait and will wait. For threads and greenlets."""
+    """Initially closed; `open` releases all current and future waiters. For threads and greenlets."""
 
     __slots__ = ("_open", "_wakers")
 
@@ -27,24 +27,24 @@ class Gate:
         self._wakers: list[Callable[[], None]] = []
 
     def open(self) -> None:
-        # First the flag, then the wakers: `_pass` adds its waker first and looks at the flag then.
+        # Set the flag before reading the wakers: `_pass` adds its waker before it reads the flag.
         self._open = True
         for wake in list(self._wakers):
             wake()
 
     def tell(self, wake: Callable[[], None]) -> None:
-        """Have `wake` called when the gate opens, at once if it is open: at least once, from any thread."""
+        """Call `wake` when the gate opens, or now if it is open: at least once, from any thread."""
         self._wakers.append(wake)
         if self._open:
             wake()
 
     def forget(self, wake: Callable[[], None]) -> None:
-        """Take back what `tell` was told."""
+        """Undo `tell`."""
         with contextlib.suppress(ValueError):
             self._wakers.remove(wake)
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait until the gate is open; False if `timeout` seconds pass before."""
+        """Wait until the gate is open; False if `timeout` seconds pass first."""
         if self._open:
             return True
         if timeout is not None and timeout <= 0:
@@ -59,7 +59,7 @@ class Gate:
         wake = _Once(lock.release)
         self._wakers.append(wake)
         if not self._open:
-            # TIMEOUT_MAX is what a lock takes at most; longer waits would raise.
+            # The maximum of a lock; longer waits would raise.
             lock.acquire(True, -1 if timeout is None else min(timeout, threading.TIMEOUT_MAX))
         self._wakers.remove(wake)
         return self._open
@@ -69,8 +69,8 @@ class Gate:
         waiter = Waiter(hub)
         watcher = hub.loop.async_()
         watcher.start(waiter.switch, True)
-        # No `gevent.Timeout`: where Ctrl-C comes just when one has started, it is raised in another wait later. A timer
-        # that is left wakes only this waiter, which nobody waits on then.
+        # Not `gevent.Timeout`: if Ctrl-C comes just when one has started, it is raised in another wait later. A stale
+        # timer wakes only this waiter, on which nothing waits then.
         timer = None if timeout is None else hub.loop.timer(timeout)
         self._wakers.append(watcher.send)
         try:
@@ -88,7 +88,7 @@ class Gate:
 
 
 class _Once:
-    """A lock may be released once only; a gate may be opened twice."""
+    """A lock may be released only once; a gate may be opened twice."""
 
     __slots__ = ("_done", "_release")
 

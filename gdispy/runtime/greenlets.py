@@ -1,12 +1,12 @@
-"""Starting greenlets, so that none ends by an exception unseen, and so that those which must go on do.
+"""Starts greenlets, so that no exception is lost, and permanent tasks are restarted.
 
-Called in any loop: the work runs in a greenlet of that loop, or in the loop itself (`guarded`).
+Callable in any loop: the task runs in a greenlet of that loop, or in the loop itself (`guarded`).
 
 Invariants:
-1. What a work raises is written to the log, with its traceback and what the work was for. A greenlet that is killed
-   ends silently.
-2. A work that `keep_running` was given ends only when it returns, when it is killed, and in a forked child.
-3. No other module starts greenlets; `tests/test_architecture.py` holds that.
+1. The exception of a task is logged, with its traceback and the purpose of the task. A greenlet that is killed ends
+   silently.
+2. A task given to `keep_running` ends only when it returns, when it is killed, and in a forked child.
+3. No other module starts greenlets; `tests/test_architecture.py` checks that.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from gdispy.runtime.limited_log import LimitedLog
 
 logger = logging.getLogger(__name__)
 
-#: Seconds until a work that has failed is started again: at first, and at most.
+#: Seconds until a failed task is restarted: at first, and at most.
 PAUSE_FIRST = 0.5
 PAUSE_LIMIT = 30.0
-#: Seconds between two lines about failures of the same kind of a work that is started again and again.
+#: Seconds between two log lines about failures of the same kind of a restarted task.
 TELL_INTERVAL = 60.0
 
-#: What ends a greenlet and is no failure of it: somebody kills it, or ends the program.
+#: Exceptions that end a greenlet without a failure: it is killed, or the program ends.
 _ENDS = (gevent.GreenletExit, KeyboardInterrupt, SystemExit)
 
 _once = LimitedLog(logger)
@@ -41,26 +41,26 @@ _now = time.monotonic
 def spawn(
     work: Callable[..., Any], *args: Any, what: str, on_failure: Callable[[BaseException], None] | None = None
 ) -> gevent.Greenlet:
-    """Run a work once in a greenlet. `what` says in the log what it is for; `on_failure` is called where it fails, and
-    sees to it that nobody waits for what will not come."""
+    """Run a task once in a greenlet. `what` is its purpose, for the log; `on_failure` is called if it fails, and must
+    release all waiters of its results."""
     return gevent.spawn(_run, work, args, what, on_failure)
 
 
 def spawn_later(seconds: float, work: Callable[..., Any], *args: Any, what: str) -> gevent.Greenlet:
-    """The same, after so many seconds."""
+    """The same, after a number of seconds."""
     return gevent.spawn_later(seconds, _run, work, args, what, None)
 
 
 def keep_running(work: Callable[..., Any], *args: Any, what: str) -> gevent.Greenlet:
-    """Run a work in a greenlet until it returns: where it fails, it is started again after a pause, which grows."""
+    """Run a task in a greenlet until it returns: if it fails, it is restarted after a growing pause."""
     return gevent.spawn(_run_again, work, args, what)
 
 
 def guarded(
     work: Callable[..., Any], what: str, on_failure: Callable[[BaseException], None] | None = None
 ) -> Callable[..., Any]:
-    """A callback for a timer or a watcher of the loop. Without this, gevent writes a failure to stderr, and a watcher
-    that has failed is stopped for ever."""
+    """A callback for a timer or a watcher of the loop. Without this, gevent writes a failure to stderr, and a failed
+    watcher is stopped for ever."""
 
     def call(*args: Any) -> Any:
         return _run(work, args, what, on_failure)
@@ -75,7 +75,7 @@ def _run(
         return work(*args)
     except _ENDS:
         raise
-    except BaseException as error:  # A limit of gevent's that nobody has caught is no Exception.
+    except BaseException as error:  # An uncaught `gevent.Timeout` is not an Exception.
         _once.log_failure(logging.CRITICAL, _kind(work, error), error, "gdispy: a defect in %s", what)
         if on_failure is not None:
             _run(on_failure, (error,), what, None)
@@ -94,7 +94,7 @@ def _run_again(work: Callable[..., Any], args: tuple[Any, ...], what: str) -> No
         except ForkedError:
             return
         except BaseException as error:
-            text = "gdispy: a defect in %s, which is started again"
+            text = "gdispy: a defect in %s, which is restarted"
             _again.log_failure(logging.CRITICAL, _kind(work, error), error, text, what)
         if _now() - began > PAUSE_LIMIT:
             pause = PAUSE_FIRST

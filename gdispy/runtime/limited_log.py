@@ -1,7 +1,6 @@
-"""Lines of the log that a peer can bring about: each kind at most once a second, with how many were left out.
+"""Log lines that a peer can cause: each kind at most once a second, with the number of suppressed lines.
 
-Used by listeners, the beacon, the relay, the node and the scheduler, each in its loop. What is left out and
-followed by no line of the same key is never told.
+Suppressed lines that are followed by no line with the same key are not reported.
 """
 
 from __future__ import annotations
@@ -26,16 +25,16 @@ class LimitedLog:
         self._clock = clock
 
     def log(self, level: int, key: object, text: str, *args: object) -> None:
-        """Write a line about a peer, or a kind of peers, that `key` stands for. What is no number among `args` may
-        be a text of a peer, and is made printable."""
+        """Log a line about a peer, or a kind of peers, identified by `key`. Values of `args` that are not numbers may
+        be texts of a peer, and are made printable."""
         self._write(level, key, text, _shown(args))
 
     def log_failure(self, level: int, key: object, error: BaseException, text: str, *args: object) -> None:
-        """The same of a failure, with its traceback."""
+        """The same for a failure, with its traceback."""
         self._write(level, key, text, _shown(args), error)
 
     def log_lines(self, level: int, key: object, text: str) -> None:
-        """The same of a text of a peer that may have several lines."""
+        """The same for a text of a peer that may have several lines."""
         self._write(level, key, "%s", [printable_for_log(text)])
 
     def _write(
@@ -47,14 +46,14 @@ class LimitedLog:
         if left_out is None:
             return
         if left_out:
-            text, args = f"{text} (%d such lines were left out before)", [*args, left_out]
+            text, args = f"{text} (%d such lines were suppressed)", [*args, left_out]
         if error is not None:
             text, args = f"{text}\n%s", [*args, traceback_text(error)]
         self._logger.log(level, text, *args)
 
 
 def traceback_text(error: BaseException) -> str:
-    """The traceback of an error for the log. What a peer has said may be in it, so `exc_info` would not do."""
+    """The traceback of an error for the log. It may contain texts of peers, so `exc_info` cannot be used."""
     text = "".join(traceback.format_exception(type(error), error, error.__traceback__)).rstrip()
     return printable_for_log(f"  {shortened(text, PRINTED_LINES_LIMIT // 2)}")
 

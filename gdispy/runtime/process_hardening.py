@@ -1,12 +1,12 @@
-"""What a daemon does to its own process at its start: no secret shows, its memory is not to be read, many files open.
+"""Hardens a daemon's process at its start: hides secrets, protects its memory, raises the limit of open files.
 
-Called by the commands of node, scheduler and relay when the secret is known, before any port is opened, in the
-main greenlet. Linux; where something is not to be had, the daemon works without it.
+Must be called when the secret is known and before any port is opened, in the main greenlet. Linux; the daemon works
+even if a step fails.
 
-- The secret is overwritten where `/proc/PID/environ` and `/proc/PID/cmdline` show it, and taken out of `os.environ`. To
-  delete it there alone changes nothing of what `/proc` shows.
+- The secret is overwritten in `/proc/PID/environ` and `/proc/PID/cmdline`, and removed from `os.environ`. Removing it
+  only there does not change `/proc`.
 - The process leaves no core file, and no other process of its user can read its memory or trace it (root can).
-- It may open as many files as the hard limit allows. What it starts gets the former limits: `open_files_before`.
+- It may open as many files as the hard limit allows. Its child processes get the previous limits: `open_files_before`.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ from gdispy.worker.originals import resource
 logger = logging.getLogger(__name__)
 
 _PR_SET_DUMPABLE = 4
-#: Open files that no daemon needs more of; a hard limit can be without end.
+#: Upper bound for open files of a daemon; a hard limit can be infinite.
 FILES = 1 << 20
-#: Variables that hold secrets.
+#: Variables that contain secrets.
 _SECRET_VARIABLE = re.compile("GDISPY_([A-Z]+_)?SECRET")
-#: Of `/proc/self/stat`, behind the name: where arguments begin and end, and variables.
+#: Fields of `/proc/self/stat` after the name: start and end of arguments, and of variables.
 _PLACES = slice(45, 49)
 
 _open_files: int | None = None
 
 
 def harden(secrets: Iterable[str]) -> None:
-    """Do all that; `secrets` are those that the command line may hold."""
+    """Apply all hardening; `secrets` are those that the command line may contain."""
     _hide_variables()
     _hide_arguments([text for text in secrets if text])
     no_core_dumps()
@@ -45,12 +45,12 @@ def harden(secrets: Iterable[str]) -> None:
 
 
 def is_secret_variable(name: str) -> bool:
-    """Whether a variable of this name holds a secret, or says where one is."""
+    """Whether a variable of this name contains a secret, or the path of one."""
     return _SECRET_VARIABLE.fullmatch(name.removesuffix("_FILE")) is not None
 
 
 def open_files_before() -> int:
-    """The soft limit of open files that this process was started with."""
+    """The soft limit of open files with which this process was started."""
     return resource.getrlimit(resource.RLIMIT_NOFILE)[0] if _open_files is None else _open_files
 
 
@@ -66,7 +66,7 @@ def _hide_variables() -> None:
             _overwrite_by_pointer(name.encode())
         del os.environ[name]
     if any(_shows(name.encode() + b"=") for name in names):
-        logger.warning("%s shows in /proc to processes of this user: give a file with the secret", ", ".join(names))
+        logger.warning("%s is visible in /proc to processes of this user: use a file for the secret", ", ".join(names))
 
 
 def _overwrite_variable(name: bytes) -> None:
@@ -78,7 +78,7 @@ def _overwrite_variable(name: bytes) -> None:
 
 
 def _overwrite_by_pointer(name: bytes) -> None:
-    """The same where the memory cannot be written as a file: by where the C library finds the variable."""
+    """The same if the memory cannot be written as a file: at the address where the C library has the variable."""
     with contextlib.suppress(AttributeError, OSError):
         getenv = ctypes.CDLL(None).getenv
         getenv.restype = ctypes.c_void_p
@@ -97,16 +97,16 @@ def _hide_arguments(secrets: list[str]) -> None:
                     _write(place + len(text) - len(secret), b"*" * len(secret))
     except OSError:
         if any(_is_argument(os.fsencode(word), secret) for word in sys.argv[1:] for secret in hidden):
-            logger.warning("the secret shows in the list of processes of this machine: give a file with the secret")
+            logger.warning("the secret is visible in the process list of this machine: use a file for the secret")
 
 
 def _is_argument(word: bytes, secret: bytes) -> bool:
-    """Whether it is the secret, by itself or behind an option."""
+    """Whether an argument is the secret, alone or after an option."""
     return word == secret or (word.startswith(b"-") and word.endswith(secret))
 
 
 def _variables_and_arguments() -> tuple[tuple[int, int], tuple[int, int]]:
-    """Where the arguments of this process lie in its memory, and its variables. Raises OSError."""
+    """The addresses of this process's arguments and variables in its memory. Raises OSError."""
     with open("/proc/self/stat", "rb") as file:
         fields = file.read().rpartition(b")")[2].split()
     first, last, begin, end = (int(field) for field in fields[_PLACES])
@@ -114,7 +114,7 @@ def _variables_and_arguments() -> tuple[tuple[int, int], tuple[int, int]]:
 
 
 def _texts(begin: int, end: int) -> Iterator[tuple[int, bytes]]:
-    """The texts in a part of the memory, and where each is. Raises OSError."""
+    """The strings in a range of memory, with their addresses. Raises OSError."""
     with open("/proc/self/mem", "rb", buffering=0) as memory:
         data = os.pread(memory.fileno(), end - begin, begin)
     offset = 0
@@ -124,7 +124,7 @@ def _texts(begin: int, end: int) -> Iterator[tuple[int, bytes]]:
 
 
 def _write(place: int, data: bytes) -> None:
-    """Write into the memory; nothing is written where there is none. Raises OSError."""
+    """Write to the memory; empty ranges are skipped. Raises OSError."""
     fd = os.open("/proc/self/mem", os.O_WRONLY | os.O_CLOEXEC)
     try:
         os.pwrite(fd, data, place)
@@ -133,7 +133,7 @@ def _write(place: int, data: bytes) -> None:
 
 
 def _shows(beginning: bytes) -> bool:
-    """Whether `/proc` shows a variable that begins so and has a value."""
+    """Whether `/proc` shows a variable with this prefix and a value."""
     try:
         with open("/proc/self/environ", "rb") as file:
             return any(text.startswith(beginning) and text != beginning for text in file.read().split(b"\0"))
@@ -145,7 +145,7 @@ def _shows(beginning: bytes) -> bool:
 
 
 def _forbid_dumps() -> None:
-    # A handler of core files that is a program gets them whatever the limit says.
+    # A core handler that is a program gets core files regardless of the limit.
     with contextlib.suppress(AttributeError, OSError):
         if sys.platform == "linux":
             ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
@@ -160,6 +160,6 @@ def _raise_open_files() -> None:
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (goal, hard))
     except (OSError, ValueError) as error:
-        logger.debug("the limit of open files stays %d: %s", soft, error)
+        logger.debug("the limit of open files remains %d: %s", soft, error)
         return
     _open_files = soft

@@ -1,13 +1,13 @@
-"""Drives one rules object: take all that has come in, decide, then act.
+"""Drives one rules object: take all pending input, decide, then act.
 
-Each role has one; its turns run in the loop itself, never two at once, so the rules need no
-locks. Effects must not wait for anything: what would, the role does in a greenlet of its own.
+Each role has one; its turns run in the loop itself, never two at once, so the rules need no locks. Effects must not
+block; the role runs blocking work in separate greenlets.
 
     put(stimulus) ──> inbox ──> turn: effects = stimulus(now) for each ──> perform(effects)
                                       tick(now) when due() says so
 
-Batching comes from load by itself: a turn takes all that came in while the loop was elsewhere. Rules
-cannot switch greenlets (they import nothing that could), so a turn sees one consistent state.
+Load forms batches: a turn takes all input that arrived while the loop was busy. Rules cannot switch greenlets (they
+import nothing that could), so a turn sees one consistent state.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from gdispy.runtime.limited_log import traceback_text
 
 logger = logging.getLogger(__name__)
 
-#: Turns kept for the log when a defect shows.
+#: Number of turns kept for the log in case of a defect.
 _REMEMBERED = 32
 
 
 class Pump:
-    """One rules object's inbox and its turns. `stimulus(*args, now)` returns what is to be done."""
+    """The inbox and the turns of one rules object. `stimulus(*args, now)` returns effects."""
 
     def __init__(
         self,
@@ -52,7 +52,7 @@ class Pump:
         self._recent: deque[str] = deque(maxlen=_REMEMBERED)
 
     def start(self) -> None:
-        """Begin with the turns, in the loop of the calling thread."""
+        """Start turns, in the loop of the calling thread."""
         self._loop = gevent.get_hub().loop
         self._timer = self._loop.timer(0, ref=False)
         if self._inbox:
@@ -65,7 +65,7 @@ class Pump:
             self._timer.stop()
 
     def put(self, stimulus: Callable[..., Effects], *args: Any) -> None:
-        """Have a stimulus decide in the next turn. In the pump's loop."""
+        """Pass a stimulus to the next turn. In the pump's loop."""
         self._inbox.append((stimulus, args))
         if not self._scheduled and self._loop is not None:
             self._scheduled = True
@@ -85,11 +85,11 @@ class Pump:
                     perform(effect)
         except Exception as error:
             self._fail(error)
-        if self._due is not None:  # Behind what the turn has asked the loop for, such as to send.
+        if self._due is not None:  # After work that the turn has scheduled in the loop, such as sending.
             self._loop.run_callback(self._look_at_time)
 
     def _look_at_time(self) -> None:
-        """Do what is due by the time alone, and see to it that this is done again when the rules want that next."""
+        """Perform actions that are due by time, and schedule the next ones."""
         if self._stopped or self._due is None:
             return
         try:
@@ -104,13 +104,13 @@ class Pump:
             self._fail(error)
 
     def _fail(self, error: Exception) -> None:
-        # Rules that have lost their way must not go on deciding.
+        # Rules with a violated invariant must not make further decisions.
         self.stop()
         logger.critical("gdispy: a defect; recent turns: %s\n%s", list(self._recent), traceback_text(error))
         self._on_defect(error)
 
     def _set_timer(self, due: float | None, now: float) -> None:
-        # None is left to ring for nothing: setting it takes half a microsecond, and to be woken hundreds.
+        # No timer is left to fire unnecessarily: setting one is much cheaper than a wake-up.
         self._timer_at = due
         self._timer.stop()
         if due is not None:

@@ -1,13 +1,13 @@
-"""Taking connections from listening sockets, however many come.
+"""Accepts connections from listening sockets, in any number.
 
-Runs on one gevent loop, in callbacks of it: no greenlet waits, so that a connection costs nothing but its
-descriptor until somebody wants to know it. Used by `listener.py`.
+Runs in callbacks of one gevent loop: no greenlet waits, so a connection costs only its descriptor until it is
+processed.
 
 Invariants:
-1. All that is ready is taken in slices of time, between which the loop serves everything else.
-2. An error of accept(2) never ends the accepting: those that a network or a peer brings about are passed over, and for
-   want of descriptors or memory it pauses.
-3. Where few descriptors are left, newcomers are refused, so that what runs has some.
+1. Pending connections are accepted in slices of time, between which the loop serves everything else.
+2. An error of accept(2) never stops accepting: errors caused by a network or a peer are ignored, and without
+   descriptors or memory it pauses.
+3. If few descriptors are left, new connections are refused, so that running work can continue.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ from gdispy.runtime.limited_log import LimitedLog
 
 logger = logging.getLogger(__name__)
 
-#: Seconds of accepting after which the loop has its turn.
+#: Seconds of accepting after which the loop continues.
 SLICE = 0.004
-#: Connections taken at once at least, without a look at the clock.
+#: Minimum number of connections accepted before the clock is checked.
 BATCH = 32
-#: Seconds for which it pauses where descriptors or memory are missing.
+#: Seconds of a pause if descriptors or memory are missing.
 PAUSE = 0.1
-#: The part of all descriptors that newcomers do not get, and how many these are at least.
+#: The share of all descriptors that new connections do not get, and its minimum.
 RESERVED_PART = 8
 RESERVED_LEAST = 64
 
-#: Errors of a connection that has gone, or of the network as it was when that one came: see accept(2).
+#: Errors of a closed connection, or network errors that accept(2) reports for it: see accept(2).
 _PASSING = frozenset(
     (
         *(errno.ECONNABORTED, errno.EPROTO, errno.ENETDOWN, errno.ENETUNREACH, errno.EHOSTDOWN, errno.EHOSTUNREACH),
@@ -50,7 +50,7 @@ OnAccepted = Callable[[int, Any], None]
 
 
 def descriptor_limit() -> int:
-    """The first number that no descriptor of a newcomer may have: the system gives the lowest that is free."""
+    """The first number that no descriptor of a new connection may have: the system assigns the lowest free number."""
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if limit == resource.RLIM_INFINITY:
         return 1 << 31
@@ -58,7 +58,7 @@ def descriptor_limit() -> int:
 
 
 class Acceptor:
-    """Accepts for listening sockets of this process. `on_accepted` owns each descriptor that it is given."""
+    """Accepts connections on listening sockets of this process. `on_accepted` owns each descriptor that it receives."""
 
     def __init__(self, servers: Sequence[Any], on_accepted: OnAccepted) -> None:
         self._servers = servers
@@ -98,7 +98,7 @@ class Acceptor:
                 except BlockingIOError:
                     return
                 except OSError as error:
-                    if error.errno not in _PASSING:  # Descriptors or memory are missing, as a rule.
+                    if error.errno not in _PASSING:  # Usually descriptors or memory are missing.
                         self._pause(error)
                         return
                     continue

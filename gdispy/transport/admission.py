@@ -1,49 +1,49 @@
-"""How many connections a listener bears that have not yet shown the secret, and how many answers it gives.
+"""Limits the connections of a listener that have not yet proved the secret, and the number of answers to them.
 
-Pure. Used by `net.Listener`.
+Pure.
 
-A connection has a place until its first sealed frame has opened. Places are few, in all and for each address, and work
-for each newcomer does not depend on how many there are. When they are taken, one gives way to the newcomer: of its own
-address where that has as many as it may have, else of the address that has most; and of those the one that has waited
-longest. An honest peer needs its place for milliseconds, so a crowd that only sits there does not keep it out, and a
-crowd at other addresses does not even make it give way.
+A connection occupies a place until its first sealed frame was decrypted. Places are limited, in all and for each
+address, and the cost of a new connection does not depend on their number. If all are occupied, one is closed for the
+new connection: one of the same address if that has its maximum, else of the address with most places; the one that has
+waited longest. An honest peer needs its place for milliseconds, so a flood of idle connections does not keep it out,
+and a flood from other addresses does not even close its connection.
 
-What costs the responder a Diffie-Hellman costs the address a token; tokens come back with time, and at once when the
-peer turns out to have the secret.
+Each Diffie-Hellman of the responder costs the address a token; tokens are refilled with time, and immediately when the
+peer proves the secret.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-#: Connections whose first message has not come, and those whose first frame has not; one address has half of the places
-#: at most.
+#: Maximum number of connections without a first message, and without a first frame; one address has at most half of the
+#: places.
 PLACES = 2048
 PROVING = 256
-#: Answers to first messages that one address may draw: at once, and then each second.
+#: Maximum number of answers to first messages of one address: in a burst, and per second.
 BURST = 40
 RATE = 20.0
-#: Addresses remembered at most.
+#: Maximum number of addresses to remember.
 MEMORY = 4096
 
 
 class Places:
-    """Who has one, by addresses."""
+    """The occupied places, by address."""
 
     def __init__(self, places: int = PLACES, places_each: int = PLACES // 2) -> None:
         self._limit = places
         self._limit_each = places_each
-        #: Where each comes from; and those of each address, the oldest first.
+        #: The address of each; and those of each address, oldest first.
         self._address_of: dict[int, str] = {}
         self._of_address: dict[str, dict[int, None]] = {}
-        #: An address that has about as many as any other. One that has grown takes its part; who shrinks keeps it.
+        #: An address with about the maximum number of places. A growing address replaces it; a shrinking one remains.
         self._crowd = ""
 
     def __len__(self) -> int:
         return len(self._address_of)
 
     def arrive(self, number: int, address: str) -> int | None:
-        """Give a newcomer a place; returns who loses its own for that."""
+        """Give a new connection a place; returns the connection that loses its place for that."""
         own = self._of_address.get(address)
         loser: int | None = None
         if own is not None and len(own) >= self._limit_each:
@@ -60,7 +60,7 @@ class Places:
         return loser
 
     def leave(self, number: int) -> None:
-        """The place is free again; nothing happens where there was none."""
+        """Free the place; no effect if there is none."""
         address = self._address_of.pop(number, None)
         if address is not None:
             own = self._of_address[address]
@@ -77,12 +77,12 @@ class _Bucket:
 
 @dataclass
 class Answers:
-    """How many answers each address has left."""
+    """The number of answers left for each address."""
 
     _buckets: dict[str, _Bucket] = field(default_factory=dict)
 
     def may_answer(self, address: str, now: float) -> bool:
-        """Whether a first message from there may be answered; it costs a token."""
+        """Whether a first message from there may be answered; this costs a token."""
         if len(self._buckets) >= MEMORY and address not in self._buckets:
             self._buckets.pop(next(iter(self._buckets)))
         bucket = self._buckets.setdefault(address, _Bucket(BURST, now))
@@ -94,7 +94,7 @@ class Answers:
         return True
 
     def give_back(self, address: str) -> None:
-        """The peer has shown the secret: its token comes back."""
+        """The peer has proved the secret: its token is returned."""
         bucket = self._buckets.get(address)
         if bucket is not None:
             bucket.tokens = min(BURST, bucket.tokens + 1)

@@ -1,12 +1,12 @@
-"""One connection whose handshake is done: greenlets that read and write, signs of life; pairs in memory.
+"""A connection after its handshake: greenlets that read and write, and heartbeats.
 
-Runs on one gevent loop. A `Connection` knows its peer and nothing of jobs; what arrives
-goes to the pump of the role. `net.py` makes them.
+Runs on one gevent loop. A `Connection` knows its peer but nothing about jobs; received messages go to the pump of the
+role.
 
 Invariants:
-1. Only the reader greenlet reads. Only the writer greenlet waits to write; what fits into the socket at
-   once is written without waking it. A write that was interrupted condemns the connection.
-2. `on_closed` is called exactly once for each connection that was started, with the reason.
+1. Only the reader greenlet reads. Only the writer greenlet waits to write; data that fits into the socket is written
+   directly, without waking it. An interrupted write closes the connection.
+2. `on_closed` is called exactly once, with the reason, for each connection that was started.
 """
 
 from __future__ import annotations
@@ -44,26 +44,27 @@ from gdispy.transport.socket_writer import SocketWriter
 
 logger = logging.getLogger(__name__)
 
-#: Bytes read from a socket at once.
+#: Size of a read from a socket.
 READ_SIZE = 256 * 1024
-#: The same where little came before: room for much costs time, also when it stays empty.
+#: The same after small reads: a large buffer costs time even if it stays empty.
 SMALL_READ = 4096
-#: Bytes of frames put together for one write.
+#: Bytes of frames combined in one write.
 WRITE_SIZE = 256 * 1024
-#: Transmissions of the same bytes after which a connection is stuck.
+#: Number of transmissions of the same bytes after which a connection counts as stuck.
 STUCK_AFTER = 1
 
-#: The part of this machine's memory that payloads of one peer may fill before a message refers to them.
+#: The share of this machine's memory that payloads of one peer may fill before a message refers to them.
 MEMORY_PART = 0.75
 
-#: Bytes of answers that may wait for a peer which has asked for them; and of all that waits, from which on they count.
+#: Bytes of answers that may wait for the peer that requested them; and bytes of all waiting data above which they
+#: count.
 ANSWERS_LIMIT = 64 * 1024 * 1024
 FEW_BYTES = 1024 * 1024
 
 #: Seconds for the other side to read why it is refused.
 REFUSAL_LIMIT = 1.0
 
-#: Why a connection is closed that its two sides do not need: they have another.
+#: The reason for closing a redundant connection: its two sides have another.
 CONNECTED = "connected already"
 
 _peers = itertools.count(1)
@@ -71,30 +72,30 @@ _log = LimitedLog(logger)
 
 
 def next_peer() -> Peer:
-    """A name for a connection or an end of a pair, new in this process."""
+    """An identifier for a connection or an end of a pair, unique in this process."""
     return Peer(next(_peers))
 
 
 def new_identity() -> Identity:
-    """Who this process, or this visit of it, is from now on: nobody has been that before."""
+    """A new identity of this process, or of a visitor in it."""
     return Identity(secrets.token_bytes(SEED_BYTES))
 
 
 @lru_cache(maxsize=1)
 def memory_limit() -> int:
-    """Bytes of payloads that a peer may bring before a message refers to them."""
+    """Maximum size of payloads that a peer may send before a message refers to them."""
     size = memory_size()
     return int(MEMORY_PART * size) if size else NO_MEMORY_LIMIT
 
 
 def any_sink(size: int, purpose: int) -> Sink:
-    """Keeps in memory what arrives, in pieces."""
+    """Collects received data in memory, in pieces."""
     return MemorySink()
 
 
 @dataclass
 class Handlers:
-    """What a role does with what a connection brings. All are called in the connection's loop."""
+    """The callbacks of a role for a connection. All are called in the connection's loop."""
 
     on_messages: Callable[[Connection, list[Message]], None]
     on_closed: Callable[[Connection, str], None]
@@ -103,7 +104,7 @@ class Handlers:
 
 
 class Connection:
-    """A connection whose handshake is done. `address` is that of the other side."""
+    """A connection after its handshake. `address` is that of the other side."""
 
     def __init__(self, sock: Any, keys: Keys, handlers: Handlers, pulse: float = INTERVAL) -> None:
         self.peer = next_peer()
@@ -126,23 +127,23 @@ class Connection:
         self._output = SocketWriter(sock.fileno(), getattr(sock, "seal", None))
         self._readable: Any = None
         self._greenlets: list[Any] = []
-        #: Called once, when the first sealed frame of the peer has opened, or the connection has ended before.
+        #: Called once, when the first sealed frame of the peer was decrypted, or the connection has ended before.
         self._when_proven: Callable[[bool], None] | None = None
-        #: Whether it seems to have ended because packets were swallowed: perhaps only long ones.
+        #: Whether it seems to have ended because packets were dropped, possibly only long ones.
         self.stuck = False
-        #: Bytes of answers that were queued since all but a few had been sent.
+        #: Bytes of answers queued since the queue was last nearly empty.
         self._unread_answers = 0
-        #: Bytes received, frames and all.
+        #: Bytes received, including framing.
         self.received = 0
 
     @property
     def sent(self) -> int:
-        """Bytes sent, frames and all."""
+        """Bytes sent, including framing."""
         return self._output.sent
 
     def when_proven(self, call: Callable[[bool], None]) -> None:
-        """Have `call` called once: with True when the first sealed frame of the peer has opened, so that it has shown
-        the secret, with False when the connection has ended before."""
+        """Call `call` once: with True when the first sealed frame of the peer was decrypted, which proves the secret,
+        with False when the connection has ended before."""
         if self._closed:
             call(False)
         else:
@@ -154,7 +155,7 @@ class Connection:
             call(proven)
 
     def start(self) -> None:
-        """Begin to read and write."""
+        """Start reading and writing."""
         self._loop = gevent.get_hub().loop
         self._readable = self._loop.io(self._socket.fileno(), 1)
         self._greenlets = [
@@ -164,7 +165,7 @@ class Connection:
         self._liveness.start()
 
     def send(self, message: Message, follows: bool = False) -> None:
-        """Queue a message; nothing happens on a connection that is over. With `follows` it overtakes nothing."""
+        """Queue a message; no effect on a closed connection. With `follows` it overtakes no earlier message."""
         if not self._closed and not self._closing:
             self._sender.put(message, follows)
             if self._liveness.heartbeat.is_slow:
@@ -174,7 +175,7 @@ class Connection:
                 self._loop.run_callback(self._flush)
 
     def answer(self, message: Message) -> None:
-        """Send what the peer has asked for. One that asks on and on, and reads no answers, is let go."""
+        """Send an answer to a request. A peer that keeps sending requests without reading answers is disconnected."""
         before = self._sender.backlog
         if before < FEW_BYTES:
             self._unread_answers = 0
@@ -184,22 +185,22 @@ class Connection:
             self.abort(f"{REFUSED}{self._unread_answers:,} bytes of answers were not read")
 
     def introduce(self, hello: Hello, identity: Identity) -> None:
-        """Say who this side is, with the proof that is good on this connection only."""
+        """Send this side's `Hello`, with the proof that is valid only on this connection."""
         self.send(replace(hello, proof=identity.proof(self._keys.own_binding)))
 
     def check_identity(self, hello: Hello) -> None:
-        """Raise MessageRefused where the peer is not the process that it says to be."""
+        """Raise MessageRefused if the peer is not the process that it claims to be."""
         try:
             check_proof(hello.instance, hello.proof, self._keys.peer_binding)
         except ProtocolError as error:
             raise MessageRefused(str(error)) from error
         if self._keys.instance not in (b"", hello.instance):
-            raise MessageRefused("its Hello has another instance than its handshake")
+            raise MessageRefused("its Hello has a different instance than its handshake")
 
     def _flush(self) -> None:
-        """Write what fits into the socket at once; the writer greenlet does the rest.
+        """Write what fits into the socket immediately; the writer greenlet does the rest.
 
-        Most of what is sent is short and fits, and then nobody has to be woken up for it.
+        Most messages are short and fit, so nothing has to be woken up.
         """
         self._flushing = False
         if self._closed or self._writing or self._output.rest:
@@ -211,7 +212,7 @@ class Connection:
             frames = self._next_frames()
         except ForkedError:
             return
-        except Exception as error:  # In a callback of the loop, which would lose it.
+        except Exception as error:  # In a callback of the loop, which would lose the exception.
             _log.log_failure(logging.CRITICAL, type(error), error, "gdispy: a defect in a connection")
             self._fail(error)
             return
@@ -224,22 +225,22 @@ class Connection:
 
     @property
     def quiet(self) -> float:
-        """How many signs of life of the other side are missing, fractions included."""
+        """The number of missed heartbeats of the other side, including fractions."""
         return self._liveness.heartbeat.missing(time.monotonic())
 
     @property
     def backlog(self) -> int:
-        """Bytes that wait to be sent."""
+        """The number of bytes waiting to be sent."""
         return self._sender.backlog
 
     def acknowledge(self, size: int) -> None:
-        """So many bytes that arrived have been dealt with; the peer may send as many more."""
+        """This many received bytes were processed; the peer may send as many more."""
         self._ungranted += size
         if self._ungranted >= CREDIT_STEP:
             self._wake.set()
 
     def set_pulse(self, pulse: float) -> None:
-        """Give, and expect, a sign of life this often (seconds)."""
+        """Set the interval of heartbeats in both directions (seconds)."""
         self._liveness.set_interval(pulse)
 
     @property
@@ -247,18 +248,18 @@ class Connection:
         return self._liveness.heartbeat.calm is True
 
     def rest(self, rests: bool) -> None:
-        """Whether nothing is under way here, so that signs of life may be rare. A side that never says so does as the
-        other one."""
+        """Set whether this side is idle, so that heartbeats may be rare. A side that never sets it adopts the state of
+        the other side."""
         self._liveness.rest(rests)
 
     def close(self, reason: str) -> None:
-        """Send what is queued, say goodbye and close; `on_closed` follows."""
+        """Send queued data and a goodbye, then close; `on_closed` follows."""
         if not self._closed and not self._closing:
             self._closing = reason or "closed"
             self._wake.set()
 
     def abort(self, reason: str) -> None:
-        """Close at once."""
+        """Close immediately."""
         self._finish(reason)
 
     def forget_in_child(self) -> None:
@@ -267,8 +268,8 @@ class Connection:
             os.close(self._socket.fileno())
 
     def _go_on(self, work: Callable[[], None]) -> None:
-        """Read, or write, as long as the connection lasts. What nobody reads from, or writes to, any more is closed: it
-        would hang without a word."""
+        """Read, or write, until the end of the connection. If this fails, the connection is closed, since it would hang
+        silently."""
         try:
             work()
         except MessageRefused as error:
@@ -282,16 +283,16 @@ class Connection:
         except Exception as error:
             _log.log_failure(logging.CRITICAL, type(error), error, "gdispy: a defect in a connection")
             self._finish(_defect(error))
-        except BaseException:  # In a patched program Ctrl-C may come to any greenlet.
-            self._finish("it was interrupted")
+        except BaseException:  # In a patched program Ctrl-C may be raised in any greenlet.
+            self._finish("interrupted")
             raise
 
     def _fail(self, error: BaseException) -> None:
-        """What the loop calls has failed: end, in a greenlet, since who hears of it may wait."""
+        """A callback of the loop has failed: close, in a greenlet, since `on_closed` may wait."""
         spawn(self._finish, _defect(error), what="the end of a connection")
 
     def _refuse(self, reason: str) -> None:
-        """Say why to the other side, which would send the same again, and close. Called where it is read."""
+        """Send the other side the reason, or it would send the same again, and close. In the reader greenlet."""
         if self._closed:
             return
         self._closing = reason
@@ -299,7 +300,7 @@ class Connection:
             if not self._writing and not self._output.rest:
                 self._output.write_at_once(self._output.sealed(self._sender.bye(reason)))
                 self._socket.shutdown(socket.SHUT_WR)
-                # What is closed on unread bytes is reset, and the goodbye with it.
+                # Closing with unread bytes resets the connection, and the goodbye would be lost.
                 with gevent.Timeout(REFUSAL_LIMIT, False):
                     while self._socket.recv(SMALL_READ):
                         pass
@@ -309,16 +310,16 @@ class Connection:
         hub = gevent.get_hub()
         size = SMALL_READ
         while not self._closed:
-            if not self._output.is_tunnel:  # A tunnel may hold more than is in the socket.
+            if not self._output.is_tunnel:  # A tunnel may hold more than the socket has.
                 hub.wait(self._readable)
             data = self._received(size)
             size = READ_SIZE if len(data) >= SMALL_READ else SMALL_READ
             if not data:
-                raise ConnectFailed("the connection broke: the other side is gone without a goodbye")
+                raise ConnectFailed("the connection broke: the other side closed it unexpectedly")
             self._take(data)
 
     def _received(self, size: int) -> bytes | memoryview:
-        """What the socket has, up to so many bytes."""
+        """Up to `size` bytes from the socket."""
         if size <= SMALL_READ or self._output.is_tunnel:
             return self._socket.recv(size)  # type: ignore[no-any-return]
         room = _room()
@@ -348,7 +349,7 @@ class Connection:
             raise ConnectFailed(printable(bye.reason))
 
     def taken(self) -> int:
-        """Bytes of messages that arrived since this was last asked."""
+        """Bytes of messages received since the last call."""
         taken, self._receiver.taken = self._receiver.taken, 0
         return taken
 
@@ -363,7 +364,7 @@ class Connection:
                 self._writing = False
                 self._liveness.heartbeat.sent(time.monotonic())
                 if size > WRITE_SIZE // 2:
-                    gevent.sleep(0)  # Others have their turn between two large writes.
+                    gevent.sleep(0)  # Let other greenlets run between two large writes.
             elif self._closing:
                 output.write_all(output.sealed(self._sender.bye(self._closing)))
                 self._finish(self._closing)
@@ -400,12 +401,12 @@ class Connection:
         if self._output.is_tunnel:
             self._wake.set()
         else:
-            self._flush()  # Without the writer greenlet: a thousand idle connections notice.
+            self._flush()  # Without the writer greenlet, which would cost much on a thousand idle connections.
 
     def _finish(self, reason: str) -> None:
         if self._closed:
             return
-        reason = printable(reason)  # The other side, or an error about what it has said, may have written it.
+        reason = printable(reason)  # The reason may come from the other side, or from an error about its data.
         self._closed = True
         self.stuck = self._liveness.is_silent or _retransmits(self._socket) > STUCK_AFTER
         self._liveness.stop()
@@ -422,12 +423,12 @@ class Connection:
             self._readable.stop()
             self._readable.close()
         self._socket.close()
-        if self._readable is not None:  # Else it was never started, and nobody waits to hear of it.
+        if self._readable is not None:  # Else it was never started, and nothing waits for the callback.
             self._handlers.on_closed(self, reason)
 
 
 def _only_here() -> Callable[[], None]:
-    """A check that raises ForkedError in a child of this process, whose frames would spoil the parent's."""
+    """A check that raises ForkedError in a child of this process, whose frames would corrupt those of the parent."""
     owner = os.getpid()
 
     def check() -> None:
@@ -442,7 +443,7 @@ def _defect(error: BaseException) -> str:
 
 
 def _cut_off_bye(found: list[Message | Bye]) -> Bye:
-    """Take a goodbye out of what was found, and all that comes behind it."""
+    """Remove a goodbye from the messages, and all that follow it."""
     place = next(place for place, each in enumerate(found) if type(each) is Bye)
     bye = found[place]
     del found[place:]
@@ -450,7 +451,7 @@ def _cut_off_bye(found: list[Message | Bye]) -> Bye:
     return bye
 
 
-#: For each loop, where much that arrives is put: nothing of it is kept there when the next comes.
+#: A large receive buffer for each loop; no data is kept in it between reads.
 _rooms: dict[Any, memoryview] = {}
 
 
@@ -463,7 +464,7 @@ def _room() -> memoryview:
 
 
 def _retransmits(sock: Any) -> int:
-    """How often what was sent last was sent again without an answer."""
+    """How often unacknowledged data was retransmitted."""
     try:
         info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 8)
     except (OSError, AttributeError):
@@ -472,5 +473,5 @@ def _retransmits(sock: Any) -> int:
 
 
 def plain(error: OSError) -> str:
-    """What the system says of an error."""
+    """The system's text for an error."""
     return error.strerror or str(error) or type(error).__name__

@@ -1,11 +1,11 @@
-"""Which secret applies: argument, file, environment, or the user's own key file.
+"""Selects the secret: argument, file, environment, or the user's key file.
 
-Called once by each role before it opens any port. Whoever has the secret can run code as
-the owner of the nodes that use it; it encrypts and authenticates everything between machines.
+Called once by each role, before it opens any port. Anyone who has the secret can run code as the owner of the nodes
+that use it; it encrypts and authenticates all traffic between machines.
 
-Order: the argument; the file given; GDISPY_SECRET; GDISPY_SECRET_FILE; the key file of the user,
-`$XDG_CONFIG_HOME/gdispy/secret` (`~/.config/gdispy/secret`), which is made on first use. A file
-that others may read, or that is not the user's, is refused.
+Order: the argument; the given file; GDISPY_SECRET; GDISPY_SECRET_FILE; the key file of the user,
+`$XDG_CONFIG_HOME/gdispy/secret` (`~/.config/gdispy/secret`), which is created on first use. A file that other users can
+read, or that belongs to another user, is refused.
 """
 
 from __future__ import annotations
@@ -29,34 +29,34 @@ from gdispy.transport.interfaces import own_address
 
 logger = logging.getLogger(__name__)
 
-#: Listening there, a socket has all addresses of this machine.
+#: A socket that listens there has all addresses of this machine.
 ALL_ADDRESSES = "0.0.0.0"
-#: Pass phrases shorter than this can be guessed from recorded traffic with patience.
+#: Shorter pass phrases can be guessed from recorded traffic.
 SHORT_PHRASE = 16
-#: Bytes of a secret at most.
+#: Maximum size of a secret.
 LONGEST = 4096
 
 
 @dataclass(frozen=True)
 class Secret:
-    """A key, and where it came from (in words for the user)."""
+    """A key and its source, as a text for the user."""
 
     key: bytes
     source: str
-    #: The key file was made just now, so no other machine can have it yet.
+    #: The key file was created just now, so no other machine can have it yet.
     is_new: bool = False
-    #: There is no secret at all: loopback only.
+    #: No secret is used: loopback only.
     insecure: bool = False
-    #: The certificate files that go with it, a `tls.Tls`; None where connections have no TLS around them.
+    #: The certificate files, a `tls.Tls`; None without TLS.
     tls: Any = None
 
     def advice(self) -> str:
-        """What to look at where another side has another secret."""
+        """Advice for the case that the other side has a different secret."""
         if not self.is_new:
             return f"this side's is from {self.source}"
         return (
-            f"this side's was made just now, in {self.source}: copy the file that the other side uses over it (of its "
-            "user, ~/.config/gdispy/secret, unless another was given)"
+            f"this side's secret was created just now, in {self.source}: replace it with the file that the other side "
+            "uses (~/.config/gdispy/secret of its user by default)"
         )
 
     def for_tcp(self) -> bytes:
@@ -67,16 +67,17 @@ class Secret:
 
 
 def listening_address(secret: Secret, ip_addr: str, what: str) -> str:
-    """Where a `what` listens: the address given, or all, as far as no stranger gets in there. Raises ConfigError."""
+    """The address on which a `what` listens: the given one, or all, if that does not admit strangers. Raises
+    ConfigError."""
     address = own_address(ip_addr)
     if secret.insecure:
         if address and not config.is_loopback(address):
-            raise ConfigError(f"without a secret a {what} listens on this machine only, not on {address}")
+            raise ConfigError(f"without a secret, a {what} listens only on this machine, not on {address}")
         return address or "127.0.0.1"
     if not address and secret.is_new:
         logger.warning(
-            "made a new secret in %s, which no other machine has: listening on this machine only. "
-            "Copy the file to the other machines and start the %s again",
+            "created a new secret in %s, which no other machine has: listening only on this machine. "
+            "Copy the file to the other machines and restart the %s",
             secret.source,
             what,
         )
@@ -85,13 +86,13 @@ def listening_address(secret: Secret, ip_addr: str, what: str) -> str:
 
 
 def listening_addresses(secret: Secret, ip_addrs: Sequence[str], what: str) -> list[str]:
-    """The same where several addresses may be given; one that stands for all makes the others superfluous."""
+    """The same for several addresses; an address that stands for all makes the others redundant."""
     found = [listening_address(secret, each, what) for each in ip_addrs or [""]]
     return [ALL_ADDRESSES] if ALL_ADDRESSES in found else list(dict.fromkeys(found))
 
 
 def find_secret(secret: str = "", secret_file: str = "", insecure: bool = False) -> Secret:
-    """The secret that applies. Raises SecretError, in plain words."""
+    """The selected secret. Raises SecretError."""
     if insecure:
         if secret or secret_file:
             raise SecretError("a secret and insecure=True contradict each other")
@@ -112,10 +113,10 @@ def find_secret(secret: str = "", secret_file: str = "", insecure: bool = False)
 
 
 def with_tls(secret: Secret, certfile: str | None, keyfile: str | None, serves: bool = False, what: str = "") -> Secret:
-    """The secret, with certificate files if there are any. Raises ConfigError; see `tls.tls_files`."""
+    """The secret, with certificate files if given. Raises ConfigError; see `tls.tls_files`."""
     if not certfile and not keyfile:
         return secret
-    from gdispy.transport.tls import tls_files  # What few need is not loaded for all.
+    from gdispy.transport.tls import tls_files  # Imported on demand, since few programs need it.
 
     return replace(secret, tls=tls_files(certfile, keyfile, serves, what))
 
@@ -126,19 +127,19 @@ def generate_secret() -> str:
 
 
 def own_key_path() -> Path:
-    """Where the key file of this user is."""
+    """The path of this user's key file."""
     base = os.environ.get("XDG_CONFIG_HOME") or os.path.join(os.path.expanduser("~"), ".config")
     return Path(base) / "gdispy" / "secret"
 
 
 def _from_text(text: str, source: str) -> Secret:
-    text = text.removeprefix("\ufeff").strip()  # Some editors begin each file with this mark.
+    text = text.removeprefix("\ufeff").strip()  # Some editors write this mark at the beginning of a file.
     if not text:
         raise SecretError(f"{source} is empty")
     if encodable(text) is not text:
-        raise SecretError(f"{source} holds what is no text in UTF-8: write it as text, or use a generated secret")
+        raise SecretError(f"{source} is not UTF-8 text: write it as text, or use a generated secret")
     if "\0" in text:
-        raise SecretError(f"{source} holds a zero character: was it cut out of a file that is no text?")
+        raise SecretError(f"{source} contains a zero character: does it come from a binary file?")
     if len(text.splitlines()) > 1:
         raise SecretError(f"{source} has more than one line: a secret is a single line")
     if len(text.encode()) > LONGEST:
@@ -162,8 +163,8 @@ def _read_line() -> bytes:
     """The first line of standard input."""
     stream = sys.stdin
     if stream is None or stream.closed:
-        raise SecretError("the secret is to come from standard input, which is closed")
-    # Not as text: whether bytes that are none are an error there depends on the locale.
+        raise SecretError("the secret should come from standard input, which is closed")
+    # Not as text: whether invalid bytes are an error there depends on the locale.
     if hasattr(stream, "buffer"):
         return bytes(stream.buffer.readline(LONGEST + 1024))
     return stream.readline(LONGEST + 1024).encode("utf-8", "surrogatepass")
@@ -173,7 +174,7 @@ def _decoded(data: bytes, source: str) -> str:
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        text = f"{source} does not hold text in UTF-8: write it as text, or use a generated secret"
+        text = f"{source} is not UTF-8 text: write it as text, or use a generated secret"
         raise SecretError(text) from error
 
 
@@ -181,7 +182,7 @@ def _read_private(path: Path, if_empty: str = "write the secret into it") -> str
     try:
         fd = os.open(path, os.O_RDONLY | getattr(os, "O_NOCTTY", 0) | getattr(os, "O_NONBLOCK", 0))
     except ValueError as error:
-        raise SecretError(f"the secret file {str(path)!r}: no file has such a name") from error
+        raise SecretError(f"the secret file {str(path)!r}: not a valid file name") from error
     except OSError as error:
         raise SecretError(f"the secret file {path} cannot be read: {error.strerror}") from error
     about = os.fstat(fd)
@@ -192,7 +193,7 @@ def _read_private(path: Path, if_empty: str = "write the secret into it") -> str
         if hasattr(os, "geteuid") and about.st_uid not in (os.geteuid(), 0):
             raise SecretError(f"the secret file {path} belongs to another user")
         if about.st_mode & 0o077 and os.name == "posix":
-            raise SecretError(f"others can read the secret file {path}: run chmod 600 {path}")
+            raise SecretError(f"other users can read the secret file {path}: run chmod 600 {path}")
         text = _decoded(file.read(LONGEST + 1024), f"the secret file {path}").strip()
     if not text:
         raise SecretError(f"the secret file {path} is empty: {if_empty}")
@@ -204,13 +205,13 @@ def _own_key() -> Secret:
     try:
         is_new = _make_key(path)
     except OSError as error:
-        raise SecretError(f"the key file {path} cannot be made: {error.strerror}") from error
-    found = _from_text(_read_private(path, "delete it to have a new one made"), str(path))
+        raise SecretError(f"the key file {path} cannot be created: {error.strerror}") from error
+    found = _from_text(_read_private(path, "delete it, and a new one is created"), str(path))
     return Secret(found.key, found.source, is_new)
 
 
 def _make_key(path: Path) -> bool:
-    """Make the key file unless there is one; of two who start at once, both use the same."""
+    """Create the key file unless it exists; two processes that start at once use the same."""
     if path.exists() or path.is_symlink():
         return False
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -221,7 +222,7 @@ def _make_key(path: Path) -> bool:
             file.write(generate_secret() + "\n")
             file.flush()
             os.fsync(file.fileno())
-        # link() fails where a file is there, unlike rename(), which would replace it.
+        # Unlike rename(), link() fails if the file exists.
         os.link(draft, path)
         return True
     except FileExistsError:

@@ -1,4 +1,4 @@
-"""`Hello` of this process: what each side says first on a connection. Called in any loop; nothing here waits."""
+"""The `Hello` of this process, the first message of each side. Callable in any loop; does not wait."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def hello(
     claims: Sequence[Claim] = (),
     epoch: int = 0,
 ) -> Hello:
-    """Who this process is, in a role of `protocol/roles.py`. `name` is that of this host unless given; `pulse` are the
-    seconds between signs of life that it wants; `claims` are rows of computation, token and epoch."""
+    """The identity of this process, in a role of `protocol/roles.py`. `name` is by default the host name; `pulse` is
+    the wanted interval of heartbeats in seconds; `claims` are rows of computation, token and epoch."""
     name = name or platform.node() or role
     about = (config.VERSION, config.PYTHON, sys.platform)
     return Hello(role, instance, name, *about, cpus, address, pulse, list(claims), epoch)

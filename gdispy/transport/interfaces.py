@@ -1,7 +1,6 @@
-"""The network interfaces of this machine, and addresses as users write them.
+"""The network interfaces of this machine, and the parsing of addresses.
 
-Used by `net.py`, `discovery/beacon.py`, `node.py` and `discovery/relay.py`. With psutil (the extra `net`) all are
-known; without it, the kernel picks one for broadcasts."""
+With psutil (the extra `net`) all interfaces are known; without it, the kernel selects one for broadcasts."""
 
 from __future__ import annotations
 
@@ -31,7 +30,7 @@ class Interface:
 
 
 def interfaces(ip_addr: str = "") -> list[Interface]:
-    """The interfaces that are there now; with `ip_addr` the one that has it."""
+    """The current interfaces; with `ip_addr` only the one that has it."""
     indices = {name: index for index, name in socket.if_nameindex()}
     try:
         known = importlib.import_module("psutil").net_if_addrs()
@@ -50,19 +49,19 @@ def interfaces(ip_addr: str = "") -> list[Interface]:
 
 
 def own_addresses() -> set[str]:
-    """All addresses of this machine but those of the loopback interface; as far as they can be known."""
+    """All known addresses of this machine except those of the loopback interface."""
     found = {address for each in interfaces() for address in (*each.addresses, *each.addresses6)}
     return {address for address in found if not address.startswith("127.") and address != "::1"}
 
 
 def with_zone(address: str, zone: str) -> str:
-    """A link-local address of IPv6 makes sense with its interface only."""
+    """A link-local address of IPv6 needs its interface."""
     is_link_local = address.lower().startswith(("fe8", "fe9", "fea", "feb")) and "%" not in address
     return f"{address}%{zone}" if is_link_local and zone else address
 
 
 def host_of(sockaddr: tuple[Any, ...]) -> str:
-    """The host of an address as sockets have it, in the form in which it can be connected to."""
+    """The host of a socket address, in a form that can be connected to."""
     host = str(sockaddr[0])
     if len(sockaddr) == 4 and sockaddr[3] and ":" in host:
         try:
@@ -73,7 +72,7 @@ def host_of(sockaddr: tuple[Any, ...]) -> str:
 
 
 def is_numeric(host: str) -> bool:
-    """Whether a host is an address, and no name."""
+    """Whether a host is an address, not a name."""
     try:
         ipaddress.ip_address(host)
     except ValueError:
@@ -93,8 +92,8 @@ def is_here(address: str) -> bool:
 
 
 def own_address(given: str | None) -> str:
-    """The address of this machine to use, from what a user gives, or from GDISPY_IP_ADDR; '' for any. Raises
-    ConfigError for what can be none."""
+    """The address of this machine to use, from the user or from GDISPY_IP_ADDR; '' for any. Raises ConfigError for an
+    invalid address."""
     address = given or config.default_ip_addr()
     flaw = host_flaw(address) if address else ""
     if flaw:
@@ -103,7 +102,7 @@ def own_address(given: str | None) -> str:
 
 
 def announced(text: str) -> str:
-    """An address to announce. Raises ConfigError for what nobody can connect to."""
+    """An address to announce. Raises ConfigError if no machine can connect to it."""
     if not text:
         return ""
     try:
@@ -114,14 +113,14 @@ def announced(text: str) -> str:
     if flaw:
         raise ConfigError(f"{text!r}: {flaw}")
     if not is_reachable(host) or "*" in host:
-        raise ConfigError(f"{text!r} is not an address that others can connect to")
+        raise ConfigError(f"{text!r} is not an address that other machines can connect to")
     if len(text.encode()) > ADDRESS_LIMIT:
         raise ConfigError(f"{text!r} is longer than {ADDRESS_LIMIT} bytes")
     return text
 
 
 def is_reachable(host: str) -> bool:
-    """Whether an address that a packet names can be that of one machine. Names count."""
+    """Whether an address in a packet can be that of a single machine. Names are accepted."""
     for family in (socket.AF_INET, socket.AF_INET6):
         try:
             raw = socket.inet_pton(family, host.partition("%")[0])
@@ -133,21 +132,21 @@ def is_reachable(host: str) -> bool:
 
 
 def main_address() -> str:
-    """The address of this machine that others most likely know it by; '' where it has none."""
+    """The address of this machine that others most likely use; '' if it has none."""
     with contextlib.suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.connect(("192.0.2.1", 9))  # Of nobody; nothing is sent, but the kernel picks where it would leave.
+        sock.connect(("192.0.2.1", 9))  # An unassigned address; nothing is sent, but the kernel selects the interface.
         return str(sock.getsockname()[0])
     own = own_addresses()
     return min(own, key=lambda address: (":" in address, "%" in address, address), default="")
 
 
 def resolve(host: str, port: int, kind: int) -> list[tuple[Any, ...]]:
-    """What `getaddrinfo` says, for a name, or an address of either kind. Raises OSError."""
-    if is_numeric(host):  # Without asking anybody: the first question starts threads, which takes 10 ms.
+    """`getaddrinfo` for a name, or an address of either kind. Raises OSError."""
+    if is_numeric(host):  # Without a lookup: the first lookup starts threads, which is slow.
         return [_row(host, port, kind)]
     try:
         found: list[tuple[Any, ...]] = socket.getaddrinfo(host, port, type=kind)
-    except ValueError as error:  # Of a name that no host can have.
+    except ValueError as error:  # For an invalid host name.
         raise socket.gaierror(socket.EAI_NONAME, host_flaw(host) or str(error)) from error
     return found
 

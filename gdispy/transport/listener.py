@@ -1,15 +1,16 @@
-"""A listener: lets in those that have the secret, and bears strangers at any rate.
+"""A listener: admits peers that have the secret, and withstands strangers.
 
-Runs on one gevent loop. Made by nodes, schedulers and programs; used through `net.py`.
+Runs on one gevent loop.
 
     accepted ──> the beginning is read and judged, in callbacks ──> answered, in a greenlet ──> first sealed frame
                  a stranger, one of `Places`                        one of few that only prove                in
 
 Invariants:
-1. A peer that has not shown the secret gets no byte of an answer, and costs a descriptor and a few hundred bytes, but
-   no greenlet; with TLS as well, whose ClientHello must carry a server name that is made with the secret.
-2. Nothing is done for a peer before its first sealed frame has opened; until then it has a place, and ten seconds.
-3. Strangers in whatever number make each other give way, and nobody that was let in or is about to be.
+1. A peer that has not proved the secret gets no byte of an answer, and costs a descriptor and a few hundred bytes, but
+   no greenlet; likewise with TLS, whose ClientHello must have a server name that is made with the secret.
+2. Nothing is done for a peer before its first sealed frame was decrypted; until then it occupies a place, for at most
+   ten seconds.
+3. Strangers in any number displace each other, but no peer that was admitted or is about to be.
 """
 
 from __future__ import annotations
@@ -53,34 +54,34 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-#: What a side with TLS says to one that has the secret and speaks without: a fatal alert of TLS, protocol_version.
+#: Sent by a side with TLS to a peer that has the secret but does not use TLS: the fatal TLS alert protocol_version.
 ALERT = b"\x15\x03\x03\x00\x02\x02\x46"
-#: Connections that the system holds until they are accepted.
+#: Connections that the system queues until they are accepted.
 BACKLOG = 4096
-#: The part of the descriptors of this process that strangers may have, in all.
+#: The share of this process's descriptors that strangers may have in all.
 DESCRIPTORS_PART = 4
-#: Seconds between two looks for those whose time is over.
+#: Seconds between two checks for expired strangers.
 SWEEP_INTERVAL = 0.25
-#: Seconds after which the kernel asks whether the other side is there, between questions, and how many go unanswered;
-#: and milliseconds for which what was sent may go unacknowledged.
+#: TCP keep-alive: seconds until the first probe, between probes, and the number of unanswered probes; and milliseconds
+#: for which sent data may remain unacknowledged.
 KEEP_ALIVE = (("TCP_KEEPIDLE", 10), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3), ("TCP_USER_TIMEOUT", 30000))
-#: Bytes that are read, and not looked at, of a peer that is told why it is turned away.
+#: Number of bytes read and discarded from a peer that is told why it is refused.
 _UNREAD = 4096
 
 OnConnection = Callable[[Any, Keys, bytes], Connection]
 
 
 class _Stranger:
-    """A connection of which nothing is known yet but where it comes from."""
+    """A connection of which only the source address is known."""
 
     __slots__ = ("address", "data", "fd", "host", "until", "watcher")
 
     def __init__(self, fd: int, host: str, address: str, until: float) -> None:
         self.fd = fd
         self.host = host
-        #: What its places count for.
+        #: The address that its place counts for.
         self.address = address
-        #: When it must have shown the secret.
+        #: The deadline for proving the secret.
         self.until = until
         self.data = b""
         self.watcher: Any = None
@@ -97,7 +98,7 @@ class _Stranger:
 
 
 class _Prover:
-    """A connection whose first message was good, and whose first sealed frame is missing."""
+    """A connection with a valid first message and without a first sealed frame."""
 
     __slots__ = ("address", "connection", "greenlet", "host", "sock", "until")
 
@@ -118,22 +119,22 @@ class _Prover:
 
 
 class _Again(ProtocolError):
-    """Who has the secret is not to be answered: another secret of this side need not be tried."""
+    """A peer with the secret that must not be answered: other secrets of this side need not be tried."""
 
 
 class _SpeaksWithoutTls(ProtocolError):
-    """Who has the secret has to know that it needs a certificate."""
+    """A peer with the secret must be told that it needs a certificate."""
 
 
-_NOT_PROVEN = "it has not shown that it has the secret"
+_NOT_PROVEN = "it has not proved that it has the secret"
 
 
 class Listener:
-    """Accepts connections, and lets in those that have the secret: `doors` has the secret for each pair of roles.
+    """Accepts connections, and admits peers that have the secret: `doors` has the secret for each pair of roles.
 
-    Where `host` is '0.0.0.0', it listens on all addresses of both kinds. `others` are more addresses, with the port of
-    the first. `on_connection` is given a socket, its keys and roles; it makes a `Connection`, which counts as let in
-    when its first frame has opened. Raises OSError.
+    If `host` is '0.0.0.0', it listens on all addresses of both kinds. `others` are additional addresses, with the port
+    of the first. `on_connection` receives a socket, its keys and roles; it creates a `Connection`, which counts as
+    admitted when its first frame was decrypted. Raises OSError.
     """
 
     def __init__(
@@ -180,11 +181,11 @@ class Listener:
     def start(self) -> None:
         self._loop = gevent.get_hub().loop
         self._timer = self._loop.timer(SWEEP_INTERVAL, SWEEP_INTERVAL, ref=False)
-        self._timer.start(guarded(self._sweep, "the look for those who are too slow"))
+        self._timer.start(guarded(self._sweep, "the check for slow strangers"))
         self._acceptor.start()
 
     def close(self) -> None:
-        """Take no more, and let go of who was not let in."""
+        """Accept no more connections, and close those not admitted."""
         self._acceptor.close()
         if self._timer is not None:
             self._timer.stop()
@@ -218,7 +219,7 @@ class Listener:
             del self._strangers[number]
 
     def _lose(self, number: int) -> None:
-        """Nothing can be done with it, by a defect."""
+        """It cannot be processed, because of a defect."""
         if number in self._strangers:
             self._forget(number)
 
@@ -227,7 +228,7 @@ class Listener:
         self._strangers.pop(number).close()
 
     def _sweep(self) -> None:
-        """Close those whose time is over. Strangers stand in their table in the order in which they came."""
+        """Close expired strangers. They are in their table in order of arrival."""
         now = time.monotonic()
         while self._strangers:
             number, stranger = next(iter(self._strangers.items()))
@@ -239,7 +240,8 @@ class Listener:
             self._dismiss(number)
 
     def _read(self, stranger: _Stranger) -> bool:
-        """Read what has come of its beginning; whether it is a stranger no longer: turned away, or judged."""
+        """Read the available part of its beginning; returns whether it is no longer a stranger: refused, or
+        processed."""
         try:
             while True:
                 wanted = self._wanted(stranger.data)
@@ -259,8 +261,8 @@ class Listener:
             return True
 
     def _wanted(self, data: bytes) -> int:
-        """How many bytes are missing of a beginning that can be judged. Raises ProtocolError and PeerRejected for one
-        that cannot become good."""
+        """The number of missing bytes of a beginning. Raises ProtocolError and PeerRejected for one that cannot become
+        valid."""
         if len(data) < len(MAGIC):
             return len(MAGIC) - len(data)
         refuse_other_version(data)
@@ -273,7 +275,7 @@ class Listener:
         return record_length(data[:RECORD_HEAD]) - len(data)
 
     def _answer_last(self, stranger: _Stranger, error: Exception) -> None:
-        """What who has the secret, or another version, is to know of why it is turned away."""
+        """The answer for a peer with the secret, or with another version, that is refused."""
         if isinstance(error, PeerRejected):
             answer = _version_answer()
         elif isinstance(error, ClockRefused):
@@ -285,10 +287,12 @@ class Listener:
         if self._answers.may_answer(stranger.address, time.monotonic()):
             with contextlib.suppress(OSError):
                 os.write(stranger.fd, answer)
-                os.read(stranger.fd, _UNREAD)  # What is closed on unread bytes is reset, and the answer with it.
+                os.read(
+                    stranger.fd, _UNREAD
+                )  # Closing with unread bytes resets the connection, and the answer would be lost.
 
     def _judge(self, stranger: _Stranger) -> None:
-        """Its beginning is whole. Raises ProtocolError where it does not show the secret."""
+        """Its beginning is complete. Raises ProtocolError if it does not prove the secret."""
         now, first = time.time(), stranger.data
         if not first.startswith(MAGIC):
             name = server_name_in(first)
@@ -302,7 +306,8 @@ class Listener:
         self._begin(stranger, self._answer, second, keys, roles)
 
     def _key_of(self, name: str, now: float) -> bytes:
-        """What names a ClientHello with this server name. Raises ProtocolError where it is made with no secret."""
+        """The identifier of a ClientHello with this server name. Raises ProtocolError if it is not made with the
+        secret."""
         for psk in self._roles:
             with contextlib.suppress(ProtocolError):
                 return check_server_name(psk, name, now)
@@ -324,19 +329,19 @@ class Listener:
         raise trouble
 
     def _admit(self, key: bytes, stranger: _Stranger) -> None:
-        """Raise ProtocolError where a good first message is not to be answered: sent again, or one too many."""
+        """Raise ProtocolError for a valid first message that must not be answered: a replay, or one too many."""
         self._note(key)
         if not self._answers.may_answer(stranger.address, time.monotonic()):
             raise _Again("too many attempts")
 
     def _note(self, key: bytes) -> None:
         if not self._memory.note(key, time.monotonic()):
-            raise _Again("its first message came before, so that it was recorded")
+            raise _Again("its first message was seen before, so it is a replay")
 
-    # Those whose first message was good: in greenlets
+    # Peers with a valid first message: in greenlets
 
     def _begin(self, stranger: _Stranger, work: Callable[..., Any], *args: Any) -> None:
-        """It has shown the secret, or was recorded when somebody has; it gets one of the places for those."""
+        """It has proved the secret, or is a replay; it gets one of the places for those."""
         stranger.stop_reading()
         family = socket.AF_INET6 if ":" in stranger.host else socket.AF_INET
         sock = socket.socket(family, socket.SOCK_STREAM, 0, fileno=stranger.fd)
@@ -389,7 +394,7 @@ class Listener:
         return tunnel, keys, roles
 
     def _refuse_within(self, tunnel: Any, first: bytes) -> None:
-        """Tell who speaks another version which one this is."""
+        """Tell a peer of another version the version of this side."""
         try:
             refuse_other_version(first)
         except PeerRejected:
@@ -399,7 +404,7 @@ class Listener:
             raise ProtocolError("it does not speak the gdispy protocol within TLS")
 
     def _proved(self, number: int, proven: bool) -> None:
-        """The first sealed frame of a connection has opened, or it has ended before."""
+        """The first sealed frame of a connection was decrypted, or the connection has ended before."""
         prover = self._provers.pop(number, None)
         if prover is not None:
             self._proving.leave(number)
@@ -413,13 +418,14 @@ class Listener:
             prover.close()
 
     def _log(self, reason: str, host: str, kind: type) -> None:
-        """One line a second for each kind of trouble, so that a crowd does not hide a wrong version. None of the peer's
-        own bytes get into it."""
-        self._limited.log(logging.INFO, kind, "turned away a connection from %s: %s", host, reason)
+        """At most one line per second for each kind of problem, so that a flood does not hide a wrong version. It
+        contains no bytes of the peer."""
+        self._limited.log(logging.INFO, kind, "refused a connection from %s: %s", host, reason)
 
 
 def _network_of(host: str) -> str:
-    """What counts as one address: of IPv6 the network of a link, in which one host may have as many as it likes."""
+    """The unit of addresses for limits: for IPv6 the network of a link, in which one host may have any number of
+    them."""
     if ":" not in host:
         return host
     with contextlib.suppress(OSError):
@@ -428,7 +434,7 @@ def _network_of(host: str) -> str:
 
 
 def tune(sock: Any, keep_alive: Sequence[tuple[str, int]] = KEEP_ALIVE) -> None:
-    """Options that each connection has: no delay, and an early end where the other side is gone without a word."""
+    """Options of each connection: no delay, and early detection of a lost peer."""
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for option, value in keep_alive:
@@ -437,18 +443,18 @@ def tune(sock: Any, keep_alive: Sequence[tuple[str, int]] = KEEP_ALIVE) -> None:
 
 
 def _version_answer() -> bytes:
-    """What tells the program of another version which one this is."""
+    """The message that tells a program of another version the version of this side."""
     version = config.VERSION.encode()
     return MAGIC + bytes([len(version)]) + version
 
 
 def _reason(error: Exception) -> str:
-    """Why a connection is turned away, in words."""
+    """The reason why a connection is refused."""
     return f"the connection broke: {plain(error)}" if isinstance(error, OSError) else str(error)
 
 
 def listening_sockets(host: str, port: int) -> list[Any]:
-    """Sockets that listen, of the same port. Raises OSError."""
+    """Listening sockets with the same port. Raises OSError."""
     first = _listening_socket(host, port)
     if host != "0.0.0.0":
         return [first]
@@ -456,12 +462,12 @@ def listening_sockets(host: str, port: int) -> list[Any]:
         return [first, _listening_socket("::", first.getsockname()[1])]
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
-            logger.warning("not listening by IPv6: port %d is in use there", first.getsockname()[1])
+            logger.warning("not listening on IPv6: port %d is in use there", first.getsockname()[1])
         return [first]
 
 
 def _listening_too(host: str, there: list[Any]) -> list[Any]:
-    """A socket that listens on one more address; none where that is one of those that are there, by another name."""
+    """A listening socket on one more address; None if that is an address of an existing one under another name."""
     port = there[0].getsockname()[1]
     address = resolve(host, port, socket.SOCK_STREAM)[0][4][0]
     return [] if address in [sock.getsockname()[0] for sock in there] else [_listening_socket(host, port)]

@@ -1,10 +1,10 @@
-"""The timer of one connection: its signs of life, those of the other side, and the age of its key.
+"""The timer of one connection: its heartbeats, those of the other side, and the age of its key.
 
 Runs in callbacks of the connection's loop.
 
 Invariants:
-1. Silence is reported once when it begins and once when it ends, in this order.
-2. A timer runs from `start` to `stop`, at the interval at which something may be due next.
+1. Silence is reported once when it starts and once when it ends, in this order.
+2. A timer runs from `start` to `stop`, at the interval at which the next action may be due.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ import gevent
 from gdispy.protocol.heartbeat import Heartbeat
 from gdispy.runtime.greenlets import guarded, spawn
 
-#: Seconds for which one key is used at most; see also `wire.KEY_FRAMES`.
+#: Maximum age of a key in seconds; see also `wire.KEY_FRAMES`.
 REKEY_INTERVAL = 3600.0
 
 
 class Liveness:
-    """When a connection gives a sign of life, and what is concluded from those that do not come."""
+    """Sends heartbeats, and detects missed ones."""
 
     def __init__(
         self,
@@ -33,16 +33,16 @@ class Liveness:
         end: Callable[[str], None],
         on_failure: Callable[[BaseException], None],
     ) -> None:
-        """`pulse` in seconds. `give_sign` is called when one is due or the key is old, `report` with whether the other
-        side is silent, in a greenlet where it is, and `end`, in a greenlet, when it is lost."""
+        """`pulse` in seconds. `give_sign` is called when a heartbeat is due or the key is old, `report` with whether
+        the other side is silent (in a greenlet if it is), and `end`, in a greenlet, when it is lost."""
         self.heartbeat = Heartbeat(pulse, time.monotonic())
         self._give_sign, self._report, self._end, self._on_failure = give_sign, report, end, on_failure
         self.is_silent = False
-        #: When it began to seal with its present key; and whether that has been used for long enough.
+        #: When the present key was first used; and whether it is old.
         self._keyed_at = time.monotonic()
         self._is_key_old = False
         self._timer: Any = None
-        #: Seconds between two looks.
+        #: Seconds between two checks.
         self._wait = 0.0
         self._is_stopped = False
 
@@ -55,13 +55,13 @@ class Liveness:
             self._timer.stop()
 
     def asked(self) -> None:
-        """Something was sent on a connection whose signs are rare."""
+        """Data was sent on a connection with rare heartbeats."""
         self.heartbeat.asked(time.monotonic())
         self.look_again()
 
     def heard(self, promised: int, is_news: bool) -> None:
-        """Something has arrived: whether that is more than a sign of life, and how soon the next one is promised, in
-        intervals."""
+        """Data has arrived: whether it is more than a heartbeat, and the announced number of intervals until the next
+        one."""
         heartbeat = self.heartbeat
         heartbeat.heard(time.monotonic(), promised, is_news)
         if self.is_silent:
@@ -83,25 +83,25 @@ class Liveness:
             self.look_again()
 
     def takes_new_key(self) -> bool:
-        """Whether a new key is due; it counts from now."""
+        """Whether a new key is due; its age counts from now."""
         if not self._is_key_old:
             return False
         self._is_key_old, self._keyed_at = False, time.monotonic()
         return True
 
     def look_again(self) -> None:
-        """Look when that is needed next."""
+        """Schedule the next check."""
         wait = self.heartbeat.wait(time.monotonic())
         if self._is_stopped or (wait == self._wait and wait < self.heartbeat.interval):
-            return  # The timer that runs does it, again and again.
+            return  # The running timer repeats.
         self._wait = wait
         if self._timer is not None:
             self._timer.stop()
         self._timer = gevent.get_hub().loop.timer(wait, wait, ref=False)
-        self._timer.start(guarded(self.check, "the signs of life of a connection", self._on_failure))
+        self._timer.start(guarded(self.check, "the heartbeats of a connection", self._on_failure))
 
     def check(self) -> None:
-        """Look whether something is due."""
+        """Check whether anything is due."""
         now, heartbeat = time.monotonic(), self.heartbeat
         if now >= self._keyed_at + REKEY_INTERVAL:
             self._is_key_old = True
@@ -109,7 +109,7 @@ class Liveness:
         if heartbeat.is_due(now):
             self._give_sign()
         if heartbeat.is_lost(now):
-            reason = f"nothing was heard of the other side for {heartbeat.quiet(now):.0f} s"
+            reason = f"no data from the other side for {heartbeat.quiet(now):.0f} s"
             spawn(self._end, reason, what="the end of a connection")
         elif heartbeat.is_silent(now) and not self.is_silent:
             self.is_silent = True
@@ -117,7 +117,7 @@ class Liveness:
         self.look_again()
 
     def _report_silence(self) -> None:
-        # Data may have come between the timer and this greenlet, and that it is not silent has been reported already:
-        # in the other order, it would be taken for silent for ever, and get no jobs.
+        # Data may have arrived between the timer and this greenlet, and the end of silence was reported already: in the
+        # wrong order, the peer would count as silent for ever, and get no jobs.
         if self.is_silent:
             self._report(True)

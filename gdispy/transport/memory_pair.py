@@ -1,6 +1,6 @@
-"""Two joined ends in memory: what stands for a connection between a client and a scheduler of one process.
+"""Two connected ends in memory, instead of a connection between a client and a scheduler of one process.
 
-Used in that process's hub; a message is given to the other side at once.
+Used in that process's hub; a message is delivered to the other side immediately.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from gdispy.transport.connection import next_peer
 
 
 class PairEnd:
-    """One end of a pair in memory: has a name and a `send`, as a connection has."""
+    """One end of a memory pair; has the interface of a connection: an identifier and `send`."""
 
     def __init__(self, deliver: Callable[[list[Message]], None]) -> None:
         self.peer = next_peer()
@@ -30,7 +30,7 @@ class PairEnd:
 def pair(
     to_first: Callable[[list[Message]], None], to_second: Callable[[list[Message]], None]
 ) -> tuple[PairEnd, PairEnd]:
-    """Two joined ends in memory. What goes into the first is given to `to_first`, and so on."""
+    """Two connected ends in memory. Messages sent through the first end are passed to `to_first`, and so on."""
     first, second = PairEnd(to_first), PairEnd(to_second)
     first.other, second.other = second, first
     return first, second

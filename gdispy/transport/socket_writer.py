@@ -1,6 +1,6 @@
-"""Writes frames into the socket of one connection. Runs in the connection's loop.
+"""Writes frames to the socket of one connection. Runs in the connection's loop.
 
-Invariant: bytes leave in the order in which they were given; of a write that took a part, the rest goes first.
+Invariant: bytes are sent in order; after a partial write, the rest is sent first.
 """
 
 from __future__ import annotations
@@ -11,20 +11,20 @@ from typing import Any
 
 from gevent import socket
 
-#: Pieces in one write; the system takes no more than 1024.
+#: Maximum number of pieces in one write; the system accepts at most 1024.
 WRITE_PIECES = 64
 
 
 class SocketWriter:
-    """The way out of one connection."""
+    """The output of one connection."""
 
     def __init__(self, fd: int, seal: Callable[[bytes], bytes] | None) -> None:
-        """`seal`, of a TLS tunnel, makes what is to be written from bytes."""
+        """`seal`, of a TLS tunnel, encrypts bytes before they are written."""
         self._fd = fd
         self._seal = seal
         #: Bytes that did not fit into the socket.
         self.rest: Any = b""
-        #: Bytes written so far.
+        #: Total number of bytes written.
         self.sent = 0
 
     @property
@@ -32,7 +32,7 @@ class SocketWriter:
         return self._seal is not None
 
     def sealed(self, frames: list[Any]) -> list[Any]:
-        """What is to be written for these frames."""
+        """The bytes to write for these frames."""
         return frames if self._seal is None or not frames else [self._seal(b"".join(frames))]
 
     def write_at_once(self, pieces: list[Any]) -> None:
@@ -40,14 +40,14 @@ class SocketWriter:
         data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         try:
             written = os.write(self._fd, data)
-        except OSError:  # The socket is full, or broken: whoever waits to write meets that too, and deals with it.
+        except OSError:  # The socket is full, or broken: the writer greenlet meets the same error and handles it.
             written = 0
         self.sent += written
         if written < len(data):
             self.rest = data[written:]
 
     def write_all(self, pieces: list[Any]) -> int:
-        """Write as they are, without joining them, as many pieces as the system takes, and wait for room; how many
+        """Write pieces without joining them, as many as the system accepts, and wait for room; returns the number of
         bytes. Raises OSError."""
         size = sum(map(len, pieces))
         left = size

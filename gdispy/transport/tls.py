@@ -1,17 +1,18 @@
-"""TLS around connections, where a site demands it: certificate files, and the tunnel between a socket and a connection.
+"""TLS around connections, for sites that require it: certificate files, and the tunnel between a socket and a
+connection.
 
-Loaded only where a certificate file is given: `tls_files` checks the files in the user's thread or at the
-start of a daemon, `net.py` opens the tunnels, `connection.py` reads and writes through them.
+Imported only if a certificate file is given: `tls_files` checks the files in the user's thread or at the start of a
+daemon.
 
-TLS proves nothing here by itself. The handshake of `protocol/handshake.py` goes on inside, with the SHA-256 of the
-server's certificate in its prologue: it succeeds only where both sides see the same certificate and have the secret,
-so a certificate that nobody has signed is as good as any, and a man in the middle with one of his own gets no further.
+TLS does not authenticate peers here. The handshake of `protocol/handshake.py` runs inside, with the SHA-256 of the
+server's certificate in its prologue: it succeeds only if both sides see the same certificate and have the secret, so a
+self-signed certificate is as good as any, and a man in the middle with another certificate fails.
 
 Invariants:
 1. Both sides use TLS 1.3, or there is no connection.
-2. A server's certificate is one of those in this side's own file: all sides have the same file, or each has its own
-   certificate first in it and those of the others after that.
-3. All that leaves through `seal` is written in this order; nothing else is written to the socket.
+2. A server's certificate is one of those in this side's file: all sides have the same file, or each has its own
+   certificate first in it, followed by those of the others.
+3. All output goes through `seal` in order; nothing else is written to the socket.
 """
 
 from __future__ import annotations
@@ -32,9 +33,9 @@ from gdispy.errors import ConfigError, PeerRejected, ProtocolError
 
 logger = logging.getLogger("gdispy")
 
-#: Bytes taken from the socket, and handed out, at once.
+#: Bytes read from the socket, and returned, at once.
 READ_SIZE = 256 * 1024
-#: The same before the handshake is done.
+#: The same during the handshake.
 STRANGER_SIZE = 16 * 1024
 
 _PEM = re.compile(rb"-----BEGIN CERTIFICATE-----\s(.*?)-----END CERTIFICATE-----", re.DOTALL)
@@ -48,31 +49,30 @@ class Tls:
     """The certificate files of one side."""
 
     certfile: str
-    #: '' where the key is in the certificate's file, or there is none.
+    #: '' if the key is in the certificate's file, or there is none.
     keyfile: str
-    #: SHA-256 of this side's own certificate, and of all that servers may have.
+    #: SHA-256 of this side's certificate, and of all accepted certificates of servers.
     digest: bytes
     known: frozenset[bytes]
     for_clients: Any = field(repr=False, compare=False)
-    #: None without a key: then this side can connect, and not be connected to.
+    #: None without a key: then this side can connect, but not accept connections.
     for_servers: Any = field(repr=False, compare=False)
 
     def connect(self, sock: Any, name: str) -> Tunnel:
-        """TLS over a socket that has connected; `name` is the server name that it asks for. Raises PeerRejected,
-        OSError."""
+        """TLS over a connected socket; `name` is the requested server name. Raises PeerRejected, OSError."""
         tunnel = Tunnel(sock, self.for_clients, is_server=False, name=name)
         tunnel.shake_hands()
         if tunnel.digest not in self.known:
             raise PeerRejected(
-                f"its certificate (SHA-256 {tunnel.digest.hex()[:16]}...) is not in {self.certfile}: it has another "
-                "certificate file, or somebody listens in between"
+                f"its certificate (SHA-256 {tunnel.digest.hex()[:16]}...) is not in {self.certfile}: it has a "
+                "different certificate file, or the connection is intercepted"
             )
         return tunnel
 
     def accept(self, sock: Any, beginning: bytes) -> Tunnel:
-        """TLS over a socket that was accepted, of which so much was read. Raises ProtocolError, OSError."""
+        """TLS over an accepted socket, of which `beginning` was read. Raises ProtocolError, OSError."""
         if self.for_servers is None:
-            raise ProtocolError("this side has a certificate without its private key, so nobody can connect to it")
+            raise ProtocolError("this side has a certificate without its private key, so no peer can connect to it")
         tunnel = Tunnel(sock, self.for_servers, is_server=True)
         tunnel.shake_hands(beginning)
         tunnel.digest = self.digest
@@ -80,7 +80,7 @@ class Tls:
 
 
 class Tunnel:
-    """TLS over a connected socket; used in place of it. It has what a handshake and a `Connection` need of one."""
+    """TLS over a connected socket, with the interface of a socket that a handshake and a `Connection` use."""
 
     def __init__(self, sock: Any, context: Any, is_server: bool, name: str | None = None) -> None:
         self._sock = sock
@@ -93,7 +93,7 @@ class Tunnel:
         self.getpeername, self.getsockname = sock.getpeername, sock.getsockname
 
     def shake_hands(self, beginning: bytes = b"") -> None:
-        """The handshake of TLS. `beginning` has been read from the socket before."""
+        """The handshake of TLS. `beginning` was read from the socket before."""
         self._in.write(beginning)
         while True:
             try:
@@ -119,11 +119,11 @@ class Tunnel:
             return ProtocolError(f"the TLS handshake failed: {reason}")
         if reason == _CLOSED:
             return PeerRejected(
-                "it does not answer in TLS, but closes the connection: its secret differs from this side's, or it has "
-                "no certfile (give it one, or leave it out on this side), or the clocks differ by more than an hour"
+                "it does not answer in TLS but closes the connection: its secret differs from this side's, or it has "
+                "no certfile (give it one, or omit it on this side), or the clocks differ by more than an hour"
             )
         return PeerRejected(
-            f"it does not answer in TLS ({reason}): give it a certfile as well, or leave it out on this side"
+            f"it does not answer in TLS ({reason}): give it a certfile as well, or omit it on this side"
         )
 
     def _give(self) -> None:
@@ -135,12 +135,12 @@ class Tunnel:
         self._sock.sendall(self.seal(data))
 
     def seal(self, data: bytes) -> bytes:
-        """What is to be written to the socket for this data."""
+        """The bytes to write to the socket for this data."""
         self._tls.write(data)
         return self._out.read()  # type: ignore[no-any-return]
 
     def recv(self, size: int) -> bytes:
-        """At most so many bytes of what the peer has sent; waits for the first. Nothing when it is gone."""
+        """At most `size` bytes from the peer; waits for the first. Empty at the end."""
         while True:
             data = self._opened(size)
             if data:
@@ -165,21 +165,22 @@ class Tunnel:
 
 
 def tls_files(certfile: str | None, keyfile: str | None, serves: bool, what: str = "") -> Tls | None:
-    """What these files say; None where there are none. `serves`: others connect to this side, which needs a key.
+    """The settings from these files; None if there are none. `serves`: this side accepts connections, which needs a
+    key.
 
-    `what` stands before the names of the parameters in messages. Raises ConfigError, in plain words.
+    `what` precedes the names of the parameters in messages. Raises ConfigError.
     """
     if not certfile and not keyfile:
         return None
     if not certfile:
-        raise ConfigError(f"{what}keyfile is given without {what}certfile: give the certificate as well")
+        raise ConfigError(f"{what}keyfile is given without {what}certfile: give the certificate too")
     text = _read(certfile, f"{what}certfile")
     certificates = _certificates(text, certfile)
     key_text = _read(keyfile, f"{what}keyfile") if keyfile else text
     has_key = _KEY.search(key_text) is not None
     if not has_key and (keyfile or serves):
         where = keyfile or certfile
-        raise ConfigError(f"there is no private key in {where}: name the file that has it with {what}keyfile")
+        raise ConfigError(f"{where} does not contain a private key: give the file that contains it with {what}keyfile")
     _tell_about(certfile, certificates[0], (keyfile or certfile) if has_key else "")
     for_clients = _context(ssl.PROTOCOL_TLS_CLIENT)
     for_servers = _context(ssl.PROTOCOL_TLS_SERVER) if has_key else None
@@ -196,20 +197,20 @@ def _context(protocol: Any) -> Any:
     context.verify_mode = ssl.CERT_NONE  # The handshake inside proves more than a signature would.
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     if protocol == ssl.PROTOCOL_TLS_SERVER:
-        context.num_tickets = 0  # Nobody resumes.
+        context.num_tickets = 0  # Sessions are not resumed.
     return context
 
 
 def _load_key(context: Any, certfile: str, keyfile: str) -> None:
     def no_phrase() -> str:
-        raise ConfigError(f"the private key in {keyfile} has a pass phrase: give one without (mode 0600)")
+        raise ConfigError(f"the private key in {keyfile} has a pass phrase: use a key without one (mode 0600)")
 
     try:
         context.load_cert_chain(certfile, keyfile, no_phrase)
     except ssl.SSLError as error:
         reason = _reason(error)
         if "mismatch" in reason:
-            reason = "they do not belong together"
+            reason = "they do not match"
         raise ConfigError(f"the certificate in {certfile} and the key in {keyfile} cannot be used: {reason}") from error
 
 
@@ -232,25 +233,27 @@ def _certificates(text: bytes, path: str) -> list[bytes]:
     except binascii.Error:
         found = []
     if not found:
-        raise ConfigError(f"there is no certificate in {path}: it must be in PEM form (-----BEGIN CERTIFICATE-----)")
+        raise ConfigError(
+            f"{path} does not contain a certificate: it must be in PEM format (-----BEGIN CERTIFICATE-----)"
+        )
     return found
 
 
 def _tell_about(certfile: str, der: bytes, keyfile: str) -> None:
-    """Warn of what is not as it should be, and yet harms nobody who has the secret."""
+    """Warn of defects of the files that do no harm to peers with the secret."""
     end = expiry(der)
     if end is not None and end < datetime.datetime.now(datetime.timezone.utc):
         logger.warning(
-            "the certificate in %s expired on %s; it still works, since the secret proves what it stands for",
+            "the certificate in %s expired on %s; connections still work, since the secret authenticates both sides",
             certfile,
             end.date(),
         )
     if keyfile and os.stat(keyfile).st_mode & 0o007:
-        logger.warning("others can read the private key in %s: run chmod 600 on it", keyfile)
+        logger.warning("other users can read the private key in %s: run chmod 600 on it", keyfile)
 
 
 def expiry(der: bytes) -> datetime.datetime | None:
-    """When a certificate expires; None for one that is built in another way than RFC 5280 says."""
+    """When a certificate expires; None if it is not structured as in RFC 5280."""
     try:
         place = _inside(der, _inside(der, 0))  # Certificate, TBSCertificate
         if der[place] == 0xA0:  # version
@@ -269,7 +272,7 @@ def expiry(der: bytes) -> datetime.datetime | None:
 
 
 def _header(der: bytes, place: int) -> tuple[int, int]:
-    """Where the contents of the element at `place` begin, and how long they are."""
+    """Offset and length of the contents of the element at `place`."""
     length = der[place + 1]
     if length < 0x80:
         return place + 2, length

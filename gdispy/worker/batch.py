@@ -1,13 +1,12 @@
 """Several calls of a function in one job, so that short calls are cheap.
 
-`client/map_results.py` writes and reads them in the client, `runner.call_function` works them off. Each call travels as
-the arguments of a job do, and each result as the result of one, so that what goes wrong with one of them, be it that
-it cannot be unpickled, spoils no other.
+Each call is encoded like the arguments of a job, and each result like the result of one, so that an error in one of
+them, even in its unpickling, does not affect the others.
 
-The arguments of such a job are `MARK`, which no pickle begins with, and `[seconds, calls]` in msgpack. A worker begins
-no further call when it has worked for `seconds` (0: no limit): the first calls may have been much quicker than those
-that follow. Its result is `MARK` and `[results, failures]`: the result of each call that was begun, empty where it is
-None, and `[place, text]` for each that failed, whose result is what it raised (`pickling.dumps_failure`).
+The arguments of such a job are `MARK`, which no pickle begins with, and `[seconds, calls]` in msgpack. A worker starts
+no further call when it has worked for `seconds` (0: no limit), since the following calls may take much longer than the
+first. Its result is `MARK` and `[results, failures]`: the result of each started call, empty for None, and `[index,
+text]` for each failed call, whose result is its exception (`pickling.dumps_failure`).
 """
 
 from __future__ import annotations
@@ -40,14 +39,13 @@ def pack_results(results: list[Payload], failures: list[tuple[int, str]]) -> byt
 
 
 def unpack_results(data: Any) -> tuple[list[bytes], dict[int, str]]:
-    """The results, and what went wrong by place."""
+    """The results, and the failures by index."""
     results, failures = _unpacked(data)
     return results, dict(failures)
 
 
 def checked_results(data: bytes, most: int) -> tuple[list[bytes], dict[int, str]]:
-    """The same of bytes that somebody may have made up, for at most so many calls. Raises ValueError, or what msgpack
-    raises."""
+    """The same for untrusted bytes, for at most `most` calls. Raises ValueError, or any exception of msgpack."""
     if data[:1] != _MARK:
         raise ValueError("they are not as a worker writes them")
     results, failures = unpacked(data[1:])

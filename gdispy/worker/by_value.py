@@ -1,14 +1,14 @@
-"""Functions, classes and modules of a user's program -> a pickle of what they are, not of their names.
+"""Pickles functions, classes and modules of a user's program by value, not by name.
 
-Standard library and dill. The client calls it in the thread that submits, a worker in its only thread.
+Standard library and dill. Runs in the thread that submits, and in a worker's only thread.
 
-What nodes have themselves travels by its name: Python's library, and what is installed. The rest travels by value: what
-`__main__` and the program's own modules define, and what no module holds under its name. Each is written as something
-empty and what fills it (`rebuild.py`), so that any cycle of them closes. A function brings the globals that its code
-names, no others; of a module of the program, which nodes do not have, it brings what it names of that. The cells of
-closures, and objects that several refer to, stay shared within a payload.
+Objects that nodes have are pickled by name: Python's library, and installed packages. All others are pickled by value:
+definitions of `__main__` and of the program's own modules, and objects that no module has under their name. Each is
+written as an empty object and its contents (`rebuild.py`), so that cycles are possible. A function includes the globals
+that its code names, no others; a module of the program, which nodes do not have, includes the names that are used of
+it. The cells of closures, and objects with several references, stay shared within a payload.
 
-What C pickle and this module refuse, dill may know.
+dill is tried for objects that C pickle and this module refuse.
 """
 
 from __future__ import annotations
@@ -43,24 +43,24 @@ from gdispy.worker.reductions import RULES, Rule, has_own_reduction, library_met
 
 _VERSION = sys.version_info[:2]
 _Reduced = Any
-#: Set for all classes but those in C that are there from the beginning.
+#: Set for all classes except those in C that exist from the start.
 _HEAP_TYPE = 1 << 9
-#: Types of Python that no module holds under their names.
+#: Types of Python that no module has under their names.
 _NAMES_OF_TYPES = {each: name for name, each in vars(types).items() if isinstance(each, type)}
-#: Where the file of a module is; on a node it would be among the files of the computation.
+#: Attributes with the path of a module's file; on a node it would be among the files of the computation.
 OF_FILES = frozenset(("__file__", "__path__", "__spec__", "__loader__", "__cached__"))
-#: What is made anew with each class, or given when it is made.
+#: Attributes that each class gets when it is created, or as an argument.
 _OF_CLASSES = frozenset(
     ("__dict__", "__weakref__", "__module__", "__qualname__", "__slots__", "__slotnames__", "_abc_impl", "__doc__")
 )
-#: What a class must have from the beginning.
+#: Attributes that a class must have from its creation.
 _GIVEN = ("__module__", "__doc__", "__parameters__", "_is_protocol")
-#: What a structure and the like of `ctypes` is made from.
+#: Attributes that define a structure and the like of `ctypes`.
 _OF_CTYPES = ("_fields_", "_pack_", "_layout_", "_anonymous_", "_type_", "_length_")
 _PLAIN = frozenset((int, float, bool, str, bytes, type(None), complex))
-#: What a module is given when it is made.
+#: Attributes that a module gets when it is created.
 _OF_MODULES = ("__builtins__", "__loader__", "__spec__")
-#: What `enum` makes anew with each enumeration.
+#: Attributes that `enum` creates for each enumeration.
 _OF_ENUMS = frozenset(
     (
         *("_member_names_", "_member_map_", "_value2member_map_", "_unhashable_values_", "_unhashable_values_map_"),
@@ -70,7 +70,7 @@ _OF_ENUMS = frozenset(
 )
 
 
-#: Where nothing else is said. A worker has one of its own.
+#: The default. A worker has a different one.
 default = Manner()
 
 
@@ -82,7 +82,7 @@ def dumps(value: object, manner: Manner | None = None, collect: Any = None, find
 def written(
     value: object, kind: Any, manner: Manner | None, collect: Any = None, findings: Findings | None = None
 ) -> bytes:
-    """The same by a certain pickler, and, where that fails, by dill with the same rules."""
+    """The same with a given pickler, and, if that fails, with dill and the same rules."""
     sink = io.BytesIO()
     try:
         kind(sink, manner or default, collect, findings).dump(value)
@@ -105,16 +105,16 @@ def _written_flat(value: object, kind: Any, manner: Manner, collect: Any, findin
     try:
         pickler.dump(Flat(value, definitions_in(value, pickler.is_by_value), pickler.pending))
     except RecursionError as error:
-        raise pickle.PicklingError(f"it is nested so that deep recursion would be needed: {error}") from None
+        raise pickle.PicklingError(f"it is nested too deeply: {error}") from None
     return sink.getvalue()
 
 
 class Space:
-    """The globals of functions of one module, in one payload."""
+    """The globals of the functions of one module, in one payload."""
 
     def __init__(self, name: str, package: str | None, key: bytes, is_of_file: bool) -> None:
         self.about = name, package, key, is_of_file
-        #: Whether it is a module with a file of its own, which it would have at the other end, too.
+        #: Whether it is a module with a file, which would exist at the other end, too.
         self.is_of_file = is_of_file
 
     def __reduce__(self) -> _Reduced:
@@ -122,7 +122,7 @@ class Space:
 
 
 class _Attribute:
-    """An attribute of a module that the other end has."""
+    """An attribute of a module that exists at the other end."""
 
     def __init__(self, module: types.ModuleType, name: str) -> None:
         self._about = module, name
@@ -132,7 +132,7 @@ class _Attribute:
 
 
 class _Hollow:
-    """A cell of a closure, without what it holds: by a function that has it, and its place there."""
+    """A cell of a closure, without its contents: by a function that has it, and its index there."""
 
     def __init__(self, owner: bytes, place: int) -> None:
         self.about = owner, place
@@ -148,16 +148,16 @@ class Reducer:
         self.manner = manner
         self.is_of_computation = findings is not None
         self.findings = Findings() if findings is None else findings
-        #: Functions and what they refer to, where that is written apart (`flattening.py`).
+        #: Functions and their references, if they are written separately (`flattening.py`).
         self.pending: deque[tuple[Any, Any]] | None = None
         self._spaces: dict[int, Any] = {}
-        #: By classes: their objects that are the other end's own, by identity; and whether they say themselves how
-        #: objects are pickled.
+        #: By classes: their objects that exist at the other end, by identity; and whether they define how their objects
+        #: are pickled.
         self._kinds: dict[type, tuple[dict[int, tuple[Any, str]], bool]] = {}
         self._hollows: dict[int, tuple[types.CellType, _Hollow]] = {}
 
     def reducer_override(self, obj: Any) -> _Reduced:
-        """As pickle asks for it, of each object that is neither a number, text nor a container."""
+        """Called by pickle for each object that is not a number, text or container."""
         kind = type(obj)
         rule = _RULES.get(kind)
         if rule is not None:
@@ -182,7 +182,7 @@ class Reducer:
         return NotImplemented
 
     def is_by_value(self, obj: Any) -> bool:
-        """Whether a function, class or the like cannot be found by its name at the other end."""
+        """Whether a function, class or the like cannot be found by name at the other end."""
         module = getattr(obj, "__module__", None)
         if not isinstance(module, str) or self.manner.is_by_value(module):
             return True
@@ -197,7 +197,7 @@ class Reducer:
         self.findings.titles.add(f"{obj.__module__}.{obj.__qualname__}")
 
     def space(self, names: dict[str, Any], owner: Any = None) -> Any:
-        """What stands for the globals of functions: a module that is imported there, or one that is made."""
+        """The stand-in for the globals of functions: a module that is imported there, or one that is created."""
         found = self._spaces.get(id(names))
         if found is None:
             name = names.get("__name__")
@@ -215,11 +215,11 @@ class Reducer:
         return found[0]
 
     def _held_by(self, kind: type) -> dict[int, tuple[Any, str]]:
-        """Objects of a class that are the other end's own: that its module has, where that is there by its name; and
-        that it holds as attributes, such as the one that stands for nothing, where the other end has the class."""
+        """Objects of a class that exist at the other end: attributes of its module, if that is found there by name; and
+        class attributes, such as a sentinel, if the other end has the class."""
         if issubclass(kind, type | enum.Enum) or not kind.__flags__ & _HEAP_TYPE:
             return {}
-        if not self.is_by_value(kind):  # Such as `os.environ`: that of the process is meant, and not a copy of ours.
+        if not self.is_by_value(kind):  # For example `os.environ`: the process's object is meant, not a copy of ours.
             module: Any = sys.modules.get(kind.__module__)
             names = {} if module is None else vars(module)
             return {id(value): (module, name) for name, value in names.items() if type(value) is kind}
@@ -279,8 +279,8 @@ class Reducer:
         return rebuild.function, made, state, None, None, rebuild.fill_function
 
     def _as_it_is_there(self, value: Any, name: str = "") -> Any:
-        """A variable's value, or what stands for one that the other end has: a module, of which comes what code names;
-        the lists of the interpreter; and what has been imported from a module that goes as a file."""
+        """A variable's value, or a stand-in for one that the other end has: a module, including the names that code
+        uses; lists of the interpreter; and imports from a module that is sent as a file."""
         if isinstance(value, types.ModuleType) and self._is_own_module(value):
             return self.space(vars(value))
         if value is sys.path or value is sys.modules:
@@ -306,8 +306,8 @@ class Reducer:
     def _of_modules(
         self, code: types.CodeType, values: dict[str, Any], cells: Any, package: str = ""
     ) -> tuple[list[Any], list[tuple[Any, dict[str, Any]]]]:
-        """Modules that are to be imported, since code reads them as attributes of others; and attributes of modules of
-        the program that code reads."""
+        """Modules to be imported, since code reads them as attributes of others; and attributes of modules of the
+        program that code reads."""
         variables = dict(values)
         for name, each in zip(code.co_freevars, cells or (), strict=False):
             variables.update((name, content) for content in content_of(each))
@@ -321,7 +321,7 @@ class Reducer:
             else:
                 self._take_submodules(module, all_names(code), imports)
         if has_imports(code):
-            # `import a.b` within code gives it `a`, of which it may use what the program has imported besides.
+            # `import a.b` in code binds `a`, of which it may use other modules that the program has imported.
             for name in sorted({each.partition(".")[0] for each in imports_of_code(code, package)}):
                 top: Any = sys.modules.get(name)
                 if isinstance(top, types.ModuleType):
@@ -329,8 +329,8 @@ class Reducer:
         return imports, parts
 
     def _take_submodules(self, module: types.ModuleType, names: frozenset[str], imports: list[Any]) -> None:
-        """Have the modules below this one imported that code names. Those of the program then go as files, too: what
-        has come by value is no attribute of a package that is there."""
+        """Import the modules below this one that code names. Those of the program are then sent as files, too, since
+        modules sent by value are not attributes of a package."""
         for below in _submodules(module, names):
             if self._is_own_module(below):
                 self.findings.whole.add(below.__name__)
@@ -359,7 +359,7 @@ class Reducer:
 
     def _module(self, obj: types.ModuleType) -> _Reduced:
         if self._is_own_module(obj):
-            self.findings.whole.add(obj.__name__)  # It is a value, of which nobody knows what will be asked for.
+            self.findings.whole.add(obj.__name__)  # It is used as a value, so any of its names may be needed.
             return rebuild.same, (self.space(vars(obj)),)
         name = obj.__name__
         if sys.modules.get(name) is obj or _can_be_imported(obj):
@@ -421,11 +421,11 @@ class Reducer:
         return rebuild.class_, made, state, None, None, rebuild.fill_class
 
     def _annotated(self, cls: type) -> list[tuple[Any, dict[str, Any]]]:
-        """What the annotations of a class mention."""
+        """The names in the annotations of a class."""
         module = sys.modules.get(cls.__module__)
         if module is None or vars(module).get(cls.__name__) is not cls:
             return []
-        # Not by the attribute: to ask a class that has none makes some.
+        # Not through the attribute, which would create annotations.
         names = names_in_annotations(vars(cls).get("__annotations__") or {}, vars(module))
         return [(self.space(vars(module)), names)] if names else []
 
@@ -451,7 +451,7 @@ class Reducer:
 
 
 class Pickler(Reducer, pickle.Pickler):
-    """Those rules, and C pickle for all else."""
+    """Those rules, with C pickle for everything else."""
 
     def __init__(self, sink: Any, manner: Manner, collect: Any = None, findings: Findings | None = None) -> None:
         pickle.Pickler.__init__(self, sink, 5, buffer_callback=collect)
@@ -472,8 +472,8 @@ def _with_dill(value: object, kind: Any, manner: Manner, findings: Findings | No
 
 
 def _is_of_nodes(name: str, value: Any, code: types.CodeType) -> bool:
-    """Whether a global is what nodes give to jobs under this name: names of theirs, and modules that they have,
-    where what the program has under the name cannot be meant."""
+    """Whether a global is provided by nodes under this name: their own names, and modules, unless the program's value
+    under that name cannot be meant."""
     if name in OF_NODES:
         return True
     if name not in MODULES or isinstance(value, types.ModuleType):
@@ -495,12 +495,12 @@ def is_named(cls: type) -> bool:
 def _annotations(obj: Any) -> dict[str, Any]:
     try:
         return obj.__annotations__ or {}
-    except Exception:  # They are evaluated only now, from Python 3.14 on, and may name what is not there.
+    except Exception:  # They are evaluated only here, from Python 3.14 on, and may use undefined names.
         return {}
 
 
 def _mentioned(function: types.FunctionType, names: dict[str, Any]) -> dict[str, Any]:
-    """What a function finds without naming it as a global: by its annotations, and as subclasses of a class."""
+    """References of a function that are not globals: in annotations, and subclasses of a class."""
     if names.get("__name__") not in sys.modules:
         return {}
     found = names_in_annotations(_annotations(function), names)
@@ -540,12 +540,12 @@ def _begin(cls: type) -> dict[str, Any]:
 
 
 def _text(value: Any) -> Any:
-    """The one text of all that are equal: a pickle has that once, also of a definition that was received."""
+    """One text for all equal ones: a pickle contains it once, also for a received definition."""
     return sys.intern(value) if type(value) is str else value
 
 
 def is_made_anew(cls: type, name: str, value: Any) -> bool:
-    """Whether an attribute comes about with the class itself."""
+    """Whether an attribute is created with the class."""
     if name in _OF_CLASSES or (type(cls).__module__ == "_ctypes" and name in _OF_CTYPES):
         return True
     if type(value).__module__ == "_ctypes" and type(value).__name__ == "CField":
@@ -556,7 +556,7 @@ def is_made_anew(cls: type, name: str, value: Any) -> bool:
 
 
 def _registered(cls: type) -> list[type]:
-    """Classes that were registered with an abstract one."""
+    """Classes registered with an abstract class."""
     if not isinstance(cls, abc.ABCMeta):
         return []
     get_dump = getattr(abc, "_get_dump", None)
@@ -567,7 +567,7 @@ def _registered(cls: type) -> list[type]:
 
 
 def _raw(kind: type, member: Any) -> Any:
-    """What the data type of an enumeration makes a member from; None where it has none."""
+    """The arguments for the data type of an enumeration's member; None if there are none."""
     if kind is object or getattr(kind, "__new__", None) is object.__new__:
         return None
     get = getattr(kind, "__getnewargs__", None)
@@ -577,7 +577,7 @@ def _raw(kind: type, member: Any) -> Any:
     return value if isinstance(value, tuple) else (value,)
 
 
-#: Types whose subclasses travel as they do.
+#: Types whose subclasses are sent like them.
 _FAMILIES = (types.ModuleType, *FILES)
 _RULES: dict[type, Rule] = {
     **RULES,

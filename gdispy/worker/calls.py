@@ -1,6 +1,6 @@
-"""How the jobs of a function computation run: one call, or a chunk of them.
+"""Runs the jobs of a function computation: one call, or a chunk of them.
 
-Called by `runner.py` within a worker.
+Runs in a worker.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from gdispy.worker.result_encoding import encode_result
 if TYPE_CHECKING:
     from gdispy.worker.runner import Job
 
-#: What came of one job: status, result, and what went wrong.
+#: The outcome of one job: status, result, and error.
 Outcome = tuple[int, pickling.Payload, str]
-#: Runs one job: the arguments' payload and the environment of the job in, the outcome out.
+#: Runs one job: takes the payload of the arguments and the job's environment, returns the outcome.
 Run = Callable[[Any, "Job"], Outcome]
 
 
@@ -50,11 +50,11 @@ def call_function(function: Callable[..., Any]) -> Run:
 
 
 def _names_instance(method: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-    """Whether the first argument is the instance that a method is to be called with, as dispy has it."""
+    """Whether the first argument is the instance for a method, as in dispy."""
     owner = method.__self__
     if isinstance(owner, type) or type(args[0]) is not type(owner):
         return False
-    import inspect  # It takes 5 ms, and few need it.
+    import inspect  # Imported on demand, since it is slow to load and rarely needed.
 
     try:
         inspect.signature(method.__func__).bind(*args, **kwargs)
@@ -83,7 +83,7 @@ def _work_off(call: Callable[[Any], pickling.Payload], arguments: Any, job: Job)
         results.append(result)
         now = perf_counter()
         is_fit = job.go_home(now)
-        if job.cancelled:  # The call has caught the interrupt, which was for all of them.
+        if job.cancelled:  # The call has caught the interrupt, which was meant for all calls.
             raise KeyboardInterrupt
         if not is_fit or now > until:
             break
@@ -94,7 +94,7 @@ def _result(value: object) -> pickling.Payload:
     try:
         return encode_result(value)
     except NotPlain as error:
-        raise Unpicklable(f"The result cannot be sent, since the cluster wants plain data: {error}") from error
+        raise Unpicklable(f"The result cannot be sent, because the cluster accepts only plain data: {error}") from error
     except Exception as error:
         kind = type(value).__name__
         reason = f"{type(error).__name__}: {error}"

@@ -1,16 +1,15 @@
-"""Control groups of Linux (cgroup v2), where a node may make some: the kernel's own limits around each worker.
+"""Control groups of Linux (cgroup v2), if a node may create them: kernel limits for each worker.
 
-Standard library. The spawner asks once whether it may (`Groups.find`); each worker enters a group of its own
-before it takes a job, and its template ends that when the worker has ended.
+Standard library. The spawner checks once whether it may (`Groups.find`); each worker enters a new group before it takes
+a job, and its template removes that when the worker has ended.
 
     OWN/                    the group that the node was started in, if nobody else is in it and it may be written to
       gdispy-node/          node, spawner and templates: a group whose groups have limits holds no process itself
       gdispy-worker-PID/    a worker and all that it starts
 
-A container and a unit of systemd with `Delegate=yes` are like that. Elsewhere nothing is done, and what there is
-without control groups (`limits.py`, `process_tree.py`) has to do: that looks at process trees from time to time, so
-that a job which grows faster is ended later. Invariant: nothing here keeps a job from running; what cannot be set is
-left."""
+Containers and systemd units with `Delegate=yes` allow that. Elsewhere nothing is done, and the periodic checks of
+process trees (`limits.py`, `process_tree.py`) have to suffice, which detect a fast-growing job later. Invariant:
+nothing here keeps a job from running; limits that cannot be set are skipped."""
 
 from __future__ import annotations
 
@@ -22,9 +21,9 @@ from gdispy.worker.limits import Limits
 
 _NODE, _WORKER = "gdispy-node", "gdispy-worker-"
 _CONTROLLERS = ("memory", "pids")
-#: Processes beyond the limit that the kernel still lets through, so that the template sees them and names the limit.
+#: Processes above the limit that the kernel still allows, so that the template detects them and names the limit.
 _SPARE_PROCESSES = 16
-#: How often a group is tried to be removed, whose last processes are being killed.
+#: Maximum number of attempts to remove a group whose last processes are being killed.
 _ROUNDS = 200
 
 
@@ -36,11 +35,11 @@ class Groups:
 
     @classmethod
     def find(cls, members: frozenset[int]) -> Groups | None:
-        """The groups that the node may use, whose own processes these are; None where there are none."""
+        """The groups that the node may use, with its own processes; None if there are none."""
         own = _own_group()
         if own is None:
             return None
-        if os.path.basename(own) == _NODE:  # The spawner before this one has done it.
+        if os.path.basename(own) == _NODE:  # The previous spawner has done it.
             own = os.path.dirname(own)
         elif not _processes(own) or not _processes(own) <= members:
             return None
@@ -60,7 +59,7 @@ class Groups:
         for controller in _CONTROLLERS:
             if controller in there:
                 _try_to_write(self._path, "cgroup.subtree_control", f"+{controller}")
-        for path in self._workers():  # What a former life has left.
+        for path in self._workers():  # Remains of a previous run.
             self._end(path)
         return True
 
@@ -68,13 +67,13 @@ class Groups:
         return [os.path.join(self._path, name) for name in os.listdir(self._path) if name.startswith(_WORKER)]
 
     def sweep(self) -> None:
-        """Remove the groups in which nobody is any more: workers that ended with their template left theirs."""
+        """Remove empty groups: workers that ended with their template left theirs."""
         for path in self._workers():
             with contextlib.suppress(OSError):
                 os.rmdir(path)
 
     def enter(self, limits: Limits) -> None:
-        """Put the calling process, which is a worker, into a group of its own."""
+        """Move the calling process, which is a worker, into a new group."""
         path = self._of(os.getpid())
         with contextlib.suppress(OSError):
             os.mkdir(path)
@@ -87,11 +86,12 @@ class Groups:
             _write(path, "cgroup.procs", str(os.getpid()))
 
     def kill(self, pid: int) -> None:
-        """Kill a worker and all that it has started."""
+        """Kill a worker and all its descendants."""
         _try_to_write(self._of(pid), "cgroup.kill", "1")
 
     def end(self, pid: int, limits: Limits) -> str:
-        """A worker has ended: remove its group, and what is left in it; why the kernel has ended it, if that was so."""
+        """A worker has ended: remove its group and remaining processes; returns the reason if the kernel has killed
+        it."""
         path = self._of(pid)
         cause = ""
         if limits.memory and _count(path, "memory.events", "oom_kill"):
@@ -116,7 +116,7 @@ class Groups:
 
 
 def _own_group() -> str | None:
-    """The directory of the calling process's group, if there is one of the second version that may be written to."""
+    """The directory of the calling process's group, if it is of version 2 and writable."""
     try:
         with open("/proc/self/cgroup") as file:
             (name,) = [line[3:].rstrip("\n") for line in file if line.startswith("0::")]
@@ -134,7 +134,7 @@ def _own_group() -> str | None:
 
 
 def _is_given(path: str) -> bool:
-    """Whether the group is this node's to divide. Where systemd rules, root may write to all, and a mark tells."""
+    """Whether the group is this node's to divide. Under systemd, root may write to all groups, and a mark tells."""
     if not os.path.isdir("/run/systemd/system"):
         return True
     for name in ("user.delegate", "trusted.delegate"):

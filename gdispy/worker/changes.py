@@ -1,15 +1,15 @@
-"""What a job changes of its process, and how that is undone when it has ended.
+"""Undoes the changes of a job to its process.
 
-Standard library. A template watches (`Changes.watch`) before it loads its computation; a worker undoes after
-each job. Nothing is compared after a job that changes nothing: the functions by which a process is changed note
-the former state before they act, once for each thing. Only a few objects that are replaced by a mere assignment are
-compared by identity. Together that takes some 0.1 us for such a job.
+Standard library. A template installs the watch (`Changes.watch`) before it loads its computation; a worker undoes
+changes after each job. Nothing is compared after a job that changes nothing: the functions that change a process record
+the previous state first, once for each setting. Only a few objects that a plain assignment can replace are compared by
+identity.
 
-What a module changes while it is imported stays, as the module does: it would not be done again for the next
-job. That does not hold for modules that the job itself has brought, which go with it (`job_modules.py`).
+Changes that a module makes while it is imported are kept, like the module: they would not be made again for the next
+job. This does not apply to modules of the job itself, which are removed with it (`job_modules.py`).
 
-Some changes cannot be undone by the process itself, such as a lower hard limit or another user: then
-`is_beyond_repair` is set, and another worker runs the next job. So it is with threads in which a job goes on.
+Some changes cannot be undone by the process, such as a lower hard limit or another user: then `is_beyond_repair` is
+set, and a new worker runs the next job. The same applies to threads of a job that keep running.
 """
 
 from __future__ import annotations
@@ -38,28 +38,28 @@ from typing import Any
 
 Undo = Callable[[], object]
 
-#: What no process can take back by itself.
+#: Settings that no process can restore.
 _FINAL = (
     *("nice", "setpriority", "chroot", "setuid", "setgid", "seteuid", "setegid", "setreuid", "setregid"),
     *("setresuid", "setresgid", "setgroups", "initgroups"),
 )
 _setitimer = signal.setitimer
 _TIMERS = (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF)
-#: Of a logger: handlers, level, whether it hands on and is disabled, filters.
+#: State of a logger: handlers, level, propagation, whether it is disabled, filters.
 _LoggerState = tuple[list[logging.Handler], int, bool, bool, list[Any]]
-#: How often, and for how many seconds each time, threads are waited for that are just ending.
+#: How often, and for how many seconds each time, ending threads are waited for.
 _LOOKS, _LOOK = 20, 0.0005
-#: From which look on threads that are not at work are believed to stay so: they may be between two things.
+#: Number of checks after which idle threads are considered permanently idle: they may be between two tasks.
 _SURE = 2
-#: Where code of Python and of installed libraries is.
+#: Directories with code of Python and of installed libraries.
 _PYTHON = (os.path.dirname(os.__file__) + os.sep, "<frozen ")
 _INSTALLED = ("/site-packages/", "/dist-packages/")
-#: How often undoing begins again that a late signal of the job has interrupted.
+#: How often undoing is restarted after an interruption by a late signal of the job.
 _ROUNDS = 5
 
 
 class WatchedList(list):  # type: ignore[type-arg]
-    """`sys.path` and its like: notes each change by calling `note` with the method and its arguments."""
+    """`sys.path` and similar lists: records each change by calling `note` with the method and its arguments."""
 
     note: Callable[[WatchedList, str, tuple[Any, ...]], None]
 
@@ -89,22 +89,21 @@ def nothing_brought(_file: object) -> bool:
 
 
 class Changes:
-    """What the job that runs has changed of its process so far."""
+    """The changes of the running job to its process."""
 
     def __init__(self) -> None:
-        #: How to undo each change; empty where nothing was changed.
+        #: Functions that undo each change; empty if nothing was changed.
         self.made: dict[Hashable, Undo] = {}
         self.is_beyond_repair = False
-        #: Whether this is the file of a module that the job has brought itself: what it does when it is imported does
-        #: not stay.
+        #: Whether this is the file of a module of the job: its changes during import are not kept.
         self.is_brought: Callable[[object], bool] = nothing_brought
-        #: Former contents of watched lists that the job has changed, by identity.
+        #: Previous contents of watched lists that the job has changed, by identity.
         self._lists: dict[int, list[Any]] = {}
-        #: Threads that modules have started while they were imported.
+        #: Threads started by modules during their import.
         self._kept_threads: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
-        #: Threads that the process had when it was forked, which are not there but are counted.
+        #: Threads that existed when the process was forked; they do not run here but are counted.
         self.threads = 0
-        #: What `unittest.mock` has replaced until it is told to stop, and how much of that jobs find.
+        #: Replacements by `unittest.mock` that last until they are stopped, and the number that jobs inherit.
         self._patches: list[Any] = []
         self._patches_found = 0
         self._find_objects()
@@ -112,7 +111,7 @@ class Changes:
         self.are_any = self._comparison()
 
     def _find_objects(self) -> None:
-        """Objects that are compared by identity after each job, as they are now."""
+        """Objects that are compared by identity after each job, in their current state."""
         self._path: list[str] = sys.path
         self._environment = os.environ
         self._filters: Any = warnings.filters
@@ -123,12 +122,12 @@ class Changes:
         self._tempdir = tempfile.tempdir
 
     def _comparison(self) -> Callable[[], object]:
-        """Tells whether there is anything to undo. It is called after each job and each call: what it compares with is
-        local to it, which saves a third of its time."""
+        """Whether there is anything to undo. Called after each job and each call: its operands are local variables for
+        speed."""
         made, patches, patches_found = self.made, self._patches, self._patches_found
         path, environment, filters = self._path, self._environment, self._filters
         argv, stdin = self._argv, self._stdin
-        # Where setup has closed it, it stays so.
+        # If setup has closed it, it stays closed.
         input_ = stdin if getattr(stdin, "closed", True) is False else types.SimpleNamespace(closed=False)
         excepthook, thread_excepthook = self._excepthook, self._thread_excepthook
         tempdir = self._tempdir
@@ -162,11 +161,11 @@ class Changes:
         sys.stdin = self._stdin
         sys.excepthook = self._excepthook
         threading.excepthook = self._thread_excepthook
-        # None where no job finds any: what a job has found may be because of its own environment.
+        # None if jobs inherit none: one found later may depend on the job's environment.
         tempfile.tempdir = self._tempdir
 
     def find_patches(self) -> None:
-        """Modules have been imported, perhaps `unittest.mock`."""
+        """Modules have been imported, possibly `unittest.mock`."""
         mock: Any = sys.modules.get("unittest.mock")
         with contextlib.suppress(AttributeError):
             self._patches = mock._patch._active_patches
@@ -175,7 +174,7 @@ class Changes:
     # Watching
 
     def watch(self) -> None:
-        """Have the functions that change a process note what they change. Once in a process, before jobs come."""
+        """Wrap the functions that change a process so that they record changes. Once per process, before jobs run."""
         WatchedList.note = self._note_list
         sys.path = WatchedList(sys.path)
         sys.argv = WatchedList(sys.argv)
@@ -188,7 +187,7 @@ class Changes:
         self._watch_decimal()
 
     def begin(self) -> None:
-        """This is a worker, just forked: what was changed so far is what all of its jobs find."""
+        """In a worker, just forked: the current state is the initial state of all of its jobs."""
         self.made.clear()
         self._lists.clear()
         self._watch_decimal()
@@ -253,8 +252,8 @@ class Changes:
         )
 
     def _watch_decimal(self) -> None:
-        """Of a context made in a job nothing is left, since each job has context variables of its own; one that setup
-        has made is shared."""
+        """A context created in a job is dropped, since each job has separate context variables; one created by setup is
+        shared."""
         decimal: Any = sys.modules.get("decimal")
         if decimal is not None and hasattr(decimal, "getcontext") and not hasattr(decimal.getcontext, "__wrapped__"):
             current = decimal.getcontext
@@ -267,12 +266,12 @@ class Changes:
         self._hook(logging, "captureWarnings", lambda _: self._note("capture", _undo_capture))
 
     def _hook(self, owner: Any, name: str, note: Callable[..., object]) -> Any:
-        """Have a function call `note` with its arguments first; returns the function as it was."""
+        """Wrap a function so that it calls `note` with its arguments first; returns the original."""
         original = getattr(owner, name)
 
         @functools.wraps(original)
         def changing(*args: Any, **kwargs: Any) -> Any:
-            with contextlib.suppress(Exception):  # What makes no sense, the function itself refuses.
+            with contextlib.suppress(Exception):  # Invalid arguments are refused by the function itself.
                 note(*args, **kwargs)
             return original(*args, **kwargs)
 
@@ -280,12 +279,12 @@ class Changes:
         return original
 
     def _note(self, key: Hashable, undo: Callable[[], Undo]) -> None:
-        """Something is to be changed: note how it is now, unless that is noted."""
+        """A setting is about to change: record its current value, unless it is recorded."""
         if key not in self.made and not self._is_importing():
             self.made[key] = undo()
 
     def _is_importing(self) -> bool:
-        """Whether a module is being imported that will stay."""
+        """Whether a module is being imported that will be kept."""
         module: types.FrameType | None = None
         frame: types.FrameType | None = sys._getframe(1)
         while frame is not None:
@@ -313,7 +312,7 @@ class Changes:
         self._note(("environment", name), lambda: functools.partial(_set_variable, name, os.environb.get(name)))
 
     def _note_directory(self, *_: object) -> None:
-        """Who undoes the rest goes back where jobs begin, also when it is a module that has gone elsewhere."""
+        """Undoing restores the directory, also if a module has changed it."""
         self.made["directory"] = lambda: None
 
     def _note_affinity(self, pid: int, _mask: object) -> None:
@@ -331,7 +330,7 @@ class Changes:
             self.is_beyond_repair = True
 
     def _note_final(self, *args: object) -> None:
-        if args == (0,):  # `os.nice` asks so, and it is an identity that was there before.
+        if args == (0,):  # Called by `os.nice` for the current value, which was valid before.
             return
         self.is_beyond_repair = True
         self.made["final"] = lambda: None
@@ -366,13 +365,13 @@ class Changes:
     # Undoing
 
     def undo(self) -> None:
-        """The job has ended: undo what it has changed."""
+        """The job has ended: undo its changes."""
         for _ in range(_ROUNDS):
             try:
                 _stop_timers()
                 self._undo_all()
                 return
-            except BaseException:  # A handler of the job, for a signal that came late.
+            except BaseException:  # A handler of the job, for a late signal.
                 continue
         self.is_beyond_repair = True
 
@@ -383,7 +382,7 @@ class Changes:
         if getattr(warnings, "filters", None) is not self._filters:
             warnings.filters = self._filters
             self._note("warnings", self._undo_warnings)
-        # Handlers of signals first: what comes late must find that of the worker.
+        # Signal handlers first: a late signal must find that of the worker.
         for key in sorted(self.made, key=lambda key: not isinstance(key, tuple) or key[0] != "signal"):
             try:
                 self.made[key]()
@@ -394,16 +393,16 @@ class Changes:
         self._lists.clear()
 
     def _stop_patches(self) -> None:
-        """Put back what the job has had `unittest.mock` replace; first of all, since the rest may need it."""
+        """Undo replacements by `unittest.mock`; first, since the other steps may need the originals."""
         for patch in reversed(self._patches[self._patches_found :]):
             with contextlib.suppress(Exception):
                 patch.stop()
         del self._patches[self._patches_found :]
 
     def leaves_threads(self) -> bool:
-        """Whether the job that has ended goes on in threads; for those that are just ending it waits a moment.
+        """Whether the ended job keeps running in threads; waits briefly for ending threads.
 
-        Threads of libraries that wait for work, such as those of a pool, do nothing by themselves, and may stay.
+        Idle threads of libraries, such as those of a pool, are harmless and may stay.
         """
         if _thread._count() == self.threads:
             return False
@@ -425,7 +424,7 @@ class Changes:
 
 
 def _is_in_program(frame: types.FrameType | None) -> bool:
-    """Whether code is being run that belongs neither to Python nor to an installed library."""
+    """Whether code runs that belongs neither to Python nor to an installed library."""
     while frame is not None:
         name = frame.f_code.co_filename
         if not name.startswith(_PYTHON) and not any(part in name for part in _INSTALLED):
@@ -519,7 +518,7 @@ def _set_variable(name: bytes, value: bytes | None) -> None:
 
 def _set_filters(filters: list[Any], before: list[Any]) -> None:
     filters[:] = before
-    # The only public way to say that filters have changed, which what was decided by them must be forgotten for.
+    # The only public way to invalidate the cache of filter decisions after a change.
     with warnings.catch_warnings():
         pass
 
@@ -533,7 +532,7 @@ def _restore_logger(owner: logging.Logger, state: _LoggerState) -> None:
     for handler in list(owner.handlers):
         if handler not in handlers:
             owner.removeHandler(handler)
-            with contextlib.suppress(Exception):  # What it wrote to may be closed.
+            with contextlib.suppress(Exception):  # Its stream may be closed.
                 handler.close()
     for handler in handlers:
         owner.addHandler(handler)

@@ -1,4 +1,4 @@
-"""What compiled code refers to, and whether two pieces of it are alike.
+"""The references of compiled code, and the comparison of code objects.
 
 Standard library. For Python 3.10 and later.
 """
@@ -21,17 +21,17 @@ _IN_QUERY = re.compile(r"@([^\W\d]\w*)")
 _IMPORT = opcode.opmap["IMPORT_NAME"]
 _EXTENDED = opcode.opmap["EXTENDED_ARG"]
 _NAMED = ("LOAD_GLOBAL", "STORE_GLOBAL", "DELETE_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS")
-#: Opcodes that name a global; of the first the lowest bit means something else from Python 3.11 on.
+#: Opcodes that name a global; in the first, the lowest bit is a flag from Python 3.11 on.
 _GLOBALS = {opcode.opmap[name] for name in _NAMED if name in opcode.opmap}
 _LOAD_GLOBAL = opcode.opmap["LOAD_GLOBAL"] if sys.version_info >= (3, 11) else -1
 _ATTRIBUTES = ("LOAD_ATTR", "LOAD_METHOD", "STORE_ATTR", "DELETE_ATTR")
-#: What may stand between a variable and its attribute, as in `a.b += 1`.
+#: Opcodes that may be between a variable and its attribute, as in `a.b += 1`.
 _BETWEEN = ("CACHE", "EXTENDED_ARG", "COPY", "DUP_TOP", "PUSH_NULL")
 _LOADS = ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_DEREF", "LOAD_FROM_DICT_OR_GLOBALS", "LOAD_FROM_DICT_OR_DEREF")
-#: Flags of code that tell what kind of function it is, without those of how it was compiled.
+#: Flags of code for the kind of function, without those of its compilation.
 _KIND_FLAGS = inspect.CO_VARARGS | inspect.CO_VARKEYWORDS | inspect.CO_GENERATOR | inspect.CO_COROUTINE
 _KIND_FLAGS |= inspect.CO_ASYNC_GENERATOR
-#: Opcodes that load a variable begin so.
+#: Prefix of opcodes that load a variable.
 _VARIABLES = ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_FAST", "LOAD_DEREF", "LOAD_CLASSDEREF", "LOAD_FROM_DICT_OR")
 _COMPARED = (
     *("co_code", "co_names", "co_varnames", "co_freevars", "co_cellvars"),
@@ -42,7 +42,7 @@ _BUILTINS = frozenset((int, float, complex, str, bytes, bool, type(None), type(.
 
 @functools.lru_cache(1024)
 def global_names(code: types.CodeType) -> tuple[str, ...]:
-    """The globals that code names, that of inner functions and classes included, in their order."""
+    """The globals that code names, including inner functions and classes, in order."""
     found: dict[str, None] = {}
     for each in with_inner(code):
         names, argument = each.co_names, 0
@@ -60,14 +60,14 @@ def global_names(code: types.CodeType) -> tuple[str, ...]:
 
 @functools.lru_cache(1024)
 def all_names(code: types.CodeType) -> frozenset[str]:
-    """All names of globals and attributes in code, that of inner functions and classes included."""
+    """All names of globals and attributes in code, including inner functions and classes."""
     return frozenset(name for each in with_inner(code) for name in each.co_names)
 
 
 @functools.lru_cache(256)
 def attribute_chains(code: types.CodeType) -> dict[str, tuple[tuple[str, ...], ...]]:
-    """By the variables of which code reads attributes: the names of those, as ('b', 'c') for a.b.c; () where a variable
-    is used in another way, too."""
+    """By the variables of which code reads attributes: the names of those, as ('b', 'c') for a.b.c; () if a variable is
+    also used in another way."""
     found: dict[str, list[tuple[str, ...]]] = {}
     for each in with_inner(code):
         variable = ""
@@ -85,8 +85,8 @@ def attribute_chains(code: types.CodeType) -> dict[str, tuple[tuple[str, ...], .
 
 
 def imported_variables(code: types.CodeType) -> frozenset[str]:
-    """Variables of which code calls functions in the way that compilers have, from Python 3.11 on, for what the file
-    imports; and those of which it only reads attributes."""
+    """Variables of which code calls functions with the opcodes that compilers use, from Python 3.11 on, for imports of
+    the file; and those of which it only reads attributes."""
     found: dict[bool, set[str]] = {False: set(), True: set()}
     for each in with_inner(code):
         before = ""
@@ -110,13 +110,13 @@ def has_imports(code: types.CodeType) -> bool:
 
 @functools.lru_cache(1024)
 def names_in_queries(code: types.CodeType) -> tuple[str, ...]:
-    """Names after an @ in texts, as queries of pandas mention variables."""
+    """Names after an @ in texts, as in queries of pandas."""
     texts = (text for each in with_inner(code) for text in each.co_consts if type(text) is str and "@" in text)
     return tuple(dict.fromkeys(name for text in texts for name in _IN_QUERY.findall(text)))
 
 
 def names_in_annotations(annotations: Mapping[str, Any], names: Mapping[str, Any]) -> dict[str, Any]:
-    """Of the globals `names`, classes and the like that annotations mention which are text."""
+    """Of the globals `names`, classes and the like in annotations that are text."""
     found: dict[str, Any] = {}
     for text in annotations.values():
         for name in _names_in(text) if isinstance(text, str) else ():
@@ -135,7 +135,7 @@ def _names_in(text: str) -> tuple[str, ...]:
 
 
 def content_of(cell: types.CellType) -> tuple[Any, ...]:
-    """What a cell holds, in a tuple; an empty one where it holds nothing."""
+    """The contents of a cell in a tuple; an empty tuple if it is empty."""
     try:
         return (cell.cell_contents,)
     except ValueError:
@@ -143,7 +143,7 @@ def content_of(cell: types.CellType) -> tuple[Any, ...]:
 
 
 def with_inner(code: types.CodeType) -> Iterator[types.CodeType]:
-    """Code, and that of the functions and classes defined in it."""
+    """The code, and that of functions and classes defined in it."""
     yield code
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):
@@ -151,7 +151,7 @@ def with_inner(code: types.CodeType) -> Iterator[types.CodeType]:
 
 
 def is_same(one: types.CodeType, other: types.CodeType) -> bool:
-    """Whether two pieces of code do the same."""
+    """Whether two code objects do the same."""
     for name in _COMPARED:
         if getattr(one, name) != getattr(other, name):
             return False
@@ -167,19 +167,19 @@ def is_same(one: types.CodeType, other: types.CodeType) -> bool:
 
 
 def _shown(constant: Any) -> str:
-    """A constant, for a comparison. The full name of an inner class is one, and before Python 3.11 that of an inner
-    function; it begins with where the outer one stands."""
+    """A constant, for a comparison. The qualified name of an inner class is a constant, and before Python 3.11 that of
+    an inner function; it begins with that of the outer one."""
     if type(constant) is str:
         constant = constant.rpartition("<locals>.")[2]
     return repr(constant)
 
 
-#: Stands first in a tuple that is a set of constants.
+#: First item of a tuple that stands for a set of constants.
 _SET = "a set of constants of gdispy"
 
 
 def without_sets(code: types.CodeType) -> types.CodeType:
-    """The same code with tuples in the place of sets of constants, whose order differs from run to run."""
+    """The same code with tuples instead of sets of constants, whose order differs from run to run."""
     return _exchanged(code, lambda value: (_SET, *sorted(value, key=_constant)) if type(value) is frozenset else value)
 
 
@@ -199,7 +199,7 @@ def _exchanged(code: types.CodeType, exchange: Callable[[Any], Any]) -> types.Co
 
 
 def fingerprint(obj: Any) -> bytes:
-    """Of a function or class: a digest of what is written in it, the same in each run of a program."""
+    """A digest of the contents of a function or class, the same in each run of a program."""
     likeness = hashlib.blake2b(digest_size=16)
     if isinstance(obj, types.FunctionType):
         _add_code(likeness, obj.__code__)
@@ -223,7 +223,7 @@ def _add_code(likeness: Any, code: types.CodeType) -> None:
 
 
 def _constant(value: Any) -> str:
-    """A constant as text; of a set in an order that does not change from run to run."""
+    """A constant as text; for a set in an order that does not change from run to run."""
     if isinstance(value, types.CodeType):
         return ""
     if isinstance(value, frozenset):

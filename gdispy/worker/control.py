@@ -1,7 +1,7 @@
 """Messages between the node, its spawner and the templates: msgpack arrays with file descriptors.
 
-The sockets are local pairs that keep message boundaries. Each message is an array whose
-first item is a word; the descriptors that belong to it come with it.
+The sockets are local pairs that preserve message boundaries. Each message is an array whose first item is a command;
+its descriptors are sent with it.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from typing import Any
 
 from gdispy.worker.originals import fcntl, msgpack, os
 
-#: Bytes of one message at most; what may be larger is handed over as an open file.
+#: Maximum size of one message; larger data is passed as an open file.
 LIMIT = 64 * 1024
-#: Characters of a text in one at most; each takes up to four bytes.
+#: Maximum length of a text in a message; each character takes up to four bytes.
 TEXT_LIMIT = LIMIT // 5
-#: Descriptors of one message at most.
+#: Maximum number of descriptors of one message.
 FD_LIMIT = 8
 
 _FD = array.array("i")
 
 
 def pair() -> tuple[socket.socket, socket.socket]:
-    """Two joined ends of a local connection that keeps message boundaries."""
+    """Two connected ends of a local socket that preserves message boundaries."""
     return socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
 
 
@@ -40,12 +40,12 @@ def send(end: socket.socket, message: list[Any], fds: list[int] | None = None) -
 
 
 def send_with_files(end: socket.socket, data: bytes, fds: list[int]) -> int:
-    """Send bytes that are no message of this module, with descriptors; how many of the bytes were sent."""
+    """Send raw bytes with descriptors; returns the number of bytes sent."""
     return end.sendmsg([data], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))])
 
 
 def receive(end: socket.socket) -> tuple[list[Any], list[int]] | None:
-    """The next message and its descriptors, or None when the other end is gone."""
+    """The next message and its descriptors, or None when the other end is closed."""
     try:
         data, ancillary, _, _ = end.recvmsg(LIMIT, socket.CMSG_SPACE(FD_LIMIT * _FD.itemsize))
     except ConnectionError:
@@ -57,7 +57,7 @@ def receive(end: socket.socket) -> tuple[list[Any], list[int]] | None:
 
 
 def descriptors(ancillary: list[tuple[int, int, bytes]]) -> list[int]:
-    """The descriptors that came with a message; they are not passed on to programs."""
+    """The descriptors of a message; they are not inherited by programs."""
     found = array.array("i")
     for level, kind, data in ancillary:
         if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
@@ -74,13 +74,13 @@ def close_all(fds: list[int]) -> None:
 
 
 def memory_file(name: str) -> int:
-    """A file that has no name on any disk and goes with its last descriptor; writes append."""
+    """An unnamed file that is removed with its last descriptor; writes append."""
     fd = os.memfd_create(name, os.MFD_CLOEXEC)
     fcntl.fcntl(fd, fcntl.F_SETFL, os.O_APPEND)
     return fd
 
 
-class Doorbell:
+class EventWaiter:
     """Waits for a message on a control socket, or for the end of a child, whichever comes first."""
 
     def __init__(self, end: socket.socket) -> None:
@@ -88,7 +88,7 @@ class Doorbell:
         self._wakes, self._wake = socket.socketpair()
         self._wakes.setblocking(False)
         self._wake.setblocking(False)
-        # A handler of its own, or the signal would be ignored and wake nobody.
+        # A separate handler, or the signal would be ignored without a wake-up.
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(self._wake.fileno(), warn_on_full_buffer=False)
         self._poll = select.poll()
@@ -96,7 +96,7 @@ class Doorbell:
         self._poll.register(self._wakes, select.POLLIN)
 
     def wait(self, seconds: float | None = None) -> bool:
-        """Wait, for so long at most; whether there is a message."""
+        """Wait for at most `timeout`; returns whether there is a message."""
         ready = {fd for fd, _ in self._poll.poll(None if seconds is None else seconds * 1000)}
         if self._wakes.fileno() in ready:
             with contextlib.suppress(BlockingIOError):
@@ -104,7 +104,7 @@ class Doorbell:
         return self._end.fileno() in ready
 
     def leave_in_child(self) -> None:
-        """This is a forked child: it has no part in this conversation."""
+        """In a forked child: it does not use this socket."""
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         for end in (self._end, self._wakes, self._wake):

@@ -1,15 +1,15 @@
-"""Functions and classes that are the same at both ends of a connection, though they travelled by value.
+"""Identity of functions and classes at both ends of a connection, although they are sent by value.
 
-Standard library. Called in any thread.
+Standard library. Callable in any thread.
 
-Each that travels by value has an identifier, made from its module, its name and what is written in it, and, where
-several are alike in that, their order: so the same program, started again, gives the same ones. Whoever makes it from
-a payload notes the identifier, and makes no second one. What a worker has got it sends back as the mere identifier, and
-the client takes the object that it had sent.
+Each function or class sent by value has an identifier, derived from its module, its name and its contents, and, if
+several are equal, their order: so the same program produces the same identifiers in each run. A receiver records the
+identifier and creates the object only once. A worker sends a received object back as the identifier, and the client
+takes the object that it had sent.
 
 Invariants:
-1. An identifier means one object in a process, and an object has one identifier.
-2. Classes that were sent stay for long: a result may bring back an object of one that the program has let go of.
+1. An identifier stands for one object in a process, and an object has one identifier.
+2. Sent classes are kept for long: a result may contain an instance of a class that the program has dropped.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from typing import Any
 from gdispy.worker.codes import fingerprint
 
 IDENTIFIER_BYTES = 16
-#: So many classes that were sent stay, though the program may have let go of them.
+#: Number of sent classes that are kept although the program may have dropped them.
 _KEPT = 4096
 
 
@@ -36,23 +36,23 @@ class Definitions:
 
     def __init__(self) -> None:
         self.lock = threading.RLock()
-        #: By the address of the object, which may define what equality means: the object and its identifier.
+        #: By the address of the object, which may define equality: the object and its identifier.
         self._known: dict[int, tuple[weakref.ref[Any], bytes]] = {}
         self._objects: weakref.WeakValueDictionary[bytes, Any] = weakref.WeakValueDictionary()
         self._order: dict[bytes, int] = {}
         self._kept: deque[Any] = deque(maxlen=_KEPT)
         self._settled_objects: list[Any] = []
-        #: Those that came from the other end.
+        #: Objects received from the other end.
         self.received: set[bytes] = set()
-        #: Those of the computation, which stay as they came with it.
+        #: Objects of the computation, which stay as they were received.
         self.settled: set[bytes] = set()
-        #: What distinguishes definitions that were made in this process from those of other workers; nothing in a
-        #: client, whose identifiers are to be the same when the program is started again.
+        #: Distinguishes definitions created in this process from those of other workers; empty in a client, whose
+        #: identifiers must be the same in each run.
         self._birthplace = b""
-        #: By the addresses of dictionaries that are globals, but of no module: their numbers, and a function of each.
+        #: By the addresses of dictionaries of globals without a module: their numbers, and a function of each.
         self._unnamed: dict[int, tuple[int, weakref.ref[Any]]] = {}
         self._last_unnamed = 0
-        #: Plain objects, which programs have to tell something from all else: by address, and by identifier.
+        #: Plain objects that programs use as sentinels: by address, and by identifier.
         self._sentinels: dict[int, tuple[Any, bytes]] = {}
         self._sentinel_of: dict[bytes, Any] = {}
 
@@ -62,11 +62,11 @@ class Definitions:
         return bool(self._birthplace)
 
     def be_worker(self) -> None:
-        """From now on identifiers are of this process, or of one that is forked from it."""
+        """From now on identifiers are specific to this process, or to one forked from it."""
         self._birthplace = os.urandom(8)
 
     def identify(self, obj: Any) -> bytes:
-        """The identifier of a function, class or type variable; made where it has none."""
+        """The identifier of a function, class or type variable; created if necessary."""
         with self.lock:
             known = self._known.get(id(obj))
             if known is not None and known[0]() is obj:
@@ -85,12 +85,12 @@ class Definitions:
             return identifier
 
     def birthplace(self) -> bytes:
-        """What distinguishes this process; nothing for a client."""
+        """Distinguishes this process; empty for a client."""
         return self._birthplace + os.getpid().to_bytes(8, "big") if self._birthplace else b""
 
     def number_of(self, names: dict[str, Any], owner: Any) -> int:
-        """A number for globals that are of no module in `sys.modules`, such as of text that is executed; `owner` is
-        a function, or a module, that has them."""
+        """A number for globals that do not belong to a module in `sys.modules`, such as those of executed text; `owner`
+        is a function, or a module, that has them."""
         with self.lock:
             number, last = self._unnamed.get(id(names), (0, None))
             known = last() if last is not None else None
@@ -105,7 +105,7 @@ class Definitions:
             return number
 
     def identify_sentinel(self, obj: object, is_new: bool) -> bytes | None:
-        """The identifier of a plain `object()`; with `is_new` it is given one, and stays."""
+        """The identifier of a plain `object()`; with `is_new` it is created, and the object is kept."""
         with self.lock:
             known = self._sentinels.get(id(obj))
             if known is None and is_new:
@@ -129,7 +129,7 @@ class Definitions:
         return self._objects.get(identifier)
 
     def receive(self, identifier: bytes, make: Any) -> tuple[Any, bool]:
-        """The object of an identifier that has come in a payload, and whether `make` was called to make it."""
+        """The object of an identifier in a payload, and whether `make` was called to create it."""
         with self.lock:
             found = self._objects.get(identifier)
             if found is not None:
@@ -140,17 +140,17 @@ class Definitions:
             return made, True
 
     def is_settled(self, obj: Any) -> bool:
-        """Whether an object came with the computation, and is to stay as it is."""
+        """Whether an object belongs to the computation, and must not change."""
         known = self._known.get(id(obj))
         return known is not None and known[1] in self.settled and known[0]() is obj
 
     def is_own(self, obj: Any) -> bool:
-        """Whether an object was made in this process and not from a payload."""
+        """Whether an object was created in this process and not received."""
         known = self._known.get(id(obj))
         return known is not None and known[0]() is obj and known[1] not in self.received
 
     def settle(self) -> None:
-        """What was received up to now came with the computation."""
+        """Objects received so far belong to the computation."""
         self.settled |= self.received
         self._settled_objects = [obj for obj in map(self.find, self.settled) if obj is not None]
 
@@ -166,8 +166,7 @@ class Definitions:
 
 
 class _Returnable:
-    """The identifiers of what a client can find when a worker sends no more than these: classes, which it keeps, and
-    all that came with the computation."""
+    """The identifiers that a client can resolve: classes, which it keeps, and everything of the computation."""
 
     def __contains__(self, identifier: object) -> bool:
         if identifier in definitions.settled:
@@ -176,7 +175,7 @@ class _Returnable:
 
 
 def _renew_lock() -> None:
-    # Another thread may have held it when the process was forked, and nobody would release it in the child.
+    # Another thread may have held it at the fork, and it would never be released in the child.
     definitions.lock = threading.RLock()
 
 

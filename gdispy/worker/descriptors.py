@@ -1,8 +1,8 @@
-"""Keeps a worker's own descriptors open where a job closes all that there are, as code that makes daemons does; and
-notices those that jobs leave open.
+"""Keeps a worker's descriptors open if a job closes all descriptors, as daemonising code does; and detects descriptors
+that jobs leave open.
 
-Standard library. A job finds them to be no open files: closing one by one fails as for those, and closing a
-range passes over them. What C code closes, is closed.
+Standard library. To a job they seem not to be open: closing one fails as for a closed descriptor, and closing a range
+skips them. C code can still close them.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ import select
 from collections.abc import Callable, Iterable
 
 _STANDARD = 2
-#: Descriptors that jobs may leave open in a worker, where its limit is not low.
+#: Number of descriptors that jobs may leave open in a worker, unless its limit is low.
 _LEFT_OPEN = 256
-#: How many numbers are looked at: some of those that are used may just be free.
+#: Number of descriptors to check: some in use may just be free.
 _NUMBERS = 2
 
 
 def protect(fds: Iterable[int], on_closing: Callable[[], object]) -> None:
-    """From now on `os.close` and `os.closerange` do not close these; `on_closing` is called where a standard one is
-    closed. Once in a process."""
+    """From now on `os.close` and `os.closerange` skip these; `on_closing` is called if a standard descriptor is closed.
+    Once per process."""
     kept = sorted(fds)
     known = frozenset(kept)
     close, close_range = os.close, os.closerange
@@ -36,7 +36,7 @@ def protect(fds: Iterable[int], on_closing: Callable[[], object]) -> None:
 
     def close_many(low: int, high: int, /) -> None:
         for fd in [*(each for each in kept if low <= each < high), high]:
-            if low < fd:  # An empty range that begins with 0, some versions of Python take for all there is.
+            if low < fd:  # Some versions of Python treat an empty range from 0 as the full range.
                 close_range(low, fd)
             low = fd + 1
         on_closing()
@@ -45,8 +45,8 @@ def protect(fds: Iterable[int], on_closing: Callable[[], object]) -> None:
 
 
 class LeftOpen:
-    """Whether jobs have left many descriptors open. New ones get the lowest free numbers, so it is enough to look at
-    some number that is not reached otherwise; that takes 0.3 us."""
+    """Whether jobs have left many descriptors open. New descriptors get the lowest free numbers, so it is enough to
+    check numbers that are not reached otherwise."""
 
     def __init__(self) -> None:
         highest = _highest()

@@ -1,6 +1,6 @@
-"""What a job has raised, as its client gets it: text for people, and the exception itself where it can travel.
+"""Exceptions of jobs for the client: a text, and the exception itself if it can be pickled.
 
-Called in a worker between jobs, and in a template for what `setup` has raised.
+Used in a worker between jobs, and in a template for exceptions of `setup`.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ _HERE = os.path.dirname(os.path.abspath(__file__))
 
 
 class Unpicklable(Exception):
-    """The job returned something that cannot travel."""
+    """The result of a job cannot be pickled."""
 
 
 def users_frames(error: BaseException) -> TracebackType | None:
-    """Where an error came about, without the frames of this package that lead there."""
+    """The traceback of an error, without the leading frames of this package."""
     frames = error.__traceback__
     while frames is not None and frames.tb_frame.f_code.co_filename.startswith(_HERE):
         frames = frames.tb_next
@@ -29,19 +29,19 @@ def users_frames(error: BaseException) -> TracebackType | None:
 
 
 def raised(error: BaseException, cancelled: bool) -> bytes:
-    """The exception for the client, in the place of a result; nothing where it only tells that there is none."""
+    """The exception for the client, instead of a result; empty if it only tells that there is no result."""
     if cancelled or isinstance(error, Unpicklable):
         return b""
     return encode_failure(error)
 
 
 def describe(error: BaseException, cancelled: bool) -> str:
-    """The traceback as the user would see it."""
+    """The traceback as text for the user."""
     if isinstance(error, Unpicklable):
         return f"{error}\n"
     try:
         text = _told(error, cancelled)
-    except Exception as failure:  # The job has replaced something that is needed for that, and left it so.
+    except Exception as failure:  # The job has replaced a function that is needed, and left it so.
         text = f"{type(error).__name__}, and its traceback cannot be shown: {type(failure).__name__}\n"
     return text + ("The job was cancelled.\n" if cancelled else "")
 
@@ -54,13 +54,13 @@ def _told(error: BaseException, cancelled: bool) -> str:
 
 
 def missing_module(error: BaseException) -> str:
-    """Where a module would have to be installed that is missing, in a line for users; '' for any other error."""
+    """A line for users that names the Python for which a missing module must be installed; '' for any other error."""
     if not isinstance(error, ModuleNotFoundError) or not error.name:
         return ""
     name = error.name.partition(".")[0]
     if name != error.name and name in sys.modules:
-        return ""  # What is there has no such part.
+        return ""  # The module exists, but does not have this submodule.
     return (
-        f"The Python of this node has no module {name}: install it there ({sys.executable} -m pip install ...), or, if "
-        "it is your own, list it in depends.\n"
+        f"The Python of this node does not have the module {name}: install it there ({sys.executable} -m pip install "
+        "...), or, if it is yours, list it in depends.\n"
     )

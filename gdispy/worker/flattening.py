@@ -1,11 +1,10 @@
-"""Webs of definitions that refer to each other over so many steps that a pickler, which follows them one within the
-other, would end in too deep recursion.
+"""Pickles definitions that refer to each other over so many steps that recursion would be too deep.
 
-Standard library. Called by `by_value.py` when that has happened.
+Standard library. Used when recursion has failed.
 
-All functions and classes are found first, without recursion. They are written one after the other, those that were
-found last first, functions without what they refer to; then comes what each refers to, and last the value itself. What
-runs while a payload is loaded, such as a `__setstate__`, finds all of it then.
+All functions and classes are found first, without recursion. They are written one after the other, last found first,
+functions without their references; then the references of each, and finally the value itself. Code that runs during
+unpickling, such as a `__setstate__`, thus finds all of them.
 """
 
 from __future__ import annotations
@@ -19,13 +18,14 @@ from typing import Any
 from gdispy.worker import rebuild
 from gdispy.worker.codes import all_names, content_of, global_names
 
-#: Items of a container that are looked into.
+#: Maximum number of items of a container to search.
 _ITEMS = 10_000
 _PLAIN = frozenset((int, float, bool, str, bytes, type(None), complex))
 
 
 class Flat:
-    """A value, to be written so. `pending` are functions and what they refer to, as a pickler adds them meanwhile."""
+    """A value to be written in this way. `pending` are functions and their references, which a pickler adds
+    meanwhile."""
 
     def __init__(self, value: object, found: list[Any], pending: deque[tuple[Any, Any]]) -> None:
         self._items = _Items(value, found, pending)
@@ -39,12 +39,12 @@ class _Items:
         self._value, self._found, self._pending = value, found, pending
 
     def __reduce__(self) -> Any:
-        # A pickler asks for one item after it has written the one before.
+        # A pickler requests an item after it has written the previous one.
         return list, (), None, self._all()
 
     def _all(self) -> Iterator[Any]:
         yield from reversed(self._found)
-        # The next item is asked for before the one at hand is written, so there must be something between these two.
+        # The next item is requested before the current one is written, so there must be an item between these two.
         yield None
         while self._pending:
             yield Fill(*self._pending.popleft())
@@ -53,7 +53,7 @@ class _Items:
 
 
 class Fill:
-    """What a function refers to."""
+    """The references of a function."""
 
     def __init__(self, function: Any, state: Any) -> None:
         self._function, self._state = function, state
@@ -63,10 +63,10 @@ class Fill:
 
 
 def definitions_in(value: object, is_by_value: Callable[[Any], bool]) -> list[Any]:
-    """The functions and classes that a value refers to and that travel by value, in the order in which they are met."""
+    """The functions and classes that a value refers to and that are sent by value, in order of discovery."""
     found: list[Any] = []
     waiting, met = deque([value]), {id(value)}
-    kept: list[Any] = []  # So that no two have one address.
+    kept: list[Any] = []  # Kept alive, so that no two have the same address.
     while waiting:
         each = waiting.popleft()
         if isinstance(each, types.FunctionType | type):

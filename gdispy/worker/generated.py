@@ -1,11 +1,11 @@
-"""Methods that Python's library makes for classes: those of data classes, named tuples and protocols.
+"""Methods that Python's library generates for classes: for data classes, named tuples and protocols.
 
-Standard library. Called while a class is written, and while one is made from a payload.
+Standard library. Used when a class is written, and when one is created from a payload.
 
-They have no source text, or rest on what is private to one version of Python, so they do not travel. `parts_of` says
-which attributes of a class are such and what they are made from, and `make` has the library of this Python make them.
-What is no more as the library made it, since the program has changed it, travels as any other attribute: that is found
-out by having the library make it once more, for a model of the class, and comparing.
+They have no source text, or depend on details of one version of Python, so they are not sent. `parts_of` returns which
+attributes of a class were generated and from what, and `make` lets the library of this Python generate them. Attributes
+that the program has changed since are sent like any other: that is detected by generating them again for a model of the
+class, and comparing.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from gdispy.worker.codes import is_same
 
 logger = logging.getLogger(__name__)
 
-#: How they are made anew: the name of a function of this module, and what it needs.
+#: How to generate them: the name of a function of this module, and its arguments.
 Recipe = tuple[str, tuple[Any, ...]]
 _OF_DATACLASSES = (
     *("__init__", "__repr__", "__eq__", "__lt__", "__le__", "__gt__", "__ge__", "__hash__"),
     *("__setattr__", "__delattr__"),
 )
-#: Options that all versions take.
+#: Options that all versions accept.
 _OPTIONS = ("init", "repr", "eq", "order", "unsafe_hash", "frozen")
 _OF_NAMED_TUPLES = ("__new__", "_make", "_replace", "__replace__", "__repr__", "_asdict", "__getnewargs__")
 #: From Python 3.12 on; the last one in 3.12.0 and 3.12.1 only.
@@ -36,20 +36,20 @@ _MEMBERS, _DATA = "__protocol_attrs__", "__non_callable_proto_members__"
 _ONLY_METHODS = "__callable_proto_members_only__"
 #: From Python 3.13 on. Earlier versions take them for members.
 _OF_CLASSES = ("__static_attributes__", "__firstlineno__")
-#: A protocol, which has those of this version.
+#: A protocol, with the attributes of this version.
 _PATTERN = vars(typing.SupportsInt)
 _begin_protocol = vars(typing.Protocol)["__init_subclass__"].__func__
 
 
 def parts_of(cls: Any) -> tuple[frozenset[str], list[Recipe]]:
-    """The attributes that the library has made, and what it makes them from."""
+    """The attributes that the library has generated, and their input."""
     names: set[str] = set()
     recipes: list[Recipe] = []
     for find in (_parts_of_dataclass, _parts_of_named_tuple, _parts_of_protocol):
         try:
             found = find(cls)
-        except Exception as error:  # It has the marks of such a class, but was made by somebody else.
-            logger.debug("%s travels with all of its methods: %s: %s", cls.__qualname__, type(error).__name__, error)
+        except Exception as error:  # It has the marks of such a class, but was created otherwise.
+            logger.debug("%s is sent with all of its methods: %s: %s", cls.__qualname__, type(error).__name__, error)
             continue
         if found is not None:
             names.update(found[0])
@@ -58,13 +58,13 @@ def parts_of(cls: Any) -> tuple[frozenset[str], list[Recipe]]:
 
 
 def make(made: type, recipes: list[Recipe]) -> None:
-    """Give a class, which has all else, what the library makes."""
+    """Add the generated attributes to an otherwise complete class."""
     for kind, state in recipes:
         _MAKERS[kind](made, *state)
 
 
 def _is_alike(one: Any, other: Any) -> bool:
-    """Whether two functions are the same but for the class that they are for."""
+    """Whether two functions are the same except for their class."""
     one, other = getattr(one, "__func__", one), getattr(other, "__func__", other)
     if type(one) is not types.FunctionType or type(other) is not types.FunctionType:
         return False
@@ -94,7 +94,7 @@ def _parts_of_dataclass(cls: type) -> tuple[list[str], Recipe] | None:
     has_post_init = hasattr(cls, "__post_init__")
     model = _model(cls, fields, slots, has_post_init)
     names = [name for name in _OF_DATACLASSES if name in own and _is_alike(own[name], vars(model).get(name))]
-    # Functions of `dataclasses` itself, which says that they are of the class that it has given them to last.
+    # Functions of `dataclasses` itself, which claim the last class they were added to.
     shared = {name: value.__code__.co_name for name, value in own.items() if _is_shared(value)}
     state = (tuple(names), slots, has_post_init, shared, "__replace__" in own and "__replace__" not in shared)
     return ["__dataclass_params__", *names, *shared], ("dataclass", state)
@@ -107,7 +107,7 @@ def _is_shared(value: Any) -> bool:
 
 
 def _model(cls: type, fields: dict[str, Any], options: dict[str, Any], has_post_init: bool) -> Any:
-    """A data class with the same fields, those of its bases among them."""
+    """A data class with the same fields, including those of its bases."""
     names = {"__annotations__": {name: _kind(each) for name, each in fields.items()}, "__doc__": "A model."}
     model = type(cls.__name__, (), {**names, "__qualname__": cls.__qualname__, "__module__": cls.__module__})
     for name, each in fields.items():
@@ -118,7 +118,7 @@ def _model(cls: type, fields: dict[str, Any], options: dict[str, Any], has_post_
 
 
 def _kind(each: Any) -> Any:
-    """A type that says no more than what kind of field it is: where it is text, it cannot be understood anywhere."""
+    """A type that only states the kind of field: text could be misunderstood."""
     kind = each._field_type
     if kind is dataclasses._FIELD_CLASSVAR:  # type: ignore[attr-defined]
         return typing.ClassVar
@@ -169,11 +169,11 @@ def _parts_of_named_tuple(cls: Any) -> tuple[list[str], Recipe] | None:
     return [*names, "__class_getitem__"] if is_generic else names, ("named tuple", state)
 
 
-# Models are kept as classes, and not as what `vars` gives of them: that is emptied when the class goes.
+# The classes are kept, not the result of `vars`, which is emptied with the class.
 
 
 def _named_tuple(name: str, fields: tuple[str, ...], defaults: tuple[Any, ...], module: str) -> Any:
-    # Names that begin with an underscore are there where they were exchanged for others, and are exchanged again.
+    # Names with an underscore are present if they were replaced, and are replaced again.
     return collections.namedtuple(name, fields, rename=True, defaults=defaults, module=module)
 
 
@@ -219,7 +219,7 @@ def _parts_of_protocol(cls: Any) -> tuple[list[str], Recipe] | None:
 def _make_protocol(made: Any, members: list[str] | None, data: list[str]) -> None:
     _begin_protocol(made)
     if members is None or _MEMBERS not in _PATTERN:
-        return  # Before Python 3.12 they are looked for at each question.
+        return  # Before Python 3.12 they are determined at each check.
     type.__setattr__(made, _MEMBERS, set(members))
     if _ONLY_METHODS in _PATTERN:
         type.__setattr__(made, _ONLY_METHODS, not data)

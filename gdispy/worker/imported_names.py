@@ -1,7 +1,6 @@
-"""Compiled code -> the names of the modules that it imports.
+"""Finds the names of modules that compiled code imports.
 
-Standard library. The client uses it, to know which modules of the program a node needs besides; nothing is run
-for that.
+Standard library. Used to determine which modules of the program a node needs; nothing is run.
 """
 
 from __future__ import annotations
@@ -11,9 +10,9 @@ import types
 from collections.abc import Iterator
 
 _IMPORT = dis.opmap["IMPORT_NAME"]
-#: Functions that import a module by its name, which may be a literal.
+#: Functions that import a module by name, which may be a literal.
 _IMPORTERS = frozenset(("import_module", "__import__"))
-#: Names in a package by which it offers its submodules: to `from package import *`, and on first use.
+#: Names with which a package offers its submodules: to `from package import *`, and on first use.
 _OFFERS = frozenset(("__all__", "__getattr__"))
 
 
@@ -21,8 +20,8 @@ def imports_of_code(code: types.CodeType, package: str = "") -> set[str]:
     """The full names of the modules that code, and the code inside it, may import: with `import`, `from`, and
     `import_module` of a literal.
 
-    Of `from a import b` both a and a.b are among them, as only the modules themselves tell what b is. `package` is
-    what relative imports begin from; those that lead nowhere are left out.
+    For `from a import b` both a and a.b are returned, since only the modules tell whether b is a module. `package` is
+    the base of relative imports; invalid ones are skipped.
     """
     found: set[str] = set()
     for each in _all_code(code):
@@ -32,8 +31,8 @@ def imports_of_code(code: types.CodeType, package: str = "") -> set[str]:
 
 
 def submodules_offered(code: types.CodeType, package: str) -> set[str]:
-    """Names that a package's own code has for its submodules without importing them, as in `__all__`, or in what its
-    `__getattr__` looks up. Most of them will be no modules."""
+    """Names in a package's code for its submodules without importing them, as in `__all__`, or looked up by its
+    `__getattr__`. Most of them are not modules."""
     if not _OFFERS.intersection(code.co_names):
         return set()
     words = {word for each in _all_code(code) for constant in each.co_consts for word in _words(constant)}
@@ -92,7 +91,7 @@ def _of_literal(name: str, package: str) -> Iterator[str]:
 
 
 def _absolute(name: str, level: int, package: str) -> str:
-    """The full name of what is imported, '' where a relative import leads out of all packages."""
+    """The full name of an import, '' if a relative import leaves the top-level package."""
     if level == 0:
         return name
     parts = package.split(".") if package else []

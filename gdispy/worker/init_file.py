@@ -1,9 +1,9 @@
 """The Python file that a node runs before all computations: `gdispy-node --init FILE`.
 
-Run by the spawner, once in its life, so what the file makes is shared with all jobs without copying. The
-file has a function `init()`, which returns 0 where all went well, and perhaps `close()`, which is called when the
-node ends. Its global names become builtins, which functions of jobs find wherever they come from; names that
-Python has, and those with an underscore, do not.
+Run by the spawner, once, so its objects are shared with all jobs without copying. The file defines a function `init()`,
+which returns 0 on success, and optionally `close()`, which is called when the node stops. Its global names become
+builtins, which functions of jobs see wherever they are defined; except names that Python defines, and those with an
+underscore.
 """
 
 from __future__ import annotations
@@ -17,33 +17,33 @@ import traceback
 import types
 from typing import Any
 
-#: Seconds that `close()` may take.
+#: Time limit of `close()` in seconds.
 CLOSE_LIMIT = 10
 
 
 class Startup:
-    """One such file; its path is '' where there is none."""
+    """One such file; its path is '' if there is none."""
 
     def __init__(self, path: str) -> None:
         self._path = path
         self._module = types.ModuleType("gdispy_init")
         self._module.__file__ = path
-        #: What it has made global.
+        #: The global names that it has defined.
         self.exported: dict[str, Any] = {}
 
     def run(self) -> str:
-        """Run the file and its `init()`; what went wrong, or ''."""
+        """Run the file and its `init()`; returns the error, or ''."""
         if not self._path:
             return ""
         try:
-            # What is printed must not be taken for what the node says.
+            # Its output must not be mistaken for that of the node.
             with contextlib.redirect_stdout(sys.stderr):
                 result = self._init()
         except BaseException as failure:
             trace = traceback.format_exception(type(failure), failure, failure.__traceback__.tb_next)  # type: ignore[union-attr]
             return f"{self._path} failed:\n" + "".join(trace).rstrip()
         if result is not None and (isinstance(result, bool) or result != 0):
-            return f"init() in {self._path} returned {result!r}; 0 would mean that all went well"
+            return f"init() in {self._path} returned {result!r}; 0 means success"
         return ""
 
     def _init(self) -> Any:
@@ -53,7 +53,7 @@ class Startup:
         with open(self._path, "rb") as file:
             exec(compile(file.read(), self._path, "exec"), names)
         if not callable(names.get("init")):
-            raise TypeError("it has no function init()")
+            raise TypeError("it does not define init()")
         result = names["init"]()
         known = {"init", "close", *vars(builtins)}
         self.exported = {name: names[name] for name in names.keys() - known if not name.startswith("_")}
@@ -61,7 +61,7 @@ class Startup:
         return result
 
     def close(self) -> None:
-        """Call `close()` of the file, if there is one; what goes wrong there is told and keeps nobody."""
+        """Call `close()` of the file, if defined; errors are logged and do not stop anything."""
         close = self._module.__dict__.get("close")
         if not callable(close):
             return

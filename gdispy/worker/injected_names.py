@@ -1,7 +1,7 @@
-"""The names that a computation finds without importing them, as programs for dispy expect.
+"""The names that a computation sees without importing them, as programs for dispy expect.
 
-Called once in each template, before the computation is loaded. The names become builtins:
-functions arrive with globals of their own, and builtins are what all of them see.
+Installed once in each template, before the computation is loaded. The names become builtins, since functions arrive
+with separate globals, and builtins are visible to all of them.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from gdispy.worker.manner import MODULES
 from gdispy.worker.node_log import NODE_LOGGER
 from gdispy.worker.runner import running
 
-#: Some of them are not Python's own: they are imported when a job first uses them, where they are installed.
+#: Some are not part of Python: they are imported on first use by a job, if they are installed.
 LATE_MODULES = ("psutil", "netifaces")
 
 
@@ -31,7 +31,7 @@ class _Late:
         self.__name__ = name
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):  # Who looks at it, as pickling does, does not use it.
+        if name.startswith("__"):  # Inspecting it, as pickling does, is not a use.
             raise AttributeError(name)
         return getattr(importlib.import_module(self.__name__), name)
 
@@ -59,7 +59,7 @@ class _LateClass:
 
 
 def of_dispy() -> dict[str, Any]:
-    """Names of dispy's own module that computations use."""
+    """Names of dispy's module that computations use."""
     return {
         "dispy": _Late("gdispy"),
         "DispyJob": _LateClass("gdispy.client.job", "DispyJob"),
@@ -75,7 +75,7 @@ def of_dispy() -> dict[str, Any]:
 
 
 def provide(node_name: str, address: str, directory: str) -> dict[str, Any]:
-    """Make the names builtins, and environment variables for programs; all of them."""
+    """Define the names as builtins, and as environment variables for programs; returns all of them."""
     texts = {
         "dispy_node_name": node_name,
         "dispy_node_ip_addr": address,
@@ -96,11 +96,11 @@ def provide(node_name: str, address: str, directory: str) -> dict[str, Any]:
 
 
 def dispy_provisional_result(result: object, relay: bool = False, timeout: float | None = None) -> int:
-    """Send an intermediate value of the running job to the client, and go on.
+    """Send an intermediate value of the running job to the client, and continue.
 
     The client's callback gets the job with status `ProvisionalResult` and this value as `result`,
     in the order of the calls and before the final result. Returns 0, or -1 outside a job. Raises
-    what pickling raises for a value that cannot travel. `relay` and `timeout` are for compatibility.
+    the exception of pickling for a value that cannot be pickled. `relay` and `timeout` are for compatibility.
     """
     job = running.job
     if job is None:
@@ -109,11 +109,11 @@ def dispy_provisional_result(result: object, relay: bool = False, timeout: float
 
 
 def dispy_send_file(path: str, relay: bool = False, timeout: float | None = None) -> int:
-    """Send a file to the client, and wait until it is there: below its working directory, at the same relative
-    path; a file from elsewhere, under its own name.
+    """Send a file to the client, and wait until it is stored: below its working directory, at the same relative path; a
+    file from elsewhere keeps only its name.
 
-    Returns 0, or -1 outside a job, or where the file cannot be read here or written there; standard error says
-    why. `relay` and `timeout` are for compatibility.
+    Returns 0, or -1 outside a job, or if the file cannot be read here or written there; the reason is printed to
+    standard error. `relay` and `timeout` are for compatibility.
     """
     job = running.job
     if job is None:
@@ -125,7 +125,7 @@ def dispy_send_file(path: str, relay: bool = False, timeout: float | None = None
         error = job.send_file(path, shown.replace(os.sep, "/"))
     except OSError as failure:
         error = f"{path}: {failure.strerror or failure}"
-    except (TypeError, ValueError) as failure:  # It is no name of a file.
+    except (TypeError, ValueError) as failure:  # It is not a valid file name.
         error = f"{path!r}: {failure}"
     if error:
         print(f"dispy_send_file: {error}", file=sys.stderr)
@@ -133,7 +133,7 @@ def dispy_send_file(path: str, relay: bool = False, timeout: float | None = None
 
 
 def dispynode_shutdown() -> int:
-    """Have the node end when its present computations are over. For cleanup functions.
+    """Stop the node when its current computations have ended. For cleanup functions.
 
     Returns 0, or -1 elsewhere, and on a node that was started without `--client_shutdown`.
     """
@@ -143,10 +143,10 @@ def dispynode_shutdown() -> int:
     return 0
 
 
-#: Asks the node to end; empty where that is not allowed.
+#: Requests the end of the node; empty if that is not allowed.
 _shutdown: list[Callable[[], None]] = []
 
 
 def allow_shutdown(ask: Callable[[], None]) -> None:
-    """From now on `dispynode_shutdown` does this. Called by the template before cleanup."""
+    """Set the function that `dispynode_shutdown` calls. Used before cleanup."""
     _shutdown.append(ask)

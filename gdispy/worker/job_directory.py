@@ -1,7 +1,7 @@
-"""A directory for one job: its working directory, with the files of the computation and its own, gone after it.
+"""A directory for one job: its working directory, with the files of the computation and of the job, removed after it.
 
-Standard library. Used by a worker around jobs of computations with `job_directory`, and around jobs whose own
-files would otherwise be in the way of others. The node removes those of workers that were killed.
+Standard library. For jobs of computations with `job_directory`, and for jobs whose files would conflict with those of
+others. The node removes the directories of workers that were killed.
 """
 
 from __future__ import annotations
@@ -14,25 +14,25 @@ from gdispy.worker.trees import Arrivals, Link, changed, mirror, remove_tree
 
 
 class Place(NamedTuple):
-    """Where the jobs of a worker run."""
+    """The working directories of the jobs of a worker."""
 
     #: The directory of the computation.
     shared: str
-    #: Below it each job has a directory of its own; '' where as a rule none has.
+    #: The parent of separate directories of jobs; '' if jobs normally have none.
     base: str = ""
-    #: Whether that of a job stays after it.
+    #: Whether the directory of a job is kept.
     is_kept: bool = False
-    #: The name of the program's file, where it is one.
+    #: The name of the program's file, for a program.
     program: str = ""
-    #: Bytes of each stream of a job's output that are kept, and the directory for files of it.
+    #: Bytes kept of each output stream of a job, and the directory for its files.
     output_limit: int = 8 * 1024 * 1024
     files: str = ""
-    #: Files of modules in the directory of the computation that were there before the first job.
+    #: Files of modules in the directory of the computation that existed before the first job.
     modules: frozenset[str] = frozenset()
 
 
 class JobDirectory:
-    """The directory of the job that runs."""
+    """The directory of the running job."""
 
     def __init__(self, place: Place, path: str, namespaces: Namespaces) -> None:
         self.path = path
@@ -44,7 +44,7 @@ class JobDirectory:
         self._namespaces = namespaces
 
     def enter(self) -> list[str]:
-        """Make it the working directory; the job's own files, which are there already. Raises OSError."""
+        """Make it the working directory; it already contains the job's own files. Raises OSError."""
         os.makedirs(self.path, mode=0o700, exist_ok=True)
         own = _files_below(self.path)
         self._links = mirror(self._shared, self.path, self._program, Arrivals(self._files))
@@ -54,7 +54,7 @@ class JobDirectory:
         return own
 
     def leave(self) -> str:
-        """The job has ended: remove the directory, unless it is to stay. What it did wrong, or ''."""
+        """The job has ended: remove the directory, unless it is kept. Returns its violation, or ''."""
         self._namespaces.replace("dispy_job_path", self.path, self._shared)
         names = [os.path.relpath(path, self._shared) for path in changed(self._links)]
         if not self._is_kept:
@@ -63,7 +63,7 @@ class JobDirectory:
             return ""
         return (
             f"The job has changed {', '.join(names)}, a large file that all jobs of the computation share, so their "
-            "results may be wrong: have it work on a copy of its own.\n"
+            "results may be wrong: let it work on a private copy.\n"
         )
 
 

@@ -1,8 +1,8 @@
-"""Modules that a job brings with it, or makes: there while it runs, and gone after it.
+"""Modules that a job brings, or creates: they exist while it runs.
 
-Standard library. `JobModules` are used by a worker around a job that has files of its own
-(`dispy_job_depends`). What was imported under the names of these files is put aside meanwhile, also what the
-computation has brought, and comes back. `MadeModules` are those that a job has written where it runs, and imported.
+Standard library. `JobModules` is for a job with files (`dispy_job_depends`). Modules imported under the names of these
+files, also those of the computation, are removed meanwhile, and restored. `MadeModules` are those that a job has
+written to its working directory, and imported.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ _ARCHIVES = (".zip", ".egg", ".whl", ".pyz")
 
 
 class JobModules:
-    """The modules among a job's files, relative to the directory that they are in."""
+    """The modules among a job's files, relative to their directory."""
 
     def __init__(self, directory: str, files: Iterable[str], changes: Changes, owns_all: bool) -> None:
         self._directory = directory
-        #: The directory is that of the job: all that is imported from there goes with it.
+        #: The directory belongs to the job: all modules imported from there are removed with it.
         self._owns_all = owns_all
         self._changes = changes
         self._paths = frozenset(os.path.join(directory, path) for path in files)
         self._names = _module_names(files)
-        #: Files in which modules may be, such as zip archives that a job puts into `sys.path`.
+        #: Files that may contain modules, such as zip archives that a job adds to `sys.path`.
         self._archives = tuple(path for path in self._paths if path.endswith(_ARCHIVES))
-        #: Whether there is anything to do: a job may bring data only.
+        #: Whether there is anything to do: a job may bring only data.
         self._is_needed = bool(owns_all or self._names or self._archives)
         self._tops = frozenset(name.partition(".")[0] for name in self._names)
         self._before: dict[str, types.ModuleType] = {}
@@ -48,7 +48,7 @@ class JobModules:
                 self._aside[name] = module
                 _detach(name, sys.modules.pop(name))
         self._before = dict(sys.modules)
-        # Compiled, it would be taken for the next file of this name that is of the same second and length.
+        # A compiled file would be used for the next file of this name with the same second and length.
         self._wrote_bytecode, sys.dont_write_bytecode = sys.dont_write_bytecode, True
         self._was_brought, self._changes.is_brought = self._changes.is_brought, self._is_brought_file
         self._forget_listings()
@@ -67,11 +67,11 @@ class JobModules:
         self._forget_listings()
 
     def _is_in_the_way(self, name: str) -> bool:
-        """Whether this module must not be found in place of one of the job's; Python's own stay."""
+        """Whether this module must not be used instead of one of the job's; Python's own are kept."""
         parts = name.split(".")
         if parts[0] in sys.stdlib_module_names:
             return False
-        if self._owns_all:  # Packages that the job only adds to, too: they are where their parts are.
+        if self._owns_all:  # Also packages to which the job only adds: they are found by their parts.
             return parts[0] in self._tops
         return any(".".join(parts[: place + 1]) in self._names for place in range(len(parts)))
 
@@ -96,7 +96,7 @@ class JobModules:
         return any(path.startswith(place + os.sep) for place in places for path in self._paths)
 
     def _forget_listings(self) -> None:
-        """Which files there are in its directory, as importing remembers it."""
+        """The cache of the import system for its directory."""
         for place, finder in list(sys.path_importer_cache.items()):
             path = os.path.abspath(place)
             if path.startswith(self._archives) and self._archives:
@@ -107,8 +107,8 @@ class JobModules:
 
 
 class MadeModules:
-    """Modules that jobs have made themselves: their files lie where jobs run, and did not come there with the
-    computation. They would be found by later jobs that have made others of the same names."""
+    """Modules that jobs have created: their files are in the directories of jobs, and did not come with the
+    computation. Later jobs with different modules of the same names would find them."""
 
     def __init__(self, directories: Iterable[str], came: frozenset[str], changes: Changes) -> None:
         paths = {path for each in directories if each for path in (os.path.abspath(each), os.path.realpath(each))}
@@ -118,16 +118,16 @@ class MadeModules:
         self._archives = tuple(path + os.sep for path in came if path.endswith(_ARCHIVES))
         self._changes = changes
         self._known: frozenset[str] = frozenset()
-        #: How many modules were there when they were looked at last.
+        #: The number of modules at the last check.
         self.number = 0
 
     def begin(self) -> None:
-        """What is imported now is for all jobs."""
+        """Modules imported now are for all jobs."""
         self._changes.is_brought = self._is_made_file
         self._know()
 
     def forget(self) -> None:
-        """A job has ended: forget those that it has made and imported."""
+        """A job has ended: remove the modules that it has created and imported."""
         made = {name: sys.modules[name] for name in sys.modules.keys() - self._known}
         made = {name: module for name, module in made.items() if self._is_made(module)}
         for name, module in made.items():
@@ -142,7 +142,7 @@ class MadeModules:
         self.number = len(self._known)
 
     def _relative(self, path: str) -> str | None:
-        """A path in one of the directories; None where it is elsewhere."""
+        """A path relative to one of the directories; None if it is elsewhere."""
         path = os.path.abspath(path)
         for each in self._directories:
             if path.startswith(each):
@@ -159,14 +159,14 @@ class MadeModules:
             if isinstance(file, str):
                 return self._is_made_file(file)
             places = [self._relative(each) for each in getattr(module, "__path__", ())]
-        except Exception:  # It is something else that a job has put there.
+        except Exception:  # It is another object that a job has put there.
             return False
         # Directories without __init__.py.
         found = [place for place in places if place is not None]
         return bool(found) and not any(path.startswith(place + os.sep) for place in found for path in self._came)
 
     def _remove_bytecode(self, module: object) -> None:
-        """It would be taken for that of the next file of this name that is of the same second and length."""
+        """It would be used for the next file of this name with the same second and length."""
         path = getattr(module, "__cached__", None)
         if isinstance(path, str) and self._relative(path) is not None:
             with contextlib.suppress(OSError, ValueError):
@@ -180,7 +180,7 @@ class MadeModules:
 
 
 def module_files(directory: str) -> frozenset[str]:
-    """Files below it that modules can be imported from, relative to it."""
+    """Files below it that can be imported as modules, relative to it."""
     found: set[str] = set()
     for folder, folders, names in os.walk(directory):
         folders[:] = [each for each in folders if each != "__pycache__"]
@@ -190,7 +190,7 @@ def module_files(directory: str) -> frozenset[str]:
 
 
 def _module_names(files: Iterable[str]) -> frozenset[str]:
-    """How they can be imported, from whichever directory of them is in `sys.path`."""
+    """The names under which they can be imported, from any of their directories in `sys.path`."""
     found = set()
     for path in files:
         *folders, name = path.split("/")
@@ -203,7 +203,7 @@ def _module_names(files: Iterable[str]) -> frozenset[str]:
 
 
 def _detach(name: str, module: types.ModuleType) -> None:
-    """A module is no attribute of its package any more."""
+    """Remove a module from the attributes of its package."""
     package, _, last = name.rpartition(".")
     owner = sys.modules.get(package)
     if owner is not None and getattr(owner, last, _MISSING) is module:

@@ -1,8 +1,8 @@
-"""What jobs may use: memory, processes and processor time of a process tree, sizes of files; when a worker is used up.
+"""Limits of jobs: memory, processes and CPU time of a process tree, sizes of files; and the replacement of workers.
 
-Standard library. The template looks at the trees of its workers (`excess`, `overtime`); a worker keeps its own
-limits (`OwnLimits`). Processor time is that of a job and not of its worker, which may have run others before: where
-there is a limit, the worker writes into its page what it had used when the job began, and the template reads that.
+Standard library. The template checks the trees of its workers (`excess`, `overtime`); a worker enforces its own limits
+(`OwnLimits`). CPU time is that of a job and not of its worker, which may have run others before: with a limit, the
+worker records in its page the CPU time used at the start of the job, and the template reads that.
 """
 
 from __future__ import annotations
@@ -18,30 +18,30 @@ from dataclasses import dataclass
 from gdispy.worker.originals import os, resource
 from gdispy.worker.process_tree import processor_seconds, resident_bytes, tree_bytes
 
-#: Job, attempt, seconds its worker had used before, seconds that it may use, whether it has said so itself.
+#: Job, attempt, seconds its worker had used before, limit in seconds, whether the job has set the limit.
 _MARK = struct.Struct("<QIdd?")
-#: Where it lies in the worker's page, beyond what the node writes there.
+#: Its offset in the worker's page, after the node's fields.
 _MARK_PLACE = 64
 _NO_MARK = bytes(_MARK.size)
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What the node's owner allows; 0 is no limit."""
+    """The limits of the node's owner; 0 is no limit."""
 
-    #: Bytes of resident memory of one job with all its processes, and how many those may be.
+    #: Resident memory of one job with all its processes, in bytes, and the number of its processes.
     memory: int = 0
     processes: int = 0
-    #: Seconds of processor time of one job with all its processes.
+    #: CPU time of one job with all its processes, in seconds.
     processor: float = 0.0
-    #: Bytes of one file that a job writes.
+    #: Size of one file that a job writes.
     file: int = 0
-    #: Jobs, and bytes of memory that it may grow by, after which a worker is replaced by a new one.
+    #: Jobs, and memory growth in bytes, after which a worker is replaced.
     jobs: int = 0
     growth: int = 0
 
     def excess(self, tree: list[int]) -> str:
-        """What is wrong with a worker's process tree, or ''."""
+        """The limit that a worker's process tree exceeds, or ''."""
         if self.processes and len(tree) > self.processes:
             return f"it had {len(tree)} processes, and the limit of this node is {self.processes}"
         if self.memory:
@@ -52,9 +52,9 @@ class Limits:
 
 
 def overtime(page: mmap.mmap, tree: list[int]) -> str:
-    """Whether the job that runs in a worker has used too much processor time: why it is to be ended, or ''.
+    """The reason why the job in a worker has used too much CPU time, or ''.
 
-    The worker, the first of the tree, is left stopped where it has, so that it cannot go on with another job.
+    In that case the worker, the first of the tree, is left stopped, so that it cannot start another job.
     """
     mark = page[_MARK_PLACE : _MARK_PLACE + _MARK.size]
     _, _, before, limit, is_own = _MARK.unpack(mark)
@@ -69,17 +69,17 @@ def overtime(page: mmap.mmap, tree: list[int]) -> str:
             os.kill(tree[0], signal.SIGCONT)
             return ""
     whose = "its limit (dispy_cpu_time)" if is_own else "the limit of this node"
-    return f"it used {used:.1f} s of processor time, and {whose} is {limit:g} s"
+    return f"it used {used:.1f} s of CPU time, and {whose} is {limit:g} s"
 
 
 class OwnLimits:
-    """A worker's part of its limits."""
+    """A worker's enforcement of its limits."""
 
     def __init__(self, limits: Limits, page: mmap.mmap) -> None:
         self._limits = limits
         self._page = page
         self.has_file_limit = bool(limits.file)
-        #: Whether `begin`, for jobs that say nothing, and `is_used_up` need not be called at all.
+        #: Whether `begin`, for jobs without options, and `is_used_up` need not be called at all.
         self.are_none = not (limits.processor or limits.jobs or limits.growth)
         self._jobs = 0
         self._size = resident_bytes(os.getpid()) if limits.growth else 0
@@ -87,7 +87,7 @@ class OwnLimits:
             _set_file_limit(limits.file)
 
     def begin(self, job: int, attempt: int, own: float) -> bool:
-        """A job begins, which wants to use so much processor time at most; whether `end` must be called."""
+        """A job starts, with this limit of CPU time; returns whether `end` must be called."""
         self._jobs += 1
         limit = self._limits.processor
         if not own and not limit:
@@ -102,7 +102,7 @@ class OwnLimits:
         self._page[_MARK_PLACE : _MARK_PLACE + _MARK.size] = _NO_MARK
 
     def is_used_up(self) -> bool:
-        """Whether another worker is to run the next job."""
+        """Whether a new worker should run the next job."""
         limits = self._limits
         if limits.jobs and self._jobs >= limits.jobs:
             return True
@@ -110,7 +110,7 @@ class OwnLimits:
 
     @contextlib.contextmanager
     def lifted(self) -> Iterator[None]:
-        """What the worker itself writes into memory files is no file of the job's."""
+        """The worker's own writes to memory files are not files of the job."""
         if not self._limits.file:
             yield
             return
@@ -121,11 +121,11 @@ class OwnLimits:
             _set_file_limit(self._limits.file)
 
     def note(self, error: BaseException | None, number: int = 0) -> str:
-        """What to add where a job ended because of a limit that only the kernel has told it of."""
+        """An addition for a job that ended because of a limit that only the kernel enforces."""
         is_file = number == signal.SIGXFSZ or (isinstance(error, OSError) and error.errno == errno.EFBIG)
         if not is_file or not self._limits.file:
             return ""
-        return f"A file of a job may have {self._limits.file:,} bytes on this node (--job_file_size).\n"
+        return f"The limit for files of a job on this node is {self._limits.file:,} bytes (--job_file_size).\n"
 
 
 def _set_file_limit(size: int) -> None:
@@ -136,13 +136,13 @@ def _set_file_limit(size: int) -> None:
 
 
 def no_core_dumps() -> None:
-    """A job that crashes leaves no image of its memory on the disk; it may ask for one."""
+    """A job that crashes leaves no core file; it may enable them."""
     _, most = resource.getrlimit(resource.RLIMIT_CORE)
     resource.setrlimit(resource.RLIMIT_CORE, (0, most))
 
 
 def limit_open_files(count: int) -> None:
-    """Jobs may open so many files, and may raise that to the hard limit themselves: `select` has no place for more."""
+    """Jobs may open this many files, and may raise that to the hard limit: `select` does not support more."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     with contextlib.suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (count, most))

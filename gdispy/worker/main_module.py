@@ -1,10 +1,10 @@
-"""`__main__` as jobs find it, also in processes that they start anew.
+"""`__main__` for jobs, also in processes that they start afresh.
 
 Standard library. Made by the template.
 
-A job may use `multiprocessing` with the method spawn or forkserver, the standard one on Linux from Python 3.14 on. The
-new process runs the file of `__main__` under another name, and then finds there by name what it is to call. What came
-to the node by value has no such file: when `multiprocessing` asks for one, it is written, and loads the computation.
+A job may use `multiprocessing` with the method spawn or forkserver, the default on Linux from Python 3.14 on. The new
+process runs the file of `__main__` under another name, and looks up its function there by name. A computation sent by
+value has no such file: when `multiprocessing` requests one, it is written, and loads the computation.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import os
 import tempfile
 import types
 
-#: A computation above so many bytes is not kept for that.
+#: A larger computation is not kept for that.
 _LIMIT = 16 * 1024 * 1024
 _PROGRAM = """
 import sys
@@ -32,7 +32,7 @@ globals().update({{name: value for name, value in vars(sys.modules["__main__"]).
 
 
 class MainModule(types.ModuleType):
-    """That module; `body` is the computation as it came, and in `directory` there may be files of this process."""
+    """The module; `body` is the received computation, and `directory` may contain files of this process."""
 
     def __init__(self, body: bytearray, directory: str) -> None:
         super().__init__("__main__")

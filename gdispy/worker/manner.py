@@ -1,6 +1,6 @@
-"""What travels by value and what by its name, and what has become known while a value was written.
+"""Which objects are sent by value and which by name, and findings from pickling.
 
-Standard library. `by_value.py` goes by it; a cluster keeps its own for the arguments of its jobs.
+Standard library. Input of `by_value.py`; a cluster keeps one for the arguments of its jobs.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ from typing import Any
 
 from gdispy.worker.own_modules import is_own
 
-#: The program itself; by the second name also in processes that `multiprocessing` has started anew.
+#: The program itself; the second name is that in processes started by `multiprocessing`.
 MAIN = ("__main__", "__mp_main__")
-#: Names that nodes give to jobs; a program may have its own, for when it runs without nodes.
+#: Names that nodes provide to jobs; a program may define its own, for runs without nodes.
 OF_NODES = frozenset(
     (
         *("dispy_node_name", "dispy_node_ip_addr", "dispy_job_path", "dispy_provisional_result", "dispy_send_file"),
         *("dispynode_shutdown", "dispynode_logger"),
     )
 )
-#: Modules that dispy's nodes have imported before a job runs, as found by running dispy 4.15.2.
+#: Modules that dispy's nodes have imported before a job runs, as observed with dispy 4.15.2.
 MODULES = (
     *("copy", "errno", "glob", "hashlib", "io", "marshal"),
     *("multiprocessing", "os", "pickle", "platform", "re", "shutil"),
@@ -32,22 +32,22 @@ MODULES = (
 
 @dataclass(frozen=True)
 class Manner:
-    """What travels by value, and what the other end has."""
+    """Which objects are sent by value, and which exist at the other end."""
 
-    #: Modules, with those below them, that travel by value though they are installed; and by name though they are not.
+    #: Modules, including those below them, that are sent by value though installed; and by name though not installed.
     by_value: frozenset[str] = frozenset()
     by_name: frozenset[str] = frozenset()
-    #: Modules that are there as files, each for itself: what they define travels by name.
+    #: Modules that exist as files, listed individually: their definitions are sent by name.
     as_files: frozenset[str] = frozenset()
     #: Identifiers of definitions that the other end has.
     known: Container[bytes] = frozenset()
-    #: What is to live as long as results may refer to it.
+    #: Objects to keep alive as long as results may refer to them.
     kept: tuple[Any, ...] = ()
-    #: Whether a module is one of the program.
+    #: Whether a module belongs to the program.
     is_own: Callable[[str], bool] = is_own
 
     def is_by_value(self, module: str) -> bool:
-        """Whether what a module defines travels by value."""
+        """Whether definitions of a module are sent by value."""
         if module in MAIN:
             return True
         if module in self.as_files or _is_among(module, self.by_name):
@@ -63,13 +63,13 @@ def _is_among(module: str, names: frozenset[str]) -> bool:
 
 @dataclass
 class Findings:
-    """What has become known while a value was written."""
+    """Findings from pickling a value."""
 
-    #: Identifiers of what was defined, and its names.
+    #: Identifiers of the definitions, and their names.
     defined: set[bytes] = field(default_factory=set)
     titles: set[str] = field(default_factory=set)
     objects: list[Any] = field(default_factory=list)
-    #: Modules of the program that are used in ways which need all of them.
+    #: Modules of the program that are needed as a whole.
     whole: set[str] = field(default_factory=set)
-    #: Code that was written, with the package of its module.
+    #: Code in the pickle, with the package of its module.
     codes: list[tuple[types.CodeType, str]] = field(default_factory=list)

@@ -1,6 +1,6 @@
-"""What a program has changed of its modules, set in them when they are imported from their files here.
+"""Applies the changes of a program to modules that are imported here from their files.
 
-Standard library. Installed by the template when it has loaded a computation.
+Standard library. Installed when a computation has been loaded.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ logger = logging.getLogger(__name__)
 
 
 class StateFinder(importlib.abc.MetaPathFinder):
-    """Finds modules as usual, and has them changed when they have been executed."""
+    """Finds modules as usual, and changes them after their execution."""
 
     def __init__(self, states: Mapping[str, bytes], loads: Callable[[bytes], dict[str, Any]]) -> None:
         self._states, self._loads = states, loads
 
     def install(self) -> None:
-        """Change the modules that are here, and have those changed that come."""
+        """Change the modules that are loaded, and later ones when they are imported."""
         sys.meta_path.insert(0, self)
         for name in self._states:
             if name in sys.modules:
@@ -38,11 +38,11 @@ class StateFinder(importlib.abc.MetaPathFinder):
         return spec
 
     def apply(self, module: types.ModuleType) -> None:
-        """Set what has changed; what is equal stays, since other modules may have it already."""
+        """Apply changes; equal values are kept, since other modules may have references to them."""
         try:
             state = self._loads(self._states[module.__name__])
         except Exception:
-            logger.exception("what the program has changed in %s cannot be set here", module.__name__)
+            logger.exception("the changes of the program to %s cannot be applied here", module.__name__)
             return
         for name, value in state.items():
             path, _, attribute = name.rpartition(".")
@@ -50,7 +50,7 @@ class StateFinder(importlib.abc.MetaPathFinder):
             before: Any = vars(owner).get(attribute)
             if _is_equal(before, value):
                 continue
-            # A container stays the same one: others may have it already.
+            # A container keeps its identity, since others may have references to it.
             if type(before) is type(value) and isinstance(value, dict | list | set):
                 before.clear()
                 (before.extend if isinstance(value, list) else before.update)(value)
@@ -66,7 +66,7 @@ def _is_equal(one: Any, other: Any) -> bool:
 
 
 class _Loader(importlib.abc.Loader):
-    """A loader that has the finder change the module."""
+    """A loader that lets the finder change the module."""
 
     def __init__(self, loader: Any, finder: StateFinder) -> None:
         self._loader, self._finder = loader, finder

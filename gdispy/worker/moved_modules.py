@@ -1,4 +1,4 @@
-"""Modules of Python's library that go by another name in another version, for what has been pickled there.
+"""Modules of Python's library that have another name in another version, for pickles from there.
 
 Standard library. Imported with `pickling.py`.
 """
@@ -10,12 +10,12 @@ import sys
 import types
 from typing import Any
 
-#: By the name that a version pickles: the name in all others.
+#: By the name that a version uses in pickles: the name in all others.
 _MOVED = {"pathlib._local": "pathlib"}
 
 
 class _Moved(types.ModuleType):
-    """Stands for a module, and loads that one when something of it is wanted."""
+    """Stands for a module, and loads it on first use."""
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
@@ -24,7 +24,7 @@ class _Moved(types.ModuleType):
 
 
 def know_moved_modules() -> None:
-    """Have pickle find what other versions of Python have elsewhere."""
-    if sys.version_info < (3, 13):  # Later ones know it themselves.
+    """Make pickle find names that are elsewhere in other versions of Python."""
+    if sys.version_info < (3, 13):  # Later versions handle it.
         for name in _MOVED:
             sys.modules.setdefault(name, _Moved(name))

@@ -1,6 +1,6 @@
-"""`dispynode_logger`: what a computation writes into the log of its node.
+"""`dispynode_logger`: log lines of a computation for its node.
 
-Standard library. The records go to the node's process, which logs them; nothing of them is output of the job.
+Standard library. The records are sent to the node's process, which logs them; they are not output of the job.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ NODE_LOGGER = "dispynode"
 
 
 class NodeHandler(logging.Handler):
-    """Hands records to who can send them."""
+    """Passes records to a sender."""
 
     def __init__(self, send: Callable[[int, str], object]) -> None:
         super().__init__()
-        #: Takes level and text; another one in each process.
+        #: Takes level and text; different in each process.
         self.send = send
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -30,7 +30,7 @@ class NodeHandler(logging.Handler):
 
 
 def log_to_node(send: Callable[[int, str], object], level: int) -> NodeHandler:
-    """From now on the logger hands records of this level and above to `send`."""
+    """Pass records of this level and above to `send`."""
     handler = NodeHandler(send)
     logger = logging.getLogger(NODE_LOGGER)
     logger.handlers[:] = [handler]

@@ -1,4 +1,4 @@
-"""How open files, and streams, travel: the standard ones, and those that are closed; no other.
+"""Pickling of open files and streams: standard streams and closed files only.
 
 Standard library. The names of the functions that unpickling calls stand inside payloads.
 """
@@ -12,18 +12,18 @@ import pickle
 import sys
 from typing import Any
 
-#: What refers to a file of the operating system, or holds what does.
+#: Types that refer to a file of the operating system, or contain one.
 FILES = (io.FileIO, io.BufferedReader, io.BufferedWriter, io.BufferedRandom, io.TextIOWrapper)
-#: Files that are there at the other end, too.
+#: Files that exist at the other end, too.
 _STANDARD = ("stdin", "stdout", "stderr", "__stdin__", "__stdout__", "__stderr__")
 
 
 class OpenFile(pickle.PicklingError):
-    """An open file cannot travel."""
+    """An open file cannot be pickled."""
 
 
 def reduce_file(file: Any) -> tuple[Any, ...]:
-    """How a standard stream, or a closed file, travels. Raises OpenFile for any other one."""
+    """The reduction of a standard stream, or of a closed file. Raises OpenFile for any other."""
     for name in _STANDARD:
         stream = getattr(sys, name, None)
         for layers in ((), ("buffer",), ("buffer", "raw")):
@@ -46,11 +46,11 @@ def reduce_file(file: Any) -> tuple[Any, ...]:
 
 
 def _standard_stream(name: str, *layers: str) -> Any:
-    """Called by unpickling: the stream of this process."""
+    """For unpickling: the stream of this process."""
     return functools.reduce(getattr, layers, getattr(sys, name))
 
 
 def _closed_file(is_text: bool) -> Any:
-    """Called by unpickling: a file that is closed."""
+    """For unpickling: a closed file."""
     with open(os.devnull, "r" if is_text else "rb") as file:
         return file

@@ -1,8 +1,8 @@
-"""Modules of Python as they are before any job runs, for what a worker does between jobs.
+"""Modules of Python in their state before any job, for the work of a worker between jobs.
 
-Standard library. A job may replace functions of modules, as tests do with `unittest.mock`, and leave them so:
-`os.fstat`, say, is then not what the worker needs. These are copies of the modules, which no job finds by name. Only
-such modules are here as gevent leaves alone, since daemons use some of the same code.
+Standard library. A job may replace functions of modules, as tests do with `unittest.mock`, and leave them so, for
+example `os.fstat`. These are copies of the modules, which jobs cannot find by name. Only modules that gevent does not
+patch are here, since daemons use some of the same code.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""What a job prints, caught at the level of file descriptors 1 and 2.
+"""Captures the output of a job at file descriptors 1 and 2.
 
-Used by a worker around each job. The two files are first made by the node, which looks at
-their size while the job runs and frees what will not be kept, so a job that prints without end costs
-no memory without end. C code and child processes write to the same descriptors, so their output is here too.
+The node creates the first two files, checks their size while the job runs, and frees parts that will not be kept, so a
+job with endless output uses bounded memory. C code and child processes write to the same descriptors, so their output
+is included.
 
-The files are in memory where little is kept, and else on disk, without names. Little output travels in the frame; of
-more the file itself is handed over, and another takes its place, so nothing is copied and no memory is needed for it.
+The files are in memory if little is kept, and else on disk, without names. Small output is sent in the frame; for large
+output the file itself is passed, and replaced by a new one, so nothing is copied and no memory is needed for it.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from gdispy.worker.frames import INLINE
 from gdispy.worker.originals import os
 from gdispy.worker.process_tree import flush_c_output, free_memory
 
-#: Where more than this many bytes of a stream may be kept, they go to disk.
+#: If more than this many bytes of a stream may be kept, its file is on disk.
 MEMORY_LIMIT = 64 * 1024 * 1024
 #: Bytes that are copied at once.
 _STEP = 1024 * 1024
 
 
 class Output(NamedTuple):
-    """One stream of a job."""
+    """One output stream of a job."""
 
-    #: Its bytes; or how many there are in the first of the files. With a minus, there is no second, which is the file
-    #: of the jobs to come.
+    #: Its bytes; or the size of the first of the files. With a negative size, there is no second file, which replaces
+    #: it for later jobs.
     shown: bytes | int
     files: tuple[int, ...] = ()
-    #: How many bytes were left out.
+    #: Number of dropped bytes.
     left_out: int = 0
 
 
@@ -41,13 +41,13 @@ _NOTHING = Output(b"")
 
 
 def capture_file(limit: int, directory: str) -> int:
-    """A file for a stream of which so many bytes may be kept; writes append. Raises OSError."""
+    """A file for a stream of which `limit` bytes may be kept; writes append. Raises OSError."""
     if limit <= MEMORY_LIMIT:
         return control.memory_file("gdispy-output")
     flags = os.O_RDWR | os.O_APPEND | os.O_CLOEXEC
     try:
         return os.open(directory, flags | os.O_TMPFILE, 0o600)
-    except OSError:  # The file system does not have that.
+    except OSError:  # The file system does not support it.
         fd, path = tempfile.mkstemp(dir=directory)
         os.close(fd)
         fd = os.open(path, flags)
@@ -59,28 +59,28 @@ class Capture:
     """The files behind descriptors 1 and 2 of this process."""
 
     def __init__(self, out: int, err: int, limit: int, directory: str) -> None:
-        #: What jobs find as `sys.stdout` and `sys.stderr`.
+        #: `sys.stdout` and `sys.stderr` for jobs.
         self.out: TextIO
         self.err: TextIO
-        # Private copies: a job may close 1 and 2, or point them elsewhere.
+        # Duplicates: a job may close or redirect 1 and 2.
         self.files = (out, err)
         self._limit = limit
         self._directory = directory
         self._restore_streams()
 
     def begin(self) -> None:
-        """Point 1 and 2 at the files again, whatever the last job did to them."""
+        """Restore 1 and 2, after any change by the last job."""
         os.dup2(self.files[0], 1)
         os.dup2(self.files[1], 2)
         if sys.stdout is not self.out or sys.stderr is not self.err:
             self.put_streams_back()
 
     def put_streams_back(self) -> None:
-        """Undo what a job has assigned to `sys.stdout` and `sys.stderr`. An object that goes with it is flushed."""
+        """Undo assignments of a job to `sys.stdout` and `sys.stderr`. A replaced object is flushed."""
         sys.stdout, sys.stderr = self.out, self.err
 
     def end(self) -> tuple[Output, Output]:
-        """What was printed since `begin`: stdout and stderr."""
+        """The output since `begin`: stdout and stderr."""
         try:
             self.out.flush()
             self.err.flush()
@@ -94,7 +94,7 @@ class Capture:
         return self._take(out), self._take(err)
 
     def drop(self) -> None:
-        """What threads have printed since `end` is nobody's."""
+        """Output of threads after `end` is discarded."""
         for stream in (self.out, self.err):
             with contextlib.suppress(ValueError, OSError):
                 stream.flush()
@@ -120,7 +120,7 @@ class Capture:
         return Output(data, (), left_out)
 
     def _hand_over(self, fd: int, size: int) -> Output:
-        """Give the file away, and another the place of its descriptor."""
+        """Hand the file over, and use another for its descriptor."""
         given = os.dup(fd)
         fresh = capture_file(self._limit, self._directory)
         os.dup2(fresh, fd, inheritable=False)
@@ -130,7 +130,7 @@ class Capture:
         return Output(size, (given, fresh))
 
     def _copy_parts(self, fd: int, size: int, goal: int) -> int:
-        """Copy the first and last parts, and a word about what is left out; how many bytes those are."""
+        """Copy the first and last parts, with a note about dropped bytes; returns their size."""
         last = self._limit // 2
         note = b"\n[gdispy: %d bytes of output left out here]\n" % (size - self._limit)
         _copy(fd, 0, self._limit - last, goal)
@@ -139,7 +139,7 @@ class Capture:
         return self._limit + len(note)
 
     def _mend(self) -> None:
-        """The job has closed its descriptors, or what writes to them; what it had printed before is still to come."""
+        """The job has closed its descriptors or streams; its earlier output is still included."""
         os.dup2(self.files[0], 1)
         os.dup2(self.files[1], 2)
         for stream in (self.out, self.err):
@@ -179,9 +179,9 @@ def _copy(fd: int, offset: int, length: int, goal: int) -> None:
 
 
 def keep_within_limit(fd: int, limit: int) -> None:
-    """Give back the memory, or room on disk, of what will be left out of a file that a running job fills; for the node.
+    """Free the memory, or disk space, of parts that will be dropped of a running job's output; for the node.
 
-    The file keeps its length, so what the job writes meanwhile stays where it is.
+    The file keeps its length, so concurrent writes of the job keep their offsets.
     """
     size = os.fstat(fd).st_size
     if size > 2 * limit:

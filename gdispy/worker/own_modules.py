@@ -1,8 +1,8 @@
-"""Which modules are the program's own, and which the nodes have themselves: Python's, and those that were installed.
+"""Distinguishes the program's own modules from those that nodes have: Python's, and installed ones.
 
-Standard library. Both the client and workers ask. The answer is by where a module's file lies, whatever the
-module is called; an editable install lies elsewhere, and is the program's own. There are thousands of
-modules: paths are compared as text, and links are resolved once for each directory.
+Standard library. The location of a module's file decides, not its name; an editable install is elsewhere, and counts as
+the program's own. There are thousands of modules: paths are compared as text, and links are resolved once for each
+directory.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ import weakref
 from collections.abc import Iterable
 from typing import Any
 
-#: As far as a directory of installed packages, of this Python or of another environment.
+#: Matches a directory of installed packages, of this Python or of another environment.
 _PACKAGES = re.compile(r".*?[/\\][Ll]ib(?:32|64)?[/\\](?:(?:python|pypy)[^/\\]*[/\\])?(?:site|dist)-packages(?=[/\\])")
-#: Modules without a file that compiled extensions make: those of Cython and of SWIG.
+#: Modules without a file that compiled extensions create: those of Cython and of SWIG.
 _OF_EXTENSIONS = re.compile(r"_?cython_|swig_runtime_data|__mypyc_runtime__")
-#: Those of `__main__` are the program's own, too, but travel in another way.
+#: `__main__` is the program's own, too, but is sent in another way.
 _MAIN = frozenset(("__main__", "__mp_main__"))
 _SELF = __name__.partition(".")[0]
 _NOT_FILES = ("built-in", "frozen")
@@ -34,9 +34,9 @@ class InstalledPlaces:
     def __init__(self, library: Iterable[str], packages: Iterable[str]) -> None:
         self._library = _as_prefixes(library)
         self._packages = _as_prefixes(packages)
-        #: Directory -> whether what lies in it was installed.
+        #: Directory -> whether its files were installed.
         self._known: dict[str, bool] = {}
-        #: Those of them that are directories of packages, and not below one.
+        #: Directories of packages among them, but not below one.
         self._roots: set[str] = set()
 
     def hold(self, file: str) -> bool:
@@ -45,7 +45,7 @@ class InstalledPlaces:
         found = self._known.get(directory)
         if found is None:
             found = self._known[directory] = self._look(directory)
-        # A module that is a single file may be a link to one that somebody works on.
+        # A module that is a single file may be a link to a file under development.
         if directory in self._roots and os.path.islink(file):
             return self._hold_real(os.path.realpath(file))
         return found
@@ -86,7 +86,7 @@ def _is_below(path: str, prefixes: tuple[str, ...]) -> bool:
 
 
 def places_of_this_python() -> InstalledPlaces:
-    """Where this interpreter has its library and installed packages."""
+    """The library and package directories of this interpreter."""
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"
     roots = {sys.prefix, sys.exec_prefix, sys.base_prefix, sys.base_exec_prefix}
     library = [os.path.join(root, folder, version) for root in sorted(roots) for folder in {"lib", sys.platlibdir}]
@@ -96,20 +96,20 @@ def places_of_this_python() -> InstalledPlaces:
 
 
 class OwnModules:
-    """Says of each module in `sys.modules` whether it is the program's own."""
+    """Whether each module in `sys.modules` is the program's own."""
 
     def __init__(self, places: InstalledPlaces) -> None:
         self.places = places
-        #: Name -> the module that was looked at, and what it is. Another one may take the name.
+        #: Name -> the module that was checked, and the result. Another module may take the name.
         self._known: dict[str, tuple[weakref.ref[Any], bool]] = {}
         self._number = -1
-        #: Name and identity of the module that was imported last when the names were collected.
+        #: Name and identity of the last imported module when the names were collected.
         self._last_name, self._last = "", 0
         self._names: frozenset[bytes] = frozenset()
 
     def is_own(self, name: str) -> bool:
-        """Whether the module of this name is the program's own. Of one that is not in `sys.modules`, and of
-        `__main__`, it is not."""
+        """Whether the module of this name is the program's own. False for one that is not in `sys.modules`, and for
+        `__main__`."""
         module = sys.modules.get(name)
         known = self._known.get(name)
         if known is not None and known[0]() is module:
@@ -117,7 +117,7 @@ class OwnModules:
         if module is None or name in _MAIN or name.partition(".")[0] == _SELF:
             return False
         found = self._look(name, module)
-        with contextlib.suppress(TypeError):  # A program may put an object of any kind in the place of a module.
+        with contextlib.suppress(TypeError):  # A program may replace a module by any object.
             self._known[name] = weakref.ref(module), found
         return found
 
@@ -150,16 +150,16 @@ class OwnModules:
 
 
 def portions_of(module: Any) -> list[str]:
-    """The directories of a package; of a namespace package there may be several. None for a module."""
+    """The directories of a package; a namespace package may have several. None for a module."""
     try:
         portions = attributes_of(module).get("__path__") or ()
         return [each for each in dict.fromkeys(portions) if isinstance(each, str)]
-    except Exception:  # A namespace package whose parent is gone cannot say.
+    except Exception:  # A namespace package without its parent cannot tell.
         return []
 
 
 def attributes_of(module: Any) -> dict[str, Any]:
-    """What a module holds. Other ways would have one load that is loaded when it is first used."""
+    """The attributes of a module. Other ways would load a lazy module."""
     try:
         found = object.__getattribute__(module, "__dict__")
     except AttributeError:
@@ -174,7 +174,7 @@ def _is_part_of_python(about: dict[str, Any]) -> bool:
 
 
 def _file_of_class(owner: type) -> str | None:
-    """Where a class was written, as far as its methods tell."""
+    """The file in which a class was defined, as far as its methods tell."""
     for each in vars(owner).values():
         code = getattr(each, "__code__", None)
         if isinstance(code, types.CodeType):

@@ -1,7 +1,7 @@
-"""Where in a value that is to travel something is: what cannot be pickled, or what makes it large.
+"""Finds the path in a value to an object that cannot be pickled, or that is large.
 
-Called only when something is wrong, in the thread that pickles: each step tries what a value refers to, one
-after the other.
+Used only for error messages, in the thread that pickles: each step tries the references of a value, one after the
+other.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from gdispy.worker import by_value
 from gdispy.worker.codes import content_of, global_names
 from gdispy.worker.manner import Manner
 
-#: Items of a container that are looked at, and steps of a path, at most.
+#: Maximum number of items of a container to check, and of steps of a path.
 _ITEMS = 1000
 _STEPS = 30
 _short = reprlib.Repr()
@@ -25,9 +25,9 @@ _DEFINITIONS = (types.FunctionType, type, types.ModuleType, functools._lru_cache
 
 
 def unpicklable(value: Any, manner: Manner | None = None, begin: str = "") -> str:
-    """The way from a value to the innermost thing in it that cannot be pickled, and how that shows itself, such as
-    "work -> helper -> globals['connection'] = <sqlite3.Connection object at 0x7f...>"; '' where nothing in it is to
-    blame. `begin` names the value."""
+    """The path from a value to the innermost object that cannot be pickled, and its representation, such as "work ->
+    helper -> globals['connection'] = <sqlite3.Connection object at 0x7f...>"; '' if there is none. `begin` names the
+    value."""
 
     def fails(each: Any) -> bool:
         try:
@@ -41,7 +41,7 @@ def unpicklable(value: Any, manner: Manner | None = None, begin: str = "") -> st
 
 
 def heaviest(value: Any, manner: Manner | None = None, begin: str = "") -> tuple[str, int]:
-    """The way to what takes most of a value's bytes, and how many those are."""
+    """The path to the largest part of a value, and its size."""
     sizes: dict[int, int] = {}
 
     def size(each: Any) -> int:
@@ -66,7 +66,7 @@ def heaviest(value: Any, manner: Manner | None = None, begin: str = "") -> tuple
 
 
 def _follow(value: Any, choose: Callable[[list[tuple[str, Any]]], tuple[str, Any] | None]) -> tuple[list[str], Any]:
-    """The steps that are chosen one after the other, and where they lead."""
+    """The chosen steps, and the object at their end."""
     steps: list[str] = []
     seen = [value]
     while len(steps) < _STEPS:
@@ -84,12 +84,12 @@ def _follow(value: Any, choose: Callable[[list[tuple[str, Any]]], tuple[str, Any
 def _shown(value: Any) -> str:
     try:
         return _short.repr(value)
-    except Exception:  # Of a class whose `__repr__` fails.
+    except Exception:  # From a class whose `__repr__` fails.
         return f"a {type(value).__name__}"
 
 
 def _parts(value: Any) -> list[tuple[str, Any]]:
-    """What a value refers to, by how that is written; functions and classes last, since they may lead back."""
+    """The references of a value, by their source form; functions and classes last, since they may lead back."""
     found: list[tuple[str, Any]] = []
     for label, each in _all_parts(value):
         if type(each) not in (int, float, bool, str, type(None)) or len(str(each)) > 1000:
@@ -161,6 +161,6 @@ def _of_object(value: Any) -> Iterator[tuple[str, Any]]:
 
 
 def name_of(value: Any) -> str:
-    """What a function, a class or the class of an object is called."""
+    """The name of a function, a class or the class of an object."""
     name = getattr(value, "__qualname__", None) or getattr(value, "__name__", None)
     return str(name) if name else type(value).__name__

@@ -1,12 +1,12 @@
-"""Large payloads of a worker: the files in memory in which arguments come and results leave.
+"""Large payloads of a worker: the memory files of arguments and results.
 
-Called by `runner.py`, in the worker's only thread.
+Used in the worker's only thread.
 
-Some files in which arguments come are used again by the node (`buffers/memory_file_pool.py` there): such a
-`BorrowedFile` is given back when the job has ended, with the result in it where that is large and fits. New memory is
-saved so. Where arguments are small and the last result was large, a blank one comes along.
+The node reuses some files of arguments (its `buffers/memory_file_pool.py`): such a `BorrowedFile` is returned when the
+job has ended, with the result in it if that is large and fits. This saves allocations. If arguments are small and the
+last result was large, a blank one is sent along.
 
-Invariant: what is given back is not seen by any object in this process any more, and its descriptor is closed.
+Invariant: no object in this process refers to a returned file, and its descriptor is closed.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from gdispy.worker.frames import INLINE
 from gdispy.worker.limits import OwnLimits
 from gdispy.worker.originals import os
 
-#: Bytes of the digest of a file that is sent, and bytes that are read at once for it.
+#: Size of the digest of a sent file, and of the reads for it.
 _DIGEST_BYTES = 32
 _STEP = 1 << 20
 
 
 def digest_of(fd: int) -> bytes:
-    """BLAKE2b of all that is in an open file."""
+    """BLAKE2b of an open file."""
     digest = blake2b(digest_size=_DIGEST_BYTES)
     offset = 0
     while piece := os.pread(fd, _STEP, offset):
@@ -36,7 +36,7 @@ def digest_of(fd: int) -> bytes:
 
 
 class BorrowedFile:
-    """A file in which arguments came, or that is blank, and which the node uses again."""
+    """A file with arguments, or a blank one, which the node reuses."""
 
     def __init__(self, fd: int, size: int = 0) -> None:
         self._fd = fd
@@ -44,9 +44,9 @@ class BorrowedFile:
         self.map = _map(fd, size) if size else None
 
     def give_back(self, result: pickling.Payload, limits: OwnLimits) -> int | None:
-        """Use it no more, but for a large result, if that goes in. The size of the result then, else 0; None where the
-        file cannot be given back."""
-        # The job may have closed it with all others, and the number be that of a file of its own.
+        """Stop using it, except for a large result that fits. Returns the size of the result then, else 0; None if the
+        file cannot be returned."""
+        # The job may have closed all descriptors, and the number may now be that of one of its files.
         if _identity(self._fd) != self._identity:
             return None
         try:
@@ -58,7 +58,7 @@ class BorrowedFile:
             with limits.lifted():
                 _write(self._fd, result)
             return size
-        except OSError:  # No memory: the usual way may find none either, and says so.
+        except OSError:  # Without memory, the usual way may fail as well, and reports it.
             return 0
         finally:
             os.close(self._fd)
@@ -82,7 +82,7 @@ def _identity(fd: int) -> tuple[int, int] | None:
 
 
 def map_files(fields: list[Any], files: list[int]) -> BorrowedFile | None:
-    """Put what came in files where the message has their sizes; the one that is to be given back, if there is one."""
+    """Replace sizes in a message by the contents of files; returns the file to be returned, if any."""
     loan = None
     size = fields[2]
     if type(size) is int:
@@ -97,7 +97,7 @@ def map_files(fields: list[Any], files: list[int]) -> BorrowedFile | None:
 
 
 def _map(fd: int, size: int) -> mmap.mmap:
-    # Private and writable: arrays that are views of it may be changed by the job.
+    # Private and writable: the job may change arrays that are views of it.
     return mmap.mmap(fd, size, flags=mmap.MAP_PRIVATE)
 
 
@@ -115,7 +115,7 @@ def written(value: pickling.Payload) -> int:
 
 
 def _write(fd: int, value: pickling.Payload) -> None:
-    """Write a payload into a file, from its beginning."""
+    """Write a payload to a file, from its start."""
     place = 0
     for part in [value] if isinstance(value, bytes) else value:
         view = memoryview(part).cast("B")

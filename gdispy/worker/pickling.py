@@ -1,21 +1,21 @@
 """Python objects <-> payload bytes: arguments, results, provisional results, computations.
 
-Standard library, dill and msgpack. The client calls it in the thread that submits or that
-asks for a result; a worker calls it in its only thread. Daemons never import it.
+Standard library, dill and msgpack. Runs in the thread that submits or accesses a result, and in a worker's only thread.
+Daemons never import it.
 
 Three ways, tried in this order:
 
-1. C pickle, protocol 5. Large buffers (arrays, and `bytes` that are arguments themselves) are left
-   out of the stream and follow it, so that they are not copied once more.
-2. What the user's program defines cannot be found by its name in a worker. It travels by value (`by_value.py`): where C
-   pickle cannot take a value, or names a module of the program in what it wrote.
-3. dill, for what both refuse. But no open files: dill would open them anew at the other end, by path and mode, which
-   empties what is open for writing.
+1. C pickle, protocol 5. Large buffers (arrays, and `bytes` that are arguments themselves) are kept out of the stream
+   and follow it, so that they are not copied once more.
+2. Definitions of the user's program cannot be found by name in a worker. They are sent by value (`by_value.py`): if C
+   pickle cannot pickle a value, or names a module of the program in its output.
+3. dill, if both refuse. Open files are refused: dill would open them again at the other end, by path and mode, which
+   truncates files opened for writing.
 
-Compiled code is understood by one minor version of Python only, and another may crash on it, so it carries its version
-and, where that is to be had, its source text, which other versions compile (`source.py`); without, they refuse it.
+Compiled code is valid for one minor version of Python only, and can crash another, so it includes its version and, if
+available, its source text, which other versions compile (`source.py`); without it, they refuse the code.
 
-What a job raised travels in the place of its result: 0x02, and a pickle.
+The exception of a job is sent instead of its result: 0x02, and a pickle.
 
 A payload is a pickle (first byte 0x80), or 0x00, u32 length of a head, the head
 `[pickle length, [[kind, offset, size], ...]]` in msgpack, zeros up to a multiple of 64, the pickle,
@@ -41,21 +41,21 @@ from gdispy.worker.moved_modules import know_moved_modules
 from gdispy.worker.originals import msgpack
 from gdispy.worker.own_modules import own_names
 
-#: Buffers below this many bytes stay inside the pickle: a copy is cheaper than an entry of its own.
+#: Smaller buffers stay inside the pickle: a copy is cheaper than a separate entry.
 OUT_OF_BAND = 32 * 1024
-#: Buffers begin at multiples of this, so that arrays of any element type are aligned.
+#: Alignment of buffers, for arrays of any element type.
 ALIGNMENT = 64
-#: A payload in one piece, or in parts that follow each other.
+#: A payload in one piece, or in consecutive parts.
 Payload = bytes | list[Any]
-#: The first byte of what stands in the place of a result where the job raised: a pickle of the exception follows.
+#: First byte of a payload that is an exception instead of a result: a pickle follows.
 FAILURE = 2
-#: Bytes that it has at most.
+#: Its maximum size.
 FAILURE_LIMIT = 32 * 1024
 
 know_moved_modules()
-#: As they are before any job runs, which may replace them.
+#: In their state before any job, which may replace them.
 _dumps, _loads = pickle.dumps, pickle.loads
-#: What else a pickle may name that C pickle takes for something else: see `reductions.library_method`.
+#: Further names in a pickle for which C pickle is wrong: see `reductions.library_method`.
 _MAIN = frozenset((b"__main__", b"__mp_main__", b"random"))
 #: The opcode without which a pickle loads nothing by name.
 STACK_GLOBAL = b"\x93"
@@ -64,12 +64,12 @@ _PLAIN = frozenset((int, float, bool, str, type(None), complex))
 _HEAD = struct.Struct(">BI")
 _VERSION = sys.version_info[:2]
 
-#: The names of modules whose definitions travel by value, in UTF-8.
+#: The names of modules whose definitions are sent by value, in UTF-8.
 _own_names: Callable[[], frozenset[bytes]] = own_names
 
 
 def dumps(value: object, manner: Manner | None = None) -> Payload:
-    """Serialise `value`. Raises OpenFile, and what pickle and dill raise for an object that neither can take."""
+    """Serialise `value`. Raises OpenFile, and exceptions of pickle and dill for an object that neither can pickle."""
     buffers: list[pickle.PickleBuffer] = []
     try:
         stream = _dumps(value, 5, buffer_callback=_collector(buffers))
@@ -81,14 +81,14 @@ def dumps(value: object, manner: Manner | None = None) -> Payload:
 
 
 def dumps_by_value(value: object, manner: Manner | None = None, findings: Findings | None = None) -> Payload:
-    """The same, of what may refer to definitions of the program. `findings` tells what was met."""
+    """The same for a value that may refer to definitions of the program. `findings` collects findings."""
     buffers: list[pickle.PickleBuffer] = []
     stream = by_value.dumps(value, manner, _collector(buffers), findings)
     return _container(stream, [(1, buffer) for buffer in buffers]) if buffers else stream
 
 
 def _names_own(stream: bytes, manner: Manner | None) -> bool:
-    """Whether a pickle may name something that the program defines; text that only happens to hold the name passes."""
+    """Whether a pickle may name a definition of the program; a text with such a name is a harmless false positive."""
     names = _own_names() | _MAIN
     if manner is not None and manner.by_value:
         names |= {name.encode("utf-8", "replace") for name in manner.by_value}
@@ -106,7 +106,7 @@ def dumps_call(args: tuple[Any, ...], kwargs: dict[str, Any], manner: Manner | N
 
 
 def dumps_result(value: object) -> Payload:
-    """Serialise what a job returned. A large `bytes` is not copied."""
+    """Serialise the result of a job. A large `bytes` is not copied."""
     if type(value) in _PLAIN:
         return _dumps(value, 5)
     if type(value) is bytes and len(value) >= OUT_OF_BAND:
@@ -116,7 +116,7 @@ def dumps_result(value: object) -> Payload:
 
 
 def dumps_failure(error: BaseException) -> bytes:
-    """What a job raised, as it travels; nothing where it cannot, or is large."""
+    """The encoded exception of a job; empty if it cannot be pickled, or is large."""
     try:
         payload = dumps(error)
     except Exception:
@@ -126,7 +126,7 @@ def dumps_failure(error: BaseException) -> bytes:
 
 
 def loads(data: Any) -> Any:
-    """The object in a payload: any buffer, or a list of buffers that follow each other.
+    """The object in a payload: any buffer, or a list of consecutive buffers.
 
     Arrays come out as views of `data` where that is one writable buffer, so it must stay as it is.
     """
@@ -146,7 +146,7 @@ def loads(data: Any) -> Any:
 
 
 def serialize(value: object) -> bytes:
-    """As dispy's function of this name."""
+    """The function of this name in dispy."""
     return _dumps(value)
 
 
@@ -155,8 +155,8 @@ def deserialize(data: bytes) -> Any:
 
 
 def _loads_pieces(pieces: list[memoryview]) -> Any:
-    """A payload in pieces. One large `bytes`, a frequent case, is put together in one step, or is there already, and so
-    is what has come in one piece that may be written: whoever unpickles it, has it to himself."""
+    """A payload in pieces. A single large `bytes`, a frequent case, is joined in one step, or is complete already; so
+    is a payload in one writable piece, which belongs to the caller."""
     first = pieces[0]
     if len(pieces) == 1 and type(first.obj) is bytearray and len(first.obj) == len(first):
         return loads(first.obj)
@@ -170,14 +170,14 @@ def _loads_pieces(pieces: list[memoryview]) -> Any:
             if len(value) != size:
                 raise pickle.UnpicklingError("the payload has another size than its head says")
             return _loads(first[base : base + length], buffers=[value])
-    # Writable, so that arrays which are views of it may be changed.
+    # Writable, since arrays that are views of it may be changed.
     whole = bytearray().join(pieces)
     return loads(whole)
 
 
 def begin_of_bytes(first: memoryview, size: int) -> int | None:
-    """Where the one large `bytes` begins that a payload of so many bytes ends with, by its first piece; None where it
-    is made otherwise, or the piece does not tell."""
+    """The offset of the single large `bytes` that ends a payload of this size, from its first piece; None if the
+    payload has another structure, or the piece is too short."""
     try:
         if first[0] != 0 or not _holds_head(first):
             return None
@@ -185,7 +185,7 @@ def begin_of_bytes(first: memoryview, size: int) -> int | None:
         ((kind, offset, length),) = entries
         begin = int(base + offset)
         return begin if kind == 0 and begin + length == size and 0 < begin <= len(first) else None
-    except (ValueError, TypeError, IndexError):  # It is no payload of ours, which will be told where it is opened.
+    except (ValueError, TypeError, IndexError):  # Not a valid payload, which is reported when it is opened.
         return None
 
 
@@ -194,7 +194,7 @@ def _holds_head(view: memoryview) -> bool:
 
 
 def _read_head(view: memoryview) -> tuple[int, int, list[tuple[int, int, int]]]:
-    """Where the pickle begins, its length, and the buffers."""
+    """Offset and length of the pickle, and the buffers."""
     _, head_length = _HEAD.unpack_from(view)
     length, entries = msgpack.unpackb(view[_HEAD.size : _HEAD.size + head_length])
     return _aligned(_HEAD.size + head_length), length, entries
@@ -212,7 +212,7 @@ def _collector(buffers: list[pickle.PickleBuffer]) -> Callable[[pickle.PickleBuf
 
 
 def _with_bytes_aside(args: tuple[Any, ...], kwargs: dict[str, Any], manner: Manner | None) -> Payload:
-    # A PickleBuffer around a bytes object comes back as whatever the reader supplies in its place,
+    # A PickleBuffer around a bytes object is unpickled as whatever the reader supplies instead,
     # which `loads` makes a bytes object again.
     aside: list[tuple[int, Any]] = []
     shown: list[Any] = []
@@ -260,10 +260,10 @@ def _aligned(offset: int) -> int:
 
 @contextlib.contextmanager
 def loading_computation() -> Iterator[None]:
-    """What is unpickled meanwhile is the computation that this process, and those forked from it, are for."""
+    """Objects unpickled meanwhile are the computation of this process, and of those forked from it."""
     global _own_names
     definitions.be_worker()
-    # Its modules are those that came by value; what came as files is found by name at both ends.
+    # Its modules are those sent by value; definitions in files are found by name at both ends.
     by_value.default = Manner(known=returnable, is_own=rebuild.spaces.__contains__)
     with rebuild.loading_computation():
         yield
@@ -272,7 +272,7 @@ def loading_computation() -> Iterator[None]:
 
 
 def _load_code(version: tuple[int, int], code: bytes, name: str, text: str) -> Any:
-    """Called by unpickling: compiled code, or, where this Python does not understand that, its source text compiled."""
+    """For unpickling: compiled code, or, if this Python cannot run that, its source text compiled."""
     if version == _VERSION:
         return with_sets(marshal.loads(code))
     if text:

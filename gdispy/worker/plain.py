@@ -1,12 +1,12 @@
-"""Values that are data only <-> bytes, for `results='plain'`: who reads them runs no code of who wrote them.
+"""Encodes values that are data only, for `results='plain'`: decoding runs no code of the sender.
 
-Standard library and msgpack; numpy where a value has its arrays. A worker encodes, the client decodes, in the
-thread that asks for a result.
+Standard library and msgpack; numpy if a value has its arrays. A worker encodes, the client decodes, in the thread that
+accesses a result.
 
-What comes out is equal to what went in, and of the same types: None, bool, int, float, complex, str, bytes, bytearray;
+A decoded value is equal to the original, with the same types: None, bool, int, float, complex, str, bytes, bytearray;
 list, tuple, and dict, set and frozenset whose keys and elements are None, bool, int of 64 bits, float, str or bytes;
-arrays and scalars of numpy without Python objects in them. Anything else is refused, and so are classes derived from
-these. Keys of other types are refused since whoever writes them could make reading take for ever (hash collisions).
+arrays and scalars of numpy without Python objects in them. Everything else is refused, including subclasses of these.
+Keys of other types are refused since a sender could make decoding extremely slow (hash collisions).
 
     0x03 | u32 length | head in msgpack | zeros up to a multiple of 64, and the bytes of an array; for each array
 
@@ -25,33 +25,33 @@ from gdispy.worker.originals import msgpack
 
 #: The first byte of such a payload; no pickle begins with it.
 MARK = 3
-#: Containers in each other at most; one that contains itself has more.
+#: Maximum nesting of containers; a container in itself exceeds it.
 DEPTH = 100
-#: Arrays begin at multiples of this, so that those of any element type are aligned.
+#: Alignment of arrays, for any element type.
 ALIGNMENT = 64
-#: Characters of a path in a value that an error shows, at most.
+#: Maximum length of a path in an error message.
 _PATH_LIMIT = 200
 
 _HEAD = struct.Struct(">BI")
 _COMPLEX = struct.Struct(">dd")
 #: Codes of extensions.
 _TUPLE, _SET, _FROZENSET, _BYTEARRAY, _INT, _COMPLEX_NUMBER, _ARRAY = range(1, 8)
-#: Types that msgpack writes and reads as they are; int within 64 bits.
+#: Types that msgpack supports directly; int within 64 bits.
 _ATOMS = frozenset((type(None), bool, int, float, str, bytes))
-#: What msgpack reads as a date, which is none of the types above.
+#: msgpack decodes this as a date, which is not a supported type.
 _DATES = (b"\xd6\xff", b"\xd7\xff", b"\xc7\x0c\xff")
 
-#: Where in a value something is: what it is in, and how it is found there.
+#: A position in a value: its parent, and its key or index there.
 _Path = tuple[Any, str] | None
 
 
 class NotPlain(TypeError):
-    """A value is not data only, or bytes are none. The message says what, and where in the value."""
+    """A value is not data only, or bytes are not a valid encoding. The message describes the problem and its
+    position."""
 
 
 def dumps(value: object, what: str = "result") -> bytes | list[Any]:
-    """The bytes of a value, in one piece or in parts that follow each other. `what` is what errors call the value.
-    Raises NotPlain."""
+    """The encoded value, in one piece or in consecutive parts. `what` names the value in errors. Raises NotPlain."""
     writer = _Writer(what)
     try:
         head = _packed(value if type(value) in _ATOMS else writer.convert(value, None, 0))
@@ -64,26 +64,26 @@ def dumps(value: object, what: str = "result") -> bytes | list[Any]:
 
 
 def loads(data: Any) -> Any:
-    """The value in such bytes: any buffer, or a list of buffers that follow each other. Arrays are views of `data`
-    where that is one writable buffer. Raises NotPlain for all that `dumps` does not write."""
+    """The value of an encoding: any buffer, or a list of consecutive buffers. Arrays are views of `data` if that is one
+    writable buffer. Raises NotPlain for everything that `dumps` does not write."""
     try:
         return _Reader(data).read()
     except NotPlain:
         raise
-    except Exception as error:  # Of msgpack and numpy, for bytes that somebody has made up.
-        raise NotPlain(f"it is not as plain data is written: {type(error).__name__}: {error}") from error
+    except Exception as error:  # From msgpack and numpy, for untrusted bytes.
+        raise NotPlain(f"not valid plain data: {type(error).__name__}: {error}") from error
 
 
 def is_plain(data: bytes) -> bool:
-    """Whether bytes claim to be such."""
+    """Whether bytes claim to be such an encoding."""
     return data[:1] == bytes([MARK])
 
 
 def unpacked(data: Any, extension: Callable[[int, bytes], Any] = msgpack.ExtType) -> Any:
-    """A value of msgpack, of bytes that somebody may have made up: it takes no more memory than its length warrants.
-    Raises what msgpack raises."""
-    # The reader makes room for as many items as a list says that it has, before they are there. Passed over first, each
-    # of them has been seen.
+    """A value of msgpack, from untrusted bytes: memory use is proportional to their length. Raises exceptions of
+    msgpack."""
+    # The reader allocates as many items as a list announces, before they have arrived. Skipping over them first proves
+    # that they exist.
     scan = msgpack.Unpacker(max_buffer_size=max(1, len(data)), strict_map_key=False)
     scan.feed(data)
     scan.skip()
@@ -110,7 +110,7 @@ def _with_arrays(head: bytes, arrays: list[Any]) -> list[Any]:
 
 
 class _Writer:
-    """Turns one value into what msgpack can write."""
+    """Converts one value into types that msgpack supports."""
 
     def __init__(self, what: str) -> None:
         self._what = what
@@ -189,14 +189,14 @@ class _Writer:
 
 
 def _kind(value: object) -> str:
-    """A type in words: 'a decimal.Decimal', 'an int'."""
+    """A type as text: 'a decimal.Decimal', 'an int'."""
     kind = type(value)
     name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
     return f"{'an' if name[0] in 'aeiouAEIO' else 'a'} {name}"
 
 
 class _Marker:
-    """Stands at the beginning of the items of a container."""
+    """Marks the kind of a container, as its first item."""
 
     def __init__(self, make: Any) -> None:
         self.make = make
@@ -206,13 +206,13 @@ _MARKERS = {_TUPLE: _Marker(tuple), _SET: _Marker(set), _FROZENSET: _Marker(froz
 
 
 class _Reader:
-    """Reads one value."""
+    """Decodes one value."""
 
     def __init__(self, data: Any) -> None:
         if type(data) is list:
             data = data[0] if len(data) == 1 else bytearray().join(data)
         self._view = memoryview(data).cast("B")
-        #: Where the next array begins, at the earliest.
+        #: Minimum offset of the next array.
         self._place = 0
         self._has_extensions = False
 
@@ -265,12 +265,12 @@ def _checked_int(value: int) -> int:
 
 
 def _is_short(value: int) -> bool:
-    """Whether msgpack can write it itself."""
+    """Whether msgpack supports the value directly."""
     return -(1 << 63) <= value < 1 << 64
 
 
 def _finished(value: Any, depth: int) -> Any:
-    """The value, with containers in the place of arrays of msgpack that begin with a marker."""
+    """The value, with containers instead of arrays of msgpack that begin with a marker."""
     kind = type(value)
     if kind is list:
         _check_depth(depth)

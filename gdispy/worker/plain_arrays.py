@@ -1,9 +1,9 @@
 """Arrays and scalars of numpy as rows of data types and shapes, and bytes beside them; for `plain.py`.
 
-Standard library. numpy is imported where an array arrives, and nothing else needs it.
+Standard library. numpy is imported only when an array arrives.
 
-A row is `[dtype, shape, order, is a scalar]`. A dtype is the text that numpy writes for it, such as '<f8'; or for a
-structure `[names, dtypes, offsets, bytes, is aligned]`, and for a field that is an array itself `[dtype, shape]`.
+A row is `[dtype, shape, order, is a scalar]`. A dtype is numpy's text for it, such as '<f8'; or for a structure
+`[names, dtypes, offsets, bytes, is aligned]`, and for a field that is an array `[dtype, shape]`.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ import re
 import sys
 from typing import Any
 
-#: Data types that hold nothing but data: truth, integers, floats, complex, spans and points of time, bytes, text, void.
+#: Data types without objects: bool, integers, floats, complex, time spans and times, bytes, text, void.
 _SIMPLE = re.compile(r"[<>|][biufcmMSUV][0-9]{1,9}(\[[0-9]{0,9}[a-zA-Z]{1,8}\])?")
-#: Structures in each other, fields of one, and dimensions of an array, at most.
+#: Maximum nesting of structures, number of fields, and number of dimensions.
 _DEPTH = 8
 _FIELDS = 4096
 _DIMENSIONS = 64
@@ -30,8 +30,8 @@ def is_one(value: object) -> bool:
 
 
 def described(value: Any) -> tuple[Any, Any] | None:
-    """The row and the bytes of an array or a scalar; where it cannot be exact, why, and None; and None for anything
-    else."""
+    """The row and the bytes of an array or a scalar; the reason and None if it cannot be encoded exactly; and None for
+    anything else."""
     numpy = sys.modules.get("numpy")
     if numpy is None:
         return None
@@ -54,7 +54,7 @@ def _is_same(one: Any, other: Any) -> bool:
 
 
 def _described_dtype(dtype: Any) -> Any:
-    """The row of a data type; None where it has none."""
+    """The row of a data type; None if it has none."""
     if dtype.hasobject:
         return None
     if dtype.subdtype is not None:
@@ -70,7 +70,7 @@ def _described_dtype(dtype: Any) -> Any:
 
 
 def size_of(row: Any) -> int:
-    """Bytes of what a row describes. Raises ValueError for what no row is."""
+    """The size of the data of a row. Raises ValueError for an invalid row."""
     dtype, shape = _checked(row)
     return math.prod(shape) * int(dtype.itemsize)
 
@@ -129,7 +129,7 @@ def _dtype(numpy: Any, row: Any, depth: int) -> Any:
 
 
 def _check_contents(numpy: Any, array: Any) -> None:
-    """Raise ValueError for bytes that stand for no character, and for a truth that is neither true nor false."""
+    """Raise ValueError for invalid characters, and for a bool that is neither true nor false."""
     if array.dtype.names is not None:
         for name in array.dtype.names:
             _check_contents(numpy, array[name])

@@ -1,9 +1,7 @@
-"""What the kernel offers to keep hold of processes: death signals, sub-reaping, killing a whole tree.
+"""Control of processes with kernel functions: death signals, sub-reaping, killing a whole tree.
 
-Standard library. Called by the spawner, the templates and the workers, each with a single
-thread: the death signal of a process follows the thread that made it, so that matters. The node
-calls `descendants` and `kill_descendants` too. Where the kernel lacks something (no Linux), the
-functions do what they can: process groups remain.
+Standard library. In processes with a single thread: the death signal of a process follows the thread that created it.
+If the kernel lacks a function (other systems than Linux), the functions do what they can: process groups remain.
 """
 
 from __future__ import annotations
@@ -27,39 +25,40 @@ _libc: ctypes.CDLL | None = None
 _waitid: Any = None
 with contextlib.suppress(OSError, AttributeError):
     _libc = ctypes.CDLL(None)
-    # It returns at once, so the GIL is kept.
+    # It returns immediately, so the GIL is kept.
     _waitid = ctypes.PyDLL(None).waitid
 
-#: Of `waitid`: any child, and no more than whether there is one.
+#: Of `waitid`: any child, and only whether there is one.
 _ALL, _LOOK = (os.P_ALL, os.WEXITED | os.WNOHANG | os.WNOWAIT) if hasattr(os, "waitid") else (0, 0)
 
-#: How many rounds a tree is killed in before giving up: each round finds what was forked meanwhile.
+#: Maximum number of rounds of killing a tree: each round finds processes forked meanwhile.
 _ROUNDS = 2000
-#: The same where all processes of the machine are looked at.
+#: The same when all processes of the machine are checked.
 _SWEEPS = 100
 
 
 def has_children() -> bool:
-    """Whether the calling process has children, living or dead, that nobody has waited for."""
-    # By the C library, since Python's own makes an exception where there are none, and a worker asks after each job.
+    """Whether the calling process has children, living or dead, that were not waited for."""
+    # Through the C library: Python's function raises an exception without children, and a worker calls it after each
+    # job.
     return _waitid is not None and _waitid(_ALL, 0, None, _LOOK) == 0
 
 
 def flush_c_output() -> None:
-    """Write out what C code has printed into buffers of the C library."""
+    """Flush output of C code in buffers of the C library."""
     if _libc is not None:
         _libc.fflush(None)
 
 
 def free_memory(fd: int, offset: int, length: int) -> None:
-    """Make a hole in a memory file: its length stays, the pages in between are given back."""
+    """Punch a hole into a memory file: its length stays, the pages in between are freed."""
     if _libc is not None and sys.platform == "linux" and length > 0:
         mode = _FALLOC_FL_KEEP_SIZE | _FALLOC_FL_PUNCH_HOLE
         _libc.fallocate(fd, mode, ctypes.c_int64(offset), ctypes.c_int64(length))
 
 
 def die_with_parent(parent: int) -> None:
-    """Ask for SIGKILL when the parent, which is process `parent`, dies; exit if it is dead already."""
+    """Request SIGKILL for the death of the parent, process `parent`; exit if it is dead already."""
     if _libc is not None and sys.platform == "linux":
         _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
         if os.getppid() != parent:
@@ -93,7 +92,7 @@ def descendants(pid: int) -> list[int]:
 
 
 def kill_descendants(pid: int, spare: frozenset[int] = frozenset()) -> None:
-    """SIGKILL all processes below `pid`, and those they fork meanwhile; not below those of `spare`.
+    """SIGKILL all processes below `pid`, and those they fork meanwhile; except those below `spare`.
 
     For the calling process itself (`pid` is its own) they are reaped as well.
     """
@@ -137,8 +136,8 @@ def resident_bytes(pid: int) -> int:
 
 
 def tree_bytes(tree: list[int]) -> int:
-    """Resident memory of a process and of those below it, but for what they have got by forking from its own parent:
-    what setup has loaded is there once, and not once more in each worker and in each process that a job forks."""
+    """Resident memory of a process and of those below it, without the memory inherited by forking: data of setup exists
+    once, and not again in each worker and in each process that a job forks."""
     parent, image = _origin(tree[0])
     inherited = resident_bytes(parent)
     total = 0
@@ -149,8 +148,7 @@ def tree_bytes(tree: list[int]) -> int:
 
 
 def _origin(pid: int) -> tuple[int, int]:
-    """The parent of a process, and where its stack begins, which is another place after each exec; 0 where that is
-    not known."""
+    """The parent of a process, and the address of its stack, which changes with each exec; 0 if that is not known."""
     try:
         with builtins.open(f"/proc/{pid}/stat", "rb") as file:
             fields = file.read().rpartition(b")")[2].split()
@@ -160,7 +158,7 @@ def _origin(pid: int) -> tuple[int, int]:
 
 
 def processor_seconds(pid: int) -> float:
-    """Processor time of one process and of those of its children that it has waited for; 0 when it is gone."""
+    """CPU time of one process and of its children that it has waited for; 0 when it is gone."""
     try:
         with builtins.open(f"/proc/{pid}/stat", "rb") as file:
             fields = file.read().rpartition(b")")[2].split()
@@ -170,7 +168,7 @@ def processor_seconds(pid: int) -> float:
 
 
 def began(pid: int) -> int:
-    """When a process began, in ticks since the machine did: with its number, it names it. 0 where there is none."""
+    """Start time of a process, in ticks since boot: with its pid, it identifies the process. 0 if there is none."""
     try:
         with builtins.open(f"/proc/{pid}/stat", "rb") as file:
             fields = file.read().rpartition(b")")[2].split()
@@ -193,11 +191,11 @@ def _processes() -> list[int]:
 
 
 def _end_if_marked(pid: int, marker: bytes) -> bool:
-    """Whether a process was one of those to end."""
+    """Whether a process should be killed."""
     if not _has_marker(pid, marker):
         return False
     try:
-        # It is held before it is looked at again: its number may be another process's meanwhile.
+        # It is stopped before it is checked again: its pid may be reused meanwhile.
         held = os.pidfd_open(pid)
     except OSError:
         return False
@@ -222,7 +220,7 @@ def _has_marker(pid: int, marker: bytes) -> bool:
 
 
 def signal_name(number: int) -> str:
-    """A signal as people know it: its number and name."""
+    """A signal for people: its number and name."""
     try:
         return f"signal {number} ({signal.Signals(number).name})"
     except ValueError:

@@ -19,15 +19,15 @@ from gdispy.worker.process_tree import signal_name
 from gdispy.worker.result_encoding import encode_result
 from gdispy.worker.runner import Job
 
-#: How files are named that the node's Python runs, whatever their permissions and first line say.
+#: Suffix of files that the node's Python runs, whatever their permissions and first line.
 PYTHON_SCRIPT = ".py"
-#: Python ignores these, and what is ignored stays so in a program; give it the defaults back.
+#: Python ignores these signals, and ignored signals are inherited by programs; restore the defaults.
 _RESTORED = [signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT]
 
 
 def run_program(path: str, exported: Mapping[str, Any]) -> Run:
-    """How the jobs of a program computation run: `path` is the program's file on this node; texts and numbers among
-    `exported` become environment variables, as what setup made global does in dispy."""
+    """Runs the jobs of a program computation: `path` is the program's file on this node; texts and numbers among
+    `exported` become environment variables, as globals of setup do in dispy."""
 
     command = [sys.executable, path] if path.endswith(PYTHON_SCRIPT) else [path]
 
@@ -47,7 +47,7 @@ def run_program(path: str, exported: Mapping[str, Any]) -> Run:
             return TERMINATED, b"", _cannot_start(path, error)
         finally:
             job.is_sending = False
-        if job.cancelled:  # The interrupt came before its target existed.
+        if job.cancelled:  # The interrupt arrived before its target existed.
             os.kill(job.program, signal.SIGINT)
         _, status = os.waitpid(job.program, 0)
         job.program = -1
@@ -66,35 +66,35 @@ def _outcome(code: int, job: Job) -> Outcome:
     if job.cancelled:
         return TERMINATED, result, "The job was cancelled.\n"
     if code < 0:
-        return TERMINATED, result, f"The program was ended by {signal_name(-code)}.\n{job.note_signal(-code)}"
+        return TERMINATED, result, f"The program was killed by {signal_name(-code)}.\n{job.note_signal(-code)}"
     return FINISHED, result, ""
 
 
 def _trouble(path: str) -> str:
-    """What is wrong with a script that would fail in a way which tells nobody why, or ''."""
+    """The error in a script that would otherwise fail without an explanation, or ''."""
     wanted = "" if path.endswith(PYTHON_SCRIPT) else _interpreter(path)
     if not wanted.endswith("\r"):
         return ""
     return (
-        f"{os.path.basename(path)} cannot be started: its first line asks for {wanted!r}, which is not on this node: "
-        "its lines end with CR LF, as on Windows. Save it with line ends of Unix (as dos2unix does)\n"
+        f"{os.path.basename(path)} cannot be started: its first line names {wanted!r}, which is not on this node: its "
+        "lines end with CR LF, as on Windows. Save it with Unix line endings (for example with dos2unix)\n"
     )
 
 
 def _cannot_start(path: str, error: OSError) -> str:
     text = f"{os.path.basename(path)} cannot be started: {error.strerror}"
     if error.errno == 2 and not os.path.lexists(path):
-        return f"{text}: {path} is run where it is, and not sent, and it is not there on this node\n"
+        return f"{text}: {path} is run in place and not sent, and it does not exist on this node\n"
     if error.errno == 8:  # ENOEXEC
         text += " (a script needs a first line such as #!/bin/sh)"
     if error.errno == 2 and (wanted := _interpreter(path)):
-        # Of a script of Windows, the end of the line is a part of the name.
-        text += f": its first line asks for {wanted!r}, which is not on this node"
+        # In a script from Windows, the line end is part of the name.
+        text += f": its first line names {wanted!r}, which is not on this node"
     return text + "\n"
 
 
 def _interpreter(path: str) -> str:
-    """What the first line of a script says that it is for, '' where it says nothing."""
+    """The interpreter named in the first line of a script, '' if there is none."""
     try:
         with open(path, "rb") as file:
             line = file.readline(256)

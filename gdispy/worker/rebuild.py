@@ -1,14 +1,14 @@
-"""Functions, classes and modules of a program, made anew from a payload that `by_value.py` has written.
+"""Creates functions, classes and modules of a program from a payload of `by_value.py`.
 
-Standard library. Called by unpickling, in a client in the thread that asks for a result, in a worker and its
-template in their only thread. The names of these functions stand inside payloads, and so in recovery files.
+Standard library. For unpickling: in a client in the thread that accesses a result, in a worker and its template in
+their only thread. The names of these functions are in payloads, and so in recovery files.
 
-Each is made empty first and filled afterwards, so that those which refer to each other can be made at all. What has an
-identifier (`definitions.py`) is made once only.
+Each object is created empty first and filled afterwards, so that cycles are possible. An object with an identifier
+(`definitions.py`) is created only once.
 
-The globals of functions of one module are one dictionary in a payload. What a computation refers to is made by
-`loading_computation`: then that is the dictionary of the module itself, under its name in `sys.modules`, and what is
-known by a name at home is known by it here, as other pickles, such as those of `multiprocessing`, find it.
+The globals of functions of one module are one dictionary in a payload. References of a computation are created by
+`loading_computation`: then that is the dictionary of the module itself, under its name in `sys.modules`, so that other
+picklers, such as that of `multiprocessing`, find the same names here.
 """
 
 from __future__ import annotations
@@ -33,31 +33,31 @@ from gdispy.worker import generated
 from gdispy.worker.definitions import by_path, definitions
 
 _MAIN = ("__main__", "__mp_main__")
-#: Whether what is made belongs to the computation that this process is for.
+#: Whether objects created now belong to the computation of this process.
 _is_loading_computation = False
-#: Modules made here of what functions refer to: their names.
+#: Names of modules created here for references of functions.
 spaces: set[str] = set()
-#: By name the modules of the computation, and the names that came with it.
+#: By name the modules of the computation, and the names received with it.
 _settled: dict[str, tuple[types.ModuleType, frozenset[str]]] = {}
-#: Those that are no modules of this process: of what arguments and results refer to.
+#: Modules that are not in `sys.modules`: of references of arguments and results.
 _others: weakref.WeakValueDictionary[tuple[str, bytes], types.ModuleType] = weakref.WeakValueDictionary()
 
 
 class ProgramModule(types.ModuleType):
-    """What a computation refers to of a module of the user's program."""
+    """The received part of a module of the user's program."""
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__") and name.endswith("__"):
             raise AttributeError(name)
         raise AttributeError(
-            f"of the module {self.__name__} only what the computation names is here, and {name} is not: list the "
-            "module in depends"
+            f"the module {self.__name__} was sent in part, without {name}, which the computation does not name: list "
+            "the module in depends"
         )
 
 
 @contextlib.contextmanager
 def loading_computation() -> Iterator[None]:
-    """What is made meanwhile is the computation's, and stays as it is."""
+    """Objects created meanwhile belong to the computation and must not change."""
     global _is_loading_computation
     _is_loading_computation = True
     try:
@@ -71,7 +71,7 @@ def loading_computation() -> Iterator[None]:
 
 
 def give_names(module: types.ModuleType, values: Mapping[str, Any]) -> None:
-    """Set globals of a module that functions refer to; those that came with the computation stay as they are."""
+    """Set globals of a module that functions refer to; those of the computation are kept."""
     settled = _settled.get(module.__name__)
     if _is_loading_computation or settled is None or settled[0] is not module:
         vars(module).update(values)
@@ -80,12 +80,12 @@ def give_names(module: types.ModuleType, values: Mapping[str, Any]) -> None:
 
 
 def known(identifier: bytes, module: str, path: str) -> Any:
-    """What was sent before, or came from here."""
+    """An object that was sent before, or came from here."""
     found = definitions.find(identifier)
     if found is None:
         found = by_path(module, path)
     if found is None:
-        raise AttributeError(f"{path} of {module} is not here any more")
+        raise AttributeError(f"{path} of {module} no longer exists here")
     return found
 
 
@@ -96,18 +96,18 @@ def imported(name: str) -> Any:
 
 
 def space(name: str, package: str | None, key: bytes, is_of_file: bool = False) -> types.ModuleType:
-    """The module in which functions find their globals. `key` is nothing for the module of that name in the client,
-    and else distinguishes it. What belongs to the computation has the module of that name of this process."""
+    """The module with the globals of functions. `key` is empty for the module of that name in the client, and else
+    distinguishes it. For the computation it is the module of that name of this process."""
     if name in _MAIN:
         name = "__main__"
     is_named = _is_loading_computation and not key
     with definitions.lock:
         module = sys.modules.get(name) if is_named else _others.get((name, key))
         if not is_named and not key and name in _settled:
-            # One module is one dictionary: what an argument brings finds what setup has set for the computation.
+            # A module has one dictionary: arguments see the values that setup has set for the computation.
             return _settled[name][0]
         if is_named and not (module is None or name == "__main__" or isinstance(module, ProgramModule)):
-            # The program has a module of the same name as one of Python's, say: that is left alone.
+            # The program has a module with the same name as one of Python's: that is not touched.
             is_named, module = False, _others.get((name, key))
         if module is None:
             module = ProgramModule(name)
@@ -125,8 +125,8 @@ def space(name: str, package: str | None, key: bytes, is_of_file: bool = False) 
 
 
 def _give_place(module: types.ModuleType, name: str, is_package: bool) -> None:
-    """Where the module would be, among the files of the computation, so that data is found beside it. There is no such
-    file."""
+    """The path that the module would have among the files of the computation, so that data beside it is found. The file
+    does not exist."""
     stem = os.path.join(os.getcwd(), *name.split("."))
     path = os.path.join(stem, "__init__.py") if is_package else stem + ".py"
     places = [stem] if is_package else None
@@ -147,7 +147,7 @@ def fill_space(module: types.ModuleType, values: Mapping[str, Any]) -> None:
 def function(
     identifier: bytes, code: types.CodeType, where: Any, name: str, cells: tuple[types.CellType, ...] | None
 ) -> Any:
-    """A function without anything that it refers to."""
+    """A function without its references."""
 
     def make() -> types.FunctionType:
         return types.FunctionType(code, vars(where), name, None, cells)
@@ -156,7 +156,7 @@ def function(
 
 
 def fill_function(made: Any, state: tuple[Any, ...]) -> None:
-    """What it refers to."""
+    """The references of a function."""
     where, values, parts, _modules, contents, is_named, attributes, own = state
     if _is_complete(made):
         return
@@ -173,34 +173,34 @@ def fill_function(made: Any, state: tuple[Any, ...]) -> None:
 
 
 def _is_complete(made: Any) -> bool:
-    """Whether it was here before this payload, and is not to be changed by it."""
+    """Whether it existed before this payload, and must not be changed by it."""
     return definitions.is_own(made) or (not _is_loading_computation and definitions.is_settled(made))
 
 
 def filled(made: Any, state: tuple[Any, ...]) -> None:
-    """What a function refers to, which was made before."""
+    """The references of a function that was created before."""
     fill_function(made, state)
 
 
 def last_of(items: list[Any]) -> Any:
-    """The value that stands behind all that it refers to."""
+    """The value after all its references."""
     return items[-1]
 
 
 def cell(owner: bytes, place: int) -> types.CellType:
-    """A cell of a closure, with nothing in it; that of a function which is here already."""
+    """An empty cell of a closure; that of a function which exists already."""
     function = definitions.find(owner)
     found: types.CellType = types.CellType() if function is None else function.__closure__[place]
     return found
 
 
 def same(value: Any) -> Any:
-    """What is filled now, and was made before."""
+    """The contents of an object that was created before."""
     return value
 
 
 def fill_cell(made: types.CellType, content: Any) -> None:
-    """What a cell holds."""
+    """The contents of a cell."""
     made.cell_contents = content
 
 
@@ -208,23 +208,23 @@ def fill_cell(made: types.CellType, content: Any) -> None:
 
 
 def class_(identifier: bytes, meta: type | None, name: str, bases: tuple[type, ...], begin: dict[str, Any]) -> Any:
-    """A class with nothing in it but `begin`, which must be there when it is made."""
+    """A class with only `begin`, the attributes required at its creation."""
     return definitions.receive(identifier, lambda: _bare_class(meta or type(bases[0]), name, bases, begin))[0]
 
 
 def _bare_class(meta: type, name: str, bases: tuple[type, ...], begin: dict[str, Any]) -> type:
-    # What metaclasses and bases of the program do with a new class was done at home, and is a part of what travels.
+    # The effects of metaclasses and bases of the program on a new class are part of the payload.
     make = abc.ABCMeta.__new__ if issubclass(meta, abc.ABCMeta) else type.__new__
     with definitions.lock, _without_hooks(bases):
         try:
             return make(meta, name, bases, dict(begin))
-        except TypeError:  # Some in C allow only their own.
+        except TypeError:  # Some bases in C allow only their own metaclass.
             return meta.__new__(meta, name, bases, dict(begin))
 
 
 @contextlib.contextmanager
 def _without_hooks(bases: tuple[type, ...]) -> Iterator[None]:
-    """Have no base see that it gets a subclass."""
+    """Suppress `__init_subclass__` of the bases."""
     owners = [each for base in bases for each in base.__mro__ if "__init_subclass__" in vars(each)]
     owners = [each for each in dict.fromkeys(owners) if each is not object and each.__flags__ & _HEAP_TYPE]
     before = [vars(each)["__init_subclass__"] for each in owners]
@@ -245,8 +245,8 @@ def _no_hook(cls: Any, **kwargs: Any) -> None: ...
 
 
 def fill_class(made: Any, state: tuple[Any, ...]) -> None:
-    """What is in a class: its attributes, the classes that are registered with it, and what the library makes; and
-    names that annotations mention."""
+    """The contents of a class: its attributes, registered classes, and generated attributes; and names in
+    annotations."""
     attributes, registered, is_named, recipes, *parts = state
     if _is_complete(made):
         return
@@ -262,7 +262,7 @@ def fill_class(made: Any, state: tuple[Any, ...]) -> None:
         if module is not None and _is_loading_computation:
             vars(module)[made.__name__] = made
         elif module is not None and made.__module__ in _MAIN:
-            # Not in the place of what the computation has under this name: a class that is defined anew is another one.
+            # Not instead of the computation's value under this name: a class that is defined again is a different one.
             vars(module).setdefault(made.__name__, made)
 
 
@@ -272,13 +272,13 @@ def set_attribute(made: type, name: str, value: Any) -> None:
         value = frozenset(value)
     try:
         type.__setattr__(made, name, value)
-    except TypeError:  # A class in C, with its own way.
+    except TypeError:  # A class in C, with a special way.
         setattr(made, name, value)
-    except AttributeError:  # Such as cannot be written, and is right already.
+    except AttributeError:  # Some attributes cannot be set, and are correct already.
         return
 
 
-#: Attributes of members that `enum` itself keeps.
+#: Attributes of members that `enum` itself maintains.
 OF_MEMBERS = frozenset(("_value_", "_name_", "__objclass__", "_sort_order_", "_inverted_", "__dict__"))
 
 
@@ -291,7 +291,7 @@ def enum_class(
     members: list[tuple[str, Any, Any]],
     boundary: str,
 ) -> Any:
-    """An enumeration with its members: name, value, and what the member's data type is made from."""
+    """An enumeration with its members: name, value, and the arguments of the member's data type."""
     return definitions.receive(identifier, lambda: _bare_enum(meta, name, bases, begin, members, boundary))[0]
 
 
@@ -309,12 +309,12 @@ def _bare_enum(
         for key, value in begin.items():
             space[key] = value
         if members:
-            # The program's own ways to make members were gone at home.
+            # The program's own ways to create members are not available in the payload.
             space["__new__"] = _new_member
             space["__init__"] = _nothing
         for key, value, raw in members:
             space[key] = (value, raw)
-        kinds = getattr(enum, "FlagBoundary", None)  # Not there before Python 3.11.
+        kinds = getattr(enum, "FlagBoundary", None)  # Not available before Python 3.11.
         options = {} if not boundary or kinds is None else {"boundary": kinds[boundary]}
         made: Any = base(meta, name, bases, space, **options)
     if members:
@@ -346,7 +346,7 @@ def member(of: Any, name: str) -> Any:
     return of.__members__[name]
 
 
-# What else there is
+# Other objects
 
 
 def type_variable(identifier: bytes, kind: str, name: str, module: str, args: tuple[Any, ...], options: Any) -> Any:
@@ -355,7 +355,7 @@ def type_variable(identifier: bytes, kind: str, name: str, module: str, args: tu
     def make() -> Any:
         try:
             made = getattr(typing, kind)(name, *args, **options)
-        except TypeError:  # An option of a later version, which a library has added here.
+        except TypeError:  # An option of a later version, which a library provides here.
             later = {each: options[each] for each in ("default", "infer_variance") if each in options}
             made = getattr(typing, kind)(name, *args, **{key: options[key] for key in options.keys() - later.keys()})
             for each, value in later.items():
@@ -367,7 +367,7 @@ def type_variable(identifier: bytes, kind: str, name: str, module: str, args: tu
 
 
 def new_type(identifier: bytes, name: str, module: str, supertype: Any) -> Any:
-    """What `typing.NewType` makes."""
+    """The result of `typing.NewType`."""
 
     def make() -> Any:
         made: Any = typing.NewType(name, supertype)  # type: ignore[misc]
@@ -378,7 +378,7 @@ def new_type(identifier: bytes, name: str, module: str, supertype: Any) -> Any:
 
 
 def forward_reference(text: str, is_argument: bool, module: str | None, is_class: bool | None) -> Any:
-    """A type that is named in text, for others of `typing`."""
+    """A type named in text, for other types of `typing`."""
     return typing.ForwardRef(text, is_argument=is_argument, module=module, is_class=bool(is_class))
 
 
@@ -388,13 +388,13 @@ def about_reference(obj: Any) -> tuple[Any, ...]:
 
 
 def alias_type(name: str, module: str, value: Any, parameters: tuple[Any, ...]) -> Any:
-    """What the statement `type` makes, from Python 3.12 on."""
+    """The result of the statement `type`, from Python 3.12 on."""
     make: Callable[..., Any] = getattr(typing, "TypeAliasType")  # noqa: B009 (not there before Python 3.12)
     return make(name, value, type_params=parameters)
 
 
 def singleton(identifier: bytes, kind: type, attributes: Mapping[str, Any]) -> Any:
-    """An object that its class says is the only one of its name."""
+    """The only object of its name, according to its class."""
 
     def make() -> Any:
         made: Any = object.__new__(kind)
@@ -406,7 +406,7 @@ def singleton(identifier: bytes, kind: type, attributes: Mapping[str, Any]) -> A
 
 
 def plain_object(identifier: bytes) -> object:
-    """An `object()` that the program tells from all else."""
+    """An `object()` that the program uses as a sentinel."""
     return definitions.receive_sentinel(identifier)
 
 
@@ -416,12 +416,12 @@ def of_types(name: str) -> Any:
 
 
 def enum_meta() -> Any:
-    """The class of enumerations, which has another name from Python 3.11 on."""
+    """The class of enumerations, renamed in Python 3.11."""
     return enum.EnumMeta
 
 
 def field(values: dict[str, Any]) -> Any:
-    """A field of a data class. Other versions have other attributes."""
+    """A field of a data class. Its attributes differ between versions."""
     made: Any = dataclasses.field()
     for name, value in values.items():
         if name in made.__slots__:
@@ -453,7 +453,7 @@ def fill_attributes(made: Any, attributes: Mapping[str, Any]) -> None:
     vars(made).update(attributes)
 
 
-#: What stands for something where there is nothing; told from others by identity.
+#: Sentinels for missing values; compared by identity.
 SENTINELS: dict[str, Any] = {
     "MISSING": dataclasses.MISSING,
     "KW_ONLY": getattr(dataclasses, "KW_ONLY", None),

@@ -1,7 +1,6 @@
-"""How objects of Python's own types travel that pickle does not take, or takes for something else.
+"""Reductions of objects of Python's types that pickle refuses, or handles wrongly.
 
-Standard library. Called by the picklers of `by_value.py`, with themselves. What is told from all else by its
-identity is so at the other end, too.
+Standard library. Used by the picklers of `by_value.py`. Sentinels keep their identity at the other end.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ class _Known(Protocol):
 
 
 class Reduces(Protocol):
-    """What these rules need of a pickler."""
+    """The part of a pickler that these rules use."""
 
     is_of_computation: bool
 
@@ -91,8 +90,8 @@ def _cached(reducer: Reduces, obj: Any) -> Reduced:
 
 
 def library_method(reducer: Reduces, obj: Any) -> Reduced:
-    """A method that a module of Python's library, or an installed one, has under its name, such as `random.random`: by
-    that, and not with the object that the module keeps for it, whose numbers would be the same in all workers."""
+    """A method that a module of Python's library, or an installed one, has under its name, such as `random.random`: it
+    is sent by name, not with the module's object, whose numbers would be the same in all workers."""
     owner = getattr(obj, "__self__", None)
     if owner is None or isinstance(owner, type | types.ModuleType):
         return NotImplemented
@@ -107,7 +106,7 @@ def library_method(reducer: Reduces, obj: Any) -> Reduced:
 
 
 def has_own_reduction(kind: Any) -> bool:
-    """Whether a class says itself how its objects are pickled."""
+    """Whether a class defines how its objects are pickled."""
     if issubclass(kind, type | enum.Enum) or kind in copyreg.dispatch_table:
         return False
     of_all: Any = object
@@ -116,7 +115,7 @@ def has_own_reduction(kind: Any) -> bool:
 
 
 def reduction_of(reducer: Reduces, obj: Any) -> Reduced:
-    """What it says: a name, where there is only one such object, which the other end does not find by that."""
+    """Its reduction: a name, if there is only one such object, which the other end cannot find by that name."""
     reduced = obj.__reduce_ex__(5)
     if type(reduced) is not str:
         return reduced
@@ -133,7 +132,7 @@ def reduction_of(reducer: Reduces, obj: Any) -> Reduced:
 
 
 def _plain_object(reducer: Reduces, obj: object) -> Reduced:
-    # What tells something from all else does so in arguments, too. Those that only arguments have may be many.
+    # Sentinels in arguments keep their identity, too. Those that only arguments have may be many.
     identifier = definitions.identify_sentinel(obj, reducer.is_of_computation)
     return NotImplemented if identifier is None else (rebuild.plain_object, (identifier,))
 
@@ -143,7 +142,7 @@ def _lock(reducer: Reduces, obj: Any) -> Reduced:
 
 
 def _mapping_of(view: Any) -> Any:
-    """The dictionary behind a read-only view of it."""
+    """The dictionary of a read-only view."""
     found = gc.get_referents(view)
     return found[0] if len(found) == 1 else dict(view)
 
@@ -152,7 +151,7 @@ def _memory(view: memoryview) -> Reduced:
     return rebuild.memory, (view.tobytes(), view.format, view.shape)
 
 
-#: Locks arrive unlocked, whoever held them: at the other end nobody would release them.
+#: Locks arrive unlocked, even if they are held here: they would never be released at the other end.
 _LOCKS: dict[type, Callable[[], Any]] = {type(make()): make for make in (threading.Lock, threading.RLock)}
 _LOCKS[threading._PyRLock] = threading.RLock  # type: ignore[attr-defined]
 Rule = Callable[[Any, Any], Reduced]

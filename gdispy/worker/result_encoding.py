@@ -1,6 +1,6 @@
-"""How results of a computation leave: as pickles, or as plain data (`results='plain'`).
+"""Encoding of the results of a computation: pickles, or plain data (`results='plain'`).
 
-The template chooses when it loads the computation; the workers that are forked from it do the same.
+The template selects it when it loads the computation; the workers forked from it inherit the selection.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ _is_plain = False
 
 
 def choose(results: str) -> None:
-    """Encode so from now on. Raises ValueError for a way that is not known here."""
+    """Select the encoding. Raises ValueError for an unknown one."""
     global _is_plain
     if results not in (PICKLED, PLAIN):
         raise ValueError(f"results={results!r} is not known to this node: install the same gdispy on both")
@@ -22,15 +22,15 @@ def choose(results: str) -> None:
 
 
 def encode_result(value: object) -> pickling.Payload:
-    """What a job returned. Raises NotPlain, or what pickling raises."""
+    """The encoded result of a job. Raises NotPlain, or exceptions of pickling."""
     return plain.dumps(value) if _is_plain else pickling.dumps_result(value)
 
 
 def encode_provisional(value: object) -> pickling.Payload:
-    """A provisional result. Raises likewise."""
+    """An encoded provisional result. Raises likewise."""
     return plain.dumps(value, "the provisional result") if _is_plain else pickling.dumps(value)
 
 
 def encode_failure(error: BaseException) -> bytes:
-    """What a job raised, as far as it travels: its text does in any case."""
+    """The encoded exception of a job, if possible: its text is always sent."""
     return b"" if _is_plain else pickling.dumps_failure(error)

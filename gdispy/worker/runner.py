@@ -1,15 +1,15 @@
-"""The loop of a worker: take a job, run it, hand back what came of it.
+"""The loop of a worker: take a job, run it, return its outcome.
 
-Runs in the only thread of a process that a template has forked. Jobs come as messages of
-a local socket pair. The kernel hands each message to exactly one reader, so a job that the node can
-take back out of the socket has not begun and never will, and one that it cannot, has. That is why
-each job is a message of its own, and why this loop never reads ahead; short jobs come in groups (see `shared_page.py`).
+Runs in the only thread of a process that a template has forked. Jobs arrive as messages of a local socket pair. The
+kernel delivers each message to exactly one reader, so a job that the node can read back from the socket was not started
+and never will be, and all others were. That is why each job is a separate message, and why this loop never reads ahead;
+short jobs arrive in groups (see `shared_page.py`).
 
-`frames.py` says what travels on the sockets.
+`frames.py` defines the messages on the sockets.
 
-PROGRESS and FILE come from all threads of a job and from the processes that it forks. They are small, so the kernel
-takes each in one step or not at all, whoever is killed meanwhile; the node numbers them as they come. Only the process
-that was given the job answers for it: a child that comes back from the function ends.
+PROGRESS and FILE are sent by all threads of a job and by the processes that it forks. They are small, so the kernel
+writes each in one step or not at all, even if the process is killed; the node numbers them on arrival. Only the process
+that was given the job reports its outcome: a child that returns from the function ends.
 """
 
 from __future__ import annotations
@@ -63,23 +63,23 @@ from gdispy.worker.result_encoding import encode_provisional
 from gdispy.worker.setup_globals import Namespaces
 from gdispy.worker.shared_page import BEGUN, FILLED, RUNNING, VOID, Page
 
-#: Seconds in which jobs can open a few hundred descriptors at most: looks at them, and at other things that cost time,
-#: are so far apart. A job that takes longer is followed by one.
+#: Jobs cannot open more than a few hundred descriptors in this time in seconds: checks of them, and other slow checks,
+#: are made at this interval. A job that takes longer is followed by one.
 _LOOK_INTERVAL = 0.0002
 
 _ANCILLARY = socket.CMSG_SPACE(control.FD_LIMIT * 4)
 
 
 class _Running:
-    """What this process is doing. It is no part of the class `Job`, since with each assignment to a class Python
-    forgets how the attributes of its objects are found."""
+    """The state of this process. Not part of the class `Job`, since each assignment to a class invalidates Python's
+    attribute caches."""
 
     __slots__ = ("is_in_child", "job")
 
     def __init__(self) -> None:
         #: None between jobs.
         self.job: Job | None = None
-        #: This is a process that a job has forked.
+        #: This process was forked by a job.
         self.is_in_child = False
 
 
@@ -87,14 +87,14 @@ running = _Running()
 
 
 class Job:
-    """A job that runs."""
+    """A running job."""
 
-    # As of every job at first; the shortest take hardly longer than to set them once more.
-    #: The process of a program job, which an interrupt is for; -1 once it has ended.
+    # Class-level defaults, since setting them for each of the shortest jobs costs time.
+    #: The process of a program job, the target of an interrupt; -1 once it has ended.
     program = 0
     cancelled = False
-    #: The main thread is in the middle of a frame, or of starting a program: an interrupt now would spoil the stream,
-    #: or not reach the program, and comes afterwards.
+    #: The main thread is writing a frame, or starting a program: an interrupt now would corrupt the stream, or miss the
+    #: program, and is delivered afterwards.
     is_sending = False
 
     def __init__(self, number: int, attempt: int, worker: Worker) -> None:
@@ -103,24 +103,24 @@ class Job:
         self._worker = worker
 
     def go_home(self, now: float) -> bool:
-        """Back to how jobs find their process; whether that was possible."""
+        """Restore the process for the next job; whether that was possible."""
         return self._worker.go_home(now)
 
     def note_signal(self, number: int) -> str:
-        """What to add where a limit has ended its program by this signal."""
+        """An addition if a limit has killed its program by this signal."""
         return self._worker.limits.note(None, number)
 
     def provide(self, value: object) -> bool:
-        """Send a provisional result; from any thread, and from processes that the job has forked. Not when the job has
-        ended meanwhile."""
+        """Send a provisional result; from any thread, and from processes that the job has forked. Not after the end of
+        the job."""
         with self.reporting():
             if running.job is self:
                 self._worker.answer([PROGRESS, self.number, self.attempt, 0, encode_provisional(value)])
         return running.job is self
 
     def send_file(self, path: str, shown: str) -> str:
-        """Send a file to the client, where it is to be called `shown`, and wait; what went wrong, or ''."""
-        # What is no file, such as a pipe, would have to be waited for.
+        """Send a file to the client, with the path `shown` there, and wait; returns the error, or ''."""
+        # Opening a path that is not a file, such as a pipe, could block.
         with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
             about = os.fstat(file.fileno())
             if not stat.S_ISREG(about.st_mode):
@@ -140,7 +140,7 @@ class Job:
 
     @contextlib.contextmanager
     def reporting(self) -> Iterator[None]:
-        """One thread at a time, and no interrupt meanwhile."""
+        """One thread at a time, without interrupts."""
         is_main = threading.get_ident() == threading.main_thread().ident
         with self._worker.lock:
             before = self.is_sending
@@ -153,7 +153,7 @@ class Job:
             raise KeyboardInterrupt
 
     def leave_if_child(self, error: BaseException | None = None) -> None:
-        """A process that the job has forked does not return from here: it ends as a program does."""
+        """A process that the job has forked does not return from here: it ends like a program."""
         if running.is_in_child:
             _end_child(error)
 
@@ -175,7 +175,7 @@ def _end_child(error: BaseException | None) -> None:
 
 
 class Worker:
-    """The worker's ends of what joins it to the node."""
+    """The worker's ends of the sockets to the node."""
 
     def __init__(
         self,
@@ -193,18 +193,18 @@ class Worker:
         self._results.setblocking(True)
         self._place = place = place or Place(directory)
         self._capture = Capture(out, err, place.output_limit, place.files)
-        # The node writes here which job is to be interrupted, then sends the signal.
+        # The node writes the target of an interrupt here, then sends the signal.
         self._page = Page(page)
-        #: The number in what it writes, to be looked at before each job.
+        #: The number in that field, checked before each job.
         self._target = memoryview(self._page.map)[:8].cast("Q")
         self.limits = OwnLimits(limits, self._page.map)
-        #: The job that runs is one of a group: its outcome need not leave at once.
+        #: The running job belongs to a group: its outcome need not be sent immediately.
         self._is_together = False
         self._run = run
-        #: That of the job that runs, where it has one of its own.
+        #: The directory of the running job, if it has a separate one.
         self._own: JobDirectory | None = None
         self._folder = os.open(place.shared, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        #: The file that came with the job that runs, and is to be given back.
+        #: The file that came with the running job, and must be returned.
         self._loan: BorrowedFile | None = None
         self._pack = msgpack.Packer(unicode_errors="backslashreplace").pack
         self._changes = changes or Changes()
@@ -212,21 +212,21 @@ class Worker:
         #: Its length tells whether modules were imported.
         self._loaded = sys.modules
         self._left_open = LeftOpen()
-        #: When to look at them again.
+        #: Time of the next check of them.
         self._next_look = 0.0
-        #: Another worker is to run the next job: this process is not as it was, and cannot be made so.
+        #: A new worker should run the next job: this process was changed irreversibly.
         self._is_spoilt = False
-        #: Where the computation finds names that come with a job.
+        #: Receives names that come with a job.
         self.namespaces: Namespaces | None = None
         #: Held while a frame of a running job is written; and while one of its threads sends a file. The same for
-        #: processes that it has forked: a lock on an open file, -1 as long as there are none.
+        #: processes that it has forked: a lock on an open file, -1 without any.
         self.lock = threading.RLock()
         self._file_lock = threading.Lock()
         self._between_processes = -1
         self._tokens = 0
 
     def serve(self) -> None:
-        """Run jobs until the node closes its end, or this worker is used up."""
+        """Run jobs until the node closes its end, or this worker must be replaced."""
         signal.signal(signal.SIGINT, self._on_interrupt)
         self._changes.begin()
         self._made.begin()
@@ -251,7 +251,7 @@ class Worker:
                 return
 
     def go_home(self, now: float) -> bool:
-        """Back to how jobs find their process, and to the directory where they begin; whether that was possible."""
+        """Restore the process and its directory for the next job; whether that was possible."""
         changes, capture = self._changes, self._capture
         has_imported = len(self._loaded) != self._made.number
         if has_imported:
@@ -268,28 +268,28 @@ class Worker:
         return not changes.is_beyond_repair
 
     def _look(self, now: float) -> None:
-        """What need not be done after each of the shortest jobs, which do not get far in so short a time."""
+        """Checks that are not needed after each of the shortest jobs."""
         self._next_look = now + _LOOK_INTERVAL
-        self._return()  # C code may change the directory, too, which nobody notes.
+        self._return()  # C code may change the directory without a record.
         if self._left_open.are_many():
             self._changes.is_beyond_repair = True
 
     def _return(self) -> None:
-        """To the directory where jobs begin."""
+        """Change to the initial directory of jobs."""
         try:
             os.fchdir(self._folder)
-        except OSError:  # The job has closed descriptors that are not its own, or is another user now.
+        except OSError:  # The job has closed descriptors of the worker, or has changed the user.
             try:
                 os.chdir(self._place.shared)
             except OSError:
                 self._changes.is_beyond_repair = True
 
     def _on_closing(self) -> None:
-        """The job has closed descriptors, perhaps one of the standard ones."""
+        """The job has closed descriptors, perhaps a standard one."""
         self._changes.made.setdefault("descriptors", _open_standard_input)
 
     def _before_fork(self) -> None:
-        """A job forks: what it has printed must not be printed by both."""
+        """A job forks: buffered output must not be written by both processes."""
         if running.job is not None and self._between_processes < 0:
             self._between_processes = control.memory_file("gdispy-lock")
         for stream in (sys.stdout, sys.stderr):
@@ -301,7 +301,7 @@ class Worker:
         self.lock, self._file_lock = threading.RLock(), threading.Lock()
 
     def _work_together(self, serial: int, group: list[list[Any]]) -> None:
-        """Run the jobs of a group, as far as they are wanted and this worker is not used up."""
+        """Run the jobs of a group, as far as they are not recalled and this worker need not be replaced."""
         words, limits = self._page.words, self.limits
         self._is_together = True
         for number, attempt, arguments in group:
@@ -349,7 +349,7 @@ class Worker:
             exception = describe(error, job.cancelled) + limits.note(error)
         now = perf_counter()
         ended = begun + (now - clock)
-        if has_children():  # No process outlives the job that made it.
+        if has_children():  # No process outlives the job that started it.
             kill_descendants(os.getpid())
         self.go_home(now)
         if self._own is not None and (complaint := self._leave_own()):
@@ -372,7 +372,7 @@ class Worker:
             self._capture.drop()
 
     def _answer_with_output(self, row: list[Any], files: list[int]) -> None:
-        """Answer with output in files, which are closed here then."""
+        """Answer with output in files, which are then closed here."""
         if self._loan is not None:
             self._give_back(self._loan, row, files)
         else:
@@ -380,7 +380,7 @@ class Worker:
         control.close_all(files)
 
     def _give_back(self, loan: BorrowedFile, row: list[Any], files: list[int]) -> None:
-        """The job that has ended had this file: answer with it, if that is possible."""
+        """The ended job had this file: answer with it, if possible."""
         self._loan = None
         size = loan.give_back(row[VALUE], self.limits)
         if size:
@@ -392,12 +392,12 @@ class Worker:
         self.answer(row, files)
 
     def _printed(self) -> tuple[Output, Output]:
-        """What Python has not yet written of the job's output is to be kept, however large a file of it may be."""
+        """Output that Python has not written yet must be kept, however large a file of it may be."""
         with self.limits.lifted():
             return self._capture.end()
 
     def _run_special(self, arguments: Any, job: Job, special: list[Any]) -> Outcome:
-        """Run a job that has names or files of its own, or that cannot run at all."""
+        """Run a job that has names or files, or that cannot run at all."""
         names, error, _, files, directory = special
         if error:
             return TERMINATED, b"", error
@@ -411,7 +411,7 @@ class Worker:
             return self._run_named(arguments, job, names)
 
     def _enter_own(self, job: Job, path: str) -> list[str]:
-        """A job begins that has a directory of its own; its own files in there."""
+        """A job with a separate directory starts; its files are there."""
         where = path or job_directory(self._place.base, job.number, job.attempt)
         self._own = JobDirectory(self._place, where, self.namespaces or Namespaces([]))
         own = self._own.enter()
@@ -420,7 +420,7 @@ class Worker:
         return own
 
     def _leave_own(self) -> str:
-        """It has ended; what it did wrong, or ''."""
+        """It has ended; returns its violation, or ''."""
         own, self._own = self._own, None
         self._return()
         return own.leave() if own is not None else ""
@@ -431,19 +431,19 @@ class Worker:
         main = vars(sys.modules["__main__"])
         before = set(main)
         given = pickling.loads(names)
-        for name in given.keys() - before:  # Unpickling has a class be known there.
+        for name in given.keys() - before:  # Unpickling may register a class there.
             main.pop(name, None)
         with (self.namespaces or Namespaces([])).lending(given):
             return copy_context().run(self._run, arguments, job)
 
     def log(self, level: int, text: str) -> None:
-        """Have the node log this; from any thread, and from processes that a job has forked."""
+        """Send a log line to the node; from any thread, and from processes that a job has forked."""
         job = running.job
         with job.reporting() if job is not None else self.lock:
             self.write([LOG, level, text])
 
     def answer(self, fields: list[Any], files: Sequence[int] = ()) -> None:
-        """Write a frame with a value, and with these open files; a large value goes into a memory file before them."""
+        """Write a frame with a value and open files; a large value is written to a memory file first."""
         value = fields[VALUE]
         if type(value) is bytes and len(value) <= INLINE:
             self.write(fields, files)
@@ -458,7 +458,7 @@ class Worker:
         """Write one frame, with these open files."""
         body = self._pack(fields)
         frame = LENGTH.pack(len(body)) + body
-        with self.lock:  # Threads of the job may be reporting.
+        with self.lock:  # Threads of the job may be writing.
             self._send_kept()
             if files:
                 sent = control.send_with_files(self._results, frame, list(files))
@@ -466,11 +466,11 @@ class Worker:
             self._results.sendall(frame)
 
     def _keep(self, result: bytes, row: list[Any]) -> bool:
-        """Keep an outcome of a group for a little while, if there is room."""
+        """Keep an outcome of a group briefly, if there is room."""
         return len(result) <= INLINE and self._page.keep(self._pack(row))
 
     def _send_kept(self) -> None:
-        """Send what is kept, before anything that comes after it."""
+        """Send kept outcomes before any later frame."""
         if self._page.words[FILLED] and not running.is_in_child:
             generation, filled = self._page.mark()
             body = self._pack([TOGETHER, generation, self._page.kept(generation, filled)])
@@ -491,12 +491,12 @@ class Worker:
                     fcntl.lockf(held, fcntl.LOCK_UN)
 
     def next_token(self) -> int:
-        """A number that no other file of this worker has, in whichever process."""
+        """A token that no other file of this worker has, in any process."""
         self._tokens += 1
         return os.getpid() << 32 | self._tokens
 
     def read_answer(self, token: int) -> str:
-        """What the node answers to a file; what was for a process that is dead is passed over."""
+        """The node's answer to a file; answers for dead processes are skipped."""
         while True:
             length, whose = ANSWER.unpack(self._read(ANSWER.size))
             text = self._read(min(length, ANSWER_LIMIT)).decode("utf-8", "replace")
@@ -532,7 +532,7 @@ class Worker:
 
 
 def _open_standard_input() -> None:
-    """Descriptor 0, where a job has closed it: else the next file that is opened would get this number."""
+    """Descriptor 0, if a job has closed it: otherwise the next opened file would get this number."""
     try:
         os.fstat(0)
     except OSError:

@@ -1,8 +1,8 @@
-"""What `setup` makes global, made visible to the computation.
+"""Makes the global variables of `setup` visible to the computation.
 
-Called by the template around setup. A function of the user's program travels with a dictionary of globals
-of its own, so a name that setup, or a function that it calls, declares global is set in one such dictionary only. It
-is put into those of all functions that travelled with the computation, and among the builtins, which all of them see.
+Used in the template around setup. A function of the user's program is sent with a separate dictionary of globals, so a
+name that setup, or a function that it calls, declares global is set in only one such dictionary. It is copied to those
+of all functions that came with the computation, and to the builtins, which all of them see.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ _MISSING = object()
 
 
 class Namespaces:
-    """The dictionaries in which code of a computation finds global names: those of its functions, and `__main__`'s."""
+    """The dictionaries of globals of a computation's code: those of its functions, and that of `__main__`."""
 
     def __init__(self, functions: Iterable[Any]) -> None:
         self._all = [vars(sys.modules["__main__"]), *_dictionaries(functions)]
 
     def provide(self, names: Mapping[str, Any]) -> None:
-        """Have all of them hold these names; what a function brought itself stays."""
+        """Add these names to all of them; names that a function brought itself are kept."""
         for each in self._all:
             for name, value in names.items():
                 each.setdefault(name, value)
 
     def replace(self, name: str, before: str, after: str) -> None:
-        """Have those of them, and of the builtins, that hold one text under this name, hold another; what a function
-        brought itself stays."""
+        """Replace one text under this name by another in all of them and in the builtins; names that a function brought
+        itself are kept."""
         for each in (*self._all, vars(builtins)):
             found = each.get(name)
             if isinstance(found, str) and found == before:
@@ -42,7 +42,7 @@ class Namespaces:
 
     @contextlib.contextmanager
     def lending(self, names: Mapping[str, Any]) -> Iterator[None]:
-        """Have all of them, and the builtins, hold these names for a while. Functions and classes among those have the
+        """Add these names to all of them, and to the builtins, temporarily. Functions and classes among them see the
         names of the others, too."""
         common = self._all[-1] if len(self._all) > 1 else {}
         given = [(each, {**common, **each, **names}) for each in _dictionaries(names.values())]
@@ -53,7 +53,7 @@ class Namespaces:
         try:
             yield
         finally:
-            # A class that comes again is the same one, so what is lent to it goes, too.
+            # A class that is sent again is the same object, so temporary names in it are removed, too.
             for (each, added), (_, before) in reversed(list(zip(places, kept, strict=True))):
                 for name in added.keys() - before.keys():
                     each.pop(name, None)
@@ -61,14 +61,14 @@ class Namespaces:
 
 
 class Globals:
-    """The globals of functions, and of those that they call, as they are now, to tell later what was set."""
+    """The current globals of functions, and of those that they call, to detect later changes."""
 
     def __init__(self, functions: Iterable[Any]) -> None:
         self._now = _dictionaries(functions)
         self._before = [dict(names) for names in self._now]
 
     def share(self) -> dict[str, Any]:
-        """Have all of these functions find what any of them has set since; that, by name."""
+        """Copy the globals that any of these functions has set since to all of them; returns those, by name."""
         changed: dict[str, Any] = {}
         for names, before in zip(self._now, self._before, strict=True):
             for name, value in names.items():
@@ -106,7 +106,7 @@ def _functions_of(value: Any) -> list[Any]:
 
 
 def _is_of_a_module(names: dict[str, Any]) -> bool:
-    """What a module of the node defines is the module's own; what functions that travelled by value refer to is not."""
+    """Definitions of a module of the node belong to that module; those of functions sent by value do not."""
     name = names.get("__name__")
     module = sys.modules.get(name) if isinstance(name, str) and name != "__main__" else None
     return module is not None and vars(module) is names and not isinstance(module, ProgramModule)

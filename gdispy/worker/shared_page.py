@@ -1,4 +1,4 @@
-"""The memory that a worker and its node share, and how several jobs go to a worker, and come back, in one message.
+"""The memory shared by a worker and its node, and the protocol for groups of jobs in one message.
 
 Standard library. The worker has its side in `runner.py`, the node in `execution/worker_channel.py`.
 
@@ -7,37 +7,37 @@ Standard library. The worker has its side in `runner.py`, the node in `execution
     128   words of 64 bits, below
     4096  outcomes that are not sent yet                worker
 
-Short jobs are handed over up to sixteen in a message, a group, and their outcomes are kept here until the last of them
-has ended: a wake-up for each would cost more than the shortest do. Yet what has begun is known exactly, and nothing
-that has ended is lost or late where a job takes longer than expected, or kills the worker:
+Short jobs are sent in groups of up to sixteen per message, and their outcomes are kept here until the last of them has
+ended: a wake-up for each would cost more than the shortest jobs. Still, it is known exactly which jobs have started,
+and no outcome is lost or delayed if a job takes longer than expected, or kills the worker:
 
-- Jobs in groups have serial numbers. The worker writes one into `BEGUN` before it begins the job.
-- To take back what a living worker has read and not begun, the node writes the last number that it has handed over
-  into `VOID`, waits until every processor has seen that (`VOID_SEEN`), and reads `BEGUN`: what is greater, up to that
-  number, will not be begun. For the worker first writes `BEGUN` and then looks at `VOID`. Where that tells it not to go
-  on it says so, since the node may have read a number that was not begun after all, or is one of a later group.
-- Outcomes lie here whole, one after the other, `FILLED` bytes of them, and of those that were sent together in a
-  message the node knows the `GENERATION`: it can take them from here at any time, and knows them when they are sent.
+- Jobs in groups have serial numbers. The worker writes one into `BEGUN` before it starts the job.
+- To recall jobs that a living worker has read and not started, the node writes the last sent number into `VOID`, waits
+  until every CPU has seen that (`VOID_SEEN`), and reads `BEGUN`: jobs with a greater number, up to that number, will
+  not be started, since the worker first writes `BEGUN` and then reads `VOID`. If that tells it to stop, it reports so,
+  since the node may have read a number that was not started after all, or that belongs to a later group.
+- Outcomes are stored here completely, one after the other, in `FILLED` bytes, and for those sent together in a message
+  the node knows the `GENERATION`: it can take them from here at any time, and recognises them when they are sent.
 """
 
 from __future__ import annotations
 
 import mmap
 
-#: Bytes of the memory.
+#: Size of the memory in bytes.
 SIZE = 32 * 1024
-#: Seconds after which all processors have seen what one has written; it takes less than a millionth of that.
+#: Seconds after which all CPUs have seen a write; it takes much less.
 VOID_SEEN = 0.001
 
 BEGUN, VOID, GENERATION, FILLED, RUNNING = range(5)
 _WORDS, _OUTBOX = 128, 4096
 _RUNNING_PLACE = _WORDS + 8 * RUNNING
-#: How often outcomes are looked at anew that are just being sent.
+#: How often outcomes are read again that are just being sent.
 _LOOKS = 100
 
 
 def runs(page: mmap.mmap) -> bool:
-    """For the template, which reads only: whether the worker runs a job, so that there may be processes to look at."""
+    """For the template, which only reads: whether the worker runs a job, so that there may be processes to check."""
     return any(page[_RUNNING_PLACE : _RUNNING_PLACE + 8])
 
 
@@ -56,7 +56,7 @@ class Page:
         self.map.close()
 
     def keep(self, outcome: bytes) -> bool:
-        """For the worker: put an outcome behind those that are here; False where there is no room."""
+        """For the worker: append an outcome; False if there is no room."""
         begin = self.words[FILLED]
         end = begin + len(outcome)
         if end > len(self.outbox):
@@ -66,7 +66,7 @@ class Page:
         return True
 
     def mark(self) -> tuple[int, int]:
-        """The generation of the outcomes that are here, and how many bytes of them there are."""
+        """The generation of the outcomes in the page, and their size in bytes."""
         words = self.words
         for _ in range(_LOOKS):
             generation, filled = words[GENERATION], words[FILLED]
@@ -75,13 +75,14 @@ class Page:
         return words[GENERATION], 0
 
     def kept(self, generation: int, filled: int) -> bytes:
-        """The outcomes up to a mark; nothing where they are on their way by now. Of a living worker not at once after
-        the mark, but when all that was written before is sure to be seen (`VOID_SEEN`)."""
+        """The outcomes up to a mark; empty if they have been sent meanwhile. With a living worker, not immediately
+        after the mark, but when all earlier writes are visible (`VOID_SEEN`)."""
         outcomes = bytes(self.outbox[:filled])
         return outcomes if self.words[GENERATION] == generation else b""
 
     def sent(self) -> None:
-        """For the worker: the outcomes that were here are on their way."""
-        # In this order: a worker that dies in between has nothing here, and not the same again as a new generation.
+        """For the worker: the outcomes in the page are being sent."""
+        # In this order: a worker that dies in between leaves the page empty, and not with the same outcomes as a new
+        # generation.
         self.words[FILLED] = 0
         self.words[GENERATION] += 1

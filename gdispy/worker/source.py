@@ -1,12 +1,12 @@
-"""Functions and classes of a user's program as source text, for nodes of another version of Python.
+"""Source text of functions and classes of a user's program, for nodes with another version of Python.
 
-Standard library. Compiled code is understood by one minor version of Python only, so beside it the source
-goes along. The client calls `dumps`; a template finds what `loads` needs by unpickling.
+Standard library. Compiled code is valid for one minor version of Python only, so the source is sent with it. The client
+calls `dumps`; a template finds what `loads` needs by unpickling.
 
-All is as in `by_value.py`, but that code is its text, which the other version compiles: as it is written, within a few
-lines that give it what it closes over. What Python's library makes for classes is made anew there (`generated.py`). A
-class that has other functions without a text is its own text, with the values of the globals that its body names, so
-that decorators and metaclasses do there what they did here; what has been assigned to its attributes since comes after.
+As `by_value.py`, except that code is sent as its source text, which the other version compiles: unchanged, within a few
+lines that provide its closure. Methods that Python's library generates for classes are generated again there
+(`generated.py`). A class with other functions without a text is sent as its own text, with the values of the globals in
+its body, so that decorators and metaclasses have the same effects there; later assignments to its attributes follow.
 """
 
 from __future__ import annotations
@@ -35,21 +35,21 @@ from gdispy.worker.manner import Findings, Manner
 logger = logging.getLogger(__name__)
 
 _OUTER = "_gdispy_outer"
-#: Steps before a definition within that function, a class and a condition.
+#: Lines before a definition in a function, a class and a condition.
 _DEPTH = 3
 
 
 class NoSource(pickle.PicklingError):
-    """There is no source text to be had of a function or class, so it cannot travel to another version."""
+    """A function or class has no source text, so it cannot be sent to another version."""
 
 
 def dumps(value: object, manner: Manner | None = None) -> bytes:
-    """Serialise functions, classes and what they need by source. Raises what pickle raises, or NoSource."""
+    """Serialise functions, classes and what they need by source. Raises exceptions of pickle, or NoSource."""
     return by_value.written(value, _BySource, manner)
 
 
 class _SourceReducer(by_value.Reducer):
-    """The rules of `by_value.py`, with text in the place of compiled code."""
+    """The rules of `by_value.py`, with text instead of compiled code."""
 
     def __init__(self, manner: Manner, findings: Findings | None) -> None:
         super().__init__(manner, findings)
@@ -58,7 +58,7 @@ class _SourceReducer(by_value.Reducer):
     def _code(self, obj: types.CodeType) -> Any:
         text = text_of_code(obj)
         if not text:
-            raise NoSource(f"there is no source of {obj.co_name}")
+            raise NoSource(f"no source was found for {obj.co_name}")
         return kept_code, (text, obj.co_name)
 
     def _define(self, obj: Any, identifier: bytes) -> Any:
@@ -76,7 +76,7 @@ class _SourceReducer(by_value.Reducer):
         return _class_of_text, made, state, None, None, _fill_class
 
     def _define_nested(self, obj: Any, identifier: bytes) -> Any:
-        """A class that comes with the text of the one in which it is; or else by what it is made of."""
+        """A class that is part of the text of its outer class; or else by its contents."""
         outer, _, name = obj.__qualname__.rpartition(".")
         if outer and "<locals>" not in outer:
             owner = by_path(obj.__module__, outer)
@@ -85,7 +85,7 @@ class _SourceReducer(by_value.Reducer):
         return super()._define(obj, identifier)
 
     def _has_texts(self, cls: type) -> bool:
-        """Whether there is a text of each function in a class that does not travel by its name."""
+        """Whether there is a text for each function in a class that is not sent by name."""
         known = self._with_texts.get(cls)
         if known is None:
             of_library, _ = generated.parts_of(cls)
@@ -115,7 +115,7 @@ def _text(obj: Any) -> str:
     try:
         return textwrap.dedent(inspect.getsource(obj))
     except (OSError, TypeError) as error:
-        raise NoSource(f"there is no source of {getattr(obj, '__qualname__', obj)}: {error}") from None
+        raise NoSource(f"no source was found for {getattr(obj, '__qualname__', obj)}: {error}") from None
 
 
 @functools.lru_cache(64)
@@ -124,7 +124,7 @@ def _compiled(text: str) -> types.CodeType:
 
 
 def _class_text(cls: type) -> str:
-    """The text of a class from which it can be made again in the globals of its module; '' where there is none."""
+    """The text of a class from which it can be created again in the globals of its module; '' if there is none."""
     methods = [inner for inner in map(_plain, vars(cls).values()) if isinstance(inner, types.FunctionType)]
     if any(set(each.__code__.co_freevars) - {"__class__"} for each in methods):
         return ""
@@ -155,7 +155,7 @@ def _codes_of_class(module: types.CodeType, name: str) -> Iterator[types.CodeTyp
 
 
 def _names_of_class(text: str, names: dict[str, Any], cls: type) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The globals that a class needs to be made, and those that only its methods need."""
+    """The globals that a class needs for its creation, and those that only its methods need."""
     module = _compiled(text)
     body = next(_codes(module, cls.__name__))
     inner = [each for each in (*_inner(module), *_inner(body)) if each is not body]
@@ -171,7 +171,7 @@ def _inner(code: types.CodeType) -> Iterator[types.CodeType]:
 
 
 def _assigned(cls: type) -> dict[str, Any]:
-    """Values that are attributes of a class: they may have been assigned since it was made."""
+    """Values of attributes of a class: they may have been assigned after its creation."""
     found: dict[str, Any] = {}
     for name, value in vars(cls).items():
         is_written = isinstance(value, type) or hasattr(type(value), "__get__") or name[:2] == name[-2:] == "__"
@@ -182,9 +182,10 @@ def _assigned(cls: type) -> dict[str, Any]:
 
 @functools.lru_cache(256)
 def text_of_code(code: types.CodeType) -> str:
-    """Source text from which `code_of_text` makes the same again under any version; '' where there is none.
+    """Source text from which `code_of_text` creates the same code in any version; '' if there is none.
 
-    It is compiled here for a proof: text that has changed since, or means something else outside its class, does not.
+    It is compiled here as a check: a text that has changed since, or has a different meaning outside its class, is
+    refused.
     """
     try:
         written, module = _parsed(_lines_of(code))
@@ -199,13 +200,13 @@ def text_of_code(code: types.CodeType) -> str:
 
 
 def _owners(code: types.CodeType) -> set[str]:
-    """Names of classes that code may belong to: within class C, Python writes _C__name where the text says __name."""
+    """Names of classes that code may belong to: in class C, Python writes _C__name for __name."""
     names = {name for each in with_inner(code) for name in (*each.co_names, *each.co_varnames, *each.co_cellvars)}
     return {name[1:].partition("__")[0] for name in names if name[:1] == "_" and "__" in name[2:]}
 
 
 def _is_proven(text: str, shift: int, code: types.CodeType) -> bool:
-    """Whether a text means the same as the code. Two things are compiled in other ways in its file, to no effect."""
+    """Whether a text compiles to the same code. Two differences from its file have no effect."""
     if is_same(code_of_text(text, code.co_name), code):
         return True
     tree = ast.parse(text)
@@ -214,7 +215,7 @@ def _is_proven(text: str, shift: int, code: types.CodeType) -> bool:
     for node in ast.walk(tree):
         if hasattr(node, "lineno"):
             node.lineno, node.end_lineno = max(1, node.lineno + shift), max(1, node.end_lineno + shift)
-    # From Python 3.11 on, functions of what the file imports are called in another way.
+    # From Python 3.11 on, imported functions are called with other opcodes.
     names = sorted(filter(str.isidentifier, imported_variables(code)))
     imports: list[ast.stmt] = [ast.Import([ast.alias(name)]) for name in names]
     place = 1 if tree.body[:1] and isinstance(tree.body[0], ast.ImportFrom) else 0
@@ -224,8 +225,8 @@ def _is_proven(text: str, shift: int, code: types.CodeType) -> bool:
 
 
 def _alone(written: str, node: Any, code: types.CodeType, owner: str) -> tuple[str, int]:
-    """A definition within a function whose parameters are what it closes over, and within a class where `owner` names
-    one; and the line in which it begins then. It stays as it is written, since what one version writes anew another may
+    """A definition within a function whose parameters are its closure, and within a class if `owner` names one; and its
+    first line. It is unchanged, since one version may not be able to parse what another generates.
     not be able to read."""
     if isinstance(node, ast.Lambda):
         body, step = f"return (\n{ast.get_source_segment(written, node)}\n)", " "
@@ -234,7 +235,7 @@ def _alone(written: str, node: Any, code: types.CodeType, owner: str) -> tuple[s
     before = ["from __future__ import annotations"] if code.co_flags & __future__.annotations.compiler_flag else []
     before.append(f"def {_OUTER}({', '.join(code.co_freevars)}):")
     for name in filter(None, (owner, getattr(node, "name", ""))):
-        # It is a global, where it is nothing that the code closes over.
+        # A global, unless it is part of the closure.
         before.append(f"{step}pass" if name in code.co_freevars else f"{step}global {name}")
         if name is owner:
             before.append(f"{step}class {owner}:")
@@ -247,8 +248,8 @@ def _alone(written: str, node: Any, code: types.CodeType, owner: str) -> tuple[s
 
 
 def _moved(written: str, node: Any) -> tuple[str, str]:
-    """A definition with so much space before its lines that it can stand within others, but no more before those that
-    begin within a text; and what is one step of it."""
+    """A definition with enough indentation for its lines to be nested, but none for those that begin within a text; and
+    one step of indentation."""
     within: set[int] = set()
     nodes = [node]
     while nodes:
@@ -267,7 +268,7 @@ def _moved(written: str, node: Any) -> tuple[str, str]:
 
 
 def _lines_of(code: types.CodeType) -> str:
-    """The lines on which code is defined. `inspect.getsource` would look at the files of all modules first."""
+    """The lines on which code is defined. `inspect.getsource` would read the files of all modules first."""
     linecache.checkcache(code.co_filename)
     lines = linecache.getlines(code.co_filename)
     if not 0 < code.co_firstlineno <= len(lines):
@@ -276,10 +277,10 @@ def _lines_of(code: types.CodeType) -> str:
 
 
 def _parsed(text: str) -> tuple[str, ast.Module]:
-    """Source of one function; of a lambda it is the lines on which it stands, which may be part of anything. With the
-    text as it was read."""
+    """Source of one function; for a lambda the lines that contain it, which may be part of any statement. With the text
+    as it was read."""
     if text[:1].isspace():
-        # Texts of more than one line within it begin where they do, so it is not moved.
+        # Texts of several lines within it would change, so it is not moved.
         with contextlib.suppress(SyntaxError):
             tree = ast.parse(f"if 1:\n{text}")
             ast.increment_lineno(tree, -1)
@@ -293,7 +294,7 @@ def _parsed(text: str) -> tuple[str, ast.Module]:
 
 
 def _candidates(tree: ast.Module, name: str) -> list[Any]:
-    """The definitions that code of that name may have been compiled from."""
+    """The definitions that code of that name may be compiled from."""
     if name == "<lambda>":
         return [node for node in ast.walk(tree) if isinstance(node, ast.Lambda)]
     kinds = ast.FunctionDef, ast.AsyncFunctionDef
@@ -305,7 +306,7 @@ def _candidates(tree: ast.Module, name: str) -> list[Any]:
 
 def code_of_text(text: str, name: str, file: str = "<text>") -> types.CodeType:
     """The code of a function from text that `text_of_code` has made."""
-    # As it was compiled at home, and not as this module is.
+    # With the compiler flags of the client, and not of this module.
     return _code_within(compile(text, file, "exec", dont_inherit=True), name)
 
 
@@ -314,7 +315,7 @@ def _code_within(module: types.CodeType, name: str) -> types.CodeType:
 
 
 def kept_code(text: str, name: str) -> types.CodeType:
-    """The same, with the text at hand for tracebacks, and for the way to yet another version."""
+    """The same, with the text available for tracebacks, and for sending to yet another version."""
     file = f"<{name} {zlib.crc32(text.encode()):08x}>"
     linecache.cache[file] = len(text), None, text.splitlines(keepends=True), file
     return code_of_text(text, name, file)
@@ -330,7 +331,7 @@ def _codes(code: types.CodeType, name: str) -> Iterator[types.CodeType]:
 def _class_of_text(
     identifier: bytes, text: str, qualname: str, module: str, where: types.ModuleType, early: dict[str, Any]
 ) -> Any:
-    """Called by unpickling: a class of the user's program."""
+    """For unpickling: a class of the user's program."""
 
     def make() -> Any:
         names = vars(where)
@@ -345,19 +346,19 @@ def _class_of_text(
 
 
 def _kept_class(text: str, name: str) -> types.CodeType:
-    """A class's text compiled, at hand for tracebacks."""
+    """A class's text compiled, available for tracebacks."""
     file = f"<{name} {zlib.crc32(text.encode()):08x}>"
     linecache.cache[file] = len(text), None, text.splitlines(keepends=True), file
     return compile(text, file, "exec", dont_inherit=True)
 
 
 def _nested_class(identifier: bytes, owner: type, name: str) -> Any:
-    """Called by unpickling: a class in a class."""
+    """For unpickling: a class in a class."""
     return definitions.receive(identifier, lambda: vars(owner)[name])[0]
 
 
 def _fill_class(made: Any, state: tuple[Any, ...]) -> None:
-    """Called by unpickling, when what the class needs is there."""
+    """For unpickling, when everything the class needs exists."""
     where, late, _modules, parts, attributes, is_named = state
     rebuild.give_names(where, late)
     for module, names in parts:

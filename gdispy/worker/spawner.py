@@ -1,14 +1,14 @@
-"""The spawner: the one process that makes processes for a node. `... gdispy.worker.spawner FD DIRECTORY INIT FILES`
+"""The spawner: the process that creates all processes of a node. `... gdispy.worker.spawner FD DIRECTORY INIT FILES`
 
-Plain Python with one thread and no gevent, started by the node with exec. It forks a
-template for each computation and is the reaper of every process below. It obeys the node:
+Plain Python with one thread and no gevent, started by the node with exec. It forks a template for each computation and
+reaps every process below. It follows commands of the node:
 
   node -> spawner   [template, key, setting...]  with the template's end of its control socket
                     [remove, path]               delete a directory tree
   spawner -> node   [up] or [failed, reason], once · [exited, key, status]
 
-Invariant: when the node is gone (end of file), everything below is killed, the node's directory is
-removed, and this process ends. So SIGKILL of a node leaves nothing behind.
+Invariant: when the node has ended (end of file), everything below is killed, the node's directory is removed, and this
+process exits. So SIGKILL of a node leaves nothing behind.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from gdispy.worker.trees import remove_tree
 
 
 class Spawner:
-    """The loop of the spawner and what it knows of its templates."""
+    """The loop of the spawner and the state of its templates."""
 
     def __init__(self, end: socket.socket, directory: str, startup: Startup) -> None:
         self._end = end
@@ -46,7 +46,7 @@ class Spawner:
         self._templates: dict[int, str] = {}  # pid -> key
         self._removing: set[int] = set()
         self._groups = Groups.find(frozenset((os.getpid(), os.getppid())))
-        self._doorbell = control.Doorbell(end)
+        self._waiter = control.EventWaiter(end)
 
     def serve(self) -> None:
         failure = self._startup.run()
@@ -57,7 +57,7 @@ class Spawner:
         _outlive_signals()
         control.send(self._end, ["up"])
         while True:
-            has_message = self._doorbell.wait()
+            has_message = self._waiter.wait()
             self._reap()
             if has_message:
                 received = control.receive(self._end)
@@ -75,7 +75,7 @@ class Spawner:
         parent = os.getpid()
         pid = os.fork()
         if pid == 0:
-            self._doorbell.leave_in_child()
+            self._waiter.leave_in_child()
             directory, name, address, client_shutdown, *jobs, limits = setting
             where = (directory, name, address, client_shutdown)
             about = TemplateSettings(*where, JobSettings(*jobs), Limits(*limits), self._groups, self._startup.exported)
@@ -84,7 +84,7 @@ class Spawner:
         self._templates[pid] = key
 
     def _end_template(self, key: str) -> None:
-        """End a template that hears nothing, with all below it."""
+        """End an unresponsive template, with all below it."""
         for pid, known in self._templates.items():
             if known == key:
                 kill_descendants(pid)
@@ -92,10 +92,10 @@ class Spawner:
                     os.kill(pid, signal.SIGKILL)
 
     def _remove(self, path: str) -> None:
-        # In a child: a large tree takes long, and the node must not wait for its next template.
+        # In a child process: removing a large tree is slow, and the node must not wait for its next template.
         pid = os.fork()
         if pid == 0:
-            self._doorbell.leave_in_child()
+            self._waiter.leave_in_child()
             remove_tree(path)
             os._exit(0)
         self._removing.add(pid)
@@ -129,8 +129,8 @@ class Spawner:
 
 
 def _outlive_signals() -> None:
-    """Signals that go to all processes of a node, as a batch system sends them, are the node's to obey: it still needs
-    this one to end in order. Handlers, unlike ignored signals, are gone in programs that are started."""
+    """Signals sent to all processes of a node, for example by a batch system, are handled by the node: it still needs
+    this one to stop in order. Handlers, unlike ignored signals, are reset in programs that are started."""
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: None)
 
@@ -142,16 +142,16 @@ def main() -> None:
     os.umask(0o077)
     no_core_dumps()
     limit_open_files(int(sys.argv[4]))
-    # Setup may leave threads, and the user is told of them.
+    # Setup may leave threads, which is reported to the user.
     warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)
-    # Jobs get the default of SIGINT from their worker; here Ctrl-C on a terminal means nothing.
+    # Workers restore the default of SIGINT for jobs; here Ctrl-C on a terminal has no effect.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     spawner = Spawner(end, sys.argv[2], Startup(sys.argv[3]))
     with contextlib.suppress(ConnectionError):
         spawner.serve()
     spawner.finish()
     sys.stdout.flush()
-    os._exit(0)  # What is left open closes by itself, and no word about it is needed.
+    os._exit(0)  # Open sockets are closed at exit, without a warning.
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """The template process of one computation: loads it once, then forks the workers that run its jobs.
 
-Forked from the spawner; one thread. What is loaded here is shared with all workers without
-copying. It obeys the node over a local socket:
+Forked from the spawner; one thread. Everything loaded here is shared with all workers without copying. It follows
+commands of the node over a local socket:
 
   node -> template   [load, kind, name]              with the body and the arguments of setup as files
                      [leave]                         call cleanup and exit
@@ -14,10 +14,10 @@ copying. It obeys the node over a local socket:
                      [forked, worker, pid] · [exited, worker, status, cause]
                      [shutdown]                      cleanup wants the node to end
 
-Invariants: a worker is reaped here and nowhere else, so its exit status is never lost, and a signal
-never goes to a process that only has the number of a dead worker. When a worker has ended, nothing
-that it started is left. When the node's end closes, all workers end, then the template. Setup and cleanup run
-here, so what setup makes is there in every worker: globals, shared memory, locks.
+Invariants: a worker is reaped only here, so its exit status is never lost, and a signal is never sent to a process that
+has reused the pid of a dead worker. When a worker has ended, its processes have ended. When the node's end closes, all
+workers end, then the template. Setup and cleanup run here, so objects of setup exist in every worker: globals, shared
+memory, locks.
 """
 
 from __future__ import annotations
@@ -61,41 +61,41 @@ from gdispy.worker.runner import Worker
 from gdispy.worker.setup_globals import Globals, Namespaces
 from gdispy.worker.shared_page import runs
 
-#: Seconds between two looks at the workers' process trees; and where there are limits that a job reaches quickly.
+#: Seconds between two checks of the workers' process trees; and with limits that a job reaches quickly.
 WATCH_INTERVAL = 1.0
 CLOSE_WATCH_INTERVAL = 0.25
 
 
 @dataclass(frozen=True)
 class JobSettings:
-    """How jobs of a computation run that want it so."""
+    """Options of how jobs of a computation run."""
 
-    #: Below it workers have directories of their jobs; and whether each job has one.
+    #: The parent of workers' directories of their jobs; and whether each job has one.
     directory: str
     has_directories: bool
-    #: Whether those stay after the jobs, as all files of the computation do.
+    #: Whether those are kept after the jobs, like all files of the computation.
     keeps_directories: bool
-    #: Bytes of each stream of a job's output that are kept.
+    #: Bytes kept of each output stream of a job.
     output_limit: int
-    #: Records of `dispynode_logger` of this level and above go to the node.
+    #: Records of `dispynode_logger` of this level and above are sent to the node.
     log_level: int
-    #: How results are encoded, as in `Prepare`.
+    #: The encoding of results, as in `Prepare`.
     results: str = ""
 
 
 @dataclass(frozen=True)
 class TemplateSettings:
-    """What the spawner tells a template about its computation."""
+    """The spawner's parameters for a template."""
 
     directory: str
     node_name: str
     address: str
-    #: Whether cleanup functions may end the node.
+    #: Whether cleanup functions may stop the node.
     client_shutdown: bool
     jobs: JobSettings
     limits: Limits
     groups: Groups | None = None
-    #: What the node's `--init` has made global.
+    #: The global variables of the node's `--init`.
     exported: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -106,10 +106,13 @@ def main(end: socket.socket, setting: TemplateSettings, parent: int) -> None:
         die_with_parent(parent)
         adopt_orphans()
         os.setsid()
-        for number in (signal.SIGTERM, signal.SIGHUP):  # What setup and jobs start can be ended by them.
+        for number in (
+            signal.SIGTERM,
+            signal.SIGHUP,
+        ):  # Processes started by setup and jobs can be killed by their names.
             signal.signal(number, signal.SIG_DFL)
         template = Template(end, setting)
-        with contextlib.suppress(ConnectionError):  # The node has let go of it meanwhile.
+        with contextlib.suppress(ConnectionError):  # The node has dropped it meanwhile.
             code = template.serve()
     except BaseException:
         code = 1
@@ -120,22 +123,22 @@ def main(end: socket.socket, setting: TemplateSettings, parent: int) -> None:
 
 
 class Template:
-    """The loop of the template and what it knows of its workers."""
+    """The loop of the template and the state of its workers."""
 
     def __init__(self, end: socket.socket, setting: TemplateSettings) -> None:
         self._end = end
         self._setting = setting
         self._run: Run | None = None
-        #: What the computation is called.
+        #: The name of the computation.
         self._name = "?"
         self._setup: Callable[..., Any] | None = None
         self._cleanup: Callable[..., Any] | None = None
         self._arguments: tuple[Any, ...] = ()
         #: All functions that came with the computation.
         self._functions: list[Any] = []
-        #: What setup made global, for programs.
+        #: Global variables of setup, for programs.
         self._exported = dict(setting.exported)
-        #: The name of the file, of a program computation.
+        #: The file name, of a program computation.
         self._program = ""
         self._changes = Changes()
         self._generators = Generators()
@@ -145,20 +148,20 @@ class Template:
         self._workers: dict[int, int] = {}  # worker -> pid
         self._pages: dict[int, mmap.mmap] = {}  # worker -> its page
         self._causes: dict[int, str] = {}  # worker -> why it was killed here
-        #: Files of modules that came with the computation, or that setup has made.
+        #: Files of modules that came with the computation, or that setup has created.
         self._module_files: frozenset[str] = frozenset()
         #: Processes that loading the computation left on purpose.
         self._own: frozenset[int] = frozenset()
         limits = setting.limits
         self._watch_interval = CLOSE_WATCH_INTERVAL if limits.memory or limits.processor else WATCH_INTERVAL
         self._next_watch = 0.0
-        self._doorbell = control.Doorbell(end)
+        self._waiter = control.EventWaiter(end)
         os.makedirs(setting.directory, exist_ok=True)
         os.chdir(setting.directory)
 
     def serve(self) -> int:
         while True:
-            has_message = self._doorbell.wait(self._watch_interval if self._workers else None)
+            has_message = self._waiter.wait(self._watch_interval if self._workers else None)
             self._reap()
             if has_message:
                 received = control.receive(self._end)
@@ -199,7 +202,7 @@ class Template:
         control.send(self._end, ["loaded", shortened(error, control.TEXT_LIMIT), self._cleanup is not None, note])
 
     def _set_up(self, name: str) -> str:
-        """Call what must be called before the first job; what went wrong, or ''."""
+        """Call what must run before the first job; returns the error, or ''."""
         depends_init = getattr(sys.modules["__main__"], "init_depends", None)
         try:
             for call, arguments in ((depends_init, ()), (self._setup, self._arguments)):
@@ -207,18 +210,18 @@ class Template:
                 result = call(*arguments) if callable(call) else 0
                 self._exported.update(names.share())
         except BaseException as failure:
-            self._cleanup = None  # What is to be cleaned up was never made.
+            self._cleanup = None  # There is nothing to clean up.
             return f"setup of {name} failed on {self._setting.node_name}: " + "".join(
                 [*traceback.format_exception(type(failure), failure, users_frames(failure)), missing_module(failure)]
             )
-        # 1 and 2 choose between ways to hand globals to jobs; here jobs are always forked from this process.
+        # 1 and 2 select ways to pass globals in dispy; here jobs are always forked from this process.
         if result in (0, 1, 2, None) and not isinstance(result, bool):
             return ""
         self._cleanup = None
         return f"setup of {name} returned {result!r} on {self._setting.node_name}, so the node is not used\n"
 
     def _leave(self) -> None:
-        """The computation is over: end its workers, then call cleanup."""
+        """The computation has ended: end its workers, then call cleanup."""
         self._is_leaving = True
         for pid in self._workers.values():
             self._kill(pid)
@@ -287,7 +290,7 @@ class Template:
             die_with_parent(parent)
             adopt_orphans()
             os.setsid()
-            self._doorbell.leave_in_child()
+            self._waiter.leave_in_child()
             assert self._run is not None
             _shoot_me_first()
             if self._setting.groups is not None:
@@ -319,7 +322,7 @@ class Template:
     def _kill(self, pid: int) -> None:
         if self._setting.groups is not None:
             self._setting.groups.kill(pid)
-        # What is below goes first: once its parent is dead, it is no longer found below it.
+        # Descendants first: once their parent is dead, they are no longer found below it.
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGSTOP)
         kill_descendants(pid)
@@ -352,7 +355,7 @@ class Template:
                 control.send(self._end, ["exited", worker, status, cause])
 
     def _watch(self) -> None:
-        """Hold every job's process tree to the limits."""
+        """Apply the limits to every job's process tree."""
         now = time.monotonic()
         if now < self._next_watch or not self._workers:
             return
@@ -368,8 +371,8 @@ class Template:
 
 
 def _left_threads() -> str:
-    """Workers are forked from this process, and have its main thread only: what to tell the user where there are
-    others."""
+    """Workers are forked from this process, with its main thread only: the message for the user if there are other
+    threads."""
     names = [each.name for each in threading.enumerate() if each is not threading.main_thread()]
     if not names:
         return ""
@@ -377,13 +380,13 @@ def _left_threads() -> str:
         ", ".join(name[:50] for name in names[:5]) + (", ..." if len(names) > 5 else ""), control.TEXT_LIMIT
     )
     return (
-        f"setup has left threads running ({shown}) that jobs will not have: each job runs in a process forked from the "
-        "one in which setup ran. Make thread pools, and what has threads of its own, in the job"
+        f"setup has left threads running ({shown}), which jobs do not have: each job runs in a process forked from the "
+        "one in which setup ran. Create thread pools, and objects that have threads, in the job"
     )
 
 
 def _contents(fd: int) -> bytearray:
-    """What a file holds; arrays that are views of it may be changed, as those of the client."""
+    """The contents of a file; arrays that are views of it may be changed, as at the client."""
     size = os.fstat(fd).st_size
     if not size:
         return bytearray()
@@ -392,6 +395,6 @@ def _contents(fd: int) -> bytearray:
 
 
 def _shoot_me_first() -> None:
-    """Have the kernel, when memory runs out, kill a job rather than the node."""
+    """Make the kernel kill a job rather than the node when memory runs out."""
     with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
         file.write("500")

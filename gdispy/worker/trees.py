@@ -1,6 +1,6 @@
-"""Directory trees of computations and jobs: one that looks like another, and one that is removed whatever is in it.
+"""Directory trees of computations and jobs: copying one with shared files, and removing one completely.
 
-Standard library. Used by workers, the spawner and the node.
+Standard library. For workers, the spawner and the node.
 """
 
 from __future__ import annotations
@@ -11,18 +11,18 @@ from typing import NamedTuple
 
 from gdispy.worker.originals import fcntl, os
 
-#: Files up to this many bytes are copied where the file system cannot share their blocks; larger ones are linked.
+#: Maximum size of files that are copied if the file system cannot share their blocks; larger ones are linked.
 COPY_LIMIT = 16 * 1024 * 1024
-#: Of Linux: share the blocks of another file until one of both is written.
+#: Of Linux: share the blocks of another file until one of them is written.
 _FICLONE = 0x40049409
-#: How the names of files begin that have arrived at the node and have no place yet.
+#: Prefix of the names of files that have arrived at the node and have no final name yet.
 ARRIVED = ".gdispy-"
-#: What Python compiles is of no use elsewhere.
+#: Python's compiled files are of no use elsewhere.
 _LEFT_OUT = "__pycache__"
 
 
 class Link(NamedTuple):
-    """A file that another tree only refers to, as it was then."""
+    """A file that another tree only refers to, with its state at that time."""
 
     path: str
     size: int
@@ -30,7 +30,7 @@ class Link(NamedTuple):
 
 
 class Arrivals:
-    """Files in which something has arrived at the node; those of a job are links to them as long as it is there."""
+    """Temporary files of arrivals at the node; those of a job are links to them while they exist."""
 
     def __init__(self, directory: str = "") -> None:
         self._directory = directory
@@ -41,7 +41,7 @@ class Arrivals:
         about = entry.stat(follow_symlinks=False)
         if about.st_nlink < 2 or not self._directory:
             return False
-        if self._known is None:  # As a rule nobody needs it.
+        if self._known is None:  # Imported on demand, since it is rarely needed.
             with os.scandir(self._directory) as entries:
                 self._known = frozenset(each.inode() for each in entries if each.name.startswith(ARRIVED))
         return about.st_ino in self._known
@@ -51,10 +51,9 @@ _NONE = Arrivals()
 
 
 def mirror(origin: str, goal: str, linked: str = "", others: Arrivals = _NONE) -> list[Link]:
-    """Have the directory `goal` hold what `origin` has, but for what is there already. What is written in `goal` does
-    not show in `origin`: files are copied, and large ones are links to what may not be written. Those are returned. The
-    file `linked` of the top directory is one of them whatever its size, and is not returned. Files of `others`, other
-    jobs, are left out.
+    """Give the directory `goal` the contents of `origin`, except existing names. Writes in `goal` do not affect
+    `origin`: files are copied, and large ones are links to read-only files. Those are returned. The file `linked` of
+    the top directory is always linked, and is not returned. Files of `others`, other jobs, are left out.
 
     Raises OSError.
     """
@@ -80,7 +79,7 @@ def mirror(origin: str, goal: str, linked: str = "", others: Arrivals = _NONE) -
 
 
 def _copied(path: str, goal: str) -> bool:
-    """Whether a file could be copied at a reasonable price."""
+    """Whether a file could be copied at a reasonable cost."""
     about = os.stat(path)
     with open(path, "rb") as source, open(goal, "xb") as copy:
         try:
@@ -104,20 +103,20 @@ def _link(path: str, goal: str) -> Link:
 
 
 def changed(links: list[Link]) -> list[str]:
-    """Paths of those files that are not as they were: the superuser may write to any."""
+    """Paths of those files that have changed: the superuser may write to any."""
     found = []
     for link in links:
         try:
             about = os.stat(link.path)
         except OSError:
-            continue  # It was replaced or removed as a whole, which harms nobody who has it open.
+            continue  # It was replaced or removed as a whole, which does not affect processes that have it open.
         if (about.st_size, about.st_mtime_ns) != (link.size, link.modified):
             found.append(link.path)
     return found
 
 
 def remove_tree(path: str) -> None:
-    """Remove a directory with all that is in it, also where permissions forbid that. What cannot be removed stays."""
+    """Remove a directory with its contents, also against permissions. What cannot be removed stays."""
     if os.path.islink(path):
         with contextlib.suppress(OSError):
             os.unlink(path)
@@ -133,7 +132,7 @@ def remove_tree(path: str) -> None:
 
 
 def _open_up(folder: str) -> None:
-    """Let its owner remove what is in a directory; what a symbolic link leads to stays as it is."""
+    """Let the owner remove the contents of a directory; targets of symbolic links are not changed."""
     with contextlib.suppress(OSError):
         fd = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:

@@ -58,7 +58,7 @@ def test_output_that_cannot_be_written_is_one_line_and_a_failure(
 def test_reader_that_leaves_is_one_line_and_a_failure(tmp_path: Path) -> None:
     done = shell(COMMANDS["jobs"], "| head -1", tmp_path)
     assert (done.returncode, done.stdout) == (1, "1\n")
-    assert done.stderr == "gdispy: standard output was closed before all was printed\n"
+    assert done.stderr == "gdispy: standard output was closed before all output was written\n"
 
 
 @pytest.mark.parametrize("rest", ["<&-", "2>&-", "<&- 2>&-"])
@@ -82,7 +82,7 @@ def test_near_miss_is_asked_back(word: str, other: str) -> None:
     done = run_script("gdispy", word)
     assert done.returncode == 2
     text = done.stderr.decode()
-    assert f"there is no command '{word}'; did you mean {other}" in text and f"gdispy -- {word}" in text
+    assert f"unknown command '{word}'; did you mean {other}" in text and f"gdispy -- {word}" in text
     assert len(text.splitlines()) == 1
 
 
@@ -203,7 +203,7 @@ def test_node_at_an_address_of_another_machine_says_so(secret_file: str) -> None
     done = run_script("gdispy-node", "--daemon", "-p", "0", "-i", "192.0.2.1", "--secret-file", secret_file)
     assert done.returncode == 2
     text = done.stderr.decode()
-    assert "192.0.2.1" in text and "this machine has no such address" in text and "another node" not in text
+    assert "192.0.2.1" in text and "this machine does not have that address" in text and "another node" not in text
 
 
 def test_hosts_are_named_by_n_as_for_gdispy_itself(tmp_path: Path) -> None:

@@ -334,7 +334,7 @@ def test_parameters_of_later_versions_on_shared_nodes(
     lines = run("shared_later_names", *scheduler.place)
     assert lines[:3] == ["53 7 compute True", "[7] False", "4"]
     # Intervals are the scheduler's, and are taken with a warning; multicast is not.
-    assert [line.split()[0] for line in lines[3:]] == ["ConfigError"] and "give it to gdispy-scheduler" in lines[-1]
+    assert [line.split()[0] for line in lines[3:]] == ["ConfigError"] and "an option of gdispy-scheduler" in lines[-1]
 
 
 def test_a_node_that_is_told_its_scheduler_comes_to_it(

@@ -58,7 +58,7 @@ def test_the_reference_has_every_method_of_clusters_and_jobs(built: Path) -> Non
 
 def test_the_reference_tells_what_the_docstrings_tell(built: Path) -> None:
     text = re.sub(r"<[^>]+>|\s+", " ", (built / "api.html").read_text())
-    assert "higher goes first" in text and "Send an intermediate value of the running job" in text
+    assert "higher runs first" in text and "Send an intermediate value of the running job" in text
 
 
 def test_every_example_is_in_the_guide() -> None:

@@ -42,7 +42,7 @@ RUNS = [
         [
             *(r"an exception: ZeroDivisionError", r"an exit: SystemExit: enough", r"a crash: .*SIGSEGV"),
             *(r"no pickle: .* cannot be pickled", r"work: a result", r"about to do work"),
-            r"problem: 127\.0\.0\.1:1: no gdispy-node answers",
+            r"problem: 127\.0\.0\.1:1: no gdispy-node is listening",
         ],
     ),
 ]

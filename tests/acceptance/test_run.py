@@ -36,7 +36,7 @@ def test_nodes_with_another_secret_end_it_with_status_1(
     done = run_script("gdispy", "-n", place(node), "-n", place(second), "--secret-file", other_secret, "echo")
     told = done.stderr.decode()
     assert done.returncode == 1 and done.stdout == b""
-    assert "no node can run the jobs, and none will come" in told and "Traceback" not in told
+    assert "no node can run the jobs, and no other node is expected" in told and "Traceback" not in told
     assert f"{place(node)}: " in told and f"{place(second)}: " in told and "secret" in told
 
 

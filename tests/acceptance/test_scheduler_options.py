@@ -86,7 +86,7 @@ def test_files_that_are_too_large_are_refused(
         job = made.submit("large")
         eventually(
             lambda: (
-                "the file 'large' is refused: 20,000 bytes, and this scheduler takes"
+                "the file 'large' is refused: 20,000 bytes, and this scheduler accepts"
                 in " ".join(made.status().problems)
             ),
             20,

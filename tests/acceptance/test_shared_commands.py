@@ -67,7 +67,7 @@ def test_status_shows_nodes_clients_and_jobs(place: str, secret_file: str, node:
 
 def test_a_scheduler_that_is_not_there_or_has_another_secret_is_told(place: str, secret_file: str) -> None:
     done = run_script("gdispy", "status", "127.0.0.1:1", "--secret-file", secret_file)
-    assert done.returncode == 1 and b"no gdispy-scheduler answers at 127.0.0.1:1" in done.stderr
+    assert done.returncode == 1 and b"no gdispy-scheduler is listening at 127.0.0.1:1" in done.stderr
     done = run_script("gdispy", "status", place, "--secret", "a phrase that is not the secret")
     assert done.returncode == 1 and b"secret differs" in done.stderr
 
@@ -77,7 +77,7 @@ def test_a_scheduler_that_is_not_there_or_has_another_secret_is_told(place: str,
     [
         (["--fair_cluster_scheduler", "--early_cluster_scheduler"], "contradict each other"),
         (["-p", "99999"], "must be a whole number from 0 to 65535"),
-        (["--zombie_interval", "0.5"], "--zombie_interval: it must be from 1"),
+        (["--zombie_interval", "0.5"], "--zombie_interval: it must be between 1"),
         (["--config", "/nowhere"], "/nowhere"),
     ],
 )

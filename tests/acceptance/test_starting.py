@@ -170,7 +170,7 @@ def test_a_host_that_cannot_be_reached_does_not_keep_the_others(start: Any) -> N
 def test_what_went_wrong_on_the_host_is_told(start: Any) -> None:
     started = start("localhost", command="/no/such/gdispy-node")
     code, complaint = started.process.wait(30), started.end()[1]
-    assert code == 1 and "say where it is with --command" in complaint
+    assert code == 1 and "give its path with --command" in complaint
     started = start("localhost", own=("-i", "203.0.113.7"))
     code, complaint = started.process.wait(30), started.end()[1]
     assert code == 1 and "cannot listen on 203.0.113.7" in complaint
@@ -179,14 +179,14 @@ def test_what_went_wrong_on_the_host_is_told(start: Any) -> None:
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["--ssh", ","], "names no host"),
+        (["--ssh", ","], "does not name a host"),
         (["--ssh", "a,a"], "more than once"),
         (["--ssh", "-oProxyCommand=x"], "expected one argument"),
-        (["--ssh", "a,-oProxyCommand=x"], "must not hold '='"),
+        (["--ssh", "a,-oProxyCommand=x"], "must not contain '='"),
         (["--ssh", "a,-v"], "begins with a dash"),
         (["--ssh", "a", "--cpu", "many"], "--cpu"),
         (["--ssh", "a", "--no_such_option"], "unrecognized arguments"),
-        (["--ssh", "a", "--insecure"], "leave --insecure out"),
+        (["--ssh", "a", "--insecure"], "omit --insecure"),
         (["--ssh", "a", "--ssh_command", "/no/such/ssh"], "cannot be started"),
         ([], "--ssh"),
     ],

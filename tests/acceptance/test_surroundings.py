@@ -149,4 +149,4 @@ def test_what_is_no_file_in_a_package_is_left_out_and_told(program: Path, tmp_pa
     assert done.stdout == b"42\n"
     told = done.stderr.decode()
     assert f"{package / 'pipe'} is left out: it is a named pipe\n" in told
-    assert f"{package / 'nowhere'} is left out: it is a link to nowhere\n" in told
+    assert f"{package / 'nowhere'} is left out: it is a broken link\n" in told

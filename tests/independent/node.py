@@ -217,7 +217,7 @@ def _run_program(computation: Computation, job: int, attempt: int, arguments: by
         )
     except OSError as error:
         return TERMINATED, b"", b"", b"", f"{computation.prepare['name']} cannot be started: {error}\n"
-    status, text = (FINISHED, "") if done.returncode >= 0 else (TERMINATED, "The program was ended by a signal.\n")
+    status, text = (FINISHED, "") if done.returncode >= 0 else (TERMINATED, "The program was killed by a signal.\n")
     return status, payloads.dump(done.returncode), done.stdout, done.stderr, text
 
 

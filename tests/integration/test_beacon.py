@@ -73,7 +73,7 @@ def test_a_packet_that_brings_about_a_defect_does_not_end_the_hearing(caplog: py
     other = Beacon(KEY, b"j" * 16, "127.0.0.1", 0, hear)
     try:
         beacon.start()
-        place = beacon._mouths[socket.AF_INET].getsockname()
+        place = beacon._senders[socket.AF_INET].getsockname()
         for name in ("first", "second"):
             other.tell(HERE, 1, place, "", name)
             eventually(lambda: gevent.idle() or heard[-1:] == [name], 5)  # noqa: B023
@@ -88,7 +88,7 @@ def test_nobody_hears_of_a_question_that_is_shorter_than_an_answer() -> None:
     beacon = Beacon(KEY, b"i" * 16, "127.0.0.1", 0, lambda _, packet, address: heard.append(packet))
     try:
         beacon.start()
-        place = beacon._mouths[socket.AF_INET].getsockname()
+        place = beacon._senders[socket.AF_INET].getsockname()
         long, short = (Packet(LOOK, secrets.token_bytes(16), time.time(), 0, "", name) for name in ("long", ""))
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
             sock.bind(("127.0.0.1", 0))

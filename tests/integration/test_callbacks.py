@@ -109,7 +109,7 @@ def test_wait_for_some_jobs_only(cluster: Make, tmp_path: Path) -> None:
     long, short = made.submit(str(tmp_path / "gate")), made.submit(str(tmp_path))
     assert made.wait(20, jobs=[short]) and not long.wait(0)
     assert not made.wait(0.05, jobs=[short, long])
-    with pytest.raises(ConfigError, match=r"not list; to wait for some jobs only: wait\(jobs=\[...\]\)"):
+    with pytest.raises(ConfigError, match=r"not list; to wait for certain jobs: wait\(jobs=\[...\]\)"):
         made.wait([short])  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="wait takes jobs, not int"):
         made.wait(jobs=[1])  # type: ignore[list-item]
@@ -130,7 +130,9 @@ def test_close_reports_which_callback_it_waits_for(
     job = made.submit(1)
     closing = threading.Thread(target=made.close)
     closing.start()
-    eventually(lambda: f"store for job {job.id}, which has run for 0 s; Ctrl-C ends that" in caplog.text, 10)
+    eventually(
+        lambda: f"store for job {job.id}, which has been running for 0 s; Ctrl-C stops waiting" in caplog.text, 10
+    )
     release.set()
     closing.join(20)
     assert not closing.is_alive() and made._closed
@@ -515,7 +517,7 @@ def test_a_cluster_that_is_forgotten_leaves_its_nodes() -> None:
             gc.collect()
     eventually(lambda: node_processes() <= before, 20, "nodes of forgotten clusters stay")
     assert [str(each.message) for each in warned if each.category is ResourceWarning] == [
-        "the cluster 'same' was not closed: call close(), or use with"
+        "the cluster 'same' was not closed: call close(), or use a with statement"
     ] * 3
 
 
@@ -545,7 +547,7 @@ import gdispy
 try: gdispy.JobCluster(abs, nodes=["local"])
 except gdispy.ConfigError as error: print(error)
 """
-    assert run_python(code).stdout.startswith(b"eventlet has patched this program, and gdispy runs on gevent")
+    assert run_python(code).stdout.startswith(b"eventlet has patched this program, but gdispy runs on gevent")
 
 
 def test_a_first_cluster_in_a_thread_is_no_reason_for_a_warning() -> None:

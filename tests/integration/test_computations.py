@@ -72,7 +72,7 @@ def test_a_script_whose_interpreter_is_not_there_says_so(cluster: Make, tmp_path
     path.write_text(f"{line}\necho hello\n", newline="")
     path.chmod(0o755)
     job = cluster(str(path)).submit()
-    assert job() is None and f"its first line asks for {line[2:]!r}, which is not on this node" in job.exception
+    assert job() is None and f"its first line names {line[2:]!r}, which is not on this node" in job.exception
 
 
 def test_a_running_program_is_interrupted(cluster: Make, script: Callable[[str], str], tmp_path: Path) -> None:
@@ -195,7 +195,7 @@ def test_clusters_that_share_a_directory_leave_each_others_files_alone(
     refused = with_files(x="three")
     job = refused.submit()
     assert job.wait(20) and job.status == DispyJob.Terminated
-    assert job.error is not None and "the file 'x' cannot be put into the directory of dest_path" in job.error
+    assert job.error is not None and "the file 'x' cannot be stored in the directory of dest_path" in job.error
     refused.close()
     assert first.submit()() == {"x": "one", "y": "one", "z": "two"}
     first.close()

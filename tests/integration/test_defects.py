@@ -73,9 +73,9 @@ def test_all_who_wait_are_told(
     for job in (begun, later):
         assert job.wait(LIMIT)
         assert job.status == DispyJob.Abandoned
-        assert "gdispy itself has failed" in job.exception and "planted" in job.exception
+        assert "gdispy has failed" in job.exception and "planted" in job.exception
     assert made.wait(LIMIT)
-    with pytest.raises(InternalError, match="gdispy itself has failed"):
+    with pytest.raises(InternalError, match="gdispy has failed"):
         made.submit("c")
     assert "planted" in str(made.status().problems)
     assert made.close(timeout=LIMIT)

@@ -127,7 +127,7 @@ def test_variable_is_overwritten_also_where_memory_is_no_file_and_an_argument_is
     environment = {**os.environ, "GDISPY_SECRET": SECRET}
     done = run_python(_FALLBACK, "--secret", SECRET, env=environment)
     assert done.stdout.decode().splitlines() == [
-        "the secret shows in the list of processes of this machine: give a file with the secret",
+        "the secret is visible in the process list of this machine: use a file for the secret",
         "0 None",
     ], done.stderr
 
@@ -137,4 +137,6 @@ def test_variable_that_cannot_be_overwritten_is_told() -> None:
         "def fail", "fail2 = lambda *args: None\ndef fail"
     )
     done = run_python(code, "-", SECRET, env={**os.environ, "GDISPY_SECRET": SECRET})
-    assert "GDISPY_SECRET shows in /proc to processes of this user: give a file" in done.stdout.decode(), done.stderr
+    assert "GDISPY_SECRET is visible in /proc to processes of this user: use a file" in done.stdout.decode(), (
+        done.stderr
+    )

@@ -38,7 +38,7 @@ def test_a_job_that_takes_too_long_is_ended_with_the_reason_and_its_output(clust
     job = made.submit(str(tmp_path / "a"), False, dispy_timeout=0.5)
     assert job() is None and job.status == DispyJob.Terminated
     assert 0.4 < time.monotonic() - began < 5
-    assert job.exception == "The job took longer than its limit of 0.5 s (dispy_timeout), and was ended.\n"
+    assert job.exception == "The job took longer than its limit of 0.5 s (dispy_timeout) and was terminated.\n"
     # One that makes something of the interrupt ends well.
     job = made.submit(str(tmp_path / "b"), True, dispy_timeout=2)
     assert job() == "caught" and job.status == DispyJob.Finished
@@ -60,7 +60,9 @@ def test_job_of_more_cpus_than_the_only_node_has_ends_and_holds_up_no_other(tmp_
         wide = made.submit(str(tmp_path / "wide"), dispy_cpus=5)
         last = made.submit(str(tmp_path / "last"))
         assert wide.wait(20) and wide.status == DispyJob.Terminated
-        assert wide.error is not None and wide.error.startswith("The job asks for 5 CPUs (dispy_cpus), and 1 may be")
+        assert wide.error is not None and wide.error.startswith(
+            "The job requires 5 CPUs (dispy_cpus), but only 1 may be"
+        )
         for name, job in (("first", first), ("last", last)):
             (tmp_path / f"{name}.go").touch()
             assert job.wait(20) and job.status == DispyJob.Finished
@@ -91,8 +93,10 @@ def test_a_job_of_several_cpus_has_them_and_leaves_none_to_others(cluster: Make,
 def test_a_job_of_more_cpus_than_its_node_has_ends_and_the_log_says_so(cluster: Make, caplog: Any) -> None:
     job = cluster(abs).submit(1, dispy_cpus=3)
     assert job.wait(20) and job.status == DispyJob.Terminated
-    assert job.error is not None and job.error.startswith("The job asks for 3 CPUs (dispy_cpus), and 2 may be used at")
-    assert "a job ends that no node can run: The job asks for 3 CPUs" in caplog.text
+    assert job.error is not None and job.error.startswith(
+        "The job requires 3 CPUs (dispy_cpus), but only 2 may be used at"
+    )
+    assert "a job is terminated, since no node can run it: The job requires 3 CPUs" in caplog.text
 
 
 def test_a_job_that_uses_too_much_memory_is_ended_with_the_reason(cluster: Make) -> None:
@@ -126,7 +130,7 @@ def test_jobs_of_higher_priority_go_first_and_in_order_within_one(cluster: Make,
         ({"dispy_priority": float("nan")}, "dispy_priority must be a number"),
         ({"dispy_job_depends": ["/nowhere"]}, "/nowhere does not exist"),
         ({"dispy_job_depends": "file"}, "must be a list"),
-        ({"dispy_cpu": 1}, "submit knows no 'dispy_cpu'"),
+        ({"dispy_cpu": 1}, "submit does not accept 'dispy_cpu'"),
     ],
 )
 def test_wishes_that_make_no_sense_are_refused_and_nothing_is_submitted(
@@ -213,7 +217,7 @@ def test_a_file_from_elsewhere_arrives_under_its_name_and_one_in_the_way_is_told
     assert (home / "name.txt").read_text() == "abc"
     (home / "taken").mkdir()
     job = made.submit("abc", "taken")
-    assert job() == -1 and "taken is there at the client already" in job.stderr
+    assert job() == -1 and "taken already exists at the client" in job.stderr
     assert sorted(each.name for each in home.iterdir()) == ["name.txt", "taken"]
 
 
@@ -222,7 +226,7 @@ def test_file_of_the_user_stays_unless_jobs_may_replace_it(cluster: Make, tmp_pa
     (tmp_path / "mine.txt").write_text("mine")
     made = cluster(in_a_file)
     job = made.submit("theirs", "mine.txt")
-    assert job() == -1 and "make the cluster with overwrite=True" in job.stderr
+    assert job() == -1 and "create the cluster with overwrite=True" in job.stderr
     assert (tmp_path / "mine.txt").read_text() == "mine"
     # What jobs of this program have sent, later ones send anew.
     assert [made.submit(text, "new.txt")() for text in ("one", "two")] == [0, 0]

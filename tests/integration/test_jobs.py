@@ -101,7 +101,7 @@ def test_an_exception_is_told_with_the_users_frames_only(cluster: Make) -> None:
         ("abort", "SIGABRT"),
         ("kill", "SIGKILL"),
         ("stack", ""),
-        ("close all", "has the job closed files that it had not opened?"),
+        ("close all", "did the job close files that it had not opened?"),
         ("interrupt", "KeyboardInterrupt\n"),
     ],
 )

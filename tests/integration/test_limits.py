@@ -58,7 +58,7 @@ def test_processor_time_counts_for_each_job_and_with_all_its_processes(use: Use)
         assert [made.submit(0.4).result_or_raise(20) for _ in range(5)] == [0.4] * 5
         job = made.submit(60.0)
         assert job.wait(20) and job.status == DispyJob.Terminated
-        assert "s of processor time, and the limit of this node is 1.5 s" in job.exception
+        assert "s of CPU time, and the limit of this node is 1.5 s" in job.exception
         job = made.submit(1.2, 3)
         assert job.wait(20) and "the limit of this node is 1.5 s" in job.exception
         assert made.submit(0.1).result_or_raise(20) == 0.1
@@ -83,7 +83,7 @@ def write(path: str, size: int) -> int:
 def test_a_file_that_grows_too_large_is_that_jobs_end_and_names_the_limit(use: Use) -> None:
     with use(write, "--job_file_size", "4m") as made:
         job = made.submit("large", 5_000_000)
-        assert job.wait(20) and "File too large" in job.exception and "4,194,304 bytes on this node" in job.exception
+        assert job.wait(20) and "File too large" in job.exception and "on this node is 4,194,304 bytes" in job.exception
         # What the worker itself writes is no file of the job's; and no job leaves an image of its memory.
         assert made.submit("small", 4_000_000).result_or_raise(20) == 0
     with use(bytes, "--job_file_size", "1m") as made:
@@ -221,7 +221,7 @@ def test_no_new_jobs_while_the_disk_is_nearly_full_and_the_user_hears_why(
             running = made.submit(str(tmp_path / "a"))
             eventually((tmp_path / "a").exists)
             ballast.write_bytes(bytes(50_000_000))
-            problem = "it takes no jobs at present (its disk is nearly full)"
+            problem = "not accepting jobs at present (the disk is nearly full)"
             waiting = made.submit(str(tmp_path / "b"))
             eventually(lambda: any(problem in each for each in made.status().problems))
             (tmp_path / "a.go").touch()
@@ -230,7 +230,7 @@ def test_no_new_jobs_while_the_disk_is_nearly_full_and_the_user_hears_why(
             assert not waiting.wait(0.5)
             ballast.unlink()
             assert waiting.result_or_raise(10) == str(tmp_path / "b")
-        assert "too little room" in daemon.log.read_text() and "room again" in daemon.log.read_text()
+        assert "not enough free space" in daemon.log.read_text() and "enough free space again" in daemon.log.read_text()
     finally:
         daemon.stop()
         subprocess.run(["umount", str(disk)], check=True)

@@ -123,6 +123,6 @@ def test_message_that_is_refused_each_time_is_reported_and_ends_what_it_is_about
     assert job.status == DispyJob.Abandoned
     assert "a message is refused: Ended.exceptions is not what it must be" in job.exception
     assert "a message is refused: Ended.exceptions is not what it must be" in caplog.text
-    eventually(lambda: "gdispy there and here do not go together" in str(made.status().problems), 10)
+    eventually(lambda: "the versions of gdispy are incompatible" in str(made.status().problems), 10)
     # Who waits for another job hears that none will run.
     eventually(lambda: made.status().is_hopeless, 10)

@@ -153,7 +153,7 @@ def test_a_script_with_line_ends_of_windows_says_so(cluster: Make, tmp_path: Pat
     path.write_bytes(f"{line}\r\necho hello\r\n".encode())
     path.chmod(0o755)
     job = cluster(str(path)).submit()
-    assert job() is None and "its lines end with CR LF, as on Windows" in job.exception
+    assert job() is None and "lines end with CR LF, as on Windows" in job.exception
 
 
 def test_an_interpreter_keeps_its_environment(cluster: Make) -> None:
@@ -169,4 +169,4 @@ def test_an_interpreter_that_is_not_on_the_node_is_missed(cluster: Make, tmp_pat
     made = cluster(str(interpreter))
     interpreter.unlink()
     job = made.submit()
-    assert job() is None and f"{interpreter} is run where it is, and not sent, and it is not there" in job.exception
+    assert job() is None and f"{interpreter} is run in place and not sent, and it does not exist" in job.exception

@@ -129,7 +129,7 @@ def init():
         ("def init():\n    1 / 0", "ZeroDivisionError"),
         ("import nothing_of_this_name", "nothing_of_this_name"),
         ("def init(:", "SyntaxError"),
-        ("table = 1", "has no function init()"),
+        ("table = 1", "does not define init()"),
         ("import sys; sys.exit('no GPU')", "no GPU"),
     ],
 )
@@ -170,7 +170,7 @@ def test_node_out_of_its_hours_takes_no_jobs_and_the_user_hears_why(start_node: 
     daemon = start_node("--service_start", hours[0], "--service_stop", hours[1])
     cluster = use(daemon.place)
     job = cluster.submit(-1)
-    eventually(lambda: any("takes no jobs at present" in each for each in cluster.status().problems))
+    eventually(lambda: any("not accepting jobs at present" in each for each in cluster.status().problems))
     assert job.status == DispyJob.Created
     cluster.cancel(job)
     assert job.wait(10)
@@ -188,10 +188,10 @@ def test_first_sigint_lets_the_computation_end_and_a_new_one_is_refused(
     job, later = cluster.submit(str(mark)), cluster.submit(str(tmp_path / "later"))
     eventually(has_begun(mark))
     daemon.process.send_signal(signal.SIGINT)
-    eventually(lambda: "present computations" in daemon.log.read_text())
+    eventually(lambda: "current computations" in daemon.log.read_text())
     other = use(daemon.place)
     waiting = other.submit(-1)
-    eventually(lambda: any("present work" in each for each in other.status().problems))
+    eventually(lambda: any("current work" in each for each in other.status().problems))
     assert daemon.process.poll() is None
     go(mark)
     go(tmp_path / "later")
@@ -210,7 +210,7 @@ def test_other_signals_end_at_once(numbers: list[int], start_node: Start, secret
         for count, number in enumerate(numbers, 1):
             daemon.process.send_signal(number)
             if count < len(numbers):
-                eventually(lambda: "another SIGINT" in daemon.log.read_text())
+                eventually(lambda: "a second SIGINT" in daemon.log.read_text())
         assert daemon.process.wait(10) == 0
     eventually(lambda: not any(map(alive, below)), 5)
 
@@ -391,12 +391,12 @@ def test_console_shows_stops_starts_and_ends(terminal: Terminal, use: Use, tmp_p
     eventually(lambda: "0 waiting" in terminal.say("status", "commands: "))
     assert sum(job.status == DispyJob.Finished for job in jobs) == cpus
     # Started, it does the rest.
-    terminal.say("start", "jobs are taken")
+    terminal.say("start", "jobs are accepted")
     assert cluster.wait(10)
-    assert "is connected" in terminal.say("release", "nothing was done")
+    assert "is connected" in terminal.say("release", "nothing was released")
     terminal.say("cpus 1", "CPUs: 1")
     eventually(lambda: cluster.status().nodes[0].cpus == 1)
-    assert "from 1 to" in terminal.say("cpus 100000", "cpus must")
+    assert "between 1 and" in terminal.say("cpus 100000", "cpus must")
     terminal.say("cpus some", "write a number")
     terminal.say("quit", "ending")
     assert terminal.process.wait(10) == 0

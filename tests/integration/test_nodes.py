@@ -161,7 +161,7 @@ def test_an_allocate_that_fails_uses_no_node_and_says_so(cluster: Make, node: Da
 
     made = cluster(abs, nodes=[Failing(*node.place)])
     eventually(lambda: "no idea" in caplog.text)
-    eventually(lambda: "does not want it" in " ".join(made.status().problems))
+    eventually(lambda: "not selected by this program" in " ".join(made.status().problems))
 
 
 @pytest.mark.parametrize(

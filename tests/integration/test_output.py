@@ -47,9 +47,7 @@ def test_of_much_output_the_first_and_last_parts_are_kept_and_it_is_told_once(
     assert cut() == 5000 and cut.truncated
     assert cut.stdout == said(5000)[:500] + "\n[gdispy: 4000 bytes of output left out here]\n" + said(5000)[-500:]
     assert cut.stderr == "e" * 500 + "\n[gdispy: 500 bytes of output left out here]\n" + "e" * 500
-    told = (
-        f"say: job {cut.id} has printed 6,500 bytes, of which 4,500 are left out: output_limit is 1,000 bytes of each"
-    )
+    told = f"say: job {cut.id} has printed 6,500 bytes, of which 4,500 were dropped: output_limit is 1,000 bytes per"
     assert [record.getMessage().startswith(told) for record in caplog.records if "printed" in record.message] == [True]
 
 

@@ -84,7 +84,7 @@ def test_job_that_returns_anything_else_says_what_and_where(cluster: Make) -> No
     job = made.submit({"a": [1, 2, 3, decimal.Decimal(1)]})
     assert job() is None and job.status == DispyJob.Terminated
     assert job.exception == (
-        "The result cannot be sent, since the cluster wants plain data: result['a'][3] is a decimal.Decimal\n"
+        "The result cannot be sent, because the cluster accepts only plain data: result['a'][3] is a decimal.Decimal\n"
     )
     assert made.submit(1)() == 1
 
@@ -139,8 +139,8 @@ def test_pickle_of_a_node_is_never_unpickled_and_fails_its_job_only(cluster: Mak
         job.result_or_raise()
     if way != "raise":
         assert job.exception == (
-            "The result arrived, but the cluster takes plain data only: it is a pickle, or something else that is not "
-            "plain data\n"
+            "The result arrived, but the cluster accepts only plain data: it is a pickle, or something else that is "
+            "not plain data\n"
         )
     assert not path.exists()
     assert cluster(give, results="plain").submit(1)() == 1
@@ -202,7 +202,7 @@ def test_jobs_that_are_taken_up_again_are_read_as_plain_data(
     made.detach()
     with JobCluster(send_pickle, resume=True, results="plain", **both) as again:
         (job,) = again.resumed
-        assert job() is None and "plain data only" in (job.exception or "")
+        assert job() is None and "only plain data" in (job.exception or "")
     assert not trap.exists()
 
 

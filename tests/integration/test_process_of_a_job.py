@@ -423,7 +423,7 @@ def test_threads_of_setup_are_told_since_jobs_do_not_have_them(cluster: Make, ca
     made = cluster(lambda: 1, setup=setup)
     assert made.submit()() == 1
     (problem,) = made.status().problems
-    assert "setup has left threads running (my thread) that jobs will not have" in problem
+    assert "setup has left threads running (my thread), which jobs do not have" in problem
     assert problem in caplog.text
 
 

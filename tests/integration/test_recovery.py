@@ -106,7 +106,7 @@ def test_jobs_that_run_are_told_as_running_and_can_be_ended(place: Place, node: 
         if job.status == DispyJob.Running:
             assert job.ip_addr == node.place[0] and 0 <= time.time() - job.start_time < 60
         else:  # It is returned once: nothing will come of it.
-            assert job.exception.startswith("No node had begun it when its program ended")
+            assert job.exception.startswith("No node had started the job when its program ended")
     again = recover_jobs(str(place.file), timeout=0.1, secret_file=place.secret_file)
     assert [job.status for job in again] == [DispyJob.Running, DispyJob.Running]
     began = time.monotonic()
@@ -134,7 +134,7 @@ def test_node_that_cannot_be_reached_is_named_and_its_jobs_stay(
     assert time.monotonic() - began < 5
     host, port = node.place
     assert list(jobs.unreachable) == [f"{host}:{port}"]
-    assert f"{host}:{port} cannot be asked" in caplog.text
+    assert f"{host}:{port} cannot be reached" in caplog.text
     assert sorted(job.status for job in jobs) == [DispyJob.Created] * 2 + [DispyJob.Running] * 2
     assert place.file.exists()
     # When another node is at that place, then it says that it knows nothing of them.
@@ -181,7 +181,7 @@ def test_client_that_was_overtaken_while_it_slept_loses_its_jobs(place: Place, n
 def test_program_that_fails_leaves_its_jobs(place: Place, node: Daemon) -> None:
     program = place.program(node, jobs=2, seconds=0.3, then="fail")
     assert program.process.wait(20) == 1
-    assert "go on without this program" in program.error.read_text()
+    assert "continue without this program" in program.error.read_text()
     jobs = recover_jobs(str(place.file), timeout=20, secret_file=place.secret_file)
     assert len(jobs) == 2
 
@@ -206,7 +206,7 @@ def test_files_that_cannot_be_used_are_refused_at_once(
     place.program(node, jobs=2, gate=str(place.gate)).kill_when(1)
     with pytest.raises(ConfigError, match="is about compute, and this computation is abs"):
         cluster(abs, fault_recover=str(place.file), resume=True)
-    with pytest.raises(ConfigError, match="needs the path"):
+    with pytest.raises(ConfigError, match="requires the path"):
         cluster(abs, fault_recover=True, resume=True)
     with pytest.raises(JournalError, match="does not exist"):
         fault_recover_jobs(str(tmp_path / "no"))
@@ -304,7 +304,7 @@ def test_file_stays_until_each_job_has_a_result(tmp_path: Path) -> None:
     # Given jobs of which some fail: the file stays, and says so.
     results, words = run("")
     assert results == "[0, 1, 2, None, 4, 5, 6, None]"
-    assert f"2 of 8 jobs have no result, so {file} stays; with resume='failed' the program runs those again" in words
+    assert f"2 of 8 jobs have no result, so {file} is kept; with resume='failed' the program runs them again" in words
     # With resume=True they have failed once and for all.
     gate.touch()
     assert run("True")[0] == results and file.exists()
@@ -344,8 +344,8 @@ def test_a_program_that_was_interrupted_takes_up_where_it_stopped(tmp_path: Path
     file, gate = tmp_path / "jobs.recover", tmp_path / "gate"
     ended = run_python(INTERRUPTED, file, gate, "")
     assert ended.returncode != 0 and file.exists()
-    text = "17 jobs have not ended, and end with this program, whose own node ran them. To take up where it stopped, "
-    assert f"{text}start it again with resume=True; the file is {file}" in ended.stderr.decode()
+    text = "17 jobs have not ended, and end with this program, whose private node ran them. To continue, start the "
+    assert f"{text}program again with resume=True; the recovery file is {file}" in ended.stderr.decode()
     gate.touch()
     again = run_python(INTERRUPTED, file, gate, "yes")
     assert (again.stdout.decode(), again.returncode) == (f"{list(range(20))}\n", 0), again.stderr
@@ -381,7 +381,7 @@ def test_recovering_where_there_is_nothing_gives_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert recover_jobs() == [] and "there is no recovery file _dispy_* in" in caplog.text
+    assert recover_jobs() == [] and "no recovery file _dispy_* was found in" in caplog.text
     assert recover_jobs("nofile") == [] and "nofile does not exist" in caplog.text
     Path("junk").write_text("junk")
     assert recover_jobs("junk") == [] and "junk is no journal" in caplog.text

@@ -110,11 +110,11 @@ def test_relay_connects_to_nothing_because_a_packet_says_so(asker: Asker, server
         asker.here(asker.relay.place[1])
         asker.here(port, "", f"127.0.0.1:{port}")  # As if another relay had passed it on.
         asker.here(other_port)  # That one counts, and comes last.
-        eventually(lambda: asker.reason(f"127.0.0.1:{other_port}").startswith("no gdispy-node answers"))
+        eventually(lambda: asker.reason(f"127.0.0.1:{other_port}").startswith("no gdispy-node is listening"))
         places = [f"127.0.0.2:{other_port}", f"localhost:{other_port}", f"169.254.169.254:{other_port}"]
         places += [f"[::1]:{other_port}", f"127.0.0.1:{port}", f"127.0.0.1:{asker.relay.place[1]}", "", "127.0.0.1"]
         for place in places:
-            expected = "no node can be at the address" if "localhost" in place else "no node has answered from"
+            expected = "no node can be at the address" if "localhost" in place else "no node at "
             assert asker.kind(place) == REFUSED and asker.reason(place).startswith(expected), place
         other.setblocking(False)
         with pytest.raises(BlockingIOError):
@@ -138,7 +138,7 @@ def pair() -> tuple[Any, Any]:
 
 def test_places_for_pairs_are_bounded() -> None:
     pairs = relay_pairs.JoinedConnections(2)
-    with pairs.place(), pairs.place(), pytest.raises(ProtocolError, match="2 connections pass already"):
+    with pairs.place(), pairs.place(), pytest.raises(ProtocolError, match="2 connections are relayed already"):
         pairs.place().__enter__()
     with pairs.place(), pairs.place():
         pass

@@ -133,7 +133,7 @@ def test_cpus_are_for_the_owner_of_the_scheduler_to_set(
     made = share(double)
     assert made.submit(1)() == 2
     assert made.set_node_cpus(made.status().nodes[0], 1) == -1
-    assert "lets nobody change their CPUs" in caplog.text
+    assert "clients may not change their CPUs" in caplog.text
     own = start_node("--cpus", "2")
     cooperative = start_scheduler("-n", f"127.0.0.1:{own.place[1]}", "--cooperative")
     made = share(double, scheduler_port=cooperative.place[1])
@@ -271,8 +271,8 @@ def test_a_scheduler_that_is_not_there_is_told_and_waited_for(
     first.stop()
     made = share(double, scheduler_port=port)
     job = made.submit(4)
-    eventually(lambda: "no gdispy-scheduler answers at" in caplog.text)
-    assert "no gdispy-scheduler answers at" in made.status().problems[0]
+    eventually(lambda: "no gdispy-scheduler is listening at" in caplog.text)
+    assert "no gdispy-scheduler is listening at" in made.status().problems[0]
     start_scheduler("-n", f"127.0.0.1:{node.place[1]}", "-p", str(port))
     assert job() == 8
 
@@ -351,7 +351,7 @@ def test_secrets_towards_nodes_and_clients_may_differ(
         ({"scheduler_node": "host:http"}, "is not a port"),
         ({"scheduler_port": 99999}, "scheduler_port must be"),
         ({"exclusive": "yes"}, "exclusive must be"),
-        ({"nodes": "local"}, "is for JobCluster"),
+        ({"nodes": "local"}, "is valid only for JobCluster"),
         ({"client_port": -1}, "client_port must be"),
     ],
 )

@@ -93,7 +93,7 @@ def test_a_scheduler_at_a_node(start_node: Start, psk: bytes, reason: str) -> No
             second.send(hello("scheduler"))
             second.until_closed()
             assert second.reason.startswith(BUSY) and clean(second.reason)
-            assert "share nodes among programs" in second.reason
+            assert "share nodes between programs" in second.reason
         say_goodbye(peer, reason)
     eventually(lambda: node.log.read_text().count("disconnected"))
     assert clean(node.log.read_text()) and SHOWN in node.log.read_text()
@@ -136,7 +136,7 @@ def test_a_false_node_of_a_program(secret_file: str, psk: bytes, reason: str, ca
     ):
         try:
             made.submit(-1)
-            problems = eventually(lambda: [p for p in made.status().problems if "it takes no jobs" in p])
+            problems = eventually(lambda: [p for p in made.status().problems if "not accepting jobs" in p])
             assert all(map(clean, problems)) and SHOWN in problems[0]
             assert clean(table(made.status(), 1.0))
             told.set()

@@ -95,7 +95,7 @@ def test_no_gdispy_at_all(caplog: pytest.LogCaptureFixture) -> None:
         text = told(caplog, nodes=[server.getsockname()], insecure=True)
         port = server.getsockname()[1]
     assert "no node can run them" in text
-    assert f"is TCP {port} open in its firewall, and no other program there?" in text
+    assert f"is TCP {port} open in its firewall, and does no other program listen there?" in text
 
 
 def test_busy_with_another_client(node: Daemon, secret_file: str, caplog: pytest.LogCaptureFixture) -> None:
@@ -103,11 +103,8 @@ def test_busy_with_another_client(node: Daemon, secret_file: str, caplog: pytest
         assert first.submit(-1)() == 1
         # Another program: clusters of one program with the same settings share the node.
         text = told(caplog, nodes=[node.place], secret_file=secret_file, ping_interval=7)
-    assert (
-        f"busy: it works for {platform.node()} ({getpass.getuser()}: {os.path.basename(sys.argv[0])}) at present"
-        in text
-    )
-    assert "share nodes among programs with gdispy-scheduler" in text
+    assert f"busy: in use by {platform.node()} ({getpass.getuser()}: {os.path.basename(sys.argv[0])})" in text
+    assert "share nodes between programs with gdispy-scheduler" in text
 
 
 def test_the_computation_cannot_be_loaded(node: Daemon, secret_file: str, caplog: pytest.LogCaptureFixture) -> None:
@@ -132,7 +129,7 @@ def test_found_but_not_named(
 ) -> None:
     start_node("--cpus", "1", "-i", "127.0.0.1", "--name", "found")
     text = told(caplog, nodes=["192.0.2.*"], node_port=51348, ip_addr="127.0.0.1", secret_file=secret_file)
-    assert "`nodes` does not name it" in text or "no gdispy-node was found" in text
+    assert "not matched by `nodes`" in text or "no gdispy-node was found" in text
 
 
 def test_trouble_ends_when_a_node_comes(
@@ -194,14 +191,16 @@ def test_a_module_that_is_missing_in_a_job_is_said_to_be_missing_there(node: Dae
         assert job.wait(20)
     *_, error, advice = job.exception.splitlines()
     assert error == "ModuleNotFoundError: No module named 'module_that_nobody_has'"
-    assert advice.startswith("The Python of this node has no module module_that_nobody_has: install it there")
+    assert advice.startswith(
+        "The Python of this node does not have the module module_that_nobody_has: install it there"
+    )
     assert sys.executable in advice
 
 
 def test_a_secret_that_was_made_just_now_is_said_to_be_new(node: Daemon, tmp_path: Path) -> None:
     env = {**os.environ, "XDG_CONFIG_HOME": str(tmp_path)}
     for advice in (
-        f"was made just now, in {tmp_path}/gdispy/secret: copy the file",
+        f"was created just now, in {tmp_path}/gdispy/secret: replace it with the file",
         f"is from {tmp_path}/gdispy/secret",
     ):
         done = run_script("gdispy", "-n", str(Address(*node.place)), "echo", env=env)
@@ -223,7 +222,7 @@ def test_jobs_of_a_computation_that_no_node_can_load_end_with_the_reason(
         assert {job.status for job in jobs} == {DispyJob.Terminated}
         assert all("setup of abs failed" in job.exception for job in jobs)
         assert all(job.exception.endswith("OSError: the disk is on fire\n") for job in jobs)
-        assert caplog.text.count("abs: no node can run it, so its jobs end: setup of abs failed on") == 1
+        assert caplog.text.count("abs: no node can run it; its jobs are terminated: setup of abs failed on") == 1
         # Whoever submits another one waits no longer for it.
         assert made.submit(4).wait(5)
     finally:

@@ -178,7 +178,7 @@ def test_what_a_program_defines_runs_under_another_version(
     # What cannot go there is refused with the reason.
     reason = f"it holds code that Python {ours} has compiled, and this is Python {theirs}, and there is no source text"
     assert reason in "\n".join(lines[11:])
-    assert f"it runs Python {theirs}, and the function was made by Python {ours}" in lines[-1]
+    assert f"it runs Python {theirs}, but the function was compiled by Python {ours}" in lines[-1]
 
 
 def test_the_same_program_runs_under_the_same_version(

@@ -87,7 +87,7 @@ def test_one_dead_direction_is_noticed_on_both_sides_and_the_job_is_kept(
         before = len(node.log.read_text())
         setattr(proxy, direction, True)
         proxy.is_blocked = True  # A new connection would be swallowed, too, and that is noticed after 10 s.
-        eventually(lambda: any("no sign of life" in each or "broke" in each for each in cluster.status().problems), 5)
+        eventually(lambda: any("no heartbeat" in each or "broke" in each for each in cluster.status().problems), 5)
         eventually(lambda: "disconnected from" in node.log.read_text()[before:], 5)
         setattr(proxy, direction, False)
         proxy.is_blocked = False

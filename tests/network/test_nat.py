@@ -50,8 +50,8 @@ def test_a_node_with_its_port_forwarded_is_reached_from_outside(lab: Lab, nat: N
     # On its own network it is found too, though the address that it announces is not reached from there.
     told = nat.two.run(jobs=1)
     assert told["results"][0][1] == "one"
-    assert "announces an address that does not work: no gdispy-node answers at 192.0.2.1:51348" in told["log"]
-    assert "Reached at 10.1.0.2:51348 instead" in told["log"]
+    assert "announces an address that does not work: no gdispy-node is listening at 192.0.2.1:51348" in told["log"]
+    assert "Connected to 10.1.0.2:51348 instead" in told["log"]
 
 
 def test_two_nodes_behind_one_nat_have_ports_of_their_own(lab: Lab, nat: Nat) -> None:
@@ -101,7 +101,7 @@ def test_jobs_of_a_node_that_came_by_itself_are_kept_when_its_way_breaks(nat: Na
     program.until("status", lambda told: told["running"] == 1)
     table = nat.router.rules("drop", hook="forward")
     told = program.until("status", lambda told: told["problems"])
-    assert "no sign of life" in told["problems"][0] or "connection broke" in told["problems"][0]
+    assert "no heartbeat" in told["problems"][0] or "connection broke" in told["problems"][0]
     nat.router.lift(table)
     assert program.result_of_jobs() == ["one"]
 
@@ -154,4 +154,6 @@ def test_a_program_at_home_has_its_port_forwarded_and_announces_it(lab: Lab, nat
 
 def test_a_node_that_connects_says_so_while_nobody_is_there(nat: Nat) -> None:
     node = nat.one.node("--connect", "192.0.2.9")
-    eventually(lambda: "no gdispy program or gdispy-scheduler answers at 192.0.2.9:51347" in node.log.read_text(), 5)
+    eventually(
+        lambda: "no gdispy program or gdispy-scheduler is listening at 192.0.2.9:51347" in node.log.read_text(), 5
+    )

@@ -46,9 +46,9 @@ def test_why_nodes_cannot_be_used(lab: Lab) -> None:
         return {each["name"]: each["problem"] for each in found}
 
     told = problems()
-    assert told["busy"].startswith("it works for ")
+    assert told["busy"].startswith("in use by ")
     assert "10.1.0.4:51348 cannot be reached: no answer within" in told["hidden"]
-    assert told["closed"] in ("it takes no jobs at present", "")  # For one minute of the day it does.
+    assert told["closed"] in ("not accepting jobs at present", "")  # For one minute of the day it does.
     program.close()
     hidden.lift(table)
     eventually(lambda: problems()["busy"] == "", 10)
@@ -101,4 +101,4 @@ def test_another_version_and_another_secret_are_named(secret_file: str, tmp_path
 
 def test_names_that_are_not_known_are_told(secret_file: str) -> None:
     (found,) = listed(secret_file, "nowhere.invalid")
-    assert found["problem"].startswith("the name in nowhere.invalid:51348 is not known")
+    assert found["problem"].startswith("the host name in nowhere.invalid:51348 cannot be resolved")

@@ -48,7 +48,7 @@ def test_programs_of_one_machine_take_other_ports_where_theirs_is_in_use(secret_
     port = free_port()
     clusters = [JobCluster(abs, nodes=["*"], port=port, secret_file=secret_file, ping_interval=n) for n in (1, 2, 3)]
     try:
-        ports = [eventually(lambda each=each: each._engine.scheduler._seeker.listening_port) for each in clusters]
+        ports = [eventually(lambda each=each: each._engine.scheduler._finder.listening_port) for each in clusters]
         assert ports[0] == port
         assert len(set(ports)) == 3
     finally:
@@ -60,7 +60,7 @@ def test_without_a_secret_and_for_this_machine_alone_nobody_listens_elsewhere(se
     for options, host in (({"insecure": True}, "127.0.0.1"), ({"nodes": ["127.0.0.1"]}, None)):
         given = {"nodes": ["*"], "port": free_port(), **({} if "insecure" in options else {"secret_file": secret_file})}
         with JobCluster(abs, **{**given, **options}) as cluster:
-            seeker = cluster._engine.scheduler._seeker
+            seeker = cluster._engine.scheduler._finder
             if host:
                 eventually(lambda seeker=seeker: seeker.listening_port)
             listener = seeker._listener

@@ -14,7 +14,7 @@ from tests.simulation.processes import Run as RunOfJob
 from tests.simulation.timeline import Broken, JobKey, Timeline
 
 #: What `rules/node/supervision.py` says of a job whose workers died too often before they could begin it.
-STILLBORN = "Its worker process ended before the job could begin"
+STILLBORN = "The worker process ended before the job could start"
 
 #: How often a job may be sent to nodes in all; most of these times it is asked back, or not taken.
 ATTEMPT_LIMIT = 25

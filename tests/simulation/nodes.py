@@ -34,7 +34,7 @@ from tests.simulation.processes import Run as RunOfJob
 from tests.simulation.timeline import Broken, JobKey, Timeline, Turns
 
 #: Why a connection may be closed on purpose here.
-_GOOD_REASON = "a newer connection took its place"
+_GOOD_REASON = "replaced by a newer connection"
 _ABOUT_JOBS = (Run, Cancel, Returned, Started, Ended, OutcomesAcked, ProgressAcked)
 
 

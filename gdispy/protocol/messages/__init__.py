@@ -1,8 +1,8 @@
-"""The messages that peers send each other, by topic.
+"""The messages between peers, by topic.
 
 Pure. A message is a record (`record.py`) with a `tag`; on the wire it is the msgpack array `[tag, field, ...]`. Its
-`shape` says what each field must be; `wire.py` checks it on arrival, once, and above that everything is trusted.
-docs/protocol.md says who sends what, when, and what the receiver does; a test holds it to this package.
+`shape` has the checks of its fields; `wire.py` applies them once, on arrival, and all other code relies on them.
+docs/protocol.md describes the sender, the time and the receiver's reaction; a test compares it with this package.
 """
 
 from __future__ import annotations

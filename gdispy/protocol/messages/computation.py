@@ -1,6 +1,6 @@
-"""What is said about a computation as a whole: its files, its beginning, its end.
+"""Messages about a computation as a whole: its files, its start, its end.
 
-Pure. docs/protocol.md says who sends each message, when, and what its receiver does; a test holds it to this file.
+Pure. docs/protocol.md describes the sender, the time and the receiver's reaction; a test compares it with this file.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from gdispy.protocol.message import Message
 from gdispy.protocol.payload import Bulk
 from gdispy.protocol.record import record
 
-#: Bytes of each stream of a job's output that are kept, where nobody says otherwise; and where all are.
+#: Default number of bytes kept of each output stream of a job; and the value for no limit.
 OUTPUT_LIMIT = 8 * 1024 * 1024
 UNLIMITED = (1 << 53) - 1
 
@@ -44,31 +44,31 @@ class Prepare(Message):
     computation: ComputationId
     name: str
     kind: str
-    #: '' or 'job': every job in a process of its own.
+    #: '' or 'job': every job in a new process.
     isolation: str
-    #: Python's major.minor that the body was made for, or '' where any will do.
+    #: Python's major.minor that the body was compiled for, or '' for any.
     python: str
-    #: A relative directory that outlives the computation, or '' for one of its own.
+    #: A relative directory that outlives the computation, or '' for a new one.
     directory: str
-    #: Whether its files go when it is over.
+    #: Whether its files are removed at the end.
     cleanup: bool
     body: Bulk
     files: list[list[Any]]
-    #: Nothing from a scheduler to a node, which says with `MissingFiles` what it has not.
+    #: Empty from a scheduler to a node, which requests files with `MissingFiles`.
     contents: list[Bulk]
     #: The pickled arguments of the computation's setup and cleanup functions.
     arguments: Bulk = b""
-    #: The body for other versions of Python than `python`, or nothing where there is none.
+    #: The body for other versions of Python than `python`, or empty.
     source: Bulk = b""
-    #: What somebody who takes the computation over must know, or nothing where nobody can; and how often that
+    #: The token that a process needs to take the computation over, or empty if that is not possible; and how often that
     #: was done.
     token: bytes = b""
     epoch: int = 0
-    #: Whether each job has a directory of its own, with copies of the files.
+    #: Whether each job runs in a separate directory, with copies of the files.
     job_directory: bool = False
-    #: Bytes of each stream of a job's output that are kept; `UNLIMITED` for all.
+    #: Bytes kept of each output stream of a job; `UNLIMITED` for all.
     output_limit: int = OUTPUT_LIMIT
-    #: How results travel: '' as pickles, 'plain' as plain data.
+    #: Encoding of results: '' pickles, 'plain' plain data.
     results: str = ""
 
     def problem(self) -> str:
@@ -78,7 +78,7 @@ class Prepare(Message):
 
 @record
 class MissingFiles(Message):
-    """These files of a computation, by their places in `Prepare`, are not there yet."""
+    """These files of a computation, by their indices in `Prepare`, are missing."""
 
     tag = 25
     shape = (is_computation, is_count_column)
@@ -88,7 +88,7 @@ class MissingFiles(Message):
 
 @record
 class FileContents(Message):
-    """The contents of the files that were lacking."""
+    """The contents of the missing files."""
 
     tag = 26
     shape = (is_computation, is_count_column, is_content_column)
@@ -101,8 +101,8 @@ class FileContents(Message):
 
 @record
 class Prepared(Message):
-    """The computation is loaded, or cannot be: `error` says why. `note` is what its user should know where it is. With
-    `for_now`, the error is of the moment, and says nothing of the computation itself."""
+    """The computation is loaded, or cannot be: `error` is the reason. `note` is a message for its user if it is loaded.
+    With `for_now`, the error is temporary, and not caused by the computation."""
 
     tag = 11
     shape = (is_computation, is_text, is_text, is_flag)
@@ -114,8 +114,8 @@ class Prepared(Message):
 
 @record
 class Open(Message):
-    """A client brings a computation to a scheduler; `Prepare` follows. `nodes` are the addresses
-    that may be used, `*` in them standing for anything."""
+    """A client opens a computation at a scheduler; `Prepare` follows. `nodes` are the addresses that may be used, with
+    `*` matching anything."""
 
     tag = 30
     shape = (is_computation, is_text_column, is_flag, is_flag, is_flag, is_flag, is_token, is_count, is_flag)
@@ -123,16 +123,16 @@ class Open(Message):
     nodes: list[str]
     #: Whether a job whose node is lost may run again.
     reentrant: bool
-    #: Whether the client decides about each node itself: it is asked with `NodeFound`.
+    #: Whether the client decides about each node: it is asked with `NodeFound`.
     asks: bool = False
-    #: Whether the client wants to hear of what happens to its nodes.
+    #: Whether the client wants events of its nodes.
     watches: bool = False
-    #: Whether it waits until all others are over, and then has all nodes to itself.
+    #: Whether it waits until all others have ended, and then uses all nodes alone.
     exclusive: bool = False
     #: As in `Prepare`.
     token: bytes = b""
     epoch: int = 0
-    #: Whether jobs that none of its nodes can run wait for another node, and do not end.
+    #: Whether jobs that none of its nodes can run wait for another node instead of ending.
     waits: bool = False
 
     def problem(self) -> str:
@@ -153,8 +153,8 @@ class Notice(Message):
 
 @record
 class Release(Message):
-    """The computation is over: end its jobs, its processes and its files. Nothing that follows it is about what was
-    said before it, and it overtakes nothing of that."""
+    """The computation has ended: end its jobs, its processes and its files. No later message refers to anything before
+    it, and it overtakes no earlier message."""
 
     tag = 20
     is_last = True
@@ -164,7 +164,7 @@ class Release(Message):
 
 @record
 class Released(Message):
-    """Nothing is left of the computation."""
+    """Everything of the computation is removed."""
 
     tag = 21
     shape = (is_computation,)

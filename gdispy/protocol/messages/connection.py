@@ -1,6 +1,6 @@
-"""What two peers say first on a connection: who they are, and what a node holds.
+"""The first messages on a connection: the identity of the peers, and the inventory of a node.
 
-Pure. docs/protocol.md says who sends each message, when, and what its receiver does; a test holds it to this file.
+Pure. docs/protocol.md describes the sender, the time and the receiver's reaction; a test compares it with this file.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from gdispy.protocol.rows import Claim
 
 @record
 class Hello(Message):
-    """First message each way: who speaks. `cpus` is 0 for who runs no jobs; `address` is '' or where
-    the sender wants to be reached."""
+    """First message in each direction: the identity of the sender. `cpus` is 0 for a peer that runs no jobs; `address`
+    is '' or the address at which the sender wants to be reached."""
 
     tag = 1
     row_types = {"claims": Claim}
@@ -50,19 +50,19 @@ class Hello(Message):
     platform: str
     cpus: int
     address: str
-    #: Seconds between two signs of life that the sender will give; 0 leaves it to the receiver.
+    #: Seconds between two heartbeats of the sender; 0 leaves the choice to the receiver.
     pulse: float
-    #: Rows `[computation, token, epoch]`: these are the sender's from now on, whoever brought them.
+    #: Rows `[computation, token, epoch]`: the sender owns these from now on, also if others opened them.
     claims: list[Claim] = field(default_factory=list)
-    #: How many lives of the sender a journal remembers; who was met in a later one is not met again.
+    #: Number of runs of the sender, according to its journal; a smaller number than before is stale.
     epoch: int = 0
-    #: That the instance is the sender's own; see `identity.py`.
+    #: The proof that the instance belongs to the sender; see `identity.py`.
     proof: bytes = b""
 
 
 @record
 class Inventory(Message):
-    """A node's first word to its scheduler: the jobs it holds, begun, waiting or ended."""
+    """The first message of a node to its scheduler: the jobs that it holds, waiting, running or ended."""
 
     tag = 3
     is_first = True
@@ -71,11 +71,11 @@ class Inventory(Message):
     computations: list[ComputationId]
     jobs: list[list[JobId]]
     attempts: list[list[int]]
-    #: Which of those jobs have ended; told to a recoverer only, which then knows what will come.
+    #: Which of those jobs have ended; only for a recoverer, which then knows which outcomes will follow.
     ended: list[list[JobId]] = field(default_factory=list)
 
     def held(self) -> dict[ComputationId, tuple[list[JobId], list[int]]]:
-        """Jobs and attempts of each computation; one with more jobs than a row can hold has several rows."""
+        """Jobs and attempts of each computation; a computation with more jobs than a row can hold has several rows."""
         found: dict[ComputationId, tuple[list[JobId], list[int]]] = {}
         for computation, jobs, attempts in zip(self.computations, self.jobs, self.attempts, strict=True):
             known = found.get(computation, ([], []))

@@ -1,6 +1,6 @@
-"""What is said about jobs. They travel in columns: the same index in each column belongs to one job.
+"""Messages about jobs. They are organised in columns: the same index in each column belongs to one job.
 
-Pure. docs/protocol.md says who sends each message, when, and what its receiver does; a test holds it to this file.
+Pure. docs/protocol.md describes the sender, the time and the receiver's reaction; a test compares it with this file.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ class Run(Message):
     jobs: list[JobId]
     attempts: list[int]
     arguments: list[Bulk]
-    #: Nothing where no job has options, else None or `[node, priority, seconds, cpus, bytes of memory, names,
-    #: files, contents]` for each: where it must run, who goes first, limits (0 is none), and what it needs
-    #: besides the computation: pickled names, and files that are there as long as it runs.
+    #: Empty if no job has options, else None or `[node, priority, seconds, cpus, bytes of memory, names, files,
+    #: contents]` for each: the required node, the priority, limits (0: none), and additional dependencies: pickled
+    #: names, and files that exist as long as it runs.
     options: list[JobOptions | None] = field(default_factory=list)
 
     def problem(self) -> str:
@@ -57,7 +57,7 @@ class Run(Message):
 
 @record
 class Cancel(Message):
-    """End these jobs, begun or not."""
+    """End these jobs, waiting or running."""
 
     tag = 13
     shape = (is_computation, is_count_column, is_count_column)
@@ -70,7 +70,7 @@ class Cancel(Message):
 
 @record
 class Recall(Message):
-    """Give up to `count` jobs back that have not begun."""
+    """Return up to `count` jobs that have not started."""
 
     tag = 14
     shape = (is_computation, is_count)
@@ -80,7 +80,7 @@ class Recall(Message):
 
 @record
 class Returned(Message):
-    """These jobs have not begun here and will not."""
+    """These jobs have not started here and will not."""
 
     tag = 15
     shape = (is_computation, is_count_column, is_count_column)
@@ -93,7 +93,7 @@ class Returned(Message):
 
 @record
 class Started(Message):
-    """These jobs run, since these times (seconds since the epoch, by the node's clock)."""
+    """These jobs have started, at these times (seconds since the epoch, by the node's clock)."""
 
     tag = 16
     shape = (is_computation, is_count_column, is_count_column, is_time_column, is_text, is_node_name)
@@ -103,7 +103,7 @@ class Started(Message):
     jobs: list[JobId]
     attempts: list[int]
     times: list[float]
-    #: The node's address as the client knows it, and the node; filled in by the scheduler.
+    #: The node's address as seen by the client, and the node; filled in by the scheduler.
     address: str
     node: bytes = b""
 
@@ -125,7 +125,7 @@ class Progress(Message):
 
 @record
 class Ended(Message):
-    """What came of these jobs. Who receives it answers `OutcomesAcked`, also when it comes again."""
+    """The outcomes of these jobs. The receiver answers `OutcomesAcked`, also for repeated outcomes."""
 
     tag = 18
     shape = (
@@ -157,22 +157,22 @@ class Ended(Message):
     exceptions: list[str]
     starts: list[float]
     ends: list[float]
-    #: How many provisional results each job has sent; they may arrive after this message.
+    #: The number of provisional results of each job; they may arrive after this message.
     progress: list[int]
-    #: How many bytes of what each job has printed were left out, or False.
+    #: The number of bytes dropped from each job's output, or False.
     truncated: list[int]
     address: str
     node: bytes = b""
 
     def at(self, address: str, node: bytes) -> Ended:
-        """The same, said of this node."""
+        """The same, sent to this node."""
         values = [*fields(self)[:-2], address, node]
         return Ended(*values)
 
 
 @record
 class OutcomesAcked(Message):
-    """The outcomes of these jobs are in safe hands; forget them."""
+    """The outcomes of these jobs are stored; forget them."""
 
     tag = 19
     shape = (is_computation, is_count_column, is_count_column)
@@ -185,7 +185,7 @@ class OutcomesAcked(Message):
 
 @record
 class ProgressAcked(Message):
-    """The first so many provisional results of these jobs have arrived; forget them."""
+    """This number of provisional results of these jobs have arrived; forget them."""
 
     tag = 22
     shape = (is_computation, *[is_count_column] * 3)
@@ -217,7 +217,7 @@ class Upload(Message):
 
 @record
 class Uploaded(Message):
-    """The client has the file, or cannot take it: `error` says why."""
+    """The client has stored the file, or cannot: `error` is the reason."""
 
     tag = 40
     shape = (is_computation, is_count, is_count, is_count, is_text)
@@ -237,7 +237,7 @@ def ended_without_node(
     attempts: Sequence[int] | None = None,
 ) -> Ended:
     """The message about the end of jobs that no node reports: each with the same status and `text`, without a result.
-    `attempts` are those of the jobs; without, each is 1."""
+    `attempts` are those of the jobs, by default 1."""
     size = len(jobs)
     return Ended(
         computation=computation,

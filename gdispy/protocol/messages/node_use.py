@@ -1,6 +1,6 @@
-"""How nodes are used: their CPUs, what is free on them, whether a computation takes them, and what it asks of one.
+"""The use of nodes: their CPUs, free resources, selection of nodes, and commands for single nodes.
 
-Pure. docs/protocol.md says who sends each message, when, and what its receiver does; a test holds it to this file.
+Pure. docs/protocol.md describes the sender, the time and the receiver's reaction; a test compares it with this file.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from gdispy.protocol.payload import Bulk
 from gdispy.protocol.record import record
 from gdispy.protocol.rows import NodeRow
 
-#: CPUs, where nobody has set a limit.
+#: Number of CPUs that stands for no limit.
 NO_LIMIT = 1 << 30
 
 
 @record
 class Cpus(Message):
-    """The node offers so many CPUs from now on; 0: it takes no jobs at present, for this reason."""
+    """The node offers this number of CPUs from now on; 0: not accepting jobs at present, for this reason."""
 
     tag = 23
     shape = (is_cpus, is_text)
@@ -45,8 +45,8 @@ class Cpus(Message):
 
 @record
 class Limit(Message):
-    """Let jobs of this computation occupy no more than `own` CPUs of the node, and all jobs of this scheduler no
-    more than `total`."""
+    """Jobs of this computation may occupy at most `own` CPUs of the node, and all jobs of this scheduler at most
+    `total`."""
 
     tag = 27
     shape = (is_computation, is_count, is_count)
@@ -57,7 +57,7 @@ class Limit(Message):
 
 @record
 class Availability(Message):
-    """What is free on the node: CPU (percent), memory (bytes), disk (bytes), swap (percent)."""
+    """Free resources of the node: CPU (percent), memory (bytes), disk (bytes), swap (percent)."""
 
     tag = 24
     shape = (is_availability,)
@@ -66,7 +66,7 @@ class Availability(Message):
 
 @record
 class NodeFound(Message):
-    """There is a node, known by these addresses and names: shall it be used? The answer is `UseNode`."""
+    """A node was found, with these addresses and names: should it be used? The answer is `UseNode`."""
 
     tag = 34
     shape = (is_computation, is_instance, is_text_column, is_count, is_count, is_text, is_availability)
@@ -84,7 +84,7 @@ class NodeFound(Message):
 
 @record
 class UseNode(Message):
-    """Use so many CPUs of a node, 0 for none, with these arguments of setup and these files besides."""
+    """Use this number of CPUs of a node, 0 for none, with these arguments of setup and these additional files."""
 
     tag = 35
     shape = (is_computation, is_instance, is_count, is_bulk, is_file_list, is_content_column)
@@ -99,7 +99,7 @@ class UseNode(Message):
 
 @record
 class NodeCommand(Message):
-    """Do this with a node: 'deallocate', 'close', 'resetup', 'cpus', 'jobs'. The answer is `Reply`."""
+    """A command for a node: 'deallocate', 'close', 'resetup', 'cpus', 'jobs'. The answer is `Reply`."""
 
     tag = 36
     shape = (is_computation, is_count, is_text, is_instance, is_number)
@@ -107,7 +107,7 @@ class NodeCommand(Message):
     question: int
     word: str
     node: Instance
-    #: CPUs, where they are to be set; 1 where running jobs are to be ended, else 0.
+    #: The number of CPUs to set; 1 if running jobs should be cancelled, else 0.
     value: float
 
     def problem(self) -> str:
@@ -116,7 +116,7 @@ class NodeCommand(Message):
 
 @record
 class Reply(Message):
-    """The answer to `NodeCommand` or `PutFile`: an error or '', a number, and jobs, where such were asked for."""
+    """The answer to `NodeCommand` or `PutFile`: an error or '', a number, and jobs, if requested."""
 
     tag = 37
     shape = (is_computation, is_count, is_text, is_number, is_count_column)
@@ -143,7 +143,7 @@ class PutFile(Message):
 
 @record
 class Event(Message):
-    """Something has happened to a node: 4 it is set up, 16 it is closed or lost, 17 what is free on it."""
+    """An event of a node: 4 it is set up, 16 it is closed or lost, 17 it has reported free resources."""
 
     tag = 41
     row_types = {"rows": NodeRow}

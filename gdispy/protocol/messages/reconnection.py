@@ -1,6 +1,6 @@
-"""What a client and a shared scheduler tell each other so that a broken connection loses nothing.
+"""Messages between a client and a shared scheduler after a connection loss, so that nothing is lost.
 
-Pure. docs/protocol.md says who sends each message, when, and what its receiver does; a test holds it to this file.
+Pure. docs/protocol.md describes the sender, the time and the receiver's reaction; a test compares it with this file.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from gdispy.protocol.record import record
 
 @record
 class Resume(Message):
-    """A client's first word to a scheduler elsewhere: its computations, and their jobs that have not ended."""
+    """The first message of a client to a remote scheduler: its computations, and their unfinished jobs."""
 
     tag = 50
     is_first = True
@@ -33,11 +33,11 @@ class Resume(Message):
     unfinished = ("more",)
     computations: list[ComputationId]
     jobs: list[list[JobId]]
-    #: Whether another one follows, with which this one is read together.
+    #: Whether another message follows, which belongs to this one.
     more: bool = False
 
     def wanted(self) -> dict[ComputationId, list[JobId]]:
-        """The jobs of each computation; one with more jobs than a row can hold has several rows."""
+        """The jobs of each computation; a computation with more jobs than a row can hold has several rows."""
         found: dict[ComputationId, list[JobId]] = {}
         for computation, jobs in zip(self.computations, self.jobs, strict=True):
             found[computation] = [*found.get(computation, ()), *jobs]
@@ -46,7 +46,7 @@ class Resume(Message):
 
 @record
 class Accepted(Message):
-    """The scheduler has these jobs in its hands."""
+    """The scheduler has accepted these jobs."""
 
     tag = 51
     shape = (is_computation, is_count_column)
@@ -70,8 +70,8 @@ class Unknown(Message):
 
 @record
 class ResendRequest(Message):
-    """The scheduler knows these jobs, but not what they are called with: a former life of it had only heard that.
-    With `all_wait` no node has them, and they are lost if nobody says them again."""
+    """The scheduler knows these jobs, but not their arguments: its journal has only their numbers. With `all_wait` no
+    node has them, and they are lost unless they are sent again."""
 
     tag = 57
     shape = (is_computation, is_count_column, is_flag)
@@ -83,19 +83,19 @@ class ResendRequest(Message):
 
 @record
 class Fenced(Message):
-    """Another process has taken this computation over: the receiver has nothing more to do with it."""
+    """Another process has taken this computation over: the receiver no longer owns it."""
 
     tag = 55
     shape = (is_computation, is_token, is_count)
     computation: ComputationId
-    #: From a node: the token that the other has shown, and how often the computation was taken over. Else nothing.
+    #: From a node: the token that the new owner has shown, and how often the computation was taken over. Else empty.
     token: bytes = b""
     epoch: int = 0
 
 
 @record
 class JobNames(Message):
-    """What the user calls these jobs, pickled: for who takes the computation over."""
+    """The user's ids of these jobs, pickled, for a process that takes the computation over."""
 
     tag = 56
     shape = (is_computation, is_count_column, is_bulk_column)

@@ -1,6 +1,6 @@
-"""Questions about the state of a computation or a scheduler, and the answers.
+"""Requests for the status of a computation or a scheduler, and the answers.
 
-Pure. docs/protocol.md says who sends each message, when, and what its receiver does; a test holds it to this file.
+Pure. docs/protocol.md describes the sender, the time and the receiver's reaction; a test compares it with this file.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from gdispy.protocol.rows import ComputationOverviewRow, NodeOverviewRow, NodeRo
 
 @record
 class StatusRequest(Message):
-    """A client asks how its computation stands."""
+    """A client requests the status of its computation."""
 
     tag = 31
     shape = (is_computation, is_count)
@@ -31,8 +31,8 @@ class StatusRequest(Message):
 
 @record
 class Status(Message):
-    """The answer to `StatusRequest`: rows `[name, address, port, cpus, busy, jobs done, seconds of job time,
-    bytes sent, bytes received]` of the nodes, the count of waiting jobs, and what is wrong."""
+    """The answer to `StatusRequest`: rows `[name, address, port, cpus, busy, jobs done, seconds of job time, bytes
+    sent, bytes received]` of the nodes, the number of waiting jobs, and problems."""
 
     tag = 32
     row_types = {"nodes": NodeRow}
@@ -46,7 +46,7 @@ class Status(Message):
 
 @record
 class OverviewRequest(Message):
-    """Somebody with the secret of clients asks how the scheduler stands. The answer is `Overview`."""
+    """A peer with the secret of clients requests the status of the scheduler. The answer is `Overview`."""
 
     tag = 53
     shape = (is_count,)
@@ -55,8 +55,8 @@ class OverviewRequest(Message):
 
 @record
 class Overview(Message):
-    """How a scheduler stands: nodes `[name, address, port, CPUs, CPUs in use, whether it is connected]`, and
-    computations `[client, its address or '' while it is away, computation, jobs that wait, jobs on nodes]`."""
+    """The status of a scheduler: nodes `[name, address, port, CPUs, CPUs in use, whether it is connected]`, and
+    computations `[client, its address or '' while it is away, computation, waiting jobs, jobs on nodes]`."""
 
     tag = 54
     row_types = {"nodes": NodeOverviewRow, "computations": ComputationOverviewRow}

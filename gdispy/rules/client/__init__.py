@@ -1,1 +1,1 @@
-"""The rules of a client: which jobs are awaited, and what must be sent again when a connection breaks."""
+"""The rules of a client: pending jobs, and messages that must be sent again after a connection loss."""

@@ -1,6 +1,6 @@
-"""What the client's rules ask of the cluster that drives them, beside what all rules may ask (`rules/effects.py`).
+"""Effects of the client's rules, in addition to those of all rules (`rules/effects.py`).
 
-Pure. A shell performs effects in their order.
+Pure. The shell performs effects in order.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from gdispy.rules.effects import Effect
 
 @record
 class Resolve(Effect):
-    """These jobs of the message have ended; `picks` are places in its columns, None is all."""
+    """These jobs of the message have ended; `picks` are indices in its columns, None is all."""
 
     ended: Ended
     picks: list[int] | None
@@ -21,7 +21,7 @@ class Resolve(Effect):
 
 @record
 class JobsStarted(Effect):
-    """These jobs run."""
+    """These jobs have started."""
 
     started: Started
 
@@ -35,21 +35,21 @@ class ProvisionalResult(Effect):
 
 @record
 class Notify(Effect):
-    """The user must hear this."""
+    """A text for the user."""
 
     text: str
 
 
 @record
 class Answer(Effect):
-    """The answer to a question of the user."""
+    """The answer to a request of the user."""
 
     answer: Status | Reply
 
 
 @record
 class LateResult(Effect):
-    """These jobs of the message had ended before, perhaps since their node had been given up."""
+    """These jobs of the message had ended before, perhaps because their node had been given up."""
 
     ended: Ended
     picks: list[int]
@@ -57,32 +57,32 @@ class LateResult(Effect):
 
 @record
 class TakenOver(Effect):
-    """Another process has the computation now, with all that is remembered of it."""
+    """Another process owns the computation now, including its recovery file."""
 
 
 @record
 class ChooseNode(Effect):
-    """Shall this node be used? Answer with `UseNode`."""
+    """Asks whether to use this node. The answer is `UseNode`."""
 
     appeared: NodeFound
 
 
 @record
 class NodeEvent(Effect):
-    """Something has happened to a node."""
+    """An event of a node."""
 
     event: Event
 
 
 @record
 class SaveFile(Effect):
-    """A job sends a file. Put it in its place and answer with `Uploaded`."""
+    """A job sends a file. Store it and answer with `Uploaded`."""
 
     upload: Upload
 
 
 @record
 class ComputationClosed(Effect):
-    """Nothing of the computation is left on any node."""
+    """All nodes have released the computation."""
 
     computation: ComputationId

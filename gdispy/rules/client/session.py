@@ -1,12 +1,11 @@
-"""The client's rules: what was asked for, what is still awaited, and that each end is told once.
+"""The client's rules: the pending jobs of a computation, and that each end is reported once.
 
-Pure. Driven by the pump of `client/cluster.py`. The other end is a scheduler, in this process or
-elsewhere.
+Pure. The other end is a scheduler, in this process or remote.
 
 Invariants:
 1. Each job that was submitted is resolved exactly once, however often its end is reported.
-2. The provisional results of a job are shown in the order in which it sent them, and all before its
-   end; what arrives early waits here.
+2. The provisional results of a job are reported in the order in which it sent them, and all before its end; early ones
+   wait here.
 """
 
 from __future__ import annotations
@@ -55,41 +54,41 @@ from gdispy.rules.effects import Effects, Send
 
 
 class _Shown:
-    """How far a job's provisional results have come."""
+    """The state of a job's provisional results."""
 
     __slots__ = ("count", "early", "end")
 
     def __init__(self) -> None:
-        #: How many were shown; each once, also where the job is run a second time and makes them again.
+        #: The number reported; each once, even if the job runs a second time and produces them again.
         self.count = 0
         self.early: dict[int, Progress] = {}
         self.end: tuple[Ended, int] | None = None
 
 
 class ClientSession:
-    """One computation, as its client sees it."""
+    """One computation, on the client's side."""
 
     def __init__(self, computation: ComputationId, scheduler: Peer) -> None:
         self._computation = computation
         self._scheduler = scheduler
         #: Jobs that have not ended.
         self._open: set[JobId] = set()
-        #: Those of them that have sent, or will have sent, provisional results.
+        #: Jobs that have sent, or will have sent, provisional results.
         self._shown: dict[JobId, _Shown] = {}
-        #: Jobs that were given up; their nodes may come back.
+        #: Abandoned jobs, whose nodes may come back.
         self._abandoned: set[JobId] = set()
 
     def submit(self, jobs: list[JobId], arguments: list[Bulk], options: Sequence[JobOptions | None] = ()) -> Effects:
-        """`options` as in `Run`: nothing, or an item for each job."""
+        """`options` as in `Run`: empty, or an item for each job."""
         self._open.update(jobs)
         return [Send(self._scheduler, Run(self._computation, jobs, [1] * len(jobs), arguments, list(options)))]
 
     def resume(self, jobs: list[JobId]) -> None:
-        """These are under way since a former life of the program."""
+        """These jobs were submitted in a previous run of the program."""
         self._open.update(jobs)
 
     def cancel(self, jobs: list[JobId]) -> Effects:
-        """Cancel those that have not ended; their ends are reported as all are."""
+        """Cancel the jobs that have not ended; their ends are reported like all others."""
         jobs = [job for job in jobs if job in self._open]
         if not jobs:
             return []
@@ -113,7 +112,7 @@ class ClientSession:
         shown: Effects = []
         late: list[int] = []
         for place, job in enumerate(message.jobs):
-            if job not in known:  # Told before; if it was given up, this is what came of it after all.
+            if job not in known:  # Reported before; if it was abandoned, this is its late outcome.
                 if job in self._abandoned and message.statuses[place] != ABANDONED:
                     late.append(place)
                 continue
@@ -163,7 +162,7 @@ class ClientSession:
         return effects
 
     def _on_seen(self, message: ProgressAcked) -> Effects:
-        """What is missing of these jobs' provisional results, or of all where none is named, will not come: their ends
+        """The missing provisional results of these jobs, or of all jobs if none is given, will not arrive: their ends
         need not wait."""
         effects: Effects = []
         for job in message.jobs or list(self._shown):
@@ -217,10 +216,10 @@ class ClientSession:
     }
 
     def check(self) -> None:
-        """Raise InternalError where an invariant does not hold; for tests."""
+        """Raise InternalError if an invariant is violated; for tests."""
         if not self._shown.keys() <= self._open:
             raise InternalError("provisional results are awaited of a job that has ended")
 
 
-#: What a scheduler may say to the session of a client.
+#: The messages that a scheduler may send to the session of a client.
 TAKEN: frozenset[type[Message]] = frozenset(ClientSession._HANDLERS)

@@ -42,7 +42,7 @@ class Job:
 
     def took_too_long(self) -> str:
         """What its user reads where it was ended for its limit."""
-        return f"The job took longer than its limit of {self.limit:g} s (dispy_timeout), and was ended.\n"
+        return f"The job took longer than its limit of {self.limit:g} s (dispy_timeout) and was terminated.\n"
 
 
 def release(value: Bulk) -> None:

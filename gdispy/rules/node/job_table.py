@@ -190,7 +190,7 @@ class JobTable:
         if job is None or job.attempt != attempt:
             if number not in computation.outcomes.unacked:
                 if len(computation.early) >= EARLY_LIMIT:
-                    raise ProtocolError("too many jobs are cancelled that have not come")
+                    raise ProtocolError("too many jobs are cancelled that have not arrived")
                 computation.early.add((number, attempt))
             return []
         job.cancelled = True

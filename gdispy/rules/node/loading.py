@@ -59,7 +59,7 @@ class Loading:
         if self._sessions.is_finishing:
             return _refuse(session, message, LAST_WORK)
         if len(self._state.computations) >= COMPUTATIONS_LIMIT:
-            why = f"{COMPUTATIONS_LIMIT:,} computations are there, and no more are taken until one is over"
+            why = f"{COMPUTATIONS_LIMIT:,} computations are loaded, and no more are accepted until one has ended"
             return _refuse(session, message, why)
         session.was_served = True
         computation = Computation(message, session)
@@ -94,7 +94,7 @@ class Loading:
         """A scheduler wants files to be where the jobs of a computation find them."""
         if computation is not None and computation.processes.ready:
             return [PutFiles(computation.prepare, message)]
-        answer = (message.question, "the computation is not loaded there", -1.0)
+        answer = (message.question, "the computation is not loaded on that node", -1.0)
         return [Send(session.connected(), Reply(message.computation, *answer, []))]
 
     def release(self, session: SchedulerSession, number: ComputationId) -> Effects:
@@ -139,7 +139,7 @@ class Loading:
         processes.template_ended()
         processes.lost_templates += 1
         if processes.lost_templates >= TEMPLATE_LIMIT:
-            return self.loaded(computation, f"its process on the node keeps ending: {cause}", now)
+            return self.loaded(computation, f"its process on the node ends repeatedly: {cause}", now)
         return [Load(computation.prepare, {})]
 
     def unloaded(self, number: ComputationId) -> Effects:

@@ -1,4 +1,4 @@
-"""The node's rules: which job goes to which worker, for whom, and which outcomes are still held.
+"""The node's rules: which worker runs which job of which scheduler, and which outcomes are still held.
 
 Each object of these rules is in a module of its own, is given those below it, and calls no other:
 
@@ -41,7 +41,7 @@ _HOURS = "service hours"
 
 
 class NodeRules:
-    """What this node runs, and for whom. Stimuli come in here, with the time, and effects go out.
+    """The work of this node for its schedulers. Stimuli come in here, with the time, and effects go out.
 
     A stimulus about something that is not here has no effect. What may set jobs free or CPUs ends with the end of the
     turn.

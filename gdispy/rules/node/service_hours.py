@@ -56,7 +56,7 @@ def parse_hours(start: str, stop: str, end: str, now: str) -> Hours | None:
     assert middle is not None
     hours = Hours(first, middle, last)
     if middle == first or last == first:
-        raise ConfigError("the service hours end when they begin: give different times")
+        raise ConfigError("the service hours start and end at the same time: give different times")
     if last is not None and (last - first) % _DAY < (middle - first) % _DAY:
         raise ConfigError("--service_end must not come before --service_stop")
     return hours

@@ -35,9 +35,11 @@ LEASE_PULSES = 12
 SPOOL_AGE = 7 * 24 * 3600.0
 
 #: Why a node that ends soon takes nothing new.
-LAST_WORK = "it ends when its present work is done"
-_SHARE = "wait until that has ended, or share nodes among programs with gdispy-scheduler"
-_AWAY = "The client of the job was away for {:.0f} minutes, so the node has ended it (--zombie_interval).\n"
+LAST_WORK = "it stops when its current work is done"
+_SHARE = "wait until that program has ended, or share nodes between programs with gdispy-scheduler"
+_AWAY = (
+    "The client of the job was disconnected for {:.0f} minutes, so the node terminated the job (--zombie_interval).\n"
+)
 
 
 class Sessions:
@@ -108,7 +110,7 @@ class Sessions:
             return refusal
         session = self._sessions.setdefault(hello.instance, SchedulerSession(hello.instance, hello.name))
         if hello.epoch < session.epoch:
-            return "its journal is older than what it has said before: an old copy was put in its place"
+            return "its journal is older than its previous connection: the file was replaced by an old copy"
         session.epoch, session.recovers = hello.epoch, hello.role == RECOVERER
         return session
 
@@ -121,7 +123,7 @@ class Sessions:
             return ""  # It has to hear that they are not its own any more.
         for session in self._sessions.values():
             if session.peer is not None and session.instance != hello.instance and not session.recovers:
-                return f"{BUSY}it works for {printable(session.name, NAME_LIMIT)} at present; {_SHARE}"
+                return f"{BUSY}in use by {printable(session.name, NAME_LIMIT)}; {_SHARE}"
         return LAST_WORK if self.is_finishing and hello.instance not in self._sessions else ""
 
     def joined(self, session: SchedulerSession, peer: Peer, hello: Hello, now: float) -> Effects:
@@ -149,7 +151,7 @@ class Sessions:
         effects: Effects = []
         if session.peer is not None:  # It has come back before the old connection was known broken.
             del self._by_peer[session.peer]
-            effects.append(Drop(session.peer, "a newer connection took its place"))
+            effects.append(Drop(session.peer, "replaced by a newer connection"))
         session.peer, session.expires = peer, None
         # Longer than the scheduler waits for this node, or what it believes to be here would be gone.
         session.lease = max(self._lease, LEASE_PULSES * hello.pulse)

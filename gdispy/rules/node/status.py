@@ -61,4 +61,4 @@ def client_line(session: SchedulerSession, now: float) -> str:
     if session.peer is not None or session.expires is None:
         return f"client {session.name}: {'connected' if session.peer is not None else 'leaving'}"
     minutes = max(0.0, session.expires - now) / 60
-    return f"client {session.name}: away; what is held for it is kept for {minutes:.0f} minutes"
+    return f"client {session.name}: away; its jobs and results are kept for {minutes:.0f} minutes"

@@ -98,7 +98,7 @@ class Supervision:
         processes.stillborn += 1
         if processes.stillborn >= STILLBORN_LIMIT and computation.queue:
             processes.stillborn = 0
-            text = f"Its worker process ended before the job could begin: {cause}\n"
+            text = f"The worker process ended before the job could start: {cause}\n"
             self._jobs.end_next(computation, text, now)
 
     # What is done about them
@@ -186,4 +186,4 @@ def _why_ended(worker: Worker, job: Job, cause: str) -> str:
     text = f"{worker.why or cause}\n"
     if job.expired:
         return job.took_too_long()
-    return f"The job was cancelled, and did not end by itself: {text}" if job.cancelled else text
+    return f"The job was cancelled and had to be killed: {text}" if job.cancelled else text

@@ -1,1 +1,1 @@
-"""The rules of a scheduler: which node runs which job, for whom, and what becomes of jobs when nodes are lost."""
+"""The rules of a scheduler: which node runs which job of which client, and the handling of lost nodes."""

@@ -117,7 +117,7 @@ class ClientRequests:
         assignment.asked, assignment.taken = True, message.cpus > 0
         assignment.cpus = message.cpus or NO_LIMIT
         assignment.special = message
-        assignment.error = "" if assignment.taken else "this program does not want it"
+        assignment.error = "" if assignment.taken else "not selected by this program"
         computation.refused.discard(node.instance)
         if not assignment.taken:
             computation.refused.add(node.instance)
@@ -185,7 +185,7 @@ class ClientRequests:
             self._wide_jobs.separate(now)
         self._turns.wait(computation, now)
         self._inability.look(computation, now)
-        text = "The node that the job was submitted to is gone.\n"
+        text = "The node that the job was submitted to no longer exists.\n"
         effects = end_jobs(computation, stranded, ABANDONED, text) if stranded else []
         return effects + (self._lifecycle.fence(computation) if computation.fenced else [])
 
@@ -199,10 +199,10 @@ class ClientRequests:
         computation, node = self._state.computations.get(message.computation), self._state.nodes.get(message.node)
         assignment = node.assignments.get(message.computation) if node is not None else None
         if computation is None or node is None or assignment is None:
-            return [_refusal(peer, message, "there is no such node")]
+            return [_refusal(peer, message, "unknown node")]
         command = self.COMMANDS.get(message.word)
         if command is None:
-            return [_refusal(peer, message, "there is no such order")]
+            return [_refusal(peer, message, "unknown command")]
         if message.word == "cpus" and not self._cooperative and not computation.open.exclusive:
             return [_refusal(peer, message, _NOT_COOPERATIVE)]
         effects = command(self, node, computation, assignment, message.value, now)
@@ -258,7 +258,7 @@ class ClientRequests:
     def _on_put_file(self, peer: Peer, message: PutFile, now: float) -> Effects:
         node = self._state.nodes.get(message.node)
         if node is None or node.peer is None or not node.is_ready(message.computation):
-            error = "the node is not there, or has not loaded the computation"
+            error = "the node is not connected, or has not loaded the computation"
             return [Send(peer, Reply(message.computation, message.question, error, -1.0, []))]
         self._state.deliveries[message.computation, message.question] = node
         return [Send(node.peer, message)]
@@ -293,7 +293,7 @@ class ClientRequests:
     }
 
 
-_NOT_COOPERATIVE = "the scheduler shares its nodes, and lets nobody change their CPUs (--cooperative does)"
+_NOT_COOPERATIVE = "the scheduler shares its nodes, and clients may not change their CPUs (--cooperative allows it)"
 
 
 def _refusal(peer: Peer, message: NodeCommand, error: str) -> Send:

@@ -19,11 +19,8 @@ REASONS = 5
 #: Seconds of loading and setup after which a node is named among those that are not used.
 LOADING = 3.0
 
-_SETTING_UP = "it has been setting up the computation"
-_NONE_FOUND = (
-    "no gdispy-node was found: start gdispy-node on the machines that are to run them, with the "
-    "same secret as this program"
-)
+_SETTING_UP = "setting up the computation"
+_NONE_FOUND = "no gdispy-node was found: start gdispy-node on the machines, with the same secret as this program"
 _LOCAL = "or use this machine: nodes=['local'], and on the command line --local"
 
 
@@ -40,19 +37,19 @@ def problems(
         if assignment is not None and assignment.error:
             found.append(f"{node.place}: {printable_lines(assignment.error.strip())}")
         elif node.peer is None:
-            found.append(f"{node.place}: the connection broke; trying to reach it again")
+            found.append(f"{node.place}: the connection broke; reconnecting")
         elif node.silent:
-            found.append(f"{node.place}: no sign of life at present")
+            found.append(f"{node.place}: no heartbeat at present")
         elif assignment is not None and (assignment.closed or assignment.leaving):
-            found.append(f"{node.place}: this program has let go of it")
+            found.append(f"{node.place}: released by this program (close_node or deallocate_node)")
         elif assignment is not None and assignment.prepared_at is not None and assignment.prepared_at + LOADING <= now:
             found.append(f"{node.place}: {_SETTING_UP} for {now - assignment.prepared_at:.0f} s")
         elif node.cpus == 0:
             reason = f" ({printable(node.offer.reason)})" if node.offer.reason else ""
-            found.append(f"{node.place}: it takes no jobs at present{reason}")
+            found.append(f"{node.place}: not accepting jobs at present{reason}")
         elif assignment is not None and min(node.cpus, assignment.cpus) < wanted:
             found.append(
-                f"{node.place}: a job asks for {wanted} CPUs, and {min(node.cpus, assignment.cpus)} may be used there"
+                f"{node.place}: a job requires {wanted} CPUs, and {min(node.cpus, assignment.cpus)} may be used there"
             )
         elif assignment is not None and assignment.note:
             found.append(f"{node.place}: {printable(assignment.note)}")
@@ -107,7 +104,7 @@ def insufficiency(computation: Computation, nodes: Iterable[NodeRecord], only: I
         return ""
     place = max(limits, key=lambda each: limits[each])
     where = f"at {place}" if len(limits) == 1 else f"at {place}, the largest of {len(limits)} nodes"
-    return f"The job asks for {wanted} CPUs (dispy_cpus), and {limits[place]} may be used {where}.\n"
+    return f"The job requires {wanted} CPUs (dispy_cpus), but only {limits[place]} may be used {where}.\n"
 
 
 def too_wide(computation: Computation, nodes: Iterable[NodeRecord], addresses: Mapping[str, str], now: float) -> str:

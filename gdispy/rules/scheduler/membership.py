@@ -87,7 +87,7 @@ class Membership:
             node.returned = hello.instance in self._given_up
         elif node.peer is not None:
             del self._by_peer[node.peer]
-            effects.append(Drop(node.peer, "a newer connection took its place"))
+            effects.append(Drop(node.peer, "replaced by a newer connection"))
         else:
             self._is_back(node)
         node.move(NodeStage.JOINED)
@@ -129,7 +129,7 @@ class Membership:
             self._refusals[node.instance] = reason
             return effects
         del self._refusals[node.instance]
-        text = f"{GIVEN_UP} ({reason}); gdispy there and here do not go together"
+        text = f"{GIVEN_UP} ({reason}); the versions of gdispy are incompatible"
         self._misunderstood[node.instance] = text
         return effects + self._lose_if_known(node, now, text) + self._placement.place(now)
 
@@ -190,7 +190,7 @@ class Membership:
         """A node that does not come back is lost."""
         moment = node.lost_at
         assert moment is not None
-        why = f"nothing was heard of it for {self.lease:.0f} s"
+        why = f"not heard from for {self.lease:.0f} s"
         self._state.timers.set(
             moment,
             lambda: node.lost_at == moment and self._state.nodes.get(node.instance) is node,

@@ -99,7 +99,7 @@ class NodeReports:
     def _take(self, node: NodeRecord, message: Message, now: float) -> Effects:
         if node.stage is not NodeStage.ACTIVE and not isinstance(message, Inventory):
             if len(node.early) >= EARLY_LIMIT:
-                raise ProtocolError(f"{len(node.early)} messages have come, and none says what the node holds")
+                raise ProtocolError(f"{len(node.early)} messages have arrived before the inventory of the node")
             node.early.append(message)  # It has overtaken the inventory, which may be long.
             return []
         effects: Effects = self.HANDLERS[type(message)](self, node, message, now)
@@ -122,7 +122,7 @@ class NodeReports:
         return effects
 
     def _on_cpus(self, node: NodeRecord, message: Cpus, now: float) -> Effects:
-        """The node offers another number of CPUs than before; 0: it takes no jobs at present."""
+        """The node offers another number of CPUs than before; 0: not accepting jobs at present."""
         node.offer.change(message.cpus, message.reason)
         return self._provisioning.count_cpus(node, now)
 
@@ -138,7 +138,7 @@ class NodeReports:
             *(assignment.special.contents if assignment.special is not None else ()),
         ]
         if any(place >= len(contents) for place in message.places):
-            return [Drop(node.peer, f"{REFUSED}it asks for files that there are not")] if node.peer is not None else []
+            return [Drop(node.peer, f"{REFUSED}it requests files that do not exist")] if node.peer is not None else []
         found = [contents[place] for place in message.places]
         return [to_node(node, FileContents(message.computation, message.places, found))]
 

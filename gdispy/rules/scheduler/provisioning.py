@@ -236,8 +236,8 @@ def _objection(node: NodeRecord, computation: Computation, assignment: Assignmen
         return computation.objection
     if not computation.open.asks and not computation.patterns.match(node.names, node.port):
         computation.refused.add(node.instance)
-        return "it is there, but `nodes` does not name it"
+        return "found, but not matched by `nodes`"
     computation.refused.discard(node.instance)
     if prepare.python not in ("", node.python) and not prepare.source:
-        return f"it runs Python {node.python}, and the function was made by Python {prepare.python}"
+        return f"it runs Python {node.python}, but the function was compiled by Python {prepare.python}"
     return assignment.error if computation.open.asks and assignment.asked and not assignment.taken else ""

@@ -35,9 +35,9 @@ def objection(nodes: list[str], others: set[str]) -> str:
     named = others.union(each for each in nodes if "*" not in each)
     if len(named) > max(ADDRESSES, len(others)):
         return (
-            f"the client names {len(named):,} nodes, and this scheduler looks for {ADDRESSES:,} of one client at most: "
+            f"the client names {len(named):,} nodes, and this scheduler accepts at most {ADDRESSES:,} per client: "
             "use patterns with *, which stand for all nodes that the scheduler knows"
         )
     if len(nodes) > PATTERNS:
-        return f"`nodes` has {len(nodes):,} elements, and this scheduler takes {PATTERNS:,}: use fewer patterns"
+        return f"`nodes` has {len(nodes):,} elements, and this scheduler accepts {PATTERNS:,}: use fewer patterns"
     return ""

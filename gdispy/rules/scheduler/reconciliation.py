@@ -117,7 +117,7 @@ class Reconciliation:
             return end_jobs(computation, [task], CANCELLED, "")
         lost = job.node is not None and not computation.reentrant
         if lost or (task.pinned is not None and task.pinned not in self._state.nodes):
-            return end_jobs(computation, [task], ABANDONED, "Nothing is known any more of the node of the job.\n")
+            return end_jobs(computation, [task], ABANDONED, "The node of the job is no longer known.\n")
         if task.arguments is ABSENT:
             return self._lifecycle.give_back(computation, [task])
         computation.backlog.add(task)

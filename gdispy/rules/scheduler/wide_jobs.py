@@ -143,6 +143,6 @@ class WideJobs:
 
 def _end(computation: Computation, tasks: list[Task], reason: str) -> Effects:
     name = computation.prepare.name if computation.prepare is not None else "?"
-    jobs = "a job ends" if len(tasks) == 1 else f"{len(tasks)} jobs end"
-    told = Notice(computation.id, f"{name}: {jobs} that no node can run: {reason.rstrip()}")
+    jobs, them = ("a job is", "it") if len(tasks) == 1 else (f"{len(tasks)} jobs are", "them")
+    told = Notice(computation.id, f"{name}: {jobs} terminated, since no node can run {them}: {reason.rstrip()}")
     return [Send(computation.client, told), *end_jobs(computation, tasks, TERMINATED, reason)]

@@ -142,7 +142,7 @@ def test_what_is_saved_means_the_same_when_it_is_read(tmp_path: Path, monkeypatc
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["--poll_interval", "4"], "--poll_interval: it must be from 5 to 1000, not 4"),
+        (["--poll_interval", "4"], "--poll_interval: it must be between 5 and 1000, not 4"),
         (["--poll_interval", "nan"], "--poll_interval"),
         (["--pulse_interval", "0.01"], "--pulse_interval"),
         (["--ping_interval", "1001"], "--ping_interval"),
@@ -165,11 +165,11 @@ def test_what_cannot_be_is_refused_by_the_name_of_its_option(words: list[str], t
     ("line", "told"),
     [
         ("poll_interval = often", "poll_interval in .*scheduler.ini must be a number"),
-        ("poll_interval = 2", "poll_interval in .*scheduler.ini: it must be from 5"),
+        ("poll_interval = 2", "poll_interval in .*scheduler.ini: it must be between 5"),
         ("clean = perhaps", "clean in .*scheduler.ini must be yes or no"),
         ("cleanup_nodes = all", "cleanup_nodes in .*scheduler.ini must be yes or no"),
         ("dest_path_prefix = kept\nno_journal = yes", "dest_path_prefix in .*scheduler.ini: this and --no_journal"),
-        ("httpd = yes", "there is no option 'httpd'"),
+        ("httpd = yes", "unknown option 'httpd'"),
     ],
 )
 def test_file_is_refused_by_its_name_and_the_option(file: Any, line: str, told: str) -> None:

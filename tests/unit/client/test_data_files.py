@@ -104,7 +104,7 @@ def test_what_is_no_file_is_left_out_and_said(
             with caplog.at_level(logging.WARNING):
                 assert [*data_files([pattern], str(tmp_path))] == ["data/a.txt"]
             assert sorted(message.rpartition("/")[2] for message in caplog.messages) == [
-                "dangling is left out: it is a link to nowhere",
+                "dangling is left out: it is a broken link",
                 "pipe is left out: it is a named pipe",
                 "socket is left out: it is a socket",
             ]

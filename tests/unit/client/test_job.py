@@ -264,7 +264,7 @@ def test_a_failure_shows_the_arguments_shortened() -> None:
     ("text", "line"),
     [
         ("", ""),
-        ("The program was ended by signal 9 (SIGKILL).\nmore\n", "The program was ended by signal 9 (SIGKILL)."),
+        ("The program was killed by signal 9 (SIGKILL).\nmore\n", "The program was killed by signal 9 (SIGKILL)."),
         ('Traceback (most recent call last):\n  File "a", line 1, in f\n    x\nKeyError: 1\n', "KeyError: 1"),
         ('Traceback (most recent call last):\n  File "a", line 1\nE: a\nb\n', "E: a"),
         ("E: " + "x" * 1000, "E: " + "x" * 494 + "..."),

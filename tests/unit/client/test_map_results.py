@@ -222,7 +222,7 @@ def test_a_job_that_dies_fails_all_of_its_items_and_no_others() -> None:
     cluster._waiting.pop(0)
     cluster.work()
     for item in range(3):
-        with pytest.raises(JobFailed, match=r"SIGKILL\nIt was the job of 3 items") as raised:
+        with pytest.raises(JobFailed, match=r"SIGKILL\nThe job had 3 items") as raised:
             next(found)
         failed = raised.value.job
         assert (failed.id, failed.status, failed.args) == (cluster.jobs[0].id, DispyJob.Terminated, (item,))

@@ -185,13 +185,13 @@ def test_module_without_any_source_is_refused_where_the_computation_needs_it(
     write: Write, caplog: pytest.LogCaptureFixture
 ) -> None:
     sys.modules["made_by_hand"] = types.ModuleType("made_by_hand")
-    with pytest.raises(ConfigError, match=r"the module made_by_hand has no source.*write it into a file, or install"):
+    with pytest.raises(ConfigError, match=r"the module made_by_hand has no source.*save it in a file, or install"):
         find(["made_by_hand"])
     write("uses_it.py", "import made_by_hand")
     assert find(["uses_it"]).modules == {"uses_it"}
     assert caplog.messages == [
-        "the module made_by_hand has no source that could be sent to nodes: "
-        "jobs find it only where another module makes it"
+        "the module made_by_hand has no source that can be sent to nodes: "
+        "jobs find it only if another module creates it"
     ]
 
 

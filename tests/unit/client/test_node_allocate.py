@@ -100,7 +100,7 @@ def test_allocate_of_any_version_of_dispy_is_called_as_it_was_written(kind: type
 def test_dictionaries_may_have_keys_of_the_program_and_no_host() -> None:
     found = read([{"host": "10.0.0.1", "name": "mine", "cpus": "2"}, {"port": "5000"}], 51348)
     assert [(each.host, each.port, each.cpus) for each in found.nodes] == [("10.0.0.1", None, 2), ("*", 5000, 0)]
-    assert found.whom.look and found.whom.targets == [("10.0.0.1", 51348)]
+    assert found.targets.look and found.targets.targets == [("10.0.0.1", 51348)]
 
 
 def test_tuples_may_have_numbers_as_text() -> None:

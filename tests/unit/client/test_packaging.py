@@ -263,7 +263,7 @@ def test_what_is_no_file_in_a_package_is_left_out_and_said(
         assert paths(prepared(len, [own])) == ["odd_package/__init__.py"]
     folder = here / "odd_package"
     assert caplog.messages == [
-        f"{folder}/link is left out: it is a link to nowhere",
+        f"{folder}/link is left out: it is a broken link",
         f"{folder}/pipe is left out: it is a named pipe",
         f"{folder}/socket is left out: it is a socket",
     ]
@@ -305,7 +305,7 @@ def test_no_data_may_be_written_in_any_way(data: Any) -> None:
         (7, "data must be a list, not int"),
         ([7], "data must list patterns such as 'templates/*.txt', not int: 7"),
         ([b"a"], "data must list patterns such as 'templates/*.txt', not bytes: b'a'"),
-        ([""], "data: '' is no pattern"),
+        ([""], "data: '' is not a valid pattern"),
     ],
 )
 def test_data_of_another_kind_is_refused(data: Any, words: str) -> None:
@@ -377,9 +377,7 @@ def sentence(*args: Any, **kwargs: Any) -> str:
 
 
 def test_computation_that_cannot_be_called_is_refused() -> None:
-    assert sentence(7) == (
-        "computation must be a function (or anything that can be called) or the path of a program, not int"
-    )
+    assert sentence(7) == ("computation must be a function (or another callable) or the path of a program, not int")
 
 
 def test_function_that_returns_what_cannot_travel_is_refused() -> None:
@@ -389,9 +387,9 @@ def test_function_that_returns_what_cannot_travel_is_refused() -> None:
     def numbers() -> Iterator[int]:
         yield 1
 
-    assert sentence(later) == "later is a coroutine function: give one that runs it, as with asyncio.run"
+    assert sentence(later) == "later is a coroutine function: use a function that runs it, for example with asyncio.run"
     assert sentence(functools.partial(later, 1)).startswith("later is a coroutine function")
-    assert sentence(numbers) == "numbers is a generator function: give one that returns a list"
+    assert sentence(numbers) == "numbers is a generator function: use a function that returns a list"
 
 
 def test_function_that_cannot_be_copied_is_refused() -> None:
@@ -406,7 +404,7 @@ def test_program_that_does_not_exist_is_refused() -> None:
 
 def test_program_that_is_a_directory_is_refused(here: Path) -> None:
     (here / "folder").mkdir()
-    assert sentence("./folder") == "the program ./folder is no file"
+    assert sentence("./folder") == "the program ./folder is not a file"
 
 
 def test_program_that_is_not_executable_is_refused(here: Path) -> None:
@@ -430,7 +428,7 @@ def test_dependency_that_does_not_exist_is_refused() -> None:
 
 def test_directory_as_dependency_is_refused(here: Path) -> None:
     (here / "data").mkdir()
-    assert sentence(len, ["data"]) == "the dependency data is not a file: name its files one by one"
+    assert sentence(len, ["data"]) == "the dependency data is not a file: list its files individually"
 
 
 def test_dependency_whose_name_no_node_takes_is_refused(here: Path) -> None:
@@ -449,7 +447,7 @@ def test_two_files_that_would_become_one_are_refused(tmp_path_factory: pytest.Te
 
 
 def test_module_without_a_file_is_refused() -> None:
-    assert sentence(len, [sys]) == "the module sys has no file that could be sent"
+    assert sentence(len, [sys]) == "the module sys has no file that can be sent"
 
 
 def test_dependency_that_cannot_be_read_is_refused(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -463,7 +461,7 @@ def test_dependency_that_cannot_be_read_is_refused(here: Path, monkeypatch: pyte
 
 def test_directory_that_looks_absolute_is_taken_as_relative_and_said_so(caplog: pytest.LogCaptureFixture) -> None:
     assert prepared(len, directory="/a/b").directory == "a/b"
-    assert caplog.messages == ["dest_path '/a/b' is taken as 'a/b': it is below the directory of each node"]
+    assert caplog.messages == ["dest_path '/a/b' is used as 'a/b': it is relative to the directory of each node"]
     caplog.clear()
     assert prepared(len, directory="a/b").directory == "a/b" and prepared(len, directory="").directory == ""
     assert caplog.messages == []
@@ -496,8 +494,7 @@ def test_function_that_drags_large_data_along_is_sent_with_a_warning(caplog: pyt
     assert prepare(lambda: len(large), [], ComputationOptions())[0].kind == "function"
     [message] = caplog.messages
     assert (
-        "the largest of it: the function with all that it refers to, most of it <lambda> -> closure['large'] (11.0 MB)"
-        in message
+        "parts: the function with everything it refers to, most of it <lambda> -> closure['large'] (11.0 MB)" in message
     )
     caplog.clear()
     small = 5
@@ -512,8 +509,8 @@ def test_files_that_are_large_together_are_warned_of_by_name(here: Path, caplog:
     assert caplog.messages == []
     prepared(len, ["a.bin", "b.bin", "c.bin"])
     assert caplog.messages == [
-        "len takes 11.0 MB to send to each node; the largest of it: a.bin (6.0 MB), b.bin (5.0 MB). Leave out what "
-        "jobs do not need; large data that a function refers to can be an argument, or a file"
+        "len sends 11.0 MB to each node; the largest parts: a.bin (6.0 MB), b.bin (5.0 MB). Remove what jobs do not "
+        "need; large data that a function refers to can be passed as an argument or a file"
     ]
 
 
@@ -526,7 +523,7 @@ def test_log_says_in_detail_what_travels_and_why(module: Any, here: Path, caplog
         prepare(own.work, ["a.txt"], ComputationOptions(data=("b.*",)))
     lines = caplog.messages
     assert lines[0].startswith("work sends ") and lines[0].endswith(" to each node")
-    assert lines[1].startswith("work sends the function with all that it refers to: ")
+    assert lines[1].startswith("work sends the function with everything it refers to: ")
     assert lines[1].endswith(" bytes, by value: own_module.work")
     assert lines[-3:] == [
         "work sends a.txt: 3 bytes, it is in depends",

@@ -48,7 +48,7 @@ def test_names_of_both_generations_become_ours(given: dict[str, Any], own: dict[
 @pytest.mark.parametrize(
     ("given", "told"),
     [
-        ({"host": "10.0.0.1", "ip_addr": "10.0.0.2"}, "host and ip_addr are two names of one thing"),
+        ({"host": "10.0.0.1", "ip_addr": "10.0.0.2"}, "host and ip_addr are two names of the same parameter"),
         ({"ext_host": "a", "ext_ip_addr": "b"}, "ext_host and ext_ip_addr"),
         ({"host": [10]}, "host must be text, not int"),
         ({"host": ["192.0.2.77", "192.0.2.78"]}, "this machine has none of the addresses 192.0.2.77, 192.0.2.78"),
@@ -63,7 +63,7 @@ def test_names_of_both_generations_become_ours(given: dict[str, Any], own: dict[
         ({"poll_interval": 4.9}, "poll_interval must be a number of seconds from 5 to 1000"),
         ({"poll_interval": 1001}, "poll_interval"),
         ({"poll_interval": "often"}, "poll_interval"),
-        ({"ext_host": "0.0.0.0"}, "is not an address that others can connect to"),
+        ({"ext_host": "0.0.0.0"}, "is not an address that other machines can connect to"),
         ({"ext_host": "a:b"}, "not a port"),
     ],
 )
@@ -158,7 +158,10 @@ def no_arguments_by_name(directory: str, *, only_by_name: int) -> None:
         ({"ip_addr": 5}, "ip_addr must be text, not int"),
         ({"secret": b"bytes"}, "secret must be text, not bytes"),
         ({"cleanup": 2}, "cleanup must be a function, not int"),
-        ({"cleanup": no_arguments_by_name}, "cleanup is called with arguments by place, but needs only_by_name"),
+        (
+            {"cleanup": no_arguments_by_name},
+            "cleanup is called with positional arguments, but only_by_name is keyword-only",
+        ),
     ],
 )
 def test_plain_parameters_of_a_wrong_kind_are_refused(given: dict[str, Any], told: str) -> None:
@@ -271,15 +274,15 @@ def test_shared_clusters_take_both_orders(args: tuple[Any, ...], rest: dict[str,
 
 
 def test_what_is_given_twice_or_goes_too_far_by_place_is_refused() -> None:
-    with pytest.raises(TypeError, match="cluster_status is given by place and by name"):
+    with pytest.raises(TypeError, match="cluster_status is given by position and by name"):
         Placed(abs, [], [], None, on_status, cluster_status=on_status)
-    with pytest.raises(TypeError, match="17 arguments by place are too many: give those behind the 16th by name"):
+    with pytest.raises(TypeError, match="17 positional arguments are too many: give those after the 16th by name"):
         Placed(abs, [], [], None, on_status, *[None] * 12)
 
 
 def test_a_shared_cluster_leaves_intervals_to_its_scheduler(caplog: pytest.LogCaptureFixture) -> None:
     assert own_names({"pulse_interval": 5, "dispy_port": 9700}, True) == {"scheduler_port": 9700}
-    assert "pulse_interval is the scheduler's: give it to gdispy-scheduler; here it is ignored" in caplog.text
+    assert "pulse_interval is ignored here: it is an option of gdispy-scheduler" in caplog.text
 
 
 async def coroutine(job: Any) -> None: ...
@@ -346,7 +349,7 @@ def test_what_is_free_is_a_record() -> None:
 
 @pytest.mark.parametrize("name", ["secret_file", "certfile", "keyfile", "dest_path", "ip_addr"])
 def test_zero_character_in_a_parameter_is_refused(name: str) -> None:
-    with pytest.raises(ConfigError, match=f"{name} must not hold a zero character"):
+    with pytest.raises(ConfigError, match=f"{name} must not contain a zero character"):
         check_plain(name, "a\0b")
 
 
@@ -359,5 +362,5 @@ def test_malformed_address_in_the_environment_is_refused_by_the_name_of_the_vari
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("GDISPY_IP_ADDR", "10.0.0.1 10.0.0.2")
-    with pytest.raises(ConfigError, match=r"GDISPY_IP_ADDR '10.0.0.1 10.0.0.2': a host name must not hold ' '"):
+    with pytest.raises(ConfigError, match=r"GDISPY_IP_ADDR '10.0.0.1 10.0.0.2': a host name must not contain ' '"):
         JobCluster(abs, nodes=["local"])

@@ -94,9 +94,9 @@ def test_link_in_the_place_of_the_file_is_not_followed(home: Path) -> None:
     goal.write_bytes(b"mine")
     for name, target in (("link", goal), ("dangling", home.parent / "outside" / "none")):
         (home / name).symlink_to(target)
-        assert "is there at the client already" in send(home, name)
+        assert "already exists at the client" in send(home, name)
         # Nor is it where the link's file holds the same already.
-        assert "is there at the client already" in send(home, name, b"mine")
+        assert "already exists at the client" in send(home, name, b"mine")
         # Where files may be replaced, the link itself is.
         assert send(home, name, overwrite=True) == ""
         assert not (home / name).is_symlink() and (home / name).read_bytes() == FIRST
@@ -131,8 +131,8 @@ def test_folder_that_becomes_a_link_meanwhile_lets_nothing_out(home: Path) -> No
 def test_nothing_that_is_there_is_replaced_unless_the_user_allows_it(home: Path) -> None:
     (home / "file").write_bytes(b"mine")
     os.mkfifo(home / "pipe")
-    assert "make the cluster with overwrite=True" in send(home, "file")
-    assert "is there at the client already" in send(home, "pipe")
+    assert "create the cluster with overwrite=True" in send(home, "file")
+    assert "already exists at the client" in send(home, "pipe")
     assert (home / "file").read_bytes() == b"mine"
     assert send(home, "file", overwrite=True) == "" and (home / "file").read_bytes() == FIRST
     assert sorted(os.listdir(home)) == ["file", "pipe"]
@@ -142,20 +142,20 @@ def test_what_has_come_before_is_replaced_until_somebody_changes_it(home: Path) 
     assert send(home, "file") == send(home, "file", SECOND) == ""
     assert (home / "file").read_bytes() == SECOND
     (home / "file").write_bytes(b"mine now")
-    assert "is there at the client already" in send(home, "file")
+    assert "already exists at the client" in send(home, "file")
     (home / "file").unlink()
     assert send(home, "file") == ""
     # One of the same name elsewhere is another file.
     (home / "deep").mkdir()
     (home / "deep" / "file").write_bytes(b"mine")
-    assert "is there at the client already" in send(home, "deep/file")
+    assert "already exists at the client" in send(home, "deep/file")
 
 
 def test_equal_file_that_is_there_is_as_good(home: Path) -> None:
     (home / "file").write_bytes(FIRST)
     assert send(home, "file") == ""
     # It was not this program's, and is not now.
-    assert "is there at the client already" in send(home, "file", SECOND)
+    assert "already exists at the client" in send(home, "file", SECOND)
 
 
 def test_file_system_without_links_does_as_well(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -165,13 +165,13 @@ def test_file_system_without_links_does_as_well(home: Path, monkeypatch: pytest.
     monkeypatch.setattr(received_files.os, "link", link)
     assert send(home, "file") == "" and (home / "file").read_bytes() == FIRST
     (home / "mine").touch()
-    assert "is there at the client already" in send(home, "mine")
+    assert "already exists at the client" in send(home, "mine")
 
 
 def test_directory_in_the_way_is_told(home: Path) -> None:
     (home / "taken").mkdir()
     (home / "file").touch()
-    assert "is there at the client already" in send(home, "taken")
+    assert "already exists at the client" in send(home, "taken")
     assert "cannot be written at the client: Is a directory" in send(home, "taken", overwrite=True)
     assert "a file is in the way" in send(home, "file/below")
     assert sorted(os.listdir(home)) == ["file", "taken"]

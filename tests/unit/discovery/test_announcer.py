@@ -123,7 +123,7 @@ def test_a_caller_whose_node_works_for_another_program_waits_until_that_has_ende
         scheduler_connector, "connect", lambda *args, **ways: calls.append(None) or SimpleNamespace(stuck=False)
     )
     home: Any = SimpleNamespace(handlers=lambda: None)
-    home.use = lambda connection, caller: caller.closed(f"{BUSY}it works for another")
+    home.use = lambda connection, caller: caller.closed(f"{BUSY}in use by another")
     caller = SchedulerConnector(home, Secret(bytes(32), ""), ("127.0.0.1", 1), "")
     caller.start()
     try:

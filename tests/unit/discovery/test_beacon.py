@@ -115,7 +115,7 @@ def test_what_fails_at_one_packet_does_not_end_the_hearing(make: Any, port: int,
     other.broadcast(HERE, 1, port)
     with gevent.Timeout(LIMIT):
         while "could not be handled" not in caplog.text:
-            gevent.sleep(0.001)
+            gevent.idle()
     beacon._on_packet = good
     other.broadcast(HERE, 2, port)
     heard.wait(1)
@@ -141,6 +141,6 @@ def test_loopback_stays_on_this_machine() -> None:
 def test_one_address_of_several_that_cannot_be_used_is_told_and_left_out(port: int, caplog: Any) -> None:
     several = Beacons(KEY, b"1" * 16, ["127.0.0.1", "203.0.113.1"], port, lambda *args: None)
     several.close()
-    assert "no broadcasts by the address 203.0.113.1" in caplog.text
+    assert "no broadcasts from the address 203.0.113.1" in caplog.text
     with pytest.raises(OSError):
         Beacons(KEY, b"1" * 16, ["203.0.113.1"], port, lambda *args: None)

@@ -275,7 +275,7 @@ def pauses_of(owner: Owner, monkeypatch: pytest.MonkeyPatch, count: int) -> list
 class Busy(Owner):
     """A node says that it is busy each time, or what is wanted."""
 
-    reason = f"{BUSY}it works for another"
+    reason = f"{BUSY}in use by another"
 
     def open(self, route: Route, limit: float, small: bool) -> Any:
         return SimpleNamespace(instance=b"i" * 16, quiet=0.0, stuck=False)

@@ -57,9 +57,9 @@ def test_link_or_file_on_the_way_is_refused(directory: Path, path: str) -> None:
     (directory / "file").touch()
     for each in ("link", "deep/link"):
         (directory / each).symlink_to(outside)
-    with pytest.raises(ProtocolError, match="something is in the way"):
+    with pytest.raises(ProtocolError, match="is in the way"):
         place(str(directory), row(path), arrived(directory))
-    assert "something is in the way" in place_all(str(directory), [row(path)], [arrived(directory)])
+    assert "is in the way" in place_all(str(directory), [row(path)], [arrived(directory)])
     assert os.listdir(outside) == []
 
 
@@ -105,5 +105,5 @@ def test_arrived_file_that_is_a_link_is_refused(directory: Path) -> None:
     content = arrived(directory)
     os.unlink(content.path)
     os.symlink(goal, content.path)
-    assert "cannot be put in place" in place_all(str(directory), [row("file")], [content])
+    assert "cannot be stored" in place_all(str(directory), [row("file")], [content])
     assert goal.stat().st_mode & 0o777 == 0o640

@@ -95,7 +95,7 @@ def test_directory_that_is_gone_is_used_by_nobody(disk: Disk) -> None:
 
 def test_file_with_other_contents_is_refused_while_the_first_is_used(disk: Disk) -> None:
     disk.enter(C, "a", x="1", y="1")
-    with pytest.raises(ProtocolError, match="the file 'x' cannot be put into the directory of dest_path"):
+    with pytest.raises(ProtocolError, match="the file 'x' cannot be stored in the directory of dest_path"):
         disk.enter(D, "a", x="2")
     # Nothing of it is left, nor does it keep anybody else from using the directory.
     assert disk.leave(D) == "" and disk.files() == {"a/x": "1", "a/y": "1"}
@@ -158,6 +158,6 @@ def test_file_of_a_running_job_is_not_replaced_by_another_computation(disk: Disk
     row = ["x", 0o600, 0.0, 1, b"1"]
     files.check(str(disk.path), [row])
     files._contents[str(disk.path / "x")] = b"2"
-    with pytest.raises(ProtocolError, match="the file 'x' is there with other contents, for a job"):
+    with pytest.raises(ProtocolError, match="the file 'x' already exists with different contents, for a job"):
         files.check(str(disk.path), [row])
     files.check(str(disk.path / "y"), [row])

@@ -16,7 +16,7 @@ from gdispy.execution.spawner_process import why_not_started
 )
 def test_a_limit_that_was_reached_is_named_with_where_it_is_set(number: int, advice: str) -> None:
     text = why_not_started(OSError(number, os.strerror(number)))
-    assert text.startswith(f"the node has no room for it: {os.strerror(number)}. ") and advice in text
+    assert text.startswith(f"the node has no resources for it: {os.strerror(number)}. ") and advice in text
 
 
 def test_other_failures_are_told_as_they_are() -> None:

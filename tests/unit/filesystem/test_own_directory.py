@@ -81,7 +81,7 @@ def test_what_is_put_into_a_directory_of_its_own_later_stays(tmp_path: Path) -> 
 def test_directory_without_a_mark_is_never_cleared(tmp_path: Path, clear: object) -> None:
     (tmp_path / "poetry").mkdir()
     (tmp_path / "poetry.lock").touch()
-    with pytest.raises(ConfigError, match="not a directory of gdispy's own"):
+    with pytest.raises(ConfigError, match="was not created by gdispy"):
         clear(str(tmp_path))  # type: ignore[operator]
     assert sorted(os.listdir(tmp_path)) == ["poetry", "poetry.lock"]
 

@@ -383,12 +383,12 @@ def test_payloads_that_no_journal_can_hold_are_replaced_by_what_helps(tmp_path: 
 
 
 def test_arguments_that_a_recovery_file_cannot_keep_are_refused_before_anything_is_written(tmp_path: Path) -> None:
-    logbook = RecoveryFile(str(tmp_path / "r"), False)
-    size = logbook.journal.size
+    recovery = RecoveryFile(str(tmp_path / "r"), False)
+    size = recovery.journal.size
     with pytest.raises(JournalError, match="pass the name of a file instead"):
-        logbook.submitted(1, Huge(), None, None)
-    assert logbook.journal.size == size
-    logbook.journal.close()
+        recovery.submitted(1, Huge(), None, None)
+    assert recovery.journal.size == size
+    recovery.journal.close()
 
 
 def test_large_payload_that_a_full_disk_takes_a_part_of_is_written_later(

@@ -86,7 +86,7 @@ def test_lines_are_printable_and_say_how_many_were_left_out(caplog: Any) -> None
         log.log(logging.DEBUG, "other", "not said at all")
     assert [each.message for each in caplog.records] == [
         r"a\x1b\nb says 5",
-        "c says 6 (999 such lines were left out before)",
+        "c says 6 (999 such lines were suppressed)",
     ]
 
 

@@ -321,7 +321,7 @@ def test_backlog_counts_what_is_queued_once_and_ends_at_nothing(value: Any) -> N
 
 
 def test_what_is_no_payload_cannot_be_put_into_a_message() -> None:
-    with pytest.raises(InternalError, match="a set cannot travel"):
+    with pytest.raises(InternalError, match="a set cannot be sent"):
         Sender(KEY).put(progress({1}))
 
 
@@ -535,7 +535,7 @@ def test_stream_that_begins_twice_is_refused() -> None:
 
 
 def test_stream_that_goes_on_after_its_end_is_refused() -> None:
-    with pytest.raises(ProtocolError, match="has not begun"):
+    with pytest.raises(ProtocolError, match="has not started"):
         receive_chunks(stream(1, FIRST | LAST, b"", 0), stream(1, 0, b"a"))
 
 

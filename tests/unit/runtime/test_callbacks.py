@@ -61,5 +61,5 @@ def test_one_that_fails_or_exits_is_told_and_the_others_go_on(caplog: pytest.Log
 
 def test_python_without_its_global_lock_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "_is_gil_enabled", lambda: False, raising=False)
-    with pytest.raises(ConfigError, match="gevent needs Python's global lock"):
+    with pytest.raises(ConfigError, match="gevent requires Python's global interpreter lock"):
         Hub()

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import threading
-import time
 from typing import Any
 
 import gevent
 import pytest
 
 from gdispy.runtime.gate import Gate
+from tests.support.waiting import eventually
 
 
 def test_closed_gate_is_waited_at_no_longer_than_told() -> None:
@@ -78,8 +78,7 @@ def test_opening_twice_is_as_once() -> None:
     found: list[Any] = []
     thread = threading.Thread(target=lambda: found.append(gate.wait(30)), daemon=True)
     thread.start()
-    while not gate._wakers and thread.is_alive():
-        time.sleep(0)
+    eventually(lambda: gate._wakers)
     gate.open()
     gate.open()
     thread.join(30)

@@ -154,7 +154,7 @@ def test_generated_secrets_are_all_different_and_usable() -> None:
 def test_file_that_others_may_use_is_refused(home: Path, mode: int) -> None:
     path = private_file(home / "given", SECRET)
     path.chmod(mode)
-    with pytest.raises(SecretError, match=f"others can read the secret file {path}: run chmod 600 {path}"):
+    with pytest.raises(SecretError, match=f"other users can read the secret file {path}: run chmod 600 {path}"):
         find_secret(secret_file=str(path))
 
 
@@ -211,12 +211,12 @@ def test_fifo_is_refused_and_not_waited_for(home: Path) -> None:
 def test_file_that_holds_no_text_is_refused(home: Path) -> None:
     path = private_file(home / "given", "")
     path.write_bytes(b"\xff\xfe\0")
-    with pytest.raises(SecretError, match="does not hold text in UTF-8"):
+    with pytest.raises(SecretError, match="is not UTF-8 text"):
         find_secret(secret_file=str(path))
 
 
 def test_file_with_a_damaged_key_is_refused(home: Path) -> None:
-    with pytest.raises(SecretError, match="cut short or damaged"):
+    with pytest.raises(SecretError, match="incomplete or damaged"):
         find_secret(secret_file=str(private_file(home / "given", SECRET[:-3])))
 
 
@@ -241,7 +241,7 @@ def test_key_file_is_used_again_and_not_new_then() -> None:
 
 def test_key_file_that_cannot_be_made_is_told(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     private_file(home / "config", "a file where the directory should be")
-    with pytest.raises(SecretError, match=r"the key file .* cannot be made: Not a directory"):
+    with pytest.raises(SecretError, match=r"the key file .* cannot be created: Not a directory"):
         find_secret()
 
 
@@ -320,18 +320,18 @@ def test_mark_before_a_secret_from_standard_input_is_no_part_of_it(monkeypatch: 
 def test_who_has_another_secret_hears_where_this_sides_comes_from(home: Path) -> None:
     path = str(home / "config" / "gdispy" / "secret")
     made = find_secret()
-    assert made.is_new and f"was made just now, in {path}: copy the file that the other side uses" in made.advice()
+    assert made.is_new and f"was created just now, in {path}: replace it with the file" in made.advice()
     assert "~/.config/gdispy/secret" in made.advice()
     assert find_secret().advice() == f"this side's is from {path}"
 
 
 def test_secret_that_is_no_text_in_utf_8_is_refused() -> None:
-    with pytest.raises(SecretError, match="the secret given holds what is no text in UTF-8"):
+    with pytest.raises(SecretError, match="the secret given is not UTF-8 text"):
         find_secret("\udcff" * 20)
 
 
 def test_name_that_no_file_has_is_refused() -> None:
-    with pytest.raises(SecretError, match="no file has such a name"):
+    with pytest.raises(SecretError, match="not a valid file name"):
         find_secret(secret_file="a\0b")
 
 

@@ -62,7 +62,7 @@ def test_lost_connection_ends_with_how_long_nothing_was_heard(made: Made, monkey
     monkeypatch.setattr(Heartbeat, "quiet", lambda heartbeat, now: 31.0)
     made.made.check()
     run_spawned()
-    assert made.ends == ["nothing was heard of the other side for 31 s"]
+    assert made.ends == ["no data from the other side for 31 s"]
 
 
 def test_sign_that_is_due_is_given(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -116,5 +116,7 @@ with tempfile.TemporaryFile(buffering=0) as file:
 print(own.note(None, signal.SIGXFSZ) != "", own.note(OSError(5, "other")) == "", own.note(None) == "")
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
-    expected = "A file of a job may have 1,000 bytes on this node (--job_file_size).\n2000\nagain\nTrue True True\n"
+    expected = (
+        "The limit for files of a job on this node is 1,000 bytes (--job_file_size).\n2000\nagain\nTrue True True\n"
+    )
     assert done.stdout == expected

@@ -61,7 +61,7 @@ def test_job_that_ends_for_its_limit_says_so() -> None:
     worker.hand[0].limit = 2.5
     jobs.table.take_answers(worker, [of(1, status=TERMINATED, exception="killed"), of(2)])
     texts = [each.exception for each in jobs.computation.outcomes.unacked.values()]
-    assert texts == ["The job took longer than its limit of 2.5 s (dispy_timeout), and was ended.\n", ""]
+    assert texts == ["The job took longer than its limit of 2.5 s (dispy_timeout) and was terminated.\n", ""]
 
 
 def test_later_attempt_waits_for_the_former_whose_outcome_is_dropped() -> None:

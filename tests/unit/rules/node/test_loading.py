@@ -65,7 +65,7 @@ def test_template_that_ends_is_loaded_again_until_it_has_ended_too_often() -> No
     here = served.state.computations[C]
     for _ in range(TEMPLATE_LIMIT - 1):
         assert made.template_lost(here, "killed", 0.0) == [Load(prepare(), {})]
-    error = "its process on the node keeps ending: killed"
+    error = "its process on the node ends repeatedly: killed"
     assert made.template_lost(here, "killed", 0.0) == [Send(A, Prepared(C, error))]
 
 
@@ -109,17 +109,17 @@ def test_computation_that_was_taken_over_is_fenced() -> None:
 def test_no_more_computations_are_taken_than_are_allowed_or_when_the_node_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     served, made, owner = loading()
     monkeypatch.setattr(loading_module, "COMPUTATIONS_LIMIT", 0)
-    why = "0 computations are there, and no more are taken until one is over"
+    why = "0 computations are loaded, and no more are accepted until one has ended"
     assert made.prepare(owner, prepare()) == refused(prepare(), why)
     assert served.sessions.finish() == [Shutdown()]
-    assert made.prepare(owner, prepare()) == refused(prepare(), "it ends when its present work is done")
+    assert made.prepare(owner, prepare()) == refused(prepare(), "it stops when its current work is done")
 
 
 def test_files_are_put_where_the_computation_is_loaded_and_refused_elsewhere() -> None:
     served, made, owner = loading()
     made.prepare(owner, prepare())
     here, message = served.state.computations[C], PutFile(C, 7, "", [], [])
-    no = [Send(A, Reply(C, 7, "the computation is not loaded there", -1.0, []))]
+    no = [Send(A, Reply(C, 7, "the computation is not loaded on that node", -1.0, []))]
     assert made.put_files(owner, here, message) == no == made.put_files(owner, None, message)
     made.loaded(here, "", 0.0)
     assert made.put_files(owner, here, message) == [PutFiles(prepare(), message)]

@@ -516,7 +516,7 @@ def test_job_that_runs_is_interrupted_then_terminated_then_killed() -> None:
     # Then its end says that it was cancelled.
     [report] = sent(rules.exited(W1, [], "SIGKILL", 16.0), A)
     assert report.statuses == [TERMINATED]
-    assert report.exceptions == ["The job was cancelled, and did not end by itself: SIGKILL\n"]
+    assert report.exceptions == ["The job was cancelled and had to be killed: SIGKILL\n"]
 
 
 def test_job_that_ends_after_its_interrupt_is_not_killed_nor_is_the_next_one() -> None:
@@ -680,7 +680,7 @@ def test_job_whose_workers_end_before_it_can_begin_is_given_up_after_some() -> N
     # Then the job that waited first is given up, and the next one has its chance.
     [report] = sent(effects, A)
     assert (report.jobs, report.statuses) == ([1], [TERMINATED])
-    assert report.exceptions == ["Its worker process ended before the job could begin: no memory\n"]
+    assert report.exceptions == ["The worker process ended before the job could start: no memory\n"]
     assert plain(effects)[:2] == [NewWorker(WorkerId(4), C), AssignJobs(WorkerId(4), [2])]  # type: ignore[list-item]
 
 
@@ -743,7 +743,7 @@ def test_computation_whose_template_keeps_ending_is_given_up() -> None:
             effects += rules.loaded(C, "", 1.0)
     # Then each job has its end, and the scheduler hears why.
     assert sorted(job for message in sent(effects, A, Ended) for job in message.jobs) == [1, 2, 3]
-    assert sent(effects, A, Prepared)[-1] == Prepared(C, "its process on the node keeps ending: killed")
+    assert sent(effects, A, Prepared)[-1] == Prepared(C, "its process on the node ends repeatedly: killed")
 
 
 def test_template_of_a_released_computation_may_end() -> None:
@@ -784,7 +784,7 @@ def test_other_scheduler_is_refused_while_one_is_served() -> None:
     assert rules.joined(B, hello(b"o" * 16, "other"), 1.0) == [
         Drop(
             B,
-            "busy: it works for client at present; wait until that has ended, or share nodes among programs with "
+            "busy: in use by client; wait until that program has ended, or share nodes between programs with "
             "gdispy-scheduler",
         )
     ]
@@ -857,7 +857,7 @@ def test_outcome_comes_again_after_each_reconnection_until_it_is_collected() -> 
         assert sent(rules.joined(peer, hello(), 3.0), peer, Ended) == [ended(outcome(1))]
     rules.receive(Peer(3), [OutcomesAcked(C, [JobId(1)], [1])], 4.0)
     assert rules.joined(Peer(4), hello(), 5.0) == [
-        Drop(Peer(3), "a newer connection took its place"),
+        Drop(Peer(3), "replaced by a newer connection"),
         Send(Peer(4), Inventory([C], [[]], [[]])),
     ]
 
@@ -872,7 +872,7 @@ def test_collected_of_another_attempt_or_job_forgets_nothing() -> None:
 
 def test_newer_connection_of_the_same_scheduler_takes_the_place_of_the_old() -> None:
     rules = node(cpus=1)
-    assert rules.joined(B, hello(), 1.0)[0] == Drop(A, "a newer connection took its place")
+    assert rules.joined(B, hello(), 1.0)[0] == Drop(A, "replaced by a newer connection")
     assert rules.receive(A, [run(1)], 1.0) == []
     assert rules.gone(A, 1.0) == []
     assert plain(rules.receive(B, [run(1)], 1.0)) == [NewWorker(W1, C), AssignJobs(W1, [1])]  # type: ignore[list-item]

@@ -128,7 +128,7 @@ def test_jobs_of_a_client_that_stays_away_are_ended_and_their_results_kept() -> 
     assert Unload(C) in effects
     written = [fact for fact in facts(effects) if isinstance(fact, Ended)]
     assert [(each.jobs, each.statuses) for each in written] == [([1, 2], [TERMINATED, TERMINATED])]
-    assert "was away for 1 minutes" in written[0].exceptions[0]
+    assert "was disconnected for 1 minutes" in written[0].exceptions[0]
     rules.unloaded(C, 101.0)
     # Whoever takes it over gets them; later than that nobody does.
     assert [each.jobs for each in sent(rules.joined(B, claiming(LATER, 2), 200.0), B, Ended)] == [[1, 2]]

@@ -298,7 +298,7 @@ def test_node_that_is_to_finish_ends_when_its_last_computation_is_over() -> None
     # What is there gets jobs as before, and nothing new is taken.
     assert begun(start(rules, 2, now=1.0)) == [2]
     (answer,) = sent(rules.receive(A, [prepare(D)], 1.0), A)
-    assert isinstance(answer, Prepared) and "present work" in answer.error
+    assert isinstance(answer, Prepared) and "current work" in answer.error
     rules.gone(A, 2.0)
     assert [type(each) for each in rules.joined(B, other(), 2.0)] == [Drop]
     assert not any(isinstance(each, Drop) for each in rules.joined(A, hello(), 3.0))
@@ -419,7 +419,7 @@ def test_status_tells_cpus_computations_and_clients() -> None:
     assert rules.standing(601.0) == [
         "CPUs: 0 of 2 (stopped), busy: 2",
         "computation f of client, jobs: 2 running, 0 waiting, 1 done",
-        "client client: away; what is held for it is kept for 50 minutes",
+        "client client: away; its jobs and results are kept for 50 minutes",
     ]
 
 

@@ -87,7 +87,7 @@ def test_nothing_changes_by_a_message_about_the_computation_of_another() -> None
     table.accept(asked.other, job(1), 0.0)
     asked.other.outcomes.unacked[JobId(2)] = of(2)
     asked.other.progress.show(JOB, ProvisionalResult(1, 0, b""))
-    not_here = "the computation is not loaded there"
+    not_here = "the computation is not loaded on that node"
     answers: list[tuple[Message, list[Any]]] = [
         (Cancel(D, [JOB], [1]), []),
         (Recall(D, 1), []),

@@ -20,7 +20,7 @@ def test_other_scheduler_is_refused_while_one_is_connected_and_a_recoverer_is_no
     served = Served()
     served.join()
     refusal = served.sessions.admit(hello(OTHER))
-    assert isinstance(refusal, str) and "it works for client at present" in refusal
+    assert isinstance(refusal, str) and "in use by client;" in refusal
     assert not isinstance(served.sessions.admit(hello(OTHER, role="recoverer")), str)
 
 
@@ -48,7 +48,7 @@ def test_older_run_that_is_refused_changes_nothing_of_the_one_that_is_served() -
 def test_newer_connection_of_a_scheduler_replaces_the_old_one() -> None:
     served = Served()
     served.join()
-    assert Drop(A, "a newer connection took its place") in served.join(B)
+    assert Drop(A, "replaced by a newer connection") in served.join(B)
     assert served.sessions.at(A) is None and served.sessions.serves(B)
 
 
@@ -97,7 +97,7 @@ def test_node_ends_when_as_many_were_served_as_it_is_to_serve() -> None:
     served.sessions.note_leaving(owner)
     assert served.sessions.is_finishing
     assert served.sessions.farewell() == [Shutdown()]
-    assert served.sessions.admit(hello(OTHER)) == "it ends when its present work is done"
+    assert served.sessions.admit(hello(OTHER)) == "it stops when its current work is done"
 
 
 def test_scheduler_that_never_brought_anything_does_not_count_as_served() -> None:

@@ -26,7 +26,7 @@ def test_jobs_of_a_computation_are_counted() -> None:
     [
         (A, None, "client client: connected"),
         (None, None, "client client: leaving"),
-        (None, 180.0, "client client: away; what is held for it is kept for 2 minutes"),
+        (None, 180.0, "client client: away; its jobs and results are kept for 2 minutes"),
     ],
 )
 def test_client_is_connected_leaving_or_away(peer: object, expires: float | None, expected: str) -> None:
@@ -45,4 +45,4 @@ def test_all_of_it_is_told_to_the_owner_and_in_rows_to_visitors() -> None:
     assert [line.split()[0] for line in status.standing(0.0)] == ["CPUs:", "computation", "client"]
     assert status.overview("n", "h", 1) == ([("n", "h", 1, 2, 0, True)], [("client", "", "f", 1, 0)])
     served.sessions.finish()
-    assert status.standing(0.0)[-1] == "it ends when its present work is done"
+    assert status.standing(0.0)[-1] == "it stops when its current work is done"

@@ -105,7 +105,7 @@ def test_job_is_given_up_after_some_workers_in_a_row_that_ended_before_it_began(
             jobs.table.hand_first(worker, 1, 0.0)
         supervision.exited(worker, [(JobId(1), 1)], "no memory", 1.0)
     text = jobs.computation.outcomes.unacked[JobId(1)].exception
-    assert text == "Its worker process ended before the job could begin: no memory\n"
+    assert text == "The worker process ended before the job could start: no memory\n"
 
 
 def test_worker_that_had_begun_a_job_counts_as_none_of_those() -> None:

@@ -122,7 +122,7 @@ def test_node_that_the_client_does_not_take_is_left_alone_and_told() -> None:
     assert dispatch.receive_from_client(CLIENT, [UseNode(C, question.node, 0, b"", [], [])], 0.0) == []
     assert runs(submit(dispatch, {1: None}), A) == []
     [trouble] = sent(dispatch.tick(PATIENCE), CLIENT, Notice)
-    assert "10.0.0.1:51348: this program does not want it" in trouble.text
+    assert "10.0.0.1:51348: not selected by this program" in trouble.text
 
 
 def test_client_that_wants_more_nodes_is_asked_again() -> None:
@@ -143,7 +143,7 @@ def test_node_gets_the_contents_of_the_files_that_it_lacks_its_own_ones_last() -
     assert ([row[0] for row in told.files], told.contents) == (["f", "g", "h"], [])
     assert sent(dispatch.receive(A, [MissingFiles(C, [1, 2])], 0.0), A) == [FileContents(C, [1, 2], [b"y", b"z"])]
     [drop] = dispatch.receive(A, [MissingFiles(C, [3])], 0.0)
-    assert "asks for files that there are not" in drop.reason
+    assert "requests files that do not exist" in drop.reason
 
 
 def test_deallocated_node_gets_no_jobs_until_it_is_allocated_again() -> None:
@@ -152,7 +152,7 @@ def test_deallocated_node_gets_no_jobs_until_it_is_allocated_again() -> None:
     assert sent(order(dispatch, "deallocate", A), CLIENT) == [Reply(C, 7, "", 0.0, [])]
     assert runs(submit(dispatch, {1: None}), A) == []
     [trouble] = sent(dispatch.tick(PATIENCE), CLIENT, Notice)
-    assert "has let go of it" in trouble.text
+    assert "released by this program" in trouble.text
     assert runs(order(dispatch, "allocate", A), A) == [1]
 
 
@@ -380,7 +380,7 @@ def test_node_that_offers_fewer_cpus_gives_back_what_waits_there() -> None:
     assert recall == Recall(C, 2)
     dispatch.receive(A, [Returned(C, [JobId(3), JobId(4)], [1, 1])], 1.0)
     [trouble] = sent(dispatch.tick(1.0 + PATIENCE), CLIENT, Notice)
-    assert "takes no jobs at present" in trouble.text
+    assert "not accepting jobs at present" in trouble.text
     finish(dispatch, A, 1, 2)
     assert runs(dispatch.receive(A, [Cpus(1)], 5.0), A) == [3]
 
@@ -394,9 +394,9 @@ def test_jobs_of_a_node_are_told() -> None:
 
 def test_orders_for_nodes_that_there_are_not_and_unknown_orders_are_answered() -> None:
     dispatch = scheduler()
-    assert "no such node" in sent(order(dispatch, "close", A), CLIENT)[0].error
+    assert "unknown node" in sent(order(dispatch, "close", A), CLIENT)[0].error
     ready(dispatch, A)
-    assert "no such order" in sent(order(dispatch, "explode", A), CLIENT)[0].error
+    assert "unknown command" in sent(order(dispatch, "explode", A), CLIENT)[0].error
 
 
 # What single jobs ask for
@@ -415,7 +415,7 @@ def test_job_for_one_node_goes_there_or_nowhere() -> None:
     assert {*first.statuses, *second.statuses} == {ABANDONED} and "is lost" in first.exceptions[0]
     # And one for a node that is gone already.
     [end] = sent(submit(dispatch, {4: wish(instance(B))}), CLIENT, Ended)
-    assert end.statuses == [ABANDONED] and "is gone" in end.exceptions[0]
+    assert end.statuses == [ABANDONED] and "no longer exists" in end.exceptions[0]
 
 
 def test_job_for_a_node_that_was_never_to_run_it_ends_with_the_node() -> None:
@@ -472,7 +472,7 @@ def test_job_of_more_cpus_than_there_are_is_told() -> None:
     ready(dispatch, A)
     submit(dispatch, {1: wish(cpus=3)})
     [trouble] = sent(dispatch.tick(PATIENCE), CLIENT, Notice)
-    assert "a job asks for 3 CPUs, and 2 may be used there" in trouble.text
+    assert "a job requires 3 CPUs, and 2 may be used there" in trouble.text
     join(dispatch, B, 4)
     assert runs(dispatch.receive(B, [Prepared(C, "")], 9.0), B) == [1]
 
@@ -483,7 +483,7 @@ def test_job_of_more_cpus_than_there_are_is_told() -> None:
 def test_file_goes_to_its_node_and_the_answer_to_its_client() -> None:
     dispatch = scheduler()
     word = PutFile(C, 3, instance(A), [FILE], [b"x"])
-    assert "not there" in sent(dispatch.receive_from_client(CLIENT, [word], 0.0), CLIENT)[0].error
+    assert "not connected" in sent(dispatch.receive_from_client(CLIENT, [word], 0.0), CLIENT)[0].error
     ready(dispatch, A)
     assert sent(dispatch.receive_from_client(CLIENT, [word], 0.0), A) == [word]
     reply = Reply(C, 3, "", 0.0, [])
@@ -537,8 +537,8 @@ def test_setup_that_lasts_is_among_the_problems() -> None:
     submit(dispatch, {1: None})
     assert problems(dispatch, PATIENCE - 1) == []
     [trouble] = sent(dispatch.tick(PATIENCE), CLIENT, Notice)
-    assert trouble.text.endswith("\n  10.0.0.1:51348: it has been setting up the computation for 3 s")
-    assert problems(dispatch, 20.0) == ["10.0.0.1:51348: it has been setting up the computation for 20 s"]
+    assert trouble.text.endswith("\n  10.0.0.1:51348: setting up the computation for 3 s")
+    assert problems(dispatch, 20.0) == ["10.0.0.1:51348: setting up the computation for 20 s"]
     dispatch.receive(A, [Prepared(C, "")], 21.0)
     assert problems(dispatch, 22.0) == []
 
@@ -567,7 +567,7 @@ def test_user_hears_within_seconds_of_a_job_that_no_node_can_run_whatever_runs()
     dispatch = scheduler()
     ready(dispatch, A)
     submit(dispatch, dict.fromkeys(range(1, 9)) | {9: wish(cpus=3), 10: None}, now=20.0)
-    line = "10.0.0.1:51348: a job asks for 3 CPUs, and 2 may be used there"
+    line = "10.0.0.1:51348: a job requires 3 CPUs, and 2 may be used there"
     assert problems(dispatch, 20.0) == [line]
     [trouble] = sent(dispatch.tick(20.0 + PATIENCE), CLIENT, Notice)
     assert trouble.text == f"f: 1 job waits, and no node has enough CPUs for it.\n  {line}"
@@ -584,7 +584,7 @@ def test_job_that_has_become_too_wide_lets_others_pass_and_comes_back() -> None:
     assert runs(submit(dispatch, {1: None, 2: None}), A) == [1, 2]
     assert runs(submit(dispatch, {3: wish(cpus=4), 4: None}), A) == []
     dispatch.receive(A, [Cpus(2, "")], 1.0)
-    assert problems(dispatch, 2.0) == ["10.0.0.1:51348: a job asks for 4 CPUs, and 2 may be used there"]
+    assert problems(dispatch, 2.0) == ["10.0.0.1:51348: a job requires 4 CPUs, and 2 may be used there"]
     assert runs(finish(dispatch, A, 1), A) == [4]
     assert runs(dispatch.receive(A, [Cpus(4, "")], 3.0), A) == []
     assert runs(submit(dispatch, {5: None}), A) == []
@@ -597,7 +597,7 @@ def test_job_for_one_node_that_has_too_few_cpus_holds_up_no_other_there() -> Non
     dispatch = scheduler()
     ready(dispatch, A, B)
     assert runs(submit(dispatch, {1: wish(bytes(instance(A)), cpus=3), 2: wish(bytes(instance(A)))}), A) == [2]
-    assert problems(dispatch, 0.0) == ["10.0.0.1:51348: a job asks for 3 CPUs, and 2 may be used there"]
+    assert problems(dispatch, 0.0) == ["10.0.0.1:51348: a job requires 3 CPUs, and 2 may be used there"]
     # It goes with its node.
     finish(dispatch, A, 2)
     [(jobs, statuses, _)] = endings(dispatch.left(A, 2.0))
@@ -623,11 +623,11 @@ def test_job_ends_where_no_named_node_will_ever_have_its_cpus() -> None:
     assert endings(dispatch.tick(PATIENCE)) == []
     join(dispatch, B, 4, now=5.0)
     dispatch.receive(B, [Prepared(C, "")], 5.0)
-    text = "The job asks for 5 CPUs (dispy_cpus), and 4 may be used at 10.0.0.2:51348, the largest of 2 nodes.\n"
+    text = "The job requires 5 CPUs (dispy_cpus), but only 4 may be used at 10.0.0.2:51348, the largest of 2 nodes.\n"
     effects = dispatch.tick(5.0 + NAMED_PATIENCE)
     assert endings(effects) == [([2], [TERMINATED], [text])]
     [told] = sent(effects, CLIENT, Notice)
-    assert told.text == f"f: a job ends that no node can run: {text.rstrip()}"
+    assert told.text == f"f: a job is terminated, since no node can run it: {text.rstrip()}"
 
 
 def test_job_waits_longer_where_nodes_are_looked_for_and_on_as_long_as_there_may_be_cpus() -> None:
@@ -635,7 +635,7 @@ def test_job_waits_longer_where_nodes_are_looked_for_and_on_as_long_as_there_may
     ready(dispatch, A)
     submit(dispatch, {1: wish(cpus=3)})
     assert endings(dispatch.tick(NODE_PATIENCE - 0.1)) == []
-    text = "The job asks for 3 CPUs (dispy_cpus), and 2 may be used at 10.0.0.1:51348.\n"
+    text = "The job requires 3 CPUs (dispy_cpus), but only 2 may be used at 10.0.0.1:51348.\n"
     assert endings(dispatch.tick(NODE_PATIENCE)) == [([1], [TERMINATED], [text])]
     # What the program has taken from a node it can give back.
     dispatch = named("10.0.0.1")

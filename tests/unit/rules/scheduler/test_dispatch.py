@@ -415,10 +415,7 @@ def test_node_that_is_away_keeps_its_jobs_until_the_lease_is_over() -> None:
     event, report = sent(dispatch.tick(10.0 + LEASE), CLIENT)
     assert (event.what, event.node) == (CLOSED, NODE_A)
     assert (report.jobs, report.statuses, report.address) == ([1, 2], [ABANDONED] * 2, "10.0.0.1")
-    assert (
-        report.exceptions
-        == ["The node 10.0.0.1:51348 that ran the job is lost: nothing was heard of it for 30 s.\n"] * 2
-    )
+    assert report.exceptions == ["The node 10.0.0.1:51348 that ran the job is lost: not heard from for 30 s.\n"] * 2
     assert dispatch.due() is None
 
 
@@ -584,7 +581,7 @@ def test_newer_connection_of_a_node_takes_the_place_of_the_old() -> None:
     ready(dispatch, A)
     submit(dispatch, 1)
     effects = join(dispatch, B, instance=bytes([A]) * 16, host="10.0.0.1", holding=holding((1, 1)), now=1.0)
-    assert effects == [Drop(A, "a newer connection took its place"), Send(B, Limit(C, NO_LIMIT, NO_LIMIT))]
+    assert effects == [Drop(A, "replaced by a newer connection"), Send(B, Limit(C, NO_LIMIT, NO_LIMIT))]
     assert dispatch.gone(A, 2.0) == []
     assert ends(finish(dispatch, B, 1)) == {1: 11}
 
@@ -768,7 +765,7 @@ def test_user_is_told_why_jobs_wait_at_growing_intervals() -> None:
     assert trouble == Notice(
         C,
         "f: 1 job waits, and no node can run them.\n"
-        "  no gdispy-node was found: start gdispy-node on the machines that are to run them, with the same "
+        "  no gdispy-node was found: start gdispy-node on the machines, with the same "
         "secret as this program\n"
         "  or use this machine: nodes=['local'], and on the command line --local",
     )
@@ -800,7 +797,9 @@ def test_clients_of_a_shared_scheduler_are_not_sent_to_a_node_of_their_own() -> 
 
 def test_line_about_an_address_names_it_once() -> None:
     dispatch = scheduler()
-    dispatch.problem("10.0.0.3:51348", "no gdispy-node answers at 10.0.0.3:51348 (connection refused): start it there")
+    dispatch.problem(
+        "10.0.0.3:51348", "no gdispy-node is listening at 10.0.0.3:51348 (connection refused): start it there"
+    )
     dispatch.problem("10.0.0.4:51348", "its secret differs")
     dispatch.problem("lab:5", "the name in lab:5 is not known: Name or service not known")
     text = "10.0.0.5:51348 cannot be reached: no answer within 10 s: is TCP 51348 open in its firewall?"
@@ -808,7 +807,7 @@ def test_line_about_an_address_names_it_once() -> None:
     submit(dispatch, 1)
     [trouble] = sent(dispatch.tick(PATIENCE), CLIENT)
     assert trouble.text.split("\n  ")[1:-1] == [
-        "10.0.0.3:51348: no gdispy-node answers (connection refused): start it there",
+        "10.0.0.3:51348: no gdispy-node is listening (connection refused): start it there",
         "10.0.0.4:51348: its secret differs",
         "the name in lab:5 is not known: Name or service not known",
         "10.0.0.5:51348 cannot be reached: no answer within 10 s: is TCP 51348 open in its firewall?",
@@ -829,8 +828,8 @@ def test_user_is_told_what_is_wrong_with_each_node() -> None:
     assert trouble.text.split("\n  ") == [
         "f: 2 jobs wait, and no node can run them.",
         "10.0.0.3:51348: connection refused",
-        "10.0.0.1:51348: it runs Python 3.9, and the function was made by Python 3.11",
-        "10.0.0.4:51348: it is there, but `nodes` does not name it",
+        "10.0.0.1:51348: it runs Python 3.9, but the function was compiled by Python 3.11",
+        "10.0.0.4:51348: found, but not matched by `nodes`",
         "10.0.0.2:51348: no module named x",
     ]
 
@@ -914,8 +913,8 @@ def test_standing_names_nodes_that_are_away_or_silent() -> None:
     dispatch.silent(B, True, 1.0)
     [standing] = sent(dispatch.receive_from_client(CLIENT, [StatusRequest(C, 7)], 1.0), CLIENT)
     assert standing.problems == [
-        "10.0.0.1:51348: the connection broke; trying to reach it again",
-        "10.0.0.2:51348: no sign of life at present",
+        "10.0.0.1:51348: the connection broke; reconnecting",
+        "10.0.0.2:51348: no heartbeat at present",
     ]
 
 
@@ -1011,7 +1010,7 @@ def test_jobs_end_where_all_named_nodes_cannot_run_them() -> None:
     effects = dispatch.tick(5.0 + NAMED_PATIENCE)
     assert endings(effects) == [([1, 2], [TERMINATED] * 2, ["no module x\n"] * 2)]
     (told,) = sent(effects, CLIENT, Notice)
-    assert told == Notice(C, "f: no node can run it, so its jobs end: no module x")
+    assert told == Notice(C, "f: no node can run it; its jobs are terminated: no module x")
     # Later ones need not wait for it again.
     submit(dispatch, 3, now=9.0)
     assert endings(dispatch.tick(9.0)) == [([3], [TERMINATED], ["no module x\n"])]
@@ -1050,7 +1049,7 @@ def test_nodes_of_a_version_that_cannot_be_served_count_as_unable() -> None:
     submit(dispatch, 1)
     join(dispatch, A)
     ((_, statuses, (text,)),) = endings(dispatch.tick(NAMED_PATIENCE))
-    assert statuses == [TERMINATED] and text == "it runs Python 3.11, and the function was made by Python 3.99\n"
+    assert statuses == [TERMINATED] and text == "it runs Python 3.11, but the function was compiled by Python 3.99\n"
 
 
 def test_a_node_that_tries_again_has_not_said_that_it_cannot() -> None:

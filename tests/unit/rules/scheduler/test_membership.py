@@ -45,7 +45,7 @@ def test_node_that_does_not_come_back_is_lost_with_the_jobs_that_may_have_begun(
     effects = parts.state.timers.ring(10.0 + LEASE)
     [end] = sent(effects, CLIENT, Ended)
     assert (end.jobs, end.statuses) == ([1], [ABANDONED])
-    assert "nothing was heard of it for 30 s" in end.exceptions[0]
+    assert "not heard from for 30 s" in end.exceptions[0]
     assert NODE not in parts.state.nodes and len(sent(effects, CLIENT, Event)) == 1
     parts.check()
 

@@ -68,7 +68,7 @@ def test_messages_that_overtake_the_inventory_are_handled_after_it(monkeypatch: 
     parts.join()
     parts.state.nodes[node.instance].stage = NodeStage.JOINED
     parts.receive(Prepared(C, ""), Prepared(C, ""))
-    with pytest.raises(ProtocolError, match="none says what the node holds"):
+    with pytest.raises(ProtocolError, match="before the inventory of the node"):
         parts.receive(Prepared(C, ""))
 
 

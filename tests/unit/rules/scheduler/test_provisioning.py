@@ -68,7 +68,7 @@ def test_jobs_that_come_back_from_a_node_without_cpus_wait_and_the_user_hears_wh
     # When it takes none any more and gives one back, then that waits.
     assert placed(dispatch.receive(A, [Cpus(0), Returned(C, [JobId(2)], [1])], 1.0)) == []
     (trouble,) = sent(dispatch.tick(1.0 + PATIENCE), CLIENT, Notice)
-    assert "takes no jobs at present" in trouble.text
+    assert "not accepting jobs at present" in trouble.text
     assert placed(dispatch.receive(A, [Cpus(2)], 9.0)) == [2]
 
 

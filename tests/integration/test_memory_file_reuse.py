@@ -54,7 +54,7 @@ def close_all(data: bytes, path: str) -> bytes:
     for fd in range(3, 100):
         if not os.path.exists(f"/proc/self/fd/{fd}") or "socket" in os.readlink(f"/proc/self/fd/{fd}"):
             continue
-        if "slab" in os.readlink(f"/proc/self/fd/{fd}"):
+        if "gdispy-pooled" in os.readlink(f"/proc/self/fd/{fd}"):
             os.close(fd)
             own = os.open(path, os.O_RDWR | os.O_CREAT)
             if own != fd:
@@ -79,7 +79,7 @@ def pieces(data: bytes) -> int:
     return len(data)
 
 
-def open_slabs(node: Daemon) -> int:
+def open_pool_files(node: Daemon) -> int:
     """How many such files the node and its workers have open."""
     count = 0
     for pid in [node.pid, *node.below()]:
@@ -89,7 +89,7 @@ def open_slabs(node: Daemon) -> int:
             continue
         for name in names:
             with contextlib.suppress(OSError):  # It was closed meanwhile.
-                count += "gdispy-slab" in os.readlink(f"/proc/{pid}/fd/{name}")
+                count += "gdispy-pooled" in os.readlink(f"/proc/{pid}/fd/{name}")
     return count
 
 
@@ -163,8 +163,8 @@ def test_few_files_do_for_many_jobs_and_none_is_left(start_node: Callable[..., D
         for _ in range(20):
             for job in [runner.submit(data) for _ in range(4)]:
                 assert job() == data, job.exception
-        assert 0 < open_slabs(node) < 30
-    eventually(lambda: open_slabs(node) == 0, within=30)
+        assert 0 < open_pool_files(node) < 30
+    eventually(lambda: open_pool_files(node) == 0, within=30)
 
 
 def test_results_are_no_files_of_the_job(start_node: Callable[..., Daemon], secret_file: str) -> None:
@@ -189,8 +189,8 @@ def test_results_of_small_arguments_go_round_too(start_node: Callable[..., Daemo
     with JobCluster(make, nodes=[node.place], secret_file=secret_file) as runner:
         for number in range(30):
             assert runner.submit(SIZE, number)() == make(SIZE, number)
-        assert 0 < open_slabs(node) < 12
-    eventually(lambda: open_slabs(node) == 0, within=30)
+        assert 0 < open_pool_files(node) < 12
+    eventually(lambda: open_pool_files(node) == 0, within=30)
 
 
 def test_worker_that_dies_with_a_blank_file_spoils_nothing(cluster: Make, node: Daemon, tmp_path: Any) -> None:
