@@ -161,8 +161,8 @@ class Node:
         }
         own = os.path.join(prefix, self.instance.hex())
         self._spool = NodeSpool(own if settings.private else prefix, self.instance, settings.spool_size, self._on_spool)
-        for story in self._spool.load(settings.spool_age) if not settings.private else ():
-            self._rules.restore(story, self._began)
+        for history in self._spool.load(settings.spool_age) if not settings.private else ():
+            self._rules.restore(history, self._began)
         self._workers = ProcessManager(self._rules, self._pump, setting, self.instance)
         self._workers.backlog = lambda: max((each.connection.backlog for each in self._links.values()), default=0)
         self._workers.on_shutdown = self.shutdown_after_clients

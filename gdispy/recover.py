@@ -171,7 +171,7 @@ class _Recovery:
         self.journal: Journal | None = None
         if isinstance(path, str) and path.startswith(PREFIX):
             self.path = "the text of detach()"
-            self.stories = [_story_of(read_token(path))]
+            self.histories = [_history_of(read_token(path))]
             return
         if not isinstance(path, str | os.PathLike):
             raise ConfigError(f"the recovery file must be a path, not {path!r}")
@@ -183,24 +183,24 @@ class _Recovery:
         if began is not None and began.kind != "client":
             self.journal.close()
             raise JournalError(f"{self.path} is the journal of a {began.kind}, not a recovery file")
-        self.stories = list(reading.remembered.stories.values())
-        for story in self.stories:
-            story.rebooted = began is not None and began.boot != boot_name()
+        self.histories = list(reading.remembered.histories.values())
+        for history in self.histories:
+            history.rebooted = began is not None and began.boot != boot_name()
 
     def run(self, timeout: float | None, terminate: bool) -> Recovered:
         """Query all holders of jobs, in the hub, for `timeout` seconds; None: until all jobs have ended."""
         try:
             unreachable: dict[str, str] = {}
             jobs: list[DispyJob] = []
-            for story in self.stories:
-                self._begin_run(story)
-                missed = Hub.get().call(self._ask_all, story, timeout, terminate)
+            for history in self.histories:
+                self._begin_run(history)
+                missed = Hub.get().call(self._ask_all, history, timeout, terminate)
                 unreachable |= {place: printable(reason) for place, reason in missed.items()}
-                jobs += self._returned(story, _is_complete(story, bool(missed)))
+                jobs += self._returned(history, _is_complete(history, bool(missed)))
             for place, reason in unreachable.items():
                 logger.warning("%s cannot be reached, and its jobs stay in %s: %s", place, self.path, reason)
             if self.journal is not None:
-                self.journal.close(remove=not any(story.jobs for story in self.stories))
+                self.journal.close(remove=not any(history.jobs for history in self.histories))
             return Recovered(jobs, unreachable)
         finally:
             if self.journal is not None:
@@ -211,19 +211,19 @@ class _Recovery:
         if self.journal is not None:
             self.journal.append_or_raise(facts)
 
-    def _begin_run(self, story: ComputationHistory) -> None:
+    def _begin_run(self, history: ComputationHistory) -> None:
         """Start a new run of the computation, which supersedes all previous ones."""
         if self.journal is not None:
-            story.open = replace(story.open, epoch=story.open.epoch + 1)
-            self.journal.begin("client", Instance(secrets.token_bytes(16)), story.open.epoch)
-            self.journal.append_or_raise([story.open])
+            history.open = replace(history.open, epoch=history.open.epoch + 1)
+            self.journal.begin("client", Instance(secrets.token_bytes(16)), history.open.epoch)
+            self.journal.append_or_raise([history.open])
             self.journal.sync()
 
-    def _ask_all(self, story: ComputationHistory, timeout: float | None, terminate: bool) -> dict[str, str]:
+    def _ask_all(self, history: ComputationHistory, timeout: float | None, terminate: bool) -> dict[str, str]:
         """Query all holders; returns the problems of those that could not be reached."""
         until = None if timeout is None else time.monotonic() + timeout
-        self._give_up_own(story)
-        holders = [_Holder(self, story, *place) for place in _holders(story)]
+        self._give_up_own(history)
+        holders = [_Holder(self, history, *place) for place in _holders(history)]
         greenlets = [
             spawn(holder.ask, until, terminate, what=f"recovery from {holder.place}", on_failure=holder.give_up)
             for holder in holders
@@ -231,32 +231,32 @@ class _Recovery:
         gevent.joinall(greenlets)
         return {holder.place: holder.problem for holder in holders if holder.problem}
 
-    def _give_up_own(self, story: ComputationHistory) -> None:
+    def _give_up_own(self, history: ComputationHistory) -> None:
         """Jobs on the program's private node have ended with it."""
-        own = {met.node for met in story.nodes.values() if died_with_its_program(met)}
-        lost = [number for number, job in story.unfinished().items() if job.node in own]
+        own = {met.node for met in history.nodes.values() if died_with_its_program(met)}
+        lost = [number for number, job in history.unfinished().items() if job.node in own]
         if lost:
-            self.remember(story, ended_without_node(story.id, lost, job_status.ABANDONED, _OWN_NODE))
+            self.remember(history, ended_without_node(history.id, lost, job_status.ABANDONED, _OWN_NODE))
 
-    def remember(self, story: ComputationHistory, ended: Ended) -> None:
+    def remember(self, history: ComputationHistory, ended: Ended) -> None:
         """Record that jobs have ended."""
         self.keep(ended)
         for place, job in enumerate(ended.jobs):
-            story.jobs[job].outcome = ended, place
+            history.jobs[job].outcome = ended, place
 
-    def _returned(self, story: ComputationHistory, is_complete: bool) -> list[DispyJob]:
+    def _returned(self, history: ComputationHistory, is_complete: bool) -> list[DispyJob]:
         """The jobs for the user. Jobs that have ended are removed from the file, and, if all holders were reached, also
         jobs that no holder has: they cannot run any more."""
-        is_program = story.prepare is not None and story.prepare.kind == "program"
+        is_program = history.prepare is not None and history.prepare.kind == "program"
         jobs = [
-            self._as_user_sees_it(number, job, is_program, _is_plain(story), is_complete)
-            for number, job in story.jobs.items()
+            self._as_user_sees_it(number, job, is_program, _is_plain(history), is_complete)
+            for number, job in history.jobs.items()
         ]
-        over = [number for number, job in story.jobs.items() if job.outcome or (is_complete and job.node is None)]
+        over = [number for number, job in history.jobs.items() if job.outcome or (is_complete and job.node is None)]
         if over:
-            self.keep(OutcomesAcked(story.id, over, [0] * len(over)))
+            self.keep(OutcomesAcked(history.id, over, [0] * len(over)))
             for number in over:
-                del story.jobs[number]
+                del history.jobs[number]
         return jobs
 
     def _as_user_sees_it(
@@ -275,24 +275,24 @@ class _Recovery:
         return job
 
 
-def _story_of(left: DetachToken) -> ComputationHistory:
+def _history_of(left: DetachToken) -> ComputationHistory:
     """The history that a text of `detach` describes. Its epoch is the current time, so that the latest run wins."""
-    story = ComputationHistory(Open(left.computation, [], False, token=left.token, epoch=time.time_ns() // 1_000_000))
-    story.owned = Owned(left.computation, b"", left.name, left.place)
+    history = ComputationHistory(Open(left.computation, [], False, token=left.token, epoch=time.time_ns() // 1_000_000))
+    history.owned = Owned(left.computation, b"", left.name, left.place)
     kind = "program" if left.is_program else "function"
     prepare = Prepare(left.computation, left.name, kind, "", "", "", True, b"", [], [])
-    story.prepare = replace(prepare, results=left.results)
-    return story
+    history.prepare = replace(prepare, results=left.results)
+    return history
 
 
-def _holders(story: ComputationHistory) -> list[tuple[str, int, Instance | None, bool]]:
+def _holders(history: ComputationHistory) -> list[tuple[str, int, Instance | None, bool]]:
     """The possible holders of the computation: host, port, the instance of the node (None for a shared scheduler), and
     whether unfinished jobs may be there. If all jobs have ended, the program may have died while it closed."""
-    if story.owned is not None and story.owned.place:
-        host, port = Address.parse(story.owned.place)
-        return [(host, port or config.CLIENT_PORT, None, bool(story.unfinished()) or not story.jobs)]
-    nodes = {job.node for job in story.unfinished().values()}
-    met = [each for each in story.nodes.values() if not died_with_its_program(each)]
+    if history.owned is not None and history.owned.place:
+        host, port = Address.parse(history.owned.place)
+        return [(host, port or config.CLIENT_PORT, None, bool(history.unfinished()) or not history.jobs)]
+    nodes = {job.node for job in history.unfinished().values()}
+    met = [each for each in history.nodes.values() if not died_with_its_program(each)]
     return [(each.names[0], each.port, each.node, each.node in nodes) for each in met]
 
 
@@ -302,13 +302,13 @@ class _Holder:
     def __init__(
         self,
         recovery: _Recovery,
-        story: ComputationHistory,
+        history: ComputationHistory,
         host: str,
         port: int,
         node: Instance | None,
         is_needed: bool,
     ) -> None:
-        self._recovery, self._story = recovery, story
+        self._recovery, self._history = recovery, history
         self._host, self._port, self._node = host, port, node
         #: Whether jobs are missing that it may have.
         self._is_needed = is_needed
@@ -350,12 +350,12 @@ class _Holder:
                 return self._closed or "no answer"
             if terminate and self._running:
                 jobs = sorted(self._running)
-                attempts = [self._story.jobs[job].attempt if self._node else 0 for job in jobs]
-                connection.send(Cancel(self._story.id, jobs, attempts))
+                attempts = [self._history.jobs[job].attempt if self._node else 0 for job in jobs]
+                connection.send(Cancel(self._history.id, jobs, attempts))
             if not self._await(lambda: not self._running, until) and self._closed:
                 return self._closed
             if not self._running:
-                connection.send(Release(self._story.id))
+                connection.send(Release(self._history.id))
             connection.close("the client has closed")
             self._await(lambda: bool(self._closed), time.monotonic() + RELEASE_LIMIT)
             return ""
@@ -371,10 +371,10 @@ class _Holder:
         ways = {"tls": secret.tls, "advice": secret.advice()}
         connection = connect(self._host, self._port, psk, roles, handlers, source, what, **ways)
         self._answered, self._closed, self._is_known = False, "", False
-        story = self._story
+        history = self._history
         connection.start()
         identity = new_identity()
-        claim = Claim(story.id, story.open.token, story.open.epoch)
+        claim = Claim(history.id, history.open.token, history.open.epoch)
         connection.introduce(hello(RECOVERER, identity.instance, claims=[claim]), identity)
         return connection
 
@@ -401,28 +401,28 @@ class _Holder:
                 raise MessageRefused("the first message was not Hello")
             elif isinstance(message, Inventory):
                 self._take_inventory(message, connection.instance)
-            elif isinstance(message, Ended) and message.computation == self._story.id:
+            elif isinstance(message, Ended) and message.computation == self._history.id:
                 self._take_ended(connection, message)
-            elif isinstance(message, Started) and message.computation == self._story.id:
+            elif isinstance(message, Started) and message.computation == self._history.id:
                 self._take_started(message)
-            elif isinstance(message, JobNames) and message.computation == self._story.id:
+            elif isinstance(message, JobNames) and message.computation == self._history.id:
                 self._take_names(message)
             elif isinstance(message, Unknown):
                 self._answered = True
-            elif isinstance(message, ResendRequest) and message.computation == self._story.id:
+            elif isinstance(message, ResendRequest) and message.computation == self._history.id:
                 self._take_resend_request(connection, message)
         self._changed.set()
 
     def _take_inventory(self, message: Inventory, instance: bytes) -> None:
         """Compare its inventory with the file."""
-        story = self._story
-        held = dict(zip(*message.held().get(story.id, ((), ())), strict=True))
+        history = self._history
+        held = dict(zip(*message.held().get(history.id, ((), ())), strict=True))
         ends = zip(message.computations, message.ended, strict=False)
-        ended = [job for computation, row in ends if computation == story.id for job in row]
+        ended = [job for computation, row in ends if computation == history.id for job in row]
         if self._recovery.journal is None:  # Only the holder knows which jobs exist.
             for job in held:
-                story.jobs.setdefault(job, Job(b"", None))
-        known = story.unfinished()
+                history.jobs.setdefault(job, Job(b"", None))
+        known = history.unfinished()
         self._expected = {job for job in ended if job in known}
         self._running = {job for job in held if job in known} - self._expected
         for job in held.keys() & known.keys():
@@ -435,12 +435,12 @@ class _Holder:
 
     def _take_resend_request(self, connection: Connection, message: ResendRequest) -> None:
         """It has these jobs without their arguments: send them from the file, as the program would."""
-        known = self._story.unfinished()
+        known = self._history.unfinished()
         jobs = [job for job in message.jobs if job in known]
         if jobs and self._recovery.journal is not None:
             options = [known[job].options for job in jobs]
             arguments = [known[job].arguments for job in jobs]
-            connection.send(Run(self._story.id, jobs, [1] * len(jobs), arguments, options if any(options) else []))
+            connection.send(Run(self._history.id, jobs, [1] * len(jobs), arguments, options if any(options) else []))
             self._running.update(jobs)
 
     def _settle_missing(self, missing: list[JobId], instance: bytes) -> None:
@@ -449,18 +449,18 @@ class _Holder:
             return
         if instance == self._node:  # They never arrived there.
             for job in missing:
-                self._story.jobs[job].node = None
+                self._history.jobs[job].node = None
             return
         text = _RESTARTED.format(self.place)
         self._recovery.remember(
-            self._story, ended_without_node(self._story.id, missing, job_status.ABANDONED, text, self._host)
+            self._history, ended_without_node(self._history.id, missing, job_status.ABANDONED, text, self._host)
         )
 
     def _take_ended(self, connection: Connection, message: Ended) -> None:
-        places = [place for place, job in enumerate(message.jobs) if job in self._story.unfinished()]
+        places = [place for place, job in enumerate(message.jobs) if job in self._history.unfinished()]
         if places:
             fresh = picked(message, places)
-            self._recovery.remember(self._story, replace(fresh, address=fresh.address or self._host))
+            self._recovery.remember(self._history, replace(fresh, address=fresh.address or self._host))
         connection.send(OutcomesAcked(message.computation, message.jobs, message.attempts))
         self._expected.difference_update(message.jobs)
         self._running.difference_update(message.jobs)
@@ -472,14 +472,14 @@ class _Holder:
 
     def _take_names(self, message: JobNames) -> None:
         for job, name in zip(message.jobs, message.names, strict=True):
-            known = self._story.jobs.get(job)
+            known = self._history.jobs.get(job)
             if known is not None and not known.name:
-                known.name = _read_name(joined(name), _is_plain(self._story))
+                known.name = _read_name(joined(name), _is_plain(self._history))
 
 
-def _is_plain(story: ComputationHistory) -> bool:
+def _is_plain(history: ComputationHistory) -> bool:
     """Whether the results of the computation must not be unpickled."""
-    return story.prepare is not None and bool(story.prepare.results)
+    return history.prepare is not None and bool(history.prepare.results)
 
 
 def _read_name(data: bytes, is_plain: bool) -> bytes:
@@ -493,11 +493,11 @@ def _read_name(data: bytes, is_plain: bool) -> bytes:
     return data
 
 
-def _is_complete(story: ComputationHistory, has_missed: bool) -> bool:
+def _is_complete(history: ComputationHistory, has_missed: bool) -> bool:
     """Whether jobs without a known node cannot be anywhere: their program was their scheduler and recorded each
     placement, or the shared scheduler was queried."""
-    is_shared = story.owned is not None and bool(story.owned.place)
-    return not has_missed or not (is_shared or story.rebooted)
+    is_shared = history.owned is not None and bool(history.owned.place)
+    return not has_missed or not (is_shared or history.rebooted)
 
 
 def _later(seconds: float, until: float | None) -> float:

@@ -83,7 +83,7 @@ class Scheduler:
         multicast: bool = False,
         identity: Identity | None = None,
         epoch: int = 0,
-        ledger: JournalRouter | None = None,
+        journals: JournalRouter | None = None,
         make_sink: MakeSink = heap_sink,
     ) -> None:
         self._secret = secret
@@ -100,7 +100,7 @@ class Scheduler:
         #: The number of its runs, according to its journal.
         self.epoch = epoch
         #: Records the facts of its rules.
-        self.ledger = ledger or JournalRouter()
+        self.journals = journals or JournalRouter()
         self.rules = Dispatch(LOST_AFTER * self._pulse, policy, cooperative)
         self.rules.on_fault = self._drop_faulty
         #: Handles a message of a remote client that could not be handled.
@@ -158,11 +158,11 @@ class Scheduler:
         """A client has left; its computation was released before."""
         self._clients = {peer: end for peer, end in self._clients.items() if end is not client.other}
 
-    def restore(self, client: PairEnd, story: ComputationHistory, prepare: Prepare) -> None:
+    def restore(self, client: PairEnd, history: ComputationHistory, prepare: Prepare) -> None:
         """Continue a computation of a previous run of the client, and search for its nodes."""
         assert client.other is not None
-        self._pump.put(self.rules.restore, client.other.peer, story, prepare)
-        self.seek([(met.names[0], met.port) for met in story.nodes.values()], False, self._port)
+        self._pump.put(self.rules.restore, client.other.peer, history, prepare)
+        self.seek([(met.names[0], met.port) for met in history.nodes.values()], False, self._port)
 
     def admit(self, peer: Peer, end: ClientEnd) -> None:
         """A remote client, with this identifier in the rules; messages to it are sent through `end`."""
@@ -340,7 +340,7 @@ class Scheduler:
     # Effects
 
     def _send(self, peer: Peer, message: Any) -> None:
-        if isinstance(message, _PROMISES) and self.ledger.holds(
+        if isinstance(message, _PROMISES) and self.journals.holds(
             message.computation, partial(self._send, peer, message)
         ):
             return
@@ -372,7 +372,7 @@ class Scheduler:
             except Exception as error:
                 self._fail_to_send(effect, error)
         elif isinstance(effect, WriteFacts):
-            self.ledger.record(effect.computation, effect.facts)
+            self.journals.record(effect.computation, effect.facts)
         elif isinstance(effect, Drop):
             self._drop(effect.peer, effect.reason)
 

@@ -85,21 +85,21 @@ def _lines(path: str, reading: Reading, with_jobs: bool) -> Iterator[str]:
         )
     yield f"{path}: {whose}"
     yield f"valid up to byte {reading.end:,}{_FAULTS[reading.fault]}"
-    for story in reading.remembered.stories.values():
-        yield from _story_lines(story, with_jobs)
+    for history in reading.remembered.histories.values():
+        yield from _history_lines(history, with_jobs)
 
 
-def _story_lines(story: ComputationHistory, with_jobs: bool) -> Iterator[str]:
-    counts = Counter(_state(job) for job in story.jobs.values())
+def _history_lines(history: ComputationHistory, with_jobs: bool) -> Iterator[str]:
+    counts = Counter(_state(job) for job in history.jobs.values())
     told = ", ".join(f"{count} {state}" for state, count in counts.items()) or "no jobs"
-    name = story.owned.name if story.owned is not None else "?"
-    where = f", at the scheduler {story.owned.place}" if story.owned is not None and story.owned.place else ""
-    yield f"computation {name} ({story.id.hex()}, epoch {story.open.epoch}){where}: {told}"
-    for met in story.nodes.values():
+    name = history.owned.name if history.owned is not None else "?"
+    where = f", at the scheduler {history.owned.place}" if history.owned is not None and history.owned.place else ""
+    yield f"computation {name} ({history.id.hex()}, epoch {history.open.epoch}){where}: {told}"
+    for met in history.nodes.values():
         yield f"  node {met.name} at {met.names[0]}:{met.port} ({met.node.hex()[:8]})"
     if with_jobs:
-        for number, job in story.jobs.items():
-            yield f"  job {number}: {_job_line(story, job)}"
+        for number, job in history.jobs.items():
+            yield f"  job {number}: {_job_line(history, job)}"
 
 
 def _state(job: Job) -> str:
@@ -109,8 +109,8 @@ def _state(job: Job) -> str:
     return STATUS_NAMES.get(ended.statuses[place], "?").lower()
 
 
-def _job_line(story: ComputationHistory, job: Job) -> str:
-    met = story.nodes.get(job.node) if job.node is not None else None
+def _job_line(history: ComputationHistory, job: Job) -> str:
+    met = history.nodes.get(job.node) if job.node is not None else None
     parts = [_state(job), f"attempt {job.attempt}", f"{bulk_size(job.arguments)} bytes of arguments"]
     if met is not None:
         parts.append(f"node {met.name}")
@@ -149,13 +149,13 @@ def _as_json(path: str, reading: Reading) -> dict[str, Any]:
         "life": began.epoch if began is not None else None,
         "good_bytes": reading.end,
         "fault": reading.fault,
-        "computations": [_story_json(story) for story in reading.remembered.stories.values()],
+        "computations": [_history_json(history) for history in reading.remembered.histories.values()],
     }
 
 
-def _story_json(story: ComputationHistory) -> dict[str, Any]:
+def _history_json(history: ComputationHistory) -> dict[str, Any]:
     def job_json(number: JobId, job: Job) -> dict[str, Any]:
-        node = story.nodes.get(job.node) if job.node is not None else None
+        node = history.nodes.get(job.node) if job.node is not None else None
         return {
             "job": number,
             "state": _state(job),
@@ -165,10 +165,10 @@ def _story_json(story: ComputationHistory) -> dict[str, Any]:
         }
 
     return {
-        "computation": story.id.hex(),
-        "name": story.owned.name if story.owned is not None else None,
-        "scheduler": story.owned.place if story.owned is not None else None,
-        "epoch": story.open.epoch,
-        "nodes": [[met.name, met.names[0], met.port] for met in story.nodes.values()],
-        "jobs": [job_json(number, job) for number, job in story.jobs.items()],
+        "computation": history.id.hex(),
+        "name": history.owned.name if history.owned is not None else None,
+        "scheduler": history.owned.place if history.owned is not None else None,
+        "epoch": history.open.epoch,
+        "nodes": [[met.name, met.names[0], met.port] for met in history.nodes.values()],
+        "jobs": [job_json(number, job) for number, job in history.jobs.items()],
     }

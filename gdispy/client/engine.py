@@ -199,8 +199,8 @@ class ClusterEngine:
         if self.selection.local is not None:
             self._hub.spawn(self._await_local, self.selection.local)
         if self._recovery is not None:
-            self._recovery.journal.keep(self.scheduler.ledger.free, self._recovery.flush)
-            self.scheduler.ledger.add(self.computation, self._recovery.journal)
+            self._recovery.journal.keep(self.scheduler.journals.free, self._recovery.flush)
+            self.scheduler.journals.add(self.computation, self._recovery.journal)
             if self._recovery.former is not None:
                 self._take_up(self._recovery, self._recovery.former)
         self.open()
@@ -248,7 +248,7 @@ class ClusterEngine:
         self.scheduler.on_defect.remove(self._on_defect)
         self.scheduler.detach(self._end)
         if self._recovery is not None:
-            self.scheduler.ledger.remove(self.computation)
+            self.scheduler.journals.remove(self.computation)
             self._recovery.close()
         pool.leave(self._settings.key, self)
         if self.selection.local is not None:

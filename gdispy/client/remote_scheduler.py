@@ -86,7 +86,7 @@ class RemoteScheduler:
         self.instance = self._identity.instance
         self._outbox = Outbox(self.place)
         #: The recovery files of the clusters of this program.
-        self.ledger = JournalRouter()
+        self.journals = JournalRouter()
         self._ends: dict[ComputationId, RemoteLink] = {}
         self._connection: Connection | None = None
         self._log = LimitedLog(logger)
@@ -155,21 +155,21 @@ class RemoteScheduler:
         if isinstance(message, Run):
             connection.rest(False)
             attempts = [1] * len(message.jobs)
-            self.ledger.record(
+            self.journals.record(
                 message.computation,
                 [Placed(message.computation, Instance(connection.instance), message.jobs, attempts)],
             )
         follows = self._outbox.must_follow(message)
-        if isinstance(message, Run | OutcomesAcked | Cancel) and self.ledger.holds(
+        if isinstance(message, Run | OutcomesAcked | Cancel) and self.journals.holds(
             message.computation, partial(connection.send, message, follows)
         ):
             return
         connection.send(message, follows)
 
-    def restore(self, end: RemoteLink, story: ComputationHistory, prepare: Prepare) -> None:
+    def restore(self, end: RemoteLink, history: ComputationHistory, prepare: Prepare) -> None:
         """Continue a computation of the previous run of this client."""
-        self._ends[story.id] = end
-        self._outbox.restore(story, prepare)
+        self._ends[history.id] = end
+        self._outbox.restore(history, prepare)
 
     def seek(self, targets: list[tuple[str, int]], look: bool, node_port: int) -> None:
         """The scheduler discovers the nodes; `Open` tells it which nodes a cluster names."""
@@ -200,7 +200,7 @@ class RemoteScheduler:
                 self._log.log(logging.ERROR, "refused", "disconnected from the scheduler at %s: %s", self.place, reason)
                 ends = self._outbox.refused(reason)
                 for ended in ends:
-                    self.ledger.record(ended.computation, [ended])
+                    self.journals.record(ended.computation, [ended])
                 answers += ends
             for answer in answers:
                 end = self._ends.get(getattr(answer, "computation", None))  # type: ignore[arg-type]
@@ -269,7 +269,7 @@ class RemoteScheduler:
             raise MessageRefused(not_taken(message, "client", "scheduler").removeprefix(REFUSED))
         delivered, answers = self._outbox.incoming(message)
         if isinstance(message, Ended):
-            self.ledger.record(message.computation, [message])
+            self.journals.record(message.computation, [message])
         for answer in answers:
             self._pass_on(connection, answer)
         end = self._ends.get(getattr(message, "computation", None))  # type: ignore[arg-type]

@@ -86,7 +86,7 @@ class Reading:
         except Exception as error:  # What a peer has said may have got in here before it was checked as it is now.
             if computation is None:
                 raise
-            self.remembered.stories.pop(computation, None)
+            self.remembered.histories.pop(computation, None)
             self.set_aside[computation] = f"{type(error).__name__}: {error}"
 
 

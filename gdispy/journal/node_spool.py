@@ -49,15 +49,15 @@ class NodeSpool:
     def load(self, age: float) -> list[ComputationHistory]:
         """What former nodes with this directory have left, but for what is older than so many seconds. Raises
         ConfigError."""
-        stories: list[ComputationHistory] = []
+        histories: list[ComputationHistory] = []
         try:
             os.makedirs(self._directory, mode=0o700, exist_ok=True)
             names = [name for name in os.listdir(self._directory) if re.fullmatch("[0-9a-f]{16}", name)]
         except OSError as error:
             raise ConfigError(f"{self._directory} cannot be used: {error.strerror}") from error
         for name in sorted(names):
-            stories += self._load_one(os.path.join(self._directory, name), age)
-        return stories
+            histories += self._load_one(os.path.join(self._directory, name), age)
+        return histories
 
     def _load_one(self, path: str, age: float) -> list[ComputationHistory]:
         try:
@@ -67,14 +67,14 @@ class NodeSpool:
             if "in use" not in str(error):
                 logger.error("results of a client are not given out: %s", error)
             return []
-        stories = list(reading.remembered.stories.values())
-        if is_old or not any(story.jobs for story in stories):
+        histories = list(reading.remembered.histories.values())
+        if is_old or not any(history.jobs for history in histories):
             journal.close(remove=True)
             return []
-        self._journals[stories[0].id] = journal
+        self._journals[histories[0].id] = journal
         journal.keep(self._look_again)
-        logger.info("%d results wait for client %s", len(stories[0].jobs), stories[0].open.computation.hex())
-        return stories[:1]
+        logger.info("%d results wait for client %s", len(histories[0].jobs), histories[0].open.computation.hex())
+        return histories[:1]
 
     def record(self, computation: ComputationId, facts: list[Message]) -> None:
         """Write these down; after the last, the file goes."""

@@ -121,18 +121,18 @@ class PayloadFiles:
 
     # What was found
 
-    def take_up(self, story: ComputationHistory) -> bool:
+    def take_up(self, history: ComputationHistory) -> bool:
         """Put into what a journal says of a computation what is in the files; what is not there was not written.
 
         Whether all was there; else the journal must say so (`say_again`), or what is written later of these jobs does
         not count.
         """
         is_whole = True
-        for number, job in story.jobs.items():
+        for number, job in history.jobs.items():
             was_absent = job.arguments is ABSENT
-            job.arguments = self._found_in(story.id, number, [job.arguments])[0]
+            job.arguments = self._found_in(history.id, number, [job.arguments])[0]
             is_whole = is_whole and (job.arguments is not ABSENT or was_absent)
-            if job.outcome is not None and not self._read_outcome(story.id, number, *job.outcome):
+            if job.outcome is not None and not self._read_outcome(history.id, number, *job.outcome):
                 job.outcome, is_whole = None, False
         return is_whole
 

@@ -206,14 +206,14 @@ class RecoveryFile:
 
 
 def _former(path: str, reading: Reading) -> ComputationHistory | None:
-    stories = list(reading.remembered.stories.values())
+    histories = list(reading.remembered.histories.values())
     began = reading.remembered.began
     if began is not None and began.kind != "client":
         raise JournalError(f"{path} is the journal of a {began.kind}, and no recovery file")
-    if not stories:
+    if not histories:
         return None
-    stories[0].rebooted = began is not None and began.boot != boot_name()
-    return stories[0]
+    histories[0].rebooted = began is not None and began.boot != boot_name()
+    return histories[0]
 
 
 def call_of(payload: Bulk) -> Any:

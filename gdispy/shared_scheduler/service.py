@@ -135,7 +135,7 @@ class SharedScheduler:
             settings.multicast,
             store.identity,
             store.epoch,
-            store.ledger,
+            store.journals,
         )
         self._scheduler.rules.has_local_nodes = False
         self._scheduler.on_client_fault = self._end_faulty
@@ -179,8 +179,8 @@ class SharedScheduler:
             self._scheduler.start()
             self._store.keep()
             self._scheduler.rules.keeps_progress = self._store.remembers
-            for story in self._store.stories:
-                self._scheduler.put(self._restore, story)
+            for history in self._store.histories:
+                self._scheduler.put(self._restore, history)
             self._listener.start()
             wanted = targets.parse(self._settings.nodes, self._settings.node_port)
             self._scheduler.seek(wanted.targets, wanted.look, self._settings.node_port)
@@ -332,7 +332,7 @@ class SharedScheduler:
     def _answer(self, connection: Connection, answer: Any) -> None:
         if isinstance(answer, Ended):
             self._store.record(answer.computation, answer)
-        if isinstance(answer, Accepted) and self._store.ledger.holds(
+        if isinstance(answer, Accepted) and self._store.journals.holds(
             answer.computation, partial(self._answer, connection, answer)
         ):
             return
@@ -360,31 +360,31 @@ class SharedScheduler:
         self._scheduler.admit(proxy.mailbox.peer, proxy)
         return proxy
 
-    def _restore(self, story: ComputationHistory, now: float) -> Effects:
+    def _restore(self, history: ComputationHistory, now: float) -> Effects:
         """Take up a computation that a former life of this scheduler had; set it aside where that is not possible."""
         try:
-            return self._take_up(story, now)
+            return self._take_up(history, now)
         except Exception as error:
-            self._log.log_failure(logging.ERROR, story.id, error, "gdispy: a computation cannot be taken up")
-            self._store.set_aside(story.id, error)
+            self._log.log_failure(logging.ERROR, history.id, error, "gdispy: a computation cannot be taken up")
+            self._store.set_aside(history.id, error)
             for proxy in self._proxies.values():
-                proxy.mailbox.forget(story.id)
-            return self._scheduler.rules.discard(story.id)
+                proxy.mailbox.forget(history.id)
+            return self._scheduler.rules.discard(history.id)
 
-    def _take_up(self, story: ComputationHistory, now: float) -> Effects:
-        assert story.owned is not None
-        client = Instance(story.owned.client)
-        proxy = self._proxies.get(client) or self._new_proxy(client, story.owned.name)
-        proxy.mailbox.restore(story)
+    def _take_up(self, history: ComputationHistory, now: float) -> Effects:
+        assert history.owned is not None
+        client = Instance(history.owned.client)
+        proxy = self._proxies.get(client) or self._new_proxy(client, history.owned.name)
+        proxy.mailbox.restore(history)
         proxy.mailbox.expires = time.monotonic() + self._settings.lease
         prepare = None
-        if story.prepare is not None:
-            proxy.keep_files(story.prepare)
-            prepare = self._for_nodes(story.prepare)
-        story.open = self._for_nodes(story.open)
-        nodes = [(met.names[0], met.port) for met in story.nodes.values()]
+        if history.prepare is not None:
+            proxy.keep_files(history.prepare)
+            prepare = self._for_nodes(history.prepare)
+        history.open = self._for_nodes(history.open)
+        nodes = [(met.names[0], met.port) for met in history.nodes.values()]
         self._scheduler.seek(nodes, False, self._settings.node_port)
-        return self._scheduler.rules.restore(proxy.mailbox.peer, story, prepare, now)
+        return self._scheduler.rules.restore(proxy.mailbox.peer, history, prepare, now)
 
     def _take_over(self, proxy: ClientProxy, connection: Connection) -> None:
         """Give a client what it claims. In a turn of the pump, so that nothing is said to the former one in between."""

@@ -50,12 +50,12 @@ class SchedulerStore:
     """The journal of one scheduler; without a directory it remembers nothing."""
 
     def __init__(self, directory: str, temporary: str) -> None:
-        self.ledger = JournalRouter()
+        self.journals = JournalRouter()
         #: What nobody but this scheduler knows, in all its lives, and who it is by that.
         self.seed = secrets.token_bytes(SEED_BYTES)
         self.identity = Identity(self.seed)
         self.epoch = 0
-        self.stories: list[ComputationHistory] = []
+        self.histories: list[ComputationHistory] = []
         self.files = temporary
         self._journal: Journal | None = None
         self._payloads: PayloadFiles | None = None
@@ -79,20 +79,20 @@ class SchedulerStore:
         if began is not None:
             self.epoch = began.epoch
             rebooted = began.boot != boot_name()
-            for story in reading.remembered.stories.values():
-                story.rebooted = rebooted
+            for history in reading.remembered.histories.values():
+                history.rebooted = rebooted
         self.epoch += 1
         journal.begin("scheduler", self.identity.instance, self.epoch)
         if reading.set_aside:
             journal.set_aside(reading.set_aside)
         journal.sync()
-        self.stories = [story for story in reading.remembered.stories.values() if self._find_files(story)]
-        self._journal = self.ledger.common = journal
-        self._payloads = self.ledger.payloads = self._open_payloads(directory, journal, reading)
+        self.histories = [history for history in reading.remembered.histories.values() if self._find_files(history)]
+        self._journal = self.journals.common = journal
+        self._payloads = self.journals.payloads = self._open_payloads(directory, journal, reading)
         self._remove_files()
-        jobs = sum(len(story.jobs) for story in self.stories)
+        jobs = sum(len(history.jobs) for history in self.histories)
         if jobs:
-            logger.info("taking up %d computations with %d jobs from %s", len(self.stories), jobs, journal.path)
+            logger.info("taking up %d computations with %d jobs from %s", len(self.histories), jobs, journal.path)
 
     def _open_payloads(self, directory: str, journal: Journal, reading: Reading) -> PayloadFiles:
         """The files with large payloads, which the computations that were found get back."""
@@ -100,21 +100,21 @@ class SchedulerStore:
             payloads = PayloadFiles(os.path.join(directory, "payloads"))
         except OSError as error:
             raise JournalError(f"{directory} cannot be used for the journal: {error.strerror}") from error
-        for story in self.stories:
-            if not payloads.take_up(story):
-                logger.warning("the machine went off before payloads of computation %s were written", story.id.hex())
-                payloads.say_again(story.id, map(self._as_written, story.facts()), journal.append_or_raise)
+        for history in self.histories:
+            if not payloads.take_up(history):
+                logger.warning("the machine went off before payloads of computation %s were written", history.id.hex())
+                payloads.say_again(history.id, map(self._as_written, history.facts()), journal.append_or_raise)
         # Some may belong to what is in the copy of a journal that could not be read.
         payloads.remove_unknown(keep=bool(reading.set_aside) or reading.fault == "damaged")
         return payloads
 
-    def _find_files(self, story: ComputationHistory) -> bool:
+    def _find_files(self, history: ComputationHistory) -> bool:
         """Join a computation to its files; where one is gone, its client brings it again. Whether it has a client."""
-        if story.prepare is not None:
-            files = [self._file(name) for name in story.prepare.contents]
+        if history.prepare is not None:
+            files = [self._file(name) for name in history.prepare.contents]
             is_whole = all(isinstance(each, ReceivedFile) and not each.error for each in files)
-            story.prepare = replace(story.prepare, contents=files) if is_whole else None
-        return story.owned is not None and bool(story.owned.client)
+            history.prepare = replace(history.prepare, contents=files) if is_whole else None
+        return history.owned is not None and bool(history.owned.client)
 
     def _file(self, name: Bulk) -> Bulk:
         """A file by the name that the journal gives it."""
@@ -130,9 +130,9 @@ class SchedulerStore:
         """Remove files of computations that are over."""
         known = {
             os.path.basename(each.path)
-            for story in self.stories
-            if story.prepare is not None
-            for each in story.prepare.contents
+            for history in self.histories
+            if history.prepare is not None
+            for each in history.prepare.contents
             if isinstance(each, ReceivedFile)
         }
         for name in os.listdir(self.files):
@@ -153,7 +153,7 @@ class SchedulerStore:
     def keep(self) -> None:
         """Begin to write to the disk, in a greenlet of the calling loop."""
         if self._journal is not None and self._payloads is not None:
-            self._journal.keep(self.ledger.free)
+            self._journal.keep(self.journals.free)
             keep_running(self._watch_size, self._journal, what="the watch over the size of the journal")
             if syncs:
                 keep_running(self._sync_payloads, self._payloads, what="writing large payloads to the disk")
@@ -183,11 +183,11 @@ class SchedulerStore:
         if self._journal is None:
             return
         if isinstance(message, Open):
-            self.ledger.record(message.computation, [message, Owned(message.computation, client, name, "")])
+            self.journals.record(message.computation, [message, Owned(message.computation, client, name, "")])
         elif isinstance(message, Prepare):
-            self.ledger.record(message.computation, [self._as_written(message)])
+            self.journals.record(message.computation, [self._as_written(message)])
         elif isinstance(message, Run | Cancel | Release | JobNames):
-            self.ledger.record(message.computation, [message])
+            self.journals.record(message.computation, [message])
 
     def _as_written(self, message: Message) -> Message:
         """A fact with dependency files by their names."""
@@ -200,7 +200,7 @@ class SchedulerStore:
 
     def record(self, computation: ComputationId, *facts: Message) -> None:
         if self._journal is not None:
-            self.ledger.record(computation, facts)
+            self.journals.record(computation, facts)
 
     def close(self) -> None:
         """The scheduler ends. Where nothing is to be remembered, its files go."""

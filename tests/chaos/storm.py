@@ -130,7 +130,7 @@ class Round:
     # What must hold
 
     def check(self, rows: list[list[Any]]) -> Counter[str]:
-        """Each job has one outcome, and that is true. Raises Broken, with the story of the job."""
+        """Each job has one outcome, and that is true. Raises Broken, with the history of the job."""
         begun, ended = self._lines()
         outcomes: Counter[str] = Counter()
         if [row[0] for row in rows] != list(range(len(self.seconds))):
@@ -139,13 +139,13 @@ class Round:
             outcomes[_NAMES.get(status, str(status))] += 1
             limit = 3 if self.is_reentrant else 1
             if len(begun[number]) > limit:
-                raise Broken(self._story(number, f"begun {len(begun[number])} times"))
+                raise Broken(self._history(number, f"begun {len(begun[number])} times"))
             if status == job_status.FINISHED and (result != number * 7 or not ended[number]):
-                raise Broken(self._story(number, f"finished with {result}"))
+                raise Broken(self._history(number, f"finished with {result}"))
             if status not in (job_status.FINISHED, job_status.ABANDONED, job_status.TERMINATED):
-                raise Broken(self._story(number, f"ended with {status}, which nobody wanted"))
+                raise Broken(self._history(number, f"ended with {status}, which nobody wanted"))
             if status != job_status.FINISHED and not self.faults:
-                raise Broken(self._story(number, f"{exception} though nothing went wrong"))
+                raise Broken(self._history(number, f"{exception} though nothing went wrong"))
         self._check_told({row[0]: row[1] for row in rows})
         return outcomes
 
@@ -156,7 +156,7 @@ class Round:
             told[int(words[0])].append(int(words[1]))
         for number, status in final.items():
             if set(told[number]) != {status}:
-                raise Broken(self._story(number, f"told as {told[number]}, and ended as {status}"))
+                raise Broken(self._history(number, f"told as {told[number]}, and ended as {status}"))
         twice = sum(len(each) - 1 for each in told.values())
         if twice > self.lives - 1:
             raise Broken(f"{twice} ends were told twice in {self.lives} lives")
@@ -182,7 +182,7 @@ class Round:
                 longest = max(longest, when - hit)
         return longest
 
-    def _story(self, number: int, what: str) -> str:
+    def _history(self, number: int, what: str) -> str:
         lines = [f"job {number}: {what} (reentrant: {self.is_reentrant}, {self.lives} lives)"]
         for path in (self.log, self.told):
             lines += [line for line in path.read_text().splitlines() if line.split()[0] == str(number)]

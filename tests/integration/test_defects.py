@@ -81,7 +81,7 @@ def test_all_who_wait_are_told(
     assert made.close(timeout=LIMIT)
     assert "a defect" in caplog.text and "planted" in caplog.text
     # What became of them may be found by the next life of the program.
-    assert len(next(iter(read(str(tmp_path / "recover")).remembered.stories.values())).jobs) == 2
+    assert len(next(iter(read(str(tmp_path / "recover")).remembered.histories.values())).jobs) == 2
 
 
 #: A scheduler in which one part fails: the placing of jobs, which serves all; or the handling of one client's jobs.

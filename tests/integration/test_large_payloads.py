@@ -200,7 +200,7 @@ class Site:
 
     def jobs(self) -> list[int]:
         """The jobs that the journal holds."""
-        return [int(job) for story in read(str(self.file)).remembered.stories.values() for job in story.jobs]
+        return [int(job) for history in read(str(self.file)).remembered.histories.values() for job in history.jobs]
 
     def close(self) -> None:
         for cluster in self.clusters:
@@ -256,7 +256,7 @@ def test_files_of_payloads_are_needed_only_until_their_jobs_are_collected(site: 
     assert site.file.stat().st_size < 200 * KIB
     assert len(site.payloads()) < 2 * len(jobs)
     cluster.close()
-    eventually(lambda: not read(str(site.file)).remembered.stories, 10, "the computation stays in the journal")
+    eventually(lambda: not read(str(site.file)).remembered.histories, 10, "the computation stays in the journal")
     site.restart()
     assert site.payloads() == []
 

@@ -188,7 +188,9 @@ def test_one_damaged_file_of_a_node_costs_its_own_results_only(
         """The one in which both results are now."""
         new = [path for path in spool.iterdir() if path not in written and path.stat().st_size]
         return [
-            path for path in new if sum(len(story.jobs) for story in read(str(path)).remembered.stories.values()) == 2
+            path
+            for path in new
+            if sum(len(history.jobs) for history in read(str(path)).remembered.histories.values()) == 2
         ]
 
     for name in ("bad", "good"):

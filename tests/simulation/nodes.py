@@ -102,8 +102,8 @@ class Life:
         for facts in self._spool.values():
             for fact in facts:
                 known.take(fact)
-        for story in known.stories.values():
-            self.rules.restore(story, self._timeline.now)
+        for history in known.histories.values():
+            self.rules.restore(history, self._timeline.now)
 
     # Its connections
 

@@ -64,7 +64,7 @@ class Scheduler:
         self._unwritten: list[Ended] = []
         self._waiting: list[tuple[Peer, OutcomesAcked]] = []
         #: As in `rules/scheduler/client_mailbox.py`: jobs that were accepted and not collected.
-        self._patrons: set[tuple[ComputationId, JobId]] = set()
+        self._kept_by_client: set[tuple[ComputationId, JobId]] = set()
         self._absent: set[tuple[ComputationId, JobId]] = set()
         self._asked: Counter[tuple[ComputationId, JobId]] = Counter()
         self._early: set[tuple[ComputationId, JobId]] = set()
@@ -125,7 +125,7 @@ class Scheduler:
         if isinstance(message, Cancel):
             self._book.cancel_arrived(message)
             keys = {(message.computation, job) for job in message.jobs}
-            self._early |= keys - self._patrons
+            self._early |= keys - self._kept_by_client
         if isinstance(message, Run):
             message = self._new_ones(message)
             if not message.jobs:
@@ -215,11 +215,11 @@ class Scheduler:
         fresh = [
             place
             for place, key in enumerate(keys)
-            if (key in self._absent if key in self._asked else key not in self._patrons or key in self._absent)
+            if (key in self._absent if key in self._asked else key not in self._kept_by_client or key in self._absent)
         ]
         self._absent.difference_update(keys)
         self._asked -= Counter(keys)
-        self._patrons.update((message.computation, job) for job in message.jobs)
+        self._kept_by_client.update((message.computation, job) for job in message.jobs)
         columns: Any = {name: [getattr(message, name)[place] for place in fresh] for name in Run.columns}
         options = [message.options[place] for place in fresh] if message.options else []
         return replace(message, **columns, options=options)
@@ -266,7 +266,7 @@ class Scheduler:
     def crash(self) -> None:
         """All at once, without a word; the next life begins with what the journal says."""
         self._timeline.note(None, "the scheduler is killed")
-        self._book.scheduler_killed(self._patrons & self._told)
+        self._book.scheduler_killed(self._kept_by_client & self._told)
         # What clients have said and it had not heard, they say again: so says `rules/client/outbox.py`.
         unheard = [args for stimulus, args in self._turns._inbox if stimulus == self._receive_from_client]
         unheard = [args for args in unheard if not self._is_said_again(args[1])]
@@ -285,12 +285,12 @@ class Scheduler:
         self._absent.clear()
         self._lives += 1
         for computation, peer in self._owners.items():
-            story = known.stories.get(computation)
-            if story is None:  # Its release was accepted: its client asks again, and hears this.
+            history = known.histories.get(computation)
+            if history is None:  # Its release was accepted: its client asks again, and hears this.
                 self._clients[peer]([Released(computation)])
             else:
-                self._restore(peer, story)
-        self._owners = {number: peer for number, peer in self._owners.items() if number in known.stories}
+                self._restore(peer, history)
+        self._owners = {number: peer for number, peer in self._owners.items() if number in known.histories}
         for (
             computation,
             peer,
@@ -299,20 +299,20 @@ class Scheduler:
         for args in unheard:
             self._turns.put(self._receive_from_client, *args)
 
-    def _restore(self, peer: Peer, story: ComputationHistory) -> None:
-        waiting, placed = story.absent()
+    def _restore(self, peer: Peer, history: ComputationHistory) -> None:
+        waiting, placed = history.absent()
         absent = [*waiting, *placed]
-        cancelled = [job for job in absent if story.jobs[job].cancelled]
-        ended = list(outcomes(story.jobs.values()))
-        for effect in self.dispatch.restore(peer, story, story.prepare, self._timeline.now):
+        cancelled = [job for job in absent if history.jobs[job].cancelled]
+        ended = list(outcomes(history.jobs.values()))
+        for effect in self.dispatch.restore(peer, history, history.prepare, self._timeline.now):
             if not (isinstance(effect, Send) and isinstance(effect.message, ResendRequest)):
                 self._perform(effect)
-        self._patrons.difference_update((story.id, job) for job in waiting)
-        self._absent.update((story.id, job) for job in absent)
-        lost = [job for number, job in self._unaccepted if number == story.id and job not in story.jobs]
-        self._say_again(peer, story.id, [*absent, *lost])
+        self._kept_by_client.difference_update((history.id, job) for job in waiting)
+        self._absent.update((history.id, job) for job in absent)
+        lost = [job for number, job in self._unaccepted if number == history.id and job not in history.jobs]
+        self._say_again(peer, history.id, [*absent, *lost])
         if cancelled:
-            self.from_client(peer, Cancel(story.id, cancelled, [0] * len(cancelled)))
+            self.from_client(peer, Cancel(history.id, cancelled, [0] * len(cancelled)))
         for message in ended:  # As `rules/scheduler/client_mailbox.py` says it on the next connection.
             self._tell(peer, message)
 
@@ -395,7 +395,7 @@ class Scheduler:
     def _tell_now(self, peer: Peer, message: Message) -> None:
         self._note_told(message)
         if isinstance(message, ResendRequest):
-            self._patrons.difference_update((message.computation, job) for job in message.jobs)
+            self._kept_by_client.difference_update((message.computation, job) for job in message.jobs)
             self._absent.update((message.computation, job) for job in message.jobs)
             self._say_again(peer, message.computation, message.jobs)
         else:
@@ -405,7 +405,7 @@ class Scheduler:
         """What clients have, nobody need remember; where they say so too late, they say it again."""
         if life == self._lives:
             self._remember(OutcomesAcked(message.computation, message.jobs, message.attempts))
-            self._patrons.difference_update((message.computation, job) for job in message.jobs)
+            self._kept_by_client.difference_update((message.computation, job) for job in message.jobs)
 
     def _note_told(self, message: Message) -> None:
         if isinstance(message, Ended):

@@ -17,8 +17,8 @@ JobKey = tuple[int, int]
 
 #: Things that may happen in one world at most; a world that needs more never comes to rest.
 STEP_LIMIT = 50_000
-#: Lines of a job's story that are shown.
-STORY_LIMIT = 80
+#: Lines of a job's history that are shown.
+HISTORY_LIMIT = 80
 
 
 class Broken(AssertionError):
@@ -37,7 +37,7 @@ class Timeline:
         self._steps = 0
         self._heap: list[tuple[float, int, Callable[..., None], tuple[Any, ...]]] = []
         self._numbers = count()
-        self._stories: dict[JobKey | None, list[tuple[float, str]]] = defaultdict(list)
+        self._histories: dict[JobKey | None, list[tuple[float, str]]] = defaultdict(list)
 
     def after(self, delay: float, action: Callable[..., None], *args: Any) -> None:
         self.at(self.now + delay, action, *args)
@@ -58,15 +58,15 @@ class Timeline:
 
     def note(self, job: JobKey | None, text: str) -> None:
         """Remember what happened to a job; None is for what concerns all."""
-        self._stories[job].append((self.now, text))
+        self._histories[job].append((self.now, text))
 
-    def story(self, job: JobKey | None) -> str:
+    def history(self, job: JobKey | None) -> str:
         """The last that happened to a job, with what happened to all meanwhile."""
-        own = self._stories[job] if job is not None else []
+        own = self._histories[job] if job is not None else []
         since = own[0][0] if own else 0.0
-        common = [line for line in self._stories[None] if line[0] >= since]
+        common = [line for line in self._histories[None] if line[0] >= since]
         lines = sorted([*own, *common], key=lambda line: line[0])
-        return "\n".join(f"{when:12.5f}  {text}" for when, text in lines[-STORY_LIMIT:])
+        return "\n".join(f"{when:12.5f}  {text}" for when, text in lines[-HISTORY_LIMIT:])
 
 
 class Turns:

@@ -113,13 +113,13 @@ class World:
         self._ends: dict[Link, tuple[Place, Life]] = {}
 
     def run(self) -> None:
-        """Let it all happen. Raises AssertionError, with the story, where a promise is broken."""
+        """Let it all happen. Raises AssertionError, with the history, where a promise is broken."""
         try:
             self._run()
         except Exception as error:
             job = error.job if isinstance(error, Broken) else None
             head = f"seed {self.seed}: {type(error).__name__}: {error} (job {job}, GDISPY_SEED={self.seed})"
-            raise AssertionError(f"{head}\n{self._climate}\n{self._timeline.story(job)}") from error
+            raise AssertionError(f"{head}\n{self._climate}\n{self._timeline.history(job)}") from error
 
     def _run(self) -> None:
         for place in self._places:

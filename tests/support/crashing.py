@@ -117,8 +117,8 @@ class Program:
 
 def count_outcomes(*files: Path) -> int:
     """How many outcomes are written in these journals."""
-    stories = [story for path in files for story in read(str(path)).remembered.stories.values()]
-    return sum(job.outcome is not None for story in stories for job in story.jobs.values())
+    histories = [history for path in files for history in read(str(path)).remembered.histories.values()]
+    return sum(job.outcome is not None for history in histories for job in history.jobs.values())
 
 
 def begun(log: Path) -> Counter[int]:

@@ -81,7 +81,7 @@ class Outbox:
 
     def __init__(self, place: str) -> None:
         self._place = place
-        self._briefs: dict[ComputationId, _Computation] = {}
+        self._computations: dict[ComputationId, _Computation] = {}
         #: Questions that have no answer yet.
         self._asked: dict[tuple[ComputationId, int], StatusRequest | NodeCommand | PutFile] = {}
         #: Why the last connection was closed, if since a message was refused and nothing has ended since.
@@ -95,10 +95,10 @@ class Outbox:
     def outgoing(self, message: Message) -> list[Message]:
         """Keep what may have to be said again; what the session is answered at once, the scheduler being away."""
         if isinstance(message, Open):
-            brief = self._briefs.setdefault(message.computation, _Computation(message))
-            brief.open = message
+            entry = self._computations.setdefault(message.computation, _Computation(message))
+            entry.open = message
             return []
-        known = self._briefs.get(getattr(message, "computation", None))  # type: ignore[arg-type]
+        known = self._computations.get(getattr(message, "computation", None))  # type: ignore[arg-type]
         if known is None:
             return []
         if isinstance(message, Prepare):
@@ -119,7 +119,7 @@ class Outbox:
             known.former.clear()
             known.jobs.clear()
             if known.fenced:
-                del self._briefs[message.computation]
+                del self._computations[message.computation]
                 return [Released(message.computation)]
         elif not self.is_connected:
             return self._answer(message)
@@ -130,8 +130,8 @@ class Outbox:
     def _answer(self, message: Message) -> list[Message]:
         problem = self.absence()
         if isinstance(message, StatusRequest):
-            brief = self._briefs.get(message.computation)
-            jobs = len(brief.jobs) if brief is not None else 0
+            entry = self._computations.get(message.computation)
+            jobs = len(entry.jobs) if entry is not None else 0
             return [Status(message.computation, message.question, [], jobs, [problem])]
         if isinstance(message, NodeCommand | PutFile):
             return [Reply(message.computation, message.question, problem, -1.0, [])]
@@ -147,17 +147,17 @@ class Outbox:
         """There is a connection: what to say first."""
         self.is_connected, self.trouble = True, ""
         found: list[Message] = []
-        for computation, brief in self._briefs.items():
-            if brief.given_up:  # First, or their outcomes would be sent again.
-                found.append(OutcomesAcked(computation, sorted(brief.given_up), [0] * len(brief.given_up)))
-        found.append(Resume(list(self._briefs), [sorted(each.jobs) for each in self._briefs.values()]))
-        for computation, brief in self._briefs.items():
-            if brief.releasing:
+        for computation, entry in self._computations.items():
+            if entry.given_up:  # First, or their outcomes would be sent again.
+                found.append(OutcomesAcked(computation, sorted(entry.given_up), [0] * len(entry.given_up)))
+        found.append(Resume(list(self._computations), [sorted(each.jobs) for each in self._computations.values()]))
+        for computation, entry in self._computations.items():
+            if entry.releasing:
                 found.append(Release(computation))
                 continue
-            found.append(brief.open)  # Nodes that were asked about meanwhile are asked about again.
-            if brief.cancelled:
-                jobs = sorted(brief.cancelled)
+            found.append(entry.open)  # Nodes that were asked about meanwhile are asked about again.
+            if entry.cancelled:
+                jobs = sorted(entry.cancelled)
                 found.append(Cancel(computation, jobs, [0] * len(jobs)))
         return found
 
@@ -180,11 +180,11 @@ class Outbox:
             "gdispy there and here do not go together.\n"
         )
         found: list[Ended] = []
-        for computation, brief in self._briefs.items():
-            lost = sorted(brief.jobs)
+        for computation, entry in self._computations.items():
+            lost = sorted(entry.jobs)
             if lost:
-                brief.given_up.update(brief.jobs)
-                self._end(brief, lost)
+                entry.given_up.update(entry.jobs)
+                self._end(entry, lost)
                 found.append(ended_without_node(computation, lost, ABANDONED, text))
         return found
 
@@ -192,107 +192,107 @@ class Outbox:
         """Whether a message must overtake nothing: the cancel of a job that the scheduler may not have yet."""
         if not isinstance(message, Cancel):
             return False
-        brief = self._briefs.get(message.computation)
-        return brief is not None and not brief.unaccepted.isdisjoint(message.jobs)
+        entry = self._computations.get(message.computation)
+        return entry is not None and not entry.unaccepted.isdisjoint(message.jobs)
 
     def is_accepted(self, computation: ComputationId) -> bool:
         """Whether the scheduler has all jobs of a computation."""
-        brief = self._briefs.get(computation)
-        return brief is None or not brief.unaccepted
+        entry = self._computations.get(computation)
+        return entry is None or not entry.unaccepted
 
     def waiting(self) -> list[ComputationId]:
         """Computations with jobs that have not ended."""
-        return [computation for computation, brief in self._briefs.items() if brief.jobs]
+        return [computation for computation, entry in self._computations.items() if entry.jobs]
 
     def claims(self) -> list[Claim]:
         """As in `Hello`: computations that were brought by a former life of this client, too."""
         return [
             Claim(each.open.computation, each.open.token, each.open.epoch)
-            for each in self._briefs.values()
+            for each in self._computations.values()
             if each.open.token
         ]
 
-    def restore(self, story: ComputationHistory, prepare: Prepare) -> None:
+    def restore(self, history: ComputationHistory, prepare: Prepare) -> None:
         """Take up what a former life of this client has brought."""
-        brief = self._briefs[story.id] = _Computation(story.open)
-        brief.prepare = prepare
-        for number, job in story.unfinished().items():
-            brief.jobs.add(number)
-            may_be_said = job.node is None or story.open.reentrant
-            (brief.runs if may_be_said else brief.former)[number] = job.arguments, job.options
+        entry = self._computations[history.id] = _Computation(history.open)
+        entry.prepare = prepare
+        for number, job in history.unfinished().items():
+            entry.jobs.add(number)
+            may_be_said = job.node is None or history.open.reentrant
+            (entry.runs if may_be_said else entry.former)[number] = job.arguments, job.options
             if job.cancelled:
-                brief.cancelled.add(number)
+                entry.cancelled.add(number)
 
     # From the scheduler
 
     def incoming(self, message: Message) -> tuple[list[Message], list[Message]]:
         """What the session is to get, and what the scheduler is to be told."""
-        brief = self._briefs.get(getattr(message, "computation", None))  # type: ignore[arg-type]
+        entry = self._computations.get(getattr(message, "computation", None))  # type: ignore[arg-type]
         if isinstance(message, Ended):
             self._refusal = ""
-            if brief is not None:
-                self._end(brief, message.jobs)
+            if entry is not None:
+                self._end(entry, message.jobs)
             return [message], [OutcomesAcked(message.computation, message.jobs, message.attempts)]
         if isinstance(message, Progress):
             seen = ProgressAcked(message.computation, [message.job], [message.attempt], [message.index + 1])
             return [message], [seen]
         if isinstance(message, Status | Reply):
             self._asked.pop((message.computation, message.question), None)
-        if brief is None:
+        if entry is None:
             return [message], []
         if isinstance(message, Accepted):
-            brief.unaccepted.difference_update(message.jobs)
+            entry.unaccepted.difference_update(message.jobs)
             for job in message.jobs:
-                brief.former.pop(job, None)
-                if not brief.open.reentrant:
-                    brief.runs.pop(job, None)
+                entry.former.pop(job, None)
+                if not entry.open.reentrant:
+                    entry.runs.pop(job, None)
             return [], []
         if isinstance(message, ResendRequest):
-            brief.runs |= {job: brief.former.pop(job) for job in message.jobs if job in brief.former}
-            jobs = [job for job in message.jobs if message.all_wait or job in brief.runs]
-            return self._say_again(brief, Unknown(message.computation, jobs, False))
+            entry.runs |= {job: entry.former.pop(job) for job in message.jobs if job in entry.former}
+            jobs = [job for job in message.jobs if message.all_wait or job in entry.runs]
+            return self._say_again(entry, Unknown(message.computation, jobs, False))
         if isinstance(message, Unknown):
-            return self._say_again(brief, message)
+            return self._say_again(entry, message)
         if isinstance(message, Fenced):
-            return self._lose(brief, message), []
+            return self._lose(entry, message), []
         if isinstance(message, Released):
-            del self._briefs[message.computation]
+            del self._computations[message.computation]
         return [message], []
 
-    def _lose(self, brief: _Computation, message: Fenced) -> list[Message]:
+    def _lose(self, entry: _Computation, message: Fenced) -> list[Message]:
         """Somebody else has the computation: its jobs end here, now and as they come."""
-        brief.fenced = True
-        lost = sorted(brief.jobs)
-        self._end(brief, lost)
+        entry.fenced = True
+        lost = sorted(entry.jobs)
+        self._end(entry, lost)
         told: list[Message] = [message]
         return [ended_without_node(message.computation, lost, ABANDONED, TAKEN_OVER), *told] if lost else told
 
-    def _end(self, brief: _Computation, jobs: list[JobId]) -> None:
-        brief.jobs.difference_update(jobs)
-        brief.cancelled.difference_update(jobs)
-        brief.unaccepted.difference_update(jobs)
+    def _end(self, entry: _Computation, jobs: list[JobId]) -> None:
+        entry.jobs.difference_update(jobs)
+        entry.cancelled.difference_update(jobs)
+        entry.unaccepted.difference_update(jobs)
         for job in jobs:
-            brief.runs.pop(job, None)
-            brief.former.pop(job, None)
+            entry.runs.pop(job, None)
+            entry.former.pop(job, None)
 
-    def _say_again(self, brief: _Computation, message: Unknown) -> tuple[list[Message], list[Message]]:
+    def _say_again(self, entry: _Computation, message: Unknown) -> tuple[list[Message], list[Message]]:
         answers: list[Message] = []
-        if brief.releasing:
+        if entry.releasing:
             return [], []
         if message.all:
-            answers += [brief.open, *([brief.prepare] if brief.prepare is not None else [])]
-        again = [job for job in message.jobs if job in brief.runs]
+            answers += [entry.open, *([entry.prepare] if entry.prepare is not None else [])]
+        again = [job for job in message.jobs if job in entry.runs]
         if again:
-            arguments, options = map(list, zip(*(brief.runs[job] for job in again), strict=True))
+            arguments, options = map(list, zip(*(entry.runs[job] for job in again), strict=True))
             answers.append(
                 Run(message.computation, again, [1] * len(again), arguments, options if any(options) else [])
             )
-            brief.unaccepted.update(again)
-            cancelled = [job for job in again if job in brief.cancelled]
+            entry.unaccepted.update(again)
+            cancelled = [job for job in again if job in entry.cancelled]
             if cancelled:
                 answers.append(Cancel(message.computation, cancelled, [0] * len(cancelled)))
-        lost = [job for job in message.jobs if job in brief.jobs and job not in brief.runs]
+        lost = [job for job in message.jobs if job in entry.jobs and job not in entry.runs]
         if not lost:
             return [], answers
-        self._end(brief, lost)
+        self._end(entry, lost)
         return [ended_without_node(message.computation, lost, ABANDONED, _FORGOTTEN)], answers

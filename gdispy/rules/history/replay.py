@@ -154,115 +154,115 @@ class JournalState:
     def __init__(self) -> None:
         #: Who kept it last.
         self.began: Began | None = None
-        self.stories: dict[ComputationId, ComputationHistory] = {}
+        self.histories: dict[ComputationId, ComputationHistory] = {}
 
     def take(self, fact: Message) -> None:
         """Learn one more fact. What it says of computations and jobs that are not known is nothing."""
         if isinstance(fact, Began):
             self.began = fact
         elif isinstance(fact, Open):
-            story = self.stories.setdefault(fact.computation, ComputationHistory(fact))
-            story.open = fact
+            history = self.histories.setdefault(fact.computation, ComputationHistory(fact))
+            history.open = fact
         else:
-            story_or_none = self.stories.get(fact.computation)  # type: ignore[attr-defined]
-            if story_or_none is not None:
-                self._TAKERS[type(fact)](self, story_or_none, fact)
+            found = self.histories.get(fact.computation)  # type: ignore[attr-defined]
+            if found is not None:
+                self._TAKERS[type(fact)](self, found, fact)
 
     def facts(self) -> Iterator[Message]:
         """The shortest way to say all this; `Began` is for who writes it."""
-        for story in self.stories.values():
-            yield from story.facts()
+        for history in self.histories.values():
+            yield from history.facts()
 
-    def _owned(self, story: ComputationHistory, fact: Owned) -> None:
-        story.owned = fact
+    def _owned(self, history: ComputationHistory, fact: Owned) -> None:
+        history.owned = fact
 
-    def _prepare(self, story: ComputationHistory, fact: Prepare) -> None:
+    def _prepare(self, history: ComputationHistory, fact: Prepare) -> None:
         contents = [bulk(value) for value in fact.contents]
         bodies = bulk(fact.body), bulk(fact.arguments), bulk(fact.source)
-        story.prepare = replace(fact, contents=contents, body=bodies[0], arguments=bodies[1], source=bodies[2])
+        history.prepare = replace(fact, contents=contents, body=bodies[0], arguments=bodies[1], source=bodies[2])
 
-    def _met(self, story: ComputationHistory, fact: Met) -> None:
-        story.nodes[fact.node] = fact
+    def _met(self, history: ComputationHistory, fact: Met) -> None:
+        history.nodes[fact.node] = fact
 
-    def _given_up(self, story: ComputationHistory, fact: GivenUp) -> None:
-        story.nodes.pop(fact.node, None)
+    def _given_up(self, history: ComputationHistory, fact: GivenUp) -> None:
+        history.nodes.pop(fact.node, None)
 
-    def _run(self, story: ComputationHistory, fact: Run) -> None:
+    def _run(self, history: ComputationHistory, fact: Run) -> None:
         options = fact.options or [None] * len(fact.jobs)
         for number, arguments, wishes in zip(fact.jobs, fact.arguments, options, strict=True):
-            job = story.jobs.get(number)
+            job = history.jobs.get(number)
             if job is None:
-                story.jobs[number] = Job(bulk(arguments), _read(wishes))
+                history.jobs[number] = Job(bulk(arguments), _read(wishes))
             elif job.arguments is ABSENT:
                 job.arguments = bulk(arguments)
-        story.last = max(story.last, *fact.jobs) if fact.jobs else story.last
+        history.last = max(history.last, *fact.jobs) if fact.jobs else history.last
 
-    def _announced(self, story: ComputationHistory, fact: Announced) -> None:
+    def _announced(self, history: ComputationHistory, fact: Announced) -> None:
         for number, wishes in zip(fact.jobs, fact.options or [None] * len(fact.jobs), strict=True):
-            story.jobs.setdefault(number, Job(ABSENT, _read(wishes)))
-        story.last = max(story.last, *fact.jobs) if fact.jobs else story.last
+            history.jobs.setdefault(number, Job(ABSENT, _read(wishes)))
+        history.last = max(history.last, *fact.jobs) if fact.jobs else history.last
 
-    def _named(self, story: ComputationHistory, fact: JobNames) -> None:
+    def _named(self, history: ComputationHistory, fact: JobNames) -> None:
         for number, name in zip(fact.jobs, fact.names, strict=True):
-            job = story.jobs.get(number)
+            job = history.jobs.get(number)
             if job is not None and isinstance(name, bytes):
                 job.name = name
 
-    def _cancel(self, story: ComputationHistory, fact: Cancel) -> None:
+    def _cancel(self, history: ComputationHistory, fact: Cancel) -> None:
         for number in fact.jobs:
-            job = story.jobs.get(number)
+            job = history.jobs.get(number)
             if job is not None:
                 job.cancelled = True
 
-    def _placed(self, story: ComputationHistory, fact: Placed) -> None:
+    def _placed(self, history: ComputationHistory, fact: Placed) -> None:
         for number, attempt in zip(fact.jobs, fact.attempts, strict=True):
-            job = story.jobs.get(number)
+            job = history.jobs.get(number)
             if job is not None:
                 job.node, job.attempt = fact.node, attempt
 
-    def _unplaced(self, story: ComputationHistory, fact: Unplaced) -> None:
+    def _unplaced(self, history: ComputationHistory, fact: Unplaced) -> None:
         for number, attempt, losses in zip(fact.jobs, fact.attempts, fact.losses, strict=True):
-            job = story.jobs.get(number)
+            job = history.jobs.get(number)
             if job is None:
                 continue
             if job.outcome is not None:
                 _reset(job, attempt)
             job.node, job.attempt, job.losses = None, attempt, losses
 
-    def _progress(self, story: ComputationHistory, fact: Progress) -> None:
-        job = story.jobs.get(fact.job)
+    def _progress(self, history: ComputationHistory, fact: Progress) -> None:
+        job = history.jobs.get(fact.job)
         if job is not None:
             job.shown = job.shown or {}
             job.shown[fact.attempt, fact.index] = replace(fact, value=bulk(fact.value))
 
-    def _seen(self, story: ComputationHistory, fact: ProgressAcked) -> None:
+    def _seen(self, history: ComputationHistory, fact: ProgressAcked) -> None:
         for number, attempt, count in zip(fact.jobs, fact.attempts, fact.counts, strict=True):
-            job = story.jobs.get(number)
+            job = history.jobs.get(number)
             if job is not None and job.shown:
                 job.shown.pop((attempt, count - 1), None)
 
-    def _ended(self, story: ComputationHistory, fact: Ended) -> None:
+    def _ended(self, history: ComputationHistory, fact: Ended) -> None:
         columns: dict[str, Any] = {
             name: [bulk(value) for value in getattr(fact, name)] for name in ("results", "outputs", "errors")
         }
         fact = replace(fact, **columns)
         for place, number in enumerate(fact.jobs):
-            job = story.jobs.get(number)
+            job = history.jobs.get(number)
             if job is not None and job.outcome is None:
                 job.outcome = fact, place
 
-    def _collected(self, story: ComputationHistory, fact: OutcomesAcked) -> None:
+    def _collected(self, history: ComputationHistory, fact: OutcomesAcked) -> None:
         for number in fact.jobs:
-            story.jobs.pop(number, None)
+            history.jobs.pop(number, None)
 
-    def _told(self, story: ComputationHistory, fact: Told) -> None:
+    def _told(self, history: ComputationHistory, fact: Told) -> None:
         for number in fact.jobs:
-            job = story.jobs.get(number)
+            job = history.jobs.get(number)
             if job is not None:
                 job.told = True
 
-    def _released(self, story: ComputationHistory, fact: Message) -> None:
-        del self.stories[story.id]
+    def _released(self, history: ComputationHistory, fact: Message) -> None:
+        del self.histories[history.id]
 
     _TAKERS: dict[type[Message], Callable[..., None]] = {
         Owned: _owned,

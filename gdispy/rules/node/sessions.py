@@ -175,20 +175,20 @@ class Sessions:
         running = [each for each in workers if each.hand[0].reported or session.recovers]
         return [Send(peer, each.report(self._state.clock_offset)) for each in running]
 
-    def restore(self, story: ComputationHistory, now: float) -> Effects:
+    def restore(self, history: ComputationHistory, now: float) -> Effects:
         """Take up what an earlier run of this node has left in the spool."""
-        owned = story.owned
-        if owned is None or story.id in self._state.computations:
+        owned = history.owned
+        if owned is None or history.id in self._state.computations:
             return []
-        instance, opened = Instance(owned.client), story.open
+        instance, opened = Instance(owned.client), history.open
         session = self._sessions.setdefault(instance, SchedulerSession(instance, owned.place))
         session.expires = now + self._spool_age
         prepare = Prepare(
-            *(story.id, owned.name, "function", "", "", "", True, b"", [], []), token=opened.token, epoch=opened.epoch
+            *(history.id, owned.name, "function", "", "", "", True, b"", [], []), token=opened.token, epoch=opened.epoch
         )
         computation = Computation(prepare, session)
         computation.processes.retire()
-        ends = [job.outcome for job in story.jobs.values() if job.outcome is not None]
+        ends = [job.outcome for job in history.jobs.values() if job.outcome is not None]
         self._outcomes.restore(
             computation,
             [Outcome._make(getattr(ended, name)[place] for name in Ended.columns) for ended, place in ends],

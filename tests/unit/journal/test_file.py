@@ -91,9 +91,9 @@ def remembered(facts: list[Message]) -> JournalState:
 def told(known: JournalState) -> list[object]:
     """All that is known, as something that can be compared."""
     found: list[object] = []
-    for story in known.stories.values():
-        found.append((story.open, story.owned, story.prepare, story.nodes))
-        for number, job in story.jobs.items():
+    for history in known.histories.values():
+        found.append((history.open, history.owned, history.prepare, history.nodes))
+        for number, job in history.jobs.items():
             outcome = (
                 None
                 if job.outcome is None
@@ -132,14 +132,14 @@ def test_the_shortest_way_says_the_same() -> None:
 
 def test_what_is_collected_or_released_is_forgotten() -> None:
     known = remembered([*FACTS, OutcomesAcked(C, jobs(1, 3), [1, 2])])
-    assert list(known.stories[C].jobs) == jobs(2, 4, 5)
-    assert remembered([*FACTS, Release(C)]).stories == {}
+    assert list(known.histories[C].jobs) == jobs(2, 4, 5)
+    assert remembered([*FACTS, Release(C)]).histories == {}
 
 
 def test_large_arguments_are_payloads_again(tmp_path: Path) -> None:
     large = os.urandom(200_000)
     written(tmp_path / "j", [OPEN, Run(C, jobs(1), [1], [MemoryPayload([large])])])
-    job = read(str(tmp_path / "j")).remembered.stories[C].jobs[JobId(1)]
+    job = read(str(tmp_path / "j")).remembered.histories[C].jobs[JobId(1)]
     assert isinstance(job.arguments, MemoryPayload)
     assert joined(job.arguments) == large
 
@@ -326,8 +326,8 @@ def test_a_full_disk_keeps_facts_in_order(tmp_path: Path, monkeypatch: pytest.Mo
     journal.append_or_raise([Run(C, jobs(3), [1], [b""])])
     assert journal.stuck == ""
     journal.close()
-    assert list(read(path).remembered.stories[C].jobs) == jobs(1, 3)
-    assert read(path).remembered.stories[C].jobs[JobId(1)].node == NODE
+    assert list(read(path).remembered.histories[C].jobs) == jobs(1, 3)
+    assert read(path).remembered.histories[C].jobs[JobId(1)].node == NODE
 
 
 def test_large_payloads_are_written_as_they_lie(tmp_path: Path) -> None:
@@ -343,10 +343,10 @@ def test_large_payloads_are_written_as_they_lie(tmp_path: Path) -> None:
     assert journal.append([Cancel(C, jobs(2), [1])])
     journal.close()
     # Then they are read as if they had been written in one.
-    story = read(path).remembered.stories[C]
-    assert [joined(job.arguments) for job in story.jobs.values()] == [b"".join(parts), b"small", b"x"]
-    assert story.jobs[JobId(2)].options is not None and joined(story.jobs[JobId(2)].options[5]) == bytes(LARGE + 1)
-    assert (story.jobs[JobId(1)].node, story.jobs[JobId(2)].cancelled) == (NODE, True)
+    history = read(path).remembered.histories[C]
+    assert [joined(job.arguments) for job in history.jobs.values()] == [b"".join(parts), b"small", b"x"]
+    assert history.jobs[JobId(2)].options is not None and joined(history.jobs[JobId(2)].options[5]) == bytes(LARGE + 1)
+    assert (history.jobs[JobId(1)].node, history.jobs[JobId(2)].cancelled) == (NODE, True)
 
 
 class Huge(Payload):
@@ -371,11 +371,11 @@ def test_payloads_that_no_journal_can_hold_are_replaced_by_what_helps(tmp_path: 
     assert journal.append([ended])
     journal.close()
     # When it is read.
-    story = read(path).remembered.stories[C]
+    history = read(path).remembered.histories[C]
     # Then the clients are asked for the arguments, and who waits for the result is told why there is none.
-    assert story.absent() == (jobs(4), jobs(1))
-    assert story.jobs[JobId(1)].options is not None and not story.jobs[JobId(1)].shown
-    lost, there = story.jobs[JobId(2)].outcome, story.jobs[JobId(3)].outcome
+    assert history.absent() == (jobs(4), jobs(1))
+    assert history.jobs[JobId(1)].options is not None and not history.jobs[JobId(1)].shown
+    lost, there = history.jobs[JobId(2)].outcome, history.jobs[JobId(3)].outcome
     assert lost is not None and there is not None
     (said, place), (_, other) = lost, there
     assert (said.statuses[place], said.statuses[other]) == (TERMINATED, FINISHED)
@@ -404,7 +404,7 @@ def test_large_payload_that_a_full_disk_takes_a_part_of_is_written_later(
     disk.room = 1_000_000
     journal.append_or_raise([Run(C, jobs(2), [1], [b""])])
     journal.close()
-    assert joined(read(path).remembered.stories[C].jobs[JobId(1)].arguments) == b"".join(parts)
+    assert joined(read(path).remembered.histories[C].jobs[JobId(1)].arguments) == b"".join(parts)
 
 
 def test_rewriting_keeps_what_is_known_and_goes_on(tmp_path: Path) -> None:
@@ -445,7 +445,7 @@ def test_computation_that_cannot_be_applied_is_set_aside_and_the_others_are_ther
     with pytest.raises(JournalError, match="'x' is not a port"):
         Journal.open(path)
     journal, reading = Journal.open(path, sets_aside=True)
-    assert list(reading.remembered.stories) == [D] and list(reading.remembered.stories[D].jobs) == [2]
+    assert list(reading.remembered.histories) == [D] and list(reading.remembered.histories[D].jobs) == [2]
     assert list(reading.set_aside) == [C] and "Open.nodes has '*:x'" in reading.set_aside[C]
     journal.set_aside(reading.set_aside)
     journal.close()
@@ -453,5 +453,5 @@ def test_computation_that_cannot_be_applied_is_set_aside_and_the_others_are_ther
     [copy] = tmp_path.glob("journal.set-aside-*")
     assert b"for C" in copy.read_bytes()
     journal, reading = Journal.open(path)
-    assert list(reading.remembered.stories) == [D] and not reading.set_aside
+    assert list(reading.remembered.histories) == [D] and not reading.set_aside
     journal.close()

@@ -50,8 +50,8 @@ def test_next_node_finds_what_the_former_one_wrote(make: Any, tmp_path: Path) ->
     first.record(D, facts(D, 1))
     first.close()
     found = make().load(AGE)
-    assert {story.id: sorted(story.jobs) for story in found} == {C: [1, 2], D: [1]}
-    outcome_of_first = next(story for story in found if story.id == C).jobs[JobId(1)].outcome
+    assert {history.id: sorted(history.jobs) for history in found} == {C: [1, 2], D: [1]}
+    outcome_of_first = next(history for history in found if history.id == C).jobs[JobId(1)].outcome
     assert outcome_of_first is not None and outcome_of_first[0].results[outcome_of_first[1]] == b"result"
 
 
@@ -93,7 +93,7 @@ def test_damaged_file_does_not_keep_the_others_from_being_found(make: Any, tmp_p
     first.record(C, facts(C, 1))
     first.close()
     (tmp_path / "spool" / "0123456789abcdef").write_bytes(b"no journal at all, but long enough to be one" * 10)
-    assert [story.id for story in make().load(AGE)] == [C]
+    assert [history.id for history in make().load(AGE)] == [C]
     assert "0123456789abcdef" in caplog.text and (tmp_path / "spool" / "0123456789abcdef").exists()
 
 

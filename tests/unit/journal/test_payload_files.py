@@ -39,7 +39,7 @@ def read_back(facts: list[Message], begin: list[Message] | None = None) -> Compu
     state = JournalState()
     for fact in [*([Open(C, ["*"], False)] if begin is None else begin), *facts]:
         state.take(next(unpack(b"".join(packed([fact])))))
-    return state.stories[C]
+    return state.histories[C]
 
 
 @pytest.fixture
@@ -61,10 +61,10 @@ def test_large_payloads_are_whole_in_files_and_found_again(files: PayloadFiles) 
     facts = files.store([run({1: b"x", 2: BIG}), ended(outcome(2, result=BIG, stdout=BIG))])
     assert len(names(files)) == 3
     assert sum(map(len, packed(facts))) < 1000
-    story = read_back(facts)
+    history = read_back(facts)
     again = PayloadFiles(files.directory)
-    again.take_up(story)
-    job = story.jobs[JobId(2)]
+    again.take_up(history)
+    job = history.jobs[JobId(2)]
     assert job.outcome is not None
     message, place = job.outcome
     for value in (job.arguments, message.results[place], message.outputs[place]):
@@ -80,10 +80,10 @@ def test_what_is_missing_or_damaged_was_not_written(files: PayloadFiles, damage:
     facts = files.store([run({1: BIG, 2: b"x"}), ended(outcome(2, result=BIG))])
     for path in Path(files.directory).iterdir():
         damage(path)
-    story = read_back(facts)
-    assert not files.take_up(story)
-    assert story.jobs[JobId(1)].arguments is ABSENT
-    assert story.jobs[JobId(2)].outcome is None
+    history = read_back(facts)
+    assert not files.take_up(history)
+    assert history.jobs[JobId(1)].arguments is ABSENT
+    assert history.jobs[JobId(2)].outcome is None
 
 
 def test_what_comes_again_of_what_was_damaged_counts(files: PayloadFiles) -> None:
@@ -91,15 +91,15 @@ def test_what_comes_again_of_what_was_damaged_counts(files: PayloadFiles) -> Non
     written += files.store([run({1: BIG, 2: BIG, 3: BIG}), ended(outcome(2, result=BIG))])
     for name in names(files)[:2] + names(files)[3:]:
         (Path(files.directory) / name).unlink()
-    story, again = read_back(written, []), PayloadFiles(files.directory)
-    assert not again.take_up(story)
-    again.say_again(C, story.facts(), written.extend)
+    history, again = read_back(written, []), PayloadFiles(files.directory)
+    assert not again.take_up(history)
+    again.say_again(C, history.facts(), written.extend)
     written += again.store([run({1: BIG}), ended(outcome(2, result=BIG))])
     # In the next life all is there but for what did not come again.
-    story, last = read_back(written, []), PayloadFiles(files.directory)
-    assert last.take_up(story)
-    assert [story.jobs[number].arguments is ABSENT for number in jobs(1, 2, 3)] == [False, True, False]
-    assert story.jobs[JobId(2)].outcome is not None
+    history, last = read_back(written, []), PayloadFiles(files.directory)
+    assert last.take_up(history)
+    assert [history.jobs[number].arguments is ABSENT for number in jobs(1, 2, 3)] == [False, True, False]
+    assert history.jobs[JobId(2)].outcome is not None
     last.remove_unknown(keep=False)
     assert len(names(last)) == 3
 
@@ -109,10 +109,10 @@ def test_files_of_collected_jobs_are_written_over(files: PayloadFiles) -> None:
     before = names(files)
     files.forget([collected(1)])
     other = MemoryPayload([b"c" * LARGE])
-    story = read_back(files.store([run({2: other})]))
+    history = read_back(files.store([run({2: other})]))
     assert names(files) == before
-    files.take_up(story)
-    assert joined(story.jobs[JobId(2)].arguments) == b"c" * LARGE
+    files.take_up(history)
+    assert joined(history.jobs[JobId(2)].arguments) == b"c" * LARGE
 
 
 def test_job_whose_file_was_written_over_does_not_keep_it(files: PayloadFiles) -> None:
@@ -120,12 +120,12 @@ def test_job_whose_file_was_written_over_does_not_keep_it(files: PayloadFiles) -
     first = files.store([run({1: BIG})])
     files.forget([collected(1)])
     second = files.store([run({2: MemoryPayload([b"c" * LARGE])})])
-    story, again = read_back([*first, *second]), PayloadFiles(files.directory)
-    again.take_up(story)
-    assert story.jobs[JobId(1)].arguments is ABSENT
+    history, again = read_back([*first, *second]), PayloadFiles(files.directory)
+    again.take_up(history)
+    assert history.jobs[JobId(1)].arguments is ABSENT
     again.forget([collected(1)])
     again.store([run({3: BIG})])
-    assert joined(story.jobs[JobId(2)].arguments) == b"c" * LARGE
+    assert joined(history.jobs[JobId(2)].arguments) == b"c" * LARGE
     assert len(names(again)) == 2
 
 
@@ -208,8 +208,8 @@ def test_unknown_extension_is_refused() -> None:
 def test_ends_that_one_message_tells_are_found_one_by_one(files: PayloadFiles) -> None:
     facts = files.store([run({1: b"", 2: b""}), ended(outcome(1, result=BIG), outcome(2, result=BIG))])
     (Path(files.directory) / names(files)[0]).unlink()
-    story = read_back(facts)
-    files.take_up(story)
-    assert [story.jobs[number].outcome is None for number in jobs(1, 2)] == [True, False]
-    found = story.jobs[JobId(2)].outcome
+    history = read_back(facts)
+    files.take_up(history)
+    assert [history.jobs[number].outcome is None for number in jobs(1, 2)] == [True, False]
+    found = history.jobs[JobId(2)].outcome
     assert found is not None and isinstance(found[0], Ended) and joined(found[0].results[found[1]]) == joined(BIG)

@@ -181,7 +181,7 @@ def test_jobs_of_a_former_program_get_another_name_where_they_are_not_wanted(
     assert Path(path + ".1").read_text() == "mine"
     assert f"gdispy.recover_jobs('{path}.2')" in caplog.text
     journal, reading = Journal.open(path + ".2")
-    assert sorted(reading.remembered.stories[C].jobs) == [1]
+    assert sorted(reading.remembered.histories[C].jobs) == [1]
     journal.close()
 
 

@@ -71,18 +71,18 @@ def test_what_was_accepted_is_found_and_what_was_released_is_not(live: Any) -> N
     bring(store, C, run(1), run(2))
     bring(store, D)
     store.accept(CLIENT_INSTANCE, "client", Release(D))
-    (story,) = live().stories
-    assert story.id == C and sorted(story.jobs) == [1, 2]
-    assert story.owned is not None and (story.owned.client, story.owned.name) == (CLIENT_INSTANCE, "client")
-    assert story.prepare is not None and story.prepare.body == b"body"
+    (history,) = live().histories
+    assert history.id == C and sorted(history.jobs) == [1, 2]
+    assert history.owned is not None and (history.owned.client, history.owned.name) == (CLIENT_INSTANCE, "client")
+    assert history.prepare is not None and history.prepare.body == b"body"
 
 
 def test_large_arguments_lie_beside_the_journal_and_come_back(live: Any, tmp_path: Path) -> None:
     store = live()
     bring(store, C, run(1, MemoryPayload([b"a" * LARGE])))
     assert (tmp_path / "directory" / "journal").stat().st_size < LARGE // 2
-    (story,) = live().stories
-    assert joined(story.jobs[JobId(1)].arguments) == b"a" * LARGE
+    (history,) = live().histories
+    assert joined(history.jobs[JobId(1)].arguments) == b"a" * LARGE
 
 
 def test_dependency_files_are_joined_to_their_computation_and_others_of_its_own_go(live: Any) -> None:
@@ -95,8 +95,12 @@ def test_dependency_files_are_joined_to_their_computation_and_others_of_its_own_
     )
     bring(store, C, with_file)
     again = live()
-    (story,) = again.stories
-    assert story.prepare is not None and story.prepare.contents[0].path == path and story.prepare.contents[0].size == 7
+    (history,) = again.histories
+    assert (
+        history.prepare is not None
+        and history.prepare.contents[0].path == path
+        and history.prepare.contents[0].size == 7
+    )
     assert sorted(os.listdir(again.files)) == sorted([FILE_PREFIX + "kept", "notes.txt"])
 
 
@@ -110,8 +114,8 @@ def test_client_brings_a_computation_again_whose_file_is_gone(live: Any) -> None
             prepare(C), files=[FileRow("data", 0o644, 0.0, 7, bytes(32))], contents=[ReceivedFile(path, 7, b"", "")]
         ),
     )
-    (story,) = live().stories
-    assert story.prepare is None and story.owned is not None
+    (history,) = live().histories
+    assert history.prepare is None and history.owned is not None
 
 
 def test_computation_that_cannot_be_taken_up_is_kept_apart(live: Any, tmp_path: Path) -> None:
@@ -120,7 +124,7 @@ def test_computation_that_cannot_be_taken_up_is_kept_apart(live: Any, tmp_path: 
     bring(store, D)
     again = live()
     again.set_aside(C, ValueError("planted"))
-    assert [story.id for story in live().stories] == [D]
+    assert [history.id for history in live().histories] == [D]
 
 
 @pytest.mark.parametrize("kind", ["client", "node"])

@@ -30,17 +30,17 @@ def remembered(*facts: Message) -> JournalState:
 
 
 def test_announced_job_is_known_and_its_arguments_are_not() -> None:
-    story = remembered(Announced(C, jobs(1, 2), [None, WISHES]), Placed(C, NODE, jobs(2), [1])).stories[C]
-    assert [story.jobs[number].arguments for number in jobs(1, 2)] == [ABSENT, ABSENT]
-    assert story.jobs[JobId(2)].options == WISHES
-    assert story.absent() == (jobs(1), jobs(2))
+    history = remembered(Announced(C, jobs(1, 2), [None, WISHES]), Placed(C, NODE, jobs(2), [1])).histories[C]
+    assert [history.jobs[number].arguments for number in jobs(1, 2)] == [ABSENT, ABSENT]
+    assert history.jobs[JobId(2)].options == WISHES
+    assert history.absent() == (jobs(1), jobs(2))
 
 
 def test_arguments_that_are_written_later_are_known_then() -> None:
     facts = [Announced(C, jobs(1), []), Placed(C, NODE, jobs(1), [1]), Unplaced(C, jobs(1), [2], [0])]
-    story = remembered(*facts, Cancel(C, jobs(1), [0]), run({1: b"x"})).stories[C]
-    job = story.jobs[JobId(1)]
-    assert (job.arguments, job.attempt, job.cancelled, story.absent()) == (b"x", 2, True, ([], []))
+    history = remembered(*facts, Cancel(C, jobs(1), [0]), run({1: b"x"})).histories[C]
+    job = history.jobs[JobId(1)]
+    assert (job.arguments, job.attempt, job.cancelled, history.absent()) == (b"x", 2, True, ([], []))
 
 
 def test_what_was_remembered_remembered_again_says_the_same() -> None:
@@ -55,4 +55,4 @@ def test_what_was_remembered_remembered_again_says_the_same() -> None:
     for fact in once:
         again.take(fact)
     assert list(again.facts()) == once
-    assert again.stories[C].jobs[JobId(1)].arguments is ABSENT
+    assert again.histories[C].jobs[JobId(1)].arguments is ABSENT

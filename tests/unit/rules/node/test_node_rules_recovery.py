@@ -99,7 +99,7 @@ def test_next_life_of_a_node_gives_out_what_was_written() -> None:
         known.take(fact)
     # When another life of the node takes it up, and the scheduler comes back.
     later = checked(NodeRules(1))
-    later.restore(known.stories[C], 10.0)
+    later.restore(known.histories[C], 10.0)
     effects = later.joined(B, claiming(b"c" * 16, 1), 11.0)
     assert sent(effects, B) == [Inventory([C], [[JobId(1)]], [[1]]), ended(outcome(1))]
     # Then what was collected is written as such, and what is released is forgotten.
@@ -114,7 +114,7 @@ def test_computation_of_which_only_results_are_left_is_loaded_afresh() -> None:
     for fact in facts(rules.answered(W1, [outcome(1)], 2.0)):
         known.take(fact)
     later = checked(NodeRules(1))
-    later.restore(known.stories[C], 10.0)
+    later.restore(known.histories[C], 10.0)
     later.joined(B, claiming(b"c" * 16, 1), 11.0)
     assert later.receive(B, [kept()], 11.0) == [Load(kept(), {})]
     later.loaded(C, "", 12.0)

@@ -160,7 +160,7 @@ def test_job_of_which_a_former_life_had_only_heard_is_asked_for_wherever_it_is()
         known.take(fact)
     known.take(Placed(C, Instance(b"n" * 16), [JobId(2)], [1]))
     box = ClientMailbox(Peer(9), Instance(b"c" * 16), "client")
-    box.restore(known.stories[C])
+    box.restore(known.histories[C])
     # Then the client is asked for both, and nothing is accepted before.
     resume = Resume([C], [[JobId(1), JobId(2)]])
     assert box.incoming(resume)[1] == [ResendRequest(C, [JobId(1)], True), ResendRequest(C, [JobId(2)], False)]
@@ -176,7 +176,7 @@ def test_job_that_ends_while_it_is_said_again_is_not_run_again() -> None:
         known.take(fact)
     known.take(Placed(C, Instance(b"n" * 16), [JobId(1), JobId(2)], [1, 1]))
     box = ClientMailbox(Peer(9), Instance(b"c" * 16), "client")
-    box.restore(known.stories[C])
+    box.restore(known.histories[C])
     box.incoming(Resume([C], [[JobId(1), JobId(2)]]))
     # When its node says that it has ended, and the client's word that it has that overtakes its long arguments,
     box.outgoing(ended(outcome(1)))

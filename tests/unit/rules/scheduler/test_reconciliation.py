@@ -71,7 +71,7 @@ def history(reentrant: bool = False) -> ComputationHistory:
         ended(outcome(1)),
     ):
         known.take(fact)
-    return known.stories[C]
+    return known.histories[C]
 
 
 def test_what_is_placed_and_what_has_ended_is_written_before_it_is_said() -> None:
