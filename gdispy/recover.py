@@ -81,6 +81,7 @@ _NEVER_BEGUN = (
     "No node had started the job when its program ended, and it will not run: submit it again. (A program that is "
     "restarted with resume=True runs such jobs itself, unless they were collected.)\n"
 )
+_LOST_RECORD = "The recovery file is damaged, and does not name the node of the job: it may or may not have run.\n"
 _RESTARTED = "The node {} was restarted and does not know the job: it may or may not have run.\n"
 
 
@@ -169,6 +170,8 @@ class _Recovery:
         self.running: dict[JobId, tuple[float | None, str | None]] = {}
         self.ip_addr = own_address(ip_addr)
         self.journal: Journal | None = None
+        #: Whether there may be jobs, and nodes of jobs, that the file does not name: without one, or if it is damaged.
+        self.is_partial = True
         if isinstance(path, str) and path.startswith(PREFIX):
             self.path = "the text of detach()"
             self.histories = [_history_of(read_token(path))]
@@ -179,6 +182,7 @@ class _Recovery:
         if not os.path.exists(self.path):
             raise JournalError(f"{self.path} does not exist")
         self.journal, reading = Journal.open(self.path)
+        self.is_partial = reading.fault == "damaged"
         began = reading.remembered.began
         if began is not None and began.kind != "client":
             self.journal.close()
@@ -195,6 +199,7 @@ class _Recovery:
             for history in self.histories:
                 self._begin_run(history)
                 missed = Hub.get().call(self._ask_all, history, timeout, terminate)
+                self._give_up_unknown(history, bool(missed))
                 unreachable |= {place: printable(reason) for place, reason in missed.items()}
                 jobs += self._returned(history, _is_complete(history, bool(missed)))
             for place, reason in unreachable.items():
@@ -237,6 +242,12 @@ class _Recovery:
         lost = [number for number, job in history.unfinished().items() if job.node in own]
         if lost:
             self.remember(history, ended_without_node(history.id, lost, job_status.ABANDONED, _OWN_NODE))
+
+    def _give_up_unknown(self, history: ComputationHistory, has_missed: bool) -> None:
+        """If records are lost, a job that no holder has may have run on a node that is not known any more."""
+        lost = [number for number, job in history.unfinished().items() if job.node is None]
+        if lost and self.journal is not None and self.is_partial and _is_complete(history, has_missed):
+            self.remember(history, ended_without_node(history.id, lost, job_status.ABANDONED, _LOST_RECORD))
 
     def remember(self, history: ComputationHistory, ended: Ended) -> None:
         """Record that jobs have ended."""
@@ -419,7 +430,7 @@ class _Holder:
         held = dict(zip(*message.held().get(history.id, ((), ())), strict=True))
         ends = zip(message.computations, message.ended, strict=False)
         ended = [job for computation, row in ends if computation == history.id for job in row]
-        if self._recovery.journal is None:  # Only the holder knows which jobs exist.
+        if self._recovery.is_partial:  # Only the holder knows which jobs exist.
             for job in held:
                 history.jobs.setdefault(job, Job(b"", None))
         known = history.unfinished()

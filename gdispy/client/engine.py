@@ -22,7 +22,8 @@ from typing import Any
 
 from gdispy.client import node_allocate
 from gdispy.client.completion import Completion
-from gdispy.client.job import DispyJob, KeptJob, skip_numbers
+from gdispy.client.job import DispyJob, KeptJob
+from gdispy.client.job_numbers import skip_numbers
 from gdispy.client.job_table import JobTable
 from gdispy.client.local_node import LocalNode, died_with_its_program
 from gdispy.client.node_selection import NodeSelection

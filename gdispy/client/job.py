@@ -13,14 +13,15 @@ Invariants:
 from __future__ import annotations
 
 import contextlib
-import itertools
 import logging
+import os
 import reprlib
 import threading
 from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any
 
-from gdispy.errors import JobFailed, RemoteError
+from gdispy.client.job_numbers import is_of_parent, next_number, numbers
+from gdispy.errors import ForkedError, JobFailed, RemoteError
 from gdispy.protocol import job_status
 from gdispy.protocol.limits import printable
 from gdispy.protocol.payload import Bulk, MemoryPayload, joined
@@ -35,10 +36,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger("gdispy")
 
 _gates = threading.Lock()
-#: The numbers of all jobs of this process.
-_numbers = itertools.count(1)
-#: Returns the number of a new job.
-next_number = _numbers.__next__
 #: Maximum length of `error` in characters.
 ERROR_LIMIT = 500
 #: Maximum size, in bytes, of the pickled arguments that a job keeps when it has ended.
@@ -50,10 +47,13 @@ _loads = pickling.loads
 _STACK_GLOBAL = b"\x93"
 
 
-def skip_numbers(last: int) -> None:
-    """Reserve the numbers up to `last`: jobs of a previous run of the program have them."""
-    while next_number() <= last:
-        pass
+def _begin_child() -> None:
+    global _gates
+    _gates = threading.Lock()  # Another thread of the parent may have had it.
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin_child)
 
 
 class DispyJob:
@@ -102,7 +102,7 @@ class DispyJob:
     )
 
     #: As in dispy, for programs that take numbers from it.
-    id_iter = _numbers
+    id_iter = numbers
 
     def __init__(self, job_id: Any = None, args: Any = (), kwargs: Any = None) -> None:
         """A job that does not belong to a cluster, for programs written for dispy; clusters create jobs in `submit`.
@@ -290,7 +290,8 @@ class DispyJob:
         return self.result
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait for the end; False if `timeout` seconds pass first."""
+        """Wait for the end; False if `timeout` seconds pass first. Raises ForkedError in a forked child, if the job
+        had not ended when it was forked: its end arrives in the parent only."""
         if self._done:
             return True
         # Create the gate before checking `_done`: the hub sets `_done` first and then checks for a gate.
@@ -335,8 +336,9 @@ class DispyJob:
 
     def _tell(self, wake: Callable[[], None]) -> None:
         """Call `wake` when the job ends, or now if it has ended: at least once, from any thread."""
-        gate = self._own_gate()
-        if self._done:
+        # As in `wait`: first the gate, then the check.
+        gate = None if self._done else self._own_gate()
+        if gate is None or self._done:
             wake()
         else:
             gate.tell(wake)
@@ -346,6 +348,8 @@ class DispyJob:
             self._gate.forget(wake)
 
     def _own_gate(self) -> Gate:
+        if is_of_parent(self._number):
+            raise ForkedError
         with _gates:
             if self._gate is None:
                 self._gate = Gate()

@@ -62,7 +62,7 @@ class _Depends:
         if depends is None:
             return
         parts = Bundle()
-        gather(parts, depends)
+        gather(parts, depends, "dispy_job_depends")
         if parts.names:
             self.names = bulk(pickling.dumps(parts.names))
         self.files, self.contents = read_files(parts.files)

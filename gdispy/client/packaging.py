@@ -209,9 +209,9 @@ def _report(name: str, function: Any, packed: Packed, rows: list[list[Any]], rea
     report(name, [each for each in entries if each is not None])
 
 
-def gather(parts: Bundle, depends: Any) -> None:
-    """Add everything in the parameter `depends`. Raises ConfigError."""
-    for each in _as_list(depends):
+def gather(parts: Bundle, depends: Any, name: str = "depends") -> None:
+    """Add everything in the parameter `depends`; `name` is what the user calls it. Raises ConfigError."""
+    for each in _as_list(depends, name):
         _add(parts, each)
 
 

@@ -167,6 +167,8 @@ def scheduler_place(host: str | None, port: int | None) -> tuple[str, int]:
     """Host and port of the scheduler, from the parameters of the user. Raises ConfigError."""
     if not host:
         return config.default_ip_addr() or socket.gethostname(), port or config.scheduler_port()
+    if not isinstance(host, str):
+        raise ConfigError(f"scheduler_node must be the name or address of a host, not {host!r}")
     try:
         name, own = Address.parse(host.strip())
     except ValueError as error:

@@ -16,7 +16,8 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from gdispy.client.completion import Completion
-from gdispy.client.job import DispyJob, KeptJob, next_number
+from gdispy.client.job import DispyJob, KeptJob
+from gdispy.client.job_numbers import next_number
 from gdispy.journal.recovery_file import RecoveryFile
 from gdispy.protocol.ids import JobId
 from gdispy.protocol.payload import Bulk

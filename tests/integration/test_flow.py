@@ -91,7 +91,7 @@ def test_a_crash_fails_the_items_of_its_job_and_no_others(cluster: Make) -> None
         try:
             seen.append(next(found))
         except JobFailed as error:
-            seen.append("job of 4 items" in str(error) and "exit" in str(error))
+            seen.append("had 4 items of map" in str(error) and "exit" in str(error))
     assert seen == [0, 1, 2, 3, True, True, True, True, 8, 9, 10, 11]
 
 

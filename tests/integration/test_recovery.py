@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from gdispy import ConfigError, DispyJob, JobCluster, JournalError, fault_recover_jobs, recover_jobs
-from tests.support.crashing import Program, begun, count_outcomes
+from tests.support.crashing import Program, begun, count_outcomes, damage
 from tests.support.daemons import Daemon, run_python
 from tests.support.waiting import eventually
 
@@ -114,6 +114,18 @@ def test_jobs_that_run_are_told_as_running_and_can_be_ended(place: Place, node: 
     assert [job.status for job in ended] == [DispyJob.Terminated, DispyJob.Terminated]
     assert time.monotonic() - began < 10
     assert not place.file.exists()
+
+
+def test_job_whose_placement_may_be_lost_is_not_said_to_have_never_begun(place: Place, node: Daemon) -> None:
+    place.program(node).kill_when(6)
+    damage(place.file, place.file.stat().st_size // 2)
+    ran = begun(place.log)
+    for job in recover_jobs(str(place.file), timeout=30, secret_file=place.secret_file):
+        assert job.status in (DispyJob.Finished, DispyJob.Abandoned)
+        if job.status == DispyJob.Abandoned:
+            assert "damaged" in job.exception and "may or may not have run" in job.exception
+        else:
+            assert int(job.id.split()[1]) in ran
 
 
 def test_recovery_waits_for_jobs_that_run(place: Place, node: Daemon) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from gdispy import DispyJob, SharedJobCluster, fault_recover_jobs, recover_jobs
-from tests.support.crashing import Program, begun
+from tests.support.crashing import Program, begun, damage
 from tests.support.daemons import Daemon, run_script
 from tests.support.jobs import read_at_gate
 from tests.support.proxy import Proxy
@@ -118,6 +118,19 @@ def test_recovery_of_a_program_that_died_with_all_results_leaves_nothing_behind(
     assert sorted(job.result for job in jobs) == [0, 1, 4, 9]
     eventually(lambda: not site.computations(), 10)
     assert not file.exists()
+
+
+def test_jobs_whose_records_are_lost_come_back_from_the_scheduler(site: Site) -> None:
+    # Given a recovery file of which all but the beginning is lost, and a scheduler that has all jobs.
+    file = site.directory / "jobs"
+    site.program(jobs=20, gate=str(site.gate), options={"fault_recover": str(file)}).kill_when(2)
+    damage(file, 500)
+    site.gate.touch()
+    # When the jobs are collected, then none is forgotten, whether the file names it or not.
+    jobs = recover_jobs(str(file), timeout=30, secret_file=site.secret_file)
+    assert sorted(job.result for job in jobs) == [number**2 for number in range(20)]
+    assert begun(site.log) == Counter(range(20))
+    eventually(lambda: not site.computations(), 10)
 
 
 def test_jobs_that_were_left_are_found_with_the_text(site: Site) -> None:

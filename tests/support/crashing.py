@@ -124,3 +124,10 @@ def count_outcomes(*files: Path) -> int:
 def begun(log: Path) -> Counter[int]:
     """How often each job has begun."""
     return Counter(int(line) for line in log.read_text().split()) if log.exists() else Counter()
+
+
+def damage(path: Path, offset: int) -> None:
+    """Change one byte of a file, as a bad disk does."""
+    data = bytearray(path.read_bytes())
+    data[offset] ^= 0xFF
+    path.write_bytes(data)

@@ -5,16 +5,19 @@ from __future__ import annotations
 import asyncio
 import copy
 import operator
+import os
 import pickle
 import sys
 import threading
 import traceback
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from gdispy import DispyJob, JobFailed
 from gdispy.client.job import error_line
+from gdispy.client.map_results import as_completed
 from gdispy.client.parameters import function_call
 from gdispy.errors import RemoteError
 from gdispy.protocol import job_status
@@ -356,3 +359,56 @@ def test_a_loop_that_was_closed_does_not_disturb_the_end(job: DispyJob) -> None:
     assert job() == 5
     assert task.cancelling() == 0 if hasattr(task, "cancelling") else True
     task._log_destroy_pending = False  # type: ignore[attr-defined]
+
+
+async def _awaited(job: DispyJob) -> Any:
+    return await job
+
+
+@pytest.fixture
+def in_child(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], None]], str]:
+    """Runs a call in a forked child; the name of the exception that it raises, or 'none'."""
+
+    def run(call: Callable[[], None]) -> str:
+        read, write = os.pipe()
+        child = os.fork()
+        if child == 0:
+            name = "none"
+            try:
+                call()
+            except BaseException as error:
+                name = type(error).__name__
+            os.write(write, name.encode())
+            os._exit(0)
+        os.waitpid(child, 0)
+        os.close(write)
+        with open(read, "rb") as answer:
+            return answer.read().decode()
+
+    return run
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda job: job(),
+        lambda job: job.wait(0.01),
+        lambda job: job.wait(),
+        lambda job: job.result_or_raise(),
+        lambda job: job.finish.wait(),
+        lambda job: list(as_completed([job], 1.0)),
+        lambda job: asyncio.run(_awaited(job)),
+    ],
+)
+def test_unfinished_job_of_the_parent_is_refused_in_a_forked_child(
+    call: Callable[[DispyJob], Any], in_child: Callable[[Callable[[], None]], str]
+) -> None:
+    running, ended = DispyJob(), DispyJob()
+    end(ended, 7)
+    assert in_child(lambda: call(running)) == "ForkedError"
+    assert in_child(lambda: call(ended)) == "none"
+    # A job of the child itself is waited for there, and the parent is not concerned.
+    assert in_child(lambda: DispyJob().wait(0.01)) == "none"
+    assert running.wait(0.01) is False
+    end(running, 8)
+    assert running() == 8
