@@ -1,7 +1,7 @@
-"""Makes a node known to schedulers, and connects it to those that cannot reach it.
+"""Makes a node known to schedulers. Runs in the node's loop.
 
 An `Announcer` answers discovery requests, and announces the node to running programs when it starts or its addresses
-change. A `SchedulerConnector` keeps a connection to a program given by `--connect`."""
+change."""
 
 from __future__ import annotations
 

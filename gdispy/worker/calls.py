@@ -1,4 +1,4 @@
-"""Runs the jobs of a function computation: one call, or a chunk of them.
+"""Runs the jobs of a function computation: one call, or a batch of them.
 
 Runs in a worker.
 """
@@ -64,7 +64,7 @@ def _names_instance(method: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) 
 
 
 def _work_off(call: Callable[[Any], pickling.Payload], arguments: Any, job: Job) -> bytes:
-    """Run the calls of a chunk, one after the other."""
+    """Run the calls of a batch, one after the other."""
     seconds, calls = batch.unpack_calls(arguments)
     until = perf_counter() + (seconds or math.inf)
     results: list[pickling.Payload] = []
