@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import os
+import random
 import re
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gdispy.errors import ConfigError, JournalError
 from gdispy.journal.file import Journal
-from gdispy.journal.recovery_file import RecoveryFile, recovery_path
+from gdispy.journal.recovery_file import RecoveryFile, content_digest, recovery_path
 from gdispy.protocol.ids import Instance, JobId
 from gdispy.protocol.job_status import TERMINATED
 from gdispy.protocol.messages import Open
@@ -105,6 +110,172 @@ def test_same_call_in_other_words_is_found(open_file: Any) -> None:
     assert again.taken_up(b"other words", (({"a", "b"},), {})) == 1
     assert again.taken_up(b"other words", ((3,), {})) is None
     assert again.taken_up(call(2), ((2,), {})) == 2
+
+
+def test_equal_arguments_of_other_types_are_a_new_call(open_file: Any) -> None:
+    file = open_file()
+    begin(file)
+    file.submitted(1, call(1, {"key": frozenset({0.0})}), None, None)
+    crash(file)
+    again = open_file(resume=True)
+    begin(again)
+    for values in (
+        (1.0, {"key": frozenset({0.0})}),
+        (True, {"key": frozenset({0.0})}),
+        (1, {"key": frozenset({-0.0})}),
+    ):
+        assert again.taken_up(call(*values), (values, {})) is None
+    assert again.taken_up(call(1, {"key": {0.0}}), ((1, {"key": {0.0}}), {})) is None
+    assert again.taken_up(b"other words", ((1, {"key": frozenset({0.0})}), {})) == 1
+
+
+#: Writes jobs with sets in them, or takes them up in reverse order and prints their numbers.
+PROGRAM = """
+import sys
+from gdispy.journal.recovery_file import RecoveryFile
+from gdispy.protocol.messages import Open
+from gdispy.worker import pickling
+from tests.unit.builders import C, prepare
+
+class Task:
+    def __init__(self, name, tags):
+        self.name, self.tags = name, tags
+
+    def same(self):
+        return Task, self.name in {"a", "b", "c"}
+
+class Setter:
+    def __init__(self, tags):
+        self.tags = tags
+
+    def __reduce__(self):
+        return object.__new__, (Setter,), {"tags": self.tags}, None, None, set_state
+
+def set_state(value, state):
+    value.tags = state["tags"]
+
+words = "alpha beta gamma delta epsilon zeta".split()
+calls = []
+for number in range(12):
+    tags = {f"t{number}", *words}
+    calls.append(((tags,), {}))
+    calls.append(((frozenset(tags), [number]), {"key": {"a": tags, "b": tags}}))
+    calls.append(((Task(f"t{number}", tags),), {}))
+    calls.append((({frozenset((each, number)) for each in words}, {(each, number, b"b") for each in words}), {}))
+    calls.append((({Task(each, {number, *words}) for each in words},), {}))
+    calls.append(((Setter(tags),), {}))
+    calls.append(((b"x" * 40_000, bytearray(40_000), tags), {}))
+file = RecoveryFile(sys.argv[1], True)
+file.begin(prepare(C, name="f"), Open(C, ["*"], False), "")
+payloads = [pickling.dumps_call(*each) for each in calls]
+payloads = [each if isinstance(each, bytes) else b"".join(each) for each in payloads]
+if sys.argv[2] == "write":
+    for number, each in enumerate(payloads, 1):
+        file.submitted(number, each, None, None)
+else:
+    found = [file.taken_up(payload, each) for payload, each in zip(payloads[::-1], calls[::-1])]
+    print([(place, number) for place, number in zip(range(len(calls), 0, -1), found) if place != number])
+file.journal.close()
+"""
+
+
+def test_calls_with_sets_are_found_by_a_process_with_another_order_of_sets(tmp_path: Path, path: str) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(PROGRAM)
+    root = str(Path(__file__).parents[3])
+    for seed, what in (("1", "write"), ("2", "read")):
+        environment = {**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": root}
+        command = [sys.executable, str(program), path, what]
+        ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+        assert ended.returncode == 0, ended.stderr
+    assert ended.stdout == "[]\n"
+
+
+HASHABLE = st.recursive(
+    st.none() | st.booleans() | st.integers(-3, 300) | st.sampled_from([0.0, -0.0, 1.0, 2.5]) | st.text(max_size=2),
+    lambda each: st.frozensets(each, max_size=4) | st.tuples(each, each),
+    max_leaves=8,
+)
+VALUES = st.recursive(
+    HASHABLE | st.sets(HASHABLE, max_size=6),
+    lambda each: st.lists(each, max_size=3) | st.dictionaries(st.integers(0, 3), each, max_size=2),
+    max_leaves=8,
+)
+
+
+def shuffled(value: Any, order: random.Random) -> Any:
+    """An equal value, with sets that were filled in another order."""
+    if isinstance(value, list | tuple):
+        return type(value)([shuffled(each, order) for each in value])
+    if isinstance(value, dict):
+        return {key: shuffled(each, order) for key, each in value.items()}
+    if isinstance(value, set | frozenset):
+        items = [shuffled(each, order) for each in value]
+        order.shuffle(items)
+        filled = set(range(1000, 1000 + order.choice([0, 100])))
+        filled.update(items)
+        return type(value)(filled - set(range(1000, 1100)) if order.random() < 0.5 else items)
+    return value
+
+
+def described(value: Any) -> Any:
+    """Equal for equal values of equal types only."""
+    if isinstance(value, list | tuple):
+        return type(value).__name__, [described(each) for each in value]
+    if isinstance(value, dict):
+        return "dict", [(key, described(each)) for key, each in value.items()]
+    if isinstance(value, set | frozenset):
+        return type(value).__name__, sorted(repr(described(each)) for each in value)
+    return type(value).__name__, repr(value)
+
+
+@given(VALUES, st.randoms(use_true_random=False))
+def test_digest_does_not_depend_on_the_order_of_sets(value: Any, order: random.Random) -> None:
+    one, other = shuffled(value, order), shuffled(value, order)
+    assert content_digest(call(one, {1})) == content_digest(call(other, {1})) is not None
+
+
+@given(VALUES, VALUES)
+def test_calls_that_differ_have_other_digests(one: Any, other: Any) -> None:
+    first, second = content_digest(call(one, {1})), content_digest(call(other, {1}))
+    assert first is not None and second is not None
+    if described(one) != described(other):
+        assert first != second
+
+
+def test_which_parts_are_one_object_is_part_of_a_call() -> None:
+    one, other = [1], [1]
+    assert content_digest(call({1, 2}, one, one)) != content_digest(call({1, 2}, one, other))
+    assert content_digest(call({(1, 2)}, [{"a"}, {"b"}])) != content_digest(call({(2, 1)}, [{"a"}, {"b"}]))
+    assert content_digest(call({(1, 2)}, [{"a"}, {"b"}])) != content_digest(call({(1, 2)}, [{"b"}, {"a"}]))
+
+
+@pytest.mark.parametrize("data", [b"", b"\x80", b"\0", b"\x80\x05\x8f\x94", call({1})[:-1], call({1}) + b"more"])
+def test_what_is_no_pickle_or_holds_no_set_has_no_digest(data: bytes) -> None:
+    assert content_digest(data) is None
+    assert content_digest(call("\x8f\x94", [1.5])) is None
+
+
+def test_value_that_holds_itself_has_a_digest_and_a_very_deep_one_may_have_none() -> None:
+    value: list[Any] = [{1}]
+    value.append(value)
+    other: list[Any] = [{1}]
+    other.append([other])
+    assert content_digest(call(value)) is not None
+    assert content_digest(call(value)) != content_digest(call(other))
+
+
+def test_new_job_is_logged_once_while_former_ones_were_not_submitted(open_file: Any, caplog: Any) -> None:
+    file = open_file()
+    begin(file)
+    file.submitted(1, call(1), None, None)
+    crash(file)
+    again = open_file(resume=True)
+    begin(again)
+    for value in (2, 3):
+        assert again.taken_up(call(value), ((value,), {})) is None
+    assert caplog.text.count("other arguments than the 1 jobs of the previous run") == 1
+    assert again.taken_up(call(1), ((1,), {})) == 1
 
 
 def test_class_of_the_user_that_fails_when_it_is_compared_is_a_new_call(open_file: Any) -> None:
