@@ -12,18 +12,16 @@ from __future__ import annotations
 import itertools
 import logging
 import os
-import pickletools
 import secrets
-import struct
 import threading
 import time
 from collections import defaultdict, deque
-from collections.abc import Iterator
 from dataclasses import replace
 from hashlib import blake2b
 from typing import Any
 
 from gdispy.errors import ConfigError, JournalError
+from gdispy.journal.call_digest import content_digest, may_hold_sets
 from gdispy.journal.detach_token import joined_dump
 from gdispy.journal.file import Journal, boot_name
 from gdispy.journal.format import LONGEST, Reading
@@ -190,7 +188,7 @@ class RecoveryFile:
             return None
         data = joined(payload)
         number = self._take(self._by_call.get(_digest(data)))
-        if number is None and _may_hold_sets(data):
+        if number is None and may_hold_sets(data):
             content = content_digest(data)
             if content:
                 number = self._take(self._jobs_by_content().get(content))
@@ -222,7 +220,7 @@ class RecoveryFile:
             found: defaultdict[bytes, deque[JobId]] = defaultdict(deque)
             for number, job in list(self._left.items()):
                 data = joined(job.arguments)
-                content = content_digest(data) if _may_hold_sets(data) else None
+                content = content_digest(data) if may_hold_sets(data) else None
                 if content:
                     found[content].append(number)
             self._by_content = found
@@ -286,229 +284,3 @@ def _are_same(one: Any, other: Any) -> bool:
     if kind is float or kind is complex:
         return repr(one) == repr(other)  # 0.0 == -0.0
     return bool(one == other)
-
-
-#: How a set that is not empty begins in a pickle (EMPTY_SET, MEMOIZE, MARK), and how a frozenset ends (FROZENSET,
-#: MEMOIZE).
-_SETS = b"\x8f\x94(", b"\x91\x94"
-#: Opcodes of a pickle at most of which a digest is calculated without the order of sets.
-_LONGEST_PICKLE = 1_000_000
-#: Values that cannot be changed and hold no others: it does not matter whether they are one object or two equal ones.
-_ATOMS = frozenset(
-    ("NONE", "NEWTRUE", "NEWFALSE", "BININT", "BININT1", "BININT2", "LONG1", "LONG4", "BINFLOAT", "EMPTY_TUPLE")
-) | frozenset(("SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8", "SHORT_BINBYTES", "BINBYTES", "BINBYTES8"))
-#: What takes that many values from the stack and puts one there.
-_MAKERS = {
-    "EMPTY_LIST": 0,
-    "EMPTY_DICT": 0,
-    "EMPTY_SET": 0,
-    "BYTEARRAY8": 0,
-    "TUPLE1": 1,
-    "TUPLE2": 2,
-    "TUPLE3": 3,
-    "STACK_GLOBAL": 2,
-    "REDUCE": 2,
-    "NEWOBJ": 2,
-    "NEWOBJ_EX": 3,
-}
-#: What changes the value below these on the stack.
-_CHANGERS = {"APPEND": 1, "SETITEM": 2, "BUILD": 1}
-_COUNTS = struct.Struct(">III")
-_LENGTH = struct.Struct(">Q")
-
-
-def _may_hold_sets(data: bytes) -> bool:
-    return _SETS[0] in data or _SETS[1] in data
-
-
-class _Node:
-    """A value in a pickle: the bytes of its opcode, what it is made of, in any order for sets, and what changes it."""
-
-    __slots__ = ("changes", "is_atom", "items", "name", "parts", "raw")
-
-    def __init__(self, name: str, raw: bytes, parts: list[_Node], is_atom: bool = False) -> None:
-        self.name = name
-        self.raw = raw
-        self.parts = parts
-        self.items: list[_Node] = []
-        self.changes: list[tuple[bytes, list[_Node]]] = []
-        self.is_atom = is_atom
-
-
-class _NotKnown(Exception):
-    """A pickle has a structure for which no digest is calculated."""
-
-
-def content_digest(data: bytes) -> bytes | None:
-    """A digest of a call that does not depend on the order of its sets; None if it holds none, or has a structure that
-    is not known. Nothing is unpickled.
-
-    The digest is of a complete description of the pickle: each value with what it is made of, at its first place, and
-    by its number elsewhere. So different calls have different descriptions. Hashes of the items give only the order in
-    which the items of a set are described.
-    """
-    try:
-        root, has_sets = _read_pickle(data)
-        if not has_sets:
-            return None
-        digest = blake2b(digest_size=16)
-        pieces: list[bytes] = []
-        _describe(root, {}, {}, pieces)
-        digest.update(b"".join(pieces))
-        return digest.digest()
-    except Exception:  # Such as RecursionError, and what pickletools raises for what is no pickle.
-        return None
-
-
-def _read_pickle(data: bytes) -> tuple[_Node, bool]:
-    """The value in a payload, and whether there are sets in it."""
-    buffers: Iterator[bytes] = iter(())
-    if not data[0]:
-        view = memoryview(data)
-        base, length, entries = pickling._read_head(view)
-        # Copied when they are needed.
-        buffers = (bytes([kind]) + view[base + offset : base + offset + size] for kind, offset, size in entries)
-        data = bytes(view[base : base + length])
-    reader = _PickleReader(buffers)
-    steps: Iterator[tuple[Any, Any, Any]] = pickletools.genops(data)
-    opcode, argument, begin = next(steps)
-    for _ in range(_LONGEST_PICKLE):
-        if opcode.name == "STOP":
-            if begin + 1 != len(data):
-                break
-            return reader.value(), reader.has_sets
-        following, argument_after, end = next(steps)
-        reader.take(opcode.name, argument, data[begin:end])
-        opcode, argument, begin = following, argument_after, end
-    raise _NotKnown
-
-
-class _PickleReader:
-    """Does what unpickling does, with nodes for values."""
-
-    def __init__(self, buffers: Iterator[bytes]) -> None:
-        self._buffers = buffers
-        self._stack: list[_Node] = []
-        self._marks: list[int] = []
-        self._memo: list[_Node] = []
-        self.has_sets = False
-
-    def value(self) -> _Node:
-        if len(self._stack) != 1 or self._marks:
-            raise _NotKnown
-        return self._stack[0]
-
-    def take(self, name: str, argument: Any, raw: bytes) -> None:
-        """The next opcode, with its bytes."""
-        stack = self._stack
-        if name == "MEMOIZE":
-            self._memo.append(stack[-1])
-        elif name in _ATOMS:
-            stack.append(_Node(name, raw, [], True))
-        elif name == "BINGET" or name == "LONG_BINGET":
-            stack.append(self._memo[argument])
-        elif name == "MARK":
-            self._marks.append(len(stack))
-        elif name in _MAKERS:
-            self.has_sets = self.has_sets or name == "EMPTY_SET"
-            stack.append(_Node(name, raw, self._taken(_MAKERS[name])))
-        elif name == "TUPLE":
-            stack.append(_Node(name, raw, self._marked()))
-        elif name in _CHANGERS:
-            self._change(raw, self._taken(_CHANGERS[name]))
-        elif name == "APPENDS" or name == "SETITEMS":
-            self._change(raw, self._marked())
-        else:
-            self._take_rare(name, raw)
-
-    def _take_rare(self, name: str, raw: bytes) -> None:
-        stack = self._stack
-        if name == "FROZENSET":
-            self.has_sets = True
-            node = _Node(name, raw, [])
-            node.items = self._marked()
-            stack.append(node)
-        elif name == "ADDITEMS":
-            items = self._marked()
-            if stack[-1].name != "EMPTY_SET":
-                raise _NotKnown
-            stack[-1].items += items
-        elif name == "NEXT_BUFFER":
-            stack.append(_Node(name, raw + next(self._buffers), []))
-        elif name == "READONLY_BUFFER":
-            stack.append(_Node(name, raw, self._taken(1)))
-        elif name == "POP":
-            # A function is called that changes the object, `(object, state)`: the sixth item of `__reduce__`.
-            (call,) = self._taken(1)
-            if call.name != "REDUCE" or call.changes:
-                raise _NotKnown
-            function, arguments = call.parts
-            if arguments.name != "TUPLE2" or arguments.changes or arguments.parts[0] is not stack[-1]:
-                raise _NotKnown
-            self._change(raw, [function, arguments.parts[1]])
-        elif name != "FRAME" and name != "PROTO":
-            raise _NotKnown
-
-    def _change(self, raw: bytes, values: list[_Node]) -> None:
-        if self._stack[-1].is_atom:
-            raise _NotKnown
-        self._stack[-1].changes.append((raw, values))
-
-    def _taken(self, count: int) -> list[_Node]:
-        begin = len(self._stack) - count
-        if begin < (self._marks[-1] if self._marks else 0):
-            raise _NotKnown
-        values = self._stack[begin:]
-        del self._stack[begin:]
-        return values
-
-    def _marked(self) -> list[_Node]:
-        begin = self._marks.pop()
-        values = self._stack[begin:]
-        del self._stack[begin:]
-        return values
-
-
-def _describe(node: _Node, numbers: dict[int, int], keys: dict[int, bytes], pieces: list[bytes]) -> None:
-    """Add what describes this value and no other one. `numbers` are those of the values described before."""
-    if node.is_atom:
-        pieces += (b"a", _LENGTH.pack(len(node.raw)), node.raw)
-        return
-    number = numbers.get(id(node))
-    if number is not None:
-        pieces += (b"r", _LENGTH.pack(number))
-        return
-    numbers[id(node)] = len(numbers)
-    counts = len(node.parts), len(node.items), len(node.changes)
-    pieces += (b"n", _LENGTH.pack(len(node.raw)), node.raw, _COUNTS.pack(*counts))
-    for part in node.parts:
-        _describe(part, numbers, keys, pieces)
-    for item in _in_order(node.items, keys):
-        _describe(item, numbers, keys, pieces)
-    for raw, values in node.changes:
-        pieces += (raw, _LENGTH.pack(len(values)))
-        for value in values:
-            _describe(value, numbers, keys, pieces)
-
-
-def _in_order(items: list[_Node], keys: dict[int, bytes]) -> list[_Node]:
-    return sorted(items, key=lambda item: _key(item, keys)) if len(items) > 1 else items
-
-
-def _key(node: _Node, keys: dict[int, bytes]) -> bytes:
-    """A hash of a value, by which the items of a set are sorted."""
-    key = keys.get(id(node))
-    if key is not None:
-        return key
-    keys[id(node)] = b""  # It may hold itself.
-    digest = blake2b(node.raw, digest_size=16)
-    for part in node.parts:
-        digest.update(b"p" + _key(part, keys))
-    for each in sorted(_key(item, keys) for item in node.items):
-        digest.update(b"i" + each)
-    for raw, values in node.changes:
-        digest.update(raw)
-        for value in values:
-            digest.update(b"c" + _key(value, keys))
-    keys[id(node)] = digest.digest()
-    return keys[id(node)]

@@ -92,7 +92,12 @@ class SchedulerStore:
         self._remove_files()
         jobs = sum(len(history.jobs) for history in self.histories)
         if jobs:
-            logger.info("computations: %d, with unfinished jobs: %d, are continued from %s", len(self.histories), jobs, journal.path)
+            logger.info(
+                "computations: %d, with unfinished jobs: %d, are continued from %s",
+                len(self.histories),
+                jobs,
+                journal.path,
+            )
 
     def _open_payloads(self, directory: str, journal: Journal, reading: Reading) -> PayloadFiles:
         """The files with large payloads, which the computations that were found get back."""

@@ -135,7 +135,7 @@ def loads(data: Any) -> Any:
     if type(data) is list:
         return _loads_pieces(data)
     view = memoryview(data)
-    base, length, entries = _read_head(view)
+    base, length, entries = read_head(view)
     buffers: list[Any] = []
     for kind, offset, size in entries:
         piece = view[base + offset : base + offset + size]
@@ -161,7 +161,7 @@ def _loads_pieces(pieces: list[memoryview]) -> Any:
     if len(pieces) == 1 and type(first.obj) is bytearray and len(first.obj) == len(first):
         return loads(first.obj)
     if first[0] == 0 and _holds_head(first):
-        base, length, entries = _read_head(first)
+        base, length, entries = read_head(first)
         if len(entries) == 1 and entries[0][0] == 0 and base + entries[0][1] <= len(first):
             _, offset, size = entries[0]
             value = pieces[-1].obj
@@ -181,7 +181,7 @@ def begin_of_bytes(first: memoryview, size: int) -> int | None:
     try:
         if first[0] != 0 or not _holds_head(first):
             return None
-        base, _, entries = _read_head(first)
+        base, _, entries = read_head(first)
         ((kind, offset, length),) = entries
         begin = int(base + offset)
         return begin if kind == 0 and begin + length == size and 0 < begin <= len(first) else None
@@ -193,7 +193,7 @@ def _holds_head(view: memoryview) -> bool:
     return len(view) >= _HEAD.size and len(view) >= _HEAD.size + int(_HEAD.unpack_from(view)[1])
 
 
-def _read_head(view: memoryview) -> tuple[int, int, list[tuple[int, int, int]]]:
+def read_head(view: memoryview) -> tuple[int, int, list[tuple[int, int, int]]]:
     """Offset and length of the pickle, and the buffers."""
     _, head_length = _HEAD.unpack_from(view)
     length, entries = msgpack.unpackb(view[_HEAD.size : _HEAD.size + head_length])
