@@ -41,7 +41,6 @@ PAGES_LEFT_OUT = {"protocol.md", "recovery.md"}
 #: Modules whose texts are still in the former wording.
 CODE_LEFT_OUT = (
     "rules/history/",
-    "rules/scheduler/",
     "rules/node/",
     "rules/client/outbox.py",
     "journal/",

@@ -1,4 +1,4 @@
-"""What one node does for one computation."""
+"""A computation on a node: its stage there, and the jobs placed there."""
 
 from __future__ import annotations
 
@@ -14,30 +14,31 @@ from gdispy.rules.scheduler.computation import ClientShare
 from gdispy.rules.scheduler.job import Task
 from gdispy.rules.scheduler.shown_results import NOTHING_SHOWN, ShownResults
 
-#: Seconds of work that a node has ahead of it for each CPU, to hide the way there and back.
+#: Seconds of work that is sent ahead to a node for each CPU, to hide the round trip.
 AHEAD = 0.16
-#: As little as that where few jobs are left.
+#: The same, at least, when few jobs are left.
 AHEAD_LEAST = 0.02
 #: Jobs longer than this are not sent ahead at all.
 LONG = 0.25
-#: Jobs that one CPU has ahead of it at most.
+#: Maximum number of jobs sent ahead for one CPU.
 AHEAD_LIMIT = 8000
 
 
 class AssignmentStage(Enum):
-    """How far a node is with a computation."""
+    """The stage of a computation on a node."""
 
-    #: The node has not loaded it, and is not told to: it was not offered, or the node could not load it.
+    #: The node has not loaded it and is not requested to: it was not offered, or the node could not load it.
     IDLE = auto()
-    #: The node was told to prepare it.
+    #: The node was requested to prepare it.
     LOADING = auto()
     #: The node has loaded it.
     READY = auto()
-    #: The node was told to release it. It is not told twice, or the second would end what comes after the first.
+    #: The node was requested to release it. This is requested once: a second request would release the computation
+    #: when it has been loaded again after the first.
     RELEASING = auto()
 
 
-#: The legal moves between stages. From IDLE to READY: a node that could not load it before may report that it has.
+#: The legal transitions. From IDLE to READY: a node that could not load it before may report that it has.
 MOVES: dict[AssignmentStage, set[AssignmentStage]] = {
     AssignmentStage.IDLE: {AssignmentStage.LOADING, AssignmentStage.READY, AssignmentStage.RELEASING},
     AssignmentStage.LOADING: {AssignmentStage.IDLE, AssignmentStage.READY, AssignmentStage.RELEASING},
@@ -47,7 +48,7 @@ MOVES: dict[AssignmentStage, set[AssignmentStage]] = {
 
 
 class Assignment:
-    """What one node does for one computation."""
+    """A computation on a node: its stage there, and the jobs placed there."""
 
     __slots__ = (
         *("asked", "closed", "cpus", "depth", "done", "error", "is_unable", "leaving", "load", "met", "note", "owner"),
@@ -60,35 +61,35 @@ class Assignment:
         self.stage = AssignmentStage.IDLE
         #: Why the node does not load it, or could not.
         self.error = ""
-        #: What the node says besides of a computation that it has loaded.
+        #: A remark of the node about a computation that it has loaded.
         self.note = ""
-        #: The error is no matter of the moment: as the computation is, the node cannot run it.
+        #: The error is permanent: the node cannot run the computation in its present form.
         self.is_unable = False
-        #: Whether the client was asked about the node, and has taken it: how many CPUs it may use there, and what
-        #: is special to this node, as in `UseNode`.
+        #: Whether the client was asked about the node, and has accepted it; how many CPUs it may use there, and the
+        #: values for this node, as in `UseNode`.
         self.asked = self.taken = False
         self.cpus = NO_LIMIT
         self.special: UseNode | None = None
-        #: The client wants no more jobs here.
+        #: The client does not accept further jobs on the node.
         self.closed = False
-        #: The node is to leave the computation when no job is left: '' or not, 'close' for good, 'resetup' to be
+        #: The node must leave the computation when no job is left: '' or not, 'close' for good, 'resetup' to be
         #: set up again.
         self.leaving = ""
-        #: Since when it is LOADING, None in other stages; and whether the user was told how long that takes.
+        #: The time since which it is LOADING, None in other stages; and whether the user was notified of the duration.
         self.prepared_at: float | None = None
         self.told = False
         self.placed: dict[JobId, Task] = {}
-        #: CPUs of those.
+        #: The CPUs of those jobs.
         self.load = 0
-        #: Which provisional results have arrived.
+        #: The provisional results that have arrived.
         self.shown = NOTHING_SHOWN
-        #: Jobs for each CPU that may be on the node, running or ahead.
+        #: Jobs for each CPU that may be on the node, running or sent ahead.
         self.depth = 1
-        #: Whether the computation's journal knows the node.
+        #: Whether the computation's journal contains the node.
         self.met = False
-        #: Average seconds of a job; None as long as none has ended.
+        #: Average duration of a job in seconds; None until one has ended.
         self.pace: float | None = None
-        #: A recall is on its way.
+        #: A recall was sent and is not answered.
         self.recalling = False
         self.done = 0
         self.seconds = 0.0
@@ -96,7 +97,7 @@ class Assignment:
         self.sent = self.received = 0
 
     def move(self, to: AssignmentStage) -> None:
-        """Go on to a stage, if it is another one. Raises InternalError where `MOVES` does not allow that."""
+        """Change to another stage; the same stage is ignored. Raises InternalError if `MOVES` does not allow it."""
         if to is self.stage:
             return
         if to not in MOVES[self.stage]:
@@ -106,12 +107,12 @@ class Assignment:
             self.prepared_at = None
 
     def begin_loading(self, now: float) -> None:
-        """The node is told to prepare the computation."""
+        """The node is requested to prepare the computation."""
         self.move(AssignmentStage.LOADING)
         self.prepared_at = now
 
     def prepare(self, prepare: Prepare) -> Prepare:
-        """What this node is to prepare; it asks for the contents of files that it has not."""
+        """The `Prepare` for this node; the node requests the contents of files that it does not have."""
         special = self.special
         if special is None:
             return replace(prepare, contents=[])
@@ -119,7 +120,7 @@ class Assignment:
         return replace(prepare, files=files, contents=[], arguments=arguments)
 
     def note_shown(self, job: JobId, attempt: int, index: int) -> int:
-        """A provisional result has arrived; returns how many have, from the first on without a gap."""
+        """A provisional result has arrived; returns how many have arrived without a gap, counted from the first."""
         return self._own_shown().note(job, attempt, index)
 
     def note_end(self, job: JobId, attempt: int, shown: int) -> None:
@@ -136,7 +137,7 @@ class Assignment:
         return self.shown
 
     def count(self, message: Ended, fresh: int) -> None:
-        """Learn from jobs that have ended how long they take, and so how many to send ahead."""
+        """Measure the duration of jobs that have ended, to decide how many to send ahead."""
         total = sum(message.ends) - sum(message.starts)
         took = max(0.0, total / len(message.jobs))
         self.done += fresh
@@ -147,13 +148,13 @@ class Assignment:
             self.depth = 1
         else:
             wanted = 1 + min(AHEAD_LIMIT, int(AHEAD / max(self.pace, 1e-6)) + 1)
-            # In steps, since a few short jobs at the beginning prove little; in few of them, since each is a way there
-            # and back, and those take long while the program submits and lets the hub wait for the interpreter.
+            # In steps, since a few short jobs at the beginning prove little; in few steps, since each takes a round
+            # trip, and those are slow while the program submits and the hub waits for the interpreter.
             self.depth = min(wanted, 4 * self.depth)
 
     def fair_load(self, cpus: int, part: int) -> int:
-        """How many jobs to have on a node with `cpus` CPUs where `part` is what each node would have of all jobs. Half
-        of it stays where any node can get it: what each has ahead becomes less towards the end, and none has much to
-        do when others have nothing. But what hides the way there and back, it has."""
+        """The number of jobs to have on a node with `cpus` CPUs if all jobs, equally divided, are `part` for each node.
+        Half of them remain available to any node: fewer are sent ahead towards the end, so that no node has much work
+        when others have none. But the node always has the jobs that hide the round trip."""
         pace = max(self.pace if self.pace is not None else LONG, 1e-6)
         return min(cpus * self.depth, max(-(-part // 2), cpus * (1 + int(AHEAD_LEAST / pace))))

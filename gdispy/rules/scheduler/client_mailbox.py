@@ -1,13 +1,13 @@
-"""A client elsewhere, as its scheduler keeps it: what it has not yet collected, while it is here and away.
+"""A remote client in its scheduler: the messages that the client has not collected, whether it is connected or away.
 
-Pure. Stands between connections and `Dispatch`, which knows nothing of connections to clients. The other end is
+Pure. Between connections and `Dispatch`, which does not handle connections to clients. The other end is
 `rules/client/outbox.py`.
 
 Invariants:
-1. An outcome is kept until the client has collected it, a provisional result until it has seen it, a file of a job
-   until it has answered; on each new connection they are sent again.
-2. A job is handed on once, however often it is said.
-3. A client reaches its own computations only.
+1. An outcome is kept until the client has collected it, a provisional result until the client has seen it, a file of a
+   job until the client has answered; on each new connection they are sent again.
+2. A job is passed on once, however often the client sends it.
+3. A client has access to its own computations only.
 """
 
 from __future__ import annotations
@@ -53,10 +53,10 @@ from gdispy.rules.history.replay import ComputationHistory
 from gdispy.rules.scheduler.quotas import JOB_BYTES, LARGE, Quotas, objection
 
 NO_QUOTAS = Quotas()
-#: Messages in which a client may say what it has, at most: two million jobs in each.
+#: Maximum number of messages in which a client may report its jobs: two million jobs in each.
 PARTS_LIMIT = 32
 
-#: What clients may say, but for `Hello` and `OverviewRequest`, which concern no computation.
+#: Messages accepted from clients, except `Hello` and `OverviewRequest`, which concern no computation.
 _TAKEN: frozenset[type[Message]] = frozenset(
     (
         Open,
@@ -78,29 +78,29 @@ _TAKEN: frozenset[type[Message]] = frozenset(
 
 
 class _Computation:
-    """What is kept for one computation."""
+    """The state kept for one computation."""
 
     def __init__(self, message: Open) -> None:
-        #: As its client has brought it; with what a client that takes it over must know, and how often that was done.
+        #: As its client sent it; with the data that a client must have to take it over, and the number of takeovers.
         self.open = message
-        #: Whether what is to be run has come, too; it may be long, and the connection may break before.
+        #: Whether its `Prepare` has arrived, too; it may be large, and the connection may break before.
         self.is_whole = False
-        #: Why nothing is run of it, or ''.
+        #: Why none of its jobs is run, or ''.
         self.failure = ""
-        #: Bytes of arguments of the jobs that have not ended, where they are many; and of all that is kept for it.
+        #: Bytes of arguments of the jobs that have not ended, if large; and of all data kept for it.
         self.large: dict[JobId, int] = {}
         self.bytes = 0
-        #: What the client calls its jobs, pickled.
+        #: The client's names of its jobs, pickled.
         self.names: dict[JobId, Bulk] = {}
-        #: Jobs that were accepted and not collected.
+        #: Jobs that were accepted and whose outcomes were not collected.
         self.known: set[JobId] = set()
-        #: Jobs of a previous run of the scheduler, some of them known, that the client is to say again.
+        #: Jobs of a previous run of the scheduler, some of them known, that the client must send again.
         self.absent: set[JobId] = set()
-        #: Jobs that it was asked for on this connection, and how often it has still to say them.
+        #: Jobs requested from the client on this connection, and how often it must still send them.
         self.asked: Counter[JobId] = Counter()
-        #: Outcomes that were not collected: job -> message and place in it.
+        #: Outcomes that were not collected: job -> message and index in it.
         self.outcomes: dict[JobId, tuple[Ended, int]] = {}
-        #: Jobs that run, as far as nodes have reported it.
+        #: Jobs that nodes have reported as running.
         self.started: dict[JobId, Started] = {}
         self.shown: dict[tuple[JobId, int], dict[int, Progress]] = {}
         self.uploads: dict[tuple[JobId, int, int], Upload] = {}
@@ -113,13 +113,13 @@ class _Computation:
                 self.bytes += size
 
     def drop_sizes(self, jobs: list[JobId]) -> None:
-        """Jobs have ended, and with them what they were called with."""
+        """Jobs have ended; their arguments are not needed any more."""
         if self.large:
             self.bytes -= sum(self.large.pop(job, 0) for job in jobs)
 
 
 def _sizes(message: Run) -> list[int]:
-    """The bytes that each of the jobs brings."""
+    """The size of each job in bytes."""
     sizes = list(map(bulk_size, message.arguments))
     if message.options:
         return [size + options_size(row) for size, row in zip(sizes, message.options, strict=True)]
@@ -131,26 +131,26 @@ def _refusal(reason: str) -> str:
 
 
 class ClientMailbox:
-    """One client. `peer` is its name in the scheduler's rules, whatever its connection."""
+    """One client. `peer` identifies it in the scheduler's rules, independent of its connection."""
 
     def __init__(self, peer: Peer, instance: Instance, name: str, quotas: Quotas = NO_QUOTAS) -> None:
         self._quotas = quotas
         self.peer = peer
         self.instance = instance
         self.name = name
-        #: Why no jobs are taken from any client now, or ''.
+        #: Why jobs are not accepted from any client now, or ''.
         self.closed_because = ""
-        #: Its connection, and when it is forgotten while it has none.
+        #: Its connection; and the time at which it is forgotten while it has none.
         self.link: Peer | None = None
         self.expires: float | None = None
         self._entries: dict[ComputationId, _Computation] = {}
-        #: What has come of a `Resume` in several parts.
+        #: The parts that have arrived of a `Resume` in several parts.
         self._resuming: list[Resume] = []
         #: Computations that another client has taken over.
         self._fenced: set[ComputationId] = set()
 
     def connected(self, link: Peer) -> None:
-        """The client is here, by this connection, and says first what it has."""
+        """The client is connected by this connection; first it reports its jobs."""
         self.link, self.expires, self._resuming = link, None, []
 
     @property
@@ -158,13 +158,13 @@ class ClientMailbox:
         return list(self._entries)
 
     def pending(self) -> int:
-        """How many jobs have not ended, or were not collected."""
+        """The number of jobs that have not ended or whose outcomes were not collected."""
         return sum(len(entry.known) for entry in self._entries.values())
 
     # From the scheduler's rules to the client
 
     def outgoing(self, message: Message) -> None:
-        """Keep what the client must get; it is sent by the caller, if the client is here."""
+        """Keep a message that must reach the client; the caller sends it if the client is connected."""
         entry = self._entries.get(getattr(message, "computation", None))  # type: ignore[arg-type]
         if entry is None:
             return
@@ -191,9 +191,9 @@ class ClientMailbox:
     # From the client
 
     def incoming(self, message: Message) -> tuple[list[Message], list[Message]]:
-        """What the scheduler's rules are to take, and what the client is to be answered.
+        """Returns messages for the scheduler's rules, and answers to the client.
 
-        Raises ProtocolError for what no scheduler takes from a client; then nothing has changed.
+        Raises ProtocolError for a message that a scheduler does not accept from a client; then nothing has changed.
         """
         if type(message) not in _TAKEN:
             raise ProtocolError(f"a scheduler takes no {type(message).__name__} from a client")
@@ -205,7 +205,7 @@ class ClientMailbox:
             return self._open(message)
         entry = self._entries.get(getattr(message, "computation", None))  # type: ignore[arg-type]
         if entry is None:
-            # Not its own, or gone.
+            # Not a computation of this client, or one that no longer exists.
             return ([], [Released(message.computation)]) if isinstance(message, Release) else ([], [])
         if isinstance(message, Run):
             return self._run(entry, message)
@@ -244,13 +244,13 @@ class ClientMailbox:
         return [] if entry.failure else [message], []
 
     def _take_up(self, entry: _Computation, size: int) -> None:
-        """Note what a computation brings. Raises ProtocolError where that is more than the client may have."""
+        """Count the size of a computation. Raises ProtocolError if it exceeds the client's quota."""
         if self._quotas.bytes and self.kept_bytes + size > self._quotas.bytes:
             raise ProtocolError(self._too_much(size, self.kept_bytes))
         entry.bytes += size
 
     def _name(self, entry: _Computation, message: JobNames) -> None:
-        """Keep what the client calls its jobs; those that are not its own take no memory."""
+        """Keep the client's names of its jobs; names of other jobs are not stored."""
         rows = zip(message.jobs, message.names, strict=True)
         names = {job: name for job, name in rows if job in entry.known or job in entry.absent}
         former = sum(bulk_size(entry.names[job]) for job in names if job in entry.names)
@@ -259,11 +259,11 @@ class ClientMailbox:
 
     @property
     def kept_bytes(self) -> int:
-        """What is kept for the client, outcomes aside, in about as many bytes."""
+        """The approximate number of bytes kept for the client, without outcomes."""
         return JOB_BYTES * self.pending() + sum(entry.bytes for entry in self._entries.values())
 
     def uncollected_bytes(self) -> int:
-        """The bytes of outcomes that the client has not collected."""
+        """The number of bytes of outcomes that the client has not collected."""
         messages = {id(each): each for entry in self._entries.values() for each, _ in entry.outcomes.values()}
         columns = (column for each in messages.values() for column in (each.results, each.outputs, each.errors))
         return sum(map(total_size, columns))
@@ -275,7 +275,7 @@ class ClientMailbox:
         )
 
     def _fitting(self, sizes: list[int]) -> tuple[int, str]:
-        """How many of the jobs with `sizes` bytes the client may have, and why not more."""
+        """How many of the jobs with `sizes` bytes the client's quota allows, and why not more."""
         quotas, size = self._quotas, len(sizes)
         if self.closed_because:
             return 0, self.closed_because
@@ -300,9 +300,9 @@ class ClientMailbox:
         places = [place for place, job in enumerate(message.jobs) if _is_awaited(entry, job)]
         entry.absent.difference_update(message.jobs)
         if entry.asked:
-            entry.asked -= Counter(message.jobs)  # Those that are answered are gone from it.
+            entry.asked -= Counter(message.jobs)  # Answered requests are removed.
         accepted = Accepted(message.computation, message.jobs)
-        if len(places) < len(message.jobs):  # It says again what it does not know to have arrived.
+        if len(places) < len(message.jobs):  # The client repeats jobs of whose arrival it is not notified.
             message = picked(message, places)
         sizes = _sizes(message)
         room, reason = self._fitting(sizes)
@@ -315,7 +315,7 @@ class ClientMailbox:
         return [message] if message.jobs else [], answers
 
     def fail(self, computation: ComputationId, reason: str) -> list[Ended]:
-        """Nothing is run of a computation any more: the ends of its jobs, now and as they come."""
+        """Jobs of a computation are not run any more: present jobs end now, later ones on arrival."""
         entry = self._entries.get(computation)
         if entry is None:
             return []
@@ -329,7 +329,7 @@ class ClientMailbox:
         return [self._end(entry, jobs, entry.failure)] if jobs else []
 
     def _end(self, entry: _Computation, jobs: list[JobId], reason: str) -> Ended:
-        """The end of jobs that the scheduler's rules do not know, kept as every other one."""
+        """The end of jobs that the scheduler's rules do not know; it is kept like any other."""
         ended = ended_without_node(entry.open.computation, jobs, ABANDONED, reason)
         self.outgoing(ended)
         return ended
@@ -363,7 +363,7 @@ class ClientMailbox:
             found += _ended_there(entry, computation, jobs)
             here = entry.known - entry.absent - entry.outcomes.keys()
             known = [job for job in jobs if job in here]
-            if known:  # The word that they were accepted may have been lost with the connection.
+            if known:  # The message that they were accepted may have been lost with the connection.
                 answers.append(Accepted(computation, known))
             if unknown or not entry.is_whole:
                 answers.append(Unknown(computation, unknown, not entry.is_whole))
@@ -373,7 +373,7 @@ class ClientMailbox:
     # Previous runs, and other clients
 
     def restore(self, history: ComputationHistory) -> None:
-        """Take up what a previous run of the scheduler has kept for one of its computations."""
+        """Restore the state that a previous run of the scheduler has kept for one of the client's computations."""
         entry = self._entries[history.id] = _Computation(history.open)
         waiting, placed = history.absent()
         entry.known.update(history.jobs.keys() - set(waiting))
@@ -391,18 +391,18 @@ class ClientMailbox:
                 entry.names[number] = job.name
 
     def forget(self, computation: ComputationId) -> None:
-        """Nothing can be done with it."""
+        """Remove a computation that cannot be continued."""
         self._entries.pop(computation, None)
 
     def may_claim(self, computation: ComputationId, token: bytes, epoch: int) -> bool | None:
-        """Whether who says this may take the computation over; None where there is no such computation here."""
+        """Whether a client with this token and epoch may take the computation over; None if it does not exist here."""
         entry = self._entries.get(computation)
         if entry is None or not token or entry.open.token != token:
             return None
         return epoch > entry.open.epoch
 
     def hand_over(self, computation: ComputationId, other: ClientMailbox, epoch: int) -> Open:
-        """Another client has it from now on; the computation's `Open` as it is then."""
+        """Move the computation to another client; returns the computation's new `Open`."""
         entry = self._entries.pop(computation)
         entry.open = replace(entry.open, epoch=epoch)
         self._fenced.add(computation)
@@ -411,12 +411,12 @@ class ClientMailbox:
         return entry.open
 
     def holding(self) -> list[Message]:
-        """What a client that only collects is told: which jobs there are, what has ended, and how they are called."""
+        """Messages for a client that only collects: the existing jobs, the outcomes, and the names of jobs."""
         numbers = list(self._entries)
         jobs = [sorted(self._entries[each].known) for each in numbers]
         ended = [sorted(self._entries[each].outcomes) for each in numbers]
         started = {id(each): each for entry in self._entries.values() for each in entry.started.values()}
-        # What runs comes first: a recoverer may ask for no more than the one answer.
+        # Running jobs first: a recoverer may wait for the one answer only.
         found: list[Message] = [*started.values(), Inventory(numbers, jobs, [[0] * len(each) for each in jobs], ended)]
         for computation, entry in self._entries.items():
             waiting = sorted(entry.absent - entry.known)
@@ -429,7 +429,7 @@ class ClientMailbox:
 
 
 def _uncollected(entry: _Computation) -> list[Message]:
-    """All that is kept, once more; outcomes in the messages that they came in."""
+    """All kept messages, to be sent again; outcomes in the messages in which they arrived."""
     found: list[Message] = [each for shown in entry.shown.values() for each in shown.values()]
     found += entry.uploads.values()
     places: dict[int, tuple[Ended, list[int]]] = {}
@@ -439,15 +439,16 @@ def _uncollected(entry: _Computation) -> list[Message]:
 
 
 def _is_awaited(entry: _Computation, job: JobId) -> bool:
-    """Whether a job that the client says is new, or was asked for and has not ended. A message with payloads comes
-    late: by then the job may have ended on the node that had it, and even be collected."""
+    """Whether a job that the client sends is new, or was requested and has not ended. A message with payloads arrives
+    late: by then the job may have ended on the node that had it, and its outcome even be collected."""
     if job in entry.asked:
         return job in entry.absent
     return job not in entry.known or job in entry.absent
 
 
 def _ended_there(entry: _Computation, computation: ComputationId, jobs: list[JobId]) -> list[Message]:
-    """Jobs that have ended for the client, which a previous run of this scheduler was not told: nobody needs them."""
+    """Cancellations of jobs that have ended for the client, of which a previous run of this scheduler was not notified:
+    no process needs them."""
     ended = sorted(entry.known - set(jobs) - entry.outcomes.keys())
     return [Cancel(computation, ended, [0] * len(ended))] if ended else []
 
@@ -457,7 +458,7 @@ def _collect(entry: _Computation, message: OutcomesAcked) -> None:
         if entry.outcomes.pop(job, None) is not None:
             entry.known.discard(job)
     gone = set(message.jobs)
-    # Not what they have shown: that may come after their ends, and is waited for.
+    # Provisional results are excluded: they may arrive after the ends of their jobs, and are waited for.
     if entry.uploads:
         entry.uploads = {key: value for key, value in entry.uploads.items() if key[0] not in gone}
 

@@ -1,4 +1,4 @@
-"""What clients ask of the scheduler: computations, jobs, and how nodes are to be used for them.
+"""Requests of clients to the scheduler: computations, jobs, and the use of nodes for them.
 
 Pure.
 """
@@ -68,7 +68,7 @@ class ClientRequests:
         self._placement = placement
         self._provisioning = provisioning
         self._lifecycle = lifecycle
-        #: Whether clients may say how many CPUs of a node are used by all.
+        #: Whether clients may set the number of CPUs of a node for all clients.
         self._cooperative = cooperative
 
     def receive(self, peer: Peer, messages: list[Message], now: float, on_fault: OnFault) -> Effects:
@@ -92,7 +92,7 @@ class ClientRequests:
         if computation is None:
             self._turns.open(message, peer)
             return []
-        # It is known: its client wants other nodes than before, perhaps those that it did not want.
+        # It is known: its client requests other nodes than before, perhaps those that it did not accept.
         computation.patterns = NodePatterns(message.nodes)
         computation.open = replace(computation.open, nodes=message.nodes, asks=message.asks, watches=message.watches)
         for node in self._state.nodes.values():
@@ -109,7 +109,7 @@ class ClientRequests:
         return self._provisioning.offer_to_all(computation, now)
 
     def _on_use_node(self, peer: Peer, message: UseNode, now: float) -> Effects:
-        """A client has decided about a node."""
+        """A client accepts or declines a node."""
         computation, node = self._state.computations.get(message.computation), self._state.nodes.get(message.node)
         if computation is None or node is None or computation.closing:
             return []
@@ -153,7 +153,7 @@ class ClientRequests:
 
     def _on_run(self, peer: Peer, message: Run, now: float) -> Effects:
         computation = self._state.computations.get(message.computation)
-        if computation is None or computation.closing:  # It was released meanwhile, and with it its jobs.
+        if computation is None or computation.closing:  # It was released meanwhile, together with its jobs.
             return []
         if message.options:
             return self._on_run_with_options(computation, message, now)
@@ -180,7 +180,7 @@ class ClientRequests:
                 stranded.append(task)
             else:
                 computation.backlog.add(task)
-        if computation.backlog.wide:  # First of all, or what is too wide would be reported as if it held up all others.
+        if computation.backlog.wide:  # First, or jobs that are too wide would be reported as blocking all others.
             self._wide_jobs.note_jobs(computation)
             self._wide_jobs.separate(now)
         self._turns.wait(computation, now)
@@ -223,7 +223,7 @@ class ClientRequests:
         self, node: NodeRecord, computation: Computation, assignment: Assignment, value: float, now: float
     ) -> Effects:
         assignment.closed = assignment.asked = False
-        # One that is to be left is not, or, where it was told so already, is set up again.
+        # A pending release is withdrawn; if it was sent already, the computation is set up again.
         assignment.leaving = "resetup" if assignment.stage is AssignmentStage.RELEASING else ""
         return self._provisioning.offer(node, computation, now)
 
@@ -240,7 +240,7 @@ class ClientRequests:
     def _have_left(
         self, word: str, node: NodeRecord, computation: Computation, assignment: Assignment, cancels: bool
     ) -> Effects:
-        """Have a node leave the computation once its jobs have ended; with `cancels`, cancel them."""
+        """Let a node leave the computation when its jobs have ended; with `cancels`, cancel them."""
         assignment.leaving = word
         effects = self._lifecycle.cancel(computation, list(assignment.placed)) if cancels else []
         return effects + self._provisioning.leave(node, computation, assignment)

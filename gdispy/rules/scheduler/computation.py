@@ -1,4 +1,4 @@
-"""A computation and the client that it belongs to, as the scheduler's rules know them."""
+"""A computation and its client, in the scheduler's rules."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from gdispy.rules.scheduler.job import Task
 
 
 class ClientShare:
-    """A client, as far as its part of the nodes is concerned."""
+    """A client's share of the nodes."""
 
     __slots__ = ("load", "waiting", "weight")
 
     def __init__(self, weight: float = 1.0) -> None:
-        #: CPUs of its jobs that are placed.
+        #: CPUs of its placed jobs.
         self.load = 0
-        #: How large its part is, compared with the others'.
+        #: The weight of its share, relative to other clients.
         self.weight = weight
         #: Its computations with jobs that wait.
         self.waiting: dict[ComputationId, Computation] = {}
 
 
 class Computation:
-    """A function or program that a client wants to run."""
+    """A function or program of a client."""
 
     __slots__ = (
         *("absent", "backlog", "client", "closing", "fenced", "given_back", "held", "id", "kept", "objection"),
@@ -37,49 +37,50 @@ class Computation:
         self.id = message.computation
         self.client = client
         self.owner = owner
-        #: When it was opened, counted; when it was last served; and its valid place among those that wait.
+        #: The numbers of its opening and of its last turn; and the stamp of its valid entry among those that wait.
         self.opened = self.served = number
         self.turn = -1
-        #: CPUs of its next job when no node could take that; 0 where one may be able to.
+        #: CPUs of its next job if no node could take that job; 0 if a node may be able to.
         self.stuck = 0
-        #: As its client opened it; where there is a token, a journal is kept. And whether another scheduler has it now.
+        #: As its client opened it; with a token, a journal is kept. And whether another scheduler has taken it over.
         self.open = message
         self.kept = bool(message.token)
         self.fenced = False
-        #: Nothing is placed before its nodes have said what they hold, or are lost: they may have more than is known.
+        #: No job is placed before its nodes have reported their inventories or are lost: they may have unknown jobs.
         self.held = False
-        #: `open.nodes`, ready to be compared with many nodes.
+        #: `open.nodes`, prepared for comparison with many nodes.
         self.patterns = NodePatterns(message.nodes)
         self.reentrant = message.reentrant
         self.prepare: Prepare | None = None
-        #: Why no node gets it, or ''.
+        #: Why it is not sent to any node, or ''.
         self.objection = ""
-        #: Jobs that no node has.
+        #: Jobs that are not placed.
         self.backlog = Backlog()
-        #: Jobs that the client is to send again: the number of their next placement, and how many nodes they have lost.
+        #: Jobs that the client must send again: the number of their next placement, and how many of their nodes were
+        #: lost.
         self.given_back: dict[JobId, tuple[int, int]] = {}
-        #: Jobs on nodes of which only their client knows what they are called with.
+        #: Jobs on nodes whose arguments only their client has.
         self.absent: set[JobId] = set()
         #: All jobs that have not ended.
         self.tasks: dict[JobId, Task] = {}
         #: Nodes that have loaded it.
         self.places: set[Instance] = set()
-        #: Nodes that `nodes` does not name.
+        #: Nodes that `nodes` does not match.
         self.refused: set[Instance] = set()
-        #: Its client has released it: no node gets it any more.
+        #: Its client has released it: it is not sent to nodes any more.
         self.closing = False
-        #: Nodes that have not yet said that nothing is left of it.
+        #: Nodes that have not yet confirmed its release.
         self.releasing: set[Instance] = set()
-        #: Since when jobs wait and no node is usable; None while one is.
+        #: The time since which jobs wait and no node is usable; None while one is.
         self.waiting_since: float | None = None
 
     @property
     def is_over(self) -> bool:
-        """Whether no node gets it any more: released, or taken over by another scheduler."""
+        """Whether it is not sent to nodes any more: released, or taken over by another scheduler."""
         return self.closing or self.fenced
 
     def fill(self, job: JobId, arguments: Bulk) -> bool:
-        """Fill in the arguments of a job that is on a node already; whether it is such a job."""
+        """Store the arguments of a job that is on a node already; returns whether it is such a job."""
         task = self.tasks.get(job) if job in self.absent else None
         self.absent.discard(job)
         if task is None:
@@ -90,5 +91,5 @@ class Computation:
         return True
 
     def take_again(self, task: Task) -> None:
-        """The client has sent a job again: its placements are counted on."""
+        """The client has sent a job again: its attempt numbers continue."""
         task.attempt, task.losses = self.given_back.pop(task.job, (task.attempt, task.losses))

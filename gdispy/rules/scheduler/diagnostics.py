@@ -1,4 +1,4 @@
-"""Why jobs wait and no node runs them, in words for the user.
+"""Texts for the user: why jobs wait and no node runs them.
 
 Pure.
 """
@@ -13,10 +13,10 @@ from gdispy.protocol.limits import printable, printable_lines
 from gdispy.rules.scheduler.computation import Computation
 from gdispy.rules.scheduler.node_record import NodeRecord
 
-#: Different reasons that are told at most.
+#: Maximum number of different reasons that are reported.
 REASONS = 5
 
-#: Seconds of loading and setup after which a node is named among those that are not used.
+#: Seconds of loading and setup after which a node is listed among those that are not used.
 LOADING = 3.0
 
 _SETTING_UP = "setting up the computation"
@@ -27,7 +27,7 @@ _LOCAL = "or use this machine: nodes=['local'], and on the command line --local"
 def problems(
     computation: Computation, nodes: Iterable[NodeRecord], addresses: Mapping[str, str], now: float
 ) -> list[str]:
-    """What keeps nodes from being used, a line for each; `addresses` are those that are no nodes, and why."""
+    """Why nodes are not used, a line for each; `addresses` are those without a usable node, with reasons."""
     head = computation.backlog.queue.head()
     next_job = head.cpus if head is not None else 1
     found = [_with_place(place, text) for place, text in addresses.items()]
@@ -57,7 +57,7 @@ def problems(
 
 
 def inability(computation: Computation, nodes: Iterable[NodeRecord]) -> str:
-    """Why no node can run the computation, where all that could have said so; '' where one may yet."""
+    """Why no node can run the computation, if all candidates have reported that; '' if one still may."""
     reasons: dict[str, list[str]] = {}
     unable: list[NodeRecord] = []
     for node in nodes:
@@ -79,7 +79,7 @@ def inability(computation: Computation, nodes: Iterable[NodeRecord]) -> str:
 
 
 def insufficiency(computation: Computation, nodes: Iterable[NodeRecord], only: Instance | None, wanted: int) -> str:
-    """Why no node will ever run a job of `wanted` CPUs, where that is certain; '' where one may yet. `only` is the one
+    """Why no node will ever run a job of `wanted` CPUs, if that is certain; '' if one still may. `only` is the single
     node that may run it."""
     limits: dict[str, int] = {}
     known: list[NodeRecord] = []
@@ -94,7 +94,7 @@ def insufficiency(computation: Computation, nodes: Iterable[NodeRecord], only: I
         known.append(node)
         if assignment.is_unable:
             continue
-        # What the program has taken with `set_node_cpus`, or the owner of the node at its console, they can give back.
+        # The program can undo a limit set with `set_node_cpus`, and the node's owner one set at its console.
         most = min(node.offer.most, assignment.cpus)
         if node.peer is None or not most or most >= wanted:
             return ""
@@ -108,7 +108,7 @@ def insufficiency(computation: Computation, nodes: Iterable[NodeRecord], only: I
 
 
 def too_wide(computation: Computation, nodes: Iterable[NodeRecord], addresses: Mapping[str, str], now: float) -> str:
-    """What the user is told of jobs that ask for more CPUs than any node has, while others may run."""
+    """The text about jobs that request more CPUs than any node has, while others may run."""
     name = computation.prepare.name if computation.prepare is not None else "?"
     number = len(computation.backlog.oversized)
     jobs = (
@@ -124,13 +124,13 @@ def _others(places: list[str]) -> str:
 
 
 def noted(computation: Computation, node: NodeRecord, note: str) -> str:
-    """What the user is told of a node that has loaded the computation, but not quite as it should be."""
+    """The text about a node that has loaded the computation, but with a deviation."""
     name = computation.prepare.name if computation.prepare is not None else "?"
     return f"{name}: {node.place}: {note}"
 
 
 def slow_nodes(computation: Computation, nodes: Iterable[NodeRecord]) -> str:
-    """What the user is told of nodes that take long to set up, or to clean up."""
+    """The text about nodes whose setup or cleanup takes long."""
     name = computation.prepare.name if computation.prepare is not None else "?"
     what = "cleaning up after the computation" if computation.closing else "setting up the computation"
     places = ", ".join(node.place for node in nodes)
@@ -138,7 +138,7 @@ def slow_nodes(computation: Computation, nodes: Iterable[NodeRecord]) -> str:
 
 
 def _with_place(place: str, text: str) -> str:
-    """A line about an address, which is named once."""
+    """A line about an address that contains the address once."""
     if text.startswith(f"{place} "):
         return text
     text = without_place(place, text)
@@ -146,7 +146,7 @@ def _with_place(place: str, text: str) -> str:
 
 
 def without_place(place: str, text: str) -> str:
-    """What is wrong at an address, for a line that begins with it."""
+    """The problem at an address, for a line that begins with the address."""
     return text.removeprefix(f"{place} ").replace(f" at {place} ", " ", 1)
 
 
@@ -157,8 +157,8 @@ def trouble(
     now: float,
     has_local_nodes: bool = True,
 ) -> str:
-    """What the user is told when jobs have waited for too long. With `has_local_nodes`, where no node is there at all,
-    also that this machine can be used."""
+    """The text for jobs that have waited for too long. With `has_local_nodes`, and if there is no node at all, it also
+    says that this machine can be used."""
     nodes = list(nodes)
     name = computation.prepare.name if computation.prepare is not None else "?"
     jobs = "1 job waits" if len(computation.tasks) == 1 else f"{len(computation.tasks)} jobs wait"

@@ -1,18 +1,18 @@
-"""The scheduler's rules: which node runs which job, and why not.
+"""The scheduler's rules: which node runs which job, and why a job is not run.
 
-Pure. Clients are at the other end of pairs or connections, nodes at the other end of connections; both are named by
-their `Peer`. `Dispatch` holds no rule itself. It owns the objects that do; each is given those that it may call, which
-are all below it:
+Pure. Clients are at the other end of pairs or connections, nodes at the other end of connections; both are identified
+by their `Peer`. `Dispatch` contains no rules. It owns the objects that do; each gets references to those that it may
+call, which are all below it:
 
     ClientRequests   NodeReports      handlers of messages
-               Reconciliation         what journals and nodes hold
+               Reconciliation         the contents of journals and nodes
                Membership             nodes that are connected, away or lost
-               JobLifecycle           jobs that come back, are cancelled or taken over
-               Provisioning           what nodes load
+               JobLifecycle           jobs that are returned, cancelled or taken over
+               Provisioning           computations that nodes load
                Placement              which job goes to which node
         Inability   WideJobs          jobs that no node can run
                Turns                  which computation is served next
-               Reminders              what users are told of what lasts
+               Reminders              notices to users about long waits
                SchedulerState         computations, nodes, timers: plain data
 """
 
@@ -39,10 +39,11 @@ from gdispy.rules.scheduler.wide_jobs import WideJobs
 
 
 class Dispatch:
-    """What is to run, and where. Every call says what time it is, and returns what is to be done."""
+    """The decisions of a scheduler. A call gets the present time if it depends on it, and returns the effects to be
+    performed."""
 
     def __init__(self, lease: float = LEASE, policy: str = FAIR, cooperative: bool = True) -> None:
-        #: What is done about a message that could not be handled.
+        #: Handles a failure to process a message.
         self.on_fault: OnFault = raise_fault
         state = self._state = SchedulerState()
         reminders = self._reminders = Reminders(state)
@@ -68,12 +69,12 @@ class Dispatch:
 
     @property
     def weights(self) -> dict[Peer, float]:
-        """How large the parts of clients are; those that are not named have 1."""
+        """The weights of clients' shares; the default is 1."""
         return self._turns.weights
 
     @property
     def has_local_nodes(self) -> bool:
-        """Whether clients can have a node of their own on their machine."""
+        """Whether clients can start a private node on their machine."""
         return self._reminders.has_local_nodes
 
     @has_local_nodes.setter
@@ -82,7 +83,7 @@ class Dispatch:
 
     @property
     def keeps_progress(self) -> bool:
-        """Whether provisional results are written, too, until clients have seen them."""
+        """Whether provisional results are also kept in the journal until clients have seen them."""
         return self._reports.keeps_progress
 
     @keeps_progress.setter
@@ -95,7 +96,8 @@ class Dispatch:
         return self._requests.receive(peer, messages, now, self.on_fault)
 
     def slow_down(self, peer: Peer, is_slow: bool, now: float) -> Effects:
-        """A client does not take its results as fast as they come, or does again: its jobs wait meanwhile."""
+        """A client receives its results more slowly than they arrive, or fast enough again; while slow, its jobs
+        wait."""
         self._turns.slow_down(peer, is_slow)
         if not is_slow:
             return self._placement.place(now)
@@ -106,25 +108,25 @@ class Dispatch:
         return effects
 
     def hand_over(self, computation: ComputationId, peer: Peer) -> None:
-        """Another client has this computation from now on."""
+        """Assign this computation to another client."""
         known = self._state.computations.get(computation)
         if known is not None:
             self._turns.hand_over(known, peer)
 
     def object_to(self, computation: ComputationId, reason: str) -> None:
-        """Its nodes must not get what a client is going to have prepared."""
+        """The computation that a client is about to prepare must not be sent to nodes, for this reason."""
         known = self._state.computations.get(computation)
         if known is not None:
             self._provisioning.object_to(known, reason)
 
     def is_answered(self, computation: ComputationId) -> bool:
-        """Whether not all jobs of a computation are on nodes that are away."""
+        """False if a computation has jobs and all of them are on nodes that are away."""
         known = self._state.computations.get(computation)
         tasks = known.tasks.values() if known is not None else ()
         return not tasks or any(task.node is None or task.node.peer is not None for task in tasks)
 
     def computation_rows(self, client: Peer) -> list[tuple[str, int, int]]:
-        """The computations of a client: name, jobs that wait, jobs on nodes."""
+        """The computations of a client: name, number of waiting jobs, number of jobs on nodes."""
         rows: list[tuple[str, int, int]] = []
         for computation in self._state.computations.values():
             if computation.client == client:
@@ -136,49 +138,49 @@ class Dispatch:
     # Journals
 
     def claims(self) -> list[Claim]:
-        """The computations that nodes are to take for this scheduler's, as in `Hello`."""
+        """The computations that nodes must treat as this scheduler's, as in `Hello`."""
         return self._reconciliation.claims()
 
     def restore(self, peer: Peer, history: ComputationHistory, prepare: Prepare | None, now: float) -> Effects:
-        """Take up a computation with its jobs that have not ended."""
+        """Restore a computation with its jobs that have not ended."""
         return self._reconciliation.restore(peer, history, prepare, now)
 
     def discard(self, computation: ComputationId) -> Effects:
-        """Forget a computation, whatever of it is there: it could not be taken up, or cannot be continued."""
+        """Forget a computation, in any state: it could not be restored, or cannot be continued."""
         known = self._state.computations.get(computation)
         return self._provisioning.discard(known) if known is not None else []
 
     # Nodes
 
     def joined(self, peer: Peer, hello: Hello, names: list[str], port: int, now: float) -> Effects:
-        """A node is connected; `names` are the addresses and names it is known by, the best first.
+        """A node is connected; `names` are its known addresses and names, the best first.
 
-        `port` is 0 for one that has come by itself: others behind the same NAT have the same address.
+        `port` is 0 for a node that has connected to the scheduler: others behind the same NAT have the same address.
         """
         return self._membership.joined(peer, hello, names, port)
 
     def receive(self, peer: Peer, messages: list[Message], now: float) -> Effects:
-        """A node says this."""
+        """Messages of a node have arrived."""
         return self._reports.receive(peer, messages, now, self.on_fault)
 
     def silent(self, peer: Peer, silent: bool, now: float) -> Effects:
-        """A node has given no sign of life for a while, or has given one again."""
+        """A node's heartbeat has failed for some time, or has returned."""
         return self._membership.silent(peer, silent, now)
 
     def gone(self, peer: Peer, now: float) -> Effects:
-        """The connection to a node is over; it may come back within the lease."""
+        """The connection to a node has ended; the node may return within the lease."""
         return self._membership.gone(peer, now)
 
     def refused(self, peer: Peer, reason: str, now: float) -> Effects:
-        """The connection to a node was closed since one side refused what the other said."""
+        """The connection to a node was closed because one side refused a message of the other."""
         return self._membership.refused(peer, reason, now)
 
     def left(self, peer: Peer, now: float) -> Effects:
-        """A node has said goodbye, being stopped."""
+        """A node has announced that it is being stopped."""
         return self._membership.left(peer, now)
 
     def refuses(self, peer: Peer, computation: ComputationId) -> bool:
-        """Whether a node that is connected cannot run a computation, and will not, as long as nothing changes there."""
+        """Whether a connected node cannot run a computation, and will not be able to until it changes."""
         node = self._membership.at(peer)
         assignment = node.assignments.get(computation) if node is not None else None
         return assignment is not None and bool(assignment.error)
@@ -193,21 +195,21 @@ class Dispatch:
         ]
 
     def problem(self, place: str, text: str) -> Effects:
-        """An address where a node should be is none, and why; '' takes that back."""
+        """No usable node at an expected address, with the reason; '' withdraws the report."""
         self._reminders.problem(place, text)
         return []
 
     # Time
 
     def due(self) -> float | None:
-        """When `tick` is to be called next, if at all."""
+        """The time of the next call of `tick`, if any."""
         return self._state.timers.due()
 
     def tick(self, now: float) -> Effects:
         return self._state.timers.ring(now) + self._placement.place(now)
 
     def check(self) -> None:
-        """Raise InternalError where an invariant does not hold; for tests."""
+        """Raise InternalError if an invariant does not hold; for tests."""
         self._placement.check()
         self._turns.check()
         self._wide_jobs.check()

@@ -1,4 +1,4 @@
-"""A job that has not ended, as the scheduler's rules know it."""
+"""A job that has not ended, in the scheduler's rules."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 
 
 class Task:
-    """A job that has not ended. There may be millions, and almost none asks for anything: see `JobWithOptions`."""
+    """A job that has not ended. There may be millions, and almost all have no options: see `JobWithOptions`."""
 
     __slots__ = ("arguments", "attempt", "cancelled", "job", "losses", "node")
 
-    #: As in `Run`; and the same as its node is told.
+    #: As in `Run`; and as sent to its node.
     options: JobOptions | None = None
     needs: JobOptions | None = None
     priority = 0.0
@@ -27,16 +27,16 @@ class Task:
     def __init__(self, job: JobId, arguments: Bulk) -> None:
         self.job = job
         self.arguments = arguments
-        #: Number of its current or next placement.
+        #: Attempt number of its current or next placement.
         self.attempt = 1
-        #: How many of its nodes were lost.
+        #: The number of its nodes that were lost.
         self.losses = 0
         self.node: NodeRecord | None = None
         self.cancelled = False
 
     @property
     def size(self) -> int:
-        """Bytes that it makes its node hold."""
+        """The number of bytes that its node must hold for it."""
         arguments = self.arguments
         return len(arguments) if type(arguments) is bytes else bulk_size(arguments)
 
@@ -47,7 +47,7 @@ class Task:
 
 
 class JobWithOptions(Task):
-    """A job with options of its own."""
+    """A job with options."""
 
     __slots__ = ("cpus", "needs", "options", "priority")
 
@@ -55,13 +55,13 @@ class JobWithOptions(Task):
         super().__init__(job, arguments)
         self.options = options
         self.priority, self.cpus = options.priority, max(1, options.cpus)
-        # Where it must run, and who goes first, its node need not know: there it is a job like any other, with which
-        # short ones go in one message (4 times as many a second).
+        # The required node and the priority are not sent to its node: there it is a job like any other, and short ones
+        # share messages, which multiplies throughput.
         self.needs = options if options.timeout or options.concern_worker else None
 
     @property
     def size(self) -> int:
-        """Bytes that it makes its node hold, with the files that it needs."""
+        """The number of bytes that its node must hold for it, including the files that it needs."""
         assert self.options is not None
         return bulk_size(self.arguments) + sum(map(bulk_size, self.options.contents))
 

@@ -1,4 +1,4 @@
-"""Reporting the ends of jobs to clients, written to the journal first."""
+"""Reports the ends of jobs to clients, after writing them to the journal."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from gdispy.rules.scheduler.job import Task
 
 
 def end_jobs(computation: Computation, tasks: list[Task], status: int, text: str, address: str = "") -> Effects:
-    """Report the end of jobs that no node will report."""
+    """Report the end of jobs whose end no node will report."""
     for task in tasks:
         del computation.tasks[task.job]
     jobs, attempts = [task.job for task in tasks], [task.attempt for task in tasks]
@@ -17,6 +17,6 @@ def end_jobs(computation: Computation, tasks: list[Task], status: int, text: str
 
 
 def report_ended(computation: Computation, ended: Ended) -> Effects:
-    """Jobs have ended: what the client is told is written first."""
+    """Jobs have ended: the report to the client is written to the journal first."""
     effects: Effects = [WriteFacts(computation.id, [ended])] if computation.kept else []
     return [*effects, Send(computation.client, ended)]

@@ -1,8 +1,8 @@
-"""What happens to single jobs besides being placed: they come back from nodes, are cancelled, or are taken over.
+"""Changes of single jobs other than placement: return from nodes, cancellation, takeover.
 
 Pure. Invariants:
-1. Each placement of a job has its own attempt number: a job that comes back gets the next one.
-2. A job that waits and is cancelled ends at once; one that is on a node ends when the node says so.
+1. Each placement of a job has a different attempt number: a returned job gets the next one.
+2. A waiting job that is cancelled ends immediately; a job on a node ends when the node reports its end.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class JobLifecycle:
         self._provisioning = provisioning
 
     def requeue(self, node: NodeRecord, computation: Computation, tasks: list[Task], now: float) -> Effects:
-        """Put jobs that have not begun at the front of their queue again."""
+        """Return jobs that have not begun to the front of their queue."""
         if not tasks:
             return []
         assignment = node.assignments[computation.id]
@@ -69,7 +69,7 @@ class JobLifecycle:
         return effects + (end_jobs(computation, cancelled, CANCELLED, "") if cancelled else [])
 
     def give_back(self, computation: Computation, tasks: list[Task]) -> Effects:
-        """Have the client send jobs again: only a previous run of the scheduler knew their arguments."""
+        """Request jobs from the client again: only a previous run of the scheduler had their arguments."""
         for task in tasks:
             del computation.tasks[task.job]
             computation.absent.discard(task.job)
@@ -77,7 +77,7 @@ class JobLifecycle:
         return [Send(computation.client, ResendRequest(computation.id, [task.job for task in tasks], True))]
 
     def cancel(self, computation: Computation, jobs: list[JobId]) -> Effects:
-        """Cancel jobs, wherever they are."""
+        """Cancel jobs, whether they wait or are on nodes."""
         effects: Effects = []
         waiting: list[Task] = []
         for job in jobs:
@@ -92,7 +92,7 @@ class JobLifecycle:
         return effects + self._cancel_waiting(computation, waiting) if waiting else effects
 
     def _cancel_waiting(self, computation: Computation, tasks: list[Task]) -> Effects:
-        """What is cancelled is skipped when its turn in the queue comes."""
+        """Cancelled jobs are skipped when they reach the head of the queue."""
         queued = [task for task in tasks if task.cpus == 1 or not computation.backlog.oversized.discard(task)]
         for task in queued:
             computation.backlog.cancel(task)
@@ -101,7 +101,7 @@ class JobLifecycle:
         return end_jobs(computation, tasks, CANCELLED, "")
 
     def fence(self, computation: Computation) -> Effects:
-        """Another scheduler has taken the computation over: its jobs are no longer this scheduler's."""
+        """Another scheduler has taken the computation over: its jobs no longer belong to this scheduler."""
         computation.fenced, computation.kept = True, False
         tasks = [task for task in computation.tasks.values() if task.node is not None or not task.cancelled]
         self._turns.nothing_waits(computation)
@@ -113,7 +113,7 @@ class JobLifecycle:
         return end_jobs(computation, tasks, ABANDONED, TAKEN_OVER) if tasks else []
 
     def report_late(self, node: NodeRecord, message: Ended) -> Effects:
-        """Results of jobs that were given up, since their node was away for too long: their clients may want them."""
+        """Results of jobs that were given up because their node was away for too long: their clients may use them."""
         computation = self._state.computations.get(message.computation)
         if computation is None or computation.is_over or not node.returned:
             return []

@@ -1,7 +1,7 @@
-"""Jobs that wait for a node: the highest priority first, within one in the order in which they came; and those of
-several CPUs by how many they ask for.
+"""Jobs that wait for a node: the highest priority first, jobs of equal priority in order of arrival; and jobs of
+several CPUs by the number that they request.
 
-Pure. Almost all programs use one priority, so that one line is kept at hand.
+Pure. Almost all programs use one priority, so the line of the highest priority is kept in an attribute.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class JobQueue:
     __slots__ = ("_first", "_lines", "_size")
 
     def __init__(self) -> None:
-        #: None is empty, but for one that is alone.
+        #: A line is empty only if it is the only one.
         self._lines: dict[float, deque[Task]] = {}
         #: The line of the highest priority.
         self._first: deque[Task] = deque()
@@ -47,7 +47,7 @@ class JobQueue:
         self._size += 1
 
     def head(self) -> Task | None:
-        """The next job, left where it is; None where there is none."""
+        """The next job, which stays in the queue; None if there is none."""
         return self._first[0] if self._first else None
 
     def popleft(self) -> Task:
@@ -77,12 +77,12 @@ class JobQueue:
 
 
 class ByCpus:
-    """Jobs by the only node that may run them, None where any may, and the CPUs that they ask for."""
+    """Jobs by the only node that may run them, None if any may, and the CPUs that they request."""
 
     __slots__ = ("_jobs",)
 
     def __init__(self) -> None:
-        #: In the order in which they came; none is empty.
+        #: In order of arrival; no entry is empty.
         self._jobs: dict[tuple[Instance | None, int], dict[JobId, Task]] = {}
 
     def __len__(self) -> int:
@@ -93,18 +93,18 @@ class ByCpus:
             yield from jobs.values()
 
     def wishes(self) -> list[tuple[Instance | None, int]]:
-        """Which nodes and numbers of CPUs there are."""
+        """The pairs of node and number of CPUs that jobs request."""
         return list(self._jobs)
 
     def least(self, node: Instance) -> int:
-        """The fewest CPUs that a job asks for which the node might run; 0 where there is none."""
+        """The lowest number of CPUs requested by a job that the node might run; 0 if there is none."""
         return min((cpus for pinned, cpus in self._jobs if pinned in (None, node)), default=0)
 
     def add(self, task: Task) -> None:
         self._jobs.setdefault((task.pinned, task.cpus), {})[task.job] = task
 
     def discard(self, task: Task) -> bool:
-        """Take a job out, if it is here; whether it was."""
+        """Remove a job if it is present; returns whether it was."""
         key = task.pinned, task.cpus
         jobs = self._jobs.get(key)
         if jobs is None or jobs.get(task.job) is not task:
@@ -115,12 +115,12 @@ class ByCpus:
         return True
 
     def pop_where(self, is_wanted: Callable[[Instance | None, int], bool]) -> list[Task]:
-        """Take out the jobs of these nodes and numbers of CPUs."""
+        """Remove and return the jobs of these nodes and numbers of CPUs."""
         keys = [key for key in self._jobs if is_wanted(*key)]
         return [task for key in keys for task in self._jobs.pop(key).values()]
 
     def pop(self, node: Instance | None, cpus: int) -> list[Task]:
-        """Take out the jobs of one of these."""
+        """Remove and return the jobs of one node and number of CPUs."""
         return list(self._jobs.pop((node, cpus), {}).values())
 
     def clear(self) -> None:

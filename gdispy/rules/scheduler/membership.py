@@ -1,7 +1,7 @@
-"""Nodes come and go: which are connected, which are away and may come back, and which are lost.
+"""Connections and losses of nodes: which are connected, which are away and may return, and which are lost.
 
 Pure. Invariants:
-1. A node that is lost is never spoken to again, and what was placed on it has an end or is placed again.
+1. A lost node gets no more messages, and each job that was placed on it ends or is placed again.
 2. A job that may have begun is placed again only if its computation is reentrant.
 """
 
@@ -25,16 +25,16 @@ from gdispy.rules.scheduler.state import SchedulerState
 from gdispy.rules.scheduler.turns import Turns
 from gdispy.rules.scheduler.wide_jobs import WideJobs
 
-#: Seconds from a node's last sign of life until it counts as lost, where nothing else is given.
+#: Seconds from a node's last heartbeat until it counts as lost: the default.
 LEASE = 30.0
-#: How often a job is placed whose nodes are lost each time.
+#: The number of placements of a job whose nodes are all lost.
 ATTEMPTS = 3
-#: Nodes remembered that were given up.
+#: Maximum number of lost nodes that are remembered.
 GIVEN_UP_LIMIT = 4096
 
 
 class Membership:
-    """The nodes, by their connections and while they have none."""
+    """The nodes, with and without connections."""
 
     def __init__(
         self,
@@ -52,17 +52,17 @@ class Membership:
         self._placement = placement
         self._provisioning = provisioning
         self._lifecycle = lifecycle
-        #: Seconds from a node's last sign of life until it counts as lost.
+        #: Seconds from a node's last heartbeat until it counts as lost.
         self.lease = lease
         self._by_peer: dict[Peer, NodeRecord] = {}
-        #: Nodes that are away and may come back, by where they were.
+        #: Nodes that are away and may return, by their former addresses.
         self._away: dict[str, dict[Instance, NodeRecord]] = {}
-        #: Nodes that were given up, and may come back with what they held.
+        #: Nodes that were given up, and may return with the jobs and outcomes that they held.
         self._given_up: dict[Instance, bool] = {}
-        #: Why the last connection to a node was closed, if a message was refused and nothing has ended there since.
+        #: Why the last connection to a node was closed, if a message was refused and no job has ended there since.
         self._refusals: dict[Instance, str] = {}
-        #: Nodes with which connections break again and again because of what one side says, and why: no connection
-        #: with that run of them is of use.
+        #: Nodes with which connections break repeatedly because of a message of one side, with the reason: a connection
+        #: with that run of the node is of no use.
         self._misunderstood: dict[Instance, str] = {}
 
     def at(self, peer: Peer) -> NodeRecord | None:
@@ -72,9 +72,9 @@ class Membership:
     # Connections
 
     def joined(self, peer: Peer, hello: Hello, names: list[str], port: int) -> Effects:
-        """A node is connected; `names` are the addresses and names it is known by, the best first.
+        """A node is connected; `names` are its known addresses and names, the best first.
 
-        `port` is 0 for one that has come by itself: others behind the same NAT have the same address.
+        `port` is 0 for a node that has connected to the scheduler: others behind the same NAT have the same address.
         """
         if hello.instance in self._misunderstood:
             return [Drop(peer, self._misunderstood[hello.instance])]
@@ -82,7 +82,7 @@ class Membership:
         node = self._state.nodes.get(hello.instance)
         if node is None:
             node = self._state.nodes[hello.instance] = NodeRecord(hello, names, port)
-            # Another run at the same place: what the former one held is lost, but for what this one has found of it.
+            # Another run at the same address: jobs of the previous run are lost, except those that this run has found.
             node.formers = list(self._away.get(node.place, ())) if port else []
             node.returned = hello.instance in self._given_up
         elif node.peer is not None:
@@ -99,7 +99,7 @@ class Membership:
         return effects
 
     def gone(self, peer: Peer, now: float) -> Effects:
-        """The connection to a node is over; it may come back within the lease."""
+        """The connection to a node has ended; the node may return within the lease."""
         node = self._by_peer.pop(peer, None)
         if node is None:
             return []
@@ -107,7 +107,7 @@ class Membership:
         node.peer = None
         self._wide_jobs.note_node(node)
         self._await(node, now)
-        # What it was not told of, it will report again.
+        # Reports that were not acknowledged to the node will be repeated.
         node.receipts.clear()
         effects: Effects = []
         for computation in list(self._state.computations.values()):
@@ -119,8 +119,9 @@ class Membership:
         return effects + self._placement.place(now)
 
     def refused(self, peer: Peer, reason: str, now: float) -> Effects:
-        """The connection to a node was closed since one side refused what the other said. If that happens twice with
-        nothing in between, it would happen for ever: the node is given up, and what was to be said with it."""
+        """The connection to a node was closed because one side refused a message of the other. If that happens twice
+        and no job has ended in between, it would be repeated for ever: the node is given up, and the message with
+        it."""
         node = self._by_peer.get(peer)
         effects = self.gone(peer, now)
         if node is None:
@@ -134,7 +135,7 @@ class Membership:
         return effects + self._lose_if_known(node, now, text) + self._placement.place(now)
 
     def left(self, peer: Peer, now: float) -> Effects:
-        """A node has said goodbye, being stopped: it will not come back, and its jobs have ended with it."""
+        """A node has announced that it is being stopped: it will not return, and its jobs have ended with it."""
         node = self._by_peer.get(peer)
         effects = self.gone(peer, now)
         if node is not None:
@@ -149,7 +150,7 @@ class Membership:
         return effects
 
     def silent(self, peer: Peer, silent: bool, now: float) -> Effects:
-        """A node has given no sign of life for a while, or has given one again."""
+        """A node's heartbeat has failed for some time, or has returned."""
         node = self._by_peer.get(peer)
         if node is None or node.silent == silent:
             return []
@@ -159,27 +160,27 @@ class Membership:
         return self._placement.place(now)
 
     def note_end(self, node: NodeRecord) -> None:
-        """A job has ended on a node: what it and this scheduler say is understood."""
+        """A job has ended on a node: so the node and this scheduler understand each other's messages."""
         if self._refusals:
             self._refusals.pop(node.instance, None)
 
     # Absence
 
     def expect(self, met: Met, now: float) -> NodeRecord:
-        """A node of a previous run of this scheduler, which should come back soon."""
+        """A node of a previous run of this scheduler, which is expected to return soon."""
         about = (met.node, met.name, "", met.python, met.platform, met.cpus, "", 0.0)
         node = self._state.nodes[met.node] = NodeRecord(Hello("node", *about), met.names, met.port)
         self._await(node, now)
         return node
 
     def _await(self, node: NodeRecord, now: float) -> None:
-        """A node is away; it may come back within the lease."""
+        """A node is away; it may return within the lease."""
         node.lost_at = now + self.lease
         self._away.setdefault(node.place, {})[node.instance] = node
         self._watch_absence(node)
 
     def _is_back(self, node: NodeRecord) -> None:
-        """A node that may have been away is not expected any more."""
+        """A node that may have been away has returned, or is not expected any more."""
         others = self._away.get(node.place)
         if others is not None:
             others.pop(node.instance, None)
@@ -187,7 +188,7 @@ class Membership:
                 del self._away[node.place]
 
     def _watch_absence(self, node: NodeRecord) -> None:
-        """A node that does not come back is lost."""
+        """A node that does not return in time is lost."""
         moment = node.lost_at
         assert moment is not None
         why = f"not heard from for {self.lease:.0f} s"
@@ -200,7 +201,7 @@ class Membership:
     # Losses
 
     def lose(self, node: NodeRecord, now: float, why: str) -> Effects:
-        """Give a node up, and with it what it may have begun."""
+        """Give up a node, and the jobs that it may have begun."""
         del self._state.nodes[node.instance]
         node.move(NodeStage.LOST)
         self._is_back(node)
@@ -219,7 +220,7 @@ class Membership:
     def _lose_assignment(
         self, node: NodeRecord, computation: Computation, assignment: Assignment, now: float
     ) -> Effects:
-        """A computation has lost a node; its jobs aside."""
+        """A computation has lost a node; its jobs are handled separately."""
         computation.places.discard(node.instance)
         self._wide_jobs.note_nodes(computation)
         for task in computation.backlog.oversized.pop_where(lambda only, cpus: only == node.instance):
@@ -236,7 +237,7 @@ class Membership:
     def _lose_jobs(
         self, node: NodeRecord, computation: Computation, assignment: Assignment, now: float, why: str
     ) -> Effects:
-        """The jobs of a computation that were on a lost node are placed again or end."""
+        """Jobs of a computation that were on a lost node are placed again, or end."""
         if not assignment.placed:
             return []
         ended: dict[int, list[Task]] = {}

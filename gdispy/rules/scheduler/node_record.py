@@ -1,4 +1,4 @@
-"""A node, as the scheduler's rules know it: what it offers, and what is placed on it."""
+"""A node in the scheduler's rules: its offer, and the jobs placed on it."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ from gdispy.rules.scheduler.computation import Computation
 from gdispy.rules.scheduler.job import Task
 from gdispy.rules.scheduler.receipts import Receipts
 
-#: Bytes of arguments on a node beyond which nothing is sent ahead.
+#: Bytes of arguments on a node beyond which no job is sent ahead.
 BULK_LIMIT = 32 * 1024 * 1024
 
 
 class NodeStage(Enum):
-    """Whether a node is there."""
+    """The state of the connection to a node."""
 
-    #: It has no connection, and may come back.
+    #: It has no connection, and may return.
     AWAY = auto()
     #: It is connected, and has not reported its inventory on this connection.
     JOINED = auto()
-    #: It is connected, and what it holds is known.
+    #: It is connected, and its inventory is known.
     ACTIVE = auto()
-    #: It was given up; where it comes back, it is another record.
+    #: It was given up; if it returns, it gets another record.
     LOST = auto()
 
 
-#: The legal moves between stages. A connected node joins again when a newer connection takes the place of the old one.
+#: The legal transitions. A connected node joins again when a newer connection replaces the old one.
 MOVES: dict[NodeStage, set[NodeStage]] = {
     NodeStage.AWAY: {NodeStage.JOINED, NodeStage.LOST},
     NodeStage.JOINED: {NodeStage.ACTIVE, NodeStage.AWAY, NodeStage.LOST},
@@ -49,20 +49,20 @@ _READY = AssignmentStage.READY
 
 
 class CpuOffer:
-    """The CPUs that a node offers, and how many of them the user allows."""
+    """The CPUs that a node offers, and the number of them that the user allows."""
 
     __slots__ = ("allowed", "most", "offered", "reason")
 
     def __init__(self, cpus: int) -> None:
-        #: CPUs offered now, 0 at times when it takes no jobs; and the most it ever offered.
+        #: CPUs offered now, 0 while it accepts no jobs; and the maximum that it ever offered.
         self.offered = self.most = cpus
-        #: Why it offers none, as it says.
+        #: The node's reason for offering none.
         self.reason = ""
-        #: How many may be used.
+        #: The number that may be used.
         self.allowed = NO_LIMIT
 
     def change(self, cpus: int, reason: str) -> None:
-        """The node offers another number."""
+        """The node has changed the number that it offers."""
         self.offered, self.reason = cpus, reason
         self.most = max(self.most, cpus)
 
@@ -85,44 +85,44 @@ class NodeRecord:
 
     def __init__(self, hello: Hello, names: list[str], port: int) -> None:
         self.instance = hello.instance
-        #: As it introduced itself first: its name, Python and platform.
+        #: Its first `Hello`: its name, Python and platform.
         self.hello = hello
         self.offer = CpuOffer(hello.cpus)
-        #: CPUs that may be used: what comes of its offer.
+        #: CPUs that may be used: the result of its offer.
         self.cpus = hello.cpus
-        #: What is free on it, as in `Availability`.
+        #: Its free resources, as in `Availability`.
         self.free: list[float] = []
-        #: Addresses and names it is known by; the first is what users are shown.
+        #: Its known addresses and names; users are shown the first.
         self.names = [*names, hello.name]
         self.port = port
-        #: Address and port, as messages to the user name it.
+        #: Address and port, as in messages to the user.
         self.place = str(Address(names[0], port))
         #: Its connection; None while there is none.
         self.peer: Peer | None = None
         self.stage = NodeStage.AWAY
         #: Messages that have overtaken its inventory.
         self.early: list[Message] = []
-        #: When it counts as lost, while it is AWAY.
+        #: The time at which it counts as lost, while it is AWAY.
         self.lost_at: float | None = None
-        #: No sign of life for some time: it gets no new jobs.
+        #: No heartbeat for some time: it gets no new jobs.
         self.silent = False
-        #: It was given up before: what it says of jobs that have ended without it is news.
+        #: It was given up before: its reports about jobs that have been ended since then are new.
         self.returned = False
-        #: Nodes that were at the same place before, and are given up when this one has said what it holds.
+        #: Nodes that had the same address before; they are given up when this one has reported its inventory.
         self.formers: list[Instance] = []
         self.assignments: dict[ComputationId, Assignment] = {}
-        #: The greatest depth that any assignment ever had: while it is 1, nothing is sent ahead.
+        #: The greatest depth that any assignment ever had: while it is 1, no job is sent ahead.
         self.deepest = 1
         #: Computations that have jobs here; CPUs of those jobs, and the bytes of their arguments.
         self.sharers = 0
         self.load = 0
         self.bulk = 0
         self.receipts = Receipts()
-        #: Its valid place in the heap.
+        #: The stamp of its valid entry in the heap.
         self.stamp = -1
 
     def move(self, to: NodeStage) -> None:
-        """Go on to a stage, if it is another one. Raises InternalError where `MOVES` does not allow that."""
+        """Change to another stage; the same stage is ignored. Raises InternalError if `MOVES` does not allow it."""
         if to is self.stage:
             return
         if to not in MOVES[self.stage]:
@@ -142,7 +142,7 @@ class NodeRecord:
         return self.hello.platform
 
     def assignment_of(self, computation: Computation) -> Assignment:
-        """What the node has of a computation, made where there is nothing yet."""
+        """The assignment of a computation to the node, created if it does not exist."""
         assignment = self.assignments.get(computation.id)
         if assignment is None:
             assignment = self.assignments[computation.id] = Assignment(computation.owner)
@@ -188,7 +188,7 @@ class NodeRecord:
         return self.bulk >= BULK_LIMIT
 
     def room_for(self, assignment: Assignment) -> int:
-        """How many more jobs of a computation may be placed here now."""
+        """The number of further jobs of a computation that may be placed here now."""
         if assignment.stage is not _READY or assignment.closed or assignment.leaving:
             return 0
         if self.stage is not _ACTIVE or self.silent:
@@ -196,22 +196,22 @@ class NodeRecord:
         own = min(self.cpus, assignment.cpus)
         depth = 1 if self.bulk >= BULK_LIMIT else assignment.depth
         room = min(self.cpus * depth - self.load, own * depth - assignment.load)
-        # What is sent ahead goes in portions: a message for each job would cost more than short jobs do.
+        # Jobs are sent ahead in portions: a message for each job would cost more than a short job does.
         if self.free_for(assignment) > 0 or 2 * room >= own * depth:
             return room
         if self.load == self.cpus:
             return 0
-        # What others have sent ahead is short, and must not keep this one out: it has its part beside that.
+        # Jobs that other computations have sent ahead are short, and must not block this one: it gets its own share.
         part = max(own, own * depth // (self.sharers + (assignment.load == 0)))
         left = part - assignment.load
         return left if assignment.load < own or 2 * left >= part else 0
 
     def free_for(self, assignment: Assignment) -> int:
-        """How many CPUs no job is on that this computation may use; less than 0 where jobs wait here for some."""
+        """The number of idle CPUs that this computation may use; negative if jobs wait here for CPUs."""
         return min(self.cpus - self.load, assignment.cpus - assignment.load)
 
     def most_for(self, computation: ComputationId) -> int:
-        """How many CPUs a job of a computation finds here when nothing else runs; 0 where the node gets none now."""
+        """The number of CPUs for a job of a computation if no other job runs here; 0 if the node gets no jobs now."""
         assignment = self.assignments.get(computation)
         if assignment is None or assignment.stage is not _READY or assignment.closed or assignment.leaving:
             return 0
@@ -219,25 +219,25 @@ class NodeRecord:
         return min(self.cpus, assignment.cpus) if is_there else 0
 
     def has_room_for(self, assignment: Assignment, task: Task) -> bool:
-        """Whether a job that occupies several CPUs finds them free; such a job is never sent ahead."""
+        """Whether enough CPUs are free for a job that occupies several; such a job is never sent ahead."""
         return task.cpus <= self.free_for(assignment)
 
     def has_room(self) -> bool:
-        """Whether any computation could place a job here; found without asking all of them, as a rule."""
+        """Whether any computation could place a job here; usually decided without checking each of them."""
         if self.load >= self.cpus and self.deepest == 1:
             return False
-        for assignment in self.assignments.values():  # noqa: SIM110 - `any` makes a generator, for each job once more.
+        for assignment in self.assignments.values():  # noqa: SIM110 - `any` creates a generator, again for each job.
             if self.room_for(assignment) > 0:
                 return True
         return False
 
     def excess(self, computation: ComputationId) -> int:
-        """How many jobs of a computation are here beyond what its CPUs can run."""
+        """The number of jobs of a computation that are here and exceed its CPUs."""
         assignment = self.assignments.get(computation)
         return min(len(assignment.placed), -self.free_for(assignment)) if assignment is not None else 0
 
     def row(self, assignment: Assignment) -> NodeRow:
-        """What `Status` says of the node."""
+        """The node's row in `Status`."""
         busy = min(self.cpus, len(assignment.placed))
         return NodeRow(
             self.name,
@@ -260,5 +260,5 @@ def to_node(node: NodeRecord, message: Message) -> Send:
 
 
 def receipts_to(node: NodeRecord) -> Effects:
-    """Tell a node what has arrived from it."""
+    """Acknowledge to a node the messages that have arrived from it."""
     return [to_node(node, message) for message in node.receipts.take()]

@@ -1,6 +1,6 @@
-"""What nodes report to the scheduler: what they have loaded, how their jobs go, and what they offer.
+"""Reports of nodes to the scheduler: loaded computations, the progress and ends of jobs, and offered CPUs.
 
-Pure. Invariant: what an older attempt of a job reports is acknowledged and changes nothing.
+Pure. Invariant: a report of an older attempt of a job is acknowledged and changes nothing.
 """
 
 from __future__ import annotations
@@ -48,10 +48,10 @@ from gdispy.rules.scheduler.refusals import Inability
 from gdispy.rules.scheduler.state import SchedulerState
 from gdispy.rules.scheduler.turns import Turns
 
-ALL_OF_THEM = 1 << 40  #: What a node may forget of an attempt that is of no interest any more.
-#: Seconds after which a node is told that its outcomes have arrived, where nothing else is to be said.
+ALL_OF_THEM = 1 << 40  #: Count of provisional results with which a node may forget all of an obsolete attempt.
+#: Seconds after which outcomes are acknowledged to a node if no other message is sent to it.
 RECEIPT_AFTER = 0.1
-#: Messages of a node that may come before its inventory: those that its connection lets overtake it.
+#: Maximum number of messages of a node that may arrive before its inventory: its connection lets them overtake it.
 EARLY_LIMIT = 4096
 
 
@@ -77,7 +77,7 @@ class NodeReports:
         self._lifecycle = lifecycle
         self._membership = membership
         self._reconciliation = reconciliation
-        #: Whether provisional results are written, too, until clients have seen them.
+        #: Whether provisional results are also kept in the journal until clients have seen them.
         self.keeps_progress = False
 
     def receive(self, peer: Peer, messages: list[Message], now: float, on_fault: OnFault) -> Effects:
@@ -100,7 +100,7 @@ class NodeReports:
         if node.stage is not NodeStage.ACTIVE and not isinstance(message, Inventory):
             if len(node.early) >= EARLY_LIMIT:
                 raise ProtocolError(f"{len(node.early)} messages have arrived before the inventory of the node")
-            node.early.append(message)  # It has overtaken the inventory, which may be long.
+            node.early.append(message)  # The message has overtaken the inventory, which may be long.
             return []
         effects: Effects = self.HANDLERS[type(message)](self, node, message, now)
         while node.early and node.stage is NodeStage.ACTIVE:
@@ -111,7 +111,7 @@ class NodeReports:
     def _on_inventory(self, node: NodeRecord, message: Inventory, now: float) -> Effects:
         return self._reconciliation.on_inventory(node, message, now)
 
-    # What nodes offer
+    # CPUs that nodes offer
 
     def _on_availability(self, node: NodeRecord, message: Availability, now: float) -> Effects:
         node.free = message.free
@@ -122,7 +122,7 @@ class NodeReports:
         return effects
 
     def _on_cpus(self, node: NodeRecord, message: Cpus, now: float) -> Effects:
-        """The node offers another number of CPUs than before; 0: not accepting jobs at present."""
+        """The node has changed the number of CPUs that it offers; 0: not accepting jobs at present."""
         node.offer.change(message.cpus, message.reason)
         return self._provisioning.count_cpus(node, now)
 
@@ -145,10 +145,10 @@ class NodeReports:
     def _on_prepared(self, node: NodeRecord, message: Prepared, now: float) -> Effects:
         assignment = node.assignments.get(message.computation)
         if assignment is None or assignment.stage is AssignmentStage.RELEASING:
-            # It was said before the node heard that it is to leave.
+            # The node sent this before it received the request to leave.
             return []
         if assignment.stage is AssignmentStage.IDLE and not assignment.error:
-            return []  # It was given up and has come back: that was for what it had before.
+            return []  # The node was given up and has returned: this concerns its former assignment.
         computation = self._state.computations[message.computation]
         self._provisioning.note_ready(node, computation, assignment, not message.error)
         assignment.error, assignment.told, assignment.is_unable = message.error, False, False
@@ -182,11 +182,11 @@ class NodeReports:
         if computation is None or not computation.kept:
             return []
         if message.token != computation.open.token or message.epoch < computation.open.epoch:
-            return []  # The node has nothing to do with it, or says what was so before.
+            return []  # The node does not have the computation, or the report is outdated.
         return [*self._lifecycle.fence(computation), Send(computation.client, Fenced(message.computation))]
 
     def _on_reply(self, node: NodeRecord, message: Reply, now: float) -> Effects:
-        """A file is there, or cannot be."""
+        """A file is stored on the node, or could not be stored."""
         computation = self._state.computations.get(message.computation)
         known = self._state.deliveries.pop((message.computation, message.question), None)
         return [Send(computation.client, message)] if computation is not None and known is not None else []
@@ -251,7 +251,7 @@ class NodeReports:
         if assignment is None:
             return []
         assignment.recalling = False
-        # Each once, however often the message names it.
+        # Each job once, even if the message contains it repeatedly.
         returned = {
             job: assignment.placed[job]
             for job, attempt in zip(message.jobs, message.attempts, strict=True)
@@ -271,7 +271,7 @@ class NodeReports:
         return [Send(self._state.computations[message.computation].client, message)]
 
     def _watch_receipts(self, node: NodeRecord) -> None:
-        """What has arrived is acknowledged to the node after a while, if not with other messages before."""
+        """Arrived reports are acknowledged to the node after a short time, or earlier with other messages."""
         moment = node.receipts.due_at
         assert moment is not None
         self._state.timers.set(
@@ -298,7 +298,8 @@ class NodeReports:
 
 
 def _take_ended(node: NodeRecord, assignment: Assignment, tasks: dict[JobId, Task], message: Ended) -> list[int]:
-    """Take jobs that have ended off their node; the places in the message of those whose attempt was this one."""
+    """Remove jobs that have ended from their node; returns the indices in the message of those with the valid
+    attempt."""
     placed = assignment.placed
     fresh: list[int] = []
     for place, (job, attempt) in enumerate(zip(message.jobs, message.attempts, strict=True)):
@@ -314,7 +315,7 @@ def _take_ended(node: NodeRecord, assignment: Assignment, tasks: dict[JobId, Tas
 
 
 def _without_owed(message: Ended, assignment: Assignment) -> Ended:
-    """Jobs of a previous run do not wait for provisional results that may never come again."""
+    """Jobs of a previous run do not wait for provisional results that may never arrive again."""
     inherited = assignment.shown.inherited
     keys = zip(message.jobs, message.attempts, message.progress, strict=True)
     progress = [0 if (job, attempt) in inherited else count for job, attempt, count in keys]

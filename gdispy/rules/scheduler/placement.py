@@ -1,10 +1,10 @@
-"""Which job goes to which node: the nodes that have room, and what is to be sent to them.
+"""Which job is sent to which node: the nodes that have room, and the jobs to be sent to them.
 
 Pure. Invariants:
 1. A job that has not ended is in a queue of its computation or placed on exactly one node.
-2. Work per decision does not grow with the number of queued jobs, nor with that of nodes: queues are taken from at
-   their ends, nodes that can take a job wait in a heap by load, and a computation that none of them can take is
-   looked at again with the nodes only that have changed since (`Computation.stuck`).
+2. Work per decision does not grow with the number of queued jobs, nor with that of nodes: jobs are taken from the ends
+   of queues, nodes that can accept a job are in a heap by load, and a computation that none of them can accept is
+   checked again only against nodes that have changed since (`Computation.stuck`).
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from gdispy.rules.scheduler.state import SchedulerState
 from gdispy.rules.scheduler.turns import STALE_LIMIT, Turns
 from gdispy.rules.scheduler.wide_jobs import WideJobs
 
-#: Bytes of arguments in one message, where it is more than one job's.
+#: Bytes of arguments in one message that contains more than one job.
 PORTION_BYTES = 1024 * 1024
-#: Nodes that have changed in one turn up to which a stuck computation looks at them one by one.
+#: Number of nodes changed in one turn up to which each is checked separately for a stuck computation.
 FEW = 64
 
 #: Jobs, attempts, arguments and options, as in `Run`.
@@ -38,27 +38,27 @@ Columns = tuple[list[JobId], list[int], list[Bulk], list[JobOptions | None]]
 
 
 class Placement:
-    """Nodes that have room, and jobs on their way to them."""
+    """Nodes that have room, and jobs that are about to be sent to them."""
 
     def __init__(self, state: SchedulerState, turns: Turns, wide_jobs: WideJobs) -> None:
         self._state = state
         self._turns = turns
         self._wide_jobs = wide_jobs
-        #: Nodes that can take jobs, as (load for each CPU, stamp, node); stale where stamps differ.
+        #: Nodes that can accept jobs, as (load for each CPU, stamp, node); stale if stamps differ.
         self._heap: list[tuple[float, int, NodeRecord]] = []
-        #: Which these are.
+        #: The nodes with a valid entry in the heap.
         self._roomy: set[Instance] = set()
-        #: Nodes that came into the heap since jobs were last placed.
+        #: Nodes that were added to the heap since jobs were last placed.
         self._fresh: list[NodeRecord] = []
         #: Nodes on which jobs were ever sent ahead.
         self._deep: dict[Instance, NodeRecord] = {}
-        #: What `place` has decided, until it is sent.
+        #: The decisions of `place`, until they are sent.
         self._outgoing: dict[tuple[Instance, ComputationId], Columns] = {}
 
     # Nodes that have room
 
     def push(self, node: NodeRecord) -> None:
-        """Put a node into the heap, or out of it, after its load or its use has changed."""
+        """Add a node to the heap, or remove it, after its load or its use has changed."""
         node.stamp = next(self._state.numbers)
         if not node.has_room():
             self._roomy.discard(node.instance)
@@ -71,7 +71,7 @@ class Placement:
             heapq.heapify(self._heap)
 
     def drop(self, node: NodeRecord) -> None:
-        """Nothing is placed on a node any more."""
+        """Jobs are not placed on a node any more."""
         node.stamp = next(self._state.numbers)
         self._roomy.discard(node.instance)
 
@@ -83,7 +83,7 @@ class Placement:
     # Placing
 
     def place(self, now: float) -> Effects:
-        """Place what can be placed."""
+        """Place the jobs that can be placed."""
         self._wide_jobs.separate(now)
         turns = self._turns
         if not turns.waiting:
@@ -96,7 +96,7 @@ class Placement:
             if computation is None:
                 break
             if not turns.may_run(computation):
-                computation.stuck = 0  # What changes meanwhile is not looked at for it.
+                computation.stuck = 0  # Nodes that change meanwhile are not checked for it.
                 put_off.append(computation)
             elif self._serve(computation):
                 turns.served(computation)
@@ -120,12 +120,12 @@ class Placement:
         return effects
 
     def _serve(self, computation: Computation) -> bool:
-        """Place some jobs, or drop what was cancelled; whether that could be done."""
+        """Place some jobs, or drop cancelled ones; returns whether anything was done."""
         dropped = computation.backlog.pop_cancelled()
         head = computation.backlog.queue.head()
         if head is None:
             return dropped
-        # Where nodes had no room for its next job, they have none for one that needs as many CPUs or more.
+        # Nodes without room for its next job have none for a job that needs as many CPUs or more.
         wanted = head.cpus
         if 0 < computation.stuck <= wanted and len(self._fresh) <= FEW:
             return any(self._give(node, computation, len(self._fresh)) for node in self._fresh)
@@ -133,7 +133,7 @@ class Placement:
         return not computation.stuck
 
     def _serve_least_loaded(self, computation: Computation) -> bool:
-        """Place some jobs on the least loaded node that takes any; whether there was one."""
+        """Place some jobs on the least loaded node that accepts any; returns whether there was one."""
         passed: list[tuple[float, int, NodeRecord]] = []
         served = False
         while self._heap and not served:
@@ -149,7 +149,7 @@ class Placement:
         return served
 
     def _place_pinned(self) -> None:
-        """Jobs for one node only; they come first there."""
+        """Place jobs that may run on one node only; they are first there."""
         for computation in list(self._turns.pinning.values()):
             if self._turns.may_run(computation):
                 self._serve_pinned(computation)
@@ -185,9 +185,9 @@ class Placement:
         return True
 
     def _room_ahead(self, node: NodeRecord, assignment: Assignment, computation: Computation, room: int) -> int:
-        """How much of the room on a node without a free CPU is for this computation."""
+        """This computation's part of the room on a node without a free CPU."""
         if self._turns.is_behind(computation):
-            return 0  # What is free it may have, but nothing is put beside what an earlier one has ahead.
+            return 0  # It may use free CPUs, but adds no jobs to those that an earlier computation has sent ahead.
         if len(computation.places) < 2:
             return room
         part = -(-len(computation.tasks) // len(computation.places))
@@ -200,7 +200,7 @@ class Placement:
     def _fill(
         self, node: NodeRecord, assignment: Assignment, computation: Computation, queue: JobQueue, amount: int
     ) -> bool:
-        """Take jobs for up to `amount` CPUs from a queue; whether anything was taken out."""
+        """Take jobs for up to `amount` CPUs from a queue; returns whether any were removed."""
         columns = self._outgoing.setdefault((node.instance, computation.id), ([], [], [], []))
         jobs, attempts, arguments, options = columns
         limit, taken = node.load + amount, False
@@ -227,14 +227,15 @@ class Placement:
     # Recalling
 
     def recall_for(self, idle: NodeRecord, computation: Computation) -> Effects:
-        """Nothing is left for a node to do: take what it has room for, and has not begun, from the fullest."""
+        """A node is idle: recall jobs that have not begun from the fullest node, as many as the idle one has room
+        for."""
         nodes = self._state.nodes
         if computation.backlog.queue or len(nodes) == 1:
             return []
         room = idle.room_for(idle.assignments[computation.id])
         if room <= 0:
             return []
-        # Not all of them, or an installation of ten thousand nodes would do nothing else; others have their turn next.
+        # Not all of them, or this would block an installation of ten thousand nodes; the others are checked next time.
         some = list(itertools.islice(self._deep.items(), FEW))
         for instance, node in some:
             del self._deep[instance]
@@ -248,8 +249,8 @@ class Placement:
         return self.recall(fullest, computation, room) if fullest is not None else []
 
     def recall(self, node: NodeRecord, computation: Computation, room: int = NO_LIMIT) -> Effects:
-        """Ask for half of what has not begun there, and for no more than there is room for elsewhere: what is too much
-        would go back."""
+        """Request half of the jobs that have not begun there, and no more than there is room for elsewhere: further
+        ones would be sent to the node again."""
         excess = node.excess(computation.id)
         if excess <= 0 or node.peer is None or node.assignments[computation.id].recalling:
             return []
@@ -257,7 +258,7 @@ class Placement:
         return [to_node(node, Recall(computation.id, min(room, max(1, excess // 2))))]
 
     def recall_all(self, computation: Computation) -> Effects:
-        """Take back what has not begun on any node."""
+        """Recall the jobs that have not begun from all nodes."""
         effects: Effects = []
         for node in self._state.nodes.values():
             assignment = node.assignments.get(computation.id)
@@ -267,7 +268,7 @@ class Placement:
         return effects
 
     def check(self) -> None:
-        """Raise InternalError where an invariant does not hold; for tests."""
+        """Raise InternalError if an invariant does not hold; for tests."""
         for computation in self._state.computations.values():
             self._check_places(computation)
         for node in self._state.nodes.values():
@@ -289,7 +290,7 @@ class Placement:
 
 
 def placed_facts(node: NodeRecord, computation: ComputationId, jobs: list[JobId], attempts: list[int]) -> WriteFacts:
-    """That jobs are on a node; where the journal does not know the node, what it is, too."""
+    """Facts that jobs are on a node; including a description of the node if the journal does not contain it."""
     facts: list[Message] = [Placed(computation, node.instance, jobs, attempts)]
     assignment = node.assignments[computation]
     if not assignment.met:
@@ -300,7 +301,7 @@ def placed_facts(node: NodeRecord, computation: ComputationId, jobs: list[JobId]
 
 
 def in_portions(columns: Columns) -> list[Columns]:
-    """Jobs in as many messages as keep the payloads of each small: a message arrives when they all have."""
+    """Divide jobs into messages with small payloads: a message has arrived only when all its payloads have."""
     jobs, attempts, arguments, options = columns
     if not any(options):
         columns = jobs, attempts, arguments, []

@@ -1,9 +1,10 @@
 """Which computations a node loads, with how many CPUs, and how it leaves them.
 
 Pure. Invariants:
-1. A node is asked to prepare a computation only when it is connected and has reported its inventory.
-2. A node is told to release a computation once for each time that it has loaded it, and only when no job is left there.
-3. A computation is closed when all nodes that were told to release it have confirmed that, or are gone.
+1. A node is requested to prepare a computation only when it is connected and has reported its inventory.
+2. A node is requested to release a computation once for each time that it has loaded it, and only when no job is left
+   there.
+3. A computation is closed when all nodes that were requested to release it have confirmed that, or are lost.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ class Provisioning:
         return effects
 
     def offer(self, node: NodeRecord, computation: Computation, now: float) -> Effects:
-        """Have a connected node prepare a computation, where it may be used and is not yet."""
+        """Let a connected node prepare a computation, if it may be used and is not used yet."""
         prepare = computation.prepare
         if prepare is None or computation.is_over or node.peer is None or node.stage is not NodeStage.ACTIVE:
             return []
@@ -78,24 +79,24 @@ class Provisioning:
         if assignment.stage is not AssignmentStage.LOADING:
             assignment.begin_loading(now)
             self._reminders.watch_setup(node, computation, assignment)
-        if prepare.python == node.python and prepare.source:  # It is for other versions, and may be large.
+        if prepare.python == node.python and prepare.source:  # For other versions of Python; may be large.
             prepare = replace(prepare, source=b"")
         return [Send(node.peer, assignment.prepare(prepare))]
 
     def object_to(self, computation: Computation, reason: str) -> None:
-        """Nodes must not get what a client is going to have prepared."""
+        """The computation that a client is about to prepare must not be sent to nodes, for this reason."""
         computation.objection = reason
 
-    # What nodes have loaded
+    # Computations loaded by nodes
 
     def note_ready(self, node: NodeRecord, computation: Computation, assignment: Assignment, ready: bool) -> None:
-        """A node has loaded a computation, or has it no more."""
+        """A node has loaded a computation, or no longer has it."""
         assignment.move(AssignmentStage.READY if ready else AssignmentStage.IDLE)
         (computation.places.add if ready else computation.places.discard)(node.instance)
         self._wide_jobs.note_nodes(computation)
 
     def event(self, computation: Computation, node: NodeRecord, what: int) -> Effects:
-        """Report to a client that watches nodes what has happened to one."""
+        """Report an event of a node to a client that watches nodes."""
         assignment = node.assignments.get(computation.id)
         if assignment is None or assignment.error or (what == AVAILABLE and not computation.open.watches):
             return []
@@ -105,7 +106,7 @@ class Provisioning:
     # CPUs
 
     def limit(self, node: NodeRecord, computation: ComputationId) -> Effects:
-        """Say how many CPUs may be used: the node then has jobs ahead of it without running too many of them."""
+        """Send the number of CPUs that may be used: then jobs can be sent ahead and the node does not run too many."""
         if node.peer is None:
             return []
         assignment = node.assignments[computation]
@@ -121,7 +122,7 @@ class Provisioning:
         return effects + self.count_cpus(node, now)
 
     def count_cpus(self, node: NodeRecord, now: float) -> Effects:
-        """Another number of CPUs of a node may be used than before."""
+        """The number of usable CPUs of a node may have changed."""
         node.cpus = node.offer.usable()
         self._wide_jobs.note_node(node)
         self._placement.push(node)
@@ -136,7 +137,7 @@ class Provisioning:
             known = node.assignments.get(computation.id)
             if computation.open.asks and (
                 known is None or not known.asked
-            ):  # It was not offered while it took no jobs.
+            ):  # It was not offered while the node accepted no jobs.
                 effects += self.offer(node, computation, now)
         return effects
 
@@ -161,7 +162,7 @@ class Provisioning:
         return effects
 
     def withdraw(self, node: NodeRecord, computation: Computation) -> bool:
-        """Forget what a node has of a computation, jobs included; whether it had anything."""
+        """Forget a node's assignment of a computation, jobs included; returns whether there was one."""
         assignment = node.assignments.pop(computation.id, None)
         if assignment is None:
             return False
@@ -170,7 +171,7 @@ class Provisioning:
         return True
 
     def release(self, computation: Computation, now: float) -> Effects:
-        """A client has released a computation: all nodes are to leave it."""
+        """A client has released a computation: all nodes must leave it."""
         computation.closing = True
         self._turns.nothing_waits(computation)
         computation.backlog.oversized.clear()
@@ -187,7 +188,7 @@ class Provisioning:
         return effects + self._close(computation)
 
     def confirm_release(self, node: NodeRecord, computation: Computation) -> Effects:
-        """Nothing is left of a computation on a node that was told to release it, or the node is gone."""
+        """A node that was requested to release a computation has done so, or is lost."""
         computation.releasing.discard(node.instance)
         return self._close(computation)
 
@@ -200,7 +201,7 @@ class Provisioning:
         return [Send(computation.client, Released(computation.id))]
 
     def discard(self, computation: Computation) -> Effects:
-        """Forget a computation at once; nothing is reported to its client."""
+        """Forget a computation immediately, without a report to its client."""
         self._turns.nothing_waits(computation)
         self._turns.close(computation)
         self._inability.forget(computation)
@@ -212,7 +213,7 @@ class Provisioning:
         return effects
 
     def check(self) -> None:
-        """Raise InternalError where an invariant does not hold; for tests."""
+        """Raise InternalError if an invariant does not hold; for tests."""
         nodes = self._state.nodes.values()
         for computation in self._state.computations.values():
             if computation.places != {each.instance for each in nodes if each.is_ready(computation.id)}:
@@ -220,8 +221,8 @@ class Provisioning:
 
 
 def _ask(node: NodeRecord, computation: Computation, assignment: Assignment) -> Effects:
-    """Ask a client that decides about each node whether it wants this one."""
-    if assignment.asked or not node.cpus:  # When it takes jobs again, it is offered again.
+    """Ask a client that decides about each node whether this one may be used."""
+    if assignment.asked or not node.cpus:  # When the node accepts jobs again, it is offered again.
         return []
     assignment.asked = True
     question = (node.instance, node.names, node.port, node.cpus, node.platform, node.free)
@@ -229,7 +230,7 @@ def _ask(node: NodeRecord, computation: Computation, assignment: Assignment) -> 
 
 
 def _objection(node: NodeRecord, computation: Computation, assignment: Assignment) -> str:
-    """Why a node does not get a computation, or ''."""
+    """Why a computation is not sent to a node, or ''."""
     prepare = computation.prepare
     assert prepare is not None
     if computation.objection:

@@ -1,9 +1,9 @@
-"""Taking up what a previous run of the scheduler, of a client or of a connection has left: in journals and on nodes.
+"""Restores the state that a previous run of the scheduler, client or connection has left in journals and on nodes.
 
 Pure. Invariants:
-1. A job that a node may have begun is placed on that node again, at least in the tables: it comes back with what the
-   node holds, or it is lost, as any node is.
-2. What a node says that it holds goes before what the journal says: the journal's last entries may be missing.
+1. A job that a node may have begun is placed on that node again, at least in the tables: it is confirmed by the node's
+   inventory, or lost with the node.
+2. A node's inventory takes precedence over the journal: the journal's last entries may be missing.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ Held = dict[ComputationId, tuple[list[JobId], list[int]]]
 
 
 class Reconciliation:
-    """Compares what is known here with what journals and nodes say."""
+    """Compares the scheduler's state with journals and with the inventories of nodes."""
 
     def __init__(
         self,
@@ -59,13 +59,13 @@ class Reconciliation:
     # Journals
 
     def claims(self) -> list[Claim]:
-        """The computations that nodes are to take for this scheduler's, as in `Hello`."""
+        """The computations that nodes must treat as this scheduler's, as in `Hello`."""
         return [
             Claim(each.id, each.open.token, each.open.epoch) for each in self._state.computations.values() if each.kept
         ]
 
     def restore(self, peer: Peer, history: ComputationHistory, prepare: Prepare | None, now: float) -> Effects:
-        """Take up a computation with its jobs that have not ended."""
+        """Restore a computation with its jobs that have not ended."""
         computation = self._turns.open(history.open, peer)
         computation.prepare = prepare
         for met in history.nodes.values():
@@ -81,7 +81,7 @@ class Reconciliation:
         return effects + self._placement.place(now)
 
     def _hold(self, computation: Computation, now: float) -> None:
-        """Place nothing for as long as its nodes may come back."""
+        """Place no jobs of a computation as long as its nodes may return."""
         computation.held = True
 
         def release(later: float) -> Effects:
@@ -91,7 +91,7 @@ class Reconciliation:
         self._state.timers.set(now + self._membership.lease, lambda: computation.held, release)
 
     def _release_held(self) -> None:
-        """All nodes that were expected have said what they hold: nothing is unknown any more."""
+        """All expected nodes have reported their inventories: all jobs on nodes are known."""
         held = [each for each in self._state.computations.values() if each.held]
         if held and all(node.stage is NodeStage.ACTIVE for node in self._state.nodes.values()):
             for computation in held:
@@ -108,10 +108,10 @@ class Reconciliation:
             if task.arguments is ABSENT:
                 computation.absent.add(number)
             return []
-        if job.node is not None:  # The node was given up, and then the job's outcome was not written.
+        if job.node is not None:  # The node was given up, and the job's outcome was not written after that.
             task.attempt, task.losses = task.attempt + 1, task.losses + 1
         if task.arguments is ABSENT and job.node is None:
-            # Its client says again, too, whether it is cancelled.
+            # Its client also repeats a cancellation.
             return self._lifecycle.give_back(computation, [task])
         if job.cancelled:
             return end_jobs(computation, [task], CANCELLED, "")
@@ -126,7 +126,7 @@ class Reconciliation:
     # Nodes
 
     def on_inventory(self, node: NodeRecord, message: Inventory, now: float) -> Effects:
-        """Compare what the node holds with what is placed on it, after a connection is made."""
+        """Compare a node's inventory with the jobs that are placed on it, after a connection is made."""
         node.move(NodeStage.ACTIVE)
         self._wide_jobs.note_node(node)
         self._reminders.problem(node.place, "")
@@ -137,7 +137,7 @@ class Reconciliation:
                 effects += self._inherit(node, self._state.computations[computation_id], jobs, attempts)
         for instance in node.formers:
             former = self._state.nodes.get(instance)
-            # One that has come back meanwhile, from elsewhere, is no previous run of this node.
+            # A node that has returned meanwhile, from another address, is not a previous run of this node.
             if former is not None and former.stage is NodeStage.AWAY:
                 effects += self._membership.lose(former, now, "it was started again")
         node.formers = []
@@ -153,13 +153,13 @@ class Reconciliation:
         return effects
 
     def _reject_unknown(self, node: NodeRecord, held: Held) -> Effects:
-        """Have the node forget computations and attempts that are of no interest any more."""
+        """Let the node forget computations and attempts that are obsolete."""
         effects: Effects = []
         for computation_id, (jobs, attempts) in held.items():
             assignment = node.assignments.get(computation_id)
             computation = self._state.computations.get(computation_id)
             if assignment is None and computation is not None and not jobs and not computation.is_over:
-                # It was there in a previous run.
+                # The node has it from a previous run.
                 assignment = node.assignments[computation_id] = Assignment(computation.owner)
             if assignment is None:
                 effects.append(to_node(node, Release(computation_id)))
@@ -170,7 +170,7 @@ class Reconciliation:
                 if job not in assignment.placed or assignment.placed[job].attempt != attempt
             ]
             if stale:
-                # Receipts too, or on a bad link the node would send it all each time and come no further.
+                # With receipts, or on a bad link the node would send everything again each time, without progress.
                 columns = tuple(map(list, zip(*stale, strict=True)))
                 effects += [to_node(node, kind(computation_id, *columns)) for kind in (OutcomesAcked, Cancel)]
         return effects
@@ -178,7 +178,7 @@ class Reconciliation:
     def _requeue_missing(
         self, node: NodeRecord, computation: Computation, assignment: Assignment, held: Held, now: float
     ) -> Effects:
-        """Jobs that have not arrived at the node wait again."""
+        """Queue jobs again that have not arrived at the node."""
         jobs, attempts = held.get(computation.id, ([], []))
         known = set(zip(jobs, attempts, strict=True))
         missing = [task for task in assignment.placed.values() if (task.job, task.attempt) not in known]
@@ -187,7 +187,7 @@ class Reconciliation:
         return effects
 
     def _resume(self, node: NodeRecord, computation: Computation, assignment: Assignment, is_there: bool) -> Effects:
-        """Go on with a computation on a node that is back: use it, or leave it."""
+        """Continue a computation on a node that has returned: use the node, or leave it."""
         if not is_there:
             self._provisioning.note_ready(node, computation, assignment, False)
             if assignment.leaving and not assignment.placed:
@@ -195,16 +195,16 @@ class Reconciliation:
         elif assignment.stage is AssignmentStage.READY:
             self._turns.note_usable(computation)
             effects = self._provisioning.limit(node, computation.id)
-            # It was to be left while it was away.
+            # The release was requested while the node was away.
             return effects + (self._provisioning.leave(node, computation, assignment) if assignment.leaving else [])
         elif assignment.leaving:
-            if assignment.stage is AssignmentStage.RELEASING:  # The message may be lost: it is sent again.
+            if assignment.stage is AssignmentStage.RELEASING:  # The request may be lost: it is repeated.
                 assignment.move(AssignmentStage.IDLE)
             return self._provisioning.leave(node, computation, assignment)
         return []
 
     def _inherit(self, node: NodeRecord, computation: Computation, jobs: list[JobId], attempts: list[int]) -> Effects:
-        """A node holds these jobs: if they are here as jobs of a node that is away, or of none, they are this one's."""
+        """A node holds these jobs: those that are recorded for a node that is away, or for none, are assigned to it."""
         found: list[JobId] = []
         for job, attempt in zip(jobs, attempts, strict=True):
             task = computation.tasks.get(job)
@@ -215,12 +215,12 @@ class Reconciliation:
                 found.append(job)
         if not found or not computation.kept:
             return []
-        # Or the next run would give their next placement a number that was given before.
+        # Otherwise the next run would use an attempt number again for their next placement.
         placed = node.assignments[computation.id].placed
         return [placed_facts(node, computation.id, found, [placed[job].attempt for job in found])]
 
     def _inherit_known(self, node: NodeRecord, computation: Computation, task: Task, attempt: int) -> bool:
-        """Place a job on the node that holds it; whether it was not there before."""
+        """Place a job on the node that holds it; returns whether it was not placed there before."""
         if task.node is node or attempt < task.attempt:
             return False
         assignment = node.assignment_of(computation)
@@ -237,7 +237,7 @@ class Reconciliation:
 
 
 def _inherit_absent(node: NodeRecord, computation: Computation, job: JobId, attempt: int) -> None:
-    """The same for a job that is not even here: the journal's last entry, that it was placed, is missing."""
+    """Place a job that is unknown here: the journal's last entry, that it was placed, is missing."""
     task = Task(job, ABSENT)
     computation.take_again(task)
     task.attempt = attempt
@@ -249,7 +249,7 @@ def _inherit_absent(node: NodeRecord, computation: Computation, job: JobId, atte
 
 
 def _cancel_again(node: NodeRecord, computation: ComputationId, assignment: Assignment) -> Effects:
-    """The node may not have received that these are cancelled."""
+    """Repeat cancellations that the node may not have received."""
     cancelled = [task for task in assignment.placed.values() if task.cancelled]
     if not cancelled:
         return []

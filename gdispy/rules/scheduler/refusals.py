@@ -1,4 +1,4 @@
-"""Computations that nodes have said they cannot run, and when their jobs are to end instead of waiting.
+"""Computations that nodes have reported as unable to run there, and the decision to end their jobs instead of waiting.
 
 Pure.
 """
@@ -16,35 +16,36 @@ from gdispy.rules.scheduler.job_endings import end_jobs
 from gdispy.rules.scheduler.state import SchedulerState
 from gdispy.rules.scheduler.turns import Turns
 
-#: Seconds that jobs wait when all nodes that were found cannot run them: for another one that may come, where `nodes`
-#: has patterns, and else for what the user may do about it when told of the first.
+#: Seconds that jobs wait when all nodes that were found cannot run them: if `nodes` has patterns, for another node that
+#: may connect; otherwise, for a correction by the user after the first notice.
 NODE_PATIENCE = 10.0
 NAMED_PATIENCE = 1.0
 
 
 class Inability:
-    """Looks, some time after a node has said so, whether all have that could run a computation."""
+    """Checks, some time after a node's report, whether all nodes that might run a computation have reported that they
+    cannot."""
 
     def __init__(self, state: SchedulerState, turns: Turns) -> None:
         self._state = state
         self._turns = turns
-        #: When a node last said of a computation that it cannot run it; and those that a timer is set for.
+        #: The time of the last report that a node cannot run the computation; and the computations with a timer.
         self._said: dict[ComputationId, float] = {}
         self._watched: set[ComputationId] = set()
 
     def note(self, computation: Computation, assignment: Assignment, now: float) -> None:
-        """A node has said that it cannot run a computation."""
+        """A node has reported that it cannot run a computation."""
         assignment.is_unable = True
         self._said[computation.id] = now
         self.look(computation, now)
 
     def forget(self, computation: Computation) -> None:
-        """It is over."""
+        """The computation has ended."""
         self._said.pop(computation.id, None)
         self._watched.discard(computation.id)
 
     def look(self, computation: Computation, now: float) -> None:
-        """Jobs wait: see whether they should, when it is time."""
+        """Jobs wait: check in due time whether they should."""
         said = self._said.get(computation.id)
         if said is None or computation.id in self._watched or computation.open.waits:
             return
@@ -55,13 +56,13 @@ class Inability:
     def _judge(self, computation: Computation, now: float) -> Effects:
         self._watched.discard(computation.id)
         if self._said[computation.id] + patience(computation) > now:
-            self.look(computation, now)  # Another one has said so meanwhile.
+            self.look(computation, now)  # Another node has reported it meanwhile.
             return []
         reason = inability(computation, self._state.nodes.values())
         return self._end(computation, reason) if reason else []
 
     def _end(self, computation: Computation, reason: str) -> Effects:
-        """No node can run a computation, and all have said so: its jobs do not wait."""
+        """All nodes have reported that they cannot run a computation: its jobs end."""
         tasks = [task for task in computation.tasks.values() if task.node is None and not task.cancelled]
         if not tasks or computation.is_over:
             return []
@@ -73,5 +74,5 @@ class Inability:
 
 
 def patience(computation: Computation) -> float:
-    """Seconds that jobs wait which no node can run."""
+    """The time in seconds for which jobs wait that no node can run."""
     return NODE_PATIENCE if any("*" in pattern for pattern in computation.open.nodes) else NAMED_PATIENCE

@@ -1,6 +1,6 @@
-"""What a user is told while something does not go on: jobs that wait, setup and cleanup that take long.
+"""Notices to users about delays: jobs that wait, setup and cleanup that take long.
 
-Pure. Invariant: a user whose jobs wait for something that may never come is told so, and again at growing intervals.
+Pure. Invariant: a user is notified if jobs wait for an event that may never occur, and again at growing intervals.
 """
 
 from __future__ import annotations
@@ -15,27 +15,27 @@ from gdispy.rules.scheduler.diagnostics import problems, slow_nodes, too_wide, t
 from gdispy.rules.scheduler.node_record import NodeRecord
 from gdispy.rules.scheduler.state import SchedulerState
 
-#: Seconds that jobs wait for a node before the user is told why.
+#: Seconds that jobs wait for a node before the user is notified of the reason.
 PATIENCE = 3.0
-#: The same until the user is told again: by which factor the pauses grow, and their limit.
+#: The pauses before further notices: the factor by which they grow, and their limit.
 PAUSE_GROWTH = 10
 LONGEST_PAUSE = 3600.0
-#: Seconds that a node may take to set a computation up, or to clean up after it, before the user is told.
+#: Seconds that a node may take to set a computation up, or to clean up after it, before the user is notified.
 SETUP_PATIENCE = 10.0
 
 
 class Reminders:
-    """Sets timers for what lasts, and says what the reason is when they ring."""
+    """Sets timers for delays, and reports the reason when they expire."""
 
     def __init__(self, state: SchedulerState) -> None:
         self._state = state
-        #: What keeps addresses from being nodes, as the shell found it.
+        #: Why addresses have no usable node, as the shell found.
         self._problems: dict[str, str] = {}
-        #: Whether clients can have a node of their own on their machine.
+        #: Whether clients can start a private node on their machine.
         self.has_local_nodes = True
 
     def problem(self, place: str, text: str) -> None:
-        """An address where a node should be is none, and why; '' takes that back."""
+        """No usable node at an expected address, with the reason; '' withdraws the report."""
         if text:
             self._problems[place] = text
         else:
@@ -46,7 +46,7 @@ class Reminders:
         return problems(computation, self._state.nodes.values(), self._problems, now)
 
     def watch_wait(self, computation: Computation, is_waiting: Callable[[], bool]) -> None:
-        """Jobs wait, and no node could run them."""
+        """Jobs wait, and no node can run them."""
         since = computation.waiting_since
         assert since is not None
 
@@ -56,7 +56,7 @@ class Reminders:
         self._remind(computation, since, lambda: computation.waiting_since == since and is_waiting(), text)
 
     def watch_oversized(self, computation: Computation, since: float) -> None:
-        """Jobs wait that ask for more CPUs than any node has, while others may run."""
+        """Jobs wait that request more CPUs than any node has, while others may run."""
         backlog = computation.backlog
 
         def lasts() -> bool:
@@ -68,7 +68,7 @@ class Reminders:
         self._remind(computation, since, lasts, text)
 
     def watch_setup(self, node: NodeRecord, computation: Computation, assignment: Assignment) -> None:
-        """Setup may take as long as it needs, but not silently."""
+        """Setup has no time limit, but the user is notified if it takes long."""
         since = assignment.prepared_at
         assert since is not None
 
@@ -83,7 +83,7 @@ class Reminders:
         self._state.timers.set(since + SETUP_PATIENCE, lasts, tell)
 
     def watch_cleanup(self, computation: Computation, now: float) -> None:
-        """Cleanup may take as long as it needs, but not silently."""
+        """Cleanup has no time limit, but the user is notified if it takes long."""
         nodes = self._state.nodes
 
         def tell(later: float) -> Effects:

@@ -1,4 +1,4 @@
-"""Which provisional results of the jobs of an assignment have arrived."""
+"""The provisional results that have arrived of the jobs of an assignment."""
 
 from __future__ import annotations
 
@@ -11,17 +11,18 @@ class ShownResults:
     __slots__ = ("_counts", "inherited", "owed")
 
     def __init__(self) -> None:
-        #: How many have arrived without a gap, and the numbers of those behind a gap.
+        #: The number that have arrived without a gap, and the indices of those behind a gap.
         self._counts: dict[tuple[JobId, int], tuple[int, set[int]]] = {}
-        #: Jobs that have ended and of which some are still on their way: how many there are.
+        #: Jobs that have ended and of which some provisional results have not arrived: the total number of their
+        #: provisional results.
         self.owed: dict[tuple[JobId, int], int] = {}
-        #: Jobs of a previous run: which of theirs had arrived is not known.
+        #: Jobs of a previous run: it is unknown which of their provisional results had arrived.
         self.inherited: set[tuple[JobId, int]] = set()
 
     def note(self, job: JobId, attempt: int, index: int) -> int:
-        """One has arrived; returns how many have, from the first on without a gap."""
+        """A provisional result has arrived; returns how many have arrived without a gap, counted from the first."""
         count, early = self._counts.get((job, attempt), (0, set()))
-        if (job, attempt) in self.inherited:  # The node sends them in their order; what is missing had arrived.
+        if (job, attempt) in self.inherited:  # The node sends them in order; missing ones had arrived before.
             count = max(count, index)
         if index >= count:
             early.add(index)
@@ -41,6 +42,6 @@ class ShownResults:
             self._counts.pop((job, attempt), None)
 
 
-#: Of assignments that have shown nothing, which are almost all: an installation of many clients has millions of them.
-#: Never written to.
+#: Shared by all assignments without provisional results, which are almost all: an installation with many clients has
+#: millions of them. Never written to.
 NOTHING_SHOWN = ShownResults()

@@ -1,6 +1,6 @@
-"""What all parts of the scheduler's rules read: computations, nodes, timers and numbers.
+"""The tables that all parts of the scheduler's rules read: computations, nodes, timers and numbers.
 
-Plain data, shared by reference. Each entry is changed by the object whose task it is: computations are added and
+Plain data, shared by reference. Each table is changed by the responsible object only: computations are added and
 removed with their turns, nodes with their membership.
 """
 
@@ -18,12 +18,12 @@ class SchedulerState:
     """The tables of the scheduler's rules."""
 
     def __init__(self) -> None:
-        #: In the order in which they were opened, until nothing is left of them on any node.
+        #: In order of opening; each until all nodes have released it.
         self.computations: dict[ComputationId, Computation] = {}
         #: From their first connection until they are lost.
         self.nodes: dict[Instance, NodeRecord] = {}
         #: Files that clients have sent to nodes and that are not confirmed: (computation, question) -> node.
         self.deliveries: dict[tuple[ComputationId, int], NodeRecord] = {}
         self.timers = Timers()
-        #: Growing numbers: they order what was opened or served, and tell the valid entries of a heap from stale ones.
+        #: Growing numbers: the order of opening and serving, and the stamps that mark the valid entries of a heap.
         self.numbers = count()

@@ -1,10 +1,10 @@
 """Which computations wait for nodes, and which of them is served next.
 
 Pure. Invariants:
-1. A computation with jobs in its queues that are not cancelled is among those that wait.
+1. A computation that has queued jobs that are not cancelled is among those that wait.
 2. A client is among those that wait as long as one of its computations is.
 3. Work per decision does not grow with the number of computations: they wait in a heap by urgency, whose stale entries
-   are skipped when they come to the top.
+   are skipped when they reach the top.
 """
 
 from __future__ import annotations
@@ -21,43 +21,43 @@ from gdispy.rules.scheduler.job import Task, new_task
 from gdispy.rules.scheduler.reminders import Reminders
 from gdispy.rules.scheduler.state import SchedulerState
 
-#: Which is served first: the client that has least, the computation that was opened first, or the one that was not
-#: served for longest.
+#: Served first: a computation of the client with the smallest load, the computation opened first, or the computation
+#: served least recently.
 FAIR, EARLIEST, ROUND_ROBIN = "fair", "earliest", "round robin"
 
-#: Entries of a heap that hold no longer, beyond as many as hold: a program that submits one job after the other leaves
-#: one with each, which never comes to the top.
+#: Maximum number of stale entries of a heap in excess of the valid ones: a program that submits single jobs in sequence
+#: leaves one with each job, which never reaches the top.
 STALE_LIMIT = 64
 
 
 class Turns:
-    """Computations that wait, and the clients that they belong to."""
+    """Computations that wait, and their clients."""
 
     def __init__(self, state: SchedulerState, reminders: Reminders, policy: str = FAIR) -> None:
         self._state = state
         self._reminders = reminders
         self.policy = policy
-        #: How large the parts of clients are; those that are not named have 1.
+        #: The weights of clients' shares; the default is 1.
         self.weights: dict[Peer, float] = {}
         #: Clients that have computations.
         self._clients: dict[Peer, ClientShare] = {}
-        #: Clients that do not take their results as fast as those come.
+        #: Clients that receive their results more slowly than they arrive.
         self._slow: set[Peer] = set()
         #: Computations with jobs that wait.
         self.waiting: dict[ComputationId, Computation] = {}
-        #: Whose turn it is, as (urgency, stamp, computation), stale where stamps differ.
+        #: The order of turns, as (urgency, stamp, computation); stale if stamps differ.
         self._heap: list[tuple[tuple[float, int], int, Computation]] = []
         #: Clients with computations that wait, by their identity.
         self._hungry: dict[int, ClientShare] = {}
         #: Computations that wait and have jobs for single nodes.
         self.pinning: dict[ComputationId, Computation] = {}
-        #: Computations that want all nodes to themselves.
+        #: Computations that request exclusive use of all nodes.
         self._exclusive: dict[ComputationId, Computation] = {}
 
     # Computations and clients
 
     def open(self, message: Open, client: Peer) -> Computation:
-        """A computation begins; none of its jobs waits yet."""
+        """Open a computation; none of its jobs waits yet."""
         opened = Computation(message, client, self._client(client), next(self._state.numbers))
         self._state.computations[opened.id] = opened
         if message.exclusive:
@@ -65,12 +65,12 @@ class Turns:
         return opened
 
     def close(self, computation: Computation) -> None:
-        """A computation is over; none of its jobs waits."""
+        """Close a computation; none of its jobs waits."""
         del self._state.computations[computation.id]
         self._exclusive.pop(computation.id, None)
 
     def forget_client(self, computation: Computation) -> None:
-        """Forget the client of a computation that was closed, where it was the last one of that client."""
+        """Forget the client of a closed computation, if that was the client's last."""
         if not any(each.owner is computation.owner for each in self._state.computations.values()):
             self._clients.pop(computation.client, None)
 
@@ -81,14 +81,15 @@ class Turns:
         return found
 
     def slow_down(self, client: Peer, is_slow: bool) -> None:
-        """A client does not take its results as fast as they come, or does again: its jobs wait meanwhile."""
+        """A client receives its results more slowly than they arrive, or fast enough again; while slow, its jobs
+        wait."""
         if is_slow:
             self._slow.add(client)
         else:
             self._slow.discard(client)
 
     def hand_over(self, computation: Computation, client: Peer) -> None:
-        """Another client has this computation from now on, and what is placed of it counts as that one's."""
+        """Assign this computation to another client; its placed jobs count for that client."""
         former, owner = computation.owner, self._client(client)
         computation.client, computation.owner = client, owner
         for node in self._state.nodes.values():
@@ -108,7 +109,7 @@ class Turns:
     # Jobs that wait
 
     def wait(self, computation: Computation, now: float) -> None:
-        """Note that jobs wait, and since when no node could run them."""
+        """Record that jobs wait, and the time since which no node can run them."""
         if not computation.backlog:
             return
         if computation.id not in self.waiting:
@@ -122,7 +123,7 @@ class Turns:
             self._reminders.watch_wait(computation, lambda: computation.id in self.waiting)
 
     def is_usable(self, computation: Computation) -> bool:
-        """Whether some node could run the next job, if it were free."""
+        """Whether some node could run the next job if the node were free."""
         head = computation.backlog.queue.head()
         wanted = head.cpus if head is not None else 1
         for node in self._state.nodes.values():
@@ -136,12 +137,12 @@ class Turns:
         return False
 
     def note_usable(self, computation: Computation) -> None:
-        """A node may have become usable: if jobs must wait again, the user is told again."""
+        """A node may have become usable: if jobs must wait again, the user is notified again."""
         if self.is_usable(computation):
             computation.waiting_since = None
 
     def take_out(self, computation: Computation, task: Task) -> Task:
-        """Take a job that waits out of its queue: what is left there is skipped when its turn comes."""
+        """Remove a waiting job from its queue: its cancelled entry is skipped when it reaches the head."""
         if computation.backlog.oversized.discard(task):
             return task
         other = computation.tasks[task.job] = new_task(task.job, task.arguments, task.options)
@@ -158,7 +159,7 @@ class Turns:
         self._stop_waiting(computation)
 
     def settle(self, computation: Computation) -> None:
-        """Jobs were taken out of the queues: note what does not wait any more."""
+        """Jobs were removed from the queues: update whether the computation and its client still wait."""
         if not computation.backlog.pinned:
             self.pinning.pop(computation.id, None)
         if not computation.backlog:
@@ -172,23 +173,23 @@ class Turns:
         if not computation.owner.waiting:
             self._hungry.pop(id(computation.owner), None)
 
-    # Whose turn it is
+    # The order of turns
 
     def take_next(self) -> Computation | None:
-        """The computation to serve now, taken out of the heap."""
+        """Remove from the heap and return the computation to serve now."""
         heap = self._heap
         while heap:
             urgency, stamp, computation = heapq.heappop(heap)
             if stamp != computation.turn or computation.id not in self.waiting:
                 continue
             if heap and urgency < self._urgency(computation):
-                self.queue(computation)  # It was served meanwhile, through another computation of its client.
+                self.queue(computation)  # Its client was served meanwhile, through another computation.
                 continue
             return computation
         return None
 
     def served(self, computation: Computation) -> None:
-        """Jobs of the computation that `take_next` returned were placed: it waits for its next turn, if any is left."""
+        """Jobs of the computation that `take_next` returned were placed: it waits for its next turn if jobs remain."""
         computation.served = next(self._state.numbers)
         if computation.backlog:
             self.queue(computation)
@@ -196,7 +197,7 @@ class Turns:
             self._stop_waiting(computation)
 
     def queue(self, computation: Computation) -> None:
-        """Put a computation that waits into the heap, by its urgency at present."""
+        """Add a waiting computation to the heap, by its present urgency."""
         computation.turn = next(self._state.numbers)
         heapq.heappush(self._heap, (self._urgency(computation), computation.turn, computation))
         if len(self._heap) > 2 * len(self.waiting) + STALE_LIMIT:
@@ -204,13 +205,13 @@ class Turns:
             heapq.heapify(self._heap)
 
     def freed(self, owner: ClientShare) -> None:
-        """A client has fewer jobs on nodes than before: its turn comes earlier."""
+        """A client has fewer jobs on nodes than before: its turn is earlier."""
         if len(self.waiting) > 1:
             for computation in owner.waiting.values():
                 self.queue(computation)
 
     def _urgency(self, computation: Computation) -> tuple[float, int]:
-        """The smallest is served first."""
+        """The computation with the smallest value is served first."""
         if self.policy == EARLIEST:
             return 0.0, computation.opened
         if self.policy == ROUND_ROBIN:
@@ -218,7 +219,7 @@ class Turns:
         return computation.owner.load / computation.owner.weight, computation.served
 
     def may_run(self, computation: Computation) -> bool:
-        """Whether no computation that wants all nodes to itself is in the way."""
+        """Whether no computation that requests exclusive use of all nodes has precedence."""
         if computation.held or computation.client in self._slow:
             return False
         if not self._exclusive:
@@ -229,13 +230,13 @@ class Turns:
         return computation.opened < first.opened
 
     def is_behind(self, computation: Computation) -> bool:
-        """Whether a computation waits that was opened earlier, and that comes first for this reason."""
+        """Whether a computation waits that was opened earlier and therefore is served first."""
         if self.policy != EARLIEST:
             return False
         return any(each.opened < computation.opened and self.may_run(each) for each in self.waiting.values())
 
     def part_of(self, computation: Computation, room: int) -> int:
-        """How much of the room on a node is for a computation beside all that wait."""
+        """A computation's part of the room on a node, shared with all that wait."""
         if len(self.waiting) < 2:
             return room
         if not self.weights:
@@ -244,11 +245,11 @@ class Turns:
         return max(1, math.ceil(room * computation.owner.weight / total))
 
     def check(self) -> None:
-        """Raise InternalError where an invariant does not hold; for tests."""
+        """Raise InternalError if an invariant does not hold; for tests."""
         for computation in self._state.computations.values():
             jobs_wait = any(not task.cancelled for task in computation.backlog.jobs())
             if jobs_wait and computation.id not in self.waiting:
-                raise InternalError("jobs wait where nobody looks")
+                raise InternalError("jobs wait and their computation is not listed as waiting")
         if {id(each.owner) for each in self.waiting.values()} != self._hungry.keys():
             raise InternalError("a client waits and is not counted, or the other way round")
         assignments = [each for node in self._state.nodes.values() for each in node.assignments.values()]

@@ -1,10 +1,10 @@
-"""Jobs that ask for more CPUs than any node of their computation has: they do not hold up the others.
+"""Jobs that request more CPUs than any node of their computation has: they do not block other jobs.
 
-Pure. Invariant: a job that asks for more CPUs than any node of its computation has is in no queue.
+Pure. Invariant: a job that requests more CPUs than any node of its computation has is in no queue.
 
-A job of one CPU is never looked at here. Those of several are known by their CPUs (`ByCpus`), so when the nodes of a
-computation change, or such jobs come, those that are too wide are found without looking at any other: they are
-taken out of their queue, and back into it when a node has as many CPUs, or when there is no node at all any more.
+A job of one CPU is never examined here. Jobs of several CPUs are indexed by their CPUs (`ByCpus`), so when the nodes of
+a computation change, or such jobs arrive, those that are too wide are found without examining any other: they are
+removed from their queue, and returned to it when a node has enough CPUs, or when there is no node at all any more.
 """
 
 from __future__ import annotations
@@ -27,39 +27,39 @@ from gdispy.rules.scheduler.turns import Turns
 
 
 class WideJobs:
-    """How many CPUs a job of a computation can have on one node, and which jobs ask for more."""
+    """The number of CPUs that a job of a computation can have on one node, and the jobs that request more."""
 
     def __init__(self, state: SchedulerState, reminders: Reminders, turns: Turns) -> None:
         self._state = state
         self._reminders = reminders
         self._turns = turns
-        #: Computations whose nodes have changed, or that have got jobs of several CPUs.
+        #: Computations whose nodes have changed, or to which jobs of several CPUs were added.
         self._changed: dict[ComputationId, Computation] = {}
 
     def note_jobs(self, computation: Computation) -> None:
-        """Jobs of several CPUs have come into its queues."""
+        """Jobs of several CPUs were added to a computation's queues."""
         self._changed[computation.id] = computation
 
     def note_nodes(self, computation: Computation) -> None:
-        """What its nodes have for it has changed."""
+        """The CPUs that nodes have for a computation have changed."""
         computation.backlog.capacity = UNKNOWN
         if computation.backlog.wide or computation.backlog.oversized:
             self._changed[computation.id] = computation
 
     def note_node(self, node: NodeRecord) -> None:
-        """A node is there or not, or has another number of CPUs."""
+        """A node was connected or lost, or its number of CPUs has changed."""
         for computation_id in node.assignments:
             if computation_id in self._state.computations:
                 self.note_nodes(self._state.computations[computation_id])
 
     def review(self, now: float) -> None:
-        """Nodes have changed: what waits may have none left."""
+        """Nodes have changed: waiting jobs may have no usable node left."""
         self.separate(now)
         for computation in self._turns.waiting.values():
             self._turns.wait(computation, now)
 
     def separate(self, now: float) -> None:
-        """Take jobs out of their queues that no node has enough CPUs for, and put those back that fit now."""
+        """Remove jobs from their queues for which no node has enough CPUs, and return those that fit now."""
         for computation in self._take_changed():
             has_other_nodes = computation.backlog.capacity == UNKNOWN
             for task in reversed(self._fitting(computation)):
@@ -74,7 +74,7 @@ class WideJobs:
             self._turns.wait(computation, now)
 
     def _take_changed(self) -> list[Computation]:
-        """Those to be looked at, once."""
+        """Remove and return the computations to be examined."""
         if not self._changed:
             return []
         changed = [each for each in self._changed.values() if not each.is_over]
@@ -82,16 +82,16 @@ class WideJobs:
         return changed
 
     def _count(self, computation: Computation) -> int:
-        """The CPUs that a job can have on the largest node that can be used at present; 0 where there is none."""
+        """The CPUs that a job can have on the largest node that can be used at present; 0 if there is none."""
         nodes = (self._state.nodes.get(instance) for instance in computation.places)
         return max((node.most_for(computation.id) for node in nodes if node is not None), default=0)
 
     def _too_wide(self, computation: Computation) -> list[Task]:
-        """Jobs in its queues that no node has enough CPUs for."""
+        """Jobs in the computation's queues for which no node has enough CPUs."""
         return computation.backlog.wide.pop_where(lambda node, cpus: 0 < self._most(computation, node) < cpus)
 
     def _fitting(self, computation: Computation) -> list[Task]:
-        """Jobs taken out before that a node has enough CPUs for now, or that must wait for a node like all others."""
+        """Removed jobs for which a node has enough CPUs now, or that must wait for a node like all others."""
         return computation.backlog.oversized.pop_where(lambda node, cpus: not 0 < self._most(computation, node) < cpus)
 
     def _most(self, computation: Computation, instance: Instance | None) -> int:
@@ -103,7 +103,7 @@ class WideJobs:
         return computation.backlog.capacity
 
     def _set_aside(self, computation: Computation, tasks: list[Task], now: float) -> None:
-        """These were taken out of their queue."""
+        """Record jobs that were removed from their queue."""
         if not computation.backlog.oversized:
             computation.backlog.oversized_since = now
             self._reminders.watch_oversized(computation, now)
@@ -111,7 +111,7 @@ class WideJobs:
             computation.backlog.oversized.add(task)
 
     def _judge_later(self, computation: Computation, now: float, again: bool) -> None:
-        """Decide later whether they should wait at all; `again` where the nodes have changed meanwhile."""
+        """Decide later whether they should wait at all; `again` if the nodes have changed meanwhile."""
         if computation.open.waits or (computation.backlog.judged_at is not None and not again):
             return
         moment = computation.backlog.judged_at = now + patience(computation)
@@ -131,12 +131,12 @@ class WideJobs:
         return effects
 
     def check(self) -> None:
-        """Raise InternalError where an invariant does not hold; for tests."""
+        """Raise InternalError if an invariant does not hold; for tests."""
         for computation in self._state.computations.values():
             waiting = computation.backlog.jobs()
             several = {id(each) for each in waiting if each.cpus > 1 and not each.cancelled}
             if {id(each) for each in computation.backlog.wide} != several:
-                raise InternalError("a job of several CPUs is not known as such, or another one is")
+                raise InternalError("a job of several CPUs is not known as such, or another job is")
             if computation.backlog.capacity not in (UNKNOWN, self._count(computation)):
                 raise InternalError("the CPUs that a job can have are others than were counted")
 

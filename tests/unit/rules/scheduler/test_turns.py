@@ -127,5 +127,5 @@ def test_check_finds_jobs_that_wait_where_nobody_looks() -> None:
     computation = parts.open()
     parts.submit(computation, 1)
     parts.turns.waiting.clear()
-    with pytest.raises(InternalError, match="where nobody looks"):
+    with pytest.raises(InternalError, match="not listed as waiting"):
         parts.turns.check()
