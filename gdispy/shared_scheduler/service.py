@@ -417,7 +417,7 @@ class SharedScheduler:
             try:
                 wanted = targets.parse(named or ["*"], self._settings.node_port)
             except ConfigError as error:
-                key, text = ("names", proxy.address), "the client %s names nodes that make no sense: %s"
+                key, text = ("names", proxy.address), "the client %s names invalid nodes: %s"
                 self._log.log(logging.INFO, key, text, proxy.mailbox.name, error)
                 return
             self._scheduler.seek_for(message.computation, wanted.targets, proxy.turns)
@@ -461,7 +461,7 @@ class SharedScheduler:
                 is_slow = is_slow or (limit > 0 and proxy.mailbox.uncollected_bytes() > limit)
                 if is_slow != proxy.is_slow:
                     proxy.is_slow = is_slow
-                    what = "does not take its results" if is_slow else "goes on"
+                    what = "does not take its results" if is_slow else "continues"
                     self._log.log(logging.INFO, ("slow", proxy.address), "client %s %s", proxy.mailbox.name, what)
                     self._scheduler.put(self._scheduler.rules.slow_down, proxy.mailbox.peer, is_slow)
 

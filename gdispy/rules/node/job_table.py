@@ -279,4 +279,4 @@ class JobTable:
             if computation.succeeding.keys() - computation.jobs.keys():
                 raise InternalError("an attempt waits for one that is not here")
             if computation.queue and computation.processes.ready and computation not in self._waiting:
-                raise InternalError("jobs wait where nobody looks")
+                raise InternalError("jobs wait in a computation outside the queue")

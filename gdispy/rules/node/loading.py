@@ -98,7 +98,7 @@ class Loading:
         return [Send(session.connected(), Reply(message.computation, *answer, []))]
 
     def release(self, session: SchedulerSession, number: ComputationId) -> Effects:
-        """A scheduler releases a computation that is not here or not its own: confirm it, unless it is still unloading."""
+        """A scheduler releases a computation that is not here or not its own: confirm, unless it is still unloading."""
         self._again.pop(number, None)
         if number in self._state.unloading:
             return []
