@@ -36,12 +36,10 @@ BANNED = {
     r"(^|[;:,.] )[Ww]hat (runs|goes|comes|stands|arrives|came|travels)\b": "name the thing: running jobs, messages",
     r"\b([Mm]ade|[Cc]alled|[Uu]sed|[Dd]riven|[Rr]ead) (by|in|from) `[a-z_/]+\.py`": "docstrings do not name callers",
 }
-#: Pages of bytes and of another style.
-PAGES_LEFT_OUT = {"protocol.md", "recovery.md"}
+#: Pages of bytes.
+PAGES_LEFT_OUT = {"protocol.md"}
 #: Modules whose texts are still in the former wording.
-CODE_LEFT_OUT = (
-    "rules/scheduler/",
-)
+CODE_LEFT_OUT = ("rules/scheduler/",)
 
 PAGES = [
     ROOT / "README.md",

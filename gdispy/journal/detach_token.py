@@ -1,5 +1,4 @@
-"""The token of a detached computation: a text with which any program can collect its results later.
-"""
+"""The token of a detached computation: a text with which any program can collect its results later."""
 
 from __future__ import annotations
 

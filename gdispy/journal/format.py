@@ -187,8 +187,8 @@ def _is_torn(fd: int, begin: int, size: int) -> bool:
 
 
 def _goes_on(data: bytes, crc: int) -> bool:
-    """Whether a record follows a bad position that continues it, with its crc, or a record that continues another:
-    then the bad one was complete, and its length is damaged. True as well if a check would take too long."""
+    """Whether a bad position is followed by a record that continues it (by its crc), or by one that continues another
+    record: then the bad one was complete, and its length is damaged. True as well if a check would take too long."""
     left = _CHECKED
     for offset in range(1, len(data) - HEAD.size):
         record, wanted, after = _record_at(data, offset)

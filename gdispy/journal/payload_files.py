@@ -185,7 +185,7 @@ class PayloadFiles:
             self._remove_all(names)
 
     def set_aside(self, computation: ComputationId) -> None:
-        """Move the files of a computation that cannot be taken up elsewhere."""
+        """Move the files of a computation that cannot be taken up to another directory."""
         self._move_away(self._take(computation))
 
     # Files

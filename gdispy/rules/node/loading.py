@@ -49,7 +49,7 @@ class Loading:
             return self._begin(session, message)
         if known.session is not session:
             return self._begin_anew(session, known, message)
-        if known.processes.is_over:  # Only its outcomes are left: it is loaded anew, and they stay.
+        if known.processes.is_over:  # Only its outcomes are left: it is loaded again, and they stay.
             known.prepare = message
             known.processes.load_again()
             return _load(message)

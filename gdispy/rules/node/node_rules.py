@@ -191,12 +191,12 @@ class NodeRules:
         return self._supervision.sent_file(worker, FileKey(job, attempt, number), SentFile(row, content, worker_id))
 
     def took_back(self, worker_id: WorkerId, taken: list[tuple[JobId, int]], now: float) -> Effects:
-        """These were in the worker's socket: they had not begun. What else is in hand had."""
+        """These were in the worker's socket and had not begun. The remaining jobs in hand had."""
         worker = self._state.workers.get(worker_id)
         return self._supervision.took_back(worker, taken, now) + self._turn.end(now) if worker is not None else []
 
     def exited(self, worker_id: WorkerId, taken: list[tuple[JobId, int]], cause: str, now: float) -> Effects:
-        """A worker is gone, and all that it started; `taken` were still in its socket."""
+        """A worker has exited, with all processes that it started; `taken` were still in its socket."""
         worker = self._state.workers.get(worker_id)
         if worker is None:
             return []
@@ -214,5 +214,5 @@ class NodeRules:
         return effects + self._turn.end(now)
 
     def check(self) -> None:
-        """Raise InternalError where an invariant does not hold; for tests."""
+        """Raise InternalError if an invariant does not hold; for tests."""
         self._jobs.check()

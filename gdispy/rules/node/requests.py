@@ -120,7 +120,7 @@ class Requests:
 
     def _supersede(self, computation: Computation, job: Job, now: float) -> Effects:
         """A job that is already here, or whose outcome is: sent twice, or its scheduler had given this node up, and has
-        placed it here anew before the outcome of the previous attempt could reach it."""
+        placed it here again before the outcome of the previous attempt could reach it."""
         known, outcome = computation.jobs.get(job.number), computation.outcomes.unacked.get(job.number)
         known = computation.succeeding.get(job.number, known)
         if job.attempt <= (known.attempt if known is not None else outcome.attempt if outcome is not None else 0):

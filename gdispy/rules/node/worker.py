@@ -68,7 +68,7 @@ class Worker:
         self.stage = WorkerStage.WORKING
         #: When the first in hand was interrupted; None if it was not.
         self.interrupted_at: float | None = None
-        #: Why it was ended, if it did not exit on its own account.
+        #: Why the node ended it, if it did.
         self.why = ""
         #: It has finished a job.
         self.proven = False
