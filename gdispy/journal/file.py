@@ -238,7 +238,7 @@ class Journal:
     def compact(self, began: Began) -> None:
         """Rewrite it without facts that are not needed any more. Raises JournalError; then it is unchanged.
 
-        Runs outside the loop; facts that are appended meanwhile are written after the others. Must not run twice at once.
+        Runs outside the loop; facts that are appended meanwhile are written after the others. Never run two at once.
         """
         end = self.size
         beside = f"{self.path}.new"
