@@ -112,7 +112,8 @@ class SchedulerStore:
         return payloads
 
     def _find_files(self, history: ComputationHistory) -> bool:
-        """Attach its files to a computation; its client sends missing ones again. Returns whether it has a client."""
+        """Attach its files to a computation; if one is missing, the client sends the computation again. Returns whether
+        it has a client."""
         if history.prepare is not None:
             files = [self._file(name) for name in history.prepare.contents]
             is_whole = all(isinstance(each, ReceivedFile) and not each.error for each in files)
