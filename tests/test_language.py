@@ -36,16 +36,8 @@ BANNED = {
     r"(^|[;:,.] )[Ww]hat (runs|goes|comes|stands|arrives|came|travels)\b": "name the thing: running jobs, messages",
     r"\b([Mm]ade|[Cc]alled|[Uu]sed|[Dd]riven|[Rr]ead) (by|in|from) `[a-z_/]+\.py`": "docstrings do not name callers",
 }
-#: Pages of bytes and of another style.
-PAGES_LEFT_OUT = {"protocol.md", "recovery.md"}
-#: Modules whose texts are still in the former wording.
-CODE_LEFT_OUT = (
-    "rules/history/",
-    "rules/node/",
-    "rules/client/outbox.py",
-    "journal/",
-    "shared_scheduler/",
-)
+#: Pages of bytes.
+PAGES_LEFT_OUT = {"protocol.md"}
 
 PAGES = [
     ROOT / "README.md",
@@ -53,11 +45,7 @@ PAGES = [
     ROOT / "CHANGELOG.md",
     *(page for page in sorted((ROOT / "docs").rglob("*.md")) if page.name not in PAGES_LEFT_OUT),
 ]
-MODULES = [
-    path
-    for path in sorted((ROOT / "gdispy").rglob("*.py"))
-    if not path.relative_to(ROOT / "gdispy").as_posix().startswith(CODE_LEFT_OUT)
-]
+MODULES = sorted((ROOT / "gdispy").rglob("*.py"))
 
 
 def texts_of_page(path: Path) -> Iterator[tuple[int, str]]:

@@ -1,1 +1,1 @@
-"""What outlives a process, on disk: the journal file, its formats, recovery files, outcomes that a node keeps."""
+"""Persistent state on disk: the journal file, its formats, recovery files, outcomes that a node keeps."""

@@ -1,6 +1,6 @@
 """Digests of calls that do not depend on the order of the sets in them. Pure; nothing is unpickled.
 
-The order of a set depends on `PYTHONHASHSEED`, so a program that is started again pickles the same call in other bytes.
+The order of a set depends on `PYTHONHASHSEED`, so a restarted program pickles the same call into other bytes.
 
 Invariant: calls that differ in anything but the order of sets have different digests.
 """
@@ -15,16 +15,16 @@ from typing import Any
 
 from gdispy.worker import pickling
 
-#: How a set that is not empty begins in a pickle (EMPTY_SET, MEMOIZE, MARK), and how a frozenset ends (FROZENSET,
+#: The first opcodes of a non-empty set in a pickle (EMPTY_SET, MEMOIZE, MARK), and the last of a frozenset (FROZENSET,
 #: MEMOIZE).
 _SETS = b"\x8f\x94(", b"\x91\x94"
-#: Opcodes of a pickle at most of which a digest is calculated without the order of sets.
+#: Maximum number of opcodes of a pickle for which a digest without the order of sets is calculated.
 _LONGEST_PICKLE = 1_000_000
-#: Values that cannot be changed and hold no others: it does not matter whether they are one object or two equal ones.
+#: Immutable values that hold no others: it does not matter whether they are one object or two equal ones.
 _ATOMS = frozenset(
     ("NONE", "NEWTRUE", "NEWFALSE", "BININT", "BININT1", "BININT2", "LONG1", "LONG4", "BINFLOAT", "EMPTY_TUPLE")
 ) | frozenset(("SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8", "SHORT_BINBYTES", "BINBYTES", "BINBYTES8"))
-#: What takes that many values from the stack and puts one there.
+#: Opcodes that take this number of values from the stack and push one.
 _MAKERS = {
     "EMPTY_LIST": 0,
     "EMPTY_DICT": 0,
@@ -38,7 +38,7 @@ _MAKERS = {
     "NEWOBJ": 2,
     "NEWOBJ_EX": 3,
 }
-#: What changes the value below these on the stack.
+#: Opcodes that change the value below these on the stack.
 _CHANGERS = {"APPEND": 1, "SETITEM": 2, "BUILD": 1}
 _COUNTS = struct.Struct(">III")
 _LENGTH = struct.Struct(">Q")
@@ -50,7 +50,7 @@ def may_hold_sets(data: bytes) -> bool:
 
 
 class _Node:
-    """A value in a pickle: the bytes of its opcode, what it is made of, in any order for sets, and what changes it."""
+    """A value in a pickle: the bytes of its opcode, its parts, in any order for sets, and the changes to it."""
 
     __slots__ = ("changes", "is_atom", "items", "name", "parts", "raw")
 
@@ -71,9 +71,9 @@ def content_digest(data: bytes) -> bytes | None:
     """A digest of a call that does not depend on the order of its sets; None if it holds none, or has a structure that
     is not known. Nothing is unpickled.
 
-    The digest is of a complete description of the pickle: each value with what it is made of, at its first place, and
-    by its number elsewhere. So different calls have different descriptions. Hashes of the items give only the order in
-    which the items of a set are described.
+    The digest is of a complete description of the pickle: each value is described with its parts at its first
+    occurrence, and by its number elsewhere. So different calls have different descriptions. Hashes of the items only
+    determine the order in which the items of a set are described.
     """
     try:
         root, has_sets = _read_pickle(data)
@@ -84,7 +84,7 @@ def content_digest(data: bytes) -> bytes | None:
         _describe(root, {}, {}, pieces)
         digest.update(b"".join(pieces))
         return digest.digest()
-    except Exception:  # Such as RecursionError, and what pickletools raises for what is no pickle.
+    except Exception:  # Such as RecursionError, and the errors of pickletools for data that is not a pickle.
         return None
 
 
@@ -94,7 +94,7 @@ def _read_pickle(data: bytes) -> tuple[_Node, bool]:
     if not data[0]:
         view = memoryview(data)
         base, length, entries = pickling.read_head(view)
-        # Copied when they are needed.
+        # Copied only if they are needed.
         buffers = (bytes([kind]) + view[base + offset : base + offset + size] for kind, offset, size in entries)
         data = bytes(view[base : base + length])
     reader = _PickleReader(buffers)
@@ -112,7 +112,7 @@ def _read_pickle(data: bytes) -> tuple[_Node, bool]:
 
 
 class _PickleReader:
-    """Does what unpickling does, with nodes for values."""
+    """Does the same as unpickling, with nodes as values."""
 
     def __init__(self, buffers: Iterator[bytes]) -> None:
         self._buffers = buffers
@@ -127,7 +127,7 @@ class _PickleReader:
         return self._stack[0]
 
     def take(self, name: str, argument: Any, raw: bytes) -> None:
-        """The next opcode, with its bytes."""
+        """Process the next opcode, with its bytes."""
         stack = self._stack
         if name == "MEMOIZE":
             self._memo.append(stack[-1])
@@ -198,7 +198,7 @@ class _PickleReader:
 
 
 def _describe(node: _Node, numbers: dict[int, int], keys: dict[int, bytes], pieces: list[bytes]) -> None:
-    """Add what describes this value and no other one. `numbers` are those of the values described before."""
+    """Add the unique description of this value. `numbers` are those of the values described before."""
     if node.is_atom:
         pieces += (b"a", _LENGTH.pack(len(node.raw)), node.raw)
         return

@@ -1,7 +1,4 @@
-"""What a program that leaves its jobs to a shared scheduler writes down for whoever comes for them.
-
-Written by `shared_cluster.py`, read by `recover.py`.
-"""
+"""The token of a detached computation: a text with which any program can collect its results later."""
 
 from __future__ import annotations
 
@@ -19,24 +16,24 @@ PREFIX = "gdt1_"
 
 
 class DetachToken(NamedTuple):
-    """A computation that was left: at which scheduler, and what to say there."""
+    """A detached computation: its scheduler, and the proof of ownership."""
 
     place: str
     computation: ComputationId
     token: bytes
     name: str
     is_program: bool
-    #: How its results travel, as in `Prepare`.
+    #: The form of its results, as in `Prepare`.
     results: str = ""
 
 
 def write_token(left: DetachToken) -> str:
-    """The same as a text."""
+    """The token as a text."""
     return PREFIX + base64.urlsafe_b64encode(msgpack.packb(list(left))).decode().rstrip("=")
 
 
 def read_token(text: str) -> DetachToken:
-    """What such a text says. Raises ConfigError."""
+    """The token in such a text. Raises ConfigError."""
     data = text.strip().removeprefix(PREFIX)
     try:
         row = msgpack.unpackb(base64.b64decode(data + "=" * (-len(data) % 4), b"-_", validate=True))

@@ -1,14 +1,14 @@
-"""A journal: facts in one file, appended, that outlives the process that writes it.
+"""A journal: facts in one file, appended, that persists when the process that writes it ends.
 
-Called by clients (from the user's thread and the hub), schedulers and nodes. What the facts say is
-`rules/history/facts.py`'s, how they lie in the file `format.py`'s.
+Used by clients (in the user's thread and the hub), schedulers and nodes. `rules/history/facts.py` defines the facts,
+`format.py` their bytes in the file.
 
 Invariants:
-1. Who has appended may promise: when the process dies, the system still has what was written. `sync` is for the
-   death of the machine, and is done once a second, beside the loop.
-2. A fact that could not be written is kept in memory and written first when there is room again; `stuck` says so,
-   and who promises waits for that.
-3. The file belongs to one process at a time, and to nobody else of the machine's users.
+1. After an append, promises may be made: when the process dies, the system still has all that was written. `sync`
+   protects against the death of the machine, and is done once a second, outside the loop.
+2. A fact that could not be written is kept in memory and written first when there is room again; `stuck` reports
+   this, and a promise has to wait for it.
+3. The file belongs to one process at a time, and to no other user of the machine.
 """
 
 from __future__ import annotations
@@ -51,20 +51,20 @@ from gdispy.runtime.greenlets import keep_running
 
 logger = logging.getLogger("gdispy")
 
-#: Seconds after which what can wait is written; and of how many such times in one the system's memory is written to
-#: the disk, and what could not be written is tried again.
+#: Seconds after which deferred facts are written; and the number of such intervals after which the system's memory
+#: is written to the disk, and failed writes are repeated.
 FLUSH_INTERVAL = 0.1
 SYNC_TURNS = 10
-#: Whether that is done at all; without, only the death of the machine costs more.
+#: Whether the disk is written at all; without it, only the death of the machine costs more.
 syncs = os.environ.get("GDISPY_JOURNAL_SYNC", "1") != "0"
-#: Pieces in one write: the system takes 1024 at most.
+#: Pieces in one write: the system accepts 1024 at most.
 _PIECES = 1000
-#: Records up to so many bytes are written without letting go of the GIL, which comes back 5 ms later.
+#: Records of up to this number of bytes are written without releasing the GIL, which would return 5 ms later.
 SHORT = 64 * 1024
 
 
 def boot_name() -> str:
-    """A name for the time since this machine was started, or '' where there is none."""
+    """A name for the time since this machine was started, or '' if the system has none."""
     try:
         with open("/proc/sys/kernel/random/boot_id") as file:
             return file.read().strip()
@@ -78,8 +78,8 @@ class Journal:
     def __init__(self, path: str) -> None:
         self._fd = -1
         self.path = path
-        #: Bytes in the file, and the crc there. Together, since Ctrl-C may come between any two steps of this class:
-        #: then what is written next lies upon what was just written, and nobody has been promised that.
+        #: Bytes in the file, and the crc there. In one attribute, since Ctrl-C may occur between any two steps of this
+        #: class: then the next write overwrites the last one, for which no promise was made.
         self._tip = 0, 0
         self._lock = threading.Lock()
         #: Facts that could not be written, and why.
@@ -87,14 +87,14 @@ class Journal:
         self.stuck = ""
         self._unsynced = False
         self._keeper: Any = None
-        # Last: with it the file is locked, until `close` or `__del__`.
+        # Last: from here on the file is locked, until `close` or `__del__`.
         self._fd = open_locked(path, _holder)
 
     @classmethod
     def open(cls, path: str, sets_aside: bool = False) -> tuple[Journal, Reading]:
-        """Open a journal, new where there is none, for this process alone, with what it says.
+        """Open a journal for this process alone, and read it; it is created if it does not exist.
 
-        With `sets_aside` the caller deals with computations of which something cannot be applied; else that is an
+        With `sets_aside` the caller handles computations with a fact that cannot be applied; without, such a fact is an
         error, too. Raises JournalError.
         """
         journal = cls(path)
@@ -115,14 +115,14 @@ class Journal:
         return self._tip[0]
 
     def begin(self, kind: str, instance: Instance, epoch: int) -> None:
-        """Say whose it is from now on. Raises JournalError."""
+        """Record the process that keeps it from now on. Raises JournalError."""
         who = (config.VERSION, boot_name(), platform.node(), os.getpid())
         self.append_or_raise([Began(kind, instance, epoch, *who)])
 
     # Writing
 
     def append(self, facts: Iterable[Message]) -> bool:
-        """Write these facts, all or none; whether that was possible. If not, they are kept: see `stuck`."""
+        """Write these facts, all or none; returns whether that was possible. If not, they are kept: see `stuck`."""
         data = packed(facts)
         with self._lock:
             if not self._unwritten:
@@ -136,7 +136,7 @@ class Journal:
         return False
 
     def append_or_raise(self, facts: Iterable[Message]) -> None:
-        """Write these facts, or raise JournalError, and then they are not remembered."""
+        """Write these facts, or raise JournalError without keeping them."""
         data = packed(facts)
         with self._lock:
             try:
@@ -146,17 +146,17 @@ class Journal:
                 raise JournalError(f"{self.path} cannot be written: {error.strerror}") from error
 
     def add(self, values: list[Any]) -> bool:
-        """Write one fact, as the array of its fields, in the shortest way: each job that is submitted is one. False
-        where that cannot be, and nothing was written: then `append_or_raise` can, or says why not."""
+        """Write one fact, as the array of its fields, in the fastest way: each submitted job is one. False if that is
+        impossible, and nothing was written: then `append_or_raise` can write it, or raises the reason."""
         try:
             data = pack_plain(values)
-        except TypeError:  # There is a payload in it.
+        except TypeError:  # It contains a payload.
             return False
         with self._lock:
             return len(data) <= SHORT and not self._unwritten and self._write_at_once(data)
 
     def _write(self, pieces: list[Any]) -> None:
-        """Append one record, in pieces that follow each other."""
+        """Append one record, in consecutive pieces."""
         if len(pieces) == 1 and len(pieces[0]) <= SHORT and self._write_at_once(pieces[0]):
             return
         begin, crc = self._tip
@@ -166,7 +166,7 @@ class Journal:
         left = [memoryview(piece) for piece in (HEAD.pack(size, crc), *pieces)]
         try:
             while left:
-                # A disk that is full takes a part, without a word.
+                # A full disk accepts a part, without an error.
                 written = os.pwritev(self._fd, left[:_PIECES], end)
                 end += written
                 while left and written >= len(left[0]):
@@ -181,13 +181,13 @@ class Journal:
         self._unsynced = True
 
     def _write_at_once(self, data: bytes) -> bool:
-        """The same of one short piece, such as each job that is submitted; whether all of it went in."""
+        """The same for one short piece, such as each submitted job; returns whether it was written completely."""
         begin, crc = self._tip
         crc = zlib.crc32(data, crc)
         record = HEAD.pack(len(data), crc) + data
         size = len(record)
         if write_short(self._fd, record, size, begin) < size:
-            return False  # A disk that is full takes a part, or nothing. What is written next lies upon it.
+            return False  # A full disk accepts a part, or nothing. The next write overwrites it.
         self._tip = begin + size, crc
         self._unsynced = True
         return True
@@ -200,13 +200,13 @@ class Journal:
 
     def _get_stuck(self, error: OSError) -> None:
         self.stuck = f"{self.path} cannot be written: {error.strerror}"
-        logger.error("%s; nothing is lost, but nothing goes on until it can be", self.stuck)
+        logger.error("%s; nothing is lost, but nothing continues until it can be", self.stuck)
 
     # In the background
 
     def keep(self, when_free: Callable[[], None], before: Callable[[], None] | None = None) -> None:
-        """Have a greenlet of the calling loop write to the disk what was appended, and again what could not be; and
-        call `before` more often than that, if there is one."""
+        """Start a greenlet of the calling loop that syncs appended facts to the disk, and repeats failed writes; it
+        calls `before`, if given, more often than that."""
         self._keeper = keep_running(self._keep, when_free, before, what=f"writing {self.path} to the disk")
 
     def _keep(self, when_free: Callable[[], None], before: Callable[[], None] | None) -> None:
@@ -229,16 +229,16 @@ class Journal:
                     gevent.get_hub().threadpool.apply(os.fdatasync, (self._fd,))
 
     def sync(self) -> None:
-        """Have it on the disk now. Raises JournalError."""
+        """Write it to the disk now. Raises JournalError."""
         try:
             os.fdatasync(self._fd)
         except OSError as error:
             raise JournalError(f"{self.path} cannot be written: {error.strerror}") from error
 
     def compact(self, began: Began) -> None:
-        """Write it anew without what is not needed any more. Raises JournalError; then all is as it was.
+        """Rewrite it without facts that are not needed any more. Raises JournalError; then it is unchanged.
 
-        It takes its time beside the loop; what is appended meanwhile is written behind. Not called twice at once.
+        Runs outside the loop; facts that are appended meanwhile are written after the others. Never run two at once.
         """
         end = self.size
         beside = f"{self.path}.new"
@@ -258,7 +258,7 @@ class Journal:
             raise JournalError(f"{beside} cannot be written: {error.strerror}") from error
 
     def set_aside(self, computations: Mapping[ComputationId, str]) -> None:
-        """Keep a copy of all that is known of computations which cannot be taken up, and begin without them.
+        """Keep a copy of all facts of computations that cannot be taken up, and start without them.
 
         Raises JournalError; then nothing has changed.
         """
@@ -269,10 +269,10 @@ class Journal:
         self.append_or_raise([Release(each) for each in computations])
 
     def close(self, remove: bool = False) -> None:
-        """Give it up; with `remove` nothing in it is needed any more."""
+        """Close it; with `remove` its contents are not needed any more."""
         if self._keeper is not None:
             self._keeper.kill(block=False)
-        with self._lock:  # It may be given up by two at once, and in the middle of being written.
+        with self._lock:  # It may be closed twice at the same time, and during a write.
             fd, self._fd = self._fd, -1
         if fd < 0:
             return
@@ -282,19 +282,19 @@ class Journal:
         os.close(fd)
 
     def __del__(self) -> None:
-        # Who has opened it was interrupted before he could keep it: it must not stay locked.
+        # The caller of `open` was interrupted before it could store the journal: it must not stay locked.
         if getattr(self, "_fd", -1) >= 0:
             os.close(self._fd)
 
     def forget_in_child(self) -> None:
-        """This is a forked child: the journal is its parent's, and must not stay locked by the child."""
+        """In a forked child: the journal is its parent's, and must not stay locked by the child."""
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
 
 
 def _rewritten(path: str, beside: str, end: int, began: Began) -> tuple[Journal, int]:
-    """A journal with what the first so many bytes of another say, and the crc there. Raises JournalError."""
+    """A journal with the facts in the first `end` bytes of another, and the crc there. Raises JournalError."""
     with contextlib.suppress(FileNotFoundError):
         os.unlink(beside)
     reading = Reading()
@@ -330,11 +330,11 @@ def _holder(path: str) -> str:
 
 
 def _mend(fd: int, path: str, reading: Reading) -> None:
-    """Make the file end where its good part does."""
+    """Truncate the file after its good part."""
     if reading.fault == "damaged":
         _keep_corrupt(path)
         logger.error(
-            "%s is damaged at byte %d: what comes after that is lost; the whole file is kept as %s.corrupt",
+            "%s is damaged at byte %d: the rest is lost; the whole file is kept as %s.corrupt",
             *(path, reading.end, path),
         )
     elif reading.fault:
@@ -353,7 +353,7 @@ def _mend(fd: int, path: str, reading: Reading) -> None:
 
 
 def _copied(path: str) -> str:
-    """A copy of the file under a name beside it that no other has; its path. Raises JournalError."""
+    """Copy the file to an unused name beside it, and return the path. Raises JournalError."""
     try:
         fd, copy = tempfile.mkstemp(prefix=f"{os.path.basename(path)}.set-aside-", dir=os.path.dirname(path) or ".")
         with open(fd, "wb") as goal, open(path, "rb") as file:

@@ -1,16 +1,16 @@
-"""The bytes of a journal: how facts lie in a file, and what a file that was found says, whole or not.
+"""The bytes of a journal: the layout of facts in a file, and reading a file, intact or not.
 
-Called by `file.py`, which writes, in any thread, and by who only looks into a file, as `cli/journal.py`.
+The writer is `file.py`, in any thread; other programs only read, such as `cli/journal.py`.
 
     file    "gdispyJ1" | 16 random bytes | record ...
-    record  u64 length | u32 crc | facts, msgpack arrays one after the other; a payload in a file of its own
+    record  u64 length | u32 crc | facts, msgpack arrays one after the other; a payload in a separate file
             (`payload_files.py`) is an extension of kind 1: u64 size | u32 crc | name of the file
 
 Invariants:
-1. The crc of a record is that of the one before it, continued over the record's own bytes: no record is taken for
-   good that is torn, damaged, moved, or from another file.
-2. `torn` is only what an interruption leaves: the beginning of a record, or zeros. All else that is not good was good
-   once, and may hold results: that is `damaged`.
+1. The crc of a record is that of the record before it, continued over the record's own bytes: no record is accepted
+   that is torn, damaged, moved, or from another file.
+2. `torn` is only the result of an interruption: the beginning of a record, or zeros. All other bytes that are not good
+   were good once, and may hold results: that is `damaged`.
 """
 
 from __future__ import annotations
@@ -37,23 +37,23 @@ from gdispy.rules.history.replay import JournalState
 MAGIC = b"gdispyJ1"
 HEADER_BYTES = len(MAGIC) + 16
 HEAD = struct.Struct(">QI")
-#: Bytes of a payload beyond which it is written as it lies.
+#: Bytes of a payload above which it is written without a copy.
 LARGE = 64 * 1024
-#: Bytes that one value can have in msgpack.
+#: Maximum size in bytes of one value in msgpack.
 LONGEST = (1 << 32) - 1
-#: The kind of an extension of msgpack that names a payload in a file, and how it is packed: size, crc, name.
+#: The kind of the msgpack extension that names a payload in a file, and its packing: size, crc, name.
 _STORED = 1
 _STORED_HEAD = struct.Struct(">QI")
-#: What a list begins with in msgpack, whatever its length.
+#: The first bytes of a list in msgpack, of any length.
 _ARRAY = b"\xdd"
-#: Bytes of a damaged file that are searched for records behind the damage.
+#: Bytes of a damaged file that are searched for records after the damage.
 _SEARCHED = 4 << 20
-#: Bytes that are checked for that, in all: what is no record may look like the beginnings of many long ones.
+#: Total bytes that are checked for that: data that is not a record may look like the beginnings of many long ones.
 _CHECKED = 256 << 20
 
 
 class StoredPayload(Payload):
-    """A payload in a file beside the journal, by its name there. It is read by who keeps the files."""
+    """A payload in a file beside the journal, by its name there. `payload_files.py` reads it."""
 
     __slots__ = ("crc", "name")
 
@@ -62,20 +62,20 @@ class StoredPayload(Payload):
 
 
 class Reading:
-    """What was found in a file."""
+    """The result of reading a file."""
 
     def __init__(self) -> None:
         self.remembered = JournalState()
         #: Bytes that are good, and the crc there.
         self.end = 0
         self.crc = 0
-        #: What is wrong with the rest: '', 'torn', or 'damaged'.
+        #: The defect of the rest: '', 'torn', or 'damaged'.
         self.fault = ""
-        #: Computations of which a fact could not be applied, and why. Nothing else is known of them.
+        #: Computations with a fact that could not be applied, and why. No other fact of them is kept.
         self.set_aside: dict[ComputationId, str] = {}
 
     def take(self, values: Any) -> None:
-        """Learn the fact in an array. Raises ProtocolError where it is none, and concerns no computation."""
+        """Apply the fact in an array. Raises ProtocolError if it is not a fact and concerns no computation."""
         computation = computation_of(values)
         if computation in self.set_aside:
             if values[0] in (Release.tag, Released.tag):
@@ -83,7 +83,7 @@ class Reading:
             return
         try:
             self.remembered.take(from_values(values))
-        except Exception as error:  # What a peer has said may have got in here before it was checked as it is now.
+        except Exception as error:  # A peer's message may have been written before it was checked as it is now.
             if computation is None:
                 raise
             self.remembered.histories.pop(computation, None)
@@ -91,7 +91,7 @@ class Reading:
 
 
 def read(path: str) -> Reading:
-    """What a journal says, whoever keeps it. Raises JournalError."""
+    """Read a journal, whichever process keeps it. Raises JournalError."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:
@@ -103,21 +103,21 @@ def read(path: str) -> Reading:
 
 
 def facts_in(path: str) -> Iterator[Message]:
-    """All facts of a file, one after the other, as far as they are good."""
+    """All facts of a file, in order, as far as they are good."""
     with open(path, "rb") as file:
         for data, _, _ in records(file.fileno(), *first_record(file.fileno())):
             yield from unpack(data)
 
 
 def read_open(fd: int, path: str) -> Reading:
-    """What an open file says. Raises JournalError."""
+    """Read an open file. Raises JournalError."""
     reading = Reading()
-    # Before all else: what somebody writes meanwhile would be taken for damage.
+    # Before all else: bytes that are written meanwhile would be taken for damage.
     size = os.fstat(fd).st_size
     header = os.pread(fd, HEADER_BYTES, 0)
     if header[: len(MAGIC)] != MAGIC[: len(header)]:
         raise JournalError(f"{path} {_what_else(header)}")
-    if len(header) < HEADER_BYTES:  # New, or its writer died at once.
+    if len(header) < HEADER_BYTES:  # New, or its writer died immediately.
         reading.fault = "torn" if header else ""
         return reading
     reading.end, reading.crc = first_record(fd)
@@ -136,11 +136,11 @@ def read_open(fd: int, path: str) -> Reading:
 def _what_else(header: bytes) -> str:
     if header.startswith(MAGIC[:-1]):
         return "was written by another version of gdispy"
-    return "is no journal of gdispy"
+    return "is not a journal of gdispy"
 
 
 def first_record(fd: int) -> tuple[int, int]:
-    """Where the first record begins, and the crc there."""
+    """The offset of the first record, and the crc there."""
     return HEADER_BYTES, zlib.crc32(os.pread(fd, HEADER_BYTES, 0))
 
 
@@ -176,7 +176,7 @@ def _pread_all(fd: int, size: int, offset: int) -> bytes:
 
 
 def _is_torn(fd: int, begin: int, size: int) -> bool:
-    """Whether what lies between a good record and the end of the file is what an interruption of its writer leaves."""
+    """Whether the bytes between the last good record and the end of the file are the result of an interrupted write."""
     data = os.pread(fd, min(size - begin, _SEARCHED), begin)
     if not any(data):  # The machine died: the file had its new size, and not yet its bytes.
         return True
@@ -187,8 +187,8 @@ def _is_torn(fd: int, begin: int, size: int) -> bool:
 
 
 def _goes_on(data: bytes, crc: int) -> bool:
-    """Whether behind a bad place there is a record that goes on from it, with the crc that it has, or one that goes on
-    from another: then it was whole, and its length is what is damaged. True as well where that would take too long."""
+    """Whether a bad position is followed by a record that continues it (by its crc), or by one that continues another
+    record: then the bad one was complete, and its length is damaged. True as well if a check would take too long."""
     left = _CHECKED
     for offset in range(1, len(data) - HEAD.size):
         record, wanted, after = _record_at(data, offset)
@@ -202,7 +202,7 @@ def _goes_on(data: bytes, crc: int) -> bool:
 
 
 def _record_at(data: bytes, offset: int) -> tuple[bytes, int, int]:
-    """What would be a record there, its crc, and where the next one would be; empty where there is none."""
+    """The bytes of a possible record there, its crc, and the offset of the next one; empty if there is none."""
     begin = offset + HEAD.size
     if begin >= len(data):
         return b"", 0, 0
@@ -213,13 +213,13 @@ def _record_at(data: bytes, offset: int) -> tuple[bytes, int, int]:
 
 
 def unpack(data: bytes) -> Iterator[Message]:
-    """The facts of a record. Raises ProtocolError and ValueError where it was written by another version."""
+    """The facts of a record. Raises ProtocolError and ValueError if another version wrote it."""
     for values in arrays(data):
         yield from_values(values)
 
 
 def arrays(data: bytes) -> Iterator[Any]:
-    """The facts of a record as they lie there."""
+    """The facts of a record as arrays."""
     limit = max(len(data), 1)
     ways: dict[str, Any] = {"raw": False, "unicode_errors": "surrogatepass", "max_buffer_size": limit}
     unpacker = msgpack.Unpacker(ext_hook=_extension, **ways)
@@ -235,12 +235,12 @@ def _extension(kind: int, data: bytes) -> StoredPayload:
 
 
 class _Large(Exception):
-    """A fact holds a payload that is not to be copied."""
+    """A fact holds a payload that must not be copied."""
 
 
 def packed(facts: Iterable[Message]) -> list[Any]:
-    """Facts as they are written, in pieces. Large payloads are pieces as they are: copies of them would cost more than
-    all that is done with them here."""
+    """Facts in their written form, in pieces. Large payloads are pieces without a copy: copying them would cost more
+    than all other work here."""
     facts = [part for fact in facts for part in divided(fact)]
     try:
         return [b"".join([_pack(fact.values()) for fact in facts])]
@@ -253,10 +253,10 @@ def packed(facts: Iterable[Message]) -> list[Any]:
 
 
 def _writable(fact: Message) -> list[Message]:
-    """What can be written of a fact with payloads that have more bytes than one value can have in a file.
+    """The writable part of a fact with payloads that exceed the maximum size of a value in a file.
 
-    A client is asked for the arguments once more, a result that is lost with the process is said to be so, and a
-    provisional one is left out.
+    A client is asked again for the arguments, a result that is lost with the process is reported as lost, and a
+    provisional result is omitted.
     """
     match fact:
         case Run():
@@ -287,19 +287,19 @@ def _is_too_long(value: Any) -> bool:
 
 
 def _lies_here(value: Any) -> bool:
-    """Whether it is a payload of which the bytes are written into the journal."""
+    """Whether it is a payload whose bytes are written into the journal."""
     return isinstance(value, Payload) and not isinstance(value, StoredPayload)
 
 
-#: Packs what has no payloads, else raises TypeError; making one for each fact takes as long. It calls nothing in which
-#: threads could change.
+#: Packs facts without payloads, else raises TypeError; creating one for each fact takes as long. It calls nothing that
+#: could switch threads.
 pack_plain = msgpack.Packer(unicode_errors="surrogatepass").pack
 
 
 def _pack(value: Any) -> bytes:
     try:
         data: bytes = pack_plain(value)
-    except TypeError:  # There is a payload in it.
+    except TypeError:  # It contains a payload.
         data = msgpack.packb(value, default=_as_bytes, unicode_errors="surrogatepass")
     return data
 

@@ -1,7 +1,7 @@
-"""A file that belongs to one process at a time, and to nobody else of the machine's users.
+"""A file that belongs to one process at a time, and to no other user of the machine.
 
 The lock is the kernel's and ends with the process. A file that was replaced or removed between opening and locking
-it is opened again. Called in any thread; waits for nothing.
+is opened again. Called in any thread; never blocks.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from gdispy.errors import JournalError
 
 
 def open_locked(path: str, holder: Callable[[str], str]) -> int:
-    """Open a file, new where there is none, for this process alone; its descriptor. `holder` says, for the error, who
-    has the file of a path. Raises JournalError."""
+    """Open a file for this process alone, and return its descriptor; it is created if it does not exist. `holder`
+    returns, for the error, the process that has the file of a path. Raises JournalError."""
     flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
     for _ in range(10):
         try:
@@ -26,7 +26,7 @@ def open_locked(path: str, holder: Callable[[str], str]) -> int:
         try:
             about = os.fstat(fd)
             if not stat.S_ISREG(about.st_mode) or about.st_uid != os.geteuid():
-                raise JournalError(f"{path} cannot be used: it is no file of this user")
+                raise JournalError(f"{path} cannot be used: it is not a file of this user")
             os.fchmod(fd, 0o600)
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if _is_at(path, about):

@@ -1,10 +1,10 @@
-"""Where a node writes outcomes down whose client is away, and finds them again when it is started anew.
+"""The spool of a node: the outcomes of clients that are away, on disk, and their restoration after a restart.
 
-Runs in the node's loop; `rules/node/ownership.py` says what is written, `file.py` how.
+Runs in the node's loop; the rules (`rules/node/outcomes.py`) decide which outcomes are written, `file.py` how.
 
     PREFIX/spool/<computation>   a journal for each computation, locked by the node that has it
 
-Invariant: a file is removed when its computation was released, and by nobody else but `--clean`.
+Invariant: a file is removed only when its computation was released, or by `--clean`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from gdispy.runtime.greenlets import keep_running
 
 logger = logging.getLogger(__name__)
 
-#: Seconds between two looks whether there is room again.
+#: Seconds between two checks for free space.
 LOOK_INTERVAL = 1.0
 
 
@@ -38,17 +38,17 @@ class NodeSpool:
     def __init__(self, prefix: str, instance: Instance, limit: int, on_change: Callable[[str], None]) -> None:
         self._directory = os.path.join(prefix, "spool")
         self._instance = instance
-        #: Bytes that it may hold; 0 is no limit.
+        #: Bytes that it may hold; 0 for no limit.
         self._limit = limit
-        #: Told why no more can be written, or '' when it can.
+        #: Called with the reason why no more can be written, or '' when writing works again.
         self._on_change = on_change
         self._journals: dict[ComputationId, Journal] = {}
         self._trouble = ""
         self._watcher: gevent.Greenlet | None = None
 
     def load(self, age: float) -> list[ComputationHistory]:
-        """What former nodes with this directory have left, but for what is older than so many seconds. Raises
-        ConfigError."""
+        """The histories that previous nodes with this directory have left, except those older than `age` seconds.
+        Raises ConfigError."""
         histories: list[ComputationHistory] = []
         try:
             os.makedirs(self._directory, mode=0o700, exist_ok=True)
@@ -77,7 +77,7 @@ class NodeSpool:
         return histories[:1]
 
     def record(self, computation: ComputationId, facts: list[Message]) -> None:
-        """Write these down; after the last, the file goes."""
+        """Write these facts; after `Release` the file is removed."""
         journal = self._journals.get(computation)
         if isinstance(facts[-1], Release):
             if journal is not None:
@@ -133,7 +133,7 @@ class NodeSpool:
         return shutil.disk_usage(self._directory).free > 1 << 20
 
     def close(self) -> None:
-        """The node ends; the files stay for the next one."""
+        """The node ends; the files stay for its next run."""
         if self._watcher is not None:
             self._watcher.kill(block=False)
         for journal in self._journals.values():

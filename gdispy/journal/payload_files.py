@@ -1,14 +1,14 @@
-"""Large payloads of a scheduler's journal: each in a file of its own beside it, which the facts name.
+"""Large payloads of a scheduler's journal: each in a separate file beside it, which the facts name.
 
-A journal grows, and is written anew when it has grown much. Most large payloads are needed for less than a second, so
-they lie where their space is given back at once. Files that are needed no longer are written over: that takes a third
-of the time of a new one, whose memory the system has to find first.
+A journal grows, and is rewritten when it has grown much. Most large payloads are needed for less than a second, so
+they are stored where their space is released immediately. Files that are not needed any more are overwritten: that
+takes a third of the time of a new file, for which the system has to find memory first.
 
 Called in the loop of the process that keeps the journal; `sync_files` in any thread.
 
 Invariants:
-1. A file is whole before a fact is written that names it, and is removed or written over after one that makes it
-   needless.
+1. A file is complete before a fact is written that names it, and is removed or overwritten after a fact that makes it
+   unnecessary.
 2. After the death of the machine a file may be missing or damaged: then the payload counts as not written.
 """
 
@@ -28,15 +28,15 @@ from gdispy.protocol.messages import Ended, OutcomesAcked, Release, Released, Ru
 from gdispy.protocol.payload import ABSENT, Bulk, MemoryPayload, Payload
 from gdispy.rules.history.replay import ComputationHistory
 
-#: Bytes of a payload from which on it lies in a file of its own.
+#: Minimum size in bytes of a payload that is stored in a separate file.
 LARGE = 128 * 1024
-#: How many files wait to be written over, and how many bytes each of them has at most.
+#: How many files are kept to be overwritten, and the maximum size in bytes of each.
 SPARE_FILES = 64
 SPARE_SIZE = 8 << 20
-#: How the names of the files begin, and in which directory beside theirs those are kept that nobody knows any more.
+#: The prefix of the names of the files, and the directory beside theirs for files that no known job needs.
 _PREFIX = "payload-"
 _SET_ASIDE = "payloads.set-aside"
-#: The fields with what users give and get, by facts. What else is large stays in the journal.
+#: The fields with data of users, by facts. Other large values stay in the journal.
 _COLUMNS: dict[type[Message], tuple[str, ...]] = {Run: ("arguments",), Ended: ("results", "outputs", "errors")}
 
 #: Writes facts into the journal.
@@ -47,22 +47,22 @@ class PayloadFiles:
     """The files of one journal."""
 
     def __init__(self, directory: str) -> None:
-        """In this directory, which is made where it is not there. Raises OSError."""
+        """In this directory, which is created if it does not exist. Raises OSError."""
         self.directory = directory
         os.makedirs(directory, mode=0o700, exist_ok=True)
         #: The greatest number in the name of a file.
         self._next = max(map(_number, self._found()), default=0)
         #: The files of each job that was not collected.
         self._names: dict[ComputationId, dict[JobId, list[str]]] = {}
-        #: Those that nobody needs, to be written over.
+        #: Files that are not needed any more, to be overwritten.
         self._spare: list[str] = []
-        #: Those that may not be on the disk yet.
+        #: Files that may not be on the disk yet.
         self._unsynced: set[str] = set()
 
-    # What is written
+    # Writing
 
     def store(self, facts: Iterable[Message]) -> list[Message]:
-        """The facts as the journal is to hold them: large payloads are written to files now."""
+        """The facts in the form for the journal: large payloads are written to files now."""
         return [self._stored(fact) if type(fact) in _COLUMNS else fact for fact in facts]
 
     def _stored(self, fact: Any) -> Message:
@@ -79,7 +79,7 @@ class PayloadFiles:
         ]
 
     def _write(self, computation: ComputationId, job: JobId, value: Payload) -> Payload:
-        """Write one payload; where that is not possible, it stays in the fact, and waits with it for room."""
+        """Write one payload; if that is impossible, it stays in the fact, and waits with it for room."""
         name = self._spare.pop() if self._spare and value.size <= SPARE_SIZE else self._new_name()
         try:
             crc = _write_file(self._path(name), value)
@@ -95,7 +95,7 @@ class PayloadFiles:
         return f"{_PREFIX}{self._next}"
 
     def forget(self, facts: Iterable[Message]) -> None:
-        """These facts are written: remove the files of jobs that nobody asks for any more."""
+        """These facts are written: remove the files of jobs that are not needed any more."""
         for fact in facts:
             if isinstance(fact, OutcomesAcked):
                 jobs = self._names.get(fact.computation)
@@ -105,7 +105,7 @@ class PayloadFiles:
                 self._give_up(self._take(fact.computation))
 
     def _give_up(self, names: Iterable[str]) -> None:
-        """Nobody needs these files."""
+        """These files are not needed any more."""
         for name in names:
             if len(self._spare) < SPARE_FILES and 0 < self._size(name) <= SPARE_SIZE:
                 self._unsynced.discard(name)
@@ -114,18 +114,18 @@ class PayloadFiles:
                 self._remove(name)
 
     def unsynced(self) -> list[str]:
-        """The files to be synced now, and not again."""
+        """The files to be synced now; each is returned once."""
         paths = [self._path(name) for name in self._unsynced]
         self._unsynced.clear()
         return paths
 
-    # What was found
+    # Reading
 
     def take_up(self, history: ComputationHistory) -> bool:
-        """Put into what a journal says of a computation what is in the files; what is not there was not written.
+        """Put the contents of the files into the history of a computation; a missing payload counts as not written.
 
-        Whether all was there; else the journal must say so (`say_again`), or what is written later of these jobs does
-        not count.
+        Returns whether all were there; if not, the journal must record that (`say_again`), or facts about these jobs
+        that are written later do not count.
         """
         is_whole = True
         for number, job in history.jobs.items():
@@ -137,13 +137,13 @@ class PayloadFiles:
         return is_whole
 
     def say_again(self, computation: ComputationId, facts: Iterable[Message], append: Append) -> None:
-        """Have the journal say this of a computation, and nothing of what it has said before."""
+        """Have the journal record these facts of a computation, instead of all earlier ones."""
         former = self._take(computation)
         append([Release(computation), *self.store(facts)])
         self._give_up(former)
 
     def _read_outcome(self, computation: ComputationId, job: JobId, ended: Ended, place: int) -> bool:
-        """Put into the end of a job what is in the files; whether all is there."""
+        """Put the contents of the files into the end of a job; returns whether all were there."""
         columns = (ended.results, ended.outputs, ended.errors)
         found = self._found_in(computation, job, [column[place] for column in columns])
         for column, value in zip(columns, found, strict=True):
@@ -151,7 +151,7 @@ class PayloadFiles:
         return ABSENT not in found
 
     def _found_in(self, computation: ComputationId, job: JobId, values: list[Bulk]) -> list[Bulk]:
-        """Payloads as the journal has them -> with what is in the files, ABSENT where that is not what was written."""
+        """Payloads as in the journal -> with the contents of the files, ABSENT if a file is not as written."""
         found: list[Bulk] = []
         for value in values:
             if isinstance(value, StoredPayload):
@@ -172,7 +172,7 @@ class PayloadFiles:
         return data if (len(data), zlib.crc32(data)) == (stored.size, stored.crc) else None
 
     def close(self) -> None:
-        """Remove what was kept to be written over."""
+        """Remove the files that were kept to be overwritten."""
         self._remove_all(self._spare)
 
     def remove_unknown(self, keep: bool) -> None:
@@ -185,7 +185,7 @@ class PayloadFiles:
             self._remove_all(names)
 
     def set_aside(self, computation: ComputationId) -> None:
-        """Keep the files of a computation that cannot be taken up elsewhere."""
+        """Move the files of a computation that cannot be taken up to another directory."""
         self._move_away(self._take(computation))
 
     # Files
@@ -223,7 +223,7 @@ class PayloadFiles:
 
 
 def sync_files(paths: list[str]) -> None:
-    """Have these files on the disk, those that are still there, and their names in their directory."""
+    """Sync these files to the disk, as far as they still exist, and their names in their directory."""
     for path in [*paths, *{os.path.dirname(path) for path in paths}]:
         with contextlib.suppress(OSError):
             fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -234,7 +234,7 @@ def sync_files(paths: list[str]) -> None:
 
 
 def _write_file(path: str, value: Payload) -> int:
-    """Write a payload to a file, new or over what is there; its crc."""
+    """Write a payload to a file, new or existing; returns its crc."""
     crc = offset = 0
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     with open(fd, "wb", buffering=0) as file:
@@ -248,6 +248,6 @@ def _write_file(path: str, value: Payload) -> int:
 
 
 def _number(name: str) -> int:
-    """The number in the name of a file; 0 where there is none, and this class has not made it."""
+    """The number in the name of a file; 0 if it has none, and this class has not created it."""
     digits = name.removeprefix(_PREFIX)
     return int(digits) if digits.isdecimal() else 0

@@ -1,6 +1,6 @@
-"""A cluster's recovery file (`fault_recover`): what its jobs are, and what came of them, for the time after a crash.
+"""A cluster's recovery file (`fault_recover`): its jobs and their outcomes, for use after a crash.
 
-Made by `client/cluster.py` in the user's thread; written there and in the hub.
+Created in the user's thread; written there and in the hub.
 
 Invariants:
 1. A job is in the file before `submit` returns, and its end before the node may forget it.
@@ -38,7 +38,7 @@ logger = logging.getLogger("gdispy")
 
 
 def recovery_path(fault_recover: Any) -> str:
-    """Where the file is, from what the user gives as `fault_recover`; '' for none. Raises ConfigError."""
+    """The path of the file for the user's value of `fault_recover`; '' for none. Raises ConfigError."""
     if fault_recover is None or fault_recover is False or fault_recover == "":
         return ""
     if fault_recover is True:
@@ -53,7 +53,7 @@ FAILED = "failed"
 
 
 class RecoveryFile:
-    """One cluster's recovery file. `former` is what a former life of the program has left in it."""
+    """One cluster's recovery file. `former` is the history that a previous run of the program has left in it."""
 
     def __init__(self, path: str, resume: bool | str) -> None:
         self.path = path
@@ -71,20 +71,20 @@ class RecoveryFile:
         self._computation = ComputationId(b"")
         self._lock = threading.Lock()
         self._names: list[tuple[JobId, bytes]] = []
-        #: Jobs of the former life that were not submitted again, by what they are called with, and by their numbers.
+        #: Jobs of the previous run that were not submitted again, by their arguments, and by their numbers.
         self._by_call: dict[bytes, deque[JobId]] = {}
-        #: Those whose calls hold sets, by digests without the order of sets; calculated when it is needed.
+        #: Those whose calls hold sets, by digests without the order of sets; calculated when needed.
         self._by_content: dict[bytes, deque[JobId]] | None = None
         self._is_new_job_logged = False
         self._left: dict[JobId, Job] = {}
         #: Whether the file stays although the cluster is closed.
         self.stays = False
-        #: Jobs that have ended without a result, and that nobody has cancelled.
+        #: Jobs that have ended without a result and were not cancelled.
         self.missing = 0
         self._is_closed = False
 
     def _put_aside(self, former: ComputationHistory) -> None:
-        """A program with a fixed name of the file is started again after a crash: the former jobs get another name."""
+        """Restart of a program with a fixed name of the file after a crash: rename the file of the previous run."""
         aside = next(
             name for name in (f"{self.path}.{count}" for count in itertools.count(1)) if not os.path.exists(name)
         )
@@ -103,7 +103,7 @@ class RecoveryFile:
         return reading
 
     def run_again(self, lost: set[Instance]) -> None:
-        """Have jobs of the former life run again: those of these nodes, which have ended with the program, and with
+        """Have jobs of the previous run run again: those of these nodes, which have ended with the program, and with
         `resume='failed'` those that have ended without a result."""
         assert self.former is not None
         numbers = self.former.lost_with(lost)
@@ -113,7 +113,7 @@ class RecoveryFile:
             self.journal.append_or_raise(self.former.run_again(numbers))
 
     def begin(self, message: Prepare, opened: Open, place: str) -> tuple[Prepare, Open]:
-        """Write down what the computation is; it and its `Open` as they are to be sent. Raises ConfigError."""
+        """Record the computation; returns it and its `Open` as they are to be sent. Raises ConfigError."""
         token, epoch = secrets.token_bytes(16), 1
         if self.former is not None:
             former = self.former
@@ -130,7 +130,7 @@ class RecoveryFile:
         self._computation = message.computation
         message = replace(message, token=token, epoch=epoch)
         opened = replace(opened, computation=message.computation, token=token, epoch=epoch)
-        # The function and the files are with the nodes, and with the program.
+        # The nodes and the program have the function and the files.
         short = replace(message, body=b"", files=[], contents=[], arguments=b"", source=b"")
         self.journal.begin("client", Instance(secrets.token_bytes(16)), epoch)
         owned = Owned(message.computation, b"", message.name, place)
@@ -139,7 +139,7 @@ class RecoveryFile:
         return message, opened
 
     def submitted(self, number: int, payload: Bulk, options: JobOptions | None, name: Any) -> None:
-        """A job is about to be submitted. Raises JournalError, and then it must not be."""
+        """Record a job before it is submitted. Raises JournalError; then it must not be submitted."""
         fields: list[Any] = [self._computation, [number], [1], [payload], [options] if options else []]
         if name is None and not self._names and self.journal.add([Run.tag, *fields]):
             return
@@ -153,7 +153,7 @@ class RecoveryFile:
         self.journal.append_or_raise([*before, run, *self._pending()])
 
     def named(self, number: int, name: Any) -> None:
-        """The user calls a job this. It is written with the next job, or a little later."""
+        """Record the user's id of a job. It is written with the next job, or a little later."""
         try:
             data = joined_dump(name)
         except Exception as error:
@@ -163,14 +163,14 @@ class RecoveryFile:
             self._names.append((JobId(number), data))
 
     def told(self, number: int) -> None:
-        """The user's callback was called for the end of a job. Written at once, so that it is not called again; not
-        where the cluster is closed, and the callback runs late."""
+        """The user's callback was called for the end of a job. Written immediately, so that it is not called again; not
+        if the cluster is closed, and the callback runs late."""
         if self._is_closed:
             return
         self.journal.append([*self._pending(), Told(self._computation, [JobId(number)])])
 
     def flush(self) -> None:
-        """Write what waits to be written."""
+        """Write deferred facts."""
         facts = self._pending()
         if facts:
             self.journal.append(facts)
@@ -183,7 +183,7 @@ class RecoveryFile:
         return [JobNames(self._computation, [job for job, _ in names], [name for _, name in names])] if names else []
 
     def taken_up(self, payload: Bulk, call: Any) -> JobId | None:
-        """The job of the former life that is submitted again with this; None for a new one."""
+        """The job of the previous run that is submitted again with this; None for a new job."""
         if not self._left:
             return None
         data = joined(payload)
@@ -227,11 +227,11 @@ class RecoveryFile:
         return self._by_content
 
     def give_up(self) -> None:
-        """The cluster could not be made: leave the file as it was found."""
+        """The cluster could not be created: leave the file as it was found."""
         self.journal.close(remove=self.former is None)
 
     def close(self) -> None:
-        """The cluster is over. Where nothing is left to be known, the file goes."""
+        """The cluster is closed. If nothing in the file is needed, it is removed."""
         self._is_closed = True
         self.flush()
         self.journal.close(remove=not self.stays)
@@ -249,7 +249,7 @@ def _former(path: str, reading: Reading) -> ComputationHistory | None:
 
 
 def call_of(payload: Bulk) -> Any:
-    """What a job is called with: `(args, kwargs)` of a function, the words of a program."""
+    """The call of a job: `(args, kwargs)` of a function, the arguments of a program."""
     return pickling.loads(payload.parts() if isinstance(payload, MemoryPayload) else payload)
 
 

@@ -1,8 +1,8 @@
-"""Which journal the facts of a computation go into, and what waits while they cannot be written.
+"""Which journal the facts of a computation are written to, and which actions wait while they cannot be written.
 
 Called in the loop of the process that keeps the journals.
 
-Invariant: what promises that something is recorded is sent after it was written.
+Invariant: a message that promises that something is recorded is sent after it was written.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from gdispy.protocol.message import Message
 
 
 class JournalRouter:
-    """Whose facts go into which journal; and what has to wait as long as one of them cannot be written."""
+    """Selects the journal of each fact; holds actions as long as a journal cannot be written."""
 
     def __init__(self) -> None:
         self._journals: dict[ComputationId, Journal] = {}
-        #: The journal of all computations that have none of their own.
+        #: The journal of all computations that have no separate one.
         self.common: Journal | None = None
         self._waiting: list[Callable[[], None]] = []
-        #: Where its large payloads lie, if not in itself.
+        #: Where its large payloads are stored, if not in the journal.
         self.payloads: PayloadFiles | None = None
 
     def add(self, computation: ComputationId, journal: Journal) -> None:
@@ -33,7 +33,7 @@ class JournalRouter:
         self._journals.pop(computation, None)
 
     def record(self, computation: ComputationId, facts: Iterable[Message]) -> None:
-        """Write facts of a computation, where a journal is kept for it."""
+        """Write facts of a computation, if a journal is kept for it."""
         journal = self._journals.get(computation, self.common)
         if journal is None:
             return
@@ -45,7 +45,7 @@ class JournalRouter:
             self.payloads.forget(facts)
 
     def holds(self, computation: ComputationId, action: Callable[[], None]) -> bool:
-        """Whether the action, which promises what is not yet written, has to wait; then it is done later."""
+        """Whether the action, which promises facts that are not yet written, has to wait; then it is done later."""
         journal = self._journals.get(computation, self.common)
         if journal is None or not journal.stuck:
             return False
@@ -53,7 +53,7 @@ class JournalRouter:
         return True
 
     def free(self) -> None:
-        """There is room again: do what has waited."""
+        """There is room again: perform the actions that have waited."""
         waiting, self._waiting = self._waiting, []
         for action in waiting:
             action()

@@ -1,6 +1,6 @@
-"""Where one client of a shared scheduler is served: its mailbox, its connection while it has one, its files.
+"""One client of a shared scheduler: its mailbox, its connection while it has one, its files.
 
-Used in the scheduler's loop. Invariant: what goes to the client goes through `send`, so that its mailbox has it first.
+Used in the scheduler's loop. Invariant: each message to the client passes through `send`, so its mailbox has it first.
 """
 
 from __future__ import annotations
@@ -28,25 +28,25 @@ from gdispy.transport.connection import Connection
 
 
 class ClientProxy:
-    """Where one client is served: what goes to it goes through here."""
+    """Represents one client; all messages to it pass through here."""
 
     def __init__(self, mailbox: ClientMailbox, when_released: Callable[[ComputationId], None]) -> None:
         self.mailbox = mailbox
         self._when_released = when_released
-        #: Of its nodes, so many are tried at the same time.
+        #: How many of its nodes are tried at the same time.
         self.turns = gevent.lock.BoundedSemaphore(CLIENT_DIALS)
         self.connection: Connection | None = None
         self.address = ""
-        #: What it has claimed with its `Hello`, and whether it only collects; until that is dealt with.
+        #: The claims of its `Hello`, and whether it only collects; until they are handled.
         self.claims: list[Claim] = []
         self.recovers = False
-        #: It does not take its results as fast as they come.
+        #: It does not read its results as fast as they arrive.
         self.is_slow = False
         #: Files that belong to its computations.
         self.files: dict[ComputationId, list[Payload]] = {}
 
     def send(self, message: Message) -> None:
-        """The scheduler's rules say this to the client."""
+        """Send a message of the scheduler's rules to the client."""
         self.mailbox.outgoing(message)
         if isinstance(message, Released):
             self._when_released(message.computation)
@@ -57,7 +57,7 @@ class ClientProxy:
             send(message)
 
     def drop(self, reason: str) -> None:
-        """The scheduler's rules want no more of this connection of the client."""
+        """Close the client's connection, as the scheduler's rules require."""
         if self.connection is not None:
             self.connection.close(reason)
 

@@ -1,10 +1,11 @@
-"""The shared scheduler: clients come to it over connections, and it keeps the nodes for all of them.
+"""The shared scheduler: clients connect to it, and it keeps the nodes for all of them.
 
-`gdispy-scheduler` makes one and calls `run` in its main greenlet. It is the scheduler of `scheduler.py` with clients at
-the other end of connections (`net.py`): for each there is a `ClientMailbox` (`rules/scheduler/client_mailbox.py`),
-which keeps what the client has not yet collected. It decides nothing itself and never unpickles anything.
+`run` works in the main greenlet. This is the scheduler of `scheduler.py` with clients at the other end of connections
+(`net.py`): each has a `ClientMailbox` (`rules/scheduler/client_mailbox.py`), which keeps the messages that the client
+has not yet collected. It decides nothing itself and never unpickles anything.
 
-Invariant: what the rules say to a client goes through its `ClientMailbox`, whether the client is connected or not.
+Invariant: each message of the rules to a client passes through its `ClientMailbox`, whether the client is connected or
+not.
 """
 
 from __future__ import annotations
@@ -71,9 +72,9 @@ from gdispy.transport.credentials import Secret, listening_addresses
 logger = logging.getLogger(__name__)
 
 #: Roles of the connections that clients open.
-#: Seconds between two looks for clients that stay away.
+#: Seconds between two checks for clients that stay away.
 CLIENT_LOOK_INTERVAL = 5.0
-#: Bytes that may wait for a client until no more of its jobs are placed, and seconds between two looks at that.
+#: Bytes pending for a client above which no more of its jobs are placed, and seconds between two checks of that.
 BACKLOG_LIMIT = 64 * 1024 * 1024
 BACKLOG_INTERVAL = 0.5
 #: The part of this machine's memory that jobs of all clients may fill.
@@ -82,37 +83,37 @@ CLIENTS_PART = 0.5
 
 @dataclass(frozen=True)
 class SharedSchedulerSettings:
-    """How a shared scheduler is set up; the options of `gdispy-scheduler`."""
+    """The configuration of a shared scheduler; the options of `gdispy-scheduler`."""
 
     #: Towards nodes, and towards clients.
     node_secret: Secret
     client_secret: Secret
     #: Which nodes to use, as `nodes` of a cluster.
     nodes: list[str] = field(default_factory=lambda: ["*"])
-    #: Addresses to listen on and to look for nodes by, none for all; and the one to announce where it differs.
+    #: Addresses to listen on and for discovery, none for all; and the address to announce if it differs.
     ip_addrs: tuple[str, ...] = ()
     ext_ip_addr: str = ""
     port: int = config.CLIENT_PORT
     node_port: int = config.NODE_PORT
     pulse_interval: float | None = None
     ping_interval: float | None = None
-    #: Seconds that others have to accept a connection, and to prove who they are.
+    #: Timeout in seconds for connecting and for authentication.
     msg_timeout: float = config.MsgTimeout
     policy: str = FAIR
-    #: Seconds that jobs and results of a client that went away are kept.
+    #: Seconds for which the jobs and results of a disconnected client are kept.
     lease: float = 3600.0
     #: Whether clients may change how many CPUs of a node are used.
     cooperative: bool = False
-    #: Have nodes remove files of computations also where clients want to keep them.
+    #: Have nodes remove files of computations even if clients want to keep them.
     cleanup_nodes: bool = False
     max_file_size: int = 0
-    #: What one client may have here at once.
+    #: The quotas of one client.
     quotas: Quotas = NO_QUOTAS
-    #: How large the parts of clients are, by their names or addresses, where they are not 1.
+    #: The shares of clients, by their names or addresses, if they are not 1.
     weights: dict[str, float] = field(default_factory=dict)
-    #: The directory of its journal, '' for none: then it forgets all when it ends.
+    #: The directory of its journal, '' for none: then it forgets everything when it ends.
     journal: str = ""
-    #: Look for nodes by a multicast group, instead of by broadcast.
+    #: Discover nodes by a multicast group instead of by broadcast.
     multicast: bool = False
 
 
@@ -158,7 +159,7 @@ class SharedScheduler:
         self._scheduler.listens(self._listener.port)
 
     def _doors(self, settings: SharedSchedulerSettings) -> dict[bytes, bytes]:
-        """Clients come here, and nodes that this side cannot reach."""
+        """Open the ports for clients, and for nodes that this side cannot reach."""
         doors = {CLIENT_TO_SCHEDULER: settings.client_secret.for_tcp()}
         if settings.client_secret.insecure or not settings.node_secret.insecure:
             doors[NODE_TO_SCHEDULER] = settings.node_secret.for_tcp()
@@ -202,7 +203,7 @@ class SharedScheduler:
         self._stop.set()
 
     def _on_defect(self, error: BaseException) -> None:
-        """It ends, and is started again by whoever looks after it, rather than being there and doing nothing."""
+        """End, to be restarted by a supervisor, rather than stay up and do nothing."""
         self._failure = error
         self._stop.set()
 
@@ -266,10 +267,10 @@ class SharedScheduler:
     ) -> Effects:
         connection.acknowledge(size)
         if proxy.mailbox.link not in (connection.peer, None):
-            return []  # A newer connection took its place. Where there is none, its last words count.
+            return []  # A newer connection has replaced it. If there is none, its last messages count.
         self._take_over(proxy, connection)
         if proxy.mailbox.link is not None:
-            # Only now, and not when it was greeted: what the rules said meanwhile comes with its resumption.
+            # Only now, not after `Hello`: messages of the rules in the meantime are part of its resumption.
             proxy.connection = connection
         effects: Effects = []
         for message in messages:
@@ -296,14 +297,14 @@ class SharedScheduler:
         return effects
 
     def _check_owner(self, proxy: ClientProxy, message: Message) -> None:
-        """Raise ProtocolError where a client brings a computation that another one has."""
+        """Raise ProtocolError if a client submits a computation that belongs to another client."""
         if not isinstance(message, Open) or message.computation in proxy.mailbox.computations:
             return
         if any(message.computation in each.mailbox.computations for each in self._proxies.values()):
             raise ProtocolError("another client has this computation")
 
     def _end_faulty(self, peer: Peer, message: Message, error: Exception) -> Effects:
-        """What a client has said could not be handled: its computation ends, or else its connection."""
+        """A client's message could not be handled: end its computation, or else its connection."""
         log_fault(message, error)
         reason = refusal_of(message, error)
         proxy = next(each for each in self._proxies.values() if each.mailbox.peer == peer)
@@ -317,7 +318,7 @@ class SharedScheduler:
         return effects
 
     def _forward(self, proxy: ClientProxy, messages: list[Message], now: float) -> Effects:
-        """Give the rules what a client has said, when it is written down."""
+        """Pass a client's messages to the rules, after writing them to the journal."""
         if not messages:
             return []
         for each in messages:
@@ -339,7 +340,7 @@ class SharedScheduler:
         connection.send(answer)
 
     def _for_nodes(self, message: Any) -> Any:
-        """A client's word as it goes on to the nodes: they know the computation as this scheduler's."""
+        """A client's message in the form for nodes: they know the computation as this scheduler's."""
         if isinstance(message, Prepare) and self._settings.cleanup_nodes:
             message = replace(message, cleanup=True)
         if not self._store.remembers:
@@ -347,7 +348,7 @@ class SharedScheduler:
         token = computation_token(self._store.seed, message.computation)
         return replace(message, token=token, epoch=self._store.epoch)
 
-    # Former lives, and clients that take over what others have brought
+    # Previous runs, and clients that take over the computations of others
 
     def _new_proxy(self, client: Instance, name: str, address: str = "") -> ClientProxy:
         proxy = self._proxies[client] = ClientProxy(
@@ -361,7 +362,7 @@ class SharedScheduler:
         return proxy
 
     def _restore(self, history: ComputationHistory, now: float) -> Effects:
-        """Take up a computation that a former life of this scheduler had; set it aside where that is not possible."""
+        """Take up a computation of a previous run of this scheduler; set it aside if that is not possible."""
         try:
             return self._take_up(history, now)
         except Exception as error:
@@ -387,7 +388,7 @@ class SharedScheduler:
         return self._scheduler.rules.restore(proxy.mailbox.peer, history, prepare, now)
 
     def _take_over(self, proxy: ClientProxy, connection: Connection) -> None:
-        """Give a client what it claims. In a turn of the pump, so that nothing is said to the former one in between."""
+        """Assign to a client its claims. In a turn of the pump, so that the previous one gets no message in between."""
         claims, proxy.claims = proxy.claims, []
         for computation, token, epoch in claims:
             for former in list(self._proxies.values()):
@@ -410,13 +411,13 @@ class SharedScheduler:
                 connection.send(message)
 
     def _seek_for(self, proxy: ClientProxy, message: Message) -> None:
-        """Nodes that a client names are looked for, like those of this scheduler's own list."""
+        """Look for the nodes that a client names, as for those of this scheduler's own list."""
         if isinstance(message, Open):
             named = [each for each in message.nodes if "*" not in each]
             try:
                 wanted = targets.parse(named or ["*"], self._settings.node_port)
             except ConfigError as error:
-                key, text = ("names", proxy.address), "the client %s names nodes that make no sense: %s"
+                key, text = ("names", proxy.address), "the client %s names invalid nodes: %s"
                 self._log.log(logging.INFO, key, text, proxy.mailbox.name, error)
                 return
             self._scheduler.seek_for(message.computation, wanted.targets, proxy.turns)
@@ -449,7 +450,7 @@ class SharedScheduler:
                     self._scheduler.put(self._release_all, proxy)
 
     def _watch_backlogs(self) -> None:
-        """A client that does not read must not fill the memory of this scheduler: it gets no more done meanwhile."""
+        """Protect the memory from a client that does not read: meanwhile no more of its jobs are placed."""
         while True:
             gevent.sleep(BACKLOG_INTERVAL)
             self._watch_memory()
@@ -460,12 +461,12 @@ class SharedScheduler:
                 is_slow = is_slow or (limit > 0 and proxy.mailbox.uncollected_bytes() > limit)
                 if is_slow != proxy.is_slow:
                     proxy.is_slow = is_slow
-                    what = "does not take its results" if is_slow else "goes on"
+                    what = "does not take its results" if is_slow else "continues"
                     self._log.log(logging.INFO, ("slow", proxy.address), "client %s %s", proxy.mailbox.name, what)
                     self._scheduler.put(self._scheduler.rules.slow_down, proxy.mailbox.peer, is_slow)
 
     def _watch_memory(self) -> None:
-        """Clients without number, each within its quota, must not fill the memory together."""
+        """Protect the memory from any number of clients, each within its quota, that fill it together."""
         mailboxes = [proxy.mailbox for proxy in self._proxies.values()]
         total, limit = sum(each.kept_bytes for each in mailboxes), int(CLIENTS_PART * memory_size())
         is_full = 0 < limit < total

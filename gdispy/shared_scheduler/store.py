@@ -1,13 +1,11 @@
-"""What a shared scheduler remembers over its lives: its journal, and the files that clients have brought.
+"""The persistent state of a shared scheduler: its journal, and the files that clients have sent. All in its loop.
 
-Made by `service.py`; all in its loop.
-
-    DIRECTORY/journal    facts, as in `journal/file.py`; locked by the scheduler that lives
+    DIRECTORY/journal    facts, as in `journal/file.py`; locked by the running scheduler
     DIRECTORY/payloads/  large arguments and results, as in `journal/payload_files.py`
-    DIRECTORY/files/     dependency files, under the names by which the journal calls them
-    DIRECTORY/key        32 random bytes, by which nodes and clients know that it is the same scheduler
+    DIRECTORY/files/     dependency files, under the names that the journal uses
+    DIRECTORY/key        32 random bytes, by which nodes and clients recognize the same scheduler
 
-Invariant: a fact is here before a client is told that something was accepted, and before a node is told that
+Invariant: a fact is here before a client is notified that something was accepted, and before a node is notified that
 something may begin, or be forgotten.
 """
 
@@ -39,19 +37,19 @@ from gdispy.runtime.greenlets import keep_running
 
 logger = logging.getLogger(__name__)
 
-#: Bytes of a journal that it may have before it is written anew, and by which factor it must have grown since.
+#: Minimum size in bytes of a journal that is rewritten, and the factor by which it must have grown since.
 COMPACT_SIZE = 64 << 20
 COMPACT_GROWTH = 2
-#: Seconds between two looks at its size.
+#: Seconds between two checks of its size.
 COMPACT_INTERVAL = 5.0
 
 
 class SchedulerStore:
-    """The journal of one scheduler; without a directory it remembers nothing."""
+    """The journal of one scheduler; without a directory nothing is stored."""
 
     def __init__(self, directory: str, temporary: str) -> None:
         self.journals = JournalRouter()
-        #: What nobody but this scheduler knows, in all its lives, and who it is by that.
+        #: The secret of this scheduler, the same in all its runs, and its identity that follows from it.
         self.seed = secrets.token_bytes(SEED_BYTES)
         self.identity = Identity(self.seed)
         self.epoch = 0
@@ -100,7 +98,7 @@ class SchedulerStore:
             )
 
     def _open_payloads(self, directory: str, journal: Journal, reading: Reading) -> PayloadFiles:
-        """The files with large payloads, which the computations that were found get back."""
+        """The files with large payloads, which are put back into the computations that were found."""
         try:
             payloads = PayloadFiles(os.path.join(directory, "payloads"))
         except OSError as error:
@@ -109,12 +107,13 @@ class SchedulerStore:
             if not payloads.take_up(history):
                 logger.warning("the machine went off before payloads of computation %s were written", history.id.hex())
                 payloads.say_again(history.id, map(self._as_written, history.facts()), journal.append_or_raise)
-        # Some may belong to what is in the copy of a journal that could not be read.
+        # Some may belong to the copy of a journal that could not be read.
         payloads.remove_unknown(keep=bool(reading.set_aside) or reading.fault == "damaged")
         return payloads
 
     def _find_files(self, history: ComputationHistory) -> bool:
-        """Join a computation to its files; where one is gone, its client brings it again. Whether it has a client."""
+        """Attach its files to a computation; if one is missing, the client sends the computation again. Returns whether
+        it has a client."""
         if history.prepare is not None:
             files = [self._file(name) for name in history.prepare.contents]
             is_whole = all(isinstance(each, ReceivedFile) and not each.error for each in files)
@@ -122,7 +121,7 @@ class SchedulerStore:
         return history.owned is not None and bool(history.owned.client)
 
     def _file(self, name: Bulk) -> Bulk:
-        """A file by the name that the journal gives it."""
+        """A file by its name in the journal."""
         path = os.path.join(self.files, os.path.basename(bytes(name).decode())) if isinstance(name, bytes) else ""
         digest = blake2b(digest_size=DIGEST_BYTES)
         try:
@@ -132,7 +131,7 @@ class SchedulerStore:
         return ReceivedFile(path, size, b"", "")
 
     def _remove_files(self) -> None:
-        """Remove files of computations that are over."""
+        """Remove files of computations that have ended."""
         known = {
             os.path.basename(each.path)
             for history in self.histories
@@ -141,12 +140,12 @@ class SchedulerStore:
             if isinstance(each, ReceivedFile)
         }
         for name in os.listdir(self.files):
-            # The directory is the user's to name: nothing is touched but what this program makes.
+            # The user names the directory: only files that this program creates are touched.
             if name.startswith(FILE_PREFIX) and name not in known:
                 os.unlink(os.path.join(self.files, name))
 
     def set_aside(self, computation: ComputationId, error: Exception) -> None:
-        """A computation cannot be taken up: keep what is known of it apart."""
+        """A computation cannot be taken up: keep its known facts apart."""
         if self._journal is not None and self._payloads is not None:
             self._journal.set_aside({computation: f"{type(error).__name__}: {error}"})
             self._payloads.set_aside(computation)
@@ -156,7 +155,7 @@ class SchedulerStore:
         return self._journal is not None
 
     def keep(self) -> None:
-        """Begin to write to the disk, in a greenlet of the calling loop."""
+        """Start writing to the disk, in a greenlet of the calling loop."""
         if self._journal is not None and self._payloads is not None:
             self._journal.keep(self.journals.free)
             keep_running(self._watch_size, self._journal, what="the watch over the size of the journal")
@@ -184,7 +183,7 @@ class SchedulerStore:
             self._compact_at = max(COMPACT_SIZE, COMPACT_GROWTH * journal.size)
 
     def accept(self, client: Instance, name: str, message: Message) -> None:
-        """A client has said this, and is going to be told that it was accepted."""
+        """Record a client's message that is about to be acknowledged as accepted."""
         if self._journal is None:
             return
         if isinstance(message, Open):
@@ -195,7 +194,7 @@ class SchedulerStore:
             self.journals.record(message.computation, [message])
 
     def _as_written(self, message: Message) -> Message:
-        """A fact with dependency files by their names."""
+        """A fact with dependency files replaced by their names."""
         if not isinstance(message, Prepare):
             return message
         names: list[Bulk] = [
@@ -208,7 +207,7 @@ class SchedulerStore:
             self.journals.record(computation, facts)
 
     def close(self) -> None:
-        """The scheduler ends. Where nothing is to be remembered, its files go."""
+        """The scheduler ends. If nothing is to be kept, its files are removed."""
         if self._journal is not None and self._payloads is not None:
             self._journal.close()
             self._payloads.close()
@@ -217,7 +216,7 @@ class SchedulerStore:
 
 
 def _seed_in(path: str) -> bytes:
-    """The random bytes in a file, which is made where it is not there. Raises JournalError."""
+    """The random bytes in a file, which is created if it does not exist. Raises JournalError."""
     try:
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         with open(fd, "r+b") as file:

@@ -247,7 +247,7 @@ def write_journal_of_a_client(path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("write", "told"),
-    [(write_text, "is no journal of gdispy"), (write_journal_of_a_client, "is the journal of a client")],
+    [(write_text, "is not a journal of gdispy"), (write_journal_of_a_client, "is the journal of a client")],
 )
 def test_clean_leaves_alone_what_is_no_journal_of_a_scheduler(
     write: Callable[[Path], None], told: str, secret_file: str, tmp_path: Path

@@ -396,7 +396,7 @@ def test_recovering_where_there_is_nothing_gives_nothing(
     assert recover_jobs() == [] and "no recovery file _dispy_* was found in" in caplog.text
     assert recover_jobs("nofile") == [] and "nofile does not exist" in caplog.text
     Path("junk").write_text("junk")
-    assert recover_jobs("junk") == [] and "junk is no journal" in caplog.text
+    assert recover_jobs("junk") == [] and "junk is not a journal" in caplog.text
 
 
 @pytest.mark.parametrize("resume", [1, "yes", None])

@@ -197,7 +197,7 @@ def test_journal_can_be_read_by_people(site: Site) -> None:
     assert b"Placed" in run_script("gdispy", "journal", "--facts", site.journal / "journal").stdout
     wrong = run_script("gdispy", "journal", site.log)
     assert wrong.returncode == 1
-    assert b"is no journal of gdispy" in wrong.stderr
+    assert b"is not a journal of gdispy" in wrong.stderr
 
 
 def test_program_that_is_started_while_the_scheduler_is_away_behind_a_forwarder_is_served_soon_after(

@@ -1,13 +1,13 @@
-"""The client's end of a connection to a scheduler elsewhere: what must be said again when it breaks.
+"""The client's end of a connection to a remote scheduler: the messages to repeat after the connection has broken.
 
-Pure. Driven by `client/remote_scheduler.py`, between the connection and the sessions of the clusters of this program.
-The other end is `rules/scheduler/client_mailbox.py`.
+Pure; between the connection and the sessions of the clusters of this program. The other end is
+`rules/scheduler/client_mailbox.py`.
 
 Invariants:
-1. What a job needs to be said again is kept until the scheduler has it in its hands; for jobs that may run twice,
+1. All data needed to submit a job again is kept until the scheduler has received it; for jobs that may run twice,
    until they have ended.
-2. Each open job is named on each new connection, so that none is forgotten: it is known there, said again, or told
-   to have been lost.
+2. Each open job is named on each new connection, so that none is forgotten: it is known there, submitted again, or
+   reported as lost.
 """
 
 from __future__ import annotations
@@ -50,50 +50,50 @@ _FORGOTTEN = (
 )
 
 
-#: What a scheduler may say to a client, besides `Hello`.
+#: Messages that a scheduler may send to a client, besides `Hello`.
 TAKEN: frozenset[type[Message]] = SESSION_TAKES | {Accepted, Unknown, ResendRequest}
 
 
 class _Computation:
-    """One computation, as far as it may have to be said again."""
+    """One computation, with all that may have to be sent again."""
 
     def __init__(self, message: Open) -> None:
         self.open = message
         self.prepare: Prepare | None = None
         #: Jobs that have not ended.
         self.jobs: set[JobId] = set()
-        #: Of those that may be said again, what they are called with, and what they ask for.
+        #: Arguments and options of the jobs that may be submitted again.
         self.runs: dict[JobId, tuple[Bulk, JobOptions | None]] = {}
-        #: The same of jobs of a former life of the client that may have begun: said again only if it is asked for them.
+        #: The same for jobs of a previous run of the client that may have begun: sent only if they are requested.
         self.former: dict[JobId, tuple[Bulk, JobOptions | None]] = {}
         self.cancelled: set[JobId] = set()
         self.releasing = False
-        #: Somebody else has it now.
+        #: Another client has taken it over.
         self.fenced = False
-        #: Jobs of which the scheduler has not said that it has them.
+        #: Jobs that the scheduler has not accepted yet.
         self.unaccepted: set[JobId] = set()
         #: Jobs whose outcomes are not wanted any more, if the scheduler has any.
         self.given_up: set[JobId] = set()
 
 
 class Outbox:
-    """All computations that go over one connection."""
+    """All computations that use one connection."""
 
     def __init__(self, place: str) -> None:
         self._place = place
         self._computations: dict[ComputationId, _Computation] = {}
-        #: Questions that have no answer yet.
+        #: Requests that have no answer yet.
         self._asked: dict[tuple[ComputationId, int], StatusRequest | NodeCommand | PutFile] = {}
-        #: Why the last connection was closed, if since a message was refused and nothing has ended since.
+        #: Why the last connection was closed, if a message was refused and nothing has ended since.
         self._refusal = ""
         self.is_connected = False
-        #: Why there is no connection, as far as that is known.
+        #: Why there is no connection, if known.
         self.trouble = "not connected yet"
 
     # From the sessions to the scheduler
 
     def outgoing(self, message: Message) -> list[Message]:
-        """Keep what may have to be said again; what the session is answered at once, the scheduler being away."""
+        """Keep messages that may have to be repeated; returns immediate answers if the scheduler is away."""
         if isinstance(message, Open):
             entry = self._computations.setdefault(message.computation, _Computation(message))
             entry.open = message
@@ -138,13 +138,13 @@ class Outbox:
         return []
 
     def absence(self) -> str:
-        """Why the scheduler does not answer; it is named once."""
+        """Why the scheduler does not answer; reported once."""
         if self._place in self.trouble:
             return self.trouble
         return f"the scheduler at {self._place} cannot be reached: {self.trouble}"
 
     def connected(self) -> list[Message]:
-        """There is a connection: what to say first."""
+        """A connection was made: the first messages on it."""
         self.is_connected, self.trouble = True, ""
         found: list[Message] = []
         for computation, entry in self._computations.items():
@@ -155,21 +155,21 @@ class Outbox:
             if entry.releasing:
                 found.append(Release(computation))
                 continue
-            found.append(entry.open)  # Nodes that were asked about meanwhile are asked about again.
+            found.append(entry.open)  # Nodes that were requested in the meantime are requested again.
             if entry.cancelled:
                 jobs = sorted(entry.cancelled)
                 found.append(Cancel(computation, jobs, [0] * len(jobs)))
         return found
 
     def gone(self, reason: str) -> list[Message]:
-        """The connection is over: what the sessions are answered that had asked something."""
+        """The connection has ended: the answers to the pending requests of the sessions."""
         self.is_connected, self.trouble = False, reason
         asked, self._asked = self._asked, {}
         return [answer for message in asked.values() for answer in self._answer(message)]
 
     def refused(self, reason: str) -> list[Ended]:
-        """The connection was closed since one side refused what the other said. If that happens twice with nothing in
-        between, it would happen for ever: then the jobs that have not ended end, with that reason; here are their ends.
+        """The connection was closed because one side refused a message of the other. If that happens twice with nothing
+        in between, it would happen forever: then the unfinished jobs end, with that reason. Returns their ends.
         """
         if reason != self._refusal:
             self._refusal = reason
@@ -189,14 +189,14 @@ class Outbox:
         return found
 
     def must_follow(self, message: Message) -> bool:
-        """Whether a message must overtake nothing: the cancel of a job that the scheduler may not have yet."""
+        """Whether a message must not overtake others: the cancel of a job that the scheduler may not have yet."""
         if not isinstance(message, Cancel):
             return False
         entry = self._computations.get(message.computation)
         return entry is not None and not entry.unaccepted.isdisjoint(message.jobs)
 
     def is_accepted(self, computation: ComputationId) -> bool:
-        """Whether the scheduler has all jobs of a computation."""
+        """Whether the scheduler has accepted all jobs of a computation."""
         entry = self._computations.get(computation)
         return entry is None or not entry.unaccepted
 
@@ -205,7 +205,7 @@ class Outbox:
         return [computation for computation, entry in self._computations.items() if entry.jobs]
 
     def claims(self) -> list[Claim]:
-        """As in `Hello`: computations that were brought by a former life of this client, too."""
+        """As in `Hello`: computations of this client, including those of a previous run."""
         return [
             Claim(each.open.computation, each.open.token, each.open.epoch)
             for each in self._computations.values()
@@ -213,7 +213,7 @@ class Outbox:
         ]
 
     def restore(self, history: ComputationHistory, prepare: Prepare) -> None:
-        """Take up what a former life of this client has brought."""
+        """Take up the jobs of a previous run of this client."""
         entry = self._computations[history.id] = _Computation(history.open)
         entry.prepare = prepare
         for number, job in history.unfinished().items():
@@ -226,7 +226,7 @@ class Outbox:
     # From the scheduler
 
     def incoming(self, message: Message) -> tuple[list[Message], list[Message]]:
-        """What the session is to get, and what the scheduler is to be told."""
+        """The messages for the session, and the messages for the scheduler."""
         entry = self._computations.get(getattr(message, "computation", None))  # type: ignore[arg-type]
         if isinstance(message, Ended):
             self._refusal = ""
@@ -260,7 +260,7 @@ class Outbox:
         return [message], []
 
     def _lose(self, entry: _Computation, message: Fenced) -> list[Message]:
-        """Somebody else has the computation: its jobs end here, now and as they come."""
+        """Another client has the computation: its jobs end here, now and when they are submitted."""
         entry.fenced = True
         lost = sorted(entry.jobs)
         self._end(entry, lost)

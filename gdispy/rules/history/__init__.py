@@ -1,1 +1,1 @@
-"""What a journal records, and the state that follows from it when it is read again."""
+"""The facts that a journal records, and the state that follows from them when it is read."""

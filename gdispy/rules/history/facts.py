@@ -1,9 +1,9 @@
-"""What a journal remembers: facts, in the past tense, beside the messages that are facts once they were accepted.
+"""The facts of a journal, named in the past tense. Messages are facts too, once they were accepted.
 
-Pure. Written by `journal/file.py` as the arrays that messages are, read back by `replay.py`.
+Pure. `journal/file.py` writes facts as the arrays that messages are; `replay.py` reads them.
 
-A client's journal, and a scheduler's, holds `Open`, `Prepare`, `Run`, `Cancel` and `Release` as they were accepted,
-`Ended` as it was received, `OutcomesAcked` for what nobody needs any more, and the facts below.
+The journal of a client or scheduler holds `Open`, `Prepare`, `Run`, `Cancel` and `Release` as they were accepted,
+`Ended` as it was received, `OutcomesAcked` for outcomes that are not needed any more, and the facts below.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from gdispy.protocol.rows import JobOptions
 
 @record
 class Began(Message):
-    """A process began to keep this journal: what a 'client', 'scheduler' or 'node' it was, and which life of it."""
+    """A process began to keep this journal: its kind ('client', 'scheduler' or 'node'), and the number of its run."""
 
     tag = 100
     shape = (is_text, is_instance, is_count, is_text, is_text, is_text, is_count)
@@ -47,7 +47,7 @@ class Began(Message):
     instance: Instance
     epoch: int
     version: str
-    #: Names the time since the machine was started, or ''.
+    #: Identifies the time since the machine was started, or ''.
     boot: str
     host: str
     pid: int
@@ -55,8 +55,8 @@ class Began(Message):
 
 @record
 class Owned(Message):
-    """Whose computation it is: the client that brought it, what the computation or the client is called, and the
-    scheduler that it was brought to, '' for one within the client."""
+    """The owner of a computation: the client that submitted it, the name of the computation or the client, and the
+    scheduler that it was submitted to, '' for one within the client."""
 
     tag = 101
     shape = (is_computation, is_node_name, is_text, is_text)
@@ -68,7 +68,7 @@ class Owned(Message):
 
 @record
 class Met(Message):
-    """A node that was used for the computation, as it was met."""
+    """A node that was used for the computation, as first connected."""
 
     tag = 102
     shape = (is_computation, is_instance, is_text, is_text_column, is_count, is_text, is_text, is_count)
@@ -98,8 +98,8 @@ class Placed(Message):
 
 @record
 class Unplaced(Message):
-    """These jobs are on no node any more and may be placed again; `attempts` are those to come, `losses` how many of
-    their nodes were lost."""
+    """These jobs are on no node any more and may be placed again; `attempts` are their next ones, `losses` the
+    numbers of their nodes that were lost."""
 
     tag = 104
     shape = (is_computation, is_count_column, is_count_column, is_count_column)
@@ -113,7 +113,7 @@ class Unplaced(Message):
 
 @record
 class GivenUp(Message):
-    """The node counts as lost; where it comes back, it is another one for this computation."""
+    """The node counts as lost; if it returns, it is a different node for this computation."""
 
     tag = 106
     shape = (is_computation, is_instance)
@@ -123,7 +123,7 @@ class GivenUp(Message):
 
 @record
 class Announced(Message):
-    """These jobs were submitted, and what they are called with is still with their client; `options` as in `Run`."""
+    """These jobs were submitted, and their arguments are still at their client; `options` as in `Run`."""
 
     tag = 107
     shape = (is_computation, is_count_column, is_option_column)
@@ -153,12 +153,12 @@ _BY_TAG: dict[int, type[Message]] = {kind.tag: kind for kind in KINDS}
 
 
 def computation_of(values: object) -> ComputationId | None:
-    """Which computation the array of a fact concerns, whatever else is in it; None where it is no fact of one."""
+    """The computation that the array of a fact concerns, whatever else is in it; None if it concerns none."""
     if type(values) is not list or len(values) < 2 or values[0] not in _BY_TAG or not is_computation(values[1]):
         return None
     return ComputationId(values[1])
 
 
 def from_values(values: object) -> Message:
-    """The fact in an array that was read. Raises ProtocolError for anything else."""
+    """The fact in an array that was read. Raises ProtocolError if it is not a fact."""
     return read_values(values, _BY_TAG)

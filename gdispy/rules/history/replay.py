@@ -1,11 +1,10 @@
-"""Facts of a journal -> what they say about each computation and each job, and the shortest way to say it again.
+"""Replay of a journal: facts -> the state of each computation and each job, and the fewest facts that express it.
 
-Pure. Read by a scheduler that was started again, by a program that takes up where a dead one stopped, and
-by the recovery functions.
+Pure. For a restarted scheduler, a program that resumes the work of a crashed one, and the recovery functions.
 
 Invariants:
-1. A job is known from its `Run` on until it was collected, or its computation was released.
-2. `facts()` of what was remembered, remembered, says the same.
+1. A job is known from its `Run` until it was collected, or its computation was released.
+2. Replaying the `facts()` of a state gives the same state.
 """
 
 from __future__ import annotations
@@ -35,12 +34,12 @@ from gdispy.protocol.payload import ABSENT, Bulk, MemoryPayload
 from gdispy.protocol.rows import JobOptions
 from gdispy.rules.history.facts import Announced, Began, GivenUp, Met, Owned, Placed, Told, Unplaced
 
-#: Jobs in one fact at most.
+#: Maximum number of jobs in one fact.
 PORTION = 1000
 
 
 class Job:
-    """A job, as far as it is known."""
+    """The known state of a job."""
 
     __slots__ = ("arguments", "attempt", "cancelled", "losses", "name", "node", "options", "outcome", "shown", "told")
 
@@ -48,34 +47,34 @@ class Job:
         self.arguments = arguments
         #: As in `Run`.
         self.options = options
-        #: What the user calls it, pickled; nothing where that is its number.
+        #: The user's id for it, pickled; empty if that is its number.
         self.name: bytes = b""
         self.cancelled = False
-        #: Where it is, or was; None where it is on no node. And the number of this placement, or of the next.
+        #: The node where it is, or was; None if it is on none. And the number of this placement, or of the next.
         self.node: Instance | None = None
         self.attempt = 1
         #: How many of its nodes were lost.
         self.losses = 0
-        #: Provisional results that its client has not seen, by attempts and indexes; None is none.
+        #: Provisional results that its client has not seen, by attempts and indexes; None for none.
         self.shown: dict[tuple[int, int], Progress] | None = None
-        #: The message about its end, and its place in there.
+        #: The message that reports its end, and its index in there.
         self.outcome: tuple[Ended, int] | None = None
         #: The user's callback was called for its end.
         self.told = False
 
 
 class ComputationHistory:
-    """A computation, as far as it is known."""
+    """The known state of a computation."""
 
     def __init__(self, message: Open) -> None:
         self.open = message
         self.prepare: Prepare | None = None
         self.owned: Owned | None = None
         self.jobs: dict[JobId, Job] = {}
-        #: The greatest number that any job had.
+        #: The greatest number of any of its jobs.
         self.last = 0
         self.nodes: dict[Instance, Met] = {}
-        #: The machine has been off since: the last facts may be missing.
+        #: The machine was switched off since: the last facts may be missing.
         self.rebooted = False
 
     @property
@@ -83,7 +82,7 @@ class ComputationHistory:
         return self.open.computation
 
     def absent(self) -> tuple[list[JobId], list[JobId]]:
-        """Jobs of which only their client knows what they are called with: on no node, and on one."""
+        """Jobs whose arguments only their client has: those on no node, and those on one."""
         absent = [(number, job) for number, job in self.unfinished().items() if job.arguments is ABSENT]
         waiting = [number for number, job in absent if job.node is None]
         return waiting, [number for number, job in absent if job.node is not None]
@@ -92,7 +91,7 @@ class ComputationHistory:
         return {number: job for number, job in self.jobs.items() if job.outcome is None}
 
     def lost_with(self, nodes: set[Instance]) -> list[JobId]:
-        """The jobs that have not ended and were on these nodes, which are gone."""
+        """The jobs that have not ended and were on these lost nodes."""
         return [number for number, job in self.unfinished().items() if job.node in nodes]
 
     def failed(self) -> list[JobId]:
@@ -101,7 +100,7 @@ class ComputationHistory:
         return [number for number, (message, place) in ended if message.statuses[place] != FINISHED]
 
     def run_again(self, numbers: list[JobId]) -> list[Message]:
-        """These jobs are to run once more, as if they had not been begun: the facts that say so."""
+        """Run these jobs again, as if they had not begun: returns the facts that record this."""
         for number in numbers:
             _reset(self.jobs[number], self.jobs[number].attempt + 1)
         portions = (numbers[begin : begin + PORTION] for begin in range(0, len(numbers), PORTION))
@@ -112,7 +111,7 @@ class ComputationHistory:
         return Unplaced(self.id, *(list(column) for column in columns))
 
     def facts(self) -> Iterator[Message]:
-        """The shortest way to say all this."""
+        """The fewest facts that express this state."""
         yield self.open
         yield from (each for each in (self.owned, self.prepare, *self.nodes.values()) if each is not None)
         numbers = list(self.jobs)
@@ -121,7 +120,7 @@ class ComputationHistory:
 
     def _jobs(self, numbers: list[JobId]) -> Iterator[Message]:
         jobs = [(number, self.jobs[number]) for number in numbers]
-        # What has ended is not run again, so nobody needs what it was called with but who wants to know.
+        # Ended jobs are not run again, so their arguments are needed for display only.
         here = [(number, job) for number, job in jobs if job.arguments is not ABSENT]
         absent = [(number, job) for number, job in jobs if job.arguments is ABSENT]
         if here:
@@ -135,7 +134,7 @@ class ComputationHistory:
         again = [(number, job) for number, job in jobs if job.attempt > 1]
         if again:
             yield self._unplaced(again)
-        cancelled = [number for number, job in jobs if job.cancelled]  # Behind that, which undoes it.
+        cancelled = [number for number, job in jobs if job.cancelled]  # After `Run`, which undoes it.
         if cancelled:
             yield Cancel(self.id, cancelled, [0] * len(cancelled))
         for node in {job.node for _, job in jobs if job.node is not None}:
@@ -149,15 +148,15 @@ class ComputationHistory:
 
 
 class JournalState:
-    """All that a journal says."""
+    """The state that all facts of a journal express."""
 
     def __init__(self) -> None:
-        #: Who kept it last.
+        #: The process that kept it last.
         self.began: Began | None = None
         self.histories: dict[ComputationId, ComputationHistory] = {}
 
     def take(self, fact: Message) -> None:
-        """Learn one more fact. What it says of computations and jobs that are not known is nothing."""
+        """Apply one more fact. A fact about an unknown computation or job has no effect."""
         if isinstance(fact, Began):
             self.began = fact
         elif isinstance(fact, Open):
@@ -169,7 +168,7 @@ class JournalState:
                 self._TAKERS[type(fact)](self, found, fact)
 
     def facts(self) -> Iterator[Message]:
-        """The shortest way to say all this; `Began` is for who writes it."""
+        """The fewest facts that express this state; `Began` is left to the writer."""
         for history in self.histories.values():
             yield from history.facts()
 
@@ -286,7 +285,7 @@ class JournalState:
 
 
 def _reset(job: Job, attempt: int) -> None:
-    """It runs again, under this number, as if it had not been begun."""
+    """The job runs again, under this number, as if it had not begun."""
     job.node, job.attempt, job.outcome, job.shown = None, attempt, None, None
     job.told = job.cancelled = False
 
@@ -297,14 +296,14 @@ def _options(jobs: list[tuple[JobId, Job]]) -> list[JobOptions | None]:
 
 
 def _read(options: JobOptions | None) -> JobOptions | None:
-    """Options that were read, with bytes as messages hold them."""
+    """Options that were read, with bytes in the form that messages have."""
     if options is None:
         return None
     return options._replace(names=bulk(options.names), contents=[bulk(value) for value in options.contents])
 
 
 def outcomes(jobs: Any) -> Iterator[Ended]:
-    """The ends of those of the jobs that have ended, in the messages that told of them."""
+    """The ends of those of the jobs that have ended, in the messages that reported them."""
     places: dict[int, tuple[Ended, list[int]]] = {}
     for job in jobs:
         if job.outcome is not None:
@@ -315,5 +314,5 @@ def outcomes(jobs: Any) -> Iterator[Ended]:
 
 
 def bulk(value: Bulk) -> Bulk:
-    """Bytes that were read, as messages hold them."""
+    """Bytes that were read, in the form that messages have."""
     return MemoryPayload([value]) if type(value) is bytes and len(value) > INLINE else value

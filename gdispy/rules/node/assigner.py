@@ -1,7 +1,7 @@
 """Which waiting job goes to which worker.
 
-Invariant: at most `Capacity.cpus` CPUs have work, and of a computation at most as many as its scheduler allows; where
-that number was lowered, those that have work go on, and no other begins before they are few enough.
+Invariant: at most `Capacity.cpus` CPUs have work, and of each computation at most the number that its scheduler allows.
+If that number was lowered, busy CPUs continue, and no other starts work until few enough are busy.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from gdispy.rules.node.worker import Worker
 
 
 class Assigner:
-    """Gives waiting jobs to workers."""
+    """Assigns waiting jobs to workers."""
 
     def __init__(self, state: NodeState, capacity: Capacity, jobs: JobTable) -> None:
         self._state = state
@@ -30,9 +30,9 @@ class Assigner:
         self._numbers = count(1)
 
     def assign(self, now: float) -> Effects:
-        """Give waiting jobs to workers: first to free ones, and first those of the computation with the fewest."""
+        """Assign waiting jobs: free workers first, and the computation with the fewest busy CPUs first."""
         effects: Effects = []
-        part = 0  # Of the CPUs, for each computation that has jobs here; 0 where at most one waits.
+        part = 0  # CPUs for each computation that has jobs here; 0 if at most one waits.
         waiting = self._jobs.take_waiting()
         if len(waiting) > 1:
             waiting = deque(sorted(waiting, key=Computation.load))
@@ -50,12 +50,12 @@ class Assigner:
             if part:
                 load = computation.load()
                 if has_nothing or (has_little and load > part):
-                    workers = fresh  # Others wait for its CPUs: what has work in hand gets no more.
+                    workers = fresh  # Others wait for its CPUs: workers that have jobs get no more.
                 has_nothing, has_little = has_nothing or load == 0, has_little or load < min(part, computation.cpus)
             effects += self._top_up(computation, workers)
             if computation.queue:
                 (served if fresh else waiting).append(computation)
-        for computation in served if self._capacity.free() > 0 else ():  # What others may not use.
+        for computation in served if self._capacity.free() > 0 else ():  # CPUs that the others may not use.
             self._hand_to_free(computation, self._capacity.free(), effects, now)
         waiting += [computation for computation in served if computation.queue]
         self._jobs.wait_in_order(waiting)
@@ -64,10 +64,10 @@ class Assigner:
     def _part(self) -> int:
         """The CPUs for each computation that has jobs here."""
         sharers = sum(bool(each.jobs) for each in self._state.computations.values())
-        return max(1, self._capacity.cpus // max(1, sharers))  # Those that wait may have had their jobs cancelled.
+        return max(1, self._capacity.cpus // max(1, sharers))  # Waiting ones may have had their jobs cancelled.
 
     def _hand_to_free(self, computation: Computation, share: int, effects: Effects, now: float) -> list[Worker]:
-        """Give jobs to free workers, on so many CPUs at most; which these are."""
+        """Assign jobs to free workers, on at most `share` CPUs; returns these workers."""
         idle = [worker for worker in computation.workers.values() if worker.is_free()]
         fresh: list[Worker] = []
         free = min(self._capacity.free(), computation.room())
@@ -89,7 +89,7 @@ class Assigner:
         return worker
 
     def _top_up(self, computation: Computation, workers: Iterable[Worker]) -> Effects:
-        """Put more short jobs behind those that workers have in hand."""
+        """Queue more short jobs behind those that workers have in hand."""
         if not computation.has_short_jobs or self._capacity.free() < 0 or computation.room() < 0:
             return []
         busy = [worker for worker in workers if worker.hand and not worker.is_ending]

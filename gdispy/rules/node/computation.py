@@ -1,4 +1,4 @@
-"""A computation on a node: its jobs, how far its processes are, and what is still held for its scheduler."""
+"""A computation on a node: its jobs, the state of its processes, and the outcomes held for its scheduler."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from gdispy.rules.node.progress import UnackedProgress
 from gdispy.rules.node.scheduler_session import SchedulerSession
 from gdispy.rules.node.worker import Worker
 
-#: Jobs that are longer, in seconds on average, are handed to workers one by one.
+#: Jobs that take longer, in seconds on average, are handed to workers one by one.
 SHORT = 0.02
-#: Jobs, and seconds of work, of one portion of others at most. A worker has up to two in hand: with fewer of the
-#: shortest it has nothing to do at times while the node is kept from the processor, a fifth of the time on two
-#: processors, with 100 jobs of microseconds. And of each portion node and client hear once: to be woken up costs them
-#: 0.3 ms of a processor that jobs need, with caches that others have used meanwhile.
+#: Maximum number of jobs, and of seconds of work, in one portion of shorter jobs. A worker has up to two portions in
+#: hand. With fewer of the shortest jobs it is idle at times while the node does not get a processor: a fifth of the
+#: time on two processors, with 100 jobs of microseconds. Node and client are also notified once for each portion: that
+#: wake-up costs 0.3 ms of a processor that jobs need, and finds the caches filled by others.
 PORTION_LIMIT = 400
 PORTION_SECONDS = 0.04
-#: Seconds of work of one portion at least: shorter ones are not worth those wake-ups.
+#: Minimum seconds of work in one portion: shorter portions are not worth these wake-ups.
 PORTION_LEAST = 0.002
-#: In so many portions for each worker goes what is here, so that they become smaller, and workers have done all that is
-#: here at about the same time.
+#: The jobs that are here are divided into this number of portions for each worker. So portions become smaller, and all
+#: workers finish at about the same time.
 PORTIONS = 4
 
 
 class RequestedFiles:
-    """Files of a computation that its scheduler was asked for, by their places in `Prepare.files`."""
+    """Files of a computation that were requested from its scheduler, by their indexes in `Prepare.files`."""
 
     __slots__ = ("_arrived", "_places")
 
@@ -39,20 +39,20 @@ class RequestedFiles:
         self._arrived: dict[int, Bulk] = {}
 
     def __bool__(self) -> bool:
-        """Whether some were asked for."""
+        """Whether any files are requested."""
         return bool(self._places)
 
     def ask(self, places: list[int]) -> None:
-        """Ask for these, and forget what was asked for before."""
+        """Request these, and forget earlier requests."""
         self.drop()
         self._places = places
 
     def missing(self) -> list[int]:
-        """Places of those that have not arrived."""
+        """Indexes of files that have not arrived."""
         return [place for place in self._places if place not in self._arrived]
 
     def take(self, places: list[int], contents: list[Bulk]) -> bool:
-        """Files have arrived, all or some; whether these were the last that were asked for."""
+        """Store files that have arrived, all or some; returns whether these were the last of the requested ones."""
         missing = set(self.missing())
         for place, content in zip(places, contents, strict=True):
             if place in missing:
@@ -62,19 +62,19 @@ class RequestedFiles:
         return bool(missing) and missing <= set(places)
 
     def hand_over(self) -> dict[int, Bulk]:
-        """The contents by their places, for who puts the files in place; nothing is asked for after that."""
+        """Return the contents by index, to be put in place; afterwards nothing is requested any more."""
         arrived, self._places, self._arrived = self._arrived, [], {}
         return arrived
 
     def drop(self) -> None:
-        """Forget what was asked for, and what of that has arrived."""
+        """Forget the requests and the contents that have arrived."""
         for content in self._arrived.values():
             release(content)
         self._places, self._arrived = [], {}
 
 
 class ProcessState:
-    """How far the processes of a computation are, and how often they have failed."""
+    """The state of a computation's processes, and how often they have failed."""
 
     __slots__ = ("error", "is_over", "lost_templates", "note", "ready", "stillborn")
 
@@ -83,13 +83,13 @@ class ProcessState:
         self.ready = False
         #: Why it could not be loaded.
         self.error = ""
-        #: What its user should know of how it was loaded.
+        #: A note on its loading for its user.
         self.note = ""
-        #: They have ended for good, and its outcomes wait for a scheduler that takes it over.
+        #: They have ended for good, and its outcomes wait for a scheduler that takes the computation over.
         self.is_over = False
-        #: Workers in a row that ended before their first job.
+        #: Consecutive workers that ended before their first job.
         self.stillborn = 0
-        #: How often its template has ended without having been told to.
+        #: How often its template has ended unexpectedly.
         self.lost_templates = 0
 
     def loaded(self, error: str) -> None:
@@ -102,26 +102,26 @@ class ProcessState:
         self.ready, self.is_over = False, True
 
     def load_again(self) -> None:
-        """They were over, and are started afresh."""
+        """They had ended, and are started again."""
         self.is_over = False
 
 
 class HeldOutcomes:
-    """Outcomes of a computation's jobs, until its scheduler has acknowledged them."""
+    """Outcomes of a computation's jobs until its scheduler has acknowledged them."""
 
     __slots__ = ("answers", "done", "fresh", "has_spool", "spooled", "tell_at", "unacked")
 
     def __init__(self) -> None:
         self.unacked: dict[JobId, Outcome] = {}
-        #: Those to be sent at the end of this turn.
+        #: Outcomes to be sent at the end of this turn.
         self.fresh: list[Outcome] = []
-        #: When those are sent at the latest; None where they need not wait.
+        #: The latest time to send them; None if they need not wait.
         self.tell_at: float | None = None
-        #: How many portions workers have answered since outcomes were sent.
+        #: How many portions workers have answered since outcomes were last sent.
         self.answers = 0
         #: Jobs that have ended here.
         self.done = 0
-        #: Jobs whose outcomes are written down, not acknowledged yet; and whether there is a file of it at all.
+        #: Jobs whose outcomes are written to the spool and not acknowledged; and whether there is a spool file.
         self.spooled: set[JobId] = set()
         self.has_spool = False
 
@@ -151,19 +151,19 @@ class Computation:
         self.id = prepare.computation
         self.prepare = prepare
         self.session = session
-        #: How often it was taken over; a scheduler that knows of fewer times has nothing more to do with it.
+        #: How often it was taken over; a scheduler with a lower number no longer owns it.
         self.epoch = prepare.epoch
         #: CPUs that its jobs may occupy.
         self.cpus = NO_LIMIT
-        #: Jobs that wait for a worker; `jobs` holds them and those in a worker's hand.
+        #: Jobs that wait for a worker; `jobs` holds these and those in workers' hands.
         self.queue: deque[Job] = deque()
         self.jobs: dict[JobId, Job] = {}
-        #: Later attempts of jobs whose former attempt has not ended yet.
+        #: Later attempts of jobs whose previous attempt has not ended.
         self.succeeding: dict[JobId, Job] = {}
         #: Cancels that arrived before their jobs (wire.py: messages may overtake payloads): (job, attempt).
         self.early: set[tuple[JobId, int]] = set()
         self.workers: dict[WorkerId, Worker] = {}
-        #: Average seconds of a job, None as long as none has ended.
+        #: Average seconds of a job, None until one has ended.
         self.pace: float | None = None
         self.processes = ProcessState()
         self.files = RequestedFiles()
@@ -172,7 +172,7 @@ class Computation:
 
     @property
     def has_token(self) -> bool:
-        """Whether another scheduler can prove that the computation is its own, and take it over."""
+        """Whether another scheduler can prove ownership of the computation, and take it over."""
         return bool(self.prepare.token)
 
     def held(self) -> dict[JobId, int]:
@@ -192,11 +192,11 @@ class Computation:
         return sum(worker.cpus for worker in self.workers.values() if worker.hand)
 
     def room(self) -> int:
-        """The CPUs that more of its jobs may occupy; less than 0 where it has more than it may have now."""
+        """CPUs that more of its jobs may occupy; negative if it has more than it may have now."""
         return self.cpus if self.cpus == NO_LIMIT else self.cpus - self.load()
 
     def note_pace(self, seconds: float, jobs: int) -> None:
-        """So many jobs took this long on average."""
+        """Record that `jobs` jobs took `seconds` on average."""
         self.pace = averaged(self.pace, seconds, jobs)
 
     @property
@@ -205,7 +205,7 @@ class Computation:
         return self.prepare.isolation != "job" and self.pace is not None and self.pace <= SHORT
 
     def portion(self, workers: int) -> int:
-        """How many short jobs to hand to one of so many workers at a time."""
+        """How many short jobs to hand to one of `workers` workers at a time."""
         pace = max(self.pace or 0.0, 1e-6)
         part = -(-len(self.jobs) // (PORTIONS * workers))
         return max(1, min(max(part, int(PORTION_LEAST / pace)), PORTION_LIMIT, round(PORTION_SECONDS / pace)))

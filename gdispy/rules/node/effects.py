@@ -1,6 +1,6 @@
-"""What the node's rules ask of the node that drives them, beside what all rules may ask (`rules/effects.py`).
+"""The effects of the node's rules, in addition to those of all rules (`rules/effects.py`).
 
-A shell performs effects in their order.
+The shell performs effects in order.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ if TYPE_CHECKING:
 
 @record
 class Load(Effect):
-    """Put the files that have arrived in place and start a template; answer with `loaded`."""
+    """Put the received files in place and start a template; answer with `loaded`."""
 
     prepare: Prepare
-    #: Contents by their places in `prepare.files`.
+    #: Contents by their indexes in `prepare.files`.
     arrived: dict[int, Bulk]
 
 
 @record
 class FindMissingFiles(Effect):
-    """Find out which files of the computation are not there; answer with `looked`."""
+    """Find out which files of the computation are missing; answer with `looked`."""
 
     prepare: Prepare
 
 
 @record
 class PutFiles(Effect):
-    """Put files into the directory of the computation; answer with `delivered`."""
+    """Put files into the computation's directory; answer with `delivered`."""
 
     prepare: Prepare
     deliver: PutFile
@@ -43,7 +43,7 @@ class PutFiles(Effect):
 
 @record
 class AnswerFile(Effect):
-    """Tell the job in the worker's hand what came of the file that it sent."""
+    """Report to the job in the worker's hand the result of sending its file."""
 
     worker: WorkerId
     error: str
@@ -51,14 +51,14 @@ class AnswerFile(Effect):
 
 @record
 class Unload(Effect):
-    """End the template with all below, and remove the files; answer with `unloaded`."""
+    """End the template and all its descendants, and remove the files; answer with `unloaded`."""
 
     computation: ComputationId
 
 
 @record
 class NewWorker(Effect):
-    """Fork a worker from the template of the computation."""
+    """Fork a worker from the computation's template."""
 
     worker: WorkerId
     computation: ComputationId
@@ -74,14 +74,14 @@ class AssignJobs(Effect):
 
 @record
 class RecallJobs(Effect):
-    """Take all jobs out of the worker's socket again; answer with `took_back`."""
+    """Take all jobs back out of the worker's socket; answer with `took_back`."""
 
     worker: WorkerId
 
 
 @record
 class Interrupt(Effect):
-    """KeyboardInterrupt for the job, if it is the one that runs."""
+    """Raise KeyboardInterrupt in the job, if it is the running one."""
 
     worker: WorkerId
     job: JobId
@@ -90,18 +90,18 @@ class Interrupt(Effect):
 
 @record
 class Terminate(Effect):
-    """SIGTERM to the worker and all that it started."""
+    """SIGTERM to the worker and all processes that it started."""
 
     worker: WorkerId
 
 
 @record
 class Kill(Effect):
-    """SIGKILL to the worker and all that it started."""
+    """SIGKILL to the worker and all processes that it started."""
 
     worker: WorkerId
 
 
 @record
 class Shutdown(Effect):
-    """It has done what it was to do, and ends."""
+    """The node has completed its work, and ends."""

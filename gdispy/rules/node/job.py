@@ -8,7 +8,7 @@ from gdispy.protocol.rows import JobOptions
 
 
 class Job:
-    """A job that this node has accepted and not ended."""
+    """A job that this node has accepted and that has not ended."""
 
     __slots__ = ("arguments", "attempt", "cancelled", "cpus", "expired", "limit", "number", "options", "reported")
 
@@ -16,24 +16,24 @@ class Job:
         self.number = number
         self.attempt = attempt
         self.arguments = arguments
-        #: Seconds that it may run; 0 is no limit.
+        #: Seconds that it may run; 0 for no limit.
         self.limit = 0.0
         #: How many CPUs it occupies.
         self.cpus = 1
-        #: As in `Run`; None also where nothing in it is for the worker, which then may have it in hand with others.
+        #: As in `Run`; None also if no option concerns the worker, which then may have it in hand with others.
         self.options: JobOptions | None = None
         if options is not None:
             self.limit = float(options.timeout)
             if options.concern_worker:
                 self.options, self.cpus = options, max(1, options.cpus)
         self.cancelled = False
-        #: It has taken longer than it may.
+        #: It has exceeded its time limit.
         self.expired = False
-        #: Whether the scheduler was told that it runs.
+        #: Whether the scheduler was notified that it runs.
         self.reported = False
 
     def release(self) -> None:
-        """Give back what it needed to run."""
+        """Release the payloads that it needed to run."""
         release(self.arguments)
         if self.options is not None:
             release(self.options.names)
@@ -41,11 +41,11 @@ class Job:
                 release(value)
 
     def took_too_long(self) -> str:
-        """What its user reads where it was ended for its limit."""
+        """The text for its user if it was ended for its time limit."""
         return f"The job took longer than its limit of {self.limit:g} s (dispy_timeout) and was terminated.\n"
 
 
 def release(value: Bulk) -> None:
-    """Give back what a payload occupies."""
+    """Release the memory of a payload."""
     if isinstance(value, Payload):
         value.release()

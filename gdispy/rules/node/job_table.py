@@ -1,14 +1,14 @@
-"""Where the jobs on a node are. Every move of a job is made here.
+"""The positions of the jobs on a node. Every move of a job is made here.
 
     accept -> waiting -> in the hand of a worker -> ended
                  ^---- put back ----'
        waiting -> returned to the scheduler
 
 Invariants:
-1. A job that was accepted is in exactly one place: waiting, in the hand of one worker, or ended.
-2. Of a job there is one attempt, the latest: what comes of a former one is dropped, and the later one waits for that.
-3. A job is begun at most once for each attempt: what is taken out of a worker's socket had not begun, what stays in its
-   hand had, and is never handed out again.
+1. An accepted job is in exactly one position: waiting, in the hand of one worker, or ended.
+2. A job has one attempt, the latest: reports of a previous one are dropped, and the later one waits for its end.
+3. A job is begun at most once for each attempt: jobs that are taken out of a worker's socket had not begun; those that
+   remain with the worker had, and are never handed out again.
 4. The CPUs of a worker are busy exactly as long as it has a job in hand.
 """
 
@@ -32,7 +32,7 @@ from gdispy.rules.node.outcomes import Outcomes
 from gdispy.rules.node.state import NodeState
 from gdispy.rules.node.worker import Worker
 
-#: Cancels of one computation that may come before their jobs: no more of these are on their way at once.
+#: Limit of cancels of one computation that arrive before their jobs: no more are ever in transit at the same time.
 EARLY_LIMIT = STREAM_LIMIT
 
 
@@ -43,13 +43,13 @@ class JobTable:
         self._state = state
         self._capacity = capacity
         self._outcomes = outcomes
-        #: Computations with jobs that wait, in the order in which they get the next free worker.
+        #: Computations with waiting jobs, in the order in which they get the next free worker.
         self._waiting: deque[Computation] = deque()
 
     # Waiting
 
     def take_waiting(self) -> deque[Computation]:
-        """The computations with jobs that wait, to be gone through; `wait_in_order` puts back what then still waits."""
+        """Take the computations with waiting jobs, to be served; `wait_in_order` puts back those that still wait."""
         waiting, self._waiting = self._waiting, deque()
         return waiting
 
@@ -57,14 +57,14 @@ class JobTable:
         self._waiting.extend(computations)
 
     def wait(self, computation: Computation) -> None:
-        """See that its jobs get their turn, where some wait and its processes are there."""
+        """Queue a computation for workers, if some of its jobs wait and its processes are ready."""
         if computation.queue and computation.processes.ready and computation not in self._waiting:
             self._waiting.append(computation)
 
-    # Coming
+    # Accepting
 
     def accept(self, computation: Computation, job: Job, now: float) -> None:
-        """Queue a job, or end it where its cancel has overtaken it; then comes `wait`."""
+        """Queue a job, or end it if its cancel has overtaken it; `wait` must follow."""
         computation.jobs[job.number] = job
         if computation.early and (job.number, job.attempt) in computation.early:
             computation.early.discard((job.number, job.attempt))
@@ -73,7 +73,7 @@ class JobTable:
             computation.queue.append(job)
 
     def replace(self, computation: Computation, known: Job, job: Job, now: float) -> Effects:
-        """A later attempt of a job that is here. One that may have begun has to end first."""
+        """Accept a later attempt of a job that is here. A previous attempt that may have begun has to end first."""
         holder = computation.holder(known)
         if holder is not None:
             computation.succeeding[job.number] = job
@@ -87,10 +87,10 @@ class JobTable:
         known.release()
         return []
 
-    # Going to workers, and back
+    # To workers, and back
 
     def hand_first(self, worker: Worker, cpus: int, now: float) -> Effects:
-        """The next job that waits goes to a free worker, on so many CPUs."""
+        """Hand the next waiting job to a free worker, on `cpus` CPUs."""
         job = worker.computation.queue.popleft()
         self._capacity.take(cpus)
         worker.cpus, worker.since = cpus, now
@@ -99,7 +99,7 @@ class JobTable:
         return [AssignJobs(worker.number, [job])]
 
     def hand_more(self, worker: Worker, amount: int) -> Effects:
-        """The next jobs that wait go behind those in a worker's hand, up to one with options for its worker."""
+        """Queue the next waiting jobs behind those in a worker's hand, up to the first with options for its worker."""
         queue = worker.computation.queue
         jobs: list[Job] = []
         while queue and len(jobs) < amount and queue[0].options is None:
@@ -111,7 +111,7 @@ class JobTable:
         return [AssignJobs(worker.number, jobs)]
 
     def put_back(self, worker: Worker, taken: list[tuple[JobId, int]], now: float) -> None:
-        """These had not begun: they wait again, before all others, or have ended where they were cancelled."""
+        """These had not begun: they wait again, before all others, or end if they were cancelled."""
         computation = worker.computation
         was_busy = bool(worker.hand)
         back = worker.take_out({number for number, _ in taken})
@@ -125,7 +125,7 @@ class JobTable:
         self.wait(computation)
 
     def remove_worker(self, worker: Worker) -> None:
-        """A worker is gone. Nobody answers for what it has in hand."""
+        """A worker has exited. The jobs in its hand get no answer."""
         self._state.remove_worker(worker)
         if worker.hand:
             self._capacity.give(worker.cpus)
@@ -133,7 +133,7 @@ class JobTable:
     # Ending
 
     def take_answers(self, worker: Worker, outcomes: list[Outcome]) -> bool:
-        """The outcomes of a worker's first jobs in hand; whether all are of the jobs that they should be of."""
+        """Take the outcomes of a worker's first jobs in hand; returns whether all of them match these jobs."""
         computation, hand = worker.computation, worker.hand
         was_busy, is_sound = bool(hand), True
         for outcome in outcomes:
@@ -166,7 +166,7 @@ class JobTable:
     def end(
         self, computation: Computation, job: Job, status: int, text: str, now: float, since: float | None = None
     ) -> None:
-        """End a job that no worker will answer for."""
+        """End a job that no worker will answer."""
         offset = self._state.clock_offset
         began, ended = (now if since is None else since) + offset, now + offset
         self._finish(
@@ -174,18 +174,18 @@ class JobTable:
         )
 
     def end_waiting(self, computation: Computation, text: str, now: float) -> None:
-        """End all jobs that wait: its processes cannot be started."""
+        """End all waiting jobs: the computation's processes cannot be started."""
         for job in computation.queue:
             self.end(computation, job, TERMINATED, text, now)
         computation.queue.clear()
 
     def end_next(self, computation: Computation, text: str, now: float) -> None:
-        """End the job that is the first to wait."""
+        """End the first waiting job."""
         self.end(computation, computation.queue.popleft(), TERMINATED, text, now)
 
     def cancel(self, computation: Computation, number: JobId, attempt: int, now: float) -> Effects:
-        """End a job, or recall it from its worker, to see whether it has begun. Where it has not come yet, remember
-        that it is not to begin."""
+        """End a job, or recall it from its worker to learn whether it has begun. If it has not arrived yet, remember
+        that it must not begin."""
         job = computation.jobs.get(number)
         if job is None or job.attempt != attempt:
             if number not in computation.outcomes.unacked:
@@ -202,22 +202,22 @@ class JobTable:
         return []
 
     def acked(self, computation: Computation, jobs: list[JobId], attempts: list[int]) -> Effects:
-        """Their scheduler has the outcomes of these: nothing more comes of them, nor of their cancels."""
+        """Their scheduler has these outcomes: forget them and their cancels."""
         if computation.early:
             computation.early.difference_update(zip(jobs, attempts, strict=True))
         return self._outcomes.acked(computation, jobs, attempts)
 
-    # Leaving
+    # Returning and removing
 
     def recall(self, computation: Computation, count: int) -> Effects:
-        """Return up to so many jobs that have not begun, the last first."""
+        """Return up to `count` jobs that have not begun, the last first."""
         given: list[Job] = []
         while computation.queue and len(given) < count:
             given.append(computation.queue.pop())
         return [self._return(computation, given)]
 
     def give_back(self) -> Effects:
-        """Return what waits here, to where it can run; a scheduler that is away hears of it when it is back."""
+        """Return all waiting jobs, to run elsewhere; a scheduler that is away is notified when it is back."""
         effects: Effects = []
         for computation in self._state.computations.values():
             if computation.queue and computation.session.peer is not None:
@@ -226,7 +226,7 @@ class JobTable:
         return effects
 
     def _return(self, computation: Computation, given: list[Job]) -> Send:
-        """Jobs that are in no queue any more go back to their scheduler."""
+        """Return jobs that are in no queue any more to their scheduler."""
         for job in given:
             del computation.jobs[job.number]
             job.release()
@@ -234,7 +234,7 @@ class JobTable:
         return Send(computation.session.connected(), Returned(computation.id, numbers, attempts))
 
     def forget(self, computation: Computation) -> Effects:
-        """The computation is released: end what runs of it, and keep nothing."""
+        """The computation is released: end its running jobs, and keep nothing."""
         self._state.remove(computation)
         effects = self._outcomes.release(computation)
         self._remove_workers(computation)
@@ -243,7 +243,7 @@ class JobTable:
         return [*effects, *self._unload(computation)]
 
     def retire(self, computation: Computation, text: str, now: float) -> Effects:
-        """End what runs of a computation, and keep what came of it."""
+        """End the running jobs of a computation, and keep their outcomes."""
         self._remove_workers(computation)
         computation.queue.clear()
         for job in computation.succeeding.values():
@@ -267,7 +267,7 @@ class JobTable:
         return [Unload(computation.id)]
 
     def check(self) -> None:
-        """Raise InternalError where an invariant does not hold; for tests."""
+        """Raise InternalError if an invariant does not hold; for tests."""
         self._capacity.check(sum(worker.cpus for worker in self._state.workers.values() if worker.hand))
         for computation in self._state.computations.values():
             held = [job.number for worker in computation.workers.values() for job in worker.hand]
@@ -279,4 +279,4 @@ class JobTable:
             if computation.succeeding.keys() - computation.jobs.keys():
                 raise InternalError("an attempt waits for one that is not here")
             if computation.queue and computation.processes.ready and computation not in self._waiting:
-                raise InternalError("jobs wait where nobody looks")
+                raise InternalError("jobs wait in a computation outside the queue")

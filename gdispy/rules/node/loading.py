@@ -1,4 +1,4 @@
-"""How computations come to a node and go: their files arrive, their template is started, and all of it is removed.
+"""Loading and unloading of computations: their files arrive, their template is started, and all of it is removed.
 
 prepare -> look for files -> ask for those that are missing -> load -> ready -> release -> unload -> gone
                                                                  ^--- template lost ---'
@@ -17,39 +17,39 @@ from gdispy.rules.node.scheduler_session import SchedulerSession
 from gdispy.rules.node.sessions import LAST_WORK, Sessions
 from gdispy.rules.node.state import NodeState
 
-#: Computations on a node at once: each has a process of its own.
+#: Limit of computations on a node: each has a process.
 COMPUTATIONS_LIMIT = 1024
-#: Templates of one computation that may end by themselves until it is given up.
+#: A computation is given up after its template has ended unexpectedly this number of times.
 TEMPLATE_LIMIT = 3
 
 
 class Loading:
-    """Which computations are loaded, and what is asked for them."""
+    """Which computations are loaded, and what is requested for them."""
 
     def __init__(self, state: NodeState, jobs: JobTable, ownership: Ownership, sessions: Sessions) -> None:
         self._state = state
         self._jobs = jobs
         self._ownership = ownership
         self._sessions = sessions
-        #: Asked for again before they were gone.
+        #: Requested again before they were unloaded.
         self._again: dict[ComputationId, Prepare] = {}
 
-    # What schedulers want
+    # Requests of schedulers
 
     def prepare(self, session: SchedulerSession, message: Prepare) -> Effects:
-        """A scheduler wants a computation to be here."""
+        """A scheduler wants to use a computation here."""
         number = message.computation
         if self._ownership.is_behind(number, message.token, message.epoch):
             return [Send(session.connected(), self._ownership.fenced(number))]
         if number in self._state.unloading:
-            self._again[number] = message  # When the former is gone; see `unloaded`.
+            self._again[number] = message  # When the previous one is unloaded; see `unloaded`.
             return []
         known = self._state.computations.get(number)
         if known is None:
             return self._begin(session, message)
         if known.session is not session:
             return self._begin_anew(session, known, message)
-        if known.processes.is_over:  # Only its outcomes are left: it is loaded afresh, and they stay.
+        if known.processes.is_over:  # Only its outcomes are left: it is loaded again, and they stay.
             known.prepare = message
             known.processes.load_again()
             return _load(message)
@@ -68,7 +68,7 @@ class Loading:
         return _load(message)
 
     def _begin_anew(self, session: SchedulerSession, known: Computation, message: Prepare) -> Effects:
-        """The computation of another scheduler: that was started again, and has forgotten what it had here."""
+        """A computation that belonged to another run of this scheduler, which has forgotten what it had here."""
         if known.session.peer is not None:
             return _refuse(session, message, "it belongs to another client")
         effects = self._jobs.forget(known)
@@ -78,36 +78,36 @@ class Loading:
         return effects
 
     def _say_again(self, session: SchedulerSession, known: Computation) -> Effects:
-        if known.files:  # The connection broke before they came.
+        if known.files:  # The connection broke before they arrived.
             return [Send(session.connected(), MissingFiles(known.id, known.files.missing()))]
         processes = known.processes
         prepared = Prepared(known.id, processes.error, processes.note)
         return [Send(session.connected(), prepared)] if processes.ready or processes.error else []
 
     def take_contents(self, computation: Computation, message: FileContents) -> Effects:
-        """Files have arrived that the scheduler was asked for."""
+        """Files that were requested from the scheduler have arrived."""
         if not computation.files.take(message.places, message.contents):
             return []
         return [Load(computation.prepare, computation.files.hand_over())]
 
     def put_files(self, session: SchedulerSession, computation: Computation | None, message: PutFile) -> Effects:
-        """A scheduler wants files to be where the jobs of a computation find them."""
+        """A scheduler sends files for the jobs of a computation."""
         if computation is not None and computation.processes.ready:
             return [PutFiles(computation.prepare, message)]
         answer = (message.question, "the computation is not loaded on that node", -1.0)
         return [Send(session.connected(), Reply(message.computation, *answer, []))]
 
     def release(self, session: SchedulerSession, number: ComputationId) -> Effects:
-        """A scheduler wants a computation to be gone that is not here, or not its own: it is told so, where it is."""
+        """A scheduler releases a computation that is not here or not its own: confirm, unless it is still unloading."""
         self._again.pop(number, None)
         if number in self._state.unloading:
             return []
         return [Send(session.connected(), Released(number))]
 
-    # What processes do
+    # Reports of processes
 
     def looked(self, computation: Computation, places: list[int]) -> Effects:
-        """These files are not there."""
+        """These files are missing."""
         if not places:
             return [Load(computation.prepare, {})]
         computation.files.ask(places)
@@ -115,7 +115,7 @@ class Loading:
         return [Send(peer, MissingFiles(computation.id, places))] if peer is not None else []
 
     def loaded(self, computation: Computation, error: str, now: float) -> Effects:
-        """The template has loaded the computation, or could not."""
+        """The template has loaded the computation, or failed to."""
         computation.processes.loaded(error)
         peer = computation.session.peer
         effects: Effects = []
@@ -133,8 +133,8 @@ class Loading:
         return [Send(peer, reply)] if peer is not None else []
 
     def template_lost(self, computation: Computation, cause: str, now: float) -> Effects:
-        """The template has ended by itself: start another, or give the computation up. Its workers' ends were told
-        before."""
+        """The template has ended unexpectedly: start another, or give the computation up. The exits of its workers were
+        reported before."""
         processes = computation.processes
         processes.template_ended()
         processes.lost_templates += 1
@@ -143,7 +143,7 @@ class Loading:
         return [Load(computation.prepare, {})]
 
     def unloaded(self, number: ComputationId) -> Effects:
-        """Nothing is left of a computation that was released."""
+        """The processes and files of a released computation are gone."""
         owner = self._state.unloaded(number)
         again = self._again.pop(number, None)
         if owner is None:

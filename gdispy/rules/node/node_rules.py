@@ -1,14 +1,14 @@
 """The node's rules: which worker runs which job of which scheduler, and which outcomes are still held.
 
-Each object of these rules is in a module of its own, is given those below it, and calls no other:
+Each object of these rules is in a separate module, is given those below it, and calls no others:
 
     Requests   Supervision              messages of schedulers;  workers
-    Loading                             how computations come and go
-    Sessions                            who is served
-    Ownership  Turn                     whose a computation is;  the end of a turn
+    Loading                             loading and unloading of computations
+    Sessions                            which schedulers are served
+    Ownership  Turn                     owners of computations;  the end of a turn
     Assigner                            which job goes to which worker
-    JobTable                            where jobs are
-    Outcomes   Capacity   NodeState     what has ended;  how many CPUs;  what is here
+    JobTable                            positions of jobs
+    Outcomes   Capacity   NodeState     outcomes;  number of CPUs;  computations and workers
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ _HOURS = "service hours"
 
 
 class NodeRules:
-    """The work of this node for its schedulers. Stimuli come in here, with the time, and effects go out.
+    """The work of this node for its schedulers. Stimuli arrive here, with the time; effects are returned.
 
-    A stimulus about something that is not here has no effect. What may set jobs free or CPUs ends with the end of the
-    turn.
+    A stimulus about something that is not here has no effect. A stimulus that may free jobs or CPUs ends with
+    the end of the turn.
     """
 
     def __init__(
@@ -61,11 +61,11 @@ class NodeRules:
         self._loading = Loading(state, jobs, ownership, sessions)
         self._supervision = Supervision(state, jobs)
         self._requests = Requests(state, jobs, sessions, self._loading)
-        #: What is done about a message that could not be handled.
+        #: How a message that could not be handled is answered.
         self.on_fault: OnFault = raise_fault
-        #: Take up what an earlier run of this node has left in the spool.
+        #: Restore the outcomes that an earlier run of this node has left in the spool.
         self.restore = sessions.restore
-        # Questions, which change nothing.
+        # Queries, which change nothing.
         status = NodeStatus(state, capacity, sessions)
         self.standing, self.overview = status.standing, status.overview
         self.clients, self.serves, self.rests = sessions.clients, sessions.serves, sessions.rests
@@ -85,14 +85,14 @@ class NodeRules:
         return self._sessions.joined(session, peer, hello, now) + self._turn.end(now)
 
     def receive(self, peer: Peer, messages: list[Message], now: float) -> Effects:
-        """A scheduler says this."""
+        """Handle the messages of a scheduler."""
         session = self._sessions.at(peer)
         if session is None:
             return []
         return self._requests.receive(session, peer, messages, self.on_fault, now) + self._turn.end(now)
 
     def gone(self, peer: Peer, now: float) -> Effects:
-        """A connection is over. What it asked for goes on."""
+        """A connection has ended. Its requests remain valid."""
         return self._sessions.gone(peer, now)
 
     # The node's owner
@@ -102,14 +102,14 @@ class NodeRules:
         return self._sessions.offer(self._capacity.want(cpus), now)
 
     def shut(self, why: str, now: float) -> Effects:
-        """Take no jobs for this reason, until `reopen` takes it back."""
+        """Take no jobs for this reason, until `reopen` removes it."""
         return self._sessions.offer(self._capacity.shut(why), now)
 
     def reopen(self, why: str, now: float) -> Effects:
         return self._sessions.offer(self._capacity.reopen(why), now)
 
     def keep_hours(self, state: str, end: str, now: float) -> Effects:
-        """The time of day says so; at `end` o'clock what runs is ended."""
+        """Apply the service hours; at `end` o'clock running jobs are ended."""
         if state == OPEN:
             return self.reopen(_HOURS, now)
         effects = self.shut(_HOURS, now)
@@ -122,25 +122,25 @@ class NodeRules:
         return self._sessions.give_up_absent(now) + self._turn.end(now)
 
     def finish(self, now: float) -> Effects:
-        """Take no new clients and computations; end when those that are here are over."""
+        """Take no new clients and computations; end when those that are here are finished."""
         return self._sessions.finish()
 
     # Computations and their templates
 
     def noted(self, computation_id: ComputationId, note: str, now: float) -> Effects:
-        """What the user should know of a computation that is about to be `loaded`."""
+        """Store a note for the user of a computation that is about to be `loaded`."""
         computation = self._state.computations.get(computation_id)
         if computation is not None:
             computation.processes.note = note
         return []
 
     def loaded(self, computation_id: ComputationId, error: str, now: float) -> Effects:
-        """The template has loaded the computation, or could not."""
+        """The template has loaded the computation, or failed to."""
         computation = self._state.computations.get(computation_id)
         return self._loading.loaded(computation, error, now) + self._turn.end(now) if computation is not None else []
 
     def looked(self, computation_id: ComputationId, places: list[int], now: float) -> Effects:
-        """These files of a computation are not there."""
+        """These files of a computation are missing."""
         computation = self._state.computations.get(computation_id)
         return self._loading.looked(computation, places) if computation is not None else []
 
@@ -150,21 +150,21 @@ class NodeRules:
         return self._loading.delivered(computation, question, error) if computation is not None else []
 
     def template_ended(self, computation_id: ComputationId, now: float) -> Effects:
-        """The template of a computation is gone; its workers' ends, then `template_lost`, follow."""
+        """The template of a computation has exited; the exits of its workers, then `template_lost`, follow."""
         computation = self._state.computations.get(computation_id)
         if computation is not None:
             computation.processes.template_ended()
         return []
 
     def template_lost(self, computation_id: ComputationId, cause: str, now: float) -> Effects:
-        """The template of a computation has ended by itself. Its workers' ends were told before."""
+        """The template of a computation has ended unexpectedly. The exits of its workers were reported before."""
         computation = self._state.computations.get(computation_id)
         if computation is None:
             return []
         return self._loading.template_lost(computation, cause, now) + self._turn.end(now)
 
     def unloaded(self, computation_id: ComputationId, now: float) -> Effects:
-        """Nothing is left of a computation that was released."""
+        """The processes and files of a released computation are gone."""
         return self._loading.unloaded(computation_id)
 
     # Workers
@@ -191,12 +191,12 @@ class NodeRules:
         return self._supervision.sent_file(worker, FileKey(job, attempt, number), SentFile(row, content, worker_id))
 
     def took_back(self, worker_id: WorkerId, taken: list[tuple[JobId, int]], now: float) -> Effects:
-        """These were in the worker's socket: they had not begun. What else is in hand had."""
+        """These were in the worker's socket and had not begun. The remaining jobs in hand had."""
         worker = self._state.workers.get(worker_id)
         return self._supervision.took_back(worker, taken, now) + self._turn.end(now) if worker is not None else []
 
     def exited(self, worker_id: WorkerId, taken: list[tuple[JobId, int]], cause: str, now: float) -> Effects:
-        """A worker is gone, and all that it started; `taken` were still in its socket."""
+        """A worker has exited, with all processes that it started; `taken` were still in its socket."""
         worker = self._state.workers.get(worker_id)
         if worker is None:
             return []
@@ -214,5 +214,5 @@ class NodeRules:
         return effects + self._turn.end(now)
 
     def check(self) -> None:
-        """Raise InternalError where an invariant does not hold; for tests."""
+        """Raise InternalError if an invariant does not hold; for tests."""
         self._jobs.check()

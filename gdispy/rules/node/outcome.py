@@ -1,4 +1,4 @@
-"""Outcomes of jobs as rows, and the messages that bring them to a scheduler."""
+"""Outcomes of jobs as rows, and the messages that report them to a scheduler."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from gdispy.protocol.ids import ComputationId, JobId
 from gdispy.protocol.messages import Ended
 from gdispy.protocol.payload import Bulk, Payload, bulk_size
 
-#: Bytes, payloads aside, and jobs in one message about outcomes at most.
+#: Maximum bytes, payloads aside, and maximum number of jobs in one message about outcomes.
 MESSAGE_BYTES = 256 * 1024
 MESSAGE_JOBS = 4096
 
@@ -17,7 +17,7 @@ Row = tuple[Any, ...]
 
 
 class Outcome(NamedTuple):
-    """How an attempt of a job ended: one job's place in the columns of `Ended`, in their order."""
+    """How an attempt of a job ended: one job's entries in the columns of `Ended`, in their order."""
 
     job: JobId
     attempt: int
@@ -34,13 +34,13 @@ class Outcome(NamedTuple):
     truncated: bool
 
     def release(self) -> None:
-        """Give back what its payloads occupy."""
+        """Release the memory of its payloads."""
         for value in (self.result, self.stdout, self.stderr):
             if isinstance(value, Payload):
                 value.release()
 
     def size(self) -> int:
-        """About how many bytes it has, its payloads included: a message arrives when they all have."""
+        """Its approximate size in bytes, with payloads: a message is complete when all of them have arrived."""
         return sum(map(bulk_size, (self.result, self.stdout, self.stderr))) + 4 * len(self.exception) + 64
 
 
@@ -51,7 +51,7 @@ def ended_message(computation: ComputationId, outcomes: list[Outcome]) -> Ended:
 
 
 def portions(outcomes: list[Outcome]) -> list[list[Outcome]]:
-    """Outcomes in as many lists as make messages of a size that the other side takes."""
+    """Divide outcomes into lists, each of which makes a message of a size that the other side accepts."""
     if not outcomes or _fit(outcomes):
         return [outcomes] if outcomes else []
     found: list[list[Outcome]] = []
@@ -67,7 +67,7 @@ def portions(outcomes: list[Outcome]) -> list[list[Outcome]]:
 
 
 def _fit(outcomes: list[Outcome]) -> bool:
-    """Whether outcomes fit into one message; by columns, since that is fast for many short ones."""
+    """Whether outcomes fit into one message; computed by columns, which is fast for many short ones."""
     columns: Any = Outcome._make(zip(*outcomes, strict=True))
     size = 64 * len(outcomes) + 4 * sum(map(len, columns.exception))
     for column in (columns.result, columns.stdout, columns.stderr):

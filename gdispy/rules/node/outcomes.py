@@ -1,10 +1,10 @@
-"""Outcomes of jobs, from the end of a job until its scheduler has acknowledged it: sent together, and written down
-where that scheduler is away.
+"""Outcomes of jobs, from the end of a job until its scheduler has acknowledged it: sent together, and written to the
+spool while that scheduler is away.
 
 Invariants:
 1. An outcome is held until it is acknowledged, whatever happens to the connection.
-2. While its scheduler is away, each outcome of a computation with a token is in the spool, until it is acknowledged. Of
-   the others nobody could ask for anything but their own scheduler, as long as it lives.
+2. While its scheduler is away, each outcome of a computation with a token is in the spool, until it is acknowledged.
+   Other outcomes can be requested only by the scheduler of their computation, and only while its process runs.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from gdispy.rules.history.facts import Owned
 from gdispy.rules.node.computation import Computation
 from gdispy.rules.node.outcome import Outcome, ended_message, portions
 
-#: Seconds that outcomes of jobs of such a length (seconds) wait for others, at most: until each worker has answered.
+#: Maximum seconds that outcomes of jobs of such a length (seconds) wait for others: until each worker has answered.
 TELL_AFTER = 0.02
 TOGETHER_FROM, TOGETHER_TO = 0.0005, 0.05
 
@@ -27,7 +27,7 @@ class Outcomes:
     """Which outcomes are sent, written down and forgotten, and when."""
 
     def __init__(self) -> None:
-        #: Computations with outcomes to send at the end of this turn, in the order in which the first of them came.
+        #: Computations with outcomes to send at the end of this turn, in the order of their first such outcome.
         self._dirty: dict[ComputationId, Computation] = {}
 
     def add(self, computation: Computation, outcome: Outcome) -> None:
@@ -39,16 +39,16 @@ class Outcomes:
         self._dirty[computation.id] = computation
 
     def note_answer(self, computation: Computation) -> None:
-        """A worker has finished all but the last portion that it was handed."""
+        """A worker has finished all portions but the last that it was handed."""
         computation.outcomes.answers += 1
 
     def send_again(self, computation: Computation) -> None:
-        """Its scheduler has come back, and may have none of them."""
+        """Its scheduler has reconnected, and may have none of them."""
         computation.outcomes.fresh = list(computation.outcomes.unacked.values())
         self._dirty[computation.id] = computation
 
     def flush(self, now: float) -> Effects:
-        """Send the outcomes that need not wait for others, or write them down where their scheduler is away."""
+        """Send the outcomes that need not wait for others; write them to the spool if their scheduler is away."""
         effects: Effects = []
         for computation in list(self._dirty.values()):
             if self._may_wait(computation, now):
@@ -64,9 +64,9 @@ class Outcomes:
         return effects
 
     def _may_wait(self, computation: Computation, now: float) -> bool:
-        """Whether outcomes may wait for others, to be told together: until then, and until an answer could be here,
-        the workers have enough to do; and each message costs both sides a wake-up, which short jobs notice. The
-        shortest come together by themselves."""
+        """Whether outcomes may wait for others, to be reported together. Until then, and until an answer can have
+        arrived, the workers have enough jobs; and each message costs both sides a wake-up, which slows short jobs. The
+        shortest are reported together anyway."""
         pace, workers = computation.pace, len(computation.workers)
         if pace is None or not TOGETHER_FROM < pace < TOGETHER_TO:
             return False
@@ -78,7 +78,7 @@ class Outcomes:
         return now < held.tell_at and held.answers < workers
 
     def due(self) -> list[float]:
-        """When outcomes that wait for others are to be sent at the latest."""
+        """The latest times at which waiting outcomes are to be sent."""
         times = (each.outcomes.tell_at for each in self._dirty.values())
         return [time for time in times if time is not None]
 
@@ -96,7 +96,7 @@ class Outcomes:
         return effects
 
     def release(self, computation: Computation) -> Effects:
-        """The computation is released: nobody asks for its outcomes any more."""
+        """The computation is released: its outcomes are not needed any more."""
         self._dirty.pop(computation.id, None)
         for outcome in computation.outcomes.unacked.values():
             outcome.release()
@@ -105,7 +105,7 @@ class Outcomes:
     # The spool
 
     def spool_all(self, computations: Iterable[Computation]) -> Effects:
-        """Their scheduler has gone: write down what has ended and is not acknowledged."""
+        """Their scheduler has disconnected: write to the spool all outcomes that are not acknowledged."""
         effects: Effects = []
         for computation in computations:
             if computation.has_token and not computation.processes.is_over:
@@ -138,7 +138,7 @@ class Outcomes:
         return [WriteFacts(computation.id, [OutcomesAcked(computation.id, numbers, [0] * len(numbers))])]
 
     def restore(self, computation: Computation, outcomes: Iterable[Outcome]) -> None:
-        """These were written down in an earlier run of this node."""
+        """Take outcomes that were written in an earlier run of this node."""
         held = computation.outcomes
         held.has_spool = True
         for outcome in outcomes:

@@ -1,8 +1,8 @@
-"""Which scheduler a computation belongs to, where several can prove that it is their own.
+"""Which scheduler owns a computation, if several can prove ownership.
 
-It concerns computations with a token.
+Applies to computations with a token.
 
-Invariant: a computation belongs to one session: the one that claimed it last, with the greatest epoch.
+Invariant: a computation belongs to one session: the last that claimed it, with the greatest epoch.
 """
 
 from __future__ import annotations
@@ -16,27 +16,27 @@ from gdispy.rules.node.computation import Computation
 from gdispy.rules.node.scheduler_session import SchedulerSession
 from gdispy.rules.node.state import NodeState
 
-#: Computations of which it is remembered how often they were taken over, when they are gone.
+#: Limit of removed computations of which the epoch is remembered.
 EPOCHS_LIMIT = 4096
 
 
 class Title(NamedTuple):
-    """How often a computation was taken over, and the token that proves who may."""
+    """How often a computation was taken over, and the token that proves ownership."""
 
     epoch: int
     token: bytes
 
 
 class Ownership:
-    """Takes computations over, and fences who has been overtaken."""
+    """Takes computations over, and fences the previous owners."""
 
     def __init__(self, state: NodeState) -> None:
         self._state = state
-        #: Those of computations that are gone included.
+        #: Those of removed computations included.
         self._titles: dict[ComputationId, Title] = {}
 
     def note(self, computation: Computation) -> None:
-        """Remember who has it, for longer than it is here."""
+        """Remember the owner, for longer than the computation is here."""
         if computation.has_token:
             self._titles.pop(computation.id, None)
             self._titles[computation.id] = Title(computation.epoch, computation.prepare.token)
@@ -44,22 +44,22 @@ class Ownership:
                 del self._titles[next(iter(self._titles))]
 
     def is_due(self, computation: ComputationId, token: bytes, epoch: int) -> bool:
-        """Whether a scheduler that shows this may have the computation."""
+        """Whether a scheduler with this token and epoch may have the computation."""
         known = self._state.computations.get(computation)
         return known is not None and known.prepare.token == token and epoch >= known.epoch
 
     def is_behind(self, computation: ComputationId, token: bytes, epoch: int) -> bool:
-        """Whether the computation was taken over since it was that of a scheduler which shows its token."""
+        """Whether the computation was taken over since a scheduler with this token and epoch owned it."""
         title = self._titles.get(computation)
         return title is not None and title.epoch > epoch and title.token == token
 
     def fenced(self, computation: ComputationId) -> Message:
-        """For a scheduler that was overtaken. The token in it proves that this is no node's invention."""
+        """The message for a fenced scheduler. Its token proves that the node did not invent it."""
         title = self._titles.get(computation, Title(0, b""))
         return Fenced(computation, title.token, title.epoch)
 
     def claim(self, session: SchedulerSession, computation: ComputationId, token: bytes, epoch: int) -> Effects:
-        """Give a scheduler what it claims, and tell who had that, or who claims what is not its own any more."""
+        """Assign a claimed computation to a scheduler, and notify the previous owner, or a claimant that is fenced."""
         known = self._state.computations.get(computation)
         if known is not None:
             is_news = known.session is not session or known.epoch != epoch

@@ -1,4 +1,4 @@
-"""What a running job has sent to its client and nobody has acknowledged: provisional results and files."""
+"""Provisional results and files that a running job has sent to its client and that are not acknowledged."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class FileKey(NamedTuple):
 
 
 class SentFile(NamedTuple):
-    """A file on its way to the client; its job waits in `worker` for the answer."""
+    """A file that is being sent to the client; its job waits in `worker` for the answer."""
 
     #: As in `Upload`.
     row: list[Any]
@@ -67,7 +67,7 @@ class UnackedProgress:
         self.files[key] = file
 
     def take_file(self, key: FileKey) -> SentFile | None:
-        """The file is answered: its contents are given back."""
+        """The file is answered: release its contents."""
         file = self.files.pop(key, None)
         if file is not None:
             release(file.content)
@@ -91,7 +91,7 @@ class UnackedProgress:
         self.drop_shown()
 
     def messages(self, computation: ComputationId) -> Iterator[Progress | Upload]:
-        """All of it, for a scheduler that has come back."""
+        """All of it, for a scheduler that has reconnected."""
         for job, values in self._shown.items():
             for each in values:
                 yield Progress(computation, job, *each, "")

@@ -1,7 +1,7 @@
-"""What schedulers say to a node about their computations.
+"""Messages of schedulers about their computations.
 
-Invariant: nothing of a computation changes by a message of a scheduler that it does not belong to. Such a message is
-answered where its sender waits, and else dropped.
+Invariant: a message changes nothing of a computation that does not belong to its sender. Such a message is answered if
+its sender waits for an answer, and dropped otherwise.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from gdispy.rules.node.scheduler_session import SchedulerSession
 from gdispy.rules.node.sessions import Sessions
 from gdispy.rules.node.state import NodeState
 
-#: What a recoverer may say.
+#: Messages that a recoverer may send.
 _OF_RECOVERERS = frozenset((Cancel, OutcomesAcked, ProgressAcked, Release))
 
 
@@ -54,7 +54,7 @@ class Requests:
     def receive(
         self, session: SchedulerSession, peer: Peer, messages: list[Message], on_fault: OnFault, now: float
     ) -> Effects:
-        """Handle messages in their order, up to the first that this node does not take, or cannot handle."""
+        """Handle messages in order, up to the first that this node does not accept or cannot handle."""
         effects: Effects = []
         for message in messages:
             kind = type(message)
@@ -69,7 +69,7 @@ class Requests:
         return effects
 
     def _handle(self, session: SchedulerSession, message: Any, now: float) -> Effects:
-        """Have a message handled; whose the computation is that it is about is found out here."""
+        """Handle a message; the owner of its computation is determined here."""
         kind = type(message)
         if kind in self._ABOUT_ANY:
             return self._ABOUT_ANY[kind](self, session, message, now)
@@ -78,7 +78,7 @@ class Requests:
             return self._ABOUT_OWN[kind](self, computation, message, now)
         return self._ABOUT_OTHERS[kind](self, session, message) if kind in self._ABOUT_OTHERS else []
 
-    # About a computation, whose ever it is, or one that is to come
+    # About a computation of any owner, or a new one
 
     def _on_prepare(self, session: SchedulerSession, message: Prepare, now: float) -> Effects:
         return self._loading.prepare(session, message)
@@ -90,7 +90,7 @@ class Requests:
         session.cpus = message.total
         return self._sessions.use_cpus(message.total, now)
 
-    # About a computation of the scheduler's own
+    # About a computation that the scheduler owns
 
     def _on_contents(self, computation: Computation, message: FileContents, now: float) -> Effects:
         return self._loading.take_contents(computation, message)
@@ -119,8 +119,8 @@ class Requests:
         return effects
 
     def _supersede(self, computation: Computation, job: Job, now: float) -> Effects:
-        """A job that is here already, or whose outcome is: said twice, or its scheduler had given this node up, and has
-        placed it here anew before it could hear what came of the former attempt."""
+        """A job that is already here, or whose outcome is: sent twice, or its scheduler had given this node up, and has
+        placed it here again before the outcome of the previous attempt could reach it."""
         known, outcome = computation.jobs.get(job.number), computation.outcomes.unacked.get(job.number)
         known = computation.succeeding.get(job.number, known)
         if job.attempt <= (known.attempt if known is not None else outcome.attempt if outcome is not None else 0):
@@ -153,7 +153,7 @@ class Requests:
     def _on_release(self, computation: Computation, message: Release, now: float) -> Effects:
         return self._jobs.forget(computation)
 
-    # About one that is not here, or another scheduler's
+    # About one that is not here, or that another scheduler owns
 
     def _on_contents_of_others(self, session: SchedulerSession, message: FileContents) -> Effects:
         for value in message.contents:
@@ -195,8 +195,8 @@ class Requests:
 
 
 def _return_run(session: SchedulerSession, message: Run, error: str) -> Effects:
-    """Jobs of a computation that is not ready, or cannot be loaded. First why, or they would be sent here again at
-    once."""
+    """Return the jobs of a computation that is not ready, or cannot be loaded. The reason is sent first, or the jobs
+    would be sent here again immediately."""
     peer = session.connected()
     return [
         Send(peer, Prepared(message.computation, error or "it is still being loaded", for_now=not error)),

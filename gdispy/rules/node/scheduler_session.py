@@ -17,21 +17,21 @@ class SchedulerSession:
         self.name = name
         #: Its connection; None while it is away.
         self.peer: Peer | None = None
-        #: When it is forgotten, while it is away.
+        #: When it is forgotten, if it is still away.
         self.expires: float | None = None
         #: Seconds for which it is remembered while it is away.
         self.lease = 0.0
         #: CPUs that it wants to use.
         self.cpus = NO_LIMIT
-        #: Whether it ever had a computation here.
+        #: Whether it has ever had a computation here.
         self.was_served = False
-        #: Which of its runs this is, as its journal counts them.
+        #: The number of its run, as counted by its journal.
         self.epoch = 0
-        #: It only takes what is here, and brings nothing.
+        #: It only collects outcomes, and submits nothing.
         self.recovers = False
 
     def connected(self) -> Peer:
-        """Its connection, where it must have one."""
+        """Its connection, when it must have one."""
         if self.peer is None:
             raise InternalError("a message came from a scheduler that is away")
         return self.peer

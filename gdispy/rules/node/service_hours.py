@@ -2,8 +2,8 @@
 
     start ── open ── stop ── draining ── end ── closed ── start of the next day
 
-Draining takes no new jobs and lets go on what runs; closed ends that too. Without an end it is drained
-until the next start; without a stop, the end is both. All may pass midnight.
+Draining takes no new jobs, and running jobs continue; closed ends these too. Without an end the node drains
+until the next start; without a stop, the end is both. All times may pass midnight.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ class Hours:
 
     @property
     def last(self) -> int:
-        """When nothing runs any more."""
+        """The time from which nothing runs any more."""
         return self.stop if self.end is None else self.end
 
     def at(self, seconds: float) -> tuple[str, float]:
-        """What holds so many seconds after midnight, and in how many seconds that changes."""
+        """The state at `seconds` after midnight, and in how many seconds it changes."""
         since = (seconds - 60 * self.start) % (60 * _DAY)
         for state, minutes in ((OPEN, self._after(self.stop)), (DRAINING, self._after(self.end))):
             if minutes is not None and since < 60 * minutes:
@@ -45,7 +45,7 @@ class Hours:
 
 
 def parse_hours(start: str, stop: str, end: str, now: str) -> Hours | None:
-    """The hours as the user gives them, HH:MM or '' each; without a start they begin `now`. Raises ConfigError."""
+    """The hours from the user's values, HH:MM or '' each; without a start they begin `now`. Raises ConfigError."""
     if not start and not stop and not end:
         return None
     if not stop and not end:

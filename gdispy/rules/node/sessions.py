@@ -1,7 +1,7 @@
-"""The schedulers that a node works for: who comes, who goes, and who is given up.
+"""The schedulers that a node works for: which connect, disconnect, and are given up.
 
 Invariants:
-1. One scheduler is served at a time, recoverers aside; one that went away is remembered until `lease` seconds later.
+1. One scheduler is served at a time, recoverers aside; one that is away is remembered for `lease` seconds.
    While it is connected nothing of it is forgotten, however long its jobs take.
 2. A scheduler that is away is forgotten as soon as nothing is here for it.
 """
@@ -26,15 +26,15 @@ from gdispy.rules.node.scheduler_session import SchedulerSession
 from gdispy.rules.node.state import NodeState
 from gdispy.rules.node.turn import Turn
 
-#: Seconds that the jobs of a scheduler which went away are kept.
+#: Seconds for which the jobs of a scheduler that is away are kept.
 LEASE = 3600.0
-#: The same as a multiple of the interval at which the scheduler wants signs of life; it gives a node up
+#: The same as a multiple of the interval at which the scheduler wants heartbeats; the scheduler gives a node up
 #: after six.
 LEASE_PULSES = 12
-#: Seconds that outcomes are kept whose scheduler has not come back in time.
+#: Seconds for which outcomes are kept after the lease of their scheduler has ended.
 SPOOL_AGE = 7 * 24 * 3600.0
 
-#: Why a node that ends soon takes nothing new.
+#: Why a node that is about to end takes nothing new.
 LAST_WORK = "it stops when its current work is done"
 _SHARE = "wait until that program has ended, or share nodes between programs with gdispy-scheduler"
 _AWAY = (
@@ -58,7 +58,7 @@ class Sessions:
         turn: Turn,
     ) -> None:
         self._lease = lease
-        #: End when so many schedulers were served; -1 never. How many were, and whether no more are taken.
+        #: End after this number of schedulers was served, -1: never. The number served, and whether no more are taken.
         self._serve = serve
         self._served = 0
         self.is_finishing = False
@@ -72,7 +72,7 @@ class Sessions:
         self._sessions: dict[Instance, SchedulerSession] = {}
         self._by_peer: dict[Peer, SchedulerSession] = {}
 
-    # Who is there
+    # Sessions and connections
 
     def at(self, peer: Peer) -> SchedulerSession | None:
         """The scheduler of a connection."""
@@ -87,7 +87,7 @@ class Sessions:
         return here, [each.name for each in self._sessions.values() if each.peer is None]
 
     def serves(self, peer: Peer) -> bool:
-        """Whether a connection is that of a scheduler that this node works for."""
+        """Whether a connection belongs to a scheduler that this node works for."""
         return peer in self._by_peer
 
     def rests(self, peer: Peer) -> bool:
@@ -96,12 +96,12 @@ class Sessions:
         return session is None or not self._state.has_anything_of(session)
 
     def offer(self, has_changed: bool, now: float) -> Effects:
-        """The offer of CPUs was set: tell those who are connected, where it has changed, and use what is offered."""
-        # First how many, or jobs that go back would come again at once.
+        """The offer of CPUs was set: notify the connected schedulers if it has changed, and use the offered CPUs."""
+        # The number first, or returned jobs would arrive again immediately.
         effects: Effects = [Send(peer, self._capacity.message()) for peer in self._by_peer] if has_changed else []
         return effects + self._turn.adjust_cpus(now)
 
-    # Coming
+    # Connecting
 
     def admit(self, hello: Hello) -> SchedulerSession | str:
         """The session of a scheduler that has connected, or why it is not served."""
@@ -115,27 +115,27 @@ class Sessions:
         return session
 
     def _refusal(self, hello: Hello) -> str:
-        """Why a scheduler cannot be served now, or ''. One with computations here always can."""
+        """Why a scheduler cannot be served now, or ''. One with computations here can always be served."""
         own = any(each.session.instance == hello.instance for each in self._state.computations.values())
         if hello.role == RECOVERER or own or any(self._ownership.is_due(*claim) for claim in hello.claims):
             return ""
         if any(self._ownership.is_behind(*claim) for claim in hello.claims):
-            return ""  # It has to hear that they are not its own any more.
+            return ""  # It must be notified that they are not its own any more.
         for session in self._sessions.values():
             if session.peer is not None and session.instance != hello.instance and not session.recovers:
                 return f"{BUSY}in use by {printable(session.name, NAME_LIMIT)}; {_SHARE}"
         return LAST_WORK if self.is_finishing and hello.instance not in self._sessions else ""
 
     def joined(self, session: SchedulerSession, peer: Peer, hello: Hello, now: float) -> Effects:
-        """A scheduler is served on this connection: it gets what it claims, and hears what is here of it."""
+        """A scheduler is served on this connection: it gets the computations that it claims, and the inventory."""
         effects = [] if session.recovers else self.use_cpus(session.cpus, now)
         effects += self._connect(session, peer, hello)
         effects += self._claim(session, hello)
         own = self._state.of(session)
         inventory, running = Send(peer, _inventory(own, session.recovers)), self._running(session, peer)
-        # A scheduler has to know first that the jobs are here; a recoverer may ask for no more than the one answer.
+        # A scheduler must first know that the jobs are here; a recoverer may request no more than the one answer.
         effects += [*running, inventory] if session.recovers else [inventory, *running]
-        if self._capacity.has_varied:  # It may have changed since it was said in Hello, or in an earlier connection.
+        if self._capacity.has_varied:  # The offer may have changed since `Hello`, or since an earlier connection.
             effects.append(Send(peer, self._capacity.message()))
         for computation in own:
             effects += [Send(peer, message) for message in computation.progress.messages(computation.id)]
@@ -143,17 +143,17 @@ class Sessions:
         return effects
 
     def use_cpus(self, cpus: int, now: float) -> Effects:
-        """The scheduler that is served wants to use this number from now on."""
+        """Set the number of CPUs that the served scheduler wants to use from now on."""
         self._capacity.allow(cpus)
         return self._turn.adjust_cpus(now)
 
     def _connect(self, session: SchedulerSession, peer: Peer, hello: Hello) -> Effects:
         effects: Effects = []
-        if session.peer is not None:  # It has come back before the old connection was known broken.
+        if session.peer is not None:  # It has reconnected before the old connection was known to be broken.
             del self._by_peer[session.peer]
             effects.append(Drop(session.peer, "replaced by a newer connection"))
         session.peer, session.expires = peer, None
-        # Longer than the scheduler waits for this node, or what it believes to be here would be gone.
+        # Longer than the scheduler waits for this node, or jobs that it assumes to be here would be gone.
         session.lease = max(self._lease, LEASE_PULSES * hello.pulse)
         self._by_peer[peer] = session
         return effects
@@ -169,14 +169,14 @@ class Sessions:
         return effects
 
     def _running(self, session: SchedulerSession, peer: Peer) -> list[Send]:
-        """Which of a scheduler's jobs run, of those that were reported before: it may be another run of it that asks. A
-        recoverer is not here for long enough to wait for such a report."""
+        """Report again which of a scheduler's jobs run: another run of the scheduler may be asking. A recoverer is not
+        here for long enough to wait for such a report."""
         workers = (each for each in self._state.workers.values() if each.computation.session is session and each.hand)
         running = [each for each in workers if each.hand[0].reported or session.recovers]
         return [Send(peer, each.report(self._state.clock_offset)) for each in running]
 
     def restore(self, history: ComputationHistory, now: float) -> Effects:
-        """Take up what an earlier run of this node has left in the spool."""
+        """Restore the outcomes that an earlier run of this node has left in the spool."""
         owned = history.owned
         if owned is None or history.id in self._state.computations:
             return []
@@ -197,10 +197,10 @@ class Sessions:
         self._ownership.note(computation)
         return []
 
-    # Going
+    # Disconnecting
 
     def gone(self, peer: Peer, now: float) -> Effects:
-        """A connection is over. What it asked for goes on."""
+        """A connection has ended. Its requests remain valid."""
         session = self._by_peer.pop(peer, None)
         if session is None:
             return self.farewell()
@@ -231,7 +231,7 @@ class Sessions:
         return [each.expires for each in self._sessions.values() if each.expires is not None]
 
     def _give_up(self, session: SchedulerSession, now: float) -> Effects:
-        """End what runs for a scheduler. What somebody may still ask for is kept longer."""
+        """End a scheduler's running jobs. Outcomes that can still be requested are kept longer."""
         effects: Effects = []
         own = self._state.of(session)
         retires = any(each.has_token and not each.processes.is_over for each in own)
@@ -246,7 +246,7 @@ class Sessions:
         return effects
 
     def note_leaving(self, session: SchedulerSession) -> None:
-        """Forget a scheduler that is away as soon as nothing is left of it."""
+        """Forget a scheduler that is away as soon as nothing is here for it."""
         if session.peer is not None or self._state.has_anything_of(session):
             return
         if session.instance not in self._sessions:
@@ -259,12 +259,12 @@ class Sessions:
     # The end of the node
 
     def finish(self) -> Effects:
-        """Take no new clients and computations; end when those that are here are over."""
+        """Take no new clients and computations; end when those that are here are finished."""
         self.is_finishing = True
         return self.farewell()
 
     def farewell(self) -> Effects:
-        """The end, where it was asked for and nothing is left to do."""
+        """The node ends, if that was requested and nothing is left to do."""
         computations = self._state.computations.values()
         if not self.is_finishing or self._state.unloading or any(not each.processes.is_over for each in computations):
             return []

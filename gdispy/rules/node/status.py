@@ -1,4 +1,4 @@
-"""How a node stands: in lines for its owner, and in rows for a visitor."""
+"""The status of a node: as lines for its owner, and as rows for a visitor."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gdispy.rules.node.state import NodeState
 
 
 class NodeStatus:
-    """Answers questions, and changes nothing."""
+    """Answers status requests; changes nothing."""
 
     def __init__(self, state: NodeState, capacity: Capacity, sessions: Sessions) -> None:
         self._state = state
@@ -21,7 +21,7 @@ class NodeStatus:
         self._sessions = sessions
 
     def standing(self, now: float) -> list[str]:
-        """How this node stands, in lines."""
+        """The status of this node, in lines."""
         capacity = self._capacity
         lines = [cpu_line(capacity.offered, capacity.wanted, capacity.reasons(), capacity.busy)]
         lines += [computation_line(computation) for computation in self._state.computations.values()]
@@ -42,7 +42,7 @@ class NodeStatus:
 
 
 def cpu_line(cpus: int, wanted: int, reasons: Iterable[str], busy: int) -> str:
-    """What is offered, and why it is less than wanted."""
+    """The number of CPUs on offer, and why it is less than wanted."""
     shown = str(cpus) if cpus == wanted else f"{cpus} of {wanted} ({', '.join(reasons)})"
     return f"CPUs: {shown}, busy: {busy}"
 

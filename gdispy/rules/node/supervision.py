@@ -1,6 +1,6 @@
-"""What workers do, and what is done about them: reports, time limits, and the ways to end a job.
+"""Supervision of workers: their reports, time limits, and the ways to end a job.
 
-A job that is to end is interrupted; where it goes on, its worker gets SIGTERM, and then SIGKILL.
+A job that is to end is interrupted; if it continues, its worker gets SIGTERM, and then SIGKILL.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from gdispy.rules.node.progress import FileKey, ProvisionalResult, SentFile
 from gdispy.rules.node.state import NodeState
 from gdispy.rules.node.worker import Worker, WorkerStage
 
-#: Seconds after which a running job is reported as such; shorter ones are reported by their end. And after which a
-#: worker gives back what it has in hand behind that job: more than it takes for a portion of short ones.
+#: Seconds after which a running job is reported as such; shorter jobs are reported by their end. Also the seconds
+#: after which a worker returns the jobs in hand behind it: more than a portion of short jobs takes.
 REPORT_AFTER = 0.1
 #: Seconds from the interrupt of a cancelled job to SIGTERM, and to SIGKILL.
 TERMINATE_AFTER = 3.0
 KILL_AFTER = 5.0
-#: Workers of one computation that may end before their first job until that job is given up.
+#: A waiting job is given up after this number of its computation's workers ended before their first job.
 STILLBORN_LIMIT = 3
 
 
@@ -35,7 +35,7 @@ class Supervision:
         self._state = state
         self._jobs = jobs
 
-    # What workers do
+    # Reports of workers
 
     def answered(self, worker: Worker, rows: list[Row], now: float) -> Effects:
         """A worker has finished its first jobs in hand; rows as in `Ended`."""
@@ -74,7 +74,7 @@ class Supervision:
         return [Send(peer, Upload(computation.id, *key, [file.row], [file.content]))] if peer is not None else []
 
     def took_back(self, worker: Worker, taken: list[tuple[JobId, int]], now: float) -> Effects:
-        """These were in the worker's socket: they had not begun. What else is in hand had."""
+        """These were in the worker's socket and had not begun. The remaining jobs in hand had."""
         self._jobs.put_back(worker, taken, now)
         if not worker.hand or not worker.hand[0].cancelled:
             worker.spare()
@@ -83,7 +83,7 @@ class Supervision:
         return []
 
     def exited(self, worker: Worker, taken: list[tuple[JobId, int]], cause: str, now: float) -> None:
-        """A worker is gone, and all that it started; `taken` were still in its socket."""
+        """A worker has exited, with all processes that it started; `taken` were still in its socket."""
         computation = worker.computation
         has_begun = len(worker.hand) != len(taken)
         self._jobs.put_back(worker, taken, now)
@@ -101,10 +101,10 @@ class Supervision:
             text = f"The worker process ended before the job could start: {cause}\n"
             self._jobs.end_next(computation, text, now)
 
-    # What is done about them
+    # Actions on workers
 
     def kill_all(self, why: str) -> Effects:
-        """End all that runs, for this reason."""
+        """End all running jobs, for this reason."""
         effects: Effects = []
         for worker in self._state.workers.values():
             if worker.hand and not worker.is_ending:
@@ -112,7 +112,7 @@ class Supervision:
         return effects
 
     def due(self) -> list[float]:
-        """When `watch` has something to do."""
+        """When `watch` has to act next."""
         times: list[float] = []
         for worker in self._watched():
             if worker.interrupted_at is not None:
@@ -125,7 +125,7 @@ class Supervision:
         return times
 
     def watch(self, now: float) -> Effects:
-        """Report what runs for long, recall what waits behind that, and end what takes longer than it may."""
+        """Report long jobs, recall the jobs that wait behind them, and end jobs that exceed their limits."""
         effects: Effects = []
         for worker in self._watched():
             effects += self._watch(worker, now) if worker.interrupted_at is None else self._press(worker, now)
@@ -135,7 +135,7 @@ class Supervision:
         return [worker for worker in self._state.workers.values() if worker.hand and not worker.is_ending]
 
     def _press(self, worker: Worker, now: float) -> Effects:
-        """Its job was interrupted, and has not ended."""
+        """Take the next step against an interrupted job that has not ended."""
         assert worker.interrupted_at is not None
         if now < worker.interrupted_at + _PATIENCE[worker.stage]:
             return []
@@ -157,13 +157,13 @@ class Supervision:
             job.reported = True
             effects += self._report(worker)
         if (is_long or is_over) and not is_alone:
-            # Taken for short, and is not: others must not wait behind it. Or it has ended, and that is not told yet.
+            # Taken for short, but is long: others must not wait behind it. Or it has ended, which is not reported yet.
             worker.since, worker.slow = now, True
             effects.append(RecallJobs(worker.number))
         return effects
 
     def _report(self, worker: Worker) -> Effects:
-        """Its scheduler, if it is there, hears that the first job in hand runs."""
+        """Report to its scheduler, if connected, that the first job in hand runs."""
         peer = worker.computation.session.peer
         return [Send(peer, worker.report(self._state.clock_offset))] if peer is not None else []
 
@@ -182,7 +182,7 @@ _PATIENCE = {WorkerStage.INTERRUPTED: TERMINATE_AFTER, WorkerStage.TERMINATED: K
 
 
 def _why_ended(worker: Worker, job: Job, cause: str) -> str:
-    """What the user of a job reads whose worker is gone."""
+    """The text for the user of a job whose worker has exited."""
     text = f"{worker.why or cause}\n"
     if job.expired:
         return job.took_too_long()

@@ -12,9 +12,9 @@ from gdispy.rules.node.state import NodeState
 
 
 class Turn:
-    """What follows from all that was changed in a turn.
+    """The consequences of all changes of a turn.
 
-    Invariant: while no CPU is used, jobs that wait are given back to their scheduler.
+    Invariant: while no CPU is used, waiting jobs are returned to their scheduler.
     """
 
     def __init__(
@@ -36,13 +36,13 @@ class Turn:
         return self._outcomes.due()
 
     def adjust_cpus(self, now: float) -> Effects:
-        """Use as many CPUs as are offered and allowed now; what runs goes on. A change ends a turn of its own."""
+        """Use as many CPUs as are offered and allowed now; running jobs continue. A change ends a separate turn."""
         change = self._capacity.adjust()
         effects = self._recall_all() if change < 0 else []
         return effects + self.end(now) if change else []
 
     def _recall_all(self) -> Effects:
-        """Recall what workers have in hand; where some CPUs are used on, their first jobs stay there."""
+        """Recall the jobs that workers have in hand; if some CPUs remain in use, their first jobs stay there."""
         least = 1 if self._capacity.cpus else 0
         workers = [each for each in self._state.workers.values() if len(each.hand) > least and not each.is_ending]
         return [RecallJobs(worker.number) for worker in workers]

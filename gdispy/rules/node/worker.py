@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class WorkerStage(Enum):
-    """What was done to end the first job in a worker's hand, or the worker itself."""
+    """The last action taken to end the first job in a worker's hand, or the worker."""
 
     #: Nothing.
     WORKING = "working"
@@ -24,9 +24,9 @@ class WorkerStage(Enum):
     INTERRUPTED = "interrupted"
     #: Then it got SIGTERM.
     TERMINATED = "terminated"
-    #: It got SIGTERM, but that job is not to be ended any more: where another interrupt follows, SIGKILL is next.
+    #: It got SIGTERM, but that job is not to be ended any more: if another interrupt follows, SIGKILL is next.
     SPARED = "spared"
-    #: SIGKILL: it gets no more jobs, and its exit is all that is awaited.
+    #: SIGKILL: it gets no more jobs, and only its exit is awaited.
     ENDING = "ending"
 
 
@@ -40,7 +40,7 @@ _MOVES: dict[WorkerStage, tuple[WorkerStage, ...]] = {
 
 
 class Worker:
-    """A worker process, from the order to fork it until its exit is known."""
+    """A worker process, from the request to fork it until its exit is known."""
 
     __slots__ = (
         "computation",
@@ -59,22 +59,22 @@ class Worker:
     def __init__(self, number: WorkerId, computation: Computation) -> None:
         self.number = number
         self.computation = computation
-        #: What it was handed and has not answered, oldest first; only the first can have begun.
+        #: Jobs that it was handed and has not answered, oldest first; only the first can have begun.
         self.hand: deque[Job] = deque()
-        #: How many of them it was handed at last.
+        #: How many of them were in the last portion that it was handed.
         self.latest = 0
         #: CPUs that those occupy; they run one after the other.
         self.cpus = 1
         self.stage = WorkerStage.WORKING
-        #: When the first in hand was interrupted; None where it was not.
+        #: When the first in hand was interrupted; None if it was not.
         self.interrupted_at: float | None = None
-        #: Why it was ended, where that is not its own doing.
+        #: Why the node ended it, if it did.
         self.why = ""
         #: It has finished a job.
         self.proven = False
-        #: When the first in hand can have begun at the earliest.
+        #: The earliest time at which the first in hand can have begun.
         self.since = 0.0
-        #: Whether its job was taken for short and is not: nothing is put behind it.
+        #: Whether its job was taken for short but is long: nothing is queued behind it.
         self.slow = False
 
     # Its stage
@@ -100,18 +100,18 @@ class Worker:
             self._move(WorkerStage.SPARED)
 
     def answered(self, now: float) -> None:
-        """It has finished its first jobs: what was done to end one of them is over."""
+        """It has finished its first jobs: a pending attempt to end one of them is over."""
         self.proven, self.since, self.slow, self.interrupted_at = True, now, False, None
         if self.stage is not WorkerStage.WORKING:
             self._move(WorkerStage.WORKING)
 
     def end(self, why: str) -> None:
-        """It is to end, with what it has in hand."""
+        """It is to end, with the jobs in its hand."""
         self.why = why or self.why
         self._move(WorkerStage.ENDING)
 
     def _move(self, stage: WorkerStage) -> None:
-        """Go on to a stage, but from the last, which nothing ends but the worker's exit."""
+        """Move to a stage, except from the last, which only the worker's exit ends."""
         if self.stage is WorkerStage.ENDING:
             return
         if stage not in _MOVES[self.stage]:
@@ -125,12 +125,12 @@ class Worker:
         return not self.hand and not self.is_ending
 
     def may_have_more(self) -> bool:
-        """Whether short jobs may be put behind those in its hand. One with options for its worker is alone there."""
+        """Whether short jobs may be queued behind those in its hand. One with options for its worker is alone there."""
         is_alone = self.hand[0].options is not None
         return self.interrupted_at is None and not self.slow and not is_alone and len(self.hand) <= self.latest
 
     def take_out(self, numbers: set[JobId]) -> list[Job]:
-        """Take these jobs out of its hand; in their order."""
+        """Take these jobs out of its hand, and return them in order."""
         taken = [job for job in self.hand if job.number in numbers]
         self.hand = deque(job for job in self.hand if job.number not in numbers)
         return taken

@@ -263,7 +263,7 @@ def test_records_of_another_file_are_no_facts(tmp_path: Path) -> None:
 def test_another_file_is_refused_and_left_alone(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "j"
     path.write_bytes(content)
-    with pytest.raises(JournalError, match=r"is no journal|another version"):
+    with pytest.raises(JournalError, match=r"is not a journal|another version"):
         Journal.open(str(path))
     assert path.read_bytes() == content
 

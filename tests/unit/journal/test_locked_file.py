@@ -55,7 +55,7 @@ def test_link_directory_and_pipe_are_refused(tmp_path: Path) -> None:
 
 def test_file_of_another_user_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
-    with pytest.raises(JournalError, match="no file of this user"):
+    with pytest.raises(JournalError, match="not a file of this user"):
         open_locked(str(tmp_path / "file"), nobody)
 
 

@@ -153,5 +153,5 @@ def test_check_finds_a_job_in_two_places() -> None:
 def test_check_finds_jobs_that_wait_where_nobody_looks() -> None:
     jobs = Jobs(1)
     jobs.table.take_waiting()
-    with pytest.raises(InternalError, match="where nobody looks"):
+    with pytest.raises(InternalError, match="outside the queue"):
         jobs.table.check()
