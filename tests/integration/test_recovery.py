@@ -223,7 +223,7 @@ def test_files_that_cannot_be_used_are_refused_at_once(
     with pytest.raises(JournalError, match="does not exist"):
         fault_recover_jobs(str(tmp_path / "no"))
     (tmp_path / "text").write_text("something else")
-    with pytest.raises(JournalError, match="no journal"):
+    with pytest.raises(JournalError, match="not a journal"):
         fault_recover_jobs(str(tmp_path / "text"))
     place.gate.touch()
     assert place.recover_all()
