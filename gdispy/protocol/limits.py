@@ -48,7 +48,7 @@ NAME_LIMIT = 255
 
 
 def encodable(text: str) -> str:
-    """The text, with characters that UTF-8 cannot encode, such as parts of file names, written as `\udcff`."""
+    """The text, with characters that UTF-8 cannot encode, such as parts of file names, written as escape sequences."""
     if text.isascii():
         return text
     try:

@@ -286,7 +286,7 @@ def test_clock_that_is_far_off_is_told_to_both(node: Daemon, secret_file: str, m
     monkeypatch.setattr("gdispy.net.time.time", lambda: real() - 3 * 3600)
     with JobCluster(abs, nodes=[node.place], secret_file=secret_file) as made:
         problem = eventually(lambda: [each for each in made.status().problems if "clock" in each])[0]
-    assert "its clock is 180 minutes ahead of the one of this machine" in problem and "set the clocks" in problem
+    assert "its clock is 180 minutes ahead of the clock of this machine" in problem and "set the clocks" in problem
     eventually(lambda: "its clock differs by 180 minutes" in node.log.read_text())
 
 

@@ -68,7 +68,7 @@ def six(lab: Lab) -> Hosts:
 @pytest.mark.parametrize(
     ("titles", "make"),
     [
-        (["One network", "What is there"], one_network),
+        (["One network", "Listing nodes"], one_network),
         (["Several networks"], routed),
         (["Nodes behind NAT"], hidden({"one": "10.1.0.3", "two": "10.1.0.4"}, "client")),
         (["Programs behind NAT"], hidden({"client": "10.1.0.3"}, "one")),
