@@ -25,6 +25,7 @@ from tests.independent.link import Closed, Link, now_ms
 from tests.support.byte_specs import bytes_of
 from tests.support.daemons import Daemon, ended
 from tests.support.proxy import Proxy
+from tests.support.waiting import eventually
 
 ROOT = Path(__file__).parents[2]
 VECTORS: dict[str, Any] = json.loads((ROOT / "tests" / "unit" / "protocol" / "vectors.json").read_text())
@@ -401,6 +402,9 @@ def test_a_cut_connection_to_an_independent_node_loses_nothing(
         with JobCluster(bytes.upper, nodes=[proxy.place], secret_file=secret_file, reentrant=True) as made:
             parts = [os.urandom(300_000) for _ in range(12)]
             jobs = [made.submit(part) for part in parts]
+            # A message with all arguments is longer than what passes: it would never arrive.
+            eventually(lambda: proxy.connections >= 2)
+            proxy.cut_after = 0
             assert made.wait(60), made.status().problems
             assert [job.result for job in jobs] == [part.upper() for part in parts]
         assert proxy.connections >= 2
