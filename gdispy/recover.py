@@ -199,9 +199,11 @@ class _Recovery:
             for history in self.histories:
                 self._begin_run(history)
                 missed = Hub.get().call(self._ask_all, history, timeout, terminate)
-                self._give_up_unknown(history, bool(missed))
+                is_complete = _is_complete(history, bool(missed))
+                if is_complete:
+                    self._give_up_unknown(history)
                 unreachable |= {place: printable(reason) for place, reason in missed.items()}
-                jobs += self._returned(history, _is_complete(history, bool(missed)))
+                jobs += self._returned(history, is_complete)
             for place, reason in unreachable.items():
                 logger.warning("%s cannot be reached, and its jobs stay in %s: %s", place, self.path, reason)
             if self.journal is not None:
@@ -243,10 +245,10 @@ class _Recovery:
         if lost:
             self.remember(history, ended_without_node(history.id, lost, job_status.ABANDONED, _OWN_NODE))
 
-    def _give_up_unknown(self, history: ComputationHistory, has_missed: bool) -> None:
+    def _give_up_unknown(self, history: ComputationHistory) -> None:
         """If records are lost, a job that no holder has may have run on a node that is not known any more."""
         lost = [number for number, job in history.unfinished().items() if job.node is None]
-        if lost and self.journal is not None and self.is_partial and _is_complete(history, has_missed):
+        if lost and self.journal is not None and self.is_partial:
             self.remember(history, ended_without_node(history.id, lost, job_status.ABANDONED, _LOST_RECORD))
 
     def remember(self, history: ComputationHistory, ended: Ended) -> None:

@@ -115,6 +115,13 @@ class OutputSink:
             os.close(self._fd)
 
 
+def write_all(fd: int, data: bytes | memoryview) -> None:
+    """Write all of this at the position of a file: a full disk accepts a part, without an error. Raises OSError."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
+
+
 class MemoryFileSink:
     """Collects a stream in a memory file."""
 
@@ -126,11 +133,8 @@ class MemoryFileSink:
         return self._fd
 
     def write(self, data: bytes | memoryview) -> None:
-        view = memoryview(data)
-        while view:
-            written = os.write(self._fd, view)
-            self._size += written
-            view = view[written:]
+        write_all(self._fd, data)
+        self._size += len(data)
 
     def finish(self) -> MemoryFile:
         return MemoryFile(self._fd, self._size)
@@ -188,8 +192,7 @@ class FileSink:
             return
         self._digest.update(data)
         try:
-            while data:
-                data = data[os.write(self._fd, data) :]
+            write_all(self._fd, data)
         except OSError as error:
             self._error = f"it cannot be written on the {self._role}: {error.strerror}"
             with contextlib.suppress(OSError):

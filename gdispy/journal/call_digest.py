@@ -44,11 +44,6 @@ _COUNTS = struct.Struct(">III")
 _LENGTH = struct.Struct(">Q")
 
 
-def may_hold_sets(data: bytes) -> bool:
-    """Whether the pickle of a call may hold sets that are not empty: a quick test."""
-    return _SETS[0] in data or _SETS[1] in data
-
-
 class _Node:
     """A value in a pickle: the bytes of its opcode, its parts, in any order for sets, and the changes to it."""
 
@@ -68,22 +63,22 @@ class _NotKnown(Exception):
 
 
 def content_digest(data: bytes) -> bytes | None:
-    """A digest of a call that does not depend on the order of its sets; None if it holds none, or has a structure that
-    is not known. Nothing is unpickled.
+    """A digest of a call that does not depend on the order of its sets; None if it holds none, or only empty ones, or
+    has a structure that is not known. Nothing is unpickled, and the cost for a call without sets is low.
 
     The digest is of a complete description of the pickle: each value is described with its parts at its first
     occurrence, and by its number elsewhere. So different calls have different descriptions. Hashes of the items only
     determine the order in which the items of a set are described.
     """
+    if _SETS[0] not in data and _SETS[1] not in data:
+        return None
     try:
         root, has_sets = _read_pickle(data)
         if not has_sets:
             return None
-        digest = blake2b(digest_size=16)
         pieces: list[bytes] = []
         _describe(root, {}, {}, pieces)
-        digest.update(b"".join(pieces))
-        return digest.digest()
+        return blake2b(b"".join(pieces), digest_size=16).digest()
     except Exception:  # Such as RecursionError, and the errors of pickletools for data that is not a pickle.
         return None
 

@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
+from gdispy.buffers.memory_file import write_all
 from gdispy.journal.format import StoredPayload
 from gdispy.protocol.ids import ComputationId, JobId
 from gdispy.protocol.message import Message
@@ -237,13 +238,12 @@ def _write_file(path: str, value: Payload) -> int:
     """Write a payload to a file, new or existing; returns its crc."""
     crc = offset = 0
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    with open(fd, "wb", buffering=0) as file:
+    with open(fd, "wb", buffering=0):
         while offset < value.size:
             part = memoryview(value.read(offset, value.size - offset))
             crc = zlib.crc32(part, crc)
             offset += len(part)
-            while part:
-                part = part[file.write(part) :]
+            write_all(fd, part)
     return crc
 
 

@@ -21,7 +21,7 @@ from hashlib import blake2b
 from typing import Any
 
 from gdispy.errors import ConfigError, JournalError
-from gdispy.journal.call_digest import content_digest, may_hold_sets
+from gdispy.journal.call_digest import content_digest
 from gdispy.journal.detach_token import joined_dump
 from gdispy.journal.file import Journal, boot_name
 from gdispy.journal.format import LONGEST, Reading
@@ -188,9 +188,9 @@ class RecoveryFile:
             return None
         data = joined(payload)
         number = self._take(self._by_call.get(_digest(data)))
-        if number is None and may_hold_sets(data):
+        if number is None:
             content = content_digest(data)
-            if content:
+            if content is not None:
                 number = self._take(self._jobs_by_content().get(content))
         if number is not None:
             return number
@@ -219,9 +219,8 @@ class RecoveryFile:
         if self._by_content is None:
             found: defaultdict[bytes, deque[JobId]] = defaultdict(deque)
             for number, job in list(self._left.items()):
-                data = joined(job.arguments)
-                content = content_digest(data) if may_hold_sets(data) else None
-                if content:
+                content = content_digest(joined(job.arguments))
+                if content is not None:
                     found[content].append(number)
             self._by_content = found
         return self._by_content
