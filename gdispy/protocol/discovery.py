@@ -13,7 +13,8 @@ to connect, and the handshake proves the rest.
 
 from __future__ import annotations
 
-from collections import OrderedDict
+import heapq
+import math
 from dataclasses import dataclass
 
 import msgpack
@@ -34,7 +35,7 @@ NAME_LIMIT = 64
 #: Maximum difference, in seconds, between the clocks of two machines.
 CLOCK_LIMIT = 300.0
 #: Number of packets to remember, so that none is accepted twice.
-MEMORY = 4096
+MEMORY = 16384
 
 LOOK = 1
 HERE = 2
@@ -98,17 +99,27 @@ def unpack(key: bytes, data: bytes) -> Packet:
 
 
 class ReplayCache:
-    """The packets seen, so that a replayed packet is ignored."""
+    """The packets seen, so that a replayed packet is ignored.
+
+    Invariant: a packet that was seen is either remembered or not later than `_forgotten`, so that it is refused either
+    way. Only a flood by a process with the secret fills the cache before its packets are too old.
+    """
 
     def __init__(self) -> None:
-        self._seen: OrderedDict[bytes, None] = OrderedDict()
+        self._seen: set[bytes] = set()
+        #: (time, nonce) of each, the earliest first.
+        self._by_time: list[tuple[float, bytes]] = []
+        #: Packets of this time or earlier are refused, since some of them are no longer remembered.
+        self._forgotten = -math.inf
 
     def is_new(self, data: bytes, packet: Packet, now: float) -> bool:
         """Whether a packet is recent by the clock (seconds since the epoch) and was not seen before."""
         nonce = data[8 : 8 + NONCE_BYTES]
-        if abs(packet.time - now) > CLOCK_LIMIT or nonce in self._seen:
+        if abs(packet.time - now) > CLOCK_LIMIT or packet.time <= self._forgotten or nonce in self._seen:
             return False
-        self._seen[nonce] = None
-        if len(self._seen) > MEMORY:
-            self._seen.popitem(last=False)
+        self._seen.add(nonce)
+        heapq.heappush(self._by_time, (packet.time, nonce))
+        if len(self._by_time) > MEMORY:
+            self._forgotten, earliest = heapq.heappop(self._by_time)
+            self._seen.discard(earliest)
         return True

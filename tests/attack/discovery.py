@@ -16,7 +16,7 @@ from typing import Any
 import msgpack
 
 from gdispy.errors import ProtocolError
-from gdispy.protocol.discovery import HERE, LOOK, MAGIC, PACKET_LIMIT, Packet, pack, unpack
+from gdispy.protocol.discovery import HERE, LOOK, MAGIC, MEMORY, PACKET_LIMIT, Packet, pack, unpack
 from gdispy.protocol.secretbox import NONCE_BYTES, seal
 from gdispy.transport.credentials import find_secret
 from tests.attack.site import HOST, LONE_NODE, PROGRAM
@@ -122,8 +122,10 @@ def recorded(stage: Stage, wire: Wire) -> None:
     for data in said:
         wire.send(data)
     first = len(wire.answers(0.2))
-    for _ in range(stage.chance.choice((0, 0, 5_000))):
+    for number in range(stage.chance.choice((0, 0, MEMORY + 1_000))):
         wire.send(wire.look(kind=HERE))
+        if number % BATCH == 0:
+            time.sleep(0.002)  # Otherwise the kernel drops most of them, and none is forgotten.
     wire.answers(0.05)
     for data in said * 3:
         wire.send(data)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -167,8 +168,37 @@ def test_packet_without_a_sane_time_is_ignored() -> None:
         unpack(KEY, data)
 
 
+def sent_at(time: float, number: int) -> tuple[bytes, Packet]:
+    packet = replace(PACKET, time=time)
+    return pack(KEY, packet, number.to_bytes(24, "big")), packet
+
+
 def test_packets_remembered_are_limited() -> None:
     memory = ReplayCache()
     for number in range(MEMORY + 100):
-        memory.is_new(pack(KEY, PACKET, number.to_bytes(24, "big")), PACKET, 1000.0)
-    assert len(memory._seen) == MEMORY
+        memory.is_new(*sent_at(1000.0 + number / 1000, number), 1000.0)
+    assert len(memory._seen) == len(memory._by_time) == MEMORY
+
+
+def test_packet_that_is_no_longer_remembered_is_ignored() -> None:
+    memory = ReplayCache()
+    recorded = [sent_at(1000.0 + number / 1000, number) for number in range(20)]
+    assert all(memory.is_new(*each, 1000.0) for each in recorded)
+    for number in range(MEMORY + 100):
+        memory.is_new(*sent_at(1001.0 + number / 1000, 100 + number), 1000.0)
+    assert not any(memory.is_new(*each, 1001.0) for each in recorded)
+
+
+def test_full_cache_accepts_what_is_later_than_all_that_it_forgot() -> None:
+    memory = ReplayCache()
+    for number in range(MEMORY + 100):
+        memory.is_new(*sent_at(1000.0 + number / 1000, number), 1000.0)
+    assert memory.is_new(*sent_at(1000.5, 1 << 64), 1000.0)
+
+
+def test_packet_of_a_fast_clock_does_not_shut_out_the_others() -> None:
+    memory = ReplayCache()
+    memory.is_new(*sent_at(1000.0 + CLOCK_LIMIT, 0), 1000.0)
+    for number in range(1, MEMORY + 100):
+        memory.is_new(*sent_at(1000.0 + number / 1000, number), 1000.0)
+    assert memory.is_new(*sent_at(1020.0, 1 << 64), 1020.0)
