@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
+from enum import Enum, auto
 
+from gdispy.errors import InternalError
 from gdispy.protocol.ids import JobId, WorkerId
 from gdispy.protocol.messages import NO_LIMIT, Prepare
 from gdispy.protocol.payload import Bulk
@@ -73,37 +75,70 @@ class RequestedFiles:
         self._places, self._arrived = [], {}
 
 
-class ProcessState:
-    """The state of a computation's processes, and how often they have failed."""
+class ProcessStage(Enum):
+    """The stage of a computation's processes."""
 
-    __slots__ = ("error", "is_over", "lost_templates", "note", "ready", "stillborn")
+    #: The template is being loaded, for the first time or since it has ended unexpectedly.
+    LOADING = auto()
+    #: The template can fork workers.
+    READY = auto()
+    #: The computation could not be loaded.
+    FAILED = auto()
+    #: They have ended for good, and the outcomes wait for a scheduler that takes the computation over.
+    OVER = auto()
+
+
+#: The legal transitions. What is reported late of processes that are OVER is ignored.
+PROCESS_MOVES: dict[ProcessStage, set[ProcessStage]] = {
+    ProcessStage.LOADING: {ProcessStage.READY, ProcessStage.FAILED, ProcessStage.OVER},
+    ProcessStage.READY: {ProcessStage.LOADING, ProcessStage.FAILED, ProcessStage.OVER},
+    ProcessStage.FAILED: {ProcessStage.READY, ProcessStage.LOADING, ProcessStage.OVER},
+    ProcessStage.OVER: {ProcessStage.LOADING},
+}
+
+
+class ProcessState:
+    """The stage of a computation's processes, and how often they have failed."""
+
+    __slots__ = ("error", "lost_templates", "note", "ready", "stage", "stillborn")
 
     def __init__(self) -> None:
-        #: Whether its template can fork workers.
+        self.stage = ProcessStage.LOADING
+        #: Whether the stage is READY: read for each portion of jobs.
         self.ready = False
-        #: Why it could not be loaded.
+        #: Why it could not be loaded, when FAILED.
         self.error = ""
         #: A note on its loading for its user.
         self.note = ""
-        #: They have ended for good, and its outcomes wait for a scheduler that takes the computation over.
-        self.is_over = False
         #: Consecutive workers that ended before their first job.
         self.stillborn = 0
         #: How often its template has ended unexpectedly.
         self.lost_templates = 0
 
+    @property
+    def is_over(self) -> bool:
+        return self.stage is ProcessStage.OVER
+
+    def _move(self, to: ProcessStage, error: str = "") -> None:
+        """Raises InternalError if `PROCESS_MOVES` does not allow it; the same stage is no transition."""
+        if to is not self.stage and to not in PROCESS_MOVES[self.stage]:
+            raise InternalError(f"processes cannot go from {self.stage.name} to {to.name}")
+        self.stage, self.ready, self.error = to, to is ProcessStage.READY, error
+
     def loaded(self, error: str) -> None:
-        self.ready, self.error = not error, error
+        """The template was loaded, or could not be."""
+        self._move(ProcessStage.FAILED if error else ProcessStage.READY, error)
 
     def template_ended(self) -> None:
-        self.ready = False
+        """The template has ended unexpectedly; it is loaded again."""
+        self._move(ProcessStage.LOADING)
 
     def retire(self) -> None:
-        self.ready, self.is_over = False, True
+        self._move(ProcessStage.OVER)
 
     def load_again(self) -> None:
         """They had ended, and are started again."""
-        self.is_over = False
+        self._move(ProcessStage.LOADING)
 
 
 class HeldOutcomes:

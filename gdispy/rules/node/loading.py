@@ -116,6 +116,8 @@ class Loading:
 
     def loaded(self, computation: Computation, error: str, now: float) -> Effects:
         """The template has loaded the computation, or failed to."""
+        if computation.processes.is_over:  # This was on its way when they were ended.
+            return []
         computation.processes.loaded(error)
         peer = computation.session.peer
         effects: Effects = []
@@ -136,6 +138,8 @@ class Loading:
         """The template has ended unexpectedly: start another, or give the computation up. The exits of its workers were
         reported before."""
         processes = computation.processes
+        if processes.is_over:
+            return []
         processes.template_ended()
         processes.lost_templates += 1
         if processes.lost_templates >= TEMPLATE_LIMIT:

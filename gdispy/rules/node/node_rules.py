@@ -152,7 +152,7 @@ class NodeRules:
     def template_ended(self, computation_id: ComputationId, now: float) -> Effects:
         """The template of a computation has exited; the exits of its workers, then `template_lost`, follow."""
         computation = self._state.computations.get(computation_id)
-        if computation is not None:
+        if computation is not None and not computation.processes.is_over:
             computation.processes.template_ended()
         return []
 

@@ -47,13 +47,37 @@ MOVES: dict[AssignmentStage, set[AssignmentStage]] = {
 }
 
 
+class Consent(Enum):
+    """The decision of a client that decides about each node itself (`Open.asks`)."""
+
+    UNASKED = auto()
+    ASKED = auto()
+    ACCEPTED = auto()
+    DECLINED = auto()
+
+
+class Use(Enum):
+    """Whether a client lets a node take jobs of a computation."""
+
+    OPEN = auto()
+    #: It takes no further jobs until it is allocated again.
+    CLOSED = auto()
+    #: The node leaves the computation when no job is left there, and is CLOSED then.
+    CLOSING = auto()
+    #: The node leaves the computation when no job is left there, and is set up again then.
+    RESETTING = auto()
+
+    @property
+    def is_leaving(self) -> bool:
+        return self is Use.CLOSING or self is Use.RESETTING
+
+
 class Assignment:
     """A computation on a node: its stage there, and the jobs placed there."""
 
     __slots__ = (
-        *("asked", "closed", "cpus", "depth", "done", "error", "is_unable", "leaving", "load", "met", "note", "owner"),
-        *("pace", "placed", "prepared_at", "recalling", "received", "seconds", "sent", "shown", "special", "stage"),
-        *("taken", "told"),
+        *("consent", "cpus", "depth", "done", "error", "is_unable", "load", "met", "note", "owner", "pace", "placed"),
+        *("prepared_at", "recalling", "received", "seconds", "sent", "shown", "special", "stage", "told", "use"),
     )
 
     def __init__(self, owner: ClientShare) -> None:
@@ -65,16 +89,11 @@ class Assignment:
         self.note = ""
         #: The error is permanent: the node cannot run the computation in its present form.
         self.is_unable = False
-        #: Whether the client was asked about the node, and has accepted it; how many CPUs it may use there, and the
-        #: values for this node, as in `UseNode`.
-        self.asked = self.taken = False
+        self.consent = Consent.UNASKED
+        self.use = Use.OPEN
+        #: How many CPUs the client may use there, and the values for this node, as in `UseNode`.
         self.cpus = NO_LIMIT
         self.special: UseNode | None = None
-        #: The client does not accept further jobs on the node.
-        self.closed = False
-        #: The node must leave the computation when no job is left: '' or not, 'close' for good, 'resetup' to be
-        #: set up again.
-        self.leaving = ""
         #: The time since which it is LOADING, None in other stages; and whether the user was notified of the duration.
         self.prepared_at: float | None = None
         self.told = False
@@ -110,6 +129,37 @@ class Assignment:
         """The node is requested to prepare the computation."""
         self.move(AssignmentStage.LOADING)
         self.prepared_at = now
+
+    def deallocate(self) -> None:
+        """The client lets the node take no further jobs."""
+        self.use = Use.CLOSING if self.use.is_leaving else Use.CLOSED
+
+    def allocate(self) -> None:
+        """The client uses the node again. A release that was sent already cannot be withdrawn: the computation is set
+        up again after it."""
+        self.use = Use.RESETTING if self.stage is AssignmentStage.RELEASING else Use.OPEN
+        self.forget_refusal()
+
+    def forget_refusal(self) -> None:
+        """Let the client be asked again, unless it has accepted the node."""
+        if self.consent is not Consent.ACCEPTED:
+            self.consent = Consent.UNASKED
+
+    def decide(self, message: UseNode) -> bool:
+        """The client has decided about the node; returns whether it accepts it."""
+        is_accepted = message.cpus > 0
+        self.consent = Consent.ACCEPTED if is_accepted else Consent.DECLINED
+        self.cpus, self.special = message.cpus or NO_LIMIT, message
+        self.error = "" if is_accepted else "not selected by this program"
+        if is_accepted and self.use is Use.CLOSED:
+            self.use = Use.OPEN
+        return is_accepted
+
+    def left(self) -> None:
+        """The node has left the computation."""
+        self.move(AssignmentStage.IDLE)
+        self.use = Use.OPEN if self.use is Use.RESETTING else Use.CLOSED
+        self.consent = Consent.UNASKED
 
     def prepare(self, prepare: Prepare) -> Prepare:
         """The `Prepare` for this node; the node requests the contents of files that it does not have."""

@@ -12,7 +12,6 @@ from gdispy.protocol.address import NodePatterns
 from gdispy.protocol.ids import Peer
 from gdispy.protocol.job_status import ABANDONED
 from gdispy.protocol.messages import (
-    NO_LIMIT,
     Cancel,
     Message,
     NodeCommand,
@@ -30,7 +29,7 @@ from gdispy.protocol.messages import (
 )
 from gdispy.rules.effects import Drop, Effects, Send
 from gdispy.rules.faults import OnFault, not_taken
-from gdispy.rules.scheduler.assignment import Assignment, AssignmentStage
+from gdispy.rules.scheduler.assignment import Assignment, AssignmentStage, Use
 from gdispy.rules.scheduler.computation import Computation
 from gdispy.rules.scheduler.job import Task, new_task
 from gdispy.rules.scheduler.job_endings import end_jobs
@@ -97,8 +96,8 @@ class ClientRequests:
         computation.open = replace(computation.open, nodes=message.nodes, asks=message.asks, watches=message.watches)
         for node in self._state.nodes.values():
             assignment = node.assignments.get(computation.id)
-            if assignment is not None and not assignment.taken:
-                assignment.asked = False
+            if assignment is not None:
+                assignment.forget_refusal()
         return self._provisioning.offer_to_all(computation, now)
 
     def _on_prepare(self, peer: Peer, message: Prepare, now: float) -> Effects:
@@ -114,15 +113,10 @@ class ClientRequests:
         if computation is None or node is None or computation.closing:
             return []
         assignment = node.assignment_of(computation)
-        assignment.asked, assignment.taken = True, message.cpus > 0
-        assignment.cpus = message.cpus or NO_LIMIT
-        assignment.special = message
-        assignment.error = "" if assignment.taken else "not selected by this program"
-        computation.refused.discard(node.instance)
-        if not assignment.taken:
+        if not assignment.decide(message):
             computation.refused.add(node.instance)
             return []
-        assignment.closed = False
+        computation.refused.discard(node.instance)
         self._wide_jobs.note_nodes(computation)
         self._placement.push(node)
         if assignment.stage is AssignmentStage.READY:
@@ -216,32 +210,30 @@ class ClientRequests:
     def _deallocate(
         self, node: NodeRecord, computation: Computation, assignment: Assignment, value: float, now: float
     ) -> Effects:
-        assignment.closed = True
+        assignment.deallocate()
         return []
 
     def _allocate(
         self, node: NodeRecord, computation: Computation, assignment: Assignment, value: float, now: float
     ) -> Effects:
-        assignment.closed = assignment.asked = False
-        # A pending release is withdrawn; if it was sent already, the computation is set up again.
-        assignment.leaving = "resetup" if assignment.stage is AssignmentStage.RELEASING else ""
+        assignment.allocate()
         return self._provisioning.offer(node, computation, now)
 
     def _close_node(
         self, node: NodeRecord, computation: Computation, assignment: Assignment, value: float, now: float
     ) -> Effects:
-        return self._have_left("close", node, computation, assignment, bool(value))
+        return self._have_left(Use.CLOSING, node, computation, assignment, bool(value))
 
     def _set_up_again(
         self, node: NodeRecord, computation: Computation, assignment: Assignment, value: float, now: float
     ) -> Effects:
-        return self._have_left("resetup", node, computation, assignment, bool(value))
+        return self._have_left(Use.RESETTING, node, computation, assignment, bool(value))
 
     def _have_left(
-        self, word: str, node: NodeRecord, computation: Computation, assignment: Assignment, cancels: bool
+        self, use: Use, node: NodeRecord, computation: Computation, assignment: Assignment, cancels: bool
     ) -> Effects:
         """Let a node leave the computation when its jobs have ended; with `cancels`, cancel them."""
-        assignment.leaving = word
+        assignment.use = use
         effects = self._lifecycle.cancel(computation, list(assignment.placed)) if cancels else []
         return effects + self._provisioning.leave(node, computation, assignment)
 

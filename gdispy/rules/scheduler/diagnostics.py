@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from gdispy.protocol.address import matches
 from gdispy.protocol.ids import Instance
 from gdispy.protocol.limits import printable, printable_lines
+from gdispy.rules.scheduler.assignment import Use
 from gdispy.rules.scheduler.computation import Computation
 from gdispy.rules.scheduler.node_record import NodeRecord
 
@@ -40,7 +41,7 @@ def problems(
             found.append(f"{node.place}: the connection broke; reconnecting")
         elif node.silent:
             found.append(f"{node.place}: no heartbeat at present")
-        elif assignment is not None and (assignment.closed or assignment.leaving):
+        elif assignment is not None and assignment.use is not Use.OPEN:
             found.append(f"{node.place}: released by this program (close_node or deallocate_node)")
         elif assignment is not None and assignment.prepared_at is not None and assignment.prepared_at + LOADING <= now:
             found.append(f"{node.place}: {_SETTING_UP} for {now - assignment.prepared_at:.0f} s")
@@ -62,7 +63,7 @@ def inability(computation: Computation, nodes: Iterable[NodeRecord]) -> str:
     unable: list[NodeRecord] = []
     for node in nodes:
         assignment = node.assignments.get(computation.id)
-        if node.instance in computation.refused or (assignment is not None and assignment.closed):
+        if node.instance in computation.refused or (assignment is not None and assignment.use is Use.CLOSED):
             continue
         if assignment is None or not assignment.is_unable:
             return ""
@@ -87,7 +88,7 @@ def insufficiency(computation: Computation, nodes: Iterable[NodeRecord], only: I
         assignment = node.assignments.get(computation.id)
         if only not in (None, node.instance) or node.instance in computation.refused:
             continue
-        if assignment is not None and assignment.closed:
+        if assignment is not None and assignment.use is Use.CLOSED:
             continue
         if assignment is None:
             return ""

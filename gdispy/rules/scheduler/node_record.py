@@ -14,7 +14,7 @@ from gdispy.protocol.messages import (
 )
 from gdispy.protocol.rows import NodeRow
 from gdispy.rules.effects import Effects, Send
-from gdispy.rules.scheduler.assignment import Assignment, AssignmentStage
+from gdispy.rules.scheduler.assignment import Assignment, AssignmentStage, Use
 from gdispy.rules.scheduler.computation import Computation
 from gdispy.rules.scheduler.job import Task
 from gdispy.rules.scheduler.receipts import Receipts
@@ -46,6 +46,7 @@ MOVES: dict[NodeStage, set[NodeStage]] = {
 
 _ACTIVE = NodeStage.ACTIVE
 _READY = AssignmentStage.READY
+_OPEN = Use.OPEN
 
 
 class CpuOffer:
@@ -189,7 +190,7 @@ class NodeRecord:
 
     def room_for(self, assignment: Assignment) -> int:
         """The number of further jobs of a computation that may be placed here now."""
-        if assignment.stage is not _READY or assignment.closed or assignment.leaving:
+        if assignment.stage is not _READY or assignment.use is not _OPEN:
             return 0
         if self.stage is not _ACTIVE or self.silent:
             return 0
@@ -213,7 +214,7 @@ class NodeRecord:
     def most_for(self, computation: ComputationId) -> int:
         """The number of CPUs for a job of a computation if no other job runs here; 0 if the node gets no jobs now."""
         assignment = self.assignments.get(computation)
-        if assignment is None or assignment.stage is not _READY or assignment.closed or assignment.leaving:
+        if assignment is None or assignment.stage is not _READY or assignment.use is not _OPEN:
             return 0
         is_there = self.stage is _ACTIVE and not self.silent
         return min(self.cpus, assignment.cpus) if is_there else 0

@@ -215,7 +215,7 @@ class NodeReports:
             message = _without_owed(message, assignment)
         self._placement.push(node)
         effects += report_ended(computation, message.at(node.names[0], node.instance))
-        if assignment.leaving:
+        if assignment.use.is_leaving:
             effects += self._provisioning.leave(node, computation, assignment)
         if assignment.load == 0 and node.free_for(assignment) > 0:
             effects += self._placement.recall_for(node, computation)
@@ -259,7 +259,7 @@ class NodeReports:
         }
         computation = self._state.computations[message.computation]
         effects = self._lifecycle.requeue(node, computation, list(returned.values()), now)
-        if not assignment.leaving:
+        if not assignment.use.is_leaving:
             return effects
         return effects + self._provisioning.leave(node, computation, assignment)
 

@@ -16,7 +16,7 @@ from gdispy.protocol.ids import ComputationId
 from gdispy.protocol.job_status import AVAILABLE, CLOSED
 from gdispy.protocol.messages import Event, Limit, NodeFound, Release, Released
 from gdispy.rules.effects import Effects, Send
-from gdispy.rules.scheduler.assignment import Assignment, AssignmentStage
+from gdispy.rules.scheduler.assignment import Assignment, AssignmentStage, Consent, Use
 from gdispy.rules.scheduler.computation import Computation
 from gdispy.rules.scheduler.node_record import NodeRecord, NodeStage, to_node
 from gdispy.rules.scheduler.placement import Placement
@@ -66,7 +66,7 @@ class Provisioning:
         if prepare is None or computation.is_over or node.peer is None or node.stage is not NodeStage.ACTIVE:
             return []
         assignment = node.assignment_of(computation)
-        if assignment.stage is AssignmentStage.READY or assignment.leaving or assignment.closed:
+        if assignment.stage is AssignmentStage.READY or assignment.use is not Use.OPEN:
             return []
         assignment.error, assignment.is_unable = _objection(node, computation, assignment), False
         if assignment.error:
@@ -74,7 +74,7 @@ class Provisioning:
                 self._inability.note(computation, assignment, now)
             self._wide_jobs.note_nodes(computation)
             return []
-        if computation.open.asks and not assignment.taken:
+        if computation.open.asks and assignment.consent is not Consent.ACCEPTED:
             return _ask(node, computation, assignment)
         if assignment.stage is not AssignmentStage.LOADING:
             assignment.begin_loading(now)
@@ -135,9 +135,8 @@ class Provisioning:
         self._wide_jobs.review(now)
         for computation in self._state.computations.values():
             known = node.assignments.get(computation.id)
-            if computation.open.asks and (
-                known is None or not known.asked
-            ):  # It was not offered while the node accepted no jobs.
+            # It was not offered while the node accepted no jobs.
+            if computation.open.asks and (known is None or known.consent is Consent.UNASKED):
                 effects += self.offer(node, computation, now)
         return effects
 
@@ -154,10 +153,7 @@ class Provisioning:
     def left(self, computation: Computation, node: NodeRecord, assignment: Assignment) -> Effects:
         """A node has left the computation, for good or to be set up again."""
         effects = self.event(computation, node, CLOSED)
-        again = assignment.leaving == "resetup"
-        assignment.move(AssignmentStage.IDLE)
-        assignment.leaving, assignment.closed = "", not again
-        assignment.asked = assignment.taken = False
+        assignment.left()
         self._wide_jobs.note_nodes(computation)
         return effects
 
@@ -222,9 +218,10 @@ class Provisioning:
 
 def _ask(node: NodeRecord, computation: Computation, assignment: Assignment) -> Effects:
     """Ask a client that decides about each node whether this one may be used."""
-    if assignment.asked or not node.cpus:  # When the node accepts jobs again, it is offered again.
+    # When a node without CPUs accepts jobs again, it is offered again.
+    if assignment.consent is not Consent.UNASKED or not node.cpus:
         return []
-    assignment.asked = True
+    assignment.consent = Consent.ASKED
     question = (node.instance, node.names, node.port, node.cpus, node.platform, node.free)
     return [Send(computation.client, NodeFound(computation.id, *question))]
 
@@ -241,4 +238,5 @@ def _objection(node: NodeRecord, computation: Computation, assignment: Assignmen
     computation.refused.discard(node.instance)
     if prepare.python not in ("", node.python) and not prepare.source:
         return f"it runs Python {node.python}, but the function was compiled by Python {prepare.python}"
-    return assignment.error if computation.open.asks and assignment.asked and not assignment.taken else ""
+    is_unaccepted = assignment.consent in (Consent.ASKED, Consent.DECLINED)
+    return assignment.error if computation.open.asks and is_unaccepted else ""

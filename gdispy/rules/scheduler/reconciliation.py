@@ -190,14 +190,15 @@ class Reconciliation:
         """Continue a computation on a node that has returned: use the node, or leave it."""
         if not is_there:
             self._provisioning.note_ready(node, computation, assignment, False)
-            if assignment.leaving and not assignment.placed:
+            if assignment.use.is_leaving and not assignment.placed:
                 return self._provisioning.left(computation, node, assignment)
         elif assignment.stage is AssignmentStage.READY:
             self._turns.note_usable(computation)
             effects = self._provisioning.limit(node, computation.id)
-            # The release was requested while the node was away.
-            return effects + (self._provisioning.leave(node, computation, assignment) if assignment.leaving else [])
-        elif assignment.leaving:
+            if assignment.use.is_leaving:  # The release was requested while the node was away.
+                effects += self._provisioning.leave(node, computation, assignment)
+            return effects
+        elif assignment.use.is_leaving:
             if assignment.stage is AssignmentStage.RELEASING:  # The request may be lost: it is repeated.
                 assignment.move(AssignmentStage.IDLE)
             return self._provisioning.leave(node, computation, assignment)

@@ -15,7 +15,7 @@ import math
 from gdispy.errors import InternalError
 from gdispy.protocol.ids import ComputationId, Peer
 from gdispy.protocol.messages import Open
-from gdispy.rules.scheduler.assignment import AssignmentStage
+from gdispy.rules.scheduler.assignment import AssignmentStage, Use
 from gdispy.rules.scheduler.computation import ClientShare, Computation
 from gdispy.rules.scheduler.job import Task, new_task
 from gdispy.rules.scheduler.reminders import Reminders
@@ -128,9 +128,7 @@ class Turns:
         wanted = head.cpus if head is not None else 1
         for node in self._state.nodes.values():
             assignment = node.assignments.get(computation.id)
-            if assignment is None or assignment.stage is not AssignmentStage.READY:
-                continue
-            if assignment.closed or assignment.leaving:
+            if assignment is None or assignment.stage is not AssignmentStage.READY or assignment.use is not Use.OPEN:
                 continue
             if node.peer is not None and min(node.cpus, assignment.cpus) >= wanted:
                 return True

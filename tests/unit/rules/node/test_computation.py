@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
+
+import pytest
+
+from gdispy.errors import InternalError
 from gdispy.protocol.ids import JobId
 from gdispy.protocol.messages import NO_LIMIT
-from gdispy.rules.node.computation import PORTION_LIMIT, SHORT, RequestedFiles
+from gdispy.rules.node.computation import PORTION_LIMIT, PROCESS_MOVES, SHORT, ProcessStage, RequestedFiles
 from gdispy.rules.node.worker import Worker
 from tests.unit.builders import Announced
 from tests.unit.rules.node.building import W1, computation, job, of
@@ -38,6 +43,26 @@ def test_template_that_could_not_load_says_why_and_one_that_ended_is_not_ready()
     assert (processes.ready, processes.error) == (True, "")
     processes.template_ended()
     assert not processes.ready
+
+
+@pytest.mark.parametrize(("begin", "end"), list(itertools.product(ProcessStage, repeat=2)))
+def test_only_legal_moves_between_stages_of_processes_are_made(begin: ProcessStage, end: ProcessStage) -> None:
+    processes = computation().processes
+    processes.stage = begin
+    if end is begin or end in PROCESS_MOVES[begin]:
+        processes._move(end)
+        assert (processes.stage, processes.ready) == (end, end is ProcessStage.READY)
+    else:
+        with pytest.raises(InternalError, match=f"from {begin.name} to {end.name}"):
+            processes._move(end)
+
+
+def test_processes_that_are_over_and_loaded_again_have_no_error_left() -> None:
+    processes = computation().processes
+    processes.loaded("no module")
+    processes.retire()
+    processes.load_again()
+    assert (processes.stage, processes.error) == (ProcessStage.LOADING, "")
 
 
 def test_load_is_that_of_workers_with_jobs_and_room_is_what_is_left() -> None:

@@ -69,6 +69,15 @@ def test_template_that_ends_is_loaded_again_until_it_has_ended_too_often() -> No
     assert made.template_lost(here, "killed", 0.0) == [Send(A, Prepared(C, error))]
 
 
+def test_late_report_of_processes_that_were_ended_is_ignored() -> None:
+    served, made, owner = loading()
+    made.prepare(owner, prepare())
+    here = served.state.computations[C]
+    here.processes.retire()
+    assert made.loaded(here, "", 0.0) == made.template_lost(here, "it was killed", 0.0) == []
+    assert here.processes.is_over and not here.processes.ready
+
+
 def test_computation_that_is_asked_for_again_is_loaded_when_the_former_is_gone() -> None:
     served, made, owner = loading()
     made.prepare(owner, prepare())

@@ -9,7 +9,7 @@ import pytest
 from gdispy.errors import InternalError
 from gdispy.protocol.ids import JobId
 from gdispy.protocol.messages import UseNode
-from gdispy.rules.scheduler.assignment import LONG, MOVES, Assignment, AssignmentStage
+from gdispy.rules.scheduler.assignment import LONG, MOVES, Assignment, AssignmentStage, Consent, Use
 from gdispy.rules.scheduler.computation import ClientShare
 from gdispy.rules.scheduler.shown_results import NOTHING_SHOWN
 from tests.unit.builders import C, ended, outcome, prepare
@@ -37,6 +37,53 @@ def test_time_of_loading_ends_with_it() -> None:
     assert (assignment.stage, assignment.prepared_at) == (AssignmentStage.LOADING, 7.0)
     assignment.move(AssignmentStage.READY)
     assert assignment.prepared_at is None
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (Use.OPEN, Use.CLOSED),
+        (Use.CLOSED, Use.CLOSED),
+        (Use.CLOSING, Use.CLOSING),
+        (Use.RESETTING, Use.CLOSING),
+    ],
+)
+def test_deallocated_node_takes_no_jobs_also_if_it_was_about_to_be_set_up_again(before: Use, after: Use) -> None:
+    assignment = Assignment(ClientShare())
+    assignment.use = before
+    assignment.deallocate()
+    assert assignment.use is after
+    assignment.left()
+    assert assignment.use is Use.CLOSED
+
+
+def test_release_that_was_sent_is_followed_by_another_setup_when_the_node_is_allocated_again() -> None:
+    assignment = Assignment(ClientShare())
+    assignment.use = Use.CLOSING
+    assignment.move(AssignmentStage.RELEASING)
+    assignment.allocate()
+    assert assignment.use is Use.RESETTING
+    assignment.left()
+    assert (assignment.stage, assignment.use) == (AssignmentStage.IDLE, Use.OPEN)
+
+
+def test_client_is_asked_again_about_a_node_that_it_has_declined_and_not_about_one_that_it_has_accepted() -> None:
+    assignment = Assignment(ClientShare())
+    assert not assignment.decide(UseNode(C, b"n" * 16, 0, None, [], []))  # type: ignore[arg-type]
+    assert (assignment.consent, assignment.error) == (Consent.DECLINED, "not selected by this program")
+    assignment.forget_refusal()
+    assert assignment.consent is Consent.UNASKED
+    assert assignment.decide(UseNode(C, b"n" * 16, 3, None, [], []))  # type: ignore[arg-type]
+    assignment.forget_refusal()
+    assert (assignment.consent, assignment.error, assignment.cpus) == (Consent.ACCEPTED, "", 3)
+
+
+def test_node_that_was_accepted_takes_jobs_unless_it_is_about_to_leave() -> None:
+    for before, after in ((Use.CLOSED, Use.OPEN), (Use.CLOSING, Use.CLOSING), (Use.RESETTING, Use.RESETTING)):
+        assignment = Assignment(ClientShare())
+        assignment.use = before
+        assignment.decide(UseNode(C, b"n" * 16, 1, None, [], []))  # type: ignore[arg-type]
+        assert assignment.use is after
 
 
 def test_node_prepares_what_is_special_to_it_and_asks_for_contents() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from gdispy.errors import InternalError
 from gdispy.protocol.messages import Prepared
-from gdispy.rules.scheduler.assignment import AssignmentStage
+from gdispy.rules.scheduler.assignment import AssignmentStage, Use
 from gdispy.rules.scheduler.node_record import BULK_LIMIT, MOVES, CpuOffer, NodeStage, to_node
 from tests.unit.builders import Announced, C
 from tests.unit.rules.scheduler.builders import Parts, task
@@ -48,7 +48,8 @@ def test_there_is_room_only_on_an_active_node_that_has_loaded_the_computation_an
     node = parts.join()
     assignment = parts.load(node, parts.open())
     assert (node.room_for(assignment), node.has_room(), node.most_for(C)) == (2, True, 2)
-    for name, value in (("closed", True), ("leaving", "close"), ("stage", AssignmentStage.LOADING)):
+    uses = [("use", each) for each in (Use.CLOSED, Use.CLOSING, Use.RESETTING)]
+    for name, value in (*uses, ("stage", AssignmentStage.LOADING)):
         before = getattr(assignment, name)
         setattr(assignment, name, value)
         assert (node.room_for(assignment), node.has_room(), node.most_for(C)) == (0, False, 0)

@@ -23,7 +23,7 @@ from gdispy.protocol.messages import (
     UseNode,
 )
 from gdispy.rules.effects import Effects
-from gdispy.rules.scheduler.assignment import AssignmentStage
+from gdispy.rules.scheduler.assignment import AssignmentStage, Use
 from gdispy.rules.scheduler.dispatch import Dispatch
 from gdispy.rules.scheduler.node_record import NodeStage
 from gdispy.rules.scheduler.reminders import PATIENCE
@@ -183,14 +183,14 @@ def test_computation_leaves_a_node_once_and_only_when_no_job_is_left_there() -> 
     assignment = parts.load(node, computation)
     [job] = parts.submit(computation, 1)
     parts.placement.place(0.0)
-    assignment.leaving = "close"
+    assignment.use = Use.CLOSING
     assert parts.provisioning.leave(node, computation, assignment) == []
     node.remove(assignment, job.job)
     assert sent(parts.provisioning.leave(node, computation, assignment), A) == [Release(C)]
     assert parts.provisioning.leave(node, computation, assignment) == []
     assert assignment.stage is AssignmentStage.RELEASING and computation.places == set()
     [event] = sent(parts.provisioning.left(computation, node, assignment), CLIENT, Event)
-    assert (assignment.stage, assignment.closed) == (AssignmentStage.IDLE, True) and event.computation == C
+    assert (assignment.stage, assignment.use) == (AssignmentStage.IDLE, Use.CLOSED) and event.computation == C
 
 
 def test_computation_is_closed_when_the_last_node_has_confirmed_its_release() -> None:
