@@ -14,6 +14,7 @@ from tests.simulation.processes import Run as RunOfJob
 from tests.simulation.timeline import Broken, JobKey, Timeline
 
 #: What `rules/node/supervision.py` says of a job whose workers died too often before they could begin it.
+TOO_WIDE = "The job requires"
 STILLBORN = "The worker process ended before the job could start"
 
 #: How often a job may be sent to nodes in all; most of these times it is asked back, or not taken.
@@ -182,7 +183,7 @@ class Book:
 
     def _check_terminated(self, entry: Entry, text: str, attempt: int) -> None:
         runs = [run for run, _, _ in entry.runs if run.attempt == attempt]
-        if NOT_LOADED in text or STILLBORN in text:
+        if NOT_LOADED in text or STILLBORN in text or TOO_WIDE in text:
             # While it is loaded again, what had begun must have ended with its worker before.
             if runs:
                 raise Broken("a job that had begun is said not to have", entry.key)

@@ -120,7 +120,7 @@ class Turns:
             self.pinning[computation.id] = computation
         if computation.waiting_since is None and not self.is_usable(computation):
             computation.waiting_since = now
-            self._reminders.watch_wait(computation, lambda: computation.id in self.waiting)
+            self._reminders.watch_wait(computation, lambda: self._is_stuck(computation))
 
     def is_usable(self, computation: Computation) -> bool:
         """Whether some node could run the next job if the node were free."""
@@ -133,6 +133,13 @@ class Turns:
             if node.peer is not None and min(node.cpus, assignment.cpus) >= wanted:
                 return True
         return False
+
+    def _is_stuck(self, computation: Computation) -> bool:
+        """Whether jobs wait that no node can run. The job that no node could run may have left the head of the queue
+        since."""
+        computation.backlog.pop_cancelled()
+        self.note_usable(computation)
+        return computation.waiting_since is not None and computation.id in self.waiting
 
     def note_usable(self, computation: Computation) -> None:
         """A node may have become usable: if jobs must wait again, the user is notified again."""

@@ -106,6 +106,18 @@ def test_user_is_told_of_jobs_that_wait_until_a_node_is_usable() -> None:
     assert computation.waiting_since is None and parts.state.timers.due() is None
 
 
+def test_user_is_told_no_longer_when_the_job_that_no_node_could_run_has_left_the_queue() -> None:
+    parts = Parts()
+    computation = parts.open()
+    parts.load(parts.join(), computation)
+    [wide] = parts.submit(computation, 1, now=5.0, cpus=99)
+    parts.submit(computation, 2, now=6.0)
+    assert computation.waiting_since == 5.0
+    parts.turns.take_out(computation, wide)
+    assert parts.state.timers.ring(5.0 + PATIENCE) == []
+    assert computation.waiting_since is None and parts.state.timers.due() is None
+
+
 def test_what_is_handed_over_waits_and_counts_for_the_new_client() -> None:
     parts = Parts()
     computation = parts.open()
