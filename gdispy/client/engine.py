@@ -198,7 +198,7 @@ class ClusterEngine:
         self._session = ClientSession(self.computation, self._end.peer)
         self.selection.name_local()
         if self.selection.local is not None:
-            self._hub.spawn(self._await_local, self.selection.local)
+            self._hub.spawn(self._keep_local_node, self.selection.local)
         if self._recovery is not None:
             self._recovery.journal.keep(self.scheduler.journals.free, self._recovery.flush)
             self.scheduler.journals.add(self.computation, self._recovery.journal)
@@ -309,14 +309,12 @@ class ClusterEngine:
         self.opened = replace(self.opened, nodes=patterns, asks=asks, watches=watches)
         self._end.send(self.opened)
 
-    def _await_local(self, local: LocalNode) -> None:
+    def _keep_local_node(self, local: LocalNode) -> None:
         try:
-            host, port = local.await_ready()
+            local.keep_running(lambda host, port: self.scheduler.seek([(host, port)], False, port))
         except ConnectFailed as error:
             self.scheduler.report(LOCAL_PLACE, str(error))
             self.selection.has_lost_local = True
-            return
-        self.scheduler.seek([(host, port)], False, port)
 
     def want(self, wanted: node_allocate.Allocation) -> None:
         """Use more nodes than before."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import signal
 import socket
 import time
 from collections.abc import Callable
@@ -401,3 +402,26 @@ def test_a_node_on_several_addresses_is_reached_by_each_and_by_no_other(
             assert made.submit(-1).result_or_raise(20) == 1
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.4", port))
+
+
+def process_of_the_node(seconds: float = 0.0, begun: str = "") -> int:
+    """The process of the local node that runs this job, after a while."""
+    if begun:
+        Path(begun).touch()
+    time.sleep(seconds)
+    pid = os.getpid()
+    while b"--exit-with-stdin" not in Path(f"/proc/{pid}/cmdline").read_bytes():
+        pid = int(Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[1])
+    return pid
+
+
+def test_the_local_node_is_started_again_when_it_is_killed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with JobCluster(process_of_the_node, nodes=["local"]) as made:
+        first = made.submit()()
+        lost = made.submit(60.0, str(tmp_path / "begun"))
+        eventually((tmp_path / "begun").exists)
+        os.kill(first, signal.SIGKILL)
+        assert lost.wait(10) and lost.status == DispyJob.Abandoned
+        assert made.submit()() not in (first, None)
+        assert "is lost: it was started again" in lost.exception
+    assert "the local node has ended unexpectedly (it was ended by signal 9 (SIGKILL))" in caplog.text
