@@ -23,6 +23,8 @@ __status__ = "Alpha"
 
 if TYPE_CHECKING:
     from gdispy.client.cluster import JobCluster
+    from gdispy.client.executor import Executor
+    from gdispy.client.futures import WorkerDied
     from gdispy.client.job import DispyJob
     from gdispy.client.node_allocate import NodeAllocate
     from gdispy.client.shared_cluster import SharedJobCluster
@@ -46,6 +48,8 @@ if TYPE_CHECKING:
 
 _MODULES = {
     "JobCluster": "client.cluster",
+    "Executor": "client.executor",
+    "WorkerDied": "client.futures",
     "SharedJobCluster": "client.shared_cluster",
     "NodeAllocate": "client.node_allocate",
     "DispyJob": "client.job",
@@ -71,6 +75,7 @@ __all__ = [  # noqa: RUF022 (in groups)
     # running jobs
     "JobCluster",
     "SharedJobCluster",
+    "Executor",
     "DispyJob",
     "NodeAllocate",
     "generate_secret",
@@ -84,6 +89,7 @@ __all__ = [  # noqa: RUF022 (in groups)
     "config",
     "logger",
     # what can go wrong
+    "WorkerDied",
     "ClusterClosed",
     "ConfigError",
     "ConnectFailed",

@@ -16,6 +16,7 @@ import platform
 import signal
 import time
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import gevent
@@ -125,7 +126,7 @@ def node_settings(options: Any) -> NodeSettings:
     port = options.read("dispy_port", _after_base, config.NODE_PORT)
     return NodeSettings(
         secret=_secret(options),
-        cpus=options.read("cpus", count_cpus, count_cpus(None)),
+        cpus=options.read("cpus", partial(count_cpus, may_exceed=options.private), count_cpus(None)),
         ip_addrs=options.read("ip_addr", addresses, ()),
         ext_ip_addr=options.read("ext_ip_addr", announced, ""),
         connect=_to_connect_to(options),
@@ -186,13 +187,14 @@ def _limits(options: Any) -> Limits:
     )
 
 
-def count_cpus(wanted: int | None) -> int:
-    """The number of CPUs to offer; `wanted` may be 0 for all. Raises ConfigError if they do not exist, or are none."""
+def count_cpus(wanted: int | None, may_exceed: bool = False) -> int:
+    """The number of CPUs to offer; `wanted` may be 0 for all. Raises ConfigError if they are none, or, unless it
+    `may_exceed` them, do not exist."""
     there = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     cpus = wanted or there
     if cpus < 0:
         cpus += there
-    if not 1 <= cpus <= there:
+    if cpus < 1 or (cpus > there and not may_exceed):
         raise ConfigError(
             f"cpus must be between 1 and {there}, 0 for all, or negative to leave some free, not {wanted}"
         )

@@ -181,7 +181,7 @@ class JobCluster:
         path, resume = recovery
         self._recovery = RecoveryFile(path, resume) if path else None
         # First, because it starts while the rest is done here.
-        local = LocalNode(secret) if wanted.targets.local else None
+        local = LocalNode(secret, wanted.local_cpus()) if wanted.targets.local else None
         engine: ClusterEngine | None = None
         try:
             message, self._manner = package()
@@ -210,6 +210,9 @@ class JobCluster:
         self._closing = ClosingSequence(engine, self._hub, self._recovery, self._settings.has_cleanup)
 
     # What the user calls
+
+    #: Whether a cluster that is dropped without `close` is a mistake of the program.
+    _warns_unclosed = True
 
     #: Seconds, as given, or None. Results are pushed, so `poll_interval` is always None.
     pulse_interval: float | None = None
@@ -596,11 +599,12 @@ class JobCluster:
         self._closing.forget()
         with contextlib.suppress(ForkedError):
             self._hub.post(engine.leave)
-        warnings.warn(
-            f"the cluster {self.name!r} was not closed: call close(), or use a with statement",
-            ResourceWarning,
-            stacklevel=2,
-        )
+        if self._warns_unclosed:
+            warnings.warn(
+                f"the cluster {self.name!r} was not closed: call close(), or use a with statement",
+                ResourceWarning,
+                stacklevel=2,
+            )
 
 
 atexit.register(close_all, _open_clusters)

@@ -49,6 +49,7 @@ from gdispy.protocol.messages import (
     Reply,
     Status,
     Uploaded,
+    Withdraw,
     ended_without_node,
 )
 from gdispy.protocol.payload import Bulk
@@ -387,6 +388,12 @@ class ClusterEngine:
         self.take_submitted()
         self._cancel(jobs)
 
+    def withdraw_quietly(self, jobs: list[JobId]) -> None:
+        """Cancel those of the jobs that no node has."""
+        self.take_submitted()
+        if self.stage is Stage.OPEN:
+            self.ask_then(lambda number: Withdraw(self.computation, number, jobs), lambda answer: None)
+
     def _cancel(self, jobs: list[JobId]) -> None:
         self._pump.put(lambda now: self._session.cancel(jobs))
 
@@ -401,6 +408,10 @@ class ClusterEngine:
     def question(self, make: Callable[[int], Message]) -> Status | Reply | None:
         """Send the scheduler a request and wait for its answer; None if there is none. In any thread but the hub's."""
         return self._questions.ask(lambda number: self._hub.post(self._ask, make(number)))
+
+    def ask_then(self, make: Callable[[int], Message], take: Callable[[Status | Reply], None]) -> None:
+        """The same in the hub: `take` is called with the answer, if there is one."""
+        self._questions.ask_then(lambda number: self._ask(make(number)), take)
 
     def _ask(self, message: Message) -> None:
         if self.stage is not Stage.OPEN:

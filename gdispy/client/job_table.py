@@ -10,6 +10,7 @@ Invariants:
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import Any
 
 from gdispy.buffers.memory_file import OpenFile
@@ -48,6 +49,8 @@ class JobTable:
         self.takes_files = False
         self._nodes, self._callbacks, self._count = nodes, callbacks, count
         self.jobs: dict[JobId, DispyJob] = {}
+        #: Takes a provisional result that is a request for a function; returns whether it is one.
+        self.take_request: Callable[[Progress], bool] | None = None
         #: Jobs of the previous run of the program whose end was passed to the callback.
         self.told: set[JobId] = set()
         #: Jobs that were abandoned with their nodes.
@@ -189,7 +192,7 @@ class JobTable:
     def provide(self, progress: Progress) -> None:
         """A job has sent a provisional result."""
         job = self.jobs.get(progress.job)
-        if job is None:
+        if job is None or (self.take_request is not None and self.take_request(progress)):
             return
         node = self._nodes.get(progress.node)
         if node is not None:

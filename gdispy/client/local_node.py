@@ -45,7 +45,7 @@ sys.exit(node_main())
 """
 #: Time limit in seconds for it to become ready.
 START_LIMIT = 30.0
-#: Seconds before it is started again: at first, and at most. The pauses grow if it ends within so many seconds.
+#: Seconds before it is started again: at first, and at most. The pauses grow if it ends within `EARLY` seconds.
 PAUSE = 0.1
 PAUSE_LIMIT = 10.0
 EARLY = 20.0
@@ -56,8 +56,9 @@ logger = logging.getLogger("gdispy")
 class LocalNode:
     """The process of a private node; started by the constructor."""
 
-    def __init__(self, secret: Secret) -> None:
-        self._secret = secret
+    def __init__(self, secret: Secret, cpus: int = 0) -> None:
+        """`cpus` is the number of CPUs to offer if it is more than this machine has; 0 for those of this machine."""
+        self._secret, self._cpus = secret, cpus
         #: A unique name, which distinguishes it from nodes found by broadcast.
         self.name = f"local-{secrets.token_hex(4)}"
         #: The greenlet that waits for the node to be ready, or to end.
@@ -83,6 +84,8 @@ class LocalNode:
         arguments += ["--ip_addr", "127.0.0.1", "--node_port", str(port), "--name", self.name]
         if secret.tls is not None:
             arguments += ["--certfile", secret.tls.certfile, "--keyfile", secret.tls.keyfile]
+        if self._cpus > (os.cpu_count() or 1):
+            arguments += ["--cpus", str(self._cpus)]
         actions: list[Any] = []
         for fd, goal in ((read_end, 0), (write_end, 1)):
             actions.append((os.POSIX_SPAWN_DUP2, fd, goal))

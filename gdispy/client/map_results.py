@@ -10,11 +10,13 @@ Invariants of a stream of results:
 from __future__ import annotations
 
 import functools
+import logging
 import math
 import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import TimeoutError as FutureTimeout
 from typing import Any, NamedTuple, Protocol
 
 from gdispy.client.job import DispyJob, Plain, unreadable
@@ -25,6 +27,8 @@ from gdispy.protocol.limits import INLINE
 from gdispy.protocol.payload import Bulk, joined
 from gdispy.runtime.gate import Gate
 from gdispy.worker import batch, pickling, plain
+
+logger = logging.getLogger("gdispy")
 
 #: Read ahead: jobs per CPU at least, seconds of consumption, and jobs at most.
 JOBS_PER_CPU = 4
@@ -143,8 +147,12 @@ class MapResults(Iterator[Any]):
         encode: Callable[[Row], Bulk],
         size: ChunkSize,
         on_error: str = RAISE,
+        until: float | None = None,
+        limit: int | None = None,
     ) -> None:
-        self._cluster = cluster
+        """`until`, by the monotonic clock, is when waiting for a result raises TimeoutError; `limit` is the maximum
+        number of items that are read ahead."""
+        self._cluster, self._until, self._limit = cluster, until, limit
         self._on_error = on_error
         self._rows: Iterator[Row] | None = rows
         self._encode = encode
@@ -154,11 +162,20 @@ class MapResults(Iterator[Any]):
         self._entries: deque[_Entry | _Outcome] = deque()
         self._ready: deque[_Outcome] = deque()
         self._window = _Window(cluster)
+        #: It was begun, and no result was asked for yet.
+        self._is_begun_early = False
 
     def __iter__(self) -> MapResults:
         return self
 
+    def begin(self) -> None:
+        """Read ahead before the first result is wanted. Then calls that were read run also if the program drops the
+        results without asking for any."""
+        self._read_ahead()
+        self._is_begun_early = True
+
     def __next__(self) -> Any:
+        self._is_begun_early = False
         while True:
             outcome = self._next_outcome()
             if self._on_error == RAISE:
@@ -191,13 +208,20 @@ class MapResults(Iterator[Any]):
 
     def __del__(self, is_finalizing: Callable[[], bool] = sys.is_finalizing) -> None:
         # A default argument, since module globals are gone at interpreter exit. And `__init__` may not have finished.
-        if not is_finalizing() and hasattr(self, "_window"):
+        if is_finalizing() or not hasattr(self, "_window"):
+            return
+        if not self._is_begun_early:
             self.close()
+        elif self._rows is not None:
+            logger.warning("the results of a map were dropped before all of its items were read: the others do not run")
 
     # Reading
 
     def _read_ahead(self) -> None:
         limit = self._window.jobs(self._size.items)
+        if self._limit is not None:
+            self._size.items = min(self._size.items, self._limit)
+            limit = min(limit, self._limit // self._size.items)
         until = time.monotonic() + READ_LIMIT
         while self._rows is not None and len(self._entries) < limit:
             if self._is_first_ready() and time.monotonic() > until:
@@ -273,7 +297,9 @@ class MapResults(Iterator[Any]):
             self._ready.append(entry)
             return
         try:
-            while not entry.job.wait(LOOK_INTERVAL):
+            while not entry.job.wait(self._patience()):
+                if self._until is not None and time.monotonic() >= self._until:
+                    raise FutureTimeout
                 self._read_ahead()
         except BaseException:
             self._entries.appendleft(entry)
@@ -284,6 +310,9 @@ class MapResults(Iterator[Any]):
             self._ready.append(entry.job.result_or_raise)
         else:
             self._take_chunk(entry.job, entry.calls)
+
+    def _patience(self) -> float:
+        return LOOK_INTERVAL if self._until is None else min(LOOK_INTERVAL, max(0.0, self._until - time.monotonic()))
 
     def _learn(self, entry: _Entry) -> None:
         job = entry.job

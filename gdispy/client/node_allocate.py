@@ -133,6 +133,10 @@ class Allocation:
     def is_plain(self) -> bool:
         return all(each.is_plain() for each in self.nodes)
 
+    def local_cpus(self) -> int:
+        """The CPUs that are wanted of the private node; 0 for those of this machine."""
+        return max((each.cpus for each in self.nodes if each.host == targets.LOCAL), default=0)
+
 
 def read(nodes: Any, node_port: int) -> Allocation:
     """Read `nodes`. Raises ConfigError.

@@ -33,6 +33,18 @@ class PendingQuestions:
         self._waiting.pop(number, None)
         return answers[0] if answers else None
 
+    def ask_then(self, send: Callable[[int], None], take: Callable[[Status | Reply], None]) -> None:
+        """The same without waiting, in the hub: `take` is called with the answer, if there is one."""
+        number, gate, answers = next(self._numbers), Gate(), list[Status | Reply]()
+        self._waiting[number] = gate, answers
+
+        def finish() -> None:
+            if self._waiting.pop(number, None) is not None and answers:
+                take(answers[0])
+
+        gate.tell(finish)
+        send(number)
+
     def answer(self, answer: Status | Reply) -> None:
         known = self._waiting.get(answer.question)
         if known is not None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from gdispy.worker import batch, pickling
 from gdispy.worker.failures import Unpicklable, describe, raised
 from gdispy.worker.frames import FINISHED
+from gdispy.worker.function_calls import FunctionCalls
 from gdispy.worker.paths_to import unpicklable
 from gdispy.worker.plain import NotPlain
 from gdispy.worker.result_encoding import encode_result
@@ -32,9 +33,11 @@ def call_function(function: Callable[..., Any]) -> Run:
     """How the jobs of a function computation run."""
 
     is_method = isinstance(function, types.MethodType)
+    # An executor tells what a call raises from what its process could not even begin.
+    loads = _loads_or_refuses if isinstance(function, FunctionCalls) else pickling.loads
 
     def call(arguments: Any) -> pickling.Payload:
-        args, kwargs = pickling.loads(arguments)
+        args, kwargs = loads(arguments)
         if is_method and args and _names_instance(function, args, kwargs):
             value = function.__func__(*args, **kwargs)  # type: ignore[attr-defined]
         else:
@@ -47,6 +50,14 @@ def call_function(function: Callable[..., Any]) -> Run:
         return FINISHED, call(arguments), ""
 
     return run
+
+
+def _loads_or_refuses(arguments: Any) -> Any:
+    try:
+        return pickling.loads(arguments)
+    except (Exception, SystemExit) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise Unpicklable(f"The arguments cannot be unpickled on the node: {reason}") from None
 
 
 def _names_instance(method: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:

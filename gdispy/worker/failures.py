@@ -17,7 +17,7 @@ _HERE = os.path.dirname(os.path.abspath(__file__))
 
 
 class Unpicklable(Exception):
-    """The result of a job cannot be pickled."""
+    """The result of a job cannot be pickled; `__cause__` is the reason. Or its arguments cannot be unpickled."""
 
 
 def users_frames(error: BaseException) -> TracebackType | None:
@@ -29,10 +29,11 @@ def users_frames(error: BaseException) -> TracebackType | None:
 
 
 def raised(error: BaseException, cancelled: bool) -> bytes:
-    """The exception for the client, instead of a result; empty if it only tells that there is no result."""
-    if cancelled or isinstance(error, Unpicklable):
-        return b""
-    return encode_failure(error)
+    """The exception for the client, instead of a result: of a result that cannot be pickled, that of pickling. Empty if
+    it only tells that there is no result."""
+    if isinstance(error, Unpicklable):
+        return b"" if error.__cause__ is None else encode_failure(error.__cause__)
+    return b"" if cancelled else encode_failure(error)
 
 
 def describe(error: BaseException, cancelled: bool) -> str:

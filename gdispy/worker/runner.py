@@ -113,9 +113,13 @@ class Job:
     def provide(self, value: object) -> bool:
         """Send a provisional result; from any thread, and from processes that the job has forked. Not after the end of
         the job."""
+        return self.send_progress(encode_provisional(value))
+
+    def send_progress(self, payload: pickling.Payload) -> bool:
+        """Send the payload of a provisional result, in the same way."""
         with self.reporting():
             if running.job is self:
-                self._worker.answer([PROGRESS, self.number, self.attempt, 0, encode_provisional(value)])
+                self._worker.answer([PROGRESS, self.number, self.attempt, 0, payload])
         return running.job is self
 
     def send_file(self, path: str, shown: str) -> str:

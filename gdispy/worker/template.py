@@ -42,6 +42,7 @@ from gdispy.worker.cgroups import Groups
 from gdispy.worker.changes import Changes
 from gdispy.worker.failures import missing_module, users_frames
 from gdispy.worker.frames import BROKEN
+from gdispy.worker.function_calls import FunctionCalls
 from gdispy.worker.job_directory import Place
 from gdispy.worker.job_modules import module_files
 from gdispy.worker.limits import Limits, overtime
@@ -298,6 +299,8 @@ class Template:
             self._generators.reseed()
             place = self._place(worker)
             became = Worker(fds, self._run, self._setting.directory, self._setting.limits, self._changes, place)
+            if isinstance(self._functions[0], FunctionCalls):
+                self._functions[0].begin_worker()
             became.namespaces, self._log.send = self._namespaces, became.log
             became.serve()
             kill_descendants(os.getpid())

@@ -125,7 +125,7 @@ def recorded(stage: Stage, wire: Wire) -> None:
     for number in range(stage.chance.choice((0, 0, MEMORY + 1_000))):
         wire.send(wire.look(kind=HERE))
         if number % BATCH == 0:
-            time.sleep(0.002)  # Otherwise the kernel drops most of them, and none is forgotten.
+            wire.answers(0.002)  # A pause, or the kernel drops most of them, and none is forgotten.
     wire.answers(0.05)
     for data in said * 3:
         wire.send(data)

@@ -29,10 +29,10 @@ MOST, OWN = 40, 0.85
 
 #: What each role says, by its names in `protocol/messages/`; those that are not there any more are left out.
 _SAYS = {
-    "client": "Hello Open Prepare Run Cancel Release Resume StatusRequest NodeCommand PutFile UseNode Uploaded"
+    "client": "Hello Open Prepare Run Cancel Release Resume StatusRequest NodeCommand PutFile UseNode Uploaded Withdraw"
     " OutcomesAcked ProgressAcked JobNames OverviewRequest",
-    "scheduler": "Hello Prepare FileContents Run Cancel Recall OutcomesAcked ProgressAcked Release Limit PutFile"
-    " Uploaded",
+    "scheduler": "Hello Prepare FileContents Run Cancel Withdraw Recall OutcomesAcked ProgressAcked Release Limit"
+    " PutFile Uploaded",
     "node": "Inventory MissingFiles Prepared Returned Started Progress Ended Released Cpus Availability Upload Reply"
     " Fenced",
     "visitor": "Hello OverviewRequest",

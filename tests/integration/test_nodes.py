@@ -19,7 +19,7 @@ from gdispy.journal.file import Journal
 from gdispy.protocol.ids import ComputationId, Instance
 from gdispy.protocol.messages import Open
 from tests.support.daemons import Daemon
-from tests.support.jobs import note_and_wait, set_up_slowly, wait_for_go, wait_for_interrupt
+from tests.support.jobs import note_and_wait, process_of_the_node, set_up_slowly, wait_for_go, wait_for_interrupt
 from tests.support.waiting import eventually
 from tests.unit.builders import ended, outcome
 
@@ -402,17 +402,6 @@ def test_a_node_on_several_addresses_is_reached_by_each_and_by_no_other(
             assert made.submit(-1).result_or_raise(20) == 1
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.4", port))
-
-
-def process_of_the_node(seconds: float = 0.0, begun: str = "") -> int:
-    """The process of the local node that runs this job, after a while."""
-    if begun:
-        Path(begun).touch()
-    time.sleep(seconds)
-    pid = os.getpid()
-    while b"--exit-with-stdin" not in Path(f"/proc/{pid}/cmdline").read_bytes():
-        pid = int(Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[1])
-    return pid
 
 
 def test_the_local_node_is_started_again_when_it_is_killed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -215,3 +215,14 @@ def write_and_read(number: int) -> tuple[Any, ...]:
     names = sorted(str(path) for path in Path().rglob("*") if path.is_file() and path.parts[0] != "tests")
     is_home = os.getcwd() == dispy_job_path == os.environ["dispy_job_path"]  # type: ignore[name-defined]  # noqa: SIM112
     return found.read_text(), names, Path("sub/data.txt").read_text(), Path("of setup").read_text(), is_home
+
+
+def process_of_the_node(seconds: float = 0.0, begun: str = "") -> int:
+    """The process of the local node that runs this job, after a while."""
+    if begun:
+        Path(begun).touch()
+    time.sleep(seconds)
+    pid = os.getpid()
+    while b"--exit-with-stdin" not in Path(f"/proc/{pid}/cmdline").read_bytes():
+        pid = int(Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[1])
+    return pid

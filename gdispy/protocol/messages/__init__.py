@@ -37,6 +37,7 @@ from gdispy.protocol.messages.job import Run as Run
 from gdispy.protocol.messages.job import Started as Started
 from gdispy.protocol.messages.job import Upload as Upload
 from gdispy.protocol.messages.job import Uploaded as Uploaded
+from gdispy.protocol.messages.job import Withdraw as Withdraw
 from gdispy.protocol.messages.job import ended_without_node as ended_without_node
 from gdispy.protocol.messages.node_use import NO_LIMIT as NO_LIMIT
 from gdispy.protocol.messages.node_use import Availability as Availability
@@ -91,7 +92,7 @@ ALL: tuple[type[Message], ...] = (
         OverviewRequest,
         Overview,
     ),
-    *(ResendRequest, Fenced, JobNames),
+    *(ResendRequest, Fenced, JobNames, Withdraw),
 )
 BY_TAG: dict[int, type[Message]] = {kind.tag: kind for kind in ALL}
 

@@ -69,6 +69,18 @@ class Cancel(Message):
 
 
 @record
+class Withdraw(Message):
+    """End these jobs if they have not begun. The answer of a scheduler is `Reply`, with the jobs that were on no node;
+    a node does not answer."""
+
+    tag = 42
+    shape = (is_computation, is_count, is_count_column)
+    computation: ComputationId
+    question: int
+    jobs: list[JobId]
+
+
+@record
 class Recall(Message):
     """Return up to `count` jobs that have not started."""
 

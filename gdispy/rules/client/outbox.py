@@ -36,6 +36,7 @@ from gdispy.protocol.messages import (
     Status,
     StatusRequest,
     Unknown,
+    Withdraw,
     ended_without_node,
 )
 from gdispy.protocol.payload import Bulk
@@ -83,7 +84,7 @@ class Outbox:
         self._place = place
         self._computations: dict[ComputationId, _Computation] = {}
         #: Requests that have no answer yet.
-        self._asked: dict[tuple[ComputationId, int], StatusRequest | NodeCommand | PutFile] = {}
+        self._asked: dict[tuple[ComputationId, int], StatusRequest | NodeCommand | PutFile | Withdraw] = {}
         #: Why the last connection was closed, if a message was refused and nothing has ended since.
         self._refusal = ""
         self.is_connected = False
@@ -123,7 +124,7 @@ class Outbox:
                 return [Released(message.computation)]
         elif not self.is_connected:
             return self._answer(message)
-        elif isinstance(message, StatusRequest | NodeCommand | PutFile):
+        elif isinstance(message, StatusRequest | NodeCommand | PutFile | Withdraw):
             self._asked[message.computation, message.question] = message
         return []
 
@@ -133,7 +134,7 @@ class Outbox:
             entry = self._computations.get(message.computation)
             jobs = len(entry.jobs) if entry is not None else 0
             return [Status(message.computation, message.question, [], jobs, [problem])]
-        if isinstance(message, NodeCommand | PutFile):
+        if isinstance(message, NodeCommand | PutFile | Withdraw):
             return [Reply(message.computation, message.question, problem, -1.0, [])]
         return []
 
@@ -190,7 +191,7 @@ class Outbox:
 
     def must_follow(self, message: Message) -> bool:
         """Whether a message must not overtake others: the cancel of a job that the scheduler may not have yet."""
-        if not isinstance(message, Cancel):
+        if not isinstance(message, Cancel | Withdraw):
             return False
         entry = self._computations.get(message.computation)
         return entry is not None and not entry.unaccepted.isdisjoint(message.jobs)

@@ -10,7 +10,10 @@ from gdispy.protocol.rows import JobOptions
 class Job:
     """A job that this node has accepted and that has not ended."""
 
-    __slots__ = ("arguments", "attempt", "cancelled", "cpus", "expired", "limit", "number", "options", "reported")
+    __slots__ = (
+        *("arguments", "attempt", "cancelled", "cpus", "expired", "limit", "number"),
+        *("options", "reported", "withdrawn"),
+    )
 
     def __init__(self, number: JobId, attempt: int, arguments: Bulk, options: JobOptions | None = None) -> None:
         self.number = number
@@ -27,6 +30,8 @@ class Job:
             if options.concern_worker:
                 self.options, self.cpus = options, max(1, options.cpus)
         self.cancelled = False
+        #: It must not begin if it has not.
+        self.withdrawn = False
         #: It has exceeded its time limit.
         self.expired = False
         #: Whether the scheduler was notified that it runs.

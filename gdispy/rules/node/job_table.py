@@ -118,7 +118,7 @@ class JobTable:
         if was_busy and not worker.hand:
             self._capacity.give(worker.cpus)
         for job in reversed(back):
-            if job.cancelled:
+            if job.cancelled or job.withdrawn:
                 self.end(computation, job, CANCELLED, "", now)
             else:
                 computation.queue.appendleft(job)
@@ -196,6 +196,19 @@ class JobTable:
         job.cancelled = True
         holder = computation.holder(job)
         if holder is not None:
+            return [RecallJobs(holder.number)]
+        computation.queue.remove(job)
+        self.end(computation, job, CANCELLED, "", now)
+        return []
+
+    def withdraw(self, computation: Computation, number: JobId, now: float) -> Effects:
+        """End a job that has not begun; recall it from its worker to learn that."""
+        job = computation.jobs.get(number)
+        if job is None:
+            return []
+        holder = computation.holder(job)
+        if holder is not None:
+            job.withdrawn = True
             return [RecallJobs(holder.number)]
         computation.queue.remove(job)
         self.end(computation, job, CANCELLED, "", now)

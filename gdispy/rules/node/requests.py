@@ -25,6 +25,7 @@ from gdispy.protocol.messages import (
     Returned,
     Run,
     Uploaded,
+    Withdraw,
 )
 from gdispy.rules.effects import Drop, Effects, Send
 from gdispy.rules.faults import OnFault, not_taken
@@ -139,6 +140,12 @@ class Requests:
             effects += self._jobs.cancel(computation, number, attempt, now)
         return effects
 
+    def _on_withdraw(self, computation: Computation, message: Withdraw, now: float) -> Effects:
+        effects: Effects = []
+        for number in message.jobs:
+            effects += [each for each in self._jobs.withdraw(computation, number, now) if each not in effects]
+        return effects
+
     def _on_recall(self, computation: Computation, message: Recall, now: float) -> Effects:
         return self._jobs.recall(computation, message.count)
 
@@ -180,6 +187,7 @@ class Requests:
         Uploaded: _on_uploaded,
         Run: _on_run,
         Cancel: _on_cancel,
+        Withdraw: _on_withdraw,
         Recall: _on_recall,
         OutcomesAcked: _on_outcomes_acked,
         ProgressAcked: _on_progress_acked,

@@ -45,6 +45,7 @@ from gdispy.protocol.messages import (
     Upload,
     Uploaded,
     UseNode,
+    Withdraw,
     ended_without_node,
 )
 from gdispy.protocol.payload import Bulk, bulk_size, total_size
@@ -73,6 +74,7 @@ _TAKEN: frozenset[type[Message]] = frozenset(
         OutcomesAcked,
         ProgressAcked,
         JobNames,
+        Withdraw,
     )
 )
 

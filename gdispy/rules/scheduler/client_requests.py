@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from gdispy.protocol.address import NodePatterns
-from gdispy.protocol.ids import Peer
+from gdispy.protocol.ids import JobId, Peer
 from gdispy.protocol.job_status import ABANDONED
 from gdispy.protocol.messages import (
     Cancel,
@@ -26,6 +26,7 @@ from gdispy.protocol.messages import (
     StatusRequest,
     Uploaded,
     UseNode,
+    Withdraw,
 )
 from gdispy.rules.effects import Drop, Effects, Send
 from gdispy.rules.faults import OnFault, not_taken
@@ -187,6 +188,14 @@ class ClientRequests:
         computation = self._state.computations.get(message.computation)
         return self._lifecycle.cancel(computation, message.jobs) if computation is not None else []
 
+    def _on_withdraw(self, peer: Peer, message: Withdraw, now: float) -> Effects:
+        computation = self._state.computations.get(message.computation)
+        effects: Effects = []
+        waiting: list[JobId] = []
+        if computation is not None:
+            effects, waiting = self._lifecycle.withdraw(computation, message.jobs)
+        return [*effects, Send(peer, Reply(message.computation, message.question, "", 0.0, waiting))]
+
     # Single nodes
 
     def _on_node_command(self, peer: Peer, message: NodeCommand, now: float) -> Effects:
@@ -277,6 +286,7 @@ class ClientRequests:
         UseNode: _on_use_node,
         Run: _on_run,
         Cancel: _on_cancel,
+        Withdraw: _on_withdraw,
         Release: _on_release,
         StatusRequest: _on_status_request,
         NodeCommand: _on_node_command,

@@ -7,10 +7,10 @@ Pure. Invariants:
 
 from __future__ import annotations
 
-from gdispy.protocol.ids import JobId
+from gdispy.protocol.ids import Instance, JobId
 from gdispy.protocol.job_status import ABANDONED, CANCELLED
 from gdispy.protocol.message import picked
-from gdispy.protocol.messages import Cancel, Ended, ResendRequest
+from gdispy.protocol.messages import Cancel, Ended, ResendRequest, Withdraw
 from gdispy.protocol.payload import ABSENT
 from gdispy.protocol.texts import TAKEN_OVER
 from gdispy.rules.effects import Effects, Send, WriteFacts
@@ -90,6 +90,20 @@ class JobLifecycle:
             elif task.node.peer is not None:
                 effects.append(to_node(task.node, Cancel(computation.id, [task.job], [task.attempt])))
         return effects + self._cancel_waiting(computation, waiting) if waiting else effects
+
+    def withdraw(self, computation: Computation, jobs: list[JobId]) -> tuple[Effects, list[JobId]]:
+        """Cancel the jobs that wait, and have nodes end those that have not begun there. Returns also the numbers of
+        the jobs that waited."""
+        tasks = [task for job in jobs if (task := computation.tasks.get(job)) is not None and not task.cancelled]
+        waiting = [task.job for task in tasks if task.node is None]
+        placed: dict[Instance, list[JobId]] = {}
+        for task in tasks:
+            if task.node is not None and task.node.peer is not None:
+                placed.setdefault(task.node.instance, []).append(task.job)
+        effects: Effects = [
+            to_node(self._state.nodes[instance], Withdraw(computation.id, 0, part)) for instance, part in placed.items()
+        ]
+        return effects + (self.cancel(computation, waiting) if waiting else []), waiting
 
     def _cancel_waiting(self, computation: Computation, tasks: list[Task]) -> Effects:
         """Cancelled jobs are skipped when they reach the head of the queue."""

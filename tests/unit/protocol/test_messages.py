@@ -55,6 +55,7 @@ from gdispy.protocol.messages import (
     Upload,
     Uploaded,
     UseNode,
+    Withdraw,
     from_values,
 )
 from gdispy.protocol.payload import MemoryPayload, bulk_size
@@ -114,6 +115,7 @@ EXAMPLES: list[Message] = [
     Reply(C, 1, "", 3.0, [1, 2]),  # type: ignore[list-item]
     PutFile(C, 1, NODE, [FILE], [PAYLOAD]),
     Upload(C, 1, 1, 0, [FILE], [PAYLOAD]),  # type: ignore[arg-type]
+    Withdraw(C, 1, [1, 2]),  # type: ignore[list-item]
     Uploaded(C, 1, 1, 0, "no room"),  # type: ignore[arg-type]
     Event(C, 4, NODE, [ROW], []),
     Resume([C, D], [[1, 2], []]),  # type: ignore[list-item]

@@ -38,6 +38,7 @@ from gdispy.protocol.messages import (
     Upload,
     Uploaded,
     UseNode,
+    Withdraw,
 )
 from gdispy.rules.client.outbox import Outbox
 from gdispy.rules.history.facts import Announced, Placed
@@ -256,6 +257,7 @@ def test_message_that_no_scheduler_takes_from_a_client_is_refused_and_changes_no
         OutcomesAcked,
         ProgressAcked,
         JobNames,
+        Withdraw,
     )
     with pytest.raises(ProtocolError, match="a scheduler takes no Inventory from a client"):
         box.incoming(Inventory([], [], []))

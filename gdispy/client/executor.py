@@ -1,0 +1,435 @@
+"""`Executor`: the interface of `concurrent.futures` to nodes.
+
+An executor is a cluster whose jobs call any function (`worker/function_calls.py`). Its methods may be called in any
+thread of the user's program.
+
+Invariants:
+1. `submit` never waits for a node. An error of pickling is the outcome of its future.
+2. After `shutdown` has returned, with `wait`, no job, node process or thread of it is left.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import functools
+import itertools
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any
+
+from gdispy.client import job_options, map_results
+from gdispy.client.cluster import JobCluster
+from gdispy.client.function_table import FunctionTable
+from gdispy.client.futures import JobFuture, RetriedFuture, failed, failure_of
+from gdispy.client.job import DispyJob
+from gdispy.client.node_allocate import NodeAllocate
+from gdispy.client.node_allocate import read as read_nodes
+from gdispy.client.parameters import function_call
+from gdispy.client.shared_cluster import SharedJobCluster
+from gdispy.config import node_port
+from gdispy.errors import ClusterClosed, ConfigError, JobFailed
+from gdispy.protocol import job_status
+from gdispy.protocol.ids import JobId
+from gdispy.protocol.messages import Withdraw
+from gdispy.protocol.payload import Bulk
+from gdispy.protocol.rows import JobOptions
+from gdispy.worker.function_calls import GIVEN, FunctionCalls
+from gdispy.worker.manner import Manner
+
+#: Jobs in one `Withdraw`.
+WITHDRAW_LIMIT = 50_000
+#: Seconds to wait for a node to end a job that has not begun there, or to report that it runs.
+ANSWER_LIMIT = 2.0
+LOOK_INTERVAL = 0.01
+
+#: Parameters of clusters that an executor does not have, and why.
+_REFUSED = {
+    "computation": "each call names its function",
+    "callback": "use add_done_callback of the futures",
+    "job_status": "use add_done_callback of the futures",
+    "cluster_status": "use a JobCluster",
+    "fault_recover": "use a JobCluster",
+    "recover_file": "use a JobCluster",
+    "resume": "use a JobCluster",
+    "results": "exceptions and functions are pickled",
+}
+
+
+class Executor(concurrent.futures.Executor):
+    """A `concurrent.futures.Executor` whose calls run on nodes; by default on this machine.
+
+    `nodes` is as for `JobCluster`: 'local' for a private node on this machine, or a list of hosts; a number is
+    `max_workers` of this machine. `max_workers` limits the CPUs that are used, in the order in which nodes are found;
+    on this machine it may exceed the number of CPUs. `initializer(*initargs)` is called in each worker process before
+    its first call; if it fails, the executor is broken. With `scheduler_node`, the host of a `gdispy-scheduler`, the
+    nodes of that are used. The other parameters are those of `JobCluster` or `SharedJobCluster`.
+
+    A call whose process is killed, or whose node is lost, raises WorkerDied, a BrokenProcessPool; other calls, and the
+    executor, are not affected. A function is pickled when it is first submitted, with the global variables that it
+    uses; any other callable is pickled for each call.
+
+    Raises ConfigError for invalid arguments.
+    """
+
+    def __init__(
+        self,
+        nodes: Any = "local",
+        *,
+        max_workers: int | None = None,
+        initializer: Callable[..., Any] | None = None,
+        initargs: Iterable[Any] = (),
+        scheduler_node: str | None = None,
+        **options: Any,
+    ) -> None:
+        if isinstance(nodes, int) and max_workers is None:
+            nodes, max_workers = "local", nodes
+        _check(max_workers, initializer, options)
+        self._functions = FunctionTable()
+        self._lock = threading.Lock()
+        self._is_shut = False
+        #: Why no further call is accepted, after the initializer has failed.
+        self._broken = ""
+        computation = FunctionCalls(self._functions.key, initializer, tuple(initargs))
+        made: JobCluster
+        if scheduler_node is not None:
+            used = _limited(["*"] if nodes == "local" else nodes, max_workers)
+            made = SharedJobCluster(computation, used, scheduler_node=scheduler_node, **options)
+        else:
+            made = JobCluster(computation, _limited(nodes, max_workers), **options)
+        made._warns_unclosed = False
+        engine = made._engine
+        engine.table.take_request = functools.partial(self._functions.answer, engine.computation, engine.ask_then)
+        self._cluster, self._functions.manner = made, made._manner
+        self._manner: Manner = made._manner
+        self._hub = made._hub
+
+    # What `concurrent.futures` has
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> JobFuture:
+        """Call `fn(*args, **kwargs)` on a node; returns its future. Raises RuntimeError after `shutdown`, and
+        BrokenProcessPool after the initializer has failed."""
+        try:
+            number = self._functions.number_of(fn)
+            payload = function_call((number, *args) if number != GIVEN else (GIVEN, fn, *args), kwargs, self._manner)
+        except Exception as error:
+            self._refuse()
+            return failed(error)  # type: ignore[return-value]
+        try:
+            return JobFuture(self, self._cluster._enqueue(payload))
+        except ClusterClosed:
+            self._refuse()
+            raise
+
+    def map(
+        self,
+        fn: Callable[..., Any],
+        *iterables: Iterable[Any],
+        timeout: float | None = None,
+        chunksize: int | str = "auto",
+        buffersize: int | None = None,
+    ) -> Iterator[Any]:
+        """The results of `fn` for the items of the iterables, in order, as an iterator.
+
+        Items are read ahead of the results that are taken, as many as keep the nodes busy, and `buffersize` at most.
+        Short calls are combined into jobs of about 20 ms; `chunksize` sets their number. An exception of a call is
+        raised in its turn and ends the iterator. A call that has not begun is cancelled when the iterator ends or is
+        dropped. Raises TimeoutError if a result is not there `timeout` seconds after this call.
+        """
+        return self._map(None, fn, iterables, timeout, chunksize, buffersize)
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Accept no more calls, wait for those that have been submitted, and release the nodes. With `cancel_futures`,
+        calls that have not been sent to a node are cancelled. Without `wait`, all that happens in the background."""
+        with self._lock:
+            is_first, self._is_shut = not self._is_shut, True
+        if cancel_futures and is_first:
+            self._cluster._queue.refuse(ClusterClosed)
+            self._withdraw_numbers(self._hub.call(self._unfinished))
+        if not is_first and not wait:
+            return
+        if wait:
+            self._cluster.close()
+        else:
+            # Not a daemon: the program waits for the calls, as it does with other executors.
+            threading.Thread(target=self._cluster.close, name="gdispy-executor").start()
+
+    # What it has besides
+
+    def options(
+        self,
+        *,
+        timeout: float | None = None,
+        retries: int = 0,
+        priority: float | None = None,
+        cpus: int | None = None,
+        memory: int | None = None,
+        cpu_time: float | None = None,
+        depends: Any = None,
+    ) -> ExecutorView:
+        """The same executor for calls with these options: a time limit in seconds; how often a call is repeated that
+        raises an exception or whose process dies; a priority, higher runs first; the CPUs that a call occupies; its
+        memory limit in bytes; its CPU time limit in seconds; and files and modules for it. Raises ConfigError."""
+        if isinstance(retries, bool) or not isinstance(retries, int) or retries < 0:
+            raise ConfigError(f"retries must be a whole number of at least 0, not {retries!r}")
+        given = {"timeout": timeout, "priority": priority, "cpus": cpus, "memory": memory, "cpu_time": cpu_time}
+        named = {f"dispy_{name}": value for name, value in given.items() if value is not None}
+        if depends is not None:
+            named["dispy_job_depends"] = depends
+        try:
+            return ExecutorView(self, job_options.take(named), retries)
+        except ConfigError as error:
+            raise ConfigError(str(error).replace("dispy_job_depends", "depends").replace("dispy_", "")) from None
+
+    @property
+    def cluster(self) -> JobCluster:
+        """The cluster of this executor, for its status and the control of its nodes. Its `submit` is not to be used."""
+        return self._cluster
+
+    # For its futures
+
+    def _submit(self, job_options: JobOptions | None, payload: Bulk) -> DispyJob:
+        try:
+            return self._cluster._enqueue(payload, job_options)
+        except ClusterClosed:
+            self._refuse()
+            raise
+
+    def _encoded(self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Bulk:
+        number = self._functions.number_of(fn)
+        return function_call((number, *args) if number != GIVEN else (GIVEN, fn, *args), kwargs, self._manner)
+
+    def _refuse(self) -> None:
+        """Raise the error for a call after the end, if there is one."""
+        if self._broken:
+            raise BrokenProcessPool(
+                f"the initializer has failed in a worker: no more calls are accepted\n{self._broken}"
+            )
+        if self._is_shut or self._cluster._closed:
+            raise RuntimeError("cannot schedule new futures after shutdown")
+
+    def _break(self, text: str) -> None:
+        """The initializer has failed."""
+        if not self._broken:
+            self._broken = text
+            self._cluster._queue.refuse(ClusterClosed)
+
+    def _call_back(self, function: Callable[..., Any], *args: Any) -> None:
+        self._hub.call_back(function, *args)
+
+    def _stop(self, job: DispyJob) -> None:
+        if not self._cluster._closed:
+            self._cluster.cancel(job)
+
+    def _unfinished(self) -> list[JobId]:
+        """In the hub."""
+        self._cluster._take_submitted()
+        return list(self._cluster._engine.table.jobs)
+
+    def _withdraw(self, job: DispyJob) -> None:
+        """Cancel a job if it has not begun, and wait until it is known whether it has."""
+        self._withdraw_numbers([JobId(job._number)])
+        until = time.monotonic() + ANSWER_LIMIT
+        while not job.wait(LOOK_INTERVAL) and job._status == job_status.CREATED and time.monotonic() < until:
+            pass
+
+    def _withdraw_numbers(self, numbers: list[JobId]) -> None:
+        if self._cluster._closed:
+            return
+        engine = self._cluster._engine
+        for begin in range(0, len(numbers), WITHDRAW_LIMIT):
+            engine.question(functools.partial(_withdrawal, engine.computation, numbers[begin : begin + WITHDRAW_LIMIT]))
+
+    def _map(
+        self,
+        options: JobOptions | None,
+        fn: Callable[..., Any],
+        iterables: tuple[Iterable[Any], ...],
+        timeout: float | None,
+        chunksize: int | str,
+        buffersize: int | None,
+    ) -> Iterator[Any]:
+        until = None if timeout is None else time.monotonic() + timeout
+        if buffersize is not None and (not isinstance(buffersize, int) or isinstance(buffersize, bool)):
+            raise TypeError("buffersize must be an integer or None")
+        if buffersize is not None and buffersize < 1:
+            raise ValueError("buffersize must be None or > 0")
+        if not isinstance(chunksize, str) and chunksize < 1:
+            raise ValueError("chunksize must be >= 1.")
+        self._refuse()
+        size = map_results.chunk_size(chunksize, self._cluster._why_single() or ("of options" if options else ""))
+        number = self._functions.number_of(fn)
+        first: tuple[Any, ...] = (number,) if number != GIVEN else (GIVEN, fn)
+        manner = self._manner
+
+        def encode(row: tuple[Any, ...]) -> Bulk:
+            return function_call((*first, *row), {}, manner)
+
+        rows = map_results.rows(iterables, False) if iterables else iter(())
+        source = _Source(self, options)
+        results = map_results.MapResults(source, rows, encode, size, until=until, limit=buffersize)
+        results.begin()
+        return _in_turn(self, results)
+
+    def __del__(self, is_finalizing: Callable[[], bool] = sys.is_finalizing) -> None:
+        made = self.__dict__.get("_cluster")
+        if made is not None and not is_finalizing() and not self._is_shut:
+            made._queue.refuse(ClusterClosed)
+
+    def __repr__(self) -> str:
+        state = "broken" if self._broken else "shut down" if self._is_shut else "open"
+        return f"<Executor: {state}, {self._cluster._count.pending} calls pending>"
+
+    def __reduce__(self) -> Any:
+        raise TypeError(
+            "an executor cannot be pickled, so calls cannot use it: submit calls in the program that made it"
+        )
+
+
+class ExecutorView(concurrent.futures.Executor):
+    """An executor with options for its calls; see `Executor.options`. `shutdown` is that of the executor."""
+
+    def __init__(self, executor: Executor, job_options: JobOptions | None, retries: int) -> None:
+        self._executor, self._options, self._retries = executor, job_options, retries
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+        """As `Executor.submit`."""
+        executor = self._executor
+        try:
+            payload = executor._encoded(fn, args, kwargs)
+        except Exception as error:
+            executor._refuse()
+            return failed(error)
+        send = functools.partial(executor._submit, self._options, payload)
+        return RetriedFuture(executor, send, self._retries) if self._retries else JobFuture(executor, send())
+
+    def map(
+        self,
+        fn: Callable[..., Any],
+        *iterables: Iterable[Any],
+        timeout: float | None = None,
+        chunksize: int | str = "auto",
+        buffersize: int | None = None,
+    ) -> Iterator[Any]:
+        """As `Executor.map`; each call is a job."""
+        if self._retries:
+            return _retried(self, fn, iterables, timeout, buffersize)
+        return self._executor._map(self._options, fn, iterables, timeout, chunksize, buffersize)
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        self._executor.shutdown(wait, cancel_futures=cancel_futures)
+
+
+class _Source:
+    """The cluster of an executor, as `MapResults` uses it, for jobs with certain options."""
+
+    def __init__(self, executor: Executor, job_options: JobOptions | None) -> None:
+        self._executor, self._options = executor, job_options
+
+    def _enqueue(self, payload: Bulk) -> DispyJob:
+        return self._executor._submit(self._options, payload)
+
+    def _cancel_jobs(self, jobs: list[DispyJob]) -> None:
+        made = self._executor._cluster
+        if not made._closed:
+            made._hub.post(made._engine.withdraw_quietly, [JobId(job._number) for job in jobs])
+
+    def _count_cpus(self) -> int:
+        return self._executor._cluster._count_cpus()
+
+
+def _in_turn(executor: Executor, results: map_results.MapResults) -> Iterator[Any]:
+    """The results; after an exception there are no more, and the other calls are cancelled."""
+    try:
+        while True:
+            try:
+                found = [next(results)]
+            except StopIteration:
+                return
+            except JobFailed as error:
+                raise (failure_of(error.job, executor) if error.job is not None else error) from None
+            yield found.pop()  # No result is kept here while the program uses it.
+    finally:
+        results.close()
+
+
+def _retried(
+    view: ExecutorView,
+    fn: Callable[..., Any],
+    iterables: tuple[Iterable[Any], ...],
+    timeout: float | None,
+    buffersize: int | None,
+) -> Iterator[Any]:
+    """The results of calls that are repeated when they fail: each is a future."""
+    until = None if timeout is None else time.monotonic() + timeout
+    rows = zip(*iterables, strict=False)
+    most = buffersize or map_results.JOBS_LIMIT
+    futures = [view.submit(fn, *row) for row in itertools.islice(rows, most)]
+
+    def results() -> Iterator[Any]:
+        try:
+            while futures:
+                value = futures[0].result(None if until is None else until - time.monotonic())
+                futures.pop(0)
+                futures.extend(view.submit(fn, *row) for row in itertools.islice(rows, 1))
+                yield value
+        finally:
+            for future in futures:
+                future.cancel()
+
+    return results()
+
+
+class _Limit:
+    """A number of CPUs that is divided among nodes as they are found."""
+
+    def __init__(self, cpus: int) -> None:
+        self._cpus = cpus
+        self._given: dict[str, int] = {}
+
+    def take(self, place: str, cpus: int) -> int:
+        others = sum(given for other, given in self._given.items() if other != place)
+        self._given[place] = max(0, min(cpus, self._cpus - others))
+        return self._given[place]
+
+
+class _LimitedNode(NodeAllocate):
+    """Nodes of which an executor uses only as many CPUs as it may."""
+
+    limit: _Limit
+
+    def allocate(self, cluster: Any, ip_addr: str, name: str, cpus: int, **more: Any) -> int:  # type: ignore[override]
+        return self.limit.take(name or ip_addr, super().allocate(cluster, ip_addr, name, cpus, **more))
+
+
+def _limited(nodes: Any, max_workers: int | None) -> Any:
+    """The nodes, of which `max_workers` CPUs are used."""
+    if max_workers is None:
+        return nodes
+    if nodes == "local" or nodes in (["local"], ("local",)):
+        return [NodeAllocate("local", cpus=max_workers)]
+    limit, found = _Limit(max_workers), []
+    for each in read_nodes(nodes, node_port()).nodes:
+        own = _LimitedNode(each.host, each.port, each.cpus, each.depends, each.setup_args)
+        own.limit = limit
+        found.append(own)
+    return found
+
+
+def _check(max_workers: Any, initializer: Any, options: dict[str, Any]) -> None:
+    if max_workers is not None:
+        if isinstance(max_workers, bool) or not isinstance(max_workers, int):
+            raise ConfigError(f"max_workers must be a whole number, not {max_workers!r}")
+        if max_workers <= 0:
+            raise ConfigError("max_workers must be greater than 0")
+    if initializer is not None and not callable(initializer):
+        raise TypeError("initializer must be a callable")
+    for name in options:
+        if name in _REFUSED:
+            raise ConfigError(f"an Executor has no parameter {name}: {_REFUSED[name]}")
+
+
+def _withdrawal(computation: Any, jobs: list[JobId], question: int) -> Withdraw:
+    return Withdraw(computation, question, jobs)

@@ -1,0 +1,121 @@
+"""The functions of one executor: their numbers, and their files on nodes.
+
+`number_of` runs in the user's threads, `answer` in the hub.
+
+A function of a module, or any other function that is used a second time, gets a number and is sent to a node once, when
+the node asks for it. Any other callable is sent with each call: it may have changed since the last one.
+
+Invariant: a number never changes its meaning, and its function is kept as long as the executor.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import threading
+import time
+import types
+from collections.abc import Callable
+from typing import Any
+
+from gdispy import config
+from gdispy.client.function_packing import joined, pack
+from gdispy.client.packaging import read_files
+from gdispy.protocol.ids import ComputationId, Instance
+from gdispy.protocol.limits import printable_for_log
+from gdispy.protocol.messages import Message, Progress, PutFile, Reply, Status
+from gdispy.protocol.payload import Bulk
+from gdispy.worker.function_calls import GIVEN, file_name, pack_function, read_request
+from gdispy.worker.manner import Manner
+
+logger = logging.getLogger("gdispy")
+
+#: Functions that were defined in another function and used once; a program may make one for each call.
+RECENT_LIMIT = 64
+#: Numbered functions; further ones are sent with each call.
+FUNCTIONS_LIMIT = 10_000
+#: Seconds in which a node does not need the same function twice.
+SENT_INTERVAL = 2.0
+
+_NAMED = (types.FunctionType, types.BuiltinFunctionType, type)
+
+
+class FunctionTable:
+    """The functions of one executor."""
+
+    def __init__(self) -> None:
+        #: Distinguishes its files from those of other executors.
+        self.key = secrets.token_hex(4)
+        #: How definitions of the program are sent; known when the computation is packed.
+        self.manner = Manner()
+        self._lock = threading.Lock()
+        self._numbers: dict[Callable[..., Any], int] = {}
+        self._recent: dict[Callable[..., Any], None] = {}
+        #: The files of each function, by its number, as in `PutFile`.
+        self._files: list[tuple[list[list[Any]], list[Bulk]]] = []
+        #: When a function was sent to a node.
+        self._sent: dict[tuple[Instance, int], float] = {}
+
+    def number_of(self, function: Callable[..., Any]) -> int:
+        """The number of a function, or GIVEN if it must be an argument of the call. Raises ConfigError if the function
+        cannot be sent to nodes."""
+        if type(function) not in _NAMED:
+            return GIVEN
+        number = self._numbers.get(function)
+        return self._number_new(function) if number is None else number
+
+    def _number_new(self, function: Callable[..., Any]) -> int:
+        with self._lock:
+            number = self._numbers.get(function)
+            if number is not None:
+                return number
+            if len(self._files) >= FUNCTIONS_LIMIT or self._is_first_of_many(function):
+                return GIVEN
+            self._files.append(self._packed(function, len(self._files)))
+            number = self._numbers[function] = len(self._files) - 1
+            return number
+
+    def _is_first_of_many(self, function: Callable[..., Any]) -> bool:
+        """Whether it was defined in another function and is used for the first time: perhaps one of very many."""
+        if "<" not in getattr(function, "__qualname__", "") or function in self._recent:
+            return False
+        self._recent[function] = None
+        if len(self._recent) > RECENT_LIMIT:
+            del self._recent[next(iter(self._recent))]
+        return True
+
+    def _packed(self, function: Callable[..., Any], number: int) -> tuple[list[list[Any]], list[Bulk]]:
+        name = str(getattr(function, "__name__", "function"))
+        packed = pack(name, (function, {}, None, None), self.manner)
+        data = pack_function(config.PYTHON, joined(packed.body), packed.source)
+        # The function is the last file: when it is there, so are the modules that it imports.
+        return read_files({**packed.files, file_name(self.key, number): data})
+
+    def answer(
+        self,
+        computation: ComputationId,
+        ask: Callable[[Callable[[int], Message], Callable[[Status | Reply], None]], None],
+        progress: Progress,
+    ) -> bool:
+        """Send the function that a job asks for to its node; whether the provisional result was such a request. `ask`
+        sends a message, made for the number of a question, and calls a function with the answer."""
+        number = read_request(progress.value)
+        if number is None:
+            return False
+        if not 0 <= number < len(self._files):
+            logger.error("a job asks for the function %d, which does not exist", number)
+            return True
+        node = Instance(progress.node)
+        key, now = (node, number), time.monotonic()
+        if self._sent.get(key, -SENT_INTERVAL) + SENT_INTERVAL > now:
+            return True
+        self._sent[key] = now
+        files, contents = self._files[number]
+
+        def note(reply: Status | Reply) -> None:
+            if isinstance(reply, Reply) and reply.error:
+                self._sent.pop(key, None)
+                logger.warning("a function was not sent to a node: %s", printable_for_log(reply.error))
+
+        ask(lambda question: PutFile(computation, question, node, files, contents), note)
+        return True

@@ -1,0 +1,300 @@
+"""Futures of an executor: a job as a `concurrent.futures.Future`.
+
+A program may make a million of them, and most are only asked for their result. So a future is a view of its job: the
+lock, the list of waiters and the callbacks of the standard library's futures are made when `wait`, `as_completed` or
+`add_done_callback` first need them (`_condition`), and then the hub tells the future of the end of its job.
+
+Used in any thread. `_settle` runs in the hub, or in the thread that makes the parts, if the job has ended.
+
+Invariants:
+1. `_state` is final as soon as the job has ended, and stays the same.
+2. Waiters are told, and callbacks are called, once; callbacks outside the hub.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import CancelledError, Future
+from concurrent.futures._base import (
+    CANCELLED_AND_NOTIFIED,
+    FINISHED,
+    LOGGER,
+    PENDING,
+    RUNNING,
+)
+from concurrent.futures._base import (
+    TimeoutError as FutureTimeout,
+)
+from concurrent.futures.process import BrokenProcessPool
+from typing import TYPE_CHECKING, Any
+
+from gdispy.client.job import CANCELLED, DispyJob
+from gdispy.errors import JobFailed
+from gdispy.protocol import job_status
+from gdispy.worker.function_calls import InitializerFailed
+
+if TYPE_CHECKING:
+    from gdispy.client.executor import Executor
+
+_PARTS = threading.Lock()
+
+
+class WorkerDied(JobFailed, BrokenProcessPool):
+    """The process of a job was killed, or its node was lost: the job has no result. Other jobs are not affected."""
+
+
+class RemoteTraceback(Exception):
+    """The traceback of an exception on its node; the `__cause__` of that exception here."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self._text = text
+
+    def __str__(self) -> str:
+        return f'\n"""\n{self._text.strip()}\n"""'
+
+
+class _Parts:
+    """What the functions of `concurrent.futures` use of a future, beside its methods."""
+
+    __slots__ = ("callbacks", "condition", "is_settled", "waiters")
+
+    def __init__(self) -> None:
+        self.condition = threading.Condition()
+        self.waiters: list[Any] = []
+        self.callbacks: list[Callable[[Future[Any]], object]] = []
+        self.is_settled = False
+
+
+class JobFuture(Future[Any]):
+    """The result of a call. `job` is its job; `stop()` ends a call that runs."""
+
+    # The constructor of the base class is not called: the parts that it makes are made on demand.
+    _parts: _Parts | None = None
+    job: DispyJob
+    _executor: Executor
+
+    def __init__(self, executor: Executor, job: DispyJob) -> None:
+        self._executor = executor
+        self.job = job
+
+    # What the functions of `concurrent.futures` read
+
+    @property
+    def _condition(self) -> threading.Condition:  # type: ignore[override]
+        return self._made().condition
+
+    @property
+    def _waiters(self) -> list[Any]:  # type: ignore[override]
+        return self._made().waiters
+
+    @property
+    def _done_callbacks(self) -> list[Callable[[Future[Any]], object]]:
+        return self._made().callbacks
+
+    @property
+    def _state(self) -> str:  # type: ignore[override]
+        job = self.job
+        if job._done:
+            return CANCELLED_AND_NOTIFIED if is_cancelled(job) else FINISHED
+        return PENDING if job._status == job_status.CREATED else RUNNING
+
+    @property
+    def _exception(self) -> BaseException | None:  # type: ignore[override]
+        return self.exception() if self._state == FINISHED else None
+
+    @property
+    def _result(self) -> Any:  # type: ignore[override]
+        return self.job.result if self.job._done else None
+
+    def _made(self) -> _Parts:
+        parts = self._parts
+        if parts is not None:
+            return parts
+        with _PARTS:
+            parts = self._parts
+            if parts is not None:
+                return parts
+            parts = self._parts = _Parts()
+        self.job._tell(self._settle)
+        return parts
+
+    def _settle(self) -> None:
+        """The job has ended."""
+        parts = self._parts
+        assert parts is not None
+        with parts.condition:
+            if parts.is_settled:
+                return
+            parts.is_settled = True
+            for waiter in parts.waiters:
+                self._tell_waiter(waiter)
+            parts.condition.notify_all()
+            callbacks, parts.callbacks = parts.callbacks, []
+        for callback in callbacks:
+            self._executor._call_back(self._call, callback)
+
+    def _tell_waiter(self, waiter: Any) -> None:
+        if self.job._status == job_status.FINISHED:
+            waiter.add_result(self)
+        elif is_cancelled(self.job):
+            waiter.add_cancelled(self)
+        else:
+            waiter.add_exception(self)
+
+    def _call(self, callback: Callable[[Future[Any]], object]) -> None:
+        try:
+            callback(self)
+        except Exception:
+            LOGGER.exception("exception calling callback for %r", self)
+
+    # What programs call
+
+    def cancel(self) -> bool:
+        """Cancel the call if it has not begun; False if it runs or has ended. Waits for the answer of its node. See
+        `stop`."""
+        if not self.job._done:
+            self._executor._withdraw(self.job)
+        return self.cancelled()
+
+    def stop(self) -> None:
+        """End the call even if it runs: KeyboardInterrupt is raised in it, then its process is ended. Its outcome is
+        CancelledError."""
+        self._executor._stop(self.job)
+
+    def cancelled(self) -> bool:
+        return self._state == CANCELLED_AND_NOTIFIED
+
+    def running(self) -> bool:
+        """Whether the call runs, as far as its node has reported."""
+        return self._state == RUNNING
+
+    def done(self) -> bool:
+        return self.job._done
+
+    def add_done_callback(self, fn: Callable[[Future[Any]], object]) -> None:
+        if not self.job._done:
+            self._executor._hub.prepare_callbacks()
+        parts = self._made()
+        with parts.condition:
+            if not parts.is_settled:
+                parts.callbacks.append(fn)
+                return
+        self._call(fn)
+
+    def result(self, timeout: float | None = None) -> Any:
+        """The value that the call has returned. Raises the exception that it has raised; CancelledError; WorkerDied if
+        its process was killed or its node lost; and TimeoutError after `timeout` seconds."""
+        job = self.job
+        if not job._done and not job.wait(timeout):
+            raise FutureTimeout
+        value = job.result
+        if job.status != job_status.FINISHED:
+            raise failure_of(job, self._executor)
+        return value
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        """The exception that the call has raised, or None. Raises CancelledError and TimeoutError as `result` does."""
+        job = self.job
+        if not job._done and not job.wait(timeout):
+            raise FutureTimeout
+        if job.status == job_status.FINISHED:
+            return None
+        error = failure_of(job, self._executor)
+        if isinstance(error, CancelledError):
+            raise error
+        return error
+
+    # What only executors of the standard library call
+
+    def set_running_or_notify_cancel(self) -> bool:
+        raise RuntimeError("the state of this future is that of its job")
+
+    def set_result(self, result: Any) -> None:
+        self.set_running_or_notify_cancel()
+
+    def set_exception(self, exception: BaseException | None) -> None:
+        self.set_running_or_notify_cancel()
+
+    def __repr__(self) -> str:
+        return f"<JobFuture of {self.job!r}>"
+
+
+def is_cancelled(job: DispyJob) -> bool:
+    """Whether a job that has ended was cancelled, while it waited or while it ran."""
+    if job._status == job_status.CANCELLED:
+        return True
+    return job._status == job_status.TERMINATED and (job._exception or "").endswith(f"{CANCELLED}\n")
+
+
+def failure_of(job: DispyJob, executor: Executor) -> BaseException:
+    """What the call of an ended job has raised, or why it has no result."""
+    if is_cancelled(job):
+        return CancelledError()
+    text = job.exception or ""
+    error = job._cause()
+    if error is None:
+        return WorkerDied(job._failure(), job)
+    if isinstance(error, InitializerFailed):
+        executor._break(str(error))
+        return BrokenProcessPool(f"the initializer has failed in a worker\n{error}")
+    error.__cause__ = RemoteTraceback(text)
+    return error
+
+
+def failed(error: BaseException) -> Future[Any]:
+    """The future of a call that was never made."""
+    future: Future[Any] = Future()
+    future.set_running_or_notify_cancel()
+    future.set_exception(error)
+    return future
+
+
+class RetriedFuture(Future[Any]):
+    """The result of a call that is made again when it fails. `job` is the job of its last attempt."""
+
+    def __init__(self, executor: Executor, send: Callable[[], DispyJob], retries: int) -> None:
+        super().__init__()
+        self._executor, self._send, self._left = executor, send, retries
+        self._is_stopped = False
+        self.set_running_or_notify_cancel()
+        executor._hub.prepare_callbacks()
+        self._begin()
+
+    def _begin(self) -> None:
+        self.job = job = self._send()
+        job._tell(lambda: self._executor._call_back(self._end, job))
+
+    def _end(self, job: DispyJob) -> None:
+        if job is not self.job or self.done():  # It is told at least once.
+            return
+        if job.status == job_status.FINISHED:
+            self.set_result(job.result)
+            return
+        error = failure_of(job, self._executor)
+        if self._left and not self._is_stopped and not is_cancelled(job):
+            self._left -= 1
+            try:
+                self._begin()
+                return
+            except Exception:  # It was shut down.
+                pass
+        self.set_exception(error)
+
+    def cancel(self) -> bool:
+        """As `JobFuture.cancel`."""
+        self._is_stopped = True
+        self._executor._withdraw(self.job)
+        return is_cancelled(self.job) if self.job._done else False
+
+    def stop(self) -> None:
+        """As `JobFuture.stop`."""
+        self._is_stopped = True
+        self._executor._stop(self.job)
+
+    def running(self) -> bool:
+        return not self.done() and self.job._status != job_status.CREATED
+
+    def cancelled(self) -> bool:
+        return self.done() and isinstance(self._exception, CancelledError)
