@@ -78,7 +78,7 @@ def test_earlier_ends_wake_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:
     made.count.made = 2
     with pytest.raises(Waited):
         made.count.wait()
-    assert made.count.pending == 1
+    assert made.count.pending == 1 and len(made.waits) == 1
 
 
 def test_wait_that_is_over_time_leaves_no_gate(monkeypatch: pytest.MonkeyPatch) -> None:
