@@ -154,6 +154,17 @@ def test_named_directory_stays_for_the_next_computation(made: Made) -> None:
     assert made.files.lacking(again) == []
 
 
+def test_end_in_a_directory_that_another_computation_uses_removes_only_what_was_stored_for_it(made: Made) -> None:
+    about = made.prepare(directory="shared")
+    other = replace(made.prepare(D, directory="shared"), files=[made.row("c", b"three")])
+    for each in (about, other):
+        made.files.enter(each, [])
+    made.put(about, 0, 1)
+    made.files.put_in_place(other, {0: made.arrived(b"three")})
+    made.files.leave(about)
+    assert made.tree(made.files.directory(other)) == {"c": b"three"}
+
+
 def test_files_of_other_computations_in_a_named_directory_must_be_the_same(made: Made) -> None:
     about = made.prepare(directory="shared")
     made.files.enter(about, [])
