@@ -98,6 +98,7 @@ def test_contents_of_a_cell_may_be_missing() -> None:
         ("def f(a):\n    return a + 1", "def f(b):\n    return b + 1", False),
         ("def f(a):\n    return g(a)", "def f(a):\n    return h(a)", False),
         ("def f(a, b):\n    return a", "def f(a, *, b):\n    return a", False),
+        ("def f(a, *b):\n    return b", "def f(a, **b):\n    return b", False),
         ("def f():\n    return 1", "def f():\n    return 1.0", False),
         ("def f():\n    return 1", "def f():\n    return True", False),
         ("def f():\n    return lambda: 1", "def f():\n    return lambda: 2", False),
