@@ -149,6 +149,15 @@ def test_resend_request_is_for_the_named_jobs_that_are_known_here() -> None:
     assert answers == [run(2)]
 
 
+@pytest.mark.parametrize("all_wait", [False, True])
+def test_job_whose_arguments_were_dropped_is_lost_only_if_it_has_not_begun_anywhere(all_wait: bool) -> None:
+    made = outbox()
+    made.outgoing(run(1))
+    made.incoming(Accepted(C, jobs(1)))
+    told, answers = made.incoming(ResendRequest(C, jobs(1), all_wait))
+    assert [each.jobs for each in told if isinstance(each, Ended)] == ([[1]] if all_wait else []) and answers == []
+
+
 def test_messages_about_unknown_computations_are_passed_on_unchanged() -> None:
     made = Outbox(PLACE)
     assert made.incoming(Released(D)) == ([Released(D)], []) and made.outgoing(cancel(1)) == []
