@@ -10,7 +10,7 @@ from typing import Any
 from gdispy.client.packaging import Bundle, bulk, gather, read_files
 from gdispy.errors import ConfigError
 from gdispy.protocol.payload import Bulk
-from gdispy.protocol.rows import JobOptions
+from gdispy.protocol.rows import FileFields, JobOptions
 from gdispy.worker import pickling
 
 #: Upper limits of plausible values, so that typing errors are reported immediately.
@@ -57,7 +57,7 @@ class _Depends:
 
     def __init__(self, depends: Any) -> None:
         self.names: Bulk = b""
-        self.files: list[list[Any]] = []
+        self.files: list[FileFields] = []
         self.contents: list[Bulk] = []
         if depends is None:
             return

@@ -30,7 +30,7 @@ from gdispy.protocol.ids import ComputationId
 from gdispy.protocol.limits import COLUMN_LIMIT, INLINE, file_date, short_name
 from gdispy.protocol.messages import OUTPUT_LIMIT, UNLIMITED, Prepare
 from gdispy.protocol.payload import Bulk, MemoryPayload
-from gdispy.protocol.rows import FileRow
+from gdispy.protocol.rows import FileFields, FileRow
 from gdispy.protocol.safe_path import safe_parts
 from gdispy.worker import own_modules, pickling
 from gdispy.worker.manner import Manner
@@ -195,7 +195,7 @@ def _with_files(manner: Manner, parts: Bundle) -> Manner:
     return replace(manner, as_files=manner.as_files | found, by_name=manner.by_name | parts.modules)
 
 
-def _report(name: str, function: Any, packed: Packed, rows: list[list[Any]], reasons: dict[str, str]) -> None:
+def _report(name: str, function: Any, packed: Packed, rows: list[FileFields], reasons: dict[str, str]) -> None:
     """Log what is sent to each node, and warn if that is large."""
     size, text = size_of(packed.body), len(packed.source)
     title = "the function with everything it refers to"
@@ -332,7 +332,7 @@ def _is_interpreter(path: str) -> bool:
     return bool(glob.glob(os.path.join(glob.escape(prefix), "lib*", "py*", "os.py")))
 
 
-def read_files(files: dict[str, Content]) -> tuple[list[list[Any]], list[Bulk]]:
+def read_files(files: dict[str, Content]) -> tuple[list[FileFields], list[Bulk]]:
     """Rows and contents, as in `Prepare`, of files: path on the node -> path here, or the contents.
 
     Raises ConfigError.
@@ -341,7 +341,7 @@ def read_files(files: dict[str, Content]) -> tuple[list[list[Any]], list[Bulk]]:
         raise ConfigError(
             f"{len(files):,} files are too many to send (at most {COLUMN_LIMIT:,}): put them into an archive"
         )
-    rows: list[list[Any]] = []
+    rows: list[FileFields] = []
     contents: list[Bulk] = []
     for goal, content in files.items():
         row, payload = _read_file(goal, content) if isinstance(content, str) else _from_memory(goal, content)
@@ -350,7 +350,7 @@ def read_files(files: dict[str, Content]) -> tuple[list[list[Any]], list[Bulk]]:
     return rows, contents
 
 
-def _read_file(goal: str, path: str) -> tuple[list[Any], Bulk]:
+def _read_file(goal: str, path: str) -> tuple[FileFields, Bulk]:
     try:
         about = os.stat(path)
         digest = digest_of(path)
@@ -360,7 +360,7 @@ def _read_file(goal: str, path: str) -> tuple[list[Any], Bulk]:
     return row, DiskFile(path, about.st_size)
 
 
-def _from_memory(goal: str, content: bytes) -> tuple[list[Any], Bulk]:
+def _from_memory(goal: str, content: bytes) -> tuple[FileFields, Bulk]:
     digest = digest_of_bytes(content)
     # Python uses date and size to check whether a compiled file matches its source. A date derived from the contents
     # makes that check exact, and is the same for equal files.

@@ -25,7 +25,7 @@ from gdispy.execution.dependency_files import remove_file, under_another_name
 from gdispy.execution.state_directory import is_alive
 from gdispy.protocol.ids import ComputationId
 from gdispy.protocol.messages import Prepare
-from gdispy.protocol.rows import FileRow
+from gdispy.protocol.rows import FileFields, FileRow
 from gdispy.protocol.safe_path import RESERVED, safe_parts
 
 #: In the directory of each node: the usage by its computations.
@@ -85,14 +85,14 @@ class KeptDirectories:
             self._add(uses, key, use, prepare.files)
             own[key] = use
 
-    def add(self, computation: ComputationId, rows: Sequence[list[Any]]) -> None:
+    def add(self, computation: ComputationId, rows: Sequence[FileFields]) -> None:
         """More files are to come. Raises ProtocolError likewise, and OSError."""
         with self._all_uses() as uses:
             use = uses[self._node].get(computation.hex())
             if use is not None:
                 self._add(uses, computation.hex(), use, rows)
 
-    def _add(self, uses: _Uses, key: str, use: _Use, rows: Sequence[list[Any]]) -> None:
+    def _add(self, uses: _Uses, key: str, use: _Use, rows: Sequence[FileFields]) -> None:
         contents = {
             os.path.join(use.directory, *safe_parts(row.path)): row.digest.hex() for row in map(FileRow._make, rows)
         }
