@@ -73,7 +73,7 @@ from gdispy.runtime.greenlets import keep_running
 from gdispy.runtime.limited_log import LimitedLog
 from gdispy.runtime.pump import Pump
 from gdispy.transport.acceptor import descriptor_limit
-from gdispy.transport.connection import Connection, Handlers, new_identity
+from gdispy.transport.connection import ConnectedSocket, Connection, Handlers, new_identity
 from gdispy.transport.credentials import ALL_ADDRESSES, listening_addresses
 from gdispy.transport.greeting import hello
 from gdispy.transport.interfaces import main_address
@@ -291,7 +291,7 @@ class Node:
 
     # Connections
 
-    def _on_connection(self, sock: Any, keys: Keys, roles: bytes) -> Connection:
+    def _on_connection(self, sock: ConnectedSocket, keys: Keys, roles: bytes) -> Connection:
         connection = Connection(
             sock, keys, self.handlers() if roles == SCHEDULER_TO_NODE else Handlers(self._on_visit, self._on_closed)
         )

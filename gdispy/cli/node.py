@@ -265,7 +265,8 @@ def _listen_to_owner(node: Node, options: Any) -> None:
     gevent.signal_handler(signal.SIGINT, interrupted)
     if options.exit_with_stdin:
         spawn(
-            *(_stop_with_stdin, node),
+            _stop_with_stdin,
+            node,
             what="the monitor of standard input",
             on_failure=lambda error: node.stop(),
         )

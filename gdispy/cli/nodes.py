@@ -224,8 +224,13 @@ class NodeSurvey:
 
         handlers = Handlers(on_messages, on_closed)
         psk, tls = self._secret.for_tcp(), self._secret.tls
-        ways = {"relay": route.relay, "limit": limit, "tls": tls, "advice": self._secret.advice()}
-        connection = connect(route.host, route.port, psk, roles.VISITOR_TO_NODE, handlers, **ways)
+        connection = connect(
+            *(route.host, route.port, psk, roles.VISITOR_TO_NODE, handlers),
+            relay=route.relay,
+            limit=limit,
+            tls=tls,
+            advice=self._secret.advice(),
+        )
         connection.start()
         connection.introduce(hello(roles.VISITOR, self._instance), self._identity)
         connection.send(OverviewRequest(1))

@@ -25,7 +25,7 @@ from gdispy.protocol.handshake import Keys
 from gdispy.protocol.limits import printable
 from gdispy.protocol.roles import NODE_TO_SCHEDULER
 from gdispy.runtime.greenlets import keep_running, spawn, spawn_later
-from gdispy.transport.connection import Connection
+from gdispy.transport.connection import ConnectedSocket, Connection
 from gdispy.transport.credentials import Secret, listening_address
 from gdispy.transport.interfaces import is_numeric
 
@@ -177,7 +177,7 @@ class NodeFinder:
         self._listener.start()
         self.listening_port = self._listener.port
 
-    def _on_connection(self, sock: Any, keys: Keys, roles: bytes) -> Connection:
+    def _on_connection(self, sock: ConnectedSocket, keys: Keys, roles: bytes) -> Connection:
         return self._owner.arrived(sock, keys)
 
     # Discovery

@@ -184,7 +184,8 @@ class ProcessManager:
     def look(self, prepare: Prepare) -> None:
         """Find the files of a computation that are missing; answer with `looked`."""
         spawn(
-            *(self._look, prepare),
+            self._look,
+            prepare,
             what="the query for files of a computation",
             on_failure=lambda error: self._pump.put(self._rules.loaded, prepare.computation, repr(error)),
         )
@@ -243,7 +244,8 @@ class ProcessManager:
         control.send(end, ["load", prepare.kind, prepare.name], files)
         control.close_all(files)
         template.reader = spawn(
-            *(self._read_template, template),
+            self._read_template,
+            template,
             what="the reader of a template process",
             on_failure=lambda error: self._end_template(template),
         )
@@ -318,8 +320,9 @@ class ProcessManager:
         with contextlib.suppress(OSError):  # A dead template is reported by the spawner.
             control.send(template.end, ["fork", number], worker.ends_for_worker())
         worker.forked()
-        reading = (self._read_results, worker)
-        worker.reader = spawn(*reading, what="the reader of a worker", on_failure=lambda error: self.end(number))
+        worker.reader = spawn(
+            self._read_results, worker, what="the reader of a worker", on_failure=lambda error: self.end(number)
+        )
 
     def hand(self, number: WorkerId, jobs: list[Job]) -> None:
         worker = self._workers.get(number)
@@ -381,8 +384,14 @@ class ProcessManager:
         if worker is not None and not worker.is_dead:
             self._pump.put(self._rules.took_back, number, worker.take_back())
             if worker.groups:
-                rest = (self._take_rest, worker, worker.groups.void(), worker.page.mark())
-                spawn(*rest, what="taking jobs back", on_failure=lambda error: self.end(number))
+                spawn(
+                    self._take_rest,
+                    worker,
+                    worker.groups.void(),
+                    worker.page.mark(),
+                    what="taking jobs back",
+                    on_failure=lambda error: self.end(number),
+                )
 
     def _take_rest(self, worker: WorkerChannel, last: int, mark: tuple[int, int]) -> None:
         """Take the outcomes that a living worker has not sent yet; and the jobs that it has read and not started, which

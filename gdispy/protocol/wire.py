@@ -62,8 +62,8 @@ FIRST, LAST = 1, 2
 #: Purpose of a stream: a payload, a dependency file, or a message too long for a frame.
 PAYLOAD, FILE, LONG_MESSAGE = range(3)
 
-#: An encrypted frame, as it is written.
-Frame = bytearray
+#: An encrypted frame, or a part of one, as it is written.
+Frame = Buffer
 _Ready = tuple[bytes, int, int]
 
 _OF_MESSAGES = bytes([MESSAGES])

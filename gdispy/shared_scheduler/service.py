@@ -66,7 +66,7 @@ from gdispy.scheduler import Scheduler
 from gdispy.shared_scheduler.client_proxy import ClientProxy
 from gdispy.shared_scheduler.store import SchedulerStore
 from gdispy.transport import greeting
-from gdispy.transport.connection import Connection, Handlers, next_peer
+from gdispy.transport.connection import ConnectedSocket, Connection, Handlers, next_peer
 from gdispy.transport.credentials import Secret, listening_addresses
 
 logger = logging.getLogger(__name__)
@@ -218,7 +218,7 @@ class SharedScheduler:
 
     # Connections
 
-    def _on_connection(self, sock: Any, keys: Keys, roles: bytes) -> Connection:
+    def _on_connection(self, sock: ConnectedSocket, keys: Keys, roles: bytes) -> Connection:
         if roles == NODE_TO_SCHEDULER:
             return self._scheduler.arrived(sock, keys)
         handlers = Handlers(self._on_messages, self._on_closed, make_sink=self._make_sink)
