@@ -13,7 +13,6 @@ import platform
 import time
 from collections.abc import Callable
 from dataclasses import astuple, dataclass, replace
-from typing import Any
 
 import gevent
 import gevent.event
@@ -50,7 +49,7 @@ from gdispy.protocol.messages import (
 from gdispy.protocol.roles import NODE, SCHEDULER_TO_NODE, VISITOR_TO_NODE
 from gdispy.protocol.texts import REFUSED, STOPPED
 from gdispy.protocol.wire import FILE, MessageRefused, Sink
-from gdispy.rules.effects import Drop, Effects, Send, WriteFacts
+from gdispy.rules.effects import Drop, Effect, Effects, Send, WriteFacts
 from gdispy.rules.faults import refusal
 from gdispy.rules.node.effects import (
     AnswerFile,
@@ -430,7 +429,7 @@ class Node:
         address = self._settings.ext_ip_addr
         return hello(NODE, self.instance, self._name, cpus=self._rules.offered, address=address)
 
-    def _receive(self, connection: Connection, messages: list[Message], size: int, now: float) -> Any:
+    def _receive(self, connection: Connection, messages: list[Message], size: int, now: float) -> Effects:
         connection.acknowledge(size)
         effects = self._rules.receive(connection.peer, messages, now)
         if connection.rests and not self._rules.rests(connection.peer):
@@ -453,13 +452,13 @@ class Node:
 
     # Effects
 
-    def _perform(self, effect: Any) -> None:
+    def _perform(self, effect: Effect) -> None:
         try:
             self._EFFECTS[type(effect)](self, effect)
         except Exception as error:
             self._fail(effect, error)
 
-    def _fail(self, effect: Any, error: Exception) -> None:
+    def _fail(self, effect: Effect, error: Exception) -> None:
         """An effect could not be performed, because of a defect: only its computation or peer ends. Raises the error
         again if the effect concerns the node itself."""
         kind, reason = type(effect).__name__, f"gdispy has failed on the node: {error!r}\n"
@@ -496,7 +495,7 @@ class Node:
     def _unload(self, effect: Unload) -> None:
         self._workers.unload(effect.computation)
 
-    _EFFECTS: dict[type, Callable[[Node, Any], None]] = {
+    _EFFECTS: dict[type[Effect], Callable[..., None]] = {
         Send: _send,
         WriteFacts: lambda self, effect: self._spool.record(effect.computation, effect.facts),
         Drop: _drop,

@@ -16,7 +16,7 @@ import platform
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import gevent
 import gevent.lock
@@ -38,7 +38,7 @@ from gdispy.protocol.messages import Hello, Inventory, Message, OutcomesAcked, P
 from gdispy.protocol.roles import NODE, SCHEDULER, SCHEDULER_TO_NODE
 from gdispy.protocol.texts import REFUSED, STOPPED
 from gdispy.protocol.wire import MakeSink, MessageRefused
-from gdispy.rules.effects import Drop, Effects, Send, WriteFacts
+from gdispy.rules.effects import Drop, Effect, Effects, Send, WriteFacts
 from gdispy.rules.faults import OnFault, raise_fault, refusal
 from gdispy.rules.history.replay import ComputationHistory
 from gdispy.rules.scheduler.dispatch import Dispatch
@@ -349,7 +349,7 @@ class Scheduler:
 
     # Effects
 
-    def _send(self, peer: Peer, message: Any) -> None:
+    def _send(self, peer: Peer, message: Message) -> None:
         if isinstance(message, _PROMISES) and self.journals.holds(
             message.computation, partial(self._send, peer, message)
         ):
@@ -375,7 +375,7 @@ class Scheduler:
         for tell in list(self.on_defect):
             tell(error)
 
-    def _perform(self, effect: Any) -> None:
+    def _perform(self, effect: Effect) -> None:
         if isinstance(effect, Send):
             try:
                 self._send(effect.peer, effect.message)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Sequence
-from typing import Any
 
 import gevent
 import gevent.event
@@ -71,9 +70,9 @@ class NodeFinder:
         self._beacon: Beacons | None = None
         #: If all nodes are on this machine: receives announcements of free nodes.
         self._near_beacon: Beacons | None = None
-        self._looker: Any = None
+        self._looker: gevent.Greenlet | None = None
         self._listener: Listener | None = None
-        self._opener: Any = None
+        self._opener: gevent.Greenlet | None = None
         #: Ports on which nodes receive broadcasts.
         self._look_ports: set[int] = set()
         #: Addresses that LOOK was sent to -> their dialers; and those of them that are relays.
@@ -130,7 +129,7 @@ class NodeFinder:
                 dialer.stop()
                 self.forget(dialer)
 
-    def _open_doors(self, former: Any) -> None:
+    def _open_doors(self, former: gevent.Greenlet | None) -> None:
         if former is not None:
             former.join()
         if not self.listening_port:
