@@ -25,7 +25,7 @@ from gdispy.discovery.scheduler_connector import SchedulerConnector
 from gdispy.errors import ConfigError, ProtocolError
 from gdispy.execution.host_resources import is_disk_full, load, measure
 from gdispy.execution.node_settings import NodeSettings
-from gdispy.execution.process_manager import ProcessManager
+from gdispy.execution.process_manager import ProcessManager, ProcessSettings
 from gdispy.execution.state_directory import claim, find_prefix, unclaim
 from gdispy.journal.node_spool import NodeSpool
 from gdispy.net import Listener
@@ -150,7 +150,7 @@ class Node:
         source = hosts[0] if len(self._hosts) == 1 else ""
         self._connectors = [SchedulerConnector(self, settings.secret, place, source) for place in settings.connect]
         self.host, self.port = self._listener.host, self._listener.port
-        setting = {
+        setting: ProcessSettings = {
             "dest_path_prefix": prefix,
             "name": self._name,
             "address": settings.ext_ip_addr or (main_address() if self.host == ALL_ADDRESSES else "") or self.host,

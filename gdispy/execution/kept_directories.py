@@ -51,7 +51,7 @@ class _Use:
         one, two = f"{self.directory}/", f"{other.directory}/"
         return one.startswith(two) or two.startswith(one)
 
-    def as_row(self) -> list[Any]:
+    def as_row(self) -> list[object]:
         return [self.directory, self.keeps, self.clears, self.contents, sorted(self.placed)]
 
     @classmethod
@@ -185,7 +185,7 @@ class KeptDirectories:
                 found[node] = rows
         return found
 
-    def _write(self, node: str, rows: dict[str, Any]) -> None:
+    def _write(self, node: str, rows: dict[str, list[object]]) -> None:
         path = self._record(node)
         with open(f"{path}.new", "w", encoding="ascii") as file:
             json.dump(rows, file)
