@@ -140,7 +140,7 @@ def run_main(words: Sequence[str] | None = None) -> int:
             return EXIT_INTERRUPTED
 
 
-def _cluster(options: Any, tally: Tally) -> JobCluster:
+def _cluster(options: argparse.Namespace, tally: Tally) -> JobCluster:
     nodes = [*options.nodes, *(["local"] if options.local else [])]
     both: dict[str, Any] = {
         "nodes": nodes or ["*"],
