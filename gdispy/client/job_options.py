@@ -55,7 +55,7 @@ def take(kwargs: dict[str, Any], node: bytes = b"") -> JobOptions | None:
 class _Depends:
     """The encoded dependencies of one job."""
 
-    def __init__(self, depends: Any) -> None:
+    def __init__(self, depends: object) -> None:
         self.names: Bulk = b""
         self.files: list[FileFields] = []
         self.contents: list[Bulk] = []
@@ -68,7 +68,7 @@ class _Depends:
         self.files, self.contents = read_files(parts.files)
 
 
-def _number(name: str, value: Any, least: float, most: float) -> float:
+def _number(name: str, value: object, least: float, most: float) -> float:
     if value is None:
         return 0.0
     if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
@@ -76,7 +76,7 @@ def _number(name: str, value: Any, least: float, most: float) -> float:
     return float(value)
 
 
-def _whole(name: str, value: Any, most: int) -> int:
+def _whole(name: str, value: object, most: int) -> int:
     if value is None:
         return 0
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:

@@ -13,7 +13,6 @@ import re
 import secrets
 import signal
 import sys
-from typing import Any
 
 import gevent
 from gevent import socket
@@ -63,15 +62,13 @@ class LocalNode:
         arguments += ["--ip_addr", "127.0.0.1", "--node_port", "0", "--name", self.name]
         if secret.tls is not None:
             arguments += ["--certfile", secret.tls.certfile, "--keyfile", secret.tls.keyfile]
-        actions: list[Any] = []
-        for fd, goal in ((read_end, 0), (write_end, 1)):
-            actions.append((os.POSIX_SPAWN_DUP2, fd, goal))
+        actions = [(os.POSIX_SPAWN_DUP2, read_end, 0), (os.POSIX_SPAWN_DUP2, write_end, 1)]
         self._pid = os.posix_spawn(sys.executable, arguments, _environment(), file_actions=actions, setsid=True)
         os.close(read_end)
         os.close(write_end)
         self._stdin = stdin
         #: The greenlet that waits for the node to be ready.
-        self._waiter: Any = None
+        self._waiter: gevent.Greenlet | None = None
         os.write(stdin, text.encode() + b"\n")
 
     def await_ready(self) -> tuple[str, int]:

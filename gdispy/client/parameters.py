@@ -20,6 +20,7 @@ from typing import Any
 from gdispy import config
 from gdispy.client.job import DispyJob
 from gdispy.client.packaging import bulk
+from gdispy.client.user_callbacks import JobCallback, StatusCallback
 from gdispy.discovery import targets
 from gdispy.errors import ConfigError
 from gdispy.journal.recovery_file import FAILED, recovery_path
@@ -279,15 +280,15 @@ def check_intervals(pulse: float | None, ping: float | None) -> None:
     check_interval("ping_interval", ping, 1, 1000)
 
 
-def checked_callback(callback: Any) -> Callable[[Any], Any] | None:
+def checked_callback(callback: object) -> JobCallback | None:
     return _checked_function("callback", callback, 1, "one argument, a job")
 
 
-def checked_status_callback(callback: Any) -> Callable[[Any, Any, Any], Any] | None:
+def checked_status_callback(callback: object) -> StatusCallback | None:
     return _checked_function("cluster_status", callback, 3, "three arguments: a status, a node and a job")
 
 
-def checked_function(name: str, function: Any) -> Callable[..., Any] | None:
+def checked_function(name: str, function: object) -> Callable[..., object] | None:
     """Check `setup` or `cleanup`, which nodes call with the `setup_args` of their NodeAllocate."""
     if function is None:
         return None
@@ -296,17 +297,17 @@ def checked_function(name: str, function: Any) -> Callable[..., Any] | None:
     for parameter in _parameters(function):
         if parameter.kind is parameter.KEYWORD_ONLY and parameter.default is parameter.empty:
             raise ConfigError(f"{name} is called with positional arguments, but {parameter.name} is keyword-only")
-    return function  # type: ignore[no-any-return]
+    return function
 
 
-def _parameters(function: Any) -> list[inspect.Parameter]:
+def _parameters(function: Callable[..., object]) -> list[inspect.Parameter]:
     try:
         return list(inspect.signature(function).parameters.values())
     except (TypeError, ValueError):  # Some functions written in C have no signature.
         return []
 
 
-def _checked_function(name: str, function: Any, count: int, takes: str) -> Callable[..., Any] | None:
+def _checked_function(name: str, function: object, count: int, takes: str) -> Callable[..., object] | None:
     if function is None:
         return None
     if not callable(function):
@@ -321,7 +322,7 @@ def _checked_function(name: str, function: Any, count: int, takes: str) -> Calla
         raise ConfigError(f"{name} must take exactly {takes}") from None
     except ValueError:  # Some functions written in C have no signature.
         pass
-    return function  # type: ignore[no-any-return]
+    return function
 
 
 def checked_ways(loglevel: int | None, isolation: str, by_value: object, by_name: object, **flags: object) -> Manner:

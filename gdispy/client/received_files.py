@@ -18,7 +18,7 @@ import stat
 import threading
 from collections.abc import Callable, Iterator
 from hashlib import blake2b
-from typing import Any, NamedTuple
+from typing import BinaryIO, NamedTuple
 
 from gdispy.buffers.memory_file import DIGEST_BYTES, digest_of_file
 from gdispy.errors import ForkedError, ProtocolError
@@ -26,7 +26,7 @@ from gdispy.filesystem.no_follow import open_file, opened_folder
 from gdispy.hub import Hub
 from gdispy.protocol.ids import JobId
 from gdispy.protocol.messages import Upload
-from gdispy.protocol.payload import Bulk, bulk_size
+from gdispy.protocol.payload import Buffer, Bulk, bulk_size
 from gdispy.protocol.rows import FileFields, FileRow
 from gdispy.protocol.safe_path import safe_parts
 
@@ -150,7 +150,7 @@ def _has_contents(folder: int, name: str, row: FileFields) -> bool:
         return False
 
 
-def _copy(content: Bulk, file: Any) -> bytes:
+def _copy(content: Bulk, file: BinaryIO) -> bytes:
     """Write the received contents; returns their digest."""
     digest = blake2b(digest_size=DIGEST_BYTES)
     for piece in _pieces(content):
@@ -159,7 +159,7 @@ def _copy(content: Bulk, file: Any) -> bytes:
     return digest.digest()
 
 
-def _pieces(content: Bulk) -> Iterator[Any]:
+def _pieces(content: Bulk) -> Iterator[Buffer]:
     if isinstance(content, bytes):
         yield content
         return
