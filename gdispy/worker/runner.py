@@ -317,7 +317,7 @@ class Worker:
         self._is_together = False
         self._send_kept()
 
-    def _work(self, job: Job, arguments: Any, special: list[Any]) -> None:
+    def _work(self, job: Job, arguments: pickling.ReceivedPayload, special: list[Any]) -> None:
         self._capture.begin()
         words = self._page.words
         words[RUNNING] = 1
@@ -396,7 +396,7 @@ class Worker:
         with self.limits.lifted():
             return self._capture.end()
 
-    def _run_special(self, arguments: Any, job: Job, special: list[Any]) -> Outcome:
+    def _run_special(self, arguments: pickling.ReceivedPayload, job: Job, special: list[Any]) -> Outcome:
         """Run a job that has names or files, or that cannot run at all."""
         names, error, _, files, directory = special
         if error:
@@ -425,7 +425,7 @@ class Worker:
         self._return()
         return own.leave() if own is not None else ""
 
-    def _run_named(self, arguments: Any, job: Job, names: Any) -> Outcome:
+    def _run_named(self, arguments: pickling.ReceivedPayload, job: Job, names: pickling.ReceivedPayload) -> Outcome:
         if not names:
             return copy_context().run(self._run, arguments, job)
         main = vars(sys.modules["__main__"])
