@@ -21,7 +21,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import gevent
 import gevent.event
@@ -347,7 +347,14 @@ def stop_main(words: Sequence[str] | None = None) -> int:
     return 0 if good else EXIT_FAILED
 
 
-def _running() -> Iterator[tuple[int, dict[str, Any]]]:
+class _Started(TypedDict):
+    """The record of a process that has started nodes: its start time, and the hosts."""
+
+    began: int
+    hosts: list[str]
+
+
+def _running() -> Iterator[tuple[int, _Started]]:
     """The running `start-nodes` processes, each with its pid and its record."""
     for path in sorted(_notes().glob("*.json")):
         try:

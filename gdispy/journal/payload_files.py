@@ -36,6 +36,9 @@ SPARE_SIZE = 8 << 20
 #: The prefix of the names of the files, and the directory beside theirs for files that no known job needs.
 _PREFIX = "payload-"
 _SET_ASIDE = "payloads.set-aside"
+#: Facts with data of users. Other large values stay in the journal.
+_WITH_PAYLOADS = (Run, Ended)
+
 #: Writes facts into the journal.
 Append = Callable[[list[Message]], object]
 
@@ -60,10 +63,9 @@ class PayloadFiles:
 
     def store(self, facts: Iterable[Message]) -> list[Message]:
         """The facts in the form for the journal: large payloads are written to files now."""
-        return [self._stored(fact) if isinstance(fact, Run | Ended) else fact for fact in facts]
+        return [self._stored(fact) if isinstance(fact, _WITH_PAYLOADS) else fact for fact in facts]
 
     def _stored(self, fact: Run | Ended) -> Message:
-        # The fields with data of users. Other large values stay in the journal.
         columns = (fact.arguments,) if isinstance(fact, Run) else (fact.results, fact.outputs, fact.errors)
         if all(set(map(type, column)) <= {bytes} for column in columns):  # They are small then.
             return fact

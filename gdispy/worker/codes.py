@@ -15,7 +15,6 @@ import re
 import sys
 import types
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
 
 _IN_QUERY = re.compile(r"@([^\W\d]\w*)")
 _IMPORT = opcode.opmap["IMPORT_NAME"]
@@ -192,7 +191,7 @@ def with_sets(code: types.CodeType) -> types.CodeType:
     return _exchanged(code, restored)
 
 
-def _exchanged(code: types.CodeType, exchange: Callable[[Any], Any]) -> types.CodeType:
+def _exchanged(code: types.CodeType, exchange: Callable[[object], object]) -> types.CodeType:
     before = code.co_consts
     after = tuple(_exchanged(each, exchange) if isinstance(each, types.CodeType) else exchange(each) for each in before)
     return code if all(map(operator.is_, before, after)) else code.replace(co_consts=after)
