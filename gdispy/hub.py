@@ -28,7 +28,8 @@ import threading
 import weakref
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from types import FrameType
+from typing import TYPE_CHECKING, Generic, ParamSpec, TypeVar
 
 import gevent
 import gevent.event
@@ -41,6 +42,14 @@ from gdispy.runtime.callbacks import CallbackRunner
 from gdispy.runtime.gate import Gate
 from gdispy.runtime.greenlets import spawn
 from gdispy.runtime.limited_log import traceback_text
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeVarTuple, Unpack
+
+    Args = TypeVarTuple("Args")
+
+T = TypeVar("T")
+P = ParamSpec("P")
 
 logger = logging.getLogger(__name__)
 
@@ -62,7 +71,7 @@ def _import_what_gevent_imports_late() -> None:
         assert setting is not None
 
 
-def _have_ctrl_c_interrupt_the_program(hub: Any) -> None:
+def _have_ctrl_c_interrupt_the_program(hub: gevent.hub.Hub) -> None:
     """Python raises KeyboardInterrupt in an arbitrary greenlet: during a decision of the rules, or in a reader, whose
     connection would end. Raise it where the program waits instead, as gevent does at last.
 
@@ -77,7 +86,7 @@ def _have_ctrl_c_interrupt_the_program(hub: Any) -> None:
             pending.clear()
             hub.parent.throw(KeyboardInterrupt)
 
-    def on_ctrl_c(number: int, frame: Any) -> None:
+    def on_ctrl_c(number: int, frame: FrameType | None) -> None:
         if pending or gevent.getcurrent() is hub.parent:
             pending.clear()
             signal.default_int_handler(number, frame)
@@ -107,17 +116,18 @@ def _refuse_eventlet() -> None:
         )
 
 
-class WeakCall:
+class WeakCall(Generic[P]):
     """Calls a method of an object while it exists, without keeping it alive."""
 
     __slots__ = ("_method",)
 
-    def __init__(self, method: Callable[..., Any]) -> None:
+    def __init__(self, method: Callable[P, None]) -> None:
         self._method = weakref.WeakMethod(method)
 
-    def __call__(self, *args: Any) -> Any:
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> None:
         method = self._method()
-        return None if method is None else method(*args)
+        if method is not None:
+            method(*args, **kwargs)
 
 
 class Hub:
@@ -129,7 +139,7 @@ class Hub:
     def __init__(self) -> None:
         _refuse_without_gil()
         _refuse_eventlet()
-        self._tasks: deque[tuple[Callable[..., Any], tuple[Any, ...]]] = deque()
+        self._tasks: deque[tuple[Callable[..., object], tuple[object, ...]]] = deque()
         self._dead = False
         #: The exception for calls to a dead hub.
         self._error: type[ClusterClosed] = ForkedError
@@ -171,7 +181,7 @@ class Hub:
         self._set_up(started)
         self._stop.wait()
 
-    def post(self, function: Callable[..., Any], *args: Any) -> None:
+    def post(self, function: Callable[[Unpack[Args]], object], *args: Unpack[Args]) -> None:
         """Make the hub call the function soon. It must not block. From any thread."""
         if self._dead:
             raise self._error
@@ -201,14 +211,15 @@ class Hub:
                     continue
                 logger.error("gdispy: a defect in the hub\n%s", traceback_text(error))
 
-    def call(self, function: Callable[..., Any], *args: Any, timeout: float | None = None) -> Any:
+    def call(self, function: Callable[[Unpack[Args]], T], *args: Unpack[Args], timeout: float | None = None) -> T:
         """Make the hub call the function, in a greenlet, and wait for its result or exception.
 
         Raises InternalError if that takes longer than `timeout` seconds.
         """
         if not self.is_patched and threading.get_ident() == self._thread:
             raise InternalError("the hub cannot wait for itself")
-        gate, answer = Gate(), _Answer()
+        gate = Gate()
+        answer: _Answer[T] = _Answer()
         self.post(self._answer, gate, answer, function, args)
         if not gate.wait(timeout):
             raise InternalError(f"gdispy's hub did not answer within {timeout} s")
@@ -216,7 +227,9 @@ class Hub:
             raise answer.error
         return answer.value
 
-    def _answer(self, gate: Gate, answer: _Answer, function: Callable[..., Any], args: tuple[Any, ...]) -> None:
+    def _answer(
+        self, gate: Gate, answer: _Answer[T], function: Callable[[Unpack[Args]], T], args: tuple[Unpack[Args]]
+    ) -> None:
         def run() -> None:
             try:
                 answer.value = function(*args)
@@ -226,11 +239,11 @@ class Hub:
 
         spawn(run, what="a call in the hub")  # It handles its own errors: the waiting thread gets the exception.
 
-    def spawn(self, function: Callable[..., Any], *args: Any) -> None:
+    def spawn(self, function: Callable[[Unpack[Args]], object], *args: Unpack[Args]) -> None:
         """Start a greenlet in the hub; a failure is logged. From any thread."""
         self.post(self._spawn, function, args)
 
-    def _spawn(self, function: Callable[..., Any], args: tuple[Any, ...]) -> None:
+    def _spawn(self, function: Callable[[Unpack[Args]], object], args: tuple[Unpack[Args]]) -> None:
         def run() -> None:
             try:
                 function(*args)
@@ -241,7 +254,7 @@ class Hub:
 
         spawn(run, what="a task of the hub")
 
-    def call_back(self, function: Callable[..., Any], *args: Any) -> None:
+    def call_back(self, function: Callable[[Unpack[Args]], object], *args: Unpack[Args]) -> None:
         """Call a function of the user outside the hub; calls run one after the other."""
         self._callbacks.put(function, args)
 
@@ -271,8 +284,9 @@ class Hub:
         Hub._lock = threading.Lock()
 
 
-class _Answer:
-    value: Any = None
+class _Answer(Generic[T]):
+    #: Unset until the call has returned.
+    value: T
     error: BaseException | None = None
 
 

@@ -43,7 +43,7 @@ class ProgramLogger(logging.Logger):
         for handler in self.handlers:
             handler.flush()
 
-    def nolog(self, *args: Any, **kwargs: Any) -> None:
+    def nolog(self, *args: object, **kwargs: object) -> None:
         """Log nothing."""
 
     def shutdown(self) -> None:

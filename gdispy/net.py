@@ -12,7 +12,7 @@ import re
 import secrets
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import gevent
 from gevent import socket
@@ -33,7 +33,7 @@ from gdispy.protocol.handshake import (
 )
 from gdispy.protocol.limits import printable
 from gdispy.protocol.secretbox import NONCE_BYTES
-from gdispy.transport.connection import Connection, Handlers, plain
+from gdispy.transport.connection import ConnectedSocket, Connection, Handlers, plain
 from gdispy.transport.interfaces import resolve
 from gdispy.transport.listener import Listener as Listener
 from gdispy.transport.listener import tune
@@ -112,7 +112,7 @@ def _open(
     small: bool,
     tls: Tls | None,
     advice: str,
-) -> tuple[Keys, Any]:
+) -> tuple[Keys, ConnectedSocket]:
     """Keys, and a socket after the handshake."""
     where = str(Address(host, port))
     if relay is None:
@@ -143,7 +143,7 @@ def _open(
     return keys, sock
 
 
-def reach(host: str, port: int, what: str, source: str, limit: float, small: bool = False) -> Any:
+def reach(host: str, port: int, what: str, source: str, limit: float, small: bool = False) -> socket.socket:
     """A socket connected to the address; with `small`, for short packets. Raises ConnectFailed."""
     where = str(Address(host, port))
     try:
@@ -175,12 +175,12 @@ def reach(host: str, port: int, what: str, source: str, limit: float, small: boo
     raise ConnectFailed(_why_not(what, where, port, trouble)) from trouble
 
 
-def _close(sock: Any) -> None:
+def _close(sock: socket.socket | None) -> None:
     if sock is not None:
         sock.close()
 
 
-def _reach_through(relay: RelayAddress, where: str, source: str, limit: float, small: bool) -> Any:
+def _reach_through(relay: RelayAddress, where: str, source: str, limit: float, small: bool) -> socket.socket:
     """A socket that a relay has connected to the address."""
     sock = reach(relay.host, relay.port, "relay", source, limit, small)
     ask = Packet(THROUGH, secrets.token_bytes(INSTANCE_BYTES), time.time(), 0, where, "")
@@ -207,7 +207,7 @@ _CLOSED_EARLY = (
 )
 
 
-def _shake_hands(sock: Any, psk: bytes, roles: bytes) -> Keys:
+def _shake_hands(sock: ConnectedSocket, psk: bytes, roles: bytes) -> Keys:
     initiator = Initiator(psk, roles, secrets.token_bytes(32), time.time(), getattr(sock, "digest", NO_CERTIFICATE))
     sock.sendall(initiator.first)
     beginning = read_exactly(sock, len(MAGIC))
@@ -218,7 +218,7 @@ def _shake_hands(sock: Any, psk: bytes, roles: bytes) -> Keys:
         raise SecretDiffers(f"{printable(str(error))}: its secret differs, or it is not a gdispy port") from error
 
 
-def _version_behind(sock: Any) -> str:
+def _version_behind(sock: ConnectedSocket) -> str:
     """The version of gdispy of the other side, if it sends it after its magic; else ''."""
     with gevent.Timeout(VERSION_LIMIT, False), contextlib.suppress(OSError, PeerRejected):
         text = read_exactly(sock, read_exactly(sock, 1)[0]).decode("ascii", "replace")
@@ -226,7 +226,7 @@ def _version_behind(sock: Any) -> str:
     return ""
 
 
-def read_exactly(sock: Any, size: int) -> bytes:
+def read_exactly(sock: ConnectedSocket, size: int) -> bytes:
     data = b""
     while len(data) < size:
         more = sock.recv(size - len(data))

@@ -13,7 +13,6 @@ import platform
 import time
 from collections.abc import Callable
 from dataclasses import astuple, dataclass, replace
-from typing import Any
 
 import gevent
 import gevent.event
@@ -26,7 +25,7 @@ from gdispy.discovery.scheduler_connector import SchedulerConnector
 from gdispy.errors import ConfigError, ProtocolError
 from gdispy.execution.host_resources import is_disk_full, load, measure
 from gdispy.execution.node_settings import NodeSettings
-from gdispy.execution.process_manager import ProcessManager
+from gdispy.execution.process_manager import ProcessManager, ProcessSettings
 from gdispy.execution.state_directory import claim, find_prefix, unclaim
 from gdispy.journal.node_spool import NodeSpool
 from gdispy.net import Listener
@@ -50,7 +49,7 @@ from gdispy.protocol.messages import (
 from gdispy.protocol.roles import NODE, SCHEDULER_TO_NODE, VISITOR_TO_NODE
 from gdispy.protocol.texts import REFUSED, STOPPED
 from gdispy.protocol.wire import FILE, MessageRefused, Sink
-from gdispy.rules.effects import Drop, Effects, Send, WriteFacts
+from gdispy.rules.effects import Drop, Effect, Effects, Send, WriteFacts
 from gdispy.rules.faults import refusal
 from gdispy.rules.node.effects import (
     AnswerFile,
@@ -73,7 +72,7 @@ from gdispy.runtime.greenlets import keep_running
 from gdispy.runtime.limited_log import LimitedLog
 from gdispy.runtime.pump import Pump
 from gdispy.transport.acceptor import descriptor_limit
-from gdispy.transport.connection import Connection, Handlers, new_identity
+from gdispy.transport.connection import ConnectedSocket, Connection, Handlers, new_identity
 from gdispy.transport.credentials import ALL_ADDRESSES, listening_addresses
 from gdispy.transport.greeting import hello
 from gdispy.transport.interfaces import main_address
@@ -151,7 +150,7 @@ class Node:
         source = hosts[0] if len(self._hosts) == 1 else ""
         self._connectors = [SchedulerConnector(self, settings.secret, place, source) for place in settings.connect]
         self.host, self.port = self._listener.host, self._listener.port
-        setting = {
+        setting: ProcessSettings = {
             "dest_path_prefix": prefix,
             "name": self._name,
             "address": settings.ext_ip_addr or (main_address() if self.host == ALL_ADDRESSES else "") or self.host,
@@ -291,7 +290,7 @@ class Node:
 
     # Connections
 
-    def _on_connection(self, sock: Any, keys: Keys, roles: bytes) -> Connection:
+    def _on_connection(self, sock: ConnectedSocket, keys: Keys, roles: bytes) -> Connection:
         connection = Connection(
             sock, keys, self.handlers() if roles == SCHEDULER_TO_NODE else Handlers(self._on_visit, self._on_closed)
         )
@@ -430,7 +429,7 @@ class Node:
         address = self._settings.ext_ip_addr
         return hello(NODE, self.instance, self._name, cpus=self._rules.offered, address=address)
 
-    def _receive(self, connection: Connection, messages: list[Message], size: int, now: float) -> Any:
+    def _receive(self, connection: Connection, messages: list[Message], size: int, now: float) -> Effects:
         connection.acknowledge(size)
         effects = self._rules.receive(connection.peer, messages, now)
         if connection.rests and not self._rules.rests(connection.peer):
@@ -453,13 +452,13 @@ class Node:
 
     # Effects
 
-    def _perform(self, effect: Any) -> None:
+    def _perform(self, effect: Effect) -> None:
         try:
             self._EFFECTS[type(effect)](self, effect)
         except Exception as error:
             self._fail(effect, error)
 
-    def _fail(self, effect: Any, error: Exception) -> None:
+    def _fail(self, effect: Effect, error: Exception) -> None:
         """An effect could not be performed, because of a defect: only its computation or peer ends. Raises the error
         again if the effect concerns the node itself."""
         kind, reason = type(effect).__name__, f"gdispy has failed on the node: {error!r}\n"
@@ -496,7 +495,7 @@ class Node:
     def _unload(self, effect: Unload) -> None:
         self._workers.unload(effect.computation)
 
-    _EFFECTS: dict[type, Callable[[Node, Any], None]] = {
+    _EFFECTS: dict[type[Effect], Callable[..., None]] = {
         Send: _send,
         WriteFacts: lambda self, effect: self._spool.record(effect.computation, effect.facts),
         Drop: _drop,

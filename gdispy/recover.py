@@ -379,10 +379,12 @@ class _Holder:
         roles, what = (SCHEDULER_TO_NODE, "gdispy-node") if self._node else (CLIENT_TO_SCHEDULER, "gdispy-scheduler")
         source = "" if config.is_loopback(self._host) or ":" in self._host else self._recovery.ip_addr
         handlers = Handlers(self._on_messages, self._on_closed)
-        psk = self._recovery.secret.for_tcp()
         secret = self._recovery.secret
-        ways = {"tls": secret.tls, "advice": secret.advice()}
-        connection = connect(self._host, self._port, psk, roles, handlers, source, what, **ways)
+        connection = connect(
+            *(self._host, self._port, secret.for_tcp(), roles, handlers, source, what),
+            tls=secret.tls,
+            advice=secret.advice(),
+        )
         self._answered, self._closed, self._is_known = False, "", False
         history = self._history
         connection.start()

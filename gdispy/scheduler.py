@@ -16,7 +16,7 @@ import platform
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import gevent
 import gevent.lock
@@ -38,7 +38,7 @@ from gdispy.protocol.messages import Hello, Inventory, Message, OutcomesAcked, P
 from gdispy.protocol.roles import NODE, SCHEDULER, SCHEDULER_TO_NODE
 from gdispy.protocol.texts import REFUSED, STOPPED
 from gdispy.protocol.wire import MakeSink, MessageRefused
-from gdispy.rules.effects import Drop, Effects, Send, WriteFacts
+from gdispy.rules.effects import Drop, Effect, Effects, Send, WriteFacts
 from gdispy.rules.faults import OnFault, raise_fault, refusal
 from gdispy.rules.history.replay import ComputationHistory
 from gdispy.rules.scheduler.dispatch import Dispatch
@@ -46,10 +46,15 @@ from gdispy.rules.scheduler.turns import FAIR
 from gdispy.runtime.fault_log import log_fault
 from gdispy.runtime.limited_log import LimitedLog
 from gdispy.runtime.pump import Pump
-from gdispy.transport.connection import CONNECTED, Connection, Handlers, new_identity
+from gdispy.transport.connection import CONNECTED, ConnectedSocket, Connection, Handlers, new_identity
 from gdispy.transport.credentials import Secret
 from gdispy.transport.greeting import hello
 from gdispy.transport.memory_pair import PairEnd, pair
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeVarTuple, Unpack
+
+    Args = TypeVarTuple("Args")
 
 logger = logging.getLogger(__name__)
 
@@ -171,7 +176,7 @@ class Scheduler:
     def dismiss(self, peer: Peer) -> None:
         self._clients.pop(peer, None)
 
-    def put(self, stimulus: Callable[..., Effects], *args: Any) -> None:
+    def put(self, stimulus: Callable[[Unpack[Args], float], Effects], *args: Unpack[Args]) -> None:
         """Pass a stimulus to the next turn."""
         self._pump.put(stimulus, *args)
 
@@ -214,9 +219,14 @@ class Scheduler:
         """Connect to a node. Raises ConnectFailed or PeerRejected."""
         handlers = self._handlers()
         source = self._source(route.host)
-        ways = {"relay": route.relay, "limit": limit, "small": small, "tls": self._secret.tls}
-        advice = self._secret.advice()
-        return connect(route.host, route.port, self._psk, SCHEDULER_TO_NODE, handlers, source, **ways, advice=advice)
+        return connect(
+            *(route.host, route.port, self._psk, SCHEDULER_TO_NODE, handlers, source),
+            relay=route.relay,
+            limit=limit,
+            small=small,
+            tls=self._secret.tls,
+            advice=self._secret.advice(),
+        )
 
     def take(self, connection: Connection, dialer: Dialer) -> None:
         """Use a connection to a node made by `open`."""
@@ -227,7 +237,7 @@ class Scheduler:
     def _handlers(self) -> Handlers:
         return Handlers(self._on_messages, self._on_closed, self._on_silent, self._make_sink)
 
-    def arrived(self, sock: Any, keys: Keys) -> Connection:
+    def arrived(self, sock: ConnectedSocket, keys: Keys) -> Connection:
         """A node has connected to us; it sends first."""
         connection = Connection(sock, keys, self._handlers())
         self._arrived.add(connection.peer)
@@ -339,7 +349,7 @@ class Scheduler:
 
     # Effects
 
-    def _send(self, peer: Peer, message: Any) -> None:
+    def _send(self, peer: Peer, message: Message) -> None:
         if isinstance(message, _PROMISES) and self.journals.holds(
             message.computation, partial(self._send, peer, message)
         ):
@@ -365,7 +375,7 @@ class Scheduler:
         for tell in list(self.on_defect):
             tell(error)
 
-    def _perform(self, effect: Any) -> None:
+    def _perform(self, effect: Effect) -> None:
         if isinstance(effect, Send):
             try:
                 self._send(effect.peer, effect.message)

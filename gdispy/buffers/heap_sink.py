@@ -7,10 +7,8 @@ written to its final location, whose pages are prepared in large steps instead o
 
 from __future__ import annotations
 
-from typing import Any
-
 from gdispy.buffers.native import populate, unwritten, view
-from gdispy.protocol.payload import MemoryPayload
+from gdispy.protocol.payload import Buffer, MemoryPayload
 from gdispy.protocol.wire import MemorySink, Sink
 
 #: Bytes of new memory that are prepared at once.
@@ -24,7 +22,7 @@ class HeapSink:
 
     def __init__(self, size: int) -> None:
         self.size = size
-        self._pieces: list[Any] = []
+        self._pieces: list[Buffer] = []
         #: The unfilled rest of the last piece; None if there is no memory for all.
         self._room: memoryview | None = None
         #: Its address, and the number of bytes from there that have been prepared.

@@ -9,9 +9,9 @@ import contextlib
 import os
 import tempfile
 from hashlib import blake2b
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
-from gdispy.protocol.payload import FilePayload, MemoryPayload, Payload
+from gdispy.protocol.payload import Buffer, FilePayload, MemoryPayload, Payload
 from gdispy.worker import control
 from gdispy.worker.trees import ARRIVED
 
@@ -30,7 +30,7 @@ class _OwnedFile(Payload):
         self.fd = fd
         self.size = size
 
-    def read(self, offset: int, length: int) -> Any:
+    def read(self, offset: int, length: int) -> Buffer:
         return os.pread(self.fd, length, offset)
 
     def release(self) -> None:
@@ -161,7 +161,7 @@ class ReceivedFile(FilePayload):
         self.digest = digest
         self.error = error
 
-    def read(self, offset: int, length: int) -> Any:
+    def read(self, offset: int, length: int) -> Buffer:
         return _read_part(self.path, offset, length)
 
     def release(self) -> None:
@@ -221,7 +221,7 @@ class DiskFile(FilePayload):
         self.path = path
         self.size = size
 
-    def read(self, offset: int, length: int) -> Any:
+    def read(self, offset: int, length: int) -> Buffer:
         return _read_part(self.path, offset, length)
 
 
@@ -234,7 +234,7 @@ class FileInMemory(FilePayload):
         self._data = memoryview(data)
         self.size = len(data)
 
-    def read(self, offset: int, length: int) -> Any:
+    def read(self, offset: int, length: int) -> Buffer:
         return self._data[offset : offset + length]
 
 

@@ -19,9 +19,9 @@ import errno
 import fcntl
 import mmap
 import os
-from typing import Any
 
 from gdispy.buffers.memory_file import MemoryFile, MemoryFileSink
+from gdispy.protocol.payload import Buffer
 
 #: Size range of payloads in such files; smaller ones are not worth it, larger ones are rare.
 FROM, UP_TO = 128 * 1024, 32 * 1024 * 1024
@@ -61,7 +61,7 @@ class PooledFile:
             offset += written
             data = data[written:]
 
-    def read(self, offset: int, length: int) -> Any:
+    def read(self, offset: int, length: int) -> Buffer:
         if self._map is None:
             return os.pread(self.fd, length, offset)
         return memoryview(self._map)[offset : offset + length]
@@ -134,7 +134,7 @@ class PooledMemoryFile(MemoryFile):
         self._home = home
         self._is_lent = False
 
-    def read(self, offset: int, length: int) -> Any:
+    def read(self, offset: int, length: int) -> Buffer:
         if self.file is None:
             raise OSError(errno.EBADF, "it has been released")
         return self.file.read(offset, max(0, min(length, self.size - offset)))

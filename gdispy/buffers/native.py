@@ -11,7 +11,6 @@ import mmap
 import os
 import sys
 from collections.abc import Callable
-from typing import Any
 
 # Options of glibc's mallopt(3).
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
@@ -38,7 +37,7 @@ def _find_write_short() -> Callable[[int, bytes, int, int], int]:
 write_short = _find_write_short()
 
 
-def _find_madvise() -> Any:
+def _find_madvise() -> Callable[[int, int, int], int] | None:
     with contextlib.suppress(OSError, AttributeError, TypeError):  # Other systems, and C libraries that hide it.
         madvise = ctypes.CDLL(None).madvise
         madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
@@ -75,9 +74,13 @@ def memory_size() -> int:
         return 0
 
 
-def _find_makers() -> dict[type, tuple[Any, Any]]:
+#: Creates an object of a size from None, and returns the address of an object.
+_Makers = tuple[Callable[[None, int], bytes | bytearray], Callable[[bytes | bytearray], int]]
+
+
+def _find_makers() -> dict[type, _Makers]:
     """Creates an uninitialised object of a type through Python's C interface, and returns the address of its bytes."""
-    found: dict[type, tuple[Any, Any]] = {}
+    found: dict[type, _Makers] = {}
     with contextlib.suppress(AttributeError):
         for kind, name in ((bytes, "PyBytes"), (bytearray, "PyByteArray")):
             make = getattr(ctypes.pythonapi, f"{name}_FromStringAndSize")
@@ -91,7 +94,7 @@ def _find_makers() -> dict[type, tuple[Any, Any]]:
 _makers = _find_makers()
 
 
-def unwritten(kind: type[bytes] | type[bytearray], size: int) -> tuple[Any, int] | None:
+def unwritten(kind: type[bytes] | type[bytearray], size: int) -> tuple[bytes | bytearray, int] | None:
     """A new object of `size` uninitialised bytes, and its address; None if there is no memory for it, or no way to
     create one: then the data is kept in pieces."""
     functions = _makers.get(kind)

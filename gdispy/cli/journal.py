@@ -10,7 +10,6 @@ import json
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 from gdispy.cli.options import EXIT_FAILED, add_common_options, fail, parse, set_up_logging
 from gdispy.client.job import STATUS_NAMES
@@ -128,7 +127,7 @@ def _fact_line(fact: Message) -> str:
     return f"{type(fact).__name__} {' '.join(fields)}"
 
 
-def _short(value: Any) -> str:
+def _short(value: object) -> str:
     if isinstance(value, bytes):
         return value.hex() if len(value) <= 16 else f"<{len(value)} bytes>"
     if isinstance(value, Payload):
@@ -139,7 +138,7 @@ def _short(value: Any) -> str:
     return str(value)
 
 
-def _as_json(path: str, reading: Reading) -> dict[str, Any]:
+def _as_json(path: str, reading: Reading) -> dict[str, object]:
     began = reading.remembered.began
     return {
         "file": path,
@@ -153,8 +152,8 @@ def _as_json(path: str, reading: Reading) -> dict[str, Any]:
     }
 
 
-def _history_json(history: ComputationHistory) -> dict[str, Any]:
-    def job_json(number: JobId, job: Job) -> dict[str, Any]:
+def _history_json(history: ComputationHistory) -> dict[str, object]:
+    def job_json(number: JobId, job: Job) -> dict[str, object]:
         node = history.nodes.get(job.node) if job.node is not None else None
         return {
             "job": number,

@@ -15,9 +15,9 @@ import os
 import platform
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import gevent
 
@@ -121,7 +121,7 @@ def settle(parser: argparse.ArgumentParser, given: argparse.Namespace) -> Resolv
     return options
 
 
-def node_settings(options: Any) -> NodeSettings:
+def node_settings(options: ResolvedOptions) -> NodeSettings:
     """The options, checked. Raises ConfigError."""
     port = options.read("dispy_port", _after_base, config.NODE_PORT)
     return NodeSettings(
@@ -151,12 +151,13 @@ def node_settings(options: Any) -> NodeSettings:
     )
 
 
-def _to_connect_to(options: Any) -> tuple[tuple[str, int], ...]:
+def _to_connect_to(options: ResolvedOptions) -> tuple[tuple[str, int], ...]:
     own = options.read("scheduler_port", lambda number: config.port_number(number, "it"), config.CLIENT_PORT)
-    return tuple((host, port or own) for host, port in options.read("connect", _places, []))
+    nowhere: list[tuple[str, int | None]] = []
+    return tuple((host, port or own) for host, port in options.read("connect", _places, nowhere))
 
 
-def _places(given: Any) -> list[tuple[str, int | None]]:
+def _places(given: str | Iterable[str]) -> list[tuple[str, int | None]]:
     """The values of `--connect`; a variable or a file has them in one string."""
     found = []
     for text in given.replace(",", " ").split() if isinstance(given, str) else given:
@@ -171,12 +172,12 @@ def _places(given: Any) -> list[tuple[str, int | None]]:
     return found
 
 
-def _secret(options: Any) -> Secret:
+def _secret(options: ResolvedOptions) -> Secret:
     found = find_secret(options.secret, options.secret_file, options.insecure)
     return with_tls(found, options.certfile, options.keyfile, serves=True, what="--")
 
 
-def _limits(options: Any) -> Limits:
+def _limits(options: ResolvedOptions) -> Limits:
     return Limits(
         memory=options.read("job_memory", config.parse_size, 0),
         processes=options.read("job_processes", within(0), config.PROCESS_LIMIT),
@@ -216,7 +217,7 @@ def _existing(path: str) -> str:
     return os.path.abspath(path)
 
 
-def _hours(options: Any) -> Hours | None:
+def _hours(options: ResolvedOptions) -> Hours | None:
     # Each is checked alone first, so that an error message names its source.
     start, stop, end = (
         options.read(f"service_{name}", lambda text: clock(minutes(text)), "") for name in ("start", "stop", "end")
@@ -224,7 +225,7 @@ def _hours(options: Any) -> Hours | None:
     return parse_hours(start, stop, end, time.strftime("%H:%M"))
 
 
-def _new_node(settings: NodeSettings, options: Any) -> Node:
+def _new_node(settings: NodeSettings, options: ResolvedOptions) -> Node:
     from gdispy.node import Node
 
     if settings.secret.insecure:
@@ -248,7 +249,7 @@ def _advice(error: OSError) -> str:
     return ""
 
 
-def _listen_to_owner(node: Node, options: Any) -> None:
+def _listen_to_owner(node: Node, options: ResolvedOptions) -> None:
     """Handle signals and the commands from standard input."""
     from gdispy.cli import console
 
@@ -267,7 +268,8 @@ def _listen_to_owner(node: Node, options: Any) -> None:
     gevent.signal_handler(signal.SIGINT, interrupted)
     if options.exit_with_stdin:
         spawn(
-            *(_stop_with_stdin, node),
+            _stop_with_stdin,
+            node,
             what="the monitor of standard input",
             on_failure=lambda error: node.stop(),
         )

@@ -10,7 +10,6 @@ import argparse
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
 
 import gevent
 from gevent.event import AsyncResult
@@ -125,18 +124,22 @@ def nodes_main(words: Sequence[str] | None = None) -> int:
     return 0 if any(not each.problem for each in found) else 1
 
 
+#: The instance of a node, or its address while the instance is not known.
+NodeKey = bytes | tuple[str, int]
+
+
 class NodeSurvey:
     """One round of discovery and status requests."""
 
-    def __init__(self, secret: Secret, options: Any, targets: list[tuple[str, int]]) -> None:
+    def __init__(self, secret: Secret, options: argparse.Namespace, targets: list[tuple[str, int]]) -> None:
         self._secret = secret
         self._options = options
         self._targets = targets
         self._identity = new_identity()
         self._instance = self._identity.instance
         #: By instance, or by address if the instance is not known.
-        self._routes: dict[Any, list[Route]] = {}
-        self._names: dict[Any, str] = {}
+        self._routes: dict[NodeKey, list[Route]] = {}
+        self._names: dict[NodeKey, str] = {}
         self._relays: set[tuple[str, int]] = set()
 
     def run(self) -> list[Found]:
@@ -182,7 +185,7 @@ class NodeSurvey:
             for key, routes in self._routes.items()
         ]
         gevent.joinall(visits)
-        seen: dict[Any, Found] = {}
+        seen: dict[NodeKey, Found] = {}
         for visit in visits:
             if visit.value is None:  # It failed because of a defect, which was logged.
                 continue
@@ -196,7 +199,7 @@ class NodeSurvey:
         except OSError:
             return target
 
-    def _visit(self, key: Any, routes: list[Route]) -> tuple[Any, Found]:
+    def _visit(self, key: NodeKey, routes: list[Route]) -> tuple[NodeKey, Found]:
         """Request the status of a node over the first route that works; returns its instance and the answer."""
         problems = []
         for route in routes:
@@ -207,7 +210,7 @@ class NodeSurvey:
         name = self._names.get(key, "")
         return key, Found(name, routes[0].place, problem="; ".join(dict.fromkeys(problems)))
 
-    def _visit_by(self, route: Route, limit: float) -> tuple[Any, Found]:
+    def _visit_by(self, route: Route, limit: float) -> tuple[NodeKey, Found]:
         answer = AsyncResult()
         received: list[Message] = []
 
@@ -224,8 +227,13 @@ class NodeSurvey:
 
         handlers = Handlers(on_messages, on_closed)
         psk, tls = self._secret.for_tcp(), self._secret.tls
-        ways = {"relay": route.relay, "limit": limit, "tls": tls, "advice": self._secret.advice()}
-        connection = connect(route.host, route.port, psk, roles.VISITOR_TO_NODE, handlers, **ways)
+        connection = connect(
+            *(route.host, route.port, psk, roles.VISITOR_TO_NODE, handlers),
+            relay=route.relay,
+            limit=limit,
+            tls=tls,
+            advice=self._secret.advice(),
+        )
         connection.start()
         connection.introduce(hello(roles.VISITOR, self._instance), self._identity)
         connection.send(OverviewRequest(1))

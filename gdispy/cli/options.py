@@ -6,7 +6,7 @@ import argparse
 import logging
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 from gdispy import config
@@ -27,6 +27,7 @@ _ONLY_ON_COMMAND_LINE = ("help", "version", "config", "save_config", "exit_with_
 _FLAGS = {"1": True, "yes": True, "true": True, "on": True, "0": False, "no": False, "false": False, "off": False}
 
 T = TypeVar("T")
+Number = TypeVar("Number", int, float)
 
 
 def add_secret_options(parser: argparse.ArgumentParser) -> None:
@@ -57,7 +58,13 @@ def add_tls_options(parser: argparse.ArgumentParser) -> None:
 class Once(argparse.Action):
     """An option that may be given once: a second value would silently replace the first."""
 
-    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: object,
+        option_string: str | None = None,
+    ) -> None:
         if getattr(namespace, f"_{self.dest}_was_given", False):
             parser.error(f"{option_string} can be given only once")
         setattr(namespace, f"_{self.dest}_was_given", True)
@@ -164,15 +171,15 @@ class ResolvedOptions:
             raise ConfigError(f"{self._sources.get(name, f'--{name}')}: {error}") from None
 
 
-def addresses(given: Any) -> tuple[str, ...]:
+def addresses(given: str | Iterable[str]) -> tuple[str, ...]:
     """The values of `--ip_addr`; a variable or a file has them in one string."""
     return tuple(given.replace(",", " ").split() if isinstance(given, str) else given)
 
 
-def within(least: float, most: float = 1e8) -> Callable[[Any], Any]:
+def within(least: float, most: float = 1e8) -> Callable[[Number], Number]:
     """Returns a check that a number is in a range."""
 
-    def check(number: Any) -> Any:
+    def check(number: Number) -> Number:
         if not least <= number <= most:
             raise ConfigError(f"it must be between {least} and {most:.0f}, not {number}")
         return number
@@ -180,7 +187,7 @@ def within(least: float, most: float = 1e8) -> Callable[[Any], Any]:
     return check
 
 
-def zero_means(none: T, check: Callable[[Any], Any]) -> Callable[[Any], Any]:
+def zero_means(none: T, check: Callable[[Number], Number]) -> Callable[[Number], Number | T]:
     """Returns a check of a number for which 0 means `none`, as in dispy."""
     return lambda number: check(number) if number else none
 
@@ -195,7 +202,7 @@ def is_given(value: object) -> bool:
     return value is not None and value is not False and value != ""
 
 
-def _converted(action: argparse.Action, text: str, source: str) -> Any:
+def _converted(action: argparse.Action, text: str, source: str) -> bool | int | float | str:
     if action.nargs == 0:
         value = _FLAGS.get(text.lower())
         if value is None:

@@ -36,6 +36,7 @@ from gdispy.client.status import table
 from gdispy.errors import ConfigError, GdispyError
 from gdispy.protocol import job_status
 from gdispy.protocol.limits import printable_lines
+from gdispy.protocol.payload import Buffer
 
 #: Bytes of large output that are written at once.
 OUTPUT_STEP = 1024 * 1024
@@ -139,7 +140,7 @@ def run_main(words: Sequence[str] | None = None) -> int:
             return EXIT_INTERRUPTED
 
 
-def _cluster(options: Any, tally: Tally) -> JobCluster:
+def _cluster(options: argparse.Namespace, tally: Tally) -> JobCluster:
     nodes = [*options.nodes, *(["local"] if options.local else [])]
     both: dict[str, Any] = {
         "nodes": nodes or ["*"],
@@ -249,7 +250,7 @@ def _print(job: DispyJob, number: int, words: list[str]) -> None:
         print(f"gdispy: job {number} ({shlex.join(words)}): {printable_lines(trouble)}", file=sys.stderr)
 
 
-def _parts(output: bytes | OpenFile) -> Iterator[bytes]:
+def _parts(output: bytes | OpenFile) -> Iterator[Buffer]:
     """The output of a job in pieces; a file is released at the end."""
     if isinstance(output, bytes):
         yield output

@@ -9,8 +9,7 @@ import argparse
 import logging
 import os
 import signal
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
 
 import gevent
 
@@ -194,7 +193,7 @@ def scheduler_main(words: Sequence[str] | None = None) -> int:
     return 0
 
 
-def sharing_settings(options: Any) -> SharedSchedulerSettings:
+def sharing_settings(options: ResolvedOptions) -> SharedSchedulerSettings:
     """The options, checked. Raises ConfigError."""
     if options.fair_cluster_scheduler and options.early_cluster_scheduler:
         raise ConfigError("--fair_cluster_scheduler and --early_cluster_scheduler contradict each other")
@@ -227,7 +226,7 @@ def sharing_settings(options: Any) -> SharedSchedulerSettings:
     )
 
 
-def _journal(options: Any) -> str:
+def _journal(options: ResolvedOptions) -> str:
     """The directory of the journal. With a random port there is none by default, since clients could not find the
     scheduler again."""
     if options.no_journal:
@@ -246,10 +245,10 @@ def _journal(options: Any) -> str:
     return os.path.join(state, "gdispy", f"scheduler-{port}")
 
 
-def _contradicts(other: str) -> Callable[[Any], None]:
+def _contradicts(other: str) -> Callable[[object], None]:
     """Returns a check that fails: the option excludes another."""
 
-    def check(_: Any) -> None:
+    def check(_: object) -> None:
         raise ConfigError(f"this and --{other} contradict each other")
 
     return check
@@ -276,7 +275,7 @@ def _forget(directory: str) -> None:
             journal.close()
 
 
-def _weights(given: Any) -> dict[str, float]:
+def _weights(given: str | Iterable[str] | None) -> dict[str, float]:
     """The values of `--weight`; a variable or a file has them in one string."""
     found: dict[str, float] = {}
     for word in given.replace(",", " ").split() if isinstance(given, str) else given or ():
@@ -291,12 +290,12 @@ def _weights(given: Any) -> dict[str, float]:
     return found
 
 
-def _nodes(given: Any) -> list[str]:
+def _nodes(given: str | Iterable[str] | None) -> list[str]:
     """The values of `-n`; a variable or a file has them in one string."""
     return given.replace(",", " ").split() if isinstance(given, str) else list(given or ["*"])
 
 
-def _secret(options: Any, whose: str) -> Secret:
+def _secret(options: ResolvedOptions, whose: str) -> Secret:
     own, file = getattr(options, f"{whose}_secret"), getattr(options, f"{whose}_secret_file")
     if own or file:
         found = find_secret(own, file)
@@ -306,7 +305,7 @@ def _secret(options: Any, whose: str) -> Secret:
     return with_tls(found, certfile, keyfile, serves=whose == "cluster", what=f"--{whose}_")
 
 
-def _bind_error(error: BaseException, given: Any) -> BaseException:
+def _bind_error(error: BaseException, given: argparse.Namespace) -> BaseException:
     if not isinstance(error, OSError) or isinstance(error, ConfigError):
         return error
     port = config.CLIENT_PORT if given.port is None else given.port

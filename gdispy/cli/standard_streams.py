@@ -10,12 +10,15 @@ import io
 import os
 import sys
 from collections.abc import Callable
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from gevent.monkey import get_original
 
 from gdispy.cli.options import EXIT_FAILED, fail
 from gdispy.errors import GdispyError
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 
 class OutputLost(GdispyError):
@@ -39,7 +42,7 @@ class _Output(io.RawIOBase):
     def writable(self) -> bool:
         return True
 
-    def write(self, data: Any, /) -> int:
+    def write(self, data: ReadableBuffer, /) -> int:
         if not self.failure:
             try:
                 return self._write(data)
@@ -48,9 +51,9 @@ class _Output(io.RawIOBase):
             except OSError as error:
                 self.failure = f"standard output cannot be written: {error.strerror}"
             self.failed()
-        return len(data)
+        return memoryview(data).nbytes
 
-    def _write(self, data: Any) -> int:
+    def _write(self, data: ReadableBuffer) -> int:
         while True:
             try:
                 return os.write(self._fd, data)

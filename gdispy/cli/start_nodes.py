@@ -19,9 +19,9 @@ import shlex
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import gevent
 import gevent.event
@@ -151,23 +151,25 @@ class _SshNode:
         self.state = "starting"
         #: The node's address, once it is ready.
         self.place = ""
-        self.process: Any = None
+        self.process: subprocess.Popen[bytes] | None = None
         self._words = [*ssh, *_SSH, host, command]
         self._log: list[str] = []
-        self._readers: list[Any] = []
+        self._readers: list[gevent.Greenlet] = []
 
     def start(self, secret: str) -> None:
         # In a new session, so that Ctrl-C reaches only this command, which then stops the nodes in order.
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        pipe = subprocess.PIPE
         try:
-            self.process = subprocess.Popen(self._words, start_new_session=True, **pipes)  # type: ignore[call-overload]
+            process = subprocess.Popen(self._words, start_new_session=True, stdin=pipe, stdout=pipe, stderr=pipe)
         except OSError as error:
             raise ConfigError(f"{self._words[0]} cannot be started: {error.strerror}") from error
+        self.process = process
+        assert process.stdin is not None and process.stdout is not None and process.stderr is not None
         with contextlib.suppress(BrokenPipeError):  # ssh has already ended, and reports why on its standard error.
-            os.write(self.process.stdin.fileno(), secret.encode() + b"\n")
+            os.write(process.stdin.fileno(), secret.encode() + b"\n")
         self._readers = [
-            spawn(self._read, what=f"the output of {self.host}", on_failure=self._fail),
-            spawn(self._read_log, what=f"the log of {self.host}"),
+            spawn(self._read, process.stdout.fileno(), what=f"the output of {self.host}", on_failure=self._fail),
+            spawn(self._read_log, process.stderr.fileno(), what=f"the log of {self.host}"),
         ]
 
     def _fail(self, error: BaseException) -> None:
@@ -177,8 +179,8 @@ class _SshNode:
     def is_up(self) -> bool:
         return self.state == "ready"
 
-    def _read(self) -> None:
-        for line in _lines(self.process.stdout.fileno()):
+    def _read(self, fd: int) -> None:
+        for line in _lines(fd):
             if line.startswith("ready "):
                 _, _, port = line[6:].rpartition(":")
                 with contextlib.suppress(ValueError):  # Another program there printed a line like it.
@@ -187,8 +189,8 @@ class _SshNode:
         gevent.joinall(self._readers[1:], timeout=1)
         self.state = f"ended: {self._why()}"
 
-    def _read_log(self) -> None:
-        for line in _lines(self.process.stderr.fileno()):
+    def _read_log(self, fd: int) -> None:
+        for line in _lines(fd):
             self._log = [*self._log, line][-_KEPT:]
             if self.is_up:
                 print(f"{self.host}: {printable(line)}", file=sys.stderr, flush=True)
@@ -201,11 +203,11 @@ class _SshNode:
         return printable(last) or f"ssh ended with exit code {code}"
 
     def _wait(self, seconds: float) -> int | None:
+        assert self.process is not None
         with contextlib.suppress(gevent.Timeout), gevent.Timeout(seconds):
             while self.process.poll() is None:
                 gevent.sleep(0.02)
-        code: int | None = self.process.returncode
-        return code
+        return self.process.returncode
 
     def give_up(self, reason: str) -> None:
         self.end()
@@ -213,7 +215,7 @@ class _SshNode:
 
     def let_go(self) -> None:
         """The node ends with its standard input."""
-        if self.process is not None:
+        if self.process is not None and self.process.stdin is not None:
             with contextlib.suppress(OSError):
                 self.process.stdin.close()
 
@@ -267,7 +269,7 @@ class Fleet:
             with contextlib.suppress(OSError):
                 note.unlink()
 
-    def _await(self, condition: Any, limit: float | None) -> None:
+    def _await(self, condition: Callable[[], bool], limit: float | None) -> None:
         with contextlib.suppress(gevent.Timeout), gevent.Timeout(limit):
             while not condition() and not self._stop.is_set():
                 self._stop.wait(0.05)
@@ -283,7 +285,7 @@ class Fleet:
         return format_table(rows, "  ", align="<")
 
 
-def _lines(fd: int) -> Any:
+def _lines(fd: int) -> Iterator[str]:
     """The lines of a pipe, without blocking other greenlets."""
     text = b""
     while True:
@@ -345,7 +347,14 @@ def stop_main(words: Sequence[str] | None = None) -> int:
     return 0 if good else EXIT_FAILED
 
 
-def _running() -> Any:
+class _Started(TypedDict):
+    """The record of a process that has started nodes: its start time, and the hosts."""
+
+    began: int
+    hosts: list[str]
+
+
+def _running() -> Iterator[tuple[int, _Started]]:
     """The running `start-nodes` processes, each with its pid and its record."""
     for path in sorted(_notes().glob("*.json")):
         try:

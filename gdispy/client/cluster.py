@@ -19,7 +19,8 @@ import warnings
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from typing import Any
+from types import TracebackType
+from typing import Any, NoReturn, SupportsIndex
 
 from gdispy import config
 from gdispy.client import job_options, map_results, node_allocate
@@ -111,17 +112,17 @@ class JobCluster:
     def __init__(
         self,
         computation: Any,
-        nodes: Any = None,
-        depends: Any = (),
-        callback: Callable[[DispyJob], Any] | None = None,
+        nodes: object = None,
+        depends: object = (),
+        callback: Callable[[DispyJob], object] | None = None,
         ip_addr: str | None = None,
         ext_ip_addr: str | None = None,
         port: int | None = None,
         node_port: int | None = None,
-        fault_recover: Any = False,
+        fault_recover: object = False,
         dest_path: str | None = None,
         loglevel: int | None = None,
-        cleanup: bool | Callable[..., Any] = True,
+        cleanup: bool | Callable[..., object] = True,
         pulse_interval: float | None = None,
         ping_interval: float | None = None,
         reentrant: bool = False,
@@ -129,8 +130,8 @@ class JobCluster:
         keyfile: str | None = None,
         certfile: str | None = None,
         *,
-        setup: Callable[..., Any] | None = None,
-        cluster_status: Callable[[int, DispyNode | None, DispyJob | None], Any] | None = None,
+        setup: Callable[..., object] | None = None,
+        cluster_status: Callable[[int, DispyNode | None, DispyJob | None], object] | None = None,
         secret_file: str = "",
         insecure: bool = False,
         isolation: str = "",
@@ -139,8 +140,8 @@ class JobCluster:
         resume: bool | str = False,
         ipv4_udp_multicast: bool = False,
         data: Iterable[str] = (),
-        by_value: Iterable[Any] = (),
-        by_name: Iterable[Any] = (),
+        by_value: Iterable[object] = (),
+        by_name: Iterable[object] = (),
         wait_for_nodes: bool = False,
         overwrite: bool = False,
         results: str = "",
@@ -235,7 +236,7 @@ class JobCluster:
         return self._callbacks.on_job
 
     @callback.setter
-    def callback(self, function: Any) -> None:
+    def callback(self, function: object) -> None:
         self._replace_callbacks(checked_callback(function), self._callbacks.on_status)
 
     job_status = callback
@@ -246,7 +247,7 @@ class JobCluster:
         return self._callbacks.on_status
 
     @cluster_status.setter
-    def cluster_status(self, function: Any) -> None:
+    def cluster_status(self, function: object) -> None:
         self._replace_callbacks(self._callbacks.on_job, checked_status_callback(function))
 
     def submit(self, /, *args: Any, **kwargs: Any) -> DispyJob:
@@ -262,16 +263,16 @@ class JobCluster:
         """
         return self._submit_new(args, kwargs, job_options.take(kwargs) if kwargs else None)
 
-    def submit_job_id(self, job_id: Any, /, *args: Any, **kwargs: Any) -> DispyJob:
+    def submit_job_id(self, job_id: object, /, *args: Any, **kwargs: Any) -> DispyJob:
         """As `submit`, with `id` of the job set first. With None, 0 or '' the id is the job's number."""
         return self._submit_new(args, kwargs, job_options.take(kwargs), job_id)
 
-    def submit_node(self, node: Any, /, *args: Any, **kwargs: Any) -> DispyJob | None:
+    def submit_node(self, node: object, /, *args: Any, **kwargs: Any) -> DispyJob | None:
         """As `submit`, for one node that is set up already: a DispyNode, its address, or its name. The job runs only
         there. None if there is no such node."""
         return self.submit_job_id_node(None, node, *args, **kwargs)
 
-    def submit_job_id_node(self, job_id: Any, node: Any, /, *args: Any, **kwargs: Any) -> DispyJob | None:
+    def submit_job_id_node(self, job_id: object, node: object, /, *args: Any, **kwargs: Any) -> DispyJob | None:
         """`submit_job_id` and `submit_node` combined."""
         found = self._nodes.find(node)
         if found is None:
@@ -279,7 +280,7 @@ class JobCluster:
         return self._submit_new(args, kwargs, job_options.take(kwargs, found), job_id)
 
     def _submit_new(
-        self, args: tuple[Any, ...], kwargs: dict[str, Any], options: JobOptions | None, job_id: Any = None
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], options: JobOptions | None, job_id: object = None
     ) -> DispyJob:
         payload = program_call(args, kwargs) if self._settings.is_program else function_call(args, kwargs, self._manner)
         if not job_id and (job_id == 0 or job_id == ""):
@@ -291,14 +292,14 @@ class JobCluster:
                 return self._take_former(number, job_id)
         return self._enqueue(payload, options, job_id)
 
-    def _take_former(self, number: int, job_id: Any) -> DispyJob:
+    def _take_former(self, number: int, job_id: object) -> DispyJob:
         """The job of the previous run that the program submits again."""
         job = self._engine.former[number]
         if job_id is not None:
             job.id = job_id
         return job
 
-    def _enqueue(self, payload: Bulk, options: JobOptions | None = None, job_id: Any = None) -> DispyJob:
+    def _enqueue(self, payload: Bulk, options: JobOptions | None = None, job_id: object = None) -> DispyJob:
         queue = self._queue
         try:
             job = queue.put(payload, options, job_id)
@@ -318,7 +319,7 @@ class JobCluster:
         """In the hub. A method of the cluster, which keeps it alive until the hub has its jobs."""
         self._engine.take_submitted()
 
-    def __reduce_ex__(self, protocol: Any) -> Any:
+    def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
         raise TypeError(f"the cluster {self.name} cannot be sent to nodes: functions must not refer to it")
 
     def cancel(self, job: DispyJob) -> int:
@@ -467,7 +468,9 @@ class JobCluster:
     def __enter__(self) -> JobCluster:
         return self
 
-    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         # After an exception results are not wanted any more, so running jobs are cancelled.
         if kind is None:
             self.close()
@@ -478,41 +481,41 @@ class JobCluster:
 
     # Single nodes
 
-    def discover_nodes(self, nodes: Any) -> int:
+    def discover_nodes(self, nodes: object) -> int:
         """Search for these nodes now; the argument is as for `nodes`. Returns 0."""
         return self._nodes.discover(nodes)
 
-    def allocate_node(self, node: Any) -> int:
+    def allocate_node(self, node: object) -> int:
         """Use more nodes; the argument is as for `nodes`. Returns 0.
 
         A node that was deallocated or closed is used again.
         """
         return self._nodes.allocate(node)
 
-    def deallocate_node(self, node: Any) -> int:
+    def deallocate_node(self, node: object) -> int:
         """Run no more jobs of this cluster on a node; the computation stays loaded there. Returns 0, or -1."""
         return self._nodes.deallocate(node)
 
-    def close_node(self, node: Any, terminate_pending: bool = False) -> int:
+    def close_node(self, node: object, terminate_pending: bool = False) -> int:
         """Release a node when its jobs have ended, or, with `terminate_pending`, cancel them: cleanup is called there
         and files are removed. Returns 0, or -1 if there is no such node."""
         return self._nodes.close(node, terminate_pending)
 
-    def resetup_node(self, node: Any, terminate_pending: bool = False) -> int:
+    def resetup_node(self, node: object, terminate_pending: bool = False) -> int:
         """Release a node as `close_node` does, and set it up again: `allocate` of its NodeAllocate is called again.
         Returns 0, or -1 if there is no such node."""
         return self._nodes.set_up_again(node, terminate_pending)
 
-    def set_node_cpus(self, node: Any, cpus: int | str) -> int:
+    def set_node_cpus(self, node: object, cpus: int | str) -> int:
         """Limit the CPUs of a node that all clusters of this program use; a negative number leaves that many unused.
         Returns the number of CPUs in use now, or -1 if there is no such node."""
         return self._nodes.set_cpus(node, cpus)
 
-    def node_jobs(self, node: Any, from_node: bool = False) -> list[DispyJob]:
+    def node_jobs(self, node: object, from_node: bool = False) -> list[DispyJob]:
         """The jobs that are on a node now. `from_node` has no effect: the answer is always up to date."""
         return self._nodes.jobs_on(node, from_node)
 
-    def send_file(self, path: Any, node: Any, relay: bool = False) -> int:
+    def send_file(self, path: object, node: object, relay: bool = False) -> int:
         """Put a file into the directory of the computation on a node. Returns 0, or -1 and logs the reason.
 
         Raises ConfigError for a file that cannot be read. `relay` is for compatibility only.
@@ -585,7 +588,7 @@ class JobCluster:
         if self._closing.leave(limit, to_return, patience):
             _open_clusters.discard(self)
 
-    def __reduce__(self) -> Any:
+    def __reduce__(self) -> NoReturn:
         raise TypeError(
             "a cluster cannot be pickled, so jobs cannot use it: submit jobs in the program that created it"
         )

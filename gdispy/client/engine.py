@@ -18,7 +18,6 @@ import secrets
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 from gdispy.client import node_allocate
 from gdispy.client.completion import Completion
@@ -68,7 +67,7 @@ from gdispy.rules.client.effects import (
     TakenOver,
 )
 from gdispy.rules.client.session import ClientSession
-from gdispy.rules.effects import Effects, Send
+from gdispy.rules.effects import Effect, Effects, Send
 from gdispy.rules.history.replay import ComputationHistory, outcomes
 from gdispy.runtime.gate import Gate
 from gdispy.runtime.limited_log import LimitedLog
@@ -83,7 +82,7 @@ LOCAL_PLACE = "the local node"
 UNWANTED_LIMIT = 5.0
 
 #: The clusters with unfinished jobs. Written only in the hub.
-_pending: set[Any] = set()
+_pending: set[object] = set()
 
 
 class Stage(enum.Enum):
@@ -115,7 +114,7 @@ class ClusterEngine:
 
     def __init__(
         self,
-        owner: Callable[[], Any],
+        owner: Callable[[], object],
         message: Prepare,
         settings: ClusterSettings,
         callbacks: UserCallbacks,
@@ -426,10 +425,10 @@ class ClusterEngine:
 
     # Incoming messages, and the effects of the rules
 
-    def _arrived(self, messages: list[Any]) -> None:
+    def _arrived(self, messages: list[Message]) -> None:
         self._pump.put(self._receive, messages)
 
-    def _receive(self, messages: list[Any], now: float) -> Effects:
+    def _receive(self, messages: list[Message], now: float) -> Effects:
         if not self._settings.key.place:
             return self._session.receive(messages)
         # The scheduler is another process: a bad message may end its connection, but not this cluster.
@@ -444,7 +443,7 @@ class ClusterEngine:
                 break
         return []
 
-    def _perform(self, effect: Any) -> None:
+    def _perform(self, effect: Effect) -> None:
         if isinstance(effect, Send):
             self._end.send(effect.message)
         elif isinstance(effect, Resolve):
@@ -506,7 +505,7 @@ class ClusterEngine:
     def _uploaded(self, job: JobId, attempt: int, number: int, error: str) -> None:
         self._end.send(Uploaded(self.computation, job, attempt, number, error))
 
-    _OTHER_EFFECTS: dict[type, Callable[[ClusterEngine, Any], None]] = {
+    _OTHER_EFFECTS: dict[type[Effect], Callable[..., None]] = {
         JobsStarted: _show,
         ProvisionalResult: _provide,
         Notify: _notify,

@@ -15,7 +15,7 @@ import secrets
 import threading
 import time
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from gdispy import config
@@ -52,7 +52,7 @@ class FunctionTable:
         self._numbers: dict[Callable[..., Any], int] = {}
         self._recent: dict[Callable[..., Any], None] = {}
         #: The files of each function, by its number, as in `PutFile`.
-        self._files: list[tuple[list[list[Any]], list[Bulk]]] = []
+        self._files: list[tuple[list[Sequence[object]], list[Bulk]]] = []
         #: When a function was sent to a node.
         self._sent: dict[tuple[Instance, int], float] = {}
 
@@ -84,7 +84,7 @@ class FunctionTable:
             del self._recent[next(iter(self._recent))]
         return True
 
-    def _packed(self, function: Callable[..., Any], number: int) -> tuple[list[list[Any]], list[Bulk]]:
+    def _packed(self, function: Callable[..., Any], number: int) -> tuple[list[Sequence[object]], list[Bulk]]:
         name = str(getattr(function, "__name__", "function"))
         packed = pack(name, (function, {}, None, None), self.manner)
         data = pack_function(config.PYTHON, joined(packed.body), packed.source)

@@ -18,7 +18,7 @@ import os
 import reprlib
 import threading
 from collections.abc import Callable, Generator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn, SupportsIndex, TypeGuard, final
 
 from gdispy.client.job_numbers import is_of_parent, next_number, numbers
 from gdispy.errors import ForkedError, JobFailed, RemoteError
@@ -31,6 +31,7 @@ from gdispy.worker import batch, pickling, plain
 if TYPE_CHECKING:
     import asyncio
 
+    from gdispy.journal.recovery_file import RecoveryFile
     from gdispy.protocol.messages import Ended
 
 logger = logging.getLogger("gdispy")
@@ -78,7 +79,7 @@ class DispyJob:
     Finished = job_status.FINISHED
 
     #: Records changes of `id`, or None.
-    _recovery: Any = None
+    _recovery: RecoveryFile | None = None
 
     __slots__ = (
         "_arguments",
@@ -104,7 +105,7 @@ class DispyJob:
     #: As in dispy, for programs that take numbers from it.
     id_iter = numbers
 
-    def __init__(self, job_id: Any = None, args: Any = (), kwargs: Any = None) -> None:
+    def __init__(self, job_id: object = None, args: Any = (), kwargs: Any = None) -> None:
         """A job that does not belong to a cluster, for programs written for dispy; clusters create jobs in `submit`.
         Without `job_id`, `id` is the number of the job."""
         self._make(next_number(), 0.0, (tuple(args), dict(kwargs or ())), job_id or None)
@@ -116,7 +117,7 @@ class DispyJob:
         job._make(number, submit_time, arguments)
         return job
 
-    def _make(self, number: int, submit_time: float, arguments: Any, job_id: Any = None) -> None:
+    def _make(self, number: int, submit_time: float, arguments: Any, job_id: object = None) -> None:
         self._id: Any = number if job_id is None else job_id
         self._number = number
         #: Pickled for the node, or the pair `(args, kwargs)`; None if they are not known or were dropped.
@@ -132,12 +133,12 @@ class DispyJob:
         self.truncated = False
         self._result: Any = None
         #: The result as it arrived, until it is unpickled.
-        self._payload: Any = b""
+        self._payload: Bulk | Plain = b""
         self._done = False
         self._gate: Gate | None = None
         self._finish: Finish | None = None
         #: The result that arrived after the job had been abandoned.
-        self._late: Any = b""
+        self._late: Bulk | Plain = b""
 
     @property
     def id(self) -> Any:
@@ -240,7 +241,7 @@ class DispyJob:
         with _gates:
             self._result, self._payload = value, b""
 
-    def _provisional(self, payload: Any) -> Any:
+    def _provisional(self, payload: Bulk | Plain) -> Any:
         """A provisional result. It is not cached, since the hub may replace it at any time."""
         try:
             return payload.value() if type(payload) is Plain else pickling.loads(_copied(payload))
@@ -255,7 +256,7 @@ class DispyJob:
         if type(payload) is not bytes or _STACK_GLOBAL in payload:
             self._unpickle(payload)
 
-    def _unpickle(self, payload: Any) -> None:
+    def _unpickle(self, payload: Bulk | Plain) -> None:
         """Unpickle the result, or record why that fails."""
         value, problem = None, ""
         try:
@@ -416,10 +417,10 @@ class DispyJob:
 
     __copy__ = _copy
 
-    def __deepcopy__(self, memo: Any) -> DispyJob:
+    def __deepcopy__(self, memo: object) -> DispyJob:
         return self._copy()
 
-    def __reduce_ex__(self, protocol: Any) -> Any:
+    def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
         raise TypeError(
             f"job {self.id!r} cannot be pickled, so it cannot be an argument of another job: "
             "wait for it with job(), and pass its result"
@@ -488,7 +489,7 @@ class KeptJob(DispyJob):
     __slots__ = ("_recovery",)
 
     @classmethod
-    def _kept(cls, number: int, submit_time: float, recovery: Any, arguments: Any = None) -> KeptJob:
+    def _kept(cls, number: int, submit_time: float, recovery: RecoveryFile | None, arguments: Any = None) -> KeptJob:
         """A recorded job; `recovery` records changes of its `id`."""
         job = cls.__new__(cls)
         job._make(number, submit_time, arguments)
@@ -583,6 +584,7 @@ def _stand_in(line: str) -> BaseException:
     return kind(message)
 
 
+@final
 class Plain:
     """A payload of a cluster that accepts plain data only: it is never unpickled."""
 
@@ -603,7 +605,7 @@ def unreadable(error: BaseException) -> str:
     return f"The result arrived, but cannot be unpickled here: {type(error).__name__}: {error}\n"
 
 
-def _is_failure(payload: Any) -> bool:
+def _is_failure(payload: object) -> TypeGuard[bytes]:
     """Whether it is the exception of a job and not a result."""
     return type(payload) is bytes and payload[:1] == bytes([_FAILURE])
 

@@ -10,7 +10,7 @@ from typing import Any
 from gdispy.client.packaging import Bundle, bulk, gather, read_files
 from gdispy.errors import ConfigError
 from gdispy.protocol.payload import Bulk
-from gdispy.protocol.rows import JobOptions
+from gdispy.protocol.rows import FileFields, JobOptions
 from gdispy.worker import pickling
 
 #: Upper limits of plausible values, so that typing errors are reported immediately.
@@ -55,9 +55,9 @@ def take(kwargs: dict[str, Any], node: bytes = b"") -> JobOptions | None:
 class _Depends:
     """The encoded dependencies of one job."""
 
-    def __init__(self, depends: Any) -> None:
+    def __init__(self, depends: object) -> None:
         self.names: Bulk = b""
-        self.files: list[list[Any]] = []
+        self.files: list[FileFields] = []
         self.contents: list[Bulk] = []
         if depends is None:
             return
@@ -68,7 +68,7 @@ class _Depends:
         self.files, self.contents = read_files(parts.files)
 
 
-def _number(name: str, value: Any, least: float, most: float) -> float:
+def _number(name: str, value: object, least: float, most: float) -> float:
     if value is None:
         return 0.0
     if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
@@ -76,7 +76,7 @@ def _number(name: str, value: Any, least: float, most: float) -> float:
     return float(value)
 
 
-def _whole(name: str, value: Any, most: int) -> int:
+def _whole(name: str, value: object, most: int) -> int:
     if value is None:
         return 0
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:

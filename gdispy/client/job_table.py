@@ -164,7 +164,7 @@ class JobTable:
             *(self._name, job.id, f"{total:,}", f"{left_out:,}", f"{limit:,}"),
         )
 
-    def _printed(self, output: Bulk) -> Any:
+    def _printed(self, output: Bulk) -> str | bytes | OpenFile:
         if not output:
             return b"" if self._is_program else ""
         if self.takes_files and isinstance(output, OpenFile):

@@ -17,7 +17,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import gevent
 from gevent import socket
@@ -86,9 +86,7 @@ class LocalNode:
             arguments += ["--certfile", secret.tls.certfile, "--keyfile", secret.tls.keyfile]
         if self._cpus > (os.cpu_count() or 1):
             arguments += ["--cpus", str(self._cpus)]
-        actions: list[Any] = []
-        for fd, goal in ((read_end, 0), (write_end, 1)):
-            actions.append((os.POSIX_SPAWN_DUP2, fd, goal))
+        actions = [(os.POSIX_SPAWN_DUP2, read_end, 0), (os.POSIX_SPAWN_DUP2, write_end, 1)]
         self._pid = os.posix_spawn(sys.executable, arguments, _environment(), file_actions=actions, setsid=True)
         os.close(read_end)
         os.close(write_end)

@@ -17,7 +17,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import TimeoutError as FutureTimeout
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, NoReturn, Protocol
 
 from gdispy.client.job import DispyJob, Plain, unreadable
 from gdispy.client.packaging import bulk
@@ -93,7 +93,7 @@ class ChunkSize:
         self.items = max(1, min(int(CHUNK_SECONDS / self._each), 2 * self.items, CHUNK_LIMIT))
 
 
-def chunk_size(wanted: Any, only_single: str) -> ChunkSize:
+def chunk_size(wanted: object, only_single: str) -> ChunkSize:
     """Read `chunksize`; `only_single` is the reason why a job can have only one item, '' if it can have more.
 
     Raises ConfigError.
@@ -121,7 +121,7 @@ _Outcome = Callable[[], Any]
 RAISE, SKIP, YIELD = ON_ERROR = ("raise", "skip", "yield")
 
 
-def error_rule(on_error: Any, return_exceptions: Any) -> str:
+def error_rule(on_error: object, return_exceptions: object) -> str:
     """Read these two parameters of `map`. Raises ConfigError."""
     if on_error is None:
         return YIELD if return_exceptions else RAISE
@@ -374,11 +374,11 @@ class _Window:
         return max(least, min(int(SECONDS_AHEAD * self._rate / items), JOBS_LIMIT))
 
 
-def _raise(error: Exception) -> Any:
+def _raise(error: Exception) -> NoReturn:
     raise error
 
 
-def _raise_for_all(error: Exception) -> Any:
+def _raise_for_all(error: Exception) -> NoReturn:
     """Raise an error of the stream itself: of the source of its items, or of the cluster."""
     raise error
 
@@ -387,13 +387,13 @@ def _is_of_all(outcome: _Outcome) -> bool:
     return isinstance(outcome, functools.partial) and outcome.func is _raise_for_all
 
 
-def _fail(job: DispyJob, call: bytes, items: int) -> Any:
+def _fail(job: DispyJob, call: bytes, items: int) -> NoReturn:
     own = job._part(job._exception or "", call)
     own._status = job._status
     raise own._failed(f"The job had {items} items of map, which have all failed")
 
 
-def _refuse(job: DispyJob, call: bytes, text: str) -> Any:
+def _refuse(job: DispyJob, call: bytes, text: str) -> NoReturn:
     raise job._part(text, call)._failed()
 
 

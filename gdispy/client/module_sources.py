@@ -234,7 +234,7 @@ class _Modules:
         return self._known[name]
 
     @staticmethod
-    def of_loaded(name: str, module: Any) -> _Module:
+    def of_loaded(name: str, module: object) -> _Module:
         about = own_modules.attributes_of(module)
         spec = about.get("__spec__")
         loader = about.get("__loader__") or getattr(spec, "loader", None)
@@ -302,7 +302,7 @@ def _spec_below(name: str, path: list[str]) -> importlib.machinery.ModuleSpec | 
     return spec
 
 
-def _content(name: str, file: Any, loader: Any) -> Content | None:
+def _content(name: str, file: object, loader: Any) -> Content | None:
     """The file of a module if it can be sent, or its source from an archive or its loader."""
     if isinstance(file, str):
         path = _source_beside(file) if file.endswith(_COMPILED) else file

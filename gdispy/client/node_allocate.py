@@ -12,7 +12,7 @@ import inspect
 import logging
 import re
 import socket
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,7 +44,7 @@ class NodeAllocate:
     """
 
     def __init__(
-        self, host: str, port: Any = None, cpus: Any = 0, depends: Iterable[Any] = (), setup_args: Any = ()
+        self, host: str, port: object = None, cpus: object = 0, depends: Iterable[object] = (), setup_args: object = ()
     ) -> None:
         if not isinstance(host, str) or not host.strip():
             raise ConfigError(f"NodeAllocate: host must be a name, an address or a pattern, not {host!r}")
@@ -138,7 +138,7 @@ class Allocation:
         return max((each.cpus for each in self.nodes if each.host == targets.LOCAL), default=0)
 
 
-def read(nodes: Any, node_port: int) -> Allocation:
+def read(nodes: object, node_port: int) -> Allocation:
     """Read `nodes`. Raises ConfigError.
 
     An element is what `targets.parse` takes; a tuple `(host, port, cpus, depends, setup_args)`; a dict with such keys;
@@ -159,14 +159,14 @@ def read(nodes: Any, node_port: int) -> Allocation:
     return result
 
 
-def _is_one(nodes: Any) -> bool:
+def _is_one(nodes: object) -> bool:
     return isinstance(nodes, tuple) and len(nodes) > 1 and isinstance(nodes[0], str) and isinstance(nodes[1], int)
 
 
 _KEYS = {"host", "port", "cpus", "depends", "setup_args"}
 
 
-def _special(element: Any) -> NodeAllocate | None:
+def _special(element: object) -> NodeAllocate | None:
     """The NodeAllocate of an element that does more than select nodes."""
     if isinstance(element, NodeAllocate):
         return element
@@ -179,7 +179,7 @@ def _special(element: Any) -> NodeAllocate | None:
     return None
 
 
-def decide(nodes: list[NodeAllocate], cluster: Any, computation: ComputationId, appeared: NodeFound) -> UseNode:
+def decide(nodes: list[NodeAllocate], cluster: object, computation: ComputationId, appeared: NodeFound) -> UseNode:
     """Whether and how to use a node: the most specific element of `nodes` that accepts it decides."""
     avail_info = DispyNodeAvailInfo.of(appeared.free)
     for each in sorted(nodes, key=_vagueness):
@@ -197,21 +197,30 @@ def decide(nodes: list[NodeAllocate], cluster: Any, computation: ComputationId, 
     return UseNode(computation, appeared.node, 0, b"", [], [])
 
 
-def _ask(allocate: NodeAllocate, cluster: Any, address: str, name: str, cpus: int, info: Any, platform: str) -> Any:
+def _ask(
+    allocate: NodeAllocate,
+    cluster: object,
+    address: str,
+    name: str,
+    cpus: int,
+    info: DispyNodeAvailInfo | None,
+    platform: str,
+) -> object:
     """Call `allocate`, which may be written for any version of dispy: with the last two arguments by keyword, by
     position, or not at all."""
     last = {"avail_info": info, "platform": platform}
+    call: Callable[..., object] = allocate.allocate
     try:
-        parameters = inspect.signature(allocate.allocate).parameters
+        parameters = inspect.signature(call).parameters
     except (TypeError, ValueError):
-        return allocate.allocate(cluster, address, name, cpus, **last)
+        return call(cluster, address, name, cpus, **last)
     kinds = [each.kind for each in parameters.values()]
     if inspect.Parameter.VAR_KEYWORD not in kinds:
         unknown = [key for key in last if key not in parameters]
         if inspect.Parameter.VAR_POSITIONAL in kinds or (unknown and len(parameters) >= 4 + len(last)):
-            return allocate.allocate(cluster, address, name, cpus, info, platform)
+            return call(cluster, address, name, cpus, info, platform)
         last = {key: value for key, value in last.items() if key in parameters}
-    return allocate.allocate(cluster, address, name, cpus, **last)
+    return call(cluster, address, name, cpus, **last)
 
 
 def _address(host: str) -> str:
@@ -240,7 +249,7 @@ def _take(allocate: NodeAllocate, computation: ComputationId, appeared: NodeFoun
     return UseNode(computation, appeared.node, cpus, arguments, *read_files(parts.files))
 
 
-def pickled_arguments(arguments: tuple[Any, ...]) -> Bulk:
+def pickled_arguments(arguments: tuple[object, ...]) -> Bulk:
     """The pickled arguments of `setup`. Raises ConfigError if they cannot be pickled."""
     try:
         return bulk(pickling.dumps(arguments))

@@ -7,7 +7,6 @@ each.
 from __future__ import annotations
 
 import logging
-from typing import Any
 
 from gdispy.client import node_allocate
 from gdispy.client.engine import ClusterEngine
@@ -31,12 +30,12 @@ class NodeControl:
     def __init__(self, engine: ClusterEngine, hub: Hub, node_port: int) -> None:
         self._engine, self._hub, self._node_port = engine, hub, node_port
 
-    def discover(self, nodes: Any) -> int:
+    def discover(self, nodes: object) -> int:
         self._engine.refuse_fork()
         self._hub.call(self._engine.seek, node_allocate.read(nodes, self._node_port).targets)
         return 0
 
-    def allocate(self, node: Any) -> int:
+    def allocate(self, node: object) -> int:
         self._engine.refuse_fork()
         self._hub.call(self._engine.want, node_allocate.read(node, self._node_port))
         self._engine.refuse_fork()
@@ -46,27 +45,27 @@ class NodeControl:
             self._ask_about("allocate", found)
         return 0
 
-    def deallocate(self, node: Any) -> int:
+    def deallocate(self, node: object) -> int:
         return self._order("deallocate", self.find(node))
 
-    def close(self, node: Any, terminate_pending: bool = False) -> int:
+    def close(self, node: object, terminate_pending: bool = False) -> int:
         return self._order("close", self.find(node), float(bool(terminate_pending)))
 
-    def set_up_again(self, node: Any, terminate_pending: bool = False) -> int:
+    def set_up_again(self, node: object, terminate_pending: bool = False) -> int:
         return self._order("resetup", self.find(node), float(bool(terminate_pending)))
 
-    def set_cpus(self, node: Any, cpus: int | str) -> int:
-        cpus = number("cpus", cpus)
-        if isinstance(cpus, bool) or not isinstance(cpus, int):
-            raise ConfigError(f"cpus must be a whole number, not {cpus!r}")
-        return self._order("cpus", self.find(node), float(cpus))
+    def set_cpus(self, node: object, cpus: int | str) -> int:
+        amount = number("cpus", cpus)
+        if isinstance(amount, bool) or not isinstance(amount, int):
+            raise ConfigError(f"cpus must be a whole number, not {amount!r}")
+        return self._order("cpus", self.find(node), float(amount))
 
-    def jobs_on(self, node: Any, from_node: bool = False) -> list[DispyJob]:
+    def jobs_on(self, node: object, from_node: bool = False) -> list[DispyJob]:
         reply = self._ask_about("jobs", self.find(node))
         jobs = reply.jobs if isinstance(reply, Reply) else []
         return [job for job in (self._engine.table.jobs.get(each) for each in jobs) if job is not None]
 
-    def send_file(self, path: Any, node: Any, relay: bool = False) -> int:
+    def send_file(self, path: object, node: object, relay: bool = False) -> int:
         parts = Bundle()
         gather(parts, [path])
         files, contents = read_files(parts.files)
@@ -82,7 +81,7 @@ class NodeControl:
         logger.warning("%s was not sent: %s", path, reason)
         return -1
 
-    def find(self, node: Any) -> bytes | None:
+    def find(self, node: object) -> bytes | None:
         """The instance of a node that is set up; by DispyNode, address, name, host name, or 'host:port'."""
         self._engine.refuse_fork()
         return self._engine.nodes.find(*_wanted(node))
@@ -103,7 +102,7 @@ class NodeControl:
         )
 
 
-def _wanted(node: Any) -> tuple[Any, str, int | None]:
+def _wanted(node: object) -> tuple[object, str, int | None]:
     """A node as given by the user, its address or name, and its port (None for any)."""
     if isinstance(node, DispyNode):
         return node, node.ip_addr, node.port
@@ -112,7 +111,7 @@ def _wanted(node: Any) -> tuple[Any, str, int | None]:
     return node, *_host_and_port(node)
 
 
-def _host_and_port(node: Any) -> tuple[str, int | None]:
+def _host_and_port(node: object) -> tuple[str, int | None]:
     if isinstance(node, tuple) and len(node) > 1:
         return str(node[0]), node[1]
     try:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from gdispy.client import node_allocate
 from gdispy.client.local_node import LocalNode
 from gdispy.discovery import targets
@@ -45,7 +43,7 @@ class NodeSelection:
         """Whether the user's own code decides about each node. In any thread."""
         return not all(each.is_plain() for each in self._allocations)
 
-    def decide(self, cluster: Any, computation: ComputationId, found: NodeFound) -> UseNode:
+    def decide(self, cluster: object, computation: ComputationId, found: NodeFound) -> UseNode:
         """Whether and how to use a node. Calls the user's code: outside the hub."""
         return node_allocate.decide(self._allocations, cluster, computation, found)
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import socket
-from typing import Any
 
 from gdispy.client.status import DispyNode, DispyNodeAvailInfo
 from gdispy.protocol.messages import Event
@@ -63,16 +62,16 @@ class NodeTable:
             self._closed.pop(event.node, None)
         return node
 
-    def find(self, node: Any, host: str, port: int | None) -> bytes | None:
+    def find(self, node: object, host: str, port: int | None) -> bytes | None:
         """The instance of a node that is set up: by its object, or by address, name or host name."""
         return _find(self._ready, node, host, port)
 
-    def find_closed(self, node: Any, host: str, port: int | None) -> bytes | None:
+    def find_closed(self, node: object, host: str, port: int | None) -> bytes | None:
         """The same for a node that is no longer set up."""
         return _find(self._closed, node, host, port)
 
 
-def _find(nodes: dict[bytes, DispyNode], node: Any, host: str, port: int | None) -> bytes | None:
+def _find(nodes: dict[bytes, DispyNode], node: object, host: str, port: int | None) -> bytes | None:
     known = list(nodes.items())
     for instance, each in known:
         if each is node:

@@ -14,7 +14,7 @@ import secrets
 import shutil
 import sys
 import types
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -30,7 +30,7 @@ from gdispy.protocol.ids import ComputationId
 from gdispy.protocol.limits import COLUMN_LIMIT, INLINE, file_date, short_name
 from gdispy.protocol.messages import OUTPUT_LIMIT, UNLIMITED, Prepare
 from gdispy.protocol.payload import Bulk, MemoryPayload
-from gdispy.protocol.rows import FileRow
+from gdispy.protocol.rows import FileFields, FileRow
 from gdispy.protocol.safe_path import safe_parts
 from gdispy.worker import own_modules, pickling
 from gdispy.worker.manner import Manner
@@ -114,8 +114,8 @@ class ComputationOptions:
     #: A directory on the nodes that later computations reuse, or ''.
     directory: str = ""
     #: Called once on each node, before the first job and after the last.
-    setup: Callable[..., Any] | None = None
-    cleanup: Callable[..., Any] | None = None
+    setup: Callable[..., object] | None = None
+    cleanup: Callable[..., object] | None = None
     #: Whether files are removed at the end.
     removes: bool = True
     #: Whether each job runs in a new directory.
@@ -126,7 +126,7 @@ class ComputationOptions:
     data: tuple[str, ...] = ()
 
 
-def checked_outputs(job_directory: Any, output_limit: Any) -> tuple[bool, int | None]:
+def checked_outputs(job_directory: object, output_limit: object) -> tuple[bool, int | None]:
     """Check these two parameters of a cluster. Raises ConfigError."""
     if not isinstance(job_directory, bool):
         raise ConfigError(f"job_directory must be True or False, not {job_directory!r}")
@@ -140,11 +140,11 @@ def checked_outputs(job_directory: Any, output_limit: Any) -> tuple[bool, int | 
 def computation_options(
     isolation: str,
     dest_path: str | None,
-    setup: Any,
-    cleanup: Any,
-    job_directory: Any,
-    output_limit: Any,
-    data: Any,
+    setup: Callable[..., object] | None,
+    cleanup: bool | Callable[..., object],
+    job_directory: object,
+    output_limit: object,
+    data: object,
 ) -> ComputationOptions:
     """The options of a computation, from the parameters of a cluster. `cleanup` is a function, or whether files are
     removed. Raises ConfigError."""
@@ -154,7 +154,7 @@ def computation_options(
 
 
 def prepare(
-    computation: Any, depends: Iterable[Any], options: ComputationOptions, manner: Manner | None = None
+    computation: Any, depends: object, options: ComputationOptions, manner: Manner | None = None
 ) -> tuple[Prepare, Manner]:
     """The message with which a node loads a computation, and how arguments of its jobs are encoded. Raises
     ConfigError."""
@@ -195,7 +195,7 @@ def _with_files(manner: Manner, parts: Bundle) -> Manner:
     return replace(manner, as_files=manner.as_files | found, by_name=manner.by_name | parts.modules)
 
 
-def _report(name: str, function: Any, packed: Packed, rows: list[list[Any]], reasons: dict[str, str]) -> None:
+def _report(name: str, function: Any, packed: Packed, rows: list[FileFields], reasons: dict[str, str]) -> None:
     """Log what is sent to each node, and warn if that is large."""
     size, text = size_of(packed.body), len(packed.source)
     title = "the function with everything it refers to"
@@ -209,24 +209,26 @@ def _report(name: str, function: Any, packed: Packed, rows: list[list[Any]], rea
     report(name, [each for each in entries if each is not None])
 
 
-def gather(parts: Bundle, depends: Any, name: str = "depends") -> None:
+def gather(parts: Bundle, depends: object, name: str = "depends") -> None:
     """Add everything in the parameter `depends`; `name` is what the user calls it. Raises ConfigError."""
     for each in _as_list(depends, name):
         _add(parts, each)
 
 
-def checked_data(data: Any) -> tuple[str, ...]:
+def checked_data(data: object) -> tuple[str, ...]:
     """Check the parameter `data`. Raises ConfigError."""
-    patterns = _as_list(data, "data")
-    for each in patterns:
-        if not isinstance(each, str | os.PathLike) or not isinstance(os.fspath(each), str):
+    patterns: list[str] = []
+    for each in _as_list(data, "data"):
+        pattern = os.fspath(each) if isinstance(each, str | os.PathLike) else None
+        if not isinstance(pattern, str):
             raise ConfigError(f"data must list patterns such as 'templates/*.txt', not {type(each).__name__}: {each!r}")
-        if not os.fspath(each) or "\0" in os.fspath(each):
-            raise ConfigError(f"data: {os.fspath(each)!r} is not a valid pattern")
-    return tuple(map(os.fspath, patterns))
+        if not pattern or "\0" in pattern:
+            raise ConfigError(f"data: {pattern!r} is not a valid pattern")
+        patterns.append(pattern)
+    return tuple(patterns)
 
 
-def _as_list(given: Any, name: str = "depends") -> list[Any]:
+def _as_list(given: Any, name: str = "depends") -> list[object]:
     if given is None:
         return []
     if isinstance(given, str | os.PathLike):
@@ -256,7 +258,7 @@ def _name(computation: Any) -> str:
     return short_name(str(getattr(computation, "__name__", type(computation).__name__)))
 
 
-def _add(parts: Bundle, depend: Any) -> None:
+def _add(parts: Bundle, depend: object) -> None:
     if isinstance(depend, str | os.PathLike):
         _add_file(parts, os.fspath(depend))
     elif isinstance(depend, types.ModuleType):
@@ -332,7 +334,7 @@ def _is_interpreter(path: str) -> bool:
     return bool(glob.glob(os.path.join(glob.escape(prefix), "lib*", "py*", "os.py")))
 
 
-def read_files(files: dict[str, Content]) -> tuple[list[list[Any]], list[Bulk]]:
+def read_files(files: dict[str, Content]) -> tuple[list[FileFields], list[Bulk]]:
     """Rows and contents, as in `Prepare`, of files: path on the node -> path here, or the contents.
 
     Raises ConfigError.
@@ -341,7 +343,7 @@ def read_files(files: dict[str, Content]) -> tuple[list[list[Any]], list[Bulk]]:
         raise ConfigError(
             f"{len(files):,} files are too many to send (at most {COLUMN_LIMIT:,}): put them into an archive"
         )
-    rows: list[list[Any]] = []
+    rows: list[FileFields] = []
     contents: list[Bulk] = []
     for goal, content in files.items():
         row, payload = _read_file(goal, content) if isinstance(content, str) else _from_memory(goal, content)
@@ -350,7 +352,7 @@ def read_files(files: dict[str, Content]) -> tuple[list[list[Any]], list[Bulk]]:
     return rows, contents
 
 
-def _read_file(goal: str, path: str) -> tuple[list[Any], Bulk]:
+def _read_file(goal: str, path: str) -> tuple[FileFields, Bulk]:
     try:
         about = os.stat(path)
         digest = digest_of(path)
@@ -360,7 +362,7 @@ def _read_file(goal: str, path: str) -> tuple[list[Any], Bulk]:
     return row, DiskFile(path, about.st_size)
 
 
-def _from_memory(goal: str, content: bytes) -> tuple[list[Any], Bulk]:
+def _from_memory(goal: str, content: bytes) -> tuple[FileFields, Bulk]:
     digest = digest_of_bytes(content)
     # Python uses date and size to check whether a compiled file matches its source. A date derived from the contents
     # makes that check exact, and is the same for equal files.

@@ -20,6 +20,7 @@ from typing import Any
 from gdispy import config
 from gdispy.client.job import DispyJob
 from gdispy.client.packaging import bulk
+from gdispy.client.user_callbacks import JobCallback, StatusCallback
 from gdispy.discovery import targets
 from gdispy.errors import ConfigError
 from gdispy.journal.recovery_file import FAILED, recovery_path
@@ -66,7 +67,7 @@ def both_names(initialise: Callable[..., None]) -> Callable[..., None]:
     is_shared = "scheduler_node" in signature.parameters
 
     @functools.wraps(initialise)
-    def checking(self: Any, /, *args: Any, **kwargs: Any) -> None:
+    def checking(self: object, /, *args: object, **kwargs: object) -> None:
         args, placed = _other_places(args, is_shared)
         for name in placed.keys() & kwargs.keys():
             raise TypeError(f"{name} is given by position and by name")
@@ -79,7 +80,7 @@ def both_names(initialise: Callable[..., None]) -> Callable[..., None]:
     return checking
 
 
-def _other_places(args: tuple[Any, ...], is_shared: bool) -> tuple[tuple[Any, ...], dict[str, Any]]:
+def _other_places(args: tuple[object, ...], is_shared: bool) -> tuple[tuple[object, ...], dict[str, object]]:
     """The remaining positional arguments, and the others by name, if they are in the order of another version of dispy,
     which their types show."""
     order: tuple[str, ...] = ()
@@ -95,7 +96,7 @@ def _other_places(args: tuple[Any, ...], is_shared: bool) -> tuple[tuple[Any, ..
     return args[:3], placed
 
 
-def _is_first_shared(args: tuple[Any, ...]) -> bool:
+def _is_first_shared(args: tuple[object, ...]) -> bool:
     """Whether the fourth argument is `ip_addr`: it, or a following one, has a type that only that order has there."""
     if len(args) > 3 and callable(args[3]):
         return False
@@ -106,7 +107,7 @@ def _is_first_shared(args: tuple[Any, ...]) -> bool:
     return False
 
 
-def own_names(given: dict[str, Any], is_shared: bool = False) -> dict[str, Any]:
+def own_names(given: dict[str, object], is_shared: bool = False) -> dict[str, object]:
     """Maps keywords with the names of any version of dispy to our names."""
     own = dict(given)
     for later, name in _LATER_NAMES.items():
@@ -131,7 +132,7 @@ def own_names(given: dict[str, Any], is_shared: bool = False) -> dict[str, Any]:
     return own
 
 
-def number(name: str, value: Any) -> Any:
+def number(name: str, value: object) -> object:
     """Converts a number that is given as text; anything else is returned unchanged. An interval of 0 means None,
     as in dispy."""
     if isinstance(value, str):
@@ -146,7 +147,7 @@ _INTERVALS = frozenset(["pulse_interval", "ping_interval", "poll_interval"])
 _PORTS = frozenset(["port", "node_port", "client_port", "scheduler_port"])
 
 
-def _take_base_port(own: dict[str, Any], is_shared: bool) -> None:
+def _take_base_port(own: dict[str, object], is_shared: bool) -> None:
     base = number("dispy_port", own.pop("dispy_port", None))
     if base is None:
         return
@@ -159,7 +160,7 @@ def _take_base_port(own: dict[str, Any], is_shared: bool) -> None:
         own[name] = port
 
 
-def _lenient(name: str, value: Any) -> Any:
+def _lenient(name: str, value: object) -> object:
     """Converts values that dispy accepts in several forms."""
     if name in ("ip_addr", "host") and isinstance(value, list | tuple):
         return _first_here(name, list(value))
@@ -179,7 +180,7 @@ def _lenient(name: str, value: Any) -> Any:
     return value
 
 
-def _first_here(name: str, addresses: list[Any]) -> str | None:
+def _first_here(name: str, addresses: list[object]) -> object:
     """The first of several addresses that this machine has. Raises ConfigError if it has none of them."""
     for address in addresses:
         check_plain(name, address)
@@ -191,8 +192,8 @@ def _first_here(name: str, addresses: list[Any]) -> str | None:
     raise ConfigError(f"{name}: this machine has none of the addresses {', '.join(map(str, addresses))}")
 
 
-def _is_here(address: str | None) -> bool:
-    if not address:
+def _is_here(address: object) -> bool:
+    if not isinstance(address, str) or not address:
         return False
     try:
         family, kind, _, _, where = socket.getaddrinfo(address, 0, type=socket.SOCK_DGRAM)[0]
@@ -209,12 +210,22 @@ _TEXTS = frozenset(
 _FLAGS = frozenset(["reentrant", "insecure", "ipv4_udp_multicast"])
 
 
-def check_plain(name: str, value: Any) -> None:
+def check_plain(name: str, value: object) -> None:
     """Check a parameter whose name determines its type."""
-    kind = type(value).__name__
-    if name in _TEXTS and value is not None and not isinstance(value, str):
-        raise ConfigError(f"{name} must be text, not {kind}")
-    if name in _TEXTS and value and "\0" in value:
+    if name in _TEXTS and value is not None:
+        if not isinstance(value, str):
+            raise ConfigError(f"{name} must be text, not {type(value).__name__}")
+        _check_text(name, value)
+    if name in _FLAGS and not isinstance(value, bool):
+        raise ConfigError(f"{name} must be True or False, not {value!r}")
+    if name == "loglevel" and value is not None and (isinstance(value, bool) or not isinstance(value, int)):
+        raise ConfigError(f"loglevel must be a whole number, such as gdispy.logger.DEBUG, not {value!r}")
+    if name == "cleanup" and not isinstance(value, bool):
+        checked_function("cleanup", value)
+
+
+def _check_text(name: str, value: str) -> None:
+    if "\0" in value:
         raise ConfigError(f"{name} must not contain a zero character: {value!r}")
     if name in ("ext_ip_addr", "ext_host") and value:
         try:
@@ -223,12 +234,6 @@ def check_plain(name: str, value: Any) -> None:
             raise ConfigError(f"{name}: {error}") from None
     if name in ("ip_addr", "host") and value and host_flaw(value):
         raise ConfigError(f"{name} {value!r}: {host_flaw(value)}")
-    if name in _FLAGS and not isinstance(value, bool):
-        raise ConfigError(f"{name} must be True or False, not {value!r}")
-    if name == "loglevel" and value is not None and (isinstance(value, bool) or not isinstance(value, int)):
-        raise ConfigError(f"loglevel must be a whole number, such as gdispy.logger.DEBUG, not {value!r}")
-    if name == "cleanup" and not isinstance(value, bool):
-        checked_function("cleanup", value)
 
 
 def secret_for(wanted: targets.NodeTargets, secret: str, secret_file: str, insecure: bool) -> Secret:
@@ -239,7 +244,7 @@ def secret_for(wanted: targets.NodeTargets, secret: str, secret_file: str, insec
     return find_secret(secret, secret_file, insecure)
 
 
-def checked_recovery(fault_recover: Any, resume: Any) -> tuple[str, bool | str]:
+def checked_recovery(fault_recover: object, resume: object) -> tuple[str, bool | str]:
     """The path of the recovery file, '' for none, and whether, and how, to resume from it."""
     if not isinstance(resume, bool) and resume != FAILED:
         raise ConfigError(f"resume must be True, False or 'failed', not {resume!r}")
@@ -249,21 +254,21 @@ def checked_recovery(fault_recover: Any, resume: Any) -> tuple[str, bool | str]:
     return path, resume
 
 
-def checked_results(results: Any) -> str:
+def checked_results(results: object) -> str:
     """The encoding of results, as in `Prepare`. Raises ConfigError."""
     if results not in (PICKLED, PLAIN):
         raise ConfigError(f"results must be '' (pickles, any Python objects) or 'plain', not {results!r}")
     return str(results)
 
 
-def check_timeout(value: Any) -> None:
+def check_timeout(value: object) -> None:
     """Check the first argument of `wait` and `close`."""
     if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
         hint = "; to wait for certain jobs: wait(jobs=[...])" if isinstance(value, Iterable | DispyJob) else ""
         raise ConfigError(f"timeout must be a number of seconds, or None, not {type(value).__name__}{hint}")
 
 
-def check_interval(name: str, value: Any, least: float, most: float) -> None:
+def check_interval(name: str, value: object, least: float, most: float) -> None:
     if value is not None and (
         isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most
     ):
@@ -275,15 +280,15 @@ def check_intervals(pulse: float | None, ping: float | None) -> None:
     check_interval("ping_interval", ping, 1, 1000)
 
 
-def checked_callback(callback: Any) -> Callable[[Any], Any] | None:
+def checked_callback(callback: object) -> JobCallback | None:
     return _checked_function("callback", callback, 1, "one argument, a job")
 
 
-def checked_status_callback(callback: Any) -> Callable[[Any, Any, Any], Any] | None:
+def checked_status_callback(callback: object) -> StatusCallback | None:
     return _checked_function("cluster_status", callback, 3, "three arguments: a status, a node and a job")
 
 
-def checked_function(name: str, function: Any) -> Callable[..., Any] | None:
+def checked_function(name: str, function: object) -> Callable[..., object] | None:
     """Check `setup` or `cleanup`, which nodes call with the `setup_args` of their NodeAllocate."""
     if function is None:
         return None
@@ -292,17 +297,17 @@ def checked_function(name: str, function: Any) -> Callable[..., Any] | None:
     for parameter in _parameters(function):
         if parameter.kind is parameter.KEYWORD_ONLY and parameter.default is parameter.empty:
             raise ConfigError(f"{name} is called with positional arguments, but {parameter.name} is keyword-only")
-    return function  # type: ignore[no-any-return]
+    return function
 
 
-def _parameters(function: Any) -> list[inspect.Parameter]:
+def _parameters(function: Callable[..., object]) -> list[inspect.Parameter]:
     try:
         return list(inspect.signature(function).parameters.values())
     except (TypeError, ValueError):  # Some functions written in C have no signature.
         return []
 
 
-def _checked_function(name: str, function: Any, count: int, takes: str) -> Callable[..., Any] | None:
+def _checked_function(name: str, function: object, count: int, takes: str) -> Callable[..., object] | None:
     if function is None:
         return None
     if not callable(function):
@@ -317,10 +322,10 @@ def _checked_function(name: str, function: Any, count: int, takes: str) -> Calla
         raise ConfigError(f"{name} must take exactly {takes}") from None
     except ValueError:  # Some functions written in C have no signature.
         pass
-    return function  # type: ignore[no-any-return]
+    return function
 
 
-def checked_ways(loglevel: int | None, isolation: str, by_value: Any, by_name: Any, **flags: Any) -> Manner:
+def checked_ways(loglevel: int | None, isolation: str, by_value: object, by_name: object, **flags: object) -> Manner:
     """Check some parameters of a cluster, with booleans in `flags`, and set the log level; returns how objects of
     modules are sent. Raises ConfigError."""
     manner = checked_manner(by_value, by_name)
@@ -334,21 +339,21 @@ def checked_ways(loglevel: int | None, isolation: str, by_value: Any, by_name: A
     return manner
 
 
-def checked_flag(name: str, value: Any) -> bool:
+def checked_flag(name: str, value: object) -> bool:
     """Check a boolean parameter. Raises ConfigError."""
     if not isinstance(value, bool):
         raise ConfigError(f"{name} must be True or False, not {value!r}")
     return value
 
 
-def check_ports(**ports: Any) -> None:
+def check_ports(**ports: object) -> None:
     """Check the ports that are not None, given by parameter name. Raises ConfigError."""
     for name, value in ports.items():
         if value is not None:
             config.port_number(value, name)
 
 
-def checked_manner(by_value: Any, by_name: Any) -> Manner:
+def checked_manner(by_value: object, by_name: object) -> Manner:
     """How objects of modules are sent, according to the user. Raises ConfigError."""
     found = {}
     for parameter, given in (("by_value", by_value), ("by_name", by_name)):

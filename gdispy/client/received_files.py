@@ -18,7 +18,7 @@ import stat
 import threading
 from collections.abc import Callable, Iterator
 from hashlib import blake2b
-from typing import Any, NamedTuple
+from typing import BinaryIO, NamedTuple
 
 from gdispy.buffers.memory_file import DIGEST_BYTES, digest_of_file
 from gdispy.errors import ForkedError, ProtocolError
@@ -26,8 +26,8 @@ from gdispy.filesystem.no_follow import open_file, opened_folder
 from gdispy.hub import Hub
 from gdispy.protocol.ids import JobId
 from gdispy.protocol.messages import Upload
-from gdispy.protocol.payload import Bulk, bulk_size
-from gdispy.protocol.rows import FileRow
+from gdispy.protocol.payload import Buffer, Bulk, bulk_size
+from gdispy.protocol.rows import FileFields, FileRow
 from gdispy.protocol.safe_path import safe_parts
 
 #: Bytes copied at once.
@@ -49,9 +49,9 @@ _received: dict[tuple[int, int, str], _Version] = {}
 _storing = threading.Lock()
 
 
-def store(root: str, row: list[Any], content: Bulk, overwrite: bool = False) -> str:
+def store(root: str, row: FileFields, content: Bulk, overwrite: bool = False) -> str:
     """Write a file to its path below `root`; returns the error, or ''. `row` as in `Prepare.files`."""
-    path, _, _, size, digest = row
+    path, _, _, size, digest = FileRow._make(row)
     if bulk_size(content) != size:
         return _changed(path)
     if len(digest) != DIGEST_BYTES:
@@ -72,9 +72,9 @@ def _changed(path: str) -> str:
     return f"the file {path} changed while it was sent"
 
 
-def _write(folder: int, name: str, row: list[Any], content: Bulk, overwrite: bool) -> str:
+def _write(folder: int, name: str, row: FileFields, content: Bulk, overwrite: bool) -> str:
     """Write a file under a temporary name first; returns the error, or ''. Raises OSError."""
-    path, mode, modified, _, digest = row
+    path, mode, modified, _, digest = FileRow._make(row)
     draft = f".gdispy-{secrets.token_hex(8)}"
     # The kernel applies the umask: a process cannot read it without changing it.
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -91,7 +91,7 @@ def _write(folder: int, name: str, row: list[Any], content: Bulk, overwrite: boo
             os.unlink(draft, dir_fd=folder)
 
 
-def _give_name(folder: int, draft: str, name: str, row: list[Any], overwrite: bool, about: os.stat_result) -> str:
+def _give_name(folder: int, draft: str, name: str, row: FileFields, overwrite: bool, about: os.stat_result) -> str:
     key = (*_place(os.fstat(folder)), name)
     known = _received.get(key)
     if overwrite or (known is not None and known == _version(folder, name)):
@@ -100,7 +100,7 @@ def _give_name(folder: int, draft: str, name: str, row: list[Any], overwrite: bo
         if _has_contents(folder, name, row):
             return ""
         return (
-            f"the file {FileRow(*row).path} already exists at the client and was not sent by a job of this "
+            f"the file {FileRow._make(row).path} already exists at the client and was not sent by a job of this "
             "program: remove or rename it, or create the cluster with overwrite=True"
         )
     _received[key] = _as_version(about)
@@ -138,19 +138,19 @@ def _place(about: os.stat_result) -> tuple[int, int]:
     return about.st_dev, about.st_ino
 
 
-def _has_contents(folder: int, name: str, row: list[Any]) -> bool:
+def _has_contents(folder: int, name: str, row: FileFields) -> bool:
     """Whether the existing file has the received contents, as after a restart of this program."""
     try:
         with open(open_file(folder, name), "rb") as file:
             about = os.fstat(file.fileno())
-            if not stat.S_ISREG(about.st_mode) or about.st_size != FileRow(*row).size:
+            if not stat.S_ISREG(about.st_mode) or about.st_size != FileRow._make(row).size:
                 return False
-            return bool(digest_of_file(file) == FileRow(*row).digest)
+            return bool(digest_of_file(file) == FileRow._make(row).digest)
     except OSError:
         return False
 
 
-def _copy(content: Bulk, file: Any) -> bytes:
+def _copy(content: Bulk, file: BinaryIO) -> bytes:
     """Write the received contents; returns their digest."""
     digest = blake2b(digest_size=DIGEST_BYTES)
     for piece in _pieces(content):
@@ -159,7 +159,7 @@ def _copy(content: Bulk, file: Any) -> bytes:
     return digest.digest()
 
 
-def _pieces(content: Bulk) -> Iterator[Any]:
+def _pieces(content: Bulk) -> Iterator[Buffer]:
     if isinstance(content, bytes):
         yield content
         return

@@ -10,7 +10,6 @@ import logging
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import gevent
 import gevent.event
@@ -99,7 +98,7 @@ class RemoteScheduler:
         self._run_of_scheduler: tuple[bytes, int] | None = None
         #: A connection was made before, so a refusal is more likely to be a network problem.
         self._proven = False
-        self._greenlets: list[Any] = []
+        self._greenlets: list[gevent.Greenlet] = []
         #: Called after a defect, when nothing can arrive any more.
         self.on_defect: list[Callable[[BaseException], None]] = []
 

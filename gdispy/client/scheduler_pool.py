@@ -3,13 +3,16 @@ hub."""
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gdispy.client.remote_scheduler import RemoteScheduler
 from gdispy.client.result_sink import result_sink
 from gdispy.protocol.address import Address
 from gdispy.scheduler import Scheduler
 from gdispy.transport.credentials import Secret
+
+if TYPE_CHECKING:
+    from gdispy.transport.tls import Tls
 
 
 class LocalSchedulerKey(NamedTuple):
@@ -23,7 +26,7 @@ class LocalSchedulerKey(NamedTuple):
     pulse_interval: float | None
     ping_interval: float | None
     #: Whether no secret is used, and the certificate files.
-    protection: tuple[bool, Any]
+    protection: tuple[bool, Tls | None]
     multicast: bool
 
     @property
@@ -52,7 +55,7 @@ class SharedSchedulerKey(NamedTuple):
     psk: bytes
     ip_addr: str
     #: Whether no secret is used, and the certificate files.
-    protection: tuple[bool, Any]
+    protection: tuple[bool, Tls | None]
 
     @property
     def place(self) -> str:
@@ -69,7 +72,7 @@ SchedulerKey = LocalSchedulerKey | SharedSchedulerKey
 class _Used(NamedTuple):
     """A scheduler and its users."""
 
-    scheduler: Any
+    scheduler: Scheduler | RemoteScheduler
     users: set[object]
 
 

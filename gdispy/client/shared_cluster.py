@@ -62,25 +62,25 @@ class SharedJobCluster(JobCluster):
     def __init__(
         self,
         computation: Any,
-        nodes: Any = None,
-        depends: Any = (),
-        callback: Callable[[DispyJob], Any] | None = None,
+        nodes: object = None,
+        depends: object = (),
+        callback: Callable[[DispyJob], object] | None = None,
         ip_addr: str | None = None,
         port: int | None = None,
         scheduler_node: str | None = None,
         scheduler_port: int | None = None,
         ext_ip_addr: str | None = None,
         loglevel: int | None = None,
-        cleanup: bool | Callable[..., Any] = True,
+        cleanup: bool | Callable[..., object] = True,
         reentrant: bool = False,
         secret: str = "",
         keyfile: str | None = None,
         certfile: str | None = None,
         *,
         dest_path: str | None = None,
-        setup: Callable[..., Any] | None = None,
-        cluster_status: Callable[[int, DispyNode | None, DispyJob | None], Any] | None = None,
-        fault_recover: Any = False,
+        setup: Callable[..., object] | None = None,
+        cluster_status: Callable[[int, DispyNode | None, DispyJob | None], object] | None = None,
+        fault_recover: object = False,
         exclusive: bool = False,
         client_port: int | None = None,
         secret_file: str = "",
@@ -91,8 +91,8 @@ class SharedJobCluster(JobCluster):
         resume: bool | str = False,
         ipv4_udp_multicast: bool = False,
         data: Iterable[str] = (),
-        by_value: Iterable[Any] = (),
-        by_name: Iterable[Any] = (),
+        by_value: Iterable[object] = (),
+        by_name: Iterable[object] = (),
         wait_for_nodes: bool = False,
         overwrite: bool = False,
         results: str = "",
@@ -153,7 +153,7 @@ class SharedJobCluster(JobCluster):
             engine.say(JobNames(engine.computation, [JobId(job._number) for job in named], names))
         return True
 
-    def _written_name(self, name: Any) -> Bulk:
+    def _written_name(self, name: object) -> Bulk:
         """The id of a job, for a process that collects it. Raises ConfigError if that process could not read it."""
         if not self._settings.results:
             return joined_dump(name)

@@ -17,17 +17,21 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from typing_extensions import TypeVarTuple, Unpack
+
     from gdispy.client.job import DispyJob
     from gdispy.client.status import DispyNode
     from gdispy.hub import Hub
+
+    Args = TypeVarTuple("Args")
 
 logger = logging.getLogger("gdispy")
 
 #: Seconds after which a wait for a call is reported.
 PATIENCE = 5.0
 
-JobCallback = Callable[["DispyJob"], Any]
-StatusCallback = Callable[[int, "DispyNode | None", "DispyJob | None"], Any]
+JobCallback = Callable[["DispyJob"], object]
+StatusCallback = Callable[[int, "DispyNode | None", "DispyJob | None"], object]
 
 
 class UserCallbacks:
@@ -54,13 +58,13 @@ class UserCallbacks:
         if self.on_job is not None or self.on_status is not None:
             hub.prepare_callbacks()
 
-    def give(self, function: Callable[..., Any], *args: Any) -> None:
+    def give(self, function: Callable[[Unpack[Args]], object], *args: Unpack[Args]) -> None:
         """Queue a call of the function, to run outside the hub. In the hub."""
         assert self._hub is not None
         self._given += 1
         self._hub.call_back(self._call, function, args)
 
-    def give_status(self, node: Any, job: DispyJob) -> None:
+    def give_status(self, node: DispyNode | None, job: DispyJob) -> None:
         """Report the end of a job to `cluster_status`, with the status at the time of the call: reading it checks
         whether the result can be unpickled."""
         if self.on_status is not None:
@@ -81,7 +85,7 @@ class UserCallbacks:
         rest = f", and {count - 1} calls queued behind it" if count > 1 else ""
         return f"the callback {name}{whose}, which has been running for {time.monotonic() - began:.0f} s{rest}"
 
-    def _call(self, function: Callable[..., Any], args: tuple[Any, ...]) -> None:
+    def _call(self, function: Callable[..., object], args: tuple[object, ...]) -> None:
         thread = threading.get_ident()
         shown = args[0] if function is _report_end else function
         job = next((arg for arg in reversed(args) if hasattr(arg, "submit_time")), None)
@@ -98,5 +102,5 @@ class UserCallbacks:
                 self.on_done()
 
 
-def _report_end(function: StatusCallback, node: Any, job: DispyJob) -> None:
+def _report_end(function: StatusCallback, node: DispyNode | None, job: DispyJob) -> None:
     function(job.status, node, job)

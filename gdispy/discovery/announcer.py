@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import Any
 
 import gevent
 import gevent.event
@@ -59,7 +58,7 @@ class Announcer:
         own_port = settings.node_port or config.NODE_PORT
         key = settings.secret.for_udp()
         self._beacon = Beacons(key, home.instance, hosts, own_port, self._on_packet, settings.multicast)
-        self._greenlets: list[Any] = []
+        self._greenlets: list[gevent.Greenlet] = []
 
     def start(self) -> None:
         self._beacon.start()

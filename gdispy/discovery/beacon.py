@@ -18,7 +18,6 @@ import secrets
 import struct
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import gevent
 from gevent import socket
@@ -30,7 +29,7 @@ from gdispy.protocol.discovery import CLOCK_LIMIT, HERE, LOOK, Packet
 from gdispy.protocol.secretbox import NONCE_BYTES
 from gdispy.runtime.greenlets import keep_running
 from gdispy.runtime.limited_log import LimitedLog
-from gdispy.transport.interfaces import host_of, interfaces, resolve
+from gdispy.transport.interfaces import SocketAddress, host_of, interfaces, resolve
 
 logger = logging.getLogger(__name__)
 
@@ -200,7 +199,7 @@ class Beacon:
                 continue
             self._hear(data, address)
 
-    def _hear(self, data: bytes, address: tuple[Any, ...]) -> None:
+    def _hear(self, data: bytes, address: SocketAddress) -> None:
         """Handle one packet; an error does not stop receiving."""
         try:
             self._take(discovery.unpack(self._key, data), data, address)
@@ -210,7 +209,7 @@ class Beacon:
             text = "gdispy: a packet from %s could not be handled"
             self._log.log_failure(logging.ERROR, ("packet", type(error)), error, text, host_of(address))
 
-    def _take(self, packet: Packet, data: bytes, address: tuple[Any, ...]) -> None:
+    def _take(self, packet: Packet, data: bytes, address: SocketAddress) -> None:
         if packet.instance == self._instance:
             return
         now = time.time()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from typing import Any, Protocol
+from typing import Protocol
 
 import gevent
 import gevent.event
@@ -18,7 +18,7 @@ from gdispy.protocol.ids import Instance
 from gdispy.protocol.limits import NAME_LIMIT, printable
 from gdispy.protocol.texts import BUSY, GIVEN_UP
 from gdispy.runtime.greenlets import keep_running, spawn_later
-from gdispy.transport.connection import CONNECTED, Connection
+from gdispy.transport.connection import CONNECTED, ConnectedSocket, Connection
 from gdispy.transport.reconnect import Backoff
 
 logger = logging.getLogger(__name__)
@@ -58,7 +58,7 @@ class ConnectionOwner(Protocol):
 
     def report(self, place: str, text: str) -> None: ...
 
-    def arrived(self, sock: Any, keys: Keys) -> Connection: ...
+    def arrived(self, sock: ConnectedSocket, keys: Keys) -> Connection: ...
 
 
 class Finder(Protocol):
@@ -104,7 +104,7 @@ class Dialer:
         self._small = False
         #: Refused for a permanent reason, such as a different secret.
         self.rejected = self._refused = False
-        self._impatient: Any = None
+        self._impatient: gevent.Greenlet | None = None
         #: Whether a connection to it ever succeeded.
         self._proven = False
         #: Whether the connection got as far as the node's inventory.
@@ -118,7 +118,10 @@ class Dialer:
         if self._impatient is not None:  # The task is restarted after a failure.
             self._impatient.kill(block=False)
         self._impatient = spawn_later(
-            *(IMPATIENT_AFTER, self._owner.report, self.place, self._no_answer()),
+            IMPATIENT_AFTER,
+            self._owner.report,
+            self.place,
+            self._no_answer(),
             what="a report about a node",
         )
         while True:
@@ -180,7 +183,8 @@ class Dialer:
                 troubles.append((route, str(error)))
                 continue
             self.rejected = False
-            self._impatient.kill(block=False)
+            if self._impatient is not None:
+                self._impatient.kill(block=False)
             self.route = route
             self.routes = [
                 route,

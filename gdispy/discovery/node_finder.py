@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Sequence
-from typing import Any
 
 import gevent
 import gevent.event
@@ -25,7 +24,7 @@ from gdispy.protocol.handshake import Keys
 from gdispy.protocol.limits import printable
 from gdispy.protocol.roles import NODE_TO_SCHEDULER
 from gdispy.runtime.greenlets import keep_running, spawn, spawn_later
-from gdispy.transport.connection import Connection
+from gdispy.transport.connection import ConnectedSocket, Connection
 from gdispy.transport.credentials import Secret, listening_address
 from gdispy.transport.interfaces import is_numeric
 
@@ -71,9 +70,9 @@ class NodeFinder:
         self._beacon: Beacons | None = None
         #: If all nodes are on this machine: receives announcements of free nodes.
         self._near_beacon: Beacons | None = None
-        self._looker: Any = None
+        self._looker: gevent.Greenlet | None = None
         self._listener: Listener | None = None
-        self._opener: Any = None
+        self._opener: gevent.Greenlet | None = None
         #: Ports on which nodes receive broadcasts.
         self._look_ports: set[int] = set()
         #: Addresses that LOOK was sent to -> their dialers; and those of them that are relays.
@@ -130,7 +129,7 @@ class NodeFinder:
                 dialer.stop()
                 self.forget(dialer)
 
-    def _open_doors(self, former: Any) -> None:
+    def _open_doors(self, former: gevent.Greenlet | None) -> None:
         if former is not None:
             former.join()
         if not self.listening_port:
@@ -177,7 +176,7 @@ class NodeFinder:
         self._listener.start()
         self.listening_port = self._listener.port
 
-    def _on_connection(self, sock: Any, keys: Keys, roles: bytes) -> Connection:
+    def _on_connection(self, sock: ConnectedSocket, keys: Keys, roles: bytes) -> Connection:
         return self._owner.arrived(sock, keys)
 
     # Discovery

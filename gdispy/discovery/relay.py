@@ -18,7 +18,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import gevent
 import gevent.event
@@ -50,7 +50,7 @@ from gdispy.runtime.limited_log import LimitedLog
 from gdispy.transport.acceptor import Acceptor
 from gdispy.transport.admission import Places
 from gdispy.transport.credentials import Secret, listening_address
-from gdispy.transport.interfaces import host_of, is_here, is_numeric, resolve
+from gdispy.transport.interfaces import SocketAddress, host_of, is_here, is_numeric, resolve
 from gdispy.transport.listener import listening_sockets, tune
 
 logger = logging.getLogger(__name__)
@@ -107,11 +107,11 @@ class Relay:
         self._acceptor = Acceptor(self._sockets, self._arrive)
         self._numbers = itertools.count()
         self._admission = Places(PLACES, PLACES_EACH)
-        self._strangers: dict[int, Any] = {}
+        self._strangers: dict[int, socket.socket] = {}
         self._pairs = JoinedConnections()
         self._log = LimitedLog(logger)
         self._stop = gevent.event.Event()
-        self._greenlets: list[Any] = []
+        self._greenlets: list[gevent.Greenlet] = []
 
     def start(self) -> None:
         for beacon in (self._beacon, self._client_beacon):
@@ -216,7 +216,7 @@ class Relay:
 
     # Connections
 
-    def _arrive(self, fd: int, sockaddr: Any) -> None:
+    def _arrive(self, fd: int, sockaddr: SocketAddress) -> None:
         """A connection was accepted. In a callback of the loop."""
         family = socket.AF_INET6 if len(sockaddr) == 4 else socket.AF_INET
         sock = socket.socket(family, socket.SOCK_STREAM, 0, fileno=fd)
@@ -227,7 +227,7 @@ class Relay:
         self._strangers[number] = sock
         spawn(self._pass, number, sock, host_of(sockaddr), what="a connection to the relay")
 
-    def _pass(self, number: int, sock: Any, address: str) -> None:
+    def _pass(self, number: int, sock: socket.socket, address: str) -> None:
         """Connect a connection to the requested node, if allowed."""
         try:
             packet = self._question(sock)
@@ -246,7 +246,7 @@ class Relay:
         finally:
             sock.close()
 
-    def _question(self, sock: Any) -> Packet:
+    def _question(self, sock: socket.socket) -> Packet:
         with gevent.Timeout(config.msg_timeout(), TimeoutError("too slow")):
             data = read_exactly(sock, PACKET_BYTES)
         packet = unpack(self._key, data)
@@ -254,7 +254,7 @@ class Relay:
             raise ProtocolError("not a relay request")
         return packet
 
-    def _join(self, sock: Any, address: str, goal_address: str) -> None:
+    def _join(self, sock: socket.socket, address: str, goal_address: str) -> None:
         goal = None
         try:
             with self._pairs.place():
@@ -275,7 +275,7 @@ class Relay:
             if goal is not None:
                 goal.close()
 
-    def _open(self, place: str) -> Any:
+    def _open(self, place: str) -> socket.socket:
         try:
             host, port = Address.parse(place)
         except ValueError as error:
@@ -294,7 +294,7 @@ class Relay:
                 return address
         raise ProtocolError(f"no node can be at the address of {host}")
 
-    def _answer_question(self, sock: Any, kind: int, text: str) -> None:
+    def _answer_question(self, sock: socket.socket, kind: int, text: str) -> None:
         with gevent.Timeout(REACH_LIMIT, TimeoutError("too slow")):
             sock.sendall(self._sealed(kind, text))
 

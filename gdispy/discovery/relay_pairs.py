@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from typing import Any
+from collections.abc import Iterator
 
 import gevent
 from gevent import socket
@@ -44,7 +44,7 @@ class JoinedConnections:
         self._open = 0
 
     @contextlib.contextmanager
-    def place(self) -> Any:
+    def place(self) -> Iterator[None]:
         """Reserves one pair, from before the second connection is opened until both are closed. Raises ProtocolError if
         all are in use."""
         if self._open >= self._limit:
@@ -56,7 +56,9 @@ class JoinedConnections:
             self._open -= 1
 
 
-def join(asker: Any, goal: Any, idle: float = IDLE_LIMIT, half_open: float = HALF_OPEN_LIMIT) -> None:
+def join(
+    asker: socket.socket, goal: socket.socket, idle: float = IDLE_LIMIT, half_open: float = HALF_OPEN_LIMIT
+) -> None:
     """Copy all bytes in both directions until both have ended, or are idle. Closes neither. Raises OSError,
     PeerRejected or ProtocolError if the first bytes are not those of a connection of gdispy."""
     with gevent.Timeout(config.msg_timeout(), TimeoutError("too slow")):
@@ -74,7 +76,7 @@ def join(asker: Any, goal: Any, idle: float = IDLE_LIMIT, half_open: float = HAL
         gevent.killall(greenlets)
 
 
-def _beginning(asker: Any) -> bytes:
+def _beginning(asker: socket.socket) -> bytes:
     data = read_exactly(asker, len(_BEGINNINGS[0]))
     if not data.startswith(_BEGINNINGS):
         raise ProtocolError("the data to relay is not a gdispy connection")
@@ -84,13 +86,13 @@ def _beginning(asker: Any) -> bytes:
 class _Pair:
     """Two connections."""
 
-    def __init__(self, asker: Any, goal: Any) -> None:
+    def __init__(self, asker: socket.socket, goal: socket.socket) -> None:
         self._sockets = asker, goal
         #: Time of the last copied data.
         self.last = time.monotonic()
         self.is_half_open = False
 
-    def copy(self, source: Any, goal: Any) -> None:
+    def copy(self, source: socket.socket, goal: socket.socket) -> None:
         """Copy one direction; its end is passed on, so that no data is lost and each side sees the end."""
         try:
             while data := source.recv(_PIECE):

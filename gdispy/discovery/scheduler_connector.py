@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import Any, Protocol
+from typing import Protocol
 
 import gevent
 import gevent.event
@@ -12,6 +12,7 @@ from gdispy import config
 from gdispy.errors import ConnectFailed, PeerRejected
 from gdispy.net import connect
 from gdispy.protocol.address import Address
+from gdispy.protocol.ids import Instance
 from gdispy.protocol.roles import NODE_TO_SCHEDULER
 from gdispy.protocol.texts import BUSY
 from gdispy.runtime.greenlets import keep_running
@@ -34,7 +35,7 @@ TELL_INTERVAL = 60.0
 class Home(Protocol):
     """The part of the node that this module uses. All methods are called in its loop."""
 
-    instance: Any
+    instance: Instance
 
     def handlers(self) -> Handlers: ...
 
@@ -64,13 +65,14 @@ class SchedulerConnector:
         self._log = LimitedLog(logger)
         #: The other side has answered on this connection.
         self.good = False
-        self._greenlet: Any = None
+        self._greenlet: gevent.Greenlet | None = None
 
     def start(self) -> None:
         self._greenlet = keep_running(self._run, what=f"the connection to {self.place}")
 
     def close(self) -> None:
-        self._greenlet.kill(block=False)
+        if self._greenlet is not None:
+            self._greenlet.kill(block=False)
 
     def wake(self) -> None:
         """The node is free, so the other side may use it."""

@@ -6,7 +6,6 @@ Pure; runs in the user's thread.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 from gdispy.errors import ConfigError
 from gdispy.protocol.address import Address, host_flaw
@@ -35,7 +34,7 @@ class NodeTargets:
         self.look, self.local = self.look or other.look, self.local or other.local
 
 
-def parse(nodes: Any, node_port: int) -> NodeTargets:
+def parse(nodes: object, node_port: int) -> NodeTargets:
     """Read `nodes`: None, one element, or a list of elements. Raises ConfigError.
 
     An element is a host name or address, optionally with ':port'; a tuple of those two; a pattern with `*`; or 'local'.
@@ -54,11 +53,11 @@ def parse(nodes: Any, node_port: int) -> NodeTargets:
     return result
 
 
-def _is_pair(value: tuple[Any, ...]) -> bool:
+def _is_pair(value: tuple[object, ...]) -> bool:
     return len(value) == 2 and isinstance(value[0], str) and isinstance(value[1], int)
 
 
-def _add(result: NodeTargets, element: Any, node_port: int) -> None:
+def _add(result: NodeTargets, element: object, node_port: int) -> None:
     host, port = _host_and_port(element)
     flaw = host_flaw(host)
     if flaw:
@@ -73,7 +72,7 @@ def _add(result: NodeTargets, element: Any, node_port: int) -> None:
         result.patterns.append(str(Address(host, port or node_port)))
 
 
-def _host_and_port(element: Any) -> tuple[str, int | None]:
+def _host_and_port(element: object) -> tuple[str, int | None]:
     if isinstance(element, str) and element.strip():
         try:
             return Address.parse(element.strip())

@@ -12,8 +12,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
 
 from gdispy.errors import ProtocolError
 from gdispy.execution.dependency_files import JobFiles, lacking, place, under_another_name
@@ -21,6 +20,7 @@ from gdispy.execution.kept_directories import KeptDirectories
 from gdispy.protocol.ids import ComputationId
 from gdispy.protocol.messages import Prepare
 from gdispy.protocol.payload import Bulk
+from gdispy.protocol.rows import FileFields
 from gdispy.rules.node.job import release
 
 
@@ -67,13 +67,13 @@ class ComputationFiles:
             self._place(prepare, [prepare.files[index] for index in arrived], arrived.values())
             self._placed.add(prepare.computation)
 
-    def add(self, prepare: Prepare, rows: list[list[Any]], contents: list[Bulk]) -> None:
+    def add(self, prepare: Prepare, rows: Sequence[FileFields], contents: list[Bulk]) -> None:
         """Store more files of a running computation. Raises OSError and ProtocolError."""
         if prepare.directory:
             self._kept.add(prepare.computation, rows)
         self._place(prepare, rows, contents)
 
-    def _place(self, prepare: Prepare, rows: list[list[Any]], contents: Iterable[Bulk]) -> None:
+    def _place(self, prepare: Prepare, rows: Sequence[FileFields], contents: Iterable[Bulk]) -> None:
         goals = [place(self.directory(prepare), *each) for each in zip(rows, contents, strict=True)]
         if prepare.directory:
             self._kept.note_placed(prepare.computation, goals)

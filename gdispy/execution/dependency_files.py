@@ -16,26 +16,25 @@ import os
 import stat
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from gdispy.buffers.memory_file import DIGEST_BYTES, ReceivedFile, digest_of_file
 from gdispy.errors import ProtocolError
 from gdispy.filesystem.no_follow import open_file, opened_folder
 from gdispy.protocol.payload import Bulk
-from gdispy.protocol.rows import FileRow
+from gdispy.protocol.rows import FileFields, FileRow
 from gdispy.protocol.safe_path import safe_parts
 
 #: Size of the names of a job's files that are sent to a worker with the job.
 NAMES_LIMIT = 16 * 1024
 
 
-def lacking(directory: str, rows: Sequence[list[Any]]) -> list[int]:
+def lacking(directory: str, rows: Sequence[FileFields]) -> list[int]:
     """The indices of the files that do not exist in the directory with the announced contents."""
     return [place for place, row in enumerate(rows) if not _is_there(directory, row)]
 
 
-def _is_there(directory: str, row: list[Any]) -> bool:
-    path, _, _, size, digest = row
+def _is_there(directory: str, row: FileFields) -> bool:
+    path, _, _, size, digest = FileRow._make(row)
     *folders, name = safe_parts(path)
     try:
         with opened_folder(directory, folders) as folder, open(open_file(folder, name), "rb") as file:
@@ -47,21 +46,21 @@ def _is_there(directory: str, row: list[Any]) -> bool:
         return False
 
 
-def refusal(rows: list[list[Any]], contents: list[Bulk]) -> str:
+def refusal(rows: Sequence[FileFields], contents: list[Bulk]) -> str:
     """Why arrived files are not accepted, or ''."""
     for row, content in zip(rows, contents, strict=False):  # Contents may follow their rows later.
         if isinstance(content, ReceivedFile) and content.error:
-            return f"the file {FileRow(*row).path!r} is refused: {content.error}"
+            return f"the file {FileRow._make(row).path!r} is refused: {content.error}"
     return ""
 
 
-def place(directory: str, row: list[Any], content: Bulk, again: bool = False) -> str:
+def place(directory: str, row: FileFields, content: Bulk, again: bool = False) -> str:
     """Move one file to its path, and check that it has the announced contents; returns the path. With `again`, the same
     contents can be stored another time.
 
     Raises ProtocolError, with a text for the user, and OSError.
     """
-    path, mode, modified, size, digest = row
+    path, mode, modified, size, digest = FileRow._make(row)
     parts = safe_parts(path)
     if not isinstance(content, ReceivedFile):
         raise ProtocolError(f"{path!r}: it was not received as a file")
@@ -97,7 +96,7 @@ def _move(path: str, folder: int, name: str, mode: int, modified: float, again: 
             os.unlink(link)
 
 
-def place_all(directory: str, rows: Sequence[list[Any]], contents: Sequence[Bulk]) -> str:
+def place_all(directory: str, rows: Sequence[FileFields], contents: Sequence[Bulk]) -> str:
     """Store the files of a job in a separate directory; returns the error, or ''."""
     try:
         os.makedirs(directory, mode=0o700, exist_ok=True)
@@ -115,7 +114,7 @@ def _cannot_be_placed(error: Exception) -> str:
 class JobFiles:
     """The files of single jobs of one computation, in the directory that all of its jobs share."""
 
-    def __init__(self, directory: str, kept: Sequence[list[Any]], is_used: Callable[[str], bool]) -> None:
+    def __init__(self, directory: str, kept: Sequence[FileFields], is_used: Callable[[str], bool]) -> None:
         self._directory = directory
         #: Whether a computation needs a file.
         self._is_used = is_used
@@ -126,9 +125,9 @@ class JobFiles:
         self._users: Counter[str] = Counter()
         self._of_job: dict[tuple[int, int], list[str]] = {}
 
-    def fit(self, rows: Sequence[list[Any]]) -> bool:
+    def fit(self, rows: Sequence[FileFields]) -> bool:
         """Whether these files can be stored now: their names are not in use, and fit into a message."""
-        for path, _, _, _, digest in rows:
+        for path, _, _, _, digest in map(FileRow._make, rows):
             try:
                 goal = os.path.join(self._directory, *safe_parts(path))
             except ProtocolError:  # `place` reports the error.
@@ -138,9 +137,9 @@ class JobFiles:
                 return False
             if there not in (None, digest):
                 return False
-        return sum(len(path) + 8 for path, *_ in rows) <= NAMES_LIMIT
+        return sum(len(row.path) + 8 for row in map(FileRow._make, rows)) <= NAMES_LIMIT
 
-    def place(self, key: tuple[int, int], rows: Sequence[list[Any]], contents: Sequence[Bulk]) -> str:
+    def place(self, key: tuple[int, int], rows: Sequence[FileFields], contents: Sequence[Bulk]) -> str:
         """Store the files of a job; returns the error, or ''."""
         mine = self._of_job.setdefault(key, [])
         try:
@@ -148,14 +147,14 @@ class JobFiles:
                 goal = place(self._directory, row, content, again=True)
                 mine.append(goal)
                 self._users[goal] += 1
-                self._contents[goal] = FileRow(*row).digest
+                self._contents[goal] = FileRow._make(row).digest
         except (OSError, ProtocolError) as error:
             return _cannot_be_placed(error)
         return ""
 
-    def check(self, directory: str, rows: Sequence[list[Any]]) -> None:
+    def check(self, directory: str, rows: Sequence[FileFields]) -> None:
         """Raise ProtocolError if files of another computation conflict with those of jobs."""
-        for path, _, _, _, digest in rows if self._contents else ():
+        for path, _, _, _, digest in map(FileRow._make, rows if self._contents else ()):
             if self._contents.get(os.path.join(directory, *safe_parts(path)), digest) != digest:
                 raise ProtocolError(
                     f"the file {path!r} already exists with different contents, for a job in the same dest_path"

@@ -8,9 +8,9 @@ from __future__ import annotations
 import contextlib
 import importlib
 import os
-from typing import Any
+from types import ModuleType
 
-_psutil: Any = None
+_psutil: ModuleType | None = None
 
 
 def load() -> None:

@@ -25,7 +25,7 @@ from gdispy.execution.dependency_files import remove_file, under_another_name
 from gdispy.execution.state_directory import is_alive
 from gdispy.protocol.ids import ComputationId
 from gdispy.protocol.messages import Prepare
-from gdispy.protocol.rows import FileRow
+from gdispy.protocol.rows import FileFields, FileRow
 from gdispy.protocol.safe_path import RESERVED, safe_parts
 
 #: In the directory of each node: the usage by its computations.
@@ -51,7 +51,7 @@ class _Use:
         one, two = f"{self.directory}/", f"{other.directory}/"
         return one.startswith(two) or two.startswith(one)
 
-    def as_row(self) -> list[Any]:
+    def as_row(self) -> list[object]:
         return [self.directory, self.keeps, self.clears, self.contents, sorted(self.placed)]
 
     @classmethod
@@ -85,14 +85,14 @@ class KeptDirectories:
             self._add(uses, key, use, prepare.files)
             own[key] = use
 
-    def add(self, computation: ComputationId, rows: Sequence[list[Any]]) -> None:
+    def add(self, computation: ComputationId, rows: Sequence[FileFields]) -> None:
         """More files are to come. Raises ProtocolError likewise, and OSError."""
         with self._all_uses() as uses:
             use = uses[self._node].get(computation.hex())
             if use is not None:
                 self._add(uses, computation.hex(), use, rows)
 
-    def _add(self, uses: _Uses, key: str, use: _Use, rows: Sequence[list[Any]]) -> None:
+    def _add(self, uses: _Uses, key: str, use: _Use, rows: Sequence[FileFields]) -> None:
         contents = {
             os.path.join(use.directory, *safe_parts(row.path)): row.digest.hex() for row in map(FileRow._make, rows)
         }
@@ -185,7 +185,7 @@ class KeptDirectories:
                 found[node] = rows
         return found
 
-    def _write(self, node: str, rows: dict[str, Any]) -> None:
+    def _write(self, node: str, rows: dict[str, list[object]]) -> None:
         path = self._record(node)
         with open(f"{path}.new", "w", encoding="ascii") as file:
             json.dump(rows, file)

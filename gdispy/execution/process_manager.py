@@ -19,8 +19,9 @@ import logging
 import os
 import shutil
 import signal
+import socket
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, TypedDict
 
 import gevent
 import gevent.event
@@ -38,10 +39,11 @@ from gdispy.protocol.ids import ComputationId, JobId, WorkerId
 from gdispy.protocol.limits import NAME_LIMIT, printable, printable_for_log
 from gdispy.protocol.messages import Prepare, PutFile
 from gdispy.protocol.payload import Bulk, joined
-from gdispy.protocol.rows import JobOptions
+from gdispy.protocol.rows import FileFields, JobOptions
 from gdispy.rules.effects import Effects
 from gdispy.rules.node.job import Job, release
 from gdispy.rules.node.node_rules import NodeRules
+from gdispy.rules.node.outcome import Row
 from gdispy.runtime.greenlets import keep_running, spawn
 from gdispy.runtime.pump import Pump
 from gdispy.worker import control
@@ -67,10 +69,25 @@ READ_INTERVAL = 0.001
 BACKLOG_LIMIT = 64 * 1024 * 1024
 
 
+class ProcessSettings(TypedDict):
+    """The settings of a node that its processes need."""
+
+    #: The directory of all nodes of the user.
+    dest_path_prefix: str
+    name: str
+    address: str
+    #: The limits of jobs, as in `worker/limits.py`.
+    limits: list[float]
+    #: Whether a cleanup function may end the node.
+    client_shutdown: bool
+    #: A file that the spawner runs first, or ''.
+    init: str
+
+
 class ProcessManager:
     """All processes of a node."""
 
-    def __init__(self, rules: NodeRules, pump: Pump, setting: dict[str, Any], instance: bytes) -> None:
+    def __init__(self, rules: NodeRules, pump: Pump, setting: ProcessSettings, instance: bytes) -> None:
         self._rules = rules
         self._pump = pump
         self._setting = setting
@@ -81,7 +98,7 @@ class ProcessManager:
         #: The memory files of large payloads.
         self.memory_files = MemoryFilePool()
         self._files = ComputationFiles(setting["dest_path_prefix"], instance)
-        self._spawner: Any = None
+        self._spawner: socket.socket | None = None
         self._spawner_pid = 0
         self._closing = False
         #: Set while any worker has a job.
@@ -128,7 +145,7 @@ class ProcessManager:
         self._spawner = end
         spawn(self._read_spawner, end, what="the reader of the spawner", on_failure=lambda error: self.on_defect(error))
 
-    def _read_spawner(self, end: Any) -> None:
+    def _read_spawner(self, end: socket.socket) -> None:
         for message in messages(end):
             if message[0] == "up":
                 self.is_up.set()
@@ -142,7 +159,8 @@ class ProcessManager:
 
     def _spawner_lost(self) -> None:
         """The spawner was killed. Kill its remaining processes, and start a new one."""
-        self._spawner.close()
+        if self._spawner is not None:
+            self._spawner.close()
         self._await_spawner()
         kill_descendants(os.getpid())
         if self._closing:  # The node was told to stop meanwhile, for example if both get the same signal.
@@ -151,6 +169,12 @@ class ProcessManager:
         self._start_spawner()
         for key in list(self._templates):
             self._pump.put(self._template_ended, key, "the node's spawner process was killed")
+
+    def _tell_spawner(self, message: list[object]) -> None:
+        """Send it a command, if it is alive."""
+        if self._spawner is not None:
+            with contextlib.suppress(OSError):
+                control.send(self._spawner, message)
 
     def _template_ended(self, key: str, cause: str, now: float) -> Effects:
         """Report it in one turn of the pump, so that no decision falls between its end and the report."""
@@ -176,15 +200,15 @@ class ProcessManager:
     def _remove_trees(self, paths: Iterable[str]) -> None:
         for path in paths:
             if os.path.lexists(path):
-                with contextlib.suppress(OSError):
-                    control.send(self._spawner, ["remove", path])
+                self._tell_spawner(["remove", path])
 
     # Computations
 
     def look(self, prepare: Prepare) -> None:
         """Find the files of a computation that are missing; answer with `looked`."""
         spawn(
-            *(self._look, prepare),
+            self._look,
+            prepare,
             what="the query for files of a computation",
             on_failure=lambda error: self._pump.put(self._rules.loaded, prepare.computation, repr(error)),
         )
@@ -236,6 +260,7 @@ class ProcessManager:
         values = [template.directory, setting["name"], setting["address"], setting["client_shutdown"]]
         values += [template.jobs, prepare.job_directory, template.keeps_jobs]
         values += [prepare.output_limit, job_logger.getEffectiveLevel(), prepare.results]
+        assert self._spawner is not None
         control.send(self._spawner, ["template", key, *values, setting["limits"]], [theirs.fileno()])
         theirs.close()
         body = prepare.body if prepare.python in ("", config.PYTHON) or not prepare.source else prepare.source
@@ -243,7 +268,8 @@ class ProcessManager:
         control.send(end, ["load", prepare.kind, prepare.name], files)
         control.close_all(files)
         template.reader = spawn(
-            *(self._read_template, template),
+            self._read_template,
+            template,
             what="the reader of a template process",
             on_failure=lambda error: self._end_template(template),
         )
@@ -275,8 +301,7 @@ class ProcessManager:
 
     def _end_template(self, template: TemplateProcess) -> None:
         """Nothing reads from it any more, because of a defect; the spawner reports its end."""
-        with contextlib.suppress(OSError):
-            control.send(self._spawner, ["end", template.id.hex()])
+        self._tell_spawner(["end", template.id.hex()])
 
     def _log(self, template: TemplateProcess, level: int, text: str) -> None:
         """A computation has written to `dispynode_logger`."""
@@ -302,10 +327,10 @@ class ProcessManager:
                     control.send(template.end, ["leave"])
                 return
             if not template.is_loaded:  # It may be running setup, and does not read its socket.
-                with contextlib.suppress(OSError):
-                    control.send(self._spawner, ["end", computation.hex()])
+                self._tell_spawner(["end", computation.hex()])
             template.end.close()
-            template.reader.kill(block=False)
+            if template.reader is not None:
+                template.reader.kill(block=False)
         else:  # It never had processes.
             self._remove_trees(self._files.leave_directory(computation))
             self._pump.put(self._rules.unloaded, computation)
@@ -318,8 +343,9 @@ class ProcessManager:
         with contextlib.suppress(OSError):  # A dead template is reported by the spawner.
             control.send(template.end, ["fork", number], worker.ends_for_worker())
         worker.forked()
-        reading = (self._read_results, worker)
-        worker.reader = spawn(*reading, what="the reader of a worker", on_failure=lambda error: self.end(number))
+        worker.reader = spawn(
+            self._read_results, worker, what="the reader of a worker", on_failure=lambda error: self.end(number)
+        )
 
     def hand(self, number: WorkerId, jobs: list[Job]) -> None:
         worker = self._workers.get(number)
@@ -341,7 +367,9 @@ class ProcessManager:
             if error:
                 errors[job.number] = error
 
-    def _place_files(self, worker: WorkerChannel, key: tuple[int, int], rows: list[Any], contents: list[Bulk]) -> str:
+    def _place_files(
+        self, worker: WorkerChannel, key: tuple[int, int], rows: list[FileFields], contents: list[Bulk]
+    ) -> str:
         """Store the files of a job; returns the error, or ''."""
         template = worker.template
         if template.job_files is None:
@@ -381,8 +409,14 @@ class ProcessManager:
         if worker is not None and not worker.is_dead:
             self._pump.put(self._rules.took_back, number, worker.take_back())
             if worker.groups:
-                rest = (self._take_rest, worker, worker.groups.void(), worker.page.mark())
-                spawn(*rest, what="taking jobs back", on_failure=lambda error: self.end(number))
+                spawn(
+                    self._take_rest,
+                    worker,
+                    worker.groups.void(),
+                    worker.page.mark(),
+                    what="taking jobs back",
+                    on_failure=lambda error: self.end(number),
+                )
 
     def _take_rest(self, worker: WorkerChannel, last: int, mark: tuple[int, int]) -> None:
         """Take the outcomes that a living worker has not sent yet; and the jobs that it has read and not started, which
@@ -409,7 +443,7 @@ class ProcessManager:
         if worker is not None:
             self._order(worker, ["end", number, ""])
 
-    def _order(self, worker: WorkerChannel, message: list[Any]) -> None:
+    def _order(self, worker: WorkerChannel, message: list[object]) -> None:
         with contextlib.suppress(OSError):
             control.send(worker.template.end, message)
 
@@ -458,7 +492,7 @@ class ProcessManager:
             return
         self._take_rows(worker, rows)
 
-    def _take_results(self, worker: WorkerChannel, data: bytes, ancillary: list[Any]) -> None:
+    def _take_results(self, worker: WorkerChannel, data: bytes, ancillary: list[tuple[int, int, bytes]]) -> None:
         if ancillary:
             worker.fds.extend(control.descriptors(ancillary))
         try:
@@ -470,7 +504,7 @@ class ProcessManager:
             return
         self._take_rows(worker, rows)
 
-    def _take_rows(self, worker: WorkerChannel, rows: list[Any]) -> None:
+    def _take_rows(self, worker: WorkerChannel, rows: list[Row]) -> None:
         if rows:
             worker.answered(rows)
             worker.memory_limit = 0
@@ -480,9 +514,9 @@ class ProcessManager:
             worker.flush()
             self._pump.put(self._rules.answered, worker.number, rows)
 
-    def _sort(self, worker: WorkerChannel, frames: list[list[Any]]) -> list[Any]:
+    def _sort(self, worker: WorkerChannel, frames: list[list[Any]]) -> list[Row]:
         """The outcomes among frames, as rows; other frames are handled here, in order."""
-        rows: list[Any] = []
+        rows: list[Row] = []
         for fields in frames:
             if fields[0] == RESULT:
                 rows.append(worker.row(fields))
@@ -507,14 +541,15 @@ class ProcessManager:
                 self._pump.put(self._rules.took_back, worker.number, worker.take_from(fields[1]))
         return rows
 
-    def _progressed(self, number: WorkerId, job: JobId, attempt: int, index: int, value: Bulk, now: float) -> Any:
+    def _progressed(self, number: WorkerId, job: JobId, attempt: int, index: int, value: Bulk, now: float) -> Effects:
         return self._rules.progressed(number, job, attempt, index, value)
 
     def _worker_ended(self, worker: WorkerChannel, cause: str) -> None:
         if worker.is_dead or self._workers.get(worker.number) is not worker:
             return
         worker.is_dead = True
-        worker.reader.kill(block=False)
+        if worker.reader is not None:
+            worker.reader.kill(block=False)
         self._take_kept(worker, *worker.page.mark())  # Invariant 1.
         self._pump.put(self._exited, worker, cause)
 
@@ -535,7 +570,8 @@ class ProcessManager:
             self._remove_trees([worker.directory])
         self._workers.pop(worker.number, None)
         worker.template.workers.pop(worker.number, None)
-        worker.reader.kill(block=False)
+        if worker.reader is not None:
+            worker.reader.kill(block=False)
         worker.close()
 
     def _watch_output(self) -> None:

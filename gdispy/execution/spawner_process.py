@@ -9,6 +9,7 @@ import errno
 import os
 import signal
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 from gevent import socket
@@ -38,7 +39,7 @@ _LIMITS = {
 }
 
 
-def start_spawner(directory: str, init: str, instance: bytes) -> tuple[Any, int]:
+def start_spawner(directory: str, init: str, instance: bytes) -> tuple[socket.socket, int]:
     """Start a spawner for the node's directory, which runs the file `init` first if there is one; returns the node's
     end of its control socket, and its process. Raises OSError."""
     end, theirs = control.pair()
@@ -83,7 +84,7 @@ def why_not_started(error: Exception) -> str:
     return str(error)
 
 
-def messages(end: Any) -> Any:
+def messages(end: socket.socket) -> Iterator[list[Any]]:
     """The messages of a control socket, until its other end is closed."""
     end.setblocking(False)
     while True:

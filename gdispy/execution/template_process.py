@@ -5,7 +5,9 @@ Runs in the node's loop.
 
 from __future__ import annotations
 
-from typing import Any
+import socket
+
+import gevent
 
 from gdispy.execution.dependency_files import JobFiles
 from gdispy.execution.worker_channel import WorkerChannel
@@ -25,8 +27,9 @@ class TemplateProcess:
         self.jobs = jobs
         self.keeps_jobs = not prepare.cleanup and not prepare.directory
         self.workers: dict[WorkerId, WorkerChannel] = {}
-        self.end: Any = None
-        self.reader: Any = None
+        #: The end of its control socket; set when it is started.
+        self.end: socket.socket
+        self.reader: gevent.Greenlet | None = None
         #: It was told to end, so its end is expected.
         self.ending = False
         #: It has loaded the computation; and there is a cleanup function to call at the end.

@@ -13,8 +13,9 @@ import itertools
 import os
 import struct
 from collections import deque
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import gevent
 import msgpack
 from gevent import socket
 
@@ -31,6 +32,9 @@ from gdispy.rules.node.outcome import Row
 from gdispy.worker import control, shared_page
 from gdispy.worker.frames import ANSWER, ANSWER_LIMIT, INLINE, MESSAGE_LIMIT
 from gdispy.worker.output_capture import capture_file
+
+if TYPE_CHECKING:
+    from gdispy.execution.template_process import TemplateProcess
 
 #: Maximum size of one frame of a worker's results.
 FRAME_LIMIT = 32 * 1024 * 1024
@@ -55,7 +59,7 @@ ANCILLARY = socket.CMSG_SPACE(64 * 4)
 class WorkerChannel:
     """The node's ends of the sockets to one worker."""
 
-    def __init__(self, number: WorkerId, template: Any, pool: MemoryFilePool) -> None:
+    def __init__(self, number: WorkerId, template: TemplateProcess, pool: MemoryFilePool) -> None:
         self.number = number
         self.template = template
         jobs, self._worker_jobs = control.pair()
@@ -80,7 +84,7 @@ class WorkerChannel:
         self.outstanding = 0
         #: Messages that did not fit into the socket, with their jobs, and the number of the first job of a group.
         self.overflow: deque[tuple[bytes, list[Job], int]] = deque()
-        self.reader: Any = None
+        self.reader: gevent.Greenlet | None = None
         self.buffer = b""
         #: Its pid; 0 until it is known.
         self.pid = 0
@@ -144,10 +148,10 @@ class WorkerChannel:
         value = job.arguments
         if type(value) is bytes and len(value) > INLINE:
             value = job.arguments = in_memory_file(value)
-        shown: Any = value if type(value) is bytes else bulk_size(value)
+        shown: bytes | int = value if type(value) is bytes else bulk_size(value)
         if isinstance(value, PooledMemoryFile):
             shown = -value.size
-        fields = [job.number, job.attempt, shown]
+        fields: list[object] = [job.number, job.attempt, shown]
         if job.options is not None:
             directory = self.directories.pop((job.number, job.attempt), "")
             paths = [] if directory else [path for path, *_ in job.options.files]
@@ -297,7 +301,7 @@ class WorkerChannel:
         self._files.expect(0)
         self._files.give_back([(job, attempt)])
 
-    def value(self, value: Any, lent: PooledMemoryFile | None = None) -> Bulk:
+    def value(self, value: object, lent: PooledMemoryFile | None = None) -> Bulk:
         """A payload of a frame: inline, or in the file of the job, or in the next file of the message."""
         if type(value) is int and value < 0:
             if lent is None:
@@ -309,10 +313,10 @@ class WorkerChannel:
             raise ProtocolError("a value that is none")
         return value
 
-    def sent_file(self, fields: list[Any]) -> tuple[JobId, int, int, list[Any], Bulk]:
+    def sent_file(self, fields: list[Any]) -> tuple[JobId, int, int, list[object], Bulk]:
         """The file in a frame: job, attempt, its number, its row as in `Prepare`, its contents."""
         _, job, attempt, token, path, mode, modified, size, digest = fields
-        row = [path, mode, modified, size, digest]
+        row: list[object] = [path, mode, modified, size, digest]
         if tuple(map(type, fields)) != (int, int, int, int, str, int, float, int, bytes):
             raise ProtocolError("a field that is none")
         self._tokens.append(token)
@@ -336,7 +340,7 @@ def _frames(data: bytes) -> tuple[list[list[Any]], int]:
     return frames, offset
 
 
-def _shown_names(job: Job) -> Any:
+def _shown_names(job: Job) -> bytes | int:
     names = job.options.names if job.options is not None else b""
     return names if type(names) is bytes and len(names) <= INLINE // 2 else bulk_size(names)
 

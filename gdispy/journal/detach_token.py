@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgpack
 
@@ -45,13 +45,13 @@ def read_token(text: str) -> DetachToken:
     return DetachToken(*row)
 
 
-def joined_dump(value: Any) -> bytes:
+def joined_dump(value: object) -> bytes:
     """Any value, pickled, in one piece."""
     data = pickling.dumps(value)
     return data if isinstance(data, bytes) else b"".join(data)
 
 
-def joined_plain(name: Any) -> bytes:
+def joined_plain(name: object) -> bytes:
     """The id of a job as plain data, in one piece. Raises NotPlain."""
     data = plain.dumps(name, "the id of a job")
     return data if isinstance(data, bytes) else b"".join(data)

@@ -22,7 +22,6 @@ import tempfile
 import threading
 import zlib
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
 
 import gevent
 
@@ -46,6 +45,7 @@ from gdispy.journal.locked_file import open_locked
 from gdispy.protocol.ids import ComputationId, Instance
 from gdispy.protocol.message import Message
 from gdispy.protocol.messages import Release
+from gdispy.protocol.payload import Buffer
 from gdispy.rules.history.facts import Began
 from gdispy.runtime.greenlets import keep_running
 
@@ -86,7 +86,7 @@ class Journal:
         self._unwritten: list[bytes] = []
         self.stuck = ""
         self._unsynced = False
-        self._keeper: Any = None
+        self._keeper: gevent.Greenlet | None = None
         # Last: from here on the file is locked, until `close` or `__del__`.
         self._fd = open_locked(path, _holder)
 
@@ -145,7 +145,7 @@ class Journal:
             except OSError as error:
                 raise JournalError(f"{self.path} cannot be written: {error.strerror}") from error
 
-    def add(self, values: list[Any]) -> bool:
+    def add(self, values: list[object]) -> bool:
         """Write one fact, as the array of its fields, in the fastest way: each submitted job is one. False if that is
         impossible, and nothing was written: then `append_or_raise` can write it, or raises the reason."""
         try:
@@ -155,10 +155,12 @@ class Journal:
         with self._lock:
             return len(data) <= SHORT and not self._unwritten and self._write_at_once(data)
 
-    def _write(self, pieces: list[Any]) -> None:
+    def _write(self, pieces: list[Buffer]) -> None:
         """Append one record, in consecutive pieces."""
-        if len(pieces) == 1 and len(pieces[0]) <= SHORT and self._write_at_once(pieces[0]):
-            return
+        if len(pieces) == 1:
+            only = pieces[0]
+            if type(only) is bytes and len(only) <= SHORT and self._write_at_once(only):
+                return
         begin, crc = self._tip
         size, end = sum(map(len, pieces)), begin
         for piece in pieces:

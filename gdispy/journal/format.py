@@ -20,7 +20,7 @@ import struct
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from typing import Any
+from typing import TypeGuard
 
 import msgpack
 
@@ -29,7 +29,7 @@ from gdispy.protocol.ids import ComputationId
 from gdispy.protocol.job_status import TERMINATED
 from gdispy.protocol.message import Message, picked
 from gdispy.protocol.messages import Ended, Progress, Release, Released, Run
-from gdispy.protocol.payload import Payload, bulk_size, joined
+from gdispy.protocol.payload import Buffer, Payload, bulk_size, joined
 from gdispy.protocol.splitting import divided
 from gdispy.rules.history.facts import Announced, computation_of, from_values
 from gdispy.rules.history.replay import JournalState
@@ -74,11 +74,11 @@ class Reading:
         #: Computations with a fact that could not be applied, and why. No other fact of them is kept.
         self.set_aside: dict[ComputationId, str] = {}
 
-    def take(self, values: Any) -> None:
+    def take(self, values: object) -> None:
         """Apply the fact in an array. Raises ProtocolError if it is not a fact and concerns no computation."""
         computation = computation_of(values)
         if computation in self.set_aside:
-            if values[0] in (Release.tag, Released.tag):
+            if isinstance(values, list) and values[0] in (Release.tag, Released.tag):
                 del self.set_aside[computation]
             return
         try:
@@ -218,11 +218,10 @@ def unpack(data: bytes) -> Iterator[Message]:
         yield from_values(values)
 
 
-def arrays(data: bytes) -> Iterator[Any]:
+def arrays(data: bytes) -> Iterator[object]:
     """The facts of a record as arrays."""
     limit = max(len(data), 1)
-    ways: dict[str, Any] = {"raw": False, "unicode_errors": "surrogatepass", "max_buffer_size": limit}
-    unpacker = msgpack.Unpacker(ext_hook=_extension, **ways)
+    unpacker = msgpack.Unpacker(ext_hook=_extension, raw=False, unicode_errors="surrogatepass", max_buffer_size=limit)
     unpacker.feed(data)
     yield from unpacker
 
@@ -238,14 +237,14 @@ class _Large(Exception):
     """A fact holds a payload that must not be copied."""
 
 
-def packed(facts: Iterable[Message]) -> list[Any]:
+def packed(facts: Iterable[Message]) -> list[Buffer]:
     """Facts in their written form, in pieces. Large payloads are pieces without a copy: copying them would cost more
     than all other work here."""
     facts = [part for fact in facts for part in divided(fact)]
     try:
         return [b"".join([_pack(fact.values()) for fact in facts])]
     except _Large:
-        pieces: list[Any] = []
+        pieces: list[Buffer] = []
         for fact in facts:
             for part in _writable(fact):
                 _add_pieces(part.values(), pieces)
@@ -282,11 +281,11 @@ def _writable(fact: Message) -> list[Message]:
     return [fact]
 
 
-def _is_too_long(value: Any) -> bool:
+def _is_too_long(value: object) -> bool:
     return _lies_here(value) and value.size > LONGEST
 
 
-def _lies_here(value: Any) -> bool:
+def _lies_here(value: object) -> TypeGuard[Payload]:
     """Whether it is a payload whose bytes are written into the journal."""
     return isinstance(value, Payload) and not isinstance(value, StoredPayload)
 
@@ -296,7 +295,7 @@ def _lies_here(value: Any) -> bool:
 pack_plain = msgpack.Packer(unicode_errors="surrogatepass").pack
 
 
-def _pack(value: Any) -> bytes:
+def _pack(value: object) -> bytes:
     try:
         data: bytes = pack_plain(value)
     except TypeError:  # It contains a payload.
@@ -304,7 +303,7 @@ def _pack(value: Any) -> bytes:
     return data
 
 
-def _as_bytes(value: Any) -> Any:
+def _as_bytes(value: Payload) -> bytes | msgpack.ExtType:
     if isinstance(value, StoredPayload):
         return msgpack.ExtType(_STORED, _STORED_HEAD.pack(value.size, value.crc) + value.name.encode())
     if value.size > LARGE:
@@ -312,7 +311,7 @@ def _as_bytes(value: Any) -> Any:
     return joined(value)
 
 
-def _add_pieces(value: Any, pieces: list[Any]) -> None:
+def _add_pieces(value: object, pieces: list[Buffer]) -> None:
     """The same as `_pack`, piece by piece."""
     if _lies_here(value) and value.size > LARGE:
         pieces.append(b"\xc6" + value.size.to_bytes(4, "big"))

@@ -19,7 +19,6 @@ import os
 import zlib
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from typing import Any
 
 from gdispy.buffers.memory_file import write_all
 from gdispy.journal.format import StoredPayload
@@ -37,11 +36,11 @@ SPARE_SIZE = 8 << 20
 #: The prefix of the names of the files, and the directory beside theirs for files that no known job needs.
 _PREFIX = "payload-"
 _SET_ASIDE = "payloads.set-aside"
-#: The fields with data of users, by facts. Other large values stay in the journal.
-_COLUMNS: dict[type[Message], tuple[str, ...]] = {Run: ("arguments",), Ended: ("results", "outputs", "errors")}
+#: Facts with data of users. Other large values stay in the journal.
+_WITH_PAYLOADS = (Run, Ended)
 
 #: Writes facts into the journal.
-Append = Callable[[list[Message]], Any]
+Append = Callable[[list[Message]], object]
 
 
 class PayloadFiles:
@@ -64,16 +63,18 @@ class PayloadFiles:
 
     def store(self, facts: Iterable[Message]) -> list[Message]:
         """The facts in the form for the journal: large payloads are written to files now."""
-        return [self._stored(fact) if type(fact) in _COLUMNS else fact for fact in facts]
+        return [self._stored(fact) if isinstance(fact, _WITH_PAYLOADS) else fact for fact in facts]
 
-    def _stored(self, fact: Any) -> Message:
-        columns = {name: getattr(fact, name) for name in _COLUMNS[type(fact)]}
-        if all(set(map(type, column)) <= {bytes} for column in columns.values()):  # They are small then.
-            return fact  # type: ignore[no-any-return]
-        changes = {name: self._column(fact, column) for name, column in columns.items()}
-        return replace(fact, **changes)  # type: ignore[no-any-return]
+    def _stored(self, fact: Run | Ended) -> Message:
+        columns = (fact.arguments,) if isinstance(fact, Run) else (fact.results, fact.outputs, fact.errors)
+        if all(set(map(type, column)) <= {bytes} for column in columns):  # They are small then.
+            return fact
+        if isinstance(fact, Run):
+            return replace(fact, arguments=self._column(fact, fact.arguments))
+        results, outputs, errors = (self._column(fact, column) for column in columns)
+        return replace(fact, results=results, outputs=outputs, errors=errors)
 
-    def _column(self, fact: Any, values: list[Bulk]) -> list[Bulk]:
+    def _column(self, fact: Run | Ended, values: list[Bulk]) -> list[Bulk]:
         return [
             self._write(fact.computation, job, value) if isinstance(value, Payload) and value.size >= LARGE else value
             for job, value in zip(fact.jobs, values, strict=True)

@@ -37,7 +37,7 @@ from gdispy.worker import pickling
 logger = logging.getLogger("gdispy")
 
 
-def recovery_path(fault_recover: Any) -> str:
+def recovery_path(fault_recover: object) -> str:
     """The path of the file for the user's value of `fault_recover`; '' for none. Raises ConfigError."""
     if fault_recover is None or fault_recover is False or fault_recover == "":
         return ""
@@ -138,7 +138,7 @@ class RecoveryFile:
         self.journal.sync()
         return message, opened
 
-    def submitted(self, number: int, payload: Bulk, options: JobOptions | None, name: Any) -> None:
+    def submitted(self, number: int, payload: Bulk, options: JobOptions | None, name: object) -> None:
         """Record a job before it is submitted. Raises JournalError; then it must not be submitted."""
         fields: list[Any] = [self._computation, [number], [1], [payload], [options] if options else []]
         if name is None and not self._names and self.journal.add([Run.tag, *fields]):
@@ -152,7 +152,7 @@ class RecoveryFile:
             self.named(number, name)
         self.journal.append_or_raise([*before, run, *self._pending()])
 
-    def named(self, number: int, name: Any) -> None:
+    def named(self, number: int, name: object) -> None:
         """Record the user's id of a job. It is written with the next job, or a little later."""
         try:
             data = joined_dump(name)
@@ -182,7 +182,7 @@ class RecoveryFile:
             names, self._names = self._names, []
         return [JobNames(self._computation, [job for job, _ in names], [name for _, name in names])] if names else []
 
-    def taken_up(self, payload: Bulk, call: Any) -> JobId | None:
+    def taken_up(self, payload: Bulk, call: object) -> JobId | None:
         """The job of the previous run that is submitted again with this; None for a new job."""
         if not self._left:
             return None
@@ -256,7 +256,7 @@ def _digest(data: bytes) -> bytes:
     return blake2b(data, digest_size=16).digest()
 
 
-def _is_same(payload: Bulk, call: Any) -> bool:
+def _is_same(payload: Bulk, call: object) -> bool:
     try:
         return _are_same(call_of(payload), call)
     except Exception:  # Comparing objects of the user's classes may raise any exception.

@@ -26,17 +26,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import blake2b
 from hmac import compare_digest
-from typing import Any
 
-from nacl import bindings as untyped_bindings
+from nacl import bindings
 from nacl.exceptions import CryptoError
 
 from gdispy.config import VERSION
 from gdispy.errors import PeerRejected, ProtocolError, SecretError
 from gdispy.protocol.limits import printable
 from gdispy.protocol.secretbox import KEY_BYTES, seal, unseal
-
-bindings: Any = untyped_bindings
 
 #: Version of the protocol, in the last two bytes of the magic.
 PROTOCOL = 2

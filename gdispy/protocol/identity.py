@@ -10,16 +10,13 @@ connection. A proof is therefore useless on any other connection, also for its r
 from __future__ import annotations
 
 from hashlib import blake2b
-from typing import Any
 
-from nacl import bindings as untyped_bindings
+from nacl import bindings
 from nacl.exceptions import CryptoError
 
 from gdispy.errors import ProtocolError
 from gdispy.protocol.field_checks import INSTANCE_BYTES, PROOF_BYTES
 from gdispy.protocol.ids import Instance
-
-bindings: Any = untyped_bindings
 
 SEED_BYTES = 32
 _PUBLIC_BYTES, _SIGNATURE_BYTES = 32, 64

@@ -5,10 +5,10 @@ Pure. `messages/` has the messages between peers, `rules/history/facts.py` addit
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Sized
 from dataclasses import MISSING, replace
 from operator import itemgetter
-from typing import Any, ClassVar, TypeVar
+from typing import ClassVar, TypeVar
 
 from gdispy.errors import ProtocolError
 from gdispy.protocol.field_checks import Check
@@ -25,7 +25,7 @@ class Message(Fields):
     #: Names of the fields that hold one item per job, and so must have equal length.
     columns: ClassVar[tuple[str, ...]] = ()
     #: Fields that hold rows, or None for some items, and the type of these rows; they are converted on arrival.
-    row_types: ClassVar[dict[str, Callable[..., Any]]] = {}
+    row_types: ClassVar[dict[str, Callable[..., tuple[object, ...]]]] = {}
     #: Names of the fields that may be split, item by item, between several messages; an empty one stays empty. A
     #: message without such fields cannot be split.
     parts: ClassVar[tuple[str, ...]] = ()
@@ -38,7 +38,7 @@ class Message(Fields):
     #: Whether no later message overtakes it, however long it is.
     is_first: ClassVar[bool] = False
 
-    def values(self) -> list[Any]:
+    def values(self) -> list[object]:
         """The array on the wire."""
         return [self.tag, *fields(self)]
 
@@ -52,12 +52,12 @@ M = TypeVar("M", bound=Message)
 
 def picked(message: M, places: Sequence[int]) -> M:
     """The same message with only some of the items of its columns."""
-    columns: dict[str, Any] = {name: getattr(message, name) for name in message.parts}
+    columns: dict[str, list[object]] = {name: getattr(message, name) for name in message.parts}
     picks = {name: [column[place] for place in places] if column else [] for name, column in columns.items()}
     return replace(message, **picks)
 
 
-def read_values(values: Any, by_tag: dict[int, type[Message]]) -> Message:
+def read_values(values: object, by_tag: dict[int, type[Message]]) -> Message:
     """The message in an array. Raises ProtocolError for anything else."""
     if type(values) is not list or not values or type(values[0]) is not int:
         raise ProtocolError("a message must be an array that begins with its number")
@@ -84,10 +84,10 @@ def read_values(values: Any, by_tag: dict[int, type[Message]]) -> Message:
     return message
 
 
-def _later_fields(kind: type[Message], given: int) -> list[Any]:
+def _later_fields(kind: type[Message], given: int) -> list[object]:
     """Defaults for the last fields, if an earlier version did not have them. Raises ProtocolError for other missing
     fields."""
-    found: list[Any] = []
+    found: list[object] = []
     for name in kind.__match_args__[given:]:
         field = kind.__dataclass_fields__[name]
         if field.default is not MISSING:
@@ -99,17 +99,17 @@ def _later_fields(kind: type[Message], given: int) -> list[Any]:
     return found
 
 
-def _what_is_wrong(kind: type[Message], found: list[Any]) -> str:
+def _what_is_wrong(kind: type[Message], found: list[object]) -> str:
     fields = zip(kind.__match_args__, kind.shape, found, strict=True)
     names = [name for name, check, value in fields if not check(value)]
     return f"{kind.__name__}.{names[0]} is not what it must be"
 
 
 #: By kind of message, a function that returns its columns, out of all its fields.
-_getters: dict[type[Message], Callable[[list[Any]], Any]] = {}
+_getters: dict[type[Message], Callable[[list[object]], tuple[Sized, ...]]] = {}
 
 
-def _columns(kind: type[Message], found: list[Any]) -> Any:
+def _columns(kind: type[Message], found: list[object]) -> tuple[Sized, ...]:
     getter = _getters.get(kind)
     if getter is None:
         places = [kind.__match_args__.index(name) for name in kind.columns]

@@ -8,7 +8,9 @@ from __future__ import annotations
 import bisect
 import itertools
 from collections.abc import Iterable
-from typing import Any
+
+#: Bytes of any kind, as they are read and written.
+Buffer = bytes | bytearray | memoryview
 
 
 class Payload:
@@ -22,7 +24,7 @@ class Payload:
 
     size: int
 
-    def read(self, offset: int, length: int) -> Any:
+    def read(self, offset: int, length: int) -> Buffer:
         """Up to `length` bytes from `offset`, as any buffer; empty only at the end. It must be used immediately: after
         `release`, the memory may be reused."""
         raise NotImplementedError
@@ -42,12 +44,12 @@ class MemoryPayload(Payload):
 
     __slots__ = ("_begins", "_parts")
 
-    def __init__(self, parts: Iterable[Any]) -> None:
+    def __init__(self, parts: Iterable[Buffer]) -> None:
         self._parts = [memoryview(part).cast("B") for part in parts if len(part)]
         self._begins = [0, *itertools.accumulate(part.nbytes for part in self._parts)]
         self.size = self._begins[-1]
 
-    def read(self, offset: int, length: int) -> Any:
+    def read(self, offset: int, length: int) -> Buffer:
         if offset >= self.size:
             return b""
         place = bisect.bisect_right(self._begins, offset) - 1
@@ -101,7 +103,7 @@ def joined(value: Bulk) -> bytes:
     """The whole payload as one bytes object."""
     if isinstance(value, bytes):
         return value
-    pieces: list[Any] = []
+    pieces: list[Buffer] = []
     offset = 0
     while offset < value.size:
         pieces.append(value.read(offset, value.size - offset))

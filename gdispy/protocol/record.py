@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from typing_extensions import dataclass_transform
 else:
 
-    def dataclass_transform(**_: Any) -> Callable[[T], T]:
+    def dataclass_transform(**_: object) -> Callable[[T], T]:
         return lambda function: function
 
 
@@ -51,10 +51,10 @@ class Fields:
 
 
 #: By class, a function that returns the fields of a record.
-_getters: dict[type[Any], Callable[[Any], tuple[Any, ...]]] = {}
+_getters: dict[type[Fields], Callable[[Fields], tuple[Any, ...]]] = {}
 
 
-def fields(record: Any) -> tuple[Any, ...]:
+def fields(record: Fields) -> tuple[Any, ...]:
     """The fields of a record, in order."""
     getter = _getters.get(type(record))
     if getter is None:
@@ -62,7 +62,7 @@ def fields(record: Any) -> tuple[Any, ...]:
     return getter(record)
 
 
-def _new_getter(names: tuple[str, ...]) -> Callable[[Any], tuple[Any, ...]]:
+def _new_getter(names: tuple[str, ...]) -> Callable[[Fields], tuple[Any, ...]]:
     if len(names) == 1:  # For one name it returns the value, not a tuple.
         return lambda record: (getattr(record, names[0]),)
     return attrgetter(*names) if names else lambda record: ()

@@ -5,10 +5,14 @@ sent may be of its type, which is packed as the same bytes. `field_checks.py` sa
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from gdispy.protocol.ids import ComputationId
 from gdispy.protocol.payload import Bulk, bulk_size
+
+#: The fields of a file's row that may have arrived: checked, but without their types.
+FileFields = Sequence[object]
 
 
 class FileRow(NamedTuple):
@@ -40,7 +44,7 @@ class JobOptions(NamedTuple):
     #: Pickled names that only it finds.
     names: Bulk = b""
     #: Files that only it gets, and what is in them.
-    files: list[Any] = []
+    files: list[FileFields] = []
     contents: list[Bulk] = []
     #: Seconds of processor time that it may use with all its processes.
     cpu_time: float = 0.0

@@ -12,11 +12,11 @@ Invariant: the contents of a box are neither returned nor decrypted in place bef
 from __future__ import annotations
 
 import struct
-from typing import Any
 
-from nacl import _sodium as untyped_sodium
+from nacl import _sodium
 
-_sodium: Any = untyped_sodium
+from gdispy.protocol.payload import Buffer
+
 _at, _seal, _open = _sodium.ffi.from_buffer, _sodium.lib.crypto_secretbox_easy, _sodium.lib.crypto_secretbox_open_easy
 
 #: By how many bytes a box is longer than its text; these bytes come first.
@@ -43,7 +43,7 @@ def unseal(key: bytes, nonce: bytes, box: bytes | memoryview) -> bytes | None:
     return None if plaintext is None else bytes(plaintext)
 
 
-def sealed_frame(key: bytes, nonce: bytes, *parts: Any) -> bytearray:
+def sealed_frame(key: bytes, nonce: bytes, *parts: Buffer) -> bytearray:
     """A frame: u32 length of the box, and the box around these parts, one after the other."""
     _check(key, nonce)
     frame = bytearray().join((_HEAD, *parts))

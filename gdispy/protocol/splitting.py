@@ -10,9 +10,9 @@ about many jobs are split. Invalid data of users is refused earlier.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 from gdispy.errors import InternalError
 from gdispy.protocol import field_checks
@@ -47,13 +47,15 @@ from gdispy.protocol.messages import (
 )
 from gdispy.protocol.payload import Payload
 from gdispy.protocol.record import fields
+from gdispy.protocol.rows import FileFields, FileRow
 
 #: A greater number is rounded up to an invalid one.
 _GREATEST = NUMBER_LIMIT * (1 - 1e-15)
 #: Maximum length of all texts of one message together, so that the rest still fits.
 _TEXTS = 8 << 20
 
-_Repair = Callable[[Any], Any]
+T = TypeVar("T")
+_Repair = Callable[[Any], object]
 
 
 def _are_times(column: list[float]) -> bool:
@@ -64,7 +66,7 @@ def _are_times(column: list[float]) -> bool:
 
 #: Fields that are still checked in messages whose numbers this program has counted. There are many such messages, and
 #: excessive lengths are detected when they are packed.
-_LOOKED_AT: dict[type[Message], tuple[tuple[str, Check], ...]] = {
+_LOOKED_AT: dict[type[Message], tuple[tuple[str, Callable[[Any], bool]], ...]] = {
     Run: (("options", field_checks.is_option_column),),
     Ended: (("starts", _are_times), ("ends", _are_times)),
     Started: (("times", _are_times),),
@@ -90,7 +92,7 @@ def fits(message: Message) -> bool:
     return all(check(value) for check, value in zip(message.shape, fields(message), strict=True))
 
 
-def _is_sound(check: Check, value: Any) -> bool:
+def _is_sound(check: Check, value: object) -> bool:
     """Whether a field can be packed, too."""
     return check(value) and (check in _TEXTLESS or all(encodable(text) is text for text in _texts(value)))
 
@@ -127,16 +129,16 @@ def smaller(message: Message) -> list[Message]:
     return [type(message)(*(_with_texts(value, limit) for value in fields(message)))]
 
 
-def has_too_many(values: list[Any], data: bytes) -> bool:
+def has_too_many(values: list[object], data: bytes) -> bool:
     """Whether a message has too many elements; each takes at least a byte."""
     return len(data) > ELEMENT_LIMIT and _elements(values) > ELEMENT_LIMIT
 
 
-def _elements(value: list[Any] | tuple[Any, ...]) -> int:
+def _elements(value: Sequence[object]) -> int:
     return len(value) + sum(_elements(each) for each in value if isinstance(each, list | tuple))
 
 
-def _texts(value: Any) -> Iterator[str]:
+def _texts(value: object) -> Iterator[str]:
     if type(value) is str:
         yield value
     elif isinstance(value, list | tuple):
@@ -144,7 +146,7 @@ def _texts(value: Any) -> Iterator[str]:
             yield from _texts(each)
 
 
-def _with_texts(value: Any, limit: int) -> Any:
+def _with_texts(value: object, limit: int) -> object:
     if type(value) is str:
         return shortened(value, limit)
     return [_with_texts(each, limit) for each in value] if isinstance(value, list | tuple) else value
@@ -211,7 +213,7 @@ def _streams(message: Message) -> list[tuple[int, int]]:
     return found if any(count for count, _ in found) else []
 
 
-def _payloads(value: Any) -> tuple[int, int]:
+def _payloads(value: object) -> tuple[int, int]:
     """How many payloads are in an item, and their bytes."""
     if isinstance(value, list | tuple):
         found = [_payloads(each) for each in value]
@@ -224,7 +226,7 @@ def _in_short_rows(message: Inventory | Resume) -> Message:
     columns = [getattr(message, name) for name in message.__match_args__ if name not in message.unfinished]
     if all(len(row) <= COLUMN_LIMIT for column in columns[1:] for row in column):
         return message
-    found: list[list[Any]] = [[] for _ in columns]
+    found: list[list[object]] = [[] for _ in columns]
     for place, computation in enumerate(columns[0]):
         rows = [column[place] if column else [] for column in columns[1:]]
         for begin in range(0, max(1, *map(len, rows)), COLUMN_LIMIT):
@@ -239,7 +241,7 @@ def _in_short_rows(message: Inventory | Resume) -> Message:
 # Bringing fields within the limits
 
 
-def _repaired(message: Message) -> Iterator[Any]:
+def _repaired(message: Message) -> Iterator[object]:
     for name, check, value in zip(message.__match_args__, message.shape, fields(message), strict=True):
         if not _is_sound(check, value):
             with contextlib.suppress(TypeError, ValueError, AttributeError):
@@ -267,7 +269,7 @@ def _number(value: float) -> float:
     return max(-_GREATEST, min(value, _GREATEST)) if value == value else 0.0
 
 
-def _same(value: Any) -> Any:
+def _same(value: T) -> T:
     return value
 
 
@@ -280,8 +282,8 @@ def _row(*checks: Check) -> _Repair:
     return lambda row: [repair(value) for repair, value in zip(repairs, row, strict=True)]
 
 
-def _file(row: list[Any]) -> list[Any]:
-    path, mode, modified, size, digest = row
+def _file(row: FileFields) -> FileFields:
+    path, mode, modified, size, digest = FileRow._make(row)
     return [shortened(path), _count(mode), file_date(modified), _count(size), digest]
 
 

@@ -27,7 +27,7 @@ import struct
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import msgpack
 
@@ -45,7 +45,7 @@ from gdispy.protocol.limits import (
     STREAM_LIMIT,
 )
 from gdispy.protocol.messages import Message, from_values
-from gdispy.protocol.payload import Bulk, FilePayload, MemoryPayload, Payload, release_all
+from gdispy.protocol.payload import Buffer, Bulk, FilePayload, MemoryPayload, Payload, joined, release_all
 from gdispy.protocol.secretbox import EXTRA, LENGTH, opened, sealed_frame
 from gdispy.protocol.splitting import brings_little, fits, fitted, has_too_many, seems_fit, smaller
 
@@ -62,8 +62,8 @@ FIRST, LAST = 1, 2
 #: Purpose of a stream: a payload, a dependency file, or a message too long for a frame.
 PAYLOAD, FILE, LONG_MESSAGE = range(3)
 
-#: An encrypted frame, as it is written.
-Frame = bytearray
+#: An encrypted frame, or a part of one, as it is written.
+Frame = Buffer
 _Ready = tuple[bytes, int, int]
 
 _OF_MESSAGES = bytes([MESSAGES])
@@ -200,7 +200,7 @@ class Sender:
             found += self._charged(self._stream_chunk())
         return found
 
-    def _charged(self, parts: Sequence[Any]) -> list[Frame]:
+    def _charged(self, parts: Sequence[Buffer]) -> list[Frame]:
         self._window -= sum(map(len, parts))
         return self._sealed(*parts)
 
@@ -220,7 +220,7 @@ class Sender:
         self._key = next_key(self._key)
         return found
 
-    def _message_chunk(self) -> Sequence[Any]:
+    def _message_chunk(self) -> Sequence[Buffer]:
         ready = self._ready
         parts, room = [_OF_MESSAGES], CHUNK_LIMIT - 1
         while ready and ready[0][1] <= room:
@@ -231,7 +231,7 @@ class Sender:
         self.backlog -= CHUNK_LIMIT - 1 - room
         return parts
 
-    def _stream_chunk(self) -> Sequence[Any]:
+    def _stream_chunk(self) -> Sequence[Buffer]:
         stream = self._streaming[0]
         self._begun += stream.is_new
         head, data = stream.next_chunk()
@@ -242,7 +242,7 @@ class Sender:
             self._ready.extend(each for each in stream.then if each[0])
         return head, data
 
-    def _sealed(self, *parts: Any) -> list[Frame]:
+    def _sealed(self, *parts: Buffer) -> list[Frame]:
         # A forked copy of this process has the same key and counter; two boxes with one nonce would reveal both.
         self._check_owner()
         frame = sealed_frame(self._key, self._counter.to_bytes(24, "little"), *parts)
@@ -263,7 +263,7 @@ class _Packer:
         self._sender = sender
         self.streams: list[_Outgoing] = []
 
-    def pack(self, values: list[Any]) -> bytes:
+    def pack(self, values: list[object]) -> bytes:
         data: bytes = msgpack.packb(values, default=self._refer)
         return data
 
@@ -283,7 +283,7 @@ class _Bytes(Payload):
         self._data = memoryview(data)
         self.size = len(data)
 
-    def read(self, offset: int, length: int) -> Any:
+    def read(self, offset: int, length: int) -> Buffer:
         return self._data[offset : offset + length]
 
 
@@ -305,7 +305,7 @@ class _Outgoing:
     def is_new(self) -> bool:
         return self._offset == 0
 
-    def next_chunk(self) -> tuple[bytes, Any]:
+    def next_chunk(self) -> tuple[bytes, Buffer]:
         """The head of the next chunk, and its payload bytes."""
         flags, head = 0, b""
         if self._offset == 0:
@@ -329,7 +329,7 @@ class Bye:
 
 
 #: Limits of one message. Arrays in particular: each element takes a byte on the wire, and many in memory.
-_UNPACKER_LIMITS: dict[str, Any] = {
+_UNPACKER_LIMITS: dict[str, int] = {
     "max_bin_len": MESSAGE_LIMIT,
     "max_str_len": MESSAGE_LIMIT,
     "max_array_len": COLUMN_LIMIT,
@@ -475,10 +475,10 @@ class Receiver:
             raise ProtocolError("a stream continues that has not started")
         stream.write(chunk[offset:])
         if flags & LAST:
-            payload: Any = stream.finish()
+            payload = stream.finish()
             del self._streams[number]
             if stream.purpose == LONG_MESSAGE:
-                self._decode(b"".join(payload.parts()), found, self._count)
+                self._decode(joined(payload), found, self._count)
             else:
                 self._finished[number] = payload
 
@@ -510,14 +510,16 @@ class Receiver:
             )
         self._in_memory[number], self._bytes_in_memory = size, total
 
-    def _count(self, values: list[Any]) -> list[Any]:
+    def _count(self, values: list[object]) -> list[object]:
         """For a long message, each array when it is complete, inner arrays first."""
         self._elements_left -= len(values)
         if self._elements_left < 0:
             raise ProtocolError("a message has too many elements")
         return values
 
-    def _decode(self, data: Any, found: list[Message | Bye], count: Callable[[list[Any]], Any] | None = None) -> None:
+    def _decode(
+        self, data: Buffer, found: list[Message | Bye], count: Callable[[list[object]], list[object]] | None = None
+    ) -> None:
         self._elements_left = ELEMENT_LIMIT
         try:
             try:
@@ -537,7 +539,7 @@ class Receiver:
                 release_all(self._referred)
                 self._referred = []
 
-    def _add(self, values: Any, found: list[Message | Bye]) -> None:
+    def _add(self, values: object, found: list[Message | Bye]) -> None:
         found.append(from_values(values))
         if self._referred:  # They belong to the message now.
             self._referred = []
@@ -564,7 +566,7 @@ class Receiver:
         return payload
 
 
-def _box_length(data: Any, offset: int) -> int:
+def _box_length(data: Buffer, offset: int) -> int:
     length: int = LENGTH.unpack_from(data, offset)[0]
     if not EXTRA < length <= BOX_LIMIT:
         raise ProtocolError("a frame has an impossible length")

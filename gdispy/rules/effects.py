@@ -6,8 +6,6 @@ roles share.
 
 from __future__ import annotations
 
-from typing import Any
-
 from gdispy.protocol.ids import ComputationId, Peer
 from gdispy.protocol.messages import Message
 from gdispy.protocol.record import Fields, record
@@ -43,4 +41,4 @@ class WriteFacts(Effect):
     facts: list[Message]
 
 
-Effects = list[Any]
+Effects = list[Effect]

@@ -10,7 +10,12 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeVarTuple, Unpack
+
+    Args = TypeVarTuple("Args")
 
 logger = logging.getLogger("gdispy.hub")
 
@@ -26,7 +31,7 @@ class CallbackRunner:
     PATIENCE = 5.0
 
     def __init__(self) -> None:
-        self._waiting: deque[tuple[Callable[..., Any], tuple[Any, ...]]] = deque()
+        self._waiting: deque[tuple[Callable[..., object], tuple[object, ...]]] = deque()
         # The user's thread takes only the lock, never the condition: if Ctrl-C came just after the condition had taken
         # its lock, in Python, it would never be released. A lock taken by `with` has no such moment.
         self._lock = threading.Lock()
@@ -42,7 +47,7 @@ class CallbackRunner:
                 self._replace_runner()
                 _start(self._watch)
 
-    def put(self, function: Callable[..., Any], args: tuple[Any, ...]) -> None:
+    def put(self, function: Callable[[Unpack[Args]], object], args: tuple[Unpack[Args]]) -> None:
         with self._condition:
             self._waiting.append((function, args))
             self._condition.notify_all()
@@ -95,5 +100,5 @@ class CallbackRunner:
                 self._replace_runner()
 
 
-def _start(function: Callable[..., Any], *args: Any) -> None:
+def _start(function: Callable[[Unpack[Args]], object], *args: Unpack[Args]) -> None:
     threading.Thread(target=function, args=args, name="gdispy-callbacks", daemon=True).start()

@@ -14,12 +14,19 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, TypeVar
 
 import gevent
 
 from gdispy.errors import ForkedError
 from gdispy.runtime.limited_log import LimitedLog
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeVarTuple, Unpack
+
+    Args = TypeVarTuple("Args")
+
+T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
@@ -39,38 +46,46 @@ _now = time.monotonic
 
 
 def spawn(
-    work: Callable[..., Any], *args: Any, what: str, on_failure: Callable[[BaseException], None] | None = None
+    work: Callable[[Unpack[Args]], object],
+    *args: Unpack[Args],
+    what: str,
+    on_failure: Callable[[BaseException], None] | None = None,
 ) -> gevent.Greenlet:
     """Run a task once in a greenlet. `what` is its purpose, for the log; `on_failure` is called if it fails, and must
     release all waiters of its results."""
     return gevent.spawn(_run, work, args, what, on_failure)
 
 
-def spawn_later(seconds: float, work: Callable[..., Any], *args: Any, what: str) -> gevent.Greenlet:
+def spawn_later(
+    seconds: float, work: Callable[[Unpack[Args]], object], *args: Unpack[Args], what: str
+) -> gevent.Greenlet:
     """The same, after a number of seconds."""
     return gevent.spawn_later(seconds, _run, work, args, what, None)
 
 
-def keep_running(work: Callable[..., Any], *args: Any, what: str) -> gevent.Greenlet:
+def keep_running(work: Callable[[Unpack[Args]], object], *args: Unpack[Args], what: str) -> gevent.Greenlet:
     """Run a task in a greenlet until it returns: if it fails, it is restarted after a growing pause."""
     return gevent.spawn(_run_again, work, args, what)
 
 
 def guarded(
-    work: Callable[..., Any], what: str, on_failure: Callable[[BaseException], None] | None = None
-) -> Callable[..., Any]:
+    work: Callable[[Unpack[Args]], T], what: str, on_failure: Callable[[BaseException], None] | None = None
+) -> Callable[[Unpack[Args]], T | None]:
     """A callback for a timer or a watcher of the loop. Without this, gevent writes a failure to stderr, and a failed
     watcher is stopped for ever."""
 
-    def call(*args: Any) -> Any:
+    def call(*args: Unpack[Args]) -> T | None:
         return _run(work, args, what, on_failure)
 
     return call
 
 
 def _run(
-    work: Callable[..., Any], args: tuple[Any, ...], what: str, on_failure: Callable[[BaseException], None] | None
-) -> Any:
+    work: Callable[[Unpack[Args]], T],
+    args: tuple[Unpack[Args]],
+    what: str,
+    on_failure: Callable[[BaseException], None] | None,
+) -> T | None:
     try:
         return work(*args)
     except _ENDS:
@@ -82,7 +97,7 @@ def _run(
     return None
 
 
-def _run_again(work: Callable[..., Any], args: tuple[Any, ...], what: str) -> None:
+def _run_again(work: Callable[[Unpack[Args]], object], args: tuple[Unpack[Args]], what: str) -> None:
     pause = PAUSE_FIRST
     while True:
         began = _now()
@@ -102,5 +117,5 @@ def _run_again(work: Callable[..., Any], args: tuple[Any, ...], what: str) -> No
         pause = min(2 * pause, PAUSE_LIMIT)
 
 
-def _kind(work: Callable[..., Any], error: BaseException) -> object:
+def _kind(work: Callable[..., object], error: BaseException) -> object:
     return getattr(work, "__qualname__", repr(type(work))), type(error)

@@ -16,12 +16,18 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING
 
 import gevent
 
-from gdispy.rules.effects import Effects
+from gdispy.rules.effects import Effect, Effects
+from gdispy.runtime.event_loop import EventLoop, Watcher
 from gdispy.runtime.limited_log import traceback_text
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeVarTuple, Unpack
+
+    Args = TypeVarTuple("Args")
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +40,7 @@ class Pump:
 
     def __init__(
         self,
-        perform: Callable[[Any], None],
+        perform: Callable[[Effect], None],
         tick: Callable[[float], Effects] | None = None,
         due: Callable[[], float | None] | None = None,
         on_defect: Callable[[BaseException], None] = lambda error: None,
@@ -43,11 +49,11 @@ class Pump:
         self._tick = tick
         self._due = due
         self._on_defect = on_defect
-        self._inbox: deque[tuple[Callable[..., Effects], tuple[Any, ...]]] = deque()
-        self._loop: Any = None
+        self._inbox: deque[tuple[Callable[..., Effects], tuple[object, ...]]] = deque()
+        self._loop: EventLoop | None = None
         self._scheduled = False
         self._stopped = False
-        self._timer: Any = None
+        self._timer: Watcher | None = None
         self._timer_at: float | None = None
         self._recent: deque[str] = deque(maxlen=_REMEMBERED)
 
@@ -64,7 +70,7 @@ class Pump:
         if self._timer is not None:
             self._timer.stop()
 
-    def put(self, stimulus: Callable[..., Effects], *args: Any) -> None:
+    def put(self, stimulus: Callable[[Unpack[Args], float], Effects], *args: Unpack[Args]) -> None:
         """Pass a stimulus to the next turn. In the pump's loop."""
         self._inbox.append((stimulus, args))
         if not self._scheduled and self._loop is not None:
@@ -85,7 +91,9 @@ class Pump:
                     perform(effect)
         except Exception as error:
             self._fail(error)
-        if self._due is not None:  # After work that the turn has scheduled in the loop, such as sending.
+        if (
+            self._due is not None and self._loop is not None
+        ):  # After work that the turn has scheduled in the loop, such as sending.
             self._loop.run_callback(self._look_at_time)
 
     def _look_at_time(self) -> None:
@@ -111,6 +119,7 @@ class Pump:
 
     def _set_timer(self, due: float | None, now: float) -> None:
         # No timer is left to fire unnecessarily: setting one is much cheaper than a wake-up.
+        assert self._loop is not None and self._timer is not None
         self._timer_at = due
         self._timer.stop()
         if due is not None:
@@ -119,6 +128,6 @@ class Pump:
 
     def _on_timer(self) -> None:
         self._timer_at = None
-        if not self._scheduled:
+        if not self._scheduled and self._loop is not None:
             self._scheduled = True
             self._loop.run_callback(self._turn)

@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
+from typing import TypeVar
 
 import gevent
 import gevent.event
@@ -66,10 +66,13 @@ from gdispy.scheduler import Scheduler
 from gdispy.shared_scheduler.client_proxy import ClientProxy
 from gdispy.shared_scheduler.store import SchedulerStore
 from gdispy.transport import greeting
-from gdispy.transport.connection import Connection, Handlers, next_peer
+from gdispy.transport.connection import ConnectedSocket, Connection, Handlers, next_peer
 from gdispy.transport.credentials import Secret, listening_addresses
 
 logger = logging.getLogger(__name__)
+
+#: A message that makes a computation known.
+Opening = TypeVar("Opening", bound=Open | Prepare)
 
 #: Roles of the connections that clients open.
 #: Seconds between two checks for clients that stay away.
@@ -218,7 +221,7 @@ class SharedScheduler:
 
     # Connections
 
-    def _on_connection(self, sock: Any, keys: Keys, roles: bytes) -> Connection:
+    def _on_connection(self, sock: ConnectedSocket, keys: Keys, roles: bytes) -> Connection:
         if roles == NODE_TO_SCHEDULER:
             return self._scheduler.arrived(sock, keys)
         handlers = Handlers(self._on_messages, self._on_closed, make_sink=self._make_sink)
@@ -330,7 +333,7 @@ class SharedScheduler:
         forward = [self._for_nodes(each) if isinstance(each, Open | Prepare) else each for each in messages]
         return self._scheduler.rules.receive_from_client(proxy.mailbox.peer, forward, now)
 
-    def _answer(self, connection: Connection, answer: Any) -> None:
+    def _answer(self, connection: Connection, answer: Message) -> None:
         if isinstance(answer, Ended):
             self._store.record(answer.computation, answer)
         if isinstance(answer, Accepted) and self._store.journals.holds(
@@ -339,7 +342,7 @@ class SharedScheduler:
             return
         connection.send(answer)
 
-    def _for_nodes(self, message: Any) -> Any:
+    def _for_nodes(self, message: Opening) -> Opening:
         """A client's message in the form for nodes: they know the computation as this scheduler's."""
         if isinstance(message, Prepare) and self._settings.cleanup_nodes:
             message = replace(message, cleanup=True)

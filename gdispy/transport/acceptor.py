@@ -18,12 +18,14 @@ import os
 import resource
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import gevent
+from gevent import socket
 
+from gdispy.runtime.event_loop import Watcher
 from gdispy.runtime.greenlets import guarded
 from gdispy.runtime.limited_log import LimitedLog
+from gdispy.transport.interfaces import SocketAddress
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +48,7 @@ _PASSING = frozenset(
 )
 
 #: A descriptor, and an address as accept(2) gives it.
-OnAccepted = Callable[[int, Any], None]
+OnAccepted = Callable[[int, SocketAddress], None]
 
 
 def descriptor_limit() -> int:
@@ -60,11 +62,11 @@ def descriptor_limit() -> int:
 class Acceptor:
     """Accepts connections on listening sockets of this process. `on_accepted` owns each descriptor that it receives."""
 
-    def __init__(self, servers: Sequence[Any], on_accepted: OnAccepted) -> None:
+    def __init__(self, servers: Sequence[socket.socket], on_accepted: OnAccepted) -> None:
         self._servers = servers
         self._on_accepted = on_accepted
-        self._watchers: list[Any] = []
-        self._timer: Any = None
+        self._watchers: list[Watcher] = []
+        self._timer: Watcher | None = None
         self._limit = descriptor_limit()
         self._limited = LimitedLog(logger)
 
@@ -89,7 +91,7 @@ class Acceptor:
             watcher.close()
         self._watchers.clear()
 
-    def _accept(self, server: Any) -> None:
+    def _accept(self, server: socket.socket) -> None:
         until = time.monotonic() + SLICE
         while True:
             for _ in range(BATCH):
@@ -106,7 +108,7 @@ class Acceptor:
             if time.monotonic() >= until:
                 return
 
-    def _take(self, fd: int, address: Any) -> None:
+    def _take(self, fd: int, address: SocketAddress) -> None:
         if fd >= self._limit:
             os.close(fd)
             text = "refusing connections: this process has %d open files, near its limit (ulimit -n)"
@@ -122,8 +124,10 @@ class Acceptor:
         self._limited.log(logging.WARNING, "pause", "cannot accept connections: %s", reason)
         for watcher in self._watchers:
             watcher.stop()
+        assert self._timer is not None
         self._timer.start(guarded(self._resume, "accepting connections again", self._pause))
 
     def _resume(self) -> None:
-        self._timer.stop()
+        if self._timer is not None:
+            self._timer.stop()
         self._listen()

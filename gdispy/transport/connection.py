@@ -20,7 +20,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, TypeAlias
 
 import gevent
 import gevent.event
@@ -35,12 +35,29 @@ from gdispy.protocol.ids import Peer
 from gdispy.protocol.limits import printable
 from gdispy.protocol.messages import Hello, Message
 from gdispy.protocol.texts import REFUSED
-from gdispy.protocol.wire import CREDIT_STEP, NO_MEMORY_LIMIT, Bye, MakeSink, MemorySink, MessageRefused, Sink, channel
+from gdispy.protocol.wire import (
+    CREDIT_STEP,
+    NO_MEMORY_LIMIT,
+    Bye,
+    Frame,
+    MakeSink,
+    MemorySink,
+    MessageRefused,
+    Sink,
+    channel,
+)
+from gdispy.runtime.event_loop import EventLoop, Watcher
 from gdispy.runtime.greenlets import spawn
 from gdispy.runtime.limited_log import LimitedLog
 from gdispy.transport.interfaces import host_of
 from gdispy.transport.liveness import Liveness
 from gdispy.transport.socket_writer import SocketWriter
+
+if TYPE_CHECKING:
+    from gdispy.transport.tls import Tunnel
+
+#: A connected socket, or TLS over one.
+ConnectedSocket: TypeAlias = "socket.socket | Tunnel"
 
 logger = logging.getLogger(__name__)
 
@@ -106,7 +123,7 @@ class Handlers:
 class Connection:
     """A connection after its handshake. `address` is that of the other side."""
 
-    def __init__(self, sock: Any, keys: Keys, handlers: Handlers, pulse: float = INTERVAL) -> None:
+    def __init__(self, sock: ConnectedSocket, keys: Keys, handlers: Handlers, pulse: float = INTERVAL) -> None:
         self.peer = next_peer()
         self.address = host_of(sock.getpeername())
         self.port: int = sock.getpeername()[1]
@@ -114,7 +131,8 @@ class Connection:
         self.local = host_of(sock.getsockname())
         self.instance = keys.instance
         self._keys = keys
-        self._socket = sock
+        #: A `Tunnel` has the part of this interface that is used for one.
+        self._socket: socket.socket = sock
         self._handlers = handlers
         self._liveness = Liveness(pulse, self._give_sign, self._report_silence, self._finish, self._fail)
         self._sender, self._receiver = channel(keys, handlers.make_sink, _only_here(), memory_limit())
@@ -125,8 +143,8 @@ class Connection:
         self._flushing = False
         self._writing = False
         self._output = SocketWriter(sock.fileno(), getattr(sock, "seal", None))
-        self._readable: Any = None
-        self._greenlets: list[Any] = []
+        self._readable: Watcher | None = None
+        self._greenlets: list[gevent.Greenlet] = []
         #: Called once, when the first sealed frame of the peer was decrypted, or the connection has ended before.
         self._when_proven: Callable[[bool], None] | None = None
         #: Whether it seems to have ended because packets were dropped, possibly only long ones.
@@ -156,7 +174,7 @@ class Connection:
 
     def start(self) -> None:
         """Start reading and writing."""
-        self._loop = gevent.get_hub().loop
+        self._loop: EventLoop = gevent.get_hub().loop
         self._readable = self._loop.io(self._socket.fileno(), 1)
         self._greenlets = [
             spawn(self._go_on, self._read, what="the reader of a connection"),
@@ -372,9 +390,9 @@ class Connection:
                 self._wake.wait()
                 self._wake.clear()
 
-    def _next_frames(self) -> list[Any]:
+    def _next_frames(self) -> list[Frame]:
         sender = self._sender
-        frames: list[Any] = []
+        frames: list[Frame] = []
         if self._ungranted >= CREDIT_STEP:
             frames += sender.give_credit(self._ungranted)
             self._ungranted = 0
@@ -452,7 +470,7 @@ def _cut_off_bye(found: list[Message | Bye]) -> Bye:
 
 
 #: A large receive buffer for each loop; no data is kept in it between reads.
-_rooms: dict[Any, memoryview] = {}
+_rooms: dict[gevent.hub.Hub, memoryview] = {}
 
 
 def _room() -> memoryview:
@@ -463,7 +481,7 @@ def _room() -> memoryview:
     return found
 
 
-def _retransmits(sock: Any) -> int:
+def _retransmits(sock: socket.socket) -> int:
     """How often unacknowledged data was retransmitted."""
     try:
         info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 8)

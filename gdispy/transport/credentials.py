@@ -19,13 +19,16 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from gdispy import config
 from gdispy.errors import ConfigError, SecretError
 from gdispy.protocol.handshake import GENERATED, encode_secret, purpose_key, secret_key
 from gdispy.protocol.limits import encodable
 from gdispy.transport.interfaces import own_address
+
+if TYPE_CHECKING:
+    from gdispy.transport.tls import Tls
 
 logger = logging.getLogger(__name__)
 
@@ -47,8 +50,8 @@ class Secret:
     is_new: bool = False
     #: No secret is used: loopback only.
     insecure: bool = False
-    #: The certificate files, a `tls.Tls`; None without TLS.
-    tls: Any = None
+    #: The certificate files; None without TLS.
+    tls: Tls | None = None
 
     def advice(self) -> str:
         """Advice for the case that the other side has a different secret."""

@@ -8,7 +8,6 @@ import contextlib
 import importlib
 import ipaddress
 from dataclasses import dataclass
-from typing import Any
 
 from gevent import socket
 
@@ -16,6 +15,11 @@ from gdispy import config
 from gdispy.errors import ConfigError
 from gdispy.protocol.address import Address, host_flaw
 from gdispy.protocol.discovery import ADDRESS_LIMIT
+
+#: An address of IPv4 or IPv6, as in the functions of a socket.
+SocketAddress = tuple[str, int] | tuple[str, int, int, int]
+#: Family, kind, protocol, canonical name, and address, as from `getaddrinfo`.
+AddressInfo = tuple[int, int, int, str, SocketAddress]
 
 
 @dataclass(frozen=True)
@@ -60,7 +64,7 @@ def with_zone(address: str, zone: str) -> str:
     return f"{address}%{zone}" if is_link_local and zone else address
 
 
-def host_of(sockaddr: tuple[Any, ...]) -> str:
+def host_of(sockaddr: SocketAddress) -> str:
     """The host of a socket address, in a form that can be connected to."""
     host = str(sockaddr[0])
     if len(sockaddr) == 4 and sockaddr[3] and ":" in host:
@@ -140,18 +144,18 @@ def main_address() -> str:
     return min(own, key=lambda address: (":" in address, "%" in address, address), default="")
 
 
-def resolve(host: str, port: int, kind: int) -> list[tuple[Any, ...]]:
+def resolve(host: str, port: int, kind: int) -> list[AddressInfo]:
     """`getaddrinfo` for a name, or an address of either kind. Raises OSError."""
     if is_numeric(host):  # Without a lookup: the first lookup starts threads, which is slow.
         return [_row(host, port, kind)]
     try:
-        found: list[tuple[Any, ...]] = socket.getaddrinfo(host, port, type=kind)
+        found: list[AddressInfo] = socket.getaddrinfo(host, port, type=kind)
     except ValueError as error:  # For an invalid host name.
         raise socket.gaierror(socket.EAI_NONAME, host_flaw(host) or str(error)) from error
     return found
 
 
-def _row(address: str, port: int, kind: int) -> tuple[Any, ...]:
+def _row(address: str, port: int, kind: int) -> AddressInfo:
     bare, _, zone = address.partition("%")
     if ":" not in bare:
         return socket.AF_INET, kind, 0, "", (bare, port)

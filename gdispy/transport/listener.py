@@ -23,7 +23,7 @@ import os
 import secrets
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import gevent
 from gevent import socket
@@ -42,15 +42,20 @@ from gdispy.protocol.handshake import (
     check_server_name,
     refuse_other_version,
 )
+from gdispy.runtime.event_loop import EventLoop, Watcher
 from gdispy.runtime.greenlets import guarded, spawn
 from gdispy.runtime.limited_log import LimitedLog
 from gdispy.transport.acceptor import Acceptor, descriptor_limit
 from gdispy.transport.admission import PLACES, PROVING, Answers, Places
-from gdispy.transport.connection import Connection, plain
-from gdispy.transport.interfaces import host_of, resolve
+from gdispy.transport.connection import ConnectedSocket, Connection, plain
+from gdispy.transport.interfaces import SocketAddress, host_of, resolve
 
 if TYPE_CHECKING:
-    from gdispy.transport.tls import Tls
+    from typing_extensions import TypeVarTuple, Unpack
+
+    from gdispy.transport.tls import Tls, Tunnel
+
+    Args = TypeVarTuple("Args")
 
 logger = logging.getLogger(__name__)
 
@@ -68,7 +73,10 @@ KEEP_ALIVE = (("TCP_KEEPIDLE", 10), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3), ("
 #: Number of bytes read and discarded from a peer that is told why it is refused.
 _UNREAD = 4096
 
-OnConnection = Callable[[Any, Keys, bytes], Connection]
+OnConnection = Callable[[ConnectedSocket, Keys, bytes], Connection]
+
+#: A socket after the handshake, its keys, and the roles.
+_Answered = tuple[ConnectedSocket, Keys, bytes]
 
 
 class _Stranger:
@@ -84,7 +92,7 @@ class _Stranger:
         #: The deadline for proving the secret.
         self.until = until
         self.data = b""
-        self.watcher: Any = None
+        self.watcher: Watcher | None = None
 
     def stop_reading(self) -> None:
         if self.watcher is not None:
@@ -102,11 +110,11 @@ class _Prover:
 
     __slots__ = ("address", "connection", "greenlet", "host", "sock", "until")
 
-    def __init__(self, sock: Any, address: str, host: str, until: float) -> None:
+    def __init__(self, sock: socket.socket, address: str, host: str, until: float) -> None:
         self.sock = sock
         self.address, self.host = address, host
         self.until = until
-        self.greenlet: Any = None
+        self.greenlet: gevent.Greenlet | None = None
         self.connection: Connection | None = None
 
     def close(self) -> None:
@@ -165,8 +173,8 @@ class Listener:
         self._answers = Answers()
         self._memory = ReplayMemory()
         self._limited = LimitedLog(logger)
-        self._loop: Any = None
-        self._timer: Any = None
+        self._loop: EventLoop | None = None
+        self._timer: Watcher | None = None
         self._sockets = listening_sockets(host, port)
         try:
             for other in others:
@@ -198,7 +206,7 @@ class Listener:
 
     # Strangers: in callbacks of the loop
 
-    def _arrive(self, fd: int, sockaddr: Any) -> None:
+    def _arrive(self, fd: int, sockaddr: SocketAddress) -> None:
         os.set_blocking(fd, False)
         host = host_of(sockaddr)
         until = time.monotonic() + config.msg_timeout()
@@ -210,6 +218,7 @@ class Listener:
         if loser is not None:
             self._strangers.pop(loser).close()
         self._strangers[number] = stranger
+        assert self._loop is not None
         stranger.watcher = self._loop.io(fd, 1)
         stranger.watcher.start(guarded(self._go_on, "a new connection", lambda error: self._lose(number)), number)
 
@@ -340,7 +349,9 @@ class Listener:
 
     # Peers with a valid first message: in greenlets
 
-    def _begin(self, stranger: _Stranger, work: Callable[..., Any], *args: Any) -> None:
+    def _begin(
+        self, stranger: _Stranger, work: Callable[[_Prover, bytes, Unpack[Args]], _Answered], *args: Unpack[Args]
+    ) -> None:
         """It has proved the secret, or is a replay; it gets one of the places for those."""
         stranger.stop_reading()
         family = socket.AF_INET6 if ":" in stranger.host else socket.AF_INET
@@ -353,10 +364,17 @@ class Listener:
         self._provers[number] = prover
         prover.greenlet = spawn(self._prove, number, prover, work, stranger.data, *args, what="a new connection")
 
-    def _prove(self, number: int, prover: _Prover, work: Callable[..., Any], *args: Any) -> None:
+    def _prove(
+        self,
+        number: int,
+        prover: _Prover,
+        work: Callable[[_Prover, bytes, Unpack[Args]], _Answered],
+        beginning: bytes,
+        *args: Unpack[Args],
+    ) -> None:
         try:
             with gevent.Timeout(max(0.0, prover.until - time.monotonic()), TimeoutError("too slow")):
-                way, keys, roles = work(prover, *args)
+                way, keys, roles = work(prover, beginning, *args)
             connection = self._on_connection(way, keys, roles)
         except (OSError, ProtocolError, PeerRejected) as error:
             self._log(_reason(error), prover.host, type(error))
@@ -370,14 +388,12 @@ class Listener:
         prover.greenlet = None
         self._dismiss(number)
 
-    def _answer(
-        self, prover: _Prover, first: bytes, second: bytes, keys: Keys, roles: bytes
-    ) -> tuple[Any, Keys, bytes]:
+    def _answer(self, prover: _Prover, first: bytes, second: bytes, keys: Keys, roles: bytes) -> _Answered:
         tune(prover.sock)
         prover.sock.sendall(second)
         return prover.sock, keys, roles
 
-    def _enter_tunnel(self, prover: _Prover, beginning: bytes) -> tuple[Any, Keys, bytes]:
+    def _enter_tunnel(self, prover: _Prover, beginning: bytes) -> _Answered:
         assert self._tls is not None
         tune(prover.sock)
         tunnel = self._tls.accept(prover.sock, beginning)
@@ -393,7 +409,7 @@ class Listener:
         tunnel.sendall(second)
         return tunnel, keys, roles
 
-    def _refuse_within(self, tunnel: Any, first: bytes) -> None:
+    def _refuse_within(self, tunnel: Tunnel, first: bytes) -> None:
         """Tell a peer of another version the version of this side."""
         try:
             refuse_other_version(first)
@@ -433,7 +449,7 @@ def _network_of(host: str) -> str:
     return host
 
 
-def tune(sock: Any, keep_alive: Sequence[tuple[str, int]] = KEEP_ALIVE) -> None:
+def tune(sock: socket.socket, keep_alive: Sequence[tuple[str, int]] = KEEP_ALIVE) -> None:
     """Options of each connection: no delay, and early detection of a lost peer."""
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
@@ -453,7 +469,7 @@ def _reason(error: Exception) -> str:
     return f"the connection broke: {plain(error)}" if isinstance(error, OSError) else str(error)
 
 
-def listening_sockets(host: str, port: int) -> list[Any]:
+def listening_sockets(host: str, port: int) -> list[socket.socket]:
     """Listening sockets with the same port. Raises OSError."""
     first = _listening_socket(host, port)
     if host != "0.0.0.0":
@@ -466,14 +482,14 @@ def listening_sockets(host: str, port: int) -> list[Any]:
         return [first]
 
 
-def _listening_too(host: str, there: list[Any]) -> list[Any]:
+def _listening_too(host: str, there: list[socket.socket]) -> list[socket.socket]:
     """A listening socket on one more address; None if that is an address of an existing one under another name."""
     port = there[0].getsockname()[1]
     address = resolve(host, port, socket.SOCK_STREAM)[0][4][0]
     return [] if address in [sock.getsockname()[0] for sock in there] else [_listening_socket(host, port)]
 
 
-def _listening_socket(host: str, port: int) -> Any:
+def _listening_socket(host: str, port: int) -> socket.socket:
     family, _, _, _, sockaddr = resolve(host, port, socket.SOCK_STREAM)[0]
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:

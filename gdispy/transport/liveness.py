@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any
 
 import gevent
 
 from gdispy.protocol.heartbeat import Heartbeat
+from gdispy.runtime.event_loop import Watcher
 from gdispy.runtime.greenlets import guarded, spawn
 
 #: Maximum age of a key in seconds; see also `wire.KEY_FRAMES`.
@@ -41,7 +41,7 @@ class Liveness:
         #: When the present key was first used; and whether it is old.
         self._keyed_at = time.monotonic()
         self._is_key_old = False
-        self._timer: Any = None
+        self._timer: Watcher | None = None
         #: Seconds between two checks.
         self._wait = 0.0
         self._is_stopped = False

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import Any
 
 from gevent import socket
+
+from gdispy.protocol.wire import Frame
 
 #: Maximum number of pieces in one write; the system accepts at most 1024.
 WRITE_PIECES = 64
@@ -23,7 +24,7 @@ class SocketWriter:
         self._fd = fd
         self._seal = seal
         #: Bytes that did not fit into the socket.
-        self.rest: Any = b""
+        self.rest: Frame = b""
         #: Total number of bytes written.
         self.sent = 0
 
@@ -31,11 +32,11 @@ class SocketWriter:
     def is_tunnel(self) -> bool:
         return self._seal is not None
 
-    def sealed(self, frames: list[Any]) -> list[Any]:
+    def sealed(self, frames: list[Frame]) -> list[Frame]:
         """The bytes to write for these frames."""
         return frames if self._seal is None or not frames else [self._seal(b"".join(frames))]
 
-    def write_at_once(self, pieces: list[Any]) -> None:
+    def write_at_once(self, pieces: list[Frame]) -> None:
         """Write what fits into the socket; the rest is kept."""
         data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         try:
@@ -46,7 +47,7 @@ class SocketWriter:
         if written < len(data):
             self.rest = data[written:]
 
-    def write_all(self, pieces: list[Any]) -> int:
+    def write_all(self, pieces: list[Frame]) -> int:
         """Write pieces without joining them, as many as the system accepts, and wait for room; returns the number of
         bytes. Raises OSError."""
         size = sum(map(len, pieces))

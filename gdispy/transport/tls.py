@@ -25,9 +25,8 @@ import logging
 import os
 import re
 from dataclasses import dataclass, field
-from typing import Any
 
-from gevent import ssl
+from gevent import socket, ssl
 
 from gdispy.errors import ConfigError, PeerRejected, ProtocolError
 
@@ -54,11 +53,11 @@ class Tls:
     #: SHA-256 of this side's certificate, and of all accepted certificates of servers.
     digest: bytes
     known: frozenset[bytes]
-    for_clients: Any = field(repr=False, compare=False)
+    for_clients: ssl.SSLContext = field(repr=False, compare=False)
     #: None without a key: then this side can connect, but not accept connections.
-    for_servers: Any = field(repr=False, compare=False)
+    for_servers: ssl.SSLContext | None = field(repr=False, compare=False)
 
-    def connect(self, sock: Any, name: str) -> Tunnel:
+    def connect(self, sock: socket.socket, name: str) -> Tunnel:
         """TLS over a connected socket; `name` is the requested server name. Raises PeerRejected, OSError."""
         tunnel = Tunnel(sock, self.for_clients, is_server=False, name=name)
         tunnel.shake_hands()
@@ -69,7 +68,7 @@ class Tls:
             )
         return tunnel
 
-    def accept(self, sock: Any, beginning: bytes) -> Tunnel:
+    def accept(self, sock: socket.socket, beginning: bytes) -> Tunnel:
         """TLS over an accepted socket, of which `beginning` was read. Raises ProtocolError, OSError."""
         if self.for_servers is None:
             raise ProtocolError("this side has a certificate without its private key, so no peer can connect to it")
@@ -82,7 +81,7 @@ class Tls:
 class Tunnel:
     """TLS over a connected socket, with the interface of a socket that a handshake and a `Connection` use."""
 
-    def __init__(self, sock: Any, context: Any, is_server: bool, name: str | None = None) -> None:
+    def __init__(self, sock: socket.socket, context: ssl.SSLContext, is_server: bool, name: str | None = None) -> None:
         self._sock = sock
         self._in, self._out = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._in, self._out, server_side=is_server, server_hostname=name)
@@ -191,7 +190,7 @@ def tls_files(certfile: str | None, keyfile: str | None, serves: bool, what: str
     return Tls(*paths, digests[0], frozenset(digests), for_clients, for_servers)
 
 
-def _context(protocol: Any) -> Any:
+def _context(protocol: int) -> ssl.SSLContext:
     context = ssl.SSLContext(protocol)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE  # The handshake inside proves more than a signature would.
@@ -201,7 +200,7 @@ def _context(protocol: Any) -> Any:
     return context
 
 
-def _load_key(context: Any, certfile: str, keyfile: str) -> None:
+def _load_key(context: ssl.SSLContext, certfile: str, keyfile: str) -> None:
     def no_phrase() -> str:
         raise ConfigError(f"the private key in {keyfile} has a pass phrase: use a key without one (mode 0600)")
 
@@ -214,7 +213,7 @@ def _load_key(context: Any, certfile: str, keyfile: str) -> None:
         raise ConfigError(f"the certificate in {certfile} and the key in {keyfile} cannot be used: {reason}") from error
 
 
-def _reason(error: Any) -> str:
+def _reason(error: ssl.SSLError) -> str:
     return (error.reason or str(error)).replace("_", " ").lower()
 
 

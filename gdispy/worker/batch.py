@@ -14,7 +14,7 @@ from __future__ import annotations
 from typing import Any
 
 from gdispy.worker.originals import msgpack
-from gdispy.worker.pickling import Payload
+from gdispy.worker.pickling import Payload, ReceivedPayload
 from gdispy.worker.plain import unpacked
 
 MARK = 1
@@ -28,7 +28,7 @@ def pack_calls(calls: Calls, seconds: float) -> bytes:
     return _MARK + _packed([seconds, calls])
 
 
-def unpack_calls(data: Any) -> tuple[float, Calls]:
+def unpack_calls(data: ReceivedPayload) -> tuple[float, Calls]:
     seconds, calls = _unpacked(data)
     return seconds, calls
 
@@ -38,7 +38,7 @@ def pack_results(results: list[Payload], failures: list[tuple[int, str]]) -> byt
     return _MARK + _packed([joined, failures])
 
 
-def unpack_results(data: Any) -> tuple[list[bytes], dict[int, str]]:
+def unpack_results(data: ReceivedPayload) -> tuple[list[bytes], dict[int, str]]:
     """The results, and the failures by index."""
     results, failures = _unpacked(data)
     return results, dict(failures)
@@ -61,6 +61,6 @@ def _packed(value: object) -> bytes:
     return msgpack.packb(value, unicode_errors="backslashreplace")  # type: ignore[no-any-return]
 
 
-def _unpacked(data: Any) -> Any:
+def _unpacked(data: ReceivedPayload) -> Any:
     with memoryview(data) as view, view[1:] as body:
         return msgpack.unpackb(body)

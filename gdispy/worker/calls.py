@@ -26,25 +26,25 @@ if TYPE_CHECKING:
 #: The outcome of one job: status, result, and error.
 Outcome = tuple[int, pickling.Payload, str]
 #: Runs one job: takes the payload of the arguments and the job's environment, returns the outcome.
-Run = Callable[[Any, "Job"], Outcome]
+Run = Callable[[pickling.ReceivedPayload, "Job"], Outcome]
 
 
-def call_function(function: Callable[..., Any]) -> Run:
+def call_function(function: Callable[..., object]) -> Run:
     """How the jobs of a function computation run."""
 
-    is_method = isinstance(function, types.MethodType)
+    method = function if isinstance(function, types.MethodType) else None
     # An executor tells what a call raises from what its process could not even begin.
     loads = _loads_or_refuses if isinstance(function, FunctionCalls) else pickling.loads
 
-    def call(arguments: Any) -> pickling.Payload:
+    def call(arguments: pickling.ReceivedPayload) -> pickling.Payload:
         args, kwargs = loads(arguments)
-        if is_method and args and _names_instance(function, args, kwargs):
-            value = function.__func__(*args, **kwargs)  # type: ignore[attr-defined]
+        if method is not None and args and _names_instance(method, args, kwargs):
+            value = method.__func__(*args, **kwargs)
         else:
             value = function(*args, **kwargs)
         return b"" if value is None else _result(value)
 
-    def run(arguments: Any, job: Job) -> Outcome:
+    def run(arguments: pickling.ReceivedPayload, job: Job) -> Outcome:
         if arguments[0] == batch.MARK:
             return FINISHED, _work_off(call, arguments, job), ""
         return FINISHED, call(arguments), ""
@@ -52,7 +52,7 @@ def call_function(function: Callable[..., Any]) -> Run:
     return run
 
 
-def _loads_or_refuses(arguments: Any) -> Any:
+def _loads_or_refuses(arguments: pickling.ReceivedPayload) -> Any:
     try:
         return pickling.loads(arguments)
     except (Exception, SystemExit) as error:
@@ -60,7 +60,7 @@ def _loads_or_refuses(arguments: Any) -> Any:
         raise Unpicklable(f"The arguments cannot be unpickled on the node: {reason}") from None
 
 
-def _names_instance(method: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+def _names_instance(method: types.MethodType, args: tuple[object, ...], kwargs: dict[str, object]) -> bool:
     """Whether the first argument is the instance for a method, as in dispy."""
     owner = method.__self__
     if isinstance(owner, type) or type(args[0]) is not type(owner):
@@ -74,7 +74,9 @@ def _names_instance(method: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) 
     return True
 
 
-def _work_off(call: Callable[[Any], pickling.Payload], arguments: Any, job: Job) -> bytes:
+def _work_off(
+    call: Callable[[pickling.ReceivedPayload], pickling.Payload], arguments: pickling.ReceivedPayload, job: Job
+) -> bytes:
     """Run the calls of a batch, one after the other."""
     seconds, calls = batch.unpack_calls(arguments)
     until = perf_counter() + (seconds or math.inf)

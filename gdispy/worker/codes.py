@@ -15,7 +15,6 @@ import re
 import sys
 import types
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
 
 _IN_QUERY = re.compile(r"@([^\W\d]\w*)")
 _IMPORT = opcode.opmap["IMPORT_NAME"]
@@ -115,9 +114,9 @@ def names_in_queries(code: types.CodeType) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for text in texts for name in _IN_QUERY.findall(text)))
 
 
-def names_in_annotations(annotations: Mapping[str, Any], names: Mapping[str, Any]) -> dict[str, Any]:
+def names_in_annotations(annotations: Mapping[str, object], names: Mapping[str, object]) -> dict[str, object]:
     """Of the globals `names`, classes and the like in annotations that are text."""
-    found: dict[str, Any] = {}
+    found: dict[str, object] = {}
     for text in annotations.values():
         for name in _names_in(text) if isinstance(text, str) else ():
             value = names.get(name)
@@ -134,7 +133,7 @@ def _names_in(text: str) -> tuple[str, ...]:
         return ()
 
 
-def content_of(cell: types.CellType) -> tuple[Any, ...]:
+def content_of(cell: types.CellType) -> tuple[object, ...]:
     """The contents of a cell in a tuple; an empty tuple if it is empty."""
     try:
         return (cell.cell_contents,)
@@ -166,7 +165,7 @@ def is_same(one: types.CodeType, other: types.CodeType) -> bool:
     return True
 
 
-def _shown(constant: Any) -> str:
+def _shown(constant: object) -> str:
     """A constant, for a comparison. The qualified name of an inner class is a constant, and before Python 3.11 that of
     an inner function; it begins with that of the outer one."""
     if type(constant) is str:
@@ -186,19 +185,19 @@ def without_sets(code: types.CodeType) -> types.CodeType:
 def with_sets(code: types.CodeType) -> types.CodeType:
     """Undoes that."""
 
-    def restored(value: Any) -> Any:
+    def restored(value: object) -> object:
         return frozenset(value[1:]) if type(value) is tuple and value[:1] == (_SET,) else value
 
     return _exchanged(code, restored)
 
 
-def _exchanged(code: types.CodeType, exchange: Callable[[Any], Any]) -> types.CodeType:
+def _exchanged(code: types.CodeType, exchange: Callable[[object], object]) -> types.CodeType:
     before = code.co_consts
     after = tuple(_exchanged(each, exchange) if isinstance(each, types.CodeType) else exchange(each) for each in before)
     return code if all(map(operator.is_, before, after)) else code.replace(co_consts=after)
 
 
-def fingerprint(obj: Any) -> bytes:
+def fingerprint(obj: object) -> bytes:
     """A digest of the contents of a function or class, the same in each run of a program."""
     likeness = hashlib.blake2b(digest_size=16)
     if isinstance(obj, types.FunctionType):
@@ -214,7 +213,7 @@ def fingerprint(obj: Any) -> bytes:
     return likeness.digest()
 
 
-def _add_code(likeness: Any, code: types.CodeType) -> None:
+def _add_code(likeness: hashlib.blake2b, code: types.CodeType) -> None:
     for each in with_inner(code):
         likeness.update(each.co_code)
         likeness.update(repr((each.co_names, each.co_varnames, each.co_freevars)).encode("utf-8", "backslashreplace"))
@@ -222,7 +221,7 @@ def _add_code(likeness: Any, code: types.CodeType) -> None:
             likeness.update(_constant(constant).encode("utf-8", "backslashreplace"))
 
 
-def _constant(value: Any) -> str:
+def _constant(value: object) -> str:
     """A constant as text; for a set in an order that does not change from run to run."""
     if isinstance(value, types.CodeType):
         return ""

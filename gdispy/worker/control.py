@@ -30,7 +30,7 @@ def pair() -> tuple[socket.socket, socket.socket]:
     return socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
 
 
-def send(end: socket.socket, message: list[Any], fds: list[int] | None = None) -> None:
+def send(end: socket.socket, message: list[object], fds: list[int] | None = None) -> None:
     # Paths need not be UTF-8.
     data = msgpack.packb(message, unicode_errors="surrogateescape")
     if fds:

@@ -15,7 +15,6 @@ import signal
 import sys
 import traceback
 import types
-from typing import Any
 
 #: Time limit of `close()` in seconds.
 CLOSE_LIMIT = 10
@@ -29,7 +28,7 @@ class Startup:
         self._module = types.ModuleType("gdispy_init")
         self._module.__file__ = path
         #: The global names that it has defined.
-        self.exported: dict[str, Any] = {}
+        self.exported: dict[str, object] = {}
 
     def run(self) -> str:
         """Run the file and its `init()`; returns the error, or ''."""
@@ -46,7 +45,7 @@ class Startup:
             return f"init() in {self._path} returned {result!r}; 0 means success"
         return ""
 
-    def _init(self) -> Any:
+    def _init(self) -> object:
         names = self._module.__dict__
         sys.modules[self._module.__name__] = self._module
         sys.path.insert(0, os.path.dirname(self._path))

@@ -58,7 +58,7 @@ class _LateClass:
         return isinstance(value, self._found())
 
 
-def of_dispy() -> dict[str, Any]:
+def of_dispy() -> dict[str, object]:
     """Names of dispy's module that computations use."""
     return {
         "dispy": _Late("gdispy"),
@@ -74,14 +74,14 @@ def of_dispy() -> dict[str, Any]:
     }
 
 
-def provide(node_name: str, address: str, directory: str) -> dict[str, Any]:
+def provide(node_name: str, address: str, directory: str) -> dict[str, object]:
     """Define the names as builtins, and as environment variables for programs; returns all of them."""
     texts = {
         "dispy_node_name": node_name,
         "dispy_node_ip_addr": address,
         "dispy_job_path": directory,
     }
-    names: dict[str, Any] = {name: importlib.import_module(name) for name in MODULES}
+    names: dict[str, object] = {name: importlib.import_module(name) for name in MODULES}
     names.update((name, _Late(name)) for name in LATE_MODULES)
     names["dispy_provisional_result"] = dispy_provisional_result
     names["dispy_send_file"] = dispy_send_file

@@ -8,7 +8,6 @@ from __future__ import annotations
 import types
 from collections.abc import Callable, Container
 from dataclasses import dataclass, field
-from typing import Any
 
 from gdispy.worker.own_modules import is_own
 
@@ -42,7 +41,7 @@ class Manner:
     #: Identifiers of definitions that the other end has.
     known: Container[bytes] = frozenset()
     #: Objects to keep alive as long as results may refer to them.
-    kept: tuple[Any, ...] = ()
+    kept: tuple[object, ...] = ()
     #: Whether a module belongs to the program.
     is_own: Callable[[str], bool] = is_own
 
@@ -68,7 +67,7 @@ class Findings:
     #: Identifiers of the definitions, and their names.
     defined: set[bytes] = field(default_factory=set)
     titles: set[str] = field(default_factory=set)
-    objects: list[Any] = field(default_factory=list)
+    objects: list[object] = field(default_factory=list)
     #: Modules of the program that are needed as a whole.
     whole: set[str] = field(default_factory=set)
     #: Code in the pickle, with the package of its module.

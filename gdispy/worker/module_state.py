@@ -58,7 +58,7 @@ class StateFinder(importlib.abc.MetaPathFinder):
                 setattr(owner, attribute, value)
 
 
-def _is_equal(one: Any, other: Any) -> bool:
+def _is_equal(one: object, other: object) -> bool:
     try:
         return type(one) is type(other) and bool(one == other)
     except Exception:
@@ -68,11 +68,11 @@ def _is_equal(one: Any, other: Any) -> bool:
 class _Loader(importlib.abc.Loader):
     """A loader that lets the finder change the module."""
 
-    def __init__(self, loader: Any, finder: StateFinder) -> None:
+    def __init__(self, loader: importlib.abc.Loader, finder: StateFinder) -> None:
         self._loader, self._finder = loader, finder
 
     def create_module(self, spec: importlib.machinery.ModuleSpec) -> types.ModuleType | None:
-        return self._loader.create_module(spec)  # type: ignore[no-any-return]
+        return self._loader.create_module(spec)
 
     def exec_module(self, module: types.ModuleType) -> None:
         self._loader.exec_module(module)

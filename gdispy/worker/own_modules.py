@@ -130,7 +130,7 @@ class OwnModules:
             self._names = frozenset(name.encode("utf-8", "replace") for name in [*modules] if self.is_own(name))
         return self._names
 
-    def _look(self, name: str, module: Any) -> bool:
+    def _look(self, name: str, module: object) -> bool:
         about = attributes_of(module)
         file = about.get("__file__")
         if isinstance(file, str):
@@ -149,7 +149,7 @@ class OwnModules:
         return not self.places.hold(file) if file else not _OF_EXTENSIONS.match(name)
 
 
-def portions_of(module: Any) -> list[str]:
+def portions_of(module: object) -> list[str]:
     """The directories of a package; a namespace package may have several. None for a module."""
     try:
         portions = attributes_of(module).get("__path__") or ()
@@ -158,7 +158,7 @@ def portions_of(module: Any) -> list[str]:
         return []
 
 
-def attributes_of(module: Any) -> dict[str, Any]:
+def attributes_of(module: object) -> dict[str, Any]:
     """The attributes of a module. Other ways would load a lazy module."""
     try:
         found = object.__getattribute__(module, "__dict__")
@@ -167,7 +167,7 @@ def attributes_of(module: Any) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _is_part_of_python(about: dict[str, Any]) -> bool:
+def _is_part_of_python(about: dict[str, object]) -> bool:
     if getattr(about.get("__spec__"), "origin", None) in _NOT_FILES:
         return True
     return getattr(about.get("__loader__"), "__name__", "") in _LOADERS_OF_PYTHON

@@ -27,6 +27,7 @@ from __future__ import annotations
 
 import contextlib
 import marshal
+import mmap
 import pickle
 import struct
 import sys
@@ -47,6 +48,8 @@ OUT_OF_BAND = 32 * 1024
 ALIGNMENT = 64
 #: A payload in one piece, or in consecutive parts.
 Payload = bytes | list[Any]
+#: A payload in a worker: from a message, or in a file.
+ReceivedPayload = bytes | mmap.mmap
 #: First byte of a payload that is an exception instead of a result: a pickle follows.
 FAILURE = 2
 #: Its maximum size.

@@ -11,8 +11,8 @@ import contextlib
 import ctypes
 import signal
 import sys
+from collections.abc import Callable
 from time import sleep
-from typing import Any
 
 from gdispy.worker.originals import os
 
@@ -22,7 +22,7 @@ _FALLOC_FL_KEEP_SIZE = 1
 _FALLOC_FL_PUNCH_HOLE = 2
 
 _libc: ctypes.CDLL | None = None
-_waitid: Any = None
+_waitid: Callable[[int, int, None, int], int] | None = None
 with contextlib.suppress(OSError, AttributeError):
     _libc = ctypes.CDLL(None)
     # It returns immediately, so the GIL is kept.

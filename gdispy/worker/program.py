@@ -10,7 +10,6 @@ import os
 import signal
 import sys
 from collections.abc import Mapping
-from typing import Any
 
 from gdispy.worker import pickling
 from gdispy.worker.calls import Outcome, Run
@@ -25,13 +24,13 @@ PYTHON_SCRIPT = ".py"
 _RESTORED = [signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT]
 
 
-def run_program(path: str, exported: Mapping[str, Any]) -> Run:
+def run_program(path: str, exported: Mapping[str, object]) -> Run:
     """Runs the jobs of a program computation: `path` is the program's file on this node; texts and numbers among
     `exported` become environment variables, as globals of setup do in dispy."""
 
     command = [sys.executable, path] if path.endswith(PYTHON_SCRIPT) else [path]
 
-    def run(arguments: Any, job: Job) -> Outcome:
+    def run(arguments: pickling.ReceivedPayload, job: Job) -> Outcome:
         trouble = _trouble(path)
         if trouble:
             return TERMINATED, b"", trouble
@@ -56,7 +55,7 @@ def run_program(path: str, exported: Mapping[str, Any]) -> Run:
     return run
 
 
-def _variables(exported: Mapping[str, Any]) -> dict[str, str]:
+def _variables(exported: Mapping[str, object]) -> dict[str, str]:
     known = {name: str(value) for name, value in exported.items() if isinstance(value, str | int | float)}
     return {name: value for name, value in known.items() if "\0" not in value}
 

@@ -26,7 +26,7 @@ from _thread import _count as thread_count
 from collections.abc import Iterator, Sequence
 from contextvars import copy_context
 from time import perf_counter, time
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 from gdispy.worker import control, pickling
 from gdispy.worker.calls import Outcome, Run
@@ -84,6 +84,20 @@ class _Running:
 
 
 running = _Running()
+
+
+class _Special(NamedTuple):
+    """What a job with options has in its message besides its arguments."""
+
+    #: Pickled names that only it finds.
+    names: pickling.ReceivedPayload
+    #: Why it cannot run, or ''.
+    error: str
+    #: Seconds of CPU time that it may use; 0 for no limit.
+    cpu_time: float
+    #: Paths of its files in the directory of all jobs, and its own directory, or ''.
+    files: list[str]
+    directory: str
 
 
 class Job:
@@ -250,7 +264,7 @@ class Worker:
                 continue
             if ancillary:
                 self._loan = map_files(fields, control.descriptors(ancillary))
-            self._work(Job(fields[0], fields[1], self), fields[2], fields[3:])
+            self._work(Job(fields[0], fields[1], self), fields[2], _Special(*fields[3:]) if len(fields) > 3 else None)
             if self._is_spoilt or self.limits.is_used_up():
                 return
 
@@ -314,21 +328,21 @@ class Worker:
                 self._is_together = False
                 self.write([RETURNED, serial])
                 return
-            self._work(Job(number, attempt, self), arguments, [])
+            self._work(Job(number, attempt, self), arguments, None)
             if self._is_spoilt or (not limits.are_none and limits.is_used_up()):
                 break
             serial += 1
         self._is_together = False
         self._send_kept()
 
-    def _work(self, job: Job, arguments: Any, special: list[Any]) -> None:
+    def _work(self, job: Job, arguments: pickling.ReceivedPayload, special: _Special | None) -> None:
         self._capture.begin()
         words = self._page.words
         words[RUNNING] = 1
         limits = self.limits
         is_timed = False
-        if special or not limits.are_none:
-            is_timed = limits.begin(job.number, job.attempt, special[2] if special else 0.0)
+        if special is not None or not limits.are_none:
+            is_timed = limits.begin(job.number, job.attempt, special.cpu_time if special is not None else 0.0)
         begun = time()
         clock = perf_counter()
         try:
@@ -336,7 +350,7 @@ class Worker:
             if self._target[0] == job.number and self._is_target(job):
                 job.cancelled = True
                 raise KeyboardInterrupt
-            if special:
+            if special is not None:
                 status, result, exception = self._run_special(arguments, job, special)
             elif self._place.base:
                 self._enter_own(job, "")
@@ -400,11 +414,11 @@ class Worker:
         with self.limits.lifted():
             return self._capture.end()
 
-    def _run_special(self, arguments: Any, job: Job, special: list[Any]) -> Outcome:
+    def _run_special(self, arguments: pickling.ReceivedPayload, job: Job, special: _Special) -> Outcome:
         """Run a job that has names or files, or that cannot run at all."""
-        names, error, _, files, directory = special
-        if error:
-            return TERMINATED, b"", error
+        if special.error:
+            return TERMINATED, b"", special.error
+        names, files, directory = special.names, special.files, special.directory
         where, owns_all = self._place.shared, False
         if directory or self._place.base:
             files = self._enter_own(job, directory)
@@ -429,7 +443,7 @@ class Worker:
         self._return()
         return own.leave() if own is not None else ""
 
-    def _run_named(self, arguments: Any, job: Job, names: Any) -> Outcome:
+    def _run_named(self, arguments: pickling.ReceivedPayload, job: Job, names: pickling.ReceivedPayload) -> Outcome:
         if not names:
             return copy_context().run(self._run, arguments, job)
         main = vars(sys.modules["__main__"])
@@ -458,7 +472,7 @@ class Worker:
         self.write(fields, [fd, *files])
         os.close(fd)
 
-    def write(self, fields: list[Any], files: Sequence[int] = ()) -> None:
+    def write(self, fields: Sequence[object], files: Sequence[int] = ()) -> None:
         """Write one frame, with these open files."""
         body = self._pack(fields)
         frame = LENGTH.pack(len(body)) + body
@@ -469,7 +483,7 @@ class Worker:
                 frame = frame[sent:]
             self._results.sendall(frame)
 
-    def _keep(self, result: bytes, row: list[Any]) -> bool:
+    def _keep(self, result: bytes, row: Sequence[object]) -> bool:
         """Keep an outcome of a group briefly, if there is room."""
         return len(result) <= INLINE and self._page.keep(self._pack(row))
 

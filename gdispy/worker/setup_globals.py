@@ -23,10 +23,10 @@ _MISSING = object()
 class Namespaces:
     """The dictionaries of globals of a computation's code: those of its functions, and that of `__main__`."""
 
-    def __init__(self, functions: Iterable[Any]) -> None:
+    def __init__(self, functions: Iterable[object]) -> None:
         self._all = [vars(sys.modules["__main__"]), *_dictionaries(functions)]
 
-    def provide(self, names: Mapping[str, Any]) -> None:
+    def provide(self, names: Mapping[str, object]) -> None:
         """Add these names to all of them; names that a function brought itself are kept."""
         for each in self._all:
             for name, value in names.items():
@@ -41,7 +41,7 @@ class Namespaces:
                 each[name] = after
 
     @contextlib.contextmanager
-    def lending(self, names: Mapping[str, Any]) -> Iterator[None]:
+    def lending(self, names: Mapping[str, object]) -> Iterator[None]:
         """Add these names to all of them, and to the builtins, temporarily. Functions and classes among them see the
         names of the others, too."""
         common = self._all[-1] if len(self._all) > 1 else {}
@@ -63,13 +63,13 @@ class Namespaces:
 class Globals:
     """The current globals of functions, and of those that they call, to detect later changes."""
 
-    def __init__(self, functions: Iterable[Any]) -> None:
+    def __init__(self, functions: Iterable[object]) -> None:
         self._now = _dictionaries(functions)
         self._before = [dict(names) for names in self._now]
 
-    def share(self) -> dict[str, Any]:
+    def share(self) -> dict[str, object]:
         """Copy the globals that any of these functions has set since to all of them; returns those, by name."""
-        changed: dict[str, Any] = {}
+        changed: dict[str, object] = {}
         for names, before in zip(self._now, self._before, strict=True):
             for name, value in names.items():
                 if before.get(name, _MISSING) is not value and not name.startswith("__"):
@@ -83,9 +83,9 @@ class Globals:
         return changed
 
 
-def _dictionaries(functions: Iterable[Any]) -> list[dict[str, Any]]:
+def _dictionaries(functions: Iterable[object]) -> list[dict[str, object]]:
     """The globals of functions that came with the computation, each dictionary once."""
-    found: list[dict[str, Any]] = []
+    found: list[dict[str, object]] = []
     waiting = [each for value in functions for each in _functions_of(value)]
     while waiting:
         names = _globals_of(waiting.pop())
@@ -97,7 +97,7 @@ def _dictionaries(functions: Iterable[Any]) -> list[dict[str, Any]]:
     return found
 
 
-def _functions_of(value: Any) -> list[Any]:
+def _functions_of(value: object) -> list[object]:
     """A function, or the methods of a class that came with the computation."""
     if isinstance(value, type):
         own = vars(value).values() if value.__module__ == "__main__" else ()
@@ -105,14 +105,14 @@ def _functions_of(value: Any) -> list[Any]:
     return [value] if isinstance(value, types.FunctionType | types.MethodType | functools.partial) else []
 
 
-def _is_of_a_module(names: dict[str, Any]) -> bool:
+def _is_of_a_module(names: dict[str, object]) -> bool:
     """Definitions of a module of the node belong to that module; those of functions sent by value do not."""
     name = names.get("__name__")
     module = sys.modules.get(name) if isinstance(name, str) and name != "__main__" else None
     return module is not None and vars(module) is names and not isinstance(module, ProgramModule)
 
 
-def _globals_of(function: Any) -> dict[str, Any]:
+def _globals_of(function: Any) -> dict[str, object]:
     while isinstance(function, functools.partial):
         function = function.func
     if isinstance(function, types.MethodType):

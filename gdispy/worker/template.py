@@ -97,7 +97,7 @@ class TemplateSettings:
     limits: Limits
     groups: Groups | None = None
     #: The global variables of the node's `--init`.
-    exported: Mapping[str, Any] = field(default_factory=dict)
+    exported: Mapping[str, object] = field(default_factory=dict)
 
 
 def main(end: socket.socket, setting: TemplateSettings, parent: int) -> None:
@@ -132,11 +132,11 @@ class Template:
         self._run: Run | None = None
         #: The name of the computation.
         self._name = "?"
-        self._setup: Callable[..., Any] | None = None
-        self._cleanup: Callable[..., Any] | None = None
-        self._arguments: tuple[Any, ...] = ()
+        self._setup: Callable[..., object] | None = None
+        self._cleanup: Callable[..., object] | None = None
+        self._arguments: tuple[object, ...] = ()
         #: All functions that came with the computation.
-        self._functions: list[Any] = []
+        self._functions: list[object] = []
         #: Global variables of setup, for programs.
         self._exported = dict(setting.exported)
         #: The file name, of a program computation.

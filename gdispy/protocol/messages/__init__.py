@@ -7,8 +7,6 @@ docs/protocol.md describes the sender, the time and the receiver's reaction; a t
 
 from __future__ import annotations
 
-from typing import Any
-
 from gdispy.protocol.ids import ComputationId as ComputationId
 from gdispy.protocol.ids import Instance as Instance
 from gdispy.protocol.ids import JobId as JobId
@@ -97,6 +95,6 @@ ALL: tuple[type[Message], ...] = (
 BY_TAG: dict[int, type[Message]] = {kind.tag: kind for kind in ALL}
 
 
-def from_values(values: Any) -> Message:
+def from_values(values: object) -> Message:
     """The message in an array that arrived. Raises ProtocolError for anything else."""
     return read_values(values, BY_TAG)

@@ -5,8 +5,6 @@ Pure. docs/protocol.md describes the sender, the time and the receiver's reactio
 
 from __future__ import annotations
 
-from typing import Any
-
 from gdispy.protocol.address import pattern_flaw
 from gdispy.protocol.field_checks import (
     is_bulk,
@@ -25,6 +23,7 @@ from gdispy.protocol.limits import NAME_LIMIT, shortened
 from gdispy.protocol.message import Message
 from gdispy.protocol.payload import Bulk
 from gdispy.protocol.record import record
+from gdispy.protocol.rows import FileFields
 
 #: Default number of bytes kept of each output stream of a job; and the value for no limit.
 OUTPUT_LIMIT = 8 * 1024 * 1024
@@ -53,7 +52,7 @@ class Prepare(Message):
     #: Whether its files are removed at the end.
     cleanup: bool
     body: Bulk
-    files: list[list[Any]]
+    files: list[FileFields]
     #: Empty from a scheduler to a node, which requests files with `MissingFiles`.
     contents: list[Bulk]
     #: The pickled arguments of the computation's setup and cleanup functions.

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import field
-from typing import Any
 
 from gdispy.protocol.field_checks import (
     is_bulk,
@@ -29,7 +28,7 @@ from gdispy.protocol.ids import ComputationId, JobId
 from gdispy.protocol.message import Message
 from gdispy.protocol.payload import Bulk
 from gdispy.protocol.record import fields, record
-from gdispy.protocol.rows import JobOptions
+from gdispy.protocol.rows import FileFields, JobOptions
 
 
 @record
@@ -220,7 +219,7 @@ class Upload(Message):
     job: JobId
     attempt: int
     number: int
-    files: list[list[Any]]
+    files: list[FileFields]
     contents: list[Bulk]
 
     def problem(self) -> str:

@@ -5,8 +5,6 @@ Pure. docs/protocol.md describes the sender, the time and the receiver's reactio
 
 from __future__ import annotations
 
-from typing import Any
-
 from gdispy.protocol.field_checks import (
     is_availability,
     is_bulk,
@@ -27,7 +25,7 @@ from gdispy.protocol.job_status import NODE_EVENTS
 from gdispy.protocol.message import Message
 from gdispy.protocol.payload import Bulk
 from gdispy.protocol.record import record
-from gdispy.protocol.rows import NodeRow
+from gdispy.protocol.rows import FileFields, NodeRow
 
 #: Number of CPUs that stands for no limit.
 NO_LIMIT = 1 << 30
@@ -93,7 +91,7 @@ class UseNode(Message):
     node: Instance
     cpus: int
     arguments: Bulk
-    files: list[list[Any]]
+    files: list[FileFields]
     contents: list[Bulk]
 
 
@@ -137,7 +135,7 @@ class PutFile(Message):
     computation: ComputationId
     question: int
     node: Instance
-    files: list[list[Any]]
+    files: list[FileFields]
     contents: list[Bulk]
 
 

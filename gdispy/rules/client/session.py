@@ -11,7 +11,6 @@ Invariants:
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from gdispy.errors import InternalError
 from gdispy.protocol.ids import ComputationId, JobId, Peer
@@ -200,7 +199,7 @@ class ClientSession:
     def _on_released(self, message: Released) -> Effects:
         return [ComputationClosed(message.computation)]
 
-    _HANDLERS: dict[type[Message], Callable[..., Any]] = {
+    _HANDLERS: dict[type[Message], Callable[..., Effects]] = {
         Ended: _on_ended,
         Progress: _on_progress,
         ProgressAcked: _on_seen,

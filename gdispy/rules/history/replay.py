@@ -9,9 +9,8 @@ Invariants:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
-from typing import Any
 
 from gdispy.protocol.ids import ComputationId, Instance, JobId
 from gdispy.protocol.job_status import FINISHED
@@ -241,10 +240,8 @@ class JournalState:
                 job.shown.pop((attempt, count - 1), None)
 
     def _ended(self, history: ComputationHistory, fact: Ended) -> None:
-        columns: dict[str, Any] = {
-            name: [bulk(value) for value in getattr(fact, name)] for name in ("results", "outputs", "errors")
-        }
-        fact = replace(fact, **columns)
+        results, outputs, errors = ([bulk(value) for value in row] for row in (fact.results, fact.outputs, fact.errors))
+        fact = replace(fact, results=results, outputs=outputs, errors=errors)
         for place, number in enumerate(fact.jobs):
             job = history.jobs.get(number)
             if job is not None and job.outcome is None:
@@ -302,7 +299,7 @@ def _read(options: JobOptions | None) -> JobOptions | None:
     return options._replace(names=bulk(options.names), contents=[bulk(value) for value in options.contents])
 
 
-def outcomes(jobs: Any) -> Iterator[Ended]:
+def outcomes(jobs: Iterable[Job]) -> Iterator[Ended]:
     """The ends of those of the jobs that have ended, in the messages that reported them."""
     places: dict[int, tuple[Ended, list[int]]] = {}
     for job in jobs:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from typing import Any
 
 from gdispy.errors import InternalError
 from gdispy.protocol.ids import ComputationId, Instance, JobId
@@ -273,7 +272,7 @@ class Placement:
             self._check_places(computation)
         for node in self._state.nodes.values():
             assignments = node.assignments.values()
-            placed: list[Any] = [task for each in assignments for task in each.placed.values()]
+            placed = [task for each in assignments for task in each.placed.values()]
             if node.load != sum(task.cpus for task in placed) or node.bulk != sum(task.size for task in placed):
                 raise InternalError("the load of a node is not what is placed on it")
             if node.sharers != sum(bool(each.load) for each in assignments):
@@ -307,12 +306,17 @@ def in_portions(columns: Columns) -> list[Columns]:
         columns = jobs, attempts, arguments, []
         if set(map(type, arguments)) == {bytes}:
             return [columns]
-    found: list[Any] = []
+    found: list[Columns] = []
     begin = size = 0
     for place, value in enumerate(arguments):
         own = bulk_size(value) + options_size(options[place])
         if size and size + own > PORTION_BYTES:
-            found.append(tuple(column[begin:place] for column in columns))
+            found.append(_rows_between(columns, begin, place))
             begin, size = place, 0
         size += own
-    return [*found, tuple(column[begin:] for column in columns)]
+    return [*found, _rows_between(columns, begin, len(jobs))]
+
+
+def _rows_between(columns: Columns, begin: int, end: int) -> Columns:
+    jobs, attempts, arguments, options = columns
+    return jobs[begin:end], attempts[begin:end], arguments[begin:end], options[begin:end]
