@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -12,6 +13,7 @@ import pytest
 
 from gdispy import generate_secret
 from tests.support.daemons import Daemon
+from tests.support.other_pythons import NEEDED, candidates, made, named, version
 
 # Discovery stays on this machine, in this process and in all that the tests start.
 os.environ["GDISPY_IP_ADDR"] = "127.0.0.1"
@@ -112,3 +114,27 @@ def node(tmp_path_factory: pytest.TempPathFactory, secret_file: str) -> Iterator
     )
     yield daemon
     daemon.stop()
+
+
+@pytest.fixture(scope="session")
+def python_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], str]:
+    """Finds, or makes, an interpreter of Python 3.x that can run a node; skips the test where there is none."""
+
+    @functools.cache
+    def find(minor: int) -> tuple[str, str]:
+        found = candidates(minor)
+        for path in found:
+            if version(path, NEEDED) == minor:
+                return path, ""
+        for path in found:
+            if os.environ.get("CI") or path in named():
+                return made(path, tmp_path_factory.mktemp(f"python3.{minor}"))
+        return "", f"Python 3.{minor} lacks what gdispy depends on" if found else f"no Python 3.{minor} was found"
+
+    def find_or_skip(minor: int) -> str:
+        path, reason = find(minor)
+        if not path:
+            pytest.skip(reason)
+        return path
+
+    return find_or_skip

@@ -23,7 +23,7 @@ from typing import Any
 from gdispy.client import job_options, map_results
 from gdispy.client.cluster import JobCluster
 from gdispy.client.function_table import FunctionTable
-from gdispy.client.futures import JobFuture, RetriedFuture, failed, failure_of
+from gdispy.client.futures import JobFuture, RetriedFuture, as_raised, failed, failure_of
 from gdispy.client.job import DispyJob
 from gdispy.client.node_allocate import NodeAllocate
 from gdispy.client.node_allocate import read as read_nodes
@@ -116,7 +116,7 @@ class Executor(concurrent.futures.Executor):
             payload = function_call((number, *args) if number != GIVEN else (GIVEN, fn, *args), kwargs, self._manner)
         except Exception as error:
             self._refuse()
-            return failed(error)  # type: ignore[return-value]
+            return failed(as_raised(error))  # type: ignore[return-value]
         try:
             return JobFuture(self, self._cluster._enqueue(payload))
         except ClusterClosed:
@@ -301,7 +301,7 @@ class ExecutorView(concurrent.futures.Executor):
             payload = executor._encoded(fn, args, kwargs)
         except Exception as error:
             executor._refuse()
-            return failed(error)
+            return failed(as_raised(error))
         send = functools.partial(executor._submit, self._options, payload)
         return RetriedFuture(executor, send, self._retries) if self._retries else JobFuture(executor, send())
 
@@ -344,12 +344,15 @@ def _in_turn(executor: Executor, results: map_results.MapResults) -> Iterator[An
     """The results; after an exception there are no more, and the other calls are cancelled."""
     try:
         while True:
+            failure: JobFailed | None = None
             try:
                 found = [next(results)]
             except StopIteration:
                 return
             except JobFailed as error:
-                raise (failure_of(error.job, executor) if error.job is not None else error) from None
+                failure = error
+            if failure is not None:  # Outside of the handler: the text of JobFailed is not wanted beside it.
+                raise failure_of(failure.job, executor) if failure.job is not None else failure
             yield found.pop()  # No result is kept here while the program uses it.
     finally:
         results.close()

@@ -38,10 +38,16 @@ if TYPE_CHECKING:
     from gdispy.client.executor import Executor
 
 _PARTS = threading.Lock()
+#: In the text of a job that was ended for its time limit.
+_OVERTIME = "(dispy_timeout) and was terminated"
 
 
 class WorkerDied(JobFailed, BrokenProcessPool):
     """The process of a job was killed, or its node was lost: the job has no result. Other jobs are not affected."""
+
+
+class CallTimeout(JobFailed, FutureTimeout):
+    """The call took longer than the time limit that `Executor.options` has set for it, and was ended."""
 
 
 class RemoteTraceback(Exception):
@@ -235,12 +241,25 @@ def failure_of(job: DispyJob, executor: Executor) -> BaseException:
     text = job.exception or ""
     error = job._cause()
     if error is None:
-        return WorkerDied(job._failure(), job)
+        if _OVERTIME in text:
+            return CallTimeout(text.replace("job", "call", 1).replace(" (dispy_timeout)", "").strip(), job)
+        # Not the text of JobFailed, which shows the arguments: unpickling them may have been what ended the process.
+        return WorkerDied(text.strip() or job.status_name, job)
     if isinstance(error, InitializerFailed):
         executor._break(str(error))
         return BrokenProcessPool(f"the initializer has failed in a worker\n{error}")
     error.__cause__ = RemoteTraceback(text)
     return error
+
+
+def as_raised(error: Exception) -> Exception:
+    """The exception of pickling, with our text as a note, instead of ours."""
+    cause = error.__cause__
+    if not isinstance(cause, Exception):
+        return error
+    if hasattr(cause, "add_note"):  # Since Python 3.11.
+        cause.add_note(str(error))
+    return cause
 
 
 def failed(error: BaseException) -> Future[Any]:

@@ -378,7 +378,7 @@ class DispyJob:
                 return ""
             parts = [_short.repr(arg) for arg in args]
             parts += [f"{name}={_short.repr(value)}" for name, value in (kwargs or {}).items()]
-        except Exception:  # Of a class whose `__repr__`, or unpickling, fails.
+        except (Exception, SystemExit):  # Of a class whose `__repr__`, or unpickling, fails.
             return ""
         return f"({', '.join(parts)})"
 

@@ -118,8 +118,8 @@ class FunctionCalls:
     def _load(self, data: bytes) -> Callable[..., Any]:
         version, body, source = msgpack.unpackb(data)
         own = f"{sys.version_info.major}.{sys.version_info.minor}"
-        with pickling.loading_computation():
-            function, _, _, _, *states = pickling.loads(bytearray(source if source and version != own else body))
+        # Like arguments, and not like a computation: global variables that the initializer has set stay.
+        function, _, _, _, *states = pickling.loads(bytearray(source if source and version != own else body))
         for each in states:
             StateFinder(each, pickling.loads).install()
         return function  # type: ignore[no-any-return]

@@ -1,16 +1,12 @@
 """Nodes of another version of Python than the client's: what a program defines goes along as source text.
 
-Other interpreters are looked for in GDISPY_TEST_PYTHONS (paths, separated by colons), in PATH and below ~/.pyenv. They
-need what gdispy depends on; where the variable names one that lacks that, or CI is set, a venv is made for it.
+`tests/support/other_pythons.py` finds the interpreters.
 """
 
 from __future__ import annotations
 
-import functools
-import importlib.metadata
 import json
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -27,66 +23,6 @@ ACROSS = PROGRAM.parent / "across_versions" / "program.py"
 #: Topics of that program which do not run as mere arguments.
 WITH_COMPUTATION = ("inner imports", "executed")
 OURS = sys.version_info[1]
-NEEDED = "import sys, dill, gevent, msgpack, nacl; print(sys.version_info[1])"
-#: Seconds in which a venv must be ready.
-PATIENCE = 60
-
-
-def version(python: str, code: str = "import sys; print(sys.version_info[1])") -> int | None:
-    """The minor version of an interpreter that runs the code, else None."""
-    try:
-        done = subprocess.run([python, "-c", code], capture_output=True, timeout=20, check=True)
-        return int(done.stdout)
-    except (OSError, ValueError, subprocess.SubprocessError):
-        return None
-
-
-def named() -> list[str]:
-    return [path for path in os.environ.get("GDISPY_TEST_PYTHONS", "").split(":") if path]
-
-
-def candidates(minor: int) -> list[str]:
-    found = [*named(), shutil.which(f"python3.{minor}") or ""]
-    found += map(str, Path.home().glob(f".pyenv/versions/3.{minor}.*/bin/python"))
-    return [path for path in found if path and version(path) == minor]
-
-
-@pytest.fixture(scope="session")
-def python_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], str]:
-    """Finds, or makes, an interpreter of Python 3.x that can run a node; skips the test where there is none."""
-
-    @functools.cache
-    def find(minor: int) -> tuple[str, str]:
-        found = candidates(minor)
-        for path in found:
-            if version(path, NEEDED) == minor:
-                return path, ""
-        for path in found:
-            if os.environ.get("CI") or path in named():
-                return made(path, tmp_path_factory.mktemp(f"python3.{minor}"))
-        return "", f"Python 3.{minor} lacks what gdispy depends on" if found else f"no Python 3.{minor} was found"
-
-    def find_or_skip(minor: int) -> str:
-        path, reason = find(minor)
-        if not path:
-            pytest.skip(reason)
-        return path
-
-    return find_or_skip
-
-
-def made(base: str, directory: Path) -> tuple[str, str]:
-    """The interpreter of a new venv, or why there is none."""
-    python = str(directory / "bin" / "python")
-    # Not the project itself: two that build it at the same time in the same directory disturb each other.
-    needed = [line for line in importlib.metadata.requires("gdispy") or [] if "extra ==" not in line]
-    commands = [[base, "-m", "venv", str(directory)], [python, "-m", "pip", "install", "--quiet", *needed]]
-    try:
-        for command in commands:
-            subprocess.run(command, check=True, capture_output=True, text=True, timeout=PATIENCE)
-    except (OSError, subprocess.SubprocessError) as error:
-        return "", f"no venv could be made with {base}: {error}\n{getattr(error, 'stderr', None) or ''}"
-    return python, ""
 
 
 def node_under(python: str, secret_file: str, directory: Path) -> Daemon:
