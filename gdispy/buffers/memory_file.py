@@ -226,16 +226,16 @@ class DiskFile(FilePayload):
 
 
 class FileInMemory(FilePayload):
-    """A dependency file that the client has only in memory, such as a module from an archive."""
+    """A file that the client has only in memory, in one part or several, such as a module from an archive."""
 
-    __slots__ = ("_data",)
+    __slots__ = ("_contents",)
 
-    def __init__(self, data: bytes) -> None:
-        self._data = memoryview(data)
-        self.size = len(data)
+    def __init__(self, *parts: Buffer) -> None:
+        self._contents = MemoryPayload(parts)
+        self.size = self._contents.size
 
     def read(self, offset: int, length: int) -> Buffer:
-        return self._data[offset : offset + length]
+        return self._contents.read(offset, length)
 
 
 def _read_part(path: str, offset: int, length: int) -> bytes:

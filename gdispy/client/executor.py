@@ -228,6 +228,12 @@ class Executor(concurrent.futures.Executor):
         self._cluster._take_submitted()
         return list(self._cluster._engine.table.jobs)
 
+    def _drop_files(self, numbers: list[int]) -> None:
+        """Have nodes remove the contents of these files of `FunctionTable`."""
+        if numbers and not self._cluster._closed:
+            engine = self._cluster._engine
+            self._hub.post(self._functions.drop, engine.computation, engine.ask_then, numbers)
+
     def _withdraw(self, job: DispyJob) -> None:
         """Cancel a job if it has not begun, and wait until it is known whether it has."""
         self._withdraw_numbers([JobId(job._number)])

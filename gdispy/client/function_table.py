@@ -16,15 +16,19 @@ import threading
 import time
 import types
 from collections.abc import Callable, Sequence
+from functools import partial
+from hashlib import blake2b
 from typing import Any
 
 from gdispy import config
+from gdispy.buffers.memory_file import DIGEST_BYTES, FileInMemory
 from gdispy.client.function_packing import joined, pack
 from gdispy.client.packaging import read_files
 from gdispy.protocol.ids import ComputationId, Instance
-from gdispy.protocol.limits import printable_for_log
+from gdispy.protocol.limits import file_date, printable_for_log
 from gdispy.protocol.messages import Message, Progress, PutFile, Reply, Status
 from gdispy.protocol.payload import Bulk
+from gdispy.protocol.rows import FileRow
 from gdispy.worker.function_calls import GIVEN, file_name, pack_function, read_request
 from gdispy.worker.manner import Manner
 
@@ -36,6 +40,9 @@ RECENT_LIMIT = 64
 FUNCTIONS_LIMIT = 10_000
 #: Seconds in which a node does not need the same function twice.
 SENT_INTERVAL = 2.0
+
+#: Sends a message, made for the number of a question, and calls a function with the answer.
+Ask = Callable[[Callable[[int], Message], Callable[[Status | Reply], None]], None]
 
 _NAMED = (types.FunctionType, types.BuiltinFunctionType, type)
 
@@ -51,8 +58,11 @@ class FunctionTable:
         self._lock = threading.Lock()
         self._numbers: dict[Callable[..., Any], int] = {}
         self._recent: dict[Callable[..., Any], None] = {}
-        #: The files of each function, by its number, as in `PutFile`.
-        self._files: list[tuple[list[Sequence[object]], list[Bulk]]] = []
+        #: The numbers of other files, by the digests of their contents.
+        self._data: dict[bytes, int] = {}
+        self._sizes: dict[int, int] = {}
+        #: The files of each number, as in `PutFile`; None if their contents are not known any more.
+        self._files: list[tuple[list[Sequence[object]], list[Bulk]] | None] = []
         #: When a function was sent to a node.
         self._sent: dict[tuple[Instance, int], float] = {}
 
@@ -75,6 +85,51 @@ class FunctionTable:
             number = self._numbers[function] = len(self._files) - 1
             return number
 
+    def number_of_data(self, parts: list[Any]) -> int:
+        """The number of a file with these contents, which must not change until `release_data`. It is sent to nodes as
+        functions are."""
+        digest = blake2b(digest_size=DIGEST_BYTES)
+        for part in parts:
+            digest.update(part)
+        key, size = digest.digest(), sum(len(part) for part in parts)
+        with self._lock:
+            number = self._data.get(key)
+            if number is None:
+                number = self._data[key] = len(self._files)
+                self._files.append(None)
+            else:
+                self._data[key] = self._data.pop(key)  # It was used last.
+            row = FileRow(file_name(self.key, number), 0o600, file_date(time.time()), size, key)
+            self._files[number] = [list(row)], [FileInMemory(*parts)]
+            self._sizes[number] = size
+            return number
+
+    def release_data(self, keep: int) -> list[int]:
+        """The contents of files may change now: they are forgotten. Nodes keep the `keep` bytes that were used last;
+        returns the numbers of the other files, for `drop`."""
+        dropped: list[int] = []
+        with self._lock:
+            for key, number in reversed(list(self._data.items())):
+                self._files[number] = None
+                keep -= self._sizes[number]
+                if keep < 0:
+                    del self._data[key]
+                    dropped.append(number)
+        return dropped
+
+    def forget_data(self, number: int) -> None:
+        """The same for one file, which nodes do not keep."""
+        with self._lock:
+            self._files[number] = None
+            self._data = {key: each for key, each in self._data.items() if each != number}
+
+    def drop(self, computation: ComputationId, ask: Ask, numbers: list[int]) -> None:
+        """Have nodes remove the contents of these files. In the hub."""
+        for node, number in [key for key in self._sent if key[1] in numbers]:
+            del self._sent[node, number]
+            files, contents = read_files({file_name(self.key, number): b""})
+            ask(partial(_put_file, computation, node, files, contents), lambda reply: None)
+
     def _is_first_of_many(self, function: Callable[..., Any]) -> bool:
         """Whether it was defined in another function and is used for the first time: perhaps one of very many."""
         if "<" not in getattr(function, "__qualname__", "") or function in self._recent:
@@ -94,7 +149,7 @@ class FunctionTable:
     def answer(
         self,
         computation: ComputationId,
-        ask: Callable[[Callable[[int], Message], Callable[[Status | Reply], None]], None],
+        ask: Ask,
         progress: Progress,
     ) -> bool:
         """Send the function that a job asks for to its node; whether the provisional result was such a request. `ask`
@@ -102,20 +157,27 @@ class FunctionTable:
         number = read_request(progress.value)
         if number is None:
             return False
-        if not 0 <= number < len(self._files):
-            logger.error("a job asks for the function %d, which does not exist", number)
+        found = self._files[number] if 0 <= number < len(self._files) else None
+        if found is None:
+            logger.error("a job asks for the function %d, which is not there", number)
             return True
         node = Instance(progress.node)
         key, now = (node, number), time.monotonic()
         if self._sent.get(key, -SENT_INTERVAL) + SENT_INTERVAL > now:
             return True
         self._sent[key] = now
-        files, contents = self._files[number]
+        files, contents = found
 
         def note(reply: Status | Reply) -> None:
             if isinstance(reply, Reply) and reply.error:
                 self._sent.pop(key, None)
                 logger.warning("a function was not sent to a node: %s", printable_for_log(reply.error))
 
-        ask(lambda question: PutFile(computation, question, node, files, contents), note)
+        ask(partial(_put_file, computation, node, files, contents), note)
         return True
+
+
+def _put_file(
+    computation: ComputationId, node: Instance, files: list[Sequence[object]], contents: list[Bulk], question: int
+) -> PutFile:
+    return PutFile(computation, question, node, files, contents)

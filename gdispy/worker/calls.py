@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from gdispy.worker import batch, pickling
 from gdispy.worker.failures import Unpicklable, describe, raised
 from gdispy.worker.frames import FINISHED
-from gdispy.worker.function_calls import FunctionCalls
+from gdispy.worker.function_calls import FunctionCalls, InitializerFailed
 from gdispy.worker.paths_to import unpicklable
 from gdispy.worker.plain import NotPlain
 from gdispy.worker.result_encoding import encode_result
@@ -55,6 +55,8 @@ def call_function(function: Callable[..., object]) -> Run:
 def _loads_or_refuses(arguments: pickling.ReceivedPayload) -> Any:
     try:
         return pickling.loads(arguments)
+    except InitializerFailed:
+        raise
     except (Exception, SystemExit) as error:
         reason = f"{type(error).__name__}: {error}"
         raise Unpicklable(f"The arguments cannot be unpickled on the node: {reason}") from None

@@ -35,6 +35,8 @@ FOLDER = "_gdispy_functions"
 LOOK_FIRST = 0.001
 LOOK_LIMIT = 0.05
 ASK_AGAIN = 5.0
+#: Arrays that a worker keeps mapped between jobs.
+ARRAYS_LIMIT = 8
 
 
 def file_name(key: str, number: int) -> str:
@@ -57,6 +59,27 @@ def read_request(value: object) -> int | None:
     return None
 
 
+class NumberedFunction:
+    """Stands for a function in the arguments of a call; in the worker it is that function."""
+
+    def __init__(self, number: int) -> None:
+        self._number = number
+
+    def __reduce__(self) -> Any:
+        return _numbered_function, (self._number,)
+
+
+class SharedArray:
+    """Stands for an array in the arguments of a call; in the worker it is that array, mapped from its file, and
+    read-only. The file is in the format of numpy."""
+
+    def __init__(self, number: int) -> None:
+        self._number = number
+
+    def __reduce__(self) -> Any:
+        return _shared_array, (self._number,)
+
+
 class InitializerFailed(Exception):
     """The initializer has failed in this worker; the message is its traceback."""
 
@@ -69,6 +92,7 @@ class FunctionCalls:
         self._key = key
         self._initializer, self._initargs = initializer, initargs
         self._functions: dict[int, Callable[..., Any]] = {}
+        self._arrays: dict[int, Any] = {}
         self._directory = ""
         #: The traceback of the initializer, if it has failed.
         self._failure = ""
@@ -82,6 +106,8 @@ class FunctionCalls:
 
     def begin_worker(self) -> None:
         """Called in each worker before its first job: what the initializer changes stays."""
+        global _of_worker
+        _of_worker = self
         self._directory = str(getattr(builtins, "dispy_job_path", os.getcwd()))
         if self._initializer is None:
             return
@@ -90,24 +116,37 @@ class FunctionCalls:
         except BaseException:
             self._failure = traceback.format_exc()
 
+    def find(self, number: int) -> Callable[..., Any]:
+        """The function with a number."""
+        return self._functions.get(number) or self._find(number)
+
+    def array(self, number: int) -> Any:
+        """The array with a number."""
+        found = self._arrays.get(number)
+        if found is None:
+            import numpy  # The client has it, so the node should.
+
+            while len(self._arrays) >= ARRAYS_LIMIT:  # A file that is mapped occupies its space.
+                del self._arrays[next(iter(self._arrays))]
+            found = self._arrays[number] = numpy.load(self._await_file(number), mmap_mode="r", allow_pickle=False)
+        return found
+
     def _find(self, number: int) -> Callable[..., Any]:
         if self._failure:
             raise InitializerFailed(self._failure)
-        function = _call_given if number == GIVEN else self._load(self._await_file(number))
+        function = _call_given if number == GIVEN else self._load(number)
         self._functions[number] = function
         return function
 
-    def _await_file(self, number: int) -> bytes:
+    def _await_file(self, number: int) -> str:
+        """The path of a file that the client sends, once it is there."""
         from gdispy.worker.runner import running  # The client, which names this class, does not need it.
 
         path = os.path.join(self._directory, file_name(self._key, number))
         pause, next_request = LOOK_FIRST, 0.0
         while True:
-            try:
-                with open(path, "rb") as file:
-                    return file.read()
-            except FileNotFoundError:
-                pass
+            if os.path.exists(path):
+                return path
             now = time.monotonic()
             if now >= next_request and running.job is not None:
                 running.job.send_progress(pack_request(number))
@@ -115,7 +154,9 @@ class FunctionCalls:
             time.sleep(pause)
             pause = min(1.5 * pause, LOOK_LIMIT)
 
-    def _load(self, data: bytes) -> Callable[..., Any]:
+    def _load(self, number: int) -> Callable[..., Any]:
+        with open(self._await_file(number), "rb") as file:
+            data = file.read()
         version, body, source = msgpack.unpackb(data)
         own = f"{sys.version_info.major}.{sys.version_info.minor}"
         # Like arguments, and not like a computation: global variables that the initializer has set stay.
@@ -123,6 +164,20 @@ class FunctionCalls:
         for each in states:
             StateFinder(each, pickling.loads).install()
         return function  # type: ignore[no-any-return]
+
+
+#: The computation of this worker.
+_of_worker: FunctionCalls | None = None
+
+
+def _numbered_function(number: int) -> Callable[..., Any]:
+    assert _of_worker is not None
+    return _of_worker.find(number)
+
+
+def _shared_array(number: int) -> Any:
+    assert _of_worker is not None
+    return _of_worker.array(number)
 
 
 def _call_given(function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:

@@ -81,7 +81,7 @@ class Made:
         reader = SimpleNamespace(join=lambda limit: None, kill=lambda: None)
         monkeypatch.setattr(module.subprocess, "Popen", self._start)
         monkeypatch.setattr(module.os, "write", lambda fd, data: self.process.written.append(data))
-        monkeypatch.setattr(module, "spawn", lambda work, what, on_failure=None: reader)
+        monkeypatch.setattr(module, "spawn", lambda *work, what, on_failure=None: reader)
         monkeypatch.setattr(module, "_lines", lambda fd: iter(self.output[fd]))
         monkeypatch.setattr(module.gevent, "joinall", lambda *_, timeout: None)
         self.node: Any = _SshNode(host, ["ssh", "-p", "2222"], "gdispy-node --daemon")

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from gdispy.protocol.ids import Instance
-from gdispy.rules.scheduler.assignment import Assignment
+from gdispy.rules.scheduler.assignment import Assignment, Use
 from gdispy.rules.scheduler.diagnostics import (
     LOADING,
     REASONS,
@@ -56,7 +56,7 @@ def test_each_unusable_node_has_a_line_with_its_first_reason() -> None:
     made.nodes[1].cpus, made.nodes[1].offer.reason = 0, "full disk"
     assert made.problems()[1] == f"{SECOND}: not accepting jobs at present (full disk)"
     assert made.problems()[0] == rf"{PLACE}: an old version \x1b"
-    made.first.closed = True
+    made.first.use = Use.CLOSED
     assert made.problems()[0] == f"{PLACE}: released by this program (close_node or deallocate_node)"
     made.nodes[0].silent = True
     assert made.problems()[0] == f"{PLACE}: no heartbeat at present"
@@ -129,12 +129,12 @@ def test_different_reasons_are_shown_with_their_nodes_up_to_a_limit() -> None:
 def test_nodes_that_the_program_does_not_use_do_not_count() -> None:
     made = Made()
     made.fail(made.first)
-    made.second.closed = True
+    made.second.use = Use.CLOSED
     assert inability(made.computation, made.nodes)
-    made.second.closed = False
+    made.second.use = Use.OPEN
     made.computation.refused = {made.nodes[1].instance}
     assert inability(made.computation, made.nodes)
-    made.first.closed = True
+    made.first.use = Use.CLOSED
     assert inability(made.computation, made.nodes) == ""
 
 

@@ -1,0 +1,308 @@
+"""A backend of joblib: `Parallel` of joblib, and with it scikit-learn, on nodes.
+
+    import gdispy.joblib
+    gdispy.joblib.register()
+    with joblib.parallel_config(backend="gdispy", nodes=["node1", "node2"]):
+        search.fit(X, y)
+
+Runs in the user's threads, and in the thread that runs callbacks. Executors are kept for a while after a call of
+`Parallel`, since the next one usually follows soon.
+
+Invariants:
+1. An array that several calls of one `Parallel` have as an argument is sent to each node once, and is read-only there.
+2. Nothing of an array is remembered after that `Parallel`, so that it may change before the next one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import TimeoutError as FutureTimeout
+from typing import Any
+
+import joblib
+from joblib._parallel_backends import FallbackToBackend
+from joblib.parallel import AutoBatchingMixin, BatchedCalls, ParallelBackendBase, SequentialBackend
+
+from gdispy.client.executor import Executor
+from gdispy.errors import ConnectFailed
+from gdispy.worker.function_calls import GIVEN, NumberedFunction, SharedArray
+from gdispy.worker.thread_limits import set_thread_limits
+
+#: Seconds that an executor, and with it its nodes, is kept after a call of `Parallel`.
+IDLE = 30.0
+#: Seconds to wait for the first node.
+NODE_LIMIT = 60.0
+#: Bytes from which an array is sent to a node once; and how many bytes nodes keep for the next call of `Parallel`.
+SHARED_BYTES = 1 << 20
+KEPT_BYTES = 1 << 30
+
+
+def register(make_default: bool = False) -> None:
+    """Make the backend known to joblib as 'gdispy'; with `make_default`, use it wherever no other is named."""
+    joblib.register_parallel_backend("gdispy", GdispyBackend, make_default=make_default)
+
+
+def shutdown() -> None:
+    """Release the nodes now instead of some seconds after the last call of `Parallel`."""
+    _executors.close_idle()
+
+
+class GdispyBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[misc]
+    """Runs batches of calls on the nodes of an executor. The parameters are those of `gdispy.Executor`."""
+
+    supports_retrieve_callback = True
+    supports_inner_max_num_threads = True
+    default_n_jobs = -1
+
+    def __init__(
+        self,
+        nodes: Any = "local",
+        *,
+        nesting_level: int | None = None,
+        inner_max_num_threads: int | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(nesting_level=nesting_level, inner_max_num_threads=inner_max_num_threads)
+        self._nodes, self._options = nodes, options
+        self._executor: Executor | None = None
+        self._key: Any = None
+        self._arrays = _Arrays()
+
+    def effective_n_jobs(self, n_jobs: int | None) -> int:
+        """The number of calls that run at the same time; -1 is all CPUs of the nodes."""
+        if n_jobs == 0:
+            raise ValueError("n_jobs == 0 in Parallel has no meaning")
+        if n_jobs is None:
+            return 1
+        if n_jobs > 0:
+            return n_jobs
+        if self._nodes == "local" and not self._options.get("scheduler_node"):
+            cpus = int(joblib.cpu_count())
+        else:
+            with self._borrowed(n_jobs) as executor:
+                cpus = _count_cpus(executor)
+        return max(cpus + 1 + n_jobs, 1)
+
+    def configure(self, n_jobs: int = 1, parallel: Any = None, **_more: Any) -> int:
+        """Take an executor for a call of `Parallel`. Options of other backends have no effect."""
+        found = self.effective_n_jobs(n_jobs)
+        if found == 1:
+            raise FallbackToBackend(SequentialBackend(nesting_level=self.nesting_level))
+        self.parallel = parallel
+        if self._executor is None:
+            self._key, self._executor = self._take(n_jobs, found)
+        return found
+
+    def stop_call(self) -> None:
+        if self._executor is not None:
+            self._arrays.forget(self._executor)
+
+    def submit(self, func: Any, callback: Callable[[Any], Any] | None = None) -> Any:
+        executor = self._executor
+        assert executor is not None
+        used: list[int] = []
+        future = executor.submit(self._prepared(executor, func, used))
+        if used:
+            future.add_done_callback(lambda _: self._arrays.ended(executor, used))
+        if callback is not None:
+            future.add_done_callback(callback)
+        return future
+
+    def retrieve_result_callback(self, future: Any) -> Any:
+        return future.result()
+
+    def abort_everything(self, ensure_ready: bool = True) -> None:
+        if self._executor is not None:
+            self._executor.cluster.cancel_all()
+
+    def terminate(self) -> None:
+        executor, self._executor = self._executor, None
+        if executor is not None:
+            _executors.give_back(self._key, executor)
+        self.reset_batch_stats()
+
+    def __reduce__(self) -> Any:
+        return _remade, (self._nodes, self._options, self.nesting_level, self.inner_max_num_threads)
+
+    # Executors
+
+    def _take(self, n_jobs: int, workers: int) -> tuple[Any, Executor]:
+        limit = n_jobs if n_jobs > 0 else None
+        threads = self._thread_variables(workers)
+        key = (repr(self._nodes), limit, repr(sorted(self._options.items())), tuple(threads.items()))
+        setting = {"max_workers": limit, "initializer": set_thread_limits, "initargs": (threads,), **self._options}
+        return key, _executors.take(key, lambda: Executor(self._nodes, **setting))
+
+    @contextlib.contextmanager
+    def _borrowed(self, n_jobs: int) -> Iterator[Executor]:
+        if self._executor is not None:
+            yield self._executor
+            return
+        key, executor = self._take(n_jobs, 1 << 30)
+        try:
+            yield executor
+        finally:
+            _executors.give_back(key, executor)
+
+    def _thread_variables(self, workers: int) -> dict[str, str]:
+        """A node runs as many calls as it has CPUs, each with one thread, unless the user wants another number."""
+        threads = self.inner_max_num_threads
+        if threads is None and self._nodes == "local":
+            threads = max(joblib.cpu_count() // workers, 1)
+        names = self.MAX_NUM_THREADS_VARS
+        if self.inner_max_num_threads is None:
+            names = [name for name in names if name not in os.environ]
+        return {**{name: os.environ[name] for name in self.MAX_NUM_THREADS_VARS if name in os.environ}} | dict.fromkeys(
+            names, str(threads or 1)
+        )
+
+    # Calls
+
+    def _prepared(self, executor: Executor, func: Any, used: list[int]) -> Any:
+        """The batch, with stand-ins for functions and arrays that a node gets only once."""
+        if not isinstance(func, BatchedCalls):
+            return func
+        share, number = self._arrays.share, executor._functions.number_of
+        items = []
+        for function, args, kwargs in func.items:
+            known = number(function)
+            called = function if known == GIVEN else NumberedFunction(known)
+            shared = tuple(share(executor, arg, used) for arg in args)
+            items.append((called, shared, {name: share(executor, value, used) for name, value in kwargs.items()}))
+        return BatchedCalls(items, (func._backend, func._n_jobs))
+
+
+def _remade(nodes: Any, options: dict[str, Any], nesting_level: int | None, threads: int | None) -> GdispyBackend:
+    return GdispyBackend(nodes, nesting_level=nesting_level, inner_max_num_threads=threads, **options)
+
+
+def _count_cpus(executor: Executor) -> int:
+    """The CPUs of the nodes, once there is one. Raises ConnectFailed."""
+    probe = executor.submit(int)
+    try:
+        probe.result(NODE_LIMIT)
+    except FutureTimeout:
+        probe.cancel()
+        problems = "; ".join(executor.cluster.status().problems)
+        raise ConnectFailed(f"no node was found within {NODE_LIMIT:.0f} s: {problems}") from None
+    return max(executor.cluster._count_cpus(), 1)
+
+
+class _Shared:
+    """An array that calls of one `Parallel` have as an argument."""
+
+    __slots__ = ("array", "number", "pending", "uses")
+
+    def __init__(self, array: Any, number: int) -> None:
+        self.array, self.number = array, number
+        #: How many calls have had it as an argument, and how many of them have not ended.
+        self.uses = self.pending = 0
+
+
+class _Arrays:
+    """The large arrays among the arguments of one `Parallel`."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._known: dict[int, _Shared] = {}
+
+    def share(self, executor: Executor, value: Any, used: list[int]) -> Any:
+        """A stand-in for a large array, whose id is added to `used`; anything else is returned as it is."""
+        numpy = sys.modules.get("numpy")
+        if numpy is None or type(value) is not numpy.ndarray:
+            return value
+        if value.nbytes < SHARED_BYTES or value.dtype.hasobject:
+            return value
+        with self._lock:
+            shared = self._known.get(id(value))
+            if shared is None:
+                shared = self._known[id(value)] = _Shared(
+                    value, executor._functions.number_of_data(_parts(numpy, value))
+                )
+            shared.uses += 1
+            shared.pending += 1
+        used.append(id(value))
+        return SharedArray(shared.number)
+
+    def ended(self, executor: Executor, used: list[int]) -> None:
+        """A batch with these arrays has ended. Those that no other has had yet are probably for that one only."""
+        single: list[int] = []
+        with self._lock:
+            for each in used:
+                shared = self._known.get(each)
+                if shared is None:
+                    continue
+                shared.pending -= 1
+                if not shared.pending and shared.uses == 1:
+                    del self._known[each]
+                    single.append(shared.number)
+        for number in single:
+            executor._functions.forget_data(number)
+        if single:
+            executor._drop_files(single)
+
+    def forget(self, executor: Executor) -> None:
+        """The calls have ended, and the arrays may change."""
+        with self._lock:
+            self._known.clear()
+        executor._drop_files(executor._functions.release_data(KEPT_BYTES))
+
+
+def _parts(numpy: Any, array: Any) -> list[Any]:
+    """The file of an array, in the format of numpy, without a copy if it is contiguous."""
+    if not (array.flags.c_contiguous or array.flags.f_contiguous):
+        array = numpy.ascontiguousarray(array)
+    head = io.BytesIO()
+    numpy.lib.format.write_array_header_2_0(head, numpy.lib.format.header_data_from_array_1_0(array))
+    body = array if array.flags.c_contiguous else array.T
+    return [head.getvalue(), memoryview(body.view(numpy.uint8).reshape(-1)).cast("B")]
+
+
+class _Executors:
+    """Executors that no `Parallel` uses, by their settings; each is closed after a while."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._idle: dict[Any, tuple[Executor, threading.Timer]] = {}
+
+    def take(self, key: Any, make: Callable[[], Executor]) -> Executor:
+        with self._lock:
+            executor, timer = self._idle.pop(key, (None, None))
+        if timer is not None:
+            timer.cancel()
+        if executor is None or executor._is_shut or executor._broken or executor._cluster._closed:
+            return make()
+        return executor
+
+    def give_back(self, key: Any, executor: Executor) -> None:
+        timer = threading.Timer(IDLE, self._close, (key, executor))
+        timer.daemon = True
+        with self._lock:
+            former = self._idle.get(key)
+            self._idle[key] = executor, timer
+        timer.start()
+        if former is not None:
+            former[1].cancel()
+            former[0].shutdown(wait=False, cancel_futures=True)
+
+    def _close(self, key: Any, executor: Executor) -> None:
+        with self._lock:
+            if self._idle.get(key, (None,))[0] is not executor:
+                return
+            del self._idle[key]
+        executor.shutdown(cancel_futures=True)
+
+    def close_idle(self) -> None:
+        with self._lock:
+            idle, self._idle = self._idle, {}
+        for executor, timer in idle.values():
+            timer.cancel()
+            executor.shutdown(cancel_futures=True)
+
+
+_executors = _Executors()
