@@ -30,8 +30,8 @@ from joblib.parallel import AutoBatchingMixin, BatchedCalls, ParallelBackendBase
 
 from gdispy.client.executor import Executor
 from gdispy.errors import ConnectFailed
-from gdispy.worker.function_calls import GIVEN, NumberedFunction, SharedArray
-from gdispy.worker.thread_limits import set_thread_limits
+from gdispy.worker.function_calls import GIVEN, NumberedFunction, SharedArray, is_in_job
+from gdispy.worker.joblib_worker import begin_worker
 
 #: Seconds that an executor, and with it its nodes, is kept after a call of `Parallel`.
 IDLE = 30.0
@@ -77,7 +77,7 @@ class GdispyBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[mis
         """The number of calls that run at the same time; -1 is all CPUs of the nodes."""
         if n_jobs == 0:
             raise ValueError("n_jobs == 0 in Parallel has no meaning")
-        if n_jobs is None:
+        if n_jobs is None or is_in_job():  # A `Parallel` in a call of another: that has the CPUs.
             return 1
         if n_jobs > 0:
             return n_jobs
@@ -135,7 +135,7 @@ class GdispyBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[mis
         limit = n_jobs if n_jobs > 0 else None
         threads = self._thread_variables(workers)
         key = (repr(self._nodes), limit, repr(sorted(self._options.items())), tuple(threads.items()))
-        setting = {"max_workers": limit, "initializer": set_thread_limits, "initargs": (threads,), **self._options}
+        setting = {"max_workers": limit, "initializer": begin_worker, "initargs": (threads,), **self._options}
         return key, _executors.take(key, lambda: Executor(self._nodes, **setting))
 
     @contextlib.contextmanager

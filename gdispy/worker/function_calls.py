@@ -170,6 +170,11 @@ class FunctionCalls:
 _of_worker: FunctionCalls | None = None
 
 
+def is_in_job() -> bool:
+    """Whether this process is a worker of an executor."""
+    return _of_worker is not None
+
+
 def _numbered_function(number: int) -> Callable[..., Any]:
     assert _of_worker is not None
     return _of_worker.find(number)

@@ -91,12 +91,13 @@ def descendants(pid: int) -> list[int]:
     return found
 
 
-def kill_descendants(pid: int, spare: frozenset[int] = frozenset()) -> None:
-    """SIGKILL all processes below `pid`, and those they fork meanwhile; except those below `spare`.
+def kill_descendants(pid: int, spare: frozenset[int] = frozenset()) -> bool:
+    """SIGKILL all processes below `pid`, and those they fork meanwhile; except those below `spare`. Returns whether
+    there were any.
 
     For the calling process itself (`pid` is its own) they are reaped as well.
     """
-    own = pid == os.getpid()
+    own, were_any = pid == os.getpid(), False
     for _ in range(_ROUNDS):
         living = [child for child in children(pid) if child not in spare]
         below = [each for child in living for each in (child, *descendants(child))]
@@ -107,8 +108,10 @@ def kill_descendants(pid: int, spare: frozenset[int] = frozenset()) -> None:
         if own:
             _reap(living)
         if not below:
-            return
+            break
+        were_any = True
         sleep(0.001)
+    return were_any
 
 
 def _is_zombie(pid: int) -> bool:

@@ -367,8 +367,9 @@ class Worker:
             exception = describe(error, job.cancelled) + limits.note(error)
         now = perf_counter()
         ended = begun + (now - clock)
-        if has_children():  # No process outlives the job that started it.
-            kill_descendants(os.getpid())
+        if has_children() and kill_descendants(os.getpid()):  # No process outlives the job that started it.
+            # A library may keep a pool of such processes, which the next job in this process would find broken.
+            self._changes.is_beyond_repair = True
         self.go_home(now)
         if self._own is not None and (complaint := self._leave_own()):
             status, exception = TERMINATED, exception + complaint
