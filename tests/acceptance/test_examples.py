@@ -25,6 +25,7 @@ RUNS = [
         [],
         [r"loop: 50 results", r"at 0\.59 .* 53\.3%", r"all 50 have ended", r"50 finished", r"Total job time"],
     ),
+    ("executor.py", [], [r"\[100003, 100019, 100043\]", r"91 is divisible by 13", r"ValueError: math domain error"]),
     ("programs.py", [], [r"(?m)^coroutines\.py \d+$", r"(?m)^values\.py \d+$"]),
     ("node_data.py", [], [r"water: 18\.015", r"methane: 16\.043", r"2 jobs on"]),
     ("optimise.py", [], [r"found 0\.00\d+ at \[.*\]; [1-4]\d of 50 jobs were cancelled"]),
