@@ -20,7 +20,7 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from types import TracebackType
-from typing import Any, NoReturn, SupportsIndex
+from typing import TYPE_CHECKING, Any, NoReturn, SupportsIndex
 
 from gdispy import config
 from gdispy.client import job_options, map_results, node_allocate
@@ -61,6 +61,9 @@ from gdispy.protocol.rows import JobOptions
 from gdispy.transport.credentials import Secret, with_tls
 from gdispy.transport.interfaces import own_address
 from gdispy.worker.manner import Manner
+
+if TYPE_CHECKING:
+    from gdispy.client.executor import Executor
 
 logger = logging.getLogger("gdispy")
 
@@ -177,7 +180,7 @@ class JobCluster:
         recovery: tuple[str, bool | str],
     ) -> None:
         """Package the computation, the only argument not yet checked, and start."""
-        self._settings, self._callbacks = settings, callbacks
+        self._settings, self._callbacks, self._secret = settings, callbacks, secret
         self._started = time.time()
         path, resume = recovery
         self._recovery = RecoveryFile(path, resume) if path else None
@@ -212,9 +215,8 @@ class JobCluster:
 
     # What the user calls
 
-    #: Whether a cluster that is dropped without `close` is a mistake of the program.
+    #: Whether it is a mistake to drop the cluster without `close`.
     _warns_unclosed = True
-
     #: Seconds, as given, or None. Results are pushed, so `poll_interval` is always None.
     pulse_interval: float | None = None
     ping_interval: float | None = None
@@ -368,6 +370,12 @@ class JobCluster:
             self, map_results.rows((arguments, *more), self._settings.is_program), self._encode_row, size, rule
         )
 
+    def executor(self) -> Executor:
+        """An executor on the nodes of this cluster; shut it down first if the cluster has a private node."""
+        from gdispy.client.executor import Executor  # It is built from clusters.
+
+        return Executor._beside(self)
+
     def as_completed(self, jobs: Iterable[DispyJob], timeout: float | None = None) -> Iterator[DispyJob]:
         """The jobs, each once, in the order in which they end; jobs that have already ended come first.
 
@@ -486,10 +494,7 @@ class JobCluster:
         return self._nodes.discover(nodes)
 
     def allocate_node(self, node: object) -> int:
-        """Use more nodes; the argument is as for `nodes`. Returns 0.
-
-        A node that was deallocated or closed is used again.
-        """
+        """Use more nodes, or again nodes that were deallocated or closed; the argument is as for `nodes`. Returns 0."""
         return self._nodes.allocate(node)
 
     def deallocate_node(self, node: object) -> int:

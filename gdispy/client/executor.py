@@ -18,6 +18,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import replace
 from typing import Any
 
 from gdispy.client import job_options, map_results
@@ -27,8 +28,10 @@ from gdispy.client.futures import JobFuture, RetriedFuture, as_raised, failed, f
 from gdispy.client.job import DispyJob
 from gdispy.client.node_allocate import NodeAllocate
 from gdispy.client.node_allocate import read as read_nodes
+from gdispy.client.packaging import ComputationOptions, prepare
 from gdispy.client.parameters import function_call
 from gdispy.client.shared_cluster import SharedJobCluster
+from gdispy.client.user_callbacks import UserCallbacks
 from gdispy.config import node_port
 from gdispy.errors import ClusterClosed, ConfigError, JobFailed
 from gdispy.protocol import job_status
@@ -42,7 +45,7 @@ from gdispy.worker.manner import Manner
 #: Jobs in one `Withdraw`.
 WITHDRAW_LIMIT = 50_000
 #: Seconds to wait for a node to end a job that has not begun there, or to report that it runs.
-ANSWER_LIMIT = 2.0
+ANSWER_LIMIT = 1.0
 LOOK_INTERVAL = 0.01
 
 #: Parameters of clusters that an executor does not have, and why.
@@ -87,23 +90,39 @@ class Executor(concurrent.futures.Executor):
         if isinstance(nodes, int) and max_workers is None:
             nodes, max_workers = "local", nodes
         _check(max_workers, initializer, options)
-        self._functions = FunctionTable()
+        if scheduler_node is not None:
+            used = _limited(["*"] if nodes == "local" else nodes, max_workers)
+            options = {**options, "scheduler_node": scheduler_node}
+            make: Callable[[FunctionCalls], JobCluster] = functools.partial(SharedJobCluster, nodes=used, **options)
+        else:
+            make = functools.partial(JobCluster, nodes=_limited(nodes, max_workers), **options)
+        self._set_up(make, initializer, tuple(initargs))
+
+    @classmethod
+    def _beside(cls, cluster: JobCluster) -> Executor:
+        """An executor on the nodes of a cluster."""
+        cluster._engine.refuse_fork()
+        found = cls.__new__(cls)
+        found._set_up(functools.partial(_beside, cluster))
+        return found
+
+    def _set_up(
+        self,
+        make: Callable[[FunctionCalls], JobCluster],
+        initializer: Callable[..., Any] | None = None,
+        initargs: tuple[Any, ...] = (),
+    ) -> None:
+        self._functions = functions = FunctionTable()
         self._lock = threading.Lock()
         self._is_shut = False
         #: Why no further call is accepted, after the initializer has failed.
         self._broken = ""
-        computation = FunctionCalls(self._functions.key, initializer, tuple(initargs))
-        made: JobCluster
-        if scheduler_node is not None:
-            used = _limited(["*"] if nodes == "local" else nodes, max_workers)
-            made = SharedJobCluster(computation, used, scheduler_node=scheduler_node, **options)
-        else:
-            made = JobCluster(computation, _limited(nodes, max_workers), **options)
+        self._cluster = made = make(FunctionCalls(functions.key, initializer, initargs))
         made._warns_unclosed = False
         engine = made._engine
-        engine.table.take_request = functools.partial(self._functions.answer, engine.computation, engine.ask_then)
-        self._cluster, self._functions.manner = made, made._manner
-        self._manner: Manner = made._manner
+        engine.table.take_request = functools.partial(functions.answer, engine.computation, engine.ask_then)
+        #: How definitions of the program are sent.
+        self._manner = functions.manner = made._manner
         self._hub = made._hub
 
     # What `concurrent.futures` has
@@ -258,12 +277,7 @@ class Executor(concurrent.futures.Executor):
         buffersize: int | None,
     ) -> Iterator[Any]:
         until = None if timeout is None else time.monotonic() + timeout
-        if buffersize is not None and (not isinstance(buffersize, int) or isinstance(buffersize, bool)):
-            raise TypeError("buffersize must be an integer or None")
-        if buffersize is not None and buffersize < 1:
-            raise ValueError("buffersize must be None or > 0")
-        if not isinstance(chunksize, str) and chunksize < 1:
-            raise ValueError("chunksize must be >= 1.")
+        _check_map(chunksize, buffersize)
         self._refuse()
         size = map_results.chunk_size(chunksize, self._cluster._why_single() or ("of options" if options else ""))
         number = self._functions.number_of(fn)
@@ -321,6 +335,7 @@ class ExecutorView(concurrent.futures.Executor):
     ) -> Iterator[Any]:
         """As `Executor.map`; each call is a job."""
         if self._retries:
+            _check_map(chunksize, buffersize)
             return _retried(self, fn, iterables, timeout, buffersize)
         return self._executor._map(self._options, fn, iterables, timeout, chunksize, buffersize)
 
@@ -385,10 +400,29 @@ def _retried(
                 futures.extend(view.submit(fn, *row) for row in itertools.islice(rows, 1))
                 yield value
         finally:
-            for future in futures:
-                future.cancel()
+            view._executor._withdraw_numbers([JobId(future.job._number) for future in futures if not future.done()])
 
     return results()
+
+
+def _beside(cluster: JobCluster, computation: FunctionCalls) -> JobCluster:
+    """A cluster for another function on the nodes of a cluster."""
+    made, jobs = object.__new__(type(cluster)), ComputationOptions()
+    settings = replace(cluster._settings, is_program=False, jobs=jobs, has_cleanup=False, results="", overwrites=False)
+    package = functools.partial(prepare, computation, (), jobs, Manner())
+    nodes = cluster._engine.selection.without_local()
+    made._start(settings, UserCallbacks(None, None), package, nodes, cluster._secret, ("", False))
+    return made
+
+
+def _check_map(chunksize: Any, buffersize: Any) -> None:
+    if buffersize is not None and (not isinstance(buffersize, int) or isinstance(buffersize, bool)):
+        raise TypeError("buffersize must be an integer or None")
+    if buffersize is not None and buffersize < 1:
+        raise ValueError("buffersize must be None or > 0")
+    if isinstance(chunksize, int | float) and chunksize < 1:
+        raise ValueError("chunksize must be >= 1.")
+    map_results.chunk_size(chunksize, "")
 
 
 class _Limit:
@@ -396,12 +430,13 @@ class _Limit:
 
     def __init__(self, cpus: int) -> None:
         self._cpus = cpus
-        self._given: dict[str, int] = {}
+        #: By the node's instance.
+        self._given: dict[bytes, int] = {}
 
-    def take(self, place: str, cpus: int) -> int:
-        others = sum(given for other, given in self._given.items() if other != place)
-        self._given[place] = max(0, min(cpus, self._cpus - others))
-        return self._given[place]
+    def take(self, node: bytes, cpus: int) -> int:
+        others = sum(given for other, given in self._given.items() if other != node)
+        self._given[node] = max(0, min(cpus, self._cpus - others))
+        return self._given[node]
 
 
 class _LimitedNode(NodeAllocate):
@@ -410,7 +445,7 @@ class _LimitedNode(NodeAllocate):
     limit: _Limit
 
     def allocate(self, cluster: Any, ip_addr: str, name: str, cpus: int, **more: Any) -> int:  # type: ignore[override]
-        return self.limit.take(name or ip_addr, super().allocate(cluster, ip_addr, name, cpus, **more))
+        return self.limit.take(self._node, super().allocate(cluster, ip_addr, name, cpus, **more))
 
 
 def _limited(nodes: Any, max_workers: int | None) -> Any:

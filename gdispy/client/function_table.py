@@ -3,7 +3,8 @@
 `number_of` runs in the user's threads, `answer` in the hub.
 
 A function of a module, or any other function that is used a second time, gets a number and is sent to a node once, when
-the node asks for it. Any other callable is sent with each call: it may have changed since the last one.
+the node asks for it; again, under another number, when a global variable that it uses has got another value. Any other
+callable is sent with each call: it may have changed since the last one.
 
 Invariant: a number never changes its meaning, and its function is kept as long as the executor.
 """
@@ -31,6 +32,7 @@ from gdispy.protocol.payload import Bulk
 from gdispy.protocol.rows import FileRow
 from gdispy.worker.function_calls import GIVEN, file_name, pack_function, read_request
 from gdispy.worker.manner import Manner
+from gdispy.worker.own_modules import own_names
 
 logger = logging.getLogger("gdispy")
 
@@ -38,6 +40,10 @@ logger = logging.getLogger("gdispy")
 RECENT_LIMIT = 64
 #: Numbered functions; further ones are sent with each call.
 FUNCTIONS_LIMIT = 10_000
+#: Global variables of a function that are looked at before each call; and how often a function is sent again because
+#: one has changed. After that it is sent with each call.
+USES_LIMIT = 64
+CHANGES_LIMIT = 100
 #: Seconds in which a node does not need the same function twice.
 SENT_INTERVAL = 2.0
 
@@ -45,6 +51,26 @@ SENT_INTERVAL = 2.0
 Ask = Callable[[Callable[[int], Message], Callable[[Status | Reply], None]], None]
 
 _NAMED = (types.FunctionType, types.BuiltinFunctionType, type)
+
+
+class _Numbered:
+    """A function that nodes have under a number."""
+
+    __slots__ = ("changes", "number", "uses")
+
+    def __init__(self, number: int, uses: list[tuple[dict[str, Any], str, Any]], changes: int) -> None:
+        self.number = number
+        #: The global variables that it uses: the dictionary, the name, and the value that was sent.
+        self.uses = uses
+        #: How often it was sent again.
+        self.changes = changes
+
+    def has_changed(self) -> bool:
+        """Whether one of these variables has another value now."""
+        for names, name, value in self.uses:  # noqa: SIM110 (it is called for each call, and `any` is slower)
+            if names.get(name) is not value:
+                return True
+        return False
 
 
 class FunctionTable:
@@ -56,7 +82,7 @@ class FunctionTable:
         #: How definitions of the program are sent; known when the computation is packed.
         self.manner = Manner()
         self._lock = threading.Lock()
-        self._numbers: dict[Callable[..., Any], int] = {}
+        self._numbers: dict[Callable[..., Any], _Numbered] = {}
         self._recent: dict[Callable[..., Any], None] = {}
         #: The numbers of other files, by the digests of their contents.
         self._data: dict[bytes, int] = {}
@@ -71,19 +97,23 @@ class FunctionTable:
         cannot be sent to nodes."""
         if type(function) not in _NAMED:
             return GIVEN
-        number = self._numbers.get(function)
-        return self._number_new(function) if number is None else number
+        known = self._numbers.get(function)
+        return self._number_new(function) if known is None or known.has_changed() else known.number
 
     def _number_new(self, function: Callable[..., Any]) -> int:
         with self._lock:
-            number = self._numbers.get(function)
-            if number is not None:
-                return number
-            if len(self._files) >= FUNCTIONS_LIMIT or self._is_first_of_many(function):
+            known = self._numbers.get(function)
+            if known is not None and not known.has_changed():
+                return known.number
+            changes = 0 if known is None else known.changes + 1
+            if len(self._files) >= FUNCTIONS_LIMIT or changes > CHANGES_LIMIT or _is_of_value(function):
                 return GIVEN
+            if self._is_first_of_many(function):
+                return GIVEN
+            uses = _uses(function)
             self._files.append(self._packed(function, len(self._files)))
-            number = self._numbers[function] = len(self._files) - 1
-            return number
+            self._numbers[function] = _Numbered(len(self._files) - 1, uses, changes)
+            return len(self._files) - 1
 
     def number_of_data(self, parts: list[Any]) -> int:
         """The number of a file with these contents, which must not change until `release_data`. It is sent to nodes as
@@ -175,6 +205,42 @@ class FunctionTable:
 
         ask(partial(_put_file, computation, node, files, contents), note)
         return True
+
+
+def _uses(function: Callable[..., Any]) -> list[tuple[dict[str, Any], str, Any]]:
+    """The global variables that a function of the program uses, and those that functions among their values use."""
+    found: list[tuple[dict[str, Any], str, Any]] = []
+    waiting, seen = [function], {id(function)}
+    while waiting and len(found) < USES_LIMIT:
+        each = waiting.pop()
+        if not isinstance(each, types.FunctionType) or not _is_own(each.__module__):
+            continue
+        for name in _names(each.__code__):
+            if name not in each.__globals__:
+                continue
+            value = each.__globals__[name]
+            found.append((each.__globals__, name, value))
+            if id(value) not in seen:
+                seen.add(id(value))
+                waiting.append(value)
+    return found
+
+
+def _is_of_value(function: Callable[..., Any]) -> bool:
+    """Whether it is a method of a value, such as `[].count`, which may change."""
+    owner = getattr(function, "__self__", None)
+    return type(function) is types.BuiltinFunctionType and not isinstance(owner, types.ModuleType | None)
+
+
+def _is_own(module: str | None) -> bool:
+    """Whether functions of this module are sent by value."""
+    return module in (None, "__main__", "__mp_main__") or str(module).encode("utf-8", "replace") in own_names()
+
+
+def _names(code: types.CodeType) -> set[str]:
+    """The names of global variables, and of attributes, in a code object and those inside of it."""
+    inner = [_names(each) for each in code.co_consts if isinstance(each, types.CodeType)]
+    return set(code.co_names).union(*inner)
 
 
 def _put_file(

@@ -101,14 +101,16 @@ class JobFuture(Future[Any]):
 
     @property
     def _state(self) -> str:  # type: ignore[override]
-        job = self.job
-        if job._done:
+        job, parts = self.job, self._parts
+        # With parts it is final once waiters were notified, and not before: a waiter that finds it final, and adds
+        # itself to other futures, would be notified of this one as well.
+        if job._done and (parts is None or parts.is_settled):
             return CANCELLED_AND_NOTIFIED if is_cancelled(job) else FINISHED
         return PENDING if job._status == job_status.CREATED else RUNNING
 
     @property
     def _exception(self) -> BaseException | None:  # type: ignore[override]
-        return self.exception() if self._state == FINISHED else None
+        return self.exception() if self.job._done and not is_cancelled(self.job) else None
 
     @property
     def _result(self) -> Any:  # type: ignore[override]
@@ -123,7 +125,11 @@ class JobFuture(Future[Any]):
             if parts is not None:
                 return parts
             parts = self._parts = _Parts()
-        self.job._tell(self._settle)
+        try:
+            self.job._tell(self._settle)
+        except BaseException:  # In a forked child, which the end of the job does not reach.
+            self._parts = None
+            raise
         return parts
 
     def _settle(self) -> None:
@@ -170,11 +176,11 @@ class JobFuture(Future[Any]):
         self._executor._stop(self.job)
 
     def cancelled(self) -> bool:
-        return self._state == CANCELLED_AND_NOTIFIED
+        return self.job._done and is_cancelled(self.job)
 
     def running(self) -> bool:
         """Whether the call runs, as far as its node has reported."""
-        return self._state == RUNNING
+        return not self.job._done and self.job._status != job_status.CREATED
 
     def done(self) -> bool:
         return self.job._done
@@ -277,7 +283,7 @@ class RetriedFuture(Future[Any]):
         super().__init__()
         self._executor, self._send, self._left = executor, send, retries
         self._is_stopped = False
-        self.set_running_or_notify_cancel()
+        self._lock = threading.Lock()
         executor._hub.prepare_callbacks()
         self._begin()
 
@@ -286,26 +292,38 @@ class RetriedFuture(Future[Any]):
         job._tell(lambda: self._executor._call_back(self._end, job))
 
     def _end(self, job: DispyJob) -> None:
-        if job is not self.job or self.done():  # It is told at least once.
-            return
-        if job.status == job_status.FINISHED:
-            self.set_result(job.result)
-            return
-        error = failure_of(job, self._executor)
-        if self._left and not self._is_stopped and not is_cancelled(job):
-            self._left -= 1
-            try:
-                self._begin()
+        """A job has ended. Called once by the hub, and perhaps by `cancel` before."""
+        with self._lock:
+            if job is not self.job or self.done():
                 return
-            except Exception:  # It was shut down.
-                pass
-        self.set_exception(error)
+            if is_cancelled(job):
+                super().cancel()
+                self.set_running_or_notify_cancel()
+                return
+            is_finished = job.status == job_status.FINISHED
+            if not is_finished and self._left and not self._is_stopped:
+                self._left -= 1
+                try:
+                    self._begin()
+                    return
+                except RuntimeError:  # It was shut down.
+                    pass
+            self.set_running_or_notify_cancel()
+            error = None if is_finished else failure_of(job, self._executor)
+        # Without the lock, since these call the callbacks.
+        if error is None:
+            self.set_result(job.result)
+        else:
+            self.set_exception(error)
 
     def cancel(self) -> bool:
-        """As `JobFuture.cancel`."""
-        self._is_stopped = True
-        self._executor._withdraw(self.job)
-        return is_cancelled(self.job) if self.job._done else False
+        """As `JobFuture.cancel`, for the attempt that waits."""
+        if not self.done():
+            job = self.job
+            self._executor._withdraw(job)
+            if job._done and is_cancelled(job):
+                self._end(job)
+        return self.cancelled()
 
     def stop(self) -> None:
         """As `JobFuture.stop`."""
@@ -313,7 +331,5 @@ class RetriedFuture(Future[Any]):
         self._executor._stop(self.job)
 
     def running(self) -> bool:
+        """Whether an attempt runs, as far as its node has reported."""
         return not self.done() and self.job._status != job_status.CREATED
-
-    def cancelled(self) -> bool:
-        return self.done() and isinstance(self._exception, CancelledError)

@@ -157,6 +157,8 @@ class MapResults(Iterator[Any]):
         self._rows: Iterator[Row] | None = rows
         self._encode = encode
         self._size = size
+        #: Items of jobs that have not been taken.
+        self._ahead = 0
         #: Calls that were read for the next job.
         self._calls: batch.Calls = []
         self._entries: deque[_Entry | _Outcome] = deque()
@@ -219,14 +221,18 @@ class MapResults(Iterator[Any]):
 
     def _read_ahead(self) -> None:
         limit = self._window.jobs(self._size.items)
-        if self._limit is not None:
-            self._size.items = min(self._size.items, self._limit)
-            limit = min(limit, self._limit // self._size.items)
         until = time.monotonic() + READ_LIMIT
-        while self._rows is not None and len(self._entries) < limit:
+        while self._rows is not None and len(self._entries) < limit and self._has_room():
             if self._is_first_ready() and time.monotonic() > until:
                 return
             self._read_job()
+
+    def _has_room(self) -> bool:
+        """Whether the items of one more job may be read ahead."""
+        if self._limit is None:
+            return True
+        self._size.items = min(self._size.items, self._limit)
+        return self._ahead + self._size.items <= self._limit
 
     def _is_first_ready(self) -> bool:
         if not self._entries:
@@ -285,6 +291,7 @@ class MapResults(Iterator[Any]):
     def _submit(self, payload: Bulk, calls: batch.Calls | None) -> None:
         try:
             self._entries.append(_Entry(self._cluster._enqueue(payload), calls))
+            self._ahead += 1 if calls is None else len(calls)
         except Exception as error:  # The cluster was closed.
             self._entries.append(functools.partial(_raise_for_all, error))
             self._rows = None
@@ -304,7 +311,9 @@ class MapResults(Iterator[Any]):
         except BaseException:
             self._entries.appendleft(entry)
             raise
-        self._window.taken += 1 if entry.calls is None else len(entry.calls)
+        items = 1 if entry.calls is None else len(entry.calls)
+        self._window.taken += items
+        self._ahead -= items
         self._learn(entry)
         if entry.calls is None:
             self._ready.append(entry.job.result_or_raise)

@@ -70,6 +70,8 @@ class NodeAllocate:
         self._ip_rex = ""
         #: Addresses of nodes that matched, possibly under another name.
         self._met: set[str] = set()
+        #: The instance of the node that is being decided about.
+        self._node = b""
 
     def named(self, name: str) -> NodeAllocate:
         """A copy for the node of that name."""
@@ -188,6 +190,7 @@ def decide(nodes: list[NodeAllocate], cluster: object, computation: ComputationI
         try:
             address, name = appeared.names[0], appeared.names[-1]
             each._met.add(address)
+            each._node = appeared.node
             cpus = _ask(each, cluster, address, name, appeared.cpus, avail_info, appeared.platform)
             if isinstance(cpus, int) and cpus > 0:
                 return _take(each, computation, appeared, min(int(cpus), appeared.cpus))

@@ -47,6 +47,12 @@ class NodeSelection:
         """Whether and how to use a node. Calls the user's code: outside the hub."""
         return node_allocate.decide(self._allocations, cluster, computation, found)
 
+    def without_local(self) -> node_allocate.Allocation:
+        """The same nodes for another cluster, which uses the private node of this one."""
+        found = self.targets.copy()
+        found.local, found.patterns = False, list(self.patterns)
+        return node_allocate.Allocation(found, list(self._allocations))
+
     @property
     def is_only_local(self) -> bool:
         """Whether the private node is the only one. In any thread."""

@@ -27,6 +27,9 @@ class NodeTargets:
     #: Whether a private node on this machine is wanted.
     local: bool = False
 
+    def copy(self) -> NodeTargets:
+        return NodeTargets(list(self.targets), list(self.patterns), self.look, self.local)
+
     def add(self, other: NodeTargets) -> None:
         """Add the targets of another."""
         self.targets += other.targets

@@ -276,6 +276,29 @@ with gdispy.Executor() as executor:
     assert run(program) == "2 2\n11 11\n[100, 101, 102, 103]\n32 True\n[0, 1, 2, 3, 4]"
 
 
+def test_function_is_sent_again_when_a_global_variable_that_it_uses_has_another_value(run: Callable[..., str]) -> None:
+    program = """
+factor = 2
+
+def helper(number):
+    return factor * number
+
+def times(number):
+    return helper(number)
+
+with gdispy.Executor() as executor:
+    print([executor.submit(times, 10).result() for _ in range(3)])
+    factor = 3
+    print(executor.submit(times, 10).result())
+    def helper(number):
+        return number - factor
+    print(executor.submit(times, 10).result())
+    for factor in range(200):
+        assert executor.submit(times, 10).result() == 10 - factor
+"""
+    assert run(program) == "[20, 20, 20]\n30\n7"
+
+
 def test_modules_of_the_program_that_a_function_imports_are_sent_with_it(
     run: Callable[..., str], tmp_path: Path
 ) -> None:

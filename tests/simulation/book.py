@@ -32,6 +32,8 @@ class Entry:
     runs: list[tuple[RunOfJob, Instance, int]] = field(default_factory=list)
     #: Whether its client has wanted it cancelled.
     is_cancelled: bool = False
+    #: Whether its client has wanted it ended if it had not begun.
+    is_withdrawn: bool = False
     #: Whether the scheduler has been told so.
     is_refused: bool = False
     #: Provisional results that were shown, by their places.
@@ -60,8 +62,9 @@ class Book:
         self.breaks: dict[Instance, int] = {}
         #: Attempts that were on a node when it counted as lost: what they do is nobody's concern.
         self._lost: set[tuple[JobKey, int]] = set()
-        #: How many nodes counted as lost.
+        #: How many nodes counted as lost; and which lives.
         self._losses = 0
+        self._given_up: set[Instance] = set()
 
     def key(self, computation: ComputationId, job: JobId) -> JobKey:
         return int(computation), job
@@ -79,6 +82,10 @@ class Book:
     def cancelled(self, key: JobKey) -> None:
         self.entries[key].is_cancelled = True
         self._timeline.note(key, "its client wants it cancelled")
+
+    def withdrawn(self, key: JobKey) -> None:
+        self.entries[key].is_withdrawn = True
+        self._timeline.note(key, "its client withdraws it")
 
     # What the scheduler does
 
@@ -124,6 +131,7 @@ class Book:
     def lost(self, life: Instance, attempts: list[tuple[JobKey, int]]) -> None:
         """The scheduler has given a node up that may still hold these."""
         self._losses += 1
+        self._given_up.add(life)
         self._lost.update(attempts)
         for key, attempt in attempts:
             self._timeline.note(key, f"{life!r}, which holds attempt {attempt}, counts as lost")
@@ -166,7 +174,7 @@ class Book:
         elif status == TERMINATED:
             self._check_terminated(entry, text, ended.attempts[place])
         elif status == CANCELLED and not entry.is_cancelled:
-            raise Broken("a job is cancelled that nobody wanted cancelled", key)
+            self._check_withdrawn(entry)
         elif status == ABANDONED and not entry.pinned and self._losses < (ATTEMPTS if entry.is_reentrant else 1):
             raise Broken("a job is abandoned though no node was lost", key)
 
@@ -197,6 +205,13 @@ class Book:
         expected = next((each for each in (FAILED, INTERRUPTED, DIED) if each in text), None)
         if expected is None or expected not in runs[0].outcome:
             raise Broken(f"a job is told to have ended otherwise than it did: {runs[0].outcome}", entry.key)
+
+    def _check_withdrawn(self, entry: Entry) -> None:
+        if not entry.is_withdrawn:
+            raise Broken("a job is cancelled that nobody wanted cancelled", entry.key)
+        # One that may run twice can have begun on a node that was given up, and waited to begin again.
+        if any(not entry.is_reentrant or life not in self._given_up for _, life, _ in entry.runs):
+            raise Broken("a job ends as withdrawn that has begun", entry.key)
 
     def check_all_resolved(self, clients: set[int]) -> None:
         """Every job of these clients has ended."""

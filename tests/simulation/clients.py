@@ -7,7 +7,7 @@ from random import Random
 from typing import Any
 
 from gdispy.protocol.ids import ComputationId, Instance, JobId
-from gdispy.protocol.messages import Message, NodeCommand, Open, Prepare, StatusRequest, UseNode
+from gdispy.protocol.messages import Message, NodeCommand, Open, Prepare, StatusRequest, UseNode, Withdraw
 from gdispy.protocol.payload import Bulk
 from gdispy.protocol.rows import JobOptions
 from gdispy.rules.client.effects import (
@@ -51,6 +51,10 @@ class Client:
         #: The node that can always run its jobs, as far as there is one now.
         self.pin: Callable[[], Instance | None] | None = None
         self._pinning = Random(f"pinning {place} {book.seed}")
+        # In some worlds only, so that the others are as they were without withdrawals.
+        has_withdrawals = Random(f"withdrawals {book.seed}").random() < 0.3
+        self._withdrawing = Random(f"withdrawing {place} {book.seed}")
+        self._withdrawals = self._withdrawing.choice((0, 2, 8)) if has_withdrawals else 0
         self.computation = ComputationId(b"%08d" % place)
         self.peer = next_peer()
         self._to_scheduler = next_peer()
@@ -107,6 +111,8 @@ class Client:
             for job, wishes in zip(jobs, options, strict=True):
                 self._book.entries[self.place, job].pinned = wishes.node if wishes is not None else b""
         self._turns.put(self._submit, jobs, arguments, options)
+        for _ in range(self._withdrawing.randint(0, self._withdrawals)):
+            self._timeline.after(self._withdrawing.random() ** 4, self.withdraw_some)
 
     def _pinned(self, wishes: JobOptions | None) -> JobOptions | None:
         """What a job asks for, and some of them for the one node that can always run it."""
@@ -140,6 +146,18 @@ class Client:
         jobs = self.open_jobs()
         if jobs:
             self.cancel(self._random.sample(jobs, self._random.randint(1, min(5, len(jobs)))))
+
+    def withdraw_some(self) -> None:
+        """Want some jobs ended if they have not begun; sometimes all, as at the end of a program."""
+        jobs = self.open_jobs()
+        if not jobs or self.is_released:
+            return
+        if self._withdrawing.random() < 0.7:
+            jobs = self._withdrawing.sample(jobs, self._withdrawing.randint(1, min(5, len(jobs))))
+        for job in jobs:
+            self._book.withdrawn((self.place, job))
+        self._asked += 1
+        self._turns.put(self._withdraw, jobs, self._asked)
 
     def cancel_hanging(self) -> None:
         """Cancel what would never end by itself."""
@@ -180,6 +198,9 @@ class Client:
 
     def _cancel(self, jobs: list[JobId], now: float) -> Effects:
         return self.session.cancel(jobs)
+
+    def _withdraw(self, jobs: list[JobId], question: int, now: float) -> Effects:
+        return [Send(self._to_scheduler, Withdraw(self.computation, question, jobs))]
 
     def _release(self, now: float) -> Effects:
         self._timeline.note(None, f"client {self.place} releases its computation")

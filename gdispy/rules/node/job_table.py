@@ -66,7 +66,8 @@ class JobTable:
     def accept(self, computation: Computation, job: Job, now: float) -> None:
         """Queue a job, or end it if its cancel has overtaken it; `wait` must follow."""
         computation.jobs[job.number] = job
-        if computation.early and (job.number, job.attempt) in computation.early:
+        is_early = bool(computation.early) and (job.number, job.attempt) in computation.early
+        if is_early or job.withdrawn:
             computation.early.discard((job.number, job.attempt))
             self.end(computation, job, CANCELLED, "", now)
         else:
@@ -203,9 +204,11 @@ class JobTable:
 
     def withdraw(self, computation: Computation, number: JobId, now: float) -> Effects:
         """End a job that has not begun; recall it from its worker to learn that."""
-        job = computation.jobs.get(number)
+        job, later = computation.jobs.get(number), computation.succeeding.get(number)
         if job is None:
             return []
+        if later is not None:
+            later.withdrawn = True
         holder = computation.holder(job)
         if holder is not None:
             job.withdrawn = True

@@ -30,7 +30,7 @@ class Computation:
     __slots__ = (
         *("absent", "backlog", "client", "closing", "fenced", "given_back", "held", "id", "kept", "objection"),
         *("open", "opened", "owner", "patterns", "places", "prepare", "reentrant", "refused", "releasing"),
-        *("served", "stuck", "tasks", "turn", "waiting_since"),
+        *("served", "stuck", "tasks", "turn", "waiting_since", "withdrawn"),
     )
 
     def __init__(self, message: Open, client: Peer, owner: ClientShare, number: int) -> None:
@@ -73,6 +73,8 @@ class Computation:
         self.releasing: set[Instance] = set()
         #: The time since which jobs wait and no node is usable; None while one is.
         self.waiting_since: float | None = None
+        #: Jobs on nodes that the client has withdrawn: those that come back unbegun end.
+        self.withdrawn: set[JobId] = set()
 
     @property
     def is_over(self) -> bool:

@@ -54,7 +54,8 @@ class JobLifecycle:
         for task in reversed(tasks):
             node.remove(assignment, task.job)
             task.attempt += 1
-            if task.cancelled:
+            if task.cancelled or task.job in computation.withdrawn:
+                computation.withdrawn.discard(task.job)
                 cancelled.append(task)
             elif task.arguments is ABSENT:
                 absent.append(task)
@@ -98,8 +99,10 @@ class JobLifecycle:
         waiting = [task.job for task in tasks if task.node is None]
         placed: dict[Instance, list[JobId]] = {}
         for task in tasks:
-            if task.node is not None and task.node.peer is not None:
-                placed.setdefault(task.node.instance, []).append(task.job)
+            if task.node is not None:
+                computation.withdrawn.add(task.job)  # It may be on its way back.
+                if task.node.peer is not None:
+                    placed.setdefault(task.node.instance, []).append(task.job)
         effects: Effects = [
             to_node(self._state.nodes[instance], Withdraw(computation.id, 0, part)) for instance, part in placed.items()
         ]

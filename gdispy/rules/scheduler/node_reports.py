@@ -204,6 +204,8 @@ class NodeReports:
         fresh = _take_ended(node, assignment, computation.tasks, message)
         if not fresh:
             return effects
+        if computation.withdrawn:
+            computation.withdrawn.difference_update(message.jobs)
         self._membership.note_end(node)
         assignment.count(message, len(fresh))
         if assignment.depth > node.deepest:

@@ -17,10 +17,12 @@ from gdispy.protocol.messages import (
     OutcomesAcked,
     Release,
     Released,
+    Reply,
     ResendRequest,
     Resume,
     Run,
     Unknown,
+    Withdraw,
 )
 from gdispy.protocol.rows import Claim, JobOptions
 from gdispy.protocol.texts import TAKEN_OVER
@@ -161,3 +163,44 @@ def test_job_whose_arguments_were_dropped_is_lost_only_if_it_has_not_begun_anywh
 def test_messages_about_unknown_computations_are_passed_on_unchanged() -> None:
     made = Outbox(PLACE)
     assert made.incoming(Released(D)) == ([Released(D)], []) and made.outgoing(cancel(1)) == []
+
+
+def withdraw(question: int, *numbers: int) -> Withdraw:
+    return Withdraw(C, question, jobs(*numbers))
+
+
+def test_withdrawal_without_a_connection_is_answered_with_the_reason_and_not_sent_later() -> None:
+    made = outbox()
+    made.outgoing(run(1))
+    assert made.outgoing(withdraw(7, 1)) == [Reply(C, 7, made.absence(), -1.0, [])]
+    assert [each for each in made.connected() if isinstance(each, Withdraw)] == []
+    assert made.gone("refused") == []
+
+
+def test_withdrawal_whose_connection_breaks_is_answered_once() -> None:
+    made = outbox()
+    made.connected()
+    assert made.outgoing(withdraw(7, 1)) == [] and made.outgoing(withdraw(8, 1)) == []
+    reply = Reply(C, 7, "", 0.0, jobs(1))
+    assert made.incoming(reply) == ([reply], [])
+    made_answers = made.gone("refused")
+    assert made_answers == [Reply(C, 8, made.absence(), -1.0, [])]
+    made.connected()
+    assert made.gone("refused") == []
+
+
+def test_withdrawal_follows_a_job_that_was_not_accepted_and_overtakes_others() -> None:
+    made = outbox()
+    made.outgoing(run(1, 2))
+    made.incoming(Accepted(C, jobs(1)))
+    assert [made.must_follow(withdraw(7, *numbers)) for numbers in ([1], [2], [1, 2])] == [False, True, True]
+    made.incoming(Accepted(C, jobs(2)))
+    assert not made.must_follow(withdraw(7, 1, 2))
+
+
+def test_withdrawn_job_that_is_sent_again_is_not_cancelled() -> None:
+    made = outbox()
+    made.connected()
+    made.outgoing(run(1))
+    made.outgoing(withdraw(7, 1))
+    assert made.incoming(Unknown(C, jobs(1), False)) == ([], [run(1)])

@@ -6,7 +6,7 @@ import pytest
 
 from gdispy.errors import InternalError, ProtocolError
 from gdispy.protocol.ids import JobId
-from gdispy.protocol.job_status import CANCELLED, TERMINATED
+from gdispy.protocol.job_status import CANCELLED, FINISHED, TERMINATED
 from gdispy.protocol.messages import Release, Returned
 from gdispy.protocol.rows import JobOptions
 from gdispy.rules.effects import Send, WriteFacts
@@ -155,3 +155,55 @@ def test_check_finds_jobs_that_wait_where_nobody_looks() -> None:
     jobs.table.take_waiting()
     with pytest.raises(InternalError, match="outside the queue"):
         jobs.table.check()
+
+
+# Withdrawal
+
+
+def test_withdrawn_job_that_waits_ends_and_its_outcome_is_kept_for_the_scheduler() -> None:
+    jobs = Jobs(1, 2)
+    assert jobs.table.withdraw(jobs.computation, JobId(1), 3.0) == []
+    assert jobs.queued() == [2] and list(jobs.computation.jobs) == [2]
+    ended = jobs.computation.outcomes.unacked[JobId(1)]
+    assert (ended.status, ended.exception, ended.start, ended.end) == (CANCELLED, "", 3.0, 3.0)
+    jobs.table.check()
+
+
+def test_withdrawn_job_in_hand_ends_when_it_comes_back_and_is_not_run_again() -> None:
+    jobs = Jobs(1, 2, 3)
+    worker = jobs.worker()
+    jobs.table.hand_first(worker, 1, 0.0)
+    jobs.table.hand_more(worker, 2)
+    assert jobs.table.withdraw(jobs.computation, JobId(2), 0.0) == [RecallJobs(W1)]
+    # It ends with the answer of the worker, not before.
+    assert jobs.computation.outcomes.unacked == {}
+    jobs.table.put_back(worker, [(JobId(2), 1), (JobId(3), 1)], 1.0)
+    assert jobs.queued() == [3]
+    assert jobs.computation.outcomes.unacked[JobId(2)].status == CANCELLED
+    assert [each.number for each in worker.hand] == [1] and jobs.capacity.busy == 1
+    jobs.table.check()
+
+
+def test_withdrawn_job_that_has_begun_is_not_ended_and_keeps_its_result() -> None:
+    jobs = Jobs(1)
+    worker = jobs.worker()
+    jobs.table.hand_first(worker, 1, 0.0)
+    jobs.table.withdraw(jobs.computation, JobId(1), 0.0)
+    jobs.table.put_back(worker, [], 1.0)
+    # A job that is to be interrupted is `cancelled`; this one runs to its end.
+    assert not worker.hand[0].cancelled
+    jobs.table.take_answers(worker, [of(1)])
+    assert jobs.computation.outcomes.unacked[JobId(1)].status == FINISHED
+    jobs.table.check()
+
+
+def test_withdrawal_of_a_job_that_has_ended_or_is_not_here_ends_nothing() -> None:
+    jobs = Jobs(1)
+    worker = jobs.worker()
+    jobs.table.hand_first(worker, 1, 1.0)
+    jobs.table.take_answers(worker, [of(1)])
+    for number in (1, 2):
+        assert jobs.table.withdraw(jobs.computation, JobId(number), 2.0) == []
+    assert jobs.computation.outcomes.unacked[JobId(1)].status == FINISHED
+    assert list(jobs.computation.outcomes.unacked) == [1]
+    jobs.table.check()

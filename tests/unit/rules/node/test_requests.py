@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from gdispy.protocol.ids import JobId
+from gdispy.protocol.job_status import CANCELLED
 from gdispy.protocol.messages import (
     Cancel,
     FileContents,
@@ -24,13 +25,15 @@ from gdispy.protocol.messages import (
     Returned,
     Run,
     Uploaded,
+    Withdraw,
 )
 from gdispy.rules.effects import Drop, Effects, Send
 from gdispy.rules.faults import raise_fault
-from gdispy.rules.node.effects import AnswerFile, Unload
+from gdispy.rules.node.effects import AnswerFile, RecallJobs, Unload
 from gdispy.rules.node.loading import Loading
 from gdispy.rules.node.progress import FileKey, ProvisionalResult, SentFile
 from gdispy.rules.node.requests import Requests
+from gdispy.rules.node.worker import Worker
 from tests.unit.builders import Announced, C, D, prepare
 from tests.unit.rules.node.building import W1, A, B, Served, computation, job, of, session
 
@@ -73,7 +76,11 @@ def test_message_that_cannot_be_handled_is_told_and_none_after_it_is_handled() -
     assert list(asked.own.jobs) == []
 
 
-@pytest.mark.parametrize("message", [prepare(), run(C, 1), Limit(C, 1, 1), Recall(C, 1)], ids=lambda each: each.tag)
+@pytest.mark.parametrize(
+    "message",
+    [prepare(), run(C, 1), Limit(C, 1, 1), Recall(C, 1), Withdraw(C, 0, [JOB])],
+    ids=lambda each: each.tag,
+)
 def test_recoverer_brings_nothing_and_limits_nothing(message: Message) -> None:
     asked = Asked()
     asked.own.session.recovers = True
@@ -90,6 +97,7 @@ def test_nothing_changes_by_a_message_about_the_computation_of_another() -> None
     not_here = "the computation is not loaded on that node"
     answers: list[tuple[Message, list[Any]]] = [
         (Cancel(D, [JOB], [1]), []),
+        (Withdraw(D, 0, [JOB]), []),
         (Recall(D, 1), []),
         (OutcomesAcked(D, [JobId(2)], [1]), []),
         (ProgressAcked(D, [JOB], [1], [1]), []),
@@ -157,3 +165,17 @@ def test_file_of_another_schedulers_job_is_not_answered() -> None:
     asked.other.progress.add_file(FileKey(JOB, 1, 0), SentFile([], b"", W1))
     assert asked.receive(Uploaded(D, JOB, 1, 0, "")) == []
     assert asked.other.progress.take_file(FileKey(JOB, 1, 0)) is not None
+
+
+def test_withdrawn_jobs_end_where_they_wait_and_each_worker_with_others_is_asked_once() -> None:
+    asked = Asked()
+    asked.receive(run(C, 1, 2, 3, 4, 5))
+    table, worker = asked.served.jobs.table, Worker(W1, asked.own)
+    asked.served.state.add_worker(worker)
+    table.hand_first(worker, 1, 0.0)
+    table.hand_more(worker, 2)
+    # 1, 2 and 3 are in hand; 9 is not here. A node does not answer.
+    assert asked.receive(Withdraw(C, 0, [JobId(each) for each in (1, 3, 4, 9)])) == [RecallJobs(W1)]
+    assert [each.number for each in asked.own.queue] == [5]
+    assert {number: each.status for number, each in asked.own.outcomes.unacked.items()} == {4: CANCELLED}
+    assert [each.withdrawn for each in worker.hand] == [True, False, True]

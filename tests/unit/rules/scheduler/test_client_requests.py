@@ -38,9 +38,10 @@ from gdispy.protocol.messages import (
     Upload,
     Uploaded,
     UseNode,
+    Withdraw,
 )
 from gdispy.protocol.rows import JobOptions
-from gdispy.rules.effects import Effects
+from gdispy.rules.effects import Effects, Send
 from gdispy.rules.scheduler.dispatch import Dispatch
 from gdispy.rules.scheduler.refusals import NAMED_PATIENCE, NODE_PATIENCE
 from gdispy.rules.scheduler.reminders import PATIENCE, SETUP_PATIENCE
@@ -656,3 +657,38 @@ def test_job_waits_longer_where_nodes_are_looked_for_and_on_as_long_as_there_may
     submit(dispatch, {1: None, 2: None, 3: None, 4: None, 5: wish(cpus=3)})
     dispatch.gone(B, 0.1)
     assert endings(dispatch.tick(NODE_PATIENCE)) == []
+
+
+# Withdrawal
+
+
+def withdraw(dispatch: Dispatch, *jobs: int, peer: Peer = CLIENT) -> Effects:
+    return dispatch.receive_from_client(peer, [Withdraw(C, 7, [JobId(job) for job in jobs])], 0.0)
+
+
+def test_client_is_answered_which_of_its_withdrawn_jobs_were_on_no_node() -> None:
+    dispatch = scheduler()
+    ready(dispatch, A, cpus=1)
+    submit(dispatch, dict.fromkeys(range(1, 5)))
+    [on_node] = dispatch._state.nodes[instance(A)].assignments[C].placed
+    effects = withdraw(dispatch, *range(1, 4))
+    assert on_node == 1 and sent(effects, A, Withdraw) == [Withdraw(C, 0, [JobId(1)])]
+    assert endings(effects) == [([2, 3], [CANCELLED, CANCELLED], ["", ""])]
+    # The answer follows the ends, so that they are known when it arrives.
+    assert sent(effects, CLIENT)[-1] == Reply(C, 7, "", 0.0, [JobId(2), JobId(3)])
+    # The node ends the one that it has, or runs it to its end.
+    assert endings(dispatch.receive(A, [ended(outcome(1, status=CANCELLED))], 1.0)) == [([1], [CANCELLED], [""])]
+    assert sent(withdraw(dispatch, 1, 2), CLIENT) == [Reply(C, 7, "", 0.0, [])]
+
+
+def test_withdrawal_for_an_unknown_computation_is_answered() -> None:
+    dispatch = checked(Dispatch())
+    assert withdraw(dispatch, 1) == [Send(CLIENT, Reply(C, 7, "", 0.0, []))]
+
+
+def test_withdrawn_job_that_no_node_can_run_ends() -> None:
+    dispatch = scheduler()
+    ready(dispatch, A)
+    submit(dispatch, {1: wish(cpus=3), 2: wish(cpus=2, priority=-1.0)})
+    assert [jobs for jobs, _, _ in endings(withdraw(dispatch, 1))] == [[1]]
+    assert problems(dispatch, 1.0) == []
