@@ -23,7 +23,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, SupportsIndex
 
 from gdispy import config
-from gdispy.client import job_options, map_results, node_allocate
+from gdispy.client import job_options, map_results, node_allocate, notebook_views
 from gdispy.client.closing import RELEASE_LIMIT, ClosingSequence
 from gdispy.client.engine import ClusterEngine, Stage
 from gdispy.client.job import DispyJob
@@ -593,10 +593,12 @@ class JobCluster:
         if self._closing.leave(limit, to_return, patience):
             _open_clusters.discard(self)
 
-    def __reduce__(self) -> NoReturn:
-        raise TypeError(
-            "a cluster cannot be pickled, so jobs cannot use it: submit jobs in the program that created it"
-        )
+    def __repr__(self) -> str:
+        state = "closed" if self._closed else "open"
+        return f"<{notebook_views.cluster_line(self, f'{type(self).__name__} {self.name}', state)}>"
+
+    def _repr_html_(self) -> str:
+        return notebook_views.cluster_html(self, repr(self)[1:-1])
 
     def __del__(self, is_finalizing: Callable[[], bool] = sys.is_finalizing) -> None:
         # A default argument, since module globals are gone at interpreter exit. And `__init__` may not have finished.

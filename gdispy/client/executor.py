@@ -21,7 +21,7 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from typing import Any
 
-from gdispy.client import job_options, map_results
+from gdispy.client import job_options, map_results, notebook_views
 from gdispy.client.cluster import JobCluster
 from gdispy.client.function_table import FunctionTable
 from gdispy.client.futures import JobFuture, RetriedFuture, as_raised, failed, failure_of
@@ -300,7 +300,10 @@ class Executor(concurrent.futures.Executor):
 
     def __repr__(self) -> str:
         state = "broken" if self._broken else "shut down" if self._is_shut else "open"
-        return f"<Executor: {state}, {self._cluster._count.pending} calls pending>"
+        return f"<{notebook_views.cluster_line(self._cluster, 'Executor', state)}>"
+
+    def _repr_html_(self) -> str:
+        return notebook_views.cluster_html(self._cluster, repr(self)[1:-1])
 
     def __reduce__(self) -> Any:
         raise TypeError(

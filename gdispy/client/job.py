@@ -21,6 +21,7 @@ from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any, NoReturn, SupportsIndex, TypeGuard, final
 
 from gdispy.client.job_numbers import is_of_parent, next_number, numbers
+from gdispy.client.notebook_views import job_html
 from gdispy.errors import ForkedError, JobFailed, RemoteError
 from gdispy.protocol import job_status
 from gdispy.protocol.limits import printable
@@ -268,10 +269,7 @@ class DispyJob:
                 return
             else:
                 value = _loads(payload)
-        except (
-            Exception,
-            SystemExit,
-        ) as error:  # SystemExit if a class of the result calls exit, which must not end this program.
+        except (Exception, SystemExit) as error:  # A class of the result may call exit.
             problem = unreadable(error)
         with _gates:
             # If several threads unpickle it at the same time, all get the value of the first.
@@ -445,6 +443,8 @@ class DispyJob:
 
     def __repr__(self) -> str:
         return f"<DispyJob {self.id!r}: {STATUS_NAMES[self._status]}>"
+
+    _repr_html_ = job_html
 
 
 class _JobCopy(DispyJob):

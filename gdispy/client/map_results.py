@@ -170,6 +170,10 @@ class MapResults(Iterator[Any]):
     def __iter__(self) -> MapResults:
         return self
 
+    def __repr__(self) -> str:
+        state = "all items are read" if self._rows is None else "reading ahead"
+        return f"<MapResults: {state}, {self._ahead + len(self._ready):,} results to come>"
+
     def begin(self) -> None:
         """Read ahead before the first result is wanted. Then calls that were read run also if the program drops the
         results without asking for any."""

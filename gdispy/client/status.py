@@ -6,6 +6,7 @@ import time
 from collections import namedtuple
 from collections.abc import Iterator
 
+from gdispy.client import notebook_views
 from gdispy.client.tables import format_table
 from gdispy.protocol.address import Address
 from gdispy.protocol.limits import printable, printable_lines
@@ -161,6 +162,15 @@ class ClusterStatus(namedtuple("ClusterStatus", ["nodes", "jobs_pending"])):
         self.problems = [*map(printable_lines, problems)]  # Nodes say what is in them.
         self.is_hopeless = is_hopeless
         return self
+
+    def __repr__(self) -> str:
+        cpus = sum(node.cpus for node in self.nodes)
+        nodes, jobs = notebook_views.count(len(self.nodes), "node"), notebook_views.count(self.jobs_pending, "job")
+        problems = "".join(f"; {problem}" for problem in self.problems[:1])
+        return f"<ClusterStatus: {nodes} with {notebook_views.count(cpus, 'CPU')}, {jobs} pending{problems}>"
+
+    def _repr_html_(self) -> str:
+        return notebook_views.status_html(self)
 
 
 #: Characters of the columns of the table of nodes.

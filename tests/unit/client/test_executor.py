@@ -44,13 +44,14 @@ class Cluster:
         self.outcome: Callable[[DispyJob], None] = lambda job: None
         self.error: Exception | None = None
         self._closed = False
-        self._count = SimpleNamespace(pending=0)
+        self._count = SimpleNamespace(pending=0, ended=0, failed=0)
         self._queue = SimpleNamespace(refuse=self.refusals.append)
         self._engine = SimpleNamespace(
             computation=C,
             question=self._question,
             withdraw_quietly=self.withdrawn.append,
             table=SimpleNamespace(jobs={}),
+            nodes=SimpleNamespace(ready=dict),
         )
         self._hub = SimpleNamespace(
             prepare_callbacks=lambda: None,
@@ -557,7 +558,8 @@ def test_text_of_an_executor_tells_its_state(executor: Any, cluster: Cluster) ->
     texts.append(repr(executor))
     executor._broken = "no licence"
     texts.append(repr(executor))
-    assert texts == [f"<Executor: {state}, 3 calls pending>" for state in ("open", "shut down", "broken")]
+    rest = "0 nodes with 0 CPUs, 3 pending, 0 ended"
+    assert texts == [f"<Executor: {state}, {rest}>" for state in ("open", "shut down", "broken")]
 
 
 def test_executor_that_is_dropped_accepts_no_more_calls_for_its_cluster(cluster: Cluster) -> None:
