@@ -40,6 +40,8 @@ NODE_LIMIT = 60.0
 #: Bytes from which an array is sent to a node once; and how many bytes nodes keep for the next call of `Parallel`.
 SHARED_BYTES = 1 << 20
 KEPT_BYTES = 1 << 30
+#: Bytes that are written at once.
+WRITE_STEP = 1 << 30
 
 
 def register(make_default: bool = False) -> None:
@@ -71,7 +73,8 @@ class GdispyBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[mis
         self._nodes, self._options = nodes, options
         self._executor: Executor | None = None
         self._key: Any = None
-        self._arrays = _Arrays()
+        self._is_local = nodes == "local" and not options.get("scheduler_node")
+        self._arrays = _Arrays(self._is_local)
 
     def effective_n_jobs(self, n_jobs: int | None) -> int:
         """The number of calls that run at the same time; -1 is all CPUs of the nodes."""
@@ -81,7 +84,7 @@ class GdispyBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[mis
             return 1
         if n_jobs > 0:
             return n_jobs
-        if self._nodes == "local" and not self._options.get("scheduler_node"):
+        if self._is_local:
             cpus = int(joblib.cpu_count())
         else:
             with self._borrowed(n_jobs) as executor:
@@ -152,7 +155,7 @@ class GdispyBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[mis
     def _thread_variables(self, workers: int) -> dict[str, str]:
         """A node runs as many calls as it has CPUs, each with one thread, unless the user wants another number."""
         threads = self.inner_max_num_threads
-        if threads is None and self._nodes == "local":
+        if threads is None and self._is_local:
             threads = max(joblib.cpu_count() // workers, 1)
         names = self.MAX_NUM_THREADS_VARS
         if self.inner_max_num_threads is None:
@@ -196,18 +199,48 @@ def _count_cpus(executor: Executor) -> int:
 class _Shared:
     """An array that calls of one `Parallel` have as an argument."""
 
-    __slots__ = ("array", "number", "pending", "uses")
+    __slots__ = ("array", "file", "pending", "stand_in", "uses")
 
-    def __init__(self, array: Any, number: int) -> None:
-        self.array, self.number = array, number
+    def __init__(self, array: Any, stand_in: SharedArray, file: _OwnFile | None) -> None:
+        self.array, self.stand_in, self.file = array, stand_in, file
         #: How many calls have had it as an argument, and how many of them have not ended.
         self.uses = self.pending = 0
+
+    def release(self) -> None:
+        if self.file is not None:
+            self.file.close()
+
+
+class _OwnFile:
+    """A file in memory that processes of this user on this machine can open. It ends with this process."""
+
+    def __init__(self, parts: list[Any]) -> None:
+        """Raises OSError where that is not possible."""
+        self._fd = os.memfd_create("gdispy-array")
+        try:
+            for part in parts:
+                with memoryview(part) as view:
+                    done = 0
+                    while done < len(view):
+                        done += os.write(self._fd, view[done : done + WRITE_STEP])
+            self.path = f"/proc/{os.getpid()}/fd/{self._fd}"
+            os.stat(self.path)
+        except OSError:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
 
 
 class _Arrays:
     """The large arrays among the arguments of one `Parallel`."""
 
-    def __init__(self) -> None:
+    def __init__(self, are_local: bool) -> None:
+        #: Whether all calls run on this machine, so that nothing needs to be sent.
+        self._are_local = are_local and hasattr(os, "memfd_create")
         self._lock = threading.Lock()
         self._known: dict[int, _Shared] = {}
 
@@ -221,17 +254,23 @@ class _Arrays:
         with self._lock:
             shared = self._known.get(id(value))
             if shared is None:
-                shared = self._known[id(value)] = _Shared(
-                    value, executor._functions.number_of_data(_parts(numpy, value))
-                )
+                shared = self._known[id(value)] = self._new(executor, value, _parts(numpy, value))
             shared.uses += 1
             shared.pending += 1
         used.append(id(value))
-        return SharedArray(shared.number)
+        return shared.stand_in
+
+    def _new(self, executor: Executor, value: Any, parts: list[Any]) -> _Shared:
+        functions = executor._functions
+        if self._are_local:
+            with contextlib.suppress(OSError):  # No room, or no /proc: it is sent.
+                file = _OwnFile(parts)
+                return _Shared(value, SharedArray(functions.number_without_file(), file.path), file)
+        return _Shared(value, SharedArray(functions.number_of_data(parts)), None)
 
     def ended(self, executor: Executor, used: list[int]) -> None:
         """A batch with these arrays has ended. Those that no other has had yet are probably for that one only."""
-        single: list[int] = []
+        single: list[_Shared] = []
         with self._lock:
             for each in used:
                 shared = self._known.get(each)
@@ -239,17 +278,20 @@ class _Arrays:
                     continue
                 shared.pending -= 1
                 if not shared.pending and shared.uses == 1:
-                    del self._known[each]
-                    single.append(shared.number)
-        for number in single:
+                    single.append(self._known.pop(each))
+        for shared in single:
+            shared.release()
+        sent = [shared.stand_in.number for shared in single if shared.file is None]
+        for number in sent:
             executor._functions.forget_data(number)
-        if single:
-            executor._drop_files(single)
+        executor._drop_files(sent)
 
     def forget(self, executor: Executor) -> None:
         """The calls have ended, and the arrays may change."""
         with self._lock:
-            self._known.clear()
+            known, self._known = self._known, {}
+        for shared in known.values():
+            shared.release()
         executor._drop_files(executor._functions.release_data(KEPT_BYTES))
 
 

@@ -23,8 +23,9 @@ from typing import Any
 
 from gdispy.client import job_options, map_results, notebook_views
 from gdispy.client.cluster import JobCluster
+from gdispy.client.executor_map import ChunkSize, ExecutorMap
 from gdispy.client.function_table import FunctionTable
-from gdispy.client.futures import JobFuture, RetriedFuture, as_raised, failed, failure_of
+from gdispy.client.futures import JobFuture, RetriedFuture, as_raised, failed
 from gdispy.client.job import DispyJob
 from gdispy.client.node_allocate import NodeAllocate
 from gdispy.client.node_allocate import read as read_nodes
@@ -33,13 +34,13 @@ from gdispy.client.parameters import function_call
 from gdispy.client.shared_cluster import SharedJobCluster
 from gdispy.client.user_callbacks import UserCallbacks
 from gdispy.config import node_port
-from gdispy.errors import ClusterClosed, ConfigError, JobFailed
+from gdispy.errors import ClusterClosed, ConfigError
 from gdispy.protocol import job_status
 from gdispy.protocol.ids import JobId
 from gdispy.protocol.messages import Withdraw
 from gdispy.protocol.payload import Bulk
 from gdispy.protocol.rows import JobOptions
-from gdispy.worker.function_calls import GIVEN, FunctionCalls
+from gdispy.worker.function_calls import CHUNK, GIVEN, FunctionCalls
 from gdispy.worker.manner import Manner
 
 #: Jobs in one `Withdraw`.
@@ -279,19 +280,19 @@ class Executor(concurrent.futures.Executor):
         until = None if timeout is None else time.monotonic() + timeout
         _check_map(chunksize, buffersize)
         self._refuse()
-        size = map_results.chunk_size(chunksize, self._cluster._why_single() or ("of options" if options else ""))
-        number = self._functions.number_of(fn)
-        first: tuple[Any, ...] = (number,) if number != GIVEN else (GIVEN, fn)
-        manner = self._manner
+        why_single = self._cluster._why_single() or ("each call has options" if options else "")
+        map_results.chunk_size(chunksize, why_single)  # Raises ConfigError.
+        size = ChunkSize(1 if why_single else chunksize if isinstance(chunksize, int) else None)
+        number, manner = self._functions.number_of(fn), self._manner
+        first: tuple[Any, ...] = (CHUNK, number, None if number != GIVEN else fn)
 
-        def encode(row: tuple[Any, ...]) -> Bulk:
-            return function_call((*first, *row), {}, manner)
+        are_rows = len(iterables) != 1
 
-        rows = map_results.rows(iterables, False) if iterables else iter(())
-        source = _Source(self, options)
-        results = map_results.MapResults(source, rows, encode, size, until=until, limit=buffersize)
-        results.begin()
-        return _in_turn(self, results)
+        def encode(rows: list[Any], seconds: float) -> Bulk:
+            return function_call((*first, rows, are_rows, seconds), {}, manner)
+
+        rows: Iterator[Any] = zip(*iterables, strict=False) if are_rows else iter(iterables[0])
+        return ExecutorMap(self, _Source(self, options), rows, encode, size, until, buffersize).results()
 
     def __del__(self, is_finalizing: Callable[[], bool] = sys.is_finalizing) -> None:
         made = self.__dict__.get("_cluster")
@@ -362,24 +363,6 @@ class _Source:
 
     def _count_cpus(self) -> int:
         return self._executor._cluster._count_cpus()
-
-
-def _in_turn(executor: Executor, results: map_results.MapResults) -> Iterator[Any]:
-    """The results; after an exception there are no more, and the other calls are cancelled."""
-    try:
-        while True:
-            failure: JobFailed | None = None
-            try:
-                found = [next(results)]
-            except StopIteration:
-                return
-            except JobFailed as error:
-                failure = error
-            if failure is not None:  # Outside of the handler: the text of JobFailed is not wanted beside it.
-                raise failure_of(failure.job, executor) if failure.job is not None else failure
-            yield found.pop()  # No result is kept here while the program uses it.
-    finally:
-        results.close()
 
 
 def _retried(

@@ -134,6 +134,12 @@ class FunctionTable:
             self._sizes[number] = size
             return number
 
+    def number_without_file(self) -> int:
+        """A number whose contents the workers have otherwise."""
+        with self._lock:
+            self._files.append(None)
+            return len(self._files) - 1
+
     def release_data(self, keep: int) -> list[int]:
         """The contents of files may change now: they are forgotten. Nodes keep the `keep` bytes that were used last;
         returns the numbers of the other files, for `drop`."""

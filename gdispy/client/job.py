@@ -391,7 +391,7 @@ class DispyJob:
                 error = pickling.loads(joined(payload)[1:])
                 if isinstance(error, BaseException):
                     return error
-        return _stand_in(error_line(text)) if "Traceback" in text else None
+        return stand_in(error_line(text)) if "Traceback" in text else None
 
     def _end(self, ended: Ended, place: int, is_program: bool, is_plain: bool = False) -> None:
         """Take the outcome of the job from a message."""
@@ -574,7 +574,7 @@ def _telling_line(lines: list[str]) -> str:
     return next(after, lines[-1]).strip()
 
 
-def _stand_in(line: str) -> BaseException:
+def stand_in(line: str) -> BaseException:
     """A stand-in, with the same name and text, for an exception that cannot be unpickled here."""
     name, _, message = line.partition(": ")
     name = name.rpartition(".")[2]

@@ -10,13 +10,11 @@ Invariants of a stream of results:
 from __future__ import annotations
 
 import functools
-import logging
 import math
 import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import TimeoutError as FutureTimeout
 from typing import Any, NamedTuple, NoReturn, Protocol
 
 from gdispy.client.job import DispyJob, Plain, unreadable
@@ -27,8 +25,6 @@ from gdispy.protocol.limits import INLINE
 from gdispy.protocol.payload import Bulk, joined
 from gdispy.runtime.gate import Gate
 from gdispy.worker import batch, pickling, plain
-
-logger = logging.getLogger("gdispy")
 
 #: Read ahead: jobs per CPU at least, seconds of consumption, and jobs at most.
 JOBS_PER_CPU = 4
@@ -147,41 +143,27 @@ class MapResults(Iterator[Any]):
         encode: Callable[[Row], Bulk],
         size: ChunkSize,
         on_error: str = RAISE,
-        until: float | None = None,
-        limit: int | None = None,
     ) -> None:
-        """`until`, by the monotonic clock, is when waiting for a result raises TimeoutError; `limit` is the maximum
-        number of items that are read ahead."""
-        self._cluster, self._until, self._limit = cluster, until, limit
+        self._cluster = cluster
         self._on_error = on_error
         self._rows: Iterator[Row] | None = rows
         self._encode = encode
         self._size = size
-        #: Items of jobs that have not been taken.
-        self._ahead = 0
         #: Calls that were read for the next job.
         self._calls: batch.Calls = []
         self._entries: deque[_Entry | _Outcome] = deque()
         self._ready: deque[_Outcome] = deque()
-        self._window = _Window(cluster)
-        #: It was begun, and no result was asked for yet.
-        self._is_begun_early = False
+        self._window = Window(cluster)
 
     def __iter__(self) -> MapResults:
         return self
 
     def __repr__(self) -> str:
         state = "all items are read" if self._rows is None else "reading ahead"
-        return f"<MapResults: {state}, {self._ahead + len(self._ready):,} results to come>"
-
-    def begin(self) -> None:
-        """Read ahead before the first result is wanted. Then calls that were read run also if the program drops the
-        results without asking for any."""
-        self._read_ahead()
-        self._is_begun_early = True
+        jobs = sum(isinstance(entry, _Entry) for entry in self._entries)
+        return f"<MapResults: {state}, {jobs:,} jobs and {len(self._ready):,} results to come>"
 
     def __next__(self) -> Any:
-        self._is_begun_early = False
         while True:
             outcome = self._next_outcome()
             if self._on_error == RAISE:
@@ -214,29 +196,18 @@ class MapResults(Iterator[Any]):
 
     def __del__(self, is_finalizing: Callable[[], bool] = sys.is_finalizing) -> None:
         # A default argument, since module globals are gone at interpreter exit. And `__init__` may not have finished.
-        if is_finalizing() or not hasattr(self, "_window"):
-            return
-        if not self._is_begun_early:
+        if not is_finalizing() and hasattr(self, "_window"):
             self.close()
-        elif self._rows is not None:
-            logger.warning("the results of a map were dropped before all of its items were read: the others do not run")
 
     # Reading
 
     def _read_ahead(self) -> None:
         limit = self._window.jobs(self._size.items)
         until = time.monotonic() + READ_LIMIT
-        while self._rows is not None and len(self._entries) < limit and self._has_room():
+        while self._rows is not None and len(self._entries) < limit:
             if self._is_first_ready() and time.monotonic() > until:
                 return
             self._read_job()
-
-    def _has_room(self) -> bool:
-        """Whether the items of one more job may be read ahead."""
-        if self._limit is None:
-            return True
-        self._size.items = min(self._size.items, self._limit)
-        return self._ahead + self._size.items <= self._limit
 
     def _is_first_ready(self) -> bool:
         if not self._entries:
@@ -295,7 +266,6 @@ class MapResults(Iterator[Any]):
     def _submit(self, payload: Bulk, calls: batch.Calls | None) -> None:
         try:
             self._entries.append(_Entry(self._cluster._enqueue(payload), calls))
-            self._ahead += 1 if calls is None else len(calls)
         except Exception as error:  # The cluster was closed.
             self._entries.append(functools.partial(_raise_for_all, error))
             self._rows = None
@@ -308,24 +278,17 @@ class MapResults(Iterator[Any]):
             self._ready.append(entry)
             return
         try:
-            while not entry.job.wait(self._patience()):
-                if self._until is not None and time.monotonic() >= self._until:
-                    raise FutureTimeout
+            while not entry.job.wait(LOOK_INTERVAL):
                 self._read_ahead()
         except BaseException:
             self._entries.appendleft(entry)
             raise
-        items = 1 if entry.calls is None else len(entry.calls)
-        self._window.taken += items
-        self._ahead -= items
+        self._window.taken += 1 if entry.calls is None else len(entry.calls)
         self._learn(entry)
         if entry.calls is None:
             self._ready.append(entry.job.result_or_raise)
         else:
             self._take_chunk(entry.job, entry.calls)
-
-    def _patience(self) -> float:
-        return LOOK_INTERVAL if self._until is None else min(LOOK_INTERVAL, max(0.0, self._until - time.monotonic()))
 
     def _learn(self, entry: _Entry) -> None:
         job = entry.job
@@ -363,7 +326,7 @@ class MapResults(Iterator[Any]):
         self._calls, self._rows = unread, rows
 
 
-class _Window:
+class Window:
     """The maximum number of jobs in progress: enough to keep all CPUs busy, and bounded."""
 
     def __init__(self, cluster: Submitter) -> None:

@@ -6,27 +6,25 @@ import concurrent.futures
 import pickle
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import CancelledError, Future
+from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from gdispy import ClusterClosed, ConfigError, DispyJob, Executor, JobFailed, NodeAllocate
+from gdispy import ClusterClosed, ConfigError, DispyJob, Executor, NodeAllocate
 from gdispy.client import executor as module
-from gdispy.client import map_results
-from gdispy.client.executor import ExecutorView, _check, _in_turn, _Limit, _limited, _LimitedNode, _retried, _Source
+from gdispy.client.executor import ExecutorView, _check, _Limit, _limited, _LimitedNode, _retried
 from gdispy.client.function_table import FunctionTable
-from gdispy.client.futures import JobFuture, RetriedFuture, WorkerDied
-from gdispy.client.parameters import function_call
+from gdispy.client.futures import JobFuture, RetriedFuture
 from gdispy.protocol import job_status
 from gdispy.protocol.ids import JobId
 from gdispy.protocol.messages import Withdraw
 from gdispy.protocol.payload import Bulk, joined
 from gdispy.protocol.rows import JobOptions
 from gdispy.worker import pickling
-from gdispy.worker.function_calls import GIVEN
+from gdispy.worker.function_calls import CHUNK, GIVEN, pack_results
 from gdispy.worker.manner import Manner
 from tests.unit.builders import C
 from tests.unit.ends import end, end_with
@@ -354,83 +352,6 @@ def test_shutdown_without_waiting_closes_in_a_thread_that_the_program_waits_for(
     assert cluster.closings == 0 and cluster.withdrawn == []
 
 
-# Results in order
-
-
-def results(executor: Any, items: Any, size: int = 1) -> map_results.MapResults:
-    rows = map_results.rows((items,), False)
-    source, chunks = _Source(executor, TIMED), map_results.ChunkSize(size)
-    return map_results.MapResults(source, rows, lambda row: function_call((GIVEN, abs, *row), {}), chunks)
-
-
-def test_results_come_in_order_from_jobs_with_their_options(executor: Any, cluster: Cluster) -> None:
-    cluster.outcome = lambda job: end(job, job._number)
-    assert list(_in_turn(executor, results(executor, range(3)))) == [1, 2, 3]
-    assert [options for _, _, options in cluster.calls] == [TIMED] * 3 and cluster.withdrawn == []
-
-
-def test_exception_is_raised_in_its_turn_as_it_was_and_the_others_are_cancelled(
-    executor: Any, cluster: Cluster
-) -> None:
-    source = results(executor, range(4))
-    source.begin()
-    found = _in_turn(executor, source)
-    end(cluster.jobs[0], 1)
-    fail(cluster.jobs[1])
-    assert next(found) == 1
-    with pytest.raises(ValueError, match="wrong 2"):
-        next(found)
-    assert cluster.withdrawn == [[3, 4]] and next(found, "over") == "over"
-
-
-def test_cancelled_call_and_dead_process_are_raised_as_in_a_future(executor: Any, cluster: Cluster) -> None:
-    ends: dict[type[BaseException], Callable[[DispyJob], None]] = {
-        CancelledError: lambda job: end(job, None, job_status.CANCELLED),
-        WorkerDied: lambda job: end(job, None, job_status.TERMINATED, "killed by SIGKILL\n"),
-    }
-    for kind, outcome in ends.items():
-        cluster.outcome = outcome
-        with pytest.raises(kind) as raised:
-            next(_in_turn(executor, results(executor, range(4))))
-        # The text of JobFailed, with the arguments, is not shown beside it.
-        assert raised.value.__context__ is None
-
-
-def test_iterator_that_is_closed_cancels_the_calls(executor: Any, cluster: Cluster) -> None:
-    source = results(executor, range(4))
-    source.begin()
-    end(cluster.jobs[0], 1)
-    found = _in_turn(executor, source)
-    assert next(found) == 1
-    found.close()  # type: ignore[attr-defined]
-    assert cluster.withdrawn == [[2, 3, 4]]
-
-
-def test_no_call_is_withdrawn_from_a_closed_cluster(executor: Any, cluster: Cluster) -> None:
-    source = results(executor, range(4))
-    source.begin()
-    cluster._closed = True
-    source.close()
-    assert cluster.withdrawn == []
-
-
-def test_failure_without_a_job_is_raised_as_it_is(executor: Any) -> None:
-    class Source(map_results.MapResults):
-        def __init__(self) -> None:
-            self.is_closed = False
-
-        def __next__(self) -> Any:
-            raise JobFailed("no job", None)
-
-        def close(self) -> None:
-            self.is_closed = True
-
-    source = Source()
-    with pytest.raises(JobFailed, match="no job"):
-        next(_in_turn(executor, source))
-    assert source.is_closed
-
-
 # Map
 
 
@@ -456,9 +377,9 @@ def test_map_refuses_invalid_numbers_and_reads_nothing(
 
 def test_calls_of_map_begin_before_a_result_is_wanted(executor: Any, cluster: Cluster) -> None:
     found = executor.map(abs, [1, 2, 3], chunksize=1)
-    assert [arguments for _, arguments, _ in cluster.calls] == [(0, 1), (0, 2), (0, 3)]
+    assert [call[:5] for _, call, _ in cluster.calls] == [(CHUNK, 0, None, [number], False) for number in (1, 2, 3)]
     for job in cluster.jobs:
-        end(job, job._number)
+        end(job, pack_results([job._number], None))
     assert list(found) == [1, 2, 3]
 
 

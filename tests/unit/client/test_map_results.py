@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import concurrent.futures
 import itertools
 import threading
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -144,7 +142,7 @@ def test_what_the_nodes_are_to_be_busy_with_is_read_at_once() -> None:
 def test_window_follows_what_is_taken_within_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 100.0
     monkeypatch.setattr(map_results.time, "monotonic", lambda: now)
-    window = map_results._Window(Cluster(abs))
+    window = map_results.Window(Cluster(abs))
     assert window.jobs(1) == 8
     for taken, expected in ((1000, int(map_results.SECONDS_AHEAD * 1000)), (0, 8), (10**9, map_results.JOBS_LIMIT)):
         now += 1
@@ -321,103 +319,6 @@ def test_rows_are_those_of_the_builtin_and_words_for_programs() -> None:
     assert list(map_results.rows(([("a", 1)], "b"), True)) == [(("a", 1), "b")]
     with pytest.raises(ConfigError, match="map takes iterables, such as lists, not int"):
         map_results.rows((5,), False)  # type: ignore[arg-type]
-
-
-# Time limit, limit of reading ahead, and an early begin
-
-
-def limited(
-    cluster: Cluster, items: Any, size: int | None = 1, until: float | None = None, limit: int | None = None
-) -> map_results.MapResults:
-    rows, chunks = map_results.rows((items,), False), map_results.ChunkSize(size)
-    return map_results.MapResults(cluster, rows, lambda row: function_call(row, {}), chunks, until=until, limit=limit)
-
-
-def test_result_that_is_not_there_in_time_raises_timeout_and_is_not_lost() -> None:
-    cluster = Cluster(abs, waits=True)
-    found = limited(cluster, range(3), until=time.monotonic() - 1.0)
-    for _ in range(2):
-        with pytest.raises(concurrent.futures.TimeoutError):
-            next(found)
-    assert cluster.cancelled == []
-    cluster.work()
-    # Results that are there are not late.
-    assert list(found) == [0, 1, 2]
-
-
-def test_waiting_ends_when_the_time_is_up_and_not_a_look_later(monkeypatch: pytest.MonkeyPatch) -> None:
-    now, patience = [100.0], list[float | None]()
-    monkeypatch.setattr(map_results.time, "monotonic", lambda: now[0])
-
-    def wait(job: DispyJob, timeout: float | None = None) -> bool:
-        patience.append(timeout)
-        now[0] += timeout or 0.0
-        return job._done
-
-    monkeypatch.setattr(DispyJob, "wait", wait)
-    found = limited(Cluster(abs, waits=True), range(3), until=100.0 + 1.5 * map_results.LOOK_INTERVAL)
-    with pytest.raises(concurrent.futures.TimeoutError):
-        next(found)
-    assert patience == [map_results.LOOK_INTERVAL, 0.5 * map_results.LOOK_INTERVAL]
-
-
-@pytest.mark.parametrize("limit", [1, 3, 10])
-@pytest.mark.parametrize("size", [1, 2, 7, None], ids=lambda size: f"size-{size}")
-def test_no_more_items_than_the_limit_are_read_ahead(size: int | None, limit: int) -> None:
-    read: list[int] = []
-
-    def source() -> Iterator[int]:
-        for number in range(200):
-            read.append(number)
-            yield number
-
-    cluster = Cluster(abs, seconds=1e-3)
-    cluster.cpus = 100
-    found = limited(cluster, source(), size, limit=limit)
-    ahead = []
-    for taken in range(200):
-        assert next(found) == taken
-        ahead.append(len(read) - taken)
-    assert max(ahead) <= limit and next(found, None) is None
-    # As many as are allowed, in jobs of no more items than that.
-    assert max(ahead) == limit - limit % min(size or 1, limit) and max(cluster.sizes) <= limit
-
-
-def test_items_are_read_when_it_is_begun_and_run_though_no_result_is_wanted(caplog: pytest.LogCaptureFixture) -> None:
-    cluster = Cluster(abs, waits=True)
-    found = limited(cluster, range(3))
-    found.begin()
-    assert len(cluster.jobs) == 3
-    del found
-    assert cluster.cancelled == [] and caplog.text == ""
-
-
-def test_items_that_are_not_read_when_it_is_dropped_are_told(caplog: pytest.LogCaptureFixture) -> None:
-    cluster = Cluster(abs, waits=True)
-    found = limited(cluster, itertools.count())
-    found.begin()
-    del found
-    assert cluster.cancelled == [] and cluster.jobs != []
-    assert "were dropped before all of its items were read: the others do not run" in caplog.text
-
-
-def test_calls_that_have_not_begun_are_cancelled_if_results_were_taken_before_it_is_dropped() -> None:
-    cluster = Cluster(abs, waits=True)
-    found = limited(cluster, itertools.count())
-    found.begin()
-    cluster.work()
-    first = list(cluster.jobs)
-    assert next(found) == 0
-    del found
-    assert cluster.cancelled == cluster.jobs[1:] and len(cluster.jobs) >= len(first)
-
-
-def test_what_was_begun_and_is_closed_is_cancelled() -> None:
-    cluster = Cluster(abs, waits=True)
-    found = limited(cluster, range(3))
-    found.begin()
-    found.close()
-    assert cluster.cancelled == cluster.jobs != []
 
 
 # The worker's part

@@ -65,6 +65,6 @@ def test_results_of_a_map_say_how_many_are_to_come() -> None:
             return 1
 
     results = MapResults(Cluster(), iter([(1,), (2,), (3,)]), lambda row: b"x", ChunkSize(1))
-    assert repr(results) == "<MapResults: reading ahead, 0 results to come>"
-    results.begin()
-    assert repr(results) == "<MapResults: all items are read, 3 results to come>"
+    assert repr(results) == "<MapResults: reading ahead, 0 jobs and 0 results to come>"
+    results._read_ahead()
+    assert repr(results) == "<MapResults: all items are read, 3 jobs and 0 results to come>"
