@@ -29,8 +29,9 @@ from joblib._parallel_backends import FallbackToBackend
 from joblib.parallel import AutoBatchingMixin, BatchedCalls, ParallelBackendBase, SequentialBackend
 
 from gdispy.client.executor import Executor
-from gdispy.errors import ConnectFailed
-from gdispy.worker.function_calls import GIVEN, NumberedFunction, SharedArray, is_in_job
+from gdispy.errors import ConfigError, ConnectFailed
+from gdispy.worker import pickling
+from gdispy.worker.function_calls import GIVEN, NumberedFunction, OpenedArray, SharedArray, is_in_job
 from gdispy.worker.joblib_worker import begin_worker
 
 #: Seconds that an executor, and with it its nodes, is kept after a call of `Parallel`.
@@ -101,8 +102,8 @@ class GdispyBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[mis
             self._key, self._executor = self._take(n_jobs, found)
         return found
 
-    def stop_call(self) -> None:
-        if self._executor is not None:
+    def stop_call(self, is_ending: Callable[[], bool] = sys.is_finalizing) -> None:
+        if self._executor is not None and not is_ending():
             self._arrays.forget(self._executor)
 
     def submit(self, func: Any, callback: Callable[[Any], Any] | None = None) -> Any:
@@ -119,13 +120,14 @@ class GdispyBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[mis
     def retrieve_result_callback(self, future: Any) -> Any:
         return future.result()
 
-    def abort_everything(self, ensure_ready: bool = True) -> None:
-        if self._executor is not None:
+    def abort_everything(self, ensure_ready: bool = True, is_ending: Callable[[], bool] = sys.is_finalizing) -> None:
+        # A generator of results may be closed at interpreter exit, when globals are gone.
+        if self._executor is not None and not is_ending():
             self._executor.cluster.cancel_all()
 
-    def terminate(self) -> None:
+    def terminate(self, is_ending: Callable[[], bool] = sys.is_finalizing) -> None:
         executor, self._executor = self._executor, None
-        if executor is not None:
+        if executor is not None and not is_ending():
             _executors.give_back(self._key, executor)
         self.reset_batch_stats()
 
@@ -158,6 +160,8 @@ class GdispyBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[mis
         if threads is None and self._is_local:
             threads = max(joblib.cpu_count() // workers, 1)
         names = self.MAX_NUM_THREADS_VARS
+        if threads is not None and (not isinstance(threads, int) or threads < 1):
+            raise ConfigError(f"inner_max_num_threads must be a whole number of at least 1, not {threads!r}")
         if self.inner_max_num_threads is None:
             names = [name for name in names if name not in os.environ]
         return {**{name: os.environ[name] for name in self.MAX_NUM_THREADS_VARS if name in os.environ}} | dict.fromkeys(
@@ -170,14 +174,21 @@ class GdispyBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[mis
         """The batch, with stand-ins for functions and arrays that a node gets only once."""
         if not isinstance(func, BatchedCalls):
             return func
-        share, number = self._arrays.share, executor._functions.number_of
         items = []
         for function, args, kwargs in func.items:
-            known = number(function)
-            called = function if known == GIVEN else NumberedFunction(known)
-            shared = tuple(share(executor, arg, used) for arg in args)
-            items.append((called, shared, {name: share(executor, value, used) for name, value in kwargs.items()}))
-        return BatchedCalls(items, (func._backend, func._n_jobs))
+            known = executor._functions.number_of(function)
+            items.append((function if known == GIVEN else NumberedFunction(known), args, kwargs))
+        batch = BatchedCalls(items, (func._backend, func._n_jobs))
+
+        def stand_in(value: Any) -> Any:
+            return self._arrays.share(executor, value, used) if _is_array(value) else value
+
+        return pickling.Pickled(pickling.dumps_with_stand_ins(batch, stand_in, executor._manner))
+
+
+def _is_array(value: Any) -> bool:
+    numpy = sys.modules.get("numpy")
+    return numpy is not None and isinstance(value, numpy.ndarray)
 
 
 def _remade(nodes: Any, options: dict[str, Any], nesting_level: int | None, threads: int | None) -> GdispyBackend:
@@ -245,11 +256,13 @@ class _Arrays:
         self._known: dict[int, _Shared] = {}
 
     def share(self, executor: Executor, value: Any, used: list[int]) -> Any:
-        """A stand-in for a large array, whose id is added to `used`; anything else is returned as it is."""
-        numpy = sys.modules.get("numpy")
-        if numpy is None or type(value) is not numpy.ndarray:
+        """A stand-in for a large array, whose id is added to `used`; any other array is returned as it is."""
+        numpy = sys.modules["numpy"]
+        if value.dtype.hasobject or type(value) not in (numpy.ndarray, numpy.memmap):
             return value
-        if value.nbytes < SHARED_BYTES or value.dtype.hasobject:
+        if self._are_local and type(value) is numpy.memmap and (place := _place_of(numpy, value)) is not None:
+            return OpenedArray(*place)
+        if value.nbytes < SHARED_BYTES:
             return value
         with self._lock:
             shared = self._known.get(id(value))
@@ -293,6 +306,22 @@ class _Arrays:
         for shared in known.values():
             shared.release()
         executor._drop_files(executor._functions.release_data(KEPT_BYTES))
+
+
+def _place_of(numpy: Any, array: Any) -> tuple[str, Any, str, int, tuple[int, ...], str] | None:
+    """The arguments of `numpy.memmap` with which a process on this machine opens the same part of a file; None if that
+    is not possible."""
+    if not array.filename or not (array.flags.c_contiguous or array.flags.f_contiguous):
+        return None
+    whole = array
+    while isinstance(whole.base, numpy.ndarray):
+        whole = whole.base
+    if type(whole) is not numpy.memmap:
+        return None
+    first, own = (each.__array_interface__["data"][0] for each in (whole, array))
+    mode = {"w+": "r+"}.get(array.mode, array.mode)
+    order = "C" if array.flags.c_contiguous else "F"
+    return str(array.filename), array.dtype, mode, whole.offset + own - first, array.shape, order
 
 
 def _parts(numpy: Any, array: Any) -> list[Any]:

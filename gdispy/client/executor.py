@@ -16,6 +16,7 @@ import itertools
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
@@ -59,6 +60,8 @@ _REFUSED = {
     "recover_file": "use a JobCluster",
     "resume": "use a JobCluster",
     "results": "exceptions and functions are pickled",
+    "mp_context": "workers are forked by the node",
+    "max_tasks_per_child": "it is an option of gdispy-node, --jobs_per_worker",
 }
 
 
@@ -88,9 +91,8 @@ class Executor(concurrent.futures.Executor):
         scheduler_node: str | None = None,
         **options: Any,
     ) -> None:
-        if isinstance(nodes, int) and max_workers is None:
-            nodes, max_workers = "local", nodes
-        _check(max_workers, initializer, options)
+        nodes, max_workers = _places(nodes, max_workers)
+        _check(max_workers, initializer, initargs, options)
         if scheduler_node is not None:
             used = _limited(["*"] if nodes == "local" else nodes, max_workers)
             options = {**options, "scheduler_node": scheduler_node}
@@ -125,6 +127,10 @@ class Executor(concurrent.futures.Executor):
         #: How definitions of the program are sent.
         self._manner = functions.manner = made._manner
         self._hub = made._hub
+        #: Maps whose items may not all have been read.
+        self._maps: weakref.WeakSet[ExecutorMap] = weakref.WeakSet()
+        #: For futures: they must not keep the nodes of an executor that the program has dropped.
+        self._reference = weakref.ref(self)
 
     # What `concurrent.futures` has
 
@@ -138,7 +144,7 @@ class Executor(concurrent.futures.Executor):
             self._refuse()
             return failed(as_raised(error))  # type: ignore[return-value]
         try:
-            return JobFuture(self, self._cluster._enqueue(payload))
+            return JobFuture(self._reference, self._cluster._enqueue(payload))
         except ClusterClosed:
             self._refuse()
             raise
@@ -171,10 +177,15 @@ class Executor(concurrent.futures.Executor):
         if not is_first and not wait:
             return
         if wait:
-            self._cluster.close()
+            self._close(cancel_futures)
         else:
             # Not a daemon: the program waits for the calls, as it does with other executors.
-            threading.Thread(target=self._cluster.close, name="gdispy-executor").start()
+            threading.Thread(target=self._close, args=(cancel_futures,), name="gdispy-executor").start()
+
+    def _close(self, is_hasty: bool) -> None:
+        for each in () if is_hasty else list(self._maps):
+            each.finish()
+        self._cluster.close()
 
     # What it has besides
 
@@ -223,6 +234,7 @@ class Executor(concurrent.futures.Executor):
 
     def _refuse(self) -> None:
         """Raise the error for a call after the end, if there is one."""
+        self._cluster._engine.refuse_fork()
         if self._broken:
             raise BrokenProcessPool(
                 f"the initializer has failed in a worker: no more calls are accepted\n{self._broken}"
@@ -277,8 +289,8 @@ class Executor(concurrent.futures.Executor):
         chunksize: int | str,
         buffersize: int | None,
     ) -> Iterator[Any]:
+        _check_map(timeout, chunksize, buffersize)
         until = None if timeout is None else time.monotonic() + timeout
-        _check_map(chunksize, buffersize)
         self._refuse()
         why_single = self._cluster._why_single() or ("each call has options" if options else "")
         map_results.chunk_size(chunksize, why_single)  # Raises ConfigError.
@@ -292,7 +304,9 @@ class Executor(concurrent.futures.Executor):
             return function_call((*first, rows, are_rows, seconds), {}, manner)
 
         rows: Iterator[Any] = zip(*iterables, strict=False) if are_rows else iter(iterables[0])
-        return ExecutorMap(self, _Source(self, options), rows, encode, size, until, buffersize).results()
+        made = ExecutorMap(self, _Source(self, options), rows, encode, size, until, buffersize)
+        self._maps.add(made)
+        return made.results()
 
     def __del__(self, is_finalizing: Callable[[], bool] = sys.is_finalizing) -> None:
         made = self.__dict__.get("_cluster")
@@ -318,6 +332,9 @@ class ExecutorView(concurrent.futures.Executor):
     def __init__(self, executor: Executor, job_options: JobOptions | None, retries: int) -> None:
         self._executor, self._options, self._retries = executor, job_options, retries
 
+    def __repr__(self) -> str:
+        return f"<ExecutorView of {self._executor!r}>"
+
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         """As `Executor.submit`."""
         executor = self._executor
@@ -327,7 +344,7 @@ class ExecutorView(concurrent.futures.Executor):
             executor._refuse()
             return failed(as_raised(error))
         send = functools.partial(executor._submit, self._options, payload)
-        return RetriedFuture(executor, send, self._retries) if self._retries else JobFuture(executor, send())
+        return RetriedFuture(executor, send, self._retries) if self._retries else JobFuture(executor._reference, send())
 
     def map(
         self,
@@ -339,7 +356,7 @@ class ExecutorView(concurrent.futures.Executor):
     ) -> Iterator[Any]:
         """As `Executor.map`; each call is a job."""
         if self._retries:
-            _check_map(chunksize, buffersize)
+            _check_map(timeout, chunksize, buffersize)
             return _retried(self, fn, iterables, timeout, buffersize)
         return self._executor._map(self._options, fn, iterables, timeout, chunksize, buffersize)
 
@@ -401,7 +418,9 @@ def _beside(cluster: JobCluster, computation: FunctionCalls) -> JobCluster:
     return made
 
 
-def _check_map(chunksize: Any, buffersize: Any) -> None:
+def _check_map(timeout: Any, chunksize: Any, buffersize: Any) -> None:
+    if timeout is not None and not isinstance(timeout, int | float):
+        raise TypeError(f"timeout must be a number of seconds, or None, not {type(timeout).__name__}")
     if buffersize is not None and (not isinstance(buffersize, int) or isinstance(buffersize, bool)):
         raise TypeError("buffersize must be an integer or None")
     if buffersize is not None and buffersize < 1:
@@ -448,7 +467,22 @@ def _limited(nodes: Any, max_workers: int | None) -> Any:
     return found
 
 
-def _check(max_workers: Any, initializer: Any, options: dict[str, Any]) -> None:
+def _places(nodes: Any, max_workers: Any) -> tuple[Any, Any]:
+    """`nodes` and `max_workers`, of which a number as `nodes` is the latter. Raises ConfigError."""
+    if nodes is None:
+        return "local", max_workers
+    if isinstance(nodes, str) and nodes.strip().isdigit():
+        raise ConfigError(f"nodes={nodes!r} would be a host of that name: give the number of workers as a number")
+    if isinstance(nodes, int | float):
+        if max_workers is not None:
+            raise ConfigError(f"the number of workers is given twice: {nodes!r}, and max_workers={max_workers!r}")
+        return "local", nodes
+    if not isinstance(nodes, str) and not nodes:
+        raise ConfigError("nodes is empty: name hosts, or leave it out for this machine")
+    return nodes, max_workers
+
+
+def _check(max_workers: Any, initializer: Any, initargs: Any, options: dict[str, Any]) -> None:
     if max_workers is not None:
         if isinstance(max_workers, bool) or not isinstance(max_workers, int):
             raise ConfigError(f"max_workers must be a whole number, not {max_workers!r}")
@@ -456,6 +490,8 @@ def _check(max_workers: Any, initializer: Any, options: dict[str, Any]) -> None:
             raise ConfigError("max_workers must be greater than 0")
     if initializer is not None and not callable(initializer):
         raise TypeError("initializer must be a callable")
+    if not isinstance(initargs, Iterable) or isinstance(initargs, str):
+        raise TypeError(f"initargs must be a tuple, not {type(initargs).__name__}")
     for name in options:
         if name in _REFUSED:
             raise ConfigError(f"an Executor has no parameter {name}: {_REFUSED[name]}")

@@ -13,6 +13,7 @@ from __future__ import annotations
 import itertools
 import logging
 import sys
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -36,6 +37,8 @@ logger = logging.getLogger("gdispy")
 CHUNK_SECONDS = 0.02
 CHUNK_LIMIT = 10_000
 GROWTH = 8
+#: Items that are read at a shutdown, at most: the iterator may be infinite.
+REST_LIMIT = 1_000_000
 #: Bytes of arguments from which chunks do not grow.
 CHUNK_BYTES = 256 * 1024
 
@@ -91,6 +94,8 @@ class ExecutorMap:
         self._last: BaseException | None = None
         #: No result was asked for yet.
         self._is_new = True
+        #: Held while items are read, by the program's iteration or by the shutdown of the executor.
+        self._lock = threading.RLock()
         self._read_ahead()
 
     def results(self) -> Iterator[Any]:
@@ -127,8 +132,49 @@ class ExecutorMap:
 
     # Reading
 
+    def finish(self) -> None:
+        """The executor is about to be shut down: read the other items, and wait for the ends of all calls."""
+        if self._limit is not None:
+            return
+        with self._lock:
+            place, left = 0, REST_LIMIT
+            while True:
+                while self._rows is not None and left > 0 and self._has_room(len(self._pending) - place):
+                    left -= self._size.calls
+                    self._read_chunk(self._rows, self._size.calls)
+                if place == len(self._pending):
+                    break
+                self._complete(place)
+                place += 1
+            if self._rows is not None:
+                logger.warning("a map has more than %s items that were not read before the shutdown", f"{REST_LIMIT:,}")
+
+    def _has_room(self, jobs: int) -> bool:
+        """Whether another job may be submitted while `jobs` have not ended."""
+        return jobs < self._window.jobs(self._size.calls)
+
+    def _complete(self, place: int) -> None:
+        """Wait for a chunk; if its worker has not begun all calls, the others are submitted again."""
+        job, rows = self._pending[place]
+        job.wait()
+        if job.status != job_status.FINISHED:
+            return
+        results, failure = unpack_results(job.result)
+        if job.start_time and job.end_time:
+            self._size.note_time(len(results), job.end_time - job.start_time)
+        self._window.taken += len(results)
+        if failure is None and len(results) < len(rows):
+            before, later = list(self._pending)[:place], list(self._pending)[place + 1 :]
+            self._pending = deque([*before, (job, rows[: len(results)])])
+            self._submit(rows[len(results) :])
+            self._pending += later
+
     def _read_ahead(self) -> None:
-        while self._rows is not None and len(self._pending) < self._window.jobs(self._size.calls):
+        with self._lock:
+            self._read_some()
+
+    def _read_some(self) -> None:
+        while self._rows is not None and self._has_room(len(self._pending)):
             calls = self._size.calls
             if self._limit is not None:
                 calls = min(calls, self._limit - self._ahead)
@@ -187,7 +233,8 @@ class ExecutorMap:
             if self._until is not None and time.monotonic() >= self._until:
                 raise FutureTimeout
             self._read_ahead()
-        self._pending.popleft()
+        with self._lock:
+            job, rows = self._pending.popleft()
         self._window.taken += len(rows)
         self._ahead -= len(rows)
         self._take(job, rows)

@@ -14,6 +14,7 @@ Invariants:
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Future
 from concurrent.futures._base import (
@@ -30,7 +31,8 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import TYPE_CHECKING, Any
 
 from gdispy.client.job import CANCELLED, DispyJob
-from gdispy.errors import JobFailed
+from gdispy.errors import JobFailed, RemoteError
+from gdispy.hub import Hub
 from gdispy.protocol import job_status
 from gdispy.worker.function_calls import InitializerFailed
 
@@ -79,9 +81,8 @@ class JobFuture(Future[Any]):
     # The constructor of the base class is not called: the parts that it makes are made on demand.
     _parts: _Parts | None = None
     job: DispyJob
-    _executor: Executor
 
-    def __init__(self, executor: Executor, job: DispyJob) -> None:
+    def __init__(self, executor: weakref.ref[Executor], job: DispyJob) -> None:
         self._executor = executor
         self.job = job
 
@@ -145,7 +146,7 @@ class JobFuture(Future[Any]):
             parts.condition.notify_all()
             callbacks, parts.callbacks = parts.callbacks, []
         for callback in callbacks:
-            self._executor._call_back(self._call, callback)
+            Hub.get().call_back(self._call, callback)
 
     def _tell_waiter(self, waiter: Any) -> None:
         if self.job._status == job_status.FINISHED:
@@ -166,14 +167,17 @@ class JobFuture(Future[Any]):
     def cancel(self) -> bool:
         """Cancel the call if it has not begun; False if it runs or has ended. Waits for the answer of its node. See
         `stop`."""
-        if not self.job._done:
-            self._executor._withdraw(self.job)
+        executor = self._executor()
+        if executor is not None and not self.job._done:
+            executor._withdraw(self.job)
         return self.cancelled()
 
     def stop(self) -> None:
         """End the call even if it runs: KeyboardInterrupt is raised in it, then its process is ended. Its outcome is
         CancelledError."""
-        self._executor._stop(self.job)
+        executor = self._executor()
+        if executor is not None:
+            executor._stop(self.job)
 
     def cancelled(self) -> bool:
         return self.job._done and is_cancelled(self.job)
@@ -187,7 +191,7 @@ class JobFuture(Future[Any]):
 
     def add_done_callback(self, fn: Callable[[Future[Any]], object]) -> None:
         if not self.job._done:
-            self._executor._hub.prepare_callbacks()
+            Hub.get().prepare_callbacks()
         parts = self._made()
         with parts.condition:
             if not parts.is_settled:
@@ -203,7 +207,7 @@ class JobFuture(Future[Any]):
             raise FutureTimeout
         value = job.result
         if job.status != job_status.FINISHED:
-            raise failure_of(job, self._executor)
+            raise failure_of(job, self._executor())
         return value
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
@@ -213,7 +217,7 @@ class JobFuture(Future[Any]):
             raise FutureTimeout
         if job.status == job_status.FINISHED:
             return None
-        error = failure_of(job, self._executor)
+        error = failure_of(job, self._executor())
         if isinstance(error, CancelledError):
             raise error
         return error
@@ -240,7 +244,7 @@ def is_cancelled(job: DispyJob) -> bool:
     return job._status == job_status.TERMINATED and (job._exception or "").endswith(f"{CANCELLED}\n")
 
 
-def failure_of(job: DispyJob, executor: Executor) -> BaseException:
+def failure_of(job: DispyJob, executor: Executor | None) -> BaseException:
     """What the call of an ended job has raised, or why it has no result."""
     if is_cancelled(job):
         return CancelledError()
@@ -250,12 +254,20 @@ def failure_of(job: DispyJob, executor: Executor) -> BaseException:
         if _OVERTIME in text:
             return CallTimeout(text.replace("job", "call", 1).replace(" (dispy_timeout)", "").strip(), job)
         # Not the text of JobFailed, which shows the arguments: unpickling them may have been what ended the process.
-        return WorkerDied(text.strip() or job.status_name, job)
+        return WorkerDied(text.strip().replace("(dispy_", "(") or job.status_name, job)
     if isinstance(error, InitializerFailed):
-        executor._break(str(error))
+        if executor is not None:
+            executor._break(str(error))
         return BrokenProcessPool(f"the initializer has failed in a worker\n{error}")
+    if isinstance(error, RemoteError):
+        add_note(error, "The exception cannot be unpickled here: this one has its name and its text.")
     error.__cause__ = RemoteTraceback(text)
     return error
+
+
+def add_note(error: BaseException, text: str) -> None:
+    if hasattr(error, "add_note"):  # Since Python 3.11.
+        error.add_note(text)
 
 
 def as_raised(error: Exception) -> Exception:
@@ -263,8 +275,7 @@ def as_raised(error: Exception) -> Exception:
     cause = error.__cause__
     if not isinstance(cause, Exception):
         return error
-    if hasattr(cause, "add_note"):  # Since Python 3.11.
-        cause.add_note(str(error))
+    add_note(cause, str(error))
     return cause
 
 

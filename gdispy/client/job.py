@@ -263,12 +263,10 @@ class DispyJob:
         try:
             if type(payload) is Plain:
                 value = plain.loads(_bytes(payload.payload))
-            elif type(payload) is not bytes:
-                value = pickling.loads(_bytes(payload))
-            elif payload[0] == _FAILURE:
+            elif _is_failure(payload):
                 return
             else:
-                value = _loads(payload)
+                value = _loads(payload) if type(payload) is bytes else pickling.loads(_bytes(payload))
         except (Exception, SystemExit) as error:  # A class of the result may call exit.
             problem = unreadable(error)
         with _gates:
@@ -605,9 +603,11 @@ def unreadable(error: BaseException) -> str:
     return f"The result arrived, but cannot be unpickled here: {type(error).__name__}: {error}\n"
 
 
-def _is_failure(payload: object) -> TypeGuard[bytes]:
+def _is_failure(payload: Bulk | Plain) -> TypeGuard[Bulk]:
     """Whether it is the exception of a job and not a result."""
-    return type(payload) is bytes and payload[:1] == bytes([_FAILURE])
+    data = b"" if isinstance(payload, Plain) else _bytes(payload)
+    first = data[0] if data and isinstance(data, list) else data
+    return len(first) > 0 and first[0] == _FAILURE
 
 
 def _bytes(payload: Bulk) -> Any:

@@ -522,7 +522,7 @@ def _submodules(module: types.ModuleType, names: frozenset[str]) -> list[types.M
     """The modules below this one that code names, such as `futures` of `concurrent`."""
     found: list[types.ModuleType] = []
     for name in names if hasattr(module, "__path__") else ():
-        below = getattr(module, name, None)
+        below = vars(module).get(name)  # Not `getattr`: a module may warn of names that it has no more.
         if isinstance(below, types.ModuleType) and sys.modules.get(f"{module.__name__}.{name}") is below:
             found += [below, *_submodules(below, names)]
     return sorted(found, key=lambda each: each.__name__)

@@ -126,6 +126,17 @@ class SharedArray:
         return _shared_array, (self.number, self._path)
 
 
+class OpenedArray:
+    """Stands for an array of a file; in the worker, which is on the same machine, it is that file's array. The
+    parameters are those of `numpy.memmap`."""
+
+    def __init__(self, *place: Any) -> None:
+        self._place = place
+
+    def __reduce__(self) -> Any:
+        return _opened_array, self._place
+
+
 class InitializerFailed(Exception):
     """The initializer has failed in this worker; the message is its traceback."""
 
@@ -248,6 +259,12 @@ def is_in_job() -> bool:
 def _numbered_function(number: int) -> Callable[..., Any]:
     assert _of_worker is not None
     return _of_worker.find(number)
+
+
+def _opened_array(path: str, dtype: Any, mode: Any, offset: int, shape: tuple[int, ...], order: Any) -> Any:
+    import numpy
+
+    return numpy.memmap(path, dtype=dtype, mode=mode, offset=offset, shape=shape, order=order)
 
 
 def _shared_array(number: int, path: str) -> Any:

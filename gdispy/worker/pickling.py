@@ -26,6 +26,7 @@ buffer, handed out writable.
 from __future__ import annotations
 
 import contextlib
+import io
 import marshal
 import mmap
 import pickle
@@ -53,7 +54,7 @@ ReceivedPayload = bytes | mmap.mmap
 #: First byte of a payload that is an exception instead of a result: a pickle follows.
 FAILURE = 2
 #: Its maximum size.
-FAILURE_LIMIT = 32 * 1024
+FAILURE_LIMIT = 1 << 28
 
 know_moved_modules()
 #: In their state before any job, which may replace them.
@@ -78,7 +79,7 @@ def dumps(value: object, manner: Manner | None = None) -> Payload:
         stream = _dumps(value, 5, buffer_callback=_collector(buffers))
     except Exception:
         return dumps_by_value(value, manner)
-    if STACK_GLOBAL in stream and _names_own(stream, manner):
+    if STACK_GLOBAL in stream and names_own(stream, manner):
         return dumps_by_value(value, manner)
     return _container(stream, [(1, buffer) for buffer in buffers]) if buffers else stream
 
@@ -90,7 +91,50 @@ def dumps_by_value(value: object, manner: Manner | None = None, findings: Findin
     return _container(stream, [(1, buffer) for buffer in buffers]) if buffers else stream
 
 
-def _names_own(stream: bytes, manner: Manner | None) -> bool:
+def dumps_with_stand_ins(value: object, stand_in: Callable[[Any], Any], manner: Manner | None) -> bytes:
+    """Serialise `value`, and instead of each object in it that `stand_in` returns another for, that other one, which
+    must have `__reduce__`."""
+
+    def replaced(obj: Any) -> Any:
+        found = stand_in(obj)
+        return NotImplemented if found is obj else found.__reduce__()
+
+    class Fast(pickle.Pickler):
+        def reducer_override(self, obj: Any) -> Any:
+            return replaced(obj)
+
+    class Rules(by_value.Reducer):
+        def reducer_override(self, obj: Any) -> Any:
+            found = replaced(obj)
+            return super().reducer_override(obj) if found is NotImplemented else found
+
+    class ByValue(Rules, pickle.Pickler):
+        def __init__(self, sink: io.BytesIO, manner: Manner, collect: object = None, findings: Any = None) -> None:
+            pickle.Pickler.__init__(self, sink, 5)
+            Rules.__init__(self, manner, findings)
+
+    sink = io.BytesIO()
+    try:
+        Fast(sink, 5).dump(value)
+        stream = sink.getvalue()
+        if not names_own(stream, manner):
+            return stream
+    except Exception:  # Definitions that cannot be found by name.
+        pass
+    return by_value.written(value, ByValue, manner)
+
+
+class Pickled:
+    """A value that has been pickled already; unpickled, it is that value."""
+
+    def __init__(self, stream: bytes) -> None:
+        self._stream = stream
+
+    def __reduce__(self) -> Any:
+        return pickle.loads, (self._stream,)
+
+
+def names_own(stream: bytes, manner: Manner | None) -> bool:
     """Whether a pickle may name a definition of the program; a text with such a name is a harmless false positive."""
     names = _own_names() | _MAIN
     if manner is not None and manner.by_value:
@@ -119,13 +163,13 @@ def dumps_result(value: object) -> Payload:
 
 
 def dumps_failure(error: BaseException) -> bytes:
-    """The encoded exception of a job; empty if it cannot be pickled, or is large."""
+    """The encoded exception of a job; empty if it cannot be pickled, or is very large."""
     try:
         payload = dumps(error)
     except Exception:
         return b""
-    is_small = type(payload) is bytes and len(payload) < FAILURE_LIMIT
-    return bytes([FAILURE]) + payload if is_small else b""  # type: ignore[operator]
+    data = payload if isinstance(payload, bytes) else b"".join(payload)
+    return bytes([FAILURE]) + data if len(data) < FAILURE_LIMIT else b""
 
 
 def loads(data: Any) -> Any:
@@ -236,7 +280,7 @@ def _with_bytes_aside(args: tuple[Any, ...], kwargs: dict[str, Any], manner: Man
         stream = _dumps((tuple(shown), kwargs), 5, buffer_callback=collect)
     except Exception:
         return dumps((args, kwargs), manner)
-    if STACK_GLOBAL in stream and _names_own(stream, manner):
+    if STACK_GLOBAL in stream and names_own(stream, manner):
         return dumps((args, kwargs), manner)
     return _container(stream, aside)
 

@@ -174,6 +174,26 @@ with gdispy.Executor() as executor:
     assert run(program) == "7 RemoteTraceback True\n7 RemoteTraceback True"
 
 
+def test_large_exceptions_and_those_that_cannot_be_unpickled(run: Callable[..., str]) -> None:
+    program = """
+class Keyword(Exception):
+    def __init__(self, *, code):
+        super().__init__(f"code {code}")
+
+def fail(size):
+    raise ValueError("x" * size)
+
+def fail_by_keyword():
+    raise Keyword(code=3)
+
+with gdispy.Executor() as executor:
+    print([len(str(executor.submit(fail, size).exception())) for size in (10, 100_000, 5_000_000)])
+    error = executor.submit(fail_by_keyword).exception()
+    print(type(error).__name__, error, isinstance(error, Keyword))
+"""
+    assert run(program) == "[10, 100000, 5000000]\nKeyword code 3 False"
+
+
 def test_call_whose_process_dies_breaks_nothing_else(run: Callable[..., str]) -> None:
     program = """
 def die():
@@ -346,6 +366,20 @@ with gdispy.Executor() as executor:
     assert len(list(tmp_path.glob("file*"))) == 10
 
 
+def test_results_of_a_map_are_there_after_the_executor_is_shut_down(run: Callable[..., str]) -> None:
+    program = """
+def sometimes_slow(number):
+    time.sleep(0.3 if number % 50 == 7 else 0)
+    return number
+
+with gdispy.Executor(2) as executor:
+    many, few = executor.map(square, range(50_000)), executor.map(sometimes_slow, range(200))
+    first = next(many)
+print([first, *many] == [number * number for number in range(50_000)], list(few) == list(range(200)))
+"""
+    assert run(program) == "True True"
+
+
 def test_map_ends_with_the_first_exception_and_with_its_time_limit(run: Callable[..., str]) -> None:
     program = """
 with gdispy.Executor() as executor:
@@ -361,6 +395,49 @@ with gdispy.Executor() as executor:
         print("too late")
 """
     assert run(program) == "(0, 1) (0, 1)\n[]\ntoo late"
+
+
+# Wrong use
+
+
+def test_wrong_arguments_are_refused_at_once_in_the_words_of_the_user(run: Callable[..., str]) -> None:
+    program = """
+def told(call):
+    try:
+        call()
+    except (TypeError, ValueError) as error:
+        print(error)
+
+for arguments in (([],), ("4",), (1.5,), (0,)):
+    told(lambda: gdispy.Executor(*arguments))
+for options in ({"nodes": 2, "max_workers": 3}, {"initargs": 5}, {"mp_context": None}, {"callback": print}):
+    told(lambda: gdispy.Executor(**options))
+with gdispy.Executor(None) as executor:
+    for options in ({"timeout": "x"}, {"chunksize": 0}, {"chunksize": None}, {"buffersize": 0}):
+        told(lambda: executor.map(square, [1], **options))
+    if os.fork() == 0:
+        try:
+            executor.submit(square, 3)
+        except gdispy.ForkedError:
+            print("forked", flush=True)
+        os._exit(0)
+    os.wait()
+"""
+    assert run(program).splitlines() == [
+        "nodes is empty: name hosts, or leave it out for this machine",
+        "nodes='4' would be a host of that name: give the number of workers as a number",
+        "max_workers must be a whole number, not 1.5",
+        "max_workers must be greater than 0",
+        "the number of workers is given twice: 2, and max_workers=3",
+        "initargs must be a tuple, not int",
+        "an Executor has no parameter mp_context: workers are forked by the node",
+        "an Executor has no parameter callback: use add_done_callback of the futures",
+        "timeout must be a number of seconds, or None, not str",
+        "chunksize must be >= 1.",
+        "chunksize must be 'auto' or a whole number of at least 1, not None",
+        "buffersize must be None or > 0",
+        "forked",
+    ]
 
 
 # Libraries that take an executor

@@ -83,6 +83,59 @@ with parallel_config(backend="gdispy", n_jobs=2):
     assert run(program, tmp_path).splitlines() == ["{True}"] * 5
 
 
+def test_arrays_inside_of_arguments_are_shared_and_keep_their_identity(tmp_path: Path) -> None:
+    program = """
+import scipy.sparse
+
+class Holder:
+    def __init__(self, array):
+        self.array = array
+
+def look(array, other, inside, mapping, holder, sparse):
+    same = array is other is inside[0] is mapping["array"] is holder.array
+    return same, array.flags.writeable, sparse.data.flags.writeable, float(sparse[3, 0])
+
+array = numpy.arange(1 << 18, dtype=float)
+sparse = scipy.sparse.csr_matrix(array.reshape(-1, 2))
+with parallel_config(backend="gdispy", n_jobs=2):
+    arguments = (array, array, [array], {"array": array}, Holder(array), sparse)
+    print(set(Parallel()(delayed(look)(*arguments) for _ in range(4))))
+"""
+    assert run(program, tmp_path) == "{(True, False, False, 6.0)}"
+
+
+def test_arrays_of_files_are_those_files(tmp_path: Path) -> None:
+    program = """
+def write(array, place):
+    array[place] = place
+    return type(array).__name__
+
+whole = numpy.memmap("numbers", dtype=float, mode="w+", shape=(1000, 200))
+with parallel_config(backend="gdispy", n_jobs=2):
+    print(set(Parallel()(delayed(write)(whole[500:], place) for place in range(5))))
+    print(whole[500:505, 0].tolist())
+    read = numpy.memmap("numbers", dtype=float, mode="r", shape=(1000, 200))
+    try:
+        Parallel()(delayed(write)(read, place) for place in range(5))
+    except ValueError as error:
+        print(error)
+"""
+    expected = "{'memmap'}\n[0.0, 1.0, 2.0, 3.0, 4.0]\nassignment destination is read-only"
+    assert run(program, tmp_path) == expected
+
+
+def test_results_that_are_dropped_at_the_end_of_the_program_say_nothing(tmp_path: Path) -> None:
+    program = """
+options = {"n_jobs": 2, "return_as": "generator", "backend": "gdispy"}
+results = Parallel(**options)(delayed(square)(number) for number in range(100))
+print(next(results))
+"""
+    path = tmp_path / "program.py"
+    path.write_text(HEAD + program)
+    done = subprocess.run([sys.executable, str(path)], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout.strip()) == (0, "0") and "Traceback" not in done.stderr
+
+
 def test_an_exception_ends_the_parallel_and_the_next_one_works(tmp_path: Path) -> None:
     program = """
 def fail(number):

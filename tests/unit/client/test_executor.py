@@ -5,6 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import pickle
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
@@ -50,6 +51,7 @@ class Cluster:
             withdraw_quietly=self.withdrawn.append,
             table=SimpleNamespace(jobs={}),
             nodes=SimpleNamespace(ready=dict),
+            refuse_fork=lambda: None,
         )
         self._hub = SimpleNamespace(
             prepare_callbacks=lambda: None,
@@ -95,6 +97,7 @@ def made(cluster: Cluster) -> Any:
     executor._cluster, executor._hub, executor._functions = cluster, cluster._hub, FunctionTable()
     executor._manner, executor._lock = Manner(), threading.Lock()
     executor._is_shut, executor._broken = False, ""
+    executor._maps, executor._reference = weakref.WeakSet(), weakref.ref(executor)
     return executor
 
 
@@ -182,20 +185,20 @@ def test_node_that_does_not_match_takes_no_cpus_from_the_others() -> None:
 )
 def test_number_of_workers_that_is_invalid_is_refused(workers: Any, text: str) -> None:
     with pytest.raises(ConfigError, match=f"max_workers must be {text}|max_workers {text}"):
-        _check(workers, None, {})
+        _check(workers, None, (), {})
 
 
 @pytest.mark.parametrize("initializer", [5, "print"])
 def test_initializer_that_cannot_be_called_is_refused(initializer: Any) -> None:
     with pytest.raises(TypeError, match="initializer must be a callable"):
-        _check(None, initializer, {})
+        _check(None, initializer, (), {})
 
 
 @pytest.mark.parametrize("name", sorted(module._REFUSED))
 def test_parameter_that_only_clusters_have_is_refused_with_the_reason(name: str) -> None:
     with pytest.raises(ConfigError, match=f"an Executor has no parameter {name}: {module._REFUSED[name]}"):
-        _check(2, print, {"depends": [], name: None})
-    _check(2, print, {"depends": []})
+        _check(2, print, (), {"depends": [], name: None})
+    _check(2, print, (), {"depends": []})
 
 
 # Options
@@ -348,7 +351,7 @@ def test_shutdown_without_waiting_closes_in_a_thread_that_the_program_waits_for(
     monkeypatch.setattr(module.threading, "Thread", Thread)
     for _ in range(2):
         executor.shutdown(wait=False)
-    assert started == [{"target": cluster.close, "name": "gdispy-executor"}]
+    assert started == [{"target": executor._close, "args": (False,), "name": "gdispy-executor"}]
     assert cluster.closings == 0 and cluster.withdrawn == []
 
 

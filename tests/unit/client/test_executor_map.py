@@ -231,3 +231,26 @@ def test_no_result_is_kept_while_the_program_has_it() -> None:
     reference = weakref.ref(thing)
     del thing
     assert reference() is None
+
+
+def test_shutdown_reads_what_is_left_and_sees_calls_to_their_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gdispy.worker.function_calls.perf_counter", itertools.count().__next__)
+    source = Source()
+    calls = made(source, abs, range(200))
+    calls.finish()
+    begun = len(source.jobs)
+    assert calls._rows is None and sum(len(rows) for _, rows in calls._pending) == 200
+    assert list(calls.results()) == list(range(200)) and len(source.jobs) == begun
+
+
+def test_shutdown_reads_no_further_than_a_limit_and_nothing_of_a_map_that_has_one(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("gdispy.client.executor_map.REST_LIMIT", 100)
+    endless = made(Source(), abs, itertools.count())
+    endless.finish()
+    assert "more than 100 items that were not read before the shutdown" in caplog.text
+    limited = made(Source(), abs, itertools.count(), limit=5)
+    before = limited._ahead
+    limited.finish()
+    assert limited._ahead == before

@@ -6,9 +6,11 @@ import asyncio
 import concurrent.futures
 import pickle
 import threading
+import weakref
 from collections.abc import Callable
 from concurrent.futures import ALL_COMPLETED, FIRST_COMPLETED, FIRST_EXCEPTION, CancelledError
 from concurrent.futures.process import BrokenProcessPool
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -61,7 +63,7 @@ class Executor:
         return job
 
     def future(self) -> JobFuture:
-        return JobFuture(self, self.send())  # type: ignore[arg-type]
+        return JobFuture(weakref.ref(self), self.send())  # type: ignore[arg-type]
 
     def retried(self, retries: int) -> RetriedFuture:
         return RetriedFuture(self, self.send, retries)  # type: ignore[arg-type]
@@ -87,8 +89,11 @@ class Executor:
 
 
 @pytest.fixture
-def executor() -> Executor:
-    return Executor()
+def executor(monkeypatch: pytest.MonkeyPatch) -> Executor:
+    made = Executor()
+    hub = SimpleNamespace(call_back=lambda *call: made._call_back(*call), prepare_callbacks=made.prepare_callbacks)
+    monkeypatch.setattr("gdispy.client.futures.Hub", SimpleNamespace(get=lambda: hub))
+    return made
 
 
 def run_job(job: DispyJob) -> None:
