@@ -18,6 +18,8 @@ import stat
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
+from gevent.monkey import get_original
+
 from gdispy.errors import ConfigError
 
 #: The arguments of a job that come from the sources.
@@ -221,5 +223,6 @@ def _linked(group: Sequence[Source]) -> Iterator[Row | None]:
 
 
 def wait_for_input() -> None:
-    """Wait a moment after a source has yielded None, while other greenlets run."""
-    select.select([], [], [], INPUT_LOOK)
+    """Wait a moment after a source has yielded None, before there are other greenlets: with gevent's `sleep`, Ctrl-C
+    would be reported by gevent's hub as well."""
+    get_original("time", "sleep")(INPUT_LOOK)

@@ -7,6 +7,7 @@ a crash at most the last line is incomplete; it is ignored and removed by the ne
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -38,6 +39,8 @@ class LoggedJobs:
     @classmethod
     def read(cls, path: str) -> LoggedJobs:
         """Raises ConfigError if the file is not a log of jobs. A file that does not exist is an empty log."""
+        if os.path.exists(path) and not os.path.isfile(path):
+            raise ConfigError(f"--joblog {path} is not a regular file")
         try:
             with open(path, "rb") as file:
                 whole, _, _ = file.read().rpartition(b"\n")
@@ -96,6 +99,8 @@ class JobLog:
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | (0 if continues else os.O_TRUNC)
         try:
             self._fd = os.open(path, flags, 0o666)
+            if not stat.S_ISREG(os.fstat(self._fd).st_mode):
+                raise ConfigError(f"--joblog {path} is not a regular file")
             if not self._go_to_end():
                 write_all(self._fd, f"{HEADER}\n".encode())
         except OSError as error:

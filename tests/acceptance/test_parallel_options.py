@@ -155,6 +155,21 @@ def test_ctrl_c_ends_it_and_the_log_is_complete(tmp_path: Path) -> None:
     assert time.monotonic() - began < 8 and len(log_rows(tmp_path / "log")) == 2
 
 
+def test_ctrl_c_before_the_first_argument_ends_it() -> None:
+    command = [sys.executable, str(SCRIPTS / "gdispy"), "-d", "--local", "-a", "-", "echo"]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    with ended(process):
+        eventually(lambda: b"pipe" in os.readlink(f"/proc/{process.pid}/fd/0").encode() and waits(process.pid))
+        process.send_signal(signal.SIGINT)
+        assert process.wait(10) == 130
+        assert process.stderr is not None and process.stderr.read() == b""
+
+
+def waits(pid: int) -> bool:
+    """Whether the command sleeps between two looks at its input."""
+    return b"nanosleep" in Path(f"/proc/{pid}/wchan").read_bytes()
+
+
 @pytest.mark.parametrize(
     ("rule", "arguments", "code", "out"),
     [

@@ -98,5 +98,11 @@ def test_log_of_other_jobs_is_refused(tmp_path: Path) -> None:
 def test_directory_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"--joblog .* cannot be written: Is a directory"):
         JobLog(str(tmp_path), continues=False)
-    with pytest.raises(ConfigError, match=r"--joblog .* cannot be read: Is a directory"):
+    with pytest.raises(ConfigError, match=r"--joblog .* is not a regular file"):
         LoggedJobs.read(str(tmp_path))
+
+
+def test_device_is_refused() -> None:
+    for made in (lambda: JobLog("/dev/full", continues=False), lambda: LoggedJobs.read("/dev/full")):
+        with pytest.raises(ConfigError, match="--joblog /dev/full is not a regular file"):
+            made()
