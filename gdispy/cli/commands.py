@@ -16,6 +16,7 @@ class Command(NamedTuple):
 
 
 SUBCOMMANDS = {
+    "help": Command("help", "help_main", "show the help of gdispy, or of a command: gdispy help [COMMAND]"),
     "nodes": Command("nodes", "nodes_main", "list the nodes that are found, with the reason if one cannot be used"),
     "status": Command("status", "status_main", "show the status of a gdispy-scheduler: nodes, clients, jobs"),
     "start-nodes": Command("start_nodes", "start_main", "start gdispy-node on other machines over ssh"),
@@ -27,7 +28,6 @@ SUBCOMMANDS = {
 
 #: Command names that users of other programs may expect -> our commands.
 _ELSEWHERE = {
-    "help": ["gdispy --help"],
     "version": ["gdispy --version"],
     "run": ["gdispy PROGRAM"],
     "submit": ["gdispy PROGRAM"],
@@ -59,4 +59,6 @@ def meant(word: str) -> list[str]:
         return _ELSEWHERE[plain]
     if "/" in word or word.startswith("-"):
         return []
-    return [f"gdispy {name}" for name in difflib.get_close_matches(plain, SUBCOMMANDS, n=2, cutoff=_LIKE)]
+    return [
+        f"gdispy {name}" for name in difflib.get_close_matches(plain, SUBCOMMANDS.keys() - {"help"}, n=2, cutoff=_LIKE)
+    ]

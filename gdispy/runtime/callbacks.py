@@ -36,6 +36,9 @@ class CallbackRunner:
         # its lock, in Python, it would never be released. A lock taken by `with` has no such moment.
         self._lock = threading.Lock()
         self._condition = threading.Condition(self._lock)
+        # To notify, a condition checks that its lock is held by trying to acquire it. A lock of gevent lets other
+        # greenlets run when that fails, so the lock would be held when the hub calls `put`, where it cannot wait.
+        self._condition._is_owned = self._lock.locked  # type: ignore[attr-defined]
         self._runner: object = None
         #: The identifiers of all threads that run callbacks, including replaced ones that still run.
         self._threads: set[int] = set()

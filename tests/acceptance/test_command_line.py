@@ -15,7 +15,7 @@ from gdispy import JobCluster
 from gdispy.config import VERSION
 from tests.support.daemons import SCRIPTS, ended, run_python, run_script
 
-SUBCOMMANDS = ["nodes", "status", "start-nodes", "stop-nodes", "relay", "certificate", "journal"]
+SUBCOMMANDS = ["help", "nodes", "status", "start-nodes", "stop-nodes", "relay", "certificate", "journal"]
 COMMANDS = {
     "jobs": "gdispy --local -a '1 100000' -a '1 9' seq",
     "help": "gdispy --help",
@@ -76,7 +76,7 @@ def test_output_of_jobs_on_a_full_standard_error_is_a_failure(tmp_path: Path) ->
 
 @pytest.mark.parametrize(
     ("word", "other"),
-    [("node", "'gdispy nodes' or 'gdispy-node'"), ("help", "'gdispy --help'"), ("nodess", "'gdispy nodes'")],
+    [("node", "'gdispy nodes' or 'gdispy-node'"), ("nodess", "'gdispy nodes'")],
 )
 def test_near_miss_is_asked_back(word: str, other: str) -> None:
     done = run_script("gdispy", word)

@@ -16,7 +16,6 @@ from gdispy.cli.options import as_declared, parse, unmarked
         ("node", ["gdispy nodes", "gdispy-node"]),
         ("nodess", ["gdispy nodes"]),
         ("Nodes", ["gdispy nodes"]),
-        ("help", ["gdispy --help"]),
         ("run", ["gdispy PROGRAM"]),
         ("start_nodes", ["gdispy start-nodes"]),
         ("stop-node", ["gdispy stop-nodes"]),
@@ -29,7 +28,9 @@ def test_word_that_is_nearly_a_command_is_not_taken_for_a_program(word: str, com
     assert meant(word)[: len(commands)] == commands
 
 
-@pytest.mark.parametrize("word", ["./node", "bin/help", "simulate", "echo", "--local", "-a", "", "python3", "seq"])
+@pytest.mark.parametrize(
+    "word", ["./node", "bin/help", "simulate", "echo", "--local", "-a", "", "python3", "seq", "helm"]
+)
 def test_other_words_are_programs(word: str) -> None:
     assert meant(word) == []
 

@@ -15,7 +15,7 @@ from gdispy.cli.nodes import nodes_parser
 from gdispy.cli.options import ResolvedOptions, parse
 from gdispy.cli.options_file import read_options, save_options
 from gdispy.cli.relay import relay_parser
-from gdispy.cli.run import parser as run_parser
+from gdispy.cli.run_options import parser as run_parser
 from gdispy.cli.scheduler import scheduler_parser
 from gdispy.config import NODE_PORT, PROCESS_LIMIT
 from gdispy.errors import ConfigError

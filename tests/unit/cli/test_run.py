@@ -10,17 +10,26 @@ from typing import Any
 import pytest
 
 from gdispy.buffers.memory_file import OpenFile
+from gdispy.cli import job_output, program_run
 from gdispy.cli import run as module
+from gdispy.cli.job_outcome import has_failed
 from gdispy.cli.options import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, parse
-from gdispy.cli.run import Tally, has_failed, parser, run_main
+from gdispy.cli.program_run import EndedJobs
+from gdispy.cli.run import run_main
+from gdispy.cli.run_options import parser
 from gdispy.client.status import ClusterStatus
 from gdispy.errors import ConfigError, GdispyError
 from gdispy.protocol.job_status import ABANDONED, FINISHED, TERMINATED
 
 
 def job(result: Any = 0, stdout: Any = b"", stderr: Any = b"", exception: str | None = None, **fields: Any) -> Any:
-    values = {"status": FINISHED, "submit_time": 10.0, "end_time": 12.0, "wait": lambda limit: True}
+    values = {"status": FINISHED, "submit_time": 10.0, "start_time": 10.0, "end_time": 12.0, "ip_addr": "127.0.0.1"}
+    values["_tell"] = lambda wake: wake()
     return SimpleNamespace(result=result, stdout=stdout, stderr=stderr, exception=exception, **{**values, **fields})
+
+
+def running(wake: Any) -> None:
+    """The end of a job that does not come."""
 
 
 class Cluster:
@@ -29,11 +38,13 @@ class Cluster:
     def __init__(self, *jobs: Any) -> None:
         self.jobs = list(jobs)
         self.submitted: list[tuple[str, ...]] = []
+        self.options: list[dict[str, Any]] = []
         self.closed: list[dict[str, Any]] = []
         self.found = ClusterStatus([], 0, [])
 
-    def submit(self, *words: str) -> Any:
+    def submit(self, *words: str, **options: Any) -> Any:
         self.submitted.append(words)
+        self.options.append(options)
         return self.jobs.pop(0)
 
     def status(self) -> ClusterStatus:
@@ -64,7 +75,7 @@ def output(capsysbinary: pytest.CaptureFixture[bytes]) -> Output:
 
 
 def run(monkeypatch: pytest.MonkeyPatch, cluster: Cluster, *words: str) -> int:
-    monkeypatch.setattr(module, "_cluster", lambda options, tally: cluster)
+    monkeypatch.setattr(module, "_cluster", lambda options, files: cluster)
     return run_main([*words, "./program"])
 
 
@@ -117,15 +128,8 @@ def test_job_of_a_program_succeeds_with_exit_code_0_only(each: Any, expected: bo
     assert has_failed(each) is expected
 
 
-def test_tally_counts_ended_and_failed_jobs() -> None:
-    tally = Tally(3)
-    for each in (job(0), job(1), job(0, status=TERMINATED)):
-        tally.add(each)
-    assert tally.counts == (3, 2, 3)
-
-
 def test_jobs_that_no_node_can_run_are_not_waited_for(monkeypatch: pytest.MonkeyPatch, output: Output) -> None:
-    cluster = Cluster(job(wait=lambda limit: False))
+    cluster = Cluster(job(_tell=running))
     cluster.found = ClusterStatus([], 1, ["10.0.0.9: the secrets differ"], is_hopeless=True)
     assert run(monkeypatch, cluster) == EXIT_FAILED
     assert output.read()[1].decode() == (
@@ -136,21 +140,31 @@ def test_jobs_that_no_node_can_run_are_not_waited_for(monkeypatch: pytest.Monkey
 
 def test_jobs_wait_while_a_node_may_appear(monkeypatch: pytest.MonkeyPatch, output: Output) -> None:
     waits = [False, False, True]
-    cluster = Cluster(job(wait=lambda limit: waits.pop(0)))
+    wakes: list[Any] = []
+
+    def wait(ended: Any, limit: float) -> bool:
+        if waits.pop(0):
+            wakes[0]()
+        return not waits
+
+    monkeypatch.setattr(EndedJobs, "wait", wait)
+    cluster = Cluster(job(_tell=wakes.append))
     assert run(monkeypatch, cluster) == 0 and waits == []
 
 
 def test_ctrl_c_terminates_the_jobs(monkeypatch: pytest.MonkeyPatch, output: Output) -> None:
-    def interrupted(limit: float) -> bool:
+    def interrupted(ended: Any, limit: float) -> bool:
         raise KeyboardInterrupt
 
-    cluster = Cluster(job(wait=interrupted))
+    monkeypatch.setattr(EndedJobs, "wait", interrupted)
+    cluster = Cluster(job(_tell=running))
     assert run(monkeypatch, cluster) == EXIT_INTERRUPTED
     assert output.read()[1] == b"gdispy: interrupted; terminating the running jobs\n"
     assert cluster.closed == [{"timeout": 0, "terminate": True}]
 
 
 def test_statistics_go_to_standard_error(monkeypatch: pytest.MonkeyPatch, output: Output) -> None:
+    monkeypatch.setattr(program_run.time, "time", lambda: 10.0)
     cluster = Cluster(job(stdout=b"x", end_time=14.0), job(end_time=None))
     assert run(monkeypatch, cluster, "--stats", "-a", "1", "-a", "2") == 0
     out, err = output.read()
@@ -165,11 +179,12 @@ def open_file(data: bytes, error: str = "") -> OpenFile:
 
 
 def test_large_output_is_copied_in_steps_and_released(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "OUTPUT_STEP", 4)
+    monkeypatch.setattr(job_output, "OUTPUT_STEP", 4)
     file = open_file(b"0123456789")
     released: list[None] = []
     monkeypatch.setattr(OpenFile, "release", lambda self: released.append(None))
-    assert [bytes(part) for part in module._parts(file)] == [b"0123", b"4567", b"89"]
+    assert [bytes(part) for part in job_output.parts(file)] == [b"0123", b"4567", b"89"]
+    job_output.release(file)
     assert released == [None]
     monkeypatch.undo()
     file.release()
@@ -199,7 +214,7 @@ def cluster_for(monkeypatch: pytest.MonkeyPatch, *words: str) -> tuple[str, dict
 
     for name in ("JobCluster", "SharedJobCluster"):
         monkeypatch.setattr(module, name, kind(name))
-    cluster = module._cluster(parse(parser(), [*words, "./program"], verbatim="-a"), Tally(1))
+    cluster = module._cluster(parse(parser(), [*words, "./program"], verbatim="-a"), [])
     assert cluster._engine.table.takes_files
     return made[0]
 
@@ -242,7 +257,7 @@ def test_named_scheduler_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_cluster_that_cannot_be_created_is_a_line_and_a_code(
     error: Exception, code: int, monkeypatch: pytest.MonkeyPatch, output: Output
 ) -> None:
-    def fail(options: Any, tally: Tally) -> Any:
+    def fail(options: Any, files: list[str]) -> Any:
         raise error
 
     monkeypatch.setattr(module, "_cluster", fail)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import threading
 
@@ -63,3 +64,28 @@ def test_python_without_its_global_lock_is_refused(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(sys, "_is_gil_enabled", lambda: False, raising=False)
     with pytest.raises(ConfigError, match="gevent requires Python's global interpreter lock"):
         Hub()
+
+
+def test_patched_runner_does_not_switch_while_it_holds_the_lock() -> None:
+    """The hub could not wait for it in `put`."""
+    code = """
+import gevent.monkey
+gevent.monkey.patch_all()
+import gevent
+from gdispy.runtime.callbacks import CallbackRunner
+callbacks, seen = CallbackRunner(), []
+callbacks.start()
+gevent.sleep(0.01)
+held = []
+def look():
+    held.append(callbacks._lock.locked())
+for number in range(1000):
+    callbacks.put(seen.append, (number,))
+    gevent.get_hub().loop.run_callback(look)
+    gevent.sleep(0)
+while len(seen) < 1000:
+    gevent.sleep(0.01)
+print(len(held), any(held))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.stdout == "1000 False\n", done.stderr

@@ -1,0 +1,314 @@
+"""The run of a program: submits jobs a bounded number ahead, and prints and records each when it has ended.
+
+Everything runs in the main thread, except that the hub adds to `EndedJobs`.
+
+Invariants:
+1. A job is recorded once, after its last attempt, before it is printed.
+2. Jobs that were neither printed nor have ended are bounded in number: input is read only as fast as jobs end.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from gdispy.cli.argument_sources import INPUT_LOOK, NOT_YET
+from gdispy.cli.halt_rule import Halt, HaltRule
+from gdispy.cli.job_log import JobLog
+from gdispy.cli.job_outcome import JobLine, JobOutcome, has_failed
+from gdispy.cli.job_printer import JobPrinter
+from gdispy.cli.job_results import ResultsFolder
+from gdispy.client import progress_bar
+from gdispy.client.cluster import JobCluster
+from gdispy.client.job import DispyJob
+from gdispy.client.progress_bar import Bar, Counts
+from gdispy.errors import ConfigError, GdispyError
+from gdispy.runtime.gate import Gate
+
+#: Seconds between two checks of the nodes: how many CPUs they have, and whether any can still be expected.
+LOOK_INTERVAL = 0.5
+#: Jobs that are submitted ahead, at least; and those with separate files, which are read when they are submitted.
+JOBS_AHEAD = 2000
+JOBS_WITH_FILES_AHEAD = 32
+#: The same for each CPU.
+JOBS_PER_CPU = 4
+#: Jobs that have ended and wait for their turn to be printed, at most.
+WAITING_LIMIT = 100_000
+
+
+class Hopeless(GdispyError):
+    """Every node has refused permanently."""
+
+
+class EndedJobs:
+    """The keys of jobs that have ended, in the order of their ends."""
+
+    def __init__(self) -> None:
+        self._keys: deque[int] = deque()
+        self._gate: Gate | None = None
+
+    def watch(self, key: int, job: DispyJob) -> None:
+        """Add the key when the job ends, at least once."""
+        job._tell(functools.partial(self._arrive, key))
+
+    def _arrive(self, key: int) -> None:
+        """In the hub."""
+        self._keys.append(key)
+        gate = self._gate
+        if gate is not None:
+            gate.open()
+
+    def wait(self, timeout: float) -> bool:
+        """Wait until a job has ended; False if `timeout` seconds pass first."""
+        # Create the gate before checking the keys: `_arrive` does both in the opposite order.
+        gate = self._gate = Gate()
+        return bool(self._keys) or gate.wait(timeout)
+
+    def take(self) -> Iterator[int]:
+        """Remove and yield the keys."""
+        while self._keys:
+            yield self._keys.popleft()
+
+
+class JobWindow:
+    """The number of jobs that may be submitted and not ended: enough to keep all CPUs busy.
+
+    With a limit, there are at most this many. With `exact`, jobs are submitted only when a CPU is free, so that none is
+    queued when the run halts.
+    """
+
+    def __init__(self, limit: int | None = None, exact: bool = False, least: int = JOBS_AHEAD) -> None:
+        self._limit, self._exact, self._least = limit, exact, least
+        self._cpus = self.jobs = 0
+        self.adapt(0)
+
+    def adapt(self, cpus: int) -> None:
+        """The nodes have this number of CPUs."""
+        self._cpus = cpus
+        jobs = max(1, cpus) if self._exact else max(self._least, JOBS_PER_CPU * cpus)
+        self.jobs = jobs if self._limit is None else min(jobs, self._limit)
+
+    @property
+    def waits_for_cpus(self) -> bool:
+        """Whether more jobs can be submitted once the number of CPUs is known."""
+        return self._exact and not self._cpus
+
+
+class JobRecords(NamedTuple):
+    """Where jobs that have ended are recorded."""
+
+    results: ResultsFolder | None = None
+    log: JobLog | None = None
+
+    @classmethod
+    def open(cls, results: str, log: str, continues: bool) -> JobRecords:
+        """`results` and `log` are paths, or ''. With `continues`, the log is continued. Raises ConfigError."""
+        return cls(ResultsFolder(results) if results else None, JobLog(log, continues) if log else None)
+
+    def add(self, outcome: JobOutcome, command: Callable[[JobLine], str]) -> None:
+        if self.results is not None:
+            self.results.store(outcome)
+        if self.log is not None:
+            self.log.write(outcome, command(outcome.line))
+
+
+class Attempts(NamedTuple):
+    """The number of attempts of a failing job, and the time limit of each in seconds, or None."""
+
+    limit: int = 1
+    timeout: float | None = None
+
+
+class _Attempt(NamedTuple):
+    """A submitted job."""
+
+    line: JobLine
+    #: Its place in the order of submission.
+    place: int
+    number: int
+
+
+class Totals:
+    """Counts of the run, for the exit status, the progress bar and the table of nodes."""
+
+    def __init__(self, total: int | None) -> None:
+        self._total = total
+        self.submitted = self.ended = self.failed = 0
+        self._first: float | None = None
+        self._last = 0.0
+
+    def submit(self, now: float) -> None:
+        self.submitted += 1
+        if self._first is None:
+            self._first = now
+
+    def end(self, outcome: JobOutcome) -> None:
+        self.ended += 1
+        self.failed += outcome.has_failed
+        self._last = max(self._last, outcome.start + outcome.seconds)
+
+    @property
+    def counts(self) -> Counts:
+        """For a progress bar; the jobs submitted up to now if the number of all is not known."""
+        return Counts(self.ended, self.failed, self.submitted if self._total is None else self._total)
+
+    @property
+    def wall_time(self) -> float:
+        """Seconds from the first submission to the last end."""
+        return 0.0 if self._first is None else max(0.0, self._last - self._first)
+
+
+class ProgramRun:
+    """One run; `run` may be called once."""
+
+    def __init__(
+        self,
+        cluster: JobCluster,
+        lines: Iterator[JobLine | None],
+        command: Callable[[JobLine], str],
+        printer: JobPrinter,
+        records: JobRecords,
+        window: JobWindow,
+        halt_rule: HaltRule,
+        attempts: Attempts,
+        totals: Totals,
+        bar: Bar | None,
+    ) -> None:
+        self._cluster, self._command = cluster, command
+        self._lines: Iterator[JobLine | None] | None = lines
+        self._printer, self._records, self._window = printer, records, window
+        self._halt_rule, self._attempts, self._totals, self._bar = halt_rule, attempts, totals, bar
+        self._ended = EndedJobs()
+        #: By the number of the attempt in the whole run.
+        self._running: dict[int, tuple[DispyJob, _Attempt]] = {}
+        self._started = 0
+        #: Whether the next arguments have not arrived.
+        self._is_starved = False
+        self._halt = Halt.CONTINUE
+        self._look = 0.0
+
+    def run(self) -> bool:
+        """Run all jobs; returns whether the run has succeeded. Raises GdispyError if no node can run the jobs, or if
+        output or records cannot be written."""
+        try:
+            while not self._is_over():
+                self._submit_more()
+                self._take_ended()
+                if not self._is_over():
+                    self._wait()
+            self._clear_bar()
+            self._printer.print_rest()
+        finally:
+            if self._bar is not None:
+                self._bar.close()
+        if self._halt is not Halt.CONTINUE and self._halt_rule.halts_on_success:
+            return True
+        return not self._totals.failed
+
+    @property
+    def is_cut_short(self) -> bool:
+        """Whether jobs are still running, which must be terminated."""
+        return bool(self._running)
+
+    def _is_over(self) -> bool:
+        return self._halt is Halt.NOW or (self._lines is None and not self._running)
+
+    # Submitting
+
+    def _submit_more(self) -> None:
+        self._is_starved = False
+        while self._lines is not None and self._has_room():
+            try:
+                line = next(self._lines)
+            except StopIteration:
+                self._lines = None
+                return
+            if line is NOT_YET:
+                self._is_starved = True
+                return
+            place = self._totals.submitted
+            self._totals.submit(time.time())
+            self._submit(_Attempt(line, place, 1))
+
+    def _has_room(self) -> bool:
+        return len(self._running) < self._window.jobs and self._printer.waiting < WAITING_LIMIT
+
+    def _submit(self, attempt: _Attempt) -> None:
+        options: dict[str, object] = {}
+        if self._attempts.timeout is not None:
+            options["dispy_timeout"] = self._attempts.timeout
+        if attempt.number > 1:  # Before others, since later jobs may wait to be printed after it.
+            options["dispy_priority"] = 1
+        if attempt.line.files:
+            options["dispy_job_depends"] = list(attempt.line.files)
+        try:
+            job = self._cluster.submit(*attempt.line.words, **options)
+        except ConfigError as error:  # A file of this job; the others can run.
+            self._end(attempt, JobOutcome.not_started(attempt.line, time.time(), str(error)))
+        else:
+            self._started += 1
+            self._running[self._started] = (job, attempt)
+            self._ended.watch(self._started, job)
+
+    # Ending
+
+    def _take_ended(self) -> None:
+        for key in self._ended.take():
+            if key not in self._running:  # A duplicate notification.
+                continue
+            job, attempt = self._running.pop(key)
+            if has_failed(job) and attempt.number < self._attempts.limit and self._halt is Halt.CONTINUE:
+                self._submit(attempt._replace(number=attempt.number + 1))
+            else:
+                self._end(attempt, JobOutcome.of(attempt.line, job, attempt.number))
+
+    def _end(self, attempt: _Attempt, outcome: JobOutcome) -> None:
+        self._records.add(outcome, self._command)
+        self._totals.end(outcome)
+        self._clear_bar()
+        self._printer.add(attempt.place, outcome)
+        self._show_bar()
+        if self._halt is Halt.CONTINUE:
+            self._halt = self._halt_rule.after(self._totals.ended, self._totals.failed)
+            if self._halt is not Halt.CONTINUE:
+                self._begin_halt()
+
+    def _begin_halt(self) -> None:
+        self._lines = None
+        ended, failed, _ = self._totals.counts
+        rest = f"; {len(self._running)} are terminated" if self._halt is Halt.NOW and self._running else ""
+        text = f"gdispy: no more jobs are started (--halt {self._halt_rule.text}): {ended} have ended, {failed} failed"
+        print(text + rest, file=sys.stderr)
+
+    # Waiting
+
+    def _wait(self) -> None:
+        """Wait until a job has ended or more arguments may have arrived, as long as a node exists or may appear."""
+        self._look_at_nodes()
+        limit = LOOK_INTERVAL if self._bar is None else progress_bar.LOOK_INTERVAL
+        if self._is_starved or self._window.waits_for_cpus:
+            limit = INPUT_LOOK
+        if not self._ended.wait(limit):
+            self._show_bar()
+
+    def _look_at_nodes(self) -> None:
+        now = time.monotonic()
+        if now < self._look or not self._running:
+            return
+        status = self._cluster.status()
+        self._window.adapt(sum(node.cpus for node in status.nodes))
+        self._look = now + (INPUT_LOOK if self._window.waits_for_cpus else LOOK_INTERVAL)
+        if status.is_hopeless:
+            raise Hopeless("\n  ".join(["no node can run the jobs, and no other node is expected.", *status.problems]))
+
+    def _show_bar(self) -> None:
+        if self._bar is not None:
+            self._bar.show(self._totals.counts)
+
+    def _clear_bar(self) -> None:
+        if self._bar is not None:
+            self._bar.clear()

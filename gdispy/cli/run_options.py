@@ -1,0 +1,235 @@
+"""The options of `gdispy PROGRAM`, and the objects that they describe: the jobs, the halt rule, the number of attempts.
+
+Raises ConfigError for an invalid combination before anything is started.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+
+from gdispy import config
+from gdispy.cli.argument_sources import STDIN, CommandLineSource, Source, SourceGroups, StreamSource, TextSource
+from gdispy.cli.command_line import CommandLine, SourceWords, is_source_text
+from gdispy.cli.command_template import CommandTemplate
+from gdispy.cli.commands import overview
+from gdispy.cli.halt_rule import Halt, HaltRule
+from gdispy.cli.job_lines import JobLines
+from gdispy.cli.options import Once, add_common_options, add_secret_options, add_tls_options, unmarked
+from gdispy.cli.program_run import JOBS_AHEAD, JOBS_WITH_FILES_AHEAD, Attempts, JobWindow
+from gdispy.errors import ConfigError
+
+_EXAMPLES = """templates in the words of the program, and in -f:
+  {}  the argument          {.}  without its extension    {/}  without its directory
+  {//}  its directory       {/.}  without directory and extension      {#}  number of the job, from 1
+  {1} {2} {1.} {2/} ...     the argument of the n-th source
+Without any template, the arguments are appended. No shell is involved: an argument with spaces remains one argument.
+
+examples:
+  gdispy --local ./simulate ::: 1 2 3             three jobs on this machine
+  gdispy -f {} gzip -kc {} ::: *.txt              each job gets its file
+  find . -name '*.png' | gdispy -f {} ./convert {} {/.}.jpg
+  gdispy ./fit --alpha {1} --beta {2} ::: 0.1 0.2 ::: 1 2 3      all six combinations
+  gdispy --results out --joblog log --retries 3 ./fit ::: 1 2 3
+  gdispy --results out --joblog log --resume-failed ./fit ::: 1 2 3     only those that have failed
+  gdispy --local -a 1 -a 2 -a 3 ./simulate        three jobs, as texts that are split as in a shell
+  gdispy -n 10.0.0.5 -n 10.0.0.6 -f data.csv -a "data.csv --from 1" -a "data.csv --from 2" ./count
+  gdispy -- status                                run a program that has the name of a gdispy command
+  gdispy --scheduler_node lab ./program ::: 1 2   use the nodes of the scheduler on host lab
+  gdispy status lab                               show the status of that scheduler: nodes, clients, jobs
+
+Each job's output is printed in the order of the arguments. The exit status is 0 only if every job
+ended with exit code 0.
+"""
+
+_DURATION = re.compile(r"(?P<number>[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?P<unit>[smhd]?)")
+_UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def parser() -> argparse.ArgumentParser:
+    """The options of `gdispy`."""
+    parser = argparse.ArgumentParser(
+        prog="gdispy",
+        usage="gdispy [options] program [words] [::: args ...]",
+        description="Run a program on the nodes, with different arguments each time.",
+        epilog=f"{overview()}\n\n{_EXAMPLES}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("program", help="the program to run: a path, or a name to look up in PATH; its words follow")
+    _add_argument_options(parser)
+    _add_job_options(parser.add_argument_group("jobs"))
+    _add_output_options(parser.add_argument_group("output"))
+    _add_node_options(parser.add_argument_group("nodes"))
+    add_secret_options(parser)
+    add_tls_options(parser)
+    add_common_options(parser)
+    return parser
+
+
+def _add_argument_options(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument_group("arguments").add_argument
+    text = (
+        "arguments of one job, split as in a shell; repeat for each job. @FILE: a job for each line of a file; -: of "
+    )
+    text += (
+        "standard input. ':::' and words at the end of the command line: a job for each word; ':::+': linked to the "
+    )
+    text += "source before; '::::' and files: as @FILE"
+    add("-a", dest="args", type=unmarked, action="append", default=[], metavar="ARGS", help=text)
+    add("-0", "--null", action="store_true", help="a NUL character ends each argument of a file, instead of a newline")
+    text = "file that the program needs; with a template, as -f {}, each job gets its file"
+    add("-f", dest="files", action="append", default=[], metavar="FILE", help=text)
+    add("--shuf", action="store_true", help="run the jobs in random order; their numbers stay")
+
+
+def _add_job_options(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    text = "jobs that run at the same time, on all nodes together (default: one for each CPU)"
+    add("-j", "--max-jobs", "--jobs", type=int, default=None, metavar="N", help=text)
+    add("--retries", type=int, default=1, metavar="N", help="attempts of a job that fails, in all (default: 1)")
+    text = "time limit of each attempt in seconds, or as 90s, 5m, 2h, 1d"
+    add("--timeout", default=None, metavar="S", help=text)
+    text = (
+        "when to start no more jobs: never, or soon (wait for running jobs) or now (terminate them) with a limit, as "
+    )
+    text += "in soon,fail=1, now,fail=10%%, now,success=1"
+    add("--halt", default="never", metavar="RULE", help=text)
+    add("--joblog", default="", metavar="FILE", help="log each job that has ended, in the format of GNU parallel")
+    add("--resume", action="store_true", help="do not run the jobs that are in the --joblog")
+    text = "do not run the jobs that are in the --joblog and have succeeded"
+    add("--resume-failed", action="store_true", help=text)
+    add("--dry-run", action="store_true", help="print the command lines, quoted, and run nothing")
+
+
+def _add_output_options(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    text = "keep each job's stdout, stderr, status and arguments in DIR/<number>/"
+    add("--results", default="", metavar="DIR", help=text)
+    text = "print output in the order of the arguments (default); with --no-keep-order when jobs end"
+    add("-k", "--keep-order", action=argparse.BooleanOptionalAction, default=True, help=text)
+    add("--tag", action="store_true", help="print the arguments before each line of output")
+    add("--json", action="store_true", help="print a line of JSON for each job")
+    text = "show the progress on standard error even if it is not a terminal"
+    add("--bar", "--eta", "--progress", action="store_true", help=text)
+    add("--stats", action="store_true", help="print a table of the nodes and their jobs at the end")
+
+
+def _add_node_options(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    text = "node to use; may be repeated (default: all that are found)"
+    add("-n", "--nodes", action="append", default=[], metavar="HOST[:PORT]", help=text)
+    add("--local", action="store_true", help="use this machine; no running gdispy-node is needed")
+    text = "use the nodes of the gdispy-scheduler there, which other programs share"
+    names = ("--scheduler_node", "--scheduler-node", "--scheduler_host")
+    add(*names, default="", metavar="HOST[:PORT]", help=text)
+    text = "local address to use (default: GDISPY_IP_ADDR, or any)"
+    add("-i", "--ip_addr", action=Once, default=None, metavar="ADDR", help=text)
+    text = f"port on which nodes listen (default: {config.NODE_PORT})"
+    add("--node_port", type=int, default=config.NODE_PORT, metavar="PORT", help=text)
+    add("--dest_path", default=None, metavar="DIR", help="directory on the nodes, reused by the next run")
+    text = "keep the files on the nodes as long as the nodes run; always the case with --dest_path"
+    add("-c", "--keep", action="store_true", help=text)
+
+
+class RunOptions:
+    """The checked options of one run."""
+
+    def __init__(self, options: argparse.Namespace, line: CommandLine) -> None:
+        """Opens the files of arguments. Raises ConfigError."""
+        self._options = options
+        _check(options)
+        self.halt_rule = HaltRule.read(options.halt)
+        self.attempts = Attempts(options.retries, _seconds(options.timeout))
+        #: Files that all jobs need.
+        self.common_files = [file for file in options.files if not CommandTemplate([file]).has_fields]
+        own = [file for file in options.files if CommandTemplate([file]).has_fields]
+        words, files = CommandTemplate(line.words), CommandTemplate(own)
+        sources = _sources(options, line.sources, words.has_fields or files.has_fields)
+        self.lines = JobLines(options.program, words, files, sources)
+        self._has_files = bool(own)
+
+    def window(self) -> JobWindow:
+        """The number of jobs to submit ahead."""
+        exact = self.halt_rule.halt is not Halt.CONTINUE
+        least = JOBS_WITH_FILES_AHEAD if self._has_files else JOBS_AHEAD
+        return JobWindow(self._options.max_jobs, exact, least)
+
+
+def _check(options: argparse.Namespace) -> None:
+    if CommandTemplate([options.program]).has_fields:
+        raise ConfigError(
+            f"the program must be the same for all jobs, so {options.program!r} cannot contain a template"
+        )
+    if options.max_jobs is not None and options.max_jobs < 1:
+        raise ConfigError(f"-j must be at least 1, not {options.max_jobs}")
+    if options.retries < 1:
+        raise ConfigError(f"--retries must be at least 1, the number of attempts in all, not {options.retries}")
+    for name in ("resume", "resume_failed"):
+        if getattr(options, name) and not options.joblog:
+            raise ConfigError(f"--{name.replace('_', '-')} needs --joblog FILE, the log of the previous run")
+    for name in ("tag", "dry_run"):
+        if options.json and getattr(options, name):
+            raise ConfigError(f"--json and --{name.replace('_', '-')} cannot be combined")
+
+
+def _seconds(text: str | None) -> float | None:
+    if text is None:
+        return None
+    match = _DURATION.fullmatch(text)
+    if match is None:
+        raise ConfigError(
+            f"--timeout {text!r} is not a time: write seconds, or a number with s, m, h or d, as 90s or 2h"
+        )
+    seconds = float(match["number"]) * _UNITS[match["unit"]]
+    if not 0.001 <= seconds <= 1e9:
+        raise ConfigError(f"--timeout {text!r} must be from 0.001 to 1e9 seconds")
+    return seconds
+
+
+def _sources(options: argparse.Namespace, words: list[SourceWords], has_templates: bool) -> SourceGroups:
+    """All sources: the texts of `-a`, files of `-a`, then those of the command line. Standard input is a source if it
+    is named, or if a template has no other source."""
+    texts = [text for text in options.args if not is_source_text(text)]
+    groups: list[list[Source]] = [[TextSource(texts)]] if texts else []
+    names = [text.removeprefix("@") for text in options.args if is_source_text(text)]
+    files = [*names, *(word for each in words if each.names_files for word in each.words)]
+    if has_templates and not (groups or files or words):
+        if os.isatty(STDIN):
+            raise ConfigError(
+                "the templates have no arguments: add ::: and arguments, give -a @FILE, or pipe them into "
+                "standard input"
+            )
+        files = names = ["-"]
+    _check_standard_input(files, options)
+    groups += [
+        [_stream(name, options.null, f" (to pass '@{name}' as an argument, quote it: -a \"'@{name}'\")")]
+        for name in names
+    ]
+    for each in words:
+        found = [_stream(word, options.null) for word in each.words] if each.names_files else []
+        made: list[Source] = list(found) if each.names_files else [CommandLineSource(each.words)]
+        if each.is_linked:
+            groups[-1] += made
+        else:
+            groups += [[source] for source in made]
+    return SourceGroups(groups or [[TextSource([""])]])
+
+
+def _stream(name: str, nul: bool, hint: str = "") -> StreamSource:
+    if name == "-":
+        return StreamSource(STDIN, "standard input", nul)
+    try:
+        return StreamSource.of_file(name, nul)
+    except ConfigError as error:
+        raise ConfigError(f"{error}{hint}") from None
+
+
+def _check_standard_input(files: list[str], options: argparse.Namespace) -> None:
+    if files.count("-") > 1:
+        raise ConfigError("standard input can be only one source of arguments, but '-' is given more than once")
+    if "-" in files and options.secret_file == "-":
+        raise ConfigError("standard input cannot be both the secret (--secret-file -) and a source of arguments")
+    if options.null and not files:
+        raise ConfigError("--null (-0) is for arguments from a file or standard input: give -a @FILE or -a -")
