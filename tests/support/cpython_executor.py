@@ -28,8 +28,8 @@ LEFT_OUT = {
         ["test_interpreter_shutdown", "test_submit_after_interpreter_shutdown", "test_hang_gh83386"],
         "its program imports the executor from concurrent.futures; tests/acceptance/test_executor.py has the same",
     ),
-    "test_cancel_futures": "it expects that some of the calls have begun when `submit` returns, which processes of a pool"
-    " have and calls on nodes may not; tests/acceptance/test_executor.py has the same, and waits for that",
+    "test_cancel_futures": "it expects that some of the calls have begun when `submit` returns, as in a pool;"
+    " tests/acceptance/test_executor.py has the same, and waits for that",
     "test_shutdown_deadlock_pickle": "it reads executor._executor_manager_thread",
     "test_gh105829_should_not_deadlock_if_wakeup_pipe_full": "it patches concurrent.futures.process",
     "test_killed_child": "it reads executor._processes, and expects that the whole pool breaks",

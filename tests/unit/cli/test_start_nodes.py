@@ -96,9 +96,9 @@ class Made:
         """The node prints these lines and ends; the state it has then."""
         self.node.start("gdk1_secret")
         self.output = {61: lines, 62: log}
-        self.node._read_log()
+        self.node._read_log(62)
         self.process.returncode = code
-        self.node._read()
+        self.node._read(61)
         return str(self.node.state)
 
 
@@ -140,7 +140,7 @@ def test_node_is_ready_at_the_port_that_it_prints(made: Made, monkeypatch: pytes
 
     monkeypatch.setattr(module, "_lines", lines)
     made.process.returncode = 0
-    made.node._read()
+    made.node._read(61)
     assert states == [("starting", ""), ("starting", ""), ("ready", "lab:51400")]
 
 
@@ -160,17 +160,17 @@ def test_end_of_a_node_is_explained(made: Made, log: list[str], code: int, state
 def test_log_of_a_node_is_shown_once_it_is_ready_and_not_before(made: Made, capsys: pytest.CaptureFixture[str]) -> None:
     made.node.start("")
     made.output = {61: [], 62: ["early \x1b"]}
-    made.node._read_log()
+    made.node._read_log(62)
     assert capsys.readouterr().err == ""
     made.node.state = "ready"
-    made.node._read_log()
+    made.node._read_log(62)
     assert capsys.readouterr().err == "user@lab: early \\x1b\n"
 
 
 def test_log_before_that_is_kept_up_to_a_limit(made: Made) -> None:
     made.node.start("")
     made.output = {61: [], 62: list(map(str, range(1000)))}
-    made.node._read_log()
+    made.node._read_log(62)
     assert made.node._log == list(map(str, range(980, 1000)))
 
 
