@@ -44,6 +44,11 @@ def has_children() -> bool:
     return _waitid is not None and _waitid(_ALL, 0, None, _LOOK) == 0
 
 
+def keeps_processes() -> bool:
+    """Whether a library in this process has objects of child processes, as pools of processes have."""
+    return bool(getattr(sys.modules.get("multiprocessing.process"), "_children", None))
+
+
 def flush_c_output() -> None:
     """Flush output of C code in buffers of the C library."""
     if _libc is not None:

@@ -58,7 +58,7 @@ from gdispy.worker.limits import Limits, OwnLimits
 from gdispy.worker.originals import fcntl, msgpack, os
 from gdispy.worker.output_capture import Capture, Output
 from gdispy.worker.payload_files import BorrowedFile, digest_of, map_files, written
-from gdispy.worker.process_tree import has_children, kill_descendants
+from gdispy.worker.process_tree import has_children, keeps_processes, kill_descendants
 from gdispy.worker.result_encoding import encode_provisional
 from gdispy.worker.setup_globals import Namespaces
 from gdispy.worker.shared_page import BEGUN, FILLED, RUNNING, VOID, Page
@@ -367,8 +367,9 @@ class Worker:
             exception = describe(error, job.cancelled) + limits.note(error)
         now = perf_counter()
         ended = begun + (now - clock)
-        if has_children() and kill_descendants(os.getpid()):  # No process outlives the job that started it.
-            # A library may keep a pool of such processes, which the next job in this process would find broken.
+        # No process outlives the job that started it. A library may keep a pool of such processes, which the next job in
+        # this process would find broken.
+        if has_children() and kill_descendants(os.getpid()) and keeps_processes():
             self._changes.is_beyond_repair = True
         self.go_home(now)
         if self._own is not None and (complaint := self._leave_own()):

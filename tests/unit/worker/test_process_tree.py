@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,6 +14,7 @@ from gdispy.worker import process_tree as module
 from gdispy.worker.process_tree import (
     began,
     descendants,
+    keeps_processes,
     kill_descendants,
     processor_seconds,
     resident_bytes,
@@ -102,3 +105,12 @@ def test_process_that_is_gone_has_nothing() -> None:
 )
 def test_signal_has_its_number_and_its_name(number: int, name: str) -> None:
     assert signal_name(number) == name
+
+
+def test_library_that_has_objects_of_processes_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "multiprocessing.process", SimpleNamespace(_children=set()))
+    assert not keeps_processes()
+    monkeypatch.setitem(sys.modules, "multiprocessing.process", SimpleNamespace(_children={1}))
+    assert keeps_processes()
+    monkeypatch.delitem(sys.modules, "multiprocessing.process")
+    assert not keeps_processes()
