@@ -367,8 +367,8 @@ class Worker:
             exception = describe(error, job.cancelled) + limits.note(error)
         now = perf_counter()
         ended = begun + (now - clock)
-        # No process outlives the job that started it. A library may keep a pool of such processes, which the next job in
-        # this process would find broken.
+        # No process outlives the job that started it. A library may keep a pool of such processes, which the next job
+        # would find broken.
         if has_children() and kill_descendants(os.getpid()) and keeps_processes():
             self._changes.is_beyond_repair = True
         self.go_home(now)
