@@ -76,7 +76,7 @@ class Executor(concurrent.futures.Executor):
 
     A call whose process is killed, or whose node is lost, raises WorkerDied, a BrokenProcessPool; other calls, and the
     executor, are not affected. A function is pickled when it is first submitted, with the global variables that it
-    uses; any other callable is pickled for each call.
+    uses, and again when one of these has been assigned another value; any other callable is pickled for each call.
 
     Raises ConfigError for invalid arguments.
     """
@@ -138,16 +138,11 @@ class Executor(concurrent.futures.Executor):
         """Call `fn(*args, **kwargs)` on a node; returns its future. Raises RuntimeError after `shutdown`, and
         BrokenProcessPool after the initializer has failed."""
         try:
-            number = self._functions.number_of(fn)
-            payload = function_call((number, *args) if number != GIVEN else (GIVEN, fn, *args), kwargs, self._manner)
+            payload = self._encoded(fn, args, kwargs)
         except Exception as error:
             self._refuse()
             return failed(as_raised(error))  # type: ignore[return-value]
-        try:
-            return JobFuture(self._reference, self._cluster._enqueue(payload))
-        except ClusterClosed:
-            self._refuse()
-            raise
+        return JobFuture(self._reference, self._submit(None, payload))
 
     def map(
         self,
@@ -168,7 +163,7 @@ class Executor(concurrent.futures.Executor):
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Accept no more calls, wait for those that have been submitted, and release the nodes. With `cancel_futures`,
-        calls that have not been sent to a node are cancelled. Without `wait`, all that happens in the background."""
+        calls that have not begun are cancelled. Without `wait`, all that happens in the background."""
         with self._lock:
             is_first, self._is_shut = not self._is_shut, True
         if cancel_futures and is_first:

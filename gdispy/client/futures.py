@@ -7,8 +7,8 @@ lock, the list of waiters and the callbacks of the standard library's futures ar
 Used in any thread. `_settle` runs in the hub, or in the thread that makes the parts, if the job has ended.
 
 Invariants:
-1. `_state` is final as soon as the job has ended, and stays the same.
-2. Waiters are told, and callbacks are called, once; callbacks outside the hub.
+1. `_state` is final when the job has ended and all waiters were notified, and stays the same.
+2. Waiters are notified, and callbacks are called, once; callbacks outside the hub.
 """
 
 from __future__ import annotations
