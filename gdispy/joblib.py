@@ -159,14 +159,12 @@ class GdispyBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[mis
         threads = self.inner_max_num_threads
         if threads is None and self._is_local:
             threads = max(joblib.cpu_count() // workers, 1)
-        names = self.MAX_NUM_THREADS_VARS
         if threads is not None and (not isinstance(threads, int) or threads < 1):
             raise ConfigError(f"inner_max_num_threads must be a whole number of at least 1, not {threads!r}")
+        found = dict.fromkeys(self.MAX_NUM_THREADS_VARS, str(threads or 1))
         if self.inner_max_num_threads is None:
-            names = [name for name in names if name not in os.environ]
-        return {**{name: os.environ[name] for name in self.MAX_NUM_THREADS_VARS if name in os.environ}} | dict.fromkeys(
-            names, str(threads or 1)
-        )
+            found.update({name: os.environ[name] for name in found if name in os.environ})
+        return found
 
     # Calls
 
@@ -268,9 +266,10 @@ class _Arrays:
             shared = self._known.get(id(value))
             if shared is None:
                 shared = self._known[id(value)] = self._new(executor, value, _parts(numpy, value))
-            shared.uses += 1
-            shared.pending += 1
-        used.append(id(value))
+            if id(value) not in used:  # Once for each batch, which may be pickled in two ways.
+                shared.uses += 1
+                shared.pending += 1
+                used.append(id(value))
         return shared.stand_in
 
     def _new(self, executor: Executor, value: Any, parts: list[Any]) -> _Shared:
