@@ -153,6 +153,8 @@ def is_content_column(value: object) -> bool:
     """Payloads that may also be files."""
     if type(value) is not list or len(value) > COLUMN_LIMIT:
         return False
+    if _BYTES.issuperset(map(type, value)):
+        return True
     return all(kind is bytes or issubclass(kind, Payload) for kind in set(map(type, value)))
 
 

@@ -408,9 +408,10 @@ class Connection:
         heartbeat = self._liveness.heartbeat
         if not frames and heartbeat.is_due(time.monotonic()):
             frames = sender.pulse(heartbeat.sign())
-        if self._liveness.takes_new_key():
+        if self._liveness.is_key_old:
+            self._liveness.renew_key()
             frames += sender.rekey()
-        return self._output.sealed(frames)
+        return self._output.sealed(frames) if self._output.is_tunnel else frames
 
     def _report_silence(self, silent: bool) -> None:
         self._handlers.on_silent(self, silent)

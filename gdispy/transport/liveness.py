@@ -40,7 +40,7 @@ class Liveness:
         self.is_silent = False
         #: When the present key was first used; and whether it is old.
         self._keyed_at = time.monotonic()
-        self._is_key_old = False
+        self.is_key_old = False
         self._timer: Watcher | None = None
         #: Seconds between two checks.
         self._wait = 0.0
@@ -82,12 +82,9 @@ class Liveness:
             self.heartbeat.calm = rests
             self.look_again()
 
-    def takes_new_key(self) -> bool:
-        """Whether a new key is due; its age counts from now."""
-        if not self._is_key_old:
-            return False
-        self._is_key_old, self._keyed_at = False, time.monotonic()
-        return True
+    def renew_key(self) -> None:
+        """A new key is used from now on."""
+        self.is_key_old, self._keyed_at = False, time.monotonic()
 
     def look_again(self) -> None:
         """Schedule the next check."""
@@ -104,7 +101,7 @@ class Liveness:
         """Check whether anything is due."""
         now, heartbeat = time.monotonic(), self.heartbeat
         if now >= self._keyed_at + REKEY_INTERVAL:
-            self._is_key_old = True
+            self.is_key_old = True
             self._give_sign()
         if heartbeat.is_due(now):
             self._give_sign()

@@ -23,14 +23,12 @@ class SocketWriter:
         """`seal`, of a TLS tunnel, encrypts bytes before they are written."""
         self._fd = fd
         self._seal = seal
+        #: Whether bytes are encrypted by a TLS tunnel.
+        self.is_tunnel = seal is not None
         #: Bytes that did not fit into the socket.
         self.rest: Frame = b""
         #: Total number of bytes written.
         self.sent = 0
-
-    @property
-    def is_tunnel(self) -> bool:
-        return self._seal is not None
 
     def sealed(self, frames: list[Frame]) -> list[Frame]:
         """The bytes to write for these frames."""

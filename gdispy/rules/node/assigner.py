@@ -32,8 +32,10 @@ class Assigner:
     def assign(self, now: float) -> Effects:
         """Assign waiting jobs: free workers first, and the computation with the fewest busy CPUs first."""
         effects: Effects = []
-        part = 0  # CPUs for each computation that has jobs here; 0 if at most one waits.
         waiting = self._jobs.take_waiting()
+        if not waiting:
+            return effects
+        part = 0  # CPUs for each computation that has jobs here; 0 if at most one waits.
         if len(waiting) > 1:
             waiting = deque(sorted(waiting, key=Computation.load))
             part = self._part()
@@ -55,11 +57,16 @@ class Assigner:
             effects += self._top_up(computation, workers)
             if computation.queue:
                 (served if fresh else waiting).append(computation)
-        for computation in served if self._capacity.free() > 0 else ():  # CPUs that the others may not use.
-            self._hand_to_free(computation, self._capacity.free(), effects, now)
-        waiting += [computation for computation in served if computation.queue]
+        if served:
+            self._hand_on(served, effects, now)
+            waiting += [computation for computation in served if computation.queue]
         self._jobs.wait_in_order(waiting)
         return effects
+
+    def _hand_on(self, served: list[Computation], effects: Effects, now: float) -> None:
+        """Assign to computations that were served the CPUs that the others may not use."""
+        for computation in served if self._capacity.free() > 0 else ():
+            self._hand_to_free(computation, self._capacity.free(), effects, now)
 
     def _part(self) -> int:
         """The CPUs for each computation that has jobs here."""

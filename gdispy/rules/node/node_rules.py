@@ -52,7 +52,7 @@ class NodeRules:
     ) -> None:
         state = self._state = NodeState(epoch)
         capacity = self._capacity = Capacity(cpus)
-        outcomes = Outcomes()
+        outcomes = self._outcomes = Outcomes()
         jobs = self._jobs = JobTable(state, capacity, outcomes)
         turn = self._turn = Turn(state, capacity, outcomes, jobs, Assigner(state, capacity, jobs))
         ownership = Ownership(state)
@@ -207,7 +207,7 @@ class NodeRules:
 
     def due(self) -> float | None:
         """When `tick` is to be called next, if at all."""
-        return min([*self._sessions.due(), *self._turn.due(), *self._supervision.due()], default=None)
+        return min([*self._sessions.due(), *self._outcomes.due(), *self._supervision.due()], default=None)
 
     def tick(self, now: float) -> Effects:
         effects = self._supervision.watch(now) + self._sessions.expire(now)

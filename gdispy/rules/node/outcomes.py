@@ -50,6 +50,8 @@ class Outcomes:
     def flush(self, now: float) -> Effects:
         """Send the outcomes that need not wait for others; write them to the spool if their scheduler is away."""
         effects: Effects = []
+        if not self._dirty:
+            return effects
         for computation in list(self._dirty.values()):
             if self._may_wait(computation, now):
                 continue
@@ -79,6 +81,8 @@ class Outcomes:
 
     def due(self) -> list[float]:
         """The latest times at which waiting outcomes are to be sent."""
+        if not self._dirty:
+            return []
         times = (each.outcomes.tell_at for each in self._dirty.values())
         return [time for time in times if time is not None]
 

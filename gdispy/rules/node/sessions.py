@@ -228,7 +228,11 @@ class Sessions:
 
     def due(self) -> list[float]:
         """When the schedulers that are away are given up."""
-        return [each.expires for each in self._sessions.values() if each.expires is not None]
+        times: list[float] = []
+        for session in self._sessions.values():  # In each turn: cheaper than a list comprehension before Python 3.12.
+            if session.expires is not None:
+                times.append(session.expires)
+        return times
 
     def _give_up(self, session: SchedulerSession, now: float) -> Effects:
         """End a scheduler's running jobs. Outcomes that can still be requested are kept longer."""

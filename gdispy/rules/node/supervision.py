@@ -44,7 +44,10 @@ class Supervision:
         effects = [] if self._jobs.take_answers(worker, outcomes) else self._kill(worker)
         computation.processes.stillborn = 0
         worker.answered(now)
-        computation.note_pace(sum(each.end - each.start for each in outcomes) / len(outcomes), len(outcomes))
+        seconds = 0.0
+        for each in outcomes:
+            seconds += each.end - each.start
+        computation.note_pace(seconds / len(outcomes), len(outcomes))
         if not hand and computation.prepare.isolation == "job" and not worker.is_ending:
             effects += self._kill(worker)
         if hand and hand[0].cancelled:  # It was not taken back when it was cancelled, so it has begun.
@@ -114,7 +117,9 @@ class Supervision:
     def due(self) -> list[float]:
         """When `watch` has to act next."""
         times: list[float] = []
-        for worker in self._watched():
+        for worker in self._state.workers.values():
+            if not worker.hand or worker.is_ending:
+                continue
             if worker.interrupted_at is not None:
                 times.append(worker.interrupted_at + _PATIENCE[worker.stage])
                 continue

@@ -31,10 +31,6 @@ class Turn:
         self._capacity.lower_ceiling()
         return effects + self._outcomes.flush(now)
 
-    def due(self) -> list[float]:
-        """When a turn has to end even if nothing else happens."""
-        return self._outcomes.due()
-
     def adjust_cpus(self, now: float) -> Effects:
         """Use as many CPUs as are offered and allowed now; running jobs continue. A change ends a separate turn."""
         change = self._capacity.adjust()

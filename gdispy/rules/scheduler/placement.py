@@ -88,7 +88,8 @@ class Placement:
         if not turns.waiting:
             self._fresh.clear()
             return []
-        self._place_pinned()
+        if turns.pinning:
+            self._place_pinned()
         put_off: list[Computation] = []
         while self._heap:
             computation = turns.take_next()
@@ -120,8 +121,9 @@ class Placement:
 
     def _serve(self, computation: Computation) -> bool:
         """Place some jobs, or drop cancelled ones; returns whether anything was done."""
-        dropped = computation.backlog.pop_cancelled()
-        head = computation.backlog.queue.head()
+        backlog = computation.backlog
+        dropped = backlog.cancelled > 0 and backlog.pop_cancelled()
+        head = backlog.queue.head()
         if head is None:
             return dropped
         # Nodes without room for its next job have none for a job that needs as many CPUs or more.

@@ -60,6 +60,8 @@ class WideJobs:
 
     def separate(self, now: float) -> None:
         """Remove jobs from their queues for which no node has enough CPUs, and return those that fit now."""
+        if not self._changed:
+            return
         for computation in self._take_changed():
             has_other_nodes = computation.backlog.capacity == UNKNOWN
             for task in reversed(self._fitting(computation)):
@@ -75,8 +77,6 @@ class WideJobs:
 
     def _take_changed(self) -> list[Computation]:
         """Remove and return the computations to be examined."""
-        if not self._changed:
-            return []
         changed = [each for each in self._changed.values() if not each.is_over]
         self._changed.clear()
         return changed

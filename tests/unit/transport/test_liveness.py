@@ -74,10 +74,12 @@ def test_sign_that_is_due_is_given(made: Made, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_key_is_old_after_its_time_and_then_new_again(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert not made.made.takes_new_key()
+    assert not made.made.is_key_old
     monkeypatch.setattr(module, "REKEY_INTERVAL", -1.0)
     made.made.check()
-    assert made.signs >= 1 and made.made.takes_new_key() and not made.made.takes_new_key()
+    assert made.signs >= 1 and made.made.is_key_old
+    made.made.renew_key()
+    assert not made.made.is_key_old
 
 
 def test_nothing_is_looked_at_after_the_end(made: Made) -> None:
